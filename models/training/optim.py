@@ -1,0 +1,104 @@
+"""Muon for the matrices, AdamW for everything else, with a warm-up and cosine schedule."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+_NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+def orthogonalized(matrices: torch.Tensor, steps: int = 5) -> torch.Tensor:
+    """The nearest (roughly) orthogonal matrices of a stack, by a quintic Newton-Schulz iteration."""
+    a, b, c = _NEWTON_SCHULZ
+    x: torch.Tensor = matrices.bfloat16()
+    tall = x.shape[-2] > x.shape[-1]
+    x = x.mT if tall else x
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return (x.mT if tall else x).float()
+
+
+class Muon:
+    """Momentum whose update is orthogonalized; matrices of one shape are treated as one stack."""
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, decay: float = 0.01
+    ):
+        """Group the matrices by shape.
+
+        Args:
+            parameters: Two-dimensional weights.
+            lr: Step length, multiplied by ``sqrt(max(1, rows / columns))`` for each matrix.
+            momentum: Nesterov momentum.
+            decay: Decoupled weight decay.
+        """
+        self.lr, self.momentum, self.decay = lr, momentum, decay
+        self.groups: dict[tuple[int, ...], list[nn.Parameter]] = defaultdict(list)
+        for parameter in parameters:
+            self.groups[tuple(parameter.shape)].append(parameter)
+        self.velocity = {shape: torch.zeros(len(group), *shape) for shape, group in self.groups.items()}
+
+    @torch.no_grad()
+    def step(self, factor: float) -> None:
+        """One update at ``lr * factor``."""
+        for shape, group in self.groups.items():
+            gradient = torch.stack([p.grad if p.grad is not None else torch.zeros_like(p) for p in group])
+            velocity = self.velocity[shape].mul_(self.momentum).add_(gradient)
+            update = orthogonalized(gradient.add(velocity, alpha=self.momentum))
+            lr = self.lr * factor
+            scale = max(1.0, shape[0] / shape[1]) ** 0.5
+            for parameter, change in zip(group, update, strict=True):
+                parameter.mul_(1 - lr * self.decay).add_(change, alpha=-lr * scale)
+
+
+class Trainer:
+    """Both optimizers and the schedule over a set of named parameters."""
+
+    def __init__(
+        self, modules: Iterable[nn.Module], steps: int, muon_lr: float = 0.02, adam_lr: float = 3e-3
+    ):
+        """Divide the parameters: matrices to Muon; embeddings, heads, convolutions and vectors to AdamW."""
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
+        seen: set[int] = set()
+        for module in modules:
+            for name, parameter in module.named_parameters():
+                if id(parameter) in seen or not parameter.requires_grad:
+                    continue
+                seen.add(id(parameter))
+                plain = parameter.ndim != 2 or any(
+                    key in name for key in ("embed", "lm_head", "head", "queries")
+                )
+                (others if plain else matrices).append(parameter)
+        self.parameters = matrices + others
+        self.muon = Muon(matrices, muon_lr)
+        self.adam = torch.optim.AdamW(others, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.05)
+        self.adam_lr, self.steps, self.done = adam_lr, steps, 0
+
+    def factor(self) -> float:
+        """The schedule: a linear warm-up over 6 % of the steps (at most 100), then a cosine to 2 %."""
+        warm = min(100, max(1, int(0.06 * self.steps)))
+        if self.done < warm:
+            return (self.done + 1) / warm
+        progress = (self.done - warm) / max(1, self.steps - warm)
+        return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    def step(self) -> float:
+        """Clip, update both, clear gradients; returns the gradient norm."""
+        norm = float(nn.utils.clip_grad_norm_(self.parameters, 1.0))
+        factor = self.factor()
+        for group in self.adam.param_groups:
+            group["lr"] = self.adam_lr * factor
+        self.muon.step(factor)
+        self.adam.step()
+        for parameter in self.parameters:
+            parameter.grad = None
+        self.done += 1
+        return norm

@@ -1,0 +1,169 @@
+"""Batches: pictures at one size and, for phase two, their questions packed behind a shared image prefix."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import IterableDataset
+
+from models.training.build import CLIP_MEAN, CLIP_STD, PATCH
+from models.training.pictures import EYE_MIXTURE, MIXTURE, SLOTS, Picture, cell_maps, draw_picture
+from models.training.questions import Task
+from models.training.words import Split
+
+Batch = dict[str, torch.Tensor]
+SIZES = ((64, 0.55), (32, 0.13), (96, 0.14), (128, 0.18))
+IGNORE = -100
+TRUNCATED = 0.15
+MARK = "\u2603"
+
+
+class Prompter:
+    """Token ids of prompts, cut into the shared image prefix and the part that differs by question."""
+
+    def __init__(self, processor: Any) -> None:
+        """Read the chat format off the processor's template."""
+        self.processor, self.tokenizer = processor, processor.tokenizer
+        content = [{"type": "image"}, {"type": "text", "text": MARK}]
+        rendered = processor.apply_chat_template(
+            [{"role": "user", "content": content}], add_generation_prompt=True
+        )
+        head, tail = rendered.split(processor.image_token)
+        self.before, self.after = tail.split(MARK)
+        self.head = self.encode(head)
+        if self.tokenizer("")["input_ids"]:
+            self.head = [self.tokenizer.bos_token_id, *self.head]
+        self.encode = lru_cache(maxsize=100_000)(self.encode)  # type: ignore[method-assign]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text without anything added."""
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def image_ids(self, size: int) -> list[int]:
+        """The image part of a prompt at a size."""
+        side = size // PATCH
+        image = self.processor.image_token_id
+        newline = getattr(self.processor, "newline_token_id", None)
+        if newline is not None:
+            return ([image] * side + [newline]) * side
+        merge = getattr(self.processor.image_processor, "merge_size", 1)
+        return [image] * (side // merge) ** 2
+
+    def prefix(self, size: int) -> list[int]:
+        """Everything up to and including the image."""
+        return [*self.head, *self.image_ids(size)]
+
+    def question(self, text: str) -> list[int]:
+        """The rest of the prompt: the question and what follows it."""
+        return self.encode(self.before + text + self.after)
+
+    def answer(self, text: str) -> list[int]:
+        """An answer and the end of text."""
+        return [*self.encode(text), self.tokenizer.eos_token_id]
+
+    def maybe_truncated(self, rng: random.Random, task: Task) -> str:
+        """The text of a task, now and then cut from the right somewhere behind the question proper."""
+        if rng.random() >= TRUNCATED:
+            return task.text
+        ids = self.encode(task.text)
+        least = len(self.encode(task.text[: task.question_end]))
+        return str(self.tokenizer.decode(ids[: rng.randint(min(least, len(ids)), len(ids))]))
+
+
+def pixels(images: list[Image.Image], size: int, clip: bool) -> torch.Tensor:
+    """Images resized and normalized as the processors do, ``(batch, 3, size, size)``."""
+    arrays = []
+    for image in images:
+        if image.size != (size, size):
+            image = image.resize((size, size), Image.Resampling.BICUBIC)
+        arrays.append(np.asarray(image, dtype=np.float32))
+    values = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2) / 255
+    mean = torch.tensor(CLIP_MEAN if clip else [0.5] * 3).view(1, 3, 1, 1)
+    std = torch.tensor(CLIP_STD if clip else [0.5] * 3).view(1, 3, 1, 1)
+    return (values - mean) / std
+
+
+def attributes(pictures: list[Picture], size: int, causal: bool) -> Batch:
+    """Targets of the throw-away heads."""
+    slots = [[p.slots.get(name, IGNORE) for name in SLOTS] for p in pictures]
+    maps = [cell_maps(p.sign, size // PATCH, causal) for p in pictures]
+    return {
+        "slots": torch.tensor(slots),
+        "cells": torch.tensor([characters for characters, _ in maps]),
+        "places": torch.tensor([places for _, places in maps]),
+    }
+
+
+def packed(prompter: Prompter, rng: random.Random, pictures: list[Picture], size: int, budget: int) -> Batch:
+    """Questions of each picture behind one another, as many as the token budget holds.
+
+    Returns:
+        ``ids``, ``segment`` (0 for the prefix, -1 for padding), ``offset`` (place within the own segment),
+        ``labels`` and ``weights``, each ``(batch, length)``.
+    """
+    prefix = prompter.prefix(size)
+    rows: list[tuple[list[int], list[int], list[int], list[int], list[float]]] = []
+    for picture in pictures:
+        ids, segment, offset = list(prefix), [0] * len(prefix), list(range(len(prefix)))
+        labels, weights = [IGNORE] * len(prefix), [0.0] * len(prefix)
+        number = 0
+        for task in rng.sample(picture.tasks, len(picture.tasks)):
+            question = prompter.question(prompter.maybe_truncated(rng, task))
+            answer = prompter.answer(task.answer)
+            length = len(question) + len(answer) - 1
+            if number and len(ids) - len(prefix) + length > budget:
+                continue
+            number += 1
+            ids += question + answer[:-1]
+            segment += [number] * length
+            offset += list(range(length))
+            labels += [IGNORE] * (len(question) - 1) + answer
+            weights += [0.0] * (len(question) - 1) + [len(answer) ** -0.5] * len(answer)
+        rows.append((ids, segment, offset, labels, weights))
+    longest = max(len(row[0]) for row in rows)
+    fill = (prompter.tokenizer.pad_token_id, -1, 0, IGNORE, 0.0)
+    columns = [[[*row[i], *[fill[i]] * (longest - len(row[i]))] for row in rows] for i in range(5)]
+    names = ("ids", "segment", "offset", "labels", "weights")
+    return {name: torch.tensor(column) for name, column in zip(names, columns, strict=True)}
+
+
+class Stream(IterableDataset[Batch]):
+    """An endless seeded stream of batches of one checkpoint's training data."""
+
+    def __init__(
+        self, name: str, processor: Any, seed: int, images: int, budget: int | None, split: Split = "train"
+    ) -> None:
+        """Set up the stream.
+
+        Args:
+            name: Checkpoint name.
+            processor: Its processor.
+            seed: Seed of everything drawn.
+            images: Pictures in a batch at size 64; fewer at larger sizes.
+            budget: Question tokens per picture, or none for phase one.
+            split: Vocabulary and easy-VQA images to draw from.
+        """
+        self.name, self.processor, self.seed, self.split = name, processor, seed, split
+        self.images, self.budget = images, budget
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Draw batches for ever."""
+        rng = random.Random(self.seed)
+        prompter = Prompter(self.processor)
+        fixed = self.name == "llava-tiny"
+        while True:
+            size = 64 if fixed else rng.choices([s for s, _ in SIZES], [w for _, w in SIZES])[0]
+            count = self.images if size <= 64 else self.images * 64 // size
+            mixture = EYE_MIXTURE if self.budget is None else MIXTURE
+            pictures = [draw_picture(rng, self.split, mixture=mixture) for _ in range(count)]
+            batch: Batch = {"pixels": pixels([p.image for p in pictures], size, self.name != "fuyu-tiny")}
+            batch |= attributes(pictures, size, causal=self.name == "fuyu-tiny")
+            if self.budget is not None:
+                batch |= packed(prompter, rng, pictures, size, self.budget)
+            yield batch
