@@ -134,15 +134,18 @@ def _fuyu_config(ids: dict[str, int]) -> FuyuConfig:
         "pad_token_id": ids["pad"],
         "tie_word_embeddings": False,
     }
+    flat = {
+        "hidden_size": 192,
+        "vocab_size": VOCABULARY,
+    }  # transformers before 5.20 reads these at the top level
+    flat |= {"bos_token_id": ids["bos"], "eos_token_id": ids["eos"], "pad_token_id": ids["pad"]}
     return FuyuConfig(
         text_config=text,
         patch_size=PATCH,
         num_channels=3,
         image_token_id=ids["image"],
-        bos_token_id=ids["bos"],
-        eos_token_id=ids["eos"],
-        pad_token_id=ids["pad"],
         tie_word_embeddings=False,
+        **flat,
     )
 
 

@@ -123,6 +123,31 @@ def seen(name: str, model: Any, pixels: torch.Tensor, newline: int) -> torch.Ten
     return hidden.view(batch, side, side + 1, width)[:, :, :side].reshape(batch, count, width)  # type: ignore[no-any-return]
 
 
+class Marker(nn.Module):
+    """A throw-away head on a middle layer: is the choice that ends at this token the right one?
+
+    It teaches the decoder to mark the right choice where it stands, which leaves only the naming of its letter
+    to the layers above; without it, multiple choice stays at chance for very long.
+    """
+
+    def __init__(self, model: Any, width: int) -> None:
+        """Listen to the decoder's fourth layer."""
+        super().__init__()
+        self.mark_head = nn.Linear(width, 1)
+        self.hidden: torch.Tensor | None = None
+        self.hook = model.model.language_model.layers[3].register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        self.hidden = output[0] if isinstance(output, tuple) else output
+
+    def loss(self, marks: torch.Tensor) -> torch.Tensor:
+        """Binary cross entropy over the marked places of the batch that just went through the decoder."""
+        assert self.hidden is not None
+        marked = marks != IGNORE
+        logits = self.mark_head(self.hidden[marked]).float()[:, 0]
+        return F.binary_cross_entropy_with_logits(logits, marks[marked].float())
+
+
 class Reader(nn.Module):
     """Throw-away heads: one attention query per attribute, and the character in each cell."""
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import nn
 
+MUON_LR = 0.02
+ADAM_LR = 3e-3
 _NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
@@ -59,28 +61,31 @@ class Muon:
 
 
 class Trainer:
-    """Both optimizers and the schedule over a set of named parameters."""
+    """Both optimizers and the schedule over some modules."""
 
-    def __init__(
-        self, modules: Iterable[nn.Module], steps: int, muon_lr: float = 0.02, adam_lr: float = 3e-3
-    ):
-        """Divide the parameters: matrices to Muon; embeddings, heads, convolutions and vectors to AdamW."""
-        matrices: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
+    def __init__(self, modules: Sequence[tuple[nn.Module, float]], steps: int) -> None:
+        """Divide the parameters: matrices to Muon; embeddings, heads, convolutions and vectors to AdamW.
+
+        Args:
+            modules: Modules, each with the factor of its learning rate; where two hold the same parameter,
+                the first counts.
+            steps: Length of the schedule.
+        """
+        matrices: dict[float, list[nn.Parameter]] = defaultdict(list)
+        others: dict[float, list[nn.Parameter]] = defaultdict(list)
         seen: set[int] = set()
-        for module in modules:
+        for module, scale in modules:
             for name, parameter in module.named_parameters():
                 if id(parameter) in seen or not parameter.requires_grad:
                     continue
                 seen.add(id(parameter))
-                plain = parameter.ndim != 2 or any(
-                    key in name for key in ("embed", "lm_head", "head", "queries")
-                )
-                (others if plain else matrices).append(parameter)
-        self.parameters = matrices + others
-        self.muon = Muon(matrices, muon_lr)
-        self.adam = torch.optim.AdamW(others, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.05)
-        self.adam_lr, self.steps, self.done = adam_lr, steps, 0
+                plain = parameter.ndim != 2 or any(key in name for key in ("embed", "head", "queries"))
+                (others if plain else matrices)[scale].append(parameter)
+        self.parameters = [p for group in (*matrices.values(), *others.values()) for p in group]
+        self.muons = [Muon(group, MUON_LR * scale) for scale, group in matrices.items()]
+        groups = [{"params": group, "scale": scale} for scale, group in others.items()]
+        self.adam = torch.optim.AdamW(groups, lr=ADAM_LR, betas=(0.9, 0.98), weight_decay=0.05)
+        self.steps, self.done = steps, 0
 
     def factor(self) -> float:
         """The schedule: a linear warm-up over 6 % of the steps (at most 100), then a cosine to 2 %."""
@@ -95,8 +100,9 @@ class Trainer:
         norm = float(nn.utils.clip_grad_norm_(self.parameters, 1.0))
         factor = self.factor()
         for group in self.adam.param_groups:
-            group["lr"] = self.adam_lr * factor
-        self.muon.step(factor)
+            group["lr"] = ADAM_LR * group["scale"] * factor
+        for muon in self.muons:
+            muon.step(factor)
         self.adam.step()
         for parameter in self.parameters:
             parameter.grad = None

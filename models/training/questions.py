@@ -30,12 +30,16 @@ SIGN_NUMBER = (
 
 @dataclass(frozen=True)
 class Task:
-    """One question: its kind, the prompt text, the answer, and the length of the question proper."""
+    """One question: its kind, the prompt text, the answer, and the length of the question proper.
+
+    Of a multiple-choice question, ``marks`` holds where each choice ends in the text and whether it is right.
+    """
 
     kind: str
     text: str
     answer: str
     question_end: int
+    marks: tuple[tuple[int, bool], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,12 @@ class Choice:
         """The prompt of this question, with or without its hint."""
         text = multiple_choice_prompt(self.question, self.choices, self.hint if with_hint else "")
         end = text.index(self.question) + len(self.question)
-        return Task(kind, text, letter_of(self.answer), end)
+        marks = []
+        place = end
+        for i, choice in enumerate(self.choices):
+            place = text.index(f"\n{letter_of(i)}. {choice}\n", place) + 4 + len(choice)
+            marks.append((place, i == self.answer))
+        return Task(kind, text, letter_of(self.answer), end, tuple(marks))
 
 
 def short(kind: str, question: str, answer: str) -> Task:

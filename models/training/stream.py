@@ -105,16 +105,18 @@ def packed(prompter: Prompter, rng: random.Random, pictures: list[Picture], size
 
     Returns:
         ``ids``, ``segment`` (0 for the prefix, -1 for padding), ``offset`` (place within the own segment),
-        ``labels`` and ``weights``, each ``(batch, length)``.
+        ``labels`` and ``weights`` of the answers and ``marks`` of the choices, each ``(batch, length)``.
     """
     prefix = prompter.prefix(size)
-    rows: list[tuple[list[int], list[int], list[int], list[int], list[float]]] = []
+    rows: list[tuple[list[int], list[int], list[int], list[int], list[float], list[int]]] = []
     for picture in pictures:
         ids, segment, offset = list(prefix), [0] * len(prefix), list(range(len(prefix)))
         labels, weights = [IGNORE] * len(prefix), [0.0] * len(prefix)
+        marks = [IGNORE] * len(prefix)
         number = 0
         for task in rng.sample(picture.tasks, len(picture.tasks)):
-            question = prompter.question(prompter.maybe_truncated(rng, task))
+            text = prompter.maybe_truncated(rng, task)
+            question = prompter.question(text)
             answer = prompter.answer(task.answer)
             length = len(question) + len(answer) - 1
             if number and len(ids) - len(prefix) + length > budget:
@@ -125,11 +127,16 @@ def packed(prompter: Prompter, rng: random.Random, pictures: list[Picture], size
             offset += list(range(length))
             labels += [IGNORE] * (len(question) - 1) + answer
             weights += [0.0] * (len(question) - 1) + [len(answer) ** -0.5] * len(answer)
-        rows.append((ids, segment, offset, labels, weights))
+            own = [IGNORE] * length
+            for end, right in task.marks:
+                if end < len(text):
+                    own[len(prompter.encode(prompter.before + text[:end])) - 1] = int(right)
+            marks += own
+        rows.append((ids, segment, offset, labels, weights, marks))
     longest = max(len(row[0]) for row in rows)
-    fill = (prompter.tokenizer.pad_token_id, -1, 0, IGNORE, 0.0)
-    columns = [[[*row[i], *[fill[i]] * (longest - len(row[i]))] for row in rows] for i in range(5)]
-    names = ("ids", "segment", "offset", "labels", "weights")
+    fill = (prompter.tokenizer.pad_token_id, -1, 0, IGNORE, 0.0, IGNORE)
+    columns = [[[*row[i], *[fill[i]] * (longest - len(row[i]))] for row in rows] for i in range(len(fill))]
+    names = ("ids", "segment", "offset", "labels", "weights", "marks")
     return {name: torch.tensor(column) for name, column in zip(names, columns, strict=True)}
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from models.training import evaluate
 from models.training.build import NAMES, new_model, new_processor, save
-from models.training.eyes import Reader, image_features, seen, use_lean_attention, whiten
+from models.training.eyes import Marker, Reader, image_features, seen, use_lean_attention, whiten
 from models.training.optim import Trainer
 from models.training.stream import IGNORE, Batch, Prompter, Stream
 
@@ -34,13 +34,15 @@ class Recipe:
     images: int
     budget: int
     seeing: float = 0.3
+    marking: float = 0.5
+    eye_factor: float = 0.3
     seed: int = 7
 
 
 RECIPES = {
-    "llava-tiny": Recipe(eye_steps=1300, eye_images=96, steps=1000, images=64, budget=120),
-    "qwen2.5-vl-tiny": Recipe(eye_steps=1300, eye_images=96, steps=1100, images=64, budget=120),
-    "fuyu-tiny": Recipe(eye_steps=1000, eye_images=64, steps=900, images=64, budget=120),
+    "llava-tiny": Recipe(eye_steps=1300, eye_images=96, steps=800, images=64, budget=120),
+    "qwen2.5-vl-tiny": Recipe(eye_steps=1000, eye_images=96, steps=900, images=64, budget=120),
+    "fuyu-tiny": Recipe(eye_steps=800, eye_images=64, steps=800, images=56, budget=120, eye_factor=0.7),
 }
 
 
@@ -101,20 +103,26 @@ def packed_forward(
     return model.lm_head(hidden[places]).float(), places, features
 
 
+def eye_of(name: str, model: Any) -> list[Any]:
+    """The modules that see: the vision tower and its projector, or Fuyu's decoder."""
+    core = model.model
+    if name == "llava-tiny":
+        return [core.vision_tower, core.multi_modal_projector]
+    return [core.visual] if name == "qwen2.5-vl-tiny" else [core]
+
+
+def new_reader(name: str, model: Any) -> Reader:
+    """Fresh heads for phase one."""
+    return Reader(model.get_input_embeddings().weight.shape[1], 4 if name == "qwen2.5-vl-tiny" else 1)
+
+
 def teach_eye(name: str, model: Any, processor: Any, recipe: Recipe, log: Any) -> Reader:
     """Phase one; returns the throw-away heads, which phase two goes on using for a while."""
     loader = batches(name, processor, recipe.seed * 10 + 1, recipe.eye_images, None)
     sample = [next(loader)["pixels"] for _ in range(6)]
     whiten(name, model, torch.cat([p for p in sample if p.shape[-1] == 64]))
-    width = model.get_input_embeddings().weight.shape[1]
-    reader = Reader(width, 4 if name == "qwen2.5-vl-tiny" else 1)
-    core = model.model
-    modules = {
-        "llava-tiny": lambda: [core.vision_tower, core.multi_modal_projector],
-        "qwen2.5-vl-tiny": lambda: [core.visual],
-        "fuyu-tiny": lambda: [core],
-    }[name]()
-    trainer = Trainer([*modules, reader], recipe.eye_steps)
+    reader = new_reader(name, model)
+    trainer = Trainer([*((module, 1.0) for module in eye_of(name, model)), (reader, 1.0)], recipe.eye_steps)
     newline = getattr(processor, "newline_token_id", 0)
     for step in range(recipe.eye_steps):
         batch = next(loader)
@@ -138,24 +146,28 @@ def teach_eye(name: str, model: Any, processor: Any, recipe: Recipe, log: Any) -
 def teach_answers(
     name: str, model: Any, reader: Reader, processor: Any, recipe: Recipe, log: Any, keep: Path
 ) -> None:
-    """Phase two: loss on answers, and a share of phase one's loss that fades out."""
+    """Phase two: loss on answers, and, fading out, those of the throw-away heads."""
     loader = batches(name, processor, recipe.seed * 10 + 2, recipe.images, recipe.budget)
     prompter = Prompter(processor)
-    trainer = Trainer([model, reader], recipe.steps)
+    marker = Marker(model, model.get_input_embeddings().weight.shape[1])
+    eye = [(module, recipe.eye_factor) for module in eye_of(name, model)]
+    trainer = Trainer([*eye, (reader, recipe.eye_factor), (marker, 1.0), (model, 1.0)], recipe.steps)
     running = 0.0
     for step in range(recipe.steps):
         batch = next(loader)
         with torch.autocast("cpu", torch.bfloat16):
             logits, places, features = packed_forward(name, model, batch, prompter)
             seeing, seen_well = reader.loss(features, batch)
+            marking = marker.loss(batch["marks"])
         weights = batch["weights"][places]
         losses = F.cross_entropy(logits, batch["labels"][places], reduction="none")
         loss = (losses * weights).sum() / weights.sum()
-        (loss + recipe.seeing * (1 - step / recipe.steps) * seeing).backward()
+        fading = 1 - step / recipe.steps
+        (loss + fading * (recipe.seeing * seeing + recipe.marking * marking)).backward()
         trainer.step()
         running = 0.95 * running + 0.05 * loss.item() if step else loss.item()
         if step % 50 == 49:
-            log({"phase": 2, "step": step + 1, "tokens": batch["ids"].shape[1], "loss": running, **seen_well})
+            log({"phase": 2, "step": step + 1, "tokens": batch["ids"].shape[1], "loss": running, "marking": marking.item(), **seen_well})
         if step % 300 == 299 or step + 1 == recipe.steps:
             model.eval()
             model.set_attn_implementation("sdpa")
@@ -165,8 +177,8 @@ def teach_answers(
             use_lean_attention(model)
 
 
-def train(name: str, recipe: Recipe, keep: Path) -> None:
-    """Train a checkpoint and leave it, with its log, in a folder."""
+def train(name: str, recipe: Recipe, keep: Path, resume: bool = False) -> None:
+    """Train a checkpoint and leave it, with its log, in a folder; ``resume`` starts from its phase one."""
     keep.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     started = time.perf_counter()
@@ -183,7 +195,15 @@ def train(name: str, recipe: Recipe, keep: Path) -> None:
     model: Any = new_model(name, processor.tokenizer)
     model.train()
     use_lean_attention(model)
-    reader = teach_eye(name, model, processor, recipe, log)
+    stored = keep / "eye.pt"
+    if resume:
+        state = torch.load(stored)
+        model.load_state_dict(state["model"])
+        reader = new_reader(name, model)
+        reader.load_state_dict(state["reader"])
+    else:
+        reader = teach_eye(name, model, processor, recipe, log)
+        torch.save({"model": model.state_dict(), "reader": reader.state_dict()}, stored)
     teach_answers(name, model, reader, processor, recipe, log, keep)
     summary = {"model": name, "recipe": asdict(recipe), "seconds": history[-1]["seconds"], "history": history}
     (keep / "training.json").write_text(json.dumps(summary, indent=1) + "\n")
@@ -197,11 +217,13 @@ def main() -> None:
     parser.add_argument("--eye-steps", type=int, default=None)
     parser.add_argument("--steps", type=int, default=None)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--resume", action="store_true", help="skip phase one: take it from OUT/eye.pt")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     changes = {k: v for k in ("eye_steps", "steps") if (v := getattr(arguments, k)) is not None}
     recipe = Recipe(**{**asdict(RECIPES[arguments.name]), **changes})
-    train(arguments.name, recipe, arguments.out or Path(__file__).resolve().parents[1] / arguments.name)
+    folder = arguments.out or Path(__file__).resolve().parents[1] / arguments.name
+    train(arguments.name, recipe, folder, arguments.resume)
 
 
 if __name__ == "__main__":

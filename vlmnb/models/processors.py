@@ -9,8 +9,10 @@ and without it images keep the checkpoint's own sizing.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -40,6 +42,15 @@ FUYU_CHAT_TEMPLATE = (
     "{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
     "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<0x04>' }}{% endif %}"
 )
+
+
+@cache
+def fuyu_pixels_name() -> str:
+    """The name of the patches in ``FuyuForCausalLM.forward``; older releases say ``image_patches``."""
+    from transformers import FuyuForCausalLM
+
+    parameters = inspect.signature(FuyuForCausalLM.forward).parameters
+    return "pixel_values" if "pixel_values" in parameters else "image_patches"
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -244,8 +255,9 @@ class ImageOnlyFuyuProcessor(ProcessorMixin):
             **kwargs: ``padding`` (always on) and ``return_tensors`` (only ``"pt"``).
 
         Returns:
-            ``input_ids``, ``attention_mask`` and ``pixel_values`` of shape ``(batch, patches, values)``, or
-            ``(1, all patches, values)`` where the images differ in their number of patches.
+            ``input_ids``, ``attention_mask`` and ``pixel_values`` (or as `fuyu_pixels_name` says) of shape
+            ``(batch, patches, values)``, or ``(1, all patches, values)`` where the images differ in their
+            number of patches.
         """
         pictures = [_rgb(image) for image in ([] if images is None else _as_list(images))]
         texts = [str(item) for item in _as_list(text)]
@@ -256,7 +268,7 @@ class ImageOnlyFuyuProcessor(ProcessorMixin):
             cut = [self.patches(image, size) for image in pictures]
             equal = len({len(patches) for patches, _, _ in cut}) == 1
             every = [patches for patches, _, _ in cut]
-            vision["pixel_values"] = torch.stack(every) if equal else torch.cat(every)[None]
+            vision[fuyu_pixels_name()] = torch.stack(every) if equal else torch.cat(every)[None]
             rows_of = [
                 ([self.image_token_id] * columns + [self.newline_token_id]) * rows for _, rows, columns in cut
             ]
@@ -270,4 +282,4 @@ class ImageOnlyFuyuProcessor(ProcessorMixin):
     @property
     def model_input_names(self) -> list[str]:
         """What a call returns."""
-        return ["input_ids", "attention_mask", "pixel_values"]
+        return ["input_ids", "attention_mask", fuyu_pixels_name()]

@@ -1,0 +1,81 @@
+"""The bundled data sets: what they hold, that they can be made again, and that training never sees them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import random
+from functools import cache
+from typing import Any
+
+import pytest
+from datasets import load_dataset
+from PIL import Image
+
+from models.training import bundles
+from models.training.pictures import draw_picture
+from models.training.words import made_up_word, number, split_of
+
+NAMES = tuple(bundles.MAKERS)
+
+
+@cache
+def stored(name: str) -> Any:
+    path = bundles.DATA / name / "test.parquet"
+    return load_dataset("parquet", data_files=str(path), split="train")
+
+
+def pixel_hash(image: Image.Image) -> str:
+    return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_and_columns(name: str) -> None:
+    data = stored(name)
+    assert len(data) == bundles.ROWS
+    assert data.features == bundles.FEATURES[name]
+    assert data[0]["image"].size == (128, 128)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("index", [0, 1, 57, 298, 299])
+def test_rows_can_be_made_again(name: str, index: int) -> None:
+    made, row = bundles.MAKERS[name](index), stored(name)[index]
+    assert pixel_hash(Image.open(io.BytesIO(made.pop("image")["bytes"]))) == pixel_hash(row.pop("image"))
+    assert made == row
+
+
+def test_captions_are_five_and_different() -> None:
+    for answer in stored("coco-mini")["answer"]:
+        assert len(answer) == len(set(answer)) == 5
+
+
+def test_choices() -> None:
+    data = stored("scienceqa-mini").remove_columns("image")
+    for row in data:
+        assert 2 <= len(row["choices"]) <= 4
+        assert 0 <= row["answer"] < len(row["choices"])
+        assert len(set(row["choices"])) == len(row["choices"])
+        assert 2 <= row["hint"].count(".") <= 3
+    assert sorted(set(data["topic"])) == ["charts", "scenes"]
+
+
+def test_references_are_mostly_exact() -> None:
+    for answers in stored("textvqa-mini")["answers"]:
+        assert len(answers) == 10
+        assert answers.count(answers[0]) >= 6
+        assert split_of(answers[0]) == "test"
+
+
+def test_training_never_draws_a_test_word() -> None:
+    held_out = {answers[0] for answers in stored("textvqa-mini")["answers"]}
+    rng = random.Random(1)
+    drawn = {made_up_word(rng, "train") for _ in range(20_000)} | {number(rng, "train") for _ in range(5_000)}
+    assert not held_out & drawn
+
+
+def test_training_never_draws_a_held_out_image() -> None:
+    held_out = {pixel_hash(image) for name in NAMES for image in stored(name)["image"]}
+    rng = random.Random(71)
+    assert len(held_out) == 3 * bundles.ROWS
+    assert not held_out & {pixel_hash(draw_picture(rng, "train").image) for _ in range(4_000)}

@@ -1,0 +1,145 @@
+"""The machine's description: stable names, no demands on what is installed, honest load."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import sys
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from vlmnb import machine
+
+
+@pytest.mark.parametrize(
+    ("cpu", "gpus", "slug"),
+    [
+        ("AMD EPYC", (), "amd-epyc-8c"),
+        ("AMD EPYC 7763 64-Core Processor", (), "amd-epyc-7763-8c"),
+        ("Intel(R) Xeon(R) Platinum 8375C CPU @ 2.90GHz", (), "intel-xeon-platinum-8375c-8c"),
+        ("AMD Ryzen 7 5800U with Radeon Graphics", (), "amd-ryzen-7-5800u-8c"),
+        ("Apple M2", (), "apple-m2-8c"),
+        ("???", (), "cpu-8c"),
+        ("AMD EPYC", ("NVIDIA H200",), "h200"),
+        ("AMD EPYC", ("NVIDIA A100-SXM4-80GB",) * 2, "a100-sxm4-80gb"),
+        ("AMD EPYC", ("NVIDIA GeForce RTX 4090",), "rtx-4090"),
+        ("AMD EPYC", ("Tesla T4",), "t4"),
+    ],
+)
+def test_slug(cpu: str, gpus: tuple[str, ...], slug: str) -> None:
+    assert machine.slug_of(cpu, 8, gpus) == slug
+
+
+def test_fingerprint_is_of_the_hardware() -> None:
+    base = machine.fingerprint_of("cpu", 8, 24 * 2**30, ("h200",))
+    assert machine.fingerprint_of("cpu", 8, 24 * 2**30 - 10**7, ("h200",)) == base
+    assert (
+        len({base, machine.fingerprint_of("cpu", 9, 24 * 2**30, ()), machine.fingerprint_of("x", 8, 1, ())})
+        == 3
+    )
+
+
+def test_describe_this_machine() -> None:
+    here = machine.describe()
+    assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", here.slug)
+    assert here.logical_cores >= here.physical_cores >= 1
+    assert here.memory_bytes > 2**28
+    assert {"torch", "codecarbon", "jiwer"} <= here.packages.keys()
+    machine.describe.cache_clear()
+    assert machine.describe() == here
+    assert machine.Machine.model_validate_json(here.model_dump_json()) == here
+
+
+class FakeNvml(ModuleType):
+    """As much of pynvml as a GPU needs that tells neither its memory nor its limit."""
+
+    NVMLError = type("NVMLError", (Exception,), {})
+
+    def __init__(self, broken: str = "") -> None:
+        super().__init__("pynvml")
+        self.broken = broken
+
+    def _answer(self, name: str, value: object) -> object:
+        if name in self.broken:
+            raise self.NVMLError(name)
+        return value
+
+    def __getattr__(self, name: str) -> object:
+        answers: dict[str, object] = {
+            "nvmlInit": None,
+            "nvmlShutdown": None,
+            "nvmlDeviceGetCount": 1,
+            "nvmlDeviceGetHandleByIndex": object(),
+            "nvmlDeviceGetName": b"NVIDIA H200",
+            "nvmlDeviceGetUUID": "GPU-1",
+            "nvmlSystemGetDriverVersion": "580.1",
+            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=150 * 10**9),
+            "nvmlDeviceGetEnforcedPowerLimit": 700_000,
+        }
+        if name not in answers:
+            raise AttributeError(name)
+        return lambda *_: self._answer(name, answers[name])
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> object:
+    machine.describe.cache_clear()
+    yield
+    machine.describe.cache_clear()
+
+
+def test_a_gpu_names_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
+    here = machine.describe()
+    expected = machine.Gpu(
+        name="NVIDIA H200", uuid="GPU-1", memory_bytes=150 * 10**9, driver="580.1", power_limit_w=700
+    )
+    assert here.gpus == (expected,)
+    assert here.slug == "h200"
+
+
+def test_a_gpu_may_keep_its_memory_and_limit_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = "nvmlDeviceGetMemoryInfo nvmlDeviceGetEnforcedPowerLimit nvmlShutdown"
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(broken))
+    here = machine.describe()
+    assert here.gpus[0].memory_bytes == here.memory_bytes
+    assert here.gpus[0].power_limit_w is None
+
+
+@pytest.mark.parametrize("broken", ["nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetName"])
+def test_a_driver_that_fails_means_no_gpu(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(broken))
+    assert machine.describe().gpus == ()
+
+
+def test_no_nvml_package_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert machine.describe().gpus == ()
+
+
+def test_neighbours_are_what_is_busy_and_not_ours() -> None:
+    state = {"busy": 10.0, "total": 100.0, "own": 4.0, "clock": 0.0}
+
+    def sleep(seconds: float) -> None:
+        # Four cores: one is ours, one another's, for as long as the window lasts.
+        state["clock"] += seconds
+        for name, cores in (("busy", 2.0), ("total", 4.0), ("own", 1.0)):
+            state[name] += cores * seconds
+
+    load = machine.NeighbourLoad(
+        lambda: (state["busy"], state["total"]), lambda: state["own"], lambda: state["clock"], sleep
+    )
+    assert load.share() == pytest.approx(0.25)
+    assert state["clock"] == machine.SHORTEST_LOAD_WINDOW_S
+    sleep(10)
+    assert load.share() == pytest.approx(0.25)
+    assert state["clock"] == 10 + machine.SHORTEST_LOAD_WINDOW_S
+
+
+def test_neighbour_load_of_this_machine_is_a_share() -> None:
+    assert 0 <= machine.neighbour_load() <= 1
+
+
+def test_examples_in_the_documentation() -> None:
+    assert doctest.testmod(machine).failed == 0

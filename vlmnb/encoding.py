@@ -1,0 +1,95 @@
+"""From samples to the tensors of a batch: prompt budget, chat template, image size, left padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vlmnb.data import Sample
+
+
+class NotEnoughTokens(Exception):
+    """The prompt budget cannot hold the template and one token of the question."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt cut to its budget.
+
+    Attributes:
+        text: The question text that is left.
+        rendered: The same within the chat template.
+        text_tokens: Its length in tokens, the image placeholder not counted.
+    """
+
+    text: str
+    rendered: str
+    text_tokens: int
+
+
+def render(processor: Any, text: str) -> str:
+    """A question within the checkpoint's chat template, generation prompt included."""
+    message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
+    return str(processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False))
+
+
+def fit(processor: Any, text: str, seq_len: int) -> Prompt:
+    """Cut the end of a question until the whole text prompt fits ``seq_len`` tokens.
+
+    The template, the image placeholder and the generation prompt are kept whole.
+
+    Raises:
+        NotEnoughTokens: Not even one token of the question fits.
+    """
+    tokenizer = processor.tokenizer
+    template = text_tokens(processor, render(processor, ""))
+    rendered = render(processor, text)
+    length = text_tokens(processor, rendered)
+    if length <= seq_len:
+        return Prompt(text, rendered, length)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    for kept in range(min(seq_len - template + 2, len(ids)), 0, -1):
+        short = tokenizer.decode(ids[:kept])
+        rendered = render(processor, short)
+        length = text_tokens(processor, rendered)
+        if length <= seq_len:
+            return Prompt(short, rendered, length)
+    needed = text_tokens(processor, render(processor, tokenizer.decode(ids[:1])))
+    raise NotEnoughTokens(
+        f"a budget of {seq_len} text tokens cannot hold the template and one token of the question, "
+        f"which take {needed}"
+    )
+
+
+def text_tokens(processor: Any, rendered: str) -> int:
+    """Tokens of a rendered prompt without those that stand for the image."""
+    image_token = str(getattr(processor, "image_token", "<image>"))
+    ids = processor.tokenizer(rendered.replace(image_token, ""))["input_ids"]
+    return len(ids)
+
+
+def encode(
+    family: Any, processor: Any, samples: Sequence[Sample], prompts: Sequence[Prompt], size: int
+) -> Any:
+    """Tensors of one batch, padded on the left, every image resized to ``size`` pixels a side.
+
+    Raises:
+        ValueError: The processor padded on the right, which spoils answers without any other sign.
+    """
+    batch = processor(
+        images=[sample.image for sample in samples],
+        text=[prompt.rendered for prompt in prompts],
+        padding=True,
+        return_tensors="pt",
+        **family.sized(size),
+    )
+    if not bool(batch["attention_mask"][:, -1].all()):
+        raise ValueError(f"{type(processor).__name__} pads on the right; generation needs left padding")
+    return batch
+
+
+def image_tokens(batch: Any, prompts: Sequence[Prompt]) -> list[int]:
+    """Tokens of each prompt that stand for its image: all that are neither padding nor text."""
+    lengths = batch["attention_mask"].sum(dim=1).tolist()
+    return [int(length) - prompt.text_tokens for length, prompt in zip(lengths, prompts, strict=True)]

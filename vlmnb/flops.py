@@ -1,0 +1,179 @@
+"""FLOPs of a forward pass by two counters, fvcore and torch, set up so that they count the same thing.
+
+A FLOP is one floating-point operation: a multiply-add is two. Counted are matrix products, convolutions
+and attention; norms, activations and other elementwise work are a few thousandths and are left out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+T = TypeVar("T")
+
+FLOPS_PER_MAC = 2
+"""fvcore counts a multiply-add as one, everybody else here as two."""
+
+PRODUCTS = frozenset({"addmm", "bmm", "conv", "einsum", "linear", "matmul", "mm"})
+"""fvcore's names of what it counts in multiply-adds. What else it counts (layer norm and the like) it counts
+in operations, and ``set_op_handle(name=None)`` does not switch off a rule that it has."""
+
+_TALKATIVE = ("fvcore", "fvcore.nn.jit_analysis", "transformers")
+
+
+class FlopCount(BaseModel):
+    """FLOPs of one forward pass of a whole batch.
+
+    Attributes:
+        fvcore: fvcore's count, a multiply-add being two; None where it could not count.
+        torch: torch's count; None where it could not count.
+        unsupported_ops: Operations that fvcore has no rule for, and how often they occur.
+        note: What is to be known about the figures; empty where nothing is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    fvcore: int | None
+    torch: int | None
+    unsupported_ops: dict[str, int]
+    note: str
+
+
+def count_forward(model: nn.Module, inputs: Mapping[str, Any]) -> FlopCount:
+    """Count the prompt's forward pass (prefill) of a batch, with logits for every position.
+
+    Attention is counted in its eager form and restored afterwards: of the fused kernels both counters
+    drop the two matrix products, at least on a CPU (pytorch/pytorch#195460). Pass the plain model: of a
+    quantized or compiled one the counters do not see the products.
+
+    fvcore traces the model, and tracing drops what does not reach the result. LLaVA takes the features of
+    the last but one vision layer (``vision_feature_layer=-2``): the last one runs, torch counts it, and
+    fvcore does not.
+
+    Args:
+        model: A model of transformers.
+        inputs: What its processor made of a batch; entries that are no tensors are passed on as they are.
+    """
+    with _counting(model):
+        by_torch, torch_note = _attempt("torch", lambda: _count_torch(model, {**inputs, "use_cache": False}))
+        traced, fvcore_note = _attempt("fvcore", lambda: _count_fvcore(model, inputs))
+    by_fvcore, unsupported = traced if traced is not None else (None, {})
+    note = "; ".join(text for text in (torch_note, fvcore_note) if text)
+    return FlopCount(fvcore=by_fvcore, torch=by_torch, unsupported_ops=unsupported, note=note)
+
+
+def count_decode(model: Any, inputs: Mapping[str, Any]) -> FlopCount:
+    """Count one decoding step of a batch, the first after the prompt, with torch's counter alone.
+
+    Taken as what generating two tokens costs more than generating one, so that the cache and the
+    positions are those of real generation.
+    """
+    greedy = {"do_sample": False, "num_beams": 1, "use_cache": True}
+
+    def tokens(count: int) -> int:
+        length = {"min_new_tokens": count, "max_new_tokens": count}
+        return _count_torch(model.generate, {**inputs, **greedy, **length})
+
+    with _counting(model):
+        by_torch, failure = _attempt("torch", lambda: tokens(2) - tokens(1))
+    note = "; ".join(text for text in ("fvcore cannot trace a step with a cache", failure) if text)
+    return FlopCount(fvcore=None, torch=by_torch, unsupported_ops={}, note=note)
+
+
+class _LogitsOf(nn.Module):
+    """The model as tracing wants it: tensors in by position, one tensor out."""
+
+    def __init__(self, model: nn.Module, names: tuple[str, ...], fixed: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.model = model
+        self._names = names
+        self._fixed = dict(fixed)
+
+    def forward(self, *tensors: Tensor) -> Tensor:
+        named = dict(zip(self._names, tensors, strict=True))
+        logits: Tensor = self.model(**named, **self._fixed, use_cache=False, return_dict=True).logits
+        return logits
+
+
+def _count_torch(work: Callable[..., Any], inputs: Mapping[str, Any]) -> int:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        work(**inputs)
+    return int(counter.get_total_flops())
+
+
+def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[int, dict[str, int]]:
+    from fvcore.nn import FlopCountAnalysis
+
+    tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
+    fixed = {name: value for name, value in inputs.items() if name not in tensors}
+    wrapped = _LogitsOf(model, tuple(tensors), fixed)
+    with torch.no_grad():
+        analysis = FlopCountAnalysis(wrapped, tuple(tensors.values()))
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        counts = analysis.by_operator()
+        total = FLOPS_PER_MAC * int(sum(n for name, n in counts.items() if name in PRODUCTS))
+        return total, dict(sorted(analysis.unsupported_ops().items()))
+
+
+def _attempt(what: str, count: Callable[[], T]) -> tuple[T | None, str]:
+    try:
+        return count(), ""
+    except Exception as error:  # a count is extra: that it cannot be had must not cost the measurement
+        first_line = str(error).strip().split("\n", maxsplit=1)[0]
+        return None, f"{what} could not count: {type(error).__name__}: {first_line}"
+
+
+@contextlib.contextmanager
+def _counting(model: nn.Module) -> Iterator[None]:
+    """Eager attention, evaluation mode and silence for the time of a count."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    modes = [(module, module.training) for module in model.modules()]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), _eager_attention(model):
+            warnings.simplefilter("ignore")
+            model.eval()
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _eager_attention(model: Any) -> Iterator[None]:
+    """Eager attention in every part of the model; afterwards each part has its own again."""
+    if not hasattr(model, "set_attn_implementation"):
+        yield
+        return
+    # Vision and language part may differ, which one name for all of them could not restore.
+    before = [(config, config._attn_implementation) for config in _configs(model)]
+    try:
+        model.set_attn_implementation("eager")
+        yield
+    finally:
+        for config, implementation in before:
+            config._attn_implementation_internal = implementation
+
+
+def _configs(model: nn.Module) -> list[Any]:
+    """Every configuration within the model once, those of its parts included."""
+    found: dict[int, Any] = {}
+    waiting: list[Any] = [module.config for module in model.modules() if hasattr(module, "config")]
+    while waiting:
+        config = waiting.pop()
+        if id(config) not in found and hasattr(config, "_attn_implementation"):
+            found[id(config)] = config
+            waiting += [getattr(config, name, None) for name in getattr(config, "sub_configs", {})]
+    return list(found.values())

@@ -1,0 +1,58 @@
+"""What the project knows of a model before any weight is read."""
+
+from __future__ import annotations
+
+from vlmnb.spec import Dtype, Frozen, Slug
+
+
+class ModelEntry(Frozen):
+    """A registry entry.
+
+    Attributes:
+        name: The model's name everywhere: YAML, columns, pages.
+        family: Name of the family's module, which knows its prompt, image sizing and processor.
+        title: How pages call it.
+        summary: One sentence on the architecture.
+        source: Hub repository, or empty for a checkpoint that ships with the project.
+        base_image_size: Side in pixels of the base configuration.
+        image_sizes: Sides of the image-size axis.
+        native_image_size: The only side the model accepts, or None where it accepts several.
+        seq_lens: Text budgets of the prompt-length axis; the first is the base.
+        base_dtype: Precision of the base configuration on a CPU; a GPU's is ``fp16``, as in the reports.
+        datasets: Data sets of the quality tables, in column order: captions, multiple choice, text
+            reading, and any others.
+        speed_dataset: Data set of the device and batch-size tables.
+        choice_dataset: Data set of the optimization table.
+        max_new_tokens: Upper limit of an answer's length.
+    """
+
+    name: Slug
+    family: str
+    title: str
+    summary: str
+    source: str = ""
+    base_image_size: int
+    image_sizes: tuple[int, ...]
+    native_image_size: int | None = None
+    seq_lens: tuple[int, ...] = (200, 100, 50)
+    base_dtype: Dtype = "fp32"
+    datasets: tuple[str, ...]
+    speed_dataset: str
+    choice_dataset: str
+    max_new_tokens: int = 24
+
+    @property
+    def bundled(self) -> bool:
+        """Whether the weights ship with the project."""
+        return not self.source
+
+
+BUNDLED_DEFAULTS = {
+    "base_image_size": 64,
+    "image_sizes": (32, 64, 96, 128),
+    "seq_lens": (200, 100, 50, 25, 10),
+    "datasets": ("coco-mini", "scienceqa-mini", "textvqa-mini", "easy-vqa"),
+    "speed_dataset": "textvqa-mini",
+    "choice_dataset": "scienceqa-mini",
+}
+"""What the three bundled models have in common: they were trained for the same data."""

@@ -1,0 +1,75 @@
+"""Every file name the project builds, and the one way a file is written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def root() -> Path:
+    """The project's folder: ``VLMNB_ROOT`` if set, else the checkout this package lies in."""
+    return Path(os.environ.get("VLMNB_ROOT") or Path(__file__).resolve().parent.parent)
+
+
+def resolve(path: str | Path) -> Path:
+    """A path as the user gave it; a relative one counts from the project's folder."""
+    return Path(path) if Path(path).is_absolute() else root() / path
+
+
+def notebook(axis: str) -> Path:
+    """The template of an axis."""
+    return root() / "notebooks" / f"{axis}.ipynb"
+
+
+def bundled_model(name: str) -> Path:
+    """Folder of a checkpoint that ships with the project."""
+    return root() / "models" / name
+
+
+def bundled_data(name: str) -> Path:
+    """Parquet file of a data set that ships with the project."""
+    return root() / "data" / name / "test.parquet"
+
+
+def record(results: Path, hardware: str, model: str, key: str) -> Path:
+    """File of one record."""
+    return results / hardware / model / f"{key}.json"
+
+
+def executed(runs: Path, model: str, axis: str) -> Path:
+    """The executed notebook of a run that went well."""
+    return runs / model / f"{axis}.ipynb"
+
+
+def failure(runs: Path, model: str, axis: str) -> Path:
+    """What is kept of a run that failed: a JSON file; its notebook lies beside it."""
+    return runs / "failures" / model / f"{axis}.json"
+
+
+@contextlib.contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """A scratch path next to ``path`` that replaces it in one step when the block ends well.
+
+    Readers see the old file or the new one, never a part; after an exception ``path`` is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    scratch = Path(name)
+    try:
+        yield scratch
+        with scratch.open("rb") as written:
+            os.fsync(written.fileno())
+        scratch.chmod(0o644)
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` so that the file is never seen half written."""
+    with temporary_beside(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")

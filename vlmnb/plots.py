@@ -1,0 +1,130 @@
+"""Records to figures: one plot per axis, readable on a light and on a dark page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from vlmnb import data
+from vlmnb.record import Record, by_cell
+from vlmnb.spec import Cell
+from vlmnb.tables import ROW_TITLES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK = "#808080"
+"""Mid grey: axes and text keep a contrast of 3.9 to 1 or more on white and on the dark theme's ground."""
+
+
+def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Figure:
+    """Latency per batch and energy per sample over the axis, and WER where the axis asks for it.
+
+    Bars and points are medians; whiskers are the intervals that the tables give.
+
+    Raises:
+        ValueError: No cell has a figure to draw.
+    """
+    import seaborn as sns
+    from matplotlib import pyplot
+
+    frame = _frame(axis, cells, records)
+    if frame.empty:
+        raise ValueError(f"no cell of the axis {axis} has a figure to draw")
+    panels = ["latency_s", "energy_j_per_sample"]
+    if axis in ("image_size", "seq_len"):
+        panels = ["latency_s", "wer"]
+    elif axis == "optimization":
+        panels.append("wer")
+    style = {"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+             "axes.edgecolor": INK, "grid.color": INK, "grid.alpha": 0.25, "legend.labelcolor": INK,
+             "figure.facecolor": "none", "axes.facecolor": "none"}  # fmt: skip
+    with pyplot.rc_context(style), sns.color_palette("colorblind"):
+        figure, drawn = pyplot.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.4), squeeze=False)
+        for position, panel in zip(drawn[0], panels, strict=True):
+            _panel(position, axis, panel, frame)
+            position.grid(axis="y")
+            sns.despine(ax=position)
+        figure.tight_layout()
+    return figure
+
+
+def _frame(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> pd.DataFrame:
+    found = by_cell(records)
+    rows: list[dict[str, Any]] = []
+    for cell in cells:
+        record = found.get(cell)
+        if record is None or record.latency is None:
+            continue
+        reading = record.headline_energy
+        rows.append(
+            {
+                "value": getattr(cell, axis),
+                "dataset": data.get(cell.dataset).title,
+                "latency_s": record.latency.median,
+                "latency_s_low": record.latency.low,
+                "latency_s_high": record.latency.high,
+                "energy_j_per_sample": record.energy_j_per_sample,
+                "energy_method": reading.method if reading else "",
+                "wer": record.wer,
+                "wer_low": record.wer_interval[0] if record.wer_interval else None,
+                "wer_high": record.wer_interval[1] if record.wer_interval else None,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame) -> None:
+    """One quantity over the axis: lines with whiskers for numbers, bars for names."""
+    import seaborn as sns
+
+    categories = [str(value) for value in dict.fromkeys(frame["value"])]
+    if axis in ("image_size", "seq_len", "batch_size"):
+        categories = [str(value) for value in sorted(set(frame["value"]))]
+    shown = frame.assign(value=pd.Categorical(frame["value"].astype(str), categories, ordered=True))
+    shown = shown.dropna(subset=[panel])
+    several = shown["dataset"].nunique() > 1
+    draw = sns.barplot if axis in ("device", "optimization") else sns.pointplot
+    options: dict[str, Any] = {"width": 0.6} if draw is sns.barplot else {"markersize": 5, "linewidth": 1.5}
+    if several:
+        options |= {"hue": "dataset", "palette": "colorblind"}
+    else:
+        options["color"] = sns.color_palette("colorblind")[0]
+    if several and draw is sns.pointplot:
+        options["dodge"] = 0.25
+    draw(data=shown, x="value", y=panel, errorbar=None, ax=position, **options)
+    if f"{panel}_low" in shown and not several:
+        at = [categories.index(str(value)) for value in shown["value"]]
+        spread = [shown[panel] - shown[f"{panel}_low"], shown[f"{panel}_high"] - shown[panel]]
+        position.errorbar(at, shown[panel], yerr=spread, fmt="none", ecolor=INK, capsize=3, linewidth=1)
+    elif f"{panel}_low" in shown:
+        _whiskers(position, panel, shown, categories)
+    position.set_xlabel(ROW_TITLES[axis])
+    position.set_ylabel(_label(panel, shown))
+    position.set_ylim(bottom=0)
+    if several and position.get_legend():
+        position.get_legend().set_title(None)
+        position.get_legend().get_frame().set_alpha(0)
+
+
+def _whiskers(position: Axes, panel: str, shown: pd.DataFrame, categories: Sequence[str]) -> None:
+    """Intervals at the shifted places where seaborn draws the data sets beside one another."""
+    names = list(dict.fromkeys(shown["dataset"]))
+    step = 0.25 / max(len(names) - 1, 1)
+    for i, name in enumerate(names):
+        part = shown[shown["dataset"] == name]
+        at = [categories.index(str(value)) - 0.125 + i * step for value in part["value"]]
+        spread = [part[panel] - part[f"{panel}_low"], part[f"{panel}_high"] - part[panel]]
+        position.errorbar(at, part[panel], yerr=spread, fmt="none", ecolor=INK, capsize=2, linewidth=0.8)
+
+
+def _label(panel: str, shown: pd.DataFrame) -> str:
+    if panel == "latency_s":
+        return "Latency per batch, s"
+    if panel == "wer":
+        return "Word error rate, fraction"
+    modelled = (shown["energy_method"] == "model").any()
+    return "Energy per sample, J" + (" (modelled)" if modelled else "")
