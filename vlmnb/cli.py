@@ -65,13 +65,17 @@ def sweep(
     failed_runs = [outcome for outcome in outcomes if outcome.error]
     failed_cells = _failed_cells(todo)
     if as_json:
-        report = {"cells": total, "measured": measured, "runs_executed": len(outcomes),
-                  "failed_runs": {o.run.name: o.error for o in failed_runs}, "failed_cells": failed_cells}  # fmt: skip
+        report = {
+            "cells": total,
+            "measured": measured,
+            "runs_executed": len(outcomes),
+            "failed_runs": {outcome.run.name: outcome.error for outcome in failed_runs},
+            "failed_cells": failed_cells,
+        }
         print(json.dumps(report, indent=1))
     else:
-        console.print(
-            f"{total} cells, {measured} measured now, {len(outcomes)} notebooks executed", markup=False
-        )
+        summary = f"{total} cells, {measured} measured now, {len(outcomes)} notebooks executed"
+        console.print(summary, markup=False)
         for outcome in failed_runs:
             console.print(f"failed: {outcome.run.name}: {outcome.error}", markup=False)
         for line in failed_cells:

@@ -43,7 +43,7 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
 
 def records(plan: Plan) -> list[Record]:
     """The records of a plan's cells; missing ones are measured and written at once."""
-    from tqdm.auto import tqdm
+    from tqdm import tqdm
 
     from vlmnb import measure
 

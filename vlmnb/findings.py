@@ -17,6 +17,9 @@ NOUNS = {
     "optimization": "optimization",
 }
 
+ENOUGH = 0.95
+"""Confidence that an interval must have before two medians are called different."""
+
 
 def caption(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> str:
     """A figure caption: the main finding, the units, n, and what the whiskers are."""
@@ -88,7 +91,8 @@ def _alone(axis: str, record: Record) -> str:
     summary = record.latency
     assert summary is not None
     value = stats.significant(summary.median, summary.low, summary.high)
-    return f"{ROW_TITLES[axis].split(',')[0]} {getattr(record.cell, axis)}: {value} s per batch, nothing to compare with."
+    row = f"{ROW_TITLES[axis].split(',')[0]} {getattr(record.cell, axis)}"
+    return f"{row}: {value} s per batch; there is no other row to compare it with."
 
 
 def _latency_change(low: Record, high: Record) -> str:
@@ -96,6 +100,8 @@ def _latency_change(low: Record, high: Record) -> str:
     assert a is not None
     assert b is not None
     ratio = b.median / a.median
+    if min(a.confidence, b.confidence) < ENOUGH:
+        return f"is {ratio:.2f} times the value, of too few batches to tell"
     if a.low <= b.high and b.low <= a.high:
         return f"cannot be told apart (ratio {ratio:.2f}, intervals overlap)"
     return f"{'grows' if ratio > 1 else 'falls'} to {ratio:.2f} times the value"

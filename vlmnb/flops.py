@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from vlmnb.record import FlopCount
 
 T = TypeVar("T")
 
@@ -27,24 +28,6 @@ PRODUCTS = frozenset({"addmm", "bmm", "conv", "einsum", "linear", "matmul", "mm"
 in operations, and ``set_op_handle(name=None)`` does not switch off a rule that it has."""
 
 _TALKATIVE = ("fvcore", "fvcore.nn.jit_analysis", "transformers")
-
-
-class FlopCount(BaseModel):
-    """FLOPs of one forward pass of a whole batch.
-
-    Attributes:
-        fvcore: fvcore's count, a multiply-add being two; None where it could not count.
-        torch: torch's count; None where it could not count.
-        unsupported_ops: Operations that fvcore has no rule for, and how often they occur.
-        note: What is to be known about the figures; empty where nothing is.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    fvcore: int | None
-    torch: int | None
-    unsupported_ops: dict[str, int]
-    note: str
 
 
 def count_forward(model: nn.Module, inputs: Mapping[str, Any]) -> FlopCount:

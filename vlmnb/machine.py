@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import os
 import platform
 import re
 import subprocess
@@ -129,12 +130,18 @@ def _busy_and_total() -> tuple[float, float]:
     return total - times["idle"] - times.get("iowait", 0.0), total
 
 
+def _own_cpu_s() -> float:
+    """CPU time of this process and of the children it has waited for, such as a tool it called."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
+
+
 class NeighbourLoad:
     """The load of other processes between two calls of :meth:`share`.
 
     Args:
         busy_and_total: Seconds that all cores together were busy, and seconds in all, since boot.
-        own: CPU seconds this process has used.
+        own: CPU seconds this process and its finished children have used.
         clock: Wall clock in seconds.
         sleep: Waits for seconds.
     """
@@ -142,7 +149,7 @@ class NeighbourLoad:
     def __init__(
         self,
         busy_and_total: Callable[[], tuple[float, float]] = _busy_and_total,
-        own: Callable[[], float] = time.process_time,
+        own: Callable[[], float] = _own_cpu_s,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:

@@ -14,7 +14,7 @@ from vlmnb import data, encoding, flops, identity, loading, machine, meters, mod
 from vlmnb.data import Sample
 from vlmnb.encoding import NotEnoughTokens, Prompt
 from vlmnb.loading import Loaded, ModelSlot, Unsupported
-from vlmnb.record import Answer, FlopCount, Provenance, Record, Timing
+from vlmnb.record import Answer, Provenance, Record, Timing
 from vlmnb.spec import Cell, Status
 
 WARMUP_BATCHES = 2
@@ -117,7 +117,7 @@ def measure(cell: Cell, slot: ModelSlot) -> Record:
                 "timing": window.timing,
                 "energy": window.energy,
                 "memory": window.memory,
-                "flops": FlopCount.model_validate(counted.model_dump()),
+                "flops": counted,
                 "answers": answers,
                 "provenance": base.provenance.model_copy(
                     update={
@@ -170,8 +170,8 @@ def timed_window(cell: Cell, loaded: Loaded, batches: Sequence[Batch]) -> Window
     outputs: list[Any] = []
     with torch.inference_mode():
         first_call_s = _warm_up(cell, loaded, batches, limits)
-        machine.neighbour_load()
-        with meters.MemoryMeter(cell.device) as memory, meters.EnergyMeter(cell.device) as energy:
+        with meters.EnergyMeter(cell.device) as energy, meters.MemoryMeter(cell.device) as memory:
+            machine.neighbour_load()
             for batch in batches:
                 meters.synchronize(cell.device)
                 began = time.perf_counter()

@@ -16,52 +16,15 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import psutil
-from pydantic import BaseModel, ConfigDict
 
 from vlmnb import machine
+from vlmnb.record import EnergyMethod, EnergyReading, MemoryUsage
 
 JOULES_PER_KWH = 3.6e6
 NO_PERIODIC_SAMPLING_S = 1e9
-
-EnergySource = Literal["gpu", "cpu", "ram"]
-EnergyMethod = Literal["nvml_counter", "rapl", "model"]
-
-
-class EnergyReading(BaseModel):
-    """Energy of one source over a window.
-
-    Attributes:
-        method: ``nvml_counter`` and ``rapl`` are energy counters in the hardware; ``model`` is computed
-            from an assumed power.
-        energy_j: Joules, gross: what the source would have used idle is included.
-        detail: How the figure came about, for provenance.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    source: EnergySource
-    method: EnergyMethod
-    energy_j: float
-    detail: str
-
-
-class MemoryUsage(BaseModel):
-    """Memory over a window.
-
-    Attributes:
-        peak_bytes: Highest use within the window, None where it cannot be told.
-        baseline_bytes: Use when the window was opened, None where it cannot be told.
-        method: What was read, or why nothing could be.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    peak_bytes: int | None
-    baseline_bytes: int | None
-    method: str
 
 
 def clock() -> float:

@@ -39,7 +39,7 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
         panels = ["latency_s", "wer"]
     elif axis == "optimization":
         panels.append("wer")
-    style = {"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+    style: Any = {"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
              "axes.edgecolor": INK, "grid.color": INK, "grid.alpha": 0.25, "legend.labelcolor": INK,
              "figure.facecolor": "none", "axes.facecolor": "none"}  # fmt: skip
     with pyplot.rc_context(style), sns.color_palette("colorblind"):
@@ -105,9 +105,10 @@ def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame) -> None:
     position.set_xlabel(ROW_TITLES[axis])
     position.set_ylabel(_label(panel, shown))
     position.set_ylim(bottom=0)
-    if several and position.get_legend():
-        position.get_legend().set_title(None)
-        position.get_legend().get_frame().set_alpha(0)
+    legend = position.get_legend()
+    if legend:
+        legend.set_title("")
+        legend.get_frame().set_alpha(0)
 
 
 def _whiskers(position: Axes, panel: str, shown: pd.DataFrame, categories: Sequence[str]) -> None:

@@ -127,25 +127,28 @@ def load_sweep(path: Path) -> Sweep:
 
 def explain(error: ValidationError, fields: Mapping[str, Any]) -> str:
     """One line for the first problem pydantic found, with the nearest valid name for a typo."""
-    problem = error.errors()[0]
+    problems = error.errors()
+    # A typo shows as two problems, a missing key and an unknown one; the unknown one says more.
+    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     place = ".".join(str(part) for part in problem["loc"]) or "the whole"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {place!r}; {nearest(place, fields)}"
     return f"{place}: {problem['msg'][:1].lower()}{problem['msg'][1:]} (got {problem['input']!r})"
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class _UniqueKeys(yaml.SafeLoader):  # type: ignore[misc]
     """YAML that refuses a key given twice, which plain YAML would silently let the last one win."""
 
 
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     seen = set()
     for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
+        key = str(loader.construct_object(key_node, deep=True))
         if key in seen:
             raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
         seen.add(key)
-    return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+    made: dict[Any, Any] = yaml.SafeLoader.construct_mapping(loader, node, deep=True)
+    return made
 
 
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)

@@ -167,8 +167,8 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def _magnitude(value: float) -> int:
-    """Power of ten of the leading digit; by way of text, because ``log10(1000)`` may fall short of 3."""
-    return int(f"{abs(value):.15e}".split("e")[1])
+    """Power of ten of the leading digit, read off ten digits so that 0.0999999999999 counts as 0.1."""
+    return int(f"{abs(value):.9e}".split("e")[1])
 
 
 def _finite(values: Sequence[float], what: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

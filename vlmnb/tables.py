@@ -5,6 +5,7 @@ from __future__ import annotations
 import html as markup
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vlmnb import data, stats
 from vlmnb.record import Record, by_cell
@@ -89,7 +90,7 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
         rows = [
             (
                 Field(str(value)),
-                _latency(record), percent(record, original, lambda r: r.latency and r.latency.median),
+                _latency(record), percent(record, original, _median_latency),
                 _flops(record), percent(record, original, lambda r: r.flops_per_batch),
                 _energy(record), percent(record, original, lambda r: r.energy_j_per_sample),
                 _wer(record),
@@ -157,8 +158,9 @@ def html(table: Table) -> str:
     """A table as HTML of its own, text escaped."""
     head = "".join(f"<th>{markup.escape(column)}</th>" for column in table.columns)
     body = "".join(f"<tr>{''.join(_td(field) for field in row)}</tr>" for row in table.rows)
+    caption = f"<caption>{markup.escape(table.caption)}</caption>"
     return (
-        f'<div class="vlmnb-scroll"><table class="vlmnb-table"><caption>{markup.escape(table.caption)}</caption>'
+        f'<div class="vlmnb-scroll"><table class="vlmnb-table">{caption}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -196,8 +198,8 @@ def _absent(record: Record | None) -> Field:
     return Field("-", f"{STATUS_WORDS[record.status]}: {record.reason}", record.key)
 
 
-def _plain(record: Record, text: str | None) -> Field:
-    return Field(text, key=record.key) if text else _absent(record)
+def _plain(record: Record, text: Any) -> Field:
+    return Field(str(text), key=record.key) if text else _absent(record)
 
 
 def _latency(record: Record | None, interval: bool = False) -> Field:
@@ -206,9 +208,15 @@ def _latency(record: Record | None, interval: bool = False) -> Field:
         return _absent(record)
     span = f"{summary.low:.4g} to {summary.high:.4g} s"
     title = f"median of n = {summary.n}, interval {span} ({100 * summary.confidence:.0f} %)"
-    text = stats.significant(summary.median, summary.low, summary.high)
+    text = f"{summary.median:.3g}"  # fewer than six samples: their spread says nothing of digits
+    if summary.confidence >= 0.95:
+        text = stats.significant(summary.median, summary.low, summary.high)
     shown = f"{text} [{summary.low:.3g}, {summary.high:.3g}]" if interval else text
     return Field(shown, title, record.key)
+
+
+def _median_latency(record: Record) -> float | None:
+    return record.latency.median if record.latency else None
 
 
 def _energy(record: Record | None) -> Field:
@@ -264,5 +272,6 @@ def _share(value: float | None) -> str | None:
 
 def _where(cell: Cell) -> str:
     return (
-        f"{cell.dataset}, {cell.device}, {cell.optimization}, image {cell.image_size}, prompt {cell.seq_len}"
+        f"{cell.dataset}, {cell.device}, {cell.optimization}, batch {cell.batch_size}, "
+        f"image {cell.image_size}, prompt {cell.seq_len}"
     )

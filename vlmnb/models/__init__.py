@@ -1,7 +1,8 @@
 """The models: one module per family, found by looking, so that adding one means adding a file.
 
 A family module defines ``MODELS`` (registry entries), ``MODEL_CLASS`` (a class of transformers, by
-name), ``load_processor(folder, revision)`` and ``sized(image_size)`` (the processor's keyword arguments for a size).
+name), ``load_processor(folder, revision)`` and ``sized(image_size)`` (keyword arguments of the processor
+for a size).
 Nothing here imports torch or transformers until a function of a family is called.
 """
 

@@ -14,13 +14,13 @@ MODELS = (
         name="fuyu-tiny",
         family="fuyu",
         title="Fuyu tiny",
-        summary="Fuyu's architecture at two million parameters: no vision tower, patches go into the decoder.",
+        summary="Fuyu's architecture at two million parameters: no vision tower, patches enter the decoder.",
         **BUNDLED_DEFAULTS,
     ),
 )
 
 
-def load_processor(folder: str | Path, revision: str | None = None) -> Any:
+def load_processor(folder: str | Path, revision: str = "main") -> Any:
     """The checkpoint's processor, cutting images into patches itself."""
     from vlmnb.models.processors import ImageOnlyFuyuProcessor
 

@@ -21,7 +21,7 @@ MODELS = (
 )
 
 
-def load_processor(folder: str | Path, revision: str | None = None) -> Any:
+def load_processor(folder: str | Path, revision: str = "main") -> Any:
     """The checkpoint's own processor, padding on the left."""
     from transformers import LlavaProcessor
 

@@ -23,7 +23,7 @@ MODELS = (
 )
 
 
-def load_processor(folder: str | Path, revision: str | None = None) -> Any:
+def load_processor(folder: str | Path, revision: str = "main") -> Any:
     """The checkpoint's processor without its video half, which would need torchvision."""
     from vlmnb.models.processors import ImageOnlyQwen2_5_VLProcessor
 

@@ -1,0 +1,59 @@
+"""Records made by hand, for tests that read records and need no model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vlmnb.record import Answer, EnergyReading, FlopCount, MemoryUsage, Provenance, Record, Timing
+from vlmnb.spec import Cell
+
+
+def cell(**changes: Any) -> Cell:
+    """A cell of the base configuration."""
+    base = {
+        "model": "llava-tiny", "dataset": "textvqa-mini", "samples": 4, "device": "cpu", "dtype": "fp32",
+        "optimization": "fp32", "batch_size": 2, "image_size": 64, "seq_len": 200, "max_new_tokens": 24,
+    }  # fmt: skip
+    return Cell.model_validate(base | changes)
+
+
+def answers(count: int, wrong: int) -> tuple[Answer, ...]:
+    """Answers to one-word questions, the first ``wrong`` of them wrong."""
+    return tuple(
+        Answer(
+            sample_id=str(i), prompt="what does the sign say?", answer="BAD" if i < wrong else "GOOD",
+            references=("GOOD",) * 10, text_tokens=20, image_tokens=64, output_tokens=3,
+            word_errors=int(i < wrong), reference_words=1, score=float(i >= wrong),
+        )
+        for i in range(count)
+    )  # fmt: skip
+
+
+def record(of: Cell | None = None, *, latencies: tuple[float, ...] = (0.5, 0.4), **changes: Any) -> Record:
+    """A measured record: 4 samples in 2 batches, one answer of four wrong, 8 J modelled."""
+    of = of or cell()
+    values: dict[str, Any] = {
+        "key": f"{abs(hash(of)):016x}"[:16],
+        "hardware": "test-machine",
+        "cell": of,
+        "status": "ok",
+        "timing": Timing(
+            warmup_batches=2, latencies_s=latencies, batch_samples=(of.batch_size,) * len(latencies),
+            preprocess_s=(0.01,) * len(latencies), first_call_s=0.6,
+        ),
+        "energy": (
+            EnergyReading(source="cpu", method="model", energy_j=8.0, detail="test"),
+            EnergyReading(source="ram", method="model", energy_j=30.0, detail="test"),
+        ),
+        "memory": MemoryUsage(peak_bytes=2 * 2**20, baseline_bytes=2**20, method="test"),
+        "flops": FlopCount(fvcore=1_000_000, torch=1_000_000),
+        "answers": answers(4, 1),
+        "provenance": Provenance(code="0" * 16, started_at="2026-01-01T00:00:00+00:00", threads=1),
+    }  # fmt: skip
+    return Record.model_validate(values | changes)
+
+
+def absent(of: Cell, status: str, reason: str) -> Record:
+    """A record of a cell that could not be measured."""
+    nothing = {"timing": None, "energy": (), "memory": None, "flops": None, "answers": ()}
+    return record(of, status=status, reason=reason, **nothing)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import nbformat
+import pytest
+
+from vlmnb import axes, models, optimizations, paths
+from vlmnb.errors import UserError
+
+DEFAULTS: dict[str, Any] = {"model": "qwen2.5-vl-tiny"}
+
+
+def test_the_base_configuration_stands_in_several_tables_as_one_cell() -> None:
+    batch = axes.plan("batch_size", DEFAULTS).cells
+    image = axes.plan("image_size", DEFAULTS).cells
+    length = axes.plan("seq_len", DEFAULTS).cells
+    optimization = axes.plan("optimization", DEFAULTS).cells
+    device = axes.plan("device", DEFAULTS | {"devices": ["cpu"]}).cells
+    assert set(device) <= set(batch)
+    assert set(batch) & set(image) & set(length)
+    assert set(optimization) & set(image) & set(length)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"batchsizes": [1]}, "did you mean 'batch_sizes'"),
+        ({"batch_size": 3}, "no parameter 'batch_size'"),
+        ({"samples": "32x"}, "samples takes int, got '32x'"),
+        ({"samples": True}, "samples takes int"),
+        ({"samples": -1}, "samples"),
+        ({"batch_sizes": "one"}, "batch_sizes takes a list of int"),
+        ({"batch_sizes": [1, "2"]}, "batch_sizes takes a list of int"),
+        ({"device": "gpu"}, "device"),
+        ({"optimization": "fp23"}, "did you mean 'fp32'"),
+        ({"optimization": "fp32+bf16"}, "two settings of one kind"),
+        ({"model": "fuyu-tyni"}, "did you mean 'fuyu-tiny'"),
+        ({"dataset": "text-vqa"}, "unknown data set"),
+        ({"length": "short"}, "length"),
+    ],
+)
+def test_a_wrong_parameter_is_an_error_that_names_the_right_one(
+    parameters: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        axes.plan("batch_size", DEFAULTS | parameters)
+    assert said in str(error.value)
+
+
+def test_a_list_may_come_as_the_text_that_papermill_passes() -> None:
+    plan = axes.plan("batch_size", DEFAULTS | {"batch_sizes": "[2, 3]"})
+    assert [cell.batch_size for cell in plan.cells] == [2, 3]
+
+
+def test_settings_that_mean_the_same_are_one_cell() -> None:
+    names = ["fp32", "eager", "fp32+eager", "sdpa", "fp32+sdpa", "sdpa+fp32"]
+    plan = axes.plan("optimization", DEFAULTS | {"optimizations": names, "device": "cpu"})
+    assert [cell.optimization for cell in plan.cells] == ["fp32", "sdpa"]
+    assert optimizations.parse("compile+bf16+sdpa", "fp32").name == "bf16+sdpa+compile"
+
+
+def test_a_cell_says_its_own_precision() -> None:
+    plan = axes.plan("optimization", DEFAULTS | {"optimizations": ["bf16", "compile"], "device": "cpu"})
+    assert [cell.dtype for cell in plan.cells] == ["bf16", "fp32"]
+
+
+@pytest.mark.parametrize("axis", sorted(axes.AXES))
+def test_every_notebook_is_clean_and_takes_the_parameters_of_its_axis(axis: str) -> None:
+    notebook = nbformat.read(paths.notebook(axis), as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(notebook.cells) <= 12
+    assert all(not cell.outputs and cell.execution_count is None for cell in code)
+    (parameters,) = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    found = {}
+    for line in parameters.source.splitlines():
+        assert "  # " in line, f"{line} has no comment that explains it"
+        (node,) = ast.parse(line).body
+        assert isinstance(node, ast.AnnAssign)
+        assert isinstance(node.target, ast.Name)
+        found[node.target.id] = (ast.unparse(node.annotation), ast.literal_eval(node.value))
+    wanted = {
+        name: f"list[{kind[1].__name__}]" if isinstance(kind, tuple) else kind.__name__
+        for name, kind in axes.AXES[axis].parameters.items()
+    }
+    assert {name: annotation for name, (annotation, _) in found.items()} == wanted
+    defaults = {name: value for name, (_, value) in found.items()}
+    assert axes.plan(axis, defaults).cells == axes.plan(axis, {"model": defaults["model"]}).cells
+
+
+def test_every_model_belongs_to_a_family_that_can_load_it() -> None:
+    for entry in models.registry().values():
+        family = models.family_of(entry)
+        assert family.MODEL_CLASS
+        assert entry in family.MODELS
+        assert callable(family.load_processor)

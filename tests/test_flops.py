@@ -1,0 +1,173 @@
+"""FLOP counts: two counters and a formula agree, and the model comes back as it was given."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from vlmnb import flops, paths
+from vlmnb.flops import FlopCount
+
+NAMES = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
+
+
+@cache
+def checkpoint(name: str) -> tuple[Any, Any]:
+    import transformers
+
+    from vlmnb.models import processors
+
+    model, processor = {
+        "llava-tiny": (transformers.LlavaForConditionalGeneration, transformers.LlavaProcessor),
+        "qwen2.5-vl-tiny": (
+            transformers.Qwen2_5_VLForConditionalGeneration,
+            processors.ImageOnlyQwen2_5_VLProcessor,
+        ),
+        "fuyu-tiny": (transformers.FuyuForCausalLM, processors.ImageOnlyFuyuProcessor),
+    }[name]
+    folder = paths.bundled_model(name)
+    return model.from_pretrained(folder).eval(), processor.from_pretrained(folder)
+
+
+def batch(name: str, size: int) -> dict[str, Any]:
+    processor = checkpoint(name)[1]
+    content = [{"type": "image"}, {"type": "text", "text": "What colour is the circle?"}]
+    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    image = Image.new("RGB", (64, 64), "red")
+    return dict(processor(images=[image] * size, text=[prompt] * size, padding=True, return_tensors="pt"))
+
+
+@cache
+def prefill(name: str, size: int = 1) -> FlopCount:
+    return flops.count_forward(checkpoint(name)[0], batch(name, size))
+
+
+def decoder_macs(config: Any, queries: int, keys: int, gates: int) -> int:
+    """Multiply-adds of a language model without grouped queries: projections, MLP, attention, logits."""
+    width = config.hidden_size
+    projections = 4 * width**2 + (2 + gates) * width * config.intermediate_size
+    attention = 2 * keys * width
+    return queries * (config.num_hidden_layers * (projections + attention) + width * config.vocab_size)
+
+
+def vision_layer_macs(config: Any) -> int:
+    tokens, width = (config.image_size // config.patch_size) ** 2 + 1, config.hidden_size
+    return tokens * (4 * width**2 + 2 * width * config.intermediate_size + 2 * tokens * width)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_both_counters_agree_and_grow_with_the_batch(name: str) -> None:
+    one, two = prefill(name), prefill(name, 2)
+    assert one.torch is not None
+    assert one.fvcore == pytest.approx(one.torch, rel=0.01)
+    assert two.torch == pytest.approx(2 * one.torch, rel=0.001)
+    assert one.note == ""
+    assert "aten::softmax" in one.unsupported_ops
+
+
+@pytest.mark.slow
+def test_fuyu_by_formula() -> None:
+    config, tokens = checkpoint("fuyu-tiny")[0].config, batch("fuyu-tiny", 1)["input_ids"].shape[1]
+    patches = 64 * config.num_channels * config.patch_size**2 * config.text_config.hidden_size
+    expected = 2 * (decoder_macs(config.text_config, tokens, tokens, gates=0) + patches)
+    assert prefill("fuyu-tiny").torch == pytest.approx(expected, rel=0.001)
+
+
+@pytest.mark.slow
+def test_llava_by_formula() -> None:
+    config, tokens = checkpoint("llava-tiny")[0].config, batch("llava-tiny", 1)["input_ids"].shape[1]
+    text, vision = config.text_config, config.vision_config
+    patches = 64 * vision.num_channels * vision.patch_size**2 * vision.hidden_size
+    projector = 64 * (vision.hidden_size * text.hidden_size + text.hidden_size**2)
+    tower = vision.num_hidden_layers * vision_layer_macs(vision)
+    expected = 2 * (decoder_macs(text, tokens, tokens, gates=1) + patches + tower + projector)
+    assert prefill("llava-tiny").torch == pytest.approx(expected, rel=0.001)
+
+
+@pytest.mark.slow
+def test_fvcore_drops_the_layer_whose_result_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = checkpoint("llava-tiny")[0]
+    monkeypatch.setattr(model.config, "vision_feature_layer", -2)
+    count = flops.count_forward(model, batch("llava-tiny", 1))
+    assert count.torch == prefill("llava-tiny").torch
+    assert count.torch is not None
+    assert count.fvcore is not None
+    assert count.torch - count.fvcore == 2 * vision_layer_macs(model.config.vision_config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_one_decoding_step(name: str) -> None:
+    model, inputs = checkpoint(name)[0], batch(name, 2)
+    count = flops.count_decode(model, inputs)
+    assert count.fvcore is None
+    assert "fvcore" in count.note
+    if name == "fuyu-tiny":
+        keys = inputs["input_ids"].shape[1] + 1
+        expected = 2 * 2 * decoder_macs(model.config.text_config, 1, keys, gates=0)
+        assert count.torch == pytest.approx(expected, rel=0.001)
+    assert count.torch is not None
+    assert 0 < count.torch < (prefill(name, 2).torch or 0) / 10
+
+
+@pytest.mark.slow
+def test_counting_is_repeatable_silent_and_leaves_the_model_as_it_was(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    model, inputs = checkpoint("llava-tiny")[0], batch("llava-tiny", 1)
+    vision = model.config.vision_config
+    vision._attn_implementation_internal = "eager"
+    levels = [logging.getLogger(name).level for name in ("fvcore", "transformers")]
+    names = [set(vars(module)) for module in model.modules()]
+    model.train()
+    capfd.readouterr()
+    try:
+        assert flops.count_forward(model, inputs) == flops.count_forward(model, inputs)
+        assert capfd.readouterr() == ("", "")
+        assert model.training
+        assert model.config._attn_implementation == model.config.text_config._attn_implementation == "sdpa"
+        assert vision._attn_implementation == "eager"
+        assert [logging.getLogger(name).level for name in ("fvcore", "transformers")] == levels
+        assert [set(vars(module)) for module in model.modules()] == names
+    finally:
+        vision._attn_implementation_internal = "sdpa"
+        model.eval()
+
+
+class Small(nn.Module):
+    """Something that counts but cannot be traced into logits, or does not even run."""
+
+    def __init__(self, fails: bool) -> None:
+        super().__init__()
+        self.layer, self.fails = nn.Linear(3, 5), fails
+
+    def forward(self, x: Tensor, use_cache: bool, return_dict: bool = True) -> Tensor:
+        if self.fails:
+            raise RuntimeError("cannot\nrun")
+        return torch.as_tensor(self.layer(x))
+
+
+def test_a_counter_that_fails_says_so() -> None:
+    half = flops.count_forward(Small(fails=False), {"x": torch.zeros(2, 3)})
+    assert (half.torch, half.fvcore) == (2 * 2 * 3 * 5, None)
+    assert half.note.startswith("fvcore could not count: AttributeError")
+    none = flops.count_forward(Small(fails=True), {"x": torch.zeros(2, 3)})
+    assert (none.torch, none.fvcore) == (None, None)
+    assert none.note == (
+        "torch could not count: RuntimeError: cannot; fvcore could not count: RuntimeError: cannot"
+    )
+
+
+@pytest.mark.slow
+def test_attention_is_restored_after_a_failure() -> None:
+    model = checkpoint("fuyu-tiny")[0]
+    count = flops.count_forward(model, {"input_ids": "no tensor"})
+    assert (count.torch, count.fvcore) == (None, None)
+    assert model.config._attn_implementation == model.config.text_config._attn_implementation == "sdpa"

@@ -1,0 +1,88 @@
+"""The one-way flow: who may import what, read from the sources."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vlmnb
+
+PACKAGE = Path(vlmnb.__file__).parent
+DRIVER = ("cli", "spec", "axes", "launch", "execute", "paths", "record", "identity", "progress", "machine")
+MEASURING = ("measure", "meters", "flops", "loading", "encoding", "quality", "data", "optimizations")
+READING = ("tables", "plots", "findings", "exporting", "book", "pages", "compare", "stats", "record")
+
+
+def imported(module: str) -> set[str]:
+    """Everything a module imports, anywhere in it, with what its own imports at the top bring along."""
+    seen: set[str] = set()
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        file = PACKAGE / f"{name}.py"
+        if not file.exists():
+            continue
+        for found in _imports(ast.parse(file.read_text(encoding="utf-8")), top=name != module):
+            if found.startswith("vlmnb."):
+                inner = found.removeprefix("vlmnb.")
+                if inner not in seen:
+                    todo.append(inner)
+                found = inner
+            seen.add(found)
+    return seen
+
+
+def _imports(tree: ast.Module, top: bool) -> set[str]:
+    nodes = tree.body if top else list(ast.walk(tree))
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] if not alias.name.startswith("vlmnb") else alias.name
+                      for alias in node.names}  # fmt: skip
+        elif isinstance(node, ast.ImportFrom) and node.module == "vlmnb":
+            found |= {f"vlmnb.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module if node.module.startswith("vlmnb") else node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("module", DRIVER)
+def test_the_driver_never_imports_torch_or_what_measures(module: str) -> None:
+    assert not imported(module) & {"torch", "transformers", "measure", "meters", "flops", "loading"}
+
+
+@pytest.mark.parametrize("module", MEASURING)
+def test_measuring_never_imports_papermill_pandas_or_plots(module: str) -> None:
+    assert not imported(module) & {"papermill", "pandas", "matplotlib", "seaborn", "tables", "plots"}
+
+
+@pytest.mark.parametrize("module", READING)
+def test_reading_never_imports_torch(module: str) -> None:
+    assert not imported(module) & {"torch", "transformers", "measure", "meters", "flops", "loading"}
+
+
+def test_no_module_is_longer_than_400_lines() -> None:
+    long = [path.name for path in PACKAGE.rglob("*.py") if len(path.read_text().splitlines()) > 400]
+    assert long == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["models"], ["sweep", "sweeps/quickstart.yaml", "--dry-run"]]
+)
+def test_the_command_line_answers_without_torch(arguments: list[str], project: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['vlmnb', *sys.argv[1:]]\n"
+        "from vlmnb.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert not stop.code, stop.code\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'papermill'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

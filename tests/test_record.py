@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from factory import absent, answers, cell, record
+
+from vlmnb import record as records
+from vlmnb.errors import UserError
+from vlmnb.exporting import export_records
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    made = record()
+    path = records.write(made, tmp_path)
+    assert records.read(path) == made
+    assert path == tmp_path / "test-machine" / "llava-tiny" / f"{made.key}.json"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda text: text[: len(text) // 2], "is no record"),
+        (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "update the project"),
+        (lambda text: text.replace('"status": "ok"', '"status": "fine"'), "status"),
+        (lambda text: "[]", "is no record"),
+    ],
+)
+def test_a_file_that_is_no_record_is_named_with_what_to_do(tmp_path: Path, spoil, said: str) -> None:
+    path = records.write(record(), tmp_path)
+    path.write_text(spoil(path.read_text()))
+    with pytest.raises(ValueError, match=said):
+        records.read(path)
+    found, problems = records.read_all(tmp_path)
+    assert found == []
+    assert str(path) in problems[0]
+
+
+def test_figures_are_what_their_names_say() -> None:
+    made = record(latencies=(0.5, 0.4))
+    assert made.latency is not None
+    assert made.latency.median == pytest.approx(0.45)
+    assert made.energy_j_per_sample == pytest.approx(8.0 / 4), "joules of the CPU alone, over four samples"
+    assert made.wer == pytest.approx(0.25)
+    assert made.accuracy == pytest.approx(0.75)
+
+
+def test_a_short_last_batch_counts_for_answers_but_not_for_latency() -> None:
+    timing = record().timing
+    assert timing is not None
+    short = timing.model_copy(update={"latencies_s": (0.5, 0.4, 0.1), "batch_samples": (2, 2, 1),
+                                      "preprocess_s": (0.01,) * 3})  # fmt: skip
+    made = record(timing=short, answers=answers(5, 1))
+    assert made.latency is not None
+    assert made.latency.n == 2
+    assert made.energy_j_per_sample == pytest.approx(8.0 / 5)
+
+
+@pytest.mark.parametrize("change", [{"weights": "random"}, {"length": "fixed"}])
+def test_answers_that_mean_nothing_have_no_quality(change: dict[str, str]) -> None:
+    made = record(cell(**change))
+    assert made.wer is None
+    assert made.accuracy is None
+    assert records.row(made)["wer"] is None
+
+
+@pytest.mark.parametrize("file_format", ["csv", "json", "parquet"])
+def test_the_export_has_one_row_per_record_and_the_promised_columns(tmp_path: Path, file_format: str) -> None:
+    results = tmp_path / "results"
+    records.write(record(), results)
+    records.write(absent(cell(device="cuda", dtype="fp16"), "unsupported", 'no GPU, "none"'), results)
+    output = tmp_path / f"table.{file_format}"
+    assert export_records(results, output, file_format) == (2, [])
+    reader = {"csv": pd.read_csv, "json": pd.read_json, "parquet": pd.read_parquet}[file_format]
+    table = reader(output)
+    promised = (
+        "source, hardware, model, weights, dataset, samples, device, dtype, optimization, batch_size, "
+        "image_size, seq_len, status, reason, wer, latency_s, energy_j_per_sample, energy_method, flops, "
+        "peak_bytes, key"
+    )
+    assert list(table.columns)[: len(promised.split(", "))] == promised.split(", ")
+    rows = table.set_index("status")
+    assert rows.loc["ok", "wer"] == pytest.approx(0.25)
+    assert rows.loc["ok", "latency_s"] == pytest.approx(0.45)
+    assert pd.isna(rows.loc["unsupported", "latency_s"])
+    assert rows.loc["unsupported", "reason"] == 'no GPU, "none"'
+
+
+def test_an_export_of_nothing_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="vlmnb sweep"):
+        export_records(tmp_path / "nowhere", tmp_path / "out.csv", "csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_record_says_everything_in_its_file(tmp_path: Path) -> None:
+    content = json.loads(records.write(record(), tmp_path).read_text())
+    assert content["schema_version"] == 1
+    assert content["timing"]["latencies_s"] == [0.5, 0.4]
+    assert content["answers"][0]["references"]
+    assert {reading["method"] for reading in content["energy"]} == {"model"}

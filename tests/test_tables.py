@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from html.parser import HTMLParser
+
+import pytest
+from factory import absent, answers, cell, record
+
+from vlmnb import findings, plots, tables
+from vlmnb import record as records
+
+
+def texts(table: tables.Table) -> list[list[str]]:
+    return [[field.text for field in row] for row in table.rows]
+
+
+def test_the_batch_table_shows_what_the_records_say() -> None:
+    cells = [cell(batch_size=1), cell(batch_size=2)]
+    found = [record(cells[0], latencies=(0.2,) * 8), record(cells[1], latencies=(0.3,) * 8)]
+    table = tables.axis_table("batch_size", cells, found)
+    assert table.columns == (
+        "Batch size",
+        "Latency per batch, s",
+        "Energy, J per sample",
+        "FLOPs per batch",
+        "WER",
+    )
+    assert texts(table) == [
+        ["1", "0.2000", "≈ 1", "1.000 M", "0.250"],
+        ["2", "0.3000", "≈ 0.5", "1.000 M", "0.250"],
+    ]
+
+
+def test_a_cell_without_a_figure_is_a_dash_with_its_reason_beneath() -> None:
+    cells = [cell(device="cuda", dtype="fp16", optimization="fp16"), cell()]
+    found = [absent(cells[0], "unsupported", "this machine has no CUDA device"), record(cells[1])]
+    table = tables.axis_table("device", cells, found)
+    assert texts(table)[0] == ["cuda", "-", "-", "-", "-"]
+    assert "no CUDA device" in table.rows[0][1].title
+    assert "*unsupported*: this machine has no CUDA device" in tables.notes(found)
+    assert "modelled" in tables.notes(found)
+
+
+def test_percent_columns_are_of_the_first_row_of_their_own_column() -> None:
+    cells = [cell(optimization="fp32"), cell(optimization="sdpa"), cell(optimization="compile")]
+    found = [
+        record(cells[0], latencies=(0.4,) * 6),
+        record(cells[1], latencies=(0.3,) * 6),
+        absent(cells[2], "failed", "broke"),
+    ]
+    rows = texts(tables.axis_table("optimization", cells, found))
+    assert [row[2] for row in rows] == ["100.0", "75.0", "-"]
+    assert [row[4] for row in rows] == ["100.0", "100.0", "-"]
+
+
+def test_tables_over_data_sets_keep_each_figure_in_its_column() -> None:
+    cells = [cell(seq_len=s, dataset=d) for s in (200, 50) for d in ("coco-mini", "textvqa-mini")]
+    found = [record(c, answers=answers(4, i), latencies=(0.1 * (i + 1),) * 6) for i, c in enumerate(cells)]
+    table = tables.axis_table("seq_len", cells, found)
+    assert table.columns[1:] == (
+        "COCO mini WER", "COCO mini latency, s", "TextVQA mini WER", "TextVQA mini latency, s"
+    )  # fmt: skip
+    assert texts(table) == [
+        ["200", "0.000", "0.1000", "0.250", "0.2000"],
+        ["50", "0.500", "0.3000", "0.750", "0.4000"],
+    ]
+
+
+def test_text_from_a_model_cannot_become_markup() -> None:
+    evil = absent(cell(), "failed", "<script>alert(1)</script> | *x* " + "y" * 10_000)
+    note = tables.notes([evil])
+    assert "<script>" not in note
+    assert len(note) < 600
+    shown = tables.html(tables.axis_table("batch_size", [evil.cell], [evil]))
+    tags: list[str] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]
+    parser.feed(shown)
+    assert "script" not in tags
+
+
+def test_few_batches_are_not_called_a_difference() -> None:
+    cells = [cell(batch_size=1), cell(batch_size=2)]
+    few = [record(cells[0], latencies=(0.2, 0.21)), record(cells[1], latencies=(0.9, 0.91))]
+    assert "too few batches to tell" in findings.text("batch_size", cells, few)
+    many = [record(cells[0], latencies=(0.2,) * 8), record(cells[1], latencies=(0.9,) * 8)]
+    assert "grows to 4.50 times" in findings.text("batch_size", cells, many)
+    overlapping = [
+        record(cells[0], latencies=(0.2, 0.3) * 4), record(cells[1], latencies=(0.25, 0.35) * 4)
+    ]  # fmt: skip
+    assert "cannot be told apart" in findings.text("batch_size", cells, overlapping)
+
+
+@pytest.mark.parametrize("axis", ["device", "batch_size", "image_size", "seq_len", "optimization"])
+def test_every_axis_has_a_plot_and_a_caption_with_units_and_n(axis: str) -> None:
+    values = {"device": ["cuda", "cpu"], "optimization": ["fp32", "sdpa"]}.get(axis, [32, 64])
+    cells = [cell(**{axis: value}) for value in values]
+    found = [record(c, latencies=(0.2,) * 6) for c in cells]
+    figure = plots.axis_plot(axis, cells, found)
+    assert figure.axes[0].get_ylabel() == "Latency per batch, s"
+    if axis == "batch_size":
+        assert figure.axes[1].get_ylabel() == "Energy per sample, J (modelled)"
+    caption = findings.caption(axis, cells, found)
+    assert "n = 6" in caption
+    assert "seconds per batch" in caption
+
+
+def test_the_newest_record_of_a_cell_is_the_one_shown() -> None:
+    old, new = record(), record(answers=answers(4, 4))
+    new = new.model_copy(
+        update={"provenance": new.provenance.model_copy(update={"started_at": "2026-02-01T00:00:00+00:00"})}
+    )
+    assert records.by_cell([new, old])[new.cell].wer == 1.0

@@ -1,0 +1,343 @@
+"""Models side by side at the base configuration: tables, a figure, and what they say.
+
+Numbers of different machines never share a table or a figure: everything here is made per setting.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from vlmnb import axes, data, markup, models, optimizations, record, stats
+from vlmnb.errors import UserError
+from vlmnb.models.entry import ModelEntry
+from vlmnb.record import Record
+
+Row = dict[str, Any]
+
+GREY = "#808080"
+"""Axes and text of figures: readable on white and on black."""
+
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's palette, told apart by color-blind eyes."""
+
+BASE_BATCH_SIZE = axes.Axis.model_fields["batch_size"].default
+
+
+class Setting(NamedTuple):
+    """What two numbers must have in common to be compared."""
+
+    source: str
+    hardware: str
+    device: str
+
+    @property
+    def title(self) -> str:
+        """The setting in words."""
+        origin = "" if self.source == "measured" else f", from {self.source}"
+        return f"{self.hardware}, on the {'GPU' if self.device == 'cuda' else 'CPU'}{origin}"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model at the base configuration in one setting.
+
+    Attributes:
+        model: Registry entry.
+        rows: Flat rows of its base records, by data set.
+    """
+
+    model: ModelEntry
+    rows: dict[str, Row]
+
+    @property
+    def speed(self) -> Row:
+        """The row that speed, energy and memory are read from."""
+        ok = {name: row for name, row in self.rows.items() if row["status"] == "ok"}
+        return ok.get(self.model.speed_dataset) or next(iter((ok or self.rows).values()))
+
+
+def entry_of(name: str) -> ModelEntry | None:
+    """A model's registry entry; None for a record of a model that the registry no longer has."""
+    try:
+        return models.get(name)
+    except UserError:
+        return None
+
+
+def is_base(found: Record) -> bool:
+    """Whether a record is of its model's base configuration, by which models are compared."""
+    entry, cell = entry_of(found.cell.model), found.cell
+    if entry is None:
+        return False
+    base = (BASE_BATCH_SIZE, entry.base_image_size, entry.seq_lens[0],
+            optimizations.base_dtype(entry.base_dtype, cell.device), "natural", "pretrained")  # fmt: skip
+    return base == (
+        cell.batch_size, cell.image_size, cell.seq_len, cell.optimization, cell.length, cell.weights
+    )  # fmt: skip
+
+
+def base_entries(records: Iterable[Record]) -> dict[Setting, tuple[Entry, ...]]:
+    """The base records of each setting, most models first; of one cell's records the best founded.
+
+    Best founded means most samples, then newest.
+    """
+    chosen: dict[tuple[Setting, str, str], Record] = {}
+    for found in sorted(records, key=lambda r: (r.cell.samples, r.provenance.started_at)):
+        if is_base(found):
+            setting = Setting(found.source, found.hardware, found.cell.device)
+            chosen[setting, found.cell.model, found.cell.dataset] = found
+    groups: dict[Setting, dict[str, dict[str, Row]]] = {}
+    for (setting, model, dataset), found in chosen.items():
+        groups.setdefault(setting, {}).setdefault(model, {})[dataset] = record.row(found)
+    order = list(models.registry())
+    made = {
+        setting: tuple(
+            Entry(models.get(name), by_model[name]) for name in sorted(by_model, key=order.index)
+        )
+        for setting, by_model in groups.items()
+    }
+    return dict(sorted(made.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def cost_table(entries: Sequence[Entry], folder: str = "") -> str:
+    """Latency, energy, FLOPs and memory of each model, as HTML; ``folder`` is where the chapters lie."""
+    header = [
+        "Model", "Latency, s per batch", "Energy, J per sample", "FLOPs per batch", "Peak memory",
+        "Above baseline", "Image tokens", "Answer tokens", "Batches",
+    ]  # fmt: skip
+    rows = []
+    for entry in entries:
+        row = entry.speed
+        rows.append(
+            [
+                model_link(entry.model, folder),
+                latency(row),
+                energy(row),
+                markup.in_unit(row["flops"], "FLOP"),
+                markup.in_unit(row["peak_bytes"], "B"),
+                markup.in_unit(row["peak_bytes_over_model"], "B", 3),
+                _number(row["image_tokens"]),
+                _number(row["output_tokens"]),
+                _number(row["latency_n"]),
+            ]
+        )
+    return markup.table(header, rows, caption=_cost_caption(entries))
+
+
+def quality_table(entries: Sequence[Entry], folder: str = "") -> str:
+    """Word error rate and accuracy of each model on each data set, as HTML."""
+    datasets = dataset_names(entries)
+    scored = {name for name in datasets if any(_accuracy(entry, name) is not None for entry in entries)}
+    header = ["Model"]
+    for name in datasets:
+        header.append(f"{dataset_title(name)}, WER")
+        header += [f"{dataset_title(name)}, accuracy"] if name in scored else []
+    rows = []
+    for entry in entries:
+        cells = [model_link(entry.model, folder)]
+        for name in datasets:
+            row = entry.rows.get(name, {})
+            cells.append(_interval(row, "wer"))
+            cells += [_interval(row, "accuracy")] if name in scored else []
+        rows.append(cells)
+    sizes = sorted({row["samples"] for entry in entries for row in entry.rows.values()})
+    caption = (
+        f"Fractions, with 95 % bootstrap intervals over {_range(sizes)} answers a data set. "
+        "Lower is better for WER, higher for accuracy."
+    )
+    return markup.table(header, rows, caption=caption)
+
+
+def headline_table(entries: Sequence[Entry], folder: str = "") -> str:
+    """The few columns that answer the question, as HTML."""
+    datasets = dataset_names(entries)
+    header = ["Model", "Latency, s per batch", "Energy, J per sample", "Peak memory"]
+    by_accuracy = {name: any(_accuracy(entry, name) is not None for entry in entries) for name in datasets}
+    header += [f"{dataset_title(n)}, {'accuracy' if by_accuracy[n] else 'WER'}" for n in datasets]
+    rows = []
+    for entry in entries:
+        row = entry.speed
+        cells = [model_link(entry.model, folder), latency(row), energy(row), markup.in_unit(row["peak_bytes"], "B")]
+        for name in datasets:
+            column = "accuracy" if by_accuracy[name] else "wer"
+            cells.append(_interval(entry.rows.get(name, {}), column))
+        rows.append(cells)
+    return markup.table(header, rows, caption=_cost_caption(entries))
+
+
+def latency(row: Row) -> str:
+    """Median seconds per batch with its interval, as HTML."""
+    return _interval(row, "latency_s", "latency_low_s", "latency_high_s")
+
+
+def energy(row: Row) -> str:
+    """Joules per sample, as HTML; a modelled value is marked."""
+    value = row.get("energy_j_per_sample")
+    if value is None:
+        return markup.MISSING
+    mark = "≈ " if row["energy_method"] == "model" else ""
+    return f"{mark}{value:.3g}"
+
+
+def dataset_names(entries: Sequence[Entry]) -> list[str]:
+    """Data sets of the entries, in the order in which the models list them."""
+    listed = [name for entry in entries for name in (*entry.model.datasets, *entry.rows)]
+    present = {name for entry in entries for name in entry.rows}
+    return [name for name in dict.fromkeys(listed) if name in present]
+
+
+def dataset_title(name: str) -> str:
+    """Column heading of a data set."""
+    return data.CATALOGUE[name].title if name in data.CATALOGUE else name
+
+
+def model_link(entry: ModelEntry, folder: str) -> str:
+    """A model's name as a link to its chapter, which lies in ``folder`` as seen from the page."""
+    return markup.link(entry.title, f"{folder}{entry.name}.html")
+
+
+class Point(NamedTuple):
+    """A model in one panel of the figure: latency, error, and how far their intervals reach."""
+
+    title: str
+    color: str
+    x: float
+    y: float
+    x_ends: tuple[float, float]
+    y_ends: tuple[float, float]
+
+
+def points(entries: Sequence[Entry], dataset: str) -> list[Point]:
+    """The models that have both a latency and an error on a data set; error is 1 - accuracy, else WER."""
+    made = []
+    for number, entry in enumerate(entries):
+        row = entry.rows.get(dataset, {})
+        if row.get("latency_s") is None or row.get("wer") is None:
+            continue
+        x_ends = (row["latency_low_s"], row["latency_high_s"])
+        if row["accuracy"] is None:
+            y, y_ends = row["wer"], (row["wer_low"], row["wer_high"])
+        else:
+            y, y_ends = 1 - row["accuracy"], (1 - row["accuracy_high"], 1 - row["accuracy_low"])
+        color = COLORS[number % len(COLORS)]
+        made.append(Point(entry.model.title, color, row["latency_s"], y, x_ends, y_ends))
+    return made
+
+
+def panels(entries: Sequence[Entry]) -> dict[str, list[Point]]:
+    """Points of each data set that has any."""
+    found = {name: points(entries, name) for name in dataset_names(entries)}
+    return {name: listed for name, listed in found.items() if listed}
+
+
+def findings(entries: Sequence[Entry]) -> list[str]:
+    """One sentence for each data set: who is on the Pareto front, and who is beaten."""
+    sentences = []
+    for name, listed in panels(entries).items():
+        front = [listed[i].title for i in stats.pareto_front([(p.x, p.y) for p in listed])]
+        beaten = [point.title for point in listed if point.title not in front]
+        if len(listed) == 1:
+            told = f"only {front[0]} was measured"
+        elif len(front) == 1:
+            told = f"{front[0]} has both the shortest latency and the smallest error"
+        else:
+            told = f"{_join(front)} are on the Pareto front, from fastest to most accurate"
+            told += f"; {_join(beaten)} {'is' if len(beaten) == 1 else 'are'} beaten in both" if beaten else ""
+        sentences.append(f"{dataset_title(name)}: {told}.")
+    return sentences
+
+
+def figure_caption(setting: Setting, entries: Sequence[Entry]) -> str:
+    """What the figure shows and says, with units and numbers of samples."""
+    rows = [row for entry in entries for row in entry.rows.values() if row["latency_s"] is not None]
+    batches = _range(sorted({row["latency_n"] for row in rows}))
+    samples = _range(sorted({row["samples"] for row in rows}))
+    return (
+        f"Seconds per batch of {BASE_BATCH_SIZE} against error, at the base configuration ({setting.title}). "
+        f"{' '.join(findings(entries))} Medians of {batches} batches and errors over {samples} answers, with "
+        "95 % intervals; the line joins the Pareto front. Names are not ranks: where intervals overlap, "
+        "the order may be chance."
+    )
+
+
+def figure(entries: Sequence[Entry]) -> bytes:
+    """Latency against error, one panel per data set, as PNG on a transparent ground."""
+    from matplotlib.figure import Figure
+
+    found = panels(entries)
+    columns = min(len(found), 2)
+    lines = -(-len(found) // columns)
+    drawing = Figure(figsize=(4.2 * columns, 3.1 * lines), layout="constrained")
+    axes_grid = drawing.subplots(lines, columns, squeeze=False).flat
+    for (name, listed), panel in zip(found.items(), axes_grid, strict=False):
+        _draw(panel, listed)
+        panel.set_title(dataset_title(name), color=GREY, fontsize=11)
+        by_accuracy = any(_accuracy(entry, name) is not None for entry in entries)
+        panel.set_ylabel("1 - accuracy" if by_accuracy else "WER", color=GREY)
+        panel.set_xlabel("latency, s per batch", color=GREY)
+    for unused in list(axes_grid):
+        unused.set_axis_off()
+    buffer = io.BytesIO()
+    drawing.savefig(buffer, format="png", dpi=130, transparent=True, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _draw(panel: Any, listed: Sequence[Point]) -> None:
+    front = [listed[i] for i in stats.pareto_front([(p.x, p.y) for p in listed])]
+    panel.plot([p.x for p in front], [p.y for p in front], color=GREY, linewidth=1, linestyle="--", zorder=1)
+    for p in listed:
+        reach = [[[p.x - p.x_ends[0]], [p.x_ends[1] - p.x]], [[p.y - p.y_ends[0]], [p.y_ends[1] - p.y]]]
+        reach = [[[max(end[0], 0.0)] for end in axis] for axis in reach]
+        panel.errorbar([p.x], [p.y], xerr=reach[0], yerr=reach[1], fmt="o", color=p.color, capsize=3, zorder=2)
+        offset = (6, 6) if p.x <= sum(q.x for q in listed) / len(listed) else (-6, 6)
+        panel.annotate(p.title, (p.x, p.y), textcoords="offset points", xytext=offset, color=p.color,
+                       fontsize=9, ha="left" if offset[0] > 0 else "right")  # fmt: skip
+    panel.set_xlim(left=0)
+    panel.set_ylim(bottom=0)
+    panel.margins(x=0.15, y=0.15)
+    panel.tick_params(colors=GREY)
+    panel.grid(color=GREY, alpha=0.2)
+    for side, spine in panel.spines.items():
+        spine.set_color(GREY)
+        spine.set_visible(side in ("left", "bottom"))
+
+
+def _cost_caption(entries: Sequence[Entry]) -> str:
+    counts = sorted({entry.speed["latency_n"] for entry in entries if entry.speed["latency_n"]})
+    coverages = [e.speed["latency_confidence"] for e in entries if e.speed["latency_confidence"] is not None]
+    words = [f"Batch {BASE_BATCH_SIZE}, base image size and prompt."]
+    if counts:
+        shown = "95 %" if min(coverages) >= 0.95 else f"{100 * min(coverages):.0f} %"
+        words.append(f"Latency: median of {_range(counts)} batches with an interval of {shown} coverage.")
+    if any(entry.speed["energy_method"] == "model" for entry in entries):
+        words.append("Energy after ≈ is modelled, not measured.")
+    return " ".join(words)
+
+
+def _interval(row: Row, column: str, low: str = "", high: str = "") -> str:
+    ends = (row.get(low or f"{column}_low"), row.get(high or f"{column}_high"))
+    if row.get(column) is None and row.get("reason"):
+        return f'<span class="missing" title="{markup.escape(row["reason"])}">-</span>'
+    return markup.with_interval(row.get(column), *ends)
+
+
+def _accuracy(entry: Entry, dataset: str) -> float | None:
+    value = entry.rows.get(dataset, {}).get("accuracy")
+    return None if value is None else float(value)
+
+
+def _number(value: float | None) -> str:
+    return markup.MISSING if value is None else f"{value:.4g}"
+
+
+def _range(values: Sequence[int]) -> str:
+    if not values:
+        return "0"
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
+def _join(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

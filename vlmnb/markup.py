@@ -1,0 +1,91 @@
+"""Small pieces of HTML and Markdown that generated pages are put together from."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping, Sequence
+
+from vlmnb import stats
+
+MISSING = '<span class="missing">-</span>'
+"""What stands in a table for a number that does not exist."""
+
+
+def escape(text: object) -> str:
+    """Text for HTML, attributes included."""
+    return html.escape(str(text), quote=True)
+
+
+def plain(text: object) -> str:
+    """Text for Markdown: one line, with everything escaped that Markdown or HTML would read as markup."""
+    line = " ".join(str(text).split())
+    return re.sub(r"([\\`*_{}\[\]<>#|~$^])", r"\\\1", line)
+
+
+def link(text: object, target: str) -> str:
+    """An HTML link to a file of the site; Sphinx leaves it as it is."""
+    return f'<a href="{escape(target)}">{escape(text)}</a>'
+
+
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, text: Sequence[int] = (), caption: str = ""
+) -> str:
+    """An HTML table on one line, so that Markdown takes it as one block.
+
+    Args:
+        header: Column headings, as HTML.
+        rows: Cells, as HTML.
+        text: Columns that hold words rather than numbers, besides the first.
+        caption: Stands beneath the table, as HTML.
+    """
+    classes = {column: ' class="text"' for column in text}
+    heads = "".join(
+        f'<th scope="col"{classes.get(i, "")}>{name}</th>' for i, name in enumerate(header)
+    )
+    body = "".join(
+        "<tr>" + "".join(f"<td{classes.get(i, '')}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>"
+        for row in rows
+    )
+    foot = f"<caption>{caption}</caption>" if caption else ""
+    return (
+        f'<div class="vlmnb-scroll"><table class="vlmnb-table">{foot}'
+        f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def facts(pairs: Mapping[str, str]) -> str:
+    """A table of names and values, both as HTML."""
+    rows = "".join(
+        f'<tr><th scope="row">{name}</th><td class="text">{value}</td></tr>' for name, value in pairs.items()
+    )
+    return f'<div class="vlmnb-scroll"><table class="vlmnb-table"><tbody>{rows}</tbody></table></div>'
+
+
+def fence(text: str, language: str = "text") -> str:
+    """A code block that its content cannot end."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    mark = "`" * max(3, longest + 1)
+    return f"{mark}{language}\n{text.rstrip()}\n{mark}"
+
+
+def with_interval(value: float | None, low: float | None, high: float | None, mark: str = "") -> str:
+    """A number with its interval, in the digits the interval supports, as HTML."""
+    if value is None:
+        return MISSING
+    if low is None or high is None:
+        return f"{mark}{value:.4g}"
+    shown, *ends = (stats.significant(number, low, high) for number in (value, low, high))
+    return f'{mark}{shown} <span class="interval">[{ends[0]}, {ends[1]}]</span>'
+
+
+def in_unit(value: float | None, unit: str, digits: int = 4) -> str:
+    """A number with an SI prefix, as HTML that sorts by the number."""
+    if value is None:
+        return MISSING
+    return f'<span data-sort="{value:.6g}">{escape(stats.format_si(value, unit, digits))}</span>'
+
+
+def without_colors(text: str) -> str:
+    """Text without the escape sequences that color a terminal."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
