@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,6 +109,17 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
+def _die_with_parent() -> None:
+    """Have the kernel of the operating system end this process when the sweep is killed.
+
+    Without it a killed sweep would leave papermill measuring on, beside the sweep that resumes. The
+    notebook's kernel follows by itself: it ends within a second once papermill is gone. Linux only.
+    """
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # <sys/prctl.h>
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def _papermill(axis: str, parameters: dict[str, Any], output: str) -> int:
     """The child's work: papermill with a kernel that talks over a socket file of its own."""
     import papermill
@@ -136,5 +149,6 @@ def _papermill(axis: str, parameters: dict[str, Any], output: str) -> int:
 
 
 if __name__ == "__main__":
+    _die_with_parent()
     asked = json.loads(sys.argv[1])
     sys.exit(_papermill(asked["axis"], asked["parameters"], asked["output"]))

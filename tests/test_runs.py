@@ -1,0 +1,217 @@
+"""Notebooks executed for real: by papermill alone, by a sweep, by a sweep that is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from vlmnb import axes, execute, record
+from vlmnb.spec import Run
+
+pytestmark = pytest.mark.slow
+
+SWEEP = """
+title: Small
+models: [fuyu-tiny]
+parameters: {samples: 4, max_new_tokens: 4}
+axes:
+  batch_size: {batch_sizes: [1, 2, 4]}
+  seq_len: {datasets: [textvqa-mini], seq_lens: [200, 30, 2], batch_size: 4}
+"""
+
+
+def words_apart(reference: str, answer: str) -> int:
+    """Edit distance over words, written out, to check the recorded errors against."""
+    left, right = reference.split(), answer.split()
+    row = list(range(len(right) + 1))
+    for i, word in enumerate(left, start=1):
+        above, row[0] = row[:], i
+        for j, other in enumerate(right, start=1):
+            row[j] = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (word != other))
+    return row[-1]
+
+
+@pytest.fixture
+def vlmnb(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "vlmnb", *arguments]
+        return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+
+    return call
+
+
+def papermill(project: Path, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "papermill", "notebooks/batch_size.ipynb", str(tmp_path / "out.ipynb")]
+    command += ["-p", "results", str(tmp_path / "results"), "-k", "python3", "--no-progress-bar", *arguments]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+
+
+def test_plain_papermill_measures_records_and_shows_what_it_recorded(project: Path, tmp_path: Path) -> None:
+    done = papermill(
+        project, tmp_path, "-p", "model", "fuyu-tiny", "-p", "samples", "6", "-p", "max_new_tokens", "5",
+        "-y", "{batch_sizes: [3, 4]}",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found, problems = record.read_all(tmp_path / "results")
+    assert problems == []
+    by_batch = {r.cell.batch_size: r for r in found}
+    assert sorted(by_batch) == [3, 4]
+    for made in found:
+        assert made.status == "ok", made.reason
+        assert made.timing is not None
+        assert sum(made.timing.batch_samples) == len(made.answers) == 6
+        errors = sum(words_apart(a.references[0], a.answer) for a in made.answers)
+        words = sum(len(a.references[0].split()) for a in made.answers)
+        assert made.wer == pytest.approx(errors / words)
+        assert made.flops is not None
+        assert made.flops.fvcore == made.flops.torch
+        assert made.headline_energy is not None
+        assert made.headline_energy.energy_j > 0
+        assert all(a.output_tokens <= 5 for a in made.answers)
+    assert [a.answer for a in by_batch[3].answers] == [a.answer for a in by_batch[4].answers]
+    assert len(by_batch[4].timing.full_batches()) == 1, "the batch of two left over is no batch of four"
+    notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    html = "".join(
+        output["data"].get("text/html", "")
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        if "data" in output
+    )
+    for made in found:
+        assert made.key in html
+        assert f"{made.wer:.3f}" in html
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["-p", "sampels", "4"], "did you mean 'samples'"),
+        (["-p", "samples", "four"], "samples takes int, got 'four'"),
+        (["-p", "model", "fuyu-tyni"], "did you mean 'fuyu-tiny'"),
+    ],
+)
+def test_a_wrong_parameter_measures_nothing(
+    project: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    done = papermill(project, tmp_path, *arguments)
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_killed_sweep_goes_on_where_it_stopped_and_a_second_one_measures_nothing(
+    project: Path, tmp_path: Path, vlmnb: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    spec = tmp_path / "small.yaml"
+    spec.write_text(SWEEP)
+    where = ("--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs"))
+    command = [sys.executable, "-m", "vlmnb", "sweep", str(spec), *where]
+    log = (tmp_path / "log").open("wb")
+    first = subprocess.Popen(command, cwd=project, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 240
+    while len(list(record.record_files(tmp_path / "results"))) < 2:
+        assert first.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    wait_until_gone(str(tmp_path / "results"))
+    kept = {path: path.stat().st_mtime_ns for path in record.record_files(tmp_path / "results")}
+    assert len(kept) >= 2
+
+    second = vlmnb("sweep", str(spec), *where, "--json")
+    assert second.returncode == 0, second.stderr
+    report = json.loads(second.stdout)
+    assert report["cells"] == 5, "the base configuration stands in both tables and is one cell"
+    assert report["measured"] == 5 - len(kept)
+    assert "cells" in second.stderr, "a log shows how far it is"
+    after = {path: path.stat().st_mtime_ns for path in record.record_files(tmp_path / "results")}
+    assert len(after) == 5
+    assert {path: after[path] for path in kept} == kept
+    statuses = sorted(r.status for r in record.read_all(tmp_path / "results")[0])
+    assert statuses == ["not_enough_tokens", "ok", "ok", "ok", "ok"]
+
+    third = vlmnb("sweep", str(spec), *where, "--json")
+    assert json.loads(third.stdout) | {"cells": 0} == {
+        "cells": 0, "measured": 0, "runs_executed": 0, "failed_runs": {}, "failed_cells": [],
+    }  # fmt: skip
+    assert json.loads(vlmnb("status", str(spec), *where, "--json").stdout)["missing"] == 0
+
+
+def wait_until_gone(text: str) -> None:
+    """Until no process has ``text`` in its command line: papermill and its kernel follow the sweep."""
+    for _ in range(200):
+        lines = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if os.access(p, os.R_OK)]
+        if not any(text.encode() in line and b"vlmnb.execute" in line for line in lines):
+            time.sleep(2)
+            return
+        time.sleep(0.1)
+    raise AssertionError("papermill outlived the sweep")
+
+
+def test_a_failed_run_is_filed_and_leaves_the_good_page(tmp_path: Path) -> None:
+    results, runs = tmp_path / "results", tmp_path / "runs"
+    page = runs / "fuyu-tiny" / "batch_size.ipynb"
+    page.parent.mkdir(parents=True)
+    page.write_text("good")
+    results.write_text("a file where the folder should be")
+    parameters = {"samples": 2, "batch_sizes": [2], "max_new_tokens": 2}
+    outcome = execute.execute(Run(model="fuyu-tiny", axis="batch_size", parameters=parameters), results, runs)
+    assert outcome.error
+    assert page.read_text() == "good"
+    report = json.loads((runs / "failures" / "fuyu-tiny" / "batch_size.json").read_text())
+    assert report["error"] == outcome.error
+    assert report["command"].startswith("papermill notebooks/batch_size.ipynb")
+
+
+def test_image_sizes_a_fixed_model_does_not_take_are_recorded_as_not_applicable(tmp_path: Path) -> None:
+    from vlmnb import measure
+
+    parameters = {"model": "llava-tiny", "samples": 2, "image_sizes": [32, 64], "datasets": ["coco-mini"],
+                  "max_new_tokens": 2, "results": str(tmp_path)}  # fmt: skip
+    small, native = measure.cells(axes.plan("image_size", parameters).cells, tmp_path)
+    assert small.status == "not_applicable"
+    assert "64 pixels" in small.reason
+    assert native.status == "ok", native.reason
+
+
+def test_a_device_that_is_not_there_is_unsupported_with_that_reason(tmp_path: Path) -> None:
+    import torch
+
+    from vlmnb import measure
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    plan = axes.plan("device", {"model": "llava-tiny", "samples": 2, "max_new_tokens": 2})
+    gpu, cpu = measure.cells(plan.cells, tmp_path)
+    assert (gpu.status, cpu.status) == ("unsupported", "ok")
+    assert "CUDA" in gpu.reason
+
+
+def test_fixed_length_generates_exactly_that_many_tokens_and_has_no_quality(tmp_path: Path) -> None:
+    from vlmnb import measure
+
+    parameters = {"model": "llava-tiny", "samples": 2, "batch_sizes": [2], "max_new_tokens": 7,
+                  "length": "fixed"}  # fmt: skip
+    (made,) = measure.cells(axes.plan("batch_size", parameters).cells, tmp_path)
+    assert {answer.output_tokens for answer in made.answers} == {7}
+    assert made.wer is None
+
+
+def test_a_number_of_samples_the_data_does_not_have_is_said_plainly(tmp_path: Path) -> None:
+    from vlmnb import measure
+    from vlmnb.errors import UserError
+
+    plan = axes.plan("batch_size", {"model": "llava-tiny", "samples": 301, "batch_sizes": [1]})
+    with pytest.raises(UserError, match="has 300 samples"):
+        measure.cells(plan.cells, tmp_path)
+    assert list(record.record_files(tmp_path)) == []

@@ -1,0 +1,5 @@
+"""``python -m vlmnb``."""
+
+from vlmnb.cli import main
+
+main()
