@@ -29,14 +29,14 @@ $(VENV)/bin/python:
 	  { echo "Python 3.11 or newer is needed; name one with: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
+$(VENV)/.installed: requirements.txt constraints.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing the pinned requirements into $(VENV) (once, a few minutes; about 2 GB)"
-	$(PIP) -r requirements.txt
+	$(PIP) -r requirements.txt -c constraints.txt
 	$(PIP) --no-deps -e .
 	@touch $@
 
 $(VENV)/.installed-test: requirements-dev.txt $(VENV)/.installed
-	$(PIP) -r requirements-dev.txt
+	$(PIP) -r requirements-dev.txt -c constraints.txt
 	@touch $@
 
 # The browser tests drive Chromium; it comes as a Debian package where it is missing.

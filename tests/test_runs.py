@@ -13,6 +13,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 
 from vlmnb import axes, execute, record
 from vlmnb.spec import Run
@@ -106,6 +108,33 @@ def test_a_wrong_parameter_measures_nothing(
     assert done.returncode != 0
     assert said in done.stderr
     assert not (tmp_path / "results").exists()
+
+
+def by_hand(project: Path, tmp_path: Path, *changes: tuple[str, str]) -> nbformat.NotebookNode:
+    """Execute a notebook as JupyterLab would, its parameters cell edited."""
+    notebook = nbformat.read(project / "notebooks" / "batch_size.ipynb", as_version=4)
+    for old, new in (('results: str = "results"', f'results: str = "{tmp_path}"'), *changes):
+        assert old in notebook.cells[1].source
+        notebook.cells[1].source = notebook.cells[1].source.replace(old, new)
+    return NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+
+
+def test_a_notebook_edited_by_hand_loads_what_is_recorded(project: Path, tmp_path: Path) -> None:
+    changes = (("samples: int = 96", "samples: int = 4"), ("[1, 4, 8, 16]", "[4]"))
+    by_hand(project, tmp_path, *changes)
+    (path,) = record.record_files(tmp_path)
+    written = path.stat().st_mtime_ns
+    again = by_hand(project, tmp_path, *changes)
+    assert path.stat().st_mtime_ns == written
+    assert path.stem in json.dumps(again)
+
+
+def test_a_name_mistyped_by_hand_is_an_error_without_a_stack(project: Path, tmp_path: Path) -> None:
+    with pytest.raises(CellExecutionError) as error:
+        by_hand(project, tmp_path, ("samples: int = 96", "samples: int = 4\nbatchsizes: list[int] = [2]"))
+    assert "did you mean 'batch_sizes'" in str(error.value)
+    assert "axes.py" not in str(error.value)
+    assert list(record.record_files(tmp_path)) == []
 
 
 def test_a_killed_sweep_goes_on_where_it_stopped_and_a_second_one_measures_nothing(

@@ -37,7 +37,7 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     known = axes.get(axis).parameters
     given = {name: namespace[name] for name in known if name in namespace}
-    extra = {name: namespace.get(name) for name in _injected(namespace) if name not in known}
+    extra = {name: namespace.get(name) for name in sorted(_assigned(namespace)) if name not in known}
     return axes.plan(axis, given | extra)
 
 
@@ -129,14 +129,23 @@ def _display_figure(figure: Figure, alt: str) -> None:
     )
 
 
-def _injected(namespace: Mapping[str, Any]) -> list[str]:
-    """Names that papermill assigned in the cell it injects."""
-    names: list[str] = []
+def _assigned(namespace: Mapping[str, Any]) -> set[str]:
+    """Names assigned in the parameters cell, and in the one that papermill injects after it.
+
+    Read from the kernel's history, latest version of each cell: a name that nobody asks for is a typo.
+    """
+    names: dict[str, set[str]] = {}
     for source in namespace.get("In", ()):
-        if not source.startswith("# Parameters"):
-            continue
         with contextlib.suppress(SyntaxError):
-            for node in ast.parse(source).body:
-                if isinstance(node, ast.Assign):
-                    names += [target.id for target in node.targets if isinstance(target, ast.Name)]
-    return names
+            found = {
+                target.id
+                for node in ast.parse(source).body
+                if isinstance(node, (ast.Assign, ast.AnnAssign))
+                for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+                if isinstance(target, ast.Name)
+            }
+            if source.startswith("# Parameters"):
+                names["injected"] = found
+            elif {"model", "samples", "results"} <= found:
+                names["parameters"] = found
+    return set().union(*names.values())

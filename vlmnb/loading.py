@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -129,6 +131,18 @@ def compile_decoder(model: Any) -> None:
 
     decoder = model.model.language_model
     decoder.forward = torch.compile(decoder.forward, dynamic=True)
+
+
+@contextlib.contextmanager
+def uncompiled(model: Any) -> Iterator[None]:
+    """The model without its compiled forward pass, for counting: counters see Python's operators only."""
+    decoder = model.model.language_model
+    compiled = vars(decoder).pop("forward", None)
+    try:
+        yield
+    finally:
+        if compiled is not None:
+            decoder.forward = compiled
 
 
 def attention_in_use(model: Any) -> str:

@@ -14,11 +14,15 @@ from vlmnb import data, encoding, flops, identity, loading, machine, meters, mod
 from vlmnb.data import Sample
 from vlmnb.encoding import NotEnoughTokens, Prompt
 from vlmnb.loading import Loaded, ModelSlot, Unsupported
-from vlmnb.record import Answer, Provenance, Record, Timing
+from vlmnb.record import Answer, FlopCount, Provenance, Record, Timing
 from vlmnb.spec import Cell, Status
 
 WARMUP_BATCHES = 2
 """Untimed batches before the window; the first pays for lazy initialization and compilation."""
+
+
+FlopCounts = dict[tuple[str, str, str], FlopCount]
+"""FLOPs by model, weights and shapes of the batch."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,12 @@ def cells(
     Returns:
         One record per cell, in the order of ``wanted``.
     """
-    slot = ModelSlot()
+    slot, counts = ModelSlot(), FlopCounts()
     records = []
     for cell in wanted:
         found = existing(cell, results)
         if found is None:
-            found = measure(cell, slot)
+            found = measure(cell, slot, counts)
             record.write(found, results)
         if on_cell:
             on_cell(cell, found)
@@ -85,8 +89,14 @@ def existing(cell: Cell, results: Path) -> Record | None:
         return None
 
 
-def measure(cell: Cell, slot: ModelSlot) -> Record:
-    """Measure one cell. Whatever goes wrong becomes a record with its status and reason."""
+def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
+    """Measure one cell. Whatever goes wrong becomes a record with its status and reason.
+
+    Args:
+        cell: What to measure.
+        slot: Holds the model from cell to cell.
+        counts: FLOPs already counted; they depend on the model and the shapes of a batch alone.
+    """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     entry = models.get(cell.model)
     base = Record(
@@ -111,7 +121,7 @@ def measure(cell: Cell, slot: ModelSlot) -> Record:
         batches = prepare(cell, loaded)
         window = timed_window(cell, loaded, batches)
         answers = score(cell, loaded, batches, window.outputs)
-        counted = flops.count_forward(loaded.model, dict(batches[0].inputs))
+        counted = count(loaded, batches[0], counts)
         return base.model_copy(
             update={
                 "timing": window.timing,
@@ -188,6 +198,16 @@ def timed_window(cell: Cell, loaded: Loaded, batches: Sequence[Batch]) -> Window
         first_call_s=first_call_s,
     )
     return Window(timing, outputs, energy.readings, memory.usage, other_load)
+
+
+def count(loaded: Loaded, batch: Batch, counts: FlopCounts) -> FlopCount:
+    """FLOPs of one forward pass over a batch of prompts, counted once per model and shapes."""
+    shapes = sorted((name, tuple(value.shape)) for name, value in batch.inputs.items())
+    known = (loaded.configuration.model, loaded.configuration.weights, str(shapes))
+    if known not in counts:
+        with loading.uncompiled(loaded.model):
+            counts[known] = flops.count_forward(loaded.model, dict(batch.inputs))
+    return counts[known]
 
 
 def _warm_up(cell: Cell, loaded: Loaded, batches: Sequence[Batch], limits: dict[str, Any]) -> float:
