@@ -19,9 +19,17 @@ if TYPE_CHECKING:
 INK = "#808080"
 """Mid grey: axes and text keep a contrast of 3.9 to 1 or more on white and on the dark theme's ground."""
 
+PANELS = {
+    "latency_s": "Latency per batch, s",
+    "energy_j_per_sample": "Energy per sample, J",
+    "wer": "Word error rate, fraction",
+    "gflops": "GFLOPs per batch of prompts",
+}
+"""Quantities of every plot, with units."""
+
 
 def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Figure:
-    """Latency per batch and energy per sample over the axis, and WER where the axis asks for it.
+    """Latency per batch, energy per sample, word error rate and FLOPs over the axis.
 
     Bars and points are medians; whiskers are the intervals that the tables give.
 
@@ -34,18 +42,13 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
     frame = _frame(axis, cells, records)
     if frame.empty:
         raise ValueError(f"no cell of the axis {axis} has a figure to draw")
-    panels = ["latency_s", "energy_j_per_sample"]
-    if axis in ("image_size", "seq_len"):
-        panels = ["latency_s", "wer"]
-    elif axis == "optimization":
-        panels.append("wer")
     style: Any = {"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
              "axes.edgecolor": INK, "grid.color": INK, "grid.alpha": 0.25, "legend.labelcolor": INK,
              "figure.facecolor": "none", "axes.facecolor": "none"}  # fmt: skip
     with pyplot.rc_context(style), sns.color_palette("colorblind"):
-        figure, drawn = pyplot.subplots(1, len(panels), figsize=(4.2 * len(panels), 3.4), squeeze=False)
-        for position, panel in zip(drawn[0], panels, strict=True):
-            _panel(position, axis, panel, frame)
+        figure, drawn = pyplot.subplots(2, 2, figsize=(9, 6.4))
+        for number, (position, panel) in enumerate(zip(drawn.flat, PANELS, strict=True)):
+            _panel(position, axis, panel, frame, legend=number == 0)
             position.grid(axis="y")
             sns.despine(ax=position)
         figure.tight_layout()
@@ -69,6 +72,7 @@ def _frame(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> pd.Da
                 "latency_s_high": record.latency.high,
                 "energy_j_per_sample": record.energy_j_per_sample,
                 "energy_method": reading.method if reading else "",
+                "gflops": record.flops_per_batch / 1e9 if record.flops_per_batch else None,
                 "wer": record.wer,
                 "wer_low": record.wer_interval[0] if record.wer_interval else None,
                 "wer_high": record.wer_interval[1] if record.wer_interval else None,
@@ -77,7 +81,7 @@ def _frame(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame) -> None:
+def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame, *, legend: bool) -> None:
     """One quantity over the axis: lines with whiskers for numbers, bars for names."""
     import seaborn as sns
 
@@ -86,6 +90,9 @@ def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame) -> None:
         categories = [str(value) for value in sorted(set(frame["value"]))]
     shown = frame.assign(value=pd.Categorical(frame["value"].astype(str), categories, ordered=True))
     shown = shown.dropna(subset=[panel])
+    if shown.empty:
+        position.text(0.5, 0.5, "not measured", ha="center", transform=position.transAxes, color=INK)
+        return
     several = shown["dataset"].nunique() > 1
     draw = sns.barplot if axis in ("device", "optimization") else sns.pointplot
     options: dict[str, Any] = {"width": 0.6} if draw is sns.barplot else {"markersize": 5, "linewidth": 1.5}
@@ -105,10 +112,12 @@ def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame) -> None:
     position.set_xlabel(ROW_TITLES[axis])
     position.set_ylabel(_label(panel, shown))
     position.set_ylim(bottom=0)
-    legend = position.get_legend()
-    if legend:
-        legend.set_title("")
-        legend.get_frame().set_alpha(0)
+    drawn_legend = position.get_legend()
+    if drawn_legend and not legend:
+        drawn_legend.remove()
+    elif drawn_legend:
+        drawn_legend.set_title("")
+        drawn_legend.get_frame().set_alpha(0)
 
 
 def _whiskers(position: Axes, panel: str, shown: pd.DataFrame, categories: Sequence[str]) -> None:
@@ -123,9 +132,5 @@ def _whiskers(position: Axes, panel: str, shown: pd.DataFrame, categories: Seque
 
 
 def _label(panel: str, shown: pd.DataFrame) -> str:
-    if panel == "latency_s":
-        return "Latency per batch, s"
-    if panel == "wer":
-        return "Word error rate, fraction"
-    modelled = (shown["energy_method"] == "model").any()
-    return "Energy per sample, J" + (" (modelled)" if modelled else "")
+    modelled = panel == "energy_j_per_sample" and (shown["energy_method"] == "model").any()
+    return PANELS[panel] + (" (modelled)" if modelled else "")
