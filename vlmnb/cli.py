@@ -106,6 +106,7 @@ def book(
     from vlmnb import book as publishing
     from vlmnb import paths
 
+    print("Building the book; this takes a minute when something has changed.", flush=True)
     index = publishing.build(paths.resolve(results), paths.resolve(runs), paths.resolve(output))
     print(f"The book is built. Open {index.resolve().as_uri()}")
 

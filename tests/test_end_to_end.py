@@ -1,0 +1,98 @@
+"""The whole path on real input: a small sweep, its records, the book, and its pages in a browser."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import browser
+import linkcheck
+import pytest
+
+from vlmnb import record
+
+pytestmark = pytest.mark.slow
+
+SWEEP = """
+title: Small
+models: [llava-tiny, fuyu-tiny]
+parameters: {samples: 12, max_new_tokens: 8}
+axes:
+  batch_size: {batch_sizes: [2, 4]}
+  image_size: {datasets: [textvqa-mini], image_sizes: [32, 64], batch_size: 2}
+"""
+
+
+@pytest.fixture(scope="module")
+def root(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout of its own in which a small sweep has been run and its book built."""
+    root = tmp_path_factory.mktemp("checkout")
+    for name in ("models", "data", "notebooks"):
+        (root / name).symlink_to(project / name)
+    ignored = shutil.ignore_patterns("generated", "runs")
+    shutil.copytree(project / "book", root / "book", ignore=ignored)
+    shutil.copy(project / "_config.yml", root)
+    (root / "small.yaml").write_text(SWEEP)
+    for command in (["sweep", "small.yaml"], ["book"], ["export", "-o", "all.csv"]):
+        done = call(root, *command)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return root
+
+
+def call(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "VLMNB_ROOT": str(root)}
+    command = [sys.executable, "-m", "vlmnb", *arguments]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_pages_exist_link_and_load_nothing_from_a_network(root: Path) -> None:
+    site = root / "_build" / "html"
+    pages = linkcheck.read_site(site)
+    assert (site / "index.html").exists()
+    assert linkcheck.broken(site, pages) == []
+    assert linkcheck.external_assets(pages) == []
+    names = {str(page.relative_to(site)) for page in pages}
+    for model in ("llava-tiny", "fuyu-tiny"):
+        for axis in ("batch_size", "image_size"):
+            assert f"book/runs/{model}/{axis}.html" in names
+
+
+def test_a_page_shows_what_the_records_and_the_export_say(root: Path) -> None:
+    records, problems = record.read_all(root / "results", model="fuyu-tiny")
+    assert problems == []
+    with (root / "all.csv").open(newline="") as file:
+        rows = {row["key"]: row for row in csv.DictReader(file)}
+    page = root / "_build" / "html" / "book" / "runs" / "fuyu-tiny" / "batch_size.html"
+    with browser.opened(page) as (tab, noise):
+        for made in (r for r in records if r.cell.dataset == "textvqa-mini" and r.cell.image_size == 64):
+            shown = tab.locator(f'td[data-key="{made.key}"]').all_inner_texts()
+            assert f"{made.wer:.3f}" in shown
+            assert float(rows[made.key]["wer"]) == pytest.approx(made.wer)
+            assert made.latency is not None
+            assert float(rows[made.key]["latency_s"]) == pytest.approx(made.latency.median)
+            assert any(text.startswith("≈") for text in shown), "modelled energy is marked"
+        picture = tab.locator("img[alt*='seconds per batch']")
+        assert picture.count() >= 1
+        assert picture.first.evaluate("image => image.naturalWidth") > 300
+    assert noise.errors == noise.failed == noise.network == []
+
+
+def test_a_cell_that_could_not_be_measured_is_a_dash_with_its_reason(root: Path) -> None:
+    page = root / "_build" / "html" / "book" / "runs" / "llava-tiny" / "image_size.html"
+    with browser.opened(page) as (tab, _):
+        assert "-" in tab.locator("table.vlmnb-table").first.locator("td").all_inner_texts()
+        assert "64 pixels a side and no other" in tab.locator("article").inner_text()
+
+
+def test_a_second_time_nothing_is_measured_or_built(root: Path) -> None:
+    page = root / "_build" / "html" / "index.html"
+    before = page.stat().st_mtime_ns
+    done = call(root, "sweep", "small.yaml", "--json")
+    assert '"measured": 0' in done.stdout
+    assert '"runs_executed": 0' in done.stdout
+    assert call(root, "book").returncode == 0
+    assert page.stat().st_mtime_ns == before
