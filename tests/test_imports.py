@@ -14,7 +14,20 @@ import vlmnb
 PACKAGE = Path(vlmnb.__file__).parent
 DRIVER = ("cli", "spec", "axes", "launch", "execute", "paths", "record", "identity", "progress", "machine")
 MEASURING = ("measure", "meters", "flops", "loading", "encoding", "quality", "data", "optimizations")
-READING = ("tables", "plots", "findings", "exporting", "book", "pages", "compare", "stats", "record")
+READING = (
+    "tables",
+    "plots",
+    "findings",
+    "exporting",
+    "book",
+    "pages",
+    "compare",
+    "chapters",
+    "markup",
+    "postprocess",
+    "stats",
+    "record",
+)
 
 
 def imported(module: str) -> set[str]:

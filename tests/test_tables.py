@@ -110,3 +110,9 @@ def test_the_newest_record_of_a_cell_is_the_one_shown() -> None:
         update={"provenance": new.provenance.model_copy(update={"started_at": "2026-02-01T00:00:00+00:00"})}
     )
     assert records.by_cell([new, old])[new.cell].wer == 1.0
+
+
+def test_one_reason_is_one_note_that_names_only_what_differs() -> None:
+    cells = [cell(image_size=s, dataset=d) for s in (32, 96) for d in ("coco-mini", "textvqa-mini")]
+    note = tables.notes([absent(c, "not_applicable", "fixed size") for c in cells])
+    assert note == "- `-` *not applicable*: fixed size (coco-mini, textvqa-mini; image size 32, 96)"

@@ -20,8 +20,8 @@ Row = dict[str, Any]
 GREY = "#808080"
 """Axes and text of figures: readable on white and on black."""
 
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette, told apart by color-blind eyes."""
+COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
+"""Okabe and Ito's palette, told apart by color-blind eyes, in shades for light and dark ground."""
 
 BASE_BATCH_SIZE = axes.Axis.model_fields["batch_size"].default
 
@@ -94,9 +94,7 @@ def base_entries(records: Iterable[Record]) -> dict[Setting, tuple[Entry, ...]]:
         groups.setdefault(setting, {}).setdefault(model, {})[dataset] = record.row(found)
     order = list(models.registry())
     made = {
-        setting: tuple(
-            Entry(models.get(name), by_model[name]) for name in sorted(by_model, key=order.index)
-        )
+        setting: tuple(Entry(models.get(name), by_model[name]) for name in sorted(by_model, key=order.index))
         for setting, by_model in groups.items()
     }
     return dict(sorted(made.items(), key=lambda item: (-len(item[1]), item[0])))
@@ -106,7 +104,7 @@ def cost_table(entries: Sequence[Entry], folder: str = "") -> str:
     """Latency, energy, FLOPs and memory of each model, as HTML; ``folder`` is where the chapters lie."""
     header = [
         "Model", "Latency, s per batch", "Energy, J per sample", "FLOPs per batch", "Peak memory",
-        "Above baseline", "Image tokens", "Answer tokens", "Batches",
+        "Above baseline", "Image tokens", "Answer tokens",
     ]  # fmt: skip
     rows = []
     for entry in entries:
@@ -121,7 +119,6 @@ def cost_table(entries: Sequence[Entry], folder: str = "") -> str:
                 markup.in_unit(row["peak_bytes_over_model"], "B", 3),
                 _number(row["image_tokens"]),
                 _number(row["output_tokens"]),
-                _number(row["latency_n"]),
             ]
         )
     return markup.table(header, rows, caption=_cost_caption(entries))
@@ -160,7 +157,8 @@ def headline_table(entries: Sequence[Entry], folder: str = "") -> str:
     rows = []
     for entry in entries:
         row = entry.speed
-        cells = [model_link(entry.model, folder), latency(row), energy(row), markup.in_unit(row["peak_bytes"], "B")]
+        memory = markup.in_unit(row["peak_bytes"], "B")
+        cells = [model_link(entry.model, folder), latency(row), energy(row), memory]
         for name in datasets:
             column = "accuracy" if by_accuracy[name] else "wer"
             cells.append(_interval(entry.rows.get(name, {}), column))
@@ -234,8 +232,8 @@ def panels(entries: Sequence[Entry]) -> dict[str, list[Point]]:
 
 
 def findings(entries: Sequence[Entry]) -> list[str]:
-    """One sentence for each data set: who is on the Pareto front, and who is beaten."""
-    sentences = []
+    """Who is on the Pareto front and who is beaten; one sentence for the data sets that say the same."""
+    sentences: dict[str, list[str]] = {}
     for name, listed in panels(entries).items():
         front = [listed[i].title for i in stats.pareto_front([(p.x, p.y) for p in listed])]
         beaten = [point.title for point in listed if point.title not in front]
@@ -245,9 +243,10 @@ def findings(entries: Sequence[Entry]) -> list[str]:
             told = f"{front[0]} has both the shortest latency and the smallest error"
         else:
             told = f"{_join(front)} are on the Pareto front, from fastest to most accurate"
-            told += f"; {_join(beaten)} {'is' if len(beaten) == 1 else 'are'} beaten in both" if beaten else ""
-        sentences.append(f"{dataset_title(name)}: {told}.")
-    return sentences
+            verb = "is" if len(beaten) == 1 else "are"
+            told += f"; {_join(beaten)} {verb} beaten in both" if beaten else ""
+        sentences.setdefault(told, []).append(dataset_title(name))
+    return [f"{_join(names)}: {told}." for told, names in sentences.items()]
 
 
 def figure_caption(setting: Setting, entries: Sequence[Entry]) -> str:
@@ -258,8 +257,8 @@ def figure_caption(setting: Setting, entries: Sequence[Entry]) -> str:
     return (
         f"Seconds per batch of {BASE_BATCH_SIZE} against error, at the base configuration ({setting.title}). "
         f"{' '.join(findings(entries))} Medians of {batches} batches and errors over {samples} answers, with "
-        "95 % intervals; the line joins the Pareto front. Names are not ranks: where intervals overlap, "
-        "the order may be chance."
+        "95 % intervals; the dashed line joins the Pareto front. Where intervals overlap, the order may be "
+        "chance."
     )
 
 
@@ -270,7 +269,7 @@ def figure(entries: Sequence[Entry]) -> bytes:
     found = panels(entries)
     columns = min(len(found), 2)
     lines = -(-len(found) // columns)
-    drawing = Figure(figsize=(4.2 * columns, 3.1 * lines), layout="constrained")
+    drawing = Figure(figsize=(4.2 * columns, 2.6 * lines), layout="constrained")
     axes_grid = drawing.subplots(lines, columns, squeeze=False).flat
     for (name, listed), panel in zip(found.items(), axes_grid, strict=False):
         _draw(panel, listed)
@@ -289,10 +288,9 @@ def _draw(panel: Any, listed: Sequence[Point]) -> None:
     front = [listed[i] for i in stats.pareto_front([(p.x, p.y) for p in listed])]
     panel.plot([p.x for p in front], [p.y for p in front], color=GREY, linewidth=1, linestyle="--", zorder=1)
     for p in listed:
-        reach = [[[p.x - p.x_ends[0]], [p.x_ends[1] - p.x]], [[p.y - p.y_ends[0]], [p.y_ends[1] - p.y]]]
-        reach = [[[max(end[0], 0.0)] for end in axis] for axis in reach]
-        panel.errorbar([p.x], [p.y], xerr=reach[0], yerr=reach[1], fmt="o", color=p.color, capsize=3, zorder=2)
-        offset = (6, 6) if p.x <= sum(q.x for q in listed) / len(listed) else (-6, 6)
+        x_reach, y_reach = _reach(p.x, p.x_ends), _reach(p.y, p.y_ends)
+        panel.errorbar([p.x], [p.y], xerr=x_reach, yerr=y_reach, fmt="o", color=p.color, capsize=3, zorder=2)
+        offset = (6, 6) if p.x <= sum(q.x for q in listed) / len(listed) else (-6, -12)
         panel.annotate(p.title, (p.x, p.y), textcoords="offset points", xytext=offset, color=p.color,
                        fontsize=9, ha="left" if offset[0] > 0 else "right")  # fmt: skip
     panel.set_xlim(left=0)
@@ -303,6 +301,11 @@ def _draw(panel: Any, listed: Sequence[Point]) -> None:
     for side, spine in panel.spines.items():
         spine.set_color(GREY)
         spine.set_visible(side in ("left", "bottom"))
+
+
+def _reach(value: float, ends: tuple[float, float]) -> list[list[float]]:
+    """How far an interval reaches below and above, as matplotlib wants it."""
+    return [[max(value - ends[0], 0.0)], [max(ends[1] - value, 0.0)]]
 
 
 def _cost_caption(entries: Sequence[Entry]) -> str:
@@ -320,7 +323,7 @@ def _cost_caption(entries: Sequence[Entry]) -> str:
 def _interval(row: Row, column: str, low: str = "", high: str = "") -> str:
     ends = (row.get(low or f"{column}_low"), row.get(high or f"{column}_high"))
     if row.get(column) is None and row.get("reason"):
-        return f'<span class="missing" title="{markup.escape(row["reason"])}">-</span>'
+        return f'<span class="vlmnb-missing" title="{markup.escape(row["reason"])}">-</span>'
     return markup.with_interval(row.get(column), *ends)
 
 

@@ -71,10 +71,11 @@ def _ends(axis: str, part: Sequence[Record]) -> str:
     a, b = getattr(low.cell, axis), getattr(high.cell, axis)
     sentence = f"from {NOUNS[axis]} {a} to {b}, latency per batch {_latency_change(low, high)}"
     if axis == "batch_size" and low.energy_j_per_sample and high.energy_j_per_sample:
+        per_sample = _median(high) / b / (_median(low) / a)
         mark = MODELLED if high.headline_energy and high.headline_energy.method == "model" else ""
         sentence += (
-            f" and energy per sample goes from {mark}{low.energy_j_per_sample:.3g} "
-            f"to {mark}{high.energy_j_per_sample:.3g} J"
+            f" ({per_sample:.2f} times per sample) and energy per sample goes from "
+            f"{mark}{low.energy_j_per_sample:.3g} to {mark}{high.energy_j_per_sample:.3g} J"
         )
     return f"{sentence[0].upper()}{sentence[1:]}; {_quality_change(low, high)}."
 
@@ -105,6 +106,11 @@ def _latency_change(low: Record, high: Record) -> str:
     if a.low <= b.high and b.low <= a.high:
         return f"cannot be told apart (ratio {ratio:.2f}, intervals overlap)"
     return f"{'grows' if ratio > 1 else 'falls'} to {ratio:.2f} times the value"
+
+
+def _median(record: Record) -> float:
+    assert record.latency is not None
+    return record.latency.median
 
 
 def _quality_change(low: Record, high: Record) -> str:

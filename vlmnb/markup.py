@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from vlmnb import stats
 
-MISSING = '<span class="missing">-</span>'
+MISSING = '<span class="vlmnb-missing">-</span>'
 """What stands in a table for a number that does not exist."""
 
 
@@ -40,9 +40,7 @@ def table(
         caption: Stands beneath the table, as HTML.
     """
     classes = {column: ' class="text"' for column in text}
-    heads = "".join(
-        f'<th scope="col"{classes.get(i, "")}>{name}</th>' for i, name in enumerate(header)
-    )
+    heads = "".join(f'<th scope="col"{classes.get(i, "")}>{name}</th>' for i, name in enumerate(header))
     body = "".join(
         "<tr>" + "".join(f"<td{classes.get(i, '')}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>"
         for row in rows

@@ -1,23 +1,17 @@
-"""The generated pages: a chapter per model, the comparison, the machines, the status of everything."""
+"""The generated pages: the comparison, the machines, the status of everything, the ends of run pages."""
 
 from __future__ import annotations
 
-import json
-import math
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import yaml
-
-from vlmnb import axes, compare, markup, models, paths, stats
-from vlmnb.models.entry import ModelEntry
+from vlmnb import axes, compare, execute, markup, models, stats
 from vlmnb.record import Record
-from vlmnb.spec import Cell, Status
+from vlmnb.spec import Status
 
-STATUSES: tuple[str, ...] = get_args(Status)
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 NOTHING_YET = (
     "Nothing has been measured here yet. `make book` measures the bundled models and builds these pages; "
@@ -69,9 +63,8 @@ class Content:
     @property
     def models(self) -> tuple[str, ...]:
         """Models with anything to show, in the registry's order."""
-        seen = {r.cell.model for r in self.records} | {x.model for x in (*self.pages, *self.failures)}
-        order = list(models.registry())
-        return tuple(sorted(seen, key=lambda name: (order.index(name) if name in order else len(order), name)))
+        seen = {found.cell.model for found in self.records} | {page.model for page in self.pages}
+        return tuple(sorted(seen | {failure.model for failure in self.failures}, key=model_order))
 
 
 def model_title(name: str) -> str:
@@ -90,28 +83,13 @@ def label(model: str, axis: str) -> str:
     return "".join(c if c.isalnum() else "-" for c in f"{model}-{axis}".lower())
 
 
-def model_page(content: Content, name: str) -> str:
-    """A model's chapter: what it is, what it costs, its pages, and what could not be measured."""
-    entry = compare.entry_of(name)
-    own = [r for r in content.records if r.cell.model == name]
-    parts = [f"# {model_title(name)}"]
-    parts += [entry.summary, _model_facts(entry)] if entry else ["The registry no longer has this model."]
-    for setting, entries in compare.base_entries(own).items():
-        parts += [
-            f"## Base configuration on {setting.title}", compare.cost_table(entries),
-            compare.quality_table(entries),
-        ]  # fmt: skip
-    parts += ["## Its pages", _run_list(content, name), _unmeasured(own), _model_card(entry)]
-    return _joined(parts)
-
-
 def comparison_page(content: Content) -> str:
     """All models side by side, one section per machine and device."""
     groups = compare.base_entries(content.records)
     parts = [
         "# Comparison of the models",
-        "Every model at its base configuration: "
-        f"batch {compare.BASE_BATCH_SIZE}, its base image size, the longest prompt budget, natural answer length. "
+        f"Every model at its base configuration: batch {compare.BASE_BATCH_SIZE}, its base image size, the "
+        "longest prompt budget, natural answer length. "
         "Numbers of different machines are never set side by side. How each number is obtained stands in "
         "[](/book/methodology.md).",
     ]
@@ -120,7 +98,7 @@ def comparison_page(content: Content) -> str:
                   "### Quality", compare.quality_table(entries)]  # fmt: skip
         if compare.panels(entries):
             parts += ["### Latency against error", figure_block(setting, entries)]
-    return _joined(parts if groups else [*parts, NOTHING_YET])
+    return joined(parts if groups else [*parts, NOTHING_YET])
 
 
 def headline(content: Content) -> str:
@@ -135,7 +113,7 @@ def headline(content: Content) -> str:
     ]
     if compare.panels(entries):
         parts.append(figure_block(setting, entries))
-    return _joined(parts)
+    return joined(parts)
 
 
 def figure_block(setting: compare.Setting, entries: Sequence[compare.Entry]) -> str:
@@ -158,18 +136,18 @@ def machine_page(content: Content) -> str:
     for found in content.records:
         groups.setdefault((found.hardware, found.source), []).append(found)
     parts = ["# Machines", "What the records were measured on. Compare numbers of one machine only."]
-    for (hardware, source), found in sorted(groups.items()):
-        newest = max(found, key=lambda r: r.provenance.started_at)
+    for (hardware, source), own in sorted(groups.items()):
+        newest = max(own, key=lambda r: r.provenance.started_at)
         origin = "" if source == "measured" else f" (from {source})"
-        parts += [f"## {hardware}{origin}", _machine_facts(newest, found)]
-    return _joined(parts if groups else [*parts, NOTHING_YET])
+        parts += [f"## {hardware}{origin}", _machine_facts(newest, own)]
+    return joined(parts if groups else [*parts, NOTHING_YET])
 
 
 def status_page(content: Content) -> str:
     """Which runs are published, which failed and why, and what became of the cells."""
     pages = {(page.model, page.axis): page for page in content.pages}
     failures = {(failure.model, failure.axis): failure for failure in content.failures}
-    keys = sorted({*pages, *failures}, key=lambda key: (content.models.index(key[0]), _axis_order(key[1])))
+    keys = sorted({*pages, *failures}, key=lambda key: (content.models.index(key[0]), axis_order(key[1])))
     rows = [_status_row(pages.get(key), failures.get(key)) for key in keys]
     parts = ["# Status", "Times are UTC. Nothing that was tried is left out."]
     parts += ["## Runs"]
@@ -179,12 +157,12 @@ def status_page(content: Content) -> str:
     parts += ["## Cells by status", _status_counts(content)] if content.records else []
     if content.problems:
         parts += ["## Left out", "\n".join(f"- {markup.plain(line)}" for line in content.problems)]
-    return _joined(parts)
+    return joined(parts)
 
 
 def outdated_note(failure: Failure) -> str:
     """The warning on a page whose last rerun failed."""
-    when = f" at {failure.at}" if failure.at else ""
+    when = f" at {_minute(failure.at)}" if failure.at else ""
     return (
         f":::{{warning}}\nThis page is of an earlier execution: running it again failed{when} "
         f"({markup.plain(failure.error)}). See [](/book/generated/status.md).\n:::"
@@ -193,12 +171,12 @@ def outdated_note(failure: Failure) -> str:
 
 def run_sections(page: Page) -> list[str]:
     """The closing sections of a run's page: how to rerun it, and where its numbers lie."""
-    command = rerun_command(page.axis, page.model, page.parameters)
+    notebook = markup.link("This notebook", f"../../../{download_name(page, 'ipynb')}")
+    command = rerun_command(page.axis, {"model": page.model, **page.parameters})
     rerun = (
         f"## Rerun this page\n\nFrom the project's folder:\n\n{markup.fence(command, 'bash')}\n\n"
         "Cells that are on record for the same code, packages and machine are loaded, not measured again. "
-        f"[](/book/reproduce.md) has other ways. "
-        f"{markup.link('This notebook', f'../../../{download_name(page, "ipynb")}')} can be opened in JupyterLab."
+        f"{notebook} can be opened in JupyterLab. [](/book/reproduce.md) has other ways."
     )
     if page.axis not in axes.AXES:
         return [rerun]
@@ -213,18 +191,10 @@ def run_sections(page: Page) -> list[str]:
     ]
 
 
-def rerun_command(axis: str, model: str, parameters: Mapping[str, Any]) -> str:
+def rerun_command(axis: str, parameters: Mapping[str, Any]) -> str:
     """The papermill line that makes a page again; parameters left at the base configuration are left out."""
-    words = ["papermill", f"notebooks/{axis}.ipynb", "out.ipynb"]
-    given = {"model": model} | dict(parameters)
-    for name, value in given.items():
-        if value in ("", 0, [], None) or (name == "results"):
-            continue
-        if isinstance(value, (list, dict)):
-            words += ["-y", yaml.safe_dump({name: value}, default_flow_style=True, width=math.inf).strip()]
-        else:
-            words += ["-p", name, str(value)]
-    return shlex.join(words)
+    given = {k: v for k, v in parameters.items() if v not in ("", 0, [], None) and k != "results"}
+    return execute.papermill_line(axis, given)
 
 
 def record_path(found: Record) -> str:
@@ -242,7 +212,7 @@ def _record_table(page: Page) -> str:
     rows = []
     for found in page.records:
         file = markup.link(found.key, f"../../../{record_path(found)}")
-        when = markup.escape(found.provenance.started_at[:16].replace("T", " "))
+        when = _minute(found.provenance.started_at)
         status = markup.escape(found.status)
         dataset = compare.dataset_title(found.cell.dataset)
         rows.append(
@@ -252,99 +222,12 @@ def _record_table(page: Page) -> str:
     return markup.table(header, rows, text=(1, 2, 3, 4, 5))
 
 
-def _model_facts(entry: ModelEntry) -> str:
-    names = (markup.escape(compare.dataset_title(name)) for name in entry.datasets)
-    native = f"only {entry.native_image_size}" if entry.native_image_size else "several"
-    facts = {
-        "Name": f"<code>{entry.name}</code>",
-        "Weights": "bundled with the project" if entry.bundled else markup.escape(entry.source),
-        **_weights_facts(entry),
-        "Image sizes it takes": native,
-        "Image sizes measured": ", ".join(map(str, entry.image_sizes)) + f" (base {entry.base_image_size})",
-        "Prompt budgets": ", ".join(map(str, entry.seq_lens)) + f" tokens (base {entry.seq_lens[0]})",
-        "Base precision": f"{entry.base_dtype} on a CPU, fp16 on a GPU",
-        "Longest answer": f"{entry.max_new_tokens} tokens",
-        "Data sets": ", ".join(names),
-    }
-    return markup.facts(facts)
-
-
-def _weights_facts(entry: ModelEntry) -> dict[str, str]:
-    """Size of bundled weights, from the header of the safetensors file."""
-    path = paths.bundled_model(entry.name) / "model.safetensors"
-    if not entry.bundled or not path.exists():
-        return {}
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    parameters = sum(math.prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
-    return {
-        "Parameters": f"{parameters:,}".replace(",", " "),
-        "Weights file": stats.format_si(path.stat().st_size, "B"),
-    }
-
-
-def _model_card(entry: ModelEntry | None) -> str:
-    """The model card that ships with a bundled model, below the chapter."""
-    card = paths.bundled_model(entry.name) / "README.md" if entry and entry.bundled else None
-    if card is None or not card.exists():
-        return ""
-    lines, fenced = [], False
-    for line in card.read_text(encoding="utf-8").splitlines():
-        fenced ^= line.startswith("```")
-        lines.append(f"#{line}" if line.startswith("#") and not fenced else line)
-    return "## Model card\n\n" + "\n".join(lines[1:]).strip()
-
-
-def _run_list(content: Content, name: str) -> str:
-    pages = {page.axis: page for page in content.pages if page.model == name}
-    failures = {failure.axis: failure for failure in content.failures if failure.model == name}
-    lines = []
-    for axis in sorted({*pages, *failures, *axes.AXES}, key=_axis_order):
-        question = axes.AXES[axis].question if axis in axes.AXES else ""
-        if axis in pages:
-            target = f"[{axis_title(axis)}](/book/runs/{name}/{axis}.ipynb)"
-            mark = " **The last rerun failed**; the page is of an earlier one." if pages[axis].outdated else ""
-        else:
-            target = f"{axis_title(axis)} (not published)"
-            mark = " Not run yet."
-            if axis in failures:
-                mark = f" **The run failed**: {markup.plain(failures[axis].error)}."
-                mark += " See [](/book/generated/status.md)."
-        lines.append(f"- {target}: {question}{mark}")
-    return "\n".join(lines)
-
-
-def _unmeasured(own: Sequence[Record]) -> str:
-    """Cells without numbers, by reason."""
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for found in own:
-        if found.status != "ok":
-            groups.setdefault((found.status, found.reason), []).append(found.cell)
-    if not groups:
-        return ""
-    rows = []
-    for (status, reason), cells in sorted(groups.items()):
-        settings = {_setting(cell) for cell in cells}
-        shown = "; ".join(sorted(settings)[:6]) + (f"; and {len(settings) - 6} more" if len(settings) > 6 else "")
-        rows.append([f"<code>{status}</code>", markup.escape(reason), str(len(cells)), markup.escape(shown)])
-    header = ["Status", "Reason", "Cells", "Which"]
-    return (
-        "## What could not be measured\n\nThe statuses are explained in [](#statuses).\n\n"
-        + markup.table(header, rows, text=(1, 3))
-    )
-
-
-def _setting(cell: Cell) -> str:
-    return (
-        f"{compare.dataset_title(cell.dataset)}, {cell.device} {cell.optimization}, batch {cell.batch_size}, "
-        f"image {cell.image_size}, prompt {cell.seq_len}"
-    )
-
-
 def _machine_facts(newest: Record, found: Sequence[Record]) -> str:
     told, versions = newest.provenance.machine, newest.provenance.packages
-    gpus = [f"{gpu.get('name')}, {stats.format_si(gpu.get('memory_bytes', 0), 'B', 3)}, driver {gpu.get('driver')}"
-            for gpu in told.get("gpus", ())]  # fmt: skip
+    gpus = [
+        f"{gpu['name']}, {stats.format_si(gpu['memory_bytes'], 'B', 3)}, driver {gpu['driver']}"
+        for gpu in told.get("gpus", ())
+    ]
     loads = sorted(r.provenance.other_load for r in found if r.provenance.other_load is not None)
     threads = sorted({r.provenance.threads for r in found if r.provenance.threads is not None})
     times = sorted(r.provenance.started_at for r in found if r.provenance.started_at)
@@ -368,19 +251,17 @@ def _machine_facts(newest: Record, found: Sequence[Record]) -> str:
 
 
 def _status_row(page: Page | None, failure: Failure | None) -> list[str]:
-    one = page or failure
-    assert one is not None
-    title = markup.escape(axis_title(one.axis))
     if page is None:
-        state, when = "failed", markup.escape(one.at[:16].replace("T", " ")) if failure else ""
-        return [markup.escape(model_title(one.model)), title, state, when, markup.MISSING, markup.MISSING]
+        assert failure is not None
+        names = [markup.escape(model_title(failure.model)), markup.escape(axis_title(failure.axis))]
+        return [*names, "failed", _minute(failure.at), markup.MISSING, markup.MISSING]
     state = "published; the last rerun failed" if page.outdated else "published"
     measured = sum(r.status == "ok" for r in page.records)
     return [
         markup.escape(model_title(page.model)),
         markup.link(axis_title(page.axis), f"../runs/{page.model}/{page.axis}.html"),
         state,
-        markup.escape(page.executed_at[:16].replace("T", " ")),
+        _minute(page.executed_at),
         str(len(page.records)),
         str(measured),
     ]
@@ -389,7 +270,7 @@ def _status_row(page: Page | None, failure: Failure | None) -> list[str]:
 def _failure_block(failure: Failure) -> str:
     name = f"{model_title(failure.model)}, {axis_title(failure.axis)}"
     where = f" in cell {markup.plain(failure.cell)}" if failure.cell not in ("", "None") else ""
-    when = f" at {failure.at[:16].replace('T', ' ')}" if failure.at else ""
+    when = f" at {_minute(failure.at)}" if failure.at else ""
     parts = [f"### {name}", f"Failed{where}{when}: {markup.plain(failure.error)}"]
     if failure.command:
         parts += ["Run it again with", markup.fence(failure.command, "bash")]
@@ -409,10 +290,23 @@ def _status_counts(content: Content) -> str:
     return markup.table(["Model", "Hardware", *(s.replace("_", " ") for s in STATUSES)], rows, text=(1,))
 
 
-def _axis_order(axis: str) -> tuple[int, str]:
+def _minute(time: str) -> str:
+    """A time of a file to the minute, as HTML."""
+    return markup.escape(time[:16].replace("T", " "))
+
+
+def model_order(name: str) -> tuple[int, str]:
+    """Sorts models as the registry lists them, others behind them by name."""
+    known = list(models.registry())
+    return (known.index(name) if name in known else len(known), name)
+
+
+def axis_order(axis: str) -> tuple[int, str]:
+    """Sorts notebooks as the axes are listed, others behind them by name."""
     known = list(axes.AXES)
     return (known.index(axis) if axis in known else len(known), axis)
 
 
-def _joined(parts: Sequence[str]) -> str:
+def joined(parts: Sequence[str]) -> str:
+    """Blocks of Markdown as one page; empty ones are left out."""
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -133,9 +133,9 @@ def _code(cell: Notebook, number: int, heading: Heading, left_out: list[str]) ->
     groups = _groups(outputs)
     if groups and all(isinstance(group, str) for group in groups):
         tags.add("remove-cell")
-    first = groups.pop(0) if groups and not isinstance(groups[0], str) else []
+    first = groups[0] if groups and isinstance(groups[0], list) else []
     made = [_code_cell(cell, _text(cell["source"]), tags, first)]
-    for group in groups:
+    for group in groups[1:] if first else groups:
         if isinstance(group, str):
             if not _taken_as_caption(made[-1], group):
                 made.append(_markdown(_demoted(group)))
@@ -203,7 +203,8 @@ def _describe_image(cell: Notebook, title: str) -> None:
 
 
 def _label_figures(cells: Sequence[Notebook], label: str) -> None:
-    figures = [c["metadata"]["mystnb"]["figure"] for c in cells if "figure" in c["metadata"].get("mystnb", {})]
+    settings = [cell["metadata"].get("mystnb", {}) for cell in cells]
+    figures = (setting["figure"] for setting in settings if "figure" in setting)
     for number, figure in enumerate(figures, start=1):
         figure["name"] = f"fig-{label}" if number == 1 else f"fig-{label}-{number}"
 

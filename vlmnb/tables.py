@@ -17,11 +17,12 @@ MODELLED = "≈ "
 
 @dataclass(frozen=True)
 class Field:
-    """One table cell: its text, a tooltip, and the key of the record behind it."""
+    """One table cell: its text, a tooltip, the key of the record behind it, and whether it is words."""
 
     text: str
     title: str = ""
     key: str = ""
+    words: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
     rows = []
     for cell in cells:
         record = found.get(cell)
-        first = (Field(str(getattr(cell, axis))), Field(data.get(cell.dataset).title))
+        first = (Field(str(getattr(cell, axis))), Field(data.get(cell.dataset).title, words=True))
         rows.append((*first, *(show(record) if record else Field("-", "not measured") for _, show in shown)))
     heads = (ROW_TITLES[axis], "Data set", *(head for head, _ in shown))
     return Table("Every cell, with intervals, tokens, memory and both FLOP counters", heads, tuple(rows))
@@ -137,13 +138,14 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
 
 def notes(records: Sequence[Record]) -> str:
     """Markdown that says why cells are ``-``, one line per reason; empty where none is."""
-    reasons: dict[tuple[str, str], list[str]] = {}
+    reasons: dict[tuple[str, str], list[Cell]] = {}
     for record in records:
         if record.status != "ok":
-            reasons.setdefault((record.status, record.reason), []).append(_where(record.cell))
+            reasons.setdefault((record.status, record.reason), []).append(record.cell)
+    every = [record.cell for record in records]
     lines = [
-        f"- `-` *{STATUS_WORDS[status]}*: {escape(reason)} ({'; '.join(dict.fromkeys(where))})"
-        for (status, reason), where in reasons.items()
+        f"- `-` *{STATUS_WORDS[status]}*: {escape(reason)} ({_where(cells, every)})"
+        for (status, reason), cells in reasons.items()
     ]
     modelled = any(r.headline_energy and r.headline_energy.method == "model" for r in records)
     if modelled:
@@ -186,7 +188,7 @@ def escape(text: str) -> str:
 def _td(field: Field) -> str:
     title = f' title="{markup.escape(field.title)}"' if field.title else ""
     key = f' data-key="{field.key}"' if field.key else ""
-    missing = ' class="vlmnb-missing"' if field.text == "-" else ""
+    missing = ' class="vlmnb-missing"' if field.text == "-" else ' class="text"' if field.words else ""
     return f"<td{missing}{title}{key}>{markup.escape(field.text)}</td>"
 
 
@@ -270,8 +272,13 @@ def _share(value: float | None) -> str | None:
     return f"{100 * value:.0f} %" if value is not None else None
 
 
-def _where(cell: Cell) -> str:
-    return (
-        f"{cell.dataset}, {cell.device}, {cell.optimization}, batch {cell.batch_size}, "
-        f"image {cell.image_size}, prompt {cell.seq_len}"
-    )
+def _where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
+    """What tells cells apart from the others of a page: only the fields that differ on it."""
+    named = {"dataset": "", "device": "", "optimization": "", "batch_size": "batch size ",
+             "image_size": "image size ", "seq_len": "prompt budget "}  # fmt: skip
+    parts = []
+    for name, word in named.items():
+        if len({getattr(cell, name) for cell in every}) > 1 or len(every) == 1:
+            values = dict.fromkeys(str(getattr(cell, name)) for cell in cells)
+            parts.append(word + ", ".join(values))
+    return "; ".join(parts)

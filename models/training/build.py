@@ -70,7 +70,7 @@ def _llava_config(ids: dict[str, int]) -> LlavaConfig:
     return LlavaConfig(
         text_config=text,
         vision_config=vision,
-        image_token_id=ids["image"],
+        image_token_index=ids["image"],
         image_seq_length=(BASE_SIZE // PATCH) ** 2,
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
@@ -134,18 +134,18 @@ def _fuyu_config(ids: dict[str, int]) -> FuyuConfig:
         "pad_token_id": ids["pad"],
         "tie_word_embeddings": False,
     }
-    flat = {
-        "hidden_size": 192,
-        "vocab_size": VOCABULARY,
-    }  # transformers before 5.20 reads these at the top level
-    flat |= {"bos_token_id": ids["bos"], "eos_token_id": ids["eos"], "pad_token_id": ids["pad"]}
-    return FuyuConfig(
+    config: Any = FuyuConfig
+    return config(  # type: ignore[no-any-return]
         text_config=text,
         patch_size=PATCH,
         num_channels=3,
         image_token_id=ids["image"],
+        bos_token_id=ids["bos"],
+        eos_token_id=ids["eos"],
+        pad_token_id=ids["pad"],
+        hidden_size=192,  # older releases of transformers read the width here
+        vocab_size=VOCABULARY,
         tie_word_embeddings=False,
-        **flat,
     )
 
 
@@ -186,7 +186,7 @@ def new_processor(name: str, tokenizer: PreTrainedTokenizerFast | None = None) -
         return ImageOnlyQwen2_5_VLProcessor(image_processor, tokenizer, tokenizer.chat_template)
     image_processor = FuyuImageProcessorPil(
         size={"height": BASE_SIZE, "width": BASE_SIZE},
-        patch_size={"height": PATCH, "width": PATCH},
+        patch_size={"height": PATCH, "width": PATCH},  # type: ignore[arg-type]
         do_pad=False,
         resample=3,
     )

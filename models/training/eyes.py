@@ -126,8 +126,8 @@ def seen(name: str, model: Any, pixels: torch.Tensor, newline: int) -> torch.Ten
 class Marker(nn.Module):
     """A throw-away head on a middle layer: is the choice that ends at this token the right one?
 
-    It teaches the decoder to mark the right choice where it stands, which leaves only the naming of its letter
-    to the layers above; without it, multiple choice stays at chance for very long.
+    It teaches the decoder to mark the right choice where it stands, which leaves only the naming of its
+    letter to the layers above; without it, multiple choice stays at chance for very long.
     """
 
     def __init__(self, model: Any, width: int) -> None:

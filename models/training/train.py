@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from models.training import evaluate
 from models.training.build import NAMES, new_model, new_processor, save
 from models.training.eyes import Marker, Reader, image_features, seen, use_lean_attention, whiten
+from models.training.matching import teach_matching
 from models.training.optim import Trainer
 from models.training.stream import IGNORE, Batch, Prompter, Stream
 
@@ -35,14 +36,15 @@ class Recipe:
     budget: int
     seeing: float = 0.3
     marking: float = 0.5
+    matching: int = 0
     eye_factor: float = 0.3
     seed: int = 7
 
 
 RECIPES = {
-    "llava-tiny": Recipe(eye_steps=1300, eye_images=96, steps=800, images=64, budget=120),
-    "qwen2.5-vl-tiny": Recipe(eye_steps=1000, eye_images=96, steps=900, images=64, budget=120),
-    "fuyu-tiny": Recipe(eye_steps=800, eye_images=64, steps=800, images=56, budget=120, eye_factor=0.7),
+    "llava-tiny": Recipe(eye_steps=1300, eye_images=96, steps=450, images=64, budget=120),
+    "qwen2.5-vl-tiny": Recipe(eye_steps=1000, eye_images=96, steps=750, images=64, budget=120),
+    "fuyu-tiny": Recipe(eye_steps=800, eye_images=64, steps=700, images=56, budget=120, eye_factor=0.7),
 }
 
 
@@ -131,15 +133,8 @@ def teach_eye(name: str, model: Any, processor: Any, recipe: Recipe, log: Any) -
         loss.backward()
         trainer.step()
         if step % 50 == 49:
-            log(
-                {
-                    "phase": 1,
-                    "step": step + 1,
-                    "size": batch["pixels"].shape[-1],
-                    "loss": loss.item(),
-                    **seen_well,
-                }
-            )
+            side = batch["pixels"].shape[-1]
+            log({"phase": 1, "step": step + 1, "size": side, "loss": loss.item(), **seen_well})
     return reader
 
 
@@ -147,9 +142,11 @@ def teach_answers(
     name: str, model: Any, reader: Reader, processor: Any, recipe: Recipe, log: Any, keep: Path
 ) -> None:
     """Phase two: loss on answers, and, fading out, those of the throw-away heads."""
-    loader = batches(name, processor, recipe.seed * 10 + 2, recipe.images, recipe.budget)
     prompter = Prompter(processor)
     marker = Marker(model, model.get_input_embeddings().weight.shape[1])
+    if recipe.matching:
+        teach_matching(model, marker, prompter, recipe.matching, recipe.seed * 10 + 3, log)
+    loader = batches(name, processor, recipe.seed * 10 + 2, recipe.images, recipe.budget)
     eye = [(module, recipe.eye_factor) for module in eye_of(name, model)]
     trainer = Trainer([*eye, (reader, recipe.eye_factor), (marker, 1.0), (model, 1.0)], recipe.steps)
     running = 0.0
@@ -167,8 +164,9 @@ def teach_answers(
         trainer.step()
         running = 0.95 * running + 0.05 * loss.item() if step else loss.item()
         if step % 50 == 49:
-            log({"phase": 2, "step": step + 1, "tokens": batch["ids"].shape[1], "loss": running, "marking": marking.item(), **seen_well})
-        if step % 300 == 299 or step + 1 == recipe.steps:
+            heads = {"marking": marking.item(), **seen_well}
+            log({"phase": 2, "step": step + 1, "tokens": batch["ids"].shape[1], "loss": running, **heads})
+        if step % 225 == 224 or step + 1 == recipe.steps:
             model.eval()
             model.set_attn_implementation("sdpa")
             log({"phase": 2, "step": step + 1, "dev": evaluate.quick(name, model, processor)})

@@ -1,0 +1,34 @@
+// Tables of class vlmnb-table with one header row sort on a click (or Enter) on a header.
+document.addEventListener("DOMContentLoaded", () => {
+  const value = (row, i) => {
+    const cell = row.cells[i];
+    const text = cell.querySelector("[data-sort]")?.dataset.sort ?? cell.textContent.trim();
+    const number = parseFloat(text.replace(/^[≈<>~]\s*/, ""));
+    return Number.isNaN(number) ? text : number;
+  };
+  const compare = (a, b, sign) => {
+    const numbers = [a, b].map((x) => typeof x === "number");
+    if (numbers[0] !== numbers[1]) return numbers[0] ? -1 : 1; // what has no number comes last
+    return sign * (numbers[0] ? a - b : a.localeCompare(b));
+  };
+  for (const table of document.querySelectorAll("table.vlmnb-table")) {
+    const heads = table.tHead?.rows.length === 1 ? [...table.tHead.rows[0].cells] : [];
+    const body = table.tBodies[0];
+    const spans = [...(body?.rows ?? [])].some((row) => row.cells.length !== heads.length);
+    if (!body || body.rows.length < 3 || spans) continue;
+    heads.forEach((head, i) => {
+      head.setAttribute("aria-sort", "none");
+      head.tabIndex = 0;
+      head.title ||= "Sort";
+      const sort = () => {
+        const down = head.getAttribute("aria-sort") === "ascending";
+        heads.forEach((other) => other.setAttribute("aria-sort", "none"));
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const rows = [...body.rows].sort((a, b) => compare(value(a, i), value(b, i), down ? -1 : 1));
+        body.append(...rows);
+      };
+      head.addEventListener("click", sort);
+      head.addEventListener("keydown", (event) => event.key === "Enter" && sort());
+    });
+  }
+});

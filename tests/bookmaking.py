@@ -1,0 +1,237 @@
+"""A small project to build a book of: synthetic records and executed notebooks, made without a model."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import functools
+import json
+import shutil
+import struct
+import tempfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vlmnb import axes, book, experiment, record, spec
+from vlmnb.record import Answer, EnergyReading, FlopCount, MemoryUsage, Provenance, Record, Timing
+from vlmnb.spec import Cell
+
+PROJECT = Path(__file__).resolve().parent.parent
+MODELS = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
+SPEED = {"llava-tiny": 0.4, "qwen2.5-vl-tiny": 0.7, "fuyu-tiny": 0.5}
+WRONG = {"llava-tiny": 40, "qwen2.5-vl-tiny": 20, "fuyu-tiny": 55}
+CARD = """# llava-tiny
+
+A LLaVA model. $5 and `seq_len`.
+
+```python
+# usage
+load("models/llava-tiny")
+```
+
+## Scores
+
+| task | accuracy |
+| --- | --- |
+| signs | 0.9 |
+
+### Image size
+
+Fixed.
+
+## Limits
+
+- It knows shapes.
+"""
+MACHINE = {
+    "slug": "test-cpu-2c", "cpu_model": "Test CPU", "physical_cores": 2, "logical_cores": 2,
+    "memory_bytes": 8 * 2**30, "gpus": [], "os": "Linux", "python": "3.11.7", "packages": {},
+    "fingerprint": "f" * 16,
+}  # fmt: skip
+
+
+def project(folder: Path) -> Path:
+    """The hand-written half of the book, in a project folder of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(PROJECT / "_config.yml", folder)
+    ignored = shutil.ignore_patterns("generated", "runs", ".ipynb_checkpoints")
+    shutil.copytree(PROJECT / "book", folder / "book", ignore=ignored)
+    model = folder / "models" / "llava-tiny"
+    model.mkdir(parents=True)
+    (model / "README.md").write_text(CARD, encoding="utf-8")
+    header = json.dumps({"__metadata__": {}, "w": {"shape": [1500, 1400]}, "b": {"shape": []}}).encode()
+    (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    return folder
+
+
+def records(
+    results: Path, *, models: tuple[str, ...] = MODELS, axis_names: tuple[str, ...] = tuple(axes.AXES)
+) -> None:
+    """A record for every cell of the quickstart."""
+    for model in models:
+        for axis in axis_names:
+            for cell in axes.plan(axis, parameters(model)).cells:
+                record.write(measured(cell), results)
+
+
+def parameters(model: str) -> dict[str, Any]:
+    return {"model": model, "samples": 96}
+
+
+def measured(cell: Cell) -> Record:
+    """A record of a cell: numbers that depend on the cell and on nothing else."""
+    common: dict[str, Any] = {"key": spec.digest(cell.model_dump()), "hardware": "test-cpu-2c", "cell": cell}
+    provenance = Provenance(
+        code="0" * 16, machine=MACHINE, threads=1, other_load=0.25, packages={"torch": "2.13.0"},
+        started_at="2026-01-01T10:00:00+00:00",
+    )  # fmt: skip
+    if cell.device == "cuda":
+        reason = "this machine has no GPU that torch can use"
+        return Record(**common, status="unsupported", reason=reason, provenance=provenance)
+    if cell.model == "llava-tiny" and cell.image_size != 64:
+        reason = "the vision tower takes images of 64 pixels a side and no other"
+        return Record(**common, status="not_applicable", reason=reason, provenance=provenance)
+    wrong = WRONG[cell.model] + (10 if cell.dataset == "coco-mini" else 0)
+    batches = cell.samples // cell.batch_size
+    second = SPEED[cell.model] * cell.batch_size / 16 * (cell.image_size / 64) ** 2
+    return Record(
+        **common, status="ok", provenance=provenance,
+        timing=Timing(
+            warmup_batches=2, latencies_s=tuple(second * (1 + 0.01 * (i % 3)) for i in range(batches)),
+            batch_samples=(cell.batch_size,) * batches, preprocess_s=(0.01,) * batches, first_call_s=1.0,
+        ),
+        energy=(EnergyReading(source="cpu", method="model", energy_j=40.0 * second, detail="synthetic"),),
+        memory=MemoryUsage(peak_bytes=600_000_000, baseline_bytes=550_000_000, method="synthetic"),
+        flops=FlopCount(fvcore=9_000_000_000, torch=9_100_000_000),
+        answers=tuple(answer(i, i < wrong, scored=cell.dataset != "coco-mini") for i in range(cell.samples)),
+    )  # fmt: skip
+
+
+def answer(number: int, wrong: bool, *, scored: bool) -> Answer:
+    return Answer(
+        sample_id=str(number), prompt="what?", answer="BAD" if wrong else "GOOD", references=("GOOD",),
+        text_tokens=20, image_tokens=16, output_tokens=3, word_errors=int(wrong), reference_words=1,
+        score=float(not wrong) if scored else None,
+    )  # fmt: skip
+
+
+def executed(runs: Path, model: str, axis: str, **changes: Any) -> Path:
+    """An executed notebook as papermill leaves it, in its place."""
+    path = runs / model / f"{axis}.ipynb"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(notebook(model, axis, **changes)), encoding="utf-8")
+    return path
+
+
+def notebook(model: str, axis: str, *, end_time: str | None = "2026-01-01T11:00:00+00:00") -> dict[str, Any]:
+    """An executed notebook with the template's cells, its outputs typed in."""
+    template = PROJECT / "notebooks" / f"{axis}.ipynb"
+    made: dict[str, Any] = json.loads(template.read_text(encoding="utf-8"))
+    plan = axes.plan(axis, parameters(model))
+    found = [measured(cell) for cell in plan.cells]
+    for number, cell in enumerate(made["cells"]):
+        if cell["cell_type"] != "code":
+            continue
+        cell["execution_count"] = number + 1
+        cell["metadata"]["papermill"] = {"duration": 0.123, "exception": False, "status": "completed"}
+        cell["outputs"] = _outputs("".join(cell["source"]), plan, found)
+    injected = code(f'# Parameters\nmodel = "{model}"\nsamples = 96\n', tags=["injected-parameters"])
+    made["cells"].insert(2, injected)
+    made["metadata"]["papermill"] = {
+        "parameters": {**parameters(model), "results": "/somewhere/results"}, "end_time": end_time,
+        "start_time": "2026-01-01T10:59:00+00:00", "duration": 60.1, "exception": None,
+        "input_path": f"/somewhere/notebooks/{axis}.ipynb", "output_path": "/tmp/x/out.ipynb",
+        "version": "2.7.0", "environment_variables": {},
+    }  # fmt: skip
+    return made
+
+
+def code(source: str, outputs: list[Any] | None = None, tags: list[str] | None = None) -> dict[str, Any]:
+    return {
+        "cell_type": "code", "execution_count": 1, "id": "x", "metadata": {"tags": tags or []},
+        "outputs": outputs or [], "source": source,
+    }  # fmt: skip
+
+
+def display(metadata: dict[str, Any] | None = None, **data: str) -> dict[str, Any]:
+    """A display output; kinds are written with an underscore for the slash."""
+    kinds = {name.replace("_", "/"): value for name, value in data.items()}
+    return {"output_type": "display_data", "data": kinds, "metadata": metadata or {}}
+
+
+def markdown(text: str) -> dict[str, Any]:
+    return display(text_markdown=text, text_plain="<IPython.core.display.Markdown object>")
+
+
+def png() -> str:
+    """A small grey picture."""
+    raw = b"".join(b"\x00" + b"\x80" * 64 for _ in range(32))
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", 64, 32, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(raw)),
+        (b"IEND", b""),
+    ]
+    chunks = (struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in parts)
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
+
+
+def _outputs(source: str, plan: axes.Plan, found: list[Record]) -> list[Any]:
+    """What the functions of ``experiment`` that a cell calls would display."""
+    shown: list[Any] = []
+
+    def keep(*objects: Any, raw: bool = False, metadata: Any = None) -> None:
+        for item in objects:
+            if raw:
+                data = {**item, "image/png": base64.b64encode(item["image/png"]).decode()}
+                shown.append({"output_type": "display_data", "data": data, "metadata": metadata or {}})
+            elif type(item).__name__ == "Markdown":
+                shown.append(markdown(item.data))
+            else:
+                shown.append(display(text_html=item.data, text_plain="<IPython.core.display.HTML object>"))
+
+    if "experiment.records" in source:
+        return [{"output_type": "stream", "name": "stderr", "text": "100%|####|\r"}]
+    import IPython.display
+
+    original, IPython.display.display = IPython.display.display, keep
+    try:
+        for name in ("show_table", "show_plot", "show_findings", "show_details"):
+            if f"experiment.{name}(" in source:
+                getattr(experiment, name)(plan, found)
+    finally:
+        IPython.display.display = original
+    return shown
+
+
+def whole(folder: Path, *, models: tuple[str, ...] = MODELS) -> tuple[Path, Path, Path]:
+    """Project, results and runs of a quickstart in which one run failed anew and one never went well."""
+    root, results, runs = project(folder / "project"), folder / "results", folder / "runs"
+    records(results, models=models)
+    for model in models:
+        for axis in axes.AXES:
+            executed(runs, model, axis)
+    (runs / models[-1] / "optimization.ipynb").unlink()
+    for axis, error in (("optimization", "RuntimeError: it *broke* in <stdin>"), ("device", "exit code -9")):
+        path = runs / "failures" / models[-1] / f"{axis}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        failure = {
+            "model": models[-1], "axis": axis, "error": error, "at": "2026-01-02T00:00:00+00:00",
+            "stderr_tail": "\x1b[31mTraceback\x1b[0m\n```\nit broke",
+            "command": f"papermill notebooks/{axis}.ipynb out.ipynb",
+        }  # fmt: skip
+        path.write_text(json.dumps(failure), encoding="utf-8")
+    return root, results, runs
+
+
+@functools.cache
+def built() -> Path:
+    """The built site of such a quickstart, made once for all tests of a session."""
+    folder = Path(tempfile.mkdtemp(prefix="vlmnb-book-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    root, results, runs = whole(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLMNB_ROOT", str(root))
+        return book.build(results, runs, folder / "_build").parent

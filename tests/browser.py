@@ -1,0 +1,76 @@
+"""Pages of the built book in a real browser, opened as files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+CONTRAST = """
+(selector) => {
+  const parse = (color) => (color.match(/[0-9.]+/g) ?? [0, 0, 0, 0]).map(Number);
+  const luminance = (rgb) => {
+    const [r, g, b] = rgb.slice(0, 3).map((v) => {
+      v /= 255;
+      return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (let e = element; e; e = e.parentElement) {
+      const color = parse(getComputedStyle(e).backgroundColor);
+      if (color.length < 4 || color[3] > 0.5) return color;
+    }
+    return [255, 255, 255];
+  };
+  return [...document.querySelectorAll(selector)].map((element) => {
+    const pair = [luminance(parse(getComputedStyle(element).color)), luminance(ground(element))];
+    return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+  });
+}
+"""
+"""Contrast ratio of text to its ground, by the rule of WCAG 2.1."""
+
+
+def executable() -> str | None:
+    """Chromium or Chrome of this machine."""
+    return shutil.which("chromium") or shutil.which("google-chrome")
+
+
+class Noise(NamedTuple):
+    """What a page did that a reader never sees."""
+
+    errors: list[str]
+    failed: list[str]
+    network: list[str]
+
+
+@contextmanager
+def opened(file: Path, *, dark: bool = False, width: int = 1280) -> Iterator[tuple[Any, Noise]]:
+    """A page in a browser of its own."""
+    from playwright.sync_api import sync_playwright
+
+    noise = Noise([], [], [])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=executable(), args=["--no-sandbox", "--disable-gpu"]
+        )
+        try:
+            context = browser.new_context(
+                color_scheme="dark" if dark else "light", viewport={"width": width, "height": 900}
+            )
+            page = context.new_page()
+            page.on("console", lambda m: noise.errors.append(m.text) if m.type == "error" else None)
+            page.on("pageerror", lambda error: noise.errors.append(str(error)))
+            page.on("requestfailed", lambda request: noise.failed.append(request.url))
+            page.on(
+                "request",
+                lambda r: None if r.url.startswith(("file:", "data:")) else noise.network.append(r.url),
+            )
+            page.goto(file.as_uri(), wait_until="load")
+            page.wait_for_timeout(600)
+            yield page, noise
+        finally:
+            browser.close()

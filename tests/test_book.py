@@ -1,0 +1,433 @@
+"""The book: pages made of executed notebooks, generated pages, and the site built of both."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import bookmaking
+import linkcheck
+import nbformat
+import pytest
+import yaml
+
+from vlmnb import axes, book, compare, markup, pages, postprocess, record
+from vlmnb.errors import UserError
+from vlmnb.pages import Content, Failure
+from vlmnb.postprocess import Heading, Refused
+
+HEADING = Heading("Image size — LLaVA tiny", "llava-tiny-image-size")
+LAST_RESORT = f"Figure of the page {HEADING.title}"
+
+
+@pytest.fixture(scope="module")
+def site() -> Path:
+    """A built book of synthetic input."""
+    return bookmaking.built()
+
+
+def made(*cells: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A page of a notebook of these cells."""
+    source = {"cells": list(cells), "metadata": metadata or {}, "nbformat": 4, "nbformat_minor": 5}
+    return postprocess.page(source, HEADING).notebook
+
+
+def text_cell(source: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "metadata": {}, "source": source, "id": "m"}
+
+
+def sources(notebook: dict[str, Any], kind: str) -> list[str]:
+    return [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def test_jupyter_book_is_of_the_version_that_reads_our_configuration() -> None:
+    assert version("jupyter-book").startswith("1.")
+
+
+def test_the_committed_table_of_contents_is_the_generated_one(project: Path) -> None:
+    runs = [(model, axis) for model in bookmaking.MODELS for axis in axes.AXES]
+    committed = (project / "_toc.yml").read_text(encoding="utf-8")
+    assert yaml.safe_load(committed) == yaml.safe_load(book.toc(runs))
+
+
+def test_a_page_has_one_title_its_own() -> None:
+    notebook = made(text_cell("# Image size\n\nWhat?"), text_cell("# More\n\n```\n# comment\n```\n\ntext"))
+    found = sources(notebook, "markdown")
+    assert found == ["# Image size — LLaVA tiny", "What?", "## More\n\n```\n# comment\n```\n\ntext"]
+
+
+def test_markdown_that_code_displayed_becomes_a_cell_with_real_headings() -> None:
+    notebook = made(bookmaking.code("show()", [bookmaking.markdown("# It says\n\n- one")]))
+    assert sources(notebook, "markdown")[1:] == ["## It says\n\n- one"]
+    (code,) = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code["outputs"] == []
+    assert "remove-cell" in code["metadata"]["tags"]
+
+
+def test_a_table_with_notes_stays_in_order() -> None:
+    table = bookmaking.display(text_html="<table></table>")
+    after = bookmaking.display(text_html="<p>after</p>")
+    notebook = made(bookmaking.code("show()", [table, bookmaking.markdown("- why"), after]))
+    kinds = [cell["cell_type"] for cell in notebook["cells"]]
+    assert kinds == ["markdown", "code", "markdown", "code"]
+    assert notebook["cells"][1]["metadata"]["tags"] == ["hide-input"]
+    assert notebook["cells"][3]["metadata"]["tags"] == ["remove-input"]
+    assert notebook["cells"][3]["outputs"][0]["data"] == {"text/html": "<p>after</p>"}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "alt"),
+    [
+        ([bookmaking.display({"image/png": {"alt": "own"}}, image_png="QQ==")], "own"),
+        ([bookmaking.display({"alt": "top"}, image_png="QQ==")], "top"),
+        ([bookmaking.display(image_png="QQ=="), bookmaking.markdown("*It *halves*.*")], LAST_RESORT),
+        ([bookmaking.display(image_png="QQ=="), bookmaking.markdown("*It halves.*")], "It halves."),
+        ([bookmaking.display(image_png="QQ==", text_plain="told")], "told"),
+        ([bookmaking.display(image_png="QQ==", text_plain="<Figure size 640x480>")], LAST_RESORT),
+    ],
+)  # fmt: skip
+def test_every_figure_has_an_alt_text(outputs: list[Any], alt: str) -> None:
+    notebook = made(bookmaking.code("plot()", outputs))
+    assert notebook["cells"][1]["metadata"]["mystnb"]["image"]["alt"] == alt
+
+
+def test_a_caption_belongs_to_its_figure_and_labels_are_unique() -> None:
+    plot = bookmaking.code(
+        "plot()", [bookmaking.display(image_png="QQ=="), bookmaking.markdown("*It halves.*")]
+    )
+    notebook = made(plot, copy.deepcopy(plot))
+    figures = [c["metadata"]["mystnb"]["figure"] for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert [figure["caption"] for figure in figures] == ["It halves."] * 2
+    assert [figure["name"] for figure in figures] == [
+        "fig-llava-tiny-image-size",
+        "fig-llava-tiny-image-size-2",
+    ]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"cells": [bookmaking.code("1/0", [{"output_type": "error", "ename": "E", "evalue": "v"}])]},
+        {"metadata": {"papermill": {"exception": True}}},
+        {"metadata": {"papermill": {"exception": None, "end_time": None}}},
+    ],
+)  # fmt: skip
+def test_a_notebook_that_did_not_end_well_is_refused(broken: dict[str, Any]) -> None:
+    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5} | broken
+    with pytest.raises(Refused):
+        postprocess.page(notebook, HEADING)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"nbformat": 3, "cells": []}', '{"nbformat": 4, "cells": {}}']
+)
+def test_what_is_no_notebook_is_refused(text: str) -> None:
+    with pytest.raises(Refused):
+        postprocess.read(text)
+
+
+def test_error_output_is_kept_out_of_the_page_and_told() -> None:
+    stderr = {"output_type": "stream", "name": "stderr", "text": ["Warning:\n", "careful\n"]}
+    cells = [bookmaking.code("f()", [stderr]), bookmaking.code("g()", [stderr], tags=["remove-output"])]
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    done = postprocess.page(notebook, HEADING)
+    assert done.left_out == ("cell 1 wrote to stderr: careful",)
+    assert all(cell.get("outputs", []) == [] for cell in done.notebook["cells"])
+
+
+def test_a_page_is_the_same_bytes_whenever_and_wherever_it_was_executed() -> None:
+    first = bookmaking.notebook("llava-tiny", "image_size")
+    second = json.loads(json.dumps(first))
+    second["metadata"]["papermill"] |= {"duration": 99.0, "start_time": "x", "output_path": "/elsewhere"}
+    second["metadata"]["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
+    for number, cell in enumerate(second["cells"]):
+        cell["id"] = f"random-{number}"
+        cell["metadata"]["execution"] = {"iopub.execute_input": "2026"}
+        cell["metadata"]["papermill"] = {"duration": number}
+    texts = [postprocess.dumps(postprocess.page(n, HEADING).notebook) for n in (first, second)]
+    assert texts[0] == texts[1]
+    assert "2026" not in texts[0]
+    nbformat.validate(nbformat.reads(texts[0], as_version=4))
+
+
+def test_parameters_fold_and_injected_ones_vanish() -> None:
+    notebook = postprocess.page(bookmaking.notebook("llava-tiny", "device"), HEADING).notebook
+    tags = [set(c["metadata"]["tags"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert {"parameters", "hide-input"} in tags
+    assert {"injected-parameters", "remove-input"} in tags
+    assert all(t & postprocess.VISIBILITY for t in tags)
+
+
+def test_the_rerun_line_names_what_was_changed_and_no_path_of_this_machine() -> None:
+    given = {
+        "model": "fuyu-tiny",
+        "samples": 8,
+        "batch_sizes": [1, 2],
+        "device": "",
+        "results": "/home/me/results",
+    }
+    line = pages.rerun_command("batch_size", given)
+    assert line == (
+        "papermill notebooks/batch_size.ipynb out.ipynb -p model fuyu-tiny -p samples 8 "
+        "-y '{batch_sizes: [1, 2]}'"
+    )
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Path]:
+    """A project with one model's records and two of its pages."""
+    root, results, runs = bookmaking.project(tmp_path / "project"), tmp_path / "results", tmp_path / "runs"
+    bookmaking.records(results, models=("llava-tiny",), axis_names=("image_size", "device"))
+    for axis in ("image_size", "device"):
+        bookmaking.executed(runs, "llava-tiny", axis)
+    monkeypatch.setenv("VLMNB_ROOT", str(root))
+    return root, results, runs
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def fail(runs: Path, axis: str, **changes: Any) -> None:
+    path = runs / "failures" / "llava-tiny" / f"{axis}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "model": "llava-tiny",
+        "axis": axis,
+        "error": "boom",
+        "at": "2026-02-01T00:00:00+00:00",
+    } | changes
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_assembling_twice_gives_the_same_bytes(small: tuple[Path, Path, Path]) -> None:
+    root, results, runs = small
+    assert book.assemble(results, runs) == []
+    first = snapshot(root / "book")
+    book.assemble(results, runs)
+    assert snapshot(root / "book") == first
+    assert "runs/llava-tiny/image_size.ipynb" in first
+
+
+def test_every_record_of_a_page_can_be_downloaded(small: tuple[Path, Path, Path]) -> None:
+    root, results, runs = small
+    book.assemble(results, runs)
+    downloads = root / "book" / "generated" / "extra" / "downloads"
+    on_disk = record.read_all(results)[0]
+    for found in on_disk:
+        copy_of = downloads / "records" / found.hardware / "llava-tiny" / f"{found.key}.json"
+        assert record.read(copy_of) == found
+    lines = (downloads / "llava-tiny-image_size.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == ",".join(record.EXPORT_COLUMNS)
+    assert len(lines) == 1 + len(axes.plan("image_size", bookmaking.parameters("llava-tiny")).cells)
+    assert len((downloads / "records.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(on_disk)
+    assert (downloads / "llava-tiny-image_size.ipynb").exists()
+
+
+def test_a_bundled_model_tells_its_size_and_shows_its_card(small: tuple[Path, Path, Path]) -> None:
+    root, results, runs = small
+    book.assemble(results, runs)
+    chapter = (root / "book" / "generated" / "llava-tiny.md").read_text(encoding="utf-8")
+    assert "2 100 001" in chapter
+    assert "\n## Model card\n\nA LLaVA model." in chapter
+    assert "\n### Scores\n" in chapter
+    assert "\n# usage\n" in chapter
+
+
+def test_records_of_a_page_without_keys_are_found_by_its_parameters(small: tuple[Path, Path, Path]) -> None:
+    root, results, runs = small
+    path = runs / "llava-tiny" / "image_size.ipynb"
+    path.write_text(path.read_text(encoding="utf-8").replace("data-key", "data-other"), encoding="utf-8")
+    book.assemble(results, runs)
+    extra = root / "book" / "generated" / "extra" / "downloads"
+    lines = (extra / "llava-tiny-image_size.csv").read_text(encoding="utf-8").splitlines()
+    assert len(lines) == 1 + len(axes.plan("image_size", bookmaking.parameters("llava-tiny")).cells)
+
+
+def test_a_refused_notebook_is_told_of_and_not_published(small: tuple[Path, Path, Path]) -> None:
+    root, results, runs = small
+    bookmaking.executed(runs, "llava-tiny", "device", end_time=None)
+    (line,) = book.assemble(results, runs)
+    assert "llava-tiny/device.ipynb" in line
+    assert not (root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
+    assert "did not finish" in (root / "book" / "generated" / "status.md").read_text(encoding="utf-8")
+
+
+def test_a_failed_run_stands_on_the_status_page_and_in_its_chapter(small: tuple[Path, Path, Path]) -> None:
+    root, results, runs = small
+    fail(runs, "seq_len", stderr_tail="Traceback", command="papermill notebooks/seq_len.ipynb out.ipynb")
+    book.assemble(results, runs)
+    status = (root / "book" / "generated" / "status.md").read_text(encoding="utf-8")
+    assert "boom" in status
+    assert "papermill notebooks/seq_len.ipynb out.ipynb" in status
+    chapter = (root / "book" / "generated" / "llava-tiny.md").read_text(encoding="utf-8")
+    assert "Prompt length (not published)" in chapter
+    assert "**The run failed**: boom" in chapter
+
+
+@pytest.mark.parametrize(("at", "marked"), [("2026-02-01T00:00:00", True), ("2025-12-01T00:00:00", False)])
+def test_a_page_older_than_a_failed_rerun_is_marked(
+    small: tuple[Path, Path, Path], at: str, marked: bool
+) -> None:
+    root, results, runs = small
+    fail(runs, "device", at=at)
+    book.assemble(results, runs)
+    page = (root / "book" / "runs" / "llava-tiny" / "device.ipynb").read_text(encoding="utf-8")
+    assert ("of an earlier execution" in page) == marked
+
+
+def test_broken_files_are_told_of(small: tuple[Path, Path, Path]) -> None:
+    _, results, runs = small
+    (results / "test-cpu-2c" / "llava-tiny" / "half.json").write_text('{"schema_version"', encoding="utf-8")
+    fail(runs, "device")
+    (runs / "failures" / "llava-tiny" / "device.json").write_text("[]", encoding="utf-8")
+    told = book.assemble(results, runs)
+    assert len(told) == 2
+    assert any("half.json" in line for line in told)
+    assert any("device.json" in line for line in told)
+
+
+def test_pages_that_are_gone_leave_the_book(small: tuple[Path, Path, Path]) -> None:
+    root, results, runs = small
+    book.assemble(results, runs)
+    (runs / "llava-tiny" / "device.ipynb").unlink()
+    book.assemble(results, runs)
+    assert not (root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
+    assert "device" not in (root / "book" / "generated" / "_toc.yml").read_text(encoding="utf-8")
+
+
+def content(*models: str) -> Content:
+    records = tuple(
+        bookmaking.measured(cell)
+        for model in models
+        for cell in axes.plan("image_size", bookmaking.parameters(model)).cells
+    )
+    return Content(records, (), (), ())
+
+
+def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> None:
+    own = content("llava-tiny", "fuyu-tiny").records
+    other = tuple(
+        r.model_copy(update={"hardware": "other", "key": "0" * 16})
+        for r in own
+        if r.cell.model == "fuyu-tiny"
+    )
+    groups = compare.base_entries([*own, *other])
+    assert [(s.hardware, [e.model.name for e in entries]) for s, entries in groups.items()] == [
+        ("test-cpu-2c", ["fuyu-tiny", "llava-tiny"]), ("other", ["fuyu-tiny"]),
+    ]  # fmt: skip
+    sizes = {row["image_size"] for entries in groups.values() for e in entries for row in e.rows.values()}
+    assert sizes == {64}
+
+
+def test_of_two_base_records_the_one_with_more_samples_counts() -> None:
+    base = next(r for r in content("fuyu-tiny").records if compare.is_base(r))
+    few = base.model_copy(
+        update={
+            "cell": base.cell.model_copy(update={"samples": 8}), "key": "1" * 16,
+            "provenance": base.provenance.model_copy(update={"started_at": "2027-01-01T00:00:00+00:00"}),
+        }
+    )  # fmt: skip
+    (entries,) = compare.base_entries([few, base]).values()
+    assert entries[0].speed["samples"] == 96
+
+
+def test_the_findings_follow_the_numbers() -> None:
+    (entries,) = compare.base_entries(content(*bookmaking.MODELS).records).values()
+    told = " ".join(compare.findings(entries))
+    assert "LLaVA tiny and Qwen2.5-VL tiny are on the Pareto front" in told
+    assert "Fuyu tiny is beaten in both" in told
+    assert compare.figure(entries).startswith(b"\x89PNG")
+    assert compare.figure(entries) == compare.figure(entries)
+
+
+def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
+    (entries,) = compare.base_entries(content("llava-tiny").records).values()
+    assert "≈ 0.167" in compare.cost_table(entries)
+    missing = {
+        "latency_s": None,
+        "reason": 'a "quoted" <reason>',
+        "latency_low_s": None,
+        "latency_high_s": None,
+    }
+    assert compare.latency(missing) == (
+        '<span class="vlmnb-missing" title="a &quot;quoted&quot; &lt;reason&gt;">-</span>'
+    )
+
+
+def test_a_book_of_nothing_says_so() -> None:
+    nothing = Content((), (), (), ())
+    for text in (pages.comparison_page(nothing), pages.headline(nothing), pages.machine_page(nothing),
+                 pages.status_page(nothing)):  # fmt: skip
+        assert "Nothing has been measured here yet" in text
+
+
+def test_markup_keeps_foreign_text_from_being_markup() -> None:
+    assert markup.plain("a *b* <c> `d` [e](f)\n# g") == r"a \*b\* \<c\> \`d\` \[e\](f) \# g"
+    assert markup.fence("x\n```\ny").startswith("````")
+    failure = Failure("llava-tiny", "device", "<script>x</script>")
+    assert "<script>" not in pages.status_page(Content((), (), (failure,), ()))
+
+
+def test_version_2_is_refused(
+    monkeypatch: pytest.MonkeyPatch, small: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(book, "version", lambda name: "2.1.7")
+    with pytest.raises(UserError, match="pip install"):
+        book.build(small[1], small[2], tmp_path / "out")
+
+
+def test_the_reading_side_loads_no_torch() -> None:
+    code = "import sys, vlmnb.book; assert not {'torch', 'transformers', 'papermill'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.slow
+class TestBuiltSite:
+    """The whole way to HTML, once."""
+
+    def test_every_link_and_anchor_leads_somewhere(self, site: Path) -> None:
+        read = linkcheck.read_site(site)
+        assert len(read) > 20
+        assert linkcheck.broken(site, read) == []
+
+    def test_nothing_is_loaded_from_a_network(self, site: Path) -> None:
+        assert linkcheck.external_assets(linkcheck.read_site(site)) == []
+
+    def test_every_image_has_an_alt_text(self, site: Path) -> None:
+        read = linkcheck.read_site(site / "book")
+        images = [image for page in read.values() for image in page.images]
+        assert len(images) > 10
+        assert [image for image in images if not (image.alt or "").strip()] == []
+
+    def test_every_page_has_one_title_and_no_two_the_same(self, site: Path) -> None:
+        titles = {path: page.headings for path, page in linkcheck.read_site(site / "book").items()}
+        assert [path for path, found in titles.items() if len(found) != 1] == []
+        assert len({found[0] for found in titles.values()}) == len(titles)
+
+    def test_pages_are_small(self, site: Path) -> None:
+        assert [p for p in (site / "book").rglob("*.html") if p.stat().st_size > 300_000] == []
+
+    def test_a_second_build_is_skipped_and_a_change_is_noticed(
+        self, site: Path, small: tuple[Path, Path, Path], tmp_path: Path
+    ) -> None:
+        root, results, runs = small
+        output = tmp_path / "_build"
+        index = book.build(results, runs, output)
+        built = index.stat().st_mtime_ns
+        assert book.build(results, runs, output).stat().st_mtime_ns == built
+        (root / "book" / "data.md").write_text("# Data\n\n[](gone.md)\n", encoding="utf-8")
+        with pytest.raises(UserError, match=r"gone\.md"):
+            book.build(results, runs, output)
+        assert index.stat().st_mtime_ns == built, "a failed build must leave the last good book"
+        (root / "book" / "data.md").write_text("# Data sets\n", encoding="utf-8")
+        assert book.build(results, runs, output).stat().st_mtime_ns != built
+
+    def test_a_book_of_nothing_builds(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("VLMNB_ROOT", str(bookmaking.project(tmp_path / "project")))
+        assert book.build(tmp_path / "none", tmp_path / "none", tmp_path / "_build").exists()

@@ -1,0 +1,77 @@
+"""The book as a reader sees it: quiet, offline, readable in light and dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import bookmaking
+import browser
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(browser.executable() is None, reason="no Chromium here; install the package chromium"),
+]
+PAGES = (
+    "book/index.html", "book/methodology.html", "book/generated/comparison.html",
+    "book/generated/llava-tiny.html", "book/generated/status.html", "book/runs/llava-tiny/image_size.html",
+)  # fmt: skip
+AA_TEXT = 4.5
+"""Contrast ratio that WCAG 2.1 asks of text."""
+
+
+@pytest.fixture(scope="module")
+def site() -> Path:
+    """A built book of synthetic input."""
+    return bookmaking.built()
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_a_page_opened_as_a_file_is_quiet_offline_and_readable(site: Path, name: str, dark: bool) -> None:
+    with browser.opened(site / name, dark=dark) as (page, noise):
+        assert page.evaluate("document.documentElement.dataset.theme") == ("dark" if dark else "light")
+        ratios = page.evaluate(browser.CONTRAST, "table.vlmnb-table th, table.vlmnb-table td, article p")
+        assert min(ratios) >= AA_TEXT
+        assert page.evaluate(browser.CONTRAST, "article")[0] >= AA_TEXT
+    assert noise == browser.Noise([], [], [])
+
+
+def test_tables_are_visible_and_fit_their_page(site: Path) -> None:
+    with browser.opened(site / "book/runs/qwen2.5-vl-tiny/image_size.html", width=500) as (page, _):
+        tables = page.locator("table.vlmnb-table")
+        assert tables.first.is_visible()
+        assert tables.first.bounding_box()["width"] > 100
+        # The table scrolls within its box; the page itself does not scroll sideways.
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_figures_have_no_box_behind_them(site: Path, dark: bool) -> None:
+    with browser.opened(site / "book/runs/qwen2.5-vl-tiny/image_size.html", dark=dark) as (page, _):
+        style = "e => { const s = getComputedStyle(e); return [s.backgroundColor, s.filter, e.naturalWidth] }"
+        ground, effect, width = page.locator("article figure img").first.evaluate(style)
+        assert ground in ("rgba(0, 0, 0, 0)", "transparent")
+        assert effect == "none"
+        assert width > 100
+
+
+def test_a_table_sorts_by_a_click_and_by_its_numbers(site: Path) -> None:
+    with browser.opened(site / "book/generated/comparison.html") as (page, noise):
+        table = page.locator("table.vlmnb-table").first
+        names = "rows => rows.map(r => r.cells[0].textContent)"
+        head = table.locator("thead th").nth(1)
+        head.click()
+        ascending = table.locator("tbody tr").evaluate_all(names)
+        head.press("Enter")
+        assert table.locator("tbody tr").evaluate_all(names) == ascending[::-1]
+        assert ascending == ["LLaVA tiny", "Fuyu tiny", "Qwen2.5-VL tiny"]
+        assert head.get_attribute("aria-sort") == "descending"
+    assert noise.errors == []
+
+
+def test_the_front_page_leads_to_the_book(site: Path) -> None:
+    with browser.opened(site / "index.html") as (page, noise):
+        page.wait_for_url("**/book/index.html")
+        assert page.locator("h1").first.inner_text().startswith("What vision-language models cost")
+    assert noise.network == []

@@ -1,0 +1,120 @@
+"""A chapter per model: what it is, what it costs, its pages, and what could not be measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+from vlmnb import axes, compare, markup, pages, paths, stats
+from vlmnb.models.entry import ModelEntry
+from vlmnb.record import Record
+from vlmnb.spec import Cell
+
+
+def model_page(content: pages.Content, name: str) -> str:
+    """A model's chapter: what it is, what it costs, its pages, and what could not be measured."""
+    entry = compare.entry_of(name)
+    own = [r for r in content.records if r.cell.model == name]
+    parts = [f"# {pages.model_title(name)}"]
+    parts += [entry.summary, _model_facts(entry)] if entry else ["The registry no longer has this model."]
+    for setting, entries in compare.base_entries(own).items():
+        parts += [
+            f"## Base configuration on {setting.title}", compare.cost_table(entries),
+            compare.quality_table(entries),
+        ]  # fmt: skip
+    parts += ["## Its pages", _run_list(content, name), _unmeasured(own), _model_card(entry)]
+    return pages.joined(parts)
+
+
+def _model_facts(entry: ModelEntry) -> str:
+    names = (markup.escape(compare.dataset_title(name)) for name in entry.datasets)
+    native = f"only {entry.native_image_size}" if entry.native_image_size else "several"
+    facts = {
+        "Name": f"<code>{entry.name}</code>",
+        "Weights": "bundled with the project" if entry.bundled else markup.escape(entry.source),
+        **_weights_facts(entry),
+        "Image sizes it takes": native,
+        "Image sizes measured": ", ".join(map(str, entry.image_sizes)) + f" (base {entry.base_image_size})",
+        "Prompt budgets": ", ".join(map(str, entry.seq_lens)) + f" tokens (base {entry.seq_lens[0]})",
+        "Base precision": f"{entry.base_dtype} on a CPU, fp16 on a GPU",
+        "Longest answer": f"{entry.max_new_tokens} tokens",
+        "Data sets": ", ".join(names),
+    }
+    return markup.facts(facts)
+
+
+def _weights_facts(entry: ModelEntry) -> dict[str, str]:
+    """Size of bundled weights, from the header of the safetensors file."""
+    path = paths.bundled_model(entry.name) / "model.safetensors"
+    if not entry.bundled or not path.exists():
+        return {}
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    parameters = sum(math.prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
+    return {
+        "Parameters": f"{parameters:,}".replace(",", " "),
+        "Weights file": stats.format_si(path.stat().st_size, "B"),
+    }
+
+
+def _model_card(entry: ModelEntry | None) -> str:
+    """The model card that ships with a bundled model, below the chapter."""
+    card = paths.bundled_model(entry.name) / "README.md" if entry and entry.bundled else None
+    if card is None or not card.exists():
+        return ""
+    lines, fenced = [], False
+    for line in card.read_text(encoding="utf-8").splitlines():
+        fenced ^= line.startswith("```")
+        lines.append(f"#{line}" if line.startswith("#") and not fenced else line)
+    return "## Model card\n\n" + "\n".join(lines[1:]).strip()
+
+
+def _run_list(content: pages.Content, name: str) -> str:
+    published = {page.axis: page for page in content.pages if page.model == name}
+    failures = {failure.axis: failure for failure in content.failures if failure.model == name}
+    lines = []
+    for axis in sorted({*published, *failures, *axes.AXES}, key=pages.axis_order):
+        question = axes.AXES[axis].question if axis in axes.AXES else ""
+        if axis in published:
+            target = f"[{pages.axis_title(axis)}](/book/runs/{name}/{axis}.ipynb)"
+            outdated = published[axis].outdated
+            mark = " **The last rerun failed**; the page is of an earlier one." if outdated else ""
+        else:
+            target = f"{pages.axis_title(axis)} (not published)"
+            mark = " Not run yet."
+            if axis in failures:
+                mark = f" **The run failed**: {markup.plain(failures[axis].error)}."
+                mark += " See [](/book/generated/status.md)."
+        lines.append(f"- {target}: {question}{mark}")
+    return "\n".join(lines)
+
+
+def _unmeasured(own: Sequence[Record]) -> str:
+    """Cells without numbers, by reason."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for found in own:
+        if found.status != "ok":
+            groups.setdefault((found.status, found.reason), []).append(found.cell)
+    if not groups:
+        return ""
+    rows = []
+    for (status, reason), cells in sorted(groups.items()):
+        which = markup.escape(_settings(cells))
+        rows.append([f"<code>{status}</code>", markup.escape(reason), str(len(cells)), which])
+    header = ["Status", "Reason", "Cells", "Which"]
+    table = markup.table(header, rows, text=(1, 3))
+    return f"## What could not be measured\n\nThe statuses are explained in [](#statuses).\n\n{table}"
+
+
+def _settings(cells: Sequence[Cell]) -> str:
+    """The settings of cells, each with all its values."""
+
+    def values(field: str) -> str:
+        return ", ".join(str(value) for value in sorted({getattr(cell, field) for cell in cells}))
+
+    names = sorted({compare.dataset_title(cell.dataset) for cell in cells})
+    return (
+        f"{', '.join(names)}; {values('device')}; {values('optimization')}; batch {values('batch_size')}; "
+        f"image {values('image_size')}; prompt {values('seq_len')}"
+    )
