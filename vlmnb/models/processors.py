@@ -104,7 +104,7 @@ class ImageOnlyQwen2_5_VLProcessor(ProcessorMixin):
         self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
         tokenizer.padding_side = "left"
         template = chat_template or getattr(tokenizer, "chat_template", None) or QWEN_CHAT_TEMPLATE
-        super().__init__(image_processor, tokenizer, chat_template=template)
+        super().__init__(image_processor, tokenizer, chat_template=template)  # type: ignore[no-untyped-call]
 
     def resized_to(self, size: Size, image: Image.Image) -> tuple[int, int]:
         """The exact ``(height, width)`` an image is given for a requested ``size``."""
@@ -200,7 +200,7 @@ class ImageOnlyFuyuProcessor(ProcessorMixin):
         self.newline_token_id = vocabulary[self.newline_token]
         self.answer_token_id = vocabulary[self.answer_token]
         template = chat_template or getattr(tokenizer, "chat_template", None) or FUYU_CHAT_TEMPLATE
-        super().__init__(image_processor, tokenizer, chat_template=template)
+        super().__init__(image_processor, tokenizer, chat_template=template)  # type: ignore[no-untyped-call]
 
     @property
     def patch_size(self) -> tuple[int, int]:
