@@ -20,7 +20,6 @@ from torch.utils.data import DataLoader
 from models.training import evaluate
 from models.training.build import NAMES, new_model, new_processor, save
 from models.training.eyes import Marker, Reader, image_features, seen, use_lean_attention, whiten
-from models.training.matching import teach_matching
 from models.training.optim import Trainer
 from models.training.stream import IGNORE, Batch, Prompter, Stream
 
@@ -36,7 +35,6 @@ class Recipe:
     budget: int
     seeing: float = 0.3
     marking: float = 0.5
-    matching: int = 0
     eye_factor: float = 0.3
     seed: int = 7
 
@@ -144,8 +142,6 @@ def teach_answers(
     """Phase two: loss on answers, and, fading out, those of the throw-away heads."""
     prompter = Prompter(processor)
     marker = Marker(model, model.get_input_embeddings().weight.shape[1])
-    if recipe.matching:
-        teach_matching(model, marker, prompter, recipe.matching, recipe.seed * 10 + 3, log)
     loader = batches(name, processor, recipe.seed * 10 + 2, recipe.images, recipe.budget)
     eye = [(module, recipe.eye_factor) for module in eye_of(name, model)]
     trainer = Trainer([*eye, (reader, recipe.eye_factor), (marker, 1.0), (model, 1.0)], recipe.steps)
