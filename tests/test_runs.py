@@ -236,6 +236,26 @@ def test_fixed_length_generates_exactly_that_many_tokens_and_has_no_quality(tmp_
     assert made.wer is None
 
 
+@pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
+def test_flops_of_a_batch_are_those_of_its_longest_prompt_times_its_rows(model: str) -> None:
+    from vlmnb import flops, loading, measure
+
+    parameters = {
+        "model": model,
+        "samples": 3,
+        "batch_sizes": [3],
+        "dataset": "scienceqa-mini",
+        "device": "cpu",
+    }
+    (cell,) = axes.plan("batch_size", parameters).cells
+    loaded = loading.load(loading.configuration(cell))
+    (batch,) = measure.prepare(cell, loaded)
+    assert len({prompt.text_tokens for prompt in batch.prompts}) > 1, "the prompts differ in length"
+    whole = flops.count_forward(loaded.model, dict(batch.inputs))
+    assert measure.count(cell, loaded, batch, {}).torch == whole.torch
+    assert measure.count(cell, loaded, batch, {}).fvcore == whole.fvcore
+
+
 def test_a_number_of_samples_the_data_does_not_have_is_said_plainly(tmp_path: Path) -> None:
     from vlmnb import measure
     from vlmnb.errors import UserError
