@@ -6,7 +6,7 @@ Numbers of different machines never share a table or a figure: everything here i
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ Row = dict[str, Any]
 GREY = "#808080"
 """Axes and text of figures: readable on white and on black."""
 
+MARKERS = ("o", "s", "^", "D", "v", "P")
 COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
 """Okabe and Ito's palette, told apart by color-blind eyes, in shades for light and dark ground."""
 
@@ -202,6 +203,7 @@ class Point(NamedTuple):
 
     title: str
     color: str
+    marker: str
     x: float
     y: float
     x_ends: tuple[float, float]
@@ -220,8 +222,8 @@ def points(entries: Sequence[Entry], dataset: str) -> list[Point]:
             y, y_ends = row["wer"], (row["wer_low"], row["wer_high"])
         else:
             y, y_ends = 1 - row["accuracy"], (1 - row["accuracy_high"], 1 - row["accuracy_low"])
-        color = COLORS[number % len(COLORS)]
-        made.append(Point(entry.model.title, color, row["latency_s"], y, x_ends, y_ends))
+        color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
+        made.append(Point(entry.model.title, color, marker, row["latency_s"], y, x_ends, y_ends))
     return made
 
 
@@ -279,9 +281,17 @@ def figure(entries: Sequence[Entry]) -> bytes:
         panel.set_xlabel("latency, s per batch", color=GREY)
     for unused in list(axes_grid):
         unused.set_axis_off()
+    named = {label: handle for panel in drawing.axes for handle, label in _named(panel)}
+    drawing.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, frameon=False,
+                   labelcolor=GREY)  # fmt: skip
     buffer = io.BytesIO()
     drawing.savefig(buffer, format="png", dpi=130, transparent=True, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _named(panel: Any) -> Iterator[tuple[Any, str]]:
+    """Handles and names of a panel's models; labels beside the points would lie on one another."""
+    yield from zip(*panel.get_legend_handles_labels(), strict=True)
 
 
 def _draw(panel: Any, listed: Sequence[Point]) -> None:
@@ -289,10 +299,17 @@ def _draw(panel: Any, listed: Sequence[Point]) -> None:
     panel.plot([p.x for p in front], [p.y for p in front], color=GREY, linewidth=1, linestyle="--", zorder=1)
     for p in listed:
         x_reach, y_reach = _reach(p.x, p.x_ends), _reach(p.y, p.y_ends)
-        panel.errorbar([p.x], [p.y], xerr=x_reach, yerr=y_reach, fmt="o", color=p.color, capsize=3, zorder=2)
-        offset = (6, 6) if p.x <= sum(q.x for q in listed) / len(listed) else (-6, -12)
-        panel.annotate(p.title, (p.x, p.y), textcoords="offset points", xytext=offset, color=p.color,
-                       fontsize=9, ha="left" if offset[0] > 0 else "right")  # fmt: skip
+        panel.errorbar(
+            [p.x],
+            [p.y],
+            xerr=x_reach,
+            yerr=y_reach,
+            fmt=p.marker,
+            color=p.color,
+            label=p.title,
+            capsize=3,
+            zorder=2,
+        )
     panel.set_xlim(left=0)
     panel.set_ylim(bottom=0)
     panel.margins(x=0.15, y=0.15)
