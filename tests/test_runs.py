@@ -213,6 +213,18 @@ def test_image_sizes_a_fixed_model_does_not_take_are_recorded_as_not_applicable(
     assert native.status == "ok", native.reason
 
 
+def test_a_size_that_would_be_rounded_is_not_measured_under_the_wrong_name(tmp_path: Path) -> None:
+    from vlmnb import measure
+
+    parameters = {"model": "qwen2.5-vl-tiny", "samples": 2, "image_sizes": [48, 100],
+                  "datasets": ["coco-mini"], "max_new_tokens": 2}  # fmt: skip
+    fits, rounded = measure.cells(axes.plan("image_size", parameters).cells, tmp_path)
+    assert fits.status == "ok", fits.reason
+    assert {answer.image_tokens for answer in fits.answers} == {9}
+    assert rounded.status == "not_applicable"
+    assert "nearest is 96" in rounded.reason
+
+
 def test_a_device_that_is_not_there_is_unsupported_with_that_reason(tmp_path: Path) -> None:
     import torch
 

@@ -18,6 +18,10 @@ class Unsupported(Exception):
     """The cell cannot run here; the message is the reason that its record carries."""
 
 
+class NotApplicable(Exception):
+    """The cell asks for what the model's architecture does not have; the message is the reason."""
+
+
 class Configuration(Frozen):
     """The part of a cell that decides which model object is needed."""
 

@@ -13,7 +13,7 @@ from typing import Any
 from vlmnb import data, encoding, flops, identity, loading, machine, meters, models, quality, record
 from vlmnb.data import Sample
 from vlmnb.encoding import NotEnoughTokens, Prompt
-from vlmnb.loading import Loaded, ModelSlot, Unsupported
+from vlmnb.loading import Loaded, ModelSlot, NotApplicable, Unsupported
 from vlmnb.record import Answer, FlopCount, Provenance, Record, Timing
 from vlmnb.spec import Cell, Status
 
@@ -147,8 +147,14 @@ def prepare(cell: Cell, loaded: Loaded) -> list[Batch]:
     """All batches of a cell on the model's device, so that nothing is prepared in the timed window.
 
     Raises:
+        NotApplicable: The model would see the images at another size than the cell says.
         NotEnoughTokens: The prompt budget cannot hold a question of the data set.
     """
+    side = loaded.family.image_side(loaded.processor, cell.image_size)
+    if side != cell.image_size:
+        raise NotApplicable(
+            f"the model cannot take a side of {cell.image_size} pixels; the nearest is {side}"
+        )
     samples = data.load(cell.dataset, cell.samples, cell.seed)
     batches = []
     for start in range(0, len(samples), cell.batch_size):
@@ -309,6 +315,8 @@ def _as_status() -> Iterator[_Outcome]:
         yield outcome
     except NotEnoughTokens as error:
         outcome.status, outcome.reason = "not_enough_tokens", str(error)
+    except NotApplicable as error:
+        outcome.status, outcome.reason = "not_applicable", str(error)
     except Unsupported as error:
         outcome.status, outcome.reason = "unsupported", str(error)
     except (torch.OutOfMemoryError, MemoryError) as error:

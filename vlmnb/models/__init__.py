@@ -1,8 +1,8 @@
 """The models: one module per family, found by looking, so that adding one means adding a file.
 
 A family module defines ``MODELS`` (registry entries), ``MODEL_CLASS`` (a class of transformers, by
-name), ``load_processor(folder, revision)`` and ``sized(image_size)`` (keyword arguments of the processor
-for a size).
+name), ``load_processor(folder, revision)`` ``sized(image_size)`` (keyword arguments of the processor
+for a size) and ``image_side(processor, image_size)`` (the side in pixels that the model then sees).
 Nothing here imports torch or transformers until a function of a family is called.
 """
 

@@ -30,3 +30,8 @@ def load_processor(folder: str | Path, revision: str = "main") -> Any:
 def sized(image_size: int) -> dict[str, int]:
     """The side in pixels; ragged edges are padded to whole patches."""
     return {"size": image_size}
+
+
+def image_side(processor: Any, image_size: int) -> int:
+    """The side the model sees: any."""
+    return image_size

@@ -33,3 +33,8 @@ def load_processor(folder: str | Path, revision: str = "main") -> Any:
 def sized(image_size: int) -> dict[str, int]:
     """Nothing to ask for: the vision tower has one size, and the processor resizes to it."""
     return {}
+
+
+def image_side(processor: Any, image_size: int) -> int:
+    """The side the model sees; its one size is checked against the registry entry."""
+    return image_size

@@ -33,3 +33,8 @@ def load_processor(folder: str | Path, revision: str = "main") -> Any:
 def sized(image_size: int) -> dict[str, int]:
     """The side in pixels; the processor rounds it to whole merged patches."""
     return {"size": image_size}
+
+
+def image_side(processor: Any, image_size: int) -> int:
+    """The side the model sees: the nearest multiple of a merged patch (28 pixels, bundled model 16)."""
+    return int(processor.resized_to(image_size, None)[0])
