@@ -155,11 +155,11 @@ def test_a_page_is_the_same_bytes_whenever_and_wherever_it_was_executed() -> Non
     nbformat.validate(nbformat.reads(texts[0], as_version=4))
 
 
-def test_parameters_fold_and_injected_ones_vanish() -> None:
+def test_parameters_fold_those_that_override_the_defaults_too() -> None:
     notebook = postprocess.page(bookmaking.notebook("llava-tiny", "device"), HEADING).notebook
     tags = [set(c["metadata"]["tags"]) for c in notebook["cells"] if c["cell_type"] == "code"]
     assert {"parameters", "hide-input"} in tags
-    assert {"injected-parameters", "remove-input"} in tags
+    assert {"injected-parameters", "hide-input"} in tags
     assert all(t & postprocess.VISIBILITY for t in tags)
 
 

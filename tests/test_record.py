@@ -8,6 +8,7 @@ import pytest
 from factory import absent, answers, cell, record
 
 from vlmnb import record as records
+from vlmnb import tables
 from vlmnb.errors import UserError
 from vlmnb.exporting import export_records
 
@@ -100,3 +101,14 @@ def test_a_record_says_everything_in_its_file(tmp_path: Path) -> None:
     assert content["timing"]["latencies_s"] == [0.5, 0.4]
     assert content["answers"][0]["references"]
     assert {reading["method"] for reading in content["energy"]} == {"model"}
+
+
+def test_a_batch_that_was_never_full_has_no_latency() -> None:
+    made = record(cell(batch_size=16), latencies=(0.5,))
+    assert made.timing is not None
+    short = made.timing.model_copy(update={"batch_samples": (4,)})
+    made = made.model_copy(update={"timing": short})
+    assert made.latency is None
+    assert records.row(made)["latency_s"] is None
+    assert made.energy_j_per_sample == pytest.approx(8.0 / 4)
+    assert "fewer samples than one batch" in tables.notes([made])

@@ -80,7 +80,7 @@ def test_plain_papermill_measures_records_and_shows_what_it_recorded(project: Pa
         assert made.headline_energy.energy_j > 0
         assert all(a.output_tokens <= 5 for a in made.answers)
     assert [a.answer for a in by_batch[3].answers] == [a.answer for a in by_batch[4].answers]
-    assert len(by_batch[4].timing.full_batches()) == 1, "the batch of two left over is no batch of four"
+    assert len(by_batch[4].full_batches_s) == 1, "the batch of two left over is no batch of four"
     notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     html = "".join(
         output["data"].get("text/html", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,8 @@ def records(plan: Plan) -> list[Record]:
 
     from vlmnb import measure
 
+    # Raised by tqdm.auto within datasets where ipywidgets is not installed; nothing is missing.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     quiet = os.environ.get(QUIET) == "1"
     with tqdm(total=len(plan.cells), unit="cell", disable=quiet, leave=False) as bar:
 

@@ -125,9 +125,7 @@ def check(notebook: Notebook) -> None:
 def _code(cell: Notebook, number: int, heading: Heading, left_out: list[str]) -> list[Notebook]:
     """A code cell and what it displayed, each Markdown output a cell of its own."""
     tags = set(cell.get("metadata", {}).get("tags", ()))
-    if "injected-parameters" in tags:
-        tags.add("remove-input")
-    elif not tags & VISIBILITY:
+    if "injected-parameters" in tags or not tags & VISIBILITY:
         tags.add("hide-input")
     outputs = [] if "remove-output" in tags else _kept(cell.get("outputs", ()), number, left_out)
     groups = _groups(outputs)

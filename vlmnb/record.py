@@ -84,12 +84,6 @@ class Timing(Frozen):
     preprocess_s: tuple[float, ...]
     first_call_s: float
 
-    def full_batches(self) -> tuple[float, ...]:
-        """Latencies of the batches that hold the full number of samples."""
-        size = max(self.batch_samples)
-        pairs = zip(self.latencies_s, self.batch_samples, strict=True)
-        return tuple(latency for latency, samples in pairs if samples == size)
-
 
 class Answer(Frozen):
     """One sample: what was asked, what came, and what counts.
@@ -163,9 +157,17 @@ class Record(Frozen):
     provenance: Provenance
 
     @property
+    def full_batches_s(self) -> tuple[float, ...]:
+        """Latencies of the batches that hold as many samples as the cell's batch size says."""
+        if self.timing is None:
+            return ()
+        pairs = zip(self.timing.latencies_s, self.timing.batch_samples, strict=True)
+        return tuple(latency for latency, samples in pairs if samples == self.cell.batch_size)
+
+    @property
     def latency(self) -> stats.Summary | None:
-        """Median seconds per full batch with its interval."""
-        return stats.median_interval(self.timing.full_batches()) if self.timing else None
+        """Median seconds per full batch with its interval; None where no batch was full."""
+        return stats.median_interval(self.full_batches_s) if self.full_batches_s else None
 
     @property
     def headline_energy(self) -> EnergyReading | None:
@@ -259,7 +261,7 @@ def row(record: Record) -> dict[str, Any]:
         "latency_high_s": latency and latency.high,
         "latency_n": latency and latency.n,
         "latency_confidence": latency and latency.confidence,
-        "latency_verdict": stats.verdict(timing.full_batches()) if timing else None,
+        "latency_verdict": stats.verdict(record.full_batches_s) if record.full_batches_s else None,
         "energy_j_per_sample": record.energy_j_per_sample,
         "energy_method": energy and energy.method,
         "energy_source": energy and energy.source,

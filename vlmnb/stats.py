@@ -13,7 +13,7 @@ FEWEST_SAMPLES = 6
 """With fewer samples no distribution-free interval of the median reaches 95 %: 1 - 2 * 0.5**5 = 0.94."""
 
 NOISY_HALF_WIDTH = 0.05
-"""Samples are noisy when the interval of the median reaches further than this share of it to each side."""
+"""Samples are noisy when half the width of the median's interval is more than this share of the median."""
 
 Verdict = Literal["stable", "noisy", "few samples"]
 

@@ -116,7 +116,7 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
         ("Accuracy [95 %]", _accuracy),
         ("Latency, s [95 %]", lambda r: _latency(r, interval=True)),
         ("n", lambda r: _plain(r, r.latency and str(r.latency.n))),
-        ("Verdict", lambda r: _plain(r, r.timing and stats.verdict(r.timing.full_batches()))),
+        ("Verdict", lambda r: _plain(r, r.full_batches_s and stats.verdict(r.full_batches_s))),
         ("Energy, J per sample", _energy),
         ("Energy method", lambda r: _plain(r, r.headline_energy and r.headline_energy.method)),
         ("FLOPs, torch", lambda r: _plain(r, r.flops and _si(r.flops.torch))),
@@ -147,6 +147,9 @@ def notes(records: Sequence[Record]) -> str:
         f"- `-` *{STATUS_WORDS[status]}*: {escape(reason)} ({_where(cells, every)})"
         for (status, reason), cells in reasons.items()
     ]
+    short = [r.cell for r in records if r.status == "ok" and not r.full_batches_s]
+    if short:
+        lines.append(f"- `-` latency: fewer samples than one batch ({_where(short, every)})")
     modelled = any(r.headline_energy and r.headline_energy.method == "model" for r in records)
     if modelled:
         lines.append(
@@ -206,6 +209,8 @@ def _plain(record: Record, text: Any) -> Field:
 
 def _latency(record: Record | None, interval: bool = False) -> Field:
     summary = record.latency if record else None
+    if record is not None and record.status == "ok" and summary is None:
+        return Field("-", "fewer samples than one batch", record.key)
     if record is None or summary is None:
         return _absent(record)
     span = f"{summary.low:.4g} to {summary.high:.4g} s"
