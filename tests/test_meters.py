@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from vlmnb import machine, meters
+from vlmnb import machine, meters, record
 from vlmnb.meters import EnergyMeter, EnergyReading, MemoryMeter
 
 
@@ -134,10 +134,10 @@ def reading(source: str, method: str) -> EnergyReading:
 
 def test_the_headline_is_one_reading_of_the_device_that_worked() -> None:
     ram, cpu, gpu = reading("ram", "model"), reading("cpu", "model"), reading("gpu", "nvml_counter")
-    assert meters.headline([ram, cpu, gpu], "cpu") is cpu
-    assert meters.headline([ram, cpu, gpu], "cuda:1") is gpu
-    assert meters.headline([ram, cpu, reading("gpu", "model")], "cuda") is None
-    assert meters.headline([ram], "cpu") is None
+    assert record.headline([ram, cpu, gpu], "cpu") is cpu
+    assert record.headline([ram, cpu, gpu], "cuda:1") is gpu
+    assert record.headline([ram, cpu, reading("gpu", "model")], "cuda") is None
+    assert record.headline([ram], "cpu") is None
 
 
 class FakeCuda:
@@ -268,7 +268,7 @@ def test_modelled_cpu_energy_is_cpu_time_times_tdp_over_cores() -> None:
         begun = time.process_time()
         while (used_s := time.process_time() - begun) < 0.4:
             pass
-    found = meters.headline(meter.readings, "cpu")
+    found = record.headline(meter.readings, "cpu")
     assert found is not None
     tdp_w = re.search(r"cpu_load, process mode, TDP ([\d.]+) W", found.detail)
     if tdp_w is None:

@@ -13,7 +13,7 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,17 +38,6 @@ def synchronize(device: str) -> None:
         import torch
 
         torch.cuda.synchronize(device)
-
-
-def headline(readings: Sequence[EnergyReading], device: str) -> EnergyReading | None:
-    """The one reading that tables show for work on ``device``.
-
-    On a GPU that is its own energy counter, on a CPU the processor, measured or modelled. Memory is never
-    shown and nothing is added: counters measure, models guess, and a sum of the two is neither.
-    """
-    if _is_cuda(device):
-        return next((r for r in readings if r.source == "gpu" and r.method == "nvml_counter"), None)
-    return next((r for r in readings if r.source == "cpu"), None)
 
 
 class EnergyMeter:

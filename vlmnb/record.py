@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,18 @@ class EnergyReading(Frozen):
     method: EnergyMethod
     energy_j: float
     detail: str
+
+
+def headline(readings: Sequence[EnergyReading], device: str) -> EnergyReading | None:
+    """The one reading that tables show; never a sum, and None rather than a stand-in.
+
+    Args:
+        readings: Readings of one window.
+        device: ``cuda`` asks for the GPU's counter, ``cpu`` for the CPU, counted or modelled.
+    """
+    source = "gpu" if device.startswith("cuda") else "cpu"
+    found = next((reading for reading in readings if reading.source == source), None)
+    return None if found and source == "gpu" and found.method != "nvml_counter" else found
 
 
 class MemoryUsage(Frozen):
@@ -171,9 +183,8 @@ class Record(Frozen):
 
     @property
     def headline_energy(self) -> EnergyReading | None:
-        """The one reading tables show: the GPU's counter on a GPU, else the CPU's; never a sum."""
-        wanted = "gpu" if self.cell.device == "cuda" else "cpu"
-        return next((reading for reading in self.energy if reading.source == wanted), None)
+        """The one reading tables show: see ``headline``."""
+        return headline(self.energy, self.cell.device)
 
     @property
     def energy_j_per_sample(self) -> float | None:
