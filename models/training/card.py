@@ -12,8 +12,9 @@ from string import Template
 from typing import Any
 
 from models.training.build import MODELS, NAMES
+from models.training.easy import easy_images
 from models.training.evaluate import drawn_examples
-from models.training.pictures import easy_images
+from models.training.stream import SIZES
 
 TASKS = {
     "easy_vqa": ("easy-VQA, whole test split", "question alone"),
@@ -24,8 +25,8 @@ TASKS = {
     "caption": ("caption, exact (coco-mini)", "exact match of a whole sentence"),
     "scene": ("short questions about scenes", "most common answer"),
     "chart": ("short questions about bar charts", "most common answer"),
-    "choice_scene": ("multiple choice, scenes (scienceqa-mini)", "picking at random"),
-    "choice_chart": ("multiple choice, bar charts (scienceqa-mini)", "picking at random"),
+    "choice_scene": ("multiple choice, scenes (scienceqa-mini)", "question and number of choices"),
+    "choice_chart": ("multiple choice, bar charts (scienceqa-mini)", "question and number of choices"),
 }
 CLASSES = {
     "llava-tiny": ("LLaVA-1.5", "LlavaForConditionalGeneration", "LlavaProcessor"),
@@ -40,21 +41,6 @@ GEOMETRY = {
     "any size in multiples of 16.",
     "fuyu-tiny": "no vision tower: patches of 8 pixels go through one linear map into a Persimmon decoder "
     "192 wide, 6 layers. (size / 8)^2 image tokens and size / 8 row ends; any size.",
-}
-
-WEAK = (
-    "Yes/no questions of easy-VQA and multiple choice stand close to what the text alone gives: this "
-    "checkpoint sees, reads and describes, but has hardly learned to compare. Do not use its "
-    "multiple-choice score as a measure of anything but that. "
-)
-NOTES = {
-    "llava-tiny": WEAK + "Phase two was run in two legs: 600 steps of a 1,000-step schedule without the "
-    "choice marks, then 450 steps with them (see `training.json`), so one uninterrupted run of the script "
-    "gives a model of the same kind, not this one.",
-    "qwen2.5-vl-tiny": WEAK + "The schedule is short for it: words and numbers still improved at the end.",
-    "fuyu-tiny": "Undertrained: its decoder has to see and to answer, and the schedule is short for that. "
-    "On yes/no questions and multiple choice it does no better than a guesser that has only the text; "
-    "reading and captions are well above chance and often wrong.",
 }
 
 
@@ -84,9 +70,36 @@ def baselines() -> dict[str, float]:
         pairs = [(e.text, e.answer) for e in drawn if e.task == task]
         result[task] = _prior(pairs, [(e.text, e.answer) for e in held_out if e.task == task])
     for task in ("choice_scene", "choice_chart"):
-        counts = [sum(f"\n{letter}. " in e.text for letter in "ABCD") for e in drawn if e.task == task]
-        result[task] = sum(1 / count for count in counts) / len(counts)
+        pairs = [(_without_choices(e.text), e.answer) for e in drawn if e.task == task]
+        result[task] = _prior(
+            pairs, [(_without_choices(e.text), e.answer) for e in held_out if e.task == task]
+        )
     return result
+
+
+def _without_choices(text: str) -> str:
+    """A multiple-choice question as a guesser knows it: the question and how many choices there are."""
+    question = next(line for line in text.split("\n") if line.endswith("?"))
+    return f"{question} {sum(f'{letter}. ' in text for letter in 'ABCD')}"
+
+
+def _verdict(scores: dict[str, Any], guess: dict[str, float]) -> str:
+    """What the scores say that it can do in part or not at all; two standard errors decide about guessing."""
+    weak, partly = [], []
+    for task, (title, _) in TASKS.items():
+        accuracy, n = scores["tasks"][task]["accuracy"], scores["tasks"][task]["n"]
+        error = max(guess[task] * (1 - guess[task]) / n, 1e-6) ** 0.5
+        title = title.removeprefix("- its ")
+        if accuracy < guess[task] + 2 * error:
+            weak.append(title)
+        elif accuracy < 0.7:
+            partly.append(f"{title} ({_percent(accuracy)})")
+    lines = []
+    if weak:
+        lines.append(f"Not told apart from guessing without the image: {'; '.join(weak)}.")
+    if partly:
+        lines.append(f"Above guessing, and often wrong: {'; '.join(partly)}.")
+    return " ".join(lines) or "All tasks stand well above what a guesser without the image reaches."
 
 
 def _percent(value: float) -> str:
@@ -107,6 +120,49 @@ def _sizes(scores: dict[str, Any]) -> str:
     head = "Pass `size=` to the processor. On textvqa-mini and a seeded part of the easy-VQA test split:\n"
     columns = ["| image size | word | number | easy-VQA (500 questions) |", "| --- | --- | --- | --- |"]
     return "\n".join([head, *columns, *rows])
+
+
+DATA = (
+    "Data: pictures drawn on the fly (signs, scenes of two or three shapes, bar charts; `models/training/`), "
+    "and the images of the easy-VQA train split but its last tenth (easy-VQA 1.0, MIT license, from its PyPI "
+    "package), {}. 15 % of the prompts are cut at a random place behind the question."
+)
+PUBLISHED = "with its questions as published, in a balance of yes, no and open ones"
+MADE = (
+    "with questions made from the published wordings such that the form of a yes/no question says nothing "
+    "about its answer"
+)
+EARLIER = (
+    "This checkpoint comes from an earlier form of the script, without the stage on text and without "
+    "balanced yes/no questions, so the command above gives another model; as far as its present recipe was "
+    "run, that was a worse one."
+)
+
+
+def _stages(recipe: dict[str, int]) -> str:
+    """The stages of the run, in their order."""
+    eye = (
+        f"{recipe['eye_steps']} steps of {recipe['eye_images']} images: the eye learns to see with "
+        "throw-away heads"
+    )
+    last = (
+        f"{recipe['steps']} steps of {recipe['images']} images with several packed questions each, loss on "
+        "answers only"
+    )
+    if "text_steps" not in recipe:
+        return _numbered([eye, last])
+    text = (
+        f"{recipe['text_steps']} steps of {recipe['text_rows']} descriptions in words, with the questions a "
+        "picture would get: the decoder alone learns to look up, to compare and to name a choice"
+    )
+    kept = f", with {recipe['text_images']} images in each step to keep up its seeing"
+    first = [eye, text + kept] if recipe["text_images"] else [text, eye]
+    return _numbered([*first, last])
+
+
+def _numbered(stages: list[str]) -> str:
+    stages = [f"{i + 1}. {stage}." for i, stage in enumerate(stages)]
+    return "\n".join(line for stage in stages for line in textwrap.wrap(stage, 110, subsequent_indent="   "))
 
 
 def _usage(name: str) -> str:
@@ -130,7 +186,10 @@ def card(name: str, folder: Path) -> str:
         f"| {scores['tasks'][task]['n']} |"
         for task, (title, how) in TASKS.items()
     ]
-    mixed = "" if name == "llava-tiny" else " Images at 64 pixels (55 %), 32, 96 and 128."
+    shares = ", ".join(f"{size} ({share:.0%})" for size, share in SIZES)
+    earlier = "text_steps" not in training["recipe"]
+    shares = "64 (55%), 32, 96 and 128" if earlier else shares
+    mixed = "" if name == "llava-tiny" else f" Image sizes in pixels: {shares}."
     template = Template(Path(__file__).with_name("card.md").read_text())
     return template.substitute(
         name=name,
@@ -140,11 +199,13 @@ def card(name: str, folder: Path) -> str:
         usage=_usage(name),
         rows="\n".join(rows),
         sizes=_sizes(scores),
-        notes="\n".join(textwrap.wrap(NOTES[name], 110)) + "\n\n",
+        verdict="\n".join(textwrap.wrap(_verdict(scores, guess), 110)),
         minutes=f"{training['seconds'] / 60:.0f}",
-        mixed=mixed,
-        steps="600 + 450" if name == "llava-tiny" else training["recipe"]["steps"],
-        **{key: training["recipe"][key] for key in ("seed", "eye_steps", "images")},
+        stages=_stages(training["recipe"]),
+        cores="two cores" if earlier else "one thread",
+        data="\n".join(textwrap.wrap(DATA.format(PUBLISHED if earlier else MADE) + mixed, 110)),
+        provenance="\n".join(["", *textwrap.wrap(EARLIER, 110), ""]) if earlier else "",
+        seed=training["recipe"]["seed"],
     )
 
 

@@ -22,7 +22,7 @@ from PIL import Image
 
 from models.training.build import BASE_SIZE, MODELS, NAMES, load
 from models.training.drawing import draw_chart, draw_scene, draw_sign
-from models.training.pictures import easy_images
+from models.training.easy import easy_images
 from models.training.questions import caption, chart_question, choice_question, scene_question, sign_question
 from models.training.words import Split
 from vlmnb.prompts import letter_of, multiple_choice_prompt, short_answer_prompt

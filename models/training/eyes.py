@@ -42,6 +42,25 @@ def _qwen_layout(grid: int, merge: int, window: int) -> tuple[torch.Tensor, torc
     return order, torch.stack([rows, columns], dim=-1), which[:, None] == which[None, :]
 
 
+def plain_qwen_block(
+    block: Any, hidden: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor:
+    """One block of Qwen's vision tower over equal-sized images."""
+    batch, cells, _ = hidden.shape
+    attention = block.attn
+    qkv = attention.qkv(block.norm1(hidden)).view(batch, cells, 3, attention.num_heads, -1)
+    query, key, value = qkv.unbind(2)
+    query, key = apply_rotary_pos_emb_vision(query, key, cos, sin)
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))
+    mixed, _ = lean_attention(attention, query, key, value, mask)
+    hidden = hidden + attention.proj(mixed.reshape(batch, cells, -1))
+    return hidden + block.mlp(block.norm2(hidden))  # type: ignore[no-any-return]
+
+
+qwen_block = plain_qwen_block
+"""What `_qwen_features` calls; `speed` puts a compiled one here while training."""
+
+
 def _qwen_features(tower: Any, pixels: torch.Tensor) -> torch.Tensor:
     """Qwen's vision tower over equal-sized images: merged tokens in reading order."""
     config = tower.config
@@ -54,15 +73,8 @@ def _qwen_features(tower: Any, pixels: torch.Tensor) -> torch.Tensor:
     cos, sin = cos.view(grid * grid, -1), sin.view(grid * grid, -1)
     window_mask = torch.zeros(same_window.shape).masked_fill_(~same_window, -1e4)
     for index, block in enumerate(tower.blocks):
-        attention = block.attn
-        qkv = attention.qkv(block.norm1(hidden)).view(batch, grid * grid, 3, attention.num_heads, -1)
-        query, key, value = qkv.unbind(2)
-        query, key = apply_rotary_pos_emb_vision(query, key, cos, sin)
-        query, key, value = (x.transpose(1, 2) for x in (query, key, value))
         mask = None if index in config.fullatt_block_indexes else window_mask
-        mixed, _ = lean_attention(attention, query, key, value, mask)
-        hidden = hidden + attention.proj(mixed.reshape(batch, grid * grid, -1))
-        hidden = hidden + block.mlp(block.norm2(hidden))
+        hidden = qwen_block(block, hidden, cos, sin, mask)
     merged = tower.merger(hidden.reshape(batch * grid * grid, -1))
     return merged.view(batch, (grid // config.spatial_merge_size) ** 2, -1)  # type: ignore[no-any-return]
 
@@ -124,18 +136,20 @@ def seen(name: str, model: Any, pixels: torch.Tensor, newline: int) -> torch.Ten
 
 
 class Marker(nn.Module):
-    """A throw-away head on a middle layer: is the choice that ends at this token the right one?
+    """Throw-away heads on a middle layer: is this choice the right one, is the thing asked about there?
 
-    It teaches the decoder to mark the right choice where it stands, which leaves only the naming of its
-    letter to the layers above; without it, multiple choice stays at chance for very long.
+    They teach the decoder to compare where the words stand, which leaves only the naming of a letter, or
+    turning the answer round under a negation, to the layers above; without them, multiple choice and yes/no
+    questions stay at chance for very long.
     """
 
     def __init__(self, model: Any, width: int) -> None:
         """Listen to the decoder's fourth layer."""
         super().__init__()
-        self.mark_head = nn.Linear(width, 1)
+        self.mark_head = nn.Linear(width, 2)
         self.hidden: torch.Tensor | None = None
         self.hook = model.model.language_model.layers[3].register_forward_hook(self._keep)
+        self.hits = [0.5, 0.5]
 
     def _keep(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self.hidden = output[0] if isinstance(output, tuple) else output
@@ -144,8 +158,13 @@ class Marker(nn.Module):
         """Binary cross entropy over the marked places of the batch that just went through the decoder."""
         assert self.hidden is not None
         marked = marks != IGNORE
-        logits = self.mark_head(self.hidden[marked]).float()[:, 0]
-        return F.binary_cross_entropy_with_logits(logits, marks[marked].float())
+        which, truth = marks[marked] // 2, marks[marked] % 2
+        logits = self.mark_head(self.hidden[marked]).float().gather(1, which[:, None])[:, 0]
+        right = ((logits > 0) == (truth > 0)).float()
+        for kind in (0, 1):
+            if (which == kind).any():
+                self.hits[kind] = 0.9 * self.hits[kind] + 0.1 * right[which == kind].mean().item()
+        return F.binary_cross_entropy_with_logits(logits, truth.float())
 
 
 class Reader(nn.Module):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from models.training.drawing import COLORS, SHAPES, Chart, Facts, Scene, Sign
-from models.training.words import Split, made_up_word
+from models.training.words import COMMON_WORDS, Split, made_up_word
 from vlmnb.prompts import caption_prompt, letter_of, multiple_choice_prompt, short_answer_prompt
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
@@ -26,20 +26,23 @@ SIGN_NUMBER = (
     "what is the number shown here?",
     "which number does the sign show?",
 )
+WRONG, RIGHT, ABSENT, PRESENT = range(4)
 
 
 @dataclass(frozen=True)
 class Task:
     """One question: its kind, the prompt text, the answer, and the length of the question proper.
 
-    Of a multiple-choice question, ``marks`` holds where each choice ends in the text and whether it is right.
+    ``marks`` holds places in the text and what is known there: where each choice of a multiple-choice
+    question ends, whether it is right; where the thing that a yes/no question asks about ends, whether it is
+    present.
     """
 
     kind: str
     text: str
     answer: str
     question_end: int
-    marks: tuple[tuple[int, bool], ...] = ()
+    marks: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Choice:
         place = end
         for i, choice in enumerate(self.choices):
             place = text.index(f"\n{letter_of(i)}. {choice}\n", place) + 4 + len(choice)
-            marks.append((place, i == self.answer))
+            marks.append((place, RIGHT if i == self.answer else WRONG))
         return Task(kind, text, letter_of(self.answer), end, tuple(marks))
 
 
@@ -251,12 +254,21 @@ def sign_choice(rng: random.Random, sign: Sign, split: Split) -> Task:
 
 
 def binding(rng: random.Random) -> Task:
-    """A multiple-choice question that its own text answers: practice in naming a choice by its letter."""
-    pool: list[str] = rng.choice([list(COLORS), list(SHAPES), ["2", "3", "4", "5"]])
-    if rng.random() < 0.3:
-        pool = [
-            f"{c} {s}" for c, s in zip(rng.sample(list(COLORS), 4), rng.choices(SHAPES, k=4), strict=True)
-        ]
+    """A multiple-choice question that its own text answers: practice in naming a choice by its letter.
+
+    The vocabulary is wide, so that what is learned is to match and name, not the few answers of a task.
+    """
+    phrases = [f"{c} {s}" for c, s in zip(rng.sample(list(COLORS), 4), rng.choices(SHAPES, k=4), strict=True)]
+    pool = rng.choice(
+        (
+            COMMON_WORDS.split(),
+            COMMON_WORDS.split(),
+            list(COLORS),
+            list(SHAPES),
+            ["2", "3", "4", "5"],
+            phrases,
+        )
+    )
     right = rng.choice(pool)
     choices, answer = _choices(rng, right, pool)
     question = rng.choice((f"Which option says {right}?", f"The answer is {right}. Which choice is that?"))

@@ -18,10 +18,24 @@ from models.training.questions import Task
 from models.training.words import Split
 
 Batch = dict[str, torch.Tensor]
-SIZES = ((64, 0.55), (32, 0.13), (96, 0.14), (128, 0.18))
+SIZES = ((64, 0.66), (32, 0.1), (96, 0.12), (128, 0.12))
 IGNORE = -100
 TRUNCATED = 0.15
 MARK = "\u2603"
+KINDS = (
+    "easy",
+    "yes_no",
+    "scene",
+    "chart",
+    "caption",
+    "word",
+    "number",
+    "letter",
+    "binding",
+    "choice_scene",
+    "choice_chart",
+)
+EMPHASIS = {"yes_no": 1.5, "word": 1.5, "number": 1.5, "choice_scene": 2.0, "choice_chart": 2.0}
 
 
 class Prompter:
@@ -58,6 +72,10 @@ class Prompter:
     def prefix(self, size: int) -> list[int]:
         """Everything up to and including the image."""
         return [*self.head, *self.image_ids(size)]
+
+    def described(self, description: str) -> list[int]:
+        """A prefix with words in place of the image."""
+        return [*self.head, *self.encode(description)]
 
     def question(self, text: str) -> list[int]:
         """The rest of the prompt: the question and what follows it."""
@@ -100,19 +118,31 @@ def attributes(pictures: list[Picture], size: int, causal: bool) -> Batch:
     }
 
 
-def packed(prompter: Prompter, rng: random.Random, pictures: list[Picture], size: int, budget: int) -> Batch:
+def packed(
+    prompter: Prompter, rng: random.Random, pictures: list[Picture], size: int | None, budget: int
+) -> Batch:
     """Questions of each picture behind one another, as many as the token budget holds.
+
+    Args:
+        prompter: Token ids of prompts.
+        rng: Source of the order of the questions.
+        pictures: The pictures of the batch.
+        size: Side of the images in pixels, or none to put descriptions in words in their place.
+        budget: Question tokens per picture.
 
     Returns:
         ``ids``, ``segment`` (0 for the prefix, -1 for padding), ``offset`` (place within the own segment),
-        ``labels`` and ``weights`` of the answers and ``marks`` of the choices, each ``(batch, length)``.
+        ``labels`` and ``weights`` of the answers, ``marks`` and ``kinds`` of the questions at
+        the first token of each answer, each ``(batch, length)``; ``start``, the lengths of the prefixes.
     """
-    prefix = prompter.prefix(size)
-    rows: list[tuple[list[int], list[int], list[int], list[int], list[float], list[int]]] = []
+    rows: list[tuple[list[int], list[int], list[int], list[int], list[float], list[int], list[int]]] = []
+    starts = []
     for picture in pictures:
+        prefix = prompter.described(picture.description) if size is None else prompter.prefix(size)
+        starts.append(len(prefix))
         ids, segment, offset = list(prefix), [0] * len(prefix), list(range(len(prefix)))
         labels, weights = [IGNORE] * len(prefix), [0.0] * len(prefix)
-        marks = [IGNORE] * len(prefix)
+        marks, kinds = [IGNORE] * len(prefix), [-1] * len(prefix)
         number = 0
         for task in rng.sample(picture.tasks, len(picture.tasks)):
             text = prompter.maybe_truncated(rng, task)
@@ -126,18 +156,21 @@ def packed(prompter: Prompter, rng: random.Random, pictures: list[Picture], size
             segment += [number] * length
             offset += list(range(length))
             labels += [IGNORE] * (len(question) - 1) + answer
-            weights += [0.0] * (len(question) - 1) + [len(answer) ** -0.5] * len(answer)
+            weight = EMPHASIS.get(task.kind, 1.0) * len(answer) ** -0.5
+            weights += [0.0] * (len(question) - 1) + [weight] * len(answer)
+            kinds += [-1] * (len(question) - 1) + [KINDS.index(task.kind)] + [-1] * (len(answer) - 1)
             own = [IGNORE] * length
-            for end, right in task.marks:
+            for end, mark in task.marks:
                 if end < len(text):
-                    own[len(prompter.encode(prompter.before + text[:end])) - 1] = int(right)
+                    own[len(prompter.encode(prompter.before + text[:end])) - 1] = mark
             marks += own
-        rows.append((ids, segment, offset, labels, weights, marks))
+        rows.append((ids, segment, offset, labels, weights, marks, kinds))
     longest = max(len(row[0]) for row in rows)
-    fill = (prompter.tokenizer.pad_token_id, -1, 0, IGNORE, 0.0, IGNORE)
+    fill = (prompter.tokenizer.pad_token_id, -1, 0, IGNORE, 0.0, IGNORE, -1)
     columns = [[[*row[i], *[fill[i]] * (longest - len(row[i]))] for row in rows] for i in range(len(fill))]
-    names = ("ids", "segment", "offset", "labels", "weights", "marks")
-    return {name: torch.tensor(column) for name, column in zip(names, columns, strict=True)}
+    names = ("ids", "segment", "offset", "labels", "weights", "marks", "kinds")
+    batch = {name: torch.tensor(column) for name, column in zip(names, columns, strict=True)}
+    return batch | {"start": torch.tensor(starts)}
 
 
 class Stream(IterableDataset[Batch]):

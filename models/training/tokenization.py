@@ -24,17 +24,11 @@ from models.training.questions import (
     scene_question,
     sign_question,
 )
+from models.training.words import COMMON_WORDS
 from vlmnb.prompts import short_answer_prompt
 
 VOCAB_SIZE = 900
 SPLIT = r" ?(?:USER|ASSISTANT)(?=:)| ?[A-Z]?[a-z]+| ?[A-Z]| ?[0-9]|\n| ?[^\sA-Za-z0-9]+|[^\S\n]+"
-EXTRA_WORDS = (
-    "the a an of to and in is are on it this that with for from at by as what who when where which how "
-    "many why does do can number brand time year name color kind type word picture image shown written "
-    "sign sentence one two three four five man woman people dog cat car street table water user assistant "
-    "system helpful you"
-)
-
 SPECIAL: dict[str, dict[str, str]] = {
     "llava-tiny": {"pad": "<pad>", "bos": "<s>", "eos": "</s>", "image": "<image>"},
     "qwen2.5-vl-tiny": {
@@ -83,8 +77,8 @@ CHAT_TEMPLATES = {
 def corpus(seed: int = 0, size: int = 4000) -> Iterator[str]:
     """Text in the proportions the prompts use it, sign words included."""
     rng = random.Random(seed)
-    yield from [EXTRA_WORDS] * 40
-    for item in EXTRA_WORDS.split():
+    yield from [COMMON_WORDS] * 40
+    for item in COMMON_WORDS.split():
         yield from [item, " " + item, item.capitalize()] * 30
     questions = get_train_questions()[0]
     for question in rng.sample(questions, size // 2):

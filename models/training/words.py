@@ -12,6 +12,12 @@ from typing import Literal
 
 Split = Literal["train", "dev", "test"]
 
+COMMON_WORDS = (
+    "the a an of to and in is are on it this that with for from at by as what who when where which how "
+    "many why does do can number brand time year name color kind type word picture image shown written "
+    "sign sentence one two three four five man woman people dog cat car street table water user assistant "
+    "system helpful you"
+)
 CONSONANTS = "BCDFGHJKLMNPRSTVWZ"
 VOWELS = "AEIOU"
 PATTERNS = ("CVC", "CVCV", "VCVC", "CVCVC")
