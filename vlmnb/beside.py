@@ -1,0 +1,167 @@
+"""A report's figures beside our own measurements of the same cells, and where each figure stands.
+
+Two records meet when their cells agree in model, device, batch size, image size, prompt budget and
+optimization. Machine, weights, precision, data set, samples and length of the answers may differ; what
+differs stands in the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vlmnb import data, optimizations
+from vlmnb.record import Record, by_cell
+from vlmnb.reported import Quantity
+from vlmnb.spec import Cell
+from vlmnb.tables import ROW_TITLES, SHOW, Field, Table
+
+TITLES: dict[Quantity, str] = {
+    "latency_s": "Latency, s per batch",
+    "energy_j_per_sample": "Energy, J per sample",
+    "flops": "FLOPs per batch",
+    "wer": "WER",
+}
+WORDS: dict[Quantity, str] = {
+    **TITLES,
+    "latency_percent": "Latency, % of original",
+    "flops_percent": "FLOPs, % of original",
+    "energy_percent": "Energy, % of original",
+}
+
+RESERVATION = (
+    "Ratios are measured / report. The reports name neither their machine nor their limit of new tokens, nor "
+    "the versions of their software, so a ratio compares whole set-ups, not machines."
+)
+
+
+def table(axis: str, cells: Sequence[Cell], reported: Sequence[Record], measured: Sequence[Record]) -> Table:
+    """One row for each figure of the report's table that somebody measured too; no rows where nobody did."""
+    found = by_cell(reported, axis)
+    rows = []
+    for cell in cells:
+        for quantity in TITLES if cell in found else ():
+            own = counterparts(found[cell], quantity, measured)
+            rows += [_row(axis, found[cell], quantity, one) for one in own]
+    heads = (ROW_TITLES[axis], "Data set", "Figure", "Report", "Measured", "Measured / report", "Machine",
+             "Differs from the report in")  # fmt: skip
+    return Table("The report's figures and our own measurements of the same cells", heads, tuple(rows))
+
+
+def counterparts(record: Record, quantity: Quantity, measured: Sequence[Record]) -> list[Record]:
+    """Own measurements of a reported figure: of each machine and kind of weights the nearest cell."""
+    if not record.reported or record.reported.value(quantity) is None:
+        return []
+    best: dict[tuple[str, str], Record] = {}
+    for own in measured:
+        if own.reported or own.status != "ok" or value(own, quantity) is None:
+            continue
+        if not meets(record.cell, own.cell) or (
+            quantity == "wer" and own.cell.dataset != record.cell.dataset
+        ):
+            continue
+        setting = (own.hardware, own.cell.weights)
+        held = best.get(setting)
+        if held is None or _nearness(record, own) > _nearness(record, held):
+            best[setting] = own
+    return [best[setting] for setting in sorted(best)]
+
+
+def meets(reported: Cell, own: Cell) -> bool:
+    """Whether an own cell is the reported one, up to what may differ."""
+    same = ("model", "device", "batch_size", "image_size", "seq_len")
+    return _extras(reported) == _extras(own) and all(
+        getattr(reported, name) == getattr(own, name) for name in same
+    )
+
+
+def value(record: Record, quantity: Quantity) -> float | None:
+    """A record's number for one of ``TITLES``."""
+    return record.flops_per_batch if quantity == "flops" else getattr(record, quantity)
+
+
+def differences(reported: Cell, own: Cell) -> list[str]:
+    """What is not as in the report, in words."""
+    told = []
+    if own.weights != reported.weights:
+        told.append(f"{own.weights} weights")
+    if own.dtype != reported.dtype:
+        told.append(f"{own.dtype} for {reported.dtype}")
+    if own.dataset != reported.dataset:
+        told.append(f"questions of {data.get(own.dataset).title}")
+    if own.samples != reported.samples:
+        told.append(f"{own.samples} samples for {reported.samples}")
+    limit = "exactly" if own.length == "fixed" else "at most"
+    return [*told, f"answers of {limit} {own.max_new_tokens} tokens"]
+
+
+def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Table:
+    """Every figure printed anywhere of a page's cells, with the file, table, row and column it stands in."""
+    found = by_cell(reported)
+    rows = []
+    for cell in cells:
+        record = found.get(cell)
+        for figure in record.reported.figures if record and record.reported else ():
+            words = (figure.unit, figure.file, figure.table, figure.row, figure.column)
+            rows.append(
+                (
+                    Field(str(getattr(cell, axis))),
+                    Field(data.get(cell.dataset).title, words=True),
+                    Field(WORDS[figure.quantity], words=True),
+                    Field(figure.printed, key=record.key if record else ""),
+                    *(Field(word, words=True) for word in words),
+                )
+            )
+    heads = (ROW_TITLES[axis], "Data set", "Figure", "As printed", "Unit", "File", "Table", "Row", "Column")
+    return Table("Every figure printed of the cells of this page, and where it stands", heads, tuple(rows))
+
+
+def conflicts(cells: Sequence[Cell], reported: Sequence[Record]) -> list[str]:
+    """Figures of one cell that are not one number, a sentence each."""
+    found = by_cell(reported)
+    pairs = [
+        pair for cell in cells if cell in found and (one := found[cell].reported) for pair in one.conflicts()
+    ]
+    return [
+        f"{WORDS[a.quantity]}, of one and the same cell: {a.printed} in {a.place}, {b.printed} in {b.place}."
+        for a, b in pairs
+    ]
+
+
+def _row(axis: str, record: Record, quantity: Quantity, own: Record) -> tuple[Field, ...]:
+    number, theirs = value(own, quantity), value(record, quantity)
+    ratio = Field("-", "a modelled joule is not compared with a measured one", own.key)
+    if (
+        number is not None
+        and theirs
+        and not (quantity == "energy_j_per_sample" and own.energy_method == "model")
+    ):
+        ratio = Field(f"{number / theirs:.3g}", "measured / report", own.key)
+    return (
+        Field(str(getattr(record.cell, axis))),
+        Field(data.get(record.cell.dataset).title, words=True),
+        Field(TITLES[quantity], words=True),
+        SHOW[quantity](record),
+        SHOW[quantity](own),
+        ratio,
+        Field(own.hardware, words=True),
+        Field("; ".join(differences(record.cell, own.cell)), words=True),
+    )
+
+
+def _extras(cell: Cell) -> tuple[str, bool, str, str]:
+    """An optimization without its precision: the attention, whether it is compiled, and the rest."""
+    parsed = optimizations.parse(cell.optimization, cell.dtype)
+    return parsed.attention, parsed.compiled, parsed.quantization, parsed.decoding
+
+
+def _nearness(record: Record, own: Record) -> tuple[bool, bool, bool, bool, int, str]:
+    """Sorts own records by how near they come to a reported one; of equals the newest is nearest."""
+    wanted, cell = record.cell, own.cell
+    return (
+        cell.dtype == wanted.dtype,
+        cell.dataset == wanted.dataset,
+        cell.dataset == f"{wanted.dataset}-mini",
+        cell.length == wanted.length,
+        -abs(cell.samples - wanted.samples),
+        own.provenance.started_at,
+    )

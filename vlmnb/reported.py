@@ -1,0 +1,129 @@
+"""Figures taken from a report: what was printed, and where it stands."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from vlmnb.spec import Frozen
+
+Quantity = Literal[
+    "wer", "latency_s", "energy_j_per_sample", "flops", "latency_percent", "flops_percent", "energy_percent"
+]
+Kind = Literal["report", "log"]
+
+
+class Figure(Frozen):
+    """One figure of a report.
+
+    Attributes:
+        file: Name of the source, such as ``000``.
+        kind: A report, or the raw log behind one.
+        table: Heading of the table or section.
+        axis: The page that the table belongs to.
+        row: Label of the row, as printed.
+        column: Heading of the column, as printed.
+        unit: Unit of ``printed``, before any SI prefix.
+        printed: The figure character by character; ``-`` and ``null`` are blanks.
+        value: The same as a number in SI units; None where it is blank.
+    """
+
+    file: str
+    kind: Kind
+    table: str
+    axis: str
+    row: str
+    column: str
+    quantity: Quantity
+    unit: str
+    printed: str
+    value: float | None
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in words."""
+        return f"{self.file}, {self.table}, {self.row}, {self.column}"
+
+
+class Remark(Frozen):
+    """What is to be said about a table, on the page of its axis."""
+
+    axis: str
+    text: str
+
+
+class Reported(Frozen):
+    """Everything the reports print about one cell, in their order. A cell may stand in several tables."""
+
+    figures: tuple[Figure, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+
+    def figure(self, quantity: Quantity) -> Figure | None:
+        """The figure that stands for a quantity.
+
+        A report's comes before the log's; among those the one with most digits, then the first. A blank
+        stands only where there is nothing else.
+        """
+        found = [figure for figure in self.figures if figure.quantity == quantity]
+        return max(found, key=_rank, default=None)
+
+    def value(self, quantity: Quantity) -> float | None:
+        """The number of :meth:`figure`."""
+        figure = self.figure(quantity)
+        return figure.value if figure else None
+
+    @property
+    def places(self) -> str:
+        """Files and tables that print something of the cell: ``000: Device Tests, Batch Tests``."""
+        tables: dict[str, dict[str, None]] = {}
+        for figure in self.figures:
+            tables.setdefault(figure.file, {})[figure.table] = None
+        return "; ".join(f"{file}: {', '.join(names)}" for file, names in tables.items())
+
+    def on(self, axis: str) -> Reported:
+        """What the report's own table of an axis says, and what is remarked on it."""
+        return Reported(
+            figures=tuple(f for f in self.figures if f.axis == axis and f.kind == "report"),
+            remarks=tuple(r for r in self.remarks if r.axis == axis),
+        )
+
+    def conflicts(self) -> list[tuple[Figure, Figure]]:
+        """Pairs of figures of one quantity that cannot be one number, cut off or rounded."""
+        pairs = []
+        for i, one in enumerate(self.figures):
+            for other in self.figures[i + 1 :]:
+                if one.quantity == other.quantity and not _agree(one, other):
+                    pairs.append((one, other))
+        seen = {tuple(sorted((a.printed, b.printed))): (a, b) for a, b in reversed(pairs)}
+        return list(reversed(seen.values()))
+
+
+def digits(printed: str) -> int:
+    """Significant digits of a figure as printed.
+
+    >>> digits("0.078"), digits("11.03 T"), digits("-")
+    (2, 4, 0)
+    """
+    number = re.match(r"[0-9.]*", printed)
+    return len((number[0] if number else "").replace(".", "").lstrip("0"))
+
+
+def _rank(figure: Figure) -> tuple[bool, bool, int]:
+    return figure.value is not None, figure.kind == "report", digits(figure.printed)
+
+
+def _agree(one: Figure, other: Figure) -> bool:
+    """Whether two figures may be one number: they differ by less than a step of the last digit."""
+    if one.value is None or other.value is None:
+        return True
+    unit = max(step(one), step(other))
+    return abs(one.value - other.value) < unit * (1 + 1e-9)
+
+
+def step(figure: Figure) -> float:
+    """Worth of the last printed digit, in SI units."""
+    number = re.match(r"\d+(?:\.(\d+))?", figure.printed)
+    value = figure.value or 0.0
+    if number is None or not value:
+        return 0.0
+    return value / float(number[0]) * 10.0 ** -len(number[1] or "")

@@ -1,0 +1,81 @@
+"""The notebooks of what the reports say: executed in this process, kept until what they show changes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from vlmnb import paths, postprocess
+from vlmnb.errors import UserError
+from vlmnb.record import Record
+from vlmnb.rendering import Renderer
+
+AXES = ("device", "batch_size", "image_size", "seq_len", "optimization")
+"""Tables of every report, in the reports' order."""
+
+DRAWING = ("matplotlib", "seaborn", "pandas", "ipython")
+"""Packages whose version can change a page."""
+
+
+def models(records: Sequence[Record]) -> list[str]:
+    """Models that a report is on record for."""
+    return sorted({found.cell.model for found in records if found.source == "reports"})
+
+
+def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[Path], list[str]]:
+    """Execute the notebooks of every reported model whose inputs have changed since they last were.
+
+    Args:
+        results: Folder of the records.
+        runs: Folder of the executed notebooks.
+        records: The records of ``results``.
+
+    Returns:
+        The executed notebooks, and a line for each that could not be made.
+    """
+    made: list[Path] = []
+    told: list[str] = []
+    stale: list[tuple[str, str, Path, str]] = []
+    for model in models(records):
+        own = [found for found in records if found.cell.model == model]
+        for axis in AXES:
+            path, stamp = paths.executed_report(runs, model, axis), _stamp(axis, own)
+            marker = path.with_suffix(".stamp")
+            made.append(path)
+            if not path.exists() or not marker.exists() or marker.read_text(encoding="utf-8") != stamp:
+                stale.append((model, axis, path, stamp))
+    if not stale:
+        return made, told
+    with Renderer() as renderer:
+        for model, axis, path, stamp in stale:
+            parameters = {"model": model, "source": "reports", **_folder(results)}
+            try:
+                notebook = renderer.execute(axis, parameters)
+            except UserError as error:
+                made.remove(path)
+                told.append(f"the page of the report on {model}, {axis}: {error}")
+                continue
+            paths.write_atomic(path, postprocess.dumps(notebook))
+            paths.write_atomic(path.with_suffix(".stamp"), stamp)
+    return made, told
+
+
+def _folder(results: Path) -> dict[str, str]:
+    """The notebook's parameter for a folder of records other than the project's own."""
+    return {} if results == paths.resolve("results") else {"results": str(results)}
+
+
+def _stamp(axis: str, records: Sequence[Record]) -> str:
+    """Hash of all that a page depends on: template, code, packages that draw, and the model's records."""
+    seen = hashlib.sha256(paths.notebook(axis).read_bytes())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        seen.update(file.read_bytes())
+    seen.update(repr([(name, version(name)) for name in DRAWING]).encode())
+    for found in sorted(records, key=lambda found: (found.hardware, found.key)):
+        told = found.reported.model_dump(mode="json") if found.reported else None
+        named = [found.hardware, found.key, found.status, found.provenance.started_at, told]
+        seen.update(json.dumps(named).encode())
+    return seen.hexdigest() + "\n"

@@ -1,0 +1,112 @@
+"""Records as flat rows: what the export writes and the comparison reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vlmnb import stats
+from vlmnb.record import Record
+
+EXPORT_COLUMNS = (
+    "source", "hardware", "model", "weights", "dataset", "samples", "device", "dtype", "optimization",
+    "batch_size", "image_size", "seq_len", "status", "reason", "wer", "latency_s", "energy_j_per_sample",
+    "energy_method", "flops", "peak_bytes", "key", "max_new_tokens", "length", "seed", "wer_low", "wer_high",
+    "accuracy", "accuracy_low", "accuracy_high", "latency_low_s", "latency_high_s", "latency_n",
+    "latency_confidence", "latency_verdict", "energy_source", "flops_fvcore", "flops_torch",
+    "peak_bytes_over_model", "image_tokens", "text_tokens", "output_tokens", "preprocess_s", "first_call_s",
+    "vision_s", "prefill_s", "decode_s", "ttft_s", "ttft_low_s", "ttft_high_s", "tpot_s", "tpot_low_s",
+    "tpot_high_s", "passes", "other_load", "started_at", "latency_p90_s", "latency_p90_low_s",
+    "latency_p90_high_s", "wer_normalized", "wer_normalized_low", "wer_normalized_high", "cider", "cider_low",
+    "cider_high", "bleu", "bleu_low", "bleu_high",
+    "energy_net_j_per_sample", "energy_j_per_batch",
+    "energy_j_per_output_token", "energy_power_w", "energy_window_s", "energy_reason", "reserved_peak_bytes",
+    "process_peak_bytes", "weights_bytes", "cache_bytes", "contaminated", "reported_in",
+    "flops_formula", "flops_used", "flops_per_token", "clean_passes", "harness_share", "repeat",
+)  # fmt: skip
+
+
+def row(record: Record) -> dict[str, Any]:
+    """A record as one flat row of ``EXPORT_COLUMNS``; what was not measured is None."""
+    latency, energy, answers = record.latency, record.headline_energy, record.answers
+    memory, flops, timing = record.memory, record.flops, record.timing
+    wer_low, wer_high = record.wer_interval or (None, None)
+    accuracy_low, accuracy_high = record.accuracy_interval or (None, None)
+    p90 = stats.quantile_interval(record.full_batches_s, 0.9) if record.full_batches_s else None
+    conditions = record.provenance.conditions
+    values = record.cell.model_dump() | {
+        "source": record.source,
+        "hardware": record.hardware,
+        "status": record.status,
+        "reason": record.reason,
+        "key": record.key,
+        "wer": record.wer,
+        "wer_low": wer_low,
+        "wer_high": wer_high,
+        "accuracy": record.accuracy,
+        "accuracy_low": accuracy_low,
+        "accuracy_high": accuracy_high,
+        "latency_s": record.latency_s,
+        "latency_low_s": latency and latency.low,
+        "latency_high_s": latency and latency.high,
+        "latency_n": latency and latency.n,
+        "latency_confidence": latency and latency.confidence,
+        "latency_verdict": stats.verdict(record.full_batches_s) if record.full_batches_s else None,
+        "energy_j_per_sample": record.energy_j_per_sample,
+        "energy_method": record.energy_method,
+        "energy_source": energy and energy.source,
+        "energy_net_j_per_sample": record.energy_net_j_per_sample,
+        "energy_j_per_batch": record.energy_j_per_batch,
+        "energy_j_per_output_token": record.energy_j_per_output_token,
+        "energy_power_w": energy and energy.power_w,
+        "energy_window_s": energy and energy.window_s,
+        "energy_reason": record.energy_reason or None,
+        "flops": record.flops_per_batch,
+        "flops_fvcore": flops and flops.fvcore,
+        "flops_torch": flops and flops.torch,
+        "flops_formula": flops and flops.formula,
+        "flops_used": flops and flops.used,
+        "flops_per_token": flops and flops.per_token,
+        "clean_passes": timing and timing.clean_passes,
+        "harness_share": timing and timing.harness_share,
+        "peak_bytes": memory and memory.peak_bytes,
+        "peak_bytes_over_model": memory and memory.over_model_bytes,
+        "reserved_peak_bytes": memory and memory.reserved_peak_bytes,
+        "process_peak_bytes": memory and memory.process_peak_bytes,
+        "weights_bytes": memory and memory.weights_bytes,
+        "cache_bytes": memory and memory.cache_bytes,
+        "image_tokens": _middle([a.image_tokens for a in answers]),
+        "text_tokens": _middle([a.text_tokens for a in answers]),
+        "output_tokens": sum(a.output_tokens for a in answers) / len(answers) if answers else None,
+        "preprocess_s": _median(stats.median_interval(timing.preprocess_s))
+        if timing and timing.preprocess_s
+        else None,
+        "first_call_s": timing and timing.first_call_s,
+        **{name: _median(record.phase(name)) for name in ("vision_s", "prefill_s", "decode_s")},
+        **_ends("ttft", record.ttft_s),
+        **_ends("tpot", record.tpot_s),
+        "passes": timing and timing.passes,
+        "other_load": record.provenance.other_load,
+        "contaminated": conditions and conditions.contaminated,
+        "started_at": record.provenance.started_at or None,
+        "reported_in": record.reported and record.reported.places,
+        "latency_p90_s": p90 and p90.value,
+        "latency_p90_low_s": p90 and p90.low,
+        "latency_p90_high_s": p90 and p90.high,
+    }
+    for name, score in record.scores.items():
+        values |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+    return {column: values.get(column) for column in EXPORT_COLUMNS}
+
+
+def _middle(values: Sequence[float]) -> float | None:
+    return stats.median_interval(values).median if values else None
+
+
+def _median(summary: stats.Summary | None) -> float | None:
+    return summary.median if summary else None
+
+
+def _ends(name: str, summary: stats.Summary | None) -> dict[str, float | None]:
+    low, high = (summary.low, summary.high) if summary else (None, None)
+    return {f"{name}_s": _median(summary), f"{name}_low_s": low, f"{name}_high_s": high}

@@ -1,0 +1,205 @@
+"""The transcribed reports of ``reports/`` to records of source ``reports``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field, ValidationError
+
+from vlmnb import axes, paths, record, spec
+from vlmnb.errors import UserError
+from vlmnb.record import Provenance, Record
+from vlmnb.reported import Figure, Kind, Quantity, Remark, Reported
+from vlmnb.spec import Cell, Frozen, Slug, Status
+
+BLANKS = ("-", "null")
+NO_REASON = "blank in the report, which gives no reason"
+
+ROWS = {
+    "GPU": "cuda", "CPU": "cpu", "fp16": "fp16", "Compile": "compile",
+    "Flash Attention 2": "flash_attention_2", "Eagle": "fp16", "Flash": "flash_attention_2", "-": "fp16",
+}  # fmt: skip
+"""What row labels stand for that are no numbers. The log's one block without a label is fp16."""
+
+_PREFIXES = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15}
+
+
+class Column(Frozen):
+    """A column as printed; ``dataset`` where the table has columns of several data sets."""
+
+    heading: str
+    quantity: Quantity
+    unit: str
+    dataset: Slug | None = None
+
+
+class Row(Frozen):
+    """A row as printed, one figure per column; why it is blank, where the source says so."""
+
+    row: str
+    printed: tuple[str, ...]
+    dataset: Slug | None = None
+    status: Status | None = None
+    reason: str = ""
+
+
+class Sheet(Frozen):
+    """One table of a source.
+
+    Attributes:
+        axis: The page it belongs to.
+        parameters: What its header fixes, by the names of notebook parameters.
+        model: The model, where it is another than the file's.
+    """
+
+    heading: str
+    axis: Slug
+    parameters: dict[str, Any]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    model: Slug | None = None
+    remarks: tuple[str, ...] = ()
+
+
+class Transcript(Frozen):
+    """One source, transcribed."""
+
+    file: str
+    kind: Kind
+    model: Slug
+    checkpoint: str
+    samples: int = Field(ge=1)
+    tables: tuple[Sheet, ...]
+
+
+class _Finding(Frozen):
+    """What one row of one table says of one cell."""
+
+    cell: Cell
+    figures: tuple[Figure, ...]
+    remarks: tuple[Remark, ...]
+    status: Status | None
+    reason: str
+
+
+def load(folder: Path) -> list[Transcript]:
+    """All transcripts of a folder, reports before logs.
+
+    Raises:
+        UserError: A file is no transcript; the message names the place.
+    """
+    found = []
+    for path in sorted(folder.glob("*.yaml")):
+        try:
+            found.append(Transcript.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))))
+        except (OSError, yaml.YAMLError) as error:
+            raise UserError(f"cannot read the transcript {path}: {' '.join(str(error).split())}") from None
+        except ValidationError as error:
+            raise UserError(f"{path}: {spec.explain(error, Transcript.model_fields)}") from None
+    return sorted(found, key=lambda transcript: (transcript.kind == "log", transcript.file))
+
+
+def records(transcripts: list[Transcript]) -> list[Record]:
+    """One record per cell that a source speaks of, with all that is printed of it anywhere."""
+    by_cell: dict[Cell, list[_Finding]] = {}
+    for transcript in transcripts:
+        for finding in _findings(transcript):
+            by_cell.setdefault(finding.cell, []).append(finding)
+    return [_record(cell, findings) for cell, findings in by_cell.items()]
+
+
+def write(results: Path) -> list[Path]:
+    """Write the records of all transcripts below ``results/reports``; remove those of cells now gone.
+
+    Raises:
+        UserError: A transcript cannot be read.
+    """
+    made = records(load(paths.transcripts()))
+    written = [record.write(one, results) for one in made]
+    for path in record.record_files(results, hardware=record.REPORTS):
+        if path not in written:
+            path.unlink()
+    return written
+
+
+def number(printed: str) -> float | None:
+    """A printed figure in SI units; None for a blank.
+
+    >>> number("11.03 T"), number("617.84 GFLOPS"), number("-")
+    (11030000000000.0, 617840000000.0, None)
+
+    Raises:
+        UserError: It is neither a number nor a blank.
+    """
+    if printed in BLANKS:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(?: ([kMGTP]?)(?:FLOPS)?)?", printed)
+    if not found:
+        raise UserError(f"{printed!r} is no figure of a report")
+    return float(Decimal(found[1]).scaleb(_PREFIXES[found[2] or ""]))
+
+
+def _findings(transcript: Transcript) -> Iterator[_Finding]:
+    for sheet in transcript.tables:
+        for row in sheet.rows:
+            if sheet.columns and len(row.printed) != len(sheet.columns):
+                place = f"{transcript.file}, {sheet.heading}, {row.row}"
+                raise UserError(f"{place}: {len(row.printed)} figures, {len(sheet.columns)} columns")
+            default = row.dataset or sheet.parameters.get("dataset")
+            names = dict.fromkeys(column.dataset or default for column in sheet.columns) or {default: None}
+            for name in names:
+                yield _finding(transcript, sheet, row, str(name))
+
+
+def _finding(transcript: Transcript, sheet: Sheet, row: Row, dataset: str) -> _Finding:
+    figures = [
+        Figure(
+            file=transcript.file, kind=transcript.kind, table=sheet.heading, axis=sheet.axis, row=row.row,
+            column=column.heading, quantity=column.quantity, unit=column.unit, printed=printed,
+            value=number(printed),
+        )
+        for column, printed in zip(sheet.columns, row.printed, strict=True)
+        if column.dataset in (None, dataset)
+    ]  # fmt: skip
+    return _Finding(
+        cell=_cell(transcript, sheet, row, dataset),
+        figures=tuple(figures),
+        remarks=tuple(Remark(axis=sheet.axis, text=text) for text in sheet.remarks),
+        status=row.status,
+        reason=row.reason,
+    )
+
+
+def _cell(transcript: Transcript, sheet: Sheet, row: Row, dataset: str) -> Cell:
+    axis = axes.get(sheet.axis)
+    value = ROWS[row.row] if row.row in ROWS else int(row.row)
+    given = {"model": sheet.model or transcript.model, "source": "reports", "samples": transcript.samples}
+    given |= {name: setting for name, setting in sheet.parameters.items() if name != "dataset"}
+    given |= {"datasets": [dataset]} if axis.several_datasets else {"dataset": dataset}
+    (cell,) = axes.plan(axis.name, given | {axis.values: [value]}).cells
+    return cell
+
+
+def _record(cell: Cell, findings: list[_Finding]) -> Record:
+    figures = tuple(figure for finding in findings for figure in finding.figures)
+    remarks = tuple(dict.fromkeys(remark for finding in findings for remark in finding.remarks))
+    told = next((finding for finding in findings if finding.status), None)
+    status: Status = "ok"
+    reason = ""
+    if all(figure.value is None for figure in figures):
+        status, reason = (told.status or "failed", told.reason) if told else ("failed", NO_REASON)
+    return Record(
+        key=spec.digest({"source": "reports", "cell": cell.model_dump()}),
+        source="reports",
+        hardware=record.REPORTS,
+        cell=cell,
+        status=status,
+        reason=reason,
+        reported=Reported(figures=figures, remarks=remarks),
+        provenance=Provenance(code=""),
+    )
