@@ -1,0 +1,46 @@
+// Tables of class vlmnb-filter get fields above them: words in any column, limits on numbers, only "yes".
+document.addEventListener("DOMContentLoaded", () => {
+  const LIMITS = [["GiB", "at least", 1], ["GB/s", "at least", 1], ["W", "at most", -1], ["USD", "at most", -1]];
+  const field = (bar, text, type) => {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    input.type = type;
+    if (type === "number") input.min = 0;
+    label.append(...(type === "checkbox" ? [input, text] : [text, input]));
+    bar.append(label);
+    return input;
+  };
+  for (const table of document.querySelectorAll("table.vlmnb-filter")) {
+    const heads = [...(table.tHead?.rows[0]?.cells ?? [])].map((head) => head.textContent.trim());
+    const rows = [...table.tBodies[0].rows];
+    const bar = document.createElement("form");
+    bar.className = "vlmnb-filters";
+    bar.addEventListener("submit", (event) => event.preventDefault());
+    const words = field(bar, "Contains ", "search");
+    const tests = [(row) => words.value.toLowerCase().split(/\s+/).every((w) => row.textContent.toLowerCase().includes(w))];
+    for (const [name, how, sign] of LIMITS) {
+      const column = heads.indexOf(name);
+      if (column < 0) continue;
+      const input = field(bar, `${name} ${how} `, "number");
+      tests.push((row) => {
+        if (input.value === "") return true;
+        const number = parseFloat(row.cells[column].textContent); // what is not known keeps no limit
+        return sign * (number - parseFloat(input.value)) >= 0;
+      });
+    }
+    const runs = heads.indexOf("Runs it");
+    if (runs >= 0) {
+      const only = field(bar, " only those that run it", "checkbox");
+      tests.push((row) => !only.checked || row.cells[runs].textContent.trim() === "yes");
+    }
+    const count = document.createElement("output");
+    bar.append(count);
+    const update = () => {
+      rows.forEach((row) => { row.hidden = !tests.every((test) => test(row)); });
+      count.value = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
+    };
+    bar.addEventListener("input", update);
+    (table.closest(".vlmnb-scroll") ?? table).before(bar);
+    update();
+  }
+});
