@@ -21,15 +21,17 @@ from typing import Any
 
 import yaml
 
-from vlmnb import axes, chapters, compare, pages, paths, postprocess, record
+from vlmnb import axes, chapters, compare, pages, paths, postprocess, record, reportpages, support
+from vlmnb.audit import page as audit
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure, Page
 from vlmnb.postprocess import Heading, Notebook, Refused
-from vlmnb.record import EXPORT_COLUMNS, Record
+from vlmnb.record import Record
+from vlmnb.rows import EXPORT_COLUMNS, row
 from vlmnb.spec import Cell
 
 HAND_WRITTEN = ("methodology", "data", "reproduce")
-FIXED_GENERATED = ("comparison", "machine", "status")
+FIXED_GENERATED = ("comparison", "support", "machine", audit.OWN, audit.REPORTS, "status")
 TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
 """Packages whose version can change the built pages."""
 
@@ -53,7 +55,9 @@ _log = logging.getLogger(__name__)
 
 
 def assemble(results: Path, runs: Path) -> list[str]:
-    """Write everything the build reads that is not written by hand: ``book/runs`` and ``book/generated``.
+    """Write everything the build reads that is not written by hand.
+
+    That is ``book/runs``, ``book/reports`` and ``book/generated``.
 
     Args:
         results: Folder of the records.
@@ -64,40 +68,47 @@ def assemble(results: Path, runs: Path) -> list[str]:
     """
     records, problems = record.read_all(results)
     failures, filed = _failures(runs)
-    published, files, refused = _run_pages(runs, records, failures)
-    told = [*problems, *filed, *refused]
+    reported, unmade = reportpages.execute(results, runs, records)
+    published, files, refused = _run_pages(runs, reported, records, failures)
+    told = [*problems, *filed, *unmade, *refused]
     content = Content(tuple(records), tuple(published), tuple(failures), tuple(told))
     files |= _generated(content) | _downloads(content, results)
     for name, file in list(files.items()):
-        if name.startswith("runs/"):
-            model, axis = Path(name).parts[1:]
-            files[f"generated/extra/downloads/{model}-{axis}"] = file
+        if name.startswith(("runs/", "reports/")):
+            files[f"generated/extra/{pages.notebook_download(name)}"] = file
     _replace_folder(paths.root() / "book" / "runs", _below(files, "runs/"))
+    _replace_folder(paths.root() / "book" / "reports", _below(files, "reports/"))
     _replace_folder(paths.root() / "book" / "generated", _below(files, "generated/"))
     return told
 
 
-def toc(runs: Iterable[tuple[str, str]], chapter_models: Iterable[str] = ()) -> str:
+def toc(
+    runs: Iterable[tuple[str, str]],
+    chapter_models: Iterable[str] = (),
+    reports: Iterable[tuple[str, str]] = (),
+) -> str:
     """The table of contents, as YAML.
 
     Args:
-        runs: Model and axis of each page.
+        runs: Model and axis of each page of measurements.
         chapter_models: Models that have a chapter without having pages.
+        reports: Model and axis of each page of a report.
     """
     listed: dict[str, list[str]] = {name: [] for name in chapter_models}
-    for model, axis in runs:
-        listed.setdefault(model, []).append(axis)
+    for folder, entries in (("reports", reports), ("runs", runs)):
+        for model, axis in sorted(entries, key=lambda entry: pages.axis_order(entry[1])):
+            listed.setdefault(model, []).append(f"book/{folder}/{model}/{axis}")
     model_chapters: list[dict[str, Any]] = []
     for name in sorted(listed, key=pages.model_order):
         chapter: dict[str, Any] = {"file": f"book/generated/{name}"}
         if listed[name]:
-            sections = sorted(listed[name], key=pages.axis_order)
-            chapter["sections"] = [{"file": f"book/runs/{name}/{axis}"} for axis in sections]
+            chapter["sections"] = [{"file": file} for file in listed[name]]
         model_chapters.append(chapter)
-    results = [{"file": "book/generated/comparison"}, *model_chapters]
+    results = [{"file": f"book/generated/{name}"} for name in ("comparison", "support")]
+    results += model_chapters
     about = [{"file": f"book/{name}"} for name in HAND_WRITTEN]
     about[1:1] = [{"file": "book/generated/machine"}]
-    about.append({"file": "book/generated/status"})
+    about += [{"file": f"book/generated/{name}"} for name in (audit.OWN, audit.REPORTS, "status")]
     content = {
         "format": "jb-book",
         "root": "book/index",
@@ -190,30 +201,32 @@ def _inputs() -> str:
 
 
 def _run_pages(
-    runs: Path, records: Sequence[Record], failures: Sequence[Failure]
+    runs: Path, reported: Sequence[Path], records: Sequence[Record], failures: Sequence[Failure]
 ) -> tuple[list[Page], Files, list[str]]:
     """Post-process every executed notebook; those that are refused are told of instead."""
     failed = {(failure.model, failure.axis): failure for failure in failures}
     published: list[Page] = []
     files: Files = {}
     told: list[str] = []
-    for path in sorted(runs.glob("*/[!.]*.ipynb")):
+    for path in [*sorted(runs.glob("*/[!.]*.ipynb")), *reported]:
         model, axis = path.parent.name, path.stem
         if model == "failures":
             continue
+        failure = None if path in reported else failed.get((model, axis))
         try:
             notebook = postprocess.read(path.read_text(encoding="utf-8"))
-            page = _page(notebook, model, axis, records, failed.get((model, axis)))
-            heading = Heading(
-                f"{pages.axis_title(axis)} — {pages.model_title(model)}", pages.label(model, axis)
-            )
+            page = _page(notebook, model, axis, records, failure)
+            heading = Heading(pages.page_title(page), pages.label(model, axis, page.folder))
             before = [pages.outdated_note(page.outdated)] if page.outdated else []
+            before += [pages.report_note(page)] if page.source == "reports" else []
             made = postprocess.page(notebook, heading, before=before, after=pages.run_sections(page))
         except (Refused, UnicodeDecodeError) as error:
             told.append(f"the page {model}/{axis}.ipynb: {error}")
             continue
         told += [f"in {model}/{axis}.ipynb, {line}" for line in made.left_out]
-        files[f"runs/{model}/{axis}.ipynb"] = postprocess.dumps(made.notebook).encode()
+        targets = {found.key: f"../../../{pages.record_path(found)}" for found in page.records}
+        linked = postprocess.with_links(made.notebook, targets)
+        files[f"{page.folder}/{model}/{axis}.ipynb"] = postprocess.dumps(linked).encode()
         published.append(page)
     return published, files, told
 
@@ -272,10 +285,17 @@ def _failures(runs: Path) -> tuple[list[Failure], list[str]]:
 def _generated(content: Content) -> Files:
     texts = {
         "comparison.md": pages.comparison_page(content),
+        "support.md": support.page(content.records, support.titles(content.models)),
         "machine.md": pages.machine_page(content),
         "status.md": pages.status_page(content),
+        f"{audit.OWN}.md": audit.own_page(content.records),
+        f"{audit.REPORTS}.md": audit.reports_page(content.records),
         "headline.md": pages.headline(content),
-        "_toc.yml": toc([(page.model, page.axis) for page in content.pages], content.models),
+        "_toc.yml": toc(
+            [(page.model, page.axis) for page in content.pages if page.source == "measured"],
+            content.models,
+            [(page.model, page.axis) for page in content.pages if page.source == "reports"],
+        ),
     }
     texts |= {f"{name}.md": chapters.model_page(content, name) for name in content.models}
     files = {f"generated/{name}": text.encode() for name, text in texts.items()}
@@ -303,7 +323,7 @@ def _csv(records: Iterable[Record]) -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, EXPORT_COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(record.row(found) for found in records)
+    writer.writerows(row(found) for found in records)
     return text.getvalue().encode()
 
 

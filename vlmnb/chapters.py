@@ -23,7 +23,8 @@ def model_page(content: pages.Content, name: str) -> str:
             f"## Base configuration on {setting.title}", compare.cost_table(entries),
             compare.quality_table(entries),
         ]  # fmt: skip
-    parts += ["## Its pages", _run_list(content, name), _unmeasured(own), _model_card(entry)]
+    parts += ["## Its pages", _report_list(content, name), _run_list(content, name)]
+    parts += [_unmeasured(own), _model_card(entry)]
     return pages.joined(parts)
 
 
@@ -70,10 +71,26 @@ def _model_card(entry: ModelEntry | None) -> str:
     return "## Model card\n\n" + "\n".join(lines[1:]).strip()
 
 
+def _report_list(content: pages.Content, name: str) -> str:
+    """The pages of the report on a model, in the report's order; empty where there is none."""
+    own = [page for page in content.pages if page.model == name and page.source == "reports"]
+    lines = [
+        f"- [{pages.axis_title(page.axis)}, as reported](/book/reports/{name}/{page.axis}.ipynb)"
+        for page in sorted(own, key=lambda page: pages.axis_order(page.axis))
+    ]
+    if not lines:
+        return ""
+    first = "What a report says of it, table by table, with our own measurements beside where there are any:"
+    return "\n".join([first, "", *lines])
+
+
 def _run_list(content: pages.Content, name: str) -> str:
-    published = {page.axis: page for page in content.pages if page.model == name}
+    own = [page for page in content.pages if page.model == name]
+    published = {page.axis: page for page in own if page.source == "measured"}
     failures = {failure.axis: failure for failure in content.failures if failure.model == name}
-    lines = []
+    if len(published) < len(own) and not published and not failures:
+        return "None of its tables has been measured here."
+    lines = ["What was measured here:", ""] if len(published) < len(own) else []
     for axis in sorted({*published, *failures, *axes.AXES}, key=pages.axis_order):
         question = axes.AXES[axis].question if axis in axes.AXES else ""
         if axis in published:

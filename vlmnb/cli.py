@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -42,58 +42,64 @@ def sweep(
     results: ResultsOption = RESULTS,
     runs: RunsOption = RUNS,
     dry_run: Annotated[bool, typer.Option(help="List the cells and measure nothing.")] = False,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Execute this run alone; may be given again.", metavar="RUN")
+    ] = None,
+    stale: Annotated[bool, typer.Option(help="Measure stale cells again.")] = False,
+    retry_failed: Annotated[bool, typer.Option(help="Try failed and out-of-memory cells again.")] = False,
+    on: Annotated[
+        str, typer.Option(help="local, or ray: the Ray cluster this machine is part of.")
+    ] = "local",
+    hardware: Annotated[
+        str, typer.Option(help="With --on ray: measure on these machines.", metavar="SLUG")
+    ] = "",
+    slurm: Annotated[bool, typer.Option(help="Print a SLURM array script over what is missing.")] = False,
+    threads: Annotated[int, typer.Option(help="Threads of torch; 0: one per physical core.", min=0)] = 0,
+    cell_limit: Annotated[float, typer.Option(help="Seconds a cell may take.", min=0)] = 2 * 3600,
+    run_limit: Annotated[float, typer.Option(help="Seconds a notebook may take.", min=0)] = 12 * 3600,
     as_json: JsonOption = False,
 ) -> None:
     """Measure what a sweep asks for and is not recorded yet; execute its notebooks.
 
-    Exit code 0: all is well; 1: a run or a cell failed; 2: the sweep file is wrong.
+    Exit code 0: all is well; 1: a run or a cell failed; 2: the sweep file or an option is wrong; 3: the
+    disk, a kernel's start or a node failed; 130: stopped.
     """
-    from rich.console import Console
+    from vlmnb import sweep_command
+    from vlmnb.execute import Limits
 
-    from vlmnb import launch
-    from vlmnb.progress import SweepProgress
+    if on not in ("local", "ray"):
+        raise UserError(f"--on takes local or ray, got {on!r}")
+    asked = sweep_command.Asked(
+        spec=spec, results=results, runs=runs, only=tuple(only or ()), stale=stale, retry_failed=retry_failed,
+        on=on, hardware=hardware, threads=threads, limits=Limits(run_s=run_limit, cell_s=cell_limit),
+        as_json=as_json,
+    )  # fmt: skip
+    if slurm:
+        from vlmnb import slurm as array
 
-    todo, folder, pages = _jobs(spec, results, runs)
-    if dry_run:
-        _print_status(todo, pages, as_json, cells=True)
-        return
-    console = Console(stderr=as_json, soft_wrap=True)
-    with SweepProgress(todo, console) as progress:
-        before = progress.done
-        outcomes = launch.sweep(todo, folder, pages, on_progress=progress)
-        measured, total = progress.done - before, progress.total
-    failed_runs = [outcome for outcome in outcomes if outcome.error]
-    failed_cells = _failed_cells(todo)
-    if as_json:
-        report = {
-            "cells": total,
-            "measured": measured,
-            "runs_executed": len(outcomes),
-            "failed_runs": {outcome.run.name: outcome.error for outcome in failed_runs},
-            "failed_cells": failed_cells,
-        }
-        print(json.dumps(report, indent=1))
+        print(array.script(asked), end="")
+    elif dry_run:
+        sweep_command.show(asked, cells=True)
     else:
-        summary = f"{total} cells, {measured} measured now, {len(outcomes)} notebooks executed"
-        console.print(summary, markup=False)
-        for outcome in failed_runs:
-            console.print(f"failed: {outcome.run.name}: {outcome.error}", markup=False)
-        for line in failed_cells:
-            console.print(f"failed cell: {line}", markup=False)
-    if failed_runs or failed_cells:
-        raise typer.Exit(1)
+        raise typer.Exit(sweep_command.run(asked))
 
 
 @app.command()
 def status(
-    spec: SpecArgument = QUICKSTART,
+    spec: Annotated[
+        Path | None, typer.Argument(help="A sweep file; left out: the sweep at work, or interrupted last.")
+    ] = None,
     results: ResultsOption = RESULTS,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how far a sweep is: cells recorded and missing, pages made and failed."""
-    todo, _, pages = _jobs(spec, results, runs)
-    _print_status(todo, pages, as_json, cells=False)
+    """Show how far a sweep is, also one at work in another terminal: cells, failures, pages, time left."""
+    from vlmnb import sweep_command
+
+    chosen = spec or sweep_command.latest_spec(results, QUICKSTART)
+    sweep_command.show(
+        sweep_command.Asked(spec=chosen, results=results, runs=runs, as_json=as_json), cells=False
+    )
 
 
 @app.command()
@@ -114,7 +120,9 @@ def book(
 @app.command()
 def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write.", metavar="FILE")],
-    file_format: Annotated[str, typer.Option("--format", help="csv, json or parquet.")] = "csv",
+    file_format: Annotated[
+        str, typer.Option("--format", help="csv, json, parquet, or codecarbon (its emissions.csv).")
+    ] = "csv",
     results: ResultsOption = RESULTS,
 ) -> None:
     """Write one row per record."""
@@ -130,6 +138,31 @@ def export(
 
 
 @app.command()
+def reports(results: ResultsOption = RESULTS) -> None:
+    """Write the records of what the transcribed reports say."""
+    from vlmnb import paths, transcription
+
+    written = transcription.write(paths.resolve(results))
+    print(f"{len(written)} records written to {paths.resolve(results) / 'reports'}")
+
+
+@app.command()
+def audit(
+    source: Annotated[str, typer.Option(help="measured or reports; left out: both.")] = "",
+    results: ResultsOption = RESULTS,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every record against rules that must hold.
+
+    Exit code 0: no finding of level error; 1: there is one; 2: an option is wrong or nothing can be read.
+    """
+    from vlmnb import paths
+    from vlmnb.audit import command
+
+    raise typer.Exit(command.run(paths.resolve(results), source, as_json=as_json))
+
+
+@app.command()
 def models(as_json: JsonOption = False) -> None:
     """List the models."""
     from vlmnb import models as registry
@@ -140,68 +173,51 @@ def models(as_json: JsonOption = False) -> None:
         return
     for entry in entries:
         where = "bundled" if entry.bundled else entry.source
-        print(f"{entry.name:18} {entry.family:12} {where:10} {entry.summary}")
+        print(f"{entry.name:18} {entry.family:12} {where:28} {entry.summary}")
 
 
-def _jobs(spec: Path, results: Path, runs: Path) -> tuple[list[Any], Path, Path]:
-    from vlmnb import launch, paths
-    from vlmnb.spec import load_sweep
+@app.command()
+def flops(
+    model: Annotated[str, typer.Argument(help="A model of `vlmnb models`.", metavar="MODEL")],
+    text_tokens: Annotated[int, typer.Option(min=1, help="Text tokens of a prompt.", metavar="N")] = 200,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Side of the image in pixels; default: the model's own.", metavar="S"),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Prompts in the batch.", metavar="B")] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """FLOPs of a model's geometry, by formula and by counting; needs neither weights nor a GPU."""
+    from vlmnb import estimate
 
-    path = spec if spec.exists() or spec.is_absolute() else paths.resolve(spec)
-    folder = paths.resolve(results)
-    try:
-        return launch.jobs(load_sweep(path), folder), folder, paths.resolve(runs)
-    except UserError as error:
-        message = str(error)
-        raise UserError(message if str(path) in message else f"{path}: {message}") from None
-
-
-def _print_status(jobs: list[Any], runs: Path, as_json: bool, *, cells: bool) -> None:
-    from vlmnb import paths
-    from vlmnb.progress import words
-
-    report = []
-    for job in jobs:
-        failed = paths.failure(runs, job.run.model, job.run.axis).exists()
-        page = "failed" if failed else "current" if job.page_is_current(runs) else "missing"
-        report.append(
-            {
-                "run": job.run.name,
-                "cells": len(job.cells),
-                "recorded": len(job.cells) - len(job.missing()),
-                "page": page,
-                "missing": [words(state.cell) for state in job.missing()],
-            }
-        )
-    distinct = {state.path: state for job in jobs for state in job.cells}
-    recorded = sum(state.recorded for state in distinct.values())
+    found = estimate.estimate(model, text_tokens, image_size, batch_size)
     if as_json:
-        total = {"cells": len(distinct), "recorded": recorded, "missing": len(distinct) - recorded}
-        print(json.dumps({**total, "runs": report}, indent=1))
-        return
-    for line in report:
-        print(f"{line['run']:32} {line['recorded']:3}/{line['cells']:<3} cells  page {line['page']}")
-        for missing in line["missing"] if cells else []:
-            print(f"    to measure: {missing}")
-    shared = sum(len(job.cells) for job in jobs) - len(distinct)
-    print(
-        f"{len(distinct)} cells ({shared} shared between tables): {recorded} recorded, "
-        f"{len(distinct) - recorded} to measure"
-    )
+        print(json.dumps(estimate.document(found), indent=1))
+    else:
+        estimate.show(found)
 
 
-def _failed_cells(jobs: list[Any]) -> list[str]:
-    """Cells of a sweep whose record says ``failed``."""
-    from vlmnb import record
-    from vlmnb.progress import words
+@app.command()
+def fit(
+    model: Annotated[str, typer.Argument(help="A model of `vlmnb models`.")],
+    quantization: Annotated[str, typer.Option(help="fp16, int8, Q8_0, Q6_K, Q4_K_M or nf4.")] = "fp16",
+    batch_size: Annotated[int, typer.Option(help="Samples at one time.")] = 1,
+    image_size: Annotated[int, typer.Option(help="Side in pixels; 0: the model's base size.")] = 0,
+    text_tokens: Annotated[int, typer.Option(help="Text prompt in tokens; 0: the base budget.")] = 0,
+    new_tokens: Annotated[int, typer.Option(help="Tokens of an answer; 0: the model's own limit.")] = 0,
+    gpu: Annotated[str, typer.Option(help="One GPU of data/gpus.csv.", metavar="NAME")] = "",
+    vram: Annotated[float, typer.Option(help="Memory in GiB, as cards are labelled.", metavar="GB")] = 0,
+    max_price: Annotated[float, typer.Option(help="Most that a GPU may cost.", metavar="USD")] = 0,
+    max_power: Annotated[float, typer.Option(help="Highest power limit of a GPU.", metavar="W")] = 0,
+    results: ResultsOption = RESULTS,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell which GPUs a model fits, and what it takes there."""
+    from vlmnb import paths
+    from vlmnb.fit import command
 
-    lines = []
-    for path, state in {state.path: state for job in jobs for state in job.cells}.items():
-        try:
-            found = record.read(path) if path.exists() else None
-        except ValueError as error:
-            lines.append(str(error))
-            continue
-        if found is not None and found.status == "failed":
-            lines.append(f"{state.cell.model}, {words(state.cell)}: {found.reason}")
-    return lines
+    command.run(
+        model, quantization, paths.resolve(results), batch_size=batch_size, image_size=image_size,
+        text_tokens=text_tokens, new_tokens=new_tokens, gpu=gpu, vram=vram, max_price=max_price,
+        max_power=max_power, as_json=as_json,
+    )  # fmt: skip

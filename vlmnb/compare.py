@@ -5,24 +5,25 @@ Numbers of different machines never share a table or a figure: everything here i
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from vlmnb import axes, data, markup, models, optimizations, record, stats
+from vlmnb import axes, captions, data, markup, models, optimizations, rows, scatter, stats
 from vlmnb.errors import UserError
 from vlmnb.models.entry import ModelEntry
 from vlmnb.record import Record
+from vlmnb.reported import Quantity
+from vlmnb.scatter import Point
 
 Row = dict[str, Any]
-
-GREY = "#808080"
-"""Axes and text of figures: readable on white and on black."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
 """Okabe and Ito's palette, told apart by color-blind eyes, in shades for light and dark ground."""
+
+PRINTED: tuple[Quantity, ...] = ("latency_s", "energy_j_per_sample", "wer")
+"""Columns that show a report's figures character by character."""
 
 BASE_BATCH_SIZE = axes.Axis.model_fields["batch_size"].default
 
@@ -37,8 +38,10 @@ class Setting(NamedTuple):
     @property
     def title(self) -> str:
         """The setting in words."""
-        origin = "" if self.source == "measured" else f", from {self.source}"
-        return f"{self.hardware}, on the {'GPU' if self.device == 'cuda' else 'CPU'}{origin}"
+        device = "GPU" if self.device == "cuda" else "CPU"
+        if self.source == "reports":
+            return f"the {device} of the reports (transcribed, not measured here)"
+        return f"{self.hardware}, on the {device}"
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def entry_of(name: str) -> ModelEntry | None:
 def is_base(found: Record) -> bool:
     """Whether a record is of its model's base configuration, by which models are compared."""
     entry, cell = entry_of(found.cell.model), found.cell
-    if entry is None:
+    if entry is None or cell.measure != "generation" or cell.repeat:
         return False
     base = (BASE_BATCH_SIZE, entry.base_image_size, entry.seq_lens[0],
             optimizations.base_dtype(entry.base_dtype, cell.device), "natural", "pretrained")  # fmt: skip
@@ -81,7 +84,9 @@ def is_base(found: Record) -> bool:
 
 
 def base_entries(records: Iterable[Record]) -> dict[Setting, tuple[Entry, ...]]:
-    """The base records of each setting, most models first; of one cell's records the best founded.
+    """The base records of each setting; of one cell's records the best founded.
+
+    Settings that were measured come first, then those of most models.
 
     Best founded means most samples, then newest.
     """
@@ -92,13 +97,17 @@ def base_entries(records: Iterable[Record]) -> dict[Setting, tuple[Entry, ...]]:
             chosen[setting, found.cell.model, found.cell.dataset] = found
     groups: dict[Setting, dict[str, dict[str, Row]]] = {}
     for (setting, model, dataset), found in chosen.items():
-        groups.setdefault(setting, {}).setdefault(model, {})[dataset] = record.row(found)
+        row = rows.row(found)
+        if found.reported:
+            best = {name: found.reported.figure(name) for name in PRINTED}
+            row["printed"] = {name: figure.printed for name, figure in best.items() if figure}
+        groups.setdefault(setting, {}).setdefault(model, {})[dataset] = row
     order = list(models.registry())
     made = {
         setting: tuple(Entry(models.get(name), by_model[name]) for name in sorted(by_model, key=order.index))
         for setting, by_model in groups.items()
     }
-    return dict(sorted(made.items(), key=lambda item: (-len(item[1]), item[0])))
+    return dict(sorted(made.items(), key=lambda item: (item[0].source != "measured", -len(item[1]), item[0])))
 
 
 def cost_table(entries: Sequence[Entry], folder: str = "") -> str:
@@ -133,6 +142,7 @@ def quality_table(entries: Sequence[Entry], folder: str = "") -> str:
     for name in datasets:
         header.append(f"{dataset_title(name)}, WER")
         header += [f"{dataset_title(name)}, accuracy"] if name in scored else []
+        header += [f"{dataset_title(name)}, CIDEr"] if captions.is_captioning(name) else []
     rows = []
     for entry in entries:
         cells = [model_link(entry.model, folder)]
@@ -140,11 +150,15 @@ def quality_table(entries: Sequence[Entry], folder: str = "") -> str:
             row = entry.rows.get(name, {})
             cells.append(_interval(row, "wer"))
             cells += [_interval(row, "accuracy")] if name in scored else []
+            cells += [_interval(row, "cider")] if captions.is_captioning(name) else []
         rows.append(cells)
     sizes = sorted({row["samples"] for entry in entries for row in entry.rows.values()})
+    spread = "with 95 % bootstrap intervals"
+    if _of_reports(entries):
+        spread = "as the reports print them, without intervals,"
     caption = (
-        f"Fractions, with 95 % bootstrap intervals over {_range(sizes)} answers a data set. "
-        "Lower is better for WER, higher for accuracy."
+        f"Fractions, {spread} over {_range(sizes)} answers a data set. "
+        "Lower is better for WER, higher for accuracy and CIDEr (a number up to 10)."
     )
     return markup.table(header, rows, caption=caption)
 
@@ -175,6 +189,8 @@ def latency(row: Row) -> str:
 def energy(row: Row) -> str:
     """Joules per sample, as HTML; a modelled value is marked."""
     value = row.get("energy_j_per_sample")
+    if printed := row.get("printed", {}).get("energy_j_per_sample"):
+        return markup.escape(printed)
     if value is None:
         return markup.MISSING
     mark = "≈ " if row["energy_method"] == "model" else ""
@@ -198,18 +214,6 @@ def model_link(entry: ModelEntry, folder: str) -> str:
     return markup.link(entry.title, f"{folder}{entry.name}.html")
 
 
-class Point(NamedTuple):
-    """A model in one panel of the figure: latency, error, and how far their intervals reach."""
-
-    title: str
-    color: str
-    marker: str
-    x: float
-    y: float
-    x_ends: tuple[float, float]
-    y_ends: tuple[float, float]
-
-
 def points(entries: Sequence[Entry], dataset: str) -> list[Point]:
     """The models that have both a latency and an error on a data set; error is 1 - accuracy, else WER."""
     made = []
@@ -217,9 +221,9 @@ def points(entries: Sequence[Entry], dataset: str) -> list[Point]:
         row = entry.rows.get(dataset, {})
         if row.get("latency_s") is None or row.get("wer") is None:
             continue
-        x_ends = (row["latency_low_s"], row["latency_high_s"])
+        x_ends = _ends(row, "latency_s", "latency_low_s", "latency_high_s")
         if row["accuracy"] is None:
-            y, y_ends = row["wer"], (row["wer_low"], row["wer_high"])
+            y, y_ends = row["wer"], _ends(row, "wer", "wer_low", "wer_high")
         else:
             y, y_ends = 1 - row["accuracy"], (1 - row["accuracy_high"], 1 - row["accuracy_low"])
         color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
@@ -254,11 +258,16 @@ def findings(entries: Sequence[Entry]) -> list[str]:
 def figure_caption(setting: Setting, entries: Sequence[Entry]) -> str:
     """What the figure shows and says, with units and numbers of samples."""
     rows = [row for entry in entries for row in entry.rows.values() if row["latency_s"] is not None]
-    batches = _range(sorted({row["latency_n"] for row in rows}))
+    batches = _range(sorted({row["latency_n"] for row in rows if row["latency_n"]}))
     samples = _range(sorted({row["samples"] for row in rows}))
-    return (
+    first = (
         f"Seconds per batch of {BASE_BATCH_SIZE} against error, at the base configuration ({setting.title}). "
-        f"{' '.join(findings(entries))} Medians of {batches} batches and errors over {samples} answers, with "
+        f"{' '.join(findings(entries))}"
+    )
+    if _of_reports(entries):
+        return f"{first} Errors over {samples} answers; the reports state no spread."
+    return (
+        f"{first} Medians of {batches} batches and errors over {samples} answers, with "
         "95 % intervals; the dashed line joins the Pareto front. Where intervals overlap, the order may be "
         "chance."
     )
@@ -266,63 +275,21 @@ def figure_caption(setting: Setting, entries: Sequence[Entry]) -> str:
 
 def figure(entries: Sequence[Entry]) -> bytes:
     """Latency against error, one panel per data set, as PNG on a transparent ground."""
-    from matplotlib.figure import Figure
-
-    found = panels(entries)
-    columns = min(len(found), 2)
-    lines = -(-len(found) // columns)
-    drawing = Figure(figsize=(4.2 * columns, 2.6 * lines), layout="constrained")
-    axes_grid = drawing.subplots(lines, columns, squeeze=False).flat
-    for (name, listed), panel in zip(found.items(), axes_grid, strict=False):
-        _draw(panel, listed)
-        panel.set_title(dataset_title(name), color=GREY, fontsize=11)
+    found = {}
+    for name, listed in panels(entries).items():
         by_accuracy = any(_accuracy(entry, name) is not None for entry in entries)
-        panel.set_ylabel("1 - accuracy" if by_accuracy else "WER", color=GREY)
-        panel.set_xlabel("latency, s per batch", color=GREY)
-    for unused in list(axes_grid):
-        unused.set_axis_off()
-    named = {label: handle for panel in drawing.axes for handle, label in _named(panel)}
-    drawing.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, frameon=False,
-                   labelcolor=GREY)  # fmt: skip
-    buffer = io.BytesIO()
-    drawing.savefig(buffer, format="png", dpi=130, transparent=True, metadata={"Software": None})
-    return buffer.getvalue()
+        found[dataset_title(name)] = ("1 - accuracy" if by_accuracy else "WER", listed)
+    return scatter.figure(found)
 
 
-def _named(panel: Any) -> Iterator[tuple[Any, str]]:
-    """Handles and names of a panel's models; labels beside the points would lie on one another."""
-    yield from zip(*panel.get_legend_handles_labels(), strict=True)
+def _of_reports(entries: Sequence[Entry]) -> bool:
+    return all(row["source"] == "reports" for entry in entries for row in entry.rows.values())
 
 
-def _draw(panel: Any, listed: Sequence[Point]) -> None:
-    front = [listed[i] for i in stats.pareto_front([(p.x, p.y) for p in listed])]
-    panel.plot([p.x for p in front], [p.y for p in front], color=GREY, linewidth=1, linestyle="--", zorder=1)
-    for p in listed:
-        x_reach, y_reach = _reach(p.x, p.x_ends), _reach(p.y, p.y_ends)
-        panel.errorbar(
-            [p.x],
-            [p.y],
-            xerr=x_reach,
-            yerr=y_reach,
-            fmt=p.marker,
-            color=p.color,
-            label=p.title,
-            capsize=3,
-            zorder=2,
-        )
-    panel.set_xlim(left=0)
-    panel.set_ylim(bottom=0)
-    panel.margins(x=0.15, y=0.15)
-    panel.tick_params(colors=GREY)
-    panel.grid(color=GREY, alpha=0.2)
-    for side, spine in panel.spines.items():
-        spine.set_color(GREY)
-        spine.set_visible(side in ("left", "bottom"))
-
-
-def _reach(value: float, ends: tuple[float, float]) -> list[list[float]]:
-    """How far an interval reaches below and above, as matplotlib wants it."""
-    return [[max(value - ends[0], 0.0)], [max(ends[1] - value, 0.0)]]
+def _ends(row: Row, column: str, low: str, high: str) -> tuple[float, float]:
+    """An interval; the value itself at both ends where a report states none."""
+    ends = [row[column] if row[name] is None else row[name] for name in (low, high)]
+    return ends[0], ends[1]
 
 
 def _cost_caption(entries: Sequence[Entry]) -> str:
@@ -332,6 +299,8 @@ def _cost_caption(entries: Sequence[Entry]) -> str:
     if counts:
         shown = "95 %" if min(coverages) >= 0.95 else f"{100 * min(coverages):.0f} %"
         words.append(f"Latency: median of {_range(counts)} batches with an interval of {shown} coverage.")
+    if _of_reports(entries):
+        words.append("As the reports print them, of TextVQA; how energy was obtained they do not say.")
     if any(entry.speed["energy_method"] == "model" for entry in entries):
         words.append("Energy after ≈ is modelled, not measured.")
     return " ".join(words)
@@ -339,6 +308,8 @@ def _cost_caption(entries: Sequence[Entry]) -> str:
 
 def _interval(row: Row, column: str, low: str = "", high: str = "") -> str:
     ends = (row.get(low or f"{column}_low"), row.get(high or f"{column}_high"))
+    if row.get(column) is not None and (printed := row.get("printed", {}).get(column)):
+        return markup.escape(printed)
     if row.get(column) is None and row.get("reason"):
         return f'<span class="vlmnb-missing" title="{markup.escape(row["reason"])}">-</span>'
     return markup.with_interval(row.get(column), *ends)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vlmnb import paths, prompts
+from vlmnb import hub, paths, prompts
 from vlmnb.errors import UserError, nearest
 
 
@@ -41,15 +41,15 @@ class Dataset:
     Attributes:
         title: Column heading.
         about: One sentence for the pages.
-        rows: Loads every row (a sequence of mappings).
+        choose: Makes the seeded choice: number of samples, seed -> rows, each with its place in the data set.
         to_sample: Reads one row.
         revision: Identifies the content.
     """
 
     title: str
     about: str
-    rows: Callable[[], Any]
-    to_sample: Callable[[Mapping[str, Any], int], Sample]
+    choose: Callable[[int, int], Iterable[tuple[str, Mapping[str, Any]]]]
+    to_sample: Callable[[Mapping[str, Any], str], Sample]
     revision: Callable[[], str]
 
 
@@ -57,16 +57,10 @@ def load(name: str, samples: int, seed: int) -> tuple[Sample, ...]:
     """A seeded choice of ``samples`` samples in a fixed order.
 
     Raises:
-        UserError: The data set is unknown or has fewer samples.
+        UserError: The data set is unknown, has fewer samples, or cannot be read.
     """
     dataset = get(name)
-    rows = dataset.rows()
-    if samples > len(rows):
-        raise UserError(
-            f"{name} has {len(rows)} samples, {samples} were asked for; set samples to at most that"
-        )
-    chosen = random.Random(seed).sample(range(len(rows)), samples)
-    return tuple(dataset.to_sample(rows[index], index) for index in chosen)
+    return tuple(dataset.to_sample(row, place) for place, row in dataset.choose(samples, seed))
 
 
 def get(name: str) -> Dataset:
@@ -82,35 +76,36 @@ def get(name: str) -> Dataset:
 
 
 def revision(name: str) -> str:
-    """Identifies a data set's content: hash of the bundled file, or the package's version."""
+    """Identifies a data set's content: hash of the bundled file, version of the package, or commit
+    on the Hub. Never needs the network."""
     return get(name).revision()
 
 
 def _rgb(image: Any) -> Any:
-    return image.convert("RGB")
+    return (hub.picture(image) if isinstance(image, dict) else image).convert("RGB")
 
 
-def _caption(row: Mapping[str, Any], index: int) -> Sample:
+def _caption(row: Mapping[str, Any], place: str) -> Sample:
     return Sample(str(row["question_id"]), _rgb(row["image"]), prompts.caption_prompt(), tuple(row["answer"]))
 
 
-def _multiple_choice(row: Mapping[str, Any], index: int) -> Sample:
+def _multiple_choice(row: Mapping[str, Any], place: str) -> Sample:
     prompt = prompts.multiple_choice_prompt(row["question"], row["choices"], row["hint"])
     letter = prompts.letter_of(row["answer"])
-    return Sample(str(index), _rgb(row["image"]), prompt, (letter,), tuple(row["choices"]))
+    return Sample(place, _rgb(row["image"]), prompt, (letter,), tuple(row["choices"]))
 
 
-def _text_reading(row: Mapping[str, Any], index: int) -> Sample:
+def _text_reading(row: Mapping[str, Any], place: str) -> Sample:
     prompt = prompts.short_answer_prompt(row["question"])
     return Sample(str(row["question_id"]), _rgb(row["image"]), prompt, tuple(row["answers"]))
 
 
-def _easy_vqa(row: Mapping[str, Any], index: int) -> Sample:
+def _easy_vqa(row: Mapping[str, Any], place: str) -> Sample:
     from PIL import Image
 
     with Image.open(row["path"]) as image:
         picture = _rgb(image)
-    return Sample(str(index), picture, prompts.short_answer_prompt(row["question"]), (row["answer"],))
+    return Sample(place, picture, prompts.short_answer_prompt(row["question"]), (row["answer"],))
 
 
 @functools.cache
@@ -139,14 +134,79 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
+def _choose_from(name: str, rows: Any, samples: int, seed: int) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """A choice from rows that are all at hand."""
+    if samples > len(rows):
+        raise UserError(
+            f"{name} has {len(rows)} samples, {samples} were asked for; set samples to at most that"
+        )
+    chosen = random.Random(seed).sample(range(len(rows)), samples)
+    return ((str(index), rows[index]) for index in chosen)
+
+
 def _bundled(
-    name: str, title: str, about: str, to_sample: Callable[[Mapping[str, Any], int], Sample]
+    name: str, title: str, about: str, to_sample: Callable[[Mapping[str, Any], str], Sample]
 ) -> Dataset:
     path = paths.bundled_data(name)
-    return Dataset(title, about, lambda: _parquet_rows(path), to_sample, lambda: file_hash(path))
+
+    def choose(samples: int, seed: int) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        return _choose_from(name, _parquet_rows(path), samples, seed)
+
+    return Dataset(title, about, choose, to_sample, lambda: file_hash(path))
+
+
+def _from_hub(
+    title: str, about: str, source: hub.HubSet, to_sample: Callable[[Mapping[str, Any], str], Sample]
+) -> Dataset:
+    def choose(samples: int, seed: int) -> Iterable[tuple[str, Mapping[str, Any]]]:
+        return hub.choose(source, samples, seed)
+
+    return Dataset(title, about, choose, to_sample, lambda: hub.revision(source))
+
+
+COCO = hub.HubSet(
+    name="coco",
+    repository="lmms-lab/COCO-Caption2017",
+    commit="3bdd5827e243cc3084ac69a1111e69c3ab9193ff",
+    split="val",
+    files="data/val-*.parquet",
+    columns=("question_id", "image", "answer"),
+    usable=5000,
+    stand_in="coco-mini",
+)
+SCIENCEQA = hub.HubSet(
+    name="scienceqa",
+    repository="derek-thomas/ScienceQA",
+    commit="f18b0a70359ebfb41f658fd564208d0355b013f4",
+    split="test",
+    files="data/test-*.parquet",
+    columns=("image", "question", "choices", "answer", "hint"),
+    usable=2017,
+    stand_in="scienceqa-mini",
+)
+TEXTVQA = hub.HubSet(
+    name="textvqa",
+    repository="lmms-lab/textvqa",
+    commit="9c0699cd19768ac5ab97568f6b3cbac4c0062884",
+    split="validation",
+    files="data/validation-*.parquet",
+    columns=("question_id", "image", "question", "answers"),
+    usable=5000,
+    stand_in="textvqa-mini",
+)
 
 
 CATALOGUE: dict[str, Dataset] = {
+    "coco": _from_hub("COCO", "captions of photographs, five or more references each", COCO, _caption),
+    "scienceqa": _from_hub(
+        "ScienceQA",
+        "lettered multiple-choice questions of school science that come with an image",
+        SCIENCEQA,
+        _multiple_choice,
+    ),
+    "textvqa": _from_hub(
+        "TextVQA", "questions about text in photographs, ten references each", TEXTVQA, _text_reading
+    ),
     "coco-mini": _bundled(
         "coco-mini", "COCO mini", "captions of scenes of coloured shapes, five references each", _caption
     ),
@@ -162,7 +222,7 @@ CATALOGUE: dict[str, Dataset] = {
     "easy-vqa": Dataset(
         "easy-VQA",
         "the test split of the public easy-VQA data set, as its package carries it",
-        _easy_vqa_rows,
+        lambda samples, seed: _choose_from("easy-vqa", _easy_vqa_rows(), samples, seed),
         _easy_vqa,
         lambda: f"easy-vqa {version('easy-vqa')}",
     ),

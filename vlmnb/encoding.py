@@ -8,6 +8,9 @@ from typing import Any
 
 from vlmnb.data import Sample
 
+FILLER = " the"
+"""A word that the bundled tokenizers have as one token."""
+
 
 class NotEnoughTokens(Exception):
     """The prompt budget cannot hold the template and one token of the question."""
@@ -37,7 +40,8 @@ def render(processor: Any, text: str) -> str:
 def fit(processor: Any, text: str, seq_len: int) -> Prompt:
     """Cut the end of a question until the whole text prompt fits ``seq_len`` tokens.
 
-    The template, the image placeholder and the generation prompt are kept whole.
+    The template, the image placeholder and the generation prompt are kept whole. A stand-in processor
+    (``fills``) does not know the real length of a question, so it gets exactly ``seq_len`` tokens.
 
     Raises:
         NotEnoughTokens: Not even one token of the question fits.
@@ -47,14 +51,16 @@ def fit(processor: Any, text: str, seq_len: int) -> Prompt:
     rendered = render(processor, text)
     length = text_tokens(processor, rendered)
     if length <= seq_len:
-        return Prompt(text, rendered, length)
+        whole = Prompt(text, rendered, length)
+        return _filled(processor, whole, seq_len) if getattr(processor, "fills", False) else whole
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     for kept in range(min(seq_len - template + 2, len(ids)), 0, -1):
         short = tokenizer.decode(ids[:kept])
         rendered = render(processor, short)
         length = text_tokens(processor, rendered)
         if length <= seq_len:
-            return Prompt(short, rendered, length)
+            cut = Prompt(short, rendered, length)
+            return _filled(processor, cut, seq_len) if getattr(processor, "fills", False) else cut
     needed = text_tokens(processor, render(processor, tokenizer.decode(ids[:1])))
     raise NotEnoughTokens(
         f"a budget of {seq_len} text tokens cannot hold the template and one token of the question, "
@@ -62,11 +68,30 @@ def fit(processor: Any, text: str, seq_len: int) -> Prompt:
     )
 
 
+def _filled(processor: Any, prompt: Prompt, seq_len: int) -> Prompt:
+    """The prompt with words added that are one token each, until it has ``seq_len`` tokens.
+
+    Raises:
+        ValueError: The stand-in's tokenizer does not know the word as one token.
+    """
+    text = prompt.text + FILLER * (seq_len - prompt.text_tokens)
+    rendered = render(processor, text)
+    length = text_tokens(processor, rendered)
+    if length != seq_len:
+        raise ValueError(f"a prompt filled up to {seq_len} tokens came out at {length}")
+    return Prompt(text, rendered, length)
+
+
 def text_tokens(processor: Any, rendered: str) -> int:
-    """Tokens of a rendered prompt without those that stand for the image."""
-    image_token = str(getattr(processor, "image_token", "<image>"))
-    ids = processor.tokenizer(rendered.replace(image_token, ""))["input_ids"]
-    return len(ids)
+    """Tokens of a rendered prompt without those that stand for the image.
+
+    The image token is counted out, not cut out: what stands around it may be cut into other tokens
+    once it is gone.
+    """
+    if hasattr(processor, "text_ids"):
+        return len(processor.text_ids(rendered))
+    ids = processor.tokenizer(rendered)["input_ids"]
+    return len(ids) - int(ids.count(processor.image_token_id))
 
 
 def encode(
@@ -74,11 +99,14 @@ def encode(
 ) -> Any:
     """Tensors of one batch, padded on the left, every image resized to ``size`` pixels a side.
 
+    The processor of a model with one image size then makes that size of it.
+
     Raises:
         ValueError: The processor padded on the right, which spoils answers without any other sign.
     """
+    source_image = getattr(family, "source_image", _as_it_is)
     batch = processor(
-        images=[sample.image for sample in samples],
+        images=[source_image(sample.image, size) for sample in samples],
         text=[prompt.rendered for prompt in prompts],
         padding=True,
         return_tensors="pt",
@@ -87,6 +115,11 @@ def encode(
     if not bool(batch["attention_mask"][:, -1].all()):
         raise ValueError(f"{type(processor).__name__} pads on the right; generation needs left padding")
     return batch
+
+
+def _as_it_is(image: Any, size: int) -> Any:
+    """The processor resizes to the size by itself."""
+    return image
 
 
 def image_tokens(batch: Any, prompts: Sequence[Prompt]) -> list[int]:

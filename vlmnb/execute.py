@@ -1,33 +1,70 @@
-"""One run: papermill into a temporary file, then published in one step, or filed as a failure."""
+"""One run: its notebook in processes of its own, then published in one step, or filed as a failure."""
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import json
 import os
 import shlex
-import signal
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
-from vlmnb import axes, paths
+from vlmnb import desk, paths, slots, supervise
+from vlmnb.slots import Slot
 from vlmnb.spec import Frozen, Run
 
 POLL_S = 0.5
+TAIL_BYTES = 4000
+"""How much of the end of a failed run's stderr is kept."""
+
+Kind = Literal["ok", "failed", "died", "cell_limit", "run_limit", "infrastructure", "stopped"]
+
+
+class Limits(Frozen):
+    """How long things may take, in seconds."""
+
+    run_s: float = 12 * 3600
+    cell_s: float = 2 * 3600
 
 
 class Outcome(Frozen):
-    """How a run ended. A run that ended well has an empty error."""
+    """How a run ended.
+
+    Attributes:
+        kind: ``failed`` is the notebook's own error; ``died`` its kernel's death; ``infrastructure``
+            everything that is no fault of the notebook.
+        error: One line; empty where the run ended well.
+        tail: The end of its stderr.
+        cell: Key of the cell that was being measured when it ended, or empty.
+    """
 
     run: Run
+    kind: Kind = "ok"
     error: str = ""
+    tail: str = ""
+    cell: str = ""
+
+
+class Setting(Frozen):
+    """In which way runs are executed.
+
+    Attributes:
+        threads: Threads that torch computes with.
+    """
+
+    results: Path
+    runs: Path
+    threads: int
+    limits: Limits = Limits()
 
 
 def papermill_line(axis: str, parameters: Mapping[str, Any], output: str = "out.ipynb") -> str:
@@ -42,113 +79,159 @@ def papermill_line(axis: str, parameters: Mapping[str, Any], output: str = "out.
     return shlex.join(words)
 
 
-def execute(run: Run, results: Path, runs: Path, *, on_poll: Callable[[], None] = lambda: None) -> Outcome:
+def execute(
+    run: Run,
+    setting: Setting,
+    *,
+    slot: Slot = slots.CPU,
+    again: Collection[str] = (),
+    on_poll: Callable[[str], None] = lambda cell: None,
+    stop: threading.Event | None = None,
+) -> Outcome:
     """Execute a run in processes of its own and publish its notebook.
 
-    A failure never replaces a good notebook: it is filed below ``failures`` with its error, the end of
-    its stderr and the command to rerun it.
+    A failure never replaces a good notebook. Whatever happens, no process of the run is left when this
+    returns, nor when this process is killed.
 
     Args:
         run: What to execute.
-        results: Folder of the records.
-        runs: Folder of the executed notebooks.
-        on_poll: Called about twice a second while the run goes on.
+        setting: Folders, threads and limits.
+        slot: Device of the run, which the caller holds.
+        again: Keys of recorded or stale cells that are to be measured again.
+        on_poll: Called about twice a second with the words of the cell being measured, or ``""``.
+        stop: Ends the run when it is set.
     """
-    target = paths.executed(runs, run.model, run.axis)
-    filed = paths.failure(runs, run.model, run.axis)
-    parameters = {**run.parameters, "model": run.model, "results": str(results)}
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="vlmnb-") as scratch:
-        output, log = Path(scratch) / "out.ipynb", Path(scratch) / "stderr"
-        request = {"axis": run.axis, "parameters": parameters, "output": str(output)}
-        command = [sys.executable, "-m", "vlmnb.execute", json.dumps(request)]
-        environment = {**os.environ, "VLMNB_QUIET": "1", "IPYTHONDIR": scratch, "PYTHONUNBUFFERED": "1"}
-        with log.open("wb") as stderr:
+    with tempfile.TemporaryDirectory(prefix="vlmnb-", ignore_cleanup_errors=True) as folder:
+        scratch = Path(folder)
+        parameters = {**run.parameters, "model": run.model, "results": str(setting.results)}
+        request = {
+            "scratch": folder,
+            "run_limit_s": setting.limits.run_s,
+            "cell_limit_s": setting.limits.cell_s,
+            "run": {
+                "axis": run.axis,
+                "parameters": parameters,
+                "output": str(scratch / "out.ipynb"),
+                "outcome": str(scratch / "outcome.json"),
+            },
+        }
+        (scratch / "again").write_text("\n".join(again), encoding="utf-8")
+        environment = {
+            **os.environ,
+            **slots.environment(slot, setting.threads),
+            "VLMNB_QUIET": "1",
+            "IPYTHONDIR": folder,
+            "PYTHONUNBUFFERED": "1",
+            desk.PROGRESS: str(scratch / "cell.json"),
+            desk.AGAIN: str(scratch / "again"),
+        }
+        with (scratch / "stderr").open("wb") as log:
             process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, env=environment
-            )
+                [sys.executable, "-m", "vlmnb.supervise", json.dumps(request)],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True,
+            )  # fmt: skip
+            mark = _mark(process)
             try:
                 while process.poll() is None:
-                    on_poll()
-                    _wait(process, POLL_S)
-            except BaseException:
-                process.terminate()
-                process.wait()
-                raise
-        tail = log.read_text(encoding="utf-8", errors="replace")[-4000:]
-        error = "" if process.returncode == 0 else _last_line(tail) or f"exit code {process.returncode}"
-        if not error:
-            with paths.temporary_beside(target) as written:
-                written.write_bytes(output.read_bytes())
-            filed.unlink(missing_ok=True)
-            return Outcome(run=run)
-        report = {
-            "model": run.model,
-            "axis": run.axis,
-            "error": error,
-            "stderr_tail": tail,
-            "command": papermill_line(run.axis, {"model": run.model, **run.parameters}),
-            "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        paths.write_atomic(filed, json.dumps(report, indent=1) + "\n")
-        if output.exists():
-            with paths.temporary_beside(filed.with_suffix(".ipynb")) as written:
-                written.write_bytes(output.read_bytes())
-        return Outcome(run=run, error=error)
+                    on_poll(_read(scratch / "cell.json").get("cell", ""))
+                    if stop is not None and stop.is_set():
+                        process.terminate()
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(POLL_S)
+            finally:
+                _end(process)
+                if not (scratch / "ended.json").exists():
+                    supervise.end_marked(mark)
+        outcome = _outcome(run, scratch)
+        if outcome.kind == "ok":
+            try:
+                _publish(scratch / "out.ipynb", paths.executed(setting.runs, run.model, run.axis))
+            except OSError as error:
+                return outcome.model_copy(update={"kind": "infrastructure", "error": str(error)})
+            for suffix in (".json", ".ipynb"):
+                with contextlib.suppress(OSError):
+                    paths.failure(setting.runs, run.model, run.axis).with_suffix(suffix).unlink()
+        elif (scratch / "out.ipynb").exists():
+            with contextlib.suppress(OSError):
+                _publish(
+                    scratch / "out.ipynb",
+                    paths.failure(setting.runs, run.model, run.axis).with_suffix(".ipynb"),
+                )
+        return outcome
 
 
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
+def file_failure(outcome: Outcome, runs: Path) -> None:
+    """Keep what is known of a failed run: its error, the end of its stderr, how to repeat it."""
+    run = outcome.run
+    report = {
+        "model": run.model,
+        "axis": run.axis,
+        "error": outcome.error,
+        "stderr_tail": outcome.tail,
+        "command": papermill_line(run.axis, {"model": run.model, **run.parameters}),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    paths.write_atomic(paths.failure(runs, run.model, run.axis), json.dumps(report, indent=1) + "\n")
+
+
+def _publish(made: Path, target: Path) -> None:
+    with paths.temporary_beside(target) as written:
+        shutil.copyfile(made, written)
+
+
+def _mark(process: subprocess.Popen[bytes]) -> str:
     try:
-        process.wait(timeout=seconds)
+        return supervise.mark_of(process.pid)
+    except Exception:  # it has ended already
+        return f"{process.pid}:"
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Have the supervisor kill what it watches, and wait for it."""
+    if process.stdin:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    try:
+        process.wait(supervise.PATIENCE_S + 5)
     except subprocess.TimeoutExpired:
-        return
+        process.kill()
+        process.wait()
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""
+def _outcome(run: Run, scratch: Path) -> Outcome:
+    ended, told = _read(scratch / "ended.json"), _read(scratch / "outcome.json")
+    cell = (ended.get("cell") or {}).get("key", "")
+    if ended.get("why") != "cell_limit":
+        cell = _read(scratch / "cell.json").get("key", "")
+    tail = _tail(scratch / "stderr")
+    said = {
+        "stopped": ("stopped", "stopped"),
+        "run_limit": ("run_limit", "the run took longer than it may (--run-limit)"),
+        "cell_limit": ("cell_limit", "a cell took longer than it may (--cell-limit)"),
+    }
+    if ended.get("why") in said:
+        kind, error = said[ended["why"]]
+    elif told:
+        kind, error = told["kind"], told["error"]
+    elif ended:
+        code = ended["code"]
+        last = next((line for line in reversed(tail.splitlines()) if line.strip()), "")
+        how = f"signal {-code}" if isinstance(code, int) and code < 0 else f"exit code {code}"
+        kind, error = "infrastructure", f"papermill ended with {how}{': ' if last else ''}{last.strip()}"
+    else:
+        kind, error = "infrastructure", "the run's supervisor was killed"
+    return Outcome.model_validate({"run": run, "kind": kind, "error": error, "tail": tail, "cell": cell})
 
 
-def _die_with_parent() -> None:
-    """Have the kernel of the operating system end this process when the sweep is killed.
-
-    Without it a killed sweep would leave papermill measuring on, beside the sweep that resumes. The
-    notebook's kernel follows by itself: it ends within a second once papermill is gone. Linux only.
-    """
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # <sys/prctl.h>
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+def _read(file: Path) -> dict[str, Any]:
+    """Content of a small JSON file, empty where it is missing or half written."""
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(file.read_text(encoding="utf-8")) or {}
+    return {}
 
 
-def _papermill(axis: str, parameters: dict[str, Any], output: str) -> int:
-    """The child's work: papermill with a kernel that talks over a socket file of its own."""
-    import papermill
-    from papermill.exceptions import PapermillExecutionError
-    from traitlets.config import Config
-
-    axes.plan(axis, parameters)
-    # Socket files instead of TCP ports: kernels started at one time would race for the ports. The path
-    # must be short and of this run alone.
-    with tempfile.TemporaryDirectory(prefix="vk", dir="/tmp" if os.path.isdir("/tmp") else None) as folder:
-        settings = Config(KernelManager={"transport": "ipc", "ip": f"{folder}/k"})
-        settings.HistoryManager.enabled = False
-        try:
-            papermill.execute_notebook(
-                str(paths.notebook(axis)),
-                output,
-                parameters=parameters,
-                kernel_name="python3",
-                progress_bar=False,
-                autosave_cell_every=0,
-                config=settings,
-            )
-        except PapermillExecutionError as error:
-            print(f"{error.ename}: {' '.join(str(error.evalue).split())}", file=sys.stderr)
-            return 1
-    return 0
-
-
-if __name__ == "__main__":
-    _die_with_parent()
-    asked = json.loads(sys.argv[1])
-    sys.exit(_papermill(asked["axis"], asked["parameters"], asked["output"]))
+def _tail(file: Path) -> str:
+    with contextlib.suppress(OSError), file.open("rb") as log:
+        log.seek(max(0, os.fstat(log.fileno()).st_size - TAIL_BYTES))
+        return log.read().decode("utf-8", errors="replace")
+    return ""

@@ -6,14 +6,15 @@ import ast
 import contextlib
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmnb import axes, paths
+from vlmnb import axes, paths, record
 from vlmnb.axes import Plan
+from vlmnb.errors import UserError
 from vlmnb.record import Record
-from vlmnb.spec import Cell
+from vlmnb.spec import Cell, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +44,15 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
 
 
 def records(plan: Plan) -> list[Record]:
-    """The records of a plan's cells; missing ones are measured and written at once."""
+    """The records of a plan's cells; missing ones are measured and written at once.
+
+    A plan of source ``reports`` measures nothing: it gets the records of what the reports say.
+
+    Raises:
+        UserError: The source is ``reports``, which say nothing of the model.
+    """
+    if plan.source == "reports":
+        return _reported(plan)
     from tqdm import tqdm
 
     from vlmnb import measure
@@ -58,6 +67,26 @@ def records(plan: Plan) -> list[Record]:
             bar.update()
 
         return measure.cells(plan.cells, results_folder(plan), on_cell=advance)
+
+
+def _reported(plan: Plan) -> list[Record]:
+    """The reports' records of a plan's cells, those that its table has figures or a reason for."""
+    own = _of_reports(plan)
+    if not own:
+        raise UserError(
+            f"no report on {plan.model} is on record in {results_folder(plan)}; `vlmnb reports` writes the "
+            "records of all there are"
+        )
+    found = {made.cell: made for made in own}
+    seen = [found[cell] for cell in plan.cells if cell in found]
+    axis = plan.axis.name
+    return [
+        made for made in seen if made.status != "ok" or (made.reported and made.reported.on(axis).figures)
+    ]
+
+
+def _of_reports(plan: Plan) -> list[Record]:
+    return record.read_all(results_folder(plan), model=plan.model, hardware=record.REPORTS)[0]
 
 
 def results_folder(plan: Plan) -> Path:
@@ -75,14 +104,116 @@ def describe(cell: Cell) -> str:
 
 def show_table(plan: Plan, found: list[Record]) -> None:
     """Display the axis's table and, beneath it, why cells are ``-``."""
+    from IPython.display import HTML, display
+
+    from vlmnb import drift, tables
+
+    cells = _shown(plan, found)
+    made = tables.axis_table(plan.axis.name, cells, found)
+    drifted = None
+    if plan.axis.name == "optimization" and plan.source != "reports":
+        others, _ = record.read_all(results_folder(plan), plan.model)
+        made = drift.flagged(made, drift.of_cells(cells, found, others), cells)
+        drifted = drift.table(cells, found, others)
+    display(HTML(tables.html(made)))
+    if drifted:
+        display(HTML(tables.html(drifted)))
+    _show_notes([record.on(plan.axis.name) for record in found if record.cell in cells])
+    _show_beside(plan, found)
+
+
+def _show_beside(plan: Plan, found: list[Record]) -> None:
+    """Display a report's figures beside our own measurements, where there is a report on the model."""
     from IPython.display import HTML, Markdown, display
+
+    from vlmnb import beside, tables
+
+    reported = _of_reports(plan)
+    if not reported:
+        return
+    given = {"model": plan.model, "source": "reports"}
+    cells = axes.plan(plan.axis.name, given).cells
+    # A page of reports shows every machine's measurements, a measured page its own.
+    measured = found
+    if plan.source == "reports":
+        measured = record.read_all(results_folder(plan), model=plan.model)[0]
+    made = beside.table(plan.axis.name, cells, reported, measured)
+    if made.rows:
+        display(Markdown("## Beside our own measurements"))
+        display(HTML(tables.html(made)))
+        display(Markdown(beside.RESERVATION))
+    elif plan.source == "reports":
+        display(Markdown("None of these cells has been measured here yet."))
+
+
+def show_speed(plan: Plan, found: list[Record]) -> None:
+    """Display the times of answers of fixed length by phase, and why cells are ``-``."""
+    from IPython.display import HTML, Markdown, display
+
+    from vlmnb import speed, tables
+
+    if plan.source == "reports":
+        return
+    display(Markdown("## Speed at fixed length"))
+    cells = plan.of_length("fixed")
+    if not cells:
+        display(Markdown("Answers of fixed length were not asked for (parameter `length`)."))
+        return
+    display(HTML(tables.html(speed.table(plan.axis.name, cells, found))))
+    _show_notes([record for record in found if record.cell in cells])
+
+
+def show_roofline(plan: Plan, found: list[Record]) -> None:
+    """Display what share of the device's measured ceilings each cell of fixed length reaches, and memory."""
+    from IPython.display import HTML, Markdown, display
+
+    from vlmnb import roofline, tables
+
+    cells = plan.of_length("fixed")
+    if plan.source == "reports" or not cells:
+        return
+    display(Markdown("## Against the roofline"))
+    display(HTML(tables.html(roofline.table(cells, found))))
+    said, figure = roofline.text(cells, found), roofline.figure(cells, found)
+    if figure is not None:
+        caption = f"{said} Bars: shares of the ceilings measured beside each cell; dashed: the ceiling."
+        _display_figure(figure, caption)
+        display(Markdown(f"*{caption}*"))
+
+
+def _shown(plan: Plan, found: list[Record]) -> tuple[Cell, ...]:
+    """Cells of the axis's own table: of natural length, and of fixed length only where asked for alone."""
+    if plan.source == "reports":
+        return tuple(record.cell for record in found)
+    return plan.of_length("natural") or plan.cells
+
+
+def _show_notes(found: Sequence[Record]) -> None:
+    """Display why cells are ``-``, and which of them are stale."""
+    from IPython.display import Markdown, display
 
     from vlmnb import tables
 
-    display(HTML(tables.html(tables.axis_table(plan.axis.name, plan.cells, found))))
-    notes = tables.notes(found)
+    notes = "\n".join(part for part in (tables.notes(found), stale_note(found)) if part)
     if notes:
         display(Markdown(notes))
+
+
+def stale_note(found: Sequence[Record]) -> str:
+    """Markdown that says which records are stale and why, one line per reason; empty where none is."""
+    from vlmnb import identity, tables
+
+    reasons: dict[str, list[str]] = {}
+    for one in found:
+        if not one.reported and one.key != identity.key(one.cell):
+            changed = identity.differences(one) or "its schema"
+            reasons.setdefault(changed, []).append(words(one.cell))
+    again = "`vlmnb sweep SPEC --stale` measures them again"
+    return "\n".join(
+        f"- *stale*: measured here before this changed: {tables.escape(changed)}; {again} "
+        f"({tables.escape('; '.join(cells))})"
+        for changed, cells in reasons.items()
+    )
 
 
 def show_plot(plan: Plan, found: list[Record]) -> None:
@@ -91,11 +222,13 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
 
     from vlmnb import findings, plots
 
-    if not any(record.status == "ok" for record in found):
-        display(Markdown("*No cell of this page could be measured here; the reasons stand above.*"))
+    cells = _shown(plan, found)
+    if not findings.measured(plan.axis.name, cells, found):
+        where = "in the report" if plan.source == "reports" else "here"
+        display(Markdown(f"*No cell of this page could be measured {where}; the reasons stand above.*"))
         return
-    caption = findings.caption(plan.axis.name, plan.cells, found)
-    figure = plots.axis_plot(plan.axis.name, plan.cells, found)
+    caption = findings.caption(plan.axis.name, cells, found, _drift(plan, found)[0])
+    figure = plots.axis_plot(plan.axis.name, cells, found)
     _display_figure(figure, caption)
     display(Markdown(f"*{caption}*"))
 
@@ -104,18 +237,111 @@ def show_findings(plan: Plan, found: list[Record]) -> None:
     """Display what the table says, sentence by sentence, computed from the records."""
     from IPython.display import Markdown, display
 
-    from vlmnb import findings
+    from vlmnb import findings, repeats
 
-    display(Markdown(findings.text(plan.axis.name, plan.cells, found)))
+    drift, known = _drift(plan, found)
+    display(Markdown(findings.text(plan.axis.name, _shown(plan, found), found, drift)))
+    origin = (
+        "A/A repeats of this machine"
+        if known
+        else "an assumption: no A/A repeats of this machine are on record"
+    )
+    if plan.source == "reports":
+        return
+    display(
+        Markdown(
+            f"Two windows of one cell are taken to differ by up to {repeats.percent(drift)} % ({origin})."
+        )
+    )
+
+
+def _drift(plan: Plan, found: Sequence[Record]) -> tuple[float, bool]:
+    """Relative difference that two windows of one cell may show, and whether it was measured."""
+    from vlmnb import findings, repeats
+
+    places = {(record.hardware, record.cell.device) for record in found if record.status == "ok"}
+    on_record = repeats.read(results_folder(plan))
+    known = [repeats.drift(on_record, hardware, device) for hardware, device in places]
+    if not known or None in known:
+        return findings.ASSUMED_DRIFT, False
+    return max(drift for drift in known if drift is not None), True
+
+
+def show_repeats(plan: Plan, found: list[Record]) -> None:
+    """Display the windows of each repeated cell, and which difference between cells they allow to tell."""
+    from IPython.display import HTML, Markdown, display
+
+    from vlmnb import repeats, tables
+
+    display(HTML(tables.html(repeats.table(found))))
+    _show_notes(found)
+    display(Markdown(f"## What it says\n\n{repeats.text(found)}"))
+
+
+def show_flips(plan: Plan, found: list[Record]) -> None:
+    """Display how many answers are those of the reference run, by batch size and precision."""
+    from IPython.display import HTML, Markdown, display
+
+    from vlmnb import agreement, tables
+
+    for table in agreement.matrices(found, ()):
+        display(HTML(tables.html(table)))
+    _show_notes(found)
+    display(Markdown(f"## What it says\n\n{agreement.text(found)}"))
+
+
+def show_agreement(plan: Plan, found: list[Record]) -> None:
+    """Display which share of the answers is that of the reference run, by batch size and precision.
+
+    Cells of other pages with the same questions are taken along.
+    """
+    from IPython.display import HTML, display
+
+    from vlmnb import agreement, record, tables
+
+    others, _ = record.read_all(results_folder(plan), plan.model)
+    for table in agreement.matrices(found, others):
+        display(HTML(tables.html(table)))
 
 
 def show_details(plan: Plan, found: list[Record]) -> None:
-    """Display one row per cell: intervals, tokens, memory, both FLOP counters."""
-    from IPython.display import HTML, display
+    """Display one row per cell: intervals, tokens, memory, both FLOP counters. Of a report: every figure."""
+    from IPython.display import HTML, Markdown, display
 
-    from vlmnb import tables
+    from vlmnb import beside, details, tables
 
-    display(HTML(tables.html(tables.detail_table(plan.axis.name, plan.cells, found))))
+    if plan.source == "reports":
+        cells = _shown(plan, found)
+        display(HTML(tables.html(beside.figures(plan.axis.name, cells, found))))
+        told = beside.conflicts(cells, found)
+        if told:
+            display(Markdown("\n".join(f"- {tables.escape(line)}" for line in told)))
+        return
+    display(HTML(tables.html(details.detail_table(plan.axis.name, plan.cells, found))))
+
+
+def show_layers(plan: Plan, found: list[Record]) -> None:
+    """Display where the time of a prompt goes: by component, as a figure, in words, and every part."""
+    from IPython.display import HTML, Markdown, display
+
+    from vlmnb import layer_views, tables
+
+    display(HTML(tables.html(layer_views.component_table(found))))
+    _show_notes(found)
+    if not any(record.layers for record in found):
+        return
+    said = layer_views.text(found)
+    display(Markdown("## Plot"))
+    caption = (
+        f"{said.splitlines()[0].removeprefix('- ')} Left: shares of the pass by component; middle: time of "
+        "each layer over depth; right: rates of replayed parts under the measured ceilings (roofline)."
+    )
+    _display_figure(layer_views.figure(found), caption)
+    display(Markdown(f"*{caption}*"))
+    display(Markdown(f"## What it says\n\n{said}"))
+    display(Markdown("## Every part"))
+    for one in found:
+        display(HTML(tables.html(layer_views.part_table(one))))
 
 
 def _display_figure(figure: Figure, alt: str) -> None:
@@ -149,6 +375,6 @@ def _assigned(namespace: Mapping[str, Any]) -> set[str]:
             }
             if source.startswith("# Parameters"):
                 names["injected"] = found
-            elif {"model", "samples", "results"} <= found:
+            elif {"model", "results"} <= found:
                 names["parameters"] = found
     return set().union(*names.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import data, stats
+from vlmnb import data, differences, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.tables import MODELLED, ROW_TITLES
@@ -21,14 +21,31 @@ ENOUGH = 0.95
 """Confidence that an interval must have before two medians are called different."""
 
 
-def caption(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> str:
-    """A figure caption: the main finding, the units, n, and what the whiskers are."""
-    ok = _measured(cells, records)
+ASSUMED_DRIFT = stats.NOISY_HALF_WIDTH
+"""Relative difference by which two windows of one cell may differ on a machine that others use too.
+
+It stands in for what A/A repeats of the machine at hand would tell, see ``differences.repeatability``.
+"""
+
+
+def caption(axis: str, cells: Sequence[Cell], records: Sequence[Record], drift: float = ASSUMED_DRIFT) -> str:
+    """A figure caption: the main finding, the units, n, and what the whiskers are.
+
+    Raises:
+        ValueError: No cell has a latency, and so there is no figure; see :func:`measured`.
+    """
+    ok = measured(axis, cells, records)
+    if not ok:
+        raise ValueError(f"no cell of the axis {axis} has a latency")
+    if ok[0].reported:
+        first = text(axis, cells, records, drift).splitlines()[0].removeprefix("- ")
+        units = "Latency in seconds per batch, energy in joules per sample"
+        return f"{first} {units}; figures as the report prints them."
     counts = sorted({r.latency.n for r in ok if r.latency})
     n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     answers = len(ok[0].answers)
-    first = text(axis, cells, records).splitlines()[0].removeprefix("- ")
-    modelled = any(r.headline_energy and r.headline_energy.method == "model" for r in ok)
+    first = text(axis, cells, records, drift).splitlines()[0].removeprefix("- ")
+    modelled = any(r.energy_method == "model" for r in ok)
     energy = (
         " Energy is modelled, not measured." if modelled and axis not in ("image_size", "seq_len") else ""
     )
@@ -38,9 +55,18 @@ def caption(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> str:
     )
 
 
-def text(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> str:
-    """Markdown list of findings, the main one first."""
-    ok = _measured(cells, records)
+def text(axis: str, cells: Sequence[Cell], records: Sequence[Record], drift: float = ASSUMED_DRIFT) -> str:
+    """Markdown list of findings, the main one first.
+
+    Args:
+        axis: What varies.
+        cells: The table's cells.
+        records: Their records.
+        drift: Relative difference that two windows of one cell may show on this machine.
+    """
+    ok = measured(axis, cells, records)
+    if not ok and any(record.reported for record in records):
+        return "- The report has no figures for this page; why stands above."
     if not ok:
         return "- No cell of this page could be measured on this machine."
     names = list(dict.fromkeys(record.cell.dataset for record in ok))
@@ -49,78 +75,107 @@ def text(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> str:
         part = [record for record in ok if record.cell.dataset == name]
         prefix = f"{data.get(name).title}: " if len(names) > 1 else ""
         if axis == "optimization":
-            lines += [_against(part[0], other) for other in part[1:]]
+            lines += [_against(part[0], other, drift) for other in part[1:]]
         elif len(part) == 1:
             lines.append(f"{prefix}{_alone(axis, part[0])}")
         else:
-            lines.append(f"{prefix}{_ends(axis, part)}")
-    if len(ok) == 1 and axis == "optimization":
-        lines.append(_alone(axis, ok[0]))
+            lines.append(f"{prefix}{_ends(axis, part, drift)}")
+        if len(part) == 1 and axis == "optimization":
+            lines.append(f"{prefix}{_alone(axis, part[0])}")
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _measured(cells: Sequence[Cell], records: Sequence[Record]) -> list[Record]:
-    found = by_cell(records)
-    return [found[cell] for cell in cells if cell in found and found[cell].latency is not None]
+def measured(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> list[Record]:
+    """The records of cells that have a latency, in the order of the cells."""
+    found = by_cell(records, axis)
+    return [found[cell] for cell in cells if cell in found and found[cell].latency_s is not None]
 
 
-def _ends(axis: str, part: Sequence[Record]) -> str:
+def _ends(axis: str, part: Sequence[Record], drift: float) -> str:
     """Smallest against largest value of the axis."""
     ordered = part if axis == "device" else sorted(part, key=lambda record: getattr(record.cell, axis))
     low, high = ordered[0], ordered[-1]
     a, b = getattr(low.cell, axis), getattr(high.cell, axis)
-    sentence = f"from {NOUNS[axis]} {a} to {b}, latency per batch {_latency_change(low, high)}"
+    sentence = f"from {NOUNS[axis]} {a} to {b}, latency per batch {_latency_change(low, high, drift)}"
     if axis == "batch_size" and low.energy_j_per_sample and high.energy_j_per_sample:
         per_sample = _median(high) / b / (_median(low) / a)
-        mark = MODELLED if high.headline_energy and high.headline_energy.method == "model" else ""
+        mark = MODELLED if high.energy_method == "model" else ""
         sentence += (
             f" ({per_sample:.2f} times per sample) and energy per sample goes from "
             f"{mark}{low.energy_j_per_sample:.3g} to {mark}{high.energy_j_per_sample:.3g} J"
         )
-    return f"{sentence[0].upper()}{sentence[1:]}; {_quality_change(low, high)}."
+    if axis == "batch_size" and low.has_quality and high.has_quality:
+        sentence += f"; {_same_answers(low, high)}"
+    return f"{sentence[0].upper()}{sentence[1:]}{_quality_change(low, high)}."
 
 
-def _against(original: Record, other: Record) -> str:
+def _against(original: Record, other: Record, drift: float) -> str:
     return (
         f"{other.cell.optimization} against {original.cell.optimization}: latency per batch "
-        f"{_latency_change(original, other)}; {_quality_change(original, other)}; "
-        f"{_same_answers(original, other)}."
+        f"{_latency_change(original, other, drift)}{_quality_change(original, other)}"
+        f"{'' if other.reported else '; ' + _same_answers(original, other)}."
     )
 
 
 def _alone(axis: str, record: Record) -> str:
     summary = record.latency
-    assert summary is not None
-    value = stats.significant(summary.median, summary.low, summary.high)
+    value = stats.significant(summary.median, summary.low, summary.high) if summary else f"{record.latency_s}"
     row = f"{ROW_TITLES[axis].split(',')[0]} {getattr(record.cell, axis)}"
     return f"{row}: {value} s per batch; there is no other row to compare it with."
 
 
-def _latency_change(low: Record, high: Record) -> str:
+def _latency_change(low: Record, high: Record, drift: float) -> str:
     a, b = low.latency, high.latency
-    assert a is not None
-    assert b is not None
-    ratio = b.median / a.median
+    ratio = _median(high) / _median(low)
+    if a is None or b is None:  # of a report: no spread to tell a difference by
+        return f"is {ratio:.2f} times the value"
     if min(a.confidence, b.confidence) < ENOUGH:
         return f"is {ratio:.2f} times the value, of too few batches to tell"
-    if a.low <= b.high and b.low <= a.high:
-        return f"cannot be told apart (ratio {ratio:.2f}, intervals overlap)"
-    return f"{'grows' if ratio > 1 else 'falls'} to {ratio:.2f} times the value"
+    found = differences.compare(
+        low.full_batches_s, high.full_batches_s, paired=_same_batches(low, high), drift=drift
+    )
+    if found.differ == "yes":
+        return f"{'grows' if found.ratio > 1 else 'falls'} to {found.ratio:.2f} times the value"
+    interval = f"ratio {found.ratio:.2f}, interval {found.low:.2f} to {found.high:.2f}"
+    if found.differ == "no":
+        return f"stays within {100 * differences.NEGLIGIBLE:.0f} % ({interval})"
+    return f"cannot be told apart ({interval})"
+
+
+def _same_batches(low: Record, high: Record) -> bool:
+    """Whether the timed batches of two records hold the same questions, one by one."""
+    asked = [[answer.sample_id for answer in record.answers] for record in (low, high)]
+    alone = low.cell.batch_size == high.cell.batch_size and asked[0] == asked[1] != []
+    return alone and len(low.full_batches_s) == len(high.full_batches_s)
 
 
 def _median(record: Record) -> float:
-    assert record.latency is not None
-    return record.latency.median
+    assert record.latency_s is not None
+    return record.latency_s
 
 
 def _quality_change(low: Record, high: Record) -> str:
-    if low.wer is None or high.wer is None or not low.wer_interval or not high.wer_interval:
-        return "quality is not known"
+    """A clause on WER; none where a report's table has no such column."""
+    if low.wer is None or high.wer is None:
+        return "" if low.reported else "; quality is not known"
     if low.wer == high.wer:
-        return f"WER stays {low.wer:.3f}"
-    overlap = low.wer_interval[0] <= high.wer_interval[1] and high.wer_interval[0] <= low.wer_interval[1]
-    told = " (intervals overlap)" if overlap else ""
-    return f"WER goes from {low.wer:.3f} to {high.wer:.3f}{told}"
+        told = f"; WER stays {low.wer:.3f}"
+    else:
+        told = f"; WER goes from {low.wer:.3f} to {high.wer:.3f}"
+        told += "" if low.reported or _wer_differs(low, high) else " (cannot be told apart)"
+    a, b = low.scores.get("cider"), high.scores.get("cider")
+    return f"{told}, CIDEr from {a.value:.2f} to {b.value:.2f}" if a and b and a != b else told
+
+
+def _wer_differs(low: Record, high: Record) -> bool:
+    """Whether word errors differ by more than chance: sample by sample where the samples are the same."""
+    mine, theirs = ({a.sample_id: a.word_errors or 0 for a in record.answers} for record in (low, high))
+    if mine.keys() == theirs.keys():
+        fewer = sum(theirs[name] < mine[name] for name in mine)
+        more = sum(theirs[name] > mine[name] for name in mine)
+        return differences.sign_test(fewer, more) <= 1 - ENOUGH
+    a, b = low.wer_interval, high.wer_interval
+    return not (a and b and a[0] <= b[1] and b[0] <= a[1])
 
 
 def _same_answers(original: Record, other: Record) -> str:

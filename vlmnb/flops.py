@@ -10,12 +10,15 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from vlmnb import flopparts
+from vlmnb.formula import Parts
 from vlmnb.record import FlopCount
 
 T = TypeVar("T")
@@ -45,12 +48,25 @@ def count_forward(model: nn.Module, inputs: Mapping[str, Any]) -> FlopCount:
         model: A model of transformers.
         inputs: What its processor made of a batch; entries that are no tensors are passed on as they are.
     """
-    with _counting(model):
-        by_torch, torch_note = _attempt("torch", lambda: _count_torch(model, {**inputs, "use_cache": False}))
+    with quiet(model):
+        counter, torch_note = _attempt("torch", lambda: _counted(model, {**inputs, "use_cache": False}))
         traced, fvcore_note = _attempt("fvcore", lambda: _count_fvcore(model, inputs))
-    by_fvcore, unsupported = traced if traced is not None else (None, {})
-    note = "; ".join(text for text in (torch_note, fvcore_note) if text)
-    return FlopCount(fvcore=by_fvcore, torch=by_torch, unsupported_ops=unsupported, note=note)
+    by_fvcore, modules, unsupported = traced if traced is not None else (None, {}, {})
+    notes = [torch_note, fvcore_note]
+    split: dict[str, Parts | None] = {}
+    for name, totals in (("torch", flopparts.totals_of(counter) if counter else {}), ("fvcore", modules)):
+        split[name], note = (
+            _attempt(f"{name} by phase", partial(flopparts.split, totals)) if totals else (None, "")
+        )
+        notes.append(note)
+    return FlopCount(
+        fvcore=by_fvcore,
+        torch=int(counter.get_total_flops()) if counter else None,
+        unsupported_ops=unsupported,
+        note="; ".join(text for text in notes if text),
+        prefill_torch=split["torch"],
+        prefill_fvcore=split["fvcore"],
+    )
 
 
 def count_decode(model: Any, inputs: Mapping[str, Any]) -> FlopCount:
@@ -65,10 +81,20 @@ def count_decode(model: Any, inputs: Mapping[str, Any]) -> FlopCount:
         length = {"min_new_tokens": count, "max_new_tokens": count}
         return _count_torch(model.generate, {**inputs, **greedy, **length})
 
-    with _counting(model):
+    with quiet(model):
         by_torch, failure = _attempt("torch", lambda: tokens(2) - tokens(1))
     note = "; ".join(text for text in ("fvcore cannot trace a step with a cache", failure) if text)
     return FlopCount(fvcore=None, torch=by_torch, unsupported_ops={}, note=note)
+
+
+def count_call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | None:
+    """FLOPs of one call of a part of a model by torch's counter; None where it cannot be counted.
+
+    Attention is counted in the implementation it is set to: count in eager.
+    """
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        _, failure = _attempt("torch", lambda: module(*args, **kwargs))
+    return None if failure else int(counter.get_total_flops())
 
 
 class _LogitsOf(nn.Module):
@@ -86,13 +112,19 @@ class _LogitsOf(nn.Module):
         return logits
 
 
-def _count_torch(work: Callable[..., Any], inputs: Mapping[str, Any]) -> int:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+def _counted(work: Callable[..., Any], inputs: Mapping[str, Any]) -> FlopCounterMode:
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
         work(**inputs)
-    return int(counter.get_total_flops())
+    return counter
 
 
-def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[int, dict[str, int]]:
+def _count_torch(work: Callable[..., Any], inputs: Mapping[str, Any]) -> int:
+    return int(_counted(work, inputs).get_total_flops())
+
+
+def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[int, dict[str, int], dict[str, int]]:
+    """Total, FLOPs by module, and operators left out."""
     from fvcore.nn import FlopCountAnalysis
 
     tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
@@ -101,9 +133,11 @@ def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[int, dic
     with torch.no_grad():
         analysis = FlopCountAnalysis(wrapped, tuple(tensors.values()))
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        counts = analysis.by_operator()
-        total = FLOPS_PER_MAC * int(sum(n for name, n in counts.items() if name in PRODUCTS))
-        return total, dict(sorted(analysis.unsupported_ops().items()))
+        modules = {
+            f"root.{module}".rstrip("."): FLOPS_PER_MAC * int(sum(ops[name] for name in PRODUCTS))
+            for module, ops in analysis.by_module_and_operator().items()
+        }
+        return modules["root"], modules, dict(sorted(analysis.unsupported_ops().items()))
 
 
 def _attempt(what: str, count: Callable[[], T]) -> tuple[T | None, str]:
@@ -115,7 +149,7 @@ def _attempt(what: str, count: Callable[[], T]) -> tuple[T | None, str]:
 
 
 @contextlib.contextmanager
-def _counting(model: nn.Module) -> Iterator[None]:
+def quiet(model: nn.Module) -> Iterator[None]:
     """Eager attention, evaluation mode and silence for the time of a count."""
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]

@@ -10,33 +10,52 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import threading
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from vlmnb import data, machine, models, paths, spec
-from vlmnb.record import SCHEMA_VERSION
-from vlmnb.spec import Cell
+from vlmnb import checkpoints, data, machine, models, paths, slots, spec, store
+from vlmnb.models import geometry
+from vlmnb.record import SCHEMA_VERSION, Provenance, Record
+from vlmnb.spec import Cell, Status
 
-PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "codecarbon", "fvcore", "jiwer")
+PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "codecarbon", "fvcore", "jiwer",
+            "bitsandbytes", "torchao")  # fmt: skip
 MEASURING = (
-    "prompts.py", "data.py", "optimizations.py", "meters.py", "flops.py", "quality.py", "measure.py",
-    "loading.py", "encoding.py", "models",
+    "prompts.py", "data.py", "hub.py", "optimizations.py", "flops.py", "quality.py", "measure.py",
+    "window.py", "timing.py", "formula.py", "flopparts.py", "flopcount.py", "metaflops.py",
+    "layers.py", "ceilings.py", "phases.py", "loading.py", "encoding.py", "checkpoints.py",
+    "kernels.py", "compiling.py", "quantized.py",
+    "random_weights.py", "meters.py", "clock.py", "energy.py", "sensors.py", "sensorcard.py", "nvml.py",
+    "carbon.py", "memory.py", "models",
 )  # fmt: skip
+SHOWING = ("experiment.py", "tables.py", "details.py", "plots.py", "findings.py", "stats.py")
 
 
 def key(cell: Cell) -> str:
     """Content key of a cell on this machine, 16 hexadecimal digits."""
-    return spec.digest(
-        {
-            "schema": SCHEMA_VERSION,
-            "cell": cell.model_dump(),
-            "weights": weights_revision(cell),
-            "data": data.revision(cell.dataset),
-            "code": code_fingerprint(),
-            "packages": packages(),
-            "machine": machine.describe().fingerprint,
-        }
-    )
+    here = machine.describe().fingerprint
+    weights = weights_revision(cell)  # a folder of weights may change while a kernel lives
+    around = _around(cell.model, cell.weights, weights, cell.dataset, paths.root(), here, slots.threads())
+    return spec.digest({"cell": cell.model_dump(), **around})
+
+
+@functools.lru_cache(maxsize=1024)
+def _around(
+    model: str, weights: str, revision: str, dataset: str, root: Path, fingerprint: str, threads: int
+) -> dict[str, object]:
+    """What the key hashes beside the cell, looked up once and not for every cell of a sweep."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "weights": revision,
+        "processor": _processor_revision(model, weights),
+        "data": data.revision(dataset),
+        "code": code_fingerprint(),
+        "packages": packages(),
+        "machine": fingerprint,
+        "threads": threads,
+    }
 
 
 def record_path(cell: Cell, results: Path) -> Path:
@@ -44,12 +63,70 @@ def record_path(cell: Cell, results: Path) -> Path:
     return paths.record(results, machine.describe().slug, cell.model, key(cell))
 
 
+def blank(cell: Cell, started_at: str, status: Status = "ok", reason: str = "") -> Record:
+    """A record of a cell here and now, without any number yet."""
+    return Record(
+        key=key(cell),
+        hardware=machine.describe().slug,
+        cell=cell,
+        status=status,
+        reason=reason,
+        provenance=Provenance(
+            code=code_fingerprint(),
+            weights=weights_revision(cell),
+            data=data.revision(cell.dataset),
+            packages=packages(),
+            machine=machine.describe().model_dump(mode="json"),
+            started_at=started_at,
+        ),
+    )
+
+
+def stale_paths(entries: Iterable[store.Entry], results: Path) -> dict[str, Path]:
+    """The newest record of each cell on this very machine, by the cell's digest.
+
+    Where a cell has no record under its key of here and now, this one is *stale*: measured on the same
+    machine by other code, other package versions, other weights or another number of threads. A record of
+    other hardware is neither exact nor stale; it answers another question.
+    """
+    here = machine.describe()
+    own = [e for e in entries if e.machine == here.fingerprint and e.path.startswith(f"{here.slug}/")]
+    return {e.cell: results / e.path for e in sorted(own, key=lambda e: e.started_at)}
+
+
+def differences(found: Record) -> str:
+    """What has changed since a record of this machine was measured; empty where nothing has."""
+    was, cell = found.provenance, found.cell
+    changed = ["the measuring code"] if was.code != code_fingerprint() else []
+    changed += [
+        f"{name} {was.packages.get(name, 'absent')} to {packages().get(name, 'absent')}"
+        for name in PACKAGES
+        if was.packages.get(name) != packages().get(name)
+    ]
+    changed += ["the weights"] if was.weights != weights_revision(cell) else []
+    changed += ["the data set"] if was.data != data.revision(cell.dataset) else []
+    if was.threads not in (None, slots.threads()):
+        changed.append(f"threads {was.threads} to {slots.threads()}")
+    return ", ".join(changed)
+
+
 def weights_revision(cell: Cell) -> str:
-    """Hash of the bundled weights, or the Hub revision; ``random`` for random weights."""
-    if cell.weights == "random":
-        return "random"
-    entry = models.get(cell.model)
-    return entry.source or data.file_hash(paths.bundled_model(entry.name) / "model.safetensors")
+    """What identifies the weights: hash of a folder, repository and commit, or geometry and seed."""
+    if cell.weights == "pretrained":
+        return checkpoints.revision(models.get(cell.model))
+    return f"random {spec.digest(geometry.document(cell.model))} seed {cell.seed}"
+
+
+def _processor_revision(model: str, weights: str) -> str:
+    """What identifies tokenizer and image processor where they do not come with the weights.
+
+    Random weights use the model's own if it is on this machine, and a stand-in if not. The prompts differ,
+    so the records must not answer for one another.
+    """
+    if weights == "pretrained":
+        return ""
+    folder = checkpoints.processor_folder(models.get(model))
+    return checkpoints.fingerprint(folder) if folder else "stand-in"
 
 
 @functools.cache
@@ -64,18 +141,30 @@ def packages() -> dict[str, str]:
     return found
 
 
-@functools.cache
 def code_fingerprint() -> str:
     """Hash of the measuring code as the interpreter sees it: comments and docstrings do not count."""
+    return _fingerprint(MEASURING)
+
+
+def showing_fingerprint() -> str:
+    """Hash of the code that turns records into the tables, plots and words of a page."""
+    return _fingerprint(SHOWING)
+
+
+_PARSING = threading.Lock()
+"""Two threads that parse at once can fail in Python 3.11 (a SystemError), and runs on GPUs are threads."""
+
+
+@functools.cache
+def _fingerprint(names: tuple[str, ...]) -> str:
     here = Path(__file__).parent
     files = [
-        f
-        for name in MEASURING
-        for f in ([here / name] if name.endswith(".py") else (here / name).glob("*.py"))
+        f for name in names for f in ([here / name] if name.endswith(".py") else (here / name).glob("*.py"))
     ]
     seen = hashlib.sha256()
     for file in sorted(files):
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        with _PARSING:
+            tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
                 node, False

@@ -1,114 +1,151 @@
-"""A sweep's runs one after the other: what is missing, what is being measured, how many are left."""
+"""What a sweep asks for and how much of it is there: recorded, stale, missing; pages current or not."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
-import filelock
+from vlmnb import axes, identity, paths, spec, store, yamlfile
+from vlmnb.errors import UserError, nearest
+from vlmnb.spec import Cell, Frozen, Run
 
-from vlmnb import axes, execute, identity, paths
-from vlmnb.errors import UserError
-from vlmnb.execute import Outcome
-from vlmnb.spec import Cell, Frozen, Run, Sweep
+State = Literal["recorded", "stale", "missing", "damaged"]
+PageState = Literal["current", "outdated", "missing", "failed"]
+
+RETRIED = ("failed", "out_of_memory")
+"""Statuses that ``--retry-failed`` measures again."""
 
 
 class CellState(Frozen):
-    """A cell of a sweep and whether its record is there."""
+    """A cell of a sweep and what is recorded of it.
+
+    Attributes:
+        path: Where its exact record lies, or will lie.
+        state: ``recorded`` under its exact key; ``stale``: on this machine under another key only;
+            ``damaged``: the file is no record.
+        status: Status of the record that answers for the cell, or empty.
+        shown: Digest of that record, or empty.
+        answer: Its file.
+        started_at: When it was measured.
+    """
 
     cell: Cell
     path: Path
+    state: State
+    status: str = ""
+    reason: str = ""
+    shown: str = ""
+    answer: Path | None = None
+    started_at: str = ""
 
     @property
-    def recorded(self) -> bool:
-        """Whether the record file exists."""
-        return self.path.exists()
+    def key(self) -> str:
+        """Content key of the cell here and now."""
+        return self.path.stem
+
+    def wanted(self, *, stale: bool, retry_failed: bool) -> bool:
+        """Whether a sweep measures this cell."""
+        if self.state in ("missing", "damaged"):
+            return True
+        return (stale and self.state == "stale") or (retry_failed and self.status in RETRIED)
 
 
 class Job(Frozen):
-    """A run with its cells."""
+    """A run with its cells and its page."""
 
     run: Run
     cells: tuple[CellState, ...]
+    page: PageState
 
-    def missing(self) -> list[CellState]:
-        """Cells without a record, in the order in which they are measured."""
-        return [state for state in self.cells if not state.recorded]
+    def wanted(self, *, stale: bool = False, retry_failed: bool = False) -> list[CellState]:
+        """Cells to measure, in their order."""
+        return [cell for cell in self.cells if cell.wanted(stale=stale, retry_failed=retry_failed)]
 
-    def page_is_current(self, runs: Path) -> bool:
-        """Whether the published notebook is younger than all that it shows."""
-        page = paths.executed(runs, self.run.model, self.run.axis)
-        if self.missing() or not page.exists():
-            return False
-        inputs = [*(state.path for state in self.cells), paths.notebook(self.run.axis)]
-        newest = max(path.stat().st_mtime for path in inputs)
-        return page.stat().st_mtime >= newest and _stamp(self, page) == _stamp_file(page)
+    def stamp(self) -> str:
+        """What a page of the job as it is now is made from: template, showing code, records."""
+        template = hashlib.sha256(paths.notebook(self.run.axis).read_bytes()).hexdigest()
+        shown = (f"{state.key} {state.state} {state.shown}" for state in self.cells)
+        return "\n".join([template, identity.showing_fingerprint(), *shown]) + "\n"
 
 
-def jobs(sweep: Sweep, results: Path) -> list[Job]:
-    """The jobs of a sweep, each cell with the place of its record."""
+def load(path: Path) -> tuple[Run, ...]:
+    """The runs of a sweep file.
+
+    Raises:
+        UserError: The file asks for something that cannot be; the message names file, line and nearest name.
+    """
+    sweep = spec.load_sweep(path)
+    try:
+        return axes.runs(sweep)
+    except UserError as error:
+        raise yamlfile.located(path, error) from None
+
+
+def only(runs: Sequence[Run], names: Collection[str]) -> tuple[Run, ...]:
+    """The runs of these names, all of them where no name is given.
+
+    Raises:
+        UserError: There is no run of a name.
+    """
+    known = [run.name for run in runs]
+    for name in names:
+        if name not in known:
+            raise UserError(f"the sweep has no run {name!r}; {nearest(name, known)}")
+    return tuple(run for run in runs if not names or run.name in names)
+
+
+def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
+    """What is there of every run, as the records are now."""
+    planned = [(run, axes.plan(run.axis, run.parameters).cells) for run in runs]
+    with store.Index(results) as index:
+        entries = index.entries()
+    stale = identity.stale_paths(entries.values(), results)
+    keys: dict[Cell, Path] = {}
     made = []
-    for run in axes.runs(sweep):
-        plan = axes.plan(run.axis, run.parameters)
-        cells = (CellState(cell=cell, path=identity.record_path(cell, results)) for cell in plan.cells)
-        made.append(Job(run=run, cells=tuple(cells)))
+    for run, cells in planned:
+        states = []
+        for cell in cells:
+            path = keys.get(cell) or keys.setdefault(cell, identity.record_path(cell, results))
+            states.append(_state(cell, path, results, entries, stale))
+        job = Job(run=run, cells=tuple(states), page="missing")
+        made.append(job.model_copy(update={"page": _page(job, pages)}))
     return made
 
 
-def sweep(
-    todo: Sequence[Job],
-    results: Path,
-    runs: Path,
-    *,
-    on_progress: Callable[[Job, CellState | None], None],
-) -> list[Outcome]:
-    """Execute every job whose cells or page are missing, one at a time.
-
-    One sweep at a time works on a results folder: measurements would disturb each other.
-
-    Args:
-        todo: The jobs.
-        results: Folder of the records.
-        runs: Folder of the executed notebooks.
-        on_progress: Called often, with the job and the cell being measured (None: the page is made).
-
-    Raises:
-        UserError: Another sweep is at work on the same folder.
-    """
-    results.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(results / ".sweep.lock", timeout=0)
-    try:
-        with lock:
-            return [_one(job, results, runs, on_progress) for job in todo if not job.page_is_current(runs)]
-    except filelock.Timeout:
-        raise UserError(
-            f"another sweep is measuring into {results}; wait for it (vlmnb status), or give another "
-            "folder with --results"
-        ) from None
+def mark_page(job: Job, pages: Path) -> None:
+    """Note what the page just published was made from."""
+    paths.write_atomic(_stamp_file(job, pages), job.stamp())
 
 
-def _one(
-    job: Job, results: Path, runs: Path, on_progress: Callable[[Job, CellState | None], None]
-) -> Outcome:
-    def poll() -> None:
-        missing = job.missing()
-        on_progress(job, missing[0] if missing else None)
-
-    outcome = execute.execute(job.run, results, runs, on_poll=poll)
-    poll()
-    if not outcome.error:
-        page = paths.executed(runs, job.run.model, job.run.axis)
-        paths.write_atomic(page.with_suffix(".stamp"), _stamp(job, page))
-    return outcome
-
-
-def _stamp(job: Job, page: Path) -> str:
-    """What a published page was made from: its cells' keys and its template."""
-    template = hashlib.sha256(paths.notebook(job.run.axis).read_bytes()).hexdigest()
-    return "\n".join([template, *(state.path.stem for state in job.cells)]) + "\n"
+def _state(
+    cell: Cell, path: Path, results: Path, entries: dict[str, store.Entry], stale: dict[str, Path]
+) -> CellState:
+    exact = entries.get("/".join(path.parts[-3:]))
+    other = None
+    if exact is None or exact.problem:
+        other = stale.get(store.cell_digest(cell)) if stale else None
+    found = entries[other.relative_to(results).as_posix()] if other else exact
+    if found is None:
+        return CellState(cell=cell, path=path, state="missing")
+    if found.problem:
+        return CellState(cell=cell, path=path, state="damaged", reason=found.problem)
+    return CellState(
+        cell=cell, path=path, state="stale" if other else "recorded", status=found.status,
+        reason=found.reason, shown=found.digest, answer=other or path, started_at=found.started_at,
+    )  # fmt: skip
 
 
-def _stamp_file(page: Path) -> str:
-    stamp = page.with_suffix(".stamp")
-    return stamp.read_text(encoding="utf-8") if stamp.exists() else ""
+def _page(job: Job, pages: Path) -> PageState:
+    page, stamp = paths.executed(pages, job.run.model, job.run.axis), _stamp_file(job, pages)
+    if paths.failure(pages, job.run.model, job.run.axis).exists():
+        return "failed"
+    if not page.exists():
+        return "missing"
+    same = stamp.exists() and stamp.read_text(encoding="utf-8") == job.stamp()
+    return "current" if same else "outdated"
+
+
+def _stamp_file(job: Job, pages: Path) -> Path:
+    return paths.executed(pages, job.run.model, job.run.axis).with_suffix(".stamp")

@@ -1,15 +1,15 @@
-"""Checkpoints into memory: one path for bundled folders and Hub repositories."""
+"""Models into memory: checkpoints, and full geometries with random weights."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from vlmnb import models, optimizations, paths
+from vlmnb import checkpoints, compiling, kernels, models, optimizations, quantized, random_weights
 from vlmnb.errors import UserError
+from vlmnb.models import geometry, standin
 from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import Cell, Dtype, Frozen
 
@@ -23,7 +23,11 @@ class NotApplicable(Exception):
 
 
 class Configuration(Frozen):
-    """The part of a cell that decides which model object is needed."""
+    """The part of a cell that decides which model object is needed.
+
+    Attributes:
+        seed: Of random weights; 0 where there are none.
+    """
 
     model: str
     weights: str
@@ -31,6 +35,9 @@ class Configuration(Frozen):
     dtype: Dtype
     attention: str
     compiled: bool
+    quantization: str = ""
+    seed: int = 0
+    interpolate: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,10 @@ class Loaded:
 
     Attributes:
         entry: Its registry entry.
-        family: Its family module.
+        family: Its family module, or what stands for it where positions are interpolated.
         model: The transformers model, on its device, in evaluation mode.
         processor: Its processor, padding on the left.
+        processor_source: ``checkpoint``, or ``stand-in`` where random weights had none.
     """
 
     configuration: Configuration
@@ -49,6 +57,7 @@ class Loaded:
     family: Any
     model: Any
     processor: Any
+    processor_source: str = "checkpoint"
 
 
 def configuration(cell: Cell) -> Configuration:
@@ -61,6 +70,9 @@ def configuration(cell: Cell) -> Configuration:
         dtype=cell.dtype,
         attention=chosen.attention,
         compiled=chosen.compiled,
+        quantization=chosen.quantization,
+        seed=cell.seed if cell.weights == "random" else 0,
+        interpolate=cell.interpolate,
     )
 
 
@@ -94,61 +106,151 @@ class ModelSlot:
             torch.cuda.empty_cache()
 
 
-def load(wanted: Configuration) -> Loaded:
-    """Load a checkpoint as a configuration wants it.
+def require(cells: Sequence[Cell]) -> None:
+    """Find the checkpoints and packages that cells need, so that nothing is measured where one is missing.
 
     Raises:
-        Unsupported: The device or the weights cannot be had here.
-        UserError: The checkpoint is missing.
+        UserError: A checkpoint is not there or cannot be used, or a package is not installed.
     """
+    _prepare()
+    import torch
+
+    usable = {"cpu"} | ({"cuda"} if torch.cuda.is_available() else set())
+    for name, dtype in dict.fromkeys((c.optimization, c.dtype) for c in cells if c.device in usable):
+        optimizations.require(name, dtype)
+    for name in dict.fromkeys(c.model for c in cells if c.weights == "pretrained" and c.device in usable):
+        checkpoints.find(models.get(name))
+
+
+def _prepare() -> None:
+    """What is to be settled before torch and transformers are imported."""
+    quantized.hush()
+    compiling.keep_compiled_code()
+
+
+def load(wanted: Configuration) -> Loaded:
+    """Load a model as a configuration wants it.
+
+    Raises:
+        Unsupported: The device cannot be had here.
+        UserError: The checkpoint is missing or cannot be used.
+    """
+    _prepare()
     import torch
     import transformers
 
     if wanted.device == "cuda" and not torch.cuda.is_available():
         raise Unsupported("this machine has no CUDA device that torch can use")
-    if wanted.weights == "random":
-        raise Unsupported("random weights need a full-size geometry, which bundled models do not have")
-    entry = models.get(wanted.model)
-    family = models.family_of(entry)
-    folder = entry.source or paths.bundled_model(entry.name)
-    if entry.bundled and not (paths.bundled_model(entry.name) / "model.safetensors").exists():
-        raise UserError(f"the bundled model {folder} is missing; restore it with: git checkout -- {folder}")
+    if reason := optimizations.obstacle(wanted.attention, wanted.dtype, wanted.device):
+        raise Unsupported(reason)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[wanted.dtype]
-    model = getattr(transformers, family.MODEL_CLASS).from_pretrained(
-        folder, dtype=dtype, attn_implementation=wanted.attention, use_safetensors=True
+    entry = models.get(wanted.model)
+    family = models.family_of(entry)
+    loaded = (
+        _random(wanted, entry, family) if wanted.weights == "random" else _pretrained(wanted, entry, family)
     )
-    model.to(wanted.device).eval()
+    if wanted.interpolate:
+        loaded = replace(loaded, family=family.interpolated(loaded.model, loaded.processor))
+    if wanted.quantization:
+        _quantize(loaded.model, wanted.quantization)
     if wanted.compiled:
-        compile_decoder(model)
-    return Loaded(wanted, entry, family, model, family.load_processor(folder))
+        compiling.compile_decoder(loaded.model, wanted.device)
+    return loaded
 
 
-def compile_decoder(model: Any) -> None:
-    """Compile the decoder's forward pass, once for all lengths (dynamic shapes).
+def _quantize(model: Any, name: str) -> None:
+    """Quantize a loaded model in place; whether that works here is found out by trying.
 
-    The decoder is where generation spends its time: it runs once per token. The vision tower runs once
-    per batch and stays as it is, which keeps the time to compile in bounds.
+    Raises:
+        Unsupported: The library cannot do it here; the reason is the library's own.
     """
     import torch
 
-    decoder = model.model.language_model
-    decoder.forward = torch.compile(decoder.forward, dynamic=True)
-
-
-@contextlib.contextmanager
-def uncompiled(model: Any) -> Iterator[None]:
-    """The model without its compiled forward pass, for counting: counters see Python's operators only."""
-    decoder = model.model.language_model
-    compiled = vars(decoder).pop("forward", None)
     try:
-        yield
-    finally:
-        if compiled is not None:
-            decoder.forward = compiled
+        with torch.no_grad():
+            quantized.quantize(model, name)
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # the libraries assert, import and raise as they please
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise Unsupported(f"{name} cannot be had here: {type(error).__name__}: {reason}") from None
 
 
-def attention_in_use(model: Any) -> str:
-    """The attention implementation the decoder is set to."""
-    return str(model.model.language_model.config._attn_implementation)
+def _dtype(name: Dtype) -> Any:
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def _random(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
+    import transformers
+
+    config = geometry.config(entry.name)
+    model = random_weights.build(
+        getattr(transformers, family.MODEL_CLASS),
+        config,
+        dtype=_dtype(wanted.dtype),
+        device=wanted.device,
+        attention=kernels.implementation(wanted.attention),
+        seed=wanted.seed,
+    )
+    folder = checkpoints.processor_folder(entry)
+    if folder is None:
+        return Loaded(wanted, entry, family, model, standin.build(family, config), standin.NAME)
+    return Loaded(wanted, entry, family, model, _processor(entry, family, folder))
+
+
+def _pretrained(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
+    import torch
+    import transformers
+
+    folder = checkpoints.find(entry).folder
+    try:
+        model, report = getattr(transformers, family.MODEL_CLASS).from_pretrained(
+            folder,
+            dtype=_dtype(wanted.dtype),
+            attn_implementation=kernels.implementation(wanted.attention),
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # whatever is wrong with a checkpoint shows as some error of a library
+        if "allocate" in str(error):
+            raise
+        raise _unusable(entry, folder, error) from None
+    absent = sorted(report["missing_keys"])
+    if absent:
+        raise UserError(
+            f"{folder} lacks {len(absent)} weights that {entry.name} needs, the first is {absent[0]}; "
+            "they would be random, so nothing is measured with it"
+        )
+    model.to(wanted.device).eval()
+    _decode_greedily(model)
+    return Loaded(wanted, entry, family, model, _processor(entry, family, folder))
+
+
+def _processor(entry: ModelEntry, family: Any, folder: Any) -> Any:
+    try:
+        return family.load_processor(folder)
+    except Exception as error:  # as above
+        raise _unusable(entry, folder, error) from None
+
+
+def _unusable(entry: ModelEntry, folder: Any, error: Exception) -> UserError:
+    reason = " ".join(str(error).split())[:300]
+    return UserError(f"cannot load {entry.name} from {folder}: {type(error).__name__}: {reason}")
+
+
+def _decode_greedily(model: Any) -> None:
+    """Of the checkpoint's settings for generation keep the special tokens: no sampling, no penalties."""
+    from transformers import GenerationConfig
+
+    given = model.generation_config
+    end = given.eos_token_id
+    pad = given.pad_token_id if given.pad_token_id is not None else end[0] if isinstance(end, list) else end
+    model.generation_config = GenerationConfig(
+        bos_token_id=given.bos_token_id, eos_token_id=end, pad_token_id=pad
+    )

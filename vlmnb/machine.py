@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -24,6 +25,10 @@ PACKAGES = ("torch", "transformers", "codecarbon", "fvcore", "jiwer", "numpy", "
 
 SHORTEST_LOAD_WINDOW_S = 0.2
 """CPU times are counted in ticks of 10 ms; a shorter window would be mostly rounding."""
+
+CONTAMINATED_SHARE = 0.05
+"""Load of others above which a window is not to be quoted. Work that uses every core gives way to others: a
+share x of the cores makes it 1/(1 - x) as long, and 5 % is what the verdict on latencies calls noisy."""
 
 
 class Gpu(BaseModel):
@@ -68,9 +73,20 @@ class Machine(BaseModel):
     fingerprint: str
 
 
+_assumed: list[Machine] = []
+
+
+def assume(other: Machine) -> None:
+    """Plan from now on as if this process ran on another machine, to which it sends its runs."""
+    _assumed[:] = [other]
+    describe.cache_clear()
+
+
 @functools.lru_cache(maxsize=1)
 def describe() -> Machine:
     """Describe this machine. Reads files and NVML, starts no GPU context, and answers from memory later."""
+    if _assumed:
+        return _assumed[0]
     cpu_model = _cpu_model()
     logical_cores = psutil.cpu_count(logical=True) or 1
     memory_bytes = int(psutil.virtual_memory().total)
@@ -112,6 +128,11 @@ def fingerprint_of(cpu_model: str, logical_cores: int, memory_bytes: int, gpu_na
     """
     parts = [cpu_model, logical_cores, round(memory_bytes / 2**30), sorted(gpu_names)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def contaminated(share: float) -> bool:
+    """Whether others used so much of the machine (0 to 1) that a window has to be repeated."""
+    return share > CONTAMINATED_SHARE
 
 
 def neighbour_load() -> float:
@@ -159,19 +180,55 @@ class NeighbourLoad:
         self._sleep = sleep
         self._last: tuple[float, float, float, float] | None = None
 
+    def start(self) -> None:
+        """Begin a window here, without waiting."""
+        self._last = self.now()
+
     def share(self) -> float:
         """Fraction of all cores that others used since the last call."""
         if self._last is None:
-            self._last = self._now()
+            self._last = self.now()
         waited = self._clock() - self._last[0]
         if waited < SHORTEST_LOAD_WINDOW_S:
             self._sleep(SHORTEST_LOAD_WINDOW_S - waited)
-        before, self._last = self._last, self._now()
-        _, busy, total, own = (now - then for now, then in zip(self._last, before, strict=True))
-        return min(max((busy - own) / total, 0.0), 1.0) if total > 0 else 0.0
+        before, self._last = self._last, self.now()
+        return _others(before, self._last)
 
-    def _now(self) -> tuple[float, float, float, float]:
+    def now(self) -> tuple[float, float, float, float]:
+        """Wall clock, busy and total seconds of all cores, and seconds of this process."""
         return (self._clock(), *self._busy_and_total(), self._own())
+
+
+class LoadMarks:
+    """The load of other processes between marks, for pieces of work that follow one another.
+
+    Setting a mark reads two counters and waits for nothing, so it may stand between timed batches.
+
+    Args:
+        load: Tells times; only its counters are used.
+    """
+
+    def __init__(self, load: NeighbourLoad | None = None) -> None:
+        self._load = load or NeighbourLoad()
+        self._marks = [self._load.now()]
+
+    def mark(self) -> None:
+        """End one piece and begin the next."""
+        self._marks.append(self._load.now())
+
+    def shares(self) -> list[float | None]:
+        """Share of all cores, 0 to 1, that others used in each piece; None where it was too short to tell."""
+        pairs = itertools.pairwise(self._marks)
+        return [
+            _others(before, after) if after[0] - before[0] >= SHORTEST_LOAD_WINDOW_S else None
+            for before, after in pairs
+        ]
+
+
+def _others(before: tuple[float, ...], after: tuple[float, ...]) -> float:
+    """Share of all cores that others used between two readings of wall clock, busy, total and own time."""
+    _, busy, total, own = (now - then for now, then in zip(after, before, strict=True))
+    return min(max((busy - own) / total, 0.0), 1.0) if total > 0 else 0.0
 
 
 _neighbours = NeighbourLoad()

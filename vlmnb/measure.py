@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,16 +11,32 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vlmnb import data, encoding, flops, identity, loading, machine, meters, models, quality, record
+from vlmnb import (
+    ceilings,
+    compiling,
+    data,
+    desk,
+    encoding,
+    flopcount,
+    flops,
+    formula,
+    identity,
+    kernels,
+    layers,
+    loading,
+    metaflops,
+    meters,
+    models,
+    optimizations,
+    quality,
+    slots,
+)
 from vlmnb.data import Sample
 from vlmnb.encoding import NotEnoughTokens, Prompt
 from vlmnb.loading import Loaded, ModelSlot, NotApplicable, Unsupported
-from vlmnb.record import Answer, FlopCount, Provenance, Record, Timing
+from vlmnb.record import Answer, FlopCount, Provenance, Record
 from vlmnb.spec import Cell, Status
-
-WARMUP_BATCHES = 2
-"""Untimed batches before the window; the first pays for lazy initialization and compilation."""
-
+from vlmnb.window import Generator, timed
 
 FlopCounts = dict[tuple[str, str, str], FlopCount]
 """FLOPs by model, weights and shapes of the batch."""
@@ -42,17 +59,6 @@ class Batch:
     preprocess_s: float
 
 
-@dataclass(frozen=True)
-class Window:
-    """What the timed window gave."""
-
-    timing: Timing
-    outputs: list[Any]
-    energy: tuple[record.EnergyReading, ...]
-    memory: record.MemoryUsage
-    other_load: float
-
-
 def cells(
     wanted: Sequence[Cell], results: Path, *, on_cell: Callable[[Cell, Record], None] | None = None
 ) -> list[Record]:
@@ -65,28 +71,32 @@ def cells(
 
     Returns:
         One record per cell, in the order of ``wanted``.
+
+    Raises:
+        UserError: A checkpoint or a data set that a missing cell needs is not there or cannot be used. That
+            is found out before a model is loaded, and no record says so: once it is there, the cells are
+            measured.
     """
     slot, counts = ModelSlot(), FlopCounts()
-    records = []
-    for cell in wanted:
-        found = existing(cell, results)
-        if found is None:
-            found = measure(cell, slot, counts)
-            record.write(found, results)
-        if on_cell:
-            on_cell(cell, found)
-        records.append(found)
-    slot.clear()
+    records: list[Record] = []
+    with desk.Desk(wanted, results) as at:
+        missing = [cell for cell in wanted if at.recorded(cell) is None]
+        loading.require(missing)
+        require_data(missing)
+        for cell in wanted:
+            found = at.recorded(cell)
+            if found is None:
+                with at.claimed(cell):
+                    found = at.recorded(cell)  # another process may have measured it while this one waited
+                    if found is None:
+                        _set_threads()
+                        found = at.ran_out(cell, records) or measure(cell, slot, counts)
+                        at.write(found)
+            if on_cell:
+                on_cell(cell, found)
+            records.append(found)
+        slot.clear()
     return records
-
-
-def existing(cell: Cell, results: Path) -> Record | None:
-    """The record that answers for a cell here and now, if there is a readable one."""
-    path = identity.record_path(cell, results)
-    try:
-        return record.read(path) if path.exists() else None
-    except ValueError:
-        return None
 
 
 def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
@@ -99,48 +109,75 @@ def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
     entry = models.get(cell.model)
-    base = Record(
-        key=identity.key(cell),
-        hardware=machine.describe().slug,
-        cell=cell,
-        status="ok",
-        provenance=Provenance(
-            code=identity.code_fingerprint(),
-            weights=identity.weights_revision(cell),
-            data=data.revision(cell.dataset),
-            packages=identity.packages(),
-            machine=machine.describe().model_dump(mode="json"),
-            started_at=started,
-        ),
-    )
-    if entry.native_image_size not in (None, cell.image_size):
+    base = identity.blank(cell, started)
+    accepted = (entry.native_image_size, entry.base_image_size)
+    if entry.native_image_size and not cell.interpolate and cell.image_size not in accepted:
         reason = f"the vision tower takes images of {entry.native_image_size} pixels a side and no other"
         return _without_numbers(base, "not_applicable", reason, clock)
-    with _as_status() as outcome:
+    if cell.repeat:
+        slot.clear()  # a repeat begins where the first measurement did: with nothing in memory
+    with _as_status(optimizations.parse(cell.optimization, cell.dtype)) as outcome:
         loaded = slot.get(loading.configuration(cell))
         batches = prepare(cell, loaded)
-        window = timed_window(cell, loaded, batches)
+        if cell.measure == "layers":
+            with kernels.in_force(loaded.configuration.attention):
+                profile = layers.profile(cell, loaded, batches[0].inputs)
+            counted = count(cell, loaded, batches[0], counts)
+            measured: dict[str, Any] = {"layers": profile, "flops": counted}
+            return base.model_copy(update={**measured, "provenance": _seen(base, loaded, None, clock)})
+        generate = Generator.of(cell, loaded, [batch.inputs for batch in batches])
+        window = timed(
+            generate, [batch.inputs for batch in batches], [len(batch.samples) for batch in batches]
+        )
+        preprocess_s = tuple(batch.preprocess_s for batch in batches)
         answers = score(cell, loaded, batches, window.outputs)
         counted = count(cell, loaded, batches[0], counts)
         return base.model_copy(
             update={
-                "timing": window.timing,
-                "energy": window.energy,
+                "timing": window.timing.model_copy(update={"preprocess_s": preprocess_s}),
+                "energy": window.meters.readings,
+                "energy_refused": window.meters.energy.refused,
+                "codecarbon": window.meters.energy.emissions,
                 "memory": window.memory,
                 "flops": counted,
                 "answers": answers,
-                "provenance": base.provenance.model_copy(
-                    update={
-                        "threads": _threads(),
-                        "attention": loading.attention_in_use(loaded.model),
-                        "other_load": window.other_load,
-                        "seconds": time.perf_counter() - clock,
-                    }
-                ),
+                "probe": generate.probe(batches[0].inputs),
+                "compilation": compiling.report() if loaded.configuration.compiled else None,
+                "ceilings": ceilings.measured(cell.device, cell.dtype) if cell.length == "fixed" else None,
+                "provenance": _seen(base, loaded, window.meters, clock),
             }
         )
     slot.clear()
     return _without_numbers(base, outcome.status, outcome.reason, clock)
+
+
+def _seen(base: Record, loaded: Loaded, window: meters.Window | None, clock: float) -> Provenance:
+    """The provenance with what is known only after measuring."""
+    return base.provenance.model_copy(
+        update={
+            "threads": _threads(),
+            "attention": kernels.in_use(loaded.model, loaded.configuration.attention),
+            "processor": loaded.processor_source,
+            "other_load": window.other_load if window else None,
+            "conditions": window.conditions if window else None,
+            "sensors": window.energy.cards if window else (),
+            "seconds": time.perf_counter() - clock,
+        }
+    )
+
+
+def require_data(cells: Sequence[Cell]) -> None:
+    """Look up the data that cells need, so that a missing set stops a run before a model is loaded.
+
+    Raises:
+        UserError: A data set is not there, or has too few samples.
+    """
+    most: dict[tuple[str, int], int] = {}
+    for cell in cells:
+        asked = (cell.dataset, cell.seed)
+        most[asked] = max(most.get(asked, 0), cell.samples)
+    for (name, seed), samples in most.items():
+        data.get(name).choose(samples, seed)
 
 
 def prepare(cell: Cell, loaded: Loaded) -> list[Batch]:
@@ -177,41 +214,6 @@ def encode(cell: Cell, loaded: Loaded, samples: Sequence[Sample], prompts: Seque
     return inputs
 
 
-def timed_window(cell: Cell, loaded: Loaded, batches: Sequence[Batch]) -> Window:
-    """Generate every batch once, timing each; energy and memory are those of the whole window.
-
-    Inside the window nothing is printed, saved or converted: a batch's inputs are on the device when its
-    clock starts, and the device is synchronized before the clock starts and before it stops.
-    """
-    import torch
-
-    limits = {"max_new_tokens": cell.max_new_tokens, "do_sample": False}
-    if cell.length == "fixed":
-        limits["min_new_tokens"] = cell.max_new_tokens
-    latencies: list[float] = []
-    outputs: list[Any] = []
-    with torch.inference_mode():
-        first_call_s = _warm_up(cell, loaded, batches, limits)
-        with meters.EnergyMeter(cell.device) as energy, meters.MemoryMeter(cell.device) as memory:
-            machine.neighbour_load()
-            for batch in batches:
-                meters.synchronize(cell.device)
-                began = time.perf_counter()
-                output = loaded.model.generate(**batch.inputs, **limits)
-                meters.synchronize(cell.device)
-                latencies.append(time.perf_counter() - began)
-                outputs.append(output)
-        other_load = machine.neighbour_load()
-    timing = Timing(
-        warmup_batches=WARMUP_BATCHES,
-        latencies_s=tuple(latencies),
-        batch_samples=tuple(len(batch.samples) for batch in batches),
-        preprocess_s=tuple(batch.preprocess_s for batch in batches),
-        first_call_s=first_call_s,
-    )
-    return Window(timing, outputs, energy.readings, memory.usage, other_load)
-
-
 def count(cell: Cell, loaded: Loaded, batch: Batch, counts: FlopCounts) -> FlopCount:
     """FLOPs of one forward pass over a batch of prompts.
 
@@ -224,28 +226,48 @@ def count(cell: Cell, loaded: Loaded, batch: Batch, counts: FlopCounts) -> FlopC
     shapes = sorted((name, tuple(value.shape)) for name, value in one.items())
     known = (cell.model, cell.weights, str(shapes))
     if known not in counts:
-        with loading.uncompiled(loaded.model):
-            counts[known] = flops.count_forward(loaded.model, dict(one))
-    single, rows = counts[known], len(batch.samples)
-    return single.model_copy(
+        counts[known] = _three_ways(cell, loaded, one)
+    return counts[known].times(len(batch.samples))
+
+
+def _three_ways(cell: Cell, loaded: Loaded, one: Any) -> FlopCount:
+    """FLOPs of one prompt and of the token after it: formula, torch and fvcore, held against each other."""
+    counted = _count(loaded, one)
+    config, tokens = loaded.model.config, int(one["input_ids"].shape[1])
+    # A tower of one size is given its own, whatever size was asked for.
+    side = int(one["pixel_values"].shape[-1]) if loaded.entry.native_image_size else cell.image_size
+    by_formula = formula.prefill(config, side, tokens, 1)
+    made = counted.model_copy(
         update={
-            "fvcore": None if single.fvcore is None else single.fvcore * rows,
-            "torch": None if single.torch is None else single.torch * rows,
+            "formula": by_formula.total,
+            "prefill_formula": by_formula,
+            "decode_formula": formula.decode(config, tokens, 1),
+            "decode_torch": _decode_step(cell.model, tokens),
+            "unused": formula.unused(config, side, 1),
         }
     )
+    notes = [counted.note] * bool(counted.note) + flopcount.disagreements(made)
+    return made.model_copy(update={"note": "; ".join(notes)})
 
 
-def _warm_up(cell: Cell, loaded: Loaded, batches: Sequence[Batch], limits: dict[str, Any]) -> float:
-    """Generate the first batch and the longest one; seconds of the first call."""
-    longest = max(batches, key=lambda batch: int(batch.inputs["input_ids"].shape[1]))
-    began = time.perf_counter()
-    loaded.model.generate(**batches[0].inputs, **limits)
-    meters.synchronize(cell.device)
-    first = time.perf_counter() - began
-    for _ in range(WARMUP_BATCHES - 1):
-        loaded.model.generate(**longest.inputs, **limits)
-    meters.synchronize(cell.device)
-    return first
+@functools.lru_cache(maxsize=256)
+def _decode_step(model: str, tokens: int) -> formula.Parts:
+    """One row's decoding step after so many tokens, counted on the geometry alone."""
+    return metaflops.decode(_shapes(model), tokens, 1)
+
+
+@functools.lru_cache(maxsize=1)
+def _shapes(model: str) -> Any:
+    return metaflops.build(model)
+
+
+def _count(loaded: Loaded, inputs: Any) -> FlopCount:
+    """The count of the plain model: the counters do not see the products of quantized layers."""
+    if not loaded.configuration.quantization:
+        with compiling.uncompiled(loaded.model):
+            return flops.count_forward(loaded.model, dict(inputs))
+    plain = loading.load(loaded.configuration.model_copy(update={"quantization": "", "compiled": False}))
+    return flops.count_forward(plain.model, dict(inputs))
 
 
 def score(cell: Cell, loaded: Loaded, batches: Sequence[Batch], outputs: Sequence[Any]) -> tuple[Answer, ...]:
@@ -293,6 +315,12 @@ def _length(ids: Sequence[int], settings: Any) -> int:
     return next((i + 1 for i, token in enumerate(ids) if token in ends), len(ids))
 
 
+def _set_threads() -> None:
+    import torch
+
+    torch.set_num_threads(slots.threads())
+
+
 def _threads() -> int:
     import torch
 
@@ -305,9 +333,17 @@ class _Outcome:
     reason: str = ""
 
 
+_LIBRARY_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError,
+                   AssertionError, ImportError)  # fmt: skip
+
+
 @contextlib.contextmanager
-def _as_status() -> Iterator[_Outcome]:
-    """Turn what stops a cell into a status and a one-line reason."""
+def _as_status(optimization: optimizations.Optimization) -> Iterator[_Outcome]:
+    """Turn what stops a cell into a status and a one-line reason.
+
+    What a library raises where a kernel, a quantization, the compiler or a way of decoding is asked of it is
+    how it says that it cannot do that here. Trying is how that is found out.
+    """
     import torch
 
     outcome = _Outcome()
@@ -321,14 +357,13 @@ def _as_status() -> Iterator[_Outcome]:
         outcome.status, outcome.reason = "unsupported", str(error)
     except (torch.OutOfMemoryError, MemoryError) as error:
         outcome.status, outcome.reason = "out_of_memory", " ".join(str(error).split()) or "out of memory"
-    except RuntimeError as error:
+    except _LIBRARY_ERRORS as error:
         text = " ".join(str(error).split())
         full = "can't allocate memory" in text or "out of memory" in text
-        outcome.status, outcome.reason = ("out_of_memory" if full else "failed"), f"RuntimeError: {text}"
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, NotImplementedError) as error:
-        outcome.reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        outcome.status = "out_of_memory" if full else "unsupported" if optimization.tried else "failed"
+        outcome.reason = f"{type(error).__name__}: {text}"
 
 
 def _without_numbers(base: Record, status: Status, reason: str, clock: float) -> Record:
     seconds = base.provenance.model_copy(update={"seconds": time.perf_counter() - clock})
-    return base.model_copy(update={"status": status, "reason": reason, "provenance": seconds})
+    return base.model_copy(update={"status": status, "reason": reason[:2000], "provenance": seconds})

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import get_args
 
 from vlmnb.errors import UserError, nearest
 from vlmnb.spec import Device, Dtype, Frozen
 
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
-ATTENTION = ("eager", "sdpa")
+FLASH = "flash_attention_2"
+ATTENTION = ("eager", "sdpa", FLASH)
 BASE_ATTENTION = "eager"
 COMPILE = "compile"
+INT4 = "torchao-int4"
+LIBRARIES = {
+    "bnb-4bit": "bitsandbytes",
+    "bnb-8bit": "bitsandbytes",
+    "torchao-int8": "torchao",
+    INT4: "torchao",
+}
+"""The quantizations, and the package that each of them needs."""
+
+STATIC_CACHE = "static_cache"
+PROMPT_LOOKUP = "prompt_lookup"
+DECODING = (STATIC_CACHE, PROMPT_LOOKUP)
 
 DESCRIPTIONS = {
     "fp32": "32-bit floating point, eager attention",
@@ -18,42 +32,145 @@ DESCRIPTIONS = {
     "fp16": "16-bit floating point, eager attention",
     "eager": "attention written out as matrix products (the base)",
     "sdpa": "attention through torch's scaled_dot_product_attention",
-    "compile": "the decoder's forward pass compiled by torch.compile",
+    FLASH: "attention through the package flash-attn, else torch's flash kernel, forced; a GPU, 16 bits",
+    COMPILE: "the decoder compiled by torch.compile, with a static cache",
+    "bnb-4bit": "weights in 4 bits (bitsandbytes, nf4)",
+    "bnb-8bit": "weights and products in 8 bits (bitsandbytes, LLM.int8)",
+    "torchao-int8": "weights in 8 bits (torchao)",
+    INT4: "weights in 4 bits (torchao), computing in bf16",
+    STATIC_CACHE: "keys and values in memory of fixed size",
+    PROMPT_LOOKUP: "tokens guessed from the prompt and checked in one pass; one question at a time",
 }
+
+_SIXTEEN_BITS = {FLASH: ("fp16", "bf16"), INT4: ("bf16",)}
+"""Settings that compute in these precisions and no other."""
 
 
 class Optimization(Frozen):
-    """What a name such as ``bf16+sdpa`` stands for."""
+    """What a name such as ``bf16+sdpa`` stands for.
+
+    Attributes:
+        quantization: One of ``LIBRARIES``, or empty.
+        decoding: One of ``DECODING``, or empty. A compiled decoder has a static cache.
+    """
 
     name: str
     dtype: Dtype
     attention: str
     compiled: bool
+    quantization: str = ""
+    decoding: str = ""
+
+    @property
+    def tried(self) -> bool:
+        """Whether it asks a library for something that not every model and machine has."""
+        return self.compiled or self.attention == FLASH or bool(self.quantization or self.decoding)
+
+    @property
+    def static_cache(self) -> bool:
+        """Whether keys and values lie in memory of fixed size."""
+        return self.decoding == STATIC_CACHE
+
+    @property
+    def prompt_lookup(self) -> bool:
+        """Whether tokens are guessed from the prompt."""
+        return self.decoding == PROMPT_LOOKUP
 
 
 def parse(name: str, base_dtype: Dtype) -> Optimization:
     """Resolve a name on top of the base configuration (``base_dtype``, eager attention).
 
     Names that mean the same come back under one name, so that one cell is measured once: with an fp32
-    base, ``fp32+sdpa`` and ``sdpa`` are both ``sdpa``, and ``eager`` is ``fp32``.
+    base, ``fp32+sdpa`` and ``sdpa`` are both ``sdpa``, and ``eager`` is ``fp32``. A setting that cannot
+    compute in the base precision brings bf16 along.
 
     Raises:
-        UserError: An unknown setting, or two of one kind.
+        UserError: An unknown setting, two of one kind, or settings that exclude one another.
     """
     settings = name.split("+")
     for setting in settings:
         if setting not in DESCRIPTIONS:
             raise UserError(f"unknown optimization {setting!r}; {nearest(setting, DESCRIPTIONS)}")
-    dtypes = [setting for setting in DTYPES if setting in settings]
-    attention = [setting for setting in ATTENTION if setting in settings]
-    if len(dtypes) > 1 or len(attention) > 1 or len(set(settings)) < len(settings):
+    if len(set(settings)) < len(settings):
         raise UserError(f"optimization {name!r} names two settings of one kind; keep one")
-    dtype = dtypes[0] if dtypes else base_dtype
-    kernel = attention[0] if attention else BASE_ATTENTION
+    dtype = _one(name, settings, "precisions", DTYPES)
+    attention = _one(name, settings, "kinds of attention", ATTENTION) or BASE_ATTENTION
+    quantization = _one(name, settings, "quantizations", tuple(LIBRARIES))
+    decoding = _one(name, settings, "ways of decoding", DECODING)
     compiled = COMPILE in settings
-    extra = [kernel] * (kernel != BASE_ATTENTION) + [COMPILE] * compiled
-    spelled = [dtype] * (dtype != base_dtype or not extra) + extra
-    return Optimization(name="+".join(spelled), dtype=dtype, attention=kernel, compiled=compiled)
+    if compiled and decoding == PROMPT_LOOKUP:
+        raise UserError(
+            f"optimization {name!r}: {COMPILE} needs a static cache, which {PROMPT_LOOKUP} cannot rewind; "
+            "keep one"
+        )
+    chosen = dtype or base_dtype
+    for setting, possible in _SIXTEEN_BITS.items():
+        if setting in (attention, quantization) and chosen not in possible:
+            if dtype:
+                raise UserError(
+                    f"optimization {name!r}: {setting} does not compute in {dtype}; "
+                    f"write {' or '.join(f'{other}+{setting}' for other in possible)}"
+                )
+            chosen = "bf16"
+    extra = [quantization] if quantization else []
+    extra += [attention] if attention != BASE_ATTENTION else []
+    extra += [COMPILE] if compiled else [decoding] if decoding else []
+    spelled = [chosen] * (chosen != base_dtype or not extra) + extra
+    return Optimization(
+        name="+".join(spelled),
+        dtype=chosen,
+        attention=attention,
+        compiled=compiled,
+        quantization=quantization,
+        decoding=STATIC_CACHE if compiled else decoding,
+    )
+
+
+def _one(name: str, settings: list[str], kind: str, known: tuple[str, ...]) -> str:
+    """The setting of a kind, or nothing."""
+    found = [setting for setting in known if setting in settings]
+    if len(found) > 1:
+        raise UserError(f"optimization {name!r} names two {kind} ({', '.join(found)}); keep one")
+    return found[0] if found else ""
+
+
+def require(name: str, base_dtype: Dtype) -> None:
+    """Find the package that a setting needs, without importing it.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    quantization = parse(name, base_dtype).quantization
+    package = LIBRARIES.get(quantization)
+    if package and importlib.util.find_spec(package) is None:
+        raise UserError(
+            f"optimization {quantization} needs the package {package}, which is not installed: "
+            f"pip install -r requirements.txt -c constraints.txt (or: pip install {package})"
+        )
+
+
+def obstacle(attention: str, dtype: Dtype, device: str) -> str:
+    """Why an attention cannot run here, or nothing; known without loading a model."""
+    if attention != FLASH:
+        return ""
+    if device != "cuda":
+        return "flash attention has a kernel for a GPU only"
+    return "flash attention computes in 16-bit precisions only" if dtype == "fp32" else ""
+
+
+def defaults(base: Dtype, *, bundled: bool) -> list[str]:
+    """The settings that the axis shows, the first being the original.
+
+    Both lists start with the reports' rows. The bundled models run on any laptop within minutes: theirs
+    leaves out what takes long on a CPU (bitsandbytes' 8 bits) and compiles once.
+    """
+    rows = [base, COMPILE, FLASH, "bf16", "sdpa"]
+    if bundled:
+        rows += [name for name in LIBRARIES if name != "bnb-8bit"]
+    else:
+        rows += [f"sdpa+{COMPILE}", *LIBRARIES]
+    rows += DECODING
+    return list(dict.fromkeys(parse(row, base).name for row in rows))
 
 
 def base_dtype(cpu_dtype: Dtype, device: Device) -> Dtype:

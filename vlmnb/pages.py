@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from vlmnb import axes, compare, execute, markup, models, stats
+from vlmnb import axes, compare, conditions_view, execute, markup, models, stats
 from vlmnb.record import Record
 from vlmnb.spec import Status
 
@@ -50,6 +50,16 @@ class Page:
     records: tuple[Record, ...]
     outdated: Failure | None = None
 
+    @property
+    def source(self) -> str:
+        """Where its figures come from."""
+        return str(self.parameters.get("source") or "measured")
+
+    @property
+    def folder(self) -> str:
+        """Folder of its kind, below ``book/``."""
+        return "reports" if self.source == "reports" else "runs"
+
 
 @dataclass(frozen=True)
 class Content:
@@ -78,9 +88,16 @@ def axis_title(name: str) -> str:
     return axes.AXES[name].title if name in axes.AXES else name.replace("_", " ").capitalize()
 
 
-def label(model: str, axis: str) -> str:
+def page_title(page: Page) -> str:
+    """A page's heading, unique in the book."""
+    told = ", as reported" if page.source == "reports" else ""
+    return f"{axis_title(page.axis)} — {model_title(page.model)}{told}"
+
+
+def label(model: str, axis: str, folder: str = "runs") -> str:
     """A page's name in labels: letters, digits and hyphens."""
-    return "".join(c if c.isalnum() else "-" for c in f"{model}-{axis}".lower())
+    name = f"{model}-{axis}" if folder == "runs" else f"{folder}-{model}-{axis}"
+    return "".join(c if c.isalnum() else "-" for c in name.lower())
 
 
 def comparison_page(content: Content) -> str:
@@ -90,8 +107,8 @@ def comparison_page(content: Content) -> str:
         "# Comparison of the models",
         f"Every model at its base configuration: batch {compare.BASE_BATCH_SIZE}, its base image size, the "
         "longest prompt budget, natural answer length. "
-        "Numbers of different machines are never set side by side. How each number is obtained stands in "
-        "[](/book/methodology.md).",
+        "Numbers of different machines are never set side by side, and those of reports have a section of "
+        "their own. How each number is obtained stands in [](/book/methodology.md).",
     ]
     for setting, entries in groups.items():
         parts += [f"## On {setting.title}", "### Cost", compare.cost_table(entries),
@@ -113,6 +130,11 @@ def headline(content: Content) -> str:
     ]
     if compare.panels(entries):
         parts.append(figure_block(setting, entries))
+    if setting.source == "measured" and any(other.source == "reports" for other in groups):
+        parts.append(
+            "None of these figures is a report's. What earlier reports say of full-size models stands apart, "
+            "in the [comparison](/book/generated/comparison.md) and on pages in the models' chapters."
+        )
     return joined(parts)
 
 
@@ -138,17 +160,23 @@ def machine_page(content: Content) -> str:
     parts = ["# Machines", "What the records were measured on. Compare numbers of one machine only."]
     for (hardware, source), own in sorted(groups.items()):
         newest = max(own, key=lambda r: r.provenance.started_at)
-        origin = "" if source == "measured" else f" (from {source})"
-        parts += [f"## {hardware}{origin}", _machine_facts(newest, own)]
+        if source == "reports":
+            parts += [
+                "## The reports' machine",
+                f"The reports name no machine. {len(own)} records are theirs.",
+            ]
+            continue
+        parts += [f"## {hardware}", _machine_facts(newest, own), *conditions_view.sections(own)]
     return joined(parts if groups else [*parts, NOTHING_YET])
 
 
 def status_page(content: Content) -> str:
     """Which runs are published, which failed and why, and what became of the cells."""
-    pages = {(page.model, page.axis): page for page in content.pages}
+    measured = {(page.model, page.axis): page for page in content.pages if page.source == "measured"}
     failures = {(failure.model, failure.axis): failure for failure in content.failures}
-    keys = sorted({*pages, *failures}, key=lambda key: (content.models.index(key[0]), axis_order(key[1])))
-    rows = [_status_row(pages.get(key), failures.get(key)) for key in keys]
+    keys = sorted({*measured, *failures}, key=lambda key: (content.models.index(key[0]), axis_order(key[1])))
+    rows = [_status_row(measured.get(key), failures.get(key)) for key in keys]
+    rows += [_status_row(page, None) for page in content.pages if page.source == "reports"]
     parts = ["# Status", "Times are UTC. Nothing that was tried is left out."]
     parts += ["## Runs"]
     header = ["Model", "Page", "State", "Executed", "Cells", "Measured"]
@@ -169,16 +197,33 @@ def outdated_note(failure: Failure) -> str:
     )
 
 
+def report_note(page: Page) -> str:
+    """What stands above a page of a report: whose figures these are."""
+    files = {f.file: f for r in page.records if r.reported for f in r.reported.figures}
+    named = [f"{f.file}{' (raw log)' if f.kind == 'log' else ''}" for f in files.values()]
+    listed = f" {', '.join(named)}" if named else ""
+    return (
+        f":::{{note}}\nThe figures of this page are those of an earlier report (source{listed}), character "
+        "by character; none of them was measured here. Rows and columns are the report's, headings ours. How "
+        "the reports seem to have measured stands in [](#the-reports).\n:::"
+    )
+
+
 def run_sections(page: Page) -> list[str]:
     """The closing sections of a run's page: how to rerun it, and where its numbers lie."""
     notebook = markup.link("This notebook", f"../../../{download_name(page, 'ipynb')}")
     command = rerun_command(page.axis, {"model": page.model, **page.parameters})
+    loaded = (
+        "Cells that are on record for the same code, packages and machine are loaded, not measured again."
+    )
+    if page.source == "reports":
+        loaded = "It measures nothing: the records are made from the transcribed reports by `vlmnb reports`."
     rerun = (
         f"## Rerun this page\n\nFrom the project's folder:\n\n{markup.fence(command, 'bash')}\n\n"
-        "Cells that are on record for the same code, packages and machine are loaded, not measured again. "
+        f"{loaded} "
         f"{notebook} can be opened in JupyterLab. [](/book/reproduce.md) has other ways."
     )
-    if page.axis not in axes.AXES:
+    if page.axis not in axes.AXES or axes.AXES[page.axis].own:
         return [rerun]
     if not page.records:
         return [rerun, "## Raw records\n\nNo record of this page's cells is in the results folder any more."]
@@ -204,11 +249,17 @@ def record_path(found: Record) -> str:
 
 def download_name(page: Page, suffix: str) -> str:
     """Where a page's CSV or notebook lies in the built site."""
-    return f"downloads/{page.model}-{page.axis}.{suffix}"
+    return notebook_download(f"{page.folder}/{page.model}/{page.axis}.{suffix}")
+
+
+def notebook_download(name: str) -> str:
+    """Where a page of ``book/`` lies in the built site, as a file to download."""
+    folder, model, file = name.split("/")
+    return f"downloads/{model}-{file}" if folder == "runs" else f"downloads/{folder}-{model}-{file}"
 
 
 def _record_table(page: Page) -> str:
-    varying = axes.AXES[page.axis].name
+    varying = axes.AXES[page.axis].varies
     rows = []
     for found in page.records:
         file = markup.link(found.key, f"../../../{record_path(found)}")
@@ -256,10 +307,12 @@ def _status_row(page: Page | None, failure: Failure | None) -> list[str]:
         names = [markup.escape(model_title(failure.model)), markup.escape(axis_title(failure.axis))]
         return [*names, "failed", _minute(failure.at), markup.MISSING, markup.MISSING]
     state = "published; the last rerun failed" if page.outdated else "published"
+    if page.source == "reports":
+        state = "published, from a report"
     measured = sum(r.status == "ok" for r in page.records)
     return [
         markup.escape(model_title(page.model)),
-        markup.link(axis_title(page.axis), f"../runs/{page.model}/{page.axis}.html"),
+        markup.link(axis_title(page.axis), f"../{page.folder}/{page.model}/{page.axis}.html"),
         state,
         _minute(page.executed_at),
         str(len(page.records)),

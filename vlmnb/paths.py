@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+_CHECKOUT = Path(__file__).resolve().parent.parent
+
 
 def root() -> Path:
     """The project's folder: ``VLMNB_ROOT`` if set, else the checkout this package lies in."""
-    return Path(os.environ.get("VLMNB_ROOT") or Path(__file__).resolve().parent.parent)
+    return Path(os.environ.get("VLMNB_ROOT") or _CHECKOUT)
 
 
 def resolve(path: str | Path) -> Path:
@@ -34,6 +37,29 @@ def bundled_data(name: str) -> Path:
     return root() / "data" / name / "test.parquet"
 
 
+def transcripts() -> Path:
+    """Folder of the transcribed reports."""
+    return root() / "reports"
+
+
+def compiled_code() -> Path:
+    """Folder in the user's cache in which torch keeps compiled code between processes."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return home / "vlmnb" / "inductor"
+
+
+def data_folder() -> Path | None:
+    """Folder of data sets in the Hub's layout (``<owner>/<name>/<files>``): ``VLMNB_DATA``, if set."""
+    given = os.environ.get("VLMNB_DATA")
+    return resolve(given) if given else None
+
+
+def kept_samples(dataset: str, revision: str, choice: str) -> Path:
+    """Folder of the rows chosen earlier from a data set on the Hub, beside the Hub's own cache."""
+    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    return home / "vlmnb" / dataset / re.sub(r"[^\w.-]+", "-", revision) / choice
+
+
 def record(results: Path, hardware: str, model: str, key: str) -> Path:
     """File of one record."""
     return results / hardware / model / f"{key}.json"
@@ -42,6 +68,11 @@ def record(results: Path, hardware: str, model: str, key: str) -> Path:
 def executed(runs: Path, model: str, axis: str) -> Path:
     """The executed notebook of a run that went well."""
     return runs / model / f"{axis}.ipynb"
+
+
+def executed_report(runs: Path, model: str, axis: str) -> Path:
+    """The executed notebook that shows a report's table of an axis."""
+    return runs / "reports" / model / f"{axis}.ipynb"
 
 
 def failure(runs: Path, model: str, axis: str) -> Path:

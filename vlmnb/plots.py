@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 INK = "#808080"
 """Mid grey: axes and text keep a contrast of 3.9 to 1 or more on white and on the dark theme's ground."""
+
+STYLE: Any = {
+    "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.edgecolor": INK,
+    "grid.color": INK, "grid.alpha": 0.25, "legend.labelcolor": INK,
+    "figure.facecolor": "none", "axes.facecolor": "none",
+}  # fmt: skip
+"""matplotlib settings of every figure."""
 
 PANELS = {
     "latency_s": "Latency per batch, s",
@@ -42,12 +50,15 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
     frame = _frame(axis, cells, records)
     if frame.empty:
         raise ValueError(f"no cell of the axis {axis} has a figure to draw")
-    style: Any = {"text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
-             "axes.edgecolor": INK, "grid.color": INK, "grid.alpha": 0.25, "legend.labelcolor": INK,
-             "figure.facecolor": "none", "axes.facecolor": "none"}  # fmt: skip
-    with pyplot.rc_context(style), sns.color_palette("colorblind"):
-        figure, drawn = pyplot.subplots(2, 2, figsize=(9, 6.4))
-        for number, (position, panel) in enumerate(zip(drawn.flat, PANELS, strict=True)):
+    panels = list(PANELS)
+    if (frame["source"] == "reports").all():  # a report's table has some of the quantities, and no others
+        panels = [panel for panel in panels if frame[panel].notna().any()]
+    lines = -(-len(panels) // 2)
+    with pyplot.rc_context(STYLE), sns.color_palette("colorblind"):
+        figure, drawn = pyplot.subplots(lines, 2, figsize=(9, 3.2 * lines), squeeze=False)
+        for unused in drawn.flat[len(panels) :]:
+            unused.set_axis_off()
+        for number, (position, panel) in enumerate(zip(drawn.flat, panels, strict=False)):
             _panel(position, axis, panel, frame, legend=number == 0)
             position.grid(axis="y")
             sns.despine(ax=position)
@@ -56,26 +67,27 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
 
 
 def _frame(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> pd.DataFrame:
-    found = by_cell(records)
+    found = by_cell(records, axis)
     rows: list[dict[str, Any]] = []
     for cell in cells:
         record = found.get(cell)
-        if record is None or record.latency is None:
+        if record is None or record.latency_s is None:
             continue
-        reading = record.headline_energy
+        summary = record.latency
         rows.append(
             {
                 "value": getattr(cell, axis),
                 "dataset": data.get(cell.dataset).title,
-                "latency_s": record.latency.median,
-                "latency_s_low": record.latency.low,
-                "latency_s_high": record.latency.high,
+                "source": record.source,
+                "latency_s": record.latency_s,
+                "latency_s_low": summary.low if summary else math.nan,
+                "latency_s_high": summary.high if summary else math.nan,
                 "energy_j_per_sample": record.energy_j_per_sample,
-                "energy_method": reading.method if reading else "",
+                "energy_method": record.energy_method or "",
                 "gflops": record.flops_per_batch / 1e9 if record.flops_per_batch else None,
                 "wer": record.wer,
-                "wer_low": record.wer_interval[0] if record.wer_interval else None,
-                "wer_high": record.wer_interval[1] if record.wer_interval else None,
+                "wer_low": record.wer_interval[0] if record.wer_interval else math.nan,
+                "wer_high": record.wer_interval[1] if record.wer_interval else math.nan,
             }
         )
     return pd.DataFrame(rows)
@@ -109,6 +121,10 @@ def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame, *, legend
         position.errorbar(at, shown[panel], yerr=spread, fmt="none", ecolor=INK, capsize=3, linewidth=1)
     elif f"{panel}_low" in shown:
         _whiskers(position, panel, shown, categories)
+    if len(categories) > 5 and draw is sns.barplot:  # names that would overlap
+        position.tick_params(axis="x", labelrotation=35)
+        for label in position.get_xticklabels():
+            label.set_horizontalalignment("right")
     position.set_xlabel(ROW_TITLES[axis])
     position.set_ylabel(_label(panel, shown))
     position.set_ylim(bottom=0)

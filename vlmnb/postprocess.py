@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,16 @@ Notebook = dict[str, Any]
 SHOWN = ("text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain")
 """Kinds of output a page keeps; widgets and vendors' own kinds need scripts from the network."""
 
+CONTINUED = "# more output of the cell above"
+"""Source of a cell that only carries outputs: myst-nb drops a cell without source, outputs and all."""
+
+FIGURE = re.compile(r'(?P<start><td[^>]* data-key="(?P<key>[0-9a-f]+)"[^>]*>)(?P<text>[^<]*)</td>')
+"""A figure in a table, with the key of its record."""
+
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
+CONTINUED = "# what the cell above displayed further"
+"""Source of a cell that holds further outputs only: MyST-NB leaves out a code cell whose source is empty."""
+
 VISIBILITY = {"hide-input", "remove-input", "remove-cell", "hide-cell"}
 
 
@@ -105,6 +114,30 @@ def page(
     return Processed(made, tuple(left_out))
 
 
+def with_links(notebook: Notebook, targets: Mapping[str, str]) -> Notebook:
+    """A page whose figures lead to their raw records.
+
+    Args:
+        notebook: A page; it is not changed.
+        targets: Where the record of each key lies, relative to the page. A figure whose record is not
+            there any more stays plain text.
+    """
+
+    def linked(found: re.Match[str]) -> str:
+        target = targets.get(found["key"])
+        if target is None or not found["text"] or "<" in found["text"]:
+            return found[0]
+        return f'{found["start"]}<a href="{target}">{found["text"]}</a></td>'
+
+    made = copy.deepcopy(notebook)
+    for cell in made["cells"]:
+        for output in cell.get("outputs", ()):
+            shown = output.get("data", {})
+            if "text/html" in shown:
+                shown["text/html"] = FIGURE.sub(linked, shown["text/html"])
+    return made
+
+
 def check(notebook: Notebook) -> None:
     """Refuse what Sphinx would publish without a word: an exception, or an execution cut short.
 
@@ -138,7 +171,7 @@ def _code(cell: Notebook, number: int, heading: Heading, left_out: list[str]) ->
             if not _taken_as_caption(made[-1], group):
                 made.append(_markdown(_demoted(group)))
         else:
-            made.append(_code_cell(cell, "", {"remove-input"}, group))
+            made.append(_code_cell(cell, CONTINUED, {"remove-input"}, group))
     for part in made:
         _describe_image(part, heading.title)
     return made

@@ -5,122 +5,36 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
+from pydantic import ValidationError, field_validator, model_validator
 
-from vlmnb import paths, stats
+from vlmnb import paths, spec, stats
+from vlmnb.answer import Answer as Answer
+from vlmnb.flopcount import FlopCount as FlopCount
+from vlmnb.layerprofile import Ceilings as Ceilings
+from vlmnb.layerprofile import Component as Component
+from vlmnb.layerprofile import LayerPart as LayerPart
+from vlmnb.layerprofile import LayerProfile as LayerProfile
+from vlmnb.readings import Compilation as Compilation
+from vlmnb.readings import Conditions, EnergyMethod, EnergyRefusal, SensorCard, headline_source
+from vlmnb.readings import EnergyReading as EnergyReading
+from vlmnb.readings import MemoryUsage as MemoryUsage
+from vlmnb.readings import ProbeLogits as ProbeLogits
+from vlmnb.readings import headline as headline
+from vlmnb.reported import Reported
 from vlmnb.spec import Cell, Frozen, Source, Status
+from vlmnb.timing import Timing as Timing
+from vlmnb.timing import batch_values as batch_values
+
+if TYPE_CHECKING:
+    from vlmnb.scores import Score
 
 SCHEMA_VERSION = 1
-"""Raised with every change of the fields below.
+"""Raised with every change of the fields below. 1: first version."""
 
-1: first version.
-"""
-
-EnergyMethod = Literal["nvml_counter", "rapl", "model"]
-
-
-class EnergyReading(Frozen):
-    """Joules of one source over the whole timed window, and how they were obtained.
-
-    Attributes:
-        source: ``gpu``, ``cpu`` or ``ram``.
-        method: ``nvml_counter`` and ``rapl`` are measured; ``model`` is an estimate from time, load and
-            a nominal power.
-        detail: Tool, mode and constants.
-    """
-
-    source: Literal["gpu", "cpu", "ram"]
-    method: EnergyMethod
-    energy_j: float
-    detail: str
-
-
-def headline(readings: Sequence[EnergyReading], device: str) -> EnergyReading | None:
-    """The one reading that tables show; never a sum, and None rather than a stand-in.
-
-    Args:
-        readings: Readings of one window.
-        device: ``cuda`` asks for the GPU's counter, ``cpu`` for the CPU, counted or modelled.
-    """
-    source = "gpu" if device.startswith("cuda") else "cpu"
-    found = next((reading for reading in readings if reading.source == source), None)
-    return None if found and source == "gpu" and found.method != "nvml_counter" else found
-
-
-class MemoryUsage(Frozen):
-    """Peak memory of a window, in bytes.
-
-    Attributes:
-        peak_bytes: Highest use within the window, the loaded model included.
-        baseline_bytes: Use when the window began.
-        method: What was read: resident memory of the process, or the GPU allocator.
-    """
-
-    peak_bytes: int | None
-    baseline_bytes: int | None
-    method: str
-
-
-class FlopCount(Frozen):
-    """Floating-point operations of one forward pass over one batch of prompts, 2 per multiply-add.
-
-    Attributes:
-        fvcore: fvcore's count of multiply-adds, times two.
-        torch: Count of torch's ``FlopCounterMode``.
-        unsupported_ops: Operators fvcore left out, with how often each occurred.
-        note: Why a count is missing, or empty.
-    """
-
-    fvcore: int | None
-    torch: int | None
-    unsupported_ops: dict[str, int] = {}
-    note: str = ""
-
-
-class Timing(Frozen):
-    """Raw times of generation, one entry per timed batch, in order.
-
-    Attributes:
-        warmup_batches: Batches generated before, untimed.
-        latencies_s: Seconds from a batch's inputs being on the device to its last token.
-        batch_samples: Samples in each batch; the last may be short of the batch size.
-        preprocess_s: Seconds of image processing and tokenization of each batch, not part of the latency.
-        first_call_s: Seconds of the first warm-up batch, which for a compiled model holds the compilation.
-    """
-
-    warmup_batches: int
-    latencies_s: tuple[float, ...]
-    batch_samples: tuple[int, ...]
-    preprocess_s: tuple[float, ...]
-    first_call_s: float
-
-
-class Answer(Frozen):
-    """One sample: what was asked, what came, and what counts.
-
-    Attributes:
-        prompt: The text as it stood after truncation to the prompt budget.
-        text_tokens: Tokens of the text prompt with its template, without image tokens.
-        image_tokens: Tokens that stand for the image.
-        output_tokens: Generated tokens, the end mark included.
-        word_errors: Substitutions, deletions and insertions against the first reference.
-        reference_words: Words of the first reference.
-        score: Accuracy of the sample in [0, 1] by its data set's rule, or None where it has none.
-    """
-
-    sample_id: str
-    prompt: str
-    answer: str
-    references: tuple[str, ...]
-    choices: tuple[str, ...] | None = None
-    text_tokens: int
-    image_tokens: int
-    output_tokens: int
-    word_errors: int | None = None
-    reference_words: int | None = None
-    score: float | None = None
+REPORTS = "reports"
+"""Stands where a measured record names its machine: the reports do not name theirs."""
 
 
 class Provenance(Frozen):
@@ -129,30 +43,46 @@ class Provenance(Frozen):
     Attributes:
         code: Fingerprint of the measuring code, comments and docstrings left out.
         weights: Revision of the weights.
+        processor: Where tokenizer and image processor came from: ``checkpoint``, or ``stand-in``, whose
+            texts have exactly the tokens of the prompt budget.
         data: Revision of the data set.
         packages: Versions of the packages that can move a number.
         machine: Description of the machine.
         threads: Threads torch computed with.
         attention: Attention implementation the model reported while it was timed.
         other_load: Share of the machine's cores that other processes used during the window, 0 to 1.
+        conditions: Clocks, power, throttling and limits around the window.
+        sensors: What the counters of energy can tell on this machine.
         started_at: UTC, ISO 8601.
         seconds: Whole time spent on the cell, loading included.
     """
 
     code: str
     weights: str = ""
+    processor: str = ""
     data: str = ""
     packages: dict[str, str] = {}
     machine: dict[str, Any] = {}
     threads: int | None = None
     attention: str = ""
     other_load: float | None = None
+    conditions: Conditions | None = None
+    sensors: tuple[SensorCard, ...] = ()
     started_at: str = ""
     seconds: float | None = None
 
 
 class Record(Frozen):
-    """One cell's result. A cell that could not be measured has a status, a reason and no numbers."""
+    """One cell's result. A cell that could not be measured has a status, a reason and no numbers.
+
+    Attributes:
+        energy: At most one reading per source.
+        energy_refused: Counters that could not be read for this window, with the reason.
+        codecarbon: codecarbon's own row for the window, as its emissions.csv has it.
+        ceilings: What the device can do at most, beside answers of fixed length.
+        compilation: Of a compiled model.
+        probe: Logits of one question, by which optimizations are compared.
+    """
 
     schema_version: Literal[1] = 1
     key: str
@@ -163,23 +93,89 @@ class Record(Frozen):
     reason: str = ""
     timing: Timing | None = None
     energy: tuple[EnergyReading, ...] = ()
+    energy_refused: tuple[EnergyRefusal, ...] = ()
+    codecarbon: dict[str, Any] = {}
     memory: MemoryUsage | None = None
     flops: FlopCount | None = None
     answers: tuple[Answer, ...] = ()
+    layers: LayerProfile | None = None
+    ceilings: Ceilings | None = None
+    compilation: Compilation | None = None
+    probe: ProbeLogits | None = None
+    reported: Reported | None = None
     provenance: Provenance
+
+    @model_validator(mode="after")
+    def _each_question_once(self) -> Record:
+        """A list of samples held twice leaves every mean as it is and makes every interval too narrow."""
+        if len({answer.sample_id for answer in self.answers}) < len(self.answers):
+            raise ValueError("answers hold a sample twice")
+        return self
+
+    @field_validator("energy")
+    @classmethod
+    def _one_reading_per_source(cls, readings: tuple[EnergyReading, ...]) -> tuple[EnergyReading, ...]:
+        sources = [reading.source for reading in readings]
+        if len(sources) != len(set(sources)):
+            raise ValueError(f"more than one energy reading of a source: {', '.join(sources)}")
+        return readings
+
+    def on(self, axis: str) -> Record:
+        """The record as the page of an axis shows it: of a report, only what that axis's own table says."""
+        return self.model_copy(update={"reported": self.reported.on(axis)}) if self.reported else self
 
     @property
     def full_batches_s(self) -> tuple[float, ...]:
         """Latencies of the batches that hold as many samples as the cell's batch size says."""
-        if self.timing is None:
-            return ()
-        pairs = zip(self.timing.latencies_s, self.timing.batch_samples, strict=True)
-        return tuple(latency for latency, samples in pairs if samples == self.cell.batch_size)
+        return self._of_full_batches(self.timing.latencies_s) if self.timing else ()
+
+    @property
+    def ttft_s(self) -> stats.Summary | None:
+        """Time to first token: vision and prefill of full batches; None where phases were not timed."""
+        if self.timing is None or not self.timing.prefill_s:
+            return None
+        pairs = zip(self.timing.vision_s, self.timing.prefill_s, strict=True)
+        return _summary(self._of_full_batches(tuple(vision + prefill for vision, prefill in pairs)))
+
+    @property
+    def tpot_s(self) -> stats.Summary | None:
+        """Time per output token after the first, of full batches; None where none was decoded."""
+        if self.timing is None or not self.timing.decode_s or not all(self.timing.decode_steps):
+            return None
+        fixed = self.cell.length == "fixed"
+        if "prompt_lookup" in self.cell.optimization and not fixed:
+            return None  # guessed tokens come several to a pass
+        new = [self.cell.max_new_tokens - 1 if fixed else steps for steps in self.timing.decode_steps]
+        each = tuple(seconds / n for seconds, n in zip(self.timing.decode_s, new, strict=True))
+        return _summary(self._of_full_batches(each))
+
+    def phase(self, name: Literal["vision_s", "prefill_s", "decode_s"]) -> stats.Summary | None:
+        """Seconds of one phase per full batch; None where phases were not timed."""
+        values = getattr(self.timing, name) if self.timing else ()
+        return _summary(self._of_full_batches(values)) if values else None
+
+    def _of_full_batches(self, values: Sequence[float]) -> tuple[float, ...]:
+        assert self.timing is not None
+        return batch_values(
+            values,
+            self.timing.batch_samples,
+            self.cell.batch_size,
+            self.timing.passes,
+            self.cell.length,
+            self.timing.contaminated,
+        )
 
     @property
     def latency(self) -> stats.Summary | None:
-        """Median seconds per full batch with its interval; None where no batch was full."""
-        return stats.median_interval(self.full_batches_s) if self.full_batches_s else None
+        """Median seconds per full batch with its interval; None where no batch was full or timed here."""
+        return _summary(self.full_batches_s)
+
+    @property
+    def latency_s(self) -> float | None:
+        """Seconds per batch: the median, or a report's figure, which has no interval."""
+        if self.reported:
+            return self.reported.value("latency_s")
+        return self.latency.median if self.latency else None
 
     @property
     def headline_energy(self) -> EnergyReading | None:
@@ -187,16 +183,59 @@ class Record(Frozen):
         return headline(self.energy, self.cell.device)
 
     @property
-    def energy_j_per_sample(self) -> float | None:
-        """Joules of the headline reading per sample of the timed window."""
+    def energy_method(self) -> EnergyMethod | None:
+        """How :attr:`energy_j_per_sample` was obtained."""
+        if self.reported:
+            return None if self.reported.value("energy_j_per_sample") is None else "unstated"
+        return self.headline_energy.method if self.headline_energy else None
+
+    @property
+    def energy_samples(self) -> int | None:
+        """Samples that the headline reading covers, repetitions counted."""
         reading = self.headline_energy
         if reading is None or self.timing is None:
             return None
-        return reading.energy_j / sum(self.timing.batch_samples)
+        return reading.samples or sum(self.timing.batch_samples)
+
+    @property
+    def energy_j_per_sample(self) -> float | None:
+        """Gross joules of the headline reading per sample of the window, or a report's figure."""
+        if self.reported:
+            return self.reported.value("energy_j_per_sample")
+        reading, samples = self.headline_energy, self.energy_samples
+        return reading.energy_j / samples if reading and samples else None
+
+    @property
+    def energy_net_j_per_sample(self) -> float | None:
+        """The same less what the device would have used idling; None where that was not measured."""
+        reading, samples = self.headline_energy, self.energy_samples
+        return reading.net_j / samples if reading and samples and reading.net_j is not None else None
+
+    @property
+    def energy_j_per_batch(self) -> float | None:
+        """Gross joules per full batch: those per sample times the batch size; None where none was full."""
+        per_sample = self.energy_j_per_sample
+        return None if per_sample is None or not self.full_batches_s else per_sample * self.cell.batch_size
+
+    @property
+    def energy_j_per_output_token(self) -> float | None:
+        """Gross joules per generated token, the work on the prompt included."""
+        per_sample, tokens = self.energy_j_per_sample, sum(a.output_tokens for a in self.answers)
+        return per_sample * len(self.answers) / tokens if per_sample is not None and tokens else None
+
+    @property
+    def energy_reason(self) -> str:
+        """Why there is a counter for this device and yet no reading; empty otherwise."""
+        if self.headline_energy is not None:
+            return ""
+        source = headline_source(self.cell.device)
+        return "; ".join(refusal.reason for refusal in self.energy_refused if refusal.source == source)
 
     @property
     def wer(self) -> float | None:
         """Word error rate of the corpus, as a fraction: all errors over all reference words."""
+        if self.reported:
+            return self.reported.value("wer")
         if not self.has_quality:
             return None
         return sum(a.word_errors or 0 for a in self.answers) / sum(
@@ -224,6 +263,16 @@ class Record(Frozen):
         return stats.bootstrap_ratio(scores, [1.0] * len(scores)) if scores and self.has_quality else None
 
     @property
+    def scores(self) -> dict[str, Score]:
+        """Metrics computed from the stored answers on reading, by name: see ``vlmnb.scores``."""
+        if not self.has_quality:
+            return {}
+        from vlmnb import scores
+
+        texts = [answer.answer for answer in self.answers]
+        return scores.of(self.cell.dataset, texts, [answer.references for answer in self.answers])
+
+    @property
     def has_quality(self) -> bool:
         """Whether answers mean something: trained weights, natural length, scored."""
         scored = bool(self.answers) and all(a.word_errors is not None for a in self.answers)
@@ -231,71 +280,23 @@ class Record(Frozen):
 
     @property
     def flops_per_batch(self) -> int | None:
-        """FLOPs of one forward pass over a batch of prompts: torch's count, else fvcore's."""
-        return (self.flops.torch or self.flops.fvcore) if self.flops else None
+        """FLOPs of one forward pass over a batch of prompts, see ``FlopCount.executed``; or a report's."""
+        if self.reported:
+            figure = self.reported.value("flops")
+            return None if figure is None else round(figure)
+        return self.flops.executed if self.flops else None
 
 
-EXPORT_COLUMNS = (
-    "source", "hardware", "model", "weights", "dataset", "samples", "device", "dtype", "optimization",
-    "batch_size", "image_size", "seq_len", "status", "reason", "wer", "latency_s", "energy_j_per_sample",
-    "energy_method", "flops", "peak_bytes", "key", "max_new_tokens", "length", "seed", "wer_low", "wer_high",
-    "accuracy", "accuracy_low", "accuracy_high", "latency_low_s", "latency_high_s", "latency_n",
-    "latency_confidence", "latency_verdict", "energy_source", "flops_fvcore", "flops_torch",
-    "peak_bytes_over_model", "image_tokens", "text_tokens", "output_tokens", "preprocess_s", "first_call_s",
-    "other_load", "started_at",
-)  # fmt: skip
-
-
-def row(record: Record) -> dict[str, Any]:
-    """A record as one flat row of ``EXPORT_COLUMNS``; what was not measured is None."""
-    latency, energy, answers = record.latency, record.headline_energy, record.answers
-    memory, flops, timing = record.memory, record.flops, record.timing
-    wer_low, wer_high = record.wer_interval or (None, None)
-    accuracy_low, accuracy_high = record.accuracy_interval or (None, None)
-    over = None
-    if memory and memory.peak_bytes is not None and memory.baseline_bytes is not None:
-        over = memory.peak_bytes - memory.baseline_bytes
-    values = record.cell.model_dump() | {
-        "source": record.source,
-        "hardware": record.hardware,
-        "status": record.status,
-        "reason": record.reason,
-        "key": record.key,
-        "wer": record.wer,
-        "wer_low": wer_low,
-        "wer_high": wer_high,
-        "accuracy": record.accuracy,
-        "accuracy_low": accuracy_low,
-        "accuracy_high": accuracy_high,
-        "latency_s": latency and latency.median,
-        "latency_low_s": latency and latency.low,
-        "latency_high_s": latency and latency.high,
-        "latency_n": latency and latency.n,
-        "latency_confidence": latency and latency.confidence,
-        "latency_verdict": stats.verdict(record.full_batches_s) if record.full_batches_s else None,
-        "energy_j_per_sample": record.energy_j_per_sample,
-        "energy_method": energy and energy.method,
-        "energy_source": energy and energy.source,
-        "flops": record.flops_per_batch,
-        "flops_fvcore": flops and flops.fvcore,
-        "flops_torch": flops and flops.torch,
-        "peak_bytes": memory and memory.peak_bytes,
-        "peak_bytes_over_model": over,
-        "image_tokens": stats.median_interval([a.image_tokens for a in answers]).median if answers else None,
-        "text_tokens": stats.median_interval([a.text_tokens for a in answers]).median if answers else None,
-        "output_tokens": sum(a.output_tokens for a in answers) / len(answers) if answers else None,
-        "preprocess_s": stats.median_interval(timing.preprocess_s).median if timing else None,
-        "first_call_s": timing and timing.first_call_s,
-        "other_load": record.provenance.other_load,
-        "started_at": record.provenance.started_at or None,
-    }
-    return {column: values[column] for column in EXPORT_COLUMNS}
+def _summary(values: Sequence[float]) -> stats.Summary | None:
+    return stats.median_interval(values) if values else None
 
 
 def write(record: Record, results: Path) -> Path:
-    """Store a record in its place, in one step."""
+    """Store a record in its place, in one step, with a digest that tells when it is edited by hand."""
     path = paths.record(results, record.hardware, record.cell.model, record.key)
-    paths.write_atomic(path, record.model_dump_json(indent=1) + "\n")
+    content = json.loads(record.model_dump_json())
+    content["digest"] = spec.digest(content)
+    paths.write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     return path
 
 
@@ -314,14 +315,20 @@ def read(path: Path) -> Record:
         raise ValueError(
             f"{path} has record schema {version}, this code reads {SCHEMA_VERSION}; update the project"
         )
+    digest = content.pop("digest", None)
     try:
-        return Record.model_validate(content)
+        found = Record.model_validate(content)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise ValueError(
             f"{path}: {place}: {problem['msg']}; delete it to have the cell measured again"
         ) from None
+    if digest not in (None, spec.digest(content)) or path.stem != found.key:
+        raise ValueError(
+            f"{path} was edited by hand; restore it, or delete it to have the cell measured again"
+        )
+    return found
 
 
 def read_all(results: Path, model: str = "*", hardware: str = "*") -> tuple[list[Record], list[str]]:
@@ -340,7 +347,7 @@ def record_files(results: Path, model: str = "*", hardware: str = "*") -> Iterat
     return iter(sorted(results.glob(f"{hardware}/{model}/[!.]*.json")))
 
 
-def by_cell(records: Iterable[Record]) -> dict[Cell, Record]:
-    """The newest record of each cell."""
+def by_cell(records: Iterable[Record], axis: str = "") -> dict[Cell, Record]:
+    """The newest record of each cell, as the page of an axis shows it."""
     ordered = sorted(records, key=lambda record: record.provenance.started_at)
-    return {record.cell: record for record in ordered}
+    return {record.cell: record.on(axis) if axis else record for record in ordered}

@@ -8,15 +8,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from vlmnb import yamlfile
 from vlmnb.errors import UserError, nearest
 
 Weights = Literal["pretrained", "random"]
 Device = Literal["cpu", "cuda"]
 Dtype = Literal["fp32", "bf16", "fp16"]
 Length = Literal["natural", "fixed"]
+Measured = Literal["generation", "layers"]
 Status = Literal["ok", "not_applicable", "not_enough_tokens", "out_of_memory", "unsupported", "failed"]
 Source = Literal["measured", "reports"]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
@@ -38,7 +39,12 @@ class Cell(Frozen):
         max_new_tokens: Upper limit of generated tokens per answer.
         length: ``natural`` ends an answer where the model ends it; ``fixed`` generates exactly
             ``max_new_tokens`` (for speed; such a cell has no quality).
-        seed: Chooses the samples of the data set.
+        measure: ``generation`` of answers, or one forward pass of the prompts by ``layers``.
+        seed: Chooses the samples of the data set, and random weights.
+        repeat: 0 for the one measurement that tables show; 1, 2, ... are repeats of it in windows of their
+            own, which tell how far two windows of one cell differ (A/A repeats).
+        interpolate: Whether a model of one image size takes the size that is asked for, by interpolated
+            position embeddings.
     """
 
     model: Slug
@@ -54,6 +60,9 @@ class Cell(Frozen):
     max_new_tokens: int = Field(ge=1)
     length: Length = "natural"
     seed: int = Field(default=0, ge=0)
+    measure: Measured = "generation"
+    interpolate: bool = False
+    repeat: int = Field(default=0, ge=0)
 
 
 class Run(Frozen):
@@ -85,6 +94,14 @@ class Sweep(Frozen):
     overrides: dict[Slug, dict[str, Any]] = {}
 
 
+def words(cell: Cell) -> str:
+    """A cell in a few words."""
+    return (
+        f"{cell.dataset}, {cell.device}, {cell.optimization}, batch {cell.batch_size}, "
+        f"image {cell.image_size}, prompt {cell.seq_len}"
+    )
+
+
 def digest(value: object, length: int = 16) -> str:
     """Hash of a JSON-able value, independent of key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
@@ -95,60 +112,63 @@ def load_sweep(path: Path) -> Sweep:
     """Read a sweep file.
 
     Raises:
-        UserError: The file is missing, is no YAML, or has an unknown key, a wrong type, an empty list or
-            a model twice; the message names the place.
+        UserError: The file is missing, is no plain YAML, or has an unknown key, a wrong type, an empty list
+            or a model twice; the message names the file, the line and the nearest valid name.
     """
+    content = yamlfile.load(path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read the sweep {path}: {error}") from None
-    try:
-        content = yaml.load(text, Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from None
+        return _sweep(content)
+    except UserError as error:
+        raise yamlfile.located(path, error) from None
+
+
+def _sweep(content: Any) -> Sweep:
     if not isinstance(content, dict):
-        raise UserError(
-            f"{path}: expected keys such as 'models:' and 'axes:', found {type(content).__name__}"
-        )
+        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        raise UserError(f"expected keys such as 'models:' and 'axes:', found {kind}")
     try:
         sweep = Sweep.model_validate(content)
     except ValidationError as error:
-        raise UserError(f"{path}: {explain(error, Sweep.model_fields)}") from None
-    twice = sorted({name for name in sweep.models if sweep.models.count(name) > 1})
-    if twice:
-        raise UserError(f"{path}: models lists {', '.join(twice)} twice")
+        place = _problem(error)["loc"]
+        raise UserError(explain(error, Sweep.model_fields), place) from None
+    for i, name in enumerate(sweep.models):
+        if name in sweep.models[:i]:
+            raise UserError(f"models lists {name} twice", ("models", i))
     for name in sweep.overrides:
         if name not in sweep.models:
             raise UserError(
-                f"{path}: overrides names {name!r}, no model of it; {nearest(name, sweep.models)}"
+                f"overrides names {name!r}, no model of it; {nearest(name, sweep.models)}",
+                ("overrides", name),
             )
     return sweep
 
 
+_KINDS = {
+    "tuple_type": "takes a list, such as [a, b]",
+    "dict_type": "takes names with values beneath it",
+    "string_type": "takes a text",
+    "too_short": "is empty; name at least one",
+    "string_too_short": "is empty",
+    "string_pattern_mismatch": "is no name: small letters, digits, '.', '_' and '-' only",
+}
+"""Plainer words for pydantic's commonest findings."""
+
+
+def _problem(error: ValidationError) -> Any:
+    """The problem to tell: a typo shows as a missing and an unknown key, and the unknown one says more."""
+    problems = error.errors()
+    return next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+
+
 def explain(error: ValidationError, fields: Mapping[str, Any]) -> str:
     """One line for the first problem pydantic found, with the nearest valid name for a typo."""
-    problems = error.errors()
-    # A typo shows as two problems, a missing key and an unknown one; the unknown one says more.
-    problem = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    place = ".".join(str(part) for part in problem["loc"]) or "the whole"
+    problem = _problem(error)
+    steps = [str(part) for part in problem["loc"] if part != "[key]"]
+    place = ".".join(steps) or "the whole"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {place!r}; {nearest(place, fields)}"
-    return f"{place}: {problem['msg'][:1].lower()}{problem['msg'][1:]} (got {problem['input']!r})"
-
-
-class _UniqueKeys(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML that refuses a key given twice, which plain YAML would silently let the last one win."""
-
-
-def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen = set()
-    for key_node, _ in node.value:
-        key = str(loader.construct_object(key_node, deep=True))
-        if key in seen:
-            raise yaml.MarkedYAMLError(problem=f"key {key!r} stands twice", problem_mark=key_node.start_mark)
-        seen.add(key)
-    made: dict[Any, Any] = yaml.SafeLoader.construct_mapping(loader, node, deep=True)
-    return made
-
-
-_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+    if problem["type"] == "missing":
+        return f"key {place!r} is missing"
+    said = _KINDS.get(problem["type"]) or f"{problem['msg'][:1].lower()}{problem['msg'][1:]}"
+    given = " ".join(repr(problem["input"]).split())
+    return f"{place}: {said} (got {given if len(given) <= 60 else given[:59] + '…'})"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 FEWEST_SAMPLES = 6
@@ -16,19 +18,20 @@ NOISY_HALF_WIDTH = 0.05
 """Samples are noisy when half the width of the median's interval is more than this share of the median."""
 
 Verdict = Literal["stable", "noisy", "few samples"]
+Floats = npt.NDArray[np.float64]
 
 
 class Summary(BaseModel):
-    """Median of samples with an interval that assumes nothing about their distribution.
+    """Median of samples with an interval that assumes nothing about the shape of their distribution.
 
     Attributes:
         median: Median of the samples, in their unit.
         low: Lower end of the interval of the median.
         high: Upper end of the interval of the median.
         n: Number of samples.
-        confidence: Probability that such an interval holds the true median. It is at least what was
-            asked for where there are samples enough, else what the interval from the smallest to the
-            largest sample really has (0 for a single sample).
+        confidence: Probability that such an interval holds the true median: what was asked for where
+            there are samples enough, else what the interval from the smallest to the largest sample
+            really has (0 for a single sample).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,34 +43,114 @@ class Summary(BaseModel):
     confidence: float
 
 
-def median_interval(samples: Sequence[float], confidence: float = 0.95) -> Summary:
-    """Median and its order-statistic interval.
+class Quantile(BaseModel):
+    """A quantile of samples with its order-statistic interval.
 
-    The number of samples below the true median is binomial with p = 0.5, so the interval from the k-th
-    smallest to the k-th largest sample holds it with probability 1 - 2 P(B < k), whatever the
-    distribution (Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2). The largest k that
-    still has the confidence asked for is taken; it is conservative where samples repeat.
+    Attributes:
+        q: Which quantile, as a fraction.
+        value: The quantile of the samples, in their unit.
+        low: Lower end of its interval.
+        high: Upper end of its interval.
+        n: Number of samples.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    q: float
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def median_interval(samples: Sequence[float], confidence: float = 0.95) -> Summary:
+    """Median and its interval by interpolated order statistics, see :func:`median_ends`.
 
     Raises:
         ValueError: There are no samples, one is not finite, or the confidence is not between 0 and 1.
     """
+    array = _finite(samples, "samples")
+    low, high, reached = median_ends(array, confidence)
+    return Summary(
+        median=float(np.median(array)), low=float(low), high=float(high), n=len(array), confidence=reached
+    )
+
+
+def median_ends(samples: Floats, confidence: float = 0.95) -> tuple[Floats, Floats, float]:
+    """Ends of the interval of the median along the last axis, and the confidence they have.
+
+    The number of samples below the true median is binomial with p = 0.5, so the interval from the d-th
+    smallest to the d-th largest sample holds it with probability 1 - 2 P(B < d), whatever the
+    distribution. These probabilities are few and far between (8 samples: 99.2 % or 93.0 %); between the
+    two that enclose the confidence asked for, the ends are interpolated by Hettmansperger and Sheather
+    (Statistics & Probability Letters 4, 1986, 75-79), whose weight hardly depends on the distribution
+    (Nyblom, ibid. 14, 1992, 129-131).
+
+    The coverage holds for independent samples. Samples that resemble their neighbours in time say less
+    than their number: the interval is then too narrow. Where the median falls into a gap between two modes,
+    few samples cover less as well; where samples repeat, the interval is conservative.
+    """
     if not 0 < confidence < 1:
         raise ValueError(f"The confidence must lie between 0 and 1, not be {confidence}.")
-    ordered = np.sort(_finite(samples, "samples"))
-    n = len(ordered)
+    ordered = np.sort(samples, axis=-1)
+    n = ordered.shape[-1]
+    rank, weight, reached = _median_rank(n, confidence)
+    if weight == 0:
+        return ordered[..., rank - 1], ordered[..., n - rank], reached
+    # Written as steps inward, so that equal neighbours give themselves and rounding never leaves the samples.
+    low = ordered[..., rank - 1] + weight * (ordered[..., rank] - ordered[..., rank - 1])
+    high = ordered[..., n - rank] - weight * (ordered[..., n - rank] - ordered[..., n - rank - 1])
+    return low, high, reached
+
+
+@functools.lru_cache(maxsize=512)
+def _median_rank(n: int, confidence: float) -> tuple[int, float, float]:
+    """Rank of the outer order statistic, weight of the next one inward, and the confidence reached."""
     rank, tail = 1, 0.5**n
-    while rank < (n + 1) // 2:
+    reached = 1 - 2 * tail
+    if reached < confidence:
+        return 1, 0.0, max(reached, 0.0)
+    while rank < n // 2:
         wider = tail + math.comb(n, rank) / 2**n
         if 1 - 2 * wider < confidence:
-            break
+            share = (1 - 2 * tail - confidence) / (2 * (wider - tail))
+            return rank, (n - rank) * share / (rank + (n - 2 * rank) * share), confidence
         rank, tail = rank + 1, wider
-    return Summary(
-        median=float(np.median(ordered)),
-        low=float(ordered[rank - 1]),
-        high=float(ordered[n - rank]),
-        n=n,
-        confidence=max(0.0, 1 - 2 * tail),
-    )
+    return rank, 0.0, 1 - 2 * tail
+
+
+def quantile_interval(samples: Sequence[float], q: float, confidence: float = 0.95) -> Quantile | None:
+    """A quantile with the interval between the order statistics that surely enclose it.
+
+    Each end is missed with at most half of what the confidence leaves over, by the binomial distribution
+    of the number of samples below the quantile (Conover, Practical Nonparametric Statistics, 3rd ed.,
+    section 3.2). The interval is conservative.
+
+    Returns:
+        None where there are too few samples for such an interval: 36 are needed for the 90 % quantile,
+        72 for the 95 % quantile, 6 for the median.
+
+    Raises:
+        ValueError: There are no samples, one is not finite, or ``q`` is not between 0 and 1.
+    """
+    if not 0 < q < 1:
+        raise ValueError(f"A quantile lies between 0 and 1, not at {q}.")
+    ordered = np.sort(_finite(samples, "samples"))
+    n, tail = len(ordered), (1 - confidence) / 2
+    below = np.cumsum([_binomial(n, k, q) for k in range(n + 1)])
+    lower = int(np.searchsorted(below, tail, side="right"))  # P(B < lower) <= tail
+    upper = int(np.searchsorted(below, 1 - tail, side="left")) + 1  # P(B >= upper) <= tail
+    if lower < 1 or upper > n:
+        return None
+    return Quantile(
+        q=q, value=float(np.quantile(ordered, q)), low=float(ordered[lower - 1]),
+        high=float(ordered[upper - 1]), n=n,
+    )  # fmt: skip
+
+
+def _binomial(n: int, k: int, p: float) -> float:
+    log_ways = math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+    return math.exp(log_ways + k * math.log(p) + (n - k) * math.log1p(-p))
 
 
 def verdict(samples: Sequence[float]) -> Verdict:
@@ -101,12 +184,27 @@ def bootstrap_ratio(
         raise ValueError(f"There are {len(top)} numerators but {len(bottom)} denominators.")
     if bottom.min() < 0 or bottom.sum() == 0:
         raise ValueError("The denominators must not be negative, and not all be zero.")
-    drawn = np.random.default_rng(seed).integers(len(top), size=(resamples, len(top)))
-    sums = bottom[drawn].sum(axis=1)
-    ratios = top[drawn].sum(axis=1)[sums > 0] / sums[sums > 0]
+    times = resampled(len(top), resamples, seed)
+    sums = times @ bottom
+    ratios = (times @ top)[sums > 0] / sums[sums > 0]
     tail = (1 - confidence) / 2
     low, high = np.quantile(ratios, [tail, 1 - tail])
     return float(low), float(high)
+
+
+@functools.lru_cache(maxsize=16)
+def resampled(n: int, resamples: int = 1000, seed: int = 0) -> Floats:
+    """How often each of n samples is drawn in each resample of a bootstrap, of shape (resamples, n).
+
+    Sums over resamples are products with it. It is kept, for the many metrics over the same samples, and
+    not to be written to.
+    """
+    drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    rows = np.arange(resamples)[:, None] * n
+    times = np.bincount((drawn + rows).ravel(), minlength=resamples * n).reshape(resamples, n)
+    kept = times.astype(np.float64)
+    kept.flags.writeable = False
+    return kept
 
 
 def significant(value: float, low: float, high: float) -> str:
@@ -171,7 +269,7 @@ def _magnitude(value: float) -> int:
     return int(f"{abs(value):.9e}".split("e")[1])
 
 
-def _finite(values: Sequence[float], what: str) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def _finite(values: Sequence[float], what: str) -> Floats:
     array = np.asarray(list(values), dtype=np.float64)
     if array.size == 0:
         raise ValueError(f"There are no {what} to summarize.")

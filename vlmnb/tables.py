@@ -5,10 +5,10 @@ from __future__ import annotations
 import html as markup
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from vlmnb import data, stats
 from vlmnb.record import Record, by_cell
+from vlmnb.reported import Quantity
 from vlmnb.spec import Cell
 
 MODELLED = "≈ "
@@ -57,10 +57,16 @@ STATUS_WORDS = {
 
 Show = Callable[[Record], Field]
 
+UNPRINTED = Field("")
+"""Stands where a report's table has no such column; a column of nothing else is left out."""
+
 
 def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
-    """The reports' table of an axis: rows by value, columns as the reports have them."""
-    found = by_cell(records)
+    """The reports' table of an axis: rows by value, columns as the reports have them.
+
+    Records of source ``reports`` show what the report prints, character by character.
+    """
+    found = by_cell(records, axis)
     values = list(dict.fromkeys(getattr(cell, axis) for cell in cells))
     names = list(dict.fromkeys(cell.dataset for cell in cells))
     at = {(getattr(cell, axis), cell.dataset): found.get(cell) for cell in cells}
@@ -68,13 +74,13 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
         heads = [f"{data.get(name).title} {what}" for name in names for what in ("WER", "latency, s")]
         rows = [
             (
-                Field(str(value)),
-                *(f for name in names for f in (_wer(at[value, name]), _latency(at[value, name]))),
+                _row_label(value, [at[value, name] for name in names]),
+                *(f for name in names for f in (wer(at[value, name]), latency(at[value, name]))),
             )
             for value in values
         ]
         caption = "Word error rate (fraction) and latency (seconds per batch) by data set"
-        return Table(caption, (ROW_TITLES[axis], *heads), tuple(rows))
+        return _as_reported(Table(caption, (ROW_TITLES[axis], *heads), tuple(rows)), list(at.values()))
     (name,) = names
     of = [at[value, name] for value in values]
     if axis == "optimization":
@@ -90,50 +96,23 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
         ]
         rows = [
             (
-                Field(str(value)),
-                _latency(record), percent(record, original, _median_latency),
-                _flops(record), percent(record, original, lambda r: r.flops_per_batch),
-                _energy(record), percent(record, original, lambda r: r.energy_j_per_sample),
-                _wer(record),
+                _row_label(value, [record]),
+                latency(record), percent(record, original, lambda r: r.latency_s, "latency_percent"),
+                _flops(record), percent(record, original, lambda r: r.flops_per_batch, "flops_percent"),
+                energy(record),
+                percent(record, original, lambda r: r.energy_j_per_sample, "energy_percent"),
+                wer(record),
             )
             for value, record in zip(values, of, strict=True)
         ]  # fmt: skip
     else:
         heads = ["Latency per batch, s", "Energy, J per sample", "FLOPs per batch", "WER"]
         rows = [
-            (Field(str(value)), _latency(record), _energy(record), _flops(record), _wer(record))
+            (_row_label(value, [record]), latency(record), energy(record), _flops(record), wer(record))
             for value, record in zip(values, of, strict=True)
         ]
     caption = f"{ROW_TITLES[axis].split(',')[0]} on {data.get(name).title}"
-    return Table(caption, (ROW_TITLES[axis], *heads), tuple(rows))
-
-
-def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
-    """One row per cell with everything beside the reports' columns: intervals, tokens, memory, counters."""
-    found = by_cell(records)
-    shown: list[tuple[str, Show]] = [
-        ("WER [95 %]", lambda r: _wer(r, interval=True)),
-        ("Accuracy [95 %]", _accuracy),
-        ("Latency, s [95 %]", lambda r: _latency(r, interval=True)),
-        ("n", lambda r: _plain(r, r.latency and str(r.latency.n))),
-        ("Verdict", lambda r: _plain(r, r.full_batches_s and stats.verdict(r.full_batches_s))),
-        ("Energy, J per sample", _energy),
-        ("Energy method", lambda r: _plain(r, r.headline_energy and r.headline_energy.method)),
-        ("FLOPs, torch", lambda r: _plain(r, r.flops and _si(r.flops.torch))),
-        ("FLOPs, 2 x fvcore", lambda r: _plain(r, r.flops and _si(r.flops.fvcore))),
-        ("Peak memory", lambda r: _plain(r, r.memory and _bytes(r.memory.peak_bytes))),
-        ("Image tokens", lambda r: _plain(r, _median([a.image_tokens for a in r.answers]))),
-        ("Text tokens", lambda r: _plain(r, _median([a.text_tokens for a in r.answers]))),
-        ("Output tokens", lambda r: _plain(r, _median([a.output_tokens for a in r.answers]))),
-        ("Load by others", lambda r: _plain(r, _share(r.provenance.other_load))),
-    ]
-    rows = []
-    for cell in cells:
-        record = found.get(cell)
-        first = (Field(str(getattr(cell, axis))), Field(data.get(cell.dataset).title, words=True))
-        rows.append((*first, *(show(record) if record else Field("-", "not measured") for _, show in shown)))
-    heads = (ROW_TITLES[axis], "Data set", *(head for head, _ in shown))
-    return Table("Every cell, with intervals, tokens, memory and both FLOP counters", heads, tuple(rows))
+    return _as_reported(Table(caption, (ROW_TITLES[axis], *heads), tuple(rows)), of)
 
 
 def notes(records: Sequence[Record]) -> str:
@@ -147,9 +126,22 @@ def notes(records: Sequence[Record]) -> str:
         f"- `-` *{STATUS_WORDS[status]}*: {escape(reason)} ({_where(cells, every)})"
         for (status, reason), cells in reasons.items()
     ]
-    short = [r.cell for r in records if r.status == "ok" and not r.full_batches_s]
+    short = [r.cell for r in records if r.status == "ok" and not r.full_batches_s and not r.reported]
     if short:
         lines.append(f"- `-` latency: fewer samples than one batch ({_where(short, every)})")
+    refused: dict[str, list[Cell]] = {}
+    for record in records:
+        if record.status == "ok" and record.energy_reason:
+            refused.setdefault(record.energy_reason, []).append(record.cell)
+    lines += [f"- `-` energy: {escape(why)} ({_where(cells, every)})" for why, cells in refused.items()]
+    differing: dict[str, list[Cell]] = {}
+    for record in records:
+        if record.flops and record.flops.note:
+            differing.setdefault(record.flops.note, []).append(record.cell)
+    lines += [f"- FLOPs: {escape(why)} ({_where(cells, every)})" for why, cells in differing.items()]
+    if any(r.energy_method == "unstated" for r in records):
+        lines.append("- Energy: the report does not say how it was obtained (`unstated`), nor its spread.")
+    lines += [f"- {escape(text)}" for text in dict.fromkeys(_remarks(records))]
     modelled = any(r.headline_energy and r.headline_energy.method == "model" for r in records)
     if modelled:
         lines.append(
@@ -159,9 +151,14 @@ def notes(records: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
+def _remarks(records: Sequence[Record]) -> list[str]:
+    return [remark.text for record in records if record.reported for remark in record.reported.remarks]
+
+
 def html(table: Table) -> str:
     """A table as HTML of its own, text escaped."""
-    head = "".join(f"<th>{markup.escape(column)}</th>" for column in table.columns)
+    columns = zip(table.columns, zip(*table.rows, strict=True), strict=True) if table.rows else ()
+    head = "".join(_th(title, fields) for title, fields in columns)
     body = "".join(f"<tr>{''.join(_td(field) for field in row)}</tr>" for row in table.rows)
     caption = f"<caption>{markup.escape(table.caption)}</caption>"
     return (
@@ -171,13 +168,21 @@ def html(table: Table) -> str:
 
 
 def percent(
-    record: Record | None, original: Record | None, number: Callable[[Record], float | None]
+    record: Record | None,
+    original: Record | None,
+    number: Callable[[Record], float | None],
+    quantity: Quantity,
 ) -> Field:
-    """A record's figure in percent of the original's; ``-`` where one of them is missing."""
+    """A record's figure in percent of the original's; ``-`` where one of them is missing.
+
+    A report prints this column itself (``quantity``); then its figure stands and nothing is computed.
+    """
+    if record is not None and record.reported:
+        return _printed(record, quantity)
     mine = number(record) if record else None
     base = number(original) if original else None
     if record is None or mine is None or not base:
-        return _absent(record)
+        return absent(record)
     return Field(f"{100 * mine / base:.1f}", key=record.key)
 
 
@@ -188,6 +193,11 @@ def escape(text: str) -> str:
     return markup.escape(short, quote=False).replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
 
 
+def _th(title: str, fields: Sequence[Field]) -> str:
+    words = ' class="text"' if all(field.words for field in fields) else ""
+    return f"<th{words}>{markup.escape(title)}</th>"
+
+
 def _td(field: Field) -> str:
     title = f' title="{markup.escape(field.title)}"' if field.title else ""
     key = f' data-key="{field.key}"' if field.key else ""
@@ -195,7 +205,8 @@ def _td(field: Field) -> str:
     return f"<td{missing}{title}{key}>{markup.escape(field.text)}</td>"
 
 
-def _absent(record: Record | None) -> Field:
+def absent(record: Record | None) -> Field:
+    """What stands where a record has no such figure: ``-``, with the reason on hovering."""
     if record is None:
         return Field("-", "not measured")
     if record.status == "ok":
@@ -203,16 +214,49 @@ def _absent(record: Record | None) -> Field:
     return Field("-", f"{STATUS_WORDS[record.status]}: {record.reason}", record.key)
 
 
-def _plain(record: Record, text: Any) -> Field:
-    return Field(str(text), key=record.key) if text else _absent(record)
+def _printed(record: Record, quantity: Quantity) -> Field:
+    """What a report prints, with where it stands; nothing is rounded, and no interval is made up."""
+    figure = record.reported.figure(quantity) if record.reported else None
+    if figure is None:
+        return UNPRINTED if record.status == "ok" else absent(record)
+    if figure.value is None:
+        return Field("-", f"{absent(record).title}; {figure.place}", record.key)
+    return Field(figure.printed, f"as printed: {figure.place}", record.key)
 
 
-def _latency(record: Record | None, interval: bool = False) -> Field:
+def _row_label(value: object, records: Sequence[Record | None]) -> Field:
+    """A row's value; as a report calls it, where it is one's."""
+    figures = [
+        figure for record in records if record and record.reported for figure in record.reported.figures
+    ]
+    return Field(figures[0].row, title=str(value)) if figures else Field(str(value))
+
+
+def _as_reported(table: Table, records: Sequence[Record | None]) -> Table:
+    """Without the columns that a report's table does not have, and with its place in the caption."""
+    reported = [record.reported for record in records if record and record.reported]
+    if not reported:
+        return table
+    columns = list(zip(*table.rows, strict=True))
+    kept = [i for i, column in enumerate(columns) if not _unprinted(column)]
+    places = dict.fromkeys(f"{f.file}, {f.table}" for one in reported for f in one.figures)
+    caption = f"{table.caption}, as printed in {'; '.join(places)}" if places else table.caption
+    rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
+    return Table(caption, tuple(table.columns[i] for i in kept), rows)
+
+
+def _unprinted(column: Sequence[Field]) -> bool:
+    return UNPRINTED in column and all(field.text in ("", "-") for field in column)
+
+
+def latency(record: Record | None, interval: bool = False) -> Field:
+    if record is not None and record.reported:
+        return _printed(record, "latency_s")
     summary = record.latency if record else None
     if record is not None and record.status == "ok" and summary is None:
         return Field("-", "fewer samples than one batch", record.key)
     if record is None or summary is None:
-        return _absent(record)
+        return absent(record)
     span = f"{summary.low:.4g} to {summary.high:.4g} s"
     title = f"median of n = {summary.n}, interval {span} ({100 * summary.confidence:.0f} %)"
     text = f"{summary.median:.3g}"  # fewer than six samples: their spread says nothing of digits
@@ -222,59 +266,45 @@ def _latency(record: Record | None, interval: bool = False) -> Field:
     return Field(shown, title, record.key)
 
 
-def _median_latency(record: Record) -> float | None:
-    return record.latency.median if record.latency else None
-
-
-def _energy(record: Record | None) -> Field:
+def energy(record: Record | None) -> Field:
+    if record is not None and record.reported:
+        return _printed(record, "energy_j_per_sample")
     value = record.energy_j_per_sample if record else None
     reading = record.headline_energy if record else None
     if record is None or value is None or reading is None:
-        return _absent(record)
+        return absent(record)
     mark = MODELLED if reading.method == "model" else ""
     return Field(f"{mark}{value:.3g}", f"{reading.method}: {reading.detail}", record.key)
 
 
 def _flops(record: Record | None) -> Field:
+    if record is not None and record.reported:
+        return _printed(record, "flops")
     count = record.flops_per_batch if record else None
     if record is None or count is None:
-        return _absent(record)
-    return Field(
-        _si(count) or "-", "one forward pass over a batch of prompts, 2 per multiply-add", record.key
-    )
+        return absent(record)
+    return Field(si(count) or "-", "one forward pass over a batch of prompts, 2 per multiply-add", record.key)
 
 
-def _wer(record: Record | None, interval: bool = False) -> Field:
+def wer(record: Record | None, interval: bool = False) -> Field:
+    if record is not None and record.reported:
+        return _printed(record, "wer")
     value, span = (record.wer, record.wer_interval) if record else (None, None)
     if record is None or value is None or span is None:
-        return _absent(record)
+        return absent(record)
     title = f"{len(record.answers)} answers, 95 % interval {span[0]:.3f} to {span[1]:.3f}"
     shown = f"{value:.3f} [{span[0]:.3f}, {span[1]:.3f}]" if interval else f"{value:.3f}"
     return Field(shown, title, record.key)
 
 
-def _accuracy(record: Record) -> Field:
-    value, span = record.accuracy, record.accuracy_interval
-    if value is None or span is None:
-        return _absent(record)
-    shown = f"{100 * value:.1f} % [{100 * span[0]:.1f}, {100 * span[1]:.1f}]"
-    return Field(shown, f"{len(record.answers)} answers", record.key)
+SHOW: dict[Quantity, Callable[[Record], Field]] = {
+    "latency_s": latency, "energy_j_per_sample": energy, "flops": _flops, "wer": wer
+}  # fmt: skip
+"""How a quantity of a record is shown in a table."""
 
 
-def _si(count: int | None) -> str | None:
+def si(count: int | None) -> str | None:
     return stats.format_si(count) if count else None
-
-
-def _bytes(count: int | None) -> str | None:
-    return f"{count / 2**20:.0f} MiB" if count else None
-
-
-def _median(values: Sequence[int]) -> str | None:
-    return f"{stats.median_interval(values).median:g}" if values else None
-
-
-def _share(value: float | None) -> str | None:
-    return f"{100 * value:.0f} %" if value is not None else None
 
 
 def _where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:

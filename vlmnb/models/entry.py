@@ -14,7 +14,9 @@ class ModelEntry(Frozen):
         title: How pages call it.
         summary: One sentence on the architecture.
         source: Hub repository, or empty for a checkpoint that ships with the project.
-        base_image_size: Side in pixels of the base configuration.
+        revision: Commit of the Hub repository that is loaded, or empty for a bundled checkpoint.
+        base_image_size: Side in pixels of the base configuration. Where the model accepts one side only, the
+            image is brought to this side first and to the model's own by the processor.
         image_sizes: Sides of the image-size axis.
         native_image_size: The only side the model accepts, or None where it accepts several.
         seq_lens: Text budgets of the prompt-length axis; the first is the base.
@@ -24,6 +26,7 @@ class ModelEntry(Frozen):
         speed_dataset: Data set of the device and batch-size tables.
         choice_dataset: Data set of the optimization table.
         max_new_tokens: Upper limit of an answer's length.
+        fixed_tokens: Length of answers of fixed length, unless another limit is asked for.
     """
 
     name: Slug
@@ -31,6 +34,7 @@ class ModelEntry(Frozen):
     title: str
     summary: str
     source: str = ""
+    revision: str = ""
     base_image_size: int
     image_sizes: tuple[int, ...]
     native_image_size: int | None = None
@@ -40,6 +44,7 @@ class ModelEntry(Frozen):
     speed_dataset: str
     choice_dataset: str
     max_new_tokens: int = 24
+    fixed_tokens: int = 32
 
     @property
     def bundled(self) -> bool:
@@ -48,6 +53,7 @@ class ModelEntry(Frozen):
 
 
 BUNDLED_DEFAULTS = {
+    "fixed_tokens": 8,
     "base_image_size": 64,
     "image_sizes": (32, 64, 96, 128),
     "seq_lens": (200, 100, 50, 25, 10),
@@ -56,3 +62,16 @@ BUNDLED_DEFAULTS = {
     "choice_dataset": "scienceqa-mini",
 }
 """What the three bundled models have in common: they were trained for the same data."""
+
+REPORTED_DEFAULTS = {
+    "base_image_size": 224,
+    "image_sizes": (224, 336, 448),
+    "seq_lens": (200, 100, 50),
+    "base_dtype": "bf16",
+    "datasets": ("coco", "scienceqa", "textvqa"),
+    "speed_dataset": "textvqa",
+    "choice_dataset": "scienceqa",
+    "max_new_tokens": 64,
+}
+"""The base configuration that the reports share. Their limit of new tokens is not stated; 64 is lmms-eval's
+for COCO captions, and shorter answers end by themselves."""

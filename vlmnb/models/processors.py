@@ -33,6 +33,11 @@ QWEN_CHAT_TEMPLATE = (
     "{% endfor %}{% endif %}{{ '<|im_end|>\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+QWEN_SYSTEM = (
+    "{% if messages[0]['role'] != 'system' %}"
+    "{{ '<|im_start|>system\\nYou are a helpful assistant.<|im_end|>\\n' }}{% endif %}"
+)
+"""What Qwen2.5-VL's own template puts in front where no system prompt is given."""
 FUYU_CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['content'] is string %}{{ message['content'] }}{% else %}"
     "{% for part in message['content'] %}"
@@ -42,6 +47,8 @@ FUYU_CHAT_TEMPLATE = (
     "{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
     "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<0x04>' }}{% endif %}"
 )
+FUYU_LINE_TEMPLATE = FUYU_CHAT_TEMPLATE.replace("{{ part['text'] }}", "{{ part['text'] + '\\n' }}")
+"""The same with a line end after the question, as adept/fuyu-8b expects; that repository has no template."""
 
 
 @cache
@@ -55,6 +62,12 @@ def fuyu_pixels_name() -> str:
 
 def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _pictures(images: Any) -> list[Image.Image]:
+    """Images in RGB, one after the other, also when each text's stand in a list, as pipelines give them."""
+    given = [] if images is None else _as_list(images)
+    return [_rgb(image) for one in given for image in _as_list(one)]
 
 
 def _height_width(size: Any) -> tuple[int, int]:
@@ -73,7 +86,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def _check_call(images: list[Any], texts: list[str], kwargs: Mapping[str, Any]) -> None:
-    unknown = set(kwargs) - _RESERVED
+    unknown = {name for name, value in kwargs.items() if value is not None} - _RESERVED
     if unknown:
         raise TypeError(f"unknown arguments: {', '.join(sorted(unknown))}")
     if images and len(images) != len(texts):
@@ -130,7 +143,7 @@ class ImageOnlyQwen2_5_VLProcessor(ProcessorMixin):
         Returns:
             ``input_ids``, ``attention_mask``, ``mm_token_type_ids``, ``pixel_values``, ``image_grid_thw``.
         """
-        pictures = [_rgb(image) for image in ([] if images is None else _as_list(images))]
+        pictures = _pictures(images)
         texts = [str(item) for item in _as_list(text)]
         _check_call(pictures, texts, kwargs)
         vision: dict[str, torch.Tensor] = {}
@@ -180,6 +193,7 @@ class ImageOnlyFuyuProcessor(ProcessorMixin):
 
     image_token = "|SPEAKER|"
     newline_token = "|NEWLINE|"
+    begin_token = "<s>"
     answer_token = "<0x04>"
 
     def __init__(
@@ -193,13 +207,14 @@ class ImageOnlyFuyuProcessor(ProcessorMixin):
             chat_template: The checkpoint's chat template, if it has one.
         """
         if tokenizer.pad_token_id is None:
-            tokenizer.pad_token_id = tokenizer.eos_token_id or 0
+            tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         tokenizer.padding_side = "left"
         vocabulary = tokenizer.get_vocab()
         self.image_token_id = vocabulary[self.image_token]
         self.newline_token_id = vocabulary[self.newline_token]
         self.answer_token_id = vocabulary[self.answer_token]
-        template = chat_template or getattr(tokenizer, "chat_template", None) or FUYU_CHAT_TEMPLATE
+        self.begin_token_id = vocabulary[self.begin_token]
+        template = chat_template or getattr(tokenizer, "chat_template", None) or FUYU_LINE_TEMPLATE
         super().__init__(image_processor, tokenizer, chat_template=template)  # type: ignore[no-untyped-call]
 
     @property
@@ -229,15 +244,16 @@ class ImageOnlyFuyuProcessor(ProcessorMixin):
         grid = pixels.reshape(rows, patch_height, columns, patch_width, pixels.shape[-1]).swapaxes(1, 2)
         return torch.from_numpy(np.ascontiguousarray(grid).reshape(rows * columns, -1)), rows, columns
 
-    def _text_ids(self, text: str) -> list[int]:
-        """Ids of one prompt without its image: begin-of-text, text, and the answer mark if it has one."""
-        bos = self.tokenizer.bos_token
-        text = text.replace(self.image_token, "")
-        text = text.removeprefix(bos) if bos else text
+    def text_ids(self, text: str) -> list[int]:
+        """Ids of one prompt without its image: begin-of-text, text, and the answer mark if it has one.
+
+        The published tokenizer knows both marks, but not in a text: there it would spell them. Its own
+        begin-of-text token is the end mark, which the model was not trained to begin with.
+        """
+        text = text.replace(self.image_token, "").removeprefix(self.begin_token)
         wants_answer = text.endswith(self.answer_token)
         ids = self.tokenizer(text.removesuffix(self.answer_token), add_special_tokens=False)["input_ids"]
-        start = [self.tokenizer.bos_token_id] if bos else []
-        return [*start, *ids, *([self.answer_token_id] if wants_answer else [])]
+        return [self.begin_token_id, *ids, *([self.answer_token_id] if wants_answer else [])]
 
     def __call__(
         self,
@@ -259,10 +275,10 @@ class ImageOnlyFuyuProcessor(ProcessorMixin):
             ``(batch, patches, values)``, or ``(1, all patches, values)`` where the images differ in their
             number of patches.
         """
-        pictures = [_rgb(image) for image in ([] if images is None else _as_list(images))]
+        pictures = _pictures(images)
         texts = [str(item) for item in _as_list(text)]
         _check_call(pictures, texts, kwargs)
-        sequences = [self._text_ids(item) for item in texts]
+        sequences = [self.text_ids(item) for item in texts]
         vision: dict[str, torch.Tensor] = {}
         if pictures:
             cut = [self.patches(image, size) for image in pictures]

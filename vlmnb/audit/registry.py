@@ -1,0 +1,31 @@
+"""All rules, and running them over records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vlmnb.audit import between, content, reportcost, reportflops, reports, reportwer, timing
+from vlmnb.audit.finding import LEVELS, Finding, Rule
+from vlmnb.record import Record
+
+RULES: tuple[Rule, ...] = (
+    *timing.RULES,
+    *content.RULES,
+    *between.RULES,
+    *reports.RULES,
+    *reportflops.RULES,
+    *reportwer.RULES,
+    *reportcost.RULES,
+)
+
+
+def run(records: Sequence[Record], source: str) -> list[Finding]:
+    """Findings of every rule of a source over its records, errors first, then in the order of the rules."""
+    own = [found for found in records if found.source == source]
+    found = [
+        one.model_copy(update={"rule": rule.name})
+        for rule in RULES
+        if rule.source == source
+        for one in rule.check(own)
+    ]
+    return sorted(found, key=lambda one: LEVELS.index(one.level))

@@ -1,0 +1,135 @@
+"""Scores of captions against several references: CIDEr and BLEU, by the scorers of the COCO evaluation."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vlmnb import stats
+from vlmnb.spec import Frozen
+
+LONGEST = 4
+"""N-grams of one to four words count."""
+
+SIGMA = 6.0
+"""Width of CIDEr's penalty for another length than the reference's, in words (as in the COCO evaluation)."""
+
+_CLITIC = re.compile(r"(?<=\w)(n't|'(?:s|re|ve|ll|d|m))\b")
+_TOKEN = re.compile(r"n't\b|'(?:s|re|ve|ll|d|m)\b|\w+(?:[-.,/]\w+)*")
+
+
+class CaptionScores(Frozen):
+    """Scores of captions, and what bootstrapping them needs.
+
+    Attributes:
+        cider: CIDEr-D of each caption, from 0 to 10. Papers often print a hundred times it.
+        matches: N-grams of each caption that a reference has, for n from 1 to 4.
+        ngrams: N-grams of each caption.
+        words: Words of each caption.
+        reference_words: Words of the reference closest to it in length, the shorter of two.
+    """
+
+    cider: tuple[float, ...]
+    matches: tuple[tuple[int, ...], ...]
+    ngrams: tuple[tuple[int, ...], ...]
+    words: tuple[int, ...]
+    reference_words: tuple[int, ...]
+
+
+def tokens(text: str) -> list[str]:
+    """Words of a caption: lower case, without punctuation, ``don't`` and ``dog's`` in two.
+
+    The COCO evaluation uses the Penn Treebank tokenizer of Stanford CoreNLP, a Java program, and then drops
+    punctuation. On captions the outcome is the same but for rarities such as signs of currency.
+    """
+    return _TOKEN.findall(_CLITIC.sub(r" \1", text.lower().replace("\u2019", "'")))
+
+
+@functools.lru_cache(maxsize=256)
+def score(captions: tuple[str, ...], references: tuple[tuple[str, ...], ...]) -> CaptionScores:
+    """Score captions by pycocoevalcap's scorers of CIDEr-D (arXiv:1411.5726) and BLEU.
+
+    The document frequencies of CIDEr are those of the given references, each sample being a document. It
+    follows that its values depend on which samples there are, and that it is 0 for a single one.
+
+    Args:
+        captions: One caption per sample.
+        references: The references of each sample.
+
+    Raises:
+        ValueError: There are no captions, not as many lists of references, or a sample has none with a word.
+    """
+    if not captions or len(captions) != len(references):
+        raise ValueError(f"There are {len(captions)} captions but {len(references)} lists of references.")
+    for index, several in enumerate(references):
+        if not any(tokens(reference) for reference in several):
+            raise ValueError(f"Sample {index} has no reference with a word in it.")
+    # Imported here, because it takes its time and only caption cells need it.
+    from pycocoevalcap.bleu import bleu_scorer
+    from pycocoevalcap.cider import cider_scorer
+
+    words = [" ".join(tokens(caption)) for caption in captions]
+    cider = cider_scorer.CiderScorer(n=LONGEST, sigma=SIGMA)
+    counted = []
+    for caption, (for_cider, for_bleu) in zip(words, _cooked(references), strict=True):
+        cider.crefs.append(for_cider)
+        cider.ctest.append(cider_scorer.cook_test(caption, LONGEST))
+        counted.append(bleu_scorer.cook_test(caption, for_bleu, eff="closest", n=LONGEST))
+    _, each = cider.compute_score()
+    return CaptionScores(
+        cider=tuple(float(value) for value in each),
+        matches=tuple(tuple(one["correct"]) for one in counted),
+        ngrams=tuple(tuple(one["guess"]) for one in counted),
+        words=tuple(one["testlen"] for one in counted),
+        reference_words=tuple(one["reflen"] for one in counted),
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _cooked(references: tuple[tuple[str, ...], ...]) -> list[tuple[Any, Any]]:
+    """N-grams of the references as both scorers want them; the same in every cell of a data set."""
+    from pycocoevalcap.bleu import bleu_scorer
+    from pycocoevalcap.cider import cider_scorer
+
+    split = [[" ".join(tokens(reference)) for reference in several] for several in references]
+    return [(cider_scorer.cook_refs(r, LONGEST), bleu_scorer.cook_refs(r, n=LONGEST)) for r in split]
+
+
+def bleu(scores: CaptionScores, times: stats.Floats | None = None) -> stats.Floats:
+    """BLEU-4 of the corpus, from 0 to 1: no smoothing, closest reference length.
+
+    Args:
+        scores: Of each caption.
+        times: How often each sample counts, of shape (resamples, samples); once each if not given.
+
+    Returns:
+        One value per row of ``times``.
+    """
+    counts = np.ones((1, len(scores.words))) if times is None else times
+    matches, ngrams = (counts @ np.array(part, dtype=np.float64) for part in (scores.matches, scores.ngrams))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.where(ngrams > 0, matches / ngrams, 0.0)
+        mean = np.exp(np.log(precision).mean(axis=1))
+        shortness = counts @ np.array(scores.reference_words) / (counts @ np.array(scores.words))
+    penalty = np.exp(np.minimum(0.0, 1 - np.where(np.isfinite(shortness), shortness, np.inf)))
+    result: stats.Floats = mean * penalty
+    return result
+
+
+def mean_cider(scores: CaptionScores, times: stats.Floats | None = None) -> stats.Floats:
+    """CIDEr-D of the corpus, the mean of its captions'; arguments and result as of :func:`bleu`."""
+    counts = np.ones((1, len(scores.cider))) if times is None else times
+    result: stats.Floats = counts @ np.array(scores.cider) / counts.sum(axis=1)
+    return result
+
+
+def is_captioning(dataset: str) -> bool:
+    """Whether answers of a data set, or of the stand-in for it, are captions."""
+    return dataset.removesuffix("-mini") in CAPTIONED
+
+
+CAPTIONED: Sequence[str] = ("coco",)

@@ -1,0 +1,133 @@
+"""What surrounds a window: clocks, power limits, throttling, limits on CPU time, other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from pathlib import Path
+
+from vlmnb import machine, nvml
+from vlmnb.clock import is_cuda
+from vlmnb.readings import Conditions, DeviceState
+
+CPU_FOLDER = Path("/sys/devices/system/cpu")
+CPUINFO = Path("/proc/cpuinfo")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUP = Path("/proc/self/cgroup")
+
+MOST_CORES_ASKED = 8
+"""Clocks are read of so many cores at most: each answer can take the kernel 10 ms."""
+
+MHZ = 1_000_000
+
+
+class ConditionsMeter:
+    """Conditions of the work between :meth:`start` and :meth:`stop`; neither runs inside the timed work.
+
+    Args:
+        device: ``cpu`` or ``cuda`` (``cuda:1``).
+        load: Tells the load of other processes.
+    """
+
+    def __init__(self, device: str, load: machine.NeighbourLoad | None = None) -> None:
+        self._load = load or machine.NeighbourLoad()
+        self._gpu: nvml.NvmlGpu | None = None
+        if is_cuda(device):
+            with contextlib.suppress(nvml.NvmlUnavailable):
+                self._gpu = nvml.gpu_of(device)
+
+    def start(self) -> None:
+        """Note the state before the work."""
+        self._throttled_s = self._gpu.throttled_s() if self._gpu else {}
+        self._start = self._state()
+        self._load.start()
+
+    def stop(self) -> None:
+        """Note the state right after the work, while the GPU's clocks are still those of the work."""
+        self._end = self._state()
+        after = self._gpu.throttled_s() if self._gpu else {}
+        self._throttled_s = {
+            cause: after[cause] - before
+            for cause, before in self._throttled_s.items()
+            if after.get(cause, before) > before
+        }
+
+    def conditions(self) -> Conditions:
+        """What was found; waits a moment where the window was too short to tell the load of others."""
+        share = self._load.share()
+        return Conditions(
+            start=self._start,
+            end=self._end,
+            throttled_s=self._throttled_s,
+            cpu_limit=cpu_limit(),
+            cpus=len(_own_cpus()) or None,
+            other_load=share,
+            contaminated=machine.contaminated(share),
+        )
+
+    def _state(self) -> DeviceState:
+        state = self._gpu.state() if self._gpu else DeviceState()
+        return state.model_copy(update={"cpu_clock_hz": cpu_clock_hz(), "cpu_governor": cpu_governor()})
+
+
+def cpu_clock_hz(folder: Path = CPU_FOLDER, cpuinfo: Path = CPUINFO) -> int | None:
+    """Mean clock of the cores this process may use: cpufreq's, else that of /proc/cpuinfo, else None.
+
+    A virtual machine often tells the nominal clock of its host, whatever the core really runs at.
+    """
+    found = []
+    for cpu in sorted(_own_cpus())[:MOST_CORES_ASKED]:
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int((folder / f"cpu{cpu}/cpufreq/scaling_cur_freq").read_text()) * 1000)
+    if not found:
+        with contextlib.suppress(OSError):
+            told = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", cpuinfo.read_text(), re.MULTILINE)
+            found = [round(float(clock) * MHZ) for clock in told]
+    return round(sum(found) / len(found)) if found else None
+
+
+def cpu_governor(folder: Path = CPU_FOLDER) -> str:
+    """Frequency governor of the first core this process may use; empty where there is none."""
+    for cpu in sorted(_own_cpus())[:1]:
+        with contextlib.suppress(OSError):
+            return (folder / f"cpu{cpu}/cpufreq/scaling_governor").read_text().strip()
+    return ""
+
+
+def cpu_limit(own: Path = OWN_CGROUP, cgroups: Path = CGROUPS) -> float | None:
+    """Cores' worth of CPU time that the control groups of this process grant; None without a limit.
+
+    The tightest limit from the process's own group up to the root: ``cpu.max`` of version 2 (quota and
+    period in microseconds), ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us`` of version 1.
+    """
+    try:
+        lines = own.read_text().splitlines()
+    except OSError:
+        return None
+    limits = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        root = cgroups / controllers if controllers else cgroups
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(root):
+                break
+            limits += [limit for limit in (_quota(folder),) if limit is not None]
+    return min(limits, default=None)
+
+
+def _quota(folder: Path) -> float | None:
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = (folder / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    with contextlib.suppress(OSError, ValueError):
+        quota_us = int((folder / "cpu.cfs_quota_us").read_text())
+        return None if quota_us < 0 else quota_us / int((folder / "cpu.cfs_period_us").read_text())
+    return None
+
+
+def _own_cpus() -> set[int]:
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()

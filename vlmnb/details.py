@@ -1,0 +1,129 @@
+"""The table of details: one row per cell with everything beside the reports' columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from vlmnb import captions, data, flopcount, stats
+from vlmnb.record import Record, by_cell
+from vlmnb.spec import Cell
+from vlmnb.tables import ROW_TITLES, Field, Show, Table, absent, energy, latency, si, wer
+
+
+def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
+    """One row per cell with everything beside the reports' columns: intervals, tokens, memory, counters."""
+    found = by_cell(records)
+    shown: list[tuple[str, Show]] = [
+        ("WER [95 %]", lambda r: wer(r, interval=True)),
+        ("WER, normalized [95 %]", lambda r: _score(r, "wer_normalized")),
+        ("Accuracy [95 %]", _accuracy),
+        ("Answer length", lambda r: Field(r.cell.length, key=r.key, words=True)),
+        ("Latency, s [95 %]", lambda r: latency(r, interval=True)),
+        ("Vision, s [95 %]", lambda r: _seconds(r, r.phase("vision_s"))),
+        ("Prefill, s [95 %]", lambda r: _seconds(r, r.phase("prefill_s"))),
+        ("Decode, s [95 %]", lambda r: _seconds(r, r.phase("decode_s"))),
+        ("n", lambda r: _plain(r, r.latency and str(r.latency.n))),
+        ("Passes", _passes),
+        ("Harness, %", _harness),
+        ("Verdict", lambda r: _plain(r, r.full_batches_s and stats.verdict(r.full_batches_s))),
+        ("Energy, J per sample", energy),
+        ("Energy method", lambda r: _plain(r, r.headline_energy and r.headline_energy.method)),
+        ("FLOPs, torch", lambda r: _plain(r, r.flops and si(r.flops.torch))),
+        ("FLOPs, 2 x fvcore", lambda r: _plain(r, r.flops and si(r.flops.fvcore))),
+        ("FLOPs, formula", lambda r: _plain(r, r.flops and si(r.flops.formula))),
+        *((f"Of these, {name}", partial(_phase_flops, name)) for name in flopcount.SHOWN),
+        ("FLOPs used", lambda r: _plain(r, r.flops and si(r.flops.used))),
+        ("FLOPs per decoded token", lambda r: _plain(r, r.flops and si(r.flops.per_token))),
+        ("Peak memory", lambda r: _plain(r, r.memory and _bytes(r.memory.peak_bytes))),
+        ("Image tokens", lambda r: _plain(r, _median([a.image_tokens for a in r.answers]))),
+        ("Text tokens", lambda r: _plain(r, _median([a.text_tokens for a in r.answers]))),
+        ("Output tokens", lambda r: _plain(r, _median([a.output_tokens for a in r.answers]))),
+        ("Load by others", lambda r: _plain(r, _share(r.provenance.other_load))),
+    ]
+    if any(captions.is_captioning(cell.dataset) for cell in cells):
+        shown[3:3] = [("CIDEr [95 %]", lambda r: _score(r, "cider")),
+                      ("BLEU-4 [95 %]", lambda r: _score(r, "bleu"))]  # fmt: skip
+    rows = []
+    for cell in cells:
+        record = found.get(cell)
+        first = (Field(str(getattr(cell, axis))), Field(data.get(cell.dataset).title, words=True))
+        rows.append((*first, *(show(record) if record else Field("-", "not measured") for _, show in shown)))
+    heads = (ROW_TITLES[axis], "Data set", *(head for head, _ in shown))
+    return Table("Every cell, with intervals, tokens, memory and both FLOP counters", heads, tuple(rows))
+
+
+def _plain(record: Record, text: Any) -> Field:
+    return Field(str(text), key=record.key) if text else absent(record)
+
+
+def _seconds(record: Record, summary: stats.Summary | None) -> Field:
+    if summary is None:
+        return absent(record)
+    title = f"median of n = {summary.n}, interval of {100 * summary.confidence:.0f} %"
+    shown = f"{summary.median:.3g} [{summary.low:.3g}, {summary.high:.3g}]"
+    return Field(shown, title, record.key)
+
+
+def _passes(record: Record) -> Field:
+    if record.timing is None:
+        return absent(record)
+    timing = record.timing
+    disturbed = timing.passes - timing.clean_passes
+    title = "how often all batches were timed"
+    title += f"; {disturbed} while others used the machine" if disturbed else ""
+    return Field(
+        f"{timing.clean_passes} of {timing.passes} clean" if disturbed else str(timing.passes),
+        title,
+        record.key,
+    )
+
+
+def _harness(record: Record) -> Field:
+    share = record.timing.harness_share if record.timing else None
+    if share is None:
+        return absent(record)
+    return Field(f"{100 * share:.2f}", "share of the measured loop outside every batch's time", record.key)
+
+
+def _phase_flops(name: str, record: Record) -> Field:
+    """FLOPs of one phase of the prefill, with what each way of counting says."""
+    count = record.flops
+    ways = {} if count is None else {
+        "formula": count.prefill_formula, "torch": count.prefill_torch, "2 x fvcore": count.prefill_fvcore,
+    }  # fmt: skip
+    told = {way: flopcount.phase(parts, name) for way, parts in ways.items() if parts is not None}
+    if not told:
+        return absent(record)
+    title = ", ".join(f"{way} {stats.format_si(value)}" for way, value in told.items())
+    shown = told.get("torch", next(iter(told.values())))
+    return Field(stats.format_si(shown), title, record.key)
+
+
+def _accuracy(record: Record) -> Field:
+    value, span = record.accuracy, record.accuracy_interval
+    if value is None or span is None:
+        return absent(record)
+    shown = f"{value:.3f} [{span[0]:.3f}, {span[1]:.3f}]"
+    return Field(shown, f"fraction of {len(record.answers)} answers, 95 % interval", record.key)
+
+
+def _score(record: Record, name: str) -> Field:
+    score = record.scores.get(name)
+    if score is None:
+        return absent(record)
+    shown = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
+    return Field(shown, f"{len(record.answers)} answers", record.key)
+
+
+def _bytes(count: int | None) -> str | None:
+    return stats.format_si(count, "B") if count else None
+
+
+def _median(values: Sequence[int]) -> str | None:
+    return f"{stats.median_interval(values).median:g}" if values else None
+
+
+def _share(value: float | None) -> str | None:
+    return f"{100 * value:.0f} %" if value is not None else None

@@ -1,0 +1,218 @@
+"""Whether two measurements differ: interval of their ratio, verdict, and what A/A repeats allow to tell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Literal
+
+import numpy as np
+
+from vlmnb import stats
+from vlmnb.spec import Frozen
+
+NEGLIGIBLE = 0.1
+"""Ratios within this relative distance of 1 count as no difference, unless another margin is given."""
+
+POWER = 0.8
+"""How often a difference of the detectable size would be found."""
+
+Answer = Literal["yes", "no", "cannot tell"]
+
+
+class Difference(Frozen):
+    """How much slower the second of two measurements is than the first.
+
+    Attributes:
+        ratio: Second over first: of the medians, or the median of the ratios of pairs.
+        low: Lower end of the interval of the ratio, drift included.
+        high: Upper end of it.
+        n: Pairs, or the smaller of the two numbers of samples.
+        paired: Whether sample by sample was compared.
+        differ: ``yes`` if the interval leaves out 1; ``no`` if it lies wholly within the margin;
+            ``cannot tell`` otherwise, and with fewer than ``stats.FEWEST_SAMPLES``.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    n: int
+    paired: bool
+    differ: Answer
+
+
+class Repeatability(Frozen):
+    """What measuring one and the same cell several times says about differences between cells.
+
+    Attributes:
+        windows: Number of repeats.
+        spread: Standard deviation of the logarithm of the windows' medians, roughly a relative one.
+        threshold: Relative difference that 95 % of repeats of one cell stay below: what is smaller is no
+            evidence of anything.
+        detectable: Smallest relative difference between two cells that one window of each would show
+            with a probability of ``POWER``.
+    """
+
+    windows: int
+    spread: float
+    threshold: float
+    detectable: float
+
+
+def compare(
+    first: Sequence[float],
+    second: Sequence[float],
+    *,
+    paired: bool,
+    drift: float = 0.0,
+    margin: float = NEGLIGIBLE,
+    confidence: float = 0.95,
+) -> Difference:
+    """Compare two lists of positive samples, such as the latencies of two windows.
+
+    Paired samples (the same questions, batch by batch) give a ratio each; the interval of their median runs
+    between order statistics, so that deciding by it is the sign test and errs in at most 5 % (Conover,
+    Practical Nonparametric Statistics, 3rd ed., section 3.4). For samples that are not paired, the
+    intervals of both medians, on the scale of logarithms, are put together to one of their difference
+    (method of variance estimates recovery: Zou and Donner, Statistics in Medicine 27, 2008, 1693-1702).
+
+    Args:
+        first: Samples of the first measurement.
+        second: Samples of the second, in the order of the first if paired.
+        paired: Whether samples of the same position belong together.
+        drift: Relative difference that two windows of the same cell may show, such as
+            :attr:`Repeatability.threshold`. The interval is made at least that wide: what varies within a
+            window says nothing of what drifts between windows.
+        margin: Relative difference that is too small to matter.
+        confidence: Of the interval.
+
+    Raises:
+        ValueError: A list is empty or holds what is not positive, or pairs are incomplete.
+    """
+    a, b = _logarithms(first), _logarithms(second)
+    if paired and len(a) != len(b):
+        raise ValueError(f"Pairs are incomplete: {len(a)} samples against {len(b)}.")
+    if paired:
+        center, low, high = _signs(b - a, confidence)
+    else:
+        center, low, high = _recovered(a, b, confidence)
+    reach = math.log1p(drift)
+    ends = (math.exp(min(low, center - reach)), math.exp(max(high, center + reach)))
+    n = min(len(a), len(b))
+    return Difference(
+        ratio=math.exp(center), low=ends[0], high=ends[1], n=n, paired=paired,
+        differ="cannot tell" if n < stats.FEWEST_SAMPLES else _differ(*ends, margin),
+    )  # fmt: skip
+
+
+def sign_test(better: int, worse: int) -> float:
+    """Probability of pairs as one-sided as these, or more so, where both directions are equally likely.
+
+    Exact and two-sided; pairs without a difference do not count. For pairs of right and wrong answers it is
+    McNemar's exact test.
+    """
+    n, fewer = better + worse, min(better, worse)
+    one_sided: float = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
+    return min(1.0, 2 * one_sided)
+
+
+def repeatability(windows: Sequence[Sequence[float]]) -> Repeatability:
+    """What A/A repeats, windows of one cell measured apart in time, say about differences between cells.
+
+    The logarithms of the windows' medians are taken as normal around one value, with everything in them
+    that makes windows differ. The difference of two has the standard deviation sqrt(2) * spread; the
+    threshold is its 97.5 % quantile by Student's t with windows - 1 degrees of freedom, and the detectable
+    difference adds the quantile of the power (Bloom, Evaluation Review 19, 1995, 547-556). Two windows
+    alone make both very large, as they should: five are a good start.
+
+    Args:
+        windows: Positive samples of each window, in seconds or any other unit.
+
+    Raises:
+        ValueError: Fewer than two windows, a window that is empty or holds what is not positive, or two
+            windows that hold the very same samples and so are one, listed twice.
+    """
+    if len(windows) < 2:
+        raise ValueError(f"Repeatability needs two windows or more, but there are {len(windows)}.")
+    for (i, one), (j, other) in combinations(enumerate(windows), 2):
+        if len(set(one)) > 1 and list(one) == list(other):
+            raise ValueError(f"Windows {i} and {j} hold the very same samples; one was listed twice.")
+    medians = np.array([np.median(_logarithms(window)) for window in windows])
+    spread, freedom = float(np.std(medians, ddof=1)), len(windows) - 1
+    false_alarm, found = student_quantile(0.975, freedom), student_quantile(POWER, freedom)
+    return Repeatability(
+        windows=len(windows),
+        spread=spread,
+        threshold=_relative(false_alarm * math.sqrt(2) * spread),
+        detectable=_relative((false_alarm + found) * math.sqrt(2) * spread),
+    )
+
+
+def student_quantile(probability: float, freedom: int) -> float:
+    """Quantile of Student's t distribution, for a whole number of degrees of freedom.
+
+    Found by bisection of the closed form of its distribution function (Abramowitz and Stegun, Handbook of
+    Mathematical Functions, 26.7.3 and 26.7.4).
+
+    Raises:
+        ValueError: The probability is not between 0.5 and 1, or there are no degrees of freedom.
+    """
+    if not 0.5 <= probability < 1 or freedom < 1:
+        raise ValueError(f"No quantile for probability {probability}, {freedom} degrees of freedom.")
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        low, high = (angle, high) if (1 + _central(angle, freedom)) / 2 < probability else (low, angle)
+    return math.sqrt(freedom) * math.tan((low + high) / 2)
+
+
+def _central(angle: float, freedom: int) -> float:
+    """Probability that t lies between plus and minus sqrt(freedom) * tan(angle)."""
+    sine, cosine = math.sin(angle), math.cos(angle)
+    if freedom % 2 == 0:
+        term, total = 1.0, 1.0
+        for k in range(1, freedom // 2):
+            term *= cosine**2 * (2 * k - 1) / (2 * k)
+            total += term
+        return sine * total
+    term, total = cosine, 0.0
+    for k in range(1, (freedom - 1) // 2 + 1):
+        total += term
+        term *= cosine**2 * (2 * k) / (2 * k + 1)
+    return 2 / math.pi * (angle + sine * total)
+
+
+def _differ(low: float, high: float, margin: float) -> Answer:
+    if low > 1 or high < 1:
+        return "yes"
+    return "no" if low >= 1 / (1 + margin) and high <= 1 + margin else "cannot tell"
+
+
+def _signs(values: stats.Floats, confidence: float) -> tuple[float, float, float]:
+    """Median and the interval between order statistics that has at least the confidence."""
+    found = stats.quantile_interval(values.tolist(), 0.5, confidence)
+    if found is None:
+        return float(np.median(values)), float(values.min()), float(values.max())
+    return found.value, found.low, found.high
+
+
+def _recovered(a: stats.Floats, b: stats.Floats, confidence: float) -> tuple[float, float, float]:
+    center_a, center_b = float(np.median(a)), float(np.median(b))
+    low_a, high_a, _ = stats.median_ends(a, confidence)
+    low_b, high_b, _ = stats.median_ends(b, confidence)
+    center = center_b - center_a
+    down = math.hypot(center_b - float(low_b), float(high_a) - center_a)
+    up = math.hypot(float(high_b) - center_b, center_a - float(low_a))
+    return center, center - down, center + up
+
+
+def _relative(logarithm: float) -> float:
+    return math.expm1(min(logarithm, 700.0))
+
+
+def _logarithms(samples: Sequence[float]) -> stats.Floats:
+    array = np.asarray(samples, dtype=np.float64)
+    if array.size == 0 or not (np.isfinite(array) & (array > 0)).all():
+        raise ValueError("Ratios are of positive, finite samples, and of at least one.")
+    return np.log(array)

@@ -1,0 +1,178 @@
+"""What ``vlmnb flops`` tells: the work of a model's geometry by formula and by counting, side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vlmnb import formula, models
+from vlmnb.errors import UserError
+from vlmnb.formula import Parts
+from vlmnb.spec import Frozen
+
+LABELS = {
+    "vision": "vision tower",
+    "vision_scores": "  its attention scores",
+    "projector": "projector",
+    "projections": "language model, projections",
+    "mlp": "language model, MLP",
+    "scores": "  its attention scores",
+    "head": "head, every position",
+}
+
+CONVENTION = (
+    "A multiply-add is 2 FLOPs. Matrix products and convolutions as executed by eager attention, which "
+    "computes all scores; elementwise work is left out. Prefill has logits for every position; a decoded "
+    "token is one step of the whole batch, the first after the prompt."
+)
+
+
+class Pass(Frozen):
+    """One pass of a batch by both ways."""
+
+    formula: Parts
+    counted: Parts
+
+    @property
+    def largest_difference(self) -> float:
+        """Largest relative difference between the two over all parts and the total."""
+        pairs = [*zip(self.formula.model_dump().values(), self.counted.model_dump().values(), strict=True)]
+        pairs.append((self.formula.total, self.counted.total))
+        return float(max(abs(one - other) / max(one, other, 1) for one, other in pairs))
+
+
+class Estimate(Frozen):
+    """FLOPs of a batch of prompts with one image each.
+
+    Attributes:
+        image_tokens: Tokens of a prompt that stand for its image.
+        prefill: The forward pass over the prompts.
+        decode: The first decoding step: one token for every prompt.
+        unused: FLOPs of the prefill whose result nothing uses: vision layers after the one that is taken.
+    """
+
+    model: str
+    text_tokens: int
+    image_size: int
+    batch_size: int
+    image_tokens: int
+    prefill: Pass
+    decode: Pass
+    unused: int
+
+    @property
+    def last_position(self) -> int:
+        """FLOPs of the prefill if logits are computed for the last position alone, as ``generate`` does."""
+        tokens = self.image_tokens + self.text_tokens
+        parts = self.prefill.counted
+        return parts.total - parts.head + parts.head // tokens
+
+
+def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: int) -> Estimate:
+    """Count the work of a model's geometry, with no weights and no GPU.
+
+    Args:
+        model: Name in the registry.
+        text_tokens: Tokens of a prompt, those of the image not counted.
+        image_size: Side of the image in pixels; None takes the model's own.
+        batch_size: Prompts in the batch.
+
+    Raises:
+        UserError: The model is unknown, cannot take the image size, or holds fewer tokens.
+    """
+    entry = models.get(model)
+    size = image_size or entry.native_image_size or entry.base_image_size
+
+    from vlmnb.models import geometry
+
+    config = geometry.config(model)
+    try:
+        formula.check_image_size(config, size)
+    except UserError as error:
+        raise UserError(f"{model} cannot take an image of {size} pixels: {error}") from None
+    image_tokens = int(models.family_of(entry).image_tokens(config, size))
+    tokens, limit = image_tokens + text_tokens, config.text_config.max_position_embeddings
+    if tokens > limit:
+        # An image alone can be too much.
+        way_out = f"use at most {limit - image_tokens}" if limit > image_tokens else "use a smaller image"
+        raise UserError(
+            f"{model} holds {limit} tokens; {image_tokens} image and {text_tokens} text tokens are {tokens}; "
+            f"{way_out}"
+        )
+
+    from vlmnb import metaflops
+
+    built = metaflops.build(model)
+    return Estimate(
+        model=model,
+        text_tokens=text_tokens,
+        image_size=size,
+        batch_size=batch_size,
+        image_tokens=image_tokens,
+        prefill=Pass(
+            formula=formula.prefill(config, size, tokens, batch_size),
+            counted=metaflops.prefill(built, size, tokens, batch_size),
+        ),
+        decode=Pass(
+            formula=formula.decode(config, tokens, batch_size),
+            counted=metaflops.decode(built, tokens, batch_size),
+        ),
+        unused=formula.unused(config, size, batch_size),
+    )
+
+
+def document(found: Estimate) -> dict[str, Any]:
+    """The estimate for a program: FLOPs as whole numbers.
+
+    ``vision``, ``projector``, ``language_model``, ``head`` and ``attention_scores`` add up to ``total``; the
+    other entries split them further.
+    """
+    out = found.model_dump()
+    for name, both in (("prefill", found.prefill), ("decode", found.decode)):
+        for way, parts in (("formula", both.formula), ("counted", both.counted)):
+            out[name][way].update(
+                language_model=parts.projections + parts.mlp,
+                attention_scores=parts.vision_scores + parts.scores,
+                total=parts.total,
+            )
+        out[name]["largest_difference"] = both.largest_difference
+    return {**out, "prefill_logits_of_last_position": found.last_position, "convention": CONVENTION}
+
+
+def show(found: Estimate) -> None:
+    """Print the estimate as a table, with the convention beneath it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="", show_footer=True)
+    passes = (("prefill", found.prefill), ("decoded token", found.decode))
+    table.add_column("FLOPs", footer="total", no_wrap=True)
+    for name, both in passes:
+        for way, parts in (("formula", both.formula), ("counted", both.counted)):
+            table.add_column(f"{name}\n{way}", justify="right", footer=_si(parts.total), no_wrap=True)
+    columns = [parts.model_dump() for _, both in passes for parts in (both.formula, both.counted)]
+    for part, label in LABELS.items():
+        if any(column[part] for column in columns):
+            table.add_row(label, *(_si(column[part]) if column[part] else "–" for column in columns))
+    console = Console(soft_wrap=True, highlight=False)
+    images = f"{found.batch_size} x ({found.image_tokens} image + {found.text_tokens} text tokens)"
+    console.print(f"{found.model}, {found.image_size} pixels, {images}", markup=False)
+    console.print(table)
+    worst = max(both.largest_difference for _, both in passes)
+    if worst > 0:
+        console.print(f"Formula and counting differ by up to {worst:.2%} in a part.")
+    if found.unused:
+        console.print(
+            f"Of the prefill, {_si(found.unused)} are never used: vision layers after the one taken."
+        )
+    console.print(f"With logits for the last position alone, as in generation: {_si(found.last_position)}.")
+    console.print(CONVENTION, markup=False)
+
+
+def _si(flops: int) -> str:
+    """Four significant figures with an SI prefix."""
+    value, prefixes = float(flops), iter(("", "k", "M", "G", "T", "P", "E"))
+    prefix = next(prefixes)
+    while value >= 999.95 and prefix != "E":
+        value, prefix = value / 1000, next(prefixes)
+    digits = 3 - len(str(int(value))) + 1
+    return f"{value:.{max(0, digits)}f} {prefix}".rstrip()

@@ -1,0 +1,133 @@
+"""Facts of a model: what the geometry tells, computed, and what was published, with its source."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from vlmnb import paths
+from vlmnb.errors import UserError
+from vlmnb.fit import tensors
+from vlmnb.fit.gpus import sources
+from vlmnb.fit.shape import Shape
+from vlmnb.models import geometry
+from vlmnb.spec import Frozen, explain
+
+
+class Benchmark(Frozen):
+    """A published score, as its source gives it."""
+
+    name: str
+    score: float
+    source: str
+
+
+class Published(Frozen):
+    """What stands in ``data/cards.yaml``.
+
+    Attributes:
+        parameters_claimed: As a model card page rounds it.
+        gguf: What llama.cpp can do with the model.
+        ollama: Its tag in Ollama's library, or empty where it has none.
+    """
+
+    developer: str
+    released: str
+    released_source: str
+    licence: str
+    licence_source: str
+    parameters_claimed: float | None = None
+    gguf: str = ""
+    ollama: str = ""
+    ollama_note: str = ""
+    benchmarks: tuple[Benchmark, ...] = ()
+
+
+class Card(Frozen):
+    """The facts of a model.
+
+    Attributes:
+        parameters: By component.
+        kv_bytes_per_token: Keys and values of one position in 16 bits.
+        geometry_source: Where the geometry was taken from.
+        published: None for a bundled model, whose own card is in its folder.
+        scores: Accuracies of a bundled model on held-out data by task (``scores.json``), else empty.
+    """
+
+    name: str
+    title: str
+    family: str
+    architecture: str
+    parameters: dict[str, int]
+    layers: int
+    heads: int
+    kv_heads: int
+    head_size: int
+    width: int
+    vocabulary: int
+    context: int
+    released_dtype: str
+    image_tokens: dict[int, int]
+    kv_bytes_per_token: int
+    geometry_source: str
+    published: Published | None
+    scores: dict[str, float]
+
+    @property
+    def parameters_total(self) -> int:
+        """All parameters."""
+        return sum(self.parameters.values())
+
+
+def of(shape: Shape) -> Card:
+    """The card of a model."""
+    entry, d = shape.entry, shape.decoder
+    return Card(
+        name=entry.name, title=entry.title, family=entry.family, architecture="dense",
+        parameters={tensors.TITLES[part]: n for part, n in tensors.by_component(shape).items()},
+        layers=d.layers, heads=d.heads, kv_heads=d.kv_heads, head_size=d.head_size, width=d.width,
+        vocabulary=d.vocabulary, context=d.context, released_dtype=shape.released_dtype,
+        image_tokens={side: shape.image_tokens(side) for side in entry.image_sizes},
+        kv_bytes_per_token=2 * d.layers * d.kv_heads * d.head_size * 2,
+        geometry_source=geometry.source(entry.name), published=published().get(entry.name),
+        scores=_scores(shape),
+    )  # fmt: skip
+
+
+@functools.cache
+def published() -> dict[str, Published]:
+    """Published facts by model.
+
+    Raises:
+        UserError: The file is wrong; the message names the model and the field.
+    """
+    path = paths.root() / "data" / "cards.yaml"
+    try:
+        content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    found = {}
+    for name, given in content.items():
+        try:
+            found[name] = Published.model_validate(given)
+        except ValidationError as error:
+            raise UserError(f"{path}, {name}: {explain(error, Published.model_fields)}") from None
+    return found
+
+
+def source_title(key: str) -> str:
+    """A source in words."""
+    known = sources()
+    return known[key].title if key in known else key
+
+
+def _scores(shape: Shape) -> dict[str, float]:
+    path = paths.bundled_model(shape.entry.name) / "scores.json"
+    if not shape.entry.bundled or not path.exists():
+        return {}
+    tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
+    return {name: task["accuracy"] for name, task in tasks.items()}

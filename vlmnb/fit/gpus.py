@@ -1,0 +1,182 @@
+"""The catalogue of GPUs, ``data/gpus.csv``, with a source for every row."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import functools
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from vlmnb import paths
+from vlmnb.errors import UserError, nearest
+from vlmnb.fit.quantize import Quantization
+from vlmnb.spec import Frozen, explain
+
+Segment = Literal["data-centre", "workstation", "consumer", "mining", "unified"]
+
+UNIFIED_SHARE = 0.75
+"""Share of unified memory that is counted as the GPU's: the system needs the rest, and macOS by default wires
+no more than about that for the GPU (its ``recommendedMaxWorkingSetSize``)."""
+
+OLDEST_CUDA: dict[str, float] = {"transformers": 5.0, "llama.cpp": 5.0, "bitsandbytes": 6.0}
+"""Lowest CUDA compute capability of the tools. torch 2.13 has wheels for CUDA 12.6, which start at 5.0
+(PyPI's, for CUDA 13, start at 7.5; pytorch/pytorch#172352, #190355). llama.cpp's default CUDA architectures
+start at 5.0 (ggml/src/ggml-cuda/CMakeLists.txt). bitsandbytes' documentation, Installation, gives 6.0 for
+4 bits."""
+OLDEST_INT8 = 7.5
+"""The same page's for LLM.int8()."""
+
+
+class Source(Frozen):
+    """Where figures come from."""
+
+    key: str
+    title: str
+    address: str
+
+
+class Gpu(Frozen):
+    """One part of the catalogue. What the source does not give is None.
+
+    Attributes:
+        memory_gib: Memory in GiB, unified memory with the CPU's share.
+        bandwidth_gb_s: Peak memory bandwidth in 10^9 bytes per second.
+        fp16_tflops: Dense matrix rate in 10^12 FLOP/s with 32-bit accumulation, never with sparsity.
+        bf16_tflops: The same for bf16.
+        int8_tops: The same for int8, in 10^12 operations per second.
+        power_w: Power limit of the board, or of the module.
+        year: Year of the announcement.
+        price_usd: Price on the model card page, where it gives one.
+        compute_capability: Of CUDA.
+        reported_as: The driver's name, by which records are matched.
+        page_names: What the model card page calls it, where it lists it.
+        sources: Keys of the sources, which `sources` resolves.
+    """
+
+    name: str = Field(min_length=1)
+    vendor: Literal["NVIDIA", "AMD", "Intel", "Apple"]
+    segment: Segment
+    memory_gib: float = Field(gt=0, le=2048)
+    bandwidth_gb_s: float = Field(gt=0, le=50_000)
+    fp16_tflops: float | None = Field(default=None, gt=0, le=10_000)
+    bf16_tflops: float | None = Field(default=None, gt=0, le=10_000)
+    int8_tops: float | None = Field(default=None, gt=0, le=20_000)
+    power_w: float | None = Field(default=None, gt=0, le=3_000)
+    year: int | None = Field(default=None, ge=2006, le=2030)
+    price_usd: float | None = Field(default=None, gt=0)
+    compute_capability: float | None = Field(default=None, ge=1, le=20)
+    reported_as: str = ""
+    page_names: tuple[str, ...] = ()
+    sources: tuple[str, ...] = Field(min_length=1)
+
+    @property
+    def memory_bytes(self) -> float:
+        """All of its memory."""
+        return self.memory_gib * 2**30
+
+    @property
+    def usable_bytes(self) -> float:
+        """What a model may take of it."""
+        return self.memory_bytes * (UNIFIED_SHARE if self.segment == "unified" else 1)
+
+    @property
+    def title(self) -> str:
+        """Vendor and name."""
+        return f"{self.vendor} {self.name}"
+
+    def obstacle(self, quantization: Quantization) -> str:
+        """Why a quantization's tool does not run here whatever the memory; empty where nothing is known."""
+        if self.vendor != "NVIDIA":
+            if quantization.name == "int8" and self.vendor == "Apple":
+                return "bitsandbytes has no LLM.int8() for Apple GPUs"
+            return ""
+        oldest = OLDEST_INT8 if quantization.name == "int8" else OLDEST_CUDA[quantization.tool]
+        have = self.compute_capability
+        if have is None or have >= oldest:
+            return ""
+        return f"{quantization.tool} needs CUDA compute capability {oldest}, it has {have}"
+
+
+@functools.cache
+def catalogue() -> tuple[Gpu, ...]:
+    """All GPUs, as the file lists them.
+
+    Raises:
+        UserError: A row is wrong, names an unknown source or stands twice; the message names file and line.
+    """
+    path = paths.root() / "data" / "gpus.csv"
+    known = sources()
+    found: list[Gpu] = []
+    for number, row in enumerate(_rows("gpus.csv"), start=2):
+        given: dict[str, Any] = {name: value for name, value in row.items() if value}
+        given["page_names"] = tuple(filter(None, row["page_names"].split(";")))
+        given["sources"] = tuple(filter(None, row["source"].split(";")))
+        given.pop("source", None)
+        try:
+            gpu = Gpu.model_validate(given)
+        except ValidationError as error:
+            raise UserError(f"{path}, line {number}: {explain(error, Gpu.model_fields)}") from None
+        for key in gpu.sources:
+            if key not in known:
+                raise UserError(f"{path}, line {number}: unknown source {key!r}; {nearest(key, known)}")
+        if any(gpu.name == other.name for other in found):
+            raise UserError(f"{path}, line {number}: {gpu.name!r} stands twice; keep one row")
+        found.append(gpu)
+    return tuple(found)
+
+
+@functools.cache
+def sources() -> dict[str, Source]:
+    """Sources by key."""
+    return {row["key"]: Source.model_validate(row) for row in _rows("gpu-sources.csv")}
+
+
+def get(name: str) -> Gpu:
+    """The GPU of a name, with or without its vendor or series, in any case.
+
+    Raises:
+        UserError: There is none, or there are several; the message names the nearest.
+    """
+    wanted = _plain(name).split()
+    named = {gpu.name: _plain(gpu.name).split() for gpu in catalogue()}
+    exact = [gpu for gpu in catalogue() if named[gpu.name] == wanted]
+    if found := (exact[0] if exact else reported(name)):
+        return found
+    close = [gpu for gpu in catalogue() if wanted and named[gpu.name][: len(wanted)] == wanted]
+    if len(close) == 1:
+        return close[0]
+    if close:
+        names = ", ".join(gpu.name for gpu in close)
+        raise UserError(f"GPU {name!r} could be several; give one of: {names}")
+    likely = difflib.get_close_matches(name, list(named), n=1, cutoff=0.5)
+    hint = f"did you mean {likely[0]!r}? " if likely else ""
+    raise UserError(f"unknown GPU {name!r}; {hint}all names stand in data/gpus.csv; or give --vram in GB")
+
+
+def reported(name: str) -> Gpu | None:
+    """The GPU that a driver reports under a name."""
+    return next((gpu for gpu in catalogue() if gpu.reported_as and gpu.reported_as == name), None)
+
+
+SERIES = {
+    "nvidia", "amd", "intel", "apple", "geforce", "tesla", "instinct", "radeon", "rtx", "gtx", "quadro",
+}  # fmt: skip
+"""Words that may be left out of a name."""
+
+
+def _plain(name: str) -> str:
+    words = name.lower().replace("-", " ").replace("gb", "gb ").split()
+    return " ".join(word for word in words if word not in SERIES)
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    path = paths.root() / "data" / name
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}; restore it with: git checkout -- {path}"
+        ) from None

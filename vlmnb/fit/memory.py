@@ -1,0 +1,214 @@
+"""Memory that a model takes while it answers: weights, vision side, KV cache, activations, overhead."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from vlmnb.errors import UserError
+from vlmnb.fit import quantize, shape
+from vlmnb.fit.quantize import Quantization, Stored
+from vlmnb.fit.shape import Shape
+from vlmnb.spec import Frozen
+
+Attention = Literal["sdpa", "eager"]
+
+HALF_BYTES = 2
+"""KV cache and activations are in 16 bits under every quantization here: bitsandbytes computes in 16 bits,
+and llama.cpp's cache is f16 unless told otherwise."""
+
+OVERHEAD_BYTES = 500_000_000
+"""CUDA context, cuBLAS workspace and what the allocator leaves unused. An assumption, not a measurement: it
+differs between drivers and GPUs by some hundred megabytes. The card page of LLaVA-1.5 adds the same."""
+
+
+class Load(Frozen):
+    """What the model is asked to do at one time.
+
+    Attributes:
+        image_size: Side of the (square) images in pixels.
+        text_tokens: Text prompt with its template, without image tokens.
+        new_tokens: Tokens that each answer may have.
+    """
+
+    batch_size: int = 1
+    image_size: int
+    text_tokens: int = 200
+    new_tokens: int = 64
+
+    def prompt_tokens(self, of: Shape) -> int:
+        """Positions of one prompt, image tokens included."""
+        return self.text_tokens + of.image_tokens(self.image_size)
+
+
+class Memory(Frozen):
+    """Bytes by what they hold.
+
+    Attributes:
+        weights_bytes: Embedding, decoder and output layer.
+        vision_bytes: Vision tower and projector.
+        cache_bytes: Keys and values of the whole batch at the end of the answers.
+        activations_bytes: Largest live set within the prompt's forward pass, an estimate.
+        overhead_bytes: See ``OVERHEAD_BYTES``.
+    """
+
+    quantization: str
+    bits_per_weight: float
+    weights_bytes: int
+    vision_bytes: int
+    cache_bytes: int
+    activations_bytes: int
+    overhead_bytes: int = OVERHEAD_BYTES
+
+    @property
+    def model_bytes(self) -> int:
+        """All weights."""
+        return self.weights_bytes + self.vision_bytes
+
+    @property
+    def allocated_bytes(self) -> int:
+        """What an allocator would count: all but the overhead."""
+        return self.model_bytes + self.cache_bytes + self.activations_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.allocated_bytes + self.overhead_bytes
+
+
+def need(of: Shape, quantization: Quantization, load: Load, attention: Attention = "sdpa") -> Memory:
+    """Memory of a model under a load.
+
+    Args:
+        of: The model.
+        quantization: How its weights are stored.
+        load: Batch, image and prompt.
+        attention: ``eager`` writes the score matrices out; ``sdpa`` does not.
+
+    Raises:
+        UserError: The prompt and the answer do not fit the model's context.
+    """
+    total = load.prompt_tokens(of) + load.new_tokens
+    if total > of.decoder.context:
+        raise UserError(
+            f"{of.entry.name} has a context of {of.decoder.context} tokens, asked for {total}: "
+            f"{of.image_tokens(load.image_size)} image, {load.text_tokens} text, {load.new_tokens} new; "
+            "ask for less with --text-tokens, --new-tokens or --image-size"
+        )
+    found = quantize.stored(of, quantization)
+    vision = sum(one.size_bytes for one in found if one.tensor.component in ("vision", "projector"))
+    size = sum(one.size_bytes for one in found)
+    return Memory(
+        quantization=quantization.name,
+        bits_per_weight=8 * size / sum(one.tensor.count for one in found),
+        weights_bytes=size - vision,
+        vision_bytes=vision,
+        cache_bytes=cache_bytes(of, load.batch_size, total),
+        activations_bytes=activations_bytes(of, load, attention) + _unpacked(found),
+    )
+
+
+def cache_bytes(of: Shape, batch_size: int, tokens: int) -> int:
+    """Keys and values: 2 x layers x key-value heads x head size x tokens x batch, 16 bits each."""
+    d = of.decoder
+    return 2 * d.layers * d.kv_heads * d.head_size * tokens * batch_size * HALF_BYTES
+
+
+def activations_bytes(of: Shape, load: Load, attention: Attention = "sdpa") -> int:
+    """An estimate of the largest set of activations that live at one time while the prompt is read.
+
+    The largest of four moments, with tensors counted as transformers' code holds them: the decoder's MLP
+    (residual, its norm, and the gated hidden layer thrice), its attention (queries, keys and values before
+    and behind the rotation), the same of the vision tower, and the logits of the last position in 16 and
+    32 bits. Eager attention adds scores and their softmax, which transformers takes in 32 bits.
+    """
+    d, batch = of.decoder, load.batch_size
+    prompt = load.prompt_tokens(of)
+    hidden = 3 * d.mlp if d.kind != "persimmon" else 2 * d.mlp
+    heads = (d.heads + 2 * d.kv_heads) * d.head_size
+    moments = [
+        batch * prompt * (2 * d.width + hidden) * HALF_BYTES,
+        batch * prompt * (2 * d.width + 2 * heads) * HALF_BYTES + _scores(batch, d.heads, prompt, attention),
+        batch * d.vocabulary * (HALF_BYTES + 4),
+    ]
+    if of.vision:
+        v, positions = of.vision, of.patches(load.image_size)
+        gated = 3 if v.kind == "qwen2_5_vl" else 2
+        layer = batch * positions * (2 * v.width + max(gated * v.mlp, 6 * v.width)) * HALF_BYTES
+        moments.append(layer + _scores(batch, v.heads, positions, attention))
+    return max(moments)
+
+
+def _unpacked(found: Sequence[Stored]) -> int:
+    """The largest nf4 matrix in 16 bits: bitsandbytes unpacks one at a time to multiply by it."""
+    return max((HALF_BYTES * one.tensor.count for one in found if one.type == "nf4"), default=0)
+
+
+def _scores(batch: int, heads: int, positions: int, attention: Attention) -> int:
+    """Eager attention's scores in 16 bits, their softmax in 32, and that cast back."""
+    return batch * heads * positions**2 * (HALF_BYTES + 4 + HALF_BYTES) if attention == "eager" else 0
+
+
+def largest_batch(of: Shape, needed: Memory, load: Load, usable_bytes: float) -> int:
+    """Samples that fit a memory at one time, given what a load needs; 0 where not even one does."""
+    fixed = needed.total_bytes - needed.cache_bytes - activations_bytes(of, load)
+    tokens = load.prompt_tokens(of) + load.new_tokens
+
+    def fits(batch: int) -> bool:
+        varying = activations_bytes(of, load.model_copy(update={"batch_size": batch}))
+        return fixed + cache_bytes(of, batch, tokens) + varying <= usable_bytes
+
+    low, high = 0, 1  # memory only grows with the batch: double, then halve
+    while fits(high):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+class Claim(Frozen):
+    """A memory figure of a published model card, beside ours.
+
+    Attributes:
+        claimed_bytes: The page's.
+        bits_per_weight: The page's.
+        rule_bytes: What the page's own rule gives: parameters x bits / 8 + 0.5 GB.
+        weights_bytes: Our bytes of all weights.
+        total_bytes: Ours with cache, activations and overhead.
+    """
+
+    quantization: str
+    claimed_bytes: float
+    bits_per_weight: float
+    rule_bytes: float
+    weights_bytes: int
+    total_bytes: int
+
+    @property
+    def error(self) -> float:
+        """How far the claim lies from our total, as a fraction of it."""
+        return self.claimed_bytes / self.total_bytes - 1
+
+
+CLAIMED_PARAMETERS = 7.1e9
+CLAIMS = {"fp16": (14.7, 16.0), "Q8_0": (7.6, 8.0), "Q6_K": (6.3, 6.5), "Q4_K_M": (4.5, 4.5)}
+"""Gigabytes and bits per weight that a model card page gives for LLaVA-1.5 7B (source ``page`` in
+``data/gpu-sources.csv``). All four are 7.1e9 parameters x bits / 8 + 0.5 GB, rounded."""
+CLAIMED_MODEL = "llava-1.5-7b"
+
+
+def claims(load: Load) -> tuple[Claim, ...]:
+    """The page's figures beside ours under a load."""
+    of = shape.of(CLAIMED_MODEL)
+    made = []
+    for name, (gigabytes, bits) in CLAIMS.items():
+        ours = need(of, quantize.get(name), load)
+        made.append(
+            Claim(
+                quantization=name, claimed_bytes=gigabytes * 1e9, bits_per_weight=bits,
+                rule_bytes=CLAIMED_PARAMETERS * bits / 8 + OVERHEAD_BYTES, weights_bytes=ours.model_bytes,
+                total_bytes=ours.total_bytes,
+            )
+        )  # fmt: skip
+    return tuple(made)

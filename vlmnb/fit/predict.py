@@ -1,0 +1,288 @@
+"""Predicted latency and energy: the roofline with efficiency factors fitted on records, or a reason why not.
+
+    seconds = a x (prefill bound) + b x (decoding bound) + c x (layers entered)
+    joules  = u x (power limit) x seconds
+
+``1 / a`` and ``1 / b`` are the shares of the bound that are reached, ``c`` the time a layer takes however
+small its work, ``u`` the share of the power limit that is drawn. All are fitted to relative errors and held
+to zero or above. A prediction is given only where it could be checked: its error is that of predicting
+records that the factors had not seen, another model's on the same GPU, or else another GPU's.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
+
+import numpy as np
+
+from vlmnb.fit import gpus, quantize, roofline, shape
+from vlmnb.fit.gpus import Gpu
+from vlmnb.fit.memory import Load
+from vlmnb.fit.quantize import Quantization
+from vlmnb.fit.roofline import Bound, Work
+from vlmnb.fit.shape import Shape
+from vlmnb.record import Record
+from vlmnb.spec import Cell, Frozen
+
+FEWEST = 6
+"""Records that a fit of three factors needs at least."""
+
+
+class Observation(Frozen):
+    """A measured batch with what the roofline says of it.
+
+    Attributes:
+        latency_s: Median seconds of a full batch.
+        prefill_s: Of these, up to the first token, or None where phases were not timed.
+        step_s: Seconds for each token after the first, or None.
+        energy_j: Joules of one batch by the GPU's counter, or None.
+    """
+
+    gpu: Gpu
+    model: str
+    quantization: str
+    work: Work
+    latency_s: float
+    prefill_s: float | None = None
+    step_s: float | None = None
+    energy_j: float | None = None
+    key: str
+
+
+class Factors(Frozen):
+    """What was fitted.
+
+    Attributes:
+        prefill: Times the prefill bound.
+        decode: Times the decoding bound.
+        layer_s: Seconds for each layer entered.
+        power_share: Share of the power limit, or None where no record has counted joules.
+        records: Records fitted on.
+    """
+
+    prefill: float
+    decode: float
+    layer_s: float
+    power_share: float | None
+    records: int
+
+    @property
+    def values(self) -> tuple[float, float, float]:
+        """The three of the latency."""
+        return self.prefill, self.decode, self.layer_s
+
+
+class Prediction(Frozen):
+    """What a batch is expected to take, with the error of such predictions on held-out records.
+
+    Attributes:
+        latency_error: Median of |predicted / measured - 1| over held-out records.
+        worst_error: The largest of them.
+        held_out: What was held out, in words.
+    """
+
+    prefill_s: float
+    decode_s: float
+    latency_s: float
+    samples_per_s: float
+    energy_j_per_sample: float | None
+    latency_error: float
+    worst_error: float
+    energy_error: float | None
+    held_out: str
+    records: int
+
+
+class Refusal(Frozen):
+    """Why there is no prediction."""
+
+    reason: str
+
+
+def observations(records: Iterable[Record]) -> tuple[Observation, ...]:
+    """Records that a fit can use: measured on a GPU of the catalogue, with tokens, without compilation."""
+    return tuple(found for record in records if (found := observed(record)) is not None)
+
+
+def observed(record: Record) -> Observation | None:
+    """One record as an observation, or None where it lacks a needed figure."""
+    cell, kind = record.cell, quantization_of(record.cell)
+    if record.status != "ok" or record.source != "measured" or cell.device != "cuda" or kind is None:
+        return None
+    if cell.measure != "generation":
+        return None
+    reported = record.provenance.machine.get("gpus") or []
+    gpu = gpus.reported(reported[0]["name"]) if reported else None
+    if gpu is None or record.latency is None or not record.answers:
+        return None
+    of, chosen = shape.of(cell.model), quantize.get(kind)
+    load = measured_load(record)
+    energy = record.energy_j_per_sample
+    return Observation(
+        gpu=gpu, model=cell.model, quantization=kind, work=roofline.work(of, chosen, load),
+        latency_s=record.latency.median, prefill_s=record.ttft_s.median if record.ttft_s else None,
+        step_s=record.tpot_s.median if record.tpot_s else None,
+        energy_j=energy * cell.batch_size if energy else None, key=record.key,
+    )  # fmt: skip
+
+
+def quantization_of(cell: Cell) -> str | None:
+    """The quantization that a cell was measured under; None for one that no prediction is made for."""
+    settings = cell.optimization.split("+")
+    if "compile" in settings or cell.dtype == "fp32":
+        return None
+    return next((name for name in ("nf4", "int8") if name in settings), "fp16")
+
+
+def predict(
+    of: Shape, quantization: Quantization, load: Load, gpu: Gpu, known: Sequence[Observation]
+) -> Prediction | Refusal:
+    """Latency and energy of a batch on a GPU.
+
+    Args:
+        of: The model.
+        quantization: How its weights are stored.
+        load: Batch, image, prompt and answer.
+        gpu: Where.
+        known: Observations to fit on.
+
+    Returns:
+        The prediction, or why there is none.
+    """
+    same = [one for one in known if one.quantization == quantization.name]
+    here = [one for one in same if one.gpu.name == gpu.name]
+    if not same:
+        return Refusal(reason=_nothing(quantization, known))
+    if len(here) >= FEWEST and len({one.model for one in here}) > 1:
+        used, group, what = here, _model, f"other models on {gpu.title}"
+    elif len(same) >= FEWEST and len({one.gpu.name for one in same}) > 1:
+        used, group, what = same, _gpu, "other GPUs"
+    else:
+        seen = sorted({f"{one.model} on {one.gpu.title}" for one in same})
+        return Refusal(
+            reason=f"the records ({len(same)}: {'; '.join(seen)}) are of one kind: a prediction could not be "
+            "checked on any that it had not seen"
+        )
+    errors, energy_errors = _held_out(used, group)
+    if not errors:
+        return Refusal(reason="too few records are left to fit on when some are held out")
+    factors = fit(used)
+    asked = roofline.work(of, quantization, load)
+    prefill, decode = (
+        float(np.dot(parts, factors.values))
+        for parts in _parts(asked, roofline.bound(asked, quantization, gpu))
+    )
+    total, share, power = prefill + decode, factors.power_share, gpu.power_w
+    return Prediction(
+        prefill_s=prefill, decode_s=decode, latency_s=total, samples_per_s=load.batch_size / total,
+        energy_j_per_sample=share * power * total / load.batch_size if share and power else None,
+        latency_error=median(errors), worst_error=max(errors),
+        energy_error=median(energy_errors) if energy_errors else None, held_out=what, records=len(used),
+    )  # fmt: skip
+
+
+def fit(known: Sequence[Observation]) -> Factors:
+    """Factors that make the relative errors least, none below zero.
+
+    Where the phases were timed, the prompt's pass and the decoding count as an observation each.
+    """
+    rows = [row for one in known for row in _rows(one)]
+    matrix = np.array([parts for parts, _ in rows]) / np.array([seconds for _, seconds in rows])[:, None]
+    best, least = np.zeros(3), float("inf")
+    for size in (1, 2, 3):  # least squares without negative factors: of so few, all choices can be tried
+        for columns in itertools.combinations(range(3), size):
+            chosen = list(columns)
+            solved = np.linalg.lstsq(matrix[:, chosen], np.ones(len(rows)), rcond=None)[0]
+            factors = np.zeros(3)
+            factors[chosen] = solved
+            error = float(np.sum((matrix @ factors - 1) ** 2))
+            if (solved >= 0).all() and error < least - 1e-12:
+                best, least = factors, error
+    shares = [
+        one.energy_j / (one.gpu.power_w * one.latency_s) for one in known if one.energy_j and one.gpu.power_w
+    ]
+    return Factors(
+        prefill=best[0], decode=best[1], layer_s=best[2], power_share=median(shares) if shares else None,
+        records=len(known),
+    )  # fmt: skip
+
+
+def latency(one: Observation, factors: Factors) -> float:
+    """The seconds that factors give for an observed batch."""
+    return sum(float(np.dot(parts, factors.values)) for parts in _of(one))
+
+
+Parts = tuple[float, float, float]
+
+
+def _rows(one: Observation) -> list[tuple[Parts, float]]:
+    """What multiplies the factors, and the seconds measured."""
+    prefill, decode = _of(one)
+    if one.prefill_s and one.step_s and one.work.steps:
+        return [(prefill, one.prefill_s), (decode, one.step_s * one.work.steps)]
+    return [((prefill[0], decode[1], prefill[2] + decode[2]), one.latency_s)]
+
+
+def _of(one: Observation) -> tuple[Parts, Parts]:
+    return _parts(one.work, roofline.bound(one.work, quantize.get(one.quantization), one.gpu))
+
+
+def _parts(asked: Work, least: Bound) -> tuple[Parts, Parts]:
+    """What multiplies the factors in the prompt's pass and in decoding."""
+    prefill = (least.prefill_s, 0.0, float(asked.prefill_layers))
+    return prefill, (0.0, asked.steps * least.step_s, float(asked.steps * asked.step_layers))
+
+
+def _held_out(
+    known: Sequence[Observation], group: Callable[[Observation], str]
+) -> tuple[list[float], list[float]]:
+    """Relative errors of predicting each group from the others, of latency and of energy."""
+    errors: list[float] = []
+    energy_errors: list[float] = []
+    for name in {group(one) for one in known}:
+        rest = [one for one in known if group(one) != name]
+        if len(rest) < 3:
+            continue
+        factors = fit(rest)
+        for one in known:
+            if group(one) != name:
+                continue
+            predicted = latency(one, factors)
+            errors.append(abs(predicted / one.latency_s - 1))
+            if factors.power_share and one.energy_j and one.gpu.power_w:
+                joules = factors.power_share * one.gpu.power_w * predicted
+                energy_errors.append(abs(joules / one.energy_j - 1))
+    return errors, energy_errors
+
+
+def _nothing(quantization: Quantization, known: Sequence[Observation]) -> str:
+    if not known:
+        return "no record of a GPU of the catalogue is in the results folder: there is nothing to fit on"
+    return f"no record was measured under {quantization.name}: there is nothing to fit on"
+
+
+def measured_load(record: Record) -> Load:
+    """The load of a record's full batches: each is as long as its longest prompt and answer."""
+    cell, start = record.cell, 0
+    prompts, answers = [], []
+    assert record.timing is not None
+    for size in record.timing.batch_samples:
+        batch = record.answers[start : start + size]
+        start += size
+        if size == cell.batch_size and batch:
+            prompts.append(max(one.text_tokens for one in batch))
+            answers.append(max(one.output_tokens for one in batch))
+    return Load(
+        batch_size=cell.batch_size, image_size=cell.image_size, text_tokens=round(median(prompts)),
+        new_tokens=max(1, round(median(answers))),
+    )  # fmt: skip
+
+
+def _model(one: Observation) -> str:
+    return one.model
+
+
+def _gpu(one: Observation) -> str:
+    return one.gpu.name

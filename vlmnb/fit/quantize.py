@@ -1,0 +1,198 @@
+"""Bytes of weights under each quantization, tensor by tensor as the tools do it.
+
+GGUF: llama.cpp's ``src/llama-quant.cpp`` at 007dbbf3fd17eefe9b47fee45f48f7ba5e62b714 (functions
+``llama_tensor_get_type_impl`` and ``tensor_type_fallback``) and the block sizes of ``ggml-common.h``. The
+decoder is quantized; the vision side lies in a second file, ``mmproj``, in f16.
+bitsandbytes 0.50: linear layers of the whole model but the output layer; all else stays in 16 bits.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from vlmnb.errors import UserError, nearest
+from vlmnb.fit import tensors
+from vlmnb.fit.shape import Shape
+from vlmnb.fit.tensors import Component, Tensor
+from vlmnb.spec import Frozen
+
+Tool = Literal["transformers", "llama.cpp", "bitsandbytes"]
+
+BLOCKS: dict[str, tuple[int, int]] = {
+    "F32": (1, 4), "F16": (1, 2), "Q8_0": (32, 34), "Q6_K": (256, 210), "Q5_K": (256, 176),
+    "Q4_K": (256, 144), "Q5_1": (32, 24), "Q5_0": (32, 22),
+}  # fmt: skip
+"""Weights and bytes of one block of a GGUF tensor type (ggml-common.h)."""
+
+FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
+"""What llama.cpp takes where a row is no whole number of blocks of 256."""
+
+NF4_BLOCK = 64
+"""Weights that share one 32-bit scale in bitsandbytes' nf4, without double quantization (its default)."""
+NF4_TABLE_BYTES = 64
+"""The sixteen 32-bit levels that bitsandbytes keeps with every nf4 matrix."""
+
+
+class Quantization(Frozen):
+    """A way to store the weights.
+
+    Attributes:
+        name: As the tools call it.
+        tool: What loads it.
+        summary: One sentence.
+    """
+
+    name: str
+    tool: Tool
+    summary: str
+
+    @property
+    def gguf(self) -> bool:
+        """Whether it is a GGUF kind."""
+        return self.tool == "llama.cpp"
+
+
+QUANTIZATIONS: dict[str, Quantization] = {
+    q.name: q
+    for q in (
+        Quantization(name="fp16", tool="transformers", summary="every weight in 16 bits"),
+        Quantization(
+            name="int8", tool="bitsandbytes",
+            summary="LLM.int8(): linear layers in 8 bits with a 32-bit scale per row, all else in 16",
+        ),
+        Quantization(name="Q8_0", tool="llama.cpp", summary="8 bits with a 16-bit scale per 32 weights"),
+        Quantization(name="Q6_K", tool="llama.cpp", summary="6.5625 bits per weight throughout"),
+        Quantization(
+            name="Q4_K_M", tool="llama.cpp",
+            summary="Q4_K; Q6_K for the output layer and for value and down projections of half the layers",
+        ),
+        Quantization(
+            name="nf4", tool="bitsandbytes",
+            summary="linear layers in 4 bits with a 32-bit scale per 64 weights, all else in 16",
+        ),
+    )
+}  # fmt: skip
+
+
+def get(name: str) -> Quantization:
+    """The quantization of a name, in any case.
+
+    Raises:
+        UserError: There is none; the message names the nearest.
+    """
+    found = {known.lower(): quantization for known, quantization in QUANTIZATIONS.items()}
+    try:
+        return found[name.lower()]
+    except KeyError:
+        raise UserError(f"unknown quantization {name!r}; {nearest(name, QUANTIZATIONS)}") from None
+
+
+class Stored(Frozen):
+    """One tensor as it is stored.
+
+    Attributes:
+        type: GGUF tensor type, or ``fp16``, ``int8``, ``nf4``.
+    """
+
+    tensor: Tensor
+    type: str
+    size_bytes: int
+
+
+@functools.cache
+def stored(shape: Shape, quantization: Quantization) -> tuple[Stored, ...]:
+    """Every tensor of a model with its type and size in memory."""
+    every = tensors.of(shape)
+    if quantization.gguf:
+        return tuple(_gguf(every, shape, quantization.name))
+    rule = {"fp16": _fp16, "int8": _int8, "nf4": _nf4}[quantization.name]
+    return tuple(Stored(tensor=t, type=rule(t)[0], size_bytes=rule(t)[1]) for t in every)
+
+
+def bits_by_type(found: Sequence[Stored], components: Sequence[Component]) -> dict[str, tuple[int, float]]:
+    """Parameters and bits per weight of each storage type within some components, the largest first."""
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for one in found:
+        if one.tensor.component in components:
+            counts[one.type] += one.tensor.count
+            sizes[one.type] += one.size_bytes
+    return {name: (count, 8 * sizes[name] / count) for name, count in counts.most_common()}
+
+
+def more_bits(layer: int, layers: int) -> bool:
+    """llama.cpp's choice of layers that get more bits: the first and last eighth, and every third between."""
+    return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
+
+
+def gguf_type(tensor: Tensor, shape: Shape, name: str) -> str:
+    """The GGUF type that llama.cpp gives a tensor of the decoder."""
+    if len(tensor.shape) < 2:
+        return "F32"
+    base = {"Q8_0": "Q8_0", "Q6_K": "Q6_K", "Q4_K_M": "Q4_K"}[name]
+    tied = shape.decoder.tied and tensor.role == "token_embd"
+    if tensor.role == "output" or tied:
+        aligned = tensor.shape[-1] % BLOCKS[base][0] == 0
+        wanted = "Q8_0" if base == "Q8_0" or not aligned else "Q6_K"
+    elif (
+        name == "Q4_K_M"
+        and tensor.role in ("attn_v", "attn_qkv", "ffn_down")
+        and more_bits(tensor.layer or 0, shape.decoder.layers)
+    ):
+        wanted = "Q6_K"
+    else:
+        wanted = base
+    for candidate in (wanted, FALLBACK.get(wanted, "F16"), "F16"):
+        if tensor.shape[-1] % BLOCKS[candidate][0] == 0:
+            return candidate
+    return "F16"
+
+
+def _gguf(every: Sequence[Tensor], shape: Shape, name: str) -> list[Stored]:
+    made = []
+    for tensor in every:
+        if tensor.component not in ("vision", "projector"):
+            kind = gguf_type(tensor, shape, name)
+        elif _dropped(tensor, shape):
+            continue
+        else:
+            kind = "F32" if tensor.kind == "vector" else "F16"
+        block, size = BLOCKS[kind]
+        made.append(Stored(tensor=tensor, type=kind, size_bytes=tensor.count // block * size))
+    return made
+
+
+def _dropped(tensor: Tensor, shape: Shape) -> bool:
+    """Whether llama.cpp's converter leaves a vision layer out, because nothing reads its output."""
+    used = shape.vision.used_layers if shape.vision else 0
+    return tensor.component == "vision" and tensor.layer is not None and tensor.layer >= used
+
+
+def _fp16(tensor: Tensor) -> tuple[str, int]:
+    return "fp16", 2 * tensor.count
+
+
+def _int8(tensor: Tensor) -> tuple[str, int]:
+    return ("int8", tensor.count + 4 * tensor.shape[0]) if _replaced(tensor) else _fp16(tensor)
+
+
+def _nf4(tensor: Tensor) -> tuple[str, int]:
+    if not _replaced(tensor):
+        return _fp16(tensor)
+    scales = 4 * math.ceil(tensor.count / NF4_BLOCK)
+    return "nf4", math.ceil(tensor.count / 2) + scales + NF4_TABLE_BYTES
+
+
+def _replaced(tensor: Tensor) -> bool:
+    """Whether transformers hands a matrix to bitsandbytes: every linear layer but the output layer."""
+    return tensor.kind == "linear" and tensor.component != "output"
+
+
+def bits(kind: str) -> float:
+    """Bits per weight of a GGUF tensor type."""
+    weights, size = BLOCKS[kind]
+    return 8 * size / weights

@@ -1,0 +1,115 @@
+"""Bounds on latency from the roofline: no GPU computes or reads faster than its data sheet says."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from vlmnb import formula
+from vlmnb.fit import quantize, shape
+from vlmnb.fit.gpus import Gpu
+from vlmnb.fit.memory import Load, cache_bytes
+from vlmnb.fit.quantize import Quantization
+from vlmnb.fit.shape import Shape
+from vlmnb.spec import Frozen
+
+
+class Work(Frozen):
+    """What one batch asks of a GPU.
+
+    Attributes:
+        prefill_flops: FLOPs of the prompts' forward pass, vision side included.
+        step_flops: FLOPs of one decoding step, half-way through the answers.
+        prefill_bytes: Weights, which are read at least once.
+        step_bytes: Weights that a decoding step reads, and the cache half-way through the answers.
+        steps: Decoding steps: new tokens but the first, which the prompt's pass gives.
+        prefill_layers: Layers entered one after the other until the first token, the vision tower's included:
+            each is some number of kernel launches, which take their time however small the work.
+        step_layers: Layers of one decoding step.
+    """
+
+    prefill_flops: int
+    step_flops: int
+    prefill_bytes: int
+    step_bytes: int
+    steps: int
+    prefill_layers: int
+    step_layers: int
+
+
+class Bound(Frozen):
+    """Seconds that a batch takes at least.
+
+    Attributes:
+        compute_known: Whether the GPU's matrix rate entered; else the bound is of the bandwidth alone.
+    """
+
+    prefill_s: float
+    step_s: float
+    total_s: float
+    compute_known: bool
+
+
+@functools.cache
+def work(of: Shape, quantization: Quantization, load: Load) -> Work:
+    """The work of one batch.
+
+    Args:
+        of: The model.
+        quantization: How its weights are stored; FLOPs do not depend on it.
+        load: Batch, image, prompt and answer.
+    """
+    found = quantize.stored(of, quantization)
+    read = {"decoder", "output", *(["embedding"] if of.decoder.tied else [])}
+    prefill, step = _flops(of, load)
+    half_way = load.prompt_tokens(of) + load.new_tokens // 2
+    return Work(
+        prefill_flops=prefill,
+        step_flops=step,
+        prefill_bytes=sum(one.size_bytes for one in found if one.tensor.component != "embedding"),
+        step_bytes=sum(one.size_bytes for one in found if one.tensor.component in read)
+        + cache_bytes(of, load.batch_size, half_way),
+        steps=load.new_tokens - 1,
+        prefill_layers=of.decoder.layers + (of.vision.layers if of.vision else 0),
+        step_layers=of.decoder.layers,
+    )
+
+
+def _flops(of: Shape, load: Load) -> tuple[int, int]:
+    """FLOPs of a batch's prompts and of one decoding step, as few as any implementation does with.
+
+    Left out of the formula's count: the logits of all positions but the last, which generation does not need,
+    the half of the attention scores that a causal mask discards, and vision layers that nothing reads.
+    """
+    config = namespace(shape.configuration(of.entry.name))
+    prompt, batch = load.prompt_tokens(of), load.batch_size
+    side = of.side(load.image_size)
+    full = formula.prefill(config, side, prompt, batch)
+    spared = full.head - full.head // prompt + full.scores // 2 + formula.unused(config, side, batch)
+    return full.total - spared, formula.decode(config, prompt + load.new_tokens // 2, batch).total
+
+
+def namespace(content: Mapping[str, Any]) -> SimpleNamespace:
+    """A mapping as an object with attributes, its mappings too."""
+    made = {name: namespace(value) if isinstance(value, dict) else value for name, value in content.items()}
+    return SimpleNamespace(**made)
+
+
+def bound(asked: Work, quantization: Quantization, gpu: Gpu) -> Bound:
+    """The least time of a batch on a GPU.
+
+    The matrix rate is fp16's for 16-bit weights. Tools multiply quantized weights in 16 bits or in 8, so for
+    those it is the faster of both, and unknown where int8's is.
+    """
+    rates = [gpu.fp16_tflops, gpu.bf16_tflops]
+    if quantization.name != "fp16":
+        rates = [*rates, gpu.int8_tops] if gpu.int8_tops else []
+    rate = max((rate for rate in rates if rate), default=0.0) * 1e12
+    bandwidth = gpu.bandwidth_gb_s * 1e9
+    prefill = max(asked.prefill_bytes / bandwidth, asked.prefill_flops / rate if rate else 0.0)
+    step = max(asked.step_bytes / bandwidth, asked.step_flops / rate if rate else 0.0)
+    return Bound(
+        prefill_s=prefill, step_s=step, total_s=prefill + asked.steps * step, compute_known=bool(rate)
+    )

@@ -1,0 +1,141 @@
+"""The answer of ``vlmnb fit`` on a terminal and as JSON, and the words that pages share with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from vlmnb.fit.report import Fit, GpuFit
+from vlmnb.stats import format_si
+
+MEMORY = ("Quantization", "Bits/weight", "Weights", "Vision", "KV cache", "Activ.", "Overhead", "Total")
+
+
+def as_json(fit: Fit) -> str:
+    """Everything, for a program."""
+    content = fit.model_dump(mode="json")
+    content["memory"]["total_bytes"] = fit.memory.total_bytes
+    content["card"]["parameters_total"] = fit.card.parameters_total
+    for one, made in zip(fit.by_quantization, content["by_quantization"], strict=True):
+        made["total_bytes"] = one.total_bytes
+    for row, made in zip(fit.gpus, content["gpus"], strict=True):
+        made["runs"] = row.runs
+    return json.dumps(content, indent=1)
+
+
+def on_console(fit: Fit, console: Console) -> None:
+    """Tables for a reader."""
+    parameters = format_si(fit.card.parameters_total, digits=3)
+    console.print(f"{fit.card.title}: {parameters} parameters; {asked(fit)}", markup=False, highlight=False)
+    console.print(_memory(fit))
+    if any(row.runs for row in fit.gpus) or len(fit.gpus) == 1:
+        console.print(_gpus(fit))
+    for line in lines(fit):
+        console.print(line, markup=False, highlight=False)
+
+
+def asked(fit: Fit) -> str:
+    """The load in words."""
+    load = fit.load
+    return (
+        f"batch {load.batch_size}, image {load.image_size} px, {load.text_tokens} text tokens, "
+        f"{load.new_tokens} new tokens"
+    )
+
+
+def lines(fit: Fit) -> list[str]:
+    """What stands beneath the tables: who does not run it, the best, and why there is no prediction."""
+    found = [f"Not on {', '.join(names)}: {reason}." for reason, names in others(fit)]
+    found += [f"{best.what.capitalize()}: {best.gpu or '-'} ({best.why})." for best in fit.best]
+    reasons = dict.fromkeys(row.refusal for row in fit.gpus if row.refusal)
+    found += [f"No prediction: {reason}." for reason in list(reasons)[:3]]
+    found.append(
+        "At least: lower bound of a batch from peak rate and peak bandwidth; a real run takes longer. "
+        "*: the matrix rate is not known, the bound is of the bandwidth alone."
+    )
+    return found
+
+
+def others(fit: Fit) -> Iterator[tuple[str, list[str]]]:
+    """The GPUs that do not run it, by reason."""
+    groups: dict[str, list[str]] = {}
+    for row in fit.gpus:
+        if not row.runs:
+            groups.setdefault(row.obstacle or "too little memory", []).append(row.gpu.name)
+    yield from groups.items()
+
+
+def memory_cells(fit: Fit) -> list[list[str]]:
+    """Rows of the memory table: quantization, bits per weight and the parts in GB."""
+    rows = []
+    for one in fit.by_quantization:
+        parts = (
+            one.weights_bytes, one.vision_bytes, one.cache_bytes, one.activations_bytes, one.overhead_bytes,
+            one.total_bytes,
+        )  # fmt: skip
+        rows.append([one.quantization, f"{one.bits_per_weight:.2f}", *map(gigabytes, parts)])
+    return rows
+
+
+def gigabytes(size: float) -> str:
+    """Bytes in GB (10^9), to three digits below ten."""
+    return f"{size / 1e9:.2f}" if size >= 1e7 else f"{size / 1e9:.4f}"
+
+
+def verdict(row: GpuFit) -> str:
+    """Whether a GPU runs it, in a few words."""
+    if not row.fits:
+        return f"lacks {gigabytes(-row.free_bytes)} GB"
+    return f"no: {row.obstacle}" if row.obstacle else "yes"
+
+
+def least(row: GpuFit) -> str:
+    """The lower bound of a batch, marked where it is of the bandwidth alone."""
+    return format_si(row.bound.total_s, "s", 3) + ("" if row.bound.compute_known else "*")
+
+
+def predicted(row: GpuFit) -> tuple[str, str, str]:
+    """Latency, throughput and energy, each with the error of such predictions; ``-`` where there is none."""
+    found = row.prediction
+    if found is None:
+        return "-", "-", "-"
+    error = f" ±{100 * found.latency_error:.0f} %"
+    energy = "-"
+    if found.energy_j_per_sample is not None and found.energy_error is not None:
+        energy = f"{found.energy_j_per_sample:.3g} J ±{100 * found.energy_error:.0f} %"
+    return format_si(found.latency_s, "s", 3) + error, f"{found.samples_per_s:.3g} /s{error}", energy
+
+
+def _memory(fit: Fit) -> Table:
+    table = _table(MEMORY, "Memory, GB (10^9 bytes)")
+    for cells in memory_cells(fit):
+        table.add_row(*cells, style="bold" if cells[0] == fit.quantization.name else "")
+    return table
+
+
+def _gpus(fit: Fit) -> Table:
+    told = any(row.prediction for row in fit.gpus)
+    heads: tuple[str, ...] = ("GPU", "GiB", "GB/s", "Runs it", "Batch up to", "At least")
+    table = _table(
+        (*heads, *(("Predicted", "Energy/sample") if told else ())), f"Under {fit.quantization.name}"
+    )
+    for row in fit.gpus:
+        if row.runs or len(fit.gpus) == 1:
+            gpu, (latency, _, energy) = row.gpu, predicted(row)
+            cells = [gpu.title, f"{gpu.memory_gib:g}", f"{gpu.bandwidth_gb_s:g}", verdict(row)]
+            cells += [str(row.largest_batch or "-"), least(row), *([latency, energy] if told else [])]
+            table.add_row(*cells)
+    return table
+
+
+def _table(heads: tuple[str, ...], title: str) -> Table:
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    for number, head in enumerate(heads):
+        table.add_column(
+            head, justify="left" if number == 0 or head == "Runs it" else "right", no_wrap=number == 0
+        )
+    return table

@@ -1,0 +1,173 @@
+"""How to use a model, as code that tests run against the bundled models.
+
+The path of the model and of an image are filled in; everything else stands as it is executed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from vlmnb.fit import cards
+from vlmnb.fit.shape import Shape
+from vlmnb.spec import Frozen
+
+Language = Literal["python", "bash"]
+
+
+class Snippet(Frozen):
+    """One way to use a model.
+
+    Attributes:
+        key: ``plain``, ``pipeline``, ``4-bit``, ``flash`` or ``ollama``.
+        needs: What must be there besides the project's requirements, or empty.
+        note: What to know about it, as Markdown, or empty.
+    """
+
+    key: str
+    title: str
+    language: Language
+    code: str
+    needs: str = ""
+    note: str = ""
+
+
+OWN = "vlmnb.models.processors"
+CLASSES = {
+    "llava": ("LlavaForConditionalGeneration", "transformers", "LlavaProcessor"),
+    "qwen2_5_vl": (
+        "Qwen2_5_VLForConditionalGeneration",
+        "vlmnb.models.processors",
+        "ImageOnlyQwen2_5_VLProcessor",
+    ),
+    "fuyu": ("FuyuForCausalLM", OWN, "ImageOnlyFuyuProcessor"),
+}
+"""Of each family: its model class in transformers, and the module and class of a processor that works without
+torchvision."""
+
+PROCESSOR_NOTES = {
+    "llava": "`AutoProcessor` finds the same processor.",
+    "qwen2_5_vl": (
+        "transformers' own processor of this family also prepares videos, for which it needs torchvision. "
+        "The class above is the project's and does images only."
+    ),
+    "fuyu": (
+        "transformers' own `FuyuProcessor` fails on batches without torchvision and knows no chat template; "
+        "the class above is the project's."
+    ),
+}
+
+QUESTION = "What is in the picture?"
+
+
+def of(shape: Shape, model: str, image: str = "picture.png") -> tuple[Snippet, ...]:
+    """The snippets of a model.
+
+    Args:
+        shape: Its geometry.
+        model: Folder or Hub repository that the code names.
+        image: File that the code opens.
+    """
+    found = [_plain(shape, model, image), _pipeline(shape, model, image)]
+    found += [_four_bit(shape, model, image), _flash(shape, model, image)]
+    return (*found, *_ollama(shape))
+
+
+def _head(shape: Shape, extra: str = "") -> str:
+    name, module, processor = CLASSES[shape.entry.family]
+    if module == "transformers":
+        imports = f"from transformers import {', '.join(sorted(filter(None, [extra, name, processor])))}\n"
+        return f"import torch\nfrom PIL import Image\n{imports}"
+    imports = f"from transformers import {', '.join(sorted(filter(None, [extra, name])))}\n"
+    return f"import torch\nfrom PIL import Image\n{imports}\nfrom {module} import {processor}\n"
+
+
+def _run(shape: Shape, model: str, image: str, loading: str) -> str:
+    name, _, processor = CLASSES[shape.entry.family]
+    return f"""
+model = {name}.from_pretrained(
+    "{model}",
+    {loading},
+)
+processor = {processor}.from_pretrained("{model}")
+content = [{{"type": "image"}}, {{"type": "text", "text": "{QUESTION}"}}]
+messages = [{{"role": "user", "content": content}}]
+prompt = processor.apply_chat_template(messages, add_generation_prompt=True)
+picture = Image.open("{image}").convert("RGB")
+inputs = processor(images=[picture], text=[prompt], return_tensors="pt")
+inputs = inputs.to(model.device, model.dtype)
+output = model.generate(**inputs, max_new_tokens=20, do_sample=False)
+new = output[0, inputs["input_ids"].shape[1] :]
+answer = processor.tokenizer.decode(new, skip_special_tokens=True)
+print(answer)
+"""
+
+
+def _plain(shape: Shape, model: str, image: str) -> Snippet:
+    code = _head(shape) + _run(shape, model, image, 'dtype=torch.bfloat16, device_map="auto"')
+    return Snippet(
+        key="plain", title="Plain transformers", language="python", code=code,
+        note=PROCESSOR_NOTES[shape.entry.family],
+    )  # fmt: skip
+
+
+def _pipeline(shape: Shape, model: str, image: str) -> Snippet:
+    _, module, processor = CLASSES[shape.entry.family]
+    own = module != "transformers"
+    imports = f"\nfrom {module} import {processor}\n" if own else ""
+    given = "processor=processor, " if own else ""
+    made = f'processor = {processor}.from_pretrained("{model}")\n' if own else ""
+    code = f"""import torch
+from PIL import Image
+from transformers import pipeline
+{imports}
+{made}pipe = pipeline(
+    "image-text-to-text",
+    model="{model}",
+    {given}dtype=torch.bfloat16,
+)
+picture = Image.open("{image}").convert("RGB")
+content = [
+    {{"type": "image", "image": picture}},
+    {{"type": "text", "text": "{QUESTION}"}},
+]
+messages = [{{"role": "user", "content": content}}]
+answers = pipe(text=messages, max_new_tokens=20, return_full_text=False)
+answer = answers[0]["generated_text"]
+print(answer)
+"""
+    return Snippet(key="pipeline", title="Pipeline", language="python", code=code)
+
+
+def _four_bit(shape: Shape, model: str, image: str) -> Snippet:
+    loading = 'quantization_config=four_bit, dtype=torch.bfloat16, device_map="auto"'
+    settings = """four_bit = BitsAndBytesConfig(
+    load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16
+)"""
+    body = _run(shape, model, image, loading).lstrip("\n")
+    return Snippet(
+        key="4-bit", title="In 4 bits", language="python",
+        code=f"{_head(shape, 'BitsAndBytesConfig')}\n{settings}\n{body}",
+        needs="bitsandbytes",
+        note="The argument `load_in_4bit` of `from_pretrained`, which older cards give, is gone from "
+        "transformers 5.",
+    )  # fmt: skip
+
+
+def _flash(shape: Shape, model: str, image: str) -> Snippet:
+    loading = 'dtype=torch.bfloat16, attn_implementation="flash_attention_2", device_map="cuda"'
+    return Snippet(
+        key="flash", title="With FlashAttention 2", language="python",
+        code=_head(shape) + _run(shape, model, image, loading),
+        needs="flash-attn and an NVIDIA GPU of compute capability 8.0 or above",
+        note="Without the package loading ends in an ImportError. The argument `use_flash_attention_2`, "
+        "which older cards give, is gone from transformers 5.",
+    )  # fmt: skip
+
+
+def _ollama(shape: Shape) -> tuple[Snippet, ...]:
+    published = cards.published().get(shape.entry.name)
+    if published is None or not published.ollama:
+        return ()
+    code = f"ollama run {published.ollama}\n"
+    note = published.ollama_note
+    return (Snippet(key="ollama", title="Ollama", language="bash", code=code, needs="Ollama", note=note),)

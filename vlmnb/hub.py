@@ -1,0 +1,284 @@
+"""Rows of the data sets on the Hub: a seeded choice that reads only the row groups it needs.
+
+The files are Parquet. Their unit of reading is the row group (about a hundred rows with images), so the
+choice is made in two steps: row groups in a seeded order, and of each a seeded half of its rows, until
+there are enough. Every row with an image can be reached; 300 samples touch about six row groups. Should
+all halves not suffice, the other halves follow in the same order. A larger choice begins with the smaller
+one of the same seed.
+
+Where the rows come from, first match wins: rows chosen earlier (kept in the Hub's cache folder), a folder
+given by ``VLMNB_DATA``, the Hub's local cache, the Hub itself by range requests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlmnb import paths
+from vlmnb.errors import UserError
+
+CHOICE = 1
+"""Version of the rule by which rows are chosen; kept rows of another version are not used."""
+
+REQUEST_TIMEOUT_S = 10.0
+"""How long the first request to the Hub may take before the Hub counts as out of reach."""
+
+ID = "vlmnb_id"
+"""Column of the kept rows that holds ``<row group>.<row>``, a row's place in the split."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class HubSet:
+    """Where a data set lies on the Hub.
+
+    Attributes:
+        name: Name in the catalogue.
+        repository: ``owner/name`` on the Hub.
+        commit: The pinned revision, a full commit hash.
+        split: Name of the split, for pages and messages.
+        files: Pattern of the split's Parquet files within the repository.
+        columns: The columns that are read; nothing else is fetched.
+        usable: Rows of the split that have an image.
+        stand_in: Bundled data set with the same columns.
+    """
+
+    name: str
+    repository: str
+    commit: str
+    split: str
+    files: str
+    columns: tuple[str, ...]
+    usable: int
+    stand_in: str
+
+    @property
+    def download(self) -> str:
+        """The command that fetches the split for use without network."""
+        return (
+            f"hf download {self.repository} --repo-type dataset --revision {self.commit} "
+            f"--include '{self.files}'"
+        )
+
+
+def revision(source: HubSet) -> str:
+    """Identifies the content without network: repository, commit and split.
+
+    A folder given by ``VLMNB_DATA`` need not hold the pinned commit; it is identified by the sizes and
+    footers of its files.
+    """
+    files = _in_folder(source)
+    if not files:
+        return f"{source.repository}@{source.commit}:{source.split}"
+    return f"{source.repository}@folder-{_footers(tuple(files))}:{source.split}"
+
+
+def choose(source: HubSet, samples: int, seed: int) -> list[tuple[str, Row]]:
+    """A seeded choice of rows that have an image, in a fixed order, each with its place in the split.
+
+    Depends on the files, the seed and nothing else: no library's random numbers are used.
+
+    Raises:
+        UserError: Fewer rows than asked for, a column is missing, or the data can be had neither locally
+            nor from the Hub.
+    """
+    if samples > source.usable:
+        raise UserError(
+            f"{source.name} has {source.usable} samples with an image, {samples} were asked for; "
+            "set samples to at most that"
+        )
+    kept = _kept(source, seed, samples)
+    if kept is not None:
+        return kept[:samples]
+    chosen: list[tuple[str, Row]] = []
+    files = _local(source) or _on_hub(source)
+    for place, row in _in_seeded_order(_row_groups(source, files), seed):
+        chosen.append((place, row))
+        if len(chosen) == samples:
+            break
+    else:
+        raise UserError(
+            f"{source.name}: the files found hold {len(chosen)} samples with an image, {samples} were asked "
+            "for; set samples to at most that"
+        )
+    if not _local(source):
+        # A cache folder that cannot be written costs a second reading, not the measurement.
+        with contextlib.suppress(OSError):
+            _keep(source, seed, chosen)
+    return chosen
+
+
+def picture(image: Any) -> Any:
+    """The PIL image of a row's image column, which holds the encoded bytes."""
+    import datasets
+
+    return datasets.Image().decode_example(image)
+
+
+def _in_seeded_order(groups: Sequence[Callable[[], list[Row]]], seed: int) -> Iterator[tuple[str, Row]]:
+    """Rows with an image: the first half of every row group in turn, then the other halves."""
+    order = sorted(range(len(groups)), key=lambda index: _rank(seed, "group", index))
+    for half in (0, 1):
+        for group in order:
+            rows = {i: row for i, row in enumerate(groups[group]()) if _has_image(row)}
+            ranked = sorted(rows, key=lambda index: _rank(seed, f"row {group}", index))
+            middle = (len(ranked) + 1) // 2
+            for index in ranked[middle:] if half else ranked[:middle]:
+                yield f"{group}.{index}", rows[index]
+
+
+def _rank(seed: int, what: str, index: int) -> bytes:
+    return hashlib.sha256(f"{seed} {what} {index}".encode()).digest()
+
+
+def _has_image(row: Row) -> bool:
+    image = row["image"]
+    return image is not None and bool(image["bytes"] or image["path"])
+
+
+def _row_groups(source: HubSet, files: list[str]) -> list[Callable[[], list[Row]]]:
+    """One reader for each row group of the split; nothing but the files' footers is read before a call."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    columns = list(source.columns)
+    stream = _reading(
+        source,
+        lambda: datasets.load_dataset(
+            "parquet", data_files={source.split: files}, split=source.split, streaming=True
+        ),
+    )
+    missing = [name for name in columns if name not in stream.features]
+    if missing:
+        raise UserError(
+            f"{source.name}: {files[0]} has no column {', '.join(missing)}; it has "
+            f"{', '.join(stream.features)}; expected is {source.repository} at {source.commit}"
+        )
+
+    def selected() -> Any:
+        return datasets.load_dataset(
+            "parquet",
+            data_files={source.split: files},
+            split=source.split,
+            streaming=True,
+            columns=columns,
+        ).decode(False)
+
+    groups = _reading(source, lambda: selected().reshard())
+    total = groups.num_shards
+
+    def reader(index: int) -> Callable[[], list[Row]]:
+        return lambda: _reading(source, lambda: list(groups.shard(total, index)))
+
+    return [reader(index) for index in range(total)]
+
+
+def _local(source: HubSet) -> list[str]:
+    return [str(path) for path in _in_folder(source) or _in_cache(source)]
+
+
+def _in_folder(source: HubSet) -> list[Path]:
+    folder = paths.data_folder()
+    return sorted((folder / source.repository).glob(source.files)) if folder else []
+
+
+def _in_cache(source: HubSet) -> list[Path]:
+    """The split in the Hub's local cache, if it is there whole."""
+    from huggingface_hub import constants
+
+    repository = f"datasets--{source.repository.replace('/', '--')}"
+    snapshot = Path(constants.HF_HUB_CACHE) / repository / "snapshots" / source.commit
+    found = sorted(snapshot.glob(source.files))
+    # The names say how many files there are: "val-00000-of-00002.parquet".
+    of = {part for path in found for part in path.stem.split("-of-")[1:]}
+    whole = len(found) == int(next(iter(of)).split("-")[0]) if len(of) == 1 else bool(found)
+    return found if whole else []
+
+
+def _on_hub(source: HubSet) -> list[str]:
+    from huggingface_hub import HfApi, constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise _out_of_reach(source, "HF_HUB_OFFLINE is set")
+    try:
+        info = HfApi().dataset_info(source.repository, revision=source.commit, timeout=REQUEST_TIMEOUT_S)
+    except Exception as error:  # whatever the HTTP library raises, to the user it is the same
+        raise _out_of_reach(source, _first_line(error)) from None
+    names = sorted(file.rfilename for file in info.siblings or ())
+    found = fnmatch.filter(names, source.files)
+    if not found:
+        raise _out_of_reach(source, f"it has no files {source.files}")
+    return [f"hf://datasets/{source.repository}@{source.commit}/{name}" for name in found]
+
+
+def _reading(source: HubSet, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except UserError:
+        raise
+    except Exception as error:
+        raise _out_of_reach(source, _first_line(error)) from None
+
+
+def _out_of_reach(source: HubSet, why: str) -> UserError:
+    return UserError(
+        f"the data set {source.name} ({source.repository} at {source.commit[:8]}) cannot be read: {why}; "
+        f"with network, fetch it once: {source.download}; or use the bundled stand-in: "
+        f"-p dataset {source.stand_in}"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().split("\n", maxsplit=1)[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _kept_folder(source: HubSet, seed: int) -> Path:
+    return paths.kept_samples(source.name, revision(source), f"choice-{CHOICE}-seed-{seed}")
+
+
+def _kept(source: HubSet, seed: int, samples: int) -> list[tuple[str, Row]] | None:
+    """Rows chosen earlier for this seed, if there were as many."""
+    import pyarrow.parquet
+
+    folder = _kept_folder(source, seed)
+    enough = sorted(int(file.stem) for file in folder.glob("*.parquet") if int(file.stem) >= samples)
+    if not enough:
+        return None
+    rows = pyarrow.parquet.read_table(folder / f"{enough[0]}.parquet").to_pylist()
+    return [(row.pop(ID), row) for row in rows]
+
+
+def _keep(source: HubSet, seed: int, chosen: list[tuple[str, Row]]) -> None:
+    """Keep what was read, so that the next cell, and a machine without network, need no second reading."""
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_pylist([{ID: place, **row} for place, row in chosen])
+    file = _kept_folder(source, seed) / f"{len(chosen)}.parquet"
+    with paths.temporary_beside(file) as scratch:
+        pyarrow.parquet.write_table(table, scratch)
+
+
+@functools.cache
+def _footers(files: tuple[Path, ...]) -> str:
+    """Hash of the files' sizes and Parquet footers, which hold the place of every column chunk."""
+    seen = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 8))
+            footer = int.from_bytes(file.read(4), "little") + 8
+            file.seek(max(0, size - footer))
+            seen.update(f"{path.name} {size}\n".encode() + file.read())
+    return seen.hexdigest()[:16]

@@ -1,0 +1,140 @@
+"""Memory: the peak of a window, the weights of a model, and the keys and values it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from vlmnb.clock import is_cuda, synchronize
+from vlmnb.readings import MemoryUsage
+
+
+class MemoryMeter:
+    """Peak memory of the work inside a ``with`` block; ``usage`` is filled in when the block ends.
+
+    On a GPU: what torch's allocator handed out (*allocated*), and what it held with its cache (*reserved*);
+    the CUDA context is in neither. On any device, resident memory of this process, everything it has loaded
+    included; the kernel keeps the peak and can be told to forget an earlier one (``clear_refs`` in the
+    manual page proc(5); Linux only).
+
+    Open it inside the energy window (``with EnergyMeter(d) as energy, MemoryMeter(d) as memory``): what
+    codecarbon loads when it is first used would count as a peak otherwise.
+
+    Args:
+        device: ``cpu`` or ``cuda`` (``cuda:1``).
+        process: Folder of this process in the proc file system.
+    """
+
+    def __init__(self, device: str = "cpu", *, process: Path = Path("/proc/self")) -> None:
+        self._device = device
+        self._process = process
+        self.usage = MemoryUsage(peak_bytes=None, baseline_bytes=None, method="the window is not closed yet")
+
+    def __enter__(self) -> Self:
+        self._resident_bytes, self._failure = None, ""
+        self._allocated_bytes = self._reserved_bytes = 0
+        if is_cuda(self._device):
+            import torch
+
+            synchronize(self._device)
+            torch.cuda.reset_peak_memory_stats(self._device)
+            self._allocated_bytes = torch.cuda.memory_allocated(self._device)
+            self._reserved_bytes = torch.cuda.memory_reserved(self._device)
+        try:
+            self._resident_bytes = self._resident("VmRSS")
+            (self._process / "clear_refs").write_text("5")
+        except (OSError, ValueError) as error:
+            self._failure = f"no peak of resident memory here: {type(error).__name__}: {error}"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        resident_peak = None if self._failure else self._resident("VmHWM")
+        process = {"process_peak_bytes": resident_peak, "process_baseline_bytes": self._resident_bytes}
+        if not is_cuda(self._device):
+            self.usage = MemoryUsage(
+                peak_bytes=resident_peak,
+                baseline_bytes=self._resident_bytes,
+                method=self._failure or "resident memory of the process (VmHWM after clear_refs)",
+                **process,
+            )
+            return
+        import torch
+
+        self.usage = MemoryUsage(
+            peak_bytes=torch.cuda.max_memory_allocated(self._device),
+            baseline_bytes=self._allocated_bytes,
+            method="torch.cuda.max_memory_allocated",
+            reserved_peak_bytes=torch.cuda.max_memory_reserved(self._device),
+            reserved_baseline_bytes=self._reserved_bytes,
+            **process,
+        )
+
+    def _resident(self, field: str) -> int:
+        """A field of ``/proc/self/status`` that is given in kB, in bytes."""
+        for line in (self._process / "status").read_text().splitlines():
+            if line.startswith(f"{field}:"):
+                return int(line.split()[1]) * 1024
+        raise ValueError(f"{self._process / 'status'} has no {field}")
+
+
+def weights_bytes(model: Any) -> int:
+    """Bytes of a torch module's parameters and buffers as they lie in memory.
+
+    Tensors that share their storage, such as tied embeddings, count once. So do the scales that a
+    quantization library keeps beside or within its packed weights.
+    """
+    return _bytes([*model.parameters(), *model.buffers()])
+
+
+def decode_weights_bytes(model: Any) -> int:
+    """Bytes of the parameters that a decoding step reads: the decoder's and the output head's.
+
+    Of the table of embeddings a step reads a row per sample, which is nothing beside the rest.
+    """
+    decoder = model.model.language_model
+    table = {id(parameter) for parameter in decoder.get_input_embeddings().parameters()}
+    head = [*model.lm_head.parameters()]
+    return _bytes([p for p in decoder.parameters() if id(p) not in table] + head)
+
+
+def _bytes(tensors: Iterable[Any]) -> int:
+    sizes = {}
+    for tensor in (part for given in tensors for part in _parts(given)):
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr() or id(tensor)] = storage.nbytes()
+    return sum(sizes.values())
+
+
+def _parts(tensor: Any) -> Iterator[Any]:
+    """The tensors that a parameter is made of, with the scales of a quantized one."""
+    if hasattr(tensor, "__tensor_flatten__"):  # torchao's weights are a tensor made of tensors
+        for name in tensor.__tensor_flatten__()[0]:
+            yield from _parts(getattr(tensor, name))
+        return
+    yield tensor.data if hasattr(tensor, "data") else tensor
+    state = getattr(tensor, "quant_state", None)  # of bitsandbytes' 4 bits; SCB of its 8 bits
+    for scales in (getattr(state, "absmax", None), getattr(tensor, "SCB", None)):
+        if scales is not None:
+            yield scales
+
+
+def cache_bytes(config: Any, rows: int, positions: int, element_bytes: int) -> int:
+    """Bytes of the keys and values of a decoder with full attention.
+
+    2 (key and value) x layers x key-value heads x head size x positions x rows x bytes per element.
+
+    Args:
+        config: Configuration of the model, or of its text part.
+        rows: Samples in the batch.
+        positions: Tokens of a row in the cache: prompt with padding and image tokens, and every generated
+            token but the last, which is never fed back.
+        element_bytes: Bytes of an element of the cache: of the precision that is computed in.
+    """
+    text = config.get_text_config(decoder=True)
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(2 * text.num_hidden_layers * heads * head_size * positions * rows * element_bytes)

@@ -1,0 +1,56 @@
+"""The geometry of every model, with no weights: numbers of layers, heads, sizes, vocabulary, image tokens.
+
+Of a bundled model it stands in its checkpoint. Of a Hub model the package carries the checkpoint's own
+``config.json`` in ``geometries/<name>.json``, with the address it was taken from and, where it is public,
+the SHA-256 of the original file, so that no network is needed to build the model or to count its work.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+from vlmnb import models, paths
+
+
+def document(name: str) -> dict[str, Any]:
+    """The checkpoint's ``config.json`` as published.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    entry = models.get(name)
+    if entry.bundled:
+        text = (paths.bundled_model(name) / "config.json").read_text(encoding="utf-8")
+        return dict(json.loads(text))
+    return dict(_shipped(name)["config"])
+
+
+def source(name: str) -> str:
+    """Where the geometry was taken from: an address, or the bundled file."""
+    entry = models.get(name)
+    return f"models/{name}/config.json" if entry.bundled else str(_shipped(name)["source"])
+
+
+def config(name: str) -> Any:
+    """The geometry as transformers understands it, a new object with every call.
+
+    Args:
+        name: A model of the registry.
+
+    Returns:
+        A ``PreTrainedConfig`` of the model's own class.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    from transformers import CONFIG_MAPPING
+
+    content = document(name)
+    return CONFIG_MAPPING[content["model_type"]].from_dict(content)
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    text = (resources.files("vlmnb.models") / "geometries" / f"{name}.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))

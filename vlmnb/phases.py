@@ -1,0 +1,124 @@
+"""The phases of generation, told apart from outside: vision encoding, the rest of the prefill, decoding.
+
+Hooks note when the vision side begins and ends and when each forward pass of the model ends. On a GPU they
+record CUDA events into the stream, which are read after the batch is done: nothing waits inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from vlmnb import meters
+
+
+@dataclass(frozen=True)
+class Phases:
+    """One batch, in seconds; the three phases add up to the latency.
+
+    Attributes:
+        latency_s: From the inputs being on the device to the last token, the device synchronized.
+        vision_s: Vision tower and projector (Fuyu: the patch embedding); 0 where no image was encoded.
+        prefill_s: The rest of the time to the first token: generate's preparation and the prompt's pass
+            through the language model.
+        decode_s: From the end of the first forward pass to the last token.
+        decode_steps: Forward passes after the first.
+    """
+
+    latency_s: float
+    vision_s: float
+    prefill_s: float
+    decode_s: float
+    decode_steps: int
+
+
+class PhaseClock:
+    """Hooks on a model that time the phases of one batch after the other.
+
+    Use as ``with PhaseClock(model, vision, "cpu") as clock: output, phases = clock.time(call)``.
+    """
+
+    def __init__(self, model: Any, vision: Sequence[Any], device: str) -> None:
+        """Set up; hooks are in place inside the ``with`` block only.
+
+        Args:
+            model: The model whose ``generate`` is timed.
+            vision: Its vision modules in the order in which they run.
+            device: ``cpu`` or ``cuda``.
+        """
+        self._model, self._vision, self._device = model, list(vision), device
+        self._hooks: list[Any] = []
+        self._clear()
+
+    def __enter__(self) -> Self:
+        """Place the hooks."""
+        first, last = self._vision[0], self._vision[-1]
+        self._hooks = [
+            first.register_forward_pre_hook(self._vision_began),
+            last.register_forward_hook(self._vision_ended),
+            self._model.register_forward_hook(self._pass_ended),
+        ]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove the hooks."""
+        for hook in self._hooks:
+            hook.remove()
+
+    def time(self, call: Callable[[], Any]) -> tuple[Any, Phases]:
+        """What a call of the model's ``generate`` returns, and its phases."""
+        self._clear()
+        meters.synchronize(self._device)
+        began_s, self._began = meters.clock(), stamp(self._device)
+        output = call()
+        ended = stamp(self._device)
+        meters.synchronize(self._device)
+        latency_s = meters.clock() - began_s
+        if self._first_pass is None:
+            raise ValueError("generate made no forward pass that could be timed")
+        encoded = self._vision_from is not None and self._vision_to is not None
+        vision_s = between_s(self._vision_from, self._vision_to) if encoded else 0.0
+        return output, Phases(
+            latency_s=latency_s,
+            vision_s=vision_s,
+            prefill_s=between_s(self._began, self._first_pass) - vision_s,
+            decode_s=between_s(self._first_pass, ended),
+            decode_steps=self._passes - 1,
+        )
+
+    def _clear(self) -> None:
+        self._began = self._vision_from = self._vision_to = self._first_pass = None
+        self._passes = 0
+
+    def _vision_began(self, *_: Any) -> None:
+        if self._vision_from is None:
+            self._vision_from = stamp(self._device)
+
+    def _vision_ended(self, *_: Any) -> None:
+        self._vision_to = stamp(self._device)
+
+    def _pass_ended(self, *_: Any) -> None:
+        self._passes += 1
+        if self._passes == 1:
+            self._first_pass = stamp(self._device)
+
+
+def stamp(device: str) -> Any:
+    """Now: a CUDA event in the stream, or seconds on the clock."""
+    if not device.startswith("cuda"):
+        return meters.clock()
+    import torch
+
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    event.record()
+    return event
+
+
+def between_s(start: Any, end: Any) -> float:
+    """Seconds between two stamps, read after the device has been synchronized."""
+    # CUDA events count in milliseconds.
+    return float(end - start) if isinstance(start, float) else float(start.elapsed_time(end)) / 1000

@@ -1,0 +1,95 @@
+"""A model of full geometry with random weights, built where and as it is to run.
+
+The modules are made with parameters that have a shape and no memory; then each parameter is allocated once,
+in its final precision on its final device, and filled in place. There is never a second copy of the
+weights, in this precision or another.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+EMBEDDING_STD = 0.02
+"""As transformers initializes embeddings; with tied weights it is the head's as well."""
+
+POOL = (1 << 22) + 15
+"""Random values that are drawn; longer parameters repeat them. A prime, so that no two rows are the same."""
+
+
+def build(model_class: Any, config: Any, *, dtype: Any, device: str, attention: str, seed: int) -> Any:
+    """Build a model and fill it with random weights.
+
+    Matrices and convolutions are uniform with the variance 1 / inputs, which keeps activations of any depth
+    within fp16; uniform, because it has no tails that fp16 could not hold. Norms are the identity, biases
+    zero. Buffers, such as the frequencies of rotary positions, are computed by the modules as ever and kept
+    in their own precision. The same seed gives the same weights on every device. The values are drawn once
+    and laid end to end, each parameter from a place of its own, because drawing billions of them takes a CPU
+    minutes.
+
+    Args:
+        model_class: A model class of transformers.
+        config: Its configuration; changed by the model as transformers does.
+        dtype: torch dtype of all parameters.
+        device: Where the parameters are allocated.
+        attention: Attention implementation by transformers' name.
+        seed: Of the random weights.
+
+    Returns:
+        The model, in evaluation mode, tied weights tied. It has no end token, so that every answer
+        takes all the new tokens it may.
+    """
+    import torch
+    from accelerate import init_empty_weights
+    from torch import nn
+    from transformers import GenerationConfig
+
+    with init_empty_weights(include_buffers=False):
+        model = model_class(config)
+    # Some releases tie within the block above, where setting a parameter copies it and parts the two again.
+    model.tie_weights()
+    model.set_attn_implementation(attention)
+    generator = torch.Generator().manual_seed(seed)
+    pool = torch.empty(POOL).uniform_(-1, 1, generator=generator).to(dtype).to(device)
+    pools: dict[float | None, Any] = {}
+    made: dict[int, Any] = {}
+    with torch.no_grad():
+        for module in model.modules():
+            for name, parameter in module._parameters.items():
+                if parameter is None:
+                    continue
+                if id(parameter) not in made:
+                    weight = torch.empty(parameter.shape, dtype=dtype, device=device)
+                    start = int(torch.randint(POOL, (), generator=generator))
+                    bound = _bound(module, name, weight)
+                    if bound not in pools:
+                        pools[bound] = torch.ones_like(pool) if bound is None else pool * bound
+                    _fill(weight, pools[bound], start)
+                    # The placeholder is kept beside the weight, so that its id is not given to another one.
+                    made[id(parameter)] = (parameter, nn.Parameter(weight, requires_grad=False))
+                module._parameters[name] = made[id(parameter)][1]
+    model.tie_weights()
+    model.to(device)  # buffers; the parameters are there already
+    model.config.dtype = dtype
+    model.generation_config = GenerationConfig(bos_token_id=0, pad_token_id=0, eos_token_id=None)
+    return model.eval()
+
+
+def _bound(module: Any, name: str, weight: Any) -> float | None:
+    """Largest magnitude of a parameter's values; None for the scale of a norm, which is one everywhere."""
+    from torch import nn
+
+    if weight.dim() > 1 and not isinstance(module, nn.Embedding):
+        return math.sqrt(3 / (weight.numel() // weight.shape[0]))
+    if name == "bias":
+        return 0.0
+    return None if name == "weight" and weight.dim() == 1 else EMBEDDING_STD * math.sqrt(3)
+
+
+def _fill(weight: Any, pool: Any, start: int) -> None:
+    """Fill a parameter in place with the pool's values from ``start`` on, over and over."""
+    flat, filled = weight.view(-1), 0
+    while filled < flat.numel():
+        part = pool[start : start + flat.numel() - filled]
+        flat[filled : filled + part.numel()].copy_(part)
+        filled, start = filled + part.numel(), 0

@@ -1,0 +1,231 @@
+"""What the meters found out: the types of energy, memory, sensors and conditions in a record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import NonNegativeFloat
+
+from vlmnb.spec import Frozen
+
+EnergySource = Literal["gpu", "cpu", "ram"]
+EnergyMethod = Literal["nvml_counter", "rapl", "model", "unstated"]
+
+
+class EnergyReading(Frozen):
+    """Joules of one source over the whole window, and how they were obtained.
+
+    Readings have no addition: ``headline`` picks one, and nothing here sums them up.
+
+    Attributes:
+        source: ``gpu``, ``cpu`` or ``ram``.
+        method: ``nvml_counter`` and ``rapl`` are measured; ``model`` is an estimate from time, load and
+            a nominal power.
+        energy_j: Gross energy: everything the source used in the window, idling included.
+        detail: Tool, mode and constants.
+        window_s: Seconds between the two readings of the counter; None for a model.
+        idle_j: Idle power of the sensor card times ``window_s``; None where it is not known.
+        samples: Samples generated in the window, repetitions counted; None in records that repeat nothing,
+            where it is the number of timed samples.
+    """
+
+    source: EnergySource
+    method: EnergyMethod
+    energy_j: NonNegativeFloat
+    detail: str
+    window_s: float | None = None
+    idle_j: float | None = None
+    samples: int | None = None
+
+    @property
+    def net_j(self) -> float | None:
+        """Energy less what the source would have used idling for as long; None where that is not known.
+
+        None too where it would be negative: then the source was not idle when its idle power was measured.
+        """
+        net = None if self.idle_j is None else self.energy_j - self.idle_j
+        return net if net is not None and net >= 0 else None
+
+    @property
+    def power_w(self) -> float | None:
+        """Mean power: the counter's difference over the time between its readings."""
+        return self.energy_j / self.window_s if self.window_s else None
+
+
+class EnergyRefusal(Frozen):
+    """A source that has a sensor and yet no reading, with the reason."""
+
+    source: EnergySource
+    method: EnergyMethod
+    reason: str
+
+
+def headline(readings: Sequence[EnergyReading], device: str) -> EnergyReading | None:
+    """The one reading that tables show; never a sum, and None rather than a stand-in.
+
+    Args:
+        readings: Readings of one window.
+        device: ``cuda`` asks for the GPU's counter, ``cpu`` for the CPU, counted or modelled.
+    """
+    source = headline_source(device)
+    found = next((reading for reading in readings if reading.source == source), None)
+    return None if found and source == "gpu" and found.method != "nvml_counter" else found
+
+
+def headline_source(device: str) -> EnergySource:
+    """The source whose energy is that of the work on a device."""
+    return "gpu" if device.startswith("cuda") else "cpu"
+
+
+class MemoryUsage(Frozen):
+    """Peak memory of a window, in bytes.
+
+    Attributes:
+        peak_bytes: Highest use within the window, the loaded model included: what torch's allocator had
+            handed out on a GPU, resident memory of the process on a CPU.
+        baseline_bytes: The same when the window began: the loaded model, the inputs and what came before.
+        method: What was read.
+        reserved_peak_bytes: Highest amount that torch's allocator held of the GPU, its cache included.
+        reserved_baseline_bytes: The same when the window began.
+        process_peak_bytes: Highest resident memory of the process, on any device.
+        process_baseline_bytes: The same when the window began.
+        weights_bytes: Parameters and buffers of the model; shared ones count once.
+        decode_weights_bytes: Of these, what each decoding step reads: decoder and output head.
+        cache_bytes: Keys and values of the largest batch at its last token, by formula.
+    """
+
+    peak_bytes: int | None
+    baseline_bytes: int | None
+    method: str
+    reserved_peak_bytes: int | None = None
+    reserved_baseline_bytes: int | None = None
+    process_peak_bytes: int | None = None
+    process_baseline_bytes: int | None = None
+    weights_bytes: int | None = None
+    decode_weights_bytes: int | None = None
+    cache_bytes: int | None = None
+
+    @property
+    def over_model_bytes(self) -> int | None:
+        """Peak less baseline: what generating itself needs."""
+        return _difference(self.peak_bytes, self.baseline_bytes)
+
+    @property
+    def reserved_over_model_bytes(self) -> int | None:
+        """The same for what torch's allocator held."""
+        return _difference(self.reserved_peak_bytes, self.reserved_baseline_bytes)
+
+    @property
+    def process_over_model_bytes(self) -> int | None:
+        """The same for the process."""
+        return _difference(self.process_peak_bytes, self.process_baseline_bytes)
+
+
+class Compilation(Frozen):
+    """What torch.compile did from loading the model to the end of the cell.
+
+    Attributes:
+        graphs: Graphs that were traced; more than the two of a prompt and of a token are recompilations.
+        graph_breaks: Places where Python had to take over.
+        cache_hits: Graphs whose code an earlier process had compiled.
+        cache_misses: Graphs that were compiled now.
+    """
+
+    graphs: int
+    graph_breaks: int
+    cache_hits: int
+    cache_misses: int
+
+
+class ProbeLogits(Frozen):
+    """Logits of the first new token of the cell's first question, within its batch.
+
+    Attributes:
+        vocabulary: Number of logits there are.
+        values: Those of places spread evenly over the vocabulary, the first and the last included.
+    """
+
+    vocabulary: int
+    values: tuple[float, ...]
+
+
+class SensorCard(Frozen):
+    """What a counter of energy can tell, measured on the spot and not taken from a data sheet.
+
+    Attributes:
+        sensor: Which counter, of which device.
+        period_s: Median time between two changes of the counter, seen while the device idled. Not finer
+            than ``resolution_s``.
+        step_j: Median of those changes, at idle power.
+        resolution_s: Median time between two readings while that was observed.
+        updates: Changes that were seen.
+        idle_power_w: Power while nothing was computed, with the model loaded; None where the device was
+            not idle, and ``note`` says so.
+    """
+
+    sensor: str
+    source: EnergySource
+    method: EnergyMethod
+    period_s: float
+    step_j: float
+    resolution_s: float
+    updates: int
+    idle_power_w: float | None
+    note: str = ""
+
+
+class DeviceState(Frozen):
+    """Clocks, power and temperature at one moment; None is what this machine does not tell.
+
+    Attributes:
+        sm_clock_hz: Clock of the GPU's multiprocessors.
+        memory_clock_hz: Clock of the GPU's memory.
+        power_w: The GPU's power by NVML: on most GPUs since 2020 the mean of the last second, on others
+            that of the moment.
+        power_cap_w: The limit the GPU's power is held to.
+        temperature_c: Of the GPU, in degrees Celsius.
+        throttle_reasons: Why the GPU's clocks are not at their highest, in NVML's words.
+        gpu_processes: Processes that hold a context on the GPU, this one included.
+        cpu_clock_hz: Mean clock of (at most eight of) the cores this process may use.
+        cpu_governor: Frequency governor of the first of those cores.
+    """
+
+    sm_clock_hz: int | None = None
+    memory_clock_hz: int | None = None
+    power_w: float | None = None
+    power_cap_w: float | None = None
+    temperature_c: float | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    gpu_processes: int | None = None
+    cpu_clock_hz: int | None = None
+    cpu_governor: str = ""
+
+
+class Conditions(Frozen):
+    """What surrounded the work.
+
+    Attributes:
+        start: State of the devices just before the window.
+        end: State of the devices right after the work, before the GPU's clocks fall.
+        throttled_s: Seconds of the window in which the GPU's clocks were held down, by cause; only causes
+            that did.
+        cpu_limit: Cores' worth of CPU time that the control group grants; None without a limit.
+        cpus: Logical cores this process may run on.
+        other_load: Share of all cores, 0 to 1, that other processes used during the window.
+        contaminated: Whether that share makes the window unfit to be quoted.
+    """
+
+    start: DeviceState
+    end: DeviceState
+    throttled_s: dict[str, float] = {}
+    cpu_limit: float | None = None
+    cpus: int | None = None
+    other_load: float
+    contaminated: bool
+
+
+def _difference(peak_bytes: int | None, baseline_bytes: int | None) -> int | None:
+    if peak_bytes is None or baseline_bytes is None:
+        return None
+    return peak_bytes - baseline_bytes

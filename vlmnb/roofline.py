@@ -1,0 +1,163 @@
+"""Why a setting helps or does not: the rates that it reaches, against what the device can do at most.
+
+A prompt's pass is bound by arithmetic, a decoding step by reading the weights (Williams, Waterman and
+Patterson, Communications of the ACM 52(4), 2009); MFU and MBU are the shares of those ceilings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vlmnb import stats
+from vlmnb.record import Record, by_cell
+from vlmnb.spec import Cell, Frozen
+from vlmnb.tables import ROW_TITLES, Field, Table, absent
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Rates(Frozen):
+    """What a record reached; None where a part of it was not measured.
+
+    Attributes:
+        prefill_flops_per_s: Model FLOPs of a batch of prompts over the time to the first token.
+        mfu: The same as a share of the device's measured rate.
+        step_bytes: Bytes that a decoding step reads at least: decoder, output head, keys and values.
+        decode_bytes_per_s: These over the time of a step.
+        mbu: The same as a share of the device's measured rate.
+    """
+
+    prefill_flops_per_s: float | None
+    mfu: float | None
+    step_bytes: int | None
+    decode_bytes_per_s: float | None
+    mbu: float | None
+
+
+def rates(record: Record) -> Rates:
+    """The rates of a record."""
+    flops, ttft, ceilings = record.flops_per_batch, record.ttft_s, record.ceilings
+    prefill = flops / ttft.median if flops and ttft else None
+    memory, timing = record.memory, record.timing
+    step_bytes = None
+    if memory and memory.decode_weights_bytes:
+        step_bytes = memory.decode_weights_bytes + (memory.cache_bytes or 0)
+    decode = None
+    if step_bytes and timing and sum(timing.decode_s):
+        # Per pass and not per token: with guessed tokens a pass reads the weights once for several.
+        decode = step_bytes * sum(timing.decode_steps) / sum(timing.decode_s)
+    return Rates(
+        prefill_flops_per_s=prefill,
+        mfu=prefill / ceilings.flops_per_s if prefill and ceilings else None,
+        step_bytes=step_bytes,
+        decode_bytes_per_s=decode,
+        mbu=decode / ceilings.bytes_per_s if decode and ceilings else None,
+    )
+
+
+def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
+    """One row per optimization: rates, shares of the ceilings, compilation and the kernel that ran."""
+    found = by_cell(records)
+    rows = []
+    for cell in cells:
+        record = found.get(cell)
+        name = Field(cell.optimization)
+        if record is None or record.status != "ok":
+            rows.append((name, *[absent(record)] * (len(HEADS) - 1)))
+            continue
+        own, key = rates(record), record.key
+        rows.append(
+            (
+                name,
+                _si(own.prefill_flops_per_s, "FLOP/s", key),
+                _share(own.mfu, key),
+                _si(own.step_bytes, "B", key),
+                _si(own.decode_bytes_per_s, "B/s", key),
+                _share(own.mbu, key),
+                _si(record.memory.peak_bytes if record.memory else None, "B", key),
+                Field(f"{record.timing.first_call_s:.3g}" if record.timing else "-", key=key),
+                _compiled(record),
+                Field(record.provenance.attention or "-", key=key, words=True),
+            )
+        )
+    return Table(_caption(cells, records), HEADS, tuple(rows))
+
+
+HEADS = (
+    ROW_TITLES["optimization"], "Prefill", "MFU", "Bytes per step", "Decode", "MBU", "Peak memory",
+    "First call, s", "Compiled", "Attention kernel",
+)  # fmt: skip
+
+
+def _caption(cells: Sequence[Cell], records: Sequence[Record]) -> str:
+    found = by_cell(records)
+    known = [found[cell] for cell in cells if cell in found and found[cell].ceilings]
+    words = (
+        "Rates against the device's measured ceilings, answers of fixed length. MFU: FLOPs of the plain "
+        "model over the time to the first token; MBU: bytes of decoder, head and cache over the time of a "
+        "step, a lower bound of what is moved. Above 100 %, what is read lies in a cache, or neighbours "
+        "slowed the ceiling down. The first call holds the compilation"
+    )
+    if known and (top := known[0].ceilings):
+        words += (
+            f". Ceilings beside {known[0].cell.optimization}: "
+            f"{stats.format_si(top.flops_per_s, 'FLOP/s', 3)}, "
+            f"{stats.format_si(top.bytes_per_s, 'B/s', 3)} ({top.method})"
+        )
+    return words
+
+
+def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
+    """MFU and MBU as bars; None where no record has both."""
+    from matplotlib import pyplot
+
+    from vlmnb.plots import INK, STYLE
+
+    found = by_cell(records)
+    shown = [(cell.optimization, rates(found[cell])) for cell in cells if cell in found]
+    drawn = [(name, own.mfu, own.mbu) for name, own in shown if own.mfu is not None and own.mbu is not None]
+    if not drawn:
+        return None
+    with pyplot.rc_context(STYLE):
+        sketch, place = pyplot.subplots(figsize=(9, 0.9 + 0.42 * len(drawn)))
+        for i, (_, mfu, mbu) in enumerate(drawn):
+            place.barh(i - 0.2, 100 * mfu, 0.36, color="#0173b2", label="MFU, prefill" if i == 0 else None)
+            place.barh(i + 0.2, 100 * mbu, 0.36, color="#de8f05", label="MBU, decode" if i == 0 else None)
+        place.axvline(100, color=INK, linestyle="--", linewidth=1)
+        place.set_yticks(range(len(drawn)), [name for name, _, _ in drawn])
+        place.invert_yaxis()
+        place.set_xlabel("share of the measured ceiling, %")
+        place.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+        place.grid(axis="x")
+        sketch.tight_layout()
+    return sketch
+
+
+def text(cells: Sequence[Cell], records: Sequence[Record]) -> str:
+    """One sentence: the setting whose decoding comes nearest to the memory's ceiling."""
+    found = by_cell(records)
+    known = [(rates(found[cell]).mbu or 0.0, cell.optimization) for cell in cells if cell in found]
+    best, name = max(known, default=(0.0, ""))
+    if not best:
+        return ""
+    return f"Decoding comes nearest to the memory's ceiling with {name}: {100 * best:.2g} % of it."
+
+
+def _si(value: float | None, unit: str, key: str) -> Field:
+    return (
+        Field("-", "not measured", key) if value is None else Field(stats.format_si(value, unit, 3), key=key)
+    )
+
+
+def _share(value: float | None, key: str) -> Field:
+    return Field("-", "not measured", key) if value is None else Field(f"{100 * value:.3g} %", key=key)
+
+
+def _compiled(record: Record) -> Field:
+    made = record.compilation
+    if made is None:
+        return Field("no", key=record.key, words=True)
+    title = f"{made.cache_hits} graphs found compiled, {made.cache_misses} compiled now"
+    return Field(f"{made.graphs} graphs, breaks: {made.graph_breaks}", title, record.key, words=True)

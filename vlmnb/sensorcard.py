@@ -1,0 +1,175 @@
+"""Sensor cards: what a counter of energy can tell, measured on this machine, and how long a window it needs.
+
+    counter   ____|‾‾‾‾|____      moves every ``period_s``; in between it shows what was
+    window      [tick ....work.... tick]
+
+A reading is stale by up to one period at either end, so a window of w seconds is known to within 2 period/w.
+The meter waits for the counter to move before it takes a reading, which leaves much less; the bound does not
+count on it, because no manual says that a counter which moves shows the energy up to that moment.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vlmnb.clock import clock as wall_clock
+from vlmnb.machine import contaminated
+from vlmnb.readings import EnergyRefusal, SensorCard
+from vlmnb.sensors import EnergyCounter, SensorError, gpu_counter, rapl_counters
+
+MAX_QUANTIZATION = 0.02
+"""Largest share of a window's energy that the counter's steps may leave open: 10 s for a period of 0.1 s."""
+
+SETTLE_S = 2.0
+"""Wait before a card is measured: a GPU keeps its clocks up for a moment after work."""
+
+IDLE_S = 2.0
+"""Time over which idle power is measured: 20 periods of the slowest counters known (0.1 s)."""
+
+FEWEST_UPDATES = 20
+LONGEST_OBSERVATION_S = 4.0
+"""The period is the median of 20 changes, or of as many as 4 s show."""
+
+FEWEST_INTERVALS = 3
+
+
+def measure_card(
+    counter: EnergyCounter,
+    *,
+    clock: Callable[[], float] = wall_clock,
+    sleep: Callable[[float], None] = time.sleep,
+) -> SensorCard:
+    """Watch a counter while its device idles; takes ``SETTLE_S`` + ``IDLE_S`` and the time of 20 changes.
+
+    Raises:
+        SensorError: The counter cannot be read, or it stands still.
+    """
+    sleep(SETTLE_S)
+    counter.resume()
+    times_s, steps_j, looks_s = _observe(counter, clock, sleep)
+    if len(steps_j) < FEWEST_INTERVALS:
+        raise SensorError(f"the counter moved {len(steps_j)} times in {LONGEST_OBSERVATION_S:g} s")
+    resolution_s = statistics.median(looks_s)
+    period_s = statistics.median(b - a for a, b in itertools.pairwise(times_s))
+    counter.busy()
+    longest_s = 10 * max(period_s, resolution_s)
+    start_s, start_j = tick(counter, longest_s, clock=clock, sleep=sleep)
+    sleep(IDLE_S)
+    end_s, end_j = tick(counter, longest_s, clock=clock, sleep=sleep)
+    busy = counter.busy()
+    disturbed = busy is not None and contaminated(busy)
+    return SensorCard(
+        sensor=counter.name,
+        source=counter.source,
+        method=counter.method,
+        period_s=max(period_s, resolution_s),
+        step_j=statistics.median(steps_j),
+        resolution_s=resolution_s,
+        updates=len(steps_j),
+        idle_power_w=None if disturbed else (end_j - start_j) / (end_s - start_s),
+        note=f"no idle power: others used {busy:.0%} of the device meanwhile" if disturbed else "",
+    )
+
+
+def tick(
+    counter: EnergyCounter,
+    longest_s: float,
+    *,
+    clock: Callable[[], float] = wall_clock,
+    sleep: Callable[[float], None] = time.sleep,
+) -> tuple[float, float]:
+    """Wait until the counter moves; the time and the joules it then shows.
+
+    Raises:
+        SensorError: It did not move within ``longest_s`` seconds.
+    """
+    began_s, before_j = clock(), counter.read_j()
+    while True:
+        now_j = counter.read_j()
+        now_s = clock()
+        if now_j != before_j:
+            return now_s, now_j
+        if now_s - began_s > longest_s:
+            raise SensorError(f"the counter stood still for {longest_s:.3g} s")
+        sleep(counter.poll_s)
+
+
+def min_window_s(card: SensorCard, max_quantization: float = MAX_QUANTIZATION) -> float:
+    """Shortest window whose energy the counter's period leaves open by no more than a share of it.
+
+    Both ends of the window may be stale by a period: 2 period / window <= ``max_quantization``, at equal
+    power. Steps do not come in: a counter's unit (1 mJ, 61 uJ) is nothing beside a period's energy.
+    """
+    return 2 * card.period_s / max_quantization
+
+
+def needed_repeats(window_s: float, card: SensorCard, max_quantization: float = MAX_QUANTIZATION) -> int:
+    """How often work of ``window_s`` seconds must be done in one window for the counter to tell its energy.
+
+    Raises:
+        ValueError: The work takes no time.
+    """
+    if not window_s > 0:
+        raise ValueError(f"work must take some time, not {window_s} s")
+    return max(1, math.ceil(min_window_s(card, max_quantization) / window_s - 1e-9))
+
+
+@dataclass(frozen=True)
+class Attached:
+    """The counters that can be used for a device, each with its card, and those that cannot."""
+
+    counters: tuple[tuple[EnergyCounter, SensorCard], ...] = ()
+    refused: tuple[EnergyRefusal, ...] = ()
+
+
+@functools.cache
+def attached(device: str) -> Attached:
+    """The counters for work on a torch device: the GPU's for a GPU, and the processor's always.
+
+    Their cards are measured by the first call for a device in a process, which must find the device idle
+    (seconds, and only where there is a counter); later calls answer at once.
+    """
+    counters: list[EnergyCounter] = []
+    refused: list[EnergyRefusal] = []
+    if device.startswith("cuda"):
+        try:
+            counters.append(gpu_counter(device))
+        except SensorError as error:
+            refused.append(EnergyRefusal(source="gpu", method="nvml_counter", reason=str(error)))
+    found, unreadable = rapl_counters()
+    counters.extend(found)
+    refused.extend(unreadable)
+    ready: list[tuple[EnergyCounter, SensorCard]] = []
+    for counter in counters:
+        try:
+            ready.append((counter, measure_card(counter)))
+        except SensorError as error:
+            refused.append(EnergyRefusal(source=counter.source, method=counter.method, reason=str(error)))
+    return Attached(tuple(ready), tuple(refused))
+
+
+def _observe(
+    counter: EnergyCounter, clock: Callable[[], float], sleep: Callable[[float], None]
+) -> tuple[list[float], list[float], list[float]]:
+    """Times of the counter's changes, their joules, and the times between looks."""
+    times_s: list[float] = []
+    steps_j: list[float] = []
+    looks_s: list[float] = []
+    began_s = looked_s = clock()
+    shown_j = counter.read_j()
+    while len(steps_j) < FEWEST_UPDATES and looked_s - began_s < LONGEST_OBSERVATION_S:
+        sleep(counter.poll_s)
+        now_j, now_s = counter.read_j(), clock()
+        looks_s.append(now_s - looked_s)
+        looked_s = now_s
+        if now_j != shown_j:
+            times_s.append(now_s)
+            steps_j.append(now_j - shown_j)
+            shown_j = now_j
+    return times_s, steps_j, looks_s

@@ -1,0 +1,138 @@
+"""Where measurements run: one slot per GPU, one for the CPU; a slot measures one thing at a time.
+
+The locks are of the whole machine: two sweeps, or a sweep and a notebook run by hand, take turns whatever
+folders they write to. A measurement on the CPU has the machine to itself, for a GPU's driving process would
+disturb it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from vlmnb import locks, machine
+from vlmnb.spec import Frozen
+
+HELD = "VLMNB_SLOT"
+"""Set for a notebook whose sweep holds the slot already."""
+
+THREADS = "VLMNB_THREADS"
+"""Threads that torch computes with, as a sweep set them."""
+
+
+class Slot(Frozen):
+    """A device that measures one thing at a time.
+
+    Attributes:
+        name: ``cpu``, or the UUID of a GPU.
+        visible: Value of ``CUDA_VISIBLE_DEVICES`` for what runs there, None to leave it as it is.
+    """
+
+    name: str
+    visible: str | None = None
+
+
+CPU = Slot(name="cpu", visible=None)
+
+
+def gpus() -> tuple[Slot, ...]:
+    """One slot per GPU that this process may use, as ``CUDA_VISIBLE_DEVICES`` restricts it."""
+    uuids = [gpu.uuid for gpu in machine.describe().gpus]
+    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if allowed is None:
+        return tuple(Slot(name=uuid, visible=uuid) for uuid in uuids)
+    names = []
+    for word in (part.strip() for part in allowed.split(",") if part.strip()):
+        if word.isdigit():
+            if int(word) >= len(uuids):
+                break  # CUDA too ignores what follows an index that does not exist
+            word = uuids[int(word)]
+        names.append(word)
+    return tuple(Slot(name=name, visible=name) for name in names) if uuids else ()
+
+
+def whole_machine(devices: Sequence[str]) -> bool:
+    """Whether cells on these devices need the machine to themselves."""
+    return "cpu" in devices or not gpus()
+
+
+def threads() -> int:
+    """Threads torch computes with: as the sweep says, as ``OMP_NUM_THREADS`` says, else the physical cores.
+
+    Part of the content key: a time on one thread is no answer to the question for eight.
+    """
+    for name in (THREADS, "OMP_NUM_THREADS"):
+        given = os.environ.get(name, "").split(",")[0]
+        if given.isdigit() and int(given) > 0:
+            return int(given)
+    return default_threads()
+
+
+@functools.cache
+def default_threads() -> int:
+    """Physical cores of the machine, or fewer where this process may use fewer."""
+    cores = machine.describe().physical_cores
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
+    return max(1, min(cores, usable))
+
+
+def environment(slot: Slot, threads_: int) -> dict[str, str]:
+    """Environment of a run in a slot that its sweep holds."""
+    set_ = {HELD: slot.name, THREADS: str(threads_)}
+    # Set by hand, for a scheduler may have set them to one.
+    set_ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads_))
+    set_["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
+    if slot.visible is not None:
+        set_["CUDA_VISIBLE_DEVICES"] = slot.visible
+        set_["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    return set_
+
+
+@functools.cache
+def _locks() -> locks.Locks:
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    return locks.Locks(Path(tempfile.gettempdir()) / f"vlmnb-{user}" / "slots")
+
+
+@contextlib.contextmanager
+def held(names: Sequence[str], on_wait: Callable[[str], None]) -> Iterator[None]:
+    """Hold slots for a block, waiting for whoever has them.
+
+    Args:
+        names: Names of the slots; taken in one order by everybody, so that nobody waits in a circle.
+        on_wait: Called while waiting, with a line that says for whom.
+    """
+    taken: list[str] = []
+    try:
+        for name in sorted(names):
+            while not _locks().take(name):
+                holder = _locks().holder(name)
+                what = "the CPU" if name == CPU.name else f"GPU {name}"
+                on_wait(f"waiting: process {holder} is measuring on {what} of this machine")
+                time.sleep(locks.POLL_S)
+            taken.append(name)
+        yield
+    finally:
+        for name in taken:
+            _locks().release(name)
+
+
+def everything() -> list[str]:
+    """Names of all slots, for what needs the machine to itself."""
+    return [CPU.name, *(gpu.uuid for gpu in machine.describe().gpus)]
+
+
+@contextlib.contextmanager
+def by_hand(devices: Sequence[str], on_wait: Callable[[str], None]) -> Iterator[None]:
+    """The slots of a notebook that no sweep runs: its GPU, or the whole machine for the CPU."""
+    if os.environ.get(HELD):
+        yield
+        return
+    names = everything() if whole_machine(devices) else [gpus()[0].name]
+    with held(names, on_wait):
+        yield

@@ -1,0 +1,70 @@
+"""The table of answers of fixed length: time by phase, in which every row does the same decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vlmnb import stats
+from vlmnb.findings import ENOUGH
+from vlmnb.record import Record, by_cell
+from vlmnb.spec import Cell
+from vlmnb.tables import ROW_TITLES, Field, Table, absent
+
+Of = Callable[[Record], stats.Summary | None]
+
+COLUMNS: tuple[tuple[str, Of], ...] = (
+    ("Latency per batch, s", lambda r: r.latency),
+    ("Vision encoding, s", lambda r: r.phase("vision_s")),
+    ("Rest of prefill, s", lambda r: r.phase("prefill_s")),
+    ("Time to first token, s", lambda r: r.ttft_s),
+    ("Decode, s", lambda r: r.phase("decode_s")),
+    ("Time per output token, s", lambda r: r.tpot_s),
+)
+
+
+def table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
+    """One row per cell: medians with 95 % intervals, output tokens per second, and the verdict."""
+    found = by_cell(records)
+    rows = []
+    for cell in cells:
+        record = found.get(cell)
+        fields = [timed(record, of) for _, of in COLUMNS]
+        rows.append((Field(str(getattr(cell, axis))), *fields, _throughput(record), *_counts(record)))
+    tokens = sorted({cell.max_new_tokens for cell in cells})
+    caption = (
+        f"Answers of exactly {' or '.join(map(str, tokens))} tokens: seconds per batch by phase, medians "
+        "with 95 % intervals. Such answers say nothing of quality, and these times stand in no other table."
+    )
+    heads = (ROW_TITLES[axis], *(head for head, _ in COLUMNS), "Output tokens per s", "n", "Verdict")
+    return Table(caption, heads, tuple(rows))
+
+
+def timed(record: Record | None, of: Of) -> Field:
+    """A time with its interval, in the digits that the interval supports."""
+    summary = of(record) if record else None
+    if record is None or summary is None:
+        return absent(record)
+    low, high = summary.low, summary.high
+    if summary.confidence < ENOUGH:
+        return Field(f"{summary.median:.3g}", f"n = {summary.n}: too few for an interval", record.key)
+    shown = [stats.significant(number, low, high) for number in (summary.median, low, high)]
+    title = f"median of n = {summary.n}, interval of {100 * summary.confidence:.0f} %"
+    return Field(f"{shown[0]} [{shown[1]}, {shown[2]}]", title, record.key)
+
+
+def _throughput(record: Record | None) -> Field:
+    if record is None or record.latency is None:
+        return absent(record)
+    tokens, latency = record.cell.batch_size * record.cell.max_new_tokens, record.latency
+    middle, low, high = (tokens / seconds for seconds in (latency.median, latency.high, latency.low))
+    if latency.confidence < ENOUGH:
+        return Field(f"{middle:.3g}", f"n = {latency.n}: too few for an interval", record.key)
+    shown = [stats.significant(rate, low, high) for rate in (middle, low, high)]
+    return Field(f"{shown[0]} [{shown[1]}, {shown[2]}]", "batch size x tokens / latency", record.key)
+
+
+def _counts(record: Record | None) -> tuple[Field, Field]:
+    if record is None or record.latency is None:
+        return absent(record), absent(record)
+    verdict = stats.verdict(record.full_batches_s)
+    return Field(str(record.latency.n), key=record.key), Field(verdict, key=record.key, words=True)

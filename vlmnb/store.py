@@ -1,0 +1,221 @@
+"""An index beside the records, so that questions about all of them need not parse all of them.
+
+``.index.sqlite`` in the results folder holds, per record file, what planning, status and export ask for. It
+holds nothing of its own: every use compares it with the files (size, time, inode), reads what is new or
+changed, and forgets what is gone; it is made anew when it is missing, damaged, or was written by other
+code. Where it cannot be written (a read-only folder) it is made in memory, for this one use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vlmnb import record, rows, spec
+from vlmnb.spec import Cell
+
+PARALLEL_FROM = 2_000
+"""New files from which on reading them is shared among the cores."""
+
+_READERS = (
+    "record.py", "timing.py", "flopcount.py", "rows.py", "readings.py",
+    "scores.py", "captions.py", "stats.py", "spec.py", "quality.py",
+)  # fmt: skip
+"""Modules that decide what a row holds."""
+
+
+class Entry(NamedTuple):
+    """A record file, without its raw samples.
+
+    Attributes:
+        path: Relative to the results folder.
+        machine: Fingerprint of the machine, empty where the record has none.
+        cell: Digest of the cell.
+        digest: Digest of the file's content.
+        problem: Why the file is no record; then everything behind ``path`` is empty.
+    """
+
+    path: str
+    key: str = ""
+    machine: str = ""
+    cell: str = ""
+    status: str = ""
+    reason: str = ""
+    started_at: str = ""
+    seconds: float = 0.0
+    digest: str = ""
+    problem: str = ""
+
+
+_COLUMNS = Entry._fields
+Signature = tuple[int, int, int]
+
+
+def cell_digest(cell: Cell) -> str:
+    """Identifies a cell, whatever machine or code measured it."""
+    return spec.digest(cell.model_dump())
+
+
+class Index:
+    """The index of a results folder, or of one folder below it, as the files are now."""
+
+    def __init__(self, results: Path, under: str = "") -> None:
+        """Open the index and bring it up to date.
+
+        Args:
+            results: Folder of the records.
+            under: ``hardware/model`` to look at that folder alone.
+        """
+        self.results = results
+        self._under = under
+        files = {name: signature for name, signature in _scan(results, under)}
+        file = results / ".index.sqlite"
+        for place in (file, file, ":memory:") if results.is_dir() else (":memory:",):
+            database: sqlite3.Connection | None = None
+            try:
+                database = self._database = sqlite3.connect(place, timeout=60, check_same_thread=False)
+                _prepare(database)
+                self._refresh(files)
+                return
+            except sqlite3.DatabaseError as error:
+                if database:
+                    database.close()
+                # Read-only, full, or locked for too long: the file is sound, and done without.
+                if not isinstance(error, sqlite3.OperationalError):
+                    _damaged(file)
+
+    def __enter__(self) -> Index:
+        """The index itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def entries(self) -> dict[str, Entry]:
+        """All files by their path relative to the results folder, in path order."""
+        found = self._query(f"SELECT {', '.join(_COLUMNS)} FROM entries")
+        return {row[0]: Entry(*row) for row in found}
+
+    def rows(self) -> Iterator[list[Any]]:
+        """Export rows, values in the order of ``EXPORT_COLUMNS``, in path order."""
+        for (text,) in self._query("SELECT line FROM entries", "problem = ''"):
+            yield json.loads(text)
+
+    def problems(self) -> list[str]:
+        """A message for each file that is no record."""
+        return [text for (text,) in self._query("SELECT problem FROM entries", "problem != ''")]
+
+    def _query(self, select: str, where: str = "1") -> Iterable[Any]:
+        under = f"{self._under}/" if self._under else ""
+        text = f"{select} WHERE {where} AND substr(path, 1, ?) = ? ORDER BY path"
+        return self._database.execute(text, (len(under), under))
+
+    def _refresh(self, files: dict[str, Signature]) -> None:
+        known = {row[0]: row[1:] for row in self._query("SELECT path, mtime_ns, size, inode FROM entries")}
+        gone = [(path,) for path in known if path not in files]
+        new = [path for path, signature in files.items() if known.get(path) != signature]
+        if not gone and not new:
+            return
+        marks = ", ".join("?" * (len(_COLUMNS) + 4))
+        # Read before the transaction begins: others who look at the index need not wait for it.
+        made = [(*entry, *files[entry.path], line) for entry, line in _read_all(self.results, new)]
+        with self._database:
+            self._database.executemany("DELETE FROM entries WHERE path = ?", gone)
+            self._database.executemany(f"INSERT OR REPLACE INTO entries VALUES ({marks})", made)
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    """Make the tables where they are missing or were written by other code."""
+    # The index can be made anew at any time, so it need not survive a power cut.
+    database.execute("PRAGMA synchronous = OFF")
+    made_by = _made_by()
+    found = database.execute("SELECT name FROM sqlite_master WHERE name = 'made_by'").fetchone()
+    if found and database.execute("SELECT hash FROM made_by").fetchone() == (made_by,):
+        return
+    with database:
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("DROP TABLE IF EXISTS entries")
+        database.execute("DROP TABLE IF EXISTS made_by")
+        columns = ", ".join([*_COLUMNS, "mtime_ns", "size", "inode", "line"])
+        database.execute(f"CREATE TABLE entries ({columns}, PRIMARY KEY (path))")
+        database.execute("CREATE TABLE made_by (hash)")
+        database.execute("INSERT INTO made_by VALUES (?)", (made_by,))
+
+
+def _damaged(file: Path) -> None:
+    for suffix in ("", "-journal"):
+        with contextlib.suppress(OSError):
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+
+
+@functools.cache
+def _made_by() -> str:
+    here = Path(__file__).parent
+    seen = hashlib.sha256(repr((_COLUMNS, rows.EXPORT_COLUMNS)).encode())
+    for name in _READERS:
+        seen.update((here / name).read_bytes())
+    return seen.hexdigest()
+
+
+def _scan(results: Path, under: str) -> Iterator[tuple[str, Signature]]:
+    """Record files with what tells a changed file from an unchanged one."""
+    folders = [under] if under else [
+        f"{hardware}/{model}" for hardware in _folders(results) for model in _folders(results / hardware)
+    ]  # fmt: skip
+    for folder in folders:
+        try:
+            with os.scandir(results / folder) as found:
+                for file in found:
+                    if file.name.endswith(".json") and not file.name.startswith("."):
+                        told = file.stat()
+                        yield f"{folder}/{file.name}", (told.st_mtime_ns, told.st_size, told.st_ino)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+
+
+def _folders(parent: Path) -> list[str]:
+    try:
+        with os.scandir(parent) as found:
+            return sorted(entry.name for entry in found if entry.is_dir() and not entry.name.startswith("."))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _read_all(results: Path, names: Sequence[str]) -> Iterator[tuple[Entry, str]]:
+    read: Callable[[str], tuple[Entry, str]] = functools.partial(_read, str(results))
+    cores = os.cpu_count() or 1
+    if len(names) < PARALLEL_FROM or cores == 1:
+        yield from map(read, names)
+        return
+    with ProcessPoolExecutor(cores) as pool:
+        yield from pool.map(read, names, chunksize=200)
+
+
+def _read(results: str, name: str) -> tuple[Entry, str]:
+    path = Path(results) / name
+    try:
+        found = record.read(path)
+        row = rows.row(found)
+    except (ValueError, ArithmeticError, TypeError) as error:
+        return Entry(name, problem=str(error) or type(error).__name__), ""
+    entry = Entry(
+        path=name,
+        key=found.key,
+        machine=str(found.provenance.machine.get("fingerprint", "")),
+        cell=cell_digest(found.cell),
+        status=found.status,
+        reason=found.reason,
+        started_at=found.provenance.started_at,
+        seconds=found.provenance.seconds or 0.0,
+        digest=hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+    )
+    return entry, json.dumps([row[column] for column in rows.EXPORT_COLUMNS])

@@ -1,0 +1,158 @@
+"""The process between a sweep and a run: watches its limits and leaves no process of it behind.
+
+A notebook's kernel may start processes that start others, leave their group, ignore signals and keep a GPU.
+On Linux this process becomes the parent of all of them when theirs ends (``prctl(2)``,
+PR_SET_CHILD_SUBREAPER), so that at the end it can kill until it has no child left. It ends the run also when
+the sweep is gone, however that was killed: its standard input closes then.
+
+Standard library and psutil only: it starts for every run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+MARK = "VLMNB_SUPERVISOR"
+"""In the environment of everything that a run starts: process id and start time of its supervisor."""
+
+POLL_S = 0.2
+PATIENCE_S = 20.0
+"""How long killed processes may take to disappear; one within a call of a driver takes longer."""
+
+
+def main(request: dict[str, Any]) -> int:
+    """Run papermill, watch it, clean up, and say in ``ended.json`` how it ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the sweep, which decides
+    asked_to_stop: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: asked_to_stop.append(number))
+    _adopt_orphans()
+    scratch = Path(request["scratch"])
+    environment = {**os.environ, MARK: mark_of(os.getpid())}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "vlmnb.notebook_run", json.dumps(request["run"])],
+        stdin=subprocess.DEVNULL,
+        env=environment,
+    )
+    watch, why = Watch(request, scratch), ""
+    while child.poll() is None and not why:
+        if asked_to_stop:
+            why = "stopped"
+        elif select.select([sys.stdin], [], [], POLL_S)[0] and not os.read(sys.stdin.fileno(), 1):
+            why = "orphaned"
+        else:
+            why = watch.exceeded()
+    left = end_all()
+    ended = {"why": why, "code": child.returncode, "left": left, "cell": watch.cell}
+    if why == "orphaned":
+        shutil.rmtree(scratch, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            (scratch / "ended.json").write_text(json.dumps(ended), encoding="utf-8")
+    return 0
+
+
+class Watch:
+    """Tells when a run, or the cell it measures, has taken longer than it may."""
+
+    def __init__(self, request: dict[str, Any], scratch: Path) -> None:
+        """Start the clocks."""
+        self._run_limit_s, self._cell_limit_s = request["run_limit_s"], request["cell_limit_s"]
+        self._file = scratch / "cell.json"
+        self._began = self._cell_began = time.monotonic()
+        self.cell: dict[str, str] | None = None
+
+    def exceeded(self) -> str:
+        """Which limit is exceeded, or empty."""
+        with contextlib.suppress(OSError, ValueError):
+            cell = json.loads(self._file.read_text(encoding="utf-8"))
+            if cell != self.cell:
+                self.cell, self._cell_began = cell, time.monotonic()
+        now = time.monotonic()
+        if now - self._began > self._run_limit_s:
+            return "run_limit"
+        if self.cell and now - self._cell_began > self._cell_limit_s:
+            return "cell_limit"
+        return ""
+
+
+def end_all() -> list[int]:
+    """Kill every descendant until none is left; those that would not go."""
+    until = time.monotonic() + PATIENCE_S
+    me = psutil.Process()
+    while True:
+        _collect()
+        alive = [p for p in me.children(recursive=True) if _alive(p)]
+        if not alive or time.monotonic() > until:
+            return [p.pid for p in alive]
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        time.sleep(0.02)
+
+
+def mark_of(pid: int) -> str:
+    """Identifies a process beyond the reuse of its number."""
+    return f"{pid}:{psutil.Process(pid).create_time():.2f}"
+
+
+def end_marked(mark: str | None = None) -> int:
+    """Kill what a killed supervisor left behind.
+
+    Args:
+        mark: Mark of a supervisor that has ended; None for every supervisor of this user that has ended.
+
+    Returns:
+        Number of processes killed.
+    """
+    killed = 0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            theirs = process.environ().get(MARK)
+            if theirs and theirs == (mark or theirs) and not _running(theirs) and process.pid != os.getpid():
+                process.kill()
+                killed += 1
+    return killed
+
+
+def _running(mark: str) -> bool:
+    try:
+        return mark_of(int(mark.partition(":")[0])) == mark
+    except (psutil.Error, ValueError):
+        return False
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _collect() -> None:
+    """Take note of ended children, so that they are gone from the process table."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _adopt_orphans() -> None:
+    if sys.platform == "linux":
+        pr_set_child_subreaper = 36  # <sys/prctl.h>
+        ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))

@@ -1,0 +1,231 @@
+"""The commands ``sweep`` and ``status``, from what was asked for to the exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from vlmnb import launch, paths, progress, slots, status, supervise, sweeping
+from vlmnb.errors import UserError
+from vlmnb.execute import Limits, Outcome, Setting
+from vlmnb.launch import Job
+from vlmnb.spec import Frozen, Run
+from vlmnb.sweeping import Wish
+
+OK, FAILED, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
+
+
+class Asked(Frozen):
+    """The options of ``vlmnb sweep``.
+
+    Attributes:
+        only: Names of the runs to execute; empty means all.
+        threads: Threads that torch computes with; 0 means as many as there are physical cores.
+        hardware: On a cluster: slug of the machines to measure on; empty where there is one kind.
+    """
+
+    spec: Path
+    results: Path
+    runs: Path
+    only: tuple[str, ...] = ()
+    stale: bool = False
+    retry_failed: bool = False
+    on: Literal["local", "ray"] = "local"
+    hardware: str = ""
+    threads: int = 0
+    limits: Limits = Limits()
+    as_json: bool = False
+
+    @property
+    def wish(self) -> Wish:
+        """What is measured beyond what is missing."""
+        return Wish(stale=self.stale, retry_failed=self.retry_failed)
+
+    @property
+    def command(self) -> str:
+        """The command that continues this sweep."""
+        words = ["vlmnb", "sweep", str(self.spec)]
+        words += [word for name in self.only for word in ("--only", name)]
+        words += ["--stale"] * self.stale + ["--retry-failed"] * self.retry_failed
+        words += ["--on", self.on] if self.on != "local" else []
+        words += ["--hardware", self.hardware] if self.hardware else []
+        words += ["--threads", str(self.threads)] if self.threads else []
+        usual = Limits()
+        words += ["--cell-limit", f"{self.limits.cell_s:g}"] if self.limits.cell_s != usual.cell_s else []
+        words += ["--run-limit", f"{self.limits.run_s:g}"] if self.limits.run_s != usual.run_s else []
+        words += ["--results", str(self.results)] if self.results != Path("results") else []
+        words += ["--runs", str(self.runs)] if self.runs != Path("runs") else []
+        return shlex.join(words)
+
+
+def spec_path(given: Path) -> Path:
+    """A sweep file as named: from the working folder, else from the project's."""
+    return given if given.exists() or given.is_absolute() else paths.resolve(given)
+
+
+def planned(asked: Asked) -> tuple[tuple[Run, ...], Setting]:
+    """The runs that were asked for, and how they are to be executed.
+
+    Raises:
+        UserError: The sweep file, or an option, asks for something that cannot be.
+    """
+    if asked.threads:
+        os.environ[slots.THREADS] = str(asked.threads)
+    runs = launch.only(launch.load(spec_path(asked.spec)), asked.only)
+    setting = Setting(
+        results=paths.resolve(asked.results), runs=paths.resolve(asked.runs),
+        threads=slots.threads(), limits=asked.limits,
+    )  # fmt: skip
+    return runs, setting
+
+
+def show(asked: Asked, *, cells: bool) -> None:
+    """Print what is there and what is missing; measures nothing and writes nothing."""
+    runs, setting = planned(asked)
+    jobs = launch.jobs(runs, setting.results, setting.runs)
+    standings = [] if cells else progress.standings(setting.results)
+    if asked.as_json:
+        print(json.dumps(status.report(jobs, standings), indent=1))
+        return
+    for line in status.lines(jobs, standings, cells=cells):
+        print(line)
+
+
+def latest_spec(results: Path, otherwise: Path) -> Path:
+    """The sweep file of the sweep that is at work, or was last; else the given one."""
+    said = [standing.spec for standing, _ in progress.standings(paths.resolve(results))]
+    return Path(said[-1]) if said and spec_path(Path(said[-1])).exists() else otherwise
+
+
+def run(asked: Asked) -> int:
+    """Execute a sweep.
+
+    Returns:
+        The exit code: 0 all is well, 1 a run or a cell failed, 3 something failed by no fault of the
+        notebooks, 130 stopped.
+
+    Raises:
+        UserError: What was asked for cannot be; nothing has been changed.
+    """
+    runs, setting = planned(asked)
+    _require_writable(setting.results, setting.runs)
+    supervise.end_marked()
+    if asked.on == "ray":
+        from vlmnb import ray_cluster
+
+        launcher: Any = ray_cluster.Cluster(asked.hardware, setting)
+        setting = launcher.setting
+        runs = launch.only(launch.load(spec_path(asked.spec)), asked.only)
+    else:
+        launcher = contextlib.nullcontext(sweeping.local)
+    console = Console(stderr=asked.as_json, soft_wrap=True)
+    with _terminated_is_interrupted(), launcher as execute:
+        jobs = launch.jobs(runs, setting.results, setting.runs)
+        wanted = {cell.path: cell for job in jobs for cell in job.wanted(**asked.wish.model_dump())}
+        _require_clock(asked, jobs)
+        shown = progress.Progress(
+            jobs, list(wanted.values()), console,
+            results=setting.results, spec=str(asked.spec), command=asked.command,
+        )  # fmt: skip
+        sweep = sweeping.Sweep(setting, asked.wish, shown)
+        try:
+            with shown:
+                outcomes = execute(sweep, [job for job in jobs if sweep.needs(job)])
+        except KeyboardInterrupt:
+            done = f"stopped after {shown.done} of {shown.total} cells"
+            print(f"\nvlmnb: {done}; continue with: {asked.command}", file=sys.stderr)
+            return INTERRUPTED
+        except OSError as error:
+            print(f"vlmnb: {sweeping.said(error)}; continue with: {asked.command}", file=sys.stderr)
+            return INFRASTRUCTURE
+    return _tell(asked, runs, setting, shown, outcomes, console)
+
+
+def _tell(
+    asked: Asked, runs: Sequence[Run], setting: Setting, shown: progress.Progress,
+    outcomes: Sequence[Outcome], console: Console,
+) -> int:  # fmt: skip
+    jobs = launch.jobs(runs, setting.results, setting.runs)
+    states = status.distinct(jobs)
+    failed_runs = [outcome for outcome in outcomes if outcome.kind != "ok"]
+    failed_cells = status.failed(states)
+    stale = sum(state.state == "stale" for state in states)
+    if asked.as_json:
+        report = {
+            "cells": len(states),
+            "measured": shown.measured,
+            "stale": stale,
+            "runs_executed": len(outcomes),
+            "failed_runs": {outcome.run.name: outcome.error for outcome in failed_runs},
+            "failed_cells": failed_cells,
+        }
+        print(json.dumps(report, indent=1))
+    else:
+        summary = f"{len(states)} cells, {shown.measured} measured now, {len(outcomes)} notebooks executed"
+        console.print(summary, markup=False, highlight=False)
+        for outcome in failed_runs:
+            console.print(f"failed: {outcome.run.name}: {outcome.error}", markup=False, highlight=False)
+        for line in failed_cells:
+            console.print(f"failed cell: {line}", markup=False, highlight=False)
+        if stale:
+            line = f"{stale} stale cells were not measured again; do so with: {asked.command} --stale"
+            console.print(line, markup=False, highlight=False)
+    if any(outcome.kind in ("infrastructure", "stopped") for outcome in failed_runs):
+        print(f"vlmnb: the sweep is not complete; continue with: {asked.command}", file=sys.stderr)
+        return INFRASTRUCTURE
+    return FAILED if failed_runs or failed_cells else OK
+
+
+def _require_writable(*folders: Path) -> None:
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with paths.temporary_beside(folder / ".writable"):
+                pass
+            (folder / ".writable").unlink()
+        except FileExistsError:
+            raise UserError(f"{folder} is a file; name a folder") from None
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+def _require_clock(asked: Asked, jobs: Sequence[Job]) -> None:
+    """Refuse to measure anew what a clock that went backwards would file as older than the stale record.
+
+    Raises:
+        UserError: A stale record is from the future.
+    """
+    if not asked.stale:
+        return
+    from datetime import UTC, datetime
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    for state in (state for job in jobs for state in job.cells if state.state == "stale"):
+        if state.started_at > now:
+            raise UserError(
+                f"this machine's clock says {now}, but a record to be replaced was measured at "
+                f"{state.started_at}; set the clock, or delete {state.answer}"
+            )
+
+
+@contextlib.contextmanager
+def _terminated_is_interrupted() -> Iterator[None]:
+    """A polite kill (SIGTERM, as schedulers send it) stops a sweep as Ctrl-C does."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,236 @@
+"""A sweep at work: which run goes where, what is tried again, and when to give up.
+
+Rules: a kernel that dies while it measures a cell gets one more try, then the cell is recorded as failed and
+the rest of its notebook goes on. A cell that exceeds its limit is recorded as failed at once. What is no
+fault of the notebook is tried again. A notebook's own error is not: it would only fail again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from vlmnb import execute, identity, launch, locks, record, slots
+from vlmnb.execute import Outcome, Setting
+from vlmnb.launch import CellState, Job
+from vlmnb.progress import Progress
+from vlmnb.slots import Slot
+from vlmnb.spec import Frozen, words
+
+TRIES = 3
+"""How often a run is tried that ends by no fault of its notebook."""
+
+DEATHS = 2
+"""Deaths of the kernel in one cell after which the cell is recorded as failed."""
+
+
+class Execute(Protocol):
+    """Executes a run once: here, or on a cluster."""
+
+    def __call__(
+        self, job: Job, again: Sequence[str], on_poll: Callable[[str], None], stop: threading.Event
+    ) -> Outcome:
+        """Execute."""
+
+
+class Stopped(Exception):
+    """The sweep is to stop."""
+
+
+class Wish(Frozen):
+    """What a sweep measures beyond what is missing."""
+
+    stale: bool = False
+    retry_failed: bool = False
+
+
+class Sweep:
+    """The state of one sweep: folders, wishes, progress, and whether to stop."""
+
+    def __init__(self, setting: Setting, wish: Wish, progress: Progress) -> None:
+        """Nothing is executed yet."""
+        self.setting, self.wish, self.progress = setting, wish, progress
+        self.stop = threading.Event()
+        self._runs = locks.Locks(setting.runs / ".runs.lock")
+
+    def needs(self, job: Job) -> bool:
+        """Whether a job has cells to measure or a page to make."""
+        wanted = job.wanted(stale=self.wish.stale, retry_failed=self.wish.retry_failed)
+        return bool(wanted) or job.page != "current"
+
+    def now(self, job: Job) -> Job:
+        """The job as the records are now."""
+        (fresh,) = launch.jobs([job.run], self.setting.results, self.setting.runs)
+        return fresh
+
+    def work(self, job: Job, execute_once: Execute, where: str) -> Outcome | None:
+        """Execute a job by the rules; None where another sweep has done it meanwhile.
+
+        Args:
+            job: The job as planned.
+            execute_once: Executes it.
+            where: Name of the device, for the progress.
+        """
+        self._wait_for_run(job.run.name)
+        try:
+            fresh = self.now(job)
+            if not self.needs(fresh):
+                return None
+            outcome = self._tried(fresh, execute_once, where)
+            if outcome.kind == "ok":
+                launch.mark_page(self.now(job), self.setting.runs)
+            elif outcome.kind != "stopped":
+                execute.file_failure(outcome, self.setting.runs)
+        except OSError as error:
+            outcome = Outcome(run=job.run, kind="infrastructure", error=said(error))
+        finally:
+            self._runs.release(job.run.name)
+            self.progress.leave(where)
+        if full(outcome):
+            self.stop.set()
+        return outcome
+
+    def waiting(self, line: str) -> None:
+        """Tell what is waited for.
+
+        Raises:
+            Stopped: The sweep is to stop.
+        """
+        self.progress.tell(line)
+        if self.stop.is_set():
+            raise Stopped
+
+    def _wait_for_run(self, name: str) -> None:
+        while not self._runs.take(name):
+            self.waiting(f"waiting: process {self._runs.holder(name)} is executing {name}")
+            self.stop.wait(locks.POLL_S)
+
+    def _tried(self, job: Job, execute_once: Execute, where: str) -> Outcome:
+        deaths: Counter[str] = Counter()
+        tries = 0
+        wanted = job.wanted(stale=self.wish.stale, retry_failed=self.wish.retry_failed)
+        before = {c.path: _signature(c.path) for c in wanted if c.state in ("recorded", "stale")}
+        while not self.stop.is_set():
+            again = [path.stem for path, was in before.items() if _signature(path) == was]
+
+            def poll(cell: str) -> None:
+                self.progress.doing(where, job.run.name, cell)
+
+            outcome = execute_once(job, again, poll, self.stop)
+            blamed = next((state for state in job.cells if state.key == outcome.cell), None)
+            if outcome.kind == "cell_limit" and blamed:
+                reason = (
+                    f"took longer than {self.setting.limits.cell_s:g} s, the limit of a cell (--cell-limit)"
+                )
+                self._fail(blamed, reason)
+            elif outcome.kind == "died" and blamed:
+                deaths[blamed.key] += 1
+                if deaths[blamed.key] >= DEATHS:
+                    self._fail(blamed, f"twice in this cell {outcome.error}")
+                else:
+                    self.progress.tell(f"{job.run.name}: {outcome.error}; trying again")
+            elif outcome.kind in ("died", "infrastructure") and tries < TRIES - 1 and not full(outcome):
+                tries += 1
+                self.progress.tell(f"{job.run.name}: {outcome.error}; trying again")
+            else:
+                if outcome.kind == "died":
+                    outcome = outcome.model_copy(update={"kind": "infrastructure"})
+                return outcome
+        return Outcome(run=job.run, kind="stopped", error="stopped")
+
+    def _fail(self, state: CellState, reason: str) -> None:
+        self.progress.tell(f"failed cell: {state.cell.model}, {words(state.cell)}: {reason}")
+        started = datetime.now(UTC).isoformat(timespec="seconds")
+        record.write(identity.blank(state.cell, started, "failed", reason), self.setting.results)
+
+
+def local(sweep: Sweep, todo: Sequence[Job]) -> list[Outcome]:
+    """Execute jobs on this machine: one per GPU at a time; what measures on the CPU alone on the machine.
+
+    Args:
+        sweep: The sweep.
+        todo: Its jobs that need work.
+
+    Returns:
+        How each run ended that was executed.
+    """
+    alone = [job for job in todo if slots.whole_machine([state.cell.device for state in job.cells])]
+    shared = [job for job in todo if job not in alone]
+    outcomes: list[Outcome | None] = []
+    if shared:
+        outcomes += _side_by_side(sweep, shared)
+    for job in alone:
+        if sweep.stop.is_set():
+            break
+        with slots.held(slots.everything(), sweep.waiting):
+            first = next(iter(slots.gpus()), slots.CPU)
+            outcomes.append(sweep.work(job, _here(sweep, first), "cpu"))
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _side_by_side(sweep: Sweep, jobs: Sequence[Job]) -> list[Outcome | None]:
+    """One thread per GPU, each taking the next job when its GPU is free."""
+    queue, outcomes = list(jobs), list[Outcome | None]()
+    guard = threading.Lock()
+
+    def serve(slot: Slot) -> None:
+        while not sweep.stop.is_set():
+            with guard:
+                if not queue:
+                    return
+                job = queue.pop(0)
+            try:
+                with slots.held([slot.name], sweep.waiting):
+                    outcome = sweep.work(job, _here(sweep, slot), slot.name)
+            except Stopped:
+                return
+            with guard:
+                outcomes.append(outcome)
+
+    with ThreadPoolExecutor(len(slots.gpus())) as pool:
+        serving: list[Future[None]] = [pool.submit(serve, slot) for slot in slots.gpus()]
+        try:
+            wait(serving, return_when=FIRST_EXCEPTION)
+        finally:
+            if any(future.done() and future.exception() for future in serving) or not all(
+                future.done() for future in serving
+            ):
+                sweep.stop.set()
+    for future in serving:
+        future.result()
+    return outcomes
+
+
+def _here(sweep: Sweep, slot: Slot) -> Execute:
+    def once(
+        job: Job, again: Sequence[str], on_poll: Callable[[str], None], stop: threading.Event
+    ) -> Outcome:
+        return execute.execute(job.run, sweep.setting, slot=slot, again=again, on_poll=on_poll, stop=stop)
+
+    return once
+
+
+def full(outcome: Outcome) -> bool:
+    """Whether a run ended because nothing can be written any more; every other run would too."""
+    numbers = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
+    return outcome.kind == "infrastructure" and any(f"[Errno {n}]" in outcome.error for n in numbers)
+
+
+def said(error: OSError) -> str:
+    """One line about an error of the system."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _signature(path: Path) -> tuple[int, int] | None:
+    try:
+        told = os.stat(path)
+    except OSError:
+        return None
+    return told.st_ino, told.st_mtime_ns

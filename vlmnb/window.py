@@ -1,0 +1,230 @@
+"""The timed window of a cell: warm up, generate every batch, repeat until the median is known well enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from vlmnb import compiling, kernels, machine, memory, meters, optimizations, record, stats
+from vlmnb.loading import Loaded
+from vlmnb.phases import PhaseClock, Phases
+from vlmnb.record import Timing
+from vlmnb.spec import Cell
+
+MOST_WARMUP_BATCHES = 3
+"""Untimed batches before the window, at most; at least two, of which the first pays for lazy
+initialization and compilation."""
+
+SETTLED = 0.1
+"""Warm-up ends when a batch takes within this share of the time the same batch took before."""
+
+REPEAT_BUDGET_S = 1.0
+"""After the first pass, passes are added until one is clean and the median stable, or this much time has gone
+by. Two thirds of a cell's time would be better spent on more samples, so it is short."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the timed window gave; outputs are those of the first pass."""
+
+    timing: Timing
+    outputs: list[Any]
+    meters: meters.Window
+    memory: record.MemoryUsage
+
+
+LOOKUP_TOKENS = 10
+"""Tokens that prompt lookup guesses at a time, as in its authors' code (prompt-lookup-decoding)."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """Calls ``generate`` as a cell wants it.
+
+    Attributes:
+        caches: Static caches, where the cell's optimization has them.
+    """
+
+    cell: Cell
+    loaded: Loaded
+    caches: compiling.StaticCaches | None
+
+    @classmethod
+    def of(cls, cell: Cell, loaded: Loaded, inputs: Sequence[Any]) -> Generator:
+        """For a cell, its model, and all of its batches."""
+        if not optimizations.parse(cell.optimization, cell.dtype).static_cache:
+            return cls(cell, loaded, None)
+        longest = max(int(batch["input_ids"].shape[1]) for batch in inputs)
+        # Answers of natural and of fixed length take the same block, so that a compiled step serves both.
+        new = max(cell.max_new_tokens, loaded.entry.max_new_tokens)
+        return cls(cell, loaded, compiling.StaticCaches(loaded.model, longest + new))
+
+    def __call__(self, batch: Any) -> Any:
+        """Prompts and new tokens of a batch."""
+        extra: dict[str, Any] = {}
+        if optimizations.parse(self.cell.optimization, self.cell.dtype).prompt_lookup:
+            extra["prompt_lookup_num_tokens"] = LOOKUP_TOKENS
+            # Copied from the prompt, a token that stands for an image would ask for another image.
+            extra["suppress_tokens"] = self._image_ids()
+        return self._generate(batch, **limits(self.cell), **extra)
+
+    def probe(self, batch: Any) -> record.ProbeLogits:
+        """Logits of the first question's first new token, by the pass that generation begins with."""
+        import torch
+
+        one = {"max_new_tokens": 1, "min_new_tokens": 1, "do_sample": False}
+        with torch.inference_mode():
+            made = self._generate(batch, **one, output_logits=True, return_dict_in_generate=True)
+        logits = made.logits[0][0].float().cpu()
+        places = torch.linspace(0, len(logits) - 1, min(PROBED, len(logits))).round().long()
+        values = tuple(float(f"{value:.6g}") for value in logits[places].tolist())
+        return record.ProbeLogits(vocabulary=len(logits), values=values)
+
+    def _image_ids(self) -> list[int]:
+        """Tokens that stand for an image or a video."""
+        config = self.loaded.model.config
+        names = ("image_token_id", "image_token_index", "video_token_id")
+        return sorted({found for name in names if (found := getattr(config, name, None)) is not None})
+
+    def _generate(self, batch: Any, **arguments: Any) -> Any:
+        if self.caches is not None:
+            # generate would compile by itself on a GPU; what is compiled here is what the cell says.
+            arguments |= {
+                "past_key_values": self.caches.empty(len(batch["input_ids"])),
+                "disable_compile": True,
+            }
+        with kernels.in_force(self.loaded.configuration.attention):
+            return self.loaded.model.generate(**batch, **arguments)
+
+
+PROBED = 128
+"""Logits that a record keeps: enough to see a shift, few enough to be committed."""
+
+
+def limits(cell: Cell) -> dict[str, Any]:
+    """Arguments of ``generate``: greedy, and of fixed length if the cell says so."""
+    fixed = {"min_new_tokens": cell.max_new_tokens} if cell.length == "fixed" else {}
+    return {"max_new_tokens": cell.max_new_tokens, "do_sample": False, **fixed}
+
+
+def timed(generate: Generator, inputs: Sequence[Any], samples: Sequence[int]) -> Window:
+    """Generate every batch, once or in several passes, timing each with its phases.
+
+    Inside the window nothing is printed, saved or converted: a batch's inputs are on the device when its
+    clock starts, and the device is synchronized before the clock starts and before it stops. Energy and
+    memory are those of the whole window, all passes included; passes are added until the counters of energy
+    can tell it. A pass during which other processes used the machine is marked, and repeated within the
+    budget; none is thrown away.
+
+    Args:
+        generate: Of the cell that is measured.
+        inputs: Tensors of each batch, on the device.
+        samples: Samples in each batch.
+    """
+    import torch
+
+    cell, loaded = generate.cell, generate.loaded
+    outputs: list[Any] = []
+    taken: list[Phases] = []
+    with (
+        torch.inference_mode(),
+        PhaseClock(loaded.model, loaded.family.vision_modules(loaded.model), cell.device) as clock,
+    ):
+        warmup = _warm_up(generate, inputs)
+        with meters.Window(cell.device) as window:
+            began_s, marks = meters.clock(), machine.LoadMarks()
+            while (
+                not taken
+                or window.too_short
+                or _worth_repeating(taken, cell, samples, window.energy.elapsed_s, _marked(marks))
+            ):
+                found = one_pass(clock, generate, inputs, samples, window)
+                marks.mark()
+                taken += [phases for _, phases in found]
+                outputs = outputs or [output for output, _ in found]
+            loop_s = meters.clock() - began_s
+    timing = Timing(
+        warmup_batches=len(warmup),
+        latencies_s=tuple(phases.latency_s for phases in taken),
+        vision_s=tuple(phases.vision_s for phases in taken),
+        prefill_s=tuple(phases.prefill_s for phases in taken),
+        decode_s=tuple(phases.decode_s for phases in taken),
+        decode_steps=tuple(phases.decode_steps for phases in taken),
+        batch_samples=tuple(samples) * (len(taken) // len(inputs)),
+        passes=len(taken) // len(inputs),
+        pass_loads=tuple(marks.shares()),
+        contaminated=tuple(_marked(marks)),
+        loop_s=loop_s,
+        first_call_s=warmup[0],
+    )
+    return Window(timing, outputs, window, _memory(loaded, outputs, window))
+
+
+def one_pass(
+    clock: PhaseClock,
+    generate: Callable[[Any], Any],
+    inputs: Sequence[Any],
+    samples: Sequence[int],
+    window: meters.Window,
+) -> list[tuple[Any, Phases]]:
+    """Generate every batch once: output and phases of each, in order."""
+    found = []
+    for batch, size in zip(inputs, samples, strict=True):
+        found.append(clock.time(partial(generate, batch)))
+        window.covered(size)
+    return found
+
+
+def _marked(marks: machine.LoadMarks) -> list[bool]:
+    """Which passes others disturbed, as far as can be told."""
+    return [share is not None and machine.contaminated(share) for share in marks.shares()]
+
+
+def _memory(loaded: Loaded, outputs: Sequence[Any], window: meters.Window) -> record.MemoryUsage:
+    """What the window's meter found, and the parts of it that can be told: weights, keys and values."""
+    model = loaded.model
+    caches = [
+        memory.cache_bytes(model.config, output.shape[0], output.shape[1] - 1, model.dtype.itemsize)
+        for output in outputs
+    ]
+    return window.memory.usage.model_copy(
+        update={
+            "weights_bytes": memory.weights_bytes(model),
+            "cache_bytes": max(caches),
+            "decode_weights_bytes": memory.decode_weights_bytes(model),
+        }
+    )
+
+
+def _warm_up(generate: Generator, inputs: Sequence[Any]) -> list[float]:
+    """Seconds of each warm-up batch: the first batch, then the longest one until its time has settled."""
+    longest = max(inputs, key=lambda batch: int(batch["input_ids"].shape[1]))
+    seconds: list[float] = []
+    for batch in (inputs[0], *[longest] * (MOST_WARMUP_BATCHES - 1)):
+        began_s = meters.clock()
+        generate(batch)
+        meters.synchronize(generate.cell.device)
+        seconds.append(meters.clock() - began_s)
+        if len(seconds) > 1 and (longest is inputs[0] or len(seconds) > 2):
+            before, last = seconds[-2:]
+            if abs(last - before) <= SETTLED * last:
+                break
+        if len(seconds) > 1 and sum(seconds) > REPEAT_BUDGET_S:
+            break
+    return seconds
+
+
+def _worth_repeating(
+    taken: Sequence[Phases], cell: Cell, samples: Sequence[int], spent_s: float, contaminated: Sequence[bool]
+) -> bool:
+    """Whether another pass fits the budget, and no pass is clean or the median is not yet stable."""
+    passes = len(taken) // len(samples)
+    if spent_s * (passes + 1) / passes > REPEAT_BUDGET_S:
+        return False
+    if all(contaminated):
+        return True
+    timing, sizes = [phases.latency_s for phases in taken], tuple(samples) * passes
+    full = record.batch_values(timing, sizes, cell.batch_size, passes, cell.length, contaminated)
+    return bool(full) and stats.verdict(full) != "stable"
