@@ -16,11 +16,13 @@ from typing import Any
 import pytest
 
 from vlmnb import axes, book, experiment, record, spec
+from vlmnb.fit import page as card
 from vlmnb.record import Answer, EnergyReading, FlopCount, MemoryUsage, Provenance, Record, Timing
 from vlmnb.spec import Cell
 
 PROJECT = Path(__file__).resolve().parent.parent
 MODELS = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
+REPORTED = ("llava-1.5-7b", "qwen2.5-vl-3b", "fuyu-8b")
 SPEED = {"llava-tiny": 0.4, "qwen2.5-vl-tiny": 0.7, "fuyu-tiny": 0.5}
 WRONG = {"llava-tiny": 40, "qwen2.5-vl-tiny": 20, "fuyu-tiny": 55}
 CARD = """# llava-tiny
@@ -57,8 +59,9 @@ def project(folder: Path) -> Path:
     """The hand-written half of the book, in a project folder of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(PROJECT / "_config.yml", folder)
-    ignored = shutil.ignore_patterns("generated", "runs", ".ipynb_checkpoints")
+    ignored = shutil.ignore_patterns("generated", "runs", "reports", ".ipynb_checkpoints")
     shutil.copytree(PROJECT / "book", folder / "book", ignore=ignored)
+    shutil.copytree(PROJECT / "notebooks", folder / "notebooks", ignore=ignored)
     model = folder / "models" / "llava-tiny"
     model.mkdir(parents=True)
     (model / "README.md").write_text(CARD, encoding="utf-8")
@@ -73,12 +76,30 @@ def records(
     """A record for every cell of the quickstart."""
     for model in models:
         for axis in axis_names:
-            for cell in axes.plan(axis, parameters(model)).cells:
+            for cell in axes.plan(axis, parameters(model, axis)).cells:
                 record.write(measured(cell), results)
 
 
-def parameters(model: str) -> dict[str, Any]:
-    return {"model": model, "samples": 96}
+def reports(results: Path, *, models: tuple[str, ...] = REPORTED) -> None:
+    """The committed records of what the reports say."""
+    for model in models:
+        shutil.copytree(PROJECT / "results" / "reports" / model, results / "reports" / model)
+
+
+def beside_reports(results: Path) -> None:
+    """Own measurements of a reported model as a GPU without a network gives them: random weights."""
+    given = {"model": "fuyu-8b", "weights": "random", "dataset": "textvqa-mini", "device": "cuda",
+             "length": "fixed", "samples": 96, "max_new_tokens": 16}  # fmt: skip
+    for cell in axes.plan("batch_size", given).cells:
+        stand_in = cell.model_copy(update={"model": "fuyu-tiny", "device": "cpu"})
+        changes = {"cell": cell, "hardware": "test-gpu", "key": spec.digest(cell.model_dump())}
+        energy = EnergyReading(source="gpu", method="nvml_counter", energy_j=960.0, detail="synthetic")
+        record.write(measured(stand_in).model_copy(update=changes | {"energy": (energy,)}), results)
+
+
+def parameters(model: str, axis: str = "device") -> dict[str, Any]:
+    samples = {"samples": 96} if "samples" in axes.AXES[axis].parameters else {}
+    return {"model": model, **samples}
 
 
 def measured(cell: Cell) -> Record:
@@ -130,7 +151,7 @@ def notebook(model: str, axis: str, *, end_time: str | None = "2026-01-01T11:00:
     """An executed notebook with the template's cells, its outputs typed in."""
     template = PROJECT / "notebooks" / f"{axis}.ipynb"
     made: dict[str, Any] = json.loads(template.read_text(encoding="utf-8"))
-    plan = axes.plan(axis, parameters(model))
+    plan = axes.plan(axis, parameters(model, axis))
     found = [measured(cell) for cell in plan.cells]
     for number, cell in enumerate(made["cells"]):
         if cell["cell_type"] != "code":
@@ -138,10 +159,11 @@ def notebook(model: str, axis: str, *, end_time: str | None = "2026-01-01T11:00:
         cell["execution_count"] = number + 1
         cell["metadata"]["papermill"] = {"duration": 0.123, "exception": False, "status": "completed"}
         cell["outputs"] = _outputs("".join(cell["source"]), plan, found)
-    injected = code(f'# Parameters\nmodel = "{model}"\nsamples = 96\n', tags=["injected-parameters"])
+    given = "".join(f"{name} = {value!r}\n" for name, value in parameters(model, axis).items())
+    injected = code(f"# Parameters\n{given}", tags=["injected-parameters"])
     made["cells"].insert(2, injected)
     made["metadata"]["papermill"] = {
-        "parameters": {**parameters(model), "results": "/somewhere/results"}, "end_time": end_time,
+        "parameters": {**parameters(model, axis), "results": "/somewhere/results"}, "end_time": end_time,
         "start_time": "2026-01-01T10:59:00+00:00", "duration": 60.1, "exception": None,
         "input_path": f"/somewhere/notebooks/{axis}.ipynb", "output_path": "/tmp/x/out.ipynb",
         "version": "2.7.0", "environment_variables": {},
@@ -201,6 +223,9 @@ def _outputs(source: str, plan: axes.Plan, found: list[Record]) -> list[Any]:
         for name in ("show_table", "show_plot", "show_findings", "show_details"):
             if f"experiment.{name}(" in source:
                 getattr(experiment, name)(plan, found)
+        if "page.show(" in source:
+            fit = card.begin({**plan.parameters, "results": "no-such-folder"})
+            exec(source.partition("page.begin(plan.parameters)\n")[2] or source, {"page": card, "fit": fit})
     finally:
         IPython.display.display = original
     return shown
@@ -210,6 +235,8 @@ def whole(folder: Path, *, models: tuple[str, ...] = MODELS) -> tuple[Path, Path
     """Project, results and runs of a quickstart in which one run failed anew and one never went well."""
     root, results, runs = project(folder / "project"), folder / "results", folder / "runs"
     records(results, models=models)
+    reports(results)
+    beside_reports(results)
     for model in models:
         for axis in axes.AXES:
             executed(runs, model, axis)
@@ -224,6 +251,22 @@ def whole(folder: Path, *, models: tuple[str, ...] = MODELS) -> tuple[Path, Path
         }  # fmt: skip
         path.write_text(json.dumps(failure), encoding="utf-8")
     return root, results, runs
+
+
+def lost_tables(site: Path) -> list[str]:
+    """Pages that show fewer tables of records than their notebooks have."""
+    lost = []
+    for notebook in sorted((site / "downloads").glob("*.ipynb")):
+        *folder, model, axis = _of_download(notebook.stem)
+        page = site / "book" / (folder[0] if folder else "runs") / model / f"{axis}.html"
+        if page.read_text(encoding="utf-8").count("data-key") < notebook.read_text("utf-8").count("data-key"):
+            lost.append(str(page))
+    return lost
+
+
+def _of_download(stem: str) -> list[str]:
+    name, _, axis = stem.rpartition("-")
+    return ["reports", name.removeprefix("reports-"), axis] if name.startswith("reports-") else [name, axis]
 
 
 @functools.cache

@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's business.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Read when torch is first imported: threads that spin while waiting stall each other on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

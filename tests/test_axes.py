@@ -35,7 +35,7 @@ def test_the_base_configuration_stands_in_several_tables_as_one_cell() -> None:
         ({"batch_sizes": [1, "2"]}, "batch_sizes takes a list of int"),
         ({"device": "gpu"}, "device"),
         ({"optimization": "fp23"}, "did you mean 'fp32'"),
-        ({"optimization": "fp32+bf16"}, "two settings of one kind"),
+        ({"optimization": "fp32+bf16"}, "names two"),
         ({"model": "fuyu-tyni"}, "did you mean 'fuyu-tiny'"),
         ({"dataset": "text-vqa"}, "unknown data set"),
         ({"length": "short"}, "length"),
@@ -51,19 +51,26 @@ def test_a_wrong_parameter_is_an_error_that_names_the_right_one(
 
 def test_a_list_may_come_as_the_text_that_papermill_passes() -> None:
     plan = axes.plan("batch_size", DEFAULTS | {"batch_sizes": "[2, 3]"})
-    assert [cell.batch_size for cell in plan.cells] == [2, 3]
+    assert [cell.batch_size for cell in plan.of_length("natural")] == [2, 3]
 
 
 def test_settings_that_mean_the_same_are_one_cell() -> None:
     names = ["fp32", "eager", "fp32+eager", "sdpa", "fp32+sdpa", "sdpa+fp32"]
     plan = axes.plan("optimization", DEFAULTS | {"optimizations": names, "device": "cpu"})
-    assert [cell.optimization for cell in plan.cells] == ["fp32", "sdpa"]
+    assert [cell.optimization for cell in plan.of_length("natural")] == ["fp32", "sdpa"]
     assert optimizations.parse("compile+bf16+sdpa", "fp32").name == "bf16+sdpa+compile"
 
 
 def test_a_cell_says_its_own_precision() -> None:
     plan = axes.plan("optimization", DEFAULTS | {"optimizations": ["bf16", "compile"], "device": "cpu"})
-    assert [cell.dtype for cell in plan.cells] == ["bf16", "fp32"]
+    assert [cell.dtype for cell in plan.of_length("natural")] == ["bf16", "fp32"]
+
+
+def test_answers_of_fixed_length_are_cells_of_their_own_with_few_samples() -> None:
+    plan = axes.plan("batch_size", DEFAULTS | {"batch_sizes": [1, 4], "samples": 20})
+    assert [(cell.batch_size, cell.samples) for cell in plan.of_length("natural")] == [(1, 20), (4, 20)]
+    assert [(cell.batch_size, cell.samples) for cell in plan.of_length("fixed")] == [(1, 8), (4, 20)]
+    assert len(axes.plan("batch_size", DEFAULTS | {"length": "natural"}).of_length("fixed")) == 0
 
 
 @pytest.mark.parametrize("axis", sorted(axes.AXES))

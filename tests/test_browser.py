@@ -15,6 +15,7 @@ pytestmark = [
 PAGES = (
     "book/index.html", "book/methodology.html", "book/generated/comparison.html",
     "book/generated/llava-tiny.html", "book/generated/status.html", "book/runs/llava-tiny/image_size.html",
+    "book/runs/llava-tiny/card.html", "book/generated/audit.html", "book/generated/reports-checked.html",
 )  # fmt: skip
 AA_TEXT = 4.5
 """Contrast ratio that WCAG 2.1 asks of text."""
@@ -68,6 +69,30 @@ def test_a_table_sorts_by_a_click_and_by_its_numbers(site: Path) -> None:
         assert ascending == ["LLaVA tiny", "Fuyu tiny", "Qwen2.5-VL tiny"]
         assert head.get_attribute("aria-sort") == "descending"
     assert noise.errors == []
+
+
+def test_the_table_of_gpus_is_filtered_by_words_and_limits_and_still_sorts(site: Path) -> None:
+    with browser.opened(site / "book/runs/llava-tiny/card.html") as (page, noise):
+        fields = page.locator("form.vlmnb-filters")
+        rows = page.locator("table.vlmnb-filter tbody tr:visible")
+        every = rows.count()
+        fields.get_by_label("Contains").fill("rtx 40")
+        assert 0 < rows.count() < every
+        assert all("RTX" in text for text in rows.all_inner_texts())
+        fields.get_by_label("Contains").fill("")
+        fields.get_by_label("USD at most").fill("150")
+        assert fields.locator("output").inner_text() == f"{rows.count()} of {every}"
+        prices = "rows => rows.map(r => parseFloat(r.cells[8].textContent))"
+        assert rows.evaluate_all(prices)
+        assert all(price <= 150 for price in rows.evaluate_all(prices))  # what has no price is out
+        fields.get_by_label("USD at most").fill("")
+        fields.get_by_label("only those that run it").check()
+        assert all("yes" in text for text in rows.all_inner_texts())
+        head = page.locator("table.vlmnb-filter thead th").nth(4)
+        head.click()
+        bandwidths = rows.evaluate_all("rows => rows.map(r => parseFloat(r.cells[4].textContent))")
+        assert bandwidths == sorted(bandwidths)
+    assert noise == browser.Noise([], [], [])
 
 
 def test_the_front_page_leads_to_the_book(site: Path) -> None:

@@ -14,9 +14,9 @@ from models.training import stream
 from models.training.build import MODELS, NAMES, load
 from models.training.evaluate import Example, answers, bundled_examples, easy_examples
 from models.training.eyes import image_features, use_lean_attention
+from models.training.forward import packed_forward
 from models.training.pictures import draw_picture
 from models.training.stream import Prompter, packed, pixels
-from models.training.train import packed_forward
 from vlmnb.prompts import caption_prompt, multiple_choice_prompt, short_answer_prompt
 
 PROMPTS = (

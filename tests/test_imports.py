@@ -12,8 +12,38 @@ import pytest
 import vlmnb
 
 PACKAGE = Path(vlmnb.__file__).parent
-DRIVER = ("cli", "spec", "axes", "launch", "execute", "paths", "record", "identity", "progress", "machine")
-MEASURING = ("measure", "meters", "flops", "loading", "encoding", "quality", "data", "optimizations")
+DRIVER = (
+    "cli", "spec", "yamlfile", "axes", "launch", "execute", "supervise", "notebook_run", "sweeping", "slots",
+    "locks", "desk", "store", "paths", "record", "identity", "progress", "status", "sweep_command", "slurm",
+    "ray_cluster", "papermill_engine", "machine", "checkpoints",
+)  # fmt: skip
+MEASURING = (
+    "measure",
+    "desk",
+    "slots",
+    "store",
+    "meters",
+    "energy",
+    "sensors",
+    "sensorcard",
+    "carbon",
+    "nvml",
+    "memory",
+    "conditions",
+    "flops",
+    "loading",
+    "random_weights",
+    "kernels",
+    "compiling",
+    "quantized",
+    "encoding",
+    "quality",
+    "data",
+    "optimizations",
+    "hub",
+    "formula",
+    "metaflops",
+)
 READING = (
     "tables",
     "plots",
@@ -26,7 +56,18 @@ READING = (
     "markup",
     "postprocess",
     "stats",
+    "differences",
+    "scores",
+    "captions",
+    "agreement",
+    "drift",
+    "roofline",
+    "support",
     "record",
+    "readings",
+    "layerprofile",
+    *(f"audit.{name}" for name in ("registry", "command", "page")),
+    *(f"fit.{name}" for name in ("report", "command", "show", "page", "predict", "snippets")),
 )
 
 
@@ -36,7 +77,7 @@ def imported(module: str) -> set[str]:
     todo = [module]
     while todo:
         name = todo.pop()
-        file = PACKAGE / f"{name}.py"
+        file = PACKAGE / f"{name.replace('.', '/')}.py"
         if not file.exists():
             continue
         for found in _imports(ast.parse(file.read_text(encoding="utf-8")), top=name != module):
@@ -60,6 +101,8 @@ def _imports(tree: ast.Module, top: bool) -> set[str]:
             found |= {f"vlmnb.{alias.name}" for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module if node.module.startswith("vlmnb") else node.module.split(".")[0])
+            if node.module in ("vlmnb.fit", "vlmnb.audit"):
+                found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
 
@@ -84,7 +127,8 @@ def test_no_module_is_longer_than_400_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["models"], ["sweep", "sweeps/quickstart.yaml", "--dry-run"]]
+    "arguments",
+    [["--help"], ["models"], ["sweep", "sweeps/quickstart.yaml", "--dry-run"], ["fit", "fuyu-8b"]],
 )
 def test_the_command_line_answers_without_torch(arguments: list[str], project: Path) -> None:
     code = (

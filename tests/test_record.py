@@ -8,9 +8,12 @@ import pytest
 from factory import absent, answers, cell, record
 
 from vlmnb import record as records
-from vlmnb import tables
+from vlmnb import rows, tables
+from vlmnb.energy import EnergyMeter
 from vlmnb.errors import UserError
 from vlmnb.exporting import export_records
+from vlmnb.readings import EnergyRefusal
+from vlmnb.sensorcard import Attached
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -27,6 +30,7 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "update the project"),
         (lambda text: text.replace('"status": "ok"', '"status": "fine"'), "status"),
         (lambda text: "[]", "is no record"),
+        (lambda text: text.replace('"sample_id": "1"', '"sample_id": "0"'), "a sample twice"),
     ],
 )
 def test_a_file_that_is_no_record_is_named_with_what_to_do(tmp_path: Path, spoil, said: str) -> None:
@@ -64,7 +68,7 @@ def test_answers_that_mean_nothing_have_no_quality(change: dict[str, str]) -> No
     made = record(cell(**change))
     assert made.wer is None
     assert made.accuracy is None
-    assert records.row(made)["wer"] is None
+    assert rows.row(made)["wer"] is None
 
 
 @pytest.mark.parametrize("file_format", ["csv", "json", "parquet"])
@@ -89,6 +93,37 @@ def test_the_export_has_one_row_per_record_and_the_promised_columns(tmp_path: Pa
     assert rows.loc["unsupported", "reason"] == 'no GPU, "none"'
 
 
+def test_codecarbons_own_table_can_be_had(tmp_path: Path) -> None:
+    from codecarbon.output_methods.emissions_data import EmissionsData
+    from codecarbon.output_methods.file import FileOutput
+
+    with EnergyMeter(sensors=lambda _: Attached()) as meter:
+        pass
+    results, output = tmp_path / "results", tmp_path / "emissions.csv"
+    made = record(codecarbon=meter.emissions)
+    records.write(made, results)
+    records.write(record(cell(batch_size=1)), results)
+    assert export_records(results, output, "codecarbon") == (1, [])
+    FileOutput("theirs.csv", str(tmp_path)).out(EmissionsData(**meter.emissions), None)
+    ours, theirs = pd.read_csv(output), pd.read_csv(tmp_path / "theirs.csv")
+    assert list(ours.columns) == list(theirs.columns)
+    assert ours.loc[0, "experiment_id"] == made.key
+    assert ours.loc[0, "cpu_energy"] == theirs.loc[0, "cpu_energy"]
+
+
+def test_records_without_codecarbon_have_no_table_of_it(tmp_path: Path) -> None:
+    records.write(record(), tmp_path)
+    with pytest.raises(UserError, match="has a row of codecarbon"):
+        export_records(tmp_path, tmp_path / "emissions.csv", "codecarbon")
+    assert not (tmp_path / "emissions.csv").exists()
+
+
+def test_a_refused_energy_says_why_beneath_the_table() -> None:
+    refusal = EnergyRefusal(source="gpu", method="nvml_counter", reason="the work took 0.5 s")
+    made = record(cell(device="cuda"), energy=(), energy_refused=(refusal,))
+    assert "- `-` energy: the work took 0.5 s" in tables.notes([made])
+
+
 def test_an_export_of_nothing_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="vlmnb sweep"):
         export_records(tmp_path / "nowhere", tmp_path / "out.csv", "csv")
@@ -109,6 +144,13 @@ def test_a_batch_that_was_never_full_has_no_latency() -> None:
     short = made.timing.model_copy(update={"batch_samples": (4,)})
     made = made.model_copy(update={"timing": short})
     assert made.latency is None
-    assert records.row(made)["latency_s"] is None
+    assert rows.row(made)["latency_s"] is None
     assert made.energy_j_per_sample == pytest.approx(8.0 / 4)
     assert "fewer samples than one batch" in tables.notes([made])
+
+
+def test_a_quantile_is_exported_only_where_there_are_batches_enough() -> None:
+    few = rows.row(record(latencies=(0.2, 0.3) * 17))
+    assert few["latency_p90_s"] is few["latency_p90_low_s"] is None
+    many = rows.row(record(latencies=tuple(0.001 * i for i in range(1, 61))))
+    assert many["latency_p90_low_s"] <= many["latency_p90_s"] <= many["latency_p90_high_s"]

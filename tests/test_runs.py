@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 SWEEP = """
 title: Small
 models: [fuyu-tiny]
-parameters: {samples: 4, max_new_tokens: 4}
+parameters: {samples: 4, max_new_tokens: 4, length: natural}
 axes:
   batch_size: {batch_sizes: [1, 2, 4]}
   seq_len: {datasets: [textvqa-mini], seq_lens: [200, 30, 2], batch_size: 4}
@@ -53,24 +53,33 @@ def vlmnb(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 def papermill(project: Path, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "papermill", "notebooks/batch_size.ipynb", str(tmp_path / "out.ipynb")]
-    command += ["-p", "results", str(tmp_path / "results"), "-k", "python3", "--no-progress-bar", *arguments]
+    command += ["-p", "results", str(tmp_path / "results"), "-k", "python3", "--no-progress-bar"]
+    command += ["-p", "length", "natural", *arguments]
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
 
 def test_plain_papermill_measures_records_and_shows_what_it_recorded(project: Path, tmp_path: Path) -> None:
     done = papermill(
         project, tmp_path, "-p", "model", "fuyu-tiny", "-p", "samples", "6", "-p", "max_new_tokens", "5",
-        "-y", "{batch_sizes: [3, 4]}",
+        "-p", "length", "both", "-y", "{batch_sizes: [3, 4]}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found, problems = record.read_all(tmp_path / "results")
     assert problems == []
-    by_batch = {r.cell.batch_size: r for r in found}
+    by_batch = {r.cell.batch_size: r for r in found if r.cell.length == "natural"}
     assert sorted(by_batch) == [3, 4]
+    assert len(found) == 4
     for made in found:
         assert made.status == "ok", made.reason
         assert made.timing is not None
-        assert sum(made.timing.batch_samples) == len(made.answers) == 6
+        assert sum(made.timing.batch_samples) == made.timing.passes * len(made.answers)
+        assert len(made.answers) == 6
+        phases = zip(made.timing.vision_s, made.timing.prefill_s, made.timing.decode_s, strict=True)
+        assert [sum(parts) for parts in phases] == pytest.approx(made.timing.latencies_s, rel=0.02)
+        if made.cell.length == "fixed":
+            assert made.wer is None
+            assert set(made.timing.decode_steps) == {4}
+            continue
         errors = sum(words_apart(a.references[0], a.answer) for a in made.answers)
         words = sum(len(a.references[0].split()) for a in made.answers)
         assert made.wer == pytest.approx(errors / words)
@@ -90,7 +99,7 @@ def test_plain_papermill_measures_records_and_shows_what_it_recorded(project: Pa
     )
     for made in found:
         assert made.key in html
-        assert f"{made.wer:.3f}" in html
+        assert made.wer is None or f"{made.wer:.3f}" in html
 
 
 @pytest.mark.parametrize(
@@ -120,7 +129,11 @@ def by_hand(project: Path, tmp_path: Path, *changes: tuple[str, str]) -> nbforma
 
 
 def test_a_notebook_edited_by_hand_loads_what_is_recorded(project: Path, tmp_path: Path) -> None:
-    changes = (("samples: int = 96", "samples: int = 4"), ("[1, 4, 8, 16]", "[4]"))
+    changes = (
+        ("samples: int = 0", "samples: int = 4"),
+        ("[1, 4, 8, 16]", "[4]"),
+        ('= "both"', '= "natural"'),
+    )
     by_hand(project, tmp_path, *changes)
     (path,) = record.record_files(tmp_path)
     written = path.stat().st_mtime_ns
@@ -131,7 +144,7 @@ def test_a_notebook_edited_by_hand_loads_what_is_recorded(project: Path, tmp_pat
 
 def test_a_name_mistyped_by_hand_is_an_error_without_a_stack(project: Path, tmp_path: Path) -> None:
     with pytest.raises(CellExecutionError) as error:
-        by_hand(project, tmp_path, ("samples: int = 96", "samples: int = 4\nbatchsizes: list[int] = [2]"))
+        by_hand(project, tmp_path, ("samples: int = 0", "samples: int = 4\nbatchsizes: list[int] = [2]"))
     assert "did you mean 'batch_sizes'" in str(error.value)
     assert "axes.py" not in str(error.value)
     assert list(record.record_files(tmp_path)) == []
@@ -171,7 +184,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped_and_a_second_one_measures_nothi
 
     third = vlmnb("sweep", str(spec), *where, "--json")
     assert json.loads(third.stdout) | {"cells": 0} == {
-        "cells": 0, "measured": 0, "runs_executed": 0, "failed_runs": {}, "failed_cells": [],
+        "cells": 0, "measured": 0, "stale": 0, "runs_executed": 0, "failed_runs": {}, "failed_cells": [],
     }  # fmt: skip
     assert json.loads(vlmnb("status", str(spec), *where, "--json").stdout)["missing"] == 0
 
@@ -180,7 +193,7 @@ def wait_until_gone(text: str) -> None:
     """Until no process has ``text`` in its command line: papermill and its kernel follow the sweep."""
     for _ in range(200):
         lines = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if os.access(p, os.R_OK)]
-        if not any(text.encode() in line and b"vlmnb.execute" in line for line in lines):
+        if not any(text.encode() in line and b"vlmnb.notebook_run" in line for line in lines):
             time.sleep(2)
             return
         time.sleep(0.1)
@@ -194,9 +207,11 @@ def test_a_failed_run_is_filed_and_leaves_the_good_page(tmp_path: Path) -> None:
     page.write_text("good")
     results.write_text("a file where the folder should be")
     parameters = {"samples": 2, "batch_sizes": [2], "max_new_tokens": 2}
-    outcome = execute.execute(Run(model="fuyu-tiny", axis="batch_size", parameters=parameters), results, runs)
-    assert outcome.error
+    setting = execute.Setting(results=results, runs=runs, threads=1)
+    outcome = execute.execute(Run(model="fuyu-tiny", axis="batch_size", parameters=parameters), setting)
+    assert outcome.kind == "failed"
     assert page.read_text() == "good"
+    execute.file_failure(outcome, runs)
     report = json.loads((runs / "failures" / "fuyu-tiny" / "batch_size.json").read_text())
     assert report["error"] == outcome.error
     assert report["command"].startswith("papermill notebooks/batch_size.ipynb")
@@ -232,7 +247,9 @@ def test_a_device_that_is_not_there_is_unsupported_with_that_reason(tmp_path: Pa
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    plan = axes.plan("device", {"model": "llava-tiny", "samples": 2, "max_new_tokens": 2})
+    plan = axes.plan(
+        "device", {"model": "llava-tiny", "samples": 2, "max_new_tokens": 2, "length": "natural"}
+    )
     gpu, cpu = measure.cells(plan.cells, tmp_path)
     assert (gpu.status, cpu.status) == ("unsupported", "ok")
     assert "CUDA" in gpu.reason
@@ -258,6 +275,7 @@ def test_flops_of_a_batch_are_those_of_its_longest_prompt_times_its_rows(model: 
         "batch_sizes": [3],
         "dataset": "scienceqa-mini",
         "device": "cpu",
+        "length": "natural",
     }
     (cell,) = axes.plan("batch_size", parameters).cells
     loaded = loading.load(loading.configuration(cell))

@@ -3,8 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from vlmnb import axes, paths
+from vlmnb import axes, launch, paths
 from vlmnb.errors import UserError
 from vlmnb.spec import load_sweep
 
@@ -56,11 +59,17 @@ def test_a_mistake_in_what_a_sweep_asks_for_names_the_nearest(tmp_path: Path, te
     assert said in str(error.value)
 
 
-def test_the_quickstart_covers_every_model_and_axis() -> None:
-    sweep = load_sweep(paths.root() / "sweeps" / "quickstart.yaml")
-    runs = axes.runs(sweep)
-    assert {run.axis for run in runs} == set(axes.AXES)
-    assert len(runs) == 3 * len(axes.AXES) == len({run.name for run in runs})
+@pytest.mark.parametrize(
+    ("sweep", "wanted"),
+    [
+        ("quickstart", {"device", "batch_size", "image_size", "seq_len", "optimization"}),
+        ("full", set(axes.AXES) - {"repeat"}),  # repeats are of a machine, not of a model: sweeps/repeat.yaml
+    ],
+)
+def test_the_sweeps_of_the_bundled_models_cover_each_of_them(sweep: str, wanted: set[str]) -> None:
+    runs = axes.runs(load_sweep(paths.root() / "sweeps" / f"{sweep}.yaml"))
+    assert {run.axis for run in runs} == wanted
+    assert len(runs) == 3 * len(wanted) == len({run.name for run in runs})
 
 
 def test_atomic_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
@@ -76,3 +85,114 @@ def test_atomic_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> Non
         fail_half_way()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        (GOOD.replace("models", "modles"), 2, "did you mean 'models'"),
+        (GOOD.replace("[llava-tiny]", "[]"), 2, "models: is empty"),
+        (GOOD.replace("[llava-tiny]", "\n  - llava-tiny\n  - lava-tiny"), 4, "did you mean 'llava-tiny'"),
+        (GOOD.replace("[llava-tiny]", "llava-tiny"), 2, "takes a list"),
+        (GOOD.replace("{}", "{batch_sizes: []}"), 4, "batch_sizes is empty"),
+        (GOOD.replace("{}", "{batch_sizes: [1, 1]}"), 4, "lists the same value twice"),
+        (GOOD.replace("{}", "\n    batch_sizes: [0]"), 5, "greater than or equal to 1"),
+        (GOOD.replace("{}", "{results: elsewhere}"), 4, "unknown parameter 'results'"),
+        (GOOD + "parameters:\n  samples: 4\n  dataset: coko-mini\n", 7, "did you mean 'coco-mini'"),
+        (GOOD + "overrides:\n  llava-tiny: {samples: many}\n", 6, "samples takes int"),
+        (GOOD + "extra: !!python/object:os.system x\n", 5, "is not allowed here"),
+        (GOOD + "extra: !secret x\n", 5, "is not allowed here"),
+        (GOOD.replace("title: T", "title: 2026-01-01"), 1, "write dates in quotes"),
+        (GOOD + BOMB, 10, "too many for a sweep file"),
+        (GOOD + "parameters: &p\n  samples: *p\n", 5, "contains itself"),
+        (GOOD + "title: again\n", 5, "stands twice"),
+    ],
+)
+def test_a_mistake_is_told_with_its_file_and_line_and_stands_once(
+    tmp_path: Path, text: str, line: int, said: str
+) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(UserError) as error:
+        launch.load(path)
+    message = str(error.value)
+    assert message.startswith(f"{path}, line {line}: ")
+    assert message.count(str(path)) == 1
+    assert said in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"x" * 10_000_000, "has 10 MB"),
+        (b"title: \xff\xfe\n", "line 1: this is no UTF-8"),
+        (b"title: a\x00b\n", "does not allow"),
+        (b"[" * 50_000, "nested too deeply"),
+        (b"", "found nothing"),
+    ],
+)
+def test_a_file_that_is_no_sweep_is_refused_quickly(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=said):
+        launch.load(path)
+
+
+def test_a_missing_file_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        launch.load(tmp_path / "missing.yaml")
+    assert str(error.value).count("missing.yaml") == 1
+
+
+scalars = st.none() | st.booleans() | st.integers(-2, 400) | st.floats() | st.text(max_size=8)
+names = st.sampled_from([*axes.AXES, "samples", "batch_sizes", "models", "llava-tiny", "dataset", "device"])
+values = st.recursive(
+    scalars | names,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(names | st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+sweeps = st.fixed_dictionaries(
+    {
+        "title": st.just("T") | values,
+        "models": st.lists(st.sampled_from(["llava-tiny", "fuyu-tiny"]), max_size=2) | values,
+        "axes": st.dictionaries(names, st.dictionaries(names, values, max_size=2) | st.none(), max_size=2),
+    },
+    optional={"parameters": st.dictionaries(names, values, max_size=2) | values, "overrides": values},
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=sweeps)
+def test_any_sweep_is_runs_or_one_line(tmp_path: Path, content: dict[str, object]) -> None:
+    path = write(tmp_path, yaml.safe_dump(content))
+    runs, message = (), ""
+    try:
+        runs = launch.load(path)
+    except UserError as error:
+        message = str(error)
+    assert list(tmp_path.iterdir()) == [path]
+    if message:
+        assert message.startswith(str(path))
+        assert "\n" not in message
+        return
+    assert {run.model for run in runs} == set(content["models"])
+    assert len({run.name for run in runs}) == len(runs) == len(content["models"]) * len(content["axes"])
+    assert all(axes.plan(run.axis, run.parameters).cells for run in runs)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=80) | st.text("[]{}:,&*!|>-?# \n'\"ab1", max_size=60))
+def test_any_text_is_a_sweep_or_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "sweep.yaml"
+    path.write_text(text, encoding="utf-8", newline="")
+    with pytest.raises(UserError) as error:
+        launch.load(path)
+    assert "\n" not in str(error.value)

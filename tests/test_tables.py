@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from factory import absent, answers, cell, record
 
-from vlmnb import findings, plots, tables
+from vlmnb import details, findings, plots, tables
 from vlmnb import record as records
 
 
@@ -90,6 +90,41 @@ def test_few_batches_are_not_called_a_difference() -> None:
     assert "cannot be told apart" in findings.text("batch_size", cells, overlapping)
 
 
+def test_windows_of_the_same_questions_are_compared_batch_by_batch() -> None:
+    cells = [cell(optimization="fp32"), cell(optimization="sdpa")]
+    spread = (0.2, 0.4, 0.25, 0.5, 0.3, 0.22, 0.35, 0.45)
+
+    def told(factor: float) -> str:
+        found = [record(cells[0], latencies=spread),
+                 record(cells[1], latencies=tuple(factor * x for x in spread))]  # fmt: skip
+        return findings.text("optimization", cells, found)
+
+    assert "grows to 1.20 times" in told(1.2), "hidden by the spread of the questions if not paired"
+    assert "stays within 10 %" in told(1.03), "no more than windows of one cell may drift apart"
+    assert "grows to 1.07 times" in told(1.07)
+
+
+def test_few_answers_that_changed_are_no_change_of_quality() -> None:
+    cells = [cell(optimization="fp32"), cell(optimization="bf16", dtype="bf16")]
+
+    def told(wrong: int) -> str:
+        found = [record(cells[0], answers=answers(20, 0), latencies=(0.2,) * 6),
+                 record(cells[1], answers=answers(20, wrong), latencies=(0.2,) * 6)]  # fmt: skip
+        return findings.text("optimization", cells, found)
+
+    assert "WER goes from 0.000 to 0.250 (cannot be told apart)" in told(5), "five flips may be chance: 6 %"
+    assert "WER goes from 0.000 to 0.300;" in told(6)
+
+
+def test_captions_have_columns_of_their_own_in_the_details() -> None:
+    shown = details.detail_table("seq_len", [cell(dataset="coco-mini")], [record(cell(dataset="coco-mini"))])
+    at = dict(zip(shown.columns, shown.rows[0], strict=True))
+    assert at["CIDEr [95 %]"].text.startswith("0.000")
+    assert at["WER, normalized [95 %]"].text == at["WER [95 %]"].text
+    other = details.detail_table("seq_len", [cell()], [record()])
+    assert "CIDEr [95 %]" not in other.columns
+
+
 @pytest.mark.parametrize("axis", ["device", "batch_size", "image_size", "seq_len", "optimization"])
 def test_every_axis_has_a_plot_and_a_caption_with_units_and_n(axis: str) -> None:
     values = {"device": ["cuda", "cpu"], "optimization": ["fp32", "sdpa"]}.get(axis, [32, 64])
@@ -116,3 +151,11 @@ def test_one_reason_is_one_note_that_names_only_what_differs() -> None:
     cells = [cell(image_size=s, dataset=d) for s in (32, 96) for d in ("coco-mini", "textvqa-mini")]
     note = tables.notes([absent(c, "not_applicable", "fixed size") for c in cells])
     assert note == "- `-` *not applicable*: fixed size (coco-mini, textvqa-mini; image size 32, 96)"
+
+
+def test_axis_pages_and_comparison_speak_the_same_units() -> None:
+    point = cell()
+    table = details.detail_table("batch_size", [point], [record(point)])
+    shown = dict(zip(table.columns, (field.text for field in table.rows[0]), strict=True))
+    assert shown["Peak memory"] == "2.097 MB"
+    assert shown["Accuracy [95 %]"].startswith("0.750 [")

@@ -1,0 +1,168 @@
+"""A checkout whose notebook measures nothing: cells take milliseconds, and misbehave as a test asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+PARAMETERS = """
+model: str = "llava-tiny"  # model
+samples: int = 4  # samples
+batch_sizes: list[int] = [1]  # rows
+device: str = ""  # device
+length: str = "natural"  # length
+results: str = "results"  # records
+"""
+
+MEASURE = """
+import json, os, pathlib, signal, subprocess, sys, time
+from vlmnb import axes, desk, identity, paths
+
+given = {name: globals()[name] for name in ("model", "samples", "batch_sizes", "device", "length", "results")}
+plan = axes.plan("batch_size", given)
+root = paths.root()
+
+def behave(cell):
+    how = json.loads((root / "behave.json").read_text()).get(str(cell.batch_size), "")
+    with (root / "measured.log").open("a") as log:
+        log.write(f"{cell.batch_size} {os.environ.get('CUDA_VISIBLE_DEVICES')} {time.time()}\\n")
+    if how == "segfault":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    elif how == "die once" and not (root / "died").exists():
+        (root / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif how == "hang":
+        code = ("import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.setsid();"
+                f"os.fork(); open({str(root / 'stubborn')!r} + str(os.getpid()), 'w'); time.sleep(600)")
+        subprocess.Popen([sys.executable, "-c", code])
+        time.sleep(600)
+    elif how == "error":
+        raise ValueError("no such thing")
+    elif how == "full":
+        raise OSError(28, "No space left on device")
+    elif how.startswith("sleep"):
+        time.sleep(float(how.split()[1]))
+    elif how == "out of memory":
+        return "out_of_memory", "CUDA out of memory"
+    elif how == "huge":
+        return "unsupported", "<script>alert(1)</script>" + "x" * 3_000_000
+    return "ok", ""
+
+records = []
+with desk.Desk(plan.cells, pathlib.Path(results)) as at:
+    for cell in plan.cells:
+        found = at.recorded(cell)
+        if found is None:
+            with at.claimed(cell):
+                found = at.recorded(cell)
+                if found is None:
+                    found = at.ran_out(cell, records)
+                    if found is None:
+                        status, reason = behave(cell)
+                        found = identity.blank(cell, "2026-01-01T00:00:00+00:00", status, reason)
+                    at.write(found)
+        records.append(found)
+print(sorted((record.cell.batch_size, record.status) for record in records))
+"""
+
+
+class Checkout:
+    """A root of its own with one notebook, and calls of the command line in it.
+
+    Attributes:
+        root: The folder; ``results`` and ``runs`` lie in it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        """Make the folder."""
+        self.root, self.results, self.runs = root, root / "results", root / "runs"
+        for name in ("models", "data"):
+            (root / name).symlink_to(PROJECT / name)
+        (root / "notebooks").mkdir()
+        (root / "sweeps").mkdir()
+        cells = [nbformat.v4.new_code_cell(PARAMETERS), nbformat.v4.new_code_cell(MEASURE)]
+        cells[0].metadata["tags"] = ["parameters"]
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+        nbformat.write(notebook, root / "notebooks" / "batch_size.ipynb")
+        self.behave({})
+        self.spec(["llava-tiny"], [1, 2, 3])
+
+    def behave(self, how: dict[int, str]) -> None:
+        """What measuring does, by batch size."""
+        (self.root / "behave.json").write_text(json.dumps(how))
+
+    def spec(self, models: list[str], batch_sizes: list[int]) -> None:
+        """Write the sweep file."""
+        axes = {"batch_size": {"batch_sizes": batch_sizes, "device": "cpu"}}
+        content = {"title": "Fake", "models": models, "parameters": {"samples": 4}, "axes": axes}
+        (self.root / "sweeps" / "fake.yaml").write_text(json.dumps(content))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment of every call; the locks of this machine's devices lie in the checkout too."""
+        return {**os.environ, "VLMNB_ROOT": str(self.root), "TMPDIR": str(self.root), "OMP_NUM_THREADS": "1",
+                "PYTHONPATH": str(PROJECT)}  # fmt: skip
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """``vlmnb sweep`` in the background."""
+        command = [sys.executable, "-m", "vlmnb", "sweep", "sweeps/fake.yaml", *arguments]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, cwd=self.root, env=self.environment, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def vlmnb(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A call of the command line."""
+        command = [sys.executable, "-m", "vlmnb", *arguments]
+        return subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True,
+                              check=False)  # fmt: skip
+
+    def sweep(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """``vlmnb sweep`` to its end."""
+        return self.vlmnb("sweep", "sweeps/fake.yaml", *arguments)
+
+    def statuses(self) -> dict[tuple[str, int], tuple[str, str]]:
+        """Status and reason of every record by model and batch size."""
+        found = {}
+        for path in self.results.glob("*/*/[!.]*.json"):
+            content = json.loads(path.read_text())
+            cell = content["cell"]
+            found[cell["model"], cell["batch_size"]] = (content["status"], content["reason"])
+        return found
+
+    def measured(self) -> list[int]:
+        """Batch sizes in the order in which measuring began."""
+        log = self.root / "measured.log"
+        return [int(line.split()[0]) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it did not happen"
+        time.sleep(0.05)
+
+
+def processes_of(root: Path) -> list[int]:
+    """Processes that have a checkout in their environment, zombies left out."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("VLMNB_ROOT") == str(root) and process.status() != "zombie":
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found

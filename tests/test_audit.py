@@ -1,0 +1,417 @@
+"""Rules over measured records: each finds a planted error and is silent on good records; the command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factory import answers, cell, record
+
+from vlmnb import cli, paths
+from vlmnb import record as records_of
+from vlmnb.audit import between, command, content, page, registry, timing, work
+from vlmnb.audit.finding import Check
+from vlmnb.errors import UserError
+from vlmnb.readings import Conditions, DeviceState, SensorCard
+from vlmnb.record import (
+    Ceilings,
+    EnergyReading,
+    FlopCount,
+    LayerPart,
+    LayerProfile,
+    MemoryUsage,
+    Record,
+    Timing,
+)
+
+STEADY = tuple(0.5 + 0.001 * i for i in range(12))
+"""Twelve batches that take nearly the same time: enough for an interval of 99 %."""
+
+
+def levels(check: Check, *found: Record) -> list[str]:
+    return [one.level for one in check(found)]
+
+
+def timed(latencies: tuple[float, ...] = STEADY, of: Any = None, **changes: Any) -> Record:
+    """A record with phases: 10 % vision, 20 % prefill, 70 % decode; every answer has three tokens."""
+    of = of or cell()
+    count = len(latencies)
+    values = {
+        "warmup_batches": 2, "latencies_s": latencies, "vision_s": tuple(0.1 * s for s in latencies),
+        "prefill_s": tuple(0.2 * s for s in latencies), "decode_s": tuple(0.7 * s for s in latencies),
+        "decode_steps": (2,) * count, "batch_samples": (of.batch_size,) * count, "first_call_s": 1.0,
+    }  # fmt: skip
+    values |= {name: changes.pop(name) for name in list(changes) if name in values or name == "passes"}
+    given = {"answers": answers(count * of.batch_size, 1)} | changes
+    return record(of, timing=Timing.model_validate(values), **given)
+
+
+def gpu(power_w: float = 300.0, **changes: Any) -> Record:
+    """A record of a GPU that idles at 60 W and is held to 400 W."""
+    reading = EnergyReading(
+        source="gpu", method="nvml_counter", energy_j=power_w * 10, detail="test", window_s=10.0, idle_j=600.0
+    )
+    state = DeviceState(power_cap_w=400.0)
+    made = timed(of=cell(device="cuda", optimization="fp16", dtype="fp16"), energy=(reading,), **changes)
+    conditions = Conditions(start=state, end=state, other_load=0.0, contaminated=False)
+    return made.model_copy(
+        update={"provenance": made.provenance.model_copy(update={"conditions": conditions})}
+    )
+
+
+def busy(found: Record) -> Record:
+    """The same, measured while others used the machine."""
+    state = DeviceState()
+    told = Conditions(
+        start=state, end=state, other_load=0.9, contaminated=True, throttled_s={"power cap": 1.0}
+    )
+    return found.model_copy(update={"provenance": found.provenance.model_copy(update={"conditions": told})})
+
+
+def layered(*, scale: float = 1.0, flops: int = 1000, ceiling: float = 1e6, device: str = "cuda") -> Record:
+    """A profile of two parts that take 0.1 s each of a pass of 0.2 s, times ``scale``."""
+    parts = tuple(
+        LayerPart(
+            name=name, component="mlp", depth=0, weight_bytes=400, activation_bytes=600, flops=flops,
+            in_pass_s=(0.1 * scale,) * 11, replay_s=0.1, replays=8,
+        )
+        for name in ("MLP 0", "MLP 1")
+    )  # fmt: skip
+    profile = LayerProfile(
+        forward_s=(0.2,) * 11, hooked_s=(0.2,) * 11, parts=parts,
+        ceilings=Ceilings(flops_per_s=ceiling, bytes_per_s=1e6, method="test"),
+    )  # fmt: skip
+    counts = FlopCount(fvcore=2000, torch=2000)
+    of = cell(measure="layers", device=device)
+    return record(of, timing=None, energy=(), memory=None, answers=(), flops=counts, layers=profile)
+
+
+def test_phases_that_do_not_add_up() -> None:
+    assert levels(timing.phases_add_up, timed(), record()) == []
+    assert levels(timing.phases_add_up, timed(vision_s=(0.2,) * 12)) == ["error"]
+    shifted = tuple(0.3 * s + 0.05 for s in STEADY)
+    assert levels(timing.phases_add_up, timed(vision_s=(-0.05,) * 12, prefill_s=shifted)) == ["error"]
+
+
+def test_batches_that_are_not_counted() -> None:
+    assert levels(timing.every_batch_is_counted, timed(), record()) == []
+    assert levels(timing.every_batch_is_counted, timed(decode_steps=(2,) * 11)) == ["error"]
+    assert levels(timing.every_batch_is_counted, timed(answers=answers(4, 1))) == ["error"]
+
+
+def test_steps_that_are_not_the_tokens() -> None:
+    twice = timed(STEADY, passes=2, answers=answers(12, 1))
+    assert levels(timing.steps_are_tokens, timed(), twice) == []
+    guessed = timed(of=cell(optimization="fp32+prompt_lookup"), decode_steps=(1,) * 12)
+    assert levels(timing.steps_are_tokens, guessed) == []
+    # What a list that is never cleared between passes counts.
+    assert levels(timing.steps_are_tokens, timed(decode_steps=(2,) * 11 + (4,))) == ["error"]
+
+
+def test_energy_of_another_window() -> None:
+    def read(**changes: Any) -> Record:
+        reading = {"source": "cpu", "method": "rapl", "energy_j": 99.0, "detail": "test", "window_s": 7.0}
+        return timed(energy=(EnergyReading.model_validate(reading | changes),))
+
+    assert levels(timing.energy_is_of_the_window, read(), read(samples=24), record()) == []
+    assert levels(timing.energy_is_of_the_window, read(window_s=3.0)) == ["error"]
+    assert levels(timing.energy_is_of_the_window, read(samples=12)) == ["error"]
+
+
+@pytest.mark.parametrize(("watts", "expected"), [(300, []), (405, []), (500, ["error"]), (30, ["warning"])])
+def test_power_outside_idle_and_limit(watts: float, expected: list[str]) -> None:
+    assert levels(timing.power_between_idle_and_limit, gpu(watts)) == expected
+
+
+def test_idle_power_of_the_sensor_card_counts_too() -> None:
+    card = SensorCard(
+        sensor="test", source="gpu", method="nvml_counter", period_s=0.1, step_j=1, resolution_s=0.001,
+        updates=20, idle_power_w=100.0,
+    )  # fmt: skip
+    found = gpu(50)
+    found = found.model_copy(
+        update={
+            "energy": tuple(e.model_copy(update={"idle_j": None}) for e in found.energy),
+            "provenance": found.provenance.model_copy(update={"sensors": (card,)}),
+        }
+    )
+    assert levels(timing.power_between_idle_and_limit, found) == ["warning"]
+
+
+def test_counter_and_codecarbon_disagree() -> None:
+    joules = 3000 / 3.6e6
+    assert levels(timing.counters_agree, gpu(codecarbon={"gpu_energy": joules}), gpu()) == []
+    assert levels(timing.counters_agree, gpu(codecarbon={"gpu_energy": 2 * joules})) == ["warning"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"peak_bytes": 50}, ["error"]),
+        ({"weights_bytes": 900, "cache_bytes": 200}, ["error"]),
+        ({"reserved_peak_bytes": 500}, ["error"]),
+    ],
+)
+def test_a_peak_that_cannot_be(changes: dict[str, int], expected: list[str]) -> None:
+    usage = {
+        "peak_bytes": 1000,
+        "baseline_bytes": 800,
+        "method": "test",
+        "weights_bytes": 700,
+        "cache_bytes": 100,
+    }
+    found = gpu(memory=MemoryUsage.model_validate(usage | changes))
+    assert levels(timing.peak_holds_its_parts, found) == expected
+
+
+def test_disturbed_windows_are_noted() -> None:
+    assert levels(timing.window_was_undisturbed, timed(), gpu()) == []
+    assert levels(timing.window_was_undisturbed, busy(timed())) == ["note", "note"]
+
+
+def test_flops_that_counters_or_formula_disagree_on() -> None:
+    parts = work.prefill("llava-tiny", 64, 84, 2)
+    assert parts is not None
+    unused = work.unused("llava-tiny", 64, 2)
+    good = timed(flops=FlopCount(fvcore=parts.total - unused, torch=parts.total))
+    assert levels(content.flops_three_ways, good, timed(flops=None)) == []
+    halved = timed(flops=FlopCount(fvcore=parts.total // 2, torch=parts.total))
+    assert levels(content.flops_three_ways, halved) == ["error"]
+    other = timed(flops=FlopCount(fvcore=None, torch=parts.total * 2))
+    assert levels(content.flops_three_ways, other) == ["error"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"scale": 1.5}, ["error"]),
+        ({"scale": 0.8}, ["warning"]),
+        ({"flops": 1500}, ["error"]),
+        ({"flops": 800}, ["warning"]),
+    ],
+)
+def test_layers_that_do_not_add_up(changes: dict[str, Any], expected: list[str]) -> None:
+    assert levels(content.layers_add_up, layered(**changes)) == expected
+
+
+def test_a_rate_above_the_ceiling() -> None:
+    assert levels(content.rates_below_the_ceiling, layered()) == []
+    assert levels(content.rates_below_the_ceiling, layered(ceiling=5000)) == ["error"]
+    # On a CPU neighbours slow the measurement of the ceiling: no proof of a mistake.
+    assert levels(content.rates_below_the_ceiling, layered(ceiling=5000, device="cpu")) == ["warning"]
+
+
+def test_word_errors_that_are_not_those_of_the_answers() -> None:
+    good = timed()
+    assert levels(content.word_errors_are_of_the_answers, good) == []
+    changed = (good.answers[-1].model_copy(update={"word_errors": 5}), *good.answers[:-1])
+    assert levels(content.word_errors_are_of_the_answers, good.model_copy(update={"answers": changed})) == [
+        "error"
+    ]
+    scored = (good.answers[0].model_copy(update={"score": 1.5}), *good.answers[1:])
+    assert levels(content.word_errors_are_of_the_answers, good.model_copy(update={"answers": scored})) == [
+        "error"
+    ]
+
+
+def test_prompts_beyond_their_budget() -> None:
+    assert levels(content.tokens_within_limits, timed()) == []
+    assert levels(content.tokens_within_limits, timed(of=cell(seq_len=10))) == ["error"]
+
+
+def test_flops_that_change_with_the_kernel() -> None:
+    base, other = record(), record(cell(optimization="sdpa"))
+    assert levels(between.flops_do_not_depend_on_kernel, base, other) == []
+    fewer = record(cell(optimization="sdpa"), flops=FlopCount(fvcore=None, torch=900_000))
+    assert levels(between.flops_do_not_depend_on_kernel, base, fewer) == ["error"]
+
+
+def test_answers_that_change_with_the_batch_size() -> None:
+    base = timed(answers=answers(24, 1))
+    few, many = (timed(of=cell(batch_size=1), latencies=STEADY * 2, answers=answers(24, n)) for n in (3, 20))
+    assert levels(between.answers_do_not_depend_on_setting, base, few) == []
+    assert levels(between.answers_do_not_depend_on_setting, base, many) == ["warning"]
+
+
+def test_latency_that_falls_with_size_beyond_noise() -> None:
+    small = timed(of=cell(image_size=64))
+
+    def larger(factor: float, steps: int = 2) -> Record:
+        latencies = tuple(factor * s for s in STEADY)
+        return timed(latencies, cell(image_size=128), decode_steps=(steps,) * 12)
+
+    check = between.latency_grows_with_size
+    assert levels(check, small, larger(1.2)) == levels(check, small, larger(0.97)) == []
+    assert levels(check, small, larger(0.7)) == ["warning"]
+    assert levels(check, small, larger(0.7, steps=1)) == ["note"]
+    assert levels(check, small, busy(larger(0.7))) == []
+
+
+def test_noise_is_no_finding() -> None:
+    import random
+
+    chance = random.Random(0)
+    for _ in range(50):
+        draw = [tuple(0.5 * chance.lognormvariate(0, 0.1) for _ in range(12)) for _ in range(3)]
+        found = [timed(d, cell(image_size=64 * (i + 1))) for i, d in enumerate(draw)]
+        assert levels(between.latency_grows_with_size, *found) == []
+
+
+def test_memory_that_falls_with_size() -> None:
+    def peak(size: int, peak_bytes: int) -> Record:
+        usage = MemoryUsage(peak_bytes=peak_bytes, baseline_bytes=100, method="test")
+        return timed(of=cell(device="cuda", image_size=size), memory=usage)
+
+    assert levels(between.memory_grows_with_size, peak(64, 1000), peak(128, 990)) == []
+    assert levels(between.memory_grows_with_size, peak(64, 1000), peak(128, 500)) == ["warning"]
+
+
+def test_a_record_that_was_copied() -> None:
+    one = timed(key="1" * 16)
+    other = timed(tuple(s + 1e-9 for s in STEADY), key="2" * 16)
+    assert levels(between.no_record_twice, one, other) == []
+    assert levels(between.no_record_twice, one, one.model_copy(update={"key": "2" * 16})) == ["error"]
+
+
+def test_answers_of_one_model_under_another() -> None:
+    def of(model: str, extra: str = "") -> Record:
+        told = tuple(a.model_copy(update={"answer": f"{a.sample_id}{extra}"}) for a in answers(4, 1))
+        return timed(tuple(s + len(model) for s in STEADY), cell(model=model), answers=told)
+
+    assert levels(between.no_record_twice, of("llava-tiny"), of("fuyu-tiny", "!")) == []
+    assert levels(between.no_record_twice, of("llava-tiny"), of("fuyu-tiny")) == ["warning"]
+
+
+@pytest.mark.parametrize(("method", "level"), [("rapl", "warning"), ("model", "note")])
+def test_a_power_that_never_changes(method: str, level: str) -> None:
+    def of(size: int, watts: float) -> Record:
+        reading = {"source": "cpu", "method": method, "energy_j": watts * 7, "detail": "t", "window_s": 7.0}
+        return timed(of=cell(batch_size=size), energy=(EnergyReading.model_validate(reading),))
+
+    assert levels(between.power_follows_the_work, of(1, 100), of(2, 120), of(4, 140)) == []
+    assert levels(between.power_follows_the_work, of(1, 100), of(2, 100), of(4, 100)) == [level]
+
+
+def test_an_optimization_that_is_slower() -> None:
+    base = timed()
+    same, slow = (timed(tuple(f * s for s in STEADY), cell(optimization="compile")) for f in (1.03, 1.5))
+    assert levels(between.optimization_is_faster, base, same) == []
+    assert levels(between.optimization_is_faster, base, slow) == ["warning"]
+
+
+def test_an_optimization_that_changes_the_answers() -> None:
+    def told(count: int, **settings: Any) -> Record:
+        given = answers(24, 1)
+        changed = tuple(a.model_copy(update={"answer": "OTHER"}) for a in given[:count])
+        latencies = STEADY * (2 if settings.get("batch_size") == 1 else 1)
+        return timed(latencies, cell(**settings), answers=(*changed, *given[count:]))
+
+    base, noise = told(0), told(2, batch_size=1)
+    check = between.optimization_keeps_the_answers
+    assert levels(check, base, noise, told(3, optimization="compile")) == []
+    assert levels(check, base, noise, told(20, optimization="compile")) == ["warning"]
+    assert levels(check, base, told(20, optimization="compile")) == []
+
+
+def test_a_cell_measured_twice_with_different_results() -> None:
+    one = timed(key="1" * 16)
+    same, other = (timed(tuple(f * s for s in STEADY), key="2" * 16) for f in (1.02, 2.0))
+    assert levels(between.repeats_agree, one, same) == []
+    assert levels(between.repeats_agree, one, other) == ["warning"]
+
+
+def test_good_records_give_no_error_or_warning() -> None:
+    parts = work.prefill("llava-tiny", 64, 84, 2)
+    assert parts is not None
+    counts = FlopCount(fvcore=None, torch=parts.total)
+    own = timed(tuple(s + 1e-6 for s in STEADY), flops=counts)
+    assert registry.run([own, gpu(flops=counts), layered()], "measured") == []
+
+
+Stored = Callable[..., Path]
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Stored:
+    """Writes records and gives their folder."""
+
+    def store(*found: Record) -> Path:
+        for one in found:
+            records_of.write(one, tmp_path)
+        return tmp_path
+
+    return store
+
+
+def test_the_exit_code_tells_whether_there_is_an_error(
+    stored: Stored, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = timed(vision_s=(0.2,) * 12, key="1" * 16, flops=None)
+    folder = stored(timed(key="2" * 16, flops=None))
+    assert command.run(folder, "", as_json=False) == 0
+    assert "0 errors" in capsys.readouterr().out
+    assert command.run(stored(bad), "measured", as_json=True) == 1
+    told = json.loads(capsys.readouterr().out)
+    (found,) = [one for one in told["findings"] if one["rule"] == "phases-add-up"]
+    assert (found["level"], found["records"][0]["key"]) == ("error", "1" * 16)
+    assert told["records"] == {"measured": 2}
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [("measurd", "measured"), ("reports", "no record of source reports")]
+)
+def test_a_mistaken_option_is_told(stored: Stored, source: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        command.run(stored(timed(key="1" * 16)), source, as_json=False)
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="measure something first"):
+        command.run(tmp_path / "none", "", as_json=False)
+
+
+def test_the_command_is_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["vlmnb", "audit", "--source", "reports", "--results", str(paths.root() / "results")]
+    )
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 1
+    assert "source-of-one-model" in capsys.readouterr().out
+
+
+def test_the_command_imports_nothing_heavy(project: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['vlmnb', 'audit', '--json']\n"
+        "from vlmnb.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert stop.code in (0, 1), stop.code\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'papermill'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_shows_findings_with_their_records_and_every_rule() -> None:
+    bad = timed(vision_s=(0.2,) * 12, key="1" * 16, flops=None)
+    text = page.own_page([bad])
+    assert "1 error" in text
+    assert f"downloads/records/test-machine/llava-tiny/{bad.key}.json" in text
+    told = [rule.name for rule in registry.RULES if rule.source == "measured"]
+    assert [name for name in told if f"<code>{name}</code>" not in text] == []
+
+
+def test_pages_without_records_say_so() -> None:
+    for text in (page.own_page([]), page.reports_page([])):
+        assert "There are no such records here." in text
+        assert "## The rules" in text

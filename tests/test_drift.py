@@ -1,0 +1,171 @@
+"""Drift, roofline and support, on planted records whose numbers are known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlmnb import drift, roofline, support
+from vlmnb.record import (
+    Answer,
+    Ceilings,
+    Compilation,
+    FlopCount,
+    MemoryUsage,
+    ProbeLogits,
+    Provenance,
+    Record,
+    Timing,
+)
+from vlmnb.spec import Cell
+
+QUESTIONS = 40
+
+
+def planted(optimization: str, wrong: int = 0, **fields: Any) -> Record:
+    """A record whose last ``wrong`` answers differ from the reference."""
+    own = {"model": "llava-tiny", "dataset": "easy-vqa", "samples": QUESTIONS, "device": "cpu",
+           "dtype": "fp32", "optimization": optimization, "batch_size": 4, "image_size": 64, "seq_len": 200,
+           "max_new_tokens": 11}  # fmt: skip
+    cell = Cell.model_validate({**own, **fields.pop("cell", {})})
+    answers = tuple(
+        Answer(
+            sample_id=str(i), prompt=f"question {i}", answer="no" if i >= QUESTIONS - wrong else "yes",
+            references=("yes",), text_tokens=5, image_tokens=64, output_tokens=2,
+            word_errors=int(i >= QUESTIONS - wrong), reference_words=1, score=float(i < QUESTIONS - wrong),
+        )
+        for i in range(QUESTIONS)
+    )  # fmt: skip
+    key = f"{abs(hash((optimization, cell.batch_size, cell.model, cell.device, cell.length))):016x}"[:16]
+    given_ = {"status": "ok", "answers": answers, "provenance": Provenance(code="c", started_at="2026-01-01")}
+    return Record.model_validate({"key": key, "hardware": "box", "cell": cell, **given_, **fields})
+
+
+def test_only_changes_beyond_the_originals_own_noise_are_flagged() -> None:
+    base, noise = planted("fp32"), planted("fp32", wrong=2, cell={"batch_size": 1})
+    records = [base, planted("sdpa"), planted("bf16", wrong=3), planted("bnb-4bit", wrong=20)]
+    cells = [record.cell for record in records]
+    made = drift.table(cells, records, [*records, noise])
+    assert made is not None
+    assert [row[0].text for row in made.rows] == ["sdpa", "bf16", "bnb-4bit ⚑"]
+    assert [row[-1].text for row in made.rows] == ["no", "no", "yes"]
+    assert "2 of the original's own answers differ" in made.caption
+    assert made.rows[2][4].text == "0 / 20"
+    assert made.rows[0][1].text.startswith("100.0 %")
+
+
+def test_without_a_run_at_another_batch_size_the_noise_is_said_to_be_unknown() -> None:
+    records = [planted("fp32"), planted("sdpa"), planted("bnb-4bit", wrong=20)]
+    made = drift.table([record.cell for record in records], records, records)
+    assert made is not None
+    assert [row[-1].text for row in made.rows] == ["no", "not known"]
+    assert "not known" in made.caption
+
+
+def test_the_logit_difference_is_the_largest_and_only_between_the_same_vocabulary() -> None:
+    base = planted("fp32", probe=ProbeLogits(vocabulary=3, values=(1.0, 2.0, 3.0)))
+    near = planted("bf16", probe=ProbeLogits(vocabulary=3, values=(1.0, 2.25, 3.0)))
+    other = planted("bf16", probe=ProbeLogits(vocabulary=4, values=(1.0, 2.25, 3.0)))
+    assert drift.logit_difference(base, near) == 0.25
+    assert drift.logit_difference(base, other) is None
+    assert drift.logit_difference(base, planted("bf16")) is None
+
+
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_the_sign_test_is_a_probability_that_falls_with_the_imbalance(more: int, fewer: int) -> None:
+    p = drift.sign_test(more, fewer)
+    assert 0 < p <= 1
+    assert drift.sign_test(more + 1, fewer) <= p
+    assert p >= 0.5 or more > fewer
+
+
+def test_the_sign_test_is_that_of_a_fair_coin() -> None:
+    assert drift.sign_test(5, 0) == 1 / 32
+    assert drift.sign_test(0, 0) == 1
+    assert drift.sign_test(9, 1) == pytest.approx(11 / 1024)
+
+
+def test_random_weights_have_no_drift_of_answers() -> None:
+    probe = ProbeLogits(vocabulary=2, values=(0.0, 1.0))
+    records = [planted(name, cell={"weights": "random"}, probe=probe) for name in ("fp32", "sdpa")]
+    made = drift.table([record.cell for record in records], records, records)
+    assert made is not None
+    assert [field.text for field in made.rows[0]] == ["sdpa", "-", "-", "0", "-", "-", "-"]
+
+
+def timed(optimization: str, decode_s: float, passes: int = 10) -> Record:
+    """Four batches: 1 s to the first token, then so long for so many passes."""
+    return planted(
+        optimization,
+        cell={"length": "fixed"},
+        timing=Timing(
+            warmup_batches=2, latencies_s=(1 + decode_s,) * 4, vision_s=(0.4,) * 4, prefill_s=(0.6,) * 4,
+            decode_s=(decode_s,) * 4, decode_steps=(passes,) * 4, batch_samples=(4,) * 4, first_call_s=9.0,
+        ),
+        flops=FlopCount(fvcore=None, torch=5_000),
+        memory=MemoryUsage(peak_bytes=4000, baseline_bytes=1000, method="m", weights_bytes=1500,
+                           decode_weights_bytes=1000, cache_bytes=200),
+        ceilings=Ceilings(flops_per_s=10_000, bytes_per_s=24_000, method="planted"),
+        compilation=Compilation(graphs=2, graph_breaks=1, cache_hits=2, cache_misses=0)
+        if optimization == "compile" else None,
+    )  # fmt: skip
+
+
+def test_rates_are_shares_of_the_measured_ceilings() -> None:
+    own = roofline.rates(timed("fp32", 2.0))
+    assert own.prefill_flops_per_s == 5000
+    assert own.mfu == 0.5
+    assert own.step_bytes == 1200
+    assert own.decode_bytes_per_s == 6000
+    assert own.mbu == 0.25
+
+
+def test_guessed_tokens_read_the_weights_once_per_pass() -> None:
+    record = timed("prompt_lookup", 1.0, passes=5)
+    assert roofline.rates(record).decode_bytes_per_s == 6000
+    assert record.tpot_s
+    assert record.tpot_s.median == 0.1, "ten tokens after the first, in five passes"
+
+
+def test_the_roofline_table_names_kernel_and_compilation_and_leaves_out_what_failed() -> None:
+    failed = planted(
+        "bnb-4bit", cell={"length": "fixed"}, status="unsupported", reason="no kernel", answers=()
+    )
+    records = [timed("fp32", 2.0), timed("compile", 1.0), failed]
+    cells = [record.cell for record in records]
+    made = roofline.table(cells, records)
+    assert [row[2].text for row in made.rows] == ["50 %", "50 %", "-"]
+    assert [row[5].text for row in made.rows] == ["25 %", "50 %", "-"]
+    assert made.rows[1][8].text == "2 graphs, breaks: 1"
+    assert "no kernel" in made.rows[2][1].title
+    assert "planted" in made.caption
+    assert "compile: 50 %" in roofline.text(cells, records)
+    assert roofline.figure(cells, records) is not None
+    assert roofline.figure(cells[2:], records) is None
+
+
+def test_the_support_matrix_tells_what_ran_and_why_not() -> None:
+    reason = "bnb-4bit cannot be had here: <b>no</b> kernel"
+    records = [
+        planted("fp32"),
+        planted("bnb-4bit", status="unsupported", reason=reason, answers=()),
+        planted("fp32", cell={"model": "fuyu-tiny"}),
+        planted("sdpa", status="unsupported", reason="batch", answers=(), cell={"batch_size": 16}),
+        planted("sdpa"),
+        planted("fp16", status="not_applicable", reason="of an image size", answers=()),
+        planted("fp32", cell={"device": "cuda"}, status="unsupported", reason="no GPU", answers=()),
+    ]
+    page = support.page(records, support.titles(["llava-tiny", "fuyu-tiny"]))
+    cpu, cuda = page.split("## box, cpu")[1].split("## box, cuda")
+    assert cpu.count(">ok<") == 3, "fp32 of both, and sdpa, which ran at another batch size"
+    assert "unsupported (1)" in cpu
+    assert "1. bnb-4bit cannot be had here" in cpu
+    assert "<b>no</b>" not in page
+    assert "fp16" not in cpu
+    assert "1. no GPU" in cuda
+    assert cpu.index("fp32") < cpu.index("sdpa") < cpu.index("bnb-4bit")
+    assert "not tried" in cpu
+    assert "Nothing has been tried" in support.page([], {})

@@ -1,0 +1,141 @@
+"""``vlmnb flops``: formula, meta count and a count of the real model agree; the reports' figure is met."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from vlmnb import cli, estimate, flops, formula, metaflops, models
+from vlmnb.errors import UserError
+from vlmnb.models import geometry
+
+TINY = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
+FULL = ("llava-1.5-7b", "qwen2.5-vl-3b", "fuyu-8b")
+REPORTED = 11.03e12
+"""Row "GPU" of the device table of the report on LLaVA-1.5 7B."""
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(cli.app, ["flops", *arguments])
+
+
+def test_the_reports_figure_is_met_within_one_percent_by_formula() -> None:
+    parts = formula.prefill(geometry.config("llava-1.5-7b"), 336, 576 + 200, 1)
+    assert parts.total == pytest.approx(REPORTED, rel=0.01)
+    # By hand: 32 layers of 4096, MLP 11008, vocabulary 32064; a tower of 24 layers of 1024 over 577 tokens.
+    layer = 4 * 4096**2 + 3 * 4096 * 11008
+    tower = 577 * 24 * (4 * 1024**2 + 2 * 1024 * 4096) + 576 * 3 * 14**2 * 1024
+    assert parts.projections + parts.mlp == 2 * 776 * 32 * layer
+    assert parts.head == 2 * 776 * 4096 * 32064
+    assert parts.scores == 2 * 32 * 2 * 776**2 * 4096
+    assert parts.vision == 2 * tower
+    assert parts.vision_scores == 2 * 24 * 2 * 577**2 * 1024
+    assert parts.projector == 2 * 576 * (1024 * 4096 + 4096**2)
+
+
+def test_the_layer_that_llava_runs_and_does_not_use() -> None:
+    config = geometry.config("llava-1.5-7b")
+    layer = 577 * (4 * 1024**2 + 2 * 1024 * 4096) + 2 * 577**2 * 1024
+    assert formula.unused(config, 336, 3) == 3 * 2 * layer
+    config.vision_feature_layer = -1
+    assert formula.unused(config, 336, 3) == 0
+    assert formula.unused(geometry.config("fuyu-8b"), 336, 3) == 0
+
+
+@pytest.mark.parametrize("side", [28, 112, 140, 224, 308, 448])
+def test_qwens_windows_are_cut_as_the_model_cuts_them(side: int) -> None:
+    import torch
+    from transformers.vision_utils import get_vision_window_index
+
+    config = geometry.config("qwen2.5-vl-3b")
+    vision, grid = config.vision_config, side // 14
+    bounds = get_vision_window_index(torch.tensor([[1, grid, grid]]), 2, 112, 14)[1]
+    pairs = int((bounds.diff() ** 2).sum())
+    expected = 2 * 2 * 1280 * (28 * pairs + 4 * grid**4)
+    assert formula.image(config, side).vision_scores == expected
+    assert vision.depth == 32
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_formula_and_meta_count_agree_in_every_part(name: str, batch_size: int) -> None:
+    found = estimate.estimate(name, 40, 64, batch_size)
+    assert found.prefill.formula == found.prefill.counted
+    assert found.decode.formula == found.decode.counted
+    assert found.decode.counted.vision == found.decode.counted.projector == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FULL)
+def test_they_agree_at_full_size(name: str) -> None:
+    found = estimate.estimate(name, 200, None if name.startswith("llava") else 420, 1)
+    assert found.prefill.largest_difference < 0.01
+    assert found.decode.largest_difference < 0.01
+    assert found.last_position < found.prefill.counted.total
+    if name == "llava-1.5-7b":
+        assert found.prefill.counted.total == pytest.approx(REPORTED, rel=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY)
+def test_the_real_model_with_real_inputs_counts_the_same(name: str) -> None:
+    import transformers
+    from PIL import Image
+
+    from vlmnb import paths
+
+    family = models.family_of(models.get(name))
+    folder = paths.bundled_model(name)
+    model = getattr(transformers, family.MODEL_CLASS).from_pretrained(folder).eval()
+    processor = family.load_processor(folder)
+    content = [{"type": "image"}, {"type": "text", "text": "What colour is the circle?"}]
+    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    images = [Image.new("RGB", (64, 64), "red")] * 2
+    inputs = dict(
+        processor(images=images, text=[prompt] * 2, padding=True, return_tensors="pt", **family.sized(64))
+    )
+    text = inputs["input_ids"].shape[1] - family.image_tokens(model.config, 64)
+    found = estimate.estimate(name, text, 64, 2)
+    assert flops.count_forward(model, inputs).torch == pytest.approx(found.prefill.counted.total, rel=0.001)
+    assert flops.count_decode(model, inputs).torch == pytest.approx(found.decode.counted.total, rel=0.001)
+
+
+def test_building_on_meta_takes_no_memory() -> None:
+    model = metaflops.build("llava-tiny")
+    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
+
+
+def test_the_table_and_the_document_say_the_same() -> None:
+    shown = run("llava-tiny", "--text-tokens", "40", "--batch-size", "2")
+    assert shown.exit_code == 0
+    assert "2 x (64 image + 40 text tokens)" in shown.output
+    assert "multiply-add is 2 FLOPs" in shown.output
+    document = json.loads(run("llava-tiny", "--text-tokens", "40", "--batch-size", "2", "--json").output)
+    counted = document["prefill"]["counted"]
+    assert f"{counted['total'] / 1e6:.1f} M" in shown.output
+    areas = ("vision", "projector", "language_model", "head", "attention_scores")
+    assert sum(counted[area] for area in areas) == counted["total"]
+    assert document["decode"]["formula"]["total"] * 5 < document["prefill"]["formula"]["total"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("llava-1.5-7b", 200, 224, 1), r"llava-1.5-7b .* 224 pixels: .* use 336"),
+        (("qwen2.5-vl-3b", 200, 230, 1), r"multiples of 28 pixels; the nearest is 224"),
+        (("llava-1.5-7b", 3521, None, 1), r"holds 4096 tokens; .* are 4097; use at most 3520"),
+        (("fuyu-8b", 200, 6000, 1), r"use a smaller image"),
+        (("llava-1.5", 200, None, 1), r"unknown model 'llava-1.5'; did you mean 'llava-1.5-7b'"),
+    ],
+)
+def test_what_a_model_cannot_take_is_one_line(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(UserError, match=message) as raised:
+        estimate.estimate(*arguments)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_batch_of_none_is_refused() -> None:
+    assert run("llava-tiny", "--batch-size", "0").exit_code == 2

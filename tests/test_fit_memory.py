@@ -1,0 +1,224 @@
+"""Facts and memory from the geometry: held against real model objects, real files and real quantizers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from vlmnb import models
+from vlmnb.errors import UserError
+from vlmnb.fit import cards, memory, quantize, shape, tensors
+from vlmnb.fit.memory import Load
+from vlmnb.models import geometry
+
+EVERY = sorted(models.registry())
+TINY = [name for name in EVERY if name.endswith("-tiny")]
+
+
+def size(name: str, quantization: str, *parts: str) -> int:
+    found = quantize.stored(shape.of(name), quantize.get(quantization))
+    return sum(one.size_bytes for one in found if not parts or one.tensor.component in parts)
+
+
+def built(name: str) -> Any:
+    """The model with its geometry and no weights."""
+    import torch
+    import transformers
+
+    config = geometry.config(name)
+    with torch.device("meta"):
+        return getattr(transformers, models.family_of(models.get(name)).MODEL_CLASS)(config)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY)
+def test_tensors_by_formula_are_those_of_the_model_object(name: str) -> None:
+    ours = sorted(tensor.shape for tensor in tensors.of(shape.of(name)))
+    theirs = sorted(tuple(parameter.shape) for parameter in built(name).parameters())
+    assert ours == theirs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EVERY)
+def test_the_numbers_read_from_the_file_are_those_transformers_reads(name: str) -> None:
+    config, found = geometry.config(name), shape.of(name)
+    text = config.text_config
+    assert found.decoder.layers == text.num_hidden_layers
+    assert found.decoder.width == text.hidden_size
+    assert found.decoder.context == text.max_position_embeddings
+    assert found.decoder.tied == config.tie_word_embeddings
+    family = models.family_of(models.get(name))
+    for side in (56, 224, 336, 448):
+        assert found.image_tokens(side) == family.image_tokens(config, side)
+
+
+def test_parameters_by_component_add_up_and_are_the_published_count() -> None:
+    parts = tensors.by_component(shape.of("llava-1.5-7b"))
+    assert sum(parts.values()) == 7_063_427_072  # of the checkpoint's safetensors index
+    assert list(parts) == ["vision", "projector", "embedding", "decoder", "output"]
+    assert "output" not in tensors.by_component(shape.of("qwen2.5-vl-3b"))  # tied
+    assert "vision" not in tensors.by_component(shape.of("fuyu-8b"))
+
+
+def test_bundled_weights_have_the_computed_number_of_parameters(project: Any) -> None:
+    for name in TINY:
+        file = project / "models" / name / "model.safetensors"
+        computed = 4 * sum(tensor.count for tensor in tensors.of(shape.of(name)))  # stored in float32
+        assert 0 <= file.stat().st_size - computed < 50_000  # the header
+
+
+@pytest.mark.parametrize(
+    ("quantization", "file_bytes"),
+    [("Q4_K_M", 4_081_004_224), ("Q6_K", 5_529_194_176), ("Q8_0", 7_161_089_632)],
+)
+def test_gguf_sizes_are_those_of_published_files(quantization: str, file_bytes: int) -> None:
+    """Files of Llama-2-7B-GGUF; LLaVA's decoder is it with 64 more words, a file has a header of 0.7 MB."""
+    ours = size("llava-1.5-7b", quantization, "embedding", "decoder", "output")
+    assert ours == pytest.approx(file_bytes, rel=2e-4)
+
+
+def test_the_vision_side_under_gguf_is_the_published_mmproj_file() -> None:
+    """mmproj-model-f16.gguf of LLaVA-1.5 7B: 624 MB, without the tower's last layer, which nothing reads."""
+    assert size("llava-1.5-7b", "Q4_K_M", "vision", "projector") == pytest.approx(624.4e6, rel=1e-3)
+    tower = tensors.by_component(shape.of("llava-1.5-7b"))["vision"]
+    assert size("llava-1.5-7b", "Q4_K_M", "vision") < 2 * tower * 23.5 / 24
+
+
+def test_q4_k_m_gives_more_bits_to_half_of_the_layers() -> None:
+    chosen = [layer for layer in range(32) if quantize.more_bits(layer, 32)]
+    assert chosen == [0, 1, 2, 3, 6, 9, 12, 15, 18, 21, 24, 27, 28, 29, 30, 31]
+    found = quantize.stored(shape.of("llava-1.5-7b"), quantize.get("Q4_K_M"))
+    downs = [one.type for one in found if one.tensor.role == "ffn_down" and one.tensor.component == "decoder"]
+    assert downs.count("Q6_K") == 16
+    assert downs.count("Q4_K") == 16
+    types = quantize.bits_by_type(found, ("embedding", "decoder", "output"))
+    assert types["Q4_K"][1] == 4.5
+    assert types["Q6_K"][1] == 6.5625
+
+
+def test_a_tied_embedding_is_stored_as_an_output_layer() -> None:
+    found = quantize.stored(shape.of("qwen2.5-vl-3b"), quantize.get("Q4_K_M"))
+    (embedding,) = [one.type for one in found if one.tensor.role == "token_embd"]
+    assert embedding == "Q6_K"
+
+
+def test_rows_that_are_no_whole_blocks_fall_back_as_in_llama_cpp() -> None:
+    found = quantize.stored(shape.of("llava-tiny"), quantize.get("Q4_K_M"))
+    roles = {(one.tensor.role, one.type) for one in found if one.tensor.component == "decoder"}
+    assert ("attn_q", "Q5_0") in roles  # 128 wide
+    assert ("attn_v", "Q8_0") in roles
+    assert ("ffn_down", "Q5_0") in roles  # 384 wide
+
+
+def bytes_of(model: Any) -> int:
+    """Bytes of all that a loaded model keeps of its weights, quantizer's state included."""
+    total = 0
+    for parameter in model.parameters():
+        total += parameter.numel() * parameter.element_size()
+        state = getattr(parameter, "quant_state", None)
+        if state is not None:
+            total += sum(t.numel() * t.element_size() for t in (state.absmax, state.code))
+        scales = getattr(parameter, "SCB", None)
+        if scales is not None:
+            total += scales.numel() * scales.element_size()
+    return total
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("quantization", ["fp16", "int8", "nf4"])
+def test_bytes_of_a_loaded_model_are_the_computed_ones(project: Any, name: str, quantization: str) -> None:
+    import torch
+    import transformers
+
+    options: dict[str, Any] = {}
+    if quantization != "fp16":
+        pytest.importorskip("bitsandbytes", reason="quantizes with bitsandbytes, see requirements-dev.txt")
+        four = quantization == "nf4"
+        options["quantization_config"] = transformers.BitsAndBytesConfig(
+            load_in_4bit=four, load_in_8bit=not four, bnb_4bit_quant_type="nf4"
+        )
+    family = models.family_of(models.get(name))
+    model = getattr(transformers, family.MODEL_CLASS).from_pretrained(
+        project / "models" / name, dtype=torch.float16, **options
+    )
+    assert bytes_of(model) == size(name, quantization)
+
+
+def test_the_cache_is_keys_and_values_of_every_layer() -> None:
+    of = shape.of("llava-1.5-7b")
+    assert memory.cache_bytes(of, 1, 4096) == 2 * 32 * 4096 * 4096 * 2  # 2 GiB
+    grouped = shape.of("qwen2.5-vl-3b")
+    assert memory.cache_bytes(grouped, 1, 1) == 2 * 36 * 2 * 128 * 2
+    need = memory.need(of, quantize.get("fp16"), Load(batch_size=4, image_size=336))
+    assert need.cache_bytes == memory.cache_bytes(of, 4, 200 + 576 + 64)
+
+
+def test_memory_grows_with_everything_asked_for() -> None:
+    of, fp16 = shape.of("qwen2.5-vl-3b"), quantize.get("fp16")
+    base = memory.need(of, fp16, Load(image_size=224)).total_bytes
+    for more in (
+        Load(image_size=224, batch_size=2),
+        Load(image_size=448),
+        Load(image_size=224, text_tokens=2000),
+        Load(image_size=224, new_tokens=2000),
+    ):
+        assert memory.need(of, fp16, more).total_bytes > base
+    eager = memory.need(of, fp16, Load(image_size=224, text_tokens=4000), "eager")
+    assert (
+        eager.activations_bytes
+        > memory.need(of, fp16, Load(image_size=224, text_tokens=4000)).activations_bytes
+    )
+
+
+def test_the_largest_batch_fits_and_one_more_does_not() -> None:
+    of, nf4 = shape.of("llava-1.5-7b"), quantize.get("nf4")
+    load = Load(image_size=336)
+    usable = 16 * 2**30
+    batch = memory.largest_batch(of, memory.need(of, nf4, load), load, usable)
+    assert batch > 1
+    for samples, fits in ((batch, True), (batch + 1, False)):
+        asked = load.model_copy(update={"batch_size": samples})
+        assert (memory.need(of, nf4, asked).total_bytes <= usable) is fits
+    assert memory.largest_batch(of, memory.need(of, nf4, load), load, 2**30) == 0
+
+
+def test_the_pages_figures_follow_from_its_rule_and_leave_something_out() -> None:
+    claims = {one.quantization: one for one in memory.claims(Load(image_size=336))}
+    for one in claims.values():
+        assert one.rule_bytes == pytest.approx(one.claimed_bytes, abs=0.05e9)
+        assert one.error < 0
+    assert claims["Q4_K_M"].claimed_bytes < claims["Q4_K_M"].weights_bytes
+    assert math.isclose(claims["fp16"].error, -0.03, abs_tol=0.01)
+
+
+def test_more_tokens_than_the_context_is_an_error_that_says_so() -> None:
+    with pytest.raises(UserError, match="context of 4096 tokens, asked for 5640: 576 image, 5000"):
+        memory.need(shape.of("llava-1.5-7b"), quantize.get("fp16"), Load(image_size=336, text_tokens=5000))
+
+
+def test_an_unknown_quantization_names_the_nearest() -> None:
+    assert quantize.get("q4_k_m").name == "Q4_K_M"
+    with pytest.raises(UserError, match="did you mean 'Q4_K_M'"):
+        quantize.get("Q4KM")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_card_has_facts_and_sources(name: str) -> None:
+    card = cards.of(shape.of(name))
+    assert card.parameters_total == sum(card.parameters.values())
+    assert card.head_size * card.heads == card.width
+    assert (card.published is None) == name.endswith("-tiny")
+    assert card.scores if card.published is None else card.published.benchmarks
+    for benchmark in card.published.benchmarks if card.published else ():
+        assert benchmark.source
+
+
+def test_the_card_of_llava_agrees_with_the_published_page() -> None:
+    card = cards.of(shape.of("llava-1.5-7b"))
+    assert round(card.parameters_total / 1e9, 1) == 7.1
+    assert (card.layers, card.kv_heads, card.head_size, card.context) == (32, 32, 128, 4096)
+    assert card.published
+    assert {one.name: one.score for one in card.published.benchmarks} == {"MMBench": 64.3, "MMMU": 34.8}

@@ -1,0 +1,152 @@
+"""Where the time goes: the views on a profile made by hand, and a profile of a bundled model."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from factory import absent, cell, record
+
+from vlmnb import layer_views, layers, meters, tables
+from vlmnb.readings import EnergyRefusal
+from vlmnb.record import Ceilings, EnergyReading, LayerPart, LayerProfile, Record
+
+
+def part(name: str, component: str, seconds: float, depth: int | None = None, **changes: object) -> LayerPart:
+    reading = EnergyReading(source="cpu", method="model", energy_j=4.0, detail="test")
+    values = {
+        "name": name, "component": component, "depth": depth, "parameters": 100, "weight_bytes": 400,
+        "activation_bytes": 600, "flops": 2000, "in_pass_s": (seconds,) * 11, "replay_s": seconds,
+        "replays": 8, "energy": (reading,),
+    }  # fmt: skip
+    return LayerPart.model_validate(values | changes)
+
+
+def profiled(whole_s: float) -> Record:
+    parts = (
+        part("vision layer 0", "vision", 0.2, 0),
+        part("projector", "projector", 0.1),
+        part("attention 0", "attention", 0.3, 0),
+        part("MLP 0", "mlp", 0.2, 0),
+        part("layer 0, rest", "other", 0.1, 0, replay_s=None, replays=0, energy=(), flops=None),
+        part("head", "head", 0.1),
+    )
+    profile = LayerProfile(
+        forward_s=(whole_s,) * 11, hooked_s=(whole_s,) * 11, parts=parts,
+        ceilings=Ceilings(flops_per_s=40_000, bytes_per_s=50_000, method="test"),
+    )  # fmt: skip
+    return record(
+        cell(measure="layers", samples=2), timing=None, energy=(), memory=None, answers=(), layers=profile
+    )
+
+
+def test_components_show_share_rate_and_modelled_energy_per_call() -> None:
+    table = layer_views.component_table([profiled(1.0)])
+    shown = {fields[1].text: [field.text for field in fields] for fields in table.rows}
+    heads = table.columns
+    attention = dict(zip(heads, shown["decoder, attention"], strict=True))
+    assert attention["% of whole"] == "30.0"
+    assert attention["Energy, J"] == f"{tables.MODELLED}0.5"
+    assert attention["% of ceiling"] == "16.7"
+    assert shown["decoder, norms and the like"][6:] == ["-", "-", "-", "-"]
+    assert dict(zip(heads, shown["not explained by parts"], strict=True))["% of whole"] == "0.0"
+    assert shown["whole pass"][3] == "100"
+
+
+@pytest.mark.parametrize(
+    ("whole_s", "said"), [(1.02, "add up to the whole within 5 %"), (1.5, "do not add up to the whole")]
+)
+def test_the_page_says_whether_the_parts_add_up(whole_s: float, said: str) -> None:
+    text = layer_views.text([profiled(whole_s)])
+    assert said in text
+    assert text.count("\n") == 0
+
+
+def test_a_cell_that_could_not_be_profiled_shows_its_reason() -> None:
+    found = absent(cell(measure="layers"), "out_of_memory", "no room")
+    table = layer_views.component_table([found])
+    assert table.rows[0][2].title == "out of memory: no room"
+    assert "could not be measured" in layer_views.text([found]) or "could be measured" in layer_views.text(
+        [found]
+    )
+    with pytest.raises(ValueError, match="no cell"):
+        layer_views.figure([found])
+
+
+class Meter:
+    """A meter whose counter needs ten seconds, or cannot be read at all."""
+
+    opened = 0
+    least_window_s = 10.0
+    readable = True
+
+    def __init__(self, device: str) -> None:
+        self.readings: tuple[EnergyReading, ...] = ()
+        self.refused: tuple[EnergyRefusal, ...] = ()
+
+    def prepare(self) -> None: ...
+
+    def __enter__(self) -> Meter:
+        Meter.opened += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.readable:
+            self.readings = (EnergyReading(source="cpu", method="rapl", energy_j=120.0, detail="test"),)
+        else:
+            self.refused = (EnergyRefusal(source="cpu", method="rapl", reason="it stood still"),)
+
+
+def test_equal_parts_share_a_window_where_one_each_would_take_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(meters, "EnergyMeter", Meter)
+    monkeypatch.setattr(Meter, "opened", 0)
+    parts = [part(f"attention {i}", "attention", 1.0, i, replays=0, energy=()) for i in range(8)]
+    parts.append(part("head", "head", 0.5, replays=0, energy=()))
+    calls = [0] * 9
+
+    def call(i: int) -> None:
+        calls[i] += 1
+
+    made = layers.energies(parts, [partial(call, i) for i in range(9)], "cpu")
+    assert Meter.opened == 2
+    assert calls == [3] * 8 + [22], "11 s of work: 2 rounds of 8 s would do, and 3 are the fewest"
+    assert [each.energy_parts for each in made] == [8] * 8 + [1]
+    assert made[0].replays == 24
+    few = layers.energies(parts[:2], [partial(call, i) for i in range(2)], "cpu")
+    assert [each.energy_parts for each in few] == [1, 1]
+
+
+def test_a_refused_counter_is_kept_with_its_reason_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meters, "EnergyMeter", Meter)
+    monkeypatch.setattr(Meter, "readable", False)
+    (made,) = layers.energies([part("head", "head", 1.0, energy=())], [lambda: None], "cpu")
+    assert made.energy == ()
+    profile = profiled(1.0).layers
+    assert profile is not None
+    found = profiled(1.0).model_copy(update={"layers": profile.model_copy(update={"parts": (made,)})})
+    table = layer_views.part_table(found)
+    field = table.rows[0][table.columns.index("Energy, J")]
+    assert (field.text, field.title) == ("-", "it stood still")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
+def test_every_part_of_a_model_is_there_once_and_its_flops_are_the_models(model: str, tmp_path: Path) -> None:
+    from vlmnb import axes, measure
+
+    plan = axes.plan(
+        "layers", {"model": model, "batch_sizes": [2], "dataset": "textvqa-mini", "device": "cpu"}
+    )
+    (found,) = measure.cells(plan.cells, tmp_path)
+    assert found.status == "ok", found.reason
+    assert found.layers is not None
+    names = [each.name for each in found.layers.parts]
+    assert len(names) == len(set(names))
+    counted = sum(each.flops or 0 for each in found.layers.parts)
+    assert counted == found.flops_per_batch
+    assert all(len(each.in_pass_s) == len(found.layers.forward_s) for each in found.layers.parts)
+    assert all(each.energy for each in found.layers.parts if each.replay_s)
+    assert found.wer is None

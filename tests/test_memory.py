@@ -1,0 +1,99 @@
+"""Memory: peaks that are of the window, and parts that add up."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from vlmnb import memory
+from vlmnb.memory import MemoryMeter
+
+
+class FakeCuda:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def synchronize(self, device: str) -> None:
+        self.calls.append(f"synchronize {device}")
+
+    def reset_peak_memory_stats(self, device: str) -> None:
+        self.calls.append("reset")
+
+    def memory_allocated(self, device: str) -> int:
+        return 100
+
+    def max_memory_allocated(self, device: str) -> int:
+        return 300
+
+    def memory_reserved(self, device: str) -> int:
+        return 200
+
+    def max_memory_reserved(self, device: str) -> int:
+        return 700
+
+
+def test_memory_of_a_gpu_is_what_torch_allocated_and_reserved(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cuda = FakeCuda()
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
+    (tmp_path / "status").write_text("VmHWM:\t     900 kB\nVmRSS:\t     400 kB\n")
+    with MemoryMeter("cuda", process=tmp_path) as meter:
+        assert cuda.calls == ["synchronize cuda", "reset"]
+    usage = meter.usage
+    assert (usage.baseline_bytes, usage.peak_bytes, usage.over_model_bytes) == (100, 300, 200)
+    assert (usage.reserved_baseline_bytes, usage.reserved_peak_bytes) == (200, 700)
+    assert usage.reserved_over_model_bytes == 500
+    assert (usage.process_baseline_bytes, usage.process_peak_bytes) == (400 * 1024, 900 * 1024)
+    assert usage.process_over_model_bytes == 500 * 1024
+
+
+def test_memory_of_a_process_is_read_from_proc(tmp_path: Path) -> None:
+    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t     900 kB\nVmRSS:\t     400 kB\n")
+    with MemoryMeter(process=tmp_path) as meter:
+        assert (tmp_path / "clear_refs").read_text() == "5"
+        (tmp_path / "status").write_text("VmHWM:\t     700 kB\nVmRSS:\t     500 kB\n")
+    assert meter.usage.baseline_bytes == 400 * 1024
+    assert meter.usage.peak_bytes == 700 * 1024
+
+
+@pytest.mark.parametrize("status", [None, "Name:\tpython\n"])
+def test_memory_that_cannot_be_told_is_not_made_up(tmp_path: Path, status: str | None) -> None:
+    if status is not None:
+        (tmp_path / "status").write_text(status)
+    with MemoryMeter(process=tmp_path) as meter:
+        pass
+    assert (meter.usage.peak_bytes, meter.usage.baseline_bytes) == (None, None)
+    assert meter.usage.method.startswith("no peak of resident memory here")
+
+
+def test_the_peak_is_that_of_the_window() -> None:
+    earlier = b"x" * 200_000_000
+    del earlier
+    with MemoryMeter() as meter:
+        within = b"x" * 60_000_000
+        del within
+    usage = meter.usage
+    if usage.peak_bytes is None or usage.baseline_bytes is None:
+        pytest.skip(usage.method)
+    assert 55_000_000 < usage.peak_bytes - usage.baseline_bytes < 150_000_000
+
+
+def test_weights_count_once_however_often_they_are_used() -> None:
+    torch = pytest.importorskip("torch")
+    table, head = torch.nn.Embedding(10, 4), torch.nn.Linear(4, 10, bias=False)
+    head.weight = table.weight
+    model = torch.nn.ModuleList([table, head, torch.nn.BatchNorm1d(3)])
+    assert memory.weights_bytes(model) == 10 * 4 * 4 + 4 * 3 * 4 + 8, "the table, four vectors, one counter"
+    assert memory.weights_bytes(model.half()) == 10 * 4 * 2 + 4 * 3 * 2 + 8
+
+
+def test_keys_and_values_are_counted_by_head_and_position() -> None:
+    text = SimpleNamespace(
+        num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=2, hidden_size=64, head_dim=None
+    )
+    config = SimpleNamespace(get_text_config=lambda decoder: text)
+    assert memory.cache_bytes(config, 3, 10, 2) == 2 * 2 * 2 * 8 * 10 * 3 * 2

@@ -1,0 +1,177 @@
+"""Optimizations: what their names mean, what excludes what, and what is said before any model loads."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlmnb import axes, loading, measure, models, optimizations
+from vlmnb.errors import UserError
+from vlmnb.record import Record
+
+NAMES = sorted(optimizations.DESCRIPTIONS)
+BASES = st.sampled_from(["fp32", "bf16", "fp16"])
+
+
+@given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4), BASES)
+def test_a_name_has_one_spelling_or_is_refused_in_one_line(settings: list[str], base: Any) -> None:
+    said = ""
+    try:
+        found = optimizations.parse("+".join(settings), base)
+    except UserError as error:
+        said = str(error)
+    if said:
+        assert "\n" not in said
+        assert "keep one" in said or "write " in said
+        return
+    assert optimizations.parse(found.name, base) == found, "the spelling means what it stands for"
+    assert optimizations.parse(found.name, found.dtype).model_copy(update={"name": found.name}) == found
+    for order in permutations(settings):
+        assert optimizations.parse("+".join(order), base) == found
+
+
+@given(st.lists(st.sampled_from(NAMES), min_size=2, max_size=4, unique=True), BASES)
+def test_two_settings_of_one_kind_are_always_refused(settings: list[str], base: Any) -> None:
+    kinds = (optimizations.DTYPES, optimizations.ATTENTION, optimizations.LIBRARIES, optimizations.DECODING)
+    if any(len(set(settings) & set(kind)) > 1 for kind in kinds):
+        with pytest.raises(UserError, match="names two"):
+            optimizations.parse("+".join(settings), base)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("fp32+flash_attention_2", "write fp16+flash_attention_2 or bf16+flash_attention_2"),
+        ("fp16+torchao-int4", "write bf16+torchao-int4"),
+        ("bnb-4bit+torchao-int8", "two quantizations"),
+        ("sdpa+flash_attention_2", "two kinds of attention"),
+        ("compile+prompt_lookup", "static cache"),
+        ("static_cache+prompt_lookup", "two ways of decoding"),
+        ("sdpa+sdpa", "two settings of one kind"),
+        ("bnb-4bits", "bnb-4bit"),
+    ],
+)
+def test_what_cannot_be_combined_is_refused_with_the_way_out(name: str, said: str) -> None:
+    with pytest.raises(UserError, match=said.replace("+", r"\+")):
+        optimizations.parse(name, "fp32")
+
+
+def test_a_setting_that_needs_16_bits_brings_them_along() -> None:
+    assert optimizations.parse("flash_attention_2", "fp32").name == "bf16+flash_attention_2"
+    assert optimizations.parse("flash_attention_2", "fp16").name == "flash_attention_2"
+    assert optimizations.parse("torchao-int4", "fp16").name == "bf16+torchao-int4"
+    assert optimizations.parse("compile+static_cache", "fp32").name == "compile", (
+        "compiling includes the cache"
+    )
+
+
+@pytest.mark.parametrize("model", sorted(models.registry()))
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_preset_holds_names_in_their_own_spelling(model: str, device: str) -> None:
+    plan = axes.plan("optimization", {"model": model, "device": device, "length": "natural"})
+    names = [cell.optimization for cell in plan.cells]
+    if device == "cuda":
+        assert names[:3] == ["fp16", "compile", "flash_attention_2"], "the reports' rows in their order"
+    else:
+        assert names[1] == "compile"
+        assert names[2].endswith("flash_attention_2")
+    assert {"bnb-4bit", "torchao-int8", "compile", "static_cache", "prompt_lookup"} <= set(names)
+    assert ("bnb-8bit" in names) != models.get(model).bundled, "too slow for a quickstart"
+
+
+def test_a_missing_library_is_said_before_any_model_loads_and_leaves_no_record(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = importlib.util.find_spec
+    absent = {"bitsandbytes", "torchao"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else found(name))
+    monkeypatch.setattr(loading, "load", lambda wanted: pytest.fail("a model was loaded"))
+    for name in ("bnb-4bit", "torchao-int8+compile"):
+        plan = axes.plan(
+            "optimization",
+            {"model": "llava-tiny", "device": "cpu", "samples": 2, "optimizations": ["fp32", name]},
+        )
+        with pytest.raises(
+            UserError, match=r"needs the package (bitsandbytes|torchao).*pip install"
+        ) as error:
+            measure.cells(plan.cells, tmp_path / "results")
+        assert "\n" not in str(error.value)
+    assert not (tmp_path / "results").exists()
+
+
+SANE = ["fp32", "static_cache", "bnb-8bit", "bnb-4bit", "torchao-int8"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
+def test_every_optimization_of_a_cpu_gives_sane_answers_and_says_what_it_did(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    asked = [*SANE, "torchao-int4", "flash_attention_2"]
+    plan = axes.plan(
+        "optimization",
+        {"model": model, "device": "cpu", "samples": 16, "optimizations": asked, "dataset": "easy-vqa",
+         "length": "natural"},
+    )  # fmt: skip
+    found = {r.cell.optimization: r for r in measure.cells(plan.cells, tmp_path / "results")}
+    base = found["fp32"]
+    assert base.memory
+    for name in SANE:
+        record = found[name]
+        assert record.status == "ok", f"{name}: {record.reason}"
+        same = sum(a.answer == b.answer for a, b in zip(base.answers, record.answers, strict=True))
+        assert same >= 12, f"{name}: {same} of 16 answers are the original's"
+        assert record.probe
+        assert len(record.probe.values) == 128
+        assert record.flops == base.flops, "the plain model's count"
+        assert record.memory
+    sizes = {name: found[name].memory.decode_weights_bytes for name in SANE}  # type: ignore[union-attr]
+    assert sizes["bnb-4bit"] < sizes["bnb-8bit"] < sizes["fp32"]  # type: ignore[operator]
+    assert sizes["torchao-int8"] < 0.5 * sizes["fp32"]  # type: ignore[operator]
+    assert _unsupported(found["bf16+torchao-int4"], "CUDA")
+    assert _unsupported(found["bf16+flash_attention_2"], "a GPU only")
+
+
+@pytest.mark.slow
+def test_prompt_lookup_gives_the_original_answers_one_question_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    asked = {"model": "llava-tiny", "device": "cpu", "samples": 4, "optimizations": ["fp32", "prompt_lookup"],
+             "length": "natural", "dataset": "easy-vqa"}  # fmt: skip
+    one = measure.cells(axes.plan("optimization", {**asked, "batch_size": 1}).cells, tmp_path / "results")
+    assert [record.status for record in one] == ["ok", "ok"]
+    assert [a.answer for a in one[0].answers] == [a.answer for a in one[1].answers]
+    two = measure.cells(axes.plan("optimization", {**asked, "batch_size": 2}).cells, tmp_path / "results")
+    assert _unsupported(two[1], "batch_size = 1"), "the library's own reason"
+
+
+@pytest.mark.slow
+def test_a_compiled_decoder_answers_alike_and_says_what_the_compiler_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    asked = {"model": "llava-tiny", "device": "cpu", "samples": 8, "batch_size": 4, "dataset": "easy-vqa",
+             "optimizations": ["fp32", "compile"], "length": "natural"}  # fmt: skip
+    plain, compiled = measure.cells(axes.plan("optimization", asked).cells, tmp_path / "results")
+    assert compiled.status == "ok", compiled.reason
+    assert [a.answer for a in plain.answers] == [a.answer for a in compiled.answers]
+    assert compiled.compilation
+    assert compiled.compilation.graphs == 1, "one of a token; a prompt is compiled on a GPU only"
+    assert compiled.compilation.cache_hits + compiled.compilation.cache_misses >= 1
+    assert plain.compilation is None
+    (path,) = (tmp_path / "results").glob(f"*/*/{compiled.key}.json")
+    assert json.loads(path.read_text())["compilation"]["graph_breaks"] == 0
+
+
+def _unsupported(record: Record, reason: str) -> bool:
+    assert record.timing is None
+    return record.status == "unsupported" and reason in record.reason

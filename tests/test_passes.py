@@ -1,0 +1,107 @@
+"""Passes that others disturbed, time outside the batches, and data that is missing before a model loads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from factory import cell, record
+
+from vlmnb import axes, details, findings, loading, machine, measure, window
+from vlmnb.errors import UserError
+from vlmnb.phases import Phases
+from vlmnb.record import Timing, batch_values
+
+
+class Busy:
+    """Counters of a machine of four cores whose others use what they are told to."""
+
+    def __init__(self) -> None:
+        self.clock = self.busy = self.total = self.own = 0.0
+
+    def work(self, seconds: float, others: float) -> None:
+        """One core of ours and some of others for so long."""
+        self.clock += seconds
+        self.busy += (1 + others) * seconds
+        self.total += 4 * seconds
+        self.own += seconds
+
+    def load(self) -> machine.NeighbourLoad:
+        def never(_: float) -> None:
+            raise AssertionError("a mark must not wait")
+
+        return machine.NeighbourLoad(
+            lambda: (self.busy, self.total), lambda: self.own, lambda: self.clock, never
+        )
+
+
+def test_each_pass_has_the_load_of_others_and_marking_waits_for_nothing() -> None:
+    busy = Busy()
+    marks = machine.LoadMarks(busy.load())
+    for seconds, others in ((1.0, 0.0), (1.0, 2.0), (0.1, 2.0)):
+        busy.work(seconds, others)
+        marks.mark()
+    assert marks.shares() == [pytest.approx(0.0), pytest.approx(0.5), None]
+    assert window._marked(marks) == [False, True, False], "too short to tell is not contaminated"
+
+
+def test_statistics_use_clean_passes_where_they_suffice() -> None:
+    values, sizes = (1.0, 5.0, 9.0, 9.0, 3.0, 7.0), (4, 4) * 3
+    assert batch_values(values, sizes, 4, 3, "natural", (False, True, False)) == (2.0, 6.0)
+    assert batch_values(values, sizes, 4, 3, "natural", (True, True, True)) == (3.0, 7.0)
+    # Four clean batches are too few for an interval: all count.
+    assert batch_values(values, sizes, 4, 3, "fixed", (False, True, False)) == values
+    many = tuple(float(i) for i in range(16))
+    assert batch_values(many, (4,) * 16, 4, 2, "fixed", (True, False)) == many[8:]
+
+
+def test_a_disturbed_pass_is_repeated_within_the_budget_and_not_beyond() -> None:
+    phases = [Phases(latency_s=0.1, vision_s=0.0, prefill_s=0.1, decode_s=0.0, decode_steps=0)] * 6
+    point = cell(batch_size=2)
+    asked = (phases, point, (2,) * 6)
+    assert not window._worth_repeating(*asked, 0.1, [False]), "stable and clean"
+    assert window._worth_repeating(*asked, 0.1, [True])
+    assert not window._worth_repeating(*asked, 0.6, [True]), "another pass would end after the budget"
+    twice = (phases * 2, point, (2,) * 6)
+    assert not window._worth_repeating(*twice, 0.2, [True, False])
+
+
+def test_the_record_keeps_every_pass_and_the_table_says_which_were_clean() -> None:
+    timing = Timing(
+        warmup_batches=2, latencies_s=(1.0, 2.0, 5.0, 6.0), batch_samples=(2,) * 4, passes=2,
+        pass_loads=(0.0, 0.5), contaminated=(False, True), loop_s=14.14, first_call_s=1.0,
+    )  # fmt: skip
+    made = record(cell(), timing=timing)
+    assert made.latency is not None
+    assert made.latency.median == 1.5
+    assert timing.harness_share == pytest.approx(0.0099, abs=1e-4)
+    table = details.detail_table("batch_size", [made.cell], [made])
+    shown = dict(zip(table.columns, (field.text for field in table.rows[0]), strict=True))
+    assert shown["Passes"] == "1 of 2 clean"
+    assert shown["Harness, %"] == "0.99"
+
+
+def test_missing_data_is_told_before_a_model_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(loading.ModelSlot, "get", never)
+    plan = axes.plan("seq_len", {"model": "llava-tiny", "samples": 10**6, "seq_lens": [50], "device": "cpu"})
+    with pytest.raises(UserError, match="were asked for"):
+        measure.cells(plan.cells, tmp_path)
+
+
+@pytest.mark.parametrize("axis", ["seq_len", "optimization", "batch_size"])
+def test_one_row_and_batches_that_are_not_full_have_words_and_no_figure(axis: str) -> None:
+    alone = record(cell(batch_size=16), latencies=(0.5,), answers=record().answers)
+    assert findings.text(axis, [alone.cell], [alone]).splitlines()[0]
+    assert findings.caption(axis, [alone.cell], [alone])
+    timing = Timing(warmup_batches=1, latencies_s=(0.5,), batch_samples=(4,), first_call_s=1.0)
+    short = record(cell(batch_size=16), timing=timing)
+    assert "could be measured" in findings.text(axis, [short.cell], [short])
+    assert findings.measured(axis, [short.cell], [short]) == []
+    with pytest.raises(ValueError, match="no cell of the axis"):
+        findings.caption(axis, [short.cell], [short])

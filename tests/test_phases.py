@@ -1,0 +1,98 @@
+"""Phases of generation by hooks, on a stand-in for a model whose parts sleep by a fake clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from factory import cell, record
+from torch import nn
+
+from vlmnb import meters, speed, tables
+from vlmnb.phases import PhaseClock
+from vlmnb.record import Timing, batch_values
+
+
+class Clock:
+    """Time that passes only when somebody works."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Part(nn.Module):
+    """Takes a number of seconds."""
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        super().__init__()
+        self.clock, self.seconds = clock, seconds
+
+    def forward(self, x: Any) -> Any:
+        self.clock.now_s += self.seconds
+        return x
+
+
+class Model(nn.Module):
+    """A vision part of two modules, a decoder, and a loop that prepares for half a second."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+        self.tower, self.projector, self.decoder = Part(clock, 2.0), Part(clock, 1.0), Part(clock, 4.0)
+
+    def forward(self, x: Any, first: bool) -> Any:
+        return self.decoder(self.projector(self.tower(x)) if first else x)
+
+    def generate(self, tokens: int) -> torch.Tensor:
+        self.clock.now_s += 0.5
+        for step in range(tokens):
+            self(torch.zeros(1), step == 0)
+        return torch.zeros(tokens)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    made = Clock()
+    monkeypatch.setattr(meters, "clock", made)
+    return iter([made])
+
+
+def test_phases_are_told_apart_and_add_up(clock: Iterator[Clock]) -> None:
+    model = Model(next(clock))
+    with PhaseClock(model, [model.tower, model.projector], "cpu") as phases:
+        output, taken = phases.time(lambda: model.generate(3))
+        assert len(output) == 3
+        assert (taken.vision_s, taken.prefill_s, taken.decode_s) == (3.0, 4.5, 8.0)
+        assert taken.decode_steps == 2
+        assert taken.vision_s + taken.prefill_s + taken.decode_s == taken.latency_s
+        alone = phases.time(lambda: model.generate(1))[1]
+        assert (alone.decode_s, alone.decode_steps) == (0.0, 0)
+    assert not model._forward_hooks
+    assert not model.tower._forward_pre_hooks
+
+
+def test_passes_over_the_same_batches_are_no_new_batches() -> None:
+    values, samples = (1.0, 5.0, 2.0, 3.0, 7.0, 9.0), (4, 4, 1) * 2
+    assert batch_values(values, samples, 4, 2, "natural") == (2.0, 6.0)
+    assert batch_values(values, samples, 4, 2, "fixed") == (1.0, 5.0, 3.0, 7.0)
+
+
+def test_the_table_of_fixed_length_shows_phases_and_tokens_per_second() -> None:
+    point = cell(length="fixed", samples=16, max_new_tokens=11)
+    timing = Timing(
+        warmup_batches=2, latencies_s=(0.22,) * 8, vision_s=(0.02,) * 8, prefill_s=(0.1,) * 8,
+        decode_s=(0.1,) * 8, decode_steps=(10,) * 8, batch_samples=(2,) * 8, first_call_s=1.0,
+    )  # fmt: skip
+    table = speed.table("batch_size", [point], [record(point, timing=timing)])
+    shown = {head: field.text for head, field in zip(table.columns, table.rows[0], strict=True)}
+    assert "11 tokens" in table.caption
+    assert shown["Time to first token, s"].startswith("0.12")
+    assert shown["Time per output token, s"].startswith("0.01")
+    assert shown["Output tokens per s"].startswith("100.0 [100.0, ")
+    assert shown["Verdict"] == "stable"
+    assert "Word error" not in tables.html(table)

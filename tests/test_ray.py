@@ -1,0 +1,86 @@
+"""Sweeps on a Ray cluster of three nodes, all on this machine, two of them with a GPU that is none."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import PROJECT, Checkout, wait_for
+
+ray = pytest.importorskip("ray", reason="needs requirements-ray.txt")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    return Checkout(tmp_path)
+
+
+@pytest.fixture
+def cluster(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    from ray.cluster_utils import Cluster
+
+    settings = {
+        "RAY_USAGE_STATS_ENABLED": "0", "VLMNB_ROOT": str(checkout.root), "PYTHONPATH": str(PROJECT),
+        "RAY_AUTH_MODE": "disabled", "RAY_agent_register_timeout_ms": "240000",
+        "RAY_worker_register_timeout_seconds": "240",
+    }  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "num_gpus": 0})
+    made.gpu_nodes = [made.add_node(num_cpus=2, num_gpus=1) for _ in range(2)]
+    made.wait_for_nodes()
+    monkeypatch.setenv("RAY_ADDRESS", made.address)
+    yield made
+    made.shutdown()
+
+
+def gpu_spec(checkout: Checkout, models: list[str]) -> None:
+    checkout.spec(models, [1, 2, 3])
+    spec = checkout.root / "sweeps" / "fake.yaml"
+    spec.write_text(spec.read_text().replace('"device": "cpu"', '"device": "cuda"'))
+
+
+def devices(checkout: Checkout) -> list[str]:
+    return [line.split()[1] for line in (checkout.root / "measured.log").read_text().splitlines()]
+
+
+def test_runs_go_to_nodes_with_a_gpu_and_their_records_come_back(checkout: Checkout, cluster: Any) -> None:
+    gpu_spec(checkout, ["llava-tiny", "fuyu-tiny", "qwen2.5-vl-tiny"])
+    done = checkout.sweep("--on", "ray")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(checkout.statuses()) == 9
+    assert {status for status, _ in checkout.statuses().values()} == {"ok"}
+    assert set(devices(checkout)) == {"0"}, "each run has the one GPU of its node, none the node without"
+    for model in ("llava-tiny", "fuyu-tiny", "qwen2.5-vl-tiny"):
+        assert (checkout.runs / model / "batch_size.ipynb").exists()
+    again = checkout.sweep("--on", "ray", "--json")
+    assert '"measured": 0' in again.stdout
+    assert '"runs_executed": 0' in again.stdout
+
+
+def test_a_lost_node_costs_only_the_cell_it_was_measuring(checkout: Checkout, cluster: Any) -> None:
+    gpu_spec(checkout, ["llava-tiny", "fuyu-tiny"])
+    checkout.behave({2: "sleep 12"})
+    sweep = checkout.start("--on", "ray")
+    wait_for(lambda: len(checkout.statuses()) >= 2 and checkout.measured().count(2) == 2, 180)
+    time.sleep(3)
+    cluster.remove_node(cluster.gpu_nodes[0], allow_graceful=False)
+    checkout.behave({})
+    out, said = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0, out + said
+    assert "lost" in out
+    assert len(checkout.statuses()) == 6
+    assert checkout.measured().count(1) == 2, "what the lost node had sent was not measured again"
+
+
+def test_without_a_cluster_it_says_how_to_start_one(checkout: Checkout) -> None:
+    os.environ.pop("RAY_ADDRESS", None)
+    done = checkout.sweep("--on", "ray")
+    assert done.returncode == 2
+    assert "ray start --head" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,203 @@
+"""The reports' models without their weights: geometry, stand-in processors, random weights."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from small_models import REAL, published, small_config
+
+from vlmnb import axes, encoding, loading, measure, models, record
+from vlmnb.data import Sample
+from vlmnb.models import geometry, standin
+from vlmnb.prompts import short_answer_prompt
+from vlmnb.spec import Cell
+
+BILLIONS = {"llava-1.5-7b": 7.06, "qwen2.5-vl-3b": 3.75, "fuyu-8b": 9.41}
+"""Parameters of the published checkpoints, rounded as on their pages."""
+
+
+def test_the_registry_has_the_reports_models_in_the_reports_order() -> None:
+    assert tuple(models.registry())[:3] == REAL
+    for name in REAL:
+        entry = models.get(name)
+        assert len(entry.revision) == 40
+        assert (entry.base_image_size, entry.seq_lens, entry.base_dtype) == (224, (200, 100, 50), "bf16")
+    assert models.default().bundled
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_geometry_is_that_of_the_checkpoint(name: str) -> None:
+    import torch
+    import transformers
+
+    config = geometry.config(name)
+    with torch.device("meta"):
+        model = getattr(transformers, models.family_of(models.get(name)).MODEL_CLASS)(config)
+    assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(BILLIONS[name], abs=0.006)
+    assert models.get(name).source in geometry.source(name)
+    assert models.get(name).revision in geometry.source(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [
+        ("llava-1.5-7b", {224: 576, 336: 576}),
+        ("qwen2.5-vl-3b", {224: 64, 336: 144, 448: 256}),
+        ("fuyu-8b", {224: 8 * 9, 336: 12 * 13, 448: 15 * 16}),
+    ],
+)
+def test_a_stand_in_gives_the_image_tokens_of_the_geometry_and_the_text_tokens_asked_for(
+    name: str, tokens: dict[int, int]
+) -> None:
+    family, config = models.family_of(models.get(name)), geometry.config(name)
+    processor = standin.build(family, config)
+    image = Image.new("RGB", (300, 400), "red")
+    texts = [short_answer_prompt("what does the sign say? " * times) for times in (1, 60)]
+    for size, expected in tokens.items():
+        assert family.image_tokens(config, size) == expected
+        for budget in (200, 50):
+            prompts = [encoding.fit(processor, text, budget) for text in texts]
+            samples = [Sample("0", image, text, ("a",)) for text in texts]
+            batch = encoding.encode(family, processor, samples, prompts, size)
+            assert encoding.image_tokens(batch, prompts) == [expected] * 2
+            assert [prompt.text_tokens for prompt in prompts] == [budget] * 2
+            assert batch["input_ids"].max() < config.text_config.vocab_size
+    image_id = getattr(config, "image_token_id", None) or config.image_token_index
+    assert image_id in batch["input_ids"]
+    with pytest.raises(encoding.NotEnoughTokens):
+        encoding.fit(processor, texts[0], 3)
+
+
+def cell(name: str, **changes: Any) -> Cell:
+    base = {
+        "model": name, "weights": "random", "dataset": "textvqa-mini", "samples": 2, "device": "cpu",
+        "dtype": "bf16", "optimization": "bf16", "batch_size": 2, "image_size": 224, "seq_len": 60,
+        "max_new_tokens": 3,
+    }  # fmt: skip
+    return Cell.model_validate(base | changes)
+
+
+def thin(name: str) -> Any:
+    """A thin model with the real vocabulary, image tokens and special tokens."""
+    config, small = published(name), small_config(name)
+    for field in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"):
+        setattr(config.text_config, field, getattr(small.text_config, field))
+    for field in ("num_key_value_heads", "head_dim", "layer_types", "rope_parameters"):
+        if getattr(config.text_config, field, None):
+            setattr(config.text_config, field, getattr(small.text_config, field))
+    if hasattr(config, "vision_config"):
+        config.vision_config = small.vision_config
+    return config
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+@pytest.mark.parametrize("name", REAL)
+def test_random_weights_are_measured_without_quality(
+    name: str, dtype: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import torch
+
+    monkeypatch.setattr(geometry, "config", thin)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    asked = cell(name, dtype=dtype, optimization=dtype)
+    (found,) = measure.cells([asked], tmp_path / "results")
+    assert (found.status, found.reason) == ("ok", "")
+    assert (found.wer, found.accuracy, found.provenance.processor) == (None, None, "stand-in")
+    assert {(a.text_tokens, a.output_tokens) for a in found.answers} == {(60, 3)}
+    loaded = loading.load(loading.configuration(asked))
+    batch = measure.prepare(asked, loaded)[0]
+    with torch.no_grad():
+        assert loaded.model(**batch.inputs).logits.isfinite().all()
+
+
+@pytest.mark.slow
+def test_random_weights_are_seeded_tied_and_in_the_cells_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(geometry, "config", thin)
+
+    def built(seed: int) -> Any:
+        asked = cell("qwen2.5-vl-3b", seed=seed, dtype="fp16", optimization="fp16")
+        return loading.load(loading.configuration(asked)).model
+
+    first, same, other = built(0), built(0), built(1)
+    weights = [dict(model.named_parameters()) for model in (first, same, other)]
+    assert {p.dtype for p in weights[0].values()} == {torch.float16}
+    assert all(torch.equal(p, weights[1][name]) for name, p in weights[0].items())
+    head = "model.language_model.layers.0.mlp.gate_proj.weight"
+    assert not torch.equal(weights[0][head], weights[2][head])
+    assert first.get_output_embeddings().weight is first.get_input_embeddings().weight
+    fresh = type(first)(thin("qwen2.5-vl-3b"))
+    for (name, made), (_, wanted) in zip(first.named_buffers(), fresh.named_buffers(), strict=True):
+        assert made.dtype == wanted.dtype, name
+        assert torch.equal(made, wanted), name
+
+
+@pytest.mark.slow
+def test_building_takes_the_memory_of_the_weights_and_no_more() -> None:
+    code = """
+import resource, torch, transformers
+from accelerate import init_empty_weights
+from vlmnb import random_weights
+from vlmnb.models import geometry
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+config = geometry.config("llava-1.5-7b")
+config.text_config.num_hidden_layers, config.vision_config.num_hidden_layers = 1, 2
+cls = transformers.LlavaForConditionalGeneration
+before = peak()
+model = random_weights.build(cls, config, dtype=torch.bfloat16, device="cpu", attention="eager", seed=0)
+weights = 2 * sum(p.numel() for p in model.parameters())
+print((peak() - before) / weights)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1.3
+
+
+@pytest.mark.slow
+def test_other_image_sizes_of_llava_are_an_explicit_choice(tmp_path: Path) -> None:
+    parameters = {
+        "model": "llava-tiny",
+        "weights": "random",
+        "samples": 2,
+        "batch_size": 2,
+        "max_new_tokens": 2,
+    }
+    sizes = {"datasets": ["textvqa-mini"], "image_sizes": [32, 64, 100], "device": "cpu"}
+    fixed = measure.cells(axes.plan("image_size", parameters | sizes).cells, tmp_path)
+    assert [r.status for r in fixed] == ["not_applicable", "ok", "not_applicable"]
+    free = measure.cells(axes.plan("image_size", parameters | sizes | {"interpolate": True}).cells, tmp_path)
+    assert [r.status for r in free] == ["ok", "ok", "not_applicable"]
+    assert free[0].answers[0].image_tokens == (32 // 8) ** 2
+    assert free[1].key == fixed[1].key
+    assert "nearest is 96" in free[2].reason or "nearest is 104" in free[2].reason
+
+
+@pytest.mark.slow
+def test_the_notebook_with_random_weights_has_no_quality(project: Path, tmp_path: Path) -> None:
+    output, results = tmp_path / "out.ipynb", tmp_path / "results"
+    parameters = {"model": "llava-tiny", "weights": "random", "samples": 4, "max_new_tokens": 2}
+    words = [word for k, v in parameters.items() for word in ("-p", k, str(v))]
+    subprocess.run(
+        [sys.executable, "-m", "papermill", "notebooks/batch_size.ipynb", str(output), *words,
+         "-p", "results", str(results), "-p", "length", "natural", "-y", "batch_sizes: [2]"],
+        cwd=project, check=True, capture_output=True,
+    )  # fmt: skip
+    (found,), _ = record.read_all(results)
+    assert (found.status, found.wer, found.accuracy) == ("ok", None, None)
+    assert found.timing is not None
+    text = json.dumps(json.loads(output.read_text())["cells"])
+    assert "Traceback" not in text
+
+
+def test_the_source_image_of_llava_is_brought_to_the_size_of_the_cell() -> None:
+    family = models.family_of(models.get("llava-1.5-7b"))
+    noise = Image.frombytes("RGB", (400, 300), random.Random(0).randbytes(400 * 300 * 3))
+    assert family.source_image(noise, 224).size == (224, 224)

@@ -1,0 +1,112 @@
+"""A/A repeats, the page of agreement, and what the machine page tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from factory import answers, cell, record
+
+from vlmnb import agreement, axes, conditions_view, findings, repeats, spec
+from vlmnb import record as records
+from vlmnb.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
+from vlmnb.record import Provenance, Record
+
+
+def windows(medians: tuple[float, ...], **changes: Any) -> list[Record]:
+    made = []
+    for number, middle in enumerate(medians, start=1):
+        of = cell(repeat=number, **changes)
+        latencies = tuple(middle * (1 + 0.001 * i) for i in range(8))
+        made.append(record(of, latencies=latencies, key=spec.digest(of.model_dump())))
+    return made
+
+
+def test_repeats_are_cells_of_their_own_beside_the_one_that_tables_show() -> None:
+    asked = {"model": "llava-tiny", "datasets": ["textvqa-mini"], "device": "cpu"}
+    cells = axes.plan("repeat", asked | {"repeats": [1, 2, 3]}).cells
+    assert [each.repeat for each in cells] == [1, 2, 3]
+    (base,) = axes.plan("batch_size", {"model": "llava-tiny", "batch_sizes": [16], "device": "cpu",
+                                       "length": "natural"}).cells  # fmt: skip
+    assert {each.model_copy(update={"repeat": 0}) for each in cells} == {base}
+
+
+def test_the_threshold_is_the_machines_largest_and_needs_three_windows() -> None:
+    calm, wild = windows((1.0, 1.01, 1.02, 1.005, 1.015)), windows((1.0, 1.3, 0.8), batch_size=4)
+    known = repeats.drift([*calm, *wild], "test-machine", "cpu")
+    alone = repeats.drift(calm, "test-machine", "cpu")
+    assert known is not None
+    assert alone is not None
+    assert 0.01 < alone < 0.1 < known
+    assert repeats.drift(calm[:2], "test-machine", "cpu") is None
+    assert repeats.drift(calm, "test-machine", "cuda") is None
+    assert repeats.drift(calm, "another-machine", "cpu") is None
+
+
+def test_windows_of_older_code_and_a_window_listed_twice_say_nothing() -> None:
+    older = [
+        one.model_copy(
+            update={"provenance": Provenance(code="1" * 16, started_at="2025-01-01T00:00:00+00:00")}
+        )
+        for one in windows((1.0, 3.0, 9.0))
+    ]
+    newer = windows((1.0, 1.01, 1.02))
+    (group,) = repeats.groups([*older, *newer]).values()
+    assert group == tuple(newer)
+    assert repeats.of([newer[0], newer[0], newer[1]]) is None
+
+
+def test_sentences_take_the_machines_own_threshold() -> None:
+    low, high = cell(batch_size=2), cell(batch_size=4, samples=64)
+    pair = [record(low, latencies=(1.0, 1.001) * 8), record(high, latencies=(1.2, 1.201) * 8)]
+    assert "grows to 1.20" in findings.text("batch_size", [low, high], pair)
+    assert "cannot be told apart" in findings.text("batch_size", [low, high], pair, 0.3)
+
+
+def test_repeats_are_found_in_a_results_folder(tmp_path: Path) -> None:
+    kept = windows((1.0, 1.1, 1.2))
+    for one in [*kept, record(cell(), key="0" * 16)]:
+        records.write(one, tmp_path)
+    assert sorted(one.cell.repeat for one in repeats.read(tmp_path)) == [1, 2, 3]
+    assert "3 windows spread by" in repeats.text(kept)
+    assert len(repeats.table(kept).rows) == 3
+
+
+def test_the_page_of_agreement_asks_for_every_combination_and_says_what_depends_on_the_batch() -> None:
+    cells = axes.plan("agreement", {"model": "llava-tiny", "device": "cpu", "samples": 4}).cells
+    assert {(each.batch_size, each.dtype) for each in cells} == {
+        (size, dtype) for size in (1, 4, 8, 16) for dtype in ("fp32", "bf16")
+    }
+    found = [
+        record(each, key=spec.digest(each.model_dump()),
+               answers=answers(4, 2 if each.dtype == "bf16" and each.batch_size == 16 else 1))
+        for each in cells
+    ]  # fmt: skip
+    (matrix,) = agreement.matrices(found, ())
+    assert "Partial" not in matrix.caption
+    assert all(field.text != "-" for row in matrix.rows for field in row)
+    said = agreement.text(found).splitlines()
+    assert said[0].startswith("- fp32: answers do not depend")
+    assert "bf16: answers depend" in said[1]
+    assert "4, 4, 3 of 4" in said[1]
+
+
+def test_the_machine_page_shows_sensors_conditions_and_what_is_assumed() -> None:
+    card = SensorCard(
+        sensor="GPU 0 energy", source="gpu", method="nvml_counter", period_s=0.1, step_j=7.5,
+        resolution_s=0.001, updates=20, idle_power_w=75.0,
+    )  # fmt: skip
+    start = DeviceState(sm_clock_hz=1_980_000_000, power_cap_w=700.0, cpu_governor="performance")
+    around = Conditions(
+        start=start, end=start, throttled_s={"power cap": 1.0}, cpu_limit=2.0, cpus=4, other_load=0.2,
+        contaminated=True,
+    )  # fmt: skip
+    provenance = Provenance(code="0" * 16, started_at="2026-01-01T00:00:00+00:00", sensors=(card,),
+                            conditions=around)  # fmt: skip
+    refusal = EnergyRefusal(source="cpu", method="rapl", reason="readable by root alone")
+    page = "\n".join(conditions_view.sections([record(provenance=provenance, energy_refused=(refusal,))]))
+    for told in ("GPU 0 energy", "100 ms", "75.0 W", "readable by root alone", "1.98 GHz", "700 W",
+                 "power cap", "performance", "2 cores", "1 of 1", "is an assumption"):  # fmt: skip
+        assert told in page
+    measured = conditions_view.repeats_block(windows((1.0, 1.01, 1.02)))
+    assert "Threshold" in measured

@@ -1,0 +1,345 @@
+"""What the reports say: transcribed, made into records, rendered character by character, and compared."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import factory
+import pytest
+import yaml
+
+from vlmnb import (
+    axes,
+    beside,
+    compare,
+    experiment,
+    findings,
+    foregone,
+    machine,
+    optimizations,
+    record,
+    rendering,
+    reportpages,
+    rows,
+    tables,
+    transcription,
+)  # fmt: skip
+from vlmnb.errors import UserError
+from vlmnb.record import EnergyReading, Record
+from vlmnb.spec import load_sweep
+
+PROJECT = Path(__file__).resolve().parent.parent
+SOURCES = {
+    path.stem: yaml.safe_load(path.read_text()) for path in sorted((PROJECT / "reports").glob("*.yaml"))
+}
+REPORTS = ("llava-1.5-7b", "qwen2.5-vl-3b", "fuyu-8b")
+REFERENCE_WORDS = {"scienceqa": 300, "textvqa": 430, "coco": 3177}
+
+
+class Cells(HTMLParser):
+    """The texts of a table's cells, row by row."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+@pytest.fixture(scope="module")
+def committed() -> list[Record]:
+    found, problems = record.read_all(PROJECT / "results", hardware="reports")
+    assert problems == []
+    return found
+
+
+def shown(model: str, axis: str) -> tuple[axes.Plan, list[Record]]:
+    """A plan of the reports and its records, as the notebook has them."""
+    plan = axes.plan(axis, {"model": model, "source": "reports", "results": str(PROJECT / "results")})
+    return plan, experiment.records(plan)
+
+
+def sheets(kind: str) -> list[tuple[str, dict[str, Any]]]:
+    return [(s["model"], t) for s in SOURCES.values() if s["kind"] == kind for t in s["tables"]]
+
+
+def test_the_committed_records_are_those_of_the_transcription(tmp_path: Path) -> None:
+    transcription.write(tmp_path)
+    made = {p.relative_to(tmp_path): p.read_text() for p in record.record_files(tmp_path)}
+    kept = record.record_files(PROJECT / "results", hardware="reports")
+    assert made == {p.relative_to(PROJECT / "results"): p.read_text() for p in kept}
+
+
+@pytest.mark.parametrize(("model", "sheet"), [(m, t) for m, t in sheets("report") if t["columns"]])
+def test_every_number_of_a_reports_table_is_rendered_as_printed(model: str, sheet: dict[str, Any]) -> None:
+    plan, found = shown(model, sheet["axis"])
+    cells = [one.cell for one in found]
+    head, *body = Cells(tables.html(tables.axis_table(plan.axis.name, cells, found))).rows
+    assert len(head) == 1 + len(sheet["columns"])
+    assert body == [[row["row"], *row["printed"]] for row in sheet["rows"]]
+
+
+def test_every_figure_of_every_source_stands_on_a_page_with_its_place() -> None:
+    rendered = set()
+    for model in REPORTS:
+        for axis in reportpages.AXES:
+            _, found = shown(model, axis)
+            table = beside.figures(axis, [one.cell for one in found], found)
+            for row in Cells(tables.html(table)).rows[1:]:
+                rendered.add((row[5], row[6], row[7], row[8], row[3], row[1]))
+    titles = {"coco": "COCO", "scienceqa": "ScienceQA", "textvqa": "TextVQA"}
+    transcribed = {
+        (source["file"], sheet["heading"], row["row"], column["heading"], printed,
+         titles[column.get("dataset") or row.get("dataset") or sheet["parameters"]["dataset"]])
+        for source in SOURCES.values() for sheet in source["tables"] for row in sheet["rows"]
+        for column, printed in zip(sheet["columns"], row["printed"], strict=False)
+    }  # fmt: skip
+    assert len(transcribed) > 250
+    assert transcribed == rendered
+
+
+def test_figures_stand_as_in_the_sources() -> None:
+    """A few, typed in anew: none of them comes from a file of this project."""
+    _, device = shown("llava-1.5-7b", "device")
+    assert [(r.latency_s, r.energy_j_per_sample, r.flops_per_batch) for r in
+            (one.on("device") for one in device)] == [
+        (0.349, 93.818, 11_030_000_000_000), (8.373, 961.269, 8_580_000_000_000)
+    ]  # fmt: skip
+    _, lengths = shown("qwen2.5-vl-3b", "seq_len")
+    (blank,) = [one for one in lengths if one.status != "ok"]
+    assert (blank.cell.dataset, blank.cell.seq_len, blank.status) == ("scienceqa", 50, "not_enough_tokens")
+    _, sizes = shown("fuyu-8b", "image_size")
+    assert {one.cell.dataset for one in sizes if one.status == "failed"} == {"coco"}
+    _, fixed = shown("llava-1.5-7b", "image_size")
+    assert {(one.cell.image_size, one.status) for one in fixed} == {
+        (336, "not_applicable"), (448, "not_applicable")
+    }  # fmt: skip
+
+
+def test_word_error_rates_of_the_log_are_whole_errors_over_the_reference_words() -> None:
+    checked = 0
+    for _, sheet in sheets("log"):
+        for row in sheet["rows"]:
+            if row["printed"][0] != "-":
+                dataset = row.get("dataset") or sheet["parameters"]["dataset"]
+                errors = float(row["printed"][0]) * REFERENCE_WORDS[dataset]
+                assert errors == pytest.approx(round(errors), abs=1e-3)
+                checked += 1
+    assert checked == 25
+
+
+def test_reported_cells_are_those_of_the_sweep(committed: list[Record]) -> None:
+    sweep = load_sweep(PROJECT / "sweeps" / "reports.yaml")
+    asked = {cell for run in axes.runs(sweep) for cell in axes.plan(run.axis, run.parameters).cells}
+    assert {one.cell for one in committed} == asked
+
+
+def test_what_the_reports_say_does_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"model": "fuyu-8b", "source": "reports"}
+    here = [axes.plan(axis, given).cells for axis in reportpages.AXES]
+    gpu = machine.Gpu(name="X", uuid="x", memory_bytes=1, driver="1", power_limit_w=None)
+    other = machine.describe().model_copy(update={"gpus": () if machine.describe().gpus else (gpu,)})
+    monkeypatch.setattr(machine, "describe", lambda: other)
+    assert [axes.plan(axis, given).cells for axis in reportpages.AXES] == here
+
+
+def test_a_reports_figure_goes_before_the_logs_and_digits_count(committed: list[Record]) -> None:
+    qwen = {(one.cell.batch_size, one.cell.dataset, one.cell.image_size, one.cell.seq_len,
+             one.cell.optimization, one.cell.device): one for one in committed
+            if one.cell.model == "qwen2.5-vl-3b"}  # fmt: skip
+    one = qwen[1, "textvqa", 224, 200, "fp16", "cuda"]
+    assert one.energy_j_per_sample == 129.212, "129 of the batch table has fewer digits, the log comes last"
+    assert one.wer == 28.216279983520508, "only the log has it"
+    assert qwen[16, "coco", 224, 200, "fp16", "cuda"].energy_j_per_sample == 15.396335527562258
+
+
+def test_figures_of_one_cell_that_are_not_one_number_are_told(committed: list[Record]) -> None:
+    pairs = {
+        (a.file, a.printed, b.file, b.printed)
+        for one in committed if one.reported for a, b in one.reported.conflicts()
+    }  # fmt: skip
+    assert pairs == {
+        ("001", "129.212", "004", "129.9412200021744"), ("001", "96.3 T", "004", "12.09 TFLOPS"),
+    }  # fmt: skip
+
+
+def test_the_log_block_of_another_model_is_filed_there_and_told(committed: list[Record]) -> None:
+    (found,) = [
+        one for one in committed
+        if one.reported and any("GPU vs CPU" in f.table for f in one.reported.figures)
+    ]  # fmt: skip
+    assert (found.cell.model, found.cell.dataset) == ("llava-1.5-7b", "scienceqa")
+    for model, axis in (("llava-1.5-7b", "optimization"), ("qwen2.5-vl-3b", "device")):
+        _, own = shown(model, axis)
+        assert "GPU vs CPU" in tables.notes([one.on(axis) for one in own])
+
+
+def test_a_reported_figure_gets_no_interval_anywhere(committed: list[Record]) -> None:
+    one = next(r for r in committed if r.status == "ok" and r.energy_j_per_sample)
+    row = rows.row(one)
+    assert row["source"] == row["hardware"] == "reports"
+    assert row["energy_method"] == "unstated"
+    assert row["reported_in"].startswith("00")
+    ends = ("_low", "_high", "_low_s", "_high_s", "_n")
+    assert {row[name] for name in row if name.endswith(ends)} == {None}
+    assert one.latency is None
+    _, found = shown("fuyu-8b", "batch_size")
+    told = findings.text("batch_size", [r.cell for r in found], found)
+    assert "3.33 times" in told
+    assert "interval" not in told
+
+
+def test_a_model_without_a_report_is_an_error_that_says_so(tmp_path: Path) -> None:
+    plan = axes.plan("device", {"model": "fuyu-tiny", "source": "reports", "results": str(tmp_path)})
+    with pytest.raises(UserError, match="no report on fuyu-tiny"):
+        experiment.records(plan)
+    with pytest.raises(UserError, match="source is measured or reports"):
+        axes.plan("device", {"model": "fuyu-8b", "source": "report"})
+
+
+def own(of: Record, **changes: Any) -> Record:
+    """An own measurement near a reported cell, on a GPU, with random weights."""
+    cell = of.cell.model_copy(update={"weights": "random", "samples": 96, **changes})
+    energy = EnergyReading(source="gpu", method="nvml_counter", energy_j=64.0, detail="test")
+    batches = (0.5,) * 6
+    return factory.record(cell, latencies=batches, energy=(energy,), hardware="h200")
+
+
+def test_own_measurements_stand_beside_the_report_with_the_ratio_and_what_differs() -> None:
+    plan, found = shown("fuyu-8b", "batch_size")
+    mine = [
+        own(found[0], dataset="textvqa-mini", length="fixed", max_new_tokens=16),
+        own(found[1], batch_size=2),
+        own(found[2], optimization="compile"),
+    ]
+    table = beside.table("batch_size", plan.cells, found, mine)
+    assert [[field.text for field in row][:6] for row in table.rows] == [
+        ["1", "TextVQA", "Latency, s per batch", "0.078", "0.5000", "6.41"],
+        ["1", "TextVQA", "Energy, J per sample", "16.3", "10.7", "0.654"],
+    ]
+    assert table.rows[0][6].text == "h200"
+    assert table.rows[0][7].text == (
+        "random weights; questions of TextVQA mini; 96 samples for 300; answers of exactly 16 tokens"
+    )
+
+
+def test_of_several_own_measurements_the_nearest_stands_beside() -> None:
+    plan, found = shown("fuyu-8b", "seq_len")
+    textvqa = next(one for one in found if one.cell.dataset == "textvqa")
+    near, far = own(textvqa), own(textvqa, dataset="scienceqa")
+    table = beside.table("seq_len", plan.cells, [textvqa], [far, near])
+    assert {row[7].text.split(";")[1].strip() for row in table.rows} == {"96 samples for 300"}
+    assert {row[2].text for row in table.rows} == {"Latency, s per batch"}, "random weights have no quality"
+
+
+def test_a_cpu_row_in_another_precision_is_compared_and_a_modelled_joule_is_not() -> None:
+    plan, found = shown("llava-1.5-7b", "device")
+    cell = found[1].cell.model_copy(
+        update={"weights": "random", "dtype": "bf16", "optimization": "bf16", "samples": 4}
+    )
+    mine = factory.record(cell, latencies=(16.746,))
+    rows_by_figure = {row[2].text: row for row in beside.table("device", plan.cells, found, [mine]).rows}
+    assert rows_by_figure["Latency, s per batch"][5].text == "2"
+    assert "bf16 for fp16" in rows_by_figure["Latency, s per batch"][7].text
+    assert rows_by_figure["Energy, J per sample"][4].text.startswith("≈")
+    assert rows_by_figure["Energy, J per sample"][5].text == "-"
+
+
+def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) -> None:
+    base = axes.plan("seq_len", {"model": "fuyu-tiny", "device": "cpu"}).cells[0]
+    groups = compare.base_entries([*committed, factory.record(base)])
+    assert [setting.source for setting in groups] == ["measured", "reports"]
+    setting, entries = list(groups.items())[1]
+    assert "not measured here" in setting.title
+    table = compare.cost_table(entries)
+    assert ">0.260<" in table, "as printed, not 0.26"
+    assert "no spread" in compare.figure_caption(setting, entries)
+    assert compare.figure(entries).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "said"), [("cpu", "fp16", "GPU only"), ("cuda", "fp32", "16-bit")]
+)
+def test_flash_attention_says_why_it_cannot_run(device: str, dtype: Any, said: str) -> None:
+    assert said in optimizations.obstacle("flash_attention_2", dtype, device)
+    assert optimizations.obstacle("sdpa", dtype, device) == ""
+
+
+def test_a_dry_run_knows_what_cannot_be_measured_without_loading_a_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gpu = machine.Gpu(name="X", uuid="x", memory_bytes=1, driver="1", power_limit_w=None)
+    with_gpu = machine.describe().model_copy(update={"gpus": (gpu,)})
+    monkeypatch.setattr(machine, "describe", lambda: with_gpu)
+    sweep = load_sweep(PROJECT / "sweeps" / "reports.yaml")
+    asked = {run.name: axes.plan(run.axis, run.parameters).cells for run in axes.runs(sweep)}
+    told = foregone.remarks(asked)
+    llava = [cell for cell in told if cell.model == "llava-1.5-7b"]
+    assert {cell.image_size for cell in llava if "not applicable" in told[cell]} == {448}
+    base = next(cell for cell in asked["fuyu-8b/optimization"] if cell.optimization == "fp16")
+    assert "shared by fuyu-8b/image_size, fuyu-8b/seq_len, fuyu-8b/optimization" in told[base]
+    assert any("not applicable" in line for line in foregone.summary(asked))
+
+
+@pytest.mark.parametrize(("printed", "value"), [
+    ("11.03 T", 11.03e12), ("617.84 GFLOPS", 617.84e9), ("-", None), ("null", None), ("7.8", 7.8),
+])  # fmt: skip
+def test_printed_figures_are_read_in_si_units(printed: str, value: float | None) -> None:
+    assert transcription.number(printed) == value
+
+
+def test_what_is_no_figure_is_an_error() -> None:
+    with pytest.raises(UserError, match="no figure of a report"):
+        transcription.number("1,5")
+
+
+@pytest.mark.slow
+def test_a_notebook_of_a_report_is_executed_without_a_kernel_and_once(tmp_path: Path) -> None:
+    found = record.read_all(PROJECT / "results", model="fuyu-8b", hardware="reports")[0]
+    made, told = reportpages.execute(PROJECT / "results", tmp_path, found)
+    assert told == []
+    assert [path.stem for path in made] == list(reportpages.AXES)
+    notebook = json.loads(made[1].read_text())
+    kinds = [
+        kind for cell in notebook["cells"] for out in cell.get("outputs", ()) for kind in out.get("data", ())
+    ]
+    assert "image/png" in kinds, "the plot over batch size that the report links"
+    assert "text/html" in kinds
+    assert not [out for cell in notebook["cells"] for out in cell.get("outputs", ()) if "name" in out]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rendering.Renderer, "execute", None)
+        assert reportpages.execute(PROJECT / "results", tmp_path, found)[0] == made
+
+
+def test_rendering_imports_nothing_that_measures() -> None:
+    code = (
+        "import sys; from vlmnb import axes, experiment, beside, rendering, reportpages, transcription\n"
+        "plan = axes.plan('device', {'model': 'fuyu-8b', 'source': 'reports'})\n"
+        "assert len(experiment.records(plan)) == 2\n"
+        "heavy = {'torch', 'transformers', 'papermill', 'vlmnb.measure'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_path_of_a_workplace_stands_in_the_transcription() -> None:
+    text = "".join(path.read_text() for path in (PROJECT / "reports").iterdir())
+    assert not re.search(r"/work|/home|/tmp|seeds", text)

@@ -1,0 +1,237 @@
+"""Counters of energy: what they read, when they refuse, and the card that is measured of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from sensorfakes import Draw, FakeClock, FakeNvml, rapl_folder
+
+from vlmnb import machine, nvml, sensorcard, sensors
+from vlmnb.readings import SensorCard
+from vlmnb.sensors import NvmlCounter, RaplCounter, SensorError
+
+
+def gpu_counter(draw: Draw, **changes: object) -> tuple[NvmlCounter, FakeNvml]:
+    fake = FakeNvml(draw)
+    fake.answers |= changes
+    return NvmlCounter(nvml.NvmlGpu(fake, "handle")), fake
+
+
+def rapl(folder: Path, clock: FakeClock) -> RaplCounter:
+    return RaplCounter("cpu", (folder / "intel-rapl:0",), clock)
+
+
+@pytest.mark.parametrize("period_s", [0.02, 0.1])
+def test_a_card_of_a_gpu_is_what_its_counter_does(period_s: float) -> None:
+    clock = FakeClock()
+    counter, _ = gpu_counter(Draw(clock, 80.0, period_s))
+    card = sensorcard.measure_card(counter, clock=clock, sleep=clock.sleep)
+    assert card.period_s == pytest.approx(period_s, rel=0.03)
+    assert card.step_j == pytest.approx(80 * period_s, rel=0.03)
+    assert card.idle_power_w == pytest.approx(80, rel=0.005)
+    assert card.resolution_s < period_s / 10
+    assert card.updates == sensorcard.FEWEST_UPDATES
+    assert card.sensor == "energy counter of NVIDIA H200 GPU-b, driver 580.1"
+
+
+def test_a_card_of_rapl_is_what_its_counter_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RaplCounter, "busy", lambda self: 0.0)
+    clock = FakeClock()
+    draw = Draw(clock, 30.0, 0.001, start_j=1900.0)
+    folder = rapl_folder(tmp_path, clock, {"package-0": draw}, range_uj=2_000_000_000)
+    card = sensorcard.measure_card(rapl(folder, clock), clock=clock, sleep=clock.sleep)
+    assert card.period_s == pytest.approx(0.001, rel=0.05)
+    assert card.idle_power_w == pytest.approx(30, rel=0.005), "the counter wraps around meanwhile"
+
+
+def test_a_device_that_others_use_has_no_idle_power() -> None:
+    clock = FakeClock()
+    busy = SimpleNamespace(gpu=40)
+    counter, _ = gpu_counter(Draw(clock, 300.0, 0.1), nvmlDeviceGetUtilizationRates=busy)
+    card = sensorcard.measure_card(counter, clock=clock, sleep=clock.sleep)
+    assert card.idle_power_w is None
+    assert "others used 40%" in card.note
+    assert card.period_s == pytest.approx(0.1, rel=0.03)
+
+
+def test_a_counter_that_stands_still_has_no_card() -> None:
+    clock = FakeClock()
+    counter, _ = gpu_counter(Draw(clock, 0.0, 0.1))
+    with pytest.raises(SensorError, match="moved 0 times"):
+        sensorcard.measure_card(counter, clock=clock, sleep=clock.sleep)
+
+
+def card(period_s: float) -> SensorCard:
+    return SensorCard(
+        sensor="s", source="gpu", method="nvml_counter", period_s=period_s, step_j=1.0, resolution_s=0.001,
+        updates=20, idle_power_w=80.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("window_s", "period_s", "share", "repeats"),
+    [(1.0, 0.1, 0.02, 10), (3.0, 0.1, 0.02, 4), (0.5, 0.02, 0.01, 8), (60.0, 0.1, 0.02, 1)],
+)
+def test_work_is_repeated_until_the_counter_can_tell(
+    window_s: float, period_s: float, share: float, repeats: int
+) -> None:
+    assert sensorcard.needed_repeats(window_s, card(period_s), share) == repeats
+    assert repeats * window_s >= 2 * period_s / share - 1e-9
+
+
+def test_work_of_no_time_cannot_be_repeated_long_enough() -> None:
+    with pytest.raises(ValueError, match="some time"):
+        sensorcard.needed_repeats(0.0, card(0.1))
+
+
+@pytest.mark.parametrize("phase_s", [0.0, 0.031, 0.077, 0.099])
+def test_the_bound_on_a_window_holds_without_waiting_for_the_counter(phase_s: float) -> None:
+    clock = FakeClock()
+    draw = Draw(clock, 80.0, 0.1, phase_s)
+    counter, _ = gpu_counter(draw)
+    least_s = sensorcard.min_window_s(card(0.1), 0.02)
+    before_j = counter.read_j()
+    true_j = draw.work(500.0, least_s)
+    assert counter.read_j() - before_j == pytest.approx(true_j, rel=0.02)
+
+
+def test_rapl_goes_on_when_it_wraps_around(tmp_path: Path) -> None:
+    clock = FakeClock()
+    draw = Draw(clock, 100.0, 0.001)
+    counter = rapl(rapl_folder(tmp_path, clock, {"package-0": draw}, range_uj=65_000_000), clock)
+    before_j, counted = counter.read_j(), []
+    for _ in range(20):
+        clock.sleep(0.1)
+        counted.append(counter.read_j())
+    assert counted[-1] - before_j == pytest.approx(200, rel=0.01), "three times round a counter of 65 J"
+    assert counted == sorted(counted)
+
+
+def test_rapl_that_may_have_wrapped_twice_is_refused_and_can_begin_again(tmp_path: Path) -> None:
+    clock = FakeClock()
+    folder = rapl_folder(tmp_path, clock, {"package-0": Draw(clock, 100.0, 0.001)}, range_uj=60_000_000)
+    counter = rapl(folder, clock)
+    assert counter.longest_gap_s == pytest.approx(0.1)
+    clock.sleep(1.3)
+    with pytest.raises(SensorError, match="wrapped around more than once"):
+        counter.read_j()
+    clock.sleep(1.3)
+    counter.resume()
+    before_j = counter.read_j()
+    clock.sleep(0.05)
+    assert counter.read_j() - before_j == pytest.approx(5, rel=0.05)
+
+
+def test_rapl_is_packages_and_their_memory_and_not_what_contains_them(tmp_path: Path) -> None:
+    clock = FakeClock()
+    names = ("package-0", "package-1", "core", "dram", "psys")
+    rapl_folder(tmp_path, clock, {name: Draw(clock, 10.0, 0.001) for name in names})
+    found, refused = sensors.rapl_counters(tmp_path)
+    assert [(c.source, c.name) for c in found] == [("cpu", "RAPL package-0, package-1"), ("ram", "RAPL dram")]
+    assert refused == []
+    before_j = [counter.read_j() for counter in found]
+    clock.sleep(1.0)
+    now_j = [counter.read_j() for counter in found]
+    assert [b - a for a, b in zip(before_j, now_j, strict=True)] == pytest.approx([20, 10], rel=0.01)
+
+
+def test_rapl_for_root_alone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    rapl_folder(tmp_path, clock, {"package-0": Draw(clock, 10.0, 0.001)})
+    read = Path.read_text
+
+    def forbidden(file: Path, *arguments: str) -> str:
+        if file.name == "energy_uj":
+            raise PermissionError(13, "Permission denied")
+        return read(file, *arguments)
+
+    monkeypatch.setattr(Path, "read_text", forbidden)
+    found, (refused,) = sensors.rapl_counters(tmp_path)
+    assert found == []
+    assert (refused.source, refused.method) == ("cpu", "rapl")
+    assert "root alone" in refused.reason
+    assert "sudo chmod a+r" in refused.reason
+
+
+def test_no_rapl_is_nothing_to_complain_about(tmp_path: Path) -> None:
+    assert sensors.rapl_counters(tmp_path / "nowhere") == ([], [])
+
+
+def test_a_driver_loaded_anew_is_no_energy() -> None:
+    clock = FakeClock()
+    counter, fake = gpu_counter(Draw(clock, 80.0, 0.1))
+    counter.read_j()
+    fake.offset_mj = -4000
+    with pytest.raises(SensorError, match="loaded anew"):
+        counter.read_j()
+    counter.resume()
+    assert counter.read_j() == pytest.approx(1.0)
+
+
+class FakeTorch:
+    """torch on a machine where ``CUDA_VISIBLE_DEVICES`` leaves one GPU, which NVML calls the second."""
+
+    class cuda:
+        @staticmethod
+        def get_device_properties(device: str) -> SimpleNamespace:
+            return SimpleNamespace(uuid="b")
+
+    device = str
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    clock = FakeClock()
+    fake = FakeNvml(Draw(clock, 80.0, 0.1))
+    fake.answers |= {"nvmlInit": None, "nvmlDeviceGetHandleByUUID": "handle of GPU-b"}
+    monkeypatch.setitem(__import__("sys").modules, "pynvml", fake)
+    monkeypatch.setitem(__import__("sys").modules, "torch", FakeTorch)
+    nvml.gpu_of.cache_clear()
+    yield fake
+    nvml.gpu_of.cache_clear()
+
+
+def test_the_counter_is_that_of_the_gpu_torch_uses(driver: FakeNvml) -> None:
+    asked = []
+    driver.nvmlDeviceGetHandleByUUID = lambda uuid: asked.append(uuid)  # type: ignore[method-assign]
+    assert sensors.gpu_counter("cuda:0").read_j() == 5.0
+    assert asked == ["GPU-b"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("nvmlDeviceGetTotalEnergyConsumption", "cannot be read"),
+        ("nvmlDeviceGetHandleByUUID", "does not know the GPU GPU-b"),
+        ("nvmlInit", "NVML cannot be used"),
+    ],
+)
+def test_a_gpu_without_a_counter_says_why(driver: FakeNvml, missing: str, said: str) -> None:
+    driver.missing = (missing,)
+    with pytest.raises(SensorError, match=said):
+        sensors.gpu_counter("cuda")
+
+
+def test_a_part_of_a_gpu_has_no_counter_of_its_own(driver: FakeNvml) -> None:
+    driver.answers["nvmlDeviceGetMigMode"] = [1, 1]
+    with pytest.raises(SensorError, match="MIG"):
+        sensors.gpu_counter("cuda")
+
+
+def test_what_is_refused_is_told_and_nothing_is_attached(
+    driver: FakeNvml, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.missing = ("nvmlDeviceGetTotalEnergyConsumption",)
+    monkeypatch.setattr(sensorcard, "rapl_counters", lambda: ([], []))
+    found = sensorcard.attached.__wrapped__("cuda")
+    assert found.counters == ()
+    assert [(r.source, r.method) for r in found.refused] == [("gpu", "nvml_counter")]
+    assert sensorcard.attached.__wrapped__("cpu") == sensorcard.Attached()
+
+
+def test_a_little_load_of_others_is_borne() -> None:
+    assert not machine.contaminated(0.0)
+    assert not machine.contaminated(machine.CONTAMINATED_SHARE)
+    assert machine.contaminated(machine.CONTAMINATED_SHARE + 0.01)

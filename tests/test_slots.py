@@ -1,0 +1,166 @@
+"""Which device a run gets, and that no device measures two things at a time."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from vlmnb import (
+    execute,
+    identity,
+    launch,
+    machine,
+    progress,
+    record,
+    slots,
+    slurm,
+    status,
+    sweep_command,
+    sweeping,
+)
+from vlmnb.execute import Outcome, Setting
+from vlmnb.launch import Job
+from vlmnb.machine import Gpu, Machine
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
+    """This machine, with two GPUs that are none."""
+    one = Gpu(name="NVIDIA X", uuid="GPU-a", memory_bytes=2**30, driver="1", power_limit_w=None)
+    made = machine.describe().model_copy(update={"gpus": (one, one.model_copy(update={"uuid": "GPU-b"}))})
+    monkeypatch.setattr(machine, "describe", lambda: made)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return made
+
+
+def jobs(tmp_path: Path, device: str, axis_count: int = 3) -> list[Job]:
+    spec = tmp_path / "s.yaml"
+    names = ["llava-tiny", "fuyu-tiny", "qwen2.5-vl-tiny"][:axis_count]
+    content = {"title": "T", "models": names,
+               "parameters": {"samples": 4, "device": device, "length": "natural"},
+               "axes": {"batch_size": {"batch_sizes": [1, 2]}, "seq_len": {"seq_lens": [50]}}}  # fmt: skip
+    spec.write_text(json.dumps(content))
+    return launch.jobs(launch.load(spec), tmp_path / "results", tmp_path / "runs")
+
+
+def run_all(tmp_path: Path, todo: list[Job], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
+    """Execute jobs with a stand-in for papermill: run, device, and runs at work on that device."""
+    seen: list[tuple[str, str, int]] = []
+    busy: dict[str, int] = {}
+    guard = threading.Lock()
+
+    def stand_in(run, setting, *, slot, again, on_poll, stop) -> Outcome:  # type: ignore[no-untyped-def]
+        with guard:
+            busy[slot.name] = busy.get(slot.name, 0) + 1
+            seen.append((run.name, str(slot.visible), sum(busy.values())))
+        time.sleep(0.05)
+        for state in next(job for job in todo if job.run == run).cells:
+            record.write(identity.blank(state.cell, "2026-01-01T00:00:00+00:00"), setting.results)
+        with guard:
+            assert busy[slot.name] == 1
+            busy[slot.name] = 0
+        return Outcome(run=run)
+
+    monkeypatch.setattr(execute, "execute", stand_in)
+    setting = Setting(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
+    shown = progress.Progress(todo, [], Console(file=io.StringIO()), results=tmp_path / "results")
+    outcomes = sweeping.local(sweeping.Sweep(setting, sweeping.Wish(), shown), todo)
+    assert [outcome.kind for outcome in outcomes] == ["ok"] * len(todo)
+    return seen
+
+
+def test_gpu_runs_share_the_gpus_one_at_a_time_each(
+    tmp_path: Path, two_gpus: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = run_all(tmp_path, jobs(tmp_path, "cuda"), monkeypatch)
+    assert {visible for _, visible, _ in seen} == {"GPU-a", "GPU-b"}
+    assert len({name for name, _, _ in seen}) == len(seen) == 6
+
+
+def test_what_measures_on_the_cpu_has_the_machine_to_itself(
+    tmp_path: Path, two_gpus: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = run_all(tmp_path, jobs(tmp_path, "cpu"), monkeypatch)
+    assert [others for _, _, others in seen] == [1] * 6
+
+
+@pytest.mark.parametrize(
+    ("allowed", "names"),
+    [
+        (None, ["GPU-a", "GPU-b"]),
+        ("1", ["GPU-b"]),
+        ("GPU-b,0", ["GPU-b", "GPU-a"]),
+        ("0,7,1", ["GPU-a"]),
+        ("", []),
+    ],
+)
+def test_only_gpus_that_this_process_may_use_are_slots(
+    two_gpus: Machine, monkeypatch: pytest.MonkeyPatch, allowed: str | None, names: list[str]
+) -> None:
+    if allowed is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
+    assert [slot.name for slot in slots.gpus()] == names
+
+
+def test_a_runs_environment_names_device_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    made = slots.environment(slots.Slot(name="GPU-a", visible="GPU-a"), 8)
+    assert made["CUDA_VISIBLE_DEVICES"] == "GPU-a"
+    assert made["OMP_NUM_THREADS"] == made["VLMNB_THREADS"] == "8"
+    assert "CUDA_VISIBLE_DEVICES" not in slots.environment(slots.CPU, 8)
+
+
+def test_the_slurm_script_has_one_task_for_each_run_with_something_missing(
+    tmp_path: Path, two_gpus: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = jobs(tmp_path, "cuda")
+    asked = sweep_command.Asked(
+        spec=tmp_path / "s.yaml", results=tmp_path / "results", runs=tmp_path / "runs"
+    )
+    script = slurm.script(asked)
+    assert "--array=0-5" in script
+    assert "--gres=gpu:1" in script
+    assert "--exclusive" not in script
+    assert all(job.run.name in script for job in todo)
+    (tmp_path / "runs").mkdir()
+    for state in todo[0].cells:
+        record.write(identity.blank(state.cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
+    assert f"{todo[0].run.name}  # its page" in slurm.script(asked)
+
+
+def test_status_says_what_is_there_in_words(tmp_path: Path) -> None:
+    todo = jobs(tmp_path, "cpu", 1)
+    first = todo[0].cells[0]
+    record.write(
+        identity.blank(first.cell, "2026-01-01T00:00:00+00:00", "failed", "a reason"), tmp_path / "results"
+    )
+    said = "\n".join(status.lines(jobs(tmp_path, "cpu", 1), cells=True))
+    assert "1 of 2   cells recorded; page missing" in said
+    assert "a reason" in said
+    assert "--retry-failed" in said
+    assert "page missing: not made yet" in said
+    assert "to measure: textvqa-mini, cpu, fp32, batch 2" in said
+
+
+def test_time_left_and_ended_sweeps_are_told(tmp_path: Path) -> None:
+    todo = jobs(tmp_path, "cpu", 1)
+    wanted = [state for job in todo for state in job.cells]
+    shown = progress.Progress(todo, wanted, Console(file=io.StringIO()), results=tmp_path / "results",
+                              spec="s.yaml", command="vlmnb sweep s.yaml")  # fmt: skip
+    with shown:
+        record.write(identity.blank(wanted[0].cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
+        shown.doing("cpu", todo[0].run.name, "a cell")
+        standing = shown.standing()
+        assert (standing.done, standing.measured, standing.ended) == (1, 1, "")
+        assert standing.remaining_s is not None
+        assert standing.current["cpu"].cell == "a cell"
+    ((last, at_work),) = progress.standings(tmp_path / "results")
+    assert (last.ended, at_work) == ("finished", False)

@@ -1,0 +1,260 @@
+"""Exact, stale and foreign records; damaged ones; folders that cannot be written; clocks; long answers."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from factory import answers, cell, record
+
+from vlmnb import desk, experiment, identity, launch, locks, paths, rows, slots, store, sweep_command
+from vlmnb import record as records
+from vlmnb.errors import UserError
+from vlmnb.record import Record
+from vlmnb.spec import Cell
+
+STARTED = "2026-01-01T00:00:00+00:00"
+
+
+@pytest.fixture(autouse=True)
+def _no_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(slots.HELD, "cpu")
+
+
+def measured(of: Cell, **changes: object) -> Record:
+    """A record of this machine, under its exact key unless changes say otherwise."""
+    return identity.blank(of, STARTED).model_copy(update=changes)
+
+
+def older(of: Cell, key: str = "0123456789abcdef") -> Record:
+    """A record of this machine, of other code."""
+    exact = identity.blank(of, STARTED)
+    return exact.model_copy(
+        update={"key": key, "provenance": exact.provenance.model_copy(update={"code": "old"})}
+    )
+
+
+def recorded(of: Cell, results: Path) -> Record | None:
+    with desk.Desk([of], results) as at:
+        return at.recorded(of)
+
+
+def states(results: Path, tmp_path: Path) -> dict[int, str]:
+    spec = tmp_path / "s.yaml"
+    content = {"title": "T", "models": ["llava-tiny"],
+               "parameters": {"samples": 4, "device": "cpu", "length": "natural"},
+               "axes": {"batch_size": {"batch_sizes": [1, 2], "optimization": "fp32"}}}  # fmt: skip
+    spec.write_text(json.dumps(content))
+    (job,) = launch.jobs(launch.load(spec), results, tmp_path / "runs")
+    return {state.cell.batch_size: state.state for state in job.cells}
+
+
+def test_a_record_of_other_code_answers_as_stale_and_is_kept(tmp_path: Path) -> None:
+    path = records.write(older(cell()), tmp_path)
+    found = recorded(cell(), tmp_path)
+    assert found is not None
+    assert found.key != identity.key(cell())
+    assert states(tmp_path, tmp_path) == {1: "missing", 2: "stale"}
+    assert "the measuring code" in experiment.stale_note([found])
+    assert "--stale" in experiment.stale_note([found])
+    assert path.exists()
+
+
+def test_an_exact_record_goes_before_a_stale_one(tmp_path: Path) -> None:
+    records.write(older(cell()), tmp_path)
+    exact = measured(cell())
+    records.write(exact, tmp_path)
+    assert recorded(cell(), tmp_path) == exact
+    assert states(tmp_path, tmp_path)[2] == "recorded"
+    assert experiment.stale_note([exact]) == ""
+
+
+def test_a_record_of_other_hardware_is_neither(tmp_path: Path) -> None:
+    foreign = older(cell())
+    machine = foreign.provenance.machine | {"fingerprint": "other"}
+    foreign = foreign.model_copy(
+        update={"provenance": foreign.provenance.model_copy(update={"machine": machine})}
+    )
+    records.write(foreign, tmp_path)
+    records.write(older(cell(), "fedcba9876543210").model_copy(update={"hardware": "h200"}), tmp_path)
+    assert recorded(cell(), tmp_path) is None
+    assert states(tmp_path, tmp_path)[2] == "missing"
+
+
+def test_a_stale_cell_is_measured_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.write(older(cell()), tmp_path)
+    keys = tmp_path / "again"
+    keys.write_text(identity.key(cell()))
+    monkeypatch.setenv(desk.AGAIN, str(keys))
+    with desk.Desk([cell()], tmp_path) as at:
+        assert at.recorded(cell()) is None
+        with at.claimed(cell()):
+            at.write(measured(cell()))
+        assert at.recorded(cell()) == measured(cell()), "measured again once, not twice"
+    monkeypatch.delenv(desk.AGAIN)
+    monkeypatch.setenv(desk.STALE, "1")
+    assert recorded(cell(batch_size=1), tmp_path) is None
+
+
+def test_threads_are_part_of_the_key_and_named_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(slots.THREADS, "1")
+    before = identity.key(cell())
+    monkeypatch.setenv(slots.THREADS, "7")
+    assert identity.key(cell()) != before
+    one = measured(cell())
+    one = one.model_copy(update={"provenance": one.provenance.model_copy(update={"threads": 1})})
+    assert "threads 1 to 7" in identity.differences(one)
+
+
+def test_a_damaged_record_is_measured_again_and_kept_beside(tmp_path: Path) -> None:
+    path = records.write(measured(cell()), tmp_path)
+    path.write_text(path.read_text()[:100])
+    assert states(tmp_path, tmp_path)[2] == "damaged"
+    with desk.Desk([cell()], tmp_path) as at:
+        assert at.recorded(cell()) is None
+        at.write(measured(cell()))
+    assert recorded(cell(), tmp_path) == measured(cell())
+    assert path.with_suffix(".damaged").stat().st_size == 100
+    assert records.read_all(tmp_path)[1] == []
+
+
+def test_a_record_edited_by_hand_is_no_record(tmp_path: Path) -> None:
+    path = records.write(record(), tmp_path)
+    path.write_text(path.read_text().replace("0.4", "0.1"))
+    with pytest.raises(ValueError, match="edited by hand"):
+        records.read(path)
+    with store.Index(tmp_path) as index:
+        assert "edited by hand" in index.problems()[0]
+        assert list(index.rows()) == []
+
+
+def test_a_record_of_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
+    path = records.write(older(cell()), tmp_path)
+    text = path.read_text().replace('"schema_version": 1', '"schema_version": 99')
+    path.write_text(text)
+    assert recorded(cell(), tmp_path) is None
+    assert "update the project" in records.read_all(tmp_path)[1][0]
+    assert path.read_text() == text
+
+
+def test_the_index_follows_the_files_and_is_never_trusted(tmp_path: Path) -> None:
+    first = records.write(measured(cell()), tmp_path)
+    for _ in range(2):
+        with store.Index(tmp_path) as index:
+            assert [entry.status for entry in index.entries().values()] == ["ok"]
+    records.write(measured(cell(), status="failed", reason="r"), tmp_path)
+    second = records.write(measured(cell(batch_size=1)), tmp_path)
+    with store.Index(tmp_path) as index:
+        assert sorted(entry.status for entry in index.entries().values()) == ["failed", "ok"]
+    first.unlink()
+    with store.Index(tmp_path) as index:
+        assert list(index.entries()) == [second.relative_to(tmp_path).as_posix()]
+    (tmp_path / ".index.sqlite").write_bytes(b"no database at all" * 100)
+    with store.Index(tmp_path) as index:
+        assert len(index.entries()) == 1
+    with sqlite3.connect(tmp_path / ".index.sqlite") as database:
+        database.execute("UPDATE made_by SET hash = 'other code'")
+        database.execute("UPDATE entries SET status = 'wrong'")
+    with store.Index(tmp_path) as index:
+        assert {entry.status for entry in index.entries().values()} == {"ok"}
+
+
+def test_the_index_gives_the_rows_that_the_records_give(tmp_path: Path) -> None:
+    for size in (1, 2):
+        records.write(record(cell(batch_size=size)), tmp_path)
+    with store.Index(tmp_path) as index:
+        found = [dict(zip(rows.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
+    assert found == [rows.row(each) for each in records.read_all(tmp_path)[0]]
+
+
+def test_huge_answers_with_markup_are_stored_as_they_are_and_not_in_the_index(tmp_path: Path) -> None:
+    text = "<script>alert(1)</script>" + "x" * 3_000_000
+    spoken = tuple(answer.model_copy(update={"answer": text}) for answer in answers(4, 1))
+    path = records.write(record(answers=spoken), tmp_path)
+    assert records.read(path).answers[0].answer == text
+    with store.Index(tmp_path) as index:
+        assert "script" not in json.dumps(list(index.rows()))
+    assert (tmp_path / ".index.sqlite").stat().st_size < 200_000
+
+
+def test_a_clock_that_went_backwards_refuses_to_replace_what_it_would_file_as_older(tmp_path: Path) -> None:
+    made = older(cell())
+    future = made.provenance.model_copy(update={"started_at": "2999-01-01T00:00:00+00:00"})
+    path = records.write(made.model_copy(update={"provenance": future}), tmp_path / "results")
+    states(tmp_path / "results", tmp_path)
+    asked = sweep_command.Asked(
+        spec=tmp_path / "s.yaml", results=tmp_path / "results", runs=tmp_path / "runs", stale=True
+    )
+    with pytest.raises(UserError, match="clock") as error:
+        sweep_command.run(asked)
+    assert str(path) in str(error.value)
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of half a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_full_disk_no_record_is_half_written_and_the_old_ones_stay(tiny_disk: Path) -> None:
+    kept = records.write(measured(cell()), tiny_disk)
+    good = kept.read_bytes()
+    long = tuple(answer.model_copy(update={"answer": "x" * 300_000}) for answer in answers(4, 1))
+    with pytest.raises(OSError) as error:  # noqa: PT011
+        records.write(measured(cell(batch_size=1), answers=long), tiny_disk)
+    assert error.value.errno == errno.ENOSPC
+    assert [path for path in tiny_disk.rglob("*") if path.is_file()] == [kept]
+    with pytest.raises(OSError, match="No space"):
+        paths.write_atomic(kept, "x" * 2_000_000)
+    assert kept.read_bytes() == good
+    with contextlib.suppress(OSError), (tiny_disk / "filler").open("wb", buffering=0) as filler:
+        while filler.write(b"x" * 4096):
+            pass
+    with store.Index(tiny_disk) as index:
+        assert len(index.entries()) == 1, "it does without its file"
+
+
+def test_a_read_only_folder_can_be_read_and_a_sweep_into_it_is_refused(
+    tiny_disk: Path, tmp_path: Path
+) -> None:
+    records.write(measured(cell()), tiny_disk / "results")
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+    results = tiny_disk / "results"
+    assert states(results, tmp_path)[2] == "recorded"
+    assert recorded(cell(), results) == measured(cell())
+    asked = sweep_command.Asked(spec=tmp_path / "s.yaml", results=results, runs=tmp_path / "runs")
+    with pytest.raises(UserError, match="cannot write to"):
+        sweep_command.run(asked)
+
+
+def test_locks_are_let_go_when_their_process_ends(tmp_path: Path) -> None:
+    mine = locks.Locks(tmp_path / "locks")
+    child = os.fork()
+    if child == 0:
+        theirs = locks.Locks(tmp_path / "locks")
+        os._exit(0 if theirs.take("cell") and theirs.take("other") else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert mine.take("cell")
+    child = os.fork()
+    if child == 0:
+        theirs = locks.Locks(tmp_path / "locks")
+        right = not theirs.take("cell") and theirs.take("other") and theirs.holder("cell") == os.getppid()
+        os._exit(0 if right else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    shutil.rmtree(tmp_path, ignore_errors=True)
