@@ -36,6 +36,8 @@ BASE_SIZE = 64
 PATCH = 8
 VOCABULARY = 896
 INIT_STD = 0.07
+EYE_LAYERS = 4
+"""Layers at the bottom of Fuyu's decoder that learn to see first, as the vision tower of the others does."""
 CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
 CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 
@@ -121,10 +123,10 @@ def _fuyu_config(ids: dict[str, int]) -> FuyuConfig:
     text = {
         "model_type": "persimmon",
         "vocab_size": VOCABULARY,
-        "hidden_size": 192,
+        "hidden_size": 128,
         "intermediate_size": 512,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 6,
+        "num_hidden_layers": EYE_LAYERS + 5,
+        "num_attention_heads": 4,
         "max_position_embeddings": 1024,
         "initializer_range": INIT_STD,
         "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5},
@@ -143,7 +145,7 @@ def _fuyu_config(ids: dict[str, int]) -> FuyuConfig:
         bos_token_id=ids["bos"],
         eos_token_id=ids["eos"],
         pad_token_id=ids["pad"],
-        hidden_size=192,  # older releases of transformers read the width here
+        hidden_size=128,  # older releases of transformers read the width here
         vocab_size=VOCABULARY,
         tie_word_embeddings=False,
     )

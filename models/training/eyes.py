@@ -7,6 +7,8 @@ same function much faster in small batches; a test compares it with the model's 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from torch.nn import functional as F
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import apply_rotary_pos_emb_vision
 
-from models.training.build import PATCH
+from models.training.build import EYE_LAYERS, PATCH
 from models.training.pictures import CHARACTERS, SLOTS
 from models.training.stream import IGNORE, Batch
 
@@ -118,8 +120,19 @@ def image_features(name: str, model: Any, pixels: torch.Tensor) -> torch.Tensor:
     return core.vision_embed_tokens(patches(pixels))  # type: ignore[no-any-return]
 
 
+@contextmanager
+def _lowest_layers(decoder: Any) -> Iterator[None]:
+    """Fuyu's decoder cut to the layers that are its eye."""
+    layers, norm = decoder.layers, decoder.final_layernorm
+    decoder.layers, decoder.final_layernorm = layers[:EYE_LAYERS], nn.Identity()
+    try:
+        yield
+    finally:
+        decoder.layers, decoder.final_layernorm = layers, norm
+
+
 def seen(name: str, model: Any, pixels: torch.Tensor, newline: int) -> torch.Tensor:
-    """What the eye makes of an image, ``(batch, tokens, width)``; Fuyu's eye is its decoder."""
+    """What the eye makes of an image, ``(batch, tokens, width)``; Fuyu's is in its decoder."""
     features = image_features(name, model, pixels)
     if name != "fuyu-tiny":
         return features
@@ -129,9 +142,9 @@ def seen(name: str, model: Any, pixels: torch.Tensor, newline: int) -> torch.Ten
     rows = torch.cat([features.view(batch, side, side, width), ends], dim=2).reshape(batch, -1, width)
     length = rows.shape[1]
     mask = torch.full((length, length), -1e4).triu(1).expand(batch, 1, length, length)
-    hidden = model.model.language_model(
-        inputs_embeds=rows, attention_mask=mask, use_cache=False
-    ).last_hidden_state
+    decoder = model.model.language_model
+    with _lowest_layers(decoder):
+        hidden = decoder(inputs_embeds=rows, attention_mask=mask, use_cache=False).last_hidden_state
     return hidden.view(batch, side, side + 1, width)[:, :, :side].reshape(batch, count, width)  # type: ignore[no-any-return]
 
 
@@ -144,11 +157,11 @@ class Marker(nn.Module):
     """
 
     def __init__(self, model: Any, width: int) -> None:
-        """Listen to the decoder's fourth layer."""
+        """Listen to the last layer but two."""
         super().__init__()
         self.mark_head = nn.Linear(width, 2)
         self.hidden: torch.Tensor | None = None
-        self.hook = model.model.language_model.layers[3].register_forward_hook(self._keep)
+        self.hook = model.model.language_model.layers[-3].register_forward_hook(self._keep)
         self.hits = [0.5, 0.5]
 
     def _keep(self, module: nn.Module, inputs: Any, output: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from models.training.build import EYE_LAYERS
 from models.training.eyes import image_features
 from models.training.stream import IGNORE, Batch, Prompter
 
@@ -56,13 +57,18 @@ def packed_forward(
     mask = attention_mask(batch["segment"])
     if torch.is_autocast_enabled("cpu"):
         mask = mask.bfloat16()
-    hidden = model.model.language_model(
+    decoder, low = model.model.language_model, []
+    hook = decoder.layers[EYE_LAYERS - 1].register_forward_hook(
+        lambda layer, inputs, output: low.append(output[0] if isinstance(output, tuple) else output)
+    )
+    hidden = decoder(
         inputs_embeds=embeddings,
         attention_mask=mask,
         position_ids=positions(name, batch, prefix, image_id),
         use_cache=False,
     ).last_hidden_state
+    hook.remove()
     places = batch["labels"] != IGNORE
     if features is not None and name == "fuyu-tiny":
-        features = hidden[ids == image_id].view(features.shape)
+        features = low[0][ids == image_id].view(features.shape)
     return model.lm_head(hidden[places]).float(), places, features

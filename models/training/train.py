@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 
 from models.training import evaluate
-from models.training.build import NAMES, new_model, new_processor, save
+from models.training.build import EYE_LAYERS, NAMES, new_model, new_processor, save
 from models.training.eyes import Marker, Reader, seen, use_lean_attention, whiten
 from models.training.forward import packed_forward
 from models.training.matching import Tally, TextStream, answer_loss, text_loss
@@ -35,8 +36,8 @@ class Recipe:
         text_rows: Described pictures in its batches.
         eye_steps: Steps of the stage that teaches the eye.
         eye_images: Images in its batches.
-        text_images: Images on which the eye is kept up while the decoder learns on text, for an eye that is
-            the decoder; it then learns to see before it learns on text.
+        text_images: Images on which the eye is kept up while the decoder learns on text, for an eye within the
+            decoder; it then learns to see before it learns on text.
         steps: Steps of the last stage.
         images: Images in its batches.
         budget: Question tokens per picture.
@@ -69,11 +70,9 @@ RECIPES = {
     "qwen2.5-vl-tiny": Recipe(
         text_steps=500, text_rows=64, eye_steps=2000, eye_images=64, text_images=0, steps=1300, images=48
     ),
-    # Not run to its end. A third of it, at twice these learning rates, was worse than the shipped checkpoint,
-    # which has an earlier recipe (its training.json): too short, and each stage undid much of the one before.
     "fuyu-tiny": Recipe(
-        text_steps=600, text_rows=64, eye_steps=1500, eye_images=64, text_images=32, steps=2000, images=48,
-        eye_factor=0.35, decoder_factor=0.35,
+        text_steps=350, text_rows=64, eye_steps=1300, eye_images=64, text_images=24, steps=1000, images=44,
+        eye_factor=0.4,
     ),
 }  # fmt: skip
 
@@ -94,11 +93,14 @@ def text_batches(processor: Any, recipe: Recipe) -> Any:
 
 
 def eye_of(name: str, model: Any) -> list[Any]:
-    """The modules that see: the vision tower and its projector, or Fuyu's decoder."""
+    """The modules that see: the vision tower and its projector, or the lowest layers of Fuyu's decoder."""
     core = model.model
     if name == "llava-tiny":
         return [core.vision_tower, core.multi_modal_projector]
-    return [core.visual] if name == "qwen2.5-vl-tiny" else [core]
+    if name == "qwen2.5-vl-tiny":
+        return [core.visual]
+    patch_embed = nn.ModuleDict({"embed": core.vision_embed_tokens})
+    return [patch_embed, *core.language_model.layers[:EYE_LAYERS]]
 
 
 class Heads:
@@ -140,13 +142,13 @@ def teach_eye(name: str, model: Any, heads: Heads, processor: Any, recipe: Recip
 def teach_text(name: str, model: Any, heads: Heads, processor: Any, recipe: Recipe, log: Any) -> None:
     """The decoder learns on questions about pictures described in words."""
     loader = text_batches(processor, recipe)
-    modules = [model.model.language_model, model.lm_head, heads.marker]
-    factor, pictures = 1.0, None
+    modules = [(module, 1.0) for module in (model.model.language_model, model.lm_head, heads.marker)]
+    pictures = None
     if recipe.text_images:
         pictures = batches(name, processor, recipe.seed * 10 + 4, recipe.text_images, None)
-        modules = [*eye_of(name, model), heads.reader, *modules]
-        factor = recipe.decoder_factor
-    trainer = Trainer([(module, factor) for module in modules], recipe.text_steps)
+        kept = [(module, recipe.eye_factor) for module in (*eye_of(name, model), heads.reader)]
+        modules = [*kept, *modules]
+    trainer = Trainer(modules, recipe.text_steps)
     prompter, tally = Prompter(processor), Tally()
     for step in range(recipe.text_steps):
         loss = text_loss(name, model, heads.marker, prompter, next(loader), tally)
