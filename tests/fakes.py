@@ -24,7 +24,7 @@ results: str = "results"  # records
 """
 
 MEASURE = """
-import json, os, pathlib, signal, subprocess, sys, time
+import json, os, pathlib, signal, time
 from vlmnb import axes, desk, identity, paths
 
 given = {name: globals()[name] for name in ("model", "samples", "batch_sizes", "device", "length", "results")}
@@ -41,9 +41,15 @@ def behave(cell):
         (root / "died").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     elif how == "hang":
-        code = ("import os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); os.setsid();"
-                f"os.fork(); open({str(root / 'stubborn')!r} + str(os.getpid()), 'w'); time.sleep(600)")
-        subprocess.Popen([sys.executable, "-c", code])
+        if os.fork() == 0:
+            try:
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+                os.setsid()
+                os.fork()
+                (root / f"stubborn{os.getpid()}").touch()
+                time.sleep(600)
+            finally:
+                os._exit(0)
         time.sleep(600)
     elif how == "error":
         raise ValueError("no such thing")
@@ -51,11 +57,14 @@ def behave(cell):
         raise OSError(28, "No space left on device")
     elif how.startswith("sleep"):
         time.sleep(float(how.split()[1]))
-    elif how == "out of memory":
-        return "out_of_memory", "CUDA out of memory"
+    elif how == "wait":
+        while not (root / "go").exists():
+            time.sleep(0.05)
     elif how == "huge":
         return "unsupported", "<script>alert(1)</script>" + "x" * 3_000_000
-    return "ok", ""
+    elif how == "out of memory":
+        return "out_of_memory", "CUDA out of memory"
+    return "ok", how if how == "leave out" else ""
 
 records = []
 with desk.Desk(plan.cells, pathlib.Path(results)) as at:
@@ -65,11 +74,12 @@ with desk.Desk(plan.cells, pathlib.Path(results)) as at:
             with at.claimed(cell):
                 found = at.recorded(cell)
                 if found is None:
-                    found = at.ran_out(cell, records)
+                    found, reason = at.ran_out(cell, records), ""
                     if found is None:
                         status, reason = behave(cell)
                         found = identity.blank(cell, "2026-01-01T00:00:00+00:00", status, reason)
-                    at.write(found)
+                    if reason != "leave out":
+                        at.write(found)
         records.append(found)
 print(sorted((record.cell.batch_size, record.status) for record in records))
 """
@@ -104,7 +114,8 @@ class Checkout:
     def spec(self, models: list[str], batch_sizes: list[int]) -> None:
         """Write the sweep file."""
         axes = {"batch_size": {"batch_sizes": batch_sizes, "device": "cpu"}}
-        content = {"title": "Fake", "models": models, "parameters": {"samples": 4}, "axes": axes}
+        given = {"samples": 4, "length": "natural"}
+        content = {"title": "Fake", "models": models, "parameters": given, "axes": axes}
         (self.root / "sweeps" / "fake.yaml").write_text(json.dumps(content))
 
     @property
@@ -146,7 +157,7 @@ class Checkout:
         return [int(line.split()[0]) for line in log.read_text().splitlines()] if log.exists() else []
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 180) -> None:
     """Wait until something is so."""
     until = time.monotonic() + seconds
     while not condition():

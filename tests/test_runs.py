@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -12,7 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
+from fakes import wait_for
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -190,14 +193,16 @@ def test_a_killed_sweep_goes_on_where_it_stopped_and_a_second_one_measures_nothi
 
 
 def wait_until_gone(text: str) -> None:
-    """Until no process has ``text`` in its command line: papermill and its kernel follow the sweep."""
-    for _ in range(200):
-        lines = [p.read_bytes() for p in Path("/proc").glob("[0-9]*/cmdline") if os.access(p, os.R_OK)]
-        if not any(text.encode() in line and b"vlmnb.notebook_run" in line for line in lines):
-            time.sleep(2)
-            return
-        time.sleep(0.1)
-    raise AssertionError("papermill outlived the sweep")
+    """Until no supervisor has ``text`` in its command line: it ends once nothing of its run is left."""
+    wait_for(lambda: not any(text in line and "vlmnb.supervise" in line for line in command_lines()))
+
+
+def command_lines() -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            found.append(" ".join(process.cmdline()))
+    return found
 
 
 def test_a_failed_run_is_filed_and_leaves_the_good_page(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from vlmnb import (
     execute,
     identity,
     launch,
+    locks,
     machine,
     progress,
     record,
@@ -35,7 +35,8 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Machine:
     one = Gpu(name="NVIDIA X", uuid="GPU-a", memory_bytes=2**30, driver="1", power_limit_w=None)
     made = machine.describe().model_copy(update={"gpus": (one, one.model_copy(update={"uuid": "GPU-b"}))})
     monkeypatch.setattr(machine, "describe", lambda: made)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    mine = locks.Locks(tmp_path / "slots")  # other sweeps may be at work on this machine
+    monkeypatch.setattr(slots, "_locks", lambda: mine)
     return made
 
 
@@ -49,17 +50,24 @@ def jobs(tmp_path: Path, device: str, axis_count: int = 3) -> list[Job]:
     return launch.jobs(launch.load(spec), tmp_path / "results", tmp_path / "runs")
 
 
-def run_all(tmp_path: Path, todo: list[Job], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int]]:
-    """Execute jobs with a stand-in for papermill: run, device, and runs at work on that device."""
+def run_all(
+    tmp_path: Path, todo: list[Job], monkeypatch: pytest.MonkeyPatch, devices: int
+) -> list[tuple[str, str, int]]:
+    """Execute jobs with a stand-in for papermill: run, device, and runs at work on any device.
+
+    The first run of each device waits until as many devices are at work as are expected.
+    """
     seen: list[tuple[str, str, int]] = []
     busy: dict[str, int] = {}
-    guard = threading.Lock()
+    guard, all_at_work = threading.Lock(), threading.Event()
 
     def stand_in(run, setting, *, slot, again, on_poll, stop) -> Outcome:  # type: ignore[no-untyped-def]
         with guard:
             busy[slot.name] = busy.get(slot.name, 0) + 1
             seen.append((run.name, str(slot.visible), sum(busy.values())))
-        time.sleep(0.05)
+            if len(busy) == devices:
+                all_at_work.set()
+        assert all_at_work.wait(60)
         for state in next(job for job in todo if job.run == run).cells:
             record.write(identity.blank(state.cell, "2026-01-01T00:00:00+00:00"), setting.results)
         with guard:
@@ -78,7 +86,7 @@ def run_all(tmp_path: Path, todo: list[Job], monkeypatch: pytest.MonkeyPatch) ->
 def test_gpu_runs_share_the_gpus_one_at_a_time_each(
     tmp_path: Path, two_gpus: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = run_all(tmp_path, jobs(tmp_path, "cuda"), monkeypatch)
+    seen = run_all(tmp_path, jobs(tmp_path, "cuda"), monkeypatch, 2)
     assert {visible for _, visible, _ in seen} == {"GPU-a", "GPU-b"}
     assert len({name for name, _, _ in seen}) == len(seen) == 6
 
@@ -86,7 +94,7 @@ def test_gpu_runs_share_the_gpus_one_at_a_time_each(
 def test_what_measures_on_the_cpu_has_the_machine_to_itself(
     tmp_path: Path, two_gpus: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = run_all(tmp_path, jobs(tmp_path, "cpu"), monkeypatch)
+    seen = run_all(tmp_path, jobs(tmp_path, "cpu"), monkeypatch, 1)
     assert [others for _, _, others in seen] == [1] * 6
 
 
@@ -148,6 +156,21 @@ def test_status_says_what_is_there_in_words(tmp_path: Path) -> None:
     assert "--retry-failed" in said
     assert "page missing: not made yet" in said
     assert "to measure: textvqa-mini, cpu, fp32, batch 2" in said
+
+
+def test_a_terminal_shows_a_bar_with_what_is_done_and_what_is_at_work(tmp_path: Path) -> None:
+    todo = jobs(tmp_path, "cpu", 1)
+    wanted = [state for job in todo for state in job.cells]
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    with progress.Progress(todo, wanted, console, results=tmp_path / "results") as shown:
+        record.write(identity.blank(wanted[0].cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
+        shown.doing("cpu", todo[0].run.name, "a cell")
+        shown.tell("something once")
+        shown.tell("something once")
+    said = console.file.getvalue()
+    assert f"1/{len(wanted)}" in said
+    assert f"{todo[0].run.name}: a cell" in said
+    assert said.count("something once") == 1
 
 
 def test_time_left_and_ended_sweeps_are_told(tmp_path: Path) -> None:

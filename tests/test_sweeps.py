@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
+import threading
 import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nbformat
+import psutil
 import pytest
 from fakes import Checkout, processes_of, wait_for
+
+from vlmnb import record
 
 pytestmark = pytest.mark.slow
 
@@ -52,9 +61,9 @@ def test_a_kernel_that_died_once_is_no_failure(checkout: Checkout) -> None:
 
 def test_a_hanging_cell_is_failed_at_its_limit_and_nothing_of_it_is_left(checkout: Checkout) -> None:
     checkout.behave({2: "hang"})
-    done = checkout.sweep("--cell-limit", "3")
+    done = checkout.sweep("--cell-limit", "5")
     assert done.returncode == 1, done.stderr
-    assert "longer than 3 s" in checkout.statuses()["llava-tiny", 2][1]
+    assert "longer than 5 s" in checkout.statuses()["llava-tiny", 2][1]
     assert checkout.statuses()["llava-tiny", 3][0] == "ok"
     assert list(checkout.root.glob("stubborn*")), "it had children that ignore SIGTERM"
     assert processes_of(checkout.root) == []
@@ -89,6 +98,18 @@ def test_a_notebooks_own_error_is_filed_and_not_tried_again_and_the_good_page_st
     assert "no such thing" in report["stderr_tail"]
 
 
+def test_a_notebook_that_leaves_a_cell_out_has_not_ended_well(checkout: Checkout) -> None:
+    checkout.behave({2: "leave out"})
+    done = checkout.sweep()
+    assert done.returncode == 1
+    assert "records are missing of 1 of its cells" in done.stdout
+    assert "batch 2" in done.stdout
+    assert (checkout.runs / "failures" / "llava-tiny" / "batch_size.json").exists()
+    checkout.behave({})
+    assert checkout.sweep().returncode == 0
+    assert checkout.measured() == [1, 2, 3, 2]
+
+
 def test_sizes_above_one_that_ran_out_of_memory_are_not_tried_unless_asked(checkout: Checkout) -> None:
     checkout.behave({2: "out of memory"})
     assert checkout.sweep().returncode == 0
@@ -111,6 +132,44 @@ def test_a_full_disk_stops_the_sweep_with_its_own_exit_code_and_how_to_go_on(che
     assert set(checkout.statuses()) == {("llava-tiny", 1)}, "no other run was begun"
     checkout.behave({})
     assert checkout.sweep().returncode == 0
+
+
+def test_a_disk_that_fills_up_publishes_nothing_and_the_sweep_goes_on_once_there_is_room(
+    checkout: Checkout,
+) -> None:
+    checkout.behave({2: "huge"})
+    with small_disk(checkout.results, "1m") as resize:
+        done = checkout.sweep()
+        assert done.returncode == 3, done.stdout + done.stderr
+        assert "No space left" in done.stderr + done.stdout
+        assert "continue with: vlmnb sweep sweeps/fake.yaml" in done.stderr
+        assert set(checkout.statuses()) == {("llava-tiny", 1)}
+        assert not (checkout.runs / "llava-tiny" / "batch_size.ipynb").exists()
+        resize("40m")
+        assert checkout.sweep().returncode == 0
+        assert checkout.measured() == [1, 2, 2, 3]
+        assert checkout.statuses()["llava-tiny", 2][1].endswith("xxx")
+        told = checkout.vlmnb("status")
+        assert told.returncode == 0
+        assert "script" not in told.stdout
+        assert len(told.stdout) < 10_000
+
+
+def test_stale_cells_are_kept_and_measured_again_only_when_asked(checkout: Checkout) -> None:
+    assert checkout.sweep().returncode == 0
+    for path in record_files(checkout.results):
+        old = record.read(path)
+        key = "0" * 15 + str(old.cell.batch_size)
+        by_other_code = old.provenance.model_copy(update={"code": "other"})
+        record.write(old.model_copy(update={"key": key, "provenance": by_other_code}), checkout.results)
+        path.unlink()
+    done = checkout.sweep()
+    assert done.returncode == 0
+    assert "3 stale cells were not measured again" in done.stdout
+    assert checkout.measured() == [1, 2, 3]
+    assert checkout.sweep("--stale").returncode == 0
+    assert checkout.measured() == [1, 2, 3, 1, 2, 3]
+    assert len(record_files(checkout.results)) == 6, "the stale ones are kept"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -138,7 +197,7 @@ def test_a_killed_sweep_leaves_no_process_and_status_tells(checkout: Checkout) -
     wait_for(lambda: bool(list(checkout.root.glob("stubborn*"))))
     sweep.kill()
     sweep.communicate()
-    wait_for(lambda: processes_of(checkout.root) == [], 30)
+    wait_for(lambda: processes_of(checkout.root) == [])
     told = checkout.vlmnb("status").stdout
     assert "was killed" in told
     assert "Continue with: vlmnb sweep sweeps/fake.yaml" in told
@@ -147,59 +206,131 @@ def test_a_killed_sweep_leaves_no_process_and_status_tells(checkout: Checkout) -
     assert checkout.measured() == [1, 2, 2, 3]
 
 
+def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Checkout) -> None:
+    checkout.behave({2: "wait"})
+    sweep = checkout.start()
+    wait_for(lambda: checkout.measured() == [1, 2])
+    (killed,) = [
+        process
+        for process in map(psutil.Process, processes_of(checkout.root))
+        if "vlmnb.notebook_run" in process.cmdline()
+    ]
+    sockets = Path(json.loads(killed.cmdline()[-1])["sockets"])
+    assert list(sockets.iterdir())
+    killed.kill()
+    wait_for(lambda: checkout.measured() == [1, 2, 2])
+    (checkout.root / "go").touch()
+    out, _ = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0
+    assert "signal 9; trying again" in out
+    assert checkout.measured() == [1, 2, 2, 3]
+    wait_for(lambda: not sockets.exists())
+
+
 def test_two_sweeps_of_one_folder_measure_no_cell_twice(checkout: Checkout) -> None:
     checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2, 3])
-    checkout.behave({size: "sleep 0.3" for size in (1, 2, 3)})
+    checkout.behave({2: "wait"})
     sweeps = [checkout.start(), checkout.start()]
-    outputs = [sweep.communicate(timeout=240) for sweep in sweeps]
-    assert [sweep.returncode for sweep in sweeps] == [0, 0], outputs
+    waiting = threading.Event()
+
+    def output(sweep: subprocess.Popen[str]) -> str:
+        said = ""
+        for line in sweep.stdout or ():
+            said += line
+            if "waiting: process" in line:
+                waiting.set()
+        return said
+
+    with ThreadPoolExecutor() as pool:
+        outputs = [pool.submit(output, sweep) for sweep in sweeps]
+        assert waiting.wait(180), "one waits for the other"
+        (checkout.root / "go").touch()
+        said = [each.result() for each in outputs]
+    assert [sweep.wait() for sweep in sweeps] == [0, 0], said
     assert sorted(checkout.measured()) == [1, 1, 2, 2, 3, 3]
-    assert any("waiting: process" in out for out, _ in outputs)
     assert len(checkout.statuses()) == 6
 
 
-def test_killing_anything_at_random_moments_loses_and_repeats_nothing(checkout: Checkout) -> None:
+def test_killing_anything_at_random_moments_loses_and_repeats_nothing(
+    checkout: Checkout, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As many kills as ``VLMNB_TEST_KILLS`` says; ``VLMNB_TEST_SEED`` chooses other moments."""
     kills = int(os.environ.get("VLMNB_TEST_KILLS", "4"))
+    chance = random.Random(f"{kills} {os.environ.get('VLMNB_TEST_SEED', '')}")
+    undisturbed = Checkout(tmp_path_factory.mktemp("undisturbed"))
     sizes = list(range(1, 9))
-    checkout.spec(["llava-tiny"], sizes)
-    checkout.behave({size: "sleep 0.4" for size in sizes})
-    chance = random.Random(kills)
-    finished: dict[Path, int] = {}
-    for i in range(kills):
+    for each in (undisturbed, checkout):
+        each.spec(["llava-tiny"], sizes)
+    assert undisturbed.sweep().returncode == 0
+    checkout.behave({size: "sleep 0.3" for size in sizes})
+    finished: dict[str, int] = {}
+    killed: Counter[str] = Counter()
+    begun_before = kills_before = 0
+    while killed.total() < kills:
         sweep = checkout.start()
         time.sleep(chance.uniform(0.2, 7))
-        victim = ["sweep", "supervise", "notebook_run", "ipykernel"][i % 4]
-        kill_one(checkout, victim, sweep)
-        if victim == "sweep":
-            sweep.communicate()
-            wait_for(lambda: processes_of(checkout.root) == [], 30)
-        else:
-            sweep.communicate(timeout=120)
-        for path, written in finished.items():
-            assert path.stat().st_mtime_ns == written, "a finished cell was measured again"
-        finished = {path: path.stat().st_mtime_ns for path in checkout.results.glob("*/*/[!.]*.json")}
+        victim = ["sweep", "supervise", "notebook_run", "ipykernel"][killed.total() % 4]
+        killed[victim] += kill_one(checkout, victim, sweep)
+        sweep.communicate(timeout=300)
+        wait_for(lambda: processes_of(checkout.root) == [])
+        begun = len(checkout.measured()) - begun_before
+        now = {path.name: path.stat().st_mtime_ns for path in record_files(checkout.results)}
+        assert {name: now.get(name) for name in finished} == finished, "a finished cell was measured again"
+        finished = now
+        print(dict(killed), f"exit code {sweep.returncode}, {len(finished)} cells, {begun} begun", flush=True)
+        assert begun <= len(finished) + killed.total() - kills_before, "a kill costs one cell at most"
         if len(finished) == len(sizes):
-            for path in list(finished):
+            begun_before, kills_before = len(checkout.measured()), killed.total()
+            for path in record_files(checkout.results):
                 path.unlink()
             finished = {}
     assert checkout.sweep().returncode == 0
-    assert checkout.statuses() == {("llava-tiny", size): ("ok", "") for size in sizes}
-    page = (checkout.runs / "llava-tiny" / "batch_size.ipynb").read_text()
-    assert str([(size, "ok") for size in sizes]) in page
+    assert records_of(checkout) == records_of(undisturbed)
+    assert printed(checkout) == printed(undisturbed) == str([(size, "ok") for size in sizes])
     assert processes_of(checkout.root) == []
-    assert list(checkout.results.glob("*/*/.*.tmp")) == [] or kills, "half-written files are never records"
 
 
-def kill_one(checkout: Checkout, victim: str, sweep: subprocess.Popen[str]) -> None:
-    import psutil
+def kill_one(checkout: Checkout, victim: str, sweep: subprocess.Popen[str]) -> bool:
+    """Kill a process of a sweep, once there is one of that kind; False where the sweep ends before."""
+    while sweep.poll() is None:
+        if victim == "sweep":
+            sweep.kill()
+            return True
+        for pid in processes_of(checkout.root):
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                if any(victim in word for word in psutil.Process(pid).cmdline()[:4]):
+                    os.kill(pid, signal.SIGKILL)
+                    return True
+        time.sleep(0.05)
+    return False
 
-    if victim == "sweep":
-        sweep.kill()
-        return
-    for pid in processes_of(checkout.root):
-        try:
-            if any(victim in word for word in psutil.Process(pid).cmdline()[:4]):
-                os.kill(pid, signal.SIGKILL)
-                return
-        except (psutil.Error, ProcessLookupError):
-            continue
+
+@contextlib.contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """A file system of its own at a folder; yields what changes its size."""
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    try:
+        yield (
+            lambda other: (
+                subprocess.run(["mount", "-o", f"remount,size={other}", str(folder)], check=True) and None
+            )
+        )
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def record_files(results: Path) -> list[Path]:
+    return list(results.glob("*/*/[!.]*.json"))
+
+
+def records_of(checkout: Checkout) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in record_files(checkout.results)}
+
+
+def printed(checkout: Checkout) -> str:
+    """What the last cell of the published page printed last."""
+    page = nbformat.read(checkout.runs / "llava-tiny" / "batch_size.ipynb", as_version=4)
+    return str(page.cells[-1].outputs[-1].text).strip()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import json
-import os
 import re
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +21,16 @@ def main(request: dict[str, Any]) -> int:
     """Execute a notebook.
 
     Args:
-        request: ``axis``, ``parameters``, ``output`` (the notebook to write) and ``outcome`` (the file that
-            says how it went: ``kind`` and ``error``).
+        request: ``axis``, ``parameters``, ``output`` (the notebook to write), ``sockets`` (a folder with a
+            short path, of this run alone) and ``outcome`` (the file that says how it went: ``kind`` and
+            ``error``).
     """
     _die_with_parent()
     kind, error = "infrastructure", ""
     try:
-        kind, error = _papermill(request["axis"], request["parameters"], request["output"])
+        kind, error = _papermill(
+            **{name: request[name] for name in ("axis", "parameters", "output", "sockets")}
+        )
     except UserError as mistake:
         kind, error = "failed", str(mistake)
     except (
@@ -42,7 +43,7 @@ def main(request: dict[str, Any]) -> int:
     return int(bool(error))
 
 
-def _papermill(axis: str, parameters: dict[str, Any], output: str) -> tuple[str, str]:
+def _papermill(axis: str, parameters: dict[str, Any], output: str, sockets: str) -> tuple[str, str]:
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
@@ -50,28 +51,26 @@ def _papermill(axis: str, parameters: dict[str, Any], output: str) -> tuple[str,
 
     axes.plan(axis, parameters)
     kernels = _kernel_class()
-    # Socket files instead of TCP ports: kernels started at one time would race for the ports. The path
-    # must be short and of this run alone.
-    with tempfile.TemporaryDirectory(prefix="vk", dir="/tmp" if os.path.isdir("/tmp") else None) as folder:
-        settings = Config(KernelManager={"transport": "ipc", "ip": f"{folder}/k"})
-        settings.HistoryManager.enabled = False
-        try:
-            papermill.execute_notebook(
-                str(paths.notebook(axis)),
-                output,
-                parameters=parameters,
-                kernel_name="python3",
-                progress_bar=False,
-                autosave_cell_every=0,
-                config=settings,
-                kernel_manager_class=kernels,
-            )
-        except PapermillExecutionError as error:
-            said = f"{error.ename}: {_line(error.evalue)}"
-            outside = _NO_FAULT_OF_THE_CELL.search(said) and error.ename in ("OSError", "PermissionError")
-            return ("infrastructure" if outside else "failed"), said
-        except DeadKernelError:
-            return "died", f"the kernel died{_cause(kernels.exit_code)}"
+    # Socket files instead of TCP ports: kernels started at one time would race for the ports.
+    settings = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/k"})
+    settings.HistoryManager.enabled = False
+    try:
+        papermill.execute_notebook(
+            str(paths.notebook(axis)),
+            output,
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            autosave_cell_every=0,
+            config=settings,
+            kernel_manager_class=kernels,
+        )
+    except PapermillExecutionError as error:
+        said = f"{error.ename}: {_line(error.evalue)}"
+        outside = _NO_FAULT_OF_THE_CELL.search(said) and error.ename in ("OSError", "PermissionError")
+        return ("infrastructure" if outside else "failed"), said
+    except DeadKernelError:
+        return "died", f"the kernel died{_cause(kernels.exit_code)}"
     return "ok", ""
 
 

@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,10 @@ def main(request: dict[str, Any]) -> int:
     _adopt_orphans()
     scratch = Path(request["scratch"])
     environment = {**os.environ, MARK: mark_of(os.getpid())}
+    # Sockets of the kernel. Their path must be short, and papermill may be killed before it removes them.
+    sockets = tempfile.mkdtemp(prefix="vk", dir="/tmp" if os.path.isdir("/tmp") else None)
     child = subprocess.Popen(
-        [sys.executable, "-m", "vlmnb.notebook_run", json.dumps(request["run"])],
+        [sys.executable, "-m", "vlmnb.notebook_run", json.dumps(request["run"] | {"sockets": sockets})],
         stdin=subprocess.DEVNULL,
         env=environment,
     )
@@ -55,6 +58,7 @@ def main(request: dict[str, Any]) -> int:
         else:
             why = watch.exceeded()
     left = end_all()
+    shutil.rmtree(sockets, ignore_errors=True)
     ended = {"why": why, "code": child.returncode, "left": left, "cell": watch.cell}
     if why == "orphaned":
         shutil.rmtree(scratch, ignore_errors=True)

@@ -83,10 +83,8 @@ class Sweep:
             fresh = self.now(job)
             if not self.needs(fresh):
                 return None
-            outcome = self._tried(fresh, execute_once, where)
-            if outcome.kind == "ok":
-                launch.mark_page(self.now(job), self.setting.runs)
-            elif outcome.kind != "stopped":
+            outcome = self._complete(self._tried(fresh, execute_once, where), job)
+            if outcome.kind not in ("ok", "stopped"):
                 execute.file_failure(outcome, self.setting.runs)
         except OSError as error:
             outcome = Outcome(run=job.run, kind="infrastructure", error=said(error))
@@ -144,6 +142,21 @@ class Sweep:
                     outcome = outcome.model_copy(update={"kind": "infrastructure"})
                 return outcome
         return Outcome(run=job.run, kind="stopped", error="stopped")
+
+    def _complete(self, outcome: Outcome, job: Job) -> Outcome:
+        """Of a run that ended well, mark the page; but without its cells it has not ended well."""
+        if outcome.kind != "ok":
+            return outcome
+        ended = self.now(job)
+        missing = ended.wanted()
+        if not missing:
+            launch.mark_page(ended, self.setting.runs)
+            return outcome
+        error = (
+            f"its notebook ended, but records are missing of {len(missing)} of its cells, "
+            f"the first: {words(missing[0].cell)}"
+        )
+        return outcome.model_copy(update={"kind": "failed", "error": error})
 
     def _fail(self, state: CellState, reason: str) -> None:
         self.progress.tell(f"failed cell: {state.cell.model}, {words(state.cell)}: {reason}")
