@@ -1,10 +1,13 @@
-"""How long questions about many records take: planning, status, export, and the first use without an index.
+"""How long questions about many records take: planning, status, export, with and without an index.
 
-    python benchmarks/store.py                 # 100,000 records, in a temporary folder
-    python benchmarks/store.py --records 25000 # to see how it grows
+    python benchmarks/store.py                 # 10,000 and 100,000 records, in a temporary folder
+    python benchmarks/store.py --records 20000 # 2,000 and 20,000
 
-Prints one line per question: seconds (of the whole command, the interpreter's start included) and the peak
-of its resident memory. The records are made up, of four answers each; nothing of them is published.
+Prints one line per question: seconds of the whole command (the interpreter's start included), seconds of CPU
+of all its processes, the peak of their resident memory together, and how many times the seconds of a tenth
+of the records that is (10 is linear, less is start-up). *Cold* is the first use after a folder was copied or
+the code that reads records changed: every file is parsed. *Warm* is every other use. The records are made up,
+of four answers each; nothing of them is published. A limit that is exceeded when warm makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -15,12 +18,17 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from vlmnb import axes, identity, record, spec
+import psutil
+
+from vlmnb import axes, identity, paths, record, spec
 from vlmnb.record import Answer, EnergyReading, FlopCount, MemoryUsage, Timing
 from vlmnb.spec import Cell
 
@@ -28,40 +36,97 @@ MODELS = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
 ASKED = 3_000
 """Cells that the sweep asks for; the other records are of other sweeps."""
 
+CHUNK = 500
+LIMIT_S, LIMIT_MIB = 5.0, 1024.0
+"""What a warm question about 100,000 records may take, on two cores."""
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def main() -> None:
+class Cost(NamedTuple):
+    """What a command took."""
+
+    seconds: float
+    cpu_s: float
+    peak_mib: float
+
+
+def main() -> int:
     """Make the records, ask the questions, print the answers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=int, default=100_000)
     wanted = parser.parse_args().records
+    fewer, costs = _measured(wanted // 10), _measured(wanted)
+    print(f"\n{wanted} records, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    print(f"{'':44} {'seconds':>8} {'of CPU':>8} {'peak MiB':>8} {'growth':>7}")
+    too_much = []
+    for what, cost in costs.items():
+        growth = cost.seconds / fewer[what].seconds
+        print(f"{what:44} {cost.seconds:8.2f} {cost.cpu_s:8.2f} {cost.peak_mib:8.0f} {growth:6.1f}x")
+        if cost.peak_mib > LIMIT_MIB or (what.startswith("warm") and cost.seconds > LIMIT_S):
+            too_much.append(what)
+    for what in too_much:
+        print(f"takes more than {LIMIT_S:g} s or {LIMIT_MIB:g} MiB: {what}")
+    return int(bool(too_much))
+
+
+def _measured(wanted: int) -> dict[str, Cost]:
     with tempfile.TemporaryDirectory(prefix="vlmnb-store-") as folder:
         results, sweep = Path(folder) / "results", Path(folder) / "many.yaml"
         content = {
             "title": "Many", "models": list(MODELS), "parameters": {"samples": 4, "device": "cpu"},
-            "axes": {"batch_size": {"batch_sizes": list(range(1, ASKED // len(MODELS) + 1))}},
+            "axes": {"batch_size": {"batch_sizes": list(range(1, ASKED // len(MODELS) // 2 + 1))}},
         }  # fmt: skip
         sweep.write_text(json.dumps(content), encoding="utf-8")
         runs = axes.runs(spec.load_sweep(sweep))
         asked = [cell for run in runs for cell in axes.plan(run.axis, run.parameters).cells]
-        cells = [asked[i % len(asked)].model_copy(update={"seed": i // len(asked)}) for i in range(wanted)]
+        assert len(asked) == ASKED
         began = time.perf_counter()
         with ProcessPoolExecutor() as pool:
-            list(pool.map(_write, cells, [results] * len(cells), chunksize=500))
+            list(pool.map(_write, *zip(*_chunks(asked, wanted, results), strict=True)))
         print(f"{wanted} records written in {time.perf_counter() - began:.1f} s", flush=True)
         where = ["--results", str(results), "--runs", str(Path(folder) / "runs")]
-        _ask("status, first use (no index yet)", ["status", str(sweep), *where])
-        _ask("status", ["status", str(sweep), *where])
-        _ask("planning (sweep --dry-run)", ["sweep", str(sweep), "--dry-run", *where])
-        _ask("export csv", ["export", "-o", str(Path(folder) / "all.csv"), "--results", str(results)])
-        changed = next(iter(results.glob("*/*/*.json")))
-        changed.write_bytes(changed.read_bytes())
-        _ask("status after a record has changed", ["status", str(sweep), *where])
+        status, dry_run = ["status", str(sweep), *where], ["sweep", str(sweep), "--dry-run", *where]
+        export = ["export", "--results", str(results), "-o"]
+        costs = {
+            "cold: status": _ask(status),
+            "warm: status": _ask(status),
+            "warm: planning (sweep --dry-run)": _ask(dry_run),
+            "cold: export csv": _ask([*export, str(Path(folder) / "all.csv")]),
+            "warm: export csv": _ask([*export, str(Path(folder) / "all.csv")]),
+            "warm: export json": _ask([*export, str(Path(folder) / "all.json"), "--format", "json"]),
+            "warm: export parquet": _ask([*export, str(Path(folder) / "all.parquet"), "--format", "parquet"]),
+        }
+        with (Path(folder) / "all.csv").open(encoding="utf-8") as table:
+            assert sum(1 for _ in table) == wanted + 1
+        changed = sorted(results.glob("*/*/*.json"))[: wanted // 100]
+        for path in changed:
+            path.write_bytes(path.read_bytes())
+        costs["warm: status, one record in 100 changed"] = _ask(status)
+        return costs
 
 
-def _write(cell: Cell, results: Path) -> None:
-    os.fsync = lambda _: None  # made-up records need not survive a power cut, and this saves half an hour
+def _chunks(asked: Sequence[Cell], wanted: int, results: Path) -> list[tuple[Path, int, list[Cell]]]:
+    """Cells of records: those asked for, then the same with other seeds, which nobody asks for."""
+    cells = [asked[i % ASKED].model_copy(update={"seed": i // ASKED}) for i in range(wanted)]
+    return [(results, i, cells[i : i + CHUNK]) for i in range(0, wanted, CHUNK)]
+
+
+def _write(results: Path, first: int, cells: Sequence[Cell]) -> None:
+    """Write records whose numbers are all the same, without waiting for the disk."""
+    made = _made_up(cells[0])
+    content: dict[str, Any] = json.loads(made.model_dump_json())
+    for i, cell in enumerate(cells, start=first):
+        # A key takes longer than the record; only those of cells that are asked for are looked for.
+        key = identity.key(cell) if i < ASKED else spec.digest(i)
+        content |= {"key": key, "cell": cell.model_dump(mode="json")}
+        path = paths.record(results, made.hardware, cell.model, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({**content, "digest": spec.digest(content)}), encoding="utf-8")
+    record.read(path)
+
+
+def _made_up(cell: Cell) -> record.Record:
     rows = tuple(
         Answer(
             sample_id=str(i), prompt="what does the sign say?", answer="GOOD" if i else "BAD",
@@ -70,7 +135,7 @@ def _write(cell: Cell, results: Path) -> None:
         )
         for i in range(4)
     )  # fmt: skip
-    made = identity.blank(cell, datetime.now(UTC).isoformat(timespec="seconds")).model_copy(
+    return identity.blank(cell, datetime.now(UTC).isoformat(timespec="seconds")).model_copy(
         update={
             "timing": Timing(warmup_batches=2, latencies_s=(0.5, 0.4), batch_samples=(2, 2),
                              preprocess_s=(0.01, 0.01), first_call_s=0.6),
@@ -80,24 +145,39 @@ def _write(cell: Cell, results: Path) -> None:
             "answers": rows,
         }
     )  # fmt: skip
-    record.write(made, results)
 
 
-def _ask(what: str, arguments: list[str]) -> None:
-    """Time a command, and read its children's peak of resident memory from the kernel."""
+def _ask(arguments: list[str]) -> Cost:
+    """Time a command; CPU time from the kernel, memory of it and its children by looking often."""
     command = [sys.executable, "-m", "vlmnb", *arguments]
-    began = time.perf_counter()
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)}
-    )
-    out = process.stdout.read() if process.stdout else b""
-    _, code, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    assert code == 0, out.decode()[-2000:]
-    peak = usage.ru_maxrss * 1024 / 2**20
-    cpu = usage.ru_utime + usage.ru_stime
-    print(f"{what:36} {seconds:7.2f} s   {cpu:7.2f} s of CPU   {peak:6.0f} MiB", flush=True)
+    began, peaks = time.perf_counter(), [0.0]
+    with tempfile.TemporaryFile() as out:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=out, stderr=out, env={**os.environ, "PYTHONPATH": str(ROOT)}
+        )
+        watcher = threading.Thread(target=_watch, args=(process.pid, peaks))
+        watcher.start()
+        _, code, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(code)
+        seconds = time.perf_counter() - began
+        watcher.join()
+        out.seek(0)
+        assert code == 0, out.read().decode()[-2000:]
+    peak = max(*peaks, usage.ru_maxrss * 1024 / 2**20)
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, peak)
+
+
+def _watch(pid: int, peaks: list[float]) -> None:
+    """Note resident memory of a process and its children, what they share counted once for each."""
+    try:
+        process = psutil.Process(pid)
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            family = [process, *process.children(recursive=True)]
+            peaks.append(sum(each.memory_info().rss for each in family) / 2**20)
+            time.sleep(0.1)
+    except psutil.NoSuchProcess:
+        pass
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

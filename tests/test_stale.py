@@ -133,7 +133,7 @@ def test_a_record_edited_by_hand_is_no_record(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("0.4", "0.1"))
     with pytest.raises(ValueError, match="edited by hand"):
         records.read(path)
-    with store.Index(tmp_path) as index:
+    with store.Index(tmp_path, rows=True) as index:
         assert "edited by hand" in index.problems()[0]
         assert list(index.rows()) == []
 
@@ -172,9 +172,47 @@ def test_the_index_follows_the_files_and_is_never_trusted(tmp_path: Path) -> Non
 def test_the_index_gives_the_rows_that_the_records_give(tmp_path: Path) -> None:
     for size in (1, 2):
         records.write(record(cell(batch_size=size)), tmp_path)
-    with store.Index(tmp_path) as index:
+    with store.Index(tmp_path, rows=True) as index:
         found = [dict(zip(rows.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
     assert found == [rows.row(each) for each in records.read_all(tmp_path)[0]]
+
+
+def test_rows_are_made_when_an_export_first_asks_and_follow_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = records.write(record(), tmp_path)
+    made: list[Record] = []
+    row = rows.row
+    monkeypatch.setattr(rows, "row", lambda found: made.append(found) or row(found))
+    with store.Index(tmp_path) as index:
+        assert len(index.entries()) == 1
+    assert made == []
+    for _ in range(2):
+        with store.Index(tmp_path, rows=True) as index:
+            assert len(list(index.rows())) == 1
+    assert len(made) == 1
+    records.write(records.read(path).model_copy(update={"reason": "changed"}), tmp_path)
+    with store.Index(tmp_path) as index:
+        assert len(index.entries()) == 1
+    with store.Index(tmp_path, rows=True) as index:
+        ((*values,),) = index.rows()
+    assert values[rows.EXPORT_COLUMNS.index("reason")] == "changed"
+
+
+def test_a_record_of_which_no_row_can_be_made_is_told_by_the_export_and_answers_for_its_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = records.write(record(), tmp_path)
+
+    def fail(found: Record) -> dict[str, object]:
+        raise ZeroDivisionError("no words")
+
+    monkeypatch.setattr(rows, "row", fail)
+    with store.Index(tmp_path, rows=True) as index:
+        assert list(index.rows()) == []
+        assert index.problems() == [f"{path}: no words"]
+    with store.Index(tmp_path) as index:
+        assert [entry.problem for entry in index.entries().values()] == [""]
 
 
 def test_huge_answers_with_markup_are_stored_as_they_are_and_not_in_the_index(tmp_path: Path) -> None:
@@ -182,7 +220,7 @@ def test_huge_answers_with_markup_are_stored_as_they_are_and_not_in_the_index(tm
     spoken = tuple(answer.model_copy(update={"answer": text}) for answer in answers(4, 1))
     path = records.write(record(answers=spoken), tmp_path)
     assert records.read(path).answers[0].answer == text
-    with store.Index(tmp_path) as index:
+    with store.Index(tmp_path, rows=True) as index:
         assert "script" not in json.dumps(list(index.rows()))
     assert (tmp_path / ".index.sqlite").stat().st_size < 200_000
 

@@ -45,9 +45,8 @@ class Desk:
         self._wanted, self._results = wanted, results
         named = os.environ.get(AGAIN)
         self._again = set(Path(named).read_text(encoding="utf-8").split()) if named else set()
-        paths_ = {cell: identity.record_path(cell, results) for cell in wanted}
-        self._paths = paths_
-        self._before = {path: _signature(path) for path in paths_.values() if path.stem in self._again}
+        self._paths = identity.record_paths(wanted, results)
+        self._before = {path: _signature(path) for path in self._paths.values() if path.stem in self._again}
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Desk:

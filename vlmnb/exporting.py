@@ -16,7 +16,7 @@ FORMATS = ("csv", "json", "parquet", "codecarbon")
 
 def frame(results: Path) -> tuple[pd.DataFrame, list[str]]:
     """One row per record in the export's columns, and a message for each file that is no record."""
-    with store.Index(results) as index:
+    with store.Index(results, rows=True) as index:
         return pd.DataFrame(index.rows(), columns=list(EXPORT_COLUMNS)), index.problems()
 
 

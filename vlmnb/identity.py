@@ -35,8 +35,11 @@ SHOWING = ("experiment.py", "tables.py", "details.py", "plots.py", "findings.py"
 
 def key(cell: Cell) -> str:
     """Content key of a cell on this machine, 16 hexadecimal digits."""
+    return _key(cell, weights_revision(cell))  # a folder of weights may change while a kernel lives
+
+
+def _key(cell: Cell, weights: str) -> str:
     here = machine.describe().fingerprint
-    weights = weights_revision(cell)  # a folder of weights may change while a kernel lives
     around = _around(cell.model, cell.weights, weights, cell.dataset, paths.root(), here, slots.threads())
     return spec.digest({"cell": cell.model_dump(), **around})
 
@@ -58,9 +61,21 @@ def _around(
     }
 
 
-def record_path(cell: Cell, results: Path) -> Path:
-    """Where the record of a cell measured here and now lies, or will lie."""
-    return paths.record(results, machine.describe().slug, cell.model, key(cell))
+def record_paths(cells: Iterable[Cell], results: Path) -> dict[Cell, Path]:
+    """Where the records of cells measured here and now lie, or will lie.
+
+    Each model's weights are looked at once: that takes longer than all else.
+    """
+    revisions: dict[tuple[str, str, int], str] = {}
+    found: dict[Cell, Path] = {}
+    slug = machine.describe().slug
+    for cell in cells:
+        if cell not in found:
+            same = (cell.model, cell.weights, cell.seed)
+            if same not in revisions:
+                revisions[same] = weights_revision(cell)
+            found[cell] = paths.record(results, slug, cell.model, _key(cell, revisions[same]))
+    return found
 
 
 def blank(cell: Cell, started_at: str, status: Status = "ok", reason: str = "") -> Record:

@@ -102,14 +102,11 @@ def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
     with store.Index(results) as index:
         entries = index.entries()
     stale = identity.stale_paths(entries.values(), results)
-    keys: dict[Cell, Path] = {}
+    paths_ = identity.record_paths((cell for _, cells in planned for cell in cells), results)
     made = []
     for run, cells in planned:
-        states = []
-        for cell in cells:
-            path = keys.get(cell) or keys.setdefault(cell, identity.record_path(cell, results))
-            states.append(_state(cell, path, results, entries, stale))
-        job = Job(run=run, cells=tuple(states), page="missing")
+        states = tuple(_state(cell, paths_[cell], results, entries, stale) for cell in cells)
+        job = Job(run=run, cells=states, page="missing")
         made.append(job.model_copy(update={"page": _page(job, pages)}))
     return made
 

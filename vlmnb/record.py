@@ -307,9 +307,21 @@ def read(path: Path) -> Record:
         ValueError: The file is no record of this schema; the message names the file and the field.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return parse(path, path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"{path} is no record: {error}; delete it to have the cell measured again") from None
+
+
+def parse(path: Path, text: bytes) -> Record:
+    """The record that a file's content is.
+
+    Raises:
+        ValueError: It is no record of this schema, or of another file; the message names file and field.
+    """
+    try:
+        content = json.loads(text)
         version = content["schema_version"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is no record: {error}; delete it to have the cell measured again") from None
     if version != SCHEMA_VERSION:
         raise ValueError(

@@ -19,7 +19,7 @@ FEWEST = 3
 def read(results: Path) -> list[Record]:
     """All records of repeats below a folder, found by the index."""
     at = {name: EXPORT_COLUMNS.index(name) for name in ("hardware", "model", "key", "repeat")}
-    with store.Index(results) as index:
+    with store.Index(results, rows=True) as index:
         rows = [row for row in index.rows() if row[at["repeat"]]]
     files = (paths.record(results, *(row[at[name]] for name in ("hardware", "model", "key"))) for row in rows)
     return [record.read(file) for file in files if file.exists()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -78,9 +79,7 @@ def row(record: Record) -> dict[str, Any]:
         "image_tokens": _middle([a.image_tokens for a in answers]),
         "text_tokens": _middle([a.text_tokens for a in answers]),
         "output_tokens": sum(a.output_tokens for a in answers) / len(answers) if answers else None,
-        "preprocess_s": _median(stats.median_interval(timing.preprocess_s))
-        if timing and timing.preprocess_s
-        else None,
+        "preprocess_s": _middle(timing.preprocess_s) if timing else None,
         "first_call_s": timing and timing.first_call_s,
         **{name: _median(record.phase(name)) for name in ("vision_s", "prefill_s", "decode_s")},
         **_ends("ttft", record.ttft_s),
@@ -100,7 +99,7 @@ def row(record: Record) -> dict[str, Any]:
 
 
 def _middle(values: Sequence[float]) -> float | None:
-    return stats.median_interval(values).median if values else None
+    return statistics.median(map(float, values)) if values else None
 
 
 def _median(summary: stats.Summary | None) -> float | None:

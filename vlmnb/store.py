@@ -4,6 +4,8 @@
 holds nothing of its own: every use compares it with the files (size, time, inode), reads what is new or
 changed, and forgets what is gone; it is made anew when it is missing, damaged, or was written by other
 code. Where it cannot be written (a read-only folder) it is made in memory, for this one use.
+
+The row of an export costs more to make than all else, so it is made when an export first asks for it.
 """
 
 from __future__ import annotations
@@ -67,15 +69,16 @@ def cell_digest(cell: Cell) -> str:
 class Index:
     """The index of a results folder, or of one folder below it, as the files are now."""
 
-    def __init__(self, results: Path, under: str = "") -> None:
+    def __init__(self, results: Path, under: str = "", *, rows: bool = False) -> None:
         """Open the index and bring it up to date.
 
         Args:
             results: Folder of the records.
             under: ``hardware/model`` to look at that folder alone.
+            rows: Whether :meth:`rows` will be asked for.
         """
         self.results = results
-        self._under = under
+        self._under, self._with_rows = under, rows
         files = {name: signature for name, signature in _scan(results, under)}
         file = results / ".index.sqlite"
         for place in (file, file, ":memory:") if results.is_dir() else (":memory:",):
@@ -107,12 +110,14 @@ class Index:
 
     def rows(self) -> Iterator[list[Any]]:
         """Export rows, values in the order of ``EXPORT_COLUMNS``, in path order."""
-        for (text,) in self._query("SELECT line FROM entries", "problem = ''"):
+        assert self._with_rows
+        for (text,) in self._query("SELECT line FROM entries", "line LIKE '[%'"):
             yield json.loads(text)
 
     def problems(self) -> list[str]:
-        """A message for each file that is no record."""
-        return [text for (text,) in self._query("SELECT problem FROM entries", "problem != ''")]
+        """A message for each file that is no record, and for each of which no row can be made."""
+        problem = "CASE WHEN problem = '' THEN line ELSE problem END"
+        return [text for (text,) in self._query(f"SELECT {problem} FROM entries", f"{problem} NOT LIKE '[%'")]
 
     def _query(self, select: str, where: str = "1") -> Iterable[Any]:
         under = f"{self._under}/" if self._under else ""
@@ -120,14 +125,20 @@ class Index:
         return self._database.execute(text, (len(under), under))
 
     def _refresh(self, files: dict[str, Signature]) -> None:
-        known = {row[0]: row[1:] for row in self._query("SELECT path, mtime_ns, size, inode FROM entries")}
-        gone = [(path,) for path in known if path not in files]
+        complete = "line IS NOT NULL" if self._with_rows else "1"
+        found = self._query("SELECT path, mtime_ns, size, inode FROM entries", complete)
+        known = {row[0]: row[1:] for row in found}
+        listed = (path for (path,) in self._query("SELECT path FROM entries"))
+        gone = [(path,) for path in listed if path not in files]
         new = [path for path, signature in files.items() if known.get(path) != signature]
         if not gone and not new:
             return
         marks = ", ".join("?" * (len(_COLUMNS) + 4))
         # Read before the transaction begins: others who look at the index need not wait for it.
-        made = [(*entry, *files[entry.path], line) for entry, line in _read_all(self.results, new)]
+        made = [
+            (*entry, *files[entry.path], line)
+            for entry, line in _read_all(self.results, new, self._with_rows)
+        ]
         with self._database:
             self._database.executemany("DELETE FROM entries WHERE path = ?", gone)
             self._database.executemany(f"INSERT OR REPLACE INTO entries VALUES ({marks})", made)
@@ -190,8 +201,8 @@ def _folders(parent: Path) -> list[str]:
         return []
 
 
-def _read_all(results: Path, names: Sequence[str]) -> Iterator[tuple[Entry, str]]:
-    read: Callable[[str], tuple[Entry, str]] = functools.partial(_read, str(results))
+def _read_all(results: Path, names: Sequence[str], with_rows: bool) -> Iterator[tuple[Entry, str | None]]:
+    read: Callable[[str], tuple[Entry, str | None]] = functools.partial(_read, results, with_rows)
     cores = os.cpu_count() or 1
     if len(names) < PARALLEL_FROM or cores == 1:
         yield from map(read, names)
@@ -200,12 +211,13 @@ def _read_all(results: Path, names: Sequence[str]) -> Iterator[tuple[Entry, str]
         yield from pool.map(read, names, chunksize=200)
 
 
-def _read(results: str, name: str) -> tuple[Entry, str]:
-    path = Path(results) / name
+def _read(results: Path, with_row: bool, name: str) -> tuple[Entry, str | None]:
+    """Entry and row of a file; in the row's place None where it is not asked for, or why there is none."""
+    path = results / name
     try:
-        found = record.read(path)
-        row = rows.row(found)
-    except (ValueError, ArithmeticError, TypeError) as error:
+        content = path.read_bytes()
+        found = record.parse(path, content)
+    except (OSError, ValueError) as error:
         return Entry(name, problem=str(error) or type(error).__name__), ""
     entry = Entry(
         path=name,
@@ -216,6 +228,14 @@ def _read(results: str, name: str) -> tuple[Entry, str]:
         reason=found.reason,
         started_at=found.provenance.started_at,
         seconds=found.provenance.seconds or 0.0,
-        digest=hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+        digest=hashlib.sha256(content).hexdigest()[:16],
     )
-    return entry, json.dumps([row[column] for column in rows.EXPORT_COLUMNS])
+    return entry, _row(path, found) if with_row else None
+
+
+def _row(path: Path, found: record.Record) -> str:
+    try:
+        row = rows.row(found)
+    except (ValueError, ArithmeticError, TypeError) as error:
+        return f"{path}: {error or type(error).__name__}"
+    return json.dumps([row[column] for column in rows.EXPORT_COLUMNS])
