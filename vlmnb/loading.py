@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -100,7 +101,8 @@ class ModelSlot:
         import torch
 
         self._held = None
-        torch.compiler.reset()
+        if "torch._dynamo" in sys.modules:  # importing it takes seconds, and nothing was compiled without it
+            torch.compiler.reset()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
