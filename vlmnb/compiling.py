@@ -26,7 +26,7 @@ def compile_decoder(model: Any, device: str) -> None:
     """Compile the decoder's forward pass: for single tokens, and on a GPU also for prompts of all lengths.
 
     On a CPU the prompt's pass stays as it is: most of it is large matrix products, which compiling leaves
-    alone, and it would double the time to compile.
+    alone, and it would be one more graph to compile.
 
     A single token against a static cache always has the same shapes: on a GPU that step is recorded as a
     CUDA graph (``reduce-overhead``), so that no kernel waits for Python. Where torch would give up

@@ -218,7 +218,7 @@ def count(cell: Cell, loaded: Loaded, batch: Batch, counts: FlopCounts) -> FlopC
     """FLOPs of one forward pass over a batch of prompts.
 
     Every row of a batch is padded to its longest prompt and does the same work, so the longest prompt is
-    counted alone and multiplied by the batch; the result is the same and is had many times faster.
+    counted alone and multiplied by the batch: the result is the same, for the work of one row.
     """
     lengths = [prompt.text_tokens for prompt in batch.prompts]
     longest = lengths.index(max(lengths))

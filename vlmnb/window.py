@@ -22,7 +22,7 @@ SETTLED = 0.1
 
 REPEAT_BUDGET_S = 1.0
 """After the first pass, passes are added until one is clean and the median stable, or this much time has gone
-by. Two thirds of a cell's time would be better spent on more samples, so it is short."""
+by: short, so that a sweep's time goes to cells rather than to repeats of what is known well enough."""
 
 
 @dataclass(frozen=True)
