@@ -108,11 +108,8 @@ def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
         counts: FLOPs already counted; they depend on the model and the shapes of a batch alone.
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    entry = models.get(cell.model)
     base = identity.blank(cell, started)
-    accepted = (entry.native_image_size, entry.base_image_size)
-    if entry.native_image_size and not cell.interpolate and cell.image_size not in accepted:
-        reason = f"the vision tower takes images of {entry.native_image_size} pixels a side and no other"
+    if reason := models.get(cell.model).size_obstacle(cell.image_size, cell.interpolate):
         return _without_numbers(base, "not_applicable", reason, clock)
     if cell.repeat:
         slot.clear()  # a repeat begins where the first measurement did: with nothing in memory
