@@ -184,7 +184,7 @@ def prepare(cell: Cell, loaded: Loaded) -> list[Batch]:
         NotApplicable: The model would see the images at another size than the cell says.
         NotEnoughTokens: The prompt budget cannot hold a question of the data set.
     """
-    side = loaded.family.image_side(loaded.processor, cell.image_size)
+    side = loaded.sizing.image_side(loaded.processor, cell.image_size)
     if side != cell.image_size:
         raise NotApplicable(
             f"the model cannot take a side of {cell.image_size} pixels; the nearest is {side}"
@@ -204,7 +204,7 @@ def encode(cell: Cell, loaded: Loaded, samples: Sequence[Sample], prompts: Seque
     """Tensors of a batch on the model's device, floating-point ones in its precision."""
     import torch
 
-    inputs = encoding.encode(loaded.family, loaded.processor, samples, prompts, cell.image_size)
+    inputs = encoding.encode(loaded.sizing, loaded.processor, samples, prompts, cell.image_size)
     for name, value in inputs.items():
         kept = value.to(loaded.model.dtype) if torch.is_floating_point(value) else value
         inputs[name] = kept.to(cell.device)
