@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vlmnb import paths
+from vlmnb.models import geometry
 from vlmnb.record import Compilation
 
 
@@ -105,8 +106,6 @@ class StaticCaches:
             return cache
         text = self._model.config.get_text_config(decoder=True)
         cache = StaticCache(config=text, max_cache_len=self._positions)
-        heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        cache.early_initialization(rows, heads, size, self._model.dtype, self._model.device)
+        cache.early_initialization(rows, *geometry.key_values(text), self._model.dtype, self._model.device)
         self._held[rows] = cache
         return cache
