@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmnb.record import Answer, EnergyReading, FlopCount, MemoryUsage, Provenance, Record, Timing
+from vlmnb.answer import Answer
+from vlmnb.flopcount import FlopCount
+from vlmnb.readings import EnergyReading, MemoryUsage
+from vlmnb.record import Provenance, Record
 from vlmnb.spec import Cell
+from vlmnb.timing import Timing
 
 
 def cell(**changes: Any) -> Cell:

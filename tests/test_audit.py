@@ -17,17 +17,11 @@ from vlmnb import record as records_of
 from vlmnb.audit import between, command, content, page, registry, timing, work
 from vlmnb.audit.finding import Check
 from vlmnb.errors import UserError
-from vlmnb.readings import Conditions, DeviceState, SensorCard
-from vlmnb.record import (
-    Ceilings,
-    EnergyReading,
-    FlopCount,
-    LayerPart,
-    LayerProfile,
-    MemoryUsage,
-    Record,
-    Timing,
-)
+from vlmnb.flopcount import FlopCount
+from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
+from vlmnb.readings import Conditions, DeviceState, EnergyReading, MemoryUsage, SensorCard
+from vlmnb.record import Record
+from vlmnb.timing import Timing
 
 STEADY = tuple(0.5 + 0.001 * i for i in range(12))
 """Twelve batches that take nearly the same time: enough for an interval of 99 %."""

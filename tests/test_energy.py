@@ -23,7 +23,7 @@ from sensorfakes import Draw, FakeClock, FakeNvml, rapl_folder
 
 from vlmnb import carbon, machine, meters, nvml, record, rows
 from vlmnb.energy import EnergyMeter
-from vlmnb.readings import EnergyReading, EnergyRefusal, SensorCard
+from vlmnb.readings import EnergyReading, EnergyRefusal, SensorCard, headline
 from vlmnb.sensorcard import Attached
 from vlmnb.sensors import EnergyCounter, NvmlCounter, RaplCounter
 
@@ -134,10 +134,10 @@ def reading(source: str, method: str, energy_j: float = 1.0) -> EnergyReading:
 
 def test_the_headline_is_one_reading_of_the_device_that_worked() -> None:
     ram, cpu, gpu = reading("ram", "model"), reading("cpu", "model"), reading("gpu", "nvml_counter")
-    assert record.headline([ram, cpu, gpu], "cpu") is cpu
-    assert record.headline([ram, cpu, gpu], "cuda:1") is gpu
-    assert record.headline([ram, cpu, reading("gpu", "model")], "cuda") is None
-    assert record.headline([ram], "cpu") is None
+    assert headline([ram, cpu, gpu], "cpu") is cpu
+    assert headline([ram, cpu, gpu], "cuda:1") is gpu
+    assert headline([ram, cpu, reading("gpu", "model")], "cuda") is None
+    assert headline([ram], "cpu") is None
 
 
 def test_modelled_memory_cannot_get_into_what_was_measured() -> None:
@@ -416,7 +416,7 @@ def test_modelled_cpu_energy_is_cpu_time_times_tdp_over_cores() -> None:
         begun = time.process_time()
         while (used_s := time.process_time() - begun) < 0.4:
             pass
-    found = record.headline(meter.readings, "cpu")
+    found = headline(meter.readings, "cpu")
     assert found is not None
     tdp_w = re.search(r"cpu_load, process mode, TDP ([\d.]+) W", found.detail)
     if tdp_w is None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from vlmnb import paths
 from vlmnb.models import geometry
-from vlmnb.record import Compilation
+from vlmnb.readings import Compilation
 
 
 def keep_compiled_code() -> None:

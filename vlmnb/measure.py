@@ -31,10 +31,12 @@ from vlmnb import (
     quality,
     slots,
 )
+from vlmnb.answer import Answer
 from vlmnb.data import Sample
 from vlmnb.encoding import NotEnoughTokens, Prompt
+from vlmnb.flopcount import FlopCount
 from vlmnb.loading import Loaded, ModelSlot, NotApplicable, Unsupported
-from vlmnb.record import Answer, FlopCount, Provenance, Record
+from vlmnb.record import Provenance, Record
 from vlmnb.spec import Cell, Status
 from vlmnb.window import Generator, timed
 
