@@ -13,7 +13,7 @@ import pytest
 
 from vlmnb import cli, record
 from vlmnb.errors import UserError
-from vlmnb.fit import gpus, memory, predict, quantize, report, roofline, shape
+from vlmnb.fit import gpus, memory, predict, quantize, report, roofline, shape, usable
 from vlmnb.fit.memory import Load
 from vlmnb.fit.predict import Observation, Prediction, Refusal
 from vlmnb.fit.report import Constraint
@@ -255,7 +255,27 @@ def test_a_record_without_what_a_fit_needs_is_left_out(changes: dict[str, Any]) 
 
 def test_a_cpu_record_or_a_compiled_one_is_left_out() -> None:
     assert predict.observed(factory.record()) is None
-    assert predict.quantization_of(factory.cell(device="cuda", dtype="fp16", optimization="compile")) is None
+    assert usable.quantization_of(factory.cell(device="cuda", dtype="fp16", optimization="compile")) is None
+
+
+@pytest.mark.parametrize(
+    ("optimization", "quantization"),
+    [("fp16", "fp16"), ("fp16+sdpa", "fp16"), ("fp16+bnb-4bit", "nf4"), ("fp16+bnb-8bit", "int8"),
+     ("fp16+torchao-int8", None), ("fp16+compile", None), ("fp16+prompt_lookup", None)],
+)  # fmt: skip
+def test_a_record_is_of_the_quantization_that_it_was_measured_under(
+    optimization: str, quantization: str | None
+) -> None:
+    at = measured().cell.model_copy(update={"optimization": optimization})
+    found = predict.observed(measured().model_copy(update={"cell": at}))
+    assert (found and found.quantization) == quantization
+
+
+def test_of_a_cell_measured_twice_the_newer_record_counts() -> None:
+    old, new = measured(key="1" * 16), measured(key="2" * 16)
+    later = new.provenance.model_copy(update={"started_at": "2026-06-01T00:00:00+00:00"})
+    found = predict.observations([new.model_copy(update={"provenance": later}), old])
+    assert [one.key for one in found] == ["2" * 16]
 
 
 def test_measured_peaks_stand_beside_the_estimates() -> None:
