@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from factory import answers, cell, record
+from factory import cell, record, timed
 
 from vlmnb.audit.finding import Check
-from vlmnb.readings import Conditions, DeviceState
-from vlmnb.record import Ceilings, EnergyReading, FlopCount, LayerPart, LayerProfile, Record, Timing
-
-STEADY = tuple(0.5 + 0.001 * i for i in range(12))
-"""Twelve batches that take nearly the same time: enough for an interval of 99 %."""
+from vlmnb.flopcount import FlopCount
+from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
+from vlmnb.readings import Conditions, DeviceState, EnergyReading
+from vlmnb.record import Record
 
 
 def levels(check: Check, *found: Record) -> list[str]:
     return [one.level for one in check(found)]
-
-
-def timed(latencies: tuple[float, ...] = STEADY, of: Any = None, **changes: Any) -> Record:
-    """A record with phases: 10 % vision, 20 % prefill, 70 % decode; every answer has three tokens."""
-    of = of or cell()
-    count = len(latencies)
-    values = {
-        "warmup_batches": 2, "latencies_s": latencies, "vision_s": tuple(0.1 * s for s in latencies),
-        "prefill_s": tuple(0.2 * s for s in latencies), "decode_s": tuple(0.7 * s for s in latencies),
-        "decode_steps": (2,) * count, "batch_samples": (of.batch_size,) * count, "first_call_s": 1.0,
-    }  # fmt: skip
-    values |= {name: changes.pop(name) for name in list(changes) if name in values or name == "passes"}
-    given = {"answers": answers(count * of.batch_size, 1)} | changes
-    return record(of, timing=Timing.model_validate(values), **given)
 
 
 def gpu(power_w: float = 300.0, **changes: Any) -> Record:

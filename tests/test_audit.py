@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from auditing import STEADY, busy, gpu, layered, levels, timed
-from factory import answers, cell, record
+from auditing import busy, gpu, layered, levels
+from factory import STEADY, answers, cell, record, timed
 
 from vlmnb.audit import between, content, registry, timing, work
 from vlmnb.audit.finding import Rule

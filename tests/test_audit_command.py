@@ -1,4 +1,4 @@
-"""The command and the pages of the audit."""
+"""The audit as a command and as pages of the book."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from auditing import timed
+from factory import timed
 
 from vlmnb import cli, paths
 from vlmnb import record as records_of

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from auditing import STEADY, gpu, levels, timed
-from factory import answers, cell, record
+from auditing import gpu, levels
+from factory import STEADY, answers, cell, record, timed
 
 from vlmnb import rows, stats
 from vlmnb.audit import shown
-from vlmnb.record import EnergyReading, Record
+from vlmnb.readings import EnergyReading
+from vlmnb.record import Record
 
 FOUR = cell(batch_size=4, samples=48)
 FIXED = cell(batch_size=4, samples=48, length="fixed", max_new_tokens=3)
