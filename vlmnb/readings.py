@@ -109,9 +109,17 @@ class MemoryUsage(Frozen):
     @property
     def over_model_bytes(self) -> int | None:
         """Peak less baseline: what generating itself needs."""
-        if self.peak_bytes is None or self.baseline_bytes is None:
-            return None
-        return self.peak_bytes - self.baseline_bytes
+        return _difference(self.peak_bytes, self.baseline_bytes)
+
+    @property
+    def reserved_over_model_bytes(self) -> int | None:
+        """The same for what torch's allocator held."""
+        return _difference(self.reserved_peak_bytes, self.reserved_baseline_bytes)
+
+    @property
+    def process_over_model_bytes(self) -> int | None:
+        """The same for the process."""
+        return _difference(self.process_peak_bytes, self.process_baseline_bytes)
 
 
 class Compilation(Frozen):
@@ -215,3 +223,9 @@ class Conditions(Frozen):
     cpus: int | None = None
     other_load: float
     contaminated: bool
+
+
+def _difference(peak_bytes: int | None, baseline_bytes: int | None) -> int | None:
+    if peak_bytes is None or baseline_bytes is None:
+        return None
+    return peak_bytes - baseline_bytes
