@@ -1,94 +1,18 @@
-"""Rules over measured records: each finds a planted error and is silent on good records; the command."""
+"""Rules over measured records: each finds a planted error and is silent on good records."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from factory import answers, cell, record
+from auditing import busy, gpu, layered, levels
+from factory import STEADY, answers, cell, record, timed
 
-from vlmnb import cli, paths
-from vlmnb import record as records_of
-from vlmnb.audit import between, command, content, page, registry, timing, work
-from vlmnb.audit.finding import Check
-from vlmnb.errors import UserError
+from vlmnb.audit import between, content, registry, timing, work
+from vlmnb.audit.finding import Rule
 from vlmnb.readings import Conditions, DeviceState, SensorCard
-from vlmnb.record import (
-    Ceilings,
-    EnergyReading,
-    FlopCount,
-    LayerPart,
-    LayerProfile,
-    MemoryUsage,
-    Record,
-    Timing,
-)
-
-STEADY = tuple(0.5 + 0.001 * i for i in range(12))
-"""Twelve batches that take nearly the same time: enough for an interval of 99 %."""
-
-
-def levels(check: Check, *found: Record) -> list[str]:
-    return [one.level for one in check(found)]
-
-
-def timed(latencies: tuple[float, ...] = STEADY, of: Any = None, **changes: Any) -> Record:
-    """A record with phases: 10 % vision, 20 % prefill, 70 % decode; every answer has three tokens."""
-    of = of or cell()
-    count = len(latencies)
-    values = {
-        "warmup_batches": 2, "latencies_s": latencies, "vision_s": tuple(0.1 * s for s in latencies),
-        "prefill_s": tuple(0.2 * s for s in latencies), "decode_s": tuple(0.7 * s for s in latencies),
-        "decode_steps": (2,) * count, "batch_samples": (of.batch_size,) * count, "first_call_s": 1.0,
-    }  # fmt: skip
-    values |= {name: changes.pop(name) for name in list(changes) if name in values or name == "passes"}
-    given = {"answers": answers(count * of.batch_size, 1)} | changes
-    return record(of, timing=Timing.model_validate(values), **given)
-
-
-def gpu(power_w: float = 300.0, **changes: Any) -> Record:
-    """A record of a GPU that idles at 60 W and is held to 400 W."""
-    reading = EnergyReading(
-        source="gpu", method="nvml_counter", energy_j=power_w * 10, detail="test", window_s=10.0, idle_j=600.0
-    )
-    state = DeviceState(power_cap_w=400.0)
-    made = timed(of=cell(device="cuda", optimization="fp16", dtype="fp16"), energy=(reading,), **changes)
-    conditions = Conditions(start=state, end=state, other_load=0.0, contaminated=False)
-    return made.model_copy(
-        update={"provenance": made.provenance.model_copy(update={"conditions": conditions})}
-    )
-
-
-def busy(found: Record) -> Record:
-    """The same, measured while others used the machine."""
-    state = DeviceState()
-    told = Conditions(
-        start=state, end=state, other_load=0.9, contaminated=True, throttled_s={"power cap": 1.0}
-    )
-    return found.model_copy(update={"provenance": found.provenance.model_copy(update={"conditions": told})})
-
-
-def layered(*, scale: float = 1.0, flops: int = 1000, ceiling: float = 1e6, device: str = "cuda") -> Record:
-    """A profile of two parts that take 0.1 s each of a pass of 0.2 s, times ``scale``."""
-    parts = tuple(
-        LayerPart(
-            name=name, component="mlp", depth=0, weight_bytes=400, activation_bytes=600, flops=flops,
-            in_pass_s=(0.1 * scale,) * 11, replay_s=0.1, replays=8,
-        )
-        for name in ("MLP 0", "MLP 1")
-    )  # fmt: skip
-    profile = LayerProfile(
-        forward_s=(0.2,) * 11, hooked_s=(0.2,) * 11, parts=parts,
-        ceilings=Ceilings(flops_per_s=ceiling, bytes_per_s=1e6, method="test"),
-    )  # fmt: skip
-    counts = FlopCount(fvcore=2000, torch=2000)
-    of = cell(measure="layers", device=device)
-    return record(of, timing=None, energy=(), memory=None, answers=(), flops=counts, layers=profile)
+from vlmnb.record import Ceilings, EnergyReading, FlopCount, MemoryUsage, Record
 
 
 def test_phases_that_do_not_add_up() -> None:
@@ -96,6 +20,14 @@ def test_phases_that_do_not_add_up() -> None:
     assert levels(timing.phases_add_up, timed(vision_s=(0.2,) * 12)) == ["error"]
     shifted = tuple(0.3 * s + 0.05 for s in STEADY)
     assert levels(timing.phases_add_up, timed(vision_s=(-0.05,) * 12, prefill_s=shifted)) == ["error"]
+
+
+def test_phases_that_lack_what_others_took_are_no_error() -> None:
+    lost = timed(vision_s=tuple(0.05 * s for s in STEADY))
+    assert levels(timing.phases_add_up, lost) == ["error"]
+    assert levels(timing.phases_add_up, busy(lost)) == ["note"]
+    twice = timed(vision_s=(0.2,) * 12)
+    assert levels(timing.phases_add_up, busy(twice)) == ["error"], "nobody adds time to a part of a batch"
 
 
 def test_batches_that_are_not_counted() -> None:
@@ -141,6 +73,23 @@ def test_idle_power_of_the_sensor_card_counts_too() -> None:
         }
     )
     assert levels(timing.power_between_idle_and_limit, found) == ["warning"]
+
+
+def test_a_counter_that_does_not_fit_the_power_the_gpu_tells() -> None:
+    def told(watts: float, found: Record) -> Record:
+        state = DeviceState(power_w=watts)
+        around = Conditions(start=state, end=state, other_load=0.0, contaminated=False)
+        return found.model_copy(
+            update={"provenance": found.provenance.model_copy(update={"conditions": around})}
+        )
+
+    assert levels(timing.counter_fits_the_power, gpu(), told(280, gpu()), timed()) == []
+    assert levels(timing.counter_fits_the_power, told(0.3, gpu())) == ["warning"]
+    assert levels(timing.counter_fits_the_power, told(700, gpu())) == ["warning"]
+    short = EnergyReading(source="gpu", method="nvml_counter", energy_j=1.0, detail="test", window_s=1.0)
+    assert (
+        levels(timing.counter_fits_the_power, told(300, gpu().model_copy(update={"energy": (short,)}))) == []
+    )
 
 
 def test_counter_and_codecarbon_disagree() -> None:
@@ -206,6 +155,21 @@ def test_a_rate_above_the_ceiling() -> None:
     assert levels(content.rates_below_the_ceiling, layered(ceiling=5000)) == ["error"]
     # On a CPU neighbours slow the measurement of the ceiling: no proof of a mistake.
     assert levels(content.rates_below_the_ceiling, layered(ceiling=5000, device="cpu")) == ["warning"]
+
+
+def test_a_cell_above_its_ceiling() -> None:
+    def of(flops_per_s: float, bytes_per_s: float, device: str = "cuda") -> Record:
+        at = cell(device=device, dtype="fp16", optimization="fp16", length="fixed")
+        memory = MemoryUsage(
+            peak_bytes=10_000, baseline_bytes=1, method="test", decode_weights_bytes=500, cache_bytes=0
+        )
+        ceilings = Ceilings(flops_per_s=flops_per_s, bytes_per_s=bytes_per_s, method="test")
+        return timed(of=at, memory=memory, ceilings=ceilings)
+
+    assert levels(content.rates_below_the_ceiling, of(1e9, 1e6)) == []
+    assert levels(content.rates_below_the_ceiling, of(1e6, 1e6)) == ["error"]
+    assert levels(content.rates_below_the_ceiling, of(1e6, 1e6, "cpu")) == ["warning"]
+    assert levels(content.rates_below_the_ceiling, of(1e9, 1e3)) == ["note"]
 
 
 def test_word_errors_that_are_not_those_of_the_answers() -> None:
@@ -335,83 +299,8 @@ def test_good_records_give_no_error_or_warning() -> None:
     assert registry.run([own, gpu(flops=counts), layered()], "measured") == []
 
 
-Stored = Callable[..., Path]
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Stored:
-    """Writes records and gives their folder."""
-
-    def store(*found: Record) -> Path:
-        for one in found:
-            records_of.write(one, tmp_path)
-        return tmp_path
-
-    return store
-
-
-def test_the_exit_code_tells_whether_there_is_an_error(
-    stored: Stored, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bad = timed(vision_s=(0.2,) * 12, key="1" * 16, flops=None)
-    folder = stored(timed(key="2" * 16, flops=None))
-    assert command.run(folder, "", as_json=False) == 0
-    assert "0 errors" in capsys.readouterr().out
-    assert command.run(stored(bad), "measured", as_json=True) == 1
-    told = json.loads(capsys.readouterr().out)
-    (found,) = [one for one in told["findings"] if one["rule"] == "phases-add-up"]
-    assert (found["level"], found["records"][0]["key"]) == ("error", "1" * 16)
-    assert told["records"] == {"measured": 2}
-
-
-@pytest.mark.parametrize(
-    ("source", "said"), [("measurd", "measured"), ("reports", "no record of source reports")]
-)
-def test_a_mistaken_option_is_told(stored: Stored, source: str, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        command.run(stored(timed(key="1" * 16)), source, as_json=False)
-
-
-def test_a_missing_folder_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="measure something first"):
-        command.run(tmp_path / "none", "", as_json=False)
-
-
-def test_the_command_is_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(
-        "sys.argv", ["vlmnb", "audit", "--source", "reports", "--results", str(paths.root() / "results")]
-    )
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    assert stop.value.code == 1
-    assert "source-of-one-model" in capsys.readouterr().out
-
-
-def test_the_command_imports_nothing_heavy(project: Path) -> None:
-    code = (
-        "import sys; sys.argv = ['vlmnb', 'audit', '--json']\n"
-        "from vlmnb.cli import main\n"
-        "try: main()\n"
-        "except SystemExit as stop: assert stop.code in (0, 1), stop.code\n"
-        "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'papermill'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_page_shows_findings_with_their_records_and_every_rule() -> None:
-    bad = timed(vision_s=(0.2,) * 12, key="1" * 16, flops=None)
-    text = page.own_page([bad])
-    assert "1 error" in text
-    assert f"downloads/records/test-machine/llava-tiny/{bad.key}.json" in text
-    told = [rule.name for rule in registry.RULES if rule.source == "measured"]
-    assert [name for name in told if f"<code>{name}</code>" not in text] == []
-
-
-def test_pages_without_records_say_so() -> None:
-    for text in (page.own_page([]), page.reports_page([])):
-        assert "There are no such records here." in text
-        assert "## The rules" in text
+@pytest.mark.parametrize("rule", registry.RULES, ids=lambda rule: f"{rule.source}-{rule.name}")
+def test_every_rule_has_a_test_that_plants_its_error(rule: Rule) -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_audit*.py"))
+    where = rule.check.__module__.rpartition(".")[2]
+    assert f"{where}.{rule.check.__name__}" in tests

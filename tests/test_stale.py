@@ -147,6 +147,13 @@ def test_a_record_of_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
     assert path.read_text() == text
 
 
+def test_a_record_of_an_optimization_that_this_code_does_not_know_stops_nothing(tmp_path: Path) -> None:
+    records.write(record(cell(optimization="of-the-future")), tmp_path)
+    with store.Index(tmp_path) as index:
+        assert [entry.problem for entry in index.entries().values()] == [""]
+    assert states(tmp_path, tmp_path) == {1: "missing", 2: "missing"}
+
+
 def test_the_index_follows_the_files_and_is_never_trusted(tmp_path: Path) -> None:
     first = records.write(measured(cell()), tmp_path)
     for _ in range(2):

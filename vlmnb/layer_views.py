@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from vlmnb import plots, stats
+from vlmnb.layerprofile import LayerPart, LayerProfile
 from vlmnb.readings import headline, headline_source
-from vlmnb.record import LayerPart, LayerProfile, Record
+from vlmnb.record import Record
 from vlmnb.tables import MODELLED, Field, Table, absent
 
 if TYPE_CHECKING:

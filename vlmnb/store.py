@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlmnb import record, rows, spec
+from vlmnb.errors import UserError
 from vlmnb.spec import Cell
 
 PARALLEL_FROM = 2_000
@@ -29,7 +30,7 @@ PARALLEL_FROM = 2_000
 
 _READERS = (
     "record.py", "timing.py", "flopcount.py", "rows.py", "readings.py",
-    "scores.py", "captions.py", "stats.py", "spec.py", "quality.py",
+    "scores.py", "captions.py", "stats.py", "spec.py", "quality.py", "optimizations.py", "fit/usable.py",
 )  # fmt: skip
 """Modules that decide what a row holds."""
 
@@ -42,6 +43,8 @@ class Entry(NamedTuple):
         machine: Fingerprint of the machine, empty where the record has none.
         cell: Digest of the cell.
         digest: Digest of the file's content.
+        gpu: Driver's name of the GPU, for a record that a prediction can be fitted on, else empty.
+        quantization: How the weights of such a record were stored.
         problem: Why the file is no record; then everything behind ``path`` is empty.
     """
 
@@ -54,6 +57,8 @@ class Entry(NamedTuple):
     started_at: str = ""
     seconds: float = 0.0
     digest: str = ""
+    gpu: str = ""
+    quantization: str = ""
     problem: str = ""
 
 
@@ -213,12 +218,17 @@ def _read_all(results: Path, names: Sequence[str], with_rows: bool) -> Iterator[
 
 def _read(results: Path, with_row: bool, name: str) -> tuple[Entry, str | None]:
     """Entry and row of a file; in the row's place None where it is not asked for, or why there is none."""
+    from vlmnb.fit import usable
+
     path = results / name
     try:
         content = path.read_bytes()
         found = record.parse(path, content)
     except (OSError, ValueError) as error:
         return Entry(name, problem=str(error) or type(error).__name__), ""
+    gpu = quantization = ""
+    with contextlib.suppress(UserError, LookupError):  # an optimization, or a machine, of other code
+        gpu, quantization = usable.of(found) or ("", "")
     entry = Entry(
         path=name,
         key=found.key,
@@ -229,6 +239,8 @@ def _read(results: Path, with_row: bool, name: str) -> tuple[Entry, str | None]:
         started_at=found.provenance.started_at,
         seconds=found.provenance.seconds or 0.0,
         digest=hashlib.sha256(content).hexdigest()[:16],
+        gpu=gpu,
+        quantization=quantization,
     )
     return entry, _row(path, found) if with_row else None
 

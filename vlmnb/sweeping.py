@@ -83,7 +83,7 @@ class Sweep:
             fresh = self.now(job)
             if not self.needs(fresh):
                 return None
-            outcome = self._complete(self._tried(fresh, execute_once, where), job)
+            outcome = self._complete(self._tried(fresh, execute_once, where), fresh)
             if outcome.kind not in ("ok", "stopped"):
                 execute.file_failure(outcome, self.setting.runs)
         except OSError as error:
@@ -144,10 +144,17 @@ class Sweep:
         return Outcome(run=job.run, kind="stopped", error="stopped")
 
     def _complete(self, outcome: Outcome, job: Job) -> Outcome:
-        """Of a run that ended well, mark the page; but without its cells it has not ended well."""
+        """Of a run that ended well, mark the page; but without its cells it has not ended well.
+
+        Args:
+            outcome: How the run ended.
+            job: The job as it was when it began.
+        """
         if outcome.kind != "ok":
             return outcome
-        ended = self.now(job)
+        # Cells are recorded by the run itself. What a page without cells is made from is what was there when
+        # it began: a record that came meanwhile leaves it outdated.
+        ended = self.now(job) if job.cells else job
         missing = ended.wanted()
         if not missing:
             launch.mark_page(ended, self.setting.runs)
