@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -91,6 +92,23 @@ def test_the_export_has_one_row_per_record_and_the_promised_columns(tmp_path: Pa
     assert rows.loc["ok", "latency_s"] == pytest.approx(0.45)
     assert pd.isna(rows.loc["unsupported", "latency_s"])
     assert rows.loc["unsupported", "reason"] == 'no GPU, "none"'
+
+
+def test_the_export_writes_numbers_as_the_records_have_them(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    made = [record(cell(batch_size=size)) for size in (1, 2)]
+    wanted = {one.key: rows.row(one) for one in made}
+    for one in made:
+        records.write(one, results)
+    export_records(results, tmp_path / "table.json", "json")
+    assert {row["key"]: row for row in json.loads((tmp_path / "table.json").read_text())} == wanted
+    export_records(results, tmp_path / "table.csv", "csv")
+    with (tmp_path / "table.csv").open(encoding="utf-8", newline="") as table:
+        told = {row["key"]: row for row in csv.DictReader(table)}
+    assert told == {
+        key: {name: "" if value is None else str(value) for name, value in row.items()}
+        for key, row in wanted.items()
+    }
 
 
 def test_codecarbons_own_table_can_be_had(tmp_path: Path) -> None:

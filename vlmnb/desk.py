@@ -70,7 +70,7 @@ class Desk:
             return None
         stale = self._stale.get(store.cell_digest(cell))
         with contextlib.suppress(ValueError):
-            return record.read(stale) if stale else None
+            return record.read(self._results / stale) if stale else None
         return None
 
     @contextlib.contextmanager
@@ -121,11 +121,11 @@ class Desk:
         return None
 
     @functools.cached_property
-    def _stale(self) -> dict[str, Path]:
-        found: dict[str, Path] = {}
+    def _stale(self) -> dict[str, str]:
+        found: dict[str, str] = {}
         for path in dict.fromkeys(path.parent for path in self._paths.values()):
             with store.Index(self._results, path.relative_to(self._results).as_posix()) as index:
-                found |= identity.stale_paths(index.entries().values(), self._results)
+                found |= identity.stale_paths(index.entries().values())
         return found
 
     @functools.cached_property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -12,12 +14,6 @@ from vlmnb.record import read_all
 from vlmnb.rows import EXPORT_COLUMNS
 
 FORMATS = ("csv", "json", "parquet", "codecarbon")
-
-
-def frame(results: Path) -> tuple[pd.DataFrame, list[str]]:
-    """One row per record in the export's columns, and a message for each file that is no record."""
-    with store.Index(results, rows=True) as index:
-        return pd.DataFrame(index.rows(), columns=list(EXPORT_COLUMNS)), index.problems()
 
 
 def emissions(results: Path) -> tuple[pd.DataFrame, list[str]]:
@@ -45,19 +41,43 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
     """
     if not results.is_dir():
         raise UserError(f"there are no records at {results}; measure some with: vlmnb sweep SPEC")
-    table, problems = (emissions if file_format == "codecarbon" else frame)(results)
-    if file_format == "codecarbon" and table.empty:
+    try:
+        with paths.temporary_beside(output) as scratch:
+            if file_format == "codecarbon":
+                return _write_emissions(results, scratch)
+            with store.Index(results, rows=True) as index:
+                return _write_rows(index, scratch, file_format), index.problems()
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror or error}") from None
+
+
+def _write_emissions(results: Path, scratch: Path) -> tuple[int, list[str]]:
+    table, problems = emissions(results)
+    if table.empty:
         raise UserError(
             f"no record at {results} has a row of codecarbon; measure some with: vlmnb sweep SPEC"
         )
-    try:
-        with paths.temporary_beside(output) as scratch:
-            if file_format in ("csv", "codecarbon"):
-                table.to_csv(scratch, index=False)
-            elif file_format == "json":
-                table.to_json(scratch, orient="records", indent=1, double_precision=15)
-            else:
-                table.to_parquet(scratch, index=False)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror or error}") from None
+    table.to_csv(scratch, index=False)
     return len(table), problems
+
+
+def _write_rows(index: store.Index, scratch: Path, file_format: str) -> int:
+    """Write what the index holds, row by row, as its numbers are; the number of rows."""
+    if file_format == "parquet":
+        table = pd.DataFrame(index.rows(), columns=list(EXPORT_COLUMNS))
+        table.to_parquet(scratch, index=False)
+        return len(table)
+    count = 0
+    with scratch.open("w", encoding="utf-8", newline="") as file:
+        if file_format == "csv":
+            lines = csv.writer(file, lineterminator="\n")
+            lines.writerow(EXPORT_COLUMNS)
+        for count, values in enumerate(index.rows(), start=1):
+            if file_format == "csv":
+                lines.writerow(values)
+            else:
+                file.write("[\n" if count == 1 else ",\n")
+                json.dump(dict(zip(EXPORT_COLUMNS, values, strict=True)), file, ensure_ascii=False)
+        if file_format == "json":
+            file.write("\n]\n" if count else "[]\n")
+    return count

@@ -98,8 +98,8 @@ def blank(cell: Cell, started_at: str, status: Status = "ok", reason: str = "") 
     )
 
 
-def stale_paths(entries: Iterable[store.Entry], results: Path) -> dict[str, Path]:
-    """The newest record of each cell on this very machine, by the cell's digest.
+def stale_paths(entries: Iterable[store.Entry]) -> dict[str, str]:
+    """The newest record of each cell on this very machine, as the index names it, by the cell's digest.
 
     Where a cell has no record under its key of here and now, this one is *stale*: measured on the same
     machine by other code, other package versions, other weights or another number of threads. A record of
@@ -107,7 +107,7 @@ def stale_paths(entries: Iterable[store.Entry], results: Path) -> dict[str, Path
     """
     here = machine.describe()
     own = [e for e in entries if e.machine == here.fingerprint and e.path.startswith(f"{here.slug}/")]
-    return {e.cell: results / e.path for e in sorted(own, key=lambda e: e.started_at)}
+    return {e.cell: e.path for e in sorted(own, key=lambda e: e.started_at)}
 
 
 def differences(found: Record) -> str:

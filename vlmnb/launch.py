@@ -107,7 +107,7 @@ def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
     planned = [(run, axes.plan(run.axis, run.parameters)) for run in runs]
     with store.Index(results) as index:
         entries = index.entries()
-    stale = identity.stale_paths(entries.values(), results)
+    stale = identity.stale_paths(entries.values())
     paths_ = identity.record_paths((cell for _, plan in planned for cell in plan.cells), results)
     made = []
     for run, plan in planned:
@@ -124,20 +124,21 @@ def mark_page(job: Job, pages: Path) -> None:
 
 
 def _state(
-    cell: Cell, path: Path, results: Path, entries: dict[str, store.Entry], stale: dict[str, Path]
+    cell: Cell, path: Path, results: Path, entries: dict[str, store.Entry], stale: dict[str, str]
 ) -> CellState:
     exact = entries.get("/".join(path.parts[-3:]))
     other = None
     if exact is None or exact.problem:
         other = stale.get(store.cell_digest(cell)) if stale else None
-    found = entries[other.relative_to(results).as_posix()] if other else exact
+    found = entries[other] if other else exact
     if found is None:
         return CellState(cell=cell, path=path, state="missing")
     if found.problem:
         return CellState(cell=cell, path=path, state="damaged", reason=found.problem)
     return CellState(
         cell=cell, path=path, state="stale" if other else "recorded", status=found.status,
-        reason=found.reason, shown=found.digest, answer=other or path, started_at=found.started_at,
+        reason=found.reason, shown=found.digest, answer=results / other if other else path,
+        started_at=found.started_at,
     )  # fmt: skip
 
 

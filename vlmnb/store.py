@@ -63,7 +63,7 @@ class Entry(NamedTuple):
 
 
 _COLUMNS = Entry._fields
-Signature = tuple[int, int, int]
+Signature = list[int]
 
 
 def cell_digest(cell: Cell) -> str:
@@ -131,10 +131,13 @@ class Index:
 
     def _refresh(self, files: dict[str, Signature]) -> None:
         complete = "line IS NOT NULL" if self._with_rows else "1"
-        found = self._query("SELECT path, mtime_ns, size, inode FROM entries", complete)
-        known = {row[0]: row[1:] for row in found}
-        listed = (path for (path,) in self._query("SELECT path FROM entries"))
-        gone = [(path,) for path in listed if path not in files]
+        known = {
+            path: signature if whole else None
+            for path, whole, *signature in self._query(
+                f"SELECT path, {complete}, mtime_ns, size, inode FROM entries"
+            )
+        }
+        gone = [(path,) for path in known if path not in files]
         new = [path for path, signature in files.items() if known.get(path) != signature]
         if not gone and not new:
             return
@@ -193,7 +196,7 @@ def _scan(results: Path, under: str) -> Iterator[tuple[str, Signature]]:
                 for file in found:
                     if file.name.endswith(".json") and not file.name.startswith("."):
                         told = file.stat()
-                        yield f"{folder}/{file.name}", (told.st_mtime_ns, told.st_size, told.st_ino)
+                        yield f"{folder}/{file.name}", [told.st_mtime_ns, told.st_size, told.st_ino]
         except (FileNotFoundError, NotADirectoryError):
             continue
 
