@@ -77,7 +77,8 @@ def _write_rows(index: store.Index, scratch: Path, file_format: str) -> int:
                 lines.writerow(values)
             else:
                 file.write("[\n" if count == 1 else ",\n")
-                json.dump(dict(zip(EXPORT_COLUMNS, values, strict=True)), file, ensure_ascii=False)
+                row = dict(zip(EXPORT_COLUMNS, values, strict=True))
+                file.write(json.dumps(row, ensure_ascii=False))  # json.dump would not use the encoder in C
         if file_format == "json":
             file.write("\n]\n" if count else "[]\n")
     return count
