@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input
+# Python compiles what it imports; compiling all that is installed beforehand takes a minute.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-compile
 SHELL := /bin/bash
 
 .PHONY: book test setup setup-test browser lint clean

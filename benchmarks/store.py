@@ -21,8 +21,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vlmnb import axes, identity, record, spec
-from vlmnb.record import Answer, EnergyReading, FlopCount, MemoryUsage, Timing
+from vlmnb.answer import Answer
+from vlmnb.flopcount import FlopCount
+from vlmnb.readings import EnergyReading, MemoryUsage
 from vlmnb.spec import Cell
+from vlmnb.timing import Timing
 
 MODELS = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
 ASKED = 3_000

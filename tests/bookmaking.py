@@ -16,9 +16,13 @@ from typing import Any
 import pytest
 
 from vlmnb import axes, book, experiment, record, spec
+from vlmnb.answer import Answer
 from vlmnb.fit import page as card
-from vlmnb.record import Answer, EnergyReading, FlopCount, MemoryUsage, Provenance, Record, Timing
+from vlmnb.flopcount import FlopCount
+from vlmnb.readings import EnergyReading, MemoryUsage
+from vlmnb.record import Provenance, Record
 from vlmnb.spec import Cell
+from vlmnb.timing import Timing
 
 PROJECT = Path(__file__).resolve().parent.parent
 MODELS = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmnb.record import Answer, EnergyReading, FlopCount, MemoryUsage, Provenance, Record, Timing
+from vlmnb.answer import Answer
+from vlmnb.flopcount import FlopCount
+from vlmnb.readings import EnergyReading, MemoryUsage
+from vlmnb.record import Provenance, Record
 from vlmnb.spec import Cell
+from vlmnb.timing import Timing
 
 
 def cell(**changes: Any) -> Cell:
@@ -57,3 +61,21 @@ def absent(of: Cell, status: str, reason: str) -> Record:
     """A record of a cell that could not be measured."""
     nothing = {"timing": None, "energy": (), "memory": None, "flops": None, "answers": ()}
     return record(of, status=status, reason=reason, **nothing)
+
+
+STEADY = tuple(0.5 + 0.001 * i for i in range(12))
+"""Twelve batches that take nearly the same time: enough for an interval of 99 %."""
+
+
+def timed(latencies: tuple[float, ...] = STEADY, of: Any = None, **changes: Any) -> Record:
+    """A record with phases: 10 % vision, 20 % prefill, 70 % decode; every answer has three tokens."""
+    of = of or cell()
+    count = len(latencies)
+    values = {
+        "warmup_batches": 2, "latencies_s": latencies, "vision_s": tuple(0.1 * s for s in latencies),
+        "prefill_s": tuple(0.2 * s for s in latencies), "decode_s": tuple(0.7 * s for s in latencies),
+        "decode_steps": (2,) * count, "batch_samples": (of.batch_size,) * count, "first_call_s": 1.0,
+    }  # fmt: skip
+    values |= {name: changes.pop(name) for name in list(changes) if name in values or name == "passes"}
+    given = {"answers": answers(count * of.batch_size, 1)} | changes
+    return record(of, timing=Timing.model_validate(values), **given)

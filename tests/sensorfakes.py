@@ -1,8 +1,9 @@
-"""Stand-ins for hardware that counts energy: one clock, one power, counters that move in steps."""
+"""Stand-ins for what tells energy: counters that move in steps, on one clock and one power; codecarbon."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -139,3 +140,42 @@ class _Shown:
         if self._draw.shown_j != self._written_j:
             self._written_j = self._draw.shown_j
             self._file.write_text(f"{int(self._written_j * 1e6) % self._range_uj}\n")
+
+
+@dataclass
+class Row:
+    codecarbon_version: str = "9.9"
+    cpu_energy: float = 1e-6
+    gpu_energy: float = 2e-6
+    ram_energy: float = 3e-6
+    energy_consumed: float = 6e-6
+    cpu_power: float = 12345.0
+    ram_power: float = 10.0
+
+
+class RAM:
+    pass
+
+
+class CPU:
+    def __init__(self, mode: str = "cpu_load", tdp: float = 65.0, generic: bool = False) -> None:
+        self._mode, self._tdp, self._is_generic_tdp, self._tracking_mode = mode, tdp, generic, "process"
+
+
+class GPU:
+    """What codecarbon follows of a GPU; it must never become a reading."""
+
+
+class FakeTracker:
+    def __init__(self, *hardware: object, fails: bool = False, forced: float | None = None) -> None:
+        self._hardware, self._conf, self.fails = hardware, {"force_cpu_power": forced}, fails
+        self.calls: list[str] = []
+
+    def start_task(self) -> None:
+        self.calls.append("start")
+
+    def stop_task(self) -> Row:
+        self.calls.append("stop")
+        if self.fails:
+            raise RuntimeError("no reading")
+        return Row()

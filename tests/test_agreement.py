@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmnb import agreement, findings
-from vlmnb.record import Answer, Record
+from vlmnb.answer import Answer
+from vlmnb.record import Record
 
 
 def said(*texts: str) -> tuple[Answer, ...]:

@@ -9,18 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmnb import drift, roofline, support
-from vlmnb.record import (
-    Answer,
-    Ceilings,
-    Compilation,
-    FlopCount,
-    MemoryUsage,
-    ProbeLogits,
-    Provenance,
-    Record,
-    Timing,
-)
+from vlmnb.answer import Answer
+from vlmnb.flopcount import FlopCount
+from vlmnb.layerprofile import Ceilings
+from vlmnb.readings import Compilation, MemoryUsage, ProbeLogits
+from vlmnb.record import Provenance, Record
 from vlmnb.spec import Cell
+from vlmnb.timing import Timing
 
 QUESTIONS = 40
 

@@ -9,8 +9,9 @@ import pytest
 from factory import absent, cell, record
 
 from vlmnb import layer_plots, layer_views, layers, meters, tables
-from vlmnb.readings import Conditions, DeviceState, EnergyRefusal
-from vlmnb.record import Ceilings, EnergyReading, LayerPart, LayerProfile, Record
+from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
+from vlmnb.readings import Conditions, DeviceState, EnergyReading, EnergyRefusal
+from vlmnb.record import Record
 
 
 def part(name: str, component: str, seconds: float, depth: int | None = None, **changes: object) -> LayerPart:

@@ -138,7 +138,7 @@ def test_neighbours_are_what_is_busy_and_not_ours() -> None:
 
 
 def test_neighbour_load_of_this_machine_is_a_share() -> None:
-    assert 0 <= machine.neighbour_load() <= 1
+    assert 0 <= machine.NeighbourLoad().share() <= 1
 
 
 def test_examples_in_the_documentation() -> None:

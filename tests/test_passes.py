@@ -11,7 +11,7 @@ from factory import cell, record
 from vlmnb import axes, details, findings, loading, machine, measure, window
 from vlmnb.errors import UserError
 from vlmnb.phases import Phases
-from vlmnb.record import Timing, batch_values
+from vlmnb.timing import Timing, batch_values
 
 
 class Busy:

@@ -12,7 +12,7 @@ from torch import nn
 
 from vlmnb import meters, speed, tables
 from vlmnb.phases import PhaseClock
-from vlmnb.record import Timing, batch_values
+from vlmnb.timing import Timing, batch_values
 
 
 class Clock:

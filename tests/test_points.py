@@ -25,10 +25,12 @@ from vlmnb import (
     tables,
 )
 from vlmnb import (
-    record as records,
 )
-from vlmnb.record import Ceilings, ProbeLogits, Record, Timing
+from vlmnb.layerprofile import Ceilings
+from vlmnb.readings import ProbeLogits
+from vlmnb.record import Record
 from vlmnb.tables import Table
+from vlmnb.timing import Timing
 
 WHY_NOT = ("without an interval", "no interval", "for an interval", "itself", "counted", "sign test", "UTC")
 
@@ -171,5 +173,5 @@ def test_rates_have_the_interval_of_their_batches() -> None:
     assert own.mbu_ends is not None
     assert own.mfu_ends[0] < own.mfu < own.mfu_ends[1]
     assert own.mbu_ends[0] < own.mbu < own.mbu_ends[1]
-    few = records.Record.model_validate(SETTINGS[0].model_dump() | {"timing": record().model_copy().timing})
+    few = SETTINGS[0].model_copy(update={"timing": record().timing})
     assert roofline.rates(few).mfu_ends is None

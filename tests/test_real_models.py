@@ -15,7 +15,7 @@ from small_models import REAL, published, small_config
 
 from vlmnb import axes, encoding, loading, measure, models, record
 from vlmnb.data import Sample
-from vlmnb.models import geometry, standin
+from vlmnb.models import geometry, llava, standin
 from vlmnb.prompts import short_answer_prompt
 from vlmnb.spec import Cell
 
@@ -201,3 +201,10 @@ def test_the_source_image_of_llava_is_brought_to_the_size_of_the_cell() -> None:
     family = models.family_of(models.get("llava-1.5-7b"))
     noise = Image.frombytes("RGB", (400, 300), random.Random(0).randbytes(400 * 300 * 3))
     assert family.source_image(noise, 224).size == (224, 224)
+
+
+def test_interpolated_positions_take_whole_patches_of_the_size_that_is_asked_for() -> None:
+    sizing, image = llava.AnySize(14), Image.new("RGB", (400, 300))
+    assert [sizing.image_side(None, side) for side in (224, 230, 5)] == [224, 224, 14]
+    assert set(sizing.sized(448)["crop_size"].values()) == {448}
+    assert sizing.source_image(image, 448).size == (448, 448)

@@ -31,7 +31,8 @@ from vlmnb import (
     transcription,
 )  # fmt: skip
 from vlmnb.errors import UserError
-from vlmnb.record import EnergyReading, Record
+from vlmnb.readings import EnergyReading
+from vlmnb.record import Record
 from vlmnb.spec import load_sweep
 
 PROJECT = Path(__file__).resolve().parent.parent

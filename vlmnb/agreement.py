@@ -10,8 +10,9 @@ import math
 from collections.abc import Iterable, Sequence
 
 from vlmnb import data, scores
+from vlmnb.answer import Answer
 from vlmnb.optimizations import DTYPES
-from vlmnb.record import Answer, Record, by_cell
+from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell, Frozen
 from vlmnb.tables import STATUS_WORDS, Field, Table, percent_span
 

@@ -31,7 +31,6 @@ from vlmnb.rows import EXPORT_COLUMNS, row
 from vlmnb.spec import Cell
 
 HAND_WRITTEN = ("methodology", "data", "reproduce")
-FIXED_GENERATED = ("comparison", "support", "machine", audit.OWN, audit.REPORTS, "status")
 TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
 """Packages whose version can change the built pages."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vlmnb import meters
-from vlmnb.record import Ceilings
+from vlmnb.layerprofile import Ceilings
 
 ROUNDS = 5
 """The best of so many rounds at least counts: a ceiling is what nothing exceeds, and neighbours only slow it

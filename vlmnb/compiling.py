@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.record import Compilation
+from vlmnb.models import geometry
+from vlmnb.readings import Compilation
 
 
 def keep_compiled_code() -> None:
@@ -26,7 +27,7 @@ def compile_decoder(model: Any, device: str) -> None:
     """Compile the decoder's forward pass: for single tokens, and on a GPU also for prompts of all lengths.
 
     On a CPU the prompt's pass stays as it is: most of it is large matrix products, which compiling leaves
-    alone, and it would double the time to compile.
+    alone, and it would be one more graph to compile.
 
     A single token against a static cache always has the same shapes: on a GPU that step is recorded as a
     CUDA graph (``reduce-overhead``), so that no kernel waits for Python. Where torch would give up
@@ -105,8 +106,6 @@ class StaticCaches:
             return cache
         text = self._model.config.get_text_config(decoder=True)
         cache = StaticCache(config=text, max_cache_len=self._positions)
-        heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        cache.early_initialization(rows, heads, size, self._model.dtype, self._model.device)
+        cache.early_initialization(rows, *geometry.key_values(text), self._model.dtype, self._model.device)
         self._held[rows] = cache
         return cache

@@ -95,22 +95,29 @@ def text_tokens(processor: Any, rendered: str) -> int:
 
 
 def encode(
-    family: Any, processor: Any, samples: Sequence[Sample], prompts: Sequence[Prompt], size: int
+    sizing: Any, processor: Any, samples: Sequence[Sample], prompts: Sequence[Prompt], size: int
 ) -> Any:
     """Tensors of one batch, padded on the left, every image resized to ``size`` pixels a side.
 
     The processor of a model with one image size then makes that size of it.
 
+    Args:
+        sizing: The model's family, or what sizes images in its place.
+        processor: The model's processor.
+        samples: What is asked.
+        prompts: The same, cut to the prompt budget.
+        size: Side in pixels.
+
     Raises:
         ValueError: The processor padded on the right, which spoils answers without any other sign.
     """
-    source_image = getattr(family, "source_image", _as_it_is)
+    source_image = getattr(sizing, "source_image", _as_it_is)
     batch = processor(
         images=[source_image(sample.image, size) for sample in samples],
         text=[prompt.rendered for prompt in prompts],
         padding=True,
         return_tensors="pt",
-        **family.sized(size),
+        **sizing.sized(size),
     )
     if not bool(batch["attention_mask"][:, -1].all()):
         raise ValueError(f"{type(processor).__name__} pads on the right; generation needs left padding")

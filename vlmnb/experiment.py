@@ -65,7 +65,7 @@ def records(plan: Plan) -> list[Record]:
     with tqdm(total=len(plan.cells), unit="cell", disable=quiet, leave=False) as bar:
 
         def advance(cell: Cell, record: Record) -> None:
-            bar.set_postfix_str(f"{describe(cell)}: {record.status}", refresh=False)
+            bar.set_postfix_str(f"{words(cell)}: {record.status}", refresh=False)
             bar.update()
 
         return measure.cells(plan.cells, results_folder(plan), on_cell=advance)
@@ -94,14 +94,6 @@ def _of_reports(plan: Plan) -> list[Record]:
 def results_folder(plan: Plan) -> Path:
     """Folder of the records that a plan reads and writes."""
     return paths.resolve(str(plan.parameters["results"]))
-
-
-def describe(cell: Cell) -> str:
-    """A cell in a few words, for progress lines."""
-    return (
-        f"{cell.model} {cell.dataset} {cell.device} {cell.optimization} "
-        f"batch {cell.batch_size} image {cell.image_size} prompt {cell.seq_len}"
-    )
 
 
 def show_table(plan: Plan, found: list[Record]) -> None:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlmnb import flopparts
+from vlmnb.flopcount import FlopCount
 from vlmnb.formula import Parts
-from vlmnb.record import FlopCount
 
 T = TypeVar("T")
 

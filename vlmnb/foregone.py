@@ -14,10 +14,8 @@ Runs = Mapping[str, Sequence[Cell]]
 
 def verdict(cell: Cell) -> tuple[Status, str] | None:
     """The status and reason that measuring a cell here will end in, where that is certain beforehand."""
-    entry = models.get(cell.model)
-    native, accepted = entry.native_image_size, (entry.native_image_size, entry.base_image_size)
-    if native and not getattr(cell, "interpolate", False) and cell.image_size not in accepted:
-        return "not_applicable", f"the vision tower takes images of {native} pixels a side and no other"
+    if reason := models.get(cell.model).size_obstacle(cell.image_size, cell.interpolate):
+        return "not_applicable", reason
     if cell.device == "cuda" and not machine.describe().gpus:
         return "unsupported", "this machine has no GPU"
     attention = optimizations.parse(cell.optimization, cell.dtype).attention

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vlmnb.errors import UserError
+from vlmnb.models import geometry
 from vlmnb.spec import Frozen
 
 FLOPS_PER_MAC = 2
@@ -108,8 +109,7 @@ def unused(config: Any, image_size: int, batch_size: int) -> int:
 def _language(text: Any, queries: int, keys: int) -> Parts:
     """A decoder over ``queries`` tokens that attend to ``keys`` positions, with grouped key-value heads."""
     width, heads = text.hidden_size, text.num_attention_heads
-    head_width = getattr(text, "head_dim", None) or width // heads
-    key_value_heads = getattr(text, "num_key_value_heads", None) or heads
+    key_value_heads, head_width = geometry.key_values(text)
     gates = 0 if text.model_type == "persimmon" else 1
     projections = width * head_width * (2 * heads + 2 * key_value_heads)
     mlp = (2 + gates) * width * text.intermediate_size

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from vlmnb import layer_views, plots, stats, tables
 from vlmnb.layer_views import TITLES
-from vlmnb.record import LayerPart, LayerProfile, Record
+from vlmnb.layerprofile import LayerPart, LayerProfile
+from vlmnb.record import Record
 from vlmnb.tables import Field, Table
 
 if TYPE_CHECKING:

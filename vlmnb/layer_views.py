@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from statistics import median
 
 from vlmnb import differences, stats, tables
+from vlmnb.layerprofile import LayerPart, LayerProfile
 from vlmnb.readings import headline, headline_source
-from vlmnb.record import LayerPart, LayerProfile, Record
+from vlmnb.record import Record
 from vlmnb.tables import MODELLED, Field, Table, absent
 
 CLOSES = 0.05

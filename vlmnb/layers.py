@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlmnb import ceilings, flops, meters, phases
+from vlmnb.layerprofile import Component, LayerPart, LayerProfile
 from vlmnb.loading import Loaded
-from vlmnb.record import Component, LayerPart, LayerProfile
 from vlmnb.spec import Cell
 
 PASSES = 11

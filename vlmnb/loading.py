@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 from vlmnb import checkpoints, compiling, kernels, models, optimizations, quantized, random_weights
@@ -46,7 +48,9 @@ class Loaded:
 
     Attributes:
         entry: Its registry entry.
-        family: Its family module, or what stands for it where positions are interpolated.
+        family: Its family module.
+        sizing: What sizes images for it (``sized``, ``image_side``, ``source_image``): the family, or
+            another object where positions are interpolated.
         model: The transformers model, on its device, in evaluation mode.
         processor: Its processor, padding on the left.
         processor_source: ``checkpoint``, or ``stand-in`` where random weights had none.
@@ -54,7 +58,8 @@ class Loaded:
 
     configuration: Configuration
     entry: ModelEntry
-    family: Any
+    family: ModuleType
+    sizing: Any
     model: Any
     processor: Any
     processor_source: str = "checkpoint"
@@ -100,7 +105,8 @@ class ModelSlot:
         import torch
 
         self._held = None
-        torch.compiler.reset()
+        if "torch._dynamo" in sys.modules:  # importing it takes seconds, and nothing was compiled without it
+            torch.compiler.reset()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -151,7 +157,7 @@ def load(wanted: Configuration) -> Loaded:
         _random(wanted, entry, family) if wanted.weights == "random" else _pretrained(wanted, entry, family)
     )
     if wanted.interpolate:
-        loaded = replace(loaded, family=family.interpolated(loaded.model, loaded.processor))
+        loaded = replace(loaded, sizing=family.interpolated(loaded.model, loaded.processor))
     if wanted.quantization:
         _quantize(loaded.model, wanted.quantization)
     if wanted.compiled:
@@ -197,8 +203,8 @@ def _random(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
     )
     folder = checkpoints.processor_folder(entry)
     if folder is None:
-        return Loaded(wanted, entry, family, model, standin.build(family, config), standin.NAME)
-    return Loaded(wanted, entry, family, model, _processor(entry, family, folder))
+        return Loaded(wanted, entry, family, family, model, standin.build(family, config), standin.NAME)
+    return Loaded(wanted, entry, family, family, model, _processor(entry, family, folder))
 
 
 def _pretrained(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
@@ -229,7 +235,7 @@ def _pretrained(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded
         )
     model.to(wanted.device).eval()
     _decode_greedily(model)
-    return Loaded(wanted, entry, family, model, _processor(entry, family, folder))
+    return Loaded(wanted, entry, family, family, model, _processor(entry, family, folder))
 
 
 def _processor(entry: ModelEntry, family: Any, folder: Any) -> Any:

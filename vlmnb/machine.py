@@ -135,15 +135,6 @@ def contaminated(share: float) -> bool:
     return share > CONTAMINATED_SHARE
 
 
-def neighbour_load() -> float:
-    """Share of all CPU cores (0 to 1) that others kept busy since the last call.
-
-    Others are the other processes of this machine and, on a virtual machine, the time its host stole.
-    The first call, and one that follows too soon, waits until ``SHORTEST_LOAD_WINDOW_S`` has passed.
-    """
-    return _neighbours.share()
-
-
 def _busy_and_total() -> tuple[float, float]:
     times = psutil.cpu_times()._asdict()
     # Linux counts the time of guests twice: it is part of user and nice as well.
@@ -158,7 +149,9 @@ def _own_cpu_s() -> float:
 
 
 class NeighbourLoad:
-    """The load of other processes between two calls of :meth:`share`.
+    """The load of others between two calls of :meth:`share`.
+
+    Others are the other processes of this machine and, on a virtual machine, the time its host stole.
 
     Args:
         busy_and_total: Seconds that all cores together were busy, and seconds in all, since boot.
@@ -185,7 +178,10 @@ class NeighbourLoad:
         self._last = self.now()
 
     def share(self) -> float:
-        """Fraction of all cores that others used since the last call."""
+        """Fraction of all cores (0 to 1) that others used since the last call.
+
+        The first call, and one that follows too soon, waits until ``SHORTEST_LOAD_WINDOW_S`` has passed.
+        """
         if self._last is None:
             self._last = self.now()
         waited = self._clock() - self._last[0]
@@ -229,9 +225,6 @@ def _others(before: tuple[float, ...], after: tuple[float, ...]) -> float:
     """Share of all cores that others used between two readings of wall clock, busy, total and own time."""
     _, busy, total, own = (now - then for now, then in zip(after, before, strict=True))
     return min(max((busy - own) / total, 0.0), 1.0) if total > 0 else 0.0
-
-
-_neighbours = NeighbourLoad()
 
 
 def _slug(text: str) -> str:

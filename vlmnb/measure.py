@@ -30,12 +30,14 @@ from vlmnb import (
     quality,
     slots,
 )
+from vlmnb.answer import Answer
 from vlmnb.conditions import ConditionsMeter
 from vlmnb.data import Sample
 from vlmnb.encoding import NotEnoughTokens, Prompt
+from vlmnb.flopcount import FlopCount
 from vlmnb.loading import Loaded, ModelSlot, NotApplicable, Unsupported
 from vlmnb.readings import Conditions, SensorCard
-from vlmnb.record import Answer, FlopCount, Provenance, Record
+from vlmnb.record import Provenance, Record
 from vlmnb.spec import Cell, Status
 from vlmnb.window import Generator, timed
 
@@ -109,11 +111,8 @@ def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
         counts: FLOPs already counted; they depend on the model and the shapes of a batch alone.
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    entry = models.get(cell.model)
     base = identity.blank(cell, started)
-    accepted = (entry.native_image_size, entry.base_image_size)
-    if entry.native_image_size and not cell.interpolate and cell.image_size not in accepted:
-        reason = f"the vision tower takes images of {entry.native_image_size} pixels a side and no other"
+    if reason := models.get(cell.model).size_obstacle(cell.image_size, cell.interpolate):
         return _without_numbers(base, "not_applicable", reason, clock)
     if cell.repeat:
         slot.clear()  # a repeat begins where the first measurement did: with nothing in memory
@@ -201,7 +200,7 @@ def prepare(cell: Cell, loaded: Loaded) -> list[Batch]:
         NotApplicable: The model would see the images at another size than the cell says.
         NotEnoughTokens: The prompt budget cannot hold a question of the data set.
     """
-    side = loaded.family.image_side(loaded.processor, cell.image_size)
+    side = loaded.sizing.image_side(loaded.processor, cell.image_size)
     if side != cell.image_size:
         raise NotApplicable(
             f"the model cannot take a side of {cell.image_size} pixels; the nearest is {side}"
@@ -221,7 +220,7 @@ def encode(cell: Cell, loaded: Loaded, samples: Sequence[Sample], prompts: Seque
     """Tensors of a batch on the model's device, floating-point ones in its precision."""
     import torch
 
-    inputs = encoding.encode(loaded.family, loaded.processor, samples, prompts, cell.image_size)
+    inputs = encoding.encode(loaded.sizing, loaded.processor, samples, prompts, cell.image_size)
     for name, value in inputs.items():
         kept = value.to(loaded.model.dtype) if torch.is_floating_point(value) else value
         inputs[name] = kept.to(cell.device)
@@ -232,7 +231,7 @@ def count(cell: Cell, loaded: Loaded, batch: Batch, counts: FlopCounts) -> FlopC
     """FLOPs of one forward pass over a batch of prompts.
 
     Every row of a batch is padded to its longest prompt and does the same work, so the longest prompt is
-    counted alone and multiplied by the batch; the result is the same and is had many times faster.
+    counted alone and multiplied by the batch: the result is the same, for the work of one row.
     """
     lengths = [prompt.text_tokens for prompt in batch.prompts]
     longest = lengths.index(max(lengths))

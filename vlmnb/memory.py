@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from vlmnb.clock import is_cuda, synchronize
+from vlmnb.models import geometry
 from vlmnb.readings import MemoryUsage
 
 
@@ -135,6 +136,5 @@ def cache_bytes(config: Any, rows: int, positions: int, element_bytes: int) -> i
         element_bytes: Bytes of an element of the cache: of the precision that is computed in.
     """
     text = config.get_text_config(decoder=True)
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    heads, head_size = geometry.key_values(text)
     return int(2 * text.num_hidden_layers * heads * head_size * positions * rows * element_bytes)

@@ -95,8 +95,7 @@ def _cache(text: Any, batch_size: int, tokens: int) -> Any:
     """Keys and values of a prompt that has been read."""
     from transformers import DynamicCache
 
-    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-    width = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    heads, width = geometry.key_values(text)
     cache = DynamicCache()
     for layer in range(text.num_hidden_layers):
         keys, values = (_meta(batch_size, heads, tokens, width) for _ in range(2))

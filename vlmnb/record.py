@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError, field_validator, model_validator
 
 from vlmnb import paths, spec, stats
-from vlmnb.answer import Answer as Answer
-from vlmnb.flopcount import FlopCount as FlopCount
-from vlmnb.layerprofile import Ceilings as Ceilings
-from vlmnb.layerprofile import Component as Component
-from vlmnb.layerprofile import LayerPart as LayerPart
-from vlmnb.layerprofile import LayerProfile as LayerProfile
-from vlmnb.readings import Compilation as Compilation
-from vlmnb.readings import Conditions, EnergyMethod, EnergyRefusal, SensorCard, headline_source
-from vlmnb.readings import EnergyReading as EnergyReading
-from vlmnb.readings import MemoryUsage as MemoryUsage
-from vlmnb.readings import ProbeLogits as ProbeLogits
-from vlmnb.readings import headline as headline
+from vlmnb.answer import Answer
+from vlmnb.flopcount import FlopCount
+from vlmnb.layerprofile import Ceilings, LayerProfile
+from vlmnb.readings import (
+    Compilation,
+    Conditions,
+    EnergyMethod,
+    EnergyReading,
+    EnergyRefusal,
+    MemoryUsage,
+    ProbeLogits,
+    SensorCard,
+    headline,
+    headline_source,
+)
 from vlmnb.reported import Reported
 from vlmnb.spec import Cell, Frozen, Source, Status
-from vlmnb.timing import Timing as Timing
-from vlmnb.timing import batch_values as batch_values
+from vlmnb.timing import Timing, batch_values
 
 if TYPE_CHECKING:
     from vlmnb.scores import Score

@@ -23,6 +23,7 @@ EXPORT_COLUMNS = (
     "energy_j_per_output_token", "energy_power_w", "energy_window_s", "energy_reason", "reserved_peak_bytes",
     "process_peak_bytes", "weights_bytes", "cache_bytes", "contaminated", "reported_in",
     "flops_formula", "flops_used", "flops_per_token", "clean_passes", "harness_share", "repeat",
+    "reserved_peak_bytes_over_model", "process_peak_bytes_over_model",
 )  # fmt: skip
 
 
@@ -73,6 +74,8 @@ def row(record: Record) -> dict[str, Any]:
         "peak_bytes_over_model": memory and memory.over_model_bytes,
         "reserved_peak_bytes": memory and memory.reserved_peak_bytes,
         "process_peak_bytes": memory and memory.process_peak_bytes,
+        "reserved_peak_bytes_over_model": memory and memory.reserved_over_model_bytes,
+        "process_peak_bytes_over_model": memory and memory.process_over_model_bytes,
         "weights_bytes": memory and memory.weights_bytes,
         "cache_bytes": memory and memory.cache_bytes,
         "image_tokens": _middle([a.image_tokens for a in answers]),

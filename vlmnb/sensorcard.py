@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import itertools
-import math
 import statistics
 import time
 from collections.abc import Callable
@@ -107,17 +106,6 @@ def min_window_s(card: SensorCard, max_quantization: float = MAX_QUANTIZATION) -
     power. Steps do not come in: a counter's unit (1 mJ, 61 uJ) is nothing beside a period's energy.
     """
     return 2 * card.period_s / max_quantization
-
-
-def needed_repeats(window_s: float, card: SensorCard, max_quantization: float = MAX_QUANTIZATION) -> int:
-    """How often work of ``window_s`` seconds must be done in one window for the counter to tell its energy.
-
-    Raises:
-        ValueError: The work takes no time.
-    """
-    if not window_s > 0:
-        raise ValueError(f"work must take some time, not {window_s} s")
-    return max(1, math.ceil(min_window_s(card, max_quantization) / window_s - 1e-9))
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vlmnb import compiling, kernels, machine, memory, meters, optimizations, record, stats
+from vlmnb import compiling, kernels, machine, memory, meters, optimizations, stats
 from vlmnb.loading import Loaded
 from vlmnb.phases import PhaseClock, Phases
-from vlmnb.record import Timing
+from vlmnb.readings import MemoryUsage, ProbeLogits
 from vlmnb.spec import Cell
+from vlmnb.timing import Timing, batch_values
 
 MOST_WARMUP_BATCHES = 3
 """Untimed batches before the window, at most; at least two, of which the first pays for lazy
@@ -22,7 +23,7 @@ SETTLED = 0.1
 
 REPEAT_BUDGET_S = 1.0
 """After the first pass, passes are added until one is clean and the median stable, or this much time has gone
-by. Two thirds of a cell's time would be better spent on more samples, so it is short."""
+by: short, so that a sweep's time goes to cells rather than to repeats of what is known well enough."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Window:
     timing: Timing
     outputs: list[Any]
     meters: meters.Window
-    memory: record.MemoryUsage
+    memory: MemoryUsage
 
 
 LOOKUP_TOKENS = 10
@@ -70,7 +71,7 @@ class Generator:
             extra["suppress_tokens"] = self._image_ids()
         return self._generate(batch, **limits(self.cell), **extra)
 
-    def probe(self, batch: Any) -> record.ProbeLogits:
+    def probe(self, batch: Any) -> ProbeLogits:
         """Logits of the first question's first new token, by the pass that generation begins with."""
         import torch
 
@@ -80,7 +81,7 @@ class Generator:
         logits = made.logits[0][0].float().cpu()
         places = torch.linspace(0, len(logits) - 1, min(PROBED, len(logits))).round().long()
         values = tuple(float(f"{value:.6g}") for value in logits[places].tolist())
-        return record.ProbeLogits(vocabulary=len(logits), values=values)
+        return ProbeLogits(vocabulary=len(logits), values=values)
 
     def _image_ids(self) -> list[int]:
         """Tokens that stand for an image or a video."""
@@ -182,7 +183,7 @@ def _marked(marks: machine.LoadMarks) -> list[bool]:
     return [share is not None and machine.contaminated(share) for share in marks.shares()]
 
 
-def _memory(loaded: Loaded, outputs: Sequence[Any], window: meters.Window) -> record.MemoryUsage:
+def _memory(loaded: Loaded, outputs: Sequence[Any], window: meters.Window) -> MemoryUsage:
     """What the window's meter found, and the parts of it that can be told: weights, keys and values."""
     model = loaded.model
     caches = [
@@ -226,5 +227,5 @@ def _worth_repeating(
     if all(contaminated):
         return True
     timing, sizes = [phases.latency_s for phases in taken], tuple(samples) * passes
-    full = record.batch_values(timing, sizes, cell.batch_size, passes, cell.length, contaminated)
+    full = batch_values(timing, sizes, cell.batch_size, passes, cell.length, contaminated)
     return bool(full) and stats.verdict(full) != "stable"

@@ -7,7 +7,8 @@ from statistics import median
 
 from vlmnb.audit import work
 from vlmnb.audit.finding import Finding, Level, finding, rules
-from vlmnb.record import LayerProfile, Record
+from vlmnb.layerprofile import LayerProfile
+from vlmnb.record import Record
 
 COUNTERS = 0.02
 """Relative difference of counters: convolutions' biases and the like, which one counts and another does

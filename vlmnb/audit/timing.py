@@ -7,7 +7,8 @@ from statistics import median
 
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.optimizations import PROMPT_LOOKUP
-from vlmnb.record import EnergyReading, Record
+from vlmnb.readings import EnergyReading
+from vlmnb.record import Record
 
 PHASES = 0.01
 """Share of a batch by which its phases may miss it: they are stamped on the device, the batch by the host."""

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.fit import tensors
-from vlmnb.fit.gpus import sources
 from vlmnb.fit.shape import Shape
 from vlmnb.models import geometry
 from vlmnb.spec import Frozen, explain
@@ -117,12 +116,6 @@ def published() -> dict[str, Published]:
         except ValidationError as error:
             raise UserError(f"{path}, {name}: {explain(error, Published.model_fields)}") from None
     return found
-
-
-def source_title(key: str) -> str:
-    """A source in words."""
-    known = sources()
-    return known[key].title if key in known else key
 
 
 def _scores(shape: Shape) -> dict[str, float]:

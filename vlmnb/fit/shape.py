@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from vlmnb import models
@@ -121,14 +122,14 @@ def of(name: str) -> Shape:
     entry = models.get(name)
     document = configuration(name)
     kind, text = document["model_type"], document["text_config"]
-    heads = text["num_attention_heads"]
+    kv_heads, head_size = geometry.key_values(SimpleNamespace(**text))
     decoder = Decoder(
         kind={"llava": "llama", "qwen2_5_vl": "qwen2", "fuyu": "persimmon"}[kind],
         layers=text["num_hidden_layers"],
         width=text["hidden_size"],
-        heads=heads,
-        kv_heads=text.get("num_key_value_heads") or heads,
-        head_size=text.get("head_dim") or text["hidden_size"] // heads,
+        heads=text["num_attention_heads"],
+        kv_heads=kv_heads,
+        head_size=head_size,
         mlp=text["intermediate_size"],
         vocabulary=text["vocab_size"],
         context=text["max_position_embeddings"],

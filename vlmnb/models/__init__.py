@@ -9,7 +9,8 @@ timed: ``vision_modules(model)`` (those that turn pixels into image tokens, in o
 ``projector(model)``. For random weights without the model's own tokenizer it
 defines ``STAND_IN``, ``special_ids(config)`` and ``adapt(processor, config)``, see ``standin``. A family of
 fixed image size defines ``source_image(image, image_size)``, what its processor is given, and
-``interpolated(model, processor)``, which lets a loaded model take other sizes. The geometry of every model,
+``interpolated(model, processor)``, which lets a loaded model take other sizes and returns what then stands
+for the family's ``sized``, ``image_side`` and ``source_image``. The geometry of every model,
 with no weights, is in ``geometry``. Nothing here imports torch or transformers until a function of a family
 is called.
 """

@@ -51,6 +51,18 @@ class ModelEntry(Frozen):
         """Whether the weights ship with the project."""
         return not self.source
 
+    def size_obstacle(self, image_size: int, interpolate: bool) -> str:
+        """Why the model cannot be given images of a side in pixels; empty where it can.
+
+        Args:
+            image_size: Side in pixels.
+            interpolate: Whether its position embeddings are interpolated, so that it takes other sizes.
+        """
+        native = self.native_image_size
+        if not native or interpolate or image_size in (native, self.base_image_size):
+            return ""
+        return f"the vision tower takes images of {native} pixels a side and no other"
+
 
 BUNDLED_DEFAULTS = {
     "fixed_tokens": 8,

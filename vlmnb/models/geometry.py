@@ -51,6 +51,18 @@ def config(name: str) -> Any:
     return CONFIG_MAPPING[content["model_type"]].from_dict(content)
 
 
+def key_values(text: Any) -> tuple[int, int]:
+    """Key-value heads of a decoder layer and the size of a head.
+
+    Args:
+        text: Configuration of the decoder. Where it does not name them, every head has keys and values of
+            its own, and the heads share the width evenly.
+    """
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return int(heads), int(size)
+
+
 def _shipped(name: str) -> dict[str, Any]:
     text = (resources.files("vlmnb.models") / "geometries" / f"{name}.json").read_text(encoding="utf-8")
     return dict(json.loads(text))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,28 +119,24 @@ def interpolated(model: Any, processor: Any) -> Any:
     """Let a loaded model take images of any whole number of patches, by interpolated position embeddings.
 
     Returns:
-        The family's functions as they are for such a model: an object with ``sized`` and ``image_side``.
+        The image sizing of such a model, in place of the family's.
     """
     tower = model.model.vision_tower
     tower.register_forward_pre_hook(
         lambda module, args, kwargs: (args, {**kwargs, "interpolate_pos_encoding": True}), with_kwargs=True
     )
-    return _AnySize(int(processor.patch_size))
+    return AnySize(int(processor.patch_size))
 
 
-class _AnySize:
-    """Image sizing of a model whose position embeddings are interpolated."""
+@dataclass(frozen=True)
+class AnySize:
+    """Image sizing of a model whose position embeddings are interpolated.
 
-    def __init__(self, patch_size: int) -> None:
-        """Keep the side of a patch in pixels."""
-        self._patch_size = patch_size
+    Attributes:
+        patch_size: Side of a patch in pixels.
+    """
 
-    def __getattr__(self, name: str) -> Any:
-        """Everything but the sizing is as in the family."""
-        try:
-            return globals()[name]
-        except KeyError:
-            raise AttributeError(name) from None
+    patch_size: int
 
     def sized(self, image_size: int) -> dict[str, Any]:
         """The processor's arguments for a size."""
@@ -148,7 +145,11 @@ class _AnySize:
 
     def image_side(self, processor: Any, image_size: int) -> int:
         """The nearest whole number of patches."""
-        return max(1, round(image_size / self._patch_size)) * self._patch_size
+        return max(1, round(image_size / self.patch_size)) * self.patch_size
+
+    def source_image(self, image: Any, image_size: int) -> Any:
+        """The source image at the size that was asked for, resampled as for the tower's own size."""
+        return source_image(image, image_size)
 
 
 def special_ids(config: Any) -> dict[str, int]:

@@ -1,0 +1,99 @@
+"""The audit as a command and as pages of the book."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from factory import timed
+
+from vlmnb import cli, paths
+from vlmnb import record as records_of
+from vlmnb.audit import command, page, registry
+from vlmnb.errors import UserError
+from vlmnb.record import Record
+
+Stored = Callable[..., Path]
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Stored:
+    """Writes records and gives their folder."""
+
+    def store(*found: Record) -> Path:
+        for one in found:
+            records_of.write(one, tmp_path)
+        return tmp_path
+
+    return store
+
+
+def test_the_exit_code_tells_whether_there_is_an_error(
+    stored: Stored, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = timed(vision_s=(0.2,) * 12, key="1" * 16, flops=None)
+    folder = stored(timed(key="2" * 16, flops=None))
+    assert command.run(folder, "", as_json=False) == 0
+    assert "0 errors" in capsys.readouterr().out
+    assert command.run(stored(bad), "measured", as_json=True) == 1
+    told = json.loads(capsys.readouterr().out)
+    (found,) = [one for one in told["findings"] if one["rule"] == "phases-add-up"]
+    assert (found["level"], found["records"][0]["key"]) == ("error", "1" * 16)
+    assert told["records"] == {"measured": 2}
+
+
+@pytest.mark.parametrize(
+    ("source", "said"), [("measurd", "measured"), ("reports", "no record of source reports")]
+)
+def test_a_mistaken_option_is_told(stored: Stored, source: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        command.run(stored(timed(key="1" * 16)), source, as_json=False)
+
+
+def test_a_missing_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="measure something first"):
+        command.run(tmp_path / "none", "", as_json=False)
+
+
+def test_the_command_is_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(
+        "sys.argv", ["vlmnb", "audit", "--source", "reports", "--results", str(paths.root() / "results")]
+    )
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 1
+    assert "source-of-one-model" in capsys.readouterr().out
+
+
+def test_the_command_imports_nothing_heavy(project: Path) -> None:
+    code = (
+        "import sys; sys.argv = ['vlmnb', 'audit', '--json']\n"
+        "from vlmnb.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as stop: assert stop.code in (0, 1), stop.code\n"
+        "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'papermill'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_shows_findings_with_their_records_and_every_rule() -> None:
+    bad = timed(vision_s=(0.2,) * 12, key="1" * 16, flops=None)
+    text = page.own_page([bad])
+    assert "1 error" in text
+    assert f"downloads/records/test-machine/llava-tiny/{bad.key}.json" in text
+    told = [rule.name for rule in registry.RULES if rule.source == "measured"]
+    assert [name for name in told if f"<code>{name}</code>" not in text] == []
+
+
+def test_pages_without_records_say_so() -> None:
+    for text in (page.own_page([]), page.reports_page([])):
+        assert "There are no such records here." in text
+        assert "## The rules" in text

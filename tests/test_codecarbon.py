@@ -1,0 +1,187 @@
+"""codecarbon around a window: how its readings came about, its silence, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+from sensorfakes import CPU, GPU, RAM, FakeTracker
+
+from vlmnb import carbon, machine, meters
+from vlmnb.energy import EnergyMeter
+from vlmnb.readings import headline
+from vlmnb.sensorcard import Attached
+
+
+def metered(tracker: FakeTracker, device: str = "cpu") -> EnergyMeter:
+    ticks = iter((100.0, 102.5))
+    return EnergyMeter(
+        device, sensors=lambda _: Attached(), tracker_factory=lambda _: tracker, clock=lambda: next(ticks)
+    )
+
+
+def test_a_window_has_a_length_and_a_reading_per_source() -> None:
+    tracker = FakeTracker(RAM(), CPU(), GPU())
+    with metered(tracker) as meter:
+        assert tracker.calls == ["start"]
+        assert meter.readings == ()
+    assert tracker.calls == ["start", "stop"]
+    assert meter.duration_s == 2.5
+    assert meter.emissions["cpu_energy"] == 1e-6
+    # Neither the mean power of the tracker's life nor the total with modelled memory in it is ever used.
+    found = {r.source: (r.method, round(r.energy_j, 9), r.detail) for r in meter.readings}
+    assert found == {
+        "ram": ("model", 10.8, "codecarbon 9.9, constant 10 W, process mode"),
+        "cpu": ("model", 3.6, "codecarbon 9.9, cpu_load, process mode, TDP 65 W"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("hardware", "forced", "method", "words"),
+    [
+        (CPU("intel_rapl"), None, "rapl", "intel_rapl, whole package, all processes"),
+        (CPU("constant"), None, "model", "constant, half of TDP x time, TDP 65 W"),
+        (CPU(tdp=85, generic=True), None, "model", "TDP 85 W (codecarbon's default"),
+        (CPU(tdp=4 * (psutil.cpu_count() or 1)), None, "model", "(4 W per thread, the CPU is not in"),
+        (CPU(tdp=30.0), 30.0, "model", "TDP 30 W (as configured)"),
+    ],
+)
+def test_a_reading_says_how_it_came_about(
+    hardware: object, forced: float | None, method: str, words: str
+) -> None:
+    with metered(FakeTracker(hardware, forced=forced)) as meter:
+        pass
+    (reading,) = meter.readings
+    assert reading.method == method
+    assert words in reading.detail
+
+
+def test_an_error_of_the_work_comes_through() -> None:
+    tracker = FakeTracker(CPU())
+    with pytest.raises(KeyError, match="work"), metered(tracker) as meter:
+        raise KeyError("work")
+    assert tracker.calls == ["start", "stop"]
+    assert meter.duration_s == 2.5
+    assert meter.readings[0].source == "cpu"
+
+
+def test_an_error_of_the_work_hides_one_of_the_meter() -> None:
+    with pytest.raises(KeyError, match="work"), metered(FakeTracker(fails=True)):
+        raise KeyError("work")
+    with pytest.raises(RuntimeError, match="no reading"), metered(FakeTracker(fails=True)):
+        pass
+
+
+class FakeCuda:
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def synchronize(self, device: str) -> None:
+        self.calls.append(f"synchronize {device}")
+
+    def get_device_properties(self, device: str) -> Any:
+        return SimpleNamespace(uuid="b")
+
+
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
+    fake = FakeCuda()
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=fake, device=str))
+    return fake
+
+
+def test_a_window_on_a_gpu_begins_and_ends_with_an_idle_gpu(cuda: FakeCuda) -> None:
+    tracker = FakeTracker(GPU())
+    tracker.calls = cuda.calls
+    meter = metered(tracker, "cuda")
+    meter.prepare()
+    cuda.calls.clear()
+    with meter:
+        cuda.calls.append("work")
+    assert cuda.calls == ["synchronize cuda", "start", "work", "synchronize cuda", "stop"]
+
+
+def test_a_cpu_needs_no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    meters.synchronize("cpu")
+
+
+def test_codecarbon_is_given_the_gpu_in_use(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [SimpleNamespace(uuid="GPU-a"), SimpleNamespace(uuid="GPU-b")]
+    monkeypatch.setattr(machine, "describe", lambda: SimpleNamespace(gpus=gpus))
+    assert carbon.gpu_index("cuda:0") == 1
+    assert carbon.gpu_index("cpu") is None
+
+
+@pytest.fixture
+def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
+    """A place where codecarbon finds a lock taken, a configuration against us, and no network."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    settings = {"PUE": "3", "OUTPUT_METHODS": "csv", "LOG_LEVEL": "debug", "TRACKING_MODE": "machine"}
+    for name, value in {**settings, "ALLOW_MULTIPLE_RUNS": "False"}.items():
+        monkeypatch.setenv(f"CODECARBON_{name}", value)
+    threads = threading.active_count()
+
+    def check() -> None:
+        assert threading.active_count() == threads
+        assert list(tmp_path.iterdir()) == []
+
+    return check
+
+
+def test_codecarbon_works_in_silence_and_leaves_nothing(
+    guarded: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with EnergyMeter() as outer:
+        monkeypatch.setattr("codecarbon.lock.LOCKFILE", tempfile.gettempdir())
+        with EnergyMeter() as inner:
+            guarded()
+    with pytest.raises(KeyError), EnergyMeter() as failed:
+        raise KeyError
+    guarded()
+    for meter in (outer, inner, failed):
+        assert {r.source for r in meter.readings} >= {"cpu", "ram"}
+        assert meter.emissions["pue"] == 1
+        assert meter.emissions["tracking_mode"] == "process"
+    assert "codecarbon" in outer.readings[0].detail
+    assert capfd.readouterr() == ("", "")
+
+
+def test_modelled_cpu_energy_is_cpu_time_times_tdp_over_cores() -> None:
+    with EnergyMeter() as meter:
+        begun = time.process_time()
+        while (used_s := time.process_time() - begun) < 0.4:
+            pass
+    found = headline(meter.readings, "cpu")
+    assert found is not None
+    tdp_w = re.search(r"cpu_load, process mode, TDP ([\d.]+) W", found.detail)
+    if tdp_w is None:
+        pytest.skip(f"another method here: {found.detail}")
+    per_cpu_second = float(tdp_w[1]) / meter.emissions["cpu_count"]
+    # Opening and closing cost milliseconds, and CPU time is counted in ticks of 10 ms.
+    assert used_s - 0.02 <= found.energy_j / per_cpu_second <= used_s + 0.1
+
+
+def test_a_first_window_is_silent_in_a_fresh_process() -> None:
+    code = "from vlmnb.meters import *\nwith EnergyMeter() as e, MemoryMeter() as m: pass\nassert e.readings"
+    root = Path(meters.__file__).parent.parent
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert (told.stdout, told.stderr) == ("", "")

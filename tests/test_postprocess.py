@@ -1,0 +1,149 @@
+"""Pages of the book, made of executed notebooks."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import bookmaking
+import nbformat
+import pytest
+
+from vlmnb import postprocess
+from vlmnb.postprocess import Heading, Refused
+
+HEADING = Heading("Image size — LLaVA tiny", "llava-tiny-image-size")
+LAST_RESORT = f"Figure of the page {HEADING.title}"
+
+
+def made(*cells: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A page of a notebook of these cells."""
+    source = {"cells": list(cells), "metadata": metadata or {}, "nbformat": 4, "nbformat_minor": 5}
+    return postprocess.page(source, HEADING).notebook
+
+
+def text_cell(source: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "metadata": {}, "source": source, "id": "m"}
+
+
+def sources(notebook: dict[str, Any], kind: str) -> list[str]:
+    return [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == kind]
+
+
+def test_a_page_has_one_title_its_own() -> None:
+    notebook = made(text_cell("# Image size\n\nWhat?"), text_cell("# More\n\n```\n# comment\n```\n\ntext"))
+    found = sources(notebook, "markdown")
+    assert found == ["# Image size — LLaVA tiny", "What?", "## More\n\n```\n# comment\n```\n\ntext"]
+
+
+def test_markdown_that_code_displayed_becomes_a_cell_with_real_headings() -> None:
+    notebook = made(bookmaking.code("show()", [bookmaking.markdown("# It says\n\n- one")]))
+    assert sources(notebook, "markdown")[1:] == ["## It says\n\n- one"]
+    (code,) = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert code["outputs"] == []
+    assert "remove-cell" in code["metadata"]["tags"]
+
+
+def test_a_table_with_notes_stays_in_order() -> None:
+    table = bookmaking.display(text_html="<table></table>")
+    after = bookmaking.display(text_html="<p>after</p>")
+    notebook = made(bookmaking.code("show()", [table, bookmaking.markdown("- why"), after]))
+    kinds = [cell["cell_type"] for cell in notebook["cells"]]
+    assert kinds == ["markdown", "code", "markdown", "code"]
+    assert notebook["cells"][1]["metadata"]["tags"] == ["hide-input"]
+    assert notebook["cells"][3]["metadata"]["tags"] == ["remove-input"]
+    assert notebook["cells"][3]["source"], "MyST-NB leaves out a code cell without source, outputs and all"
+    assert notebook["cells"][3]["outputs"][0]["data"] == {"text/html": "<p>after</p>"}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "alt"),
+    [
+        ([bookmaking.display({"image/png": {"alt": "own"}}, image_png="QQ==")], "own"),
+        ([bookmaking.display({"alt": "top"}, image_png="QQ==")], "top"),
+        ([bookmaking.display(image_png="QQ=="), bookmaking.markdown("*It *halves*.*")], LAST_RESORT),
+        ([bookmaking.display(image_png="QQ=="), bookmaking.markdown("*It halves.*")], "It halves."),
+        ([bookmaking.display(image_png="QQ==", text_plain="told")], "told"),
+        ([bookmaking.display(image_png="QQ==", text_plain="<Figure size 640x480>")], LAST_RESORT),
+    ],
+)  # fmt: skip
+def test_every_figure_has_an_alt_text(outputs: list[Any], alt: str) -> None:
+    notebook = made(bookmaking.code("plot()", outputs))
+    assert notebook["cells"][1]["metadata"]["mystnb"]["image"]["alt"] == alt
+
+
+def test_a_caption_belongs_to_its_figure_and_labels_are_unique() -> None:
+    plot = bookmaking.code(
+        "plot()", [bookmaking.display(image_png="QQ=="), bookmaking.markdown("*It halves.*")]
+    )
+    notebook = made(plot, copy.deepcopy(plot))
+    figures = [c["metadata"]["mystnb"]["figure"] for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert [figure["caption"] for figure in figures] == ["It halves."] * 2
+    assert [figure["name"] for figure in figures] == [
+        "fig-llava-tiny-image-size",
+        "fig-llava-tiny-image-size-2",
+    ]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"cells": [bookmaking.code("1/0", [{"output_type": "error", "ename": "E", "evalue": "v"}])]},
+        {"metadata": {"papermill": {"exception": True}}},
+        {"metadata": {"papermill": {"exception": None, "end_time": None}}},
+    ],
+)  # fmt: skip
+def test_a_notebook_that_did_not_end_well_is_refused(broken: dict[str, Any]) -> None:
+    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5} | broken
+    with pytest.raises(Refused):
+        postprocess.page(notebook, HEADING)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", '{"nbformat": 3, "cells": []}', '{"nbformat": 4, "cells": {}}']
+)
+def test_what_is_no_notebook_is_refused(text: str) -> None:
+    with pytest.raises(Refused):
+        postprocess.read(text)
+
+
+def test_error_output_is_kept_out_of_the_page_and_told() -> None:
+    stderr = {"output_type": "stream", "name": "stderr", "text": ["Warning:\n", "careful\n"]}
+    cells = [bookmaking.code("f()", [stderr]), bookmaking.code("g()", [stderr], tags=["remove-output"])]
+    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    done = postprocess.page(notebook, HEADING)
+    assert done.left_out == ("cell 1 wrote to stderr: careful",)
+    assert all(cell.get("outputs", []) == [] for cell in done.notebook["cells"])
+
+
+def test_a_page_is_the_same_bytes_whenever_and_wherever_it_was_executed() -> None:
+    first = bookmaking.notebook("llava-tiny", "image_size")
+    second = json.loads(json.dumps(first))
+    second["metadata"]["papermill"] |= {"duration": 99.0, "start_time": "x", "output_path": "/elsewhere"}
+    second["metadata"]["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
+    for number, cell in enumerate(second["cells"]):
+        cell["id"] = f"random-{number}"
+        cell["metadata"]["execution"] = {"iopub.execute_input": "2026"}
+        cell["metadata"]["papermill"] = {"duration": number}
+    texts = [postprocess.dumps(postprocess.page(n, HEADING).notebook) for n in (first, second)]
+    assert texts[0] == texts[1]
+    assert "2026" not in texts[0]
+    nbformat.validate(nbformat.reads(texts[0], as_version=4))
+
+
+def test_parameters_fold_those_that_override_the_defaults_too() -> None:
+    notebook = postprocess.page(bookmaking.notebook("llava-tiny", "device"), HEADING).notebook
+    tags = [set(c["metadata"]["tags"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert {"parameters", "hide-input"} in tags
+    assert {"injected-parameters", "hide-input"} in tags
+    assert all(t & postprocess.VISIBILITY for t in tags)
+
+
+def test_output_behind_markdown_is_not_lost() -> None:
+    """myst-nb drops a cell without source, so a cell that only carries outputs must have some."""
+    table = bookmaking.display(text_html="<table></table>")
+    notebook = made(bookmaking.code("show()", [bookmaking.markdown("first"), table]))
+    (carrier,) = [cell for cell in notebook["cells"] if cell.get("outputs")]
+    assert carrier["source"].strip()
+    assert "remove-input" in carrier["metadata"]["tags"]
