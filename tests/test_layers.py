@@ -84,6 +84,15 @@ def test_the_rows_of_the_components_and_what_they_leave_close_on_the_whole() -> 
     assert whole[at["Time, s"]].text == "1.250"
 
 
+def test_parts_that_add_up_by_chance_are_said_to_be_unsure() -> None:
+    steady = profiled(1.0)
+    assert steady.layers is not None
+    assert "too wide" not in layer_views.text([steady])
+    varied = tuple(1 + 0.1 * (i - 5) for i in range(11))
+    profile = steady.layers.model_copy(update={"forward_s": varied})
+    assert "too wide to be sure" in layer_views.text([steady.model_copy(update={"layers": profile})])
+
+
 def test_a_share_has_the_interval_of_both_medians() -> None:
     steady = profiled(1.0).layers
     assert steady is not None

@@ -24,8 +24,6 @@ from vlmnb import (
     speed,
     tables,
 )
-from vlmnb import (
-)
 from vlmnb.layerprofile import Ceilings
 from vlmnb.readings import ProbeLogits
 from vlmnb.record import Record

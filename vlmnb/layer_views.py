@@ -114,7 +114,8 @@ def text(records: Sequence[Record]) -> str:
         first, second = sorted(shares, key=lambda title: -shares[title])[:2]
         span = f"{100 * left:+.1f} % is left, interval {100 * low:+.1f} to {100 * high:+.1f} %"
         verdict = (
-            f"the parts add up to the whole within {100 * CLOSES:.0f} % ({span})"
+            f"the parts add up to the whole within {100 * CLOSES:.0f} % ({span}"
+            f"{'' if max(abs(low), abs(high)) <= CLOSES else ', too wide to be sure'})"
             if abs(left) <= CLOSES
             else f"the parts do not add up to the whole within {100 * CLOSES:.0f} %: {span}, which is work "
             "outside every part, the cost of the hooks, or noise of the machine"
