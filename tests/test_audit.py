@@ -2,61 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from auditing import busy, gpu, layered, levels
 from factory import STEADY, answers, cell, record, timed
 
 from vlmnb.audit import between, content, registry, timing, work
-from vlmnb.audit.finding import Check
-from vlmnb.flopcount import FlopCount
-from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
-from vlmnb.readings import Conditions, DeviceState, EnergyReading, MemoryUsage, SensorCard
-from vlmnb.record import Record
-
-
-def levels(check: Check, *found: Record) -> list[str]:
-    return [one.level for one in check(found)]
-
-
-def gpu(power_w: float = 300.0, **changes: Any) -> Record:
-    """A record of a GPU that idles at 60 W and is held to 400 W."""
-    reading = EnergyReading(
-        source="gpu", method="nvml_counter", energy_j=power_w * 10, detail="test", window_s=10.0, idle_j=600.0
-    )
-    state = DeviceState(power_cap_w=400.0)
-    made = timed(of=cell(device="cuda", optimization="fp16", dtype="fp16"), energy=(reading,), **changes)
-    conditions = Conditions(start=state, end=state, other_load=0.0, contaminated=False)
-    return made.model_copy(
-        update={"provenance": made.provenance.model_copy(update={"conditions": conditions})}
-    )
-
-
-def busy(found: Record) -> Record:
-    """The same, measured while others used the machine."""
-    state = DeviceState()
-    told = Conditions(
-        start=state, end=state, other_load=0.9, contaminated=True, throttled_s={"power cap": 1.0}
-    )
-    return found.model_copy(update={"provenance": found.provenance.model_copy(update={"conditions": told})})
-
-
-def layered(*, scale: float = 1.0, flops: int = 1000, ceiling: float = 1e6, device: str = "cuda") -> Record:
-    """A profile of two parts that take 0.1 s each of a pass of 0.2 s, times ``scale``."""
-    parts = tuple(
-        LayerPart(
-            name=name, component="mlp", depth=0, weight_bytes=400, activation_bytes=600, flops=flops,
-            in_pass_s=(0.1 * scale,) * 11, replay_s=0.1, replays=8,
-        )
-        for name in ("MLP 0", "MLP 1")
-    )  # fmt: skip
-    profile = LayerProfile(
-        forward_s=(0.2,) * 11, hooked_s=(0.2,) * 11, parts=parts,
-        ceilings=Ceilings(flops_per_s=ceiling, bytes_per_s=1e6, method="test"),
-    )  # fmt: skip
-    counts = FlopCount(fvcore=2000, torch=2000)
-    of = cell(measure="layers", device=device)
-    return record(of, timing=None, energy=(), memory=None, answers=(), flops=counts, layers=profile)
+from vlmnb.audit.finding import Rule
+from vlmnb.readings import Conditions, DeviceState, SensorCard
+from vlmnb.record import Ceilings, EnergyReading, FlopCount, MemoryUsage, Record
 
 
 def test_phases_that_do_not_add_up() -> None:
@@ -64,6 +20,14 @@ def test_phases_that_do_not_add_up() -> None:
     assert levels(timing.phases_add_up, timed(vision_s=(0.2,) * 12)) == ["error"]
     shifted = tuple(0.3 * s + 0.05 for s in STEADY)
     assert levels(timing.phases_add_up, timed(vision_s=(-0.05,) * 12, prefill_s=shifted)) == ["error"]
+
+
+def test_phases_that_lack_what_others_took_are_no_error() -> None:
+    lost = timed(vision_s=tuple(0.05 * s for s in STEADY))
+    assert levels(timing.phases_add_up, lost) == ["error"]
+    assert levels(timing.phases_add_up, busy(lost)) == ["note"]
+    twice = timed(vision_s=(0.2,) * 12)
+    assert levels(timing.phases_add_up, busy(twice)) == ["error"], "nobody adds time to a part of a batch"
 
 
 def test_batches_that_are_not_counted() -> None:
@@ -109,6 +73,23 @@ def test_idle_power_of_the_sensor_card_counts_too() -> None:
         }
     )
     assert levels(timing.power_between_idle_and_limit, found) == ["warning"]
+
+
+def test_a_counter_that_does_not_fit_the_power_the_gpu_tells() -> None:
+    def told(watts: float, found: Record) -> Record:
+        state = DeviceState(power_w=watts)
+        around = Conditions(start=state, end=state, other_load=0.0, contaminated=False)
+        return found.model_copy(
+            update={"provenance": found.provenance.model_copy(update={"conditions": around})}
+        )
+
+    assert levels(timing.counter_fits_the_power, gpu(), told(280, gpu()), timed()) == []
+    assert levels(timing.counter_fits_the_power, told(0.3, gpu())) == ["warning"]
+    assert levels(timing.counter_fits_the_power, told(700, gpu())) == ["warning"]
+    short = EnergyReading(source="gpu", method="nvml_counter", energy_j=1.0, detail="test", window_s=1.0)
+    assert (
+        levels(timing.counter_fits_the_power, told(300, gpu().model_copy(update={"energy": (short,)}))) == []
+    )
 
 
 def test_counter_and_codecarbon_disagree() -> None:
@@ -174,6 +155,21 @@ def test_a_rate_above_the_ceiling() -> None:
     assert levels(content.rates_below_the_ceiling, layered(ceiling=5000)) == ["error"]
     # On a CPU neighbours slow the measurement of the ceiling: no proof of a mistake.
     assert levels(content.rates_below_the_ceiling, layered(ceiling=5000, device="cpu")) == ["warning"]
+
+
+def test_a_cell_above_its_ceiling() -> None:
+    def of(flops_per_s: float, bytes_per_s: float, device: str = "cuda") -> Record:
+        at = cell(device=device, dtype="fp16", optimization="fp16", length="fixed")
+        memory = MemoryUsage(
+            peak_bytes=10_000, baseline_bytes=1, method="test", decode_weights_bytes=500, cache_bytes=0
+        )
+        ceilings = Ceilings(flops_per_s=flops_per_s, bytes_per_s=bytes_per_s, method="test")
+        return timed(of=at, memory=memory, ceilings=ceilings)
+
+    assert levels(content.rates_below_the_ceiling, of(1e9, 1e6)) == []
+    assert levels(content.rates_below_the_ceiling, of(1e6, 1e6)) == ["error"]
+    assert levels(content.rates_below_the_ceiling, of(1e6, 1e6, "cpu")) == ["warning"]
+    assert levels(content.rates_below_the_ceiling, of(1e9, 1e3)) == ["note"]
 
 
 def test_word_errors_that_are_not_those_of_the_answers() -> None:
@@ -301,3 +297,10 @@ def test_good_records_give_no_error_or_warning() -> None:
     counts = FlopCount(fvcore=None, torch=parts.total)
     own = timed(tuple(s + 1e-6 for s in STEADY), flops=counts)
     assert registry.run([own, gpu(flops=counts), layered()], "measured") == []
+
+
+@pytest.mark.parametrize("rule", registry.RULES, ids=lambda rule: f"{rule.source}-{rule.name}")
+def test_every_rule_has_a_test_that_plants_its_error(rule: Rule) -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_audit*.py"))
+    where = rule.check.__module__.rpartition(".")[2]
+    assert f"{where}.{rule.check.__name__}" in tests

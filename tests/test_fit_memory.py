@@ -98,6 +98,21 @@ def test_q4_k_m_gives_more_bits_to_half_of_the_layers() -> None:
     assert types["Q6_K"][1] == 6.5625
 
 
+def test_bits_by_layer_are_those_of_the_tensor_types_and_add_up_to_the_whole() -> None:
+    of = shape.of("llava-1.5-7b")
+    found = quantize.stored(of, quantize.get("Q4_K_M"))
+    told = quantize.bits_by_layer(found)
+    assert (told["query"].bits, told["query"].types) == (4.5, ("Q4_K",))
+    # Half of the 32 layers have more bits.
+    assert told["value"].bits == told["MLP down"].bits == (4.5 + 6.5625) / 2
+    assert set(told["value"].types) == {"Q4_K", "Q6_K"}
+    assert told["output layer"].bits == 6.5625
+    assert sum(one.count * one.bits for one in told.values()) == 8 * sum(one.size_bytes for one in found)
+    assert "query, key and value" in quantize.bits_by_layer(
+        quantize.stored(shape.of("fuyu-8b"), quantize.get("Q8_0"))
+    )
+
+
 def test_a_tied_embedding_is_stored_as_an_output_layer() -> None:
     found = quantize.stored(shape.of("qwen2.5-vl-3b"), quantize.get("Q4_K_M"))
     (embedding,) = [one.type for one in found if one.tensor.role == "token_embd"]

@@ -13,7 +13,7 @@ import pytest
 
 from vlmnb import cli, record
 from vlmnb.errors import UserError
-from vlmnb.fit import gpus, memory, predict, quantize, report, roofline, shape
+from vlmnb.fit import gpus, memory, predict, quantize, report, roofline, shape, usable
 from vlmnb.fit.memory import Load
 from vlmnb.fit.predict import Observation, Prediction, Refusal
 from vlmnb.fit.report import Constraint
@@ -255,7 +255,27 @@ def test_a_record_without_what_a_fit_needs_is_left_out(changes: dict[str, Any]) 
 
 def test_a_cpu_record_or_a_compiled_one_is_left_out() -> None:
     assert predict.observed(factory.record()) is None
-    assert predict.quantization_of(factory.cell(device="cuda", dtype="fp16", optimization="compile")) is None
+    assert usable.quantization_of(factory.cell(device="cuda", dtype="fp16", optimization="compile")) is None
+
+
+@pytest.mark.parametrize(
+    ("optimization", "quantization"),
+    [("fp16", "fp16"), ("fp16+sdpa", "fp16"), ("fp16+bnb-4bit", "nf4"), ("fp16+bnb-8bit", "int8"),
+     ("fp16+torchao-int8", None), ("fp16+compile", None), ("fp16+prompt_lookup", None)],
+)  # fmt: skip
+def test_a_record_is_of_the_quantization_that_it_was_measured_under(
+    optimization: str, quantization: str | None
+) -> None:
+    at = measured().cell.model_copy(update={"optimization": optimization})
+    found = predict.observed(measured().model_copy(update={"cell": at}))
+    assert (found and found.quantization) == quantization
+
+
+def test_of_a_cell_measured_twice_the_newer_record_counts() -> None:
+    old, new = measured(key="1" * 16), measured(key="2" * 16)
+    later = new.provenance.model_copy(update={"started_at": "2026-06-01T00:00:00+00:00"})
+    found = predict.observations([new.model_copy(update={"provenance": later}), old])
+    assert [one.key for one in found] == ["2" * 16]
 
 
 def test_measured_peaks_stand_beside_the_estimates() -> None:
@@ -294,7 +314,14 @@ def run(*arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
      (["fuyu-8b", "--gpu", "H20"], "unknown GPU 'H20'"),
      (["fuyu-8b", "--batch-size", "0"], "batch size is 0"),
      (["fuyu-8b", "--gpu", "T4", "--vram", "8"], "not both"),
-     (["fuyu-8b", "--vram", "-1"], "--vram is -1")],
+     (["fuyu-8b", "--vram", "-1"], "--vram is -1"),
+     (["fuyu-8b", "--vram", "0"], "--vram is 0"),
+     (["fuyu-8b", "--vram", "nan"], "--vram is nan"),
+     (["fuyu-8b", "--max-price", "0"], "--max-price is 0"),
+     (["fuyu-8b", "--max-power", "inf"], "--max-power is inf"),
+     (["fuyu-8b", "--gpu", ""], "is no name of a GPU"),
+     (["fuyu-8b", "--gpu", "RTX 9090"], "did you mean 'GeForce RTX 5090'"),
+     (["fuyu-8b", "--results", "/no/such/folder"], "no folder /no/such/folder")],
 )  # fmt: skip
 def test_a_users_mistake_is_one_line(
     arguments: list[str], told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -303,6 +330,38 @@ def test_a_users_mistake_is_one_line(
     assert line.startswith("vlmnb: ")
     assert told in line
     assert line.count("\n") == 1
+
+
+def test_no_figure_is_cut_short_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    for batch in ("1", "1000000"):
+        text = run("llava-1.5-7b", "--batch-size", batch, capsys=capsys, monkeypatch=monkeypatch)
+        assert "\u2026" not in text
+
+
+def test_what_does_not_run_has_no_time_and_one_gpu_alone_is_no_best(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = run("fuyu-8b", "--gpu", "T4", capsys=capsys, monkeypatch=monkeypatch)
+    (row,) = (line for line in text.splitlines() if "NVIDIA T4" in line)
+    assert row.rstrip().endswith("-")
+    assert "Fastest" not in text
+
+
+def test_an_image_that_the_model_brings_to_its_own_size_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = run("llava-1.5-7b", "--image-size", "224", capsys=capsys, monkeypatch=monkeypatch)
+    assert "image 224 px (the model sees 336)" in " ".join(text.split())
+
+
+def test_a_constraint_that_nothing_meets_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = run("llava-1.5-7b", "--max-price", "0.5", capsys=capsys, monkeypatch=monkeypatch)
+    assert "no GPU of the catalogue is known to keep within 0.5 USD" in " ".join(text.split())
 
 
 def test_the_command_answers_a_reader_and_a_program(

@@ -199,16 +199,20 @@ def flops(
 
 @app.command()
 def fit(
-    model: Annotated[str, typer.Argument(help="A model of `vlmnb models`.")],
+    model: Annotated[str, typer.Argument(help="A model of `vlmnb models`.", metavar="MODEL")],
     quantization: Annotated[str, typer.Option(help="fp16, int8, Q8_0, Q6_K, Q4_K_M or nf4.")] = "fp16",
     batch_size: Annotated[int, typer.Option(help="Samples at one time.")] = 1,
     image_size: Annotated[int, typer.Option(help="Side in pixels; 0: the model's base size.")] = 0,
     text_tokens: Annotated[int, typer.Option(help="Text prompt in tokens; 0: the base budget.")] = 0,
     new_tokens: Annotated[int, typer.Option(help="Tokens of an answer; 0: the model's own limit.")] = 0,
-    gpu: Annotated[str, typer.Option(help="One GPU of data/gpus.csv.", metavar="NAME")] = "",
-    vram: Annotated[float, typer.Option(help="Memory in GiB, as cards are labelled.", metavar="GB")] = 0,
-    max_price: Annotated[float, typer.Option(help="Most that a GPU may cost.", metavar="USD")] = 0,
-    max_power: Annotated[float, typer.Option(help="Highest power limit of a GPU.", metavar="W")] = 0,
+    gpu: Annotated[str | None, typer.Option(help="One GPU of data/gpus.csv.", metavar="NAME")] = None,
+    vram: Annotated[
+        float | None, typer.Option(help="Memory in GiB, as cards are labelled.", metavar="GB")
+    ] = None,
+    max_price: Annotated[float | None, typer.Option(help="Most that a GPU may cost.", metavar="USD")] = None,
+    max_power: Annotated[
+        float | None, typer.Option(help="Highest power limit of a GPU.", metavar="W")
+    ] = None,
     results: ResultsOption = RESULTS,
     as_json: JsonOption = False,
 ) -> None:
@@ -216,8 +220,11 @@ def fit(
     from vlmnb import paths
     from vlmnb.fit import command
 
+    folder = paths.resolve(results)
+    if results != RESULTS and not folder.is_dir():
+        raise UserError(f"no folder {folder}; leave --results out to do without records of your own")
     command.run(
-        model, quantization, paths.resolve(results), batch_size=batch_size, image_size=image_size,
+        model, quantization, folder, batch_size=batch_size, image_size=image_size,
         text_tokens=text_tokens, new_tokens=new_tokens, gpu=gpu, vram=vram, max_price=max_price,
         max_power=max_power, as_json=as_json,
     )  # fmt: skip

@@ -31,6 +31,7 @@ MEASURING = (
     "carbon.py", "memory.py", "models",
 )  # fmt: skip
 SHOWING = ("experiment.py", "tables.py", "details.py", "plots.py", "findings.py", "stats.py")
+CARD = ("fit", "markup.py", "experiment.py", "formula.py", "stats.py", "models/geometry.py")
 
 
 def key(cell: Cell) -> str:
@@ -146,9 +147,9 @@ def code_fingerprint() -> str:
     return _fingerprint(MEASURING)
 
 
-def showing_fingerprint() -> str:
-    """Hash of the code that turns records into the tables, plots and words of a page."""
-    return _fingerprint(SHOWING)
+def showing_fingerprint(names: tuple[str, ...] = SHOWING) -> str:
+    """Hash of the code that turns records into the tables, plots and words of a page, or of a card."""
+    return _fingerprint(names)
 
 
 _PARSING = threading.Lock()

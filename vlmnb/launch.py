@@ -53,11 +53,16 @@ class CellState(Frozen):
 
 
 class Job(Frozen):
-    """A run with its cells and its page."""
+    """A run with its cells and its page.
+
+    Attributes:
+        inputs: What a page without cells is made from, a line each.
+    """
 
     run: Run
     cells: tuple[CellState, ...]
     page: PageState
+    inputs: tuple[str, ...] = ()
 
     def wanted(self, *, stale: bool = False, retry_failed: bool = False) -> list[CellState]:
         """Cells to measure, in their order."""
@@ -66,8 +71,9 @@ class Job(Frozen):
     def stamp(self) -> str:
         """What a page of the job as it is now is made from: template, showing code, records."""
         template = hashlib.sha256(paths.notebook(self.run.axis).read_bytes()).hexdigest()
+        code = identity.showing_fingerprint(identity.CARD) if self.inputs else identity.showing_fingerprint()
         shown = (f"{state.key} {state.state} {state.shown}" for state in self.cells)
-        return "\n".join([template, identity.showing_fingerprint(), *shown]) + "\n"
+        return "\n".join([template, code, *shown, *self.inputs]) + "\n"
 
 
 def load(path: Path) -> tuple[Run, ...]:
@@ -98,18 +104,19 @@ def only(runs: Sequence[Run], names: Collection[str]) -> tuple[Run, ...]:
 
 def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
     """What is there of every run, as the records are now."""
-    planned = [(run, axes.plan(run.axis, run.parameters).cells) for run in runs]
+    planned = [(run, axes.plan(run.axis, run.parameters)) for run in runs]
     with store.Index(results) as index:
         entries = index.entries()
     stale = identity.stale_paths(entries.values(), results)
     keys: dict[Cell, Path] = {}
     made = []
-    for run, cells in planned:
+    for run, plan in planned:
         states = []
-        for cell in cells:
+        for cell in plan.cells:
             path = keys.get(cell) or keys.setdefault(cell, identity.record_path(cell, results))
             states.append(_state(cell, path, results, entries, stale))
-        job = Job(run=run, cells=tuple(states), page="missing")
+        inputs = _inputs(plan, entries.values()) if plan.axis.own else ()
+        job = Job(run=run, cells=tuple(states), page="missing", inputs=inputs)
         made.append(job.model_copy(update={"page": _page(job, pages)}))
     return made
 
@@ -135,6 +142,12 @@ def _state(
         cell=cell, path=path, state="stale" if other else "recorded", status=found.status,
         reason=found.reason, shown=found.digest, answer=other or path, started_at=found.started_at,
     )  # fmt: skip
+
+
+def _inputs(plan: axes.Plan, entries: Iterable[store.Entry]) -> tuple[str, ...]:
+    from vlmnb.fit import inputs
+
+    return inputs.of(plan.model, plan.parameters, entries)
 
 
 def _page(job: Job, pages: Path) -> PageState:

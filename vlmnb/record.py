@@ -180,6 +180,26 @@ class Record(Frozen):
         return self.latency.median if self.latency else None
 
     @property
+    def samples_per_s(self) -> stats.Summary | None:
+        """Samples per second of full batches, with its interval; None where no batch was full or timed."""
+        return self._per_s(self.cell.batch_size)
+
+    @property
+    def output_tokens_per_s(self) -> stats.Summary | None:
+        """Output tokens per second of full batches; None unless every answer has the same length."""
+        if self.cell.length != "fixed":
+            return None
+        return self._per_s(self.cell.batch_size * self.cell.max_new_tokens)
+
+    def _per_s(self, things: int) -> stats.Summary | None:
+        """How many things of a batch are done per second; a long batch is a low rate."""
+        latency = self.latency
+        if latency is None:
+            return None
+        rates = {"median": latency.median, "low": latency.high, "high": latency.low}
+        return latency.model_copy(update={name: things / seconds for name, seconds in rates.items()})
+
+    @property
     def headline_energy(self) -> EnergyReading | None:
         """The one reading tables show: see ``headline``."""
         return headline(self.energy, self.cell.device)

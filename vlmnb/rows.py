@@ -24,29 +24,78 @@ EXPORT_COLUMNS = (
     "process_peak_bytes", "weights_bytes", "cache_bytes", "contaminated", "reported_in",
     "flops_formula", "flops_used", "flops_per_token", "clean_passes", "harness_share", "repeat",
     "reserved_peak_bytes_over_model", "process_peak_bytes_over_model",
+    "samples_per_s", "samples_per_s_low", "samples_per_s_high", "output_tokens_per_s",
+    "output_tokens_per_s_low", "output_tokens_per_s_high",
 )  # fmt: skip
 
 
 def row(record: Record) -> dict[str, Any]:
     """A record as one flat row of ``EXPORT_COLUMNS``; what was not measured is None."""
-    latency, energy, answers = record.latency, record.headline_energy, record.answers
-    memory, flops, timing = record.memory, record.flops, record.timing
+    answers, memory, flops, timing = record.answers, record.memory, record.flops, record.timing
     wer_low, wer_high = record.wer_interval or (None, None)
     accuracy_low, accuracy_high = record.accuracy_interval or (None, None)
     p90 = stats.quantile_interval(record.full_batches_s, 0.9) if record.full_batches_s else None
     conditions = record.provenance.conditions
-    values = record.cell.model_dump() | {
-        "source": record.source,
-        "hardware": record.hardware,
-        "status": record.status,
-        "reason": record.reason,
-        "key": record.key,
-        "wer": record.wer,
-        "wer_low": wer_low,
-        "wer_high": wer_high,
-        "accuracy": record.accuracy,
-        "accuracy_low": accuracy_low,
-        "accuracy_high": accuracy_high,
+    values = (
+        record.cell.model_dump()
+        | costs(record)
+        | {
+            "source": record.source,
+            "hardware": record.hardware,
+            "status": record.status,
+            "reason": record.reason,
+            "key": record.key,
+            "wer": record.wer,
+            "wer_low": wer_low,
+            "wer_high": wer_high,
+            "accuracy": record.accuracy,
+            "accuracy_low": accuracy_low,
+            "accuracy_high": accuracy_high,
+            "flops": record.flops_per_batch,
+            "flops_fvcore": flops and flops.fvcore,
+            "flops_torch": flops and flops.torch,
+            "flops_formula": flops and flops.formula,
+            "flops_used": flops and flops.used,
+            "flops_per_token": flops and flops.per_token,
+            "clean_passes": timing and timing.clean_passes,
+            "harness_share": timing and timing.harness_share,
+            "peak_bytes": memory and memory.peak_bytes,
+            "peak_bytes_over_model": memory and memory.over_model_bytes,
+            "reserved_peak_bytes": memory and memory.reserved_peak_bytes,
+            "process_peak_bytes": memory and memory.process_peak_bytes,
+            "reserved_peak_bytes_over_model": memory and memory.reserved_over_model_bytes,
+            "process_peak_bytes_over_model": memory and memory.process_over_model_bytes,
+            "weights_bytes": memory and memory.weights_bytes,
+            "cache_bytes": memory and memory.cache_bytes,
+            "image_tokens": _middle([a.image_tokens for a in answers]),
+            "text_tokens": _middle([a.text_tokens for a in answers]),
+            "output_tokens": sum(a.output_tokens for a in answers) / len(answers) if answers else None,
+            "preprocess_s": _median(stats.median_interval(timing.preprocess_s))
+            if timing and timing.preprocess_s
+            else None,
+            "first_call_s": timing and timing.first_call_s,
+            **{name: _median(record.phase(name)) for name in ("vision_s", "prefill_s", "decode_s")},
+            **_ends("ttft", record.ttft_s),
+            **_ends("tpot", record.tpot_s),
+            "passes": timing and timing.passes,
+            "other_load": record.provenance.other_load,
+            "contaminated": conditions and conditions.contaminated,
+            "started_at": record.provenance.started_at or None,
+            "reported_in": record.reported and record.reported.places,
+            "latency_p90_s": p90 and p90.value,
+            "latency_p90_low_s": p90 and p90.low,
+            "latency_p90_high_s": p90 and p90.high,
+        }
+    )
+    for name, score in record.scores.items():
+        values |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+    return {column: values.get(column) for column in EXPORT_COLUMNS}
+
+
+def costs(record: Record) -> dict[str, Any]:
+    """The columns of latency, throughput and energy, which are quick to make."""
+    latency, energy = record.latency, record.headline_energy
+    return {
         "latency_s": record.latency_s,
         "latency_low_s": latency and latency.low,
         "latency_high_s": latency and latency.high,
@@ -62,44 +111,9 @@ def row(record: Record) -> dict[str, Any]:
         "energy_power_w": energy and energy.power_w,
         "energy_window_s": energy and energy.window_s,
         "energy_reason": record.energy_reason or None,
-        "flops": record.flops_per_batch,
-        "flops_fvcore": flops and flops.fvcore,
-        "flops_torch": flops and flops.torch,
-        "flops_formula": flops and flops.formula,
-        "flops_used": flops and flops.used,
-        "flops_per_token": flops and flops.per_token,
-        "clean_passes": timing and timing.clean_passes,
-        "harness_share": timing and timing.harness_share,
-        "peak_bytes": memory and memory.peak_bytes,
-        "peak_bytes_over_model": memory and memory.over_model_bytes,
-        "reserved_peak_bytes": memory and memory.reserved_peak_bytes,
-        "process_peak_bytes": memory and memory.process_peak_bytes,
-        "reserved_peak_bytes_over_model": memory and memory.reserved_over_model_bytes,
-        "process_peak_bytes_over_model": memory and memory.process_over_model_bytes,
-        "weights_bytes": memory and memory.weights_bytes,
-        "cache_bytes": memory and memory.cache_bytes,
-        "image_tokens": _middle([a.image_tokens for a in answers]),
-        "text_tokens": _middle([a.text_tokens for a in answers]),
-        "output_tokens": sum(a.output_tokens for a in answers) / len(answers) if answers else None,
-        "preprocess_s": _median(stats.median_interval(timing.preprocess_s))
-        if timing and timing.preprocess_s
-        else None,
-        "first_call_s": timing and timing.first_call_s,
-        **{name: _median(record.phase(name)) for name in ("vision_s", "prefill_s", "decode_s")},
-        **_ends("ttft", record.ttft_s),
-        **_ends("tpot", record.tpot_s),
-        "passes": timing and timing.passes,
-        "other_load": record.provenance.other_load,
-        "contaminated": conditions and conditions.contaminated,
-        "started_at": record.provenance.started_at or None,
-        "reported_in": record.reported and record.reported.places,
-        "latency_p90_s": p90 and p90.value,
-        "latency_p90_low_s": p90 and p90.low,
-        "latency_p90_high_s": p90 and p90.high,
+        **_rate("samples_per_s", record.samples_per_s),
+        **_rate("output_tokens_per_s", record.output_tokens_per_s),
     }
-    for name, score in record.scores.items():
-        values |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
-    return {column: values.get(column) for column in EXPORT_COLUMNS}
 
 
 def _middle(values: Sequence[float]) -> float | None:
@@ -113,3 +127,8 @@ def _median(summary: stats.Summary | None) -> float | None:
 def _ends(name: str, summary: stats.Summary | None) -> dict[str, float | None]:
     low, high = (summary.low, summary.high) if summary else (None, None)
     return {f"{name}_s": _median(summary), f"{name}_low_s": low, f"{name}_high_s": high}
+
+
+def _rate(name: str, summary: stats.Summary | None) -> dict[str, float | None]:
+    low, high = (summary.low, summary.high) if summary else (None, None)
+    return {name: _median(summary), f"{name}_low": low, f"{name}_high": high}

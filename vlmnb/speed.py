@@ -19,22 +19,27 @@ COLUMNS: tuple[tuple[str, Of], ...] = (
     ("Decode, s", lambda r: r.phase("decode_s")),
     ("Time per output token, s", lambda r: r.tpot_s),
 )
+RATES: tuple[tuple[str, Of], ...] = (
+    ("Samples per s", lambda r: r.samples_per_s),
+    ("Output tokens per s", lambda r: r.output_tokens_per_s),
+)
 
 
 def table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
-    """One row per cell: medians with 95 % intervals, output tokens per second, and the verdict."""
+    """One row per cell: medians with 95 % intervals, throughput, and the verdict."""
     found = by_cell(records)
     rows = []
     for cell in cells:
         record = found.get(cell)
         fields = [timed(record, of) for _, of in COLUMNS]
-        rows.append((Field(str(getattr(cell, axis))), *fields, _throughput(record), *_counts(record)))
+        rates = [throughput(record, of) for _, of in RATES]
+        rows.append((Field(str(getattr(cell, axis))), *fields, *rates, *_counts(record)))
     tokens = sorted({cell.max_new_tokens for cell in cells})
     caption = (
         f"Answers of exactly {' or '.join(map(str, tokens))} tokens: seconds per batch by phase, medians "
         "with 95 % intervals. Such answers say nothing of quality, and these times stand in no other table."
     )
-    heads = (ROW_TITLES[axis], *(head for head, _ in COLUMNS), "Output tokens per s", "n", "Verdict")
+    heads = (ROW_TITLES[axis], *(head for head, _ in (*COLUMNS, *RATES)), "n", "Verdict")
     return Table(caption, heads, tuple(rows))
 
 
@@ -46,15 +51,15 @@ def timed(record: Record | None, of: Of) -> Field:
     return seconds(summary, record.key)
 
 
-def _throughput(record: Record | None) -> Field:
-    if record is None or record.latency is None:
+def throughput(record: Record | None, of: Of) -> Field:
+    """A rate with its interval, in the digits that the interval supports."""
+    rate = of(record) if record else None
+    if record is None or rate is None:
         return absent(record)
-    tokens, latency = record.cell.batch_size * record.cell.max_new_tokens, record.latency
-    middle, low, high = (tokens / seconds for seconds in (latency.median, latency.high, latency.low))
-    if latency.confidence < ENOUGH:
-        return Field(f"{middle:.3g}", f"n = {latency.n}: too few for an interval", record.key)
-    shown = [stats.significant(rate, low, high) for rate in (middle, low, high)]
-    title = "batch size x tokens / latency, 95 % interval"
+    if rate.confidence < ENOUGH:
+        return Field(f"{rate.median:.3g}", f"n = {rate.n}: too few for an interval", record.key)
+    shown = [stats.significant(value, rate.low, rate.high) for value in (rate.median, rate.low, rate.high)]
+    title = "of a full batch, over its latency, 95 % interval"
     return Field(shown[0], title, record.key, span=f"[{shown[1]}, {shown[2]}]")
 
 

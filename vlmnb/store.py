@@ -27,7 +27,7 @@ PARALLEL_FROM = 2_000
 
 _READERS = (
     "record.py", "timing.py", "flopcount.py", "rows.py", "readings.py",
-    "scores.py", "captions.py", "stats.py", "spec.py", "quality.py",
+    "scores.py", "captions.py", "stats.py", "spec.py", "quality.py", "optimizations.py", "fit/usable.py",
 )  # fmt: skip
 """Modules that decide what a row holds."""
 
@@ -40,6 +40,8 @@ class Entry(NamedTuple):
         machine: Fingerprint of the machine, empty where the record has none.
         cell: Digest of the cell.
         digest: Digest of the file's content.
+        gpu: Driver's name of the GPU, for a record that a prediction can be fitted on, else empty.
+        quantization: How the weights of such a record were stored.
         problem: Why the file is no record; then everything behind ``path`` is empty.
     """
 
@@ -52,6 +54,8 @@ class Entry(NamedTuple):
     started_at: str = ""
     seconds: float = 0.0
     digest: str = ""
+    gpu: str = ""
+    quantization: str = ""
     problem: str = ""
 
 
@@ -201,12 +205,15 @@ def _read_all(results: Path, names: Sequence[str]) -> Iterator[tuple[Entry, str]
 
 
 def _read(results: str, name: str) -> tuple[Entry, str]:
+    from vlmnb.fit import usable
+
     path = Path(results) / name
     try:
         found = record.read(path)
         row = rows.row(found)
     except (ValueError, ArithmeticError, TypeError) as error:
         return Entry(name, problem=str(error) or type(error).__name__), ""
+    gpu, quantization = usable.of(found) or ("", "")
     entry = Entry(
         path=name,
         key=found.key,
@@ -217,5 +224,7 @@ def _read(results: str, name: str) -> tuple[Entry, str]:
         started_at=found.provenance.started_at,
         seconds=found.provenance.seconds or 0.0,
         digest=hashlib.sha256(path.read_bytes()).hexdigest()[:16],
+        gpu=gpu,
+        quantization=quantization,
     )
     return entry, json.dumps([row[column] for column in rows.EXPORT_COLUMNS])

@@ -85,7 +85,9 @@ class Sweep:
                 return None
             outcome = self._tried(fresh, execute_once, where)
             if outcome.kind == "ok":
-                launch.mark_page(self.now(job), self.setting.runs)
+                # Cells are recorded by the run itself. What a page without cells is made from is what was
+                # there when it began: a record that came meanwhile leaves it outdated.
+                launch.mark_page(self.now(job) if fresh.cells else fresh, self.setting.runs)
             elif outcome.kind != "stopped":
                 execute.file_failure(outcome, self.setting.runs)
         except OSError as error:

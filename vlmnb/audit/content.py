@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from vlmnb import roofline
 from vlmnb.audit import work
 from vlmnb.audit.finding import Finding, Level, finding, rules
 from vlmnb.layerprofile import LayerProfile
@@ -99,9 +100,10 @@ def layers_add_up(records: Sequence[Record]) -> Iterator[Finding]:
 
 
 def rates_below_the_ceiling(records: Sequence[Record]) -> Iterator[Finding]:
-    """No part computes or moves more per second than the device was seen to (MFU and MBU at most 1)."""
+    """Nothing computes or moves more per second than the device was seen to (MFU and MBU at most 1)."""
     for record in records:
         if record.layers is None:
+            yield from _shares_of_a_cell(record)
             continue
         ceilings = record.layers.ceilings
         rates = [
@@ -139,6 +141,29 @@ def rates_below_the_ceiling(records: Sequence[Record]) -> Iterator[Finding]:
                 "record mean nothing."
                 if verb == "computes"
                 else "How much of the bandwidth of the memory itself these parts use cannot be concluded.",
+            )
+
+
+def _shares_of_a_cell(record: Record) -> Iterator[Finding]:
+    """MFU of the prompt's pass and MBU of decoding, for a cell with ceilings beside it."""
+    own = roofline.rates(record)
+    on_gpu = record.cell.device.startswith("cuda")
+    judged: list[tuple[Level, str, float | None]] = [
+        ("error" if on_gpu else "warning", "MFU", own.mfu),
+        ("note", "MBU", own.mbu),
+    ]
+    for level, name, share in judged:
+        if share is not None and share > 1 + CEILING:
+            yield finding(
+                level,
+                [record],
+                {name: f"{share:.3f}"},
+                f"The {'prompt' if name == 'MFU' else 'decoding'} reaches {share:.2f} times the ceiling that "
+                "was measured beside it."
+                + (" What fits a cache is not read from memory." if name == "MBU" else ""),
+                "Ceiling, time or count is wrong; which one cannot be told."
+                if name == "MFU"
+                else "How much of the bandwidth of the memory itself decoding uses cannot be concluded.",
             )
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb.audit import between, content, reportcost, reportflops, reports, reportwer, timing
+from vlmnb.audit import between, content, reportcost, reportflops, reports, reportwer, shown, timing
 from vlmnb.audit.finding import LEVELS, Finding, Rule
 from vlmnb.record import Record
 
 RULES: tuple[Rule, ...] = (
     *timing.RULES,
+    *shown.RULES,
     *content.RULES,
     *between.RULES,
     *reports.RULES,

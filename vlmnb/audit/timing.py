@@ -29,6 +29,12 @@ CAP = 0.05
 ACCOUNTS = 0.1
 """Share by which codecarbon's account may differ from the counter: it begins and ends a little elsewhere."""
 
+POWER = 2.0
+"""Factor by which mean power may differ from the power told around a window: that is a mean of one second."""
+
+POWER_WINDOW_S = 2.0
+"""Shortest window that this is asked of: the power told at its end is then of work alone."""
+
 JOULES_PER_KWH = 3.6e6
 
 SHARE_OF_PEAK = 0.01
@@ -46,8 +52,13 @@ def phases_add_up(records: Sequence[Record]) -> Iterator[Finding]:
         worst = max(range(len(rows)), key=lambda i: missed[i])
         if missed[worst] > 0 or min(min(row) for row in rows) < 0:
             vision, prefill, decode, latency = rows[worst]
+            # Others may take the processor between two clocks that are read one after the other.
+            lost = _contaminated(record) and min(min(row) for row in rows) >= 0
+            lost = lost and all(
+                sum(row[:3]) < row[3] for row, over in zip(rows, missed, strict=True) if over > 0
+            )
             yield finding(
-                "error",
+                "note" if lost else "error",
                 [record],
                 {
                     "Vision": f"{vision:.4g} s",
@@ -56,8 +67,12 @@ def phases_add_up(records: Sequence[Record]) -> Iterator[Finding]:
                     "Latency": f"{latency:.4g} s",
                     "Batch": f"{worst + 1} of {len(rows)}",
                 },
-                "The phases of a batch are not the batch: one of the times is wrong.",
-                "Which one cannot be told; whatever is made of phases in this record is in doubt.",
+                "The phases of a batch are not the whole of it, while others used the machine."
+                if lost
+                else "The phases of a batch are not the batch: one of the times is wrong.",
+                "Which phase the rest belongs to cannot be told."
+                if lost
+                else "Which one cannot be told; whatever is made of phases in this record is in doubt.",
             )
 
 
@@ -198,6 +213,35 @@ def counters_agree(records: Sequence[Record]) -> Iterator[Finding]:
                 )
 
 
+def counter_fits_the_power(records: Sequence[Record]) -> Iterator[Finding]:
+    """Joules of the GPU's counter over seconds are about the power that it told around the window."""
+    for record in records:
+        conditions = record.provenance.conditions
+        told = (conditions.start.power_w, conditions.end.power_w) if conditions else ()
+        powers = [watts for watts in told if watts]
+        for reading in record.energy:
+            power = reading.power_w
+            steady = reading.window_s is not None and reading.window_s >= POWER_WINDOW_S
+            if (
+                reading.source != "gpu"
+                or reading.method != "nvml_counter"
+                or not (power and powers and steady)
+            ):
+                continue
+            if power > POWER * max(powers) or power < min(powers) / POWER:
+                yield finding(
+                    "warning",
+                    [record],
+                    {
+                        "Counter": f"{power:.4g} W over {reading.window_s:.3g} s",
+                        "Power told around the window": ", ".join(f"{watts:.4g} W" for watts in powers),
+                    },
+                    "The energy counter and the power that the GPU tells differ by more than a factor of "
+                    f"{POWER:g}: one of them is in another unit, of another GPU or of another time.",
+                    "Power is told twice only, before and after; how it ran between is not on record.",
+                )
+
+
 def peak_holds_its_parts(records: Sequence[Record]) -> Iterator[Finding]:
     """Peak memory is no less than what it was before, nor than weights and cache together on a GPU."""
     for record in records:
@@ -226,7 +270,7 @@ def peak_holds_its_parts(records: Sequence[Record]) -> Iterator[Finding]:
 
 def window_was_undisturbed(records: Sequence[Record]) -> Iterator[Finding]:
     """Nobody else used the machine while a cell was timed, and clocks were not held down."""
-    busy = [r for r in records if (c := r.provenance.conditions) and c.contaminated]
+    busy = [r for r in records if _contaminated(r)]
     if busy:
         loads = [r.provenance.other_load or 0.0 for r in busy]
         yield finding(
@@ -255,6 +299,10 @@ def window_was_undisturbed(records: Sequence[Record]) -> Iterator[Finding]:
         )
 
 
+def _contaminated(record: Record) -> bool:
+    return bool(record.provenance.conditions and record.provenance.conditions.contaminated)
+
+
 def _throttled(record: Record) -> dict[str, float]:
     return record.provenance.conditions.throttled_s if record.provenance.conditions else {}
 
@@ -276,6 +324,7 @@ RULES = rules(
     "measured",
     (
         phases_add_up, every_batch_is_counted, steps_are_tokens, energy_is_of_the_window,
-        power_between_idle_and_limit, counters_agree, peak_holds_its_parts, window_was_undisturbed,
+        power_between_idle_and_limit, counters_agree, counter_fits_the_power, peak_holds_its_parts,
+        window_was_undisturbed,
     ),
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from rich.console import Console
@@ -14,31 +15,32 @@ from vlmnb.fit.report import Constraint, Fit
 
 def run(
     model: str, quantization: str, results: Path, *, batch_size: int, image_size: int, text_tokens: int,
-    new_tokens: int, gpu: str, vram: float, max_price: float, max_power: float, as_json: bool,
+    new_tokens: int, gpu: str | None, vram: float | None, max_price: float | None, max_power: float | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
-    """Answer and print; zeros and empty strings mean "not given".
+    """Answer and print.
 
     Raises:
         UserError: A name is unknown, a number makes no sense, or two options exclude each other.
     """
-    if gpu and vram:
+    if gpu is not None and vram is not None:
         raise UserError("give either --gpu or --vram, not both")
     for option, value in (("--vram", vram), ("--max-price", max_price), ("--max-power", max_power)):
-        if value < 0:
+        if value is not None and not (math.isfinite(value) and value > 0):
             raise UserError(f"{option} is {value:g}; give a positive number")
     load = report.load_of(
         model, batch_size=batch_size, image_size=image_size, text_tokens=text_tokens, new_tokens=new_tokens
     )
     fit = report.of(
-        model, quantization, load, record.read_all(results)[0], only=(gpus.get(gpu),) if gpu else (),
-        constraint=Constraint(vram_gib=vram or None, price_usd=max_price or None, power_w=max_power or None),
+        model, quantization, load, record.read_all(results)[0], only=() if gpu is None else (gpus.get(gpu),),
+        constraint=Constraint(vram_gib=vram, price_usd=max_price, power_w=max_power),
     )  # fmt: skip
     if as_json:
         print(show.as_json(fit))
         return
     console = Console(soft_wrap=False)
     show.on_console(fit, console)
-    if vram:
+    if vram is not None:
         console.print(_own_memory(fit, vram), markup=False, highlight=False)
 
 

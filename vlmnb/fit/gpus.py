@@ -140,6 +140,8 @@ def get(name: str) -> Gpu:
         UserError: There is none, or there are several; the message names the nearest.
     """
     wanted = _plain(name).split()
+    if not wanted:
+        raise UserError(f"{name!r} is no name of a GPU; all names stand in data/gpus.csv")
     named = {gpu.name: _plain(gpu.name).split() for gpu in catalogue()}
     exact = [gpu for gpu in catalogue() if named[gpu.name] == wanted]
     if found := (exact[0] if exact else reported(name)):
@@ -150,8 +152,9 @@ def get(name: str) -> Gpu:
     if close:
         names = ", ".join(gpu.name for gpu in close)
         raise UserError(f"GPU {name!r} could be several; give one of: {names}")
-    likely = difflib.get_close_matches(name, list(named), n=1, cutoff=0.5)
-    hint = f"did you mean {likely[0]!r}? " if likely else ""
+    plain = {" ".join(words): title for title, words in named.items()}
+    likely = [plain[near] for near in difflib.get_close_matches(_plain(name), plain, n=3)]
+    hint = f"did you mean {' or '.join(map(repr, likely))}? " if likely else ""
     raise UserError(f"unknown GPU {name!r}; {hint}all names stand in data/gpus.csv; or give --vram in GB")
 
 

@@ -91,6 +91,21 @@ def weights_table(fit: Fit) -> str:
     return markup.table(["Quantization", "Tool", "Stored as", "What it does"], rows, text=(1, 2, 3))
 
 
+def layers_table(fit: Fit) -> str:
+    """Bits per weight of each type of layer under the GGUF kinds."""
+    model = shape.of(fit.card.name)
+    kinds = [kind for kind in quantize.QUANTIZATIONS.values() if kind.gguf]
+    told = {kind.name: quantize.bits_by_layer(quantize.stored(model, kind)) for kind in kinds}
+    rows = []
+    for layer in next(iter(told.values())):
+        cells = [told[kind.name][layer] for kind in kinds]
+        shown = [f"{one.bits:.5g} ({', '.join(one.types)})" for one in cells]
+        rows.append([markup.escape(layer), _count(cells[0].count), *shown])
+    caption = "Bits per weight by type of layer under the GGUF kinds, and the tensor types they are stored as"
+    header = ["Layers", "Weights", *(kind.name for kind in kinds)]
+    return markup.table(header, rows, caption=caption)
+
+
 def claims_table(fit: Fit) -> str:
     """The memory figures of a published card beside ours; empty for a model that it does not list."""
     if not fit.claims:
@@ -247,7 +262,7 @@ def _predictions(row: GpuFit) -> Iterable[str]:
 
 
 def _bound(row: GpuFit) -> str:
-    return _sorted(row.bound.total_s, words.least(row))
+    return _sorted(row.bound.total_s, words.least(row)) if row.runs else markup.MISSING
 
 
 def _sorted(value: float, text: str) -> str:

@@ -17,14 +17,14 @@ from statistics import median
 
 import numpy as np
 
-from vlmnb.fit import gpus, quantize, roofline, shape
+from vlmnb.fit import gpus, quantize, roofline, shape, usable
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import Load
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.roofline import Bound, Work
 from vlmnb.fit.shape import Shape
 from vlmnb.record import Record
-from vlmnb.spec import Cell, Frozen
+from vlmnb.spec import Frozen
 
 FEWEST = 6
 """Records that a fit of three factors needs at least."""
@@ -102,38 +102,27 @@ class Refusal(Frozen):
 
 
 def observations(records: Iterable[Record]) -> tuple[Observation, ...]:
-    """Records that a fit can use: measured on a GPU of the catalogue, with tokens, without compilation."""
-    return tuple(found for record in records if (found := observed(record)) is not None)
+    """The newest record of each cell and machine that a fit can use: of a GPU of the catalogue."""
+    ordered = sorted(records, key=lambda record: record.provenance.started_at)
+    newest = {(record.hardware, record.cell): record for record in ordered if usable.of(record)}
+    return tuple(found for record in newest.values() if (found := observed(record)) is not None)
 
 
 def observed(record: Record) -> Observation | None:
     """One record as an observation, or None where it lacks a needed figure."""
-    cell, kind = record.cell, quantization_of(record.cell)
-    if record.status != "ok" or record.source != "measured" or cell.device != "cuda" or kind is None:
+    cell, told = record.cell, usable.of(record)
+    gpu = gpus.reported(told[0]) if told else None
+    if told is None or gpu is None or record.latency is None:
         return None
-    if cell.measure != "generation":
-        return None
-    reported = record.provenance.machine.get("gpus") or []
-    gpu = gpus.reported(reported[0]["name"]) if reported else None
-    if gpu is None or record.latency is None or not record.answers:
-        return None
-    of, chosen = shape.of(cell.model), quantize.get(kind)
+    of, chosen = shape.of(cell.model), quantize.get(told[1])
     load = measured_load(record)
     energy = record.energy_j_per_sample
     return Observation(
-        gpu=gpu, model=cell.model, quantization=kind, work=roofline.work(of, chosen, load),
+        gpu=gpu, model=cell.model, quantization=chosen.name, work=roofline.work(of, chosen, load),
         latency_s=record.latency.median, prefill_s=record.ttft_s.median if record.ttft_s else None,
         step_s=record.tpot_s.median if record.tpot_s else None,
         energy_j=energy * cell.batch_size if energy else None, key=record.key,
     )  # fmt: skip
-
-
-def quantization_of(cell: Cell) -> str | None:
-    """The quantization that a cell was measured under; None for one that no prediction is made for."""
-    settings = cell.optimization.split("+")
-    if "compile" in settings or cell.dtype == "fp32":
-        return None
-    return next((name for name in ("nf4", "int8") if name in settings), "fp16")
 
 
 def predict(

@@ -124,6 +124,50 @@ def bits_by_type(found: Sequence[Stored], components: Sequence[Component]) -> di
     return {name: (count, 8 * sizes[name] / count) for name, count in counts.most_common()}
 
 
+class LayerBits(Frozen):
+    """How the weights of one type of layer are stored.
+
+    Attributes:
+        count: Weights.
+        bits: Bits per weight, over all layers of the type.
+        types: GGUF tensor types, that of most weights first.
+    """
+
+    count: int
+    bits: float
+    types: tuple[str, ...]
+
+
+LAYERS: dict[str, str] = {
+    "token_embd": "token embedding", "attn_q": "query", "attn_k": "key", "attn_v": "value",
+    "attn_qkv": "query, key and value", "attn_output": "attention output", "ffn_gate": "MLP gate",
+    "ffn_up": "MLP up", "ffn_down": "MLP down", "output": "output layer",
+}  # fmt: skip
+"""Types of layer by role."""
+
+
+def bits_by_layer(found: Sequence[Stored]) -> dict[str, LayerBits]:
+    """Bits per weight of each type of layer, in the order a token passes them; the vision side as one."""
+    groups: dict[str, list[Stored]] = {name: [] for name in (*LAYERS.values(), VECTORS, VISION_SIDE)}
+    for one in found:
+        decoder = one.tensor.component not in ("vision", "projector")
+        name = LAYERS.get(one.tensor.role, VECTORS) if decoder else VISION_SIDE
+        groups[name].append(one)
+    made = {}
+    for name, group in groups.items():
+        counts: Counter[str] = Counter()
+        for one in group:
+            counts[one.type] += one.tensor.count
+        if group:
+            bits = 8 * sum(one.size_bytes for one in group) / counts.total()
+            types = tuple(kind for kind, _ in counts.most_common())
+            made[name] = LayerBits(count=counts.total(), bits=bits, types=types)
+    return made
+
+
+VECTORS, VISION_SIDE = "norms and biases", "vision side"
+
+
 def more_bits(layer: int, layers: int) -> bool:
     """llama.cpp's choice of layers that get more bits: the first and last eighth, and every third between."""
     return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2

@@ -38,6 +38,12 @@ class Constraint(Frozen):
         )
         return all(limit is None or (value is not None and value <= limit) for limit, value in limits)
 
+    @property
+    def words(self) -> str:
+        """What the reader asked for, or empty."""
+        told = ((self.vram_gib, "GiB"), (self.price_usd, "USD"), (self.power_w, "W"))
+        return ", ".join(f"{limit:g} {unit}" for limit, unit in told if limit is not None)
+
 
 class GpuFit(Frozen):
     """One GPU under the load.
@@ -85,12 +91,18 @@ class Peak(Frozen):
 
 
 class Fit(Frozen):
-    """Everything asked about one model, quantization and load."""
+    """Everything asked about one model, quantization and load.
+
+    Attributes:
+        seen_px: Side of an image as the model sees it, where its processor brings images to a size.
+        best: Empty where a single GPU was asked about.
+    """
 
     card: Card
     quantization: Quantization
     load: Load
     constraint: Constraint
+    seen_px: int
     memory: Memory
     by_quantization: tuple[Memory, ...]
     weights_by_type: dict[str, tuple[int, float]]
@@ -106,7 +118,7 @@ def load_of(
     """The load of a model; zeros mean its base configuration.
 
     Raises:
-        UserError: There is no such model, a number is negative, or the model has another fixed image size.
+        UserError: There is no such model, or a number is negative.
     """
     entry = shape.of(name).entry
     given = {
@@ -160,20 +172,25 @@ def of(
     rows.sort(key=lambda row: (not row.runs, row.gpu.memory_gib, row.gpu.name))
     stored = quantize.stored(model, quantization)
     return Fit(
-        card=cards.of(model), quantization=quantization, load=load, constraint=limits, memory=needed,
+        card=cards.of(model), quantization=quantization, load=load, constraint=limits,
+        seen_px=model.side(load.image_size), memory=needed,
         by_quantization=tuple(memory.need(model, other, load) for other in quantize.QUANTIZATIONS.values()),
         weights_by_type=quantize.bits_by_type(stored, tensors.COMPONENTS),
         claims=memory.claims(load) if name == memory.CLAIMED_MODEL else (),
         peaks=tuple(peak for record in found if record.cell.model == name and (peak := _peak(record))),
-        gpus=tuple(rows), best=best(rows),
+        gpus=tuple(rows), best=() if only else best(rows, limits),
     )  # fmt: skip
 
 
-def best(rows: Sequence[GpuFit]) -> tuple[Best, ...]:
+def best(rows: Sequence[GpuFit], limits: Constraint) -> tuple[Best, ...]:
     """The cheapest, the fastest and the thriftiest of the GPUs that run it, from what is known only."""
     running = [row for row in rows if row.runs]
     if not running:
-        why = "none of the GPUs looked at runs it"
+        why = "no GPU of the catalogue runs it"
+        if limits.words and not rows:
+            why = f"no GPU of the catalogue is known to keep within {limits.words}"
+        elif limits.words:
+            why = f"none of the {len(rows)} GPUs within {limits.words} runs it"
         return tuple(Best(what=what, gpu=None, why=why) for what in ("cheapest", "fastest", "least energy"))
     return (_cheapest(running), _fastest(running), _thriftiest(running))
 

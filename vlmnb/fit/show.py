@@ -12,7 +12,14 @@ from rich.table import Table
 from vlmnb.fit.report import Fit, GpuFit
 from vlmnb.stats import format_si
 
-MEMORY = ("Quantization", "Bits/weight", "Weights", "Vision", "KV cache", "Activ.", "Overhead", "Total")
+MEMORY = (
+    "Quantization", "Bits per weight", "Weights", "Vision", "KV cache", "Activations", "Overhead", "Total",
+)  # fmt: skip
+HEADS = (
+    "Quantization", "Bits per\nweight", "Weights", "Vision", "KV\ncache", "Activ-\nations", "Over-\nhead",
+    "Total",
+)  # fmt: skip
+"""The same, narrow enough for a terminal of 80 columns."""
 
 
 def as_json(fit: Fit) -> str:
@@ -41,8 +48,9 @@ def on_console(fit: Fit, console: Console) -> None:
 def asked(fit: Fit) -> str:
     """The load in words."""
     load = fit.load
+    seen = "" if fit.seen_px == load.image_size else f" (the model sees {fit.seen_px})"
     return (
-        f"batch {load.batch_size}, image {load.image_size} px, {load.text_tokens} text tokens, "
+        f"batch {load.batch_size}, image {load.image_size} px{seen}, {load.text_tokens} text tokens, "
         f"{load.new_tokens} new tokens"
     )
 
@@ -83,7 +91,8 @@ def memory_cells(fit: Fit) -> list[list[str]]:
 
 def gigabytes(size: float) -> str:
     """Bytes in GB (10^9), to three digits below ten."""
-    return f"{size / 1e9:.2f}" if size >= 1e7 else f"{size / 1e9:.4f}"
+    decimals = 4 if size < 1e7 else 2 if size < 1e12 else 0
+    return f"{size / 1e9:.{decimals}f}"
 
 
 def verdict(row: GpuFit) -> str:
@@ -94,14 +103,16 @@ def verdict(row: GpuFit) -> str:
 
 
 def least(row: GpuFit) -> str:
-    """The lower bound of a batch, marked where it is of the bandwidth alone."""
+    """The lower bound of a batch, marked where it is of the bandwidth alone; ``-`` where it does not run."""
+    if not row.runs:
+        return "-"
     return format_si(row.bound.total_s, "s", 3) + ("" if row.bound.compute_known else "*")
 
 
 def predicted(row: GpuFit) -> tuple[str, str, str]:
     """Latency, throughput and energy, each with the error of such predictions; ``-`` where there is none."""
     found = row.prediction
-    if found is None:
+    if found is None or not row.runs:
         return "-", "-", "-"
     error = f" ±{100 * found.latency_error:.0f} %"
     energy = "-"
@@ -111,7 +122,7 @@ def predicted(row: GpuFit) -> tuple[str, str, str]:
 
 
 def _memory(fit: Fit) -> Table:
-    table = _table(MEMORY, "Memory, GB (10^9 bytes)")
+    table = _table(HEADS, "Memory, GB (10^9 bytes)")
     for cells in memory_cells(fit):
         table.add_row(*cells, style="bold" if cells[0] == fit.quantization.name else "")
     return table
@@ -119,7 +130,7 @@ def _memory(fit: Fit) -> Table:
 
 def _gpus(fit: Fit) -> Table:
     told = any(row.prediction for row in fit.gpus)
-    heads: tuple[str, ...] = ("GPU", "GiB", "GB/s", "Runs it", "Batch up to", "At least")
+    heads: tuple[str, ...] = ("GPU", "GiB", "GB/s", "Runs\nit", "Batch\nup to", "At least")
     table = _table(
         (*heads, *(("Predicted", "Energy/sample") if told else ())), f"Under {fit.quantization.name}"
     )
@@ -135,7 +146,8 @@ def _gpus(fit: Fit) -> Table:
 def _table(heads: tuple[str, ...], title: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, head in enumerate(heads):
-        table.add_column(
-            head, justify="left" if number == 0 or head == "Runs it" else "right", no_wrap=number == 0
-        )
+        # A figure is wrapped rather than cut short: a part of it would be read as another figure.
+        text = number == 0 or head == heads[3]
+        table.add_column(head, justify="left" if text and "GPU" in heads else "right", overflow="fold")
+    table.columns[0].justify = "left"
     return table

@@ -1,0 +1,57 @@
+"""Records that the rules of the audit find good, for tests that plant one error in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from factory import cell, record, timed
+
+from vlmnb.audit.finding import Check
+from vlmnb.flopcount import FlopCount
+from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
+from vlmnb.readings import Conditions, DeviceState, EnergyReading
+from vlmnb.record import Record
+
+
+def levels(check: Check, *found: Record) -> list[str]:
+    return [one.level for one in check(found)]
+
+
+def gpu(power_w: float = 300.0, **changes: Any) -> Record:
+    """A record of a GPU that idles at 60 W and is held to 400 W."""
+    reading = EnergyReading(
+        source="gpu", method="nvml_counter", energy_j=power_w * 10, detail="test", window_s=10.0, idle_j=600.0
+    )
+    state = DeviceState(power_cap_w=400.0)
+    made = timed(of=cell(device="cuda", optimization="fp16", dtype="fp16"), energy=(reading,), **changes)
+    conditions = Conditions(start=state, end=state, other_load=0.0, contaminated=False)
+    return made.model_copy(
+        update={"provenance": made.provenance.model_copy(update={"conditions": conditions})}
+    )
+
+
+def busy(found: Record) -> Record:
+    """The same, measured while others used the machine."""
+    state = DeviceState()
+    told = Conditions(
+        start=state, end=state, other_load=0.9, contaminated=True, throttled_s={"power cap": 1.0}
+    )
+    return found.model_copy(update={"provenance": found.provenance.model_copy(update={"conditions": told})})
+
+
+def layered(*, scale: float = 1.0, flops: int = 1000, ceiling: float = 1e6, device: str = "cuda") -> Record:
+    """A profile of two parts that take 0.1 s each of a pass of 0.2 s, times ``scale``."""
+    parts = tuple(
+        LayerPart(
+            name=name, component="mlp", depth=0, weight_bytes=400, activation_bytes=600, flops=flops,
+            in_pass_s=(0.1 * scale,) * 11, replay_s=0.1, replays=8,
+        )
+        for name in ("MLP 0", "MLP 1")
+    )  # fmt: skip
+    profile = LayerProfile(
+        forward_s=(0.2,) * 11, hooked_s=(0.2,) * 11, parts=parts,
+        ceilings=Ceilings(flops_per_s=ceiling, bytes_per_s=1e6, method="test"),
+    )  # fmt: skip
+    counts = FlopCount(fvcore=2000, torch=2000)
+    of = cell(measure="layers", device=device)
+    return record(of, timing=None, energy=(), memory=None, answers=(), flops=counts, layers=profile)

@@ -1,0 +1,47 @@
+"""What a model card is made from, so that a sweep can tell when it is out of date."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from vlmnb import paths, spec
+from vlmnb.fit import gpus, quantize
+from vlmnb.models import geometry
+from vlmnb.store import Entry
+
+FILES = ("data/gpus.csv", "data/gpu-sources.csv", "data/cards.yaml")
+
+
+def of(model: str, parameters: Mapping[str, Any], entries: Iterable[Entry]) -> tuple[str, ...]:
+    """A line for everything that a model's card shows: parameters, records, catalogue, geometry, scores.
+
+    Records are those that its predictions are fitted on, of any model under the card's quantization, and
+    those of its own model, whose peaks it shows.
+
+    Args:
+        model: Name of the model.
+        parameters: Of the card's notebook, defaults filled in.
+        entries: All records of the results folder.
+    """
+    wanted = quantize.get(str(parameters["quantization"])).name
+    newest: dict[tuple[str, str], Entry] = {}
+    for entry in sorted(entries, key=lambda entry: entry.started_at):
+        if entry.gpu and gpus.reported(entry.gpu):
+            newest[entry.path.split("/")[0], entry.cell] = entry
+    used = [e for e in newest.values() if e.quantization == wanted or e.path.split("/")[1] == model]
+    asked = {name: value for name, value in parameters.items() if name != "results"}
+    return (
+        f"parameters {json.dumps(asked, sort_keys=True)}",
+        f"geometry {spec.digest(geometry.document(model))}",
+        *(f"{name} {_digest(name)}" for name in (*FILES, f"models/{model}/scores.json")),
+        f"records to fit on: {'some' if newest else 'none'}",
+        *sorted(f"record {entry.path} {entry.digest}" for entry in used),
+    )
+
+
+def _digest(name: str) -> str:
+    path = paths.root() / name
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16] if path.exists() else "absent"
