@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import version
@@ -269,6 +270,23 @@ class TestBuiltSite:
         read = linkcheck.read_site(site)
         assert len(read) > 20
         assert linkcheck.broken(site, read) == []
+
+    def test_every_point_of_a_figure_leads_to_its_record(self, site: Path) -> None:
+        for page in (
+            "book/index.html",
+            "book/generated/comparison.html",
+            "book/runs/fuyu-tiny/batch_size.html",
+            "book/reports/fuyu-8b/batch_size.html",
+        ):
+            text = (site / page).read_text(encoding="utf-8")
+            tables = re.findall(r'<details class="vlmnb-points">.*?</details>', text, re.DOTALL)
+            assert len(tables) == text.count("<figure") > 0, page
+            for table in tables:
+                rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)[1:]
+                links = [re.findall(r'href="([^"]*records/[^"]*\.json)"', row) for row in rows]
+                assert rows
+                assert all(len(set(row)) == 1 for row in links), page
+                assert all((site / page).parent.joinpath(row[0]).is_file() for row in links)
 
     def test_nothing_that_a_page_displays_is_lost_on_the_way(self, site: Path) -> None:
         assert bookmaking.lost_tables(site) == []

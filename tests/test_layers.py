@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from factory import absent, cell, record
 
-from vlmnb import layer_views, layers, meters, tables
+from vlmnb import layer_plots, layer_views, layers, meters, tables
 from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
-from vlmnb.readings import EnergyReading, EnergyRefusal
+from vlmnb.readings import Conditions, DeviceState, EnergyReading, EnergyRefusal
 from vlmnb.record import Record
 
 
@@ -72,7 +72,57 @@ def test_a_cell_that_could_not_be_profiled_shows_its_reason() -> None:
         [found]
     )
     with pytest.raises(ValueError, match="no cell"):
-        layer_views.figure([found])
+        layer_plots.figure([found])
+
+
+def test_the_rows_of_the_components_and_what_they_leave_close_on_the_whole() -> None:
+    table = layer_views.component_table([profiled(1.25)])
+    at = {name: table.columns.index(name) for name in ("Time, s", "% of whole")}
+    *rows, whole = table.rows
+    assert sum(float(row[at["Time, s"]].text) for row in rows) == pytest.approx(1.25)
+    assert sum(float(row[at["% of whole"]].text) for row in rows) == pytest.approx(100)
+    assert whole[at["Time, s"]].text == "1.250"
+
+
+def test_parts_that_add_up_by_chance_are_said_to_be_unsure() -> None:
+    steady = profiled(1.0)
+    assert steady.layers is not None
+    assert "too wide" not in layer_views.text([steady])
+    varied = tuple(1 + 0.1 * (i - 5) for i in range(11))
+    profile = steady.layers.model_copy(update={"forward_s": varied})
+    assert "too wide to be sure" in layer_views.text([steady.model_copy(update={"layers": profile})])
+
+
+def test_a_share_has_the_interval_of_both_medians() -> None:
+    steady = profiled(1.0).layers
+    assert steady is not None
+    varied = steady.model_copy(update={"forward_s": tuple(1 + 0.02 * (i - 5) for i in range(11))})
+    attention = layer_views.components(steady)["attention"]
+    assert layer_views.share(steady, attention) == pytest.approx((0.3, 0.3, 0.3))
+    middle, low, high = layer_views.share(varied, attention)
+    assert middle == pytest.approx(0.3)
+    assert low < 0.3 < high
+    rest = [part("rest", "other", -0.1)]
+    assert layer_views.share(steady, rest) == pytest.approx((-0.1, -0.1, -0.1)), "no logarithm of it"
+
+
+def test_a_profile_of_a_busy_machine_says_so_and_has_no_note_on_batches() -> None:
+    busy = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.4, contaminated=True)
+    found = profiled(1.0)
+    provenance = found.provenance.model_copy(update={"conditions": busy})
+    profile = found.layers
+    assert profile is not None
+    fast = part("head", "head", 0.04)
+    parts = (*profile.parts[:-1], fast)
+    told = layer_views.text([found.model_copy(update={
+        "provenance": provenance, "layers": profile.model_copy(update={"parts": parts})})])  # fmt: skip
+    assert "others used 40 % of the machine's cores" in told
+    assert "1 of 5 parts were faster than the ceiling" in told
+    assert "others used" not in layer_views.text([found])
+    notes = tables.notes([found])
+    assert "fewer samples" not in notes
+    assert "modelled" in notes, "the parts' joules are"
+    assert tables.notes([found], energy=False) == ""
 
 
 class Meter:
@@ -151,3 +201,4 @@ def test_every_part_of_a_model_is_there_once_and_its_flops_are_the_models(model:
     assert all(len(each.in_pass_s) == len(found.layers.forward_s) for each in found.layers.parts)
     assert all(each.energy for each in found.layers.parts if each.replay_s)
     assert found.wer is None
+    assert found.provenance.conditions is not None

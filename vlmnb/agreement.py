@@ -14,7 +14,7 @@ from vlmnb.answer import Answer
 from vlmnb.optimizations import DTYPES
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell, Frozen
-from vlmnb.tables import STATUS_WORDS, Field, Table
+from vlmnb.tables import STATUS_WORDS, Field, Table, percent_span
 
 PRECISION = ("fp32", "fp16", "bf16")
 """From the most digits to the fewest: 24, 11 and 8 bits of significand."""
@@ -33,6 +33,7 @@ class Agreement(Frozen):
         high: Upper end of it.
         wer: Word error rate of the answers, those of the reference run being the references; None where
             all of these are empty.
+        wer_ends: Its 95 % bootstrap interval over questions.
         gained: Answers whose score is higher than in the reference run; None where there are no scores.
         lost: Answers whose score is lower.
     """
@@ -42,6 +43,7 @@ class Agreement(Frozen):
     low: float
     high: float
     wer: float | None
+    wer_ends: tuple[float, float] | None
     gained: int | None
     lost: int | None
 
@@ -71,6 +73,7 @@ def agreement(reference: Record, other: Record) -> Agreement:
         low=low,
         high=high,
         wer=errors.value if errors else None,
+        wer_ends=(errors.low, errors.high) if errors else None,
         gained=sum(b > a for a, b in both) if both else None,
         lost=sum(b < a for a, b in both) if both else None,
     )
@@ -156,11 +159,14 @@ def text(records: Sequence[Record]) -> str:
         same = [agreement(alone, other) for other in others]
         sizes = ", ".join(str(other.cell.batch_size) for other in others)
         counts = ", ".join(str(each.identical) for each in same)
+        total = same[0].total
+        kept = f"{counts} of {total} are" if min(e.identical for e in same) < total else f"all {total} are"
         wers = [record.wer for record in (alone, *others) if record.wer is not None]
         whether = "do not depend" if all(each.identical == each.total for each in same) else "depend"
+        wer = f"{min(wers):.3f}" + (f" to {max(wers):.3f}" if max(wers) > min(wers) else " at every size")
         lines.append(
-            f"- {name}: answers {whether} on the batch size. At batch {sizes}, {counts} of {same[0].total} "
-            f"are those of batch {alone.cell.batch_size}; WER is {min(wers):.3f} to {max(wers):.3f}."
+            f"- {name}: answers {whether} on the batch size. At batch {sizes}, {kept} "
+            f"those of batch {alone.cell.batch_size}; WER is {wer}."
         )
     return "\n".join(lines) or "- No cell of this page could be measured on this machine."
 
@@ -196,12 +202,12 @@ def _flips(reference: Record, record: Record | None) -> Field:
         return Field("-", str(error), record.key)
     if record.key == reference.key:
         return Field("reference", f"{found.total} answers", record.key, words=True)
-    text = f"{100 * found.share:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    share, span = percent_span(found.share, found.low, found.high)
     told = [f"{found.total - found.identical} of {found.total} answers differ"]
     told += [f"WER between the answers {found.wer:.3f}"] if found.wer is not None else []
     if found.gained is not None:
         told += [f"score higher in {found.gained}, lower in {found.lost}"]
-    return Field(text, "; ".join(told), record.key)
+    return Field(f"{share} %", "; ".join(told), record.key, span=span)
 
 
 def _caption(reference: Record, missing: int, total: int) -> str:

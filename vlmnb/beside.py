@@ -13,7 +13,7 @@ from vlmnb import data, optimizations
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
 from vlmnb.spec import Cell
-from vlmnb.tables import ROW_TITLES, SHOW, Field, Table
+from vlmnb.tables import ENOUGH, ROW_TITLES, SHOW, Field, Table
 
 TITLES: dict[Quantity, str] = {
     "latency_s": "Latency, s per batch",
@@ -135,7 +135,7 @@ def _row(axis: str, record: Record, quantity: Quantity, own: Record) -> tuple[Fi
         and theirs
         and not (quantity == "energy_j_per_sample" and own.energy_method == "model")
     ):
-        ratio = Field(f"{number / theirs:.3g}", "measured / report", own.key)
+        ratio = _ratio(own, quantity, number, theirs)
     return (
         Field(str(getattr(record.cell, axis))),
         Field(data.get(record.cell.dataset).title, words=True),
@@ -146,6 +146,17 @@ def _row(axis: str, record: Record, quantity: Quantity, own: Record) -> tuple[Fi
         Field(own.hardware, words=True),
         Field("; ".join(differences(record.cell, own.cell)), words=True),
     )
+
+
+def _ratio(own: Record, quantity: Quantity, number: float, theirs: float) -> Field:
+    """Measured over reported; with the interval of what was measured, for the report states none."""
+    ends = own.wer_interval if quantity == "wer" else None
+    if quantity == "latency_s" and own.latency and own.latency.confidence >= ENOUGH:
+        ends = (own.latency.low, own.latency.high)
+    span = f"[{ends[0] / theirs:.3g}, {ends[1] / theirs:.3g}]" if ends else ""
+    title = "measured / report; 95 % interval of what was measured, the report states none"
+    title = title if ends else "measured / report, without an interval"
+    return Field(f"{number / theirs:.3g}", title, own.key, span=span)
 
 
 def _extras(cell: Cell) -> tuple[str, bool, str, str]:

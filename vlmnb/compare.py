@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import axes, captions, data, markup, models, optimizations, rows, scatter, stats
+from vlmnb import axes, captions, data, markup, models, optimizations, paths, rows, scatter, stats
 from vlmnb.errors import UserError
 from vlmnb.models.entry import ModelEntry
 from vlmnb.record import Record
@@ -122,13 +123,18 @@ def cost_table(entries: Sequence[Entry], folder: str = "") -> str:
         rows.append(
             [
                 model_link(entry.model, folder),
-                latency(row),
-                energy(row),
-                markup.in_unit(row["flops"], "FLOP"),
-                markup.in_unit(row["peak_bytes"], "B"),
-                markup.in_unit(row["peak_bytes_over_model"], "B", 3),
-                _number(row["image_tokens"]),
-                _number(row["output_tokens"]),
+                *(
+                    raw_link(row, shown, folder)
+                    for shown in (
+                        latency(row),
+                        energy(row),
+                        markup.in_unit(row["flops"], "FLOP"),
+                        markup.in_unit(row["peak_bytes"], "B"),
+                        markup.in_unit(row["peak_bytes_over_model"], "B", 3),
+                        _number(row["image_tokens"]),
+                        _number(row["output_tokens"]),
+                    )
+                ),
             ]
         )
     return markup.table(header, rows, caption=_cost_caption(entries))
@@ -148,9 +154,9 @@ def quality_table(entries: Sequence[Entry], folder: str = "") -> str:
         cells = [model_link(entry.model, folder)]
         for name in datasets:
             row = entry.rows.get(name, {})
-            cells.append(_interval(row, "wer"))
-            cells += [_interval(row, "accuracy")] if name in scored else []
-            cells += [_interval(row, "cider")] if captions.is_captioning(name) else []
+            columns = ["wer", *(["accuracy"] if name in scored else [])]
+            columns += ["cider"] if captions.is_captioning(name) else []
+            cells += [raw_link(row, _interval(row, column), folder) for column in columns]
         rows.append(cells)
     sizes = sorted({row["samples"] for entry in entries for row in entry.rows.values()})
     spread = "with 95 % bootstrap intervals"
@@ -173,10 +179,12 @@ def headline_table(entries: Sequence[Entry], folder: str = "") -> str:
     for entry in entries:
         row = entry.speed
         memory = markup.in_unit(row["peak_bytes"], "B")
-        cells = [model_link(entry.model, folder), latency(row), energy(row), memory]
+        cells = [model_link(entry.model, folder)]
+        cells += [raw_link(row, shown, folder) for shown in (latency(row), energy(row), memory)]
         for name in datasets:
             column = "accuracy" if by_accuracy[name] else "wer"
-            cells.append(_interval(entry.rows.get(name, {}), column))
+            of = entry.rows.get(name, {})
+            cells.append(raw_link(of, _interval(of, column), folder))
         rows.append(cells)
     return markup.table(header, rows, caption=_cost_caption(entries))
 
@@ -212,6 +220,39 @@ def dataset_title(name: str) -> str:
 def model_link(entry: ModelEntry, folder: str) -> str:
     """A model's name as a link to its chapter, which lies in ``folder`` as seen from the page."""
     return markup.link(entry.title, f"{folder}{entry.name}.html")
+
+
+def raw_link(row: Row, shown: str, folder: str) -> str:
+    """What is shown of a record as a link to its file; ``folder`` as for :func:`model_link`."""
+    if not row.get("key") or "vlmnb-missing" in shown:
+        return shown
+    root = Path("..") if folder else Path("../..")
+    file = paths.record(root / "downloads" / "records", row["hardware"], row["model"], row["key"])
+    return f'<a class="vlmnb-record" href="{markup.escape(file.as_posix())}">{shown}</a>'
+
+
+def points_table(entries: Sequence[Entry], folder: str = "") -> str:
+    """Every point of the figure with its intervals and its record, as HTML."""
+    rows = []
+    for name in dataset_names(entries):
+        for entry in entries:
+            row = entry.rows.get(name, {})
+            if row.get("latency_s") is None or row.get("wer") is None:
+                continue
+            error = "wer" if row["accuracy"] is None else "accuracy"
+            rows.append(
+                [
+                    markup.escape(entry.model.title),
+                    markup.escape(dataset_title(name)),
+                    raw_link(row, latency(row), folder),
+                    raw_link(row, _interval(row, error), folder),
+                    "WER" if error == "wer" else "accuracy",
+                    raw_link(row, markup.escape(row["key"]), folder),
+                ]
+            )
+    header = ["Model", "Data set", "Latency, s per batch", "Quality", "Which", "Record"]
+    told = "as the reports print it, without intervals" if _of_reports(entries) else "with 95 % intervals"
+    return markup.table(header, rows, text=(1, 4, 5), caption=f"What the figure shows, {told}.")
 
 
 def points(entries: Sequence[Entry], dataset: str) -> list[Point]:
@@ -303,6 +344,8 @@ def _cost_caption(entries: Sequence[Entry]) -> str:
         words.append("As the reports print them, of TextVQA; how energy was obtained they do not say.")
     if any(entry.speed["energy_method"] == "model" for entry in entries):
         words.append("Energy after ≈ is modelled, not measured.")
+    if not _of_reports(entries):
+        words.append("Energy and memory are one reading of the window, FLOPs and tokens are counted.")
     return " ".join(words)
 
 

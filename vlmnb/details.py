@@ -9,18 +9,32 @@ from typing import Any
 from vlmnb import captions, data, flopcount, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
-from vlmnb.tables import ROW_TITLES, Field, Show, Table, absent, energy, latency, si, wer
+from vlmnb.tables import (
+    COUNTED,
+    ONE_READING,
+    ROW_TITLES,
+    WITHOUT,
+    Field,
+    Show,
+    Table,
+    absent,
+    energy,
+    latency,
+    seconds,
+    si,
+    wer,
+)
 
 
 def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """One row per cell with everything beside the reports' columns: intervals, tokens, memory, counters."""
     found = by_cell(records)
     shown: list[tuple[str, Show]] = [
-        ("WER [95 %]", lambda r: wer(r, interval=True)),
+        ("WER [95 %]", wer),
         ("WER, normalized [95 %]", lambda r: _score(r, "wer_normalized")),
         ("Accuracy [95 %]", _accuracy),
         ("Answer length", lambda r: Field(r.cell.length, key=r.key, words=True)),
-        ("Latency, s [95 %]", lambda r: latency(r, interval=True)),
+        ("Latency, s [95 %]", latency),
         ("Vision, s [95 %]", lambda r: _seconds(r, r.phase("vision_s"))),
         ("Prefill, s [95 %]", lambda r: _seconds(r, r.phase("prefill_s"))),
         ("Decode, s [95 %]", lambda r: _seconds(r, r.phase("decode_s"))),
@@ -30,17 +44,17 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
         ("Verdict", lambda r: _plain(r, r.full_batches_s and stats.verdict(r.full_batches_s))),
         ("Energy, J per sample", energy),
         ("Energy method", lambda r: _plain(r, r.headline_energy and r.headline_energy.method)),
-        ("FLOPs, torch", lambda r: _plain(r, r.flops and si(r.flops.torch))),
-        ("FLOPs, 2 x fvcore", lambda r: _plain(r, r.flops and si(r.flops.fvcore))),
-        ("FLOPs, formula", lambda r: _plain(r, r.flops and si(r.flops.formula))),
+        ("FLOPs, torch", lambda r: _plain(r, r.flops and si(r.flops.torch), COUNTED)),
+        ("FLOPs, 2 x fvcore", lambda r: _plain(r, r.flops and si(r.flops.fvcore), COUNTED)),
+        ("FLOPs, formula", lambda r: _plain(r, r.flops and si(r.flops.formula), COUNTED)),
         *((f"Of these, {name}", partial(_phase_flops, name)) for name in flopcount.SHOWN),
-        ("FLOPs used", lambda r: _plain(r, r.flops and si(r.flops.used))),
-        ("FLOPs per decoded token", lambda r: _plain(r, r.flops and si(r.flops.per_token))),
-        ("Peak memory", lambda r: _plain(r, r.memory and _bytes(r.memory.peak_bytes))),
-        ("Image tokens", lambda r: _plain(r, _median([a.image_tokens for a in r.answers]))),
-        ("Text tokens", lambda r: _plain(r, _median([a.text_tokens for a in r.answers]))),
-        ("Output tokens", lambda r: _plain(r, _median([a.output_tokens for a in r.answers]))),
-        ("Load by others", lambda r: _plain(r, _share(r.provenance.other_load))),
+        ("FLOPs used", lambda r: _plain(r, r.flops and si(r.flops.used), COUNTED)),
+        ("FLOPs per decoded token", lambda r: _plain(r, r.flops and si(r.flops.per_token), COUNTED)),
+        ("Peak memory", lambda r: _plain(r, r.memory and _bytes(r.memory.peak_bytes), ONE_READING)),
+        ("Image tokens", lambda r: _tokens(r, [a.image_tokens for a in r.answers])),
+        ("Text tokens", lambda r: _tokens(r, [a.text_tokens for a in r.answers])),
+        ("Output tokens", lambda r: _tokens(r, [a.output_tokens for a in r.answers])),
+        ("Load by others", lambda r: _plain(r, _share(r.provenance.other_load), ONE_READING)),
     ]
     if any(captions.is_captioning(cell.dataset) for cell in cells):
         shown[3:3] = [("CIDEr [95 %]", lambda r: _score(r, "cider")),
@@ -51,19 +65,20 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
         first = (Field(str(getattr(cell, axis))), Field(data.get(cell.dataset).title, words=True))
         rows.append((*first, *(show(record) if record else Field("-", "not measured") for _, show in shown)))
     heads = (ROW_TITLES[axis], "Data set", *(head for head, _ in shown))
-    return Table("Every cell, with intervals, tokens, memory and both FLOP counters", heads, tuple(rows))
+    return Table(f"Every cell, with 95 % intervals. {WITHOUT}; tokens are medians", heads, tuple(rows))
 
 
-def _plain(record: Record, text: Any) -> Field:
-    return Field(str(text), key=record.key) if text else absent(record)
+def _plain(record: Record, text: Any, title: str = "") -> Field:
+    return Field(str(text), title, record.key) if text else absent(record)
+
+
+def _tokens(record: Record, counts: Sequence[int]) -> Field:
+    title = f"median of {len(counts)} answers, {min(counts)} to {max(counts)}; {COUNTED}" if counts else ""
+    return _plain(record, _median(counts), title)
 
 
 def _seconds(record: Record, summary: stats.Summary | None) -> Field:
-    if summary is None:
-        return absent(record)
-    title = f"median of n = {summary.n}, interval of {100 * summary.confidence:.0f} %"
-    shown = f"{summary.median:.3g} [{summary.low:.3g}, {summary.high:.3g}]"
-    return Field(shown, title, record.key)
+    return absent(record) if summary is None else seconds(summary, record.key)
 
 
 def _passes(record: Record) -> Field:
@@ -84,7 +99,8 @@ def _harness(record: Record) -> Field:
     share = record.timing.harness_share if record.timing else None
     if share is None:
         return absent(record)
-    return Field(f"{100 * share:.2f}", "share of the measured loop outside every batch's time", record.key)
+    title = f"share of the measured loop outside every batch's time; {ONE_READING}"
+    return Field(f"{100 * share:.2f}", title, record.key)
 
 
 def _phase_flops(name: str, record: Record) -> Field:
@@ -96,7 +112,7 @@ def _phase_flops(name: str, record: Record) -> Field:
     told = {way: flopcount.phase(parts, name) for way, parts in ways.items() if parts is not None}
     if not told:
         return absent(record)
-    title = ", ".join(f"{way} {stats.format_si(value)}" for way, value in told.items())
+    title = ", ".join(f"{way} {stats.format_si(value)}" for way, value in told.items()) + f"; {COUNTED}"
     shown = told.get("torch", next(iter(told.values())))
     return Field(stats.format_si(shown), title, record.key)
 
@@ -105,16 +121,16 @@ def _accuracy(record: Record) -> Field:
     value, span = record.accuracy, record.accuracy_interval
     if value is None or span is None:
         return absent(record)
-    shown = f"{value:.3f} [{span[0]:.3f}, {span[1]:.3f}]"
-    return Field(shown, f"fraction of {len(record.answers)} answers, 95 % interval", record.key)
+    title = f"fraction of {len(record.answers)} answers, 95 % interval over them"
+    return Field(f"{value:.3f}", title, record.key, span=f"[{span[0]:.3f}, {span[1]:.3f}]")
 
 
 def _score(record: Record, name: str) -> Field:
     score = record.scores.get(name)
     if score is None:
         return absent(record)
-    shown = f"{score.value:.3f} [{score.low:.3f}, {score.high:.3f}]"
-    return Field(shown, f"{len(record.answers)} answers", record.key)
+    title = f"{len(record.answers)} answers, 95 % interval over them"
+    return Field(f"{score.value:.3f}", title, record.key, span=f"[{score.low:.3f}, {score.high:.3f}]")
 
 
 def _bytes(count: int | None) -> str | None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from vlmnb import agreement
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell, Frozen
-from vlmnb.tables import ROW_TITLES, Field, Table, absent
+from vlmnb.tables import ROW_TITLES, Field, Table, absent, percent_span
 
 SIGNIFICANT = 0.05
 FLAG = " ⚑"
@@ -147,8 +147,9 @@ def table(cells: Sequence[Cell], records: Sequence[Record], others: Iterable[Rec
         else "the original's own noise is not known, as no run of it at another batch size is on record"
     )
     caption = (
-        f"Answers against the original's ({cells[0].optimization}); {known}. {FLAG.strip()} changes answers "
-        f"beyond that noise (sign test over questions, p < {SIGNIFICANT}). Logits: largest difference among "
+        f"Answers against the original's ({cells[0].optimization}), with 95 % intervals; {known}. "
+        f"{FLAG.strip()} changes answers beyond that noise (sign test over questions, "
+        f"p < {SIGNIFICANT}). Logits: largest difference among "
         "those kept of the first question's first token"
     )
     heads = (
@@ -176,21 +177,33 @@ def flagged(made: Table, drifts: dict[Cell, Drift], cells: Sequence[Cell]) -> Ta
 def _fields(own: Drift, key: str) -> list[Field]:
     found, none = own.answers, Field("-", "random weights: answers say nothing", key)
     logits = (
-        Field("-", "no logits on record", key) if own.logits is None else Field(f"{own.logits:.3g}", key=key)
+        Field("-", "no logits on record", key)
+        if own.logits is None
+        else Field(f"{own.logits:.3g}", "of one question, without an interval", key)
     )
     if found is None:
         return [none, none, logits, none, none, none]
-    share = f"{100 * found.share:.1f} % [{100 * found.low:.1f}, {100 * found.high:.1f}]"
+    share, span = percent_span(found.share, found.low, found.high)
     unscored = Field("-", "the data set has no score", key)
     told = {True: "yes", False: "no", None: "not known"}[own.changed]
     reason = (
         f"p = {own.p_value:.3g}" if own.p_value is not None else "no run at another batch size to compare"
     )
     return [
-        Field(share, f"{found.identical} of {found.total}", key),
-        Field("-", "empty answers", key) if found.wer is None else Field(f"{found.wer:.3f}", key=key),
+        Field(f"{share} %", f"{found.identical} of {found.total}, 95 % interval", key, span=span),
+        _between(found, key),
         logits,
-        unscored if found.gained is None else Field(f"{found.gained} / {found.lost}", key=key),
-        unscored if own.score_p_value is None else Field(f"{own.score_p_value:.3g}", key=key),
+        unscored if found.gained is None else Field(f"{found.gained} / {found.lost}", "counted", key),
+        unscored
+        if own.score_p_value is None
+        else Field(f"{own.score_p_value:.3g}", "two-sided sign test", key),
         Field(told, reason, key, words=True),
     ]
+
+
+def _between(found: agreement.Agreement, key: str) -> Field:
+    """Word error rate between the answers of both runs."""
+    if found.wer is None or found.wer_ends is None:
+        return Field("-", "empty answers", key)
+    span = f"[{found.wer_ends[0]:.3f}, {found.wer_ends[1]:.3f}]"
+    return Field(f"{found.wer:.3f}", f"{found.total} answers, 95 % interval over them", key, span=span)

@@ -19,6 +19,8 @@ from vlmnb.spec import Cell, words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from vlmnb.tables import Table
+
 QUIET = "VLMNB_QUIET"
 """Set to ``1`` by a sweep, which shows the progress itself."""
 
@@ -152,7 +154,7 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
         display(Markdown("Answers of fixed length were not asked for (parameter `length`)."))
         return
     display(HTML(tables.html(speed.table(plan.axis.name, cells, found))))
-    _show_notes([record for record in found if record.cell in cells])
+    _show_notes([record for record in found if record.cell in cells], energy=False)
 
 
 def show_roofline(plan: Plan, found: list[Record]) -> None:
@@ -168,9 +170,11 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
     display(HTML(tables.html(roofline.table(cells, found))))
     said, figure = roofline.text(cells, found), roofline.figure(cells, found)
     if figure is not None:
-        caption = f"{said} Bars: shares of the ceilings measured beside each cell; dashed: the ceiling."
-        _display_figure(figure, caption)
-        display(Markdown(f"*{caption}*"))
+        caption = (
+            f"{said} Bars: shares of the ceilings measured beside each cell, with 95 % intervals; dashed: "
+            "the ceiling."
+        )
+        _display_figure(figure, caption, roofline.points(cells, found))
 
 
 def _shown(plan: Plan, found: list[Record]) -> tuple[Cell, ...]:
@@ -180,13 +184,13 @@ def _shown(plan: Plan, found: list[Record]) -> tuple[Cell, ...]:
     return plan.of_length("natural") or plan.cells
 
 
-def _show_notes(found: Sequence[Record]) -> None:
-    """Display why cells are ``-``, and which of them are stale."""
+def _show_notes(found: Sequence[Record], energy: bool = True) -> None:
+    """Display why cells are ``-``, and which of them are stale; ``energy``: whether joules are shown."""
     from IPython.display import Markdown, display
 
     from vlmnb import tables
 
-    notes = "\n".join(part for part in (tables.notes(found), stale_note(found)) if part)
+    notes = "\n".join(part for part in (tables.notes(found, energy), stale_note(found)) if part)
     if notes:
         display(Markdown(notes))
 
@@ -212,7 +216,7 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
     """Display the axis's plot with a caption that states the finding."""
     from IPython.display import Markdown, display
 
-    from vlmnb import findings, plots
+    from vlmnb import findings, plots, points
 
     cells = _shown(plan, found)
     if not findings.measured(plan.axis.name, cells, found):
@@ -221,8 +225,7 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
         return
     caption = findings.caption(plan.axis.name, cells, found, _drift(plan, found)[0])
     figure = plots.axis_plot(plan.axis.name, cells, found)
-    _display_figure(figure, caption)
-    display(Markdown(f"*{caption}*"))
+    _display_figure(figure, caption, points.axis_points(plan.axis.name, cells, found))
 
 
 def show_findings(plan: Plan, found: list[Record]) -> None:
@@ -266,7 +269,7 @@ def show_repeats(plan: Plan, found: list[Record]) -> None:
     from vlmnb import repeats, tables
 
     display(HTML(tables.html(repeats.table(found))))
-    _show_notes(found)
+    _show_notes(found, energy=False)
     display(Markdown(f"## What it says\n\n{repeats.text(found)}"))
 
 
@@ -278,7 +281,7 @@ def show_flips(plan: Plan, found: list[Record]) -> None:
 
     for table in agreement.matrices(found, ()):
         display(HTML(tables.html(table)))
-    _show_notes(found)
+    _show_notes(found, energy=False)
     display(Markdown(f"## What it says\n\n{agreement.text(found)}"))
 
 
@@ -316,7 +319,7 @@ def show_layers(plan: Plan, found: list[Record]) -> None:
     """Display where the time of a prompt goes: by component, as a figure, in words, and every part."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import layer_views, tables
+    from vlmnb import layer_plots, layer_views, tables
 
     display(HTML(tables.html(layer_views.component_table(found))))
     _show_notes(found)
@@ -326,28 +329,35 @@ def show_layers(plan: Plan, found: list[Record]) -> None:
     display(Markdown("## Plot"))
     caption = (
         f"{said.splitlines()[0].removeprefix('- ')} Left: shares of the pass by component; middle: time of "
-        "each layer over depth; right: rates of replayed parts under the measured ceilings (roofline)."
+        "each layer over depth, with 95 % intervals; right: rates of parts called alone under the measured "
+        "ceilings (roofline)."
     )
-    _display_figure(layer_views.figure(found), caption)
-    display(Markdown(f"*{caption}*"))
+    _display_figure(layer_plots.figure(found), caption, layer_plots.points(found))
     display(Markdown(f"## What it says\n\n{said}"))
     display(Markdown("## Every part"))
     for one in found:
         display(HTML(tables.html(layer_views.part_table(one))))
 
 
-def _display_figure(figure: Figure, alt: str) -> None:
+def _display_figure(figure: Figure, caption: str, drawn: Table) -> None:
+    """Display a figure, its caption, and what it is drawn from: a picture can carry no links to records."""
     import io
 
-    from IPython.display import display
+    from IPython.display import HTML, Markdown, display
     from matplotlib import pyplot
+
+    from vlmnb import points, tables
 
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", transparent=True)
     pyplot.close(figure)
     display(
-        {"image/png": buffer.getvalue(), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}}
+        {"image/png": buffer.getvalue(), "text/plain": caption},
+        raw=True,
+        metadata={"image/png": {"alt": caption}},
     )
+    display(Markdown(f"*{caption}*"))
+    display(HTML(tables.folded(drawn, points.SUMMARY)))
 
 
 def _assigned(namespace: Mapping[str, Any]) -> set[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vlmnb import data, differences, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
-from vlmnb.tables import MODELLED, ROW_TITLES
+from vlmnb.tables import ENOUGH, MODELLED, ROW_TITLES
 
 NOUNS = {
     "device": "device",
@@ -16,9 +16,6 @@ NOUNS = {
     "seq_len": "prompt budget",
     "optimization": "optimization",
 }
-
-ENOUGH = 0.95
-"""Confidence that an interval must have before two medians are called different."""
 
 
 ASSUMED_DRIFT = stats.NOISY_HALF_WIDTH

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import median
-from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from vlmnb import plots, stats
+from vlmnb import differences, stats, tables
 from vlmnb.layerprofile import LayerPart, LayerProfile
 from vlmnb.readings import headline, headline_source
 from vlmnb.record import Record
 from vlmnb.tables import MODELLED, Field, Table, absent
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 CLOSES = 0.05
 """The parts are said to add up to the whole when they miss it by no more than this share."""
+
+ABOVE = 1.1
+"""A rate above the ceiling by more than a tenth is no noise of either."""
 
 TITLES = {
     "vision": "vision tower",
@@ -38,12 +35,30 @@ def whole_s(profile: LayerProfile) -> stats.Summary:
 
 def summed_s(profile: LayerProfile, of: Sequence[LayerPart]) -> stats.Summary:
     """Median over passes of the sum of parts."""
-    return stats.median_interval([sum(times) for times in zip(*(part.in_pass_s for part in of), strict=True)])
+    return stats.median_interval(_sums(of))
+
+
+def _sums(of: Sequence[LayerPart]) -> list[float]:
+    """Seconds of parts together, pass by pass."""
+    return [sum(times) for times in zip(*(part.in_pass_s for part in of), strict=True)]
 
 
 def remainder(profile: LayerProfile) -> float:
     """Share of the whole that no part explains; negative where hooks made the parts longer than it."""
     return 1 - summed_s(profile, profile.parts).median / whole_s(profile).median
+
+
+def share(profile: LayerProfile, of: Sequence[LayerPart]) -> tuple[float, float, float]:
+    """Share of parts in the whole, median over median, and the ends of its 95 % interval.
+
+    The interval is that of the ratio of both medians; where a rest is not positive in every pass, and so has
+    no ratio, that of the rest alone.
+    """
+    taken, whole = summed_s(profile, of), whole_s(profile)
+    if min(summed := _sums(of)) > 0:
+        found = differences.compare(profile.forward_s, summed, paired=False)
+        return taken.median / whole.median, found.low, found.high
+    return taken.median / whole.median, taken.low / whole.median, taken.high / whole.median
 
 
 def component_table(records: Sequence[Record]) -> Table:
@@ -54,44 +69,37 @@ def component_table(records: Sequence[Record]) -> Table:
         if record.layers is None:
             rows.append((size, Field("-", words=True), *(absent(record) for _ in range(8))))
             continue
-        profile = record.layers
-        whole = whole_s(profile)
-        for component, title in TITLES.items():
-            of = [part for part in profile.parts if part.component == component]
-            if of:
-                taken = summed_s(profile, of)
-                rows.append((size, Field(title, words=True), *_figures(record, of, taken, whole.median)))
-        rest = remainder(profile)
-        left = Field(f"{100 * rest:.1f}", "of the pass without hooks", record.key)
-        rows.append((size, Field("not explained by parts", words=True), Field("-"), left,
-                     *(Field("-", "no part of its own") for _ in range(6))))  # fmt: skip
-        shown = stats.significant(whole.median, whole.low, whole.high)
-        flops = stats.format_si(record.flops_per_batch) if record.flops_per_batch else "-"
-        title = f"median of n = {whole.n} passes without hooks"
-        total = (Field(shown, title, record.key), Field("100"), Field(flops, key=record.key))
-        rows.append((size, Field("whole pass", words=True), *total, *(Field("-") for _ in range(5))))
+        for name, of in components(record.layers).items():
+            rows.append((size, Field(TITLES[name], words=True), *_figures(record, of)))
+        rows += [(size, *row) for row in _totals(record, record.layers)]
     heads = ("Batch size", "Component", "Time, s", "% of whole", "FLOPs", "Parameters", "Energy, J",
              "FLOP/s", "% of ceiling", "B/s, % of ceiling")  # fmt: skip
-    caption = (
-        "One forward pass over a batch of prompts: median time within the pass, its share, and the rates "
-        "reached when a part is replayed, against what the device reached at most"
-    )
-    return Table(caption, heads, tuple(rows))
+    return Table(f"One forward pass over a batch of prompts: {CAPTION}", heads, tuple(rows))
+
+
+CAPTION = (
+    "median time within the pass and its share of passes without hooks, with 95 % intervals (medians of "
+    "parts need not add up to the median of their sum). FLOPs and parameters are counted. Energy and rates "
+    "are of a call of the part alone, one mean over many calls, and so without intervals; ceilings are what "
+    "the device reached at most when it was measured"
+)
 
 
 def part_table(record: Record) -> Table:
     """One row per part, in the order in which they run."""
     heads = ("Part", "Time in pass, s", "% of whole", "FLOPs", "Parameters", "Energy, J", "FLOP/s",
              "% of ceiling", "B/s, % of ceiling")  # fmt: skip
-    caption = f"Every part at batch size {record.cell.batch_size}"
+    caption = f"Every part at batch size {record.cell.batch_size}: {CAPTION}"
     if record.layers is None:
         return Table(caption, heads, ((Field("-", words=True), *(absent(record) for _ in heads[1:])),))
-    profile, whole = record.layers, whole_s(record.layers).median
-    rows = [
-        (Field(part.name, words=True), *_figures(record, [part], summed_s(profile, [part]), whole))
-        for part in profile.parts
-    ]
+    rows = [(Field(part.name, words=True), *_figures(record, [part])) for part in record.layers.parts]
     return Table(caption, heads, tuple(rows))
+
+
+def components(profile: LayerProfile) -> dict[str, list[LayerPart]]:
+    """The parts of each component that a profile has, in the order of ``TITLES``."""
+    found = {name: [part for part in profile.parts if part.component == name] for name in TITLES}
+    return {name: of for name, of in found.items() if of}
 
 
 def text(records: Sequence[Record]) -> str:
@@ -101,75 +109,117 @@ def text(records: Sequence[Record]) -> str:
         if record.layers is None:
             continue
         profile = record.layers
-        whole, rest = whole_s(profile), remainder(profile)
-        shares = {
-            title: summed_s(profile, of).median / whole.median
-            for name, title in TITLES.items()
-            if (of := [part for part in profile.parts if part.component == name])
-        }
+        left, low, high = _left(profile)
+        shares = {TITLES[name]: share(profile, of)[0] for name, of in components(profile).items()}
         first, second = sorted(shares, key=lambda title: -shares[title])[:2]
+        span = f"{100 * left:+.1f} % is left, interval {100 * low:+.1f} to {100 * high:+.1f} %"
         verdict = (
-            f"the parts add up to the whole within {100 * CLOSES:.0f} % ({100 * rest:+.1f} % is left)"
-            if abs(rest) <= CLOSES
-            else f"the parts do not add up to the whole within {100 * CLOSES:.0f} %: {100 * rest:+.1f} % is "
-            "left, which is work outside every part, the cost of the hooks, or noise of the machine"
+            f"the parts add up to the whole within {100 * CLOSES:.0f} % ({span}"
+            f"{'' if max(abs(low), abs(high)) <= CLOSES else ', too wide to be sure'})"
+            if abs(left) <= CLOSES
+            else f"the parts do not add up to the whole within {100 * CLOSES:.0f} %: {span}, which is work "
+            "outside every part, the cost of the hooks, or noise of the machine"
         )
         hooks = median(profile.hooked_s) / median(profile.forward_s) - 1
         lines.append(
             f"- Batch size {record.cell.batch_size}: {first} takes {100 * shares[first]:.0f} % of the pass "
             f"and {second} {100 * shares[second]:.0f} %; {verdict}. "
-            f"Hooks changed the pass by {100 * hooks:+.1f} %."
+            f"Hooks changed the pass by {100 * hooks:+.1f} %.{_disturbed(record)}{_above(profile)}"
         )
     return "\n".join(lines) or "- No cell of this page could be measured on this machine."
 
 
-def figure(records: Sequence[Record]) -> Figure:
-    """Shares by component, time over depth, and the roofline.
-
-    Raises:
-        ValueError: No record has a profile.
-    """
-    import seaborn as sns
-    from matplotlib import pyplot
-
-    found = [record for record in records if record.layers is not None]
-    if not found:
-        raise ValueError("no cell of the page has a profile to draw")
-    with pyplot.rc_context(plots.STYLE), sns.color_palette("colorblind"):
-        drawing, (bars, depth, roof) = pyplot.subplots(1, 3, figsize=(13, 4))
-        _bars(bars, found)
-        _depth(depth, found[-1])
-        _roof(roof, found[-1])
-        for panel in (bars, depth, roof):
-            panel.grid(axis="y")
-            sns.despine(ax=panel)
-        drawing.tight_layout()
-    return drawing
+def _left(profile: LayerProfile) -> tuple[float, float, float]:
+    """What no part explains, as a share of the whole, with the ends of its interval."""
+    explained, low, high = share(profile, profile.parts)
+    return 1 - explained, 1 - high, 1 - low
 
 
-def _figures(record: Record, of: Sequence[LayerPart], taken: stats.Summary, whole: float) -> list[Field]:
+def _disturbed(record: Record) -> str:
+    conditions = record.provenance.conditions
+    if conditions is None or not conditions.contaminated:
+        return ""
+    return (
+        f" Meanwhile others used {100 * conditions.other_load:.0f} % of the machine's cores: measure again "
+        "on an idle one before times or rates are quoted."
+    )
+
+
+def _above(profile: LayerProfile) -> str:
+    """A sentence on parts that seem faster than anything is."""
+    rates = [part.flops / part.replay_s for part in profile.parts if part.flops and part.replay_s]
+    above = sum(rate > ABOVE * profile.ceilings.flops_per_s for rate in rates)
+    if not above:
+        return ""
+    return (
+        f" {above} of {len(rates)} parts were faster than the ceiling, which cannot be: the machine was "
+        "slower while that was measured, and shares of it say nothing here."
+    )
+
+
+def _totals(record: Record, profile: LayerProfile) -> list[tuple[Field, ...]]:
+    """What no part explains, and the whole."""
+    key, whole = record.key, whole_s(profile)
+    left, low, high = _left(profile)
+    title = f"whole less the sum of all parts, medians of {whole.n} passes each, 95 % interval"
+    alone = [Field("-", "no part of its own")] * 6
+    shown = tables.percent_span(left, low, high)
+    numbers = [whole.median * part for part in (left, low, high)]
+    rest_s = [stats.significant(number, numbers[1], numbers[2]) for number in numbers]
+    span = f"[{rest_s[1]}, {rest_s[2]}]"
+    rest = (
+        Field(rest_s[0], title, key, span=span),
+        Field(shown[0], title, key, span=shown[1]),
+        *alone,
+    )
+    count = record.flops_per_batch
+    flops = Field(stats.format_si(count), tables.COUNTED, key) if count else Field("-", "not counted", key)
+    every = (
+        tables.seconds(whole, key, "passes without hooks"),
+        Field("100", "the whole itself"),
+        flops,
+        Field("-", "embeddings and norms belong to no part", key),
+        *[Field("-", "a pass is timed, and only parts are called again alone", key)] * 4,
+    )
+    return [(Field("not explained by parts", words=True), *rest), (Field("whole pass", words=True), *every)]
+
+
+def _figures(record: Record, of: Sequence[LayerPart]) -> list[Field]:
     profile = record.layers
     assert profile is not None
     key = record.key
-    count = sum(part.flops or 0 for part in of)
-    seconds = stats.significant(taken.median, taken.low, taken.high)
-    span = f"median of n = {taken.n} passes, interval {taken.low:.3g} to {taken.high:.3g} s"
+    shown = tables.percent_span(*share(profile, of))
+    title = "median over that of passes without hooks, 95 % interval of the ratio"
+    made = [tables.seconds(summed_s(profile, of), key, "passes"), Field(shown[0], title, key, span=shown[1])]
+    count, parameters = (sum(numbers) for numbers in ([p.flops or 0 for p in of], [p.parameters for p in of]))
+    counted = f"2 per multiply-add; {tables.COUNTED}"
+    made.append(Field(stats.format_si(count), counted, key) if count else Field("-", NOT_COUNTED, key))
+    made.append(
+        Field(stats.format_si(parameters), tables.COUNTED, key)
+        if parameters
+        else Field("-", "embeddings and norms belong to no part", key)
+    )
     replayed = [part for part in of if part.replay_s]
+    if not replayed:
+        return [*made, *(Field("-", "cannot be called alone", key) for _ in range(4))]
     replay_s = sum(part.replay_s or 0.0 for part in replayed)
     moved = sum(part.weight_bytes + part.activation_bytes for part in replayed)
-    made = [Field(seconds, span, key), Field(f"{100 * taken.median / whole:.1f}", key=key)]
-    made.append(Field(stats.format_si(count) if count else "-", "2 per multiply-add", key))
-    parameters = sum(part.parameters for part in of)
-    made.append(Field(stats.format_si(parameters) if parameters else "-", key=key))
-    made.append(_energy(record, replayed))
-    if not replayed:
-        return [*made, *(Field("-", "cannot be replayed alone", key) for _ in range(3))]
-    rate = count / replay_s
-    made.append(Field(stats.format_si(rate) if count else "-", f"replayed in {replay_s:.3g} s", key))
-    made.append(Field(f"{100 * rate / profile.ceilings.flops_per_s:.1f}", profile.ceilings.method, key))
-    made.append(Field(f"{100 * moved / replay_s / profile.ceilings.bytes_per_s:.1f}",
-                      "weights, inputs and outputs once each", key))  # fmt: skip
-    return made
+    rate, top = count / replay_s, profile.ceilings
+    how = f"called alone in {replay_s:.3g} s; {ONE_MEAN}"
+    bound = f"of {stats.format_si(top.flops_per_s, 'FLOP/s', 3)} ({top.method}); {ONE_MEAN}"
+    traffic = f"weights, inputs and outputs once each, of {stats.format_si(top.bytes_per_s, 'B/s', 3)}"
+    traffic += f"; {ONE_MEAN}"
+    return [
+        *made,
+        _energy(record, replayed),
+        Field(stats.format_si(rate, digits=3), how, key) if count else Field("-", NOT_COUNTED, key),
+        Field(f"{100 * rate / top.flops_per_s:.1f}", bound, key) if count else Field("-", NOT_COUNTED, key),
+        Field(f"{100 * moved / replay_s / top.bytes_per_s:.1f}", traffic, key),
+    ]  # fmt: skip
+
+
+ONE_MEAN = "one mean over many calls, without an interval"
+NOT_COUNTED = "norms and the like, whose FLOPs are not counted"
 
 
 def _energy(record: Record, replayed: Sequence[LayerPart]) -> Field:
@@ -182,66 +232,6 @@ def _energy(record: Record, replayed: Sequence[LayerPart]) -> Field:
     methods = {reading.method for reading, _ in readings if reading}
     mark = MODELLED if methods == {"model"} else ""
     shared = max(part.energy_parts for part in replayed)
-    how = f"{', '.join(sorted(methods))}, per call, from replays"
+    how = f"{', '.join(sorted(methods))}, per call of the part alone; {tables.ONE_READING}"
     how += f", the mean of {shared} equal parts replayed in one window" if shared > 1 else ""
     return Field(f"{mark}{joules:.3g}", how, record.key)
-
-
-def _bars(panel: Any, found: Sequence[Record]) -> None:
-    below = [0.0] * len(found)
-    sizes = [str(record.cell.batch_size) for record in found]
-    for name, title in TITLES.items():
-        heights = []
-        for record in found:
-            assert record.layers is not None
-            of = [part for part in record.layers.parts if part.component == name]
-            share = summed_s(record.layers, of).median / whole_s(record.layers).median if of else 0.0
-            heights.append(100 * share)
-        if any(heights):
-            panel.bar(sizes, heights, bottom=below, label=title)
-            below = [a + b for a, b in zip(below, heights, strict=True)]
-    panel.axhline(100, linestyle="--", linewidth=1, color=plots.INK)
-    panel.set_xlabel("Batch size")
-    panel.set_ylabel("Share of the pass, %")
-    panel.legend(fontsize="small", frameon=False)
-
-
-def _depth(panel: Any, record: Record) -> None:
-    import seaborn as sns
-
-    assert record.layers is not None
-    rows = [
-        {"depth": part.depth, "seconds": median(part.in_pass_s), "part": TITLES[part.component]}
-        for part in record.layers.parts
-        if part.depth is not None
-    ]
-    sns.lineplot(pd.DataFrame(rows), x="depth", y="seconds", hue="part", marker="o", ax=panel)
-    panel.set_xlabel("Layer")
-    panel.set_ylabel(f"Time in the pass, s (batch size {record.cell.batch_size})")
-    panel.legend(title="", fontsize="small", frameon=False)
-
-
-def _roof(panel: Any, record: Record) -> None:
-    assert record.layers is not None
-    ceilings = record.layers.ceilings
-    points = [
-        (part.flops / (part.weight_bytes + part.activation_bytes), part.flops / part.replay_s, part.component)
-        for part in record.layers.parts
-        if part.flops and part.replay_s
-    ]
-    ridge = ceilings.flops_per_s / ceilings.bytes_per_s
-    left, right = (
-        min([ridge / 10, *(x / 2 for x, _, _ in points)]),
-        max([ridge * 10, *(x * 2 for x, _, _ in points)]),
-    )
-    roof = [left * ceilings.bytes_per_s, ceilings.flops_per_s, ceilings.flops_per_s]
-    panel.plot([left, ridge, right], roof, color=plots.INK, linewidth=1)
-    for name, title in TITLES.items():
-        of = [(x, y) for x, y, component in points if component == name]
-        if of:
-            panel.scatter([x for x, _ in of], [y for _, y in of], label=title, s=18)
-    panel.set_xscale("log")
-    panel.set_yscale("log")
-    panel.set_xlabel("FLOP per byte")
-    panel.set_ylabel("FLOP/s")
-    panel.legend(fontsize="small", frameon=False)

@@ -25,17 +25,18 @@ from vlmnb import (
     layers,
     loading,
     metaflops,
-    meters,
     models,
     optimizations,
     quality,
     slots,
 )
 from vlmnb.answer import Answer
+from vlmnb.conditions import ConditionsMeter
 from vlmnb.data import Sample
 from vlmnb.encoding import NotEnoughTokens, Prompt
 from vlmnb.flopcount import FlopCount
 from vlmnb.loading import Loaded, ModelSlot, NotApplicable, Unsupported
+from vlmnb.readings import Conditions, SensorCard
 from vlmnb.record import Provenance, Record
 from vlmnb.spec import Cell, Status
 from vlmnb.window import Generator, timed
@@ -119,11 +120,16 @@ def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
         loaded = slot.get(loading.configuration(cell))
         batches = prepare(cell, loaded)
         if cell.measure == "layers":
+            around = ConditionsMeter(cell.device)
+            around.start()
             with kernels.in_force(loaded.configuration.attention):
                 profile = layers.profile(cell, loaded, batches[0].inputs)
+            around.stop()
             counted = count(cell, loaded, batches[0], counts)
             measured: dict[str, Any] = {"layers": profile, "flops": counted}
-            return base.model_copy(update={**measured, "provenance": _seen(base, loaded, None, clock)})
+            return base.model_copy(
+                update={**measured, "provenance": _seen(base, loaded, around.conditions(), clock)}
+            )
         generate = Generator.of(cell, loaded, [batch.inputs for batch in batches])
         window = timed(
             generate, [batch.inputs for batch in batches], [len(batch.samples) for batch in batches]
@@ -143,23 +149,31 @@ def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
                 "probe": generate.probe(batches[0].inputs),
                 "compilation": compiling.report() if loaded.configuration.compiled else None,
                 "ceilings": ceilings.measured(cell.device, cell.dtype) if cell.length == "fixed" else None,
-                "provenance": _seen(base, loaded, window.meters, clock),
+                "provenance": _seen(
+                    base, loaded, window.meters.conditions, clock, window.meters.energy.cards
+                ),
             }
         )
     slot.clear()
     return _without_numbers(base, outcome.status, outcome.reason, clock)
 
 
-def _seen(base: Record, loaded: Loaded, window: meters.Window | None, clock: float) -> Provenance:
+def _seen(
+    base: Record,
+    loaded: Loaded,
+    conditions: Conditions | None,
+    clock: float,
+    cards: tuple[SensorCard, ...] = (),
+) -> Provenance:
     """The provenance with what is known only after measuring."""
     return base.provenance.model_copy(
         update={
             "threads": _threads(),
             "attention": kernels.in_use(loaded.model, loaded.configuration.attention),
             "processor": loaded.processor_source,
-            "other_load": window.other_load if window else None,
-            "conditions": window.conditions if window else None,
-            "sensors": window.energy.cards if window else (),
+            "other_load": conditions.other_load if conditions else None,
+            "conditions": conditions,
+            "sensors": cards,
             "seconds": time.perf_counter() - clock,
         }
     )

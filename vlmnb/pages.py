@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
-from vlmnb import axes, compare, conditions_view, execute, markup, models, stats
+from vlmnb import axes, compare, conditions_view, execute, markup, models, paths, points, stats
 from vlmnb.record import Record
 from vlmnb.spec import Status
 
@@ -114,7 +115,7 @@ def comparison_page(content: Content) -> str:
         parts += [f"## On {setting.title}", "### Cost", compare.cost_table(entries),
                   "### Quality", compare.quality_table(entries)]  # fmt: skip
         if compare.panels(entries):
-            parts += ["### Latency against error", figure_block(setting, entries)]
+            parts += ["### Latency against error", *figure_blocks(setting, entries)]
     return joined(parts if groups else [*parts, NOTHING_YET])
 
 
@@ -129,7 +130,7 @@ def headline(content: Content) -> str:
         compare.headline_table(entries, "generated/"),
     ]
     if compare.panels(entries):
-        parts.append(figure_block(setting, entries))
+        parts += figure_blocks(setting, entries, "generated/")
     if setting.source == "measured" and any(other.source == "reports" for other in groups):
         parts.append(
             "None of these figures is a report's. What earlier reports say of full-size models stands apart, "
@@ -138,13 +139,17 @@ def headline(content: Content) -> str:
     return joined(parts)
 
 
-def figure_block(setting: compare.Setting, entries: Sequence[compare.Entry]) -> str:
-    """The figure of a setting with its caption."""
+def figure_blocks(
+    setting: compare.Setting, entries: Sequence[compare.Entry], folder: str = ""
+) -> tuple[str, str]:
+    """The figure of a setting with its caption, and its points; ``folder`` is where the chapters lie."""
     alt = f"Scatter plots of latency against error. {' '.join(compare.findings(entries))}"
-    return (
+    drawn = (
         f"```{{figure}} /book/generated/{figure_path(setting)}\n:alt: {markup.plain(alt)}\n\n"
         f"{markup.plain(compare.figure_caption(setting, entries))}\n```"
     )
+    table = compare.points_table(entries, folder)
+    return drawn, f'<details class="vlmnb-points"><summary>{points.SUMMARY}</summary>{table}</details>'
 
 
 def figure_path(setting: compare.Setting) -> str:
@@ -244,7 +249,8 @@ def rerun_command(axis: str, parameters: Mapping[str, Any]) -> str:
 
 def record_path(found: Record) -> str:
     """Where a record lies in the built site."""
-    return f"downloads/records/{found.hardware}/{found.cell.model}/{found.key}.json"
+    of = (found.hardware, found.cell.model, found.key)
+    return paths.record(Path("downloads/records"), *of).as_posix()
 
 
 def download_name(page: Page, suffix: str) -> str:

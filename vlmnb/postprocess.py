@@ -17,11 +17,11 @@ Notebook = dict[str, Any]
 SHOWN = ("text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain")
 """Kinds of output a page keeps; widgets and vendors' own kinds need scripts from the network."""
 
-CONTINUED = "# more output of the cell above"
-"""Source of a cell that only carries outputs: myst-nb drops a cell without source, outputs and all."""
-
-FIGURE = re.compile(r'(?P<start><td[^>]* data-key="(?P<key>[0-9a-f]+)"[^>]*>)(?P<text>[^<]*)</td>')
-"""A figure in a table, with the key of its record."""
+FIGURE = re.compile(
+    r'(?P<start><td[^>]* data-key="(?P<key>[0-9a-f]+)"[^>]*>)(?P<text>[^<]*?)'
+    r'(?P<span>(?: <span class="interval">[^<]*</span>)?)</td>'
+)
+"""A figure in a table, with the key of its record, and its interval."""
 
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
 CONTINUED = "# what the cell above displayed further"
@@ -125,9 +125,9 @@ def with_links(notebook: Notebook, targets: Mapping[str, str]) -> Notebook:
 
     def linked(found: re.Match[str]) -> str:
         target = targets.get(found["key"])
-        if target is None or not found["text"] or "<" in found["text"]:
+        if target is None or not found["text"]:
             return found[0]
-        return f'{found["start"]}<a href="{target}">{found["text"]}</a></td>'
+        return f'{found["start"]}<a href="{target}">{found["text"]}</a>{found["span"]}</td>'
 
     made = copy.deepcopy(notebook)
     for cell in made["cells"]:

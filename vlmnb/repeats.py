@@ -10,7 +10,7 @@ from vlmnb.differences import Repeatability
 from vlmnb.record import Record
 from vlmnb.rows import EXPORT_COLUMNS
 from vlmnb.spec import Cell
-from vlmnb.tables import Field, Table, absent
+from vlmnb.tables import ONE_READING, Field, Table, absent, seconds
 
 FEWEST = 3
 """Windows from which a threshold is told: two say so little that theirs is of no use."""
@@ -75,16 +75,12 @@ def table(records: Sequence[Record]) -> Table:
         if latency is None:
             rows.append((*first, *(absent(one) for _ in range(4))))
             continue
-        ends = [
-            stats.significant(x, latency.low, latency.high)
-            for x in (latency.median, latency.low, latency.high)
-        ]
         rows.append(
             (
                 *first,
-                Field(f"{ends[0]} [{ends[1]}, {ends[2]}]", f"median of n = {latency.n}", one.key),
+                seconds(latency, one.key),
                 Field(stats.verdict(one.full_batches_s), key=one.key, words=True),
-                Field(f"{100 * load:.0f} %" if load is not None else "-", key=one.key),
+                Field(f"{100 * load:.0f} %" if load is not None else "-", ONE_READING, one.key),
                 Field(one.provenance.started_at[11:19] or "-", "UTC", one.key),
             )
         )

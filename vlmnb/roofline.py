@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 from vlmnb import stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell, Frozen
-from vlmnb.tables import ROW_TITLES, Field, Table, absent
+from vlmnb.tables import COUNTED, ENOUGH, ONE_READING, ROW_TITLES, Field, Table, absent
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+Ends = tuple[float, float] | None
 
 
 class Rates(Frozen):
@@ -27,6 +30,11 @@ class Rates(Frozen):
         step_bytes: Bytes that a decoding step reads at least: decoder, output head, keys and values.
         decode_bytes_per_s: These over the time of a step.
         mbu: The same as a share of the device's measured rate.
+        prefill_ends: 95 % interval of ``prefill_flops_per_s``, from that of the time to the first token; None
+            where batches are too few.
+        decode_ends: 95 % bootstrap interval of ``decode_bytes_per_s`` over batches; likewise.
+        mfu_ends: Of ``mfu``; the ceiling is taken as known.
+        mbu_ends: Of ``mbu``, likewise.
     """
 
     prefill_flops_per_s: float | None
@@ -34,6 +42,10 @@ class Rates(Frozen):
     step_bytes: int | None
     decode_bytes_per_s: float | None
     mbu: float | None
+    prefill_ends: Ends = None
+    decode_ends: Ends = None
+    mfu_ends: Ends = None
+    mbu_ends: Ends = None
 
 
 def rates(record: Record) -> Rates:
@@ -44,17 +56,31 @@ def rates(record: Record) -> Rates:
     step_bytes = None
     if memory and memory.decode_weights_bytes:
         step_bytes = memory.decode_weights_bytes + (memory.cache_bytes or 0)
-    decode = None
+    decode: float | None = None
+    decode_ends: Ends = None
     if step_bytes and timing and sum(timing.decode_s):
         # Per pass and not per token: with guessed tokens a pass reads the weights once for several.
         decode = step_bytes * sum(timing.decode_steps) / sum(timing.decode_s)
+        if len(timing.decode_s) >= stats.FEWEST_SAMPLES:
+            decode_ends = _scaled(stats.bootstrap_ratio(timing.decode_steps, timing.decode_s), step_bytes)
+    prefill_ends = None
+    if flops and ttft and ttft.confidence >= ENOUGH and ttft.low > 0:
+        prefill_ends = (flops / ttft.high, flops / ttft.low)
     return Rates(
         prefill_flops_per_s=prefill,
         mfu=prefill / ceilings.flops_per_s if prefill and ceilings else None,
         step_bytes=step_bytes,
         decode_bytes_per_s=decode,
         mbu=decode / ceilings.bytes_per_s if decode and ceilings else None,
+        prefill_ends=prefill_ends,
+        decode_ends=decode_ends,
+        mfu_ends=_scaled(prefill_ends, 1 / ceilings.flops_per_s) if ceilings else None,
+        mbu_ends=_scaled(decode_ends, 1 / ceilings.bytes_per_s) if ceilings else None,
     )
+
+
+def _scaled(ends: Ends, factor: float) -> Ends:
+    return None if ends is None else (ends[0] * factor, ends[1] * factor)
 
 
 def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
@@ -71,15 +97,15 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         rows.append(
             (
                 name,
-                _si(own.prefill_flops_per_s, "FLOP/s", key),
-                _share(own.mfu, key),
-                _si(own.step_bytes, "B", key),
-                _si(own.decode_bytes_per_s, "B/s", key),
-                _share(own.mbu, key),
-                _si(record.memory.peak_bytes if record.memory else None, "B", key),
-                Field(f"{record.timing.first_call_s:.3g}" if record.timing else "-", key=key),
+                _rate(own.prefill_flops_per_s, "FLOP/s", own.prefill_ends, key),
+                _share(own.mfu, own.mfu_ends, key),
+                _si(own.step_bytes, "B", key, COUNTED),
+                _rate(own.decode_bytes_per_s, "B/s", own.decode_ends, key),
+                _share(own.mbu, own.mbu_ends, key),
+                _si(record.memory.peak_bytes if record.memory else None, "B", key, ONE_READING),
+                _first_call(record),
                 _compiled(record),
-                Field(record.provenance.attention or "-", key=key, words=True),
+                Field(record.provenance.attention or "-", "as the model names it", key, words=True),
             )
         )
     return Table(_caption(cells, records), HEADS, tuple(rows))
@@ -95,8 +121,10 @@ def _caption(cells: Sequence[Cell], records: Sequence[Record]) -> str:
     found = by_cell(records)
     known = [found[cell] for cell in cells if cell in found and found[cell].ceilings]
     words = (
-        "Rates against the device's measured ceilings, answers of fixed length. MFU: FLOPs of the plain "
-        "model over the time to the first token; MBU: bytes of decoder, head and cache over the time of a "
+        "Rates against the device's measured ceilings, answers of fixed length, with 95 % intervals over "
+        "batches (bytes are counted; memory, the first call and the ceilings are one reading each). MFU: "
+        "FLOPs of the plain model over the time to the first token; MBU: bytes of decoder, head "
+        "and cache over the time of a "
         "step, a lower bound of what is moved. Above 100 %, what is read lies in a cache, or neighbours "
         "slowed the ceiling down. The first call holds the compilation"
     )
@@ -117,16 +145,24 @@ def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
 
     found = by_cell(records)
     shown = [(cell.optimization, rates(found[cell])) for cell in cells if cell in found]
-    drawn = [(name, own.mfu, own.mbu) for name, own in shown if own.mfu is not None and own.mbu is not None]
+    drawn = [
+        (name, own.mfu, own.mbu, own.mfu_ends, own.mbu_ends)
+        for name, own in shown
+        if own.mfu is not None and own.mbu is not None
+    ]
     if not drawn:
         return None
     with pyplot.rc_context(STYLE):
         sketch, place = pyplot.subplots(figsize=(9, 0.9 + 0.42 * len(drawn)))
-        for i, (_, mfu, mbu) in enumerate(drawn):
+        for i, (_, mfu, mbu, mfu_ends, mbu_ends) in enumerate(drawn):
             place.barh(i - 0.2, 100 * mfu, 0.36, color="#0173b2", label="MFU, prefill" if i == 0 else None)
             place.barh(i + 0.2, 100 * mbu, 0.36, color="#de8f05", label="MBU, decode" if i == 0 else None)
+            for y, middle, ends in ((i - 0.2, mfu, mfu_ends), (i + 0.2, mbu, mbu_ends)):
+                if ends:
+                    reach = [[100 * max(middle - ends[0], 0.0)], [100 * max(ends[1] - middle, 0.0)]]
+                    place.errorbar([100 * middle], [y], xerr=reach, fmt="none", ecolor=INK, capsize=2)
         place.axvline(100, color=INK, linestyle="--", linewidth=1)
-        place.set_yticks(range(len(drawn)), [name for name, _, _ in drawn])
+        place.set_yticks(range(len(drawn)), [name for name, *_ in drawn])
         place.invert_yaxis()
         place.set_xlabel("share of the measured ceiling, %")
         place.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
@@ -145,14 +181,50 @@ def text(cells: Sequence[Cell], records: Sequence[Record]) -> str:
     return f"Decoding comes nearest to the memory's ceiling with {name}: {100 * best:.2g} % of it."
 
 
-def _si(value: float | None, unit: str, key: str) -> Field:
-    return (
-        Field("-", "not measured", key) if value is None else Field(stats.format_si(value, unit, 3), key=key)
-    )
+def points(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
+    """The points of the figure: one row per setting that is drawn."""
+    found = by_cell(records)
+    rows = []
+    for cell in cells:
+        own = rates(found[cell]) if cell in found else None
+        if own and own.mfu is not None and own.mbu is not None:
+            key = found[cell].key
+            rows.append((Field(cell.optimization), _share(own.mfu, own.mfu_ends, key),
+                         _share(own.mbu, own.mbu_ends, key),
+                         Field(key, "file of the record", key, words=True)))  # fmt: skip
+    heads = (ROW_TITLES["optimization"], "MFU", "MBU", "Record")
+    return Table("What the figure shows, with 95 % intervals over batches", heads, tuple(rows))
 
 
-def _share(value: float | None, key: str) -> Field:
-    return Field("-", "not measured", key) if value is None else Field(f"{100 * value:.3g} %", key=key)
+def _si(value: float | None, unit: str, key: str, title: str) -> Field:
+    if value is None:
+        return Field("-", "not measured", key)
+    return Field(stats.format_si(value, unit, 3), title, key)
+
+
+def _rate(value: float | None, unit: str, ends: Ends, key: str) -> Field:
+    if value is None or ends is None:
+        return _si(value, unit, key, TOO_FEW)
+    low, high = (stats.format_si(end, unit, 3) for end in ends)
+    return Field(stats.format_si(value, unit, 3), "95 % interval over batches", key, span=f"[{low}, {high}]")
+
+
+def _share(value: float | None, ends: Ends, key: str) -> Field:
+    if value is None:
+        return Field("-", "not measured", key)
+    if ends is None:
+        return Field(f"{100 * value:.3g} %", TOO_FEW, key)
+    span = f"[{100 * ends[0]:.3g}, {100 * ends[1]:.3g}]"
+    return Field(f"{100 * value:.3g} %", "95 % interval over batches", key, span=span)
+
+
+TOO_FEW = "too few batches for an interval"
+
+
+def _first_call(record: Record) -> Field:
+    if record.timing is None:
+        return Field("-", "not measured", record.key)
+    return Field(f"{record.timing.first_call_s:.3g}", "one call, without an interval", record.key)
 
 
 def _compiled(record: Record) -> Field:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from vlmnb import stats
-from vlmnb.findings import ENOUGH
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
-from vlmnb.tables import ROW_TITLES, Field, Table, absent
+from vlmnb.tables import ENOUGH, ROW_TITLES, Field, Table, absent, seconds
 
 Of = Callable[[Record], stats.Summary | None]
 
@@ -49,12 +48,7 @@ def timed(record: Record | None, of: Of) -> Field:
     summary = of(record) if record else None
     if record is None or summary is None:
         return absent(record)
-    low, high = summary.low, summary.high
-    if summary.confidence < ENOUGH:
-        return Field(f"{summary.median:.3g}", f"n = {summary.n}: too few for an interval", record.key)
-    shown = [stats.significant(number, low, high) for number in (summary.median, low, high)]
-    title = f"median of n = {summary.n}, interval of {100 * summary.confidence:.0f} %"
-    return Field(f"{shown[0]} [{shown[1]}, {shown[2]}]", title, record.key)
+    return seconds(summary, record.key)
 
 
 def throughput(record: Record | None, of: Of) -> Field:
@@ -65,7 +59,8 @@ def throughput(record: Record | None, of: Of) -> Field:
     if rate.confidence < ENOUGH:
         return Field(f"{rate.median:.3g}", f"n = {rate.n}: too few for an interval", record.key)
     shown = [stats.significant(value, rate.low, rate.high) for value in (rate.median, rate.low, rate.high)]
-    return Field(f"{shown[0]} [{shown[1]}, {shown[2]}]", "of a full batch, over its latency", record.key)
+    title = "of a full batch, over its latency, 95 % interval"
+    return Field(shown[0], title, record.key, span=f"[{shown[1]}, {shown[2]}]")
 
 
 def _counts(record: Record | None) -> tuple[Field, Field]:

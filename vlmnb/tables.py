@@ -6,7 +6,8 @@ import html as markup
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vlmnb import data, stats
+from vlmnb import data, differences, stats
+from vlmnb.readings import headline
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
 from vlmnb.spec import Cell
@@ -17,12 +18,21 @@ MODELLED = "≈ "
 
 @dataclass(frozen=True)
 class Field:
-    """One table cell: its text, a tooltip, the key of the record behind it, and whether it is words."""
+    """One table cell.
+
+    Attributes:
+        text: A number as it is shown, or words.
+        title: Tooltip: what the number is of, and why it has no interval or is missing.
+        key: Of the record behind it.
+        words: Whether it is words and no number.
+        span: The number's interval as it is shown, ``[low, high]``; empty where there is none.
+    """
 
     text: str
     title: str = ""
     key: str = ""
     words: bool = False
+    span: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,16 @@ STATUS_WORDS = {
 
 Show = Callable[[Record], Field]
 
+ENOUGH = 0.95
+"""Confidence that an interval must have to be called one of 95 %."""
+
+ONE_READING = "one reading of the whole window, without an interval"
+COUNTED = "counted, without an interval"
+"""Why a number has no interval."""
+
+WITHOUT = "Energy and memory are one reading of the window, FLOPs are counted: these have no interval"
+"""The same for a caption."""
+
 UNPRINTED = Field("")
 """Stands where a report's table has no such column; a column of nothing else is left out."""
 
@@ -79,7 +99,9 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
             )
             for value in values
         ]
-        caption = "Word error rate (fraction) and latency (seconds per batch) by data set"
+        caption = (
+            "Word error rate (fraction) and latency (seconds per batch) by data set, with 95 % intervals"
+        )
         return _as_reported(Table(caption, (ROW_TITLES[axis], *heads), tuple(rows)), list(at.values()))
     (name,) = names
     of = [at[value, name] for value in values]
@@ -111,12 +133,17 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
             (_row_label(value, [record]), latency(record), energy(record), _flops(record), wer(record))
             for value, record in zip(values, of, strict=True)
         ]
-    caption = f"{ROW_TITLES[axis].split(',')[0]} on {data.get(name).title}"
+    caption = f"{ROW_TITLES[axis].split(',')[0]} on {data.get(name).title}, with 95 % intervals. {WITHOUT}"
     return _as_reported(Table(caption, (ROW_TITLES[axis], *heads), tuple(rows)), of)
 
 
-def notes(records: Sequence[Record]) -> str:
-    """Markdown that says why cells are ``-``, one line per reason; empty where none is."""
+def notes(records: Sequence[Record], energy: bool = True) -> str:
+    """Markdown that says why cells are ``-``, one line per reason; empty where none is.
+
+    Args:
+        records: Of the cells that are shown.
+        energy: Whether joules are among what is shown.
+    """
     reasons: dict[tuple[str, str], list[Cell]] = {}
     for record in records:
         if record.status != "ok":
@@ -126,12 +153,13 @@ def notes(records: Sequence[Record]) -> str:
         f"- `-` *{STATUS_WORDS[status]}*: {escape(reason)} ({_where(cells, every)})"
         for (status, reason), cells in reasons.items()
     ]
-    short = [r.cell for r in records if r.status == "ok" and not r.full_batches_s and not r.reported]
+    timed = [r for r in records if r.status == "ok" and r.timing is not None]
+    short = [r.cell for r in timed if not r.full_batches_s]
     if short:
         lines.append(f"- `-` latency: fewer samples than one batch ({_where(short, every)})")
     refused: dict[str, list[Cell]] = {}
     for record in records:
-        if record.status == "ok" and record.energy_reason:
+        if energy and record.status == "ok" and record.energy_reason:
             refused.setdefault(record.energy_reason, []).append(record.cell)
     lines += [f"- `-` energy: {escape(why)} ({_where(cells, every)})" for why, cells in refused.items()]
     differing: dict[str, list[Cell]] = {}
@@ -142,13 +170,19 @@ def notes(records: Sequence[Record]) -> str:
     if any(r.energy_method == "unstated" for r in records):
         lines.append("- Energy: the report does not say how it was obtained (`unstated`), nor its spread.")
     lines += [f"- {escape(text)}" for text in dict.fromkeys(_remarks(records))]
-    modelled = any(r.headline_energy and r.headline_energy.method == "model" for r in records)
-    if modelled:
+    if energy and any(_modelled(record) for record in records):
         lines.append(
             "- `≈` energy is *modelled* by codecarbon from CPU time and a nominal power, not measured; "
             "it follows time and says little more."
         )
     return "\n".join(lines)
+
+
+def _modelled(record: Record) -> bool:
+    """Whether joules that are shown of a record, or of its layers, were modelled."""
+    parts = [part.energy for part in record.layers.parts] if record.layers else []
+    found = [record.headline_energy, *(headline(readings, record.cell.device) for readings in parts)]
+    return any(reading is not None and reading.method == "model" for reading in found)
 
 
 def _remarks(records: Sequence[Record]) -> list[str]:
@@ -183,7 +217,25 @@ def percent(
     base = number(original) if original else None
     if record is None or mine is None or not base:
         return absent(record)
-    return Field(f"{100 * mine / base:.1f}", key=record.key)
+    shown = f"{100 * mine / base:.1f}"
+    if record is original:
+        return Field(shown, "the original itself", record.key)
+    if quantity != "latency_percent":
+        what = COUNTED if quantity == "flops_percent" else ONE_READING
+        return Field(shown, f"of the original's; each is {what}", record.key)
+    return _latency_percent(shown, record, original)
+
+
+def _latency_percent(shown: str, record: Record, original: Record | None) -> Field:
+    """With the interval of the ratio of both medians, from the intervals of both."""
+    ends = (record.latency, original.latency if original else None)
+    if original is None or any(each is None or each.confidence < ENOUGH for each in ends):
+        return Field(shown, "too few batches for an interval", record.key)
+    found = differences.compare(original.full_batches_s, record.full_batches_s, paired=False)
+    title = (
+        "median over the original's median, 95 % interval of the ratio; drift between windows is not in it"
+    )
+    return Field(shown, title, record.key, span=percent_span(found.ratio, found.low, found.high)[1])
 
 
 def escape(text: str) -> str:
@@ -202,7 +254,8 @@ def _td(field: Field) -> str:
     title = f' title="{markup.escape(field.title)}"' if field.title else ""
     key = f' data-key="{field.key}"' if field.key else ""
     missing = ' class="vlmnb-missing"' if field.text == "-" else ' class="text"' if field.words else ""
-    return f"<td{missing}{title}{key}>{markup.escape(field.text)}</td>"
+    span = f' <span class="interval">{markup.escape(field.span)}</span>' if field.span else ""
+    return f"<td{missing}{title}{key}>{markup.escape(field.text)}{span}</td>"
 
 
 def absent(record: Record | None) -> Field:
@@ -249,7 +302,8 @@ def _unprinted(column: Sequence[Field]) -> bool:
     return UNPRINTED in column and all(field.text in ("", "-") for field in column)
 
 
-def latency(record: Record | None, interval: bool = False) -> Field:
+def latency(record: Record | None) -> Field:
+    """Median seconds per batch."""
     if record is not None and record.reported:
         return _printed(record, "latency_s")
     summary = record.latency if record else None
@@ -257,13 +311,32 @@ def latency(record: Record | None, interval: bool = False) -> Field:
         return Field("-", "fewer samples than one batch", record.key)
     if record is None or summary is None:
         return absent(record)
-    span = f"{summary.low:.4g} to {summary.high:.4g} s"
-    title = f"median of n = {summary.n}, interval {span} ({100 * summary.confidence:.0f} %)"
-    text = f"{summary.median:.3g}"  # fewer than six samples: their spread says nothing of digits
-    if summary.confidence >= 0.95:
-        text = stats.significant(summary.median, summary.low, summary.high)
-    shown = f"{text} [{summary.low:.3g}, {summary.high:.3g}]" if interval else text
-    return Field(shown, title, record.key)
+    return seconds(summary, record.key)
+
+
+def seconds(summary: stats.Summary, key: str, of: str = "batches") -> Field:
+    """A median with its interval, in the digits that the interval supports.
+
+    Of fewer than six samples the range is shown with the coverage it really has, and of one alone nothing.
+    """
+    title = f"median of n = {summary.n} {of}"
+    if summary.confidence >= ENOUGH:
+        shown = [
+            stats.significant(x, summary.low, summary.high)
+            for x in (summary.median, summary.low, summary.high)
+        ]
+        return Field(shown[0], f"{title}, 95 % interval", key, span=f"[{shown[1]}, {shown[2]}]")
+    # Their spread says nothing of digits.
+    if summary.n == 1:
+        return Field(f"{summary.median:.3g}", f"{title}: one alone has no interval", key)
+    low, high = f"{summary.low:.3g}", f"{summary.high:.3g}"
+    covers = f"smallest to largest, which covers {100 * summary.confidence:.0f} %"
+    return Field(f"{summary.median:.3g}", f"{title}, {covers}", key, span=f"[{low}, {high}]")
+
+
+def percent_span(share: float, low: float, high: float) -> tuple[str, str]:
+    """A share in percent and its interval, both as they are shown."""
+    return f"{100 * share:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def energy(record: Record | None) -> Field:
@@ -274,7 +347,8 @@ def energy(record: Record | None) -> Field:
     if record is None or value is None or reading is None:
         return absent(record)
     mark = MODELLED if reading.method == "model" else ""
-    return Field(f"{mark}{value:.3g}", f"{reading.method}: {reading.detail}", record.key)
+    title = f"{reading.method}: {reading.detail}; {ONE_READING}"
+    return Field(f"{mark}{value:.3g}", title, record.key)
 
 
 def _flops(record: Record | None) -> Field:
@@ -283,24 +357,30 @@ def _flops(record: Record | None) -> Field:
     count = record.flops_per_batch if record else None
     if record is None or count is None:
         return absent(record)
-    return Field(si(count) or "-", "one forward pass over a batch of prompts, 2 per multiply-add", record.key)
+    title = f"one forward pass over a batch of prompts, 2 per multiply-add; {COUNTED}"
+    return Field(si(count) or "-", title, record.key)
 
 
-def wer(record: Record | None, interval: bool = False) -> Field:
+def wer(record: Record | None) -> Field:
+    """Word error rate of the corpus."""
     if record is not None and record.reported:
         return _printed(record, "wer")
     value, span = (record.wer, record.wer_interval) if record else (None, None)
     if record is None or value is None or span is None:
         return absent(record)
-    title = f"{len(record.answers)} answers, 95 % interval {span[0]:.3f} to {span[1]:.3f}"
-    shown = f"{value:.3f} [{span[0]:.3f}, {span[1]:.3f}]" if interval else f"{value:.3f}"
-    return Field(shown, title, record.key)
+    title = f"{len(record.answers)} answers, 95 % interval over them"
+    return Field(f"{value:.3f}", title, record.key, span=f"[{span[0]:.3f}, {span[1]:.3f}]")
 
 
 SHOW: dict[Quantity, Callable[[Record], Field]] = {
     "latency_s": latency, "energy_j_per_sample": energy, "flops": _flops, "wer": wer
 }  # fmt: skip
 """How a quantity of a record is shown in a table."""
+
+
+def folded(table: Table, summary: str) -> str:
+    """A table behind a line that opens it, as HTML."""
+    return f'<details class="vlmnb-points"><summary>{markup.escape(summary)}</summary>{html(table)}</details>'
 
 
 def si(count: int | None) -> str | None:

@@ -40,7 +40,7 @@ GEOMETRY = {
     "Qwen2.5 decoder 128 wide, 6 layers, 4 query and 2 key/value heads. (size / 16)^2 image tokens; "
     "any size in multiples of 16.",
     "fuyu-tiny": "no vision tower: patches of 8 pixels go through one linear map into a Persimmon decoder "
-    "192 wide, 6 layers. (size / 8)^2 image tokens and size / 8 row ends; any size.",
+    "128 wide, 9 layers. (size / 8)^2 image tokens and size / 8 row ends; any size.",
 }
 
 

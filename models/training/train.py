@@ -38,7 +38,6 @@ class Recipe:
         eye_images: Images in its batches.
         text_images: Images on which the eye is kept up while the decoder learns on text, where the eye is
             part of the decoder; it then learns to see before it learns on text.
-        kept_rows: Described pictures on which the decoder is kept up in the last stage, for the same reason.
         steps: Steps of the last stage.
         images: Images in its batches.
         budget: Question tokens per picture.
@@ -56,7 +55,6 @@ class Recipe:
     text_images: int
     steps: int
     images: int
-    kept_rows: int = 0
     budget: int = 128
     seeing: float = 0.3
     marking: float = 0.5
@@ -88,9 +86,9 @@ def batches(name: str, processor: Any, seed: int, images: int, budget: int | Non
     return iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
 
 
-def text_batches(processor: Any, recipe: Recipe, seed: int, rows: int) -> Any:
+def text_batches(processor: Any, recipe: Recipe) -> Any:
     """An iterator of batches of described pictures."""
-    stream = TextStream(processor, recipe.seed * 10 + seed, rows, recipe.budget)
+    stream = TextStream(processor, recipe.seed * 10 + 3, recipe.text_rows, recipe.budget)
     return iter(DataLoader(stream, batch_size=None, num_workers=1, prefetch_factor=4))
 
 
@@ -143,7 +141,7 @@ def teach_eye(name: str, model: Any, heads: Heads, processor: Any, recipe: Recip
 
 def teach_text(name: str, model: Any, heads: Heads, processor: Any, recipe: Recipe, log: Any) -> None:
     """The decoder learns on questions about pictures described in words."""
-    loader = text_batches(processor, recipe, 3, recipe.text_rows)
+    loader = text_batches(processor, recipe)
     modules = [(module, 1.0) for module in (model.model.language_model, model.lm_head, heads.marker)]
     pictures = None
     if recipe.text_images:
@@ -174,8 +172,6 @@ def teach_answers(
     eye = [(module, recipe.eye_factor) for module in eye_of(name, model)]
     rest = [(heads.reader, recipe.eye_factor), (heads.marker, 1.0), (model, recipe.decoder_factor)]
     trainer = Trainer([*eye, *rest], recipe.steps)
-    described = text_batches(processor, recipe, 5, recipe.kept_rows) if recipe.kept_rows else None
-    kept = Tally()
     running = 0.0
     for step in range(recipe.steps):
         batch = next(loader)
@@ -188,13 +184,11 @@ def teach_answers(
         loss = answer_loss(logits, places, batch)
         fading = 1 - step / recipe.steps
         (loss + fading * (recipe.seeing * seeing + recipe.marking * marking)).backward()
-        if described is not None:
-            text_loss(name, model, heads.marker, prompter, next(described), kept).backward()
         trainer.step()
         running = 0.95 * running + 0.05 * loss.item() if step else loss.item()
         if step % 50 == 49:
             entry = {"stage": "answers", "step": step + 1, "loss": running, "marks": heads.marker.hits}
-            log(entry | seen_well | tally.shares() | {f"text_{k}": v for k, v in kept.shares().items()})
+            log(entry | seen_well | tally.shares())
         if step + 1 in (recipe.steps // 2, recipe.steps):
             model.eval()
             slow_down(name, model)

@@ -28,7 +28,7 @@ UNEXPLAINED = 0.05
 """Share of a pass that parts may leave, as the pages by layers say."""
 
 CEILING = 0.1
-"""Share by which a rate may exceed a measured ceiling: the best of five rounds, on a machine that varies. On
+"""Share by which a rate may exceed a measured ceiling: the best of many rounds, on a machine that varies. On
 a CPU neighbours may slow the rounds and spare the parts: there a larger excess is a warning, no error."""
 
 

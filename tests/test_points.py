@@ -1,0 +1,175 @@
+"""Every number that a page shows carries its interval and leads to its record, or says why it does not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from factory import answers, cell, record
+from test_layers import profiled
+
+from vlmnb import (
+    agreement,
+    beside,
+    details,
+    drift,
+    layer_plots,
+    layer_views,
+    plots,
+    points,
+    postprocess,
+    repeats,
+    roofline,
+    speed,
+    tables,
+)
+from vlmnb.layerprofile import Ceilings
+from vlmnb.readings import ProbeLogits
+from vlmnb.record import Record
+from vlmnb.tables import Table
+from vlmnb.timing import Timing
+
+WHY_NOT = ("without an interval", "no interval", "for an interval", "itself", "counted", "sign test", "UTC")
+
+
+def measured(seconds: float = 0.3, **changes: object) -> Record:
+    """A record with everything that any table shows."""
+    many = tuple(seconds * (1 + 0.01 * (i % 5)) for i in range(8))
+    timing = Timing(
+        warmup_batches=2, latencies_s=many, vision_s=tuple(0.1 * s for s in many),
+        prefill_s=tuple(0.3 * s for s in many), decode_s=tuple(0.6 * s for s in many), decode_steps=(4,) * 8,
+        batch_samples=(2,) * 8, loop_s=sum(many) * 1.001, first_call_s=1.0,
+    )  # fmt: skip
+    of = cell(samples=16, **changes)
+    base = record(of, timing=timing, answers=answers(16, 3))
+    assert base.memory is not None
+    return base.model_copy(
+        update={
+            "ceilings": Ceilings(flops_per_s=1e9, bytes_per_s=1e9, method="planted"),
+            "memory": base.memory.model_copy(update={"decode_weights_bytes": 1000}),
+            "probe": ProbeLogits(vocabulary=3, values=(0.1, 0.2, 0.3)),
+        }
+    )
+
+
+SETTINGS = [measured(0.3), measured(0.2, optimization="sdpa")]
+CELLS = [found.cell for found in SETTINGS]
+
+
+def reported() -> Table:
+    from test_reports import shown
+
+    plan, own = shown("llava-1.5-7b", "optimization")
+    report = own[0]
+    mine = measured(model=report.cell.model, **{
+        name: getattr(report.cell, name) for name in ("device", "dtype", "optimization", "image_size")
+    })  # fmt: skip
+    mine = mine.model_copy(update={"cell": report.cell.model_copy(update={"samples": 16})})
+    return beside.table("optimization", plan.cells, own, [mine])
+
+
+def window() -> Table:
+    return repeats.table([measured(repeat=number) for number in (1, 2, 3)])
+
+
+def flips() -> Table:
+    (matrix,) = agreement.matrices([measured(), measured(batch_size=4)], ())
+    return matrix
+
+
+def drifted() -> Table:
+    found = drift.table(CELLS, SETTINGS, [measured(batch_size=4)])
+    assert found is not None
+    return found
+
+
+KINDS: dict[str, tuple[int, Callable[[], Table]]] = {
+    "optimization": (1, lambda: tables.axis_table("optimization", CELLS, SETTINGS)),
+    "batch size": (1, lambda: tables.axis_table("batch_size", CELLS[:1], SETTINGS)),
+    "prompt budget": (1, lambda: tables.axis_table("seq_len", CELLS[:1], SETTINGS)),
+    "details": (2, lambda: details.detail_table("optimization", CELLS, SETTINGS)),
+    "fixed length": (1, lambda: speed.table("optimization", CELLS, SETTINGS)),
+    "roofline": (1, lambda: roofline.table(CELLS, SETTINGS)),
+    "drift": (1, drifted),
+    "agreement": (1, flips),
+    "repeats": (3, window),
+    "components": (2, lambda: layer_views.component_table([profiled(1.0)])),
+    "parts": (1, lambda: layer_views.part_table(profiled(1.0))),
+    "beside a report": (4, reported),
+    "points of an axis": (2, lambda: points.axis_points("optimization", CELLS, SETTINGS)),
+    "points by layers": (4, lambda: layer_plots.points([profiled(1.0)])),
+    "points of the roofline": (1, lambda: roofline.points(CELLS, SETTINGS)),
+}
+"""Tables by kind, with the number of columns that say which row it is."""
+
+COUNTS = ("n", "Verdict", "Passes", "Began")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_number_has_a_record_and_an_interval_or_says_why_not(kind: str) -> None:
+    labels, make = KINDS[kind]
+    table = make()
+    assert table.rows
+    numbers = 0
+    for row in table.rows:
+        for head, field in list(zip(table.columns, row, strict=True))[labels:]:
+            if field.text == "-":
+                assert field.title, (head, row[0].text)
+            elif not field.words and re.search(r"\d", field.text):
+                numbers += 1
+                assert field.key or "itself" in field.title, (head, field)
+                told = field.span or any(why in field.title for why in WHY_NOT)
+                assert told or head in COUNTS, (head, field)
+    assert numbers
+
+
+def test_an_interval_stands_beside_its_number_and_the_number_alone_is_the_link() -> None:
+    found = SETTINGS[0]
+    shown = tables.html(tables.axis_table("batch_size", [found.cell], [found]))
+    cells = [{"cell_type": "code", "outputs": [{"data": {"text/html": shown}}], "source": ""}]
+    (linked,) = postprocess.with_links({"cells": cells}, {found.key: "x.json"})["cells"]
+    html = linked["outputs"][0]["data"]["text/html"]
+    assert re.search(r'<a href="x.json">0.188</a> <span class="interval">\[0.\d+, 0.\d+\]</span></td>', html)
+    assert html.count('<a href="x.json">') == shown.count("data-key")
+
+
+def test_a_plot_has_as_many_points_as_its_table() -> None:
+    pytest.importorskip("matplotlib")
+    figure = plots.axis_plot("optimization", CELLS, SETTINGS)
+    table = points.axis_points("optimization", CELLS, SETTINGS)
+    assert len(table.rows) == len(figure.axes[0].patches) == 2
+    assert len(table.columns) - 3 == len(figure.axes)
+    assert [row[-1].key for row in table.rows] == [found.key for found in SETTINGS]
+    folded = tables.folded(table, points.SUMMARY)
+    assert folded.startswith("<details")
+    assert folded.count(f'data-key="{SETTINGS[0].key}"') == 5
+
+
+def test_every_mark_by_layers_is_a_row_and_a_component_keeps_its_color() -> None:
+    found = profiled(1.0)
+    assert found.layers is not None
+    figure = layer_plots.figure([found])
+    bars, depth, roof = figure.axes
+    rows = [row[0].text for row in layer_plots.points([found]).rows]
+    assert rows.count("left") == len(bars.patches)
+    assert rows.count("middle") == sum(
+        len(line.get_xdata()) for line in depth.lines if line.get_marker() == "o"
+    )
+    assert rows.count("right") == sum(len(places.get_offsets()) for places in roof.collections)
+    colors = {bar.get_facecolor() for bar in bars.patches}
+    assert {
+        tuple(places.get_facecolor()[0]) for places in roof.collections if len(places.get_offsets())
+    } <= colors
+
+
+def test_rates_have_the_interval_of_their_batches() -> None:
+    own = roofline.rates(SETTINGS[0])
+    assert own.mfu is not None
+    assert own.mbu is not None
+    assert own.mfu_ends is not None
+    assert own.mbu_ends is not None
+    assert own.mfu_ends[0] < own.mfu < own.mfu_ends[1]
+    assert own.mbu_ends[0] < own.mbu < own.mbu_ends[1]
+    few = SETTINGS[0].model_copy(update={"timing": record().timing})
+    assert roofline.rates(few).mfu_ends is None

@@ -1,0 +1,36 @@
+"""The points of a plot as a table: every one with its interval and the record it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vlmnb import data
+from vlmnb.beside import TITLES
+from vlmnb.record import Record, by_cell
+from vlmnb.spec import Cell
+from vlmnb.tables import ROW_TITLES, SHOW, WITHOUT, Field, Table
+
+SUMMARY = "Every point of this figure, with its interval and its record"
+
+
+def axis_points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
+    """The points of an axis's plot: one row per cell that is drawn, one column per panel."""
+    found = by_cell(records, axis)
+    rows = []
+    for cell in cells:
+        record = found.get(cell)
+        if record is not None and record.latency_s is not None:
+            rows.append(
+                (
+                    Field(str(getattr(cell, axis))),
+                    Field(data.get(cell.dataset).title, words=True),
+                    *(show(record) for show in SHOW.values()),
+                    Field(record.key, "file of the record", record.key, words=True),
+                )
+            )
+    reported = any(found[cell].reported for cell in cells if cell in found)
+    told = (
+        "as the report prints it, which states no interval" if reported else f"with 95 % intervals. {WITHOUT}"
+    )
+    heads = (ROW_TITLES[axis], "Data set", *(TITLES[name] for name in SHOW), "Record")
+    return Table(f"What the figure shows, {told}", heads, tuple(rows))
