@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Python compiles what it imports; compiling all that is installed beforehand takes a minute.
+# Python compiles what it imports, once, unless it is told not to keep that; compiling all that is installed
+# beforehand takes a minute.
+export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-compile
 SHELL := /bin/bash
 
