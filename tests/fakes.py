@@ -66,6 +66,7 @@ def behave(cell):
         return "out_of_memory", "CUDA out of memory"
     return "ok", how if how == "leave out" else ""
 
+(root / f"started-{model}").touch()
 records = []
 with desk.Desk(plan.cells, pathlib.Path(results)) as at:
     for cell in plan.cells:
@@ -82,6 +83,8 @@ with desk.Desk(plan.cells, pathlib.Path(results)) as at:
                         at.write(found)
         records.append(found)
 print(sorted((record.cell.batch_size, record.status) for record in records))
+while (root / f"draw-{model}").exists():
+    time.sleep(0.05)
 """
 
 

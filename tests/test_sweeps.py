@@ -227,6 +227,34 @@ def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Check
     wait_for(lambda: not sockets.exists())
 
 
+def test_the_next_run_starts_up_while_a_page_is_drawn_and_measures_only_then(checkout: Checkout) -> None:
+    checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2])
+    (checkout.root / "draw-llava-tiny").touch()
+    sweep = checkout.start()
+    wait_for(lambda: (checkout.root / "started-fuyu-tiny").exists())
+    assert checkout.measured() == [1, 2], "of the first model alone"
+    (checkout.root / "draw-llava-tiny").unlink()
+    _, said = sweep.communicate(timeout=120)
+    assert sweep.returncode == 0, said
+    assert checkout.measured() == [1, 2, 1, 2]
+    drawn = (checkout.runs / "llava-tiny" / "batch_size.ipynb").stat().st_mtime
+    times = [float(line.split()[2]) for line in (checkout.root / "measured.log").read_text().splitlines()]
+    assert times[1] < drawn < times[2]
+
+
+def test_a_run_that_waits_for_its_turn_is_stopped_with_the_sweep(checkout: Checkout) -> None:
+    checkout.spec(["llava-tiny", "fuyu-tiny"], [1])
+    (checkout.root / "draw-llava-tiny").touch()
+    sweep = checkout.start()
+    wait_for(lambda: (checkout.root / "started-fuyu-tiny").exists())
+    sweep.send_signal(signal.SIGINT)
+    sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    assert processes_of(checkout.root) == []
+    assert checkout.measured() == [1]
+    assert list(checkout.root.glob("vlmnb-*-*")) + list(checkout.root.glob("vlmnb-????????")) == []
+
+
 def test_two_sweeps_of_one_folder_measure_no_cell_twice(checkout: Checkout) -> None:
     checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2, 3])
     checkout.behave({2: "wait"})

@@ -55,16 +55,17 @@ def tracker(device: str) -> Any:
     A tracker of its own because the mean powers in its row run over all its tasks.
     """
     gpu = gpu_index(device)
-    _detect(gpu)
+    detect(gpu)
     return _new_tracker(gpu)
 
 
 @functools.cache
-def _detect(gpu: int | None) -> None:
+def detect(gpu: int | None) -> None:
     """Let codecarbon find the hardware and read its tables, which it keeps for later trackers."""
-    found = _new_tracker(gpu)
-    found.start_task()
-    found.stop_task()
+    with silence():
+        found = _new_tracker(gpu)
+        found.start_task()
+        found.stop_task()
 
 
 def _new_tracker(gpu: int | None) -> Any:

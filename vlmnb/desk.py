@@ -12,6 +12,7 @@ import functools
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,8 +27,13 @@ AGAIN = "VLMNB_AGAIN"
 PROGRESS = "VLMNB_PROGRESS"
 """File that says which cell is being measured."""
 
+TURN = "VLMNB_TURN"
+"""File that a sweep makes when this run may begin to measure; until then it starts up and waits."""
+
 STALE = "VLMNB_STALE"
 """Set to ``1`` by hand: stale records do not answer, their cells are measured."""
+
+TURN_POLL_S = 0.05
 
 SIZES = ("batch_size", "image_size", "seq_len")
 
@@ -142,6 +148,7 @@ class Desk:
                     print(line, file=sys.stderr, flush=True)
                 said.add(line)
 
+            _wait_for_turn()
             self._device = self._held.enter_context(slots.by_hand(devices, tell))
 
 
@@ -151,6 +158,12 @@ def _signature(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return told.st_ino, told.st_mtime_ns
+
+
+def _wait_for_turn() -> None:
+    file = os.environ.get(TURN)
+    while file and not os.path.exists(file):
+        time.sleep(TURN_POLL_S)
 
 
 def _say_progress(what: dict[str, str] | None) -> None:

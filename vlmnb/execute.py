@@ -79,12 +79,90 @@ def papermill_line(axis: str, parameters: Mapping[str, Any], output: str = "out.
     return shlex.join(words)
 
 
+class Begun:
+    """A run whose processes have started up. It measures nothing before its turn.
+
+    Nothing of it is left, neither process nor file, once it is closed.
+
+    Attributes:
+        run: What it executes.
+        scratch: Its temporary folder.
+        process: Its supervisor.
+    """
+
+    def __init__(self, run: Run, setting: Setting, slot: Slot, again: Collection[str]) -> None:
+        """Start the processes.
+
+        Args:
+            run: What to execute.
+            setting: Folders, threads and limits.
+            slot: Device of the run, which the caller holds.
+            again: Keys of recorded or stale cells that are to be measured again.
+        """
+        self.run = run
+        self._folder = tempfile.TemporaryDirectory(prefix="vlmnb-", ignore_cleanup_errors=True)
+        folder, self.scratch = self._folder.name, Path(self._folder.name)
+        request = {
+            "scratch": folder,
+            "run_limit_s": setting.limits.run_s,
+            "cell_limit_s": setting.limits.cell_s,
+            "run": {
+                "axis": run.axis,
+                "parameters": {**run.parameters, "model": run.model, "results": str(setting.results)},
+                "output": str(self.scratch / "out.ipynb"),
+                "outcome": str(self.scratch / "outcome.json"),
+            },
+        }
+        environment = {
+            **os.environ,
+            **slots.environment(slot, setting.threads),
+            "VLMNB_QUIET": "1",
+            "IPYTHONDIR": folder,
+            "PYTHONUNBUFFERED": "1",
+            desk.PROGRESS: str(self.scratch / "cell.json"),
+            desk.AGAIN: str(self.scratch / "again"),
+            desk.TURN: str(self.scratch / "turn"),
+        }
+        try:
+            (self.scratch / "again").write_text("\n".join(again), encoding="utf-8")
+            with (self.scratch / "stderr").open("wb") as log:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "vlmnb.supervise", json.dumps(request)],
+                    stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True,
+                )  # fmt: skip
+        except OSError:
+            self._folder.cleanup()
+            raise
+        self._mark = _mark(self.process)
+
+    @property
+    def cell(self) -> str:
+        """Words of the cell being measured, or empty."""
+        return str(_read(self.scratch / "cell.json").get("cell", ""))
+
+    def turn(self) -> None:
+        """Let it measure."""
+        (self.scratch / "turn").touch()
+
+    def end(self) -> None:
+        """Leave no process of it."""
+        _end(self.process)
+        if not (self.scratch / "ended.json").exists():
+            supervise.end_marked(self._mark)
+
+    def close(self) -> None:
+        """Leave nothing of it."""
+        self.end()
+        self._folder.cleanup()
+
+
 def execute(
     run: Run,
     setting: Setting,
     *,
     slot: Slot = slots.CPU,
     again: Collection[str] = (),
+    begun: Begun | None = None,
     on_poll: Callable[[str], None] = lambda cell: None,
     stop: threading.Event | None = None,
 ) -> Outcome:
@@ -98,66 +176,39 @@ def execute(
         setting: Folders, threads and limits.
         slot: Device of the run, which the caller holds.
         again: Keys of recorded or stale cells that are to be measured again.
+        begun: The run, where it has started up already.
         on_poll: Called about twice a second with the words of the cell being measured, or ``""``.
         stop: Ends the run when it is set.
     """
-    with tempfile.TemporaryDirectory(prefix="vlmnb-", ignore_cleanup_errors=True) as folder:
-        scratch = Path(folder)
-        parameters = {**run.parameters, "model": run.model, "results": str(setting.results)}
-        request = {
-            "scratch": folder,
-            "run_limit_s": setting.limits.run_s,
-            "cell_limit_s": setting.limits.cell_s,
-            "run": {
-                "axis": run.axis,
-                "parameters": parameters,
-                "output": str(scratch / "out.ipynb"),
-                "outcome": str(scratch / "outcome.json"),
-            },
-        }
-        (scratch / "again").write_text("\n".join(again), encoding="utf-8")
-        environment = {
-            **os.environ,
-            **slots.environment(slot, setting.threads),
-            "VLMNB_QUIET": "1",
-            "IPYTHONDIR": folder,
-            "PYTHONUNBUFFERED": "1",
-            desk.PROGRESS: str(scratch / "cell.json"),
-            desk.AGAIN: str(scratch / "again"),
-        }
-        with (scratch / "stderr").open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "vlmnb.supervise", json.dumps(request)],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True,
-            )  # fmt: skip
-            mark = _mark(process)
-            try:
-                while process.poll() is None:
-                    on_poll(_read(scratch / "cell.json").get("cell", ""))
-                    if stop is not None and stop.is_set():
-                        process.terminate()
-                    with contextlib.suppress(subprocess.TimeoutExpired):
-                        process.wait(POLL_S)
-            finally:
-                _end(process)
-                if not (scratch / "ended.json").exists():
-                    supervise.end_marked(mark)
-        outcome = _outcome(run, scratch)
-        if outcome.kind == "ok":
-            try:
-                _publish(scratch / "out.ipynb", paths.executed(setting.runs, run.model, run.axis))
-            except OSError as error:
-                return outcome.model_copy(update={"kind": "infrastructure", "error": str(error)})
-            for suffix in (".json", ".ipynb"):
-                with contextlib.suppress(OSError):
-                    paths.failure(setting.runs, run.model, run.axis).with_suffix(suffix).unlink()
-        elif (scratch / "out.ipynb").exists():
+    begun = begun or Begun(run, setting, slot, again)
+    with contextlib.closing(begun):
+        begun.turn()
+        while begun.process.poll() is None:
+            on_poll(begun.cell)
+            if stop is not None and stop.is_set():
+                begun.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                begun.process.wait(POLL_S)
+        begun.end()
+        return _published(_outcome(run, begun.scratch), setting, begun.scratch / "out.ipynb")
+
+
+def _published(outcome: Outcome, setting: Setting, made: Path) -> Outcome:
+    """Put the notebook of a run in its place, or beside the report of its failure."""
+    run = outcome.run
+    failure = paths.failure(setting.runs, run.model, run.axis)
+    if outcome.kind == "ok":
+        try:
+            _publish(made, paths.executed(setting.runs, run.model, run.axis))
+        except OSError as error:
+            return outcome.model_copy(update={"kind": "infrastructure", "error": str(error)})
+        for suffix in (".json", ".ipynb"):
             with contextlib.suppress(OSError):
-                _publish(
-                    scratch / "out.ipynb",
-                    paths.failure(setting.runs, run.model, run.axis).with_suffix(".ipynb"),
-                )
-        return outcome
+                failure.with_suffix(suffix).unlink()
+    elif made.exists():
+        with contextlib.suppress(OSError):
+            _publish(made, failure.with_suffix(".ipynb"))
+    return outcome
 
 
 def file_failure(outcome: Outcome, runs: Path) -> None:

@@ -128,6 +128,14 @@ def require(cells: Sequence[Cell]) -> None:
         checkpoints.find(models.get(name))
 
 
+def import_classes(cells: Sequence[Cell]) -> None:
+    """Import the model classes of cells, which takes seconds, before the device is theirs alone."""
+    import transformers
+
+    for name in dict.fromkeys(cell.model for cell in cells):
+        getattr(transformers, models.family_of(models.get(name)).MODEL_CLASS)
+
+
 def _prepare() -> None:
     """What is to be settled before torch and transformers are imported."""
     quantized.hush()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb import (
+    carbon,
     ceilings,
     compiling,
     data,
@@ -86,6 +87,7 @@ def cells(
         missing = [cell for cell in wanted if at.recorded(cell) is None]
         loading.require(missing)
         require_data(missing)
+        _get_ready(missing)
         for cell in wanted:
             found = at.recorded(cell)
             if found is None:
@@ -100,6 +102,13 @@ def cells(
             records.append(found)
         slot.clear()
     return records
+
+
+def _get_ready(cells: Sequence[Cell]) -> None:
+    """What takes seconds and needs no device: done while another notebook may still have it."""
+    loading.import_classes(cells)
+    if any(cell.device == "cpu" for cell in cells):
+        carbon.detect(None)
 
 
 def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:

@@ -7,7 +7,9 @@ fault of the notebook is tried again. A notebook's own error is not: it would on
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import itertools
 import os
 import threading
 from collections import Counter
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vlmnb import execute, identity, launch, locks, record, slots
-from vlmnb.execute import Outcome, Setting
+from vlmnb.execute import Begun, Outcome, Setting
 from vlmnb.launch import CellState, Job
 from vlmnb.progress import Progress
 from vlmnb.slots import Slot
@@ -186,13 +188,64 @@ def local(sweep: Sweep, todo: Sequence[Job]) -> list[Outcome]:
     outcomes: list[Outcome | None] = []
     if shared:
         outcomes += _side_by_side(sweep, shared)
-    for job in alone:
-        if sweep.stop.is_set():
-            break
-        with slots.held(slots.everything(), sweep.waiting):
-            first = next(iter(slots.gpus()), slots.CPU)
-            outcomes.append(sweep.work(job, _here(sweep, first), "cpu"))
+    if alone:
+        outcomes += _one_by_one(sweep, alone)
     return [outcome for outcome in outcomes if outcome is not None]
+
+
+class _Relay:
+    """Executes runs one after the other; while one draws its page, the next starts up and waits its turn."""
+
+    def __init__(self, sweep: Sweep, slot: Slot) -> None:
+        """Nothing is executed yet."""
+        self._sweep, self._slot = sweep, slot
+        self._begun: Begun | None = None
+        self.following: Job | None = None
+
+    def __call__(
+        self, job: Job, again: Sequence[str], on_poll: Callable[[str], None], stop: threading.Event
+    ) -> Outcome:
+        """Execute."""
+
+        def poll(cell: str) -> None:
+            on_poll(cell)
+            if not cell and not stop.is_set():
+                self._begin_following(job)
+
+        begun, self._begun = self._begun, None
+        if begun and (begun.run != job.run or again):
+            begun.close()
+            begun = None
+        setting = self._sweep.setting
+        return execute.execute(
+            job.run, setting, slot=self._slot, again=again, begun=begun, on_poll=poll, stop=stop
+        )
+
+    def close(self) -> None:
+        """End what has started up and did not get its turn."""
+        if self._begun:
+            self._begun.close()
+
+    def _begin_following(self, job: Job) -> None:
+        sweep = self._sweep
+        # What is measured again is found out when a run begins; then it is too early to begin.
+        if self._begun or not self.following or sweep.wish != Wish() or sweep.now(job).wanted():
+            return
+        following = sweep.now(self.following)
+        if sweep.needs(following):
+            with contextlib.suppress(OSError):
+                self._begun = Begun(following.run, sweep.setting, self._slot, ())
+
+
+def _one_by_one(sweep: Sweep, jobs: Sequence[Job]) -> list[Outcome | None]:
+    outcomes: list[Outcome | None] = []
+    with contextlib.closing(_Relay(sweep, next(iter(slots.gpus()), slots.CPU))) as relay:
+        for job, relay.following in itertools.zip_longest(jobs, jobs[1:]):
+            if sweep.stop.is_set():
+                break
+            with slots.held(slots.everything(), sweep.waiting):
+                outcomes.append(sweep.work(job, relay, "cpu"))
+    return outcomes
 
 
 def _side_by_side(sweep: Sweep, jobs: Sequence[Job]) -> list[Outcome | None]:
