@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+from pydantic_core import to_json
 
 from vlmnb import paths, store
 from vlmnb.errors import UserError
@@ -64,9 +66,10 @@ def _write_emissions(results: Path, scratch: Path) -> tuple[int, list[str]]:
 def _write_rows(index: store.Index, scratch: Path, file_format: str) -> int:
     """Write what the index holds, row by row, as its numbers are; the number of rows."""
     if file_format == "parquet":
-        table = pd.DataFrame(index.rows(), columns=list(EXPORT_COLUMNS))
-        table.to_parquet(scratch, index=False)
-        return len(table)
+        columns = list(zip(*index.rows(), strict=True)) or [()] * len(EXPORT_COLUMNS)
+        table = pa.table(dict(zip(EXPORT_COLUMNS, map(pa.array, columns), strict=True)))
+        parquet.write_table(table, scratch)
+        return int(table.num_rows)
     count = 0
     with scratch.open("w", encoding="utf-8", newline="") as file:
         if file_format == "csv":
@@ -78,7 +81,7 @@ def _write_rows(index: store.Index, scratch: Path, file_format: str) -> int:
             else:
                 file.write("[\n" if count == 1 else ",\n")
                 row = dict(zip(EXPORT_COLUMNS, values, strict=True))
-                file.write(json.dumps(row, ensure_ascii=False))  # json.dump would not use the encoder in C
+                file.write(to_json(row).decode())
         if file_format == "json":
             file.write("\n]\n" if count else "[]\n")
     return count

@@ -21,6 +21,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic_core import from_json
+
 from vlmnb import record, rows, spec
 from vlmnb.errors import UserError
 from vlmnb.spec import Cell
@@ -117,7 +119,7 @@ class Index:
         """Export rows, values in the order of ``EXPORT_COLUMNS``, in path order."""
         assert self._with_rows
         for (text,) in self._query("SELECT line FROM entries", "line LIKE '[%'"):
-            yield json.loads(text)
+            yield from_json(text)
 
     def problems(self) -> list[str]:
         """A message for each file that is no record, and for each of which no row can be made."""
