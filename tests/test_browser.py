@@ -71,6 +71,22 @@ def test_a_table_sorts_by_a_click_and_by_its_numbers(site: Path) -> None:
     assert noise.errors == []
 
 
+def test_numbers_with_prefixes_of_units_sort_by_what_they_are(site: Path) -> None:
+    with browser.opened(site / "book/generated/comparison.html") as (page, noise):
+        table = page.locator("table.vlmnb-table").first
+        texts = ["3.1 G", "390.5 M", "≈ 0.09", "12 kB", "-"]
+        table.evaluate(
+            "(table, texts) => { const row = table.tBodies[0].rows[0]; const rows = texts.map((text) => {"
+            "const made = row.cloneNode(true); made.cells[1].textContent = text; return made; });"
+            "table.tBodies[0].replaceChildren(...rows); }",
+            texts,
+        )
+        table.locator("thead th").nth(1).click()
+        found = table.locator("tbody tr").evaluate_all("rows => rows.map(r => r.cells[1].textContent)")
+        assert found == ["≈ 0.09", "12 kB", "390.5 M", "3.1 G", "-"]
+    assert noise.errors == []
+
+
 def test_the_table_of_gpus_is_filtered_by_words_and_limits_and_still_sorts(site: Path) -> None:
     with browser.opened(site / "book/runs/llava-tiny/card.html") as (page, noise):
         fields = page.locator("form.vlmnb-filters")

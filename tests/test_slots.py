@@ -61,7 +61,7 @@ def run_all(
     busy: dict[str, int] = {}
     guard, all_at_work = threading.Lock(), threading.Event()
 
-    def stand_in(run, setting, *, slot, again, on_poll, stop) -> Outcome:  # type: ignore[no-untyped-def]
+    def stand_in(run, setting, *, slot, again, begun=None, on_poll, stop) -> Outcome:  # type: ignore[no-untyped-def]
         with guard:
             busy[slot.name] = busy.get(slot.name, 0) + 1
             seen.append((run.name, str(slot.visible), sum(busy.values())))

@@ -47,14 +47,32 @@ def recorded(of: Cell, results: Path) -> Record | None:
         return at.recorded(of)
 
 
-def states(results: Path, tmp_path: Path) -> dict[int, str]:
+def job_of(results: Path, tmp_path: Path) -> launch.Job:
     spec = tmp_path / "s.yaml"
     content = {"title": "T", "models": ["llava-tiny"],
                "parameters": {"samples": 4, "device": "cpu", "length": "natural"},
                "axes": {"batch_size": {"batch_sizes": [1, 2], "optimization": "fp32"}}}  # fmt: skip
     spec.write_text(json.dumps(content))
     (job,) = launch.jobs(launch.load(spec), results, tmp_path / "runs")
-    return {state.cell.batch_size: state.state for state in job.cells}
+    return job
+
+
+def states(results: Path, tmp_path: Path) -> dict[int, str]:
+    return {state.cell.batch_size: state.state for state in job_of(results, tmp_path).cells}
+
+
+def test_repeats_put_on_record_make_pages_again_which_say_by_them_what_differs(tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    for batch_size in (1, 2):
+        records.write(measured(cell(batch_size=batch_size)), results)
+    before = job_of(results, tmp_path)
+    page = paths.executed(tmp_path / "runs", "llava-tiny", "batch_size")
+    page.parent.mkdir(parents=True)
+    page.write_text("{}")
+    launch.mark_page(before, tmp_path / "runs")
+    assert job_of(results, tmp_path).page == "current"
+    records.write(measured(cell(repeat=1)), results)
+    assert job_of(results, tmp_path).page == "outdated"
 
 
 def test_a_record_of_other_code_answers_as_stale_and_is_kept(tmp_path: Path) -> None:

@@ -286,9 +286,9 @@ def test_killing_anything_at_random_moments_loses_and_repeats_nothing(
     kills = int(os.environ.get("VLMNB_TEST_KILLS", "4"))
     chance = random.Random(f"{kills} {os.environ.get('VLMNB_TEST_SEED', '')}")
     undisturbed = Checkout(tmp_path_factory.mktemp("undisturbed"))
-    sizes = list(range(1, 9))
+    models, sizes = ["llava-tiny", "fuyu-tiny"], [1, 2, 3, 4]
     for each in (undisturbed, checkout):
-        each.spec(["llava-tiny"], sizes)
+        each.spec(models, sizes)
     assert undisturbed.sweep().returncode == 0
     checkout.behave({size: "sleep 0.3" for size in sizes})
     finished: dict[str, int] = {}
@@ -307,14 +307,16 @@ def test_killing_anything_at_random_moments_loses_and_repeats_nothing(
         finished = now
         print(dict(killed), f"exit code {sweep.returncode}, {len(finished)} cells, {begun} begun", flush=True)
         assert begun <= len(finished) + killed.total() - kills_before, "a kill costs one cell at most"
-        if len(finished) == len(sizes):
+        if len(finished) == len(models) * len(sizes):
             begun_before, kills_before = len(checkout.measured()), killed.total()
             for path in record_files(checkout.results):
                 path.unlink()
             finished = {}
     assert checkout.sweep().returncode == 0
     assert records_of(checkout) == records_of(undisturbed)
-    assert printed(checkout) == printed(undisturbed) == str([(size, "ok") for size in sizes])
+    for model in models:
+        pages = [printed(each, model) for each in (checkout, undisturbed)]
+        assert pages == [str([(size, "ok") for size in sizes])] * 2
     assert processes_of(checkout.root) == []
 
 
@@ -358,7 +360,7 @@ def records_of(checkout: Checkout) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in record_files(checkout.results)}
 
 
-def printed(checkout: Checkout) -> str:
+def printed(checkout: Checkout, model: str) -> str:
     """What the last cell of the published page printed last."""
-    page = nbformat.read(checkout.runs / "llava-tiny" / "batch_size.ipynb", as_version=4)
+    page = nbformat.read(checkout.runs / model / "batch_size.ipynb", as_version=4)
     return str(page.cells[-1].outputs[-1].text).strip()

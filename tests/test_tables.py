@@ -97,7 +97,7 @@ def test_windows_of_the_same_questions_are_compared_batch_by_batch() -> None:
     def told(factor: float) -> str:
         found = [record(cells[0], latencies=spread),
                  record(cells[1], latencies=tuple(factor * x for x in spread))]  # fmt: skip
-        return findings.text("optimization", cells, found)
+        return findings.text("optimization", cells, found, 0.05)
 
     assert "grows to 1.20 times" in told(1.2), "hidden by the spread of the questions if not paired"
     assert "stays within 10 %" in told(1.03), "no more than windows of one cell may drift apart"

@@ -130,7 +130,7 @@ def cost_table(entries: Sequence[Entry], folder: str = "") -> str:
                         energy(row),
                         markup.in_unit(row["flops"], "FLOP"),
                         markup.in_unit(row["peak_bytes"], "B"),
-                        markup.in_unit(row["peak_bytes_over_model"], "B", 3),
+                        _over_model(row),
                         _number(row["image_tokens"]),
                         _number(row["output_tokens"]),
                     )
@@ -336,7 +336,9 @@ def _ends(row: Row, column: str, low: str, high: str) -> tuple[float, float]:
 def _cost_caption(entries: Sequence[Entry]) -> str:
     counts = sorted({entry.speed["latency_n"] for entry in entries if entry.speed["latency_n"]})
     coverages = [e.speed["latency_confidence"] for e in entries if e.speed["latency_confidence"] is not None]
-    words = [f"Batch {BASE_BATCH_SIZE}, base image size and prompt."]
+    names = {entry.speed["dataset"] for entry in entries}
+    of = f" of {dataset_title(names.pop())}" if len(names) == 1 else ""
+    words = [f"Batch {BASE_BATCH_SIZE}{of}, base image size and prompt."]
     if counts:
         shown = "95 %" if min(coverages) >= 0.95 else f"{100 * min(coverages):.0f} %"
         words.append(f"Latency: median of {_range(counts)} batches with an interval of {shown} coverage.")
@@ -347,6 +349,11 @@ def _cost_caption(entries: Sequence[Entry]) -> str:
     if not _of_reports(entries):
         words.append("Energy and memory are one reading of the window, FLOPs and tokens are counted.")
     return " ".join(words)
+
+
+def _over_model(row: Row) -> str:
+    """Peak less what was held before; of a process that says too little: it keeps what it once took."""
+    return markup.in_unit(row["peak_bytes_over_model"] if row["reserved_peak_bytes"] else None, "B", 3)
 
 
 def _interval(row: Row, column: str, low: str = "", high: str = "") -> str:

@@ -57,12 +57,14 @@ class Job(Frozen):
 
     Attributes:
         inputs: What a page without cells is made from, a line each.
+        repeats: The A/A repeats on record, a line each: they say which differences a page may tell.
     """
 
     run: Run
     cells: tuple[CellState, ...]
     page: PageState
     inputs: tuple[str, ...] = ()
+    repeats: tuple[str, ...] = ()
 
     def wanted(self, *, stale: bool = False, retry_failed: bool = False) -> list[CellState]:
         """Cells to measure, in their order."""
@@ -73,7 +75,7 @@ class Job(Frozen):
         template = hashlib.sha256(paths.notebook(self.run.axis).read_bytes()).hexdigest()
         code = identity.showing_fingerprint(identity.CARD) if self.inputs else identity.showing_fingerprint()
         shown = (f"{state.key} {state.state} {state.shown}" for state in self.cells)
-        return "\n".join([template, code, *shown, *self.inputs]) + "\n"
+        return "\n".join([template, code, *shown, *self.inputs, *self.repeats]) + "\n"
 
 
 def load(path: Path) -> tuple[Run, ...]:
@@ -109,11 +111,13 @@ def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
         entries = index.entries()
     stale = identity.stale_paths(entries.values())
     paths_ = identity.record_paths((cell for _, plan in planned for cell in plan.cells), results)
+    repeats = tuple(sorted(f"repeat {e.path} {e.digest}" for e in entries.values() if e.repeat))
     made = []
     for run, plan in planned:
         states = tuple(_state(cell, paths_[cell], results, entries, stale) for cell in plan.cells)
         inputs = _inputs(plan, entries.values()) if plan.axis.own else ()
-        job = Job(run=run, cells=states, page="missing", inputs=inputs)
+        told = () if plan.axis.own or plan.source == "reports" else repeats
+        job = Job(run=run, cells=states, page="missing", inputs=inputs, repeats=told)
         made.append(job.model_copy(update={"page": _page(job, pages)}))
     return made
 

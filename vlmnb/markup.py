@@ -45,7 +45,7 @@ def table(
         "<tr>" + "".join(f"<td{classes.get(i, '')}>{cell}</td>" for i, cell in enumerate(row)) + "</tr>"
         for row in rows
     )
-    foot = f"<caption>{caption}</caption>" if caption else ""
+    foot = f"<caption><span>{caption}</span></caption>" if caption else ""
     return (
         f'<div class="vlmnb-scroll"><table class="vlmnb-table">{foot}'
         f"<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>"

@@ -45,6 +45,7 @@ class Entry(NamedTuple):
         machine: Fingerprint of the machine, empty where the record has none.
         cell: Digest of the cell.
         digest: Digest of the file's content.
+        repeat: Number of an A/A repeat, 0 for any other record.
         gpu: Driver's name of the GPU, for a record that a prediction can be fitted on, else empty.
         quantization: How the weights of such a record were stored.
         problem: Why the file is no record; then everything behind ``path`` is empty.
@@ -59,6 +60,7 @@ class Entry(NamedTuple):
     started_at: str = ""
     seconds: float = 0.0
     digest: str = ""
+    repeat: int = 0
     gpu: str = ""
     quantization: str = ""
     problem: str = ""
@@ -244,6 +246,7 @@ def _read(results: Path, with_row: bool, name: str) -> tuple[Entry, str | None]:
         started_at=found.provenance.started_at,
         seconds=found.provenance.seconds or 0.0,
         digest=hashlib.sha256(content).hexdigest()[:16],
+        repeat=found.cell.repeat,
         gpu=gpu,
         quantization=quantization,
     )

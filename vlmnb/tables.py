@@ -194,7 +194,7 @@ def html(table: Table) -> str:
     columns = zip(table.columns, zip(*table.rows, strict=True), strict=True) if table.rows else ()
     head = "".join(_th(title, fields) for title, fields in columns)
     body = "".join(f"<tr>{''.join(_td(field) for field in row)}</tr>" for row in table.rows)
-    caption = f"<caption>{markup.escape(table.caption)}</caption>"
+    caption = f"<caption><span>{markup.escape(table.caption)}</span></caption>"
     return (
         f'<div class="vlmnb-scroll"><table class="vlmnb-table">{caption}'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
@@ -293,7 +293,8 @@ def _as_reported(table: Table, records: Sequence[Record | None]) -> Table:
     columns = list(zip(*table.rows, strict=True))
     kept = [i for i, column in enumerate(columns) if not _unprinted(column)]
     places = dict.fromkeys(f"{f.file}, {f.table}" for one in reported for f in one.figures)
-    caption = f"{table.caption}, as printed in {'; '.join(places)}" if places else table.caption
+    shown = table.caption.partition(", with 95 %")[0]
+    caption = f"{shown}, as printed in {'; '.join(places)}, without intervals" if places else table.caption
     rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
     return Table(caption, tuple(table.columns[i] for i in kept), rows)
 

@@ -1,10 +1,11 @@
 // Tables of class vlmnb-table with one header row sort on a click (or Enter) on a header.
+const PREFIXES = { n: 1e-9, "µ": 1e-6, m: 1e-3, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15 };
 document.addEventListener("DOMContentLoaded", () => {
   const value = (row, i) => {
     const cell = row.cells[i];
     const text = cell.querySelector("[data-sort]")?.dataset.sort ?? cell.textContent.trim();
-    const number = parseFloat(text.replace(/^[≈<>~]\s*/, ""));
-    return Number.isNaN(number) ? text : number;
+    const found = text.match(/^(?:[≈<>~]\s*)?(-?[\d.]+(?:e[-+]?\d+)?)(?:\s+([nµmkMGTP])(?=\s|$|B|F|J|s|W))?/);
+    return found ? parseFloat(found[1]) * (PREFIXES[found[2]] ?? 1) : text;
   };
   const compare = (a, b, sign) => {
     const numbers = [a, b].map((x) => typeof x === "number");

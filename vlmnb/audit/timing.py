@@ -280,7 +280,7 @@ def window_was_undisturbed(records: Sequence[Record]) -> Iterator[Finding]:
                 "Cells": f"{len(busy)} of {len(records)}",
                 "Load by others, median": f"{100 * median(loads):.0f} %",
             },
-            f"Other processes used the machine while {len(busy)} cells were timed: their latencies are too "
+            f"Other processes used the machine while {_cells(len(busy))} timed: their latencies are too "
             "long by an unknown amount, and the rules that compare latencies leave them out.",
             "What they would be on a quiet machine cannot be concluded.",
         )
@@ -294,7 +294,7 @@ def window_was_undisturbed(records: Sequence[Record]) -> Iterator[Finding]:
                 "Cells": f"{len(of)} of {len(records)}",
                 "Longest": f"{max(_throttled(r)[cause] for r in of):.3g} s",
             },
-            f"The GPU's clocks were held down ({cause.replace('_', ' ')}) while {len(of)} cells were timed.",
+            f"The GPU's clocks were held down ({cause.replace('_', ' ')}) while {_cells(len(of))} timed.",
             "A cooler or less limited machine of the same kind may be faster.",
         )
 
@@ -328,3 +328,7 @@ RULES = rules(
         window_was_undisturbed,
     ),
 )  # fmt: skip
+
+
+def _cells(count: int) -> str:
+    return "1 cell was" if count == 1 else f"{count} cells were"
