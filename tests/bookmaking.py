@@ -66,6 +66,9 @@ def project(folder: Path) -> Path:
     ignored = shutil.ignore_patterns("generated", "runs", "reports", ".ipynb_checkpoints")
     shutil.copytree(PROJECT / "book", folder / "book", ignore=ignored)
     shutil.copytree(PROJECT / "notebooks", folder / "notebooks", ignore=ignored)
+    (folder / ".pytest_cache").mkdir()
+    for litter in (".pytest_cache/README.md", "out.ipynb", "notes.md"):  # of tools and of experiments
+        (folder / litter).write_text("# No page", encoding="utf-8")
     model = folder / "models" / "llava-tiny"
     model.mkdir(parents=True)
     (model / "README.md").write_text(CARD, encoding="utf-8")
