@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlmnb import flopparts, flops, models
+from vlmnb import flopparts, flops, models, quantized
 from vlmnb.formula import Parts
 from vlmnb.models import geometry
 
 
 def build(name: str) -> nn.Module:
     """A model of the registry on the meta device, eager attention, evaluation mode."""
+    quantized.hush()  # transformers imports libraries that speak of what concerns nobody here
     import transformers
 
     model_class = getattr(transformers, models.family_of(models.get(name)).MODEL_CLASS)
