@@ -40,7 +40,7 @@ def page(records: Iterable[Record], model_titles: dict[str, str]) -> str:
     parts = [
         "# What runs where",
         "What was tried, and how it went; nothing here is from a list. `vlmnb sweep sweeps/full.yaml` tries "
-        "every setting. They combine with `+`. A number behind a word leads to the reason beneath the table.",
+        "most settings. They combine with `+`. A number behind a word leads to the reason beneath the table.",
     ]
     for (hardware, device), found in matrix(records).items():
         parts += [f"## {hardware}, {device}", _table(found, model_titles)]
