@@ -58,17 +58,19 @@ def packed_forward(
     if torch.is_autocast_enabled("cpu"):
         mask = mask.bfloat16()
     decoder, low = model.model.language_model, []
-    hook = decoder.layers[EYE_LAYERS - 1].register_forward_hook(
-        lambda layer, inputs, output: low.append(output[0] if isinstance(output, tuple) else output)
-    )
+    hook = None
+    if features is not None and name == "fuyu-tiny":
+        hook = decoder.layers[EYE_LAYERS - 1].register_forward_hook(
+            lambda layer, inputs, output: low.append(output[0] if isinstance(output, tuple) else output)
+        )
     hidden = decoder(
         inputs_embeds=embeddings,
         attention_mask=mask,
         position_ids=positions(name, batch, prefix, image_id),
         use_cache=False,
     ).last_hidden_state
-    hook.remove()
     places = batch["labels"] != IGNORE
-    if features is not None and name == "fuyu-tiny":
+    if features is not None and hook is not None:
+        hook.remove()
         features = low[0][ids == image_id].view(features.shape)
     return model.lm_head(hidden[places]).float(), places, features
