@@ -20,14 +20,17 @@ import psutil
 import pytest
 from fakes import Checkout, processes_of, wait_for
 
-from vlmnb import record
+from vlmnb import record, sweep_command
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    return Checkout(tmp_path)
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    yield Checkout(tmp_path)
+    for pid in processes_of(tmp_path):  # of a test that failed before its sweep ended
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_a_cell_that_kills_its_kernel_is_failed_after_one_retry_and_the_rest_goes_on(
@@ -255,6 +258,15 @@ def test_a_run_that_waits_for_its_turn_is_stopped_with_the_sweep(checkout: Check
     assert list(checkout.root.glob("vlmnb-*-*")) + list(checkout.root.glob("vlmnb-????????")) == []
 
 
+def test_sweeps_that_begin_at_the_same_moment_do_not_disturb_each_other(tmp_path: Path) -> None:
+    def begin(_: int) -> None:
+        sweep_command.require_writable(tmp_path / "results", tmp_path / "runs")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(begin, range(400))) == [None] * 400
+    assert list((tmp_path / "results").iterdir()) == [], "nothing is left of the try"
+
+
 def test_two_sweeps_of_one_folder_measure_no_cell_twice(checkout: Checkout) -> None:
     checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2, 3])
     checkout.behave({2: "wait"})
@@ -271,10 +283,14 @@ def test_two_sweeps_of_one_folder_measure_no_cell_twice(checkout: Checkout) -> N
 
     with ThreadPoolExecutor() as pool:
         outputs = [pool.submit(output, sweep) for sweep in sweeps]
-        assert waiting.wait(180), "one waits for the other"
-        (checkout.root / "go").touch()
+        try:
+            wait_for(lambda: waiting.is_set() or any(sweep.poll() is not None for sweep in sweeps))
+        finally:
+            (checkout.root / "go").touch()  # a sweep that waited for ever would never let go of the pool
         said = [each.result() for each in outputs]
-    assert [sweep.wait() for sweep in sweeps] == [0, 0], said
+    errors = [sweep.stderr.read() for sweep in sweeps if sweep.stderr]
+    assert [sweep.wait() for sweep in sweeps] == [0, 0], (said, errors)
+    assert waiting.is_set(), "one waits for the other"
     assert sorted(checkout.measured()) == [1, 1, 2, 2, 3, 3]
     assert len(checkout.statuses()) == 6
 

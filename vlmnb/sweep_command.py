@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -117,7 +118,7 @@ def run(asked: Asked) -> int:
         UserError: What was asked for cannot be; nothing has been changed.
     """
     runs, setting = planned(asked)
-    _require_writable(setting.results, setting.runs)
+    require_writable(setting.results, setting.runs)
     supervise.end_marked()
     if asked.on == "ray":
         from vlmnb import ray_cluster
@@ -185,13 +186,17 @@ def _tell(
     return FAILED if failed_runs or failed_cells else OK
 
 
-def _require_writable(*folders: Path) -> None:
+def require_writable(*folders: Path) -> None:
+    """Make folders where they are missing, and try to write to them.
+
+    Raises:
+        UserError: A folder cannot be made or written to.
+    """
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with paths.temporary_beside(folder / ".writable"):
+            with tempfile.TemporaryFile(prefix=".writable", dir=folder):  # a name of its own: others try too
                 pass
-            (folder / ".writable").unlink()
         except FileExistsError:
             raise UserError(f"{folder} is a file; name a folder") from None
         except OSError as error:
