@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
+import loaded
 import pytest
 
 import vlmnb
@@ -131,15 +130,8 @@ def test_no_module_is_longer_than_400_lines() -> None:
     [["--help"], ["models"], ["sweep", "sweeps/quickstart.yaml", "--dry-run"], ["fit", "fuyu-8b"]],
 )
 def test_the_command_line_answers_without_torch(arguments: list[str], project: Path) -> None:
-    code = (
-        "import sys; sys.argv = ['vlmnb', *sys.argv[1:]]\n"
-        "from vlmnb.cli import main\n"
-        "try: main()\n"
-        "except SystemExit as stop: assert not stop.code, stop.code\n"
-        "heavy = {'torch', 'transformers', 'pandas', 'matplotlib', 'papermill'} & set(sys.modules)\n"
-        "assert not heavy, heavy"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=project, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    assert loaded.by_command(*arguments, cwd=project) == set()
+
+
+def test_the_check_finds_what_is_loaded(project: Path) -> None:
+    assert loaded.by_code("import pandas", cwd=project) == {"pandas"}
