@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import loaded
 import pytest
 from factory import timed
 
-from vlmnb import cli, paths
+from vlmnb import cli, paths, transcription
 from vlmnb import record as records_of
 from vlmnb.audit import command, page, registry
 from vlmnb.errors import UserError
@@ -43,6 +44,24 @@ def test_the_exit_code_tells_whether_there_is_an_error(
     (found,) = [one for one in told["findings"] if one["rule"] == "phases-add-up"]
     assert (found["level"], found["records"][0]["key"]) == ("error", "1" * 16)
     assert told["records"] == {"measured": 2}
+
+
+def test_the_last_lines_say_whose_the_errors_are(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    transcription.write(tmp_path)
+    records_of.write(timed(key="2" * 16, flops=None), tmp_path)
+    assert command.run(tmp_path, "", as_json=False) == 1
+    told = capsys.readouterr().out.splitlines()[-2:]
+    assert re.fullmatch(
+        r"0 errors in measured records \(source measured\), "
+        r"[1-9]\d* errors in the earlier reports' own figures \(source reports\): exit code 1\.", told[0]
+    )  # fmt: skip
+    assert told[1].endswith("vlmnb audit --source measured")
+    assert command.run(tmp_path, "measured", as_json=False) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("(source measured): exit code 0.")
+    assert command.run(tmp_path, "", as_json=True) == 1
+    assert json.loads(capsys.readouterr().out)["errors"]["measured"] == 0
 
 
 @pytest.mark.parametrize(

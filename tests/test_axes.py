@@ -54,6 +54,20 @@ def test_a_list_may_come_as_the_text_that_papermill_passes() -> None:
     assert [cell.batch_size for cell in plan.of_length("natural")] == [2, 3]
 
 
+LISTS = [(axis.name, name) for axis in axes.AXES.values()
+         for name, kind in axis.parameters.items() if isinstance(kind, tuple)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("axis", "name"), LISTS)
+def test_one_value_stands_for_a_list_of_it_and_nothing_else_does(axis: str, name: str) -> None:
+    values = {"datasets": "textvqa-mini", "devices": "cpu", "optimizations": "bf16", "precisions": "bf16"}
+    one = values.get(name, 56)
+    assert axes.plan(axis, {name: one}) == axes.plan(axis, {name: [one]})
+    for wrong in (1.5, True, {"a": 1}):
+        with pytest.raises(UserError, match=f"{name} takes a list of "):
+            axes.plan(axis, {name: wrong})
+
+
 def test_settings_that_mean_the_same_are_one_cell() -> None:
     names = ["fp32", "eager", "fp32+eager", "sdpa", "fp32+sdpa", "sdpa+fp32"]
     plan = axes.plan("optimization", DEFAULTS | {"optimizations": names, "device": "cpu"})

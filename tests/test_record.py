@@ -148,6 +148,13 @@ def test_an_export_of_nothing_says_what_to_do(tmp_path: Path) -> None:
     assert not (tmp_path / "out.csv").exists()
 
 
+def test_an_export_makes_no_folder(tmp_path: Path) -> None:
+    records.write(record(), tmp_path / "results")
+    with pytest.raises(UserError, match="there is no folder .*mistyped; make it first"):
+        export_records(tmp_path / "results", tmp_path / "mistyped" / "out.csv", "csv")
+    assert not (tmp_path / "mistyped").exists()
+
+
 def test_a_record_says_everything_in_its_file(tmp_path: Path) -> None:
     content = json.loads(records.write(record(), tmp_path).read_text())
     assert content["schema_version"] == 1

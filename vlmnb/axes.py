@@ -307,7 +307,7 @@ def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], place: Plac
 
 
 def _checked(axis: Axis, name: str, value: Any) -> Any:
-    """The value in its declared type, a list also from its YAML text (as ``papermill -p`` gives it)."""
+    """The value in its type; a list also from its YAML text (``papermill -p``), or of one value from that."""
     if name not in axis.parameters:
         raise UserError(f"notebook {axis.name} has no parameter {name!r}; {nearest(name, axis.parameters)}")
     wanted = axis.parameters[name]

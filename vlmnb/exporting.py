@@ -43,6 +43,8 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
     """
     if not results.is_dir():
         raise UserError(f"there are no records at {results}; measure some with: vlmnb sweep SPEC")
+    if not output.parent.is_dir():  # more likely mistyped than wanted
+        raise UserError(f"cannot write {output}: there is no folder {output.parent}; make it first")
     try:
         with paths.temporary_beside(output) as scratch:
             if file_format == "codecarbon":

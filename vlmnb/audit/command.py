@@ -49,20 +49,35 @@ def run(results: Path, source: str, *, as_json: bool) -> int:
         raise UserError(f"{results} holds no record{f' of source {source}' if source else ''} to check")
     found = {name: registry.run(records, name) for name in chosen}
     counts = {name: sum(r.source == name for r in records) for name in chosen}
+    errors = {name: sum(one.level == "error" for one in listed) for name, listed in found.items()}
     if as_json:
-        print(json.dumps(_document(found, counts, problems), indent=1, ensure_ascii=False))
+        print(json.dumps(_document(found, counts, errors, problems), indent=1, ensure_ascii=False))
     else:
         _show(found, counts)
+        print("\n".join(_verdict(errors)))
         for problem in problems:
             print(f"vlmnb: left out: {problem}", file=sys.stderr)
-    return int(any(one.level == "error" for listed in found.values() for one in listed))
+    return int(any(errors.values()))
+
+
+WHOSE = {"measured": "measured records", "reports": "the earlier reports' own figures"}
+
+
+def _verdict(errors: dict[str, int]) -> list[str]:
+    """Whose errors decide the exit code, and how to ask about one source alone."""
+    told = [f"{_counted(count, 'error')} in {WHOSE[name]} (source {name})" for name, count in errors.items()]
+    lines = [f"{', '.join(told)}: exit code {int(any(errors.values()))}."]
+    if errors.get("reports") and "measured" in errors:
+        lines.append("To check what was measured alone: vlmnb audit --source measured")
+    return lines
 
 
 def _document(
-    found: dict[str, list[Finding]], counts: dict[str, int], problems: Sequence[str]
+    found: dict[str, list[Finding]], counts: dict[str, int], errors: dict[str, int], problems: Sequence[str]
 ) -> dict[str, object]:
     return {
         "records": counts,
+        "errors": errors,
         "findings": [
             {"source": source, **one.model_dump(mode="json")}
             for source, listed in found.items()
@@ -82,7 +97,7 @@ def _show(found: dict[str, list[Finding]], counts: dict[str, int]) -> None:
     for source, listed in found.items():
         rules = sum(rule.source == source for rule in registry.RULES)
         levels = Counter(one.level for one in listed)
-        told = ", ".join(f"{levels[level]} {level}{'s' * (levels[level] != 1)}" for level in LEVELS)
+        told = ", ".join(_counted(levels[level], level) for level in LEVELS)
         console.print(f"{counts[source]} records of source {source}, {rules} rules: {told}", style="bold")
         for level in LEVELS:
             if levels[level]:
@@ -91,6 +106,10 @@ def _show(found: dict[str, list[Finding]], counts: dict[str, int]) -> None:
                 if one.level == level:
                     _show_one(console, one)
         console.print()
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _show_one(console: Console, one: Finding) -> None:
