@@ -47,7 +47,7 @@ def test_the_exit_code_tells_whether_there_is_an_error(
 
 
 def test_the_last_lines_say_whose_the_errors_are(
-    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     transcription.write(tmp_path)
     records_of.write(timed(key="2" * 16, flops=None), tmp_path)

@@ -234,6 +234,16 @@ def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
     )
 
 
+def test_the_machine_page_says_whether_the_machine_is_virtual() -> None:
+    made = bookmaking.measured(axes.plan("device", bookmaking.parameters("llava-tiny")).cells[-1])
+    assert "<th scope=\"row\">Virtualization</th><td class=\"text\">not recorded" in pages.machine_page(
+        Content((made,), (), (), ())
+    )
+    told = {**made.provenance.machine, "virtualization": "virtual machine (KVM)"}
+    newer = made.model_copy(update={"provenance": made.provenance.model_copy(update={"machine": told})})
+    assert "virtual machine (KVM)" in pages.machine_page(Content((made, newer), (), (), ()))
+
+
 def test_a_book_of_nothing_says_so() -> None:
     nothing = Content((), (), (), ())
     for text in (pages.comparison_page(nothing), pages.headline(nothing), pages.machine_page(nothing),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import re
 import sys
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -38,6 +39,21 @@ def test_fingerprint_is_of_the_hardware() -> None:
         len({base, machine.fingerprint_of("cpu", 9, 24 * 2**30, ()), machine.fingerprint_of("x", 8, 1, ())})
         == 3
     )
+
+
+def test_a_virtual_machine_is_told_from_a_real_one(tmp_path: Path) -> None:
+    cpuinfo, dmi = tmp_path / "cpuinfo", tmp_path / "dmi"
+    assert machine.virtualization(cpuinfo, dmi) == ""
+    cpuinfo.write_text("model name\t: Cortex\nFeatures\t: fp asimd\n")
+    assert machine.virtualization(cpuinfo, dmi) == "", "no flag could tell"
+    cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu vme svm\n")
+    assert machine.virtualization(cpuinfo, dmi).startswith("none")
+    cpuinfo.write_text("model name\t: AMD EPYC\nflags\t\t: fpu hypervisor lahf_lm\n")
+    assert machine.virtualization(cpuinfo, dmi) == "virtual machine"
+    dmi.mkdir()
+    (dmi / "sys_vendor").write_text("Amazon EC2\n")
+    (dmi / "product_name").write_text("m7a.large\n")
+    assert machine.virtualization(cpuinfo, dmi) == "virtual machine (Amazon EC2 m7a.large)"
 
 
 def test_describe_this_machine() -> None:

@@ -56,6 +56,7 @@ class Machine(BaseModel):
         gpus: Every GPU of the machine, whatever ``CUDA_VISIBLE_DEVICES`` hides from torch: a process
             bound to one GPU must name the same machine as the one that launched it.
         packages: Versions of ``PACKAGES``, as far as they are installed.
+        virtualization: See :func:`virtualization`; empty in records that did not look.
         fingerprint: Hash of the hardware alone; new packages or drivers leave it as it is.
     """
 
@@ -70,6 +71,7 @@ class Machine(BaseModel):
     os: str
     python: str
     packages: dict[str, str]
+    virtualization: str = ""
     fingerprint: str
 
 
@@ -102,6 +104,7 @@ def describe() -> Machine:
         os=platform.platform(),
         python=platform.python_version(),
         packages=_versions(),
+        virtualization=virtualization(),
         fingerprint=fingerprint_of(cpu_model, logical_cores, memory_bytes, names),
     )
 
@@ -244,6 +247,29 @@ def _cpu_model() -> str:
                 command, capture_output=True, text=True, check=True, timeout=5
             ).stdout.strip()
     return platform.processor() or platform.machine() or "unknown"
+
+
+def virtualization(cpuinfo: Path = Path("/proc/cpuinfo"), dmi: Path = Path("/sys/class/dmi/id")) -> str:
+    """Whether the machine is a virtual one: ``virtual machine``, with its kind where
+    that is told, or that the processor tells of none.
+
+    An x86 processor says by a flag that a hypervisor is beneath. One that hides it cannot be told from bare
+    metal, and other architectures have no such flag: then the answer is empty, not known.
+    """
+    try:
+        flags = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE)
+    except OSError:
+        return ""
+    if flags is None:
+        return ""
+    if "hypervisor" not in flags[1].split():
+        return "none that the processor tells of"
+    kind = []
+    for name in ("sys_vendor", "product_name"):
+        with contextlib.suppress(OSError):
+            kind.append((dmi / name).read_text().strip())
+    told = " ".join(filter(None, kind))
+    return f"virtual machine ({told})" if told else "virtual machine"
 
 
 def _versions() -> dict[str, str]:

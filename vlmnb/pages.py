@@ -294,6 +294,7 @@ def _machine_facts(newest: Record, found: Sequence[Record]) -> str:
         "Cores": f"{told['physical_cores']} physical, {told['logical_cores']} logical" if told else "",
         "Memory": stats.format_si(told["memory_bytes"], "B", 3) if told else "",
         "GPUs": "; ".join(gpus) or ("none" if told else ""),
+        "Virtualization": next(filter(None, (x.provenance.machine.get("virtualization") for x in found)), ""),
         "System": f"{told['os']}, Python {told['python']}" if told else "",
         "Packages": ", ".join(f"{name} {number}" for name, number in sorted(versions.items())),
         "Threads of torch": ", ".join(map(str, threads)),
