@@ -17,6 +17,7 @@ import yaml
 from vlmnb import axes, book, compare, markup, pages, record, reportpages, rows
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure
+from vlmnb.readings import MemoryUsage
 
 
 @pytest.fixture(scope="module")
@@ -242,6 +243,26 @@ def test_the_machine_page_says_whether_the_machine_is_virtual() -> None:
     told = {**made.provenance.machine, "virtualization": "virtual machine (KVM)"}
     newer = made.model_copy(update={"provenance": made.provenance.model_copy(update={"machine": told})})
     assert "virtual machine (KVM)" in pages.machine_page(Content((made, newer), (), (), ()))
+
+
+def test_a_peak_over_the_baseline_is_of_a_gpu_alone_in_the_export_and_in_the_comparison() -> None:
+    plan = axes.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
+    base = bookmaking.measured(plan.of_length("natural")[-1])
+    held = {"peak_bytes": 600, "baseline_bytes": 500, "method": "m", "process_peak_bytes": 600,
+            "process_baseline_bytes": 500}  # fmt: skip
+    of_a_process = base.model_copy(update={"memory": MemoryUsage(**held)})
+    of_a_gpu = base.model_copy(update={"memory": MemoryUsage(**held, reserved_peak_bytes=700)})
+    row = rows.row(of_a_process)
+    assert (row["peak_bytes_over_model"], row["process_peak_bytes_over_model"]) == (None, 100)
+    assert rows.row(of_a_gpu)["peak_bytes_over_model"] == 100
+
+    def told(one: record.Record) -> str:
+        (entries,) = compare.base_entries([one]).values()
+        return compare.cost_table(entries)
+
+    assert "a process on a CPU keeps what it once took" in told(of_a_process).split("<caption>")[1]
+    assert "keeps what it once took" not in told(of_a_gpu)
+    assert "100 B" in told(of_a_gpu)
 
 
 def test_a_book_of_nothing_says_so() -> None:

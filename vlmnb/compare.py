@@ -29,6 +29,13 @@ PRINTED: tuple[Quantity, ...] = ("latency_s", "energy_j_per_sample", "wer")
 BASE_BATCH_SIZE = axes.Axis.model_fields["batch_size"].default
 
 
+PROCESS_MEMORY = (
+    "Above baseline is known of a GPU alone: a process on a CPU keeps what it once took, so that the difference "
+    "says too little"
+)
+"""Why a peak has no difference beside it."""
+
+
 class Setting(NamedTuple):
     """What two numbers must have in common to be compared."""
 
@@ -137,7 +144,10 @@ def cost_table(entries: Sequence[Entry], folder: str = "") -> str:
                 ),
             ]
         )
-    return markup.table(header, rows, caption=_cost_caption(entries))
+    caption = _cost_caption(entries)
+    if any(entry.speed["peak_bytes"] and entry.speed["peak_bytes_over_model"] is None for entry in entries):
+        caption += f" {PROCESS_MEMORY}."
+    return markup.table(header, rows, caption=caption)
 
 
 def quality_table(entries: Sequence[Entry], folder: str = "") -> str:
@@ -352,8 +362,10 @@ def _cost_caption(entries: Sequence[Entry]) -> str:
 
 
 def _over_model(row: Row) -> str:
-    """Peak less what was held before; of a process that says too little: it keeps what it once took."""
-    return markup.in_unit(row["peak_bytes_over_model"] if row["reserved_peak_bytes"] else None, "B", 3)
+    """Peak less what was held before; of a process that says too little."""
+    if row["peak_bytes"] and row["peak_bytes_over_model"] is None:
+        return f'<span class="vlmnb-missing" title="{markup.escape(PROCESS_MEMORY)}">-</span>'
+    return markup.in_unit(row["peak_bytes_over_model"], "B", 3)
 
 
 def _interval(row: Row, column: str, low: str = "", high: str = "") -> str:
