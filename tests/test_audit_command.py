@@ -46,9 +46,7 @@ def test_the_exit_code_tells_whether_there_is_an_error(
     assert told["records"] == {"measured": 2}
 
 
-def test_the_last_lines_say_whose_the_errors_are(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_last_lines_say_whose_the_errors_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     transcription.write(tmp_path)
     records_of.write(timed(key="2" * 16, flops=None), tmp_path)
     assert command.run(tmp_path, "", as_json=False) == 1

@@ -14,7 +14,7 @@ import loaded
 import pytest
 import yaml
 
-from vlmnb import axes, book, compare, markup, pages, record, reportpages, rows
+from vlmnb import axes, book, compare, details, markup, pages, record, reportpages, rows
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure
 from vlmnb.readings import MemoryUsage
@@ -237,12 +237,38 @@ def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
 
 def test_the_machine_page_says_whether_the_machine_is_virtual() -> None:
     made = bookmaking.measured(axes.plan("device", bookmaking.parameters("llava-tiny")).cells[-1])
-    assert "<th scope=\"row\">Virtualization</th><td class=\"text\">not recorded" in pages.machine_page(
+    assert '<th scope="row">Virtualization</th><td class="text">not recorded' in pages.machine_page(
         Content((made,), (), (), ())
     )
     told = {**made.provenance.machine, "virtualization": "virtual machine (KVM)"}
     newer = made.model_copy(update={"provenance": made.provenance.model_copy(update={"machine": told})})
     assert "virtual machine (KVM)" in pages.machine_page(Content((made, newer), (), (), ()))
+
+
+def test_an_accuracy_of_choices_stands_beside_what_guessing_would_score() -> None:
+    plan = axes.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
+    of = plan.of_length("natural")[-1].model_copy(update={"dataset": "scienceqa-mini"})
+    made = bookmaking.measured(of)
+    counts = [2, 4] * (len(made.answers) // 2)
+    asked = made.model_copy(
+        update={
+            "answers": tuple(
+                answer.model_copy(update={"choices": tuple("abcd"[:count])})
+                for answer, count in zip(made.answers, counts, strict=True)
+            )
+        }
+    )
+    said = "Picking one of the choices at random would score 0.375 on ScienceQA mini."
+    (entries,) = compare.base_entries([asked]).values()
+    for table in (compare.headline_table, compare.quality_table, compare.points_table):
+        assert said in table(entries)
+    shown = details.detail_table("batch_size", [of], [asked])
+    assert said in shown.caption
+    assert "0.375" in shown.rows[0][shown.columns.index("Accuracy [95 %]")].title
+    assert rows.row(asked)["accuracy_guessing"] == 0.375
+    (open_ended,) = compare.base_entries([made]).values()
+    assert "at random" not in compare.quality_table(open_ended)
+    assert "at random" not in details.detail_table("batch_size", [of], [made]).caption
 
 
 def test_a_peak_over_the_baseline_is_of_a_gpu_alone_in_the_export_and_in_the_comparison() -> None:

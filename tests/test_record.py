@@ -150,7 +150,7 @@ def test_an_export_of_nothing_says_what_to_do(tmp_path: Path) -> None:
 
 def test_an_export_makes_no_folder(tmp_path: Path) -> None:
     records.write(record(), tmp_path / "results")
-    with pytest.raises(UserError, match="there is no folder .*mistyped; make it first"):
+    with pytest.raises(UserError, match=r"there is no folder .*mistyped; make it first"):
         export_records(tmp_path / "results", tmp_path / "mistyped" / "out.csv", "csv")
     assert not (tmp_path / "mistyped").exists()
 

@@ -154,9 +154,9 @@ def audit(
 ) -> None:
     """Check every record against rules that must hold.
 
-    Exit code 0: no finding of level error; 1: there is one, among the records of --source, or of either source if
-    that is left out; 2: an option is wrong or nothing can be read. The reports' own figures have errors, so that
-    only --source measured tells whether yours have any.
+    Exit code 0: no finding of level error; 1: there is one, in the records of --source, or of either source
+    where that is left out; 2: an option is wrong or nothing can be read. The figures of the reports have
+    errors, so that --source measured alone tells whether yours have any.
     """
     from vlmnb import paths
     from vlmnb.audit import command

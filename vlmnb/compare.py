@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import axes, captions, data, markup, models, optimizations, paths, rows, scatter, stats
+from vlmnb import axes, captions, data, guessing, markup, models, optimizations, paths, rows, stats
 from vlmnb.errors import UserError
 from vlmnb.models.entry import ModelEntry
 from vlmnb.record import Record
 from vlmnb.reported import Quantity
 from vlmnb.scatter import Point
+from vlmnb.scatter import figure as scattered
 
 Row = dict[str, Any]
 
@@ -30,8 +31,8 @@ BASE_BATCH_SIZE = axes.Axis.model_fields["batch_size"].default
 
 
 PROCESS_MEMORY = (
-    "Above baseline is known of a GPU alone: a process on a CPU keeps what it once took, so that the difference "
-    "says too little"
+    "Above baseline is known of a GPU alone: a process on a CPU keeps what it once took, so that the "
+    "difference says too little"
 )
 """Why a peak has no difference beside it."""
 
@@ -173,10 +174,10 @@ def quality_table(entries: Sequence[Entry], folder: str = "") -> str:
     if _of_reports(entries):
         spread = "as the reports print them, without intervals,"
     caption = (
-        f"Fractions, {spread} over {_range(sizes)} answers a data set. "
-        "Lower is better for WER, higher for accuracy and CIDEr (a number up to 10)."
+        f"Fractions, {spread} over {markup.reach(sizes)} answers a data set. "
+        f"Lower is better for WER, higher for accuracy and CIDEr (a number up to 10). {_guessing(entries)}"
     )
-    return markup.table(header, rows, caption=caption)
+    return markup.table(header, rows, caption=caption.rstrip())
 
 
 def headline_table(entries: Sequence[Entry], folder: str = "") -> str:
@@ -196,7 +197,7 @@ def headline_table(entries: Sequence[Entry], folder: str = "") -> str:
             of = entry.rows.get(name, {})
             cells.append(raw_link(of, _interval(of, column), folder))
         rows.append(cells)
-    return markup.table(header, rows, caption=_cost_caption(entries))
+    return markup.table(header, rows, caption=f"{_cost_caption(entries)} {_guessing(entries)}".rstrip())
 
 
 def latency(row: Row) -> str:
@@ -262,7 +263,8 @@ def points_table(entries: Sequence[Entry], folder: str = "") -> str:
             )
     header = ["Model", "Data set", "Latency, s per batch", "Quality", "Which", "Record"]
     told = "as the reports print it, without intervals" if _of_reports(entries) else "with 95 % intervals"
-    return markup.table(header, rows, text=(1, 4, 5), caption=f"What the figure shows, {told}.")
+    caption = f"What the figure shows, {told}. {_guessing(entries)}".rstrip()
+    return markup.table(header, rows, text=(1, 4, 5), caption=caption)
 
 
 def points(entries: Sequence[Entry], dataset: str) -> list[Point]:
@@ -299,18 +301,18 @@ def findings(entries: Sequence[Entry]) -> list[str]:
         elif len(front) == 1:
             told = f"{front[0]} has both the shortest latency and the smallest error"
         else:
-            told = f"{_join(front)} are on the Pareto front, from fastest to most accurate"
+            told = f"{markup.enumerated(front)} are on the Pareto front, from fastest to most accurate"
             verb = "is" if len(beaten) == 1 else "are"
-            told += f"; {_join(beaten)} {verb} beaten in both" if beaten else ""
+            told += f"; {markup.enumerated(beaten)} {verb} beaten in both" if beaten else ""
         sentences.setdefault(told, []).append(dataset_title(name))
-    return [f"{_join(names)}: {told}." for told, names in sentences.items()]
+    return [f"{markup.enumerated(names)}: {told}." for told, names in sentences.items()]
 
 
 def figure_caption(setting: Setting, entries: Sequence[Entry]) -> str:
     """What the figure shows and says, with units and numbers of samples."""
     rows = [row for entry in entries for row in entry.rows.values() if row["latency_s"] is not None]
-    batches = _range(sorted({row["latency_n"] for row in rows if row["latency_n"]}))
-    samples = _range(sorted({row["samples"] for row in rows}))
+    batches = markup.reach(sorted({row["latency_n"] for row in rows if row["latency_n"]}))
+    samples = markup.reach(sorted({row["samples"] for row in rows}))
     first = (
         f"Seconds per batch of {BASE_BATCH_SIZE} against error, at the base configuration ({setting.title}). "
         f"{' '.join(findings(entries))}"
@@ -330,7 +332,7 @@ def figure(entries: Sequence[Entry]) -> bytes:
     for name, listed in panels(entries).items():
         by_accuracy = any(_accuracy(entry, name) is not None for entry in entries)
         found[dataset_title(name)] = ("1 - accuracy" if by_accuracy else "WER", listed)
-    return scatter.figure(found)
+    return scattered(found)
 
 
 def _of_reports(entries: Sequence[Entry]) -> bool:
@@ -351,7 +353,9 @@ def _cost_caption(entries: Sequence[Entry]) -> str:
     words = [f"Batch {BASE_BATCH_SIZE}{of}, base image size and prompt."]
     if counts:
         shown = "95 %" if min(coverages) >= 0.95 else f"{100 * min(coverages):.0f} %"
-        words.append(f"Latency: median of {_range(counts)} batches with an interval of {shown} coverage.")
+        words.append(
+            f"Latency: median of {markup.reach(counts)} batches with an interval of {shown} coverage."
+        )
     if _of_reports(entries):
         words.append("As the reports print them, of TextVQA; how energy was obtained they do not say.")
     if any(entry.speed["energy_method"] == "model" for entry in entries):
@@ -382,15 +386,11 @@ def _accuracy(entry: Entry, dataset: str) -> float | None:
     return None if value is None else float(value)
 
 
+def _guessing(entries: Sequence[Entry]) -> str:
+    """What an accuracy is to be read against, by data set."""
+    rows = [(dataset_title(name), row) for entry in entries for name, row in entry.rows.items()]
+    return guessing.sentence((title, row["accuracy_guessing"]) for title, row in rows)
+
+
 def _number(value: float | None) -> str:
     return markup.MISSING if value is None else f"{value:.4g}"
-
-
-def _range(values: Sequence[int]) -> str:
-    if not values:
-        return "0"
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
-
-
-def _join(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from vlmnb import captions, data, flopcount, stats
+from vlmnb import captions, data, flopcount, guessing, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.tables import (
@@ -65,7 +65,10 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
         first = (Field(str(getattr(cell, axis))), Field(data.get(cell.dataset).title, words=True))
         rows.append((*first, *(show(record) if record else Field("-", "not measured") for _, show in shown)))
     heads = (ROW_TITLES[axis], "Data set", *(head for head, _ in shown))
-    return Table(f"Every cell, with 95 % intervals. {WITHOUT}; tokens are medians", heads, tuple(rows))
+    known = [found[cell] for cell in cells if cell in found and found[cell].accuracy is not None]
+    chance = guessing.sentence((data.get(r.cell.dataset).title, guessing.level(r.answers)) for r in known)
+    caption = f"Every cell, with 95 % intervals. {WITHOUT}; tokens are medians{'. ' * bool(chance)}{chance}"
+    return Table(caption, heads, tuple(rows))
 
 
 def _plain(record: Record, text: Any, title: str = "") -> Field:
@@ -122,6 +125,8 @@ def _accuracy(record: Record) -> Field:
     if value is None or span is None:
         return absent(record)
     title = f"fraction of {len(record.answers)} answers, 95 % interval over them"
+    chance = guessing.level(record.answers)
+    title += "" if chance is None else f"; a random choice would score {chance:.3f}"
     return Field(f"{value:.3f}", title, record.key, span=f"[{span[0]:.3f}, {span[1]:.3f}]")
 
 

@@ -84,6 +84,18 @@ def in_unit(value: float | None, unit: str, digits: int = 4) -> str:
     return f'<span data-sort="{value:.6g}">{escape(stats.format_si(value, unit, digits))}</span>'
 
 
+def enumerated(words: Sequence[str]) -> str:
+    """Words as a sentence lists them: ``a, b and c``."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def reach(values: Sequence[int]) -> str:
+    """The least and the greatest of sorted numbers, ``1 to 3``; ``0`` where there are none."""
+    if not values:
+        return "0"
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+
+
 def without_colors(text: str) -> str:
     """Text without the escape sequences that color a terminal."""
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)

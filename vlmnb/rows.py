@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from vlmnb import stats
+from vlmnb import guessing, stats
 from vlmnb.record import Record
 
 EXPORT_COLUMNS = (
@@ -26,7 +26,7 @@ EXPORT_COLUMNS = (
     "flops_formula", "flops_used", "flops_per_token", "clean_passes", "harness_share", "repeat",
     "reserved_peak_bytes_over_model", "process_peak_bytes_over_model",
     "samples_per_s", "samples_per_s_low", "samples_per_s_high", "output_tokens_per_s",
-    "output_tokens_per_s_low", "output_tokens_per_s_high",
+    "output_tokens_per_s_low", "output_tokens_per_s_high", "accuracy_guessing",
 )  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def row(record: Record) -> dict[str, Any]:
             "accuracy": record.accuracy,
             "accuracy_low": accuracy_low,
             "accuracy_high": accuracy_high,
+            "accuracy_guessing": None if record.accuracy is None else guessing.level(answers),
             "flops": record.flops_per_batch,
             "flops_fvcore": flops and flops.fvcore,
             "flops_torch": flops and flops.torch,
