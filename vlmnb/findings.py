@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import data, differences, stats
+from vlmnb import data, differences, markup, middles, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.tables import ENOUGH, MODELLED, ROW_TITLES
@@ -28,7 +28,7 @@ rented machine of two cores, six pairs of cells of one and the same work, measur
 
 
 def caption(axis: str, cells: Sequence[Cell], records: Sequence[Record], drift: float = ASSUMED_DRIFT) -> str:
-    """A figure caption: the main finding, the units, n, and what the whiskers are.
+    """A figure caption: the main finding of each data set, the units, n, and what the whiskers are.
 
     Raises:
         ValueError: No cell has a latency, and so there is no figure; see :func:`measured`.
@@ -36,14 +36,14 @@ def caption(axis: str, cells: Sequence[Cell], records: Sequence[Record], drift: 
     ok = measured(axis, cells, records)
     if not ok:
         raise ValueError(f"no cell of the axis {axis} has a latency")
+    lines = [line.removeprefix("- ") for line in text(axis, cells, records, drift).splitlines()]
+    # Of several data sets each has its line and its curve; of one the first line is the main finding.
+    first = " ".join(lines) if len({record.cell.dataset for record in ok}) > 1 else lines[0]
     if ok[0].reported:
-        first = text(axis, cells, records, drift).splitlines()[0].removeprefix("- ")
         units = "Latency in seconds per batch, energy in joules per sample"
         return f"{first} {units}; figures as the report prints them."
-    counts = sorted({r.latency.n for r in ok if r.latency})
-    n = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    answers = len(ok[0].answers)
-    first = text(axis, cells, records, drift).splitlines()[0].removeprefix("- ")
+    n = markup.reach(sorted({r.latency.n for r in ok if r.latency}))
+    answers = markup.reach(sorted({len(r.answers) for r in ok}))
     modelled = any(r.energy_method == "model" for r in ok)
     energy = (
         " Energy is modelled, not measured." if modelled and axis not in ("image_size", "seq_len") else ""
@@ -91,7 +91,7 @@ def measured(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> lis
 
 
 def _ends(axis: str, part: Sequence[Record], drift: float) -> str:
-    """Smallest against largest value of the axis."""
+    """Smallest against largest value of the axis, and what leaves their range in between."""
     ordered = part if axis == "device" else sorted(part, key=lambda record: getattr(record.cell, axis))
     low, high = ordered[0], ordered[-1]
     a, b = getattr(low.cell, axis), getattr(high.cell, axis)
@@ -105,7 +105,9 @@ def _ends(axis: str, part: Sequence[Record], drift: float) -> str:
         )
     if axis == "batch_size" and low.has_quality and high.has_quality:
         sentence += f"; {_same_answers(low, high)}"
-    return f"{sentence[0].upper()}{sentence[1:]}{_quality_change(low, high)}."
+    said = f"{sentence[0].upper()}{sentence[1:]}{_quality_change(low, high)}."
+    between = middles.told(axis, NOUNS[axis], ordered, drift)
+    return f"{said} Between them, {'; '.join(between)}." if between else said
 
 
 def _against(original: Record, other: Record, drift: float) -> str:
@@ -130,22 +132,20 @@ def _latency_change(low: Record, high: Record, drift: float) -> str:
         return f"is {ratio:.2f} times the value"
     if min(a.confidence, b.confidence) < ENOUGH:
         return f"is {ratio:.2f} times the value, of too few batches to tell"
-    found = differences.compare(
-        low.full_batches_s, high.full_batches_s, paired=_same_batches(low, high), drift=drift
-    )
+    paired = middles.same_batches(low, high)
+    found = differences.compare(low.full_batches_s, high.full_batches_s, paired=paired, drift=drift)
+    # The median of the ratios is not the ratio of the medians, which a table shows or a reader works out.
+    way, medians = (" batch by batch", f"{ratio:.2f} by the medians") if paired else ("", "")
+    if f"{ratio:.2f}" == f"{found.ratio:.2f}":
+        medians = ""
     if found.differ == "yes":
-        return f"{'grows' if found.ratio > 1 else 'falls'} to {found.ratio:.2f} times the value"
-    interval = f"ratio {found.ratio:.2f}, interval {found.low:.2f} to {found.high:.2f}"
+        aside = f" ({medians})" if medians else ""
+        return f"{'grows' if found.ratio > 1 else 'falls'} to {found.ratio:.2f} times the value{way}{aside}"
+    interval = f"ratio {found.ratio:.2f}{way}, interval {found.low:.2f} to {found.high:.2f}"
+    interval += f"; {medians}" if medians else ""
     if found.differ == "no":
         return f"stays within {100 * differences.NEGLIGIBLE:.0f} % ({interval})"
     return f"cannot be told apart ({interval})"
-
-
-def _same_batches(low: Record, high: Record) -> bool:
-    """Whether the timed batches of two records hold the same questions, one by one."""
-    asked = [[answer.sample_id for answer in record.answers] for record in (low, high)]
-    alone = low.cell.batch_size == high.cell.batch_size and asked[0] == asked[1] != []
-    return alone and len(low.full_batches_s) == len(high.full_batches_s)
 
 
 def _median(record: Record) -> float:
@@ -161,20 +161,9 @@ def _quality_change(low: Record, high: Record) -> str:
         told = f"; WER stays {low.wer:.3f}"
     else:
         told = f"; WER goes from {low.wer:.3f} to {high.wer:.3f}"
-        told += "" if low.reported or _wer_differs(low, high) else " (cannot be told apart)"
+        told += "" if low.reported or middles.wer_differs(low, high) else " (cannot be told apart)"
     a, b = low.scores.get("cider"), high.scores.get("cider")
     return f"{told}, CIDEr from {a.value:.2f} to {b.value:.2f}" if a and b and a != b else told
-
-
-def _wer_differs(low: Record, high: Record) -> bool:
-    """Whether word errors differ by more than chance: sample by sample where the samples are the same."""
-    mine, theirs = ({a.sample_id: a.word_errors or 0 for a in record.answers} for record in (low, high))
-    if mine.keys() == theirs.keys():
-        fewer = sum(theirs[name] < mine[name] for name in mine)
-        more = sum(theirs[name] > mine[name] for name in mine)
-        return differences.sign_test(fewer, more) <= 1 - ENOUGH
-    a, b = low.wer_interval, high.wer_interval
-    return not (a and b and a[0] <= b[1] and b[0] <= a[1])
 
 
 def _same_answers(original: Record, other: Record) -> str:
