@@ -14,7 +14,7 @@ import loaded
 import pytest
 import yaml
 
-from vlmnb import axes, book, compare, details, markup, pages, record, reportpages, rows
+from vlmnb import axes, book, compare, details, markup, pages, record, reportpages, rows, tradeoff
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure
 from vlmnb.readings import MemoryUsage
@@ -214,11 +214,11 @@ def test_of_two_base_records_the_one_with_more_samples_counts() -> None:
 
 def test_the_findings_follow_the_numbers() -> None:
     (entries,) = compare.base_entries(content(*bookmaking.MODELS).records).values()
-    told = " ".join(compare.findings(entries))
+    told = " ".join(tradeoff.findings(entries))
     assert "LLaVA tiny and Qwen2.5-VL tiny are on the Pareto front" in told
     assert "Fuyu tiny is beaten in both" in told
-    assert compare.figure(entries).startswith(b"\x89PNG")
-    assert compare.figure(entries) == compare.figure(entries)
+    assert tradeoff.figure(entries).startswith(b"\x89PNG")
+    assert tradeoff.figure(entries) == tradeoff.figure(entries)
 
 
 def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
@@ -260,7 +260,7 @@ def test_an_accuracy_of_choices_stands_beside_what_guessing_would_score() -> Non
     )
     said = "Picking one of the choices at random would score 0.375 on ScienceQA mini."
     (entries,) = compare.base_entries([asked]).values()
-    for table in (compare.headline_table, compare.quality_table, compare.points_table):
+    for table in (compare.headline_table, compare.quality_table, tradeoff.points_table):
         assert said in table(entries)
     shown = details.detail_table("batch_size", [of], [asked])
     assert said in shown.caption

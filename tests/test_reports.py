@@ -27,6 +27,7 @@ from vlmnb import (
     reportpages,
     rows,
     tables,
+    tradeoff,
     transcription,
 )  # fmt: skip
 from vlmnb.errors import UserError
@@ -268,8 +269,8 @@ def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) ->
     assert "not measured here" in setting.title
     table = compare.cost_table(entries)
     assert ">0.260<" in table, "as printed, not 0.26"
-    assert "no spread" in compare.figure_caption(setting, entries)
-    assert compare.figure(entries).startswith(b"\x89PNG")
+    assert "no spread" in tradeoff.figure_caption(setting, entries)
+    assert tradeoff.figure(entries).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

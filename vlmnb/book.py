@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from vlmnb import axes, chapters, compare, pages, paths, postprocess, record, reportpages, support
+from vlmnb import axes, chapters, compare, pages, paths, postprocess, record, reportpages, support, tradeoff
 from vlmnb.audit import page as audit
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure, Page
@@ -299,8 +299,8 @@ def _generated(content: Content) -> Files:
     texts |= {f"{name}.md": chapters.model_page(content, name) for name in content.models}
     files = {f"generated/{name}": text.encode() for name, text in texts.items()}
     for setting, entries in compare.base_entries(content.records).items():
-        if compare.panels(entries):
-            files[f"generated/{pages.figure_path(setting)}"] = compare.figure(entries)
+        if tradeoff.panels(entries):
+            files[f"generated/{pages.figure_path(setting)}"] = tradeoff.figure(entries)
     return files
 
 

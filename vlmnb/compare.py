@@ -1,4 +1,4 @@
-"""Models side by side at the base configuration: tables, a figure, and what they say.
+"""Models side by side at the base configuration: the entries and their tables.
 
 Numbers of different machines never share a table or a figure: everything here is made per setting.
 """
@@ -10,19 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import axes, captions, data, guessing, markup, models, optimizations, paths, rows, stats
+from vlmnb import axes, captions, data, disturbance, guessing, markup, models, optimizations, paths, rows
 from vlmnb.errors import UserError
 from vlmnb.models.entry import ModelEntry
 from vlmnb.record import Record
 from vlmnb.reported import Quantity
-from vlmnb.scatter import Point
-from vlmnb.scatter import figure as scattered
 
 Row = dict[str, Any]
-
-MARKERS = ("o", "s", "^", "D", "v", "P")
-COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
-"""Okabe and Ito's palette, told apart by color-blind eyes, in shades for light and dark ground."""
 
 PRINTED: tuple[Quantity, ...] = ("latency_s", "energy_j_per_sample", "wer")
 """Columns that show a report's figures character by character."""
@@ -154,7 +148,7 @@ def cost_table(entries: Sequence[Entry], folder: str = "") -> str:
 def quality_table(entries: Sequence[Entry], folder: str = "") -> str:
     """Word error rate and accuracy of each model on each data set, as HTML."""
     datasets = dataset_names(entries)
-    scored = {name for name in datasets if any(_accuracy(entry, name) is not None for entry in entries)}
+    scored = {name for name in datasets if any(accuracy(entry, name) is not None for entry in entries)}
     header = ["Model"]
     for name in datasets:
         header.append(f"{dataset_title(name)}, WER")
@@ -167,15 +161,15 @@ def quality_table(entries: Sequence[Entry], folder: str = "") -> str:
             row = entry.rows.get(name, {})
             columns = ["wer", *(["accuracy"] if name in scored else [])]
             columns += ["cider"] if captions.is_captioning(name) else []
-            cells += [raw_link(row, _interval(row, column), folder) for column in columns]
+            cells += [raw_link(row, interval(row, column), folder) for column in columns]
         rows.append(cells)
     sizes = sorted({row["samples"] for entry in entries for row in entry.rows.values()})
     spread = "with 95 % bootstrap intervals"
-    if _of_reports(entries):
+    if of_reports(entries):
         spread = "as the reports print them, without intervals,"
     caption = (
         f"Fractions, {spread} over {markup.reach(sizes)} answers a data set. "
-        f"Lower is better for WER, higher for accuracy and CIDEr (a number up to 10). {_guessing(entries)}"
+        f"Lower is better for WER, higher for accuracy and CIDEr (a number up to 10). {chance(entries)}"
     )
     return markup.table(header, rows, caption=caption.rstrip())
 
@@ -184,7 +178,7 @@ def headline_table(entries: Sequence[Entry], folder: str = "") -> str:
     """The few columns that answer the question, as HTML."""
     datasets = dataset_names(entries)
     header = ["Model", "Latency, s per batch", "Energy, J per sample", "Peak memory"]
-    by_accuracy = {name: any(_accuracy(entry, name) is not None for entry in entries) for name in datasets}
+    by_accuracy = {name: any(accuracy(entry, name) is not None for entry in entries) for name in datasets}
     header += [f"{dataset_title(n)}, {'accuracy' if by_accuracy[n] else 'WER'}" for n in datasets]
     rows = []
     for entry in entries:
@@ -195,14 +189,15 @@ def headline_table(entries: Sequence[Entry], folder: str = "") -> str:
         for name in datasets:
             column = "accuracy" if by_accuracy[name] else "wer"
             of = entry.rows.get(name, {})
-            cells.append(raw_link(of, _interval(of, column), folder))
+            cells.append(raw_link(of, interval(of, column), folder))
         rows.append(cells)
-    return markup.table(header, rows, caption=f"{_cost_caption(entries)} {_guessing(entries)}".rstrip())
+    return markup.table(header, rows, caption=f"{_cost_caption(entries)} {chance(entries)}".rstrip())
 
 
 def latency(row: Row) -> str:
     """Median seconds per batch with its interval, as HTML."""
-    return _interval(row, "latency_s", "latency_low_s", "latency_high_s")
+    mark = disturbance.MARK if row.get("latency_disturbed") else ""
+    return interval(row, "latency_s", "latency_low_s", "latency_high_s") + mark
 
 
 def energy(row: Row) -> str:
@@ -213,7 +208,7 @@ def energy(row: Row) -> str:
     if value is None:
         return markup.MISSING
     mark = "≈ " if row["energy_method"] == "model" else ""
-    return f"{mark}{value:.3g}"
+    return f"{mark}{value:.3g}{disturbance.MARK if row.get('contaminated') else ''}"
 
 
 def dataset_names(entries: Sequence[Entry]) -> list[str]:
@@ -242,107 +237,9 @@ def raw_link(row: Row, shown: str, folder: str) -> str:
     return f'<a class="vlmnb-record" href="{markup.escape(file.as_posix())}">{shown}</a>'
 
 
-def points_table(entries: Sequence[Entry], folder: str = "") -> str:
-    """Every point of the figure with its intervals and its record, as HTML."""
-    rows = []
-    for name in dataset_names(entries):
-        for entry in entries:
-            row = entry.rows.get(name, {})
-            if row.get("latency_s") is None or row.get("wer") is None:
-                continue
-            error = "wer" if row["accuracy"] is None else "accuracy"
-            rows.append(
-                [
-                    markup.escape(entry.model.title),
-                    markup.escape(dataset_title(name)),
-                    raw_link(row, latency(row), folder),
-                    raw_link(row, _interval(row, error), folder),
-                    "WER" if error == "wer" else "accuracy",
-                    raw_link(row, markup.escape(row["key"]), folder),
-                ]
-            )
-    header = ["Model", "Data set", "Latency, s per batch", "Quality", "Which", "Record"]
-    told = "as the reports print it, without intervals" if _of_reports(entries) else "with 95 % intervals"
-    caption = f"What the figure shows, {told}. {_guessing(entries)}".rstrip()
-    return markup.table(header, rows, text=(1, 4, 5), caption=caption)
-
-
-def points(entries: Sequence[Entry], dataset: str) -> list[Point]:
-    """The models that have both a latency and an error on a data set; error is 1 - accuracy, else WER."""
-    made = []
-    for number, entry in enumerate(entries):
-        row = entry.rows.get(dataset, {})
-        if row.get("latency_s") is None or row.get("wer") is None:
-            continue
-        x_ends = _ends(row, "latency_s", "latency_low_s", "latency_high_s")
-        if row["accuracy"] is None:
-            y, y_ends = row["wer"], _ends(row, "wer", "wer_low", "wer_high")
-        else:
-            y, y_ends = 1 - row["accuracy"], (1 - row["accuracy_high"], 1 - row["accuracy_low"])
-        color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
-        made.append(Point(entry.model.title, color, marker, row["latency_s"], y, x_ends, y_ends))
-    return made
-
-
-def panels(entries: Sequence[Entry]) -> dict[str, list[Point]]:
-    """Points of each data set that has any."""
-    found = {name: points(entries, name) for name in dataset_names(entries)}
-    return {name: listed for name, listed in found.items() if listed}
-
-
-def findings(entries: Sequence[Entry]) -> list[str]:
-    """Who is on the Pareto front and who is beaten; one sentence for the data sets that say the same."""
-    sentences: dict[str, list[str]] = {}
-    for name, listed in panels(entries).items():
-        front = [listed[i].title for i in stats.pareto_front([(p.x, p.y) for p in listed])]
-        beaten = [point.title for point in listed if point.title not in front]
-        if len(listed) == 1:
-            told = f"only {front[0]} was measured"
-        elif len(front) == 1:
-            told = f"{front[0]} has both the shortest latency and the smallest error"
-        else:
-            told = f"{markup.enumerated(front)} are on the Pareto front, from fastest to most accurate"
-            verb = "is" if len(beaten) == 1 else "are"
-            told += f"; {markup.enumerated(beaten)} {verb} beaten in both" if beaten else ""
-        sentences.setdefault(told, []).append(dataset_title(name))
-    return [f"{markup.enumerated(names)}: {told}." for told, names in sentences.items()]
-
-
-def figure_caption(setting: Setting, entries: Sequence[Entry]) -> str:
-    """What the figure shows and says, with units and numbers of samples."""
-    rows = [row for entry in entries for row in entry.rows.values() if row["latency_s"] is not None]
-    batches = markup.reach(sorted({row["latency_n"] for row in rows if row["latency_n"]}))
-    samples = markup.reach(sorted({row["samples"] for row in rows}))
-    first = (
-        f"Seconds per batch of {BASE_BATCH_SIZE} against error, at the base configuration ({setting.title}). "
-        f"{' '.join(findings(entries))}"
-    )
-    if _of_reports(entries):
-        return f"{first} Errors over {samples} answers; the reports state no spread."
-    return (
-        f"{first} Medians of {batches} batches and errors over {samples} answers, with "
-        "95 % intervals; the dashed line joins the Pareto front. Where intervals overlap, the order may be "
-        "chance."
-    )
-
-
-def figure(entries: Sequence[Entry]) -> bytes:
-    """Latency against error, one panel per data set, as PNG on a transparent ground."""
-    found = {}
-    for name, listed in panels(entries).items():
-        by_accuracy = any(_accuracy(entry, name) is not None for entry in entries)
-        found[dataset_title(name)] = ("1 - accuracy" if by_accuracy else "WER", listed)
-    return scattered(found)
-
-
-def _of_reports(entries: Sequence[Entry]) -> bool:
+def of_reports(entries: Sequence[Entry]) -> bool:
+    """Whether all that the entries show is a report's."""
     return all(row["source"] == "reports" for entry in entries for row in entry.rows.values())
-
-
-def _ends(row: Row, column: str, low: str, high: str) -> tuple[float, float]:
-    """An interval; the value itself at both ends where a report states none."""
-    ends = [row[column] if row[name] is None else row[name] for name in (low, high)]
-    return ends[0], ends[1]
 
 
 def _cost_caption(entries: Sequence[Entry]) -> str:
@@ -356,11 +253,13 @@ def _cost_caption(entries: Sequence[Entry]) -> str:
         words.append(
             f"Latency: median of {markup.reach(counts)} batches with an interval of {shown} coverage."
         )
-    if _of_reports(entries):
+    if of_reports(entries):
         words.append("As the reports print them, of TextVQA; how energy was obtained they do not say.")
     if any(entry.speed["energy_method"] == "model" for entry in entries):
         words.append("Energy after ≈ is modelled, not measured.")
-    if not _of_reports(entries):
+    if any(entry.speed["contaminated"] for entry in entries):
+        words.append(f"After †: {disturbance.MEANING}.")
+    if not of_reports(entries):
         words.append("Energy and memory are one reading of the window, FLOPs and tokens are counted.")
     return " ".join(words)
 
@@ -372,7 +271,8 @@ def _over_model(row: Row) -> str:
     return markup.in_unit(row["peak_bytes_over_model"], "B", 3)
 
 
-def _interval(row: Row, column: str, low: str = "", high: str = "") -> str:
+def interval(row: Row, column: str, low: str = "", high: str = "") -> str:
+    """A column with its interval, as HTML; of a report as it prints it."""
     ends = (row.get(low or f"{column}_low"), row.get(high or f"{column}_high"))
     if row.get(column) is not None and (printed := row.get("printed", {}).get(column)):
         return markup.escape(printed)
@@ -381,12 +281,13 @@ def _interval(row: Row, column: str, low: str = "", high: str = "") -> str:
     return markup.with_interval(row.get(column), *ends)
 
 
-def _accuracy(entry: Entry, dataset: str) -> float | None:
+def accuracy(entry: Entry, dataset: str) -> float | None:
+    """A model's accuracy on a data set; None where there is none."""
     value = entry.rows.get(dataset, {}).get("accuracy")
     return None if value is None else float(value)
 
 
-def _guessing(entries: Sequence[Entry]) -> str:
+def chance(entries: Sequence[Entry]) -> str:
     """What an accuracy is to be read against, by data set."""
     rows = [(dataset_title(name), row) for entry in entries for name, row in entry.rows.items()]
     return guessing.sentence((title, row["accuracy_guessing"]) for title, row in rows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from vlmnb import captions, data, flopcount, guessing, stats
+from vlmnb import captions, data, disturbance, flopcount, guessing, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.tables import (
@@ -41,7 +41,7 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
         ("n", lambda r: _plain(r, r.latency and str(r.latency.n))),
         ("Passes", _passes),
         ("Harness, %", _harness),
-        ("Verdict", lambda r: _plain(r, r.full_batches_s and stats.verdict(r.full_batches_s))),
+        ("Verdict", _verdict),
         ("Energy, J per sample", energy),
         ("Energy method", lambda r: _plain(r, r.headline_energy and r.headline_energy.method)),
         ("FLOPs, torch", lambda r: _plain(r, r.flops and si(r.flops.torch), COUNTED)),
@@ -54,7 +54,7 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
         ("Image tokens", lambda r: _tokens(r, [a.image_tokens for a in r.answers])),
         ("Text tokens", lambda r: _tokens(r, [a.text_tokens for a in r.answers])),
         ("Output tokens", lambda r: _tokens(r, [a.output_tokens for a in r.answers])),
-        ("Load by others", lambda r: _plain(r, _share(r.provenance.other_load), ONE_READING)),
+        ("Load by others", load_by_others),
     ]
     if any(captions.is_captioning(cell.dataset) for cell in cells):
         shown[3:3] = [("CIDEr [95 %]", lambda r: _score(r, "cider")),
@@ -96,6 +96,23 @@ def _passes(record: Record) -> Field:
         title,
         record.key,
     )
+
+
+def _verdict(record: Record) -> Field:
+    if not record.full_batches_s:
+        return absent(record)
+    mark, why = disturbance.latency_mark(record)
+    said = stats.verdict(record.full_batches_s)
+    return Field(f"{said}{mark}", why.removeprefix("; "), record.key, words=True)
+
+
+def load_by_others(record: Record) -> Field:
+    """Share of the machine's cores that others used during the window, marked where that disturbed it."""
+    share = record.provenance.other_load
+    if share is None:
+        return absent(record)
+    mark, why = disturbance.energy_mark(record)
+    return Field(f"{100 * share:.0f} %{mark}", f"{ONE_READING}{why}", record.key)
 
 
 def _harness(record: Record) -> Field:
@@ -144,7 +161,3 @@ def _bytes(count: int | None) -> str | None:
 
 def _median(values: Sequence[int]) -> str | None:
     return f"{stats.median_interval(values).median:g}" if values else None
-
-
-def _share(value: float | None) -> str | None:
-    return f"{100 * value:.0f} %" if value is not None else None

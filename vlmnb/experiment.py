@@ -188,9 +188,10 @@ def _show_notes(found: Sequence[Record], energy: bool = True) -> None:
     """Display why cells are ``-``, and which of them are stale; ``energy``: whether joules are shown."""
     from IPython.display import Markdown, display
 
-    from vlmnb import tables
+    from vlmnb import disturbance, tables
 
-    notes = "\n".join(part for part in (tables.notes(found, energy), stale_note(found)) if part)
+    parts = (tables.notes(found, energy), disturbance.note(found, energy), stale_note(found))
+    notes = "\n".join(filter(None, parts))
     if notes:
         display(Markdown(notes))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from vlmnb import axes, compare, conditions_view, execute, markup, models, paths, points, stats
+from vlmnb import axes, compare, conditions_view, execute, markup, models, paths, points, stats, tradeoff
 from vlmnb.record import Record
 from vlmnb.spec import Status
 
@@ -114,7 +114,7 @@ def comparison_page(content: Content) -> str:
     for setting, entries in groups.items():
         parts += [f"## On {setting.title}", "### Cost", compare.cost_table(entries),
                   "### Quality", compare.quality_table(entries)]  # fmt: skip
-        if compare.panels(entries):
+        if tradeoff.panels(entries):
             parts += ["### Latency against error", *figure_blocks(setting, entries)]
     return joined(parts if groups else [*parts, NOTHING_YET])
 
@@ -129,7 +129,7 @@ def headline(content: Content) -> str:
         f"Base configuration on {setting.title}:",
         compare.headline_table(entries, "generated/"),
     ]
-    if compare.panels(entries):
+    if tradeoff.panels(entries):
         parts += figure_blocks(setting, entries, "generated/")
     if setting.source == "measured" and any(other.source == "reports" for other in groups):
         parts.append(
@@ -143,12 +143,12 @@ def figure_blocks(
     setting: compare.Setting, entries: Sequence[compare.Entry], folder: str = ""
 ) -> tuple[str, str]:
     """The figure of a setting with its caption, and its points; ``folder`` is where the chapters lie."""
-    alt = f"Scatter plots of latency against error. {' '.join(compare.findings(entries))}"
+    alt = f"Scatter plots of latency against error. {' '.join(tradeoff.findings(entries))}"
     drawn = (
         f"```{{figure}} /book/generated/{figure_path(setting)}\n:alt: {markup.plain(alt)}\n\n"
-        f"{markup.plain(compare.figure_caption(setting, entries))}\n```"
+        f"{markup.plain(tradeoff.figure_caption(setting, entries))}\n```"
     )
-    table = compare.points_table(entries, folder)
+    table = tradeoff.points_table(entries, folder)
     return drawn, f'<details class="vlmnb-points"><summary>{points.SUMMARY}</summary>{table}</details>'
 
 

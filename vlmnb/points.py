@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import data
+from vlmnb import data, details
 from vlmnb.beside import TITLES
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
@@ -16,6 +16,7 @@ SUMMARY = "Every point of this figure, with its interval and its record"
 def axis_points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """The points of an axis's plot: one row per cell that is drawn, one column per panel."""
     found = by_cell(records, axis)
+    reported = any(found[cell].reported for cell in cells if cell in found)
     rows = []
     for cell in cells:
         record = found.get(cell)
@@ -25,12 +26,13 @@ def axis_points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> 
                     Field(str(getattr(cell, axis))),
                     Field(data.get(cell.dataset).title, words=True),
                     *(show(record) for show in SHOW.values()),
+                    *([] if reported else [details.load_by_others(record)]),
                     Field(record.key, "file of the record", record.key, words=True),
                 )
             )
-    reported = any(found[cell].reported for cell in cells if cell in found)
     told = (
         "as the report prints it, which states no interval" if reported else f"with 95 % intervals. {WITHOUT}"
     )
-    heads = (ROW_TITLES[axis], "Data set", *(TITLES[name] for name in SHOW), "Record")
+    load = () if reported else ("Load by others",)
+    heads = (ROW_TITLES[axis], "Data set", *(TITLES[name] for name in SHOW), *load, "Record")
     return Table(f"What the figure shows, {told}", heads, tuple(rows))

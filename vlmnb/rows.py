@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from vlmnb import guessing, stats
+from vlmnb import disturbance, guessing, stats
 from vlmnb.record import Record
 
 EXPORT_COLUMNS = (
@@ -27,6 +27,7 @@ EXPORT_COLUMNS = (
     "reserved_peak_bytes_over_model", "process_peak_bytes_over_model",
     "samples_per_s", "samples_per_s_low", "samples_per_s_high", "output_tokens_per_s",
     "output_tokens_per_s_low", "output_tokens_per_s_high", "accuracy_guessing",
+    "latency_disturbed",
 )  # fmt: skip
 
 
@@ -81,6 +82,7 @@ def row(record: Record) -> dict[str, Any]:
             "passes": timing and timing.passes,
             "other_load": record.provenance.other_load,
             "contaminated": conditions and conditions.contaminated,
+            "latency_disturbed": None if record.latency is None else disturbance.of_batches(record),
             "started_at": record.provenance.started_at or None,
             "reported_in": record.reported and record.reported.places,
             "latency_p90_s": p90 and p90.value,

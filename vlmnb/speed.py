@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from vlmnb import stats
+from vlmnb import disturbance, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.tables import ENOUGH, ROW_TITLES, Field, Table, absent, seconds
@@ -66,5 +66,6 @@ def throughput(record: Record | None, of: Of) -> Field:
 def _counts(record: Record | None) -> tuple[Field, Field]:
     if record is None or record.latency is None:
         return absent(record), absent(record)
-    verdict = stats.verdict(record.full_batches_s)
-    return Field(str(record.latency.n), key=record.key), Field(verdict, key=record.key, words=True)
+    verdict, (mark, why) = stats.verdict(record.full_batches_s), disturbance.latency_mark(record)
+    said = Field(f"{verdict}{mark}", why.removeprefix("; "), record.key, words=True)
+    return Field(str(record.latency.n), key=record.key), said

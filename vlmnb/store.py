@@ -32,8 +32,8 @@ PARALLEL_FROM = 2_000
 
 _READERS = (
     "record.py", "timing.py", "flopcount.py", "rows.py", "readings.py",
-    "scores.py", "captions.py", "stats.py", "spec.py", "quality.py", "optimizations.py", "guessing.py",
-    "fit/usable.py",
+    "scores.py", "captions.py", "stats.py", "spec.py", "quality.py", "optimizations.py",
+    "guessing.py", "disturbance.py", "fit/usable.py",
 )  # fmt: skip
 """Modules that decide what a row holds."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html as markup
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from vlmnb import data, differences, stats
+from vlmnb import data, differences, disturbance, stats
 from vlmnb.readings import headline
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
@@ -99,9 +99,7 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
             )
             for value in values
         ]
-        caption = (
-            "Word error rate (fraction) and latency (seconds per batch) by data set, with 95 % intervals"
-        )
+        caption = "Word error rate (fraction), latency (seconds per batch) by data set, with 95 % intervals"
         return _as_reported(Table(caption, (ROW_TITLES[axis], *heads), tuple(rows)), list(at.values()))
     (name,) = names
     of = [at[value, name] for value in values]
@@ -312,7 +310,8 @@ def latency(record: Record | None) -> Field:
         return Field("-", "fewer samples than one batch", record.key)
     if record is None or summary is None:
         return absent(record)
-    return seconds(summary, record.key)
+    shown, (mark, why) = seconds(summary, record.key), disturbance.latency_mark(record)
+    return replace(shown, text=shown.text + mark, title=shown.title + why)
 
 
 def seconds(summary: stats.Summary, key: str, of: str = "batches") -> Field:
@@ -347,9 +346,9 @@ def energy(record: Record | None) -> Field:
     reading = record.headline_energy if record else None
     if record is None or value is None or reading is None:
         return absent(record)
-    mark = MODELLED if reading.method == "model" else ""
-    title = f"{reading.method}: {reading.detail}; {ONE_READING}"
-    return Field(f"{mark}{value:.3g}", title, record.key)
+    mark, (disturbed, why) = MODELLED * (reading.method == "model"), disturbance.energy_mark(record)
+    title = f"{reading.method}: {reading.detail}; {ONE_READING}{why}"
+    return Field(f"{mark}{value:.3g}{disturbed}", title, record.key)
 
 
 def _flops(record: Record | None) -> Field:
