@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from factory import STEADY, cell, timed
 
-from vlmnb import details, disturbance, points, rows, speed, tables
+from vlmnb import compare, details, disturbance, points, rows, speed, tables, tradeoff
 from vlmnb.readings import Conditions, DeviceState
 from vlmnb.record import Provenance, Record
 
@@ -43,6 +44,16 @@ def test_a_window_that_others_disturbed_is_marked_though_no_pass_is() -> None:
     assert note.startswith("- `†` other processes used the machine meanwhile: times and joules")
     assert "batch 2, image 64, prompt 200: 12 %" in note
     assert rows.row(made)["latency_disturbed"] is True
+
+
+def test_the_comparison_marks_the_number_and_says_what_the_mark_means() -> None:
+    made = surrounded(0.12, of=cell(batch_size=16, samples=192))
+    (entries,) = compare.base_entries([made]).values()
+    costs = compare.cost_table(entries)
+    for table in (costs, compare.headline_table(entries), tradeoff.points_table(entries)):
+        assert re.search(r">0\.50\d* † <span", table)
+        assert "After †: other processes used the machine meanwhile." in table
+    assert "≈ 0.0417 †" in costs
 
 
 def test_a_quiet_window_has_no_mark() -> None:

@@ -195,9 +195,12 @@ def headline_table(entries: Sequence[Entry], folder: str = "") -> str:
 
 
 def latency(row: Row) -> str:
-    """Median seconds per batch with its interval, as HTML."""
-    mark = disturbance.MARK if row.get("latency_disturbed") else ""
-    return interval(row, "latency_s", "latency_low_s", "latency_high_s") + mark
+    """Median seconds per batch with its interval, as HTML; marked where others disturbed it."""
+    shown = interval(row, "latency_s", "latency_low_s", "latency_high_s")
+    if not row.get("latency_disturbed"):
+        return shown
+    number, blank, ends = shown.partition(" <span")
+    return f"{number}{disturbance.MARK}{blank}{ends}"
 
 
 def energy(row: Row) -> str:
