@@ -55,7 +55,7 @@ def test_every_gpu_has_a_source_and_names_are_unique() -> None:
     assert {gpu.segment for gpu in found} >= {"data-centre", "workstation", "consumer", "unified"}
     for gpu in found:
         assert gpus.get(gpu.name) == gpu
-        assert all(gpus.sources()[key].address.startswith("https://") for key in gpu.sources)
+        assert all(gpus.sources()[key].address.startswith("http") for key in gpu.sources)
         assert (gpu.price_usd is None) or "page" in gpu.sources
 
 

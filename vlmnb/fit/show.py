@@ -9,6 +9,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vlmnb.fit import gpus
+from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.report import Fit, GpuFit
 from vlmnb.stats import format_si
 
@@ -61,6 +63,8 @@ def lines(fit: Fit) -> list[str]:
     found += [f"{best.what.capitalize()}: {best.gpu or '-'} ({best.why})." for best in fit.best]
     reasons = dict.fromkeys(row.refusal for row in fit.gpus if row.refusal)
     found += [f"No prediction: {reason}." for reason in list(reasons)[:3]]
+    if len(fit.gpus) == 1:
+        found.append(f"Its figures, compared with documents: {documents(fit.gpus[0].gpu)}.")
     found.append(
         "At least: lower bound of a batch from peak rate and peak bandwidth; a real run takes longer. "
         "*: the matrix rate is not known, the bound is of the bandwidth alone."
@@ -75,6 +79,24 @@ def others(fit: Fit) -> Iterator[tuple[str, list[str]]]:
         if not row.runs:
             groups.setdefault(row.obstacle or "too little memory", []).append(row.gpu.name)
     yield from groups.items()
+
+
+def compared(gpu: Gpu) -> str:
+    """Which figures of a row agreed with a document, in a few words."""
+    missing, count = gpu.uncompared, len(gpu.given)
+    if not missing:
+        return "all"
+    return f"not {', '.join(missing)}" if len(missing) < 3 else f"{count - len(missing)} of {count}"
+
+
+def documents(gpu: Gpu) -> str:
+    """The same in full: the figures by kind of document, and those that none was at hand for."""
+    kinds: dict[str, list[str]] = {}
+    for check in gpu.checked:
+        kinds.setdefault(gpus.sources()[check.source].kind, []).extend(check.figures)
+    told = [f"{', '.join(figures)} ({kind})" for kind, figures in kinds.items()]
+    missing = f"not compared: {', '.join(gpu.uncompared)}" if gpu.uncompared else ""
+    return "; ".join(filter(None, [", ".join(told), missing]))
 
 
 def memory_cells(fit: Fit) -> list[list[str]]:
