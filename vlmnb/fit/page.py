@@ -198,24 +198,13 @@ def best(fit: Fit) -> str:
         f"- **{one.what.capitalize()}**: {markup.plain(one.gpu or '-')} ({markup.plain(one.why)})"
         for one in fit.best
     ]
-    reasons = dict.fromkeys(row.refusal for row in fit.gpus if row.refusal)
-    lines += [f"- No prediction: {markup.plain(reason)}." for reason in list(reasons)[:3]]
+    lines += [f"- {markup.plain(line)}" for line in words.refusals(fit)]
     return "\n".join(lines)
 
 
 def errors(fit: Fit) -> str:
     """How good predictions are, as Markdown; empty where there is none."""
-    found = {
-        (p.held_out, p.records, p.latency_error, p.worst_error, p.energy_error)
-        for row in fit.gpus
-        if (p := row.prediction)
-    }
-    return "\n".join(
-        f"- Fitted on {records} records. Predicting {markup.plain(what)} from the others, latency is off by "
-        f"{100 * middle:.0f} % in the median and {100 * worst:.0f} % at worst"
-        + (f", energy by {100 * energy:.0f} % in the median." if energy is not None else ".")
-        for what, records, middle, worst, energy in sorted(found, key=str)
-    )
+    return "\n".join(f"- {markup.plain(line)}" for line in words.checks(fit))
 
 
 def usage(fit: Fit) -> str:
