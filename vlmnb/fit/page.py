@@ -231,15 +231,12 @@ def sources(fit: Fit) -> str:
         for check in row.gpu.checked:
             compared.setdefault(check.source, []).append(row.gpu.name)
     left = [row.gpu.uncompared for row in fit.gpus if row.gpu.uncompared]
-    figures = sum(len(row.gpu.given) for row in fit.gpus)
-    return "\n".join([
-        *_documents(used),
-        "",
-        f"Of {figures} figures, {figures - sum(map(len, left))} agreed with one of these documents; "
-        f"{sum(map(len, left))} of {len(left)} GPUs were compared with none:",
-        "",
-        *_documents(compared),
-    ])  # fmt: skip
+    figures, missing = sum(len(row.gpu.given) for row in fit.gpus), sum(map(len, left))
+    told = (
+        f"{figures - missing} of {figures} figures agreed with one of the documents below; the other "
+        f"{missing}, of {len(left)} GPUs, were compared with none:"
+    )
+    return "\n".join([*_documents(used), "", told, "", *_documents(compared)])
 
 
 def _documents(used: Mapping[str, Sequence[str]]) -> Iterator[str]:
