@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os.path
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
+from pydantic_core import from_json
 
 from vlmnb import paths, spec, stats
 from vlmnb.answer import Answer
@@ -329,21 +331,21 @@ def read(path: Path) -> Record:
         ValueError: The file is no record of this schema; the message names the file and the field.
     """
     try:
-        return parse(path, path.read_bytes())
+        return parse(str(path), path.read_bytes())
     except OSError as error:
         raise ValueError(f"{path} is no record: {error}; delete it to have the cell measured again") from None
 
 
-def parse(path: Path, text: bytes) -> Record:
+def parse(path: str, text: bytes) -> Record:
     """The record that a file's content is.
 
     Raises:
         ValueError: It is no record of this schema, or of another file; the message names file and field.
     """
     try:
-        content = json.loads(text)
+        content = from_json(text)
         version = content["schema_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no record: {error}; delete it to have the cell measured again") from None
     if version != SCHEMA_VERSION:
         raise ValueError(
@@ -358,7 +360,7 @@ def parse(path: Path, text: bytes) -> Record:
         raise ValueError(
             f"{path}: {place}: {problem['msg']}; delete it to have the cell measured again"
         ) from None
-    if digest not in (None, spec.digest(content)) or path.stem != found.key:
+    if digest not in (None, spec.digest(content)) or os.path.basename(path) != f"{found.key}.json":
         raise ValueError(
             f"{path} was edited by hand; restore it, or delete it to have the cell measured again"
         )
