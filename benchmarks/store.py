@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from vlmnb import axes, identity, paths, record, spec
+from vlmnb import axes, identity, paths, record, sealing, spec
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
 from vlmnb.readings import EnergyReading, MemoryUsage
@@ -125,7 +125,7 @@ def _write(results: Path, first: int, cells: Sequence[Cell]) -> None:
         content |= {"key": key, "cell": cell.model_dump(mode="json")}
         path = paths.record(results, made.hardware, cell.model, key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**content, "digest": spec.digest(content)}), encoding="utf-8")
+        path.write_text(sealing.sealed(content), encoding="utf-8")
     record.read(path)
 
 

@@ -34,7 +34,7 @@ PARALLEL_FROM_ROWS = 200
 """The same where rows are asked for: scoring the captions of one record can take 50 ms."""
 
 _READERS = (
-    "record.py", "timing.py", "flopcount.py", "rows.py", "readings.py",
+    "record.py", "sealing.py", "timing.py", "flopcount.py", "rows.py", "readings.py",
     "scores.py", "captions.py", "stats.py", "spec.py", "quality.py", "optimizations.py", "fit/usable.py",
 )  # fmt: skip
 """Modules that decide what a row holds."""
