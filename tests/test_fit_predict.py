@@ -13,7 +13,7 @@ import pytest
 
 from vlmnb import cli, record
 from vlmnb.errors import UserError
-from vlmnb.fit import gpus, memory, predict, quantize, report, roofline, shape, usable
+from vlmnb.fit import gpus, memory, predict, quantize, report, roofline, shape, show, usable
 from vlmnb.fit.memory import Load
 from vlmnb.fit.predict import Observation, Prediction, Refusal
 from vlmnb.fit.report import Constraint
@@ -55,7 +55,7 @@ def test_every_gpu_has_a_source_and_names_are_unique() -> None:
     assert {gpu.segment for gpu in found} >= {"data-centre", "workstation", "consumer", "unified"}
     for gpu in found:
         assert gpus.get(gpu.name) == gpu
-        assert all(gpus.sources()[key].address.startswith("https://") for key in gpu.sources)
+        assert all(gpus.sources()[key].address.startswith("http") for key in gpu.sources)
         assert (gpu.price_usd is None) or "page" in gpu.sources
 
 
@@ -253,6 +253,14 @@ def test_a_record_without_what_a_fit_needs_is_left_out(changes: dict[str, Any]) 
     assert predict.observed(measured(**changes)) is None
 
 
+@pytest.mark.parametrize(("gib", "taken"), [(140.4, True), (132.0, True), (70.0, False), (17.5, False)])
+def test_a_gpu_of_another_memory_size_under_the_same_name_is_left_out(gib: float, taken: bool) -> None:
+    """A slice of an H200, say; RTX 3080 with 10 and with 12 GB differ in bandwidth too."""
+    machine = {"gpus": [{"name": "NVIDIA H200", "memory_bytes": int(gib * 2**30)}]}
+    found = predict.observed(measured(provenance={"code": "0" * 16, "machine": machine}))
+    assert (found is not None) is taken
+
+
 def test_a_cpu_record_or_a_compiled_one_is_left_out() -> None:
     assert predict.observed(factory.record()) is None
     assert usable.quantization_of(factory.cell(device="cuda", dtype="fp16", optimization="compile")) is None
@@ -384,3 +392,84 @@ def test_the_command_answers_a_reader_and_a_program(
     parts = content["memory"]
     names = ("weights", "vision", "cache", "activations", "overhead")
     assert parts["total_bytes"] == sum(parts[f"{name}_bytes"] for name in names)
+
+
+def test_another_gpu_is_predicted_only_from_hardware_like_it() -> None:
+    """What NVIDIA's cards reach of their roofline says nothing of AMD's libraries or of a Jetson's host."""
+    known = some(("llava-1.5-7b", "fuyu-8b"), ("H200 SXM", "L4", "A100 SXM 80GB"))
+    of, load = shape.of("qwen2.5-vl-3b"), Load(image_size=224)
+    for name, told in (
+        ("Instinct MI300X", "no record is of AMD GPUs without unified memory"),
+        ("Jetson AGX Orin 64GB", "no record is of NVIDIA GPUs with unified memory"),
+        ("M4", "without a matrix rate"),
+        ("GTX 1080 Ti", "without a matrix rate"),
+    ):
+        found = predict.predict(of, FP16, load, gpus.get(name), known)
+        assert isinstance(found, Refusal), name
+        assert told in found.reason
+    assert isinstance(predict.predict(of, FP16, load, gpus.get("RTX 4090"), known), Prediction)
+    alone = predict.predict(of, FP16, load, gpus.get("RTX 4090"), known[:4])
+    assert isinstance(alone, Refusal)
+    assert "the records are of one, NVIDIA H200 SXM" in alone.reason
+
+
+def test_a_prediction_below_the_lower_bound_is_refused() -> None:
+    impossible = [
+        one.model_copy(
+            update={name: 0.1 * getattr(one, name) for name in ("latency_s", "prefill_s", "step_s")}
+        )
+        for one in some(("llava-1.5-7b", "fuyu-8b"), ("H200 SXM",))
+    ]
+    load = Load(image_size=224)
+    found = predict.predict(shape.of("qwen2.5-vl-3b"), FP16, load, gpus.get("H200 SXM"), impossible)
+    assert isinstance(found, Refusal)
+    assert "less than the lower bound" in found.reason
+
+
+def fits(predictions: dict[str, Prediction | None]) -> list[report.GpuFit]:
+    """GPUs that run a model, with predictions made up."""
+    fit = report.of(
+        "llava-1.5-7b", "fp16", report.load_of("llava-1.5-7b"), only=[gpus.get(n) for n in predictions]
+    )
+    return [
+        row.model_copy(update={"prediction": predictions[row.gpu.name], "refusal": ""})
+        for row in fit.gpus
+    ]  # fmt: skip
+
+
+def guess(latency_s: float, error: float, joules: float | None = None) -> Prediction:
+    return Prediction(
+        prefill_s=latency_s / 2, decode_s=latency_s / 2, latency_s=latency_s, samples_per_s=1 / latency_s,
+        energy_j_per_sample=joules, latency_error=error, worst_error=error, energy_error=error,
+        held_out="other GPUs", records=12,
+    )  # fmt: skip
+
+
+def test_the_best_names_those_that_the_errors_do_not_tell_apart() -> None:
+    rows = fits({"L40S": guess(1.0, 0.1, 50.0), "L40": guess(1.15, 0.1, 70.0), "A40": guess(2.0, 0.1, 300.0)})
+    _, fastest, thriftiest = report.best(rows, Constraint())
+    assert fastest.gpu == "NVIDIA L40S"
+    assert fastest.why.endswith("of 3 with a prediction among 3 that run it; within these errors also L40")
+    assert thriftiest.gpu == "NVIDIA L40S"
+    assert "within these errors" not in thriftiest.why
+
+
+def test_without_counted_joules_that_is_the_reason_even_where_the_first_has_no_prediction() -> None:
+    rows = fits({"A40": None, "L40S": guess(1.0, 0.1)})
+    rows[0] = rows[0].model_copy(update={"refusal": "no record"})
+    assert report.best(rows, Constraint())[2].why == "no record has counted joules"
+
+
+def test_the_reader_is_told_for_how_many_gpus_there_is_no_prediction_and_what_the_error_is() -> None:
+    known = some(("llava-1.5-7b", "fuyu-8b"), ("H200 SXM",))
+    found = predict.predict(shape.of("fuyu-8b"), FP16, Load(image_size=224), gpus.get("H200 SXM"), known)
+    assert isinstance(found, Prediction)
+    fit = report.of("fuyu-8b", "fp16", report.load_of("fuyu-8b"))
+    rows = tuple(
+        row.model_copy(update={"prediction": found, "refusal": ""}) if row.gpu.name == "H200 SXM" else row
+        for row in fit.gpus
+    )
+    running = sum(row.runs for row in rows)
+    text = show.lines(fit.model_copy(update={"gpus": rows}))
+    assert any(line.startswith(f"No prediction for {running - 1} of {running} GPUs: ") for line in text)
+    assert any("held out of the fit (other models on NVIDIA H200 SXM), latency 0 %" in line for line in text)

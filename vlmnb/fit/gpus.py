@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import difflib
 import functools
+import re
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -15,6 +16,14 @@ from vlmnb.fit.quantize import Quantization
 from vlmnb.spec import Frozen, explain
 
 Segment = Literal["data-centre", "workstation", "consumer", "mining", "unified"]
+Kind = Literal["vendor", "encyclopedia", "database", "press", "seller", "model card page"]
+Figure = Literal["memory", "bandwidth", "fp16", "int8", "power", "year", "capability"]
+
+FIELDS: dict[Figure, str] = {
+    "memory": "memory_gib", "bandwidth": "bandwidth_gb_s", "fp16": "fp16_tflops", "int8": "int8_tops",
+    "power": "power_w", "year": "year", "capability": "compute_capability",
+}  # fmt: skip
+"""The figures that are compared with documents, and the fields that hold them; fp16 stands for bf16 too."""
 
 UNIFIED_SHARE = 0.75
 """Share of unified memory that is counted as the GPU's: the system needs the rest, and macOS by default wires
@@ -30,11 +39,19 @@ OLDEST_INT8 = 7.5
 
 
 class Source(Frozen):
-    """Where figures come from."""
+    """A document that figures come from or were compared with; one that was not noted has no address."""
 
     key: str
+    kind: Kind
     title: str
-    address: str
+    address: str = ""
+
+
+class Check(Frozen):
+    """Figures of a row that agreed with a document, whose key `source` is."""
+
+    source: str
+    figures: tuple[Figure, ...] = Field(min_length=1)
 
 
 class Gpu(Frozen):
@@ -53,6 +70,7 @@ class Gpu(Frozen):
         reported_as: The driver's name, by which records are matched.
         page_names: What the model card page calls it, where it lists it.
         sources: Keys of the sources, which `sources` resolves.
+        checked: What was compared with which document, within 1.2 %, years exactly.
     """
 
     name: str = Field(min_length=1)
@@ -70,6 +88,18 @@ class Gpu(Frozen):
     reported_as: str = ""
     page_names: tuple[str, ...] = ()
     sources: tuple[str, ...] = Field(min_length=1)
+    checked: tuple[Check, ...] = ()
+
+    @property
+    def given(self) -> tuple[Figure, ...]:
+        """The figures that the row has."""
+        return tuple(figure for figure, field in FIELDS.items() if getattr(self, field) is not None)
+
+    @property
+    def uncompared(self) -> tuple[Figure, ...]:
+        """The figures that no document was at hand for."""
+        compared = {figure for check in self.checked for figure in check.figures}
+        return tuple(figure for figure in self.given if figure not in compared)
 
     @property
     def memory_bytes(self) -> float:
@@ -114,13 +144,17 @@ def catalogue() -> tuple[Gpu, ...]:
         given["page_names"] = tuple(filter(None, row["page_names"].split(";")))
         given["sources"] = tuple(filter(None, row["source"].split(";")))
         given.pop("source", None)
+        given["checked"] = _checks(row.get("checked") or "")
         try:
             gpu = Gpu.model_validate(given)
         except ValidationError as error:
             raise UserError(f"{path}, line {number}: {explain(error, Gpu.model_fields)}") from None
-        for key in gpu.sources:
+        for key in (*gpu.sources, *(check.source for check in gpu.checked)):
             if key not in known:
                 raise UserError(f"{path}, line {number}: unknown source {key!r}; {nearest(key, known)}")
+        for figure in (figure for check in gpu.checked for figure in check.figures):
+            if figure not in gpu.given:
+                raise UserError(f"{path}, line {number}: {figure} is compared, but the row has none")
         if any(gpu.name == other.name for other in found):
             raise UserError(f"{path}, line {number}: {gpu.name!r} stands twice; keep one row")
         found.append(gpu)
@@ -146,7 +180,8 @@ def get(name: str) -> Gpu:
     exact = [gpu for gpu in catalogue() if named[gpu.name] == wanted]
     if found := (exact[0] if exact else reported(name)):
         return found
-    close = [gpu for gpu in catalogue() if wanted and named[gpu.name][: len(wanted)] == wanted]
+    close = [gpu for gpu in catalogue() if named[gpu.name][: len(wanted)] == wanted]
+    close = close or [gpu for gpu in catalogue() if _within(wanted, named[gpu.name])]
     if len(close) == 1:
         return close[0]
     if close:
@@ -159,8 +194,13 @@ def get(name: str) -> Gpu:
 
 
 def reported(name: str) -> Gpu | None:
-    """The GPU that a driver reports under a name."""
-    return next((gpu for gpu in catalogue() if gpu.reported_as and gpu.reported_as == name), None)
+    """The GPU that a driver reports under a name, in any case."""
+    return next((gpu for gpu in catalogue() if gpu.reported_as.lower() == name.lower() != ""), None)
+
+
+def _within(part: list[str], whole: list[str]) -> bool:
+    """Whether words stand in a name one after the other."""
+    return any(whole[start : start + len(part)] == part for start in range(len(whole)))
 
 
 SERIES = {
@@ -170,8 +210,14 @@ SERIES = {
 
 
 def _plain(name: str) -> str:
-    words = name.lower().replace("-", " ").replace("gb", "gb ").split()
-    return " ".join(word for word in words if word not in SERIES)
+    text = re.sub(r"(\d+) ?gb\b", r"\1gb", re.sub(r"[-()]", " ", name.lower()))
+    return " ".join(word for word in text.split() if word not in SERIES)
+
+
+def _checks(text: str) -> list[dict[str, Any]]:
+    """``key:figure+figure;key:figure`` as what `Check` is made of."""
+    pairs = (part.partition(":") for part in text.split(";") if part)
+    return [{"source": key, "figures": tuple(filter(None, figures.split("+")))} for key, _, figures in pairs]
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vlmnb import markup, paths, record
@@ -180,13 +180,15 @@ def gpu_table(fit: Fit) -> str:
     header = ["GPU", "Kind", "Year", "GiB", "GB/s", "fp16 TFLOP/s", "int8 TOP/s", "W", "USD", "Runs it",
               "Batch up to", "At least"]  # fmt: skip
     header += ["Predicted latency", "Throughput", "Energy per sample"] if told else []
+    header += ["Compared"]
     rows = [_gpu_row(row, told) for row in fit.gpus]
     caption = (
         f"Under {fit.quantization.name} at {words.asked(fit)}. Rates are dense, with 32-bit accumulation. "
         "At least: the lower bound of a batch. *: of the bandwidth alone, for want of a matrix rate. "
-        "Unified memory counts three quarters."
+        "Unified memory counts three quarters. Compared: which of the row's figures agreed with a document; "
+        "the others are typed from knowledge. Resting the pointer there tells which kind of document."
     )
-    table = markup.table(header, rows, text=(1, 9), caption=markup.escape(caption))
+    table = markup.table(header, rows, text=(1, 9, len(header) - 1), caption=markup.escape(caption))
     return table.replace('class="vlmnb-table"', 'class="vlmnb-table vlmnb-filter"', 1)
 
 
@@ -196,24 +198,13 @@ def best(fit: Fit) -> str:
         f"- **{one.what.capitalize()}**: {markup.plain(one.gpu or '-')} ({markup.plain(one.why)})"
         for one in fit.best
     ]
-    reasons = dict.fromkeys(row.refusal for row in fit.gpus if row.refusal)
-    lines += [f"- No prediction: {markup.plain(reason)}." for reason in list(reasons)[:3]]
+    lines += [f"- {markup.plain(line)}" for line in words.refusals(fit)]
     return "\n".join(lines)
 
 
 def errors(fit: Fit) -> str:
     """How good predictions are, as Markdown; empty where there is none."""
-    found = {
-        (p.held_out, p.records, p.latency_error, p.worst_error, p.energy_error)
-        for row in fit.gpus
-        if (p := row.prediction)
-    }
-    return "\n".join(
-        f"- Fitted on {records} records. Predicting {markup.plain(what)} from the others, latency is off by "
-        f"{100 * middle:.0f} % in the median and {100 * worst:.0f} % at worst"
-        + (f", energy by {100 * energy:.0f} % in the median." if energy is not None else ".")
-        for what, records, middle, worst, energy in sorted(found, key=str)
-    )
+    return "\n".join(f"- {markup.plain(line)}" for line in words.checks(fit))
 
 
 def usage(fit: Fit) -> str:
@@ -231,16 +222,30 @@ def usage(fit: Fit) -> str:
 
 
 def sources(fit: Fit) -> str:
-    """Where the figures of the GPUs come from, as Markdown."""
-    known = gpus.sources()
+    """Where the figures of the GPUs come from and what they were compared with, as Markdown."""
     used: dict[str, list[str]] = {}
+    compared: dict[str, list[str]] = {}
     for row in fit.gpus:
         for key in row.gpu.sources:
             used.setdefault(key, []).append(row.gpu.name)
-    return "\n".join(
-        f"- [{markup.plain(known[key].title)}]({known[key].address}): {markup.plain(', '.join(names))}"
-        for key, names in used.items()
+        for check in row.gpu.checked:
+            compared.setdefault(check.source, []).append(row.gpu.name)
+    left = [row.gpu.uncompared for row in fit.gpus if row.gpu.uncompared]
+    figures, missing = sum(len(row.gpu.given) for row in fit.gpus), sum(map(len, left))
+    told = (
+        f"{figures - missing} of {figures} figures agreed with one of the documents below; the other "
+        f"{missing}, of {len(left)} GPUs, were compared with none:"
     )
+    return "\n".join([*_documents(used), "", told, "", *_documents(compared)])
+
+
+def _documents(used: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A line for each document with the GPUs it is used for."""
+    for key, names in used.items():
+        source = gpus.sources()[key]
+        title = markup.plain(source.title)
+        linked = f"[{title}]({source.address})" if source.address else title
+        yield f"- {linked} ({source.kind}): {markup.plain(', '.join(names))}"
 
 
 def _gpu_row(row: GpuFit, told: bool) -> list[str]:
@@ -251,7 +256,11 @@ def _gpu_row(row: GpuFit, told: bool) -> list[str]:
         _number(gpu.int8_tops), _number(gpu.power_w), _number(gpu.price_usd),
         markup.escape(words.verdict(row)), _number(row.largest_batch or None), _bound(row),
     ]  # fmt: skip
-    return [*cells, *(_predictions(row) if told else ())]
+    share = (len(gpu.given) - len(gpu.uncompared)) / len(gpu.given)
+    compared = (
+        f'<span title="{markup.escape(words.documents(gpu))}">{_sorted(share, words.compared(gpu))}</span>'
+    )
+    return [*cells, *(_predictions(row) if told else ()), compared]
 
 
 def _predictions(row: GpuFit) -> Iterable[str]:

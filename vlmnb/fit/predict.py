@@ -28,6 +28,8 @@ from vlmnb.spec import Frozen
 
 FEWEST = 6
 """Records that a fit of three factors needs at least."""
+OTHER_SIZE = 0.15
+"""Share by which memory differs between models of one name; drivers report up to 7 % less than the label."""
 
 
 class Observation(Frozen):
@@ -112,7 +114,7 @@ def observed(record: Record) -> Observation | None:
     """One record as an observation, or None where it lacks a needed figure."""
     cell, told = record.cell, usable.of(record)
     gpu = gpus.reported(told[0]) if told else None
-    if told is None or gpu is None or record.latency is None:
+    if told is None or gpu is None or record.latency is None or not _of_that_size(record, gpu):
         return None
     of, chosen = shape.of(cell.model), quantize.get(told[1])
     load = measured_load(record)
@@ -123,6 +125,16 @@ def observed(record: Record) -> Observation | None:
         step_s=record.tpot_s.median if record.tpot_s else None,
         energy_j=energy * cell.batch_size if energy else None, key=record.key,
     )  # fmt: skip
+
+
+def _of_that_size(record: Record, gpu: Gpu) -> bool:
+    """Whether the measured GPU has the memory of the catalogue's.
+
+    Drivers call cards of two sizes the same, RTX 3080 and 3060 with different bandwidths, and slices of a GPU
+    like the whole.
+    """
+    size = (record.provenance.machine.get("gpus") or [{}])[0].get("memory_bytes")
+    return size is None or abs(size / gpu.memory_bytes - 1) < OTHER_SIZE
 
 
 def predict(
@@ -141,29 +153,26 @@ def predict(
         The prediction, or why there is none.
     """
     same = [one for one in known if one.quantization == quantization.name]
-    here = [one for one in same if one.gpu.name == gpu.name]
     if not same:
         return Refusal(reason=_nothing(quantization, known))
+    asked = roofline.work(of, quantization, load)
+    least = roofline.bound(asked, quantization, gpu)
+    here = [one for one in same if one.gpu.name == gpu.name]
     if len(here) >= FEWEST and len({one.model for one in here}) > 1:
         used, group, what = here, _model, f"other models on {gpu.title}"
-    elif len(same) >= FEWEST and len({one.gpu.name for one in same}) > 1:
-        used, group, what = same, _gpu, "other GPUs"
     else:
-        seen = sorted({f"{one.model} on {one.gpu.title}" for one in same})
-        return Refusal(
-            reason=f"the records ({len(same)}: {'; '.join(seen)}) are of one kind: a prediction could not be "
-            "checked on any that it had not seen"
-        )
+        alike = [one for one in same if _alike(one.gpu, gpu) and _bound(one).compute_known]
+        if reason := _against(gpu, least, here, alike):
+            return Refusal(reason=reason)
+        used, group, what = alike, _gpu, "other GPUs"
     errors, energy_errors = _held_out(used, group)
     if not errors:
         return Refusal(reason="too few records are left to fit on when some are held out")
     factors = fit(used)
-    asked = roofline.work(of, quantization, load)
-    prefill, decode = (
-        float(np.dot(parts, factors.values))
-        for parts in _parts(asked, roofline.bound(asked, quantization, gpu))
-    )
+    prefill, decode = (float(np.dot(parts, factors.values)) for parts in _parts(asked, least))
     total, share, power = prefill + decode, factors.power_share, gpu.power_w
+    if total < least.total_s:
+        return Refusal(reason="factors fitted on the records give less than the lower bound, which cannot be")
     return Prediction(
         prefill_s=prefill, decode_s=decode, latency_s=total, samples_per_s=load.batch_size / total,
         energy_j_per_sample=share * power * total / load.batch_size if share and power else None,
@@ -215,7 +224,11 @@ def _rows(one: Observation) -> list[tuple[Parts, float]]:
 
 
 def _of(one: Observation) -> tuple[Parts, Parts]:
-    return _parts(one.work, roofline.bound(one.work, quantize.get(one.quantization), one.gpu))
+    return _parts(one.work, _bound(one))
+
+
+def _bound(one: Observation) -> Bound:
+    return roofline.bound(one.work, quantize.get(one.quantization), one.gpu)
 
 
 def _parts(asked: Work, least: Bound) -> tuple[Parts, Parts]:
@@ -244,6 +257,36 @@ def _held_out(
                 joules = factors.power_share * one.gpu.power_w * predicted
                 energy_errors.append(abs(joules / one.energy_j - 1))
     return errors, energy_errors
+
+
+def _alike(one: Gpu, other: Gpu) -> bool:
+    """Whether what is reached of the roofline on one GPU says something of another.
+
+    Libraries are the vendor's, and parts with unified memory have a host of their own and a power limit that
+    holds for it too.
+    """
+    return (one.vendor, one.segment == "unified") == (other.vendor, other.segment == "unified")
+
+
+def _against(gpu: Gpu, least: Bound, here: Sequence[Observation], alike: Sequence[Observation]) -> str:
+    """Why records of GPUs alike do not do for a prediction; empty where they do."""
+    kind = f"{gpu.vendor} GPUs {'with' if gpu.segment == 'unified' else 'without'} unified memory"
+    if not least.compute_known:
+        return "without a matrix rate, factors fitted on other GPUs do not apply"
+    if not alike:
+        return f"no record is of {kind}, and factors of other hardware say nothing of them"
+    titles = sorted({one.gpu.title for one in alike})
+    if len(titles) == 1 and not here:
+        return f"of {kind} the records are of one, {titles[0]}: a prediction for another could not be checked"
+    if len(titles) == 1:
+        models = ", ".join(sorted({one.model for one in here}))
+        return (
+            f"the {len(here)} records of this GPU ({models}) are too few or of one model: a prediction could "
+            "not be checked on any that it had not seen"
+        )
+    if len(alike) < FEWEST:
+        return f"there are {len(alike)} records of {kind}, and a fit needs {FEWEST}"
+    return ""
 
 
 def _nothing(quantization: Quantization, known: Sequence[Observation]) -> str:

@@ -208,16 +208,21 @@ def _fastest(running: Sequence[GpuFit]) -> Best:
     predicted = [(row.prediction, row.gpu) for row in running if row.prediction]
     if predicted:
         found, gpu = min(predicted, key=lambda pair: pair[0].latency_s)
+        rivals = [(one.latency_s, one.latency_error, part) for one, part in predicted]
         why = (
             f"predicted {found.latency_s:.3g} s per batch, error {100 * found.latency_error:.0f} % on "
-            f"held-out records; of {len(predicted)} with a prediction"
+            f"held-out records; of {len(predicted)} with a prediction among {len(running)} that run it"
+            + _ties(gpu, rivals)
         )
         return Best(what="fastest", gpu=gpu.title, why=why)
     complete = [row for row in running if row.bound.compute_known]
     if not complete:
         return Best(what="fastest", gpu=None, why="there is neither a prediction nor a matrix rate of any")
     row = min(complete, key=lambda one: one.bound.total_s)
-    why = f"by its lower bound of {row.bound.total_s:.3g} s per batch; there is no prediction"
+    why = (
+        f"by its lower bound of {row.bound.total_s:.3g} s per batch, of {len(complete)} with a known matrix "
+        f"rate among {len(running)} that run it; there is no prediction"
+    )
     return Best(what="fastest", gpu=row.gpu.title, why=why)
 
 
@@ -228,15 +233,29 @@ def _thriftiest(running: Sequence[GpuFit]) -> Best:
         if row.prediction and row.prediction.energy_j_per_sample is not None
     ]
     if not told:
-        why = "there is no prediction" if running[0].refusal else "no record has counted joules"
+        why = (
+            "no record has counted joules"
+            if any(row.prediction for row in running)
+            else "there is no prediction"
+        )
         return Best(what="least energy", gpu=None, why=why)
     joules, found, gpu = min(told, key=lambda entry: entry[0])
     error = "unknown" if found.energy_error is None else f"{100 * found.energy_error:.0f} %"
     why = (
         f"predicted {joules:.3g} J per sample, error {error} on held-out records; "
-        f"of {len(told)} with a prediction"
+        f"of {len(told)} with a prediction among {len(running)} that run it"
+        + _ties(gpu, [(value, one.energy_error or 0.0, part) for value, one, part in told])
     )
     return Best(what="least energy", gpu=gpu.title, why=why)
+
+
+def _ties(best: Gpu, rivals: Sequence[tuple[float, float, Gpu]]) -> str:
+    """Others that the errors of predictions do not tell from the best one, in words; empty without any."""
+    most = next(value * (1 + error) for value, error, gpu in rivals if gpu == best)
+    near = [(value, gpu.name) for value, error, gpu in rivals if gpu != best and value * (1 - error) <= most]
+    names = [name for _, name in sorted(near)]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"; within these errors also {', '.join(names[:3])}{more}" if names else ""
 
 
 def _gpu(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vlmnb.fit import gpus
+from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.report import Fit, GpuFit
 from vlmnb.stats import format_si
 
@@ -59,13 +62,39 @@ def lines(fit: Fit) -> list[str]:
     """What stands beneath the tables: who does not run it, the best, and why there is no prediction."""
     found = [f"Not on {', '.join(names)}: {reason}." for reason, names in others(fit)]
     found += [f"{best.what.capitalize()}: {best.gpu or '-'} ({best.why})." for best in fit.best]
-    reasons = dict.fromkeys(row.refusal for row in fit.gpus if row.refusal)
-    found += [f"No prediction: {reason}." for reason in list(reasons)[:3]]
+    found += [*refusals(fit), *checks(fit)]
+    if len(fit.gpus) == 1:
+        found.append(f"Its figures, compared with documents: {documents(fit.gpus[0].gpu)}.")
     found.append(
         "At least: lower bound of a batch from peak rate and peak bandwidth; a real run takes longer. "
         "*: the matrix rate is not known, the bound is of the bandwidth alone."
     )
     return found
+
+
+def refusals(fit: Fit) -> list[str]:
+    """Why there is no prediction, with the number of GPUs that run it and lack one."""
+    counts = Counter(row.refusal for row in fit.gpus if row.refusal and (row.runs or len(fit.gpus) == 1))
+    running = sum(row.runs for row in fit.gpus)
+    return [
+        f"No prediction{f' for {count} of {running} GPUs' if count < running else ''}: {reason}."
+        for reason, count in counts.most_common()
+    ]
+
+
+def checks(fit: Fit) -> list[str]:
+    """What predictions were fitted on, and how far off they were where that could be seen."""
+    found = {
+        (p.held_out, p.records, p.latency_error, p.worst_error, p.energy_error)
+        for row in fit.gpus
+        if row.runs and (p := row.prediction)
+    }
+    return [
+        f"Predictions fitted on {records} records. ±: the median error on records held out of the fit "
+        f"({what}), latency {100 * middle:.0f} %, at worst {100 * worst:.0f} %"
+        + (f"; energy {100 * energy:.0f} %." if energy is not None else ".")
+        for what, records, middle, worst, energy in sorted(found, key=str)
+    ]
 
 
 def others(fit: Fit) -> Iterator[tuple[str, list[str]]]:
@@ -75,6 +104,24 @@ def others(fit: Fit) -> Iterator[tuple[str, list[str]]]:
         if not row.runs:
             groups.setdefault(row.obstacle or "too little memory", []).append(row.gpu.name)
     yield from groups.items()
+
+
+def compared(gpu: Gpu) -> str:
+    """Which figures of a row agreed with a document, in a few words."""
+    missing, count = gpu.uncompared, len(gpu.given)
+    if not missing:
+        return "all"
+    return f"not {', '.join(missing)}" if len(missing) < 3 else f"{count - len(missing)} of {count}"
+
+
+def documents(gpu: Gpu) -> str:
+    """The same in full: the figures by kind of document, and those that none was at hand for."""
+    kinds: dict[str, list[str]] = {}
+    for check in gpu.checked:
+        kinds.setdefault(gpus.sources()[check.source].kind, []).extend(check.figures)
+    told = [f"{', '.join(figures)} ({kind})" for kind, figures in kinds.items()]
+    missing = f"not compared: {', '.join(gpu.uncompared)}" if gpu.uncompared else ""
+    return "; ".join(filter(None, [", ".join(told), missing]))
 
 
 def memory_cells(fit: Fit) -> list[list[str]]:

@@ -1,0 +1,123 @@
+"""The catalogue of GPUs: rates that are possible, and what was compared with which document."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from vlmnb import markup
+from vlmnb.errors import UserError
+from vlmnb.fit import gpus, page, report, show
+from vlmnb.fit.gpus import Gpu
+
+ONE_RATE = ("Instinct MI210", "Radeon PRO W7900", "Radeon RX 7900 XTX", "Radeon RX 7900 XT")
+"""CDNA 2 and RDNA 3 multiply 8 bits as fast as 16."""
+
+
+def ratio(gpu: Gpu) -> float:
+    """How many times faster 8 bits are multiplied than 16 with 32-bit accumulation."""
+    if gpu.name in ONE_RATE:
+        return 1
+    return 4 if gpu.name.startswith("GeForce RTX") else 2  # GeForce RTX: 32-bit accumulation at half the rate
+
+
+def test_rates_of_two_widths_are_in_the_proportion_of_the_matrix_engine() -> None:
+    both = [gpu for gpu in gpus.catalogue() if gpu.fp16_tflops and gpu.int8_tops]
+    assert len(both) > 70
+    for gpu in both:
+        assert gpu.fp16_tflops
+        assert gpu.int8_tops == pytest.approx(ratio(gpu) * gpu.fp16_tflops, rel=0.015), gpu.name
+
+
+def test_bf16_starts_with_ampere_and_every_nvidia_gpu_has_a_capability() -> None:
+    for gpu in gpus.catalogue():
+        assert (gpu.compute_capability is not None) == (gpu.vendor == "NVIDIA"), gpu.name
+        if gpu.vendor == "NVIDIA" and gpu.fp16_tflops:
+            assert (gpu.bf16_tflops is not None) == (gpu.compute_capability >= 8), gpu.name
+
+
+def test_every_document_is_used_and_its_kind_explained(project: Path) -> None:
+    named = {key for gpu in gpus.catalogue() for key in gpu.sources}
+    named |= {check.source for gpu in gpus.catalogue() for check in gpu.checked}
+    assert named == set(gpus.sources())
+    text = (project / "data" / "README.md").read_text(encoding="utf-8")
+    for kind in get_args(gpus.Kind):
+        assert kind in text
+    for figure in gpus.FIELDS:
+        assert figure in text
+
+
+def test_the_readme_counts_what_was_compared(project: Path) -> None:
+    text = " ".join((project / "data" / "README.md").read_text(encoding="utf-8").split())
+    found = gpus.catalogue()
+    given = sum(len(gpu.given) for gpu in found)
+    left = [gpu.uncompared for gpu in found if gpu.uncompared]
+    missing = sum(map(len, left))
+    assert f"Of {given} figures {given - missing} were compared so." in text
+    assert f"The other {missing}, of {len(left)} GPUs," in text
+
+
+def test_a_figure_is_compared_once_and_only_where_there_is_one() -> None:
+    for gpu in gpus.catalogue():
+        compared = [figure for check in gpu.checked for figure in check.figures]
+        assert len(compared) == len(set(compared)), gpu.name
+        assert set(compared) | set(gpu.uncompared) == set(gpu.given), gpu.name
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("nowhere:memory", "unknown source 'nowhere'"), ("page:weight", "checked"), ("page:", "checked"),
+     ("page:fp16", "fp16 is compared, but the row has none")],
+)  # fmt: skip
+def test_a_wrong_comparison_is_named_by_its_line(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, told: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    shutil.copy(project / "data" / "gpu-sources.csv", tmp_path / "data")
+    with (project / "data" / "gpus.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    rows[0]["checked"] = value  # a Tesla K20c, without rates
+    with (tmp_path / "data" / "gpus.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    monkeypatch.setenv("VLMNB_ROOT", str(tmp_path))
+    gpus.catalogue.cache_clear()
+    gpus.sources.cache_clear()
+    try:
+        with pytest.raises(UserError, match=told) as error:
+            gpus.catalogue()
+    finally:
+        gpus.catalogue.cache_clear()
+        gpus.sources.cache_clear()
+    assert "gpus.csv, line 2: " in str(error.value)
+
+
+def test_a_reader_sees_by_row_what_was_compared() -> None:
+    assert show.compared(gpus.get("RTX 4090")) == "all"
+    assert show.compared(gpus.get("H200 SXM")) == "not year"
+    assert show.compared(gpus.get("Radeon AI PRO R9700")) == "0 of 6"
+    told = show.documents(gpus.get("H200 SXM"))
+    assert told.endswith("(vendor); not compared: year")
+    fit = report.of("llava-1.5-7b", "fp16", report.load_of("llava-1.5-7b"))
+    table = page.gpu_table(fit)
+    assert '<th scope="col" class="text">Compared</th>' in table
+    assert markup.escape(show.documents(gpus.get("GeForce RTX 5060"))) in table
+    sources = page.sources(fit)
+    assert "List of Nvidia graphics processing units" in sources
+    assert "(encyclopedia)" in sources
+    assert "]()" not in sources
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("Orin NX", "Jetson Orin NX 16GB"), ("GB10", "DGX Spark (GB10)"), ("dgx spark", "DGX Spark (GB10)"),
+     ("RTX 4060 Ti 16 GB", "GeForce RTX 4060 Ti 16GB"), ("nvidia a100 80gb pcie", "A100 PCIe 80GB"),
+     ("Spark", "DGX Spark (GB10)"), ("3090 ti", "GeForce RTX 3090 Ti")],
+)  # fmt: skip
+def test_a_gpu_is_found_by_part_of_its_name_or_as_its_driver_calls_it(asked: str, found: str) -> None:
+    assert gpus.get(asked).name == found
