@@ -30,7 +30,8 @@ MEASURING = (
     "random_weights.py", "meters.py", "clock.py", "energy.py", "sensors.py", "sensorcard.py", "nvml.py",
     "carbon.py", "memory.py", "models",
 )  # fmt: skip
-SHOWING = ("experiment.py", "tables.py", "details.py", "plots.py", "findings.py", "stats.py")
+SHOWING = ("experiment.py", "tables.py", "details.py", "plots.py", "findings.py", "stats.py",
+           "notes.py", "presets.py", "drift.py", "roofline.py", "speed.py", "agreement.py")  # fmt: skip
 CARD = ("fit", "markup.py", "experiment.py", "formula.py", "stats.py", "models/geometry.py")
 
 
