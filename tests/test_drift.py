@@ -139,9 +139,10 @@ def test_the_roofline_table_names_kernel_and_compilation_and_leaves_out_what_fai
     assert "planted" in made.caption
     assert "compile: 50 %" in roofline.text(cells, records)
     assert notes.compiled(records) == (
-        "- Compilation is in no time above: the first call of compile at batch 4 took 9 s. Graphs compiled "
-        "since the model was loaded: 0; found compiled by an earlier process: 2."
+        "- Compilation is in no time above. First calls: compile at batch 4, 9 s (graphs compiled since the "
+        "model was loaded: 0; found compiled by an earlier process: 2)."
     )
+    assert notes.compiled(records[:1]) == ""
     assert roofline.figure(cells, records) is not None
     assert roofline.figure(cells[2:], records) is None
 

@@ -54,15 +54,16 @@ def beneath(records: Sequence[Record], energy: bool = True) -> str:
 
 
 def compiled(records: Sequence[Record]) -> str:
-    """Markdown on what compiling took, which is in no latency: a line for each compiled record."""
-    return "\n".join(
-        f"- Compilation is in no time above: the first call of {escape(record.cell.optimization)} at batch "
-        f"{record.cell.batch_size} took {record.timing.first_call_s:.3g} s. Graphs compiled since the model "
-        f"was loaded: {record.compilation.cache_misses}; found compiled by an earlier process: "
-        f"{record.compilation.cache_hits}."
+    """A Markdown line on what compiling took, which is in no latency; empty where nothing was compiled."""
+    parts = [
+        f"{escape(record.cell.optimization)} at batch {record.cell.batch_size}, "
+        f"{record.timing.first_call_s:.3g} s (graphs compiled since the model was loaded: "
+        f"{record.compilation.cache_misses}; found compiled by an earlier process: "
+        f"{record.compilation.cache_hits})"
         for record in records
         if record.compilation and record.timing
-    )
+    ]
+    return f"- Compilation is in no time above. First calls: {'; '.join(parts)}." if parts else ""
 
 
 def stale(found: Sequence[Record]) -> str:
