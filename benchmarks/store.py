@@ -6,8 +6,10 @@
 Prints one line per question: seconds of the whole command (the interpreter's start included), seconds of CPU
 of all its processes, the peak of their resident memory together, and how many times the seconds of a tenth
 of the records that is (10 is linear, less is start-up). *Cold* is the first use after a folder was copied or
-the code that reads records changed: every file is parsed. *Warm* is every other use. The records are made up,
-of four answers each; nothing of them is published. A limit that is exceeded when warm makes the exit code 1.
+the code that reads records changed: every file is parsed, and the limit in seconds is not promised. *Warm* is
+every other use. The records are made up, of four answers each, the same in all, and scoring them costs
+next to nothing: the first export of real ones, captions above all, takes longer. None is published.
+A limit that is exceeded when warm makes the exit code 1.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from vlmnb import axes, identity, paths, record, spec
+from vlmnb import axes, identity, paths, record, sealing, spec
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
 from vlmnb.readings import EnergyReading, MemoryUsage
@@ -66,6 +68,8 @@ def main() -> int:
     for what, cost in costs.items():
         growth = cost.seconds / fewer[what].seconds
         print(f"{what:44} {cost.seconds:8.2f} {cost.cpu_s:8.2f} {cost.peak_mib:8.0f} {growth:6.1f}x")
+        if what.startswith("cold") and cost.seconds > LIMIT_S:
+            print(f"    more than the {LIMIT_S:g} s of a warm question: every file is parsed")
         if cost.peak_mib > LIMIT_MIB or (what.startswith("warm") and cost.seconds > LIMIT_S):
             too_much.append(what)
     for what in too_much:
@@ -125,7 +129,7 @@ def _write(results: Path, first: int, cells: Sequence[Cell]) -> None:
         content |= {"key": key, "cell": cell.model_dump(mode="json")}
         path = paths.record(results, made.hardware, cell.model, key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**content, "digest": spec.digest(content)}), encoding="utf-8")
+        path.write_text(sealing.sealed(content), encoding="utf-8")
     record.read(path)
 
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from factory import absent, answers, cell, record
 
-from vlmnb import notes, rows
+from vlmnb import notes, rows, spec
 from vlmnb import record as records
 from vlmnb.energy import EnergyMeter
 from vlmnb.errors import UserError
@@ -22,6 +23,44 @@ def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
     path = records.write(made, tmp_path)
     assert records.read(path) == made
     assert path == tmp_path / "test-machine" / "llava-tiny" / f"{made.key}.json"
+
+
+def test_a_record_sealed_by_its_sorted_content_is_read_and_guarded_as_before(tmp_path: Path) -> None:
+    made = record()
+    path = records.write(made, tmp_path)
+    content = json.loads(path.read_text())
+    del content["digest"]
+    content["digest"] = spec.digest(content)
+    path.write_text(json.dumps(content))
+    assert records.read(path) == made
+    path.write_text(json.dumps(content | {"reason": "edited"}))
+    with pytest.raises(ValueError, match="edited by hand"):
+        records.read(path)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text.replace("0.4", "0.1"),
+        lambda text: text.replace('"status": "ok"', '"status": "failed"'),
+        lambda text: text.replace("\n", "\r\n"),
+        lambda text: text.replace('"reason": ""', '"reason": " "'),
+        lambda text: text.replace('"answer": "', '"answer": "\u00e9', 1),
+        lambda text: text[:-20] + "0" * 16 + text[-4:],
+    ],
+)
+def test_every_edit_of_a_file_shows(tmp_path: Path, edit: Callable[[str], str]) -> None:
+    path = records.write(record(), tmp_path)
+    assert edit(path.read_text()) != path.read_text()
+    path.write_bytes(edit(path.read_text()).encode())
+    with pytest.raises(ValueError, match="edited by hand"):
+        records.read(path)
+
+
+def test_a_record_in_the_place_of_another_is_no_record(tmp_path: Path) -> None:
+    path = records.write(record(), tmp_path)
+    with pytest.raises(ValueError, match="edited by hand"):
+        records.read(path.rename(path.with_name("0123456789abcdef.json")))
 
 
 @pytest.mark.parametrize(

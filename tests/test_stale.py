@@ -202,6 +202,20 @@ def test_the_index_gives_the_rows_that_the_records_give(tmp_path: Path) -> None:
     assert found == [rows.row(each) for each in records.read_all(tmp_path)[0]]
 
 
+def test_readers_on_all_cores_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in range(1, 9):
+        path = records.write(record(cell(batch_size=size)), tmp_path)
+    path.write_text(path.read_text()[:100])
+    found = []
+    for least in (1, 1_000):
+        monkeypatch.setattr(store, "PARALLEL_FROM_ROWS", least)
+        with store.Index(tmp_path, rows=True) as index:
+            found.append((index.entries(), list(index.rows()), index.problems()))
+        (tmp_path / ".index.sqlite").unlink()
+    assert found[0] == found[1]
+    assert len(found[0][1]) == 7
+
+
 def test_rows_are_made_when_an_export_first_asks_and_follow_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

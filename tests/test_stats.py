@@ -138,6 +138,21 @@ def test_resamples_draw_as_many_as_there_are() -> None:
         times[0, 0] = 1
 
 
+@pytest.mark.parametrize("n", [1, 2, 7, 64])
+def test_bootstrap_ratio_is_numpys_quantiles_to_the_last_digit(n: int) -> None:
+    errors, words = np.random.default_rng(n).integers(0, [[5], [9]], size=(2, n)).astype(float)
+    words += 1
+    for resamples in (1, 2, 3, 300, 1000):
+        times = stats.resampled(n, resamples)
+        expected = np.quantile((times @ errors) / (times @ words), [(1 - 0.95) / 2, 1 - (1 - 0.95) / 2])
+        assert stats.bootstrap_ratio(errors, words, resamples=resamples) == tuple(expected)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
+def test_the_median_is_numpys_to_the_last_digit(samples: list[float]) -> None:
+    assert stats.median_interval(samples).median == np.median(samples)
+
+
 def test_bootstrap_ratio_weighs_pairs_by_their_denominators() -> None:
     assert stats.bootstrap_ratio([2, 20], [4, 40]) == (0.5, 0.5)
     assert stats.bootstrap_ratio([0, 3], [0, 1]) == (3, 3)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
-import pyarrow as pa
-from pyarrow import parquet
 from pydantic_core import to_json
 
 from vlmnb import paths, store
 from vlmnb.errors import UserError
 from vlmnb.record import read_all
 from vlmnb.rows import EXPORT_COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMATS = ("csv", "json", "parquet", "codecarbon")
 
@@ -25,6 +26,8 @@ def emissions(results: Path) -> tuple[pd.DataFrame, list[str]]:
     window and, as codecarbon does, added up over what is counted and what is modelled: ``energy_consumed``
     and ``emissions`` are codecarbon's figures, and no table here uses them.
     """
+    import pandas as pd  # here, because importing it takes as long as a small export
+
     records, problems = read_all(results)
     rows = [{**record.codecarbon, "experiment_id": record.key} for record in records if record.codecarbon]
     return pd.DataFrame(rows), problems
@@ -66,6 +69,9 @@ def _write_emissions(results: Path, scratch: Path) -> tuple[int, list[str]]:
 def _write_rows(index: store.Index, scratch: Path, file_format: str) -> int:
     """Write what the index holds, row by row, as its numbers are; the number of rows."""
     if file_format == "parquet":
+        import pyarrow as pa
+        from pyarrow import parquet
+
         columns = list(zip(*index.rows(), strict=True)) or [()] * len(EXPORT_COLUMNS)
         table = pa.table(dict(zip(EXPORT_COLUMNS, map(pa.array, columns), strict=True)))
         parquet.write_table(table, scratch)

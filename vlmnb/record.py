@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os.path
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
+from pydantic_core import from_json
 
-from vlmnb import paths, spec, stats
+from vlmnb import paths, sealing, spec, stats
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings, LayerProfile
@@ -316,9 +319,7 @@ def _summary(values: Sequence[float]) -> stats.Summary | None:
 def write(record: Record, results: Path) -> Path:
     """Store a record in its place, in one step, with a digest that tells when it is edited by hand."""
     path = paths.record(results, record.hardware, record.cell.model, record.key)
-    content = json.loads(record.model_dump_json())
-    content["digest"] = spec.digest(content)
-    paths.write_atomic(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    paths.write_atomic(path, sealing.sealed(json.loads(record.model_dump_json())))
     return path
 
 
@@ -329,27 +330,33 @@ def read(path: Path) -> Record:
         ValueError: The file is no record of this schema; the message names the file and the field.
     """
     try:
-        return parse(path, path.read_bytes())
+        return parse(str(path), path.read_bytes())
     except OSError as error:
         raise ValueError(f"{path} is no record: {error}; delete it to have the cell measured again") from None
 
 
-def parse(path: Path, text: bytes) -> Record:
+def parse(path: str, text: bytes) -> Record:
     """The record that a file's content is.
 
     Raises:
         ValueError: It is no record of this schema, or of another file; the message names file and field.
     """
+    as_written = sealing.unsealed(text)
+    if as_written:
+        with contextlib.suppress(ValidationError):  # told below, in the words for every file
+            found = Record.model_validate_json(as_written)
+            if os.path.basename(path) == f"{found.key}.json":
+                return found
     try:
-        content = json.loads(text)
+        content = from_json(text)
         version = content["schema_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is no record: {error}; delete it to have the cell measured again") from None
     if version != SCHEMA_VERSION:
         raise ValueError(
             f"{path} has record schema {version}, this code reads {SCHEMA_VERSION}; update the project"
         )
-    digest = content.pop("digest", None)
+    digest = content.pop("digest", None)  # until texts were sealed, it was that of the content
     try:
         found = Record.model_validate(content)
     except ValidationError as error:
@@ -358,7 +365,7 @@ def parse(path: Path, text: bytes) -> Record:
         raise ValueError(
             f"{path}: {place}: {problem['msg']}; delete it to have the cell measured again"
         ) from None
-    if digest not in (None, spec.digest(content)) or path.stem != found.key:
+    if digest not in (None, spec.digest(content)) or os.path.basename(path) != f"{found.key}.json":
         raise ValueError(
             f"{path} was edited by hand; restore it, or delete it to have the cell measured again"
         )

@@ -104,8 +104,10 @@ def words(cell: Cell) -> str:
 
 def digest(value: object, length: int = 16) -> str:
     """Hash of a JSON-able value, independent of key order."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:length]
+
+
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def load_sweep(path: Path) -> Sweep:

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import hashlib
-import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from vlmnb import record, rows, spec
 from vlmnb.errors import UserError
@@ -30,8 +30,11 @@ from vlmnb.spec import Cell
 PARALLEL_FROM = 2_000
 """New files from which on reading them is shared among the cores."""
 
+PARALLEL_FROM_ROWS = 200
+"""The same where rows are asked for: scoring the captions of one record can take 50 ms."""
+
 _READERS = (
-    "record.py", "timing.py", "flopcount.py", "rows.py", "readings.py",
+    "record.py", "sealing.py", "timing.py", "flopcount.py", "rows.py", "readings.py",
     "scores.py", "captions.py", "stats.py", "spec.py", "quality.py", "optimizations.py", "fit/usable.py",
 )  # fmt: skip
 """Modules that decide what a row holds."""
@@ -216,20 +219,22 @@ def _folders(parent: Path) -> list[str]:
 def _read_all(results: Path, names: Sequence[str], with_rows: bool) -> Iterator[tuple[Entry, str | None]]:
     read: Callable[[str], tuple[Entry, str | None]] = functools.partial(_read, results, with_rows)
     cores = os.cpu_count() or 1
-    if len(names) < PARALLEL_FROM or cores == 1:
+    if len(names) < (PARALLEL_FROM_ROWS if with_rows else PARALLEL_FROM) or cores == 1:
         yield from map(read, names)
         return
-    with ProcessPoolExecutor(cores) as pool:
-        yield from pool.map(read, names, chunksize=200)
+    # Frozen, what was inherited is not walked through, and so not copied, each time garbage is collected.
+    with ProcessPoolExecutor(cores, initializer=gc.freeze) as pool:
+        yield from pool.map(read, names, chunksize=max(1, min(200, len(names) // (4 * cores))))
 
 
 def _read(results: Path, with_row: bool, name: str) -> tuple[Entry, str | None]:
     """Entry and row of a file; in the row's place None where it is not asked for, or why there is none."""
     from vlmnb.fit import usable
 
-    path = results / name
+    path = f"{results}/{name}"
     try:
-        content = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            content = file.read()
         found = record.parse(path, content)
     except (OSError, ValueError) as error:
         return Entry(name, problem=str(error) or type(error).__name__), ""
@@ -253,9 +258,9 @@ def _read(results: Path, with_row: bool, name: str) -> tuple[Entry, str | None]:
     return entry, _row(path, found) if with_row else None
 
 
-def _row(path: Path, found: record.Record) -> str:
+def _row(path: str, found: record.Record) -> str:
     try:
         row = rows.row(found)
     except (ValueError, ArithmeticError, TypeError) as error:
         return f"{path}: {error or type(error).__name__}"
-    return json.dumps([row[column] for column in rows.EXPORT_COLUMNS])
+    return to_json([row[column] for column in rows.EXPORT_COLUMNS]).decode()

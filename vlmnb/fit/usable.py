@@ -15,8 +15,11 @@ def of(record: Record) -> tuple[str, str] | None:
 
     It can on generation that was timed on a GPU, token by token, without compilation.
     """
-    cell, kind = record.cell, quantization_of(record.cell)
-    if record.status != "ok" or record.source != "measured" or cell.device != "cuda" or kind is None:
+    cell = record.cell
+    if record.status != "ok" or record.source != "measured" or cell.device != "cuda":
+        return None
+    kind = quantization_of(cell)
+    if kind is None:
         return None
     reported = record.provenance.machine.get("gpus") or []
     if cell.measure != "generation" or not reported or not record.full_batches_s or not record.answers:
