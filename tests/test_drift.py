@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb import drift, roofline, support
+from vlmnb import axes, drift, findings, notes, paths, presets, roofline, support, tables
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings
 from vlmnb.readings import Compilation, MemoryUsage, ProbeLogits
 from vlmnb.record import Provenance, Record
-from vlmnb.spec import Cell
+from vlmnb.spec import Cell, load_sweep
 from vlmnb.timing import Timing
 
 QUESTIONS = 40
@@ -134,12 +134,27 @@ def test_the_roofline_table_names_kernel_and_compilation_and_leaves_out_what_fai
     made = roofline.table(cells, records)
     assert [row[2].text for row in made.rows] == ["50 %", "50 %", "-"]
     assert [row[5].text for row in made.rows] == ["25 %", "50 %", "-"]
-    assert made.rows[1][8].text == "2 graphs, breaks: 1"
+    assert made.rows[1][8].text == "2 graphs, 1 break"
     assert "no kernel" in made.rows[2][1].title
     assert "planted" in made.caption
     assert "compile: 50 %" in roofline.text(cells, records)
+    assert notes.compiled(records) == (
+        "- Compilation is in no time above. First calls: compile at batch 4, 9 s (graphs compiled since the "
+        "model was loaded: 0; found compiled by an earlier process: 2)."
+    )
+    assert notes.compiled(records[:1]) == ""
     assert roofline.figure(cells, records) is not None
     assert roofline.figure(cells[2:], records) is None
+
+
+def test_a_bar_beyond_a_ceiling_that_is_none_leaves_the_others_room() -> None:
+    slow = Ceilings(flops_per_s=600, bytes_per_s=24_000, method="a slow product")
+    records = [timed("fp32", 2.0), timed("fp16", 2.0).model_copy(update={"ceilings": slow})]
+    figure = roofline.figure([record.cell for record in records], records)
+    assert figure is not None
+    (place,) = figure.axes
+    assert place.get_xlim() == (0, roofline.WIDEST)
+    assert [text.get_text() for text in place.texts] == ["833 %"]
 
 
 def test_the_support_matrix_tells_what_ran_and_why_not() -> None:
@@ -155,12 +170,57 @@ def test_the_support_matrix_tells_what_ran_and_why_not() -> None:
     ]
     page = support.page(records, support.titles(["llava-tiny", "fuyu-tiny"]))
     cpu, cuda = page.split("## box, cpu")[1].split("## box, cuda")
-    assert cpu.count(">ok<") == 3, "fp32 of both, and sdpa, which ran at another batch size"
-    assert "unsupported (1)" in cpu
-    assert "1. bnb-4bit cannot be had here" in cpu
+    assert cpu.count(">ok, batch 4<") == 3, "fp32 of both, and sdpa"
+    assert "unsupported (2), batch 4" in cpu
+    assert "2. bnb-4bit cannot be had here" in cpu
+    assert "unsupported (1), batch 16" in cpu, "sdpa at another batch size"
     assert "<b>no</b>" not in page
-    assert "fp16" not in cpu
+    assert "<code>fp16" not in cpu
     assert "1. no GPU" in cuda
     assert cpu.index("fp32") < cpu.index("sdpa") < cpu.index("bnb-4bit")
-    assert "not tried" in cpu
+    assert 'title="not tried">-<' in cpu
+    untried = cpu.split("neither alone nor combined")[1]
+    assert "- LLaVA tiny: `bf16`, `fp16`, `flash_attention_2`" in untried
+    assert "`sdpa`" not in untried.split("Fuyu tiny")[0]
+    assert "`sdpa`" in untried.split("Fuyu tiny")[1]
     assert "Nothing has been tried" in support.page([], {})
+
+
+def test_the_support_page_names_what_the_full_sweep_tries() -> None:
+    page = support.page([], {})
+    told = page.split("tries these")[1].split("Settings combine")[0]
+    runs = axes.runs(load_sweep(paths.root() / "sweeps" / "full.yaml"))
+    for run in runs:
+        if run.axis == "optimization":
+            cells = axes.plan(run.axis, run.parameters | {"device": "cpu"}).cells
+            tried = {size: {c.optimization for c in cells if c.batch_size == size} for size in (16, 1)}
+            assert set(told.split(" at batch 16")[0].split("`")[1::2]) == tried[16]
+            assert tried[1] == {"fp32", "prompt_lookup"}
+
+
+def test_settings_at_batch_1_are_held_against_the_original_at_batch_1() -> None:
+    lone = {"batch_size": 1}
+    one = planted("fp32", cell=lone, timing=timing(2.0, size=1), wrong=1)
+    guessed = planted("prompt_lookup", cell=lone, timing=timing(1.0, size=1), wrong=1)
+    many = planted("fp32", timing=timing(4.0))
+    records = [many, planted("sdpa", timing=timing(4.0)), one, guessed]
+    cells = [record.cell for record in records]
+    first, second = presets.groups(cells)
+    table = tables.axis_table("optimization", second, records)
+    assert "at batch 1 on" in table.caption
+    assert [row[2].text for row in table.rows] == ["100.0", "50.0"]
+    drifted = drift.table(second, records, records)
+    assert drifted is not None
+    assert "(fp32, batch 1)" in drifted.caption
+    assert "at another batch size, 1 of the original's own answers differ" in drifted.caption
+    assert drifted.rows[0][1].text == "100.0 %"
+    assert "(fp32, batch 4)" in str(drift.table(first, records, records))
+    said = findings.text("optimization", cells, records)
+    assert "- sdpa against fp32" in said
+    assert "- At batch 1, prompt_lookup against fp32" in said
+    assert said.count("against") == 2
+
+
+def timing(latency_s: float, size: int = 4) -> Timing:
+    """Eight batches of so many seconds."""
+    return Timing(warmup_batches=2, latencies_s=(latency_s,) * 8, batch_samples=(size,) * 8, first_call_s=9.0)

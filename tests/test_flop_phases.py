@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from factory import cell, record
 
-from vlmnb import details, flopcount, postprocess, tables
+from vlmnb import details, flopcount, notes, postprocess, tables
 from vlmnb.flopcount import FlopCount
 from vlmnb.formula import Parts
 
@@ -59,7 +59,7 @@ def test_the_detail_table_shows_phases_and_the_notes_say_where_counts_differ() -
     assert shown["Of these, vision"].text.startswith("1.000 k")
     assert "2 x fvcore 900" in shown["Of these, vision"].title
     assert shown["FLOPs per decoded token"].text.startswith("10")
-    assert "differ by 10.0 % in vision" in tables.notes([made])
+    assert "differ by 10.0 % in vision" in notes.beneath([made])
 
 
 def test_figures_of_a_page_lead_to_their_records() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from factory import absent, cell, record
 
-from vlmnb import layer_plots, layer_views, layers, meters, tables
+from vlmnb import layer_plots, layer_views, layers, meters, notes, tables
 from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
 from vlmnb.readings import Conditions, DeviceState, EnergyReading, EnergyRefusal
 from vlmnb.record import Record
@@ -119,10 +119,10 @@ def test_a_profile_of_a_busy_machine_says_so_and_has_no_note_on_batches() -> Non
     assert "others used 40 % of the machine's cores" in told
     assert "1 of 5 parts were faster than the ceiling" in told
     assert "others used" not in layer_views.text([found])
-    notes = tables.notes([found])
-    assert "fewer samples" not in notes
-    assert "modelled" in notes, "the parts' joules are"
-    assert tables.notes([found], energy=False) == ""
+    told = notes.beneath([found])
+    assert "fewer samples" not in told
+    assert "modelled" in told, "the parts' joules are"
+    assert notes.beneath([found], energy=False) == ""
 
 
 class Meter:

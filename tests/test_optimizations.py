@@ -12,9 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb import axes, loading, measure, models, optimizations
+from vlmnb import axes, loading, measure, models, optimizations, paths, presets, sweep_command
 from vlmnb.errors import UserError
 from vlmnb.record import Record
+from vlmnb.spec import load_sweep
+from vlmnb.sweep_command import Asked
 
 NAMES = sorted(optimizations.DESCRIPTIONS)
 BASES = st.sampled_from(["fp32", "bf16", "fp16"])
@@ -82,8 +84,52 @@ def test_the_preset_holds_names_in_their_own_spelling(model: str, device: str) -
     else:
         assert names[1] == "compile"
         assert names[2].endswith("flash_attention_2")
-    assert {"bnb-4bit", "torchao-int8", "compile", "static_cache", "prompt_lookup"} <= set(names)
-    assert ("bnb-8bit" in names) != models.get(model).bundled, "too slow for a quickstart"
+    shown = {part for name in names for part in name.split("+")}
+    assert shown >= set(optimizations.DESCRIPTIONS) - {"eager", "fp32"}, "every setting there is"
+
+
+def test_what_a_page_leaves_out_of_the_preset_is_known() -> None:
+    (quickstart,) = (
+        run
+        for run in axes.runs(load_sweep(paths.root() / "sweeps" / "quickstart.yaml"))
+        if run.name == "fuyu-tiny/optimization"
+    )
+    cells = axes.plan("optimization", quickstart.parameters | {"device": "cpu"}).cells
+    left = presets.omitted(cells, "fp32")
+    assert "bnb-8bit" in left
+    assert not {"fp32", "compile", "bf16+flash_attention_2", "prompt_lookup"} & set(left)
+    assert presets.omitted(axes.plan("optimization", {"device": "cpu"}).cells, "fp32") == []
+
+
+@pytest.mark.parametrize("length", ["natural", "fixed"])
+def test_prompt_lookup_is_held_against_the_original_at_batch_1(length: str) -> None:
+    asked = {"model": "llava-tiny", "device": "cpu", "length": length}
+    plan = axes.plan("optimization", asked)
+    many, one = presets.groups(plan.cells)
+    assert {cell.batch_size for cell in many} == {16}
+    assert "prompt_lookup" not in {cell.optimization for cell in many}
+    assert [(cell.optimization, cell.batch_size) for cell in one] == [("fp32", 1), ("prompt_lookup", 1)]
+    assert [cell.samples for cell in one] == [96 if length == "natural" else axes.FIXED_BATCHES] * 2
+    assert [presets.label("optimization", cell, plan.cells) for cell in (many[0], *one)] == [
+        "fp32", "fp32, batch 1", "prompt_lookup, batch 1"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("optimizations", "batch_size", "cells"),
+    [
+        (["fp32", "prompt_lookup"], 16, [("fp32", 16), ("prompt_lookup", 16)]),
+        (["fp32", "prompt_lookup"], 0, [("fp32", 16), ("fp32", 1), ("prompt_lookup", 1)]),
+        (["prompt_lookup", "bf16"], 0, [("prompt_lookup", 1), ("bf16", 1)]),
+        (["fp32", "bf16"], 0, [("fp32", 16), ("bf16", 16)]),
+    ],
+)
+def test_a_batch_size_that_was_asked_for_is_kept(
+    optimizations: list[str], batch_size: int, cells: list[tuple[str, int]]
+) -> None:
+    asked = {"model": "llava-tiny", "device": "cpu", "optimizations": optimizations}
+    plan = axes.plan("optimization", asked | {"batch_size": batch_size})
+    assert [(cell.optimization, cell.batch_size) for cell in plan.of_length("natural")] == cells
 
 
 def test_a_missing_library_is_said_before_any_model_loads_and_leaves_no_record(
@@ -104,6 +150,20 @@ def test_a_missing_library_is_said_before_any_model_loads_and_leaves_no_record(
             measure.cells(plan.cells, tmp_path / "results")
         assert "\n" not in str(error.value)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_sweep_that_needs_a_missing_library_begins_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torchao" else found(name))
+    spec = tmp_path / "sweep.yaml"
+    asked = "title: T\nmodels: [llava-tiny]\naxes:\n  optimization:\n    device: cpu\n"
+    spec.write_text(f"{asked}    optimizations: [fp32, torchao-int8]\n")
+    wish = Asked(spec=spec, results=tmp_path / "results", runs=tmp_path / "runs")
+    with pytest.raises(UserError, match=r"needs the package torchao.*pip install"):
+        sweep_command.run(wish)
+    assert list(tmp_path.iterdir()) == [spec]
 
 
 SANE = ["fp32", "static_cache", "bnb-8bit", "bnb-4bit", "torchao-int8"]

@@ -21,7 +21,8 @@ def test_a_users_mistake_is_one_line_and_any_other_error_keeps_its_stack(
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     papermill_engine.install()
     mistake, other = error("UserError"), error("ZeroDivisionError")
-    sys.excepthook(PapermillExecutionError, mistake, None)
+    with pytest.raises(SystemExit, match="2"):
+        sys.excepthook(PapermillExecutionError, mistake, None)
     assert capsys.readouterr().err == "vlmnb: did you mean 'model'?\n"
     sys.excepthook(PapermillExecutionError, other, None)
     assert "a stack" in capsys.readouterr().err

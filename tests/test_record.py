@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from factory import absent, answers, cell, record
 
+from vlmnb import notes, rows, spec
 from vlmnb import record as records
-from vlmnb import rows, spec, tables
 from vlmnb.energy import EnergyMeter
 from vlmnb.errors import UserError
 from vlmnb.exporting import export_records
@@ -178,7 +178,7 @@ def test_records_without_codecarbon_have_no_table_of_it(tmp_path: Path) -> None:
 def test_a_refused_energy_says_why_beneath_the_table() -> None:
     refusal = EnergyRefusal(source="gpu", method="nvml_counter", reason="the work took 0.5 s")
     made = record(cell(device="cuda"), energy=(), energy_refused=(refusal,))
-    assert "- `-` energy: the work took 0.5 s" in tables.notes([made])
+    assert "- `-` energy: the work took 0.5 s" in notes.beneath([made])
 
 
 def test_an_export_of_nothing_says_what_to_do(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_batch_that_was_never_full_has_no_latency() -> None:
     assert made.latency is None
     assert rows.row(made)["latency_s"] is None
     assert made.energy_j_per_sample == pytest.approx(8.0 / 4)
-    assert "fewer samples than one batch" in tables.notes([made])
+    assert "fewer samples than one batch" in notes.beneath([made])
 
 
 def test_a_quantile_is_exported_only_where_there_are_batches_enough() -> None:

@@ -21,6 +21,7 @@ from vlmnb import (
     findings,
     foregone,
     machine,
+    notes,
     optimizations,
     record,
     rendering,
@@ -187,7 +188,7 @@ def test_the_log_block_of_another_model_is_filed_there_and_told(committed: list[
     assert (found.cell.model, found.cell.dataset) == ("llava-1.5-7b", "scienceqa")
     for model, axis in (("llava-1.5-7b", "optimization"), ("qwen2.5-vl-3b", "device")):
         _, own = shown(model, axis)
-        assert "GPU vs CPU" in tables.notes([one.on(axis) for one in own])
+        assert "GPU vs CPU" in notes.beneath([one.on(axis) for one in own])
 
 
 def test_a_reported_figure_gets_no_interval_anywhere(committed: list[Record]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from factory import answers, cell, record
 
-from vlmnb import desk, experiment, identity, launch, locks, paths, rows, slots, store, sweep_command
+from vlmnb import desk, identity, launch, locks, notes, paths, rows, slots, store, sweep_command
 from vlmnb import record as records
 from vlmnb.errors import UserError
 from vlmnb.record import Record
@@ -81,8 +81,8 @@ def test_a_record_of_other_code_answers_as_stale_and_is_kept(tmp_path: Path) -> 
     assert found is not None
     assert found.key != identity.key(cell())
     assert states(tmp_path, tmp_path) == {1: "missing", 2: "stale"}
-    assert "the measuring code" in experiment.stale_note([found])
-    assert "--stale" in experiment.stale_note([found])
+    assert "the measuring code" in notes.stale([found])
+    assert "--stale" in notes.stale([found])
     assert path.exists()
 
 
@@ -92,7 +92,7 @@ def test_an_exact_record_goes_before_a_stale_one(tmp_path: Path) -> None:
     records.write(exact, tmp_path)
     assert recorded(cell(), tmp_path) == exact
     assert states(tmp_path, tmp_path)[2] == "recorded"
-    assert experiment.stale_note([exact]) == ""
+    assert notes.stale([exact]) == ""
 
 
 def test_a_record_of_other_hardware_is_neither(tmp_path: Path) -> None:

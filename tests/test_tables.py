@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 from factory import absent, answers, cell, record
 
-from vlmnb import details, findings, plots, tables
+from vlmnb import details, findings, notes, plots, tables
 from vlmnb import record as records
 
 
@@ -36,8 +36,8 @@ def test_a_cell_without_a_figure_is_a_dash_with_its_reason_beneath() -> None:
     table = tables.axis_table("device", cells, found)
     assert texts(table)[0] == ["cuda", "-", "-", "-", "-"]
     assert "no CUDA device" in table.rows[0][1].title
-    assert "*unsupported*: this machine has no CUDA device" in tables.notes(found)
-    assert "modelled" in tables.notes(found)
+    assert "*unsupported*: this machine has no CUDA device" in notes.beneath(found)
+    assert "modelled" in notes.beneath(found)
 
 
 def test_percent_columns_are_of_the_first_row_of_their_own_column() -> None:
@@ -67,7 +67,7 @@ def test_tables_over_data_sets_keep_each_figure_in_its_column() -> None:
 
 def test_text_from_a_model_cannot_become_markup() -> None:
     evil = absent(cell(), "failed", "<script>alert(1)</script> | *x* " + "y" * 10_000)
-    note = tables.notes([evil])
+    note = notes.beneath([evil])
     assert "<script>" not in note
     assert len(note) < 600
     shown = tables.html(tables.axis_table("batch_size", [evil.cell], [evil]))
@@ -133,7 +133,7 @@ def test_every_axis_has_a_plot_and_a_caption_with_units_and_n(axis: str) -> None
     figure = plots.axis_plot(axis, cells, found)
     assert figure.axes[0].get_ylabel() == "Latency per batch, s"
     if axis == "batch_size":
-        assert figure.axes[1].get_ylabel() == "Energy per sample, J (modelled)"
+        assert figure.axes[1].get_ylabel() == "Energy per sample, J\n(modelled)"
     caption = findings.caption(axis, cells, found)
     assert "n = 6" in caption
     assert "seconds per batch" in caption
@@ -149,7 +149,7 @@ def test_the_newest_record_of_a_cell_is_the_one_shown() -> None:
 
 def test_one_reason_is_one_note_that_names_only_what_differs() -> None:
     cells = [cell(image_size=s, dataset=d) for s in (32, 96) for d in ("coco-mini", "textvqa-mini")]
-    note = tables.notes([absent(c, "not_applicable", "fixed size") for c in cells])
+    note = notes.beneath([absent(c, "not_applicable", "fixed size") for c in cells])
     assert note == "- `-` *not applicable*: fixed size (coco-mini, textvqa-mini; image size 32, 96)"
 
 

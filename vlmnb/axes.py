@@ -12,10 +12,10 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from vlmnb import data, machine, models, optimizations
+from vlmnb import data, machine, models, optimizations, presets
 from vlmnb.errors import Place, UserError, nearest, placed
 from vlmnb.models.entry import ModelEntry
-from vlmnb.spec import Cell, Frozen, Length, Measured, Run, Source, Sweep, explain
+from vlmnb.spec import Cell, Dtype, Frozen, Length, Measured, Run, Source, Sweep, explain
 
 
 class Axis(Frozen):
@@ -246,9 +246,14 @@ def plan(axis_name: str, parameters: Mapping[str, Any]) -> Plan:
     lengths = LENGTHS.get(settings.get("length", "natural"))
     if lengths is None:
         raise UserError(f"length takes {', '.join(LENGTHS)}, got {settings['length']!r}")
+    rows = [(settings, settings[axis.values])]
+    if axis.varies == "optimization" and not given.get("batch_size"):
+        batches = presets.at_batches(settings["optimizations"], axis.batch_size)
+        rows = [(settings | {"batch_size": size}, values) for size, values in batches]
     cells = [
-        _cell(entry, axis, settings | {"optimization": optimization}, value, name, length)
-        for value in settings[axis.values]
+        _cell(entry, axis, own | {"optimization": optimization}, value, name, length)
+        for own, values in rows
+        for value in values
         for optimization in settings.get("precisions") or [settings.get("optimization", "")]
         for name in names
         for length in lengths
@@ -333,6 +338,7 @@ def _resolved(axis: Axis, entry: ModelEntry, given: Mapping[str, Any]) -> dict[s
         raise UserError(f"source is {' or '.join(get_args(Source))}, got {given['source']!r}")
     # What the reports say does not depend on the machine that shows it.
     local: list[str] = ["cuda", "cpu"] if reported or machine.describe().gpus else ["cpu"]
+    base = _base(entry, given.get("device") or local[0])
     by_rule: dict[str, Callable[[], Any]] = {
         "weights": lambda: "pretrained",
         "dataset": lambda: entry.choice_dataset if axis.name == "optimization" else entry.speed_dataset,
@@ -341,11 +347,7 @@ def _resolved(axis: Axis, entry: ModelEntry, given: Mapping[str, Any]) -> dict[s
         "device": lambda: local[0],
         "devices": lambda: ["cuda", "cpu"],
         "optimization": lambda: REPORTED_OPTIMIZATIONS[0] if reported else "",
-        "optimizations": lambda: (
-            list(REPORTED_OPTIMIZATIONS)
-            if reported
-            else _default_optimizations(entry, given.get("device") or local[0])
-        ),
+        "optimizations": lambda: list(REPORTED_OPTIMIZATIONS) if reported else presets.defaults(base),
         "batch_size": lambda: axis.batch_size,
         "batch_sizes": lambda: [1, 16] if axis.measure == "layers" else [1, 4, 8, 16],
         "image_size": lambda: entry.base_image_size,
@@ -368,9 +370,8 @@ def _resolved(axis: Axis, entry: ModelEntry, given: Mapping[str, Any]) -> dict[s
     return settings
 
 
-def _default_optimizations(entry: ModelEntry, device: str) -> list[str]:
-    base = optimizations.base_dtype(entry.base_dtype, "cuda" if device == "cuda" else "cpu")
-    return optimizations.defaults(base, bundled=entry.bundled)
+def _base(entry: ModelEntry, device: str) -> Dtype:
+    return optimizations.base_dtype(entry.base_dtype, "cuda" if device == "cuda" else "cpu")
 
 
 def _cell(
@@ -384,8 +385,7 @@ def _cell(
         point["max_new_tokens"] = entry.fixed_tokens
     if length == "fixed" and type(point["batch_size"]) is int:
         point["samples"] = min(point["samples"], FIXED_BATCHES * point["batch_size"])
-    device = point["device"]
-    base = optimizations.base_dtype(entry.base_dtype, "cuda" if device == "cuda" else "cpu")
+    base = _base(entry, point["device"])
     optimization = optimizations.parse(point["optimization"] or base, base)
     fields = {name: point[name] for name in point if name in Cell.model_fields}
     fields |= {"model": entry.name, "dataset": dataset}

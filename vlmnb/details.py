@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from vlmnb import captions, data, disturbance, flopcount, guessing, stats
+from vlmnb import captions, data, disturbance, flopcount, guessing, presets, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.tables import (
@@ -54,6 +54,7 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
         ("Image tokens", lambda r: _tokens(r, [a.image_tokens for a in r.answers])),
         ("Text tokens", lambda r: _tokens(r, [a.text_tokens for a in r.answers])),
         ("Output tokens", lambda r: _tokens(r, [a.output_tokens for a in r.answers])),
+        ("Attention kernel", lambda r: _words(r, r.provenance.attention, "as the model names it")),
         ("Load by others", load_by_others),
     ]
     if any(captions.is_captioning(cell.dataset) for cell in cells):
@@ -62,7 +63,7 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
     rows = []
     for cell in cells:
         record = found.get(cell)
-        first = (Field(str(getattr(cell, axis))), Field(data.get(cell.dataset).title, words=True))
+        first = (Field(presets.label(axis, cell, cells)), Field(data.get(cell.dataset).title, words=True))
         rows.append((*first, *(show(record) if record else Field("-", "not measured") for _, show in shown)))
     heads = (ROW_TITLES[axis], "Data set", *(head for head, _ in shown))
     known = [found[cell] for cell in cells if cell in found and found[cell].accuracy is not None]
@@ -73,6 +74,10 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
 
 def _plain(record: Record, text: Any, title: str = "") -> Field:
     return Field(str(text), title, record.key) if text else absent(record)
+
+
+def _words(record: Record, text: str, title: str) -> Field:
+    return Field(text, title, record.key, words=True) if text else absent(record)
 
 
 def _tokens(record: Record, counts: Sequence[int]) -> Field:

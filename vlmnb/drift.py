@@ -142,12 +142,13 @@ def table(cells: Sequence[Cell], records: Sequence[Record], others: Iterable[Rec
         rows.append((name, *(_fields(own, record.key) if own and record else [absent(record)] * 6)))
     noise = next(iter(drifts.values())).noise
     known = (
-        f"at another batch size {noise} of the original's own answers differ"
+        f"at another batch size, {noise} of the original's own answers differ"
         if noise is not None
         else "the original's own noise is not known, as no run of it at another batch size is on record"
     )
+    original = f"{cells[0].optimization}, batch {cells[0].batch_size}"
     caption = (
-        f"Answers against the original's ({cells[0].optimization}), with 95 % intervals; {known}. "
+        f"Answers against the original's ({original}), with 95 % intervals; {known}. "
         f"{FLAG.strip()} changes answers beyond that noise (sign test over questions, "
         f"p < {SIGNIFICANT}). Logits: largest difference among "
         "those kept of the first question's first token"

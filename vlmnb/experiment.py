@@ -98,22 +98,42 @@ def results_folder(plan: Plan) -> Path:
 
 def show_table(plan: Plan, found: list[Record]) -> None:
     """Display the axis's table and, beneath it, why cells are ``-``."""
-    from IPython.display import HTML, display
+    from IPython.display import HTML, Markdown, display
 
-    from vlmnb import drift, tables
+    from vlmnb import drift, notes, presets, tables
 
     cells = _shown(plan, found)
-    made = tables.axis_table(plan.axis.name, cells, found)
-    drifted = None
     if plan.axis.name == "optimization" and plan.source != "reports":
         others, _ = record.read_all(results_folder(plan), plan.model)
-        made = drift.flagged(made, drift.of_cells(cells, found, others), cells)
-        drifted = drift.table(cells, found, others)
-    display(HTML(tables.html(made)))
-    if drifted:
-        display(HTML(tables.html(drifted)))
-    _show_notes([record.on(plan.axis.name) for record in found if record.cell in cells])
+        for number, part in enumerate(presets.groups(cells)):
+            if number:
+                display(Markdown(presets.aside(part)))
+            made = tables.axis_table("optimization", part, found)
+            made = drift.flagged(made, drift.of_cells(part, found, others), part)
+            drifted = drift.table(part, found, others)
+            display(*(HTML(tables.html(each)) for each in (made, drifted) if each))
+        _show_omitted(plan, cells)
+    else:
+        display(HTML(tables.html(tables.axis_table(plan.axis.name, cells, found))))
+    shown = [record.on(plan.axis.name) for record in found if record.cell in cells]
+    _show_notes(shown)
+    if compiled := notes.compiled(shown):
+        display(Markdown(compiled))
     _show_beside(plan, found)
+
+
+def _show_omitted(plan: Plan, cells: Sequence[Cell]) -> None:
+    """Display which settings of the preset were not asked for, and how to have them measured."""
+    from IPython.display import Markdown, display
+
+    from vlmnb import models, optimizations, presets
+
+    entry = models.get(plan.model)
+    rest = presets.omitted(cells, optimizations.base_dtype(entry.base_dtype, cells[0].device))
+    if rest:
+        how = "`vlmnb sweep sweeps/full.yaml` measures all" if entry.bundled else "parameter `optimizations`"
+        names = ", ".join(f"`{name}`" for name in rest)
+        display(Markdown(f"Not asked for on this page, of the preset: {names} ({how})."))
 
 
 def _show_beside(plan: Plan, found: list[Record]) -> None:
@@ -144,14 +164,15 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
     """Display the times of answers of fixed length by phase, and why cells are ``-``."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import speed, tables
+    from vlmnb import models, speed, tables
 
     if plan.source == "reports":
         return
     display(Markdown("## Speed at fixed length"))
     cells = plan.of_length("fixed")
     if not cells:
-        display(Markdown("Answers of fixed length were not asked for (parameter `length`)."))
+        how = "; `vlmnb sweep sweeps/full.yaml` measures them" if models.get(plan.model).bundled else ""
+        display(Markdown(f"Answers of fixed length were not asked for (parameter `length`{how})."))
         return
     display(HTML(tables.html(speed.table(plan.axis.name, cells, found))))
     _show_notes([record for record in found if record.cell in cells], energy=False)
@@ -172,7 +193,7 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
     if figure is not None:
         caption = (
             f"{said} Bars: shares of the ceilings measured beside each cell, with 95 % intervals; dashed: "
-            "the ceiling."
+            f"the ceiling. A bar beyond {roofline.WIDEST} % is cut."
         )
         _display_figure(figure, caption, roofline.points(cells, found))
 
@@ -188,43 +209,30 @@ def _show_notes(found: Sequence[Record], energy: bool = True) -> None:
     """Display why cells are ``-``, and which of them are stale; ``energy``: whether joules are shown."""
     from IPython.display import Markdown, display
 
-    from vlmnb import disturbance, tables
+    from vlmnb import disturbance, notes
 
-    parts = (tables.notes(found, energy), disturbance.note(found, energy), stale_note(found))
-    notes = "\n".join(filter(None, parts))
-    if notes:
-        display(Markdown(notes))
-
-
-def stale_note(found: Sequence[Record]) -> str:
-    """Markdown that says which records are stale and why, one line per reason; empty where none is."""
-    from vlmnb import identity, tables
-
-    reasons: dict[str, list[str]] = {}
-    for one in found:
-        if not one.reported and one.key != identity.key(one.cell):
-            changed = identity.differences(one) or "its schema"
-            reasons.setdefault(changed, []).append(words(one.cell))
-    again = "`vlmnb sweep SPEC --stale` measures them again"
-    return "\n".join(
-        f"- *stale*: measured here before this changed: {tables.escape(changed)}; {again} "
-        f"({tables.escape('; '.join(cells))})"
-        for changed, cells in reasons.items()
-    )
+    parts = (notes.beneath(found, energy), disturbance.note(found, energy), notes.stale(found))
+    told = "\n".join(filter(None, parts))
+    if told:
+        display(Markdown(told))
 
 
 def show_plot(plan: Plan, found: list[Record]) -> None:
     """Display the axis's plot with a caption that states the finding."""
     from IPython.display import Markdown, display
 
-    from vlmnb import findings, plots, points
+    from vlmnb import findings, plots, points, presets
 
     cells = _shown(plan, found)
+    if plan.axis.name == "optimization":
+        cells = presets.groups(cells)[0]  # seconds of batches of one size; the others are in the tables
     if not findings.measured(plan.axis.name, cells, found):
         where = "in the report" if plan.source == "reports" else "here"
         display(Markdown(f"*No cell of this page could be measured {where}; the reasons stand above.*"))
         return
     caption = findings.caption(plan.axis.name, cells, found, _drift(plan, found)[0])
+    if len(cells) < len(_shown(plan, found)):
+        caption += f" Rows at another batch size than {cells[0].batch_size} stand in the tables alone."
     figure = plots.axis_plot(plan.axis.name, cells, found)
     _display_figure(figure, caption, points.axis_points(plan.axis.name, cells, found))
 
@@ -304,14 +312,14 @@ def show_details(plan: Plan, found: list[Record]) -> None:
     """Display one row per cell: intervals, tokens, memory, both FLOP counters. Of a report: every figure."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import beside, details, tables
+    from vlmnb import beside, details, notes, tables
 
     if plan.source == "reports":
         cells = _shown(plan, found)
         display(HTML(tables.html(beside.figures(plan.axis.name, cells, found))))
         told = beside.conflicts(cells, found)
         if told:
-            display(Markdown("\n".join(f"- {tables.escape(line)}" for line in told)))
+            display(Markdown("\n".join(f"- {notes.escape(line)}" for line in told)))
         return
     display(HTML(tables.html(details.detail_table(plan.axis.name, plan.cells, found))))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from vlmnb import data, differences, markup, middles, stats
 from vlmnb.record import Record, by_cell
@@ -74,7 +75,10 @@ def text(axis: str, cells: Sequence[Cell], records: Sequence[Record], drift: flo
         part = [record for record in ok if record.cell.dataset == name]
         prefix = f"{data.get(name).title}: " if len(names) > 1 else ""
         if axis == "optimization":
-            lines += [_against(part[0], other, drift) for other in part[1:]]
+            for size, group in groupby(part, key=lambda record: record.cell.batch_size):
+                original, *others = group
+                aside = f"At batch {size}, " if size != part[0].cell.batch_size else ""
+                lines += [f"{aside}{_against(original, other, drift)}" for other in others]
         elif len(part) == 1:
             lines.append(f"{prefix}{_alone(axis, part[0])}")
         else:

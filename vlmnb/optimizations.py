@@ -158,21 +158,6 @@ def obstacle(attention: str, dtype: Dtype, device: str) -> str:
     return "flash attention computes in 16-bit precisions only" if dtype == "fp32" else ""
 
 
-def defaults(base: Dtype, *, bundled: bool) -> list[str]:
-    """The settings that the axis shows, the first being the original.
-
-    Both lists start with the reports' rows. The bundled models run on any laptop within minutes: theirs
-    leaves out what takes long on a CPU (bitsandbytes' 8 bits) and compiles once.
-    """
-    rows = [base, COMPILE, FLASH, "bf16", "sdpa"]
-    if bundled:
-        rows += [name for name in LIBRARIES if name != "bnb-8bit"]
-    else:
-        rows += [f"sdpa+{COMPILE}", *LIBRARIES]
-    rows += DECODING
-    return list(dict.fromkeys(parse(row, base).name for row in rows))
-
-
 def base_dtype(cpu_dtype: Dtype, device: Device) -> Dtype:
     """Precision of the base configuration: the entry's on a CPU, fp16 on a GPU as in the reports."""
     return "fp16" if device == "cuda" else cpu_dtype

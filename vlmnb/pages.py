@@ -8,7 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from vlmnb import axes, compare, conditions_view, execute, markup, models, paths, points, stats, tradeoff
+from vlmnb import (
+    axes,
+    compare,
+    conditions_view,
+    execute,
+    markup,
+    models,
+    paths,
+    points,
+    presets,
+    stats,
+    tradeoff,
+)
 from vlmnb.record import Record
 from vlmnb.spec import Status
 
@@ -265,16 +277,15 @@ def notebook_download(name: str) -> str:
 
 
 def _record_table(page: Page) -> str:
-    varying = axes.AXES[page.axis].varies
+    varying, cells = axes.AXES[page.axis].varies, [found.cell for found in page.records]
     rows = []
     for found in page.records:
         file = markup.link(found.key, f"../../../{record_path(found)}")
         when = _minute(found.provenance.started_at)
         status = markup.escape(found.status)
-        dataset = compare.dataset_title(found.cell.dataset)
-        rows.append(
-            [str(getattr(found.cell, varying)), markup.escape(dataset), status, found.hardware, when, file]
-        )
+        dataset = markup.escape(compare.dataset_title(found.cell.dataset))
+        name = presets.label(varying, found.cell, cells)
+        rows.append([name, dataset, status, found.hardware, when, file])
     header = [axis_title(page.axis), "Data set", "Status", "Hardware", "Measured at", "Record"]
     return markup.table(header, rows, text=(1, 2, 3, 4, 5))
 

@@ -21,6 +21,7 @@ class Engine(NBClientEngine):  # type: ignore[misc]
 def _shown(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if isinstance(error, PapermillExecutionError) and error.ename == "UserError":
         print(f"vlmnb: {error.evalue}", file=sys.stderr)
+        sys.exit(2)  # as from every command of vlmnb; Python's own would be 1
     else:
         sys.__excepthook__(kind, error, trace)
 

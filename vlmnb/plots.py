@@ -149,4 +149,4 @@ def _whiskers(position: Axes, panel: str, shown: pd.DataFrame, categories: Seque
 
 def _label(panel: str, shown: pd.DataFrame) -> str:
     modelled = panel == "energy_j_per_sample" and (shown["energy_method"] == "model").any()
-    return PANELS[panel] + (" (modelled)" if modelled else "")
+    return PANELS[panel] + ("\n(modelled)" if modelled else "")

@@ -7,9 +7,10 @@ Patterson, Communications of the ACM 52(4), 2009); MFU and MBU are the shares of
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from vlmnb import stats
+from vlmnb import presets, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell, Frozen
 from vlmnb.tables import COUNTED, ENOUGH, ONE_READING, ROW_TITLES, Field, Table, absent
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 
 Ends = tuple[float, float] | None
+label = partial(presets.label, "optimization")
+WIDEST = 130
+"""Percent at which the figure ends; a longer bar is cut and its value written on it."""
 
 
 class Rates(Frozen):
@@ -89,7 +93,7 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     rows = []
     for cell in cells:
         record = found.get(cell)
-        name = Field(cell.optimization)
+        name = Field(label(cell, cells))
         if record is None or record.status != "ok":
             rows.append((name, *[absent(record)] * (len(HEADS) - 1)))
             continue
@@ -125,8 +129,10 @@ def _caption(cells: Sequence[Cell], records: Sequence[Record]) -> str:
         "batches (bytes are counted; memory, the first call and the ceilings are one reading each). MFU: "
         "FLOPs of the plain model over the time to the first token; MBU: bytes of decoder, head "
         "and cache over the time of a "
-        "step, a lower bound of what is moved. Above 100 %, what is read lies in a cache, or neighbours "
-        "slowed the ceiling down. The first call holds the compilation"
+        "step, a lower bound of what is moved. A share above 100 % says that the ceiling is none: what is "
+        "read lies in a cache, neighbours slowed the ceiling down, or the library's large matrix product in "
+        "that precision is slower than the model's own (fp16 on many CPUs). The first call is the first of "
+        "the cell: it holds the compilation unless a cell before had compiled the same decoder"
     )
     if known and (top := known[0].ceilings):
         words += (
@@ -144,7 +150,7 @@ def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
     from vlmnb.plots import INK, STYLE
 
     found = by_cell(records)
-    shown = [(cell.optimization, rates(found[cell])) for cell in cells if cell in found]
+    shown = [(label(cell, cells), rates(found[cell])) for cell in cells if cell in found]
     drawn = [
         (name, own.mfu, own.mbu, own.mfu_ends, own.mbu_ends)
         for name, own in shown
@@ -161,7 +167,12 @@ def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
                 if ends:
                     reach = [[100 * max(middle - ends[0], 0.0)], [100 * max(ends[1] - middle, 0.0)]]
                     place.errorbar([100 * middle], [y], xerr=reach, fmt="none", ecolor=INK, capsize=2)
+            for y, share in ((i - 0.2, mfu), (i + 0.2, mbu)):
+                if 100 * share > WIDEST:  # one such bar would leave the others no room
+                    place.text(WIDEST - 1, y, f"{100 * share:.3g} %", va="center", ha="right", color="white")
         place.axvline(100, color=INK, linestyle="--", linewidth=1)
+        if place.get_xlim()[1] > WIDEST:
+            place.set_xlim(0, WIDEST)
         place.set_yticks(range(len(drawn)), [name for name, *_ in drawn])
         place.invert_yaxis()
         place.set_xlabel("share of the measured ceiling, %")
@@ -174,7 +185,7 @@ def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
 def text(cells: Sequence[Cell], records: Sequence[Record]) -> str:
     """One sentence: the setting whose decoding comes nearest to the memory's ceiling."""
     found = by_cell(records)
-    known = [(rates(found[cell]).mbu or 0.0, cell.optimization) for cell in cells if cell in found]
+    known = [(rates(found[cell]).mbu or 0.0, label(cell, cells)) for cell in cells if cell in found]
     best, name = max(known, default=(0.0, ""))
     if not best:
         return ""
@@ -189,7 +200,7 @@ def points(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         own = rates(found[cell]) if cell in found else None
         if own and own.mfu is not None and own.mbu is not None:
             key = found[cell].key
-            rows.append((Field(cell.optimization), _share(own.mfu, own.mfu_ends, key),
+            rows.append((Field(label(cell, cells)), _share(own.mfu, own.mfu_ends, key),
                          _share(own.mbu, own.mbu_ends, key),
                          Field(key, "file of the record", key, words=True)))  # fmt: skip
     heads = (ROW_TITLES["optimization"], "MFU", "MBU", "Record")
@@ -232,4 +243,9 @@ def _compiled(record: Record) -> Field:
     if made is None:
         return Field("no", key=record.key, words=True)
     title = f"{made.cache_hits} graphs found compiled, {made.cache_misses} compiled now"
-    return Field(f"{made.graphs} graphs, breaks: {made.graph_breaks}", title, record.key, words=True)
+    graphs, breaks = _counted(made.graphs, "graph"), _counted(made.graph_breaks, "break")
+    return Field(f"{graphs}, {breaks}", title, record.key, words=True)
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from vlmnb import disturbance, stats
+from vlmnb import disturbance, presets, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.tables import ENOUGH, ROW_TITLES, Field, Table, absent, seconds
@@ -33,7 +33,7 @@ def table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         record = found.get(cell)
         fields = [timed(record, of) for _, of in COLUMNS]
         rates = [throughput(record, of) for _, of in RATES]
-        rows.append((Field(str(getattr(cell, axis))), *fields, *rates, *_counts(record)))
+        rows.append((Field(presets.label(axis, cell, cells)), *fields, *rates, *_counts(record)))
     tokens = sorted({cell.max_new_tokens for cell in cells})
     caption = (
         f"Answers of exactly {' or '.join(map(str, tokens))} tokens: seconds per batch by phase, medians "

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vlmnb import compare, markup
-from vlmnb.optimizations import DESCRIPTIONS
+from vlmnb import compare, markup, presets
+from vlmnb.optimizations import BASE_ATTENTION, DESCRIPTIONS, PROMPT_LOOKUP
 from vlmnb.record import Record
 from vlmnb.tables import STATUS_WORDS
 
@@ -15,18 +15,22 @@ OF_THE_CELL = ("not_applicable", "not_enough_tokens")
 Group = tuple[str, str]
 """Hardware and device."""
 
+Tried = dict[tuple[str, str], dict[int, Record]]
+"""By optimization and model: the record that speaks for each batch size."""
 
-def matrix(records: Iterable[Record]) -> dict[Group, dict[tuple[str, str], Record]]:
-    """The record that speaks for each optimization and model, by hardware and device.
 
-    One that went well speaks for the pair, else the newest. What was only asked for and not tried (reports)
-    says nothing here.
+def matrix(records: Iterable[Record]) -> dict[Group, Tried]:
+    """The records that speak for each optimization and model, by hardware and device.
+
+    Of one batch size that which went well speaks, else the newest. What was only asked for and not tried
+    (reports) says nothing here.
     """
-    groups: dict[Group, dict[tuple[str, str], Record]] = {}
+    groups: dict[Group, Tried] = {}
     for record in sorted(records, key=lambda r: (r.status == "ok", r.provenance.started_at)):
         cell = record.cell
         if record.source == "measured" and cell.measure == "generation" and record.status not in OF_THE_CELL:
-            groups.setdefault((record.hardware, cell.device), {})[cell.optimization, cell.model] = record
+            tried = groups.setdefault((record.hardware, cell.device), {})
+            tried.setdefault((cell.optimization, cell.model), {})[cell.batch_size] = record
     return dict(sorted(groups.items()))
 
 
@@ -37,26 +41,49 @@ def page(records: Iterable[Record], model_titles: dict[str, str]) -> str:
         records: All there are.
         model_titles: Title of each model, in the order of the columns.
     """
+    many = [name for name in presets.defaults("fp32") if name != PROMPT_LOOKUP]
     parts = [
         "# What runs where",
-        "What was tried, and how it went; nothing here is from a list. `vlmnb sweep sweeps/full.yaml` tries "
-        "most settings. They combine with `+`. A number behind a word leads to the reason beneath the table.",
+        "What was tried, and how it went, from the records alone; nothing here is from a list. *ok* names "
+        "the batch sizes at which a setting ran; a number behind another word leads to the reason beneath "
+        "the table; `-` was not tried.",
+        "`vlmnb sweep sweeps/full.yaml` tries these with each bundled model, on its multiple-choice data "
+        f"set: {_listed(many)} at batch 16, and `{PROMPT_LOOKUP}` at batch 1. With a GPU, fp16 "
+        "takes the place of fp32. Settings combine with `+` in many more ways, which are tried where "
+        "somebody asks for them (parameter `optimizations`).",
     ]
+    told = len(parts)
     for (hardware, device), found in matrix(records).items():
-        parts += [f"## {hardware}, {device}", _table(found, model_titles)]
-    if len(parts) == 2:
+        parts += [f"## {hardware}, {device}", _table(found, model_titles), untried(found, model_titles)]
+    if len(parts) == told:
         parts.append("Nothing has been tried here yet.")
     parts += ["## The settings", _settings()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _table(found: dict[tuple[str, str], Record], titles: dict[str, str]) -> str:
+def untried(found: Tried, titles: dict[str, str]) -> str:
+    """Markdown that names the settings that no record of a device has, alone or combined."""
+    models = [name for name in titles if any(model == name for _, model in found)]
+    lines = []
+    for model in models:
+        seen = {part for name, of in found if of == model for part in name.split("+")}
+        rest = [name for name in DESCRIPTIONS if name not in seen and name != BASE_ATTENTION]
+        if rest:
+            lines.append(f"- {markup.plain(titles[model])}: {_listed(rest)}")
+    return "Not tried here, neither alone nor combined:\n\n" + "\n".join(lines) if lines else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _table(found: Tried, titles: dict[str, str]) -> str:
     models = [name for name in titles if any(model == name for _, model in found)]
     names = sorted({name for name, _ in found}, key=_order)
     reasons: dict[str, int] = {}
     rows = []
     for name in names:
-        fields = [_field(found.get((name, model)), reasons) for model in models]
+        fields = [_field(found.get((name, model), {}), reasons) for model in models]
         rows.append([f"<code>{markup.escape(name)}</code>", *fields])
     heads = ["Optimization", *(markup.escape(titles[model]) for model in models)]
     made = markup.table(heads, rows, text=tuple(range(1, len(heads))))
@@ -64,15 +91,22 @@ def _table(found: dict[tuple[str, str], Record], titles: dict[str, str]) -> str:
     return f"{made}\n\n{listed}" if listed else made
 
 
-def _field(record: Record | None, reasons: dict[str, int]) -> str:
-    if record is None:
+def _field(found: dict[int, Record], reasons: dict[str, int]) -> str:
+    """What happened, with the batch sizes at which it did."""
+    told: dict[str, dict[int, str]] = {}
+    for size, record in sorted(found.items()):
+        word = "ok"
+        if record.status != "ok":
+            number = reasons.setdefault(record.reason, len(reasons) + 1)
+            word = f"{markup.escape(STATUS_WORDS[record.status])} ({number})"
+        told.setdefault(word, {})[size] = f"batch {size}, record {record.key}: {record.reason or 'ok'}"
+    if not told:
         return '<span class="vlmnb-missing" title="not tried">-</span>'
-    if record.status == "ok":
-        batch = record.cell.batch_size
-        return f'<span title="batch {batch}, record {record.key}">ok</span>'
-    number = reasons.setdefault(record.reason, len(reasons) + 1)
-    word = markup.escape(STATUS_WORDS[record.status])
-    return f'<span title="{markup.escape(record.reason)}">{word} ({number})</span>'
+    return "; ".join(
+        f'<span title="{markup.escape("; ".join(titles.values()))}">{word}, batch '
+        f"{', '.join(map(str, titles))}</span>"
+        for word, titles in told.items()
+    )
 
 
 def _order(name: str) -> tuple[int, Sequence[int], str]:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vlmnb import launch, paths, progress, slots, status, supervise, sweeping
+from vlmnb import foregone, launch, optimizations, paths, progress, slots, status, supervise, sweeping
 from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
 from vlmnb.launch import Job
@@ -118,6 +118,8 @@ def run(asked: Asked) -> int:
         UserError: What was asked for cannot be; nothing has been changed.
     """
     runs, setting = planned(asked)
+    if asked.on == "local":
+        _require_packages(launch.jobs(runs, setting.results, setting.runs), asked)
     require_writable(setting.results, setting.runs)
     supervise.end_marked()
     if asked.on == "ray":
@@ -201,6 +203,17 @@ def require_writable(*folders: Path) -> None:
             raise UserError(f"{folder} is a file; name a folder") from None
         except OSError as error:
             raise UserError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+def _require_packages(jobs: Sequence[Job], asked: Asked) -> None:
+    """Look for the packages that the cells to be measured on this machine need, before anything is begun.
+
+    Raises:
+        UserError: A package is not installed.
+    """
+    for cell in dict.fromkeys(state.cell for job in jobs for state in job.wanted(**asked.wish.model_dump())):
+        if foregone.verdict(cell) is None:
+            optimizations.require(cell.optimization, cell.dtype)
 
 
 def _require_clock(asked: Asked, jobs: Sequence[Job]) -> None:

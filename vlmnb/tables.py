@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from vlmnb import data, differences, disturbance, stats
-from vlmnb.readings import headline
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
 from vlmnb.spec import Cell
@@ -131,60 +130,10 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
             (_row_label(value, [record]), latency(record), energy(record), _flops(record), wer(record))
             for value, record in zip(values, of, strict=True)
         ]
-    caption = f"{ROW_TITLES[axis].split(',')[0]} on {data.get(name).title}, with 95 % intervals. {WITHOUT}"
+    at_batch = f" at batch {cells[0].batch_size}" if axis == "optimization" else ""
+    what = ROW_TITLES[axis].split(",")[0] + at_batch
+    caption = f"{what} on {data.get(name).title}, with 95 % intervals. {WITHOUT}"
     return _as_reported(Table(caption, (ROW_TITLES[axis], *heads), tuple(rows)), of)
-
-
-def notes(records: Sequence[Record], energy: bool = True) -> str:
-    """Markdown that says why cells are ``-``, one line per reason; empty where none is.
-
-    Args:
-        records: Of the cells that are shown.
-        energy: Whether joules are among what is shown.
-    """
-    reasons: dict[tuple[str, str], list[Cell]] = {}
-    for record in records:
-        if record.status != "ok":
-            reasons.setdefault((record.status, record.reason), []).append(record.cell)
-    every = [record.cell for record in records]
-    lines = [
-        f"- `-` *{STATUS_WORDS[status]}*: {escape(reason)} ({_where(cells, every)})"
-        for (status, reason), cells in reasons.items()
-    ]
-    timed = [r for r in records if r.status == "ok" and r.timing is not None]
-    short = [r.cell for r in timed if not r.full_batches_s]
-    if short:
-        lines.append(f"- `-` latency: fewer samples than one batch ({_where(short, every)})")
-    refused: dict[str, list[Cell]] = {}
-    for record in records:
-        if energy and record.status == "ok" and record.energy_reason:
-            refused.setdefault(record.energy_reason, []).append(record.cell)
-    lines += [f"- `-` energy: {escape(why)} ({_where(cells, every)})" for why, cells in refused.items()]
-    differing: dict[str, list[Cell]] = {}
-    for record in records:
-        if record.flops and record.flops.note:
-            differing.setdefault(record.flops.note, []).append(record.cell)
-    lines += [f"- FLOPs: {escape(why)} ({_where(cells, every)})" for why, cells in differing.items()]
-    if any(r.energy_method == "unstated" for r in records):
-        lines.append("- Energy: the report does not say how it was obtained (`unstated`), nor its spread.")
-    lines += [f"- {escape(text)}" for text in dict.fromkeys(_remarks(records))]
-    if energy and any(_modelled(record) for record in records):
-        lines.append(
-            "- `≈` energy is *modelled* by codecarbon from CPU time and a nominal power, not measured; "
-            "it follows time and says little more."
-        )
-    return "\n".join(lines)
-
-
-def _modelled(record: Record) -> bool:
-    """Whether joules that are shown of a record, or of its layers, were modelled."""
-    parts = [part.energy for part in record.layers.parts] if record.layers else []
-    found = [record.headline_energy, *(headline(readings, record.cell.device) for readings in parts)]
-    return any(reading is not None and reading.method == "model" for reading in found)
-
-
-def _remarks(records: Sequence[Record]) -> list[str]:
-    return [remark.text for record in records if record.reported for remark in record.reported.remarks]
 
 
 def html(table: Table) -> str:
@@ -234,13 +183,6 @@ def _latency_percent(shown: str, record: Record, original: Record | None) -> Fie
         "median over the original's median, 95 % interval of the ratio; drift between windows is not in it"
     )
     return Field(shown, title, record.key, span=percent_span(found.ratio, found.low, found.high)[1])
-
-
-def escape(text: str) -> str:
-    """Text for a Markdown line: no markup, no line breaks, at most 300 characters."""
-    short = " ".join(text.split())
-    short = short if len(short) <= 300 else short[:299] + "…"
-    return markup.escape(short, quote=False).replace("|", "\\|").replace("*", "\\*").replace("_", "\\_")
 
 
 def _th(title: str, fields: Sequence[Field]) -> str:
@@ -385,15 +327,3 @@ def folded(table: Table, summary: str) -> str:
 
 def si(count: int | None) -> str | None:
     return stats.format_si(count) if count else None
-
-
-def _where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
-    """What tells cells apart from the others of a page: only the fields that differ on it."""
-    named = {"dataset": "", "device": "", "optimization": "", "batch_size": "batch size ",
-             "image_size": "image size ", "seq_len": "prompt budget "}  # fmt: skip
-    parts = []
-    for name, word in named.items():
-        if len({getattr(cell, name) for cell in every}) > 1 or len(every) == 1:
-            values = dict.fromkeys(str(getattr(cell, name)) for cell in cells)
-            parts.append(word + ", ".join(values))
-    return "; ".join(parts)
