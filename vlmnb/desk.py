@@ -98,17 +98,11 @@ class Desk:
             self._locks.release(name)
 
     def write(self, made: Record) -> None:
-        """Store a record. A damaged file in its place is kept beside it.
+        """Store a record.
 
         Raises:
             OSError: The results folder cannot be written.
         """
-        path = paths.record(self._results, made.hardware, made.cell.model, made.key)
-        if path.exists():
-            try:
-                record.read(path)
-            except ValueError:
-                path.replace(path.with_suffix(".damaged"))
         record.write(made, self._results)
 
     def ran_out(self, cell: Cell, before: Sequence[Record]) -> Record | None:

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import execute, identity, machine, paths, slots
+from vlmnb import execute, identity, machine, paths, record, slots
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.launch import Job
@@ -168,6 +168,8 @@ class Cluster:
                 report: Report = self.ray.get(next(sent))
             except StopIteration:
                 return Outcome(run=run, kind="infrastructure", error="its node ended without saying how")
+            for name in report.records:
+                record.keep_damaged(self.setting.results / name)
             _store(self.setting.results, report.records)
             _store(self.setting.runs, report.pages)
             on_poll(report.cell)
