@@ -73,6 +73,11 @@ def test_the_command_that_continues_a_sweep_does_so_from_any_folder(
     monkeypatch.chdir(paths.root() / "sweeps")
     asked = sweep_command.Asked(spec=Path("full.yaml"), results=Path("results"), runs=Path("runs"))
     assert asked.command == "vlmnb sweep sweeps/full.yaml"
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "sweeps").mkdir()
+    (elsewhere / "s.yaml").rename(elsewhere / "sweeps" / "full.yaml")
+    full = paths.root() / "sweeps" / "full.yaml"
+    assert sweep_command.named(full) == str(full), "here the short name is another file's"
 
 
 def test_a_sweep_file_that_is_not_there_is_told_with_where_it_was_looked_for(

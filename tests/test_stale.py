@@ -152,7 +152,9 @@ def test_threads_are_part_of_the_key_and_named_when_they_change(monkeypatch: pyt
     assert "threads 1 to 7" in identity.differences(one)
 
 
-def test_a_damaged_record_is_measured_again_and_kept_beside(tmp_path: Path) -> None:
+def test_a_damaged_record_is_measured_again_and_kept_beside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = records.write(measured(cell()), tmp_path)
     path.write_text(path.read_text()[:100])
     assert states(tmp_path, tmp_path)[2] == "damaged"
@@ -161,6 +163,7 @@ def test_a_damaged_record_is_measured_again_and_kept_beside(tmp_path: Path) -> N
         at.write(measured(cell()))
     assert recorded(cell(), tmp_path) == measured(cell())
     assert path.with_suffix(".damaged").stat().st_size == 100
+    assert f"is kept as {path.stem}.damaged" in capsys.readouterr().err
     assert records.read_all(tmp_path)[1] == []
 
 

@@ -117,7 +117,9 @@ def spec_path(given: Path) -> Path:
 def named(spec: Path) -> str:
     """A sweep file by a name that leads to it from wherever the next command is given."""
     file, root = spec_path(spec).resolve(), paths.root().resolve()
-    return str(file.relative_to(root) if file.is_relative_to(root) else file)
+    short = file.relative_to(root) if file.is_relative_to(root) else file
+    # A file of the same name may lie below the working folder.
+    return str(short if spec_path(short).samefile(file) else file)
 
 
 def planned(asked: Asked) -> tuple[tuple[Run, ...], Setting]:
