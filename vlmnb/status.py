@@ -144,6 +144,8 @@ def lines(
     said += [f"left out: {line}" for line in others[:LEFT_OUT_SHOWN]]
     if len(others) > LEFT_OUT_SHOWN:
         said.append(f"and {len(others) - LEFT_OUT_SHOWN} more; `vlmnb audit --json` names all of them")
+    if others:
+        said.append("What is left out counts nowhere: restore such a file, or delete it.")
     said += [f"page {name}: {PAGES[name]}" for name in PAGES if any(job.page == name for job in jobs)]
     return said
 
