@@ -17,10 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import execute, identity, machine, paths, record, slots
+from vlmnb import execute, identity, machine, paths, slots
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.launch import Job
+from vlmnb.record import keep_damaged
 from vlmnb.machine import Machine
 from vlmnb.slots import Slot
 from vlmnb.spec import Run
@@ -169,7 +170,7 @@ class Cluster:
             except StopIteration:
                 return Outcome(run=run, kind="infrastructure", error="its node ended without saying how")
             for name in report.records:
-                record.keep_damaged(self.setting.results / name)
+                keep_damaged(self.setting.results / name)
             _store(self.setting.results, report.records)
             _store(self.setting.runs, report.pages)
             on_poll(report.cell)
