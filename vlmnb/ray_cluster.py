@@ -21,8 +21,8 @@ from vlmnb import execute, identity, machine, paths, slots
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.launch import Job
-from vlmnb.record import keep_damaged
 from vlmnb.machine import Machine
+from vlmnb.record import keep_damaged
 from vlmnb.slots import Slot
 from vlmnb.spec import Run
 from vlmnb.sweeping import Stopped, Sweep
