@@ -225,7 +225,6 @@ def _tell(
             "runs_executed": len(outcomes),
             "failed_runs": {outcome.run.name: outcome.error for outcome in failed_runs},
             "failed_cells": failed_cells,
-            "damaged_cells": damaged_cells,
         }
         print(json.dumps(report, indent=1))
     else:
