@@ -24,7 +24,7 @@ def model_page(content: pages.Content, name: str) -> str:
             compare.quality_table(entries),
         ]  # fmt: skip
     parts += ["## Its pages", _report_list(content, name), _run_list(content, name)]
-    parts += [_unmeasured(own), _model_card(entry)]
+    parts += [_card_hint(content, name) if entry else "", _unmeasured(own), _model_card(entry)]
     return pages.joined(parts)
 
 
@@ -57,6 +57,16 @@ def _weights_facts(entry: ModelEntry) -> dict[str, str]:
         "Parameters": f"{parameters:,}".replace(",", " "),
         "Weights file": stats.format_si(path.stat().st_size, "B"),
     }
+
+
+def _card_hint(content: pages.Content, name: str) -> str:
+    """How its page on memory and GPUs is made; empty where it is there."""
+    if any(page.model == name and page.axis == "card" for page in content.pages):
+        return ""
+    return (
+        "Its page on memory and on the GPUs that run it measures nothing: `vlmnb sweep sweeps/cards.yaml`, "
+        "then `vlmnb book`, make it."
+    )
 
 
 def _model_card(entry: ModelEntry | None) -> str:
