@@ -19,6 +19,7 @@ from vlmnb.spec import Cell, words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from vlmnb.repeats import Allowance
     from vlmnb.tables import Table
 
 QUIET = "VLMNB_QUIET"
@@ -230,7 +231,7 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
         where = "in the report" if plan.source == "reports" else "here"
         display(Markdown(f"*No cell of this page could be measured {where}; the reasons stand above.*"))
         return
-    caption = findings.caption(plan.axis.name, cells, found, _drift(plan, found)[0])
+    caption = findings.caption(plan.axis.name, cells, found, _allowance(plan, found).drift)
     if len(cells) < len(_shown(plan, found)):
         caption += f" Rows at another batch size than {cells[0].batch_size} stand in the tables alone."
     figure = plots.axis_plot(plan.axis.name, cells, found)
@@ -243,32 +244,21 @@ def show_findings(plan: Plan, found: list[Record]) -> None:
 
     from vlmnb import findings, repeats
 
-    drift, known = _drift(plan, found)
-    display(Markdown(findings.text(plan.axis.name, _shown(plan, found), found, drift)))
-    origin = (
-        "A/A repeats of this machine"
-        if known
-        else "an assumption: no A/A repeats of this machine are on record"
-    )
-    if plan.source == "reports":
-        return
-    display(
-        Markdown(
-            f"Two windows of one cell are taken to differ by up to {repeats.percent(drift)} % ({origin})."
+    allowed = _allowance(plan, found)
+    display(Markdown(findings.text(plan.axis.name, _shown(plan, found), found, allowed.drift)))
+    if plan.source != "reports":
+        share = repeats.percent(allowed.drift)
+        display(
+            Markdown(f"Two windows of one cell are taken to differ by up to {share} % ({allowed.origin}).")
         )
-    )
 
 
-def _drift(plan: Plan, found: Sequence[Record]) -> tuple[float, bool]:
-    """Relative difference that two windows of one cell may show, and whether it was measured."""
-    from vlmnb import findings, repeats
+def _allowance(plan: Plan, found: Sequence[Record]) -> Allowance:
+    """How far two windows of one cell may differ where the records were measured."""
+    from vlmnb import repeats
 
     places = {(record.hardware, record.cell.device) for record in found if record.status == "ok"}
-    on_record = repeats.read(results_folder(plan))
-    known = [repeats.drift(on_record, hardware, device) for hardware, device in places]
-    if not known or None in known:
-        return findings.ASSUMED_DRIFT, False
-    return max(drift for drift in known if drift is not None), True
+    return repeats.allowance(repeats.read(results_folder(plan)), places)
 
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:

@@ -98,7 +98,7 @@ def words(cell: Cell) -> str:
     """A cell in a few words."""
     return (
         f"{cell.dataset}, {cell.device}, {cell.optimization}, batch {cell.batch_size}, "
-        f"image {cell.image_size}, prompt {cell.seq_len}"
+        f"image {cell.image_size}, prompt {cell.seq_len}{f', window {cell.repeat}' * bool(cell.repeat)}"
     )
 
 
