@@ -54,6 +54,8 @@ READING = (
     "compare",
     "tradeoff",
     "disturbance",
+    "outdated",
+    "repeats",
     "guessing",
     "chapters",
     "markup",

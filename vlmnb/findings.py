@@ -153,7 +153,7 @@ def _latency_change(low: Record, high: Record, drift: float) -> str:
         which = "while both were" if len(disturbed) == 2 else "while one of them was"
         return (
             f"is {found.ratio:.2f} times the value{way} ({interval}), but others used the machine {which} "
-            f"timed ({' and '.join(map(disturbance.share, disturbed))}): the difference may be theirs"
+            f"timed ({' and '.join(map(disturbance.share, disturbed))}): the ratio may be their doing"
         )
     if found.differ == "yes":
         verb = "grows" if found.ratio > 1 else "falls"

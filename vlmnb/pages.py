@@ -54,6 +54,7 @@ class Page:
         parameters: What papermill was given.
         records: Records of the page's cells.
         outdated: A failed attempt that is newer than the page.
+        redrawn_by: The command that draws it again, where it is older than what it shows; else empty.
     """
 
     model: str
@@ -62,6 +63,7 @@ class Page:
     parameters: Mapping[str, Any]
     records: tuple[Record, ...]
     outdated: Failure | None = None
+    redrawn_by: str = ""
 
     @property
     def source(self) -> str:
@@ -198,6 +200,12 @@ def status_page(content: Content) -> str:
     parts += ["## Runs"]
     header = ["Model", "Page", "State", "Executed", "Cells", "Measured"]
     parts += [markup.table(header, rows, text=(1, 2, 3))] if rows else [NOTHING_YET]
+    again = dict.fromkeys(page.redrawn_by for page in content.pages if page.redrawn_by)
+    if again:
+        parts.append(
+            "Outdated pages are older than the records, A/A repeats, templates or code that they show. To "
+            f"draw them again: {markup.enumerated([f'`{command}`' for command in again])}, then `vlmnb book`."
+        )
     parts += ["## Failed runs", *map(_failure_block, content.failures)] if content.failures else []
     parts += ["## Cells by status", _status_counts(content)] if content.records else []
     if content.problems:
@@ -324,7 +332,8 @@ def _status_row(page: Page | None, failure: Failure | None) -> list[str]:
         assert failure is not None
         names = [markup.escape(model_title(failure.model)), markup.escape(axis_title(failure.axis))]
         return [*names, "failed", _minute(failure.at), markup.MISSING, markup.MISSING]
-    state = "published; the last rerun failed" if page.outdated else "published"
+    state = "outdated" if page.redrawn_by else "published"
+    state += "; the last rerun failed" if page.outdated else ""
     if page.source == "reports":
         state = "published, from a report"
     measured = sum(r.status == "ok" for r in page.records)
