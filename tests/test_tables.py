@@ -159,3 +159,15 @@ def test_axis_pages_and_comparison_speak_the_same_units() -> None:
     shown = dict(zip(table.columns, (field.text for field in table.rows[0]), strict=True))
     assert shown["Peak memory"] == "2.097 MB"
     assert shown["Accuracy [95 %]"] == "0.750"
+
+
+def test_answers_of_natural_and_of_fixed_length_never_stand_in_one_table() -> None:
+    cells = [cell(batch_size=size, length=length) for size in (1, 2) for length in ("natural", "fixed")]
+    made = details.detail_tables("batch_size", cells, [record(each) for each in cells])
+    assert [table.caption.partition(",")[0] for table in made] == [
+        "Every cell of natural answer length", "Every cell of fixed answer length"
+    ]  # fmt: skip
+    keys = [{field.key for row in table.rows for field in row if field.key} for table in made]
+    assert keys == [
+        {record(each).key for each in cells if each.length == length} for length in ("natural", "fixed")
+    ]

@@ -299,7 +299,7 @@ def show_agreement(plan: Plan, found: list[Record]) -> None:
 
 
 def show_details(plan: Plan, found: list[Record]) -> None:
-    """Display one row per cell: intervals, tokens, memory, both FLOP counters. Of a report: every figure."""
+    """Display one row per cell, natural and fixed answer length apart. Of a report: every figure."""
     from IPython.display import HTML, Markdown, display
 
     from vlmnb import beside, details, notes, tables
@@ -311,7 +311,8 @@ def show_details(plan: Plan, found: list[Record]) -> None:
         if told:
             display(Markdown("\n".join(f"- {notes.escape(line)}" for line in told)))
         return
-    display(HTML(tables.html(details.detail_table(plan.axis.name, plan.cells, found))))
+    for made in details.detail_tables(plan.axis.name, plan.cells, found):
+        display(HTML(tables.html(made)))
 
 
 def show_layers(plan: Plan, found: list[Record]) -> None:
