@@ -56,6 +56,16 @@ def test_the_comparison_marks_the_number_and_says_what_the_mark_means() -> None:
     assert "≈ 0.0417 †" in costs
 
 
+def test_a_percentage_carries_the_mark_of_either_of_its_parts() -> None:
+    cells = [cell(optimization="fp32"), cell(optimization="sdpa")]
+    for loads, marked in (((0.01, 0.5), [False, True]), ((0.5, 0.01), [True, True]),
+                          ((0.01, 0.02), [False, False])):  # fmt: skip
+        pair = [surrounded(load, of=each) for load, each in zip(loads, cells, strict=True)]
+        rows = tables.axis_table("optimization", cells, pair).rows
+        for column in (2, 6):
+            assert [MARKED in row[column].text for row in rows] == marked
+
+
 def test_a_quiet_window_has_no_mark() -> None:
     made = surrounded(0.03)
     table = tables.axis_table("batch_size", [made.cell], [made])

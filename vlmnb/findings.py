@@ -47,7 +47,7 @@ def caption(axis: str, cells: Sequence[Cell], records: Sequence[Record], drift: 
     answers = markup.reach(sorted({len(r.answers) for r in ok}))
     modelled = any(r.energy_method == "model" for r in ok)
     energy = (
-        " Energy is modelled, not measured." if modelled and axis not in ("image_size", "seq_len") else ""
+        " Energy is modelled (≈), not measured." if modelled and axis not in ("image_size", "seq_len") else ""
     )
     busy = sum(disturbance.of_window(record) for record in ok)
     others = f" Others used the machine in {busy} of {len(ok)} windows (†)." if busy else ""
