@@ -321,7 +321,7 @@ def _generated(content: Content) -> Files:
     files = {f"generated/{name}": text.encode() for name, text in texts.items()}
     for setting, entries in compare.base_entries(content.records).items():
         if tradeoff.panels(entries):
-            files[f"generated/{pages.figure_path(setting)}"] = tradeoff.figure(entries)
+            files[f"generated/{tradeoff.figure_path(setting)}"] = tradeoff.figure(entries)
     return files
 
 

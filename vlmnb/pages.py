@@ -16,7 +16,6 @@ from vlmnb import (
     markup,
     models,
     paths,
-    points,
     presets,
     stats,
     tradeoff,
@@ -129,7 +128,7 @@ def comparison_page(content: Content) -> str:
         parts += [f"## On {setting.title}", "### Cost", compare.cost_table(entries),
                   "### Quality", compare.quality_table(entries)]  # fmt: skip
         if tradeoff.panels(entries):
-            parts += ["### Latency against error", *figure_blocks(setting, entries)]
+            parts += ["### Latency against error", *tradeoff.figure_blocks(content.records, setting, entries)]
     return joined(parts if groups else [*parts, NOTHING_YET])
 
 
@@ -144,31 +143,13 @@ def headline(content: Content) -> str:
         compare.headline_table(entries, "generated/"),
     ]
     if tradeoff.panels(entries):
-        parts += figure_blocks(setting, entries, "generated/")
+        parts += tradeoff.figure_blocks(content.records, setting, entries, "generated/")
     if setting.source == "measured" and any(other.source == "reports" for other in groups):
         parts.append(
             "None of these figures is a report's. What earlier reports say of full-size models stands apart, "
             "in the [comparison](/book/generated/comparison.md) and on pages in the models' chapters."
         )
     return joined(parts)
-
-
-def figure_blocks(
-    setting: compare.Setting, entries: Sequence[compare.Entry], folder: str = ""
-) -> tuple[str, str]:
-    """The figure of a setting with its caption, and its points; ``folder`` is where the chapters lie."""
-    alt = f"Scatter plots of latency against error. {' '.join(tradeoff.findings(entries))}"
-    drawn = (
-        f"```{{figure}} /book/generated/{figure_path(setting)}\n:alt: {markup.plain(alt)}\n\n"
-        f"{markup.plain(tradeoff.figure_caption(setting, entries))}\n```"
-    )
-    table = tradeoff.points_table(entries, folder)
-    return drawn, f'<details class="vlmnb-points"><summary>{points.SUMMARY}</summary>{table}</details>'
-
-
-def figure_path(setting: compare.Setting) -> str:
-    """File of a setting's figure, below ``book/generated``."""
-    return f"figures/{setting.source}-{setting.hardware}-{setting.device}.png"
 
 
 def machine_page(content: Content) -> str:
