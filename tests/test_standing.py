@@ -37,7 +37,7 @@ def test_clear_differences_are_said_plainly() -> None:
         (point("B", 0.5, 0.11), "the errors of A and B cannot be told apart"),
         (
             point("B", 0.2, 0.11),
-            "the latencies of A and B cannot be told apart and the errors of A and B cannot be told apart",
+            "neither the latencies nor the errors of A and B can be told apart",
         ),
         (point("B", 0.9, 0.4, disturbed=True), "others used the machine while B was timed"),
     ],

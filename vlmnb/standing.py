@@ -84,11 +84,16 @@ def _doubts(pairs: Sequence[Pair], drift: float) -> str:
     if disturbed:
         was = "was" if len(disturbed) == 1 else "were"
         said.append(f"others used the machine while {_names(disturbed)} {was} timed")
-    for what, alike in (("latencies", latencies), ("errors", errors)):
-        if alike:
-            listed = ", and of ".join(f"{a.title} and {b.title}" for a, b in alike)
-            said.append(f"the {what} of {listed} cannot be told apart")
+    if latencies and latencies == errors:
+        said.append(f"neither the latencies nor the errors of {_pairs(errors)} can be told apart")
+    else:
+        for what, alike in (("latencies", latencies), ("errors", errors)):
+            said += [f"the {what} of {_pairs(alike)} cannot be told apart"] if alike else []
     return markup.enumerated(said)
+
+
+def _pairs(pairs: Sequence[Pair]) -> str:
+    return ", and of ".join(f"{one.title} and {other.title}" for one, other in pairs)
 
 
 def _names(points: Sequence[Point]) -> str:

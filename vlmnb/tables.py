@@ -15,6 +15,10 @@ MODELLED = "≈ "
 """Stands before every joule that was modelled and not measured."""
 
 
+BEYOND = " ‡"
+"""Stands behind a share of a ceiling that is above 100 %: what was measured as the ceiling is none."""
+
+
 @dataclass(frozen=True)
 class Field:
     """One table cell.
@@ -296,6 +300,11 @@ def seconds(summary: stats.Summary, key: str, of: str = "batches") -> Field:
 def percent_span(share: float, low: float, high: float) -> tuple[str, str]:
     """A share in percent and its interval, both as they are shown."""
     return f"{100 * share:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def beyond(share: float) -> str:
+    """The mark of a share of a ceiling, a fraction; empty where it is none."""
+    return BEYOND * (round(100 * share, 1) > 100)
 
 
 def energy(record: Record | None) -> Field:
