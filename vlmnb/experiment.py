@@ -31,7 +31,7 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
 
     Args:
         axis: Name of the notebook.
-        namespace: The notebook's ``globals()``.
+        namespace: The notebook's ``globals()``; or parameters alone, of which each must be one.
 
     Raises:
         UserError: A parameter is unknown, of the wrong type, or has a value no cell can have. Also when
@@ -42,7 +42,8 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     known = axes.get(axis).parameters
     given = {name: namespace[name] for name in known if name in namespace}
-    extra = {name: namespace.get(name) for name in sorted(_assigned(namespace)) if name not in known}
+    assigned = _assigned(namespace) if "__name__" in namespace else namespace
+    extra = {name: namespace.get(name) for name in sorted(assigned) if name not in known}
     return axes.plan(axis, given | extra)
 
 

@@ -131,7 +131,8 @@ def _caption(cells: Sequence[Cell], records: Sequence[Record]) -> str:
         "over the time of a step, a lower bound of what is moved. A share above 100 % (‡) says that the "
         "ceiling is none: what is read lies in a cache, neighbours slowed the ceiling down, or the library's "
         "large matrix product in that precision is slower than the model's own (fp16 on many CPUs). The "
-        "first call is the first of the cell: it holds the compilation unless a cell before had compiled the same decoder"
+        "first call is the first of the cell: it holds the compilation unless a cell before had compiled the "
+        "same decoder"
     )
     if known and (top := known[0].ceilings):
         words += (
