@@ -83,7 +83,8 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
     reported, unmade = reportpages.execute(results, runs, records)
     again = outdated.commands(results, runs)
     published, files, refused = _run_pages(runs, reported, records, failures, again)
-    if line := outdated.told([page.redrawn_by for page in published if page.redrawn_by], len(published)):
+    found = [page.redrawn_by for page in published if page.redrawn_by]
+    if line := outdated.told(found, len(published), results, runs):
         say(line)
     told = [*problems, *filed, *unmade, *refused]
     content = Content(tuple(records), tuple(published), tuple(failures), tuple(told))

@@ -38,12 +38,7 @@ def commands(results: Path, runs: Path) -> dict[Name, str]:
     stale += [job.run for job in jobs if job.page == "outdated"]
     if not stale:
         return {}
-    options = _options(results, runs)
-    specs = _specs(stale)
-    return {
-        (run.model, run.axis): f"vlmnb sweep {specs[run.model, run.axis]}{options}"
-        for run in sorted(stale, key=lambda run: run.name)
-    }
+    return {name: f"vlmnb sweep {spec}" for name, spec in sorted(_specs(stale).items())}
 
 
 def of_this_machine(records: Sequence[Record]) -> bool:
@@ -52,14 +47,17 @@ def of_this_machine(records: Sequence[Record]) -> bool:
     return not prints or machine.describe().fingerprint in prints
 
 
-def told(found: Iterable[str], pages: int) -> str:
+def told(found: Iterable[str], pages: int, results: Path, runs: Path) -> str:
     """A line for whoever builds the book; empty where no page is outdated.
 
     Args:
         found: The command of each outdated page.
         pages: How many pages there are.
+        results: Folder of the records.
+        runs: Folder of the executed notebooks.
     """
-    count, ways = len(listed := list(found)), list(dict.fromkeys(listed))
+    folders = _options(results, runs)  # of this machine, and so on no page
+    count, ways = len(listed := list(found)), [f"{command}{folders}" for command in dict.fromkeys(listed)]
     if not count:
         return ""
     subject = f"{count} of {pages} pages {'is' if count == 1 else 'are'}"
