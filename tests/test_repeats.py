@@ -74,7 +74,7 @@ def test_where_too_few_windows_are_undisturbed_the_assumption_stands_and_the_pag
     assert found.drift == findings.ASSUMED_DRIFT
     assert "an assumption: others used the machine during 2 of its 3 A/A repeats" in found.origin
     assert "on a quiet machine" in found.origin
-    assert "1 undisturbed window says nothing; 3 or more do" in repeats.text(few)
+    assert "undisturbed windows on record: 1, needed: 3" in repeats.text(few)
     assert ">2<" in conditions_view.repeats_block(few), "how many were disturbed"
     known = repeats.allowance(calm, here)
     assert (known.drift, known.origin) == (repeats.drift(calm, *here[0]), "A/A repeats of this machine")

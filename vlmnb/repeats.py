@@ -148,19 +148,16 @@ def text(records: Sequence[Record]) -> str:
         found = of(windows)
         name = f"{data.get(cell.dataset).title}, answers of {cell.length} length"
         disturbed = [window for window in windows if disturbance.of_batches(window)]
-        aside = (
-            f" Others used the machine during {len(disturbed)} of {len(windows)} windows (†), which do not "
-            "count: repeat them on a quiet machine (delete their records, "
-            f"{', '.join(f'`{_file(window)}`' for window in disturbed)}, and run the sweep again)."
-            if disturbed
-            else ""
-        )
+        aside = ""
+        if disturbed:
+            keys = ", ".join(f"`{window.key}`" for window in disturbed)
+            aside = (
+                f" Others used the machine during {len(disturbed)} of {len(windows)} windows (†), which do not "
+                f"count. Repeat them on a quiet machine: delete their records ({keys}), and run the sweep again."
+            )
         if found is None:
             count = len(windows) - len(disturbed)
-            lines.append(
-                f"- {name}: {count} undisturbed window{'s' * (count != 1)} say{'s' * (count == 1)} nothing; "
-                f"{FEWEST} or more do.{aside}"
-            )
+            lines.append(f"- {name}: undisturbed windows on record: {count}, needed: {FEWEST}.{aside}")
             continue
         lines.append(
             f"- {name}: medians of {found.windows} windows have a spread of {percent(found.spread)} % "
@@ -170,11 +167,6 @@ def text(records: Sequence[Record]) -> str:
             f"found in {100 * differences.POWER:.0f} % of cases.{aside}"
         )
     return "\n".join(lines) or "- No window of this page could be measured on this machine."
-
-
-def _file(one: Record) -> str:
-    """Where a record lies, below the folder of records."""
-    return paths.record(Path(), one.hardware, one.cell.model, one.key).as_posix()
 
 
 def percent(share: float) -> str:
