@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from factory import STEADY, cell, timed
 
-from vlmnb import compare, details, disturbance, findings, points, rows, speed, tables, tradeoff
+from vlmnb import beside, compare, details, disturbance, findings, points, rows, speed, tables, tradeoff
 from vlmnb.readings import Conditions, DeviceState
 from vlmnb.record import Provenance, Record
+from vlmnb.reported import Figure, Reported
 
 MARKED = "†"
 
@@ -137,3 +138,18 @@ def test_no_peak_is_told_of_a_disturbed_window_and_joules_in_a_sentence_carry_th
     said = findings.text("batch_size", cells, busy)
     assert "Between them" not in said
     assert re.search(r"goes from ≈ 0\.\d+ to ≈ 0\.\d+ † J", said)
+
+
+def test_a_ratio_to_a_reports_figure_carries_the_mark_of_what_was_measured() -> None:
+    of = cell(dataset="textvqa")
+    printed = {"latency_s": 0.25, "energy_j_per_sample": 1.0}
+    figures = tuple(
+        Figure(quantity=name, value=value, printed=str(value), unit="s", file="000", table="t", row="r",
+               column="c", kind="report", axis="batch_size")
+        for name, value in printed.items()
+    )  # fmt: skip
+    update = {"source": "reports", "timing": None, "reported": Reported(figures=figures)}
+    reported = timed(of=of).model_copy(update=update)
+    for load, marked in ((0.5, True), (0.01, False)):
+        (row, *_) = beside.table("batch_size", [of], [reported], [surrounded(load)]).rows
+        assert (MARKED in row[5].text) is marked

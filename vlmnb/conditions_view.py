@@ -103,9 +103,8 @@ def repeats_block(records: Sequence[Record]) -> str:
     if not disturbed:
         return made
     aside = (
-        f"Windows that others disturbed do not count, and from fewer than {repeats.FEWEST} others nothing is "
-        "told. On a quiet machine, delete their records and measure them again: `vlmnb sweep "
-        "sweeps/repeat.yaml`."
+        "Windows that others disturbed do not count: on a quiet machine, delete their records and measure "
+        f"them again (`vlmnb sweep sweeps/repeat.yaml`). A threshold takes {repeats.FEWEST} undisturbed ones."
     )
     return f"{made}\n\n{aside}"
 

@@ -152,8 +152,9 @@ def text(records: Sequence[Record]) -> str:
         if disturbed:
             keys = ", ".join(f"`{window.key}`" for window in disturbed)
             aside = (
-                f" Others used the machine during {len(disturbed)} of {len(windows)} windows (†), which do not "
-                f"count. Repeat them on a quiet machine: delete their records ({keys}), and run the sweep again."
+                f" Others used the machine during {len(disturbed)} of {len(windows)} windows (†), which do "
+                f"not count. Repeat them on a quiet machine: delete their records ({keys}), and run the "
+                "sweep again."
             )
         if found is None:
             count = len(windows) - len(disturbed)
