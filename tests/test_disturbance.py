@@ -104,8 +104,8 @@ def doubled(load: float, **changes: Any) -> Record:
 @pytest.mark.parametrize(
     ("loads", "told"),
     [
-        ((0.5, 0.6), "while both were timed (50 % and 60 %): the ratio may be their doing"),
-        ((0.01, 0.6), "while one of them was timed (60 %): the ratio may be their doing"),
+        ((0.5, 0.6), "while the two were timed (50 % and 60 %): the ratio may be their doing"),
+        ((0.01, 0.6), "while one of the two was timed (60 %): the ratio may be their doing"),
     ],
 )
 def test_nothing_is_concluded_from_windows_that_others_disturbed(
