@@ -365,7 +365,7 @@ def parse(path: str, text: bytes) -> Record:
         raise ValueError(
             f"{path}: {place}: {problem['msg']}; delete it to have the cell measured again"
         ) from None
-    if digest not in (None, spec.digest(content)) or os.path.basename(path) != f"{found.key}.json":
+    if digest != spec.digest(content) or os.path.basename(path) != f"{found.key}.json":
         raise ValueError(
             f"{path} was edited by hand; restore it, or delete it to have the cell measured again"
         )
