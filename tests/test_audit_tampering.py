@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from auditing import busy, gpu, layered, levels
-from factory import STEADY, cell, record, timed
+from factory import STEADY, answers, cell, record, timed
 
 from vlmnb import identity, machine, paths, slots
 from vlmnb import record as records_of
@@ -163,6 +163,15 @@ def test_joules_that_codecarbon_contradicts(factor: float) -> None:
     beyond = ["error"] * (factor > 8)  # 2 W of a TDP of 8 W
     assert levels(check, multiplied(row=True, power=True)) == beyond
     assert levels(check, good.model_copy(update={"codecarbon": {}})) == ["error"]
+
+
+def test_meters_that_closed_late_under_load_are_no_error() -> None:
+    late = metered(duration=2.6, loop_s=2.46)
+    row = late.codecarbon | {"cpu_energy": 2 * 1.9 / 3.6e6}
+    reading = late.energy[0].model_copy(update={"energy_j": 2 * 1.9})
+    late = late.model_copy(update={"codecarbon": row, "energy": (reading,)})
+    assert levels(accounts.modelled_energy_is_codecarbons, late) == ["error"]
+    assert levels(accounts.modelled_energy_is_codecarbons, busy(late)) == []
 
 
 def test_a_model_that_is_called_a_counter() -> None:
@@ -342,6 +351,47 @@ def test_phases_that_were_swapped() -> None:
     assert levels(check, *usual, of(vision_s=0.2, prefill_s=0.1)) == []
     assert levels(check, *usual, busy(of(vision_s=0.7, decode_s=0.1))) == []
     assert levels(check, *usual, changed(of(vision_s=0.7, decode_s=0.1), "cell", image_size=128)) == []
+
+
+def test_phases_that_cannot_be_of_their_work() -> None:
+    check = proportion.phases_are_of_their_work
+
+    def of(vision: float, prefill: float, decode: float, **settings: Any) -> Record:
+        shares = {"vision_s": vision, "prefill_s": prefill, "decode_s": decode}
+        return timed(
+            of=cell(**settings), **{name: tuple(share * s for s in STEADY) for name, share in shares.items()}
+        )
+
+    assert levels(check, of(0.1, 0.3, 0.6), timed(), record()) == []
+    assert levels(check, of(0.1, 0.1, 0.8)) == ["warning"]
+    assert levels(check, of(0.1, 0.1, 0.8, optimization="prompt_lookup")) == []
+
+    parts, step = work.prefill("llava-tiny", 64, 84, 2), work.step("llava-tiny", 84, 2)
+    assert parts is not None
+    assert step is not None
+    counts = FlopCount(fvcore=None, torch=parts.total, prefill_formula=parts, decode_formula=Parts(mlp=step))
+
+    def counted(found: Record) -> Record:
+        return found.model_copy(update={"flops": counts})
+
+    assert levels(check, counted(of(0.1, 0.3, 0.6))) == []
+    assert levels(check, counted(of(0.7, 0.298, 0.002))) == ["warning"], "faster than the prompt per FLOP"
+    assert levels(check, counted(of(0.7, 0.298, 0.002, optimization="compile"))) == []
+
+
+def test_phases_that_follow_the_steps_of_another() -> None:
+    steps = tuple(2 + i % 7 for i in range(28))
+    grows, stays = tuple(0.01 * n for n in steps), tuple(0.04 + 0.0001 * (i % 5) for i in range(28))
+    told = [a.model_copy(update={"output_tokens": steps[i // 2] + 1}) for i, a in enumerate(answers(56, 1))]
+
+    def of(**phases: tuple[float, ...]) -> Record:
+        latencies = tuple(sum(times) for times in zip(*phases.values(), strict=True))
+        return timed(latencies, answers=tuple(told), decode_steps=steps, **phases)
+
+    check = proportion.phases_are_of_their_work
+    assert levels(check, of(vision_s=stays, prefill_s=stays, decode_s=grows)) == []
+    assert levels(check, of(vision_s=grows, prefill_s=stays, decode_s=stays)) == ["warning"]
+    assert levels(check, of(vision_s=stays, prefill_s=grows, decode_s=stays)) == ["warning"]
 
 
 def test_a_copy_that_was_scaled_is_found_out() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from vlmnb import disturbance
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.audit.timing import JOULES_PER_KWH
+from vlmnb.audit.windows import CLOSING_DISTURBED_S, CLOSING_S
 from vlmnb.layerprofile import LayerPart
 from vlmnb.readings import EnergyReading
 from vlmnb.record import Record
@@ -16,12 +17,9 @@ from vlmnb.record import Record
 EXACT = 1e-6
 """Relative difference that rounding of floats explains and nothing else does."""
 
-ROW = 0.05
-"""Share by which codecarbon's energy may differ from its own power times its own time: the times are read one
-after the other."""
-
-ROW_S = 0.1
-"""The same in seconds, for short windows."""
+ROW = 0.1
+"""Share by which codecarbon's energy may differ from its own power times its own time. Besides, the two times
+are apart by what opening and closing the meters may take."""
 
 REPLAYS = 3.0
 """Factor by which the window of a part's energy may differ from its replays, which are timed elsewhere."""
@@ -47,7 +45,8 @@ def modelled_energy_is_codecarbons(records: Sequence[Record]) -> Iterator[Findin
                 if not math.isclose(reading.energy_j, row_j, rel_tol=EXACT):
                     meaning = "The joules are not those of the row that they are taken from."
                 elif reading.method == "model" and watts is not None and seconds is not None:
-                    meaning = _against_power(reading, row_j, float(watts), float(seconds), told)
+                    ends_s = CLOSING_DISTURBED_S if disturbance.of_window(record) else CLOSING_S
+                    meaning = _against_power(reading, row_j, float(watts), float(seconds), ends_s, told)
                 else:
                     continue
             if meaning:
@@ -103,13 +102,13 @@ def energy_is_of_the_replays(records: Sequence[Record]) -> Iterator[Finding]:
 
 
 def _against_power(
-    reading: EnergyReading, row_j: float, watts: float, seconds: float, told: dict[str, str]
+    reading: EnergyReading, row_j: float, watts: float, seconds: float, ends_s: float, told: dict[str, str]
 ) -> str:
     """What is wrong with a row's energy beside its own power, or beside the TDP; empty where nothing is."""
     told |= {"Its power": f"{watts:.4g} W", "Its time": f"{seconds:.4g} s"}
-    if abs(row_j - watts * seconds) > watts * max(ROW * seconds, ROW_S):
+    if abs(row_j - watts * seconds) > watts * (ROW * seconds + ends_s):
         return "The energy of codecarbon's row is not its power times its time."
-    if _above_tdp(reading, seconds):
+    if _above_tdp(reading, seconds + ends_s):
         told["TDP"] = f"{_number(reading, 'TDP'):g} W"
         return "The model gives more than the power of the whole processor."
     return ""
@@ -117,7 +116,7 @@ def _against_power(
 
 def _above_tdp(reading: EnergyReading, seconds: float) -> bool:
     tdp_w = _number(reading, "TDP") if reading.source == "cpu" and reading.method == "model" else None
-    return tdp_w is not None and reading.energy_j > tdp_w * (seconds * (1 + ROW) + ROW_S)
+    return tdp_w is not None and reading.energy_j > tdp_w * seconds * (1 + ROW)
 
 
 def _of_no_sensor(record: Record, reading: EnergyReading) -> str:
