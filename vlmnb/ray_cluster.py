@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import execute, identity, machine, paths, slots
+from vlmnb import execute, identity, machine, paths, scratch, slots, supervise
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.launch import Job
@@ -226,6 +225,8 @@ def _described(ray: Any) -> list[Node]:
 
 
 def _describe() -> dict[str, Any]:
+    supervise.end_marked()
+    scratch.remove_left()
     return {
         "host": socket.gethostname(),
         "machine": machine.describe().model_dump(mode="json"),
@@ -278,8 +279,8 @@ def _on_node(
     run: dict[str, Any], setting: dict[str, Any], again: list[str], known: Files
 ) -> Iterator[Report]:
     """The task: execute a run in folders of its own and send what appears in them."""
-    with tempfile.TemporaryDirectory(prefix="vlmnb-node-", ignore_cleanup_errors=True) as folder:
-        results, runs = Path(folder) / "results", Path(folder) / "runs"
+    with scratch.Scratch(scratch.NODE) as folder:
+        results, runs = folder / "results", folder / "runs"
         results.mkdir()
         _store(results, known)
         here = Setting.model_validate(setting | {"results": results, "runs": runs})
@@ -293,14 +294,22 @@ def _on_node(
             if assigned:
                 slot = next(iter(slots.gpus()), slot)
                 names = [gpu.name for gpu in slots.gpus()[:1]]
+
+            def waiting(line: str) -> None:
+                cells[0] = line
+                if stop.is_set():
+                    raise Stopped
+
             try:
-                with slots.held(names, lambda line: cells.__setitem__(0, line)):
+                with slots.held(names, waiting):
                     ended.append(
                         execute.execute(
                             Run.model_validate(run), here, slot=slot, again=again, stop=stop,
                             on_poll=lambda cell: cells.__setitem__(0, cell),
                         )
                     )  # fmt: skip
+            except Stopped:
+                ended.append(Outcome(run=Run.model_validate(run), kind="stopped", error="stopped"))
             except OSError as error:
                 ended.append(Outcome(run=Run.model_validate(run), kind="infrastructure", error=_line(error)))
 
@@ -332,8 +341,8 @@ def _new(folder: Path, seen: dict[str, int]) -> Files:
 
 def _store(folder: Path, files: Files) -> None:
     for name, content in files.items():
-        with paths.temporary_beside(folder / name) as scratch:
-            scratch.write_bytes(content)
+        with paths.temporary_beside(folder / name) as written:
+            written.write_bytes(content)
 
 
 def _line(error: object) -> str:
