@@ -76,6 +76,19 @@ def test_a_lost_node_costs_only_the_cell_it_was_measuring(checkout: Checkout, cl
     assert checkout.measured().count(1) == 2, "what the lost node had sent was not measured again"
 
 
+def test_a_lost_head_ends_the_sweep_with_how_to_go_on(checkout: Checkout, cluster: Any) -> None:
+    gpu_spec(checkout, ["llava-tiny"])
+    checkout.behave({2: "wait"})
+    sweep = checkout.start("--on", "ray")
+    wait_for(lambda: len(checkout.statuses()) == 1 and checkout.measured() == [1, 2])
+    cluster.head_node.kill_gcs_server()
+    out, said = sweep.communicate(timeout=300)
+    assert sweep.returncode == 3, out + said
+    assert "the head of the Ray cluster" in said
+    assert "continue with: vlmnb sweep sweeps/fake.yaml --on ray" in said
+    assert len(checkout.statuses()) == 1
+
+
 def test_without_a_cluster_it_says_how_to_start_one(checkout: Checkout) -> None:
     os.environ.pop("RAY_ADDRESS", None)
     done = checkout.sweep("--on", "ray")

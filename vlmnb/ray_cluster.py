@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.launch import Job
 from vlmnb.machine import Machine
+from vlmnb.ray_head import Head
 from vlmnb.slots import Slot
 from vlmnb.spec import Run
 from vlmnb.sweeping import Stopped, Sweep
@@ -67,19 +69,25 @@ class Cluster:
             UserError: Ray is not installed, there is no cluster, or the nodes do not fit.
         """
         self.ray = _connected()
+        self._head = Head(self.ray.get_runtime_context().gcs_address)
         self.nodes = _chosen(_described(self.ray), hardware)
         first = self.nodes[0].machine
         machine.assume(first)
         if slots.THREADS not in os.environ:
             os.environ[slots.THREADS] = str(first.physical_cores)
         self.setting = setting.model_copy(update={"threads": slots.threads()})
+        self._lost = False
 
     def __enter__(self) -> Callable[[Sweep, Sequence[Job]], list[Outcome]]:
         """What executes a sweep's jobs."""
         return self.execute
 
     def __exit__(self, *_: object) -> None:
-        """Leave the cluster."""
+        """Leave the cluster; where its head is lost, end the process: leaving too would wait for the head."""
+        if self._lost:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(3)  # sweep_command.INFRASTRUCTURE
         self.ray.shutdown()
 
     def execute(self, sweep: Sweep, todo: Sequence[Job]) -> list[Outcome]:
@@ -98,14 +106,21 @@ class Cluster:
                 with guard:
                     outcomes.append(outcome)
 
-        with ThreadPoolExecutor(max(1, len(todo))) as pool:
-            serving = [pool.submit(serve, job) for job in todo]
-            try:
-                while not all(future.done() for future in serving):
-                    time.sleep(0.2)
-            except BaseException:
-                sweep.stop.set()
-                raise
+        pool = ThreadPoolExecutor(max(1, len(todo)))
+        serving = [pool.submit(serve, job) for job in todo]
+        try:
+            while not all(future.done() for future in serving):
+                self._head.look()
+                time.sleep(0.2)
+        except ConnectionError:
+            sweep.stop.set()
+            self._lost = True
+            raise
+        except BaseException:
+            sweep.stop.set()
+            raise
+        finally:
+            pool.shutdown(wait=not self._lost)  # its threads may be within a call of Ray's
         for future in serving:
             future.result()
         return outcomes
@@ -146,6 +161,8 @@ class Cluster:
             )
 
     def _alive(self, nodes: Sequence[Node]) -> bool:
+        if not self._head.answers:
+            return True  # nobody can tell
         alive = {node["NodeID"] for node in self.ray.nodes() if node["Alive"]}
         return any(node.node_id in alive for node in nodes)
 
