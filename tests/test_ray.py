@@ -25,6 +25,7 @@ def cluster(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
 
     settings = {
         "RAY_USAGE_STATS_ENABLED": "0", "VLMNB_ROOT": str(checkout.root), "PYTHONPATH": str(PROJECT),
+        "VLMNB_LOCKS": str(checkout.root),
         "RAY_AUTH_MODE": "disabled", "RAY_agent_register_timeout_ms": "240000",
         "RAY_worker_register_timeout_seconds": "240",
     }  # fmt: skip
