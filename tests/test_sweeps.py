@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -225,7 +226,7 @@ def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Check
     (checkout.root / "go").touch()
     out, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0
-    assert "signal 9; trying again" in out
+    assert re.search("signal 9.*; trying again", out), out  # the last words of its kernel may stand between
     assert checkout.measured() == [1, 2, 2, 3]
     wait_for(lambda: not sockets.exists())
 
