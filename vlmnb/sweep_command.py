@@ -19,6 +19,7 @@ from vlmnb import foregone, launch, optimizations, paths, progress, slots, statu
 from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
 from vlmnb.launch import Job
+from vlmnb.scratch import remove_left
 from vlmnb.spec import Frozen, Run
 from vlmnb.sweeping import Wish
 
@@ -174,6 +175,7 @@ def run(asked: Asked) -> int:
         _require_packages(launch.jobs(runs, setting.results, setting.runs), asked)
     require_writable(setting.results, setting.runs)
     supervise.end_marked()
+    remove_left()
     if asked.on == "ray":
         from vlmnb import ray_cluster
 
