@@ -100,7 +100,7 @@ class Progress:
         self._began, self._began_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         self._current: dict[str, tuple[str, str, float]] = {}
         self._at_work: set[str] = set()
-        self._work_s, self._work_since, self._paced = 0.0, 0.0, 0
+        self._work_s, self._work_since = 0.0, 0.0
         self._said, self._said_at, self._written_at = "", 0.0, 0.0
         self._told: set[str] = set()
         self._guard = threading.RLock()
@@ -180,9 +180,9 @@ class Progress:
         )  # fmt: skip
 
     def _remaining_s(self) -> float | None:
-        if not self._paced:
+        if not self.measured:
             return None
-        return self._worked_s() / self._paced * len(self._pending)
+        return self._worked_s() / self.measured * len(self._pending)
 
     def _works(self, where: str, at_work: bool) -> None:
         """Note whether a device is at work; the clock runs while any is."""
@@ -197,8 +197,7 @@ class Progress:
         for path, was in list(self._pending.items()):
             if _signature(path) != was:
                 del self._pending[path]
-                self.measured += 1
-                self._paced += bool(self._at_work)  # while nothing is, others measure
+                self.measured += bool(self._at_work)  # while no device is, it was measured by others
                 with contextlib.suppress(ValueError):
                     if record.read(path).status == "failed":
                         self._failed.add(path)

@@ -230,7 +230,8 @@ def _tell(
         }
         print(json.dumps(report, indent=1))
     else:
-        summary = f"{len(states)} cells, {shown.measured} measured now, {len(outcomes)} notebooks executed"
+        executed = len(outcomes) - len(failed_runs)
+        summary = f"{len(states)} cells, {shown.measured} measured now, {executed} notebooks executed"
         console.print(summary, markup=False, highlight=False)
         for outcome in failed_runs:
             console.print(f"failed: {outcome.run.name}: {outcome.error}", markup=False, highlight=False)
