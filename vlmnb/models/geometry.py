@@ -45,9 +45,13 @@ def config(name: str) -> Any:
     Raises:
         UserError: There is no such model.
     """
+    return of(document(name))
+
+
+def of(content: dict[str, Any]) -> Any:
+    """The geometry that a ``config.json`` describes, as :func:`config` gives it."""
     from transformers import CONFIG_MAPPING
 
-    content = document(name)
     return CONFIG_MAPPING[content["model_type"]].from_dict(content)
 
 
