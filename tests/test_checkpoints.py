@@ -75,6 +75,7 @@ def test_a_folder_in_hub_layout_is_measured(name: str, own: Path, tmp_path: Path
     expected = models.family_of(models.get(name)).image_tokens(small_config(name), 224)
     assert {a.image_tokens for a in found.answers} == {expected}
     assert all(a.text_tokens < 100 for a in found.answers)
+    assert "text_config.num_hidden_layers 2 for" in found.provenance.geometry
     assert found.flops is not None
     assert found.flops.note == ""
     assert found.flops.decode_formula == found.flops.decode_torch  # of what was loaded, not of its namesake

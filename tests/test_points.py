@@ -143,7 +143,9 @@ def test_a_plot_has_as_many_points_as_its_table() -> None:
     assert [row[-1].key for row in table.rows] == [found.key for found in SETTINGS]
     folded = tables.folded(table, points.SUMMARY)
     assert folded.startswith("<details")
-    assert folded.count(f'data-key="{SETTINGS[0].key}"') == 6, "each value, the load by others, and the record itself"
+    assert folded.count(f'data-key="{SETTINGS[0].key}"') == 6, (
+        "each value, the load by others, and the record itself"
+    )
 
 
 def test_every_mark_by_layers_is_a_row_and_a_component_keeps_its_color() -> None:

@@ -249,6 +249,30 @@ def test_of_several_own_measurements_the_nearest_stands_beside() -> None:
     assert {row[2].text for row in table.rows} == {"Latency, s per batch"}, "random weights have no quality"
 
 
+def test_a_checkpoint_of_another_geometry_never_passes_for_the_reports_model() -> None:
+    plan, found = shown("llava-1.5-7b", "batch_size")
+    real = own(found[0], weights="pretrained", samples=300)
+    told = {"weights": "local 0123456789abcdef", "geometry": "text_config.hidden_size 96 for 4096"}
+    toy = real.model_copy(update={"provenance": real.provenance.model_copy(update=told)})
+    table = beside.table("batch_size", plan.cells, found[:1], [real, toy])
+    latency = [[field.text for field in row] for row in table.rows if row[2].text.startswith("Latency")]
+    assert [row[5] == "-" for row in sorted(latency, key=lambda row: row[7])] == [False, True], (
+        "it takes no place from the model itself"
+    )
+    (row,) = (row for row in latency if row[5] == "-")
+    assert "text_config.hidden_size 96 for 4096" in row[7]
+    assert "a local folder" in row[7]
+    assert "another model" in beside.beneath(table)
+    assert "hidden\\_size 96 for 4096" in notes.beneath([toy])
+    assert notes.beneath([real]) == ""
+    assert rows.row(toy)["other_geometry"] == told["geometry"]
+    for one, said in ((real, False), (toy, True)):
+        base = {"optimization": "fp16", "image_size": 224, "seq_len": 200, "length": "natural"}
+        cell = one.cell.model_copy(update={**base, "batch_size": compare.BASE_BATCH_SIZE})
+        (entries,) = compare.base_entries([one.model_copy(update={"cell": cell})]).values()
+        assert ("of another geometry" in entries[0].model.title) == said
+
+
 def test_a_cpu_row_in_another_precision_is_compared_and_a_modelled_joule_is_not() -> None:
     plan, found = shown("llava-1.5-7b", "device")
     cell = found[1].cell.model_copy(
@@ -260,6 +284,8 @@ def test_a_cpu_row_in_another_precision_is_compared_and_a_modelled_joule_is_not(
     assert "bf16 for fp16" in rows_by_figure["Latency, s per batch"][7].text
     assert rows_by_figure["Energy, J per sample"][4].text.startswith("≈")
     assert rows_by_figure["Energy, J per sample"][5].text == "-"
+    table = beside.table("device", plan.cells, found, [mine])
+    assert "a modelled joule is not compared with a measured one" in beside.beneath(table)
 
 
 def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) -> None:

@@ -31,6 +31,9 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 WANTED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 """What is downloaded of a repository; never pickles, never code."""
 
+LOCAL = "local "
+"""Begins the revision of what was found in a folder of the user's."""
+
 REACH_S = 5.0
 """Seconds within which the Hub must take a connection, so that a machine without network says so at once."""
 
@@ -60,7 +63,7 @@ def revision(entry: ModelEntry) -> str:
     if entry.bundled:
         return fingerprint(paths.bundled_model(entry.name))
     local = local_folder(entry)
-    return f"local {fingerprint(local)}" if local else f"{entry.source}@{entry.revision}"
+    return f"{LOCAL}{fingerprint(local)}" if local else f"{entry.source}@{entry.revision}"
 
 
 def local_folder(entry: ModelEntry) -> Path | None:

@@ -155,7 +155,7 @@ def _show_beside(plan: Plan, found: list[Record]) -> None:
     if made.rows:
         display(Markdown("## Beside our own measurements"))
         display(HTML(tables.html(made)))
-        display(Markdown(beside.RESERVATION))
+        display(Markdown(beside.beneath(made)))
     elif plan.source == "reports":
         display(Markdown("None of these cells has been measured here yet."))
 

@@ -102,6 +102,12 @@ def blank(cell: Cell, started_at: str, status: Status = "ok", reason: str = "") 
     )
 
 
+def of_geometry(base: Record, geometry: str) -> Record:
+    """The record, with in what the checkpoint's geometry is not that of the model it is named after."""
+    known = base.provenance.model_copy(update={"geometry": geometry})
+    return base.model_copy(update={"provenance": known})
+
+
 def stale_paths(entries: Iterable[store.Entry]) -> dict[str, str]:
     """The newest record of each cell on this very machine, as the index names it, by the cell's digest.
 

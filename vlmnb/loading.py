@@ -54,6 +54,7 @@ class Loaded:
         model: The transformers model, on its device, in evaluation mode.
         processor: Its processor, padding on the left.
         processor_source: ``checkpoint``, or ``stand-in`` where random weights had none.
+        geometry: In what a checkpoint's geometry is not that of the model it is named after.
     """
 
     configuration: Configuration
@@ -63,6 +64,7 @@ class Loaded:
     model: Any
     processor: Any
     processor_source: str = "checkpoint"
+    geometry: str = ""
 
 
 def configuration(cell: Cell) -> Configuration:
@@ -243,7 +245,8 @@ def _pretrained(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded
         )
     model.to(wanted.device).eval()
     _decode_greedily(model)
-    return Loaded(wanted, entry, family, family, model, _processor(entry, family, folder))
+    other = geometry.differences(entry.name, model.config)
+    return Loaded(wanted, entry, family, family, model, _processor(entry, family, folder), geometry=other)
 
 
 def _processor(entry: ModelEntry, family: Any, folder: Any) -> Any:

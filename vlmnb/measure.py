@@ -129,6 +129,7 @@ def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
         slot.clear()  # a repeat begins where the first measurement did: with nothing in memory
     with _as_status(optimizations.parse(cell.optimization, cell.dtype)) as outcome:
         loaded = slot.get(loading.configuration(cell))
+        base = identity.of_geometry(base, loaded.geometry)
         batches = prepare(cell, loaded)
         if cell.measure == "layers":
             around = ConditionsMeter(cell.device)

@@ -48,6 +48,8 @@ class Provenance(Frozen):
     Attributes:
         code: Fingerprint of the measuring code, comments and docstrings left out.
         weights: Revision of the weights.
+        geometry: In what a checkpoint's geometry is not that of the model it is named after, as
+            ``geometry.differences`` has it; empty where it is the same.
         processor: Where tokenizer and image processor came from: ``checkpoint``, or ``stand-in``, whose
             texts have exactly the tokens of the prompt budget.
         data: Revision of the data set.
@@ -64,6 +66,7 @@ class Provenance(Frozen):
 
     code: str
     weights: str = ""
+    geometry: str = ""
     processor: str = ""
     data: str = ""
     packages: dict[str, str] = {}
