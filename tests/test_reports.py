@@ -16,6 +16,7 @@ import yaml
 from vlmnb import (
     axes,
     beside,
+    chapters,
     compare,
     experiment,
     findings,
@@ -23,6 +24,7 @@ from vlmnb import (
     machine,
     notes,
     optimizations,
+    pages,
     record,
     rendering,
     reportpages,
@@ -126,7 +128,7 @@ def test_figures_stand_as_in_the_sources() -> None:
     (blank,) = [one for one in lengths if one.status != "ok"]
     assert (blank.cell.dataset, blank.cell.seq_len, blank.status) == ("scienceqa", 50, "not_enough_tokens")
     _, sizes = shown("fuyu-8b", "image_size")
-    assert {one.cell.dataset for one in sizes if one.status == "failed"} == {"coco"}
+    assert {one.cell.dataset for one in sizes if one.status == "unstated"} == {"coco"}
     _, fixed = shown("llava-1.5-7b", "image_size")
     assert {(one.cell.image_size, one.status) for one in fixed} == {
         (336, "not_applicable"), (448, "not_applicable")
@@ -189,6 +191,34 @@ def test_the_log_block_of_another_model_is_filed_there_and_told(committed: list[
     for model, axis in (("llava-1.5-7b", "optimization"), ("qwen2.5-vl-3b", "device")):
         _, own = shown(model, axis)
         assert "GPU vs CPU" in notes.beneath([one.on(axis) for one in own])
+    _, own = shown("llava-1.5-7b", "optimization")
+    told = notes.beneath([one.on("optimization") for one in own])
+    assert "One block of the raw log (004)" in told, "it follows nothing, so it names what it is of"
+
+
+def test_a_page_without_a_single_figure_of_the_report_says_so_and_promises_nothing(
+    committed: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, found = shown("llava-1.5-7b", "image_size")
+    table = tables.axis_table("image_size", [one.cell for one in found], found)
+    assert "no figure of these" in table.caption
+    assert "95 %" not in table.caption
+    assert "All its tables are of 224 px" in notes.beneath([one.on("image_size") for one in found])
+    experiment.show_details(plan, found)
+    assert "HTML" not in capsys.readouterr().out, "no empty table"
+    page = pages.Page("llava-1.5-7b", "image_size", "", {"source": "reports"}, tuple(found))
+    assert "source 000)" in pages.report_note(page, committed)
+
+
+def test_a_models_chapter_tells_single_cells_that_were_measured(committed: list[Record]) -> None:
+    page = pages.Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
+    _, found = shown("fuyu-8b", "batch_size")
+    for records, said in (
+        (committed, "None of its tables has been measured here.\n"),
+        ([*committed, own(found[0])], "measured here as a whole. One cell was, on h200"),
+    ):
+        content = pages.Content(tuple(records), (page,), (), ())
+        assert said in chapters.model_page(content, "fuyu-8b")
 
 
 def test_a_reported_figure_gets_no_interval_anywhere(committed: list[Record]) -> None:

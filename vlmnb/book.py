@@ -217,7 +217,7 @@ def _run_pages(
             page = _page(notebook, model, axis, records, failure)
             heading = Heading(pages.page_title(page), pages.label(model, axis, page.folder))
             before = [pages.outdated_note(page.outdated)] if page.outdated else []
-            before += [pages.report_note(page)] if page.source == "reports" else []
+            before += [pages.report_note(page, records)] if page.source == "reports" else []
             made = postprocess.page(notebook, heading, before=before, after=pages.run_sections(page))
         except (Refused, UnicodeDecodeError) as error:
             told.append(f"the page {model}/{axis}.ipynb: {error}")

@@ -192,7 +192,7 @@ def _record(cell: Cell, findings: list[_Finding]) -> Record:
     status: Status = "ok"
     reason = ""
     if all(figure.value is None for figure in figures):
-        status, reason = (told.status or "failed", told.reason) if told else ("failed", NO_REASON)
+        status, reason = (told.status or "unstated", told.reason) if told else ("unstated", NO_REASON)
     return Record(
         key=spec.digest({"source": "reports", "cell": cell.model_dump()}),
         source="reports",
