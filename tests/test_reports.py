@@ -21,6 +21,7 @@ from vlmnb import (
     experiment,
     findings,
     foregone,
+    launch,
     machine,
     notes,
     optimizations,
@@ -29,6 +30,7 @@ from vlmnb import (
     rendering,
     reportpages,
     rows,
+    status,
     tables,
     tradeoff,
     transcription,
@@ -352,6 +354,18 @@ def test_a_dry_run_knows_what_cannot_be_measured_without_loading_a_model(
     base = next(cell for cell in asked["fuyu-8b/optimization"] if cell.optimization == "fp16")
     assert "shared by fuyu-8b/image_size, fuyu-8b/seq_len, fuyu-8b/optimization" in told[base]
     assert any("not applicable" in line for line in foregone.summary(asked))
+
+
+def test_a_dry_run_tells_a_program_what_it_tells_a_person(tmp_path: Path) -> None:
+    runs = launch.only(launch.load(PROJECT / "sweeps" / "reports.yaml"), ["llava-1.5-7b/image_size"])
+    jobs = launch.jobs(runs, tmp_path / "results", tmp_path / "runs")
+    (run,) = status.report(jobs, [])["runs"]
+    assert [each["cell"] for each in run["to_measure"]] == run["missing"]
+    closed = [each for each in run["to_measure"] if each["status"]]
+    assert {"not_applicable"} <= {each["status"] for each in closed}
+    assert all(each["reason"] and each["runs"] == ["llava-1.5-7b/image_size"] for each in closed)
+    said = status.lines(jobs, cells=True)
+    assert any(f"{len(closed)} of them without a number, as is known beforehand" in line for line in said)
 
 
 @pytest.mark.parametrize(("printed", "value"), [

@@ -108,7 +108,7 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
     from vlmnb import metaflops
 
     built = metaflops.build(model)
-    # Every row of a batch does the same work; counted at once, shapes of a large batch would not fit a number.
+    # Every row of a batch does the same work; counted at once, sizes of a large batch would not fit a number.
     return Estimate(
         model=model,
         text_tokens=text_tokens,

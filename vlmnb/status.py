@@ -37,6 +37,7 @@ def report(jobs: Sequence[Job], standings: Sequence[tuple[Standing, bool]]) -> d
     """The same for a program."""
     states = distinct(jobs)
     counts = Counter(state.state for state in states)
+    known = foregone.known({job.run.name: [state.cell for state in job.cells] for job in jobs})
     return {
         "cells": len(states),
         "recorded": counts["recorded"] + counts["stale"],
@@ -52,6 +53,7 @@ def report(jobs: Sequence[Job], standings: Sequence[tuple[Standing, bool]]) -> d
                 "stale": sum(state.state == "stale" for state in job.cells),
                 "page": job.page,
                 "missing": [words(cell.cell) for cell in job.wanted()],
+                "to_measure": [known[cell.cell] for cell in job.wanted()],
             }
             for job in jobs
         ],
@@ -91,7 +93,11 @@ def lines(
     shared = sum(len(job.cells) for job in jobs) - len(states)
     total = f"{len(states)} cells in all"
     total += f" (tables share some: {shared} need not be measured twice)" if shared else ""
-    said += ["", f"{total}: {recorded} recorded, {len(states) - recorded} to measure."]
+    closed = sum(
+        foregone.verdict(state.cell) is not None for state in states if state.state in ("missing", "damaged")
+    )
+    beforehand = f", {closed} of them without a number, as is known beforehand" if cells and closed else ""
+    said += ["", f"{total}: {recorded} recorded, {len(states) - recorded} to measure{beforehand}."]
     said += foregone.summary(asked) if cells else []
     statuses = Counter(state.status for state in states if state.status)
     if set(statuses) - {"ok"}:
