@@ -359,9 +359,9 @@ def test_a_dry_run_knows_what_cannot_be_measured_without_loading_a_model(
 def test_a_dry_run_tells_a_program_what_it_tells_a_person(tmp_path: Path) -> None:
     runs = launch.only(launch.load(PROJECT / "sweeps" / "reports.yaml"), ["llava-1.5-7b/image_size"])
     jobs = launch.jobs(runs, tmp_path / "results", tmp_path / "runs")
-    (run,) = status.report(jobs, [])["runs"]
-    assert [each["cell"] for each in run["to_measure"]] == run["missing"]
-    closed = [each for each in run["to_measure"] if each["status"]]
+    found = status.report(jobs, [])
+    assert [each["cell"] for each in found["cells_to_measure"]] == found["runs"][0]["to_measure"]
+    closed = [each for each in found["cells_to_measure"] if each["status"]]
     assert {"not_applicable"} <= {each["status"] for each in closed}
     assert all(each["reason"] and each["runs"] == ["llava-1.5-7b/image_size"] for each in closed)
     said = status.lines(jobs, cells=True)

@@ -175,6 +175,28 @@ def test_stale_cells_are_kept_and_measured_again_only_when_asked(checkout: Check
     assert len(record_files(checkout.results)) == 6, "the stale ones are kept"
 
 
+def test_a_damaged_record_and_a_damaged_page_are_made_again_and_the_sweep_says_so(
+    checkout: Checkout,
+) -> None:
+    assert checkout.sweep().returncode == 0
+    (path,) = (p for p in checkout.results.glob("*/*/[!.]*.json") if '"batch_size": 2' in p.read_text())
+    path.write_text(path.read_text()[:100])
+    (checkout.runs / "llava-tiny" / "batch_size.ipynb").write_text("garbage")
+    said = checkout.vlmnb("status", "sweeps/fake.yaml").stdout
+    assert "1 to measure (1 damaged)" in said
+    assert f"damaged record: {path} is no record" in said
+    assert "failed cell" not in said
+    assert "page changed: damaged, or saved by hand" in said
+    done = checkout.sweep()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"the file is kept as {path.stem}.damaged" in done.stdout
+    assert path.with_suffix(".damaged").stat().st_size == 100
+    assert checkout.measured() == [1, 2, 3, 2]
+    assert record.read(path).status == "ok"
+    nbformat.read(checkout.runs / "llava-tiny" / "batch_size.ipynb", 4)
+    assert "page current" in checkout.vlmnb("status", "sweeps/fake.yaml").stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_sweep_that_is_stopped_says_how_to_go_on_and_leaves_nothing(
     checkout: Checkout, number: int

@@ -220,7 +220,7 @@ def _run_pages(
             before += [pages.report_note(page, records)] if page.source == "reports" else []
             made = postprocess.page(notebook, heading, before=before, after=pages.run_sections(page))
         except (Refused, UnicodeDecodeError) as error:
-            told.append(f"the page {model}/{axis}.ipynb: {error}")
+            told.append(f"the page {model}/{axis}.ipynb: {error}; a sweep makes it again")
             continue
         told += [f"in {model}/{axis}.ipynb, {line}" for line in made.left_out]
         targets = {found.key: f"../../../{pages.record_path(found)}" for found in page.records}

@@ -98,18 +98,17 @@ class Desk:
             self._locks.release(name)
 
     def write(self, made: Record) -> None:
-        """Store a record. A damaged file in its place is kept beside it.
+        """Store a record. A damaged file in its place is kept beside it; a sweep has said so before.
 
         Raises:
             OSError: The results folder cannot be written.
         """
         path = paths.record(self._results, made.hardware, made.cell.model, made.key)
-        if path.exists():
-            try:
-                record.read(path)
-            except ValueError:
-                path.replace(path.with_suffix(".damaged"))
+        before = _signature(paths.damaged(path))
         record.write(made, self._results)
+        if AGAIN not in os.environ and _signature(paths.damaged(path)) != before:
+            kept = f"the file that was there is kept as {paths.damaged(path).name}"
+            print(f"damaged record: {path} was measured again; {kept}", file=sys.stderr, flush=True)
 
     def ran_out(self, cell: Cell, before: Sequence[Record]) -> Record | None:
         """A record for a size above one that ran out of memory, which need not be tried."""

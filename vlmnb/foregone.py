@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmnb import machine, models, optimizations
-from vlmnb.spec import Cell, Status, words
+from vlmnb.spec import Cell, Status
 
 Runs = Mapping[str, Sequence[Cell]]
 """Cells by the name of the run that asks for them."""
@@ -33,7 +33,7 @@ def known(runs: Runs) -> dict[Cell, dict[str, Any]]:
             asked.setdefault(cell, []).append(name)
     found = {cell: verdict(cell) or ("", "") for cell in asked}
     return {
-        cell: {"cell": words(cell), "status": found[cell][0], "reason": found[cell][1], "runs": names}
+        cell: {"status": found[cell][0], "reason": found[cell][1], "runs": names}
         for cell, names in asked.items()
     }
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from vlmnb import checkpoints, data, machine, models, paths, slots, spec, store
 from vlmnb.models import geometry
-from vlmnb.record import SCHEMA_VERSION, Provenance, Record
+from vlmnb.provenance import Provenance
+from vlmnb.record import SCHEMA_VERSION, Record
 from vlmnb.spec import Cell, Status
 
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "codecarbon", "fvcore", "jiwer",

@@ -39,8 +39,9 @@ from vlmnb.encoding import NotEnoughTokens, Prompt
 from vlmnb.flopcount import FlopCount
 from vlmnb.loading import Loaded, ModelSlot, NotApplicable, Unsupported
 from vlmnb.models import geometry
+from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, SensorCard
-from vlmnb.record import Provenance, Record
+from vlmnb.record import Record
 from vlmnb.spec import Cell, Status
 from vlmnb.window import Generator, timed
 
@@ -279,10 +280,7 @@ def _three_ways(cell: Cell, loaded: Loaded, one: Any) -> FlopCount:
 def _decode_step(model: str, config: str, tokens: int) -> formula.Parts:
     """One row's decoding step after so many tokens, counted on the geometry alone.
 
-    Args:
-        model: Name in the registry.
-        config: Of the model that is loaded, as JSON: a checkpoint need not have the geometry of its name.
-        tokens: Of the prompt.
+    That is the loaded model's ``config``, as JSON: a checkpoint need not have the geometry of its name.
     """
     return metaflops.decode(_shapes(model, config), tokens, 1)
 

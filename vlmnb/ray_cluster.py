@@ -22,6 +22,7 @@ from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.launch import Job
 from vlmnb.machine import Machine
+from vlmnb.record import keep_damaged
 from vlmnb.slots import Slot
 from vlmnb.spec import Run
 from vlmnb.sweeping import Stopped, Sweep
@@ -168,6 +169,8 @@ class Cluster:
                 report: Report = self.ray.get(next(sent))
             except StopIteration:
                 return Outcome(run=run, kind="infrastructure", error="its node ended without saying how")
+            for name in report.records:
+                keep_damaged(self.setting.results / name)
             _store(self.setting.results, report.records)
             _store(self.setting.runs, report.pages)
             on_poll(report.cell)

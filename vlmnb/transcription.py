@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError
 
 from vlmnb import axes, paths, record, spec
 from vlmnb.errors import UserError
-from vlmnb.record import Provenance, Record
+from vlmnb.provenance import Provenance
+from vlmnb.record import Record
 from vlmnb.reported import Figure, Kind, Quantity, Remark, Reported
 from vlmnb.spec import Cell, Frozen, Slug, Status
 
