@@ -28,6 +28,7 @@ from vlmnb import (
     pages,
     record,
     rendering,
+    repeats,
     reportpages,
     rows,
     status,
@@ -328,7 +329,8 @@ def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) ->
     assert "not measured here" in setting.title
     table = compare.cost_table(entries)
     assert ">0.260<" in table, "as printed, not 0.26"
-    assert "no spread" in tradeoff.figure_caption(setting, entries)
+    nothing_known = repeats.allowance([], [(setting.hardware, setting.device)])
+    assert "no spread" in tradeoff.figure_caption(setting, entries, nothing_known)
     assert tradeoff.figure(entries).startswith(b"\x89PNG")
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import checkpoints, data, optimizations
+from vlmnb import checkpoints, data, disturbance, optimizations
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
 from vlmnb.spec import Cell
@@ -170,7 +170,9 @@ def _ratio(own: Record, quantity: Quantity, number: float, theirs: float) -> Fie
     span = f"[{ends[0] / theirs:.3g}, {ends[1] / theirs:.3g}]" if ends else ""
     title = "measured / report; 95 % interval of what was measured, the report states none"
     title = title if ends else "measured / report, without an interval"
-    return Field(f"{number / theirs:.3g}", title, own.key, span=span)
+    marks = {"latency_s": disturbance.latency_mark, "energy_j_per_sample": disturbance.energy_mark}
+    mark, why = marks[quantity](own) if quantity in marks else ("", "")
+    return Field(f"{number / theirs:.3g}{mark}", title + why, own.key, span=span)
 
 
 def _extras(cell: Cell) -> tuple[str, bool, str, str]:

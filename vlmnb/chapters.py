@@ -95,8 +95,9 @@ def _run_list(content: pages.Content, name: str) -> str:
         question = axes.AXES[axis].question if axis in axes.AXES else ""
         if axis in published:
             target = f"[{pages.axis_title(axis)}](/book/runs/{name}/{axis}.ipynb)"
-            outdated = published[axis].outdated
-            mark = " **The last rerun failed**; the page is of an earlier one." if outdated else ""
+            page = published[axis]
+            mark = " **The last rerun failed**; the page is of an earlier one." if page.outdated else ""
+            mark = mark or (" **Outdated**; the page says how it is drawn again." if page.redrawn_by else "")
         else:
             target = f"{pages.axis_title(axis)} (not published)"
             mark = " Not run yet."
