@@ -9,8 +9,9 @@ import pytest
 from factory import STEADY, cell, timed
 
 from vlmnb import beside, compare, details, disturbance, findings, points, rows, speed, tables, tradeoff
+from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, DeviceState
-from vlmnb.record import Provenance, Record
+from vlmnb.record import Record
 from vlmnb.reported import Figure, Reported
 
 MARKED = "†"

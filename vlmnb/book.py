@@ -239,7 +239,7 @@ def _run_pages(
             heading = Heading(pages.page_title(page), pages.label(model, axis, page.folder))
             before = [pages.outdated_note(page.outdated)] if page.outdated else []
             before += [outdated.note(page.redrawn_by)] if page.redrawn_by else []
-            before += [pages.report_note(page)] if page.source == "reports" else []
+            before += [pages.report_note(page, records)] if page.source == "reports" else []
             made = postprocess.page(notebook, heading, before=before, after=pages.run_sections(page))
         except (Refused, UnicodeDecodeError) as error:
             told.append(f"the page {model}/{axis}.ipynb: {error}; a sweep makes it again")

@@ -18,7 +18,9 @@ Device = Literal["cpu", "cuda"]
 Dtype = Literal["fp32", "bf16", "fp16"]
 Length = Literal["natural", "fixed"]
 Measured = Literal["generation", "layers"]
-Status = Literal["ok", "not_applicable", "not_enough_tokens", "out_of_memory", "unsupported", "failed"]
+Status = Literal[
+    "ok", "not_applicable", "not_enough_tokens", "out_of_memory", "unsupported", "failed", "unstated"
+]
 Source = Literal["measured", "reports"]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 
