@@ -186,7 +186,7 @@ def gpu_table(fit: Fit) -> str:
     header = ["GPU", "Runs it", "Batch up to", "At least"]
     header += ["Predicted latency", "Throughput", "Energy per sample"] if told else []
     header += ["GiB", "GB/s", "fp16 TFLOP/s", "int8 TOP/s", "W", "USD", "Kind", "Year", "Compared"]
-    rows = [_gpu_row(row, told) for row in fit.gpus]
+    rows = [_gpu_row(row, told, "no" if fit.obstacle else words.verdict(row)) for row in fit.gpus]
     caption = (
         f"Under {fit.quantization.name} at {words.asked(fit)}. Rates are dense, with 32-bit accumulation. "
         f"At least: the lower bound of a batch. *: {words.BANDWIDTH_ALONE}. {words.COUNTED} "
@@ -256,11 +256,11 @@ def _documents(used: Mapping[str, Sequence[str]]) -> Iterator[str]:
         yield f"- {linked} ({source.kind}): {markup.plain(', '.join(names))}"
 
 
-def _gpu_row(row: GpuFit, told: bool) -> list[str]:
+def _gpu_row(row: GpuFit, told: bool, verdict: str) -> list[str]:
     gpu = row.gpu
     cells = [
         f'<span title="{markup.escape(_source_titles(row))}">{markup.escape(gpu.title)}</span>',
-        markup.escape(words.verdict(row)), _number(row.largest_batch if row.runs else None), _bound(row),
+        markup.escape(verdict), _number(row.largest_batch if row.runs else None), _bound(row),
         *(_predictions(row) if told else ()), _number(gpu.memory_gib), _number(gpu.bandwidth_gb_s),
         _number(gpu.fp16_tflops), _number(gpu.int8_tops), _number(gpu.power_w), _number(gpu.price_usd),
         gpu.segment, _number(gpu.year),
