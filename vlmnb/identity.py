@@ -49,6 +49,29 @@ def _key(cell: Cell, weights: str) -> str:
     return spec.digest({"cell": cell.model_dump(), **around})
 
 
+def told_key(found: Record) -> str | None:
+    """Key of a measured record by what it tells itself; None where it does not tell enough.
+
+    What goes into a key cannot change without a new ``SCHEMA_VERSION``: the audit makes every key anew. With
+    random weights and the model's own processor a record does not tell that processor's revision.
+    """
+    was, trained = found.provenance, found.cell.weights == "pretrained"
+    here = was.machine.get("fingerprint")
+    if was.threads is None or not here or not (trained or was.processor == "stand-in"):
+        return None
+    around = {
+        "schema": found.schema_version,
+        "weights": was.weights,
+        "processor": "" if trained else was.processor,
+        "data": was.data,
+        "code": was.code,
+        "packages": was.packages,
+        "machine": here,
+        "threads": was.threads,
+    }
+    return spec.digest({"cell": found.cell.model_dump(), **around})
+
+
 @functools.lru_cache(maxsize=1024)
 def _around(
     model: str, weights: str, revision: str, dataset: str, root: Path, fingerprint: str, threads: int

@@ -373,7 +373,7 @@ def parse(path: str, text: bytes) -> Record:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise Damaged(path, f"is no record: {place}: {problem['msg']}") from None
-    if digest not in (None, spec.digest(content)) or os.path.basename(path) != f"{found.key}.json":
+    if digest != spec.digest(content) or os.path.basename(path) != f"{found.key}.json":
         raise Damaged(path, "was edited by hand")
     return found
 
