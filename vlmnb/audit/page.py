@@ -70,15 +70,10 @@ def _block(one: Finding) -> str:
 
 def _records(listed: Sequence[Where]) -> str:
     """Links to the files of the records, with the places of a report's figures."""
-    unique: dict[str, Where] = {}
-    for where in listed:
-        before = unique.get(where.key)
-        places = dict.fromkeys([*(before.places if before else ()), *where.places])
-        unique[where.key] = where.model_copy(update={"places": tuple(places)})
-    items = "".join(f"<li>{_record(where)}</li>" for where in unique.values())
+    items = "".join(f"<li>{_record(where)}</li>" for where in listed)
     found = f"<ul>{items}</ul>"
-    if len(unique) > FOLD:
-        return f"<details><summary>{len(unique)} records</summary>{found}</details>"
+    if len(listed) > FOLD:
+        return f"<details><summary>{len(listed)} records</summary>{found}</details>"
     return found
 
 
