@@ -6,8 +6,9 @@ from typing import Any
 
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
+from vlmnb.provenance import Provenance
 from vlmnb.readings import EnergyReading, MemoryUsage
-from vlmnb.record import Provenance, Record
+from vlmnb.record import Record
 from vlmnb.spec import Cell
 from vlmnb.timing import Timing
 

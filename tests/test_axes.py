@@ -6,7 +6,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from vlmnb import axes, models, optimizations, paths
+from vlmnb import axes, experiment, models, optimizations, paths
 from vlmnb.errors import UserError
 
 DEFAULTS: dict[str, Any] = {"model": "qwen2.5-vl-tiny"}
@@ -47,6 +47,31 @@ def test_a_wrong_parameter_is_an_error_that_names_the_right_one(
     with pytest.raises(UserError) as error:
         axes.plan("batch_size", DEFAULTS | parameters)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("axis", "given", "said"),
+    [
+        ("batch_size", {"batch_sizes": [0]}, "notebook batch_size: batch_sizes: "),
+        ("layers", {"batch_sizes": [4, -1]}, "notebook layers: batch_sizes: "),
+        ("image_size", {"image_sizes": [0]}, "notebook image_size: image_sizes: "),
+        ("repeat", {"repeats": [-1]}, "notebook repeat: repeats: "),
+        ("batch_size", {"samples": -3}, "notebook batch_size: samples: "),
+    ],
+)
+def test_a_wrong_value_is_told_under_the_name_it_was_given_by(
+    axis: str, given: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError) as raised:
+        axes.plan(axis, DEFAULTS | given)
+    assert str(raised.value).startswith(said)
+
+
+def test_parameters_that_come_from_python_are_checked_like_those_of_papermill() -> None:
+    with pytest.raises(UserError, match="no parameter 'modell'; did you mean 'model'"):
+        experiment.begin("batch_size", {"modell": "llava-tiny"})
+    a_notebook = {"__name__": "__main__", "In": [""], "plan": None, "model": "llava-tiny"}
+    assert experiment.begin("batch_size", a_notebook).model == "llava-tiny"
 
 
 def test_a_list_may_come_as_the_text_that_papermill_passes() -> None:

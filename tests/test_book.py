@@ -14,10 +14,22 @@ import loaded
 import pytest
 import yaml
 
-from vlmnb import axes, book, compare, details, markup, pages, record, reportpages, rows, tradeoff
+from vlmnb import (
+    axes,
+    book,
+    compare,
+    details,
+    markup,
+    pages,
+    record,
+    repeats,
+    reportpages,
+    rows,
+    tradeoff,
+)  # fmt: skip
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure
-from vlmnb.readings import MemoryUsage
+from vlmnb.readings import Conditions, DeviceState, MemoryUsage
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +232,37 @@ def test_the_findings_follow_the_numbers() -> None:
     assert "Fuyu tiny is beaten in both" in told
     assert tradeoff.figure(entries).startswith(b"\x89PNG")
     assert tradeoff.figure(entries) == tradeoff.figure(entries)
+
+
+def test_tokens_of_the_comparison_are_those_of_the_tables_of_details() -> None:
+    plan = axes.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
+    base = bookmaking.measured(plan.of_length("natural")[-1])
+    answers = [
+        a.model_copy(update={"output_tokens": 3 + i % 3 * (i % 2)}) for i, a in enumerate(base.answers)
+    ]
+    made = base.model_copy(update={"answers": tuple(answers)})
+    (entries,) = compare.base_entries([made]).values()
+    shown = details.detail_table("batch_size", [made.cell], [made])
+    field = shown.rows[0][shown.columns.index("Output tokens")]
+    table = compare.cost_table(entries)
+    assert f'<span title="median of 96 answers, 3 to 5">{field.text}</span>' in table
+    assert "Tokens are counted: medians over 96 answers." in table
+
+
+def test_the_findings_of_disturbed_windows_say_so() -> None:
+    own = content(*bookmaking.MODELS).records
+    quiet = compare.base_entries(own)
+    around = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.5, contaminated=True)
+    busy = [
+        r.model_copy(update={"provenance": r.provenance.model_copy(update={"conditions": around})})
+        if r.cell.model == "fuyu-tiny" else r for r in own
+    ]  # fmt: skip
+    said = " ".join(tradeoff.findings(next(iter(compare.base_entries(busy).values()))))
+    assert "others used the machine while Fuyu tiny was timed" in said
+    assert "beaten" not in said
+    setting, entries = next(iter(quiet.items()))
+    caption = tradeoff.figure_caption(setting, entries, repeats.allowance([], [("test-cpu-2c", "cpu")]))
+    assert "differ by up to 20 % (an assumption: no A/A repeats of this machine are on record)" in caption
 
 
 def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from factory import STEADY, cell, timed
 
-from vlmnb import compare, details, disturbance, points, rows, speed, tables, tradeoff
+from vlmnb import beside, compare, details, disturbance, findings, points, rows, speed, tables, tradeoff
+from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, DeviceState
-from vlmnb.record import Provenance, Record
+from vlmnb.record import Record
+from vlmnb.reported import Figure, Reported
 
 MARKED = "†"
 
@@ -56,6 +58,16 @@ def test_the_comparison_marks_the_number_and_says_what_the_mark_means() -> None:
     assert "≈ 0.0417 †" in costs
 
 
+def test_a_percentage_carries_the_mark_of_either_of_its_parts() -> None:
+    cells = [cell(optimization="fp32"), cell(optimization="sdpa")]
+    for loads, marked in (((0.01, 0.5), [False, True]), ((0.5, 0.01), [True, True]),
+                          ((0.01, 0.02), [False, False])):  # fmt: skip
+        pair = [surrounded(load, of=each) for load, each in zip(loads, cells, strict=True)]
+        rows = tables.axis_table("optimization", [each.cell for each in pair], pair).rows
+        for column in (2, 6):
+            assert [MARKED in row[column].text for row in rows] == marked
+
+
 def test_a_quiet_window_has_no_mark() -> None:
     made = surrounded(0.03)
     table = tables.axis_table("batch_size", [made.cell], [made])
@@ -80,3 +92,68 @@ def test_where_clean_passes_suffice_energy_alone_is_marked(passes: tuple[bool, .
 def test_answers_of_fixed_length_are_marked_beside_their_verdict() -> None:
     made = surrounded(0.12, of=cell(length="fixed"))
     assert shown(speed.table("batch_size", [made.cell], [made]), "Verdict").text == "stable †"
+
+
+def doubled(load: float, **changes: Any) -> Record:
+    """A record whose batches took twice as long as those of ``surrounded``."""
+    made = surrounded(load, **changes)
+    assert made.timing is not None
+    slower = made.timing.model_copy(update={"latencies_s": tuple(2 * s for s in made.timing.latencies_s)})
+    return made.model_copy(update={"timing": slower})
+
+
+@pytest.mark.parametrize(
+    ("loads", "told"),
+    [
+        ((0.5, 0.6), "while the two were timed (50 % and 60 %): the ratio may be their doing"),
+        ((0.01, 0.6), "while one of the two was timed (60 %): the ratio may be their doing"),
+    ],
+)
+def test_nothing_is_concluded_from_windows_that_others_disturbed(
+    loads: tuple[float, float], told: str
+) -> None:
+    cells = [cell(image_size=size) for size in (32, 64)]
+    pair = [surrounded(loads[0], of=cells[0]), doubled(loads[1], of=cells[1])]
+    cells = [each.cell for each in pair]
+    said = findings.text("image_size", cells, pair)
+    assert "latency per batch is 2.00 times the value" in said
+    assert told in said
+    assert "grows" not in said
+    busy = sum(load > 0.05 for load in loads)
+    assert f"Others used the machine in {busy} of 2 windows (†)." in findings.caption(
+        "image_size", cells, pair
+    )
+
+
+def test_a_sentence_on_quiet_windows_has_no_caveat() -> None:
+    cells = [cell(image_size=size) for size in (32, 64)]
+    pair = [surrounded(0.01, of=cells[0]), doubled(0.02, of=cells[1])]
+    cells = [each.cell for each in pair]
+    assert "latency per batch grows to 2.00 times the value" in findings.text("image_size", cells, pair)
+    assert "thers" not in findings.caption("image_size", cells, pair)
+
+
+def test_no_peak_is_told_of_a_disturbed_window_and_joules_in_a_sentence_carry_the_mark() -> None:
+    cells = [cell(batch_size=size) for size in (1, 2, 4)]
+    quiet = [surrounded(0.01, of=cells[0]), doubled(0.01, of=cells[1]), surrounded(0.01, of=cells[2])]
+    cells = [each.cell for each in quiet]
+    assert "latency per batch is highest at batch size 2" in findings.text("batch_size", cells, quiet)
+    busy = [quiet[0], doubled(0.5, of=cells[1]), surrounded(0.5, of=cells[2])]
+    said = findings.text("batch_size", cells, busy)
+    assert "Between them" not in said
+    assert re.search(r"goes from ≈ 0\.\d+ to ≈ 0\.\d+ † J", said)
+
+
+def test_a_ratio_to_a_reports_figure_carries_the_mark_of_what_was_measured() -> None:
+    of = cell(dataset="textvqa")
+    printed = {"latency_s": 0.25, "energy_j_per_sample": 1.0}
+    figures = tuple(
+        Figure(quantity=name, value=value, printed=str(value), unit="s", file="000", table="t", row="r",
+               column="c", kind="report", axis="batch_size")
+        for name, value in printed.items()
+    )  # fmt: skip
+    update = {"source": "reports", "timing": None, "reported": Reported(figures=figures)}
+    reported = timed(of=of).model_copy(update=update)
+    for load, marked in ((0.5, True), (0.01, False)):
+        (row, *_) = beside.table("batch_size", [reported.cell], [reported], [surrounded(load)]).rows
+        assert (MARKED in row[5].text) is marked

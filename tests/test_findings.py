@@ -66,9 +66,12 @@ def test_a_ratio_batch_by_batch_says_so_and_gives_that_of_the_medians_where_it_i
     pair = [record(cells[0], latencies=spread), record(cells[1], latencies=turned)]
     assert tables.axis_table("optimization", cells, pair).rows[1][2].text == "173.9"
     told = findings.text("optimization", cells, pair)
-    assert "latency per batch grows to 2.00 times the value batch by batch (1.74 by the medians)" in told
+    assert "latency per batch grows to 2.00 times the value batch by batch (interval 1.50 to 2.40; " in told
+    assert "1.74 by the medians)" in told
     alike = [record(cells[0], latencies=spread), record(cells[1], latencies=tuple(2 * s for s in spread))]
-    assert "grows to 2.00 times the value batch by batch;" in findings.text("optimization", cells, alike)
+    assert "grows to 2.00 times the value batch by batch (interval 1.67 to 2.40);" in findings.text(
+        "optimization", cells, alike
+    )
 
 
 def test_the_caption_of_a_figure_speaks_of_every_data_set_in_it() -> None:

@@ -84,13 +84,32 @@ def test_the_rows_of_the_components_and_what_they_leave_close_on_the_whole() -> 
     assert whole[at["Time, s"]].text == "1.250"
 
 
-def test_parts_that_add_up_by_chance_are_said_to_be_unsure() -> None:
+@pytest.mark.parametrize("middle", [1.0, 1.07])
+def test_whether_parts_add_up_is_not_told_of_an_interval_that_allows_both(middle: float) -> None:
     steady = profiled(1.0)
     assert steady.layers is not None
-    assert "too wide" not in layer_views.text([steady])
-    varied = tuple(1 + 0.1 * (i - 5) for i in range(11))
+    varied = tuple(middle + 0.1 * (i - 5) for i in range(11))
     profile = steady.layers.model_copy(update={"forward_s": varied})
-    assert "too wide to be sure" in layer_views.text([steady.model_copy(update={"layers": profile})])
+    said = layer_views.text([steady.model_copy(update={"layers": profile})])
+    assert "whether the parts add up to the whole within 5 % cannot be told" in said
+    assert "; the parts" not in said
+
+
+def test_a_share_of_a_ceiling_above_all_of_it_is_marked_where_it_stands() -> None:
+    found = profiled(1.0)
+    profile = found.layers
+    assert profile is not None
+    parts = (*profile.parts[:-1], part("head", "head", 0.04, activation_bytes=4000))
+    found = found.model_copy(update={"layers": profile.model_copy(update={"parts": parts})})
+    for table in (layer_views.component_table([found]), layer_views.part_table(found)):
+        marked = [field.text for row in table.rows for field in row if field.text.endswith("‡")]
+        assert marked == ["125.0 ‡", "220.0 ‡"]
+        assert "‡: more than that, so that it is no ceiling" in table.caption
+    assert "‡" not in str(layer_views.component_table([profiled(1.0)]))
+
+
+def test_shares_in_the_sentence_have_their_intervals() -> None:
+    assert "decoder, attention takes 30 % (30 to 30) of the pass" in layer_views.text([profiled(1.0)])
 
 
 def test_a_share_has_the_interval_of_both_medians() -> None:

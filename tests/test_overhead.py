@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -59,19 +61,17 @@ def test_it_measures_in_its_turn(overhead: ModuleType, monkeypatch: pytest.Monke
     taken: set[str] = set()
     during: list[set[str]] = []
 
-    class Locks:
-        def take(self, name: str) -> bool:
-            taken.add(name)
-            return True
-
-        def release(self, name: str) -> None:
-            taken.discard(name)
+    @contextlib.contextmanager
+    def held(names: Sequence[str], on_wait: Callable[[str], None]) -> Iterator[None]:
+        taken.update(names)
+        yield
+        taken.clear()
 
     def compare(cell: Cell, rounds: int) -> int:
         during.append(set(taken))
         return 0
 
-    monkeypatch.setattr(slots, "_locks", Locks)
+    monkeypatch.setattr(slots, "held", held)
     monkeypatch.delenv(slots.HELD, raising=False)
     monkeypatch.setattr(sys, "argv", ["overhead.py"])
     monkeypatch.setattr(overhead, "_compare", compare)

@@ -9,8 +9,9 @@ from factory import answers, cell, record
 
 from vlmnb import agreement, axes, conditions_view, findings, repeats, spec
 from vlmnb import record as records
+from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
-from vlmnb.record import Provenance, Record
+from vlmnb.record import Record
 
 
 def windows(medians: tuple[float, ...], **changes: Any) -> list[Record]:
@@ -41,6 +42,45 @@ def test_the_threshold_is_the_machines_largest_and_needs_three_windows() -> None
     assert repeats.drift(calm[:2], "test-machine", "cpu") is None
     assert repeats.drift(calm, "test-machine", "cuda") is None
     assert repeats.drift(calm, "another-machine", "cpu") is None
+
+
+def disturbed(one: Record, load: float = 0.5) -> Record:
+    """The same window, while others used a share of the cores."""
+    around = Conditions(start=DeviceState(), end=DeviceState(), other_load=load, contaminated=True)
+    provenance = one.provenance.model_copy(update={"conditions": around, "other_load": load})
+    return one.model_copy(update={"provenance": provenance})
+
+
+def test_windows_that_others_disturbed_are_no_repeats() -> None:
+    calm = windows((1.0, 1.01, 1.02))
+    wild = [disturbed(one) for one in windows((1.0, 1.0, 1.0, 2.0, 3.0))[3:]]
+    known = repeats.drift([*calm, *wild], "test-machine", "cpu")
+    assert known == repeats.drift(calm, "test-machine", "cpu")
+    told = repeats.text([*calm, *wild])
+    assert "medians of 3 windows have a spread of" in told
+    assert "Others used the machine during 2 of 5 windows" in told
+    assert wild[0].key in told
+    shown = {row[2].text: row[3].text for row in repeats.table([*calm, *wild]).rows}
+    assert [number for number, text in shown.items() if text.endswith("†")] == ["4", "5"]
+    assert "Others used" not in repeats.text(calm)
+    assert "delete their records" in conditions_view.repeats_block([*calm, *wild])
+    assert "delete their records" not in conditions_view.repeats_block(calm)
+
+
+def test_where_too_few_windows_are_undisturbed_the_assumption_stands_and_the_page_says_why() -> None:
+    here = [("test-machine", "cpu")]
+    calm, few = windows((1.0, 1.01, 1.02)), windows((1.0, 1.5, 3.0))
+    few = [few[0], *map(disturbed, few[1:])]
+    found = repeats.allowance(few, here)
+    assert found.drift == findings.ASSUMED_DRIFT
+    assert "an assumption: others used the machine during 2 of its 3 A/A repeats" in found.origin
+    assert "on a quiet machine" in found.origin
+    assert "undisturbed windows on record: 1, needed: 3" in repeats.text(few)
+    assert ">2<" in conditions_view.repeats_block(few), "how many were disturbed"
+    known = repeats.allowance(calm, here)
+    assert (known.drift, known.origin) == (repeats.drift(calm, *here[0]), "A/A repeats of this machine")
+    assert "no A/A repeats of this machine" in repeats.allowance([], here).origin
+    assert "no 3 windows of one cell" in repeats.allowance(calm[:2], here).origin
 
 
 def test_windows_of_older_code_and_a_window_listed_twice_say_nothing() -> None:
@@ -74,7 +114,7 @@ def test_repeats_are_found_in_a_results_folder(tmp_path: Path) -> None:
     for one in [*kept, record(cell(), key="0" * 16)]:
         records.write(one, tmp_path)
     assert sorted(one.cell.repeat for one in repeats.read(tmp_path)) == [1, 2, 3]
-    assert "3 windows spread by" in repeats.text(kept)
+    assert "3 windows have a spread of" in repeats.text(kept)
     assert len(repeats.table(kept).rows) == 3
 
 
@@ -92,7 +132,9 @@ def test_the_page_of_agreement_asks_for_every_combination_and_says_what_depends_
     assert "Partial" not in matrix.caption
     assert all(field.text != "-" for row in matrix.rows for field in row)
     said = agreement.text(found).splitlines()
-    assert said[0].startswith("- fp32: answers do not depend")
+    assert said[0].startswith(
+        "- fp32: no answer of 4 depends on the batch size (of other questions, up to 49 % still might). "
+    )
     assert "bf16: answers depend" in said[1]
     assert "4, 4, 3 of 4" in said[1]
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -247,7 +248,7 @@ def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Check
     (checkout.root / "go").touch()
     out, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0
-    assert "signal 9; trying again" in out
+    assert re.search("signal 9.*; trying again", out), out  # the last words of its kernel may stand between
     assert checkout.measured() == [1, 2, 2, 3]
     wait_for(lambda: not sockets.exists())
 
@@ -277,7 +278,7 @@ def test_a_run_that_waits_for_its_turn_is_stopped_with_the_sweep(checkout: Check
     assert sweep.returncode == 130
     assert processes_of(checkout.root) == []
     assert checkout.measured() == [1]
-    assert list(checkout.root.glob("vlmnb-*-*")) + list(checkout.root.glob("vlmnb-????????")) == []
+    assert list(checkout.root.glob("vlmnb-*")) == []
 
 
 def test_sweeps_that_begin_at_the_same_moment_do_not_disturb_each_other(tmp_path: Path) -> None:
@@ -313,6 +314,11 @@ def test_two_sweeps_of_one_folder_measure_no_cell_twice(checkout: Checkout) -> N
     errors = [sweep.stderr.read() for sweep in sweeps if sweep.stderr]
     assert [sweep.wait() for sweep in sweeps] == [0, 0], (said, errors)
     assert waiting.is_set(), "one waits for the other"
+    told = [re.search(r"6 cells, (\d) measured now, (\d) notebooks executed", each) for each in said]
+    numbers = [[int(number) for number in found.groups()] for found in told if found]
+    assert [sum(column) for column in zip(*numbers, strict=True)] == [6, 2], (
+        "each is counted where it was done"
+    )
     assert sorted(checkout.measured()) == [1, 1, 2, 2, 3, 3]
     assert len(checkout.statuses()) == 6
 

@@ -7,6 +7,7 @@ from factory import absent, answers, cell, record
 
 from vlmnb import details, findings, notes, plots, tables
 from vlmnb import record as records
+from vlmnb.readings import EnergyReading
 
 
 def texts(table: tables.Table) -> list[list[str]]:
@@ -50,6 +51,19 @@ def test_percent_columns_are_of_the_first_row_of_their_own_column() -> None:
     rows = texts(tables.axis_table("optimization", cells, found))
     assert [row[2] for row in rows] == ["100.0", "75.0", "-"]
     assert [row[4] for row in rows] == ["100.0", "100.0", "-"]
+
+
+def test_a_share_of_modelled_joules_is_marked_as_the_joules_are() -> None:
+    cells = [cell(optimization="fp32"), cell(optimization="sdpa")]
+    found = [record(each) for each in cells]
+    shown = [row[6].text for row in tables.axis_table("optimization", cells, found).rows]
+    assert shown == ["≈ 100.0", "≈ 100.0"]
+    counted = (EnergyReading(source="cpu", method="rapl", energy_j=4.0, detail="test"),)
+    read = [each.model_copy(update={"energy": counted}) for each in found]
+    shown = [row[6].text for row in tables.axis_table("optimization", cells, read).rows]
+    assert shown == ["100.0", "100.0"]
+    mixed = tables.axis_table("optimization", cells, [found[0], read[1]])
+    assert mixed.rows[1][6].text.startswith("≈ "), "a counted joule over a modelled one"
 
 
 def test_tables_over_data_sets_keep_each_figure_in_its_column() -> None:
@@ -133,7 +147,7 @@ def test_every_axis_has_a_plot_and_a_caption_with_units_and_n(axis: str) -> None
     figure = plots.axis_plot(axis, cells, found)
     assert figure.axes[0].get_ylabel() == "Latency per batch, s"
     if axis == "batch_size":
-        assert figure.axes[1].get_ylabel() == "Energy per sample, J\n(modelled)"
+        assert figure.axes[1].get_ylabel() == "Energy per sample, J\n(≈ modelled)"
     caption = findings.caption(axis, cells, found)
     assert "n = 6" in caption
     assert "seconds per batch" in caption
@@ -159,3 +173,15 @@ def test_axis_pages_and_comparison_speak_the_same_units() -> None:
     shown = dict(zip(table.columns, (field.text for field in table.rows[0]), strict=True))
     assert shown["Peak memory"] == "2.097 MB"
     assert shown["Accuracy [95 %]"] == "0.750"
+
+
+def test_answers_of_natural_and_of_fixed_length_never_stand_in_one_table() -> None:
+    cells = [cell(batch_size=size, length=length) for size in (1, 2) for length in ("natural", "fixed")]
+    made = details.detail_tables("batch_size", cells, [record(each) for each in cells])
+    assert [table.caption.partition(",")[0] for table in made] == [
+        "Every cell of natural answer length", "Every cell of fixed answer length"
+    ]  # fmt: skip
+    keys = [{field.key for row in table.rows for field in row if field.key} for table in made]
+    assert keys == [
+        {record(each).key for each in cells if each.length == length} for length in ("natural", "fixed")
+    ]

@@ -162,12 +162,16 @@ def text(records: Sequence[Record]) -> str:
         total = same[0].total
         kept = f"{counts} of {total} are" if min(e.identical for e in same) < total else f"all {total} are"
         wers = [record.wer for record in (alone, *others) if record.wer is not None]
-        whether = "do not depend" if all(each.identical == each.total for each in same) else "depend"
         wer = f"{min(wers):.3f}" + (f" to {max(wers):.3f}" if max(wers) > min(wers) else " at every size")
-        lines.append(
-            f"- {name}: answers {whether} on the batch size. At batch {sizes}, {kept} "
-            f"those of batch {alone.cell.batch_size}; WER is {wer}."
+        low = min(each.low for each in same)
+        told = (
+            "answers depend on the batch size"
+            if min(each.identical for each in same) < total
+            else f"no answer of {total} depends on the batch size (of other questions, up to "
+            f"{100 * (1 - low):.2g} % still might)"
         )
+        base = alone.cell.batch_size
+        lines.append(f"- {name}: {told}. At batch {sizes}, {kept} those of batch {base}; WER is {wer}.")
     return "\n".join(lines) or "- No cell of this page could be measured on this machine."
 
 

@@ -166,15 +166,7 @@ AXES: dict[str, Axis] = {
             title="Model card",
             question="What is the model, how much memory does it take, and which GPUs run it?",
             several_datasets=False,
-            own=(
-                "model",
-                "quantization",
-                "batch_size",
-                "image_size",
-                "seq_len",
-                "max_new_tokens",
-                "results",
-            ),
+            own=("model", "quantization", "batch_size", "image_size", "seq_len", "max_new_tokens", "results"),
         ),
     )
 }
@@ -396,4 +388,6 @@ def _cell(
     try:
         return Cell.model_validate(fields)
     except ValidationError as error:
-        raise UserError(f"notebook {axis.name}: {explain(error, Cell.model_fields)}") from None
+        # By the name that was given; by layers the batch's size is the number of samples too.
+        given = dict.fromkeys([axis.varies] + ["samples"] * (axis.measure == "layers"), axis.values)
+        raise UserError(f"notebook {axis.name}: {explain(error, Cell.model_fields, given)}") from None

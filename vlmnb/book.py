@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,7 +21,19 @@ from typing import Any
 
 import yaml
 
-from vlmnb import axes, chapters, compare, pages, paths, postprocess, record, reportpages, support, tradeoff
+from vlmnb import (
+    axes,
+    chapters,
+    compare,
+    outdated,
+    pages,
+    paths,
+    postprocess,
+    record,
+    reportpages,
+    support,
+    tradeoff,
+)  # fmt: skip
 from vlmnb.audit import page as audit
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure, Page
@@ -53,7 +65,7 @@ Files = dict[str, bytes]
 _log = logging.getLogger(__name__)
 
 
-def assemble(results: Path, runs: Path) -> list[str]:
+def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debug) -> list[str]:
     """Write everything the build reads that is not written by hand.
 
     That is ``book/runs``, ``book/reports`` and ``book/generated``.
@@ -61,6 +73,7 @@ def assemble(results: Path, runs: Path) -> list[str]:
     Args:
         results: Folder of the records.
         runs: Folder of the executed notebooks.
+        say: Is told how many pages are outdated, where any is.
 
     Returns:
         A line for each thing that was left out: unreadable records, refused notebooks, error output.
@@ -68,7 +81,11 @@ def assemble(results: Path, runs: Path) -> list[str]:
     records, problems = record.read_all(results)
     failures, filed = _failures(runs)
     reported, unmade = reportpages.execute(results, runs, records)
-    published, files, refused = _run_pages(runs, reported, records, failures)
+    again = outdated.commands(results, runs)
+    published, files, refused = _run_pages(runs, reported, records, failures, again)
+    found = [page.redrawn_by for page in published if page.redrawn_by]
+    if line := outdated.told(found, len(published), results, runs):
+        say(line)
     told = [*problems, *filed, *unmade, *refused]
     content = Content(tuple(records), tuple(published), tuple(failures), tuple(told))
     files |= _generated(content) | _downloads(content, results)
@@ -119,7 +136,7 @@ def toc(
     return str(yaml.safe_dump(content, sort_keys=False))
 
 
-def build(results: Path, runs: Path, output: Path) -> Path:
+def build(results: Path, runs: Path, output: Path, say: Callable[[str], object] = _log.debug) -> Path:
     """Assemble and build the book, unless nothing has changed since it was last built there.
 
     The new book replaces the old one in one step; when the build fails the old one stays.
@@ -128,6 +145,7 @@ def build(results: Path, runs: Path, output: Path) -> Path:
         results: Folder of the records.
         runs: Folder of the executed notebooks.
         output: Folder in which ``html`` is made.
+        say: Is told how many pages are outdated, where any is.
 
     Returns:
         The book's first page, ``html/index.html``.
@@ -136,7 +154,7 @@ def build(results: Path, runs: Path, output: Path) -> Path:
         UserError: jupyter-book is missing or of version 2, or Sphinx warned of something.
     """
     _require_version_1()
-    for line in assemble(results, runs):
+    for line in assemble(results, runs, say):
         _log.warning("left out of the book: %s", line)
     site, stamp = output / "html", _inputs()
     index, marker = site / "index.html", site / ".inputs"
@@ -200,8 +218,9 @@ def _inputs() -> str:
 
 
 def _run_pages(
-    runs: Path, reported: Sequence[Path], records: Sequence[Record], failures: Sequence[Failure]
-) -> tuple[list[Page], Files, list[str]]:
+    runs: Path, reported: Sequence[Path], records: Sequence[Record], failures: Sequence[Failure],
+    again: Mapping[outdated.Name, str],
+) -> tuple[list[Page], Files, list[str]]:  # fmt: skip
     """Post-process every executed notebook; those that are refused are told of instead."""
     failed = {(failure.model, failure.axis): failure for failure in failures}
     published: list[Page] = []
@@ -215,9 +234,12 @@ def _run_pages(
         try:
             notebook = postprocess.read(path.read_text(encoding="utf-8"))
             page = _page(notebook, model, axis, records, failure)
+            command = "" if path in reported else again.get((model, axis), "")
+            page = replace(page, redrawn_by=command if outdated.of_this_machine(page.records) else "")
             heading = Heading(pages.page_title(page), pages.label(model, axis, page.folder))
             before = [pages.outdated_note(page.outdated)] if page.outdated else []
-            before += [pages.report_note(page)] if page.source == "reports" else []
+            before += [outdated.note(page.redrawn_by)] if page.redrawn_by else []
+            before += [pages.report_note(page, records)] if page.source == "reports" else []
             made = postprocess.page(notebook, heading, before=before, after=pages.run_sections(page))
         except (Refused, UnicodeDecodeError) as error:
             told.append(f"the page {model}/{axis}.ipynb: {error}; a sweep makes it again")
@@ -300,7 +322,7 @@ def _generated(content: Content) -> Files:
     files = {f"generated/{name}": text.encode() for name, text in texts.items()}
     for setting, entries in compare.base_entries(content.records).items():
         if tradeoff.panels(entries):
-            files[f"generated/{pages.figure_path(setting)}"] = tradeoff.figure(entries)
+            files[f"generated/{tradeoff.figure_path(setting)}"] = tradeoff.figure(entries)
     return files
 
 

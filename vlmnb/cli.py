@@ -133,7 +133,7 @@ def book(
     from vlmnb import paths
 
     print("Building the book; this takes a minute when something has changed.", flush=True)
-    index = publishing.build(paths.resolve(results), paths.resolve(runs), paths.resolve(output))
+    index = publishing.build(paths.resolve(results), paths.resolve(runs), paths.resolve(output), say=print)
     print(f"The book is built. Open {index.resolve().as_uri()}")
 
 

@@ -5,6 +5,7 @@ Numbers of different machines never share a table or a figure: everything here i
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,17 +101,25 @@ def base_entries(records: Iterable[Record]) -> dict[Setting, tuple[Entry, ...]]:
             chosen[setting, found.cell.model, found.cell.dataset] = found
     groups: dict[Setting, dict[str, dict[str, Row]]] = {}
     for (setting, model, dataset), found in chosen.items():
-        row = rows.row(found)
+        row = rows.row(found) | _tokens(found)
         if found.reported:
             best = {name: found.reported.figure(name) for name in PRINTED}
             row["printed"] = {name: figure.printed for name, figure in best.items() if figure}
         groups.setdefault(setting, {}).setdefault(model, {})[dataset] = row
     order = list(models.registry())
     made = {
-        setting: tuple(Entry(models.get(name), by_model[name]) for name in sorted(by_model, key=order.index))
+        setting: tuple(_entry(name, by_model[name]) for name in sorted(by_model, key=order.index))
         for setting, by_model in groups.items()
     }
     return dict(sorted(made.items(), key=lambda item: (item[0].source != "measured", -len(item[1]), item[0])))
+
+
+def _entry(name: str, found: dict[str, Row]) -> Entry:
+    """A model's entry; a checkpoint of another geometry never goes by the bare name of the model."""
+    entry = models.get(name)
+    if any(row["other_geometry"] for row in found.values()):
+        entry = entry.model_copy(update={"title": f"{entry.title} (a checkpoint of another geometry)"})
+    return Entry(entry, found)
 
 
 def cost_table(entries: Sequence[Entry], folder: str = "") -> str:
@@ -133,13 +142,16 @@ def cost_table(entries: Sequence[Entry], folder: str = "") -> str:
                         markup.in_unit(row["flops"], "FLOP"),
                         markup.in_unit(row["peak_bytes"], "B"),
                         _over_model(row),
-                        _number(row["image_tokens"]),
-                        _number(row["output_tokens"]),
+                        _median(row["image_token_counts"]),
+                        _median(row["output_token_counts"]),
                     )
                 ),
             ]
         )
     caption = _cost_caption(entries)
+    answered = sorted({len(counts) for e in entries if (counts := e.speed["output_token_counts"])})
+    if answered:
+        caption += f" Tokens are counted: medians over {markup.reach(answered)} answers."
     if any(entry.speed["peak_bytes"] and entry.speed["peak_bytes_over_model"] is None for entry in entries):
         caption += f" {PROCESS_MEMORY}."
     return markup.table(header, rows, caption=caption)
@@ -263,7 +275,7 @@ def _cost_caption(entries: Sequence[Entry]) -> str:
     if any(entry.speed["contaminated"] for entry in entries):
         words.append(f"After †: {disturbance.MEANING}.")
     if not of_reports(entries):
-        words.append("Energy and memory are one reading of the window, FLOPs and tokens are counted.")
+        words.append("Energy and memory are one reading of the window, FLOPs are counted.")
     return " ".join(words)
 
 
@@ -296,5 +308,17 @@ def chance(entries: Sequence[Entry]) -> str:
     return guessing.sentence((title, row["accuracy_guessing"]) for title, row in rows)
 
 
-def _number(value: float | None) -> str:
-    return markup.MISSING if value is None else f"{value:.4g}"
+def _tokens(found: Record) -> Row:
+    """How many tokens each image and each answer of a record has, for the columns that tell their medians."""
+    return {
+        f"{what}_token_counts": [getattr(answer, f"{what}_tokens") for answer in found.answers]
+        for what in ("image", "output")
+    }
+
+
+def _median(counts: Sequence[int]) -> str:
+    """Median of what was counted, as HTML, as the tables of details have it."""
+    if not counts:
+        return markup.MISSING
+    of = f"median of {len(counts)} answers, {min(counts)} to {max(counts)}"
+    return f'<span title="{of}">{statistics.median(counts):g}</span>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from vlmnb import data, markup, repeats, stats
+from vlmnb import data, disturbance, markup, repeats, stats
 from vlmnb.readings import Conditions, DeviceState, SensorCard
 from vlmnb.record import Record
 
@@ -84,23 +84,29 @@ def conditions_table(records: Iterable[Record]) -> str:
 
 
 def repeats_block(records: Sequence[Record]) -> str:
-    """What A/A repeats of this machine allow to tell apart."""
-    rows = []
+    """What A/A repeats of this machine allow to tell apart, and which of them do not count."""
+    rows, disturbed = [], 0
     for cell, windows in repeats.groups(records).items():
-        found = repeats.of(windows)
-        if found is not None:
-            name = f"{cell.model}, {data.get(cell.dataset).title}, {cell.device}, batch {cell.batch_size}"
-            rows.append(
-                [markup.escape(name), cell.length, str(found.windows), f"{repeats.percent(found.spread)} %",
-                 f"{repeats.percent(found.threshold)} %", f"{repeats.percent(found.detectable)} %"]
-            )  # fmt: skip
+        found, busy = repeats.of(windows), sum(map(disturbance.of_batches, windows))
+        disturbed += busy
+        name = f"{cell.model}, {data.get(cell.dataset).title}, {cell.device}, batch {cell.batch_size}"
+        numbers = [found.spread, found.threshold, found.detectable] if found else []
+        told = [f"{repeats.percent(number)} %" for number in numbers] or [markup.MISSING] * 3
+        rows.append([markup.escape(name), cell.length, str(len(windows)), str(busy), *told])
     if not rows:
         return (
             "No cell has been measured in several windows on this machine, so what two windows of one cell "
             "may differ by is an assumption. `vlmnb sweep sweeps/repeat.yaml` measures it."
         )
-    header = ["Cell", "Answers", "Windows", "Spread", "Threshold", "Detectable difference"]
-    return markup.table(header, rows, text=(1,))
+    header = ["Cell", "Answers", "Windows", "Disturbed", "Spread", "Threshold", "Detectable difference"]
+    made = markup.table(header, rows, text=(1,))
+    if not disturbed:
+        return made
+    aside = (
+        "Windows that others disturbed do not count: on a quiet machine, delete their records and measure "
+        f"them again (`vlmnb sweep sweeps/repeat.yaml`). A threshold takes {repeats.FEWEST} undisturbed ones."
+    )
+    return f"{made}\n\n{aside}"
 
 
 def _idle(card: SensorCard) -> str:

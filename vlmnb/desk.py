@@ -145,6 +145,7 @@ class Desk:
             def tell(line: str) -> None:
                 if line not in said:
                     print(line, file=sys.stderr, flush=True)
+                    _tell_terminal(line)
                 said.add(line)
 
             _wait_for_turn()
@@ -157,6 +158,14 @@ def _signature(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return told.st_ino, told.st_mtime_ns
+
+
+def _tell_terminal(line: str) -> None:
+    """Say a line also where the kernel was started from: papermill shows a cell's output only at its end."""
+    # In a kernel, sys.stderr goes into the notebook; its number is that of the stream the kernel was given.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if sys.stderr.fileno() != 2:
+            os.write(sys.stderr.fileno(), f"{line}\n".encode())
 
 
 def _wait_for_turn() -> None:

@@ -26,14 +26,28 @@ from vlmnb.tables import (
 )
 
 
+def detail_tables(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> list[Table]:
+    """The tables of details: one of answers of natural, one of fixed length, never both in one."""
+    lengths = dict.fromkeys(cell.length for cell in cells)
+    return [
+        detail_table(axis, [cell for cell in cells if cell.length == length], records) for length in lengths
+    ]
+
+
 def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
-    """One row per cell with everything beside the reports' columns: intervals, tokens, memory, counters."""
+    """One row per cell with everything beside the reports' columns: intervals, tokens, memory, counters.
+
+    Args:
+        axis: What varies.
+        cells: Of one answer length.
+        records: Their records.
+    """
     found = by_cell(records)
+    (length,) = {cell.length for cell in cells}
     shown: list[tuple[str, Show]] = [
         ("WER [95 %]", wer),
         ("WER, normalized [95 %]", lambda r: _score(r, "wer_normalized")),
         ("Accuracy [95 %]", _accuracy),
-        ("Answer length", lambda r: Field(r.cell.length, key=r.key, words=True)),
         ("Latency, s [95 %]", latency),
         ("Vision, s [95 %]", lambda r: _seconds(r, r.phase("vision_s"))),
         ("Prefill, s [95 %]", lambda r: _seconds(r, r.phase("prefill_s"))),
@@ -68,8 +82,8 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
     heads = (ROW_TITLES[axis], "Data set", *(head for head, _ in shown))
     known = [found[cell] for cell in cells if cell in found and found[cell].accuracy is not None]
     chance = guessing.sentence((data.get(r.cell.dataset).title, guessing.level(r.answers)) for r in known)
-    caption = f"Every cell, with 95 % intervals. {WITHOUT}; tokens are medians{'. ' * bool(chance)}{chance}"
-    return Table(caption, heads, tuple(rows))
+    caption = f"Every cell of {length} answer length, with 95 % intervals. {WITHOUT}; tokens are medians"
+    return Table(f"{caption}{'. ' * bool(chance)}{chance}", heads, tuple(rows))
 
 
 def _plain(record: Record, text: Any, title: str = "") -> Field:

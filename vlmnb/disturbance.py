@@ -48,8 +48,13 @@ def energy_mark(record: Record) -> tuple[str, str]:
 
 def told(record: Record) -> str:
     """What disturbed a record, in words."""
+    return MEANING if record.provenance.other_load is None else f"{MEANING}, {share(record)} of its cores"
+
+
+def share(record: Record) -> str:
+    """The load by others during a record's window."""
     load = record.provenance.other_load
-    return MEANING if load is None else f"{MEANING}, {100 * load:.0f} % of its cores"
+    return "a load that is not known" if load is None else f"{100 * load:.0f} %"
 
 
 def note(records: Sequence[Record], energy: bool = True) -> str:

@@ -19,6 +19,7 @@ from vlmnb.spec import Cell, words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from vlmnb.repeats import Allowance
     from vlmnb.tables import Table
 
 QUIET = "VLMNB_QUIET"
@@ -30,7 +31,7 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
 
     Args:
         axis: Name of the notebook.
-        namespace: The notebook's ``globals()``.
+        namespace: The notebook's ``globals()``; or parameters alone, of which each must be one.
 
     Raises:
         UserError: A parameter is unknown, of the wrong type, or has a value no cell can have. Also when
@@ -41,7 +42,8 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     known = axes.get(axis).parameters
     given = {name: namespace[name] for name in known if name in namespace}
-    extra = {name: namespace.get(name) for name in sorted(_assigned(namespace)) if name not in known}
+    assigned = _assigned(namespace) if "__name__" in namespace else namespace
+    extra = {name: namespace.get(name) for name in sorted(assigned) if name not in known}
     return axes.plan(axis, given | extra)
 
 
@@ -155,7 +157,7 @@ def _show_beside(plan: Plan, found: list[Record]) -> None:
     if made.rows:
         display(Markdown("## Beside our own measurements"))
         display(HTML(tables.html(made)))
-        display(Markdown(beside.RESERVATION))
+        display(Markdown(beside.beneath(made)))
     elif plan.source == "reports":
         display(Markdown("None of these cells has been measured here yet."))
 
@@ -230,7 +232,7 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
         where = "in the report" if plan.source == "reports" else "here"
         display(Markdown(f"*No cell of this page could be measured {where}; the reasons stand above.*"))
         return
-    caption = findings.caption(plan.axis.name, cells, found, _drift(plan, found)[0])
+    caption = findings.caption(plan.axis.name, cells, found, _allowance(plan, found).drift)
     if len(cells) < len(_shown(plan, found)):
         caption += f" Rows at another batch size than {cells[0].batch_size} stand in the tables alone."
     figure = plots.axis_plot(plan.axis.name, cells, found)
@@ -243,32 +245,21 @@ def show_findings(plan: Plan, found: list[Record]) -> None:
 
     from vlmnb import findings, repeats
 
-    drift, known = _drift(plan, found)
-    display(Markdown(findings.text(plan.axis.name, _shown(plan, found), found, drift)))
-    origin = (
-        "A/A repeats of this machine"
-        if known
-        else "an assumption: no A/A repeats of this machine are on record"
-    )
-    if plan.source == "reports":
-        return
-    display(
-        Markdown(
-            f"Two windows of one cell are taken to differ by up to {repeats.percent(drift)} % ({origin})."
+    allowed = _allowance(plan, found)
+    display(Markdown(findings.text(plan.axis.name, _shown(plan, found), found, allowed.drift)))
+    if plan.source != "reports":
+        share = repeats.percent(allowed.drift)
+        display(
+            Markdown(f"Two windows of one cell are taken to differ by up to {share} % ({allowed.origin}).")
         )
-    )
 
 
-def _drift(plan: Plan, found: Sequence[Record]) -> tuple[float, bool]:
-    """Relative difference that two windows of one cell may show, and whether it was measured."""
-    from vlmnb import findings, repeats
+def _allowance(plan: Plan, found: Sequence[Record]) -> Allowance:
+    """How far two windows of one cell may differ where the records were measured."""
+    from vlmnb import repeats
 
     places = {(record.hardware, record.cell.device) for record in found if record.status == "ok"}
-    on_record = repeats.read(results_folder(plan))
-    known = [repeats.drift(on_record, hardware, device) for hardware, device in places]
-    if not known or None in known:
-        return findings.ASSUMED_DRIFT, False
-    return max(drift for drift in known if drift is not None), True
+    return repeats.allowance(repeats.read(results_folder(plan)), places)
 
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:
@@ -309,19 +300,24 @@ def show_agreement(plan: Plan, found: list[Record]) -> None:
 
 
 def show_details(plan: Plan, found: list[Record]) -> None:
-    """Display one row per cell: intervals, tokens, memory, both FLOP counters. Of a report: every figure."""
+    """Display one row per cell, natural and fixed answer length apart. Of a report: every figure."""
     from IPython.display import HTML, Markdown, display
 
     from vlmnb import beside, details, notes, tables
 
     if plan.source == "reports":
         cells = _shown(plan, found)
-        display(HTML(tables.html(beside.figures(plan.axis.name, cells, found))))
+        printed = beside.figures(plan.axis.name, cells, found)
+        if printed.rows:
+            display(HTML(tables.html(printed)))
+        else:
+            display(Markdown("The report prints no figure of these cells, in this table or another."))
         told = beside.conflicts(cells, found)
         if told:
             display(Markdown("\n".join(f"- {notes.escape(line)}" for line in told)))
         return
-    display(HTML(tables.html(details.detail_table(plan.axis.name, plan.cells, found))))
+    for made in details.detail_tables(plan.axis.name, plan.cells, found):
+        display(HTML(tables.html(made)))
 
 
 def show_layers(plan: Plan, found: list[Record]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from vlmnb import data, differences, markup, middles, stats
+from vlmnb import data, differences, disturbance, markup, middles, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.tables import ENOUGH, MODELLED, ROW_TITLES
@@ -47,11 +47,13 @@ def caption(axis: str, cells: Sequence[Cell], records: Sequence[Record], drift: 
     answers = markup.reach(sorted({len(r.answers) for r in ok}))
     modelled = any(r.energy_method == "model" for r in ok)
     energy = (
-        " Energy is modelled, not measured." if modelled and axis not in ("image_size", "seq_len") else ""
+        " Energy is modelled (≈), not measured." if modelled and axis not in ("image_size", "seq_len") else ""
     )
+    busy = sum(disturbance.of_window(record) for record in ok)
+    others = f" Others used the machine in {busy} of {len(ok)} windows (†)." if busy else ""
     return (
         f"{first} Latency in seconds per batch, median of n = {n} batches; {answers} answers per cell; "
-        f"whiskers: 95 % intervals (of the median, and of WER over samples).{energy}"
+        f"whiskers: 95 % intervals (of the median, and of WER over samples).{energy}{others}"
     )
 
 
@@ -101,17 +103,21 @@ def _ends(axis: str, part: Sequence[Record], drift: float) -> str:
     a, b = getattr(low.cell, axis), getattr(high.cell, axis)
     sentence = f"from {NOUNS[axis]} {a} to {b}, latency per batch {_latency_change(low, high, drift)}"
     if axis == "batch_size" and low.energy_j_per_sample and high.energy_j_per_sample:
-        per_sample = _median(high) / b / (_median(low) / a)
-        mark = MODELLED if high.energy_method == "model" else ""
         sentence += (
-            f" ({per_sample:.2f} times per sample) and energy per sample goes from "
-            f"{mark}{low.energy_j_per_sample:.3g} to {mark}{high.energy_j_per_sample:.3g} J"
+            f"; per sample that is {_ratio(low, high, drift, a / b)}, and energy per sample goes from "
+            f"{_joules(low)} to {_joules(high)} J"
         )
     if axis == "batch_size" and low.has_quality and high.has_quality:
         sentence += f"; {_same_answers(low, high)}"
     said = f"{sentence[0].upper()}{sentence[1:]}{_quality_change(low, high)}."
     between = middles.told(axis, NOUNS[axis], ordered, drift)
     return f"{said} Between them, {'; '.join(between)}." if between else said
+
+
+def _joules(record: Record) -> str:
+    """Joules per sample with the marks that a table gives them."""
+    modelled = MODELLED * (record.energy_method == "model")
+    return f"{modelled}{record.energy_j_per_sample:.3g}{disturbance.energy_mark(record)[0]}"
 
 
 def _against(original: Record, other: Record, drift: float) -> str:
@@ -126,30 +132,54 @@ def _alone(axis: str, record: Record) -> str:
     summary = record.latency
     value = stats.significant(summary.median, summary.low, summary.high) if summary else f"{record.latency_s}"
     row = f"{ROW_TITLES[axis].split(',')[0]} {getattr(record.cell, axis)}"
+    value += disturbance.latency_mark(record)[0]
     return f"{row}: {value} s per batch; there is no other row to compare it with."
 
 
 def _latency_change(low: Record, high: Record, drift: float) -> str:
-    a, b = low.latency, high.latency
+    """What became of the latency. Windows that others disturbed are compared, and nothing is concluded."""
     ratio = _median(high) / _median(low)
-    if a is None or b is None:  # of a report: no spread to tell a difference by
+    found = _compared(low, high, drift)
+    if found is None and (low.latency is None or high.latency is None):  # of a report, which states no spread
         return f"is {ratio:.2f} times the value"
-    if min(a.confidence, b.confidence) < ENOUGH:
+    if found is None:
         return f"is {ratio:.2f} times the value, of too few batches to tell"
-    paired = middles.same_batches(low, high)
-    found = differences.compare(low.full_batches_s, high.full_batches_s, paired=paired, drift=drift)
     # The median of the ratios is not the ratio of the medians, which a table shows or a reader works out.
-    way, medians = (" batch by batch", f"{ratio:.2f} by the medians") if paired else ("", "")
-    if f"{ratio:.2f}" == f"{found.ratio:.2f}":
-        medians = ""
+    way = " batch by batch" if found.paired else ""
+    interval = f"interval {found.low:.2f} to {found.high:.2f}"
+    if found.paired and f"{ratio:.2f}" != f"{found.ratio:.2f}":
+        interval += f"; {ratio:.2f} by the medians"
+    if disturbed := [record for record in (low, high) if disturbance.of_batches(record)]:
+        which = "while the two were" if len(disturbed) == 2 else "while one of the two was"
+        return (
+            f"is {found.ratio:.2f} times the value{way} ({interval}), but others used the machine {which} "
+            f"timed ({' and '.join(map(disturbance.share, disturbed))}): the ratio may be their doing"
+        )
     if found.differ == "yes":
-        aside = f" ({medians})" if medians else ""
-        return f"{'grows' if found.ratio > 1 else 'falls'} to {found.ratio:.2f} times the value{way}{aside}"
-    interval = f"ratio {found.ratio:.2f}{way}, interval {found.low:.2f} to {found.high:.2f}"
-    interval += f"; {medians}" if medians else ""
+        verb = "grows" if found.ratio > 1 else "falls"
+        return f"{verb} to {found.ratio:.2f} times the value{way} ({interval})"
     if found.differ == "no":
-        return f"stays within {100 * differences.NEGLIGIBLE:.0f} % ({interval})"
-    return f"cannot be told apart ({interval})"
+        margin = 100 * differences.NEGLIGIBLE
+        return f"stays within {margin:.0f} % (ratio {found.ratio:.2f}{way}, {interval})"
+    return f"cannot be told apart (ratio {found.ratio:.2f}{way}, {interval})"
+
+
+def _compared(low: Record, high: Record, drift: float) -> differences.Difference | None:
+    """The comparison of two latencies; None where there is no spread to tell a difference by."""
+    a, b = low.latency, high.latency
+    if a is None or b is None or min(a.confidence, b.confidence) < ENOUGH:
+        return None
+    paired = middles.same_batches(low, high)
+    return differences.compare(low.full_batches_s, high.full_batches_s, paired=paired, drift=drift)
+
+
+def _ratio(low: Record, high: Record, drift: float, scale: float) -> str:
+    """A ratio of latencies times a known number, with its interval where there is one."""
+    found = _compared(low, high, drift)
+    if found is None:
+        return f"{scale * _median(high) / _median(low):.2f} times"
+    ends = (scale * found.low, scale * found.high)
+    return f"{scale * found.ratio:.2f} times ({ends[0]:.2f} to {ends[1]:.2f})"
 
 
 def _median(record: Record) -> float:

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from vlmnb import checkpoints, data, machine, models, paths, slots, spec, store
 from vlmnb.models import geometry
-from vlmnb.record import SCHEMA_VERSION, Provenance, Record
+from vlmnb.provenance import Provenance
+from vlmnb.record import SCHEMA_VERSION, Record
 from vlmnb.spec import Cell, Status
 
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "codecarbon", "fvcore", "jiwer",
@@ -33,7 +34,8 @@ MEASURING = (
 SHOWING = (
     "experiment.py", "tables.py", "details.py", "plots.py", "findings.py", "middles.py", "disturbance.py",
     "guessing.py", "stats.py", "notes.py", "presets.py", "drift.py", "roofline.py", "speed.py",
-    "agreement.py",
+    "agreement.py", "differences.py", "repeats.py", "points.py", "beside.py", "layer_views.py",
+    "layer_plots.py",
 )  # fmt: skip
 CARD = ("fit", "markup.py", "experiment.py", "formula.py", "stats.py", "models/geometry.py")
 
@@ -123,6 +125,12 @@ def blank(cell: Cell, started_at: str, status: Status = "ok", reason: str = "") 
             started_at=started_at,
         ),
     )
+
+
+def of_geometry(base: Record, geometry: str) -> Record:
+    """The record, with in what the checkpoint's geometry is not that of the model it is named after."""
+    known = base.provenance.model_copy(update={"geometry": geometry})
+    return base.model_copy(update={"provenance": known})
 
 
 def stale_paths(entries: Iterable[store.Entry]) -> dict[str, str]:

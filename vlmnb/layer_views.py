@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 
 from vlmnb import differences, stats, tables
 from vlmnb.layerprofile import LayerPart, LayerProfile
@@ -74,7 +73,7 @@ def component_table(records: Sequence[Record]) -> Table:
         rows += [(size, *row) for row in _totals(record, record.layers)]
     heads = ("Batch size", "Component", "Time, s", "% of whole", "FLOPs", "Parameters", "Energy, J",
              "FLOP/s", "% of ceiling", "B/s, % of ceiling")  # fmt: skip
-    return Table(f"One forward pass over a batch of prompts: {CAPTION}", heads, tuple(rows))
+    return _captioned(f"One forward pass over a batch of prompts: {CAPTION}", heads, rows)
 
 
 CAPTION = (
@@ -83,6 +82,17 @@ CAPTION = (
     "are of a call of the part alone, one mean over many calls, and so without intervals; ceilings are what "
     "the device reached at most when it was measured"
 )
+NO_CEILING = (
+    "‡: more than that, so that it is no ceiling (the machine was slower then, or the part reads from a "
+    "cache), and the share says nothing"
+)
+"""Added where it occurs."""
+
+
+def _captioned(caption: str, heads: tuple[str, ...], rows: Sequence[tuple[Field, ...]]) -> Table:
+    """A table whose caption explains the mark of a share above its ceiling where there is one."""
+    beyond = any(field.text.endswith(tables.BEYOND) for row in rows for field in row)
+    return Table(f"{caption}. {NO_CEILING}" if beyond else caption, heads, tuple(rows))
 
 
 def part_table(record: Record) -> Table:
@@ -93,7 +103,7 @@ def part_table(record: Record) -> Table:
     if record.layers is None:
         return Table(caption, heads, ((Field("-", words=True), *(absent(record) for _ in heads[1:])),))
     rows = [(Field(part.name, words=True), *_figures(record, [part])) for part in record.layers.parts]
-    return Table(caption, heads, tuple(rows))
+    return _captioned(caption, heads, rows)
 
 
 def components(profile: LayerProfile) -> dict[str, list[LayerPart]]:
@@ -110,23 +120,34 @@ def text(records: Sequence[Record]) -> str:
             continue
         profile = record.layers
         left, low, high = _left(profile)
-        shares = {TITLES[name]: share(profile, of)[0] for name, of in components(profile).items()}
-        first, second = sorted(shares, key=lambda title: -shares[title])[:2]
+        shares = {TITLES[name]: share(profile, of) for name, of in components(profile).items()}
+        first, second = sorted(shares, key=lambda title: -shares[title][0])[:2]
         span = f"{100 * left:+.1f} % is left, interval {100 * low:+.1f} to {100 * high:+.1f} %"
-        verdict = (
-            f"the parts add up to the whole within {100 * CLOSES:.0f} % ({span}"
-            f"{'' if max(abs(low), abs(high)) <= CLOSES else ', too wide to be sure'})"
-            if abs(left) <= CLOSES
-            else f"the parts do not add up to the whole within {100 * CLOSES:.0f} %: {span}, which is work "
-            "outside every part, the cost of the hooks, or noise of the machine"
-        )
-        hooks = median(profile.hooked_s) / median(profile.forward_s) - 1
+        within = f"within {100 * CLOSES:.0f} %"
+        if max(abs(low), abs(high)) <= CLOSES:
+            verdict = f"the parts add up to the whole {within} ({span})"
+        elif low > CLOSES or high < -CLOSES:
+            verdict = (
+                f"the parts do not add up to the whole {within}: {span}, which is work outside every part, "
+                "the cost of the hooks, or noise of the machine"
+            )
+        else:
+            verdict = f"whether the parts add up to the whole {within} cannot be told: {span}"
+        hooks = differences.compare(profile.forward_s, profile.hooked_s, paired=False)
+        ends = f"{100 * (hooks.low - 1):+.1f} to {100 * (hooks.high - 1):+.1f} %"
         lines.append(
-            f"- Batch size {record.cell.batch_size}: {first} takes {100 * shares[first]:.0f} % of the pass "
-            f"and {second} {100 * shares[second]:.0f} %; {verdict}. "
-            f"Hooks changed the pass by {100 * hooks:+.1f} %.{_disturbed(record)}{_above(profile)}"
+            f"- Batch size {record.cell.batch_size}: {first} takes {_percent(shares[first])} of the pass "
+            f"and {second} {_percent(shares[second])}; {verdict}. "
+            f"Hooks changed the pass by {100 * (hooks.ratio - 1):+.1f} %, interval {ends}."
+            f"{_disturbed(record)}{_above(profile)}"
         )
     return "\n".join(lines) or "- No cell of this page could be measured on this machine."
+
+
+def _percent(ends: tuple[float, float, float]) -> str:
+    """A share with its interval, for a sentence."""
+    share, low, high = (f"{100 * number:.0f}" for number in ends)
+    return f"{share} % ({low} to {high})"
 
 
 def _left(profile: LayerProfile) -> tuple[float, float, float]:
@@ -152,7 +173,7 @@ def _above(profile: LayerProfile) -> str:
     if not above:
         return ""
     return (
-        f" {above} of {len(rates)} parts were faster than the ceiling, which cannot be: the machine was "
+        f" {above} of {len(rates)} parts were faster than the ceiling (‡), which cannot be: the machine was "
         "slower while that was measured, and shares of it say nothing here."
     )
 
@@ -213,9 +234,14 @@ def _figures(record: Record, of: Sequence[LayerPart]) -> list[Field]:
         *made,
         _energy(record, replayed),
         Field(stats.format_si(rate, digits=3), how, key) if count else Field("-", NOT_COUNTED, key),
-        Field(f"{100 * rate / top.flops_per_s:.1f}", bound, key) if count else Field("-", NOT_COUNTED, key),
-        Field(f"{100 * moved / replay_s / top.bytes_per_s:.1f}", traffic, key),
+        _of_ceiling(rate / top.flops_per_s, bound, key) if count else Field("-", NOT_COUNTED, key),
+        _of_ceiling(moved / replay_s / top.bytes_per_s, traffic, key),
     ]  # fmt: skip
+
+
+def _of_ceiling(share: float, title: str, key: str) -> Field:
+    """A share of a ceiling in percent, marked where it cannot be one."""
+    return Field(f"{100 * share:.1f}{tables.beyond(share)}", title, key)
 
 
 ONE_MEAN = "one mean over many calls, without an interval"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vlmnb import differences
+from vlmnb import differences, disturbance
 from vlmnb.record import Record
 from vlmnb.tables import ENOUGH, MODELLED
 
@@ -33,7 +33,7 @@ def told(axis: str, noun: str, ordered: Sequence[Record], drift: float) -> list[
 
     A row counts where it differs, by the rules of any comparison, from the end that is nearer to it: a row
     that is not named need not lie between the ends. Reports state no spread; of theirs a row counts that is
-    off by more than ``differences.NEGLIGIBLE``.
+    off by more than ``differences.NEGLIGIBLE``. Nothing is said from windows that others disturbed.
 
     Args:
         axis: What varies.
@@ -91,7 +91,10 @@ def _quantities(axis: str, drift: float) -> list[Quantity]:
     energy = Quantity(  # one reading of a window: drift is all that is known of its noise
         name="energy per sample",
         of=lambda record: record.energy_j_per_sample,
-        differs=lambda a, b: _far(a.energy_j_per_sample, b.energy_j_per_sample, drift),
+        differs=lambda a, b: (
+            not (disturbance.of_window(a) or disturbance.of_window(b))
+            and _far(a.energy_j_per_sample, b.energy_j_per_sample, drift)
+        ),
         shown=lambda record: (
             f"{MODELLED * (record.energy_method == 'model')}{record.energy_j_per_sample:.3g} J"
         ),
@@ -127,6 +130,8 @@ def _latency_differs(a: Record, b: Record, drift: float, samples: tuple[int, int
         return _far(mine, theirs)
     if min(a.latency.confidence, b.latency.confidence) < ENOUGH:
         return False
+    if disturbance.of_batches(a) or disturbance.of_batches(b):
+        return False  # by others' work, it may be
     first, second = (
         [seconds / n for seconds in record.full_batches_s] for record, n in zip((a, b), samples, strict=True)
     )

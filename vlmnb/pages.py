@@ -16,7 +16,6 @@ from vlmnb import (
     markup,
     models,
     paths,
-    points,
     presets,
     stats,
     tradeoff,
@@ -54,6 +53,7 @@ class Page:
         parameters: What papermill was given.
         records: Records of the page's cells.
         outdated: A failed attempt that is newer than the page.
+        redrawn_by: The command that draws it again, where it is older than what it shows; else empty.
     """
 
     model: str
@@ -62,6 +62,7 @@ class Page:
     parameters: Mapping[str, Any]
     records: tuple[Record, ...]
     outdated: Failure | None = None
+    redrawn_by: str = ""
 
     @property
     def source(self) -> str:
@@ -127,7 +128,7 @@ def comparison_page(content: Content) -> str:
         parts += [f"## On {setting.title}", "### Cost", compare.cost_table(entries),
                   "### Quality", compare.quality_table(entries)]  # fmt: skip
         if tradeoff.panels(entries):
-            parts += ["### Latency against error", *figure_blocks(setting, entries)]
+            parts += ["### Latency against error", *tradeoff.figure_blocks(content.records, setting, entries)]
     return joined(parts if groups else [*parts, NOTHING_YET])
 
 
@@ -142,31 +143,13 @@ def headline(content: Content) -> str:
         compare.headline_table(entries, "generated/"),
     ]
     if tradeoff.panels(entries):
-        parts += figure_blocks(setting, entries, "generated/")
+        parts += tradeoff.figure_blocks(content.records, setting, entries, "generated/")
     if setting.source == "measured" and any(other.source == "reports" for other in groups):
         parts.append(
             "None of these figures is a report's. What earlier reports say of full-size models stands apart, "
             "in the [comparison](/book/generated/comparison.md) and on pages in the models' chapters."
         )
     return joined(parts)
-
-
-def figure_blocks(
-    setting: compare.Setting, entries: Sequence[compare.Entry], folder: str = ""
-) -> tuple[str, str]:
-    """The figure of a setting with its caption, and its points; ``folder`` is where the chapters lie."""
-    alt = f"Scatter plots of latency against error. {' '.join(tradeoff.findings(entries))}"
-    drawn = (
-        f"```{{figure}} /book/generated/{figure_path(setting)}\n:alt: {markup.plain(alt)}\n\n"
-        f"{markup.plain(tradeoff.figure_caption(setting, entries))}\n```"
-    )
-    table = tradeoff.points_table(entries, folder)
-    return drawn, f'<details class="vlmnb-points"><summary>{points.SUMMARY}</summary>{table}</details>'
-
-
-def figure_path(setting: compare.Setting) -> str:
-    """File of a setting's figure, below ``book/generated``."""
-    return f"figures/{setting.source}-{setting.hardware}-{setting.device}.png"
 
 
 def machine_page(content: Content) -> str:
@@ -198,6 +181,12 @@ def status_page(content: Content) -> str:
     parts += ["## Runs"]
     header = ["Model", "Page", "State", "Executed", "Cells", "Measured"]
     parts += [markup.table(header, rows, text=(1, 2, 3))] if rows else [NOTHING_YET]
+    again = dict.fromkeys(page.redrawn_by for page in content.pages if page.redrawn_by)
+    if again:
+        parts.append(
+            "Outdated pages are older than the records, A/A repeats, templates or code that they show. To "
+            f"draw them again: {markup.enumerated([f'`{command}`' for command in again])}, then `vlmnb book`."
+        )
     parts += ["## Failed runs", *map(_failure_block, content.failures)] if content.failures else []
     parts += ["## Cells by status", _status_counts(content)] if content.records else []
     if content.problems:
@@ -214,9 +203,16 @@ def outdated_note(failure: Failure) -> str:
     )
 
 
-def report_note(page: Page) -> str:
-    """What stands above a page of a report: whose figures these are."""
-    files = {f.file: f for r in page.records if r.reported for f in r.reported.figures}
+def report_note(page: Page, every: Sequence[Record] = ()) -> str:
+    """What stands above a page of a report: whose figures these are.
+
+    Args:
+        page: The page.
+        every: Records among which the report is looked up where it prints no figure of the page's cells.
+    """
+    own = [f for r in page.records if r.reported for f in r.reported.figures]
+    others = [f for r in every if r.reported and r.cell.model == page.model for f in r.reported.figures]
+    files = {f.file: f for f in own or [f for f in others if f.kind == "report"]}
     named = [f"{f.file}{' (raw log)' if f.kind == 'log' else ''}" for f in files.values()]
     listed = f" {', '.join(named)}" if named else ""
     return (
@@ -324,7 +320,8 @@ def _status_row(page: Page | None, failure: Failure | None) -> list[str]:
         assert failure is not None
         names = [markup.escape(model_title(failure.model)), markup.escape(axis_title(failure.axis))]
         return [*names, "failed", _minute(failure.at), markup.MISSING, markup.MISSING]
-    state = "published; the last rerun failed" if page.outdated else "published"
+    state = "outdated" if page.redrawn_by else "published"
+    state += "; the last rerun failed" if page.outdated else ""
     if page.source == "reports":
         state = "published, from a report"
     measured = sum(r.status == "ok" for r in page.records)

@@ -11,7 +11,7 @@ import pandas as pd
 from vlmnb import data
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
-from vlmnb.tables import ROW_TITLES
+from vlmnb.tables import MODELLED, ROW_TITLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,4 +149,4 @@ def _whiskers(position: Axes, panel: str, shown: pd.DataFrame, categories: Seque
 
 def _label(panel: str, shown: pd.DataFrame) -> str:
     modelled = panel == "energy_j_per_sample" and (shown["energy_method"] == "model").any()
-    return PANELS[panel] + ("\n(modelled)" if modelled else "")
+    return PANELS[panel] + (f"\n({MODELLED}modelled)" if modelled else "")

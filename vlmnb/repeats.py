@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from vlmnb import data, differences, paths, record, stats, store
+from vlmnb import data, differences, disturbance, findings, paths, record, stats, store
 from vlmnb.differences import Repeatability
 from vlmnb.record import Record
 from vlmnb.rows import EXPORT_COLUMNS
-from vlmnb.spec import Cell
+from vlmnb.spec import Cell, Frozen
 from vlmnb.tables import ONE_READING, Field, Table, absent, seconds
 
 FEWEST = 3
@@ -45,14 +46,57 @@ def groups(records: Iterable[Record]) -> dict[Cell, tuple[Record, ...]]:
     }
 
 
+class Allowance(Frozen):
+    """How far two windows of one cell are taken to differ by themselves.
+
+    Attributes:
+        drift: Relative difference.
+        origin: Where it comes from, in words.
+    """
+
+    drift: float
+    origin: str
+
+
 def of(windows: Sequence[Record]) -> Repeatability | None:
-    """What the windows of one cell say; None where they are too few, or the same window twice."""
-    if len(windows) < FEWEST:
+    """What the windows of one cell say; None where they are too few, or the same window twice.
+
+    Windows that others disturbed are no repeats: they tell of the others.
+    """
+    quiet = [window for window in windows if not disturbance.of_batches(window)]
+    if len(quiet) < FEWEST:
         return None
     try:
-        return differences.repeatability([window.full_batches_s for window in windows])
+        return differences.repeatability([window.full_batches_s for window in quiet])
     except ValueError:
         return None
+
+
+def allowance(records: Iterable[Record], places: Iterable[tuple[str, str]]) -> Allowance:
+    """What is allowed for between windows of some machines and devices: measured, else assumed.
+
+    Args:
+        records: Repeats on record.
+        places: Hardware and device of what is to be compared.
+    """
+    on_record, wanted = list(records), set(places)
+    known = [drift(on_record, *place) for place in wanted]
+    if known and None not in known:
+        return Allowance(
+            drift=max(found for found in known if found is not None), origin="A/A repeats of this machine"
+        )
+    own = [one for one in on_record if (one.hardware, one.cell.device) in wanted]
+    windows = [window for group in groups(own).values() for window in group]
+    disturbed = sum(map(disturbance.of_batches, windows))
+    why = "no A/A repeats of this machine are on record"
+    if windows:
+        why = f"A/A repeats of this machine are on record, but no {FEWEST} windows of one cell"
+    if disturbed:
+        why = (
+            f"others used the machine during {disturbed} of its {len(windows)} A/A repeats, and {FEWEST} "
+            "undisturbed ones of a cell are needed; repeat them on a quiet machine"
+        )
+    return Allowance(drift=findings.ASSUMED_DRIFT, origin=f"an assumption: {why}")
 
 
 def drift(records: Iterable[Record], hardware: str, device: str) -> float | None:
@@ -75,10 +119,11 @@ def table(records: Sequence[Record]) -> Table:
         if latency is None:
             rows.append((*first, *(absent(one) for _ in range(4))))
             continue
+        shown, (mark, why) = seconds(latency, one.key), disturbance.latency_mark(one)
         rows.append(
             (
                 *first,
-                seconds(latency, one.key),
+                replace(shown, text=shown.text + mark, title=shown.title + why),
                 Field(stats.verdict(one.full_batches_s), key=one.key, words=True),
                 Field(f"{100 * load:.0f} %" if load is not None else "-", ONE_READING, one.key),
                 Field(one.provenance.started_at[11:19] or "-", "UTC", one.key),
@@ -102,22 +147,26 @@ def text(records: Sequence[Record]) -> str:
     for cell, windows in groups(records).items():
         found = of(windows)
         name = f"{data.get(cell.dataset).title}, answers of {cell.length} length"
+        disturbed = [window for window in windows if disturbance.of_batches(window)]
+        aside = ""
+        if disturbed:
+            keys = ", ".join(f"`{window.key}`" for window in disturbed)
+            aside = (
+                f" Others used the machine during {len(disturbed)} of {len(windows)} windows (†), which do "
+                f"not count. Repeat them on a quiet machine: delete their records ({keys}), and run the "
+                "sweep again."
+            )
         if found is None:
-            lines.append(f"- {name}: {len(windows)} windows say nothing; {FEWEST} or more do.")
+            count = len(windows) - len(disturbed)
+            lines.append(f"- {name}: undisturbed windows on record: {count}, needed: {FEWEST}.{aside}")
             continue
         lines.append(
-            f"- {name}: medians of {found.windows} windows spread by {percent(found.spread)} %. Two windows "
+            f"- {name}: medians of {found.windows} windows have a spread of {percent(found.spread)} % "
+            "(standard deviation of their logarithms). Two windows "
             f"of this cell differ by less than {percent(found.threshold)} % in 95 % of cases: a smaller "
             f"difference between two cells is no evidence. One of {percent(found.detectable)} % would be "
-            f"found in {100 * differences.POWER:.0f} % of cases."
+            f"found in {100 * differences.POWER:.0f} % of cases.{aside}"
         )
-        disturbed = sum(
-            bool(w.provenance.conditions and w.provenance.conditions.contaminated) for w in windows
-        )
-        if disturbed:
-            lines[-1] += (
-                f" Others used the machine during {disturbed} of them; on a quieter one windows differ less."
-            )
     return "\n".join(lines) or "- No window of this page could be measured on this machine."
 
 

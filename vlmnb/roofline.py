@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vlmnb import presets, stats
+from vlmnb import disturbance, presets, stats
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell, Frozen
-from vlmnb.tables import COUNTED, ENOUGH, ONE_READING, ROW_TITLES, Field, Table, absent
+from vlmnb.tables import COUNTED, ENOUGH, ONE_READING, ROW_TITLES, Field, Table, absent, beyond
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,12 +127,12 @@ def _caption(cells: Sequence[Cell], records: Sequence[Record]) -> str:
     words = (
         "Rates against the device's measured ceilings, answers of fixed length, with 95 % intervals over "
         "batches (bytes are counted; memory, the first call and the ceilings are one reading each). MFU: "
-        "FLOPs of the plain model over the time to the first token; MBU: bytes of decoder, head "
-        "and cache over the time of a "
-        "step, a lower bound of what is moved. A share above 100 % says that the ceiling is none: what is "
-        "read lies in a cache, neighbours slowed the ceiling down, or the library's large matrix product in "
-        "that precision is slower than the model's own (fp16 on many CPUs). The first call is the first of "
-        "the cell: it holds the compilation unless a cell before had compiled the same decoder"
+        "FLOPs of the plain model over the time to the first token; MBU: bytes of decoder, head and cache "
+        "over the time of a step, a lower bound of what is moved. A share above 100 % (‡) says that the "
+        "ceiling is none: what is read lies in a cache, neighbours slowed the ceiling down, or the library's "
+        "large matrix product in that precision is slower than the model's own (fp16 on many CPUs). The "
+        "first call is the first of the cell: it holds the compilation unless a cell before had compiled the "
+        "same decoder"
     )
     if known and (top := known[0].ceilings):
         words += (
@@ -185,11 +185,15 @@ def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
 def text(cells: Sequence[Cell], records: Sequence[Record]) -> str:
     """One sentence: the setting whose decoding comes nearest to the memory's ceiling."""
     found = by_cell(records)
-    known = [(rates(found[cell]).mbu or 0.0, label(cell, cells)) for cell in cells if cell in found]
-    best, name = max(known, default=(0.0, ""))
-    if not best:
+    known = [(rates(found[cell]), cell) for cell in cells if cell in found]
+    best, cell = max(known, key=lambda pair: pair[0].mbu or 0.0, default=(None, None))
+    if best is None or cell is None or not best.mbu:
         return ""
-    return f"Decoding comes nearest to the memory's ceiling with {name}: {100 * best:.2g} % of it."
+    ends = f" ({100 * best.mbu_ends[0]:.2g} to {100 * best.mbu_ends[1]:.2g})" if best.mbu_ends else ""
+    none = ", which is none, then" if best.mbu > 1 else ""
+    busy = f" ({disturbance.MEANING})" if disturbance.of_batches(found[cell]) else ""
+    share = f"{100 * best.mbu:.2g} %{ends} of it{none}{busy}"
+    return f"Decoding comes nearest to the memory's ceiling with {label(cell, cells)}: {share}."
 
 
 def points(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
@@ -223,10 +227,11 @@ def _rate(value: float | None, unit: str, ends: Ends, key: str) -> Field:
 def _share(value: float | None, ends: Ends, key: str) -> Field:
     if value is None:
         return Field("-", "not measured", key)
+    shown = f"{100 * value:.3g} %{beyond(value)}"
     if ends is None:
-        return Field(f"{100 * value:.3g} %", TOO_FEW, key)
+        return Field(shown, TOO_FEW, key)
     span = f"[{100 * ends[0]:.3g}, {100 * ends[1]:.3g}]"
-    return Field(f"{100 * value:.3g} %", "95 % interval over batches", key, span=span)
+    return Field(shown, "95 % interval over batches", key, span=span)
 
 
 TOO_FEW = "too few batches for an interval"

@@ -13,7 +13,10 @@ GREY = "#808080"
 
 
 class Point(NamedTuple):
-    """A model in one panel of the figure: latency, error, and how far their intervals reach."""
+    """A model in one panel of the figure: latency, error, and how far their intervals reach.
+
+    ``disturbed``: others used the machine while it was timed; ``few``: batches too few for an interval.
+    """
 
     title: str
     color: str
@@ -22,6 +25,8 @@ class Point(NamedTuple):
     y: float
     x_ends: tuple[float, float]
     y_ends: tuple[float, float]
+    disturbed: bool = False
+    few: bool = False
 
 
 def figure(found: Mapping[str, tuple[str, Sequence[Point]]]) -> bytes:

@@ -32,7 +32,7 @@ def script(asked: sweep_command.Asked) -> str:
         said = "nothing is missing; there is no array to submit"
         print(f"vlmnb: {sweep_command.named(asked.spec)}: {said}", file=sys.stderr)
         return f"#!/bin/bash\n# {said}\n"
-    title = spec.load_sweep(sweep_command.spec_path(asked.spec)).title
+    title = _one_line(spec.load_sweep(sweep_command.spec_path(asked.spec)).title)
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "sweep"
     command = asked.model_copy(
         update={
@@ -74,6 +74,11 @@ def script(asked: sweep_command.Asked) -> str:
         "exit $code",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _one_line(title: str) -> str:
+    """A title as a comment can hold it: what follows a line break would be a command of the script."""
+    return " ".join("".join(c if c.isprintable() else " " for c in title).split())
 
 
 def _missing(job: Job, asked: sweep_command.Asked) -> str:

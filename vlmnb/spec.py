@@ -18,7 +18,9 @@ Device = Literal["cpu", "cuda"]
 Dtype = Literal["fp32", "bf16", "fp16"]
 Length = Literal["natural", "fixed"]
 Measured = Literal["generation", "layers"]
-Status = Literal["ok", "not_applicable", "not_enough_tokens", "out_of_memory", "unsupported", "failed"]
+Status = Literal[
+    "ok", "not_applicable", "not_enough_tokens", "out_of_memory", "unsupported", "failed", "unstated"
+]
 Source = Literal["measured", "reports"]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 
@@ -98,7 +100,7 @@ def words(cell: Cell) -> str:
     """A cell in a few words."""
     return (
         f"{cell.dataset}, {cell.device}, {cell.optimization}, batch {cell.batch_size}, "
-        f"image {cell.image_size}, prompt {cell.seq_len}"
+        f"image {cell.image_size}, prompt {cell.seq_len}{f', window {cell.repeat}' * bool(cell.repeat)}"
     )
 
 
@@ -176,10 +178,16 @@ def _problem(error: ValidationError) -> Any:
     return next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
 
 
-def explain(error: ValidationError, fields: Mapping[str, Any]) -> str:
-    """One line for the first problem pydantic found, with the nearest valid name for a typo."""
+def explain(error: ValidationError, fields: Mapping[str, Any], named: Mapping[str, str] = {}) -> str:
+    """One line for the first problem pydantic found, with the nearest valid name for a typo.
+
+    Args:
+        error: What pydantic raised.
+        fields: The names there are.
+        named: What a field is called where its value was given, if by another name.
+    """
     problem = _problem(error)
-    steps = [str(part) for part in problem["loc"] if part != "[key]"]
+    steps = [named.get(str(part), str(part)) for part in problem["loc"] if part != "[key]"]
     place = ".".join(steps) or "the whole"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {place!r}; {nearest(place, fields)}"

@@ -71,6 +71,7 @@ def report(
     states = distinct(jobs)
     counts = Counter(state.state for state in states)
     named = spec.told_apart(state.cell for state in states)
+    known = foregone.known({job.run.name: [state.cell for state in job.cells] for job in jobs})
     return {
         "cells": len(states),
         "recorded": counts["recorded"] + counts["stale"],
@@ -78,6 +79,9 @@ def report(
         "missing": counts["missing"] + counts["damaged"],
         "damaged": counts["damaged"],
         "to_measure": len(_wanted(states, wish)),
+        "cells_to_measure": [
+            {"cell": named[state.cell], **known[state.cell]} for state in _wanted(states, wish)
+        ],
         "statuses": dict(Counter(state.status for state in states if state.status)),
         "failed_cells": failed(states),
         "damaged_cells": damaged(states),
@@ -173,10 +177,13 @@ def _total(jobs: Sequence[Job], states: Sequence[CellState], wish: Wish) -> str:
     shared = sum(len(job.cells) for job in jobs) - len(states)
     total = f"{len(states)} cells in all"
     total += f" (tables share some: {shared} need not be measured twice)" if shared else ""
-    kinds = Counter(_kind(state, wish) for state in _wanted(states, wish))
+    wanted = _wanted(states, wish)
+    kinds = Counter(_kind(state, wish) for state in wanted)
+    closed = sum(foregone.verdict(state.cell) is not None for state in wanted)
+    beforehand = f", {closed} of them without a number, as is known beforehand" if closed else ""
     parts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     parts = f" ({parts})" if set(kinds) - {"missing"} else ""
-    return f"{total}: {recorded} recorded, {sum(kinds.values())} to measure{parts}."
+    return f"{total}: {recorded} recorded, {sum(kinds.values())} to measure{parts}{beforehand}."
 
 
 def _remarks(states: Sequence[CellState], wish: Wish) -> list[str]:

@@ -19,6 +19,7 @@ from vlmnb import foregone, launch, optimizations, paths, progress, slots, statu
 from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
 from vlmnb.launch import Job
+from vlmnb.scratch import remove_left
 from vlmnb.spec import Frozen, Run
 from vlmnb.sweeping import Wish
 
@@ -174,6 +175,7 @@ def run(asked: Asked) -> int:
         _require_packages(launch.jobs(runs, setting.results, setting.runs), asked)
     require_writable(setting.results, setting.runs)
     supervise.end_marked()
+    remove_left()
     if asked.on == "ray":
         from vlmnb import ray_cluster
 
@@ -228,7 +230,8 @@ def _tell(
         }
         print(json.dumps(report, indent=1))
     else:
-        summary = f"{len(states)} cells, {shown.measured} measured now, {len(outcomes)} notebooks executed"
+        executed = len(outcomes) - len(failed_runs)
+        summary = f"{len(states)} cells, {shown.measured} measured now, {executed} notebooks executed"
         console.print(summary, markup=False, highlight=False)
         for outcome in failed_runs:
             console.print(f"failed: {outcome.run.name}: {outcome.error}", markup=False, highlight=False)

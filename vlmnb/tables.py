@@ -15,6 +15,10 @@ MODELLED = "≈ "
 """Stands before every joule that was modelled and not measured."""
 
 
+BEYOND = " ‡"
+"""Stands behind a share of a ceiling that is above 100 %: what was measured as the ceiling is none."""
+
+
 @dataclass(frozen=True)
 class Field:
     """One table cell.
@@ -62,6 +66,7 @@ STATUS_WORDS = {
     "out_of_memory": "out of memory",
     "unsupported": "unsupported",
     "failed": "failed",
+    "unstated": "unstated",
 }
 
 Show = Callable[[Record], Field]
@@ -164,25 +169,42 @@ def percent(
     base = number(original) if original else None
     if record is None or mine is None or not base:
         return absent(record)
+    pair = [record, original] if original else [record]
     shown = f"{100 * mine / base:.1f}"
+    if quantity == "energy_percent":
+        modelled = any(each.energy_method == "model" for each in pair)
+        mark, why = _disturbed(pair, disturbance.energy_mark)
+        shown = f"{MODELLED * modelled}{shown}{mark}"
+        why = f"{'; modelled, not measured' * modelled}{why}"
+    elif quantity == "latency_percent":
+        mark, why = _disturbed(pair, disturbance.latency_mark)
+        shown += mark
+    else:
+        why = ""
     if record is original:
-        return Field(shown, "the original itself", record.key)
+        return Field(shown, f"the original itself{why}", record.key)
     if quantity != "latency_percent":
         what = COUNTED if quantity == "flops_percent" else ONE_READING
-        return Field(shown, f"of the original's; each is {what}", record.key)
-    return _latency_percent(shown, record, original)
+        return Field(shown, f"of the original's; each is {what}{why}", record.key)
+    return _latency_percent(shown, why, record, original)
 
 
-def _latency_percent(shown: str, record: Record, original: Record | None) -> Field:
+def _disturbed(pair: Sequence[Record], mark: Callable[[Record], tuple[str, str]]) -> tuple[str, str]:
+    """The mark of a ratio: that of whichever of both others disturbed."""
+    return next((found for each in pair if (found := mark(each))[0]), ("", ""))
+
+
+def _latency_percent(shown: str, why: str, record: Record, original: Record | None) -> Field:
     """With the interval of the ratio of both medians, from the intervals of both."""
     ends = (record.latency, original.latency if original else None)
     if original is None or any(each is None or each.confidence < ENOUGH for each in ends):
-        return Field(shown, "too few batches for an interval", record.key)
+        return Field(shown, f"too few batches for an interval{why}", record.key)
     found = differences.compare(original.full_batches_s, record.full_batches_s, paired=False)
     title = (
         "median over the original's median, 95 % interval of the ratio; drift between windows is not in it"
     )
-    return Field(shown, title, record.key, span=percent_span(found.ratio, found.low, found.high)[1])
+    span = percent_span(found.ratio, found.low, found.high)[1]
+    return Field(shown, f"{title}{why}", record.key, span=span)
 
 
 def _th(title: str, fields: Sequence[Field]) -> str:
@@ -234,7 +256,9 @@ def _as_reported(table: Table, records: Sequence[Record | None]) -> Table:
     kept = [i for i, column in enumerate(columns) if not _unprinted(column)]
     places = dict.fromkeys(f"{f.file}, {f.table}" for one in reported for f in one.figures)
     shown = table.caption.partition(", with 95 %")[0]
-    caption = f"{shown}, as printed in {'; '.join(places)}, without intervals" if places else table.caption
+    caption = f"{shown}, as printed in {'; '.join(places)}, without intervals"
+    if not places:
+        caption = f"{shown}: the report prints no figure of these"
     rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
     return Table(caption, tuple(table.columns[i] for i in kept), rows)
 
@@ -279,6 +303,11 @@ def seconds(summary: stats.Summary, key: str, of: str = "batches") -> Field:
 def percent_span(share: float, low: float, high: float) -> tuple[str, str]:
     """A share in percent and its interval, both as they are shown."""
     return f"{100 * share:.1f}", f"[{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def beyond(share: float) -> str:
+    """The mark of a share of a ceiling, a fraction; empty where it is none."""
+    return BEYOND * (round(100 * share, 1) > 100)
 
 
 def energy(record: Record | None) -> Field:

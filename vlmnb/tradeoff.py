@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from vlmnb import disturbance, markup, scatter, stats
+from vlmnb import disturbance, markup, repeats, scatter, standing
+from vlmnb import points as figurepoints
 from vlmnb.compare import (
     BASE_BATCH_SIZE,
     Entry,
@@ -19,7 +20,11 @@ from vlmnb.compare import (
     of_reports,
     raw_link,
 )
+from vlmnb.findings import ASSUMED_DRIFT
+from vlmnb.record import Record
+from vlmnb.repeats import Allowance
 from vlmnb.scatter import Point
+from vlmnb.tables import ENOUGH
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
@@ -66,7 +71,9 @@ def points(entries: Sequence[Entry], dataset: str) -> list[Point]:
         else:
             y, y_ends = 1 - row["accuracy"], (1 - row["accuracy_high"], 1 - row["accuracy_low"])
         color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
-        made.append(Point(entry.model.title, color, marker, row["latency_s"], y, x_ends, y_ends))
+        made.append(Point(entry.model.title, color, marker, row["latency_s"], y, x_ends, y_ends,
+                          disturbed=bool(row["latency_disturbed"]),
+                          few=(row["latency_confidence"] or 0) < ENOUGH))  # fmt: skip
     return made
 
 
@@ -76,39 +83,41 @@ def panels(entries: Sequence[Entry]) -> dict[str, list[Point]]:
     return {name: listed for name, listed in found.items() if listed}
 
 
-def findings(entries: Sequence[Entry]) -> list[str]:
-    """Who is on the Pareto front and who is beaten; one sentence for the data sets that say the same."""
+def findings(entries: Sequence[Entry], drift: float = ASSUMED_DRIFT) -> list[str]:
+    """Who is on the Pareto front and who is beaten; one sentence for the data sets that say the same.
+
+    Args:
+        entries: The models of one setting.
+        drift: Relative difference that two windows of one cell may show there.
+    """
     sentences: dict[str, list[str]] = {}
     for name, listed in panels(entries).items():
-        front = [listed[i].title for i in stats.pareto_front([(p.x, p.y) for p in listed])]
-        beaten = [point.title for point in listed if point.title not in front]
-        if len(listed) == 1:
-            told = f"only {front[0]} was measured"
-        elif len(front) == 1:
-            told = f"{front[0]} has both the shortest latency and the smallest error"
-        else:
-            told = f"{markup.enumerated(front)} are on the Pareto front, from fastest to most accurate"
-            verb = "is" if len(beaten) == 1 else "are"
-            told += f"; {markup.enumerated(beaten)} {verb} beaten in both" if beaten else ""
+        told = standing.printed(listed) if of_reports(entries) else standing.told(listed, drift)
         sentences.setdefault(told, []).append(dataset_title(name))
     return [f"{markup.enumerated(names)}: {told}." for told, names in sentences.items()]
 
 
-def figure_caption(setting: Setting, entries: Sequence[Entry]) -> str:
-    """What the figure shows and says, with units and numbers of samples."""
+def figure_caption(setting: Setting, entries: Sequence[Entry], allowed: Allowance) -> str:
+    """What the figure shows and says, with units and numbers of samples.
+
+    Args:
+        setting: Where the models were measured.
+        entries: The models.
+        allowed: How far two windows of one cell may differ there.
+    """
     rows = [row for entry in entries for row in entry.rows.values() if row["latency_s"] is not None]
     batches = markup.reach(sorted({row["latency_n"] for row in rows if row["latency_n"]}))
     samples = markup.reach(sorted({row["samples"] for row in rows}))
     first = (
         f"Seconds per batch of {BASE_BATCH_SIZE} against error, at the base configuration ({setting.title}). "
-        f"{' '.join(findings(entries))}"
+        f"{' '.join(findings(entries, allowed.drift))}"
     )
     if of_reports(entries):
         return f"{first} Errors over {samples} answers; the reports state no spread."
     return (
         f"{first} Medians of {batches} batches and errors over {samples} answers, with "
-        "95 % intervals; the dashed line joins the Pareto front. Where intervals overlap, the order may be "
-        f"chance. {chance(entries)}".rstrip()
+        "95 % intervals; the dashed line joins the Pareto front. Two windows of one cell are taken to differ "
+        f"by up to {repeats.percent(allowed.drift)} % ({allowed.origin}). {chance(entries)}".rstrip()
     )
 
 
@@ -119,6 +128,25 @@ def figure(entries: Sequence[Entry]) -> bytes:
         by_accuracy = any(accuracy(entry, name) is not None for entry in entries)
         found[dataset_title(name)] = ("1 - accuracy" if by_accuracy else "WER", listed)
     return scatter.figure(found)
+
+
+def figure_blocks(
+    records: Iterable[Record], setting: Setting, entries: Sequence[Entry], folder: str = ""
+) -> tuple[str, str]:
+    """The figure of a setting with its caption, and its points; ``folder`` is where the chapters lie."""
+    allowed = repeats.allowance(records, [(setting.hardware, setting.device)])
+    alt = f"Scatter plots of latency against error. {' '.join(findings(entries, allowed.drift))}"
+    drawn = (
+        f"```{{figure}} /book/generated/{figure_path(setting)}\n:alt: {markup.plain(alt)}\n\n"
+        f"{markup.plain(figure_caption(setting, entries, allowed))}\n```"
+    )
+    summary = f"<summary>{figurepoints.SUMMARY}</summary>"
+    return drawn, f'<details class="vlmnb-points">{summary}{points_table(entries, folder)}</details>'
+
+
+def figure_path(setting: Setting) -> str:
+    """File of a setting's figure, below ``book/generated``."""
+    return f"figures/{setting.source}-{setting.hardware}-{setting.device}.png"
 
 
 def _ends(row: Row, column: str, low: str, high: str) -> tuple[float, float]:
