@@ -130,8 +130,8 @@ def flops_of_the_geometry(records: Sequence[Record]) -> Iterator[Finding]:
             figures,
             f"{meaning}, and so it is as multiply-adds and for a last, smaller batch: it is no forward pass "
             "over the prompts that the header describes.",
-            "Several passes added up, other prompts, or a slip of the pen: the figure does not say. Whether a "
-            "log has it is held under figures-stand-in-their-log.",
+            "Several passes added up, other prompts, or a slip of the pen: the figure does not say. Whether "
+            "a log has it is held under figures-stand-in-their-log.",
         )
 
 
