@@ -338,6 +338,20 @@ def test_flops_by_phase_that_are_not_the_whole() -> None:
     assert levels(check, of(unused=10 * parts.total)) == ["error"]
 
 
+def test_a_checkpoint_of_another_geometry_is_told_once_and_not_held_against_the_formula_of_its_name() -> None:
+    check = origin.geometry_is_of_the_named_model
+    other = changed(held_by(cache_bytes=10), "provenance", geometry="text_config.hidden_size 96 for 4096")
+    counts = FlopCount(torch=1000, fvcore=1000, decode_torch=Parts(mlp=10), decode_formula=Parts(mlp=10))
+    other = other.model_copy(update={"flops": counts})
+    assert levels(check, other) == ["warning"]
+    assert levels(check, timed()) == []
+    for held_against in (
+        content.flops_three_ways, content.flops_of_phases_add_up, held.cache_is_of_its_tokens,
+    ):  # fmt: skip
+        assert levels(held_against, other) == []
+        assert levels(held_against, changed(other, "provenance", geometry="")) == ["error"]
+
+
 def test_phases_that_were_swapped() -> None:
     def of(**phases: float) -> Record:
         shares = {"vision_s": 0.1, "prefill_s": 0.2, "decode_s": 0.7} | phases

@@ -38,16 +38,19 @@ def flops_three_ways(records: Sequence[Record]) -> Iterator[Finding]:
         counts, cell = record.flops, record.cell
         if counts is None or counts.torch is None:
             continue
-        idle = work.prefill(cell.model, cell.image_size, 1) and work.unused(
-            cell.model, cell.image_size, cell.batch_size
+        named = not record.provenance.geometry  # the formula here is of the model of that name
+        idle = (
+            named
+            and work.prefill(cell.model, cell.image_size, 1)
+            and work.unused(cell.model, cell.image_size, cell.batch_size)
         )
         ways = {"torch": float(counts.torch)}
-        if counts.fvcore is not None:
+        if counts.fvcore is not None and (named or not counts.unused):
             # fvcore traces the output, and so leaves out layers that nothing reads.
             ways["fvcore, and layers it leaves out"] = float(counts.fvcore + (idle or 0))
         first = record.answers[: cell.batch_size]
         longest = max(first, key=lambda answer: answer.text_tokens, default=None)
-        if longest is not None and longest.image_tokens:
+        if named and longest is not None and longest.image_tokens:
             tokens = longest.text_tokens + longest.image_tokens
             parts = work.prefill(cell.model, cell.image_size, tokens, len(first))
             if parts is not None and not cell.interpolate:
@@ -273,7 +276,8 @@ def _by_formula(record: Record) -> tuple[int, int] | None:
     cell = record.cell
     first = record.answers[: cell.batch_size]
     tokens = max((a.text_tokens + a.image_tokens for a in first if a.image_tokens), default=0)
-    step = work.step(cell.model, tokens, len(first)) if tokens else None
+    named = tokens and not record.provenance.geometry
+    step = work.step(cell.model, tokens, len(first)) if named else None
     return None if step is None else (step, work.unused(cell.model, cell.image_size, len(first)))
 
 

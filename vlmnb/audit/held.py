@@ -94,11 +94,13 @@ def weights_do_not_depend_on_the_work(records: Sequence[Record]) -> Iterator[Fin
 def _cache_bytes(record: Record) -> int | None:
     """Bytes of keys and values after the last token of the largest batch; None where they are not known.
 
-    Quantized models may compute in another precision than the cell's, and guessed tokens may be kept beyond
-    the answer.
+    A checkpoint may be of another geometry than the model it is named after. Quantized models may compute in
+    another precision than the cell's, and guessed tokens may be kept beyond the answer.
     """
     cell = record.cell
     if _quantized(cell) or optimizations.PROMPT_LOOKUP in cell.optimization or not record.answers:
+        return None
+    if record.provenance.geometry:
         return None
     try:
         text = SimpleNamespace(**shape.configuration(cell.model)["text_config"])

@@ -50,4 +50,21 @@ def machine_is_the_one_it_describes(records: Sequence[Record]) -> Iterator[Findi
             )
 
 
-RULES = rules("measured", (key_is_of_the_record, machine_is_the_one_it_describes))
+def geometry_is_of_the_named_model(records: Sequence[Record]) -> Iterator[Finding]:
+    """A checkpoint has the layers, sizes and heads of the model that it is named after."""
+    for record in records:
+        differs = record.provenance.geometry
+        if not differs:
+            continue
+        yield finding(
+            "warning",
+            [record],
+            {"Named": record.cell.model, "Differs in": differs, "Weights": record.provenance.weights},
+            "The checkpoint is not of the geometry of the model it is named after: its figures are of "
+            "another model.",
+            "Nothing about the model of that name can be concluded from this record.",
+        )
+
+
+RULES = rules("measured", (key_is_of_the_record, machine_is_the_one_it_describes,
+                          geometry_is_of_the_named_model))  # fmt: skip
