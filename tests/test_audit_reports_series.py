@@ -9,7 +9,7 @@ import yaml
 from printing import levels, printed, together
 
 from vlmnb import paths
-from vlmnb.audit import reportcost, reportlog, reportprompts, reportseries, reportwer, work
+from vlmnb.audit import page, reportcost, reportlog, reportprompts, reportseries, reportwer, work
 from vlmnb.record import Record
 
 
@@ -139,3 +139,13 @@ def test_findings_on_power_say_that_units_are_inferred() -> None:
     high = printed(batch_size=16, energy_j_per_sample="50", latency_s="1.624")
     (found,) = reportcost.power_within_a_gpus_limit([high])
     assert "the reports print no unit" in found.unknown
+
+
+def test_headings_of_the_page_spell_whole_words() -> None:
+    rows = [
+        printed(batch_size=16, energy_j_per_sample="50", latency_s="1.624"),
+        printed("qwen2.5-vl-3b", flops="96.3 T", batch_size=16),
+    ]
+    text = page.reports_page(rows)
+    assert "### Power within a GPU's limit" in text
+    assert "### FLOPs of the geometry" in text

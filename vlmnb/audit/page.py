@@ -13,6 +13,11 @@ from vlmnb.record import Record
 OWN, REPORTS = "audit", "reports-checked"
 """Names of the pages, below ``book/generated``."""
 
+SPELLED = {
+    "flops": "FLOPs", "wer": "WER", "cpu": "CPU", "gpus": "GPU's", "codecarbons": "codecarbon's",
+}  # fmt: skip
+"""Words of a rule's name that a heading spells otherwise."""
+
 FOLD = 4
 """Records a finding lists openly; more are folded."""
 
@@ -98,9 +103,7 @@ def _rules(source: str, found: Sequence[Finding]) -> str:
 
 def _heading(rule: str) -> str:
     """A rule's name as a heading."""
-    words = rule.replace("-", " ")
-    words = words.replace("flops", "FLOPs").replace("wer ", "WER ").replace("gpus", "GPU's")
-    words = words.replace(" cpu ", " CPU ").replace("codecarbons", "codecarbon's")
+    words = " ".join(SPELLED.get(word, word) for word in rule.split("-"))
     return words[0].upper() + words[1:]
 
 
