@@ -177,7 +177,7 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
         display(Markdown(f"Answers of fixed length were not asked for (parameter `length`{how})."))
         return
     display(HTML(tables.html(speed.table(plan.axis.name, cells, found))))
-    _show_notes([record for record in found if record.cell in cells], energy=False)
+    _show_notes([record for record in found if record.cell in cells])
 
 
 def show_roofline(plan: Plan, found: list[Record]) -> None:
