@@ -182,6 +182,7 @@ def test_only_settings_that_intervals_and_drift_tell_apart_are_ranked() -> None:
     [
         (1e9, 1e9, "neither bounds it", "neither bounds it"),
         (5_500.0, 1e9, "arithmetic bounds it", "neither bounds it"),
+        (15_000.0, 1e9, "neither bounds it alone", "neither bounds it"),
         (1e9, 7_000.0, "neither bounds it", "memory bounds it"),
         (10_000.0, 12_000.0, "cannot be told", "cannot be told"),
         (3_000.0, 1e9, "cannot be told", "neither bounds it"),

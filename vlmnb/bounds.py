@@ -11,7 +11,10 @@ from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 
 HALF = 0.5
-"""A ceiling of which more than this share is reached bounds a phase; one of which less is, does not."""
+"""A ceiling of which more than this share is reached bounds a phase; one of which less is, does not alone."""
+
+LITTLE = 0.2
+"""Below this share of both ceilings it is neither of them, whatever the shapes of the products are."""
 
 label = partial(presets.label, "optimization")
 Known = list[tuple[Cell, Record, Rates, Roof]]
@@ -40,7 +43,9 @@ def text(cells: Sequence[Cell], records: Sequence[Record], drift: float = 0.0) -
             "What bounds prefill and decoding, and which setting comes nearest to a ceiling, cannot be told: "
             "other processes used the machine while each setting, or its ceilings, was measured (†)."
         )
-    return " ".join(filter(None, (_nearest(cells, quiet, drift), _bounds(cells, quiet))))
+    return " ".join(
+        filter(None, (_nearest(cells, quiet, drift, whole=len(quiet) == len(known)), _bounds(cells, quiet)))
+    )
 
 
 def disturbed(record: Record, roof: Roof) -> bool:
@@ -48,7 +53,7 @@ def disturbed(record: Record, roof: Roof) -> bool:
     return disturbance.of_batches(record) or roof.flops.contaminated or roof.memory.contaminated
 
 
-def _nearest(cells: Sequence[Cell], quiet: Known, drift: float) -> str:
+def _nearest(cells: Sequence[Cell], quiet: Known, drift: float, *, whole: bool) -> str:
     """The setting with the highest MBU, where intervals and drift tell it from every other."""
     with_ends = [(cell, own.mbu) for cell, _, own, _ in quiet if own.mbu and own.mbu.ends]
     if len(with_ends) < 2:
@@ -59,7 +64,7 @@ def _nearest(cells: Sequence[Cell], quiet: Known, drift: float) -> str:
     near = [
         label(other, cells) for other, mbu in others if mbu.ends and best.ends[0] <= mbu.ends[1] * (1 + drift)
     ]
-    of = " among the settings that nobody disturbed" if len(with_ends) < len(cells) else ""
+    of = "" if whole else " among the settings that nobody disturbed"
     if near:
         return (
             f"Which setting's decoding comes nearest to the memory's ceiling{of} cannot be told: "
@@ -94,10 +99,11 @@ def _bound(flops: Rate | None, memory: Rate | None, reads: str) -> str:
     top, what = max((flops, "arithmetic"), (memory, "memory"), key=lambda pair: pair[0].value)
     if top.value > 1 or not flops.ends or not memory.ends:
         return f"{shares}: what bounds it cannot be told"
-    if max(flops.ends[1], memory.ends[1]) < HALF:
-        return (
-            f"{shares}: neither bounds it, the cost of many small operations and of Python between them does"
-        )
+    most = max(flops.ends[1], memory.ends[1])
+    if most < LITTLE:
+        return f"{shares}: neither bounds it, but the cost of many small operations and of what lies between"
+    if most < HALF:
+        return f"{shares}: neither bounds it alone"
     return (
         f"{shares}: {what} bounds it"
         if top.ends and top.ends[0] > HALF
