@@ -7,35 +7,50 @@
 #   scripts/gpu.sh run [SPEC] [MINUTES]     there: install, sweep for so long, pack the records into $OUT
 #   scripts/gpu.sh unpack FILE              here: put the records of a run into results/
 #
-# A run that is stopped by its time limit goes on where it stopped, if results/ travels along.
+# A run that is stopped by its time limit goes on where it stopped, if results/ travels along. What git has of
+# results/ already is not packed. A mistake in the arguments is one line and exit code 2, and changes nothing.
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "$0")/.."
 
 venv=${VENV:-/tmp/vlmnb-gpu}
 
+die() {
+    echo "scripts/gpu.sh: $*" >&2
+    exit 2
+}
+
 fetch() {
-    local version=${1:-3.12} cuda=${2:-130} python=${PYTHON:-.venv/bin/python} part=1 size=0 wheel
-    rm -rf .wheels && mkdir .wheels
+    local version=${1:-3.12} cuda=${2:-130} python=${PYTHON:-.venv/bin/python} part=1 size=0 wheel new=.wheels.new
+    [ $# -le 2 ] || die "wheels takes a version of Python and one of CUDA, got $# arguments"
+    [[ $version =~ ^3\.[0-9]+$ ]] || die "wheels: '$version' is no version of Python such as 3.12"
+    [[ $cuda =~ ^[0-9]{2,3}$ ]] || die "wheels: '$cuda' is no version of CUDA such as 130, which is 13.0"
+    command -v "$python" > /dev/null || die "wheels: there is no $python; set up with make, or name one in PYTHON"
+    # What was fetched before stays until all of the new is here.
+    rm -rf $new && mkdir $new && trap "rm -rf $new" EXIT
+    # Of pip only errors: it warns of every release that the other Python cannot take.
+    local pip=("$python" -m pip --disable-pip-version-check -qq)
     # Source-only packages are pure Python and are built here; the rest is fetched for the other Python.
-    "$python" -m pip wheel -q --no-deps -w .wheels -c constraints.txt fvcore iopath easy-vqa
-    local there=(-q -d .wheels --find-links .wheels --only-binary=:all: -c constraints.txt
+    "${pip[@]}" wheel --no-deps -w $new -c constraints.txt fvcore iopath easy-vqa
+    local there=(-d $new --find-links $new --only-binary=:all: -c constraints.txt
         --python-version "$version" --implementation cp --platform manylinux_2_28_x86_64
         --platform manylinux_2_24_x86_64 --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64)
-    grep -Ev '^(bitsandbytes|torchao)$' requirements-gpu.txt > .wheels/others.txt
-    "$python" -m pip download "${there[@]}" -r .wheels/others.txt
+    grep -Ev '^(bitsandbytes|torchao)$' requirements-gpu.txt > $new/others.txt
+    "${pip[@]}" download "${there[@]}" -r $new/others.txt
     # These two ask for torch, which is there in a build of its own.
-    "$python" -m pip download "${there[@]}" --no-deps bitsandbytes torchao
+    "${pip[@]}" download "${there[@]}" --no-deps bitsandbytes torchao
     # What every such image has, and what is too large to travel: kernels for other GPUs, names of countries
     # in two hundred languages.
-    rm -f .wheels/others.txt .wheels/{torch,transformers,tokenizers,huggingface_hub,hf_xet,numpy,pandas,pyarrow}[-_0-9]*.whl \
-        .wheels/{scipy,pillow,nvidia_,triton,matplotlib,sympy,fonttools,kiwisolver,contourpy}[-_0-9]*.whl
-    lighten "$python" .wheels/bitsandbytes-*.whl "libbitsandbytes_(?!cpu|cuda$cuda\\.)"
-    lighten "$python" .wheels/pycountry-*.whl "/locales/"
-    for wheel in .wheels/*.whl; do
+    rm -f $new/others.txt $new/{torch,transformers,tokenizers,huggingface_hub,hf_xet,numpy,pandas,pyarrow}[-_0-9]*.whl \
+        $new/{scipy,pillow,nvidia_,triton,matplotlib,sympy,fonttools,kiwisolver,contourpy}[-_0-9]*.whl
+    lighten "$python" $new/bitsandbytes-*.whl "libbitsandbytes_(?!cpu|cuda$cuda\\.)"
+    lighten "$python" $new/pycountry-*.whl "/locales/"
+    for wheel in $new/*.whl; do
         size=$((size + $(stat -c %s "$wheel")))
         if [ $size -gt $((25 << 20)) ]; then part=$((part + 1)) size=$(stat -c %s "$wheel"); fi
-        mkdir -p ".wheels/$part" && mv "$wheel" ".wheels/$part/"
+        mkdir -p "$new/$part" && mv "$wheel" "$new/$part/"
     done
+    rm -rf .wheels && mv $new .wheels
     du -sh .wheels/*
 }
 
@@ -57,6 +72,9 @@ PYTHON
 }
 
 install() {
+    [ $# = 0 ] || die "install takes no argument, got: $*"
+    compgen -G '.wheels/*/*.whl' > /dev/null \
+        || die "install: there is nothing in .wheels/; scripts/gpu.sh wheels makes it where there is a network"
     [ -x "$venv/bin/python" ] || python3 -m venv --system-site-packages "$venv"
     # Without looking for dependencies: they may come with the next load, and torch is the machine's own.
     "$venv/bin/python" -m pip install -q --no-index --no-deps --no-compile .wheels/*/*.whl
@@ -64,27 +82,64 @@ install() {
 }
 
 run() {
-    local spec=${1:-sweeps/h200.yaml} minutes=${2:-9} out=${OUT:-out}
+    local spec=${1:-sweeps/h200.yaml} minutes=${2:-9} out=${OUT:-out} status=0
+    [ $# -le 2 ] || die "run takes a sweep file and minutes, got $# arguments"
+    [[ $minutes =~ ^[1-9][0-9]{0,4}$ ]] || die "run: '$minutes' is no whole number of minutes such as 9"
+    [ -f "$spec" ] || spec=$(from_caller "$spec")
+    [ -f "$spec" ] || die "run: there is no sweep file ${1:-$spec}"
     local deadline=$((SECONDS + minutes * 60))
     [ -x "$venv/bin/vlmnb" ] || install
-    mkdir -p "$out"
     export OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
-    local status=0 folders
     timeout --signal=INT --kill-after=20 $((deadline - SECONDS)) "$venv/bin/vlmnb" sweep "$spec" || status=$?
+    # A mistake, which the sweep has told of: nothing was measured.
+    [ "$status" != 2 ] || exit 2
     "$venv/bin/vlmnb" status "$spec" || true
-    folders=$(cd results && find . -mindepth 1 -maxdepth 1 -type d ! -name '.*' ! -name reports)
-    if [ -n "$folders" ]; then tar czf "$out/records.tar.gz" -C results $folders; fi
+    mkdir -p "$out"
+    measured > "$out/records.txt"
+    echo "measured and not in git: $(wc -l < "$out/records.txt") records"
+    if [ -s "$out/records.txt" ]; then tar czf "$out/records.tar.gz" -C results -T "$out/records.txt"; fi
+    rm "$out/records.txt"
     ls -l "$out"
     # Stopped by the limit is no failure: the next run goes on.
     [ "$status" = 124 ] || [ "$status" = 130 ] || [ "$status" -le 1 ]
 }
 
-unpack() { tar xzf "$1" -C results && echo "unpacked into results/: $(tar tzf "$1" | grep -c json) records"; }
+# The records that are to be brought back, from results/: those that git has not, as they are now. Where there
+# is no git, all but the reports'.
+measured() {
+    {
+        if git -C results rev-parse --is-inside-work-tree > /dev/null 2>&1; then
+            (cd results && git ls-files --others --modified -- .)
+        else
+            (cd results && find . -type f -printf '%P\n')
+        fi
+    } | grep -E "$record" | grep -v '^reports/' | sort -u || true
+}
+
+record='^(\./)?[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9a-f]+\.json$'
+
+from_caller() {
+    case "$1" in
+        /*) echo "$1" ;;
+        *) echo "$caller/$1" ;;
+    esac
+}
+
+unpack() {
+    [ $# = 1 ] || die "unpack takes one file, the records.tar.gz of a run, got $# arguments"
+    local file names
+    file=$(from_caller "$1")
+    [ -f "$file" ] || die "unpack: there is no file $1"
+    names=$(tar tzf "$file" 2> /dev/null | grep -v '/$') || die "unpack: $1 is no archive with files in it"
+    ! grep -qEv "$record" <<< "$names" || die "unpack: $1 holds other than records: $(grep -Ev -m1 "$record" <<< "$names")"
+    tar xzf "$file" -C results
+    echo "unpacked into results/: $(wc -l <<< "$names") records"
+}
 
 case "${1:-}" in
     wheels) fetch "${@:2}" ;;
-    install) install ;;
+    install) install "${@:2}" ;;
     run) run "${@:2}" ;;
     unpack) unpack "${@:2}" ;;
-    *) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac

@@ -9,7 +9,7 @@ from factory import cell, record, timed
 from vlmnb.audit.finding import Check
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
-from vlmnb.readings import Conditions, DeviceState, EnergyReading
+from vlmnb.readings import Conditions, DeviceState, EnergyReading, SensorCard
 from vlmnb.record import Record
 
 
@@ -25,9 +25,12 @@ def gpu(power_w: float = 300.0, **changes: Any) -> Record:
     state = DeviceState(power_cap_w=400.0)
     made = timed(of=cell(device="cuda", optimization="fp16", dtype="fp16"), energy=(reading,), **changes)
     conditions = Conditions(start=state, end=state, other_load=0.0, contaminated=False)
-    return made.model_copy(
-        update={"provenance": made.provenance.model_copy(update={"conditions": conditions})}
-    )
+    card = SensorCard(
+        sensor="test", source="gpu", method="nvml_counter", period_s=0.1, step_j=1, resolution_s=0.001,
+        updates=20, idle_power_w=60.0,
+    )  # fmt: skip
+    around = {"conditions": conditions, "sensors": (card,)}
+    return made.model_copy(update={"provenance": made.provenance.model_copy(update=around)})
 
 
 def busy(found: Record) -> Record:

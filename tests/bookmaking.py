@@ -19,8 +19,9 @@ from vlmnb import axes, book, experiment, record, spec
 from vlmnb.answer import Answer
 from vlmnb.fit import page as card
 from vlmnb.flopcount import FlopCount
+from vlmnb.provenance import Provenance
 from vlmnb.readings import EnergyReading, MemoryUsage
-from vlmnb.record import Provenance, Record
+from vlmnb.record import Record
 from vlmnb.spec import Cell
 from vlmnb.timing import Timing
 

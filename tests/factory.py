@@ -6,8 +6,9 @@ from typing import Any
 
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
+from vlmnb.provenance import Provenance
 from vlmnb.readings import EnergyReading, MemoryUsage
-from vlmnb.record import Provenance, Record
+from vlmnb.record import Record
 from vlmnb.spec import Cell
 from vlmnb.timing import Timing
 
@@ -46,8 +47,8 @@ def record(of: Cell | None = None, *, latencies: tuple[float, ...] = (0.5, 0.4),
             preprocess_s=(0.01,) * len(latencies), first_call_s=0.6,
         ),
         "energy": (
-            EnergyReading(source="cpu", method="model", energy_j=8.0, detail="test"),
-            EnergyReading(source="ram", method="model", energy_j=30.0, detail="test"),
+            EnergyReading(source="cpu", method="model", energy_j=8.0, detail="codecarbon, test"),
+            EnergyReading(source="ram", method="model", energy_j=30.0, detail="codecarbon, test"),
         ),
         "memory": MemoryUsage(peak_bytes=2 * 2**20, baseline_bytes=2**20, method="test"),
         "flops": FlopCount(fvcore=1_000_000, torch=1_000_000),
@@ -68,14 +69,16 @@ STEADY = tuple(0.5 + 0.001 * i for i in range(12))
 
 
 def timed(latencies: tuple[float, ...] = STEADY, of: Any = None, **changes: Any) -> Record:
-    """A record with phases: 10 % vision, 20 % prefill, 70 % decode; every answer has three tokens."""
+    """A record with phases: 10 % vision, 40 % prefill, 50 % decode; every answer has three tokens."""
     of = of or cell()
     count = len(latencies)
+    of = of.model_copy(update={"samples": count * of.batch_size // changes.get("passes", 1)})
     values = {
         "warmup_batches": 2, "latencies_s": latencies, "vision_s": tuple(0.1 * s for s in latencies),
-        "prefill_s": tuple(0.2 * s for s in latencies), "decode_s": tuple(0.7 * s for s in latencies),
+        "prefill_s": tuple(0.4 * s for s in latencies), "decode_s": tuple(0.5 * s for s in latencies),
         "decode_steps": (2,) * count, "batch_samples": (of.batch_size,) * count, "first_call_s": 1.0,
     }  # fmt: skip
     values |= {name: changes.pop(name) for name in list(changes) if name in values or name == "passes"}
-    given = {"answers": answers(count * of.batch_size, 1)} | changes
+    row = {"cpu_energy": 8.0 / 3.6e6, "ram_energy": 30.0 / 3.6e6}
+    given = {"answers": answers(of.samples, 1), "codecarbon": row} | changes
     return record(of, timing=Timing.model_validate(values), **given)

@@ -93,11 +93,14 @@ class Checkout:
 
     Attributes:
         root: The folder; ``results`` and ``runs`` lie in it.
+        locks: Folder of the locks of the devices; one of its own, lest it wait for others on this machine.
     """
 
     def __init__(self, root: Path) -> None:
         """Make the folder."""
         self.root, self.results, self.runs = root, root / "results", root / "runs"
+        self.locks = root
+        root.mkdir(exist_ok=True)
         for name in ("models", "data"):
             (root / name).symlink_to(PROJECT / name)
         (root / "notebooks").mkdir()
@@ -123,9 +126,9 @@ class Checkout:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment of every call; the locks of this machine's devices lie in the checkout too."""
-        return {**os.environ, "VLMNB_ROOT": str(self.root), "TMPDIR": str(self.root), "OMP_NUM_THREADS": "1",
-                "PYTHONPATH": str(PROJECT)}  # fmt: skip
+        """Environment of every call; temporary files lie in the checkout too."""
+        own = {name: str(self.root) for name in ("VLMNB_ROOT", "TMPDIR")} | {"VLMNB_LOCKS": str(self.locks)}
+        return {**os.environ, **own, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """``vlmnb sweep`` in the background."""

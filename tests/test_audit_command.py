@@ -70,6 +70,34 @@ def test_a_mistaken_option_is_told(stored: Stored, source: str, said: str) -> No
         command.run(stored(timed(key="1" * 16)), source, as_json=False)
 
 
+def test_files_that_are_no_records_are_errors(stored: Stored, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = stored(*(timed(key=f"{number}" * 16, flops=None) for number in range(4)))
+    edit = [
+        lambda text: text,
+        lambda text: text[:100],
+        lambda text: text.replace("0.5", "0.4"),
+        lambda text: text.replace('"schema_version": 1', '"schema_version": 2'),
+    ]
+    files = sorted(folder.rglob("[!.]*.json"))
+    for file, spoil in zip(files, edit, strict=True):
+        file.write_text(spoil(file.read_text()))
+    assert command.run(folder, "", as_json=True) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert (told["records"], told["errors"], len(told["left_out"])) == ({"measured": 1}, {"measured": 3}, 3)
+    found = [one for one in told["findings"] if one["rule"] == "every-file-is-a-record"]
+    assert sorted(where["key"] for one in found for where in one["records"]) == [
+        file.stem for file in files[1:]
+    ]
+    assert command.run(folder, "measured", as_json=False) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "3 errors in measured records (source measured): exit code 1." in said
+    assert "was edited by hand" in said
+    assert "update the project" in said
+    assert ".damaged" in said
+    files[0].unlink()
+    assert command.run(folder, "", as_json=False) == 1, "also where nothing else is there"
+
+
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="measure something first"):
         command.run(tmp_path / "none", "", as_json=False)

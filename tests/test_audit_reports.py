@@ -114,7 +114,9 @@ def test_an_image_size_that_the_model_does_not_see() -> None:
 
 
 def test_blanks_without_a_reason() -> None:
-    blank = printed(latency_s="-").model_copy(update={"status": "failed", "reason": transcription.NO_REASON})
+    blank = printed(latency_s="-").model_copy(
+        update={"status": "unstated", "reason": transcription.NO_REASON}
+    )
     told = blank.model_copy(update={"status": "not_enough_tokens", "reason": "not enough tokens"})
     assert levels(reports.blank_with_a_reason, told) == []
     assert levels(reports.blank_with_a_reason, blank) == ["note"]

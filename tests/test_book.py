@@ -141,6 +141,7 @@ def test_a_refused_notebook_is_told_of_and_not_published(small: tuple[Path, Path
     bookmaking.executed(runs, "llava-tiny", "device", end_time=None)
     (line,) = book.assemble(results, runs)
     assert "llava-tiny/device.ipynb" in line
+    assert line.endswith("a sweep makes it again")
     assert not (root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
     assert "did not finish" in (root / "book" / "generated" / "status.md").read_text(encoding="utf-8")
 

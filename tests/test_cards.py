@@ -124,7 +124,8 @@ def test_a_changed_catalogue_outdates_every_card(sweep: Path, monkeypatch: pytes
 @pytest.mark.slow
 def test_a_sweep_makes_the_outdated_cards_again_and_no_other(sweep: Path) -> None:
     root = sweep.parent.parent
-    environment = {**os.environ, "VLMNB_ROOT": str(root), "TMPDIR": str(root), "PYTHONPATH": str(PROJECT)}
+    own = dict.fromkeys(("VLMNB_ROOT", "TMPDIR", "VLMNB_LOCKS"), str(root))
+    environment = {**os.environ, **own, "PYTHONPATH": str(PROJECT)}
 
     def vlmnb(*arguments: str) -> str:
         done = subprocess.run(

@@ -9,8 +9,9 @@ import pytest
 from factory import STEADY, answers, cell, timed
 
 from vlmnb import beside, compare, details, disturbance, findings, points, rows, speed, tables, tradeoff
+from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, DeviceState
-from vlmnb.record import Provenance, Record
+from vlmnb.record import Record
 from vlmnb.reported import Figure, Reported
 
 MARKED = "†"
@@ -62,7 +63,7 @@ def test_a_percentage_carries_the_mark_of_either_of_its_parts() -> None:
     for loads, marked in (((0.01, 0.5), [False, True]), ((0.5, 0.01), [True, True]),
                           ((0.01, 0.02), [False, False])):  # fmt: skip
         pair = [surrounded(load, of=each) for load, each in zip(loads, cells, strict=True)]
-        rows = tables.axis_table("optimization", cells, pair).rows
+        rows = tables.axis_table("optimization", [each.cell for each in pair], pair).rows
         for column in (2, 6):
             assert [MARKED in row[column].text for row in rows] == marked
 
@@ -104,8 +105,8 @@ def doubled(load: float, **changes: Any) -> Record:
 @pytest.mark.parametrize(
     ("loads", "told"),
     [
-        ((0.5, 0.6), "while both were timed (50 % and 60 %): the ratio may be their doing"),
-        ((0.01, 0.6), "while one of them was timed (60 %): the ratio may be their doing"),
+        ((0.5, 0.6), "while the two were timed (50 % and 60 %): the ratio may be their doing"),
+        ((0.01, 0.6), "while one of the two was timed (60 %): the ratio may be their doing"),
     ],
 )
 def test_nothing_is_concluded_from_windows_that_others_disturbed(
@@ -113,6 +114,7 @@ def test_nothing_is_concluded_from_windows_that_others_disturbed(
 ) -> None:
     cells = [cell(image_size=size) for size in (32, 64)]
     pair = [surrounded(loads[0], of=cells[0]), doubled(loads[1], of=cells[1])]
+    cells = [each.cell for each in pair]
     said = findings.text("image_size", cells, pair)
     assert "latency per batch is 2.00 times the value" in said
     assert told in said
@@ -126,6 +128,7 @@ def test_nothing_is_concluded_from_windows_that_others_disturbed(
 def test_a_sentence_on_quiet_windows_has_no_caveat() -> None:
     cells = [cell(image_size=size) for size in (32, 64)]
     pair = [surrounded(0.01, of=cells[0]), doubled(0.02, of=cells[1])]
+    cells = [each.cell for each in pair]
     assert "latency per batch grows to 2.00 times the value" in findings.text("image_size", cells, pair)
     assert "thers" not in findings.caption("image_size", cells, pair)
 
@@ -133,6 +136,7 @@ def test_a_sentence_on_quiet_windows_has_no_caveat() -> None:
 def test_no_peak_is_told_of_a_disturbed_window_and_joules_in_a_sentence_carry_the_mark() -> None:
     cells = [cell(batch_size=size) for size in (1, 2, 4)]
     quiet = [surrounded(0.01, of=cells[0]), doubled(0.01, of=cells[1]), surrounded(0.01, of=cells[2])]
+    cells = [each.cell for each in quiet]
     assert "latency per batch is highest at batch size 2" in findings.text("batch_size", cells, quiet)
     busy = [quiet[0], doubled(0.5, of=cells[1]), surrounded(0.5, of=cells[2])]
     said = findings.text("batch_size", cells, busy)
@@ -151,7 +155,7 @@ def test_a_ratio_to_a_reports_figure_carries_the_mark_of_what_was_measured() -> 
     update = {"source": "reports", "timing": None, "reported": Reported(figures=figures)}
     reported = timed(of=of).model_copy(update=update)
     for load, marked in ((0.5, True), (0.01, False)):
-        (row, *_) = beside.table("batch_size", [of], [reported], [surrounded(load)]).rows
+        (row, *_) = beside.table("batch_size", [reported.cell], [reported], [surrounded(load)]).rows
         assert (MARKED in row[5].text) is marked
 
 

@@ -12,8 +12,9 @@ from vlmnb import axes, drift, findings, notes, paths, presets, rates, roofline,
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings
+from vlmnb.provenance import Provenance
 from vlmnb.readings import Compilation, MemoryUsage, ProbeLogits
-from vlmnb.record import Provenance, Record
+from vlmnb.record import Record
 from vlmnb.spec import Cell, load_sweep
 from vlmnb.timing import Timing
 

@@ -124,7 +124,7 @@ def test_the_table_and_the_document_say_the_same() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("llava-1.5-7b", 200, 224, 1), r"llava-1.5-7b .* 224 pixels: .* use 336"),
+        (("llava-1.5-7b", 200, 448, 1), r"llava-1.5-7b .* 448 pixels: .* use 336"),
         (("qwen2.5-vl-3b", 200, 230, 1), r"multiples of 28 pixels; the nearest is 224"),
         (("llava-1.5-7b", 3521, None, 1), r"holds 4096 tokens; .* are 4097; use at most 3520"),
         (("fuyu-8b", 200, 6000, 1), r"use a smaller image"),
@@ -135,6 +135,21 @@ def test_what_a_model_cannot_take_is_one_line(arguments: tuple[Any, ...], messag
     with pytest.raises(UserError, match=message) as raised:
         estimate.estimate(*arguments)
     assert "\n" not in str(raised.value)
+
+
+def test_the_base_size_of_a_model_of_one_size_is_what_cells_call_it() -> None:
+    base, native = (estimate.estimate("llava-1.5-7b", 200, side, 1) for side in (224, 336))
+    assert (base.prefill, base.decode, base.image_tokens) == (native.prefill, native.decode, 576)
+    assert (base.image_size, base.seen_image_size) == (224, 336)
+    shown = run("llava-1.5-7b", "--image-size", "224")
+    assert "llava-1.5-7b, 224 pixels (the model sees 336)" in shown.output
+
+
+def test_a_batch_of_any_size_is_counted() -> None:
+    huge = estimate.estimate("llava-tiny", 40, 64, 10**11)
+    one = estimate.estimate("llava-tiny", 40, 64, 1)
+    assert huge.prefill.counted == huge.prefill.formula == one.prefill.counted.times(10**11)
+    assert huge.decode.counted == huge.decode.formula
 
 
 def test_a_batch_of_none_is_refused() -> None:

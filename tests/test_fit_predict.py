@@ -261,6 +261,13 @@ def test_a_gpu_of_another_memory_size_under_the_same_name_is_left_out(gib: float
     assert (found is not None) is taken
 
 
+def test_a_checkpoint_of_another_geometry_is_left_out() -> None:
+    """Its work is not that of the model it is named after, by which predictions go."""
+    told = measured().provenance.model_dump() | {"geometry": "text_config.hidden_size 96 for 4096"}
+    assert predict.observed(measured()) is not None
+    assert predict.observed(measured(provenance=told)) is None
+
+
 def test_a_cpu_record_or_a_compiled_one_is_left_out() -> None:
     assert predict.observed(factory.record()) is None
     assert usable.quantization_of(factory.cell(device="cuda", dtype="fp16", optimization="compile")) is None

@@ -171,9 +171,45 @@ def test_a_broken_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (file,) = folder.glob(data.SCIENCEQA.files)
     file.write_bytes(file.read_bytes()[:5000])
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path))
-    with pytest.raises(UserError, match=r"scienceqa .* cannot be read: ") as raised:
+    with pytest.raises(UserError, match=r"scienceqa: .* is truncated or damaged") as raised:
         data.load("scienceqa", 3, 0)
-    assert "\n" not in str(raised.value)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert str(file) in message
+    assert "with network" not in message
+
+
+def test_a_damaged_file_of_several_is_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("textvqa", tmp_path / data.TEXTVQA.repository)
+    file = tmp_path / data.TEXTVQA.repository / FILES["textvqa"][1]
+    file.write_bytes(file.read_bytes()[:5000])
+    monkeypatch.setenv("VLMNB_DATA", str(tmp_path))
+    with pytest.raises(UserError, match="truncated or damaged") as raised:
+        data.load("textvqa", 3, 0)
+    assert f"{file} is" in str(raised.value)
+
+
+def test_a_folder_that_cannot_be_meant_is_not_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached("coco", tmp_path / "hub")
+    monkeypatch.setenv("VLMNB_DATA", str(tmp_path / "nothing"))
+    with pytest.raises(UserError, match=r"VLMNB_DATA is .*nothing, which is no folder"):
+        data.load("coco", 3, 0)
+    own = tmp_path / "mine" / data.COCO.repository
+    own.mkdir(parents=True)
+    monkeypatch.setenv("VLMNB_DATA", str(tmp_path / "mine"))
+    with pytest.raises(UserError, match=f"{own} holds no file data/val-"):
+        data.load("coco", 3, 0)
+    own.rmdir()  # a folder of other data sets
+    assert len(data.load("coco", 3, 0)) == 3
+    with pytest.raises(UserError) as raised:
+        data.load("textvqa", 3, 0)
+    assert "looked for data/validation-*.parquet in" in str(raised.value)
+    for place in ("mine/lmms-lab/textvqa (VLMNB_DATA)", f"snapshots/{data.TEXTVQA.commit}"):
+        assert place in str(raised.value)
 
 
 def test_more_than_the_split_holds_is_refused_before_anything_is_read() -> None:

@@ -14,7 +14,7 @@ PACKAGE = Path(vlmnb.__file__).parent
 DRIVER = (
     "cli", "spec", "yamlfile", "axes", "launch", "execute", "supervise", "notebook_run", "sweeping", "slots",
     "locks", "desk", "store", "paths", "record", "identity", "progress", "status", "sweep_command", "slurm",
-    "ray_cluster", "papermill_engine", "machine", "checkpoints",
+    "scratch", "ray_cluster", "ray_head", "papermill_engine", "machine", "checkpoints",
 )  # fmt: skip
 MEASURING = (
     "measure",

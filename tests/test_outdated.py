@@ -103,4 +103,6 @@ def test_a_page_that_no_sweep_file_asks_for_names_none(small: Small) -> None:
     page = runs / "llava-tiny" / "device.ipynb"
     own = page.read_text(encoding="utf-8").replace('"samples": 96', '"samples": 32')
     page.write_text(own, encoding="utf-8")
+    drawn(results, runs)
+    repeats_arrive(results)
     assert outdated.commands(results, runs)["llava-tiny", "device"] == "vlmnb sweep SPEC"

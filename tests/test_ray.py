@@ -25,6 +25,7 @@ def cluster(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
 
     settings = {
         "RAY_USAGE_STATS_ENABLED": "0", "VLMNB_ROOT": str(checkout.root), "PYTHONPATH": str(PROJECT),
+        "VLMNB_LOCKS": str(checkout.root),
         "RAY_AUTH_MODE": "disabled", "RAY_agent_register_timeout_ms": "240000",
         "RAY_worker_register_timeout_seconds": "240",
     }  # fmt: skip
@@ -74,6 +75,19 @@ def test_a_lost_node_costs_only_the_cell_it_was_measuring(checkout: Checkout, cl
     assert "lost" in out
     assert len(checkout.statuses()) == 6
     assert checkout.measured().count(1) == 2, "what the lost node had sent was not measured again"
+
+
+def test_a_lost_head_ends_the_sweep_with_how_to_go_on(checkout: Checkout, cluster: Any) -> None:
+    gpu_spec(checkout, ["llava-tiny"])
+    checkout.behave({2: "wait"})
+    sweep = checkout.start("--on", "ray")
+    wait_for(lambda: len(checkout.statuses()) == 1 and checkout.measured() == [1, 2])
+    cluster.head_node.kill_gcs_server()
+    out, said = sweep.communicate(timeout=300)
+    assert sweep.returncode == 3, out + said
+    assert "the head of the Ray cluster" in said
+    assert "continue with: vlmnb sweep sweeps/fake.yaml --on ray" in said
+    assert len(checkout.statuses()) == 1
 
 
 def test_without_a_cluster_it_says_how_to_start_one(checkout: Checkout) -> None:

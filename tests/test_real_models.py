@@ -45,6 +45,19 @@ def test_the_geometry_is_that_of_the_checkpoint(name: str) -> None:
     assert models.get(name).revision in geometry.source(name)
 
 
+@pytest.mark.parametrize("name", REAL)
+def test_a_checkpoint_is_told_by_its_geometry_and_not_by_its_name(name: str) -> None:
+    own = geometry.config(name)
+    own.dtype = "float32"
+    assert geometry.differences(name, geometry.of(json.loads(own.to_json_string()))) == ""
+    told = geometry.differences(name, small_config(name))
+    wide = own.text_config
+    assert f"text_config.hidden_size 64 for {wide.hidden_size}" in told
+    assert f"text_config.num_hidden_layers 2 for {wide.num_hidden_layers}" in told
+    assert f"text_config.vocab_size 1000 for {wide.vocab_size}" in told
+    assert ("vision_config.hidden_size" in told) == hasattr(own, "vision_config")
+
+
 @pytest.mark.parametrize(
     ("name", "tokens"),
     [

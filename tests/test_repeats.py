@@ -9,8 +9,9 @@ from factory import answers, cell, record
 
 from vlmnb import agreement, axes, conditions_view, findings, repeats, spec
 from vlmnb import record as records
+from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
-from vlmnb.record import Provenance, Record
+from vlmnb.record import Record
 
 
 def windows(medians: tuple[float, ...], **changes: Any) -> list[Record]:

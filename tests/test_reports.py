@@ -16,18 +16,22 @@ import yaml
 from vlmnb import (
     axes,
     beside,
+    chapters,
     compare,
     experiment,
     findings,
     foregone,
+    launch,
     machine,
     notes,
     optimizations,
+    pages,
     record,
     rendering,
     repeats,
     reportpages,
     rows,
+    status,
     tables,
     tradeoff,
     transcription,
@@ -127,7 +131,7 @@ def test_figures_stand_as_in_the_sources() -> None:
     (blank,) = [one for one in lengths if one.status != "ok"]
     assert (blank.cell.dataset, blank.cell.seq_len, blank.status) == ("scienceqa", 50, "not_enough_tokens")
     _, sizes = shown("fuyu-8b", "image_size")
-    assert {one.cell.dataset for one in sizes if one.status == "failed"} == {"coco"}
+    assert {one.cell.dataset for one in sizes if one.status == "unstated"} == {"coco"}
     _, fixed = shown("llava-1.5-7b", "image_size")
     assert {(one.cell.image_size, one.status) for one in fixed} == {
         (336, "not_applicable"), (448, "not_applicable")
@@ -190,6 +194,34 @@ def test_the_log_block_of_another_model_is_filed_there_and_told(committed: list[
     for model, axis in (("llava-1.5-7b", "optimization"), ("qwen2.5-vl-3b", "device")):
         _, own = shown(model, axis)
         assert "GPU vs CPU" in notes.beneath([one.on(axis) for one in own])
+    _, own = shown("llava-1.5-7b", "optimization")
+    told = notes.beneath([one.on("optimization") for one in own])
+    assert "One block of the raw log (004)" in told, "it follows nothing, so it names what it is of"
+
+
+def test_a_page_without_a_single_figure_of_the_report_says_so_and_promises_nothing(
+    committed: list[Record], capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, found = shown("llava-1.5-7b", "image_size")
+    table = tables.axis_table("image_size", [one.cell for one in found], found)
+    assert "no figure of these" in table.caption
+    assert "95 %" not in table.caption
+    assert "All its tables are of 224 px" in notes.beneath([one.on("image_size") for one in found])
+    experiment.show_details(plan, found)
+    assert "HTML" not in capsys.readouterr().out, "no empty table"
+    page = pages.Page("llava-1.5-7b", "image_size", "", {"source": "reports"}, tuple(found))
+    assert "source 000)" in pages.report_note(page, committed)
+
+
+def test_a_models_chapter_tells_single_cells_that_were_measured(committed: list[Record]) -> None:
+    page = pages.Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
+    _, found = shown("fuyu-8b", "batch_size")
+    for records, said in (
+        (committed, "None of its tables has been measured here.\n"),
+        ([*committed, own(found[0])], "measured here as a whole. One cell was, on h200"),
+    ):
+        content = pages.Content(tuple(records), (page,), (), ())
+        assert said in chapters.model_page(content, "fuyu-8b")
 
 
 def test_a_reported_figure_gets_no_interval_anywhere(committed: list[Record]) -> None:
@@ -250,6 +282,30 @@ def test_of_several_own_measurements_the_nearest_stands_beside() -> None:
     assert {row[2].text for row in table.rows} == {"Latency, s per batch"}, "random weights have no quality"
 
 
+def test_a_checkpoint_of_another_geometry_never_passes_for_the_reports_model() -> None:
+    plan, found = shown("llava-1.5-7b", "batch_size")
+    real = own(found[0], weights="pretrained", samples=300)
+    told = {"weights": "local 0123456789abcdef", "geometry": "text_config.hidden_size 96 for 4096"}
+    toy = real.model_copy(update={"provenance": real.provenance.model_copy(update=told)})
+    table = beside.table("batch_size", plan.cells, found[:1], [real, toy])
+    latency = [[field.text for field in row] for row in table.rows if row[2].text.startswith("Latency")]
+    assert [row[5] == "-" for row in sorted(latency, key=lambda row: row[7])] == [False, True], (
+        "it takes no place from the model itself"
+    )
+    (row,) = (row for row in latency if row[5] == "-")
+    assert "text_config.hidden_size 96 for 4096" in row[7]
+    assert "a local folder" in row[7]
+    assert "another model" in beside.beneath(table)
+    assert "hidden\\_size 96 for 4096" in notes.beneath([toy])
+    assert notes.beneath([real]) == ""
+    assert rows.row(toy)["other_geometry"] == told["geometry"]
+    for one, said in ((real, False), (toy, True)):
+        base = {"optimization": "fp16", "image_size": 224, "seq_len": 200, "length": "natural"}
+        cell = one.cell.model_copy(update={**base, "batch_size": compare.BASE_BATCH_SIZE})
+        (entries,) = compare.base_entries([one.model_copy(update={"cell": cell})]).values()
+        assert ("of another geometry" in entries[0].model.title) == said
+
+
 def test_a_cpu_row_in_another_precision_is_compared_and_a_modelled_joule_is_not() -> None:
     plan, found = shown("llava-1.5-7b", "device")
     cell = found[1].cell.model_copy(
@@ -261,6 +317,8 @@ def test_a_cpu_row_in_another_precision_is_compared_and_a_modelled_joule_is_not(
     assert "bf16 for fp16" in rows_by_figure["Latency, s per batch"][7].text
     assert rows_by_figure["Energy, J per sample"][4].text.startswith("≈")
     assert rows_by_figure["Energy, J per sample"][5].text == "-"
+    table = beside.table("device", plan.cells, found, [mine])
+    assert "a modelled joule is not compared with a measured one" in beside.beneath(table)
 
 
 def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) -> None:
@@ -298,6 +356,18 @@ def test_a_dry_run_knows_what_cannot_be_measured_without_loading_a_model(
     base = next(cell for cell in asked["fuyu-8b/optimization"] if cell.optimization == "fp16")
     assert "shared by fuyu-8b/image_size, fuyu-8b/seq_len, fuyu-8b/optimization" in told[base]
     assert any("not applicable" in line for line in foregone.summary(asked))
+
+
+def test_a_dry_run_tells_a_program_what_it_tells_a_person(tmp_path: Path) -> None:
+    runs = launch.only(launch.load(PROJECT / "sweeps" / "reports.yaml"), ["llava-1.5-7b/image_size"])
+    jobs = launch.jobs(runs, tmp_path / "results", tmp_path / "runs")
+    found = status.report(jobs, [])
+    assert [each["cell"] for each in found["cells_to_measure"]] == found["runs"][0]["to_measure"]
+    closed = [each for each in found["cells_to_measure"] if each["status"]]
+    assert {"not_applicable"} <= {each["status"] for each in closed}
+    assert all(each["reason"] and each["runs"] == ["llava-1.5-7b/image_size"] for each in closed)
+    said = status.lines(jobs, cells=True)
+    assert any(f"{len(closed)} of them without a number, as is known beforehand" in line for line in said)
 
 
 @pytest.mark.parametrize(("printed", "value"), [

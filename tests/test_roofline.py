@@ -57,6 +57,15 @@ def test_a_ceiling_that_others_disturbed_says_so_and_is_tried_again() -> None:
     assert search.due == 0
 
 
+def test_a_machine_that_is_never_quiet_is_not_tried_for_ever() -> None:
+    search = searched(*(0.5,) * ceilings.MOST_TRIES)
+    made = 0
+    while due := search.due:
+        made += due
+        tried(search, *(1.0,) * due)
+    assert made == ceilings.MOST_TRIES
+
+
 def test_measured_ceilings_carry_their_load(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     monkeypatch.setattr(ceilings, "TRY_S", 0.0)

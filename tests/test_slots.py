@@ -144,6 +144,19 @@ def test_the_slurm_script_has_one_task_for_each_run_with_something_missing(
     assert f"{todo[0].run.name}  # its page" in slurm.script(asked)
 
 
+@pytest.mark.parametrize("break_", ["\n", "\r\n", "\r", "\u2028"])
+def test_a_title_of_several_lines_is_one_comment_of_the_slurm_script(tmp_path: Path, break_: str) -> None:
+    jobs(tmp_path, "cpu", 1)
+    spec = tmp_path / "s.yaml"
+    spec.write_text(json.dumps(json.loads(spec.read_text()) | {"title": f"Nightly{break_}touch x #\x1b[2J"}))
+    script = slurm.script(
+        sweep_command.Asked(spec=spec, results=tmp_path / "results", runs=tmp_path / "runs")
+    )
+    said = [line for line in script.splitlines() if "touch x" in line]
+    assert len(said) == 1
+    assert said[0].startswith("# Nightly touch x # [2J: 2 runs")
+
+
 def test_status_says_what_is_there_in_words(tmp_path: Path) -> None:
     todo = jobs(tmp_path, "cpu", 1)
     first = todo[0].cells[0]
@@ -181,8 +194,11 @@ def test_time_left_and_ended_sweeps_are_told(tmp_path: Path) -> None:
     with shown:
         record.write(identity.blank(wanted[0].cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
         shown.doing("cpu", todo[0].run.name, "a cell")
+        assert shown.standing().remaining_s is None, "written before it began: by another sweep"
+        record.write(identity.blank(wanted[1].cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
+        shown.doing("cpu", todo[0].run.name, "a cell")
         standing = shown.standing()
-        assert (standing.done, standing.measured, standing.ended) == (1, 1, "")
+        assert (standing.done, standing.measured, standing.ended) == (2, 1, "")
         assert standing.remaining_s is not None
         assert standing.current["cpu"].cell == "a cell"
     ((last, at_work),) = progress.standings(tmp_path / "results")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from vlmnb import axes, launch, paths
@@ -171,6 +171,7 @@ sweeps = st.fixed_dictionaries(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=sweeps)
+@example(content={"title": "T", "models": ["llava-tiny"], "axes": {"card": None}})
 def test_any_sweep_is_runs_or_one_line(tmp_path: Path, content: dict[str, object]) -> None:
     path = write(tmp_path, yaml.safe_dump(content))
     runs, message = (), ""
@@ -185,7 +186,8 @@ def test_any_sweep_is_runs_or_one_line(tmp_path: Path, content: dict[str, object
         return
     assert {run.model for run in runs} == set(content["models"])
     assert len({run.name for run in runs}) == len(runs) == len(content["models"]) * len(content["axes"])
-    assert all(axes.plan(run.axis, run.parameters).cells for run in runs)
+    plans = [axes.plan(run.axis, run.parameters) for run in runs]
+    assert all(plan.cells or plan.axis.own for plan in plans), "a card alone has no cells of its own"
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -9,17 +9,35 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from factory import answers, cell, record
 
-from vlmnb import desk, identity, launch, locks, notes, paths, rows, slots, store, sweep_command
+from vlmnb import (
+    desk,
+    identity,
+    launch,
+    locks,
+    notes,
+    paths,
+    ray_cluster,
+    rows,
+    slots,
+    spec,
+    status,
+    store,
+    sweep_command,
+)
 from vlmnb import record as records
 from vlmnb.errors import UserError
+from vlmnb.execute import Outcome, Setting
 from vlmnb.record import Record
 from vlmnb.spec import Cell
+from vlmnb.sweeping import Wish
 
 STARTED = "2026-01-01T00:00:00+00:00"
 
@@ -134,7 +152,9 @@ def test_threads_are_part_of_the_key_and_named_when_they_change(monkeypatch: pyt
     assert "threads 1 to 7" in identity.differences(one)
 
 
-def test_a_damaged_record_is_measured_again_and_kept_beside(tmp_path: Path) -> None:
+def test_a_damaged_record_is_measured_again_and_kept_beside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = records.write(measured(cell()), tmp_path)
     path.write_text(path.read_text()[:100])
     assert states(tmp_path, tmp_path)[2] == "damaged"
@@ -143,7 +163,133 @@ def test_a_damaged_record_is_measured_again_and_kept_beside(tmp_path: Path) -> N
         at.write(measured(cell()))
     assert recorded(cell(), tmp_path) == measured(cell())
     assert path.with_suffix(".damaged").stat().st_size == 100
+    assert f"is kept as {path.stem}.damaged" in capsys.readouterr().err
     assert records.read_all(tmp_path)[1] == []
+
+
+def test_a_damaged_record_is_told_as_such_with_what_a_sweep_makes_of_it(tmp_path: Path) -> None:
+    path = records.write(measured(cell()), tmp_path)
+    path.write_text(path.read_text()[:100])
+    found = launch.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
+    said = status.lines(found[0], left_out=found[1])
+    assert "2 cells in all: 0 recorded, 2 to measure (1 missing, 1 damaged)." in said
+    (line,) = [line for line in said if str(path) in line]
+    assert line.startswith(f"damaged record: {path} is no record: ")
+    assert line.endswith(f"its cell is measured again, and the file is kept as {path.stem}.damaged")
+    assert not [line for line in said if line.startswith("failed cell")]
+    told = status.report(found[0], [], left_out=found[1])
+    assert (told["damaged"], told["missing"], told["failed_cells"], told["left_out"]) == (1, 2, [], [])
+    assert str(path) in told["damaged_cells"][0]
+
+
+def test_a_damaged_file_beside_a_stale_record_is_told_and_kept_once_it_is_measured_again(
+    tmp_path: Path,
+) -> None:
+    path = records.write(measured(cell()), tmp_path)
+    path.write_text("half")
+    records.write(older(cell()), tmp_path)
+    jobs, left_out = launch.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
+    assert states(tmp_path, tmp_path)[2] == "stale"
+    told = {line.split(": ")[0] for line in status.lines(jobs, left_out=left_out) if str(path) in line}
+    assert told == {"left out"}
+    told = {
+        line.split(": ")[0]
+        for line in status.lines(jobs, wish=Wish(stale=True), left_out=left_out)
+        if str(path) in line
+    }
+    assert told == {"damaged record"}
+
+
+def test_whoever_writes_a_record_keeps_the_damaged_file_in_its_place(tmp_path: Path) -> None:
+    path = records.write(measured(cell()), tmp_path)
+    newer = path.read_text().replace('"schema_version": 1', '"schema_version": 99')
+    path.write_text(newer)
+    records.write(measured(cell(), status="failed", reason="killed twice"), tmp_path)
+    assert records.read(path).status == "failed"
+    assert paths.damaged(path).read_text() == newer
+
+
+def test_a_record_from_a_node_keeps_the_damaged_file_in_its_place_too(tmp_path: Path) -> None:
+    path = records.write(measured(cell()), tmp_path / "results")
+    sent = path.read_bytes()
+    path.write_bytes(sent[:100])
+    run = job_of(tmp_path / "results", tmp_path).run
+    cluster = object.__new__(ray_cluster.Cluster)
+    cluster.setting = Setting(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
+    cluster.ray = SimpleNamespace(wait=lambda refs, timeout: (refs, []), get=lambda report: report)
+    name = path.relative_to(tmp_path / "results").as_posix()
+    report = ray_cluster.Report("", {name: sent}, {}, Outcome(run=run).model_dump(mode="json"))
+    cluster._received(iter([report]), run, [], lambda cell: None, threading.Event())
+    assert records.read(path) == measured(cell())
+    assert paths.damaged(path).read_bytes() == sent[:100]
+
+
+def test_a_link_to_nothing_hides_no_record_beside_it(tmp_path: Path) -> None:
+    for batch_size in (1, 2):
+        path = records.write(measured(cell(batch_size=batch_size)), tmp_path)
+    links = [path.with_name(f"{number:016x}.json") for number in range(20)]
+    for link in links:
+        link.symlink_to(tmp_path / "gone.json")
+    jobs, left_out = launch.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
+    assert [state.state for state in jobs[0].cells] == ["recorded", "recorded"]
+    assert left_out == [f"{link} is a link to {tmp_path}/gone.json, which is not there" for link in links]
+    said = status.lines(jobs, left_out=left_out)
+    assert [line for line in said if line.startswith("left out: ")] == [
+        f"left out: {line}" for line in left_out[:5]
+    ]
+    assert [line for line in said if line.startswith("and 15 more")]
+    with store.Index(tmp_path, rows=True) as index:
+        assert (len(list(index.rows())), index.problems()) == (2, left_out)
+    links[0].unlink()
+    links[1].unlink()
+    links[1].write_bytes(path.read_bytes())
+    with store.Index(tmp_path) as index:
+        assert [line for line in index.problems() if "is a link" in line] == left_out[2:]
+
+
+def test_a_link_to_nothing_in_the_place_of_a_record_is_a_damaged_one(tmp_path: Path) -> None:
+    path = identity.record_paths([cell()], tmp_path)[cell()]
+    path.parent.mkdir(parents=True)
+    path.symlink_to(tmp_path / "gone.json")
+    assert states(tmp_path, tmp_path)[2] == "damaged"
+    assert recorded(cell(), tmp_path) is None
+    records.write(measured(cell()), tmp_path)
+    assert states(tmp_path, tmp_path)[2] == "recorded"
+    assert paths.damaged(path).is_symlink()
+    assert not (tmp_path / "gone.json").exists()
+
+
+def test_a_dry_run_shows_what_its_options_add(tmp_path: Path) -> None:
+    records.write(older(cell()), tmp_path)
+    records.write(measured(cell(batch_size=1), status="failed", reason="r"), tmp_path)
+    jobs = [job_of(tmp_path, tmp_path)]
+    plain, said = status.lines(jobs, cells=True), []
+    assert not [line for line in plain if "to measure:" in line]
+    assert "2 cells in all: 2 recorded, 0 to measure." in plain
+    said = status.lines(jobs, cells=True, wish=Wish(stale=True))
+    assert [line for line in said if "to measure:" in line and "batch 2" in line and "(stale)" in line]
+    assert "2 cells in all: 2 recorded, 1 to measure (1 stale)." in said
+    said = status.lines(jobs, cells=True, wish=Wish(stale=True, retry_failed=True))
+    assert "2 cells in all: 2 recorded, 2 to measure (1 failed, 1 stale)." in said
+    assert not [line for line in said if "vlmnb sweep --" in line], "asked for already"
+    told = status.report(jobs, [], wish=Wish(retry_failed=True))
+    assert (told["to_measure"], told["missing"]) == (1, 0)
+    assert [len(run["to_measure"]) for run in told["runs"]] == [1]
+
+
+def test_cells_that_differ_in_what_is_seldom_named_are_told_apart(tmp_path: Path) -> None:
+    said = spec.told_apart([cell(), cell(length="fixed"), cell(batch_size=1), cell(model="fuyu-tiny")])
+    assert said[cell()].endswith(", length natural")
+    assert said[cell(length="fixed")].endswith(", length fixed")
+    assert "length" not in said[cell(batch_size=1)] + said[cell(model="fuyu-tiny")]
+    content = {"title": "T", "models": ["llava-tiny"], "parameters": {"device": "cpu"},
+               "axes": {"batch_size": {"batch_sizes": [2]}}}  # fmt: skip
+    (tmp_path / "s.yaml").write_text(json.dumps(content))
+    jobs = launch.jobs(launch.load(tmp_path / "s.yaml"), tmp_path, tmp_path)
+    both = [state.cell for state in jobs[0].cells]
+    assert len({spec.words(one) for one in both}) < len(both), "the axis asks for both lengths"
+    lines = [line for line in status.lines(jobs, cells=True) if "to measure:" in line]
+    assert len(set(lines)) == len(lines) == len(both)
 
 
 def test_a_record_edited_by_hand_is_no_record(tmp_path: Path) -> None:

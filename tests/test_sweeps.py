@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import threading
@@ -175,6 +176,28 @@ def test_stale_cells_are_kept_and_measured_again_only_when_asked(checkout: Check
     assert len(record_files(checkout.results)) == 6, "the stale ones are kept"
 
 
+def test_a_damaged_record_and_a_damaged_page_are_made_again_and_the_sweep_says_so(
+    checkout: Checkout,
+) -> None:
+    assert checkout.sweep().returncode == 0
+    (path,) = (p for p in checkout.results.glob("*/*/[!.]*.json") if '"batch_size": 2' in p.read_text())
+    path.write_text(path.read_text()[:100])
+    (checkout.runs / "llava-tiny" / "batch_size.ipynb").write_text("garbage")
+    said = checkout.vlmnb("status", "sweeps/fake.yaml").stdout
+    assert "1 to measure (1 damaged)" in said
+    assert f"damaged record: {path} is no record" in said
+    assert "failed cell" not in said
+    assert "page changed: damaged, or saved by hand" in said
+    done = checkout.sweep()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"the file is kept as {path.stem}.damaged" in done.stdout
+    assert path.with_suffix(".damaged").stat().st_size == 100
+    assert checkout.measured() == [1, 2, 3, 2]
+    assert record.read(path).status == "ok"
+    nbformat.read(checkout.runs / "llava-tiny" / "batch_size.ipynb", 4)
+    assert "page current" in checkout.vlmnb("status", "sweeps/fake.yaml").stdout
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_sweep_that_is_stopped_says_how_to_go_on_and_leaves_nothing(
     checkout: Checkout, number: int
@@ -225,7 +248,7 @@ def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Check
     (checkout.root / "go").touch()
     out, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0
-    assert "signal 9; trying again" in out
+    assert re.search("signal 9.*; trying again", out), out  # the last words of its kernel may stand between
     assert checkout.measured() == [1, 2, 2, 3]
     wait_for(lambda: not sockets.exists())
 
@@ -255,7 +278,7 @@ def test_a_run_that_waits_for_its_turn_is_stopped_with_the_sweep(checkout: Check
     assert sweep.returncode == 130
     assert processes_of(checkout.root) == []
     assert checkout.measured() == [1]
-    assert list(checkout.root.glob("vlmnb-*-*")) + list(checkout.root.glob("vlmnb-????????")) == []
+    assert list(checkout.root.glob("vlmnb-*")) == []
 
 
 def test_sweeps_that_begin_at_the_same_moment_do_not_disturb_each_other(tmp_path: Path) -> None:
@@ -291,6 +314,11 @@ def test_two_sweeps_of_one_folder_measure_no_cell_twice(checkout: Checkout) -> N
     errors = [sweep.stderr.read() for sweep in sweeps if sweep.stderr]
     assert [sweep.wait() for sweep in sweeps] == [0, 0], (said, errors)
     assert waiting.is_set(), "one waits for the other"
+    told = [re.search(r"6 cells, (\d) measured now, (\d) notebooks executed", each) for each in said]
+    numbers = [[int(number) for number in found.groups()] for found in told if found]
+    assert [sum(column) for column in zip(*numbers, strict=True)] == [6, 2], (
+        "each is counted where it was done"
+    )
     assert sorted(checkout.measured()) == [1, 1, 2, 2, 3, 3]
     assert len(checkout.statuses()) == 6
 

@@ -2,14 +2,15 @@
 
 Two records meet when their cells agree in model, device, batch size, image size, prompt budget and
 optimization. Machine, weights, precision, data set, samples and length of the answers may differ; what
-differs stands in the row.
+differs stands in the row. A checkpoint of another geometry than the model's is another model: it stands in
+the row too, without a ratio.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import data, disturbance, optimizations
+from vlmnb import checkpoints, data, disturbance, optimizations
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
 from vlmnb.spec import Cell
@@ -28,10 +29,14 @@ WORDS: dict[Quantity, str] = {
     "energy_percent": "Energy, % of original",
 }
 
+RATIO = "Measured / report"
 RESERVATION = (
     "Ratios are measured / report. The reports name neither their machine nor their limit of new tokens, nor "
     "the versions of their software, so a ratio compares whole set-ups, not machines."
 )
+MODELLED = "a modelled joule is not compared with a measured one"
+ANOTHER_MODEL = "a checkpoint of another geometry is another model than the report's"
+"""Why a row has no ratio."""
 
 
 def table(axis: str, cells: Sequence[Cell], reported: Sequence[Record], measured: Sequence[Record]) -> Table:
@@ -42,16 +47,23 @@ def table(axis: str, cells: Sequence[Cell], reported: Sequence[Record], measured
         for quantity in TITLES if cell in found else ():
             own = counterparts(found[cell], quantity, measured)
             rows += [_row(axis, found[cell], quantity, one) for one in own]
-    heads = (ROW_TITLES[axis], "Data set", "Figure", "Report", "Measured", "Measured / report", "Machine",
+    heads = (ROW_TITLES[axis], "Data set", "Figure", "Report", "Measured", RATIO, "Machine",
              "Differs from the report in")  # fmt: skip
     return Table("The report's figures and our own measurements of the same cells", heads, tuple(rows))
 
 
+def beneath(made: Table) -> str:
+    """What stands beneath the table: what a ratio says, and why rows have none."""
+    at = made.columns.index(RATIO)
+    why = dict.fromkeys(row[at].title for row in made.rows if row[at].text == "-" and row[at].title)
+    return "\n\n".join([RESERVATION, *(f"`-` in that column: {reason}." for reason in why)])
+
+
 def counterparts(record: Record, quantity: Quantity, measured: Sequence[Record]) -> list[Record]:
-    """Own measurements of a reported figure: of each machine and kind of weights the nearest cell."""
+    """Own measurements of a reported figure: of each machine, kind of weights and geometry the nearest."""
     if not record.reported or record.reported.value(quantity) is None:
         return []
-    best: dict[tuple[str, str], Record] = {}
+    best: dict[tuple[str, str, str], Record] = {}
     for own in measured:
         if own.reported or own.status != "ok" or value(own, quantity) is None:
             continue
@@ -59,7 +71,7 @@ def counterparts(record: Record, quantity: Quantity, measured: Sequence[Record])
             quantity == "wer" and own.cell.dataset != record.cell.dataset
         ):
             continue
-        setting = (own.hardware, own.cell.weights)
+        setting = (own.hardware, own.cell.weights, own.provenance.geometry)
         held = best.get(setting)
         if held is None or _nearness(record, own) > _nearness(record, held):
             best[setting] = own
@@ -79,9 +91,13 @@ def value(record: Record, quantity: Quantity) -> float | None:
     return record.flops_per_batch if quantity == "flops" else getattr(record, quantity)
 
 
-def differences(reported: Cell, own: Cell) -> list[str]:
+def differences(reported: Cell, measured: Record) -> list[str]:
     """What is not as in the report, in words."""
-    told = []
+    own, told = measured.cell, []
+    if measured.provenance.geometry:
+        told.append(f"the geometry of the checkpoint: {measured.provenance.geometry}")
+    if own.weights == "pretrained" and measured.provenance.weights.startswith(checkpoints.LOCAL):
+        told.append("weights of a local folder, not of the Hub's pinned revision")
     if own.weights != reported.weights:
         told.append(f"{own.weights} weights")
     if own.dtype != reported.dtype:
@@ -129,12 +145,10 @@ def conflicts(cells: Sequence[Cell], reported: Sequence[Record]) -> list[str]:
 
 def _row(axis: str, record: Record, quantity: Quantity, own: Record) -> tuple[Field, ...]:
     number, theirs = value(own, quantity), value(record, quantity)
-    ratio = Field("-", "a modelled joule is not compared with a measured one", own.key)
-    if (
-        number is not None
-        and theirs
-        and not (quantity == "energy_j_per_sample" and own.energy_method == "model")
-    ):
+    modelled = quantity == "energy_j_per_sample" and own.energy_method == "model"
+    reason = ANOTHER_MODEL if own.provenance.geometry else MODELLED if modelled else ""
+    ratio = Field("-", reason, own.key)
+    if number is not None and theirs and not reason:
         ratio = _ratio(own, quantity, number, theirs)
     return (
         Field(str(getattr(record.cell, axis))),
@@ -144,7 +158,7 @@ def _row(axis: str, record: Record, quantity: Quantity, own: Record) -> tuple[Fi
         SHOW[quantity](own),
         ratio,
         Field(own.hardware, words=True),
-        Field("; ".join(differences(record.cell, own.cell)), words=True),
+        Field("; ".join(differences(record.cell, own)), words=True),
     )
 
 

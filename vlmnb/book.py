@@ -239,10 +239,10 @@ def _run_pages(
             heading = Heading(pages.page_title(page), pages.label(model, axis, page.folder))
             before = [pages.outdated_note(page.outdated)] if page.outdated else []
             before += [outdated.note(page.redrawn_by)] if page.redrawn_by else []
-            before += [pages.report_note(page)] if page.source == "reports" else []
+            before += [pages.report_note(page, records)] if page.source == "reports" else []
             made = postprocess.page(notebook, heading, before=before, after=pages.run_sections(page))
         except (Refused, UnicodeDecodeError) as error:
-            told.append(f"the page {model}/{axis}.ipynb: {error}")
+            told.append(f"the page {model}/{axis}.ipynb: {error}; a sweep makes it again")
             continue
         told += [f"in {model}/{axis}.ipynb, {line}" for line in made.left_out]
         targets = {found.key: f"../../../{pages.record_path(found)}" for found in page.records}

@@ -17,6 +17,9 @@ TRIES = 4
 """The best of so many tries counts, products and copies in turn: a ceiling is what nothing exceeds, and
 neighbours, who come and go, only slow it down."""
 
+MOST_TRIES = 8
+"""On a machine that is never quiet no more tries than these are made for a precision."""
+
 TRY_S = 0.25
 """Products, and copies, go on for so long in each try, which is enough to tell the load by others."""
 
@@ -44,7 +47,7 @@ class Search:
         """Tries to make now: all at first; later one, while others have disturbed every try there was."""
         if not self._loads:
             return TRIES
-        return int(self.contaminated)
+        return int(self.contaminated and len(self._loads) < MOST_TRIES)
 
     @property
     def contaminated(self) -> bool:
@@ -114,7 +117,6 @@ def _try(search: Search, times: int, device: str, dtype: str) -> None:
         source = torch.ones(size // 4, dtype=torch.float32, device=device)
         target = torch.empty_like(source)
         target.copy_(source)  # the first touch of a page is the kernel's work
-        torch.matmul(left, right)
         for _ in range(times):
             search.once(
                 lambda: _best_s(lambda: left @ right, device),

@@ -89,7 +89,7 @@ def _run_list(content: pages.Content, name: str) -> str:
     published = {page.axis: page for page in own if page.source == "measured"}
     failures = {failure.axis: failure for failure in content.failures if failure.model == name}
     if len(published) < len(own) and not published and not failures:
-        return "None of its tables has been measured here."
+        return _single_cells(content.records, name)
     lines = ["What was measured here:", ""] if len(published) < len(own) else []
     for axis in sorted({*published, *failures, *axes.AXES}, key=pages.axis_order):
         question = axes.AXES[axis].question if axis in axes.AXES else ""
@@ -106,6 +106,19 @@ def _run_list(content: pages.Content, name: str) -> str:
                 mark += " See [](/book/generated/status.md)."
         lines.append(f"- {target}: {question}{mark}")
     return "\n".join(lines)
+
+
+def _single_cells(records: Sequence[Record], name: str) -> str:
+    """What is said of a model of which no page of own measurements is published."""
+    found = [r for r in records if r.cell.model == name and r.source == "measured" and r.status == "ok"]
+    if not found:
+        return "None of its tables has been measured here."
+    places = markup.enumerated(sorted({markup.plain(r.hardware) for r in found}))
+    cells = "One cell was" if len(found) == 1 else f"{len(found)} cells were"
+    return (
+        f"None of its tables has been measured here as a whole. {cells}, on {places}: where the report has a "
+        "figure of the same cell, both stand side by side on the pages above."
+    )
 
 
 def _unmeasured(own: Sequence[Record]) -> str:

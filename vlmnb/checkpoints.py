@@ -7,6 +7,7 @@ whole: that it is of the right architecture, in safetensors, complete, and wants
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -28,8 +29,15 @@ FOLDERS = "VLMNB_CHECKPOINTS"
 """Environment variable: a folder of checkpoints, each in it as ``<model>/`` or ``<owner>/<repository>/``."""
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
+IMAGE_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+"""Files that may describe the image processor, the newer layout first."""
 WANTED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 """What is downloaded of a repository; never pickles, never code."""
+
+LOCAL = "local "
+"""Begins the revision of what was found in a folder of the user's."""
 
 REACH_S = 5.0
 """Seconds within which the Hub must take a connection, so that a machine without network says so at once."""
@@ -60,7 +68,7 @@ def revision(entry: ModelEntry) -> str:
     if entry.bundled:
         return fingerprint(paths.bundled_model(entry.name))
     local = local_folder(entry)
-    return f"local {fingerprint(local)}" if local else f"{entry.source}@{entry.revision}"
+    return f"{LOCAL}{fingerprint(local)}" if local else f"{entry.source}@{entry.revision}"
 
 
 def local_folder(entry: ModelEntry) -> Path | None:
@@ -74,11 +82,15 @@ def local_folder(entry: ModelEntry) -> Path | None:
 
 def cached_folder(entry: ModelEntry) -> Path | None:
     """The snapshot of the pinned revision in the Hub's local cache, complete or not, if there is one."""
+    snapshot = _snapshots(entry) / entry.revision
+    return snapshot if snapshot.is_dir() else None
+
+
+def _snapshots(entry: ModelEntry) -> Path:
+    """Folder of all revisions of a model in the Hub's local cache."""
     from huggingface_hub import constants
 
-    repository = f"models--{entry.source.replace('/', '--')}"
-    snapshot = Path(constants.HF_HUB_CACHE) / repository / "snapshots" / entry.revision
-    return snapshot if snapshot.is_dir() else None
+    return Path(constants.HF_HUB_CACHE) / f"models--{entry.source.replace('/', '--')}" / "snapshots"
 
 
 def processor_folder(entry: ModelEntry) -> Path | None:
@@ -89,8 +101,7 @@ def processor_folder(entry: ModelEntry) -> Path | None:
     folder = paths.bundled_model(entry.name) if entry.bundled else cached_folder(entry)
     if folder is None or not (folder / "tokenizer.json").exists():
         return None
-    settings = ("processor_config.json", "preprocessor_config.json")
-    return folder if any((folder / name).exists() for name in settings) else None
+    return folder if any((folder / name).exists() for name in IMAGE_PROCESSORS) else None
 
 
 def find(entry: ModelEntry) -> Checkpoint:
@@ -133,6 +144,19 @@ def check(entry: ModelEntry, folder: Path) -> None:
             )
     for file in weight_files(entry, folder):
         _check_safetensors(entry, file)
+    if what := _lacking(folder):
+        raise UserError(f"{entry.name}: {folder} has no {what}; {_ways_out(entry)}")
+
+
+def _lacking(folder: Path) -> str:
+    """Which of the small files beside the weights a folder lacks, in words; empty where none."""
+    if not any((folder / name).exists() for name in TOKENIZERS):
+        return f"tokenizer ({' or '.join(TOKENIZERS)})"
+    newer, older = IMAGE_PROCESSORS
+    with contextlib.suppress(OSError, ValueError):
+        if "image_processor" in json.loads((folder / newer).read_text(encoding="utf-8")):
+            return ""
+    return "" if (folder / older).exists() else f"image processor ({older}, or image_processor in {newer})"
 
 
 def weight_files(entry: ModelEntry, folder: Path) -> list[Path]:
@@ -144,7 +168,9 @@ def weight_files(entry: ModelEntry, folder: Path) -> list[Path]:
     if (folder / WEIGHTS).exists():
         return [folder / WEIGHTS]
     if not (folder / INDEX).exists():
-        raise UserError(f"{entry.name}: {folder} has neither {WEIGHTS} nor {INDEX}; {_ways_out(entry)}")
+        pickles = sorted(file.name for kind in PICKLES for file in folder.glob(kind))
+        seen = f", only {pickles[0]}, a pickle, which is never read" if pickles else ""
+        raise UserError(f"{entry.name}: {folder} has neither {WEIGHTS} nor {INDEX}{seen}; {_ways_out(entry)}")
     shards = _json(entry, folder / INDEX).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise UserError(f"{entry.name}: {folder / INDEX} lists no files; {_ways_out(entry)}")
@@ -159,8 +185,8 @@ def _ways_out(entry: ModelEntry) -> str:
     if entry.bundled:
         return f"restore it with: git checkout -- {paths.bundled_model(entry.name)}"
     return (
-        f"download it with `hf download {entry.source} --revision {entry.revision}`, or measure speed alone "
-        "with weights: random"
+        f"download it with `hf download {entry.source} --revision {entry.revision}`, or set {FOLDERS} to a "
+        f"folder that has it as {entry.name}/ or {entry.source}/, or measure speed alone with weights: random"
     )
 
 
@@ -172,14 +198,15 @@ def _snapshot(entry: ModelEntry) -> Path:
     try:
         if folder is not None and (folder / "config.json").exists():
             weight_files(entry, folder)
-            return folder
+            if not _lacking(folder):
+                return folder
     except UserError:  # a part of it: the rest is downloaded below, or asked for
         pass
     places = [os.environ[FOLDERS]] if os.environ.get(FOLDERS) else []
     places.append(str(folder or constants.HF_HUB_CACHE))
     missing = (
         f"{entry.name} has no weights on this machine: looked for {_looked_for(folder)} of {entry.source} in "
-        f"{' and '.join(places)}"
+        f"{' and '.join(places)}{_other_revisions(entry)}"
     )
     if constants.HF_HUB_OFFLINE:
         raise UserError(f"{missing}, and HF_HUB_OFFLINE forbids downloads; {_ways_out(entry)}")
@@ -188,9 +215,22 @@ def _snapshot(entry: ModelEntry) -> Path:
     return _download(entry, missing)
 
 
+def _other_revisions(entry: ModelEntry) -> str:
+    """What the cache has of a model at other revisions than the pinned one, in words."""
+    snapshots = _snapshots(entry)
+    others = sorted(path.name for path in snapshots.iterdir()) if snapshots.is_dir() else []
+    others = [name for name in others if name != entry.revision]
+    if not others:
+        return ""
+    listed = ", ".join(others)
+    return f"; {snapshots.parent} has revision {listed}, wanted is {entry.revision}"
+
+
 def _looked_for(folder: Path | None) -> str:
     if folder is None or not (folder / "config.json").exists():
         return "config.json"
+    if ((folder / WEIGHTS).exists() or (folder / INDEX).exists()) and (what := _lacking(folder)):
+        return what
     return f"the files that {INDEX} lists" if (folder / INDEX).exists() else f"{WEIGHTS} or {INDEX}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,8 +16,23 @@ app = typer.Typer(
     help="What vision-language models cost to run: measure, and read what was measured.",
 )  # fmt: skip
 
-ResultsOption = Annotated[Path, typer.Option(help="Folder of the records.", metavar="DIR")]
-RunsOption = Annotated[Path, typer.Option(help="Folder of the executed notebooks.", metavar="DIR")]
+
+def _from_here(context: typer.Context, parameter: typer.CallbackParam, value: Path) -> Path:
+    """A folder that was given counts from the working folder; the default is the project's."""
+    from vlmnb import paths
+
+    source = context.get_parameter_source(str(parameter.name))
+    return value if source is None or source.name == "DEFAULT" else paths.from_here(value)
+
+
+def _folder(what: str, default: str) -> Any:
+    return typer.Option(
+        help=what, metavar="DIR", callback=_from_here, show_default=f"{default}, the project's"
+    )
+
+
+ResultsOption = Annotated[Path, _folder("Folder of the records.", "results")]
+RunsOption = Annotated[Path, _folder("Folder of the executed notebooks.", "runs")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 SpecArgument = Annotated[Path, typer.Argument(help="A sweep file, such as sweeps/quickstart.yaml.")]
 RESULTS, RUNS = Path("results"), Path("runs")
@@ -54,9 +69,9 @@ def sweep(
         str, typer.Option(help="With --on ray: measure on these machines.", metavar="SLUG")
     ] = "",
     slurm: Annotated[bool, typer.Option(help="Print a SLURM array script over what is missing.")] = False,
-    threads: Annotated[int, typer.Option(help="Threads of torch; 0: one per physical core.", min=0)] = 0,
-    cell_limit: Annotated[float, typer.Option(help="Seconds a cell may take.", min=0)] = 2 * 3600,
-    run_limit: Annotated[float, typer.Option(help="Seconds a notebook may take.", min=0)] = 12 * 3600,
+    threads: Annotated[int, typer.Option(help="Threads of torch; 0: one per physical core.")] = 0,
+    cell_limit: Annotated[float, typer.Option(help="Seconds a cell may take.")] = 2 * 3600,
+    run_limit: Annotated[float, typer.Option(help="Seconds a notebook may take.")] = 12 * 3600,
     as_json: JsonOption = False,
 ) -> None:
     """Measure what a sweep asks for and is not recorded yet; execute its notebooks.
@@ -74,6 +89,7 @@ def sweep(
         on=on, hardware=hardware, threads=threads, limits=Limits(run_s=run_limit, cell_s=cell_limit),
         as_json=as_json,
     )  # fmt: skip
+    sweep_command.require_options(asked, slurm=slurm, dry_run=dry_run)
     if slurm:
         from vlmnb import slurm as array
 
@@ -96,17 +112,21 @@ def status(
     """Show how far a sweep is, also one at work in another terminal: cells, failures, pages, time left."""
     from vlmnb import sweep_command
 
-    chosen = spec or sweep_command.latest_spec(results, QUICKSTART)
-    sweep_command.show(
-        sweep_command.Asked(spec=chosen, results=results, runs=runs, as_json=as_json), cells=False
+    latest = None if spec else sweep_command.latest_spec(results)
+    asked = sweep_command.Asked(
+        spec=spec or latest or QUICKSTART, results=results, runs=runs, as_json=as_json
     )
+    if not spec and not as_json:
+        why = "the latest sweep here is" if latest else "none is on record here; this is"
+        print(f"No sweep file named: {why} {sweep_command.named(asked.spec)}\n")
+    sweep_command.show(asked, cells=False)
 
 
 @app.command()
 def book(
     results: ResultsOption = RESULTS,
     runs: RunsOption = RUNS,
-    output: Annotated[Path, typer.Option(help="Folder of the built book.", metavar="DIR")] = Path("_build"),
+    output: Annotated[Path, _folder("Folder of the built book.", "_build")] = Path("_build"),
 ) -> None:
     """Build the book from the records and the executed notebooks."""
     from vlmnb import book as publishing

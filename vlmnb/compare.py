@@ -108,10 +108,18 @@ def base_entries(records: Iterable[Record]) -> dict[Setting, tuple[Entry, ...]]:
         groups.setdefault(setting, {}).setdefault(model, {})[dataset] = row
     order = list(models.registry())
     made = {
-        setting: tuple(Entry(models.get(name), by_model[name]) for name in sorted(by_model, key=order.index))
+        setting: tuple(_entry(name, by_model[name]) for name in sorted(by_model, key=order.index))
         for setting, by_model in groups.items()
     }
     return dict(sorted(made.items(), key=lambda item: (item[0].source != "measured", -len(item[1]), item[0])))
+
+
+def _entry(name: str, found: dict[str, Row]) -> Entry:
+    """A model's entry; a checkpoint of another geometry never goes by the bare name of the model."""
+    entry = models.get(name)
+    if any(row["other_geometry"] for row in found.values()):
+        entry = entry.model_copy(update={"title": f"{entry.title} (a checkpoint of another geometry)"})
+    return Entry(entry, found)
 
 
 def cost_table(entries: Sequence[Entry], folder: str = "") -> str:

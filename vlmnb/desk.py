@@ -98,18 +98,17 @@ class Desk:
             self._locks.release(name)
 
     def write(self, made: Record) -> None:
-        """Store a record. A damaged file in its place is kept beside it.
+        """Store a record. A damaged file in its place is kept beside it; a sweep has said so before.
 
         Raises:
             OSError: The results folder cannot be written.
         """
         path = paths.record(self._results, made.hardware, made.cell.model, made.key)
-        if path.exists():
-            try:
-                record.read(path)
-            except ValueError:
-                path.replace(path.with_suffix(".damaged"))
+        before = _signature(paths.damaged(path))
         record.write(made, self._results)
+        if AGAIN not in os.environ and _signature(paths.damaged(path)) != before:
+            kept = f"the file that was there is kept as {paths.damaged(path).name}"
+            print(f"damaged record: {path} was measured again; {kept}", file=sys.stderr, flush=True)
 
     def ran_out(self, cell: Cell, before: Sequence[Record]) -> Record | None:
         """A record for a size above one that ran out of memory, which need not be tried."""
@@ -146,6 +145,7 @@ class Desk:
             def tell(line: str) -> None:
                 if line not in said:
                     print(line, file=sys.stderr, flush=True)
+                    _tell_terminal(line)
                 said.add(line)
 
             _wait_for_turn()
@@ -158,6 +158,14 @@ def _signature(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return told.st_ino, told.st_mtime_ns
+
+
+def _tell_terminal(line: str) -> None:
+    """Say a line also where the kernel was started from: papermill shows a cell's output only at its end."""
+    # In a kernel, sys.stderr goes into the notebook; its number is that of the stream the kernel was given.
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        if sys.stderr.fileno() != 2:
+            os.write(sys.stderr.fileno(), f"{line}\n".encode())
 
 
 def _wait_for_turn() -> None:

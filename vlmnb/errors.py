@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 Place = tuple[str | int, ...]
 """Where in a file: keys and list positions from the top."""
@@ -25,6 +27,27 @@ class UserError(Exception):
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: in a notebook the message stands alone, without a stack."""
         return [f"{type(self).__name__}: {self}"]
+
+
+class Damaged(ValueError):
+    """A file in a record's place that is no record, or none that this code reads.
+
+    Attributes:
+        path: The file.
+        why: What is the matter with it, to stand behind its name.
+    """
+
+    def __init__(self, path: str | Path, why: str) -> None:
+        """Take the file and what is the matter with it."""
+        super().__init__(f"{path} {why}")
+        self.path, self.why = Path(path), why
+
+    @classmethod
+    def unreadable(cls, path: str | Path, error: OSError) -> Damaged:
+        """Of a file that the system does not give."""
+        if os.path.islink(path) and not os.path.exists(path):
+            return cls(path, f"is a link to {os.readlink(path)}, which is not there")
+        return cls(path, f"cannot be read: {error.strerror or error}")
 
 
 @contextlib.contextmanager

@@ -44,6 +44,8 @@ class Estimate(Frozen):
     """FLOPs of a batch of prompts with one image each.
 
     Attributes:
+        image_size: Side of the image in pixels as the processor gets it.
+        seen_image_size: As the model sees it.
         image_tokens: Tokens of a prompt that stand for its image.
         prefill: The forward pass over the prompts.
         decode: The first decoding step: one token for every prompt.
@@ -53,6 +55,7 @@ class Estimate(Frozen):
     model: str
     text_tokens: int
     image_size: int
+    seen_image_size: int
     batch_size: int
     image_tokens: int
     prefill: Pass
@@ -85,11 +88,14 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
     from vlmnb.models import geometry
 
     config = geometry.config(model)
+    # A tower of one size is given it whatever the processor got: the base size is what cells say.
+    native = entry.native_image_size
+    seen = native if native and not entry.size_obstacle(size, interpolate=False) else size
     try:
-        formula.check_image_size(config, size)
+        formula.check_image_size(config, seen)
     except UserError as error:
         raise UserError(f"{model} cannot take an image of {size} pixels: {error}") from None
-    image_tokens = int(models.family_of(entry).image_tokens(config, size))
+    image_tokens = int(models.family_of(entry).image_tokens(config, seen))
     tokens, limit = image_tokens + text_tokens, config.text_config.max_position_embeddings
     if tokens > limit:
         # An image alone can be too much.
@@ -102,21 +108,23 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
     from vlmnb import metaflops
 
     built = metaflops.build(model)
+    # Every row of a batch does the same work; counted at once, sizes of a large batch would not fit a number.
     return Estimate(
         model=model,
         text_tokens=text_tokens,
         image_size=size,
+        seen_image_size=seen,
         batch_size=batch_size,
         image_tokens=image_tokens,
         prefill=Pass(
-            formula=formula.prefill(config, size, tokens, batch_size),
-            counted=metaflops.prefill(built, size, tokens, batch_size),
+            formula=formula.prefill(config, seen, tokens, batch_size),
+            counted=metaflops.prefill(built, seen, tokens, 1).times(batch_size),
         ),
         decode=Pass(
             formula=formula.decode(config, tokens, batch_size),
-            counted=metaflops.decode(built, tokens, batch_size),
+            counted=metaflops.decode(built, tokens, 1).times(batch_size),
         ),
-        unused=formula.unused(config, size, batch_size),
+        unused=formula.unused(config, seen, batch_size),
     )
 
 
@@ -155,7 +163,8 @@ def show(found: Estimate) -> None:
             table.add_row(label, *(_si(column[part]) if column[part] else "–" for column in columns))
     console = Console(soft_wrap=True, highlight=False)
     images = f"{found.batch_size} x ({found.image_tokens} image + {found.text_tokens} text tokens)"
-    console.print(f"{found.model}, {found.image_size} pixels, {images}", markup=False)
+    seen = "" if found.seen_image_size == found.image_size else f" (the model sees {found.seen_image_size})"
+    console.print(f"{found.model}, {found.image_size} pixels{seen}, {images}", markup=False)
     console.print(table)
     worst = max(both.largest_difference for _, both in passes)
     if worst > 0:

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from typing import Any, Literal
 import yaml
 
 from vlmnb import desk, paths, slots, supervise
+from vlmnb import scratch as folders
 from vlmnb.slots import Slot
 from vlmnb.spec import Frozen, Run
 
@@ -100,10 +100,12 @@ class Begun:
             again: Keys of recorded or stale cells that are to be measured again.
         """
         self.run = run
-        self._folder = tempfile.TemporaryDirectory(prefix="vlmnb-", ignore_cleanup_errors=True)
-        folder, self.scratch = self._folder.name, Path(self._folder.name)
+        self._folder = folders.Scratch(folders.RUN)
+        # Sockets of the kernel, whose path must be short.
+        self._sockets = folders.Scratch(folders.SOCKETS, folders.short())
+        self.scratch = self._folder.path
         request = {
-            "scratch": folder,
+            "scratch": str(self.scratch),
             "run_limit_s": setting.limits.run_s,
             "cell_limit_s": setting.limits.cell_s,
             "run": {
@@ -111,13 +113,14 @@ class Begun:
                 "parameters": {**run.parameters, "model": run.model, "results": str(setting.results)},
                 "output": str(self.scratch / "out.ipynb"),
                 "outcome": str(self.scratch / "outcome.json"),
+                "sockets": str(self._sockets.path),
             },
         }
         environment = {
             **os.environ,
             **slots.environment(slot, setting.threads),
             "VLMNB_QUIET": "1",
-            "IPYTHONDIR": folder,
+            "IPYTHONDIR": str(self.scratch),
             "PYTHONUNBUFFERED": "1",
             desk.PROGRESS: str(self.scratch / "cell.json"),
             desk.AGAIN: str(self.scratch / "again"),
@@ -131,7 +134,7 @@ class Begun:
                     stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True,
                 )  # fmt: skip
         except OSError:
-            self._folder.cleanup()
+            self._remove()
             raise
         self._mark = _mark(self.process)
 
@@ -153,7 +156,11 @@ class Begun:
     def close(self) -> None:
         """Leave nothing of it."""
         self.end()
-        self._folder.cleanup()
+        self._remove()
+
+    def _remove(self) -> None:
+        self._folder.remove()
+        self._sockets.remove()
 
 
 def execute(

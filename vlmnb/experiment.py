@@ -157,7 +157,7 @@ def _show_beside(plan: Plan, found: list[Record]) -> None:
     if made.rows:
         display(Markdown("## Beside our own measurements"))
         display(HTML(tables.html(made)))
-        display(Markdown(beside.RESERVATION))
+        display(Markdown(beside.beneath(made)))
     elif plan.source == "reports":
         display(Markdown("None of these cells has been measured here yet."))
 
@@ -310,7 +310,11 @@ def show_details(plan: Plan, found: list[Record]) -> None:
 
     if plan.source == "reports":
         cells = _shown(plan, found)
-        display(HTML(tables.html(beside.figures(plan.axis.name, cells, found))))
+        printed = beside.figures(plan.axis.name, cells, found)
+        if printed.rows:
+            display(HTML(tables.html(printed)))
+        else:
+            display(Markdown("The report prints no figure of these cells, in this table or another."))
         told = beside.conflicts(cells, found)
         if told:
             display(Markdown("\n".join(f"- {notes.escape(line)}" for line in told)))

@@ -150,7 +150,7 @@ def _latency_change(low: Record, high: Record, drift: float) -> str:
     if found.paired and f"{ratio:.2f}" != f"{found.ratio:.2f}":
         interval += f"; {ratio:.2f} by the medians"
     if disturbed := [record for record in (low, high) if disturbance.of_batches(record)]:
-        which = "while both were" if len(disturbed) == 2 else "while one of them was"
+        which = "while the two were" if len(disturbed) == 2 else "while one of the two was"
         return (
             f"is {found.ratio:.2f} times the value{way} ({interval}), but others used the machine {which} "
             f"timed ({' and '.join(map(disturbance.share, disturbed))}): the ratio may be their doing"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from vlmnb import machine, models, optimizations
 from vlmnb.spec import Cell, Status
@@ -24,17 +25,25 @@ def verdict(cell: Cell) -> tuple[Status, str] | None:
     return None
 
 
-def remarks(runs: Runs) -> dict[Cell, str]:
-    """What is to be said of each cell: its verdict, and the other runs whose tables show it too."""
+def known(runs: Runs) -> dict[Cell, dict[str, Any]]:
+    """Of each cell, for a program: its verdict, empty where it is open, and the runs whose tables show it."""
     asked: dict[Cell, list[str]] = {}
     for name, cells in runs.items():
         for cell in cells:
             asked.setdefault(cell, []).append(name)
+    found = {cell: verdict(cell) or ("", "") for cell in asked}
+    return {
+        cell: {"status": found[cell][0], "reason": found[cell][1], "runs": names}
+        for cell, names in asked.items()
+    }
+
+
+def remarks(runs: Runs) -> dict[Cell, str]:
+    """What is to be said of each cell: its verdict, and the other runs whose tables show it too."""
     told = {}
-    for cell, names in asked.items():
-        found = verdict(cell)
-        parts = [f"{found[0].replace('_', ' ')}: {found[1]}"] if found else []
-        parts += [f"shared by {', '.join(names)}"] if len(names) > 1 else []
+    for cell, of in known(runs).items():
+        parts = [f"{of['status'].replace('_', ' ')}: {of['reason']}"] if of["status"] else []
+        parts += [f"shared by {', '.join(of['runs'])}"] if len(of["runs"]) > 1 else []
         told[cell] = f" [{'; '.join(parts)}]" if parts else ""
     return told
 

@@ -31,6 +31,9 @@ CHOICE = 1
 REQUEST_TIMEOUT_S = 10.0
 """How long the first request to the Hub may take before the Hub counts as out of reach."""
 
+REMOTE = "hf://"
+"""Begins the name of a file that is read from the Hub."""
+
 ID = "vlmnb_id"
 """Column of the kept rows that holds ``<row group>.<row>``, a row's place in the split."""
 
@@ -96,6 +99,7 @@ def choose(source: HubSet, samples: int, seed: int) -> list[tuple[str, Row]]:
             f"{source.name} has {source.usable} samples with an image, {samples} were asked for; "
             "set samples to at most that"
         )
+    _check_folder(source)
     kept = _kept(source, seed, samples)
     if kept is not None:
         return kept[:samples]
@@ -145,6 +149,27 @@ def _has_image(row: Row) -> bool:
     return image is not None and bool(image["bytes"] or image["path"])
 
 
+def _check_folder(source: HubSet) -> None:
+    """Refuse a folder given by ``VLMNB_DATA`` that cannot be meant, instead of passing over it in silence.
+
+    A folder that has other data sets and nothing of this one is passed over: this one may be in the cache.
+
+    Raises:
+        UserError: There is no such folder, or the data set's own folder in it holds none of its files.
+    """
+    given = paths.data_folder()
+    if given is None:
+        return
+    if not given.is_dir():
+        raise UserError(f"VLMNB_DATA is {given}, which is no folder; correct it or unset it")
+    own = given / source.repository
+    if own.is_dir() and not _in_folder(source):
+        raise UserError(
+            f"{source.name}: {own} holds no file {source.files}; copy them there ({source.download}), or "
+            "remove that folder"
+        )
+
+
 def _row_groups(source: HubSet, files: list[str]) -> list[Callable[[], list[Row]]]:
     """One reader for each row group of the split; nothing but the files' footers is read before a call."""
     import datasets
@@ -154,6 +179,7 @@ def _row_groups(source: HubSet, files: list[str]) -> list[Callable[[], list[Row]
     columns = list(source.columns)
     stream = _reading(
         source,
+        files,
         lambda: datasets.load_dataset(
             "parquet", data_files={source.split: files}, split=source.split, streaming=True
         ),
@@ -174,11 +200,11 @@ def _row_groups(source: HubSet, files: list[str]) -> list[Callable[[], list[Row]
             columns=columns,
         ).decode(False)
 
-    groups = _reading(source, lambda: selected().reshard())
+    groups = _reading(source, files, lambda: selected().reshard())
     total = groups.num_shards
 
     def reader(index: int) -> Callable[[], list[Row]]:
-        return lambda: _reading(source, lambda: list(groups.shard(total, index)))
+        return lambda: _reading(source, files, lambda: list(groups.shard(total, index)))
 
     return [reader(index) for index in range(total)]
 
@@ -194,40 +220,71 @@ def _in_folder(source: HubSet) -> list[Path]:
 
 def _in_cache(source: HubSet) -> list[Path]:
     """The split in the Hub's local cache, if it is there whole."""
-    from huggingface_hub import constants
-
-    repository = f"datasets--{source.repository.replace('/', '--')}"
-    snapshot = Path(constants.HF_HUB_CACHE) / repository / "snapshots" / source.commit
-    found = sorted(snapshot.glob(source.files))
+    found = sorted(_snapshot(source).glob(source.files))
     # The names say how many files there are: "val-00000-of-00002.parquet".
     of = {part for path in found for part in path.stem.split("-of-")[1:]}
     whole = len(found) == int(next(iter(of)).split("-")[0]) if len(of) == 1 else bool(found)
     return found if whole else []
 
 
+def _snapshot(source: HubSet) -> Path:
+    """Where the Hub's local cache has the pinned revision of a data set."""
+    from huggingface_hub import constants
+
+    repository = f"datasets--{source.repository.replace('/', '--')}"
+    return Path(constants.HF_HUB_CACHE) / repository / "snapshots" / source.commit
+
+
 def _on_hub(source: HubSet) -> list[str]:
     from huggingface_hub import HfApi, constants
 
     if constants.HF_HUB_OFFLINE:
-        raise _out_of_reach(source, "HF_HUB_OFFLINE is set")
+        raise _out_of_reach(source, f"{_looked_in(source)}, and HF_HUB_OFFLINE is set")
     try:
         info = HfApi().dataset_info(source.repository, revision=source.commit, timeout=REQUEST_TIMEOUT_S)
     except Exception as error:  # whatever the HTTP library raises, to the user it is the same
-        raise _out_of_reach(source, _first_line(error)) from None
+        raise _out_of_reach(source, f"{_looked_in(source)}, then the Hub: {_first_line(error)}") from None
     names = sorted(file.rfilename for file in info.siblings or ())
     found = fnmatch.filter(names, source.files)
     if not found:
         raise _out_of_reach(source, f"it has no files {source.files}")
-    return [f"hf://datasets/{source.repository}@{source.commit}/{name}" for name in found]
+    return [f"{REMOTE}datasets/{source.repository}@{source.commit}/{name}" for name in found]
 
 
-def _reading(source: HubSet, read: Callable[[], Any]) -> Any:
+def _looked_in(source: HubSet) -> str:
+    """Where the files were looked for on this machine, in words."""
+    given = paths.data_folder()
+    places = [f"{given / source.repository} (VLMNB_DATA)"] if given else []
+    return f"looked for {source.files} in {' and '.join([*places, str(_snapshot(source))])}"
+
+
+def _reading(source: HubSet, files: Sequence[str], read: Callable[[], Any]) -> Any:
     try:
         return read()
     except UserError:
         raise
     except Exception as error:
+        if not files[0].startswith(REMOTE):
+            raise _damaged(source, files, error) from None
         raise _out_of_reach(source, _first_line(error)) from None
+
+
+def _damaged(source: HubSet, files: Sequence[str], error: Exception) -> UserError:
+    """What is said of files on this machine that cannot be read; the network has no part in it."""
+    import pyarrow.parquet
+
+    for file in files:
+        try:
+            pyarrow.parquet.ParquetFile(file).close()
+        except Exception as of_file:  # as many kinds as there are ways to be damaged
+            told, error = file, of_file
+            break
+    else:
+        told = files[0] if len(files) == 1 else f"one of {files[0]} to {Path(files[-1]).name}"
+    return UserError(
+        f"{source.name}: {told} is truncated or damaged ({_first_line(error)}); delete it and copy or "
+        f"download it again: {source.download}"
+    )
 
 
 def _out_of_reach(source: HubSet, why: str) -> UserError:

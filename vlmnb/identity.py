@@ -17,7 +17,8 @@ from pathlib import Path
 
 from vlmnb import checkpoints, data, machine, models, paths, slots, spec, store
 from vlmnb.models import geometry
-from vlmnb.record import SCHEMA_VERSION, Provenance, Record
+from vlmnb.provenance import Provenance
+from vlmnb.record import SCHEMA_VERSION, Record
 from vlmnb.spec import Cell, Status
 
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "codecarbon", "fvcore", "jiwer",
@@ -48,6 +49,29 @@ def _key(cell: Cell, weights: str) -> str:
     here = machine.describe().fingerprint
     around = _around(cell.model, cell.weights, weights, cell.dataset, paths.root(), here, slots.threads())
     return spec.digest({"cell": cell.model_dump(), **around})
+
+
+def told_key(found: Record) -> str | None:
+    """Key of a measured record by what it tells itself; None where it does not tell enough.
+
+    What goes into a key cannot change without a new ``SCHEMA_VERSION``: the audit makes every key anew. With
+    random weights and the model's own processor a record does not tell that processor's revision.
+    """
+    was, trained = found.provenance, found.cell.weights == "pretrained"
+    here = was.machine.get("fingerprint")
+    if was.threads is None or not here or not (trained or was.processor == "stand-in"):
+        return None
+    around = {
+        "schema": found.schema_version,
+        "weights": was.weights,
+        "processor": "" if trained else was.processor,
+        "data": was.data,
+        "code": was.code,
+        "packages": was.packages,
+        "machine": here,
+        "threads": was.threads,
+    }
+    return spec.digest({"cell": found.cell.model_dump(), **around})
 
 
 @functools.lru_cache(maxsize=1024)
@@ -101,6 +125,12 @@ def blank(cell: Cell, started_at: str, status: Status = "ok", reason: str = "") 
             started_at=started_at,
         ),
     )
+
+
+def of_geometry(base: Record, geometry: str) -> Record:
+    """The record, with in what the checkpoint's geometry is not that of the model it is named after."""
+    known = base.provenance.model_copy(update={"geometry": geometry})
+    return base.model_copy(update={"provenance": known})
 
 
 def stale_paths(entries: Iterable[store.Entry]) -> dict[str, str]:

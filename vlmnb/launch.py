@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from vlmnb import axes, identity, paths, spec, store, yamlfile
+from vlmnb import axes, identity, paths, spec, stamps, store, yamlfile
 from vlmnb.errors import UserError, nearest
 from vlmnb.spec import Cell, Frozen, Run
 
 State = Literal["recorded", "stale", "missing", "damaged"]
-PageState = Literal["current", "outdated", "missing", "failed"]
+PageState = Literal["current", "outdated", "changed", "missing", "failed"]
 
 RETRIED = ("failed", "out_of_memory")
 """Statuses that ``--retry-failed`` measures again."""
@@ -29,6 +29,7 @@ class CellState(Frozen):
         shown: Digest of that record, or empty.
         answer: Its file.
         started_at: When it was measured.
+        problem: Why the file at ``path`` is no record, or empty.
     """
 
     cell: Cell
@@ -39,6 +40,7 @@ class CellState(Frozen):
     shown: str = ""
     answer: Path | None = None
     started_at: str = ""
+    problem: str = ""
 
     @property
     def key(self) -> str:
@@ -106,6 +108,11 @@ def only(runs: Sequence[Run], names: Collection[str]) -> tuple[Run, ...]:
 
 def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
     """What is there of every run, as the records are now."""
+    return look(runs, results, pages)[0]
+
+
+def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], list[str]]:
+    """What is there of every run, and a message for each other file among the records that is no record."""
     planned = [(run, axes.plan(run.axis, run.parameters)) for run in runs]
     with store.Index(results) as index:
         entries = index.entries()
@@ -119,12 +126,13 @@ def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
         told = () if plan.axis.own or plan.source == "reports" else repeats
         job = Job(run=run, cells=states, page="missing", inputs=inputs, repeats=told)
         made.append(job.model_copy(update={"page": _page(job, pages)}))
-    return made
+    own = {state.problem for job in made for state in job.cells if state.state == "damaged"}
+    return made, [e.problem for e in entries.values() if e.problem and e.problem not in own]
 
 
 def mark_page(job: Job, pages: Path) -> None:
     """Note what the page just published was made from."""
-    paths.write_atomic(_stamp_file(job, pages), job.stamp())
+    stamps.mark(_page_file(job, pages), job.stamp())
 
 
 def _state(
@@ -138,11 +146,11 @@ def _state(
     if found is None:
         return CellState(cell=cell, path=path, state="missing")
     if found.problem:
-        return CellState(cell=cell, path=path, state="damaged", reason=found.problem)
+        return CellState(cell=cell, path=path, state="damaged", problem=found.problem)
     return CellState(
         cell=cell, path=path, state="stale" if other else "recorded", status=found.status,
         reason=found.reason, shown=found.digest, answer=results / other if other else path,
-        started_at=found.started_at,
+        started_at=found.started_at, problem=exact.problem if exact else "",
     )  # fmt: skip
 
 
@@ -153,14 +161,10 @@ def _inputs(plan: axes.Plan, entries: Iterable[store.Entry]) -> tuple[str, ...]:
 
 
 def _page(job: Job, pages: Path) -> PageState:
-    page, stamp = paths.executed(pages, job.run.model, job.run.axis), _stamp_file(job, pages)
     if paths.failure(pages, job.run.model, job.run.axis).exists():
         return "failed"
-    if not page.exists():
-        return "missing"
-    same = stamp.exists() and stamp.read_text(encoding="utf-8") == job.stamp()
-    return "current" if same else "outdated"
+    return stamps.state(_page_file(job, pages), job.stamp())
 
 
-def _stamp_file(job: Job, pages: Path) -> Path:
-    return paths.executed(pages, job.run.model, job.run.axis).with_suffix(".stamp")
+def _page_file(job: Job, pages: Path) -> Path:
+    return paths.executed(pages, job.run.model, job.run.axis)

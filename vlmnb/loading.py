@@ -6,6 +6,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -54,6 +55,7 @@ class Loaded:
         model: The transformers model, on its device, in evaluation mode.
         processor: Its processor, padding on the left.
         processor_source: ``checkpoint``, or ``stand-in`` where random weights had none.
+        geometry: In what a checkpoint's geometry is not that of the model it is named after.
     """
 
     configuration: Configuration
@@ -63,6 +65,7 @@ class Loaded:
     model: Any
     processor: Any
     processor_source: str = "checkpoint"
+    geometry: str = ""
 
 
 def configuration(cell: Cell) -> Configuration:
@@ -125,7 +128,22 @@ def require(cells: Sequence[Cell]) -> None:
     for name, dtype in dict.fromkeys((c.optimization, c.dtype) for c in cells if c.device in usable):
         optimizations.require(name, dtype)
     for name in dict.fromkeys(c.model for c in cells if c.weights == "pretrained" and c.device in usable):
-        checkpoints.find(models.get(name))
+        entry = models.get(name)
+        folder = checkpoints.find(entry).folder
+        if not entry.bundled:
+            _try(entry, folder)
+
+
+def _try(entry: ModelEntry, folder: Path) -> None:
+    """Load a checkpoint without its values, which takes a second: whether its files belong together.
+
+    Raises:
+        UserError: They do not: a tensor is missing or of another shape than the configuration says, or the
+            tokenizer or the image processor cannot be made.
+    """
+    family = models.family_of(entry)
+    _from_folder(entry, family, folder, device_map="meta")
+    _processor(entry, family, folder)
 
 
 def import_classes(cells: Sequence[Cell]) -> None:
@@ -151,14 +169,12 @@ def load(wanted: Configuration) -> Loaded:
     """
     _prepare()
     import torch
-    import transformers
 
     if wanted.device == "cuda" and not torch.cuda.is_available():
         raise Unsupported("this machine has no CUDA device that torch can use")
     if reason := optimizations.obstacle(wanted.attention, wanted.dtype, wanted.device):
         raise Unsupported(reason)
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    _without_talk()
     entry = models.get(wanted.model)
     family = models.family_of(entry)
     loaded = (
@@ -171,6 +187,13 @@ def load(wanted: Configuration) -> Loaded:
     if wanted.compiled:
         compiling.compile_decoder(loaded.model, wanted.device)
     return loaded
+
+
+def _without_talk() -> None:
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
 
 
 def _quantize(model: Any, name: str) -> None:
@@ -216,18 +239,40 @@ def _random(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
 
 
 def _pretrained(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
+    folder = checkpoints.find(entry).folder
+    kernel = kernels.implementation(wanted.attention)
+    model = _from_folder(entry, family, folder, dtype=_dtype(wanted.dtype), attn_implementation=kernel)
+    model.to(wanted.device).eval()
+    _decode_greedily(model)
+    other = geometry.differences(entry.name, model.config)
+    processor = _processor(entry, family, folder)
+    return Loaded(wanted, entry, family, family, model, processor, geometry=other)
+
+
+def _from_folder(entry: ModelEntry, family: Any, folder: Path, **how: Any) -> Any:
+    """The model of a checkpoint, every weight of which is the checkpoint's own.
+
+    Args:
+        entry: Its registry entry.
+        family: Its family module.
+        folder: Where it lies.
+        how: Further arguments of ``from_pretrained``.
+
+    Raises:
+        UserError: It cannot be loaded, lacks a weight, or has one of another shape.
+    """
     import torch
     import transformers
 
-    folder = checkpoints.find(entry).folder
+    _without_talk()
     try:
         model, report = getattr(transformers, family.MODEL_CLASS).from_pretrained(
             folder,
-            dtype=_dtype(wanted.dtype),
-            attn_implementation=kernels.implementation(wanted.attention),
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # said below, with both shapes
+            **how,
         )
     except (torch.OutOfMemoryError, MemoryError):
         raise
@@ -241,19 +286,25 @@ def _pretrained(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded
             f"{folder} lacks {len(absent)} weights that {entry.name} needs, the first is {absent[0]}; "
             "they would be random, so nothing is measured with it"
         )
-    model.to(wanted.device).eval()
-    _decode_greedily(model)
-    return Loaded(wanted, entry, family, family, model, _processor(entry, family, folder))
+    wrong = sorted(report["mismatched_keys"])
+    if wrong:
+        name, there, here = wrong[0]
+        raise UserError(
+            f"{folder}: {name} has the shape {tuple(there)} in the weights and {tuple(here)} by config.json, "
+            f"one of {len(wrong)} that differ; restore the config.json that belongs to the weights of "
+            f"{entry.name}"
+        )
+    return model
 
 
-def _processor(entry: ModelEntry, family: Any, folder: Any) -> Any:
+def _processor(entry: ModelEntry, family: Any, folder: Path) -> Any:
     try:
         return family.load_processor(folder)
     except Exception as error:  # as above
         raise _unusable(entry, folder, error) from None
 
 
-def _unusable(entry: ModelEntry, folder: Any, error: Exception) -> UserError:
+def _unusable(entry: ModelEntry, folder: Path, error: Exception) -> UserError:
     reason = " ".join(str(error).split())[:300]
     return UserError(f"cannot load {entry.name} from {folder}: {type(error).__name__}: {reason}")
 

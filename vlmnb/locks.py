@@ -7,10 +7,12 @@ They do not separate threads of one process.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import struct
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -21,18 +23,36 @@ POLL_S = 0.2
 _FLOCK = "hhqqi" if sys.platform == "linux" else "qqihh"
 """``struct flock``: type, whence, start, length, pid on Linux; macOS puts start, length and pid first."""
 
+PLACES = 256
+"""How many may stand in a line; whoever comes then waits until there is a place."""
+
 
 class Locks:
     """The locks of one file. Keep the object: closing the file lets every lock of the process go."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, everybody: bool = False) -> None:
         """Open the file, making it where it is missing.
 
+        Args:
+            path: The file.
+            everybody: Every user of the machine locks with it, whoever made it, and whatever their umask.
+
         Raises:
-            OSError: The file cannot be made.
+            OSError: The file cannot be made or opened.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+        if everybody:
+            _make_for_everybody(path)
+            # Without O_CREAT: Linux refuses that for another user's file in a folder such as /tmp.
+            flags |= getattr(os, "O_NOFOLLOW", 0)
+        else:
+            flags |= os.O_CREAT
+        self._file = os.open(path, flags, 0o666)
+
+    def close(self) -> None:
+        """Let every lock of this process in the file go."""
+        os.close(self._file)
 
     def take(self, name: str) -> bool:
         """Take a lock if it is free; False where another process holds it."""
@@ -60,6 +80,71 @@ class Locks:
             asked = struct.pack(_FLOCK, _offset(name), 1, 0, fcntl.F_WRLCK, os.SEEK_SET)
             _, _, pid, kind, _ = struct.unpack(_FLOCK, fcntl.fcntl(self._file, fcntl.F_GETLK, asked))
         return None if kind == fcntl.F_UNLCK else int(pid)
+
+
+class Line:
+    """A lock that is had in the order of asking: whoever lets it go and asks again stands behind all others.
+
+    Place 0 has the lock; each place is a lock of its own. Who waits holds the last place there was when it
+    came, and moves up by taking the place ahead before letting its own go. So nobody overtakes, and the
+    place of a process that ends, however it ends, is free.
+    """
+
+    def __init__(self, locks: Locks, name: str) -> None:
+        """Not in line yet."""
+        self._locks, self._name = locks, name
+        self._place: int | None = None
+
+    def take(self) -> bool:
+        """Get in line, or move up in it; whether the lock is had. To be called again until it is."""
+        if self._place is None:
+            self._place = self._last()
+        while self._place and self._locks.take(self._lock(self._place - 1)):
+            self._locks.release(self._lock(self._place))
+            self._place -= 1
+        return self._place == 0
+
+    def leave(self) -> None:
+        """Let the lock go, or the place in the line."""
+        if self._place is not None:
+            self._locks.release(self._lock(self._place))
+            self._place = None
+
+    def holder(self) -> int | None:
+        """Process that has the lock; None where it is free or this process's own."""
+        return self._locks.holder(self._name)
+
+    def awaited(self) -> bool:
+        """Whether another process stands in line."""
+        return self._locks.holder(self._lock(1)) is not None
+
+    def _last(self) -> int | None:
+        """Take the place behind everybody; None where there is none."""
+        while True:
+            # From the end: those in line move the other way, so that none is missed.
+            held = (p for p in range(PLACES, -1, -1) if self._locks.holder(self._lock(p)) is not None)
+            place = next(held, -1) + 1
+            if place > PLACES:
+                return None
+            if self._locks.take(self._lock(place)):
+                return place
+
+    def _lock(self, place: int) -> str:
+        return f"{self._name} {place}" if place else self._name
+
+
+def _make_for_everybody(path: Path) -> None:
+    """Make a lock file that all users may open; it appears with its permissions or not at all."""
+    if os.path.lexists(path):
+        return
+    handle, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        os.fchmod(handle, 0o666)
+        with contextlib.suppress(FileExistsError):
+            os.link(made, path)
+    finally:
+        os.close(handle)
+        os.unlink(made)
 
 
 def _offset(name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,8 +38,10 @@ from vlmnb.data import Sample
 from vlmnb.encoding import NotEnoughTokens, Prompt
 from vlmnb.flopcount import FlopCount
 from vlmnb.loading import Loaded, ModelSlot, NotApplicable, Unsupported
+from vlmnb.models import geometry
+from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, SensorCard
-from vlmnb.record import Provenance, Record
+from vlmnb.record import Record
 from vlmnb.spec import Cell, Status
 from vlmnb.window import Generator, timed
 
@@ -127,6 +130,7 @@ def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
         slot.clear()  # a repeat begins where the first measurement did: with nothing in memory
     with _as_status(optimizations.parse(cell.optimization, cell.dtype)) as outcome:
         loaded = slot.get(loading.configuration(cell))
+        base = identity.of_geometry(base, loaded.geometry)
         batches = prepare(cell, loaded)
         if cell.measure == "layers":
             around = ConditionsMeter(cell.device)
@@ -264,7 +268,7 @@ def _three_ways(cell: Cell, loaded: Loaded, one: Any) -> FlopCount:
             "formula": by_formula.total,
             "prefill_formula": by_formula,
             "decode_formula": formula.decode(config, tokens, 1),
-            "decode_torch": _decode_step(cell.model, tokens),
+            "decode_torch": _decode_step(cell.model, config.to_json_string(use_diff=False), tokens),
             "unused": formula.unused(config, side, 1),
         }
     )
@@ -273,14 +277,17 @@ def _three_ways(cell: Cell, loaded: Loaded, one: Any) -> FlopCount:
 
 
 @functools.lru_cache(maxsize=256)
-def _decode_step(model: str, tokens: int) -> formula.Parts:
-    """One row's decoding step after so many tokens, counted on the geometry alone."""
-    return metaflops.decode(_shapes(model), tokens, 1)
+def _decode_step(model: str, config: str, tokens: int) -> formula.Parts:
+    """One row's decoding step after so many tokens, counted on the geometry alone.
+
+    That is the loaded model's ``config``, as JSON: a checkpoint need not have the geometry of its name.
+    """
+    return metaflops.decode(_shapes(model, config), tokens, 1)
 
 
 @functools.lru_cache(maxsize=1)
-def _shapes(model: str) -> Any:
-    return metaflops.build(model)
+def _shapes(model: str, config: str) -> Any:
+    return metaflops.build(model, geometry.of(json.loads(config)))
 
 
 def _count(loaded: Loaded, inputs: Any) -> FlopCount:

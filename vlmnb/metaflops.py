@@ -7,6 +7,7 @@ which looks at token values to place the image; placing is no product, so the co
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
@@ -18,15 +19,23 @@ from vlmnb.formula import Parts
 from vlmnb.models import geometry
 
 
-def build(name: str) -> nn.Module:
-    """A model of the registry on the meta device, eager attention, evaluation mode."""
+def build(name: str, config: Any = None) -> nn.Module:
+    """A model of the registry on the meta device, eager attention, evaluation mode.
+
+    Args:
+        name: In the registry.
+        config: Geometry of the checkpoint that is loaded, which is left as it is; None takes the model's own.
+    """
     quantized.hush()  # transformers imports libraries that speak of what concerns nobody here
     import transformers
 
     model_class = getattr(transformers, models.family_of(models.get(name)).MODEL_CLASS)
-    config = geometry.config(name)
+    # The class writes precision and attention into what it is given.
+    own = geometry.config(name) if config is None else copy.deepcopy(config)
     with torch.device("meta"):
-        model: nn.Module = model_class._from_config(config, attn_implementation="eager")
+        model: nn.Module = model_class._from_config(
+            own, attn_implementation="eager", dtype=torch.get_default_dtype()
+        )
     return model.eval()
 
 

@@ -52,7 +52,8 @@ def _papermill(axis: str, parameters: dict[str, Any], output: str, sockets: str)
     axes.plan(axis, parameters)
     kernels = _kernel_class()
     # Socket files instead of TCP ports: kernels started at one time would race for the ports.
-    settings = Config(KernelManager={"transport": "ipc", "ip": f"{sockets}/k"})
+    own = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/kernel.json"}
+    settings = Config(KernelManager=own)
     settings.HistoryManager.enabled = False
     try:
         papermill.execute_notebook(

@@ -24,7 +24,13 @@ def beneath(records: Sequence[Record], energy: bool = True) -> str:
         if record.status != "ok":
             reasons.setdefault((record.status, record.reason), []).append(record.cell)
     every = [record.cell for record in records]
+    others = dict.fromkeys((r.cell.model, r.provenance.geometry) for r in records if r.provenance.geometry)
     lines = [
+        f"- *Another geometry than that of {escape(model)}*: the checkpoint has {escape(geometry)}; nothing "
+        "measured with it is a number of that model."
+        for model, geometry in others
+    ]
+    lines += [
         f"- `-` *{STATUS_WORDS[status]}*: {escape(reason)} ({_where(cells, every)})"
         for (status, reason), cells in reasons.items()
     ]

@@ -203,9 +203,16 @@ def outdated_note(failure: Failure) -> str:
     )
 
 
-def report_note(page: Page) -> str:
-    """What stands above a page of a report: whose figures these are."""
-    files = {f.file: f for r in page.records if r.reported for f in r.reported.figures}
+def report_note(page: Page, every: Sequence[Record] = ()) -> str:
+    """What stands above a page of a report: whose figures these are.
+
+    Args:
+        page: The page.
+        every: Records among which the report is looked up where it prints no figure of the page's cells.
+    """
+    own = [f for r in page.records if r.reported for f in r.reported.figures]
+    others = [f for r in every if r.reported and r.cell.model == page.model for f in r.reported.figures]
+    files = {f.file: f for f in own or [f for f in others if f.kind == "report"]}
     named = [f"{f.file}{' (raw log)' if f.kind == 'log' else ''}" for f in files.values()]
     listed = f" {', '.join(named)}" if named else ""
     return (

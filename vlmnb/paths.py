@@ -22,6 +22,11 @@ def resolve(path: str | Path) -> Path:
     return Path(path) if Path(path).is_absolute() else root() / path
 
 
+def from_here(path: Path) -> Path:
+    """A path given on the command line, in full; a relative one counts from the working folder."""
+    return Path(os.path.abspath(path))
+
+
 def notebook(axis: str) -> Path:
     """The template of an axis."""
     return root() / "notebooks" / f"{axis}.ipynb"
@@ -63,6 +68,11 @@ def kept_samples(dataset: str, revision: str, choice: str) -> Path:
 def record(results: Path, hardware: str, model: str, key: str) -> Path:
     """File of one record."""
     return results / hardware / model / f"{key}.json"
+
+
+def damaged(record: Path) -> Path:
+    """Where a file that lies in a record's place and is none is kept."""
+    return record.with_suffix(".damaged")
 
 
 def executed(runs: Path, model: str, axis: str) -> Path:

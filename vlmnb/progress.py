@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from vlmnb import locks, paths, record
+from vlmnb import locks, paths, record, slots
 from vlmnb.launch import CellState, Job
 from vlmnb.spec import Frozen
 
@@ -49,7 +49,8 @@ class Standing(Frozen):
         done: Cells with a record that answers for them.
         measured: Cells measured by this sweep.
         failed: Cells recorded as failed.
-        remaining_s: Estimate from the cells measured so far, None before the first.
+        remaining_s: Estimate of the time to measure what is left, from the cells measured so far, None before
+            the first. Waiting for a device counts for nothing: nobody knows how long others take.
         ended: ``finished`` or ``stopped``; empty while it goes on, and for ever if it was killed.
     """
 
@@ -98,6 +99,8 @@ class Progress:
         self.total, self.measured = len(states), 0
         self._began, self._began_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         self._current: dict[str, tuple[str, str, float]] = {}
+        self._at_work: set[str] = set()
+        self._work_s, self._work_since = 0.0, 0.0
         self._said, self._said_at, self._written_at = "", 0.0, 0.0
         self._told: set[str] = set()
         self._guard = threading.RLock()
@@ -146,6 +149,7 @@ class Progress:
             if was is None or was[:2] != (run, cell):
                 self._current[where] = (run, cell, time.monotonic())
             self._count()
+            self._works(where, not cell.startswith(slots.WAITING))
             self._show()
 
     def leave(self, where: str) -> None:
@@ -153,6 +157,7 @@ class Progress:
         with self._guard:
             self._current.pop(where, None)
             self._count()
+            self._works(where, False)
 
     def tell(self, line: str) -> None:
         """Say something once."""
@@ -177,13 +182,22 @@ class Progress:
     def _remaining_s(self) -> float | None:
         if not self.measured:
             return None
-        return (time.monotonic() - self._began) / self.measured * len(self._pending)
+        return self._worked_s() / self.measured * len(self._pending)
+
+    def _works(self, where: str, at_work: bool) -> None:
+        """Note whether a device is at work; the clock runs while any is."""
+        worked_s, now = self._worked_s(), time.monotonic()
+        (self._at_work.add if at_work else self._at_work.discard)(where)
+        self._work_s, self._work_since = worked_s, now
+
+    def _worked_s(self) -> float:
+        return self._work_s + (time.monotonic() - self._work_since if self._at_work else 0.0)
 
     def _count(self) -> None:
         for path, was in list(self._pending.items()):
             if _signature(path) != was:
                 del self._pending[path]
-                self.measured += 1
+                self.measured += bool(self._at_work)  # while no device is, it was measured by others
                 with contextlib.suppress(ValueError):
                     if record.read(path).status == "failed":
                         self._failed.add(path)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,11 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import execute, identity, machine, paths, slots
+from vlmnb import execute, identity, machine, paths, scratch, slots, supervise
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.launch import Job
 from vlmnb.machine import Machine
+from vlmnb.ray_head import Head
+from vlmnb.record import keep_damaged
 from vlmnb.slots import Slot
 from vlmnb.spec import Run
 from vlmnb.sweeping import Stopped, Sweep
@@ -68,19 +70,25 @@ class Cluster:
             UserError: Ray is not installed, there is no cluster, or the nodes do not fit.
         """
         self.ray = _connected()
+        self._head = Head(self.ray.get_runtime_context().gcs_address)
         self.nodes = _chosen(_described(self.ray), hardware)
         first = self.nodes[0].machine
         machine.assume(first)
         if slots.THREADS not in os.environ:
             os.environ[slots.THREADS] = str(first.physical_cores)
         self.setting = setting.model_copy(update={"threads": slots.threads()})
+        self._lost = False
 
     def __enter__(self) -> Callable[[Sweep, Sequence[Job]], list[Outcome]]:
         """What executes a sweep's jobs."""
         return self.execute
 
     def __exit__(self, *_: object) -> None:
-        """Leave the cluster."""
+        """Leave the cluster; where its head is lost, end the process: leaving too would wait for the head."""
+        if self._lost:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(3)  # sweep_command.INFRASTRUCTURE
         self.ray.shutdown()
 
     def execute(self, sweep: Sweep, todo: Sequence[Job]) -> list[Outcome]:
@@ -99,14 +107,21 @@ class Cluster:
                 with guard:
                     outcomes.append(outcome)
 
-        with ThreadPoolExecutor(max(1, len(todo))) as pool:
-            serving = [pool.submit(serve, job) for job in todo]
-            try:
-                while not all(future.done() for future in serving):
-                    time.sleep(0.2)
-            except BaseException:
-                sweep.stop.set()
-                raise
+        pool = ThreadPoolExecutor(max(1, len(todo)))
+        serving = [pool.submit(serve, job) for job in todo]
+        try:
+            while not all(future.done() for future in serving):
+                self._head.look()
+                time.sleep(0.2)
+        except ConnectionError:
+            sweep.stop.set()
+            self._lost = True
+            raise
+        except BaseException:
+            sweep.stop.set()
+            raise
+        finally:
+            pool.shutdown(wait=not self._lost)  # its threads may be within a call of Ray's
         for future in serving:
             future.result()
         return outcomes
@@ -147,6 +162,8 @@ class Cluster:
             )
 
     def _alive(self, nodes: Sequence[Node]) -> bool:
+        if not self._head.answers:
+            return True  # nobody can tell
         alive = {node["NodeID"] for node in self.ray.nodes() if node["Alive"]}
         return any(node.node_id in alive for node in nodes)
 
@@ -168,6 +185,8 @@ class Cluster:
                 report: Report = self.ray.get(next(sent))
             except StopIteration:
                 return Outcome(run=run, kind="infrastructure", error="its node ended without saying how")
+            for name in report.records:
+                keep_damaged(self.setting.results / name)
             _store(self.setting.results, report.records)
             _store(self.setting.runs, report.pages)
             on_poll(report.cell)
@@ -226,6 +245,8 @@ def _described(ray: Any) -> list[Node]:
 
 
 def _describe() -> dict[str, Any]:
+    supervise.end_marked()
+    scratch.remove_left()
     return {
         "host": socket.gethostname(),
         "machine": machine.describe().model_dump(mode="json"),
@@ -278,8 +299,8 @@ def _on_node(
     run: dict[str, Any], setting: dict[str, Any], again: list[str], known: Files
 ) -> Iterator[Report]:
     """The task: execute a run in folders of its own and send what appears in them."""
-    with tempfile.TemporaryDirectory(prefix="vlmnb-node-", ignore_cleanup_errors=True) as folder:
-        results, runs = Path(folder) / "results", Path(folder) / "runs"
+    with scratch.Scratch(scratch.NODE) as folder:
+        results, runs = folder / "results", folder / "runs"
         results.mkdir()
         _store(results, known)
         here = Setting.model_validate(setting | {"results": results, "runs": runs})
@@ -293,14 +314,22 @@ def _on_node(
             if assigned:
                 slot = next(iter(slots.gpus()), slot)
                 names = [gpu.name for gpu in slots.gpus()[:1]]
+
+            def waiting(line: str) -> None:
+                cells[0] = line
+                if stop.is_set():
+                    raise Stopped
+
             try:
-                with slots.held(names, lambda line: cells.__setitem__(0, line)):
+                with slots.held(names, waiting):
                     ended.append(
                         execute.execute(
                             Run.model_validate(run), here, slot=slot, again=again, stop=stop,
                             on_poll=lambda cell: cells.__setitem__(0, cell),
                         )
                     )  # fmt: skip
+            except Stopped:
+                ended.append(Outcome(run=Run.model_validate(run), kind="stopped", error="stopped"))
             except OSError as error:
                 ended.append(Outcome(run=Run.model_validate(run), kind="infrastructure", error=_line(error)))
 
@@ -332,8 +361,8 @@ def _new(folder: Path, seen: dict[str, int]) -> Files:
 
 def _store(folder: Path, files: Files) -> None:
     for name, content in files.items():
-        with paths.temporary_beside(folder / name) as scratch:
-            scratch.write_bytes(content)
+        with paths.temporary_beside(folder / name) as written:
+            written.write_bytes(content)
 
 
 def _line(error: object) -> str:

@@ -14,17 +14,17 @@ from pydantic_core import from_json
 
 from vlmnb import paths, sealing, spec, stats
 from vlmnb.answer import Answer
+from vlmnb.errors import Damaged
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings, LayerProfile
+from vlmnb.provenance import Provenance
 from vlmnb.readings import (
     Compilation,
-    Conditions,
     EnergyMethod,
     EnergyReading,
     EnergyRefusal,
     MemoryUsage,
     ProbeLogits,
-    SensorCard,
     headline,
     headline_source,
 )
@@ -40,41 +40,6 @@ SCHEMA_VERSION = 1
 
 REPORTS = "reports"
 """Stands where a measured record names its machine: the reports do not name theirs."""
-
-
-class Provenance(Frozen):
-    """What the numbers came from.
-
-    Attributes:
-        code: Fingerprint of the measuring code, comments and docstrings left out.
-        weights: Revision of the weights.
-        processor: Where tokenizer and image processor came from: ``checkpoint``, or ``stand-in``, whose
-            texts have exactly the tokens of the prompt budget.
-        data: Revision of the data set.
-        packages: Versions of the packages that can move a number.
-        machine: Description of the machine.
-        threads: Threads torch computed with.
-        attention: Attention implementation the model reported while it was timed.
-        other_load: Share of the machine's cores that other processes used during the window, 0 to 1.
-        conditions: Clocks, power, throttling and limits around the window.
-        sensors: What the counters of energy can tell on this machine.
-        started_at: UTC, ISO 8601.
-        seconds: Whole time spent on the cell, loading included.
-    """
-
-    code: str
-    weights: str = ""
-    processor: str = ""
-    data: str = ""
-    packages: dict[str, str] = {}
-    machine: dict[str, Any] = {}
-    threads: int | None = None
-    attention: str = ""
-    other_load: float | None = None
-    conditions: Conditions | None = None
-    sensors: tuple[SensorCard, ...] = ()
-    started_at: str = ""
-    seconds: float | None = None
 
 
 class Record(Frozen):
@@ -325,27 +290,37 @@ def _summary(values: Sequence[float]) -> stats.Summary | None:
 def write(record: Record, results: Path) -> Path:
     """Store a record in its place, in one step, with a digest that tells when it is edited by hand."""
     path = paths.record(results, record.hardware, record.cell.model, record.key)
+    keep_damaged(path)
     paths.write_atomic(path, sealing.sealed(json.loads(record.model_dump_json())))
     return path
+
+
+def keep_damaged(path: Path) -> None:
+    """Before a record is written to its place: if what lies there is none, keep it beside it."""
+    try:
+        if os.path.lexists(path):
+            read(path)
+    except Damaged:
+        path.replace(paths.damaged(path))
 
 
 def read(path: Path) -> Record:
     """Load one record.
 
     Raises:
-        ValueError: The file is no record of this schema; the message names the file and the field.
+        Damaged: The file is no record of this schema; the message names the file and the field.
     """
     try:
         return parse(str(path), path.read_bytes())
     except OSError as error:
-        raise ValueError(f"{path} is no record: {error}; delete it to have the cell measured again") from None
+        raise Damaged.unreadable(path, error) from None
 
 
 def parse(path: str, text: bytes) -> Record:
     """The record that a file's content is.
 
     Raises:
-        ValueError: It is no record of this schema, or of another file; the message names file and field.
+        Damaged: It is no record of this schema, or of another file; the message names file and field.
     """
     as_written = sealing.unsealed(text)
     if as_written:
@@ -357,24 +332,19 @@ def parse(path: str, text: bytes) -> Record:
         content = from_json(text)
         version = content["schema_version"]
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is no record: {error}; delete it to have the cell measured again") from None
+        raise Damaged(path, f"is no record: {error}") from None
     if version != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path} has record schema {version}, this code reads {SCHEMA_VERSION}; update the project"
-        )
+        advice = "; update the project" if isinstance(version, int) and version > SCHEMA_VERSION else ""
+        raise Damaged(path, f"has record schema {version!r}, this code reads {SCHEMA_VERSION}{advice}")
     digest = content.pop("digest", None)  # until texts were sealed, it was that of the content
     try:
         found = Record.model_validate(content)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
-        raise ValueError(
-            f"{path}: {place}: {problem['msg']}; delete it to have the cell measured again"
-        ) from None
-    if digest not in (None, spec.digest(content)) or os.path.basename(path) != f"{found.key}.json":
-        raise ValueError(
-            f"{path} was edited by hand; restore it, or delete it to have the cell measured again"
-        )
+        raise Damaged(path, f"is no record: {place}: {problem['msg']}") from None
+    if digest != spec.digest(content) or os.path.basename(path) != f"{found.key}.json":
+        raise Damaged(path, "was edited by hand")
     return found
 
 

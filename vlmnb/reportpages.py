@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from vlmnb import paths, postprocess
+from vlmnb import paths, postprocess, stamps
 from vlmnb.errors import UserError
 from vlmnb.record import Record
 from vlmnb.rendering import Renderer
@@ -43,9 +43,8 @@ def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[
         own = [found for found in records if found.cell.model == model]
         for axis in AXES:
             path, stamp = paths.executed_report(runs, model, axis), _stamp(axis, own)
-            marker = path.with_suffix(".stamp")
             made.append(path)
-            if not path.exists() or not marker.exists() or marker.read_text(encoding="utf-8") != stamp:
+            if stamps.state(path, stamp) != "current":
                 stale.append((model, axis, path, stamp))
     if not stale:
         return made, told
@@ -59,7 +58,7 @@ def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[
                 told.append(f"the page of the report on {model}, {axis}: {error}")
                 continue
             paths.write_atomic(path, postprocess.dumps(notebook))
-            paths.write_atomic(path.with_suffix(".stamp"), stamp)
+            stamps.mark(path, stamp)
     return made, told
 
 

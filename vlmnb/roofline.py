@@ -86,7 +86,7 @@ def ceilings_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | 
     caption = (
         "The ceilings: the best that any record of this page saw. They are measured once per process, after "
         "its first cell of a precision, in several tries, products and copies in turn; while others "
-        "disturbed every try (†), once more after each further cell. Load by others: in the quietest try"
+        "disturbed every try (†), once more after each of the next cells. Load by others: in the quietest try"
     )
     return Table(caption, heads, tuple(rows))
 

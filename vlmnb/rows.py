@@ -27,7 +27,7 @@ EXPORT_COLUMNS = (
     "reserved_peak_bytes_over_model", "process_peak_bytes_over_model",
     "samples_per_s", "samples_per_s_low", "samples_per_s_high", "output_tokens_per_s",
     "output_tokens_per_s_low", "output_tokens_per_s_high", "accuracy_guessing",
-    "latency_disturbed",
+    "latency_disturbed", "other_geometry",
 )  # fmt: skip
 
 
@@ -83,6 +83,7 @@ def row(record: Record) -> dict[str, Any]:
             "other_load": record.provenance.other_load,
             "contaminated": conditions and conditions.contaminated,
             "latency_disturbed": None if record.latency is None else disturbance.of_batches(record),
+            "other_geometry": record.provenance.geometry or None,
             "started_at": record.provenance.started_at or None,
             "reported_in": record.reported and record.reported.places,
             "latency_p90_s": p90 and p90.value,

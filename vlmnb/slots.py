@@ -1,15 +1,18 @@
 """Where measurements run: one slot per GPU, one for the CPU; a slot measures one thing at a time.
 
 The locks are of the whole machine: two sweeps, or a sweep and a notebook run by hand, take turns whatever
-folders they write to. A measurement on the CPU has the machine to itself, for a GPU's driving process would
-disturb it.
+folders they write to and whoever runs them, in the order in which they asked. A measurement on the CPU has
+the machine to itself, for a GPU's driving process would disturb it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
+import stat
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +26,12 @@ HELD = "VLMNB_SLOT"
 
 THREADS = "VLMNB_THREADS"
 """Threads that torch computes with, as a sweep set them."""
+
+LOCKS = "VLMNB_LOCKS"
+"""Folder of the lock file, for tests and for containers that share a machine; left out: the machine's own."""
+
+WAITING = "waiting: "
+"""How a line begins that says for whom a run waits."""
 
 
 class Slot(Frozen):
@@ -95,31 +104,55 @@ def environment(slot: Slot, threads_: int) -> dict[str, str]:
 
 @functools.cache
 def _locks() -> locks.Locks:
+    if given := os.environ.get(LOCKS):
+        return locks.Locks(Path(given) / "vlmnb.lock", everybody=True)
+    why = "this machine has no folder in which all users may write"
+    # Not the user's own temporary folder: a scheduler may give each job one.
+    for folder in filter(_of_everybody, (Path("/run/lock"), Path("/tmp"))):
+        try:
+            return locks.Locks(folder / "vlmnb.lock", everybody=True)
+        except OSError as error:
+            why = str(error)
+            if error.errno not in (errno.EROFS, errno.ENOSPC):  # there, others may have got further
+                break
+    print(f"vlmnb: {why}; runs of other users of this machine are not waited for", file=sys.stderr)
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    return locks.Locks(Path(tempfile.gettempdir()) / f"vlmnb-{user}" / "slots")
+    return locks.Locks(Path(tempfile.gettempdir()) / f"vlmnb-{user}" / "vlmnb.lock")
+
+
+def _of_everybody(folder: Path) -> bool:
+    """Whether all users may write to a folder, each removing nobody else's files."""
+    try:
+        found = folder.stat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISDIR(found) and stat.S_IMODE(found) == 0o1777
 
 
 @contextlib.contextmanager
 def held(names: Sequence[str], on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold slots for a block, waiting for whoever has them.
+    """Hold slots for a block; who asked for one first has it first.
 
     Args:
         names: Names of the slots; taken in one order by everybody, so that nobody waits in a circle.
         on_wait: Called while waiting, with a line that says for whom.
     """
-    taken: list[str] = []
-    try:
+    with contextlib.ExitStack() as taken:
         for name in sorted(names):
-            while not _locks().take(name):
-                holder = _locks().holder(name)
+            line = locks.Line(_locks(), name)
+            taken.callback(line.leave)
+            while not line.take():
+                holder = line.holder()
+                who = f"process {holder}" if holder else "another process"
                 what = "the CPU" if name == CPU.name else f"GPU {name}"
-                on_wait(f"waiting: process {holder} is measuring on {what} of this machine")
+                on_wait(f"{WAITING}{who} is measuring on {what} of this machine")
                 time.sleep(locks.POLL_S)
-            taken.append(name)
         yield
-    finally:
-        for name in taken:
-            _locks().release(name)
+
+
+def awaited(names: Sequence[str]) -> bool:
+    """Whether another process waits for one of these slots."""
+    return any(locks.Line(_locks(), name).awaited() for name in names)
 
 
 def everything() -> list[str]:

@@ -7,7 +7,6 @@ import shlex
 import sys
 
 from vlmnb import launch, paths, spec, sweep_command
-from vlmnb.errors import UserError
 from vlmnb.launch import Job
 
 GRACE_S = 60
@@ -15,12 +14,12 @@ GRACE_S = 60
 
 
 def script(asked: sweep_command.Asked) -> str:
-    """The script, for ``sbatch``.
+    """The script, for ``sbatch``; one that does nothing where nothing is missing.
 
     Which cells are missing is seen from here; on its node, each task measures what is missing there.
 
     Raises:
-        UserError: The sweep file is wrong, or nothing is missing.
+        UserError: The sweep file is wrong.
     """
     runs, setting = sweep_command.planned(asked)
     wish = asked.wish
@@ -29,9 +28,11 @@ def script(asked: sweep_command.Asked) -> str:
         for job in launch.jobs(runs, setting.results, setting.runs)
         if job.page != "current" or job.wanted(stale=wish.stale, retry_failed=wish.retry_failed)
     ]
-    if not jobs:
-        raise UserError(f"{asked.spec}: nothing is missing; there is no array to submit")
-    title = spec.load_sweep(sweep_command.spec_path(asked.spec)).title
+    if not jobs:  # a script all the same, so that what submits it does not fail
+        said = "nothing is missing; there is no array to submit"
+        print(f"vlmnb: {sweep_command.named(asked.spec)}: {said}", file=sys.stderr)
+        return f"#!/bin/bash\n# {said}\n"
+    title = _one_line(spec.load_sweep(sweep_command.spec_path(asked.spec)).title)
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "sweep"
     command = asked.model_copy(
         update={
@@ -73,6 +74,11 @@ def script(asked: sweep_command.Asked) -> str:
         "exit $code",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _one_line(title: str) -> str:
+    """A title as a comment can hold it: what follows a line break would be a command of the script."""
+    return " ".join("".join(c if c.isprintable() else " " for c in title).split())
 
 
 def _missing(job: Job, asked: sweep_command.Asked) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,9 @@ Device = Literal["cpu", "cuda"]
 Dtype = Literal["fp32", "bf16", "fp16"]
 Length = Literal["natural", "fixed"]
 Measured = Literal["generation", "layers"]
-Status = Literal["ok", "not_applicable", "not_enough_tokens", "out_of_memory", "unsupported", "failed"]
+Status = Literal[
+    "ok", "not_applicable", "not_enough_tokens", "out_of_memory", "unsupported", "failed", "unstated"
+]
 Source = Literal["measured", "reports"]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 
@@ -100,6 +102,20 @@ def words(cell: Cell) -> str:
         f"{cell.dataset}, {cell.device}, {cell.optimization}, batch {cell.batch_size}, "
         f"image {cell.image_size}, prompt {cell.seq_len}{f', window {cell.repeat}' * bool(cell.repeat)}"
     )
+
+
+def told_apart(cells: Iterable[Cell]) -> dict[Cell, str]:
+    """Each cell in a few words, and in more where others among them have the same few."""
+    same: dict[tuple[str, str], list[Cell]] = {}
+    for cell in dict.fromkeys(cells):
+        same.setdefault((cell.model, words(cell)), []).append(cell)
+    told = {}
+    for (_, said), alike in same.items():
+        differing = [name for name in Cell.model_fields if len({getattr(cell, name) for cell in alike}) > 1]
+        for cell in alike:
+            more = (f"{name.replace('_', ' ')} {getattr(cell, name)}" for name in differing)
+            told[cell] = ", ".join([said, *more])
+    return told
 
 
 def digest(value: object, length: int = 16) -> str:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json, to_json
 
 from vlmnb import record, rows, spec
-from vlmnb.errors import UserError
+from vlmnb.errors import Damaged, UserError
 from vlmnb.spec import Cell
 
 PARALLEL_FROM = 2_000
@@ -202,11 +202,20 @@ def _scan(results: Path, under: str) -> Iterator[tuple[str, Signature]]:
         try:
             with os.scandir(results / folder) as found:
                 for file in found:
-                    if file.name.endswith(".json") and not file.name.startswith("."):
-                        told = file.stat()
-                        yield f"{folder}/{file.name}", [told.st_mtime_ns, told.st_size, told.st_ino]
+                    named = file.name.endswith(".json") and not file.name.startswith(".")
+                    if named and (signature := _signature(file)):
+                        yield f"{folder}/{file.name}", signature
         except (FileNotFoundError, NotADirectoryError):
             continue
+
+
+def _signature(file: os.DirEntry[str]) -> Signature | None:
+    """What tells a file from what it was; of a link to nothing the link's own, None of what is gone."""
+    for follow in (True, False):
+        with contextlib.suppress(OSError):
+            told = file.stat(follow_symlinks=follow)
+            return [told.st_mtime_ns, told.st_size, told.st_ino]
+    return None
 
 
 def _folders(parent: Path) -> list[str]:
@@ -237,7 +246,9 @@ def _read(results: Path, with_row: bool, name: str) -> tuple[Entry, str | None]:
         with open(path, "rb", buffering=0) as file:
             content = file.read()
         found = record.parse(path, content)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        return Entry(name, problem=str(Damaged.unreadable(path, error))), ""
+    except ValueError as error:
         return Entry(name, problem=str(error) or type(error).__name__), ""
     gpu = quantization = ""
     with contextlib.suppress(UserError, LookupError):  # an optimization, or a machine, of other code

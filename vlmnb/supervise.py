@@ -5,7 +5,7 @@ On Linux this process becomes the parent of all of them when theirs ends (``prct
 PR_SET_CHILD_SUBREAPER), so that at the end it can kill until it has no child left. It ends the run also when
 the sweep is gone, however that was killed: its standard input closes then.
 
-Standard library and psutil only: it starts for every run.
+Standard library, psutil and a module as small only: it starts for every run.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from vlmnb.scratch import remove_left
 
 MARK = "VLMNB_SUPERVISOR"
 """In the environment of everything that a run starts: process id and start time of its supervisor."""
@@ -42,10 +43,8 @@ def main(request: dict[str, Any]) -> int:
     _adopt_orphans()
     scratch = Path(request["scratch"])
     environment = {**os.environ, MARK: mark_of(os.getpid())}
-    # Sockets of the kernel. Their path must be short, and papermill may be killed before it removes them.
-    sockets = tempfile.mkdtemp(prefix="vk", dir="/tmp" if os.path.isdir("/tmp") else None)
     child = subprocess.Popen(
-        [sys.executable, "-m", "vlmnb.notebook_run", json.dumps(request["run"] | {"sockets": sockets})],
+        [sys.executable, "-m", "vlmnb.notebook_run", json.dumps(request["run"])],
         stdin=subprocess.DEVNULL,
         env=environment,
     )
@@ -58,10 +57,11 @@ def main(request: dict[str, Any]) -> int:
         else:
             why = watch.exceeded()
     left = end_all()
-    shutil.rmtree(sockets, ignore_errors=True)
     ended = {"why": why, "code": child.returncode, "left": left, "cell": watch.cell}
     if why == "orphaned":
-        shutil.rmtree(scratch, ignore_errors=True)
+        for folder in (scratch, request["run"]["sockets"]):
+            shutil.rmtree(folder, ignore_errors=True)
+        remove_left()  # what else the sweep, or the node, had at hand
     else:
         with contextlib.suppress(OSError):
             (scratch / "ended.json").write_text(json.dumps(ended), encoding="utf-8")

@@ -19,8 +19,12 @@ from vlmnb import foregone, launch, optimizations, paths, progress, slots, statu
 from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
 from vlmnb.launch import Job
+from vlmnb.scratch import remove_left
 from vlmnb.spec import Frozen, Run
 from vlmnb.sweeping import Wish
+
+MOST_THREADS = 4096
+"""More than any node of a cluster has processors: a slip of the keyboard."""
 
 OK, FAILED, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -54,7 +58,7 @@ class Asked(Frozen):
     @property
     def command(self) -> str:
         """The command that continues this sweep."""
-        words = ["vlmnb", "sweep", str(self.spec)]
+        words = ["vlmnb", "sweep", named(self.spec)]
         words += [word for name in self.only for word in ("--only", name)]
         words += ["--stale"] * self.stale + ["--retry-failed"] * self.retry_failed
         words += ["--on", self.on] if self.on != "local" else []
@@ -68,9 +72,55 @@ class Asked(Frozen):
         return shlex.join(words)
 
 
+def require_options(asked: Asked, *, slurm: bool, dry_run: bool) -> None:
+    """Refuse options that say nothing together, and limits under which nothing can be measured.
+
+    Raises:
+        UserError: There is such an option.
+    """
+    refused = (
+        (slurm and dry_run, "--slurm prints a script and measures nothing: give it without --dry-run"),
+        (slurm and asked.as_json, "--slurm prints a script: give it without --json"),
+        (slurm and asked.on == "ray", "--slurm and --on ray are two ways to a cluster: give one of them"),
+        (
+            bool(asked.hardware) and asked.on != "ray",
+            "--hardware names machines of a Ray cluster: give it with --on ray",
+        ),
+        (not asked.limits.cell_s > 0, "--cell-limit takes seconds above 0"),
+        (not asked.limits.run_s > 0, "--run-limit takes seconds above 0"),
+        (asked.threads < 0, "--threads takes a number of threads, or 0 for one per physical core"),
+    )
+    for is_so, said in refused:
+        if is_so:
+            raise UserError(said)
+    elsewhere = slurm or asked.on == "ray"
+    most = MOST_THREADS if elsewhere else os.cpu_count() or 1
+    if asked.threads > most:
+        who = "a node" if elsewhere else "this machine"
+        raise UserError(f"--threads {asked.threads} is more than {who} has processors: at most {most}")
+
+
 def spec_path(given: Path) -> Path:
-    """A sweep file as named: from the working folder, else from the project's."""
-    return given if given.exists() or given.is_absolute() else paths.resolve(given)
+    """A sweep file as named: from the working folder, else from the project's.
+
+    Raises:
+        UserError: There is none in either.
+    """
+    if given.exists() or given.is_absolute():
+        return given
+    there, here = paths.resolve(given), Path.cwd()
+    if not there.exists():
+        elsewhere = "" if here.samefile(paths.root()) else f", nor in the project's folder {paths.root()}"
+        raise UserError(f"there is no file {given} in {here}{elsewhere}")
+    return there
+
+
+def named(spec: Path) -> str:
+    """A sweep file by a name that leads to it from wherever the next command is given."""
+    file, root = spec_path(spec).resolve(), paths.root().resolve()
+    short = file.relative_to(root) if file.is_relative_to(root) else file
+    # A file of the same name may lie below the working folder.
+    return str(short if spec_path(short).samefile(file) else file)
 
 
 def planned(asked: Asked) -> tuple[tuple[Run, ...], Setting]:
@@ -92,19 +142,22 @@ def planned(asked: Asked) -> tuple[tuple[Run, ...], Setting]:
 def show(asked: Asked, *, cells: bool) -> None:
     """Print what is there and what is missing; measures nothing and writes nothing."""
     runs, setting = planned(asked)
-    jobs = launch.jobs(runs, setting.results, setting.runs)
+    jobs, left_out = launch.look(runs, setting.results, setting.runs)
     standings = [] if cells else progress.standings(setting.results)
     if asked.as_json:
-        print(json.dumps(status.report(jobs, standings), indent=1))
+        told = status.report(jobs, standings, wish=asked.wish, left_out=left_out)
+        print(json.dumps({"spec": named(asked.spec), **told}, indent=1))
         return
-    for line in status.lines(jobs, standings, cells=cells):
+    for line in status.lines(jobs, standings, cells=cells, wish=asked.wish, left_out=left_out):
         print(line)
 
 
-def latest_spec(results: Path, otherwise: Path) -> Path:
-    """The sweep file of the sweep that is at work, or was last; else the given one."""
+def latest_spec(results: Path) -> Path | None:
+    """The sweep file of the sweep that is at work, or was last; None where no sweep has written here."""
     said = [standing.spec for standing, _ in progress.standings(paths.resolve(results))]
-    return Path(said[-1]) if said and spec_path(Path(said[-1])).exists() else otherwise
+    with contextlib.suppress(UserError):
+        return spec_path(Path(said[-1])) if said else None
+    return None
 
 
 def run(asked: Asked) -> int:
@@ -122,6 +175,7 @@ def run(asked: Asked) -> int:
         _require_packages(launch.jobs(runs, setting.results, setting.runs), asked)
     require_writable(setting.results, setting.runs)
     supervise.end_marked()
+    remove_left()
     if asked.on == "ray":
         from vlmnb import ray_cluster
 
@@ -137,8 +191,10 @@ def run(asked: Asked) -> int:
         _require_clock(asked, jobs)
         shown = progress.Progress(
             jobs, list(wanted.values()), console,
-            results=setting.results, spec=str(asked.spec), command=asked.command,
+            results=setting.results, spec=named(asked.spec), command=asked.command,
         )  # fmt: skip
+        for line in status.kept(wanted.values()):
+            shown.tell(line)
         sweep = sweeping.Sweep(setting, asked.wish, shown)
         try:
             with shown:
@@ -161,6 +217,7 @@ def _tell(
     states = status.distinct(jobs)
     failed_runs = [outcome for outcome in outcomes if outcome.kind != "ok"]
     failed_cells = status.failed(states)
+    damaged_cells = status.damaged(states)  # of a run that failed before it came to them
     stale = sum(state.state == "stale" for state in states)
     if asked.as_json:
         report = {
@@ -173,19 +230,22 @@ def _tell(
         }
         print(json.dumps(report, indent=1))
     else:
-        summary = f"{len(states)} cells, {shown.measured} measured now, {len(outcomes)} notebooks executed"
+        executed = len(outcomes) - len(failed_runs)
+        summary = f"{len(states)} cells, {shown.measured} measured now, {executed} notebooks executed"
         console.print(summary, markup=False, highlight=False)
         for outcome in failed_runs:
             console.print(f"failed: {outcome.run.name}: {outcome.error}", markup=False, highlight=False)
         for line in failed_cells:
             console.print(f"failed cell: {line}", markup=False, highlight=False)
+        for line in damaged_cells:
+            console.print(f"damaged record: {line}", markup=False, highlight=False)
         if stale:
             line = f"{stale} stale cells were not measured again; do so with: {asked.command} --stale"
             console.print(line, markup=False, highlight=False)
     if any(outcome.kind in ("infrastructure", "stopped") for outcome in failed_runs):
         print(f"vlmnb: the sweep is not complete; continue with: {asked.command}", file=sys.stderr)
         return INFRASTRUCTURE
-    return FAILED if failed_runs or failed_cells else OK
+    return FAILED if failed_runs or failed_cells or damaged_cells else OK
 
 
 def require_writable(*folders: Path) -> None:

@@ -15,6 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -54,12 +55,17 @@ class Wish(Frozen):
 
 
 class Sweep:
-    """The state of one sweep: folders, wishes, progress, and whether to stop."""
+    """The state of one sweep: folders, wishes, progress, and whether to stop.
+
+    Attributes:
+        before_waiting: Called before it waits for anybody.
+    """
 
     def __init__(self, setting: Setting, wish: Wish, progress: Progress) -> None:
         """Nothing is executed yet."""
         self.setting, self.wish, self.progress = setting, wish, progress
         self.stop = threading.Event()
+        self.before_waiting: Callable[[], None] = lambda: None
         self._runs = locks.Locks(setting.runs / ".runs.lock")
 
     def needs(self, job: Job) -> bool:
@@ -72,20 +78,33 @@ class Sweep:
         (fresh,) = launch.jobs([job.run], self.setting.results, self.setting.runs)
         return fresh
 
-    def work(self, job: Job, execute_once: Execute, where: str) -> Outcome | None:
+    def work(
+        self,
+        job: Job,
+        execute_once: Execute,
+        where: str,
+        device: AbstractContextManager[None] | None = None,
+    ) -> Outcome | None:
         """Execute a job by the rules; None where another sweep has done it meanwhile.
+
+        The run first, then its device, here and on a cluster: who has a device waits for no run, so that
+        nobody waits in a circle.
 
         Args:
             job: The job as planned.
             execute_once: Executes it.
             where: Name of the device, for the progress.
+            device: Holds the device; None where the cluster sees to that.
         """
         self._wait_for_run(job.run.name)
         try:
-            fresh = self.now(job)
-            if not self.needs(fresh):
+            if not self.needs(self.now(job)):
                 return None
-            outcome = self._complete(self._tried(fresh, execute_once, where), fresh)
+            with device or contextlib.nullcontext():
+                fresh = self.now(job)
+                if not self.needs(fresh):
+                    return None
+                outcome = self._complete(self._tried(fresh, execute_once, where), fresh)
             if outcome.kind not in ("ok", "stopped"):
                 execute.file_failure(outcome, self.setting.runs)
         except OSError as error:
@@ -103,13 +122,14 @@ class Sweep:
         Raises:
             Stopped: The sweep is to stop.
         """
+        self.before_waiting()
         self.progress.tell(line)
         if self.stop.is_set():
             raise Stopped
 
     def _wait_for_run(self, name: str) -> None:
         while not self._runs.take(name):
-            self.waiting(f"waiting: process {self._runs.holder(name)} is executing {name}")
+            self.waiting(f"{slots.WAITING}process {self._runs.holder(name)} is executing {name}")
             self.stop.wait(locks.POLL_S)
 
     def _tried(self, job: Job, execute_once: Execute, where: str) -> Outcome:
@@ -201,6 +221,7 @@ class _Relay:
         self._sweep, self._slot = sweep, slot
         self._begun: Begun | None = None
         self.following: Job | None = None
+        sweep.before_waiting = self.close  # what starts up would disturb who is measuring
 
     def __call__(
         self, job: Job, again: Sequence[str], on_poll: Callable[[str], None], stop: threading.Event
@@ -223,13 +244,16 @@ class _Relay:
 
     def close(self) -> None:
         """End what has started up and did not get its turn."""
-        if self._begun:
-            self._begun.close()
+        begun, self._begun = self._begun, None
+        if begun:
+            begun.close()
 
     def _begin_following(self, job: Job) -> None:
         sweep = self._sweep
         # What is measured again is found out when a run begins; then it is too early to begin.
-        if self._begun or not self.following or sweep.wish != Wish() or sweep.now(job).wanted():
+        if self._begun or not self.following or sweep.wish != Wish() or slots.awaited(slots.everything()):
+            return
+        if sweep.now(job).wanted():
             return
         following = sweep.now(self.following)
         if sweep.needs(following):
@@ -243,8 +267,8 @@ def _one_by_one(sweep: Sweep, jobs: Sequence[Job]) -> list[Outcome | None]:
         for job, relay.following in itertools.zip_longest(jobs, jobs[1:]):
             if sweep.stop.is_set():
                 break
-            with slots.held(slots.everything(), sweep.waiting):
-                outcomes.append(sweep.work(job, relay, "cpu"))
+            device = slots.held(slots.everything(), sweep.waiting)
+            outcomes.append(sweep.work(job, relay, "cpu", device))
     return outcomes
 
 
@@ -260,8 +284,8 @@ def _side_by_side(sweep: Sweep, jobs: Sequence[Job]) -> list[Outcome | None]:
                     return
                 job = queue.pop(0)
             try:
-                with slots.held([slot.name], sweep.waiting):
-                    outcome = sweep.work(job, _here(sweep, slot), slot.name)
+                device = slots.held([slot.name], sweep.waiting)
+                outcome = sweep.work(job, _here(sweep, slot), slot.name, device)
             except Stopped:
                 return
             with guard:

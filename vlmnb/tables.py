@@ -66,6 +66,7 @@ STATUS_WORDS = {
     "out_of_memory": "out of memory",
     "unsupported": "unsupported",
     "failed": "failed",
+    "unstated": "unstated",
 }
 
 Show = Callable[[Record], Field]
@@ -267,7 +268,9 @@ def _as_reported(table: Table, records: Sequence[Record | None]) -> Table:
     kept = [i for i, column in enumerate(columns) if not _unprinted(column)]
     places = dict.fromkeys(f"{f.file}, {f.table}" for one in reported for f in one.figures)
     shown = table.caption.partition(", with 95 %")[0]
-    caption = f"{shown}, as printed in {'; '.join(places)}, without intervals" if places else table.caption
+    caption = f"{shown}, as printed in {'; '.join(places)}, without intervals"
+    if not places:
+        caption = f"{shown}: the report prints no figure of these"
     rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
     return Table(caption, tuple(table.columns[i] for i in kept), rows)
 

@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError
 
 from vlmnb import axes, paths, record, spec
 from vlmnb.errors import UserError
-from vlmnb.record import Provenance, Record
+from vlmnb.provenance import Provenance
+from vlmnb.record import Record
 from vlmnb.reported import Figure, Kind, Quantity, Remark, Reported
 from vlmnb.spec import Cell, Frozen, Slug, Status
 
@@ -192,7 +193,7 @@ def _record(cell: Cell, findings: list[_Finding]) -> Record:
     status: Status = "ok"
     reason = ""
     if all(figure.value is None for figure in figures):
-        status, reason = (told.status or "failed", told.reason) if told else ("failed", NO_REASON)
+        status, reason = (told.status or "unstated", told.reason) if told else ("unstated", NO_REASON)
     return Record(
         key=spec.digest({"source": "reports", "cell": cell.model_dump()}),
         source="reports",

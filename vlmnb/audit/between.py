@@ -131,13 +131,18 @@ def memory_grows_with_size(records: Sequence[Record]) -> Iterator[Finding]:
 def no_record_twice(records: Sequence[Record]) -> Iterator[Finding]:
     """No two records hold the same times, and no two models the same answers."""
     timed = [r for r in records if r.timing and len(r.timing.latencies_s) >= FEWEST_EQUAL]
-    for group in _groups(timed, lambda r: r.timing.latencies_s if r.timing else ()):
+    for group in _groups(timed, _course):
         if len({r.key for r in group}) > 1:
+            firsts = [r.timing.latencies_s[0] for r in group if r.timing]
             yield finding(
                 "error",
                 group,
-                {"Latencies": f"{len(group[0].timing.latencies_s if group[0].timing else ())} equal"},
-                f"{len(group)} records hold the very same times: a result was copied.",
+                {
+                    "Latencies": f"{len(_course(group[0]))} in the same proportions",
+                    "First": ", ".join(f"{seconds:.9g} s" for seconds in sorted(set(firsts))),
+                },
+                f"{len(group)} records hold the very same times"
+                + (": a result was copied." if len(set(firsts)) == 1 else " times a factor: one was copied."),
                 "Which of them was measured cannot be told.",
             )
     varied = [r for r in records if len({a.answer for a in r.answers}) >= FEWEST_EQUAL]
@@ -320,6 +325,12 @@ def _setting(record: Record, field: str) -> Hashable:
 def _but(record: Record, *fields: str) -> str:
     """A cell without some fields."""
     return record.cell.model_dump_json(exclude=set(fields))
+
+
+def _course(record: Record) -> tuple[str, ...]:
+    """Latencies as shares of the first, to more digits than a clock has: a scaled copy has the same ones."""
+    times = record.timing.latencies_s if record.timing else ()
+    return tuple(f"{seconds / times[0]:.12g}" if times[0] else "" for seconds in times)
 
 
 def _prompts(record: Record) -> tuple[str, str]:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
 from rich.console import Console
 from rich.padding import Padding
 
-from vlmnb import record
-from vlmnb.audit import registry
+from vlmnb.audit import registry, unread
 from vlmnb.audit.finding import LEVELS, TITLES, Finding
-from vlmnb.errors import UserError, nearest
+from vlmnb.errors import Damaged, UserError, nearest
 from vlmnb.spec import Source
 
 SHOWN_RECORDS = 3
@@ -38,32 +36,31 @@ def run(results: Path, source: str, *, as_json: bool) -> int:
     Raises:
         UserError: There is no such source or folder, or no record of the source in it.
     """
-    sources = get_args(Source)
+    sources: tuple[Source, ...] = get_args(Source)
     if source and source not in sources:
         raise UserError(f"no source {source!r}; {nearest(source, sources)}")
     if not results.is_dir():
         raise UserError(f"no folder {results}; measure something first, or name the records with --results")
-    records, problems = record.read_all(results)
-    chosen = [source] if source else [name for name in sources if any(r.source == name for r in records)]
-    if not any(found.source in chosen for found in records):
+    records, damaged = unread.read(results)
+    there = {found.source for found in records} | {unread.source(one) for one in damaged}
+    chosen = [name for name in sources if name in there and source in ("", name)]
+    if not chosen:
         raise UserError(f"{results} holds no record{f' of source {source}' if source else ''} to check")
-    found = {name: registry.run(records, name) for name in chosen}
+    found = {name: unread.findings(damaged, name) + registry.run(records, name) for name in chosen}
     counts = {name: sum(r.source == name for r in records) for name in chosen}
     errors = {name: sum(one.level == "error" for one in listed) for name, listed in found.items()}
     if as_json:
-        print(json.dumps(_document(found, counts, errors, problems), indent=1, ensure_ascii=False))
+        print(json.dumps(_document(found, counts, errors, damaged), indent=1, ensure_ascii=False))
     else:
         _show(found, counts)
         print("\n".join(_verdict(errors)))
-        for problem in problems:
-            print(f"vlmnb: left out: {problem}", file=sys.stderr)
     return int(any(errors.values()))
 
 
 WHOSE = {"measured": "measured records", "reports": "the earlier reports' own figures"}
 
 
-def _verdict(errors: dict[str, int]) -> list[str]:
+def _verdict(errors: Mapping[Source, int]) -> list[str]:
     """Whose errors decide the exit code, and how to ask about one source alone."""
     told = [f"{_counted(count, 'error')} in {WHOSE[name]} (source {name})" for name, count in errors.items()]
     lines = [f"{', '.join(told)}: exit code {int(any(errors.values()))}."]
@@ -73,8 +70,9 @@ def _verdict(errors: dict[str, int]) -> list[str]:
 
 
 def _document(
-    found: dict[str, list[Finding]], counts: dict[str, int], errors: dict[str, int], problems: Sequence[str]
-) -> dict[str, object]:
+    found: Mapping[Source, list[Finding]], counts: Mapping[Source, int], errors: Mapping[Source, int],
+    damaged: Sequence[Damaged],
+) -> dict[str, object]:  # fmt: skip
     return {
         "records": counts,
         "errors": errors,
@@ -83,19 +81,20 @@ def _document(
             for source, listed in found.items()
             for one in listed
         ],
-        "rules": [
+        "rules": [{"name": unread.RULE, "source": source, "says": unread.SAYS} for source in found]
+        + [
             {"name": rule.name, "source": rule.source, "says": rule.says}
             for rule in registry.RULES
             if rule.source in found
         ],
-        "left_out": list(problems),
+        "left_out": [str(one) for one in damaged],
     }
 
 
-def _show(found: dict[str, list[Finding]], counts: dict[str, int]) -> None:
+def _show(found: Mapping[Source, list[Finding]], counts: Mapping[Source, int]) -> None:
     console = Console(highlight=False, soft_wrap=False)
     for source, listed in found.items():
-        rules = sum(rule.source == source for rule in registry.RULES)
+        rules = 1 + sum(rule.source == source for rule in registry.RULES)
         levels = Counter(one.level for one in listed)
         told = ", ".join(_counted(levels[level], level) for level in LEVELS)
         console.print(f"{counts[source]} records of source {source}, {rules} rules: {told}", style="bold")

@@ -38,16 +38,19 @@ def flops_three_ways(records: Sequence[Record]) -> Iterator[Finding]:
         counts, cell = record.flops, record.cell
         if counts is None or counts.torch is None:
             continue
-        idle = work.prefill(cell.model, cell.image_size, 1) and work.unused(
-            cell.model, cell.image_size, cell.batch_size
+        named = not record.provenance.geometry  # the formula here is of the model of that name
+        idle = (
+            named
+            and work.prefill(cell.model, cell.image_size, 1)
+            and work.unused(cell.model, cell.image_size, cell.batch_size)
         )
         ways = {"torch": float(counts.torch)}
-        if counts.fvcore is not None:
+        if counts.fvcore is not None and (named or not counts.unused):
             # fvcore traces the output, and so leaves out layers that nothing reads.
             ways["fvcore, and layers it leaves out"] = float(counts.fvcore + (idle or 0))
         first = record.answers[: cell.batch_size]
         longest = max(first, key=lambda answer: answer.text_tokens, default=None)
-        if longest is not None and longest.image_tokens:
+        if named and longest is not None and longest.image_tokens:
             tokens = longest.text_tokens + longest.image_tokens
             parts = work.prefill(cell.model, cell.image_size, tokens, len(first))
             if parts is not None and not cell.interpolate:
@@ -62,6 +65,44 @@ def flops_three_ways(records: Sequence[Record]) -> Iterator[Finding]:
                 f"FLOPs counted in {len(ways)} ways are {100 * spread:.1f} % apart: one of the counts is not "
                 "of this pass.",
                 "Which one cannot be told from the record; rates made of them are in doubt.",
+            )
+
+
+def flops_of_phases_add_up(records: Sequence[Record]) -> Iterator[Finding]:
+    """FLOPs by phase add up to their total, and those of a decoding step are the formula's."""
+    for record in records:
+        counts, cell = record.flops, record.cell
+        if counts is None:
+            continue
+        totals = [
+            (f"{name}, by phase", name, parts.total, whole)
+            for name, parts, whole in (
+                ("torch", counts.prefill_torch, counts.torch),
+                ("fvcore", counts.prefill_fvcore, counts.fvcore),
+                ("formula", counts.prefill_formula, counts.formula),
+            )
+            if parts is not None and whole is not None
+        ]
+        again = _by_formula(record)
+        if again is not None:
+            step, unused = again
+            steps = [("torch's step", counts.decode_torch), ("formula's step", counts.decode_formula)]
+            totals += [
+                (name, f"one step of {cell.model} by formula", parts.total, step)
+                for name, parts in steps
+                if parts is not None
+            ]
+            if counts.unused is not None and not cell.interpolate:
+                totals.append(("unused", "unused by formula", counts.unused, unused))
+        wrong = [each for each in totals if abs(each[2] - each[3]) > COUNTERS * max(each[2], each[3])]
+        if wrong:
+            name, other, one, whole = wrong[0]
+            yield finding(
+                "error",
+                [record],
+                {name.capitalize(): work.shown(one), other.capitalize(): work.shown(whole)},
+                f"FLOPs of {name} are not those of {other}: a phase or its total is of another pass.",
+                "Which of the two is right cannot be told; FLOPs by phase and per token are in doubt.",
             )
 
 
@@ -230,6 +271,16 @@ def tokens_within_limits(records: Sequence[Record]) -> Iterator[Finding]:
             )
 
 
+def _by_formula(record: Record) -> tuple[int, int] | None:
+    """FLOPs of a decoding step after the counted prompt, and of unused vision layers; None if not known."""
+    cell = record.cell
+    first = record.answers[: cell.batch_size]
+    tokens = max((a.text_tokens + a.image_tokens for a in first if a.image_tokens), default=0)
+    named = tokens and not record.provenance.geometry
+    step = work.step(cell.model, tokens, len(first)) if named else None
+    return None if step is None else (step, work.unused(cell.model, cell.image_size, len(first)))
+
+
 def _flops_of_parts(record: Record, profile: LayerProfile) -> Iterator[Finding]:
     counted = [part.flops for part in profile.parts if part.replay_s]
     if not record.flops or not record.flops.torch or None in counted:
@@ -250,7 +301,7 @@ def _flops_of_parts(record: Record, profile: LayerProfile) -> Iterator[Finding]:
 RULES = rules(
     "measured",
     (
-        flops_three_ways, layers_add_up, rates_below_the_ceiling, word_errors_are_of_the_answers,
-        tokens_within_limits,
+        flops_three_ways, flops_of_phases_add_up, layers_add_up, rates_below_the_ceiling,
+        word_errors_are_of_the_answers, tokens_within_limits,
     ),
 )  # fmt: skip

@@ -105,6 +105,7 @@ def _heading(rule: str) -> str:
     """A rule's name as a heading."""
     words = rule.replace("-", " ")
     words = words.replace("flops", "FLOPs").replace("wer ", "WER ").replace("gpus", "GPU's")
+    words = words.replace(" cpu ", " CPU ").replace("codecarbons", "codecarbon's")
     return words[0].upper() + words[1:]
 
 

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb.audit import between, content, reportcost, reportflops, reports, reportwer, shown, timing
+from vlmnb.audit import (
+    accounts,
+    answers,
+    between,
+    content,
+    held,
+    origin,
+    proportion,
+    reportcost,
+    reportflops,
+    reports,
+    reportwer,
+    shown,
+    timing,
+    windows,
+)
 from vlmnb.audit.finding import LEVELS, Finding, Rule
 from vlmnb.record import Record
 
 RULES: tuple[Rule, ...] = (
+    *origin.RULES,
     *timing.RULES,
+    *windows.RULES,
+    *accounts.RULES,
+    *held.RULES,
     *shown.RULES,
     *content.RULES,
+    *answers.RULES,
     *between.RULES,
+    *proportion.RULES,
     *reports.RULES,
     *reportflops.RULES,
     *reportwer.RULES,

@@ -9,6 +9,7 @@ from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.optimizations import PROMPT_LOOKUP
 from vlmnb.readings import EnergyReading
 from vlmnb.record import Record
+from vlmnb.spec import Cell
 
 PHASES = 0.01
 """Share of a batch by which its phases may miss it: they are stamped on the device, the batch by the host."""
@@ -77,7 +78,7 @@ def phases_add_up(records: Sequence[Record]) -> Iterator[Finding]:
 
 
 def every_batch_is_counted(records: Sequence[Record]) -> Iterator[Finding]:
-    """Timed batches times passes hold every sample once a pass, and every list is as long as the batches."""
+    """Every pass holds every sample of the cell once, in full batches and a rest; every list is as long."""
     for record in records:
         timing = record.timing
         if timing is None:
@@ -88,8 +89,10 @@ def every_batch_is_counted(records: Sequence[Record]) -> Iterator[Finding]:
             if (values := getattr(timing, name))
         }
         samples = sum(timing.batch_samples) / timing.passes
-        wanted = len(record.answers) or record.cell.samples
-        if len(set(told.values())) > 1 or samples != wanted or len(timing.latencies_s) % timing.passes:
+        wanted = record.cell.samples
+        told |= {"batches": len(_batches(record.cell) * timing.passes)}
+        full = timing.batch_samples == _batches(record.cell) * timing.passes
+        if len(set(told.values())) > 1 or not full or len(record.answers) not in (0, wanted):
             yield finding(
                 "error",
                 [record],
@@ -97,7 +100,8 @@ def every_batch_is_counted(records: Sequence[Record]) -> Iterator[Finding]:
                     **{name: str(length) for name, length in told.items()},
                     "passes": str(timing.passes),
                     "Samples a pass": f"{samples:g}",
-                    "Answers": str(wanted),
+                    "Samples of the cell": str(wanted),
+                    "Answers": str(len(record.answers)),
                 },
                 "Batches, passes and answers do not match: some were counted twice or not at all.",
                 "Medians and joules per sample of this record may be of the wrong number.",
@@ -297,6 +301,12 @@ def window_was_undisturbed(records: Sequence[Record]) -> Iterator[Finding]:
             f"The GPU's clocks were held down ({cause.replace('_', ' ')}) while {_cells(len(of))} timed.",
             "A cooler or less limited machine of the same kind may be faster.",
         )
+
+
+def _batches(cell: Cell) -> tuple[int, ...]:
+    """Samples in each batch of a pass."""
+    full, rest = divmod(cell.samples, cell.batch_size)
+    return (cell.batch_size,) * full + ((rest,) if rest else ())
 
 
 def _contaminated(record: Record) -> bool:

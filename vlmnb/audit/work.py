@@ -23,6 +23,15 @@ def prefill(model: str, image_size: int, prompt_tokens: int, batch_size: int = 1
     return formula.prefill(config, of.side(image_size), prompt_tokens, batch_size)
 
 
+def step(model: str, tokens: int, batch_size: int = 1) -> int | None:
+    """FLOPs of a decoding step of a batch after so many tokens; None where the geometry is not known."""
+    try:
+        config = namespace(shape.configuration(model))
+    except (UserError, OSError):
+        return None
+    return formula.decode(config, tokens, 1).times(batch_size).total
+
+
 def unused(model: str, image_size: int, batch_size: int = 1) -> int:
     """FLOPs of vision layers whose output nothing reads."""
     of = shape.of(model)

@@ -13,9 +13,12 @@ QUANTIZATIONS = {"": "fp16", "bnb-4bit": "nf4", "bnb-8bit": "int8"}
 def of(record: Record) -> tuple[str, str] | None:
     """The GPU's name by its driver and the quantization; None where no prediction can be fitted on it.
 
-    It can on generation that was timed on a GPU, token by token, without compilation.
+    It can on generation that was timed on a GPU, token by token, without compilation. A checkpoint of
+    another geometry does another work than the model it is named after, by whose work a fit goes.
     """
     cell = record.cell
+    if record.provenance.geometry:
+        return None
     if record.status != "ok" or record.source != "measured" or cell.device != "cuda":
         return None
     kind = quantization_of(cell)

@@ -45,10 +45,49 @@ def config(name: str) -> Any:
     Raises:
         UserError: There is no such model.
     """
+    return of(document(name))
+
+
+def of(content: dict[str, Any]) -> Any:
+    """The geometry that a ``config.json`` describes, as :func:`config` gives it."""
     from transformers import CONFIG_MAPPING
 
-    content = document(name)
     return CONFIG_MAPPING[content["model_type"]].from_dict(content)
+
+
+_SIZES = {
+    "text_config": (
+        "num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads",
+        "head_dim", "vocab_size",
+    ),
+    "vision_config": (
+        "num_hidden_layers", "depth", "hidden_size", "intermediate_size", "num_attention_heads", "num_heads",
+        "out_hidden_size", "patch_size", "image_size", "spatial_merge_size", "temporal_patch_size",
+        "window_size", "fullatt_block_indexes",
+    ),
+    "": ("patch_size", "num_channels", "vision_feature_layer", "vision_feature_select_strategy"),
+}  # fmt: skip
+"""What decides how much work a pass is, by part of the configuration."""
+
+
+def differences(name: str, loaded: Any) -> str:
+    """In what a checkpoint's geometry is not that of the model whose name it goes by; empty where in nothing.
+
+    Args:
+        name: A model of the registry.
+        loaded: Configuration of the checkpoint.
+
+    Returns:
+        Fields of ``config.json``, such as ``text_config.hidden_size 96 for 4096``.
+    """
+    own, told = config(name), []
+    for part, fields in _SIZES.items():
+        here, there = (getattr(of, part, None) if part else of for of in (loaded, own))
+        for field in fields:
+            values = [getattr(of, field, None) for of in (here, there)]
+            if values[0] != values[1]:
+                told.append(f"{part}{'.' * bool(part)}{field} {values[0]} for {values[1]}")
+    return ", ".join(told)
 
 
 def key_values(text: Any) -> tuple[int, int]:

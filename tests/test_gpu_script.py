@@ -1,0 +1,132 @@
+"""The script that takes a sweep to a machine with a GPU: mistakes are one line, and change nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+RECORD = "h200/fuyu-8b/0123456789abcdef.json"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A project of the script alone, with something fetched and a record that git has."""
+    here = tmp_path / "project"
+    for name in ("scripts", "sweeps", ".wheels/1", "results/h200/fuyu-8b"):
+        (here / name).mkdir(parents=True)
+    shutil.copy(PROJECT / "scripts" / "gpu.sh", here / "scripts")
+    (here / "sweeps" / "one.yaml").write_text("title: one\n")
+    (here / ".wheels" / "1" / "kept.whl").write_text("wheel")
+    (here / "results" / "h200" / "fuyu-8b" / "00000000.json").write_text("{}")
+    git = ("git", "-C", str(here), "-c", "user.name=t", "-c", "user.email=t@example.org")
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "results"], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+    return here
+
+
+def script(
+    here: Path, *arguments: str, cwd: Path | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    env = {**os.environ, "PYTHON": "false", "VENV": str(here / "venv"), "OUT": str(here / "out")}
+    return subprocess.run(
+        [here / "scripts" / "gpu.sh", *arguments],
+        cwd=cwd or here, env=env | environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def content(here: Path) -> dict[str, bytes]:
+    files = (path for path in here.rglob("*") if path.is_file() and ".git" not in path.parts)
+    return {str(path.relative_to(here)): path.read_bytes() for path in files}
+
+
+def installed(here: Path, code: str) -> Path:
+    """A vlmnb that does nothing but say it was called, and then the code."""
+    program = here / "venv" / "bin" / "vlmnb"
+    program.parent.mkdir(parents=True)
+    program.write_text(f'#!/bin/sh\necho "$@" >> "{here}/calls"\n{code}\n')
+    program.chmod(0o755)
+    return here / "calls"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("wheels", "abc", "130"), "'abc' is no version of Python"),
+        (("wheels", "2.x"), "'2.x' is no version of Python"),
+        (("wheels", "3.12", "13.0"), "'13.0' is no version of CUDA"),
+        (("wheels", "3.12", "130", "x"), "got 3 arguments"),
+        (("install", "x"), "install takes no argument"),
+        (("run", "sweeps/nope.yaml"), "there is no sweep file sweeps/nope.yaml"),
+        (("run", "sweeps/one.yaml", "x"), "'x' is no whole number of minutes"),
+        (("run", "sweeps/one.yaml", "0.5"), "'0.5' is no whole number of minutes"),
+        (("run", "sweeps/one.yaml", "-3"), "'-3' is no whole number of minutes"),
+        (("unpack",), "unpack takes one file"),
+        (("unpack", "nothing.tar.gz"), "there is no file nothing.tar.gz"),
+        (("unpack", "sweeps/one.yaml"), "is no archive"),
+    ],
+)
+def test_a_mistake_is_one_line_and_changes_nothing(arguments: tuple[str, ...], said: str, copy: Path) -> None:
+    before = content(copy)
+    done = script(copy, *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert content(copy) == before
+
+
+def test_without_wheels_nothing_is_installed(copy: Path) -> None:
+    shutil.rmtree(copy / ".wheels")
+    done = script(copy, "run", "sweeps/one.yaml")
+    assert done.returncode == 2
+    assert "nothing in .wheels/" in done.stderr
+    assert not (copy / "venv").exists()
+
+
+def test_wheels_that_cannot_be_fetched_leave_those_that_are_there(copy: Path) -> None:
+    before = content(copy)
+    assert script(copy, "wheels", "3.12", "130").returncode == 1, "pip cannot be run"
+    assert content(copy) == before
+
+
+def test_a_mistake_in_a_sweep_is_told_once_and_packs_nothing(copy: Path) -> None:
+    calls = installed(copy, "echo 'vlmnb: wrong' >&2; exit 2")
+    done = script(copy, "run", "sweeps/one.yaml", "1")
+    assert (done.returncode, done.stderr) == (2, "vlmnb: wrong\n")
+    assert calls.read_text().count("one.yaml") == 1
+    assert not (copy / "out").exists()
+
+
+def test_what_was_measured_is_packed_and_unpacked_from_any_folder(copy: Path, tmp_path: Path) -> None:
+    installed(
+        copy, f"echo '{{}}' > results/{RECORD}; touch results/.index.sqlite results/h200/fuyu-8b/.x.tmp"
+    )
+    done = script(copy, "run", "sweeps/one.yaml", "1")
+    assert done.returncode == 0, done.stderr
+    assert "1 records" in done.stdout
+    with tarfile.open(copy / "out" / "records.tar.gz") as packed:
+        assert packed.getnames() == [RECORD], "what git has is not brought back"
+    (copy / "results" / RECORD).unlink()
+    shutil.move(copy / "out" / "records.tar.gz", tmp_path)
+    done = script(copy, "unpack", "records.tar.gz", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "unpacked into results/: 1 records\n")
+    assert (copy / "results" / RECORD).exists()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "../outside/fuyu-8b/0123456789abcdef.json"])
+def test_an_archive_of_anything_else_is_refused(name: str, copy: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "other.tar.gz", "w:gz") as packed:
+        packed.add(copy / "sweeps" / "one.yaml", arcname=RECORD)
+        packed.add(copy / "sweeps" / "one.yaml", arcname=name)
+    before = content(copy)
+    done = script(copy, "unpack", str(tmp_path / "other.tar.gz"))
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert name in line
+    assert content(copy) == before

@@ -1,0 +1,152 @@
+"""What the commands make of folders, sweep files and options as a user gives them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vlmnb import cli, identity, launch, paths, progress, record, sweep_command
+
+STARTED = "2026-01-01T00:00:00+00:00"
+Called = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder: not the project's, with a sweep file of two cells in it."""
+    content = {"title": "T", "models": ["llava-tiny"],
+               "parameters": {"samples": 4, "device": "cpu", "length": "natural"},
+               "axes": {"batch_size": {"batch_sizes": [1, 2], "optimization": "fp32"}}}  # fmt: skip
+    (tmp_path / "s.yaml").write_text(json.dumps(content))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def vlmnb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Called:
+    """Calls the command line: exit code, stdout, stderr."""
+
+    def call(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["vlmnb", *words])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        told = capsys.readouterr()
+        return int(stop.value.code or 0), told.out, told.err
+
+    return call
+
+
+def measure(results: Path) -> None:
+    """Put every cell of the sweep on record."""
+    for job in launch.jobs(launch.load(Path("s.yaml")), results, Path("runs")):
+        for state in job.cells:
+            record.write(identity.blank(state.cell, STARTED), results)
+
+
+def test_a_folder_that_is_given_counts_from_the_working_folder(elsewhere: Path, vlmnb: Called) -> None:
+    measure(elsewhere / "mine")
+    code, said, _ = vlmnb("sweep", "s.yaml", "--dry-run", "--results", "mine", "--runs", "pages")
+    assert code == 0
+    assert "2 of 2   cells recorded" in said
+    assert (
+        "2 recorded, 0 to measure"
+        in vlmnb("status", "s.yaml", "--results", "../" + elsewhere.name + "/mine")[1]
+    )
+    assert vlmnb("export", "--results", "mine", "-o", "all.csv")[0] == 0
+    assert (elsewhere / "all.csv").exists()
+    assert f"no folder {elsewhere / 'results'}" in vlmnb("audit", "--results", "results")[2]
+
+
+def test_folders_that_are_not_given_are_the_projects(elsewhere: Path, vlmnb: Called) -> None:
+    measure(elsewhere / "results")
+    assert "0 of 2   cells recorded" in vlmnb("sweep", "s.yaml", "--dry-run")[1]
+
+
+def test_the_command_that_continues_a_sweep_does_so_from_any_folder(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = sweep_command.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=Path("runs"))
+    assert own.command == f"vlmnb sweep {elsewhere / 's.yaml'} --results {elsewhere / 'mine'}"
+    monkeypatch.chdir(paths.root() / "sweeps")
+    asked = sweep_command.Asked(spec=Path("full.yaml"), results=Path("results"), runs=Path("runs"))
+    assert asked.command == "vlmnb sweep sweeps/full.yaml"
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "sweeps").mkdir()
+    (elsewhere / "s.yaml").rename(elsewhere / "sweeps" / "full.yaml")
+    full = paths.root() / "sweeps" / "full.yaml"
+    assert sweep_command.named(full) == str(full), "here the short name is another file's"
+
+
+def test_a_sweep_file_that_is_not_there_is_told_with_where_it_was_looked_for(
+    elsewhere: Path, vlmnb: Called
+) -> None:
+    code, _, said = vlmnb("sweep", "nosuch.yaml", "--dry-run")
+    assert code == 2
+    assert said == (
+        f"vlmnb: there is no file nosuch.yaml in {elsewhere}, nor in the project's folder {paths.root()}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--hardware foo", "--on ray"),
+        ("--on ray --slurm", "give one of them"),
+        ("--slurm --json", "without --json"),
+        ("--slurm --dry-run", "without --dry-run"),
+        ("--threads 100000", "at most"),
+        ("--on ray --threads 100000", "at most"),
+        ("--threads -1", "--threads takes"),
+        ("--cell-limit 0", "above 0"),
+        ("--run-limit nan", "above 0"),
+        ("--on ssh", "local or ray"),
+    ],
+)
+def test_options_that_say_nothing_are_refused_in_one_line(
+    elsewhere: Path, vlmnb: Called, options: str, said: str
+) -> None:
+    code, out, error = vlmnb("sweep", "s.yaml", "--results", "mine", *options.split())
+    assert (code, out) == (2, "")
+    assert error.count("\n") == 1
+    assert said in error
+    assert [path.name for path in elsewhere.iterdir()] == ["s.yaml"]
+
+
+def test_threads_of_a_cluster_may_be_more_than_this_machine_has(elsewhere: Path, vlmnb: Called) -> None:
+    code, said, _ = vlmnb("sweep", "s.yaml", "--slurm", "--threads", "1024", "--results", "mine")
+    assert code == 0
+    assert "--cpus-per-task=1024" in said
+
+
+def test_a_script_for_nothing_is_one_that_does_nothing(
+    elsewhere: Path, vlmnb: Called, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure(elsewhere / "mine")
+    for job in launch.jobs(launch.load(Path("s.yaml")), elsewhere / "mine", elsewhere / "pages"):
+        page = paths.executed(elsewhere / "pages", job.run.model, job.run.axis)
+        page.parent.mkdir(parents=True)
+        page.write_text("{}")
+        launch.mark_page(job, elsewhere / "pages")
+    code, script, said = vlmnb("sweep", "s.yaml", "--slurm", "--results", "mine", "--runs", "pages")
+    assert code == 0
+    assert "nothing is missing" in said
+    assert script.splitlines()[0] == "#!/bin/bash"
+    assert [line for line in script.splitlines() if not line.startswith("#")] == []
+
+
+def test_status_says_whose_it_is_where_no_sweep_file_is_named(elsewhere: Path, vlmnb: Called) -> None:
+    said = vlmnb("status", "--results", "mine")[1].splitlines()[0]
+    assert "none is on record here" in said
+    assert said.endswith("sweeps/quickstart.yaml")
+    assert json.loads(vlmnb("status", "--results", "mine", "--json")[1])["spec"] == "sweeps/quickstart.yaml"
+    asked = sweep_command.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=elsewhere / "pages")
+    standing = progress.Standing(
+        spec=sweep_command.named(asked.spec), command=asked.command, pid=1, host="h", began_at=STARTED,
+        elapsed_s=1.0, total=2, done=2, measured=2, failed=0, ended="finished",
+    )  # fmt: skip
+    paths.write_atomic(elsewhere / "mine" / ".sweeps" / "h-1.json", standing.model_dump_json())
+    said = vlmnb("status", "--results", "mine")[1].splitlines()[0]
+    assert said.endswith(f"the latest sweep here is {elsewhere / 's.yaml'}")

@@ -1,0 +1,99 @@
+"""The benchmark of what the measured path costs: its options, its turn, its verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from vlmnb import slots
+from vlmnb.spec import Cell
+
+
+@pytest.fixture
+def overhead(project: Path) -> ModuleType:
+    told = importlib.util.spec_from_file_location("overhead", project / "benchmarks" / "overhead.py")
+    assert told is not None
+    assert told.loader is not None
+    module = importlib.util.module_from_spec(told)
+    told.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--model", "nope"], "unknown model 'nope'"),
+        (["--rounds", "0"], "6 or more, not 0"),
+        (["--rounds", "-3"], "6 or more, not -3"),
+        (["--rounds", "1"], "6 or more, not 1"),
+        (["--rounds", "many"], "whole number"),
+        (["--batch-size", "0"], "1 or more, not 0"),
+        (["--batches", "500"], "2000 were asked for; choose fewer with --batches and --batch-size"),
+        (["--round", "6", "--what"], "--what"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    overhead: ModuleType,
+    options: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["overhead.py", *options])
+    try:
+        code = overhead.main()
+    except SystemExit as stop:
+        code = stop.code
+    out, told = capsys.readouterr()
+    assert (code, out) == (2, "")
+    assert said in told
+    assert len(told.splitlines()) == 1
+
+
+def test_it_measures_in_its_turn(overhead: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: set[str] = set()
+    during: list[set[str]] = []
+
+    @contextlib.contextmanager
+    def held(names: Sequence[str], on_wait: Callable[[str], None]) -> Iterator[None]:
+        taken.update(names)
+        yield
+        taken.clear()
+
+    def compare(cell: Cell, rounds: int) -> int:
+        during.append(set(taken))
+        return 0
+
+    monkeypatch.setattr(slots, "held", held)
+    monkeypatch.delenv(slots.HELD, raising=False)
+    monkeypatch.setattr(sys, "argv", ["overhead.py"])
+    monkeypatch.setattr(overhead, "_compare", compare)
+    assert overhead.main() == 0
+    assert during == [set(slots.everything())]
+    assert taken == set()
+
+
+@pytest.mark.slow
+def test_it_tells_how_far_it_is_and_a_verdict(project: Path) -> None:
+    command = [
+        sys.executable,
+        "benchmarks/overhead.py",
+        "--rounds",
+        "6",
+        "--batches",
+        "1",
+        "--batch-size",
+        "1",
+    ]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    assert "warmed up, about" in done.stderr
+    assert "round 6 of 6" in done.stderr
+    assert "CPU time   measured / bare" in done.stdout

@@ -1,0 +1,39 @@
+"""Whether a page is still what its run made of the records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vlmnb import stamps
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Path:
+    made = tmp_path / "page.ipynb"
+    made.write_text("{}")
+    stamps.mark(made, "these records\n")
+    return made
+
+
+def test_a_page_is_current_as_long_as_it_would_be_made_from_the_same(page: Path) -> None:
+    assert stamps.state(page, "these records\n") == "current"
+    assert stamps.state(page, "other records\n") == "outdated"
+
+
+@pytest.mark.parametrize("content", [b"\xff garbage", b"", b'{"saved": "by hand"}'])
+def test_a_page_that_was_written_over_is_not_current(page: Path, content: bytes) -> None:
+    page.write_bytes(content)
+    assert stamps.state(page, "these records\n") == "changed"
+    stamps.mark(page, "these records\n")
+    assert stamps.state(page, "these records\n") == "current", "made again"
+
+
+def test_a_page_without_a_stamp_that_can_be_read_is_made_again(page: Path) -> None:
+    page.with_suffix(".stamp").write_bytes(b"\xff\xfe")
+    assert stamps.state(page, "these records\n") == "outdated"
+    page.with_suffix(".stamp").unlink()
+    assert stamps.state(page, "these records\n") == "outdated"
+    page.unlink()
+    assert stamps.state(page, "these records\n") == "missing"

@@ -1,0 +1,397 @@
+"""Turns on the devices of a machine: who waits for whom, in which order, and what a wait leaves alone."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from fakes import Checkout, processes_of, wait_for
+from rich.console import Console
+
+from vlmnb import identity, launch, locks, progress, ray_head, record, scratch, slots, sweeping
+from vlmnb.execute import Outcome, Setting
+from vlmnb.launch import Job
+
+
+@pytest.fixture
+def children() -> Iterator[Callable[[Callable[[], object]], int]]:
+    """Forks a process that does something and ends; whoever is left at the end is killed."""
+    pids: list[int] = []
+
+    def fork(do: Callable[[], object]) -> int:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                do()
+            finally:
+                os._exit(0)
+        pids.append(pid)
+        return pid
+
+    yield fork
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+@pytest.fixture
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Locks of this test alone."""
+    monkeypatch.setenv(slots.LOCKS, str(tmp_path))
+    slots._locks.cache_clear()
+    yield tmp_path
+    slots._locks.cache_clear()
+
+
+def stand_in_line(folder: Path, name: str) -> None:
+    """What a process does that wants the lock once; says when it is in line, and when it had the lock."""
+    line = locks.Line(locks.Locks(folder / "lock"), "cpu")
+    line.take()
+    (folder / f"waits-{name}").touch()
+    while not line.take():
+        time.sleep(0.01)
+    with (folder / "order").open("a") as file:
+        file.write(name)
+    line.leave()
+
+
+def test_a_lock_is_had_in_the_order_of_asking_and_who_asks_again_stands_behind(
+    tmp_path: Path, children: Callable[[Callable[[], object]], int]
+) -> None:
+    mine = locks.Line(locks.Locks(tmp_path / "lock"), "cpu")
+    assert mine.take()
+    for name in "BCDE":
+        pid = children(lambda name=name: stand_in_line(tmp_path, name))  # type: ignore[misc]
+        wait_for((tmp_path / f"waits-{name}").exists)
+        if name == "C":  # whoever is killed while it waits holds nobody up
+            os.kill(pid, signal.SIGKILL)
+    assert mine.awaited()
+    mine.leave()
+    assert not mine.take(), "others came first"
+    wait_for(mine.take)
+    assert (tmp_path / "order").read_text() == "BDE"
+
+
+def test_many_who_ask_at_once_have_it_one_at_a_time_and_all_of_them(
+    tmp_path: Path, children: Callable[[Callable[[], object]], int]
+) -> None:
+    def often() -> None:
+        mine = locks.Locks(tmp_path / "lock")
+        for _ in range(30):
+            line = locks.Line(mine, "cpu")
+            while not line.take():
+                pass
+            with (tmp_path / "log").open("a") as log:
+                log.write("(")
+                log.flush()
+                log.write(")")
+            line.leave()
+
+    for pid in [children(often) for _ in range(4)]:
+        os.waitpid(pid, 0)
+    assert (tmp_path / "log").read_text() == "()" * 120
+
+
+def test_the_lock_is_of_the_machine_whatever_the_users_temporary_folder_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(slots.LOCKS, raising=False)
+    opened = []
+    monkeypatch.setattr(locks, "Locks", lambda path, everybody=False: opened.append((path, everybody)))
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / name))
+        slots._locks.__wrapped__()
+    assert opened[0] == opened[1]
+    path, everybody = opened[0]
+    assert everybody
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o1777
+
+
+def test_another_user_with_a_narrow_umask_waits_too(
+    children: Callable[[Callable[[], object]], int], request: pytest.FixtureRequest
+) -> None:
+    if os.getuid() != 0:
+        pytest.skip("needs the right to become another user")
+    folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
+    request.addfinalizer(lambda: shutil.rmtree(folder))
+    folder.chmod(0o1777)
+    told, tells = os.pipe()
+
+    def other() -> None:
+        os.umask(0o077)
+        os.setuid(65534)
+        assert locks.Locks(folder / "vlmnb.lock", everybody=True).take("cpu")
+        os.write(tells, b"!")
+        signal.pause()
+
+    children(other)
+    assert select.select([told], [], [], 60)[0]
+    mine = locks.Locks(folder / "vlmnb.lock", everybody=True)
+    assert not mine.take("cpu")
+    assert mine.holder("cpu")
+
+
+def test_a_machine_without_a_common_folder_says_who_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(slots.LOCKS, raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(slots, "_of_everybody", lambda folder: False)
+    assert slots._locks.__wrapped__().take("cpu")
+    assert "other users of this machine are not waited for" in capsys.readouterr().err
+
+
+def job(tmp_path: Path) -> Job:
+    spec = tmp_path / "s.yaml"
+    content = {"title": "T", "models": ["llava-tiny"],
+               "parameters": {"samples": 4, "device": "cpu", "length": "natural"},
+               "axes": {"batch_size": {"batch_sizes": [1, 2]}}}  # fmt: skip
+    spec.write_text(json.dumps(content))
+    return launch.jobs(launch.load(spec), tmp_path / "results", tmp_path / "runs")[0]
+
+
+def a_sweep(tmp_path: Path, todo: Job) -> tuple[sweeping.Sweep, io.StringIO]:
+    said = io.StringIO()
+    shown = progress.Progress([todo], list(todo.cells), Console(file=said), results=tmp_path / "results")
+    setting = Setting(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
+    return sweeping.Sweep(setting, sweeping.Wish(), shown), said
+
+
+def test_who_waits_for_a_run_of_another_sweep_has_no_device_meanwhile(
+    tmp_path: Path, own_locks: Path, children: Callable[[Callable[[], object]], int]
+) -> None:
+    """A sweep on a cluster has the run and waits for this device: each would wait for the other."""
+    todo = job(tmp_path)
+    (tmp_path / "runs").mkdir()
+
+    def other() -> None:
+        theirs = locks.Locks(tmp_path / "runs" / ".runs.lock")
+        theirs.take(todo.run.name)
+        (tmp_path / "theirs").touch()
+        wait_for((tmp_path / "waits").exists)
+        device = locks.Line(slots._locks(), "cpu")
+        wait_for(device.take)
+        for state in todo.cells:
+            record.write(identity.blank(state.cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
+
+    children(other)
+    wait_for((tmp_path / "theirs").exists)
+    sweep, said = a_sweep(tmp_path, todo)
+    began: list[str] = []
+
+    def once(job: Job, again: object, on_poll: object, stop: threading.Event) -> Outcome:
+        began.extend(state.state for state in job.cells)
+        return Outcome(run=job.run)
+
+    sweep.before_waiting = (tmp_path / "waits").touch
+    device = slots.held(["cpu"], sweep.waiting)
+    outcome = sweep.work(todo, once, "cpu", device)
+    assert outcome is not None
+    assert outcome.kind == "ok"
+    assert began == ["recorded", "recorded"]
+    assert "is executing llava-tiny/batch_size" in said.getvalue()
+
+
+def test_time_spent_waiting_is_no_part_of_the_time_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    todo = job(tmp_path)
+    sweep, _ = a_sweep(tmp_path, todo)
+    shown = sweep.progress
+
+    def record_of(index: int) -> None:
+        made = identity.blank(todo.cells[index].cell, "2026-01-01T00:00:00+00:00")
+        record.write(made, tmp_path / "results")
+
+    now[0] = 1000.0  # waited for the device
+    shown.doing("cpu", "a run", slots.WAITING + "as a node of a cluster says it")
+    now[0] = 2000.0
+    shown.doing("cpu", "a run", "a cell")
+    now[0] = 2010.0
+    record_of(0)
+    shown.doing("cpu", "a run", "another cell")
+    assert shown.standing().remaining_s == pytest.approx(10.0)
+    assert shown.standing().elapsed_s == pytest.approx(2010.0)
+    shown.leave("cpu")
+    now[0] = 9000.0
+    assert shown.standing().remaining_s == pytest.approx(10.0)
+
+
+def test_what_a_killed_process_left_is_removed_later_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: Callable[[Callable[[], object]], int]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(scratch, "short", lambda: tmp_path)
+
+    def make(name: str) -> None:
+        held = [scratch.Scratch(kind) for kind in (scratch.RUN, scratch.NODE, scratch.SOCKETS)]
+        (tmp_path / name).write_text("\n".join(str(each.path) for each in held))
+        signal.pause()
+
+    at_work, killed = (children(lambda name=name: make(name)) for name in ("at work", "killed"))  # type: ignore[misc]
+    for name in ("at work", "killed"):
+        wait_for(lambda name=name: (tmp_path / name).exists() and bool((tmp_path / name).read_text()))  # type: ignore[misc]
+    os.kill(killed, signal.SIGKILL)
+    os.waitpid(killed, 0)
+    (tmp_path / "vk-of-somebody-else").mkdir()
+    with scratch.Scratch(scratch.RUN) as mine:
+        assert scratch.remove_left() == 3
+        assert mine.exists()
+        assert scratch.remove_left() == 0
+        pid = os.fork()
+        if pid == 0:
+            scratch._mine.clear()
+            os._exit(scratch.remove_left())
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, "its lock has not been let go"
+    assert not mine.exists()
+    for name, there in (("at work", True), ("killed", False)):
+        assert [Path(p).exists() for p in (tmp_path / name).read_text().split()] == [there] * 3
+    assert (tmp_path / "vk-of-somebody-else").exists()
+    assert psutil.pid_exists(at_work)
+
+
+def test_the_head_of_a_cluster_may_be_away_for_a_while_and_then_it_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(ray_head.time, "monotonic", lambda: now[0])
+
+    def look_at(seconds: float) -> bool:
+        now[0] = seconds
+        head.look()
+        return head.answers
+
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        port = there.getsockname()[1]
+        head = ray_head.Head(f"127.0.0.1:{port}")
+        assert look_at(10.0)
+    assert not look_at(20.0)
+    with socket.create_server(("127.0.0.1", port)):
+        assert look_at(35.0)
+    assert not look_at(50.0)
+    with pytest.raises(ConnectionError, match=f"head of the Ray cluster, 127.0.0.1:{port}, has not answered"):
+        look_at(100.0)
+
+
+@pytest.mark.slow
+def test_two_sweeps_take_turns_run_by_run(tmp_path: Path) -> None:
+    pair = [Checkout(tmp_path / name) for name in ("first", "second")]
+    models = ["llava-tiny", "fuyu-tiny", "qwen2.5-vl-tiny"]
+    for each in pair:
+        each.locks = tmp_path
+        each.spec(models, [1])
+    pair[0].behave({1: "wait"})
+    sweeps = [pair[0].start()]
+    wait_for(lambda: pair[0].measured() == [1])
+    sweeps.append(pair[1].start())
+    assert "waiting: process" in sweeps[1].stdout.readline()  # type: ignore[union-attr]
+    (pair[0].root / "go").touch()
+    for sweep in sweeps:
+        out, said = sweep.communicate(timeout=300)
+        assert sweep.returncode == 0, out + said
+    times = sorted(
+        (float(line.split()[2]), each.root.name)
+        for each in pair
+        for line in (each.root / "measured.log").read_text().splitlines()
+    )
+    assert [name for _, name in times] == ["first", "second"] * 3
+
+
+@pytest.mark.slow
+def test_a_killed_sweep_and_its_supervisor_leave_nothing_that_the_next_does_not_remove(
+    tmp_path: Path,
+) -> None:
+    checkout = Checkout(tmp_path)
+    checkout.behave({2: "wait"})
+    sweep = checkout.start()
+    wait_for(lambda: checkout.measured() == [1, 2])
+
+    def running(word: str) -> list[psutil.Process]:
+        return [p for p in map(psutil.Process, processes_of(tmp_path)) if word in p.cmdline()[:4]]
+
+    (papermill,) = running("vlmnb.notebook_run")
+    sockets = Path(json.loads(papermill.cmdline()[-1])["sockets"])
+    for process in [*running("vlmnb.supervise"), psutil.Process(sweep.pid)]:
+        process.suspend()
+    for process in [*running("vlmnb.supervise"), psutil.Process(sweep.pid)]:
+        process.kill()
+    sweep.communicate()
+    assert list(tmp_path.glob("vlmnb-run-*"))
+    assert sockets.exists()
+    (tmp_path / "go").touch()
+    assert checkout.sweep().returncode == 0
+    wait_for(lambda: processes_of(tmp_path) == [])
+    assert list(tmp_path.glob("vlmnb-run-*")) == []
+    assert not sockets.exists()
+    assert list(tmp_path.glob("tmp*")) == [], "no connection file of a kernel"
+
+
+@pytest.mark.slow
+def test_a_notebook_run_by_hand_says_in_the_terminal_for_whom_it_waits(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    mine = locks.Locks(tmp_path / "vlmnb.lock", everybody=True)
+    assert mine.take("cpu")
+    command = [sys.executable, "-m", "papermill", "notebooks/batch_size.ipynb", "out.ipynb", "-k", "python3",
+               "--no-progress-bar", "-p", "results", str(checkout.results)]  # fmt: skip
+    environment = checkout.environment
+    del environment["PYTEST_CURRENT_TEST"]  # within it, a kernel leaves its streams as they are
+    terminal = tmp_path / "terminal"
+    with terminal.open("w") as file, subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=file, stdout=subprocess.DEVNULL
+    ) as by_hand:  # fmt: skip
+        try:
+            wait_for(lambda: "waiting" in terminal.read_text(), 60)
+        finally:
+            mine.release("cpu")
+    (said,) = [line for line in terminal.read_text().splitlines() if line.startswith("waiting")]
+    assert said == f"waiting: process {os.getpid()} is measuring on the CPU of this machine"
+    assert by_hand.returncode == 0
+    assert checkout.measured() == [1]
+
+
+def test_what_waits_for_a_device_has_nothing_started_up(
+    tmp_path: Path, own_locks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    todo = job(tmp_path)
+    sweep, _ = a_sweep(tmp_path, todo)
+    relay = sweeping._Relay(sweep, slots.CPU)
+    begun: list[str] = []
+
+    class Started:
+        def __init__(self, *_: object) -> None:
+            begun.append("started")
+
+        def close(self) -> None:
+            begun.append("closed")
+
+    monkeypatch.setattr(sweeping, "Begun", Started)
+    done = todo.model_copy(update={"cells": ()})
+    monkeypatch.setattr(sweep, "now", lambda job: job)
+    relay.following = todo
+    relay._begin_following(done)
+    assert begun == ["started"]
+    sweep.waiting("waiting: process 1 is measuring")
+    assert begun == ["started", "closed"]
+    monkeypatch.setattr(slots, "awaited", lambda names: True)
+    relay._begin_following(done)
+    assert begun == ["started", "closed"], "somebody else's turn comes first"
