@@ -13,10 +13,10 @@ import pytest
 
 from vlmnb import cli, record
 from vlmnb.errors import UserError
-from vlmnb.fit import gpus, memory, predict, quantize, report, roofline, shape, show, usable
+from vlmnb.fit import choice, gpus, memory, predict, quantize, report, roofline, shape, show, usable
+from vlmnb.fit.choice import Constraint
 from vlmnb.fit.memory import Load
 from vlmnb.fit.predict import Observation, Prediction, Refusal
-from vlmnb.fit.report import Constraint
 from vlmnb.record import Record
 
 FP16 = quantize.get("fp16")
@@ -154,8 +154,20 @@ def test_decoding_one_sample_is_bound_by_reading_the_weights() -> None:
 def test_without_a_matrix_rate_the_bound_is_of_the_bandwidth_and_says_so() -> None:
     work = roofline.work(shape.of("llava-1.5-7b"), FP16, Load(image_size=336))
     assert roofline.bound(work, FP16, gpus.get("M4")).compute_known is False
-    # Quantized weights may be multiplied in 8 bits: fp16's rate alone would not be a bound.
-    assert roofline.bound(work, quantize.get("nf4"), gpus.get("V100 PCIe 16GB")).compute_known is False
+    # llama.cpp may multiply in 8 bits: fp16's rate alone would not be a bound.
+    assert roofline.bound(work, quantize.get("Q4_K_M"), gpus.get("DGX Spark")).compute_known is False
+
+
+def test_the_rate_is_that_of_the_width_the_tool_multiplies_in() -> None:
+    l4, v100 = gpus.get("L4"), gpus.get("V100 PCIe 16GB")
+    assert l4.int8_tops
+    assert l4.fp16_tflops
+    for name, rate in (("fp16", l4.fp16_tflops), ("nf4", l4.fp16_tflops), ("Q4_K_M", l4.int8_tops)):
+        assert roofline.matrix_rate(quantize.get(name), l4) == rate, name
+    for name in ("fp16", "nf4", "Q4_K_M"):
+        assert roofline.matrix_rate(quantize.get(name), v100) == v100.fp16_tflops, name
+        assert roofline.matrix_rate(quantize.get(name), gpus.get("P100 PCIe 16GB")) == 18.7, name
+    assert roofline.matrix_rate(quantize.get("int8"), gpus.get("M4")) is None
 
 
 def test_nothing_is_predicted_without_records() -> None:
@@ -433,7 +445,7 @@ def test_a_prediction_below_the_lower_bound_is_refused() -> None:
     assert "less than the lower bound" in found.reason
 
 
-def fits(predictions: dict[str, Prediction | None]) -> list[report.GpuFit]:
+def fits(predictions: dict[str, Prediction | None]) -> list[choice.GpuFit]:
     """GPUs that run a model, with predictions made up."""
     fit = report.of(
         "llava-1.5-7b", "fp16", report.load_of("llava-1.5-7b"), only=[gpus.get(n) for n in predictions]
@@ -454,7 +466,7 @@ def guess(latency_s: float, error: float, joules: float | None = None) -> Predic
 
 def test_the_best_names_those_that_the_errors_do_not_tell_apart() -> None:
     rows = fits({"L40S": guess(1.0, 0.1, 50.0), "L40": guess(1.15, 0.1, 70.0), "A40": guess(2.0, 0.1, 300.0)})
-    _, fastest, thriftiest = report.best(rows, Constraint())
+    _, fastest, thriftiest = choice.best(rows, Constraint())
     assert fastest.gpu == "NVIDIA L40S"
     assert fastest.why.endswith("of 3 with a prediction among 3 that run it; within these errors also L40")
     assert thriftiest.gpu == "NVIDIA L40S"
@@ -464,7 +476,7 @@ def test_the_best_names_those_that_the_errors_do_not_tell_apart() -> None:
 def test_without_counted_joules_that_is_the_reason_even_where_the_first_has_no_prediction() -> None:
     rows = fits({"A40": None, "L40S": guess(1.0, 0.1)})
     rows[0] = rows[0].model_copy(update={"refusal": "no record"})
-    assert report.best(rows, Constraint())[2].why == "no record has counted joules"
+    assert choice.best(rows, Constraint())[2].why == "no record has counted joules"
 
 
 def test_the_reader_is_told_for_how_many_gpus_there_is_no_prediction_and_what_the_error_is() -> None:

@@ -44,6 +44,21 @@ def test_a_snippet_runs_as_it_stands(name: str, key: str, project: Path, picture
     assert run(snippet(name, key, project, picture).code).strip()
 
 
+def test_a_picture_to_ask_about_comes_with_the_project(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    pytest.importorskip("datasets")
+    monkeypatch.chdir(project)
+    made = tmp_path / "picture.png"
+    first, *others = snippets.of(shape.of("llava-tiny"), "x", str(made))
+    assert first.key == "picture"
+    exec(compile(first.code, "snippet", "exec"), {})
+    assert Image.open(made).size == (128, 128)
+    assert all(str(made) in one.code for one in others if one.language == "python")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_the_two_ways_without_quantization_give_one_answer(name: str, project: Path, picture: Path) -> None:

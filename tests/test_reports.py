@@ -229,6 +229,17 @@ def test_a_models_chapter_tells_single_cells_that_were_measured(committed: list[
         assert said in chapters.model_page(content, "fuyu-8b")
 
 
+def test_a_models_chapter_leads_to_its_card_or_says_how_it_is_made(committed: list[Record]) -> None:
+    page = pages.Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
+    card = pages.Page("fuyu-8b", "card", "", {"source": "measured"}, ())
+    without = chapters.model_page(pages.Content(tuple(committed), (page,), (), ()), "fuyu-8b")
+    assert "`vlmnb sweep sweeps/cards.yaml`, then `vlmnb book`" in without
+    told = chapters.model_page(pages.Content(tuple(committed), (page, card), (), ()), "fuyu-8b")
+    assert "Nothing is measured for its [model card](/book/runs/fuyu-8b/card.ipynb)" in told
+    assert "None of its tables has been measured here.\n" in told, "a card is no measurement"
+    assert "cards.yaml" not in told
+
+
 def test_a_reported_figure_gets_no_interval_anywhere(committed: list[Record]) -> None:
     one = next(r for r in committed if r.status == "ok" and r.energy_j_per_sample)
     row = rows.row(one)

@@ -24,7 +24,7 @@ def model_page(content: pages.Content, name: str) -> str:
             compare.quality_table(entries),
         ]  # fmt: skip
     parts += ["## Its pages", _report_list(content, name), _run_list(content, name)]
-    parts += [_unmeasured(own), _model_card(entry)]
+    parts += [_card_hint(content, name) if entry else "", _unmeasured(own), _model_card(entry)]
     return pages.joined(parts)
 
 
@@ -59,6 +59,16 @@ def _weights_facts(entry: ModelEntry) -> dict[str, str]:
     }
 
 
+def _card_hint(content: pages.Content, name: str) -> str:
+    """How its page on memory and GPUs is made; empty where it is there."""
+    if any(page.model == name and page.axis == "card" for page in content.pages):
+        return ""
+    return (
+        "Its page on memory and on the GPUs that run it measures nothing: `vlmnb sweep sweeps/cards.yaml`, "
+        "then `vlmnb book`, make it."
+    )
+
+
 def _model_card(entry: ModelEntry | None) -> str:
     """The model card that ships with a bundled model, below the chapter."""
     card = paths.bundled_model(entry.name) / "README.md" if entry and entry.bundled else None
@@ -88,8 +98,8 @@ def _run_list(content: pages.Content, name: str) -> str:
     own = [page for page in content.pages if page.model == name]
     published = {page.axis: page for page in own if page.source == "measured"}
     failures = {failure.axis: failure for failure in content.failures if failure.model == name}
-    if len(published) < len(own) and not published and not failures:
-        return _single_cells(content.records, name)
+    if len(published) < len(own) and not published.keys() - {"card"} and not failures:
+        return pages.joined([_single_cells(content.records, name), _card_line(name) if published else ""])
     lines = ["What was measured here:", ""] if len(published) < len(own) else []
     for axis in sorted({*published, *failures, *axes.AXES}, key=pages.axis_order):
         question = axes.AXES[axis].question if axis in axes.AXES else ""
@@ -106,6 +116,11 @@ def _run_list(content: pages.Content, name: str) -> str:
                 mark += " See [](/book/generated/status.md)."
         lines.append(f"- {target}: {question}{mark}")
     return "\n".join(lines)
+
+
+def _card_line(name: str) -> str:
+    question = axes.AXES["card"].question
+    return f"Nothing is measured for its [model card](/book/runs/{name}/card.ipynb): {question}"
 
 
 def _single_cells(records: Sequence[Record], name: str) -> str:

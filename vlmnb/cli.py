@@ -229,7 +229,7 @@ def fit(
     new_tokens: Annotated[int, typer.Option(help="Tokens of an answer; 0: the model's own limit.")] = 0,
     gpu: Annotated[str | None, typer.Option(help="One GPU of data/gpus.csv.", metavar="NAME")] = None,
     vram: Annotated[
-        float | None, typer.Option(help="Memory in GiB, as cards are labelled.", metavar="GB")
+        float | None, typer.Option(help="Does it fit a memory of so many GiB?", metavar="GIB")
     ] = None,
     max_price: Annotated[float | None, typer.Option(help="Most that a GPU may cost.", metavar="USD")] = None,
     max_power: Annotated[

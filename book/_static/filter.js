@@ -17,11 +17,13 @@ document.addEventListener("DOMContentLoaded", () => {
     bar.className = "vlmnb-filters";
     bar.addEventListener("submit", (event) => event.preventDefault());
     const words = field(bar, "Contains ", "search");
+    const limits = [];
     const tests = [(row) => words.value.toLowerCase().split(/\s+/).every((w) => row.textContent.toLowerCase().includes(w))];
     for (const [name, how, sign] of LIMITS) {
       const column = heads.indexOf(name);
       if (column < 0) continue;
       const input = field(bar, `${name} ${how} `, "number");
+      limits.push([name, column, input]);
       tests.push((row) => {
         if (input.value === "") return true;
         const number = parseFloat(row.cells[column].textContent); // what is not known keeps no limit
@@ -37,7 +39,11 @@ document.addEventListener("DOMContentLoaded", () => {
     bar.append(count);
     const update = () => {
       rows.forEach((row) => { row.hidden = !tests.every((test) => test(row)); });
-      count.value = `${rows.filter((row) => !row.hidden).length} of ${rows.length}`;
+      const wanting = limits.map(([name, column, input]) => {
+        const found = input.value === "" ? [] : rows.filter((row) => Number.isNaN(parseFloat(row.cells[column].textContent)));
+        return found.length ? `; ${found.length} left out, their ${name} is not known` : "";
+      });
+      count.value = `${rows.filter((row) => !row.hidden).length} of ${rows.length}${wanting.join("")}`;
     };
     bar.addEventListener("input", update);
     (table.closest(".vlmnb-scroll") ?? table).before(bar);

@@ -10,7 +10,7 @@ from rich.console import Console
 from vlmnb import record
 from vlmnb.errors import UserError
 from vlmnb.fit import gpus, report, show
-from vlmnb.fit.report import Constraint, Fit
+from vlmnb.fit.choice import Constraint
 
 
 def run(
@@ -23,11 +23,15 @@ def run(
     Raises:
         UserError: A name is unknown, a number makes no sense, or two options exclude each other.
     """
-    if gpu is not None and vram is not None:
-        raise UserError("give either --gpu or --vram, not both")
-    for option, value in (("--vram", vram), ("--max-price", max_price), ("--max-power", max_power)):
+    limits = (("--vram", vram), ("--max-price", max_price), ("--max-power", max_power))
+    for option, value in limits:
+        if gpu is not None and value is not None:
+            why = "it is of one GPU" if option == "--vram" else "it chooses among all GPUs"
+            raise UserError(f"give either --gpu or {option}, not both: {why}")
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UserError(f"{option} is {value:g}; give a positive number")
+        if value is not None and value > report.MOST:
+            raise UserError(f"{option} is {value:g}; give at most {report.MOST}")
     load = report.load_of(
         model, batch_size=batch_size, image_size=image_size, text_tokens=text_tokens, new_tokens=new_tokens
     )
@@ -38,17 +42,4 @@ def run(
     if as_json:
         print(show.as_json(fit))
         return
-    console = Console(soft_wrap=False)
-    show.on_console(fit, console)
-    if vram is not None:
-        console.print(_own_memory(fit, vram), markup=False, highlight=False)
-
-
-def _own_memory(fit: Fit, vram: float) -> str:
-    """Whether it fits the memory that the reader named."""
-    left = vram * 2**30 - fit.memory.total_bytes
-    if left >= 0:
-        return f"It fits {vram:g} GiB with {show.gigabytes(left)} GB to spare."
-    smaller = [one.quantization for one in fit.by_quantization if one.total_bytes <= vram * 2**30]
-    hint = f"; {', '.join(smaller)} would fit" if smaller else "; no quantization here fits"
-    return f"It does not fit {vram:g} GiB: {show.gigabytes(-left)} GB are missing{hint}."
+    show.on_console(fit, Console(soft_wrap=False))

@@ -29,6 +29,10 @@ UNIFIED_SHARE = 0.75
 """Share of unified memory that is counted as the GPU's: the system needs the rest, and macOS by default wires
 no more than about that for the GPU (its ``recommendedMaxWorkingSetSize``)."""
 
+ECC_SHARE = 15 / 16
+"""Share of GDDR memory that is left with ECC on, which keeps its bits in the same memory: 6.25 % less, says
+NVIDIA's CUDA C++ Best Practices Guide."""
+
 OLDEST_CUDA: dict[str, float] = {"transformers": 5.0, "llama.cpp": 5.0, "bitsandbytes": 6.0}
 """Lowest CUDA compute capability of the tools. torch 2.13 has wheels for CUDA 12.6, which start at 5.0
 (PyPI's, for CUDA 13, start at 7.5; pytorch/pytorch#172352, #190355). llama.cpp's default CUDA architectures
@@ -58,7 +62,8 @@ class Gpu(Frozen):
     """One part of the catalogue. What the source does not give is None.
 
     Attributes:
-        memory_gib: Memory in GiB, unified memory with the CPU's share.
+        memory_gib: Memory in GiB as the label says, unified memory with the CPU's share.
+        ecc_inside: Whether ECC is on unless it is switched off, and takes its share of that memory.
         bandwidth_gb_s: Peak memory bandwidth in 10^9 bytes per second.
         fp16_tflops: Dense matrix rate in 10^12 FLOP/s with 32-bit accumulation, never with sparsity.
         bf16_tflops: The same for bf16.
@@ -77,6 +82,7 @@ class Gpu(Frozen):
     vendor: Literal["NVIDIA", "AMD", "Intel", "Apple"]
     segment: Segment
     memory_gib: float = Field(gt=0, le=2048)
+    ecc_inside: bool = False
     bandwidth_gb_s: float = Field(gt=0, le=50_000)
     fp16_tflops: float | None = Field(default=None, gt=0, le=10_000)
     bf16_tflops: float | None = Field(default=None, gt=0, le=10_000)
@@ -109,7 +115,9 @@ class Gpu(Frozen):
     @property
     def usable_bytes(self) -> float:
         """What a model may take of it."""
-        return self.memory_bytes * (UNIFIED_SHARE if self.segment == "unified" else 1)
+        if self.segment == "unified":
+            return self.memory_bytes * UNIFIED_SHARE
+        return self.memory_bytes * (ECC_SHARE if self.ecc_inside else 1)
 
     @property
     def title(self) -> str:
@@ -190,7 +198,7 @@ def get(name: str) -> Gpu:
     plain = {" ".join(words): title for title, words in named.items()}
     likely = [plain[near] for near in difflib.get_close_matches(_plain(name), plain, n=3)]
     hint = f"did you mean {' or '.join(map(repr, likely))}? " if likely else ""
-    raise UserError(f"unknown GPU {name!r}; {hint}all names stand in data/gpus.csv; or give --vram in GB")
+    raise UserError(f"unknown GPU {name!r}; {hint}all names stand in data/gpus.csv; or give --vram in GiB")
 
 
 def reported(name: str) -> Gpu | None:

@@ -8,7 +8,8 @@ from typing import Any
 from vlmnb import markup, paths, record
 from vlmnb.fit import cards, gpus, memory, quantize, report, shape, snippets, tensors
 from vlmnb.fit import show as words
-from vlmnb.fit.report import Fit, GpuFit
+from vlmnb.fit.choice import GpuFit
+from vlmnb.fit.report import Fit
 from vlmnb.stats import format_si
 
 
@@ -69,6 +70,11 @@ def facts(fit: Fit) -> str:
     }
     rows["Geometry"] = markup.escape(card.geometry_source)
     return markup.facts(rows)
+
+
+def unrun(fit: Fit) -> str:
+    """Which quantizations nothing runs, as Markdown; empty where there is none."""
+    return f"**{markup.plain(told)}**" if (told := words.unrun(fit)) else ""
 
 
 def memory_table(fit: Fit) -> str:
@@ -177,23 +183,25 @@ def peaks_table(fit: Fit) -> str:
 def gpu_table(fit: Fit) -> str:
     """All GPUs, sortable, with a row of filters above."""
     told = any(row.prediction for row in fit.gpus)
-    header = ["GPU", "Kind", "Year", "GiB", "GB/s", "fp16 TFLOP/s", "int8 TOP/s", "W", "USD", "Runs it",
-              "Batch up to", "At least"]  # fmt: skip
+    header = ["GPU", "Runs it", "Batch up to", "At least"]
     header += ["Predicted latency", "Throughput", "Energy per sample"] if told else []
-    header += ["Compared"]
-    rows = [_gpu_row(row, told) for row in fit.gpus]
+    header += ["GiB", "GB/s", "fp16 TFLOP/s", "int8 TOP/s", "W", "USD", "Kind", "Year", "Compared"]
+    rows = [_gpu_row(row, told, "no" if fit.obstacle else words.verdict(row)) for row in fit.gpus]
     caption = (
         f"Under {fit.quantization.name} at {words.asked(fit)}. Rates are dense, with 32-bit accumulation. "
-        "At least: the lower bound of a batch. *: of the bandwidth alone, for want of a matrix rate. "
-        "Unified memory counts three quarters. Compared: which of the row's figures agreed with a document; "
+        f"At least: the lower bound of a batch. *: {words.BANDWIDTH_ALONE}. {words.COUNTED} "
+        f"USD: {words.prices()}. Compared: which of the row's figures agreed with a document; "
         "the others are typed from knowledge. Resting the pointer there tells which kind of document."
     )
-    table = markup.table(header, rows, text=(1, 9, len(header) - 1), caption=markup.escape(caption))
-    return table.replace('class="vlmnb-table"', 'class="vlmnb-table vlmnb-filter"', 1)
+    worded = (1, len(header) - 3, len(header) - 1)
+    table = markup.table(header, rows, text=worded, caption=markup.escape(caption))
+    return table.replace('class="vlmnb-table"', 'class="vlmnb-table vlmnb-filter vlmnb-sticky"', 1)
 
 
 def best(fit: Fit) -> str:
     """The best GPU in each respect, as Markdown."""
+    if fit.obstacle:
+        return f"**{markup.plain(words.unrun(fit))}**"
     lines = [
         f"- **{one.what.capitalize()}**: {markup.plain(one.gpu or '-')} ({markup.plain(one.why)})"
         for one in fit.best
@@ -248,19 +256,20 @@ def _documents(used: Mapping[str, Sequence[str]]) -> Iterator[str]:
         yield f"- {linked} ({source.kind}): {markup.plain(', '.join(names))}"
 
 
-def _gpu_row(row: GpuFit, told: bool) -> list[str]:
+def _gpu_row(row: GpuFit, told: bool, verdict: str) -> list[str]:
     gpu = row.gpu
     cells = [
-        f'<span title="{markup.escape(_source_titles(row))}">{markup.escape(gpu.title)}</span>', gpu.segment,
-        _number(gpu.year), _number(gpu.memory_gib), _number(gpu.bandwidth_gb_s), _number(gpu.fp16_tflops),
-        _number(gpu.int8_tops), _number(gpu.power_w), _number(gpu.price_usd),
-        markup.escape(words.verdict(row)), _number(row.largest_batch or None), _bound(row),
+        f'<span title="{markup.escape(_source_titles(row))}">{markup.escape(gpu.title)}</span>',
+        markup.escape(verdict), _number(row.largest_batch if row.runs else None), _bound(row),
+        *(_predictions(row) if told else ()), _number(gpu.memory_gib), _number(gpu.bandwidth_gb_s),
+        _number(gpu.fp16_tflops), _number(gpu.int8_tops), _number(gpu.power_w), _number(gpu.price_usd),
+        gpu.segment, _number(gpu.year),
     ]  # fmt: skip
     share = (len(gpu.given) - len(gpu.uncompared)) / len(gpu.given)
     compared = (
         f'<span title="{markup.escape(words.documents(gpu))}">{_sorted(share, words.compared(gpu))}</span>'
     )
-    return [*cells, *(_predictions(row) if told else ()), compared]
+    return [*cells, compared]
 
 
 def _predictions(row: GpuFit) -> Iterable[str]:

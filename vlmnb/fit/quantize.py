@@ -78,6 +78,17 @@ QUANTIZATIONS: dict[str, Quantization] = {
 }  # fmt: skip
 
 
+NO_IMAGES = {
+    "fuyu": "llama.cpp has no code for its images: the GGUF rows are arithmetic, nothing runs them",
+}
+"""Families that llama.cpp gives an answer to no image of, and what that means for their GGUF rows."""
+
+
+def obstacle(shape: Shape, quantization: Quantization) -> str:
+    """Why nothing runs a model under a quantization, on whichever GPU; empty where something does."""
+    return NO_IMAGES.get(shape.entry.family, "") if quantization.gguf else ""
+
+
 def get(name: str) -> Quantization:
     """The quantization of a name, in any case.
 

@@ -2,81 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
 
 from vlmnb.errors import UserError
-from vlmnb.fit import cards, gpus, memory, predict, quantize, roofline, shape, tensors
+from vlmnb.fit import cards, choice, gpus, memory, predict, quantize, roofline, shape, tensors
 from vlmnb.fit.cards import Card
+from vlmnb.fit.choice import Best, Constraint, GpuFit, LeftOut
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import Claim, Load, Memory
 from vlmnb.fit.predict import Observation, Prediction, Refusal
 from vlmnb.fit.quantize import Quantization
-from vlmnb.fit.roofline import Bound
 from vlmnb.fit.shape import Shape
 from vlmnb.record import Record
 from vlmnb.spec import Frozen
-
-
-class Constraint(Frozen):
-    """What the reader has: None where it is no matter.
-
-    Attributes:
-        vram_gib: Most memory, in GiB, as cards are labelled.
-    """
-
-    vram_gib: float | None = None
-    price_usd: float | None = None
-    power_w: float | None = None
-
-    def met(self, gpu: Gpu) -> bool:
-        """Whether a GPU is within it; an unknown price or power is not."""
-        limits = (
-            (self.vram_gib, gpu.memory_gib),
-            (self.price_usd, gpu.price_usd),
-            (self.power_w, gpu.power_w),
-        )
-        return all(limit is None or (value is not None and value <= limit) for limit, value in limits)
-
-    @property
-    def words(self) -> str:
-        """What the reader asked for, or empty."""
-        told = ((self.vram_gib, "GiB"), (self.price_usd, "USD"), (self.power_w, "W"))
-        return ", ".join(f"{limit:g} {unit}" for limit, unit in told if limit is not None)
-
-
-class GpuFit(Frozen):
-    """One GPU under the load.
-
-    Attributes:
-        free_bytes: Memory left over; negative where it does not fit.
-        largest_batch: Samples that fit at one time, 0 where not even one does.
-        obstacle: Why the tool does not run there, or empty.
-        bound: Least time of a batch.
-        prediction: None where there is a reason against one, in `refusal`.
-    """
-
-    gpu: Gpu
-    fits: bool
-    free_bytes: float
-    largest_batch: int
-    obstacle: str
-    bound: Bound
-    prediction: Prediction | None
-    refusal: str
-
-    @property
-    def runs(self) -> bool:
-        """Whether it fits and nothing known stands against it."""
-        return self.fits and not self.obstacle
-
-
-class Best(Frozen):
-    """The best GPU in one respect, or why none can be named."""
-
-    what: Literal["cheapest", "fastest", "least energy"]
-    gpu: str | None
-    why: str
 
 
 class Peak(Frozen):
@@ -90,11 +28,28 @@ class Peak(Frozen):
     estimated_bytes: int
 
 
+class OwnMemory(Frozen):
+    """Whether it runs in the memory that the reader named.
+
+    Attributes:
+        free_bytes: Memory left over; negative where it does not fit.
+        others: Quantizations that would fit and that something runs.
+    """
+
+    vram_gib: float
+    runs: bool
+    free_bytes: float
+    others: tuple[str, ...]
+
+
 class Fit(Frozen):
     """Everything asked about one model, quantization and load.
 
     Attributes:
         seen_px: Side of an image as the model sees it, where its processor brings images to a size.
+        obstacles: Why nothing runs the model, by quantization; those that something runs are not in it.
+        own: The answer for the memory that the reader named, or None.
+        left_out: GPUs of which it is not known whether they keep within the constraint.
         best: Empty where a single GPU was asked about.
     """
 
@@ -105,11 +60,23 @@ class Fit(Frozen):
     seen_px: int
     memory: Memory
     by_quantization: tuple[Memory, ...]
+    obstacles: dict[str, str]
+    own: OwnMemory | None
     weights_by_type: dict[str, tuple[int, float]]
     claims: tuple[Claim, ...]
     peaks: tuple[Peak, ...]
     gpus: tuple[GpuFit, ...]
+    left_out: tuple[LeftOut, ...]
     best: tuple[Best, ...]
+
+    @property
+    def obstacle(self) -> str:
+        """Why nothing runs it under the quantization asked for, or empty."""
+        return self.obstacles.get(self.quantization.name, "")
+
+
+MOST = 1_000_000
+"""The most of anything that is worth an answer; figures beyond it are slips of the hand."""
 
 
 def load_of(
@@ -118,7 +85,7 @@ def load_of(
     """The load of a model; zeros mean its base configuration.
 
     Raises:
-        UserError: There is no such model, or a number is negative.
+        UserError: There is no such model, or a number is negative or beyond all sense.
     """
     entry = shape.of(name).entry
     given = {
@@ -130,6 +97,8 @@ def load_of(
     for what, value in given.items():
         if value < 0 or (what == "batch size" and value == 0):
             raise UserError(f"{what} is {value}; give a positive number")
+        if value > MOST:
+            raise UserError(f"{what} is more than {MOST}; give a smaller number")
     side = image_size or entry.native_image_size or entry.base_image_size
     return Load(
         batch_size=batch_size, image_size=side, text_tokens=text_tokens or entry.seq_lens[0],
@@ -164,98 +133,44 @@ def of(
     known = predict.observations(found)
     needed = memory.need(model, quantization, load)
     limits = constraint or Constraint()
-    rows = [
-        _gpu(model, quantization, load, gpu, needed, known)
-        for gpu in (only or gpus.catalogue())
-        if only or limits.met(gpu)
-    ]
+    every = [_gpu(model, quantization, load, gpu, needed, known) for gpu in (only or gpus.catalogue())]
+    rows, left_out = (every, ()) if only else choice.within(every, limits)
+    memories = tuple(memory.need(model, other, load) for other in quantize.QUANTIZATIONS.values())
+    obstacles = {
+        name: reason
+        for name, other in quantize.QUANTIZATIONS.items()
+        if (reason := quantize.obstacle(model, other))
+    }
+    obstacle = obstacles.get(quantization.name, "")
     rows.sort(key=lambda row: (not row.runs, row.gpu.memory_gib, row.gpu.name))
     stored = quantize.stored(model, quantization)
     return Fit(
         card=cards.of(model), quantization=quantization, load=load, constraint=limits,
         seen_px=model.side(load.image_size), memory=needed,
-        by_quantization=tuple(memory.need(model, other, load) for other in quantize.QUANTIZATIONS.values()),
+        by_quantization=memories, obstacles=obstacles,
+        own=_own(limits.vram_gib, needed, memories, obstacles),
         weights_by_type=quantize.bits_by_type(stored, tensors.COMPONENTS),
         claims=memory.claims(load) if name == memory.CLAIMED_MODEL else (),
         peaks=tuple(peak for record in found if record.cell.model == name and (peak := _peak(record))),
-        gpus=tuple(rows), best=() if only else best(rows, limits),
+        gpus=tuple(rows), left_out=left_out,
+        best=() if only else choice.best(rows, limits, left_out, obstacle),
     )  # fmt: skip
 
 
-def best(rows: Sequence[GpuFit], limits: Constraint) -> tuple[Best, ...]:
-    """The cheapest, the fastest and the thriftiest of the GPUs that run it, from what is known only."""
-    running = [row for row in rows if row.runs]
-    if not running:
-        why = "no GPU of the catalogue runs it"
-        if limits.words and not rows:
-            why = f"no GPU of the catalogue is known to keep within {limits.words}"
-        elif limits.words:
-            why = f"none of the {len(rows)} GPUs within {limits.words} runs it"
-        return tuple(Best(what=what, gpu=None, why=why) for what in ("cheapest", "fastest", "least energy"))
-    return (_cheapest(running), _fastest(running), _thriftiest(running))
-
-
-def _cheapest(running: Sequence[GpuFit]) -> Best:
-    priced = [(row.gpu.price_usd, row.gpu) for row in running if row.gpu.price_usd is not None]
-    if not priced:
-        return Best(what="cheapest", gpu=None, why="the catalogue has no price of any GPU that runs it")
-    price, gpu = min(priced, key=lambda pair: pair[0])
-    why = f"{price:.0f} USD, of {len(priced)} with a known price among {len(running)} that run it"
-    return Best(what="cheapest", gpu=gpu.title, why=why)
-
-
-def _fastest(running: Sequence[GpuFit]) -> Best:
-    predicted = [(row.prediction, row.gpu) for row in running if row.prediction]
-    if predicted:
-        found, gpu = min(predicted, key=lambda pair: pair[0].latency_s)
-        rivals = [(one.latency_s, one.latency_error, part) for one, part in predicted]
-        why = (
-            f"predicted {found.latency_s:.3g} s per batch, error {100 * found.latency_error:.0f} % on "
-            f"held-out records; of {len(predicted)} with a prediction among {len(running)} that run it"
-            + _ties(gpu, rivals)
-        )
-        return Best(what="fastest", gpu=gpu.title, why=why)
-    complete = [row for row in running if row.bound.compute_known]
-    if not complete:
-        return Best(what="fastest", gpu=None, why="there is neither a prediction nor a matrix rate of any")
-    row = min(complete, key=lambda one: one.bound.total_s)
-    why = (
-        f"by its lower bound of {row.bound.total_s:.3g} s per batch, of {len(complete)} with a known matrix "
-        f"rate among {len(running)} that run it; there is no prediction"
+def _own(
+    vram_gib: float | None, needed: Memory, memories: Iterable[Memory], obstacles: Mapping[str, str]
+) -> OwnMemory | None:
+    if vram_gib is None:
+        return None
+    have = vram_gib * 2**30
+    others = tuple(
+        one.quantization
+        for one in memories
+        if one.total_bytes <= have and one.quantization not in (needed.quantization, *obstacles)
     )
-    return Best(what="fastest", gpu=row.gpu.title, why=why)
-
-
-def _thriftiest(running: Sequence[GpuFit]) -> Best:
-    told = [
-        (row.prediction.energy_j_per_sample, row.prediction, row.gpu)
-        for row in running
-        if row.prediction and row.prediction.energy_j_per_sample is not None
-    ]
-    if not told:
-        why = (
-            "no record has counted joules"
-            if any(row.prediction for row in running)
-            else "there is no prediction"
-        )
-        return Best(what="least energy", gpu=None, why=why)
-    joules, found, gpu = min(told, key=lambda entry: entry[0])
-    error = "unknown" if found.energy_error is None else f"{100 * found.energy_error:.0f} %"
-    why = (
-        f"predicted {joules:.3g} J per sample, error {error} on held-out records; "
-        f"of {len(told)} with a prediction among {len(running)} that run it"
-        + _ties(gpu, [(value, one.energy_error or 0.0, part) for value, one, part in told])
-    )
-    return Best(what="least energy", gpu=gpu.title, why=why)
-
-
-def _ties(best: Gpu, rivals: Sequence[tuple[float, float, Gpu]]) -> str:
-    """Others that the errors of predictions do not tell from the best one, in words; empty without any."""
-    most = next(value * (1 + error) for value, error, gpu in rivals if gpu == best)
-    near = [(value, gpu.name) for value, error, gpu in rivals if gpu != best and value * (1 - error) <= most]
-    names = [name for _, name in sorted(near)]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"; within these errors also {', '.join(names[:3])}{more}" if names else ""
+    left = have - needed.total_bytes
+    runs = left >= 0 and needed.quantization not in obstacles
+    return OwnMemory(vram_gib=vram_gib, runs=runs, free_bytes=left, others=others)
 
 
 def _gpu(
@@ -270,7 +185,8 @@ def _gpu(
     found = predict.predict(model, quantization, load, gpu, known)
     free = gpu.usable_bytes - needed.total_bytes
     return GpuFit(
-        gpu=gpu, fits=free >= 0, free_bytes=free, obstacle=gpu.obstacle(quantization),
+        gpu=gpu, fits=free >= 0, free_bytes=free, 
+        obstacle=quantize.obstacle(model, quantization) or gpu.obstacle(quantization),
         largest_batch=memory.largest_batch(model, needed, load, gpu.usable_bytes), bound=least,
         prediction=found if isinstance(found, Prediction) else None,
         refusal=found.reason if isinstance(found, Refusal) else "",

@@ -43,7 +43,7 @@ class Bound(Frozen):
     """Seconds that a batch takes at least.
 
     Attributes:
-        compute_known: Whether the GPU's matrix rate entered; else the bound is of the bandwidth alone.
+        compute_known: Whether a matrix rate of the GPU entered; else the bound is of the bandwidth alone.
     """
 
     prefill_s: float
@@ -97,16 +97,29 @@ def namespace(content: Mapping[str, Any]) -> SimpleNamespace:
     return SimpleNamespace(**made)
 
 
-def bound(asked: Work, quantization: Quantization, gpu: Gpu) -> Bound:
-    """The least time of a batch on a GPU.
+NO_FASTER_INT8 = (6.0, 7.0)
+"""CUDA compute capabilities on which nothing multiplies 8 bits faster than 16: P100 has no dot product of 8
+bits, and V100's, four times its rate in 32 bits, is half as fast as its matrix units are in 16."""
 
-    The matrix rate is fp16's for 16-bit weights. Tools multiply quantized weights in 16 bits or in 8, so for
-    those it is the faster of both, and unknown where int8's is.
+
+def matrix_rate(quantization: Quantization, gpu: Gpu) -> float | None:
+    """Fastest rate, in 10^12 operations per second, of what a tool multiplies in; None where it is not known.
+
+    16-bit weights are multiplied in 16 bits, and so are nf4's, which bitsandbytes unpacks first. LLM.int8()
+    multiplies in 8 bits, and outliers in 16. llama.cpp does either, depending on the GPU and the batch
+    (ggml-cuda/mmq.cu). For these two the bound is of the faster width, and unknown where int8's rate is.
     """
-    rates = [gpu.fp16_tflops, gpu.bf16_tflops]
-    if quantization.name != "fp16":
-        rates = [*rates, gpu.int8_tops] if gpu.int8_tops else []
-    rate = max((rate for rate in rates if rate), default=0.0) * 1e12
+    sixteen = max((rate for rate in (gpu.fp16_tflops, gpu.bf16_tflops) if rate), default=None)
+    if quantization.name in ("fp16", "nf4"):
+        return sixteen
+    if gpu.int8_tops:
+        return max(gpu.int8_tops, sixteen or 0.0)
+    return sixteen if gpu.compute_capability in NO_FASTER_INT8 else None
+
+
+def bound(asked: Work, quantization: Quantization, gpu: Gpu) -> Bound:
+    """The least time of a batch on a GPU, from the matrix rate in the width that the tool multiplies in."""
+    rate = (matrix_rate(quantization, gpu) or 0.0) * 1e12
     bandwidth = gpu.bandwidth_gb_s * 1e9
     prefill = max(asked.prefill_bytes / bandwidth, asked.prefill_flops / rate if rate else 0.0)
     step = max(asked.step_bytes / bandwidth, asked.step_flops / rate if rate else 0.0)

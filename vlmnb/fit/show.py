@@ -10,9 +10,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vlmnb import markup
 from vlmnb.fit import gpus
+from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.gpus import Gpu
-from vlmnb.fit.report import Fit, GpuFit
+from vlmnb.fit.memory import CLAIMED_PARAMETERS
+from vlmnb.fit.report import Fit
 from vlmnb.stats import format_si
 
 MEMORY = (
@@ -32,6 +35,7 @@ def as_json(fit: Fit) -> str:
     content["card"]["parameters_total"] = fit.card.parameters_total
     for one, made in zip(fit.by_quantization, content["by_quantization"], strict=True):
         made["total_bytes"] = one.total_bytes
+        made["obstacle"] = fit.obstacles.get(one.quantization, "")
     for row, made in zip(fit.gpus, content["gpus"], strict=True):
         made["runs"] = row.runs
     return json.dumps(content, indent=1)
@@ -41,11 +45,18 @@ def on_console(fit: Fit, console: Console) -> None:
     """Tables for a reader."""
     parameters = format_si(fit.card.parameters_total, digits=3)
     console.print(f"{fit.card.title}: {parameters} parameters; {asked(fit)}", markup=False, highlight=False)
+    if answer := own_memory(fit):
+        console.print(answer, style="bold", markup=False, highlight=False)
     console.print(_memory(fit))
-    if any(row.runs for row in fit.gpus) or len(fit.gpus) == 1:
+    if _listed(fit):
         console.print(_gpus(fit))
     for line in lines(fit):
         console.print(line, markup=False, highlight=False)
+
+
+def _listed(fit: Fit) -> bool:
+    """Whether the GPUs stand in a table: not where the reader asked about a memory, or where none runs it."""
+    return len(fit.gpus) == 1 or (any(row.runs for row in fit.gpus) and not fit.own)
 
 
 def asked(fit: Fit) -> str:
@@ -60,16 +71,94 @@ def asked(fit: Fit) -> str:
 
 def lines(fit: Fit) -> list[str]:
     """What stands beneath the tables: who does not run it, the best, and why there is no prediction."""
-    found = [f"Not on {', '.join(names)}: {reason}." for reason, names in others(fit)]
+    found = [unrun(fit), claims(fit)]
+    if fit.obstacle:
+        return [line for line in found if line]
+    if not fit.own:
+        found += [f"Not on {', '.join(names)}: {reason}." for reason, names in others(fit)]
+    elif running := sum(row.runs for row in fit.gpus):
+        found.append(f"GPUs of up to {fit.own.vram_gib:g} GiB that run it: {running}; --json lists them.")
+    found += left_out(fit)
     found += [f"{best.what.capitalize()}: {best.gpu or '-'} ({best.why})." for best in fit.best]
     found += [*refusals(fit), *checks(fit)]
     if len(fit.gpus) == 1:
         found.append(f"Its figures, compared with documents: {documents(fit.gpus[0].gpu)}.")
-    found.append(
-        "At least: lower bound of a batch from peak rate and peak bandwidth; a real run takes longer. "
-        "*: the matrix rate is not known, the bound is of the bandwidth alone."
+    if _listed(fit):
+        found += [
+            "At least: lower bound of a batch from peak rate and peak bandwidth; a real run takes longer. "
+            f"*: {BANDWIDTH_ALONE}.",
+            f"{COUNTED} USD: {prices()}.",
+        ]
+    return [line for line in found if line]
+
+
+COUNTED = (
+    "GiB: as labelled. Of unified memory three quarters are counted; of NVIDIA's cards for data centres with "
+    "GDDR memory 15 of 16 parts, because ECC takes the rest unless it is switched off."
+)
+BANDWIDTH_ALONE = (
+    "the catalogue has no matrix rate in the width that the tool multiplies in, the bound is of the "
+    "bandwidth alone"
+)
+
+
+def unrun(fit: Fit) -> str:
+    """Which quantizations nothing runs, and why; empty where there is none."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in fit.obstacles.items():
+        reasons.setdefault(reason, []).append(name)
+    return " ".join(f"{', '.join(names)}: {reason}." for reason, names in reasons.items())
+
+
+def own_memory(fit: Fit) -> str:
+    """Whether it runs in the memory that the reader named; empty where none was named."""
+    own = fit.own
+    if own is None:
+        return ""
+    name = fit.quantization.name
+    hint = (
+        f"{', '.join(own.others)} would fit" if own.others else "no other quantization here would fit and run"
     )
-    return found
+    if fit.obstacle:
+        return f"Nothing runs {name}, whatever the memory: {fit.obstacle}. In {own.vram_gib:g} GiB {hint}."
+    if own.runs:
+        return f"It fits {own.vram_gib:g} GiB under {name} with {gigabytes(own.free_bytes)} GB to spare."
+    missing = gigabytes(-own.free_bytes)
+    return f"It does not fit {own.vram_gib:g} GiB under {name}: {missing} GB are missing; {hint}."
+
+
+def claims(fit: Fit) -> str:
+    """What a published card says of the same memory, in one line; empty where it lists another model."""
+    if not fit.claims:
+        return ""
+    told = ", ".join(
+        f"{one.quantization} {one.claimed_bytes / 1e9:.1f} GB ({100 * one.error:+.0f} % against our total)"
+        for one in fit.claims
+    )
+    return (
+        f"A model card page ({gpus.sources()['page'].address}) gives {told}: "
+        f"{CLAIMED_PARAMETERS / 1e9:g} billion parameters x bits / 8 + 0.5 GB, without scales, without a "
+        "cache, and with the vision side in the same bits."
+    )
+
+
+def left_out(fit: Fit) -> list[str]:
+    """The GPUs that may keep within the constraint, but have no figure that tells."""
+    return [
+        f"Left out: {one.gpus} GPUs of {markup.enumerated(one.vendors)} whose {one.unknown} is not known; "
+        f"{one.running} of them run it."
+        for one in fit.left_out
+    ]
+
+
+def prices() -> str:
+    """How many GPUs have a price, and where it comes from."""
+    found = gpus.catalogue()
+    priced = sum(gpu.price_usd is not None for gpu in found)
+    return (
+        f"{priced} of {len(found)} GPUs have a price, as a model card page gives it without a date "
+        f"({gpus.sources()['page'].address}); no shop was asked"
+    )
 
 
 def refusals(fit: Fit) -> list[str]:
@@ -144,9 +233,9 @@ def gigabytes(size: float) -> str:
 
 def verdict(row: GpuFit) -> str:
     """Whether a GPU runs it, in a few words."""
-    if not row.fits:
-        return f"lacks {gigabytes(-row.free_bytes)} GB"
-    return f"no: {row.obstacle}" if row.obstacle else "yes"
+    if row.obstacle:
+        return f"no: {row.obstacle.partition(':')[0]}"
+    return "yes" if row.fits else f"lacks {gigabytes(-row.free_bytes)} GB"
 
 
 def least(row: GpuFit) -> str:
@@ -177,24 +266,33 @@ def _memory(fit: Fit) -> Table:
 
 def _gpus(fit: Fit) -> Table:
     told = any(row.prediction for row in fit.gpus)
-    heads: tuple[str, ...] = ("GPU", "GiB", "GB/s", "Runs\nit", "Batch\nup to", "At least")
-    table = _table(
-        (*heads, *(("Predicted", "Energy/sample") if told else ())), f"Under {fit.quantization.name}"
-    )
+    alone = len(fit.gpus) == 1
+    heads: tuple[str, ...] = ("GPU", "GiB", "GB/s", "W", "USD", *(("Runs\nit",) if alone else ()))
+    heads += ("Batch\nup to", "At least", *(("Predicted", "Energy/sample") if told else ()))
+    name = fit.quantization.name
+    table = _table(heads, f"Under {name}" if alone else f"GPUs that run it under {name}")
     for row in fit.gpus:
-        if row.runs or len(fit.gpus) == 1:
+        if row.runs or alone:
             gpu, (latency, _, energy) = row.gpu, predicted(row)
-            cells = [gpu.title, f"{gpu.memory_gib:g}", f"{gpu.bandwidth_gb_s:g}", verdict(row)]
-            cells += [str(row.largest_batch or "-"), least(row), *([latency, energy] if told else [])]
-            table.add_row(*cells)
+            cells = [gpu.title, f"{gpu.memory_gib:g}", f"{gpu.bandwidth_gb_s:g}", _known(gpu.power_w)]
+            cells += [_known(gpu.price_usd), *([verdict(row)] if alone else []), batch(row)]
+            table.add_row(*cells, least(row), *([latency, energy] if told else []))
     return table
+
+
+def _known(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
+
+
+def batch(row: GpuFit) -> str:
+    """The largest batch that fits; ``-`` where it does not run."""
+    return str(row.largest_batch) if row.runs else "-"
 
 
 def _table(heads: tuple[str, ...], title: str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for number, head in enumerate(heads):
         # A figure is wrapped rather than cut short: a part of it would be read as another figure.
-        text = number == 0 or head == heads[3]
-        table.add_column(head, justify="left" if text and "GPU" in heads else "right", overflow="fold")
-    table.columns[0].justify = "left"
+        text = number == 0 or head == "Runs\nit"
+        table.add_column(head, justify="left" if text else "right", overflow="fold")
     return table

@@ -18,7 +18,7 @@ class Snippet(Frozen):
     """One way to use a model.
 
     Attributes:
-        key: ``plain``, ``pipeline``, ``4-bit``, ``flash`` or ``ollama``.
+        key: ``picture``, ``plain``, ``pipeline``, ``4-bit``, ``flash`` or ``ollama``.
         needs: What must be there besides the project's requirements, or empty.
         note: What to know about it, as Markdown, or empty.
     """
@@ -67,9 +67,22 @@ def of(shape: Shape, model: str, image: str = "picture.png") -> tuple[Snippet, .
         model: Folder or Hub repository that the code names.
         image: File that the code opens.
     """
-    found = [_plain(shape, model, image), _pipeline(shape, model, image)]
+    found = [_picture(image), _plain(shape, model, image), _pipeline(shape, model, image)]
     found += [_four_bit(shape, model, image), _flash(shape, model, image)]
     return (*found, *_ollama(shape))
+
+
+def _picture(image: str) -> Snippet:
+    code = f"""from datasets import load_dataset
+
+rows = load_dataset("parquet", data_files="data/coco-mini/test.parquet", split="train")
+rows[0]["image"].save("{image}")
+"""
+    return Snippet(
+        key="picture", title="A picture to ask about", language="python", code=code,
+        note=f"The code below opens `{image}` in the folder it runs in: put any picture of yours there, or "
+        "take one of the bundled ones like this, in the folder of the project.",
+    )  # fmt: skip
 
 
 def _head(shape: Shape, extra: str = "") -> str:

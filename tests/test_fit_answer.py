@@ -1,0 +1,157 @@
+"""What a buyer reads off ``vlmnb fit`` and the table of GPUs: who runs it, for how much, in which memory."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from vlmnb import cli
+from vlmnb.fit import cards, gpus, page, quantize, report, shape, show
+from vlmnb.fit.choice import Constraint
+
+NO_IMAGES = "llama.cpp has no code for its images: the GGUF rows are arithmetic, nothing runs them"
+
+
+def fit(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *arguments: str
+) -> str:
+    """What the command prints, its lines joined."""
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr("sys.argv", ["vlmnb", "fit", *arguments, "--results", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    captured = capsys.readouterr()
+    assert (stop.value.code or 0) == (2 if captured.err else 0)
+    return captured.err or captured.out
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q6_K", "Q4_K_M"])
+def test_nothing_runs_fuyu_under_gguf_anywhere(kind: str) -> None:
+    found = report.of("fuyu-8b", kind, report.load_of("fuyu-8b"), constraint=Constraint(vram_gib=80))
+    assert found.obstacle == NO_IMAGES
+    assert not any(row.runs for row in found.gpus)
+    assert {show.verdict(row) for row in found.gpus} == {"no: llama.cpp has no code for its images"}
+    assert all(one.gpu is None for one in found.best)
+    assert found.own
+    assert not found.own.runs
+    content = json.loads(show.as_json(found))
+    assert not any(row["runs"] for row in content["gpus"])
+    assert [one["quantization"] for one in content["by_quantization"] if one["obstacle"]] == [
+        "Q8_0", "Q6_K", "Q4_K_M",
+    ]  # fmt: skip
+    for text in (page.best(found), page.unrun(found), "\n".join(show.lines(found)), show.own_memory(found)):
+        assert NO_IMAGES in text.replace("\\", "")
+    assert ">yes<" not in page.gpu_table(found)
+
+
+def test_the_published_facts_of_fuyu_say_the_same() -> None:
+    assert NO_IMAGES.partition("llama.cpp ")[2] in cards.published()["fuyu-8b"].gguf
+    assert not quantize.obstacle(shape.of("fuyu-8b"), quantize.get("nf4"))
+    assert not quantize.obstacle(shape.of("llava-1.5-7b"), quantize.get("Q4_K_M"))
+
+
+def test_no_quantization_that_nothing_runs_is_recommended(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = fit(capsys, monkeypatch, tmp_path, "fuyu-8b", "--vram", "10")
+    assert "It does not fit 10 GiB under fp16" in text
+    assert "missing; nf4 would fit." in text
+    text = fit(capsys, monkeypatch, tmp_path, "fuyu-8b", "--vram", "8")
+    assert "no other quantization here would fit and run" in text
+    text = fit(capsys, monkeypatch, tmp_path, "fuyu-8b", "--quantization", "Q4_K_M", "--vram", "8")
+    assert NO_IMAGES in text
+    assert "It fits" not in text
+    assert "Fastest" not in text
+
+
+def test_the_answer_for_a_memory_comes_first_and_without_the_catalogue(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = fit(capsys, monkeypatch, tmp_path, "llava-1.5-7b", "--vram", "16").splitlines()
+    assert lines[1].startswith("It fits 16 GiB under fp16 with ")
+    assert not [line for line in lines if line.startswith(" NVIDIA ")]
+    assert any("--json lists them" in line for line in lines)
+
+
+def test_gpus_left_out_for_want_of_a_price_or_a_power_limit_are_counted() -> None:
+    load = report.load_of("llava-1.5-7b")
+    free = report.of("llava-1.5-7b", "Q4_K_M", load)
+    cheap = report.of("llava-1.5-7b", "Q4_K_M", load, constraint=Constraint(price_usd=160))
+    (left,) = cheap.left_out
+    assert (left.unknown, left.gpus) == ("price", 106)
+    assert left.running == sum(row.runs and row.gpu.price_usd is None for row in free.gpus)
+    assert "Left out: 106 GPUs of" in " ".join(show.lines(cheap))
+    assert cheap.best[0].why.endswith(f"; {left.running} more that run it are without one")
+    assert not free.left_out
+    assert free.best[0].gpu == cheap.best[0].gpu
+    modest = report.of("llava-1.5-7b", "Q4_K_M", load, constraint=Constraint(power_w=100))
+    (left,) = modest.left_out
+    assert left.unknown == "power limit"
+    assert "Apple" in left.vendors
+    assert not any(row.gpu.vendor == "Apple" for row in modest.gpus)
+
+
+def test_what_is_filtered_by_stands_in_the_table_with_the_source_of_prices(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    arguments = ("llava-1.5-7b", "--quantization", "Q4_K_M", "--max-price", "100")
+    text = fit(capsys, monkeypatch, tmp_path, *arguments)
+    (row,) = (line for line in text.splitlines() if line.startswith(" NVIDIA GeForce GTX 1060 6GB "))
+    assert row.split()[5:9] == ["6", "192", "120", "80"]
+    assert "USD: 6 of 112 GPUs have a price, as a model card page gives it without a date" in text
+    assert gpus.sources()["page"].address in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["--gpu", "T4", "--max-price", "100"], "either --gpu or --max-price, not both"),
+     (["--gpu", "T4", "--max-power", "100"], "either --gpu or --max-power, not both"),
+     (["--gpu", "Acme 9000"], "or give --vram in GiB"),
+     (["--batch-size", "9" * 400], "batch size is more than 1000000"),
+     (["--image-size", "9" * 24], "image size is more than 1000000"),
+     (["--vram", "1e30"], "--vram is 1e+30; give at most 1000000")],
+)  # fmt: skip
+def test_a_number_beyond_all_sense_or_an_option_without_effect_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    arguments: list[str], told: str,
+) -> None:  # fmt: skip
+    line = fit(capsys, monkeypatch, tmp_path, "llava-1.5-7b", *arguments)
+    assert line.startswith("vlmnb: ")
+    assert told in line
+    assert line.count("\n") == 1
+
+
+def test_the_published_memory_figures_are_explained_on_the_terminal_too() -> None:
+    text = show.claims(report.of("llava-1.5-7b", "fp16", report.load_of("llava-1.5-7b")))
+    for claimed in ("14.7 GB (-3 %", "7.6 GB", "6.3 GB", "4.5 GB (-21 %"):
+        assert claimed in text
+    assert "7.1 billion parameters x bits / 8 + 0.5 GB" in text
+    assert not show.claims(report.of("fuyu-8b", "fp16", report.load_of("fuyu-8b")))
+
+
+@pytest.mark.parametrize(
+    ("name", "gib"), [("T4", 15), ("L4", 22.5), ("A10", 22.5), ("A40", 45), ("L40S", 45), ("A30", 24)]
+)
+def test_memory_is_as_labelled_and_what_ecc_takes_is_not_counted(name: str, gib: float) -> None:
+    assert gpus.get(name).usable_bytes == gib * 2**30
+
+
+def test_every_gpu_is_labelled_on_one_basis() -> None:
+    assert gpus.get("H200 SXM").memory_gib == gpus.get("H200 NVL").memory_gib == 141
+    assert all(gpu.memory_gib == int(gpu.memory_gib) for gpu in gpus.catalogue())
+    for gpu in gpus.catalogue():
+        assert not gpu.ecc_inside or (gpu.vendor, gpu.segment) == ("NVIDIA", "data-centre")
+
+
+def test_whether_it_runs_stands_beside_the_name_that_stays_in_sight(project: Path) -> None:
+    table = page.gpu_table(report.of("llava-1.5-7b", "fp16", report.load_of("llava-1.5-7b")))
+    heads = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", table)
+    assert heads[:4] == ["GPU", "Runs it", "Batch up to", "At least"]
+    rows = re.findall(r"<tr>(<td.*?)</tr>", table)
+    assert {row.count("<td") for row in rows} == {len(heads)}
+    assert "vlmnb-sticky" in table
+    assert "table.vlmnb-sticky td:first-child" in (project / "book" / "_static" / "book.css").read_text()
+    assert show.BANDWIDTH_ALONE in table
