@@ -5,58 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from factory import cell, record
+from printing import levels, printed, together
 
 from vlmnb import transcription
-from vlmnb.audit import registry, reportcost, reportflops, reports, reportwer, work
-from vlmnb.audit.finding import Check, Finding
+from vlmnb.audit import registry, reportcost, reportflops, reportlog, reports, reportwer, work
+from vlmnb.audit.finding import Finding
 from vlmnb.record import Record
-from vlmnb.reported import Figure, Reported
 
-COLUMNS = {
-    "wer": "fraction",
-    "latency_s": "s",
-    "energy_j_per_sample": "J per sample",
-    "flops": "FLOP",
-    "latency_percent": "%",
-    "energy_percent": "%",
-}
 EXACT = {300: ("31.899999618530273", "31.729999542236328", "30.753334045410156")}
-
-
-def printed(
-    model: str = "llava-1.5-7b", *, file: str = "000", table: str = "T", kind: str = "report", **settings: Any
-) -> Record:
-    """A record of one row of a report; figures by quantity, the rest are settings of the cell."""
-    told = {name: settings.pop(name) for name in COLUMNS if name in settings}
-    base = {
-        "model": model, "dataset": "textvqa", "samples": 300, "device": "cuda", "dtype": "fp16",
-        "optimization": "fp16", "batch_size": 1, "image_size": 224, "max_new_tokens": 64,
-    }  # fmt: skip
-    of = cell(**(base | settings))
-    figures = tuple(
-        Figure.model_validate(
-            {"file": file, "kind": kind, "table": table, "axis": "device", "row": of.optimization,
-             "column": name, "quantity": name, "unit": COLUMNS[name], "printed": text,
-             "value": transcription.number(text)}
-        )
-        for name, text in told.items()
-    )  # fmt: skip
-    nothing = {"timing": None, "energy": (), "memory": None, "flops": None, "answers": ()}
-    return record(
-        of, key=f"{abs(hash((of, file, table))):016x}"[:16], source="reports", hardware="reports",
-        reported=Reported(figures=figures), **nothing,
-    )  # fmt: skip
-
-
-def together(*rows: Record) -> Record:
-    """Rows of one cell as one record."""
-    figures = tuple(f for row in rows for f in row.reported.figures if row.reported)
-    return rows[0].model_copy(update={"reported": Reported(figures=figures)})
-
-
-def levels(check: Check, *records: Record) -> list[str]:
-    return [one.level for one in check(records)]
 
 
 def test_two_values_of_one_cell() -> None:
@@ -92,6 +48,7 @@ def test_a_row_of_another_model_in_a_source() -> None:
     (found,) = reports.source_of_one_model([*own, together(strange, theirs)])
     assert found.level == "error"
     assert "2 figures are" in found.meaning
+    assert len({where.key for where in found.records}) == len(found.records)
 
 
 def test_a_row_under_two_models() -> None:
@@ -104,8 +61,8 @@ def test_a_row_under_two_models() -> None:
 
 def test_digits_that_were_cut_off_are_noted() -> None:
     full = printed(latency_s="1.4315514", kind="log", file="004")
-    assert levels(reports.digits_rounded, together(printed(latency_s="1.432"), full)) == []
-    assert levels(reports.digits_rounded, together(printed(latency_s="1.431"), full)) == ["note"]
+    assert levels(reportlog.digits_rounded, together(printed(latency_s="1.432"), full)) == []
+    assert levels(reportlog.digits_rounded, together(printed(latency_s="1.431"), full)) == ["note"]
 
 
 def test_an_image_size_that_the_model_does_not_see() -> None:
@@ -231,7 +188,13 @@ def test_a_limit_that_cuts_nothing_and_yet_costs_time() -> None:
     full = printed(wer="3.351", latency_s="1.835", seq_len=200)
     good, odd = (printed(wer="3.348", latency_s=text, seq_len=100) for text in ("1.830", "1.582"))
     assert levels(reportwer.limit_that_cuts_nothing_costs_nothing, full, good) == []
-    assert levels(reportwer.limit_that_cuts_nothing_costs_nothing, full, odd) == ["note"]
+    (found,) = reportwer.limit_that_cuts_nothing_costs_nothing([full, odd])
+    assert "no third limit tells" in found.unknown
+    for text, told in (("1.569", "speaks against"), ("1.450", "about as much a token")):
+        third = printed(wer="3.348", latency_s=text, seq_len=50)
+        *_, found = reportwer.limit_that_cuts_nothing_costs_nothing([full, odd, third])
+        assert told in found.unknown
+        assert found.figures["At 50 tokens"] == f"WER 3.348, {text} s"
 
 
 def test_a_constant_power_over_models_is_an_estimate() -> None:
@@ -265,6 +228,14 @@ def test_an_optimization_that_is_slower() -> None:
         assert levels(reportcost.optimization_is_faster, base, row) == expected
 
 
+@pytest.mark.parametrize(("wer", "told"), [("56.94", "longer answers may be"), ("31.9", "cannot be told")])
+def test_a_slower_optimization_is_held_against_the_length_of_its_answers(wer: str, told: str) -> None:
+    base = printed(latency_s="1.398", wer="31.9")
+    slower = printed(latency_s="1.939", wer=wer, optimization="flash_attention_2")
+    (found,) = reportcost.optimization_is_faster([base, slower])
+    assert told in found.unknown
+
+
 def test_every_rule_says_what_must_hold() -> None:
     assert len({(rule.name, rule.source) for rule in registry.RULES}) == len(registry.RULES)
     assert all(rule.says.endswith(".") for rule in registry.RULES)
@@ -285,6 +256,13 @@ def test_what_is_known_of_the_reports_is_found(committed: list[Finding]) -> None
     assert ("power-follows-the-work", "0.07 %") in told
     assert ("flops-of-the-batch-named", "300 = 18 x 16 + 12") in told
     assert ("answers-do-not-depend-on-setting", "56.94") in told
+    assert ("digits-rounded", "29 of 49 figures") in told
+    assert ("figures-stand-in-their-log", "null") in told
+    assert ("batch-that-the-log-states", "batch size 1") in told
+    assert ("answers-do-not-change-with-an-unused-limit", "8.181 (3518/430)") in told
+    assert ("batches-are-counted-alike", "12.9 T / 806.5 G = 15.995") in told
+    assert ("batch-row-in-line", "0.263 s, 7.72 J, 235 W") in told
+    assert ("image-tokens-cost-alike", "0.251 s, 156 image tokens") in told
     words = [one.figures["Reference words"] for one in committed if one.rule == "wer-is-a-fraction-of-words"]
     assert sorted(words) == ["300", "3177", "430"]
     assert not [text for one in committed for text in one.figures.values() if "{" in text]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any
 
 import bookmaking
 import browser
 import pytest
+from PIL import Image
 
 pytestmark = [
     pytest.mark.slow,
@@ -52,6 +55,32 @@ def test_tables_are_visible_and_fit_their_page(site: Path) -> None:
         assert tables.first.bounding_box()["width"] > 100
         # The table scrolls within its box; the page itself does not scroll sideways.
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
+
+
+def test_columns_that_are_cut_off_are_told_by_a_shade(project: Path, tmp_path: Path) -> None:
+    style = (project / "book/_static/book.css").as_uri()
+    words = "".join(f"<td>column {i} of many</td>" for i in range(20))
+    for name, row in (("wide", words), ("narrow", "<td>alone</td>")):
+        (tmp_path / f"{name}.html").write_text(
+            f'<!doctype html><link rel="stylesheet" href="{style}"><body style="background: white">'
+            f'<div class="vlmnb-scroll"><table class="vlmnb-table"><tr>{row}</tr></table></div>',
+            encoding="utf-8",
+        )
+
+    def edges(page: Any) -> tuple[int, int]:
+        """How dark the box is at its left and its right edge, from 0 to 255."""
+        picture = page.locator(".vlmnb-scroll").screenshot()
+        box = Image.open(io.BytesIO(picture)).convert("L")
+        return 255 - box.getpixel((1, 3)), 255 - box.getpixel((box.width - 2, 3))
+
+    with browser.opened(tmp_path / "wide.html", width=500) as (page, _):
+        left, right = edges(page)
+        assert left < 10 < right
+        page.locator(".vlmnb-scroll").evaluate("e => { e.scrollLeft = e.scrollWidth }")
+        left, right = edges(page)
+        assert right < 10 < left
+    with browser.opened(tmp_path / "narrow.html", width=500) as (page, _):
+        assert max(edges(page)) < 10
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

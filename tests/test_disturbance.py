@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from factory import STEADY, cell, timed
+from factory import STEADY, answers, cell, timed
 
 from vlmnb import beside, compare, details, disturbance, findings, points, rows, speed, tables, tradeoff
 from vlmnb.provenance import Provenance
@@ -157,3 +157,32 @@ def test_a_ratio_to_a_reports_figure_carries_the_mark_of_what_was_measured() -> 
     for load, marked in ((0.5, True), (0.01, False)):
         (row, *_) = beside.table("batch_size", [reported.cell], [reported], [surrounded(load)]).rows
         assert (MARKED in row[5].text) is marked
+
+
+def test_every_time_of_answers_of_fixed_length_carries_the_mark() -> None:
+    made = surrounded(0.12, of=cell(length="fixed"))
+    made = made.model_copy(update={"answers": answers(4, 1)})
+    table = speed.table("optimization", [made.cell], [made])
+    numbers = [field for field in table.rows[0][1:] if field.text != "-"]
+    assert len(numbers) >= 4
+    assert all(field.text.endswith(MARKED) and "12 % of its cores" in field.title for field in numbers)
+
+
+def test_fixed_length_shows_times_in_percent_of_the_original_and_joules_per_token() -> None:
+    def decoding(optimization: str, seconds: float, **changes: Any) -> Record:
+        made = timed(STEADY, of=cell(length="fixed", optimization=optimization, **changes))
+        assert made.timing is not None
+        phases = {"decode_s": tuple(seconds * s for s in STEADY), "decode_steps": (10,) * len(STEADY)}
+        return made.model_copy(
+            update={"timing": made.timing.model_copy(update=phases), "answers": answers(4, 1)}
+        )
+
+    made = [decoding("fp32", 0.4), decoding("static_cache", 0.2), decoding("fp32", 0.1, batch_size=1)]
+    table = speed.table("optimization", [one.cell for one in made], made)
+    assert table.columns[2] == "% of original"
+    per_token = table.columns.index("Time per output token, s") + 1
+    assert [row[2].text for row in table.rows] == ["100.0"] * 3
+    assert [row[per_token].text for row in table.rows] == ["100.0", "50.0", "100.0"], "of its own batch size"
+    assert table.rows[1][per_token].span
+    assert shown(table, "Energy, J per output token").text.startswith("≈ ")
+    assert "% of original" not in speed.table("batch_size", [made[0].cell], made).columns

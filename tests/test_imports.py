@@ -67,6 +67,8 @@ READING = (
     "agreement",
     "drift",
     "roofline",
+    "rates",
+    "bounds",
     "support",
     "record",
     "readings",

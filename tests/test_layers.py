@@ -221,3 +221,14 @@ def test_every_part_of_a_model_is_there_once_and_its_flops_are_the_models(model:
     assert all(each.energy for each in found.layers.parts if each.replay_s)
     assert found.wer is None
     assert found.provenance.conditions is not None
+
+
+def test_shares_of_a_ceiling_that_others_disturbed_are_marked_by_layers_too() -> None:
+    made = profiled(1.0)
+    assert made.layers is not None
+    tops = made.layers.ceilings.model_copy(update={"other_load": 0.4, "contaminated": True})
+    made = made.model_copy(update={"layers": made.layers.model_copy(update={"ceilings": tops})})
+    table = layer_views.component_table([made])
+    share = table.columns.index("% of ceiling")
+    assert [row[share].text.endswith("†") for row in table.rows if row[share].text != "-"] == [True] * 5
+    assert "in every try of the ceiling" in table.rows[0][share].title

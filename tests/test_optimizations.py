@@ -65,6 +65,17 @@ def test_what_cannot_be_combined_is_refused_with_the_way_out(name: str, said: st
         optimizations.parse(name, "fp32")
 
 
+def test_blanks_around_a_setting_mean_nothing_and_an_empty_name_is_refused() -> None:
+    asked = {"model": "llava-tiny", "device": "cpu", "length": "natural"}
+    spaced = ["fp32", " bf16 + sdpa", "prompt_lookup "]
+    plain = ["fp32", "bf16+sdpa", "prompt_lookup"]
+    plans = [axes.plan("optimization", asked | {"optimizations": names}) for names in (spaced, plain)]
+    assert plans[0].cells == plans[1].cells
+    for names in (["fp32", ""], ["fp32", " "]):
+        with pytest.raises(UserError, match="optimizations holds an empty name"):
+            axes.plan("optimization", asked | {"optimizations": names})
+
+
 def test_a_setting_that_needs_16_bits_brings_them_along() -> None:
     assert optimizations.parse("flash_attention_2", "fp32").name == "bf16+flash_attention_2"
     assert optimizations.parse("flash_attention_2", "fp16").name == "flash_attention_2"

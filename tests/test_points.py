@@ -19,6 +19,7 @@ from vlmnb import (
     plots,
     points,
     postprocess,
+    rates,
     repeats,
     roofline,
     speed,
@@ -84,6 +85,12 @@ def drifted() -> Table:
     return found
 
 
+def ceilings() -> Table:
+    found = roofline.ceilings_table(CELLS, SETTINGS)
+    assert found is not None
+    return found
+
+
 KINDS: dict[str, tuple[int, Callable[[], Table]]] = {
     "optimization": (1, lambda: tables.axis_table("optimization", CELLS, SETTINGS)),
     "batch size": (1, lambda: tables.axis_table("batch_size", CELLS[:1], SETTINGS)),
@@ -91,6 +98,8 @@ KINDS: dict[str, tuple[int, Callable[[], Table]]] = {
     "details": (2, lambda: details.detail_table("optimization", CELLS, SETTINGS)),
     "fixed length": (1, lambda: speed.table("optimization", CELLS, SETTINGS)),
     "roofline": (1, lambda: roofline.table(CELLS, SETTINGS)),
+    "ceilings": (1, ceilings),
+    "memory": (1, lambda: roofline.memory_table(CELLS, SETTINGS)),
     "drift": (1, drifted),
     "agreement": (1, flips),
     "repeats": (3, window),
@@ -166,12 +175,11 @@ def test_every_mark_by_layers_is_a_row_and_a_component_keeps_its_color() -> None
 
 
 def test_rates_have_the_interval_of_their_batches() -> None:
-    own = roofline.rates(SETTINGS[0])
-    assert own.mfu is not None
-    assert own.mbu is not None
-    assert own.mfu_ends is not None
-    assert own.mbu_ends is not None
-    assert own.mfu_ends[0] < own.mfu < own.mfu_ends[1]
-    assert own.mbu_ends[0] < own.mbu < own.mbu_ends[1]
+    own = rates.rates(SETTINGS[0])
+    for share in (own.mfu, own.mbu):
+        assert share is not None
+        assert share.ends is not None
+        assert share.ends[0] < share.value < share.ends[1]
     few = SETTINGS[0].model_copy(update={"timing": record().timing})
-    assert roofline.rates(few).mfu_ends is None
+    mfu = rates.rates(few).mfu
+    assert mfu is None or mfu.ends is None

@@ -101,6 +101,10 @@ def test_every_number_of_a_reports_table_is_rendered_as_printed(model: str, shee
     assert body == [[row["row"], *row["printed"]] for row in sheet["rows"]]
 
 
+UNPRINTED = ("Latency, s per batch", "Energy, J per sample", "WER")
+"""Figures whose unit no source prints."""
+
+
 def test_every_figure_of_every_source_stands_on_a_page_with_its_place() -> None:
     rendered = set()
     for model in REPORTS:
@@ -108,6 +112,7 @@ def test_every_figure_of_every_source_stands_on_a_page_with_its_place() -> None:
             _, found = shown(model, axis)
             table = beside.figures(axis, [one.cell for one in found], found)
             for row in Cells(tables.html(table)).rows[1:]:
+                assert (row[2] in UNPRINTED) == row[4].endswith(", inferred")
                 rendered.add((row[5], row[6], row[7], row[8], row[3], row[1]))
     titles = {"coco": "COCO", "scienceqa": "ScienceQA", "textvqa": "TextVQA"}
     transcribed = {

@@ -317,7 +317,7 @@ def _checked(axis: Axis, name: str, value: Any) -> Any:
         items = list(value) if isinstance(value, (list, tuple)) else [value]
         if any(type(item) is not wanted[1] for item in items):
             raise UserError(f"{name} takes a list of {wanted[1].__name__}, got {value!r}")
-        return items
+        return optimizations.tidied(items, name) if name in ("optimizations", "precisions") else items
     if type(value) is not wanted:
         raise UserError(f"{name} takes {wanted.__name__}, got {value!r}")
     return value

@@ -110,6 +110,10 @@ def differences(reported: Cell, measured: Record) -> list[str]:
     return [*told, f"answers of {limit} {own.max_new_tokens} tokens"]
 
 
+UNPRINTED_UNITS = ("latency_s", "energy_j_per_sample", "wer")
+"""Quantities that the reports print without a unit: seconds, joules and a fraction are inferred."""
+
+
 def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Table:
     """Every figure printed anywhere of a page's cells, with the file, table, row and column it stands in."""
     found = by_cell(reported)
@@ -117,7 +121,8 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
     for cell in cells:
         record = found.get(cell)
         for figure in record.reported.figures if record and record.reported else ():
-            words = (figure.unit, figure.file, figure.table, figure.row, figure.column)
+            unit = figure.unit + (", inferred" if figure.quantity in UNPRINTED_UNITS else "")
+            words = (unit, figure.file, figure.table, figure.row, figure.column)
             rows.append(
                 (
                     Field(str(getattr(cell, axis))),
@@ -128,7 +133,10 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
                 )
             )
     heads = (ROW_TITLES[axis], "Data set", "Figure", "As printed", "Unit", "File", "Table", "Row", "Column")
-    return Table("Every figure printed of the cells of this page, and where it stands", heads, tuple(rows))
+    caption = "Every figure printed of the cells of this page, and where it stands"
+    if any(", inferred" in field.text for row in rows for field in row):
+        caption += "; inferred: the report prints no such unit (see the methodology)"
+    return Table(caption, heads, tuple(rows))
 
 
 def conflicts(cells: Sequence[Cell], reported: Sequence[Record]) -> list[str]:

@@ -177,27 +177,30 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
         display(Markdown(f"Answers of fixed length were not asked for (parameter `length`{how})."))
         return
     display(HTML(tables.html(speed.table(plan.axis.name, cells, found))))
-    _show_notes([record for record in found if record.cell in cells], energy=False)
+    _show_notes([record for record in found if record.cell in cells])
 
 
 def show_roofline(plan: Plan, found: list[Record]) -> None:
     """Display what share of the device's measured ceilings each cell of fixed length reaches, and memory."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import roofline, tables
+    from vlmnb import bounds, roofline, tables
 
     cells = plan.of_length("fixed")
     if plan.source == "reports" or not cells:
         return
     display(Markdown("## Against the roofline"))
-    display(HTML(tables.html(roofline.table(cells, found))))
-    said, figure = roofline.text(cells, found), roofline.figure(cells, found)
+    made = (roofline.table(cells, found), roofline.ceilings_table(cells, found))
+    display(*(HTML(tables.html(each)) for each in made if each))
+    figure = roofline.figure(cells, found)
     if figure is not None:
         caption = (
-            f"{said} Bars: shares of the ceilings measured beside each cell, with 95 % intervals; dashed: "
-            f"the ceiling. A bar beyond {roofline.WIDEST} % is cut."
+            f"{bounds.text(cells, found, _allowance(plan, found).drift)} Bars: shares of the ceilings, with "
+            f"95 % intervals; dashed: the ceiling; †: other processes used the machine. A bar beyond "
+            f"{roofline.WIDEST} % is cut."
         )
         _display_figure(figure, caption, roofline.points(cells, found))
+    display(HTML(tables.html(roofline.memory_table(cells, found))))
 
 
 def _shown(plan: Plan, found: list[Record]) -> tuple[Cell, ...]:

@@ -33,8 +33,8 @@ MEASURING = (
 )  # fmt: skip
 SHOWING = (
     "experiment.py", "tables.py", "details.py", "plots.py", "findings.py", "middles.py", "disturbance.py",
-    "guessing.py", "stats.py", "notes.py", "presets.py", "drift.py", "roofline.py", "speed.py",
-    "agreement.py", "differences.py", "repeats.py", "points.py", "beside.py", "layer_views.py",
+    "guessing.py", "stats.py", "notes.py", "presets.py", "drift.py", "roofline.py", "rates.py", "bounds.py",
+    "speed.py", "agreement.py", "differences.py", "repeats.py", "points.py", "beside.py", "layer_views.py",
     "layer_plots.py",
 )  # fmt: skip
 CARD = ("fit", "markup.py", "experiment.py", "formula.py", "stats.py", "models/geometry.py")

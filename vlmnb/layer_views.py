@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import differences, stats, tables
-from vlmnb.layerprofile import LayerPart, LayerProfile
+from vlmnb import differences, disturbance, stats, tables
+from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
 from vlmnb.readings import headline, headline_source
 from vlmnb.record import Record
 from vlmnb.tables import MODELLED, Field, Table, absent
@@ -234,14 +234,16 @@ def _figures(record: Record, of: Sequence[LayerPart]) -> list[Field]:
         *made,
         _energy(record, replayed),
         Field(stats.format_si(rate, digits=3), how, key) if count else Field("-", NOT_COUNTED, key),
-        _of_ceiling(rate / top.flops_per_s, bound, key) if count else Field("-", NOT_COUNTED, key),
-        _of_ceiling(moved / replay_s / top.bytes_per_s, traffic, key),
+        _of_ceiling(rate / top.flops_per_s, bound, key, top) if count else Field("-", NOT_COUNTED, key),
+        _of_ceiling(moved / replay_s / top.bytes_per_s, traffic, key, top),
     ]  # fmt: skip
 
 
-def _of_ceiling(share: float, title: str, key: str) -> Field:
-    """A share of a ceiling in percent, marked where it cannot be one."""
-    return Field(f"{100 * share:.1f}{tables.beyond(share)}", title, key)
+def _of_ceiling(share: float, title: str, key: str, top: Ceilings) -> Field:
+    """A share of a ceiling in percent, marked where it cannot be one, or others disturbed the ceiling."""
+    mark = disturbance.MARK * top.contaminated
+    why = "; other processes used the machine in every try of the ceiling" * top.contaminated
+    return Field(f"{100 * share:.1f}{tables.beyond(share)}{mark}", f"{title}{why}", key)
 
 
 ONE_MEAN = "one mean over many calls, without an interval"

@@ -11,16 +11,22 @@ Component = Literal["vision", "projector", "attention", "mlp", "other", "head"]
 
 
 class Ceilings(Frozen):
-    """What the device reached at most, measured beside the record.
+    """What the device reached at most, as far as the process that wrote the record had seen.
 
     Attributes:
         flops_per_s: Floating-point operations per second of a large matrix product.
         bytes_per_s: Bytes read and written per second by a large copy.
+        method: What was done how often.
+        other_load: Share of all cores, 0 to 1, that other processes used in the quietest try; None in
+            records that did not look.
+        contaminated: Whether others disturbed every try, so that the device may do more than that.
     """
 
     flops_per_s: float
     bytes_per_s: float
     method: str
+    other_load: float | None = None
+    contaminated: bool = False
 
 
 class LayerPart(Frozen):

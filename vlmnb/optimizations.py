@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from typing import get_args
 
 from vlmnb.errors import UserError, nearest
@@ -75,6 +76,25 @@ class Optimization(Frozen):
     def prompt_lookup(self) -> bool:
         """Whether tokens are guessed from the prompt."""
         return self.decoding == PROMPT_LOOKUP
+
+
+def tidied(names: Sequence[str], parameter: str) -> list[str]:
+    """Names of a list without blanks around their settings.
+
+    Args:
+        names: As somebody wrote them.
+        parameter: The list's name.
+
+    Raises:
+        UserError: One is empty, which must not stand for the base configuration.
+    """
+    made = ["+".join(part.strip() for part in name.split("+")) for name in names]
+    if "" in made:
+        raise UserError(
+            f"{parameter} holds an empty name; name the precision of the base ({', '.join(DTYPES)}), or "
+            "leave it out"
+        )
+    return made
 
 
 def parse(name: str, base_dtype: Dtype) -> Optimization:

@@ -97,7 +97,7 @@ class Record(Frozen):
     @property
     def full_batches_s(self) -> tuple[float, ...]:
         """Latencies of the batches that hold as many samples as the cell's batch size says."""
-        return self._of_full_batches(self.timing.latencies_s) if self.timing else ()
+        return self.of_full_batches(self.timing.latencies_s) if self.timing else ()
 
     @property
     def ttft_s(self) -> stats.Summary | None:
@@ -105,26 +105,32 @@ class Record(Frozen):
         if self.timing is None or not self.timing.prefill_s:
             return None
         pairs = zip(self.timing.vision_s, self.timing.prefill_s, strict=True)
-        return _summary(self._of_full_batches(tuple(vision + prefill for vision, prefill in pairs)))
+        return _summary(self.of_full_batches(tuple(vision + prefill for vision, prefill in pairs)))
 
     @property
     def tpot_s(self) -> stats.Summary | None:
         """Time per output token after the first, of full batches; None where none was decoded."""
+        return _summary(self.full_tpot_s)
+
+    @property
+    def full_tpot_s(self) -> tuple[float, ...]:
+        """The same batch by batch; empty where none was decoded."""
         if self.timing is None or not self.timing.decode_s or not all(self.timing.decode_steps):
-            return None
+            return ()
         fixed = self.cell.length == "fixed"
         if "prompt_lookup" in self.cell.optimization and not fixed:
-            return None  # guessed tokens come several to a pass
+            return ()  # guessed tokens come several to a pass
         new = [self.cell.max_new_tokens - 1 if fixed else steps for steps in self.timing.decode_steps]
         each = tuple(seconds / n for seconds, n in zip(self.timing.decode_s, new, strict=True))
-        return _summary(self._of_full_batches(each))
+        return self.of_full_batches(each)
 
     def phase(self, name: Literal["vision_s", "prefill_s", "decode_s"]) -> stats.Summary | None:
         """Seconds of one phase per full batch; None where phases were not timed."""
         values = getattr(self.timing, name) if self.timing else ()
-        return _summary(self._of_full_batches(values)) if values else None
+        return _summary(self.of_full_batches(values)) if values else None
 
-    def _of_full_batches(self, values: Sequence[float]) -> tuple[float, ...]:
+    def of_full_batches(self, values: Sequence[float]) -> tuple[float, ...]:
+        """Those of a record's values, one per timed batch, that statistics are taken over."""
         assert self.timing is not None
         return batch_values(
             values,

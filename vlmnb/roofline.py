@@ -6,90 +6,31 @@ Patterson, Communications of the ACM 52(4), 2009); MFU and MBU are the shares of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from vlmnb import disturbance, presets, stats
+from vlmnb.rates import Ceiling, Ends, Rate, rates, roof_of, roofs
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell, Frozen
-from vlmnb.tables import COUNTED, ENOUGH, ONE_READING, ROW_TITLES, Field, Table, absent, beyond
+from vlmnb.spec import Cell
+from vlmnb.tables import COUNTED, ONE_READING, ROW_TITLES, Field, Table, absent, beyond
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-Ends = tuple[float, float] | None
 label = partial(presets.label, "optimization")
 WIDEST = 130
 """Percent at which the figure ends; a longer bar is cut and its value written on it."""
 
-
-class Rates(Frozen):
-    """What a record reached; None where a part of it was not measured.
-
-    Attributes:
-        prefill_flops_per_s: Model FLOPs of a batch of prompts over the time to the first token.
-        mfu: The same as a share of the device's measured rate.
-        step_bytes: Bytes that a decoding step reads at least: decoder, output head, keys and values.
-        decode_bytes_per_s: These over the time of a step.
-        mbu: The same as a share of the device's measured rate.
-        prefill_ends: 95 % interval of ``prefill_flops_per_s``, from that of the time to the first token; None
-            where batches are too few.
-        decode_ends: 95 % bootstrap interval of ``decode_bytes_per_s`` over batches; likewise.
-        mfu_ends: Of ``mfu``; the ceiling is taken as known.
-        mbu_ends: Of ``mbu``, likewise.
-    """
-
-    prefill_flops_per_s: float | None
-    mfu: float | None
-    step_bytes: int | None
-    decode_bytes_per_s: float | None
-    mbu: float | None
-    prefill_ends: Ends = None
-    decode_ends: Ends = None
-    mfu_ends: Ends = None
-    mbu_ends: Ends = None
-
-
-def rates(record: Record) -> Rates:
-    """The rates of a record."""
-    flops, ttft, ceilings = record.flops_per_batch, record.ttft_s, record.ceilings
-    prefill = flops / ttft.median if flops and ttft else None
-    memory, timing = record.memory, record.timing
-    step_bytes = None
-    if memory and memory.decode_weights_bytes:
-        step_bytes = memory.decode_weights_bytes + (memory.cache_bytes or 0)
-    decode: float | None = None
-    decode_ends: Ends = None
-    if step_bytes and timing and sum(timing.decode_s):
-        # Per pass and not per token: with guessed tokens a pass reads the weights once for several.
-        decode = step_bytes * sum(timing.decode_steps) / sum(timing.decode_s)
-        if len(timing.decode_s) >= stats.FEWEST_SAMPLES:
-            decode_ends = _scaled(stats.bootstrap_ratio(timing.decode_steps, timing.decode_s), step_bytes)
-    prefill_ends = None
-    if flops and ttft and ttft.confidence >= ENOUGH and ttft.low > 0:
-        prefill_ends = (flops / ttft.high, flops / ttft.low)
-    return Rates(
-        prefill_flops_per_s=prefill,
-        mfu=prefill / ceilings.flops_per_s if prefill and ceilings else None,
-        step_bytes=step_bytes,
-        decode_bytes_per_s=decode,
-        mbu=decode / ceilings.bytes_per_s if decode and ceilings else None,
-        prefill_ends=prefill_ends,
-        decode_ends=decode_ends,
-        mfu_ends=_scaled(prefill_ends, 1 / ceilings.flops_per_s) if ceilings else None,
-        mbu_ends=_scaled(decode_ends, 1 / ceilings.bytes_per_s) if ceilings else None,
-    )
-
-
-def _scaled(ends: Ends, factor: float) -> Ends:
-    return None if ends is None else (ends[0] * factor, ends[1] * factor)
+Marked = tuple[str, str]
 
 
 def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
-    """One row per optimization: rates, shares of the ceilings, compilation and the kernel that ran."""
+    """One row per optimization: rates, and shares of the ceilings."""
     found = by_cell(records)
+    tops = roofs(_measured(cells, records))
     rows = []
     for cell in cells:
         record = found.get(cell)
@@ -97,50 +38,130 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         if record is None or record.status != "ok":
             rows.append((name, *[absent(record)] * (len(HEADS) - 1)))
             continue
-        own, key = rates(record), record.key
+        own, key, roof = rates(record, tops), record.key, roof_of(record, tops)
+        busy = disturbance.latency_mark(record)
         rows.append(
             (
                 name,
-                _rate(own.prefill_flops_per_s, "FLOP/s", own.prefill_ends, key),
-                _share(own.mfu, own.mfu_ends, key),
+                _rate(own.prefill, "FLOP/s", key, busy),
+                _share(own.mfu, key, _either(record, roof.flops if roof else None)),
                 _si(own.step_bytes, "B", key, COUNTED),
-                _rate(own.decode_bytes_per_s, "B/s", own.decode_ends, key),
-                _share(own.mbu, own.mbu_ends, key),
-                _si(record.memory.peak_bytes if record.memory else None, "B", key, ONE_READING),
+                _rate(own.decode, "B/s", key, busy),
+                _share(own.mbu, key, _either(record, roof.memory if roof else None)),
+            )
+        )
+    return Table(CAPTION, HEADS, tuple(rows))
+
+
+HEADS = (ROW_TITLES["optimization"], "Prefill", "MFU", "Bytes per step", "Decode", "MBU")
+CAPTION = (
+    "Rates against the device's measured ceilings, answers of fixed length, with 95 % intervals over batches "
+    "(bytes are counted, the ceilings taken as known). MFU: FLOPs of the plain model over the time to the "
+    "first token; MBU: bytes of decoder, head and cache (the mean over steps, for prompts as long as the "
+    "longest) over the time of a step, a lower bound of what is moved. † other processes used the machine: "
+    "while the batches were timed, which makes a share too low, or in every try of the ceiling, which makes "
+    "it too high. A share above 100 % (‡) says that the ceiling is none: what is read lies in a cache, "
+    "neighbours slowed the ceiling down, or the library's large matrix product in that precision is slower "
+    "than the model's own (fp16 on many CPUs)"
+)
+
+
+def ceilings_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | None:
+    """The ceilings that the shares are of, one row per precision; None where there are none."""
+    made = roofs(_measured(cells, records))
+    rows = []
+    for (_, _, dtype), roof in made.items():
+        fields = []
+        for top, unit in ((roof.flops, "FLOP/s"), (roof.memory, "B/s")):
+            mark, why = top.mark
+            title = f"{top.method}; {ONE_BEST}{why}"
+            fields.append(Field(stats.format_si(top.per_s, unit, 3) + mark, title, top.key))
+        load = Field("-", "the record does not tell", roof.flops.key)
+        if (share := roof.flops.other_load) is not None:
+            load = Field(f"{100 * share:.0f} %{roof.flops.mark[0]}", ONE_BEST, roof.flops.key)
+        rows.append((Field(dtype), *fields, load))
+    if not rows:
+        return None
+    heads = ("Precision", "Large products", "Large copies", "Load by others")
+    caption = (
+        "The ceilings: the best that any record of this page saw. They are measured once per process, after "
+        "its first cell of a precision, in several tries, products and copies in turn; while others "
+        "disturbed every try (†), once more after each of the next cells. Load by others: in the quietest try"
+    )
+    return Table(caption, heads, tuple(rows))
+
+
+ONE_BEST = "the best of all tries, without an interval"
+
+
+def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
+    """One row per optimization: memory, compilation and the kernel that ran."""
+    found = by_cell(records)
+    heads = (
+        ROW_TITLES["optimization"], "Weights", "Keys and values", "Peak memory", "First call, s", "Compiled",
+        "Attention kernel",
+    )  # fmt: skip
+    rows = []
+    for cell in cells:
+        record = found.get(cell)
+        name = Field(label(cell, cells))
+        if record is None or record.status != "ok":
+            rows.append((name, *[absent(record)] * (len(heads) - 1)))
+            continue
+        key, memory = record.key, record.memory
+        rows.append(
+            (
+                name,
+                _si(memory.weights_bytes if memory else None, "B", key, COUNTED),
+                _si(
+                    memory.cache_bytes if memory else None,
+                    "B",
+                    key,
+                    f"by formula, at the last token; {COUNTED}",
+                ),
+                _si(memory.peak_bytes if memory else None, "B", key, ONE_READING),
                 _first_call(record),
                 _compiled(record),
                 Field(record.provenance.attention or "-", "as the model names it", key, words=True),
             )
         )
-    return Table(_caption(cells, records), HEADS, tuple(rows))
-
-
-HEADS = (
-    ROW_TITLES["optimization"], "Prefill", "MFU", "Bytes per step", "Decode", "MBU", "Peak memory",
-    "First call, s", "Compiled", "Attention kernel",
-)  # fmt: skip
-
-
-def _caption(cells: Sequence[Cell], records: Sequence[Record]) -> str:
-    found = by_cell(records)
-    known = [found[cell] for cell in cells if cell in found and found[cell].ceilings]
-    words = (
-        "Rates against the device's measured ceilings, answers of fixed length, with 95 % intervals over "
-        "batches (bytes are counted; memory, the first call and the ceilings are one reading each). MFU: "
-        "FLOPs of the plain model over the time to the first token; MBU: bytes of decoder, head and cache "
-        "over the time of a step, a lower bound of what is moved. A share above 100 % (‡) says that the "
-        "ceiling is none: what is read lies in a cache, neighbours slowed the ceiling down, or the library's "
-        "large matrix product in that precision is slower than the model's own (fp16 on many CPUs). The "
-        "first call is the first of the cell: it holds the compilation unless a cell before had compiled the "
-        "same decoder"
+    peak = (
+        "Peak memory: what torch's allocator had handed out at most"
+        if any(cell.device.startswith("cuda") for cell in cells)
+        else "Peak memory on a CPU is that of the whole process, with libraries and with what earlier cells "
+        "left behind: it rises in the order in which cells run, and does not show what a setting saves"
     )
-    if known and (top := known[0].ceilings):
-        words += (
-            f". Ceilings beside {known[0].cell.optimization}: "
-            f"{stats.format_si(top.flops_per_s, 'FLOP/s', 3)}, "
-            f"{stats.format_si(top.bytes_per_s, 'B/s', 3)} ({top.method})"
-        )
-    return words
+    caption = (
+        "Memory and kernels. Weights: parameters and buffers as they lie in memory, which quantization "
+        f"makes smaller; keys and values: those of the largest batch. {peak}. The first call is the first of "
+        "the cell: it holds the compilation unless a cell before had compiled the same decoder"
+    )
+    return Table(caption, heads, tuple(rows))
+
+
+def _measured(cells: Sequence[Cell], records: Sequence[Record]) -> list[Record]:
+    found = by_cell(records)
+    return [found[cell] for cell in cells if cell in found]
+
+
+def _either(record: Record, top: Ceiling | None) -> Marked:
+    """The mark of a share: of the batches, of the ceiling, or of both."""
+    (mark, why), (above, because) = disturbance.latency_mark(record), top.mark if top else ("", "")
+    return mark or above, why + because
+
+
+def _drawn(
+    cells: Sequence[Cell], records: Sequence[Record]
+) -> list[tuple[Cell, Record, Rate, Rate, Marked, Marked]]:
+    """The cells with both shares, and the marks of these."""
+    tops = roofs(_measured(cells, records))
+    made = []
+    for record in _measured(cells, records):
+        own, roof = rates(record, tops), roof_of(record, tops)
+        if own.mfu and own.mbu and roof:
+            marks = _either(record, roof.flops), _either(record, roof.memory)
+            made.append((record.cell, record, own.mfu, own.mbu, *marks))
+    return made
 
 
 def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
@@ -149,31 +170,32 @@ def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
 
     from vlmnb.plots import INK, STYLE
 
-    found = by_cell(records)
-    shown = [(label(cell, cells), rates(found[cell])) for cell in cells if cell in found]
-    drawn = [
-        (name, own.mfu, own.mbu, own.mfu_ends, own.mbu_ends)
-        for name, own in shown
-        if own.mfu is not None and own.mbu is not None
-    ]
+    drawn = _drawn(cells, records)
     if not drawn:
         return None
     with pyplot.rc_context(STYLE):
         sketch, place = pyplot.subplots(figsize=(9, 0.9 + 0.42 * len(drawn)))
-        for i, (_, mfu, mbu, mfu_ends, mbu_ends) in enumerate(drawn):
-            place.barh(i - 0.2, 100 * mfu, 0.36, color="#0173b2", label="MFU, prefill" if i == 0 else None)
-            place.barh(i + 0.2, 100 * mbu, 0.36, color="#de8f05", label="MBU, decode" if i == 0 else None)
-            for y, middle, ends in ((i - 0.2, mfu, mfu_ends), (i + 0.2, mbu, mbu_ends)):
-                if ends:
-                    reach = [[100 * max(middle - ends[0], 0.0)], [100 * max(ends[1] - middle, 0.0)]]
-                    place.errorbar([100 * middle], [y], xerr=reach, fmt="none", ecolor=INK, capsize=2)
-            for y, share in ((i - 0.2, mfu), (i + 0.2, mbu)):
-                if 100 * share > WIDEST:  # one such bar would leave the others no room
-                    place.text(WIDEST - 1, y, f"{100 * share:.3g} %", va="center", ha="right", color="white")
+        for i, (_, _, mfu, mbu, *marks) in enumerate(drawn):
+            bars = (
+                (i - 0.2, mfu, "#0173b2", "MFU, prefill", marks[0][0]),
+                (i + 0.2, mbu, "#de8f05", "MBU, decode", marks[1][0]),
+            )
+            for y, share, color, what, mark in bars:
+                place.barh(y, 100 * share.value, 0.36, color=color, label=what if i == 0 else None)
+                end = share.value
+                if share.ends:
+                    low, end = share.ends
+                    reach = [[100 * max(share.value - low, 0.0)], [100 * max(end - share.value, 0.0)]]
+                    place.errorbar([100 * share.value], [y], xerr=reach, fmt="none", ecolor=INK, capsize=2)
+                if 100 * share.value > WIDEST:  # one such bar would leave the others no room
+                    written = f"{100 * share.value:.3g} %{mark}"
+                    place.text(WIDEST - 1, y, written, va="center", ha="right", color="white")
+                elif mark:
+                    place.text(min(100 * end, WIDEST) + 0.5, y, mark.strip(), va="center", color=INK)
         place.axvline(100, color=INK, linestyle="--", linewidth=1)
         if place.get_xlim()[1] > WIDEST:
             place.set_xlim(0, WIDEST)
-        place.set_yticks(range(len(drawn)), [name for name, *_ in drawn])
+        place.set_yticks(range(len(drawn)), [label(cell, cells) for cell, *_ in drawn])
         place.invert_yaxis()
         place.set_xlabel("share of the measured ceiling, %")
         place.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
@@ -182,33 +204,15 @@ def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
     return sketch
 
 
-def text(cells: Sequence[Cell], records: Sequence[Record]) -> str:
-    """One sentence: the setting whose decoding comes nearest to the memory's ceiling."""
-    found = by_cell(records)
-    known = [(rates(found[cell]), cell) for cell in cells if cell in found]
-    best, cell = max(known, key=lambda pair: pair[0].mbu or 0.0, default=(None, None))
-    if best is None or cell is None or not best.mbu:
-        return ""
-    ends = f" ({100 * best.mbu_ends[0]:.2g} to {100 * best.mbu_ends[1]:.2g})" if best.mbu_ends else ""
-    none = ", which is none, then" if best.mbu > 1 else ""
-    busy = f" ({disturbance.MEANING})" if disturbance.of_batches(found[cell]) else ""
-    share = f"{100 * best.mbu:.2g} %{ends} of it{none}{busy}"
-    return f"Decoding comes nearest to the memory's ceiling with {label(cell, cells)}: {share}."
-
-
 def points(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """The points of the figure: one row per setting that is drawn."""
-    found = by_cell(records)
-    rows = []
-    for cell in cells:
-        own = rates(found[cell]) if cell in found else None
-        if own and own.mfu is not None and own.mbu is not None:
-            key = found[cell].key
-            rows.append((Field(label(cell, cells)), _share(own.mfu, own.mfu_ends, key),
-                         _share(own.mbu, own.mbu_ends, key),
-                         Field(key, "file of the record", key, words=True)))  # fmt: skip
+    rows = tuple(
+        (Field(label(cell, cells)), _share(mfu, record.key, own), _share(mbu, record.key, other),
+         Field(record.key, "file of the record", record.key, words=True))
+        for cell, record, mfu, mbu, own, other in _drawn(cells, records)
+    )  # fmt: skip
     heads = (ROW_TITLES["optimization"], "MFU", "MBU", "Record")
-    return Table("What the figure shows, with 95 % intervals over batches", heads, tuple(rows))
+    return Table("What the figure shows, with 95 % intervals over batches", heads, rows)
 
 
 def _si(value: float | None, unit: str, key: str, title: str) -> Field:
@@ -217,24 +221,25 @@ def _si(value: float | None, unit: str, key: str, title: str) -> Field:
     return Field(stats.format_si(value, unit, 3), title, key)
 
 
-def _rate(value: float | None, unit: str, ends: Ends, key: str) -> Field:
-    if value is None or ends is None:
-        return _si(value, unit, key, TOO_FEW)
-    low, high = (stats.format_si(end, unit, 3) for end in ends)
-    return Field(stats.format_si(value, unit, 3), "95 % interval over batches", key, span=f"[{low}, {high}]")
-
-
-def _share(value: float | None, ends: Ends, key: str) -> Field:
-    if value is None:
+def _rate(rate: Rate | None, unit: str, key: str, marked: Marked) -> Field:
+    if rate is None:
         return Field("-", "not measured", key)
-    shown = f"{100 * value:.3g} %{beyond(value)}"
+    shown = stats.format_si(rate.value, unit, 3) + marked[0]
+    return _with_ends(shown, rate.ends, lambda end: stats.format_si(end, unit, 3), key, marked[1])
+
+
+def _share(share: Rate | None, key: str, marked: Marked) -> Field:
+    if share is None:
+        return Field("-", "not measured", key)
+    shown = f"{100 * share.value:.3g} %{beyond(share.value)}{marked[0]}"
+    return _with_ends(shown, share.ends, lambda end: f"{100 * end:.3g}", key, marked[1])
+
+
+def _with_ends(shown: str, ends: Ends, write: Callable[[float], str], key: str, why: str) -> Field:
     if ends is None:
-        return Field(shown, TOO_FEW, key)
-    span = f"[{100 * ends[0]:.3g}, {100 * ends[1]:.3g}]"
-    return Field(shown, "95 % interval over batches", key, span=span)
-
-
-TOO_FEW = "too few batches for an interval"
+        return Field(shown, f"too few batches for an interval{why}", key)
+    span = f"[{write(ends[0])}, {write(ends[1])}]"
+    return Field(shown, f"95 % interval over batches{why}", key, span=span)
 
 
 def _first_call(record: Record) -> Field:

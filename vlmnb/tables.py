@@ -165,6 +165,8 @@ def percent(
     """
     if record is not None and record.reported:
         return _printed(record, quantity)
+    if quantity == "latency_percent":
+        return times_percent(record, original, lambda r: r.full_batches_s)
     mine = number(record) if record else None
     base = number(original) if original else None
     if record is None or mine is None or not base:
@@ -176,17 +178,12 @@ def percent(
         mark, why = _disturbed(pair, disturbance.energy_mark)
         shown = f"{MODELLED * modelled}{shown}{mark}"
         why = f"{'; modelled, not measured' * modelled}{why}"
-    elif quantity == "latency_percent":
-        mark, why = _disturbed(pair, disturbance.latency_mark)
-        shown += mark
     else:
         why = ""
     if record is original:
         return Field(shown, f"the original itself{why}", record.key)
-    if quantity != "latency_percent":
-        what = COUNTED if quantity == "flops_percent" else ONE_READING
-        return Field(shown, f"of the original's; each is {what}{why}", record.key)
-    return _latency_percent(shown, why, record, original)
+    what = COUNTED if quantity == "flops_percent" else ONE_READING
+    return Field(shown, f"of the original's; each is {what}{why}", record.key)
 
 
 def _disturbed(pair: Sequence[Record], mark: Callable[[Record], tuple[str, str]]) -> tuple[str, str]:
@@ -194,12 +191,27 @@ def _disturbed(pair: Sequence[Record], mark: Callable[[Record], tuple[str, str]]
     return next((found for each in pair if (found := mark(each))[0]), ("", ""))
 
 
-def _latency_percent(shown: str, why: str, record: Record, original: Record | None) -> Field:
-    """With the interval of the ratio of both medians, from the intervals of both."""
-    ends = (record.latency, original.latency if original else None)
-    if original is None or any(each is None or each.confidence < ENOUGH for each in ends):
+def times_percent(
+    record: Record | None, original: Record | None, times: Callable[[Record], Sequence[float]]
+) -> Field:
+    """A median time of batches in percent of the original's, with the interval of the ratio of both.
+
+    Args:
+        record: What is shown.
+        original: What it is held against.
+        times: One per batch.
+    """
+    mine, base = (times(each) if each else () for each in (record, original))
+    if record is None or original is None or not mine or not base:
+        return absent(record)
+    own, first = stats.median_interval(mine), stats.median_interval(base)
+    mark, why = _disturbed([record, original], disturbance.latency_mark)
+    shown = f"{100 * own.median / first.median:.1f}{mark}"
+    if record is original:
+        return Field(shown, f"the original itself{why}", record.key)
+    if min(own.confidence, first.confidence) < ENOUGH:
         return Field(shown, f"too few batches for an interval{why}", record.key)
-    found = differences.compare(original.full_batches_s, record.full_batches_s, paired=False)
+    found = differences.compare(base, mine, paired=False)
     title = (
         "median over the original's median, 95 % interval of the ratio; drift between windows is not in it"
     )

@@ -68,13 +68,18 @@ class Sheet(Frozen):
 
 
 class Transcript(Frozen):
-    """One source, transcribed."""
+    """One source, transcribed.
+
+    Attributes:
+        quality_batch_size: Batch size that its heading states for all figures of quality.
+    """
 
     file: str
     kind: Kind
     model: Slug
     checkpoint: str
     samples: int = Field(ge=1)
+    quality_batch_size: int | None = None
     tables: tuple[Sheet, ...]
 
 

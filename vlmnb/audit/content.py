@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from vlmnb import roofline
 from vlmnb.audit import work
 from vlmnb.audit.finding import Finding, Level, finding, rules
 from vlmnb.layerprofile import LayerProfile
+from vlmnb.rates import rates as rates_of
 from vlmnb.record import Record
 
 COUNTERS = 0.02
@@ -187,11 +187,11 @@ def rates_below_the_ceiling(records: Sequence[Record]) -> Iterator[Finding]:
 
 def _shares_of_a_cell(record: Record) -> Iterator[Finding]:
     """MFU of the prompt's pass and MBU of decoding, for a cell with ceilings beside it."""
-    own = roofline.rates(record)
+    own = rates_of(record)
     on_gpu = record.cell.device.startswith("cuda")
     judged: list[tuple[Level, str, float | None]] = [
-        ("error" if on_gpu else "warning", "MFU", own.mfu),
-        ("note", "MBU", own.mbu),
+        ("error" if on_gpu else "warning", "MFU", own.mfu.value if own.mfu else None),
+        ("note", "MBU", own.mbu.value if own.mbu else None),
     ]
     for level, name, share in judged:
         if share is not None and share > 1 + CEILING:

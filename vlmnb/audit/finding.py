@@ -79,9 +79,17 @@ def rules(source: Source, checks: Iterable[Check]) -> tuple[Rule, ...]:
 def finding(
     level: Level, records: Iterable[Record | Where], figures: dict[str, str], meaning: str, unknown: str = ""
 ) -> Finding:
-    """A finding about records, named after its rule later on."""
-    listed = tuple(found if isinstance(found, Where) else where(found) for found in records)
-    return Finding(level=level, rule="", records=listed, figures=figures, meaning=meaning, unknown=unknown)
+    """A finding about records, named after its rule later on; each record once, with all its places."""
+    listed: dict[tuple[str, str, str], Where] = {}
+    for found in records:
+        one = found if isinstance(found, Where) else where(found)
+        file = (one.hardware, one.model, one.key)
+        before = listed[file].places if file in listed else ()
+        listed[file] = one.model_copy(update={"places": tuple(dict.fromkeys([*before, *one.places]))})
+    return Finding(
+        level=level, rule="", records=tuple(listed.values()), figures=figures, meaning=meaning,
+        unknown=unknown,
+    )  # fmt: skip
 
 
 def where(found: Record, figures: Iterable[Figure] = ()) -> Where:

@@ -13,6 +13,11 @@ from vlmnb.record import Record
 OWN, REPORTS = "audit", "reports-checked"
 """Names of the pages, below ``book/generated``."""
 
+SPELLED = {
+    "flops": "FLOPs", "wer": "WER", "cpu": "CPU", "gpus": "GPU's", "codecarbons": "codecarbon's",
+}  # fmt: skip
+"""Words of a rule's name that a heading spells otherwise."""
+
 FOLD = 4
 """Records a finding lists openly; more are folded."""
 
@@ -70,15 +75,10 @@ def _block(one: Finding) -> str:
 
 def _records(listed: Sequence[Where]) -> str:
     """Links to the files of the records, with the places of a report's figures."""
-    unique: dict[str, Where] = {}
-    for where in listed:
-        before = unique.get(where.key)
-        places = dict.fromkeys([*(before.places if before else ()), *where.places])
-        unique[where.key] = where.model_copy(update={"places": tuple(places)})
-    items = "".join(f"<li>{_record(where)}</li>" for where in unique.values())
+    items = "".join(f"<li>{_record(where)}</li>" for where in listed)
     found = f"<ul>{items}</ul>"
-    if len(unique) > FOLD:
-        return f"<details><summary>{len(unique)} records</summary>{found}</details>"
+    if len(listed) > FOLD:
+        return f"<details><summary>{len(listed)} records</summary>{found}</details>"
     return found
 
 
@@ -103,9 +103,7 @@ def _rules(source: str, found: Sequence[Finding]) -> str:
 
 def _heading(rule: str) -> str:
     """A rule's name as a heading."""
-    words = rule.replace("-", " ")
-    words = words.replace("flops", "FLOPs").replace("wer ", "WER ").replace("gpus", "GPU's")
-    words = words.replace(" cpu ", " CPU ").replace("codecarbons", "codecarbon's")
+    words = " ".join(SPELLED.get(word, word) for word in rule.split("-"))
     return words[0].upper() + words[1:]
 
 

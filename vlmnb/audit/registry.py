@@ -14,7 +14,10 @@ from vlmnb.audit import (
     proportion,
     reportcost,
     reportflops,
+    reportlog,
+    reportprompts,
     reports,
+    reportseries,
     reportwer,
     shown,
     timing,
@@ -35,9 +38,12 @@ RULES: tuple[Rule, ...] = (
     *between.RULES,
     *proportion.RULES,
     *reports.RULES,
+    *reportlog.RULES,
     *reportflops.RULES,
+    *reportprompts.RULES,
     *reportwer.RULES,
     *reportcost.RULES,
+    *reportseries.RULES,
 )
 
 

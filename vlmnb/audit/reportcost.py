@@ -9,6 +9,7 @@ from statistics import median
 from vlmnb.audit import printed
 from vlmnb.audit.finding import Finding, finding, rules, where
 from vlmnb.audit.printed import Row
+from vlmnb.audit.reportwer import SHIFT
 from vlmnb.fit import gpus
 from vlmnb.optimizations import DTYPES
 from vlmnb.record import Record
@@ -24,6 +25,11 @@ FEWEST_WORKLOADS = 3
 NOISE = 0.05
 """Relative difference of latencies that repeats of one cell may show. The reports state no repeats; it is
 what this project allows its own windows on a busy machine."""
+
+INFERRED = (
+    "That latencies are seconds per batch and energies joules per sample is inferred: the reports print no "
+    "unit."
+)
 
 SIZES = {"batch_size": "batch", "image_size": "image", "seq_len": "prompt limit"}
 
@@ -49,7 +55,8 @@ def power_follows_the_work(records: Sequence[Record]) -> Iterator[Finding]:
             f"within {100 * spread:.2f} %: such energies are one assumed power times the latency rather than "
             "readings of a counter, and say nothing that the latencies do not.",
             "What the processor really used cannot be concluded, nor which part of the power stands for "
-            "memory. A processor held at its power limit would come close, though hardly this close.",
+            "memory. A processor held at its power limit would come close, though hardly this close. "
+            f"{INFERRED} In other units the watts would be others and as constant.",
         )
 
 
@@ -77,7 +84,7 @@ def power_within_a_gpus_limit(records: Sequence[Record]) -> Iterator[Finding]:
             figures,
             f"{top.record.cell.model} at batch {top.record.cell.batch_size} comes to {least:.0f} W or more, "
             "above the power limit of every GPU of the catalogue.",
-            "Whether several devices were added up or a figure is wrong is not stated.",
+            f"Whether several devices were added up or a figure is wrong is not stated. {INFERRED}",
         )
         return
     cpu = [printed.watts(row) or 0.0 for row in _by_device(records).get("cpu", [])]
@@ -92,7 +99,7 @@ def power_within_a_gpus_limit(records: Sequence[Record]) -> Iterator[Finding]:
         f"If the GPU rows are of the GPU alone, its power limit is at least {least:.0f} W, reached on "
         f"average over whole batches by {top.record.cell.model}; of the catalogue that leaves {named}.",
         f"If processor and memory are included, which is not stated, it may be a smaller GPU{left}. The "
-        "machine is not named.",
+        f"machine is not named. {INFERRED} The watts rest on it.",
     )
 
 
@@ -144,20 +151,50 @@ def optimization_is_faster(records: Sequence[Record]) -> Iterator[Finding]:
                 more = (
                     {"Energy": " against ".join(printed.shown(f) for f in energy if f)} if all(energy) else {}
                 )
+                wers = [f for r in (record, base[0]) if (f := printed.finest(r, "wer")) and f.value]
+                told, doubt = _longer_answers(wers, ratio)
                 yield finding(
                     "warning",
-                    [where(record, [figure]), where(base[0], [base[1]])],
+                    [where(record, [figure, *wers[:1]]), where(base[0], [base[1], *wers[1:]])]
+                    if told
+                    else [where(record, [figure]), where(base[0], [base[1]])],
                     {
                         "Latency": f"{printed.shown(figure)} against {printed.shown(base[1])}",
                         "Ratio": f"{ratio:.3f}",
                         **more,
+                        **told,
                     },
-                    f"{record.cell.optimization} is {100 * (ratio - 1):.0f} % slower than "
-                    f"{base[0].cell.optimization} for {record.cell.model} on {record.cell.dataset}: it did "
-                    "not optimize anything here.",
-                    "Without the number of generated tokens it cannot be told whether a token takes longer "
-                    "or there are more of them.",
+                    f"A batch takes {100 * (ratio - 1):.0f} % longer with {record.cell.optimization} than "
+                    f"with {base[0].cell.optimization} for {record.cell.model} on {record.cell.dataset}.",
+                    doubt,
                 )
+
+
+def _longer_answers(wers: Sequence[Figure], ratio: float) -> tuple[dict[str, str], str]:
+    """What the WERs of a slower row and of its original say of the length of their answers.
+
+    Returns:
+        Figures to show, and what cannot be concluded from the latency.
+    """
+    unknown = (
+        "Without the number of generated tokens it cannot be told whether a token takes longer or there are "
+        "more of them"
+    )
+    if len(wers) < 2:
+        return {}, f"{unknown}; the WER, which would hint at it, is not printed for both rows."
+    slow, base = (figure.value or 0.0 for figure in wers)
+    told = {
+        "WER": " against ".join(f"{figure.value:.4g}" for figure in wers),
+        "Ratio of WER": f"{slow / base:.3f}",
+    }
+    if slow / base <= 1 + SHIFT or base <= 1:
+        return told, f"{unknown}."
+    return told, (
+        f"Its WER is {slow / base:.2f} times the original's as well (answers-do-not-depend-on-setting), and "
+        "a WER far above 1 grows with the length of the scored texts: longer answers may be the whole of it"
+        + (", and a token may even take less time" if slow / base > ratio else "")
+        + ". The number of generated tokens is not stated."
+    )
 
 
 def _by_device(records: Sequence[Record]) -> dict[str, list[Row]]:

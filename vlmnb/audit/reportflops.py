@@ -83,7 +83,7 @@ def flops_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Findin
 def flops_of_the_geometry(records: Sequence[Record]) -> Iterator[Finding]:
     """A count lies between the image alone and the image with a full prompt, by the model's geometry."""
     groups: dict[tuple[str, str, int], list[Count]] = {}
-    for count in _counts(records):
+    for count in counts_of(records):
         cell = count.record.cell
         groups.setdefault((cell.model, count.figure.printed, cell.batch_size), []).append(count)
     for (model, text, size), group in groups.items():
@@ -101,9 +101,10 @@ def flops_of_the_geometry(records: Sequence[Record]) -> Iterator[Finding]:
                 low
             ),
             f"Image and {cell.seq_len} text tokens": work.shown(high),
+            "Slack beside both": f"{100 * MARGIN:.0f} %",
         }
         for (factor, samples), tokens in readings.items():
-            figures[f"As {CONVENTIONS[factor]} over {samples}"] = f"{_span(tokens)} text tokens a sample"
+            figures[f"As {CONVENTIONS[factor]} over {samples}"] = f"{span(tokens)} text tokens a sample"
         too = "less than its image alone takes" if first.per_sample < low else "more than a full prompt takes"
         meaning = f"{text} of {model} at batch {size} is, at 2 FLOPs a multiply-add, {too}"
         if readings:
@@ -129,13 +130,14 @@ def flops_of_the_geometry(records: Sequence[Record]) -> Iterator[Finding]:
             figures,
             f"{meaning}, and so it is as multiply-adds and for a last, smaller batch: it is no forward pass "
             "over the prompts that the header describes.",
-            "Several passes added up, other prompts, or a slip of the pen: the figure does not say.",
+            "Several passes added up, other prompts, or a slip of the pen: the figure does not say. Whether "
+            "a log has it is held under figures-stand-in-their-log.",
         )
 
 
 def flops_of_the_batch_named(records: Sequence[Record]) -> Iterator[Finding]:
     """A count is of the batch that the header names."""
-    counts = _counts(records)
+    counts = counts_of(records)
     for one in counts:
         for other in counts:
             a, b = one.record.cell, other.record.cell
@@ -158,14 +160,15 @@ def flops_of_the_batch_named(records: Sequence[Record]) -> Iterator[Finding]:
                 f"{rest} is what {b.samples} samples leave for the last batch of {b.batch_size}: the count "
                 "seems to be of that last, smaller batch, with prompts padded to one length.",
                 f"It may be chance; that there are {b.samples} samples is inferred. If it holds, the batch's "
-                f"own count is {b.batch_size}/{rest} of what is printed.",
+                f"own count is {b.batch_size}/{rest} of what is printed. Whether another report's counts "
+                "bear it out is held under batches-are-counted-alike.",
             )
 
 
 def flops_in_one_unit(records: Sequence[Record]) -> Iterator[Finding]:
     """All counts are in one unit."""
     known: dict[int, list[Count]] = {1: [], 2: []}
-    for count in _counts(records):
+    for count in counts_of(records):
         fitting = {factor for factor, _ in count.readings()}
         if len(fitting) == 1:
             known[fitting.pop()].append(count)
@@ -190,7 +193,7 @@ def flops_in_one_unit(records: Sequence[Record]) -> Iterator[Finding]:
 def flops_of_a_batch(records: Sequence[Record]) -> Iterator[Finding]:
     """FLOPs of a sample at batch 16 and at batch 1 differ by no more than prompts can."""
     by_model: dict[str, list[Count]] = {}
-    for count in _counts(records):
+    for count in counts_of(records):
         by_model.setdefault(count.record.cell.model, []).append(count)
     for model, counts in by_model.items():
         low = min(counts, key=lambda c: (c.figure.value or 0.0) / min(c.batches))
@@ -222,7 +225,7 @@ def flops_of_a_batch(records: Sequence[Record]) -> Iterator[Finding]:
 def flops_follow_the_prompt(records: Sequence[Record]) -> Iterator[Finding]:
     """Prompts of different data sets take different FLOPs."""
     seen: set[tuple[str, str]] = set()
-    counts = _counts(records)
+    counts = counts_of(records)
     for one in counts:
         for other in counts:
             a, b = one.record.cell, other.record.cell
@@ -244,11 +247,12 @@ def flops_follow_the_prompt(records: Sequence[Record]) -> Iterator[Finding]:
                     },
                     f"{a.model} has the same FLOPs a sample on {a.dataset} and on {b.dataset}, to the "
                     "printed digits: the count does not follow the questions.",
-                    "One counted input for all, or padding to one length; the report does not say which.",
+                    "One counted input for all, or padding to one length; the report does not say which. "
+                    "Whether another report's counts bear it out is held under batches-are-counted-alike.",
                 )
 
 
-def _counts(records: Sequence[Record]) -> list[Count]:
+def counts_of(records: Sequence[Record]) -> list[Count]:
     """Every different count of every cell whose geometry is known."""
     found: dict[tuple[str, str], Count] = {}
     for record in records:
@@ -274,7 +278,8 @@ def _families(records: Sequence[Record], field: str) -> list[list[Count]]:
     ]
 
 
-def _span(tokens: tuple[int, int]) -> str:
+def span(tokens: tuple[int, int]) -> str:
+    """A range of text tokens in words."""
     return f"{tokens[0]}" if tokens[0] == tokens[1] else f"{tokens[0]} to {tokens[1]}"
 
 

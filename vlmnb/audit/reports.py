@@ -158,43 +158,6 @@ def blank_with_a_reason(records: Sequence[Record]) -> Iterator[Finding]:
         )
 
 
-def digits_rounded(records: Sequence[Record]) -> Iterator[Finding]:
-    """Where the log has all digits, the report's figure is the log's, rounded."""
-    told: dict[str, list[tuple[Record, Figure, Figure]]] = {}
-    counted: Counter[str] = Counter()
-    raised: Counter[str] = Counter()
-    for record in records:
-        figures = record.reported.figures if record.reported else ()
-        for short in figures:
-            full = next((f for f in figures if f.kind == "log" and f.quantity == short.quantity
-                         and f.value is not None), None)  # fmt: skip
-            if short.kind == "log" or short.value is None or full is None or full.value is None:
-                continue
-            if digits(full.printed) <= digits(short.printed):
-                continue
-            counted[short.file] += 1
-            raised[short.file] += full.value < short.value
-            if printed.cut_not_rounded(short, full.value):
-                told.setdefault(short.file, []).append((record, short, full))
-    for file, cases in told.items():
-        worst = max(
-            cases, key=lambda case: ((case[2].value or 0) - (case[1].value or 0)) / (case[1].value or 1)
-        )
-        yield finding(
-            "note",
-            [where(record, [short]) for record, short, _ in cases],
-            {
-                "Cut off": f"{len(cases)} of {counted[file]} figures",
-                "Rounded up": str(raised[file]),
-                "Printed": printed.shown(worst[1]),
-                "In the log": printed.shown(worst[2]),
-            },
-            f"{len(cases)} of {counted[file]} figures of {file} that the log has in full are cut off and not "
-            f"rounded{', others are rounded up' if raised[file] else ''}.",
-            "The last digit of a figure without a log may be off by one; nothing rests on it here.",
-        )
-
-
 def image_size_that_is_seen(records: Sequence[Record]) -> Iterator[Finding]:
     """The image size in a header is the one the model sees."""
     groups: dict[tuple[str, int], list[Record]] = {}
@@ -248,6 +211,6 @@ RULES = rules(
     "reports",
     (
         one_value_for_one_cell, source_of_one_model, row_of_one_model, percent_of_its_base,
-        image_size_that_is_seen, digits_rounded, blank_with_a_reason,
+        image_size_that_is_seen, blank_with_a_reason,
     ),
 )  # fmt: skip

@@ -1,0 +1,62 @@
+"""Rows of reports with chosen figures, for tests that plant an error in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from factory import cell, record
+
+from vlmnb import transcription
+from vlmnb.audit.finding import Check
+from vlmnb.record import Record
+from vlmnb.reported import Figure, Reported
+
+COLUMNS = {
+    "wer": "fraction",
+    "latency_s": "s",
+    "energy_j_per_sample": "J per sample",
+    "flops": "FLOP",
+    "latency_percent": "%",
+    "energy_percent": "%",
+}
+
+
+def printed(
+    model: str = "llava-1.5-7b",
+    *,
+    file: str = "000",
+    table: str = "T",
+    kind: str = "report",
+    axis: str = "device",
+    **settings: Any,
+) -> Record:
+    """A record of one row of a report; figures by quantity, the rest are settings of the cell."""
+    told = {name: settings.pop(name) for name in COLUMNS if name in settings}
+    base = {
+        "model": model, "dataset": "textvqa", "samples": 300, "device": "cuda", "dtype": "fp16",
+        "optimization": "fp16", "batch_size": 1, "image_size": 224, "max_new_tokens": 64,
+    }  # fmt: skip
+    of = cell(**(base | settings))
+    figures = tuple(
+        Figure.model_validate(
+            {"file": file, "kind": kind, "table": table, "axis": axis, "row": of.optimization,
+             "column": name, "quantity": name, "unit": COLUMNS[name], "printed": text,
+             "value": transcription.number(text)}
+        )
+        for name, text in told.items()
+    )  # fmt: skip
+    nothing = {"timing": None, "energy": (), "memory": None, "flops": None, "answers": ()}
+    return record(
+        of, key=f"{abs(hash((of, file, table))):016x}"[:16], source="reports", hardware="reports",
+        reported=Reported(figures=figures), **nothing,
+    )  # fmt: skip
+
+
+def together(*rows: Record) -> Record:
+    """Rows of one cell as one record."""
+    figures = tuple(f for row in rows for f in row.reported.figures if row.reported)
+    return rows[0].model_copy(update={"reported": Reported(figures=figures)})
+
+
+def levels(check: Check, *records: Record) -> list[str]:
+    return [one.level for one in check(records)]

@@ -1,0 +1,228 @@
+"""The roofline: ceilings that others disturbed, rates of clean passes, and what may be said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from test_disturbance import MARKED, surrounded
+from test_drift import timed
+
+from vlmnb import bounds, ceilings, formula, machine, rates, roofline
+from vlmnb.layerprofile import Ceilings
+from vlmnb.readings import MemoryUsage
+from vlmnb.record import Record
+
+
+def searched(*shares: float) -> ceilings.Search:
+    """A search of a machine whose others use so much of it, try by try."""
+    busy, at = [0.0], [0.0]
+    for share in shares:
+        busy += [busy[-1], busy[-1] + share]
+        at += [at[-1], at[-1] + 1.0]
+    times: Iterator[tuple[float, float]] = iter(zip(busy[1:], at[1:], strict=True))
+    return ceilings.Search(
+        machine.NeighbourLoad(
+            busy_and_total=lambda: next(times), own=lambda: 0.0, clock=lambda: 1e9, sleep=lambda _: None
+        )
+    )
+
+
+def tried(search: ceilings.Search, *product_s: float) -> Ceilings:
+    for seconds in product_s:
+        search.once(lambda seconds=seconds: seconds, lambda: 1.0)  # type: ignore[misc]
+    return search.found(100, 100, "planted")
+
+
+def test_a_ceiling_is_the_best_of_its_tries_with_the_load_of_the_quietest() -> None:
+    search = searched(0.5, 0.0, 0.3)
+    assert search.due == ceilings.TRIES
+    found = tried(search, 4.0, 2.0, 1.0)
+    assert found.flops_per_s == 100, "nothing exceeds it, whoever was there"
+    assert found.other_load == 0
+    assert not found.contaminated
+    assert search.due == 0, "measured once per process"
+
+
+def test_a_ceiling_that_others_disturbed_says_so_and_is_tried_again() -> None:
+    search = searched(0.5, 0.3, 0.0)
+    found = tried(search, 4.0, 2.0)
+    assert found.contaminated
+    assert found.other_load == pytest.approx(0.3)
+    assert search.due == 1
+    again = tried(search, 1.0)
+    assert not again.contaminated
+    assert again.flops_per_s > found.flops_per_s
+    assert search.due == 0
+
+
+def test_a_machine_that_is_never_quiet_is_not_tried_for_ever() -> None:
+    search = searched(*(0.5,) * ceilings.MOST_TRIES)
+    made = 0
+    while due := search.due:
+        made += due
+        tried(search, *(1.0,) * due)
+    assert made == ceilings.MOST_TRIES
+
+
+def test_measured_ceilings_carry_their_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(ceilings, "TRY_S", 0.0)
+    monkeypatch.setattr(ceilings, "SIDES", {"cpu": 8})
+    monkeypatch.setattr(ceilings, "COPY_BYTES", {"cpu": 2**12})
+    search = ceilings.Search()
+    monkeypatch.setattr(ceilings, "_search", lambda device, dtype: search)
+    found = ceilings.measured("cpu", "fp32")
+    assert found.other_load is not None
+    assert found.contaminated == machine.contaminated(found.other_load)
+    assert found.flops_per_s > 0
+    assert found.bytes_per_s > 0
+
+
+def under(record: Record, **changes: Any) -> Record:
+    """The record with ceilings of other conditions."""
+    assert record.ceilings is not None
+    return record.model_copy(update={"ceilings": record.ceilings.model_copy(update=changes)})
+
+
+def test_a_share_is_marked_where_its_batches_or_its_ceiling_were_disturbed() -> None:
+    quiet = under(timed("fp32", 2.0), other_load=0.0)
+    (row,) = roofline.table([quiet.cell], [quiet]).rows
+    assert not any(MARKED in field.text for field in row)
+    roof = under(quiet, other_load=0.4, contaminated=True)
+    (row,) = roofline.table([roof.cell], [roof]).rows
+    assert [MARKED in field.text for field in row] == [False, False, True, False, False, True]
+    assert "in every try of the ceiling, with 40 %" in row[2].title
+    busy = quiet.model_copy(update={"provenance": surrounded(0.3).provenance})
+    (row,) = roofline.table([busy.cell], [busy]).rows
+    assert [MARKED in field.text for field in row] == [False, True, True, False, True, True]
+    assert "30 % of its cores" in row[1].title
+    for made in (roof, busy):
+        (point,) = roofline.points([made.cell], [made]).rows
+        assert [MARKED in field.text for field in point] == [False, True, True, False]
+        figure = roofline.figure([made.cell], [made])
+        assert figure is not None
+        assert [text.get_text() for text in figure.axes[0].texts] == [MARKED, MARKED]
+
+
+def test_records_of_one_device_are_held_against_the_best_ceiling_that_any_of_them_saw() -> None:
+    low = under(
+        timed("fp32", 2.0), flops_per_s=5_000.0, bytes_per_s=6_000.0, other_load=0.5, contaminated=True
+    )
+    high = under(timed("sdpa", 2.0), other_load=0.0)
+    half = under(
+        timed("bf16", 2.0, dtype="bf16"),
+        flops_per_s=20_000.0,
+        bytes_per_s=1.0,
+        other_load=0.2,
+        contaminated=True,
+    )
+    records = [low, high, half]
+    cells = [record.cell for record in records]
+    rows = roofline.table(cells, records).rows
+    assert [row[2].text for row in rows] == ["50 %", "50 %", f"25 % {MARKED}"]
+    assert len({row[5].text for row in rows}) == 1, "a copy is the same in every precision"
+    shown = roofline.ceilings_table(cells, records)
+    assert shown is not None
+    assert [[field.text for field in row] for row in shown.rows] == [
+        ["fp32", "10.0 kFLOP/s", "24.0 kB/s", "0 %"],
+        ["bf16", f"20.0 kFLOP/s {MARKED}", "24.0 kB/s", f"20 % {MARKED}"],
+    ]
+    assert "once per process" in shown.caption
+    assert roofline.ceilings_table(cells, []) is None
+
+
+def test_a_disturbed_pass_is_in_no_rate() -> None:
+    quiet = timed("fp32", 2.0)
+    assert quiet.timing is not None
+    several = {
+        name: getattr(quiet.timing, name) * 4
+        for name in ("latencies_s", "vision_s", "prefill_s", "decode_steps", "batch_samples")
+    }
+    timing = quiet.timing.model_copy(
+        update={
+            **several,
+            "decode_s": (2.0,) * 12 + (20.0,) * 4,
+            "passes": 4,
+            "contaminated": (False,) * 3 + (True,),
+        }
+    )
+    both = [rates.rates(quiet.model_copy(update={"timing": each})).decode for each in (quiet.timing, timing)]
+    assert both[0]
+    assert both[1]
+    assert both[1].value == both[0].value
+
+
+def test_a_step_reads_the_cache_as_it_is_on_the_mean_and_not_at_the_last_token() -> None:
+    record = timed("fp32", 2.0)
+    assert record.memory is not None
+    prompt, new = 69, record.cell.max_new_tokens
+    at_last = 4 * (prompt + new - 1)
+    memory = record.memory.model_copy(update={"cache_bytes": at_last})
+    steps = [4 * (prompt + step) for step in range(1, new)]
+    found = rates.rates(record.model_copy(update={"memory": memory})).step_bytes
+    assert found == 1051 + round(sum(steps) / len(steps))
+
+
+def spread(optimization: str, decode_s: float, width: float = 0.0) -> Record:
+    """Twelve batches that decode for about so long, on a quiet machine."""
+    made = under(timed(optimization, decode_s), other_load=0.0)
+    assert made.timing is not None
+    times = tuple(decode_s * (1 + width * (i % 5 - 2)) for i in range(12))
+    many = {name: getattr(made.timing, name) * 3 for name in ("latencies_s", "vision_s", "prefill_s")}
+    many |= {"decode_s": times, "decode_steps": (10,) * 12, "batch_samples": (4,) * 12}
+    assert made.flops is not None
+    flops = made.flops.model_copy(update={"decode_torch": formula.Parts(mlp=100)})
+    return made.model_copy(update={"timing": made.timing.model_copy(update=many), "flops": flops})
+
+
+def test_only_settings_that_intervals_and_drift_tell_apart_are_ranked() -> None:
+    apart = [spread("fp32", 2.0), spread("sdpa", 1.0)]
+    near = [spread("fp32", 2.0, 0.1), spread("sdpa", 1.9, 0.1)]
+    cells = [record.cell for record in apart]
+    assert "Decoding comes nearest to the memory's ceiling with sdpa: 50 %" in bounds.text(cells, apart)
+    assert "cannot be told: sdpa reaches" in bounds.text(cells, near)
+    assert "cannot be told: sdpa reaches" in bounds.text(cells, apart, drift=1.0)
+
+
+@pytest.mark.parametrize(
+    ("flops_per_s", "bytes_per_s", "prefill", "decode"),
+    [
+        (1e9, 1e9, "neither bounds it", "neither bounds it"),
+        (5_500.0, 1e9, "arithmetic bounds it", "neither bounds it"),
+        (15_000.0, 1e9, "neither bounds it alone", "neither bounds it"),
+        (1e9, 7_000.0, "neither bounds it", "memory bounds it"),
+        (10_000.0, 12_000.0, "cannot be told", "cannot be told"),
+        (3_000.0, 1e9, "cannot be told", "neither bounds it"),
+    ],
+)
+def test_what_bounds_a_phase_is_said_where_the_shares_tell(
+    flops_per_s: float, bytes_per_s: float, prefill: str, decode: str
+) -> None:
+    made = under(spread("fp32", 2.0), flops_per_s=flops_per_s, bytes_per_s=bytes_per_s)
+    first, second = bounds.text([made.cell], [made]).split("; ")
+    assert prefill in first
+    assert decode in second
+
+
+def test_what_nobody_disturbed_is_needed_to_say_what_bounds_a_phase() -> None:
+    busy = [
+        under(made, other_load=0.5, contaminated=True) for made in (spread("fp32", 2.0), spread("sdpa", 1.0))
+    ]
+    cells = [record.cell for record in busy]
+    said = bounds.text(cells, busy)
+    assert "cannot be told: other processes used the machine" in said
+    assert "%" not in said
+
+
+def test_memory_shows_the_weights_and_what_the_peak_is_of() -> None:
+    record = timed("bnb-4bit", 2.0)
+    assert isinstance(record.memory, MemoryUsage)
+    made = roofline.memory_table([record.cell], [record])
+    shown = dict(zip(made.columns, made.rows[0], strict=True))
+    assert shown["Weights"].text == "1.50 kB"
+    assert shown["Peak memory"].text == "4.00 kB"
+    assert "whole process" in made.caption
+    gpu = record.model_copy(update={"cell": record.cell.model_copy(update={"device": "cuda"})})
+    assert "torch's allocator" in roofline.memory_table([gpu.cell], [gpu]).caption
