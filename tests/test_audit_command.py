@@ -126,6 +126,12 @@ def test_the_page_shows_findings_with_their_records_and_every_rule() -> None:
     assert [name for name in told if f"<code>{name}</code>" not in text] == []
 
 
+def test_the_page_stays_readable_where_a_rule_finds_something_in_every_record() -> None:
+    many = [timed(vision_s=(0.2,) * 12, key=f"{at:016x}", flops=None) for at in range(page.MOST + 5)]
+    text = page.own_page(many)
+    assert "5 more findings of this rule: `vlmnb audit` lists them all." in text
+
+
 def test_pages_without_records_say_so() -> None:
     for text in (page.own_page([]), page.reports_page([])):
         assert "There are no such records here." in text

@@ -21,6 +21,9 @@ SPELLED = {
 FOLD = 4
 """Records a finding lists openly; more are folded."""
 
+MOST = 20
+"""Findings of one rule on the page; what is wrong with every record need not be read for every record."""
+
 
 def own_page(records: Sequence[Record]) -> str:
     """What the rules say of the book's own measurements."""
@@ -62,7 +65,9 @@ def _page(records: Sequence[Record], source: str, title: str, intro: str) -> str
         for rule in dict.fromkeys(one.rule for one in listed):
             same = [one for one in listed if one.rule == rule]
             parts += [f"### {_heading(rule)}", markup.plain(_says(rule, source))]
-            parts += [_block(one) for one in same]
+            parts += [_block(one) for one in same[:MOST]]
+            if len(same) > MOST:
+                parts.append(f"{len(same) - MOST} more findings of this rule: `vlmnb audit` lists them all.")
     return pages.joined([*parts, _rules(source, found)])
 
 
