@@ -11,10 +11,8 @@ SHELL := /bin/bash
 .PHONY: book test setup setup-test browser lint clean
 
 book: setup
-	@status=0; for spec in quickstart cards; do \
-	  $(BIN)/vlmnb sweep sweeps/$$spec.yaml; code=$$?; \
-	  if [ $$code -gt 1 ]; then exit $$code; elif [ $$code = 1 ]; then status=1; fi; \
-	done; \
+	@status=0; $(BIN)/vlmnb sweep sweeps/quickstart.yaml || status=$$?; \
+	if [ $$status -gt 1 ]; then exit $$status; fi; \
 	$(BIN)/vlmnb book || exit $$?; exit $$status
 
 test: setup-test browser lint
