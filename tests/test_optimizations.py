@@ -108,7 +108,8 @@ def test_what_a_page_leaves_out_of_the_preset_is_known() -> None:
     cells = axes.plan("optimization", quickstart.parameters | {"device": "cpu"}).cells
     left = presets.omitted(cells, "fp32")
     assert "bnb-8bit" in left
-    assert not {"fp32", "compile", "bf16+flash_attention_2", "prompt_lookup"} & set(left)
+    assert not {"fp32", "compile", "bf16+flash_attention_2", "static_cache"} & set(left)
+    assert "prompt_lookup" in left
     assert presets.omitted(axes.plan("optimization", {"device": "cpu"}).cells, "fp32") == []
 
 
