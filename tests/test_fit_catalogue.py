@@ -69,18 +69,20 @@ def test_a_figure_is_compared_once_and_only_where_there_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
-    [("nowhere:memory", "unknown source 'nowhere'"), ("page:weight", "checked"), ("page:", "checked"),
-     ("page:fp16", "fp16 is compared, but the row has none")],
+    ("column", "value", "told"),
+    [("memory_gib", "-5", "memory_gib"), ("vendor", "Acme", "vendor"), ("name", "T4", "stands twice"),
+     ("source", "nowhere", "unknown source"), ("fp16_tflops", "many", "fp16_tflops"),
+     ("checked", "nowhere:memory", "unknown source 'nowhere'"), ("checked", "page:weight", "checked"),
+     ("checked", "page:", "checked"), ("checked", "page:fp16", "fp16 is compared, but the row has none")],
 )  # fmt: skip
-def test_a_wrong_comparison_is_named_by_its_line(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str, told: str
+def test_a_wrong_row_is_named_by_its_line(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str, value: str, told: str
 ) -> None:
     (tmp_path / "data").mkdir()
     shutil.copy(project / "data" / "gpu-sources.csv", tmp_path / "data")
     with (project / "data" / "gpus.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    rows[0]["checked"] = value  # a Tesla K20c, without rates
+    rows[0][column] = value  # a Tesla K20c, without rates
     with (tmp_path / "data" / "gpus.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -94,7 +96,8 @@ def test_a_wrong_comparison_is_named_by_its_line(
     finally:
         gpus.catalogue.cache_clear()
         gpus.sources.cache_clear()
-    assert "gpus.csv, line 2: " in str(error.value)
+    line = 2 + max(at for at, row in enumerate(rows) if row[column] == value)  # a name: where it stands again
+    assert f"gpus.csv, line {line}: " in str(error.value)
 
 
 def test_a_reader_sees_by_row_what_was_compared() -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -94,33 +92,6 @@ def test_an_unknown_or_ambiguous_gpu_names_what_there_is() -> None:
         gpus.get("H200 SXN")
     with pytest.raises(UserError, match="could be several; give one of: A100 SXM 80GB"):
         gpus.get("A100")
-
-
-@pytest.mark.parametrize(
-    ("column", "value", "told"),
-    [("memory_gib", "-5", "memory_gib"), ("vendor", "Acme", "vendor"), ("name", "T4", "stands twice"),
-     ("source", "nowhere", "unknown source"), ("fp16_tflops", "many", "fp16_tflops")],
-)  # fmt: skip
-def test_a_wrong_row_is_named_by_its_line(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str, value: str, told: str
-) -> None:
-    (tmp_path / "data").mkdir()
-    shutil.copy(project / "data" / "gpu-sources.csv", tmp_path / "data")
-    with (project / "data" / "gpus.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    rows[2][column] = value
-    with (tmp_path / "data" / "gpus.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    monkeypatch.setenv("VLMNB_ROOT", str(tmp_path))
-    gpus.catalogue.cache_clear()
-    try:
-        with pytest.raises(UserError, match=told) as error:
-            gpus.catalogue()
-    finally:
-        gpus.catalogue.cache_clear()
-    assert "gpus.csv, line " in str(error.value)
 
 
 def test_memory_is_not_all_that_counts() -> None:

@@ -205,7 +205,7 @@ def test_every_optimization_of_a_cpu_gives_sane_answers_and_says_what_it_did(
         assert len(record.probe.values) == 128
         assert record.flops == base.flops, "the plain model's count"
         assert record.memory
-    sizes = {name: found[name].memory.decode_weights_bytes for name in SANE}  # type: ignore[union-attr]
+    sizes = {name: found[name].memory.decode_weights_bytes for name in SANE}
     assert sizes["bnb-4bit"] < sizes["bnb-8bit"] < sizes["fp32"]  # type: ignore[operator]
     assert sizes["torchao-int8"] < 0.5 * sizes["fp32"]  # type: ignore[operator]
     assert _unsupported(found["bf16+torchao-int4"], "CUDA")

@@ -31,7 +31,7 @@ def searched(*shares: float) -> ceilings.Search:
 
 def tried(search: ceilings.Search, *product_s: float) -> Ceilings:
     for seconds in product_s:
-        search.once(lambda seconds=seconds: seconds, lambda: 1.0)  # type: ignore[misc]
+        search.once(lambda seconds=seconds: seconds, lambda: 1.0)
     return search.found(100, 100, "planted")
 
 

@@ -78,7 +78,7 @@ def test_a_lock_is_had_in_the_order_of_asking_and_who_asks_again_stands_behind(
     mine = locks.Line(locks.Locks(tmp_path / "lock"), "cpu")
     assert mine.take()
     for name in "BCDE":
-        pid = children(lambda name=name: stand_in_line(tmp_path, name))  # type: ignore[misc]
+        pid = children(lambda name=name: stand_in_line(tmp_path, name))
         wait_for((tmp_path / f"waits-{name}").exists)
         if name == "C":  # whoever is killed while it waits holds nobody up
             os.kill(pid, signal.SIGKILL)
@@ -248,9 +248,9 @@ def test_what_a_killed_process_left_is_removed_later_and_nothing_else(
         (tmp_path / name).write_text("\n".join(str(each.path) for each in held))
         signal.pause()
 
-    at_work, killed = (children(lambda name=name: make(name)) for name in ("at work", "killed"))  # type: ignore[misc]
+    at_work, killed = (children(lambda name=name: make(name)) for name in ("at work", "killed"))
     for name in ("at work", "killed"):
-        wait_for(lambda name=name: (tmp_path / name).exists() and bool((tmp_path / name).read_text()))  # type: ignore[misc]
+        wait_for(lambda name=name: (tmp_path / name).exists() and bool((tmp_path / name).read_text()))
     os.kill(killed, signal.SIGKILL)
     os.waitpid(killed, 0)
     (tmp_path / "vk-of-somebody-else").mkdir()
@@ -304,7 +304,7 @@ def test_two_sweeps_take_turns_run_by_run(tmp_path: Path) -> None:
     sweeps = [pair[0].start()]
     wait_for(lambda: pair[0].measured() == [1])
     sweeps.append(pair[1].start())
-    assert "waiting: process" in sweeps[1].stdout.readline()  # type: ignore[union-attr]
+    assert "waiting: process" in sweeps[1].stdout.readline()
     (pair[0].root / "go").touch()
     for sweep in sweeps:
         out, said = sweep.communicate(timeout=300)
