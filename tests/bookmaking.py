@@ -159,14 +159,12 @@ def notebook(model: str, axis: str, *, end_time: str | None = "2026-01-01T11:00:
     """An executed notebook with the template's cells, its outputs typed in."""
     template = PROJECT / "notebooks" / f"{axis}.ipynb"
     made: dict[str, Any] = json.loads(template.read_text(encoding="utf-8"))
-    plan = axes.plan(axis, parameters(model, axis))
-    found = [measured(cell) for cell in plan.cells]
     for number, cell in enumerate(made["cells"]):
         if cell["cell_type"] != "code":
             continue
         cell["execution_count"] = number + 1
         cell["metadata"]["papermill"] = {"duration": 0.123, "exception": False, "status": "completed"}
-        cell["outputs"] = _outputs("".join(cell["source"]), plan, found)
+        cell["outputs"] = json.loads(_outputs("".join(cell["source"]), model, axis, json.dumps(MACHINE)))
     given = "".join(f"{name} = {value!r}\n" for name, value in parameters(model, axis).items())
     injected = code(f"# Parameters\n{given}", tags=["injected-parameters"])
     made["cells"].insert(2, injected)
@@ -208,8 +206,14 @@ def png() -> str:
     return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
 
 
-def _outputs(source: str, plan: axes.Plan, found: list[Record]) -> list[Any]:
-    """What the functions of ``experiment`` that a cell calls would display."""
+@functools.cache
+def _outputs(source: str, model: str, axis: str, machine: str) -> str:
+    """What the functions of ``experiment`` that a cell calls would display, as JSON.
+
+    Figures are drawn once for all tests of a session; ``machine`` is the one that the records are of.
+    """
+    plan = axes.plan(axis, parameters(model, axis))
+    found = [measured(cell) for cell in plan.cells]
     shown: list[Any] = []
 
     def keep(*objects: Any, raw: bool = False, metadata: Any = None) -> None:
@@ -223,7 +227,7 @@ def _outputs(source: str, plan: axes.Plan, found: list[Record]) -> list[Any]:
                 shown.append(display(text_html=item.data, text_plain="<IPython.core.display.HTML object>"))
 
     if "experiment.records" in source:
-        return [{"output_type": "stream", "name": "stderr", "text": "100%|####|\r"}]
+        return json.dumps([{"output_type": "stream", "name": "stderr", "text": "100%|####|\r"}])
     import IPython.display
 
     original, IPython.display.display = IPython.display.display, keep
@@ -236,7 +240,7 @@ def _outputs(source: str, plan: axes.Plan, found: list[Record]) -> list[Any]:
             exec(source.partition("page.begin(plan.parameters)\n")[2] or source, {"page": card, "fit": fit})
     finally:
         IPython.display.display = original
-    return shown
+    return json.dumps(shown)
 
 
 def whole(folder: Path, *, models: tuple[str, ...] = MODELS) -> tuple[Path, Path, Path]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,6 +14,12 @@ settings.load_profile("untimed")
 # Read when torch is first imported: threads that spin while waiting stall each other on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the imports made to itself: looking through it for garbage took seconds, in any test."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

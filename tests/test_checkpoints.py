@@ -263,12 +263,13 @@ def test_without_network_one_line_names_the_file_and_the_ways_out(
     ],
 )
 def test_what_the_hub_refuses_is_said_in_one_line(code: str, said: str, tmp_path: Path) -> None:
+    # The hub's client asks five times, for half a minute in all, where a server answers 500.
     server = f"""
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 class Refusing(BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response({500 if not code else 403 if code == "GatedRepo" else 404})
+        self.send_response({501 if not code else 403 if code == "GatedRepo" else 404})
         self.send_header("X-Error-Code", {code!r})
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 
+from models.training import tokenization
 from models.training.build import NAMES, new_processor
 from models.training.drawing import Chart, Scene, draw_chart, draw_scene
 from models.training.easy import (
@@ -56,9 +59,23 @@ def marked_words(task: Task) -> dict[int, list[str]]:
     return words
 
 
+@functools.cache
+def processor_of(name: str) -> Any:
+    return new_processor(name)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _texts_are_drawn_once() -> Iterator[None]:
+    """Tokenizers learn from the same texts, whose drawing takes longer than the learning."""
+    texts = list(tokenization.corpus())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokenization, "corpus", lambda: texts)
+        yield
+
+
 @pytest.fixture(scope="module")
 def prompter() -> Prompter:
-    return Prompter(new_processor("llava-tiny"))
+    return Prompter(processor_of("llava-tiny"))
 
 
 def test_the_form_of_a_yes_no_question_does_not_tell_its_answer() -> None:
@@ -178,7 +195,7 @@ def test_training_shows_no_held_out_word() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_text_batches_hold_what_they_say(name: str) -> None:
-    processor = new_processor(name)
+    processor = processor_of(name)
     prompter = Prompter(processor)
     batch = next(iter(TextStream(processor, seed=5, rows=12, budget=160)))
     assert "pixels" not in batch
