@@ -1,0 +1,44 @@
+"""Records as this code and other code write them, and what a sweep of two cells finds of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vlmnb import desk, identity, launch
+from vlmnb.record import Record
+from vlmnb.spec import Cell
+
+STARTED = "2026-01-01T00:00:00+00:00"
+
+
+def measured(of: Cell, **changes: object) -> Record:
+    """A record of this machine, under its exact key unless changes say otherwise."""
+    return identity.blank(of, STARTED).model_copy(update=changes)
+
+
+def older(of: Cell, key: str = "0123456789abcdef") -> Record:
+    """A record of this machine, of other code."""
+    exact = identity.blank(of, STARTED)
+    return exact.model_copy(
+        update={"key": key, "provenance": exact.provenance.model_copy(update={"code": "old"})}
+    )
+
+
+def recorded(of: Cell, results: Path) -> Record | None:
+    with desk.Desk([of], results) as at:
+        return at.recorded(of)
+
+
+def job_of(results: Path, tmp_path: Path) -> launch.Job:
+    spec = tmp_path / "s.yaml"
+    content = {"title": "T", "models": ["llava-tiny"],
+               "parameters": {"samples": 4, "device": "cpu", "length": "natural"},
+               "axes": {"batch_size": {"batch_sizes": [1, 2], "optimization": "fp32"}}}  # fmt: skip
+    spec.write_text(json.dumps(content))
+    (job,) = launch.jobs(launch.load(spec), results, tmp_path / "runs")
+    return job
+
+
+def states(results: Path, tmp_path: Path) -> dict[int, str]:
+    return {state.cell.batch_size: state.state for state in job_of(results, tmp_path).cells}

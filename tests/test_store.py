@@ -1,0 +1,201 @@
+"""The index of a folder of records follows the files, and does without its own file on a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from factory import answers, cell, record
+from stored import job_of, measured, recorded, states
+
+from vlmnb import launch, paths, rows, slots, status, store, sweep_command
+from vlmnb import record as records
+from vlmnb.errors import UserError
+from vlmnb.record import Record
+
+
+@pytest.fixture(autouse=True)
+def _no_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(slots.HELD, "cpu")
+
+
+def test_a_link_to_nothing_hides_no_record_beside_it(tmp_path: Path) -> None:
+    for batch_size in (1, 2):
+        path = records.write(measured(cell(batch_size=batch_size)), tmp_path)
+    links = [path.with_name(f"{number:016x}.json") for number in range(20)]
+    for link in links:
+        link.symlink_to(tmp_path / "gone.json")
+    jobs, left_out = launch.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
+    assert [state.state for state in jobs[0].cells] == ["recorded", "recorded"]
+    assert left_out == [f"{link} is a link to {tmp_path}/gone.json, which is not there" for link in links]
+    said = status.lines(jobs, left_out=left_out)
+    assert [line for line in said if line.startswith("left out: ")] == [
+        f"left out: {line}" for line in left_out[:5]
+    ]
+    assert [line for line in said if line.startswith("and 15 more")]
+    with store.Index(tmp_path, rows=True) as index:
+        assert (len(list(index.rows())), index.problems()) == (2, left_out)
+    links[0].unlink()
+    links[1].unlink()
+    links[1].write_bytes(path.read_bytes())
+    with store.Index(tmp_path) as index:
+        assert [line for line in index.problems() if "is a link" in line] == left_out[2:]
+
+
+def test_a_record_edited_by_hand_is_no_record(tmp_path: Path) -> None:
+    path = records.write(record(), tmp_path)
+    path.write_text(path.read_text().replace("0.4", "0.1"))
+    with pytest.raises(ValueError, match="edited by hand"):
+        records.read(path)
+    with store.Index(tmp_path, rows=True) as index:
+        assert "edited by hand" in index.problems()[0]
+        assert list(index.rows()) == []
+
+
+def test_a_record_of_an_optimization_that_this_code_does_not_know_stops_nothing(tmp_path: Path) -> None:
+    records.write(record(cell(optimization="of-the-future")), tmp_path)
+    with store.Index(tmp_path) as index:
+        assert [entry.problem for entry in index.entries().values()] == [""]
+    assert states(tmp_path, tmp_path) == {1: "missing", 2: "missing"}
+
+
+def test_the_index_follows_the_files_and_is_never_trusted(tmp_path: Path) -> None:
+    first = records.write(measured(cell()), tmp_path)
+    for _ in range(2):
+        with store.Index(tmp_path) as index:
+            assert [entry.status for entry in index.entries().values()] == ["ok"]
+    records.write(measured(cell(), status="failed", reason="r"), tmp_path)
+    second = records.write(measured(cell(batch_size=1)), tmp_path)
+    with store.Index(tmp_path) as index:
+        assert sorted(entry.status for entry in index.entries().values()) == ["failed", "ok"]
+    first.unlink()
+    with store.Index(tmp_path) as index:
+        assert list(index.entries()) == [second.relative_to(tmp_path).as_posix()]
+    (tmp_path / ".index.sqlite").write_bytes(b"no database at all" * 100)
+    with store.Index(tmp_path) as index:
+        assert len(index.entries()) == 1
+    with sqlite3.connect(tmp_path / ".index.sqlite") as database:
+        database.execute("UPDATE made_by SET hash = 'other code'")
+        database.execute("UPDATE entries SET status = 'wrong'")
+    with store.Index(tmp_path) as index:
+        assert {entry.status for entry in index.entries().values()} == {"ok"}
+
+
+def test_the_index_gives_the_rows_that_the_records_give(tmp_path: Path) -> None:
+    for size in (1, 2):
+        records.write(record(cell(batch_size=size)), tmp_path)
+    with store.Index(tmp_path, rows=True) as index:
+        found = [dict(zip(rows.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
+    assert found == [rows.row(each) for each in records.read_all(tmp_path)[0]]
+
+
+def test_readers_on_all_cores_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in range(1, 9):
+        path = records.write(record(cell(batch_size=size)), tmp_path)
+    path.write_text(path.read_text()[:100])
+    found = []
+    for least in (1, 1_000):
+        monkeypatch.setattr(store, "PARALLEL_FROM_ROWS", least)
+        with store.Index(tmp_path, rows=True) as index:
+            found.append((index.entries(), list(index.rows()), index.problems()))
+        (tmp_path / ".index.sqlite").unlink()
+    assert found[0] == found[1]
+    assert len(found[0][1]) == 7
+
+
+def test_rows_are_made_when_an_export_first_asks_and_follow_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = records.write(record(), tmp_path)
+    made: list[Record] = []
+    row = rows.row
+    monkeypatch.setattr(rows, "row", lambda found: made.append(found) or row(found))
+    with store.Index(tmp_path) as index:
+        assert len(index.entries()) == 1
+    assert made == []
+    for _ in range(2):
+        with store.Index(tmp_path, rows=True) as index:
+            assert len(list(index.rows())) == 1
+    assert len(made) == 1
+    records.write(records.read(path).model_copy(update={"reason": "changed"}), tmp_path)
+    with store.Index(tmp_path) as index:
+        assert len(index.entries()) == 1
+    with store.Index(tmp_path, rows=True) as index:
+        ((*values,),) = index.rows()
+    assert values[rows.EXPORT_COLUMNS.index("reason")] == "changed"
+
+
+def test_a_record_of_which_no_row_can_be_made_is_told_by_the_export_and_answers_for_its_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = records.write(record(), tmp_path)
+
+    def fail(found: Record) -> dict[str, object]:
+        raise ZeroDivisionError("no words")
+
+    monkeypatch.setattr(rows, "row", fail)
+    with store.Index(tmp_path, rows=True) as index:
+        assert list(index.rows()) == []
+        assert index.problems() == [f"{path}: no words"]
+    with store.Index(tmp_path) as index:
+        assert [entry.problem for entry in index.entries().values()] == [""]
+
+
+def test_huge_answers_with_markup_are_stored_as_they_are_and_not_in_the_index(tmp_path: Path) -> None:
+    text = "<script>alert(1)</script>" + "x" * 3_000_000
+    spoken = tuple(answer.model_copy(update={"answer": text}) for answer in answers(4, 1))
+    path = records.write(record(answers=spoken), tmp_path)
+    assert records.read(path).answers[0].answer == text
+    with store.Index(tmp_path, rows=True) as index:
+        assert "script" not in json.dumps(list(index.rows()))
+    assert (tmp_path / ".index.sqlite").stat().st_size < 200_000
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of half a megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)]
+    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("needs the right to mount")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_on_a_full_disk_no_record_is_half_written_and_the_old_ones_stay(tiny_disk: Path) -> None:
+    kept = records.write(measured(cell()), tiny_disk)
+    good = kept.read_bytes()
+    long = tuple(answer.model_copy(update={"answer": "x" * 300_000}) for answer in answers(4, 1))
+    with pytest.raises(OSError) as error:  # noqa: PT011
+        records.write(measured(cell(batch_size=1), answers=long), tiny_disk)
+    assert error.value.errno == errno.ENOSPC
+    assert [path for path in tiny_disk.rglob("*") if path.is_file()] == [kept]
+    with pytest.raises(OSError, match="No space"):
+        paths.write_atomic(kept, "x" * 2_000_000)
+    assert kept.read_bytes() == good
+    with contextlib.suppress(OSError), (tiny_disk / "filler").open("wb", buffering=0) as filler:
+        while filler.write(b"x" * 4096):
+            pass
+    with store.Index(tiny_disk) as index:
+        assert len(index.entries()) == 1, "it does without its file"
+
+
+def test_a_read_only_folder_can_be_read_and_a_sweep_into_it_is_refused(
+    tiny_disk: Path, tmp_path: Path
+) -> None:
+    records.write(measured(cell()), tiny_disk / "results")
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+    results = tiny_disk / "results"
+    assert states(results, tmp_path)[2] == "recorded"
+    assert recorded(cell(), results) == measured(cell())
+    asked = sweep_command.Asked(spec=tmp_path / "s.yaml", results=results, runs=tmp_path / "runs")
+    with pytest.raises(UserError, match="cannot write to"):
+        sweep_command.run(asked)
