@@ -10,6 +10,7 @@ import contextlib
 import functools
 import logging
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -57,6 +58,23 @@ def tracker(device: str) -> Any:
     gpu = gpu_index(device)
     detect(gpu)
     return _new_tracker(gpu)
+
+
+@contextlib.contextmanager
+def naming_the_cpu() -> Iterator[None]:
+    """Let codecarbon ask for the processor's name while the block does something else.
+
+    The answer comes from a process that takes more than a second, and is kept for :func:`detect`.
+    """
+    with silence():
+        from codecarbon.core.util import detect_cpu_model
+
+    asking = threading.Thread(target=detect_cpu_model)
+    asking.start()
+    try:
+        yield
+    finally:
+        asking.join()
 
 
 @functools.cache

@@ -21,6 +21,9 @@ def keep_compiled_code() -> None:
     To be called before anything of torch's compiler is imported, which settles the folder.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.compiled_code()))
+    # What the processor can do is read off it; compiling and loading a trial library for each instruction
+    # set takes seconds in every process, and guards against compilers older than those that can build torch.
+    os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 
 
 def compile_decoder(model: Any, device: str) -> None:

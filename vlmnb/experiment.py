@@ -133,7 +133,8 @@ def _show_omitted(plan: Plan, cells: Sequence[Cell]) -> None:
     entry = models.get(plan.model)
     rest = presets.omitted(cells, optimizations.base_dtype(entry.base_dtype, cells[0].device))
     if rest:
-        how = "`vlmnb sweep sweeps/full.yaml` measures all" if entry.bundled else "parameter `optimizations`"
+        all_of_it = "`vlmnb sweep sweeps/quickstart.yaml` measures all"
+        how = all_of_it if entry.bundled else "parameter `optimizations`"
         names = ", ".join(f"`{name}`" for name in rest)
         display(Markdown(f"Not asked for on this page, of the preset: {names} ({how})."))
 

@@ -27,7 +27,7 @@ MEASURING = (
     "prompts.py", "data.py", "hub.py", "optimizations.py", "flops.py", "quality.py", "measure.py",
     "window.py", "timing.py", "formula.py", "flopparts.py", "flopcount.py", "metaflops.py",
     "layers.py", "ceilings.py", "phases.py", "loading.py", "encoding.py", "checkpoints.py",
-    "kernels.py", "compiling.py", "quantized.py",
+    "kernels.py", "compiling.py", "quantized.py", "statuses.py",
     "random_weights.py", "meters.py", "clock.py", "energy.py", "sensors.py", "sensorcard.py", "nvml.py",
     "carbon.py", "memory.py", "models",
 )  # fmt: skip

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import gc
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,13 +31,14 @@ from vlmnb import (
     optimizations,
     quality,
     slots,
+    statuses,
 )
 from vlmnb.answer import Answer
 from vlmnb.conditions import ConditionsMeter
 from vlmnb.data import Sample
-from vlmnb.encoding import NotEnoughTokens, Prompt
+from vlmnb.encoding import Prompt
 from vlmnb.flopcount import FlopCount
-from vlmnb.loading import Loaded, ModelSlot, NotApplicable, Unsupported
+from vlmnb.loading import Loaded, ModelSlot, NotApplicable
 from vlmnb.models import geometry
 from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, SensorCard
@@ -109,9 +110,14 @@ def cells(
 
 def _get_ready(cells: Sequence[Cell]) -> None:
     """What takes seconds and needs no device: done while another notebook may still have it."""
-    loading.import_classes(cells)
+    with carbon.naming_the_cpu():
+        loading.import_classes(cells)
     if any(cell.device == "cpu" for cell in cells):
         carbon.detect(None)
+    gc.collect()
+    # Garbage is no longer looked for among what was imported, neither between cells, where it would take
+    # longer than loading a small model, nor, whenever Python chooses to, in a timed window.
+    gc.freeze()
 
 
 def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
@@ -128,7 +134,7 @@ def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
         return _without_numbers(base, "not_applicable", reason, clock)
     if cell.repeat:
         slot.clear()  # a repeat begins where the first measurement did: with nothing in memory
-    with _as_status(optimizations.parse(cell.optimization, cell.dtype)) as outcome:
+    with statuses.told(optimizations.parse(cell.optimization, cell.dtype)) as outcome:
         loaded = slot.get(loading.configuration(cell))
         base = identity.of_geometry(base, loaded.geometry)
         batches = prepare(cell, loaded)
@@ -354,43 +360,6 @@ def _threads() -> int:
     import torch
 
     return int(torch.get_num_threads())
-
-
-@dataclass
-class _Outcome:
-    status: Status = "failed"
-    reason: str = ""
-
-
-_LIBRARY_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-                   AssertionError, ImportError)  # fmt: skip
-
-
-@contextlib.contextmanager
-def _as_status(optimization: optimizations.Optimization) -> Iterator[_Outcome]:
-    """Turn what stops a cell into a status and a one-line reason.
-
-    What a library raises where a kernel, a quantization, the compiler or a way of decoding is asked of it is
-    how it says that it cannot do that here. Trying is how that is found out.
-    """
-    import torch
-
-    outcome = _Outcome()
-    try:
-        yield outcome
-    except NotEnoughTokens as error:
-        outcome.status, outcome.reason = "not_enough_tokens", str(error)
-    except NotApplicable as error:
-        outcome.status, outcome.reason = "not_applicable", str(error)
-    except Unsupported as error:
-        outcome.status, outcome.reason = "unsupported", str(error)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        outcome.status, outcome.reason = "out_of_memory", " ".join(str(error).split()) or "out of memory"
-    except _LIBRARY_ERRORS as error:
-        text = " ".join(str(error).split())
-        full = "can't allocate memory" in text or "out of memory" in text
-        outcome.status = "out_of_memory" if full else "unsupported" if optimization.tried else "failed"
-        outcome.reason = f"{type(error).__name__}: {text}"
 
 
 def _without_numbers(base: Record, status: Status, reason: str, clock: float) -> Record:

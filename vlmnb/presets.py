@@ -14,9 +14,9 @@ Rows = tuple[int, list[str]]
 def defaults(base: Dtype) -> list[str]:
     """The settings that the axis shows, the first being the original.
 
-    The reports' rows come first, then every other setting alone, and one combination.
+    The reports' rows come first, then every other setting alone.
     """
-    rows = [base, COMPILE, FLASH, "bf16", "fp16", "sdpa", f"sdpa+{COMPILE}", *LIBRARIES, *DECODING]
+    rows = [base, COMPILE, FLASH, "bf16", "fp16", "fp32", "sdpa", *LIBRARIES, *DECODING]
     return list(dict.fromkeys(parse(row, base).name for row in rows))
 
 

@@ -47,9 +47,9 @@ def page(records: Iterable[Record], model_titles: dict[str, str]) -> str:
         "What was tried, and how it went, from the records alone; nothing here is from a list. *ok* names "
         "the batch sizes at which a setting ran; a number behind another word leads to the reason beneath "
         "the table; `-` was not tried.",
-        "`vlmnb sweep sweeps/full.yaml` tries these with each bundled model, on its multiple-choice data "
-        f"set: {_listed(many)} at batch 16, and `{PROMPT_LOOKUP}` at batch 1. With a GPU, fp16 "
-        "takes the place of fp32. Settings combine with `+` in many more ways, which are tried where "
+        "`vlmnb sweep sweeps/quickstart.yaml` tries these with each bundled model, on its multiple-choice "
+        f"data set: {_listed(many)} at batch 16, and `{PROMPT_LOOKUP}` at batch 1. With a GPU, fp16 is the "
+        "original instead of fp32. Settings combine with `+` in many more ways, which are tried where "
         "somebody asks for them (parameter `optimizations`).",
     ]
     told = len(parts)
