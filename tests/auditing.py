@@ -6,11 +6,18 @@ from typing import Any
 
 from factory import cell, record, timed
 
+from vlmnb import identity, machine
 from vlmnb.audit.finding import Check
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
-from vlmnb.readings import Conditions, DeviceState, EnergyReading, SensorCard
+from vlmnb.readings import Conditions, DeviceState, EnergyReading, MemoryUsage, SensorCard
 from vlmnb.record import Record
+
+GPUS = [{"name": "NVIDIA H200", "uuid": "GPU-1", "memory_bytes": 1, "driver": "1", "power_limit_w": 700.0}]
+HARDWARE: dict[str, Any] = {
+    "slug": "test-machine", "cpu_model": "AMD EPYC", "logical_cores": 2, "memory_bytes": 2**34, "gpus": [],
+    "fingerprint": machine.fingerprint_of("AMD EPYC", 2, 2**34, ()),
+}  # fmt: skip
 
 
 def levels(check: Check, *found: Record) -> list[str]:
@@ -58,3 +65,27 @@ def layered(*, scale: float = 1.0, flops: int = 1000, ceiling: float = 1e6, devi
     counts = FlopCount(fvcore=2000, torch=2000)
     of = cell(measure="layers", device=device)
     return record(of, timing=None, energy=(), memory=None, answers=(), flops=counts, layers=profile)
+
+
+def of_machine(found: Record, **changes: Any) -> Record:
+    """The same, measured on a described machine, under the key that then belongs to it."""
+    was = found.provenance.model_copy(update={"machine": HARDWARE | changes, "weights": "w", "data": "d"})
+    made = found.model_copy(update={"provenance": was})
+    return made.model_copy(update={"key": identity.told_key(made)})
+
+
+def changed(found: Record, part: str, **changes: Any) -> Record:
+    """The same with some fields of one part changed."""
+    return found.model_copy(update={part: getattr(found, part).model_copy(update=changes)})
+
+
+def held_by(**changes: int) -> Record:
+    """A record of a CPU whose memory is told in full, with the cache of its tokens."""
+    found = timed()
+    usage = {
+        "peak_bytes": 10**8, "process_peak_bytes": 10**8, "baseline_bytes": 9 * 10**7,
+        "process_baseline_bytes": 9 * 10**7, "weights_bytes": 10**7, "decode_weights_bytes": 10**6,
+    }  # fmt: skip
+    return found.model_copy(
+        update={"memory": MemoryUsage.model_validate({"method": "test"} | usage | changes)}
+    )

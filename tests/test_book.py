@@ -1,4 +1,4 @@
-"""The book: generated pages, what is assembled around the executed notebooks, and the site built of both."""
+"""The book: what is assembled around the executed notebooks, and the site built of both."""
 
 from __future__ import annotations
 
@@ -14,22 +14,9 @@ import loaded
 import pytest
 import yaml
 
-from vlmnb import (
-    axes,
-    book,
-    compare,
-    details,
-    markup,
-    pages,
-    record,
-    repeats,
-    reportpages,
-    rows,
-    tradeoff,
-)  # fmt: skip
+from vlmnb import axes, book, markup, pages, record, reportpages, rows
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure
-from vlmnb.readings import Conditions, DeviceState, MemoryUsage
 
 
 @pytest.fixture(scope="module")
@@ -187,153 +174,6 @@ def test_pages_that_are_gone_leave_the_book(small: tuple[Path, Path, Path]) -> N
     book.assemble(results, runs)
     assert not (root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
     assert "device" not in (root / "book" / "generated" / "_toc.yml").read_text(encoding="utf-8")
-
-
-def content(*models: str) -> Content:
-    records = tuple(
-        bookmaking.measured(cell)
-        for model in models
-        for cell in axes.plan("image_size", bookmaking.parameters(model)).cells
-    )
-    return Content(records, (), (), ())
-
-
-def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> None:
-    own = content("llava-tiny", "fuyu-tiny").records
-    other = tuple(
-        r.model_copy(update={"hardware": "other", "key": "0" * 16})
-        for r in own
-        if r.cell.model == "fuyu-tiny"
-    )
-    groups = compare.base_entries([*own, *other])
-    assert [(s.hardware, [e.model.name for e in entries]) for s, entries in groups.items()] == [
-        ("test-cpu-2c", ["llava-tiny", "fuyu-tiny"]), ("other", ["fuyu-tiny"]),
-    ]  # fmt: skip
-    sizes = {row["image_size"] for entries in groups.values() for e in entries for row in e.rows.values()}
-    assert sizes == {64}
-
-
-def test_of_two_base_records_the_one_with_more_samples_counts() -> None:
-    base = next(r for r in content("fuyu-tiny").records if compare.is_base(r))
-    few = base.model_copy(
-        update={
-            "cell": base.cell.model_copy(update={"samples": 8}), "key": "1" * 16,
-            "provenance": base.provenance.model_copy(update={"started_at": "2027-01-01T00:00:00+00:00"}),
-        }
-    )  # fmt: skip
-    (entries,) = compare.base_entries([few, base]).values()
-    assert entries[0].speed["samples"] == 96
-
-
-def test_the_findings_follow_the_numbers() -> None:
-    (entries,) = compare.base_entries(content(*bookmaking.MODELS).records).values()
-    told = " ".join(tradeoff.findings(entries))
-    assert "LLaVA tiny and Qwen2.5-VL tiny are on the Pareto front" in told
-    assert "Fuyu tiny is beaten in both" in told
-    drawn = tradeoff.figure(entries)
-    assert drawn.startswith(b"\x89PNG")
-    assert drawn == tradeoff.figure(entries)
-
-
-def test_tokens_of_the_comparison_are_those_of_the_tables_of_details() -> None:
-    plan = axes.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
-    base = bookmaking.measured(plan.of_length("natural")[-1])
-    answers = [
-        a.model_copy(update={"output_tokens": 3 + i % 3 * (i % 2)}) for i, a in enumerate(base.answers)
-    ]
-    made = base.model_copy(update={"answers": tuple(answers)})
-    (entries,) = compare.base_entries([made]).values()
-    shown = details.detail_table("batch_size", [made.cell], [made])
-    field = shown.rows[0][shown.columns.index("Output tokens")]
-    table = compare.cost_table(entries)
-    assert f'<span title="median of 96 answers, 3 to 5">{field.text}</span>' in table
-    assert "Tokens are counted: medians over 96 answers." in table
-
-
-def test_the_findings_of_disturbed_windows_say_so() -> None:
-    own = content(*bookmaking.MODELS).records
-    quiet = compare.base_entries(own)
-    around = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.5, contaminated=True)
-    busy = [
-        r.model_copy(update={"provenance": r.provenance.model_copy(update={"conditions": around})})
-        if r.cell.model == "fuyu-tiny" else r for r in own
-    ]  # fmt: skip
-    said = " ".join(tradeoff.findings(next(iter(compare.base_entries(busy).values()))))
-    assert "others used the machine while Fuyu tiny was timed" in said
-    assert "beaten" not in said
-    setting, entries = next(iter(quiet.items()))
-    caption = tradeoff.figure_caption(setting, entries, repeats.allowance([], [("test-cpu-2c", "cpu")]))
-    assert "differ by up to 20 % (an assumption: no A/A repeats of this machine are on record)" in caption
-
-
-def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
-    (entries,) = compare.base_entries(content("llava-tiny").records).values()
-    assert "≈ 0.167" in compare.cost_table(entries)
-    missing = {
-        "latency_s": None,
-        "reason": 'a "quoted" <reason>',
-        "latency_low_s": None,
-        "latency_high_s": None,
-    }
-    assert compare.latency(missing) == (
-        '<span class="vlmnb-missing" title="a &quot;quoted&quot; &lt;reason&gt;">-</span>'
-    )
-
-
-def test_the_machine_page_says_whether_the_machine_is_virtual() -> None:
-    made = bookmaking.measured(axes.plan("device", bookmaking.parameters("llava-tiny")).cells[-1])
-    assert '<th scope="row">Virtualization</th><td class="text">not recorded' in pages.machine_page(
-        Content((made,), (), (), ())
-    )
-    told = {**made.provenance.machine, "virtualization": "virtual machine (KVM)"}
-    newer = made.model_copy(update={"provenance": made.provenance.model_copy(update={"machine": told})})
-    assert "virtual machine (KVM)" in pages.machine_page(Content((made, newer), (), (), ()))
-
-
-def test_an_accuracy_of_choices_stands_beside_what_guessing_would_score() -> None:
-    plan = axes.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
-    of = plan.of_length("natural")[-1].model_copy(update={"dataset": "scienceqa-mini"})
-    made = bookmaking.measured(of)
-    counts = [2, 4] * (len(made.answers) // 2)
-    asked = made.model_copy(
-        update={
-            "answers": tuple(
-                answer.model_copy(update={"choices": tuple("abcd"[:count])})
-                for answer, count in zip(made.answers, counts, strict=True)
-            )
-        }
-    )
-    said = "Picking one of the choices at random would score 0.375 on ScienceQA mini."
-    (entries,) = compare.base_entries([asked]).values()
-    for table in (compare.headline_table, compare.quality_table, tradeoff.points_table):
-        assert said in table(entries)
-    shown = details.detail_table("batch_size", [of], [asked])
-    assert said in shown.caption
-    assert "0.375" in shown.rows[0][shown.columns.index("Accuracy [95 %]")].title
-    assert rows.row(asked)["accuracy_guessing"] == 0.375
-    (open_ended,) = compare.base_entries([made]).values()
-    assert "at random" not in compare.quality_table(open_ended)
-    assert "at random" not in details.detail_table("batch_size", [of], [made]).caption
-
-
-def test_a_peak_over_the_baseline_is_of_a_gpu_alone_in_the_export_and_in_the_comparison() -> None:
-    plan = axes.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
-    base = bookmaking.measured(plan.of_length("natural")[-1])
-    held = {"peak_bytes": 600, "baseline_bytes": 500, "method": "m", "process_peak_bytes": 600,
-            "process_baseline_bytes": 500}  # fmt: skip
-    of_a_process = base.model_copy(update={"memory": MemoryUsage(**held)})
-    of_a_gpu = base.model_copy(update={"memory": MemoryUsage(**held, reserved_peak_bytes=700)})
-    row = rows.row(of_a_process)
-    assert (row["peak_bytes_over_model"], row["process_peak_bytes_over_model"]) == (None, 100)
-    assert rows.row(of_a_gpu)["peak_bytes_over_model"] == 100
-
-    def told(one: record.Record) -> str:
-        (entries,) = compare.base_entries([one]).values()
-        return compare.cost_table(entries)
-
-    assert "a process on a CPU keeps what it once took" in told(of_a_process).split("<caption>")[1]
-    assert "keeps what it once took" not in told(of_a_gpu)
-    assert "100 B" in told(of_a_gpu)
 
 
 def test_a_book_of_nothing_says_so() -> None:

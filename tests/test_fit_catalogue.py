@@ -124,3 +124,51 @@ def test_a_reader_sees_by_row_what_was_compared() -> None:
 )  # fmt: skip
 def test_a_gpu_is_found_by_part_of_its_name_or_as_its_driver_calls_it(asked: str, found: str) -> None:
     assert gpus.get(asked).name == found
+
+
+def test_every_gpu_has_a_source_and_names_are_unique() -> None:
+    found = gpus.catalogue()
+    assert len(found) > 100
+    assert {gpu.vendor for gpu in found} == {"NVIDIA", "AMD", "Intel", "Apple"}
+    assert {gpu.segment for gpu in found} >= {"data-centre", "workstation", "consumer", "unified"}
+    for gpu in found:
+        assert gpus.get(gpu.name) == gpu
+        assert all(gpus.sources()[key].address.startswith("http") for key in gpu.sources)
+        assert (gpu.price_usd is None) or "page" in gpu.sources
+
+
+def test_rates_are_dense() -> None:
+    """Data sheets give the rate with sparsity, twice as much, in larger type."""
+    known = {"H200 SXM": 989.5, "H100 SXM": 989.5, "A100 SXM 80GB": 312, "L4": 121, "GeForce RTX 4090": 165.2}
+    for name, rate in known.items():
+        assert gpus.get(name).fp16_tflops == rate
+    for gpu in gpus.catalogue():
+        if gpu.fp16_tflops and gpu.int8_tops:
+            assert gpu.fp16_tflops <= gpu.int8_tops * 1.01
+        if gpu.bf16_tflops:
+            assert gpu.bf16_tflops == gpu.fp16_tflops
+
+
+def test_the_pages_own_gpus_are_all_there_with_its_prices() -> None:
+    listed = {name: gpu for gpu in gpus.catalogue() for name in gpu.page_names}
+    assert len(listed) == 30
+    assert listed["NVIDIA RTX 3050 6GB"].price_usd == 169
+    assert listed["NVIDIA Tesla K20c"].memory_gib == 5
+    assert listed["NVIDIA P102-100"].bandwidth_gb_s == 440
+    assert sum(gpu.price_usd is not None for gpu in gpus.catalogue()) == 6
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("rtx 4090", "GeForce RTX 4090"), ("NVIDIA H200", "H200 SXM"), ("3090", "GeForce RTX 3090"),
+     ("mi300x", "Instinct MI300X"), ("T4", "T4")],
+)  # fmt: skip
+def test_a_gpu_is_found_without_its_vendor_or_series(asked: str, found: str) -> None:
+    assert gpus.get(asked).name == found
+
+
+def test_an_unknown_or_ambiguous_gpu_names_what_there_is() -> None:
+    with pytest.raises(UserError, match="did you mean 'H200 SXM'"):
+        gpus.get("H200 SXN")
+    with pytest.raises(UserError, match="could be several; give one of: A100 SXM 80GB"):
+        gpus.get("A100")

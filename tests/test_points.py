@@ -59,7 +59,7 @@ CELLS = [found.cell for found in SETTINGS]
 
 
 def reported() -> Table:
-    from test_reports import shown
+    from reported import shown
 
     plan, own = shown("llava-1.5-7b", "optimization")
     report = own[0]

@@ -1,4 +1,4 @@
-"""What the reports say: transcribed, made into records, rendered character by character, and compared."""
+"""What the reports say: transcribed, made into records, and rendered character by character."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import factory
 import loaded
 import pytest
 import yaml
+from reported import PROJECT, own, shown
 
 from vlmnb import (
     axes,
@@ -37,11 +38,9 @@ from vlmnb import (
     transcription,
 )  # fmt: skip
 from vlmnb.errors import UserError
-from vlmnb.readings import EnergyReading
 from vlmnb.record import Record
 from vlmnb.spec import load_sweep
 
-PROJECT = Path(__file__).resolve().parent.parent
 SOURCES = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted((PROJECT / "reports").glob("*.yaml"))
 }
@@ -73,12 +72,6 @@ def committed() -> list[Record]:
     found, problems = record.read_all(PROJECT / "results", hardware="reports")
     assert problems == []
     return found
-
-
-def shown(model: str, axis: str) -> tuple[axes.Plan, list[Record]]:
-    """A plan of the reports and its records, as the notebook has them."""
-    plan = axes.plan(axis, {"model": model, "source": "reports", "results": str(PROJECT / "results")})
-    return plan, experiment.records(plan)
 
 
 def sheets(kind: str) -> list[tuple[str, dict[str, Any]]]:
@@ -261,80 +254,6 @@ def test_a_model_without_a_report_is_an_error_that_says_so(tmp_path: Path) -> No
         experiment.records(plan)
     with pytest.raises(UserError, match="source is measured or reports"):
         axes.plan("device", {"model": "fuyu-8b", "source": "report"})
-
-
-def own(of: Record, **changes: Any) -> Record:
-    """An own measurement near a reported cell, on a GPU, with random weights."""
-    cell = of.cell.model_copy(update={"weights": "random", "samples": 96, **changes})
-    energy = EnergyReading(source="gpu", method="nvml_counter", energy_j=64.0, detail="test")
-    batches = (0.5,) * 6
-    return factory.record(cell, latencies=batches, energy=(energy,), hardware="h200")
-
-
-def test_own_measurements_stand_beside_the_report_with_the_ratio_and_what_differs() -> None:
-    plan, found = shown("fuyu-8b", "batch_size")
-    mine = [
-        own(found[0], dataset="textvqa-mini", length="fixed", max_new_tokens=16),
-        own(found[1], batch_size=2),
-        own(found[2], optimization="compile"),
-    ]
-    table = beside.table("batch_size", plan.cells, found, mine)
-    assert [[field.text for field in row][:6] for row in table.rows] == [
-        ["1", "TextVQA", "Latency, s per batch", "0.078", "0.5000", "6.41"],
-        ["1", "TextVQA", "Energy, J per sample", "16.3", "10.7", "0.654"],
-    ]
-    assert table.rows[0][6].text == "h200"
-    assert table.rows[0][7].text == (
-        "random weights; questions of TextVQA mini; 96 samples for 300; answers of exactly 16 tokens"
-    )
-
-
-def test_of_several_own_measurements_the_nearest_stands_beside() -> None:
-    plan, found = shown("fuyu-8b", "seq_len")
-    textvqa = next(one for one in found if one.cell.dataset == "textvqa")
-    near, far = own(textvqa), own(textvqa, dataset="scienceqa")
-    table = beside.table("seq_len", plan.cells, [textvqa], [far, near])
-    assert {row[7].text.split(";")[1].strip() for row in table.rows} == {"96 samples for 300"}
-    assert {row[2].text for row in table.rows} == {"Latency, s per batch"}, "random weights have no quality"
-
-
-def test_a_checkpoint_of_another_geometry_never_passes_for_the_reports_model() -> None:
-    plan, found = shown("llava-1.5-7b", "batch_size")
-    real = own(found[0], weights="pretrained", samples=300)
-    told = {"weights": "local 0123456789abcdef", "geometry": "text_config.hidden_size 96 for 4096"}
-    toy = real.model_copy(update={"provenance": real.provenance.model_copy(update=told)})
-    table = beside.table("batch_size", plan.cells, found[:1], [real, toy])
-    latency = [[field.text for field in row] for row in table.rows if row[2].text.startswith("Latency")]
-    assert [row[5] == "-" for row in sorted(latency, key=lambda row: row[7])] == [False, True], (
-        "it takes no place from the model itself"
-    )
-    (row,) = (row for row in latency if row[5] == "-")
-    assert "text_config.hidden_size 96 for 4096" in row[7]
-    assert "a local folder" in row[7]
-    assert "another model" in beside.beneath(table)
-    assert "hidden\\_size 96 for 4096" in notes.beneath([toy])
-    assert notes.beneath([real]) == ""
-    assert rows.row(toy)["other_geometry"] == told["geometry"]
-    for one, said in ((real, False), (toy, True)):
-        base = {"optimization": "fp16", "image_size": 224, "seq_len": 200, "length": "natural"}
-        cell = one.cell.model_copy(update={**base, "batch_size": compare.BASE_BATCH_SIZE})
-        (entries,) = compare.base_entries([one.model_copy(update={"cell": cell})]).values()
-        assert ("of another geometry" in entries[0].model.title) == said
-
-
-def test_a_cpu_row_in_another_precision_is_compared_and_a_modelled_joule_is_not() -> None:
-    plan, found = shown("llava-1.5-7b", "device")
-    cell = found[1].cell.model_copy(
-        update={"weights": "random", "dtype": "bf16", "optimization": "bf16", "samples": 4}
-    )
-    mine = factory.record(cell, latencies=(16.746,))
-    rows_by_figure = {row[2].text: row for row in beside.table("device", plan.cells, found, [mine]).rows}
-    assert rows_by_figure["Latency, s per batch"][5].text == "2"
-    assert "bf16 for fp16" in rows_by_figure["Latency, s per batch"][7].text
-    assert rows_by_figure["Energy, J per sample"][4].text.startswith("≈")
-    assert rows_by_figure["Energy, J per sample"][5].text == "-"
-    table = beside.table("device", plan.cells, found, [mine])
-    assert "a modelled joule is not compared with a measured one" in beside.beneath(table)
 
 
 def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) -> None:

@@ -1,0 +1,28 @@
+"""The reports' records as a page has them, and own measurements near them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import factory
+
+from vlmnb import axes, experiment
+from vlmnb.readings import EnergyReading
+from vlmnb.record import Record
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+def shown(model: str, axis: str) -> tuple[axes.Plan, list[Record]]:
+    """A plan of the reports and its records, as the notebook has them."""
+    plan = axes.plan(axis, {"model": model, "source": "reports", "results": str(PROJECT / "results")})
+    return plan, experiment.records(plan)
+
+
+def own(of: Record, **changes: Any) -> Record:
+    """An own measurement near a reported cell, on a GPU, with random weights."""
+    cell = of.cell.model_copy(update={"weights": "random", "samples": 96, **changes})
+    energy = EnergyReading(source="gpu", method="nvml_counter", energy_j=64.0, detail="test")
+    batches = (0.5,) * 6
+    return factory.record(cell, latencies=batches, energy=(energy,), hardware="h200")

@@ -1,0 +1,229 @@
+"""Sweeps that are stopped or killed, and several at once. The cells are fakes; the processes are real."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from fakes import Checkout, processes_of, wait_for
+
+from vlmnb import sweep_command
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    yield Checkout(tmp_path)
+    for pid in processes_of(tmp_path):  # of a test that failed before its sweep ended
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_says_how_to_go_on_and_leaves_nothing(
+    checkout: Checkout, number: int
+) -> None:
+    checkout.behave({2: "hang"})
+    sweep = checkout.start()
+    wait_for(lambda: bool(list(checkout.root.glob("stubborn*"))))
+    # What other terminals read is written once a second at most.
+    wait_for(lambda: "batch 2" in checkout.vlmnb("status").stdout)
+    assert "At work on sweeps/fake.yaml" in checkout.vlmnb("status").stdout
+    sweep.send_signal(number)
+    _, said = sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    assert "continue with: vlmnb sweep sweeps/fake.yaml" in said
+    assert "Traceback" not in said
+    assert processes_of(checkout.root) == []
+    assert "was stopped" in checkout.vlmnb("status").stdout
+
+
+def test_a_killed_sweep_leaves_no_process_and_status_tells(checkout: Checkout) -> None:
+    checkout.behave({2: "hang"})
+    sweep = checkout.start()
+    wait_for(lambda: bool(list(checkout.root.glob("stubborn*"))))
+    sweep.kill()
+    sweep.communicate()
+    wait_for(lambda: processes_of(checkout.root) == [])
+    told = checkout.vlmnb("status").stdout
+    assert "was killed" in told
+    assert "Continue with: vlmnb sweep sweeps/fake.yaml" in told
+    checkout.behave({})
+    assert checkout.sweep().returncode == 0
+    assert checkout.measured() == [1, 2, 2, 3]
+
+
+def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Checkout) -> None:
+    checkout.behave({2: "wait"})
+    sweep = checkout.start()
+    wait_for(lambda: checkout.measured() == [1, 2])
+    (killed,) = [
+        process
+        for process in map(psutil.Process, processes_of(checkout.root))
+        if "vlmnb.notebook_run" in process.cmdline()
+    ]
+    sockets = Path(json.loads(killed.cmdline()[-1])["sockets"])
+    assert list(sockets.iterdir())
+    killed.kill()
+    wait_for(lambda: checkout.measured() == [1, 2, 2])
+    (checkout.root / "go").touch()
+    out, _ = sweep.communicate(timeout=300)
+    assert sweep.returncode == 0
+    assert re.search("signal 9.*; trying again", out), out  # the last words of its kernel may stand between
+    assert checkout.measured() == [1, 2, 2, 3]
+    wait_for(lambda: not sockets.exists())
+
+
+def test_the_next_run_starts_up_while_a_page_is_drawn_and_measures_only_then(checkout: Checkout) -> None:
+    checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2])
+    (checkout.root / "draw-llava-tiny").touch()
+    sweep = checkout.start()
+    wait_for(lambda: (checkout.root / "started-fuyu-tiny").exists())
+    assert checkout.measured() == [1, 2], "of the first model alone"
+    (checkout.root / "draw-llava-tiny").unlink()
+    _, said = sweep.communicate(timeout=120)
+    assert sweep.returncode == 0, said
+    assert checkout.measured() == [1, 2, 1, 2]
+    drawn = (checkout.runs / "llava-tiny" / "batch_size.ipynb").stat().st_mtime
+    times = [float(line.split()[2]) for line in (checkout.root / "measured.log").read_text().splitlines()]
+    assert times[1] < drawn < times[2]
+
+
+def test_a_run_that_waits_for_its_turn_is_stopped_with_the_sweep(checkout: Checkout) -> None:
+    checkout.spec(["llava-tiny", "fuyu-tiny"], [1])
+    (checkout.root / "draw-llava-tiny").touch()
+    sweep = checkout.start()
+    wait_for(lambda: (checkout.root / "started-fuyu-tiny").exists())
+    sweep.send_signal(signal.SIGINT)
+    sweep.communicate(timeout=60)
+    assert sweep.returncode == 130
+    assert processes_of(checkout.root) == []
+    assert checkout.measured() == [1]
+    assert list(checkout.root.glob("vlmnb-*")) == []
+
+
+def test_sweeps_that_begin_at_the_same_moment_do_not_disturb_each_other(tmp_path: Path) -> None:
+    def begin(_: int) -> None:
+        sweep_command.require_writable(tmp_path / "results", tmp_path / "runs")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(begin, range(400))) == [None] * 400
+    assert list((tmp_path / "results").iterdir()) == [], "nothing is left of the try"
+
+
+def test_two_sweeps_of_one_folder_measure_no_cell_twice(checkout: Checkout) -> None:
+    checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2, 3])
+    checkout.behave({2: "wait"})
+    sweeps = [checkout.start(), checkout.start()]
+    waiting = threading.Event()
+
+    def output(sweep: subprocess.Popen[str]) -> str:
+        said = ""
+        for line in sweep.stdout or ():
+            said += line
+            if "waiting: process" in line:
+                waiting.set()
+        return said
+
+    with ThreadPoolExecutor() as pool:
+        outputs = [pool.submit(output, sweep) for sweep in sweeps]
+        try:
+            wait_for(lambda: waiting.is_set() or any(sweep.poll() is not None for sweep in sweeps))
+        finally:
+            (checkout.root / "go").touch()  # a sweep that waited for ever would never let go of the pool
+        said = [each.result() for each in outputs]
+    errors = [sweep.stderr.read() for sweep in sweeps if sweep.stderr]
+    assert [sweep.wait() for sweep in sweeps] == [0, 0], (said, errors)
+    assert waiting.is_set(), "one waits for the other"
+    told = [re.search(r"6 cells, (\d) measured now, (\d) notebooks executed", each) for each in said]
+    numbers = [[int(number) for number in found.groups()] for found in told if found]
+    assert [sum(column) for column in zip(*numbers, strict=True)] == [6, 2], (
+        "each is counted where it was done"
+    )
+    assert sorted(checkout.measured()) == [1, 1, 2, 2, 3, 3]
+    assert len(checkout.statuses()) == 6
+
+
+def test_killing_anything_at_random_moments_loses_and_repeats_nothing(
+    checkout: Checkout, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As many kills as ``VLMNB_TEST_KILLS`` says; ``VLMNB_TEST_SEED`` chooses other moments."""
+    kills = int(os.environ.get("VLMNB_TEST_KILLS", "4"))
+    chance = random.Random(f"{kills} {os.environ.get('VLMNB_TEST_SEED', '')}")
+    undisturbed = Checkout(tmp_path_factory.mktemp("undisturbed"))
+    models, sizes = ["llava-tiny", "fuyu-tiny"], [1, 2, 3, 4]
+    for each in (undisturbed, checkout):
+        each.spec(models, sizes)
+    assert undisturbed.sweep().returncode == 0
+    checkout.behave({size: "sleep 0.3" for size in sizes})
+    finished: dict[str, int] = {}
+    killed: Counter[str] = Counter()
+    begun_before = kills_before = 0
+    while killed.total() < kills:
+        sweep = checkout.start()
+        time.sleep(chance.uniform(0.2, 7))
+        victim = ["sweep", "supervise", "notebook_run", "ipykernel"][killed.total() % 4]
+        killed[victim] += kill_one(checkout, victim, sweep)
+        sweep.communicate(timeout=300)
+        wait_for(lambda: processes_of(checkout.root) == [])
+        begun = len(checkout.measured()) - begun_before
+        now = {path.name: path.stat().st_mtime_ns for path in record_files(checkout.results)}
+        assert {name: now.get(name) for name in finished} == finished, "a finished cell was measured again"
+        finished = now
+        print(dict(killed), f"exit code {sweep.returncode}, {len(finished)} cells, {begun} begun", flush=True)
+        assert begun <= len(finished) + killed.total() - kills_before, "a kill costs one cell at most"
+        if len(finished) == len(models) * len(sizes):
+            begun_before, kills_before = len(checkout.measured()), killed.total()
+            for path in record_files(checkout.results):
+                path.unlink()
+            finished = {}
+    assert checkout.sweep().returncode == 0
+    assert records_of(checkout) == records_of(undisturbed)
+    for model in models:
+        pages = [printed(each, model) for each in (checkout, undisturbed)]
+        assert pages == [str([(size, "ok") for size in sizes])] * 2
+    assert processes_of(checkout.root) == []
+
+
+def kill_one(checkout: Checkout, victim: str, sweep: subprocess.Popen[str]) -> bool:
+    """Kill a process of a sweep, once there is one of that kind; False where the sweep ends before."""
+    while sweep.poll() is None:
+        if victim == "sweep":
+            sweep.kill()
+            return True
+        for pid in processes_of(checkout.root):
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                if any(victim in word for word in psutil.Process(pid).cmdline()[:4]):
+                    os.kill(pid, signal.SIGKILL)
+                    return True
+        time.sleep(0.05)
+    return False
+
+
+def record_files(results: Path) -> list[Path]:
+    return list(results.glob("*/*/[!.]*.json"))
+
+
+def records_of(checkout: Checkout) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in record_files(checkout.results)}
+
+
+def printed(checkout: Checkout, model: str) -> str:
+    """What the last cell of the published page printed last."""
+    page = nbformat.read(checkout.runs / model / "batch_size.ipynb", as_version=4)
+    return str(page.cells[-1].outputs[-1].text).strip()
