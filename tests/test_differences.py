@@ -111,6 +111,22 @@ def test_the_sign_test_is_the_exact_binomial_one() -> None:
     assert differences.sign_test(4, 4) == differences.sign_test(0, 0) == 1
 
 
+@given(st.integers(0, 30), st.integers(0, 30))
+def test_the_one_sided_sign_test_is_a_probability_that_falls_with_the_imbalance(
+    more: int, fewer: int
+) -> None:
+    p = differences.one_sided_sign_test(more, fewer)
+    assert 0 < p <= 1
+    assert differences.one_sided_sign_test(more + 1, fewer) <= p
+    assert p >= 0.5 or more > fewer
+
+
+def test_the_one_sided_sign_test_is_that_of_a_fair_coin() -> None:
+    assert differences.one_sided_sign_test(5, 0) == 1 / 32
+    assert differences.one_sided_sign_test(0, 0) == 1
+    assert differences.one_sided_sign_test(9, 1) == pytest.approx(11 / 1024)
+
+
 def test_a_window_listed_twice_is_no_repeat() -> None:
     windows = [[1.0, 1.1, 1.2], [1.05, 1.15, 1.3], [1.0, 1.1, 1.2]]
     with pytest.raises(ValueError, match="Windows 0 and 2"):

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from vlmnb import axes, drift, findings, notes, paths, presets, rates, roofline, support, tables
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
@@ -68,20 +64,6 @@ def test_the_logit_difference_is_the_largest_and_only_between_the_same_vocabular
     assert drift.logit_difference(base, near) == 0.25
     assert drift.logit_difference(base, other) is None
     assert drift.logit_difference(base, planted("bf16")) is None
-
-
-@given(st.integers(0, 30), st.integers(0, 30))
-def test_the_sign_test_is_a_probability_that_falls_with_the_imbalance(more: int, fewer: int) -> None:
-    p = drift.sign_test(more, fewer)
-    assert 0 < p <= 1
-    assert drift.sign_test(more + 1, fewer) <= p
-    assert p >= 0.5 or more > fewer
-
-
-def test_the_sign_test_is_that_of_a_fair_coin() -> None:
-    assert drift.sign_test(5, 0) == 1 / 32
-    assert drift.sign_test(0, 0) == 1
-    assert drift.sign_test(9, 1) == pytest.approx(11 / 1024)
 
 
 def test_random_weights_have_no_drift_of_answers() -> None:

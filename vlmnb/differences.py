@@ -112,9 +112,13 @@ def sign_test(better: int, worse: int) -> float:
     Exact and two-sided; pairs without a difference do not count. For pairs of right and wrong answers it is
     McNemar's exact test.
     """
-    n, fewer = better + worse, min(better, worse)
-    one_sided: float = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
-    return min(1.0, 2 * one_sided)
+    return min(1.0, 2 * one_sided_sign_test(max(better, worse), min(better, worse)))
+
+
+def one_sided_sign_test(more: int, fewer: int) -> float:
+    """Chance of at least ``more`` heads in ``more + fewer`` tosses of a fair coin."""
+    tosses = more + fewer
+    return float(sum(math.comb(tosses, k) for k in range(more, tosses + 1)) / 2**tosses)
 
 
 def repeatability(windows: Sequence[Sequence[float]]) -> Repeatability:

@@ -7,11 +7,10 @@ than that explains.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from vlmnb import agreement
+from vlmnb import agreement, differences
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell, Frozen
 from vlmnb.tables import ROW_TITLES, Field, Table, absent, percent_span
@@ -64,28 +63,17 @@ def drift(original: Record, own: Record, noise: Record | None) -> Drift:
     p_value = None
     if found and noise:
         ours, theirs = differing(original, own), differing(original, noise)
-        p_value = sign_test(len(ours - theirs), len(theirs - ours))
-    scored = found is not None and found.gained is not None and found.lost is not None
+        p_value = differences.one_sided_sign_test(len(ours - theirs), len(theirs - ours))
+    score_p_value = None
+    if found and found.gained is not None and found.lost is not None:
+        score_p_value = differences.sign_test(found.gained, found.lost)
     return Drift(
         answers=found,
         logits=logit_difference(original, own),
         noise=len(differing(original, noise)) if found and noise else None,
         p_value=p_value,
-        score_p_value=(
-            min(1.0, 2 * min(sign_test(found.gained, found.lost), sign_test(found.lost, found.gained)))
-            if scored and found and found.gained is not None and found.lost is not None
-            else None
-        ),
+        score_p_value=score_p_value,
     )
-
-
-def sign_test(more: int, fewer: int) -> float:
-    """Chance of at least ``more`` heads in ``more + fewer`` tosses of a fair coin (one-sided sign test).
-
-    On questions that differ in one run and not in the other it is McNemar's test in its exact form.
-    """
-    tosses = more + fewer
-    return float(sum(math.comb(tosses, k) for k in range(more, tosses + 1)) / 2**tosses)
 
 
 def differing(reference: Record, other: Record) -> frozenset[str]:
