@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 from factory import answers, cell, record
 from stored import job_of, measured, recorded, states
 
-from vlmnb import launch, paths, rows, slots, status, store, sweep_command
+from vlmnb import desk, launch, paths, rows, slots, status, store, sweep_command
 from vlmnb import record as records
 from vlmnb.errors import UserError
 from vlmnb.record import Record
@@ -130,6 +131,73 @@ def test_rows_are_made_when_an_export_first_asks_and_follow_the_files(
     with store.Index(tmp_path, rows=True) as index:
         ((*values,),) = index.rows()
     assert values[rows.EXPORT_COLUMNS.index("reason")] == "changed"
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("read though it is known")
+
+
+def test_what_was_just_measured_need_not_be_read_to_be_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for size in (1, 2):
+        with desk.Desk([cell(batch_size=size)], tmp_path) as at:
+            at.write(record(cell(batch_size=size), key=f"{size:016}"))
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_read", refuse)
+        with store.Index(tmp_path, rows=True) as index:
+            assert [entry.status for entry in index.entries().values()] == ["ok", "ok"]
+            found = [dict(zip(rows.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
+    assert found == [rows.row(each) for each in records.read_all(tmp_path)[0]]
+    written = store.keep(record(cell(batch_size=2), key=f"{2:016}", reason="measured again"), tmp_path)
+    with store.Index(tmp_path) as index:
+        assert index.entries()[written.relative_to(tmp_path).as_posix()].reason == "measured again"
+
+
+def test_a_record_that_cannot_be_entered_is_kept_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(found: Record) -> dict[str, object]:
+        raise RuntimeError("a metric's package is broken")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rows, "row", fail)
+        store.keep(record(), tmp_path)
+    (tmp_path / store.INDEX).mkdir()
+    path = store.keep(record(), tmp_path)
+    assert records.read(path) == record()
+
+
+def test_an_index_of_other_code_is_left_to_that_code_by_who_measures(tmp_path: Path) -> None:
+    store.keep(record(cell(batch_size=1), key=f"{1:016}"), tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / store.INDEX)) as database, database:
+        database.execute("UPDATE made_by SET hash = 'other code'")
+    before = (tmp_path / store.INDEX).read_bytes()
+    store.keep(record(cell(batch_size=2), key=f"{2:016}"), tmp_path)
+    assert (tmp_path / store.INDEX).read_bytes() == before
+    with store.Index(tmp_path, rows=True) as index:
+        assert len(list(index.rows())) == 2
+
+
+def test_records_copied_with_their_index_are_known_by_their_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for size in (1, 2):
+        store.keep(record(cell(batch_size=size), key=f"{size:016}"), tmp_path / "here")
+    there = shutil.copytree(tmp_path / "here", tmp_path / "there", copy_function=shutil.copyfile)
+    with monkeypatch.context() as patched:
+        patched.setattr(records, "parse", refuse)
+        for _ in range(2):
+            with store.Index(there, rows=True) as index:
+                assert len(list(index.rows())) == 2
+        patched.setattr(store, "_read", refuse)
+        with store.Index(there) as index:
+            assert index.problems() == [], "and need not be looked into again"
+    edited = next(there.glob("*/*/*.json"))
+    edited.write_text(edited.read_text().replace('"seed": 0', '"seed": 1'))
+    with store.Index(there, rows=True) as index:
+        assert "edited by hand" in index.problems()[0]
+        assert len(list(index.rows())) == 1
 
 
 def test_a_record_of_which_no_row_can_be_made_is_told_by_the_export_and_answers_for_its_cell(

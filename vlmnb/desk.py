@@ -105,7 +105,7 @@ class Desk:
         """
         path = paths.record(self._results, made.hardware, made.cell.model, made.key)
         before = _signature(paths.damaged(path))
-        record.write(made, self._results)
+        store.keep(made, self._results)
         if AGAIN not in os.environ and _signature(paths.damaged(path)) != before:
             kept = f"the file that was there is kept as {paths.damaged(path).name}"
             print(f"damaged record: {path} was measured again; {kept}", file=sys.stderr, flush=True)

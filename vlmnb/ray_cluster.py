@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import execute, identity, machine, paths, scratch, slots, supervise
+from vlmnb import execute, identity, machine, paths, scratch, slots, store, supervise
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.launch import Job
@@ -188,6 +188,8 @@ class Cluster:
             for name in report.records:
                 keep_damaged(self.setting.results / name)
             _store(self.setting.results, report.records)
+            for name in report.records:
+                store.enter(self.setting.results / name, self.setting.results)
             _store(self.setting.runs, report.pages)
             on_poll(report.cell)
             if report.outcome is not None:

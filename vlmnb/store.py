@@ -5,7 +5,11 @@ holds nothing of its own: every use compares it with the files (size, time, inod
 changed, and forgets what is gone; it is made anew when it is missing, damaged, or was written by other
 code. Where it cannot be written (a read-only folder) it is made in memory, for this one use.
 
-The row of an export costs more to make than all else, so it is made when an export first asks for it.
+Whoever measures enters each record as it is written, so that no question has to wait for a sweep's worth
+of reading. Files that were copied together with the index are known again by their content.
+
+The row of an export costs more to make than all else: of records that nobody entered (a clone has no index),
+rows are made when an export first asks for them.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import contextlib
 import functools
 import gc
 import hashlib
+import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,15 +28,20 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
-from vlmnb import record, rows, spec
+from vlmnb import record, rows
 from vlmnb.errors import Damaged, UserError
 from vlmnb.spec import Cell
+
+INDEX = ".index.sqlite"
 
 PARALLEL_FROM = 2_000
 """New files from which on reading them is shared among the cores."""
 
 PARALLEL_FROM_ROWS = 200
 """The same where rows are asked for: scoring the captions of one record can take 50 ms."""
+
+TOGETHER = 5_000
+"""Files that are entered in the index in one go."""
 
 _READERS = (
     "record.py", "sealing.py", "timing.py", "flopcount.py", "rows.py", "readings.py",
@@ -71,12 +81,38 @@ class Entry(NamedTuple):
 
 
 _COLUMNS = Entry._fields
+_MARKS = ", ".join("?" * (len(_COLUMNS) + 4))
+_ENTER = f"INSERT OR REPLACE INTO entries VALUES ({_MARKS})"
+_PATIENCE_S = 60.0
 Signature = list[int]
+Read = tuple[Entry, str | None]
+"""Entry and row of a file; in the row's place None where it was not asked for, or why there is none."""
 
 
 def cell_digest(cell: Cell) -> str:
     """Identifies a cell, whatever machine or code measured it."""
-    return spec.digest(cell.model_dump())
+    return hashlib.sha256(cell.model_dump_json().encode()).hexdigest()[:16]
+
+
+def keep(made: record.Record, results: Path) -> Path:
+    """Store a record in its place and enter it in the index."""
+    path = record.write(made, results)
+    enter(path, results)
+    return path
+
+
+def enter(path: Path, results: Path) -> None:
+    """Enter a record just written. Where that cannot be done now, the next question does it."""
+    with contextlib.suppress(Exception):  # nothing about an index is a reason to end a measurement
+        # Noted before reading: a file replaced meanwhile is then found to have changed.
+        signature = _signature(path)
+        found = _read(results, True, (path.relative_to(results).as_posix(), ""))
+        with contextlib.closing(sqlite3.connect(results / INDEX, timeout=1)) as database:
+            # One of other code is left alone: its owner may be at work.
+            if found and signature and _writer(database) in (None, _made_by()):
+                _prepare(database)
+                with database:
+                    database.execute(_ENTER, (*found[0], *signature, found[1]))
 
 
 class Index:
@@ -93,11 +129,13 @@ class Index:
         self.results = results
         self._under, self._with_rows = under, rows
         files = {name: signature for name, signature in _scan(results, under)}
-        file = results / ".index.sqlite"
+        file = results / INDEX
         for place in (file, file, ":memory:") if results.is_dir() else (":memory:",):
             database: sqlite3.Connection | None = None
             try:
-                database = self._database = sqlite3.connect(place, timeout=60, check_same_thread=False)
+                database = self._database = sqlite3.connect(
+                    place, timeout=_PATIENCE_S, check_same_thread=False
+                )
                 _prepare(database)
                 self._refresh(files)
                 return
@@ -139,43 +177,56 @@ class Index:
 
     def _refresh(self, files: dict[str, Signature]) -> None:
         complete = "line IS NOT NULL" if self._with_rows else "1"
-        known = {
-            path: signature if whole else None
-            for path, whole, *signature in self._query(
-                f"SELECT path, {complete}, mtime_ns, size, inode FROM entries"
-            )
-        }
+        known: dict[str, Signature | None] = {}
+        digests: dict[str, str] = {}
+        for path, whole, digest, *signature in self._query(
+            f"SELECT path, {complete}, digest, mtime_ns, size, inode FROM entries"
+        ):
+            known[path] = signature if whole else None
+            digests[path] = digest if whole else ""
         gone = [(path,) for path in known if path not in files]
         new = [path for path, signature in files.items() if known.get(path) != signature]
         if not gone and not new:
             return
-        marks = ", ".join("?" * (len(_COLUMNS) + 4))
-        # Read before the transaction begins: others who look at the index need not wait for it.
-        made = [
-            (*entry, *files[entry.path], line)
-            for entry, line in _read_all(self.results, new, self._with_rows)
-        ]
+        looked_at = [(path, digests.get(path, "")) for path in new]
+        read = zip(new, _read_all(self.results, looked_at, self._with_rows), strict=True)
         with self._database:
             self._database.executemany("DELETE FROM entries WHERE path = ?", gone)
-            self._database.executemany(f"INSERT OR REPLACE INTO entries VALUES ({marks})", made)
+        # Some at a time: what is read already is entered while other cores read on, the next use begins where
+        # this one was killed, and others who look at the index never wait for all of it.
+        while some := list(itertools.islice(read, TOGETHER)):
+            made = [(*found[0], *files[path], found[1]) for path, found in some if found]
+            touched = [(*files[path], path) for path, found in some if not found]
+            with self._database:
+                self._database.executemany(_ENTER, made)
+                self._database.executemany(
+                    "UPDATE entries SET mtime_ns = ?, size = ?, inode = ? WHERE path = ?", touched
+                )
 
 
 def _prepare(database: sqlite3.Connection) -> None:
     """Make the tables where they are missing or were written by other code."""
     # The index can be made anew at any time, so it need not survive a power cut.
     database.execute("PRAGMA synchronous = OFF")
-    made_by = _made_by()
-    found = database.execute("SELECT name FROM sqlite_master WHERE name = 'made_by'").fetchone()
-    if found and database.execute("SELECT hash FROM made_by").fetchone() == (made_by,):
+    if _writer(database) == _made_by():
         return
     with database:
         database.execute("BEGIN IMMEDIATE")
+        if _writer(database) == _made_by():  # another process was quicker
+            return
         database.execute("DROP TABLE IF EXISTS entries")
         database.execute("DROP TABLE IF EXISTS made_by")
         columns = ", ".join([*_COLUMNS, "mtime_ns", "size", "inode", "line"])
         database.execute(f"CREATE TABLE entries ({columns}, PRIMARY KEY (path))")
         database.execute("CREATE TABLE made_by (hash)")
-        database.execute("INSERT INTO made_by VALUES (?)", (made_by,))
+        database.execute("INSERT INTO made_by VALUES (?)", (_made_by(),))
+
+
+def _writer(database: sqlite3.Connection) -> str | None:
+    """Which code an index was written by; None where there is nothing in it."""
+    if not database.execute("SELECT name FROM sqlite_master WHERE name = 'made_by'").fetchone():
+        return None
+    return str(database.execute("SELECT hash FROM made_by").fetchone()[0])
 
 
 def _damaged(file: Path) -> None:
@@ -209,7 +260,7 @@ def _scan(results: Path, under: str) -> Iterator[tuple[str, Signature]]:
             continue
 
 
-def _signature(file: os.DirEntry[str]) -> Signature | None:
+def _signature(file: os.DirEntry[str] | Path) -> Signature | None:
     """What tells a file from what it was; of a link to nothing the link's own, None of what is gone."""
     for follow in (True, False):
         with contextlib.suppress(OSError):
@@ -226,25 +277,28 @@ def _folders(parent: Path) -> list[str]:
         return []
 
 
-def _read_all(results: Path, names: Sequence[str], with_rows: bool) -> Iterator[tuple[Entry, str | None]]:
-    read: Callable[[str], tuple[Entry, str | None]] = functools.partial(_read, results, with_rows)
+def _read_all(results: Path, files: Sequence[tuple[str, str]], with_rows: bool) -> Iterator[Read | None]:
+    read: Callable[[tuple[str, str]], Read | None] = functools.partial(_read, results, with_rows)
     cores = os.cpu_count() or 1
-    if len(names) < (PARALLEL_FROM_ROWS if with_rows else PARALLEL_FROM) or cores == 1:
-        yield from map(read, names)
+    if len(files) < (PARALLEL_FROM_ROWS if with_rows else PARALLEL_FROM) or cores == 1:
+        yield from map(read, files)
         return
     # Frozen, what was inherited is not walked through, and so not copied, each time garbage is collected.
     with ProcessPoolExecutor(cores, initializer=gc.freeze) as pool:
-        yield from pool.map(read, names, chunksize=max(1, min(200, len(names) // (4 * cores))))
+        yield from pool.map(read, files, chunksize=max(1, min(200, len(files) // (4 * cores))))
 
 
-def _read(results: Path, with_row: bool, name: str) -> tuple[Entry, str | None]:
-    """Entry and row of a file; in the row's place None where it is not asked for, or why there is none."""
+def _read(results: Path, with_row: bool, file: tuple[str, str]) -> Read | None:
+    """What a file holds; None where its content has the digest that it is given with."""
     from vlmnb.fit import usable
 
+    name, known = file
     path = f"{results}/{name}"
     try:
-        with open(path, "rb", buffering=0) as file:
-            content = file.read()
+        content = _content(path)
+        digest = hashlib.sha256(content).hexdigest()[:16]
+        if digest == known:
+            return None
         found = record.parse(path, content)
     except OSError as error:
         return Entry(name, problem=str(Damaged.unreadable(path, error))), ""
@@ -262,12 +316,21 @@ def _read(results: Path, with_row: bool, name: str) -> tuple[Entry, str | None]:
         reason=found.reason,
         started_at=found.provenance.started_at,
         seconds=found.provenance.seconds or 0.0,
-        digest=hashlib.sha256(content).hexdigest()[:16],
+        digest=digest,
         repeat=found.cell.repeat,
         gpu=gpu,
         quantization=quantization,
     )
     return entry, _row(path, found) if with_row else None
+
+
+def _content(path: str) -> bytes:
+    """What is in a file, in half the time that opening a file object takes: records are small and many."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return b"".join(iter(functools.partial(os.read, descriptor, 1 << 20), b""))
+    finally:
+        os.close(descriptor)
 
 
 def _row(path: str, found: record.Record) -> str:

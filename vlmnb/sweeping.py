@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from vlmnb import execute, identity, launch, locks, record, slots
+from vlmnb import execute, identity, launch, locks, slots, store
 from vlmnb.execute import Begun, Outcome, Setting
 from vlmnb.launch import CellState, Job
 from vlmnb.progress import Progress
@@ -190,7 +190,7 @@ class Sweep:
     def _fail(self, state: CellState, reason: str) -> None:
         self.progress.tell(f"failed cell: {state.cell.model}, {words(state.cell)}: {reason}")
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        record.write(identity.blank(state.cell, started, "failed", reason), self.setting.results)
+        store.keep(identity.blank(state.cell, started, "failed", reason), self.setting.results)
 
 
 def local(sweep: Sweep, todo: Sequence[Job]) -> list[Outcome]:
