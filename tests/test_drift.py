@@ -46,6 +46,7 @@ def test_only_changes_beyond_the_originals_own_noise_are_flagged() -> None:
     assert [row[-1].text for row in made.rows] == ["no", "no", "yes"]
     assert "2 of the original's own answers differ" in made.caption
     assert made.rows[2][4].text == "0 / 20"
+    assert made.rows[2][5].text == f"{2 / 2**20:.3g}", "two-sided"
     assert made.rows[0][1].text.startswith("100.0 %")
 
 
