@@ -267,3 +267,24 @@ def test_a_read_only_folder_can_be_read_and_a_sweep_into_it_is_refused(
     asked = sweep_command.Asked(spec=tmp_path / "s.yaml", results=results, runs=tmp_path / "runs")
     with pytest.raises(UserError, match="cannot write to"):
         sweep_command.run(asked)
+
+
+def test_a_record_that_comes_while_another_looks_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records.write(measured(cell()), tmp_path)
+    scan, opened = store._scan, []
+
+    def overtaken(results: Path, under: str) -> list[tuple[str, store.Signature]]:
+        """What was there before a run beside this one recorded a cell and looked at the index."""
+        found = list(scan(results, under))
+        monkeypatch.setattr(store, "_scan", scan)
+        records.write(measured(cell(batch_size=1)), tmp_path)
+        opened.append(store.Index(tmp_path))
+        return found
+
+    monkeypatch.setattr(store, "_scan", overtaken)
+    with store.Index(tmp_path):
+        pass
+    with opened[0] as index:
+        assert len(index.entries()) == 2

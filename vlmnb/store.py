@@ -184,7 +184,8 @@ class Index:
         ):
             known[path] = signature if whole else None
             digests[path] = digest if whole else ""
-        gone = [(path,) for path in known if path not in files]
+        # Who looks at the same time may know of files that came after ours were listed.
+        gone = [(path,) for path in known if path not in files and not os.path.lexists(self.results / path)]
         new = [path for path, signature in files.items() if known.get(path) != signature]
         if not gone and not new:
             return
