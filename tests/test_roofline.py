@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from factory import cell
 from test_disturbance import MARKED, surrounded
 from test_drift import timed
 
-from vlmnb import bounds, ceilings, formula, machine, rates, roofline
+from vlmnb import bounds, ceilings, formula, machine, measure, rates, roofline
 from vlmnb.layerprofile import Ceilings
+from vlmnb.loading import ModelSlot
 from vlmnb.readings import MemoryUsage
 from vlmnb.record import Record
 
@@ -226,3 +228,53 @@ def test_memory_shows_the_weights_and_what_the_peak_is_of() -> None:
     assert "whole process" in made.caption
     gpu = record.model_copy(update={"cell": record.cell.model_copy(update={"device": "cuda"})})
     assert "torch's allocator" in roofline.memory_table([gpu.cell], [gpu]).caption
+
+
+def natural(record: Record, steps: Sequence[int], cache_bytes: int) -> Record:
+    assert record.timing
+    assert record.memory
+    return record.model_copy(
+        update={
+            "cell": record.cell.model_copy(update={"length": "natural", "max_new_tokens": 100}),
+            "timing": record.timing.model_copy(update={"decode_steps": tuple(steps)}),
+            "memory": record.memory.model_copy(update={"cache_bytes": cache_bytes}),
+        }
+    )
+
+
+def test_natural_answers_read_the_cache_of_the_steps_that_there_were() -> None:
+    record = timed("fp32", 2.0)
+    (prompt,) = {answer.text_tokens + answer.image_tokens for answer in record.answers}
+    steps, at_the_end = 4, 10 * (prompt + 4)
+    own = rates.rates(natural(record, (1, steps, 2, 3), at_the_end))
+    assert record.memory
+    assert record.memory.decode_weights_bytes
+    assert own.step_bytes
+    assert own.step_bytes - record.memory.decode_weights_bytes == round(
+        at_the_end * (prompt + (steps + 1) / 2) / (prompt + steps)
+    )
+    assert own.mbu
+
+
+def test_ceilings_stand_beside_speed_and_beside_every_optimization(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def found(device: str, dtype: str) -> Ceilings:
+        asked.append((device, dtype))
+        return Ceilings(flops_per_s=1e12, bytes_per_s=1e12, method="planted")
+
+    monkeypatch.setattr(ceilings, "measured", found)
+    slot, counts = ModelSlot(), measure.FlopCounts()
+    small = {"samples": 2, "batch_size": 1, "max_new_tokens": 3, "dataset": "textvqa-mini"}
+    made = [
+        measure.measure(cell(**small, **more), slot, counts)
+        for more in (
+            {},
+            {"length": "fixed"},
+            {"optimization": "bf16", "dtype": "bf16"},
+            {"optimization": "sdpa"},
+        )
+    ]
+    assert [record.status for record in made] == ["ok"] * 4
+    assert [record.ceilings is not None for record in made] == [False, True, True, True]
+    assert asked == [("cpu", "fp32"), ("cpu", "bf16"), ("cpu", "fp32")]

@@ -24,7 +24,7 @@ def text(cells: Sequence[Cell], records: Sequence[Record], drift: float = 0.0) -
     """What the rates of some cells say, in sentences; empty where there are none.
 
     Args:
-        cells: Of answers of fixed length.
+        cells: With answers of one kind of length.
         records: Their records.
         drift: Relative difference that two windows of one cell may show.
     """

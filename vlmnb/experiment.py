@@ -182,14 +182,17 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
 
 
 def show_roofline(plan: Plan, found: list[Record]) -> None:
-    """Display what share of the device's measured ceilings each cell of fixed length reaches, and memory."""
+    """Display what share of the device's measured ceilings each cell reaches, and its memory.
+
+    Cells of fixed length where there are any, in which every row of a batch decodes to the end.
+    """
     from IPython.display import HTML, Markdown, display
 
     from vlmnb import bounds, roofline, tables
 
-    cells = plan.of_length("fixed")
-    if plan.source == "reports" or not cells:
+    if plan.source == "reports":
         return
+    cells = plan.of_length("fixed") or plan.cells
     display(Markdown("## Against the roofline"))
     made = (roofline.table(cells, found), roofline.ceilings_table(cells, found))
     display(*(HTML(tables.html(each)) for each in made if each))

@@ -167,7 +167,7 @@ def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
                 "answers": answers,
                 "probe": generate.probe(batches[0].inputs),
                 "compilation": compiling.report() if loaded.configuration.compiled else None,
-                "ceilings": ceilings.measured(cell.device, cell.dtype) if cell.length == "fixed" else None,
+                "ceilings": ceilings.measured(cell.device, cell.dtype) if _held_against(cell) else None,
                 "provenance": _seen(
                     base, loaded, window.meters.conditions, clock, window.meters.energy.cards
                 ),
@@ -175,6 +175,12 @@ def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
         )
     slot.clear()
     return _without_numbers(base, outcome.status, outcome.reason, clock)
+
+
+def _held_against(cell: Cell) -> bool:
+    """Whether the ceilings are measured beside a cell: for speed, and for what may come nearer to them."""
+    original = optimizations.base_dtype(models.get(cell.model).base_dtype, cell.device)
+    return cell.length == "fixed" or cell.optimization != original
 
 
 def _seen(

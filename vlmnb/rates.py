@@ -126,7 +126,7 @@ def rates(record: Record, known: dict[tuple[str, str, str], Roof] | None = None)
     """The rates of a record.
 
     Args:
-        record: Of answers of fixed length.
+        record: Of generated answers.
         known: Ceilings to hold it against; its own if not given.
     """
     roof = roof_of(record, roofs([record]) if known is None else known)
@@ -180,8 +180,9 @@ def _step_bytes(record: Record) -> int | None:
     memory = record.memory
     if memory is None or not memory.decode_weights_bytes:
         return None
-    cache, new = memory.cache_bytes or 0, record.cell.max_new_tokens
+    steps = record.timing.decode_steps if record.timing and record.cell.length == "natural" else ()
+    cache, new = memory.cache_bytes or 0, max(steps) + 1 if steps else record.cell.max_new_tokens
     prompt = max((answer.text_tokens + answer.image_tokens for answer in record.answers), default=0)
-    if record.cell.length == "fixed" and prompt and new > 1:
+    if prompt and new > 1:
         cache = round(cache * (prompt + new / 2) / (prompt + new - 1))
     return memory.decode_weights_bytes + cache

@@ -49,7 +49,7 @@ class Record(Frozen):
         energy: At most one reading per source.
         energy_refused: Counters that could not be read for this window, with the reason.
         codecarbon: codecarbon's own row for the window, as its emissions.csv has it.
-        ceilings: What the device can do at most, beside answers of fixed length.
+        ceilings: What the device can do at most, beside answers of fixed length and beside optimizations.
         compilation: Of a compiled model.
         probe: Logits of one question, by which optimizations are compared.
     """
