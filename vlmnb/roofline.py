@@ -57,12 +57,12 @@ HEADS = (ROW_TITLES["optimization"], "Prefill", "MFU", "Bytes per step", "Decode
 CAPTION = (
     "Rates against the device's measured ceilings, answers of {length} length, with 95 % intervals over "
     "batches (bytes are counted, the ceilings taken as known). MFU: FLOPs of the plain model over the time "
-    "to the first token; MBU: bytes of decoder, head and cache (the mean over steps, for prompts as long as"
-    " the longest) over the time of a step, a lower bound of what is moved. † other processes used the "
+    "to the first token; MBU: bytes of decoder, head and cache (the mean over steps, for prompts as long as "
+    "the longest) over the time of a step, a lower bound of what is moved. † other processes used the "
     "machine: while the batches were timed, which makes a share too low, or in every try of the ceiling, "
-    "which makes it too high. A share above 100 % (‡) says that the ceiling is none: what is read lies in a"
-    " cache, neighbours slowed the ceiling down, or the library's large matrix product in that precision is"
-    " slower than the model's own (fp16 on many CPUs)"
+    "which makes it too high. A share above 100 % (‡) says that the ceiling is none: what is read lies in a "
+    "cache, neighbours slowed the ceiling down, or the library's large matrix product in that precision is "
+    "slower than the model's own (fp16 on many CPUs)"
 )
 
 

@@ -83,7 +83,6 @@ class Entry(NamedTuple):
 _COLUMNS = Entry._fields
 _MARKS = ", ".join("?" * (len(_COLUMNS) + 4))
 _ENTER = f"INSERT OR REPLACE INTO entries VALUES ({_MARKS})"
-_PATIENCE_S = 60.0
 Signature = list[int]
 Read = tuple[Entry, str | None]
 """Entry and row of a file; in the row's place None where it was not asked for, or why there is none."""
@@ -133,9 +132,7 @@ class Index:
         for place in (file, file, ":memory:") if results.is_dir() else (":memory:",):
             database: sqlite3.Connection | None = None
             try:
-                database = self._database = sqlite3.connect(
-                    place, timeout=_PATIENCE_S, check_same_thread=False
-                )
+                database = self._database = sqlite3.connect(place, timeout=60, check_same_thread=False)
                 _prepare(database)
                 self._refresh(files)
                 return
