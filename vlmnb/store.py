@@ -83,7 +83,7 @@ class Entry(NamedTuple):
 _COLUMNS = Entry._fields
 _MARKS = ", ".join("?" * (len(_COLUMNS) + 4))
 _ENTER = f"INSERT OR REPLACE INTO entries VALUES ({_MARKS})"
-Signature = list[int]
+Signature = tuple[int, int, int]
 Read = tuple[Entry, str | None]
 """Entry and row of a file; in the row's place None where it was not asked for, or why there is none."""
 
@@ -154,7 +154,7 @@ class Index:
     def entries(self) -> dict[str, Entry]:
         """All files by their path relative to the results folder, in path order."""
         found = self._query(f"SELECT {', '.join(_COLUMNS)} FROM entries")
-        return {row[0]: Entry(*row) for row in found}
+        return {row[0]: Entry._make(row) for row in found}
 
     def rows(self) -> Iterator[list[Any]]:
         """Export rows, values in the order of ``EXPORT_COLUMNS``, in path order."""
@@ -174,18 +174,21 @@ class Index:
 
     def _refresh(self, files: dict[str, Signature]) -> None:
         complete = "line IS NOT NULL" if self._with_rows else "1"
-        known: dict[str, Signature | None] = {}
-        digests: dict[str, str] = {}
-        for path, whole, digest, *signature in self._query(
-            f"SELECT path, {complete}, digest, mtime_ns, size, inode FROM entries"
+        unchanged: set[str] = set()
+        gone: list[tuple[str]] = []
+        for path, whole, mtime_ns, size, inode in self._query(
+            f"SELECT path, {complete}, mtime_ns, size, inode FROM entries"
         ):
-            known[path] = signature if whole else None
-            digests[path] = digest if whole else ""
-        # Who looks at the same time may know of files that came after ours were listed.
-        gone = [(path,) for path in known if path not in files and not os.path.lexists(self.results / path)]
-        new = [path for path, signature in files.items() if known.get(path) != signature]
-        if not gone and not new:
+            signature = files.get(path)
+            if whole and signature == (mtime_ns, size, inode):
+                unchanged.add(path)
+            # Who looks at the same time may know of files that came after ours were listed.
+            elif signature is None and not os.path.lexists(self.results / path):
+                gone.append((path,))
+        if not gone and len(unchanged) == len(files):
             return
+        new = [path for path in files if path not in unchanged]
+        digests = dict(self._query("SELECT path, digest FROM entries", complete))
         looked_at = [(path, digests.get(path, "")) for path in new]
         read = zip(new, _read_all(self.results, looked_at, self._with_rows), strict=True)
         with self._database:
@@ -260,11 +263,14 @@ def _scan(results: Path, under: str) -> Iterator[tuple[str, Signature]]:
 
 def _signature(file: os.DirEntry[str] | Path) -> Signature | None:
     """What tells a file from what it was; of a link to nothing the link's own, None of what is gone."""
-    for follow in (True, False):
-        with contextlib.suppress(OSError):
-            told = file.stat(follow_symlinks=follow)
-            return [told.st_mtime_ns, told.st_size, told.st_ino]
-    return None
+    try:
+        told = file.stat()
+    except OSError:
+        try:
+            told = file.stat(follow_symlinks=False)
+        except OSError:
+            return None
+    return told.st_mtime_ns, told.st_size, told.st_ino
 
 
 def _folders(parent: Path) -> list[str]:
