@@ -188,7 +188,7 @@ def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
                     reach = [[100 * max(share.value - low, 0.0)], [100 * max(end - share.value, 0.0)]]
                     place.errorbar([100 * share.value], [y], xerr=reach, fmt="none", ecolor=INK, capsize=2)
                 if 100 * share.value > WIDEST:  # one such bar would leave the others no room
-                    written = f"{100 * share.value:.3g} %{mark}"
+                    written = f"{percent(share.value)} %{mark}"
                     place.text(WIDEST - 1, y, written, va="center", ha="right", color="white")
                 elif mark:
                     place.text(min(100 * end, WIDEST) + 0.5, y, mark.strip(), va="center", color=INK)
@@ -231,8 +231,18 @@ def _rate(rate: Rate | None, unit: str, key: str, marked: Marked) -> Field:
 def _share(share: Rate | None, key: str, marked: Marked) -> Field:
     if share is None:
         return Field("-", "not measured", key)
-    shown = f"{100 * share.value:.3g} %{beyond(share.value)}{marked[0]}"
-    return _with_ends(shown, share.ends, lambda end: f"{100 * end:.3g}", key, marked[1])
+    shown = f"{percent(share.value)} %{beyond(share.value)}{marked[0]}"
+    return _with_ends(shown, share.ends, percent, key, marked[1])
+
+
+def percent(share: float) -> str:
+    """A share in percent, with three digits, and never with an exponent.
+
+    >>> percent(0.04321), percent(0.5), percent(12.56)
+    ('4.32', '50', '1260')
+    """
+    text = f"{100 * share:.3g}"
+    return f"{float(text):.0f}" if "e+" in text else text
 
 
 def _with_ends(shown: str, ends: Ends, write: Callable[[float], str], key: str, why: str) -> Field:
