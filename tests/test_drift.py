@@ -43,7 +43,7 @@ def test_only_changes_beyond_the_originals_own_noise_are_flagged() -> None:
     made = drift.table(cells, records, [*records, noise])
     assert made is not None
     assert [row[0].text for row in made.rows] == ["sdpa", "bf16", "bnb-4bit ⚑"]
-    assert [row[-1].text for row in made.rows] == ["no", "no", "yes"]
+    assert [row[-1].text for row in made.rows] == ["no, p = 1", "no, p = 0.5", "yes, p = 3.8e-06"]
     assert "2 of the original's own answers differ" in made.caption
     assert made.rows[2][4].text == "0 / 20"
     assert made.rows[2][5].text == f"{2 / 2**20:.3g}", "two-sided"
@@ -65,6 +65,16 @@ def test_the_logit_difference_is_the_largest_and_only_between_the_same_vocabular
     assert drift.logit_difference(base, near) == 0.25
     assert drift.logit_difference(base, other) is None
     assert drift.logit_difference(base, planted("bf16")) is None
+
+
+def test_logits_of_a_decoding_step_are_compared_after_the_same_token() -> None:
+    def probed(token: int, *step: float) -> Record:
+        probe = ProbeLogits(vocabulary=3, values=(1.0, 2.0, 3.0), token=token, step_values=step)
+        return planted("compile", probe=probe)
+
+    original = probed(2, 5.0, 6.0, 7.0)
+    assert drift.logit_difference(original, probed(2, 5.0, 6.5, 7.0)) == 0.5
+    assert drift.logit_difference(original, probed(1, 9.0, 9.0, 9.0)) == 0, "after another word"
 
 
 def test_random_weights_have_no_drift_of_answers() -> None:
@@ -123,7 +133,8 @@ def test_the_roofline_table_names_kernel_and_compilation_and_leaves_out_what_fai
     cells = [record.cell for record in records]
     made = roofline.table(cells, records)
     assert [row[2].text for row in made.rows] == ["50 %", "50 %", "-"]
-    assert [row[5].text for row in made.rows] == ["25 %", "50 %", "-"]
+    assert [row[3].text for row in made.rows] == ["10", "10", "-"]
+    assert [row[6].text for row in made.rows] == ["25 %", "50 %", "-"]
     assert roofline.memory_table(cells, records).rows[1][5].text == "2 graphs, 1 break"
     assert "no kernel" in made.rows[2][1].title
     tops = roofline.ceilings_table(cells, records)

@@ -179,9 +179,17 @@ def test_a_sweep_that_needs_a_missing_library_begins_nothing(
     asked = "title: T\nmodels: [llava-tiny]\naxes:\n  optimization:\n    device: cpu\n"
     spec.write_text(f"{asked}    optimizations: [fp32, torchao-int8]\n")
     wish = Asked(spec=spec, results=tmp_path / "results", runs=tmp_path / "runs")
-    with pytest.raises(UserError, match=r"needs the package torchao.*pip install"):
-        sweep_command.run(wish)
+    for begin in (sweep_command.run, lambda asked: sweep_command.show(asked, cells=True)):
+        with pytest.raises(UserError, match=r"needs the package torchao.*pip install"):
+            begin(wish)
     assert list(tmp_path.iterdir()) == [spec]
+    sweep_command.show(wish, cells=False)  # what is recorded can be asked for all the same
+
+
+def test_a_plus_with_nothing_beside_it_is_named() -> None:
+    for name in ("bf16+", "+sdpa", ""):
+        with pytest.raises(UserError, match=r"a setting is missing beside a \+"):
+            optimizations.parse(name, "fp32")
 
 
 SANE = ["fp32", "static_cache", "bnb-8bit", "bnb-4bit", "torchao-int8"]
@@ -208,7 +216,8 @@ def test_every_optimization_of_a_cpu_gives_sane_answers_and_says_what_it_did(
         same = sum(a.answer == b.answer for a, b in zip(base.answers, record.answers, strict=True))
         assert same >= 12, f"{name}: {same} of 16 answers are the original's"
         assert record.probe
-        assert len(record.probe.values) == 128
+        assert len(record.probe.values) == len(record.probe.step_values) == 128
+        assert record.probe.token is not None
         assert record.flops == base.flops, "the plain model's count"
         assert record.memory
     sizes = {name: found[name].memory.decode_weights_bytes for name in SANE}

@@ -83,6 +83,23 @@ def test_where_too_few_windows_are_undisturbed_the_assumption_stands_and_the_pag
     assert "no 3 windows of one cell" in repeats.allowance(calm[:2], here).origin
 
 
+def test_on_a_virtual_machine_more_drift_is_assumed_until_repeats_tell() -> None:
+    here = [("test-machine", "cpu")]
+    calm = windows((1.0, 1.01, 1.02))
+
+    def placed(one: Record, kind: str) -> Record:
+        machine = one.provenance.machine | {"virtualization": kind}
+        return one.model_copy(update={"provenance": one.provenance.model_copy(update={"machine": machine})})
+
+    virtual = [placed(one, "virtual machine (QEMU)") for one in calm]
+    found = repeats.allowance(virtual[:2], here)
+    assert found.drift == findings.VIRTUAL_DRIFT > findings.ASSUMED_DRIFT
+    assert "for a virtual machine" in found.origin
+    bare = [placed(one, "none that the processor tells of") for one in calm]
+    assert repeats.allowance(bare[:2], here).drift == findings.ASSUMED_DRIFT
+    assert repeats.allowance(virtual, here).origin == "A/A repeats of this machine"
+
+
 def test_windows_of_older_code_and_a_window_listed_twice_say_nothing() -> None:
     older = [
         one.model_copy(

@@ -10,7 +10,7 @@ from factory import cell
 from test_disturbance import MARKED, surrounded
 from test_drift import timed
 
-from vlmnb import bounds, ceilings, formula, machine, measure, rates, roofline
+from vlmnb import bounds, ceilings, formula, machine, measure, rates, roofline, speed
 from vlmnb.layerprofile import Ceilings
 from vlmnb.loading import ModelSlot
 from vlmnb.readings import MemoryUsage
@@ -94,11 +94,11 @@ def test_a_share_is_marked_where_its_batches_or_its_ceiling_were_disturbed() -> 
     assert not any(MARKED in field.text for field in row)
     roof = under(quiet, other_load=0.4, contaminated=True)
     (row,) = roofline.table([roof.cell], [roof]).rows
-    assert [MARKED in field.text for field in row] == [False, False, True, False, False, True]
+    assert [MARKED in field.text for field in row] == [False, False, True, False, False, False, True]
     assert "in every try of the ceiling, with 40 %" in row[2].title
     busy = quiet.model_copy(update={"provenance": surrounded(0.3).provenance})
     (row,) = roofline.table([busy.cell], [busy]).rows
-    assert [MARKED in field.text for field in row] == [False, True, True, False, True, True]
+    assert [MARKED in field.text for field in row] == [False, True, True, False, False, True, True]
     assert "30 % of its cores" in row[1].title
     for made in (roof, busy):
         (point,) = roofline.points([made.cell], [made]).rows
@@ -278,3 +278,15 @@ def test_ceilings_stand_beside_speed_and_beside_every_optimization(monkeypatch: 
     assert [record.status for record in made] == ["ok"] * 4
     assert [record.ceilings is not None for record in made] == [False, True, True, True]
     assert asked == [("cpu", "fp32"), ("cpu", "bf16"), ("cpu", "fp32")]
+
+
+def test_time_by_phase_says_of_which_answers_it_is() -> None:
+    fixed = timed("fp32", 2.0)
+    slower = natural(timed("compile", 1.0), (3, 3, 3, 3), 10)
+    of_fixed = speed.table("optimization", [fixed.cell], [fixed])
+    of_natural = speed.table("optimization", [slower.cell], [slower])
+    assert of_fixed.caption.startswith("Answers of exactly 11 tokens")
+    assert of_natural.caption.startswith("Answers of natural length")
+    assert "Output tokens per s" in of_fixed.columns
+    assert "Output tokens per s" not in of_natural.columns
+    assert of_natural.rows[0][of_natural.columns.index("Decode, s")].text.startswith("1")

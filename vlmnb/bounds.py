@@ -68,7 +68,7 @@ def _nearest(cells: Sequence[Cell], quiet: Known, drift: float, *, whole: bool) 
     if near:
         return (
             f"Which setting's decoding comes nearest to the memory's ceiling{of} cannot be told: "
-            f"{label(cell, cells)} reaches {_percent(best)} of it, and {', '.join(near)} "
+            f"{label(cell, cells)} reaches {_percent(best)} of it, and {'; '.join(near)} "
             "no less within intervals and drift between windows."
         )
     none = ", which is none, then" if best.value > 1 else ""

@@ -83,14 +83,20 @@ def differing(reference: Record, other: Record) -> frozenset[str]:
 
 
 def logit_difference(reference: Record, other: Record) -> float | None:
-    """Largest absolute difference between the logits of two records; None where they do not compare."""
+    """Largest absolute difference between the logits of two records; None where they do not compare.
+
+    Those of the second token are compared where both runs chose the same first one.
+    """
     one, two = reference.probe, other.probe
     if one is None or two is None or one.vocabulary != two.vocabulary or len(one.values) != len(two.values):
         return None
     same = reference.answers[:1] and other.answers[:1]
     if not same or reference.answers[0].prompt != other.answers[0].prompt:
         return None
-    return max(abs(a - b) for a, b in zip(one.values, two.values, strict=True))
+    ours, theirs = one.values, two.values
+    if one.token == two.token and len(one.step_values) == len(two.step_values):
+        ours, theirs = ours + one.step_values, theirs + two.step_values
+    return max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
 
 
 def noise_of(original: Record, others: Iterable[Record]) -> Record | None:
@@ -138,8 +144,8 @@ def table(cells: Sequence[Cell], records: Sequence[Record], others: Iterable[Rec
     caption = (
         f"Answers against the original's ({original}), with 95 % intervals; {known}. "
         f"{FLAG.strip()} changes answers beyond that noise (sign test over questions, "
-        f"p < {SIGNIFICANT}). Logits: largest difference among "
-        "those kept of the first question's first token"
+        f"p < {SIGNIFICANT}). Logits: largest difference among those kept of the first question's first "
+        "token, by the prompt's pass, and, where that is the same, of the one after it, by a decoding step"
     )
     heads = (
         ROW_TITLES["optimization"], "Identical answers", "WER between the answers", "Logit difference",
@@ -175,9 +181,9 @@ def _fields(own: Drift, key: str) -> list[Field]:
     share, span = percent_span(found.share, found.low, found.high)
     unscored = Field("-", "the data set has no score", key)
     told = {True: "yes", False: "no", None: "not known"}[own.changed]
-    reason = (
-        f"p = {own.p_value:.3g}" if own.p_value is not None else "no run at another batch size to compare"
-    )
+    reason = "one-sided sign test" if own.p_value is not None else "no run at another batch size to compare"
+    if own.p_value is not None:
+        told += f", p = {own.p_value:.2g}"
     return [
         Field(f"{share} %", f"{found.identical} of {found.total}, 95 % interval", key, span=span),
         _between(found, key),

@@ -164,18 +164,24 @@ def _show_beside(plan: Plan, found: list[Record]) -> None:
 
 
 def show_speed(plan: Plan, found: list[Record]) -> None:
-    """Display the times of answers of fixed length by phase, and why cells are ``-``."""
+    """Display the times of answers of fixed length by phase, and why cells are ``-``.
+
+    On a page of optimizations those of natural answers, where no others were asked for.
+    """
     from IPython.display import HTML, Markdown, display
 
     from vlmnb import models, speed, tables
 
     if plan.source == "reports":
         return
-    display(Markdown("## Speed at fixed length"))
     cells = plan.of_length("fixed")
+    natural = plan.axis.name == "optimization" and not cells
+    display(Markdown("## Time by phase" if natural else "## Speed at fixed length"))
     if not cells:
         how = "; `vlmnb sweep sweeps/full.yaml` measures them" if models.get(plan.model).bundled else ""
         display(Markdown(f"Answers of fixed length were not asked for (parameter `length`{how})."))
+        if natural:
+            display(HTML(tables.html(speed.table(plan.axis.name, plan.cells, found))))
         return
     display(HTML(tables.html(speed.table(plan.axis.name, cells, found))))
     _show_notes([record for record in found if record.cell in cells])
@@ -266,7 +272,7 @@ def _allowance(plan: Plan, found: Sequence[Record]) -> Allowance:
     from vlmnb import repeats
 
     places = {(record.hardware, record.cell.device) for record in found if record.status == "ok"}
-    return repeats.allowance(repeats.read(results_folder(plan)), places)
+    return repeats.allowance([*repeats.read(results_folder(plan)), *found], places)
 
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:

@@ -34,7 +34,7 @@ DESCRIPTIONS = {
     "eager": "attention written out as matrix products (the base)",
     "sdpa": "attention through torch's scaled_dot_product_attention",
     FLASH: "attention through the package flash-attn, else torch's flash kernel, forced; a GPU, 16 bits",
-    COMPILE: "the decoder compiled by torch.compile, with a static cache",
+    COMPILE: "the step of one token, on a GPU the prompt's pass too, by torch.compile; with a static cache",
     "bnb-4bit": "weights in 4 bits (bitsandbytes, nf4)",
     "bnb-8bit": "weights and products in 8 bits (bitsandbytes, LLM.int8)",
     "torchao-int8": "weights in 8 bits (torchao)",
@@ -108,6 +108,8 @@ def parse(name: str, base_dtype: Dtype) -> Optimization:
         UserError: An unknown setting, two of one kind, or settings that exclude one another.
     """
     settings = name.split("+")
+    if not all(settings):
+        raise UserError(f"optimization {name!r}: a setting is missing beside a +")
     for setting in settings:
         if setting not in DESCRIPTIONS:
             raise UserError(f"unknown optimization {setting!r}; {nearest(setting, DESCRIPTIONS)}")

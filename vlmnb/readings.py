@@ -139,15 +139,20 @@ class Compilation(Frozen):
 
 
 class ProbeLogits(Frozen):
-    """Logits of the first new token of the cell's first question, within its batch.
+    """Logits of the first two new tokens of the cell's first question, within its batch.
 
     Attributes:
         vocabulary: Number of logits there are.
-        values: Those of places spread evenly over the vocabulary, the first and the last included.
+        values: Those of places spread evenly over the vocabulary, the first and the last included, for the
+            first new token, which the prompt's pass computes.
+        token: The first new token.
+        step_values: Likewise for the token after it, which a decoding step computes.
     """
 
     vocabulary: int
     values: tuple[float, ...]
+    token: int | None = None
+    step_values: tuple[float, ...] = ()
 
 
 class SensorCard(Frozen):

@@ -76,7 +76,7 @@ def allowance(records: Iterable[Record], places: Iterable[tuple[str, str]]) -> A
     """What is allowed for between windows of some machines and devices: measured, else assumed.
 
     Args:
-        records: Repeats on record.
+        records: Repeats on record, and what is to be compared.
         places: Hardware and device of what is to be compared.
     """
     on_record, wanted = list(records), set(places)
@@ -96,7 +96,16 @@ def allowance(records: Iterable[Record], places: Iterable[tuple[str, str]]) -> A
             f"others used the machine during {disturbed} of its {len(windows)} A/A repeats, and {FEWEST} "
             "undisturbed ones of a cell are needed; repeat them on a quiet machine"
         )
+    if any(map(_in_virtual_machine, own)):
+        kind = "an assumption for a virtual machine, whose neighbours on the host cannot be seen"
+        return Allowance(drift=findings.VIRTUAL_DRIFT, origin=f"{kind}: {why}")
     return Allowance(drift=findings.ASSUMED_DRIFT, origin=f"an assumption: {why}")
+
+
+def _in_virtual_machine(record: Record) -> bool:
+    """Whether a record was measured on the processor of a virtual machine; a GPU is given to one alone."""
+    told = str(record.provenance.machine.get("virtualization", ""))
+    return record.cell.device == "cpu" and told.startswith("virtual machine")
 
 
 def drift(records: Iterable[Record], hardware: str, device: str) -> float | None:

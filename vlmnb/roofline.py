@@ -45,6 +45,7 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
                 name,
                 _rate(own.prefill, "FLOP/s", key, busy),
                 _share(own.mfu, key, _either(record, roof.flops if roof else None)),
+                _steps(record),
                 _si(own.step_bytes, "B", key, COUNTED),
                 _rate(own.decode, "B/s", key, busy),
                 _share(own.mbu, key, _either(record, roof.memory if roof else None)),
@@ -53,12 +54,12 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     return Table(CAPTION.format(length=cells[0].length), HEADS, tuple(rows))
 
 
-HEADS = (ROW_TITLES["optimization"], "Prefill", "MFU", "Bytes per step", "Decode", "MBU")
+HEADS = (ROW_TITLES["optimization"], "Prefill", "MFU", "Steps per batch", "Bytes per step", "Decode", "MBU")
 CAPTION = (
     "Rates against the device's measured ceilings, answers of {length} length, with 95 % intervals over "
     "batches (bytes are counted, the ceilings taken as known). MFU: FLOPs of the plain model over the time "
     "to the first token; MBU: bytes of decoder, head and cache (the mean over steps, for prompts as long as "
-    "the longest) over the time of a step, a lower bound of what is moved. † other processes used the "
+    "the longest) over the time of a step; more may be moved. † other processes used the "
     "machine: while the batches were timed, which makes a share too low, or in every try of the ceiling, "
     "which makes it too high. A share above 100 % (‡) says that the ceiling is none: what is read lies in a "
     "cache, neighbours slowed the ceiling down, or the library's large matrix product in that precision is "
@@ -86,7 +87,8 @@ def ceilings_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | 
     caption = (
         "The ceilings: the best that any record of this page saw. They are measured once per process, after "
         "its first cell of a precision, in several tries, products and copies in turn; while others "
-        "disturbed every try (†), once more after each of the next cells. Load by others: in the quietest try"
+        "disturbed every try (†), once more after each of the next cells. Load by others: in the quietest "
+        "try. The next process may see others: compare shares within a page, not between pages"
     )
     return Table(caption, heads, tuple(rows))
 
@@ -133,7 +135,8 @@ def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     )
     caption = (
         "Memory and kernels. Weights: parameters and buffers as they lie in memory, which quantization "
-        f"makes smaller; keys and values: those of the largest batch. {peak}. The first call is the first of "
+        "makes smaller; keys and values: those of the largest batch by formula, of the tokens that there are "
+        f"(a static cache has room for more). {peak}. The first call is the first of "
         "the cell: it holds the compilation unless a cell before had compiled the same decoder"
     )
     return Table(caption, heads, tuple(rows))
@@ -213,6 +216,15 @@ def points(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     )  # fmt: skip
     heads = (ROW_TITLES["optimization"], "MFU", "MBU", "Record")
     return Table("What the figure shows, with 95 % intervals over batches", heads, rows)
+
+
+def _steps(record: Record) -> Field:
+    """Decoding steps of a batch: what stands beside them is of these alone."""
+    steps = record.timing.decode_steps if record.timing else ()
+    if not steps:
+        return Field("-", "not measured", record.key)
+    low, high = min(steps), max(steps)
+    return Field(str(low) if low == high else f"{low} to {high}", COUNTED, record.key)
 
 
 def _si(value: float | None, unit: str, key: str, title: str) -> Field:

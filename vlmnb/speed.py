@@ -1,4 +1,4 @@
-"""The table of answers of fixed length: time by phase, in which every row does the same decoding."""
+"""The table of time by phase; of answers of fixed length every row of a batch does the same decoding."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     found = by_cell(records)
     against = axis == "optimization"
     originals = {part[0].batch_size: found.get(part[0]) for part in presets.groups(cells)}
-    rates = (TOKENS,) if against else (SAMPLES, TOKENS)
+    fixed = cells[0].length == "fixed"
+    rates = (TOKENS,) * fixed if against else (SAMPLES, TOKENS)
     rows = []
     for cell in cells:
         record, original = found.get(cell), originals[cell.batch_size]
@@ -65,10 +66,11 @@ def table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     )  # fmt: skip
     tokens = sorted({cell.max_new_tokens for cell in cells})
     of = " The original is the first row of a batch size." * against
+    exactly = f"Answers of exactly {' or '.join(map(str, tokens))} tokens"
+    apart = " Such answers say nothing of quality, and these times stand in no table of natural answers."
     caption = (
-        f"Answers of exactly {' or '.join(map(str, tokens))} tokens: seconds per batch by phase, medians "
-        "with 95 % intervals; joules are one reading of the window and hold the work on the prompt. Such "
-        f"answers say nothing of quality, and these times stand in no table of natural answers.{of}"
+        f"{exactly if fixed else 'Answers of natural length'}: seconds per batch by phase, medians with 95 % "
+        f"intervals; joules are one reading of the window and hold the work on the prompt.{apart * fixed}{of}"
     )
     return Table(caption, heads, tuple(rows))
 

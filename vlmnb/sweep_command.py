@@ -140,9 +140,19 @@ def planned(asked: Asked) -> tuple[tuple[Run, ...], Setting]:
 
 
 def show(asked: Asked, *, cells: bool) -> None:
-    """Print what is there and what is missing; measures nothing and writes nothing."""
+    """Print what is there and what is missing; measures nothing and writes nothing.
+
+    Args:
+        asked: What was asked for.
+        cells: Name every cell that is to be measured, as a sweep would: what that refuses is refused.
+
+    Raises:
+        UserError: What was asked for cannot be.
+    """
     runs, setting = planned(asked)
     jobs, left_out = launch.look(runs, setting.results, setting.runs)
+    if cells and asked.on == "local":
+        _require_packages(jobs, asked)
     standings = [] if cells else progress.standings(setting.results)
     if asked.as_json:
         told = status.report(jobs, standings, wish=asked.wish, left_out=left_out)

@@ -64,24 +64,31 @@ class Generator:
 
     def __call__(self, batch: Any) -> Any:
         """Prompts and new tokens of a batch."""
-        extra: dict[str, Any] = {}
-        if optimizations.parse(self.cell.optimization, self.cell.dtype).prompt_lookup:
-            extra["prompt_lookup_num_tokens"] = LOOKUP_TOKENS
-            # Copied from the prompt, a token that stands for an image would ask for another image.
-            extra["suppress_tokens"] = self._image_ids()
-        return self._generate(batch, **limits(self.cell), **extra)
+        return self._generate(batch, **limits(self.cell), **self._lookup())
 
     def probe(self, batch: Any) -> ProbeLogits:
-        """Logits of the first question's first new token, by the pass that generation begins with."""
+        """Logits of the first question's first two new tokens, by a prompt's pass and a decoding step."""
         import torch
 
-        one = {"max_new_tokens": 1, "min_new_tokens": 1, "do_sample": False}
+        two = {"max_new_tokens": 2, "min_new_tokens": 2, "do_sample": False}
         with torch.inference_mode():
-            made = self._generate(batch, **one, output_logits=True, return_dict_in_generate=True)
-        logits = made.logits[0][0].float().cpu()
-        places = torch.linspace(0, len(logits) - 1, min(PROBED, len(logits))).round().long()
-        values = tuple(float(f"{value:.6g}") for value in logits[places].tolist())
-        return ProbeLogits(vocabulary=len(logits), values=values)
+            made = self._generate(
+                batch, **two, **self._lookup(), output_logits=True, return_dict_in_generate=True
+            )
+        first, second = (_kept(logits[0]) for logits in made.logits[:2])
+        return ProbeLogits(
+            vocabulary=made.logits[0].shape[-1],
+            values=first,
+            token=int(made.sequences[0, batch["input_ids"].shape[1]]),
+            step_values=second,
+        )
+
+    def _lookup(self) -> dict[str, Any]:
+        """Arguments of ``generate`` for guessing from the prompt, where the cell asks for that."""
+        if not optimizations.parse(self.cell.optimization, self.cell.dtype).prompt_lookup:
+            return {}
+        # Copied from the prompt, a token that stands for an image would ask for another image.
+        return {"prompt_lookup_num_tokens": LOOKUP_TOKENS, "suppress_tokens": self._image_ids()}
 
     def _image_ids(self) -> list[int]:
         """Tokens that stand for an image or a video."""
@@ -101,7 +108,15 @@ class Generator:
 
 
 PROBED = 128
-"""Logits that a record keeps: enough to see a shift, few enough to be committed."""
+"""Logits of a token that a record keeps: enough to see a shift, few enough to be committed."""
+
+
+def _kept(logits: Any) -> tuple[float, ...]:
+    """Some of a token's logits, in the digits that are worth keeping."""
+    import torch
+
+    places = torch.linspace(0, len(logits) - 1, min(PROBED, len(logits))).round().long()
+    return tuple(float(f"{value:.6g}") for value in logits.float().cpu()[places].tolist())
 
 
 def limits(cell: Cell) -> dict[str, Any]:
