@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from vlmnb import cli, identity, launch, paths, progress, record, sweep_command
+from vlmnb import cli, identity, launch, paths, progress, record, slots, sweep_command
 
 STARTED = "2026-01-01T00:00:00+00:00"
 Called = Callable[..., tuple[int, str, str]]
@@ -150,3 +153,40 @@ def test_status_says_whose_it_is_where_no_sweep_file_is_named(elsewhere: Path, v
     paths.write_atomic(elsewhere / "mine" / ".sweeps" / "h-1.json", standing.model_dump_json())
     said = vlmnb("status", "--results", "mine")[1].splitlines()[0]
     assert said.endswith(f"the latest sweep here is {elsewhere / 's.yaml'}")
+
+
+def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
+    elsewhere: Path, vlmnb: Called, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (slots.THREADS, "OMP_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    other = slots.default_threads() + 1
+    with monkeypatch.context() as sweeping:
+        sweeping.setenv(slots.THREADS, str(other))
+        measure(elsewhere / "mine")
+        asked = sweep_command.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=elsewhere / "pages")
+        jobs = launch.jobs(launch.load(Path("s.yaml")), elsewhere / "mine", elsewhere / "pages")
+        console = Console(file=io.StringIO())
+        with progress.Progress(
+            jobs, [], console, results=elsewhere / "mine", spec=sweep_command.named(asked.spec), command="c"
+        ):
+            pass
+    told = json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])
+    assert (told["recorded"], told["stale"], told["missing"]) == (len(told["runs"]) * 2, 0, 0)
+    assert os.environ.pop(slots.THREADS) == str(other)
+    monkeypatch.setenv(slots.THREADS, str(other + 1))
+    assert json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])["stale"] > 0
+
+
+def test_on_a_narrow_terminal_the_count_stays() -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=60)
+    job = launch.load(paths.root() / "sweeps" / "quickstart.yaml")[0]
+    jobs = launch.jobs([job], Path("nowhere"), Path("nowhere"))
+    shown = progress.Progress(
+        jobs, list(jobs[0].cells), console, results=Path("nowhere"), spec="s", command="c"
+    )
+    assert shown._live
+    shown.doing("cpu", job.name, "scienceqa-mini, cpu, fp32, batch 16, image 64, prompt 200, and more")
+    console.print(shown._live.get_renderable())
+    assert f"0/{len(jobs[0].cells)}" in screen.getvalue()

@@ -19,7 +19,7 @@ from fakes import wait_for
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from vlmnb import axes, execute, record
+from vlmnb import axes, execute, paths, record
 from vlmnb.spec import Run
 
 pytestmark = pytest.mark.slow
@@ -216,10 +216,11 @@ def test_a_failed_run_is_filed_and_leaves_the_good_page(tmp_path: Path) -> None:
     outcome = execute.execute(Run(model="fuyu-tiny", axis="batch_size", parameters=parameters), setting)
     assert outcome.kind == "failed"
     assert page.read_text() == "good"
-    execute.file_failure(outcome, runs)
+    execute.file_failure(outcome, setting)
     report = json.loads((runs / "failures" / "fuyu-tiny" / "batch_size.json").read_text())
     assert report["error"] == outcome.error
-    assert report["command"].startswith("papermill notebooks/batch_size.ipynb")
+    assert report["command"].startswith(f"cd {paths.root()} && papermill notebooks/batch_size.ipynb")
+    assert f"-p results {results}" in report["command"], "where its records belong"
 
 
 def test_image_sizes_a_fixed_model_does_not_take_are_recorded_as_not_applicable(tmp_path: Path) -> None:

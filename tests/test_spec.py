@@ -135,6 +135,7 @@ def test_a_mistake_is_told_with_its_file_and_line_and_stands_once(
         (b"title: a\x00b\n", "does not allow"),
         (b"[" * 50_000, "nested too deeply"),
         (b"", "found nothing"),
+        (b"title: T\nparameters:\n  samples: " + b"9" * 6000, "line 3: a number of 6000 digits"),
     ],
 )
 def test_a_file_that_is_no_sweep_is_refused_quickly(tmp_path: Path, content: bytes, said: str) -> None:

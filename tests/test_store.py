@@ -111,6 +111,17 @@ def test_readers_on_all_cores_find_what_one_finds(tmp_path: Path, monkeypatch: p
     assert len(found[0][1]) == 7
 
 
+def test_what_was_kept_of_an_earlier_damage_stays(tmp_path: Path) -> None:
+    for number in range(3):
+        path = records.write(measured(cell()), tmp_path)
+        path.write_text(f"damage {number}")
+    records.write(measured(cell()), tmp_path)
+    kept = {one.name.removeprefix(path.stem): one.read_text() for one in path.parent.glob("*.damaged*")}
+    assert kept == {".damaged": "damage 2", ".damaged.1": "damage 0", ".damaged.2": "damage 1"}
+    with store.Index(tmp_path) as index:
+        assert index.problems() == []
+
+
 def test_rows_are_made_when_an_export_first_asks_and_follow_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

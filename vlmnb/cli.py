@@ -110,8 +110,9 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how far a sweep is, also one at work in another terminal: cells, failures, pages, time left."""
-    from vlmnb import sweep_command
+    from vlmnb import paths, progress, sweep_command
 
+    progress.assume_threads(paths.resolve(results))
     latest = None if spec else sweep_command.latest_spec(results)
     asked = sweep_command.Asked(
         spec=spec or latest or QUICKSTART, results=results, runs=runs, as_json=as_json
@@ -130,8 +131,9 @@ def book(
 ) -> None:
     """Build the book from the records and the executed notebooks."""
     from vlmnb import book as publishing
-    from vlmnb import paths
+    from vlmnb import paths, progress
 
+    progress.assume_threads(paths.resolve(results))
     print("Building the book; this takes a minute when something has changed.", flush=True)
     index = publishing.build(paths.resolve(results), paths.resolve(runs), paths.resolve(output), say=print)
     print(f"The book is built. Open {index.resolve().as_uri()}")

@@ -218,18 +218,19 @@ def _published(outcome: Outcome, setting: Setting, made: Path) -> Outcome:
     return outcome
 
 
-def file_failure(outcome: Outcome, runs: Path) -> None:
+def file_failure(outcome: Outcome, setting: Setting) -> None:
     """Keep what is known of a failed run: its error, the end of its stderr, how to repeat it."""
     run = outcome.run
+    repeated = {"model": run.model, **run.parameters, "results": str(setting.results)}
     report = {
         "model": run.model,
         "axis": run.axis,
         "error": outcome.error,
         "stderr_tail": outcome.tail,
-        "command": papermill_line(run.axis, {"model": run.model, **run.parameters}),
+        "command": f"cd {shlex.quote(str(paths.root()))} && {papermill_line(run.axis, repeated)}",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    paths.write_atomic(paths.failure(runs, run.model, run.axis), json.dumps(report, indent=1) + "\n")
+    paths.write_atomic(paths.failure(setting.runs, run.model, run.axis), json.dumps(report, indent=1) + "\n")
 
 
 def _publish(made: Path, target: Path) -> None:

@@ -17,6 +17,7 @@ import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
+from rich.table import Column
 
 from vlmnb import locks, paths, record, slots
 from vlmnb.launch import CellState, Job
@@ -52,6 +53,7 @@ class Standing(Frozen):
         remaining_s: Estimate of the time to measure what is left, from the cells measured so far, None before
             the first. Waiting for a device counts for nothing: nobody knows how long others take.
         ended: ``finished`` or ``stopped``; empty while it goes on, and for ever if it was killed.
+        threads: That it computes with; None in what older code wrote.
     """
 
     spec: str
@@ -67,6 +69,7 @@ class Standing(Frozen):
     remaining_s: float | None = None
     current: dict[str, Current] = {}
     ended: str = ""
+    threads: int | None = None
 
 
 class Progress:
@@ -108,7 +111,14 @@ class Progress:
         self._lock = locks.Locks(results / ".sweeps.lock")
         self._live: Bar | None = None
         if console.is_terminal:
-            columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}"))
+            # On a narrow terminal what is being done is cut, not how much is left.
+            count = Column(no_wrap=True, min_width=2 * len(str(self.total)) + 1)
+            rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            columns = (
+                BarColumn(bar_width=12),
+                MofNCompleteColumn(table_column=count),
+                TextColumn("{task.description}", table_column=rest),
+            )
             self._live = Bar(*columns, console=console, transient=True)
             self._task = self._live.add_task("starting", total=self.total, completed=self.done)
 
@@ -173,6 +183,7 @@ class Progress:
             spec=self._spec, command=self._command, pid=os.getpid(), host=socket.gethostname(),
             began_at=self._began_at, elapsed_s=now - self._began, total=self.total, done=self.done,
             measured=self.measured, failed=self.failed, remaining_s=self._remaining_s(), ended=ended,
+            threads=slots.threads(),
             current={
                 where: Current(run=run, cell=cell, seconds=now - since)
                 for where, (run, cell, since) in self._current.items()
@@ -234,6 +245,14 @@ def standings(results: Path) -> list[tuple[Standing, bool]]:
             standing = Standing.model_validate(json.loads(file.read_text(encoding="utf-8")))
             found.append((standing, not standing.ended and _at_work(results, file.stem, standing)))
     return sorted(found, key=lambda pair: (pair[1], pair[0].began_at))
+
+
+def assume_threads(results: Path) -> None:
+    """Judge records by the threads of the sweep that was last at work here, unless the environment says."""
+    if slots.told_threads() is None:
+        told = [standing.threads for standing, _ in standings(results) if standing.threads]
+        if told:
+            os.environ[slots.THREADS] = str(told[-1])
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os.path
 from collections.abc import Iterable, Iterator, Sequence
@@ -301,7 +302,14 @@ def keep_damaged(path: Path) -> None:
         if os.path.lexists(path):
             read(path)
     except Damaged:
-        path.replace(paths.damaged(path))
+        kept = paths.damaged(path)
+        if os.path.lexists(kept):  # what was kept before stays, under a number
+            kept.replace(next(each for each in _numbered(kept) if not os.path.lexists(each)))
+        path.replace(kept)
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    return (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
 
 
 def read(path: Path) -> Record:

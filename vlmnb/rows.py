@@ -27,7 +27,7 @@ EXPORT_COLUMNS = (
     "reserved_peak_bytes_over_model", "process_peak_bytes_over_model",
     "samples_per_s", "samples_per_s_low", "samples_per_s_high", "output_tokens_per_s",
     "output_tokens_per_s_low", "output_tokens_per_s_high", "accuracy_guessing",
-    "latency_disturbed", "other_geometry",
+    "latency_disturbed", "other_geometry", "code", "threads",
 )  # fmt: skip
 
 
@@ -84,6 +84,8 @@ def row(record: Record) -> dict[str, Any]:
             "contaminated": conditions and conditions.contaminated,
             "latency_disturbed": None if record.latency is None else disturbance.of_batches(record),
             "other_geometry": record.provenance.geometry or None,
+            "code": record.provenance.code or None,
+            "threads": record.provenance.threads,
             "started_at": record.provenance.started_at or None,
             "reported_in": record.reported and record.reported.places,
             "latency_p90_s": p90 and p90.value,

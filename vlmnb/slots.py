@@ -75,11 +75,16 @@ def threads() -> int:
 
     Part of the content key: a time on one thread is no answer to the question for eight.
     """
+    return told_threads() or default_threads()
+
+
+def told_threads() -> int | None:
+    """The threads that the environment names, if it does."""
     for name in (THREADS, "OMP_NUM_THREADS"):
         given = os.environ.get(name, "").split(",")[0]
         if given.isdigit() and int(given) > 0:
             return int(given)
-    return default_threads()
+    return None
 
 
 @functools.cache

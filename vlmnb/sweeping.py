@@ -106,7 +106,7 @@ class Sweep:
                     return None
                 outcome = self._complete(self._tried(fresh, execute_once, where), fresh)
             if outcome.kind not in ("ok", "stopped"):
-                execute.file_failure(outcome, self.setting.runs)
+                execute.file_failure(outcome, self.setting)
         except OSError as error:
             outcome = Outcome(run=job.run, kind="infrastructure", error=said(error))
         finally:

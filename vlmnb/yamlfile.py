@@ -9,6 +9,9 @@ import yaml
 
 from vlmnb.errors import Place, UserError
 
+MOST_DIGITS = 18
+"""Of a number: what fits 64 bits, and less than Python refuses to read."""
+
 LONGEST_BYTES = 1_000_000
 """A sweep file is a page of text; a larger file is another file by mistake."""
 
@@ -114,6 +117,10 @@ def _check(path: Path, root: yaml.Node) -> None:
             kind = node.tag.removeprefix("tag:yaml.org,2002:")
             advice = "write dates in quotes" if kind == "timestamp" else "sweep files have plain values only"
             raise UserError(f"{at}: {kind} is not allowed here; {advice}")
+        if node.tag == "tag:yaml.org,2002:int" and len(node.value) > MOST_DIGITS:
+            raise UserError(
+                f"{at}: a number of {len(node.value)} digits; no sweep needs more than {MOST_DIGITS}"
+            )
         within.add(id(node))
         children = node.value if isinstance(node, yaml.SequenceNode) else []
         if isinstance(node, yaml.MappingNode):
