@@ -17,7 +17,7 @@ PAGES = {
     "outdated": "records, the template or the code that shows them have changed; the sweep makes it again",
     "changed": "damaged, or saved by hand, since it was published; the sweep makes it again",
     "missing": "not made yet; the sweep makes it once its cells are measured",
-    "failed": "the last attempt failed, see failures/ in the folder of the pages (runs/); the sweep tries again",
+    "failed": "the last attempt failed, see failures/ beside the pages; the sweep tries again",
 }
 
 MISSING = Wish()
