@@ -72,7 +72,8 @@ def test_a_run_that_takes_too_long_is_filed_with_what_was_measured_kept(checkout
     assert done.returncode == 1
     report = json.loads((checkout.runs / "failures" / "llava-tiny" / "batch_size.json").read_text())
     assert "--run-limit" in report["error"]
-    assert report["command"].startswith("papermill notebooks/batch_size.ipynb")
+    assert report["command"].startswith(f"cd {checkout.root} && papermill notebooks/batch_size.ipynb")
+    assert f"-p results {checkout.results}" in report["command"]
     assert set(checkout.statuses()) == {("llava-tiny", 1), ("llava-tiny", 2)}
     assert processes_of(checkout.root) == []
 
