@@ -9,8 +9,7 @@ of the records that is (10 is linear, less is start-up). *As measured* is a fold
 record entered in the index when it was written; *copied* is the first question after such a folder was copied
 together with its index: every file is read and known by its content. *No index* is the first question in a
 clone, which has none, or after the code that reads records changed: every file is parsed, for an export
-every row is made. For these two first questions the limit in seconds is not promised. The records are made
-up, of four answers each, the same in all, and scoring them costs next to nothing: making the rows of real
+every row is made. For that first question the limit in seconds is not promised. The records are made up, of four answers each, the same in all, and scoring them costs next to nothing: making the rows of real
 ones, captions above all, takes longer. None is published. A limit that is exceeded where it is promised makes
 the exit code 1.
 """
@@ -48,7 +47,7 @@ CHUNK = 500
 LIMIT_S, LIMIT_MIB = 5.0, 1024.0
 """What a question about 100,000 records may take, on two cores."""
 
-NOT_PROMISED = ("copied", "no index")
+NOT_PROMISED = "no index"
 """How the names of questions begin that may take longer."""
 
 ROOT = Path(__file__).resolve().parent.parent

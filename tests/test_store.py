@@ -16,7 +16,7 @@ import pytest
 from factory import answers, cell, record
 from stored import job_of, measured, recorded, states
 
-from vlmnb import desk, launch, paths, rows, slots, status, store, sweep_command
+from vlmnb import desk, entries, launch, paths, rows, slots, status, store, sweep_command
 from vlmnb import record as records
 from vlmnb.errors import UserError
 from vlmnb.record import Record
@@ -103,12 +103,33 @@ def test_readers_on_all_cores_find_what_one_finds(tmp_path: Path, monkeypatch: p
     path.write_text(path.read_text()[:100])
     found = []
     for least in (1, 1_000):
-        monkeypatch.setattr(store, "PARALLEL_FROM_ROWS", least)
+        monkeypatch.setattr(entries, "PARALLEL_FROM_ROWS", least)
         with store.Index(tmp_path, rows=True) as index:
             found.append((index.entries(), list(index.rows()), index.problems()))
         (tmp_path / ".index.sqlite").unlink()
     assert found[0] == found[1]
     assert len(found[0][1]) == 7
+
+
+def test_reading_many_records_is_told_on_a_terminal_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for size in (1, 2):
+        records.write(record(cell(batch_size=size)), tmp_path)
+    monkeypatch.setattr(store, "TOLD_FROM", 1)
+    with store.Index(tmp_path) as index:
+        assert len(index.entries()) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_an_index_of_one_folder_tells_nothing_of_its_neighbours(tmp_path: Path) -> None:
+    for model in ("fuyu-tiny", "llava-tiny"):
+        store.keep(measured(cell(model=model)), tmp_path)
+    with store.Index(tmp_path, next(tmp_path.glob("*/fuyu-tiny")).relative_to(tmp_path).as_posix()) as index:
+        assert [Path(name).parent.name for name in index.entries()] == ["fuyu-tiny"]
+    with store.Index(tmp_path) as index:
+        assert len(index.entries()) == 2
+        assert index.at(["nowhere/1.json", *index.entries()]) == index.entries()
 
 
 def test_what_was_kept_of_an_earlier_damage_stays(tmp_path: Path) -> None:
@@ -155,7 +176,7 @@ def test_what_was_just_measured_need_not_be_read_to_be_exported(
         with desk.Desk([cell(batch_size=size)], tmp_path) as at:
             at.write(record(cell(batch_size=size), key=f"{size:016}"))
     with monkeypatch.context() as patched:
-        patched.setattr(store, "_read", refuse)
+        patched.setattr(entries, "read", refuse)
         with store.Index(tmp_path, rows=True) as index:
             assert [entry.status for entry in index.entries().values()] == ["ok", "ok"]
             found = [dict(zip(rows.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
@@ -201,7 +222,7 @@ def test_records_copied_with_their_index_are_known_by_their_content(
         for _ in range(2):
             with store.Index(there, rows=True) as index:
                 assert len(list(index.rows())) == 2
-        patched.setattr(store, "_read", refuse)
+        patched.setattr(entries, "read", refuse)
         with store.Index(there) as index:
             assert index.problems() == [], "and need not be looked into again"
     edited = next(there.glob("*/*/*.json"))

@@ -88,6 +88,8 @@ LENGTHS: dict[str, tuple[Length, ...]] = {
 }  # fmt: skip
 """Values of the notebook parameter ``length``."""
 
+_CELL = frozenset(Cell.model_fields)
+
 FIXED_BATCHES = 8
 """Batches of a cell of fixed length: all do the same work, so more samples would say nothing more."""
 
@@ -379,7 +381,7 @@ def _cell(
         point["samples"] = min(point["samples"], FIXED_BATCHES * point["batch_size"])
     base = _base(entry, point["device"])
     optimization = optimizations.parse(point["optimization"] or base, base)
-    fields = {name: point[name] for name in point if name in Cell.model_fields}
+    fields = {name: point[name] for name in point if name in _CELL}
     fields |= {"model": entry.name, "dataset": dataset}
     fields |= {"dtype": optimization.dtype, "optimization": optimization.name}
     # A model of several sizes, or at its own size, has nothing to interpolate: that is one cell, not two.

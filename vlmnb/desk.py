@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from vlmnb import identity, locks, paths, record, slots, spec, store
+from vlmnb.entries import cell_digest
 from vlmnb.record import Record
 from vlmnb.spec import Cell
 
@@ -74,7 +75,7 @@ class Desk:
                 return record.read(path)
         if again or os.environ.get(STALE) == "1":
             return None
-        stale = self._stale.get(store.cell_digest(cell))
+        stale = self._stale.get(cell_digest(cell))
         with contextlib.suppress(ValueError):
             return record.read(self._results / stale) if stale else None
         return None
@@ -130,7 +131,7 @@ class Desk:
         found: dict[str, str] = {}
         for path in dict.fromkeys(path.parent for path in self._paths.values()):
             with store.Index(self._results, path.relative_to(self._results).as_posix()) as index:
-                found |= identity.stale_paths(index.entries().values())
+                found |= identity.stale_paths(index)
         return found
 
     @functools.cached_property

@@ -42,13 +42,17 @@ CARD = ("fit", "markup.py", "experiment.py", "formula.py", "stats.py", "models/g
 
 def key(cell: Cell) -> str:
     """Content key of a cell on this machine, 16 hexadecimal digits."""
-    return _key(cell, weights_revision(cell))  # a folder of weights may change while a kernel lives
+    return _key(cell, _here(cell, weights_revision(cell)))  # weights may change while a kernel lives
 
 
-def _key(cell: Cell, weights: str) -> str:
+def _here(cell: Cell, weights: str) -> str:
     here = machine.describe().fingerprint
-    around = _around(cell.model, cell.weights, weights, cell.dataset, paths.root(), here, slots.threads())
-    return spec.digest({"cell": cell.model_dump(), **around})
+    return _around(cell.model, cell.weights, weights, cell.dataset, paths.root(), here, slots.threads())
+
+
+def _key(cell: Cell, around: str) -> str:
+    # The digest of the whole dictionary: "cell" sorts before all that is around it.
+    return spec.digest_of(f"{spec.canonical({'cell': cell.model_dump()})[:-1]},{around[1:]}")
 
 
 def told_key(found: Record) -> str | None:
@@ -77,9 +81,9 @@ def told_key(found: Record) -> str | None:
 @functools.lru_cache(maxsize=1024)
 def _around(
     model: str, weights: str, revision: str, dataset: str, root: Path, fingerprint: str, threads: int
-) -> dict[str, object]:
+) -> str:
     """What the key hashes beside the cell, looked up once and not for every cell of a sweep."""
-    return {
+    around = {
         "schema": SCHEMA_VERSION,
         "weights": revision,
         "processor": _processor_revision(model, weights),
@@ -89,6 +93,7 @@ def _around(
         "machine": fingerprint,
         "threads": threads,
     }
+    return spec.canonical(around)
 
 
 def record_paths(cells: Iterable[Cell], results: Path) -> dict[Cell, Path]:
@@ -97,14 +102,18 @@ def record_paths(cells: Iterable[Cell], results: Path) -> dict[Cell, Path]:
     Each model's weights are looked at once: that takes longer than all else.
     """
     revisions: dict[tuple[str, str, int], str] = {}
+    around: dict[tuple[str, str, int, str], str] = {}
     found: dict[Cell, Path] = {}
     slug = machine.describe().slug
     for cell in cells:
         if cell not in found:
-            same = (cell.model, cell.weights, cell.seed)
-            if same not in revisions:
-                revisions[same] = weights_revision(cell)
-            found[cell] = paths.record(results, slug, cell.model, _key(cell, revisions[same]))
+            weights = (cell.model, cell.weights, cell.seed)
+            same = (*weights, cell.dataset)
+            if same not in around:
+                if weights not in revisions:
+                    revisions[weights] = weights_revision(cell)
+                around[same] = _here(cell, revisions[weights])
+            found[cell] = paths.record(results, slug, cell.model, _key(cell, around[same]))
     return found
 
 
@@ -133,7 +142,7 @@ def of_geometry(base: Record, geometry: str) -> Record:
     return base.model_copy(update={"provenance": known})
 
 
-def stale_paths(entries: Iterable[store.Entry]) -> dict[str, str]:
+def stale_paths(index: store.Index) -> dict[str, str]:
     """The newest record of each cell on this very machine, as the index names it, by the cell's digest.
 
     Where a cell has no record under its key of here and now, this one is *stale*: measured on the same
@@ -141,8 +150,7 @@ def stale_paths(entries: Iterable[store.Entry]) -> dict[str, str]:
     other hardware is neither exact nor stale; it answers another question.
     """
     here = machine.describe()
-    own = [e for e in entries if e.machine == here.fingerprint and e.path.startswith(f"{here.slug}/")]
-    return {e.cell: e.path for e in sorted(own, key=lambda e: e.started_at)}
+    return index.newest(here.slug, here.fingerprint)
 
 
 def differences(found: Record) -> str:

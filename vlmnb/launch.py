@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from vlmnb import axes, identity, paths, spec, stamps, store, yamlfile
+from vlmnb.entries import Entry, cell_digest
 from vlmnb.errors import UserError, nearest
 from vlmnb.spec import Cell, Frozen, Run
 
@@ -114,20 +115,21 @@ def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
 def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], list[str]]:
     """What is there of every run, and a message for each other file among the records that is no record."""
     planned = [(run, axes.plan(run.axis, run.parameters)) for run in runs]
+    places = identity.record_paths((cell for _, plan in planned for cell in plan.cells), results)
     with store.Index(results) as index:
-        entries = index.entries()
-    stale = identity.stale_paths(entries.values())
-    paths_ = identity.record_paths((cell for _, plan in planned for cell in plan.cells), results)
-    repeats = tuple(sorted(f"repeat {e.path} {e.digest}" for e in entries.values() if e.repeat))
+        states = _states(places, index)
+        repeats = tuple(f"repeat {e.path} {e.digest}" for e in index.entries(having="repeat").values())
+        usable = index.entries(having="gpu").values() if any(plan.axis.own for _, plan in planned) else ()
+        problems = [entry.problem for entry in index.entries(having="problem").values()]
     made = []
     for run, plan in planned:
-        states = tuple(_state(cell, paths_[cell], results, entries, stale) for cell in plan.cells)
-        inputs = _inputs(plan, entries.values()) if plan.axis.own else ()
+        inputs = _inputs(plan, usable) if plan.axis.own else ()
         told = () if plan.axis.own or plan.source == "reports" else repeats
-        job = Job(run=run, cells=states, page="missing", inputs=inputs, repeats=told)
+        cells = tuple(states[cell] for cell in plan.cells)
+        job = Job(run=run, cells=cells, page="missing", inputs=inputs, repeats=told)
         made.append(job.model_copy(update={"page": _page(job, pages)}))
-    own = {state.problem for job in made for state in job.cells if state.state == "damaged"}
-    return made, [e.problem for e in entries.values() if e.problem and e.problem not in own]
+    own = {state.problem for state in states.values() if state.state == "damaged"}
+    return made, [problem for problem in problems if problem not in own]
 
 
 def mark_page(job: Job, pages: Path) -> None:
@@ -135,29 +137,36 @@ def mark_page(job: Job, pages: Path) -> None:
     stamps.mark(_page_file(job, pages), job.stamp())
 
 
-def _state(
-    cell: Cell, path: Path, results: Path, entries: dict[str, store.Entry], stale: dict[str, str]
-) -> CellState:
-    exact = entries.get("/".join(path.parts[-3:]))
-    other = None
-    if exact is None or exact.problem:
-        other = stale.get(store.cell_digest(cell)) if stale else None
-    found = entries[other] if other else exact
+def _states(places: Mapping[Cell, Path], index: store.Index) -> dict[Cell, CellState]:
+    names = {cell: "/".join(path.parts[-3:]) for cell, path in places.items()}
+    exact = index.at(names.values())
+    open_ = [cell for cell, name in names.items() if name not in exact or exact[name].problem]
+    newest = identity.stale_paths(index) if open_ else {}
+    others = {cell: name for cell in open_ if newest and (name := newest.get(cell_digest(cell)))}
+    stale = index.at(others.values())
+    return {
+        cell: _state(cell, path, exact.get(names[cell]), stale.get(others.get(cell, "")), index.results)
+        for cell, path in places.items()
+    }
+
+
+def _state(cell: Cell, path: Path, exact: Entry | None, stale: Entry | None, results: Path) -> CellState:
+    found = stale or exact
     if found is None:
         return CellState(cell=cell, path=path, state="missing")
     if found.problem:
         return CellState(cell=cell, path=path, state="damaged", problem=found.problem)
     return CellState(
-        cell=cell, path=path, state="stale" if other else "recorded", status=found.status,
-        reason=found.reason, shown=found.digest, answer=results / other if other else path,
+        cell=cell, path=path, state="stale" if stale else "recorded", status=found.status,
+        reason=found.reason, shown=found.digest, answer=results / stale.path if stale else path,
         started_at=found.started_at, problem=exact.problem if exact else "",
     )  # fmt: skip
 
 
-def _inputs(plan: axes.Plan, entries: Iterable[store.Entry]) -> tuple[str, ...]:
+def _inputs(plan: axes.Plan, usable: Iterable[Entry]) -> tuple[str, ...]:
     from vlmnb.fit import inputs
 
-    return inputs.of(plan.model, plan.parameters, entries)
+    return inputs.of(plan.model, plan.parameters, usable)
 
 
 def _page(job: Job, pages: Path) -> PageState:

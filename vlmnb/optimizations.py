@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Sequence
 from typing import get_args
@@ -97,6 +98,7 @@ def tidied(names: Sequence[str], parameter: str) -> list[str]:
     return made
 
 
+@functools.lru_cache(maxsize=1024)
 def parse(name: str, base_dtype: Dtype) -> Optimization:
     """Resolve a name on top of the base configuration (``base_dtype``, eager attention).
 

@@ -67,7 +67,7 @@ def kept_samples(dataset: str, revision: str, choice: str) -> Path:
 
 def record(results: Path, hardware: str, model: str, key: str) -> Path:
     """File of one record."""
-    return results / hardware / model / f"{key}.json"
+    return results / f"{hardware}/{model}/{key}.json"
 
 
 def damaged(record: Path) -> Path:

@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vlmnb import data, differences, disturbance, findings, paths, record, stats, store
+from vlmnb import data, differences, disturbance, findings, record, stats, store
 from vlmnb.differences import Repeatability
 from vlmnb.record import Record
-from vlmnb.rows import EXPORT_COLUMNS
 from vlmnb.spec import Cell, Frozen
 from vlmnb.tables import ONE_READING, Field, Table, absent, seconds
 
@@ -19,10 +18,8 @@ FEWEST = 3
 
 def read(results: Path) -> list[Record]:
     """All records of repeats below a folder, found by the index."""
-    at = {name: EXPORT_COLUMNS.index(name) for name in ("hardware", "model", "key", "repeat")}
-    with store.Index(results, rows=True) as index:
-        rows = [row for row in index.rows() if row[at["repeat"]]]
-    files = (paths.record(results, *(row[at[name]] for name in ("hardware", "model", "key"))) for row in rows)
+    with store.Index(results) as index:
+        files = [results / name for name in index.entries(having="repeat")]
     return [record.read(file) for file in files if file.exists()]
 
 

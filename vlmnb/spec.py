@@ -120,10 +120,16 @@ def told_apart(cells: Iterable[Cell]) -> dict[Cell, str]:
 
 def digest(value: object, length: int = 16) -> str:
     """Hash of a JSON-able value, independent of key order."""
-    return hashlib.sha256(_canonical(value).encode()).hexdigest()[:length]
+    return digest_of(canonical(value), length)
 
 
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+def digest_of(text: str, length: int = 16) -> str:
+    """Hash of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+"""A JSON-able value as text, independent of key order."""
 
 
 def load_sweep(path: Path) -> Sweep:

@@ -127,7 +127,7 @@ def lines(
     asked = {job.run.name: [state.cell for state in job.cells] for job in jobs}
     told = foregone.remarks(asked) if cells else {}
     states = distinct(jobs)
-    named = spec.told_apart(state.cell for state in states)
+    named = spec.told_apart(state.cell for state in states) if cells else {}
     for job in jobs:
         here = sum(state.state in ("recorded", "stale") for state in job.cells)
         stale = sum(state.state == "stale" for state in job.cells)

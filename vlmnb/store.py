@@ -21,76 +21,36 @@ import hashlib
 import itertools
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from vlmnb import record, rows
-from vlmnb.errors import Damaged, UserError
-from vlmnb.spec import Cell
+from vlmnb import record
+from vlmnb.entries import Entry, Read, fingerprint, read, read_all
 
 INDEX = ".index.sqlite"
-
-PARALLEL_FROM = 2_000
-"""New files from which on reading them is shared among the cores."""
-
-PARALLEL_FROM_ROWS = 200
-"""The same where rows are asked for: scoring the captions of one record can take 50 ms."""
 
 TOGETHER = 5_000
 """Files that are entered in the index in one go."""
 
-_READERS = (
-    "record.py", "sealing.py", "timing.py", "flopcount.py", "rows.py", "readings.py",
-    "scores.py", "captions.py", "stats.py", "spec.py", "quality.py", "optimizations.py",
-    "guessing.py", "disturbance.py", "fit/usable.py",
-)  # fmt: skip
-"""Modules that decide what a row holds."""
-
-
-class Entry(NamedTuple):
-    """A record file, without its raw samples.
-
-    Attributes:
-        path: Relative to the results folder.
-        machine: Fingerprint of the machine, empty where the record has none.
-        cell: Digest of the cell.
-        digest: Digest of the file's content.
-        repeat: Number of an A/A repeat, 0 for any other record.
-        gpu: Driver's name of the GPU, for a record that a prediction can be fitted on, else empty.
-        quantization: How the weights of such a record were stored.
-        problem: Why the file is no record; then everything behind ``path`` is empty.
-    """
-
-    path: str
-    key: str = ""
-    machine: str = ""
-    cell: str = ""
-    status: str = ""
-    reason: str = ""
-    started_at: str = ""
-    seconds: float = 0.0
-    digest: str = ""
-    repeat: int = 0
-    gpu: str = ""
-    quantization: str = ""
-    problem: str = ""
-
+TOLD_FROM = 10_000
+"""Files from which on a terminal is told how far reading them is."""
 
 _COLUMNS = Entry._fields
-_MARKS = ", ".join("?" * (len(_COLUMNS) + 4))
-_ENTER = f"INSERT OR REPLACE INTO entries VALUES ({_MARKS})"
+_ALL = ", ".join([*_COLUMNS, "mtime_ns", "size", "inode", "has_line"])
+_TABLES = (
+    f"CREATE TABLE entries ({_ALL}, PRIMARY KEY (path)) WITHOUT ROWID",
+    # Apart, so that a question about entries need not read past a hundred columns of each.
+    "CREATE TABLE lines (path PRIMARY KEY, line) WITHOUT ROWID",
+    "CREATE TABLE made_by (hash)",
+)
+_ENTER = f"INSERT OR REPLACE INTO entries VALUES ({', '.join('?' * (len(_COLUMNS) + 4))})"
+_UPDATE = "UPDATE entries SET mtime_ns = ?, size = ?, inode = ? WHERE path = ?"
+
 Signature = tuple[int, int, int]
-Read = tuple[Entry, str | None]
-"""Entry and row of a file; in the row's place None where it was not asked for, or why there is none."""
-
-
-def cell_digest(cell: Cell) -> str:
-    """Identifies a cell, whatever machine or code measured it."""
-    return hashlib.sha256(cell.model_dump_json().encode()).hexdigest()[:16]
+"""What tells a changed file from an unchanged one: time, size and inode."""
 
 
 def keep(made: record.Record, results: Path) -> Path:
@@ -105,13 +65,12 @@ def enter(path: Path, results: Path) -> None:
     with contextlib.suppress(Exception):  # nothing about an index is a reason to end a measurement
         # Noted before reading: a file replaced meanwhile is then found to have changed.
         signature = _signature(path)
-        found = _read(results, True, (path.relative_to(results).as_posix(), ""))
+        found = read(results, True, (path.relative_to(results).as_posix(), ""))
         with contextlib.closing(sqlite3.connect(results / INDEX, timeout=1)) as database:
             # One of other code is left alone: its owner may be at work.
             if found and signature and _writer(database) in (None, _made_by()):
                 _prepare(database)
-                with database:
-                    database.execute(_ENTER, (*found[0], *signature, found[1]))
+                _put(database, [(found, signature)])
 
 
 class Index:
@@ -127,8 +86,11 @@ class Index:
         """
         self.results = results
         self._under, self._with_rows = under, rows
-        files = {name: signature for name, signature in _scan(results, under)}
-        file = results / INDEX
+        with uncollected():
+            self._open(dict(_scan(results, under)), results / INDEX)
+
+    def _open(self, files: dict[str, Signature], file: Path) -> None:
+        results = self.results
         for place in (file, file, ":memory:") if results.is_dir() else (":memory:",):
             database: sqlite3.Connection | None = None
             try:
@@ -151,76 +113,124 @@ class Index:
         """Close the file."""
         self._database.close()
 
-    def entries(self) -> dict[str, Entry]:
-        """All files by their path relative to the results folder, in path order."""
-        found = self._query(f"SELECT {', '.join(_COLUMNS)} FROM entries")
+    def entries(self, *, having: str = "") -> dict[str, Entry]:
+        """Files by their path relative to the results folder, in path order.
+
+        Args:
+            having: A column that is to hold something; by default all files are told.
+        """
+        assert not having or having in _COLUMNS
+        where = f"{having} NOT IN ('', 0)" if having else "1"
+        found = self._query(f"SELECT {', '.join(_COLUMNS)} FROM entries", where)
         return {row[0]: Entry._make(row) for row in found}
+
+    def at(self, names: Iterable[str]) -> dict[str, Entry]:
+        """Those of these paths that there are."""
+        columns = ", ".join(f"entries.{column}" for column in _COLUMNS)
+        asked = "json_each(?) AS asked CROSS JOIN entries ON entries.path = asked.value"
+        found = self._database.execute(f"SELECT {columns} FROM {asked}", (to_json(list(names)).decode(),))
+        return {row[0]: Entry._make(row) for row in found}
+
+    def newest(self, hardware: str, machine: str) -> dict[str, str]:
+        """Path of the record measured last of each cell, by the cell's digest.
+
+        Args:
+            hardware: Slug of the machine.
+            machine: Its fingerprint.
+        """
+        found = self._database.execute(
+            "SELECT cell, path FROM entries WHERE machine = ? AND path > ? AND path < ? "
+            "AND problem = '' ORDER BY started_at, path",
+            (machine, *_below(hardware)),
+        )
+        return dict(found.fetchall())
 
     def rows(self) -> Iterator[list[Any]]:
         """Export rows, values in the order of ``EXPORT_COLUMNS``, in path order."""
         assert self._with_rows
-        for (text,) in self._query("SELECT line FROM entries", "line LIKE '[%'"):
+        for (text,) in self._query("SELECT line FROM lines", "line LIKE '[%'"):
             yield from_json(text)
 
     def problems(self) -> list[str]:
         """A message for each file that is no record, and for each of which no row can be made."""
-        problem = "CASE WHEN problem = '' THEN line ELSE problem END"
-        return [text for (text,) in self._query(f"SELECT {problem} FROM entries", f"{problem} NOT LIKE '[%'")]
+        of_files = self._query("SELECT path, problem FROM entries", "problem != ''")
+        of_rows = self._query("SELECT path, line FROM lines", "line NOT LIKE '[%'")
+        return [text for _, text in sorted([*of_files, *of_rows])]
 
     def _query(self, select: str, where: str = "1") -> Iterable[Any]:
-        under = f"{self._under}/" if self._under else ""
-        text = f"{select} WHERE {where} AND substr(path, 1, ?) = ? ORDER BY path"
-        return self._database.execute(text, (len(under), under))
+        text = f"{select} WHERE {where} AND path > ? AND path < ? ORDER BY path"
+        return self._database.execute(text, _below(self._under))
 
     def _refresh(self, files: dict[str, Signature]) -> None:
-        complete = "line IS NOT NULL" if self._with_rows else "1"
+        complete = "has_line" if self._with_rows else "1"
         unchanged: set[str] = set()
         gone: list[tuple[str]] = []
-        for path, whole, mtime_ns, size, inode in self._query(
+        for path, whole, *known in self._query(
             f"SELECT path, {complete}, mtime_ns, size, inode FROM entries"
         ):
             signature = files.get(path)
-            if whole and signature == (mtime_ns, size, inode):
+            if whole and signature == tuple(known):
                 unchanged.add(path)
             # Who looks at the same time may know of files that came after ours were listed.
             elif signature is None and not os.path.lexists(self.results / path):
                 gone.append((path,))
         if not gone and len(unchanged) == len(files):
             return
-        new = [path for path in files if path not in unchanged]
+        new = sorted(files.keys() - unchanged)
         digests = dict(self._query("SELECT path, digest FROM entries", complete))
         looked_at = [(path, digests.get(path, "")) for path in new]
-        read = zip(new, _read_all(self.results, looked_at, self._with_rows), strict=True)
+        found = zip(new, _told(len(new), read_all(self.results, looked_at, self._with_rows)), strict=True)
         with self._database:
-            self._database.executemany("DELETE FROM entries WHERE path = ?", gone)
+            for table in ("entries", "lines"):
+                self._database.executemany(f"DELETE FROM {table} WHERE path = ?", gone)
         # Some at a time: what is read already is entered while other cores read on, the next use begins where
         # this one was killed, and others who look at the index never wait for all of it.
-        while some := list(itertools.islice(read, TOGETHER)):
-            made = [(*found[0], *files[path], found[1]) for path, found in some if found]
-            touched = [(*files[path], path) for path, found in some if not found]
+        while some := list(itertools.islice(found, TOGETHER)):
+            _put(self._database, [(told, files[path]) for path, told in some if told])
             with self._database:
-                self._database.executemany(_ENTER, made)
-                self._database.executemany(
-                    "UPDATE entries SET mtime_ns = ?, size = ?, inode = ? WHERE path = ?", touched
-                )
+                self._database.executemany(_UPDATE, ((*files[path], path) for path, told in some if not told))
 
 
 def _prepare(database: sqlite3.Connection) -> None:
     """Make the tables where they are missing or were written by other code."""
     # The index can be made anew at any time, so it need not survive a power cut.
     database.execute("PRAGMA synchronous = OFF")
+    database.execute("PRAGMA page_size = 16384")  # several rows of an export to a page
     if _writer(database) == _made_by():
         return
     with database:
         database.execute("BEGIN IMMEDIATE")
         if _writer(database) == _made_by():  # another process was quicker
             return
-        database.execute("DROP TABLE IF EXISTS entries")
-        database.execute("DROP TABLE IF EXISTS made_by")
-        columns = ", ".join([*_COLUMNS, "mtime_ns", "size", "inode", "line"])
-        database.execute(f"CREATE TABLE entries ({columns}, PRIMARY KEY (path))")
-        database.execute("CREATE TABLE made_by (hash)")
+        for table in ("entries", "lines", "made_by"):
+            database.execute(f"DROP TABLE IF EXISTS {table}")
+        for statement in _TABLES:
+            database.execute(statement)
         database.execute("INSERT INTO made_by VALUES (?)", (_made_by(),))
+
+
+@functools.cache
+def _made_by() -> str:
+    return hashlib.sha256(repr((_TABLES, fingerprint())).encode()).hexdigest()
+
+
+def _told(files: int, found: Iterator[Read | None]) -> Iterator[Read | None]:
+    """Say on a terminal how far reading is, where it takes longer than one waits without being told."""
+    if files < TOLD_FROM:
+        return found
+    from tqdm import tqdm
+
+    return iter(tqdm(found, "reading records", files, leave=False, disable=None, delay=1))
+
+
+def _put(database: sqlite3.Connection, read: Sequence[tuple[Read, Signature]]) -> None:
+    """Enter files as they were read."""
+    lines = [(entry.path, line) for (entry, line), _ in read if line]
+    without = [(entry.path,) for (entry, line), _ in read if not line]
+    with database:
+        database.executemany(_ENTER, ((*entry, *told, line is not None) for (entry, line), told in read))
+        database.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?)", lines)
+        database.executemany("DELETE FROM lines WHERE path = ?", without)
 
 
 def _writer(database: sqlite3.Connection) -> str | None:
@@ -230,19 +240,27 @@ def _writer(database: sqlite3.Connection) -> str | None:
     return str(database.execute("SELECT hash FROM made_by").fetchone()[0])
 
 
+def _below(folder: str) -> tuple[str, str]:
+    """Ends between which the paths of a folder lie; of the results folder itself, those of all."""
+    return (f"{folder}/", f"{folder}0") if folder else ("", chr(0x10FFFF))  # 0 comes after the slash
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """A block without garbage collection: 100,000 rows hold no cycle, and each pass goes through them all."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 def _damaged(file: Path) -> None:
     for suffix in ("", "-journal"):
         with contextlib.suppress(OSError):
             file.with_name(file.name + suffix).unlink(missing_ok=True)
-
-
-@functools.cache
-def _made_by() -> str:
-    here = Path(__file__).parent
-    seen = hashlib.sha256(repr((_COLUMNS, rows.EXPORT_COLUMNS)).encode())
-    for name in _READERS:
-        seen.update((here / name).read_bytes())
-    return seen.hexdigest()
 
 
 def _scan(results: Path, under: str) -> Iterator[tuple[str, Signature]]:
@@ -279,67 +297,3 @@ def _folders(parent: Path) -> list[str]:
             return sorted(entry.name for entry in found if entry.is_dir() and not entry.name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _read_all(results: Path, files: Sequence[tuple[str, str]], with_rows: bool) -> Iterator[Read | None]:
-    read: Callable[[tuple[str, str]], Read | None] = functools.partial(_read, results, with_rows)
-    cores = os.cpu_count() or 1
-    if len(files) < (PARALLEL_FROM_ROWS if with_rows else PARALLEL_FROM) or cores == 1:
-        yield from map(read, files)
-        return
-    # Frozen, what was inherited is not walked through, and so not copied, each time garbage is collected.
-    with ProcessPoolExecutor(cores, initializer=gc.freeze) as pool:
-        yield from pool.map(read, files, chunksize=max(1, min(200, len(files) // (4 * cores))))
-
-
-def _read(results: Path, with_row: bool, file: tuple[str, str]) -> Read | None:
-    """What a file holds; None where its content has the digest that it is given with."""
-    from vlmnb.fit import usable
-
-    name, known = file
-    path = f"{results}/{name}"
-    try:
-        content = _content(path)
-        digest = hashlib.sha256(content).hexdigest()[:16]
-        if digest == known:
-            return None
-        found = record.parse(path, content)
-    except OSError as error:
-        return Entry(name, problem=str(Damaged.unreadable(path, error))), ""
-    except ValueError as error:
-        return Entry(name, problem=str(error) or type(error).__name__), ""
-    gpu = quantization = ""
-    with contextlib.suppress(UserError, LookupError):  # an optimization, or a machine, of other code
-        gpu, quantization = usable.of(found) or ("", "")
-    entry = Entry(
-        path=name,
-        key=found.key,
-        machine=str(found.provenance.machine.get("fingerprint", "")),
-        cell=cell_digest(found.cell),
-        status=found.status,
-        reason=found.reason,
-        started_at=found.provenance.started_at,
-        seconds=found.provenance.seconds or 0.0,
-        digest=digest,
-        repeat=found.cell.repeat,
-        gpu=gpu,
-        quantization=quantization,
-    )
-    return entry, _row(path, found) if with_row else None
-
-
-def _content(path: str) -> bytes:
-    """What is in a file, in half the time that opening a file object takes: records are small and many."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        return b"".join(iter(functools.partial(os.read, descriptor, 1 << 20), b""))
-    finally:
-        os.close(descriptor)
-
-
-def _row(path: str, found: record.Record) -> str:
-    try:
-        row = rows.row(found)
-    except (ValueError, ArithmeticError, TypeError) as error:
-        return f"{path}: {error or type(error).__name__}"
-    return to_json([row[column] for column in rows.EXPORT_COLUMNS]).decode()

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vlmnb import foregone, launch, optimizations, paths, progress, slots, status, supervise, sweeping
+from vlmnb import foregone, launch, optimizations, paths, progress, slots, status, store, supervise, sweeping
 from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
 from vlmnb.launch import Job
@@ -139,6 +139,7 @@ def planned(asked: Asked) -> tuple[tuple[Run, ...], Setting]:
     return runs, setting
 
 
+@store.uncollected()
 def show(asked: Asked, *, cells: bool) -> None:
     """Print what is there and what is missing; measures nothing and writes nothing.
 

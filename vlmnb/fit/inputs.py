@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vlmnb import paths, spec
+from vlmnb.entries import Entry
 from vlmnb.fit import gpus, quantize
 from vlmnb.models import geometry
-from vlmnb.store import Entry
 
 FILES = ("data/gpus.csv", "data/gpu-sources.csv", "data/cards.yaml")
 
@@ -24,7 +24,7 @@ def of(model: str, parameters: Mapping[str, Any], entries: Iterable[Entry]) -> t
     Args:
         model: Name of the model.
         parameters: Of the card's notebook, defaults filled in.
-        entries: All records of the results folder.
+        entries: The records of the results folder that a prediction can be fitted on.
     """
     wanted = quantize.get(str(parameters["quantization"])).name
     newest: dict[tuple[str, str], Entry] = {}
