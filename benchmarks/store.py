@@ -9,9 +9,10 @@ of the records that is (10 is linear, less is start-up). *As measured* is a fold
 record entered in the index when it was written; *copied* is the first question after such a folder was copied
 together with its index: every file is read and known by its content. *No index* is the first question in a
 clone, which has none, or after the code that reads records changed: every file is parsed, for an export
-every row is made. For that first question the limit in seconds is not promised. The records are made up, of four answers each, the same in all, and scoring them costs next to nothing: making the rows of real
-ones, captions above all, takes longer. None is published. A limit that is exceeded where it is promised makes
-the exit code 1.
+every row is made. For that first question the limit in seconds is not promised. The records are made up, of
+four answers each, the same in all, and scoring them costs next to nothing: making the rows of real ones,
+captions above all, takes longer. None is published. A limit that is exceeded where it is promised makes the
+exit code 1.
 """
 
 from __future__ import annotations

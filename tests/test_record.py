@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from factory import absent, answers, cell, record
 
-from vlmnb import notes, rows, spec
+from vlmnb import exporting, notes, rows, spec
 from vlmnb import record as records
 from vlmnb.energy import EnergyMeter
 from vlmnb.errors import UserError
@@ -132,6 +133,26 @@ def test_the_export_has_one_row_per_record_and_the_promised_columns(tmp_path: Pa
     assert rows.loc["ok", "latency_s"] == pytest.approx(0.45)
     assert pd.isna(rows.loc["unsupported", "latency_s"])
     assert rows.loc["unsupported", "reason"] == 'no GPU, "none"'
+
+
+def test_a_parquet_export_is_the_same_in_many_parts_as_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "results"
+    for size in (1, 2):
+        records.write(record(cell(batch_size=size)), results)
+        # Of this one most columns are empty: in a part of its own they have no type.
+        records.write(absent(cell(batch_size=size, device="cuda", dtype="fp16"), "unsupported", "r"), results)
+    tables = []
+    for together in (1, 1_000):
+        monkeypatch.setattr(exporting, "TOGETHER", together)
+        export_records(results, tmp_path / "table.parquet", "parquet")
+        tables.append(pq.read_table(tmp_path / "table.parquet"))
+    assert tables[0].num_rows == 4
+    assert tables[0].equals(tables[1])
+    (tmp_path / "empty").mkdir()
+    assert export_records(tmp_path / "empty", tmp_path / "none.parquet", "parquet") == (0, [])
+    assert pq.read_table(tmp_path / "none.parquet").column_names == list(rows.EXPORT_COLUMNS)
 
 
 def test_the_export_writes_numbers_as_the_records_have_them(tmp_path: Path) -> None:

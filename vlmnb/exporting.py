@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from vlmnb.rows import EXPORT_COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+TOGETHER = 1_000
+"""Rows that are made columns at a time: few enough to stay near the processor."""
 
 FORMATS = ("csv", "json", "parquet", "codecarbon")
 
@@ -52,7 +56,7 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
         with paths.temporary_beside(output) as scratch:
             if file_format == "codecarbon":
                 return _write_emissions(results, scratch)
-            with store.Index(results, rows=True) as index:
+            with store.uncollected(), store.Index(results, rows=True) as index:
                 return _write_rows(index, scratch, file_format), index.problems()
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from None
@@ -74,8 +78,13 @@ def _write_rows(index: store.Index, scratch: Path, file_format: str) -> int:
         import pyarrow as pa
         from pyarrow import parquet
 
-        columns = list(zip(*index.rows(), strict=True)) or [()] * len(EXPORT_COLUMNS)
-        table = pa.table(dict(zip(EXPORT_COLUMNS, map(pa.array, columns), strict=True)))
+        rows = index.rows()
+        parts = [pa.table(dict.fromkeys(EXPORT_COLUMNS, pa.array([])))]
+        while some := list(itertools.islice(rows, TOGETHER)):
+            columns = map(pa.array, zip(*some, strict=True))
+            parts.append(pa.table(dict(zip(EXPORT_COLUMNS, columns, strict=True))))
+        # A column may be empty, or of whole numbers, in one part and not in the next.
+        table = pa.concat_tables(parts, promote_options="permissive")
         parquet.write_table(table, scratch)
         return int(table.num_rows)
     count = 0
