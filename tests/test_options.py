@@ -155,6 +155,13 @@ def test_status_says_whose_it_is_where_no_sweep_file_is_named(elsewhere: Path, v
     assert said.endswith(f"the latest sweep here is {elsewhere / 's.yaml'}")
 
 
+def test_status_says_that_there_is_no_such_folder(elsewhere: Path, vlmnb: Called) -> None:
+    code, said, _ = vlmnb("status", "s.yaml", "--results", "mistyped")
+    assert code == 0
+    assert said.startswith(f"There is no folder {elsewhere / 'mistyped'} yet.\n\n")
+    assert not (elsewhere / "mistyped").exists()
+
+
 def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
     elsewhere: Path, vlmnb: Called, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,14 +185,12 @@ def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
     assert json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])["stale"] > 0
 
 
-def test_on_a_narrow_terminal_the_count_stays() -> None:
+def test_on_a_narrow_terminal_the_count_stays(tmp_path: Path) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=60)
     job = launch.load(paths.root() / "sweeps" / "quickstart.yaml")[0]
-    jobs = launch.jobs([job], Path("nowhere"), Path("nowhere"))
-    shown = progress.Progress(
-        jobs, list(jobs[0].cells), console, results=Path("nowhere"), spec="s", command="c"
-    )
+    jobs = launch.jobs([job], tmp_path, tmp_path)
+    shown = progress.Progress(jobs, list(jobs[0].cells), console, results=tmp_path, spec="s", command="c")
     assert shown._live
     shown.doing("cpu", job.name, "scienceqa-mini, cpu, fp32, batch 16, image 64, prompt 200, and more")
     console.print(shown._live.get_renderable())

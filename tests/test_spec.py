@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,12 @@ def test_a_missing_file_is_named_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         launch.load(tmp_path / "missing.yaml")
     assert str(error.value).count("missing.yaml") == 1
+
+
+def test_a_pipe_is_no_sweep_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(UserError, match=r"pipe\.yaml is no file that can be read again"):
+        launch.load(tmp_path / "pipe.yaml")
 
 
 scalars = st.none() | st.booleans() | st.integers(-2, 400) | st.floats() | st.text(max_size=8)

@@ -67,6 +67,19 @@ def test_a_record_of_an_optimization_that_this_code_does_not_know_stops_nothing(
     assert states(tmp_path, tmp_path) == {1: "missing", 2: "missing"}
 
 
+def test_an_edit_that_hides_behind_size_and_time_is_seen(tmp_path: Path) -> None:
+    path = store.keep(record(), tmp_path)
+    with store.Index(tmp_path, rows=True) as index:
+        assert index.problems() == []
+    was = path.stat()
+    with path.open("r+b") as file:
+        file.write(path.read_bytes().replace(b"0.4", b"0.1"))
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
+    with store.Index(tmp_path, rows=True) as index:
+        assert "edited by hand" in index.problems()[0]
+        assert list(index.rows()) == []
+
+
 def test_the_index_follows_the_files_and_is_never_trusted(tmp_path: Path) -> None:
     first = records.write(measured(cell()), tmp_path)
     for _ in range(2):
@@ -299,6 +312,9 @@ def test_a_read_only_folder_can_be_read_and_a_sweep_into_it_is_refused(
     asked = sweep_command.Asked(spec=tmp_path / "s.yaml", results=results, runs=tmp_path / "runs")
     with pytest.raises(UserError, match="cannot write to"):
         sweep_command.run(asked)
+    with pytest.raises(UserError, match="cannot write to"):
+        sweep_command.require_writable(tmp_path / "new" / "results", tiny_disk / "runs")
+    assert not (tmp_path / "new").exists(), "what is refused leaves nothing behind"
 
 
 def test_a_record_that_comes_while_another_looks_is_not_forgotten(

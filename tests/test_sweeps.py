@@ -106,6 +106,7 @@ def test_a_notebook_that_leaves_a_cell_out_has_not_ended_well(checkout: Checkout
     checkout.behave({})
     assert checkout.sweep().returncode == 0
     assert checkout.measured() == [1, 2, 3, 2]
+    assert not (checkout.runs / "failures").exists(), "nothing is left of a failure that is mended"
 
 
 def test_sizes_above_one_that_ran_out_of_memory_are_not_tried_unless_asked(checkout: Checkout) -> None:
@@ -141,6 +142,8 @@ def test_a_disk_that_fills_up_publishes_nothing_and_the_sweep_goes_on_once_there
         assert done.returncode == 3, done.stdout + done.stderr
         assert "No space left" in done.stderr + done.stdout
         assert "continue with: vlmnb sweep sweeps/fake.yaml" in done.stderr
+        assert f"'{checkout.results}/" in done.stdout, "and which disk is full"
+        assert "was stopped after" in checkout.vlmnb("status").stdout
         assert set(checkout.statuses()) == {("llava-tiny", 1)}
         assert not (checkout.runs / "llava-tiny" / "batch_size.ipynb").exists()
         resize("40m")

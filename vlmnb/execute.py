@@ -212,6 +212,9 @@ def _published(outcome: Outcome, setting: Setting, made: Path) -> Outcome:
         for suffix in (".json", ".ipynb"):
             with contextlib.suppress(OSError):
                 failure.with_suffix(suffix).unlink()
+        for folder in (failure.parent, failure.parent.parent):
+            with contextlib.suppress(OSError):  # others have failed
+                folder.rmdir()
     elif made.exists():
         with contextlib.suppress(OSError):
             _publish(made, failure.with_suffix(".ipynb"))

@@ -106,6 +106,10 @@ def temporary_beside(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         scratch.chmod(0o644)
         scratch.replace(path)
+    except OSError as error:
+        if error.errno and not error.filename:
+            error.filename = str(path)  # writing to an open file names none, and one asks which disk is full
+        raise
     finally:
         scratch.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -73,7 +74,11 @@ class Standing(Frozen):
 
 
 class Progress:
-    """Shows how far a sweep is; counts each cell of several runs once."""
+    """Shows how far a sweep is; counts each cell of several runs once.
+
+    Attributes:
+        incomplete: Whether a run did not come to its end, by no fault of its notebook.
+    """
 
     def __init__(
         self,
@@ -106,6 +111,7 @@ class Progress:
         self._work_s, self._work_since = 0.0, 0.0
         self._said, self._said_at, self._written_at = "", 0.0, 0.0
         self._told: set[str] = set()
+        self.incomplete = False
         self._guard = threading.RLock()
         self._file = results / ".sweeps" / f"{socket.gethostname()}-{os.getpid()}.json"
         self._lock = locks.Locks(results / ".sweeps.lock")
@@ -149,7 +155,7 @@ class Progress:
             self._live.stop()
         self._count()
         with contextlib.suppress(OSError):
-            self._write("stopped" if kind else "finished")
+            self._write("stopped" if kind or self.incomplete else "finished")
         self._lock.release(self._file.stem)
 
     def doing(self, where: str, run: str, cell: str) -> None:
@@ -234,7 +240,16 @@ class Progress:
         return f"{elapsed}{f', about {duration(left)} left' if left else ''}"
 
     def _write(self, ended: str) -> None:
-        paths.write_atomic(self._file, self.standing(ended).model_dump_json(indent=1) + "\n")
+        text = self.standing(ended).model_dump_json(indent=1) + "\n"
+        try:
+            paths.write_atomic(self._file, text)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # No new file fits on a full disk, but what is written over the old one takes no room.
+            with self._file.open("r+", encoding="utf-8") as file:
+                file.write(text)
+                file.truncate()
 
 
 def standings(results: Path) -> list[tuple[Standing, bool]]:

@@ -39,7 +39,7 @@ TOLD_FROM = 10_000
 """Files from which on a terminal is told how far reading them is."""
 
 _COLUMNS = Entry._fields
-_ALL = ", ".join([*_COLUMNS, "mtime_ns", "size", "inode", "has_line"])
+_ALL = ", ".join([*_COLUMNS, "ctime_ns", "size", "inode", "has_line"])
 _TABLES = (
     f"CREATE TABLE entries ({_ALL}, PRIMARY KEY (path)) WITHOUT ROWID",
     # Apart, so that a question about entries need not read past a hundred columns of each.
@@ -47,10 +47,10 @@ _TABLES = (
     "CREATE TABLE made_by (hash)",
 )
 _ENTER = f"INSERT OR REPLACE INTO entries VALUES ({', '.join('?' * (len(_COLUMNS) + 4))})"
-_UPDATE = "UPDATE entries SET mtime_ns = ?, size = ?, inode = ? WHERE path = ?"
+_UPDATE = "UPDATE entries SET ctime_ns = ?, size = ?, inode = ? WHERE path = ?"
 
 Signature = tuple[int, int, int]
-"""What tells a changed file from an unchanged one: time, size and inode."""
+"""What tells a changed file from an unchanged one: time of the last change, size and inode."""
 
 
 def keep(made: record.Record, results: Path) -> Path:
@@ -166,7 +166,7 @@ class Index:
         unchanged: set[str] = set()
         gone: list[tuple[str]] = []
         for path, whole, *known in self._query(
-            f"SELECT path, {complete}, mtime_ns, size, inode FROM entries"
+            f"SELECT path, {complete}, ctime_ns, size, inode FROM entries"
         ):
             signature = files.get(path)
             if whole and signature == tuple(known):
@@ -288,7 +288,8 @@ def _signature(file: os.DirEntry[str] | Path) -> Signature | None:
             told = file.stat(follow_symlinks=False)
         except OSError:
             return None
-    return told.st_mtime_ns, told.st_size, told.st_ino
+    # Not when the content was changed: that time can be set, and an edit hidden by it.
+    return told.st_ctime_ns, told.st_size, told.st_ino
 
 
 def _folders(parent: Path) -> list[str]:

@@ -155,11 +155,13 @@ def show(asked: Asked, *, cells: bool) -> None:
     if cells and asked.on == "local":
         _require_packages(jobs, asked)
     standings = [] if cells else progress.standings(setting.results)
+    nowhere = "" if setting.results.is_dir() else f"There is no folder {setting.results} yet."
     if asked.as_json:
         told = status.report(jobs, standings, wish=asked.wish, left_out=left_out)
         print(json.dumps({"spec": named(asked.spec), **told}, indent=1))
         return
-    for line in status.lines(jobs, standings, cells=cells, wish=asked.wish, left_out=left_out):
+    said = status.lines(jobs, standings, cells=cells, wish=asked.wish, left_out=left_out)
+    for line in [nowhere, ""] * bool(nowhere) + said:
         print(line)
 
 
@@ -253,7 +255,7 @@ def _tell(
         if stale:
             line = f"{stale} stale cells were not measured again; do so with: {asked.command} --stale"
             console.print(line, markup=False, highlight=False)
-    if any(outcome.kind in ("infrastructure", "stopped") for outcome in failed_runs):
+    if any(outcome.kind in sweeping.INCOMPLETE for outcome in failed_runs):
         print(f"vlmnb: the sweep is not complete; continue with: {asked.command}", file=sys.stderr)
         return INFRASTRUCTURE
     return FAILED if failed_runs or failed_cells or damaged_cells else OK
@@ -265,15 +267,20 @@ def require_writable(*folders: Path) -> None:
     Raises:
         UserError: A folder cannot be made or written to.
     """
-    for folder in folders:
-        try:
+    made: list[Path] = []
+    try:
+        for folder in folders:
+            made += [each for each in (folder, *folder.parents) if not each.exists()]
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(prefix=".writable", dir=folder):  # a name of its own: others try too
                 pass
-        except FileExistsError:
+    except OSError as error:
+        for each in made:
+            with contextlib.suppress(OSError):  # what others have put something into stays
+                each.rmdir()
+        if isinstance(error, FileExistsError):
             raise UserError(f"{folder} is a file; name a folder") from None
-        except OSError as error:
-            raise UserError(f"cannot write to {folder}: {error.strerror or error}") from None
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from None
 
 
 def _require_packages(jobs: Sequence[Job], asked: Asked) -> None:

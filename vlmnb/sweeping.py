@@ -34,6 +34,10 @@ DEATHS = 2
 """Deaths of the kernel in one cell after which the cell is recorded as failed."""
 
 
+INCOMPLETE = ("infrastructure", "stopped")
+"""How a run ends that its notebook did not end."""
+
+
 class Execute(Protocol):
     """Executes a run once: here, or on a cluster."""
 
@@ -112,6 +116,8 @@ class Sweep:
         finally:
             self._runs.release(job.run.name)
             self.progress.leave(where)
+        if outcome.kind in INCOMPLETE:
+            self.progress.incomplete = True
         if full(outcome):
             self.stop.set()
         return outcome

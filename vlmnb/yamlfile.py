@@ -76,7 +76,8 @@ def _tree(path: Path) -> yaml.Node | None:
     """The checked node tree of a file."""
     try:
         if not path.is_file():
-            raise UserError(f"{path} is a folder" if path.is_dir() else f"there is no file {path}")
+            there = f"{path} is a folder" if path.is_dir() else f"{path} is no file that can be read again"
+            raise UserError(there if path.exists() else f"there is no file {path}")
         size = path.stat().st_size
         if size > LONGEST_BYTES:
             raise UserError(
