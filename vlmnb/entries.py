@@ -47,13 +47,11 @@ class Entry(NamedTuple):
     """
 
     path: str
-    key: str = ""
     machine: str = ""
     cell: str = ""
     status: str = ""
     reason: str = ""
     started_at: str = ""
-    seconds: float = 0.0
     digest: str = ""
     repeat: int = 0
     gpu: str = ""
@@ -119,13 +117,11 @@ def read(results: Path, with_row: bool, file: tuple[str, str]) -> Read | None:
         gpu, quantization = usable.of(found) or ("", "")
     entry = Entry(
         path=name,
-        key=found.key,
         machine=str(found.provenance.machine.get("fingerprint", "")),
         cell=cell_digest(found.cell),
         status=found.status,
         reason=found.reason,
         started_at=found.provenance.started_at,
-        seconds=found.provenance.seconds or 0.0,
         digest=digest,
         repeat=found.cell.repeat,
         gpu=gpu,
