@@ -67,6 +67,22 @@ def test_a_record_of_an_optimization_that_this_code_does_not_know_stops_nothing(
     assert states(tmp_path, tmp_path) == {1: "missing", 2: "missing"}
 
 
+@pytest.mark.parametrize("table", ["lines", "entries"])
+def test_a_byte_that_the_index_has_lost_is_noticed(tmp_path: Path, table: str) -> None:
+    for size in (1, 2):
+        store.keep(record(cell(batch_size=size), reason="by design"), tmp_path)
+    with store.Index(tmp_path, rows=True) as index:
+        sound = index.entries(), list(index.rows())
+    column, was, now = ("line", "0.45", "0.95") if table == "lines" else ("reason", "design", "desogn")
+    with contextlib.closing(sqlite3.connect(tmp_path / store.INDEX)) as database, database:
+        changed = database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (was, now))
+        assert changed.rowcount == 2
+    with store.Index(tmp_path, rows=table == "lines") as index:
+        assert index.entries() == sound[0]
+    with store.Index(tmp_path, rows=True) as index:
+        assert (index.entries(), list(index.rows())) == sound
+
+
 def test_an_edit_that_hides_behind_size_and_time_is_seen(tmp_path: Path) -> None:
     path = store.keep(record(), tmp_path)
     with store.Index(tmp_path, rows=True) as index:

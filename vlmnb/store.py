@@ -21,6 +21,7 @@ import hashlib
 import itertools
 import os
 import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,17 @@ TOLD_FROM = 10_000
 """Files from which on a terminal is told how far reading them is."""
 
 _COLUMNS = Entry._fields
-_ALL = ", ".join([*_COLUMNS, "ctime_ns", "size", "inode", "has_line"])
+_ALL = ", ".join([*_COLUMNS, "has_line", "sum", "ctime_ns", "size", "inode"])
 _TABLES = (
     f"CREATE TABLE entries ({_ALL}, PRIMARY KEY (path)) WITHOUT ROWID",
     # Apart, so that a question about entries need not read past a hundred columns of each.
-    "CREATE TABLE lines (path PRIMARY KEY, line) WITHOUT ROWID",
+    "CREATE TABLE lines (path PRIMARY KEY, line, sum) WITHOUT ROWID",
     "CREATE TABLE made_by (hash)",
 )
-_ENTER = f"INSERT OR REPLACE INTO entries VALUES ({', '.join('?' * (len(_COLUMNS) + 4))})"
+_ENTER = f"INSERT OR REPLACE INTO entries VALUES ({', '.join('?' * (len(_COLUMNS) + 5))})"
+_SUMMED = " || char(31) || ".join([*_COLUMNS, "has_line"])
+"""What the sum of an entry is of: the same text as in ``_put``."""
+
 _UPDATE = "UPDATE entries SET ctime_ns = ?, size = ?, inode = ? WHERE path = ?"
 
 Signature = tuple[int, int, int]
@@ -102,7 +106,7 @@ class Index:
                 if database:
                     database.close()
                 # Read-only, full, or locked for too long: the file is sound, and done without.
-                if not isinstance(error, sqlite3.OperationalError):
+                if not isinstance(error, sqlite3.OperationalError) or "decode" in str(error):
                     _damaged(file)
 
     def __enter__(self) -> Index:
@@ -163,21 +167,25 @@ class Index:
 
     def _refresh(self, files: dict[str, Signature]) -> None:
         complete = "has_line" if self._with_rows else "1"
+        torn = self._torn() if self._with_rows else set()
         unchanged: set[str] = set()
         gone: list[tuple[str]] = []
-        for path, whole, *known in self._query(
-            f"SELECT path, {complete}, ctime_ns, size, inode FROM entries"
+        digests: dict[str, str] = {}
+        for path, whole, digest, summed, total, *known in self._query(
+            f"SELECT path, {complete}, digest, {_SUMMED}, sum, ctime_ns, size, inode FROM entries"
         ):
             signature = files.get(path)
-            if whole and signature == tuple(known):
-                unchanged.add(path)
-            # Who looks at the same time may know of files that came after ours were listed.
-            elif signature is None and not os.path.lexists(self.results / path):
-                gone.append((path,))
+            if signature is None:
+                # Who looks at the same time may know of files that came after ours were listed.
+                if not os.path.lexists(self.results / path):
+                    gone.append((path,))
+            elif whole and path not in torn and _sum(str(summed)) == total:
+                if signature == tuple(known):
+                    unchanged.add(path)
+                digests[path] = digest
         if not gone and len(unchanged) == len(files):
             return
         new = sorted(files.keys() - unchanged)
-        digests = dict(self._query("SELECT path, digest FROM entries", complete))
         looked_at = [(path, digests.get(path, "")) for path in new]
         found = zip(new, _told(len(new), read_all(self.results, looked_at, self._with_rows)), strict=True)
         with self._database:
@@ -189,6 +197,11 @@ class Index:
             _put(self._database, [(told, files[path]) for path, told in some if told])
             with self._database:
                 self._database.executemany(_UPDATE, ((*files[path], path) for path, told in some if not told))
+
+    def _torn(self) -> set[str]:
+        """Files whose row is not as it was entered: a disk can lose a bit, and no number is to be wrong."""
+        found = self._query("SELECT path, line, sum FROM lines")
+        return {path for path, line, total in found if _sum(str(line)) != total}
 
 
 def _prepare(database: sqlite3.Connection) -> None:
@@ -225,12 +238,19 @@ def _told(files: int, found: Iterator[Read | None]) -> Iterator[Read | None]:
 
 def _put(database: sqlite3.Connection, read: Sequence[tuple[Read, Signature]]) -> None:
     """Enter files as they were read."""
-    lines = [(entry.path, line) for (entry, line), _ in read if line]
+    lines = [(entry.path, line, _sum(line)) for (entry, line), _ in read if line]
     without = [(entry.path,) for (entry, line), _ in read if not line]
+    entered = [((*entry, int(line is not None)), signature) for (entry, line), signature in read]
     with database:
-        database.executemany(_ENTER, ((*entry, *told, line is not None) for (entry, line), told in read))
-        database.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?)", lines)
+        database.executemany(
+            _ENTER, ((*told, _sum("\x1f".join(map(str, told))), *signature) for told, signature in entered)
+        )
+        database.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?)", lines)
         database.executemany("DELETE FROM lines WHERE path = ?", without)
+
+
+def _sum(text: str) -> int:
+    return zlib.crc32(text.encode())
 
 
 def _writer(database: sqlite3.Connection) -> str | None:
