@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb import cli, identity, launch, paths, progress, record, slots, sweep_command
+from vlmnb import cli, identity, launch, paths, progress, record, slots, spec, sweep_command
 
 STARTED = "2026-01-01T00:00:00+00:00"
 Called = Callable[..., tuple[int, str, str]]
@@ -91,6 +91,7 @@ def test_a_sweep_file_that_is_not_there_is_told_with_where_it_was_looked_for(
     assert said == (
         f"vlmnb: there is no file nosuch.yaml in {elsewhere}, nor in the project's folder {paths.root()}\n"
     )
+    assert vlmnb("status", "sweeps/quikstart.yaml")[2].endswith("; did you mean sweeps/quickstart.yaml?\n")
 
 
 @pytest.mark.parametrize(
@@ -180,6 +181,8 @@ def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
             pass
     told = json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])
     assert (told["recorded"], told["stale"], told["missing"]) == (len(told["runs"]) * 2, 0, 0)
+    os.environ.pop(slots.THREADS)
+    assert f"Of records with {other} threads" in vlmnb("status", "s.yaml", "--results", "mine")[1]
     assert os.environ.pop(slots.THREADS) == str(other)
     monkeypatch.setenv(slots.THREADS, str(other + 1))
     assert json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])["stale"] > 0
@@ -192,6 +195,10 @@ def test_on_a_narrow_terminal_the_count_stays(tmp_path: Path) -> None:
     jobs = launch.jobs([job], tmp_path, tmp_path)
     shown = progress.Progress(jobs, list(jobs[0].cells), console, results=tmp_path, spec="s", command="c")
     assert shown._live
-    shown.doing("cpu", job.name, "scienceqa-mini, cpu, fp32, batch 16, image 64, prompt 200, and more")
+    cell = jobs[0].cells[-1].cell
+    shown.doing("cpu", job.name, spec.words(cell))
     console.print(shown._live.get_renderable())
     assert f"0/{len(jobs[0].cells)}" in screen.getvalue()
+    assert "llava-tiny/device: " in screen.getvalue()
+    assert cell.optimization in screen.getvalue(), "and of the cell what others do not share"
+    assert cell.dataset not in screen.getvalue()

@@ -72,6 +72,7 @@ def test_a_record_in_the_place_of_another_is_no_record(tmp_path: Path) -> None:
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "update the project"),
         (lambda text: text.replace('"status": "ok"', '"status": "fine"'), "status"),
         (lambda text: "[]", "is no record"),
+        (lambda text: "{}", "is no record: it has no schema_version"),
         (lambda text: text.replace('"sample_id": "1"', '"sample_id": "0"'), "a sample twice"),
     ],
 )

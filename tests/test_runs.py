@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from fakes import wait_for
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from vlmnb import axes, execute, paths, record
+from vlmnb import axes, execute, paths, record, slots
 from vlmnb.spec import Run
 
 pytestmark = pytest.mark.slow
@@ -219,8 +220,14 @@ def test_a_failed_run_is_filed_and_leaves_the_good_page(tmp_path: Path) -> None:
     execute.file_failure(outcome, setting)
     report = json.loads((runs / "failures" / "fuyu-tiny" / "batch_size.json").read_text())
     assert report["error"] == outcome.error
-    assert report["command"].startswith(f"cd {paths.root()} && papermill notebooks/batch_size.ipynb")
+    words = shlex.split(report["command"])
+    assert words[:3] == ["cd", str(paths.root()), "&&"]
+    assert ["VLMNB_THREADS=1", sys.executable] == words[3:5] or slots.default_threads() == 1
+    assert words[words.index(sys.executable) + 1 :][:3] == ["-m", "papermill", "notebooks/batch_size.ipynb"]
     assert f"-p results {results}" in report["command"], "where its records belong"
+    execute.file_failure(outcome, setting, stale=True)
+    report = json.loads((runs / "failures" / "fuyu-tiny" / "batch_size.json").read_text())
+    assert "VLMNB_STALE=1 " in report["command"], "as they were: measured again"
 
 
 def test_image_sizes_a_fixed_model_does_not_take_are_recorded_as_not_applicable(tmp_path: Path) -> None:

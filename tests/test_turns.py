@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -24,7 +25,7 @@ import pytest
 from fakes import Checkout, processes_of, wait_for
 from rich.console import Console
 
-from vlmnb import identity, launch, locks, progress, ray_head, record, scratch, slots, sweeping
+from vlmnb import identity, launch, locks, progress, ray_head, record, scratch, slots, status, sweeping
 from vlmnb.execute import Outcome, Setting
 from vlmnb.launch import Job
 
@@ -202,12 +203,13 @@ def test_who_waits_for_a_run_of_another_sweep_has_no_device_meanwhile(
         return Outcome(run=job.run)
 
     sweep.before_waiting = (tmp_path / "waits").touch
-    device = slots.held(["cpu"], sweep.waiting)
+    device = slots.held(["cpu"], functools.partial(sweep.waiting, "cpu", todo.run.name))
     outcome = sweep.work(todo, once, "cpu", device)
     assert outcome is not None
     assert outcome.kind == "ok"
     assert began == ["recorded", "recorded"]
-    assert "is executing llava-tiny/batch_size" in said.getvalue()
+    assert "llava-tiny/batch_size: waiting: process " in said.getvalue()
+    assert "executing it" in said.getvalue()
 
 
 def test_time_spent_waiting_is_no_part_of_the_time_left(
@@ -390,8 +392,10 @@ def test_what_waits_for_a_device_has_nothing_started_up(
     relay.following = todo
     relay._begin_following(done)
     assert begun == ["started"]
-    sweep.waiting("waiting: process 1 is measuring")
+    sweep.waiting("cpu", todo.run.name, "waiting: process 1 is measuring")
     assert begun == ["started", "closed"]
+    (told,) = (line for line in status.lines([], [(sweep.progress.standing(), True)]) if "now on" in line)
+    assert "now on cpu: llava-tiny/batch_size: waiting: process 1 is measuring (for" in told
     monkeypatch.setattr(slots, "awaited", lambda names: True)
     relay._begin_following(done)
     assert begun == ["started", "closed"], "somebody else's turn comes first"

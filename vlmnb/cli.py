@@ -112,7 +112,7 @@ def status(
     """Show how far a sweep is, also one at work in another terminal: cells, failures, pages, time left."""
     from vlmnb import paths, progress, sweep_command
 
-    progress.assume_threads(paths.resolve(results))
+    threads = progress.assume_threads(paths.resolve(results))
     latest = None if spec else sweep_command.latest_spec(results)
     asked = sweep_command.Asked(
         spec=spec or latest or QUICKSTART, results=results, runs=runs, as_json=as_json
@@ -120,6 +120,8 @@ def status(
     if not spec and not as_json:
         why = "the latest sweep here is" if latest else "none is on record here; this is"
         print(f"No sweep file named: {why} {sweep_command.named(asked.spec)}\n")
+    if threads and not as_json:
+        print(f"{threads}\n")
     sweep_command.show(asked, cells=False)
 
 

@@ -67,11 +67,20 @@ class Setting(Frozen):
     limits: Limits = Limits()
 
 
-def papermill_line(axis: str, parameters: Mapping[str, Any], output: str = "out.ipynb") -> str:
-    """The shell command that executes a notebook with parameters."""
+def papermill_line(
+    axis: str, parameters: Mapping[str, Any], output: str = "out.ipynb", *, python: str = ""
+) -> str:
+    """The shell command that executes a notebook with parameters.
+
+    Args:
+        axis: Name of the notebook.
+        parameters: Its parameters.
+        output: The executed notebook.
+        python: Interpreter that has papermill; empty where the environment is activated.
+    """
     scalars = {k: v for k, v in parameters.items() if not isinstance(v, (list, tuple))}
     lists = {k: list(v) for k, v in parameters.items() if isinstance(v, (list, tuple))}
-    words = ["papermill", f"notebooks/{axis}.ipynb", output]
+    words = [*([python, "-m"] if python else []), "papermill", f"notebooks/{axis}.ipynb", output]
     for name, value in scalars.items():
         words += ["-p", name, str(value)]
     if lists:
@@ -197,7 +206,7 @@ def execute(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 begun.process.wait(POLL_S)
         begun.end()
-        return _published(_outcome(run, begun.scratch), setting, begun.scratch / "out.ipynb")
+        return _published(_outcome(run, begun.scratch, setting.limits), setting, begun.scratch / "out.ipynb")
 
 
 def _published(outcome: Outcome, setting: Setting, made: Path) -> Outcome:
@@ -221,16 +230,26 @@ def _published(outcome: Outcome, setting: Setting, made: Path) -> Outcome:
     return outcome
 
 
-def file_failure(outcome: Outcome, setting: Setting) -> None:
-    """Keep what is known of a failed run: its error, the end of its stderr, how to repeat it."""
+def file_failure(outcome: Outcome, setting: Setting, *, stale: bool = False) -> None:
+    """Keep what is known of a failed run: its error, the end of its stderr, how to repeat it.
+
+    Args:
+        outcome: How it ended.
+        setting: In which way it was executed.
+        stale: Whether it measured stale cells again.
+    """
     run = outcome.run
+    given = {slots.THREADS: str(setting.threads)} if setting.threads != slots.default_threads() else {}
+    given |= {desk.STALE: "1"} if stale else {}
+    environment = "".join(f"{name}={value} " for name, value in given.items())
     repeated = {"model": run.model, **run.parameters, "results": str(setting.results)}
     report = {
         "model": run.model,
         "axis": run.axis,
         "error": outcome.error,
         "stderr_tail": outcome.tail,
-        "command": f"cd {shlex.quote(str(paths.root()))} && {papermill_line(run.axis, repeated)}",
+        "command": f"cd {shlex.quote(str(paths.root()))} && "
+        f"{environment}{papermill_line(run.axis, repeated, python=sys.executable)}",
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     paths.write_atomic(paths.failure(setting.runs, run.model, run.axis), json.dumps(report, indent=1) + "\n")
@@ -260,7 +279,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _outcome(run: Run, scratch: Path) -> Outcome:
+def _outcome(run: Run, scratch: Path, limits: Limits) -> Outcome:
     ended, told = _read(scratch / "ended.json"), _read(scratch / "outcome.json")
     cell = (ended.get("cell") or {}).get("key", "")
     if ended.get("why") != "cell_limit":
@@ -268,8 +287,8 @@ def _outcome(run: Run, scratch: Path) -> Outcome:
     tail = _tail(scratch / "stderr")
     said = {
         "stopped": ("stopped", "stopped"),
-        "run_limit": ("run_limit", "the run took longer than it may (--run-limit)"),
-        "cell_limit": ("cell_limit", "a cell took longer than it may (--cell-limit)"),
+        "run_limit": ("run_limit", f"the run took longer than {limits.run_s:g} s (--run-limit)"),
+        "cell_limit": ("cell_limit", f"a cell took longer than {limits.cell_s:g} s (--cell-limit)"),
     }
     if ended.get("why") in said:
         kind, error = said[ended["why"]]

@@ -22,7 +22,7 @@ from rich.table import Column
 
 from vlmnb import locks, paths, record, slots
 from vlmnb.launch import CellState, Job
-from vlmnb.spec import Frozen
+from vlmnb.spec import Frozen, words
 
 QUIET_S = 30.0
 """In a log, a cell that takes longer is named again after this many seconds."""
@@ -55,6 +55,7 @@ class Standing(Frozen):
             the first. Waiting for a device counts for nothing: nobody knows how long others take.
         ended: ``finished`` or ``stopped``; empty while it goes on, and for ever if it was killed.
         threads: That it computes with; None in what older code wrote.
+        stopped_by: What ended it, where that was an error.
     """
 
     spec: str
@@ -71,13 +72,16 @@ class Standing(Frozen):
     current: dict[str, Current] = {}
     ended: str = ""
     threads: int | None = None
+    stopped_by: str = ""
 
 
 class Progress:
     """Shows how far a sweep is; counts each cell of several runs once.
 
     Attributes:
-        incomplete: Whether a run did not come to its end, by no fault of its notebook.
+        stopped_by: Why a run did not come to its end, by no fault of its notebook; empty where all did.
+        measured: Cells recorded while the sweep was at work on them.
+        without_number: Those of them whose record says why there is none.
     """
 
     def __init__(
@@ -104,14 +108,15 @@ class Progress:
         states = {state.path: state for job in jobs for state in job.cells}
         self._pending = {state.path: _signature(state.path) for state in wanted}
         self._failed = {p for p, state in states.items() if state.status == "failed"} - set(self._pending)
-        self.total, self.measured = len(states), 0
+        self._short = {job.run.name: _told_apart(job) for job in jobs}
+        self.total, self.measured, self.without_number = len(states), 0, 0
         self._began, self._began_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         self._current: dict[str, tuple[str, str, float]] = {}
         self._at_work: set[str] = set()
         self._work_s, self._work_since = 0.0, 0.0
         self._said, self._said_at, self._written_at = "", 0.0, 0.0
         self._told: set[str] = set()
-        self.incomplete = False
+        self.stopped_by = ""
         self._guard = threading.RLock()
         self._file = results / ".sweeps" / f"{socket.gethostname()}-{os.getpid()}.json"
         self._lock = locks.Locks(results / ".sweeps.lock")
@@ -155,7 +160,7 @@ class Progress:
             self._live.stop()
         self._count()
         with contextlib.suppress(OSError):
-            self._write("stopped" if kind or self.incomplete else "finished")
+            self._write("stopped" if kind or self.stopped_by else "finished")
         self._lock.release(self._file.stem)
 
     def doing(self, where: str, run: str, cell: str) -> None:
@@ -189,7 +194,7 @@ class Progress:
             spec=self._spec, command=self._command, pid=os.getpid(), host=socket.gethostname(),
             began_at=self._began_at, elapsed_s=now - self._began, total=self.total, done=self.done,
             measured=self.measured, failed=self.failed, remaining_s=self._remaining_s(), ended=ended,
-            threads=slots.threads(),
+            threads=slots.threads(), stopped_by=self.stopped_by,
             current={
                 where: Current(run=run, cell=cell, seconds=now - since)
                 for where, (run, cell, since) in self._current.items()
@@ -214,17 +219,24 @@ class Progress:
         for path, was in list(self._pending.items()):
             if _signature(path) != was:
                 del self._pending[path]
-                self.measured += bool(self._at_work)  # while no device is, it was measured by others
+                ours = bool(self._at_work)  # while no device is, it was measured by others
+                self.measured += ours
                 with contextlib.suppress(ValueError):
-                    if record.read(path).status == "failed":
+                    status = record.read(path).status
+                    self.without_number += ours and status != "ok"
+                    if status == "failed":
                         self._failed.add(path)
 
     def _show(self) -> None:
         doing = "; ".join(f"{run}: {cell or 'notebook'}" for run, cell, _ in self._current.values())
         now = time.monotonic()
-        line = f"{self._time()} | {doing}"
         if self._live:
-            self._live.update(self._task, completed=self.done, description=line)
+            # What all cells of a run have in common would leave no room for what tells them apart.
+            short = "; ".join(
+                f"{run}: {self._short.get(run, {}).get(cell, cell) or 'notebook'}"
+                for run, cell, _ in self._current.values()
+            )
+            self._live.update(self._task, completed=self.done, description=f"{self._time()} | {short}")
         elif doing != self._said or now - self._said_at > QUIET_S:
             self._said, self._said_at = doing, now
             failed = f", {self.failed} failed" if self.failed else ""
@@ -262,12 +274,22 @@ def standings(results: Path) -> list[tuple[Standing, bool]]:
     return sorted(found, key=lambda pair: (pair[1], pair[0].began_at))
 
 
-def assume_threads(results: Path) -> None:
-    """Judge records by the threads of the sweep that was last at work here, unless the environment says."""
+def assume_threads(results: Path) -> str:
+    """Judge records by the threads of the sweep that was last at work here, unless the environment says.
+
+    Returns:
+        A line that says so, where a sweep without ``--threads`` would take another number; else nothing.
+    """
     if slots.told_threads() is None:
         told = [standing.threads for standing, _ in standings(results) if standing.threads]
         if told:
             os.environ[slots.THREADS] = str(told[-1])
+            if told[-1] != slots.default_threads():
+                return (
+                    f"Of records with {told[-1]} threads, as the last sweep here was given; a sweep without "
+                    f"--threads takes {slots.default_threads()}."
+                )
+    return ""
 
 
 def duration(seconds: float) -> str:
@@ -282,6 +304,13 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _told_apart(job: Job) -> dict[str, str]:
+    """Words of each cell of a job, and those of them that not all its cells share."""
+    parts = {said: said.split(", ") for said in (words(state.cell) for state in job.cells)}
+    common = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
+    return {said: ", ".join(part for part in of if part not in common) for said, of in parts.items()}
 
 
 def _at_work(results: Path, name: str, standing: Standing) -> bool:

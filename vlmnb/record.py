@@ -339,7 +339,9 @@ def parse(path: str, text: bytes) -> Record:
     try:
         content = from_json(text)
         version = content["schema_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except KeyError:
+        raise Damaged(path, "is no record: it has no schema_version") from None
+    except (ValueError, TypeError) as error:
         raise Damaged(path, f"is no record: {error}") from None
     if version != SCHEMA_VERSION:
         advice = "; update the project" if isinstance(version, int) and version > SCHEMA_VERSION else ""

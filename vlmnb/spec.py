@@ -161,7 +161,7 @@ def _sweep(content: Any) -> Sweep:
     for name in sweep.overrides:
         if name not in sweep.models:
             raise UserError(
-                f"overrides names {name!r}, no model of it; {nearest(name, sweep.models)}",
+                f"overrides names {name!r}, which is not among the models; {nearest(name, sweep.models)}",
                 ("overrides", name),
             )
     return sweep

@@ -195,14 +195,14 @@ def _remarks(states: Sequence[CellState], wish: Wish) -> list[str]:
         said.append(f"Recorded as: {counted}.")
     stale = sum(state.state == "stale" for state in states)
     if stale:
-        again = "" if wish.stale else "; `vlmnb sweep --stale` measures them again"
+        again = "" if wish.stale else "; `vlmnb sweep SPEC --stale` measures them again"
         said.append(
             f"{stale} are stale: measured on this machine by other code, packages or settings. "
             f"Pages show them and say so{again}."
         )
     said += [f"failed cell: {line}" for line in failed(states)]
     if any(state.status in ("failed", "out_of_memory") for state in states) and not wish.retry_failed:
-        said.append("`vlmnb sweep --retry-failed` tries failed and out-of-memory cells again.")
+        said.append("`vlmnb sweep SPEC --retry-failed` tries failed and out-of-memory cells again.")
     return said
 
 
@@ -213,8 +213,10 @@ def _standing(standing: Standing, at_work: bool) -> list[str]:
         return []
     if not at_work:
         how = "was stopped" if standing.ended else "was killed"
+        why = f" ({standing.stopped_by})" if standing.stopped_by else ""
         return [
-            f"The sweep of {standing.spec} {how} after {time}: {counted}. Continue with: {standing.command}"
+            f"The sweep of {standing.spec} {how} after {time}{why}: {counted}. "
+            f"Continue with: {standing.command}"
         ]
     left = f", about {duration(standing.remaining_s)} left" if standing.remaining_s else ""
     said = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 import shlex
@@ -111,7 +112,10 @@ def spec_path(given: Path) -> Path:
     there, here = paths.resolve(given), Path.cwd()
     if not there.exists():
         elsewhere = "" if here.samefile(paths.root()) else f", nor in the project's folder {paths.root()}"
-        raise UserError(f"there is no file {given} in {here}{elsewhere}")
+        known = [f"sweeps/{each.name}" for each in paths.resolve(Path("sweeps")).glob("*.yaml")]
+        close = difflib.get_close_matches(str(given), known, n=1, cutoff=0.7)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise UserError(f"there is no file {given} in {here}{elsewhere}{hint}")
     return there
 
 
@@ -236,6 +240,7 @@ def _tell(
         report = {
             "cells": len(states),
             "measured": shown.measured,
+            "without_number": shown.without_number,
             "stale": stale,
             "runs_executed": len(outcomes),
             "failed_runs": {outcome.run.name: outcome.error for outcome in failed_runs},
@@ -244,7 +249,11 @@ def _tell(
         print(json.dumps(report, indent=1))
     else:
         executed = len(outcomes) - len(failed_runs)
-        summary = f"{len(states)} cells, {shown.measured} measured now, {executed} notebooks executed"
+        without = f" ({shown.without_number} without a number)" if shown.without_number else ""
+        summary = (
+            f"{_counted(len(states), 'cell')}, {shown.measured} measured now{without}, "
+            f"{_counted(executed, 'notebook')} executed"
+        )
         console.print(summary, markup=False, highlight=False)
         for outcome in failed_runs:
             console.print(f"failed: {outcome.run.name}: {outcome.error}", markup=False, highlight=False)
@@ -252,13 +261,17 @@ def _tell(
             console.print(f"failed cell: {line}", markup=False, highlight=False)
         for line in damaged_cells:
             console.print(f"damaged record: {line}", markup=False, highlight=False)
-        if stale:
+        if stale and not asked.stale:
             line = f"{stale} stale cells were not measured again; do so with: {asked.command} --stale"
             console.print(line, markup=False, highlight=False)
     if any(outcome.kind in sweeping.INCOMPLETE for outcome in failed_runs):
         print(f"vlmnb: the sweep is not complete; continue with: {asked.command}", file=sys.stderr)
         return INFRASTRUCTURE
     return FAILED if failed_runs or failed_cells or damaged_cells else OK
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def require_writable(*folders: Path) -> None:

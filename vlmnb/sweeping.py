@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import os
 import threading
@@ -100,7 +101,7 @@ class Sweep:
             where: Name of the device, for the progress.
             device: Holds the device; None where the cluster sees to that.
         """
-        self._wait_for_run(job.run.name)
+        self._wait_for_run(job.run.name, where)
         try:
             if not self.needs(self.now(job)):
                 return None
@@ -110,32 +111,33 @@ class Sweep:
                     return None
                 outcome = self._complete(self._tried(fresh, execute_once, where), fresh)
             if outcome.kind not in ("ok", "stopped"):
-                execute.file_failure(outcome, self.setting)
+                execute.file_failure(outcome, self.setting, stale=self.wish.stale)
         except OSError as error:
             outcome = Outcome(run=job.run, kind="infrastructure", error=said(error))
         finally:
             self._runs.release(job.run.name)
             self.progress.leave(where)
         if outcome.kind in INCOMPLETE:
-            self.progress.incomplete = True
+            self.progress.stopped_by = self.progress.stopped_by or outcome.error
         if full(outcome):
             self.stop.set()
         return outcome
 
-    def waiting(self, line: str) -> None:
-        """Tell what is waited for.
+    def waiting(self, where: str, run: str, line: str) -> None:
+        """Tell what a run waits for.
 
         Raises:
             Stopped: The sweep is to stop.
         """
         self.before_waiting()
-        self.progress.tell(line)
+        self.progress.doing(where, run, line)
         if self.stop.is_set():
             raise Stopped
 
-    def _wait_for_run(self, name: str) -> None:
+    def _wait_for_run(self, name: str, where: str) -> None:
         while not self._runs.take(name):
-            self.waiting(f"{slots.WAITING}process {self._runs.holder(name)} is executing {name}")
+            line = f"{slots.WAITING}process {self._runs.holder(name)} is executing it"
+            self.waiting(where, name, line)
             self.stop.wait(locks.POLL_S)
 
     def _tried(self, job: Job, execute_once: Execute, where: str) -> Outcome:
@@ -164,7 +166,8 @@ class Sweep:
                     self.progress.tell(f"{job.run.name}: {outcome.error}; trying again")
             elif outcome.kind in ("died", "infrastructure") and tries < TRIES - 1 and not full(outcome):
                 tries += 1
-                self.progress.tell(f"{job.run.name}: {outcome.error}; trying again")
+                times = f"{tries + 1} of {TRIES} times"
+                self.progress.tell(f"{job.run.name}: {outcome.error}; trying again, {times}")
             else:
                 if outcome.kind == "died":
                     outcome = outcome.model_copy(update={"kind": "infrastructure"})
@@ -273,7 +276,8 @@ def _one_by_one(sweep: Sweep, jobs: Sequence[Job]) -> list[Outcome | None]:
         for job, relay.following in itertools.zip_longest(jobs, jobs[1:]):
             if sweep.stop.is_set():
                 break
-            device = slots.held(slots.everything(), sweep.waiting)
+            on_wait = functools.partial(sweep.waiting, "cpu", job.run.name)
+            device = slots.held(slots.everything(), on_wait)
             outcomes.append(sweep.work(job, relay, "cpu", device))
     return outcomes
 
@@ -290,7 +294,7 @@ def _side_by_side(sweep: Sweep, jobs: Sequence[Job]) -> list[Outcome | None]:
                     return
                 job = queue.pop(0)
             try:
-                device = slots.held([slot.name], sweep.waiting)
+                device = slots.held([slot.name], functools.partial(sweep.waiting, slot.name, job.run.name))
                 outcome = sweep.work(job, _here(sweep, slot), slot.name, device)
             except Stopped:
                 return
