@@ -188,7 +188,8 @@ def test_a_killed_sweep_goes_on_where_it_stopped_and_a_second_one_measures_nothi
 
     third = vlmnb("sweep", str(spec), *where, "--json")
     assert json.loads(third.stdout) | {"cells": 0} == {
-        "cells": 0, "measured": 0, "stale": 0, "runs_executed": 0, "failed_runs": {}, "failed_cells": [],
+        "cells": 0, "measured": 0, "without_number": 0, "stale": 0, "runs_executed": 0,
+        "failed_runs": {}, "failed_cells": [],
     }  # fmt: skip
     assert json.loads(vlmnb("status", str(spec), *where, "--json").stdout)["missing"] == 0
 

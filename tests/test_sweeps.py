@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,8 +73,9 @@ def test_a_run_that_takes_too_long_is_filed_with_what_was_measured_kept(checkout
     done = checkout.sweep("--run-limit", "40")
     assert done.returncode == 1
     report = json.loads((checkout.runs / "failures" / "llava-tiny" / "batch_size.json").read_text())
-    assert "--run-limit" in report["error"]
-    assert report["command"].startswith(f"cd {checkout.root} && papermill notebooks/batch_size.ipynb")
+    assert "longer than 40 s (--run-limit)" in report["error"]
+    assert report["command"].startswith(f"cd {checkout.root} && ")
+    assert f"{sys.executable} -m papermill notebooks/batch_size.ipynb" in report["command"]
     assert f"-p results {checkout.results}" in report["command"]
     assert set(checkout.statuses()) == {("llava-tiny", 1), ("llava-tiny", 2)}
     assert processes_of(checkout.root) == []
