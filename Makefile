@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-compile
 SHELL := /bin/bash
 
-.PHONY: book test setup setup-test browser lint clean
+.PHONY: book test test-ray setup setup-test browser lint clean
 
 book: setup
 	@status=0; $(BIN)/vlmnb sweep sweeps/quickstart.yaml || status=$$?; \
@@ -18,6 +18,11 @@ book: setup
 test: setup-test browser lint
 	$(BIN)/python -m pytest -m "not slow"
 	$(BIN)/python -m pytest -m slow
+
+# What `make test` skips: sweeps on a Ray cluster of three nodes, all on this machine; Ray is 260 MB.
+test-ray: setup-test
+	$(PIP) -r requirements-ray.txt -c constraints.txt
+	$(BIN)/python -m pytest -m slow tests/test_ray.py
 
 lint: setup-test
 	$(BIN)/ruff check .

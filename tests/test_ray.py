@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fakes import PROJECT, Checkout, wait_for
 
-ray = pytest.importorskip("ray", reason="needs requirements-ray.txt")
+ray = pytest.importorskip("ray", reason="needs Ray: make test-ray")
 pytestmark = pytest.mark.slow
 
 
