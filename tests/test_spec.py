@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -71,6 +73,21 @@ def test_the_sweeps_of_the_bundled_models_cover_each_of_them(sweep: str, wanted:
     runs = axes.runs(load_sweep(paths.root() / "sweeps" / f"{sweep}.yaml"))
     assert {run.axis for run in runs} == wanted
     assert len(runs) == 3 * len(wanted) == len({run.name for run in runs})
+
+
+def test_atomic_writing_makes_its_folder_again_when_another_process_removes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, left = tempfile.mkstemp, [tmp_path / "failures"]
+
+    def overtaken(**given: Any) -> tuple[int, str]:
+        if left:
+            left.pop().rmdir()
+        return make(**given)
+
+    monkeypatch.setattr(tempfile, "mkstemp", overtaken)
+    paths.write_atomic(tmp_path / "failures" / "a.json", "{}")
+    assert (tmp_path / "failures" / "a.json").read_text() == "{}"
 
 
 def test_atomic_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:

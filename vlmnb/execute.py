@@ -218,12 +218,11 @@ def _published(outcome: Outcome, setting: Setting, made: Path) -> Outcome:
             _publish(made, paths.executed(setting.runs, run.model, run.axis))
         except OSError as error:
             return outcome.model_copy(update={"kind": "infrastructure", "error": str(error)})
-        for suffix in (".json", ".ipynb"):
-            with contextlib.suppress(OSError):
-                failure.with_suffix(suffix).unlink()
-        for folder in (failure.parent, failure.parent.parent):
-            with contextlib.suppress(OSError):  # others have failed
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # there was none, or others have failed
+            failure.with_suffix(".ipynb").unlink(missing_ok=True)
+            failure.unlink()
+            failure.parent.rmdir()
+            failure.parent.parent.rmdir()
     elif made.exists():
         with contextlib.suppress(OSError):
             _publish(made, failure.with_suffix(".ipynb"))

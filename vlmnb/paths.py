@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import tempfile
@@ -97,7 +98,12 @@ def temporary_beside(path: Path) -> Iterator[Path]:
     Readers see the old file or the new one, never a part; after an exception ``path`` is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    make = functools.partial(tempfile.mkstemp, prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        handle, name = make()
+    except FileNotFoundError:  # others remove a folder that has become empty
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = make()
     os.close(handle)
     scratch = Path(name)
     try:

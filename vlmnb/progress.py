@@ -286,8 +286,8 @@ def assume_threads(results: Path) -> str:
             os.environ[slots.THREADS] = str(told[-1])
             if told[-1] != slots.default_threads():
                 return (
-                    f"Of records with {told[-1]} threads, as the last sweep here was given; a sweep without "
-                    f"--threads takes {slots.default_threads()}."
+                    f"Judged for {told[-1]} threads, with which the last sweep here computed; a sweep "
+                    f"without --threads takes {slots.default_threads()}."
                 )
     return ""
 

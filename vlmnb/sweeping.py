@@ -117,7 +117,7 @@ class Sweep:
         finally:
             self._runs.release(job.run.name)
             self.progress.leave(where)
-        if outcome.kind in INCOMPLETE:
+        if outcome.kind == "infrastructure":
             self.progress.stopped_by = self.progress.stopped_by or outcome.error
         if full(outcome):
             self.stop.set()
