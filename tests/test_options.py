@@ -182,7 +182,10 @@ def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
     told = json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])
     assert (told["recorded"], told["stale"], told["missing"]) == (len(told["runs"]) * 2, 0, 0)
     os.environ.pop(slots.THREADS)
-    assert f"Judged for {other} threads" in vlmnb("status", "s.yaml", "--results", "mine")[1]
+    assert (
+        f"Judged for {progress.number_of(other, 'thread')}"
+        in vlmnb("status", "s.yaml", "--results", "mine")[1]
+    )
     assert os.environ.pop(slots.THREADS) == str(other)
     monkeypatch.setenv(slots.THREADS, str(other + 1))
     assert json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])["stale"] > 0

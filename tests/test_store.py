@@ -83,6 +83,30 @@ def test_a_byte_that_the_index_has_lost_is_noticed(tmp_path: Path, table: str) -
         assert (index.entries(), list(index.rows())) == sound
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE lines SET path = replace(path, '01.json', '09.json')",
+        "DELETE FROM lines WHERE path LIKE '%01.json'",
+        "UPDATE lines SET (line, sum) = (SELECT line, sum FROM lines WHERE path LIKE '%02.json')",
+        "DELETE FROM entries WHERE path LIKE '%01.json'",
+        "UPDATE entries SET path = replace(path, '01.json', '09.json')",
+    ],
+)
+def test_rows_that_the_index_has_lost_or_mixed_up_are_made_again(tmp_path: Path, damage: str) -> None:
+    kept = [store.keep(record(cell(batch_size=size), key=f"{size:016}"), tmp_path) for size in (1, 2)]
+    with store.Index(tmp_path, rows=True) as index:
+        sound = list(index.rows())
+    with contextlib.closing(sqlite3.connect(tmp_path / store.INDEX)) as database, database:
+        assert database.execute(damage).rowcount
+    for _ in range(2):
+        with store.Index(tmp_path, rows=True) as index:
+            assert (list(index.rows()), index.problems()) == (sound, [])
+    kept[0].unlink()
+    with store.Index(tmp_path, rows=True) as index:
+        assert list(index.rows()) == sound[1:]
+
+
 def test_an_edit_that_hides_behind_size_and_time_is_seen(tmp_path: Path) -> None:
     path = store.keep(record(), tmp_path)
     with store.Index(tmp_path, rows=True) as index:

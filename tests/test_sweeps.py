@@ -116,7 +116,7 @@ def test_sizes_above_one_that_ran_out_of_memory_are_not_tried_unless_asked(check
     checkout.behave({2: "out of memory"})
     done = checkout.sweep()
     assert done.returncode == 0
-    assert "3 cells, 3 measured now (2 without a number), 1 notebook executed" in done.stdout
+    assert "3 cells, 3 recorded now (2 of them without a number), 1 notebook executed" in done.stdout
     assert checkout.measured() == [1, 2]
     status, reason = checkout.statuses()["llava-tiny", 3]
     assert status == "out_of_memory"

@@ -151,7 +151,7 @@ def test_two_sweeps_of_one_folder_measure_no_cell_twice(checkout: Checkout) -> N
     errors = [sweep.stderr.read() for sweep in sweeps if sweep.stderr]
     assert [sweep.wait() for sweep in sweeps] == [0, 0], (said, errors)
     assert waiting.is_set(), "one waits for the other"
-    told = [re.search(r"6 cells, (\d) measured now, (\d) notebooks executed", each) for each in said]
+    told = [re.search(r"6 cells, (\d) recorded now, (\d) notebooks? executed", each) for each in said]
     numbers = [[int(number) for number in found.groups()] for found in told if found]
     assert [sum(column) for column in zip(*numbers, strict=True)] == [6, 2], (
         "each is counted where it was done"

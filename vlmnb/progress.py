@@ -232,10 +232,7 @@ class Progress:
         now = time.monotonic()
         if self._live:
             # What all cells of a run have in common would leave no room for what tells them apart.
-            short = "; ".join(
-                f"{run}: {self._short.get(run, {}).get(cell, cell) or 'notebook'}"
-                for run, cell, _ in self._current.values()
-            )
+            short = "; ".join(self._shortened(run, cell) for run, cell, _ in self._current.values())
             self._live.update(self._task, completed=self.done, description=f"{self._time()} | {short}")
         elif doing != self._said or now - self._said_at > QUIET_S:
             self._said, self._said_at = doing, now
@@ -246,6 +243,11 @@ class Progress:
             self._written_at = now
             with contextlib.suppress(OSError):  # a full disk stops the records, not the progress
                 self._write("")
+
+    def _shortened(self, run: str, cell: str) -> str:
+        if cell.startswith(slots.WAITING):
+            return f"{cell} ({run})"
+        return f"{run}: {self._short.get(run, {}).get(cell, cell) or 'notebook'}"
 
     def _time(self) -> str:
         elapsed, left = duration(time.monotonic() - self._began), self._remaining_s()
@@ -286,10 +288,15 @@ def assume_threads(results: Path) -> str:
             os.environ[slots.THREADS] = str(told[-1])
             if told[-1] != slots.default_threads():
                 return (
-                    f"Judged for {told[-1]} threads, with which the last sweep here computed; a sweep "
-                    f"without --threads takes {slots.default_threads()}."
+                    f"Judged for {number_of(told[-1], 'thread')}, with which the last sweep here computed; "
+                    f"a sweep without --threads takes {slots.default_threads()}."
                 )
     return ""
+
+
+def number_of(number: int, what: str) -> str:
+    """A number of things, in the singular where it is one."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def duration(seconds: float) -> str:

@@ -152,13 +152,13 @@ class Index:
     def rows(self) -> Iterator[list[Any]]:
         """Export rows, values in the order of ``EXPORT_COLUMNS``, in path order."""
         assert self._with_rows
-        for (text,) in self._query("SELECT line FROM lines", "line LIKE '[%'"):
+        for (text,) in self._query("SELECT line FROM lines JOIN entries USING (path)", "line LIKE '[%'"):
             yield from_json(text)
 
     def problems(self) -> list[str]:
         """A message for each file that is no record, and for each of which no row can be made."""
         of_files = self._query("SELECT path, problem FROM entries", "problem != ''")
-        of_rows = self._query("SELECT path, line FROM lines", "line NOT LIKE '[%'")
+        of_rows = self._query("SELECT path, line FROM lines JOIN entries USING (path)", "line NOT LIKE '[%'")
         return [text for _, text in sorted([*of_files, *of_rows])]
 
     def _query(self, select: str, where: str = "1") -> Iterable[Any]:
@@ -167,19 +167,22 @@ class Index:
 
     def _refresh(self, files: dict[str, Signature]) -> None:
         complete = "has_line" if self._with_rows else "1"
-        torn = self._torn() if self._with_rows else set()
+        sound = self._sound_lines() if self._with_rows else set()
         unchanged: set[str] = set()
         gone: list[tuple[str]] = []
         digests: dict[str, str] = {}
-        for path, whole, digest, summed, total, *known in self._query(
-            f"SELECT path, {complete}, digest, {_SUMMED}, sum, ctime_ns, size, inode FROM entries"
+        for path, whole, has_row, digest, summed, total, *known in self._query(
+            f"SELECT path, {complete}, problem = '', digest, {_SUMMED}, sum, ctime_ns, size, inode "
+            "FROM entries"
         ):
             signature = files.get(path)
             if signature is None:
                 # Who looks at the same time may know of files that came after ours were listed.
                 if not os.path.lexists(self.results / path):
                     gone.append((path,))
-            elif whole and path not in torn and _sum(str(summed)) == total:
+            elif self._with_rows and has_row and path not in sound:
+                continue
+            elif whole and _sum(str(summed)) == total:
                 if signature == tuple(known):
                     unchanged.add(path)
                 digests[path] = digest
@@ -198,10 +201,10 @@ class Index:
             with self._database:
                 self._database.executemany(_UPDATE, ((*files[path], path) for path, told in some if not told))
 
-    def _torn(self) -> set[str]:
-        """Files whose row is not as it was entered: a disk can lose a bit, and no number is to be wrong."""
+    def _sound_lines(self) -> set[str]:
+        """Files whose row is as it was entered: a disk can lose a bit, and no number is to be wrong."""
         found = self._query("SELECT path, line, sum FROM lines")
-        return {path for path, line, total in found if _sum(str(line)) != total}
+        return {path for path, line, total in found if _sum(f"{path}\x1f{line}") == total}
 
 
 def _prepare(database: sqlite3.Connection) -> None:
@@ -238,7 +241,7 @@ def _told(files: int, found: Iterator[Read | None]) -> Iterator[Read | None]:
 
 def _put(database: sqlite3.Connection, read: Sequence[tuple[Read, Signature]]) -> None:
     """Enter files as they were read."""
-    lines = [(entry.path, line, _sum(line)) for (entry, line), _ in read if line]
+    lines = [(entry.path, line, _sum(f"{entry.path}\x1f{line}")) for (entry, line), _ in read if line]
     without = [(entry.path,) for (entry, line), _ in read if not line]
     entered = [((*entry, int(line is not None)), signature) for (entry, line), signature in read]
     with database:

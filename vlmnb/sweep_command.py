@@ -249,10 +249,10 @@ def _tell(
         print(json.dumps(report, indent=1))
     else:
         executed = len(outcomes) - len(failed_runs)
-        without = f" ({shown.without_number} without a number)" if shown.without_number else ""
+        without = f" ({shown.without_number} of them without a number)" if shown.without_number else ""
         summary = (
-            f"{_counted(len(states), 'cell')}, {shown.measured} measured now{without}, "
-            f"{_counted(executed, 'notebook')} executed"
+            f"{progress.number_of(len(states), 'cell')}, {shown.measured} recorded now{without}, "
+            f"{progress.number_of(executed, 'notebook')} executed"
         )
         console.print(summary, markup=False, highlight=False)
         for outcome in failed_runs:
@@ -268,10 +268,6 @@ def _tell(
         print(f"vlmnb: the sweep is not complete; continue with: {asked.command}", file=sys.stderr)
         return INFRASTRUCTURE
     return FAILED if failed_runs or failed_cells or damaged_cells else OK
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def require_writable(*folders: Path) -> None:
