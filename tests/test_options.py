@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb import cli, identity, launch, paths, progress, record, slots, spec, sweep_command
+from vlmnb import cli, identity, launch, markup, paths, progress, record, slots, spec, sweep_command
 
 STARTED = "2026-01-01T00:00:00+00:00"
 Called = Callable[..., tuple[int, str, str]]
@@ -183,8 +183,7 @@ def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
     assert (told["recorded"], told["stale"], told["missing"]) == (len(told["runs"]) * 2, 0, 0)
     os.environ.pop(slots.THREADS)
     assert (
-        f"Judged for {progress.number_of(other, 'thread')}"
-        in vlmnb("status", "s.yaml", "--results", "mine")[1]
+        f"Judged for {markup.counted(other, 'thread')}" in vlmnb("status", "s.yaml", "--results", "mine")[1]
     )
     assert os.environ.pop(slots.THREADS) == str(other)
     monkeypatch.setenv(slots.THREADS, str(other + 1))

@@ -10,7 +10,6 @@ import os
 import select
 import shutil
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import pytest
 from fakes import Checkout, processes_of, wait_for
 from rich.console import Console
 
-from vlmnb import identity, launch, locks, progress, ray_head, record, scratch, slots, status, sweeping
+from vlmnb import identity, launch, locks, progress, record, scratch, slots, status, sweeping
 from vlmnb.execute import Outcome, Setting
 from vlmnb.launch import Job
 
@@ -270,29 +269,6 @@ def test_what_a_killed_process_left_is_removed_later_and_nothing_else(
         assert [Path(p).exists() for p in (tmp_path / name).read_text().split()] == [there] * 3
     assert (tmp_path / "vk-of-somebody-else").exists()
     assert psutil.pid_exists(at_work)
-
-
-def test_the_head_of_a_cluster_may_be_away_for_a_while_and_then_it_is_lost(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    now = [0.0]
-    monkeypatch.setattr(ray_head.time, "monotonic", lambda: now[0])
-
-    def look_at(seconds: float) -> bool:
-        now[0] = seconds
-        head.look()
-        return head.answers
-
-    with socket.create_server(("127.0.0.1", 0)) as there:
-        port = there.getsockname()[1]
-        head = ray_head.Head(f"127.0.0.1:{port}")
-        assert look_at(10.0)
-    assert not look_at(20.0)
-    with socket.create_server(("127.0.0.1", port)):
-        assert look_at(35.0)
-    assert not look_at(50.0)
-    with pytest.raises(ConnectionError, match=f"head of the Ray cluster, 127.0.0.1:{port}, has not answered"):
-        look_at(100.0)
 
 
 @pytest.mark.slow

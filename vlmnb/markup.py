@@ -89,6 +89,11 @@ def enumerated(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things, in the singular where it is one."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def reach(values: Sequence[int]) -> str:
     """The least and the greatest of sorted numbers, ``1 to 3``; ``0`` where there are none."""
     if not values:

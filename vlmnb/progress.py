@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
-from vlmnb import locks, paths, record, slots
+from vlmnb import locks, markup, paths, record, slots
 from vlmnb.launch import CellState, Job
 from vlmnb.spec import Frozen, words
 
@@ -286,17 +286,14 @@ def assume_threads(results: Path) -> str:
         told = [standing.threads for standing, _ in standings(results) if standing.threads]
         if told:
             os.environ[slots.THREADS] = str(told[-1])
-            if told[-1] != slots.default_threads():
+            usual = slots.default_threads()
+            if told[-1] != usual:
+                threads = markup.counted(told[-1], "thread")
                 return (
-                    f"Judged for {number_of(told[-1], 'thread')}, with which the last sweep here computed; "
-                    f"a sweep without --threads takes {slots.default_threads()}."
+                    f"Judged for {threads}, with which the last sweep here computed; "
+                    f"a sweep without --threads takes {usual}."
                 )
     return ""
-
-
-def number_of(number: int, what: str) -> str:
-    """A number of things, in the singular where it is one."""
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def duration(seconds: float) -> str:

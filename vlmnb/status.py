@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vlmnb import foregone, paths, spec
+from vlmnb import foregone, markup, paths, spec
 from vlmnb.launch import CellState, Job
-from vlmnb.progress import Standing, duration, number_of
+from vlmnb.progress import Standing, duration
 from vlmnb.spec import words
 from vlmnb.sweeping import Wish
 
@@ -175,7 +175,7 @@ def _why(state: CellState) -> str:
 def _total(jobs: Sequence[Job], states: Sequence[CellState], wish: Wish) -> str:
     recorded = sum(state.state in ("recorded", "stale") for state in states)
     shared = sum(len(job.cells) for job in jobs) - len(states)
-    total = f"{number_of(len(states), 'cell')} in all"
+    total = f"{markup.counted(len(states), 'cell')} in all"
     total += f" (tables share some: {shared} need not be measured twice)" if shared else ""
     wanted = _wanted(states, wish)
     kinds = Counter(_kind(state, wish) for state in wanted)
@@ -197,7 +197,7 @@ def _remarks(states: Sequence[CellState], wish: Wish) -> list[str]:
     if stale:
         again = "" if wish.stale else "; `vlmnb sweep SPEC --stale` measures them again"
         said.append(
-            f"{number_of(stale, 'stale cell')}: measured on this machine by other code, packages or "
+            f"{markup.counted(stale, 'stale cell')}: measured on this machine by other code, packages or "
             f"settings. Pages show them and say so{again}."
         )
     said += [f"failed cell: {line}" for line in failed(states)]

@@ -16,7 +16,19 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vlmnb import foregone, launch, optimizations, paths, progress, slots, status, store, supervise, sweeping
+from vlmnb import (
+    foregone,
+    launch,
+    markup,
+    optimizations,
+    paths,
+    progress,
+    slots,
+    status,
+    store,
+    supervise,
+    sweeping,
+)
 from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
 from vlmnb.launch import Job
@@ -251,8 +263,8 @@ def _tell(
         executed = len(outcomes) - len(failed_runs)
         without = f" ({shown.without_number} of them without a number)" if shown.without_number else ""
         summary = (
-            f"{progress.number_of(len(states), 'cell')}, {shown.measured} recorded now{without}, "
-            f"{progress.number_of(executed, 'notebook')} executed"
+            f"{markup.counted(len(states), 'cell')}, {shown.measured} recorded now{without}, "
+            f"{markup.counted(executed, 'notebook')} executed"
         )
         console.print(summary, markup=False, highlight=False)
         for outcome in failed_runs:

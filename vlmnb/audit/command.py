@@ -11,6 +11,7 @@ from typing import get_args
 from rich.console import Console
 from rich.padding import Padding
 
+from vlmnb import markup
 from vlmnb.audit import registry, unread
 from vlmnb.audit.finding import LEVELS, TITLES, Finding
 from vlmnb.errors import Damaged, UserError, nearest
@@ -62,7 +63,9 @@ WHOSE = {"measured": "measured records", "reports": "the earlier reports' own fi
 
 def _verdict(errors: Mapping[Source, int]) -> list[str]:
     """Whose errors decide the exit code, and how to ask about one source alone."""
-    told = [f"{_counted(count, 'error')} in {WHOSE[name]} (source {name})" for name, count in errors.items()]
+    told = [
+        f"{markup.counted(count, 'error')} in {WHOSE[name]} (source {name})" for name, count in errors.items()
+    ]
     lines = [f"{', '.join(told)}: exit code {int(any(errors.values()))}."]
     if errors.get("reports") and "measured" in errors:
         lines.append("To check what was measured alone: vlmnb audit --source measured")
@@ -96,7 +99,7 @@ def _show(found: Mapping[Source, list[Finding]], counts: Mapping[Source, int]) -
     for source, listed in found.items():
         rules = 1 + sum(rule.source == source for rule in registry.RULES)
         levels = Counter(one.level for one in listed)
-        told = ", ".join(_counted(levels[level], level) for level in LEVELS)
+        told = ", ".join(markup.counted(levels[level], level) for level in LEVELS)
         console.print(f"{counts[source]} records of source {source}, {rules} rules: {told}", style="bold")
         for level in LEVELS:
             if levels[level]:
@@ -105,10 +108,6 @@ def _show(found: Mapping[Source, list[Finding]], counts: Mapping[Source, int]) -
                 if one.level == level:
                     _show_one(console, one)
         console.print()
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _show_one(console: Console, one: Finding) -> None:

@@ -56,7 +56,7 @@ def _page(records: Sequence[Record], source: str, title: str, intro: str) -> str
         return pages.joined([title, intro, "There are no such records here.", _rules(source, [])])
     found = registry.run(own, source)
     levels = Counter(one.level for one in found)
-    counts = ", ".join(f"{levels[level]} {level}{'s' * (levels[level] != 1)}" for level in LEVELS)
+    counts = ", ".join(markup.counted(levels[level], level) for level in LEVELS)
     parts = [title, intro, f"**{counts}** in {len(own)} records."]
     for level in LEVELS:
         listed = [one for one in found if one.level == level]

@@ -1,0 +1,32 @@
+"""Whether the head of a Ray cluster is still there."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from vlmnb import ray_head
+
+
+def test_the_head_of_a_cluster_may_be_away_for_a_while_and_then_it_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(ray_head.time, "monotonic", lambda: now[0])
+
+    def look_at(seconds: float) -> bool:
+        now[0] = seconds
+        head.look()
+        return head.answers
+
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        port = there.getsockname()[1]
+        head = ray_head.Head(f"127.0.0.1:{port}")
+        assert look_at(10.0)
+    assert not look_at(20.0)
+    with socket.create_server(("127.0.0.1", port)):
+        assert look_at(35.0)
+    assert not look_at(50.0)
+    with pytest.raises(ConnectionError, match=f"head of the Ray cluster, 127.0.0.1:{port}, has not answered"):
+        look_at(100.0)
