@@ -101,7 +101,9 @@ def _compare(cell: Cell, rounds: int) -> int:
 
     import torch
 
-    from vlmnb import differences, loading, machine, measure, meters, window
+    from vlmnb import differences, loading, machine, measure, window
+    from vlmnb.clock import synchronize
+    from vlmnb.meters import MeteredWindow
     from vlmnb.phases import PhaseClock
 
     torch.set_num_threads(1)
@@ -113,13 +115,13 @@ def _compare(cell: Cell, rounds: int) -> int:
     vision = loaded.family.vision_modules(loaded.model)
     seconds: dict[str, list[tuple[float, float]]] = {"bare": [], "measured": []}
     told = _Told(rounds)
-    with torch.inference_mode(), meters.Window(cell.device) as around:
+    with torch.inference_mode(), MeteredWindow(cell.device) as around:
         marks = machine.LoadMarks()
 
         def bare() -> None:
             for batch in inputs:
                 loaded.model.generate(**batch, **arguments)
-            meters.synchronize(cell.device)
+            synchronize(cell.device)
 
         def measured() -> None:
             window.one_pass(clock, generate, inputs, samples, around)

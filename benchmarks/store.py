@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from vlmnb import axes, identity, paths, record, sealing, spec, store
+from vlmnb import axes, hashing, identity, paths, record, sealing, store, sweepfile
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
 from vlmnb.readings import EnergyReading, MemoryUsage
@@ -89,7 +89,7 @@ def _measured(wanted: int) -> dict[str, Cost]:
             "axes": {"batch_size": {"batch_sizes": list(range(1, ASKED // len(MODELS) // 2 + 1))}},
         }  # fmt: skip
         sweep.write_text(json.dumps(content), encoding="utf-8")
-        runs = axes.runs(spec.load_sweep(sweep))
+        runs = axes.runs(sweepfile.load_sweep(sweep))
         asked = [cell for run in runs for cell in axes.plan(run.axis, run.parameters).cells]
         assert len(asked) == ASKED
         began = time.perf_counter()
@@ -143,7 +143,7 @@ def _write(results: Path, first: int, cells: Sequence[Cell]) -> None:
     content: dict[str, Any] = json.loads(made.model_dump_json())
     for i, cell in enumerate(cells, start=first):
         # A key takes longer than the record; only those of cells that are asked for are looked for.
-        key = identity.key(cell) if i < ASKED else spec.digest(i)
+        key = identity.key(cell) if i < ASKED else hashing.digest(i)
         content |= {"key": key, "cell": cell.model_dump(mode="json")}
         path = paths.record(results, made.hardware, cell.model, key)
         path.parent.mkdir(parents=True, exist_ok=True)

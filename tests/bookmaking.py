@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from vlmnb import axes, book, experiment, record, spec
+from vlmnb import axes, book, experiment, hashing, record
 from vlmnb.answer import Answer
 from vlmnb.fit import page as card
 from vlmnb.flopcount import FlopCount
@@ -100,7 +100,7 @@ def beside_reports(results: Path) -> None:
              "length": "fixed", "samples": 96, "max_new_tokens": 16}  # fmt: skip
     for cell in axes.plan("batch_size", given).cells:
         stand_in = cell.model_copy(update={"model": "fuyu-tiny", "device": "cpu"})
-        changes = {"cell": cell, "hardware": "test-gpu", "key": spec.digest(cell.model_dump())}
+        changes = {"cell": cell, "hardware": "test-gpu", "key": hashing.digest(cell.model_dump())}
         energy = EnergyReading(source="gpu", method="nvml_counter", energy_j=960.0, detail="synthetic")
         record.write(measured(stand_in).model_copy(update=changes | {"energy": (energy,)}), results)
 
@@ -112,7 +112,11 @@ def parameters(model: str, axis: str = "device") -> dict[str, Any]:
 
 def measured(cell: Cell) -> Record:
     """A record of a cell: numbers that depend on the cell and on nothing else."""
-    common: dict[str, Any] = {"key": spec.digest(cell.model_dump()), "hardware": "test-cpu-2c", "cell": cell}
+    common: dict[str, Any] = {
+        "key": hashing.digest(cell.model_dump()),
+        "hardware": "test-cpu-2c",
+        "cell": cell,
+    }
     provenance = Provenance(
         code="0" * 16, machine=MACHINE, threads=1, other_load=0.25, packages={"torch": "2.13.0"},
         started_at="2026-01-01T10:00:00+00:00",

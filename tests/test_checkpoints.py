@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from small_models import REAL, small_config
 
-from vlmnb import checkpoints, identity, loading, measure, models
+from vlmnb import checkpoints, identity, loading, models
 from vlmnb.errors import UserError
+from vlmnb.measure import measure_cells
 from vlmnb.spec import Cell
 
 
@@ -67,7 +68,7 @@ def own(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", REAL)
 def test_a_folder_in_hub_layout_is_measured(name: str, own: Path, tmp_path: Path) -> None:
-    (found,) = measure.cells([cell(name)], tmp_path / "results")
+    (found,) = measure_cells([cell(name)], tmp_path / "results")
     assert (found.status, found.reason) == ("ok", "")
     assert found.wer is not None
     assert found.provenance.weights.startswith("local ")
@@ -85,7 +86,7 @@ def test_a_folder_in_hub_layout_is_measured(name: str, own: Path, tmp_path: Path
 def test_a_folder_may_be_named_as_the_repository(own: Path, tmp_path: Path) -> None:
     (own / "adept").mkdir()
     (own / "fuyu-8b").rename(own / "adept" / "fuyu-8b")
-    (found,) = measure.cells([cell("fuyu-8b")], tmp_path / "results")
+    (found,) = measure_cells([cell("fuyu-8b")], tmp_path / "results")
     assert found.status == "ok"
 
 
@@ -193,7 +194,7 @@ def test_what_cannot_be_loaded_stops_the_run_with_one_line_and_no_record(
     damage(own / "fuyu-8b")
     results = tmp_path / "results"
     with pytest.raises(UserError) as error:
-        measure.cells([cell("fuyu-8b")], results)
+        measure_cells([cell("fuyu-8b")], results)
     message = str(error.value)
     assert "\n" not in message
     assert all(part in message for part in ("fuyu-8b", *said))

@@ -19,6 +19,7 @@ import pytest
 from sensorfakes import CPU, GPU, RAM, FakeTracker
 
 from vlmnb import carbon, machine, meters
+from vlmnb.clock import synchronize
 from vlmnb.energy import EnergyMeter
 from vlmnb.readings import headline
 from vlmnb.sensorcard import Attached
@@ -114,7 +115,7 @@ def test_a_window_on_a_gpu_begins_and_ends_with_an_idle_gpu(cuda: FakeCuda) -> N
 
 def test_a_cpu_needs_no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    meters.synchronize("cpu")
+    synchronize("cpu")
 
 
 def test_codecarbon_is_given_the_gpu_in_use(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ from vlmnb.layerprofile import Ceilings
 from vlmnb.provenance import Provenance
 from vlmnb.readings import Compilation, MemoryUsage, ProbeLogits
 from vlmnb.record import Record
-from vlmnb.spec import Cell, load_sweep
+from vlmnb.spec import Cell
+from vlmnb.sweepfile import load_sweep
 from vlmnb.timing import Timing
 
 QUESTIONS = 40

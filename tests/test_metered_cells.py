@@ -9,6 +9,7 @@ import pytest
 
 from vlmnb import axes, energy, measure, rows
 from vlmnb.loading import ModelSlot, configuration
+from vlmnb.measure import measure_cells
 from vlmnb.memory import cache_bytes
 from vlmnb.readings import SensorCard
 from vlmnb.record import Record
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 def measured(results: Path, model: str = "llava-tiny") -> Record:
     parameters = {"model": model, "samples": 2, "batch_sizes": [2], "max_new_tokens": 3, "device": "cpu"}
-    (made,) = measure.cells(axes.plan("batch_size", parameters).cells[:1], results)
+    (made,) = measure_cells(axes.plan("batch_size", parameters).cells[:1], results)
     assert made.status == "ok", made.reason
     return made
 

@@ -8,7 +8,7 @@ from vlmnb import machine
 from vlmnb.conditions import ConditionsMeter
 from vlmnb.energy import EnergyMeter
 from vlmnb.memory import MemoryMeter
-from vlmnb.meters import Window
+from vlmnb.meters import MeteredWindow as MeteredWindow
 from vlmnb.readings import Conditions, DeviceState, EnergyReading
 
 
@@ -59,7 +59,7 @@ class Steps:
                 steps.done.append("load")
                 return Conditions(start=DeviceState(), end=DeviceState(), other_load=0.1, contaminated=True)
 
-        self.window = Window(energy=Energy(), memory=Memory(), conditions=Around("cpu"))
+        self.window = MeteredWindow(energy=Energy(), memory=Memory(), conditions=Around("cpu"))
 
 
 def test_nothing_slow_happens_between_the_meters_and_the_work() -> None:
@@ -93,7 +93,7 @@ def test_an_error_of_the_work_closes_the_meters_and_comes_through() -> None:
 
 
 def test_a_window_on_this_machine_has_energy_memory_and_conditions() -> None:
-    with Window("cpu") as window:
+    with MeteredWindow("cpu") as window:
         window.covered(2)
         assert not window.too_short or window.energy.cards
     assert window.readings or window.energy.refused

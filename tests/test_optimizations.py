@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb import axes, loading, measure, models, optimizations, paths, presets, sweep_command
+from vlmnb import axes, loading, models, optimizations, paths, presets, sweep_command
 from vlmnb.errors import UserError
+from vlmnb.measure import measure_cells
 from vlmnb.record import Record
-from vlmnb.spec import load_sweep
 from vlmnb.sweep_command import Asked
+from vlmnb.sweepfile import load_sweep
 
 NAMES = sorted(optimizations.DESCRIPTIONS)
 BASES = st.sampled_from(["fp32", "bf16", "fp16"])
@@ -165,7 +166,7 @@ def test_a_missing_library_is_said_before_any_model_loads_and_leaves_no_record(
         with pytest.raises(
             UserError, match=r"needs the package (bitsandbytes|torchao).*pip install"
         ) as error:
-            measure.cells(plan.cells, tmp_path / "results")
+            measure_cells(plan.cells, tmp_path / "results")
         assert "\n" not in str(error.value)
     assert not (tmp_path / "results").exists()
 
@@ -207,7 +208,7 @@ def test_every_optimization_of_a_cpu_gives_sane_answers_and_says_what_it_did(
         {"model": model, "device": "cpu", "samples": 16, "optimizations": asked, "dataset": "easy-vqa",
          "length": "natural"},
     )  # fmt: skip
-    found = {r.cell.optimization: r for r in measure.cells(plan.cells, tmp_path / "results")}
+    found = {r.cell.optimization: r for r in measure_cells(plan.cells, tmp_path / "results")}
     base = found["fp32"]
     assert base.memory
     for name in SANE:
@@ -234,10 +235,10 @@ def test_prompt_lookup_gives_the_original_answers_one_question_at_a_time(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     asked = {"model": "llava-tiny", "device": "cpu", "samples": 4, "optimizations": ["fp32", "prompt_lookup"],
              "length": "natural", "dataset": "easy-vqa"}  # fmt: skip
-    one = measure.cells(axes.plan("optimization", {**asked, "batch_size": 1}).cells, tmp_path / "results")
+    one = measure_cells(axes.plan("optimization", {**asked, "batch_size": 1}).cells, tmp_path / "results")
     assert [record.status for record in one] == ["ok", "ok"]
     assert [a.answer for a in one[0].answers] == [a.answer for a in one[1].answers]
-    two = measure.cells(axes.plan("optimization", {**asked, "batch_size": 2}).cells, tmp_path / "results")
+    two = measure_cells(axes.plan("optimization", {**asked, "batch_size": 2}).cells, tmp_path / "results")
     assert _unsupported(two[1], "batch_size = 1"), "the library's own reason"
 
 
@@ -248,7 +249,7 @@ def test_a_compiled_decoder_answers_alike_and_says_what_the_compiler_did(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     asked = {"model": "llava-tiny", "device": "cpu", "samples": 8, "batch_size": 4, "dataset": "easy-vqa",
              "optimizations": ["fp32", "compile"], "length": "natural"}  # fmt: skip
-    plain, compiled = measure.cells(axes.plan("optimization", asked).cells, tmp_path / "results")
+    plain, compiled = measure_cells(axes.plan("optimization", asked).cells, tmp_path / "results")
     assert compiled.status == "ok", compiled.reason
     assert [a.answer for a in plain.answers] == [a.answer for a in compiled.answers]
     assert compiled.compilation

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb import cli, identity, launch, markup, paths, progress, record, slots, spec, sweep_command
+from vlmnb import cli, identity, launch, markup, paths, progress, record, slots, sweep_command
+from vlmnb.spec import words as words_of
 
 STARTED = "2026-01-01T00:00:00+00:00"
 Called = Callable[..., tuple[int, str, str]]
@@ -198,7 +199,7 @@ def test_on_a_narrow_terminal_the_count_stays(tmp_path: Path) -> None:
     shown = progress.Progress(jobs, list(jobs[0].cells), console, results=tmp_path, spec="s", command="c")
     assert shown._live
     cell = jobs[0].cells[-1].cell
-    shown.doing("cpu", job.name, spec.words(cell))
+    shown.doing("cpu", job.name, words_of(cell))
     console.print(shown._live.get_renderable())
     assert f"0/{len(jobs[0].cells)}" in screen.getvalue()
     assert "llava-tiny/device: " in screen.getvalue()

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from factory import cell, record
 
-from vlmnb import axes, details, findings, loading, machine, measure, window
+from vlmnb import axes, details, findings, loading, machine, window
 from vlmnb.errors import UserError
+from vlmnb.measure import measure_cells
 from vlmnb.phases import Phases
 from vlmnb.timing import Timing, batch_values
 
@@ -91,7 +92,7 @@ def test_missing_data_is_told_before_a_model_is_loaded(
     monkeypatch.setattr(loading.ModelSlot, "get", never)
     plan = axes.plan("seq_len", {"model": "llava-tiny", "samples": 10**6, "seq_lens": [50], "device": "cpu"})
     with pytest.raises(UserError, match="were asked for"):
-        measure.cells(plan.cells, tmp_path)
+        measure_cells(plan.cells, tmp_path)
 
 
 @pytest.mark.parametrize("axis", ["seq_len", "optimization", "batch_size"])

@@ -15,6 +15,7 @@ from small_models import REAL, published, small_config
 
 from vlmnb import axes, encoding, loading, measure, models, record
 from vlmnb.data import Sample
+from vlmnb.measure import measure_cells
 from vlmnb.models import geometry, llava, standin
 from vlmnb.prompts import short_answer_prompt
 from vlmnb.spec import Cell
@@ -121,7 +122,7 @@ def test_random_weights_are_measured_without_quality(
     monkeypatch.setattr(geometry, "config", thin)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     asked = cell(name, dtype=dtype, optimization=dtype)
-    (found,) = measure.cells([asked], tmp_path / "results")
+    (found,) = measure_cells([asked], tmp_path / "results")
     assert (found.status, found.reason) == ("ok", "")
     assert (found.wer, found.accuracy, found.provenance.processor) == (None, None, "stand-in")
     assert {(a.text_tokens, a.output_tokens) for a in found.answers} == {(60, 3)}
@@ -184,9 +185,9 @@ def test_other_image_sizes_of_llava_are_an_explicit_choice(tmp_path: Path) -> No
         "max_new_tokens": 2,
     }
     sizes = {"datasets": ["textvqa-mini"], "image_sizes": [32, 64, 100], "device": "cpu"}
-    fixed = measure.cells(axes.plan("image_size", parameters | sizes).cells, tmp_path)
+    fixed = measure_cells(axes.plan("image_size", parameters | sizes).cells, tmp_path)
     assert [r.status for r in fixed] == ["not_applicable", "ok", "not_applicable"]
-    free = measure.cells(axes.plan("image_size", parameters | sizes | {"interpolate": True}).cells, tmp_path)
+    free = measure_cells(axes.plan("image_size", parameters | sizes | {"interpolate": True}).cells, tmp_path)
     assert [r.status for r in free] == ["ok", "ok", "not_applicable"]
     assert free[0].answers[0].image_tokens == (32 // 8) ** 2
     assert free[1].key == fixed[1].key

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from factory import absent, answers, cell, record
 
-from vlmnb import exporting, notes, rows, spec
+from vlmnb import exporting, hashing, notes, rows
 from vlmnb import record as records
 from vlmnb.energy import EnergyMeter
 from vlmnb.errors import UserError
@@ -31,7 +31,7 @@ def test_a_record_sealed_by_its_sorted_content_is_read_and_guarded_as_before(tmp
     path = records.write(made, tmp_path)
     content = json.loads(path.read_text())
     del content["digest"]
-    content["digest"] = spec.digest(content)
+    content["digest"] = hashing.digest(content)
     path.write_text(json.dumps(content))
     assert records.read(path) == made
     path.write_text(json.dumps(content | {"reason": "edited"}))

@@ -7,7 +7,7 @@ from typing import Any
 
 from factory import answers, cell, record
 
-from vlmnb import agreement, axes, conditions_view, findings, repeats, spec
+from vlmnb import agreement, axes, conditions_view, findings, hashing, repeats
 from vlmnb import record as records
 from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
@@ -19,7 +19,7 @@ def windows(medians: tuple[float, ...], **changes: Any) -> list[Record]:
     for number, middle in enumerate(medians, start=1):
         of = cell(repeat=number, **changes)
         latencies = tuple(middle * (1 + 0.001 * i) for i in range(8))
-        made.append(record(of, latencies=latencies, key=spec.digest(of.model_dump())))
+        made.append(record(of, latencies=latencies, key=hashing.digest(of.model_dump())))
     return made
 
 
@@ -141,7 +141,7 @@ def test_the_page_of_agreement_asks_for_every_combination_and_says_what_depends_
         (size, dtype) for size in (1, 4, 8, 16) for dtype in ("fp32", "bf16")
     }
     found = [
-        record(each, key=spec.digest(each.model_dump()),
+        record(each, key=hashing.digest(each.model_dump()),
                answers=answers(4, 2 if each.dtype == "bf16" and each.batch_size == 16 else 1))
         for each in cells
     ]  # fmt: skip

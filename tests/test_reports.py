@@ -39,7 +39,7 @@ from vlmnb import (
 )  # fmt: skip
 from vlmnb.errors import UserError
 from vlmnb.record import Record
-from vlmnb.spec import load_sweep
+from vlmnb.sweepfile import load_sweep
 
 SOURCES = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted((PROJECT / "reports").glob("*.yaml"))

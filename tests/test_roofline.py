@@ -13,6 +13,7 @@ from test_drift import timed
 from vlmnb import bounds, ceilings, formula, machine, measure, rates, roofline, speed
 from vlmnb.layerprofile import Ceilings
 from vlmnb.loading import ModelSlot
+from vlmnb.measure import measure_cell
 from vlmnb.readings import MemoryUsage
 from vlmnb.record import Record
 
@@ -267,7 +268,7 @@ def test_ceilings_stand_beside_speed_and_beside_every_optimization(monkeypatch: 
     slot, counts = ModelSlot(), measure.FlopCounts()
     small = {"samples": 2, "batch_size": 1, "max_new_tokens": 3, "dataset": "textvqa-mini"}
     made = [
-        measure.measure(cell(**small, **more), slot, counts)
+        measure_cell(cell(**small, **more), slot, counts)
         for more in (
             {},
             {"length": "fixed"},

@@ -232,22 +232,22 @@ def test_a_failed_run_is_filed_and_leaves_the_good_page(tmp_path: Path) -> None:
 
 
 def test_image_sizes_a_fixed_model_does_not_take_are_recorded_as_not_applicable(tmp_path: Path) -> None:
-    from vlmnb import measure
+    from vlmnb.measure import measure_cells
 
     parameters = {"model": "llava-tiny", "samples": 2, "image_sizes": [32, 64], "datasets": ["coco-mini"],
                   "max_new_tokens": 2, "results": str(tmp_path)}  # fmt: skip
-    small, native = measure.cells(axes.plan("image_size", parameters).cells, tmp_path)
+    small, native = measure_cells(axes.plan("image_size", parameters).cells, tmp_path)
     assert small.status == "not_applicable"
     assert "64 pixels" in small.reason
     assert native.status == "ok", native.reason
 
 
 def test_a_size_that_would_be_rounded_is_not_measured_under_the_wrong_name(tmp_path: Path) -> None:
-    from vlmnb import measure
+    from vlmnb.measure import measure_cells
 
     parameters = {"model": "qwen2.5-vl-tiny", "samples": 2, "image_sizes": [48, 100],
                   "datasets": ["coco-mini"], "max_new_tokens": 2}  # fmt: skip
-    fits, rounded = measure.cells(axes.plan("image_size", parameters).cells, tmp_path)
+    fits, rounded = measure_cells(axes.plan("image_size", parameters).cells, tmp_path)
     assert fits.status == "ok", fits.reason
     assert {answer.image_tokens for answer in fits.answers} == {9}
     assert rounded.status == "not_applicable"
@@ -257,24 +257,24 @@ def test_a_size_that_would_be_rounded_is_not_measured_under_the_wrong_name(tmp_p
 def test_a_device_that_is_not_there_is_unsupported_with_that_reason(tmp_path: Path) -> None:
     import torch
 
-    from vlmnb import measure
+    from vlmnb.measure import measure_cells
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
     plan = axes.plan(
         "device", {"model": "llava-tiny", "samples": 2, "max_new_tokens": 2, "length": "natural"}
     )
-    gpu, cpu = measure.cells(plan.cells, tmp_path)
+    gpu, cpu = measure_cells(plan.cells, tmp_path)
     assert (gpu.status, cpu.status) == ("unsupported", "ok")
     assert "CUDA" in gpu.reason
 
 
 def test_fixed_length_generates_exactly_that_many_tokens_and_has_no_quality(tmp_path: Path) -> None:
-    from vlmnb import measure
+    from vlmnb.measure import measure_cells
 
     parameters = {"model": "llava-tiny", "samples": 2, "batch_sizes": [2], "max_new_tokens": 7,
                   "length": "fixed"}  # fmt: skip
-    (made,) = measure.cells(axes.plan("batch_size", parameters).cells, tmp_path)
+    (made,) = measure_cells(axes.plan("batch_size", parameters).cells, tmp_path)
     assert {answer.output_tokens for answer in made.answers} == {7}
     assert made.wer is None
 
@@ -301,10 +301,10 @@ def test_flops_of_a_batch_are_those_of_its_longest_prompt_times_its_rows(model: 
 
 
 def test_a_number_of_samples_the_data_does_not_have_is_said_plainly(tmp_path: Path) -> None:
-    from vlmnb import measure
     from vlmnb.errors import UserError
+    from vlmnb.measure import measure_cells
 
     plan = axes.plan("batch_size", {"model": "llava-tiny", "samples": 301, "batch_sizes": [1]})
     with pytest.raises(UserError, match="has 300 samples"):
-        measure.cells(plan.cells, tmp_path)
+        measure_cells(plan.cells, tmp_path)
     assert list(record.record_files(tmp_path)) == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vlmnb import axes, launch, paths
 from vlmnb.errors import UserError
-from vlmnb.spec import load_sweep
+from vlmnb.sweepfile import load_sweep
 
 GOOD = "title: T\nmodels: [llava-tiny]\naxes:\n  batch_size: {}\n"
 

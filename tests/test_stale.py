@@ -13,22 +13,11 @@ import pytest
 from factory import cell
 from stored import job_of, measured, older, recorded, states
 
-from vlmnb import (
-    desk,
-    identity,
-    launch,
-    locks,
-    notes,
-    paths,
-    ray_cluster,
-    slots,
-    spec,
-    status,
-    sweep_command,
-)
+from vlmnb import desk, identity, launch, locks, notes, paths, ray_cluster, slots, status, sweep_command
 from vlmnb import record as records
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
+from vlmnb.spec import told_apart, words
 from vlmnb.sweeping import Wish
 
 
@@ -213,7 +202,7 @@ def test_a_dry_run_shows_what_its_options_add(tmp_path: Path) -> None:
 
 
 def test_cells_that_differ_in_what_is_seldom_named_are_told_apart(tmp_path: Path) -> None:
-    said = spec.told_apart([cell(), cell(length="fixed"), cell(batch_size=1), cell(model="fuyu-tiny")])
+    said = told_apart([cell(), cell(length="fixed"), cell(batch_size=1), cell(model="fuyu-tiny")])
     assert said[cell()].endswith(", length natural")
     assert said[cell(length="fixed")].endswith(", length fixed")
     assert "length" not in said[cell(batch_size=1)] + said[cell(model="fuyu-tiny")]
@@ -222,7 +211,7 @@ def test_cells_that_differ_in_what_is_seldom_named_are_told_apart(tmp_path: Path
     (tmp_path / "s.yaml").write_text(json.dumps(content))
     jobs = launch.jobs(launch.load(tmp_path / "s.yaml"), tmp_path, tmp_path)
     both = [state.cell for state in jobs[0].cells]
-    assert len({spec.words(one) for one in both}) < len(both), "the axis asks for both lengths"
+    assert len({words(one) for one in both}) < len(both), "the axis asks for both lengths"
     lines = [line for line in status.lines(jobs, cells=True) if "to measure:" in line]
     assert len(set(lines)) == len(lines) == len(both)
 

@@ -13,8 +13,9 @@ from vlmnb import data, scores
 from vlmnb.answer import Answer
 from vlmnb.optimizations import DTYPES
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell, Frozen
+from vlmnb.spec import Cell
 from vlmnb.tables import STATUS_WORDS, Field, Table, percent_span
+from vlmnb.types import Frozen
 
 PRECISION = ("fp32", "fp16", "bf16")
 """From the most digits to the fewest: 24, 11 and 8 bits of significand."""

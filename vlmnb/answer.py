@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 
 class Answer(Frozen):

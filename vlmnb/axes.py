@@ -15,7 +15,9 @@ from pydantic import ValidationError
 from vlmnb import data, machine, models, optimizations, presets
 from vlmnb.errors import Place, UserError, nearest, placed
 from vlmnb.models.entry import ModelEntry
-from vlmnb.spec import Cell, Dtype, Frozen, Length, Measured, Run, Source, Sweep, explain
+from vlmnb.spec import Cell, Run
+from vlmnb.sweepfile import Sweep, explain
+from vlmnb.types import Dtype, Frozen, Length, Measured, Source
 
 
 class Axis(Frozen):

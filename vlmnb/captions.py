@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vlmnb import stats
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 LONGEST = 4
 """N-grams of one to four words count."""

@@ -10,7 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from vlmnb import machine, meters
+from vlmnb import machine
+from vlmnb.clock import now_s, synchronize
 from vlmnb.layerprofile import Ceilings
 
 TRIES = 4
@@ -128,9 +129,9 @@ def _best_s(work: Callable[[], Any], device: str) -> float:
     """Seconds of the shortest of some rounds."""
     times: list[float] = []
     while not times or sum(times) < TRY_S:
-        meters.synchronize(device)
-        began_s = meters.clock()
+        synchronize(device)
+        began_s = now_s()
         work()
-        meters.synchronize(device)
-        times.append(meters.clock() - began_s)
+        synchronize(device)
+        times.append(now_s() - began_s)
     return min(times)

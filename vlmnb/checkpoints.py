@@ -23,7 +23,7 @@ from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.models import geometry
 from vlmnb.models.entry import ModelEntry
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 FOLDERS = "VLMNB_CHECKPOINTS"
 """Environment variable: a folder of checkpoints, each in it as ``<model>/`` or ``<owner>/<repository>/``."""

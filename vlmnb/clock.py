@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-def clock() -> float:
+def now_s() -> float:
     """Seconds on the clock that every latency is taken with."""
     return time.perf_counter()
 

@@ -17,10 +17,10 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vlmnb import identity, locks, paths, record, slots, spec, store
+from vlmnb import identity, locks, paths, record, slots, store
 from vlmnb.entries import cell_digest
 from vlmnb.record import Record
-from vlmnb.spec import Cell
+from vlmnb.spec import Cell, words
 
 AGAIN = "VLMNB_AGAIN"
 """File with the keys, one a line, of recorded or stale cells that are to be measured again."""
@@ -91,7 +91,7 @@ class Desk:
         self._take_device()
         name = self._paths[cell].stem
         self._locks.wait(name)
-        _say_progress({"key": name, "cell": spec.words(cell), "began": datetime.now(UTC).isoformat()})
+        _say_progress({"key": name, "cell": words(cell), "began": datetime.now(UTC).isoformat()})
         try:
             yield
         finally:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from vlmnb import stats
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 NEGLIGIBLE = 0.1
 """Ratios within this relative distance of 1 count as no difference, unless another margin is given."""

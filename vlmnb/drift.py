@@ -12,8 +12,9 @@ from dataclasses import replace
 
 from vlmnb import agreement, differences
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell, Frozen
+from vlmnb.spec import Cell
 from vlmnb.tables import ROW_TITLES, Field, Table, absent, percent_span
+from vlmnb.types import Frozen
 
 SIGNIFICANT = 0.05
 FLAG = " ⚑"

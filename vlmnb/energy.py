@@ -10,8 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from vlmnb import carbon
-from vlmnb.clock import clock as wall_clock
-from vlmnb.clock import synchronize
+from vlmnb.clock import now_s, synchronize
 from vlmnb.readings import EnergyReading, EnergyRefusal, SensorCard
 from vlmnb.sensorcard import Attached, attached, min_window_s, tick
 from vlmnb.sensors import EnergyCounter, SensorError
@@ -61,7 +60,7 @@ class EnergyMeter:
         *,
         sensors: Callable[[str], Attached] = attached,
         tracker_factory: Callable[[str], Any] = carbon.tracker,
-        clock: Callable[[], float] = wall_clock,
+        clock: Callable[[], float] = now_s,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._device = device

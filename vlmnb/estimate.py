@@ -7,7 +7,7 @@ from typing import Any
 from vlmnb import formula, models
 from vlmnb.errors import UserError
 from vlmnb.formula import Parts
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 LABELS = {
     "vision": "vision tower",

@@ -20,7 +20,8 @@ import yaml
 from vlmnb import desk, paths, slots, supervise
 from vlmnb import scratch as folders
 from vlmnb.slots import Slot
-from vlmnb.spec import Frozen, Run
+from vlmnb.spec import Run
+from vlmnb.types import Frozen
 
 POLL_S = 0.5
 TAIL_BYTES = 4000

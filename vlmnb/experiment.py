@@ -59,7 +59,7 @@ def records(plan: Plan) -> list[Record]:
         return _reported(plan)
     from tqdm import tqdm
 
-    from vlmnb import measure
+    from vlmnb.measure import measure_cells
 
     # Raised by tqdm.auto within datasets where ipywidgets is not installed; nothing is missing.
     warnings.filterwarnings("ignore", message="IProgress not found")
@@ -70,7 +70,7 @@ def records(plan: Plan) -> list[Record]:
             bar.set_postfix_str(f"{words(cell)}: {record.status}", refresh=False)
             bar.update()
 
-        return measure.cells(plan.cells, results_folder(plan), on_cell=advance)
+        return measure_cells(plan.cells, results_folder(plan), on_cell=advance)
 
 
 def _reported(plan: Plan) -> list[Record]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vlmnb.formula import Parts
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 AGREE = 0.01
 """Formula and counters agree when they differ by no more than this share."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlmnb import machine, models, optimizations
-from vlmnb.spec import Cell, Status
+from vlmnb.spec import Cell
+from vlmnb.types import Status
 
 Runs = Mapping[str, Sequence[Cell]]
 """Cells by the name of the run that asks for them."""

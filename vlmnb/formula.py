@@ -17,7 +17,7 @@ from typing import Any
 
 from vlmnb.errors import UserError
 from vlmnb.models import geometry
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 FLOPS_PER_MAC = 2
 

@@ -15,11 +15,12 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from vlmnb import checkpoints, data, machine, models, paths, slots, spec, store
+from vlmnb import checkpoints, data, hashing, machine, models, paths, slots, store
 from vlmnb.models import geometry
 from vlmnb.provenance import Provenance
 from vlmnb.record import SCHEMA_VERSION, Record
-from vlmnb.spec import Cell, Status
+from vlmnb.spec import Cell
+from vlmnb.types import Status
 
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "codecarbon", "fvcore", "jiwer",
             "bitsandbytes", "torchao")  # fmt: skip
@@ -52,7 +53,7 @@ def _here(cell: Cell, weights: str) -> str:
 
 def _key(cell: Cell, around: str) -> str:
     # The digest of the whole dictionary: "cell" sorts before all that is around it.
-    return spec.digest_of(f"{spec.canonical({'cell': cell.model_dump()})[:-1]},{around[1:]}")
+    return hashing.digest_of(f"{hashing.canonical({'cell': cell.model_dump()})[:-1]},{around[1:]}")
 
 
 def told_key(found: Record) -> str | None:
@@ -75,7 +76,7 @@ def told_key(found: Record) -> str | None:
         "machine": here,
         "threads": was.threads,
     }
-    return spec.digest({"cell": found.cell.model_dump(), **around})
+    return hashing.digest({"cell": found.cell.model_dump(), **around})
 
 
 @functools.lru_cache(maxsize=1024)
@@ -93,7 +94,7 @@ def _around(
         "machine": fingerprint,
         "threads": threads,
     }
-    return spec.canonical(around)
+    return hashing.canonical(around)
 
 
 def record_paths(cells: Iterable[Cell], results: Path) -> dict[Cell, Path]:
@@ -173,7 +174,7 @@ def weights_revision(cell: Cell) -> str:
     """What identifies the weights: hash of a folder, repository and commit, or geometry and seed."""
     if cell.weights == "pretrained":
         return checkpoints.revision(models.get(cell.model))
-    return f"random {spec.digest(geometry.document(cell.model))} seed {cell.seed}"
+    return f"random {hashing.digest(geometry.document(cell.model))} seed {cell.seed}"
 
 
 def _processor_revision(model: str, weights: str) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from vlmnb import axes, identity, paths, spec, stamps, store, yamlfile
+from vlmnb import axes, identity, paths, stamps, store, sweepfile, yamlfile
 from vlmnb.entries import Entry, cell_digest
 from vlmnb.errors import UserError, nearest
-from vlmnb.spec import Cell, Frozen, Run
+from vlmnb.spec import Cell, Run
+from vlmnb.types import Frozen
 
 State = Literal["recorded", "stale", "missing", "damaged"]
 PageState = Literal["current", "outdated", "changed", "missing", "failed"]
@@ -87,7 +88,7 @@ def load(path: Path) -> tuple[Run, ...]:
     Raises:
         UserError: The file asks for something that cannot be; the message names file, line and nearest name.
     """
-    sweep = spec.load_sweep(path)
+    sweep = sweepfile.load_sweep(path)
     try:
         return axes.runs(sweep)
     except UserError as error:

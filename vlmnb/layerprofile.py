@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from vlmnb.readings import EnergyReading, EnergyRefusal
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 Component = Literal["vision", "projector", "attention", "mlp", "other", "head"]
 

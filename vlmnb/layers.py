@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from vlmnb import ceilings, flops, meters, phases
+from vlmnb import ceilings, flops, phases
+from vlmnb.clock import now_s, synchronize
+from vlmnb.energy import EnergyMeter
 from vlmnb.layerprofile import Component, LayerPart, LayerProfile
 from vlmnb.loading import Loaded
 from vlmnb.spec import Cell
@@ -145,11 +147,11 @@ def profile(cell: Cell, loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfi
 
 
 def _timed(work: Callable[[], None], device: str) -> float:
-    meters.synchronize(device)
-    began_s = meters.clock()
+    synchronize(device)
+    began_s = now_s()
     work()
-    meters.synchronize(device)
-    return meters.clock() - began_s
+    synchronize(device)
+    return now_s() - began_s
 
 
 @contextmanager
@@ -236,7 +238,7 @@ def energies(
         replays: The same, to be called.
         device: ``cpu`` or ``cuda``.
     """
-    meter = meters.EnergyMeter(device)
+    meter = EnergyMeter(device)
     meter.prepare()
     # A tenth more than the counter needs: a replay may be faster than it was when it was timed.
     window_s = max(REPLAY_S[device], 1.1 * meter.least_window_s)
@@ -249,7 +251,7 @@ def energies(
     for members in groups.values():
         round_s = sum(measured[i].replay_s or 0.0 for i in members)
         rounds = max(3, math.ceil(window_s / max(round_s, 1e-6)))
-        meter = meters.EnergyMeter(device)
+        meter = EnergyMeter(device)
         meter.prepare()
         with meter:
             for _ in range(rounds):

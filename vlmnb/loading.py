@@ -14,7 +14,8 @@ from vlmnb import checkpoints, compiling, kernels, models, optimizations, quanti
 from vlmnb.errors import UserError
 from vlmnb.models import geometry, standin
 from vlmnb.models.entry import ModelEntry
-from vlmnb.spec import Cell, Dtype, Frozen
+from vlmnb.spec import Cell
+from vlmnb.types import Dtype, Frozen
 
 
 class Unsupported(Exception):

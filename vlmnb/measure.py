@@ -43,7 +43,8 @@ from vlmnb.models import geometry
 from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, SensorCard
 from vlmnb.record import Record
-from vlmnb.spec import Cell, Status
+from vlmnb.spec import Cell
+from vlmnb.types import Status
 from vlmnb.window import Generator, timed
 
 FlopCounts = dict[tuple[str, str, str], FlopCount]
@@ -67,7 +68,7 @@ class Batch:
     preprocess_s: float
 
 
-def cells(
+def measure_cells(
     wanted: Sequence[Cell], results: Path, *, on_cell: Callable[[Cell, Record], None] | None = None
 ) -> list[Record]:
     """The records of cells: recorded ones are loaded, missing ones measured and written at once.
@@ -99,7 +100,7 @@ def cells(
                     found = at.recorded(cell)  # another process may have measured it while this one waited
                     if found is None:
                         _set_threads()
-                        found = at.ran_out(cell, records) or measure(cell, slot, counts)
+                        found = at.ran_out(cell, records) or measure_cell(cell, slot, counts)
                         at.write(found)
             if on_cell:
                 on_cell(cell, found)
@@ -120,7 +121,7 @@ def _get_ready(cells: Sequence[Cell]) -> None:
     gc.freeze()
 
 
-def measure(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
+def measure_cell(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
     """Measure one cell. Whatever goes wrong becomes a record with its status and reason.
 
     Args:

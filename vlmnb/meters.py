@@ -12,16 +12,14 @@ import contextlib
 from types import TracebackType
 from typing import Self
 
-from vlmnb.clock import clock, synchronize
+from vlmnb.clock import synchronize
 from vlmnb.conditions import ConditionsMeter
 from vlmnb.energy import EnergyMeter
 from vlmnb.memory import MemoryMeter
 from vlmnb.readings import Conditions, EnergyReading
 
-__all__ = ["EnergyMeter", "MemoryMeter", "Window", "clock", "synchronize"]
 
-
-class Window:
+class MeteredWindow:
     """One window of energy, memory and conditions around timed work.
 
     Call :meth:`covered` after every batch, and generate the batches again while :attr:`too_short`: a

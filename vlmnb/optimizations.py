@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import get_args
 
 from vlmnb.errors import UserError, nearest
-from vlmnb.spec import Device, Dtype, Frozen
+from vlmnb.types import Device, Dtype, Frozen
 
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
 FLASH = "flash_attention_2"

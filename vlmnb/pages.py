@@ -21,7 +21,7 @@ from vlmnb import (
     tradeoff,
 )
 from vlmnb.record import Record
-from vlmnb.spec import Status
+from vlmnb.types import Status
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from vlmnb import meters
+from vlmnb.clock import now_s, synchronize
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ class PhaseClock:
     def time(self, call: Callable[[], Any]) -> tuple[Any, Phases]:
         """What a call of the model's ``generate`` returns, and its phases."""
         self._clear()
-        meters.synchronize(self._device)
-        began_s, self._began = meters.clock(), stamp(self._device)
+        synchronize(self._device)
+        began_s, self._began = now_s(), stamp(self._device)
         output = call()
         ended = stamp(self._device)
-        meters.synchronize(self._device)
-        latency_s = meters.clock() - began_s
+        synchronize(self._device)
+        latency_s = now_s() - began_s
         if self._first_pass is None:
             raise ValueError("generate made no forward pass that could be timed")
         encoded = self._vision_from is not None and self._vision_to is not None
@@ -110,7 +110,7 @@ class PhaseClock:
 def stamp(device: str) -> Any:
     """Now: a CUDA event in the stream, or seconds on the clock."""
     if not device.startswith("cuda"):
-        return meters.clock()
+        return now_s()
     import torch
 
     event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]

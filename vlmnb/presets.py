@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vlmnb.optimizations import COMPILE, DECODING, FLASH, LIBRARIES, PROMPT_LOOKUP, parse
-from vlmnb.spec import Cell, Dtype
+from vlmnb.spec import Cell
+from vlmnb.types import Dtype
 
 Rows = tuple[int, list[str]]
 """A batch size and the settings measured at it, the first being the original."""

@@ -22,7 +22,8 @@ from rich.table import Column
 
 from vlmnb import locks, markup, paths, record, slots
 from vlmnb.launch import CellState, Job
-from vlmnb.spec import Frozen, words
+from vlmnb.spec import words
+from vlmnb.types import Frozen
 
 QUIET_S = 30.0
 """In a log, a cell that takes longer is named again after this many seconds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vlmnb.readings import Conditions, SensorCard
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 
 class Provenance(Frozen):

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from vlmnb import disturbance, stats
 from vlmnb.layerprofile import Ceilings
 from vlmnb.record import Record
-from vlmnb.spec import Frozen
 from vlmnb.tables import ENOUGH
+from vlmnb.types import Frozen
 
 Ends = tuple[float, float] | None
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import NonNegativeFloat
 
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 EnergySource = Literal["gpu", "cpu", "ram"]
 EnergyMethod = Literal["nvml_counter", "rapl", "model", "unstated"]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError, field_validator, model_validator
 from pydantic_core import from_json
 
-from vlmnb import paths, sealing, spec, stats
+from vlmnb import hashing, paths, sealing, stats
 from vlmnb.answer import Answer
 from vlmnb.errors import Damaged
 from vlmnb.flopcount import FlopCount
@@ -30,8 +30,9 @@ from vlmnb.readings import (
     headline_source,
 )
 from vlmnb.reported import Reported
-from vlmnb.spec import Cell, Frozen, Source, Status
+from vlmnb.spec import Cell
 from vlmnb.timing import Timing, batch_values
+from vlmnb.types import Frozen, Source, Status
 
 if TYPE_CHECKING:
     from vlmnb.scores import Score
@@ -353,7 +354,7 @@ def parse(path: str, text: bytes) -> Record:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise Damaged(path, f"is no record: {place}: {problem['msg']}") from None
-    if digest != spec.digest(content) or os.path.basename(path) != f"{found.key}.json":
+    if digest != hashing.digest(content) or os.path.basename(path) != f"{found.key}.json":
         raise Damaged(path, "was edited by hand")
     return found
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from vlmnb import data, differences, disturbance, findings, record, stats, store
 from vlmnb.differences import Repeatability
 from vlmnb.record import Record
-from vlmnb.spec import Cell, Frozen
+from vlmnb.spec import Cell
 from vlmnb.tables import ONE_READING, Field, Table, absent, seconds
+from vlmnb.types import Frozen
 
 FEWEST = 3
 """Windows from which a threshold is told: two say so little that theirs is of no use."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 Quantity = Literal[
     "wer", "latency_s", "energy_j_per_sample", "flops", "latency_percent", "flops_percent", "energy_percent"

@@ -9,7 +9,7 @@ import jiwer
 import numpy as np
 
 from vlmnb import captions, stats
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 _PLAIN = jiwer.Compose(
     [

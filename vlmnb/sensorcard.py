@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vlmnb.clock import clock as wall_clock
+from vlmnb.clock import now_s
 from vlmnb.machine import contaminated
 from vlmnb.readings import EnergyRefusal, SensorCard
 from vlmnb.sensors import EnergyCounter, SensorError, gpu_counter, rapl_counters
@@ -41,7 +41,7 @@ FEWEST_INTERVALS = 3
 def measure_card(
     counter: EnergyCounter,
     *,
-    clock: Callable[[], float] = wall_clock,
+    clock: Callable[[], float] = now_s,
     sleep: Callable[[float], None] = time.sleep,
 ) -> SensorCard:
     """Watch a counter while its device idles; takes ``SETTLE_S`` + ``IDLE_S`` and the time of 20 changes.
@@ -80,7 +80,7 @@ def tick(
     counter: EnergyCounter,
     longest_s: float,
     *,
-    clock: Callable[[], float] = wall_clock,
+    clock: Callable[[], float] = now_s,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[float, float]:
     """Wait until the counter moves; the time and the joules it then shows.

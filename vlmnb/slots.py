@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from vlmnb import locks, machine
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 HELD = "VLMNB_SLOT"
 """Set for a notebook whose sweep holds the slot already."""

@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 
-from vlmnb import launch, paths, spec, sweep_command
+from vlmnb import launch, paths, sweep_command, sweepfile
 from vlmnb.launch import Job
 
 GRACE_S = 60
@@ -32,7 +32,7 @@ def script(asked: sweep_command.Asked) -> str:
         said = "nothing is missing; there is no array to submit"
         print(f"vlmnb: {sweep_command.named(asked.spec)}: {said}", file=sys.stderr)
         return f"#!/bin/bash\n# {said}\n"
-    title = _one_line(spec.load_sweep(sweep_command.spec_path(asked.spec)).title)
+    title = _one_line(sweepfile.load_sweep(sweep_command.spec_path(asked.spec)).title)
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "sweep"
     command = asked.model_copy(
         update={

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vlmnb import foregone, markup, paths, spec
+from vlmnb import foregone, markup, paths
 from vlmnb.launch import CellState, Job
 from vlmnb.progress import Standing, duration
-from vlmnb.spec import words
+from vlmnb.spec import told_apart, words
 from vlmnb.sweeping import Wish
 
 PAGES = {
@@ -70,7 +70,7 @@ def report(
     """What :func:`lines` says, for a program."""
     states = distinct(jobs)
     counts = Counter(state.state for state in states)
-    named = spec.told_apart(state.cell for state in states)
+    named = told_apart(state.cell for state in states)
     known = foregone.known({job.run.name: [state.cell for state in job.cells] for job in jobs})
     return {
         "cells": len(states),
@@ -127,7 +127,7 @@ def lines(
     asked = {job.run.name: [state.cell for state in job.cells] for job in jobs}
     told = foregone.remarks(asked) if cells else {}
     states = distinct(jobs)
-    named = spec.told_apart(state.cell for state in states) if cells else {}
+    named = told_apart(state.cell for state in states) if cells else {}
     for job in jobs:
         here = sum(state.state in ("recorded", "stale") for state in job.cells)
         stale = sum(state.state == "stale" for state in job.cells)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vlmnb import optimizations
 from vlmnb.encoding import NotEnoughTokens
 from vlmnb.loading import NotApplicable, Unsupported
-from vlmnb.spec import Status
+from vlmnb.types import Status
 
 
 @dataclass

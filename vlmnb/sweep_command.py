@@ -33,8 +33,9 @@ from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
 from vlmnb.launch import Job
 from vlmnb.scratch import remove_left
-from vlmnb.spec import Frozen, Run
+from vlmnb.spec import Run
 from vlmnb.sweeping import Wish
+from vlmnb.types import Frozen
 
 MOST_THREADS = 4096
 """More than any node of a cluster has processors: a slip of the keyboard."""

@@ -26,7 +26,8 @@ from vlmnb.execute import Begun, Outcome, Setting
 from vlmnb.launch import CellState, Job
 from vlmnb.progress import Progress
 from vlmnb.slots import Slot
-from vlmnb.spec import Frozen, words
+from vlmnb.spec import words
+from vlmnb.types import Frozen
 
 TRIES = 3
 """How often a run is tried that ends by no fault of its notebook."""

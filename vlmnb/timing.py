@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from vlmnb import stats
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 
 class Timing(Frozen):

@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 
-from vlmnb import axes, paths, record, spec
+from vlmnb import axes, hashing, paths, record, sweepfile
 from vlmnb.errors import UserError
 from vlmnb.provenance import Provenance
 from vlmnb.record import Record
 from vlmnb.reported import Figure, Kind, Quantity, Remark, Reported
-from vlmnb.spec import Cell, Frozen, Slug, Status
+from vlmnb.spec import Cell
+from vlmnb.types import Frozen, Slug, Status
 
 BLANKS = ("-", "null")
 NO_REASON = "blank in the report, which gives no reason"
@@ -106,7 +107,7 @@ def load(folder: Path) -> list[Transcript]:
         except (OSError, yaml.YAMLError) as error:
             raise UserError(f"cannot read the transcript {path}: {' '.join(str(error).split())}") from None
         except ValidationError as error:
-            raise UserError(f"{path}: {spec.explain(error, Transcript.model_fields)}") from None
+            raise UserError(f"{path}: {sweepfile.explain(error, Transcript.model_fields)}") from None
     return sorted(found, key=lambda transcript: (transcript.kind == "log", transcript.file))
 
 
@@ -200,7 +201,7 @@ def _record(cell: Cell, findings: list[_Finding]) -> Record:
     if all(figure.value is None for figure in figures):
         status, reason = (told.status or "unstated", told.reason) if told else ("unstated", NO_REASON)
     return Record(
-        key=spec.digest({"source": "reports", "cell": cell.model_dump()}),
+        key=hashing.digest({"source": "reports", "cell": cell.model_dump()}),
         source="reports",
         hardware=record.REPORTS,
         cell=cell,

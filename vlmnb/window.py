@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vlmnb import compiling, kernels, machine, memory, meters, optimizations, stats
+from vlmnb import compiling, kernels, machine, memory, optimizations, stats
+from vlmnb.clock import now_s, synchronize
 from vlmnb.loading import Loaded
+from vlmnb.meters import MeteredWindow
 from vlmnb.phases import PhaseClock, Phases
 from vlmnb.readings import MemoryUsage, ProbeLogits
 from vlmnb.spec import Cell
@@ -27,12 +29,12 @@ by: short, so that a sweep's time goes to cells rather than to repeats of what i
 
 
 @dataclass(frozen=True)
-class Window:
+class TimedWindow:
     """What the timed window gave; outputs are those of the first pass."""
 
     timing: Timing
     outputs: list[Any]
-    meters: meters.Window
+    meters: MeteredWindow
     memory: MemoryUsage
 
 
@@ -125,7 +127,7 @@ def limits(cell: Cell) -> dict[str, Any]:
     return {"max_new_tokens": cell.max_new_tokens, "do_sample": False, **fixed}
 
 
-def timed(generate: Generator, inputs: Sequence[Any], samples: Sequence[int]) -> Window:
+def timed(generate: Generator, inputs: Sequence[Any], samples: Sequence[int]) -> TimedWindow:
     """Generate every batch, once or in several passes, timing each with its phases.
 
     Inside the window nothing is printed, saved or converted: a batch's inputs are on the device when its
@@ -149,8 +151,8 @@ def timed(generate: Generator, inputs: Sequence[Any], samples: Sequence[int]) ->
         PhaseClock(loaded.model, loaded.family.vision_modules(loaded.model), cell.device) as clock,
     ):
         warmup = _warm_up(generate, inputs)
-        with meters.Window(cell.device) as window:
-            began_s, marks = meters.clock(), machine.LoadMarks()
+        with MeteredWindow(cell.device) as window:
+            began_s, marks = now_s(), machine.LoadMarks()
             while (
                 not taken
                 or window.too_short
@@ -160,7 +162,7 @@ def timed(generate: Generator, inputs: Sequence[Any], samples: Sequence[int]) ->
                 marks.mark()
                 taken += [phases for _, phases in found]
                 outputs = outputs or [output for output, _ in found]
-            loop_s = meters.clock() - began_s
+            loop_s = now_s() - began_s
     timing = Timing(
         warmup_batches=len(warmup),
         latencies_s=tuple(phases.latency_s for phases in taken),
@@ -175,7 +177,7 @@ def timed(generate: Generator, inputs: Sequence[Any], samples: Sequence[int]) ->
         loop_s=loop_s,
         first_call_s=warmup[0],
     )
-    return Window(timing, outputs, window, _memory(loaded, outputs, window))
+    return TimedWindow(timing, outputs, window, _memory(loaded, outputs, window))
 
 
 def one_pass(
@@ -183,7 +185,7 @@ def one_pass(
     generate: Callable[[Any], Any],
     inputs: Sequence[Any],
     samples: Sequence[int],
-    window: meters.Window,
+    window: MeteredWindow,
 ) -> list[tuple[Any, Phases]]:
     """Generate every batch once: output and phases of each, in order."""
     found = []
@@ -198,7 +200,7 @@ def _marked(marks: machine.LoadMarks) -> list[bool]:
     return [share is not None and machine.contaminated(share) for share in marks.shares()]
 
 
-def _memory(loaded: Loaded, outputs: Sequence[Any], window: meters.Window) -> MemoryUsage:
+def _memory(loaded: Loaded, outputs: Sequence[Any], window: MeteredWindow) -> MemoryUsage:
     """What the window's meter found, and the parts of it that can be told: weights, keys and values."""
     model = loaded.model
     caches = [
@@ -219,10 +221,10 @@ def _warm_up(generate: Generator, inputs: Sequence[Any]) -> list[float]:
     longest = max(inputs, key=lambda batch: int(batch["input_ids"].shape[1]))
     seconds: list[float] = []
     for batch in (inputs[0], *[longest] * (MOST_WARMUP_BATCHES - 1)):
-        began_s = meters.clock()
+        began_s = now_s()
         generate(batch)
-        meters.synchronize(generate.cell.device)
-        seconds.append(meters.clock() - began_s)
+        synchronize(generate.cell.device)
+        seconds.append(now_s() - began_s)
         if len(seconds) > 1 and (longest is inputs[0] or len(seconds) > 2):
             before, last = seconds[-2:]
             if abs(last - before) <= SETTLED * last:

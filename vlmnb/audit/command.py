@@ -15,7 +15,7 @@ from vlmnb import markup
 from vlmnb.audit import registry, unread
 from vlmnb.audit.finding import LEVELS, TITLES, Finding
 from vlmnb.errors import Damaged, UserError, nearest
-from vlmnb.spec import Source
+from vlmnb.types import Source
 
 SHOWN_RECORDS = 3
 """Records that a finding names on a terminal; ``--json`` and the book have all."""

@@ -8,7 +8,8 @@ from typing import Literal
 
 from vlmnb.record import Record
 from vlmnb.reported import Figure
-from vlmnb.spec import Frozen, Source, words
+from vlmnb.spec import words
+from vlmnb.types import Frozen, Source
 
 Level = Literal["error", "warning", "note"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "note")

@@ -9,7 +9,7 @@ from vlmnb import record
 from vlmnb.audit.finding import Finding, Where, finding
 from vlmnb.errors import Damaged
 from vlmnb.record import Record
-from vlmnb.spec import Source
+from vlmnb.types import Source
 
 RULE = "every-file-is-a-record"
 SAYS = "Every file in a record's place can be read, and is as it was written."

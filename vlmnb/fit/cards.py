@@ -14,7 +14,8 @@ from vlmnb.errors import UserError
 from vlmnb.fit import tensors
 from vlmnb.fit.shape import Shape
 from vlmnb.models import geometry
-from vlmnb.spec import Frozen, explain
+from vlmnb.sweepfile import explain
+from vlmnb.types import Frozen
 
 
 class Benchmark(Frozen):

@@ -8,7 +8,7 @@ from typing import Literal
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.predict import Prediction
 from vlmnb.fit.roofline import Bound
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 
 class Constraint(Frozen):

@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError
 from vlmnb import paths
 from vlmnb.errors import UserError, nearest
 from vlmnb.fit.quantize import Quantization
-from vlmnb.spec import Frozen, explain
+from vlmnb.sweepfile import explain
+from vlmnb.types import Frozen
 
 Segment = Literal["data-centre", "workstation", "consumer", "mining", "unified"]
 Kind = Literal["vendor", "encyclopedia", "database", "press", "seller", "model card page"]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vlmnb import paths, spec
+from vlmnb import hashing, paths
 from vlmnb.entries import Entry
 from vlmnb.fit import gpus, quantize
 from vlmnb.models import geometry
@@ -35,7 +35,7 @@ def of(model: str, parameters: Mapping[str, Any], entries: Iterable[Entry]) -> t
     asked = {name: value for name, value in parameters.items() if name != "results"}
     return (
         f"parameters {json.dumps(asked, sort_keys=True)}",
-        f"geometry {spec.digest(geometry.document(model))}",
+        f"geometry {hashing.digest(geometry.document(model))}",
         *(f"{name} {_digest(name)}" for name in (*FILES, f"models/{model}/scores.json")),
         f"records to fit on: {'some' if newest else 'none'}",
         *sorted(f"record {entry.path} {entry.digest}" for entry in used),

@@ -9,7 +9,7 @@ from vlmnb.errors import UserError
 from vlmnb.fit import quantize, shape
 from vlmnb.fit.quantize import Quantization, Stored
 from vlmnb.fit.shape import Shape
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 Attention = Literal["sdpa", "eager"]
 

@@ -24,7 +24,7 @@ from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.roofline import Bound, Work
 from vlmnb.fit.shape import Shape
 from vlmnb.record import Record
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 FEWEST = 6
 """Records that a fit of three factors needs at least."""

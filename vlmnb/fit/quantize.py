@@ -18,7 +18,7 @@ from vlmnb.errors import UserError, nearest
 from vlmnb.fit import tensors
 from vlmnb.fit.shape import Shape
 from vlmnb.fit.tensors import Component, Tensor
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 Tool = Literal["transformers", "llama.cpp", "bitsandbytes"]
 

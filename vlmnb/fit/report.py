@@ -14,7 +14,7 @@ from vlmnb.fit.predict import Observation, Prediction, Refusal
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
 from vlmnb.record import Record
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 
 class Peak(Frozen):

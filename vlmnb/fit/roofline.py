@@ -13,7 +13,7 @@ from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import Load, cache_bytes
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 
 class Work(Frozen):

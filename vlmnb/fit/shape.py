@@ -11,7 +11,7 @@ from typing import Any, Literal
 from vlmnb import models
 from vlmnb.models import geometry
 from vlmnb.models.entry import ModelEntry
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "llama": {

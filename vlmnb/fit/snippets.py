@@ -9,7 +9,7 @@ from typing import Literal
 
 from vlmnb.fit import cards
 from vlmnb.fit.shape import Shape
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 Language = Literal["python", "bash"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from vlmnb.fit.shape import Decoder, Shape, Vision
-from vlmnb.spec import Frozen
+from vlmnb.types import Frozen
 
 Component = Literal["embedding", "decoder", "output", "vision", "projector"]
 Kind = Literal["linear", "embedding", "conv", "table", "vector"]

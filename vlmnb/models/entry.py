@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlmnb.spec import Dtype, Frozen, Slug
+from vlmnb.types import Dtype, Frozen, Slug
 
 
 class ModelEntry(Frozen):

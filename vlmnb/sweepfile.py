@@ -1,0 +1,101 @@
+"""Sweep files: their type, and reading one with errors that name the line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from vlmnb import yamlfile
+from vlmnb.errors import UserError, nearest
+from vlmnb.types import Frozen, Slug
+
+
+class Sweep(Frozen):
+    """A YAML file of ``sweeps/``: the product of models and axes.
+
+    Attributes:
+        parameters: Notebook parameters for every run that has them.
+        axes: Axis names, each with parameters of its own.
+        overrides: Parameters of single models, by model name.
+    """
+
+    title: str = Field(min_length=1)
+    models: tuple[Slug, ...] = Field(min_length=1)
+    parameters: dict[str, Any] = {}
+    axes: dict[Slug, dict[str, Any] | None] = Field(min_length=1)
+    overrides: dict[Slug, dict[str, Any]] = {}
+
+
+def load_sweep(path: Path) -> Sweep:
+    """Read a sweep file.
+
+    Raises:
+        UserError: The file is missing, is no plain YAML, or has an unknown key, a wrong type, an empty list
+            or a model twice; the message names the file, the line and the nearest valid name.
+    """
+    content = yamlfile.load(path)
+    try:
+        return _sweep(content)
+    except UserError as error:
+        raise yamlfile.located(path, error) from None
+
+
+def _sweep(content: Any) -> Sweep:
+    if not isinstance(content, dict):
+        kind = "nothing" if content is None else f"a {type(content).__name__}"
+        raise UserError(f"expected keys such as 'models:' and 'axes:', found {kind}")
+    try:
+        sweep = Sweep.model_validate(content)
+    except ValidationError as error:
+        place = _problem(error)["loc"]
+        raise UserError(explain(error, Sweep.model_fields), place) from None
+    for i, name in enumerate(sweep.models):
+        if name in sweep.models[:i]:
+            raise UserError(f"models lists {name} twice", ("models", i))
+    for name in sweep.overrides:
+        if name not in sweep.models:
+            raise UserError(
+                f"overrides names {name!r}, which is not among the models; {nearest(name, sweep.models)}",
+                ("overrides", name),
+            )
+    return sweep
+
+
+_KINDS = {
+    "tuple_type": "takes a list, such as [a, b]",
+    "dict_type": "takes names with values beneath it",
+    "string_type": "takes a text",
+    "too_short": "is empty; name at least one",
+    "string_too_short": "is empty",
+    "string_pattern_mismatch": "is no name: small letters, digits, '.', '_' and '-' only",
+}
+"""Plainer words for pydantic's commonest findings."""
+
+
+def _problem(error: ValidationError) -> Any:
+    """The problem to tell: a typo shows as a missing and an unknown key, and the unknown one says more."""
+    problems = error.errors()
+    return next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
+
+
+def explain(error: ValidationError, fields: Mapping[str, Any], named: Mapping[str, str] = {}) -> str:
+    """One line for the first problem pydantic found, with the nearest valid name for a typo.
+
+    Args:
+        error: What pydantic raised.
+        fields: The names there are.
+        named: What a field is called where its value was given, if by another name.
+    """
+    problem = _problem(error)
+    steps = [named.get(str(part), str(part)) for part in problem["loc"] if part != "[key]"]
+    place = ".".join(steps) or "the whole"
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key {place!r}; {nearest(place, fields)}"
+    if problem["type"] == "missing":
+        return f"key {place!r} is missing"
+    said = _KINDS.get(problem["type"]) or f"{problem['msg'][:1].lower()}{problem['msg'][1:]}"
+    given = " ".join(repr(problem["input"]).split())
+    return f"{place}: {said} (got {given if len(given) <= 60 else given[:59] + '…'})"

@@ -1,0 +1,24 @@
+"""Types that every folder needs: the base of all data types and the small vocabularies of a cell."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Weights = Literal["pretrained", "random"]
+Device = Literal["cpu", "cuda"]
+Dtype = Literal["fp32", "bf16", "fp16"]
+Length = Literal["natural", "fixed"]
+Measured = Literal["generation", "layers"]
+Status = Literal[
+    "ok", "not_applicable", "not_enough_tokens", "out_of_memory", "unsupported", "failed", "unstated"
+]
+Source = Literal["measured", "reports"]
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+
+
+class Frozen(BaseModel):
+    """Base of every data type here: immutable, and strict about its fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
