@@ -33,8 +33,9 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from vlmnb import axes, hashing, identity, paths, record, sealing, store, sweepfile
+from vlmnb import axes, identity, paths, record, sealing, store, sweepfile
 from vlmnb.answer import Answer
+from vlmnb.files import hashing
 from vlmnb.flopcount import FlopCount
 from vlmnb.readings import EnergyReading, MemoryUsage
 from vlmnb.spec import Cell

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from vlmnb import axes, book, experiment, hashing, record
+from vlmnb import axes, book, experiment, record
 from vlmnb.answer import Answer
+from vlmnb.files import hashing
 from vlmnb.fit import page as card
 from vlmnb.flopcount import FlopCount
 from vlmnb.provenance import Provenance

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from factory import absent, answers, cell, record
 
-from vlmnb import exporting, hashing, notes, rows
+from vlmnb import exporting, notes, rows
 from vlmnb import record as records
 from vlmnb.energy import EnergyMeter
 from vlmnb.errors import UserError
 from vlmnb.exporting import export_records
+from vlmnb.files import hashing
 from vlmnb.readings import EnergyRefusal
 from vlmnb.sensorcard import Attached
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from factory import answers, cell, record
 
-from vlmnb import agreement, axes, conditions_view, findings, hashing, repeats
+from vlmnb import agreement, axes, conditions_view, findings, repeats
 from vlmnb import record as records
+from vlmnb.files import hashing
 from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
 from vlmnb.record import Record

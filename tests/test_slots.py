@@ -14,7 +14,6 @@ from vlmnb import (
     execute,
     identity,
     launch,
-    locks,
     machine,
     progress,
     record,
@@ -25,6 +24,7 @@ from vlmnb import (
     sweeping,
 )
 from vlmnb.execute import Outcome, Setting
+from vlmnb.files import locks
 from vlmnb.launch import Job
 from vlmnb.machine import Gpu, Machine
 

@@ -13,10 +13,11 @@ import pytest
 from factory import cell
 from stored import job_of, measured, older, recorded, states
 
-from vlmnb import desk, identity, launch, locks, notes, paths, ray_cluster, slots, status, sweep_command
+from vlmnb import desk, identity, launch, notes, paths, ray_cluster, slots, status, sweep_command
 from vlmnb import record as records
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
+from vlmnb.files import locks
 from vlmnb.spec import told_apart, words
 from vlmnb.sweeping import Wish
 

@@ -24,8 +24,9 @@ import pytest
 from fakes import Checkout, processes_of, wait_for
 from rich.console import Console
 
-from vlmnb import identity, launch, locks, progress, record, scratch, slots, status, sweeping
+from vlmnb import identity, launch, progress, record, slots, status, sweeping
 from vlmnb.execute import Outcome, Setting
+from vlmnb.files import locks, temporary
 from vlmnb.launch import Job
 
 
@@ -242,10 +243,10 @@ def test_what_a_killed_process_left_is_removed_later_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: Callable[[Callable[[], object]], int]
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(scratch, "short", lambda: tmp_path)
+    monkeypatch.setattr(temporary, "short", lambda: tmp_path)
 
     def make(name: str) -> None:
-        held = [scratch.Scratch(kind) for kind in (scratch.RUN, scratch.NODE, scratch.SOCKETS)]
+        held = [temporary.Scratch(kind) for kind in (temporary.RUN, temporary.NODE, temporary.SOCKETS)]
         (tmp_path / name).write_text("\n".join(str(each.path) for each in held))
         signal.pause()
 
@@ -255,14 +256,14 @@ def test_what_a_killed_process_left_is_removed_later_and_nothing_else(
     os.kill(killed, signal.SIGKILL)
     os.waitpid(killed, 0)
     (tmp_path / "vk-of-somebody-else").mkdir()
-    with scratch.Scratch(scratch.RUN) as mine:
-        assert scratch.remove_left() == 3
+    with temporary.Scratch(temporary.RUN) as mine:
+        assert temporary.remove_left() == 3
         assert mine.exists()
-        assert scratch.remove_left() == 0
+        assert temporary.remove_left() == 0
         pid = os.fork()
         if pid == 0:
-            scratch._mine.clear()
-            os._exit(scratch.remove_left())
+            temporary._mine.clear()
+            os._exit(temporary.remove_left())
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, "its lock has not been let go"
     assert not mine.exists()
     for name, there in (("at work", True), ("killed", False)):

@@ -17,8 +17,9 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vlmnb import identity, locks, paths, record, slots, store
+from vlmnb import identity, paths, record, slots, store
 from vlmnb.entries import cell_digest
+from vlmnb.files import locks
 from vlmnb.record import Record
 from vlmnb.spec import Cell, words
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import yaml
 
 from vlmnb import desk, paths, slots, supervise
-from vlmnb import scratch as folders
+from vlmnb.files import temporary as folders
 from vlmnb.slots import Slot
 from vlmnb.spec import Run
 from vlmnb.types import Frozen

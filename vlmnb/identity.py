@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from vlmnb import checkpoints, data, hashing, machine, models, paths, slots, store
+from vlmnb import checkpoints, data, machine, models, paths, slots, store
+from vlmnb.files import hashing
 from vlmnb.models import geometry
 from vlmnb.provenance import Provenance
 from vlmnb.record import SCHEMA_VERSION, Record

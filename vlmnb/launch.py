@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from vlmnb import axes, identity, paths, stamps, store, sweepfile, yamlfile
+from vlmnb import axes, identity, paths, stamps, store, sweepfile
 from vlmnb.entries import Entry, cell_digest
 from vlmnb.errors import UserError, nearest
+from vlmnb.files import plain_yaml
 from vlmnb.spec import Cell, Run
 from vlmnb.types import Frozen
 
@@ -92,7 +93,7 @@ def load(path: Path) -> tuple[Run, ...]:
     try:
         return axes.runs(sweep)
     except UserError as error:
-        raise yamlfile.located(path, error) from None
+        raise plain_yaml.located(path, error) from None
 
 
 def only(runs: Sequence[Run], names: Collection[str]) -> tuple[Run, ...]:

@@ -17,9 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import execute, identity, machine, paths, scratch, slots, store, supervise
+from vlmnb import execute, identity, machine, paths, slots, store, supervise
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
+from vlmnb.files import temporary
 from vlmnb.launch import Job
 from vlmnb.machine import Machine
 from vlmnb.ray_head import Head
@@ -248,7 +249,7 @@ def _described(ray: Any) -> list[Node]:
 
 def _describe() -> dict[str, Any]:
     supervise.end_marked()
-    scratch.remove_left()
+    temporary.remove_left()
     return {
         "host": socket.gethostname(),
         "machine": machine.describe().model_dump(mode="json"),
@@ -301,7 +302,7 @@ def _on_node(
     run: dict[str, Any], setting: dict[str, Any], again: list[str], known: Files
 ) -> Iterator[Report]:
     """The task: execute a run in folders of its own and send what appears in them."""
-    with scratch.Scratch(scratch.NODE) as folder:
+    with temporary.Scratch(temporary.NODE) as folder:
         results, runs = folder / "results", folder / "runs"
         results.mkdir()
         _store(results, known)

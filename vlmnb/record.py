@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError, field_validator, model_validator
 from pydantic_core import from_json
 
-from vlmnb import hashing, paths, sealing, stats
+from vlmnb import paths, sealing, stats
 from vlmnb.answer import Answer
 from vlmnb.errors import Damaged
+from vlmnb.files import hashing
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings, LayerProfile
 from vlmnb.provenance import Provenance

@@ -18,7 +18,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from vlmnb import locks, machine
+from vlmnb import machine
+from vlmnb.files import locks
 from vlmnb.types import Frozen
 
 HELD = "VLMNB_SLOT"

@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from vlmnb.scratch import remove_left
+from vlmnb.files.temporary import remove_left
 
 MARK = "VLMNB_SUPERVISOR"
 """In the environment of everything that a run starts: process id and start time of its supervisor."""

@@ -31,8 +31,8 @@ from vlmnb import (
 )
 from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
+from vlmnb.files.temporary import remove_left
 from vlmnb.launch import Job
-from vlmnb.scratch import remove_left
 from vlmnb.spec import Run
 from vlmnb.sweeping import Wish
 from vlmnb.types import Frozen

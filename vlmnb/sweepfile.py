@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from vlmnb import yamlfile
 from vlmnb.errors import UserError, nearest
+from vlmnb.files import plain_yaml
 from vlmnb.types import Frozen, Slug
 
 
@@ -36,11 +36,11 @@ def load_sweep(path: Path) -> Sweep:
         UserError: The file is missing, is no plain YAML, or has an unknown key, a wrong type, an empty list
             or a model twice; the message names the file, the line and the nearest valid name.
     """
-    content = yamlfile.load(path)
+    content = plain_yaml.load(path)
     try:
         return _sweep(content)
     except UserError as error:
-        raise yamlfile.located(path, error) from None
+        raise plain_yaml.located(path, error) from None
 
 
 def _sweep(content: Any) -> Sweep:

@@ -21,8 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from vlmnb import execute, identity, launch, locks, slots, store
+from vlmnb import execute, identity, launch, slots, store
 from vlmnb.execute import Begun, Outcome, Setting
+from vlmnb.files import locks
 from vlmnb.launch import CellState, Job
 from vlmnb.progress import Progress
 from vlmnb.slots import Slot

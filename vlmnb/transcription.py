@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 
-from vlmnb import axes, hashing, paths, record, sweepfile
+from vlmnb import axes, paths, record, sweepfile
 from vlmnb.errors import UserError
+from vlmnb.files import hashing
 from vlmnb.provenance import Provenance
 from vlmnb.record import Record
 from vlmnb.reported import Figure, Kind, Quantity, Remark, Reported

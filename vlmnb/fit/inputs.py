@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vlmnb import hashing, paths
+from vlmnb import paths
 from vlmnb.entries import Entry
+from vlmnb.files import hashing
 from vlmnb.fit import gpus, quantize
 from vlmnb.models import geometry
 

@@ -13,7 +13,7 @@ import tempfile
 import weakref
 from pathlib import Path
 
-from vlmnb import locks
+from vlmnb.files import locks
 
 RUN, NODE, SOCKETS = "vlmnb-run-", "vlmnb-node-", "vk"
 """How the names of the folders begin: of a run, of a node of a cluster, of a kernel's sockets."""
