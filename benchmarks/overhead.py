@@ -22,9 +22,10 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from vlmnb import axes, data, progress, slots, stats
+from vlmnb import axes, data, progress, slots
 from vlmnb.errors import UserError
 from vlmnb.spec import Cell
+from vlmnb.stats import intervals
 
 LIMIT = 1.01
 """Highest ratio that is acceptable."""
@@ -37,8 +38,8 @@ def main() -> int:
     """Look at the options, wait for the turn, measure, print, compare with the limit."""
     parser = _Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="llava-tiny")
-    fewest = f"{stats.FEWEST_SAMPLES} or more: with fewer there is no interval of 95 %%"
-    parser.add_argument("--rounds", type=_at_least(stats.FEWEST_SAMPLES), default=40, help=fewest)
+    fewest = f"{intervals.FEWEST_SAMPLES} or more: with fewer there is no interval of 95 %%"
+    parser.add_argument("--rounds", type=_at_least(intervals.FEWEST_SAMPLES), default=40, help=fewest)
     parser.add_argument("--batch-size", type=_at_least(1), default=4)
     parser.add_argument("--batches", type=_at_least(1), default=4)
     given = parser.parse_args()
@@ -101,10 +102,11 @@ def _compare(cell: Cell, rounds: int) -> int:
 
     import torch
 
-    from vlmnb import differences, loading, machine, measure, window
+    from vlmnb import loading, machine, measure, window
     from vlmnb.clock import synchronize
     from vlmnb.meters import MeteredWindow
     from vlmnb.phases import PhaseClock
+    from vlmnb.stats import comparison
 
     torch.set_num_threads(1)
     loading.require([cell])
@@ -141,7 +143,7 @@ def _compare(cell: Cell, rounds: int) -> int:
     print(f"{cell.model}, {len(batches)} batches of {cell.batch_size}, {rounds} rounds, core {core}")
     for i, what in enumerate(("wall clock", "CPU time")):
         one, other = ([took[i] for took in seconds[name]] for name in ("bare", "measured"))
-        found = differences.compare(one, other, paired=True)
+        found = comparison.compare(one, other, paired=True)
         print(
             f"{what:10} measured / bare {found.ratio:.4f} [{found.low:.4f}, {found.high:.4f}], n = {found.n}"
         )

@@ -9,10 +9,11 @@ import pytest
 from auditing import gpu, levels
 from factory import STEADY, answers, cell, record, timed
 
-from vlmnb import rows, stats
+from vlmnb import rows
 from vlmnb.audit import shown
 from vlmnb.readings import EnergyReading
 from vlmnb.record import Record
+from vlmnb.stats import intervals
 
 FOUR = cell(batch_size=4, samples=48)
 FIXED = cell(batch_size=4, samples=48, length="fixed", max_new_tokens=3)
@@ -88,7 +89,7 @@ def test_joules_of_a_batch_that_are_those_of_a_sample(monkeypatch: pytest.Monkey
 
 def test_throughput_has_the_interval_of_the_latency_upside_down() -> None:
     rate, latency = looped().samples_per_s, looped().latency
-    assert isinstance(rate, stats.Summary)
+    assert isinstance(rate, intervals.Summary)
     assert latency is not None
     assert (rate.low, rate.high) == (4 / latency.high, 4 / latency.low)
     assert rate.low < rate.median < rate.high

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_stats import SKEWED, latencies
 
-from vlmnb import differences
+from vlmnb.stats import comparison
 
 TIMES = st.lists(st.floats(1e-3, 1e3), min_size=6, max_size=30)
 
@@ -21,7 +21,7 @@ def test_a_against_a_is_called_different_in_at_most_5_percent(name: str, paired:
     rng, wrong = np.random.default_rng(11), 0
     for n in (6, 8, 20, 96):
         found = [
-            differences.compare(a, b, paired=paired).differ
+            comparison.compare(a, b, paired=paired).differ
             for a, b in zip(latencies(name, (500, n), rng), latencies(name, (500, n), rng), strict=True)
         ]
         # 500 trials of 5 % give at most 37 with a probability of 99.9 %.
@@ -34,44 +34,44 @@ def test_pairs_show_what_the_spread_of_questions_hides() -> None:
     rng = np.random.default_rng(0)
     questions = rng.lognormal(0, 0.5, 12)
     slower = questions * 1.2 * rng.lognormal(0, 0.01, 12)
-    assert differences.compare(questions, slower, paired=False).differ == "cannot tell"
-    found = differences.compare(questions, slower, paired=True)
+    assert comparison.compare(questions, slower, paired=False).differ == "cannot tell"
+    found = comparison.compare(questions, slower, paired=True)
     assert found.differ == "yes"
     assert found.low < 1.2 < found.high
 
 
 def test_a_difference_too_small_to_matter_is_none() -> None:
     a = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0, 1.01, 0.99]
-    assert differences.compare(a, a[::-1], paired=False).differ == "no"
-    assert differences.compare(a, a[::-1], paired=False, margin=0.001).differ == "cannot tell"
+    assert comparison.compare(a, a[::-1], paired=False).differ == "no"
+    assert comparison.compare(a, a[::-1], paired=False, margin=0.001).differ == "cannot tell"
 
 
 def test_drift_between_windows_widens_the_interval() -> None:
     a = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0]
     b = [1.04 * x for x in a]
-    assert differences.compare(a, b, paired=True).differ == "yes"
-    allowed = differences.compare(a, b, paired=True, drift=0.05)
+    assert comparison.compare(a, b, paired=True).differ == "yes"
+    allowed = comparison.compare(a, b, paired=True, drift=0.05)
     assert allowed.differ == "no"
     assert (allowed.low, allowed.high) == pytest.approx((1.04 / 1.05, 1.04 * 1.05))
 
 
 @pytest.mark.parametrize("n", [1, 5])
 def test_few_samples_tell_nothing(n: int) -> None:
-    assert differences.compare([1.0] * n, [9.0] * n, paired=True).differ == "cannot tell"
+    assert comparison.compare([1.0] * n, [9.0] * n, paired=True).differ == "cannot tell"
 
 
 @given(TIMES, TIMES)
 def test_the_other_way_round_is_the_reciprocal(a: list[float], b: list[float]) -> None:
-    there, back = (differences.compare(x, y, paired=False) for x, y in ((a, b), (b, a)))
+    there, back = (comparison.compare(x, y, paired=False) for x, y in ((a, b), (b, a)))
     assert there.ratio == pytest.approx(1 / back.ratio)
     assert (there.low, there.high) == pytest.approx((1 / back.high, 1 / back.low))
-    assert there.differ == back.differ or there.low == pytest.approx(1 / (1 + differences.NEGLIGIBLE))
+    assert there.differ == back.differ or there.low == pytest.approx(1 / (1 + comparison.NEGLIGIBLE))
     assert there.low <= there.ratio <= there.high
 
 
 @given(TIMES, st.floats(0.1, 10))
 def test_a_constant_factor_is_found_exactly_in_pairs(a: list[float], factor: float) -> None:
-    found = differences.compare(a, [x * factor for x in a], paired=True)
+    found = comparison.compare(a, [x * factor for x in a], paired=True)
     assert (found.low, found.high) == pytest.approx((factor, factor))
 
 
@@ -81,7 +81,7 @@ def test_a_constant_factor_is_found_exactly_in_pairs(a: list[float], factor: flo
 )
 def test_what_has_no_ratio_is_refused(a: list[float], b: list[float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        differences.compare(a, b, paired=True)
+        comparison.compare(a, b, paired=True)
 
 
 @pytest.mark.parametrize("windows", [2, 3, 5, 10])
@@ -93,46 +93,46 @@ def test_repeats_keep_drift_from_being_called_a_difference(windows: int) -> None
 
     naive = wrong = found = 0
     for _ in range(trials):
-        told = differences.repeatability([window() for _ in range(windows)])
+        told = comparison.repeatability([window() for _ in range(windows)])
         a, b = window(), window()
-        naive += differences.compare(a, b, paired=False).differ == "yes"
-        wrong += differences.compare(a, b, paired=False, drift=told.threshold).differ == "yes"
+        naive += comparison.compare(a, b, paired=False).differ == "yes"
+        wrong += comparison.compare(a, b, paired=False, drift=told.threshold).differ == "yes"
         shifted = window(math.log1p(told.detectable))
-        found += differences.compare(a, shifted, paired=False, drift=told.threshold).differ == "yes"
+        found += comparison.compare(a, shifted, paired=False, drift=told.threshold).differ == "yes"
     assert naive / trials > 0.4, "without repeats, drift passes for a difference"
     assert wrong / trials <= 0.08
-    assert found / trials == pytest.approx(differences.POWER, abs=0.07)
+    assert found / trials == pytest.approx(comparison.POWER, abs=0.07)
 
 
 def test_the_sign_test_is_the_exact_binomial_one() -> None:
-    assert differences.sign_test(0, 5) == pytest.approx(2 / 32)
-    assert differences.sign_test(6, 0) == pytest.approx(2 / 64)
-    assert differences.sign_test(1, 9) == pytest.approx(2 * 11 / 1024)
-    assert differences.sign_test(4, 4) == differences.sign_test(0, 0) == 1
+    assert comparison.sign_test(0, 5) == pytest.approx(2 / 32)
+    assert comparison.sign_test(6, 0) == pytest.approx(2 / 64)
+    assert comparison.sign_test(1, 9) == pytest.approx(2 * 11 / 1024)
+    assert comparison.sign_test(4, 4) == comparison.sign_test(0, 0) == 1
 
 
 @given(st.integers(0, 30), st.integers(0, 30))
 def test_the_one_sided_sign_test_is_a_probability_that_falls_with_the_imbalance(
     more: int, fewer: int
 ) -> None:
-    p = differences.one_sided_sign_test(more, fewer)
+    p = comparison.one_sided_sign_test(more, fewer)
     assert 0 < p <= 1
-    assert differences.one_sided_sign_test(more + 1, fewer) <= p
+    assert comparison.one_sided_sign_test(more + 1, fewer) <= p
     assert p >= 0.5 or more > fewer
 
 
 def test_the_one_sided_sign_test_is_that_of_a_fair_coin() -> None:
-    assert differences.one_sided_sign_test(5, 0) == 1 / 32
-    assert differences.one_sided_sign_test(0, 0) == 1
-    assert differences.one_sided_sign_test(9, 1) == pytest.approx(11 / 1024)
+    assert comparison.one_sided_sign_test(5, 0) == 1 / 32
+    assert comparison.one_sided_sign_test(0, 0) == 1
+    assert comparison.one_sided_sign_test(9, 1) == pytest.approx(11 / 1024)
 
 
 def test_a_window_listed_twice_is_no_repeat() -> None:
     windows = [[1.0, 1.1, 1.2], [1.05, 1.15, 1.3], [1.0, 1.1, 1.2]]
     with pytest.raises(ValueError, match="Windows 0 and 2"):
-        differences.repeatability(windows)
+        comparison.repeatability(windows)
     with pytest.raises(ValueError, match="two windows or more"):
-        differences.repeatability(windows[:1])
+        comparison.repeatability(windows[:1])
 
 
 @pytest.mark.parametrize(
@@ -141,4 +141,4 @@ def test_a_window_listed_twice_is_no_repeat() -> None:
      (0.8, 5, 0.9195), (0.95, 9, 1.8331), (0.995, 10, 3.1693), (0.5, 3, 0.0)],
 )  # fmt: skip
 def test_student_quantiles_are_those_of_the_tables(probability: float, freedom: int, value: float) -> None:
-    assert differences.student_quantile(probability, freedom) == pytest.approx(value, abs=1e-4)
+    assert comparison.student_quantile(probability, freedom) == pytest.approx(value, abs=1e-4)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb import stats
+from vlmnb.stats import intervals
 
 
 def test_the_interval_lies_between_the_order_statistics_that_enclose_95_percent() -> None:
-    ten = stats.median_interval([10, 1, 9, 2, 8, 3, 7, 4, 6, 5])
+    ten = intervals.median_interval([10, 1, 9, 2, 8, 3, 7, 4, 6, 5])
     # From the 2nd to the 9th: 97.9 %; from the 3rd to the 8th: 89.1 %.
     assert (ten.median, ten.n, ten.confidence) == (5.5, 10, 0.95)
     outer, inner = 1 - 22 / 1024, 1 - 112 / 1024
@@ -26,14 +26,14 @@ def test_the_interval_lies_between_the_order_statistics_that_enclose_95_percent(
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_few_samples_give_their_range_and_say_what_it_covers(n: int) -> None:
-    summary = stats.median_interval(list(range(n)))
+    summary = intervals.median_interval(list(range(n)))
     assert (summary.low, summary.high) == (0, n - 1)
     assert summary.confidence == 1 - 2 * 0.5**n
 
 
 @pytest.mark.parametrize("n", [6, 7, 11, 30, 301, 2000])
 def test_enough_samples_reach_the_confidence_and_not_much_more(n: int) -> None:
-    summary = stats.median_interval(list(range(n)))
+    summary = intervals.median_interval(list(range(n)))
     assert 0.95 <= summary.confidence < 0.99
     assert summary.low < summary.median < summary.high
 
@@ -63,7 +63,7 @@ def test_the_interval_of_the_median_covers_between_93_and_97_percent(name: str) 
     rng = np.random.default_rng(7)
     truth = np.median(latencies(name, (1, 1_000_000), rng))
     for n in (6, 7, 8, 9, 10, 12, 16, 25, 50, 100, 200):
-        low, high, confidence = stats.median_ends(latencies(name, (6000, n), rng))
+        low, high, confidence = intervals.median_ends(latencies(name, (6000, n), rng))
         covered = np.mean((low <= truth) & (truth <= high))
         assert 0.93 <= covered <= 0.97, f"n = {n}"
         assert confidence == 0.95
@@ -74,23 +74,23 @@ def test_samples_that_follow_one_another_cover_less() -> None:
     noise = rng.normal(size=(trials, n))
     for i in range(1, n):
         noise[:, i] = same * noise[:, i - 1] + math.sqrt(1 - same**2) * noise[:, i]
-    low, high, _ = stats.median_ends(np.exp(0.2 * noise))
+    low, high, _ = intervals.median_ends(np.exp(0.2 * noise))
     covered = np.mean((low <= 1) & (high >= 1))
     assert 0.75 < covered < 0.85, "the methodology page quotes 79 %"
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=40), st.floats(0.01, 100))
 def test_the_interval_holds_the_median_and_scales_with_the_samples(samples: list[float], by: float) -> None:
-    plain, scaled = stats.median_interval(samples), stats.median_interval([x * by for x in samples])
+    plain, scaled = intervals.median_interval(samples), intervals.median_interval([x * by for x in samples])
     assert min(samples) <= plain.low <= plain.median <= plain.high <= max(samples)
     assert (scaled.low, scaled.high) == pytest.approx((plain.low * by, plain.high * by))
-    assert stats.median_interval(samples[::-1]) == plain
+    assert intervals.median_interval(samples[::-1]) == plain
 
 
 @pytest.mark.parametrize(("q", "fewest"), [(0.5, 6), (0.9, 36), (0.95, 72), (0.1, 36)])
 def test_a_quantile_of_too_few_samples_has_no_interval(q: float, fewest: int) -> None:
-    assert stats.quantile_interval(list(range(fewest - 1)), q) is None
-    found = stats.quantile_interval(list(range(fewest)), q)
+    assert intervals.quantile_interval(list(range(fewest - 1)), q) is None
+    found = intervals.quantile_interval(list(range(fewest)), q)
     assert found is not None
     assert found.low <= found.value <= found.high
 
@@ -98,7 +98,7 @@ def test_a_quantile_of_too_few_samples_has_no_interval(q: float, fewest: int) ->
 @pytest.mark.parametrize(("q", "n"), [(0.5, 15), (0.9, 40), (0.9, 200), (0.25, 60)])
 def test_the_interval_of_a_quantile_covers_at_least_95_percent(q: float, n: int) -> None:
     rng, trials = np.random.default_rng(5), 1500
-    found = [stats.quantile_interval(rng.exponential(size=n).tolist(), q) for _ in range(trials)]
+    found = [intervals.quantile_interval(rng.exponential(size=n).tolist(), q) for _ in range(trials)]
     covered = sum(f is not None and f.low <= -math.log(1 - q) <= f.high for f in found) / trials
     assert covered >= 0.94
 
@@ -108,14 +108,14 @@ def test_the_interval_of_a_quantile_covers_at_least_95_percent(q: float, n: int)
 )
 def test_samples_that_cannot_be_summarized_are_refused(samples: list[float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        stats.median_interval(samples)
+        intervals.median_interval(samples)
 
 
 def test_verdict() -> None:
-    assert stats.verdict([1.0] * 5) == "few samples"
-    assert stats.verdict([0.0] * 6) == "stable"
-    assert stats.verdict([0.97, 0.98, 0.99, 1.01, 1.02, 1.03]) == "stable"
-    assert stats.verdict([0.9, 0.95, 1.0, 1.0, 1.05, 1.1]) == "noisy"
+    assert intervals.verdict([1.0] * 5) == "few samples"
+    assert intervals.verdict([0.0] * 6) == "stable"
+    assert intervals.verdict([0.97, 0.98, 0.99, 1.01, 1.02, 1.03]) == "stable"
+    assert intervals.verdict([0.9, 0.95, 1.0, 1.0, 1.05, 1.1]) == "noisy"
 
 
 def test_bootstrap_ratio_is_the_same_each_time_and_covers() -> None:
@@ -124,14 +124,14 @@ def test_bootstrap_ratio_is_the_same_each_time_and_covers() -> None:
     for _ in range(200):
         words = rng.integers(1, 12, size=60)
         errors = rng.binomial(words, 0.3)
-        low, high = stats.bootstrap_ratio(errors.tolist(), words.tolist(), resamples=300)
+        low, high = intervals.bootstrap_ratio(errors.tolist(), words.tolist(), resamples=300)
         covered += low <= 0.3 <= high
     assert 0.88 <= covered / 200 <= 1
-    assert stats.bootstrap_ratio([1, 0, 1], [1, 1, 1]) == stats.bootstrap_ratio([1, 0, 1], [1, 1, 1])
+    assert intervals.bootstrap_ratio([1, 0, 1], [1, 1, 1]) == intervals.bootstrap_ratio([1, 0, 1], [1, 1, 1])
 
 
 def test_resamples_draw_as_many_as_there_are() -> None:
-    times = stats.resampled(17, 50)
+    times = intervals.resampled(17, 50)
     assert times.shape == (50, 17)
     assert (times.sum(axis=1) == 17).all()
     with pytest.raises(ValueError, match="read-only"):
@@ -143,25 +143,25 @@ def test_bootstrap_ratio_is_numpys_quantiles_to_the_last_digit(n: int) -> None:
     errors, words = np.random.default_rng(n).integers(0, [[5], [9]], size=(2, n)).astype(float)
     words += 1
     for resamples in (1, 2, 3, 300, 1000):
-        times = stats.resampled(n, resamples)
+        times = intervals.resampled(n, resamples)
         expected = np.quantile((times @ errors) / (times @ words), [(1 - 0.95) / 2, 1 - (1 - 0.95) / 2])
-        assert stats.bootstrap_ratio(errors, words, resamples=resamples) == tuple(expected)
+        assert intervals.bootstrap_ratio(errors, words, resamples=resamples) == tuple(expected)
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40))
 def test_the_median_is_numpys_to_the_last_digit(samples: list[float]) -> None:
-    assert stats.median_interval(samples).median == np.median(samples)
+    assert intervals.median_interval(samples).median == np.median(samples)
 
 
 def test_bootstrap_ratio_weighs_pairs_by_their_denominators() -> None:
-    assert stats.bootstrap_ratio([2, 20], [4, 40]) == (0.5, 0.5)
-    assert stats.bootstrap_ratio([0, 3], [0, 1]) == (3, 3)
+    assert intervals.bootstrap_ratio([2, 20], [4, 40]) == (0.5, 0.5)
+    assert intervals.bootstrap_ratio([0, 3], [0, 1]) == (3, 3)
 
 
 @pytest.mark.parametrize(("top", "bottom"), [([1], [1, 2]), ([], []), ([1], [0]), ([1, 1], [2, -1])])
 def test_bootstrap_ratio_refuses_what_has_no_ratio(top: list[float], bottom: list[float]) -> None:
     with pytest.raises(ValueError, match=r"\.$"):
-        stats.bootstrap_ratio(top, bottom)
+        intervals.bootstrap_ratio(top, bottom)
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_bootstrap_ratio_refuses_what_has_no_ratio(top: list[float], bottom: lis
     ],
 )
 def test_significant(value: float, low: float, high: float, text: str) -> None:
-    assert stats.significant(value, low, high) == text
+    assert intervals.significant(value, low, high) == text
 
 
 @pytest.mark.parametrize(
@@ -196,16 +196,16 @@ def test_significant(value: float, low: float, high: float, text: str) -> None:
     ],
 )
 def test_format_si(value: float, unit: str, text: str) -> None:
-    assert stats.format_si(value, unit) == text
+    assert intervals.format_si(value, unit) == text
 
 
 def test_pareto_front() -> None:
     points = [(3.0, 1.0), (1.0, 3.0), (2.0, 2.0), (2.0, 2.5), (3.0, 3.0), (2.0, 2.0), (1.0, 4.0)]
-    assert stats.pareto_front(points) == [1, 2, 5, 0]
-    assert stats.pareto_front([]) == []
+    assert intervals.pareto_front(points) == [1, 2, 5, 0]
+    assert intervals.pareto_front([]) == []
     with pytest.raises(ValueError, match="not a number"):
-        stats.pareto_front([(1.0, math.nan)])
+        intervals.pareto_front([(1.0, math.nan)])
 
 
 def test_examples_in_the_documentation() -> None:
-    assert doctest.testmod(stats).failed == 0
+    assert doctest.testmod(intervals).failed == 0

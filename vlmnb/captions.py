@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmnb import stats
+from vlmnb.stats import intervals
 from vlmnb.types import Frozen
 
 LONGEST = 4
@@ -99,7 +99,7 @@ def _cooked(references: tuple[tuple[str, ...], ...]) -> list[tuple[Any, Any]]:
     return [(cider_scorer.cook_refs(r, LONGEST), bleu_scorer.cook_refs(r, n=LONGEST)) for r in split]
 
 
-def bleu(scores: CaptionScores, times: stats.Floats | None = None) -> stats.Floats:
+def bleu(scores: CaptionScores, times: intervals.Floats | None = None) -> intervals.Floats:
     """BLEU-4 of the corpus, from 0 to 1: no smoothing, closest reference length.
 
     Args:
@@ -116,14 +116,14 @@ def bleu(scores: CaptionScores, times: stats.Floats | None = None) -> stats.Floa
         mean = np.exp(np.log(precision).mean(axis=1))
         shortness = counts @ np.array(scores.reference_words) / (counts @ np.array(scores.words))
     penalty = np.exp(np.minimum(0.0, 1 - np.where(np.isfinite(shortness), shortness, np.inf)))
-    result: stats.Floats = mean * penalty
+    result: intervals.Floats = mean * penalty
     return result
 
 
-def mean_cider(scores: CaptionScores, times: stats.Floats | None = None) -> stats.Floats:
+def mean_cider(scores: CaptionScores, times: intervals.Floats | None = None) -> intervals.Floats:
     """CIDEr-D of the corpus, the mean of its captions'; arguments and result as of :func:`bleu`."""
     counts = np.ones((1, len(scores.cider))) if times is None else times
-    result: stats.Floats = counts @ np.array(scores.cider) / counts.sum(axis=1)
+    result: intervals.Floats = counts @ np.array(scores.cider) / counts.sum(axis=1)
     return result
 
 

@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Sequence
 
-from vlmnb import axes, compare, markup, pages, paths, stats
+from vlmnb import axes, compare, markup, pages, paths
 from vlmnb.models.entry import ModelEntry
 from vlmnb.record import Record
 from vlmnb.spec import Cell
+from vlmnb.stats import intervals
 
 
 def model_page(content: pages.Content, name: str) -> str:
@@ -55,7 +56,7 @@ def _weights_facts(entry: ModelEntry) -> dict[str, str]:
     parameters = sum(math.prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
     return {
         "Parameters": f"{parameters:,}".replace(",", " "),
-        "Weights file": stats.format_si(path.stat().st_size, "B"),
+        "Weights file": intervals.format_si(path.stat().st_size, "B"),
     }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from vlmnb import data, disturbance, markup, repeats, stats
+from vlmnb import data, disturbance, markup, repeats
 from vlmnb.readings import Conditions, DeviceState, SensorCard
 from vlmnb.record import Record
+from vlmnb.stats import intervals
 
 
 def sections(records: Sequence[Record]) -> list[str]:
@@ -31,7 +32,7 @@ def sensor_table(records: Iterable[Record]) -> str:
     rows = [
         [
             markup.escape(card.sensor), card.source.upper(), markup.escape(card.method),
-            stats.format_si(card.period_s, "s", 3), stats.format_si(card.step_j, "J", 3),
+            intervals.format_si(card.period_s, "s", 3), intervals.format_si(card.step_j, "J", 3),
             markup.escape(_idle(card)),
             str(card.updates),
         ]
@@ -110,7 +111,7 @@ def repeats_block(records: Sequence[Record]) -> str:
 
 
 def _idle(card: SensorCard) -> str:
-    return stats.format_si(card.idle_power_w, "W", 3) if card.idle_power_w else card.note or "-"
+    return intervals.format_si(card.idle_power_w, "W", 3) if card.idle_power_w else card.note or "-"
 
 
 def _limits(told: Sequence[Conditions]) -> str:
@@ -126,5 +127,5 @@ def _span(states: Iterable[DeviceState], of: Callable[[DeviceState], float | Non
     values = [value for state in states if (value := of(state)) is not None]
     if not values:
         return ""
-    ends = list(dict.fromkeys(stats.format_si(value, unit, 3) for value in (min(values), max(values))))
+    ends = list(dict.fromkeys(intervals.format_si(value, unit, 3) for value in (min(values), max(values))))
     return " to ".join(ends)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from vlmnb import captions, data, disturbance, flopcount, guessing, presets, stats
+from vlmnb import captions, data, disturbance, flopcount, guessing, presets
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
+from vlmnb.stats import intervals
 from vlmnb.tables import (
     COUNTED,
     ONE_READING,
@@ -99,7 +100,7 @@ def _tokens(record: Record, counts: Sequence[int]) -> Field:
     return _plain(record, _median(counts), title)
 
 
-def _seconds(record: Record, summary: stats.Summary | None) -> Field:
+def _seconds(record: Record, summary: intervals.Summary | None) -> Field:
     return absent(record) if summary is None else seconds(summary, record.key)
 
 
@@ -121,7 +122,7 @@ def _verdict(record: Record) -> Field:
     if not record.full_batches_s:
         return absent(record)
     mark, why = disturbance.latency_mark(record)
-    said = stats.verdict(record.full_batches_s)
+    said = intervals.verdict(record.full_batches_s)
     return Field(f"{said}{mark}", why.removeprefix("; "), record.key, words=True)
 
 
@@ -151,9 +152,9 @@ def _phase_flops(name: str, record: Record) -> Field:
     told = {way: flopcount.phase(parts, name) for way, parts in ways.items() if parts is not None}
     if not told:
         return absent(record)
-    title = ", ".join(f"{way} {stats.format_si(value)}" for way, value in told.items()) + f"; {COUNTED}"
+    title = ", ".join(f"{way} {intervals.format_si(value)}" for way, value in told.items()) + f"; {COUNTED}"
     shown = told.get("torch", next(iter(told.values())))
-    return Field(stats.format_si(shown), title, record.key)
+    return Field(intervals.format_si(shown), title, record.key)
 
 
 def _accuracy(record: Record) -> Field:
@@ -175,8 +176,8 @@ def _score(record: Record, name: str) -> Field:
 
 
 def _bytes(count: int | None) -> str | None:
-    return stats.format_si(count, "B") if count else None
+    return intervals.format_si(count, "B") if count else None
 
 
 def _median(values: Sequence[int]) -> str | None:
-    return f"{stats.median_interval(values).median:g}" if values else None
+    return f"{intervals.median_interval(values).median:g}" if values else None

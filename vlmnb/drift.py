@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from vlmnb import agreement, differences
+from vlmnb import agreement
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
+from vlmnb.stats import comparison
 from vlmnb.tables import ROW_TITLES, Field, Table, absent, percent_span
 from vlmnb.types import Frozen
 
@@ -64,10 +65,10 @@ def drift(original: Record, own: Record, noise: Record | None) -> Drift:
     p_value = None
     if found and noise:
         ours, theirs = differing(original, own), differing(original, noise)
-        p_value = differences.one_sided_sign_test(len(ours - theirs), len(theirs - ours))
+        p_value = comparison.one_sided_sign_test(len(ours - theirs), len(theirs - ours))
     score_p_value = None
     if found and found.gained is not None and found.lost is not None:
-        score_p_value = differences.sign_test(found.gained, found.lost)
+        score_p_value = comparison.sign_test(found.gained, found.lost)
     return Drift(
         answers=found,
         logits=logit_difference(original, own),

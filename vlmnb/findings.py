@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from vlmnb import data, differences, disturbance, markup, middles, stats
+from vlmnb import data, disturbance, markup, middles
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
+from vlmnb.stats import comparison, intervals
 from vlmnb.tables import ENOUGH, MODELLED, ROW_TITLES
 
 NOUNS = {
@@ -137,7 +138,9 @@ def _against(original: Record, other: Record, drift: float) -> str:
 
 def _alone(axis: str, record: Record) -> str:
     summary = record.latency
-    value = stats.significant(summary.median, summary.low, summary.high) if summary else f"{record.latency_s}"
+    value = (
+        intervals.significant(summary.median, summary.low, summary.high) if summary else f"{record.latency_s}"
+    )
     row = f"{ROW_TITLES[axis].split(',')[0]} {getattr(record.cell, axis)}"
     value += disturbance.latency_mark(record)[0]
     return f"{row}: {value} s per batch; there is no other row to compare it with."
@@ -166,18 +169,18 @@ def _latency_change(low: Record, high: Record, drift: float) -> str:
         verb = "grows" if found.ratio > 1 else "falls"
         return f"{verb} to {found.ratio:.2f} times the value{way} ({interval})"
     if found.differ == "no":
-        margin = 100 * differences.NEGLIGIBLE
+        margin = 100 * comparison.NEGLIGIBLE
         return f"stays within {margin:.0f} % (ratio {found.ratio:.2f}{way}, {interval})"
     return f"cannot be told apart (ratio {found.ratio:.2f}{way}, {interval})"
 
 
-def _compared(low: Record, high: Record, drift: float) -> differences.Difference | None:
+def _compared(low: Record, high: Record, drift: float) -> comparison.Difference | None:
     """The comparison of two latencies; None where there is no spread to tell a difference by."""
     a, b = low.latency, high.latency
     if a is None or b is None or min(a.confidence, b.confidence) < ENOUGH:
         return None
     paired = middles.same_batches(low, high)
-    return differences.compare(low.full_batches_s, high.full_batches_s, paired=paired, drift=drift)
+    return comparison.compare(low.full_batches_s, high.full_batches_s, paired=paired, drift=drift)
 
 
 def _ratio(low: Record, high: Record, drift: float, scale: float) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vlmnb import layer_views, plots, stats, tables
+from vlmnb import layer_views, plots, tables
 from vlmnb.layer_views import TITLES
 from vlmnb.layerprofile import LayerPart, LayerProfile
 from vlmnb.record import Record
+from vlmnb.stats import intervals
 from vlmnb.tables import Field, Table
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def points(records: Sequence[Record]) -> Table:
             if part.flops and part.replay_s:
                 x, y = _place(part)
                 rate = Field(
-                    stats.format_si(y, "FLOP/s", 3), "one mean over many calls: no interval", record.key
+                    intervals.format_si(y, "FLOP/s", 3), "one mean over many calls: no interval", record.key
                 )
                 rows.append(
                     (Field("right", words=True), *first, Field(f"{x:.3g} FLOP/B"), rate, _own(record))

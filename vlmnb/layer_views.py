@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import differences, disturbance, stats, tables
+from vlmnb import disturbance, tables
 from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
 from vlmnb.readings import headline, headline_source
 from vlmnb.record import Record
+from vlmnb.stats import comparison, intervals
 from vlmnb.tables import MODELLED, Field, Table, absent
 
 CLOSES = 0.05
@@ -27,14 +28,14 @@ TITLES = {
 """Components in the order in which they run."""
 
 
-def whole_s(profile: LayerProfile) -> stats.Summary:
+def whole_s(profile: LayerProfile) -> intervals.Summary:
     """Median seconds of a forward pass without hooks."""
-    return stats.median_interval(profile.forward_s)
+    return intervals.median_interval(profile.forward_s)
 
 
-def summed_s(profile: LayerProfile, of: Sequence[LayerPart]) -> stats.Summary:
+def summed_s(profile: LayerProfile, of: Sequence[LayerPart]) -> intervals.Summary:
     """Median over passes of the sum of parts."""
-    return stats.median_interval(_sums(of))
+    return intervals.median_interval(_sums(of))
 
 
 def _sums(of: Sequence[LayerPart]) -> list[float]:
@@ -55,7 +56,7 @@ def share(profile: LayerProfile, of: Sequence[LayerPart]) -> tuple[float, float,
     """
     taken, whole = summed_s(profile, of), whole_s(profile)
     if min(summed := _sums(of)) > 0:
-        found = differences.compare(profile.forward_s, summed, paired=False)
+        found = comparison.compare(profile.forward_s, summed, paired=False)
         return taken.median / whole.median, found.low, found.high
     return taken.median / whole.median, taken.low / whole.median, taken.high / whole.median
 
@@ -133,7 +134,7 @@ def text(records: Sequence[Record]) -> str:
             )
         else:
             verdict = f"whether the parts add up to the whole {within} cannot be told: {span}"
-        hooks = differences.compare(profile.forward_s, profile.hooked_s, paired=False)
+        hooks = comparison.compare(profile.forward_s, profile.hooked_s, paired=False)
         ends = f"{100 * (hooks.low - 1):+.1f} to {100 * (hooks.high - 1):+.1f} %"
         lines.append(
             f"- Batch size {record.cell.batch_size}: {first} takes {_percent(shares[first])} of the pass "
@@ -186,7 +187,7 @@ def _totals(record: Record, profile: LayerProfile) -> list[tuple[Field, ...]]:
     alone = [Field("-", "no part of its own")] * 6
     shown = tables.percent_span(left, low, high)
     numbers = [whole.median * part for part in (left, low, high)]
-    rest_s = [stats.significant(number, numbers[1], numbers[2]) for number in numbers]
+    rest_s = [intervals.significant(number, numbers[1], numbers[2]) for number in numbers]
     span = f"[{rest_s[1]}, {rest_s[2]}]"
     rest = (
         Field(rest_s[0], title, key, span=span),
@@ -194,7 +195,9 @@ def _totals(record: Record, profile: LayerProfile) -> list[tuple[Field, ...]]:
         *alone,
     )
     count = record.flops_per_batch
-    flops = Field(stats.format_si(count), tables.COUNTED, key) if count else Field("-", "not counted", key)
+    flops = (
+        Field(intervals.format_si(count), tables.COUNTED, key) if count else Field("-", "not counted", key)
+    )
     every = (
         tables.seconds(whole, key, "passes without hooks"),
         Field("100", "the whole itself"),
@@ -214,9 +217,9 @@ def _figures(record: Record, of: Sequence[LayerPart]) -> list[Field]:
     made = [tables.seconds(summed_s(profile, of), key, "passes"), Field(shown[0], title, key, span=shown[1])]
     count, parameters = (sum(numbers) for numbers in ([p.flops or 0 for p in of], [p.parameters for p in of]))
     counted = f"2 per multiply-add; {tables.COUNTED}"
-    made.append(Field(stats.format_si(count), counted, key) if count else Field("-", NOT_COUNTED, key))
+    made.append(Field(intervals.format_si(count), counted, key) if count else Field("-", NOT_COUNTED, key))
     made.append(
-        Field(stats.format_si(parameters), tables.COUNTED, key)
+        Field(intervals.format_si(parameters), tables.COUNTED, key)
         if parameters
         else Field("-", "embeddings and norms belong to no part", key)
     )
@@ -227,13 +230,13 @@ def _figures(record: Record, of: Sequence[LayerPart]) -> list[Field]:
     moved = sum(part.weight_bytes + part.activation_bytes for part in replayed)
     rate, top = count / replay_s, profile.ceilings
     how = f"called alone in {replay_s:.3g} s; {ONE_MEAN}"
-    bound = f"of {stats.format_si(top.flops_per_s, 'FLOP/s', 3)} ({top.method}); {ONE_MEAN}"
-    traffic = f"weights, inputs and outputs once each, of {stats.format_si(top.bytes_per_s, 'B/s', 3)}"
+    bound = f"of {intervals.format_si(top.flops_per_s, 'FLOP/s', 3)} ({top.method}); {ONE_MEAN}"
+    traffic = f"weights, inputs and outputs once each, of {intervals.format_si(top.bytes_per_s, 'B/s', 3)}"
     traffic += f"; {ONE_MEAN}"
     return [
         *made,
         _energy(record, replayed),
-        Field(stats.format_si(rate, digits=3), how, key) if count else Field("-", NOT_COUNTED, key),
+        Field(intervals.format_si(rate, digits=3), how, key) if count else Field("-", NOT_COUNTED, key),
         _of_ceiling(rate / top.flops_per_s, bound, key, top) if count else Field("-", NOT_COUNTED, key),
         _of_ceiling(moved / replay_s / top.bytes_per_s, traffic, key, top),
     ]  # fmt: skip

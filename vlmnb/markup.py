@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
-from vlmnb import stats
+from vlmnb.stats import intervals
 
 MISSING = '<span class="vlmnb-missing">-</span>'
 """What stands in a table for a number that does not exist."""
@@ -73,7 +73,7 @@ def with_interval(value: float | None, low: float | None, high: float | None, ma
         return MISSING
     if low is None or high is None:
         return f"{mark}{value:.4g}"
-    shown, *ends = (stats.significant(number, low, high) for number in (value, low, high))
+    shown, *ends = (intervals.significant(number, low, high) for number in (value, low, high))
     return f'{mark}{shown} <span class="interval">[{ends[0]}, {ends[1]}]</span>'
 
 
@@ -81,7 +81,7 @@ def in_unit(value: float | None, unit: str, digits: int = 4) -> str:
     """A number with an SI prefix, as HTML that sorts by the number."""
     if value is None:
         return MISSING
-    return f'<span data-sort="{value:.6g}">{escape(stats.format_si(value, unit, digits))}</span>'
+    return f'<span data-sort="{value:.6g}">{escape(intervals.format_si(value, unit, digits))}</span>'
 
 
 def enumerated(words: Sequence[str]) -> str:

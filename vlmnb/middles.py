@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vlmnb import differences, disturbance
+from vlmnb import disturbance
 from vlmnb.record import Record
+from vlmnb.stats import comparison
 from vlmnb.tables import ENOUGH, MODELLED
 
 
@@ -62,7 +63,7 @@ def wer_differs(low: Record, high: Record) -> bool:
     if mine.keys() == theirs.keys():
         fewer = sum(theirs[name] < mine[name] for name in mine)
         more = sum(theirs[name] > mine[name] for name in mine)
-        return differences.sign_test(fewer, more) <= 1 - ENOUGH
+        return comparison.sign_test(fewer, more) <= 1 - ENOUGH
     a, b = low.wer_interval, high.wer_interval
     return not (a and b and a[0] <= b[1] and b[0] <= a[1])
 
@@ -135,8 +136,8 @@ def _latency_differs(a: Record, b: Record, drift: float, samples: tuple[int, int
     first, second = (
         [seconds / n for seconds in record.full_batches_s] for record, n in zip((a, b), samples, strict=True)
     )
-    return differences.compare(first, second, paired=same_batches(a, b), drift=drift).differ == "yes"
+    return comparison.compare(first, second, paired=same_batches(a, b), drift=drift).differ == "yes"
 
 
-def _far(a: float | None, b: float | None, apart: float = differences.NEGLIGIBLE) -> bool:
+def _far(a: float | None, b: float | None, apart: float = comparison.NEGLIGIBLE) -> bool:
     return bool(a and b) and abs(math.log((a or 1) / (b or 1))) > math.log1p(apart)

@@ -8,19 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from vlmnb import (
-    axes,
-    compare,
-    conditions_view,
-    execute,
-    markup,
-    models,
-    paths,
-    presets,
-    stats,
-    tradeoff,
-)
+from vlmnb import axes, compare, conditions_view, execute, markup, models, paths, presets, tradeoff
 from vlmnb.record import Record
+from vlmnb.stats import intervals
 from vlmnb.types import Status
 
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -289,7 +279,7 @@ def _record_table(page: Page) -> str:
 def _machine_facts(newest: Record, found: Sequence[Record]) -> str:
     told, versions = newest.provenance.machine, newest.provenance.packages
     gpus = [
-        f"{gpu['name']}, {stats.format_si(gpu['memory_bytes'], 'B', 3)}, driver {gpu['driver']}"
+        f"{gpu['name']}, {intervals.format_si(gpu['memory_bytes'], 'B', 3)}, driver {gpu['driver']}"
         for gpu in told.get("gpus", ())
     ]
     loads = sorted(r.provenance.other_load for r in found if r.provenance.other_load is not None)
@@ -299,7 +289,7 @@ def _machine_facts(newest: Record, found: Sequence[Record]) -> str:
     facts = {
         "CPU": told.get("cpu_model", ""),
         "Cores": f"{told['physical_cores']} physical, {told['logical_cores']} logical" if told else "",
-        "Memory": stats.format_si(told["memory_bytes"], "B", 3) if told else "",
+        "Memory": intervals.format_si(told["memory_bytes"], "B", 3) if told else "",
         "GPUs": "; ".join(gpus) or ("none" if told else ""),
         "Virtualization": next(filter(None, (x.provenance.machine.get("virtualization") for x in found)), ""),
         "System": f"{told['os']}, Python {told['python']}" if told else "",

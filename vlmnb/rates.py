@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from vlmnb import disturbance, stats
+from vlmnb import disturbance
 from vlmnb.layerprofile import Ceilings
 from vlmnb.record import Record
+from vlmnb.stats import intervals
 from vlmnb.tables import ENOUGH
 from vlmnb.types import Frozen
 
@@ -150,7 +151,7 @@ def _place(record: Record) -> tuple[str, str, str]:
     return record.hardware, record.cell.device, record.cell.dtype
 
 
-def _rate(work: int | None, seconds: stats.Summary | None) -> Rate | None:
+def _rate(work: int | None, seconds: intervals.Summary | None) -> Rate | None:
     if not work or seconds is None or not seconds.median:
         return None
     known = seconds.confidence >= ENOUGH and seconds.low > 0
@@ -159,7 +160,7 @@ def _rate(work: int | None, seconds: stats.Summary | None) -> Rate | None:
     )
 
 
-def _step_s(record: Record) -> stats.Summary | None:
+def _step_s(record: Record) -> intervals.Summary | None:
     """Seconds of a pass of the decoder.
 
     Per pass and not per token: with guessed tokens a pass reads the weights once for several.
@@ -169,7 +170,7 @@ def _step_s(record: Record) -> stats.Summary | None:
         return None
     each = tuple(s / passes for s, passes in zip(timing.decode_s, timing.decode_steps, strict=True))
     full = record.of_full_batches(each)
-    return stats.median_interval(full) if full else None
+    return intervals.median_interval(full) if full else None
 
 
 def _step_bytes(record: Record) -> int | None:

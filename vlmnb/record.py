@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError, field_validator, model_validator
 from pydantic_core import from_json
 
-from vlmnb import paths, sealing, stats
+from vlmnb import paths, sealing
 from vlmnb.answer import Answer
 from vlmnb.errors import Damaged
 from vlmnb.files import hashing
@@ -32,6 +32,7 @@ from vlmnb.readings import (
 )
 from vlmnb.reported import Reported
 from vlmnb.spec import Cell
+from vlmnb.stats import intervals
 from vlmnb.timing import Timing, batch_values
 from vlmnb.types import Frozen, Source, Status
 
@@ -103,7 +104,7 @@ class Record(Frozen):
         return self.of_full_batches(self.timing.latencies_s) if self.timing else ()
 
     @property
-    def ttft_s(self) -> stats.Summary | None:
+    def ttft_s(self) -> intervals.Summary | None:
         """Time to first token: vision and prefill of full batches; None where phases were not timed."""
         if self.timing is None or not self.timing.prefill_s:
             return None
@@ -111,7 +112,7 @@ class Record(Frozen):
         return _summary(self.of_full_batches(tuple(vision + prefill for vision, prefill in pairs)))
 
     @property
-    def tpot_s(self) -> stats.Summary | None:
+    def tpot_s(self) -> intervals.Summary | None:
         """Time per output token after the first, of full batches; None where none was decoded."""
         return _summary(self.full_tpot_s)
 
@@ -127,7 +128,7 @@ class Record(Frozen):
         each = tuple(seconds / n for seconds, n in zip(self.timing.decode_s, new, strict=True))
         return self.of_full_batches(each)
 
-    def phase(self, name: Literal["vision_s", "prefill_s", "decode_s"]) -> stats.Summary | None:
+    def phase(self, name: Literal["vision_s", "prefill_s", "decode_s"]) -> intervals.Summary | None:
         """Seconds of one phase per full batch; None where phases were not timed."""
         values = getattr(self.timing, name) if self.timing else ()
         return _summary(self.of_full_batches(values)) if values else None
@@ -145,7 +146,7 @@ class Record(Frozen):
         )
 
     @property
-    def latency(self) -> stats.Summary | None:
+    def latency(self) -> intervals.Summary | None:
         """Median seconds per full batch with its interval; None where no batch was full or timed here."""
         return _summary(self.full_batches_s)
 
@@ -157,18 +158,18 @@ class Record(Frozen):
         return self.latency.median if self.latency else None
 
     @property
-    def samples_per_s(self) -> stats.Summary | None:
+    def samples_per_s(self) -> intervals.Summary | None:
         """Samples per second of full batches, with its interval; None where no batch was full or timed."""
         return self._per_s(self.cell.batch_size)
 
     @property
-    def output_tokens_per_s(self) -> stats.Summary | None:
+    def output_tokens_per_s(self) -> intervals.Summary | None:
         """Output tokens per second of full batches; None unless every answer has the same length."""
         if self.cell.length != "fixed":
             return None
         return self._per_s(self.cell.batch_size * self.cell.max_new_tokens)
 
-    def _per_s(self, things: int) -> stats.Summary | None:
+    def _per_s(self, things: int) -> intervals.Summary | None:
         """How many things of a batch are done per second; a long batch is a low rate."""
         latency = self.latency
         if latency is None:
@@ -247,7 +248,7 @@ class Record(Frozen):
         if not self.has_quality:
             return None
         errors = [a.word_errors or 0 for a in self.answers]
-        return stats.bootstrap_ratio(errors, [a.reference_words or 0 for a in self.answers])
+        return intervals.bootstrap_ratio(errors, [a.reference_words or 0 for a in self.answers])
 
     @property
     def accuracy(self) -> float | None:
@@ -259,7 +260,7 @@ class Record(Frozen):
     def accuracy_interval(self) -> tuple[float, float] | None:
         """95 % bootstrap interval of the accuracy over samples."""
         scores = [a.score for a in self.answers if a.score is not None]
-        return stats.bootstrap_ratio(scores, [1.0] * len(scores)) if scores and self.has_quality else None
+        return intervals.bootstrap_ratio(scores, [1.0] * len(scores)) if scores and self.has_quality else None
 
     @property
     def scores(self) -> dict[str, Score]:
@@ -286,8 +287,8 @@ class Record(Frozen):
         return self.flops.executed if self.flops else None
 
 
-def _summary(values: Sequence[float]) -> stats.Summary | None:
-    return stats.median_interval(values) if values else None
+def _summary(values: Sequence[float]) -> intervals.Summary | None:
+    return intervals.median_interval(values) if values else None
 
 
 def write(record: Record, results: Path) -> Path:

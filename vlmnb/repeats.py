@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vlmnb import data, differences, disturbance, findings, record, stats, store
-from vlmnb.differences import Repeatability
+from vlmnb import data, disturbance, findings, record, store
 from vlmnb.record import Record
 from vlmnb.spec import Cell
+from vlmnb.stats import comparison, intervals
+from vlmnb.stats.comparison import Repeatability
 from vlmnb.tables import ONE_READING, Field, Table, absent, seconds
 from vlmnb.types import Frozen
 
@@ -65,7 +66,7 @@ def of(windows: Sequence[Record]) -> Repeatability | None:
     if len(quiet) < FEWEST:
         return None
     try:
-        return differences.repeatability([window.full_batches_s for window in quiet])
+        return comparison.repeatability([window.full_batches_s for window in quiet])
     except ValueError:
         return None
 
@@ -131,7 +132,7 @@ def table(records: Sequence[Record]) -> Table:
             (
                 *first,
                 replace(shown, text=shown.text + mark, title=shown.title + why),
-                Field(stats.verdict(one.full_batches_s), key=one.key, words=True),
+                Field(intervals.verdict(one.full_batches_s), key=one.key, words=True),
                 Field(f"{100 * load:.0f} %" if load is not None else "-", ONE_READING, one.key),
                 Field(one.provenance.started_at[11:19] or "-", "UTC", one.key),
             )
@@ -172,7 +173,7 @@ def text(records: Sequence[Record]) -> str:
             "(standard deviation of their logarithms). Two windows "
             f"of this cell differ by less than {percent(found.threshold)} % in 95 % of cases: a smaller "
             f"difference between two cells is no evidence. One of {percent(found.detectable)} % would be "
-            f"found in {100 * differences.POWER:.0f} % of cases.{aside}"
+            f"found in {100 * comparison.POWER:.0f} % of cases.{aside}"
         )
     return "\n".join(lines) or "- No window of this page could be measured on this machine."
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vlmnb import disturbance, presets, stats
+from vlmnb import disturbance, presets
 from vlmnb.rates import Ceiling, Ends, Rate, rates, roof_of, roofs
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
+from vlmnb.stats import intervals
 from vlmnb.tables import COUNTED, ONE_READING, ROW_TITLES, Field, Table, absent, beyond
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def ceilings_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | 
         for top, unit in ((roof.flops, "FLOP/s"), (roof.memory, "B/s")):
             mark, why = top.mark
             title = f"{top.method}; {ONE_BEST}{why}"
-            fields.append(Field(stats.format_si(top.per_s, unit, 3) + mark, title, top.key))
+            fields.append(Field(intervals.format_si(top.per_s, unit, 3) + mark, title, top.key))
         load = Field("-", "the record does not tell", roof.flops.key)
         if (share := roof.flops.other_load) is not None:
             load = Field(f"{100 * share:.0f} %{roof.flops.mark[0]}", ONE_BEST, roof.flops.key)
@@ -230,14 +231,14 @@ def _steps(record: Record) -> Field:
 def _si(value: float | None, unit: str, key: str, title: str) -> Field:
     if value is None:
         return Field("-", "not measured", key)
-    return Field(stats.format_si(value, unit, 3), title, key)
+    return Field(intervals.format_si(value, unit, 3), title, key)
 
 
 def _rate(rate: Rate | None, unit: str, key: str, marked: Marked) -> Field:
     if rate is None:
         return Field("-", "not measured", key)
-    shown = stats.format_si(rate.value, unit, 3) + marked[0]
-    return _with_ends(shown, rate.ends, lambda end: stats.format_si(end, unit, 3), key, marked[1])
+    shown = intervals.format_si(rate.value, unit, 3) + marked[0]
+    return _with_ends(shown, rate.ends, lambda end: intervals.format_si(end, unit, 3), key, marked[1])
 
 
 def _share(share: Rate | None, key: str, marked: Marked) -> Field:

@@ -6,8 +6,9 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from vlmnb import disturbance, guessing, stats
+from vlmnb import disturbance, guessing
 from vlmnb.record import Record
+from vlmnb.stats import intervals
 
 EXPORT_COLUMNS = (
     "source", "hardware", "model", "weights", "dataset", "samples", "device", "dtype", "optimization",
@@ -36,7 +37,7 @@ def row(record: Record) -> dict[str, Any]:
     answers, memory, flops, timing = record.answers, record.memory, record.flops, record.timing
     wer_low, wer_high = record.wer_interval or (None, None)
     accuracy_low, accuracy_high = record.accuracy_interval or (None, None)
-    p90 = stats.quantile_interval(record.full_batches_s, 0.9) if record.full_batches_s else None
+    p90 = intervals.quantile_interval(record.full_batches_s, 0.9) if record.full_batches_s else None
     conditions = record.provenance.conditions
     values = (
         record.cell.model_dump()
@@ -107,7 +108,7 @@ def costs(record: Record) -> dict[str, Any]:
         "latency_high_s": latency and latency.high,
         "latency_n": latency and latency.n,
         "latency_confidence": latency and latency.confidence,
-        "latency_verdict": stats.verdict(record.full_batches_s) if record.full_batches_s else None,
+        "latency_verdict": intervals.verdict(record.full_batches_s) if record.full_batches_s else None,
         "energy_j_per_sample": record.energy_j_per_sample,
         "energy_method": record.energy_method,
         "energy_source": energy and energy.source,
@@ -126,15 +127,15 @@ def _middle(values: Sequence[float]) -> float | None:
     return statistics.median(map(float, values)) if values else None
 
 
-def _median(summary: stats.Summary | None) -> float | None:
+def _median(summary: intervals.Summary | None) -> float | None:
     return summary.median if summary else None
 
 
-def _ends(name: str, summary: stats.Summary | None) -> dict[str, float | None]:
+def _ends(name: str, summary: intervals.Summary | None) -> dict[str, float | None]:
     low, high = (summary.low, summary.high) if summary else (None, None)
     return {f"{name}_s": _median(summary), f"{name}_low_s": low, f"{name}_high_s": high}
 
 
-def _rate(name: str, summary: stats.Summary | None) -> dict[str, float | None]:
+def _rate(name: str, summary: intervals.Summary | None) -> dict[str, float | None]:
     low, high = (summary.low, summary.high) if summary else (None, None)
     return {name: _median(summary), f"{name}_low": low, f"{name}_high": high}

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from vlmnb import stats
+from vlmnb.stats import intervals
 
 GREY = "#808080"
 """Axes and text of figures: readable on white and on black."""
@@ -62,7 +62,7 @@ def _named(panel: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _draw(panel: Any, listed: Sequence[Point]) -> None:
-    front = [listed[i] for i in stats.pareto_front([(p.x, p.y) for p in listed])]
+    front = [listed[i] for i in intervals.pareto_front([(p.x, p.y) for p in listed])]
     panel.plot([p.x for p in front], [p.y for p in front], color=GREY, linewidth=1, linestyle="--", zorder=1)
     for p in listed:
         x_reach, y_reach = _reach(p.x, p.x_ends), _reach(p.y, p.y_ends)

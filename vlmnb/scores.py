@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 import jiwer
 import numpy as np
 
-from vlmnb import captions, stats
+from vlmnb import captions
+from vlmnb.stats import intervals
 from vlmnb.types import Frozen
 
 _PLAIN = jiwer.Compose(
@@ -80,7 +81,7 @@ def corpus_wer(pairs: Pairs) -> Score | None:
     errors, words = zip(*(word_errors(*pair) for pair in pairs), strict=True)
     if sum(words) == 0:
         return None
-    low, high = stats.bootstrap_ratio(errors, words)
+    low, high = intervals.bootstrap_ratio(errors, words)
     return Score(value=sum(errors) / sum(words), low=low, high=high)
 
 
@@ -92,7 +93,7 @@ def _wer_normalized(pairs: Pairs) -> Score | None:
 @functools.lru_cache(maxsize=1024)
 def _caption_scores(answers: tuple[str, ...], references: References) -> dict[str, Score]:
     each = captions.score(answers, references)
-    times = stats.resampled(len(answers))
+    times = intervals.resampled(len(answers))
     return {
         "cider": _bootstrapped(each, captions.mean_cider, times),
         "bleu": _bootstrapped(each, captions.bleu, times),
@@ -101,8 +102,8 @@ def _caption_scores(answers: tuple[str, ...], references: References) -> dict[st
 
 def _bootstrapped(
     each: captions.CaptionScores,
-    metric: Callable[[captions.CaptionScores, stats.Floats | None], stats.Floats],
-    times: stats.Floats,
+    metric: Callable[[captions.CaptionScores, intervals.Floats | None], intervals.Floats],
+    times: intervals.Floats,
 ) -> Score:
     low, high = np.quantile(metric(each, times), [0.025, 0.975])
     return Score(value=float(metric(each, None)[0]), low=float(low), high=float(high))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from vlmnb import disturbance, presets, stats
+from vlmnb import disturbance, presets
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
+from vlmnb.stats import intervals
 from vlmnb.tables import (
     ENOUGH,
     MODELLED,
@@ -20,7 +21,7 @@ from vlmnb.tables import (
     times_percent,
 )
 
-Of = Callable[[Record], stats.Summary | None]
+Of = Callable[[Record], intervals.Summary | None]
 
 PHASES: tuple[tuple[str, Of], ...] = (
     ("Vision encoding, s", lambda r: r.phase("vision_s")),
@@ -91,7 +92,9 @@ def throughput(record: Record | None, of: Of) -> Field:
     if rate.confidence < ENOUGH:
         few = f"n = {rate.n}: too few for an interval"
         return _marked(Field(f"{rate.median:.3g}", few, record.key), record)
-    shown = [stats.significant(value, rate.low, rate.high) for value in (rate.median, rate.low, rate.high)]
+    shown = [
+        intervals.significant(value, rate.low, rate.high) for value in (rate.median, rate.low, rate.high)
+    ]
     title = "of a full batch, over its latency, 95 % interval"
     return _marked(Field(shown[0], title, record.key, span=f"[{shown[1]}, {shown[2]}]"), record)
 
@@ -116,6 +119,6 @@ def _marked(field: Field, record: Record) -> Field:
 def _verdict(record: Record | None) -> Field:
     if record is None or record.latency is None:
         return absent(record)
-    verdict, (mark, why) = stats.verdict(record.full_batches_s), disturbance.latency_mark(record)
+    verdict, (mark, why) = intervals.verdict(record.full_batches_s), disturbance.latency_mark(record)
     said = f"n = {record.latency.n}{why}"
     return Field(f"{verdict}{mark}", said, record.key, words=True)

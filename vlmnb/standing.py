@@ -6,8 +6,9 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from vlmnb import markup, stats
+from vlmnb import markup
 from vlmnb.scatter import Point
+from vlmnb.stats import intervals
 
 Pair = tuple[Point, Point]
 
@@ -57,7 +58,7 @@ def better(one: Point, other: Point) -> bool:
 
 
 def _sides(listed: Sequence[Point]) -> tuple[list[Point], list[Point]]:
-    front = [listed[i] for i in stats.pareto_front([(point.x, point.y) for point in listed])]
+    front = [listed[i] for i in intervals.pareto_front([(point.x, point.y) for point in listed])]
     return front, [point for point in listed if point not in front]
 
 

@@ -6,10 +6,11 @@ import html as markup
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from vlmnb import data, differences, disturbance, stats
+from vlmnb import data, disturbance
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
 from vlmnb.spec import Cell
+from vlmnb.stats import comparison, intervals
 
 MODELLED = "≈ "
 """Stands before every joule that was modelled and not measured."""
@@ -204,14 +205,14 @@ def times_percent(
     mine, base = (times(each) if each else () for each in (record, original))
     if record is None or original is None or not mine or not base:
         return absent(record)
-    own, first = stats.median_interval(mine), stats.median_interval(base)
+    own, first = intervals.median_interval(mine), intervals.median_interval(base)
     mark, why = _disturbed([record, original], disturbance.latency_mark)
     shown = f"{100 * own.median / first.median:.1f}{mark}"
     if record is original:
         return Field(shown, f"the original itself{why}", record.key)
     if min(own.confidence, first.confidence) < ENOUGH:
         return Field(shown, f"too few batches for an interval{why}", record.key)
-    found = differences.compare(base, mine, paired=False)
+    found = comparison.compare(base, mine, paired=False)
     title = (
         "median over the original's median, 95 % interval of the ratio; drift between windows is not in it"
     )
@@ -292,7 +293,7 @@ def latency(record: Record | None) -> Field:
     return replace(shown, text=shown.text + mark, title=shown.title + why)
 
 
-def seconds(summary: stats.Summary, key: str, of: str = "batches") -> Field:
+def seconds(summary: intervals.Summary, key: str, of: str = "batches") -> Field:
     """A median with its interval, in the digits that the interval supports.
 
     Of fewer than six samples the range is shown with the coverage it really has, and of one alone nothing.
@@ -300,7 +301,7 @@ def seconds(summary: stats.Summary, key: str, of: str = "batches") -> Field:
     title = f"median of n = {summary.n} {of}"
     if summary.confidence >= ENOUGH:
         shown = [
-            stats.significant(x, summary.low, summary.high)
+            intervals.significant(x, summary.low, summary.high)
             for x in (summary.median, summary.low, summary.high)
         ]
         return Field(shown[0], f"{title}, 95 % interval", key, span=f"[{shown[1]}, {shown[2]}]")
@@ -367,4 +368,4 @@ def folded(table: Table, summary: str) -> str:
 
 
 def si(count: int | None) -> str | None:
-    return stats.format_si(count) if count else None
+    return intervals.format_si(count) if count else None

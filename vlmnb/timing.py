@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from vlmnb import stats
+from vlmnb.stats import intervals
 from vlmnb.types import Frozen
 
 
@@ -89,7 +89,7 @@ def batch_values(
         left = batch_values(
             [values[i] for i in at], [batch_samples[i] for i in at], batch_size, len(clean), length
         )
-        if length == "natural" or len(left) >= stats.FEWEST_SAMPLES:
+        if length == "natural" or len(left) >= intervals.FEWEST_SAMPLES:
             return left
     count = len(values) // passes
     if passes == 1 or length == "fixed":

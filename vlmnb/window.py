@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vlmnb import compiling, kernels, machine, memory, optimizations, stats
+from vlmnb import compiling, kernels, machine, memory, optimizations
 from vlmnb.clock import now_s, synchronize
 from vlmnb.loading import Loaded
 from vlmnb.meters import MeteredWindow
 from vlmnb.phases import PhaseClock, Phases
 from vlmnb.readings import MemoryUsage, ProbeLogits
 from vlmnb.spec import Cell
+from vlmnb.stats import intervals
 from vlmnb.timing import Timing, batch_values
 
 MOST_WARMUP_BATCHES = 3
@@ -245,4 +246,4 @@ def _worth_repeating(
         return True
     timing, sizes = [phases.latency_s for phases in taken], tuple(samples) * passes
     full = batch_values(timing, sizes, cell.batch_size, passes, cell.length, contaminated)
-    return bool(full) and stats.verdict(full) != "stable"
+    return bool(full) and intervals.verdict(full) != "stable"

@@ -8,11 +8,12 @@ from itertools import combinations, pairwise
 from statistics import median
 from typing import Literal
 
-from vlmnb import compare, differences, drift, stats
+from vlmnb import compare, drift
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.findings import ASSUMED_DRIFT
 from vlmnb.optimizations import DTYPES, base_dtype
 from vlmnb.record import Record
+from vlmnb.stats import comparison, intervals
 
 CONFIDENCE = 0.99
 """Of an interval that shows a difference: many pairs are compared, and one in twenty would often be wrong."""
@@ -67,7 +68,7 @@ def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Find
         mine, theirs = _errors(first), _errors(other)
         more = sum(theirs[name] > mine[name] for name in mine)
         fewer = sum(theirs[name] < mine[name] for name in mine)
-        if differences.sign_test(fewer, more) > CHANCE / len(pairs):
+        if comparison.sign_test(fewer, more) > CHANCE / len(pairs):
             continue
         yield finding(
             "warning",
@@ -285,12 +286,12 @@ def _other_batch(base: Record, other: Record) -> bool:
     return same and other.cell.batch_size != base.cell.batch_size and _questions(other) == _questions(base)
 
 
-def _difference(first: Record, second: Record) -> differences.Difference | None:
+def _difference(first: Record, second: Record) -> comparison.Difference | None:
     """How the latencies of two records differ; None where there are too few to tell."""
     a, b = first.full_batches_s, second.full_batches_s
-    if min(stats.median_interval(list(x), CONFIDENCE).confidence for x in (a, b)) < CONFIDENCE:
+    if min(intervals.median_interval(list(x), CONFIDENCE).confidence for x in (a, b)) < CONFIDENCE:
         return None
-    return differences.compare(a, b, paired=False, drift=ASSUMED_DRIFT, confidence=CONFIDENCE)
+    return comparison.compare(a, b, paired=False, drift=ASSUMED_DRIFT, confidence=CONFIDENCE)
 
 
 def _comparable(record: Record) -> bool:

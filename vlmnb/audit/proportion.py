@@ -8,10 +8,11 @@ from typing import Literal
 
 import numpy as np
 
-from vlmnb import disturbance, stats
+from vlmnb import disturbance
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.optimizations import COMPILE, PROMPT_LOOKUP, STATIC_CACHE
 from vlmnb.record import Record
+from vlmnb.stats import intervals
 
 PROPORTION = 3.0
 """Factor by which a phase per decoding step may differ between two cells that do the same in it. Among 300
@@ -138,7 +139,7 @@ def _rank_correlation(values: Sequence[float], steps: Sequence[int]) -> float:
     return float(np.corrcoef(_ranks(values), _ranks(steps))[0, 1])
 
 
-def _ranks(values: Sequence[float]) -> stats.Floats:
+def _ranks(values: Sequence[float]) -> intervals.Floats:
     """Places in order; equal values share the middle of theirs."""
     _, where, counts = np.unique(np.asarray(values, dtype=float), return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[where]

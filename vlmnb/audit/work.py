@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vlmnb import formula, stats
+from vlmnb import formula
 from vlmnb.errors import UserError
 from vlmnb.fit import shape
 from vlmnb.fit.roofline import namespace
 from vlmnb.formula import Parts
+from vlmnb.stats import intervals
 
 MOST_TEXT_TOKENS = 2000
 """Text tokens that are tried: ten times the longest prompt limit."""
@@ -72,7 +73,7 @@ def text_tokens(model: str, image_size: int, flops: float) -> tuple[int, int] | 
 
 def shown(flops: float) -> str:
     """FLOPs with an SI prefix."""
-    return stats.format_si(flops, digits=4)
+    return intervals.format_si(flops, digits=4)
 
 
 def _first(reached: Callable[[int], bool]) -> int | None:

@@ -10,7 +10,7 @@ from vlmnb.fit import cards, gpus, memory, quantize, report, shape, snippets, te
 from vlmnb.fit import show as words
 from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.report import Fit
-from vlmnb.stats import format_si
+from vlmnb.stats.intervals import format_si
 
 
 def begin(parameters: Mapping[str, Any]) -> Fit:

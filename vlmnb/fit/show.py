@@ -16,7 +16,7 @@ from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import CLAIMED_PARAMETERS
 from vlmnb.fit.report import Fit
-from vlmnb.stats import format_si
+from vlmnb.stats.intervals import format_si
 
 MEMORY = (
     "Quantization", "Bits per weight", "Weights", "Vision", "KV cache", "Activations", "Overhead", "Total",

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from vlmnb import stats
+from vlmnb.stats import intervals
 from vlmnb.types import Frozen
 
 NEGLIGIBLE = 0.1
@@ -102,7 +102,7 @@ def compare(
     n = min(len(a), len(b))
     return Difference(
         ratio=math.exp(center), low=ends[0], high=ends[1], n=n, paired=paired,
-        differ="cannot tell" if n < stats.FEWEST_SAMPLES else _differ(*ends, margin),
+        differ="cannot tell" if n < intervals.FEWEST_SAMPLES else _differ(*ends, margin),
     )  # fmt: skip
 
 
@@ -193,18 +193,18 @@ def _differ(low: float, high: float, margin: float) -> Answer:
     return "no" if low >= 1 / (1 + margin) and high <= 1 + margin else "cannot tell"
 
 
-def _signs(values: stats.Floats, confidence: float) -> tuple[float, float, float]:
+def _signs(values: intervals.Floats, confidence: float) -> tuple[float, float, float]:
     """Median and the interval between order statistics that has at least the confidence."""
-    found = stats.quantile_interval(values.tolist(), 0.5, confidence)
+    found = intervals.quantile_interval(values.tolist(), 0.5, confidence)
     if found is None:
         return float(np.median(values)), float(values.min()), float(values.max())
     return found.value, found.low, found.high
 
 
-def _recovered(a: stats.Floats, b: stats.Floats, confidence: float) -> tuple[float, float, float]:
+def _recovered(a: intervals.Floats, b: intervals.Floats, confidence: float) -> tuple[float, float, float]:
     center_a, center_b = float(np.median(a)), float(np.median(b))
-    low_a, high_a, _ = stats.median_ends(a, confidence)
-    low_b, high_b, _ = stats.median_ends(b, confidence)
+    low_a, high_a, _ = intervals.median_ends(a, confidence)
+    low_b, high_b, _ = intervals.median_ends(b, confidence)
     center = center_b - center_a
     down = math.hypot(center_b - float(low_b), float(high_a) - center_a)
     up = math.hypot(float(high_b) - center_b, center_a - float(low_a))
@@ -215,7 +215,7 @@ def _relative(logarithm: float) -> float:
     return math.expm1(min(logarithm, 700.0))
 
 
-def _logarithms(samples: Sequence[float]) -> stats.Floats:
+def _logarithms(samples: Sequence[float]) -> intervals.Floats:
     array = np.asarray(samples, dtype=np.float64)
     if array.size == 0 or not (np.isfinite(array) & (array > 0)).all():
         raise ValueError("Ratios are of positive, finite samples, and of at least one.")
