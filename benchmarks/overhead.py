@@ -22,7 +22,8 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from vlmnb import axes, data, progress, slots
+from vlmnb import axes, data, progress
+from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.spec import Cell
 from vlmnb.stats import intervals
@@ -102,8 +103,9 @@ def _compare(cell: Cell, rounds: int) -> int:
 
     import torch
 
-    from vlmnb import loading, machine, measure, window
-    from vlmnb.clock import synchronize
+    from vlmnb import loading, measure, window
+    from vlmnb.device import machine
+    from vlmnb.device.clock import synchronize
     from vlmnb.meters import MeteredWindow
     from vlmnb.phases import PhaseClock
     from vlmnb.stats import comparison

@@ -6,8 +6,9 @@ from typing import Any
 
 from factory import cell, record, timed
 
-from vlmnb import identity, machine
+from vlmnb import identity
 from vlmnb.audit.finding import Check
+from vlmnb.device import machine
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
 from vlmnb.readings import Conditions, DeviceState, EnergyReading, MemoryUsage, SensorCard

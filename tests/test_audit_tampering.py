@@ -9,10 +9,11 @@ from typing import Any
 from auditing import GPUS, busy, changed, held_by, levels, of_machine
 from factory import STEADY, answers, cell, record, timed
 
-from vlmnb import identity, paths, slots
+from vlmnb import identity, paths
 from vlmnb import record as records_of
 from vlmnb.audit import answers as rules_of_answers
 from vlmnb.audit import between, content, held, origin, proportion, registry, work
+from vlmnb.device import slots
 from vlmnb.flopcount import FlopCount
 from vlmnb.formula import Parts
 from vlmnb.record import Provenance, Record

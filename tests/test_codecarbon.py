@@ -18,8 +18,9 @@ import psutil
 import pytest
 from sensorfakes import CPU, GPU, RAM, FakeTracker
 
-from vlmnb import carbon, machine, meters
-from vlmnb.clock import synchronize
+from vlmnb import carbon, meters
+from vlmnb.device import machine
+from vlmnb.device.clock import synchronize
 from vlmnb.energy import EnergyMeter
 from vlmnb.readings import headline
 from vlmnb.sensorcard import Attached

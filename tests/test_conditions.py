@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from sensorfakes import Draw, FakeClock, FakeNvml
 
-from vlmnb import conditions, machine, nvml
-from vlmnb.conditions import ConditionsMeter
+from vlmnb.device import conditions, machine, nvml
+from vlmnb.device.conditions import ConditionsMeter
 
 
 def gpu(*missing: str) -> tuple[nvml.NvmlGpu, FakeNvml]:

@@ -9,7 +9,8 @@ import pytest
 from pydantic import ValidationError
 from sensorfakes import CPU, GPU, RAM, Draw, FakeClock, FakeNvml, FakeTracker, rapl_folder
 
-from vlmnb import nvml, record, rows
+from vlmnb import record, rows
+from vlmnb.device import nvml
 from vlmnb.energy import EnergyMeter
 from vlmnb.readings import EnergyReading, EnergyRefusal, SensorCard, headline
 from vlmnb.sensorcard import Attached

@@ -10,7 +10,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from vlmnb import machine
+from vlmnb.device import machine
 
 
 @pytest.mark.parametrize(

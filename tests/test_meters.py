@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vlmnb import machine
-from vlmnb.conditions import ConditionsMeter
+from vlmnb.device import machine
+from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.energy import EnergyMeter
 from vlmnb.memory import MemoryMeter
 from vlmnb.meters import MeteredWindow as MeteredWindow

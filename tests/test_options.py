@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb import cli, identity, launch, markup, paths, progress, record, slots, sweep_command
+from vlmnb import cli, identity, launch, markup, paths, progress, record, sweep_command
+from vlmnb.device import slots
 from vlmnb.spec import words as words_of
 
 STARTED = "2026-01-01T00:00:00+00:00"

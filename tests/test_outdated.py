@@ -8,7 +8,8 @@ import bookmaking
 import pytest
 from bookmaking import PROJECT
 
-from vlmnb import book, launch, machine, outdated, postprocess, record
+from vlmnb import book, launch, outdated, postprocess, record
+from vlmnb.device import machine
 from vlmnb.spec import Run
 
 Small = tuple[Path, Path, Path]

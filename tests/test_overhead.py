@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from vlmnb import slots
+from vlmnb.device import slots
 from vlmnb.spec import Cell
 
 

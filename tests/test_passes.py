@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from factory import cell, record
 
-from vlmnb import axes, details, findings, loading, machine, window
+from vlmnb import axes, details, findings, loading, window
+from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.measure import measure_cells
 from vlmnb.phases import Phases

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from reported import PROJECT, own, shown
 
-from vlmnb import (
+from vlmnb import (  # fmt: skip
     axes,
     beside,
     chapters,
@@ -23,7 +23,6 @@ from vlmnb import (
     findings,
     foregone,
     launch,
-    machine,
     notes,
     optimizations,
     pages,
@@ -36,7 +35,8 @@ from vlmnb import (
     tables,
     tradeoff,
     transcription,
-)  # fmt: skip
+)
+from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.record import Record
 from vlmnb.sweepfile import load_sweep

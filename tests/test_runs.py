@@ -20,7 +20,8 @@ from fakes import wait_for
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from vlmnb import axes, execute, paths, record, slots
+from vlmnb import axes, execute, paths, record
+from vlmnb.device import slots
 from vlmnb.spec import Run
 
 pytestmark = pytest.mark.slow

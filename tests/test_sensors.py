@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from sensorfakes import Draw, FakeClock, FakeNvml, rapl_folder
 
-from vlmnb import machine, nvml, sensorcard, sensors
+from vlmnb import sensorcard, sensors
+from vlmnb.device import machine, nvml
 from vlmnb.readings import SensorCard
 from vlmnb.sensors import NvmlCounter, RaplCounter, SensorError
 

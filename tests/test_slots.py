@@ -10,23 +10,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb import (
-    execute,
-    identity,
-    launch,
-    machine,
-    progress,
-    record,
-    slots,
-    slurm,
-    status,
-    sweep_command,
-    sweeping,
-)
+from vlmnb import execute, identity, launch, progress, record, slurm, status, sweep_command, sweeping
+from vlmnb.device import machine, slots
+from vlmnb.device.machine import Gpu, Machine
 from vlmnb.execute import Outcome, Setting
 from vlmnb.files import locks
 from vlmnb.launch import Job
-from vlmnb.machine import Gpu, Machine
 
 
 @pytest.fixture

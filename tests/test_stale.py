@@ -13,8 +13,9 @@ import pytest
 from factory import cell
 from stored import job_of, measured, older, recorded, states
 
-from vlmnb import desk, identity, launch, notes, paths, ray_cluster, slots, status, sweep_command
+from vlmnb import desk, identity, launch, notes, paths, ray_cluster, status, sweep_command
 from vlmnb import record as records
+from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.files import locks

@@ -16,8 +16,9 @@ import pytest
 from factory import answers, cell, record
 from stored import job_of, measured, recorded, states
 
-from vlmnb import desk, entries, launch, paths, rows, slots, status, store, sweep_command
+from vlmnb import desk, entries, launch, paths, rows, status, store, sweep_command
 from vlmnb import record as records
+from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.record import Record
 

@@ -24,7 +24,8 @@ import pytest
 from fakes import Checkout, processes_of, wait_for
 from rich.console import Console
 
-from vlmnb import identity, launch, progress, record, slots, status, sweeping
+from vlmnb import identity, launch, progress, record, status, sweeping
+from vlmnb.device import slots
 from vlmnb.execute import Outcome, Setting
 from vlmnb.files import locks, temporary
 from vlmnb.launch import Job

@@ -12,7 +12,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from vlmnb import data, machine, models, optimizations, presets
+from vlmnb import data, models, optimizations, presets
+from vlmnb.device import machine
 from vlmnb.errors import Place, UserError, nearest, placed
 from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import Cell, Run

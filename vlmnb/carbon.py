@@ -17,8 +17,8 @@ from typing import Any
 
 import psutil
 
-from vlmnb import machine
-from vlmnb.clock import is_cuda
+from vlmnb.device import machine
+from vlmnb.device.clock import is_cuda
 from vlmnb.readings import EnergyMethod, EnergyReading
 
 JOULES_PER_KWH = 3.6e6

@@ -10,8 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from vlmnb import machine
-from vlmnb.clock import now_s, synchronize
+from vlmnb.device import machine
+from vlmnb.device.clock import now_s, synchronize
 from vlmnb.layerprofile import Ceilings
 
 TRIES = 4

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vlmnb import identity, paths, record, slots, store
+from vlmnb import identity, paths, record, store
+from vlmnb.device import slots
 from vlmnb.entries import cell_digest
 from vlmnb.files import locks
 from vlmnb.record import Record

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from vlmnb import carbon
-from vlmnb.clock import now_s, synchronize
+from vlmnb.device.clock import now_s, synchronize
 from vlmnb.readings import EnergyReading, EnergyRefusal, SensorCard
 from vlmnb.sensorcard import Attached, attached, min_window_s, tick
 from vlmnb.sensors import EnergyCounter, SensorError

@@ -17,9 +17,10 @@ from typing import Any, Literal
 
 import yaml
 
-from vlmnb import desk, paths, slots, supervise
+from vlmnb import desk, paths, supervise
+from vlmnb.device import slots
+from vlmnb.device.slots import Slot
 from vlmnb.files import temporary as folders
-from vlmnb.slots import Slot
 from vlmnb.spec import Run
 from vlmnb.types import Frozen
 

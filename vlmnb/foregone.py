@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlmnb import machine, models, optimizations
+from vlmnb import models, optimizations
+from vlmnb.device import machine
 from vlmnb.spec import Cell
 from vlmnb.types import Status
 

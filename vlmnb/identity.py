@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from vlmnb import checkpoints, data, machine, models, paths, slots, store
+from vlmnb import checkpoints, data, models, paths, store
+from vlmnb.device import machine, slots
 from vlmnb.files import hashing
 from vlmnb.models import geometry
 from vlmnb.provenance import Provenance

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlmnb import ceilings, flops, phases
-from vlmnb.clock import now_s, synchronize
+from vlmnb.device.clock import now_s, synchronize
 from vlmnb.energy import EnergyMeter
 from vlmnb.layerprofile import Component, LayerPart, LayerProfile
 from vlmnb.loading import Loaded

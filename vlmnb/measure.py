@@ -30,12 +30,12 @@ from vlmnb import (
     models,
     optimizations,
     quality,
-    slots,
     statuses,
 )
 from vlmnb.answer import Answer
-from vlmnb.conditions import ConditionsMeter
 from vlmnb.data import Sample
+from vlmnb.device import slots
+from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.encoding import Prompt
 from vlmnb.flopcount import FlopCount
 from vlmnb.loading import Loaded, ModelSlot, NotApplicable

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from vlmnb.clock import is_cuda, synchronize
+from vlmnb.device.clock import is_cuda, synchronize
 from vlmnb.models import geometry
 from vlmnb.readings import MemoryUsage
 

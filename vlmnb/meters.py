@@ -12,8 +12,8 @@ import contextlib
 from types import TracebackType
 from typing import Self
 
-from vlmnb.clock import synchronize
-from vlmnb.conditions import ConditionsMeter
+from vlmnb.device.clock import synchronize
+from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.energy import EnergyMeter
 from vlmnb.memory import MemoryMeter
 from vlmnb.readings import Conditions, EnergyReading

@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from vlmnb import axes, launch, machine, paths, postprocess
+from vlmnb import axes, launch, paths, postprocess
+from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.postprocess import Refused
 from vlmnb.record import Record

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from vlmnb.clock import now_s, synchronize
+from vlmnb.device.clock import now_s, synchronize
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
-from vlmnb import markup, paths, record, slots
+from vlmnb import markup, paths, record
+from vlmnb.device import slots
 from vlmnb.files import locks
 from vlmnb.launch import CellState, Job
 from vlmnb.spec import words

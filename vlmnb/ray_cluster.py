@@ -17,15 +17,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import execute, identity, machine, paths, slots, store, supervise
+from vlmnb import execute, identity, paths, store, supervise
+from vlmnb.device import machine, slots
+from vlmnb.device.machine import Machine
+from vlmnb.device.slots import Slot
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.files import temporary
 from vlmnb.launch import Job
-from vlmnb.machine import Machine
 from vlmnb.ray_head import Head
 from vlmnb.record import keep_damaged
-from vlmnb.slots import Slot
 from vlmnb.spec import Run
 from vlmnb.sweeping import Stopped, Sweep
 

@@ -17,8 +17,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vlmnb.clock import now_s
-from vlmnb.machine import contaminated
+from vlmnb.device.clock import now_s
+from vlmnb.device.machine import contaminated
 from vlmnb.readings import EnergyRefusal, SensorCard
 from vlmnb.sensors import EnergyCounter, SensorError, gpu_counter, rapl_counters
 

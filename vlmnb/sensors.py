@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from vlmnb import machine, nvml
+from vlmnb.device import machine, nvml
 from vlmnb.readings import EnergyMethod, EnergyRefusal, EnergySource
 
 POWERCAP = Path("/sys/class/powercap")

@@ -16,19 +16,8 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vlmnb import (
-    foregone,
-    launch,
-    markup,
-    optimizations,
-    paths,
-    progress,
-    slots,
-    status,
-    store,
-    supervise,
-    sweeping,
-)
+from vlmnb import foregone, launch, markup, optimizations, paths, progress, status, store, supervise, sweeping
+from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
 from vlmnb.files.temporary import remove_left

@@ -21,12 +21,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from vlmnb import execute, identity, launch, slots, store
+from vlmnb import execute, identity, launch, store
+from vlmnb.device import slots
+from vlmnb.device.slots import Slot
 from vlmnb.execute import Begun, Outcome, Setting
 from vlmnb.files import locks
 from vlmnb.launch import CellState, Job
 from vlmnb.progress import Progress
-from vlmnb.slots import Slot
 from vlmnb.spec import words
 from vlmnb.types import Frozen
 

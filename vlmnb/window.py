@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vlmnb import compiling, kernels, machine, memory, optimizations
-from vlmnb.clock import now_s, synchronize
+from vlmnb import compiling, kernels, memory, optimizations
+from vlmnb.device import machine
+from vlmnb.device.clock import now_s, synchronize
 from vlmnb.loading import Loaded
 from vlmnb.meters import MeteredWindow
 from vlmnb.phases import PhaseClock, Phases

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vlmnb import identity, machine
+from vlmnb import identity
 from vlmnb.audit.finding import Finding, finding, rules
+from vlmnb.device import machine
 from vlmnb.record import Record
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from vlmnb import disturbance, machine
+from vlmnb import disturbance
 from vlmnb.audit.finding import Finding, finding, rules
+from vlmnb.device import machine
 from vlmnb.record import Record
 
 CLOCK = 1e-6

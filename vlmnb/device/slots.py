@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from vlmnb import machine
+from vlmnb.device import machine
 from vlmnb.files import locks
 from vlmnb.types import Frozen
 

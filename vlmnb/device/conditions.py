@@ -7,8 +7,8 @@ import os
 import re
 from pathlib import Path
 
-from vlmnb import machine, nvml
-from vlmnb.clock import is_cuda
+from vlmnb.device import machine, nvml
+from vlmnb.device.clock import is_cuda
 from vlmnb.readings import Conditions, DeviceState
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")

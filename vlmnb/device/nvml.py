@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from vlmnb.clock import is_cuda
+from vlmnb.device.clock import is_cuda
 from vlmnb.readings import DeviceState
 
 MHZ = 1_000_000
