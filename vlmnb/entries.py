@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
+import vlmnb
 from vlmnb import record, rows
 from vlmnb.errors import Damaged, UserError
 from vlmnb.spec import Cell
@@ -23,13 +24,6 @@ PARALLEL_FROM = 2_000
 
 PARALLEL_FROM_ROWS = 200
 """The same where rows are asked for: scoring the captions of one record can take 50 ms."""
-
-_READERS = (
-    "entries.py", "record.py", "sealing.py", "timing.py", "flopcount.py", "rows.py", "readings.py",
-    "scores.py", "captions.py", "stats.py", "spec.py", "quality.py", "optimizations.py",
-    "guessing.py", "disturbance.py", "fit/usable.py",
-)  # fmt: skip
-"""Modules that decide what a row holds."""
 
 
 class Entry(NamedTuple):
@@ -71,10 +65,9 @@ def cell_digest(cell: Cell) -> str:
 @functools.cache
 def fingerprint() -> str:
     """Hash of the code that decides what is told of a file."""
-    here = Path(__file__).parent
     seen = hashlib.sha256(repr((Entry._fields, rows.EXPORT_COLUMNS)).encode())
-    for name in _READERS:
-        seen.update((here / name).read_bytes())
+    for file in sorted(Path(vlmnb.__file__).parent.rglob("*.py")):
+        seen.update(file.read_bytes())
     return seen.hexdigest()
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import vlmnb
 from vlmnb import checkpoints, data, models, paths, store
 from vlmnb.device import machine, slots
 from vlmnb.files import hashing
@@ -219,10 +220,7 @@ _PARSING = threading.Lock()
 
 @functools.cache
 def _fingerprint(names: tuple[str, ...]) -> str:
-    here = Path(__file__).parent
-    files = [
-        f for name in names for f in ([here / name] if name.endswith(".py") else (here / name).glob("*.py"))
-    ]
+    files = Path(vlmnb.__file__).parent.rglob("*.py")  # all, while the modules move to their folders
     seen = hashlib.sha256()
     for file in sorted(files):
         with _PARSING:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import vlmnb
 from vlmnb import paths, postprocess, stamps
 from vlmnb.errors import UserError
 from vlmnb.record import Record
@@ -70,7 +71,7 @@ def _folder(results: Path) -> dict[str, str]:
 def _stamp(axis: str, records: Sequence[Record]) -> str:
     """Hash of all that a page depends on: template, code, packages that draw, and the model's records."""
     seen = hashlib.sha256(paths.notebook(axis).read_bytes())
-    for file in sorted(Path(__file__).parent.glob("*.py")):
+    for file in sorted(Path(vlmnb.__file__).parent.rglob("*.py")):
         seen.update(file.read_bytes())
     seen.update(repr([(name, version(name)) for name in DRAWING]).encode())
     for found in sorted(records, key=lambda found: (found.hardware, found.key)):
