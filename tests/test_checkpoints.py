@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from small_models import REAL, small_config
 
-from vlmnb import checkpoints, identity, loading, models
+from vlmnb import identity, loading, models
 from vlmnb.errors import UserError
 from vlmnb.measure import measure_cells
+from vlmnb.models import checkpoints
 from vlmnb.spec import Cell
 
 

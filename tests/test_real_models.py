@@ -16,7 +16,7 @@ from small_models import REAL, published, small_config
 from vlmnb import axes, encoding, loading, measure, models, record
 from vlmnb.data import Sample
 from vlmnb.measure import measure_cells
-from vlmnb.models import geometry, llava, standin
+from vlmnb.models import geometry, llava, stand_in
 from vlmnb.prompts import short_answer_prompt
 from vlmnb.spec import Cell
 
@@ -71,7 +71,7 @@ def test_a_stand_in_gives_the_image_tokens_of_the_geometry_and_the_text_tokens_a
     name: str, tokens: dict[int, int]
 ) -> None:
     family, config = models.family_of(models.get(name)), geometry.config(name)
-    processor = standin.build(family, config)
+    processor = stand_in.build(family, config)
     image = Image.new("RGB", (300, 400), "red")
     texts = [short_answer_prompt("what does the sign say? " * times) for times in (1, 60)]
     for size, expected in tokens.items():

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import checkpoints, data, disturbance, optimizations
+from vlmnb import data, disturbance, optimizations
+from vlmnb.models import checkpoints
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
 from vlmnb.spec import Cell

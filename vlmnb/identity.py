@@ -16,10 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import vlmnb
-from vlmnb import checkpoints, data, models, paths, store
+from vlmnb import data, models, paths, store
 from vlmnb.device import machine, slots
 from vlmnb.files import hashing
-from vlmnb.models import geometry
+from vlmnb.models import checkpoints, geometry
 from vlmnb.provenance import Provenance
 from vlmnb.record import SCHEMA_VERSION, Record
 from vlmnb.spec import Cell

@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vlmnb import checkpoints, compiling, kernels, models, optimizations, quantized, random_weights
+from vlmnb import compiling, kernels, models, optimizations, quantized, random_weights
 from vlmnb.errors import UserError
-from vlmnb.models import geometry, standin
+from vlmnb.models import checkpoints, geometry, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import Cell
 from vlmnb.types import Dtype, Frozen
@@ -235,7 +235,7 @@ def _random(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
     )
     folder = checkpoints.processor_folder(entry)
     if folder is None:
-        return Loaded(wanted, entry, family, family, model, standin.build(family, config), standin.NAME)
+        return Loaded(wanted, entry, family, family, model, stand_in.build(family, config), stand_in.NAME)
     return Loaded(wanted, entry, family, family, model, _processor(entry, family, folder))
 
 
