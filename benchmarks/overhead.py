@@ -22,7 +22,8 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from vlmnb import axes, data, progress
+from vlmnb import axes, progress
+from vlmnb.data import catalogue
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.spec import Cell
@@ -90,7 +91,7 @@ def _cell(model: str, batch_size: int, batches: int) -> Cell:
     }  # fmt: skip
     (cell,) = axes.plan("batch_size", parameters).cells
     try:
-        data.get(cell.dataset).choose(cell.samples, cell.seed)
+        catalogue.get(cell.dataset).choose(cell.samples, cell.seed)
     except UserError as error:
         told = str(error).partition(";")[0]
         raise UserError(f"{told}; choose fewer with --batches and --batch-size") from None

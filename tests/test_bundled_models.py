@@ -17,7 +17,7 @@ from models.training.eyes import image_features, use_lean_attention
 from models.training.forward import packed_forward
 from models.training.pictures import draw_picture
 from models.training.stream import Prompter, packed, pixels
-from vlmnb.prompts import caption_prompt, multiple_choice_prompt, short_answer_prompt
+from vlmnb.data.prompts import caption_prompt, multiple_choice_prompt, short_answer_prompt
 
 PROMPTS = (
     caption_prompt(),

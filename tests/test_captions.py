@@ -11,7 +11,8 @@ from factory import answers, cell, record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb import captions, data, quality, rows, scores
+from vlmnb import captions, quality, rows, scores
+from vlmnb.data import catalogue
 
 VOCABULARY = ["a", "red", "blue", "square", "circle", "left", "of", "the", "two"]
 WORDS = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=9)
@@ -94,7 +95,7 @@ def test_the_scores_of_bundled_captions_are_those_of_the_coco_evaluation() -> No
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
 
-    samples = data.load("coco-mini", 20, 0)
+    samples = catalogue.load("coco-mini", 20, 0)
     references = tuple(sample.references for sample in samples)
     texts = (*(several[1] for several in references[1:]), "A red square.")
     found = captions.score(texts, references)

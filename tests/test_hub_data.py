@@ -20,10 +20,10 @@ import pyarrow.parquet
 import pytest
 from PIL import Image
 
-from vlmnb import data, hub
+from vlmnb.data import catalogue, hub
 from vlmnb.errors import UserError
 
-SOURCES = {"coco": data.COCO, "scienceqa": data.SCIENCEQA, "textvqa": data.TEXTVQA}
+SOURCES = {"coco": catalogue.COCO, "scienceqa": catalogue.SCIENCEQA, "textvqa": catalogue.TEXTVQA}
 FILES = {
     "coco": ("data/val-00000-of-00002.parquet", "data/val-00001-of-00002.parquet"),
     "scienceqa": ("data/test-00000-of-00001-f0e719df791966ff.parquet",),
@@ -56,7 +56,7 @@ def row(name: str, number: int, ballast: bytes = b"") -> dict[str, Any]:
             "answers": [f"answer {number}"] * 10, "ocr_tokens": ["STOP"], "set_name": "val"}  # fmt: skip
 
 
-def number_of(name: str, sample: data.Sample) -> int:
+def number_of(name: str, sample: catalogue.Sample) -> int:
     """Which row of the files a sample is: ScienceQA's rows have no number of their own."""
     if name == "scienceqa":
         group, index = map(int, sample.sample_id.split("."))
@@ -93,7 +93,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_sample_holds_what_its_row_says(name: str, tmp_path: Path) -> None:
     cached(name, tmp_path / "hub")
-    samples = data.load(name, 12, 0)
+    samples = catalogue.load(name, 12, 0)
     assert len({sample.sample_id for sample in samples}) == 12
     for sample in samples:
         number = number_of(name, sample)
@@ -114,17 +114,17 @@ def test_a_sample_holds_what_its_row_says(name: str, tmp_path: Path) -> None:
 
 def test_rows_without_an_image_are_left_out(tmp_path: Path) -> None:
     cached("scienceqa", tmp_path / "hub")
-    samples = data.load("scienceqa", ROWS // 2, 0)
+    samples = catalogue.load("scienceqa", ROWS // 2, 0)
     assert all(int(sample.sample_id.split(".")[1]) % 2 for sample in samples)
     with pytest.raises(UserError, match=r"scienceqa: .* 20 samples with an image, 21 were asked"):
-        data.load("scienceqa", ROWS // 2 + 1, 0)
+        catalogue.load("scienceqa", ROWS // 2 + 1, 0)
 
 
 def test_the_choice_is_fixed_by_the_seed_and_a_larger_one_begins_with_a_smaller(tmp_path: Path) -> None:
     cached("textvqa", tmp_path / "hub")
 
     def chosen(samples: int, seed: int) -> list[str]:
-        return [sample.sample_id for sample in data.load("textvqa", samples, seed)]
+        return [sample.sample_id for sample in catalogue.load("textvqa", samples, seed)]
 
     # Written down: another library or Python version must not choose otherwise.
     assert chosen(8, 0) == ["34", "35", "37", "30", "36", "50", "55", "51"]
@@ -137,42 +137,42 @@ def test_the_choice_is_fixed_by_the_seed_and_a_larger_one_begins_with_a_smaller(
 
 def test_the_choice_spreads_over_the_whole_split(tmp_path: Path) -> None:
     cached("coco", tmp_path / "hub")
-    groups = {number_of("coco", data.load("coco", 1, seed)[0]) // GROUP for seed in range(40)}
+    groups = {number_of("coco", catalogue.load("coco", 1, seed)[0]) // GROUP for seed in range(40)}
     assert groups == set(range(2 * ROWS // GROUP))
 
 
 def test_a_folder_in_the_hubs_layout_is_read_and_known_by_its_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pinned = data.revision("coco")
-    write("coco", tmp_path / "mine" / data.COCO.repository)
+    pinned = catalogue.revision("coco")
+    write("coco", tmp_path / "mine" / catalogue.COCO.repository)
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path / "mine"))
-    assert len(data.load("coco", 3, 0)) == 3
-    folder = data.revision("coco")
-    assert folder != pinned == f"{data.COCO.repository}@{data.COCO.commit}:val"
-    write("coco", tmp_path / "other" / data.COCO.repository)
-    file = tmp_path / "other" / data.COCO.repository / FILES["coco"][0]
+    assert len(catalogue.load("coco", 3, 0)) == 3
+    folder = catalogue.revision("coco")
+    assert folder != pinned == f"{catalogue.COCO.repository}@{catalogue.COCO.commit}:val"
+    write("coco", tmp_path / "other" / catalogue.COCO.repository)
+    file = tmp_path / "other" / catalogue.COCO.repository / FILES["coco"][0]
     pyarrow.parquet.write_table(pyarrow.parquet.read_table(file).slice(1), file)
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path / "other"))
-    assert data.revision("coco") != folder
+    assert catalogue.revision("coco") != folder
 
 
 def test_wrong_columns_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write("textvqa", tmp_path / data.TEXTVQA.repository)
-    for file in folder.glob(data.TEXTVQA.files):
+    folder = write("textvqa", tmp_path / catalogue.TEXTVQA.repository)
+    for file in folder.glob(catalogue.TEXTVQA.files):
         pyarrow.parquet.write_table(pyarrow.parquet.read_table(file).drop_columns(["answers"]), file)
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path))
     with pytest.raises(UserError, match=r"no column answers; it has image_id, question_id"):
-        data.load("textvqa", 3, 0)
+        catalogue.load("textvqa", 3, 0)
 
 
 def test_a_broken_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write("scienceqa", tmp_path / data.SCIENCEQA.repository)
-    (file,) = folder.glob(data.SCIENCEQA.files)
+    folder = write("scienceqa", tmp_path / catalogue.SCIENCEQA.repository)
+    (file,) = folder.glob(catalogue.SCIENCEQA.files)
     file.write_bytes(file.read_bytes()[:5000])
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path))
     with pytest.raises(UserError, match=r"scienceqa: .* is truncated or damaged") as raised:
-        data.load("scienceqa", 3, 0)
+        catalogue.load("scienceqa", 3, 0)
     message = str(raised.value)
     assert "\n" not in message
     assert str(file) in message
@@ -182,12 +182,12 @@ def test_a_broken_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_damaged_file_of_several_is_the_one_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write("textvqa", tmp_path / data.TEXTVQA.repository)
-    file = tmp_path / data.TEXTVQA.repository / FILES["textvqa"][1]
+    write("textvqa", tmp_path / catalogue.TEXTVQA.repository)
+    file = tmp_path / catalogue.TEXTVQA.repository / FILES["textvqa"][1]
     file.write_bytes(file.read_bytes()[:5000])
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path))
     with pytest.raises(UserError, match="truncated or damaged") as raised:
-        data.load("textvqa", 3, 0)
+        catalogue.load("textvqa", 3, 0)
     assert f"{file} is" in str(raised.value)
 
 
@@ -197,34 +197,36 @@ def test_a_folder_that_cannot_be_meant_is_not_passed_over(
     cached("coco", tmp_path / "hub")
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path / "nothing"))
     with pytest.raises(UserError, match=r"VLMNB_DATA is .*nothing, which is no folder"):
-        data.load("coco", 3, 0)
-    own = tmp_path / "mine" / data.COCO.repository
+        catalogue.load("coco", 3, 0)
+    own = tmp_path / "mine" / catalogue.COCO.repository
     own.mkdir(parents=True)
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path / "mine"))
     with pytest.raises(UserError, match=f"{own} holds no file data/val-"):
-        data.load("coco", 3, 0)
+        catalogue.load("coco", 3, 0)
     own.rmdir()  # a folder of other data sets
-    assert len(data.load("coco", 3, 0)) == 3
+    assert len(catalogue.load("coco", 3, 0)) == 3
     with pytest.raises(UserError) as raised:
-        data.load("textvqa", 3, 0)
+        catalogue.load("textvqa", 3, 0)
     assert "looked for data/validation-*.parquet in" in str(raised.value)
-    for place in ("mine/lmms-lab/textvqa (VLMNB_DATA)", f"snapshots/{data.TEXTVQA.commit}"):
+    for place in ("mine/lmms-lab/textvqa (VLMNB_DATA)", f"snapshots/{catalogue.TEXTVQA.commit}"):
         assert place in str(raised.value)
 
 
 def test_more_than_the_split_holds_is_refused_before_anything_is_read() -> None:
     with pytest.raises(UserError, match=r"scienceqa has 2017 samples with an image, 2018 were asked"):
-        data.load("scienceqa", 2018, 0)
+        catalogue.load("scienceqa", 2018, 0)
 
 
 def test_offline_with_nothing_cached_names_the_ways_out(tmp_path: Path) -> None:
     with pytest.raises(UserError) as raised:
-        data.load("textvqa", 3, 0)
+        catalogue.load("textvqa", 3, 0)
     message = str(raised.value)
     assert "\n" not in message
     for part in ("textvqa", "lmms-lab/textvqa", "HF_HUB_OFFLINE", "-p dataset textvqa-mini"):
         assert part in message
-    assert f"hf download lmms-lab/textvqa --repo-type dataset --revision {data.TEXTVQA.commit}" in message
+    assert (
+        f"hf download lmms-lab/textvqa --repo-type dataset --revision {catalogue.TEXTVQA.commit}" in message
+    )
     assert not (tmp_path / "home").exists()
 
 
@@ -232,7 +234,7 @@ def test_half_a_split_in_the_cache_is_not_taken_for_the_whole(tmp_path: Path) ->
     folder = cached("coco", tmp_path / "hub")
     (folder / FILES["coco"][1]).unlink()
     with pytest.raises(UserError, match="HF_HUB_OFFLINE"):
-        data.load("coco", 3, 0)
+        catalogue.load("coco", 3, 0)
 
 
 class FakeHub(ThreadingHTTPServer):
@@ -310,7 +312,7 @@ class FakeHubHandler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[FakeHub]:
     repository = write("coco", tmp_path / "repository", ballast=300_000)
-    with FakeHub(data.COCO, repository) as fake:
+    with FakeHub(catalogue.COCO, repository) as fake:
         threading.Thread(target=fake.serve_forever, daemon=True).start()
         yield fake
         fake.shutdown()

@@ -14,10 +14,10 @@ from PIL import Image
 from small_models import REAL, published, small_config
 
 from vlmnb import axes, encoding, loading, measure, models, record
-from vlmnb.data import Sample
+from vlmnb.data.catalogue import Sample
+from vlmnb.data.prompts import short_answer_prompt
 from vlmnb.measure import measure_cells
 from vlmnb.models import geometry, llava, stand_in
-from vlmnb.prompts import short_answer_prompt
 from vlmnb.spec import Cell
 
 BILLIONS = {"llava-1.5-7b": 7.06, "qwen2.5-vl-3b": 3.75, "fuyu-8b": 9.41}

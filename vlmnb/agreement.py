@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from vlmnb import data, scores
+from vlmnb import scores
 from vlmnb.answer import Answer
+from vlmnb.data import catalogue
 from vlmnb.optimizations import DTYPES
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
@@ -218,7 +219,7 @@ def _flips(reference: Record, record: Record | None) -> Field:
 def _caption(reference: Record, missing: int, total: int) -> str:
     cell = reference.cell
     words = (
-        f"Answers identical to those of the reference run, on {data.get(cell.dataset).title}, with 95 % "
+        f"Answers identical to those of the reference run, on {catalogue.get(cell.dataset).title}, with 95 % "
         f"intervals. Reference: batch {cell.batch_size}, {cell.dtype}, {_kernel(cell)}"
     )
     words += "" if cell.batch_size == 1 else " (no run at batch 1 is on record)"

@@ -12,7 +12,8 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from vlmnb import data, models, optimizations, presets
+from vlmnb import models, optimizations, presets
+from vlmnb.data import catalogue
 from vlmnb.device import machine
 from vlmnb.errors import Place, UserError, nearest, placed
 from vlmnb.models.entry import ModelEntry
@@ -363,7 +364,7 @@ def _resolved(axis: Axis, entry: ModelEntry, given: Mapping[str, Any]) -> dict[s
     settings = {name: given.get(name) or by_rule[name]() for name in axis.parameters if name != "model"}
     settings["dataset_names"] = settings.get("datasets") or [settings["dataset"]]
     for name in settings["dataset_names"]:
-        data.get(name)
+        catalogue.get(name)
     return settings
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import data, disturbance, optimizations
+from vlmnb import disturbance, optimizations
+from vlmnb.data import catalogue
 from vlmnb.models import checkpoints
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
@@ -104,7 +105,7 @@ def differences(reported: Cell, measured: Record) -> list[str]:
     if own.dtype != reported.dtype:
         told.append(f"{own.dtype} for {reported.dtype}")
     if own.dataset != reported.dataset:
-        told.append(f"questions of {data.get(own.dataset).title}")
+        told.append(f"questions of {catalogue.get(own.dataset).title}")
     if own.samples != reported.samples:
         told.append(f"{own.samples} samples for {reported.samples}")
     limit = "exactly" if own.length == "fixed" else "at most"
@@ -127,7 +128,7 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
             rows.append(
                 (
                     Field(str(getattr(cell, axis))),
-                    Field(data.get(cell.dataset).title, words=True),
+                    Field(catalogue.get(cell.dataset).title, words=True),
                     Field(WORDS[figure.quantity], words=True),
                     Field(figure.printed, key=record.key if record else ""),
                     *(Field(word, words=True) for word in words),
@@ -161,7 +162,7 @@ def _row(axis: str, record: Record, quantity: Quantity, own: Record) -> tuple[Fi
         ratio = _ratio(own, quantity, number, theirs)
     return (
         Field(str(getattr(record.cell, axis))),
-        Field(data.get(record.cell.dataset).title, words=True),
+        Field(catalogue.get(record.cell.dataset).title, words=True),
         Field(TITLES[quantity], words=True),
         SHOW[quantity](record),
         SHOW[quantity](own),

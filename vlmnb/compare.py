@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import axes, captions, data, disturbance, guessing, markup, models, optimizations, paths, rows
+from vlmnb import axes, captions, disturbance, guessing, markup, models, optimizations, paths, rows
+from vlmnb.data import catalogue
 from vlmnb.errors import UserError
 from vlmnb.models.entry import ModelEntry
 from vlmnb.record import Record
@@ -235,7 +236,7 @@ def dataset_names(entries: Sequence[Entry]) -> list[str]:
 
 def dataset_title(name: str) -> str:
     """Column heading of a data set."""
-    return data.CATALOGUE[name].title if name in data.CATALOGUE else name
+    return catalogue.CATALOGUE[name].title if name in catalogue.CATALOGUE else name
 
 
 def model_link(entry: ModelEntry, folder: str) -> str:

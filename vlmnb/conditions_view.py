@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from vlmnb import data, disturbance, markup, repeats
+from vlmnb import disturbance, markup, repeats
+from vlmnb.data import catalogue
 from vlmnb.readings import Conditions, DeviceState, SensorCard
 from vlmnb.record import Record
 from vlmnb.stats import intervals
@@ -90,7 +91,7 @@ def repeats_block(records: Sequence[Record]) -> str:
     for cell, windows in repeats.groups(records).items():
         found, busy = repeats.of(windows), sum(map(disturbance.of_batches, windows))
         disturbed += busy
-        name = f"{cell.model}, {data.get(cell.dataset).title}, {cell.device}, batch {cell.batch_size}"
+        name = f"{cell.model}, {catalogue.get(cell.dataset).title}, {cell.device}, batch {cell.batch_size}"
         numbers = [found.spread, found.threshold, found.detectable] if found else []
         told = [f"{repeats.percent(number)} %" for number in numbers] or [markup.MISSING] * 3
         rows.append([markup.escape(name), cell.length, str(len(windows)), str(busy), *told])

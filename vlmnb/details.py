@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from vlmnb import captions, data, disturbance, flopcount, guessing, presets
+from vlmnb import captions, disturbance, flopcount, guessing, presets
+from vlmnb.data import catalogue
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.stats import intervals
@@ -78,11 +79,16 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
     rows = []
     for cell in cells:
         record = found.get(cell)
-        first = (Field(presets.label(axis, cell, cells)), Field(data.get(cell.dataset).title, words=True))
+        first = (
+            Field(presets.label(axis, cell, cells)),
+            Field(catalogue.get(cell.dataset).title, words=True),
+        )
         rows.append((*first, *(show(record) if record else Field("-", "not measured") for _, show in shown)))
     heads = (ROW_TITLES[axis], "Data set", *(head for head, _ in shown))
     known = [found[cell] for cell in cells if cell in found and found[cell].accuracy is not None]
-    chance = guessing.sentence((data.get(r.cell.dataset).title, guessing.level(r.answers)) for r in known)
+    chance = guessing.sentence(
+        (catalogue.get(r.cell.dataset).title, guessing.level(r.answers)) for r in known
+    )
     caption = f"Every cell of {length} answer length, with 95 % intervals. {WITHOUT}; tokens are medians"
     return Table(f"{caption}{'. ' * bool(chance)}{chance}", heads, tuple(rows))
 

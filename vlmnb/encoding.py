@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vlmnb.data import Sample
+from vlmnb.data.catalogue import Sample
 
 FILLER = " the"
 """A word that the bundled tokenizers have as one token."""

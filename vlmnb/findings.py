@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from vlmnb import data, disturbance, markup, middles
+from vlmnb import disturbance, markup, middles
+from vlmnb.data import catalogue
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.stats import comparison, intervals
@@ -83,7 +84,7 @@ def text(axis: str, cells: Sequence[Cell], records: Sequence[Record], drift: flo
     lines: list[str] = []
     for name in names:
         part = [record for record in ok if record.cell.dataset == name]
-        prefix = f"{data.get(name).title}: " if len(names) > 1 else ""
+        prefix = f"{catalogue.get(name).title}: " if len(names) > 1 else ""
         if axis == "optimization":
             for size, group in groupby(part, key=lambda record: record.cell.batch_size):
                 original, *others = group

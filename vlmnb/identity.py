@@ -16,7 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import vlmnb
-from vlmnb import data, models, paths, store
+from vlmnb import models, paths, store
+from vlmnb.data import catalogue
 from vlmnb.device import machine, slots
 from vlmnb.files import hashing
 from vlmnb.models import checkpoints, geometry
@@ -91,7 +92,7 @@ def _around(
         "schema": SCHEMA_VERSION,
         "weights": revision,
         "processor": _processor_revision(model, weights),
-        "data": data.revision(dataset),
+        "data": catalogue.revision(dataset),
         "code": code_fingerprint(),
         "packages": packages(),
         "machine": fingerprint,
@@ -132,7 +133,7 @@ def blank(cell: Cell, started_at: str, status: Status = "ok", reason: str = "") 
         provenance=Provenance(
             code=code_fingerprint(),
             weights=weights_revision(cell),
-            data=data.revision(cell.dataset),
+            data=catalogue.revision(cell.dataset),
             packages=packages(),
             machine=machine.describe().model_dump(mode="json"),
             started_at=started_at,
@@ -167,7 +168,7 @@ def differences(found: Record) -> str:
         if was.packages.get(name) != packages().get(name)
     ]
     changed += ["the weights"] if was.weights != weights_revision(cell) else []
-    changed += ["the data set"] if was.data != data.revision(cell.dataset) else []
+    changed += ["the data set"] if was.data != catalogue.revision(cell.dataset) else []
     if was.threads not in (None, slots.threads()):
         changed.append(f"threads {was.threads} to {slots.threads()}")
     return ", ".join(changed)

@@ -16,7 +16,6 @@ from vlmnb import (
     carbon,
     ceilings,
     compiling,
-    data,
     desk,
     encoding,
     flopcount,
@@ -33,7 +32,8 @@ from vlmnb import (
     statuses,
 )
 from vlmnb.answer import Answer
-from vlmnb.data import Sample
+from vlmnb.data import catalogue
+from vlmnb.data.catalogue import Sample
 from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.encoding import Prompt
@@ -216,7 +216,7 @@ def require_data(cells: Sequence[Cell]) -> None:
         asked = (cell.dataset, cell.seed)
         most[asked] = max(most.get(asked, 0), cell.samples)
     for (name, seed), samples in most.items():
-        data.get(name).choose(samples, seed)
+        catalogue.get(name).choose(samples, seed)
 
 
 def prepare(cell: Cell, loaded: Loaded) -> list[Batch]:
@@ -231,7 +231,7 @@ def prepare(cell: Cell, loaded: Loaded) -> list[Batch]:
         raise NotApplicable(
             f"the model cannot take a side of {cell.image_size} pixels; the nearest is {side}"
         )
-    samples = data.load(cell.dataset, cell.samples, cell.seed)
+    samples = catalogue.load(cell.dataset, cell.samples, cell.seed)
     batches = []
     for start in range(0, len(samples), cell.batch_size):
         part = samples[start : start + cell.batch_size]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from vlmnb import data
+from vlmnb.data import catalogue
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.tables import MODELLED, ROW_TITLES
@@ -77,7 +77,7 @@ def _frame(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> pd.Da
         rows.append(
             {
                 "value": getattr(cell, axis),
-                "dataset": data.get(cell.dataset).title,
+                "dataset": catalogue.get(cell.dataset).title,
                 "source": record.source,
                 "latency_s": record.latency_s,
                 "latency_s_low": summary.low if summary else math.nan,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import data, details
+from vlmnb import details
 from vlmnb.beside import TITLES
+from vlmnb.data import catalogue
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import Cell
 from vlmnb.tables import ROW_TITLES, SHOW, WITHOUT, Field, Table
@@ -24,7 +25,7 @@ def axis_points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> 
             rows.append(
                 (
                     Field(str(getattr(cell, axis))),
-                    Field(data.get(cell.dataset).title, words=True),
+                    Field(catalogue.get(cell.dataset).title, words=True),
                     *(show(record) for show in SHOW.values()),
                     *([] if reported else [details.load_by_others(record)]),
                     Field(record.key, "file of the record", record.key, words=True),

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vlmnb import data, disturbance, findings, record, store
+from vlmnb import disturbance, findings, record, store
+from vlmnb.data import catalogue
 from vlmnb.record import Record
 from vlmnb.spec import Cell
 from vlmnb.stats import comparison, intervals
@@ -121,7 +122,7 @@ def table(records: Sequence[Record]) -> Table:
     """One row per window: median with its interval, and what disturbed it."""
     rows = []
     for one in sorted(records, key=lambda r: (r.cell.dataset, r.cell.length, r.cell.repeat)):
-        first = (Field(data.get(one.cell.dataset).title, words=True), Field(one.cell.length, words=True),
+        first = (Field(catalogue.get(one.cell.dataset).title, words=True), Field(one.cell.length, words=True),
                  Field(str(one.cell.repeat)))  # fmt: skip
         latency, load = one.latency, one.provenance.other_load
         if latency is None:
@@ -154,7 +155,7 @@ def text(records: Sequence[Record]) -> str:
     lines = []
     for cell, windows in groups(records).items():
         found = of(windows)
-        name = f"{data.get(cell.dataset).title}, answers of {cell.length} length"
+        name = f"{catalogue.get(cell.dataset).title}, answers of {cell.length} length"
         disturbed = [window for window in windows if disturbance.of_batches(window)]
         aside = ""
         if disturbed:

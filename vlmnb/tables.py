@@ -6,7 +6,8 @@ import html as markup
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from vlmnb import data, disturbance
+from vlmnb import disturbance
+from vlmnb.data import catalogue
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
 from vlmnb.spec import Cell
@@ -96,7 +97,7 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
     names = list(dict.fromkeys(cell.dataset for cell in cells))
     at = {(getattr(cell, axis), cell.dataset): found.get(cell) for cell in cells}
     if axis in ("image_size", "seq_len"):
-        heads = [f"{data.get(name).title} {what}" for name in names for what in ("WER", "latency, s")]
+        heads = [f"{catalogue.get(name).title} {what}" for name in names for what in ("WER", "latency, s")]
         rows = [
             (
                 _row_label(value, [at[value, name] for name in names]),
@@ -138,7 +139,7 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
         ]
     at_batch = f" at batch {cells[0].batch_size}" if axis == "optimization" else ""
     what = ROW_TITLES[axis].split(",")[0] + at_batch
-    caption = f"{what} on {data.get(name).title}, with 95 % intervals. {WITHOUT}"
+    caption = f"{what} on {catalogue.get(name).title}, with 95 % intervals. {WITHOUT}"
     return _as_reported(Table(caption, (ROW_TITLES[axis], *heads), tuple(rows)), of)
 
 

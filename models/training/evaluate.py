@@ -25,7 +25,7 @@ from models.training.drawing import draw_chart, draw_scene, draw_sign
 from models.training.easy import easy_images
 from models.training.questions import caption, chart_question, choice_question, scene_question, sign_question
 from models.training.words import Split
-from vlmnb.prompts import letter_of, multiple_choice_prompt, short_answer_prompt
+from vlmnb.data.prompts import letter_of, multiple_choice_prompt, short_answer_prompt
 
 SIZES = (32, 64, 96, 128)
 DEV_SEED, TEST_SEED = 820_000, 930_000

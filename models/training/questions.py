@@ -1,4 +1,4 @@
-"""Questions and answers about drawn pictures, worded by `vlmnb.prompts`.
+"""Questions and answers about drawn pictures, worded by `vlmnb.data.prompts`.
 
 A `Task` carries the text put to the model, the answer it must give, and where the question proper ends: a
 prompt cut anywhere behind that place is still a question.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from models.training.drawing import COLORS, SHAPES, Chart, Facts, Scene, Sign
 from models.training.words import COMMON_WORDS, Split, made_up_word
-from vlmnb.prompts import caption_prompt, letter_of, multiple_choice_prompt, short_answer_prompt
+from vlmnb.data.prompts import caption_prompt, letter_of, multiple_choice_prompt, short_answer_prompt
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 SIGN_WORD = (

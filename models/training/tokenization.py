@@ -25,7 +25,7 @@ from models.training.questions import (
     sign_question,
 )
 from models.training.words import COMMON_WORDS
-from vlmnb.prompts import short_answer_prompt
+from vlmnb.data.prompts import short_answer_prompt
 
 VOCAB_SIZE = 900
 SPLIT = r" ?(?:USER|ASSISTANT)(?=:)| ?[A-Z]?[a-z]+| ?[A-Z]| ?[0-9]|\n| ?[^\sA-Za-z0-9]+|[^\S\n]+"

@@ -11,7 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from vlmnb import hub, paths, prompts
+from vlmnb import paths
+from vlmnb.data import hub, prompts
 from vlmnb.errors import UserError, nearest
 
 
