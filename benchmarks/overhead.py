@@ -22,11 +22,12 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from vlmnb import axes, progress
+from vlmnb import progress
 from vlmnb.data import catalogue
 from vlmnb.device import slots
 from vlmnb.errors import UserError
-from vlmnb.spec import Cell
+from vlmnb.spec import axes
+from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 
 LIMIT = 1.01

@@ -33,12 +33,13 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from vlmnb import axes, identity, paths, record, sealing, store, sweepfile
+from vlmnb import identity, paths, record, sealing, store
 from vlmnb.answer import Answer
 from vlmnb.files import hashing
 from vlmnb.flopcount import FlopCount
 from vlmnb.readings import EnergyReading, MemoryUsage
-from vlmnb.spec import Cell
+from vlmnb.spec import axes, sweep_file
+from vlmnb.spec.cell import Cell
 from vlmnb.timing import Timing
 
 MODELS = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
@@ -90,7 +91,7 @@ def _measured(wanted: int) -> dict[str, Cost]:
             "axes": {"batch_size": {"batch_sizes": list(range(1, ASKED // len(MODELS) // 2 + 1))}},
         }  # fmt: skip
         sweep.write_text(json.dumps(content), encoding="utf-8")
-        runs = axes.runs(sweepfile.load_sweep(sweep))
+        runs = axes.runs(sweep_file.load_sweep(sweep))
         asked = [cell for run in runs for cell in axes.plan(run.axis, run.parameters).cells]
         assert len(asked) == ASKED
         began = time.perf_counter()

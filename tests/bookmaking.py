@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from vlmnb import axes, book, experiment, record
+from vlmnb import book, experiment, record
 from vlmnb.answer import Answer
 from vlmnb.files import hashing
 from vlmnb.fit import page as card
@@ -23,7 +23,8 @@ from vlmnb.flopcount import FlopCount
 from vlmnb.provenance import Provenance
 from vlmnb.readings import EnergyReading, MemoryUsage
 from vlmnb.record import Record
-from vlmnb.spec import Cell
+from vlmnb.spec import axes
+from vlmnb.spec.cell import Cell
 from vlmnb.timing import Timing
 
 PROJECT = Path(__file__).resolve().parent.parent

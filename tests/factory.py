@@ -9,7 +9,7 @@ from vlmnb.flopcount import FlopCount
 from vlmnb.provenance import Provenance
 from vlmnb.readings import EnergyReading, MemoryUsage
 from vlmnb.record import Record
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 from vlmnb.timing import Timing
 
 

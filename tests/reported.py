@@ -7,9 +7,10 @@ from typing import Any
 
 import factory
 
-from vlmnb import axes, experiment
+from vlmnb import experiment
 from vlmnb.readings import EnergyReading
 from vlmnb.record import Record
+from vlmnb.spec import axes
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmnb import desk, identity, launch
 from vlmnb.record import Record
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 
 STARTED = "2026-01-01T00:00:00+00:00"
 

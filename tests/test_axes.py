@@ -6,8 +6,9 @@ from typing import Any
 import nbformat
 import pytest
 
-from vlmnb import axes, experiment, models, optimizations, paths
+from vlmnb import experiment, models, paths
 from vlmnb.errors import UserError
+from vlmnb.spec import axes, optimizations
 
 DEFAULTS: dict[str, Any] = {"model": "qwen2.5-vl-tiny"}
 

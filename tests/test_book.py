@@ -14,9 +14,10 @@ import loaded
 import pytest
 import yaml
 
-from vlmnb import axes, book, markup, pages, record, reportpages, rows
+from vlmnb import book, markup, pages, record, reportpages, rows
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure
+from vlmnb.spec import axes
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import bookmaking
 
-from vlmnb import axes, compare, details, pages, record, repeats, rows, tradeoff
+from vlmnb import compare, details, pages, record, repeats, rows, tradeoff
 from vlmnb.pages import Content
 from vlmnb.readings import Conditions, DeviceState, MemoryUsage
+from vlmnb.spec import axes
 
 
 def content(*models: str) -> Content:

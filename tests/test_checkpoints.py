@@ -17,7 +17,7 @@ from vlmnb import identity, loading, models
 from vlmnb.errors import UserError
 from vlmnb.measure import measure_cells
 from vlmnb.models import checkpoints
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 
 
 def cell(name: str, **changes: Any) -> Cell:

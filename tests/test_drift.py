@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmnb import axes, drift, findings, notes, paths, presets, rates, roofline, support, tables
+from vlmnb import drift, findings, notes, paths, rates, roofline, support, tables
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings
 from vlmnb.provenance import Provenance
 from vlmnb.readings import Compilation, MemoryUsage, ProbeLogits
 from vlmnb.record import Record
-from vlmnb.spec import Cell
-from vlmnb.sweepfile import load_sweep
+from vlmnb.spec import axes, presets
+from vlmnb.spec.cell import Cell
+from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.timing import Timing
 
 QUESTIONS = 40

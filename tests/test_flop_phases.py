@@ -76,8 +76,9 @@ def test_figures_of_a_page_lead_to_their_records() -> None:
 def test_formula_torch_and_fvcore_agree_in_every_phase_of_the_bundled_models(
     model: str, tmp_path: Path
 ) -> None:
-    from vlmnb import axes, measure
+    from vlmnb import measure
     from vlmnb.loading import ModelSlot, configuration
+    from vlmnb.spec import axes
 
     asked = {"model": model, "samples": 2, "batch_sizes": [2], "device": "cpu", "length": "natural"}
     (point,) = axes.plan("batch_size", asked).cells

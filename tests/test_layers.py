@@ -205,8 +205,8 @@ def test_a_refused_counter_is_kept_with_its_reason_and_shown(monkeypatch: pytest
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
 def test_every_part_of_a_model_is_there_once_and_its_flops_are_the_models(model: str, tmp_path: Path) -> None:
-    from vlmnb import axes
     from vlmnb.measure import measure_cells
+    from vlmnb.spec import axes
 
     plan = axes.plan(
         "layers", {"model": model, "batch_sizes": [2], "dataset": "textvqa-mini", "device": "cpu"}

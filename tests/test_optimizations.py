@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb import axes, loading, models, optimizations, paths, presets, sweep_command
+from vlmnb import loading, models, paths, sweep_command
 from vlmnb.errors import UserError
 from vlmnb.measure import measure_cells
 from vlmnb.record import Record
+from vlmnb.spec import axes, optimizations, presets
+from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.sweep_command import Asked
-from vlmnb.sweepfile import load_sweep
 
 NAMES = sorted(optimizations.DESCRIPTIONS)
 BASES = st.sampled_from(["fp32", "bf16", "fp16"])

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from vlmnb import cli, identity, launch, markup, paths, progress, record, sweep_command
 from vlmnb.device import slots
-from vlmnb.spec import words as words_of
+from vlmnb.spec.cell import words as words_of
 
 STARTED = "2026-01-01T00:00:00+00:00"
 Called = Callable[..., tuple[int, str, str]]

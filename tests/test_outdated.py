@@ -10,7 +10,7 @@ from bookmaking import PROJECT
 
 from vlmnb import book, launch, outdated, postprocess, record
 from vlmnb.device import machine
-from vlmnb.spec import Run
+from vlmnb.spec.cell import Run
 
 Small = tuple[Path, Path, Path]
 SPEC = """

@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from vlmnb.device import slots
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 
 
 @pytest.fixture

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from factory import cell, record
 
-from vlmnb import axes, details, findings, loading, window
+from vlmnb import details, findings, loading, window
 from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.measure import measure_cells
 from vlmnb.phases import Phases
+from vlmnb.spec import axes
 from vlmnb.timing import Timing, batch_values
 
 

@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 from small_models import REAL, published, small_config
 
-from vlmnb import axes, encoding, loading, measure, models, record
+from vlmnb import encoding, loading, measure, models, record
 from vlmnb.data.catalogue import Sample
 from vlmnb.data.prompts import short_answer_prompt
 from vlmnb.measure import measure_cells
 from vlmnb.models import geometry, llava, stand_in
-from vlmnb.spec import Cell
+from vlmnb.spec import axes
+from vlmnb.spec.cell import Cell
 
 BILLIONS = {"llava-1.5-7b": 7.06, "qwen2.5-vl-3b": 3.75, "fuyu-8b": 9.41}
 """Parameters of the published checkpoints, rounded as on their pages."""

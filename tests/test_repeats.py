@@ -7,12 +7,13 @@ from typing import Any
 
 from factory import answers, cell, record
 
-from vlmnb import agreement, axes, conditions_view, findings, repeats
+from vlmnb import agreement, conditions_view, findings, repeats
 from vlmnb import record as records
 from vlmnb.files import hashing
 from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
 from vlmnb.record import Record
+from vlmnb.spec import axes
 
 
 def windows(medians: tuple[float, ...], **changes: Any) -> list[Record]:

@@ -14,8 +14,7 @@ import pytest
 import yaml
 from reported import PROJECT, own, shown
 
-from vlmnb import (  # fmt: skip
-    axes,
+from vlmnb import (
     beside,
     chapters,
     compare,
@@ -24,7 +23,6 @@ from vlmnb import (  # fmt: skip
     foregone,
     launch,
     notes,
-    optimizations,
     pages,
     record,
     rendering,
@@ -39,7 +37,8 @@ from vlmnb import (  # fmt: skip
 from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.record import Record
-from vlmnb.sweepfile import load_sweep
+from vlmnb.spec import axes, optimizations
+from vlmnb.spec.sweep_file import load_sweep
 
 SOURCES = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted((PROJECT / "reports").glob("*.yaml"))

@@ -20,9 +20,10 @@ from fakes import wait_for
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from vlmnb import axes, execute, paths, record
+from vlmnb import execute, paths, record
 from vlmnb.device import slots
-from vlmnb.spec import Run
+from vlmnb.spec import axes
+from vlmnb.spec.cell import Run
 
 pytestmark = pytest.mark.slow
 

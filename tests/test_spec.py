@@ -10,9 +10,10 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from vlmnb import axes, launch, paths
+from vlmnb import launch, paths
 from vlmnb.errors import UserError
-from vlmnb.sweepfile import load_sweep
+from vlmnb.spec import axes
+from vlmnb.spec.sweep_file import load_sweep
 
 GOOD = "title: T\nmodels: [llava-tiny]\naxes:\n  batch_size: {}\n"
 

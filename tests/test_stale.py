@@ -19,7 +19,7 @@ from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.files import locks
-from vlmnb.spec import told_apart, words
+from vlmnb.spec.cell import told_apart, words
 from vlmnb.sweeping import Wish
 
 

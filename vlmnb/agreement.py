@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from vlmnb import scores
 from vlmnb.answer import Answer
 from vlmnb.data import catalogue
-from vlmnb.optimizations import DTYPES
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations import DTYPES
 from vlmnb.tables import STATUS_WORDS, Field, Table, percent_span
 from vlmnb.types import Frozen
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import disturbance, optimizations
+from vlmnb import disturbance
 from vlmnb.data import catalogue
 from vlmnb.models import checkpoints
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
-from vlmnb.spec import Cell
+from vlmnb.spec import optimizations
+from vlmnb.spec.cell import Cell
 from vlmnb.tables import ENOUGH, ROW_TITLES, SHOW, Field, Table
 
 TITLES: dict[Quantity, str] = {

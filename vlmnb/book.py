@@ -22,7 +22,6 @@ from typing import Any
 import yaml
 
 from vlmnb import (
-    axes,
     chapters,
     compare,
     outdated,
@@ -33,14 +32,15 @@ from vlmnb import (
     reportpages,
     support,
     tradeoff,
-)  # fmt: skip
+)
 from vlmnb.audit import page as audit
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure, Page
 from vlmnb.postprocess import Heading, Notebook, Refused
 from vlmnb.record import Record
 from vlmnb.rows import EXPORT_COLUMNS, row
-from vlmnb.spec import Cell
+from vlmnb.spec import axes  # fmt: skip
+from vlmnb.spec.cell import Cell
 
 HAND_WRITTEN = ("methodology", "data", "reproduce")
 TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")

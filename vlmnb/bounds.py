@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from vlmnb import disturbance, presets
+from vlmnb import disturbance
 from vlmnb.rates import Rate, Rates, Roof, rates, roof_of, roofs
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell
+from vlmnb.spec import presets
+from vlmnb.spec.cell import Cell
 
 HALF = 0.5
 """A ceiling of which more than this share is reached bounds a phase; one of which less is, does not alone."""

@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Sequence
 
-from vlmnb import axes, compare, markup, pages, paths
+from vlmnb import compare, markup, pages, paths
 from vlmnb.models.entry import ModelEntry
 from vlmnb.record import Record
-from vlmnb.spec import Cell
+from vlmnb.spec import axes
+from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import axes, captions, disturbance, guessing, markup, models, optimizations, paths, rows
+from vlmnb import captions, disturbance, guessing, markup, models, paths, rows
 from vlmnb.data import catalogue
 from vlmnb.errors import UserError
 from vlmnb.models.entry import ModelEntry
 from vlmnb.record import Record
 from vlmnb.reported import Quantity
+from vlmnb.spec import axes, optimizations
 
 Row = dict[str, Any]
 

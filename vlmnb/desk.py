@@ -22,7 +22,7 @@ from vlmnb.device import slots
 from vlmnb.entries import cell_digest
 from vlmnb.files import locks
 from vlmnb.record import Record
-from vlmnb.spec import Cell, words
+from vlmnb.spec.cell import Cell, words
 
 AGAIN = "VLMNB_AGAIN"
 """File with the keys, one a line, of recorded or stale cells that are to be measured again."""

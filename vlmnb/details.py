@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from vlmnb import captions, disturbance, flopcount, guessing, presets
+from vlmnb import captions, disturbance, flopcount, guessing
 from vlmnb.data import catalogue
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell
+from vlmnb.spec import presets
+from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 from vlmnb.tables import (
     COUNTED,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vlmnb.record import Record
-from vlmnb.spec import words
+from vlmnb.spec.cell import words
 from vlmnb.timing import batch_values
 
 MARK = " †"

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from vlmnb import agreement
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison
 from vlmnb.tables import ROW_TITLES, Field, Table, absent, percent_span
 from vlmnb.types import Frozen

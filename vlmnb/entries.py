@@ -17,7 +17,7 @@ from pydantic_core import to_json
 import vlmnb
 from vlmnb import record, rows
 from vlmnb.errors import Damaged, UserError
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 
 PARALLEL_FROM = 2_000
 """New files from which on reading them is shared among the cores."""

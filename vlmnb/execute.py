@@ -21,7 +21,7 @@ from vlmnb import desk, paths, supervise
 from vlmnb.device import slots
 from vlmnb.device.slots import Slot
 from vlmnb.files import temporary as folders
-from vlmnb.spec import Run
+from vlmnb.spec.cell import Run
 from vlmnb.types import Frozen
 
 POLL_S = 0.5

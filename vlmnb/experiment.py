@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmnb import axes, paths, record
-from vlmnb.axes import Plan
+from vlmnb import paths, record
 from vlmnb.errors import UserError
 from vlmnb.record import Record
-from vlmnb.spec import Cell, words
+from vlmnb.spec import axes
+from vlmnb.spec.axes import Plan
+from vlmnb.spec.cell import Cell, words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -102,7 +103,8 @@ def show_table(plan: Plan, found: list[Record]) -> None:
     """Display the axis's table and, beneath it, why cells are ``-``."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import drift, notes, presets, tables
+    from vlmnb import drift, notes, tables
+    from vlmnb.spec import presets
 
     cells = _shown(plan, found)
     if plan.axis.name == "optimization" and plan.source != "reports":
@@ -128,7 +130,8 @@ def _show_omitted(plan: Plan, cells: Sequence[Cell]) -> None:
     """Display which settings of the preset were not asked for, and how to have them measured."""
     from IPython.display import Markdown, display
 
-    from vlmnb import models, optimizations, presets
+    from vlmnb import models
+    from vlmnb.spec import optimizations, presets
 
     entry = models.get(plan.model)
     rest = presets.omitted(cells, optimizations.base_dtype(entry.base_dtype, cells[0].device))
@@ -236,7 +239,8 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
     """Display the axis's plot with a caption that states the finding."""
     from IPython.display import Markdown, display
 
-    from vlmnb import findings, plots, points, presets
+    from vlmnb import findings, plots, points
+    from vlmnb.spec import presets
 
     cells = _shown(plan, found)
     if plan.axis.name == "optimization":

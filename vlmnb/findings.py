@@ -8,7 +8,7 @@ from itertools import groupby
 from vlmnb import disturbance, markup, middles
 from vlmnb.data import catalogue
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, intervals
 from vlmnb.tables import ENOUGH, MODELLED, ROW_TITLES
 

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlmnb import models, optimizations
+from vlmnb import models
 from vlmnb.device import machine
-from vlmnb.spec import Cell
+from vlmnb.spec import optimizations
+from vlmnb.spec.cell import Cell
 from vlmnb.types import Status
 
 Runs = Mapping[str, Sequence[Cell]]

@@ -23,7 +23,7 @@ from vlmnb.files import hashing
 from vlmnb.models import checkpoints, geometry
 from vlmnb.provenance import Provenance
 from vlmnb.record import SCHEMA_VERSION, Record
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 from vlmnb.types import Status
 
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "codecarbon", "fvcore", "jiwer",

@@ -7,7 +7,7 @@ import importlib.util
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from vlmnb.optimizations import FLASH
+from vlmnb.spec.optimizations import FLASH
 
 PACKAGE = "flash_attn"
 

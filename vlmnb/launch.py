@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from vlmnb import axes, identity, paths, stamps, store, sweepfile
+from vlmnb import identity, paths, stamps, store
 from vlmnb.entries import Entry, cell_digest
 from vlmnb.errors import UserError, nearest
 from vlmnb.files import plain_yaml
-from vlmnb.spec import Cell, Run
+from vlmnb.spec import axes, sweep_file
+from vlmnb.spec.cell import Cell, Run
 from vlmnb.types import Frozen
 
 State = Literal["recorded", "stale", "missing", "damaged"]
@@ -89,7 +90,7 @@ def load(path: Path) -> tuple[Run, ...]:
     Raises:
         UserError: The file asks for something that cannot be; the message names file, line and nearest name.
     """
-    sweep = sweepfile.load_sweep(path)
+    sweep = sweep_file.load_sweep(path)
     try:
         return axes.runs(sweep)
     except UserError as error:

@@ -19,7 +19,7 @@ from vlmnb.device.clock import now_s, synchronize
 from vlmnb.energy import EnergyMeter
 from vlmnb.layerprofile import Component, LayerPart, LayerProfile
 from vlmnb.loading import Loaded
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 
 PASSES = 11
 """Timed forward passes with hooks, and as many without: an odd number, so that the median is a sample."""

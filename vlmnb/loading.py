@@ -10,11 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vlmnb import compiling, kernels, models, optimizations, quantized, random_weights
+from vlmnb import compiling, kernels, models, quantized, random_weights
 from vlmnb.errors import UserError
 from vlmnb.models import checkpoints, geometry, stand_in
 from vlmnb.models.entry import ModelEntry
-from vlmnb.spec import Cell
+from vlmnb.spec import optimizations
+from vlmnb.spec.cell import Cell
 from vlmnb.types import Dtype, Frozen
 
 

@@ -27,7 +27,6 @@ from vlmnb import (
     loading,
     metaflops,
     models,
-    optimizations,
     quality,
     statuses,
 )
@@ -43,7 +42,8 @@ from vlmnb.models import geometry
 from vlmnb.provenance import Provenance
 from vlmnb.readings import Conditions, SensorCard
 from vlmnb.record import Record
-from vlmnb.spec import Cell
+from vlmnb.spec import optimizations
+from vlmnb.spec.cell import Cell
 from vlmnb.types import Status
 from vlmnb.window import Generator, timed
 

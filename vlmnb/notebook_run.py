@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from vlmnb import axes, paths
+from vlmnb import paths
 from vlmnb.errors import UserError
+from vlmnb.spec import axes
 
 _NO_FAULT_OF_THE_CELL = re.compile(r"\[Errno (5|13|28|30|116|122)\]")
 """Errors of a file system: input/output, permission, full, read-only, stale handle, quota."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vlmnb import identity
 from vlmnb.readings import headline
 from vlmnb.record import Record
-from vlmnb.spec import Cell, words
+from vlmnb.spec.cell import Cell, words
 from vlmnb.tables import STATUS_WORDS
 
 

@@ -7,12 +7,13 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from vlmnb import axes, launch, paths, postprocess
+from vlmnb import launch, paths, postprocess
 from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.postprocess import Refused
 from vlmnb.record import Record
-from vlmnb.spec import Run
+from vlmnb.spec import axes
+from vlmnb.spec.cell import Run
 
 Name = tuple[str, str]
 """Model and notebook of a page."""

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from vlmnb import axes, compare, conditions_view, execute, markup, models, paths, presets, tradeoff
+from vlmnb import compare, conditions_view, execute, markup, models, paths, tradeoff
 from vlmnb.record import Record
+from vlmnb.spec import axes, presets
 from vlmnb.stats import intervals
 from vlmnb.types import Status
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from vlmnb.data import catalogue
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 from vlmnb.tables import MODELLED, ROW_TITLES
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from vlmnb import details
 from vlmnb.beside import TITLES
 from vlmnb.data import catalogue
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 from vlmnb.tables import ROW_TITLES, SHOW, WITHOUT, Field, Table
 
 SUMMARY = "Every point of this figure, with its interval and its record"

@@ -24,7 +24,7 @@ from vlmnb import markup, paths, record
 from vlmnb.device import slots
 from vlmnb.files import locks
 from vlmnb.launch import CellState, Job
-from vlmnb.spec import words
+from vlmnb.spec.cell import words
 from vlmnb.types import Frozen
 
 QUIET_S = 30.0

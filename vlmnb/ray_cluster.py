@@ -27,7 +27,7 @@ from vlmnb.files import temporary
 from vlmnb.launch import Job
 from vlmnb.ray_head import Head
 from vlmnb.record import keep_damaged
-from vlmnb.spec import Run
+from vlmnb.spec.cell import Run
 from vlmnb.sweeping import Stopped, Sweep
 
 Files = dict[str, bytes]

@@ -31,7 +31,7 @@ from vlmnb.readings import (
     headline_source,
 )
 from vlmnb.reported import Reported
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 from vlmnb.timing import Timing, batch_values
 from vlmnb.types import Frozen, Source, Status

@@ -9,7 +9,7 @@ from pathlib import Path
 from vlmnb import disturbance, findings, record, store
 from vlmnb.data import catalogue
 from vlmnb.record import Record
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, intervals
 from vlmnb.stats.comparison import Repeatability
 from vlmnb.tables import ONE_READING, Field, Table, absent, seconds

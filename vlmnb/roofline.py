@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vlmnb import disturbance, presets
+from vlmnb import disturbance
 from vlmnb.rates import Ceiling, Ends, Rate, rates, roof_of, roofs
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell
+from vlmnb.spec import presets
+from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 from vlmnb.tables import COUNTED, ONE_READING, ROW_TITLES, Field, Table, absent, beyond
 

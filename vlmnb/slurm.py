@@ -6,8 +6,9 @@ import re
 import shlex
 import sys
 
-from vlmnb import launch, paths, sweep_command, sweepfile
+from vlmnb import launch, paths, sweep_command
 from vlmnb.launch import Job
+from vlmnb.spec import sweep_file
 
 GRACE_S = 60
 """Seconds between SLURM's warning and its kill, in which a sweep stops cleanly."""
@@ -32,7 +33,7 @@ def script(asked: sweep_command.Asked) -> str:
         said = "nothing is missing; there is no array to submit"
         print(f"vlmnb: {sweep_command.named(asked.spec)}: {said}", file=sys.stderr)
         return f"#!/bin/bash\n# {said}\n"
-    title = _one_line(sweepfile.load_sweep(sweep_command.spec_path(asked.spec)).title)
+    title = _one_line(sweep_file.load_sweep(sweep_command.spec_path(asked.spec)).title)
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "sweep"
     command = asked.model_copy(
         update={

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from vlmnb import disturbance, presets
+from vlmnb import disturbance
 from vlmnb.record import Record, by_cell
-from vlmnb.spec import Cell
+from vlmnb.spec import presets
+from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 from vlmnb.tables import (
     ENOUGH,

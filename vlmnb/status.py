@@ -9,7 +9,7 @@ from typing import Any
 from vlmnb import foregone, markup, paths
 from vlmnb.launch import CellState, Job
 from vlmnb.progress import Standing, duration
-from vlmnb.spec import told_apart, words
+from vlmnb.spec.cell import told_apart, words
 from vlmnb.sweeping import Wish
 
 PAGES = {

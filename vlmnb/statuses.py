@@ -6,9 +6,9 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vlmnb import optimizations
 from vlmnb.encoding import NotEnoughTokens
 from vlmnb.loading import NotApplicable, Unsupported
+from vlmnb.spec import optimizations
 from vlmnb.types import Status
 
 

@@ -16,13 +16,14 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vlmnb import foregone, launch, markup, optimizations, paths, progress, status, store, supervise, sweeping
+from vlmnb import foregone, launch, markup, paths, progress, status, store, supervise, sweeping
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
 from vlmnb.files.temporary import remove_left
 from vlmnb.launch import Job
-from vlmnb.spec import Run
+from vlmnb.spec import optimizations
+from vlmnb.spec.cell import Run
 from vlmnb.sweeping import Wish
 from vlmnb.types import Frozen
 

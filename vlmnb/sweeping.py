@@ -28,7 +28,7 @@ from vlmnb.execute import Begun, Outcome, Setting
 from vlmnb.files import locks
 from vlmnb.launch import CellState, Job
 from vlmnb.progress import Progress
-from vlmnb.spec import words
+from vlmnb.spec.cell import words
 from vlmnb.types import Frozen
 
 TRIES = 3

@@ -10,7 +10,7 @@ from vlmnb import disturbance
 from vlmnb.data import catalogue
 from vlmnb.record import Record, by_cell
 from vlmnb.reported import Quantity
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, intervals
 
 MODELLED = "≈ "

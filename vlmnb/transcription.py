@@ -11,13 +11,14 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 
-from vlmnb import axes, paths, record, sweepfile
+from vlmnb import paths, record
 from vlmnb.errors import UserError
 from vlmnb.files import hashing
 from vlmnb.provenance import Provenance
 from vlmnb.record import Record
 from vlmnb.reported import Figure, Kind, Quantity, Remark, Reported
-from vlmnb.spec import Cell
+from vlmnb.spec import axes, sweep_file
+from vlmnb.spec.cell import Cell
 from vlmnb.types import Frozen, Slug, Status
 
 BLANKS = ("-", "null")
@@ -108,7 +109,7 @@ def load(folder: Path) -> list[Transcript]:
         except (OSError, yaml.YAMLError) as error:
             raise UserError(f"cannot read the transcript {path}: {' '.join(str(error).split())}") from None
         except ValidationError as error:
-            raise UserError(f"{path}: {sweepfile.explain(error, Transcript.model_fields)}") from None
+            raise UserError(f"{path}: {sweep_file.explain(error, Transcript.model_fields)}") from None
     return sorted(found, key=lambda transcript: (transcript.kind == "log", transcript.file))
 
 

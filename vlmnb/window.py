@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vlmnb import compiling, kernels, memory, optimizations
+from vlmnb import compiling, kernels, memory
 from vlmnb.device import machine
 from vlmnb.device.clock import now_s, synchronize
 from vlmnb.loading import Loaded
 from vlmnb.meters import MeteredWindow
 from vlmnb.phases import PhaseClock, Phases
 from vlmnb.readings import MemoryUsage, ProbeLogits
-from vlmnb.spec import Cell
+from vlmnb.spec import optimizations
+from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 from vlmnb.timing import Timing, batch_values
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from vlmnb.record import Record
 from vlmnb.reported import Figure
-from vlmnb.spec import words
+from vlmnb.spec.cell import words
 from vlmnb.types import Frozen, Source
 
 Level = Literal["error", "warning", "note"]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from types import SimpleNamespace
 
-from vlmnb import identity, optimizations
+from vlmnb import identity
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.errors import UserError
 from vlmnb.fit import shape
 from vlmnb.models import geometry
 from vlmnb.record import Record
-from vlmnb.spec import Cell
+from vlmnb.spec import optimizations
+from vlmnb.spec.cell import Cell
 
 ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 

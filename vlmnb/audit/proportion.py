@@ -10,8 +10,8 @@ import numpy as np
 
 from vlmnb import disturbance
 from vlmnb.audit.finding import Finding, finding, rules
-from vlmnb.optimizations import COMPILE, PROMPT_LOOKUP, STATIC_CACHE
 from vlmnb.record import Record
+from vlmnb.spec.optimizations import COMPILE, PROMPT_LOOKUP, STATIC_CACHE
 from vlmnb.stats import intervals
 
 PROPORTION = 3.0

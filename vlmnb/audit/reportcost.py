@@ -11,9 +11,9 @@ from vlmnb.audit.finding import Finding, finding, rules, where
 from vlmnb.audit.printed import Row
 from vlmnb.audit.reportwer import SHIFT
 from vlmnb.fit import gpus
-from vlmnb.optimizations import DTYPES
 from vlmnb.record import Record
 from vlmnb.reported import Figure
+from vlmnb.spec.optimizations import DTYPES
 
 SAME_POWER = 0.005
 """Spread of mean power that no counter shows over different work: a processor's power moves by more than

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from vlmnb.audit.finding import Finding, finding, rules
-from vlmnb.optimizations import PROMPT_LOOKUP
 from vlmnb.readings import EnergyReading
 from vlmnb.record import Record
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations import PROMPT_LOOKUP
 
 PHASES = 0.01
 """Share of a batch by which its phases may miss it: they are stamped on the device, the batch by the host."""

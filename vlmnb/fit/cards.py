@@ -14,7 +14,7 @@ from vlmnb.errors import UserError
 from vlmnb.fit import tensors
 from vlmnb.fit.shape import Shape
 from vlmnb.models import geometry
-from vlmnb.sweepfile import explain
+from vlmnb.spec.sweep_file import explain
 from vlmnb.types import Frozen
 
 

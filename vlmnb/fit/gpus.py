@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 from vlmnb import paths
 from vlmnb.errors import UserError, nearest
 from vlmnb.fit.quantize import Quantization
-from vlmnb.sweepfile import explain
+from vlmnb.spec.sweep_file import explain
 from vlmnb.types import Frozen
 
 Segment = Literal["data-centre", "workstation", "consumer", "mining", "unified"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from vlmnb import optimizations
 from vlmnb.record import Record
-from vlmnb.spec import Cell
+from vlmnb.spec import optimizations
+from vlmnb.spec.cell import Cell
 
 QUANTIZATIONS = {"": "fp16", "bnb-4bit": "nf4", "bnb-8bit": "int8"}
 """Settings of a cell whose weights are stored as a quantization here says. torchao's formats are not."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb.optimizations import COMPILE, DECODING, FLASH, LIBRARIES, PROMPT_LOOKUP, parse
-from vlmnb.spec import Cell
+from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations import COMPILE, DECODING, FLASH, LIBRARIES, PROMPT_LOOKUP, parse
 from vlmnb.types import Dtype
 
 Rows = tuple[int, list[str]]

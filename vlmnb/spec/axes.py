@@ -12,13 +12,14 @@ from typing import Any, get_args
 import yaml
 from pydantic import ValidationError
 
-from vlmnb import models, optimizations, presets
+from vlmnb import models
 from vlmnb.data import catalogue
 from vlmnb.device import machine
 from vlmnb.errors import Place, UserError, nearest, placed
 from vlmnb.models.entry import ModelEntry
-from vlmnb.spec import Cell, Run
-from vlmnb.sweepfile import Sweep, explain
+from vlmnb.spec import optimizations, presets
+from vlmnb.spec.cell import Cell, Run
+from vlmnb.spec.sweep_file import Sweep, explain
 from vlmnb.types import Dtype, Frozen, Length, Measured, Source
 
 
