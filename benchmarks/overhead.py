@@ -108,7 +108,7 @@ def _compare(cell: Cell, rounds: int) -> int:
     from vlmnb import loading, measure, window
     from vlmnb.device import machine
     from vlmnb.device.clock import synchronize
-    from vlmnb.meters import MeteredWindow
+    from vlmnb.meters.window import MeteredWindow
     from vlmnb.phases import PhaseClock
     from vlmnb.stats import comparison
 

@@ -37,7 +37,7 @@ from vlmnb import identity, paths, record, sealing, store
 from vlmnb.answer import Answer
 from vlmnb.files import hashing
 from vlmnb.flopcount import FlopCount
-from vlmnb.readings import EnergyReading, MemoryUsage
+from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.spec import axes, sweep_file
 from vlmnb.spec.cell import Cell
 from vlmnb.timing import Timing

@@ -11,7 +11,7 @@ from vlmnb.audit.finding import Check
 from vlmnb.device import machine
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
-from vlmnb.readings import Conditions, DeviceState, EnergyReading, MemoryUsage, SensorCard
+from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading, MemoryUsage, SensorCard
 from vlmnb.record import Record
 
 GPUS = [{"name": "NVIDIA H200", "uuid": "GPU-1", "memory_bytes": 1, "driver": "1", "power_limit_w": 700.0}]

@@ -20,8 +20,8 @@ from vlmnb.answer import Answer
 from vlmnb.files import hashing
 from vlmnb.fit import page as card
 from vlmnb.flopcount import FlopCount
+from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.provenance import Provenance
-from vlmnb.readings import EnergyReading, MemoryUsage
 from vlmnb.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell

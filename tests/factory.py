@@ -6,8 +6,8 @@ from typing import Any
 
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
+from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.provenance import Provenance
-from vlmnb.readings import EnergyReading, MemoryUsage
 from vlmnb.record import Record
 from vlmnb.spec.cell import Cell
 from vlmnb.timing import Timing

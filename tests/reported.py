@@ -8,7 +8,7 @@ from typing import Any
 import factory
 
 from vlmnb import experiment
-from vlmnb.readings import EnergyReading
+from vlmnb.meters.readings import EnergyReading
 from vlmnb.record import Record
 from vlmnb.spec import axes
 

@@ -11,7 +11,7 @@ from factory import STEADY, answers, cell, record, timed
 
 from vlmnb.audit import between, content, registry, timing, work
 from vlmnb.audit.finding import Rule
-from vlmnb.readings import Conditions, DeviceState, SensorCard
+from vlmnb.meters.readings import Conditions, DeviceState, SensorCard
 from vlmnb.record import Ceilings, EnergyReading, FlopCount, MemoryUsage, Record
 
 

@@ -11,8 +11,8 @@ from factory import timed
 
 from vlmnb.audit import accounts, held, windows
 from vlmnb.fit import shape
+from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading
 from vlmnb.models import geometry
-from vlmnb.readings import Conditions, DeviceState, EnergyReading
 from vlmnb.record import Record
 
 

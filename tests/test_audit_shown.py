@@ -11,7 +11,7 @@ from factory import STEADY, answers, cell, record, timed
 
 from vlmnb import rows
 from vlmnb.audit import shown
-from vlmnb.readings import EnergyReading
+from vlmnb.meters.readings import EnergyReading
 from vlmnb.record import Record
 from vlmnb.stats import intervals
 

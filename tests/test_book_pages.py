@@ -5,8 +5,8 @@ from __future__ import annotations
 import bookmaking
 
 from vlmnb import compare, details, pages, record, repeats, rows, tradeoff
+from vlmnb.meters.readings import Conditions, DeviceState, MemoryUsage
 from vlmnb.pages import Content
-from vlmnb.readings import Conditions, DeviceState, MemoryUsage
 from vlmnb.spec import axes
 
 

@@ -18,12 +18,12 @@ import psutil
 import pytest
 from sensorfakes import CPU, GPU, RAM, FakeTracker
 
-from vlmnb import carbon, meters
 from vlmnb.device import machine
 from vlmnb.device.clock import synchronize
-from vlmnb.energy import EnergyMeter
-from vlmnb.readings import headline
-from vlmnb.sensorcard import Attached
+from vlmnb.meters import codecarbon_model, window
+from vlmnb.meters.counter_calibration import Attached
+from vlmnb.meters.energy import EnergyMeter
+from vlmnb.meters.readings import headline
 
 
 def metered(tracker: FakeTracker, device: str = "cpu") -> EnergyMeter:
@@ -122,8 +122,8 @@ def test_a_cpu_needs_no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_codecarbon_is_given_the_gpu_in_use(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
     gpus = [SimpleNamespace(uuid="GPU-a"), SimpleNamespace(uuid="GPU-b")]
     monkeypatch.setattr(machine, "describe", lambda: SimpleNamespace(gpus=gpus))
-    assert carbon.gpu_index("cuda:0") == 1
-    assert carbon.gpu_index("cpu") is None
+    assert codecarbon_model.gpu_index("cuda:0") == 1
+    assert codecarbon_model.gpu_index("cpu") is None
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_modelled_cpu_energy_is_cpu_time_times_tdp_over_cores() -> None:
 
 def test_a_first_window_is_silent_in_a_fresh_process() -> None:
     code = "from vlmnb.meters import *\nwith EnergyMeter() as e, MemoryMeter() as m: pass\nassert e.readings"
-    root = Path(meters.__file__).parent.parent
+    root = Path(window.__file__).parent.parent
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120, check=True
     )

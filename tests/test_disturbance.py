@@ -9,8 +9,8 @@ import pytest
 from factory import STEADY, answers, cell, timed
 
 from vlmnb import beside, compare, details, disturbance, findings, points, rows, speed, tables, tradeoff
+from vlmnb.meters.readings import Conditions, DeviceState
 from vlmnb.provenance import Provenance
-from vlmnb.readings import Conditions, DeviceState
 from vlmnb.record import Record
 from vlmnb.reported import Figure, Reported
 

@@ -8,8 +8,8 @@ from vlmnb import drift, findings, notes, paths, rates, roofline, support, table
 from vlmnb.answer import Answer
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings
+from vlmnb.meters.readings import Compilation, MemoryUsage, ProbeLogits
 from vlmnb.provenance import Provenance
-from vlmnb.readings import Compilation, MemoryUsage, ProbeLogits
 from vlmnb.record import Record
 from vlmnb.spec import axes, presets
 from vlmnb.spec.cell import Cell

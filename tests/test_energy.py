@@ -11,10 +11,10 @@ from sensorfakes import CPU, GPU, RAM, Draw, FakeClock, FakeNvml, FakeTracker, r
 
 from vlmnb import record, rows
 from vlmnb.device import nvml
-from vlmnb.energy import EnergyMeter
-from vlmnb.readings import EnergyReading, EnergyRefusal, SensorCard, headline
-from vlmnb.sensorcard import Attached
-from vlmnb.sensors import EnergyCounter, NvmlCounter, RaplCounter
+from vlmnb.meters.counter_calibration import Attached
+from vlmnb.meters.energy import EnergyMeter
+from vlmnb.meters.energy_counters import EnergyCounter, NvmlCounter, RaplCounter
+from vlmnb.meters.readings import EnergyReading, EnergyRefusal, SensorCard, headline
 
 
 def reading(source: str, method: str, energy_j: float = 1.0) -> EnergyReading:

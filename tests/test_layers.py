@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from factory import absent, cell, record
 
-from vlmnb import layer_plots, layer_views, layers, meters, notes, tables
+from vlmnb import layer_plots, layer_views, layers, notes, tables
 from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
-from vlmnb.readings import Conditions, DeviceState, EnergyReading, EnergyRefusal
+from vlmnb.meters import window
+from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading, EnergyRefusal
 from vlmnb.record import Record
 
 
@@ -171,7 +172,7 @@ class Meter:
 def test_equal_parts_share_a_window_where_one_each_would_take_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(meters, "EnergyMeter", Meter)
+    monkeypatch.setattr(window, "EnergyMeter", Meter)
     monkeypatch.setattr(Meter, "opened", 0)
     parts = [part(f"attention {i}", "attention", 1.0, i, replays=0, energy=()) for i in range(8)]
     parts.append(part("head", "head", 0.5, replays=0, energy=()))
@@ -190,7 +191,7 @@ def test_equal_parts_share_a_window_where_one_each_would_take_too_long(
 
 
 def test_a_refused_counter_is_kept_with_its_reason_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meters, "EnergyMeter", Meter)
+    monkeypatch.setattr(window, "EnergyMeter", Meter)
     monkeypatch.setattr(Meter, "readable", False)
     (made,) = layers.energies([part("head", "head", 1.0, energy=())], [lambda: None], "cpu")
     assert made.energy == ()

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from vlmnb import memory
-from vlmnb.memory import MemoryMeter
+from vlmnb.meters import memory
+from vlmnb.meters.memory import MemoryMeter
 
 
 class FakeCuda:

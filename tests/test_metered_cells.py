@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from vlmnb import energy, measure, rows
+from vlmnb import measure, rows
 from vlmnb.loading import ModelSlot, configuration
 from vlmnb.measure import measure_cells
-from vlmnb.memory import cache_bytes
-from vlmnb.readings import SensorCard
+from vlmnb.meters import energy
+from vlmnb.meters.counter_calibration import Attached, min_window_s
+from vlmnb.meters.memory import cache_bytes
+from vlmnb.meters.readings import SensorCard
 from vlmnb.record import Record
-from vlmnb.sensorcard import Attached, min_window_s
 from vlmnb.spec import axes
 
 pytestmark = pytest.mark.slow

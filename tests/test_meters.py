@@ -6,10 +6,10 @@ import pytest
 
 from vlmnb.device import machine
 from vlmnb.device.conditions import ConditionsMeter
-from vlmnb.energy import EnergyMeter
-from vlmnb.memory import MemoryMeter
-from vlmnb.meters import MeteredWindow as MeteredWindow
-from vlmnb.readings import Conditions, DeviceState, EnergyReading
+from vlmnb.meters.energy import EnergyMeter
+from vlmnb.meters.memory import MemoryMeter
+from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading
+from vlmnb.meters.window import MeteredWindow as MeteredWindow
 
 
 class Steps:

@@ -10,7 +10,8 @@ import torch
 from factory import cell, record
 from torch import nn
 
-from vlmnb import meters, speed, tables
+from vlmnb import speed, tables
+from vlmnb.meters import window
 from vlmnb.phases import PhaseClock
 from vlmnb.timing import Timing, batch_values
 
@@ -58,7 +59,7 @@ class Model(nn.Module):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     made = Clock()
-    monkeypatch.setattr(meters, "clock", made)
+    monkeypatch.setattr(window, "clock", made)
     return iter([made])
 
 

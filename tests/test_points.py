@@ -26,7 +26,7 @@ from vlmnb import (
     tables,
 )
 from vlmnb.layerprofile import Ceilings
-from vlmnb.readings import ProbeLogits
+from vlmnb.meters.readings import ProbeLogits
 from vlmnb.record import Record
 from vlmnb.tables import Table
 from vlmnb.timing import Timing

@@ -12,12 +12,12 @@ from factory import absent, answers, cell, record
 
 from vlmnb import exporting, notes, rows
 from vlmnb import record as records
-from vlmnb.energy import EnergyMeter
 from vlmnb.errors import UserError
 from vlmnb.exporting import export_records
 from vlmnb.files import hashing
-from vlmnb.readings import EnergyRefusal
-from vlmnb.sensorcard import Attached
+from vlmnb.meters.counter_calibration import Attached
+from vlmnb.meters.energy import EnergyMeter
+from vlmnb.meters.readings import EnergyRefusal
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from factory import answers, cell, record
 from vlmnb import agreement, conditions_view, findings, repeats
 from vlmnb import record as records
 from vlmnb.files import hashing
+from vlmnb.meters.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
 from vlmnb.provenance import Provenance
-from vlmnb.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
 from vlmnb.record import Record
 from vlmnb.spec import axes
 

@@ -15,7 +15,7 @@ from vlmnb.device import machine
 from vlmnb.layerprofile import Ceilings
 from vlmnb.loading import ModelSlot
 from vlmnb.measure import measure_cell
-from vlmnb.readings import MemoryUsage
+from vlmnb.meters.readings import MemoryUsage
 from vlmnb.record import Record
 
 

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 from sensorfakes import Draw, FakeClock, FakeNvml, rapl_folder
 
-from vlmnb import sensorcard, sensors
 from vlmnb.device import machine, nvml
-from vlmnb.readings import SensorCard
-from vlmnb.sensors import NvmlCounter, RaplCounter, SensorError
+from vlmnb.meters import counter_calibration, energy_counters
+from vlmnb.meters.energy_counters import NvmlCounter, RaplCounter, SensorError
+from vlmnb.meters.readings import SensorCard
 
 
 def gpu_counter(draw: Draw, **changes: object) -> tuple[NvmlCounter, FakeNvml]:
@@ -28,12 +28,12 @@ def rapl(folder: Path, clock: FakeClock) -> RaplCounter:
 def test_a_card_of_a_gpu_is_what_its_counter_does(period_s: float) -> None:
     clock = FakeClock()
     counter, _ = gpu_counter(Draw(clock, 80.0, period_s))
-    card = sensorcard.measure_card(counter, clock=clock, sleep=clock.sleep)
+    card = counter_calibration.measure_card(counter, clock=clock, sleep=clock.sleep)
     assert card.period_s == pytest.approx(period_s, rel=0.03)
     assert card.step_j == pytest.approx(80 * period_s, rel=0.03)
     assert card.idle_power_w == pytest.approx(80, rel=0.005)
     assert card.resolution_s < period_s / 10
-    assert card.updates == sensorcard.FEWEST_UPDATES
+    assert card.updates == counter_calibration.FEWEST_UPDATES
     assert card.sensor == "energy counter of NVIDIA H200 GPU-b, driver 580.1"
 
 
@@ -42,7 +42,7 @@ def test_a_card_of_rapl_is_what_its_counter_does(tmp_path: Path, monkeypatch: py
     clock = FakeClock()
     draw = Draw(clock, 30.0, 0.001, start_j=1900.0)
     folder = rapl_folder(tmp_path, clock, {"package-0": draw}, range_uj=2_000_000_000)
-    card = sensorcard.measure_card(rapl(folder, clock), clock=clock, sleep=clock.sleep)
+    card = counter_calibration.measure_card(rapl(folder, clock), clock=clock, sleep=clock.sleep)
     assert card.period_s == pytest.approx(0.001, rel=0.05)
     assert card.idle_power_w == pytest.approx(30, rel=0.005), "the counter wraps around meanwhile"
 
@@ -51,7 +51,7 @@ def test_a_device_that_others_use_has_no_idle_power() -> None:
     clock = FakeClock()
     busy = SimpleNamespace(gpu=40)
     counter, _ = gpu_counter(Draw(clock, 300.0, 0.1), nvmlDeviceGetUtilizationRates=busy)
-    card = sensorcard.measure_card(counter, clock=clock, sleep=clock.sleep)
+    card = counter_calibration.measure_card(counter, clock=clock, sleep=clock.sleep)
     assert card.idle_power_w is None
     assert "others used 40%" in card.note
     assert card.period_s == pytest.approx(0.1, rel=0.03)
@@ -61,7 +61,7 @@ def test_a_counter_that_stands_still_has_no_card() -> None:
     clock = FakeClock()
     counter, _ = gpu_counter(Draw(clock, 0.0, 0.1))
     with pytest.raises(SensorError, match="moved 0 times"):
-        sensorcard.measure_card(counter, clock=clock, sleep=clock.sleep)
+        counter_calibration.measure_card(counter, clock=clock, sleep=clock.sleep)
 
 
 def card(period_s: float) -> SensorCard:
@@ -75,7 +75,7 @@ def card(period_s: float) -> SensorCard:
 def test_a_window_is_long_enough_for_the_counter_to_tell(
     period_s: float, share: float, least_s: float
 ) -> None:
-    assert sensorcard.min_window_s(card(period_s), share) == pytest.approx(least_s)
+    assert counter_calibration.min_window_s(card(period_s), share) == pytest.approx(least_s)
 
 
 @pytest.mark.parametrize("phase_s", [0.0, 0.031, 0.077, 0.099])
@@ -83,7 +83,7 @@ def test_the_bound_on_a_window_holds_without_waiting_for_the_counter(phase_s: fl
     clock = FakeClock()
     draw = Draw(clock, 80.0, 0.1, phase_s)
     counter, _ = gpu_counter(draw)
-    least_s = sensorcard.min_window_s(card(0.1), 0.02)
+    least_s = counter_calibration.min_window_s(card(0.1), 0.02)
     before_j = counter.read_j()
     true_j = draw.work(500.0, least_s)
     assert counter.read_j() - before_j == pytest.approx(true_j, rel=0.02)
@@ -120,7 +120,7 @@ def test_rapl_is_packages_and_their_memory_and_not_what_contains_them(tmp_path: 
     clock = FakeClock()
     names = ("package-0", "package-1", "core", "dram", "psys")
     rapl_folder(tmp_path, clock, {name: Draw(clock, 10.0, 0.001) for name in names})
-    found, refused = sensors.rapl_counters(tmp_path)
+    found, refused = energy_counters.rapl_counters(tmp_path)
     assert [(c.source, c.name) for c in found] == [("cpu", "RAPL package-0, package-1"), ("ram", "RAPL dram")]
     assert refused == []
     before_j = [counter.read_j() for counter in found]
@@ -140,7 +140,7 @@ def test_rapl_for_root_alone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return read(file, *arguments)
 
     monkeypatch.setattr(Path, "read_text", forbidden)
-    found, (refused,) = sensors.rapl_counters(tmp_path)
+    found, (refused,) = energy_counters.rapl_counters(tmp_path)
     assert found == []
     assert (refused.source, refused.method) == ("cpu", "rapl")
     assert "root alone" in refused.reason
@@ -148,7 +148,7 @@ def test_rapl_for_root_alone_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_no_rapl_is_nothing_to_complain_about(tmp_path: Path) -> None:
-    assert sensors.rapl_counters(tmp_path / "nowhere") == ([], [])
+    assert energy_counters.rapl_counters(tmp_path / "nowhere") == ([], [])
 
 
 def test_a_driver_loaded_anew_is_no_energy() -> None:
@@ -188,7 +188,7 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
 def test_the_counter_is_that_of_the_gpu_torch_uses(driver: FakeNvml) -> None:
     asked = []
     driver.nvmlDeviceGetHandleByUUID = lambda uuid: asked.append(uuid)  # type: ignore[method-assign]
-    assert sensors.gpu_counter("cuda:0").read_j() == 5.0
+    assert energy_counters.gpu_counter("cuda:0").read_j() == 5.0
     assert asked == ["GPU-b"]
 
 
@@ -203,24 +203,24 @@ def test_the_counter_is_that_of_the_gpu_torch_uses(driver: FakeNvml) -> None:
 def test_a_gpu_without_a_counter_says_why(driver: FakeNvml, missing: str, said: str) -> None:
     driver.missing = (missing,)
     with pytest.raises(SensorError, match=said):
-        sensors.gpu_counter("cuda")
+        energy_counters.gpu_counter("cuda")
 
 
 def test_a_part_of_a_gpu_has_no_counter_of_its_own(driver: FakeNvml) -> None:
     driver.answers["nvmlDeviceGetMigMode"] = [1, 1]
     with pytest.raises(SensorError, match="MIG"):
-        sensors.gpu_counter("cuda")
+        energy_counters.gpu_counter("cuda")
 
 
 def test_what_is_refused_is_told_and_nothing_is_attached(
     driver: FakeNvml, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver.missing = ("nvmlDeviceGetTotalEnergyConsumption",)
-    monkeypatch.setattr(sensorcard, "rapl_counters", lambda: ([], []))
-    found = sensorcard.attached.__wrapped__("cuda")
+    monkeypatch.setattr(counter_calibration, "rapl_counters", lambda: ([], []))
+    found = counter_calibration.attached.__wrapped__("cuda")
     assert found.counters == ()
     assert [(r.source, r.method) for r in found.refused] == [("gpu", "nvml_counter")]
-    assert sensorcard.attached.__wrapped__("cpu") == sensorcard.Attached()
+    assert counter_calibration.attached.__wrapped__("cpu") == counter_calibration.Attached()
 
 
 def test_a_little_load_of_others_is_borne() -> None:

@@ -7,7 +7,7 @@ from factory import absent, answers, cell, record
 
 from vlmnb import details, findings, notes, plots, tables
 from vlmnb import record as records
-from vlmnb.readings import EnergyReading
+from vlmnb.meters.readings import EnergyReading
 
 
 def texts(table: tables.Table) -> list[list[str]]:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from vlmnb import paths
+from vlmnb.meters.readings import Compilation
 from vlmnb.models import geometry
-from vlmnb.readings import Compilation
 
 
 def keep_compiled_code() -> None:

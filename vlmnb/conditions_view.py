@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from vlmnb import disturbance, markup, repeats
 from vlmnb.data import catalogue
-from vlmnb.readings import Conditions, DeviceState, SensorCard
+from vlmnb.meters.readings import Conditions, DeviceState, SensorCard
 from vlmnb.record import Record
 from vlmnb.stats import intervals
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vlmnb import disturbance, tables
 from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
-from vlmnb.readings import headline, headline_source
+from vlmnb.meters.readings import headline, headline_source
 from vlmnb.record import Record
 from vlmnb.stats import comparison, intervals
 from vlmnb.tables import MODELLED, Field, Table, absent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from vlmnb.readings import EnergyReading, EnergyRefusal
+from vlmnb.meters.readings import EnergyReading, EnergyRefusal
 from vlmnb.types import Frozen
 
 Component = Literal["vision", "projector", "attention", "mlp", "other", "head"]

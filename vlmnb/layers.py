@@ -16,9 +16,9 @@ from typing import Any
 
 from vlmnb import ceilings, flops, phases
 from vlmnb.device.clock import now_s, synchronize
-from vlmnb.energy import EnergyMeter
 from vlmnb.layerprofile import Component, LayerPart, LayerProfile
 from vlmnb.loading import Loaded
+from vlmnb.meters.energy import EnergyMeter
 from vlmnb.spec.cell import Cell
 
 PASSES = 11

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb import (
-    carbon,
     ceilings,
     compiling,
     desk,
@@ -38,9 +37,10 @@ from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.encoding import Prompt
 from vlmnb.flopcount import FlopCount
 from vlmnb.loading import Loaded, ModelSlot, NotApplicable
+from vlmnb.meters import codecarbon_model
+from vlmnb.meters.readings import Conditions, SensorCard
 from vlmnb.models import geometry
 from vlmnb.provenance import Provenance
-from vlmnb.readings import Conditions, SensorCard
 from vlmnb.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
@@ -111,10 +111,10 @@ def measure_cells(
 
 def _get_ready(cells: Sequence[Cell]) -> None:
     """What takes seconds and needs no device: done while another notebook may still have it."""
-    with carbon.naming_the_cpu():
+    with codecarbon_model.naming_the_cpu():
         loading.import_classes(cells)
     if any(cell.device == "cpu" for cell in cells):
-        carbon.detect(None)
+        codecarbon_model.detect(None)
     gc.collect()
     # Garbage is no longer looked for among what was imported, neither between cells, where it would take
     # longer than loading a small model, nor, whenever Python chooses to, in a timed window.

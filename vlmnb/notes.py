@@ -6,7 +6,7 @@ import html as markup
 from collections.abc import Sequence
 
 from vlmnb import identity
-from vlmnb.readings import headline
+from vlmnb.meters.readings import headline
 from vlmnb.record import Record
 from vlmnb.spec.cell import Cell, words
 from vlmnb.tables import STATUS_WORDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmnb.readings import Conditions, SensorCard
+from vlmnb.meters.readings import Conditions, SensorCard
 from vlmnb.types import Frozen
 
 

@@ -19,8 +19,7 @@ from vlmnb.errors import Damaged
 from vlmnb.files import hashing
 from vlmnb.flopcount import FlopCount
 from vlmnb.layerprofile import Ceilings, LayerProfile
-from vlmnb.provenance import Provenance
-from vlmnb.readings import (
+from vlmnb.meters.readings import (
     Compilation,
     EnergyMethod,
     EnergyReading,
@@ -30,6 +29,7 @@ from vlmnb.readings import (
     headline,
     headline_source,
 )
+from vlmnb.provenance import Provenance
 from vlmnb.reported import Reported
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vlmnb import compiling, kernels, memory
+from vlmnb import compiling, kernels
 from vlmnb.device import machine
 from vlmnb.device.clock import now_s, synchronize
 from vlmnb.loading import Loaded
-from vlmnb.meters import MeteredWindow
+from vlmnb.meters import memory
+from vlmnb.meters.readings import MemoryUsage, ProbeLogits
+from vlmnb.meters.window import MeteredWindow
 from vlmnb.phases import PhaseClock, Phases
-from vlmnb.readings import MemoryUsage, ProbeLogits
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals

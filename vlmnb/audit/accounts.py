@@ -11,7 +11,7 @@ from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.audit.timing import JOULES_PER_KWH
 from vlmnb.audit.windows import CLOSING_DISTURBED_S, CLOSING_S
 from vlmnb.layerprofile import LayerPart
-from vlmnb.readings import EnergyReading
+from vlmnb.meters.readings import EnergyReading
 from vlmnb.record import Record
 
 EXACT = 1e-6

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlmnb import rows
 from vlmnb.audit.finding import Finding, finding, rules
-from vlmnb.readings import headline_source
+from vlmnb.meters.readings import headline_source
 from vlmnb.record import Record
 
 EXACT = 1e-6

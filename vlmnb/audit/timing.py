@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from vlmnb.audit.finding import Finding, finding, rules
-from vlmnb.readings import EnergyReading
+from vlmnb.meters.readings import EnergyReading
 from vlmnb.record import Record
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import PROMPT_LOOKUP

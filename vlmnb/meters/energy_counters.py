@@ -1,7 +1,7 @@
 """Counters of energy in the hardware: NVML's of a GPU, RAPL's of the processor.
 
 A counter is monotone: what it reads may only be used as a difference, and it moves in steps of its own
-period. ``vlmnb.sensorcard`` measures those steps.
+period. ``vlmnb.meters.counter_calibration`` measures those steps.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vlmnb.device import machine, nvml
-from vlmnb.readings import EnergyMethod, EnergyRefusal, EnergySource
+from vlmnb.meters.readings import EnergyMethod, EnergyRefusal, EnergySource
 
 POWERCAP = Path("/sys/class/powercap")
 

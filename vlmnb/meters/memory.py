@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from vlmnb.device.clock import is_cuda, synchronize
+from vlmnb.meters.readings import MemoryUsage
 from vlmnb.models import geometry
-from vlmnb.readings import MemoryUsage
 
 
 class MemoryMeter:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from vlmnb import carbon
 from vlmnb.device.clock import now_s, synchronize
-from vlmnb.readings import EnergyReading, EnergyRefusal, SensorCard
-from vlmnb.sensorcard import Attached, attached, min_window_s, tick
-from vlmnb.sensors import EnergyCounter, SensorError
+from vlmnb.meters import codecarbon_model
+from vlmnb.meters.counter_calibration import Attached, attached, min_window_s, tick
+from vlmnb.meters.energy_counters import EnergyCounter, SensorError
+from vlmnb.meters.readings import EnergyReading, EnergyRefusal, SensorCard
 
 TICK_PERIODS = 10
 """A counter that does not move for ten of its periods is broken."""
@@ -59,7 +59,7 @@ class EnergyMeter:
         device: str = "cpu",
         *,
         sensors: Callable[[str], Attached] = attached,
-        tracker_factory: Callable[[str], Any] = carbon.tracker,
+        tracker_factory: Callable[[str], Any] = codecarbon_model.tracker,
         clock: Callable[[], float] = now_s,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -92,7 +92,7 @@ class EnergyMeter:
         self._counters = found.counters
         self.cards = tuple(card for _, card in found.counters)
         self.refused = found.refused
-        with carbon.silence():
+        with codecarbon_model.silence():
             self._tracker = self._factory(self._device)
         self._prepared = True
 
@@ -101,7 +101,7 @@ class EnergyMeter:
             self.prepare()
         self._failures: dict[int, str] = {}
         self._started: dict[int, tuple[float, float]] = {}
-        with carbon.silence():
+        with codecarbon_model.silence():
             synchronize(self._device)
             self._tracker.start_task()
         for i, (counter, card) in enumerate(self._counters):
@@ -137,13 +137,13 @@ class EnergyMeter:
         ]
         self.refused += tuple(refused)
         with (
-            carbon.silence(),
+            codecarbon_model.silence(),
             contextlib.suppress(Exception) if error is not None else contextlib.nullcontext(),
         ):
             data = self._tracker.stop_task()
             self.emissions = dataclasses.asdict(data)
             has_counter = {counter.source for counter, _ in self._counters}
-            modelled = carbon.readings(self._tracker, self.emissions)
+            modelled = codecarbon_model.readings(self._tracker, self.emissions)
             counted += [reading for reading in modelled if reading.source not in has_counter]
         self.readings = tuple(counted)
 

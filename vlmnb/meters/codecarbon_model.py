@@ -19,7 +19,7 @@ import psutil
 
 from vlmnb.device import machine
 from vlmnb.device.clock import is_cuda
-from vlmnb.readings import EnergyMethod, EnergyReading
+from vlmnb.meters.readings import EnergyMethod, EnergyReading
 
 JOULES_PER_KWH = 3.6e6
 NO_PERIODIC_SAMPLING_S = 1e9

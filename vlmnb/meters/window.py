@@ -14,9 +14,9 @@ from typing import Self
 
 from vlmnb.device.clock import synchronize
 from vlmnb.device.conditions import ConditionsMeter
-from vlmnb.energy import EnergyMeter
-from vlmnb.memory import MemoryMeter
-from vlmnb.readings import Conditions, EnergyReading
+from vlmnb.meters.energy import EnergyMeter
+from vlmnb.meters.memory import MemoryMeter
+from vlmnb.meters.readings import Conditions, EnergyReading
 
 
 class MeteredWindow:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 
 from vlmnb.device.clock import now_s
 from vlmnb.device.machine import contaminated
-from vlmnb.readings import EnergyRefusal, SensorCard
-from vlmnb.sensors import EnergyCounter, SensorError, gpu_counter, rapl_counters
+from vlmnb.meters.energy_counters import EnergyCounter, SensorError, gpu_counter, rapl_counters
+from vlmnb.meters.readings import EnergyRefusal, SensorCard
 
 MAX_QUANTIZATION = 0.02
 """Largest share of a window's energy that the counter's steps may leave open: 10 s for a period of 0.1 s."""
