@@ -36,7 +36,7 @@ import psutil
 from vlmnb import identity, paths, record, sealing, store
 from vlmnb.answer import Answer
 from vlmnb.files import hashing
-from vlmnb.flopcount import FlopCount
+from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.spec import axes, sweep_file
 from vlmnb.spec.cell import Cell

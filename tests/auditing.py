@@ -9,7 +9,7 @@ from factory import cell, record, timed
 from vlmnb import identity
 from vlmnb.audit.finding import Check
 from vlmnb.device import machine
-from vlmnb.flopcount import FlopCount
+from vlmnb.flops.flop_count import FlopCount
 from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
 from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading, MemoryUsage, SensorCard
 from vlmnb.record import Record

@@ -19,7 +19,7 @@ from vlmnb import book, experiment, record
 from vlmnb.answer import Answer
 from vlmnb.files import hashing
 from vlmnb.fit import page as card
-from vlmnb.flopcount import FlopCount
+from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.provenance import Provenance
 from vlmnb.record import Record

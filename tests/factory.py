@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vlmnb.answer import Answer
-from vlmnb.flopcount import FlopCount
+from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.provenance import Provenance
 from vlmnb.record import Record

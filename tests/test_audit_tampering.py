@@ -14,8 +14,8 @@ from vlmnb import record as records_of
 from vlmnb.audit import answers as rules_of_answers
 from vlmnb.audit import between, content, held, origin, proportion, registry, work
 from vlmnb.device import slots
-from vlmnb.flopcount import FlopCount
-from vlmnb.formula import Parts
+from vlmnb.flops.flop_count import FlopCount
+from vlmnb.flops.formula import Parts
 from vlmnb.record import Provenance, Record
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from vlmnb import drift, findings, notes, paths, rates, roofline, support, tables
 from vlmnb.answer import Answer
-from vlmnb.flopcount import FlopCount
+from vlmnb.flops.flop_count import FlopCount
 from vlmnb.layerprofile import Ceilings
 from vlmnb.meters.readings import Compilation, MemoryUsage, ProbeLogits
 from vlmnb.provenance import Provenance

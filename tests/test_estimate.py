@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from vlmnb import cli, estimate, flops, formula, metaflops, models
+from vlmnb import cli, models
 from vlmnb.errors import UserError
+from vlmnb.flops import counters, estimate, formula, meta
 from vlmnb.models import geometry
 
 TINY = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
@@ -100,12 +101,14 @@ def test_the_real_model_with_real_inputs_counts_the_same(name: str) -> None:
     )
     text = inputs["input_ids"].shape[1] - family.image_tokens(model.config, 64)
     found = estimate.estimate(name, text, 64, 2)
-    assert flops.count_forward(model, inputs).torch == pytest.approx(found.prefill.counted.total, rel=0.001)
-    assert flops.count_decode(model, inputs).torch == pytest.approx(found.decode.counted.total, rel=0.001)
+    assert counters.count_forward(model, inputs).torch == pytest.approx(
+        found.prefill.counted.total, rel=0.001
+    )
+    assert counters.count_decode(model, inputs).torch == pytest.approx(found.decode.counted.total, rel=0.001)
 
 
 def test_building_on_meta_takes_no_memory() -> None:
-    model = metaflops.build("llava-tiny")
+    model = meta.build("llava-tiny")
     assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
 
 
@@ -140,7 +143,7 @@ def test_what_a_model_cannot_take_is_one_line(arguments: tuple[Any, ...], messag
 
 def test_the_base_size_of_a_model_of_one_size_is_what_cells_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("build", "prefill", "decode"):  # the same work is counted once, not three times
-        monkeypatch.setattr(metaflops, name, functools.cache(getattr(metaflops, name)))
+        monkeypatch.setattr(meta, name, functools.cache(getattr(meta, name)))
     base, native = (estimate.estimate("llava-1.5-7b", 200, side, 1) for side in (224, 336))
     assert (base.prefill, base.decode, base.image_tokens) == (native.prefill, native.decode, 576)
     assert (base.image_size, base.seen_image_size) == (224, 336)

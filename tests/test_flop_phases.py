@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from factory import cell, record
 
-from vlmnb import details, flopcount, notes, postprocess, tables
-from vlmnb.flopcount import FlopCount
-from vlmnb.formula import Parts
+from vlmnb import details, notes, postprocess, tables
+from vlmnb.flops import flop_count
+from vlmnb.flops.flop_count import FlopCount
+from vlmnb.flops.formula import Parts
 
 WHOLE = Parts(vision=900, vision_scores=100, projector=50, projections=300, mlp=500, scores=100, head=50)
 
@@ -25,7 +26,7 @@ def counted(**changes: object) -> FlopCount:
 
 def test_what_is_executed_and_never_used_is_no_disagreement() -> None:
     count = counted()
-    assert flopcount.disagreements(count) == []
+    assert flop_count.disagreements(count) == []
     assert (count.executed, count.used, count.per_token) == (2000, 1900, 10)
 
 
@@ -41,7 +42,7 @@ def test_what_is_executed_and_never_used_is_no_disagreement() -> None:
     ],
 )
 def test_a_planted_error_is_named_with_its_place(changes: dict[str, object], said: str) -> None:
-    (told,) = flopcount.disagreements(counted(**changes))
+    (told,) = flop_count.disagreements(counted(**changes))
     assert said in told
 
 

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vlmnb import flops, paths
-from vlmnb.flops import FlopCount
+from vlmnb import paths
+from vlmnb.flops import counters
+from vlmnb.flops.counters import FlopCount
 
 NAMES = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
 
@@ -45,7 +46,7 @@ def batch(name: str, size: int) -> dict[str, Any]:
 
 @cache
 def prefill(name: str, size: int = 1) -> FlopCount:
-    return flops.count_forward(checkpoint(name)[0], batch(name, size))
+    return counters.count_forward(checkpoint(name)[0], batch(name, size))
 
 
 def decoder_macs(config: Any, queries: int, keys: int, gates: int) -> int:
@@ -95,7 +96,7 @@ def test_llava_by_formula() -> None:
 def test_fvcore_drops_the_layer_whose_result_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     model = checkpoint("llava-tiny")[0]
     monkeypatch.setattr(model.config, "vision_feature_layer", -2)
-    count = flops.count_forward(model, batch("llava-tiny", 1))
+    count = counters.count_forward(model, batch("llava-tiny", 1))
     assert count.torch == prefill("llava-tiny").torch
     assert count.torch is not None
     assert count.fvcore is not None
@@ -106,7 +107,7 @@ def test_fvcore_drops_the_layer_whose_result_is_not_used(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("name", NAMES)
 def test_one_decoding_step(name: str) -> None:
     model, inputs = checkpoint(name)[0], batch(name, 2)
-    count = flops.count_decode(model, inputs)
+    count = counters.count_decode(model, inputs)
     assert count.fvcore is None
     assert "fvcore" in count.note
     if name == "fuyu-tiny":
@@ -129,7 +130,7 @@ def test_counting_is_repeatable_silent_and_leaves_the_model_as_it_was(
     model.train()
     capfd.readouterr()
     try:
-        assert flops.count_forward(model, inputs) == flops.count_forward(model, inputs)
+        assert counters.count_forward(model, inputs) == counters.count_forward(model, inputs)
         assert capfd.readouterr() == ("", "")
         assert model.training
         assert model.config._attn_implementation == model.config.text_config._attn_implementation == "sdpa"
@@ -155,10 +156,10 @@ class Small(nn.Module):
 
 
 def test_a_counter_that_fails_says_so() -> None:
-    half = flops.count_forward(Small(fails=False), {"x": torch.zeros(2, 3)})
+    half = counters.count_forward(Small(fails=False), {"x": torch.zeros(2, 3)})
     assert (half.torch, half.fvcore) == (2 * 2 * 3 * 5, None)
     assert half.note.startswith("fvcore could not count: AttributeError")
-    none = flops.count_forward(Small(fails=True), {"x": torch.zeros(2, 3)})
+    none = counters.count_forward(Small(fails=True), {"x": torch.zeros(2, 3)})
     assert (none.torch, none.fvcore) == (None, None)
     assert none.note == (
         "torch could not count: RuntimeError: cannot; fvcore could not count: RuntimeError: cannot"
@@ -168,6 +169,6 @@ def test_a_counter_that_fails_says_so() -> None:
 @pytest.mark.slow
 def test_attention_is_restored_after_a_failure() -> None:
     model = checkpoint("fuyu-tiny")[0]
-    count = flops.count_forward(model, {"input_ids": "no tensor"})
+    count = counters.count_forward(model, {"input_ids": "no tensor"})
     assert (count.torch, count.fvcore) == (None, None)
     assert model.config._attn_implementation == model.config.text_config._attn_implementation == "sdpa"

@@ -10,8 +10,9 @@ from factory import cell
 from test_disturbance import MARKED, surrounded
 from test_drift import timed
 
-from vlmnb import bounds, ceilings, formula, measure, rates, roofline, speed
+from vlmnb import bounds, ceilings, measure, rates, roofline, speed
 from vlmnb.device import machine
+from vlmnb.flops import formula
 from vlmnb.layerprofile import Ceilings
 from vlmnb.loading import ModelSlot
 from vlmnb.measure import measure_cell

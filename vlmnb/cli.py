@@ -214,7 +214,7 @@ def flops(
     as_json: JsonOption = False,
 ) -> None:
     """FLOPs of a model's geometry, by formula and by counting; needs neither weights nor a GPU."""
-    from vlmnb import estimate
+    from vlmnb.flops import estimate
 
     found = estimate.estimate(model, text_tokens, image_size, batch_size)
     if as_json:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from vlmnb import captions, disturbance, flopcount, guessing
+from vlmnb import captions, disturbance, guessing
 from vlmnb.data import catalogue
+from vlmnb.flops import flop_count
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import presets
 from vlmnb.spec.cell import Cell
@@ -64,7 +65,7 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
         ("FLOPs, torch", lambda r: _plain(r, r.flops and si(r.flops.torch), COUNTED)),
         ("FLOPs, 2 x fvcore", lambda r: _plain(r, r.flops and si(r.flops.fvcore), COUNTED)),
         ("FLOPs, formula", lambda r: _plain(r, r.flops and si(r.flops.formula), COUNTED)),
-        *((f"Of these, {name}", partial(_phase_flops, name)) for name in flopcount.SHOWN),
+        *((f"Of these, {name}", partial(_phase_flops, name)) for name in flop_count.SHOWN),
         ("FLOPs used", lambda r: _plain(r, r.flops and si(r.flops.used), COUNTED)),
         ("FLOPs per decoded token", lambda r: _plain(r, r.flops and si(r.flops.per_token), COUNTED)),
         ("Peak memory", lambda r: _plain(r, r.memory and _bytes(r.memory.peak_bytes), ONE_READING)),
@@ -156,7 +157,7 @@ def _phase_flops(name: str, record: Record) -> Field:
     ways = {} if count is None else {
         "formula": count.prefill_formula, "torch": count.prefill_torch, "2 x fvcore": count.prefill_fvcore,
     }  # fmt: skip
-    told = {way: flopcount.phase(parts, name) for way, parts in ways.items() if parts is not None}
+    told = {way: flop_count.phase(parts, name) for way, parts in ways.items() if parts is not None}
     if not told:
         return absent(record)
     title = ", ".join(f"{way} {intervals.format_si(value)}" for way, value in told.items()) + f"; {COUNTED}"

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from vlmnb import ceilings, flops, phases
+from vlmnb import ceilings, phases
 from vlmnb.device.clock import now_s, synchronize
+from vlmnb.flops import counters
 from vlmnb.layerprofile import Component, LayerPart, LayerProfile
 from vlmnb.loading import Loaded
 from vlmnb.meters.energy import EnergyMeter
@@ -130,9 +131,10 @@ def profile(cell: Cell, loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfi
             whole.append(_timed(forward, cell.device))
             with _watched(modules, cell.device, seen):
                 hooked.append(_timed(forward, cell.device))
-        with flops.quiet(loaded.model):
+        with counters.quiet(loaded.model):
             counts = [
-                flops.count_call(part.module, *_call(note)) for part, note in zip(found, seen, strict=False)
+                counters.count_call(part.module, *_call(note))
+                for part, note in zip(found, seen, strict=False)
             ]
         measured = [_part(part, seen[i], counts[i], cell) for i, part in enumerate(found)]
         measured = energies(measured, [_replay(part, seen[i]) for i, part in enumerate(found)], cell.device)

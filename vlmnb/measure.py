@@ -17,14 +17,10 @@ from vlmnb import (
     compiling,
     desk,
     encoding,
-    flopcount,
-    flops,
-    formula,
     identity,
     kernels,
     layers,
     loading,
-    metaflops,
     models,
     quality,
     statuses,
@@ -35,7 +31,8 @@ from vlmnb.data.catalogue import Sample
 from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.encoding import Prompt
-from vlmnb.flopcount import FlopCount
+from vlmnb.flops import counters, flop_count, formula, meta
+from vlmnb.flops.flop_count import FlopCount
 from vlmnb.loading import Loaded, ModelSlot, NotApplicable
 from vlmnb.meters import codecarbon_model
 from vlmnb.meters.readings import Conditions, SensorCard
@@ -285,7 +282,7 @@ def _three_ways(cell: Cell, loaded: Loaded, one: Any) -> FlopCount:
             "unused": formula.unused(config, side, 1),
         }
     )
-    notes = [counted.note] * bool(counted.note) + flopcount.disagreements(made)
+    notes = [counted.note] * bool(counted.note) + flop_count.disagreements(made)
     return made.model_copy(update={"note": "; ".join(notes)})
 
 
@@ -295,21 +292,21 @@ def _decode_step(model: str, config: str, tokens: int) -> formula.Parts:
 
     That is the loaded model's ``config``, as JSON: a checkpoint need not have the geometry of its name.
     """
-    return metaflops.decode(_shapes(model, config), tokens, 1)
+    return meta.decode(_shapes(model, config), tokens, 1)
 
 
 @functools.lru_cache(maxsize=1)
 def _shapes(model: str, config: str) -> Any:
-    return metaflops.build(model, geometry.of(json.loads(config)))
+    return meta.build(model, geometry.of(json.loads(config)))
 
 
 def _count(loaded: Loaded, inputs: Any) -> FlopCount:
     """The count of the plain model: the counters do not see the products of quantized layers."""
     if not loaded.configuration.quantization:
         with compiling.uncompiled(loaded.model):
-            return flops.count_forward(loaded.model, dict(inputs))
+            return counters.count_forward(loaded.model, dict(inputs))
     plain = loading.load(loaded.configuration.model_copy(update={"quantization": "", "compiled": False}))
-    return flops.count_forward(plain.model, dict(inputs))
+    return counters.count_forward(plain.model, dict(inputs))
 
 
 def score(cell: Cell, loaded: Loaded, batches: Sequence[Batch], outputs: Sequence[Any]) -> tuple[Answer, ...]:

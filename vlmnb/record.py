@@ -17,7 +17,7 @@ from vlmnb import paths, sealing
 from vlmnb.answer import Answer
 from vlmnb.errors import Damaged
 from vlmnb.files import hashing
-from vlmnb.flopcount import FlopCount
+from vlmnb.flops.flop_count import FlopCount
 from vlmnb.layerprofile import Ceilings, LayerProfile
 from vlmnb.meters.readings import (
     Compilation,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vlmnb import formula
 from vlmnb.errors import UserError
 from vlmnb.fit import shape
 from vlmnb.fit.roofline import namespace
-from vlmnb.formula import Parts
+from vlmnb.flops import formula
+from vlmnb.flops.formula import Parts
 from vlmnb.stats import intervals
 
 MOST_TEXT_TOKENS = 2000

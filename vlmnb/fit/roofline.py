@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from vlmnb import formula
 from vlmnb.fit import quantize, shape
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import Load, cache_bytes
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
+from vlmnb.flops import formula
 from vlmnb.types import Frozen
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmnb import formula, models
+from vlmnb import models
 from vlmnb.errors import UserError
-from vlmnb.formula import Parts
+from vlmnb.flops import formula
+from vlmnb.flops.formula import Parts
 from vlmnb.types import Frozen
 
 LABELS = {
@@ -105,9 +106,9 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
             f"{way_out}"
         )
 
-    from vlmnb import metaflops
+    from vlmnb.flops import meta
 
-    built = metaflops.build(model)
+    built = meta.build(model)
     # Every row of a batch does the same work; counted at once, sizes of a large batch would not fit a number.
     return Estimate(
         model=model,
@@ -118,11 +119,11 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
         image_tokens=image_tokens,
         prefill=Pass(
             formula=formula.prefill(config, seen, tokens, batch_size),
-            counted=metaflops.prefill(built, seen, tokens, 1).times(batch_size),
+            counted=meta.prefill(built, seen, tokens, 1).times(batch_size),
         ),
         decode=Pass(
             formula=formula.decode(config, tokens, batch_size),
-            counted=metaflops.decode(built, tokens, 1).times(batch_size),
+            counted=meta.decode(built, tokens, 1).times(batch_size),
         ),
         unused=formula.unused(config, seen, batch_size),
     )

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlmnb import flopparts
-from vlmnb.flopcount import FlopCount
-from vlmnb.formula import Parts
+from vlmnb.flops import parts
+from vlmnb.flops.flop_count import FlopCount
+from vlmnb.flops.formula import Parts
 
 T = TypeVar("T")
 
@@ -54,9 +54,9 @@ def count_forward(model: nn.Module, inputs: Mapping[str, Any]) -> FlopCount:
     by_fvcore, modules, unsupported = traced if traced is not None else (None, {}, {})
     notes = [torch_note, fvcore_note]
     split: dict[str, Parts | None] = {}
-    for name, totals in (("torch", flopparts.totals_of(counter) if counter else {}), ("fvcore", modules)):
+    for name, totals in (("torch", parts.totals_of(counter) if counter else {}), ("fvcore", modules)):
         split[name], note = (
-            _attempt(f"{name} by phase", partial(flopparts.split, totals)) if totals else (None, "")
+            _attempt(f"{name} by phase", partial(parts.split, totals)) if totals else (None, "")
         )
         notes.append(note)
     return FlopCount(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlmnb.formula import Parts
+from vlmnb.flops.formula import Parts
 from vlmnb.types import Frozen
 
 AGREE = 0.01

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vlmnb.formula import Parts
+from vlmnb.flops.formula import Parts
 
 PLACES = (
     (r"lm_head", "head"),

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlmnb import flopparts, flops, models, quantized
-from vlmnb.formula import Parts
+from vlmnb import models, quantized
+from vlmnb.flops import counters, parts
+from vlmnb.flops.formula import Parts
 from vlmnb.models import geometry
 
 
@@ -50,7 +51,7 @@ def prefill(model: Any, image_size: int, prompt_tokens: int, batch_size: int) ->
         prompt_tokens: Length of a prompt, image tokens included.
         batch_size: Prompts in the batch.
     """
-    with flops.quiet(model):
+    with counters.quiet(model):
         image = _count(_Image(model, image_size))
         prompt = _count(_Language(model, batch_size, prompt_tokens))
     return image.times(batch_size).plus(prompt)
@@ -58,7 +59,7 @@ def prefill(model: Any, image_size: int, prompt_tokens: int, batch_size: int) ->
 
 def decode(model: Any, prompt_tokens: int, batch_size: int) -> Parts:
     """Count one decoding step of a batch, the first after the prompt: one token for each, with a cache."""
-    with flops.quiet(model), torch.no_grad():
+    with counters.quiet(model), torch.no_grad():
         step = _Language(model, batch_size, 1)
         step.cache = _cache(model.config.text_config, batch_size, prompt_tokens)
         step.seen = prompt_tokens
@@ -116,7 +117,7 @@ def _cache(text: Any, batch_size: int, tokens: int) -> Any:
 def _count(work: nn.Module) -> Parts:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         work()
-    return flopparts.split(flopparts.totals_of(counter))
+    return parts.split(parts.totals_of(counter))
 
 
 def _meta(*shape: int) -> Tensor:
