@@ -11,8 +11,9 @@ from factory import answers, cell, record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb import captions, quality, rows, scores
+from vlmnb import rows
 from vlmnb.data import catalogue
+from vlmnb.quality import captions, metrics, scores
 
 VOCABULARY = ["a", "red", "blue", "square", "circle", "left", "of", "the", "two"]
 WORDS = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=9)
@@ -144,7 +145,7 @@ def test_captions_without_references_are_refused(references: tuple[tuple[str, ..
 @given(st.lists(st.tuples(CAPTION, st.one_of(CAPTION, st.just(""))), min_size=1, max_size=6))
 def test_word_errors_are_edit_distances(pairs: list[tuple[str, str]]) -> None:
     errors = [distance(a.split(), b.split()) for a, b in pairs]
-    found = quality.wer([a for a, _ in pairs], [b for _, b in pairs])
+    found = metrics.wer([a for a, _ in pairs], [b for _, b in pairs])
     assert found.errors == tuple(errors)
     words = sum(len(a.split()) for a, _ in pairs)
     assert found.wer == pytest.approx(sum(errors) / words)

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb import quality
+from vlmnb.quality import metrics
 
 
 def test_wer_of_the_corpus_is_errors_over_words() -> None:
-    found = quality.wer(
+    found = metrics.wer(
         ["a red circle", "blue", "two green squares here"], ["a red square", "blue blue blue", ""]
     )
     assert found.errors == (1, 2, 4)
@@ -19,17 +19,17 @@ def test_wer_of_the_corpus_is_errors_over_words() -> None:
 
 
 def test_wer_exceeds_one_and_respects_case_and_punctuation() -> None:
-    assert quality.wer(["B"], ["the answer is B of course"]).wer == 5
-    assert quality.wer(["Red", "red"], ["red", "red."]).errors == (1, 1)
+    assert metrics.wer(["B"], ["the answer is B of course"]).wer == 5
+    assert metrics.wer(["Red", "red"], ["red", "red."]).errors == (1, 1)
 
 
 def test_wer_refuses_what_is_undefined() -> None:
     with pytest.raises(ValueError, match="sample 1"):
-        quality.wer(["a", "  "], ["a", "b"])
+        metrics.wer(["a", "  "], ["a", "b"])
     with pytest.raises(ValueError, match="2 references but 1"):
-        quality.wer(["a", "b"], ["a"])
+        metrics.wer(["a", "b"], ["a"])
     with pytest.raises(ValueError, match="no references"):
-        quality.wer([], [])
+        metrics.wer([], [])
 
 
 def official_vqa(references: list[str], answer: str) -> float:
@@ -84,7 +84,7 @@ VQA_TEXT = st.lists(st.sampled_from(PIECES), max_size=6).map("".join)
 @given(st.lists(VQA_TEXT, min_size=10, max_size=10), VQA_TEXT)
 def test_soft_accuracy_is_that_of_the_challenge(references: list[str], answer: str) -> None:
     for candidate in (answer, references[0]):
-        assert quality.soft_accuracy(references, candidate) == pytest.approx(
+        assert metrics.soft_accuracy(references, candidate) == pytest.approx(
             official_vqa(references, candidate)
         )
 
@@ -92,7 +92,7 @@ def test_soft_accuracy_is_that_of_the_challenge(references: list[str], answer: s
 @pytest.mark.parametrize(("matches", "score"), [(0, 0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1), (10, 1)])
 def test_soft_accuracy_of_ten_references(matches: int, score: float) -> None:
     references = ["Stop"] * matches + ["something else"] * (10 - matches)
-    found = quality.accuracy("textvqa", [references], ["the stop!"])
+    found = metrics.accuracy("textvqa", [references], ["the stop!"])
     assert found == pytest.approx((score,))
 
 
@@ -114,7 +114,7 @@ def test_soft_accuracy_of_ten_references(matches: int, score: float) -> None:
     ],
 )
 def test_answers_are_compared_in_normal_form(text: str, normal: str) -> None:
-    assert quality.normalize_answer(text) == normal
+    assert metrics.normalize_answer(text) == normal
 
 
 @pytest.mark.parametrize(
@@ -140,25 +140,25 @@ def test_answers_are_compared_in_normal_form(text: str, normal: str) -> None:
     ],
 )
 def test_option_letter(answer: str, letter: str | None) -> None:
-    assert quality.option_letter(answer, ["blue", "red", "green", "black"]) == letter
+    assert metrics.option_letter(answer, ["blue", "red", "green", "black"]) == letter
 
 
 def test_the_text_of_a_choice_goes_before_letters() -> None:
-    assert quality.option_letter("B", ["C", "B", "A"]) == "B"
-    assert quality.option_letter("A", ["C", "B", "A"]) == "C"
-    assert quality.option_letter("red", ["red", "red"]) is None
+    assert metrics.option_letter("B", ["C", "B", "A"]) == "B"
+    assert metrics.option_letter("A", ["C", "B", "A"]) == "C"
+    assert metrics.option_letter("red", ["red", "red"]) is None
 
 
 def test_accuracy_by_data_set() -> None:
     letters, choices = [["B"], ["A"]], [["blue", "red"], ["one", "two"]]
-    assert quality.accuracy("scienceqa-mini", letters, ["red", "B"], choices) == (1, 0)
-    assert quality.accuracy("scienceqa", letters, ["(B)", "A. one"]) == (1, 1)
-    assert quality.accuracy("easy-vqa", [["yes"], ["teal"]], [" Yes\n", "teal square"]) == (1, 0)
-    assert quality.accuracy("coco-mini", [["a dog"]], ["a dog"]) is None
+    assert metrics.accuracy("scienceqa-mini", letters, ["red", "B"], choices) == (1, 0)
+    assert metrics.accuracy("scienceqa", letters, ["(B)", "A. one"]) == (1, 1)
+    assert metrics.accuracy("easy-vqa", [["yes"], ["teal"]], [" Yes\n", "teal square"]) == (1, 0)
+    assert metrics.accuracy("coco-mini", [["a dog"]], ["a dog"]) is None
 
 
 def test_accuracy_refuses_unknown_data_sets_and_uneven_lists() -> None:
     with pytest.raises(ValueError, match="known: coco, easy-vqa, scienceqa, textvqa"):
-        quality.accuracy("imagenet", [["a"]], ["a"])
+        metrics.accuracy("imagenet", [["a"]], ["a"])
     with pytest.raises(ValueError, match="1 references but 2"):
-        quality.accuracy("textvqa", [["a"] * 10], ["a", "b"])
+        metrics.accuracy("textvqa", [["a"] * 10], ["a", "b"])

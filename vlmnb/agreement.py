@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from vlmnb import scores
 from vlmnb.answer import Answer
 from vlmnb.data import catalogue
+from vlmnb.quality import scores
 from vlmnb.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import DTYPES

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import captions, disturbance, guessing, markup, models, paths, rows
+from vlmnb import disturbance, markup, models, paths, rows
 from vlmnb.data import catalogue
 from vlmnb.errors import UserError
 from vlmnb.models.entry import ModelEntry
+from vlmnb.quality import captions, chance_level
 from vlmnb.record import Record
 from vlmnb.reported import Quantity
 from vlmnb.spec import axes, optimizations
@@ -307,7 +308,7 @@ def accuracy(entry: Entry, dataset: str) -> float | None:
 def chance(entries: Sequence[Entry]) -> str:
     """What an accuracy is to be read against, by data set."""
     rows = [(dataset_title(name), row) for entry in entries for name, row in entry.rows.items()]
-    return guessing.sentence((title, row["accuracy_guessing"]) for title, row in rows)
+    return chance_level.sentence((title, row["accuracy_guessing"]) for title, row in rows)
 
 
 def _tokens(found: Record) -> Row:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from vlmnb import captions, disturbance, guessing
+from vlmnb import disturbance
 from vlmnb.data import catalogue
 from vlmnb.flops import flop_count
+from vlmnb.quality import captions, chance_level
 from vlmnb.record import Record, by_cell
 from vlmnb.spec import presets
 from vlmnb.spec.cell import Cell
@@ -88,8 +89,8 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
         rows.append((*first, *(show(record) if record else Field("-", "not measured") for _, show in shown)))
     heads = (ROW_TITLES[axis], "Data set", *(head for head, _ in shown))
     known = [found[cell] for cell in cells if cell in found and found[cell].accuracy is not None]
-    chance = guessing.sentence(
-        (catalogue.get(r.cell.dataset).title, guessing.level(r.answers)) for r in known
+    chance = chance_level.sentence(
+        (catalogue.get(r.cell.dataset).title, chance_level.level(r.answers)) for r in known
     )
     caption = f"Every cell of {length} answer length, with 95 % intervals. {WITHOUT}; tokens are medians"
     return Table(f"{caption}{'. ' * bool(chance)}{chance}", heads, tuple(rows))
@@ -170,7 +171,7 @@ def _accuracy(record: Record) -> Field:
     if value is None or span is None:
         return absent(record)
     title = f"fraction of {len(record.answers)} answers, 95 % interval over them"
-    chance = guessing.level(record.answers)
+    chance = chance_level.level(record.answers)
     title += "" if chance is None else f"; a random choice would score {chance:.3f}"
     return Field(f"{value:.3f}", title, record.key, span=f"[{span[0]:.3f}, {span[1]:.3f}]")
 

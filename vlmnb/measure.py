@@ -12,19 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vlmnb import (
-    ceilings,
-    compiling,
-    desk,
-    encoding,
-    identity,
-    kernels,
-    layers,
-    loading,
-    models,
-    quality,
-    statuses,
-)
+from vlmnb import ceilings, compiling, desk, encoding, identity, kernels, layers, loading, models, statuses
 from vlmnb.answer import Answer
 from vlmnb.data import catalogue
 from vlmnb.data.catalogue import Sample
@@ -38,6 +26,7 @@ from vlmnb.meters import codecarbon_model
 from vlmnb.meters.readings import Conditions, SensorCard
 from vlmnb.models import geometry
 from vlmnb.provenance import Provenance
+from vlmnb.quality import metrics
 from vlmnb.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
@@ -332,8 +321,8 @@ def score(cell: Cell, loaded: Loaded, batches: Sequence[Batch], outputs: Sequenc
     if cell.weights == "random" or cell.length == "fixed":
         return tuple(answers)
     texts = [answer.answer for answer in answers]
-    errors = quality.wer([answer.references[0] for answer in answers], texts)
-    scores = quality.accuracy(
+    errors = metrics.wer([answer.references[0] for answer in answers], texts)
+    scores = metrics.accuracy(
         cell.dataset, [a.references for a in answers], texts, [a.choices for a in answers]
     )
     return tuple(

@@ -37,7 +37,7 @@ from vlmnb.timing import Timing, batch_values
 from vlmnb.types import Frozen, Source, Status
 
 if TYPE_CHECKING:
-    from vlmnb.scores import Score
+    from vlmnb.quality.scores import Score
 
 SCHEMA_VERSION = 1
 """Raised with every change of the fields below. 1: first version."""
@@ -264,10 +264,10 @@ class Record(Frozen):
 
     @property
     def scores(self) -> dict[str, Score]:
-        """Metrics computed from the stored answers on reading, by name: see ``vlmnb.scores``."""
+        """Metrics computed from the stored answers on reading, by name: see ``vlmnb.quality.scores``."""
         if not self.has_quality:
             return {}
-        from vlmnb import scores
+        from vlmnb.quality import scores
 
         texts = [answer.answer for answer in self.answers]
         return scores.of(self.cell.dataset, texts, [answer.references for answer in self.answers])

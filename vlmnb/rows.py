@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from vlmnb import disturbance, guessing
+from vlmnb import disturbance
+from vlmnb.quality import chance_level
 from vlmnb.record import Record
 from vlmnb.stats import intervals
 
@@ -54,7 +55,7 @@ def row(record: Record) -> dict[str, Any]:
             "accuracy": record.accuracy,
             "accuracy_low": accuracy_low,
             "accuracy_high": accuracy_high,
-            "accuracy_guessing": None if record.accuracy is None else guessing.level(answers),
+            "accuracy_guessing": None if record.accuracy is None else chance_level.level(answers),
             "flops": record.flops_per_batch,
             "flops_fvcore": flops and flops.fvcore,
             "flops_torch": flops and flops.torch,

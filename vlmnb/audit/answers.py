@@ -15,7 +15,7 @@ SCORE = 1e-9
 
 def scores_are_of_the_answers(records: Sequence[Record]) -> Iterator[Finding]:
     """Stored scores are those of the stored answers, and every answer that can be scored is."""
-    from vlmnb import quality
+    from vlmnb.quality import metrics
 
     for record in records:
         cell, given = record.cell, record.answers
@@ -36,7 +36,7 @@ def scores_are_of_the_answers(records: Sequence[Record]) -> Iterator[Finding]:
         if not means_something or not all(a.references for a in given):
             continue
         try:
-            again = quality.accuracy(
+            again = metrics.accuracy(
                 cell.dataset,
                 [a.references for a in given],
                 [a.answer for a in given],

@@ -210,12 +210,12 @@ def _shares_of_a_cell(record: Record) -> Iterator[Finding]:
 
 def word_errors_are_of_the_answers(records: Sequence[Record]) -> Iterator[Finding]:
     """Stored word errors are those of the stored answers, and scores lie between 0 and 1."""
-    from vlmnb import quality
+    from vlmnb.quality import metrics
 
     for record in records:
         scored = [a for a in record.answers if a.word_errors is not None and a.references]
         if scored:
-            again = quality.wer([a.references[0] for a in scored], [a.answer for a in scored])
+            again = metrics.wer([a.references[0] for a in scored], [a.answer for a in scored])
             told = [(a.word_errors, a.reference_words) for a in scored]
             wrong = [
                 i

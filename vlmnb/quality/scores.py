@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import jiwer
 import numpy as np
 
-from vlmnb import captions
+from vlmnb.quality import captions
 from vlmnb.stats import intervals
 from vlmnb.types import Frozen
 
