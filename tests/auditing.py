@@ -6,13 +6,13 @@ from typing import Any
 
 from factory import cell, record, timed
 
-from vlmnb import identity
 from vlmnb.audit.finding import Check
 from vlmnb.device import machine
 from vlmnb.flops.flop_count import FlopCount
-from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
 from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading, MemoryUsage, SensorCard
-from vlmnb.record import Record
+from vlmnb.records import content_key
+from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
+from vlmnb.records.record import Record
 
 GPUS = [{"name": "NVIDIA H200", "uuid": "GPU-1", "memory_bytes": 1, "driver": "1", "power_limit_w": 700.0}]
 HARDWARE: dict[str, Any] = {
@@ -72,7 +72,7 @@ def of_machine(found: Record, **changes: Any) -> Record:
     """The same, measured on a described machine, under the key that then belongs to it."""
     was = found.provenance.model_copy(update={"machine": HARDWARE | changes, "weights": "w", "data": "d"})
     made = found.model_copy(update={"provenance": was})
-    return made.model_copy(update={"key": identity.told_key(made)})
+    return made.model_copy(update={"key": content_key.told_key(made)})
 
 
 def changed(found: Record, part: str, **changes: Any) -> Record:

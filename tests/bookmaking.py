@@ -15,17 +15,18 @@ from typing import Any
 
 import pytest
 
-from vlmnb import book, experiment, record
-from vlmnb.answer import Answer
+from vlmnb import book, experiment
 from vlmnb.files import hashing
 from vlmnb.fit import page as card
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
-from vlmnb.provenance import Provenance
-from vlmnb.record import Record
+from vlmnb.records import record
+from vlmnb.records.answer import Answer
+from vlmnb.records.provenance import Provenance
+from vlmnb.records.record import Record
+from vlmnb.records.timing import Timing
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
-from vlmnb.timing import Timing
 
 PROJECT = Path(__file__).resolve().parent.parent
 MODELS = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")

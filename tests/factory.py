@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmnb.answer import Answer
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
-from vlmnb.provenance import Provenance
-from vlmnb.record import Record
+from vlmnb.records.answer import Answer
+from vlmnb.records.provenance import Provenance
+from vlmnb.records.record import Record
+from vlmnb.records.timing import Timing
 from vlmnb.spec.cell import Cell
-from vlmnb.timing import Timing
 
 
 def cell(**changes: Any) -> Cell:

@@ -6,10 +6,10 @@ from typing import Any
 
 from factory import cell, record
 
-from vlmnb import transcription
 from vlmnb.audit.finding import Check
-from vlmnb.record import Record
-from vlmnb.reported import Figure, Reported
+from vlmnb.records import report_transcripts
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Figure, Reported
 
 COLUMNS = {
     "wer": "fraction",
@@ -41,7 +41,7 @@ def printed(
         Figure.model_validate(
             {"file": file, "kind": kind, "table": table, "axis": axis, "row": of.optimization,
              "column": name, "quantity": name, "unit": COLUMNS[name], "printed": text,
-             "value": transcription.number(text)}
+             "value": report_transcripts.number(text)}
         )
         for name, text in told.items()
     )  # fmt: skip

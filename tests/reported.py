@@ -9,7 +9,7 @@ import factory
 
 from vlmnb import experiment
 from vlmnb.meters.readings import EnergyReading
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 from vlmnb.spec import axes
 
 PROJECT = Path(__file__).resolve().parent.parent

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vlmnb import desk, identity, launch
-from vlmnb.record import Record
+from vlmnb import launch
+from vlmnb.records import claims, content_key
+from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
 
 STARTED = "2026-01-01T00:00:00+00:00"
@@ -14,19 +15,19 @@ STARTED = "2026-01-01T00:00:00+00:00"
 
 def measured(of: Cell, **changes: object) -> Record:
     """A record of this machine, under its exact key unless changes say otherwise."""
-    return identity.blank(of, STARTED).model_copy(update=changes)
+    return content_key.blank(of, STARTED).model_copy(update=changes)
 
 
 def older(of: Cell, key: str = "0123456789abcdef") -> Record:
     """A record of this machine, of other code."""
-    exact = identity.blank(of, STARTED)
+    exact = content_key.blank(of, STARTED)
     return exact.model_copy(
         update={"key": key, "provenance": exact.provenance.model_copy(update={"code": "old"})}
     )
 
 
 def recorded(of: Cell, results: Path) -> Record | None:
-    with desk.Desk([of], results) as at:
+    with claims.Desk([of], results) as at:
         return at.recorded(of)
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmnb import agreement, findings
-from vlmnb.answer import Answer
-from vlmnb.record import Record
+from vlmnb.records.answer import Answer
+from vlmnb.records.record import Record
 
 
 def said(*texts: str) -> tuple[Answer, ...]:

@@ -12,7 +12,7 @@ from factory import STEADY, answers, cell, record, timed
 from vlmnb.audit import between, content, registry, timing, work
 from vlmnb.audit.finding import Rule
 from vlmnb.meters.readings import Conditions, DeviceState, SensorCard
-from vlmnb.record import Ceilings, EnergyReading, FlopCount, MemoryUsage, Record
+from vlmnb.records.record import Ceilings, EnergyReading, FlopCount, MemoryUsage, Record
 
 
 def test_phases_that_do_not_add_up() -> None:

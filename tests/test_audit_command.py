@@ -11,11 +11,12 @@ import loaded
 import pytest
 from factory import timed
 
-from vlmnb import cli, paths, transcription
-from vlmnb import record as records_of
+from vlmnb import cli, paths
 from vlmnb.audit import command, page, registry
 from vlmnb.errors import UserError
-from vlmnb.record import Record
+from vlmnb.records import record as records_of
+from vlmnb.records import report_transcripts
+from vlmnb.records.record import Record
 
 Stored = Callable[..., Path]
 
@@ -47,7 +48,7 @@ def test_the_exit_code_tells_whether_there_is_an_error(
 
 
 def test_the_last_lines_say_whose_the_errors_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    transcription.write(tmp_path)
+    report_transcripts.write(tmp_path)
     records_of.write(timed(key="2" * 16, flops=None), tmp_path)
     assert command.run(tmp_path, "", as_json=False) == 1
     told = capsys.readouterr().out.splitlines()[-2:]

@@ -13,7 +13,7 @@ from vlmnb.audit import accounts, held, windows
 from vlmnb.fit import shape
 from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading
 from vlmnb.models import geometry
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 
 
 def metered(duration: float = 7.0, *, loop_s: float = 6.9, **changes: Any) -> Record:

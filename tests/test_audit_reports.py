@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from printing import levels, printed, together
 
-from vlmnb import transcription
 from vlmnb.audit import registry, reportcost, reportflops, reportlog, reports, reportwer, work
 from vlmnb.audit.finding import Finding
-from vlmnb.record import Record
+from vlmnb.records import report_transcripts
+from vlmnb.records.record import Record
 
 EXACT = {300: ("31.899999618530273", "31.729999542236328", "30.753334045410156")}
 
@@ -72,7 +72,7 @@ def test_an_image_size_that_the_model_does_not_see() -> None:
 
 def test_blanks_without_a_reason() -> None:
     blank = printed(latency_s="-").model_copy(
-        update={"status": "unstated", "reason": transcription.NO_REASON}
+        update={"status": "unstated", "reason": report_transcripts.NO_REASON}
     )
     told = blank.model_copy(update={"status": "not_enough_tokens", "reason": "not enough tokens"})
     assert levels(reports.blank_with_a_reason, told) == []
@@ -245,7 +245,7 @@ def test_every_rule_says_what_must_hold() -> None:
 def committed() -> list[Finding]:
     """Findings over the committed records of the reports."""
     return registry.run(
-        transcription.records(transcription.load(transcription.paths.transcripts())), "reports"
+        report_transcripts.records(report_transcripts.load(report_transcripts.paths.transcripts())), "reports"
     )
 
 

@@ -10,7 +10,7 @@ from printing import levels, printed, together
 
 from vlmnb import paths
 from vlmnb.audit import page, reportcost, reportlog, reportprompts, reportseries, reportwer, work
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 
 
 def test_another_number_is_no_rounding() -> None:

@@ -9,10 +9,10 @@ import pytest
 from auditing import gpu, levels
 from factory import STEADY, answers, cell, record, timed
 
-from vlmnb import rows
 from vlmnb.audit import shown
 from vlmnb.meters.readings import EnergyReading
-from vlmnb.record import Record
+from vlmnb.records import export_columns
+from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 
 FOUR = cell(batch_size=4, samples=48)
@@ -29,22 +29,22 @@ def looped(share: float = 0.98, of: Any = FOUR, latencies: tuple[float, ...] = S
 
 def shown_as(monkeypatch: pytest.MonkeyPatch, **factors: float) -> None:
     """Make the export show some columns times a factor."""
-    right: Callable[[Record], dict[str, Any]] = rows.costs
+    right: Callable[[Record], dict[str, Any]] = export_columns.costs
 
     def wrong(found: Record) -> dict[str, Any]:
         values = right(found)
         return values | {name: values[name] and factor * values[name] for name, factor in factors.items()}
 
-    monkeypatch.setattr(rows, "costs", wrong)
+    monkeypatch.setattr(export_columns, "costs", wrong)
 
 
 def test_good_throughput_is_no_finding() -> None:
     short = timed(batch_samples=(2,) * 11 + (1,), answers=answers(23, 1))
     good = [looped(), looped(of=FIXED), timed(), gpu(), record(), record(timing=None), short]
     assert levels(shown.throughput_times_latency_is_the_batch, *good) == []
-    assert rows.row(looped())["samples_per_s"] == pytest.approx(4 / 0.5055)
-    assert rows.row(looped(of=FIXED))["output_tokens_per_s"] == pytest.approx(12 / 0.5055)
-    assert rows.row(looped())["output_tokens_per_s"] is None
+    assert export_columns.row(looped())["samples_per_s"] == pytest.approx(4 / 0.5055)
+    assert export_columns.row(looped(of=FIXED))["output_tokens_per_s"] == pytest.approx(12 / 0.5055)
+    assert export_columns.row(looped())["output_tokens_per_s"] is None
 
 
 @pytest.mark.parametrize("name", ["latency_s", "samples_per_s", "output_tokens_per_s"])

@@ -9,14 +9,15 @@ from typing import Any
 from auditing import GPUS, busy, changed, held_by, levels, of_machine
 from factory import STEADY, answers, cell, record, timed
 
-from vlmnb import identity, paths
-from vlmnb import record as records_of
+from vlmnb import paths
 from vlmnb.audit import answers as rules_of_answers
 from vlmnb.audit import between, content, held, origin, proportion, registry, work
 from vlmnb.device import slots
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.flops.formula import Parts
-from vlmnb.record import Provenance, Record
+from vlmnb.records import content_key
+from vlmnb.records import record as records_of
+from vlmnb.records.record import Provenance, Record
 
 
 def test_the_records_of_the_full_size_models_have_no_error() -> None:
@@ -38,14 +39,14 @@ def test_a_key_that_is_not_of_its_cell() -> None:
 
 def test_a_key_that_a_record_does_not_tell_enough_for_is_not_judged() -> None:
     random = changed(of_machine(timed()), "cell", weights="random")
-    assert identity.told_key(changed(random, "provenance", processor="checkpoint")) is None
+    assert content_key.told_key(changed(random, "provenance", processor="checkpoint")) is None
     assert levels(origin.key_is_of_the_record, changed(random, "provenance", processor="checkpoint")) == []
 
 
 def test_the_key_by_the_record_is_the_key_it_is_stored_under(project: Path) -> None:
     of = cell()
-    blank = identity.blank(of, "2026-01-01T00:00:00+00:00")
-    assert identity.told_key(changed(blank, "provenance", threads=slots.threads())) == blank.key
+    blank = content_key.blank(of, "2026-01-01T00:00:00+00:00")
+    assert content_key.told_key(changed(blank, "provenance", threads=slots.threads())) == blank.key
 
 
 def test_a_machine_that_is_not_the_one_described() -> None:

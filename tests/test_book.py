@@ -14,9 +14,10 @@ import loaded
 import pytest
 import yaml
 
-from vlmnb import book, markup, pages, record, reportpages, rows
+from vlmnb import book, markup, pages, reportpages
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure
+from vlmnb.records import export_columns, record
 from vlmnb.spec import axes
 
 
@@ -98,7 +99,7 @@ def test_every_record_of_a_page_can_be_downloaded(small: tuple[Path, Path, Path]
         copy_of = downloads / "records" / found.hardware / "llava-tiny" / f"{found.key}.json"
         assert record.read(copy_of) == found
     lines = (downloads / "llava-tiny-image_size.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == ",".join(rows.EXPORT_COLUMNS)
+    assert lines[0] == ",".join(export_columns.EXPORT_COLUMNS)
     assert len(lines) == 1 + len(axes.plan("image_size", bookmaking.parameters("llava-tiny")).cells)
     assert len((downloads / "records.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(on_disk)
     assert (downloads / "llava-tiny-image_size.ipynb").exists()

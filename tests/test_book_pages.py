@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import bookmaking
 
-from vlmnb import compare, details, pages, record, repeats, rows, tradeoff
+from vlmnb import compare, details, pages, repeats, tradeoff
 from vlmnb.meters.readings import Conditions, DeviceState, MemoryUsage
 from vlmnb.pages import Content
+from vlmnb.records import export_columns, record
 from vlmnb.spec import axes
 
 
@@ -131,7 +132,7 @@ def test_an_accuracy_of_choices_stands_beside_what_guessing_would_score() -> Non
     shown = details.detail_table("batch_size", [of], [asked])
     assert said in shown.caption
     assert "0.375" in shown.rows[0][shown.columns.index("Accuracy [95 %]")].title
-    assert rows.row(asked)["accuracy_guessing"] == 0.375
+    assert export_columns.row(asked)["accuracy_guessing"] == 0.375
     (open_ended,) = compare.base_entries([made]).values()
     assert "at random" not in compare.quality_table(open_ended)
     assert "at random" not in details.detail_table("batch_size", [of], [made]).caption
@@ -144,9 +145,9 @@ def test_a_peak_over_the_baseline_is_of_a_gpu_alone_in_the_export_and_in_the_com
             "process_baseline_bytes": 500}  # fmt: skip
     of_a_process = base.model_copy(update={"memory": MemoryUsage(**held)})
     of_a_gpu = base.model_copy(update={"memory": MemoryUsage(**held, reserved_peak_bytes=700)})
-    row = rows.row(of_a_process)
+    row = export_columns.row(of_a_process)
     assert (row["peak_bytes_over_model"], row["process_peak_bytes_over_model"]) == (None, 100)
-    assert rows.row(of_a_gpu)["peak_bytes_over_model"] == 100
+    assert export_columns.row(of_a_gpu)["peak_bytes_over_model"] == 100
 
     def told(one: record.Record) -> str:
         (entries,) = compare.base_entries([one]).values()

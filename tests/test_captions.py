@@ -11,9 +11,9 @@ from factory import answers, cell, record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb import rows
 from vlmnb.data import catalogue
 from vlmnb.quality import captions, metrics, scores
+from vlmnb.records import export_columns
 
 VOCABULARY = ["a", "red", "blue", "square", "circle", "left", "of", "the", "two"]
 WORDS = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=9)
@@ -175,13 +175,13 @@ def test_captions_have_scores_with_intervals_in_the_export() -> None:
             zip(answers(4, 0), ["a red square", *said[1:3], "dog"], strict=True)
         )
     )
-    row = rows.row(record(cell(dataset="coco-mini"), answers=given_answers))
+    row = export_columns.row(record(cell(dataset="coco-mini"), answers=given_answers))
     for name in ("cider", "bleu", "wer_normalized"):
         assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"], name
-    other = rows.row(record(cell(dataset="textvqa-mini"), answers=given_answers))
+    other = export_columns.row(record(cell(dataset="textvqa-mini"), answers=given_answers))
     assert other["cider"] is None
     assert other["wer_normalized"] == row["wer_normalized"]
-    random = rows.row(record(cell(dataset="coco-mini", weights="random"), answers=given_answers))
+    random = export_columns.row(record(cell(dataset="coco-mini", weights="random"), answers=given_answers))
     assert random["cider"] is random["bleu"] is random["wer_normalized"] is None
 
 

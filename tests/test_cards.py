@@ -14,8 +14,9 @@ import factory
 import pytest
 from fakes import PROJECT
 
-from vlmnb import launch, paths, record
-from vlmnb.record import Record
+from vlmnb import launch, paths
+from vlmnb.records import record
+from vlmnb.records.record import Record
 
 MODELS = ("llava-tiny", "fuyu-tiny")
 

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from small_models import REAL, small_config
 
-from vlmnb import identity, loading, models
+from vlmnb import loading, models
 from vlmnb.errors import UserError
 from vlmnb.measure import measure_cells
 from vlmnb.models import checkpoints
+from vlmnb.records import content_key
 from vlmnb.spec.cell import Cell
 
 
@@ -93,12 +94,12 @@ def test_a_folder_may_be_named_as_the_repository(own: Path, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_other_weights_in_a_folder_are_another_key(own: Path) -> None:
-    before = identity.key(cell("fuyu-8b"))
+    before = content_key.key(cell("fuyu-8b"))
     file = own / "fuyu-8b" / "model.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    assert identity.key(cell("fuyu-8b")) != before
+    assert content_key.key(cell("fuyu-8b")) != before
 
 
 def truncate(folder: Path) -> None:
@@ -311,10 +312,12 @@ def test_the_revision_and_the_seed_are_in_the_key(monkeypatch: pytest.MonkeyPatc
     entry = models.get("llava-1.5-7b")
     monkeypatch.setattr("vlmnb.data.catalogue.revision", lambda name: "test")
     asked = cell("llava-1.5-7b")
-    key = identity.key(asked)
-    assert identity.weights_revision(asked) == f"llava-hf/llava-1.5-7b-hf@{entry.revision}"
+    key = content_key.key(asked)
+    assert content_key.weights_revision(asked) == f"llava-hf/llava-1.5-7b-hf@{entry.revision}"
     moved = models.registry() | {entry.name: entry.model_copy(update={"revision": "0" * 40})}
     monkeypatch.setattr(models, "registry", lambda: moved)
-    assert identity.key(asked) != key
-    random = [identity.weights_revision(cell("llava-1.5-7b", weights="random", seed=seed)) for seed in (0, 1)]
+    assert content_key.key(asked) != key
+    random = [
+        content_key.weights_revision(cell("llava-1.5-7b", weights="random", seed=seed)) for seed in (0, 1)
+    ]
     assert random[0] != random[1]

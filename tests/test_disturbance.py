@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from factory import STEADY, answers, cell, timed
 
-from vlmnb import beside, compare, details, disturbance, findings, points, rows, speed, tables, tradeoff
+from vlmnb import beside, compare, details, findings, points, speed, tables, tradeoff
 from vlmnb.meters.readings import Conditions, DeviceState
-from vlmnb.provenance import Provenance
-from vlmnb.record import Record
-from vlmnb.reported import Figure, Reported
+from vlmnb.records import background_load, export_columns
+from vlmnb.records.provenance import Provenance
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Figure, Reported
 
 MARKED = "†"
 
@@ -42,10 +43,10 @@ def test_a_window_that_others_disturbed_is_marked_though_no_pass_is() -> None:
     folded = points.axis_points("batch_size", [made.cell], [made])
     assert shown(detail, "Load by others").text == shown(folded, "Load by others").text == "12 % †"
     assert shown(detail, "Verdict").text == "stable †"
-    note = disturbance.note([made])
+    note = background_load.note([made])
     assert note.startswith("- `†` other processes used the machine meanwhile: times and joules")
     assert "batch 2, image 64, prompt 200: 12 %" in note
-    assert rows.row(made)["latency_disturbed"] is True
+    assert export_columns.row(made)["latency_disturbed"] is True
 
 
 def test_the_comparison_marks_the_number_and_says_what_the_mark_means() -> None:
@@ -73,7 +74,7 @@ def test_a_quiet_window_has_no_mark() -> None:
     table = tables.axis_table("batch_size", [made.cell], [made])
     assert not any(MARKED in field.text for field in table.rows[0])
     assert shown(details.detail_table("batch_size", [made.cell], [made]), "Load by others").text == "3 %"
-    assert disturbance.note([made]) == ""
+    assert background_load.note([made]) == ""
 
 
 @pytest.mark.parametrize(("passes", "marked"), [((True, False), False), ((True, True), True)])
@@ -85,8 +86,8 @@ def test_where_clean_passes_suffice_energy_alone_is_marked(passes: tuple[bool, .
     table = tables.axis_table("batch_size", [made.cell], [made])
     assert (MARKED in shown(table, "Latency per batch, s").text) is marked
     assert MARKED in shown(table, "Energy, J per sample").text
-    assert ("left out of latencies" in disturbance.note([made])) is not marked
-    assert (disturbance.note([made], energy=False) == "") is not marked
+    assert ("left out of latencies" in background_load.note([made])) is not marked
+    assert (background_load.note([made], energy=False) == "") is not marked
 
 
 def test_answers_of_fixed_length_are_marked_beside_their_verdict() -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from vlmnb import drift, findings, notes, paths, rates, roofline, support, tables
-from vlmnb.answer import Answer
 from vlmnb.flops.flop_count import FlopCount
-from vlmnb.layerprofile import Ceilings
 from vlmnb.meters.readings import Compilation, MemoryUsage, ProbeLogits
-from vlmnb.provenance import Provenance
-from vlmnb.record import Record
+from vlmnb.records.answer import Answer
+from vlmnb.records.layer_profile import Ceilings
+from vlmnb.records.provenance import Provenance
+from vlmnb.records.record import Record
+from vlmnb.records.timing import Timing
 from vlmnb.spec import axes, presets
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.sweep_file import load_sweep
-from vlmnb.timing import Timing
 
 QUESTIONS = 40
 

@@ -13,7 +13,7 @@ import browser
 import linkcheck
 import pytest
 
-from vlmnb import record
+from vlmnb.records import record
 
 pytestmark = pytest.mark.slow
 

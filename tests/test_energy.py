@@ -9,12 +9,12 @@ import pytest
 from pydantic import ValidationError
 from sensorfakes import CPU, GPU, RAM, Draw, FakeClock, FakeNvml, FakeTracker, rapl_folder
 
-from vlmnb import record, rows
 from vlmnb.device import nvml
 from vlmnb.meters.counter_calibration import Attached
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.meters.energy_counters import EnergyCounter, NvmlCounter, RaplCounter
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal, SensorCard, headline
+from vlmnb.records import export_columns, record
 
 
 def reading(source: str, method: str, energy_j: float = 1.0) -> EnergyReading:
@@ -39,7 +39,7 @@ def test_modelled_memory_cannot_get_into_what_was_measured() -> None:
     )
     made = factory.record(factory.cell(device="cuda"), energy=readings)
     assert made.energy_j_per_sample == pytest.approx(100 / 4)
-    assert rows.row(made)["energy_j_per_sample"] == pytest.approx(100 / 4)
+    assert export_columns.row(made)["energy_j_per_sample"] == pytest.approx(100 / 4)
     with pytest.raises(TypeError):
         sum(readings)  # type: ignore[call-overload]
     with pytest.raises(ValidationError, match="more than one energy reading"):
@@ -128,7 +128,7 @@ def test_a_window_too_short_for_a_counter_is_refused_and_nothing_stands_in(rig: 
     assert "took 0.5 s" in refusal.reason
     assert "needs 10" in refusal.reason
     made = factory.record(factory.cell(device="cuda"), energy=meter.readings, energy_refused=meter.refused)
-    row = rows.row(made)
+    row = export_columns.row(made)
     assert row["energy_j_per_sample"] is None
     assert row["energy_reason"] == refusal.reason
 
@@ -207,7 +207,7 @@ def test_joules_per_batch_sample_and_token_are_of_the_whole_window() -> None:
     assert made.energy_net_j_per_sample == pytest.approx(5)
     assert made.energy_j_per_batch == pytest.approx(20), "two samples to a batch"
     assert made.energy_j_per_output_token == pytest.approx(10 / 3), "three tokens to an answer"
-    row = rows.row(made)
+    row = export_columns.row(made)
     assert row["energy_power_w"] == pytest.approx(60)
     assert row["energy_j_per_batch"] == pytest.approx(made.cell.batch_size * row["energy_j_per_sample"])
     assert record.Record.model_validate_json(made.model_dump_json()) == made

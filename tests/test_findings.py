@@ -6,7 +6,7 @@ import pytest
 from factory import STEADY, answers, cell, record
 
 from vlmnb import findings, tables
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 
 AXIS = "image_size"
 SIZES = (32, 64, 96, 128)

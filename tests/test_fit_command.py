@@ -9,10 +9,11 @@ from typing import Any
 import factory
 import pytest
 
-from vlmnb import cli, record
-from vlmnb.fit import predict, report, usable
+from vlmnb import cli
+from vlmnb.fit import predict, report
 from vlmnb.fit.choice import Constraint
-from vlmnb.record import Record
+from vlmnb.records import record, usable
+from vlmnb.records.record import Record
 
 
 def measured(**changes: Any) -> Record:

@@ -9,10 +9,10 @@ import pytest
 from factory import absent, cell, record
 
 from vlmnb import layer_plots, layer_views, layers, notes, tables
-from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
 from vlmnb.meters import window
 from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading, EnergyRefusal
-from vlmnb.record import Record
+from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
+from vlmnb.records.record import Record
 
 
 def part(name: str, component: str, seconds: float, depth: int | None = None, **changes: object) -> LayerPart:

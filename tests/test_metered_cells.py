@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from vlmnb import measure, rows
+from vlmnb import measure
 from vlmnb.loading import ModelSlot, configuration
 from vlmnb.measure import measure_cells
 from vlmnb.meters import energy
 from vlmnb.meters.counter_calibration import Attached, min_window_s
 from vlmnb.meters.memory import cache_bytes
 from vlmnb.meters.readings import SensorCard
-from vlmnb.record import Record
+from vlmnb.records import export_columns
+from vlmnb.records.record import Record
 from vlmnb.spec import axes
 
 pytestmark = pytest.mark.slow
@@ -38,7 +39,7 @@ def test_a_record_says_what_surrounded_it_and_where_the_memory_went(tmp_path: Pa
     assert usage.weights_bytes is not None
     assert usage.baseline_bytes is not None
     assert 1_000_000 < usage.weights_bytes < usage.baseline_bytes
-    row = rows.row(made)
+    row = export_columns.row(made)
     assert row["energy_j_per_batch"] == pytest.approx(2 * row["energy_j_per_sample"])
     assert row["cache_bytes"] > 0
 

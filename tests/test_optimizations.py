@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from vlmnb import loading, models, paths, sweep_command
 from vlmnb.errors import UserError
 from vlmnb.measure import measure_cells
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 from vlmnb.spec import axes, optimizations, presets
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.sweep_command import Asked

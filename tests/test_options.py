@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb import cli, identity, launch, markup, paths, progress, record, sweep_command
+from vlmnb import cli, launch, markup, paths, progress, sweep_command
 from vlmnb.device import slots
+from vlmnb.records import content_key, record
 from vlmnb.spec.cell import words as words_of
 
 STARTED = "2026-01-01T00:00:00+00:00"
@@ -48,7 +49,7 @@ def measure(results: Path) -> None:
     """Put every cell of the sweep on record."""
     for job in launch.jobs(launch.load(Path("s.yaml")), results, Path("runs")):
         for state in job.cells:
-            record.write(identity.blank(state.cell, STARTED), results)
+            record.write(content_key.blank(state.cell, STARTED), results)
 
 
 def test_a_folder_that_is_given_counts_from_the_working_folder(elsewhere: Path, vlmnb: Called) -> None:

@@ -8,8 +8,9 @@ import bookmaking
 import pytest
 from bookmaking import PROJECT
 
-from vlmnb import book, launch, outdated, postprocess, record
+from vlmnb import book, launch, outdated, postprocess
 from vlmnb.device import machine
+from vlmnb.records import record
 from vlmnb.spec.cell import Run
 
 Small = tuple[Path, Path, Path]

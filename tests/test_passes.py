@@ -13,8 +13,8 @@ from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.measure import measure_cells
 from vlmnb.phases import Phases
+from vlmnb.records.timing import Timing, batch_values
 from vlmnb.spec import axes
-from vlmnb.timing import Timing, batch_values
 
 
 class Busy:

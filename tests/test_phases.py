@@ -13,7 +13,7 @@ from torch import nn
 from vlmnb import speed, tables
 from vlmnb.meters import window
 from vlmnb.phases import PhaseClock
-from vlmnb.timing import Timing, batch_values
+from vlmnb.records.timing import Timing, batch_values
 
 
 class Clock:

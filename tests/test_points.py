@@ -25,11 +25,11 @@ from vlmnb import (
     speed,
     tables,
 )
-from vlmnb.layerprofile import Ceilings
 from vlmnb.meters.readings import ProbeLogits
-from vlmnb.record import Record
+from vlmnb.records.layer_profile import Ceilings
+from vlmnb.records.record import Record
+from vlmnb.records.timing import Timing
 from vlmnb.tables import Table
-from vlmnb.timing import Timing
 
 WHY_NOT = ("without an interval", "no interval", "for an interval", "itself", "counted", "sign test", "UTC")
 

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 from small_models import REAL, published, small_config
 
-from vlmnb import encoding, loading, measure, models, record
+from vlmnb import encoding, loading, measure, models
 from vlmnb.data.catalogue import Sample
 from vlmnb.data.prompts import short_answer_prompt
 from vlmnb.measure import measure_cells
 from vlmnb.models import geometry, llava, stand_in
+from vlmnb.records import record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 

@@ -10,14 +10,15 @@ import pyarrow.parquet as pq
 import pytest
 from factory import absent, answers, cell, record
 
-from vlmnb import exporting, notes, rows
-from vlmnb import record as records
+from vlmnb import notes
 from vlmnb.errors import UserError
-from vlmnb.exporting import export_records
 from vlmnb.files import hashing
 from vlmnb.meters.counter_calibration import Attached
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.meters.readings import EnergyRefusal
+from vlmnb.records import export, export_columns
+from vlmnb.records import record as records
+from vlmnb.records.export import export_records
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -112,7 +113,7 @@ def test_answers_that_mean_nothing_have_no_quality(change: dict[str, str]) -> No
     made = record(cell(**change))
     assert made.wer is None
     assert made.accuracy is None
-    assert rows.row(made)["wer"] is None
+    assert export_columns.row(made)["wer"] is None
 
 
 @pytest.mark.parametrize("file_format", ["csv", "json", "parquet"])
@@ -147,20 +148,20 @@ def test_a_parquet_export_is_the_same_in_many_parts_as_in_one(
         records.write(absent(cell(batch_size=size, device="cuda", dtype="fp16"), "unsupported", "r"), results)
     tables = []
     for together in (1, 1_000):
-        monkeypatch.setattr(exporting, "TOGETHER", together)
+        monkeypatch.setattr(export, "TOGETHER", together)
         export_records(results, tmp_path / "table.parquet", "parquet")
         tables.append(pq.read_table(tmp_path / "table.parquet"))
     assert tables[0].num_rows == 4
     assert tables[0].equals(tables[1])
     (tmp_path / "empty").mkdir()
     assert export_records(tmp_path / "empty", tmp_path / "none.parquet", "parquet") == (0, [])
-    assert pq.read_table(tmp_path / "none.parquet").column_names == list(rows.EXPORT_COLUMNS)
+    assert pq.read_table(tmp_path / "none.parquet").column_names == list(export_columns.EXPORT_COLUMNS)
 
 
 def test_the_export_writes_numbers_as_the_records_have_them(tmp_path: Path) -> None:
     results = tmp_path / "results"
     made = [record(cell(batch_size=size)) for size in (1, 2)]
-    wanted = {one.key: rows.row(one) for one in made}
+    wanted = {one.key: export_columns.row(one) for one in made}
     for one in made:
         records.write(one, results)
     export_records(results, tmp_path / "table.json", "json")
@@ -232,13 +233,13 @@ def test_a_batch_that_was_never_full_has_no_latency() -> None:
     short = made.timing.model_copy(update={"batch_samples": (4,)})
     made = made.model_copy(update={"timing": short})
     assert made.latency is None
-    assert rows.row(made)["latency_s"] is None
+    assert export_columns.row(made)["latency_s"] is None
     assert made.energy_j_per_sample == pytest.approx(8.0 / 4)
     assert "fewer samples than one batch" in notes.beneath([made])
 
 
 def test_a_quantile_is_exported_only_where_there_are_batches_enough() -> None:
-    few = rows.row(record(latencies=(0.2, 0.3) * 17))
+    few = export_columns.row(record(latencies=(0.2, 0.3) * 17))
     assert few["latency_p90_s"] is few["latency_p90_low_s"] is None
-    many = rows.row(record(latencies=tuple(0.001 * i for i in range(1, 61))))
+    many = export_columns.row(record(latencies=tuple(0.001 * i for i in range(1, 61))))
     assert many["latency_p90_low_s"] <= many["latency_p90_s"] <= many["latency_p90_high_s"]

@@ -8,11 +8,11 @@ from typing import Any
 from factory import answers, cell, record
 
 from vlmnb import agreement, conditions_view, findings, repeats
-from vlmnb import record as records
 from vlmnb.files import hashing
 from vlmnb.meters.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
-from vlmnb.provenance import Provenance
-from vlmnb.record import Record
+from vlmnb.records import record as records
+from vlmnb.records.provenance import Provenance
+from vlmnb.records.record import Record
 from vlmnb.spec import axes
 
 

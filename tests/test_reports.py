@@ -24,19 +24,17 @@ from vlmnb import (
     launch,
     notes,
     pages,
-    record,
     rendering,
     repeats,
     reportpages,
-    rows,
     status,
     tables,
     tradeoff,
-    transcription,
 )
 from vlmnb.device import machine
 from vlmnb.errors import UserError
-from vlmnb.record import Record
+from vlmnb.records import export_columns, record, report_transcripts
+from vlmnb.records.record import Record
 from vlmnb.spec import axes, optimizations
 from vlmnb.spec.sweep_file import load_sweep
 
@@ -78,7 +76,7 @@ def sheets(kind: str) -> list[tuple[str, dict[str, Any]]]:
 
 
 def test_the_committed_records_are_those_of_the_transcription(tmp_path: Path) -> None:
-    transcription.write(tmp_path)
+    report_transcripts.write(tmp_path)
     made = {p.relative_to(tmp_path): p.read_text() for p in record.record_files(tmp_path)}
     kept = record.record_files(PROJECT / "results", hardware="reports")
     assert made == {p.relative_to(PROJECT / "results"): p.read_text() for p in kept}
@@ -234,7 +232,7 @@ def test_a_models_chapter_leads_to_its_card_or_says_how_it_is_made(committed: li
 
 def test_a_reported_figure_gets_no_interval_anywhere(committed: list[Record]) -> None:
     one = next(r for r in committed if r.status == "ok" and r.energy_j_per_sample)
-    row = rows.row(one)
+    row = export_columns.row(one)
     assert row["source"] == row["hardware"] == "reports"
     assert row["energy_method"] == "unstated"
     assert row["reported_in"].startswith("00")
@@ -308,12 +306,12 @@ def test_a_dry_run_tells_a_program_what_it_tells_a_person(tmp_path: Path) -> Non
     ("11.03 T", 11.03e12), ("617.84 GFLOPS", 617.84e9), ("-", None), ("null", None), ("7.8", 7.8),
 ])  # fmt: skip
 def test_printed_figures_are_read_in_si_units(printed: str, value: float | None) -> None:
-    assert transcription.number(printed) == value
+    assert report_transcripts.number(printed) == value
 
 
 def test_what_is_no_figure_is_an_error() -> None:
     with pytest.raises(UserError, match="no figure of a report"):
-        transcription.number("1,5")
+        report_transcripts.number("1,5")
 
 
 @pytest.mark.slow

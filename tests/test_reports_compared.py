@@ -5,7 +5,8 @@ from __future__ import annotations
 import factory
 from reported import own, shown
 
-from vlmnb import beside, compare, notes, rows
+from vlmnb import beside, compare, notes
+from vlmnb.records import export_columns
 
 
 def test_own_measurements_stand_beside_the_report_with_the_ratio_and_what_differs() -> None:
@@ -51,7 +52,7 @@ def test_a_checkpoint_of_another_geometry_never_passes_for_the_reports_model() -
     assert "another model" in beside.beneath(table)
     assert "hidden\\_size 96 for 4096" in notes.beneath([toy])
     assert notes.beneath([real]) == ""
-    assert rows.row(toy)["other_geometry"] == told["geometry"]
+    assert export_columns.row(toy)["other_geometry"] == told["geometry"]
     for one, said in ((real, False), (toy, True)):
         base = {"optimization": "fp16", "image_size": 224, "seq_len": 200, "length": "natural"}
         cell = one.cell.model_copy(update={**base, "batch_size": compare.BASE_BATCH_SIZE})

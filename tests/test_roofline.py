@@ -13,11 +13,11 @@ from test_drift import timed
 from vlmnb import bounds, ceilings, measure, rates, roofline, speed
 from vlmnb.device import machine
 from vlmnb.flops import formula
-from vlmnb.layerprofile import Ceilings
 from vlmnb.loading import ModelSlot
 from vlmnb.measure import measure_cell
 from vlmnb.meters.readings import MemoryUsage
-from vlmnb.record import Record
+from vlmnb.records.layer_profile import Ceilings
+from vlmnb.records.record import Record
 
 
 def searched(*shares: float) -> ceilings.Search:

@@ -20,8 +20,9 @@ from fakes import wait_for
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from vlmnb import execute, paths, record
+from vlmnb import execute, paths
 from vlmnb.device import slots
+from vlmnb.records import record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Run
 

@@ -13,12 +13,13 @@ import pytest
 from factory import cell
 from stored import job_of, measured, older, recorded, states
 
-from vlmnb import desk, identity, launch, notes, paths, ray_cluster, status, sweep_command
-from vlmnb import record as records
+from vlmnb import launch, notes, paths, ray_cluster, status, sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
 from vlmnb.files import locks
+from vlmnb.records import claims, content_key
+from vlmnb.records import record as records
 from vlmnb.spec.cell import told_apart, words
 from vlmnb.sweeping import Wish
 
@@ -46,7 +47,7 @@ def test_a_record_of_other_code_answers_as_stale_and_is_kept(tmp_path: Path) -> 
     path = records.write(older(cell()), tmp_path)
     found = recorded(cell(), tmp_path)
     assert found is not None
-    assert found.key != identity.key(cell())
+    assert found.key != content_key.key(cell())
     assert states(tmp_path, tmp_path) == {1: "missing", 2: "stale"}
     assert "the measuring code" in notes.stale([found])
     assert "--stale" in notes.stale([found])
@@ -79,26 +80,26 @@ def test_a_stale_cell_is_measured_where_that_is_asked_for(
 ) -> None:
     records.write(older(cell()), tmp_path)
     keys = tmp_path / "again"
-    keys.write_text(identity.key(cell()))
-    monkeypatch.setenv(desk.AGAIN, str(keys))
-    with desk.Desk([cell()], tmp_path) as at:
+    keys.write_text(content_key.key(cell()))
+    monkeypatch.setenv(claims.AGAIN, str(keys))
+    with claims.Desk([cell()], tmp_path) as at:
         assert at.recorded(cell()) is None
         with at.claimed(cell()):
             at.write(measured(cell()))
         assert at.recorded(cell()) == measured(cell()), "measured again once, not twice"
-    monkeypatch.delenv(desk.AGAIN)
-    monkeypatch.setenv(desk.STALE, "1")
+    monkeypatch.delenv(claims.AGAIN)
+    monkeypatch.setenv(claims.STALE, "1")
     assert recorded(cell(batch_size=1), tmp_path) is None
 
 
 def test_threads_are_part_of_the_key_and_named_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(slots.THREADS, "1")
-    before = identity.key(cell())
+    before = content_key.key(cell())
     monkeypatch.setenv(slots.THREADS, "7")
-    assert identity.key(cell()) != before
+    assert content_key.key(cell()) != before
     one = measured(cell())
     one = one.model_copy(update={"provenance": one.provenance.model_copy(update={"threads": 1})})
-    assert "threads 1 to 7" in identity.differences(one)
+    assert "threads 1 to 7" in content_key.differences(one)
 
 
 def test_a_damaged_record_is_measured_again_and_kept_beside(
@@ -107,7 +108,7 @@ def test_a_damaged_record_is_measured_again_and_kept_beside(
     path = records.write(measured(cell()), tmp_path)
     path.write_text(path.read_text()[:100])
     assert states(tmp_path, tmp_path)[2] == "damaged"
-    with desk.Desk([cell()], tmp_path) as at:
+    with claims.Desk([cell()], tmp_path) as at:
         assert at.recorded(cell()) is None
         at.write(measured(cell()))
     assert recorded(cell(), tmp_path) == measured(cell())
@@ -174,7 +175,7 @@ def test_a_record_from_a_node_keeps_the_damaged_file_in_its_place_too(tmp_path: 
 
 
 def test_a_link_to_nothing_in_the_place_of_a_record_is_a_damaged_one(tmp_path: Path) -> None:
-    path = identity.record_paths([cell()], tmp_path)[cell()]
+    path = content_key.record_paths([cell()], tmp_path)[cell()]
     path.parent.mkdir(parents=True)
     path.symlink_to(tmp_path / "gone.json")
     assert states(tmp_path, tmp_path)[2] == "damaged"

@@ -16,11 +16,12 @@ import pytest
 from factory import answers, cell, record
 from stored import job_of, measured, recorded, states
 
-from vlmnb import desk, entries, launch, paths, rows, status, store, sweep_command
-from vlmnb import record as records
+from vlmnb import launch, paths, status, sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
-from vlmnb.record import Record
+from vlmnb.records import claims, export_columns, index_entries, store
+from vlmnb.records import record as records
+from vlmnb.records.record import Record
 
 
 @pytest.fixture(autouse=True)
@@ -147,8 +148,8 @@ def test_the_index_gives_the_rows_that_the_records_give(tmp_path: Path) -> None:
     for size in (1, 2):
         records.write(record(cell(batch_size=size)), tmp_path)
     with store.Index(tmp_path, rows=True) as index:
-        found = [dict(zip(rows.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
-    assert found == [rows.row(each) for each in records.read_all(tmp_path)[0]]
+        found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
+    assert found == [export_columns.row(each) for each in records.read_all(tmp_path)[0]]
 
 
 def test_readers_on_all_cores_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +158,7 @@ def test_readers_on_all_cores_find_what_one_finds(tmp_path: Path, monkeypatch: p
     path.write_text(path.read_text()[:100])
     found = []
     for least in (1, 1_000):
-        monkeypatch.setattr(entries, "PARALLEL_FROM_ROWS", least)
+        monkeypatch.setattr(index_entries, "PARALLEL_FROM_ROWS", least)
         with store.Index(tmp_path, rows=True) as index:
             found.append((index.entries(), list(index.rows()), index.problems()))
         (tmp_path / ".index.sqlite").unlink()
@@ -202,8 +203,8 @@ def test_rows_are_made_when_an_export_first_asks_and_follow_the_files(
 ) -> None:
     path = records.write(record(), tmp_path)
     made: list[Record] = []
-    row = rows.row
-    monkeypatch.setattr(rows, "row", lambda found: made.append(found) or row(found))
+    row = export_columns.row
+    monkeypatch.setattr(export_columns, "row", lambda found: made.append(found) or row(found))
     with store.Index(tmp_path) as index:
         assert len(index.entries()) == 1
     assert made == []
@@ -216,7 +217,7 @@ def test_rows_are_made_when_an_export_first_asks_and_follow_the_files(
         assert len(index.entries()) == 1
     with store.Index(tmp_path, rows=True) as index:
         ((*values,),) = index.rows()
-    assert values[rows.EXPORT_COLUMNS.index("reason")] == "changed"
+    assert values[export_columns.EXPORT_COLUMNS.index("reason")] == "changed"
 
 
 def refuse(*_: object) -> None:
@@ -227,14 +228,14 @@ def test_what_was_just_measured_need_not_be_read_to_be_exported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for size in (1, 2):
-        with desk.Desk([cell(batch_size=size)], tmp_path) as at:
+        with claims.Desk([cell(batch_size=size)], tmp_path) as at:
             at.write(record(cell(batch_size=size), key=f"{size:016}"))
     with monkeypatch.context() as patched:
-        patched.setattr(entries, "read", refuse)
+        patched.setattr(index_entries, "read", refuse)
         with store.Index(tmp_path, rows=True) as index:
             assert [entry.status for entry in index.entries().values()] == ["ok", "ok"]
-            found = [dict(zip(rows.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
-    assert found == [rows.row(each) for each in records.read_all(tmp_path)[0]]
+            found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
+    assert found == [export_columns.row(each) for each in records.read_all(tmp_path)[0]]
     written = store.keep(record(cell(batch_size=2), key=f"{2:016}", reason="measured again"), tmp_path)
     with store.Index(tmp_path) as index:
         assert index.entries()[written.relative_to(tmp_path).as_posix()].reason == "measured again"
@@ -247,7 +248,7 @@ def test_a_record_that_cannot_be_entered_is_kept_all_the_same(
         raise RuntimeError("a metric's package is broken")
 
     with monkeypatch.context() as patched:
-        patched.setattr(rows, "row", fail)
+        patched.setattr(export_columns, "row", fail)
         store.keep(record(), tmp_path)
     (tmp_path / store.INDEX).mkdir()
     path = store.keep(record(), tmp_path)
@@ -276,7 +277,7 @@ def test_records_copied_with_their_index_are_known_by_their_content(
         for _ in range(2):
             with store.Index(there, rows=True) as index:
                 assert len(list(index.rows())) == 2
-        patched.setattr(entries, "read", refuse)
+        patched.setattr(index_entries, "read", refuse)
         with store.Index(there) as index:
             assert index.problems() == [], "and need not be looked into again"
     edited = next(there.glob("*/*/*.json"))
@@ -294,7 +295,7 @@ def test_a_record_of_which_no_row_can_be_made_is_told_by_the_export_and_answers_
     def fail(found: Record) -> dict[str, object]:
         raise ZeroDivisionError("no words")
 
-    monkeypatch.setattr(rows, "row", fail)
+    monkeypatch.setattr(export_columns, "row", fail)
     with store.Index(tmp_path, rows=True) as index:
         assert list(index.rows()) == []
         assert index.problems() == [f"{path}: no words"]

@@ -16,7 +16,7 @@ import nbformat
 import pytest
 from fakes import Checkout, processes_of
 
-from vlmnb import record
+from vlmnb.records import record
 
 pytestmark = pytest.mark.slow
 

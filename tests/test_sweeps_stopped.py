@@ -21,8 +21,9 @@ import psutil
 import pytest
 from fakes import Checkout, processes_of, wait_for
 
-from vlmnb import rows, store, sweep_command
-from vlmnb.record import read_all
+from vlmnb import sweep_command
+from vlmnb.records import export_columns, store
+from vlmnb.records.record import read_all
 
 pytestmark = pytest.mark.slow
 
@@ -196,8 +197,10 @@ def test_killing_anything_at_random_moments_loses_and_repeats_nothing(
     assert checkout.sweep().returncode == 0
     assert records_of(checkout) == records_of(undisturbed)
     with store.Index(checkout.results, rows=True) as index:
-        found = [dict(zip(rows.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
-    assert found == [rows.row(each) for each in read_all(checkout.results)[0]], "the index is what files say"
+        found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
+    assert found == [export_columns.row(each) for each in read_all(checkout.results)[0]], (
+        "the index is what files say"
+    )
     for model in models:
         pages = [printed(each, model) for each in (checkout, undisturbed)]
         assert pages == [str([(size, "ok") for size in sizes])] * 2

@@ -6,8 +6,8 @@ import pytest
 from factory import absent, answers, cell, record
 
 from vlmnb import details, findings, notes, plots, tables
-from vlmnb import record as records
 from vlmnb.meters.readings import EnergyReading
+from vlmnb.records import record as records
 
 
 def texts(table: tables.Table) -> list[list[str]]:

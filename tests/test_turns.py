@@ -24,11 +24,12 @@ import pytest
 from fakes import Checkout, processes_of, wait_for
 from rich.console import Console
 
-from vlmnb import identity, launch, progress, record, status, sweeping
+from vlmnb import launch, progress, status, sweeping
 from vlmnb.device import slots
 from vlmnb.execute import Outcome, Setting
 from vlmnb.files import locks, temporary
 from vlmnb.launch import Job
+from vlmnb.records import content_key, record
 
 
 @pytest.fixture
@@ -192,7 +193,7 @@ def test_who_waits_for_a_run_of_another_sweep_has_no_device_meanwhile(
         device = locks.Line(slots._locks(), "cpu")
         wait_for(device.take)
         for state in todo.cells:
-            record.write(identity.blank(state.cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
+            record.write(content_key.blank(state.cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
 
     children(other)
     wait_for((tmp_path / "theirs").exists)
@@ -223,7 +224,7 @@ def test_time_spent_waiting_is_no_part_of_the_time_left(
     shown = sweep.progress
 
     def record_of(index: int) -> None:
-        made = identity.blank(todo.cells[index].cell, "2026-01-01T00:00:00+00:00")
+        made = content_key.blank(todo.cells[index].cell, "2026-01-01T00:00:00+00:00")
         record.write(made, tmp_path / "results")
 
     now[0] = 1000.0  # waited for the device

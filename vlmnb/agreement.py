@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from vlmnb.answer import Answer
 from vlmnb.data import catalogue
 from vlmnb.quality import scores
-from vlmnb.record import Record, by_cell
+from vlmnb.records.answer import Answer
+from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import DTYPES
 from vlmnb.tables import STATUS_WORDS, Field, Table, percent_span

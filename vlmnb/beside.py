@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import disturbance
 from vlmnb.data import catalogue
 from vlmnb.models import checkpoints
-from vlmnb.record import Record, by_cell
-from vlmnb.reported import Quantity
+from vlmnb.records import background_load
+from vlmnb.records.record import Record, by_cell
+from vlmnb.records.reported import Quantity
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.tables import ENOUGH, ROW_TITLES, SHOW, Field, Table
@@ -181,7 +181,7 @@ def _ratio(own: Record, quantity: Quantity, number: float, theirs: float) -> Fie
     span = f"[{ends[0] / theirs:.3g}, {ends[1] / theirs:.3g}]" if ends else ""
     title = "measured / report; 95 % interval of what was measured, the report states none"
     title = title if ends else "measured / report, without an interval"
-    marks = {"latency_s": disturbance.latency_mark, "energy_j_per_sample": disturbance.energy_mark}
+    marks = {"latency_s": background_load.latency_mark, "energy_j_per_sample": background_load.energy_mark}
     mark, why = marks[quantity](own) if quantity in marks else ("", "")
     return Field(f"{number / theirs:.3g}{mark}", title + why, own.key, span=span)
 

@@ -21,24 +21,14 @@ from typing import Any
 
 import yaml
 
-from vlmnb import (
-    chapters,
-    compare,
-    outdated,
-    pages,
-    paths,
-    postprocess,
-    record,
-    reportpages,
-    support,
-    tradeoff,
-)
+from vlmnb import chapters, compare, outdated, pages, paths, postprocess, reportpages, support, tradeoff
 from vlmnb.audit import page as audit
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure, Page
 from vlmnb.postprocess import Heading, Notebook, Refused
-from vlmnb.record import Record
-from vlmnb.rows import EXPORT_COLUMNS, row
+from vlmnb.records import record
+from vlmnb.records.export_columns import EXPORT_COLUMNS, row
+from vlmnb.records.record import Record
 from vlmnb.spec import axes  # fmt: skip
 from vlmnb.spec.cell import Cell
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from vlmnb import disturbance
 from vlmnb.rates import Rate, Rates, Roof, rates, roof_of, roofs
-from vlmnb.record import Record, by_cell
+from vlmnb.records import background_load
+from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import presets
 from vlmnb.spec.cell import Cell
 
@@ -51,7 +51,7 @@ def text(cells: Sequence[Cell], records: Sequence[Record], drift: float = 0.0) -
 
 def disturbed(record: Record, roof: Roof) -> bool:
     """Whether others may have moved a record's shares."""
-    return disturbance.of_batches(record) or roof.flops.contaminated or roof.memory.contaminated
+    return background_load.of_batches(record) or roof.flops.contaminated or roof.memory.contaminated
 
 
 def _nearest(cells: Sequence[Cell], quiet: Known, drift: float, *, whole: bool) -> str:

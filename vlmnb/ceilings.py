@@ -12,7 +12,7 @@ from typing import Any
 
 from vlmnb.device import machine
 from vlmnb.device.clock import now_s, synchronize
-from vlmnb.layerprofile import Ceilings
+from vlmnb.records.layer_profile import Ceilings
 
 TRIES = 4
 """The best of so many tries counts, products and copies in turn: a ceiling is what nothing exceeds, and

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from vlmnb import compare, markup, pages, paths
 from vlmnb.models.entry import ModelEntry
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals

@@ -151,7 +151,7 @@ def export(
 ) -> None:
     """Write one row per record."""
     from vlmnb import paths
-    from vlmnb.exporting import FORMATS, export_records
+    from vlmnb.records.export import FORMATS, export_records
 
     if file_format not in FORMATS:
         raise UserError(f"unknown format {file_format!r}; known: {', '.join(FORMATS)}")
@@ -164,9 +164,10 @@ def export(
 @app.command()
 def reports(results: ResultsOption = RESULTS) -> None:
     """Write the records of what the transcribed reports say."""
-    from vlmnb import paths, transcription
+    from vlmnb import paths
+    from vlmnb.records import report_transcripts
 
-    written = transcription.write(paths.resolve(results))
+    written = report_transcripts.write(paths.resolve(results))
     print(f"{len(written)} records written to {paths.resolve(results) / 'reports'}")
 
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import disturbance, markup, models, paths, rows
+from vlmnb import markup, models, paths
 from vlmnb.data import catalogue
 from vlmnb.errors import UserError
 from vlmnb.models.entry import ModelEntry
 from vlmnb.quality import captions, chance_level
-from vlmnb.record import Record
-from vlmnb.reported import Quantity
+from vlmnb.records import background_load, export_columns
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Quantity
 from vlmnb.spec import axes, optimizations
 
 Row = dict[str, Any]
@@ -104,7 +105,7 @@ def base_entries(records: Iterable[Record]) -> dict[Setting, tuple[Entry, ...]]:
             chosen[setting, found.cell.model, found.cell.dataset] = found
     groups: dict[Setting, dict[str, dict[str, Row]]] = {}
     for (setting, model, dataset), found in chosen.items():
-        row = rows.row(found) | _tokens(found)
+        row = export_columns.row(found) | _tokens(found)
         if found.reported:
             best = {name: found.reported.figure(name) for name in PRINTED}
             row["printed"] = {name: figure.printed for name, figure in best.items() if figure}
@@ -215,7 +216,7 @@ def latency(row: Row) -> str:
     if not row.get("latency_disturbed"):
         return shown
     number, blank, ends = shown.partition(" <span")
-    return f"{number}{disturbance.MARK}{blank}{ends}"
+    return f"{number}{background_load.MARK}{blank}{ends}"
 
 
 def energy(row: Row) -> str:
@@ -226,7 +227,7 @@ def energy(row: Row) -> str:
     if value is None:
         return markup.MISSING
     mark = "≈ " if row["energy_method"] == "model" else ""
-    return f"{mark}{value:.3g}{disturbance.MARK if row.get('contaminated') else ''}"
+    return f"{mark}{value:.3g}{background_load.MARK if row.get('contaminated') else ''}"
 
 
 def dataset_names(entries: Sequence[Entry]) -> list[str]:
@@ -276,7 +277,7 @@ def _cost_caption(entries: Sequence[Entry]) -> str:
     if any(entry.speed["energy_method"] == "model" for entry in entries):
         words.append("Energy after ≈ is modelled, not measured.")
     if any(entry.speed["contaminated"] for entry in entries):
-        words.append(f"After †: {disturbance.MEANING}.")
+        words.append(f"After †: {background_load.MEANING}.")
     if not of_reports(entries):
         words.append("Energy and memory are one reading of the window, FLOPs are counted.")
     return " ".join(words)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from vlmnb import disturbance, markup, repeats
+from vlmnb import markup, repeats
 from vlmnb.data import catalogue
 from vlmnb.meters.readings import Conditions, DeviceState, SensorCard
-from vlmnb.record import Record
+from vlmnb.records import background_load
+from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 
 
@@ -89,7 +90,7 @@ def repeats_block(records: Sequence[Record]) -> str:
     """What A/A repeats of this machine allow to tell apart, and which of them do not count."""
     rows, disturbed = [], 0
     for cell, windows in repeats.groups(records).items():
-        found, busy = repeats.of(windows), sum(map(disturbance.of_batches, windows))
+        found, busy = repeats.of(windows), sum(map(background_load.of_batches, windows))
         disturbed += busy
         name = f"{cell.model}, {catalogue.get(cell.dataset).title}, {cell.device}, batch {cell.batch_size}"
         numbers = [found.spread, found.threshold, found.detectable] if found else []

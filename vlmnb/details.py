@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from vlmnb import disturbance
 from vlmnb.data import catalogue
 from vlmnb.flops import flop_count
 from vlmnb.quality import captions, chance_level
-from vlmnb.record import Record, by_cell
+from vlmnb.records import background_load
+from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import presets
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
@@ -130,7 +130,7 @@ def _passes(record: Record) -> Field:
 def _verdict(record: Record) -> Field:
     if not record.full_batches_s:
         return absent(record)
-    mark, why = disturbance.latency_mark(record)
+    mark, why = background_load.latency_mark(record)
     said = intervals.verdict(record.full_batches_s)
     return Field(f"{said}{mark}", why.removeprefix("; "), record.key, words=True)
 
@@ -140,7 +140,7 @@ def load_by_others(record: Record) -> Field:
     share = record.provenance.other_load
     if share is None:
         return absent(record)
-    mark, why = disturbance.energy_mark(record)
+    mark, why = background_load.energy_mark(record)
     return Field(f"{100 * share:.0f} %{mark}", f"{ONE_READING}{why}", record.key)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from vlmnb import agreement
-from vlmnb.record import Record, by_cell
+from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison
 from vlmnb.tables import ROW_TITLES, Field, Table, absent, percent_span

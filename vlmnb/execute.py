@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 import yaml
 
-from vlmnb import desk, paths, supervise
+from vlmnb import paths, supervise
 from vlmnb.device import slots
 from vlmnb.device.slots import Slot
 from vlmnb.files import temporary as folders
+from vlmnb.records import claims
 from vlmnb.spec.cell import Run
 from vlmnb.types import Frozen
 
@@ -133,9 +134,9 @@ class Begun:
             "VLMNB_QUIET": "1",
             "IPYTHONDIR": str(self.scratch),
             "PYTHONUNBUFFERED": "1",
-            desk.PROGRESS: str(self.scratch / "cell.json"),
-            desk.AGAIN: str(self.scratch / "again"),
-            desk.TURN: str(self.scratch / "turn"),
+            claims.PROGRESS: str(self.scratch / "cell.json"),
+            claims.AGAIN: str(self.scratch / "again"),
+            claims.TURN: str(self.scratch / "turn"),
         }
         try:
             (self.scratch / "again").write_text("\n".join(again), encoding="utf-8")
@@ -241,7 +242,7 @@ def file_failure(outcome: Outcome, setting: Setting, *, stale: bool = False) -> 
     """
     run = outcome.run
     given = {slots.THREADS: str(setting.threads)} if setting.threads != slots.default_threads() else {}
-    given |= {desk.STALE: "1"} if stale else {}
+    given |= {claims.STALE: "1"} if stale else {}
     environment = "".join(f"{name}={value} " for name, value in given.items())
     repeated = {"model": run.model, **run.parameters, "results": str(setting.results)}
     report = {

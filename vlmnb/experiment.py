@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlmnb import paths, record
+from vlmnb import paths
 from vlmnb.errors import UserError
-from vlmnb.record import Record
+from vlmnb.records import record
+from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.axes import Plan
 from vlmnb.spec.cell import Cell, words
@@ -227,9 +228,10 @@ def _show_notes(found: Sequence[Record], energy: bool = True) -> None:
     """Display why cells are ``-``, and which of them are stale; ``energy``: whether joules are shown."""
     from IPython.display import Markdown, display
 
-    from vlmnb import disturbance, notes
+    from vlmnb import notes
+    from vlmnb.records import background_load
 
-    parts = (notes.beneath(found, energy), disturbance.note(found, energy), notes.stale(found))
+    parts = (notes.beneath(found, energy), background_load.note(found, energy), notes.stale(found))
     told = "\n".join(filter(None, parts))
     if told:
         display(Markdown(told))
@@ -309,7 +311,8 @@ def show_agreement(plan: Plan, found: list[Record]) -> None:
     """
     from IPython.display import HTML, display
 
-    from vlmnb import agreement, record, tables
+    from vlmnb import agreement, tables
+    from vlmnb.records import record
 
     others, _ = record.read_all(results_folder(plan), plan.model)
     for table in agreement.matrices(found, others):

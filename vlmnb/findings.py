@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from vlmnb import disturbance, markup, middles
+from vlmnb import markup, middles
 from vlmnb.data import catalogue
-from vlmnb.record import Record, by_cell
+from vlmnb.records import background_load
+from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, intervals
 from vlmnb.tables import ENOUGH, MODELLED, ROW_TITLES
@@ -58,7 +59,7 @@ def caption(axis: str, cells: Sequence[Cell], records: Sequence[Record], drift: 
     energy = (
         " Energy is modelled (≈), not measured." if modelled and axis not in ("image_size", "seq_len") else ""
     )
-    busy = sum(disturbance.of_window(record) for record in ok)
+    busy = sum(background_load.of_window(record) for record in ok)
     others = f" Others used the machine in {busy} of {len(ok)} windows (†)." if busy else ""
     return (
         f"{first} Latency in seconds per batch, median of n = {n} batches; {answers} answers per cell; "
@@ -126,7 +127,7 @@ def _ends(axis: str, part: Sequence[Record], drift: float) -> str:
 def _joules(record: Record) -> str:
     """Joules per sample with the marks that a table gives them."""
     modelled = MODELLED * (record.energy_method == "model")
-    return f"{modelled}{record.energy_j_per_sample:.3g}{disturbance.energy_mark(record)[0]}"
+    return f"{modelled}{record.energy_j_per_sample:.3g}{background_load.energy_mark(record)[0]}"
 
 
 def _against(original: Record, other: Record, drift: float) -> str:
@@ -143,7 +144,7 @@ def _alone(axis: str, record: Record) -> str:
         intervals.significant(summary.median, summary.low, summary.high) if summary else f"{record.latency_s}"
     )
     row = f"{ROW_TITLES[axis].split(',')[0]} {getattr(record.cell, axis)}"
-    value += disturbance.latency_mark(record)[0]
+    value += background_load.latency_mark(record)[0]
     return f"{row}: {value} s per batch; there is no other row to compare it with."
 
 
@@ -160,11 +161,11 @@ def _latency_change(low: Record, high: Record, drift: float) -> str:
     interval = f"interval {found.low:.2f} to {found.high:.2f}"
     if found.paired and f"{ratio:.2f}" != f"{found.ratio:.2f}":
         interval += f"; {ratio:.2f} by the medians"
-    if disturbed := [record for record in (low, high) if disturbance.of_batches(record)]:
+    if disturbed := [record for record in (low, high) if background_load.of_batches(record)]:
         which = "while the two were" if len(disturbed) == 2 else "while one of the two was"
         return (
             f"is {found.ratio:.2f} times the value{way} ({interval}), but others used the machine {which} "
-            f"timed ({' and '.join(map(disturbance.share, disturbed))}): the ratio may be their doing"
+            f"timed ({' and '.join(map(background_load.share, disturbed))}): the ratio may be their doing"
         )
     if found.differ == "yes":
         verb = "grows" if found.ratio > 1 else "falls"

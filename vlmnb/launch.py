@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from vlmnb import identity, paths, stamps, store
-from vlmnb.entries import Entry, cell_digest
+from vlmnb import paths, stamps
 from vlmnb.errors import UserError, nearest
 from vlmnb.files import plain_yaml
+from vlmnb.records import content_key, store
+from vlmnb.records.index_entries import Entry, cell_digest
 from vlmnb.spec import axes, sweep_file
 from vlmnb.spec.cell import Cell, Run
 from vlmnb.types import Frozen
@@ -79,7 +80,11 @@ class Job(Frozen):
     def stamp(self) -> str:
         """What a page of the job as it is now is made from: template, showing code, records."""
         template = hashlib.sha256(paths.notebook(self.run.axis).read_bytes()).hexdigest()
-        code = identity.showing_fingerprint(identity.CARD) if self.inputs else identity.showing_fingerprint()
+        code = (
+            content_key.showing_fingerprint(content_key.CARD)
+            if self.inputs
+            else content_key.showing_fingerprint()
+        )
         shown = (f"{state.key} {state.state} {state.shown}" for state in self.cells)
         return "\n".join([template, code, *shown, *self.inputs, *self.repeats]) + "\n"
 
@@ -118,7 +123,7 @@ def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
 def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], list[str]]:
     """What is there of every run, and a message for each other file among the records that is no record."""
     planned = [(run, axes.plan(run.axis, run.parameters)) for run in runs]
-    places = identity.record_paths((cell for _, plan in planned for cell in plan.cells), results)
+    places = content_key.record_paths((cell for _, plan in planned for cell in plan.cells), results)
     with store.Index(results) as index:
         states = _states(places, index)
         repeats = tuple(f"repeat {e.path} {e.digest}" for e in index.entries(having="repeat").values())
@@ -144,7 +149,7 @@ def _states(places: Mapping[Cell, Path], index: store.Index) -> dict[Cell, CellS
     names = {cell: "/".join(path.parts[-3:]) for cell, path in places.items()}
     exact = index.at(names.values())
     open_ = [cell for cell, name in names.items() if name not in exact or exact[name].problem]
-    newest = identity.stale_paths(index) if open_ else {}
+    newest = content_key.stale_paths(index) if open_ else {}
     others = {cell: name for cell in open_ if newest and (name := newest.get(cell_digest(cell)))}
     stale = index.at(others.values())
     return {

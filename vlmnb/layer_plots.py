@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from vlmnb import layer_views, plots, tables
 from vlmnb.layer_views import TITLES
-from vlmnb.layerprofile import LayerPart, LayerProfile
-from vlmnb.record import Record
+from vlmnb.records.layer_profile import LayerPart, LayerProfile
+from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 from vlmnb.tables import Field, Table
 

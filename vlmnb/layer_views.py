@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import disturbance, tables
-from vlmnb.layerprofile import Ceilings, LayerPart, LayerProfile
+from vlmnb import tables
 from vlmnb.meters.readings import headline, headline_source
-from vlmnb.record import Record
+from vlmnb.records import background_load
+from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
+from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
 from vlmnb.tables import MODELLED, Field, Table, absent
 
@@ -244,7 +245,7 @@ def _figures(record: Record, of: Sequence[LayerPart]) -> list[Field]:
 
 def _of_ceiling(share: float, title: str, key: str, top: Ceilings) -> Field:
     """A share of a ceiling in percent, marked where it cannot be one, or others disturbed the ceiling."""
-    mark = disturbance.MARK * top.contaminated
+    mark = background_load.MARK * top.contaminated
     why = "; other processes used the machine in every try of the ceiling" * top.contaminated
     return Field(f"{100 * share:.1f}{tables.beyond(share)}{mark}", f"{title}{why}", key)
 

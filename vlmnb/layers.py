@@ -17,9 +17,9 @@ from typing import Any
 from vlmnb import ceilings, phases
 from vlmnb.device.clock import now_s, synchronize
 from vlmnb.flops import counters
-from vlmnb.layerprofile import Component, LayerPart, LayerProfile
 from vlmnb.loading import Loaded
 from vlmnb.meters.energy import EnergyMeter
+from vlmnb.records.layer_profile import Component, LayerPart, LayerProfile
 from vlmnb.spec.cell import Cell
 
 PASSES = 11

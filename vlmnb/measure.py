@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vlmnb import ceilings, compiling, desk, encoding, identity, kernels, layers, loading, models, statuses
-from vlmnb.answer import Answer
+from vlmnb import ceilings, compiling, encoding, kernels, layers, loading, models, statuses
 from vlmnb.data import catalogue
 from vlmnb.data.catalogue import Sample
 from vlmnb.device import slots
@@ -25,9 +24,11 @@ from vlmnb.loading import Loaded, ModelSlot, NotApplicable
 from vlmnb.meters import codecarbon_model
 from vlmnb.meters.readings import Conditions, SensorCard
 from vlmnb.models import geometry
-from vlmnb.provenance import Provenance
 from vlmnb.quality import metrics
-from vlmnb.record import Record
+from vlmnb.records import claims, content_key
+from vlmnb.records.answer import Answer
+from vlmnb.records.provenance import Provenance
+from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.types import Status
@@ -74,7 +75,7 @@ def measure_cells(
     """
     slot, counts = ModelSlot(), FlopCounts()
     records: list[Record] = []
-    with desk.Desk(wanted, results) as at:
+    with claims.Desk(wanted, results) as at:
         missing = [cell for cell in wanted if at.recorded(cell) is None]
         loading.require(missing)
         require_data(missing)
@@ -116,14 +117,14 @@ def measure_cell(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
         counts: FLOPs already counted; they depend on the model and the shapes of a batch alone.
     """
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.perf_counter()
-    base = identity.blank(cell, started)
+    base = content_key.blank(cell, started)
     if reason := models.get(cell.model).size_obstacle(cell.image_size, cell.interpolate):
         return _without_numbers(base, "not_applicable", reason, clock)
     if cell.repeat:
         slot.clear()  # a repeat begins where the first measurement did: with nothing in memory
     with statuses.told(optimizations.parse(cell.optimization, cell.dtype)) as outcome:
         loaded = slot.get(loading.configuration(cell))
-        base = identity.of_geometry(base, loaded.geometry)
+        base = content_key.of_geometry(base, loaded.geometry)
         batches = prepare(cell, loaded)
         if cell.measure == "layers":
             around = ConditionsMeter(cell.device)

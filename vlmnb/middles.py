@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vlmnb import disturbance
-from vlmnb.record import Record
+from vlmnb.records import background_load
+from vlmnb.records.record import Record
 from vlmnb.stats import comparison
 from vlmnb.tables import ENOUGH, MODELLED
 
@@ -93,7 +93,7 @@ def _quantities(axis: str, drift: float) -> list[Quantity]:
         name="energy per sample",
         of=lambda record: record.energy_j_per_sample,
         differs=lambda a, b: (
-            not (disturbance.of_window(a) or disturbance.of_window(b))
+            not (background_load.of_window(a) or background_load.of_window(b))
             and _far(a.energy_j_per_sample, b.energy_j_per_sample, drift)
         ),
         shown=lambda record: (
@@ -131,7 +131,7 @@ def _latency_differs(a: Record, b: Record, drift: float, samples: tuple[int, int
         return _far(mine, theirs)
     if min(a.latency.confidence, b.latency.confidence) < ENOUGH:
         return False
-    if disturbance.of_batches(a) or disturbance.of_batches(b):
+    if background_load.of_batches(a) or background_load.of_batches(b):
         return False  # by others' work, it may be
     first, second = (
         [seconds / n for seconds in record.full_batches_s] for record, n in zip((a, b), samples, strict=True)

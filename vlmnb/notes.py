@@ -5,9 +5,9 @@ from __future__ import annotations
 import html as markup
 from collections.abc import Sequence
 
-from vlmnb import identity
 from vlmnb.meters.readings import headline
-from vlmnb.record import Record
+from vlmnb.records import content_key
+from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell, words
 from vlmnb.tables import STATUS_WORDS
 
@@ -76,8 +76,8 @@ def stale(found: Sequence[Record]) -> str:
     """Markdown that says which records are stale and why, one line per reason; empty where none is."""
     reasons: dict[str, list[str]] = {}
     for one in found:
-        if not one.reported and one.key != identity.key(one.cell):
-            changed = identity.differences(one) or "its schema"
+        if not one.reported and one.key != content_key.key(one.cell):
+            changed = content_key.differences(one) or "its schema"
             reasons.setdefault(changed, []).append(words(one.cell))
     again = "`vlmnb sweep SPEC --stale` measures them again"
     return "\n".join(

@@ -11,7 +11,7 @@ from vlmnb import launch, paths, postprocess
 from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.postprocess import Refused
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Run
 

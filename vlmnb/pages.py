@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from vlmnb import compare, conditions_view, execute, markup, models, paths, tradeoff
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 from vlmnb.spec import axes, presets
 from vlmnb.stats import intervals
 from vlmnb.types import Status

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from vlmnb.data import catalogue
-from vlmnb.record import Record, by_cell
+from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.tables import MODELLED, ROW_TITLES
 

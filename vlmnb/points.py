@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vlmnb import details
 from vlmnb.beside import TITLES
 from vlmnb.data import catalogue
-from vlmnb.record import Record, by_cell
+from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.tables import ROW_TITLES, SHOW, WITHOUT, Field, Table
 

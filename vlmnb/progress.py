@@ -20,10 +20,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
-from vlmnb import markup, paths, record
+from vlmnb import markup, paths
 from vlmnb.device import slots
 from vlmnb.files import locks
 from vlmnb.launch import CellState, Job
+from vlmnb.records import record
 from vlmnb.spec.cell import words
 from vlmnb.types import Frozen
 

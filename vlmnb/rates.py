@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from vlmnb import disturbance
-from vlmnb.layerprofile import Ceilings
-from vlmnb.record import Record
+from vlmnb.records import background_load
+from vlmnb.records.layer_profile import Ceilings
+from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 from vlmnb.tables import ENOUGH
 from vlmnb.types import Frozen
@@ -37,7 +37,7 @@ class Ceiling(Frozen):
         if not self.contaminated:
             return "", ""
         load = "" if self.other_load is None else f", with {100 * self.other_load:.0f} % of its cores or more"
-        return disturbance.MARK, f"; other processes used the machine in every try of the ceiling{load}"
+        return background_load.MARK, f"; other processes used the machine in every try of the ceiling{load}"
 
 
 class Roof(Frozen):

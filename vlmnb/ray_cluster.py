@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import execute, identity, paths, store, supervise
+from vlmnb import execute, paths, supervise
 from vlmnb.device import machine, slots
 from vlmnb.device.machine import Machine
 from vlmnb.device.slots import Slot
@@ -26,7 +26,8 @@ from vlmnb.execute import Outcome, Setting
 from vlmnb.files import temporary
 from vlmnb.launch import Job
 from vlmnb.ray_head import Head
-from vlmnb.record import keep_damaged
+from vlmnb.records import content_key, store
+from vlmnb.records.record import keep_damaged
 from vlmnb.spec.cell import Run
 from vlmnb.sweeping import Stopped, Sweep
 
@@ -254,8 +255,8 @@ def _describe() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "machine": machine.describe().model_dump(mode="json"),
-        "code": identity.code_fingerprint(),
-        "packages": identity.packages(),
+        "code": content_key.code_fingerprint(),
+        "packages": content_key.packages(),
     }
 
 
@@ -275,9 +276,9 @@ def _chosen(nodes: Sequence[Node], hardware: str) -> list[Node]:
             " name one with --hardware"
         )
     for node in chosen:
-        if node.code != identity.code_fingerprint():
+        if node.code != content_key.code_fingerprint():
             raise UserError(f"node {node.name} has another version of the project; update it there")
-        here = identity.packages()
+        here = content_key.packages()
         for name in sorted({*node.packages, *here}):
             if node.packages.get(name) != here.get(name):
                 raise UserError(

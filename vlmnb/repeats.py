@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vlmnb import disturbance, findings, record, store
+from vlmnb import findings
 from vlmnb.data import catalogue
-from vlmnb.record import Record
+from vlmnb.records import background_load, record, store
+from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, intervals
 from vlmnb.stats.comparison import Repeatability
@@ -63,7 +64,7 @@ def of(windows: Sequence[Record]) -> Repeatability | None:
 
     Windows that others disturbed are no repeats: they tell of the others.
     """
-    quiet = [window for window in windows if not disturbance.of_batches(window)]
+    quiet = [window for window in windows if not background_load.of_batches(window)]
     if len(quiet) < FEWEST:
         return None
     try:
@@ -87,7 +88,7 @@ def allowance(records: Iterable[Record], places: Iterable[tuple[str, str]]) -> A
         )
     own = [one for one in on_record if (one.hardware, one.cell.device) in wanted]
     windows = [window for group in groups(own).values() for window in group]
-    disturbed = sum(map(disturbance.of_batches, windows))
+    disturbed = sum(map(background_load.of_batches, windows))
     why = "no A/A repeats of this machine are on record"
     if windows:
         why = f"A/A repeats of this machine are on record, but no {FEWEST} windows of one cell"
@@ -128,7 +129,7 @@ def table(records: Sequence[Record]) -> Table:
         if latency is None:
             rows.append((*first, *(absent(one) for _ in range(4))))
             continue
-        shown, (mark, why) = seconds(latency, one.key), disturbance.latency_mark(one)
+        shown, (mark, why) = seconds(latency, one.key), background_load.latency_mark(one)
         rows.append(
             (
                 *first,
@@ -156,7 +157,7 @@ def text(records: Sequence[Record]) -> str:
     for cell, windows in groups(records).items():
         found = of(windows)
         name = f"{catalogue.get(cell.dataset).title}, answers of {cell.length} length"
-        disturbed = [window for window in windows if disturbance.of_batches(window)]
+        disturbed = [window for window in windows if background_load.of_batches(window)]
         aside = ""
         if disturbed:
             keys = ", ".join(f"`{window.key}`" for window in disturbed)

@@ -11,7 +11,7 @@ from pathlib import Path
 import vlmnb
 from vlmnb import paths, postprocess, stamps
 from vlmnb.errors import UserError
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 from vlmnb.rendering import Renderer
 
 AXES = ("device", "batch_size", "image_size", "seq_len", "optimization")

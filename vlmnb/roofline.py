@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vlmnb import disturbance
 from vlmnb.rates import Ceiling, Ends, Rate, rates, roof_of, roofs
-from vlmnb.record import Record, by_cell
+from vlmnb.records import background_load
+from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import presets
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
@@ -41,7 +41,7 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
             rows.append((name, *[absent(record)] * (len(HEADS) - 1)))
             continue
         own, key, roof = rates(record, tops), record.key, roof_of(record, tops)
-        busy = disturbance.latency_mark(record)
+        busy = background_load.latency_mark(record)
         rows.append(
             (
                 name,
@@ -151,7 +151,7 @@ def _measured(cells: Sequence[Cell], records: Sequence[Record]) -> list[Record]:
 
 def _either(record: Record, top: Ceiling | None) -> Marked:
     """The mark of a share: of the batches, of the ceiling, or of both."""
-    (mark, why), (above, because) = disturbance.latency_mark(record), top.mark if top else ("", "")
+    (mark, why), (above, because) = background_load.latency_mark(record), top.mark if top else ("", "")
     return mark or above, why + because
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from vlmnb import disturbance
-from vlmnb.record import Record, by_cell
+from vlmnb.records import background_load
+from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import presets
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
@@ -106,20 +106,20 @@ def energy(record: Record | None) -> Field:
     reading = record.headline_energy if record else None
     if record is None or value is None or reading is None:
         return absent(record)
-    mark, why = disturbance.energy_mark(record)
+    mark, why = background_load.energy_mark(record)
     shown = f"{MODELLED * (reading.method == 'model')}{value:.3g}{mark}"
     return Field(shown, f"{reading.method}: {reading.detail}; {ONE_READING}{why}", record.key)
 
 
 def _marked(field: Field, record: Record) -> Field:
     """With the mark of batches that others disturbed."""
-    mark, why = disturbance.latency_mark(record)
+    mark, why = background_load.latency_mark(record)
     return replace(field, text=field.text + mark, title=field.title + why)
 
 
 def _verdict(record: Record | None) -> Field:
     if record is None or record.latency is None:
         return absent(record)
-    verdict, (mark, why) = intervals.verdict(record.full_batches_s), disturbance.latency_mark(record)
+    verdict, (mark, why) = intervals.verdict(record.full_batches_s), background_load.latency_mark(record)
     said = f"n = {record.latency.n}{why}"
     return Field(f"{verdict}{mark}", said, record.key, words=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from vlmnb import compare, markup
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 from vlmnb.spec import presets
 from vlmnb.spec.optimizations import BASE_ATTENTION, DESCRIPTIONS, PROMPT_LOOKUP
 from vlmnb.tables import STATUS_WORDS

@@ -16,12 +16,13 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vlmnb import foregone, launch, markup, paths, progress, status, store, supervise, sweeping
+from vlmnb import foregone, launch, markup, paths, progress, status, supervise, sweeping
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
 from vlmnb.files.temporary import remove_left
 from vlmnb.launch import Job
+from vlmnb.records import store
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Run
 from vlmnb.sweeping import Wish

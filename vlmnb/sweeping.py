@@ -21,13 +21,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from vlmnb import execute, identity, launch, store
+from vlmnb import execute, launch
 from vlmnb.device import slots
 from vlmnb.device.slots import Slot
 from vlmnb.execute import Begun, Outcome, Setting
 from vlmnb.files import locks
 from vlmnb.launch import CellState, Job
 from vlmnb.progress import Progress
+from vlmnb.records import content_key, store
 from vlmnb.spec.cell import words
 from vlmnb.types import Frozen
 
@@ -202,7 +203,7 @@ class Sweep:
     def _fail(self, state: CellState, reason: str) -> None:
         self.progress.tell(f"failed cell: {state.cell.model}, {words(state.cell)}: {reason}")
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        store.keep(identity.blank(state.cell, started, "failed", reason), self.setting.results)
+        store.keep(content_key.blank(state.cell, started, "failed", reason), self.setting.results)
 
 
 def local(sweep: Sweep, todo: Sequence[Job]) -> list[Outcome]:

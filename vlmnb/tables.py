@@ -6,10 +6,10 @@ import html as markup
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from vlmnb import disturbance
 from vlmnb.data import catalogue
-from vlmnb.record import Record, by_cell
-from vlmnb.reported import Quantity
+from vlmnb.records import background_load
+from vlmnb.records.record import Record, by_cell
+from vlmnb.records.reported import Quantity
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, intervals
 
@@ -177,7 +177,7 @@ def percent(
     shown = f"{100 * mine / base:.1f}"
     if quantity == "energy_percent":
         modelled = any(each.energy_method == "model" for each in pair)
-        mark, why = _disturbed(pair, disturbance.energy_mark)
+        mark, why = _disturbed(pair, background_load.energy_mark)
         shown = f"{MODELLED * modelled}{shown}{mark}"
         why = f"{'; modelled, not measured' * modelled}{why}"
     else:
@@ -207,7 +207,7 @@ def times_percent(
     if record is None or original is None or not mine or not base:
         return absent(record)
     own, first = intervals.median_interval(mine), intervals.median_interval(base)
-    mark, why = _disturbed([record, original], disturbance.latency_mark)
+    mark, why = _disturbed([record, original], background_load.latency_mark)
     shown = f"{100 * own.median / first.median:.1f}{mark}"
     if record is original:
         return Field(shown, f"the original itself{why}", record.key)
@@ -290,7 +290,7 @@ def latency(record: Record | None) -> Field:
         return Field("-", "fewer samples than one batch", record.key)
     if record is None or summary is None:
         return absent(record)
-    shown, (mark, why) = seconds(summary, record.key), disturbance.latency_mark(record)
+    shown, (mark, why) = seconds(summary, record.key), background_load.latency_mark(record)
     return replace(shown, text=shown.text + mark, title=shown.title + why)
 
 
@@ -331,7 +331,7 @@ def energy(record: Record | None) -> Field:
     reading = record.headline_energy if record else None
     if record is None or value is None or reading is None:
         return absent(record)
-    mark, (disturbed, why) = MODELLED * (reading.method == "model"), disturbance.energy_mark(record)
+    mark, (disturbed, why) = MODELLED * (reading.method == "model"), background_load.energy_mark(record)
     title = f"{reading.method}: {reading.detail}; {ONE_READING}{why}"
     return Field(f"{mark}{value:.3g}{disturbed}", title, record.key)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vlmnb import disturbance, markup, repeats, scatter, standing
+from vlmnb import markup, repeats, scatter, standing
 from vlmnb import points as figurepoints
 from vlmnb.compare import (
     BASE_BATCH_SIZE,
@@ -21,7 +21,8 @@ from vlmnb.compare import (
     raw_link,
 )
 from vlmnb.findings import ASSUMED_DRIFT
-from vlmnb.record import Record
+from vlmnb.records import background_load
+from vlmnb.records.record import Record
 from vlmnb.repeats import Allowance
 from vlmnb.scatter import Point
 from vlmnb.tables import ENOUGH
@@ -53,7 +54,7 @@ def points_table(entries: Sequence[Entry], folder: str = "") -> str:
     header = ["Model", "Data set", "Latency, s per batch", "Quality", "Which", "Record"]
     told = "as the reports print it, without intervals" if of_reports(entries) else "with 95 % intervals"
     disturbed = any(row["latency_disturbed"] for entry in entries for row in entry.rows.values())
-    mark = f" After †: {disturbance.MEANING}." if disturbed else ""
+    mark = f" After †: {background_load.MEANING}." if disturbed else ""
     caption = f"What the figure shows, {told}. {chance(entries)}".rstrip() + mark
     return markup.table(header, rows, text=(1, 4, 5), caption=caption)
 

@@ -15,10 +15,10 @@ from vlmnb.meters import memory
 from vlmnb.meters.readings import MemoryUsage, ProbeLogits
 from vlmnb.meters.window import MeteredWindow
 from vlmnb.phases import PhaseClock, Phases
+from vlmnb.records.timing import Timing, batch_values
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
-from vlmnb.timing import Timing, batch_values
 
 MOST_WARMUP_BATCHES = 3
 """Untimed batches before the window, at most; at least two, of which the first pays for lazy

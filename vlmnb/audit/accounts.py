@@ -6,13 +6,13 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from vlmnb import disturbance
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.audit.timing import JOULES_PER_KWH
 from vlmnb.audit.windows import CLOSING_DISTURBED_S, CLOSING_S
-from vlmnb.layerprofile import LayerPart
 from vlmnb.meters.readings import EnergyReading
-from vlmnb.record import Record
+from vlmnb.records import background_load
+from vlmnb.records.layer_profile import LayerPart
+from vlmnb.records.record import Record
 
 EXACT = 1e-6
 """Relative difference that rounding of floats explains and nothing else does."""
@@ -45,7 +45,7 @@ def modelled_energy_is_codecarbons(records: Sequence[Record]) -> Iterator[Findin
                 if not math.isclose(reading.energy_j, row_j, rel_tol=EXACT):
                     meaning = "The joules are not those of the row that they are taken from."
                 elif reading.method == "model" and watts is not None and seconds is not None:
-                    ends_s = CLOSING_DISTURBED_S if disturbance.of_window(record) else CLOSING_S
+                    ends_s = CLOSING_DISTURBED_S if background_load.of_window(record) else CLOSING_S
                     meaning = _against_power(reading, row_j, float(watts), float(seconds), ends_s, told)
                 else:
                     continue
@@ -75,7 +75,7 @@ def energy_is_of_the_replays(records: Sequence[Record]) -> Iterator[Finding]:
     """Energy of a part is of as long a time as its replays take, and modelled energy is within the TDP."""
     for record in records:
         parts = record.layers.parts if record.layers else ()
-        if disturbance.of_window(record):
+        if background_load.of_window(record):
             continue
         wrong = [
             (part, reading, seconds)

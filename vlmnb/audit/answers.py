@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Sequence
 
-from vlmnb.answer import Answer
 from vlmnb.audit.finding import Finding, finding, rules
-from vlmnb.record import Record
+from vlmnb.records.answer import Answer
+from vlmnb.records.record import Record
 
 SCORE = 1e-9
 """Difference of two scores that rounding of floats explains."""

@@ -11,7 +11,7 @@ from typing import Literal
 from vlmnb import compare, drift
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.findings import ASSUMED_DRIFT
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES, base_dtype
 from vlmnb.stats import comparison, intervals
 

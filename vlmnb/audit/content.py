@@ -7,9 +7,9 @@ from statistics import median
 
 from vlmnb.audit import work
 from vlmnb.audit.finding import Finding, Level, finding, rules
-from vlmnb.layerprofile import LayerProfile
 from vlmnb.rates import rates as rates_of
-from vlmnb.record import Record
+from vlmnb.records.layer_profile import LayerProfile
+from vlmnb.records.record import Record
 
 COUNTERS = 0.02
 """Relative difference of counters: convolutions' biases and the like, which one counts and another does

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from vlmnb.record import Record
-from vlmnb.reported import Figure
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Figure
 from vlmnb.spec.cell import words
 from vlmnb.types import Frozen, Source
 

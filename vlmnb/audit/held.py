@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from types import SimpleNamespace
 
-from vlmnb import identity
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.errors import UserError
 from vlmnb.fit import shape
 from vlmnb.models import geometry
-from vlmnb.record import Record
+from vlmnb.records import content_key
+from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 
@@ -71,7 +71,7 @@ def weights_do_not_depend_on_the_work(records: Sequence[Record]) -> Iterator[Fin
             continue  # a library may keep more beside packed weights once they were used
         resized = cell.image_size if cell.interpolate else 0
         key = (cell.model, was.weights, cell.device, cell.dtype, cell.optimization, resized,
-               tuple(was.packages.get(name) for name in identity.PACKAGES))  # fmt: skip
+               tuple(was.packages.get(name) for name in content_key.PACKAGES))  # fmt: skip
         other = first.setdefault(key, record)
         sizes = [
             (one.memory.weights_bytes, one.memory.decode_weights_bytes)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vlmnb import identity
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.device import machine
-from vlmnb.record import Record
+from vlmnb.records import content_key
+from vlmnb.records.record import Record
 
 
 def key_is_of_the_record(records: Sequence[Record]) -> Iterator[Finding]:
     """The key is that of cell, weights, data, code, packages, machine and threads that the record tells."""
     for record in records:
-        own = identity.told_key(record)
+        own = content_key.told_key(record)
         if own in (None, record.key):
             continue
         yield finding(

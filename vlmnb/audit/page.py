@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from vlmnb import markup, pages
 from vlmnb.audit import registry
 from vlmnb.audit.finding import LEVELS, TITLES, Finding, Where
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 
 OWN, REPORTS = "audit", "reports-checked"
 """Names of the pages, below ``book/generated``."""

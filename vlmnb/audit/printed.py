@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vlmnb.audit.finding import Where, where
-from vlmnb.record import Record
-from vlmnb.reported import Figure, Quantity, digits, step
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Figure, Quantity, digits, step
 
 SHOWN_DIGITS = 7
 """Digits that are shown of a log's figure."""

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from vlmnb import disturbance
 from vlmnb.audit.finding import Finding, finding, rules
-from vlmnb.record import Record
+from vlmnb.records import background_load
+from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import COMPILE, PROMPT_LOOKUP, STATIC_CACHE
 from vlmnb.stats import intervals
 
@@ -158,7 +158,7 @@ def _in_steps(record: Record, phase: Phase) -> float | None:
     timing = record.timing
     if timing is None or not timing.vision_s or not timing.decode_s or not all(timing.decode_steps):
         return None
-    if disturbance.of_window(record) or PROMPT_LOOKUP in record.cell.optimization:
+    if background_load.of_window(record) or PROMPT_LOOKUP in record.cell.optimization:
         return None
     seconds = _seconds(record, phase)
     each = [s / n for s, n in zip(timing.decode_s, timing.decode_steps, strict=False) if s > 0]

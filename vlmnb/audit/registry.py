@@ -24,7 +24,7 @@ from vlmnb.audit import (
     windows,
 )
 from vlmnb.audit.finding import LEVELS, Finding, Rule
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 
 RULES: tuple[Rule, ...] = (
     *origin.RULES,

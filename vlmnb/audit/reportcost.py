@@ -11,8 +11,8 @@ from vlmnb.audit.finding import Finding, finding, rules, where
 from vlmnb.audit.printed import Row
 from vlmnb.audit.reportwer import SHIFT
 from vlmnb.fit import gpus
-from vlmnb.record import Record
-from vlmnb.reported import Figure
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Figure
 from vlmnb.spec.optimizations import DTYPES
 
 SAME_POWER = 0.005

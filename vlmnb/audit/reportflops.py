@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from vlmnb.audit import printed, work
 from vlmnb.audit.finding import Finding, finding, rules, where
 from vlmnb.fit import shape
-from vlmnb.record import Record
-from vlmnb.reported import Figure
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Figure
 
 MARGIN = 0.05
 """Relative slack beside the formula: norms, softmax and rotary angles, which it leaves out, and some twenty

@@ -9,8 +9,8 @@ from vlmnb.audit import printed
 from vlmnb.audit.finding import Finding, finding, rules, where
 from vlmnb.audit.printed import Row
 from vlmnb.audit.reportflops import CONVENTIONS, Count, counts_of, span
-from vlmnb.record import Record
-from vlmnb.reported import Figure, digits
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Figure, digits
 
 
 def digits_rounded(records: Sequence[Record]) -> Iterator[Finding]:
@@ -97,9 +97,10 @@ def figures_stand_in_their_log(records: Sequence[Record]) -> Iterator[Finding]:
 
 def batch_that_the_log_states(records: Sequence[Record]) -> Iterator[Finding]:
     """The figures of a log are of the batch size that its heading states for their sections."""
-    from vlmnb import paths, transcription
+    from vlmnb import paths
+    from vlmnb.records import report_transcripts
 
-    stated = {t.file: t.quality_batch_size for t in transcription.load(paths.transcripts())}
+    stated = {t.file: t.quality_batch_size for t in report_transcripts.load(paths.transcripts())}
     found = [row for row in printed.rows(records) if stated.get(row.file) and row.value("wer") is not None]
     for file in dict.fromkeys(row.file for row in found):
         size, own = stated[file], [row for row in found if row.file == file]

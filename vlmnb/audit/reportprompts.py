@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vlmnb.audit import printed, work
 from vlmnb.audit.finding import Finding, finding, rules, where
 from vlmnb.audit.reportflops import CONVENTIONS, MARGIN, Count, counts_of
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from vlmnb.audit import printed, work
 from vlmnb.audit.finding import Finding, finding, rules, where
 from vlmnb.audit.printed import Row
 from vlmnb.fit import shape
-from vlmnb.record import Record
-from vlmnb.reported import Figure, Quantity, digits
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Figure, Quantity, digits
 
 FEWEST_EQUAL = 2
 """Figures that two rows must share to count as one row printed twice."""
@@ -142,7 +142,7 @@ def row_of_one_model(records: Sequence[Record]) -> Iterator[Finding]:
 
 def blank_with_a_reason(records: Sequence[Record]) -> Iterator[Finding]:
     """What was not measured says why."""
-    from vlmnb.transcription import NO_REASON
+    from vlmnb.records.report_transcripts import NO_REASON
 
     groups: dict[str, list[Record]] = {}
     for record in records:

@@ -11,8 +11,8 @@ from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.audit.printed import Row
 from vlmnb.audit.reportcost import NOISE
 from vlmnb.fit import shape
-from vlmnb.record import Record
-from vlmnb.reported import Quantity
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Quantity
 
 
 def batch_row_in_line(records: Sequence[Record]) -> Iterator[Finding]:

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from vlmnb.audit import printed
 from vlmnb.audit.finding import Finding, finding, rules, where
-from vlmnb.record import Record
-from vlmnb.reported import Figure, digits
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Figure, digits
 
 SINGLE_DIGITS = 9
 """Digits from which a figure tells a 32-bit float: nine identify every one of them."""

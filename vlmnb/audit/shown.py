@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vlmnb import rows
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.meters.readings import headline_source
-from vlmnb.record import Record
+from vlmnb.records import export_columns
+from vlmnb.records.record import Record
 
 EXACT = 1e-6
 """Relative difference that rounding of floats explains and nothing else does."""
@@ -22,7 +22,7 @@ per sample in the place of one per batch leaves 1 / batch size, half at most."""
 def throughput_times_latency_is_the_batch(records: Sequence[Record]) -> Iterator[Finding]:
     """Throughput times latency is the batch: as shown, for each raw batch, by the loop's own clock."""
     for record in records:
-        timing, row = record.timing, rows.costs(record)
+        timing, row = record.timing, export_columns.costs(record)
         if timing is None:
             continue
         told = _as_shown(record, row) or _against_batches(record, row) or _by_the_loop(record)
@@ -41,7 +41,7 @@ def throughput_times_latency_is_the_batch(records: Sequence[Record]) -> Iterator
 def samples_times_joules_is_the_window(records: Sequence[Record]) -> Iterator[Finding]:
     """Joules per sample times the samples of the window are the joules that the source counted in it."""
     for record in records:
-        row, timing, source = rows.costs(record), record.timing, headline_source(record.cell.device)
+        row, timing, source = export_columns.costs(record), record.timing, headline_source(record.cell.device)
         reading = next((one for one in record.energy if one.source == source), None)
         each, batch = row["energy_j_per_sample"], row["energy_j_per_batch"]
         if reading is None or timing is None or each is None:

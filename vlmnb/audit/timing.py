@@ -7,7 +7,7 @@ from statistics import median
 
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.meters.readings import EnergyReading
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import PROMPT_LOOKUP
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from vlmnb import record
 from vlmnb.audit.finding import Finding, Where, finding
 from vlmnb.errors import Damaged
-from vlmnb.record import Record
+from vlmnb.records import record
+from vlmnb.records.record import Record
 from vlmnb.types import Source
 
 RULE = "every-file-is-a-record"

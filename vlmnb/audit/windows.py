@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from vlmnb import disturbance
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.device import machine
-from vlmnb.record import Record
+from vlmnb.records import background_load
+from vlmnb.records.record import Record
 
 CLOCK = 1e-6
 """Share by which a time may exceed the one that holds it: both are of one clock, in another order of sums."""
@@ -69,7 +69,7 @@ def batches_take_up_the_loop(records: Sequence[Record]) -> Iterator[Finding]:
             continue
         between_s = timing.loop_s - sum(timing.latencies_s)
         most_s = BETWEEN * timing.loop_s + BETWEEN_S + BETWEEN_BATCH_S * len(timing.latencies_s)
-        if between_s > most_s and not disturbance.of_window(record):
+        if between_s > most_s and not background_load.of_window(record):
             yield finding(
                 "warning",
                 [record],
@@ -139,7 +139,7 @@ def _too_short(record: Record) -> Iterator[Finding]:
     timing, window_s = record.timing, record.codecarbon.get("duration")
     if timing is None or timing.loop_s is None or window_s is None:
         return
-    ends_s = CLOSING_DISTURBED_S if disturbance.of_window(record) else CLOSING_S
+    ends_s = CLOSING_DISTURBED_S if background_load.of_window(record) else CLOSING_S
     if timing.loop_s < LEAST_OF_WINDOW * float(window_s) - ends_s:
         yield finding(
             "error",

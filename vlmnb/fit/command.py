@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from vlmnb import record
 from vlmnb.errors import UserError
 from vlmnb.fit import gpus, report, show
 from vlmnb.fit.choice import Constraint
+from vlmnb.records import record
 
 
 def run(

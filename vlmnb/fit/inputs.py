@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.entries import Entry
 from vlmnb.files import hashing
 from vlmnb.fit import gpus, quantize
 from vlmnb.models import geometry
+from vlmnb.records.index_entries import Entry
 
 FILES = ("data/gpus.csv", "data/gpu-sources.csv", "data/cards.yaml")
 

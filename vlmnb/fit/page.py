@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from vlmnb import markup, paths, record
+from vlmnb import markup, paths
 from vlmnb.fit import cards, gpus, memory, quantize, report, shape, snippets, tensors
 from vlmnb.fit import show as words
 from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.report import Fit
+from vlmnb.records import record
 from vlmnb.stats.intervals import format_si
 
 

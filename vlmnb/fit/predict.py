@@ -17,13 +17,14 @@ from statistics import median
 
 import numpy as np
 
-from vlmnb.fit import gpus, quantize, roofline, shape, usable
+from vlmnb.fit import gpus, quantize, roofline, shape
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import Load
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.roofline import Bound, Work
 from vlmnb.fit.shape import Shape
-from vlmnb.record import Record
+from vlmnb.records import usable
+from vlmnb.records.record import Record
 from vlmnb.types import Frozen
 
 FEWEST = 6

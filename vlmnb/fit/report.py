@@ -13,7 +13,7 @@ from vlmnb.fit.memory import Claim, Load, Memory
 from vlmnb.fit.predict import Observation, Prediction, Refusal
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 from vlmnb.types import Frozen
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vlmnb.answer import Answer
+from vlmnb.records.answer import Answer
 
 
 def level(answers: Sequence[Answer]) -> float | None:

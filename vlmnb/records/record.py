@@ -13,12 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import ValidationError, field_validator, model_validator
 from pydantic_core import from_json
 
-from vlmnb import paths, sealing
-from vlmnb.answer import Answer
+from vlmnb import paths
 from vlmnb.errors import Damaged
 from vlmnb.files import hashing
 from vlmnb.flops.flop_count import FlopCount
-from vlmnb.layerprofile import Ceilings, LayerProfile
 from vlmnb.meters.readings import (
     Compilation,
     EnergyMethod,
@@ -29,11 +27,14 @@ from vlmnb.meters.readings import (
     headline,
     headline_source,
 )
-from vlmnb.provenance import Provenance
-from vlmnb.reported import Reported
+from vlmnb.records import sealing
+from vlmnb.records.answer import Answer
+from vlmnb.records.layer_profile import Ceilings, LayerProfile
+from vlmnb.records.provenance import Provenance
+from vlmnb.records.reported import Reported
+from vlmnb.records.timing import Timing, batch_values
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
-from vlmnb.timing import Timing, batch_values
 from vlmnb.types import Frozen, Source, Status
 
 if TYPE_CHECKING:

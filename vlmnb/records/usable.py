@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlmnb.record import Record
+from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 

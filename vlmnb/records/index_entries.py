@@ -15,8 +15,8 @@ from typing import NamedTuple
 from pydantic_core import to_json
 
 import vlmnb
-from vlmnb import record, rows
 from vlmnb.errors import Damaged, UserError
+from vlmnb.records import export_columns, record
 from vlmnb.spec.cell import Cell
 
 PARALLEL_FROM = 2_000
@@ -65,7 +65,7 @@ def cell_digest(cell: Cell) -> str:
 @functools.cache
 def fingerprint() -> str:
     """Hash of the code that decides what is told of a file."""
-    seen = hashlib.sha256(repr((Entry._fields, rows.EXPORT_COLUMNS)).encode())
+    seen = hashlib.sha256(repr((Entry._fields, export_columns.EXPORT_COLUMNS)).encode())
     for file in sorted(Path(vlmnb.__file__).parent.rglob("*.py")):
         seen.update(file.read_bytes())
     return seen.hexdigest()
@@ -91,7 +91,7 @@ def _seldom_collect() -> None:
 
 def read(results: Path, with_row: bool, file: tuple[str, str]) -> Read | None:
     """What a file holds; None where its content has the digest that it is given with."""
-    from vlmnb.fit import usable
+    from vlmnb.records import usable
 
     name, known = file
     path = f"{results}/{name}"
@@ -134,7 +134,7 @@ def _content(path: str) -> bytes:
 
 def _row(path: str, found: record.Record) -> str:
     try:
-        row = rows.row(found)
+        row = export_columns.row(found)
     except (ValueError, ArithmeticError, TypeError) as error:
         return f"{path}: {error or type(error).__name__}"
-    return to_json([row[column] for column in rows.EXPORT_COLUMNS]).decode()
+    return to_json([row[column] for column in export_columns.EXPORT_COLUMNS]).decode()

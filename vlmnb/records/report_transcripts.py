@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError
 
-from vlmnb import paths, record
+from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.files import hashing
-from vlmnb.provenance import Provenance
-from vlmnb.record import Record
-from vlmnb.reported import Figure, Kind, Quantity, Remark, Reported
+from vlmnb.records import record
+from vlmnb.records.provenance import Provenance
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Figure, Kind, Quantity, Remark, Reported
 from vlmnb.spec import axes, sweep_file
 from vlmnb.spec.cell import Cell
 from vlmnb.types import Frozen, Slug, Status

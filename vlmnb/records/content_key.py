@@ -16,13 +16,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import vlmnb
-from vlmnb import models, paths, store
+from vlmnb import models, paths
 from vlmnb.data import catalogue
 from vlmnb.device import machine, slots
 from vlmnb.files import hashing
 from vlmnb.models import checkpoints, geometry
-from vlmnb.provenance import Provenance
-from vlmnb.record import SCHEMA_VERSION, Record
+from vlmnb.records import store
+from vlmnb.records.provenance import Provenance
+from vlmnb.records.record import SCHEMA_VERSION, Record
 from vlmnb.spec.cell import Cell
 from vlmnb.types import Status
 

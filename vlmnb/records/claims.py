@@ -17,11 +17,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from vlmnb import identity, paths, record, store
+from vlmnb import paths
 from vlmnb.device import slots
-from vlmnb.entries import cell_digest
 from vlmnb.files import locks
-from vlmnb.record import Record
+from vlmnb.records import content_key, record, store
+from vlmnb.records.index_entries import cell_digest
+from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell, words
 
 AGAIN = "VLMNB_AGAIN"
@@ -54,7 +55,7 @@ class Desk:
         self._wanted, self._results = wanted, results
         named = os.environ.get(AGAIN)
         self._again = set(Path(named).read_text(encoding="utf-8").split()) if named else set()
-        self._paths = identity.record_paths(wanted, results)
+        self._paths = content_key.record_paths(wanted, results)
         self._before = {path: _signature(path) for path in self._paths.values() if path.stem in self._again}
         self._held = contextlib.ExitStack()
 
@@ -125,7 +126,7 @@ class Desk:
                 size = ", ".join(f"{name} {getattr(other, name)}".replace("_", " ") for name in larger)
                 reason = f"not tried: {size} already ran out of memory"
                 started = datetime.now(UTC).isoformat(timespec="seconds")
-                return identity.blank(cell, started, "out_of_memory", reason)
+                return content_key.blank(cell, started, "out_of_memory", reason)
         return None
 
     @functools.cached_property
@@ -133,7 +134,7 @@ class Desk:
         found: dict[str, str] = {}
         for path in dict.fromkeys(path.parent for path in self._paths.values()):
             with store.Index(self._results, path.relative_to(self._results).as_posix()) as index:
-                found |= identity.stale_paths(index)
+                found |= content_key.stale_paths(index)
         return found
 
     @functools.cached_property

@@ -28,8 +28,8 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from vlmnb import record
-from vlmnb.entries import Entry, Read, fingerprint, read, read_all
+from vlmnb.records import record
+from vlmnb.records.index_entries import Entry, Read, fingerprint, read, read_all
 
 INDEX = ".index.sqlite"
 

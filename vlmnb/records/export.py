@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
-from vlmnb import paths, store
+from vlmnb import paths
 from vlmnb.errors import UserError
-from vlmnb.record import read_all
-from vlmnb.rows import EXPORT_COLUMNS
+from vlmnb.records import store
+from vlmnb.records.export_columns import EXPORT_COLUMNS
+from vlmnb.records.record import read_all
 
 if TYPE_CHECKING:
     import pandas as pd
