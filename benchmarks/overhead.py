@@ -105,19 +105,19 @@ def _compare(cell: Cell, rounds: int) -> int:
 
     import torch
 
-    from vlmnb import loading, measure, window
     from vlmnb.device import machine
     from vlmnb.device.clock import synchronize
+    from vlmnb.measure import cells, loading, protocol
+    from vlmnb.measure.phases import PhaseClock
     from vlmnb.meters.window import MeteredWindow
-    from vlmnb.phases import PhaseClock
     from vlmnb.stats import comparison
 
     torch.set_num_threads(1)
     loading.require([cell])
     loaded = loading.ModelSlot().get(loading.configuration(cell))
-    batches = measure.prepare(cell, loaded)
+    batches = cells.prepare(cell, loaded)
     inputs, samples = [b.inputs for b in batches], [len(b.samples) for b in batches]
-    arguments, generate = window.limits(cell), window.Generator.of(cell, loaded, inputs)
+    arguments, generate = protocol.limits(cell), protocol.Generator.of(cell, loaded, inputs)
     vision = loaded.family.vision_modules(loaded.model)
     seconds: dict[str, list[tuple[float, float]]] = {"bare": [], "measured": []}
     told = _Told(rounds)
@@ -130,7 +130,7 @@ def _compare(cell: Cell, rounds: int) -> int:
             synchronize(cell.device)
 
         def measured() -> None:
-            window.one_pass(clock, generate, inputs, samples, around)
+            protocol.one_pass(clock, generate, inputs, samples, around)
             marks.mark()
 
         for number in range(rounds + 1):

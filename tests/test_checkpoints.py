@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from small_models import REAL, small_config
 
-from vlmnb import loading, models
+from vlmnb import models
 from vlmnb.errors import UserError
-from vlmnb.measure import measure_cells
+from vlmnb.measure import loading
+from vlmnb.measure.cells import measure_cells
 from vlmnb.models import checkpoints
 from vlmnb.records import content_key
 from vlmnb.spec.cell import Cell

@@ -77,15 +77,15 @@ def test_figures_of_a_page_lead_to_their_records() -> None:
 def test_formula_torch_and_fvcore_agree_in_every_phase_of_the_bundled_models(
     model: str, tmp_path: Path
 ) -> None:
-    from vlmnb import measure
-    from vlmnb.loading import ModelSlot, configuration
+    from vlmnb.measure import cells as cells_measure
+    from vlmnb.measure.loading import ModelSlot, configuration
     from vlmnb.spec import axes
 
     asked = {"model": model, "samples": 2, "batch_sizes": [2], "device": "cpu", "length": "natural"}
     (point,) = axes.plan("batch_size", asked).cells
     loaded = ModelSlot().get(configuration(point))
-    (batch,) = measure.prepare(point, loaded)
-    count = measure.count(point, loaded, batch, {})
+    (batch,) = cells_measure.prepare(point, loaded)
+    count = cells_measure.count(point, loaded, batch, {})
     assert count.note == ""
     assert count.prefill_formula == count.prefill_torch == count.prefill_fvcore
     assert count.decode_formula == count.decode_torch

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from factory import absent, cell, record
 
-from vlmnb import layer_plots, layer_views, layers, notes, tables
+from vlmnb import layer_plots, layer_views, notes, tables
+from vlmnb.measure import layers
 from vlmnb.meters import window
 from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading, EnergyRefusal
 from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
@@ -206,7 +207,7 @@ def test_a_refused_counter_is_kept_with_its_reason_and_shown(monkeypatch: pytest
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
 def test_every_part_of_a_model_is_there_once_and_its_flops_are_the_models(model: str, tmp_path: Path) -> None:
-    from vlmnb.measure import measure_cells
+    from vlmnb.measure.cells import measure_cells
     from vlmnb.spec import axes
 
     plan = axes.plan(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vlmnb import measure
-from vlmnb.loading import ModelSlot, configuration
-from vlmnb.measure import measure_cells
+from vlmnb.measure import cells
+from vlmnb.measure.cells import measure_cells
+from vlmnb.measure.loading import ModelSlot, configuration
 from vlmnb.meters import energy
 from vlmnb.meters.counter_calibration import Attached, min_window_s
 from vlmnb.meters.memory import cache_bytes
@@ -91,7 +91,7 @@ def test_the_formula_of_the_cache_is_what_the_cache_holds(model: str) -> None:
     parameters = {"model": model, "samples": 3, "batch_sizes": [3], "device": "cpu"}
     cell = axes.plan("batch_size", parameters).cells[0]
     loaded = ModelSlot().get(configuration(cell))
-    (batch,) = measure.prepare(cell, loaded)
+    (batch,) = cells.prepare(cell, loaded)
     with torch.inference_mode():
         made = loaded.model.generate(
             **batch.inputs, max_new_tokens=4, min_new_tokens=4, do_sample=False, return_dict_in_generate=True

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb import loading, models, paths, sweep_command
+from vlmnb import models, paths, sweep_command
 from vlmnb.errors import UserError
-from vlmnb.measure import measure_cells
+from vlmnb.measure import loading
+from vlmnb.measure.cells import measure_cells
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, optimizations, presets
 from vlmnb.spec.sweep_file import load_sweep

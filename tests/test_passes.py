@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from factory import cell, record
 
-from vlmnb import details, findings, loading, window
+from vlmnb import details, findings
 from vlmnb.device import machine
 from vlmnb.errors import UserError
-from vlmnb.measure import measure_cells
-from vlmnb.phases import Phases
+from vlmnb.measure import loading, protocol
+from vlmnb.measure.cells import measure_cells
+from vlmnb.measure.phases import Phases
 from vlmnb.records.timing import Timing, batch_values
 from vlmnb.spec import axes
 
@@ -46,7 +47,7 @@ def test_each_pass_has_the_load_of_others_and_marking_waits_for_nothing() -> Non
         busy.work(seconds, others)
         marks.mark()
     assert marks.shares() == [pytest.approx(0.0), pytest.approx(0.5), None]
-    assert window._marked(marks) == [False, True, False], "too short to tell is not contaminated"
+    assert protocol._marked(marks) == [False, True, False], "too short to tell is not contaminated"
 
 
 def test_statistics_use_clean_passes_where_they_suffice() -> None:
@@ -63,11 +64,11 @@ def test_a_disturbed_pass_is_repeated_within_the_budget_and_not_beyond() -> None
     phases = [Phases(latency_s=0.1, vision_s=0.0, prefill_s=0.1, decode_s=0.0, decode_steps=0)] * 6
     point = cell(batch_size=2)
     asked = (phases, point, (2,) * 6)
-    assert not window._worth_repeating(*asked, 0.1, [False]), "stable and clean"
-    assert window._worth_repeating(*asked, 0.1, [True])
-    assert not window._worth_repeating(*asked, 0.6, [True]), "another pass would end after the budget"
+    assert not protocol._worth_repeating(*asked, 0.1, [False]), "stable and clean"
+    assert protocol._worth_repeating(*asked, 0.1, [True])
+    assert not protocol._worth_repeating(*asked, 0.6, [True]), "another pass would end after the budget"
     twice = (phases * 2, point, (2,) * 6)
-    assert not window._worth_repeating(*twice, 0.2, [True, False])
+    assert not protocol._worth_repeating(*twice, 0.2, [True, False])
 
 
 def test_the_record_keeps_every_pass_and_the_table_says_which_were_clean() -> None:

@@ -11,8 +11,8 @@ from factory import cell, record
 from torch import nn
 
 from vlmnb import speed, tables
+from vlmnb.measure.phases import PhaseClock
 from vlmnb.meters import window
-from vlmnb.phases import PhaseClock
 from vlmnb.records.timing import Timing, batch_values
 
 

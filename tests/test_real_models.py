@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 from small_models import REAL, published, small_config
 
-from vlmnb import encoding, loading, measure, models
+from vlmnb import models
 from vlmnb.data.catalogue import Sample
 from vlmnb.data.prompts import short_answer_prompt
-from vlmnb.measure import measure_cells
+from vlmnb.measure import cells, encoding, loading
+from vlmnb.measure.cells import measure_cells
 from vlmnb.models import geometry, llava, stand_in
 from vlmnb.records import record
 from vlmnb.spec import axes
@@ -129,7 +130,7 @@ def test_random_weights_are_measured_without_quality(
     assert (found.wer, found.accuracy, found.provenance.processor) == (None, None, "stand-in")
     assert {(a.text_tokens, a.output_tokens) for a in found.answers} == {(60, 3)}
     loaded = loading.load(loading.configuration(asked))
-    batch = measure.prepare(asked, loaded)[0]
+    batch = cells.prepare(asked, loaded)[0]
     with torch.no_grad():
         assert loaded.model(**batch.inputs).logits.isfinite().all()
 

@@ -338,7 +338,7 @@ def test_rendering_imports_nothing_that_measures() -> None:
         "plan = axes.plan('device', {'model': 'fuyu-8b', 'source': 'reports'})\n"
         "assert len(experiment.records(plan)) == 2"
     )
-    measuring = ("torch", "transformers", "papermill", "vlmnb.measure")
+    measuring = ("torch", "transformers", "papermill", "vlmnb.measure.cells")
     assert loaded.by_code(code, cwd=PROJECT, among=measuring) == set()
 
 

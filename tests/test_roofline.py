@@ -10,31 +10,33 @@ from factory import cell
 from test_disturbance import MARKED, surrounded
 from test_drift import timed
 
-from vlmnb import bounds, ceilings, measure, rates, roofline, speed
+from vlmnb import bounds, rates, roofline, speed
 from vlmnb.device import machine
 from vlmnb.flops import formula
-from vlmnb.loading import ModelSlot
-from vlmnb.measure import measure_cell
+from vlmnb.measure import cells as cells_measure
+from vlmnb.measure import peak_rates
+from vlmnb.measure.cells import measure_cell
+from vlmnb.measure.loading import ModelSlot
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
 
 
-def searched(*shares: float) -> ceilings.Search:
+def searched(*shares: float) -> peak_rates.Search:
     """A search of a machine whose others use so much of it, try by try."""
     busy, at = [0.0], [0.0]
     for share in shares:
         busy += [busy[-1], busy[-1] + share]
         at += [at[-1], at[-1] + 1.0]
     times: Iterator[tuple[float, float]] = iter(zip(busy[1:], at[1:], strict=True))
-    return ceilings.Search(
+    return peak_rates.Search(
         machine.NeighbourLoad(
             busy_and_total=lambda: next(times), own=lambda: 0.0, clock=lambda: 1e9, sleep=lambda _: None
         )
     )
 
 
-def tried(search: ceilings.Search, *product_s: float) -> Ceilings:
+def tried(search: peak_rates.Search, *product_s: float) -> Ceilings:
     for seconds in product_s:
         search.once(lambda seconds=seconds: seconds, lambda: 1.0)
     return search.found(100, 100, "planted")
@@ -42,7 +44,7 @@ def tried(search: ceilings.Search, *product_s: float) -> Ceilings:
 
 def test_a_ceiling_is_the_best_of_its_tries_with_the_load_of_the_quietest() -> None:
     search = searched(0.5, 0.0, 0.3)
-    assert search.due == ceilings.TRIES
+    assert search.due == peak_rates.TRIES
     found = tried(search, 4.0, 2.0, 1.0)
     assert found.flops_per_s == 100, "nothing exceeds it, whoever was there"
     assert found.other_load == 0
@@ -63,22 +65,22 @@ def test_a_ceiling_that_others_disturbed_says_so_and_is_tried_again() -> None:
 
 
 def test_a_machine_that_is_never_quiet_is_not_tried_for_ever() -> None:
-    search = searched(*(0.5,) * ceilings.MOST_TRIES)
+    search = searched(*(0.5,) * peak_rates.MOST_TRIES)
     made = 0
     while due := search.due:
         made += due
         tried(search, *(1.0,) * due)
-    assert made == ceilings.MOST_TRIES
+    assert made == peak_rates.MOST_TRIES
 
 
 def test_measured_ceilings_carry_their_load(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
-    monkeypatch.setattr(ceilings, "TRY_S", 0.0)
-    monkeypatch.setattr(ceilings, "SIDES", {"cpu": 8})
-    monkeypatch.setattr(ceilings, "COPY_BYTES", {"cpu": 2**12})
-    search = ceilings.Search()
-    monkeypatch.setattr(ceilings, "_search", lambda device, dtype: search)
-    found = ceilings.measured("cpu", "fp32")
+    monkeypatch.setattr(peak_rates, "TRY_S", 0.0)
+    monkeypatch.setattr(peak_rates, "SIDES", {"cpu": 8})
+    monkeypatch.setattr(peak_rates, "COPY_BYTES", {"cpu": 2**12})
+    search = peak_rates.Search()
+    monkeypatch.setattr(peak_rates, "_search", lambda device, dtype: search)
+    found = peak_rates.measured("cpu", "fp32")
     assert found.other_load is not None
     assert found.contaminated == machine.contaminated(found.other_load)
     assert found.flops_per_s > 0
@@ -266,8 +268,8 @@ def test_ceilings_stand_beside_speed_and_beside_every_optimization(monkeypatch: 
         asked.append((device, dtype))
         return Ceilings(flops_per_s=1e12, bytes_per_s=1e12, method="planted")
 
-    monkeypatch.setattr(ceilings, "measured", found)
-    slot, counts = ModelSlot(), measure.FlopCounts()
+    monkeypatch.setattr(peak_rates, "measured", found)
+    slot, counts = ModelSlot(), cells_measure.FlopCounts()
     small = {"samples": 2, "batch_size": 1, "max_new_tokens": 3, "dataset": "textvqa-mini"}
     made = [
         measure_cell(cell(**small, **more), slot, counts)

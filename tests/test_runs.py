@@ -235,7 +235,7 @@ def test_a_failed_run_is_filed_and_leaves_the_good_page(tmp_path: Path) -> None:
 
 
 def test_image_sizes_a_fixed_model_does_not_take_are_recorded_as_not_applicable(tmp_path: Path) -> None:
-    from vlmnb.measure import measure_cells
+    from vlmnb.measure.cells import measure_cells
 
     parameters = {"model": "llava-tiny", "samples": 2, "image_sizes": [32, 64], "datasets": ["coco-mini"],
                   "max_new_tokens": 2, "results": str(tmp_path)}  # fmt: skip
@@ -246,7 +246,7 @@ def test_image_sizes_a_fixed_model_does_not_take_are_recorded_as_not_applicable(
 
 
 def test_a_size_that_would_be_rounded_is_not_measured_under_the_wrong_name(tmp_path: Path) -> None:
-    from vlmnb.measure import measure_cells
+    from vlmnb.measure.cells import measure_cells
 
     parameters = {"model": "qwen2.5-vl-tiny", "samples": 2, "image_sizes": [48, 100],
                   "datasets": ["coco-mini"], "max_new_tokens": 2}  # fmt: skip
@@ -260,7 +260,7 @@ def test_a_size_that_would_be_rounded_is_not_measured_under_the_wrong_name(tmp_p
 def test_a_device_that_is_not_there_is_unsupported_with_that_reason(tmp_path: Path) -> None:
     import torch
 
-    from vlmnb.measure import measure_cells
+    from vlmnb.measure.cells import measure_cells
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
@@ -273,7 +273,7 @@ def test_a_device_that_is_not_there_is_unsupported_with_that_reason(tmp_path: Pa
 
 
 def test_fixed_length_generates_exactly_that_many_tokens_and_has_no_quality(tmp_path: Path) -> None:
-    from vlmnb.measure import measure_cells
+    from vlmnb.measure.cells import measure_cells
 
     parameters = {"model": "llava-tiny", "samples": 2, "batch_sizes": [2], "max_new_tokens": 7,
                   "length": "fixed"}  # fmt: skip
@@ -284,8 +284,8 @@ def test_fixed_length_generates_exactly_that_many_tokens_and_has_no_quality(tmp_
 
 @pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
 def test_flops_of_a_batch_are_those_of_its_longest_prompt_times_its_rows(model: str) -> None:
-    from vlmnb import loading, measure
     from vlmnb.flops import counters
+    from vlmnb.measure import cells, loading
 
     parameters = {
         "model": model,
@@ -297,16 +297,16 @@ def test_flops_of_a_batch_are_those_of_its_longest_prompt_times_its_rows(model: 
     }
     (cell,) = axes.plan("batch_size", parameters).cells
     loaded = loading.load(loading.configuration(cell))
-    (batch,) = measure.prepare(cell, loaded)
+    (batch,) = cells.prepare(cell, loaded)
     assert len({prompt.text_tokens for prompt in batch.prompts}) > 1, "the prompts differ in length"
     whole = counters.count_forward(loaded.model, dict(batch.inputs))
-    assert measure.count(cell, loaded, batch, {}).torch == whole.torch
-    assert measure.count(cell, loaded, batch, {}).fvcore == whole.fvcore
+    assert cells.count(cell, loaded, batch, {}).torch == whole.torch
+    assert cells.count(cell, loaded, batch, {}).fvcore == whole.fvcore
 
 
 def test_a_number_of_samples_the_data_does_not_have_is_said_plainly(tmp_path: Path) -> None:
     from vlmnb.errors import UserError
-    from vlmnb.measure import measure_cells
+    from vlmnb.measure.cells import measure_cells
 
     plan = axes.plan("batch_size", {"model": "llava-tiny", "samples": 301, "batch_sizes": [1]})
     with pytest.raises(UserError, match="has 300 samples"):

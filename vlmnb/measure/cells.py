@@ -12,15 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from vlmnb import ceilings, compiling, encoding, kernels, layers, loading, models, statuses
+from vlmnb import models
 from vlmnb.data import catalogue
 from vlmnb.data.catalogue import Sample
 from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
-from vlmnb.encoding import Prompt
 from vlmnb.flops import counters, flop_count, formula, meta
 from vlmnb.flops.flop_count import FlopCount
-from vlmnb.loading import Loaded, ModelSlot, NotApplicable
+from vlmnb.measure import attention_kernels, compilation, encoding, failures, layers, loading, peak_rates
+from vlmnb.measure.encoding import Prompt
+from vlmnb.measure.loading import Loaded, ModelSlot, NotApplicable
+from vlmnb.measure.protocol import Generator, timed
 from vlmnb.meters import codecarbon_model
 from vlmnb.meters.readings import Conditions, SensorCard
 from vlmnb.models import geometry
@@ -32,7 +34,6 @@ from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.types import Status
-from vlmnb.window import Generator, timed
 
 FlopCounts = dict[tuple[str, str, str], FlopCount]
 """FLOPs by model, weights and shapes of the batch."""
@@ -122,14 +123,14 @@ def measure_cell(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
         return _without_numbers(base, "not_applicable", reason, clock)
     if cell.repeat:
         slot.clear()  # a repeat begins where the first measurement did: with nothing in memory
-    with statuses.told(optimizations.parse(cell.optimization, cell.dtype)) as outcome:
+    with failures.told(optimizations.parse(cell.optimization, cell.dtype)) as outcome:
         loaded = slot.get(loading.configuration(cell))
         base = content_key.of_geometry(base, loaded.geometry)
         batches = prepare(cell, loaded)
         if cell.measure == "layers":
             around = ConditionsMeter(cell.device)
             around.start()
-            with kernels.in_force(loaded.configuration.attention):
+            with attention_kernels.in_force(loaded.configuration.attention):
                 profile = layers.profile(cell, loaded, batches[0].inputs)
             around.stop()
             counted = count(cell, loaded, batches[0], counts)
@@ -154,8 +155,8 @@ def measure_cell(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
                 "flops": counted,
                 "answers": answers,
                 "probe": generate.probe(batches[0].inputs),
-                "compilation": compiling.report() if loaded.configuration.compiled else None,
-                "ceilings": ceilings.measured(cell.device, cell.dtype) if _held_against(cell) else None,
+                "compilation": compilation.report() if loaded.configuration.compiled else None,
+                "ceilings": peak_rates.measured(cell.device, cell.dtype) if _held_against(cell) else None,
                 "provenance": _seen(
                     base, loaded, window.meters.conditions, clock, window.meters.energy.cards
                 ),
@@ -182,7 +183,7 @@ def _seen(
     return base.provenance.model_copy(
         update={
             "threads": _threads(),
-            "attention": kernels.in_use(loaded.model, loaded.configuration.attention),
+            "attention": attention_kernels.in_use(loaded.model, loaded.configuration.attention),
             "processor": loaded.processor_source,
             "other_load": conditions.other_load if conditions else None,
             "conditions": conditions,
@@ -293,7 +294,7 @@ def _shapes(model: str, config: str) -> Any:
 def _count(loaded: Loaded, inputs: Any) -> FlopCount:
     """The count of the plain model: the counters do not see the products of quantized layers."""
     if not loaded.configuration.quantization:
-        with compiling.uncompiled(loaded.model):
+        with compilation.uncompiled(loaded.model):
             return counters.count_forward(loaded.model, dict(inputs))
     plain = loading.load(loaded.configuration.model_copy(update={"quantization": "", "compiled": False}))
     return counters.count_forward(plain.model, dict(inputs))

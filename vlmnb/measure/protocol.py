@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vlmnb import compiling, kernels
 from vlmnb.device import machine
 from vlmnb.device.clock import now_s, synchronize
-from vlmnb.loading import Loaded
+from vlmnb.measure import attention_kernels, compilation
+from vlmnb.measure.loading import Loaded
+from vlmnb.measure.phases import PhaseClock, Phases
 from vlmnb.meters import memory
 from vlmnb.meters.readings import MemoryUsage, ProbeLogits
 from vlmnb.meters.window import MeteredWindow
-from vlmnb.phases import PhaseClock, Phases
 from vlmnb.records.timing import Timing, batch_values
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
@@ -56,7 +56,7 @@ class Generator:
 
     cell: Cell
     loaded: Loaded
-    caches: compiling.StaticCaches | None
+    caches: compilation.StaticCaches | None
 
     @classmethod
     def of(cls, cell: Cell, loaded: Loaded, inputs: Sequence[Any]) -> Generator:
@@ -66,7 +66,7 @@ class Generator:
         longest = max(int(batch["input_ids"].shape[1]) for batch in inputs)
         # Answers of natural and of fixed length take the same block, so that a compiled step serves both.
         new = max(cell.max_new_tokens, loaded.entry.max_new_tokens)
-        return cls(cell, loaded, compiling.StaticCaches(loaded.model, longest + new))
+        return cls(cell, loaded, compilation.StaticCaches(loaded.model, longest + new))
 
     def __call__(self, batch: Any) -> Any:
         """Prompts and new tokens of a batch."""
@@ -109,7 +109,7 @@ class Generator:
                 "past_key_values": self.caches.empty(len(batch["input_ids"])),
                 "disable_compile": True,
             }
-        with kernels.in_force(self.loaded.configuration.attention):
+        with attention_kernels.in_force(self.loaded.configuration.attention):
             return self.loaded.model.generate(**batch, **arguments)
 
 

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from vlmnb import ceilings, phases
 from vlmnb.device.clock import now_s, synchronize
 from vlmnb.flops import counters
-from vlmnb.loading import Loaded
+from vlmnb.measure import peak_rates, phases
+from vlmnb.measure.loading import Loaded
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.records.layer_profile import Component, LayerPart, LayerProfile
 from vlmnb.spec.cell import Cell
@@ -144,7 +144,7 @@ def profile(cell: Cell, loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfi
         forward_s=tuple(whole),
         hooked_s=tuple(hooked),
         parts=tuple(measured),
-        ceilings=ceilings.measured(cell.device, cell.dtype),
+        ceilings=peak_rates.measured(cell.device, cell.dtype),
     )
 
 

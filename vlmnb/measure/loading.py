@@ -10,8 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vlmnb import compiling, kernels, models, quantized, random_weights
+from vlmnb import models
 from vlmnb.errors import UserError
+from vlmnb.measure import attention_kernels, compilation, quantize, random_weights
 from vlmnb.models import checkpoints, geometry, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import optimizations
@@ -158,8 +159,8 @@ def import_classes(cells: Sequence[Cell]) -> None:
 
 def _prepare() -> None:
     """What is to be settled before torch and transformers are imported."""
-    quantized.hush()
-    compiling.keep_compiled_code()
+    quantize.hush()
+    compilation.keep_compiled_code()
 
 
 def load(wanted: Configuration) -> Loaded:
@@ -187,7 +188,7 @@ def load(wanted: Configuration) -> Loaded:
     if wanted.quantization:
         _quantize(loaded.model, wanted.quantization)
     if wanted.compiled:
-        compiling.compile_decoder(loaded.model, wanted.device)
+        compilation.compile_decoder(loaded.model, wanted.device)
     return loaded
 
 
@@ -208,7 +209,7 @@ def _quantize(model: Any, name: str) -> None:
 
     try:
         with torch.no_grad():
-            quantized.quantize(model, name)
+            quantize.quantize(model, name)
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # the libraries assert, import and raise as they please
@@ -231,7 +232,7 @@ def _random(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
         config,
         dtype=_dtype(wanted.dtype),
         device=wanted.device,
-        attention=kernels.implementation(wanted.attention),
+        attention=attention_kernels.implementation(wanted.attention),
         seed=wanted.seed,
     )
     folder = checkpoints.processor_folder(entry)
@@ -242,7 +243,7 @@ def _random(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
 
 def _pretrained(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
     folder = checkpoints.find(entry).folder
-    kernel = kernels.implementation(wanted.attention)
+    kernel = attention_kernels.implementation(wanted.attention)
     model = _from_folder(entry, family, folder, dtype=_dtype(wanted.dtype), attn_implementation=kernel)
     model.to(wanted.device).eval()
     _decode_greedily(model)

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from vlmnb.encoding import NotEnoughTokens
-from vlmnb.loading import NotApplicable, Unsupported
+from vlmnb.measure.encoding import NotEnoughTokens
+from vlmnb.measure.loading import NotApplicable, Unsupported
 from vlmnb.spec import optimizations
 from vlmnb.types import Status
 
