@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import bookmaking
 
-from vlmnb import compare, details, pages, repeats, tradeoff
+from vlmnb import details, pages
+from vlmnb.analysis import base_configuration, pareto, repeatability
 from vlmnb.meters.readings import Conditions, DeviceState, MemoryUsage
 from vlmnb.pages import Content
 from vlmnb.records import export_columns, record
@@ -27,7 +28,7 @@ def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> No
         for r in own
         if r.cell.model == "fuyu-tiny"
     )
-    groups = compare.base_entries([*own, *other])
+    groups = base_configuration.base_entries([*own, *other])
     assert [(s.hardware, [e.model.name for e in entries]) for s, entries in groups.items()] == [
         ("test-cpu-2c", ["llava-tiny", "fuyu-tiny"]), ("other", ["fuyu-tiny"]),
     ]  # fmt: skip
@@ -36,25 +37,25 @@ def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> No
 
 
 def test_of_two_base_records_the_one_with_more_samples_counts() -> None:
-    base = next(r for r in content("fuyu-tiny").records if compare.is_base(r))
+    base = next(r for r in content("fuyu-tiny").records if base_configuration.is_base(r))
     few = base.model_copy(
         update={
             "cell": base.cell.model_copy(update={"samples": 8}), "key": "1" * 16,
             "provenance": base.provenance.model_copy(update={"started_at": "2027-01-01T00:00:00+00:00"}),
         }
     )  # fmt: skip
-    (entries,) = compare.base_entries([few, base]).values()
+    (entries,) = base_configuration.base_entries([few, base]).values()
     assert entries[0].speed["samples"] == 96
 
 
 def test_the_findings_follow_the_numbers() -> None:
-    (entries,) = compare.base_entries(content(*bookmaking.MODELS).records).values()
-    told = " ".join(tradeoff.findings(entries))
+    (entries,) = base_configuration.base_entries(content(*bookmaking.MODELS).records).values()
+    told = " ".join(pareto.findings(entries))
     assert "LLaVA tiny and Qwen2.5-VL tiny are on the Pareto front" in told
     assert "Fuyu tiny is beaten in both" in told
-    drawn = tradeoff.figure(entries)
+    drawn = pareto.figure(entries)
     assert drawn.startswith(b"\x89PNG")
-    assert drawn == tradeoff.figure(entries)
+    assert drawn == pareto.figure(entries)
 
 
 def test_tokens_of_the_comparison_are_those_of_the_tables_of_details() -> None:
@@ -64,40 +65,40 @@ def test_tokens_of_the_comparison_are_those_of_the_tables_of_details() -> None:
         a.model_copy(update={"output_tokens": 3 + i % 3 * (i % 2)}) for i, a in enumerate(base.answers)
     ]
     made = base.model_copy(update={"answers": tuple(answers)})
-    (entries,) = compare.base_entries([made]).values()
+    (entries,) = base_configuration.base_entries([made]).values()
     shown = details.detail_table("batch_size", [made.cell], [made])
     field = shown.rows[0][shown.columns.index("Output tokens")]
-    table = compare.cost_table(entries)
+    table = base_configuration.cost_table(entries)
     assert f'<span title="median of 96 answers, 3 to 5">{field.text}</span>' in table
     assert "Tokens are counted: medians over 96 answers." in table
 
 
 def test_the_findings_of_disturbed_windows_say_so() -> None:
     own = content(*bookmaking.MODELS).records
-    quiet = compare.base_entries(own)
+    quiet = base_configuration.base_entries(own)
     around = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.5, contaminated=True)
     busy = [
         r.model_copy(update={"provenance": r.provenance.model_copy(update={"conditions": around})})
         if r.cell.model == "fuyu-tiny" else r for r in own
     ]  # fmt: skip
-    said = " ".join(tradeoff.findings(next(iter(compare.base_entries(busy).values()))))
+    said = " ".join(pareto.findings(next(iter(base_configuration.base_entries(busy).values()))))
     assert "others used the machine while Fuyu tiny was timed" in said
     assert "beaten" not in said
     setting, entries = next(iter(quiet.items()))
-    caption = tradeoff.figure_caption(setting, entries, repeats.allowance([], [("test-cpu-2c", "cpu")]))
+    caption = pareto.figure_caption(setting, entries, repeatability.allowance([], [("test-cpu-2c", "cpu")]))
     assert "differ by up to 20 % (an assumption: no A/A repeats of this machine are on record)" in caption
 
 
 def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
-    (entries,) = compare.base_entries(content("llava-tiny").records).values()
-    assert "≈ 0.167" in compare.cost_table(entries)
+    (entries,) = base_configuration.base_entries(content("llava-tiny").records).values()
+    assert "≈ 0.167" in base_configuration.cost_table(entries)
     missing = {
         "latency_s": None,
         "reason": 'a "quoted" <reason>',
         "latency_low_s": None,
         "latency_high_s": None,
     }
-    assert compare.latency(missing) == (
+    assert base_configuration.latency(missing) == (
         '<span class="vlmnb-missing" title="a &quot;quoted&quot; &lt;reason&gt;">-</span>'
     )
 
@@ -126,15 +127,15 @@ def test_an_accuracy_of_choices_stands_beside_what_guessing_would_score() -> Non
         }
     )
     said = "Picking one of the choices at random would score 0.375 on ScienceQA mini."
-    (entries,) = compare.base_entries([asked]).values()
-    for table in (compare.headline_table, compare.quality_table, tradeoff.points_table):
+    (entries,) = base_configuration.base_entries([asked]).values()
+    for table in (base_configuration.headline_table, base_configuration.quality_table, pareto.points_table):
         assert said in table(entries)
     shown = details.detail_table("batch_size", [of], [asked])
     assert said in shown.caption
     assert "0.375" in shown.rows[0][shown.columns.index("Accuracy [95 %]")].title
     assert export_columns.row(asked)["accuracy_guessing"] == 0.375
-    (open_ended,) = compare.base_entries([made]).values()
-    assert "at random" not in compare.quality_table(open_ended)
+    (open_ended,) = base_configuration.base_entries([made]).values()
+    assert "at random" not in base_configuration.quality_table(open_ended)
     assert "at random" not in details.detail_table("batch_size", [of], [made]).caption
 
 
@@ -150,8 +151,8 @@ def test_a_peak_over_the_baseline_is_of_a_gpu_alone_in_the_export_and_in_the_com
     assert export_columns.row(of_a_gpu)["peak_bytes_over_model"] == 100
 
     def told(one: record.Record) -> str:
-        (entries,) = compare.base_entries([one]).values()
-        return compare.cost_table(entries)
+        (entries,) = base_configuration.base_entries([one]).values()
+        return base_configuration.cost_table(entries)
 
     assert "a process on a CPU keeps what it once took" in told(of_a_process).split("<caption>")[1]
     assert "keeps what it once took" not in told(of_a_gpu)

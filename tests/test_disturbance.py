@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from factory import STEADY, answers, cell, timed
 
-from vlmnb import beside, compare, details, findings, points, speed, tables, tradeoff
+from vlmnb import details, findings, points, speed, tables
+from vlmnb.analysis import base_configuration, pareto, report_match
 from vlmnb.meters.readings import Conditions, DeviceState
 from vlmnb.records import background_load, export_columns
 from vlmnb.records.provenance import Provenance
@@ -51,9 +52,9 @@ def test_a_window_that_others_disturbed_is_marked_though_no_pass_is() -> None:
 
 def test_the_comparison_marks_the_number_and_says_what_the_mark_means() -> None:
     made = surrounded(0.12, of=cell(batch_size=16, samples=192))
-    (entries,) = compare.base_entries([made]).values()
-    costs = compare.cost_table(entries)
-    for table in (costs, compare.headline_table(entries), tradeoff.points_table(entries)):
+    (entries,) = base_configuration.base_entries([made]).values()
+    costs = base_configuration.cost_table(entries)
+    for table in (costs, base_configuration.headline_table(entries), pareto.points_table(entries)):
         assert re.search(r">0\.50\d* † <span", table)
         assert "After †: other processes used the machine meanwhile." in table
     assert "≈ 0.0417 †" in costs
@@ -156,7 +157,7 @@ def test_a_ratio_to_a_reports_figure_carries_the_mark_of_what_was_measured() -> 
     update = {"source": "reports", "timing": None, "reported": Reported(figures=figures)}
     reported = timed(of=of).model_copy(update=update)
     for load, marked in ((0.5, True), (0.01, False)):
-        (row, *_) = beside.table("batch_size", [reported.cell], [reported], [surrounded(load)]).rows
+        (row, *_) = report_match.table("batch_size", [reported.cell], [reported], [surrounded(load)]).rows
         assert (MARKED in row[5].text) is marked
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmnb import drift, findings, notes, paths, rates, roofline, support, tables
+from vlmnb import findings, notes, paths, roofline, support, tables
+from vlmnb.analysis import answer_changes, rates
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import Compilation, MemoryUsage, ProbeLogits
 from vlmnb.records.answer import Answer
@@ -42,7 +43,7 @@ def test_only_changes_beyond_the_originals_own_noise_are_flagged() -> None:
     base, noise = planted("fp32"), planted("fp32", wrong=2, cell={"batch_size": 1})
     records = [base, planted("sdpa"), planted("bf16", wrong=3), planted("bnb-4bit", wrong=20)]
     cells = [record.cell for record in records]
-    made = drift.table(cells, records, [*records, noise])
+    made = answer_changes.table(cells, records, [*records, noise])
     assert made is not None
     assert [row[0].text for row in made.rows] == ["sdpa", "bf16", "bnb-4bit ⚑"]
     assert [row[-1].text for row in made.rows] == ["no, p = 1", "no, p = 0.5", "yes, p = 3.8e-06"]
@@ -54,7 +55,7 @@ def test_only_changes_beyond_the_originals_own_noise_are_flagged() -> None:
 
 def test_without_a_run_at_another_batch_size_the_noise_is_said_to_be_unknown() -> None:
     records = [planted("fp32"), planted("sdpa"), planted("bnb-4bit", wrong=20)]
-    made = drift.table([record.cell for record in records], records, records)
+    made = answer_changes.table([record.cell for record in records], records, records)
     assert made is not None
     assert [row[-1].text for row in made.rows] == ["no", "not known"]
     assert "not known" in made.caption
@@ -64,9 +65,9 @@ def test_the_logit_difference_is_the_largest_and_only_between_the_same_vocabular
     base = planted("fp32", probe=ProbeLogits(vocabulary=3, values=(1.0, 2.0, 3.0)))
     near = planted("bf16", probe=ProbeLogits(vocabulary=3, values=(1.0, 2.25, 3.0)))
     other = planted("bf16", probe=ProbeLogits(vocabulary=4, values=(1.0, 2.25, 3.0)))
-    assert drift.logit_difference(base, near) == 0.25
-    assert drift.logit_difference(base, other) is None
-    assert drift.logit_difference(base, planted("bf16")) is None
+    assert answer_changes.logit_difference(base, near) == 0.25
+    assert answer_changes.logit_difference(base, other) is None
+    assert answer_changes.logit_difference(base, planted("bf16")) is None
 
 
 def test_logits_of_a_decoding_step_are_compared_after_the_same_token() -> None:
@@ -75,14 +76,14 @@ def test_logits_of_a_decoding_step_are_compared_after_the_same_token() -> None:
         return planted("compile", probe=probe)
 
     original = probed(2, 5.0, 6.0, 7.0)
-    assert drift.logit_difference(original, probed(2, 5.0, 6.5, 7.0)) == 0.5
-    assert drift.logit_difference(original, probed(1, 9.0, 9.0, 9.0)) == 0, "after another word"
+    assert answer_changes.logit_difference(original, probed(2, 5.0, 6.5, 7.0)) == 0.5
+    assert answer_changes.logit_difference(original, probed(1, 9.0, 9.0, 9.0)) == 0, "after another word"
 
 
 def test_random_weights_have_no_drift_of_answers() -> None:
     probe = ProbeLogits(vocabulary=2, values=(0.0, 1.0))
     records = [planted(name, cell={"weights": "random"}, probe=probe) for name in ("fp32", "sdpa")]
-    made = drift.table([record.cell for record in records], records, records)
+    made = answer_changes.table([record.cell for record in records], records, records)
     assert made is not None
     assert [field.text for field in made.rows[0]] == ["sdpa", "-", "-", "0", "-", "-", "-"]
 
@@ -213,12 +214,12 @@ def test_settings_at_batch_1_are_held_against_the_original_at_batch_1() -> None:
     table = tables.axis_table("optimization", second, records)
     assert "at batch 1 on" in table.caption
     assert [row[2].text for row in table.rows] == ["100.0", "50.0"]
-    drifted = drift.table(second, records, records)
+    drifted = answer_changes.table(second, records, records)
     assert drifted is not None
     assert "(fp32, batch 1)" in drifted.caption
     assert "at another batch size, 1 of the original's own answers differ" in drifted.caption
     assert drifted.rows[0][1].text == "100.0 %"
-    assert "(fp32, batch 4)" in str(drift.table(first, records, records))
+    assert "(fp32, batch 4)" in str(answer_changes.table(first, records, records))
     said = findings.text("optimization", cells, records)
     assert "- sdpa against fp32" in said
     assert "- At batch 1, prompt_lookup against fp32" in said

@@ -9,22 +9,8 @@ import pytest
 from factory import answers, cell, record
 from test_layers import profiled
 
-from vlmnb import (
-    agreement,
-    beside,
-    details,
-    drift,
-    layer_plots,
-    layer_views,
-    plots,
-    points,
-    postprocess,
-    rates,
-    repeats,
-    roofline,
-    speed,
-    tables,
-)
+from vlmnb import details, layer_plots, layer_views, plots, points, postprocess, roofline, speed, tables
+from vlmnb.analysis import agreement, answer_changes, rates, repeatability, report_match
 from vlmnb.meters.readings import ProbeLogits
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
@@ -67,11 +53,11 @@ def reported() -> Table:
         name: getattr(report.cell, name) for name in ("device", "dtype", "optimization", "image_size")
     })  # fmt: skip
     mine = mine.model_copy(update={"cell": report.cell.model_copy(update={"samples": 16})})
-    return beside.table("optimization", plan.cells, own, [mine])
+    return report_match.table("optimization", plan.cells, own, [mine])
 
 
 def window() -> Table:
-    return repeats.table([measured(repeat=number) for number in (1, 2, 3)])
+    return repeatability.table([measured(repeat=number) for number in (1, 2, 3)])
 
 
 def flips() -> Table:
@@ -80,7 +66,7 @@ def flips() -> Table:
 
 
 def drifted() -> Table:
-    found = drift.table(CELLS, SETTINGS, [measured(batch_size=4)])
+    found = answer_changes.table(CELLS, SETTINGS, [measured(batch_size=4)])
     assert found is not None
     return found
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from factory import answers, cell, record
 
-from vlmnb import agreement, conditions_view, findings, repeats
+from vlmnb import conditions_view, findings
+from vlmnb.analysis import agreement, repeatability
 from vlmnb.files import hashing
 from vlmnb.meters.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
 from vlmnb.records import record as records
@@ -36,14 +37,14 @@ def test_repeats_are_cells_of_their_own_beside_the_one_that_tables_show() -> Non
 
 def test_the_threshold_is_the_machines_largest_and_needs_three_windows() -> None:
     calm, wild = windows((1.0, 1.01, 1.02, 1.005, 1.015)), windows((1.0, 1.3, 0.8), batch_size=4)
-    known = repeats.drift([*calm, *wild], "test-machine", "cpu")
-    alone = repeats.drift(calm, "test-machine", "cpu")
+    known = repeatability.drift([*calm, *wild], "test-machine", "cpu")
+    alone = repeatability.drift(calm, "test-machine", "cpu")
     assert known is not None
     assert alone is not None
     assert 0.01 < alone < 0.1 < known
-    assert repeats.drift(calm[:2], "test-machine", "cpu") is None
-    assert repeats.drift(calm, "test-machine", "cuda") is None
-    assert repeats.drift(calm, "another-machine", "cpu") is None
+    assert repeatability.drift(calm[:2], "test-machine", "cpu") is None
+    assert repeatability.drift(calm, "test-machine", "cuda") is None
+    assert repeatability.drift(calm, "another-machine", "cpu") is None
 
 
 def disturbed(one: Record, load: float = 0.5) -> Record:
@@ -56,15 +57,15 @@ def disturbed(one: Record, load: float = 0.5) -> Record:
 def test_windows_that_others_disturbed_are_no_repeats() -> None:
     calm = windows((1.0, 1.01, 1.02))
     wild = [disturbed(one) for one in windows((1.0, 1.0, 1.0, 2.0, 3.0))[3:]]
-    known = repeats.drift([*calm, *wild], "test-machine", "cpu")
-    assert known == repeats.drift(calm, "test-machine", "cpu")
-    told = repeats.text([*calm, *wild])
+    known = repeatability.drift([*calm, *wild], "test-machine", "cpu")
+    assert known == repeatability.drift(calm, "test-machine", "cpu")
+    told = repeatability.text([*calm, *wild])
     assert "medians of 3 windows have a spread of" in told
     assert "Others used the machine during 2 of 5 windows" in told
     assert wild[0].key in told
-    shown = {row[2].text: row[3].text for row in repeats.table([*calm, *wild]).rows}
+    shown = {row[2].text: row[3].text for row in repeatability.table([*calm, *wild]).rows}
     assert [number for number, text in shown.items() if text.endswith("†")] == ["4", "5"]
-    assert "Others used" not in repeats.text(calm)
+    assert "Others used" not in repeatability.text(calm)
     assert "delete their records" in conditions_view.repeats_block([*calm, *wild])
     assert "delete their records" not in conditions_view.repeats_block(calm)
 
@@ -73,16 +74,16 @@ def test_where_too_few_windows_are_undisturbed_the_assumption_stands_and_the_pag
     here = [("test-machine", "cpu")]
     calm, few = windows((1.0, 1.01, 1.02)), windows((1.0, 1.5, 3.0))
     few = [few[0], *map(disturbed, few[1:])]
-    found = repeats.allowance(few, here)
+    found = repeatability.allowance(few, here)
     assert found.drift == findings.ASSUMED_DRIFT
     assert "an assumption: others used the machine during 2 of its 3 A/A repeats" in found.origin
     assert "on a quiet machine" in found.origin
-    assert "undisturbed windows on record: 1, needed: 3" in repeats.text(few)
+    assert "undisturbed windows on record: 1, needed: 3" in repeatability.text(few)
     assert ">2<" in conditions_view.repeats_block(few), "how many were disturbed"
-    known = repeats.allowance(calm, here)
-    assert (known.drift, known.origin) == (repeats.drift(calm, *here[0]), "A/A repeats of this machine")
-    assert "no A/A repeats of this machine" in repeats.allowance([], here).origin
-    assert "no 3 windows of one cell" in repeats.allowance(calm[:2], here).origin
+    known = repeatability.allowance(calm, here)
+    assert (known.drift, known.origin) == (repeatability.drift(calm, *here[0]), "A/A repeats of this machine")
+    assert "no A/A repeats of this machine" in repeatability.allowance([], here).origin
+    assert "no 3 windows of one cell" in repeatability.allowance(calm[:2], here).origin
 
 
 def test_on_a_virtual_machine_more_drift_is_assumed_until_repeats_tell() -> None:
@@ -94,12 +95,12 @@ def test_on_a_virtual_machine_more_drift_is_assumed_until_repeats_tell() -> None
         return one.model_copy(update={"provenance": one.provenance.model_copy(update={"machine": machine})})
 
     virtual = [placed(one, "virtual machine (QEMU)") for one in calm]
-    found = repeats.allowance(virtual[:2], here)
+    found = repeatability.allowance(virtual[:2], here)
     assert found.drift == findings.VIRTUAL_DRIFT > findings.ASSUMED_DRIFT
     assert "for a virtual machine" in found.origin
     bare = [placed(one, "none that the processor tells of") for one in calm]
-    assert repeats.allowance(bare[:2], here).drift == findings.ASSUMED_DRIFT
-    assert repeats.allowance(virtual, here).origin == "A/A repeats of this machine"
+    assert repeatability.allowance(bare[:2], here).drift == findings.ASSUMED_DRIFT
+    assert repeatability.allowance(virtual, here).origin == "A/A repeats of this machine"
 
 
 def test_windows_of_older_code_and_a_window_listed_twice_say_nothing() -> None:
@@ -110,9 +111,9 @@ def test_windows_of_older_code_and_a_window_listed_twice_say_nothing() -> None:
         for one in windows((1.0, 3.0, 9.0))
     ]
     newer = windows((1.0, 1.01, 1.02))
-    (group,) = repeats.groups([*older, *newer]).values()
+    (group,) = repeatability.groups([*older, *newer]).values()
     assert group == tuple(newer)
-    assert repeats.of([newer[0], newer[0], newer[1]]) is None
+    assert repeatability.of([newer[0], newer[0], newer[1]]) is None
 
 
 def test_sentences_take_the_machines_own_threshold() -> None:
@@ -132,9 +133,9 @@ def test_repeats_are_found_in_a_results_folder(tmp_path: Path) -> None:
     kept = windows((1.0, 1.1, 1.2))
     for one in [*kept, record(cell(), key="0" * 16)]:
         records.write(one, tmp_path)
-    assert sorted(one.cell.repeat for one in repeats.read(tmp_path)) == [1, 2, 3]
-    assert "3 windows have a spread of" in repeats.text(kept)
-    assert len(repeats.table(kept).rows) == 3
+    assert sorted(one.cell.repeat for one in repeatability.read(tmp_path)) == [1, 2, 3]
+    assert "3 windows have a spread of" in repeatability.text(kept)
+    assert len(repeatability.table(kept).rows) == 3
 
 
 def test_the_page_of_agreement_asks_for_every_combination_and_says_what_depends_on_the_batch() -> None:

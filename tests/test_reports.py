@@ -15,9 +15,7 @@ import yaml
 from reported import PROJECT, own, shown
 
 from vlmnb import (
-    beside,
     chapters,
-    compare,
     experiment,
     findings,
     foregone,
@@ -25,12 +23,11 @@ from vlmnb import (
     notes,
     pages,
     rendering,
-    repeats,
     reportpages,
     status,
     tables,
-    tradeoff,
 )
+from vlmnb.analysis import base_configuration, pareto, repeatability, report_match
 from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.records import export_columns, record, report_transcripts
@@ -100,7 +97,7 @@ def test_every_figure_of_every_source_stands_on_a_page_with_its_place() -> None:
     for model in REPORTS:
         for axis in reportpages.AXES:
             _, found = shown(model, axis)
-            table = beside.figures(axis, [one.cell for one in found], found)
+            table = report_match.figures(axis, [one.cell for one in found], found)
             for row in Cells(tables.html(table)).rows[1:]:
                 assert (row[2] in UNPRINTED) == row[4].endswith(", inferred")
                 rendered.add((row[5], row[6], row[7], row[8], row[3], row[1]))
@@ -255,15 +252,15 @@ def test_a_model_without_a_report_is_an_error_that_says_so(tmp_path: Path) -> No
 
 def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) -> None:
     base = axes.plan("seq_len", {"model": "fuyu-tiny", "device": "cpu"}).cells[0]
-    groups = compare.base_entries([*committed, factory.record(base)])
+    groups = base_configuration.base_entries([*committed, factory.record(base)])
     assert [setting.source for setting in groups] == ["measured", "reports"]
     setting, entries = list(groups.items())[1]
     assert "not measured here" in setting.title
-    table = compare.cost_table(entries)
+    table = base_configuration.cost_table(entries)
     assert ">0.260<" in table, "as printed, not 0.26"
-    nothing_known = repeats.allowance([], [(setting.hardware, setting.device)])
-    assert "no spread" in tradeoff.figure_caption(setting, entries, nothing_known)
-    assert tradeoff.figure(entries).startswith(b"\x89PNG")
+    nothing_known = repeatability.allowance([], [(setting.hardware, setting.device)])
+    assert "no spread" in pareto.figure_caption(setting, entries, nothing_known)
+    assert pareto.figure(entries).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import factory
 from reported import own, shown
 
-from vlmnb import beside, compare, notes
+from vlmnb import notes
+from vlmnb.analysis import base_configuration, report_match
 from vlmnb.records import export_columns
 
 
@@ -16,7 +17,7 @@ def test_own_measurements_stand_beside_the_report_with_the_ratio_and_what_differ
         own(found[1], batch_size=2),
         own(found[2], optimization="compile"),
     ]
-    table = beside.table("batch_size", plan.cells, found, mine)
+    table = report_match.table("batch_size", plan.cells, found, mine)
     assert [[field.text for field in row][:6] for row in table.rows] == [
         ["1", "TextVQA", "Latency, s per batch", "0.078", "0.5000", "6.41"],
         ["1", "TextVQA", "Energy, J per sample", "16.3", "10.7", "0.654"],
@@ -31,7 +32,7 @@ def test_of_several_own_measurements_the_nearest_stands_beside() -> None:
     plan, found = shown("fuyu-8b", "seq_len")
     textvqa = next(one for one in found if one.cell.dataset == "textvqa")
     near, far = own(textvqa), own(textvqa, dataset="scienceqa")
-    table = beside.table("seq_len", plan.cells, [textvqa], [far, near])
+    table = report_match.table("seq_len", plan.cells, [textvqa], [far, near])
     assert {row[7].text.split(";")[1].strip() for row in table.rows} == {"96 samples for 300"}
     assert {row[2].text for row in table.rows} == {"Latency, s per batch"}, "random weights have no quality"
 
@@ -41,7 +42,7 @@ def test_a_checkpoint_of_another_geometry_never_passes_for_the_reports_model() -
     real = own(found[0], weights="pretrained", samples=300)
     told = {"weights": "local 0123456789abcdef", "geometry": "text_config.hidden_size 96 for 4096"}
     toy = real.model_copy(update={"provenance": real.provenance.model_copy(update=told)})
-    table = beside.table("batch_size", plan.cells, found[:1], [real, toy])
+    table = report_match.table("batch_size", plan.cells, found[:1], [real, toy])
     latency = [[field.text for field in row] for row in table.rows if row[2].text.startswith("Latency")]
     assert [row[5] == "-" for row in sorted(latency, key=lambda row: row[7])] == [False, True], (
         "it takes no place from the model itself"
@@ -49,14 +50,14 @@ def test_a_checkpoint_of_another_geometry_never_passes_for_the_reports_model() -
     (row,) = (row for row in latency if row[5] == "-")
     assert "text_config.hidden_size 96 for 4096" in row[7]
     assert "a local folder" in row[7]
-    assert "another model" in beside.beneath(table)
+    assert "another model" in report_match.beneath(table)
     assert "hidden\\_size 96 for 4096" in notes.beneath([toy])
     assert notes.beneath([real]) == ""
     assert export_columns.row(toy)["other_geometry"] == told["geometry"]
     for one, said in ((real, False), (toy, True)):
         base = {"optimization": "fp16", "image_size": 224, "seq_len": 200, "length": "natural"}
-        cell = one.cell.model_copy(update={**base, "batch_size": compare.BASE_BATCH_SIZE})
-        (entries,) = compare.base_entries([one.model_copy(update={"cell": cell})]).values()
+        cell = one.cell.model_copy(update={**base, "batch_size": base_configuration.BASE_BATCH_SIZE})
+        (entries,) = base_configuration.base_entries([one.model_copy(update={"cell": cell})]).values()
         assert ("of another geometry" in entries[0].model.title) == said
 
 
@@ -66,10 +67,12 @@ def test_a_cpu_row_in_another_precision_is_compared_and_a_modelled_joule_is_not(
         update={"weights": "random", "dtype": "bf16", "optimization": "bf16", "samples": 4}
     )
     mine = factory.record(cell, latencies=(16.746,))
-    rows_by_figure = {row[2].text: row for row in beside.table("device", plan.cells, found, [mine]).rows}
+    rows_by_figure = {
+        row[2].text: row for row in report_match.table("device", plan.cells, found, [mine]).rows
+    }
     assert rows_by_figure["Latency, s per batch"][5].text == "2"
     assert "bf16 for fp16" in rows_by_figure["Latency, s per batch"][7].text
     assert rows_by_figure["Energy, J per sample"][4].text.startswith("≈")
     assert rows_by_figure["Energy, J per sample"][5].text == "-"
-    table = beside.table("device", plan.cells, found, [mine])
-    assert "a modelled joule is not compared with a measured one" in beside.beneath(table)
+    table = report_match.table("device", plan.cells, found, [mine])
+    assert "a modelled joule is not compared with a measured one" in report_match.beneath(table)

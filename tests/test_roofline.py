@@ -10,7 +10,8 @@ from factory import cell
 from test_disturbance import MARKED, surrounded
 from test_drift import timed
 
-from vlmnb import bounds, rates, roofline, speed
+from vlmnb import roofline, speed
+from vlmnb.analysis import bottleneck, rates
 from vlmnb.device import machine
 from vlmnb.flops import formula
 from vlmnb.measure import cells as cells_measure
@@ -188,9 +189,9 @@ def test_only_settings_that_intervals_and_drift_tell_apart_are_ranked() -> None:
     apart = [spread("fp32", 2.0), spread("sdpa", 1.0)]
     near = [spread("fp32", 2.0, 0.1), spread("sdpa", 1.9, 0.1)]
     cells = [record.cell for record in apart]
-    assert "Decoding comes nearest to the memory's ceiling with sdpa: 50 %" in bounds.text(cells, apart)
-    assert "cannot be told: sdpa reaches" in bounds.text(cells, near)
-    assert "cannot be told: sdpa reaches" in bounds.text(cells, apart, drift=1.0)
+    assert "Decoding comes nearest to the memory's ceiling with sdpa: 50 %" in bottleneck.text(cells, apart)
+    assert "cannot be told: sdpa reaches" in bottleneck.text(cells, near)
+    assert "cannot be told: sdpa reaches" in bottleneck.text(cells, apart, drift=1.0)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +209,7 @@ def test_what_bounds_a_phase_is_said_where_the_shares_tell(
     flops_per_s: float, bytes_per_s: float, prefill: str, decode: str
 ) -> None:
     made = under(spread("fp32", 2.0), flops_per_s=flops_per_s, bytes_per_s=bytes_per_s)
-    first, second = bounds.text([made.cell], [made]).split("; ")
+    first, second = bottleneck.text([made.cell], [made]).split("; ")
     assert prefill in first
     assert decode in second
 
@@ -218,7 +219,7 @@ def test_what_nobody_disturbed_is_needed_to_say_what_bounds_a_phase() -> None:
         under(made, other_load=0.5, contaminated=True) for made in (spread("fp32", 2.0), spread("sdpa", 1.0))
     ]
     cells = [record.cell for record in busy]
-    said = bounds.text(cells, busy)
+    said = bottleneck.text(cells, busy)
     assert "cannot be told: other processes used the machine" in said
     assert "%" not in said
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vlmnb import standing
+from vlmnb.analysis import order
 from vlmnb.scatter import Point
 
 DRIFT = 0.2
@@ -20,13 +20,11 @@ def point(
 
 def test_clear_differences_are_said_plainly() -> None:
     best, slow, poor = point("A", 0.2, 0.1), point("B", 0.5, 0.3), point("C", 0.3, 0.5)
-    assert standing.told([best, slow, poor], DRIFT) == (
-        "A has both the shortest latency and the smallest error"
-    )
-    assert standing.told([point("A", 0.2, 0.3), point("B", 0.5, 0.1), point("C", 0.5, 0.5)], DRIFT) == (
+    assert order.told([best, slow, poor], DRIFT) == ("A has both the shortest latency and the smallest error")
+    assert order.told([point("A", 0.2, 0.3), point("B", 0.5, 0.1), point("C", 0.5, 0.5)], DRIFT) == (
         "A and B are on the Pareto front, from fastest to most accurate; C is beaten in both"
     )
-    assert standing.told([best], DRIFT) == "only A was measured"
+    assert order.told([best], DRIFT) == "only A was measured"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +41,7 @@ def test_clear_differences_are_said_plainly() -> None:
     ],
 )
 def test_what_may_be_chance_drift_or_other_processes_is_called_so(other: Point, why: str) -> None:
-    said = standing.told([point("A", 0.192, 0.1), other], DRIFT)
+    said = order.told([point("A", 0.192, 0.1), other], DRIFT)
     assert said == (
         f"by the numbers alone, A has both the shortest latency and the smallest error, but {why}"
     )
@@ -52,15 +50,13 @@ def test_what_may_be_chance_drift_or_other_processes_is_called_so(other: Point, 
 def test_beaten_by_less_than_the_drift_is_not_beaten() -> None:
     front = [point("A", 0.2, 0.3), point("B", 0.5, 0.1)]
     behind = point("C", 0.234, 0.5)
-    said = standing.told([*front, behind], DRIFT)
+    said = order.told([*front, behind], DRIFT)
     assert "beaten" not in said
     assert "C is behind in both, but the latencies of A and C cannot be told apart" in said
-    assert "C is beaten in both" in standing.told([*front, behind], 0.05)
-    assert "C is beaten in both" in standing.printed([*front, behind]), "a report states no spread"
+    assert "C is beaten in both" in order.told([*front, behind], 0.05)
+    assert "C is beaten in both" in order.printed([*front, behind]), "a report states no spread"
 
 
 def test_too_few_batches_tell_of_nothing() -> None:
     few = point("B", 0.9, 0.4)._replace(few=True)
-    assert "the latencies of A and B cannot be told apart" in standing.told(
-        [point("A", 0.2, 0.1), few], DRIFT
-    )
+    assert "the latencies of A and B cannot be told apart" in order.told([point("A", 0.2, 0.1), few], DRIFT)

@@ -21,7 +21,8 @@ from typing import Any
 
 import yaml
 
-from vlmnb import chapters, compare, outdated, pages, paths, postprocess, reportpages, support, tradeoff
+from vlmnb import chapters, outdated, pages, paths, postprocess, reportpages, support
+from vlmnb.analysis import base_configuration, pareto
 from vlmnb.audit import page as audit
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure, Page
@@ -310,9 +311,9 @@ def _generated(content: Content) -> Files:
     }
     texts |= {f"{name}.md": chapters.model_page(content, name) for name in content.models}
     files = {f"generated/{name}": text.encode() for name, text in texts.items()}
-    for setting, entries in compare.base_entries(content.records).items():
-        if tradeoff.panels(entries):
-            files[f"generated/{tradeoff.figure_path(setting)}"] = tradeoff.figure(entries)
+    for setting, entries in base_configuration.base_entries(content.records).items():
+        if pareto.panels(entries):
+            files[f"generated/{pareto.figure_path(setting)}"] = pareto.figure(entries)
     return files
 
 

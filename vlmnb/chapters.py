@@ -6,7 +6,8 @@ import json
 import math
 from collections.abc import Sequence
 
-from vlmnb import compare, markup, pages, paths
+from vlmnb import markup, pages, paths
+from vlmnb.analysis import base_configuration
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
@@ -16,14 +17,14 @@ from vlmnb.stats import intervals
 
 def model_page(content: pages.Content, name: str) -> str:
     """A model's chapter: what it is, what it costs, its pages, and what could not be measured."""
-    entry = compare.entry_of(name)
+    entry = base_configuration.entry_of(name)
     own = [r for r in content.records if r.cell.model == name]
     parts = [f"# {pages.model_title(name)}"]
     parts += [entry.summary, _model_facts(entry)] if entry else ["The registry no longer has this model."]
-    for setting, entries in compare.base_entries(own).items():
+    for setting, entries in base_configuration.base_entries(own).items():
         parts += [
-            f"## Base configuration on {setting.title}", compare.cost_table(entries),
-            compare.quality_table(entries),
+            f"## Base configuration on {setting.title}", base_configuration.cost_table(entries),
+            base_configuration.quality_table(entries),
         ]  # fmt: skip
     parts += ["## Its pages", _report_list(content, name), _run_list(content, name)]
     parts += [_card_hint(content, name) if entry else "", _unmeasured(own), _model_card(entry)]
@@ -31,7 +32,7 @@ def model_page(content: pages.Content, name: str) -> str:
 
 
 def _model_facts(entry: ModelEntry) -> str:
-    names = (markup.escape(compare.dataset_title(name)) for name in entry.datasets)
+    names = (markup.escape(base_configuration.dataset_title(name)) for name in entry.datasets)
     native = f"only {entry.native_image_size}" if entry.native_image_size else "several"
     facts = {
         "Name": f"<code>{entry.name}</code>",
@@ -161,7 +162,7 @@ def _settings(cells: Sequence[Cell]) -> str:
     def values(field: str) -> str:
         return ", ".join(str(value) for value in sorted({getattr(cell, field) for cell in cells}))
 
-    names = sorted({compare.dataset_title(cell.dataset) for cell in cells})
+    names = sorted({base_configuration.dataset_title(cell.dataset) for cell in cells})
     return (
         f"{', '.join(names)}; {values('device')}; {values('optimization')}; batch {values('batch_size')}; "
         f"image {values('image_size')}; prompt {values('seq_len')}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from vlmnb import markup, repeats
+from vlmnb import markup
+from vlmnb.analysis import repeatability
 from vlmnb.data import catalogue
 from vlmnb.meters.readings import Conditions, DeviceState, SensorCard
 from vlmnb.records import background_load
@@ -89,12 +90,12 @@ def conditions_table(records: Iterable[Record]) -> str:
 def repeats_block(records: Sequence[Record]) -> str:
     """What A/A repeats of this machine allow to tell apart, and which of them do not count."""
     rows, disturbed = [], 0
-    for cell, windows in repeats.groups(records).items():
-        found, busy = repeats.of(windows), sum(map(background_load.of_batches, windows))
+    for cell, windows in repeatability.groups(records).items():
+        found, busy = repeatability.of(windows), sum(map(background_load.of_batches, windows))
         disturbed += busy
         name = f"{cell.model}, {catalogue.get(cell.dataset).title}, {cell.device}, batch {cell.batch_size}"
         numbers = [found.spread, found.threshold, found.detectable] if found else []
-        told = [f"{repeats.percent(number)} %" for number in numbers] or [markup.MISSING] * 3
+        told = [f"{repeatability.percent(number)} %" for number in numbers] or [markup.MISSING] * 3
         rows.append([markup.escape(name), cell.length, str(len(windows)), str(busy), *told])
     if not rows:
         return (
@@ -107,7 +108,7 @@ def repeats_block(records: Sequence[Record]) -> str:
         return made
     aside = (
         "Windows that others disturbed do not count: on a quiet machine, delete their records and measure "
-        f"them again (`vlmnb sweep sweeps/repeat.yaml`). A threshold takes {repeats.FEWEST} undisturbed ones."
+        f"them again (`vlmnb sweep sweeps/repeat.yaml`). A threshold takes {repeatability.FEWEST} undisturbed ones."
     )
     return f"{made}\n\n{aside}"
 

@@ -21,7 +21,7 @@ from vlmnb.spec.cell import Cell, words
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from vlmnb.repeats import Allowance
+    from vlmnb.analysis.repeatability import Allowance
     from vlmnb.tables import Table
 
 QUIET = "VLMNB_QUIET"
@@ -104,7 +104,8 @@ def show_table(plan: Plan, found: list[Record]) -> None:
     """Display the axis's table and, beneath it, why cells are ``-``."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import drift, notes, tables
+    from vlmnb import notes, tables
+    from vlmnb.analysis import answer_changes
     from vlmnb.spec import presets
 
     cells = _shown(plan, found)
@@ -114,8 +115,8 @@ def show_table(plan: Plan, found: list[Record]) -> None:
             if number:
                 display(Markdown(presets.aside(part)))
             made = tables.axis_table("optimization", part, found)
-            made = drift.flagged(made, drift.of_cells(part, found, others), part)
-            drifted = drift.table(part, found, others)
+            made = answer_changes.flagged(made, answer_changes.of_cells(part, found, others), part)
+            drifted = answer_changes.table(part, found, others)
             display(*(HTML(tables.html(each)) for each in (made, drifted) if each))
         _show_omitted(plan, cells)
     else:
@@ -147,7 +148,8 @@ def _show_beside(plan: Plan, found: list[Record]) -> None:
     """Display a report's figures beside our own measurements, where there is a report on the model."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import beside, tables
+    from vlmnb import tables
+    from vlmnb.analysis import report_match
 
     reported = _of_reports(plan)
     if not reported:
@@ -158,11 +160,11 @@ def _show_beside(plan: Plan, found: list[Record]) -> None:
     measured = found
     if plan.source == "reports":
         measured = record.read_all(results_folder(plan), model=plan.model)[0]
-    made = beside.table(plan.axis.name, cells, reported, measured)
+    made = report_match.table(plan.axis.name, cells, reported, measured)
     if made.rows:
         display(Markdown("## Beside our own measurements"))
         display(HTML(tables.html(made)))
-        display(Markdown(beside.beneath(made)))
+        display(Markdown(report_match.beneath(made)))
     elif plan.source == "reports":
         display(Markdown("None of these cells has been measured here yet."))
 
@@ -198,7 +200,8 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
     """
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import bounds, roofline, tables
+    from vlmnb import roofline, tables
+    from vlmnb.analysis import bottleneck
 
     if plan.source == "reports":
         return
@@ -209,7 +212,7 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
     figure = roofline.figure(cells, found)
     if figure is not None:
         caption = (
-            f"{bounds.text(cells, found, _allowance(plan, found).drift)} Bars: shares of the ceilings, with "
+            f"{bottleneck.text(cells, found, _allowance(plan, found).drift)} Bars: shares of the ceilings, with "
             f"95 % intervals; dashed: the ceiling; †: other processes used the machine. A bar beyond "
             f"{roofline.WIDEST} % is cut."
         )
@@ -262,12 +265,13 @@ def show_findings(plan: Plan, found: list[Record]) -> None:
     """Display what the table says, sentence by sentence, computed from the records."""
     from IPython.display import Markdown, display
 
-    from vlmnb import findings, repeats
+    from vlmnb import findings
+    from vlmnb.analysis import repeatability
 
     allowed = _allowance(plan, found)
     display(Markdown(findings.text(plan.axis.name, _shown(plan, found), found, allowed.drift)))
     if plan.source != "reports":
-        share = repeats.percent(allowed.drift)
+        share = repeatability.percent(allowed.drift)
         display(
             Markdown(f"Two windows of one cell are taken to differ by up to {share} % ({allowed.origin}).")
         )
@@ -275,28 +279,30 @@ def show_findings(plan: Plan, found: list[Record]) -> None:
 
 def _allowance(plan: Plan, found: Sequence[Record]) -> Allowance:
     """How far two windows of one cell may differ where the records were measured."""
-    from vlmnb import repeats
+    from vlmnb.analysis import repeatability
 
     places = {(record.hardware, record.cell.device) for record in found if record.status == "ok"}
-    return repeats.allowance([*repeats.read(results_folder(plan)), *found], places)
+    return repeatability.allowance([*repeatability.read(results_folder(plan)), *found], places)
 
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:
     """Display the windows of each repeated cell, and which difference between cells they allow to tell."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import repeats, tables
+    from vlmnb import tables
+    from vlmnb.analysis import repeatability
 
-    display(HTML(tables.html(repeats.table(found))))
+    display(HTML(tables.html(repeatability.table(found))))
     _show_notes(found, energy=False)
-    display(Markdown(f"## What it says\n\n{repeats.text(found)}"))
+    display(Markdown(f"## What it says\n\n{repeatability.text(found)}"))
 
 
 def show_flips(plan: Plan, found: list[Record]) -> None:
     """Display how many answers are those of the reference run, by batch size and precision."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import agreement, tables
+    from vlmnb import tables
+    from vlmnb.analysis import agreement
 
     for table in agreement.matrices(found, ()):
         display(HTML(tables.html(table)))
@@ -311,7 +317,8 @@ def show_agreement(plan: Plan, found: list[Record]) -> None:
     """
     from IPython.display import HTML, display
 
-    from vlmnb import agreement, tables
+    from vlmnb import tables
+    from vlmnb.analysis import agreement
     from vlmnb.records import record
 
     others, _ = record.read_all(results_folder(plan), plan.model)
@@ -323,16 +330,17 @@ def show_details(plan: Plan, found: list[Record]) -> None:
     """Display one row per cell, natural and fixed answer length apart. Of a report: every figure."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import beside, details, notes, tables
+    from vlmnb import details, notes, tables
+    from vlmnb.analysis import report_match
 
     if plan.source == "reports":
         cells = _shown(plan, found)
-        printed = beside.figures(plan.axis.name, cells, found)
+        printed = report_match.figures(plan.axis.name, cells, found)
         if printed.rows:
             display(HTML(tables.html(printed)))
         else:
             display(Markdown("The report prints no figure of these cells, in this table or another."))
-        told = beside.conflicts(cells, found)
+        told = report_match.conflicts(cells, found)
         if told:
             display(Markdown("\n".join(f"- {notes.escape(line)}" for line in told)))
         return

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from vlmnb import markup, middles
+from vlmnb import markup
+from vlmnb.analysis import series
 from vlmnb.data import catalogue
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
@@ -120,7 +121,7 @@ def _ends(axis: str, part: Sequence[Record], drift: float) -> str:
     if axis == "batch_size" and low.has_quality and high.has_quality:
         sentence += f"; {_same_answers(low, high)}"
     said = f"{sentence[0].upper()}{sentence[1:]}{_quality_change(low, high)}."
-    between = middles.told(axis, NOUNS[axis], ordered, drift)
+    between = series.told(axis, NOUNS[axis], ordered, drift)
     return f"{said} Between them, {'; '.join(between)}." if between else said
 
 
@@ -181,7 +182,7 @@ def _compared(low: Record, high: Record, drift: float) -> comparison.Difference 
     a, b = low.latency, high.latency
     if a is None or b is None or min(a.confidence, b.confidence) < ENOUGH:
         return None
-    paired = middles.same_batches(low, high)
+    paired = series.same_batches(low, high)
     return comparison.compare(low.full_batches_s, high.full_batches_s, paired=paired, drift=drift)
 
 
@@ -207,7 +208,7 @@ def _quality_change(low: Record, high: Record) -> str:
         told = f"; WER stays {low.wer:.3f}"
     else:
         told = f"; WER goes from {low.wer:.3f} to {high.wer:.3f}"
-        told += "" if low.reported or middles.wer_differs(low, high) else " (cannot be told apart)"
+        told += "" if low.reported or series.wer_differs(low, high) else " (cannot be told apart)"
     a, b = low.scores.get("cider"), high.scores.get("cider")
     return f"{told}, CIDEr from {a.value:.2f} to {b.value:.2f}" if a and b and a != b else told
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from vlmnb import compare, conditions_view, execute, markup, models, paths, tradeoff
+from vlmnb import conditions_view, execute, markup, models, paths
+from vlmnb.analysis import base_configuration, pareto
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, presets
 from vlmnb.stats import intervals
@@ -84,7 +85,7 @@ class Content:
 
 def model_title(name: str) -> str:
     """How pages call a model."""
-    entry = compare.entry_of(name)
+    entry = base_configuration.entry_of(name)
     return entry.title if entry else name
 
 
@@ -107,34 +108,34 @@ def label(model: str, axis: str, folder: str = "runs") -> str:
 
 def comparison_page(content: Content) -> str:
     """All models side by side, one section per machine and device."""
-    groups = compare.base_entries(content.records)
+    groups = base_configuration.base_entries(content.records)
     parts = [
         "# Comparison of the models",
-        f"Every model at its base configuration: batch {compare.BASE_BATCH_SIZE}, its base image size, the "
+        f"Every model at its base configuration: batch {base_configuration.BASE_BATCH_SIZE}, its base image size, the "
         "longest prompt budget, natural answer length. "
         "Numbers of different machines are never set side by side, and those of reports have a section of "
         "their own. How each number is obtained stands in [](/book/methodology.md).",
     ]
     for setting, entries in groups.items():
-        parts += [f"## On {setting.title}", "### Cost", compare.cost_table(entries),
-                  "### Quality", compare.quality_table(entries)]  # fmt: skip
-        if tradeoff.panels(entries):
-            parts += ["### Latency against error", *tradeoff.figure_blocks(content.records, setting, entries)]
+        parts += [f"## On {setting.title}", "### Cost", base_configuration.cost_table(entries),
+                  "### Quality", base_configuration.quality_table(entries)]  # fmt: skip
+        if pareto.panels(entries):
+            parts += ["### Latency against error", *pareto.figure_blocks(content.records, setting, entries)]
     return joined(parts if groups else [*parts, NOTHING_YET])
 
 
 def headline(content: Content) -> str:
     """The landing page's table, figure and findings, of the setting with the most models."""
-    groups = compare.base_entries(content.records)
+    groups = base_configuration.base_entries(content.records)
     if not groups:
         return NOTHING_YET + "\n"
     setting, entries = next(iter(groups.items()))
     parts = [
         f"Base configuration on {setting.title}:",
-        compare.headline_table(entries, "generated/"),
+        base_configuration.headline_table(entries, "generated/"),
     ]
-    if tradeoff.panels(entries):
-        parts += tradeoff.figure_blocks(content.records, setting, entries, "generated/")
+    if pareto.panels(entries):
+        parts += pareto.figure_blocks(content.records, setting, entries, "generated/")
     if setting.source == "measured" and any(other.source == "reports" for other in groups):
         parts.append(
             "None of these figures is a report's. What earlier reports say of full-size models stands apart, "
@@ -270,7 +271,7 @@ def _record_table(page: Page) -> str:
         file = markup.link(found.key, f"../../../{record_path(found)}")
         when = _minute(found.provenance.started_at)
         status = markup.escape(found.status)
-        dataset = markup.escape(compare.dataset_title(found.cell.dataset))
+        dataset = markup.escape(base_configuration.dataset_title(found.cell.dataset))
         name = presets.label(varying, found.cell, cells)
         rows.append([name, dataset, status, found.hardware, when, file])
     header = [axis_title(page.axis), "Data set", "Status", "Hardware", "Measured at", "Record"]

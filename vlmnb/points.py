@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vlmnb import details
-from vlmnb.beside import TITLES
+from vlmnb.analysis.report_match import TITLES
 from vlmnb.data import catalogue
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vlmnb.rates import Ceiling, Ends, Rate, rates, roof_of, roofs
+from vlmnb.analysis.rates import Ceiling, Ends, Rate, rates, roof_of, roofs
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import presets

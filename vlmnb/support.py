@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vlmnb import compare, markup
+from vlmnb import markup
+from vlmnb.analysis import base_configuration
 from vlmnb.records.record import Record
 from vlmnb.spec import presets
 from vlmnb.spec.optimizations import BASE_ATTENTION, DESCRIPTIONS, PROMPT_LOOKUP
@@ -127,5 +128,5 @@ def _settings() -> str:
 
 def titles(models: Iterable[str]) -> dict[str, str]:
     """Titles of models, by name."""
-    known = {name: compare.entry_of(name) for name in models}
+    known = {name: base_configuration.entry_of(name) for name in models}
     return {name: entry.title if entry else name for name, entry in known.items()}

@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 from statistics import median
 from typing import Literal
 
-from vlmnb import compare, drift
+from vlmnb.analysis import answer_changes, base_configuration
 from vlmnb.audit.finding import Finding, finding, rules
 from vlmnb.findings import ASSUMED_DRIFT
 from vlmnb.records.record import Record
@@ -229,7 +229,7 @@ def optimization_keeps_the_answers(records: Sequence[Record]) -> Iterator[Findin
         for other in group:
             if base is None or noise is None or other is base or _questions(other) != _questions(base):
                 continue
-            found = drift.drift(base, other, noise)
+            found = answer_changes.drift(base, other, noise)
             if found.answers is None or found.p_value is None or found.p_value > CHANCE:
                 continue
             changed = found.answers.total - found.answers.identical
@@ -275,7 +275,7 @@ def repeats_agree(records: Sequence[Record]) -> Iterator[Finding]:
 def _original(group: Sequence[Record]) -> Record | None:
     """The record of a model's base precision, which optimizations are held against."""
     cell = group[0].cell
-    entry = compare.entry_of(cell.model)
+    entry = base_configuration.entry_of(cell.model)
     name = base_dtype(entry.base_dtype, cell.device) if entry else None
     return next((r for r in group if r.cell.optimization == name), None)
 

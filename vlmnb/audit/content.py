@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from vlmnb.analysis.rates import rates as rates_of
 from vlmnb.audit import work
 from vlmnb.audit.finding import Finding, Level, finding, rules
-from vlmnb.rates import rates as rates_of
 from vlmnb.records.layer_profile import LayerProfile
 from vlmnb.records.record import Record
 

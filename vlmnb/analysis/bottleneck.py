@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from vlmnb.rates import Rate, Rates, Roof, rates, roof_of, roofs
+from vlmnb.analysis.rates import Rate, Rates, Roof, rates, roof_of, roofs
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import presets

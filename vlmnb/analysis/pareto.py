@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vlmnb import markup, repeats, scatter, standing
+from vlmnb import markup, scatter
 from vlmnb import points as figurepoints
-from vlmnb.compare import (
+from vlmnb.analysis import order, repeatability
+from vlmnb.analysis.base_configuration import (
     BASE_BATCH_SIZE,
     Entry,
     Row,
@@ -20,10 +21,10 @@ from vlmnb.compare import (
     of_reports,
     raw_link,
 )
+from vlmnb.analysis.repeatability import Allowance
 from vlmnb.findings import ASSUMED_DRIFT
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
-from vlmnb.repeats import Allowance
 from vlmnb.scatter import Point
 from vlmnb.tables import ENOUGH
 
@@ -93,7 +94,7 @@ def findings(entries: Sequence[Entry], drift: float = ASSUMED_DRIFT) -> list[str
     """
     sentences: dict[str, list[str]] = {}
     for name, listed in panels(entries).items():
-        told = standing.printed(listed) if of_reports(entries) else standing.told(listed, drift)
+        told = order.printed(listed) if of_reports(entries) else order.told(listed, drift)
         sentences.setdefault(told, []).append(dataset_title(name))
     return [f"{markup.enumerated(names)}: {told}." for told, names in sentences.items()]
 
@@ -118,7 +119,7 @@ def figure_caption(setting: Setting, entries: Sequence[Entry], allowed: Allowanc
     return (
         f"{first} Medians of {batches} batches and errors over {samples} answers, with "
         "95 % intervals; the dashed line joins the Pareto front. Two windows of one cell are taken to differ "
-        f"by up to {repeats.percent(allowed.drift)} % ({allowed.origin}). {chance(entries)}".rstrip()
+        f"by up to {repeatability.percent(allowed.drift)} % ({allowed.origin}). {chance(entries)}".rstrip()
     )
 
 
@@ -135,7 +136,7 @@ def figure_blocks(
     records: Iterable[Record], setting: Setting, entries: Sequence[Entry], folder: str = ""
 ) -> tuple[str, str]:
     """The figure of a setting with its caption, and its points; ``folder`` is where the chapters lie."""
-    allowed = repeats.allowance(records, [(setting.hardware, setting.device)])
+    allowed = repeatability.allowance(records, [(setting.hardware, setting.device)])
     alt = f"Scatter plots of latency against error. {' '.join(findings(entries, allowed.drift))}"
     drawn = (
         f"```{{figure}} /book/generated/{figure_path(setting)}\n:alt: {markup.plain(alt)}\n\n"
