@@ -9,10 +9,10 @@ from factory import absent, answers, cell, record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb import findings
 from vlmnb.analysis import agreement
 from vlmnb.records.answer import Answer
 from vlmnb.records.record import Record
+from vlmnb.views import findings
 
 
 def said(*texts: str) -> tuple[Answer, ...]:

@@ -14,11 +14,12 @@ import loaded
 import pytest
 import yaml
 
-from vlmnb import book, markup, pages, reportpages
+from vlmnb import book, pages, reportpages
 from vlmnb.errors import UserError
 from vlmnb.pages import Content, Failure
 from vlmnb.records import export_columns, record
 from vlmnb.spec import axes
+from vlmnb.views import markup
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import bookmaking
 
-from vlmnb import details, pages
+from vlmnb import pages
 from vlmnb.analysis import base_configuration, pareto, repeatability
 from vlmnb.meters.readings import Conditions, DeviceState, MemoryUsage
 from vlmnb.pages import Content
 from vlmnb.records import export_columns, record
 from vlmnb.spec import axes
+from vlmnb.views import detail_table
 
 
 def content(*models: str) -> Content:
@@ -66,7 +67,7 @@ def test_tokens_of_the_comparison_are_those_of_the_tables_of_details() -> None:
     ]
     made = base.model_copy(update={"answers": tuple(answers)})
     (entries,) = base_configuration.base_entries([made]).values()
-    shown = details.detail_table("batch_size", [made.cell], [made])
+    shown = detail_table.detail_table("batch_size", [made.cell], [made])
     field = shown.rows[0][shown.columns.index("Output tokens")]
     table = base_configuration.cost_table(entries)
     assert f'<span title="median of 96 answers, 3 to 5">{field.text}</span>' in table
@@ -130,13 +131,13 @@ def test_an_accuracy_of_choices_stands_beside_what_guessing_would_score() -> Non
     (entries,) = base_configuration.base_entries([asked]).values()
     for table in (base_configuration.headline_table, base_configuration.quality_table, pareto.points_table):
         assert said in table(entries)
-    shown = details.detail_table("batch_size", [of], [asked])
+    shown = detail_table.detail_table("batch_size", [of], [asked])
     assert said in shown.caption
     assert "0.375" in shown.rows[0][shown.columns.index("Accuracy [95 %]")].title
     assert export_columns.row(asked)["accuracy_guessing"] == 0.375
     (open_ended,) = base_configuration.base_entries([made]).values()
     assert "at random" not in base_configuration.quality_table(open_ended)
-    assert "at random" not in details.detail_table("batch_size", [of], [made]).caption
+    assert "at random" not in detail_table.detail_table("batch_size", [of], [made]).caption
 
 
 def test_a_peak_over_the_baseline_is_of_a_gpu_alone_in_the_export_and_in_the_comparison() -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from factory import STEADY, answers, cell, timed
 
-from vlmnb import details, findings, points, speed, tables
 from vlmnb.analysis import base_configuration, pareto, report_match
 from vlmnb.meters.readings import Conditions, DeviceState
 from vlmnb.records import background_load, export_columns
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Reported
+from vlmnb.views import axis_points, axis_table, detail_table, findings, phase_table
 
 MARKED = "†"
 
@@ -30,18 +30,18 @@ def surrounded(load: float, passes: tuple[bool, ...] = (False,), **changes: Any)
     return made.model_copy(update={"timing": timing, "provenance": told})
 
 
-def shown(table: tables.Table, column: str) -> tables.Field:
+def shown(table: axis_table.Table, column: str) -> axis_table.Field:
     return table.rows[0][table.columns.index(column)]
 
 
 def test_a_window_that_others_disturbed_is_marked_though_no_pass_is() -> None:
     made = surrounded(0.12)
-    table = tables.axis_table("batch_size", [made.cell], [made])
+    table = axis_table.axis_table("batch_size", [made.cell], [made])
     for column in ("Latency per batch, s", "Energy, J per sample"):
         assert shown(table, column).text.endswith(MARKED)
         assert "12 % of its cores" in shown(table, column).title
-    detail = details.detail_table("batch_size", [made.cell], [made])
-    folded = points.axis_points("batch_size", [made.cell], [made])
+    detail = detail_table.detail_table("batch_size", [made.cell], [made])
+    folded = axis_points.axis_points("batch_size", [made.cell], [made])
     assert shown(detail, "Load by others").text == shown(folded, "Load by others").text == "12 % †"
     assert shown(detail, "Verdict").text == "stable †"
     note = background_load.note([made])
@@ -65,16 +65,16 @@ def test_a_percentage_carries_the_mark_of_either_of_its_parts() -> None:
     for loads, marked in (((0.01, 0.5), [False, True]), ((0.5, 0.01), [True, True]),
                           ((0.01, 0.02), [False, False])):  # fmt: skip
         pair = [surrounded(load, of=each) for load, each in zip(loads, cells, strict=True)]
-        rows = tables.axis_table("optimization", [each.cell for each in pair], pair).rows
+        rows = axis_table.axis_table("optimization", [each.cell for each in pair], pair).rows
         for column in (2, 6):
             assert [MARKED in row[column].text for row in rows] == marked
 
 
 def test_a_quiet_window_has_no_mark() -> None:
     made = surrounded(0.03)
-    table = tables.axis_table("batch_size", [made.cell], [made])
+    table = axis_table.axis_table("batch_size", [made.cell], [made])
     assert not any(MARKED in field.text for field in table.rows[0])
-    assert shown(details.detail_table("batch_size", [made.cell], [made]), "Load by others").text == "3 %"
+    assert shown(detail_table.detail_table("batch_size", [made.cell], [made]), "Load by others").text == "3 %"
     assert background_load.note([made]) == ""
 
 
@@ -84,7 +84,7 @@ def test_where_clean_passes_suffice_energy_alone_is_marked(passes: tuple[bool, .
     assert made.timing is not None
     slower = tuple(s * (2 if at < len(STEADY) else 1) for at, s in enumerate(made.timing.latencies_s))
     made = made.model_copy(update={"timing": made.timing.model_copy(update={"latencies_s": slower})})
-    table = tables.axis_table("batch_size", [made.cell], [made])
+    table = axis_table.axis_table("batch_size", [made.cell], [made])
     assert (MARKED in shown(table, "Latency per batch, s").text) is marked
     assert MARKED in shown(table, "Energy, J per sample").text
     assert ("left out of latencies" in background_load.note([made])) is not marked
@@ -93,7 +93,7 @@ def test_where_clean_passes_suffice_energy_alone_is_marked(passes: tuple[bool, .
 
 def test_answers_of_fixed_length_are_marked_beside_their_verdict() -> None:
     made = surrounded(0.12, of=cell(length="fixed"))
-    assert shown(speed.table("batch_size", [made.cell], [made]), "Verdict").text == "stable †"
+    assert shown(phase_table.table("batch_size", [made.cell], [made]), "Verdict").text == "stable †"
 
 
 def doubled(load: float, **changes: Any) -> Record:
@@ -164,7 +164,7 @@ def test_a_ratio_to_a_reports_figure_carries_the_mark_of_what_was_measured() -> 
 def test_every_time_of_answers_of_fixed_length_carries_the_mark() -> None:
     made = surrounded(0.12, of=cell(length="fixed"))
     made = made.model_copy(update={"answers": answers(4, 1)})
-    table = speed.table("optimization", [made.cell], [made])
+    table = phase_table.table("optimization", [made.cell], [made])
     numbers = [field for field in table.rows[0][1:] if field.text != "-"]
     assert len(numbers) >= 4
     assert all(field.text.endswith(MARKED) and "12 % of its cores" in field.title for field in numbers)
@@ -180,11 +180,11 @@ def test_fixed_length_shows_times_in_percent_of_the_original_and_joules_per_toke
         )
 
     made = [decoding("fp32", 0.4), decoding("static_cache", 0.2), decoding("fp32", 0.1, batch_size=1)]
-    table = speed.table("optimization", [one.cell for one in made], made)
+    table = phase_table.table("optimization", [one.cell for one in made], made)
     assert table.columns[2] == "% of original"
     per_token = table.columns.index("Time per output token, s") + 1
     assert [row[2].text for row in table.rows] == ["100.0"] * 3
     assert [row[per_token].text for row in table.rows] == ["100.0", "50.0", "100.0"], "of its own batch size"
     assert table.rows[1][per_token].span
     assert shown(table, "Energy, J per output token").text.startswith("≈ ")
-    assert "% of original" not in speed.table("batch_size", [made[0].cell], made).columns
+    assert "% of original" not in phase_table.table("batch_size", [made[0].cell], made).columns

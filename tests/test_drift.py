@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmnb import findings, notes, paths, roofline, support, tables
+from vlmnb import paths, support
 from vlmnb.analysis import answer_changes, rates
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import Compilation, MemoryUsage, ProbeLogits
@@ -16,6 +16,7 @@ from vlmnb.records.timing import Timing
 from vlmnb.spec import axes, presets
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.sweep_file import load_sweep
+from vlmnb.views import axis_table, findings, footnotes, roofline_tables
 
 QUESTIONS = 40
 
@@ -134,31 +135,31 @@ def test_the_roofline_table_names_kernel_and_compilation_and_leaves_out_what_fai
     )
     records = [timed("fp32", 2.0), timed("compile", 1.0), failed]
     cells = [record.cell for record in records]
-    made = roofline.table(cells, records)
+    made = roofline_tables.table(cells, records)
     assert [row[2].text for row in made.rows] == ["50 %", "50 %", "-"]
     assert [row[3].text for row in made.rows] == ["10", "10", "-"]
     assert [row[6].text for row in made.rows] == ["25 %", "50 %", "-"]
-    assert roofline.memory_table(cells, records).rows[1][5].text == "2 graphs, 1 break"
+    assert roofline_tables.memory_table(cells, records).rows[1][5].text == "2 graphs, 1 break"
     assert "no kernel" in made.rows[2][1].title
-    tops = roofline.ceilings_table(cells, records)
+    tops = roofline_tables.ceilings_table(cells, records)
     assert tops
     assert "planted" in tops.rows[0][1].title
-    assert notes.compiled(records) == (
+    assert footnotes.compiled(records) == (
         "- Compilation is in no time above. First calls: compile at batch 4, 9 s (graphs compiled since the "
         "model was loaded: 0; found compiled by an earlier process: 2)."
     )
-    assert notes.compiled(records[:1]) == ""
-    assert roofline.figure(cells, records) is not None
-    assert roofline.figure(cells[2:], records) is None
+    assert footnotes.compiled(records[:1]) == ""
+    assert roofline_tables.figure(cells, records) is not None
+    assert roofline_tables.figure(cells[2:], records) is None
 
 
 def test_a_bar_beyond_a_ceiling_that_is_none_leaves_the_others_room() -> None:
     slow = Ceilings(flops_per_s=300, bytes_per_s=24_000, method="a slow product")
     records = [timed("fp32", 2.0), timed("fp16", 2.0, dtype="fp16").model_copy(update={"ceilings": slow})]
-    figure = roofline.figure([record.cell for record in records], records)
+    figure = roofline_tables.figure([record.cell for record in records], records)
     assert figure is not None
     (place,) = figure.axes
-    assert place.get_xlim() == (0, roofline.WIDEST)
+    assert place.get_xlim() == (0, roofline_tables.WIDEST)
     assert [text.get_text() for text in place.texts] == ["1670 %"]
 
 
@@ -211,7 +212,7 @@ def test_settings_at_batch_1_are_held_against_the_original_at_batch_1() -> None:
     records = [many, planted("sdpa", timing=timing(4.0)), one, guessed]
     cells = [record.cell for record in records]
     first, second = presets.groups(cells)
-    table = tables.axis_table("optimization", second, records)
+    table = axis_table.axis_table("optimization", second, records)
     assert "at batch 1 on" in table.caption
     assert [row[2].text for row in table.rows] == ["100.0", "50.0"]
     drifted = answer_changes.table(second, records, records)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from factory import STEADY, answers, cell, record
 
-from vlmnb import findings, tables
 from vlmnb.records.record import Record
+from vlmnb.views import axis_table, findings
 
 AXIS = "image_size"
 SIZES = (32, 64, 96, 128)
@@ -64,7 +64,7 @@ def test_a_ratio_batch_by_batch_says_so_and_gives_that_of_the_medians_where_it_i
     spread = (0.20, 0.21, 0.22, 0.23, 0.24, 0.25, 0.26)
     turned = (0.40, 0.42, 0.44, 0.345, 0.36, 0.375, 0.52)
     pair = [record(cells[0], latencies=spread), record(cells[1], latencies=turned)]
-    assert tables.axis_table("optimization", cells, pair).rows[1][2].text == "173.9"
+    assert axis_table.axis_table("optimization", cells, pair).rows[1][2].text == "173.9"
     told = findings.text("optimization", cells, pair)
     assert "latency per batch grows to 2.00 times the value batch by batch (interval 1.50 to 2.40; " in told
     assert "1.74 by the medians)" in told

@@ -9,10 +9,10 @@ from typing import get_args
 
 import pytest
 
-from vlmnb import markup
 from vlmnb.errors import UserError
 from vlmnb.fit import gpus, page, report, show
 from vlmnb.fit.gpus import Gpu
+from vlmnb.views import markup
 
 ONE_RATE = ("Instinct MI210", "Radeon PRO W7900", "Radeon RX 7900 XTX", "Radeon RX 7900 XT")
 """CDNA 2 and RDNA 3 multiply 8 bits as fast as 16."""

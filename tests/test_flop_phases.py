@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from factory import cell, record
 
-from vlmnb import details, notes, postprocess, tables
+from vlmnb import postprocess
 from vlmnb.flops import flop_count
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.flops.formula import Parts
+from vlmnb.views import axis_table, detail_table, footnotes
 
 WHOLE = Parts(vision=900, vision_scores=100, projector=50, projections=300, mlp=500, scores=100, head=50)
 
@@ -55,16 +56,16 @@ def test_a_batch_has_its_rows_times_the_flops_of_one() -> None:
 
 def test_the_detail_table_shows_phases_and_the_notes_say_where_counts_differ() -> None:
     made = record(cell(), flops=counted(note="fvcore and formula differ by 10.0 % in vision"))
-    table = details.detail_table("batch_size", [made.cell], [made])
+    table = detail_table.detail_table("batch_size", [made.cell], [made])
     shown = dict(zip(table.columns, table.rows[0], strict=True))
     assert shown["Of these, vision"].text.startswith("1.000 k")
     assert "2 x fvcore 900" in shown["Of these, vision"].title
     assert shown["FLOPs per decoded token"].text.startswith("10")
-    assert "differ by 10.0 % in vision" in notes.beneath([made])
+    assert "differ by 10.0 % in vision" in footnotes.beneath([made])
 
 
 def test_figures_of_a_page_lead_to_their_records() -> None:
-    table = tables.html(details.detail_table("batch_size", [record().cell], [record()]))
+    table = axis_table.html(detail_table.detail_table("batch_size", [record().cell], [record()]))
     cells = [{"cell_type": "code", "outputs": [{"data": {"text/html": table}}], "source": ""}]
     made = postprocess.with_links({"cells": cells}, {record().key: "../records/x.json"})
     html = made["cells"][0]["outputs"][0]["data"]["text/html"]

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb import cli, launch, markup, paths, progress, sweep_command
+from vlmnb import cli, launch, paths, progress, sweep_command
 from vlmnb.device import slots
 from vlmnb.records import content_key, record
 from vlmnb.spec.cell import words as words_of
+from vlmnb.views import markup
 
 STARTED = "2026-01-01T00:00:00+00:00"
 Called = Callable[..., tuple[int, str, str]]

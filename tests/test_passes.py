@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from factory import cell, record
 
-from vlmnb import details, findings
 from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.measure import loading, protocol
@@ -16,6 +15,7 @@ from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.phases import Phases
 from vlmnb.records.timing import Timing, batch_values
 from vlmnb.spec import axes
+from vlmnb.views import detail_table, findings
 
 
 class Busy:
@@ -80,7 +80,7 @@ def test_the_record_keeps_every_pass_and_the_table_says_which_were_clean() -> No
     assert made.latency is not None
     assert made.latency.median == 1.5
     assert timing.harness_share == pytest.approx(0.0099, abs=1e-4)
-    table = details.detail_table("batch_size", [made.cell], [made])
+    table = detail_table.detail_table("batch_size", [made.cell], [made])
     shown = dict(zip(table.columns, (field.text for field in table.rows[0]), strict=True))
     assert shown["Passes"] == "1 of 2 clean"
     assert shown["Harness, %"] == "0.99"

@@ -10,10 +10,10 @@ import torch
 from factory import cell, record
 from torch import nn
 
-from vlmnb import speed, tables
 from vlmnb.measure.phases import PhaseClock
 from vlmnb.meters import window
 from vlmnb.records.timing import Timing, batch_values
+from vlmnb.views import axis_table, phase_table
 
 
 class Clock:
@@ -89,11 +89,11 @@ def test_the_table_of_fixed_length_shows_phases_and_tokens_per_second() -> None:
         warmup_batches=2, latencies_s=(0.22,) * 8, vision_s=(0.02,) * 8, prefill_s=(0.1,) * 8,
         decode_s=(0.1,) * 8, decode_steps=(10,) * 8, batch_samples=(2,) * 8, first_call_s=1.0,
     )  # fmt: skip
-    table = speed.table("batch_size", [point], [record(point, timing=timing)])
+    table = phase_table.table("batch_size", [point], [record(point, timing=timing)])
     shown = {head: field.text for head, field in zip(table.columns, table.rows[0], strict=True)}
     assert "11 tokens" in table.caption
     assert shown["Time to first token, s"].startswith("0.12")
     assert shown["Time per output token, s"].startswith("0.01")
     assert shown["Output tokens per s"] == "100.0"
     assert shown["Verdict"] == "stable"
-    assert "Word error" not in tables.html(table)
+    assert "Word error" not in axis_table.html(table)

@@ -9,13 +9,23 @@ import pytest
 from factory import answers, cell, record
 from test_layers import profiled
 
-from vlmnb import details, layer_plots, layer_views, plots, points, postprocess, roofline, speed, tables
+from vlmnb import postprocess
 from vlmnb.analysis import agreement, answer_changes, rates, repeatability, report_match
 from vlmnb.meters.readings import ProbeLogits
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
 from vlmnb.records.timing import Timing
-from vlmnb.tables import Table
+from vlmnb.views import (
+    axis_figure,
+    axis_points,
+    axis_table,
+    detail_table,
+    layer_figure,
+    layer_tables,
+    phase_table,
+    roofline_tables,
+)
+from vlmnb.views.axis_table import Table
 
 WHY_NOT = ("without an interval", "no interval", "for an interval", "itself", "counted", "sign test", "UTC")
 
@@ -72,29 +82,29 @@ def drifted() -> Table:
 
 
 def ceilings() -> Table:
-    found = roofline.ceilings_table(CELLS, SETTINGS)
+    found = roofline_tables.ceilings_table(CELLS, SETTINGS)
     assert found is not None
     return found
 
 
 KINDS: dict[str, tuple[int, Callable[[], Table]]] = {
-    "optimization": (1, lambda: tables.axis_table("optimization", CELLS, SETTINGS)),
-    "batch size": (1, lambda: tables.axis_table("batch_size", CELLS[:1], SETTINGS)),
-    "prompt budget": (1, lambda: tables.axis_table("seq_len", CELLS[:1], SETTINGS)),
-    "details": (2, lambda: details.detail_table("optimization", CELLS, SETTINGS)),
-    "fixed length": (1, lambda: speed.table("optimization", CELLS, SETTINGS)),
-    "roofline": (1, lambda: roofline.table(CELLS, SETTINGS)),
+    "optimization": (1, lambda: axis_table.axis_table("optimization", CELLS, SETTINGS)),
+    "batch size": (1, lambda: axis_table.axis_table("batch_size", CELLS[:1], SETTINGS)),
+    "prompt budget": (1, lambda: axis_table.axis_table("seq_len", CELLS[:1], SETTINGS)),
+    "details": (2, lambda: detail_table.detail_table("optimization", CELLS, SETTINGS)),
+    "fixed length": (1, lambda: phase_table.table("optimization", CELLS, SETTINGS)),
+    "roofline": (1, lambda: roofline_tables.table(CELLS, SETTINGS)),
     "ceilings": (1, ceilings),
-    "memory": (1, lambda: roofline.memory_table(CELLS, SETTINGS)),
+    "memory": (1, lambda: roofline_tables.memory_table(CELLS, SETTINGS)),
     "drift": (1, drifted),
     "agreement": (1, flips),
     "repeats": (3, window),
-    "components": (2, lambda: layer_views.component_table([profiled(1.0)])),
-    "parts": (1, lambda: layer_views.part_table(profiled(1.0))),
+    "components": (2, lambda: layer_tables.component_table([profiled(1.0)])),
+    "parts": (1, lambda: layer_tables.part_table(profiled(1.0))),
     "beside a report": (4, reported),
-    "points of an axis": (2, lambda: points.axis_points("optimization", CELLS, SETTINGS)),
-    "points by layers": (4, lambda: layer_plots.points([profiled(1.0)])),
-    "points of the roofline": (1, lambda: roofline.points(CELLS, SETTINGS)),
+    "points of an axis": (2, lambda: axis_points.axis_points("optimization", CELLS, SETTINGS)),
+    "points by layers": (4, lambda: layer_figure.points([profiled(1.0)])),
+    "points of the roofline": (1, lambda: roofline_tables.points(CELLS, SETTINGS)),
 }
 """Tables by kind, with the number of columns that say which row it is."""
 
@@ -121,7 +131,7 @@ def test_every_number_has_a_record_and_an_interval_or_says_why_not(kind: str) ->
 
 def test_an_interval_stands_beside_its_number_and_the_number_alone_is_the_link() -> None:
     found = SETTINGS[0]
-    shown = tables.html(tables.axis_table("batch_size", [found.cell], [found]))
+    shown = axis_table.html(axis_table.axis_table("batch_size", [found.cell], [found]))
     cells = [{"cell_type": "code", "outputs": [{"data": {"text/html": shown}}], "source": ""}]
     (linked,) = postprocess.with_links({"cells": cells}, {found.key: "x.json"})["cells"]
     html = linked["outputs"][0]["data"]["text/html"]
@@ -131,12 +141,12 @@ def test_an_interval_stands_beside_its_number_and_the_number_alone_is_the_link()
 
 def test_a_plot_has_as_many_points_as_its_table() -> None:
     pytest.importorskip("matplotlib")
-    figure = plots.axis_plot("optimization", CELLS, SETTINGS)
-    table = points.axis_points("optimization", CELLS, SETTINGS)
+    figure = axis_figure.axis_plot("optimization", CELLS, SETTINGS)
+    table = axis_points.axis_points("optimization", CELLS, SETTINGS)
     assert len(table.rows) == len(figure.axes[0].patches) == 2
     assert len(set(table.columns) - {"Load by others"}) - 3 == len(figure.axes)
     assert [row[-1].key for row in table.rows] == [found.key for found in SETTINGS]
-    folded = tables.folded(table, points.SUMMARY)
+    folded = axis_table.folded(table, axis_points.SUMMARY)
     assert folded.startswith("<details")
     assert folded.count(f'data-key="{SETTINGS[0].key}"') == 6, (
         "each value, the load by others, and the record itself"
@@ -146,9 +156,9 @@ def test_a_plot_has_as_many_points_as_its_table() -> None:
 def test_every_mark_by_layers_is_a_row_and_a_component_keeps_its_color() -> None:
     found = profiled(1.0)
     assert found.layers is not None
-    figure = layer_plots.figure([found])
+    figure = layer_figure.figure([found])
     bars, depth, roof = figure.axes
-    rows = [row[0].text for row in layer_plots.points([found]).rows]
+    rows = [row[0].text for row in layer_figure.points([found]).rows]
     assert rows.count("left") == len(bars.patches)
     assert rows.count("middle") == sum(
         len(line.get_xdata()) for line in depth.lines if line.get_marker() == "o"

@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 from factory import absent, answers, cell, record
 
-from vlmnb import notes
 from vlmnb.errors import UserError
 from vlmnb.files import hashing
 from vlmnb.meters.counter_calibration import Attached
@@ -19,6 +18,7 @@ from vlmnb.meters.readings import EnergyRefusal
 from vlmnb.records import export, export_columns
 from vlmnb.records import record as records
 from vlmnb.records.export import export_records
+from vlmnb.views import footnotes
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_records_without_codecarbon_have_no_table_of_it(tmp_path: Path) -> None:
 def test_a_refused_energy_says_why_beneath_the_table() -> None:
     refusal = EnergyRefusal(source="gpu", method="nvml_counter", reason="the work took 0.5 s")
     made = record(cell(device="cuda"), energy=(), energy_refused=(refusal,))
-    assert "- `-` energy: the work took 0.5 s" in notes.beneath([made])
+    assert "- `-` energy: the work took 0.5 s" in footnotes.beneath([made])
 
 
 def test_an_export_of_nothing_says_what_to_do(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_batch_that_was_never_full_has_no_latency() -> None:
     assert made.latency is None
     assert export_columns.row(made)["latency_s"] is None
     assert made.energy_j_per_sample == pytest.approx(8.0 / 4)
-    assert "fewer samples than one batch" in notes.beneath([made])
+    assert "fewer samples than one batch" in footnotes.beneath([made])
 
 
 def test_a_quantile_is_exported_only_where_there_are_batches_enough() -> None:

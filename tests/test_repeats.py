@@ -7,7 +7,7 @@ from typing import Any
 
 from factory import answers, cell, record
 
-from vlmnb import conditions_view, findings
+from vlmnb import conditions_view
 from vlmnb.analysis import agreement, repeatability
 from vlmnb.files import hashing
 from vlmnb.meters.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
@@ -15,6 +15,7 @@ from vlmnb.records import record as records
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
+from vlmnb.views import findings
 
 
 def windows(medians: tuple[float, ...], **changes: Any) -> list[Record]:

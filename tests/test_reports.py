@@ -14,19 +14,7 @@ import pytest
 import yaml
 from reported import PROJECT, own, shown
 
-from vlmnb import (
-    chapters,
-    experiment,
-    findings,
-    foregone,
-    launch,
-    notes,
-    pages,
-    rendering,
-    reportpages,
-    status,
-    tables,
-)
+from vlmnb import chapters, experiment, foregone, launch, pages, rendering, reportpages, status
 from vlmnb.analysis import base_configuration, pareto, repeatability, report_match
 from vlmnb.device import machine
 from vlmnb.errors import UserError
@@ -34,6 +22,7 @@ from vlmnb.records import export_columns, record, report_transcripts
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, optimizations
 from vlmnb.spec.sweep_file import load_sweep
+from vlmnb.views import axis_table, findings, footnotes
 
 SOURCES = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted((PROJECT / "reports").glob("*.yaml"))
@@ -83,7 +72,7 @@ def test_the_committed_records_are_those_of_the_transcription(tmp_path: Path) ->
 def test_every_number_of_a_reports_table_is_rendered_as_printed(model: str, sheet: dict[str, Any]) -> None:
     plan, found = shown(model, sheet["axis"])
     cells = [one.cell for one in found]
-    head, *body = Cells(tables.html(tables.axis_table(plan.axis.name, cells, found))).rows
+    head, *body = Cells(axis_table.html(axis_table.axis_table(plan.axis.name, cells, found))).rows
     assert len(head) == 1 + len(sheet["columns"])
     assert body == [[row["row"], *row["printed"]] for row in sheet["rows"]]
 
@@ -98,7 +87,7 @@ def test_every_figure_of_every_source_stands_on_a_page_with_its_place() -> None:
         for axis in reportpages.AXES:
             _, found = shown(model, axis)
             table = report_match.figures(axis, [one.cell for one in found], found)
-            for row in Cells(tables.html(table)).rows[1:]:
+            for row in Cells(axis_table.html(table)).rows[1:]:
                 assert (row[2] in UNPRINTED) == row[4].endswith(", inferred")
                 rendered.add((row[5], row[6], row[7], row[8], row[3], row[1]))
     titles = {"coco": "COCO", "scienceqa": "ScienceQA", "textvqa": "TextVQA"}
@@ -185,9 +174,9 @@ def test_the_log_block_of_another_model_is_filed_there_and_told(committed: list[
     assert (found.cell.model, found.cell.dataset) == ("llava-1.5-7b", "scienceqa")
     for model, axis in (("llava-1.5-7b", "optimization"), ("qwen2.5-vl-3b", "device")):
         _, own = shown(model, axis)
-        assert "GPU vs CPU" in notes.beneath([one.on(axis) for one in own])
+        assert "GPU vs CPU" in footnotes.beneath([one.on(axis) for one in own])
     _, own = shown("llava-1.5-7b", "optimization")
-    told = notes.beneath([one.on("optimization") for one in own])
+    told = footnotes.beneath([one.on("optimization") for one in own])
     assert "One block of the raw log (004)" in told, "it follows nothing, so it names what it is of"
 
 
@@ -195,10 +184,10 @@ def test_a_page_without_a_single_figure_of_the_report_says_so_and_promises_nothi
     committed: list[Record], capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, found = shown("llava-1.5-7b", "image_size")
-    table = tables.axis_table("image_size", [one.cell for one in found], found)
+    table = axis_table.axis_table("image_size", [one.cell for one in found], found)
     assert "no figure of these" in table.caption
     assert "95 %" not in table.caption
-    assert "All its tables are of 224 px" in notes.beneath([one.on("image_size") for one in found])
+    assert "All its tables are of 224 px" in footnotes.beneath([one.on("image_size") for one in found])
     experiment.show_details(plan, found)
     assert "HTML" not in capsys.readouterr().out, "no empty table"
     page = pages.Page("llava-1.5-7b", "image_size", "", {"source": "reports"}, tuple(found))

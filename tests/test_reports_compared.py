@@ -5,9 +5,9 @@ from __future__ import annotations
 import factory
 from reported import own, shown
 
-from vlmnb import notes
 from vlmnb.analysis import base_configuration, report_match
 from vlmnb.records import export_columns
+from vlmnb.views import footnotes
 
 
 def test_own_measurements_stand_beside_the_report_with_the_ratio_and_what_differs() -> None:
@@ -51,8 +51,8 @@ def test_a_checkpoint_of_another_geometry_never_passes_for_the_reports_model() -
     assert "text_config.hidden_size 96 for 4096" in row[7]
     assert "a local folder" in row[7]
     assert "another model" in report_match.beneath(table)
-    assert "hidden\\_size 96 for 4096" in notes.beneath([toy])
-    assert notes.beneath([real]) == ""
+    assert "hidden\\_size 96 for 4096" in footnotes.beneath([toy])
+    assert footnotes.beneath([real]) == ""
     assert export_columns.row(toy)["other_geometry"] == told["geometry"]
     for one, said in ((real, False), (toy, True)):
         base = {"optimization": "fp16", "image_size": 224, "seq_len": 200, "length": "natural"}

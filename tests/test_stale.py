@@ -13,7 +13,7 @@ import pytest
 from factory import cell
 from stored import job_of, measured, older, recorded, states
 
-from vlmnb import launch, notes, paths, ray_cluster, status, sweep_command
+from vlmnb import launch, paths, ray_cluster, status, sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.execute import Outcome, Setting
@@ -22,6 +22,7 @@ from vlmnb.records import claims, content_key
 from vlmnb.records import record as records
 from vlmnb.spec.cell import told_apart, words
 from vlmnb.sweeping import Wish
+from vlmnb.views import footnotes
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +50,8 @@ def test_a_record_of_other_code_answers_as_stale_and_is_kept(tmp_path: Path) -> 
     assert found is not None
     assert found.key != content_key.key(cell())
     assert states(tmp_path, tmp_path) == {1: "missing", 2: "stale"}
-    assert "the measuring code" in notes.stale([found])
-    assert "--stale" in notes.stale([found])
+    assert "the measuring code" in footnotes.stale([found])
+    assert "--stale" in footnotes.stale([found])
     assert path.exists()
 
 
@@ -60,7 +61,7 @@ def test_an_exact_record_goes_before_a_stale_one(tmp_path: Path) -> None:
     records.write(exact, tmp_path)
     assert recorded(cell(), tmp_path) == exact
     assert states(tmp_path, tmp_path)[2] == "recorded"
-    assert notes.stale([exact]) == ""
+    assert footnotes.stale([exact]) == ""
 
 
 def test_a_record_of_other_hardware_is_neither(tmp_path: Path) -> None:

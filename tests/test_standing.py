@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vlmnb.analysis import order
-from vlmnb.scatter import Point
+from vlmnb.views.pareto_figure import Point
 
 DRIFT = 0.2
 

@@ -5,19 +5,19 @@ from html.parser import HTMLParser
 import pytest
 from factory import absent, answers, cell, record
 
-from vlmnb import details, findings, notes, plots, tables
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import record as records
+from vlmnb.views import axis_figure, axis_table, detail_table, findings, footnotes
 
 
-def texts(table: tables.Table) -> list[list[str]]:
+def texts(table: axis_table.Table) -> list[list[str]]:
     return [[field.text for field in row] for row in table.rows]
 
 
 def test_the_batch_table_shows_what_the_records_say() -> None:
     cells = [cell(batch_size=1), cell(batch_size=2)]
     found = [record(cells[0], latencies=(0.2,) * 8), record(cells[1], latencies=(0.3,) * 8)]
-    table = tables.axis_table("batch_size", cells, found)
+    table = axis_table.axis_table("batch_size", cells, found)
     assert table.columns == (
         "Batch size",
         "Latency per batch, s",
@@ -34,11 +34,11 @@ def test_the_batch_table_shows_what_the_records_say() -> None:
 def test_a_cell_without_a_figure_is_a_dash_with_its_reason_beneath() -> None:
     cells = [cell(device="cuda", dtype="fp16", optimization="fp16"), cell()]
     found = [absent(cells[0], "unsupported", "this machine has no CUDA device"), record(cells[1])]
-    table = tables.axis_table("device", cells, found)
+    table = axis_table.axis_table("device", cells, found)
     assert texts(table)[0] == ["cuda", "-", "-", "-", "-"]
     assert "no CUDA device" in table.rows[0][1].title
-    assert "*unsupported*: this machine has no CUDA device" in notes.beneath(found)
-    assert "modelled" in notes.beneath(found)
+    assert "*unsupported*: this machine has no CUDA device" in footnotes.beneath(found)
+    assert "modelled" in footnotes.beneath(found)
 
 
 def test_percent_columns_are_of_the_first_row_of_their_own_column() -> None:
@@ -48,7 +48,7 @@ def test_percent_columns_are_of_the_first_row_of_their_own_column() -> None:
         record(cells[1], latencies=(0.3,) * 6),
         absent(cells[2], "failed", "broke"),
     ]
-    rows = texts(tables.axis_table("optimization", cells, found))
+    rows = texts(axis_table.axis_table("optimization", cells, found))
     assert [row[2] for row in rows] == ["100.0", "75.0", "-"]
     assert [row[4] for row in rows] == ["100.0", "100.0", "-"]
 
@@ -56,20 +56,20 @@ def test_percent_columns_are_of_the_first_row_of_their_own_column() -> None:
 def test_a_share_of_modelled_joules_is_marked_as_the_joules_are() -> None:
     cells = [cell(optimization="fp32"), cell(optimization="sdpa")]
     found = [record(each) for each in cells]
-    shown = [row[6].text for row in tables.axis_table("optimization", cells, found).rows]
+    shown = [row[6].text for row in axis_table.axis_table("optimization", cells, found).rows]
     assert shown == ["≈ 100.0", "≈ 100.0"]
     counted = (EnergyReading(source="cpu", method="rapl", energy_j=4.0, detail="test"),)
     read = [each.model_copy(update={"energy": counted}) for each in found]
-    shown = [row[6].text for row in tables.axis_table("optimization", cells, read).rows]
+    shown = [row[6].text for row in axis_table.axis_table("optimization", cells, read).rows]
     assert shown == ["100.0", "100.0"]
-    mixed = tables.axis_table("optimization", cells, [found[0], read[1]])
+    mixed = axis_table.axis_table("optimization", cells, [found[0], read[1]])
     assert mixed.rows[1][6].text.startswith("≈ "), "a counted joule over a modelled one"
 
 
 def test_tables_over_data_sets_keep_each_figure_in_its_column() -> None:
     cells = [cell(seq_len=s, dataset=d) for s in (200, 50) for d in ("coco-mini", "textvqa-mini")]
     found = [record(c, answers=answers(4, i), latencies=(0.1 * (i + 1),) * 6) for i, c in enumerate(cells)]
-    table = tables.axis_table("seq_len", cells, found)
+    table = axis_table.axis_table("seq_len", cells, found)
     assert table.columns[1:] == (
         "COCO mini WER", "COCO mini latency, s", "TextVQA mini WER", "TextVQA mini latency, s"
     )  # fmt: skip
@@ -81,10 +81,10 @@ def test_tables_over_data_sets_keep_each_figure_in_its_column() -> None:
 
 def test_text_from_a_model_cannot_become_markup() -> None:
     evil = absent(cell(), "failed", "<script>alert(1)</script> | *x* " + "y" * 10_000)
-    note = notes.beneath([evil])
+    note = footnotes.beneath([evil])
     assert "<script>" not in note
     assert len(note) < 600
-    shown = tables.html(tables.axis_table("batch_size", [evil.cell], [evil]))
+    shown = axis_table.html(axis_table.axis_table("batch_size", [evil.cell], [evil]))
     tags: list[str] = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]
@@ -131,11 +131,13 @@ def test_few_answers_that_changed_are_no_change_of_quality() -> None:
 
 
 def test_captions_have_columns_of_their_own_in_the_details() -> None:
-    shown = details.detail_table("seq_len", [cell(dataset="coco-mini")], [record(cell(dataset="coco-mini"))])
+    shown = detail_table.detail_table(
+        "seq_len", [cell(dataset="coco-mini")], [record(cell(dataset="coco-mini"))]
+    )
     at = dict(zip(shown.columns, shown.rows[0], strict=True))
     assert at["CIDEr [95 %]"].text.startswith("0.000")
     assert at["WER, normalized [95 %]"].text == at["WER [95 %]"].text
-    other = details.detail_table("seq_len", [cell()], [record()])
+    other = detail_table.detail_table("seq_len", [cell()], [record()])
     assert "CIDEr [95 %]" not in other.columns
 
 
@@ -144,7 +146,7 @@ def test_every_axis_has_a_plot_and_a_caption_with_units_and_n(axis: str) -> None
     values = {"device": ["cuda", "cpu"], "optimization": ["fp32", "sdpa"]}.get(axis, [32, 64])
     cells = [cell(**{axis: value}) for value in values]
     found = [record(c, latencies=(0.2,) * 6) for c in cells]
-    figure = plots.axis_plot(axis, cells, found)
+    figure = axis_figure.axis_plot(axis, cells, found)
     assert figure.axes[0].get_ylabel() == "Latency per batch, s"
     if axis == "batch_size":
         assert figure.axes[1].get_ylabel() == "Energy per sample, J\n(≈ modelled)"
@@ -163,13 +165,13 @@ def test_the_newest_record_of_a_cell_is_the_one_shown() -> None:
 
 def test_one_reason_is_one_note_that_names_only_what_differs() -> None:
     cells = [cell(image_size=s, dataset=d) for s in (32, 96) for d in ("coco-mini", "textvqa-mini")]
-    note = notes.beneath([absent(c, "not_applicable", "fixed size") for c in cells])
+    note = footnotes.beneath([absent(c, "not_applicable", "fixed size") for c in cells])
     assert note == "- `-` *not applicable*: fixed size (coco-mini, textvqa-mini; image size 32, 96)"
 
 
 def test_axis_pages_and_comparison_speak_the_same_units() -> None:
     point = cell()
-    table = details.detail_table("batch_size", [point], [record(point)])
+    table = detail_table.detail_table("batch_size", [point], [record(point)])
     shown = dict(zip(table.columns, (field.text for field in table.rows[0]), strict=True))
     assert shown["Peak memory"] == "2.097 MB"
     assert shown["Accuracy [95 %]"] == "0.750"
@@ -177,7 +179,7 @@ def test_axis_pages_and_comparison_speak_the_same_units() -> None:
 
 def test_answers_of_natural_and_of_fixed_length_never_stand_in_one_table() -> None:
     cells = [cell(batch_size=size, length=length) for size in (1, 2) for length in ("natural", "fixed")]
-    made = details.detail_tables("batch_size", cells, [record(each) for each in cells])
+    made = detail_table.detail_tables("batch_size", cells, [record(each) for each in cells])
     assert [table.caption.partition(",")[0] for table in made] == [
         "Every cell of natural answer length", "Every cell of fixed answer length"
     ]  # fmt: skip

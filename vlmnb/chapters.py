@@ -6,13 +6,14 @@ import json
 import math
 from collections.abc import Sequence
 
-from vlmnb import markup, pages, paths
+from vlmnb import pages, paths
 from vlmnb.analysis import base_configuration
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
+from vlmnb.views import markup
 
 
 def model_page(content: pages.Content, name: str) -> str:

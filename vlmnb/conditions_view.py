@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from vlmnb import markup
 from vlmnb.analysis import repeatability
 from vlmnb.data import catalogue
 from vlmnb.meters.readings import Conditions, DeviceState, SensorCard
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
+from vlmnb.views import markup
 
 
 def sections(records: Sequence[Record]) -> list[str]:

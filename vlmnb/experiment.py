@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from vlmnb.analysis.repeatability import Allowance
-    from vlmnb.tables import Table
+    from vlmnb.views.axis_table import Table
 
 QUIET = "VLMNB_QUIET"
 """Set to ``1`` by a sweep, which shows the progress itself."""
@@ -104,9 +104,9 @@ def show_table(plan: Plan, found: list[Record]) -> None:
     """Display the axis's table and, beneath it, why cells are ``-``."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import notes, tables
     from vlmnb.analysis import answer_changes
     from vlmnb.spec import presets
+    from vlmnb.views import axis_table, footnotes
 
     cells = _shown(plan, found)
     if plan.axis.name == "optimization" and plan.source != "reports":
@@ -114,16 +114,16 @@ def show_table(plan: Plan, found: list[Record]) -> None:
         for number, part in enumerate(presets.groups(cells)):
             if number:
                 display(Markdown(presets.aside(part)))
-            made = tables.axis_table("optimization", part, found)
+            made = axis_table.axis_table("optimization", part, found)
             made = answer_changes.flagged(made, answer_changes.of_cells(part, found, others), part)
             drifted = answer_changes.table(part, found, others)
-            display(*(HTML(tables.html(each)) for each in (made, drifted) if each))
+            display(*(HTML(axis_table.html(each)) for each in (made, drifted) if each))
         _show_omitted(plan, cells)
     else:
-        display(HTML(tables.html(tables.axis_table(plan.axis.name, cells, found))))
+        display(HTML(axis_table.html(axis_table.axis_table(plan.axis.name, cells, found))))
     shown = [record.on(plan.axis.name) for record in found if record.cell in cells]
     _show_notes(shown)
-    if compiled := notes.compiled(shown):
+    if compiled := footnotes.compiled(shown):
         display(Markdown(compiled))
     _show_beside(plan, found)
 
@@ -148,8 +148,8 @@ def _show_beside(plan: Plan, found: list[Record]) -> None:
     """Display a report's figures beside our own measurements, where there is a report on the model."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import tables
     from vlmnb.analysis import report_match
+    from vlmnb.views import axis_table
 
     reported = _of_reports(plan)
     if not reported:
@@ -163,7 +163,7 @@ def _show_beside(plan: Plan, found: list[Record]) -> None:
     made = report_match.table(plan.axis.name, cells, reported, measured)
     if made.rows:
         display(Markdown("## Beside our own measurements"))
-        display(HTML(tables.html(made)))
+        display(HTML(axis_table.html(made)))
         display(Markdown(report_match.beneath(made)))
     elif plan.source == "reports":
         display(Markdown("None of these cells has been measured here yet."))
@@ -176,7 +176,8 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
     """
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import models, speed, tables
+    from vlmnb import models
+    from vlmnb.views import axis_table, phase_table
 
     if plan.source == "reports":
         return
@@ -187,9 +188,9 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
         how = "; `vlmnb sweep sweeps/full.yaml` measures them" if models.get(plan.model).bundled else ""
         display(Markdown(f"Answers of fixed length were not asked for (parameter `length`{how})."))
         if natural:
-            display(HTML(tables.html(speed.table(plan.axis.name, plan.cells, found))))
+            display(HTML(axis_table.html(phase_table.table(plan.axis.name, plan.cells, found))))
         return
-    display(HTML(tables.html(speed.table(plan.axis.name, cells, found))))
+    display(HTML(axis_table.html(phase_table.table(plan.axis.name, cells, found))))
     _show_notes([record for record in found if record.cell in cells])
 
 
@@ -200,24 +201,24 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
     """
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import roofline, tables
     from vlmnb.analysis import bottleneck
+    from vlmnb.views import axis_table, roofline_tables
 
     if plan.source == "reports":
         return
     cells = plan.of_length("fixed") or plan.cells
     display(Markdown("## Against the roofline"))
-    made = (roofline.table(cells, found), roofline.ceilings_table(cells, found))
-    display(*(HTML(tables.html(each)) for each in made if each))
-    figure = roofline.figure(cells, found)
+    made = (roofline_tables.table(cells, found), roofline_tables.ceilings_table(cells, found))
+    display(*(HTML(axis_table.html(each)) for each in made if each))
+    figure = roofline_tables.figure(cells, found)
     if figure is not None:
         caption = (
             f"{bottleneck.text(cells, found, _allowance(plan, found).drift)} Bars: shares of the ceilings, with "
             f"95 % intervals; dashed: the ceiling; †: other processes used the machine. A bar beyond "
-            f"{roofline.WIDEST} % is cut."
+            f"{roofline_tables.WIDEST} % is cut."
         )
-        _display_figure(figure, caption, roofline.points(cells, found))
-    display(HTML(tables.html(roofline.memory_table(cells, found))))
+        _display_figure(figure, caption, roofline_tables.points(cells, found))
+    display(HTML(axis_table.html(roofline_tables.memory_table(cells, found))))
 
 
 def _shown(plan: Plan, found: list[Record]) -> tuple[Cell, ...]:
@@ -231,10 +232,10 @@ def _show_notes(found: Sequence[Record], energy: bool = True) -> None:
     """Display why cells are ``-``, and which of them are stale; ``energy``: whether joules are shown."""
     from IPython.display import Markdown, display
 
-    from vlmnb import notes
     from vlmnb.records import background_load
+    from vlmnb.views import footnotes
 
-    parts = (notes.beneath(found, energy), background_load.note(found, energy), notes.stale(found))
+    parts = (footnotes.beneath(found, energy), background_load.note(found, energy), footnotes.stale(found))
     told = "\n".join(filter(None, parts))
     if told:
         display(Markdown(told))
@@ -244,8 +245,8 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
     """Display the axis's plot with a caption that states the finding."""
     from IPython.display import Markdown, display
 
-    from vlmnb import findings, plots, points
     from vlmnb.spec import presets
+    from vlmnb.views import axis_figure, axis_points, findings
 
     cells = _shown(plan, found)
     if plan.axis.name == "optimization":
@@ -257,16 +258,16 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
     caption = findings.caption(plan.axis.name, cells, found, _allowance(plan, found).drift)
     if len(cells) < len(_shown(plan, found)):
         caption += f" Rows at another batch size than {cells[0].batch_size} stand in the tables alone."
-    figure = plots.axis_plot(plan.axis.name, cells, found)
-    _display_figure(figure, caption, points.axis_points(plan.axis.name, cells, found))
+    figure = axis_figure.axis_plot(plan.axis.name, cells, found)
+    _display_figure(figure, caption, axis_points.axis_points(plan.axis.name, cells, found))
 
 
 def show_findings(plan: Plan, found: list[Record]) -> None:
     """Display what the table says, sentence by sentence, computed from the records."""
     from IPython.display import Markdown, display
 
-    from vlmnb import findings
     from vlmnb.analysis import repeatability
+    from vlmnb.views import findings
 
     allowed = _allowance(plan, found)
     display(Markdown(findings.text(plan.axis.name, _shown(plan, found), found, allowed.drift)))
@@ -289,10 +290,10 @@ def show_repeats(plan: Plan, found: list[Record]) -> None:
     """Display the windows of each repeated cell, and which difference between cells they allow to tell."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import tables
     from vlmnb.analysis import repeatability
+    from vlmnb.views import axis_table
 
-    display(HTML(tables.html(repeatability.table(found))))
+    display(HTML(axis_table.html(repeatability.table(found))))
     _show_notes(found, energy=False)
     display(Markdown(f"## What it says\n\n{repeatability.text(found)}"))
 
@@ -301,11 +302,11 @@ def show_flips(plan: Plan, found: list[Record]) -> None:
     """Display how many answers are those of the reference run, by batch size and precision."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import tables
     from vlmnb.analysis import agreement
+    from vlmnb.views import axis_table
 
     for table in agreement.matrices(found, ()):
-        display(HTML(tables.html(table)))
+        display(HTML(axis_table.html(table)))
     _show_notes(found, energy=False)
     display(Markdown(f"## What it says\n\n{agreement.text(found)}"))
 
@@ -317,59 +318,59 @@ def show_agreement(plan: Plan, found: list[Record]) -> None:
     """
     from IPython.display import HTML, display
 
-    from vlmnb import tables
     from vlmnb.analysis import agreement
     from vlmnb.records import record
+    from vlmnb.views import axis_table
 
     others, _ = record.read_all(results_folder(plan), plan.model)
     for table in agreement.matrices(found, others):
-        display(HTML(tables.html(table)))
+        display(HTML(axis_table.html(table)))
 
 
 def show_details(plan: Plan, found: list[Record]) -> None:
     """Display one row per cell, natural and fixed answer length apart. Of a report: every figure."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import details, notes, tables
     from vlmnb.analysis import report_match
+    from vlmnb.views import axis_table, detail_table, footnotes
 
     if plan.source == "reports":
         cells = _shown(plan, found)
         printed = report_match.figures(plan.axis.name, cells, found)
         if printed.rows:
-            display(HTML(tables.html(printed)))
+            display(HTML(axis_table.html(printed)))
         else:
             display(Markdown("The report prints no figure of these cells, in this table or another."))
         told = report_match.conflicts(cells, found)
         if told:
-            display(Markdown("\n".join(f"- {notes.escape(line)}" for line in told)))
+            display(Markdown("\n".join(f"- {footnotes.escape(line)}" for line in told)))
         return
-    for made in details.detail_tables(plan.axis.name, plan.cells, found):
-        display(HTML(tables.html(made)))
+    for made in detail_table.detail_tables(plan.axis.name, plan.cells, found):
+        display(HTML(axis_table.html(made)))
 
 
 def show_layers(plan: Plan, found: list[Record]) -> None:
     """Display where the time of a prompt goes: by component, as a figure, in words, and every part."""
     from IPython.display import HTML, Markdown, display
 
-    from vlmnb import layer_plots, layer_views, tables
+    from vlmnb.views import axis_table, layer_figure, layer_tables
 
-    display(HTML(tables.html(layer_views.component_table(found))))
+    display(HTML(axis_table.html(layer_tables.component_table(found))))
     _show_notes(found)
     if not any(record.layers for record in found):
         return
-    said = layer_views.text(found)
+    said = layer_tables.text(found)
     display(Markdown("## Plot"))
     caption = (
         f"{said.splitlines()[0].removeprefix('- ')} Left: shares of the pass by component; middle: time of "
         "each layer over depth, with 95 % intervals; right: rates of parts called alone under the measured "
         "ceilings (roofline)."
     )
-    _display_figure(layer_plots.figure(found), caption, layer_plots.points(found))
+    _display_figure(layer_figure.figure(found), caption, layer_figure.points(found))
     display(Markdown(f"## What it says\n\n{said}"))
     display(Markdown("## Every part"))
     for one in found:
-        display(HTML(tables.html(layer_views.part_table(one))))
+        display(HTML(axis_table.html(layer_tables.part_table(one))))
 
 
 def _display_figure(figure: Figure, caption: str, drawn: Table) -> None:
@@ -379,7 +380,7 @@ def _display_figure(figure: Figure, caption: str, drawn: Table) -> None:
     from IPython.display import HTML, Markdown, display
     from matplotlib import pyplot
 
-    from vlmnb import points, tables
+    from vlmnb.views import axis_points, axis_table
 
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", transparent=True)
@@ -390,7 +391,7 @@ def _display_figure(figure: Figure, caption: str, drawn: Table) -> None:
         metadata={"image/png": {"alt": caption}},
     )
     display(Markdown(f"*{caption}*"))
-    display(HTML(tables.folded(drawn, points.SUMMARY)))
+    display(HTML(axis_table.folded(drawn, axis_points.SUMMARY)))
 
 
 def _assigned(namespace: Mapping[str, Any]) -> set[str]:

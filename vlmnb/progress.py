@@ -20,13 +20,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
-from vlmnb import markup, paths
+from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.files import locks
 from vlmnb.launch import CellState, Job
 from vlmnb.records import record
 from vlmnb.spec.cell import words
 from vlmnb.types import Frozen
+from vlmnb.views import markup
 
 QUIET_S = 30.0
 """In a log, a cell that takes longer is named again after this many seconds."""

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vlmnb import foregone, markup, paths
+from vlmnb import foregone, paths
 from vlmnb.launch import CellState, Job
 from vlmnb.progress import Standing, duration
 from vlmnb.spec.cell import told_apart, words
 from vlmnb.sweeping import Wish
+from vlmnb.views import markup
 
 PAGES = {
     "current": "shows the records as they are now",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vlmnb import markup
 from vlmnb.analysis import base_configuration
 from vlmnb.records.record import Record
 from vlmnb.spec import presets
 from vlmnb.spec.optimizations import BASE_ATTENTION, DESCRIPTIONS, PROMPT_LOOKUP
-from vlmnb.tables import STATUS_WORDS
+from vlmnb.views import markup
+from vlmnb.views.axis_table import STATUS_WORDS
 
 OF_THE_CELL = ("not_applicable", "not_enough_tokens")
 """Statuses that say something of an image size or a prompt, and nothing of an optimization."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vlmnb import foregone, launch, markup, paths, progress, status, supervise, sweeping
+from vlmnb import foregone, launch, paths, progress, status, supervise, sweeping
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.execute import Limits, Outcome, Setting
@@ -27,6 +27,7 @@ from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Run
 from vlmnb.sweeping import Wish
 from vlmnb.types import Frozen
+from vlmnb.views import markup
 
 MOST_THREADS = 4096
 """More than any node of a cluster has processors: a slip of the keyboard."""

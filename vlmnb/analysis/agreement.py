@@ -15,8 +15,8 @@ from vlmnb.records.answer import Answer
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import DTYPES
-from vlmnb.tables import STATUS_WORDS, Field, Table, percent_span
 from vlmnb.types import Frozen
+from vlmnb.views.axis_table import STATUS_WORDS, Field, Table, percent_span
 
 PRECISION = ("fp32", "fp16", "bf16")
 """From the most digits to the fewest: 24, 11 and 8 bits of significand."""

@@ -14,8 +14,8 @@ from vlmnb.analysis import agreement
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison
-from vlmnb.tables import ROW_TITLES, Field, Table, absent, percent_span
 from vlmnb.types import Frozen
+from vlmnb.views.axis_table import ROW_TITLES, Field, Table, absent, percent_span
 
 SIGNIFICANT = 0.05
 FLAG = " ⚑"

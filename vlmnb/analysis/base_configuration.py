@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import markup, models, paths
+from vlmnb import models, paths
 from vlmnb.data import catalogue
 from vlmnb.errors import UserError
 from vlmnb.models.entry import ModelEntry
@@ -20,6 +20,7 @@ from vlmnb.records import background_load, export_columns
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Quantity
 from vlmnb.spec import axes, optimizations
+from vlmnb.views import markup
 
 Row = dict[str, Any]
 

@@ -6,9 +6,9 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from vlmnb import markup
-from vlmnb.scatter import Point
 from vlmnb.stats import intervals
+from vlmnb.views import markup
+from vlmnb.views.pareto_figure import Point
 
 Pair = tuple[Point, Point]
 

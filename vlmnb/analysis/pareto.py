@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vlmnb import markup, scatter
-from vlmnb import points as figurepoints
 from vlmnb.analysis import order, repeatability
 from vlmnb.analysis.base_configuration import (
     BASE_BATCH_SIZE,
@@ -22,11 +20,13 @@ from vlmnb.analysis.base_configuration import (
     raw_link,
 )
 from vlmnb.analysis.repeatability import Allowance
-from vlmnb.findings import ASSUMED_DRIFT
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
-from vlmnb.scatter import Point
-from vlmnb.tables import ENOUGH
+from vlmnb.views import axis_points as figurepoints
+from vlmnb.views import markup, pareto_figure
+from vlmnb.views.axis_table import ENOUGH
+from vlmnb.views.findings import ASSUMED_DRIFT
+from vlmnb.views.pareto_figure import Point
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
@@ -129,7 +129,7 @@ def figure(entries: Sequence[Entry]) -> bytes:
     for name, listed in panels(entries).items():
         by_accuracy = any(accuracy(entry, name) is not None for entry in entries)
         found[dataset_title(name)] = ("1 - accuracy" if by_accuracy else "WER", listed)
-    return scatter.figure(found)
+    return pareto_figure.figure(found)
 
 
 def figure_blocks(

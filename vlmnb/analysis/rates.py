@@ -8,8 +8,8 @@ from vlmnb.records import background_load
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
-from vlmnb.tables import ENOUGH
 from vlmnb.types import Frozen
+from vlmnb.views.axis_table import ENOUGH
 
 Ends = tuple[float, float] | None
 

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from vlmnb import findings
 from vlmnb.data import catalogue
 from vlmnb.records import background_load, record, store
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, intervals
 from vlmnb.stats.comparison import Repeatability
-from vlmnb.tables import ONE_READING, Field, Table, absent, seconds
 from vlmnb.types import Frozen
+from vlmnb.views import findings
+from vlmnb.views.axis_table import ONE_READING, Field, Table, absent, seconds
 
 FEWEST = 3
 """Windows from which a threshold is told: two say so little that theirs is of no use."""

@@ -17,7 +17,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
-from vlmnb.tables import ENOUGH, ROW_TITLES, SHOW, Field, Table
+from vlmnb.views.axis_table import ENOUGH, ROW_TITLES, SHOW, Field, Table
 
 TITLES: dict[Quantity, str] = {
     "latency_s": "Latency, s per batch",

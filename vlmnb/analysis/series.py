@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison
-from vlmnb.tables import ENOUGH, MODELLED
+from vlmnb.views.axis_table import ENOUGH, MODELLED
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from typing import Literal
 
 from vlmnb.analysis import answer_changes, base_configuration
 from vlmnb.audit.finding import Finding, finding, rules
-from vlmnb.findings import ASSUMED_DRIFT
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES, base_dtype
 from vlmnb.stats import comparison, intervals
+from vlmnb.views.findings import ASSUMED_DRIFT
 
 CONFIDENCE = 0.99
 """Of an interval that shows a difference: many pairs are compared, and one in twenty would often be wrong."""

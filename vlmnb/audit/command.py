@@ -11,11 +11,11 @@ from typing import get_args
 from rich.console import Console
 from rich.padding import Padding
 
-from vlmnb import markup
 from vlmnb.audit import registry, unread
 from vlmnb.audit.finding import LEVELS, TITLES, Finding
 from vlmnb.errors import Damaged, UserError, nearest
 from vlmnb.types import Source
+from vlmnb.views import markup
 
 SHOWN_RECORDS = 3
 """Records that a finding names on a terminal; ``--json`` and the book have all."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from vlmnb import markup, pages
+from vlmnb import pages
 from vlmnb.audit import registry
 from vlmnb.audit.finding import LEVELS, TITLES, Finding, Where
 from vlmnb.records.record import Record
+from vlmnb.views import markup
 
 OWN, REPORTS = "audit", "reports-checked"
 """Names of the pages, below ``book/generated``."""

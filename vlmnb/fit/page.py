@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from vlmnb import markup, paths
+from vlmnb import paths
 from vlmnb.fit import cards, gpus, memory, quantize, report, shape, snippets, tensors
 from vlmnb.fit import show as words
 from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.report import Fit
 from vlmnb.records import record
 from vlmnb.stats.intervals import format_si
+from vlmnb.views import markup
 
 
 def begin(parameters: Mapping[str, Any]) -> Fit:

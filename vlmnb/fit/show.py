@@ -10,13 +10,13 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from vlmnb import markup
 from vlmnb.fit import gpus
 from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import CLAIMED_PARAMETERS
 from vlmnb.fit.report import Fit
 from vlmnb.stats.intervals import format_si
+from vlmnb.views import markup
 
 MEMORY = (
     "Quantization", "Bits per weight", "Weights", "Vision", "KV cache", "Activations", "Overhead", "Total",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from vlmnb import markup
 from vlmnb.analysis import series
 from vlmnb.data import catalogue
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, intervals
-from vlmnb.tables import ENOUGH, MODELLED, ROW_TITLES
+from vlmnb.views import markup
+from vlmnb.views.axis_table import ENOUGH, MODELLED, ROW_TITLES
 
 NOUNS = {
     "device": "device",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import tables
 from vlmnb.meters.readings import headline, headline_source
 from vlmnb.records import background_load
 from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
-from vlmnb.tables import MODELLED, Field, Table, absent
+from vlmnb.views import axis_table
+from vlmnb.views.axis_table import MODELLED, Field, Table, absent
 
 CLOSES = 0.05
 """The parts are said to add up to the whole when they miss it by no more than this share."""
@@ -93,7 +93,7 @@ NO_CEILING = (
 
 def _captioned(caption: str, heads: tuple[str, ...], rows: Sequence[tuple[Field, ...]]) -> Table:
     """A table whose caption explains the mark of a share above its ceiling where there is one."""
-    beyond = any(field.text.endswith(tables.BEYOND) for row in rows for field in row)
+    beyond = any(field.text.endswith(axis_table.BEYOND) for row in rows for field in row)
     return Table(f"{caption}. {NO_CEILING}" if beyond else caption, heads, tuple(rows))
 
 
@@ -186,7 +186,7 @@ def _totals(record: Record, profile: LayerProfile) -> list[tuple[Field, ...]]:
     left, low, high = _left(profile)
     title = f"whole less the sum of all parts, medians of {whole.n} passes each, 95 % interval"
     alone = [Field("-", "no part of its own")] * 6
-    shown = tables.percent_span(left, low, high)
+    shown = axis_table.percent_span(left, low, high)
     numbers = [whole.median * part for part in (left, low, high)]
     rest_s = [intervals.significant(number, numbers[1], numbers[2]) for number in numbers]
     span = f"[{rest_s[1]}, {rest_s[2]}]"
@@ -197,10 +197,12 @@ def _totals(record: Record, profile: LayerProfile) -> list[tuple[Field, ...]]:
     )
     count = record.flops_per_batch
     flops = (
-        Field(intervals.format_si(count), tables.COUNTED, key) if count else Field("-", "not counted", key)
+        Field(intervals.format_si(count), axis_table.COUNTED, key)
+        if count
+        else Field("-", "not counted", key)
     )
     every = (
-        tables.seconds(whole, key, "passes without hooks"),
+        axis_table.seconds(whole, key, "passes without hooks"),
         Field("100", "the whole itself"),
         flops,
         Field("-", "embeddings and norms belong to no part", key),
@@ -213,14 +215,17 @@ def _figures(record: Record, of: Sequence[LayerPart]) -> list[Field]:
     profile = record.layers
     assert profile is not None
     key = record.key
-    shown = tables.percent_span(*share(profile, of))
+    shown = axis_table.percent_span(*share(profile, of))
     title = "median over that of passes without hooks, 95 % interval of the ratio"
-    made = [tables.seconds(summed_s(profile, of), key, "passes"), Field(shown[0], title, key, span=shown[1])]
+    made = [
+        axis_table.seconds(summed_s(profile, of), key, "passes"),
+        Field(shown[0], title, key, span=shown[1]),
+    ]
     count, parameters = (sum(numbers) for numbers in ([p.flops or 0 for p in of], [p.parameters for p in of]))
-    counted = f"2 per multiply-add; {tables.COUNTED}"
+    counted = f"2 per multiply-add; {axis_table.COUNTED}"
     made.append(Field(intervals.format_si(count), counted, key) if count else Field("-", NOT_COUNTED, key))
     made.append(
-        Field(intervals.format_si(parameters), tables.COUNTED, key)
+        Field(intervals.format_si(parameters), axis_table.COUNTED, key)
         if parameters
         else Field("-", "embeddings and norms belong to no part", key)
     )
@@ -247,7 +252,7 @@ def _of_ceiling(share: float, title: str, key: str, top: Ceilings) -> Field:
     """A share of a ceiling in percent, marked where it cannot be one, or others disturbed the ceiling."""
     mark = background_load.MARK * top.contaminated
     why = "; other processes used the machine in every try of the ceiling" * top.contaminated
-    return Field(f"{100 * share:.1f}{tables.beyond(share)}{mark}", f"{title}{why}", key)
+    return Field(f"{100 * share:.1f}{axis_table.beyond(share)}{mark}", f"{title}{why}", key)
 
 
 ONE_MEAN = "one mean over many calls, without an interval"
@@ -264,6 +269,6 @@ def _energy(record: Record, replayed: Sequence[LayerPart]) -> Field:
     methods = {reading.method for reading, _ in readings if reading}
     mark = MODELLED if methods == {"model"} else ""
     shared = max(part.energy_parts for part in replayed)
-    how = f"{', '.join(sorted(methods))}, per call of the part alone; {tables.ONE_READING}"
+    how = f"{', '.join(sorted(methods))}, per call of the part alone; {axis_table.ONE_READING}"
     how += f", the mean of {shared} equal parts replayed in one window" if shared > 1 else ""
     return Field(f"{mark}{joules:.3g}", how, record.key)

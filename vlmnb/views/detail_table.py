@@ -14,7 +14,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import presets
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
-from vlmnb.tables import (
+from vlmnb.views.axis_table import (
     COUNTED,
     ONE_READING,
     ROW_TITLES,

@@ -11,7 +11,7 @@ import pandas as pd
 from vlmnb.data import catalogue
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
-from vlmnb.tables import MODELLED, ROW_TITLES
+from vlmnb.views.axis_table import MODELLED, ROW_TITLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

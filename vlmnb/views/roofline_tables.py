@@ -16,7 +16,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import presets
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
-from vlmnb.tables import COUNTED, ONE_READING, ROW_TITLES, Field, Table, absent, beyond
+from vlmnb.views.axis_table import COUNTED, ONE_READING, ROW_TITLES, Field, Table, absent, beyond
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -173,7 +173,7 @@ def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
     """MFU and MBU as bars; None where no record has both."""
     from matplotlib import pyplot
 
-    from vlmnb.plots import INK, STYLE
+    from vlmnb.views.axis_figure import INK, STYLE
 
     drawn = _drawn(cells, records)
     if not drawn:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb import details
 from vlmnb.analysis.report_match import TITLES
 from vlmnb.data import catalogue
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
-from vlmnb.tables import ROW_TITLES, SHOW, WITHOUT, Field, Table
+from vlmnb.views import detail_table
+from vlmnb.views.axis_table import ROW_TITLES, SHOW, WITHOUT, Field, Table
 
 SUMMARY = "Every point of this figure, with its interval and its record"
 
@@ -27,7 +27,7 @@ def axis_points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> 
                     Field(str(getattr(cell, axis))),
                     Field(catalogue.get(cell.dataset).title, words=True),
                     *(show(record) for show in SHOW.values()),
-                    *([] if reported else [details.load_by_others(record)]),
+                    *([] if reported else [detail_table.load_by_others(record)]),
                     Field(record.key, "file of the record", record.key, words=True),
                 )
             )

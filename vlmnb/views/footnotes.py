@@ -9,7 +9,7 @@ from vlmnb.meters.readings import headline
 from vlmnb.records import content_key
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell, words
-from vlmnb.tables import STATUS_WORDS
+from vlmnb.views.axis_table import STATUS_WORDS
 
 
 def beneath(records: Sequence[Record], energy: bool = True) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vlmnb import layer_views, plots, tables
-from vlmnb.layer_views import TITLES
 from vlmnb.records.layer_profile import LayerPart, LayerProfile
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
-from vlmnb.tables import Field, Table
+from vlmnb.views import axis_figure, axis_table, layer_tables
+from vlmnb.views.axis_table import Field, Table
+from vlmnb.views.layer_tables import TITLES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ def figure(records: Sequence[Record]) -> Figure:
     found = [record for record in records if record.layers is not None]
     if not found:
         raise ValueError("no cell of the page has a profile to draw")
-    with pyplot.rc_context(plots.STYLE):
+    with pyplot.rc_context(axis_figure.STYLE):
         drawing, panels = pyplot.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
         _bars(panels[0], found)
         _depth(panels[1], found[-1])
@@ -52,8 +52,8 @@ def points(records: Sequence[Record]) -> Table:
     for record in found:
         assert record.layers is not None
         size = Field(str(record.cell.batch_size))
-        for name, of in layer_views.components(record.layers).items():
-            shown, span = tables.percent_span(*layer_views.share(record.layers, of))
+        for name, of in layer_tables.components(record.layers).items():
+            shown, span = axis_table.percent_span(*layer_tables.share(record.layers, of))
             rows.append((Field("left", words=True), size, Field(TITLES[name], words=True), Field("-", NO_X),
                          Field(f"{shown} %", "of the pass", record.key, span=span),
                          _own(record)))  # fmt: skip
@@ -62,8 +62,8 @@ def points(records: Sequence[Record]) -> Table:
         for part in record.layers.parts:
             first = (Field(str(record.cell.batch_size)), Field(part.name, words=True))
             if part.depth is not None:
-                taken = layer_views.summed_s(record.layers, [part])
-                value = tables.seconds(taken, record.key, "passes")
+                taken = layer_tables.summed_s(record.layers, [part])
+                value = axis_table.seconds(taken, record.key, "passes")
                 value = replace(value, text=f"{value.text} s")
                 rows.append((Field("middle", words=True), *first, Field(f"layer {part.depth}"), value,
                              _own(record)))  # fmt: skip
@@ -105,21 +105,21 @@ def _bars(panel: Any, found: Sequence[Record]) -> None:
         if any(heights):
             panel.bar(sizes, heights, bottom=below, label=title, color=COLORS[name], width=0.6)
             below = [a + b for a, b in zip(below, heights, strict=True)]
-    panel.axhline(100, linestyle="--", linewidth=1, color=plots.INK)
+    panel.axhline(100, linestyle="--", linewidth=1, color=axis_figure.INK)
     panel.set_xlabel("Batch size")
     panel.set_ylabel("Share of the pass, %")
 
 
 def _height(profile: LayerProfile, component: str) -> float:
-    of = layer_views.components(profile).get(component, [])
-    return 100 * layer_views.share(profile, of)[0] if of else 0.0
+    of = layer_tables.components(profile).get(component, [])
+    return 100 * layer_tables.share(profile, of)[0] if of else 0.0
 
 
 def _depth(panel: Any, record: Record) -> None:
     assert record.layers is not None
-    for name, of in layer_views.components(record.layers).items():
+    for name, of in layer_tables.components(record.layers).items():
         layers = [part for part in of if part.depth is not None]
-        taken = [layer_views.summed_s(record.layers, [part]) for part in layers]
+        taken = [layer_tables.summed_s(record.layers, [part]) for part in layers]
         if layers:
             panel.errorbar(
                 [part.depth for part in layers],
@@ -141,7 +141,7 @@ def _roof(panel: Any, record: Record) -> None:
     left = min([ridge / 10, *(x / 2 for x, _, _ in drawn)])
     right = max([ridge * 10, *(x * 2 for x, _, _ in drawn)])
     roof = [left * ceilings.bytes_per_s, ceilings.flops_per_s, ceilings.flops_per_s]
-    panel.plot([left, ridge, right], roof, color=plots.INK, linewidth=1)
+    panel.plot([left, ridge, right], roof, color=axis_figure.INK, linewidth=1)
     for name in TITLES:
         of = [(x, y) for x, y, component in drawn if component == name]
         panel.scatter([x for x, _ in of], [y for _, y in of], color=COLORS[name], s=18)

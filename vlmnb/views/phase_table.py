@@ -10,7 +10,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import presets
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
-from vlmnb.tables import (
+from vlmnb.views.axis_table import (
     ENOUGH,
     MODELLED,
     ONE_READING,
