@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vlmnb import cli
-from vlmnb.fit import cards, gpus, page, quantize, report, shape, show
+from vlmnb.fit import answer, answer_text, gpus, model_facts, page, quantize, shape
 from vlmnb.fit.choice import Constraint
 
 NO_IMAGES = "llama.cpp has no code for its images: the GGUF rows are arithmetic, nothing runs them"
@@ -30,25 +30,30 @@ def fit(
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q6_K", "Q4_K_M"])
 def test_nothing_runs_fuyu_under_gguf_anywhere(kind: str) -> None:
-    found = report.of("fuyu-8b", kind, report.load_of("fuyu-8b"), constraint=Constraint(vram_gib=80))
+    found = answer.of("fuyu-8b", kind, answer.load_of("fuyu-8b"), constraint=Constraint(vram_gib=80))
     assert found.obstacle == NO_IMAGES
     assert not any(row.runs for row in found.gpus)
-    assert {show.verdict(row) for row in found.gpus} == {"no: llama.cpp has no code for its images"}
+    assert {answer_text.verdict(row) for row in found.gpus} == {"no: llama.cpp has no code for its images"}
     assert all(one.gpu is None for one in found.best)
     assert found.own
     assert not found.own.runs
-    content = json.loads(show.as_json(found))
+    content = json.loads(answer_text.as_json(found))
     assert not any(row["runs"] for row in content["gpus"])
     assert [one["quantization"] for one in content["by_quantization"] if one["obstacle"]] == [
         "Q8_0", "Q6_K", "Q4_K_M",
     ]  # fmt: skip
-    for text in (page.best(found), page.unrun(found), "\n".join(show.lines(found)), show.own_memory(found)):
+    for text in (
+        page.best(found),
+        page.unrun(found),
+        "\n".join(answer_text.lines(found)),
+        answer_text.own_memory(found),
+    ):
         assert NO_IMAGES in text.replace("\\", "")
     assert ">yes<" not in page.gpu_table(found)
 
 
 def test_the_published_facts_of_fuyu_say_the_same() -> None:
-    assert NO_IMAGES.partition("llama.cpp ")[2] in cards.published()["fuyu-8b"].gguf
+    assert NO_IMAGES.partition("llama.cpp ")[2] in model_facts.published()["fuyu-8b"].gguf
     assert not quantize.obstacle(shape.of("fuyu-8b"), quantize.get("nf4"))
     assert not quantize.obstacle(shape.of("llava-1.5-7b"), quantize.get("Q4_K_M"))
 
@@ -77,17 +82,17 @@ def test_the_answer_for_a_memory_comes_first_and_without_the_catalogue(
 
 
 def test_gpus_left_out_for_want_of_a_price_or_a_power_limit_are_counted() -> None:
-    load = report.load_of("llava-1.5-7b")
-    free = report.of("llava-1.5-7b", "Q4_K_M", load)
-    cheap = report.of("llava-1.5-7b", "Q4_K_M", load, constraint=Constraint(price_usd=160))
+    load = answer.load_of("llava-1.5-7b")
+    free = answer.of("llava-1.5-7b", "Q4_K_M", load)
+    cheap = answer.of("llava-1.5-7b", "Q4_K_M", load, constraint=Constraint(price_usd=160))
     (left,) = cheap.left_out
     assert (left.unknown, left.gpus) == ("price", 106)
     assert left.running == sum(row.runs and row.gpu.price_usd is None for row in free.gpus)
-    assert "Left out: 106 GPUs of" in " ".join(show.lines(cheap))
+    assert "Left out: 106 GPUs of" in " ".join(answer_text.lines(cheap))
     assert cheap.best[0].why.endswith(f"; {left.running} more that run it are without one")
     assert not free.left_out
     assert free.best[0].gpu == cheap.best[0].gpu
-    modest = report.of("llava-1.5-7b", "Q4_K_M", load, constraint=Constraint(power_w=100))
+    modest = answer.of("llava-1.5-7b", "Q4_K_M", load, constraint=Constraint(power_w=100))
     (left,) = modest.left_out
     assert left.unknown == "power limit"
     assert "Apple" in left.vendors
@@ -125,11 +130,11 @@ def test_a_number_beyond_all_sense_or_an_option_without_effect_is_refused(
 
 
 def test_the_published_memory_figures_are_explained_on_the_terminal_too() -> None:
-    text = show.claims(report.of("llava-1.5-7b", "fp16", report.load_of("llava-1.5-7b")))
+    text = answer_text.claims(answer.of("llava-1.5-7b", "fp16", answer.load_of("llava-1.5-7b")))
     for claimed in ("14.7 GB (-3 %", "7.6 GB", "6.3 GB", "4.5 GB (-21 %"):
         assert claimed in text
     assert "7.1 billion parameters x bits / 8 + 0.5 GB" in text
-    assert not show.claims(report.of("fuyu-8b", "fp16", report.load_of("fuyu-8b")))
+    assert not answer_text.claims(answer.of("fuyu-8b", "fp16", answer.load_of("fuyu-8b")))
 
 
 @pytest.mark.parametrize(
@@ -147,11 +152,11 @@ def test_every_gpu_is_labelled_on_one_basis() -> None:
 
 
 def test_whether_it_runs_stands_beside_the_name_that_stays_in_sight(project: Path) -> None:
-    table = page.gpu_table(report.of("llava-1.5-7b", "fp16", report.load_of("llava-1.5-7b")))
+    table = page.gpu_table(answer.of("llava-1.5-7b", "fp16", answer.load_of("llava-1.5-7b")))
     heads = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", table)
     assert heads[:4] == ["GPU", "Runs it", "Batch up to", "At least"]
     rows = re.findall(r"<tr>(<td.*?)</tr>", table)
     assert {row.count("<td") for row in rows} == {len(heads)}
     assert "vlmnb-sticky" in table
     assert "table.vlmnb-sticky td:first-child" in (project / "book" / "_static" / "book.css").read_text()
-    assert show.BANDWIDTH_ALONE in table
+    assert answer_text.BANDWIDTH_ALONE in table

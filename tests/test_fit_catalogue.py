@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from vlmnb.errors import UserError
-from vlmnb.fit import gpus, page, report, show
+from vlmnb.fit import answer, answer_text, gpus, page
 from vlmnb.fit.gpus import Gpu
 from vlmnb.views import markup
 
@@ -101,15 +101,15 @@ def test_a_wrong_row_is_named_by_its_line(
 
 
 def test_a_reader_sees_by_row_what_was_compared() -> None:
-    assert show.compared(gpus.get("RTX 4090")) == "all"
-    assert show.compared(gpus.get("H200 SXM")) == "not year"
-    assert show.compared(gpus.get("Radeon AI PRO R9700")) == "0 of 6"
-    told = show.documents(gpus.get("H200 SXM"))
+    assert answer_text.compared(gpus.get("RTX 4090")) == "all"
+    assert answer_text.compared(gpus.get("H200 SXM")) == "not year"
+    assert answer_text.compared(gpus.get("Radeon AI PRO R9700")) == "0 of 6"
+    told = answer_text.documents(gpus.get("H200 SXM"))
     assert told.endswith("(vendor); not compared: year")
-    fit = report.of("llava-1.5-7b", "fp16", report.load_of("llava-1.5-7b"))
+    fit = answer.of("llava-1.5-7b", "fp16", answer.load_of("llava-1.5-7b"))
     table = page.gpu_table(fit)
     assert '<th scope="col" class="text">Compared</th>' in table
-    assert markup.escape(show.documents(gpus.get("GeForce RTX 5060"))) in table
+    assert markup.escape(answer_text.documents(gpus.get("GeForce RTX 5060"))) in table
     sources = page.sources(fit)
     assert "List of Nvidia graphics processing units" in sources
     assert "(encyclopedia)" in sources

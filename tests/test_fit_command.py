@@ -10,7 +10,7 @@ import factory
 import pytest
 
 from vlmnb import cli
-from vlmnb.fit import predict, report
+from vlmnb.fit import answer, predict
 from vlmnb.fit.choice import Constraint
 from vlmnb.records import record, usable
 from vlmnb.records.record import Record
@@ -97,22 +97,22 @@ def test_of_a_cell_measured_twice_the_newer_record_counts() -> None:
 
 
 def test_measured_peaks_stand_beside_the_estimates() -> None:
-    fit = report.of("llava-1.5-7b", "fp16", report.load_of("llava-1.5-7b"), [measured(), factory.record()])
+    fit = answer.of("llava-1.5-7b", "fp16", answer.load_of("llava-1.5-7b"), [measured(), factory.record()])
     (peak,) = fit.peaks
     assert peak.measured_bytes == 15_000_000_000
     assert peak.estimated_bytes == pytest.approx(15e9, rel=0.1)
 
 
 def test_the_best_is_named_from_what_is_known_only() -> None:
-    load = report.load_of("llava-1.5-7b")
-    fit = report.of("llava-1.5-7b", "Q4_K_M", load)
+    load = answer.load_of("llava-1.5-7b")
+    fit = answer.of("llava-1.5-7b", "Q4_K_M", load)
     cheapest, fastest, thriftiest = fit.best
     assert cheapest.gpu == "NVIDIA GeForce GTX 1060 6GB"  # 80 USD; a K20 has no price and no room
     assert "lower bound" in fastest.why
     assert thriftiest.gpu is None
-    small = report.of("llava-1.5-7b", "Q4_K_M", load, constraint=Constraint(vram_gib=5))
+    small = answer.of("llava-1.5-7b", "Q4_K_M", load, constraint=Constraint(vram_gib=5))
     assert all(best.gpu is None for best in small.best)
-    modest = report.of("llava-1.5-7b", "Q4_K_M", load, constraint=Constraint(power_w=75))
+    modest = answer.of("llava-1.5-7b", "Q4_K_M", load, constraint=Constraint(power_w=75))
     assert all(row.gpu.power_w and row.gpu.power_w <= 75 for row in modest.gpus)
 
 

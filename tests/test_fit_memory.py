@@ -9,7 +9,7 @@ import pytest
 
 from vlmnb import models
 from vlmnb.errors import UserError
-from vlmnb.fit import cards, memory, quantize, shape, tensors
+from vlmnb.fit import memory, model_facts, quantize, shape, tensors
 from vlmnb.fit.memory import Load
 from vlmnb.models import geometry
 
@@ -222,7 +222,7 @@ def test_an_unknown_quantization_names_the_nearest() -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_card_has_facts_and_sources(name: str) -> None:
-    card = cards.of(shape.of(name))
+    card = model_facts.of(shape.of(name))
     assert card.parameters_total == sum(card.parameters.values())
     assert card.head_size * card.heads == card.width
     assert (card.published is None) == name.endswith("-tiny")
@@ -232,7 +232,7 @@ def test_a_card_has_facts_and_sources(name: str) -> None:
 
 
 def test_the_card_of_llava_agrees_with_the_published_page() -> None:
-    card = cards.of(shape.of("llava-1.5-7b"))
+    card = model_facts.of(shape.of("llava-1.5-7b"))
     assert round(card.parameters_total / 1e9, 1) == 7.1
     assert (card.layers, card.kv_heads, card.head_size, card.context) == (32, 32, 128, 4096)
     assert card.published

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vlmnb.fit import choice, gpus, memory, predict, quantize, report, roofline, shape, show
+from vlmnb.fit import answer, answer_text, bounds, choice, gpus, memory, predict, quantize, shape
 from vlmnb.fit.choice import Constraint
 from vlmnb.fit.memory import Load
 from vlmnb.fit.predict import Observation, Prediction, Refusal
@@ -19,8 +19,8 @@ def observation(name: str, gpu: str, batch: int, text: int, new: int, noise: flo
     part = gpus.get(gpu)
     of = shape.of(name)
     side = of.entry.native_image_size or 224
-    work = roofline.work(of, FP16, Load(batch_size=batch, image_size=side, text_tokens=text, new_tokens=new))
-    bound = roofline.bound(work, FP16, part)
+    work = bounds.work(of, FP16, Load(batch_size=batch, image_size=side, text_tokens=text, new_tokens=new))
+    bound = bounds.bound(work, FP16, part)
     prefill = TRUE["prefill"] * bound.prefill_s + TRUE["layer_s"] * work.prefill_layers
     step = TRUE["decode"] * bound.step_s + TRUE["layer_s"] * work.step_layers
     latency = noise * (prefill + work.steps * step)
@@ -42,7 +42,7 @@ def test_memory_is_not_all_that_counts() -> None:
     q4 = quantize.get("Q4_K_M")
     fermi = gpus.get("C2070")
     assert "compute capability 5.0, it has 2.0" in fermi.obstacle(q4)
-    fit = report.of("qwen2.5-vl-3b", "Q4_K_M", report.load_of("qwen2.5-vl-3b"), only=[fermi])
+    fit = answer.of("qwen2.5-vl-3b", "Q4_K_M", answer.load_of("qwen2.5-vl-3b"), only=[fermi])
     assert fit.gpus[0].fits
     assert not fit.gpus[0].runs
     assert gpus.get("GTX 1080 Ti").obstacle(quantize.get("int8"))
@@ -52,13 +52,13 @@ def test_memory_is_not_all_that_counts() -> None:
 
 def test_a_bound_is_never_above_what_the_factors_of_a_slower_run_give() -> None:
     for one in some(("llava-1.5-7b", "fuyu-8b"), ("H200 SXM", "T4")):
-        assert roofline.bound(one.work, FP16, one.gpu).total_s < one.latency_s
+        assert bounds.bound(one.work, FP16, one.gpu).total_s < one.latency_s
 
 
 def test_decoding_one_sample_is_bound_by_reading_the_weights() -> None:
     of, h200 = shape.of("llava-1.5-7b"), gpus.get("H200 SXM")
     load = Load(image_size=336, text_tokens=100, new_tokens=2)
-    bound = roofline.bound(roofline.work(of, FP16, load), FP16, h200)
+    bound = bounds.bound(bounds.work(of, FP16, load), FP16, h200)
     need = memory.need(of, FP16, load)
     embedding = 2 * 32064 * 4096
     assert bound.step_s == pytest.approx(
@@ -67,10 +67,10 @@ def test_decoding_one_sample_is_bound_by_reading_the_weights() -> None:
 
 
 def test_without_a_matrix_rate_the_bound_is_of_the_bandwidth_and_says_so() -> None:
-    work = roofline.work(shape.of("llava-1.5-7b"), FP16, Load(image_size=336))
-    assert roofline.bound(work, FP16, gpus.get("M4")).compute_known is False
+    work = bounds.work(shape.of("llava-1.5-7b"), FP16, Load(image_size=336))
+    assert bounds.bound(work, FP16, gpus.get("M4")).compute_known is False
     # llama.cpp may multiply in 8 bits: fp16's rate alone would not be a bound.
-    assert roofline.bound(work, quantize.get("Q4_K_M"), gpus.get("DGX Spark")).compute_known is False
+    assert bounds.bound(work, quantize.get("Q4_K_M"), gpus.get("DGX Spark")).compute_known is False
 
 
 def test_the_rate_is_that_of_the_width_the_tool_multiplies_in() -> None:
@@ -78,11 +78,11 @@ def test_the_rate_is_that_of_the_width_the_tool_multiplies_in() -> None:
     assert l4.int8_tops
     assert l4.fp16_tflops
     for name, rate in (("fp16", l4.fp16_tflops), ("nf4", l4.fp16_tflops), ("Q4_K_M", l4.int8_tops)):
-        assert roofline.matrix_rate(quantize.get(name), l4) == rate, name
+        assert bounds.matrix_rate(quantize.get(name), l4) == rate, name
     for name in ("fp16", "nf4", "Q4_K_M"):
-        assert roofline.matrix_rate(quantize.get(name), v100) == v100.fp16_tflops, name
-        assert roofline.matrix_rate(quantize.get(name), gpus.get("P100 PCIe 16GB")) == 18.7, name
-    assert roofline.matrix_rate(quantize.get("int8"), gpus.get("M4")) is None
+        assert bounds.matrix_rate(quantize.get(name), v100) == v100.fp16_tflops, name
+        assert bounds.matrix_rate(quantize.get(name), gpus.get("P100 PCIe 16GB")) == 18.7, name
+    assert bounds.matrix_rate(quantize.get("int8"), gpus.get("M4")) is None
 
 
 def test_nothing_is_predicted_without_records() -> None:
@@ -174,8 +174,8 @@ def test_a_prediction_below_the_lower_bound_is_refused() -> None:
 
 def fits(predictions: dict[str, Prediction | None]) -> list[choice.GpuFit]:
     """GPUs that run a model, with predictions made up."""
-    fit = report.of(
-        "llava-1.5-7b", "fp16", report.load_of("llava-1.5-7b"), only=[gpus.get(n) for n in predictions]
+    fit = answer.of(
+        "llava-1.5-7b", "fp16", answer.load_of("llava-1.5-7b"), only=[gpus.get(n) for n in predictions]
     )
     return [
         row.model_copy(update={"prediction": predictions[row.gpu.name], "refusal": ""})
@@ -210,12 +210,12 @@ def test_the_reader_is_told_for_how_many_gpus_there_is_no_prediction_and_what_th
     known = some(("llava-1.5-7b", "fuyu-8b"), ("H200 SXM",))
     found = predict.predict(shape.of("fuyu-8b"), FP16, Load(image_size=224), gpus.get("H200 SXM"), known)
     assert isinstance(found, Prediction)
-    fit = report.of("fuyu-8b", "fp16", report.load_of("fuyu-8b"))
+    fit = answer.of("fuyu-8b", "fp16", answer.load_of("fuyu-8b"))
     rows = tuple(
         row.model_copy(update={"prediction": found, "refusal": ""}) if row.gpu.name == "H200 SXM" else row
         for row in fit.gpus
     )
     running = sum(row.runs for row in rows)
-    text = show.lines(fit.model_copy(update={"gpus": rows}))
+    text = answer_text.lines(fit.model_copy(update={"gpus": rows}))
     assert any(line.startswith(f"No prediction for {running - 1} of {running} GPUs: ") for line in text)
     assert any("held out of the fit (other models on NVIDIA H200 SXM), latency 0 %" in line for line in text)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vlmnb.fit import cards, shape, snippets
+from vlmnb.fit import model_facts, shape, snippets
 
 TINY = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
 
@@ -97,7 +97,7 @@ def test_ollamas_tag_is_of_the_model_and_not_of_its_successor() -> None:
     assert llava.code == "ollama run llava:7b-v1.5-q4_K_M\n"
     assert not [one for one in snippets.of(shape.of("fuyu-8b"), "x") if one.key == "ollama"]
     assert not [one for one in snippets.of(shape.of("llava-tiny"), "x") if one.key == "ollama"]
-    assert not cards.published()["fuyu-8b"].ollama
+    assert not model_facts.published()["fuyu-8b"].ollama
 
 
 def test_snippets_fit_a_page_and_are_python() -> None:

@@ -172,9 +172,9 @@ def _state(cell: Cell, path: Path, exact: Entry | None, stale: Entry | None, res
 
 
 def _inputs(plan: axes.Plan, usable: Iterable[Entry]) -> tuple[str, ...]:
-    from vlmnb.fit import inputs
+    from vlmnb.fit import page_inputs
 
-    return inputs.of(plan.model, plan.parameters, usable)
+    return page_inputs.of(plan.model, plan.parameters, usable)
 
 
 def _page(job: Job, pages: Path) -> PageState:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from vlmnb.errors import UserError
 from vlmnb.fit import shape
-from vlmnb.fit.roofline import namespace
+from vlmnb.fit.bounds import namespace
 from vlmnb.flops import formula
 from vlmnb.flops.formula import Parts
 from vlmnb.stats import intervals

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from vlmnb.fit.bounds import Bound
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.predict import Prediction
-from vlmnb.fit.roofline import Bound
 from vlmnb.types import Frozen
 
 

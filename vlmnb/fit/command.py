@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from vlmnb.errors import UserError
-from vlmnb.fit import gpus, report, show
+from vlmnb.fit import answer, answer_text, gpus
 from vlmnb.fit.choice import Constraint
 from vlmnb.records import record
 
@@ -30,16 +30,16 @@ def run(
             raise UserError(f"give either --gpu or {option}, not both: {why}")
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UserError(f"{option} is {value:g}; give a positive number")
-        if value is not None and value > report.MOST:
-            raise UserError(f"{option} is {value:g}; give at most {report.MOST}")
-    load = report.load_of(
+        if value is not None and value > answer.MOST:
+            raise UserError(f"{option} is {value:g}; give at most {answer.MOST}")
+    load = answer.load_of(
         model, batch_size=batch_size, image_size=image_size, text_tokens=text_tokens, new_tokens=new_tokens
     )
-    fit = report.of(
+    fit = answer.of(
         model, quantization, load, record.read_all(results)[0], only=() if gpu is None else (gpus.get(gpu),),
         constraint=Constraint(vram_gib=vram, price_usd=max_price, power_w=max_power),
     )  # fmt: skip
     if as_json:
-        print(show.as_json(fit))
+        print(answer_text.as_json(fit))
         return
-    show.on_console(fit, Console(soft_wrap=False))
+    answer_text.on_console(fit, Console(soft_wrap=False))

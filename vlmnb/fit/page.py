@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.fit import cards, gpus, memory, quantize, report, shape, snippets, tensors
-from vlmnb.fit import show as words
+from vlmnb.fit import answer, gpus, memory, model_facts, quantize, shape, snippets, tensors
+from vlmnb.fit import answer_text as words
+from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
-from vlmnb.fit.report import Fit
 from vlmnb.records import record
 from vlmnb.stats.intervals import format_si
 from vlmnb.views import markup
@@ -21,12 +21,12 @@ def begin(parameters: Mapping[str, Any]) -> Fit:
     Raises:
         UserError: A name is unknown, or a number makes no sense.
     """
-    load = report.load_of(
+    load = answer.load_of(
         parameters["model"], batch_size=parameters["batch_size"], image_size=parameters["image_size"],
         text_tokens=parameters["seq_len"], new_tokens=parameters["max_new_tokens"],
     )  # fmt: skip
     found, _ = record.read_all(paths.resolve(str(parameters["results"])))
-    return report.of(parameters["model"], parameters["quantization"], load, found)
+    return answer.of(parameters["model"], parameters["quantization"], load, found)
 
 
 def show(*parts: str) -> None:
@@ -226,7 +226,7 @@ def usage(fit: Fit) -> str:
         needs = f"Needs {one.needs}." if one.needs else ""
         text = " ".join(filter(None, [needs, one.note]))
         parts += [f"### {one.title}", text, markup.fence(one.code, one.language)]
-    if not model.entry.bundled and not (cards.published()[fit.card.name].ollama):
+    if not model.entry.bundled and not (model_facts.published()[fit.card.name].ollama):
         parts += ["### Ollama", "Ollama's library has no tag of this model."]
     return "\n\n".join(part for part in parts if part)
 

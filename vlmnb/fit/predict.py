@@ -17,11 +17,11 @@ from statistics import median
 
 import numpy as np
 
-from vlmnb.fit import gpus, quantize, roofline, shape
+from vlmnb.fit import bounds, gpus, quantize, shape
+from vlmnb.fit.bounds import Bound, Work
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import Load
 from vlmnb.fit.quantize import Quantization
-from vlmnb.fit.roofline import Bound, Work
 from vlmnb.fit.shape import Shape
 from vlmnb.records import usable
 from vlmnb.records.record import Record
@@ -121,7 +121,7 @@ def observed(record: Record) -> Observation | None:
     load = measured_load(record)
     energy = record.energy_j_per_sample
     return Observation(
-        gpu=gpu, model=cell.model, quantization=chosen.name, work=roofline.work(of, chosen, load),
+        gpu=gpu, model=cell.model, quantization=chosen.name, work=bounds.work(of, chosen, load),
         latency_s=record.latency.median, prefill_s=record.ttft_s.median if record.ttft_s else None,
         step_s=record.tpot_s.median if record.tpot_s else None,
         energy_j=energy * cell.batch_size if energy else None, key=record.key,
@@ -156,8 +156,8 @@ def predict(
     same = [one for one in known if one.quantization == quantization.name]
     if not same:
         return Refusal(reason=_nothing(quantization, known))
-    asked = roofline.work(of, quantization, load)
-    least = roofline.bound(asked, quantization, gpu)
+    asked = bounds.work(of, quantization, load)
+    least = bounds.bound(asked, quantization, gpu)
     here = [one for one in same if one.gpu.name == gpu.name]
     if len(here) >= FEWEST and len({one.model for one in here}) > 1:
         used, group, what = here, _model, f"other models on {gpu.title}"
@@ -229,7 +229,7 @@ def _of(one: Observation) -> tuple[Parts, Parts]:
 
 
 def _bound(one: Observation) -> Bound:
-    return roofline.bound(one.work, quantize.get(one.quantization), one.gpu)
+    return bounds.bound(one.work, quantize.get(one.quantization), one.gpu)
 
 
 def _parts(asked: Work, least: Bound) -> tuple[Parts, Parts]:

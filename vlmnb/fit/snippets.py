@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from vlmnb.fit import cards
+from vlmnb.fit import model_facts
 from vlmnb.fit.shape import Shape
 from vlmnb.types import Frozen
 
@@ -178,7 +178,7 @@ def _flash(shape: Shape, model: str, image: str) -> Snippet:
 
 
 def _ollama(shape: Shape) -> tuple[Snippet, ...]:
-    published = cards.published().get(shape.entry.name)
+    published = model_facts.published().get(shape.entry.name)
     if published is None or not published.ollama:
         return ()
     code = f"ollama run {published.ollama}\n"

@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from vlmnb.fit import gpus
+from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import CLAIMED_PARAMETERS
-from vlmnb.fit.report import Fit
 from vlmnb.stats.intervals import format_si
 from vlmnb.views import markup
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from vlmnb.errors import UserError
-from vlmnb.fit import cards, choice, gpus, memory, predict, quantize, roofline, shape, tensors
-from vlmnb.fit.cards import Card
+from vlmnb.fit import bounds, choice, gpus, memory, model_facts, predict, quantize, shape, tensors
 from vlmnb.fit.choice import Best, Constraint, GpuFit, LeftOut
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import Claim, Load, Memory
+from vlmnb.fit.model_facts import Card
 from vlmnb.fit.predict import Observation, Prediction, Refusal
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
@@ -145,7 +145,7 @@ def of(
     rows.sort(key=lambda row: (not row.runs, row.gpu.memory_gib, row.gpu.name))
     stored = quantize.stored(model, quantization)
     return Fit(
-        card=cards.of(model), quantization=quantization, load=load, constraint=limits,
+        card=model_facts.of(model), quantization=quantization, load=load, constraint=limits,
         seen_px=model.side(load.image_size), memory=needed,
         by_quantization=memories, obstacles=obstacles,
         own=_own(limits.vram_gib, needed, memories, obstacles),
@@ -181,7 +181,7 @@ def _gpu(
     needed: Memory,
     known: Sequence[Observation],
 ) -> GpuFit:
-    least = roofline.bound(roofline.work(model, quantization, load), quantization, gpu)
+    least = bounds.bound(bounds.work(model, quantization, load), quantization, gpu)
     found = predict.predict(model, quantization, load, gpu, known)
     free = gpu.usable_bytes - needed.total_bytes
     return GpuFit(
