@@ -6,7 +6,7 @@ from typing import Any
 
 from factory import cell, record, timed
 
-from vlmnb.audit.finding import Check
+from vlmnb.audit.rule import Check
 from vlmnb.device import machine
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading, MemoryUsage, SensorCard

@@ -6,7 +6,7 @@ from typing import Any
 
 from factory import cell, record
 
-from vlmnb.audit.finding import Check
+from vlmnb.audit.rule import Check
 from vlmnb.records import report_transcripts
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Reported

@@ -9,8 +9,9 @@ import pytest
 from auditing import busy, gpu, layered, levels
 from factory import STEADY, answers, cell, record, timed
 
-from vlmnb.audit import between, content, registry, timing, work
-from vlmnb.audit.finding import Rule
+from vlmnb.audit import expected_flops, registry
+from vlmnb.audit.measured import across_records, flops, timing
+from vlmnb.audit.rule import Rule
 from vlmnb.meters.readings import Conditions, DeviceState, SensorCard
 from vlmnb.records.record import Ceilings, EnergyReading, FlopCount, MemoryUsage, Record
 
@@ -125,15 +126,15 @@ def test_disturbed_windows_are_noted() -> None:
 
 
 def test_flops_that_counters_or_formula_disagree_on() -> None:
-    parts = work.prefill("llava-tiny", 64, 84, 2)
+    parts = expected_flops.prefill("llava-tiny", 64, 84, 2)
     assert parts is not None
-    unused = work.unused("llava-tiny", 64, 2)
+    unused = expected_flops.unused("llava-tiny", 64, 2)
     good = timed(flops=FlopCount(fvcore=parts.total - unused, torch=parts.total))
-    assert levels(content.flops_three_ways, good, timed(flops=None)) == []
+    assert levels(flops.flops_three_ways, good, timed(flops=None)) == []
     halved = timed(flops=FlopCount(fvcore=parts.total // 2, torch=parts.total))
-    assert levels(content.flops_three_ways, halved) == ["error"]
+    assert levels(flops.flops_three_ways, halved) == ["error"]
     other = timed(flops=FlopCount(fvcore=None, torch=parts.total * 2))
-    assert levels(content.flops_three_ways, other) == ["error"]
+    assert levels(flops.flops_three_ways, other) == ["error"]
 
 
 @pytest.mark.parametrize(
@@ -147,14 +148,14 @@ def test_flops_that_counters_or_formula_disagree_on() -> None:
     ],
 )
 def test_layers_that_do_not_add_up(changes: dict[str, Any], expected: list[str]) -> None:
-    assert levels(content.layers_add_up, layered(**changes)) == expected
+    assert levels(flops.layers_add_up, layered(**changes)) == expected
 
 
 def test_a_rate_above_the_ceiling() -> None:
-    assert levels(content.rates_below_the_ceiling, layered()) == []
-    assert levels(content.rates_below_the_ceiling, layered(ceiling=5000)) == ["error"]
+    assert levels(flops.rates_below_the_ceiling, layered()) == []
+    assert levels(flops.rates_below_the_ceiling, layered(ceiling=5000)) == ["error"]
     # On a CPU neighbours slow the measurement of the ceiling: no proof of a mistake.
-    assert levels(content.rates_below_the_ceiling, layered(ceiling=5000, device="cpu")) == ["warning"]
+    assert levels(flops.rates_below_the_ceiling, layered(ceiling=5000, device="cpu")) == ["warning"]
 
 
 def test_a_cell_above_its_ceiling() -> None:
@@ -166,42 +167,42 @@ def test_a_cell_above_its_ceiling() -> None:
         ceilings = Ceilings(flops_per_s=flops_per_s, bytes_per_s=bytes_per_s, method="test")
         return timed(of=at, memory=memory, ceilings=ceilings)
 
-    assert levels(content.rates_below_the_ceiling, of(1e9, 1e6)) == []
-    assert levels(content.rates_below_the_ceiling, of(1e6, 1e6)) == ["error"]
-    assert levels(content.rates_below_the_ceiling, of(1e6, 1e6, "cpu")) == ["warning"]
-    assert levels(content.rates_below_the_ceiling, of(1e9, 1e3)) == ["note"]
+    assert levels(flops.rates_below_the_ceiling, of(1e9, 1e6)) == []
+    assert levels(flops.rates_below_the_ceiling, of(1e6, 1e6)) == ["error"]
+    assert levels(flops.rates_below_the_ceiling, of(1e6, 1e6, "cpu")) == ["warning"]
+    assert levels(flops.rates_below_the_ceiling, of(1e9, 1e3)) == ["note"]
 
 
 def test_word_errors_that_are_not_those_of_the_answers() -> None:
     good = timed()
-    assert levels(content.word_errors_are_of_the_answers, good) == []
+    assert levels(flops.word_errors_are_of_the_answers, good) == []
     changed = (good.answers[-1].model_copy(update={"word_errors": 5}), *good.answers[:-1])
-    assert levels(content.word_errors_are_of_the_answers, good.model_copy(update={"answers": changed})) == [
+    assert levels(flops.word_errors_are_of_the_answers, good.model_copy(update={"answers": changed})) == [
         "error"
     ]
     scored = (good.answers[0].model_copy(update={"score": 1.5}), *good.answers[1:])
-    assert levels(content.word_errors_are_of_the_answers, good.model_copy(update={"answers": scored})) == [
+    assert levels(flops.word_errors_are_of_the_answers, good.model_copy(update={"answers": scored})) == [
         "error"
     ]
 
 
 def test_prompts_beyond_their_budget() -> None:
-    assert levels(content.tokens_within_limits, timed()) == []
-    assert levels(content.tokens_within_limits, timed(of=cell(seq_len=10))) == ["error"]
+    assert levels(flops.tokens_within_limits, timed()) == []
+    assert levels(flops.tokens_within_limits, timed(of=cell(seq_len=10))) == ["error"]
 
 
 def test_flops_that_change_with_the_kernel() -> None:
     base, other = record(), record(cell(optimization="sdpa"))
-    assert levels(between.flops_do_not_depend_on_kernel, base, other) == []
+    assert levels(across_records.flops_do_not_depend_on_kernel, base, other) == []
     fewer = record(cell(optimization="sdpa"), flops=FlopCount(fvcore=None, torch=900_000))
-    assert levels(between.flops_do_not_depend_on_kernel, base, fewer) == ["error"]
+    assert levels(across_records.flops_do_not_depend_on_kernel, base, fewer) == ["error"]
 
 
 def test_answers_that_change_with_the_batch_size() -> None:
     base = timed(answers=answers(24, 1))
     few, many = (timed(of=cell(batch_size=1), latencies=STEADY * 2, answers=answers(24, n)) for n in (3, 20))
-    assert levels(between.answers_do_not_depend_on_setting, base, few) == []
-    assert levels(between.answers_do_not_depend_on_setting, base, many) == ["warning"]
+    assert levels(across_records.answers_do_not_depend_on_setting, base, few) == []
+    assert levels(across_records.answers_do_not_depend_on_setting, base, many) == ["warning"]
 
 
 def test_latency_that_falls_with_size_beyond_noise() -> None:
@@ -211,7 +212,7 @@ def test_latency_that_falls_with_size_beyond_noise() -> None:
         latencies = tuple(factor * s for s in STEADY)
         return timed(latencies, cell(image_size=128), decode_steps=(steps,) * 12)
 
-    check = between.latency_grows_with_size
+    check = across_records.latency_grows_with_size
     assert levels(check, small, larger(1.2)) == levels(check, small, larger(0.97)) == []
     assert levels(check, small, larger(0.7)) == ["warning"]
     assert levels(check, small, larger(0.7, steps=1)) == ["note"]
@@ -225,7 +226,7 @@ def test_noise_is_no_finding() -> None:
     for _ in range(50):
         draw = [tuple(0.5 * chance.lognormvariate(0, 0.1) for _ in range(12)) for _ in range(3)]
         found = [timed(d, cell(image_size=64 * (i + 1))) for i, d in enumerate(draw)]
-        assert levels(between.latency_grows_with_size, *found) == []
+        assert levels(across_records.latency_grows_with_size, *found) == []
 
 
 def test_memory_that_falls_with_size() -> None:
@@ -233,15 +234,15 @@ def test_memory_that_falls_with_size() -> None:
         usage = MemoryUsage(peak_bytes=peak_bytes, baseline_bytes=100, method="test")
         return timed(of=cell(device="cuda", image_size=size), memory=usage)
 
-    assert levels(between.memory_grows_with_size, peak(64, 1000), peak(128, 990)) == []
-    assert levels(between.memory_grows_with_size, peak(64, 1000), peak(128, 500)) == ["warning"]
+    assert levels(across_records.memory_grows_with_size, peak(64, 1000), peak(128, 990)) == []
+    assert levels(across_records.memory_grows_with_size, peak(64, 1000), peak(128, 500)) == ["warning"]
 
 
 def test_a_record_that_was_copied() -> None:
     one = timed(key="1" * 16)
     other = timed(tuple(s + 1e-9 for s in STEADY), key="2" * 16)
-    assert levels(between.no_record_twice, one, other) == []
-    assert levels(between.no_record_twice, one, one.model_copy(update={"key": "2" * 16})) == ["error"]
+    assert levels(across_records.no_record_twice, one, other) == []
+    assert levels(across_records.no_record_twice, one, one.model_copy(update={"key": "2" * 16})) == ["error"]
 
 
 def test_answers_of_one_model_under_another() -> None:
@@ -249,8 +250,8 @@ def test_answers_of_one_model_under_another() -> None:
         told = tuple(a.model_copy(update={"answer": f"{a.sample_id}{extra}"}) for a in answers(4, 1))
         return timed(tuple(s + len(model) for s in STEADY), cell(model=model), answers=told)
 
-    assert levels(between.no_record_twice, of("llava-tiny"), of("fuyu-tiny", "!")) == []
-    assert levels(between.no_record_twice, of("llava-tiny"), of("fuyu-tiny")) == ["warning"]
+    assert levels(across_records.no_record_twice, of("llava-tiny"), of("fuyu-tiny", "!")) == []
+    assert levels(across_records.no_record_twice, of("llava-tiny"), of("fuyu-tiny")) == ["warning"]
 
 
 @pytest.mark.parametrize(("method", "level"), [("rapl", "warning"), ("model", "note")])
@@ -259,15 +260,15 @@ def test_a_power_that_never_changes(method: str, level: str) -> None:
         reading = {"source": "cpu", "method": method, "energy_j": watts * 7, "detail": "t", "window_s": 7.0}
         return timed(of=cell(batch_size=size), energy=(EnergyReading.model_validate(reading),))
 
-    assert levels(between.power_follows_the_work, of(1, 100), of(2, 120), of(4, 140)) == []
-    assert levels(between.power_follows_the_work, of(1, 100), of(2, 100), of(4, 100)) == [level]
+    assert levels(across_records.power_follows_the_work, of(1, 100), of(2, 120), of(4, 140)) == []
+    assert levels(across_records.power_follows_the_work, of(1, 100), of(2, 100), of(4, 100)) == [level]
 
 
 def test_an_optimization_that_is_slower() -> None:
     base = timed()
     same, slow = (timed(tuple(f * s for s in STEADY), cell(optimization="compile")) for f in (1.03, 1.5))
-    assert levels(between.optimization_is_faster, base, same) == []
-    assert levels(between.optimization_is_faster, base, slow) == ["warning"]
+    assert levels(across_records.optimization_is_faster, base, same) == []
+    assert levels(across_records.optimization_is_faster, base, slow) == ["warning"]
 
 
 def test_an_optimization_that_changes_the_answers() -> None:
@@ -278,7 +279,7 @@ def test_an_optimization_that_changes_the_answers() -> None:
         return timed(latencies, cell(**settings), answers=(*changed, *given[count:]))
 
     base, noise = told(0), told(2, batch_size=1)
-    check = between.optimization_keeps_the_answers
+    check = across_records.optimization_keeps_the_answers
     assert levels(check, base, noise, told(3, optimization="compile")) == []
     assert levels(check, base, noise, told(20, optimization="compile")) == ["warning"]
     assert levels(check, base, told(20, optimization="compile")) == []
@@ -287,12 +288,12 @@ def test_an_optimization_that_changes_the_answers() -> None:
 def test_a_cell_measured_twice_with_different_results() -> None:
     one = timed(key="1" * 16)
     same, other = (timed(tuple(f * s for s in STEADY), key="2" * 16) for f in (1.02, 2.0))
-    assert levels(between.repeats_agree, one, same) == []
-    assert levels(between.repeats_agree, one, other) == ["warning"]
+    assert levels(across_records.repeats_agree, one, same) == []
+    assert levels(across_records.repeats_agree, one, other) == ["warning"]
 
 
 def test_good_records_give_no_error_or_warning() -> None:
-    parts = work.prefill("llava-tiny", 64, 84, 2)
+    parts = expected_flops.prefill("llava-tiny", 64, 84, 2)
     assert parts is not None
     counts = FlopCount(fvcore=None, torch=parts.total)
     own = timed(tuple(s + 1e-6 for s in STEADY), flops=counts)

@@ -9,7 +9,9 @@ import pytest
 from auditing import busy, changed, gpu, held_by, layered, levels, of_machine
 from factory import timed
 
-from vlmnb.audit import accounts, held, windows
+from vlmnb.audit.measured import energy as energy_measured
+from vlmnb.audit.measured import memory
+from vlmnb.audit.measured import window as window_measured
 from vlmnb.fit import shape
 from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading
 from vlmnb.models import geometry
@@ -38,7 +40,7 @@ def scaled(found: Record, factor: float) -> Record:
 
 
 def test_times_that_do_not_fit_the_window_that_held_them() -> None:
-    check = windows.window_holds_the_loop
+    check = window_measured.window_holds_the_loop
     assert levels(check, metered(), timed(), layered()) == []
     assert levels(check, scaled(metered(), 1000)) == ["error"]
     assert levels(check, scaled(metered(), 0.001)) == ["error"]
@@ -50,12 +52,12 @@ def test_times_that_do_not_fit_the_window_that_held_them() -> None:
 
 def test_a_loop_that_waited_for_others_is_no_error() -> None:
     late = metered(duration=8.2)
-    assert levels(windows.window_holds_the_loop, late) == ["error"]
-    assert levels(windows.window_holds_the_loop, busy(late)) == []
+    assert levels(window_measured.window_holds_the_loop, late) == ["error"]
+    assert levels(window_measured.window_holds_the_loop, busy(late)) == []
 
 
 def test_time_between_batches() -> None:
-    check = windows.batches_take_up_the_loop
+    check = window_measured.batches_take_up_the_loop
     assert levels(check, metered(loop_s=6.1), timed()) == []
     assert levels(check, metered(loop_s=6.9)) == ["warning"]
     assert levels(check, busy(metered(loop_s=6.9))) == []
@@ -71,7 +73,7 @@ def loaded(shares: tuple[float | None, ...], marks: tuple[bool, ...], window: fl
 
 
 def test_others_that_are_not_marked() -> None:
-    check = windows.others_are_marked
+    check = window_measured.others_are_marked
     assert levels(check, loaded((0.01,), (False,), 0.01, False), timed(), gpu()) == []
     assert levels(check, loaded((0.5, None), (True, False), 0.3, True)) == []
     assert levels(check, loaded((0.5,), (False,), 0.5, True)) == ["error"]
@@ -86,7 +88,7 @@ def test_others_that_are_not_marked() -> None:
 
 @pytest.mark.parametrize("factor", [2.0, 1000.0, 1 / 6])
 def test_joules_that_codecarbon_contradicts(factor: float) -> None:
-    check = accounts.modelled_energy_is_codecarbons
+    check = energy_measured.modelled_energy_is_codecarbons
     good = metered()
     assert levels(check, good, gpu(), timed()) == []
 
@@ -108,12 +110,12 @@ def test_meters_that_closed_late_under_load_are_no_error() -> None:
     row = late.codecarbon | {"cpu_energy": 2 * 1.9 / 3.6e6}
     reading = late.energy[0].model_copy(update={"energy_j": 2 * 1.9})
     late = late.model_copy(update={"codecarbon": row, "energy": (reading,)})
-    assert levels(accounts.modelled_energy_is_codecarbons, late) == ["error"]
-    assert levels(accounts.modelled_energy_is_codecarbons, busy(late)) == []
+    assert levels(energy_measured.modelled_energy_is_codecarbons, late) == ["error"]
+    assert levels(energy_measured.modelled_energy_is_codecarbons, busy(late)) == []
 
 
 def test_a_model_that_is_called_a_counter() -> None:
-    check = accounts.energy_names_its_counter
+    check = energy_measured.energy_names_its_counter
     good = of_machine(metered())
     assert levels(check, good, gpu(), timed()) == []
 
@@ -129,7 +131,7 @@ def test_a_model_that_is_called_a_counter() -> None:
 
 
 def test_a_counter_that_is_called_a_model_or_has_another_idle_energy() -> None:
-    check, (reading,) = accounts.energy_names_its_counter, gpu().energy
+    check, (reading,) = energy_measured.energy_names_its_counter, gpu().energy
 
     def read(**changes: Any) -> Record:
         return gpu().model_copy(update={"energy": (reading.model_copy(update=changes),)})
@@ -157,17 +159,17 @@ def test_energy_of_a_part_that_is_of_another_time() -> None:
         parts = tuple(part.model_copy(update={"energy": energy}) for part in found.layers.parts)
         return found.model_copy(update={"layers": found.layers.model_copy(update={"parts": parts})})
 
-    check = accounts.energy_is_of_the_replays
+    check = energy_measured.energy_is_of_the_replays
     assert levels(check, parted(), parted(1.6), layered(), timed()) == []
     assert levels(check, parted(10)) == levels(check, parted(0.1)) == ["error"]
     assert levels(check, parted(cpu_w=40.0)) == ["error"]
     assert levels(check, busy(parted(10))) == []
-    assert levels(accounts.energy_names_its_counter, parted()) == []
-    assert "error" in levels(accounts.energy_names_its_counter, parted(method="rapl"))
+    assert levels(energy_measured.energy_names_its_counter, parted()) == []
+    assert "error" in levels(energy_measured.energy_names_its_counter, parted(method="rapl"))
 
 
 def test_a_peak_that_is_not_of_the_process() -> None:
-    check = held.memory_of_a_cpu_is_the_process
+    check = memory.memory_of_a_cpu_is_the_process
     assert levels(check, held_by(), timed(), gpu()) == []
     assert levels(check, held_by(peak_bytes=10**5)) == ["error"]
     assert levels(check, held_by(baseline_bytes=10**5)) == ["error"]
@@ -182,13 +184,13 @@ def test_a_cache_that_is_not_of_its_tokens() -> None:
     text = shape.configuration("llava-tiny")["text_config"]
     heads, size = geometry.key_values(SimpleNamespace(**text))
     right = 2 * text["num_hidden_layers"] * heads * size * 86 * 2 * 4
-    check = held.cache_is_of_its_tokens
+    check = memory.cache_is_of_its_tokens
     assert levels(check, held_by(cache_bytes=right), held_by(), gpu()) == []
     assert levels(check, held_by(cache_bytes=right // 2)) == ["error"]
 
 
 def test_weights_of_two_sizes() -> None:
-    check = held.weights_do_not_depend_on_the_work
+    check = memory.weights_do_not_depend_on_the_work
     other = changed(held_by(), "cell", batch_size=4)
     assert levels(check, held_by(), other, timed()) == []
     assert levels(check, held_by(), changed(other, "memory", weights_bytes=2 * 10**7)) == ["error"]

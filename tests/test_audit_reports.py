@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from printing import levels, printed, together
 
-from vlmnb.audit import registry, reportcost, reportflops, reportlog, reports, reportwer, work
-from vlmnb.audit.finding import Finding
+from vlmnb.audit import expected_flops, registry
+from vlmnb.audit.reports import cells, log, power_and_latency
+from vlmnb.audit.reports import flops as flops_reports
+from vlmnb.audit.reports import wer as wer_reports
+from vlmnb.audit.rule import Finding
 from vlmnb.records import report_transcripts
 from vlmnb.records.record import Record
 
@@ -20,16 +23,16 @@ def test_two_values_of_one_cell() -> None:
         printed(energy_j_per_sample=text, table=table)
         for text, table in (("129.2", "A"), ("129", "B"), ("131", "C"))
     )
-    assert levels(reports.one_value_for_one_cell, together(one, same)) == []
-    assert levels(reports.one_value_for_one_cell, together(one, other)) == ["error"]
+    assert levels(cells.one_value_for_one_cell, together(one, same)) == []
+    assert levels(cells.one_value_for_one_cell, together(one, other)) == ["error"]
 
 
 def test_a_percentage_that_is_not_its_rows() -> None:
     base = printed(energy_j_per_sample="15.913", energy_percent="100")
     good = printed(energy_j_per_sample="16.079", energy_percent="101.0", optimization="compile")
     wrong = printed(energy_j_per_sample="16.079", energy_percent="101.4", optimization="compile")
-    assert levels(reports.percent_of_its_base, base, good) == []
-    (found,) = reports.percent_of_its_base([base, wrong])
+    assert levels(cells.percent_of_its_base, base, good) == []
+    (found,) = cells.percent_of_its_base([base, wrong])
     assert (found.level, found.figures["Recomputed"]) == ("error", "101.04 %")
 
 
@@ -37,15 +40,15 @@ def test_a_percentage_may_be_rounded_or_cut_off() -> None:
     base = printed(energy_j_per_sample="20.432", energy_percent="100")
     for shown in ("99.4", "99.5", "99"):
         row = printed(energy_j_per_sample="20.325", energy_percent=shown, optimization="compile")
-        assert levels(reports.percent_of_its_base, base, row) == [], shown
+        assert levels(cells.percent_of_its_base, base, row) == [], shown
 
 
 def test_a_row_of_another_model_in_a_source() -> None:
     own = [printed("qwen2.5-vl-3b", file="004", latency_s="0.8", batch_size=size) for size in (1, 4)]
     strange = printed(file="004", kind="log", latency_s="1.7954043", energy_j_per_sample="53.02778")
     theirs = printed(file="000", latency_s="1.795", energy_j_per_sample="53.027")
-    assert levels(reports.source_of_one_model, *own, theirs) == []
-    (found,) = reports.source_of_one_model([*own, together(strange, theirs)])
+    assert levels(cells.source_of_one_model, *own, theirs) == []
+    (found,) = cells.source_of_one_model([*own, together(strange, theirs)])
     assert found.level == "error"
     assert "2 figures are" in found.meaning
     assert len({where.key for where in found.records}) == len(found.records)
@@ -55,19 +58,19 @@ def test_a_row_under_two_models() -> None:
     one = printed(latency_s="1.795", energy_j_per_sample="53.027")
     pasted = printed("fuyu-8b", latency_s="1.795", energy_j_per_sample="53.027", file="002")
     other = printed("fuyu-8b", latency_s="1.795", energy_j_per_sample="20.432", file="002")
-    assert levels(reports.row_of_one_model, one, other) == []
-    assert levels(reports.row_of_one_model, one, pasted) == ["error"]
+    assert levels(cells.row_of_one_model, one, other) == []
+    assert levels(cells.row_of_one_model, one, pasted) == ["error"]
 
 
 def test_digits_that_were_cut_off_are_noted() -> None:
     full = printed(latency_s="1.4315514", kind="log", file="004")
-    assert levels(reportlog.digits_rounded, together(printed(latency_s="1.432"), full)) == []
-    assert levels(reportlog.digits_rounded, together(printed(latency_s="1.431"), full)) == ["note"]
+    assert levels(log.digits_rounded, together(printed(latency_s="1.432"), full)) == []
+    assert levels(log.digits_rounded, together(printed(latency_s="1.431"), full)) == ["note"]
 
 
 def test_an_image_size_that_the_model_does_not_see() -> None:
-    assert levels(reports.image_size_that_is_seen, printed("qwen2.5-vl-3b", latency_s="1.0")) == []
-    assert levels(reports.image_size_that_is_seen, printed(latency_s="1.0")) == ["note"]
+    assert levels(cells.image_size_that_is_seen, printed("qwen2.5-vl-3b", latency_s="1.0")) == []
+    assert levels(cells.image_size_that_is_seen, printed(latency_s="1.0")) == ["note"]
 
 
 def test_blanks_without_a_reason() -> None:
@@ -75,16 +78,16 @@ def test_blanks_without_a_reason() -> None:
         update={"status": "unstated", "reason": report_transcripts.NO_REASON}
     )
     told = blank.model_copy(update={"status": "not_enough_tokens", "reason": "not enough tokens"})
-    assert levels(reports.blank_with_a_reason, told) == []
-    assert levels(reports.blank_with_a_reason, blank) == ["note"]
+    assert levels(cells.blank_with_a_reason, told) == []
+    assert levels(cells.blank_with_a_reason, blank) == ["note"]
 
 
 @pytest.mark.parametrize(("field", "value"), [("device", "cpu"), ("optimization", "compile")])
 def test_flops_that_change_with_device_or_kernel(field: str, value: str) -> None:
     base = printed(flops="11.03 T")
     changed = [printed(flops=text, **{field: value}) for text in ("11.03 T", "8.58 T")]
-    assert levels(reportflops.flops_do_not_depend_on_setting, base, changed[0]) == []
-    assert levels(reportflops.flops_do_not_depend_on_setting, base, changed[1]) == ["error"]
+    assert levels(flops_reports.flops_do_not_depend_on_setting, base, changed[0]) == []
+    assert levels(flops_reports.flops_do_not_depend_on_setting, base, changed[1]) == ["error"]
 
 
 @pytest.mark.parametrize(
@@ -100,28 +103,28 @@ def test_flops_that_change_with_device_or_kernel(field: str, value: str) -> None
 )
 def test_flops_against_the_geometry(model: str, flops: str, batch: int, expected: list[str]) -> None:
     found = printed(model, flops=flops, batch_size=batch)
-    assert levels(reportflops.flops_of_the_geometry, found) == expected
+    assert levels(flops_reports.flops_of_the_geometry, found) == expected
 
 
 def test_the_text_tokens_that_a_count_stands_for_are_those_it_was_made_of() -> None:
-    exact = work.most("fuyu-8b", 224, 100)
-    found = work.text_tokens("fuyu-8b", 224, exact)
+    exact = expected_flops.most("fuyu-8b", 224, 100)
+    found = expected_flops.text_tokens("fuyu-8b", 224, exact)
     assert found is not None
     assert found[0] == 100 <= found[1]
-    assert work.text_tokens("fuyu-8b", 224, work.least("fuyu-8b", 224, 0) * 0.9) is None
+    assert expected_flops.text_tokens("fuyu-8b", 224, expected_flops.least("fuyu-8b", 224, 0) * 0.9) is None
 
 
 def test_counts_of_a_model_that_no_prompts_explain() -> None:
     one = printed("qwen2.5-vl-3b", flops="617.84 G")
     near, far = (printed("qwen2.5-vl-3b", flops=f, batch_size=16) for f in ("12.09 T", "96.3 T"))
-    assert levels(reportflops.flops_of_a_batch, one, near) == []
-    assert levels(reportflops.flops_of_a_batch, one, far) == ["error"]
+    assert levels(flops_reports.flops_of_a_batch, one, near) == []
+    assert levels(flops_reports.flops_of_a_batch, one, far) == ["error"]
 
 
 def test_counts_in_two_units() -> None:
     llava, qwen = printed(flops="11.03 T"), printed("qwen2.5-vl-3b", flops="617.84 G")
-    assert levels(reportflops.flops_in_one_unit, llava) == []
-    assert levels(reportflops.flops_in_one_unit, llava, qwen) == ["warning"]
+    assert levels(flops_reports.flops_in_one_unit, llava) == []
+    assert levels(flops_reports.flops_in_one_unit, llava, qwen) == ["warning"]
 
 
 def test_a_count_of_the_last_smaller_batch() -> None:
@@ -129,8 +132,8 @@ def test_a_count_of_the_last_smaller_batch() -> None:
     whole, last = (
         printed(flops=text, batch_size=16, dataset="scienceqa") for text in ("176.5 T", "132.39 T")
     )
-    assert levels(reportflops.flops_of_the_batch_named, one, whole) == []
-    assert levels(reportflops.flops_of_the_batch_named, one, last) == ["warning"]
+    assert levels(flops_reports.flops_of_the_batch_named, one, whole) == []
+    assert levels(flops_reports.flops_of_the_batch_named, one, last) == ["warning"]
 
 
 def test_a_count_that_does_not_follow_the_questions() -> None:
@@ -138,8 +141,8 @@ def test_a_count_that_does_not_follow_the_questions() -> None:
     same, other = (
         printed("fuyu-8b", flops=text, batch_size=16, dataset="scienceqa") for text in ("12.90 T", "14.1 T")
     )
-    assert levels(reportflops.flops_follow_the_prompt, one, other) == []
-    assert levels(reportflops.flops_follow_the_prompt, one, same) == ["note"]
+    assert levels(flops_reports.flops_follow_the_prompt, one, other) == []
+    assert levels(flops_reports.flops_follow_the_prompt, one, same) == ["note"]
 
 
 def grid(*more: str) -> list[Record]:
@@ -149,22 +152,22 @@ def grid(*more: str) -> list[Record]:
 
 
 def test_the_reference_words_are_found_from_full_figures() -> None:
-    assert reportwer.reference_words(grid()) == {"textvqa": 300}
-    assert reportwer.reference_words(grid("31.123456954956055")) == {}
+    assert wer_reports.reference_words(grid()) == {"textvqa": 300}
+    assert wer_reports.reference_words(grid("31.123456954956055")) == {}
 
 
 def test_a_wer_that_is_no_fraction_of_the_words() -> None:
-    assert levels(reportwer.wer_is_a_fraction_of_words, *grid("20.299")) == ["note"]
-    assert levels(reportwer.wer_is_a_fraction_of_words, *grid("20.298")) == ["error", "note"]
+    assert levels(wer_reports.wer_is_a_fraction_of_words, *grid("20.299")) == ["note"]
+    assert levels(wer_reports.wer_is_a_fraction_of_words, *grid("20.298")) == ["error", "note"]
 
 
 def test_a_wer_above_one_is_of_long_texts() -> None:
-    (found,) = reportwer.wer_of_short_answers(grid())
+    (found,) = wer_reports.wer_of_short_answers(grid())
     assert found.level == "warning"
     assert found.figures["Words of a scored text, at least"] == "29.8 to 30.9"
     small = [f"{round(k) / 300:.3f}" for k in (30, 60)]
     good = [printed(wer=text, model="fuyu-8b", seq_len=100 + i) for i, text in enumerate(small)]
-    assert {w.model for one in reportwer.wer_of_short_answers([*grid(), *good]) for w in one.records} == {
+    assert {w.model for one in wer_reports.wer_of_short_answers([*grid(), *good]) for w in one.records} == {
         "llava-1.5-7b"
     }
 
@@ -173,26 +176,26 @@ def test_a_wer_above_one_is_of_long_texts() -> None:
 def test_answers_that_change_with_batch_size_or_kernel(field: str, value: Any) -> None:
     base = printed(wer="28.216")
     same, other = (printed(wer=text, **{field: value}) for text in ("28.3", "11.116"))
-    assert levels(reportwer.answers_do_not_depend_on_setting, base, same) == []
-    assert levels(reportwer.answers_do_not_depend_on_setting, base, other) == ["error"]
+    assert levels(wer_reports.answers_do_not_depend_on_setting, base, same) == []
+    assert levels(wer_reports.answers_do_not_depend_on_setting, base, other) == ["error"]
 
 
 def test_a_wer_that_falls_as_the_question_is_cut() -> None:
     full = printed(wer="31.723", seq_len=200)
     worse, better = (printed(wer=text, seq_len=50) for text in ("33.0", "29.899"))
-    assert levels(reportwer.wer_does_not_profit_from_less, full, worse) == []
-    assert levels(reportwer.wer_does_not_profit_from_less, full, better) == ["note"]
+    assert levels(wer_reports.wer_does_not_profit_from_less, full, worse) == []
+    assert levels(wer_reports.wer_does_not_profit_from_less, full, better) == ["note"]
 
 
 def test_a_limit_that_cuts_nothing_and_yet_costs_time() -> None:
     full = printed(wer="3.351", latency_s="1.835", seq_len=200)
     good, odd = (printed(wer="3.348", latency_s=text, seq_len=100) for text in ("1.830", "1.582"))
-    assert levels(reportwer.limit_that_cuts_nothing_costs_nothing, full, good) == []
-    (found,) = reportwer.limit_that_cuts_nothing_costs_nothing([full, odd])
+    assert levels(wer_reports.limit_that_cuts_nothing_costs_nothing, full, good) == []
+    (found,) = wer_reports.limit_that_cuts_nothing_costs_nothing([full, odd])
     assert "no third limit tells" in found.unknown
     for text, told in (("1.569", "speaks against"), ("1.450", "about as much a token")):
         third = printed(wer="3.348", latency_s=text, seq_len=50)
-        *_, found = reportwer.limit_that_cuts_nothing_costs_nothing([full, odd, third])
+        *_, found = wer_reports.limit_that_cuts_nothing_costs_nothing([full, odd, third])
         assert told in found.unknown
         assert found.figures["At 50 tokens"] == f"WER 3.348, {text} s"
 
@@ -201,38 +204,38 @@ def test_a_constant_power_over_models_is_an_estimate() -> None:
     told = {"llava-1.5-7b": "961.269", "qwen2.5-vl-3b": "523.995", "fuyu-8b": "298.418"}
     seconds = {"llava-1.5-7b": "8.373", "qwen2.5-vl-3b": "4.561", "fuyu-8b": "2.599"}
     rows = [printed(m, device="cpu", energy_j_per_sample=told[m], latency_s=seconds[m]) for m in told]
-    (found,) = reportcost.power_follows_the_work(rows)
+    (found,) = power_and_latency.power_follows_the_work(rows)
     assert (found.level, found.figures["Spread"]) == ("warning", "0.07 %")
     rows[2] = printed("fuyu-8b", device="cpu", energy_j_per_sample="250.0", latency_s="2.599")
-    assert levels(reportcost.power_follows_the_work, *rows) == []
+    assert levels(power_and_latency.power_follows_the_work, *rows) == []
 
 
 def test_power_beyond_every_gpu() -> None:
     high = printed(batch_size=16, energy_j_per_sample="50", latency_s="1.624")
-    assert levels(reportcost.power_within_a_gpus_limit, high) == ["note"]
+    assert levels(power_and_latency.power_within_a_gpus_limit, high) == ["note"]
     impossible = printed(batch_size=16, energy_j_per_sample="500", latency_s="1.624")
-    assert levels(reportcost.power_within_a_gpus_limit, impossible) == ["error"]
+    assert levels(power_and_latency.power_within_a_gpus_limit, impossible) == ["error"]
 
 
 def test_latency_that_falls_as_the_batch_grows() -> None:
     small = printed(latency_s="0.263", batch_size=8)
     for text, expected in (("0.300", []), ("0.260", ["note"]), ("0.200", ["warning"])):
         large = printed(latency_s=text, batch_size=16)
-        assert levels(reportcost.latency_grows_with_size, small, large) == expected
+        assert levels(power_and_latency.latency_grows_with_size, small, large) == expected
 
 
 def test_an_optimization_that_is_slower() -> None:
     base = printed(latency_s="1.795")
     for text, expected in (("1.668", []), ("1.807", []), ("2.196", ["warning"])):
         row = printed(latency_s=text, optimization="flash_attention_2")
-        assert levels(reportcost.optimization_is_faster, base, row) == expected
+        assert levels(power_and_latency.optimization_is_faster, base, row) == expected
 
 
 @pytest.mark.parametrize(("wer", "told"), [("56.94", "longer answers may be"), ("31.9", "cannot be told")])
 def test_a_slower_optimization_is_held_against_the_length_of_its_answers(wer: str, told: str) -> None:
     base = printed(latency_s="1.398", wer="31.9")
     slower = printed(latency_s="1.939", wer=wer, optimization="flash_attention_2")
-    (found,) = reportcost.optimization_is_faster([base, slower])
+    (found,) = power_and_latency.optimization_is_faster([base, slower])
     assert told in found.unknown
 
 

@@ -9,7 +9,7 @@ import pytest
 from auditing import gpu, levels
 from factory import STEADY, answers, cell, record, timed
 
-from vlmnb.audit import shown
+from vlmnb.audit.measured import throughput
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import export_columns
 from vlmnb.records.record import Record
@@ -41,7 +41,7 @@ def shown_as(monkeypatch: pytest.MonkeyPatch, **factors: float) -> None:
 def test_good_throughput_is_no_finding() -> None:
     short = timed(batch_samples=(2,) * 11 + (1,), answers=answers(23, 1))
     good = [looped(), looped(of=FIXED), timed(), gpu(), record(), record(timing=None), short]
-    assert levels(shown.throughput_times_latency_is_the_batch, *good) == []
+    assert levels(throughput.throughput_times_latency_is_the_batch, *good) == []
     assert export_columns.row(looped())["samples_per_s"] == pytest.approx(4 / 0.5055)
     assert export_columns.row(looped(of=FIXED))["output_tokens_per_s"] == pytest.approx(12 / 0.5055)
     assert export_columns.row(looped())["output_tokens_per_s"] is None
@@ -50,7 +50,7 @@ def test_good_throughput_is_no_finding() -> None:
 @pytest.mark.parametrize("name", ["latency_s", "samples_per_s", "output_tokens_per_s"])
 def test_a_figure_of_a_sample_shown_as_one_of_a_batch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shown_as(monkeypatch, **{name: 1 / 4})
-    assert levels(shown.throughput_times_latency_is_the_batch, looped(of=FIXED)) == ["error"]
+    assert levels(throughput.throughput_times_latency_is_the_batch, looped(of=FIXED)) == ["error"]
 
 
 def test_a_throughput_that_no_batch_has(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_a_throughput_that_no_batch_has(monkeypatch: pytest.MonkeyPatch) -> None
     assert right is not None
     wrong = property(lambda found: tuple(s / found.cell.batch_size for s in right(found)))
     monkeypatch.setattr(Record, "full_batches_s", wrong)
-    (found,) = shown.throughput_times_latency_is_the_batch([looped()])
+    (found,) = throughput.throughput_times_latency_is_the_batch([looped()])
     assert "none that a full batch" in found.meaning
 
 
@@ -67,24 +67,27 @@ def test_times_of_samples_recorded_as_times_of_batches() -> None:
     """All raw times alike are divided: only the clock around the loop tells."""
     per_sample = tuple(s / 4 for s in STEADY)
     wrong = looped(share=0.98 / 4, latencies=per_sample)
-    (found,) = shown.throughput_times_latency_is_the_batch([wrong])
+    (found,) = throughput.throughput_times_latency_is_the_batch([wrong])
     assert found.level == "error"
     assert found.figures["Of the loop"] != found.figures["Samples per second of the batches"]
     by_energy = gpu(latencies=per_sample)
-    assert levels(shown.throughput_times_latency_is_the_batch, by_energy) == ["error"]
+    assert levels(throughput.throughput_times_latency_is_the_batch, by_energy) == ["error"]
 
 
 def test_joules_that_are_not_those_of_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert levels(shown.samples_times_joules_is_the_window, timed(), gpu(), record(), record(energy=())) == []
+    assert (
+        levels(throughput.samples_times_joules_is_the_window, timed(), gpu(), record(), record(energy=()))
+        == []
+    )
     reading = EnergyReading(source="cpu", method="rapl", energy_j=8.0, detail="test", samples=96)
-    assert levels(shown.samples_times_joules_is_the_window, timed(energy=(reading,))) == ["error"]
+    assert levels(throughput.samples_times_joules_is_the_window, timed(energy=(reading,))) == ["error"]
     shown_as(monkeypatch, energy_j_per_sample=2, energy_j_per_batch=2)
-    assert levels(shown.samples_times_joules_is_the_window, timed()) == ["error"]
+    assert levels(throughput.samples_times_joules_is_the_window, timed()) == ["error"]
 
 
 def test_joules_of_a_batch_that_are_those_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     shown_as(monkeypatch, energy_j_per_batch=0.5)
-    assert levels(shown.samples_times_joules_is_the_window, timed()) == ["error"]
+    assert levels(throughput.samples_times_joules_is_the_window, timed()) == ["error"]
 
 
 def test_throughput_has_the_interval_of_the_latency_upside_down() -> None:

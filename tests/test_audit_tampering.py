@@ -10,8 +10,10 @@ from auditing import GPUS, busy, changed, held_by, levels, of_machine
 from factory import STEADY, answers, cell, record, timed
 
 from vlmnb import paths
-from vlmnb.audit import answers as rules_of_answers
-from vlmnb.audit import between, content, held, origin, proportion, registry, work
+from vlmnb.audit import expected_flops, registry
+from vlmnb.audit.measured import across_records, flops, memory, provenance
+from vlmnb.audit.measured import answers as rules_of_answers
+from vlmnb.audit.measured import phases as phases_measured
 from vlmnb.device import slots
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.flops.formula import Parts
@@ -29,7 +31,7 @@ def test_the_records_of_the_full_size_models_have_no_error() -> None:
 
 def test_a_key_that_is_not_of_its_cell() -> None:
     good = of_machine(timed())
-    check = origin.key_is_of_the_record
+    check = provenance.key_is_of_the_record
     assert levels(check, good, timed(), record()) == []
     assert levels(check, changed(good, "cell", batch_size=4)) == ["error"]
     assert levels(check, changed(good, "cell", optimization="sdpa")) == ["error"]
@@ -40,7 +42,9 @@ def test_a_key_that_is_not_of_its_cell() -> None:
 def test_a_key_that_a_record_does_not_tell_enough_for_is_not_judged() -> None:
     random = changed(of_machine(timed()), "cell", weights="random")
     assert content_key.told_key(changed(random, "provenance", processor="checkpoint")) is None
-    assert levels(origin.key_is_of_the_record, changed(random, "provenance", processor="checkpoint")) == []
+    assert (
+        levels(provenance.key_is_of_the_record, changed(random, "provenance", processor="checkpoint")) == []
+    )
 
 
 def test_the_key_by_the_record_is_the_key_it_is_stored_under(project: Path) -> None:
@@ -51,7 +55,7 @@ def test_the_key_by_the_record_is_the_key_it_is_stored_under(project: Path) -> N
 
 def test_a_machine_that_is_not_the_one_described() -> None:
     good = of_machine(timed())
-    check = origin.machine_is_the_one_it_describes
+    check = provenance.machine_is_the_one_it_describes
     assert levels(check, good, timed()) == []
     assert levels(check, of_machine(timed(), gpus=GPUS)) == ["error"]
     assert levels(check, of_machine(timed(), slug="other")) == ["error"]
@@ -102,19 +106,19 @@ def test_one_question_with_two_references_or_prompts() -> None:
 
 
 def test_flops_by_phase_that_are_not_the_whole() -> None:
-    parts, step = work.prefill("llava-tiny", 64, 84, 2), work.step("llava-tiny", 84, 2)
+    parts, step = expected_flops.prefill("llava-tiny", 64, 84, 2), expected_flops.step("llava-tiny", 84, 2)
     assert parts is not None
     assert step is not None
     counts = FlopCount(
         fvcore=None, torch=parts.total, formula=parts.total, prefill_torch=parts, prefill_formula=parts,
-        unused=work.unused("llava-tiny", 64, 2),
+        unused=expected_flops.unused("llava-tiny", 64, 2),
     )  # fmt: skip
     counts = counts.model_copy(update={"decode_torch": Parts(mlp=step), "decode_formula": Parts(mlp=step)})
 
     def of(**changes: Any) -> Record:
         return timed(flops=counts.model_copy(update=changes))
 
-    check = content.flops_of_phases_add_up
+    check = flops.flops_of_phases_add_up
     assert levels(check, of(), timed(flops=None)) == []
     assert levels(check, of(torch=2 * parts.total)) == ["error"]
     assert levels(check, of(decode_torch=Parts(mlp=2 * step))) == ["error"]
@@ -125,14 +129,14 @@ def test_flops_by_phase_that_are_not_the_whole() -> None:
 
 
 def test_a_checkpoint_of_another_geometry_is_told_once_and_not_held_against_the_formula_of_its_name() -> None:
-    check = origin.geometry_is_of_the_named_model
+    check = provenance.geometry_is_of_the_named_model
     other = changed(held_by(cache_bytes=10), "provenance", geometry="text_config.hidden_size 96 for 4096")
     counts = FlopCount(torch=1000, fvcore=1000, decode_torch=Parts(mlp=10), decode_formula=Parts(mlp=10))
     other = other.model_copy(update={"flops": counts})
     assert levels(check, other) == ["warning"]
     assert levels(check, timed()) == []
     for held_against in (
-        content.flops_three_ways, content.flops_of_phases_add_up, held.cache_is_of_its_tokens,
+        flops.flops_three_ways, flops.flops_of_phases_add_up, memory.cache_is_of_its_tokens,
     ):  # fmt: skip
         assert levels(held_against, other) == []
         assert levels(held_against, changed(other, "provenance", geometry="")) == ["error"]
@@ -143,7 +147,7 @@ def test_phases_that_were_swapped() -> None:
         shares = {"vision_s": 0.1, "prefill_s": 0.2, "decode_s": 0.7} | phases
         return timed(**{name: tuple(share * s for s in STEADY) for name, share in shares.items()})
 
-    check = proportion.phases_keep_their_proportion
+    check = phases_measured.phases_keep_their_proportion
     usual = [of(), of(vision_s=0.12, decode_s=0.68), of(vision_s=0.09)]
     assert levels(check, *usual) == []
     assert set(levels(check, *usual, of(vision_s=0.7, decode_s=0.1))) == {"warning"}
@@ -154,7 +158,7 @@ def test_phases_that_were_swapped() -> None:
 
 
 def test_phases_that_cannot_be_of_their_work() -> None:
-    check = proportion.phases_are_of_their_work
+    check = phases_measured.phases_are_of_their_work
 
     def of(vision: float, prefill: float, decode: float, **settings: Any) -> Record:
         shares = {"vision_s": vision, "prefill_s": prefill, "decode_s": decode}
@@ -166,7 +170,7 @@ def test_phases_that_cannot_be_of_their_work() -> None:
     assert levels(check, of(0.1, 0.1, 0.8)) == ["warning"]
     assert levels(check, of(0.1, 0.1, 0.8, optimization="prompt_lookup")) == []
 
-    parts, step = work.prefill("llava-tiny", 64, 84, 2), work.step("llava-tiny", 84, 2)
+    parts, step = expected_flops.prefill("llava-tiny", 64, 84, 2), expected_flops.step("llava-tiny", 84, 2)
     assert parts is not None
     assert step is not None
     counts = FlopCount(fvcore=None, torch=parts.total, prefill_formula=parts, decode_formula=Parts(mlp=step))
@@ -188,7 +192,7 @@ def test_phases_that_follow_the_steps_of_another() -> None:
         latencies = tuple(sum(times) for times in zip(*phases.values(), strict=True))
         return timed(latencies, answers=tuple(told), decode_steps=steps, **phases)
 
-    check = proportion.phases_are_of_their_work
+    check = phases_measured.phases_are_of_their_work
     assert levels(check, of(vision_s=stays, prefill_s=stays, decode_s=grows)) == []
     assert levels(check, of(vision_s=grows, prefill_s=stays, decode_s=stays)) == ["warning"]
     assert levels(check, of(vision_s=stays, prefill_s=grows, decode_s=stays)) == ["warning"]
@@ -197,7 +201,7 @@ def test_phases_that_follow_the_steps_of_another() -> None:
 def test_a_copy_that_was_scaled_is_found_out() -> None:
     one = timed(tuple(s + 1e-5 * i * i for i, s in enumerate(STEADY)), key="1" * 16)
     copied = timed(tuple(1.1 * s for s in one.timing.latencies_s if one.timing), key="2" * 16)
-    assert levels(between.no_record_twice, one, copied) == ["error"]
+    assert levels(across_records.no_record_twice, one, copied) == ["error"]
 
 
 def test_a_tampered_file_without_a_digest_is_no_record(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from typing import get_args
 from rich.console import Console
 from rich.padding import Padding
 
-from vlmnb.audit import registry, unread
-from vlmnb.audit.finding import LEVELS, TITLES, Finding
+from vlmnb.audit import damaged_files, registry
+from vlmnb.audit.rule import LEVELS, TITLES, Finding
 from vlmnb.errors import Damaged, UserError, nearest
 from vlmnb.types import Source
 from vlmnb.views import markup
@@ -42,12 +42,12 @@ def run(results: Path, source: str, *, as_json: bool) -> int:
         raise UserError(f"no source {source!r}; {nearest(source, sources)}")
     if not results.is_dir():
         raise UserError(f"no folder {results}; measure something first, or name the records with --results")
-    records, damaged = unread.read(results)
-    there = {found.source for found in records} | {unread.source(one) for one in damaged}
+    records, damaged = damaged_files.read(results)
+    there = {found.source for found in records} | {damaged_files.source(one) for one in damaged}
     chosen = [name for name in sources if name in there and source in ("", name)]
     if not chosen:
         raise UserError(f"{results} holds no record{f' of source {source}' if source else ''} to check")
-    found = {name: unread.findings(damaged, name) + registry.run(records, name) for name in chosen}
+    found = {name: damaged_files.findings(damaged, name) + registry.run(records, name) for name in chosen}
     counts = {name: sum(r.source == name for r in records) for name in chosen}
     errors = {name: sum(one.level == "error" for one in listed) for name, listed in found.items()}
     if as_json:
@@ -84,7 +84,9 @@ def _document(
             for source, listed in found.items()
             for one in listed
         ],
-        "rules": [{"name": unread.RULE, "source": source, "says": unread.SAYS} for source in found]
+        "rules": [
+            {"name": damaged_files.RULE, "source": source, "says": damaged_files.SAYS} for source in found
+        ]
         + [
             {"name": rule.name, "source": rule.source, "says": rule.says}
             for rule in registry.RULES

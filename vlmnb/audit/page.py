@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from vlmnb import pages
 from vlmnb.audit import registry
-from vlmnb.audit.finding import LEVELS, TITLES, Finding, Where
+from vlmnb.audit.rule import LEVELS, TITLES, Finding, Where
 from vlmnb.records.record import Record
 from vlmnb.views import markup
 

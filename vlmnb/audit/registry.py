@@ -4,46 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb.audit import (
-    accounts,
+from vlmnb.audit.measured import (
+    across_records,
     answers,
-    between,
-    content,
-    held,
-    origin,
-    proportion,
-    reportcost,
-    reportflops,
-    reportlog,
-    reportprompts,
-    reports,
-    reportseries,
-    reportwer,
-    shown,
+    energy,
+    flops,
+    memory,
+    phases,
+    provenance,
+    throughput,
     timing,
-    windows,
+    window,
 )
-from vlmnb.audit.finding import LEVELS, Finding, Rule
+from vlmnb.audit.reports import cells, flops, log, power_and_latency, prompts, series, wer
+from vlmnb.audit.rule import LEVELS, Finding, Rule
 from vlmnb.records.record import Record
 
 RULES: tuple[Rule, ...] = (
-    *origin.RULES,
+    *provenance.RULES,
     *timing.RULES,
-    *windows.RULES,
-    *accounts.RULES,
-    *held.RULES,
-    *shown.RULES,
-    *content.RULES,
+    *window.RULES,
+    *energy.RULES,
+    *memory.RULES,
+    *throughput.RULES,
+    *flops.RULES,
     *answers.RULES,
-    *between.RULES,
-    *proportion.RULES,
-    *reports.RULES,
-    *reportlog.RULES,
-    *reportflops.RULES,
-    *reportprompts.RULES,
-    *reportwer.RULES,
-    *reportcost.RULES,
-    *reportseries.RULES,
+    *across_records.RULES,
+    *phases.RULES,
+    *cells.RULES,
+    *log.RULES,
+    *flops.RULES,
+    *prompts.RULES,
+    *wer.RULES,
+    *power_and_latency.RULES,
+    *series.RULES,
 )
 
 

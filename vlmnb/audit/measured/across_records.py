@@ -9,7 +9,7 @@ from statistics import median
 from typing import Literal
 
 from vlmnb.analysis import answer_changes, base_configuration
-from vlmnb.audit.finding import Finding, finding, rules
+from vlmnb.audit.rule import Finding, finding, rules
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES, base_dtype
 from vlmnb.stats import comparison, intervals

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from vlmnb.audit import printed
-from vlmnb.audit.finding import Finding, finding, rules, where
+from vlmnb.audit.reports import printed
+from vlmnb.audit.rule import Finding, finding, rules, where
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, digits
 

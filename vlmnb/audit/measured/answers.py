@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterator, Sequence
 
-from vlmnb.audit.finding import Finding, finding, rules
+from vlmnb.audit.rule import Finding, finding, rules
 from vlmnb.records.answer import Answer
 from vlmnb.records.record import Record
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vlmnb.audit import printed, work
-from vlmnb.audit.finding import Finding, finding, rules, where
+from vlmnb.audit import expected_flops
+from vlmnb.audit.reports import printed
+from vlmnb.audit.rule import Finding, finding, rules, where
 from vlmnb.fit import shape
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure
@@ -48,13 +49,13 @@ class Count:
             Fewest and most text tokens a sample, by convention and by samples of the batch.
         """
         cell, found = self.record.cell, {}
-        low = work.least(cell.model, cell.image_size, 0) * (1 - MARGIN)
-        high = work.most(cell.model, cell.image_size, cell.seq_len) * (1 + MARGIN)
+        low = expected_flops.least(cell.model, cell.image_size, 0) * (1 - MARGIN)
+        high = expected_flops.most(cell.model, cell.image_size, cell.seq_len) * (1 + MARGIN)
         for factor in CONVENTIONS:
             for samples in self.batches:
                 flops = (self.figure.value or 0.0) * factor / samples
                 if low <= flops <= high:
-                    tokens = work.text_tokens(cell.model, cell.image_size, flops)
+                    tokens = expected_flops.text_tokens(cell.model, cell.image_size, flops)
                     found[factor, samples] = tokens or (0, 0)
         return found
 
@@ -92,15 +93,15 @@ def flops_of_the_geometry(records: Sequence[Record]) -> Iterator[Finding]:
         readings = first.readings()
         if (1, cell.batch_size) in readings:
             continue
-        low = work.least(model, cell.image_size, 0)
-        high = work.most(model, cell.image_size, cell.seq_len)
+        low = expected_flops.least(model, cell.image_size, 0)
+        high = expected_flops.most(model, cell.image_size, cell.seq_len)
         figures = {
             "Printed": f"{text}, batch {size}",
-            "A sample": work.shown(first.per_sample),
-            f"Image alone ({shape.of(model).image_tokens(cell.image_size)} tokens), at least": work.shown(
+            "A sample": expected_flops.shown(first.per_sample),
+            f"Image alone ({shape.of(model).image_tokens(cell.image_size)} tokens), at least": expected_flops.shown(
                 low
             ),
-            f"Image and {cell.seq_len} text tokens": work.shown(high),
+            f"Image and {cell.seq_len} text tokens": expected_flops.shown(high),
             "Slack beside both": f"{100 * MARGIN:.0f} %",
         }
         for (factor, samples), tokens in readings.items():
@@ -199,7 +200,9 @@ def flops_of_a_batch(records: Sequence[Record]) -> Iterator[Finding]:
         low = min(counts, key=lambda c: (c.figure.value or 0.0) / min(c.batches))
         high = max(counts, key=lambda c: c.per_sample)
         cell = high.record.cell
-        possible = work.most(model, cell.image_size, cell.seq_len) / work.least(model, cell.image_size, 0)
+        possible = expected_flops.most(model, cell.image_size, cell.seq_len) / expected_flops.least(
+            model, cell.image_size, 0
+        )
         few = (low.figure.value or 0.0) / min(low.batches)
         ratio = high.per_sample / few
         if ratio > possible * (1 + MARGIN):
@@ -207,14 +210,14 @@ def flops_of_a_batch(records: Sequence[Record]) -> Iterator[Finding]:
                 "error",
                 [where(c.record, [c.figure]) for c in (low, high)],
                 {
-                    "Least a sample": f"{work.shown(few)} ({low.figure.printed}, batch "
+                    "Least a sample": f"{expected_flops.shown(few)} ({low.figure.printed}, batch "
                     f"{low.record.cell.batch_size})",
-                    "Most a sample": f"{work.shown(high.per_sample)} ({high.figure.printed}, batch "
+                    "Most a sample": f"{expected_flops.shown(high.per_sample)} ({high.figure.printed}, batch "
                     f"{cell.batch_size})",
                     "Ratio": f"{ratio:.2f}",
                     "Largest that prompts allow": f"{possible:.2f}",
                 },
-                f"Counts of {model} come to between {work.shown(few)} and {work.shown(high.per_sample)} a "
+                f"Counts of {model} come to between {expected_flops.shown(few)} and {expected_flops.shown(high.per_sample)} a "
                 f"sample, a ratio of {ratio:.1f}; prompts of no text and of {cell.seq_len} tokens differ by "
                 f"{possible:.1f} at most, in any unit.",
                 "At least one of them is not of one forward pass; which one cannot be told from the two "
@@ -243,7 +246,7 @@ def flops_follow_the_prompt(records: Sequence[Record]) -> Iterator[Finding]:
                     {
                         f"{a.dataset}, batch {a.batch_size}": one.figure.printed,
                         f"{b.dataset}, batch {b.batch_size}": other.figure.printed,
-                        f"{times:g} times the first": work.shown((one.figure.value or 0) * times),
+                        f"{times:g} times the first": expected_flops.shown((one.figure.value or 0) * times),
                     },
                     f"{a.model} has the same FLOPs a sample on {a.dataset} and on {b.dataset}, to the "
                     "printed digits: the count does not follow the questions.",
@@ -260,7 +263,9 @@ def counts_of(records: Sequence[Record]) -> list[Count]:
             if figure.quantity == "flops" and figure.value:
                 number = f"{figure.value:.6g}"
                 found.setdefault((record.key, number), Count(record, figure))
-    return [count for count in found.values() if work.prefill(count.record.cell.model, 1, 1) is not None]
+    return [
+        count for count in found.values() if expected_flops.prefill(count.record.cell.model, 1, 1) is not None
+    ]
 
 
 def _families(records: Sequence[Record], field: str) -> list[list[Count]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from vlmnb.audit import printed
-from vlmnb.audit.finding import Finding, finding, rules, where
-from vlmnb.audit.printed import Row
-from vlmnb.audit.reportflops import CONVENTIONS, Count, counts_of, span
+from vlmnb.audit.reports import printed
+from vlmnb.audit.reports.flops import CONVENTIONS, Count, counts_of, span
+from vlmnb.audit.reports.printed import Row
+from vlmnb.audit.rule import Finding, finding, rules, where
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, digits
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from vlmnb.audit.finding import Finding, Where, finding
+from vlmnb.audit.rule import Finding, Where, finding
 from vlmnb.errors import Damaged
 from vlmnb.records import record
 from vlmnb.records.record import Record

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from vlmnb.audit import printed, work
-from vlmnb.audit.finding import Finding, finding, rules, where
-from vlmnb.audit.reportflops import CONVENTIONS, MARGIN, Count, counts_of
+from vlmnb.audit import expected_flops
+from vlmnb.audit.reports import printed
+from vlmnb.audit.reports.flops import CONVENTIONS, MARGIN, Count, counts_of
+from vlmnb.audit.rule import Finding, finding, rules, where
 from vlmnb.records.record import Record
 
 
@@ -32,12 +33,12 @@ def counts_fit_the_prompt_limit(records: Sequence[Record]) -> Iterator[Finding]:
         if not above:
             continue
         cell = above[0].count.record.cell
-        bound = work.most(model, cell.image_size, cell.seq_len)
+        bound = expected_flops.most(model, cell.image_size, cell.seq_len)
         alone = [fit for fit in fits if fit not in above and fit.samples == 1]
         yield finding(
             "note",
             [where(fit.count.record, [fit.count.figure]) for fit in fits],
-            {f"Image and {cell.seq_len} text tokens": work.shown(bound)}
+            {f"Image and {cell.seq_len} text tokens": expected_flops.shown(bound)}
             | {_name(fit): _tokens(fit) for fit in fits}
             | {"Slack of flops-of-the-geometry": f"{100 * MARGIN:.0f} %"},
             f"{' and '.join(dict.fromkeys(_name(fit) for fit in above))} of {model} "
@@ -92,13 +93,13 @@ def batches_are_counted_alike(records: Sequence[Record]) -> Iterator[Finding]:
 def _exact(count: Count, samples: int) -> int | None:
     """The one number of text tokens whose pass over so many samples prints as the count; None without one."""
     cell, figure = count.record.cell, count.figure
-    near = work.text_tokens(cell.model, cell.image_size, (figure.value or 0.0) / samples)
+    near = expected_flops.text_tokens(cell.model, cell.image_size, (figure.value or 0.0) / samples)
     if near is None:
         return None
     fits = [
         tokens
         for tokens in range(max(0, near[0] - 2), near[0] + 3)
-        if printed.prints(figure, samples * float(work.most(cell.model, cell.image_size, tokens)))
+        if printed.prints(figure, samples * float(expected_flops.most(cell.model, cell.image_size, tokens)))
     ]
     return fits[0] if len(fits) == 1 else None
 
@@ -112,7 +113,7 @@ def _times(one: Count, other: Count, factor: int) -> bool:
 def _tokens(fit: Fit) -> str:
     """Text tokens of a sample as eager attention counts them, and those of every other way of counting."""
     cell, ends = fit.count.record.cell, printed.ends(fit.count.figure)
-    few, many = (work.text_tokens(cell.model, cell.image_size, end / fit.samples) for end in ends)
+    few, many = (expected_flops.text_tokens(cell.model, cell.image_size, end / fit.samples) for end in ends)
     told = f" ({few[0]} to {many[1]} by other ways of counting)" if few and many else ""
     return f"{fit.tokens} text tokens a sample{told}"
 

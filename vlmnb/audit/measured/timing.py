@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from vlmnb.audit.finding import Finding, finding, rules
+from vlmnb.audit.rule import Finding, finding, rules
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell

@@ -6,9 +6,9 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
-from vlmnb.audit.finding import Finding, finding, rules
-from vlmnb.audit.timing import JOULES_PER_KWH
-from vlmnb.audit.windows import CLOSING_DISTURBED_S, CLOSING_S
+from vlmnb.audit.measured.timing import JOULES_PER_KWH
+from vlmnb.audit.measured.window import CLOSING_DISTURBED_S, CLOSING_S
+from vlmnb.audit.rule import Finding, finding, rules
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import background_load
 from vlmnb.records.layer_profile import LayerPart

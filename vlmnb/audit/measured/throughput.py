@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vlmnb.audit.finding import Finding, finding, rules
+from vlmnb.audit.rule import Finding, finding, rules
 from vlmnb.meters.readings import headline_source
 from vlmnb.records import export_columns
 from vlmnb.records.record import Record

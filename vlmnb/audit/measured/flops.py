@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from vlmnb.analysis.rates import rates as rates_of
-from vlmnb.audit import work
-from vlmnb.audit.finding import Finding, Level, finding, rules
+from vlmnb.audit import expected_flops
+from vlmnb.audit.rule import Finding, Level, finding, rules
 from vlmnb.records.layer_profile import LayerProfile
 from vlmnb.records.record import Record
 
@@ -41,8 +41,8 @@ def flops_three_ways(records: Sequence[Record]) -> Iterator[Finding]:
         named = not record.provenance.geometry  # the formula here is of the model of that name
         idle = (
             named
-            and work.prefill(cell.model, cell.image_size, 1)
-            and work.unused(cell.model, cell.image_size, cell.batch_size)
+            and expected_flops.prefill(cell.model, cell.image_size, 1)
+            and expected_flops.unused(cell.model, cell.image_size, cell.batch_size)
         )
         ways = {"torch": float(counts.torch)}
         if counts.fvcore is not None and (named or not counts.unused):
@@ -52,7 +52,7 @@ def flops_three_ways(records: Sequence[Record]) -> Iterator[Finding]:
         longest = max(first, key=lambda answer: answer.text_tokens, default=None)
         if named and longest is not None and longest.image_tokens:
             tokens = longest.text_tokens + longest.image_tokens
-            parts = work.prefill(cell.model, cell.image_size, tokens, len(first))
+            parts = expected_flops.prefill(cell.model, cell.image_size, tokens, len(first))
             if parts is not None and not cell.interpolate:
                 ways[f"formula, {tokens} tokens"] = float(parts.total)
         spread = max(ways.values()) / min(ways.values()) - 1
@@ -60,7 +60,7 @@ def flops_three_ways(records: Sequence[Record]) -> Iterator[Finding]:
             yield finding(
                 "error",
                 [record],
-                {name: work.shown(value) for name, value in ways.items()}
+                {name: expected_flops.shown(value) for name, value in ways.items()}
                 | {"Apart": f"{100 * spread:.1f} %"},
                 f"FLOPs counted in {len(ways)} ways are {100 * spread:.1f} % apart: one of the counts is not "
                 "of this pass.",
@@ -100,7 +100,10 @@ def flops_of_phases_add_up(records: Sequence[Record]) -> Iterator[Finding]:
             yield finding(
                 "error",
                 [record],
-                {name.capitalize(): work.shown(one), other.capitalize(): work.shown(whole)},
+                {
+                    name.capitalize(): expected_flops.shown(one),
+                    other.capitalize(): expected_flops.shown(whole),
+                },
                 f"FLOPs of {name} are not those of {other}: a phase or its total is of another pass.",
                 "Which of the two is right cannot be told; FLOPs by phase and per token are in doubt.",
             )
@@ -277,8 +280,8 @@ def _by_formula(record: Record) -> tuple[int, int] | None:
     first = record.answers[: cell.batch_size]
     tokens = max((a.text_tokens + a.image_tokens for a in first if a.image_tokens), default=0)
     named = tokens and not record.provenance.geometry
-    step = work.step(cell.model, tokens, len(first)) if named else None
-    return None if step is None else (step, work.unused(cell.model, cell.image_size, len(first)))
+    step = expected_flops.step(cell.model, tokens, len(first)) if named else None
+    return None if step is None else (step, expected_flops.unused(cell.model, cell.image_size, len(first)))
 
 
 def _flops_of_parts(record: Record, profile: LayerProfile) -> Iterator[Finding]:
@@ -291,7 +294,7 @@ def _flops_of_parts(record: Record, profile: LayerProfile) -> Iterator[Finding]:
         yield finding(
             "error" if excess > 0 else "warning",
             [record],
-            {"Parts": work.shown(summed), "Pass": work.shown(record.flops.torch)},
+            {"Parts": expected_flops.shown(summed), "Pass": expected_flops.shown(record.flops.torch)},
             "FLOPs of the parts are not those of the pass: "
             + ("a part is counted twice." if excess > 0 else f"{-100 * excess:.1f} % of them have no part."),
             "Which products these are cannot be told.",

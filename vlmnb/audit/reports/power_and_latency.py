@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
-from vlmnb.audit import printed
-from vlmnb.audit.finding import Finding, finding, rules, where
-from vlmnb.audit.printed import Row
-from vlmnb.audit.reportwer import SHIFT
+from vlmnb.audit.reports import printed
+from vlmnb.audit.reports.printed import Row
+from vlmnb.audit.reports.wer import SHIFT
+from vlmnb.audit.rule import Finding, finding, rules, where
 from vlmnb.fit import gpus
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure

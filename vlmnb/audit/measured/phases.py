@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from vlmnb.audit.finding import Finding, finding, rules
+from vlmnb.audit.rule import Finding, finding, rules
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import COMPILE, PROMPT_LOOKUP, STATIC_CACHE

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vlmnb.audit.finding import Where, where
+from vlmnb.audit.rule import Where, where
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Quantity, digits, step
 

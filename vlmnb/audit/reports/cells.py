@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from vlmnb.audit import printed, work
-from vlmnb.audit.finding import Finding, finding, rules, where
-from vlmnb.audit.printed import Row
+from vlmnb.audit import expected_flops
+from vlmnb.audit.reports import printed
+from vlmnb.audit.reports.printed import Row
+from vlmnb.audit.rule import Finding, finding, rules, where
 from vlmnb.fit import shape
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Quantity, digits
@@ -165,7 +166,7 @@ def image_size_that_is_seen(records: Sequence[Record]) -> Iterator[Finding]:
         if record.reported and record.reported.figures:
             groups.setdefault((record.cell.model, record.cell.image_size), []).append(record)
     for (model, size), own in groups.items():
-        if work.prefill(model, size, 1) is None:
+        if expected_flops.prefill(model, size, 1) is None:
             continue  # a model that the registry no longer has
         of = shape.of(model)
         if of.side(size) != size:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vlmnb.audit.finding import Finding, finding, rules
+from vlmnb.audit.rule import Finding, finding, rules
 from vlmnb.device import machine
 from vlmnb.records import content_key
 from vlmnb.records.record import Record

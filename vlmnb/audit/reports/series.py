@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import exp, log
 
-from vlmnb.audit import printed, work
-from vlmnb.audit.finding import Finding, finding, rules
-from vlmnb.audit.printed import Row
-from vlmnb.audit.reportcost import NOISE
+from vlmnb.audit import expected_flops
+from vlmnb.audit.reports import printed
+from vlmnb.audit.reports.power_and_latency import NOISE
+from vlmnb.audit.reports.printed import Row
+from vlmnb.audit.rule import Finding, finding, rules
 from vlmnb.fit import shape
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Quantity
@@ -117,7 +118,7 @@ def _between(sizes: Sequence[int], values: Sequence[float]) -> float:
 def _steps(rows: Sequence[Row]) -> tuple[list[int], list[float]] | None:
     """Image tokens and seconds of rows; None where the geometry is not known or the tokens do not grow."""
     cells = [row.record.cell for row in rows]
-    if work.prefill(cells[0].model, 1, 1) is None:
+    if expected_flops.prefill(cells[0].model, 1, 1) is None:
         return None
     tokens = [shape.of(cell.model).image_tokens(cell.image_size) for cell in cells]
     if tokens != sorted(set(tokens)):
