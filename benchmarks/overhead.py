@@ -22,13 +22,13 @@ import time
 from collections.abc import Callable
 from typing import NoReturn
 
-from vlmnb import progress
 from vlmnb.data import catalogue
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
+from vlmnb.sweep import progress
 
 LIMIT = 1.01
 """Highest ratio that is acceptable."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vlmnb import launch
 from vlmnb.records import claims, content_key
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
+from vlmnb.sweep import inventory
 
 STARTED = "2026-01-01T00:00:00+00:00"
 
@@ -31,13 +31,13 @@ def recorded(of: Cell, results: Path) -> Record | None:
         return at.recorded(of)
 
 
-def job_of(results: Path, tmp_path: Path) -> launch.Job:
+def job_of(results: Path, tmp_path: Path) -> inventory.Job:
     spec = tmp_path / "s.yaml"
     content = {"title": "T", "models": ["llava-tiny"],
                "parameters": {"samples": 4, "device": "cpu", "length": "natural"},
                "axes": {"batch_size": {"batch_sizes": [1, 2], "optimization": "fp32"}}}  # fmt: skip
     spec.write_text(json.dumps(content))
-    (job,) = launch.jobs(launch.load(spec), results, tmp_path / "runs")
+    (job,) = inventory.jobs(inventory.load(spec), results, tmp_path / "runs")
     return job
 
 

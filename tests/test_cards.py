@@ -14,9 +14,10 @@ import factory
 import pytest
 from fakes import PROJECT
 
-from vlmnb import launch, paths
+from vlmnb import paths
 from vlmnb.records import record
 from vlmnb.records.record import Record
+from vlmnb.sweep import inventory
 
 MODELS = ("llava-tiny", "fuyu-tiny")
 
@@ -40,9 +41,9 @@ def sweep(tmp_path: Path) -> Path:
     return file
 
 
-def jobs(sweep: Path) -> list[launch.Job]:
+def jobs(sweep: Path) -> list[inventory.Job]:
     root = sweep.parent.parent
-    return launch.jobs(launch.load(sweep), root / "results", root / "runs")
+    return inventory.jobs(inventory.load(sweep), root / "results", root / "runs")
 
 
 def pages(sweep: Path) -> dict[str, str]:
@@ -55,7 +56,7 @@ def make(sweep: Path) -> None:
     runs = sweep.parent.parent / "runs"
     for job in jobs(sweep):
         paths.write_atomic(paths.executed(runs, job.run.model, "card"), "{}")
-        launch.mark_page(job, runs)
+        inventory.mark_page(job, runs)
     assert set(pages(sweep).values()) == {"current"}
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb import cli, launch, paths, progress, sweep_command
+from vlmnb import cli, paths, sweep_command
 from vlmnb.device import slots
 from vlmnb.records import content_key, record
 from vlmnb.spec.cell import words as words_of
+from vlmnb.sweep import inventory, progress
 from vlmnb.views import markup
 
 STARTED = "2026-01-01T00:00:00+00:00"
@@ -48,7 +49,7 @@ def vlmnb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 def measure(results: Path) -> None:
     """Put every cell of the sweep on record."""
-    for job in launch.jobs(launch.load(Path("s.yaml")), results, Path("runs")):
+    for job in inventory.jobs(inventory.load(Path("s.yaml")), results, Path("runs")):
         for state in job.cells:
             record.write(content_key.blank(state.cell, STARTED), results)
 
@@ -133,11 +134,11 @@ def test_a_script_for_nothing_is_one_that_does_nothing(
     elsewhere: Path, vlmnb: Called, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure(elsewhere / "mine")
-    for job in launch.jobs(launch.load(Path("s.yaml")), elsewhere / "mine", elsewhere / "pages"):
+    for job in inventory.jobs(inventory.load(Path("s.yaml")), elsewhere / "mine", elsewhere / "pages"):
         page = paths.executed(elsewhere / "pages", job.run.model, job.run.axis)
         page.parent.mkdir(parents=True)
         page.write_text("{}")
-        launch.mark_page(job, elsewhere / "pages")
+        inventory.mark_page(job, elsewhere / "pages")
     code, script, said = vlmnb("sweep", "s.yaml", "--slurm", "--results", "mine", "--runs", "pages")
     assert code == 0
     assert "nothing is missing" in said
@@ -177,7 +178,7 @@ def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
         sweeping.setenv(slots.THREADS, str(other))
         measure(elsewhere / "mine")
         asked = sweep_command.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=elsewhere / "pages")
-        jobs = launch.jobs(launch.load(Path("s.yaml")), elsewhere / "mine", elsewhere / "pages")
+        jobs = inventory.jobs(inventory.load(Path("s.yaml")), elsewhere / "mine", elsewhere / "pages")
         console = Console(file=io.StringIO())
         with progress.Progress(
             jobs, [], console, results=elsewhere / "mine", spec=sweep_command.named(asked.spec), command="c"
@@ -197,8 +198,8 @@ def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
 def test_on_a_narrow_terminal_the_count_stays(tmp_path: Path) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=60)
-    job = launch.load(paths.root() / "sweeps" / "quickstart.yaml")[0]
-    jobs = launch.jobs([job], tmp_path, tmp_path)
+    job = inventory.load(paths.root() / "sweeps" / "quickstart.yaml")[0]
+    jobs = inventory.jobs([job], tmp_path, tmp_path)
     shown = progress.Progress(jobs, list(jobs[0].cells), console, results=tmp_path, spec="s", command="c")
     assert shown._live
     cell = jobs[0].cells[-1].cell

@@ -8,10 +8,11 @@ import bookmaking
 import pytest
 from bookmaking import PROJECT
 
-from vlmnb import book, launch, outdated, postprocess
+from vlmnb import book, outdated, postprocess
 from vlmnb.device import machine
 from vlmnb.records import record
 from vlmnb.spec.cell import Run
+from vlmnb.sweep import inventory
 
 Small = tuple[Path, Path, Path]
 SPEC = """
@@ -48,8 +49,8 @@ def drawn(results: Path, runs: Path) -> None:
         notebook = postprocess.read(page.read_text(encoding="utf-8"))
         parameters = postprocess.papermill(notebook)["parameters"]
         run = Run(model="llava-tiny", axis=page.stem, parameters=parameters)
-        (job,) = launch.jobs([run], results, runs)
-        launch.mark_page(job, runs)
+        (job,) = inventory.jobs([run], results, runs)
+        inventory.mark_page(job, runs)
 
 
 def repeats_arrive(results: Path) -> None:

@@ -6,34 +6,34 @@ from pathlib import Path
 
 import pytest
 
-from vlmnb import stamps
+from vlmnb.sweep import page_stamp
 
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
     made = tmp_path / "page.ipynb"
     made.write_text("{}")
-    stamps.mark(made, "these records\n")
+    page_stamp.mark(made, "these records\n")
     return made
 
 
 def test_a_page_is_current_as_long_as_it_would_be_made_from_the_same(page: Path) -> None:
-    assert stamps.state(page, "these records\n") == "current"
-    assert stamps.state(page, "other records\n") == "outdated"
+    assert page_stamp.state(page, "these records\n") == "current"
+    assert page_stamp.state(page, "other records\n") == "outdated"
 
 
 @pytest.mark.parametrize("content", [b"\xff garbage", b"", b'{"saved": "by hand"}'])
 def test_a_page_that_was_written_over_is_not_current(page: Path, content: bytes) -> None:
     page.write_bytes(content)
-    assert stamps.state(page, "these records\n") == "changed"
-    stamps.mark(page, "these records\n")
-    assert stamps.state(page, "these records\n") == "current", "made again"
+    assert page_stamp.state(page, "these records\n") == "changed"
+    page_stamp.mark(page, "these records\n")
+    assert page_stamp.state(page, "these records\n") == "current", "made again"
 
 
 def test_a_page_without_a_stamp_that_can_be_read_is_made_again(page: Path) -> None:
     page.with_suffix(".stamp").write_bytes(b"\xff\xfe")
-    assert stamps.state(page, "these records\n") == "outdated"
+    assert page_stamp.state(page, "these records\n") == "outdated"
     page.with_suffix(".stamp").unlink()
-    assert stamps.state(page, "these records\n") == "outdated"
+    assert page_stamp.state(page, "these records\n") == "outdated"
     page.unlink()
-    assert stamps.state(page, "these records\n") == "missing"
+    assert page_stamp.state(page, "these records\n") == "missing"

@@ -6,14 +6,14 @@ import socket
 
 import pytest
 
-from vlmnb import ray_head
+from vlmnb.sweep.ray import head as head_ray
 
 
 def test_the_head_of_a_cluster_may_be_away_for_a_while_and_then_it_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr(ray_head.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(head_ray.time, "monotonic", lambda: now[0])
 
     def look_at(seconds: float) -> bool:
         now[0] = seconds
@@ -22,7 +22,7 @@ def test_the_head_of_a_cluster_may_be_away_for_a_while_and_then_it_is_lost(
 
     with socket.create_server(("127.0.0.1", 0)) as there:
         port = there.getsockname()[1]
-        head = ray_head.Head(f"127.0.0.1:{port}")
+        head = head_ray.Head(f"127.0.0.1:{port}")
         assert look_at(10.0)
     assert not look_at(20.0)
     with socket.create_server(("127.0.0.1", port)):

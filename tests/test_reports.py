@@ -14,7 +14,7 @@ import pytest
 import yaml
 from reported import PROJECT, own, shown
 
-from vlmnb import chapters, experiment, foregone, launch, pages, rendering, reportpages, status
+from vlmnb import chapters, experiment, pages, rendering, reportpages
 from vlmnb.analysis import base_configuration, pareto, repeatability, report_match
 from vlmnb.device import machine
 from vlmnb.errors import UserError
@@ -22,6 +22,7 @@ from vlmnb.records import export_columns, record, report_transcripts
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, optimizations
 from vlmnb.spec.sweep_file import load_sweep
+from vlmnb.sweep import inventory, preflight, status
 from vlmnb.views import axis_table, findings, footnotes
 
 SOURCES = {
@@ -268,17 +269,17 @@ def test_a_dry_run_knows_what_cannot_be_measured_without_loading_a_model(
     monkeypatch.setattr(machine, "describe", lambda: with_gpu)
     sweep = load_sweep(PROJECT / "sweeps" / "reports.yaml")
     asked = {run.name: axes.plan(run.axis, run.parameters).cells for run in axes.runs(sweep)}
-    told = foregone.remarks(asked)
+    told = preflight.remarks(asked)
     llava = [cell for cell in told if cell.model == "llava-1.5-7b"]
     assert {cell.image_size for cell in llava if "not applicable" in told[cell]} == {448}
     base = next(cell for cell in asked["fuyu-8b/optimization"] if cell.optimization == "fp16")
     assert "shared by fuyu-8b/image_size, fuyu-8b/seq_len, fuyu-8b/optimization" in told[base]
-    assert any("not applicable" in line for line in foregone.summary(asked))
+    assert any("not applicable" in line for line in preflight.summary(asked))
 
 
 def test_a_dry_run_tells_a_program_what_it_tells_a_person(tmp_path: Path) -> None:
-    runs = launch.only(launch.load(PROJECT / "sweeps" / "reports.yaml"), ["llava-1.5-7b/image_size"])
-    jobs = launch.jobs(runs, tmp_path / "results", tmp_path / "runs")
+    runs = inventory.only(inventory.load(PROJECT / "sweeps" / "reports.yaml"), ["llava-1.5-7b/image_size"])
+    jobs = inventory.jobs(runs, tmp_path / "results", tmp_path / "runs")
     found = status.report(jobs, [])
     assert [each["cell"] for each in found["cells_to_measure"]] == found["runs"][0]["to_measure"]
     closed = [each for each in found["cells_to_measure"] if each["status"]]

@@ -20,11 +20,12 @@ from fakes import wait_for
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from vlmnb import execute, paths
+from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.records import record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Run
+from vlmnb.sweep import execute
 
 pytestmark = pytest.mark.slow
 
@@ -199,7 +200,7 @@ def test_a_killed_sweep_goes_on_where_it_stopped_and_a_second_one_measures_nothi
 
 def wait_until_gone(text: str) -> None:
     """Until no supervisor has ``text`` in its command line: it ends once nothing of its run is left."""
-    wait_for(lambda: not any(text in line and "vlmnb.supervise" in line for line in command_lines()))
+    wait_for(lambda: not any(text in line and "vlmnb.sweep.supervisor" in line for line in command_lines()))
 
 
 def command_lines() -> list[str]:

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb import execute, launch, progress, slurm, status, sweep_command, sweeping
+from vlmnb import sweep_command
 from vlmnb.device import machine, slots
 from vlmnb.device.machine import Gpu, Machine
-from vlmnb.execute import Outcome, Setting
 from vlmnb.files import locks
-from vlmnb.launch import Job
 from vlmnb.records import content_key, record
+from vlmnb.sweep import execute, inventory, progress, scheduler, slurm, status
+from vlmnb.sweep.execute import Outcome, Setting
+from vlmnb.sweep.inventory import Job
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def jobs(tmp_path: Path, device: str, axis_count: int = 3) -> list[Job]:
                "parameters": {"samples": 4, "device": device, "length": "natural"},
                "axes": {"batch_size": {"batch_sizes": [1, 2]}, "seq_len": {"seq_lens": [50]}}}  # fmt: skip
     spec.write_text(json.dumps(content))
-    return launch.jobs(launch.load(spec), tmp_path / "results", tmp_path / "runs")
+    return inventory.jobs(inventory.load(spec), tmp_path / "results", tmp_path / "runs")
 
 
 def run_all(
@@ -68,7 +69,7 @@ def run_all(
     monkeypatch.setattr(execute, "execute", stand_in)
     setting = Setting(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
     shown = progress.Progress(todo, [], Console(file=io.StringIO()), results=tmp_path / "results")
-    outcomes = sweeping.local(sweeping.Sweep(setting, sweeping.Wish(), shown), todo)
+    outcomes = scheduler.local(scheduler.Sweep(setting, scheduler.Wish(), shown), todo)
     assert [outcome.kind for outcome in outcomes] == ["ok"] * len(todo)
     return seen
 

@@ -10,10 +10,11 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from vlmnb import launch, paths
+from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.spec import axes
 from vlmnb.spec.sweep_file import load_sweep
+from vlmnb.sweep import inventory
 
 GOOD = "title: T\nmodels: [llava-tiny]\naxes:\n  batch_size: {}\n"
 
@@ -138,7 +139,7 @@ def test_a_mistake_is_told_with_its_file_and_line_and_stands_once(
 ) -> None:
     path = write(tmp_path, text)
     with pytest.raises(UserError) as error:
-        launch.load(path)
+        inventory.load(path)
     message = str(error.value)
     assert message.startswith(f"{path}, line {line}: ")
     assert message.count(str(path)) == 1
@@ -161,19 +162,19 @@ def test_a_file_that_is_no_sweep_is_refused_quickly(tmp_path: Path, content: byt
     path = tmp_path / "sweep.yaml"
     path.write_bytes(content)
     with pytest.raises(UserError, match=said):
-        launch.load(path)
+        inventory.load(path)
 
 
 def test_a_missing_file_is_named_once(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
-        launch.load(tmp_path / "missing.yaml")
+        inventory.load(tmp_path / "missing.yaml")
     assert str(error.value).count("missing.yaml") == 1
 
 
 def test_a_pipe_is_no_sweep_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(UserError, match=r"pipe\.yaml is no file that can be read again"):
-        launch.load(tmp_path / "pipe.yaml")
+        inventory.load(tmp_path / "pipe.yaml")
 
 
 scalars = st.none() | st.booleans() | st.integers(-2, 400) | st.floats() | st.text(max_size=8)
@@ -202,7 +203,7 @@ def test_any_sweep_is_runs_or_one_line(tmp_path: Path, content: dict[str, object
     path = write(tmp_path, yaml.safe_dump(content))
     runs, message = (), ""
     try:
-        runs = launch.load(path)
+        runs = inventory.load(path)
     except UserError as error:
         message = str(error)
     assert list(tmp_path.iterdir()) == [path]
@@ -222,5 +223,5 @@ def test_any_text_is_a_sweep_or_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "sweep.yaml"
     path.write_text(text, encoding="utf-8", newline="")
     with pytest.raises(UserError) as error:
-        launch.load(path)
+        inventory.load(path)
     assert "\n" not in str(error.value)

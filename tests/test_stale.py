@@ -13,15 +13,17 @@ import pytest
 from factory import cell
 from stored import job_of, measured, older, recorded, states
 
-from vlmnb import launch, paths, ray_cluster, status, sweep_command
+from vlmnb import paths, sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
-from vlmnb.execute import Outcome, Setting
 from vlmnb.files import locks
 from vlmnb.records import claims, content_key
 from vlmnb.records import record as records
 from vlmnb.spec.cell import told_apart, words
-from vlmnb.sweeping import Wish
+from vlmnb.sweep import inventory, status
+from vlmnb.sweep.execute import Outcome, Setting
+from vlmnb.sweep.ray import cluster as cluster_ray
+from vlmnb.sweep.scheduler import Wish
 from vlmnb.views import footnotes
 
 
@@ -38,7 +40,7 @@ def test_repeats_put_on_record_make_pages_again_which_say_by_them_what_differs(t
     page = paths.executed(tmp_path / "runs", "llava-tiny", "batch_size")
     page.parent.mkdir(parents=True)
     page.write_text("{}")
-    launch.mark_page(before, tmp_path / "runs")
+    inventory.mark_page(before, tmp_path / "runs")
     assert job_of(results, tmp_path).page == "current"
     records.write(measured(cell(repeat=1)), results)
     assert job_of(results, tmp_path).page == "outdated"
@@ -121,7 +123,7 @@ def test_a_damaged_record_is_measured_again_and_kept_beside(
 def test_a_damaged_record_is_told_as_such_with_what_a_sweep_makes_of_it(tmp_path: Path) -> None:
     path = records.write(measured(cell()), tmp_path)
     path.write_text(path.read_text()[:100])
-    found = launch.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
+    found = inventory.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
     said = status.lines(found[0], left_out=found[1])
     assert "2 cells in all: 0 recorded, 2 to measure (1 missing, 1 damaged)." in said
     (line,) = [line for line in said if str(path) in line]
@@ -139,7 +141,7 @@ def test_a_damaged_file_beside_a_stale_record_is_told_and_kept_once_it_is_measur
     path = records.write(measured(cell()), tmp_path)
     path.write_text("half")
     records.write(older(cell()), tmp_path)
-    jobs, left_out = launch.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
+    jobs, left_out = inventory.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
     assert states(tmp_path, tmp_path)[2] == "stale"
     told = {line.split(": ")[0] for line in status.lines(jobs, left_out=left_out) if str(path) in line}
     assert told == {"left out"}
@@ -165,11 +167,11 @@ def test_a_record_from_a_node_keeps_the_damaged_file_in_its_place_too(tmp_path: 
     sent = path.read_bytes()
     path.write_bytes(sent[:100])
     run = job_of(tmp_path / "results", tmp_path).run
-    cluster = object.__new__(ray_cluster.Cluster)
+    cluster = object.__new__(cluster_ray.Cluster)
     cluster.setting = Setting(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
     cluster.ray = SimpleNamespace(wait=lambda refs, timeout: (refs, []), get=lambda report: report)
     name = path.relative_to(tmp_path / "results").as_posix()
-    report = ray_cluster.Report("", {name: sent}, {}, Outcome(run=run).model_dump(mode="json"))
+    report = cluster_ray.Report("", {name: sent}, {}, Outcome(run=run).model_dump(mode="json"))
     cluster._received(iter([report]), run, [], lambda cell: None, threading.Event())
     assert records.read(path) == measured(cell())
     assert paths.damaged(path).read_bytes() == sent[:100]
@@ -213,7 +215,7 @@ def test_cells_that_differ_in_what_is_seldom_named_are_told_apart(tmp_path: Path
     content = {"title": "T", "models": ["llava-tiny"], "parameters": {"device": "cpu"},
                "axes": {"batch_size": {"batch_sizes": [2]}}}  # fmt: skip
     (tmp_path / "s.yaml").write_text(json.dumps(content))
-    jobs = launch.jobs(launch.load(tmp_path / "s.yaml"), tmp_path, tmp_path)
+    jobs = inventory.jobs(inventory.load(tmp_path / "s.yaml"), tmp_path, tmp_path)
     both = [state.cell for state in jobs[0].cells]
     assert len({words(one) for one in both}) < len(both), "the axis asks for both lengths"
     lines = [line for line in status.lines(jobs, cells=True) if "to measure:" in line]

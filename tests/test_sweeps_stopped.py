@@ -77,7 +77,7 @@ def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Check
     (killed,) = [
         process
         for process in map(psutil.Process, processes_of(checkout.root))
-        if "vlmnb.notebook_run" in process.cmdline()
+        if "vlmnb.sweep.notebook_process" in process.cmdline()
     ]
     sockets = Path(json.loads(killed.cmdline()[-1])["sockets"])
     assert list(sockets.iterdir())

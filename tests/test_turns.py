@@ -24,12 +24,12 @@ import pytest
 from fakes import Checkout, processes_of, wait_for
 from rich.console import Console
 
-from vlmnb import launch, progress, status, sweeping
 from vlmnb.device import slots
-from vlmnb.execute import Outcome, Setting
 from vlmnb.files import locks, temporary
-from vlmnb.launch import Job
 from vlmnb.records import content_key, record
+from vlmnb.sweep import inventory, progress, scheduler, status
+from vlmnb.sweep.execute import Outcome, Setting
+from vlmnb.sweep.inventory import Job
 
 
 @pytest.fixture
@@ -168,14 +168,14 @@ def job(tmp_path: Path) -> Job:
                "parameters": {"samples": 4, "device": "cpu", "length": "natural"},
                "axes": {"batch_size": {"batch_sizes": [1, 2]}}}  # fmt: skip
     spec.write_text(json.dumps(content))
-    return launch.jobs(launch.load(spec), tmp_path / "results", tmp_path / "runs")[0]
+    return inventory.jobs(inventory.load(spec), tmp_path / "results", tmp_path / "runs")[0]
 
 
-def a_sweep(tmp_path: Path, todo: Job) -> tuple[sweeping.Sweep, io.StringIO]:
+def a_sweep(tmp_path: Path, todo: Job) -> tuple[scheduler.Sweep, io.StringIO]:
     said = io.StringIO()
     shown = progress.Progress([todo], list(todo.cells), Console(file=said), results=tmp_path / "results")
     setting = Setting(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
-    return sweeping.Sweep(setting, sweeping.Wish(), shown), said
+    return scheduler.Sweep(setting, scheduler.Wish(), shown), said
 
 
 def test_who_waits_for_a_run_of_another_sweep_has_no_device_meanwhile(
@@ -310,11 +310,11 @@ def test_a_killed_sweep_and_its_supervisor_leave_nothing_that_the_next_does_not_
     def running(word: str) -> list[psutil.Process]:
         return [p for p in map(psutil.Process, processes_of(tmp_path)) if word in p.cmdline()[:4]]
 
-    (papermill,) = running("vlmnb.notebook_run")
+    (papermill,) = running("vlmnb.sweep.notebook_process")
     sockets = Path(json.loads(papermill.cmdline()[-1])["sockets"])
-    for process in [*running("vlmnb.supervise"), psutil.Process(sweep.pid)]:
+    for process in [*running("vlmnb.sweep.supervisor"), psutil.Process(sweep.pid)]:
         process.suspend()
-    for process in [*running("vlmnb.supervise"), psutil.Process(sweep.pid)]:
+    for process in [*running("vlmnb.sweep.supervisor"), psutil.Process(sweep.pid)]:
         process.kill()
     sweep.communicate()
     assert list(tmp_path.glob("vlmnb-run-*"))
@@ -355,7 +355,7 @@ def test_what_waits_for_a_device_has_nothing_started_up(
 ) -> None:
     todo = job(tmp_path)
     sweep, _ = a_sweep(tmp_path, todo)
-    relay = sweeping._Relay(sweep, slots.CPU)
+    relay = scheduler._Relay(sweep, slots.CPU)
     begun: list[str] = []
 
     class Started:
@@ -365,7 +365,7 @@ def test_what_waits_for_a_device_has_nothing_started_up(
         def close(self) -> None:
             begun.append("closed")
 
-    monkeypatch.setattr(sweeping, "Begun", Started)
+    monkeypatch.setattr(scheduler, "Begun", Started)
     done = todo.model_copy(update={"cells": ()})
     monkeypatch.setattr(sweep, "now", lambda job: job)
     relay.following = todo

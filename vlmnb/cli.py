@@ -80,7 +80,7 @@ def sweep(
     disk, a kernel's start or a node failed; 130: stopped.
     """
     from vlmnb import sweep_command
-    from vlmnb.execute import Limits
+    from vlmnb.sweep.execute import Limits
 
     if on not in ("local", "ray"):
         raise UserError(f"--on takes local or ray, got {on!r}")
@@ -91,7 +91,7 @@ def sweep(
     )  # fmt: skip
     sweep_command.require_options(asked, slurm=slurm, dry_run=dry_run)
     if slurm:
-        from vlmnb import slurm as array
+        from vlmnb.sweep import slurm as array
 
         print(array.script(asked), end="")
     elif dry_run:
@@ -110,7 +110,8 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how far a sweep is, also one at work in another terminal: cells, failures, pages, time left."""
-    from vlmnb import paths, progress, sweep_command
+    from vlmnb import paths, sweep_command
+    from vlmnb.sweep import progress
 
     threads = progress.assume_threads(paths.resolve(results))
     latest = None if spec else sweep_command.latest_spec(results)
@@ -133,7 +134,8 @@ def book(
 ) -> None:
     """Build the book from the records and the executed notebooks."""
     from vlmnb import book as publishing
-    from vlmnb import paths, progress
+    from vlmnb import paths
+    from vlmnb.sweep import progress
 
     progress.assume_threads(paths.resolve(results))
     print("Building the book; this takes a minute when something has changed.", flush=True)

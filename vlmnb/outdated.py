@@ -7,13 +7,14 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from vlmnb import launch, paths, postprocess
+from vlmnb import paths, postprocess
 from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.postprocess import Refused
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Run
+from vlmnb.sweep import inventory
 
 Name = tuple[str, str]
 """Model and notebook of a page."""
@@ -35,7 +36,7 @@ def commands(results: Path, runs: Path) -> dict[Name, str]:
     """
     made = _made(runs)
     plannable = [run for run in made if _plannable(run)]
-    jobs = launch.jobs(plannable, results, runs)
+    jobs = inventory.jobs(plannable, results, runs)
     stale = [run for run in made if run not in plannable]
     stale += [job.run for job in jobs if job.page == "outdated"]
     if not stale:
@@ -105,7 +106,7 @@ def _specs(wanted: Sequence[Run]) -> Mapping[Name, str]:
     asks: dict[str, list[Run]] = {}
     for file in sorted((paths.root() / "sweeps").glob("*.yaml")):
         with contextlib.suppress(UserError):
-            asked = [(run.name, _asked(run)) for run in launch.load(file)]
+            asked = [(run.name, _asked(run)) for run in inventory.load(file)]
             name = file.relative_to(paths.root()).as_posix()
             asks[name] = [run for run in wanted if (run.name, _asked(run)) in asked]
     found = {(run.model, run.axis): ANY_SPEC for run in wanted}

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from vlmnb import conditions_view, execute, models, paths
+from vlmnb import conditions_view, models, paths
 from vlmnb.analysis import base_configuration, pareto
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, presets
 from vlmnb.stats import intervals
+from vlmnb.sweep import execute
 from vlmnb.types import Status
 from vlmnb.views import markup
 

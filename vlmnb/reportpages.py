@@ -9,10 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import vlmnb
-from vlmnb import paths, postprocess, stamps
+from vlmnb import paths, postprocess
 from vlmnb.errors import UserError
 from vlmnb.records.record import Record
 from vlmnb.rendering import Renderer
+from vlmnb.sweep import page_stamp
 
 AXES = ("device", "batch_size", "image_size", "seq_len", "optimization")
 """Tables of every report, in the reports' order."""
@@ -45,7 +46,7 @@ def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[
         for axis in AXES:
             path, stamp = paths.executed_report(runs, model, axis), _stamp(axis, own)
             made.append(path)
-            if stamps.state(path, stamp) != "current":
+            if page_stamp.state(path, stamp) != "current":
                 stale.append((model, axis, path, stamp))
     if not stale:
         return made, told
@@ -59,7 +60,7 @@ def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[
                 told.append(f"the page of the report on {model}, {axis}: {error}")
                 continue
             paths.write_atomic(path, postprocess.dumps(notebook))
-            stamps.mark(path, stamp)
+            page_stamp.mark(path, stamp)
     return made, told
 
 

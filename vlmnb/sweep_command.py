@@ -16,16 +16,17 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from vlmnb import foregone, launch, paths, progress, status, supervise, sweeping
+from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.errors import UserError
-from vlmnb.execute import Limits, Outcome, Setting
 from vlmnb.files.temporary import remove_left
-from vlmnb.launch import Job
 from vlmnb.records import store
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Run
-from vlmnb.sweeping import Wish
+from vlmnb.sweep import inventory, preflight, progress, scheduler, status, supervisor
+from vlmnb.sweep.execute import Limits, Outcome, Setting
+from vlmnb.sweep.inventory import Job
+from vlmnb.sweep.scheduler import Wish
 from vlmnb.types import Frozen
 from vlmnb.views import markup
 
@@ -140,7 +141,7 @@ def planned(asked: Asked) -> tuple[tuple[Run, ...], Setting]:
     """
     if asked.threads:
         os.environ[slots.THREADS] = str(asked.threads)
-    runs = launch.only(launch.load(spec_path(asked.spec)), asked.only)
+    runs = inventory.only(inventory.load(spec_path(asked.spec)), asked.only)
     setting = Setting(
         results=paths.resolve(asked.results), runs=paths.resolve(asked.runs),
         threads=slots.threads(), limits=asked.limits,
@@ -160,7 +161,7 @@ def show(asked: Asked, *, cells: bool) -> None:
         UserError: What was asked for cannot be.
     """
     runs, setting = planned(asked)
-    jobs, left_out = launch.look(runs, setting.results, setting.runs)
+    jobs, left_out = inventory.look(runs, setting.results, setting.runs)
     if cells and asked.on == "local":
         _require_packages(jobs, asked)
     standings = [] if cells else progress.standings(setting.results)
@@ -194,21 +195,21 @@ def run(asked: Asked) -> int:
     """
     runs, setting = planned(asked)
     if asked.on == "local":
-        _require_packages(launch.jobs(runs, setting.results, setting.runs), asked)
+        _require_packages(inventory.jobs(runs, setting.results, setting.runs), asked)
     require_writable(setting.results, setting.runs)
-    supervise.end_marked()
+    supervisor.end_marked()
     remove_left()
     if asked.on == "ray":
-        from vlmnb import ray_cluster
+        from vlmnb.sweep.ray import cluster
 
-        launcher: Any = ray_cluster.Cluster(asked.hardware, setting)
+        launcher: Any = cluster.Cluster(asked.hardware, setting)
         setting = launcher.setting
-        runs = launch.only(launch.load(spec_path(asked.spec)), asked.only)
+        runs = inventory.only(inventory.load(spec_path(asked.spec)), asked.only)
     else:
-        launcher = contextlib.nullcontext(sweeping.local)
+        launcher = contextlib.nullcontext(scheduler.local)
     console = Console(stderr=asked.as_json, soft_wrap=True)
     with _terminated_is_interrupted(), launcher as execute:
-        jobs = launch.jobs(runs, setting.results, setting.runs)
+        jobs = inventory.jobs(runs, setting.results, setting.runs)
         wanted = {cell.path: cell for job in jobs for cell in job.wanted(**asked.wish.model_dump())}
         _require_clock(asked, jobs)
         shown = progress.Progress(
@@ -217,7 +218,7 @@ def run(asked: Asked) -> int:
         )  # fmt: skip
         for line in status.kept(wanted.values()):
             shown.tell(line)
-        sweep = sweeping.Sweep(setting, asked.wish, shown)
+        sweep = scheduler.Sweep(setting, asked.wish, shown)
         try:
             with shown:
                 outcomes = execute(sweep, [job for job in jobs if sweep.needs(job)])
@@ -226,7 +227,7 @@ def run(asked: Asked) -> int:
             print(f"\nvlmnb: {done}; continue with: {asked.command}", file=sys.stderr)
             return INTERRUPTED
         except OSError as error:
-            print(f"vlmnb: {sweeping.said(error)}; continue with: {asked.command}", file=sys.stderr)
+            print(f"vlmnb: {scheduler.said(error)}; continue with: {asked.command}", file=sys.stderr)
             return INFRASTRUCTURE
     return _tell(asked, runs, setting, shown, outcomes, console)
 
@@ -235,7 +236,7 @@ def _tell(
     asked: Asked, runs: Sequence[Run], setting: Setting, shown: progress.Progress,
     outcomes: Sequence[Outcome], console: Console,
 ) -> int:  # fmt: skip
-    jobs = launch.jobs(runs, setting.results, setting.runs)
+    jobs = inventory.jobs(runs, setting.results, setting.runs)
     states = status.distinct(jobs)
     failed_runs = [outcome for outcome in outcomes if outcome.kind != "ok"]
     failed_cells = status.failed(states)
@@ -269,7 +270,7 @@ def _tell(
         if stale and not asked.stale:
             line = f"{stale} stale cells were not measured again; do so with: {asked.command} --stale"
             console.print(line, markup=False, highlight=False)
-    if any(outcome.kind in sweeping.INCOMPLETE for outcome in failed_runs):
+    if any(outcome.kind in scheduler.INCOMPLETE for outcome in failed_runs):
         print(f"vlmnb: the sweep is not complete; continue with: {asked.command}", file=sys.stderr)
         return INFRASTRUCTURE
     return FAILED if failed_runs or failed_cells or damaged_cells else OK
@@ -304,7 +305,7 @@ def _require_packages(jobs: Sequence[Job], asked: Asked) -> None:
         UserError: A package is not installed.
     """
     for cell in dict.fromkeys(state.cell for job in jobs for state in job.wanted(**asked.wish.model_dump())):
-        if foregone.verdict(cell) is None:
+        if preflight.verdict(cell) is None:
             optimizations.require(cell.optimization, cell.dtype)
 
 

@@ -44,7 +44,7 @@ def main(request: dict[str, Any]) -> int:
     scratch = Path(request["scratch"])
     environment = {**os.environ, MARK: mark_of(os.getpid())}
     child = subprocess.Popen(
-        [sys.executable, "-m", "vlmnb.notebook_run", json.dumps(request["run"])],
+        [sys.executable, "-m", "vlmnb.sweep.notebook_process", json.dumps(request["run"])],
         stdin=subprocess.DEVNULL,
         env=environment,
     )

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vlmnb import foregone, paths
-from vlmnb.launch import CellState, Job
-from vlmnb.progress import Standing, duration
+from vlmnb import paths
 from vlmnb.spec.cell import told_apart, words
-from vlmnb.sweeping import Wish
+from vlmnb.sweep import preflight
+from vlmnb.sweep.inventory import CellState, Job
+from vlmnb.sweep.progress import Standing, duration
+from vlmnb.sweep.scheduler import Wish
 from vlmnb.views import markup
 
 PAGES = {
@@ -72,7 +73,7 @@ def report(
     states = distinct(jobs)
     counts = Counter(state.state for state in states)
     named = told_apart(state.cell for state in states)
-    known = foregone.known({job.run.name: [state.cell for state in job.cells] for job in jobs})
+    known = preflight.known({job.run.name: [state.cell for state in job.cells] for job in jobs})
     return {
         "cells": len(states),
         "recorded": counts["recorded"] + counts["stale"],
@@ -126,7 +127,7 @@ def lines(
     if said:
         said.append("")
     asked = {job.run.name: [state.cell for state in job.cells] for job in jobs}
-    told = foregone.remarks(asked) if cells else {}
+    told = preflight.remarks(asked) if cells else {}
     states = distinct(jobs)
     named = told_apart(state.cell for state in states) if cells else {}
     for job in jobs:
@@ -141,7 +142,7 @@ def lines(
             for state in (_wanted(job.cells, wish) if cells else [])
         ]
     said += ["", _total(jobs, states, wish)]
-    said += foregone.summary(asked) if cells else []
+    said += preflight.summary(asked) if cells else []
     said += _remarks(states, wish)
     wanted = _wanted(states, wish)
     said += kept(wanted)
@@ -180,7 +181,7 @@ def _total(jobs: Sequence[Job], states: Sequence[CellState], wish: Wish) -> str:
     total += f" (tables share some: {shared} need not be measured twice)" if shared else ""
     wanted = _wanted(states, wish)
     kinds = Counter(_kind(state, wish) for state in wanted)
-    closed = sum(foregone.verdict(state.cell) is not None for state in wanted)
+    closed = sum(preflight.verdict(state.cell) is not None for state in wanted)
     beforehand = f", {closed} of them without a number, as is known beforehand" if closed else ""
     parts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     parts = f" ({parts})" if set(kinds) - {"missing"} else ""

@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from vlmnb import paths, stamps
+from vlmnb import paths
 from vlmnb.errors import UserError, nearest
 from vlmnb.files import plain_yaml
 from vlmnb.records import content_key, store
 from vlmnb.records.index_entries import Entry, cell_digest
 from vlmnb.spec import axes, sweep_file
 from vlmnb.spec.cell import Cell, Run
+from vlmnb.sweep import page_stamp
 from vlmnb.types import Frozen
 
 State = Literal["recorded", "stale", "missing", "damaged"]
@@ -142,7 +143,7 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
 
 def mark_page(job: Job, pages: Path) -> None:
     """Note what the page just published was made from."""
-    stamps.mark(_page_file(job, pages), job.stamp())
+    page_stamp.mark(_page_file(job, pages), job.stamp())
 
 
 def _states(places: Mapping[Cell, Path], index: store.Index) -> dict[Cell, CellState]:
@@ -180,7 +181,7 @@ def _inputs(plan: axes.Plan, usable: Iterable[Entry]) -> tuple[str, ...]:
 def _page(job: Job, pages: Path) -> PageState:
     if paths.failure(pages, job.run.model, job.run.axis).exists():
         return "failed"
-    return stamps.state(_page_file(job, pages), job.stamp())
+    return page_stamp.state(_page_file(job, pages), job.stamp())
 
 
 def _page_file(job: Job, pages: Path) -> Path:

@@ -17,12 +17,13 @@ from typing import Any, Literal
 
 import yaml
 
-from vlmnb import paths, supervise
+from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.device.slots import Slot
 from vlmnb.files import temporary as folders
 from vlmnb.records import claims
 from vlmnb.spec.cell import Run
+from vlmnb.sweep import supervisor
 from vlmnb.types import Frozen
 
 POLL_S = 0.5
@@ -142,7 +143,7 @@ class Begun:
             (self.scratch / "again").write_text("\n".join(again), encoding="utf-8")
             with (self.scratch / "stderr").open("wb") as log:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "vlmnb.supervise", json.dumps(request)],
+                    [sys.executable, "-m", "vlmnb.sweep.supervisor", json.dumps(request)],
                     stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True,
                 )  # fmt: skip
         except OSError:
@@ -163,7 +164,7 @@ class Begun:
         """Leave no process of it."""
         _end(self.process)
         if not (self.scratch / "ended.json").exists():
-            supervise.end_marked(self._mark)
+            supervisor.end_marked(self._mark)
 
     def close(self) -> None:
         """Leave nothing of it."""
@@ -264,7 +265,7 @@ def _publish(made: Path, target: Path) -> None:
 
 def _mark(process: subprocess.Popen[bytes]) -> str:
     try:
-        return supervise.mark_of(process.pid)
+        return supervisor.mark_of(process.pid)
     except Exception:  # it has ended already
         return f"{process.pid}:"
 
@@ -275,7 +276,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError):
             process.stdin.close()
     try:
-        process.wait(supervise.PATIENCE_S + 5)
+        process.wait(supervisor.PATIENCE_S + 5)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

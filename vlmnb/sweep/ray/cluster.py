@@ -17,19 +17,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vlmnb import execute, paths, supervise
+from vlmnb import paths
 from vlmnb.device import machine, slots
 from vlmnb.device.machine import Machine
 from vlmnb.device.slots import Slot
 from vlmnb.errors import UserError
-from vlmnb.execute import Outcome, Setting
 from vlmnb.files import temporary
-from vlmnb.launch import Job
-from vlmnb.ray_head import Head
 from vlmnb.records import content_key, store
 from vlmnb.records.record import keep_damaged
 from vlmnb.spec.cell import Run
-from vlmnb.sweeping import Stopped, Sweep
+from vlmnb.sweep import execute, supervisor
+from vlmnb.sweep.execute import Outcome, Setting
+from vlmnb.sweep.inventory import Job
+from vlmnb.sweep.ray.head import Head
+from vlmnb.sweep.scheduler import Stopped, Sweep
 
 Files = dict[str, bytes]
 """Content by path relative to the results or runs folder."""
@@ -250,7 +251,7 @@ def _described(ray: Any) -> list[Node]:
 
 
 def _describe() -> dict[str, Any]:
-    supervise.end_marked()
+    supervisor.end_marked()
     temporary.remove_left()
     return {
         "host": socket.gethostname(),

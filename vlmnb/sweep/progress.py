@@ -23,9 +23,9 @@ from rich.table import Column
 from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.files import locks
-from vlmnb.launch import CellState, Job
 from vlmnb.records import record
 from vlmnb.spec.cell import words
+from vlmnb.sweep.inventory import CellState, Job
 from vlmnb.types import Frozen
 from vlmnb.views import markup
 

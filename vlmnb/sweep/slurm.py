@@ -6,9 +6,10 @@ import re
 import shlex
 import sys
 
-from vlmnb import launch, paths, sweep_command
-from vlmnb.launch import Job
+from vlmnb import paths, sweep_command
 from vlmnb.spec import sweep_file
+from vlmnb.sweep import inventory
+from vlmnb.sweep.inventory import Job
 
 GRACE_S = 60
 """Seconds between SLURM's warning and its kill, in which a sweep stops cleanly."""
@@ -26,7 +27,7 @@ def script(asked: sweep_command.Asked) -> str:
     wish = asked.wish
     jobs = [
         job
-        for job in launch.jobs(runs, setting.results, setting.runs)
+        for job in inventory.jobs(runs, setting.results, setting.runs)
         if job.page != "current" or job.wanted(stale=wish.stale, retry_failed=wish.retry_failed)
     ]
     if not jobs:  # a script all the same, so that what submits it does not fail

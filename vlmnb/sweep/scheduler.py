@@ -21,15 +21,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from vlmnb import execute, launch
 from vlmnb.device import slots
 from vlmnb.device.slots import Slot
-from vlmnb.execute import Begun, Outcome, Setting
 from vlmnb.files import locks
-from vlmnb.launch import CellState, Job
-from vlmnb.progress import Progress
 from vlmnb.records import content_key, store
 from vlmnb.spec.cell import words
+from vlmnb.sweep import execute, inventory
+from vlmnb.sweep.execute import Begun, Outcome, Setting
+from vlmnb.sweep.inventory import CellState, Job
+from vlmnb.sweep.progress import Progress
 from vlmnb.types import Frozen
 
 TRIES = 3
@@ -84,7 +84,7 @@ class Sweep:
 
     def now(self, job: Job) -> Job:
         """The job as the records are now."""
-        (fresh,) = launch.jobs([job.run], self.setting.results, self.setting.runs)
+        (fresh,) = inventory.jobs([job.run], self.setting.results, self.setting.runs)
         return fresh
 
     def work(
@@ -192,7 +192,7 @@ class Sweep:
         ended = self.now(job) if job.cells else job
         missing = ended.wanted()
         if not missing:
-            launch.mark_page(ended, self.setting.runs)
+            inventory.mark_page(ended, self.setting.runs)
             return outcome
         error = (
             f"its notebook ended, but records are missing of {len(missing)} of its cells, "
