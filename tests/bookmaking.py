@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from vlmnb import book, experiment
+from vlmnb import experiment
+from vlmnb.book import build
 from vlmnb.files import hashing
 from vlmnb.fit import page as card
 from vlmnb.flops.flop_count import FlopCount
@@ -296,4 +297,4 @@ def built() -> Path:
     root, results, runs = whole(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLMNB_ROOT", str(root))
-        return book.build(results, runs, folder / "_build").parent
+        return build.build(results, runs, folder / "_build").parent

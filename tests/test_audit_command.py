@@ -12,7 +12,8 @@ import pytest
 from factory import timed
 
 from vlmnb import cli, paths
-from vlmnb.audit import command, page, registry
+from vlmnb.audit import command, registry
+from vlmnb.book.pages import audit_page
 from vlmnb.errors import UserError
 from vlmnb.records import record as records_of
 from vlmnb.records import report_transcripts
@@ -120,7 +121,7 @@ def test_the_command_imports_nothing_heavy(project: Path) -> None:
 
 def test_the_page_shows_findings_with_their_records_and_every_rule() -> None:
     bad = timed(vision_s=(0.2,) * 12, key="1" * 16, flops=None)
-    text = page.own_page([bad])
+    text = audit_page.own_page([bad])
     assert "1 error" in text
     assert f"downloads/records/test-machine/llava-tiny/{bad.key}.json" in text
     told = [rule.name for rule in registry.RULES if rule.source == "measured"]
@@ -128,12 +129,12 @@ def test_the_page_shows_findings_with_their_records_and_every_rule() -> None:
 
 
 def test_the_page_stays_readable_where_a_rule_finds_something_in_every_record() -> None:
-    many = [timed(vision_s=(0.2,) * 12, key=f"{at:016x}", flops=None) for at in range(page.MOST + 5)]
-    text = page.own_page(many)
+    many = [timed(vision_s=(0.2,) * 12, key=f"{at:016x}", flops=None) for at in range(audit_page.MOST + 5)]
+    text = audit_page.own_page(many)
     assert "5 more findings of this rule: `vlmnb audit` lists them all." in text
 
 
 def test_pages_without_records_say_so() -> None:
-    for text in (page.own_page([]), page.reports_page([])):
+    for text in (audit_page.own_page([]), audit_page.reports_page([])):
         assert "There are no such records here." in text
         assert "## The rules" in text

@@ -9,10 +9,11 @@ import yaml
 from printing import levels, printed, together
 
 from vlmnb import paths
-from vlmnb.audit import expected_flops, page
+from vlmnb.audit import expected_flops
 from vlmnb.audit.reports import log as log_reports
 from vlmnb.audit.reports import power_and_latency, prompts, series
 from vlmnb.audit.reports import wer as wer_reports
+from vlmnb.book.pages import audit_page
 from vlmnb.records.record import Record
 
 
@@ -149,6 +150,6 @@ def test_headings_of_the_page_spell_whole_words() -> None:
         printed(batch_size=16, energy_j_per_sample="50", latency_s="1.624"),
         printed("qwen2.5-vl-3b", flops="96.3 T", batch_size=16),
     ]
-    text = page.reports_page(rows)
+    text = audit_page.reports_page(rows)
     assert "### Power within a GPU's limit" in text
     assert "### FLOPs of the geometry" in text

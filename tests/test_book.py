@@ -14,9 +14,9 @@ import loaded
 import pytest
 import yaml
 
-from vlmnb import book, pages, reportpages
+from vlmnb.book import build, contents, report_pages
+from vlmnb.book.contents import Content, Failure
 from vlmnb.errors import UserError
-from vlmnb.pages import Content, Failure
 from vlmnb.records import export_columns, record
 from vlmnb.spec import axes
 from vlmnb.views import markup
@@ -36,8 +36,8 @@ def test_the_committed_table_of_contents_is_the_generated_one(project: Path) -> 
     quickstart = [axis for axis in axes.AXES if axis != "repeat"]
     runs = [(model, axis) for model in bookmaking.MODELS for axis in quickstart]
     committed = (project / "_toc.yml").read_text(encoding="utf-8")
-    reports = [(model, axis) for model in bookmaking.REPORTED for axis in reportpages.AXES]
-    assert yaml.safe_load(committed) == yaml.safe_load(book.toc(runs, reports=reports))
+    reports = [(model, axis) for model in bookmaking.REPORTED for axis in report_pages.AXES]
+    assert yaml.safe_load(committed) == yaml.safe_load(build.toc(runs, reports=reports))
 
 
 def test_the_rerun_line_names_what_was_changed_and_no_path_of_this_machine() -> None:
@@ -48,7 +48,7 @@ def test_the_rerun_line_names_what_was_changed_and_no_path_of_this_machine() -> 
         "device": "",
         "results": "/home/me/results",
     }
-    line = pages.rerun_command("batch_size", given)
+    line = contents.rerun_command("batch_size", given)
     assert line == (
         "papermill notebooks/batch_size.ipynb out.ipynb -p model fuyu-tiny -p samples 8 "
         "-y '{batch_sizes: [1, 2]}'"
@@ -84,16 +84,16 @@ def fail(runs: Path, axis: str, **changes: Any) -> None:
 
 def test_assembling_twice_gives_the_same_bytes(small: tuple[Path, Path, Path]) -> None:
     root, results, runs = small
-    assert book.assemble(results, runs) == []
+    assert build.assemble(results, runs) == []
     first = snapshot(root / "book")
-    book.assemble(results, runs)
+    build.assemble(results, runs)
     assert snapshot(root / "book") == first
     assert "runs/llava-tiny/image_size.ipynb" in first
 
 
 def test_every_record_of_a_page_can_be_downloaded(small: tuple[Path, Path, Path]) -> None:
     root, results, runs = small
-    book.assemble(results, runs)
+    build.assemble(results, runs)
     downloads = root / "book" / "generated" / "extra" / "downloads"
     on_disk = record.read_all(results)[0]
     for found in on_disk:
@@ -108,7 +108,7 @@ def test_every_record_of_a_page_can_be_downloaded(small: tuple[Path, Path, Path]
 
 def test_a_bundled_model_tells_its_size_and_shows_its_card(small: tuple[Path, Path, Path]) -> None:
     root, results, runs = small
-    book.assemble(results, runs)
+    build.assemble(results, runs)
     chapter = (root / "book" / "generated" / "llava-tiny.md").read_text(encoding="utf-8")
     assert "2 100 001" in chapter
     assert "\n## Model card\n\nA LLaVA model." in chapter
@@ -120,7 +120,7 @@ def test_records_of_a_page_without_keys_are_found_by_its_parameters(small: tuple
     root, results, runs = small
     path = runs / "llava-tiny" / "image_size.ipynb"
     path.write_text(path.read_text(encoding="utf-8").replace("data-key", "data-other"), encoding="utf-8")
-    book.assemble(results, runs)
+    build.assemble(results, runs)
     extra = root / "book" / "generated" / "extra" / "downloads"
     lines = (extra / "llava-tiny-image_size.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + len(axes.plan("image_size", bookmaking.parameters("llava-tiny")).cells)
@@ -129,7 +129,7 @@ def test_records_of_a_page_without_keys_are_found_by_its_parameters(small: tuple
 def test_a_refused_notebook_is_told_of_and_not_published(small: tuple[Path, Path, Path]) -> None:
     root, results, runs = small
     bookmaking.executed(runs, "llava-tiny", "device", end_time=None)
-    (line,) = book.assemble(results, runs)
+    (line,) = build.assemble(results, runs)
     assert "llava-tiny/device.ipynb" in line
     assert line.endswith("a sweep makes it again")
     assert not (root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
@@ -139,7 +139,7 @@ def test_a_refused_notebook_is_told_of_and_not_published(small: tuple[Path, Path
 def test_a_failed_run_stands_on_the_status_page_and_in_its_chapter(small: tuple[Path, Path, Path]) -> None:
     root, results, runs = small
     fail(runs, "seq_len", stderr_tail="Traceback", command="papermill notebooks/seq_len.ipynb out.ipynb")
-    book.assemble(results, runs)
+    build.assemble(results, runs)
     status = (root / "book" / "generated" / "status.md").read_text(encoding="utf-8")
     assert "boom" in status
     assert "papermill notebooks/seq_len.ipynb out.ipynb" in status
@@ -154,7 +154,7 @@ def test_a_page_older_than_a_failed_rerun_is_marked(
 ) -> None:
     root, results, runs = small
     fail(runs, "device", at=at)
-    book.assemble(results, runs)
+    build.assemble(results, runs)
     page = (root / "book" / "runs" / "llava-tiny" / "device.ipynb").read_text(encoding="utf-8")
     assert ("of an earlier execution" in page) == marked
 
@@ -164,7 +164,7 @@ def test_broken_files_are_told_of(small: tuple[Path, Path, Path]) -> None:
     (results / "test-cpu-2c" / "llava-tiny" / "half.json").write_text('{"schema_version"', encoding="utf-8")
     fail(runs, "device")
     (runs / "failures" / "llava-tiny" / "device.json").write_text("[]", encoding="utf-8")
-    told = book.assemble(results, runs)
+    told = build.assemble(results, runs)
     assert len(told) == 2
     assert any("half.json" in line for line in told)
     assert any("device.json" in line for line in told)
@@ -172,17 +172,17 @@ def test_broken_files_are_told_of(small: tuple[Path, Path, Path]) -> None:
 
 def test_pages_that_are_gone_leave_the_book(small: tuple[Path, Path, Path]) -> None:
     root, results, runs = small
-    book.assemble(results, runs)
+    build.assemble(results, runs)
     (runs / "llava-tiny" / "device.ipynb").unlink()
-    book.assemble(results, runs)
+    build.assemble(results, runs)
     assert not (root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
     assert "device" not in (root / "book" / "generated" / "_toc.yml").read_text(encoding="utf-8")
 
 
 def test_a_book_of_nothing_says_so() -> None:
     nothing = Content((), (), (), ())
-    for text in (pages.comparison_page(nothing), pages.headline(nothing), pages.machine_page(nothing),
-                 pages.status_page(nothing)):  # fmt: skip
+    for text in (contents.comparison_page(nothing), contents.headline(nothing), contents.machine_page(nothing),
+                 contents.status_page(nothing)):  # fmt: skip
         assert "Nothing has been measured here yet" in text
 
 
@@ -190,15 +190,15 @@ def test_markup_keeps_foreign_text_from_being_markup() -> None:
     assert markup.plain("a *b* <c> `d` [e](f)\n# g") == r"a \*b\* \<c\> \`d\` \[e\](f) \# g"
     assert markup.fence("x\n```\ny").startswith("````")
     failure = Failure("llava-tiny", "device", "<script>x</script>")
-    assert "<script>" not in pages.status_page(Content((), (), (failure,), ()))
+    assert "<script>" not in contents.status_page(Content((), (), (failure,), ()))
 
 
 def test_version_2_is_refused(
     monkeypatch: pytest.MonkeyPatch, small: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(book, "version", lambda name: "2.1.7")
+    monkeypatch.setattr(build, "version", lambda name: "2.1.7")
     with pytest.raises(UserError, match="pip install"):
-        book.build(small[1], small[2], tmp_path / "out")
+        build.build(small[1], small[2], tmp_path / "out")
 
 
 def test_the_reading_side_loads_no_torch(project: Path) -> None:
@@ -257,16 +257,16 @@ class TestBuiltSite:
     ) -> None:
         root, results, runs = small
         output = tmp_path / "_build"
-        index = book.build(results, runs, output)
+        index = build.build(results, runs, output)
         built = index.stat().st_mtime_ns
-        assert book.build(results, runs, output).stat().st_mtime_ns == built
+        assert build.build(results, runs, output).stat().st_mtime_ns == built
         (root / "book" / "data.md").write_text("# Data\n\n[](gone.md)\n", encoding="utf-8")
         with pytest.raises(UserError, match=r"gone\.md"):
-            book.build(results, runs, output)
+            build.build(results, runs, output)
         assert index.stat().st_mtime_ns == built, "a failed build must leave the last good book"
         (root / "book" / "data.md").write_text("# Data sets\n", encoding="utf-8")
-        assert book.build(results, runs, output).stat().st_mtime_ns != built
+        assert build.build(results, runs, output).stat().st_mtime_ns != built
 
     def test_a_book_of_nothing_builds(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("VLMNB_ROOT", str(bookmaking.project(tmp_path / "project")))
-        assert book.build(tmp_path / "none", tmp_path / "none", tmp_path / "_build").exists()
+        assert build.build(tmp_path / "none", tmp_path / "none", tmp_path / "_build").exists()

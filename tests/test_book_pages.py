@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import bookmaking
 
-from vlmnb import pages
 from vlmnb.analysis import base_configuration, pareto, repeatability
+from vlmnb.book import contents
+from vlmnb.book.contents import Content
 from vlmnb.meters.readings import Conditions, DeviceState, MemoryUsage
-from vlmnb.pages import Content
 from vlmnb.records import export_columns, record
 from vlmnb.spec import axes
 from vlmnb.views import detail_table
@@ -106,12 +106,12 @@ def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
 
 def test_the_machine_page_says_whether_the_machine_is_virtual() -> None:
     made = bookmaking.measured(axes.plan("device", bookmaking.parameters("llava-tiny")).cells[-1])
-    assert '<th scope="row">Virtualization</th><td class="text">not recorded' in pages.machine_page(
+    assert '<th scope="row">Virtualization</th><td class="text">not recorded' in contents.machine_page(
         Content((made,), (), (), ())
     )
     told = {**made.provenance.machine, "virtualization": "virtual machine (KVM)"}
     newer = made.model_copy(update={"provenance": made.provenance.model_copy(update={"machine": told})})
-    assert "virtual machine (KVM)" in pages.machine_page(Content((made, newer), (), (), ()))
+    assert "virtual machine (KVM)" in contents.machine_page(Content((made, newer), (), (), ()))
 
 
 def test_an_accuracy_of_choices_stands_beside_what_guessing_would_score() -> None:

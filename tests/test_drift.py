@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmnb import paths, support
+from vlmnb import paths
 from vlmnb.analysis import answer_changes, rates
+from vlmnb.book.pages import support
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import Compilation, MemoryUsage, ProbeLogits
 from vlmnb.records.answer import Answer

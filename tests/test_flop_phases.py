@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from factory import cell, record
 
-from vlmnb import postprocess
+from vlmnb.book import postprocess
 from vlmnb.flops import flop_count
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.flops.formula import Parts

@@ -8,7 +8,7 @@ import bookmaking
 import pytest
 from bookmaking import PROJECT
 
-from vlmnb import book, outdated, postprocess
+from vlmnb.book import build, outdated, postprocess
 from vlmnb.device import machine
 from vlmnb.records import record
 from vlmnb.spec.cell import Run
@@ -62,14 +62,14 @@ def repeats_arrive(results: Path) -> None:
 def test_pages_older_than_the_repeats_say_so_everywhere(small: Small) -> None:
     root, results, runs = small
     said: list[str] = []
-    book.assemble(results, runs, said.append)
+    build.assemble(results, runs, said.append)
     page, status = root / "book/runs/llava-tiny/image_size.ipynb", root / "book/generated/status.md"
     assert said == []
     assert "outdated" not in page.read_text(encoding="utf-8")
     assert "utdated" not in status.read_text(encoding="utf-8")
 
     repeats_arrive(results)
-    book.assemble(results, runs, said.append)
+    build.assemble(results, runs, said.append)
     (line,) = said
     command = "vlmnb sweep sweeps/mine.yaml"
     assert line.startswith("2 of 2 pages are older than the records, A/A repeats")
@@ -82,7 +82,7 @@ def test_pages_older_than_the_repeats_say_so_everywhere(small: Small) -> None:
     assert "**Outdated**" in (root / "book/generated/llava-tiny.md").read_text(encoding="utf-8")
 
     drawn(results, runs)
-    book.assemble(results, runs, said.append)
+    build.assemble(results, runs, said.append)
     assert len(said) == 1
     assert ">outdated<" not in status.read_text(encoding="utf-8")
 
@@ -97,7 +97,7 @@ def test_pages_of_another_machine_and_pages_made_by_hand_are_not_called_outdated
     monkeypatch.setitem(bookmaking.MACHINE, "fingerprint", "another")
     bookmaking.records(results, models=("llava-tiny",), axis_names=("image_size",))
     said: list[str] = []
-    book.assemble(results, runs, said.append)
+    build.assemble(results, runs, said.append)
     assert said == []
 
 

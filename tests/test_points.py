@@ -9,8 +9,8 @@ import pytest
 from factory import answers, cell, record
 from test_layers import profiled
 
-from vlmnb import postprocess
 from vlmnb.analysis import agreement, answer_changes, rates, repeatability, report_match
+from vlmnb.book import postprocess
 from vlmnb.meters.readings import ProbeLogits
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record

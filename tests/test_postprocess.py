@@ -10,8 +10,8 @@ import bookmaking
 import nbformat
 import pytest
 
-from vlmnb import postprocess
-from vlmnb.postprocess import Heading, Refused
+from vlmnb.book import postprocess
+from vlmnb.book.postprocess import Heading, Refused
 
 HEADING = Heading("Image size — LLaVA tiny", "llava-tiny-image-size")
 LAST_RESORT = f"Figure of the page {HEADING.title}"

@@ -14,8 +14,10 @@ import pytest
 import yaml
 from reported import PROJECT, own, shown
 
-from vlmnb import chapters, experiment, pages, rendering, reportpages
+from vlmnb import experiment
 from vlmnb.analysis import base_configuration, pareto, repeatability, report_match
+from vlmnb.book import contents, rendering, report_pages
+from vlmnb.book.pages import chapters
 from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.records import export_columns, record, report_transcripts
@@ -85,7 +87,7 @@ UNPRINTED = ("Latency, s per batch", "Energy, J per sample", "WER")
 def test_every_figure_of_every_source_stands_on_a_page_with_its_place() -> None:
     rendered = set()
     for model in REPORTS:
-        for axis in reportpages.AXES:
+        for axis in report_pages.AXES:
             _, found = shown(model, axis)
             table = report_match.figures(axis, [one.cell for one in found], found)
             for row in Cells(axis_table.html(table)).rows[1:]:
@@ -140,11 +142,11 @@ def test_reported_cells_are_those_of_the_sweep(committed: list[Record]) -> None:
 
 def test_what_the_reports_say_does_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"model": "fuyu-8b", "source": "reports"}
-    here = [axes.plan(axis, given).cells for axis in reportpages.AXES]
+    here = [axes.plan(axis, given).cells for axis in report_pages.AXES]
     gpu = machine.Gpu(name="X", uuid="x", memory_bytes=1, driver="1", power_limit_w=None)
     other = machine.describe().model_copy(update={"gpus": () if machine.describe().gpus else (gpu,)})
     monkeypatch.setattr(machine, "describe", lambda: other)
-    assert [axes.plan(axis, given).cells for axis in reportpages.AXES] == here
+    assert [axes.plan(axis, given).cells for axis in report_pages.AXES] == here
 
 
 def test_a_reports_figure_goes_before_the_logs_and_digits_count(committed: list[Record]) -> None:
@@ -191,27 +193,27 @@ def test_a_page_without_a_single_figure_of_the_report_says_so_and_promises_nothi
     assert "All its tables are of 224 px" in footnotes.beneath([one.on("image_size") for one in found])
     experiment.show_details(plan, found)
     assert "HTML" not in capsys.readouterr().out, "no empty table"
-    page = pages.Page("llava-1.5-7b", "image_size", "", {"source": "reports"}, tuple(found))
-    assert "source 000)" in pages.report_note(page, committed)
+    page = contents.Page("llava-1.5-7b", "image_size", "", {"source": "reports"}, tuple(found))
+    assert "source 000)" in contents.report_note(page, committed)
 
 
 def test_a_models_chapter_tells_single_cells_that_were_measured(committed: list[Record]) -> None:
-    page = pages.Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
+    page = contents.Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
     _, found = shown("fuyu-8b", "batch_size")
     for records, said in (
         (committed, "None of its tables has been measured here.\n"),
         ([*committed, own(found[0])], "measured here as a whole. One cell was, on h200"),
     ):
-        content = pages.Content(tuple(records), (page,), (), ())
+        content = contents.Content(tuple(records), (page,), (), ())
         assert said in chapters.model_page(content, "fuyu-8b")
 
 
 def test_a_models_chapter_leads_to_its_card_or_says_how_it_is_made(committed: list[Record]) -> None:
-    page = pages.Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
-    card = pages.Page("fuyu-8b", "card", "", {"source": "measured"}, ())
-    without = chapters.model_page(pages.Content(tuple(committed), (page,), (), ()), "fuyu-8b")
+    page = contents.Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
+    card = contents.Page("fuyu-8b", "card", "", {"source": "measured"}, ())
+    without = chapters.model_page(contents.Content(tuple(committed), (page,), (), ()), "fuyu-8b")
     assert "`vlmnb sweep sweeps/cards.yaml`, then `vlmnb book`" in without
-    told = chapters.model_page(pages.Content(tuple(committed), (page, card), (), ()), "fuyu-8b")
+    told = chapters.model_page(contents.Content(tuple(committed), (page, card), (), ()), "fuyu-8b")
     assert "Nothing is measured for its [model card](/book/runs/fuyu-8b/card.ipynb)" in told
     assert "None of its tables has been measured here.\n" in told, "a card is no measurement"
     assert "cards.yaml" not in told
@@ -304,9 +306,9 @@ def test_what_is_no_figure_is_an_error() -> None:
 @pytest.mark.slow
 def test_a_notebook_of_a_report_is_executed_without_a_kernel_and_once(tmp_path: Path) -> None:
     found = record.read_all(PROJECT / "results", model="fuyu-8b", hardware="reports")[0]
-    made, told = reportpages.execute(PROJECT / "results", tmp_path, found)
+    made, told = report_pages.execute(PROJECT / "results", tmp_path, found)
     assert told == []
-    assert [path.stem for path in made] == list(reportpages.AXES)
+    assert [path.stem for path in made] == list(report_pages.AXES)
     notebook = json.loads(made[1].read_text())
     kinds = [
         kind for cell in notebook["cells"] for out in cell.get("outputs", ()) for kind in out.get("data", ())
@@ -316,7 +318,7 @@ def test_a_notebook_of_a_report_is_executed_without_a_kernel_and_once(tmp_path: 
     assert not [out for cell in notebook["cells"] for out in cell.get("outputs", ()) if "name" in out]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rendering.Renderer, "execute", None)
-        assert reportpages.execute(PROJECT / "results", tmp_path, found)[0] == made
+        assert report_pages.execute(PROJECT / "results", tmp_path, found)[0] == made
 
 
 def test_rendering_imports_nothing_that_measures() -> None:

@@ -133,8 +133,8 @@ def book(
     output: Annotated[Path, _folder("Folder of the built book.", "_build")] = Path("_build"),
 ) -> None:
     """Build the book from the records and the executed notebooks."""
-    from vlmnb import book as publishing
     from vlmnb import paths
+    from vlmnb.book import build as publishing
     from vlmnb.sweep import progress
 
     progress.assume_threads(paths.resolve(results))

@@ -21,12 +21,14 @@ from typing import Any
 
 import yaml
 
-from vlmnb import chapters, outdated, pages, paths, postprocess, reportpages, support
+from vlmnb import paths
 from vlmnb.analysis import base_configuration, pareto
-from vlmnb.audit import page as audit
+from vlmnb.book import contents, outdated, postprocess, report_pages
+from vlmnb.book.contents import Content, Failure, Page
+from vlmnb.book.pages import audit_page as audit
+from vlmnb.book.pages import chapters, support
+from vlmnb.book.postprocess import Heading, Notebook, Refused
 from vlmnb.errors import UserError
-from vlmnb.pages import Content, Failure, Page
-from vlmnb.postprocess import Heading, Notebook, Refused
 from vlmnb.records import record
 from vlmnb.records.export_columns import EXPORT_COLUMNS, row
 from vlmnb.records.record import Record
@@ -71,7 +73,7 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
     """
     records, problems = record.read_all(results)
     failures, filed = _failures(runs)
-    reported, unmade = reportpages.execute(results, runs, records)
+    reported, unmade = report_pages.execute(results, runs, records)
     again = outdated.commands(results, runs)
     published, files, refused = _run_pages(runs, reported, records, failures, again)
     found = [page.redrawn_by for page in published if page.redrawn_by]
@@ -82,7 +84,7 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
     files |= _generated(content) | _downloads(content, results)
     for name, file in list(files.items()):
         if name.startswith(("runs/", "reports/")):
-            files[f"generated/extra/{pages.notebook_download(name)}"] = file
+            files[f"generated/extra/{contents.notebook_download(name)}"] = file
     _replace_folder(paths.root() / "book" / "runs", _below(files, "runs/"))
     _replace_folder(paths.root() / "book" / "reports", _below(files, "reports/"))
     _replace_folder(paths.root() / "book" / "generated", _below(files, "generated/"))
@@ -103,10 +105,10 @@ def toc(
     """
     listed: dict[str, list[str]] = {name: [] for name in chapter_models}
     for folder, entries in (("reports", reports), ("runs", runs)):
-        for model, axis in sorted(entries, key=lambda entry: pages.axis_order(entry[1])):
+        for model, axis in sorted(entries, key=lambda entry: contents.axis_order(entry[1])):
             listed.setdefault(model, []).append(f"book/{folder}/{model}/{axis}")
     model_chapters: list[dict[str, Any]] = []
-    for name in sorted(listed, key=pages.model_order):
+    for name in sorted(listed, key=contents.model_order):
         chapter: dict[str, Any] = {"file": f"book/generated/{name}"}
         if listed[name]:
             chapter["sections"] = [{"file": file} for file in listed[name]]
@@ -227,16 +229,16 @@ def _run_pages(
             page = _page(notebook, model, axis, records, failure)
             command = "" if path in reported else again.get((model, axis), "")
             page = replace(page, redrawn_by=command if outdated.of_this_machine(page.records) else "")
-            heading = Heading(pages.page_title(page), pages.label(model, axis, page.folder))
-            before = [pages.outdated_note(page.outdated)] if page.outdated else []
+            heading = Heading(contents.page_title(page), contents.label(model, axis, page.folder))
+            before = [contents.outdated_note(page.outdated)] if page.outdated else []
             before += [outdated.note(page.redrawn_by)] if page.redrawn_by else []
-            before += [pages.report_note(page, records)] if page.source == "reports" else []
-            made = postprocess.page(notebook, heading, before=before, after=pages.run_sections(page))
+            before += [contents.report_note(page, records)] if page.source == "reports" else []
+            made = postprocess.page(notebook, heading, before=before, after=contents.run_sections(page))
         except (Refused, UnicodeDecodeError) as error:
             told.append(f"the page {model}/{axis}.ipynb: {error}; a sweep makes it again")
             continue
         told += [f"in {model}/{axis}.ipynb, {line}" for line in made.left_out]
-        targets = {found.key: f"../../../{pages.record_path(found)}" for found in page.records}
+        targets = {found.key: f"../../../{contents.record_path(found)}" for found in page.records}
         linked = postprocess.with_links(made.notebook, targets)
         files[f"{page.folder}/{model}/{axis}.ipynb"] = postprocess.dumps(linked).encode()
         published.append(page)
@@ -296,13 +298,13 @@ def _failures(runs: Path) -> tuple[list[Failure], list[str]]:
 
 def _generated(content: Content) -> Files:
     texts = {
-        "comparison.md": pages.comparison_page(content),
+        "comparison.md": contents.comparison_page(content),
         "support.md": support.page(content.records, support.titles(content.models)),
-        "machine.md": pages.machine_page(content),
-        "status.md": pages.status_page(content),
+        "machine.md": contents.machine_page(content),
+        "status.md": contents.status_page(content),
         f"{audit.OWN}.md": audit.own_page(content.records),
         f"{audit.REPORTS}.md": audit.reports_page(content.records),
-        "headline.md": pages.headline(content),
+        "headline.md": contents.headline(content),
         "_toc.yml": toc(
             [(page.model, page.axis) for page in content.pages if page.source == "measured"],
             content.models,
@@ -324,10 +326,10 @@ def _downloads(content: Content, results: Path) -> Files:
     for found in content.records:
         source = paths.record(results, found.hardware, found.cell.model, found.key)
         text = source.read_bytes() if source.exists() else found.model_dump_json(indent=1).encode()
-        files[extra + pages.record_path(found)] = text
+        files[extra + contents.record_path(found)] = text
     for page in content.pages:
         if page.records:
-            files[extra + pages.download_name(page, "csv")] = _csv(page.records)
+            files[extra + contents.download_name(page, "csv")] = _csv(page.records)
     return files
 
 

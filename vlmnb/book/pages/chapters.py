@@ -6,8 +6,9 @@ import json
 import math
 from collections.abc import Sequence
 
-from vlmnb import pages, paths
+from vlmnb import paths
 from vlmnb.analysis import base_configuration
+from vlmnb.book import contents
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
@@ -16,11 +17,11 @@ from vlmnb.stats import intervals
 from vlmnb.views import markup
 
 
-def model_page(content: pages.Content, name: str) -> str:
+def model_page(content: contents.Content, name: str) -> str:
     """A model's chapter: what it is, what it costs, its pages, and what could not be measured."""
     entry = base_configuration.entry_of(name)
     own = [r for r in content.records if r.cell.model == name]
-    parts = [f"# {pages.model_title(name)}"]
+    parts = [f"# {contents.model_title(name)}"]
     parts += [entry.summary, _model_facts(entry)] if entry else ["The registry no longer has this model."]
     for setting, entries in base_configuration.base_entries(own).items():
         parts += [
@@ -29,7 +30,7 @@ def model_page(content: pages.Content, name: str) -> str:
         ]  # fmt: skip
     parts += ["## Its pages", _report_list(content, name), _run_list(content, name)]
     parts += [_card_hint(content, name) if entry else "", _unmeasured(own), _model_card(entry)]
-    return pages.joined(parts)
+    return contents.joined(parts)
 
 
 def _model_facts(entry: ModelEntry) -> str:
@@ -63,7 +64,7 @@ def _weights_facts(entry: ModelEntry) -> dict[str, str]:
     }
 
 
-def _card_hint(content: pages.Content, name: str) -> str:
+def _card_hint(content: contents.Content, name: str) -> str:
     """How its page on memory and GPUs is made; empty where it is there."""
     if any(page.model == name and page.axis == "card" for page in content.pages):
         return ""
@@ -85,12 +86,12 @@ def _model_card(entry: ModelEntry | None) -> str:
     return "## Model card\n\n" + "\n".join(lines[1:]).strip()
 
 
-def _report_list(content: pages.Content, name: str) -> str:
+def _report_list(content: contents.Content, name: str) -> str:
     """The pages of the report on a model, in the report's order; empty where there is none."""
     own = [page for page in content.pages if page.model == name and page.source == "reports"]
     lines = [
-        f"- [{pages.axis_title(page.axis)}, as reported](/book/reports/{name}/{page.axis}.ipynb)"
-        for page in sorted(own, key=lambda page: pages.axis_order(page.axis))
+        f"- [{contents.axis_title(page.axis)}, as reported](/book/reports/{name}/{page.axis}.ipynb)"
+        for page in sorted(own, key=lambda page: contents.axis_order(page.axis))
     ]
     if not lines:
         return ""
@@ -98,22 +99,22 @@ def _report_list(content: pages.Content, name: str) -> str:
     return "\n".join([first, "", *lines])
 
 
-def _run_list(content: pages.Content, name: str) -> str:
+def _run_list(content: contents.Content, name: str) -> str:
     own = [page for page in content.pages if page.model == name]
     published = {page.axis: page for page in own if page.source == "measured"}
     failures = {failure.axis: failure for failure in content.failures if failure.model == name}
     if len(published) < len(own) and not published.keys() - {"card"} and not failures:
-        return pages.joined([_single_cells(content.records, name), _card_line(name) if published else ""])
+        return contents.joined([_single_cells(content.records, name), _card_line(name) if published else ""])
     lines = ["What was measured here:", ""] if len(published) < len(own) else []
-    for axis in sorted({*published, *failures, *axes.AXES}, key=pages.axis_order):
+    for axis in sorted({*published, *failures, *axes.AXES}, key=contents.axis_order):
         question = axes.AXES[axis].question if axis in axes.AXES else ""
         if axis in published:
-            target = f"[{pages.axis_title(axis)}](/book/runs/{name}/{axis}.ipynb)"
+            target = f"[{contents.axis_title(axis)}](/book/runs/{name}/{axis}.ipynb)"
             page = published[axis]
             mark = " **The last rerun failed**; the page is of an earlier one." if page.outdated else ""
             mark = mark or (" **Outdated**; the page says how it is drawn again." if page.redrawn_by else "")
         else:
-            target = f"{pages.axis_title(axis)} (not published)"
+            target = f"{contents.axis_title(axis)} (not published)"
             mark = " Not run yet."
             if axis in failures:
                 mark = f" **The run failed**: {markup.plain(failures[axis].error)}."

@@ -9,10 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import vlmnb
-from vlmnb import paths, postprocess
+from vlmnb import paths
+from vlmnb.book import postprocess
+from vlmnb.book.rendering import Renderer
 from vlmnb.errors import UserError
 from vlmnb.records.record import Record
-from vlmnb.rendering import Renderer
 from vlmnb.sweep import page_stamp
 
 AXES = ("device", "batch_size", "image_size", "seq_len", "optimization")

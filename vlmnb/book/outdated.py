@@ -7,10 +7,11 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from vlmnb import paths, postprocess
+from vlmnb import paths
+from vlmnb.book import postprocess
+from vlmnb.book.postprocess import Refused
 from vlmnb.device import machine
 from vlmnb.errors import UserError
-from vlmnb.postprocess import Refused
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Run

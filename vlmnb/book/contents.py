@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from vlmnb import conditions_view, models, paths
+from vlmnb import models, paths
 from vlmnb.analysis import base_configuration, pareto
+from vlmnb.book.pages import machine_page as machine_page_pages
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, presets
 from vlmnb.stats import intervals
@@ -160,7 +161,7 @@ def machine_page(content: Content) -> str:
                 f"The reports name no machine. {len(own)} records are theirs.",
             ]
             continue
-        parts += [f"## {hardware}", _machine_facts(newest, own), *conditions_view.sections(own)]
+        parts += [f"## {hardware}", _machine_facts(newest, own), *machine_page_pages.sections(own)]
     return joined(parts if groups else [*parts, NOTHING_YET])
 
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.postprocess import Notebook
+from vlmnb.book.postprocess import Notebook
 
 INJECTED = "injected-parameters"
 

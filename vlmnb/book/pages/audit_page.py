@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from vlmnb import pages
 from vlmnb.audit import registry
 from vlmnb.audit.rule import LEVELS, TITLES, Finding, Where
+from vlmnb.book import contents
 from vlmnb.records.record import Record
 from vlmnb.views import markup
 
@@ -54,7 +54,7 @@ def reports_page(records: Sequence[Record]) -> str:
 def _page(records: Sequence[Record], source: str, title: str, intro: str) -> str:
     own = [found for found in records if found.source == source]
     if not own:
-        return pages.joined([title, intro, "There are no such records here.", _rules(source, [])])
+        return contents.joined([title, intro, "There are no such records here.", _rules(source, [])])
     found = registry.run(own, source)
     levels = Counter(one.level for one in found)
     counts = ", ".join(markup.counted(levels[level], level) for level in LEVELS)
@@ -69,7 +69,7 @@ def _page(records: Sequence[Record], source: str, title: str, intro: str) -> str
             parts += [_block(one) for one in same[:MOST]]
             if len(same) > MOST:
                 parts.append(f"{len(same) - MOST} more findings of this rule: `vlmnb audit` lists them all.")
-    return pages.joined([*parts, _rules(source, found)])
+    return contents.joined([*parts, _rules(source, found)])
 
 
 def _block(one: Finding) -> str:
@@ -91,7 +91,7 @@ def _records(listed: Sequence[Where]) -> str:
 def _record(where: Where) -> str:
     target = f"../../downloads/records/{where.hardware}/{where.model}/{where.key}.json"
     link = markup.link(where.key, target)
-    told = markup.escape(f"{pages.model_title(where.model)}: {where.cell}")
+    told = markup.escape(f"{contents.model_title(where.model)}: {where.cell}")
     places = f" ({markup.escape('; '.join(where.places))})" if where.places else ""
     return f"{told}{places}, {link}"
 
