@@ -12,8 +12,9 @@ import pytest
 from factory import timed
 
 from vlmnb import cli, paths
-from vlmnb.audit import command, registry
+from vlmnb.audit import registry
 from vlmnb.book.pages import audit_page
+from vlmnb.cli import audit_command
 from vlmnb.errors import UserError
 from vlmnb.records import record as records_of
 from vlmnb.records import report_transcripts
@@ -39,9 +40,9 @@ def test_the_exit_code_tells_whether_there_is_an_error(
 ) -> None:
     bad = timed(vision_s=(0.2,) * 12, key="1" * 16, flops=None)
     folder = stored(timed(key="2" * 16, flops=None))
-    assert command.run(folder, "", as_json=False) == 0
+    assert audit_command.run(folder, "", as_json=False) == 0
     assert "0 errors" in capsys.readouterr().out
-    assert command.run(stored(bad), "measured", as_json=True) == 1
+    assert audit_command.run(stored(bad), "measured", as_json=True) == 1
     told = json.loads(capsys.readouterr().out)
     (found,) = [one for one in told["findings"] if one["rule"] == "phases-add-up"]
     assert (found["level"], found["records"][0]["key"]) == ("error", "1" * 16)
@@ -51,16 +52,16 @@ def test_the_exit_code_tells_whether_there_is_an_error(
 def test_the_last_lines_say_whose_the_errors_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report_transcripts.write(tmp_path)
     records_of.write(timed(key="2" * 16, flops=None), tmp_path)
-    assert command.run(tmp_path, "", as_json=False) == 1
+    assert audit_command.run(tmp_path, "", as_json=False) == 1
     told = capsys.readouterr().out.splitlines()[-2:]
     assert re.fullmatch(
         r"0 errors in measured records \(source measured\), "
         r"[1-9]\d* errors in the earlier reports' own figures \(source reports\): exit code 1\.", told[0]
     )  # fmt: skip
     assert told[1].endswith("vlmnb audit --source measured")
-    assert command.run(tmp_path, "measured", as_json=False) == 0
+    assert audit_command.run(tmp_path, "measured", as_json=False) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith("(source measured): exit code 0.")
-    assert command.run(tmp_path, "", as_json=True) == 1
+    assert audit_command.run(tmp_path, "", as_json=True) == 1
     assert json.loads(capsys.readouterr().out)["errors"]["measured"] == 0
 
 
@@ -69,7 +70,7 @@ def test_the_last_lines_say_whose_the_errors_are(tmp_path: Path, capsys: pytest.
 )
 def test_a_mistaken_option_is_told(stored: Stored, source: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        command.run(stored(timed(key="1" * 16)), source, as_json=False)
+        audit_command.run(stored(timed(key="1" * 16)), source, as_json=False)
 
 
 def test_files_that_are_no_records_are_errors(stored: Stored, capsys: pytest.CaptureFixture[str]) -> None:
@@ -83,26 +84,26 @@ def test_files_that_are_no_records_are_errors(stored: Stored, capsys: pytest.Cap
     files = sorted(folder.rglob("[!.]*.json"))
     for file, spoil in zip(files, edit, strict=True):
         file.write_text(spoil(file.read_text()))
-    assert command.run(folder, "", as_json=True) == 1
+    assert audit_command.run(folder, "", as_json=True) == 1
     told = json.loads(capsys.readouterr().out)
     assert (told["records"], told["errors"], len(told["left_out"])) == ({"measured": 1}, {"measured": 3}, 3)
     found = [one for one in told["findings"] if one["rule"] == "every-file-is-a-record"]
     assert sorted(where["key"] for one in found for where in one["records"]) == [
         file.stem for file in files[1:]
     ]
-    assert command.run(folder, "measured", as_json=False) == 1
+    assert audit_command.run(folder, "measured", as_json=False) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "3 errors in measured records (source measured): exit code 1." in said
     assert "was edited by hand" in said
     assert "update the project" in said
     assert ".damaged" in said
     files[0].unlink()
-    assert command.run(folder, "", as_json=False) == 1, "also where nothing else is there"
+    assert audit_command.run(folder, "", as_json=False) == 1, "also where nothing else is there"
 
 
 def test_a_missing_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="measure something first"):
-        command.run(tmp_path / "none", "", as_json=False)
+        audit_command.run(tmp_path / "none", "", as_json=False)
 
 
 def test_the_command_is_there(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb import cli, paths, sweep_command
+from vlmnb import cli, paths
+from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.records import content_key, record
 from vlmnb.spec.cell import words as words_of

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb import sweep_command
+from vlmnb.cli import sweep_command
 from vlmnb.device import machine, slots
 from vlmnb.device.machine import Gpu, Machine
 from vlmnb.files import locks

@@ -13,7 +13,8 @@ import pytest
 from factory import cell
 from stored import job_of, measured, older, recorded, states
 
-from vlmnb import paths, sweep_command
+from vlmnb import paths
+from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.files import locks

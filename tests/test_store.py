@@ -16,7 +16,8 @@ import pytest
 from factory import answers, cell, record
 from stored import job_of, measured, recorded, states
 
-from vlmnb import paths, sweep_command
+from vlmnb import paths
+from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.records import claims, export_columns, index_entries, store

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from fakes import Checkout, processes_of, wait_for
 
-from vlmnb import sweep_command
+from vlmnb.cli import sweep_command
 from vlmnb.records import export_columns, store
 from vlmnb.records.record import read_all
 

@@ -79,7 +79,7 @@ def sweep(
     Exit code 0: all is well; 1: a run or a cell failed; 2: the sweep file or an option is wrong; 3: the
     disk, a kernel's start or a node failed; 130: stopped.
     """
-    from vlmnb import sweep_command
+    from vlmnb.cli import sweep_command
     from vlmnb.sweep.execute import Limits
 
     if on not in ("local", "ray"):
@@ -110,7 +110,8 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Show how far a sweep is, also one at work in another terminal: cells, failures, pages, time left."""
-    from vlmnb import paths, sweep_command
+    from vlmnb import paths
+    from vlmnb.cli import sweep_command
     from vlmnb.sweep import progress
 
     threads = progress.assume_threads(paths.resolve(results))
@@ -186,9 +187,9 @@ def audit(
     errors, so that --source measured alone tells whether yours have any.
     """
     from vlmnb import paths
-    from vlmnb.audit import command
+    from vlmnb.cli import audit_command
 
-    raise typer.Exit(command.run(paths.resolve(results), source, as_json=as_json))
+    raise typer.Exit(audit_command.run(paths.resolve(results), source, as_json=as_json))
 
 
 @app.command()
@@ -247,12 +248,12 @@ def fit(
 ) -> None:
     """Tell which GPUs a model fits, and what it takes there."""
     from vlmnb import paths
-    from vlmnb.fit import command
+    from vlmnb.cli import fit_command
 
     folder = paths.resolve(results)
     if results != RESULTS and not folder.is_dir():
         raise UserError(f"no folder {folder}; leave --results out to do without records of your own")
-    command.run(
+    fit_command.run(
         model, quantization, folder, batch_size=batch_size, image_size=image_size,
         text_tokens=text_tokens, new_tokens=new_tokens, gpu=gpu, vram=vram, max_price=max_price,
         max_power=max_power, as_json=as_json,

@@ -6,7 +6,8 @@ import re
 import shlex
 import sys
 
-from vlmnb import paths, sweep_command
+from vlmnb import paths
+from vlmnb.cli import sweep_command
 from vlmnb.spec import sweep_file
 from vlmnb.sweep import inventory
 from vlmnb.sweep.inventory import Job
