@@ -1,44 +1,26 @@
-"""All rules, and running them over records."""
+"""Find the rules, and run them over records.
+
+Every module of ``measured/`` and ``reports/`` lists its rules in ``RULES``; a new module is found by itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib
+import pkgutil
+from collections.abc import Iterator, Sequence
 
-from vlmnb.audit.measured import (
-    across_records,
-    answers,
-    energy,
-    flops,
-    memory,
-    phases,
-    provenance,
-    throughput,
-    timing,
-    window,
-)
-from vlmnb.audit.reports import cells, flops, log, power_and_latency, prompts, series, wer
+from vlmnb.audit import measured, reports
 from vlmnb.audit.rule import LEVELS, Finding, Rule
 from vlmnb.records.record import Record
 
-RULES: tuple[Rule, ...] = (
-    *provenance.RULES,
-    *timing.RULES,
-    *window.RULES,
-    *energy.RULES,
-    *memory.RULES,
-    *throughput.RULES,
-    *flops.RULES,
-    *answers.RULES,
-    *across_records.RULES,
-    *phases.RULES,
-    *cells.RULES,
-    *log.RULES,
-    *flops.RULES,
-    *prompts.RULES,
-    *wer.RULES,
-    *power_and_latency.RULES,
-    *series.RULES,
-)
+
+def _rules() -> Iterator[Rule]:
+    for package in (measured, reports):
+        for info in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            yield from getattr(importlib.import_module(info.name), "RULES", ())
+
+
+RULES: tuple[Rule, ...] = tuple(_rules())
 
 
 def run(records: Sequence[Record], source: str) -> list[Finding]:
