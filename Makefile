@@ -22,7 +22,7 @@ test: setup-test browser lint
 # What `make test` skips: sweeps on a Ray cluster of three nodes, all on this machine; Ray is 260 MB.
 test-ray: setup-test
 	$(PIP) -r requirements-ray.txt -c constraints.txt
-	$(BIN)/python -m pytest -m slow tests/test_ray.py
+	$(BIN)/python -m pytest -m slow tests/sweep/test_ray.py
 
 lint: setup-test
 	$(BIN)/ruff check .

@@ -213,8 +213,8 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
     figure = roofline_tables.figure(cells, found)
     if figure is not None:
         caption = (
-            f"{bottleneck.text(cells, found, _allowance(plan, found).drift)} Bars: shares of the ceilings, with "
-            f"95 % intervals; dashed: the ceiling; †: other processes used the machine. A bar beyond "
+            f"{bottleneck.text(cells, found, _allowance(plan, found).drift)} Bars: shares of the ceilings, "
+            f"with 95 % intervals; dashed: the ceiling; †: other processes used the machine. A bar beyond "
             f"{roofline_tables.WIDEST} % is cut."
         )
         _display_figure(figure, caption, roofline_tables.points(cells, found))

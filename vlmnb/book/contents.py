@@ -114,8 +114,8 @@ def comparison_page(content: Content) -> str:
     groups = base_configuration.base_entries(content.records)
     parts = [
         "# Comparison of the models",
-        f"Every model at its base configuration: batch {base_configuration.BASE_BATCH_SIZE}, its base image size, the "
-        "longest prompt budget, natural answer length. "
+        f"Every model at its base configuration: batch {base_configuration.BASE_BATCH_SIZE}, its base image "
+        "size, the longest prompt budget, natural answer length. "
         "Numbers of different machines are never set side by side, and those of reports have a section of "
         "their own. How each number is obtained stands in [](/book/methodology.md).",
     ]

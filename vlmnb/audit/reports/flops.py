@@ -95,12 +95,11 @@ def flops_of_the_geometry(records: Sequence[Record]) -> Iterator[Finding]:
             continue
         low = expected_flops.least(model, cell.image_size, 0)
         high = expected_flops.most(model, cell.image_size, cell.seq_len)
+        tokens = shape.of(model).image_tokens(cell.image_size)
         figures = {
             "Printed": f"{text}, batch {size}",
             "A sample": expected_flops.shown(first.per_sample),
-            f"Image alone ({shape.of(model).image_tokens(cell.image_size)} tokens), at least": expected_flops.shown(
-                low
-            ),
+            f"Image alone ({tokens} tokens), at least": expected_flops.shown(low),
             f"Image and {cell.seq_len} text tokens": expected_flops.shown(high),
             "Slack beside both": f"{100 * MARGIN:.0f} %",
         }
@@ -217,8 +216,8 @@ def flops_of_a_batch(records: Sequence[Record]) -> Iterator[Finding]:
                     "Ratio": f"{ratio:.2f}",
                     "Largest that prompts allow": f"{possible:.2f}",
                 },
-                f"Counts of {model} come to between {expected_flops.shown(few)} and {expected_flops.shown(high.per_sample)} a "
-                f"sample, a ratio of {ratio:.1f}; prompts of no text and of {cell.seq_len} tokens differ by "
+                f"Counts of {model} come to between {expected_flops.shown(few)} and "
+                f"{expected_flops.shown(high.per_sample)} a sample, a ratio of {ratio:.1f}; prompts of no text and of {cell.seq_len} tokens differ by "
                 f"{possible:.1f} at most, in any unit.",
                 "At least one of them is not of one forward pass; which one cannot be told from the two "
                 "alone.",

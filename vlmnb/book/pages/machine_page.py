@@ -108,7 +108,8 @@ def repeats_block(records: Sequence[Record]) -> str:
         return made
     aside = (
         "Windows that others disturbed do not count: on a quiet machine, delete their records and measure "
-        f"them again (`vlmnb sweep sweeps/repeat.yaml`). A threshold takes {repeatability.FEWEST} undisturbed ones."
+        "them again (`vlmnb sweep sweeps/repeat.yaml`). A threshold takes "
+        f"{repeatability.FEWEST} undisturbed ones."
     )
     return f"{made}\n\n{aside}"
 

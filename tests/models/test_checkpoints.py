@@ -40,7 +40,7 @@ def save(name: str, folder: Path) -> None:
     torch.manual_seed(0)
     model = getattr(transformers, family.MODEL_CLASS)(config).to(torch.bfloat16)
     model.save_pretrained(folder, max_shard_size="200KB" if name == "qwen2.5-vl-3b" else "1GB")
-    processor = family.load_processor(Path(__file__).parent.parent / "models" / family.STAND_IN)
+    processor = family.load_processor(Path(__file__).parents[2] / "models" / family.STAND_IN)
     family.adapt(processor, config)
     if name == "qwen2.5-vl-3b":
         processor.tokenizer.chat_template = processor.chat_template
@@ -230,7 +230,8 @@ def offline(tmp_path: Path, code: str, **environment: str) -> subprocess.Complet
 
 
 FIND = """
-from vlmnb import checkpoints, models
+from vlmnb import models
+from vlmnb.models import checkpoints
 from vlmnb.errors import UserError
 try: print(checkpoints.find(models.get("llava-1.5-7b")))
 except UserError as error: print(error)

@@ -320,8 +320,8 @@ def server(tmp_path: Path) -> Iterator[FakeHub]:
 
 ASK = """
 import sys
-from vlmnb import data
-print([sample.sample_id for sample in data.load("coco", int(sys.argv[1]), 0)])
+from vlmnb.data import catalogue
+print([sample.sample_id for sample in catalogue.load("coco", int(sys.argv[1]), 0)])
 """
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
+from background import MARKED, surrounded
 from factory import cell
-from test_disturbance import MARKED, surrounded
-from test_drift import timed
+from optimized import timed
 
 from vlmnb.analysis import bottleneck, rates
 from vlmnb.device import machine

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from factory import answers, cell, record
-from test_layers import profiled
+from profiles import profiled
 
 from vlmnb.analysis import agreement, answer_changes, rates, repeatability, report_match
 from vlmnb.book import postprocess

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import nbformat
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 PARAMETERS = """
 model: str = "llava-tiny"  # model
@@ -25,7 +25,9 @@ results: str = "results"  # records
 
 MEASURE = """
 import json, os, pathlib, signal, time
-from vlmnb import axes, desk, identity, paths
+from vlmnb import paths
+from vlmnb.records import claims, content_key
+from vlmnb.spec import axes
 
 given = {name: globals()[name] for name in ("model", "samples", "batch_sizes", "device", "length", "results")}
 plan = axes.plan("batch_size", given)
@@ -68,7 +70,7 @@ def behave(cell):
 
 (root / f"started-{model}").touch()
 records = []
-with desk.Desk(plan.cells, pathlib.Path(results)) as at:
+with claims.Desk(plan.cells, pathlib.Path(results)) as at:
     for cell in plan.cells:
         found = at.recorded(cell)
         if found is None:
@@ -78,7 +80,7 @@ with desk.Desk(plan.cells, pathlib.Path(results)) as at:
                     found, reason = at.ran_out(cell, records), ""
                     if found is None:
                         status, reason = behave(cell)
-                        found = identity.blank(cell, "2026-01-01T00:00:00+00:00", status, reason)
+                        found = content_key.blank(cell, "2026-01-01T00:00:00+00:00", status, reason)
                     if reason != "leave out":
                         at.write(found)
         records.append(found)

@@ -6,28 +6,14 @@ import re
 from typing import Any
 
 import pytest
+from background import MARKED, surrounded
 from factory import STEADY, answers, cell, timed
 
 from vlmnb.analysis import base_configuration, pareto, report_match
-from vlmnb.meters.readings import Conditions, DeviceState
 from vlmnb.records import background_load, export_columns
-from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Reported
 from vlmnb.views import axis_points, axis_table, detail_table, findings, phase_table
-
-MARKED = "†"
-
-
-def surrounded(load: float, passes: tuple[bool, ...] = (False,), **changes: Any) -> Record:
-    """A record of a window in which others used a share of the cores, with the marks of its passes."""
-    made = timed(STEADY * len(passes), passes=len(passes), **changes)
-    assert made.timing is not None
-    state = DeviceState()
-    around = Conditions(start=state, end=state, other_load=load, contaminated=load > 0.05)
-    told = Provenance(code="0" * 16, other_load=load, conditions=around)
-    timing = made.timing.model_copy(update={"contaminated": passes})
-    return made.model_copy(update={"timing": timing, "provenance": told})
 
 
 def shown(table: axis_table.Table, column: str) -> axis_table.Field:

@@ -163,7 +163,7 @@ def test_building_takes_the_memory_of_the_weights_and_no_more() -> None:
     code = """
 import resource, torch, transformers
 from accelerate import init_empty_weights
-from vlmnb import random_weights
+from vlmnb.measure import random_weights
 from vlmnb.models import geometry
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 config = geometry.config("llava-1.5-7b")

@@ -181,8 +181,11 @@ def test_modelled_cpu_energy_is_cpu_time_times_tdp_over_cores() -> None:
 
 
 def test_a_first_window_is_silent_in_a_fresh_process() -> None:
-    code = "from vlmnb.meters import *\nwith EnergyMeter() as e, MemoryMeter() as m: pass\nassert e.readings"
-    root = Path(window.__file__).parent.parent
+    code = (
+        "from vlmnb.meters.energy import EnergyMeter\nfrom vlmnb.meters.memory import MemoryMeter\n"
+        "with EnergyMeter() as e, MemoryMeter() as m: pass\nassert e.readings"
+    )
+    root = Path(window.__file__).parents[2]
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120, check=True
     )

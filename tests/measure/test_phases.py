@@ -10,8 +10,8 @@ import torch
 from factory import cell, record
 from torch import nn
 
+from vlmnb.measure import phases as phase_clock
 from vlmnb.measure.phases import PhaseClock
-from vlmnb.meters import window
 from vlmnb.records.timing import Timing, batch_values
 from vlmnb.views import axis_table, phase_table
 
@@ -59,7 +59,7 @@ class Model(nn.Module):
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     made = Clock()
-    monkeypatch.setattr(window, "clock", made)
+    monkeypatch.setattr(phase_clock, "now_s", made)
     return iter([made])
 
 

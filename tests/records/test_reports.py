@@ -323,7 +323,11 @@ def test_a_notebook_of_a_report_is_executed_without_a_kernel_and_once(tmp_path: 
 
 def test_rendering_imports_nothing_that_measures() -> None:
     code = (
-        "from vlmnb import axes, experiment, beside, rendering, reportpages, transcription\n"
+        "from vlmnb import experiment\n"
+        "from vlmnb.analysis import report_match\n"
+        "from vlmnb.book import rendering, report_pages\n"
+        "from vlmnb.records import report_transcripts\n"
+        "from vlmnb.spec import axes\n"
         "plan = axes.plan('device', {'model': 'fuyu-8b', 'source': 'reports'})\n"
         "assert len(experiment.records(plan)) == 2"
     )

@@ -6,42 +6,12 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from factory import absent, cell, record
+from factory import absent, cell
+from profiles import part, profiled
 
 from vlmnb.measure import layers
-from vlmnb.meters import window
 from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading, EnergyRefusal
-from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
-from vlmnb.records.record import Record
 from vlmnb.views import axis_table, footnotes, layer_figure, layer_tables
-
-
-def part(name: str, component: str, seconds: float, depth: int | None = None, **changes: object) -> LayerPart:
-    reading = EnergyReading(source="cpu", method="model", energy_j=4.0, detail="test")
-    values = {
-        "name": name, "component": component, "depth": depth, "parameters": 100, "weight_bytes": 400,
-        "activation_bytes": 600, "flops": 2000, "in_pass_s": (seconds,) * 11, "replay_s": seconds,
-        "replays": 8, "energy": (reading,),
-    }  # fmt: skip
-    return LayerPart.model_validate(values | changes)
-
-
-def profiled(whole_s: float) -> Record:
-    parts = (
-        part("vision layer 0", "vision", 0.2, 0),
-        part("projector", "projector", 0.1),
-        part("attention 0", "attention", 0.3, 0),
-        part("MLP 0", "mlp", 0.2, 0),
-        part("layer 0, rest", "other", 0.1, 0, replay_s=None, replays=0, energy=(), flops=None),
-        part("head", "head", 0.1),
-    )
-    profile = LayerProfile(
-        forward_s=(whole_s,) * 11, hooked_s=(whole_s,) * 11, parts=parts,
-        ceilings=Ceilings(flops_per_s=40_000, bytes_per_s=50_000, method="test"),
-    )  # fmt: skip
-    return record(
-        cell(measure="layers", samples=2), timing=None, energy=(), memory=None, answers=(), layers=profile
-    )
 
 
 def test_components_show_share_rate_and_modelled_energy_per_call() -> None:
@@ -173,7 +143,7 @@ class Meter:
 def test_equal_parts_share_a_window_where_one_each_would_take_too_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(window, "EnergyMeter", Meter)
+    monkeypatch.setattr(layers, "EnergyMeter", Meter)
     monkeypatch.setattr(Meter, "opened", 0)
     parts = [part(f"attention {i}", "attention", 1.0, i, replays=0, energy=()) for i in range(8)]
     parts.append(part("head", "head", 0.5, replays=0, energy=()))
@@ -192,7 +162,7 @@ def test_equal_parts_share_a_window_where_one_each_would_take_too_long(
 
 
 def test_a_refused_counter_is_kept_with_its_reason_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(window, "EnergyMeter", Meter)
+    monkeypatch.setattr(layers, "EnergyMeter", Meter)
     monkeypatch.setattr(Meter, "readable", False)
     (made,) = layers.energies([part("head", "head", 1.0, energy=())], [lambda: None], "cpu")
     assert made.energy == ()

@@ -29,7 +29,7 @@ from vlmnb.records.timing import Timing
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 MODELS = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
 REPORTED = ("llava-1.5-7b", "qwen2.5-vl-3b", "fuyu-8b")
 SPEED = {"llava-tiny": 0.4, "qwen2.5-vl-tiny": 0.7, "fuyu-tiny": 0.5}

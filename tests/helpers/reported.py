@@ -12,7 +12,7 @@ from vlmnb.meters.readings import EnergyReading
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 
-PROJECT = Path(__file__).resolve().parent.parent
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def shown(model: str, axis: str) -> tuple[axes.Plan, list[Record]]:
