@@ -95,11 +95,11 @@ def flops_of_the_geometry(records: Sequence[Record]) -> Iterator[Finding]:
             continue
         low = expected_flops.least(model, cell.image_size, 0)
         high = expected_flops.most(model, cell.image_size, cell.seq_len)
-        tokens = shape.of(model).image_tokens(cell.image_size)
+        picture = shape.of(model).image_tokens(cell.image_size)
         figures = {
             "Printed": f"{text}, batch {size}",
             "A sample": expected_flops.shown(first.per_sample),
-            f"Image alone ({tokens} tokens), at least": expected_flops.shown(low),
+            f"Image alone ({picture} tokens), at least": expected_flops.shown(low),
             f"Image and {cell.seq_len} text tokens": expected_flops.shown(high),
             "Slack beside both": f"{100 * MARGIN:.0f} %",
         }
