@@ -9,8 +9,9 @@ from factory import answers, cell, record
 
 from vlmnb.analysis import agreement, repeatability
 from vlmnb.book.pages import machine_page
+from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.files import hashing
-from vlmnb.meters.readings import Conditions, DeviceState, EnergyRefusal, SensorCard
+from vlmnb.meters.readings import EnergyRefusal, SensorCard
 from vlmnb.records import record as records
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record

@@ -12,7 +12,8 @@ from factory import STEADY, answers, cell, record, timed
 from vlmnb.audit import expected_flops, registry
 from vlmnb.audit.measured import across_records, flops, timing
 from vlmnb.audit.rule import Rule
-from vlmnb.meters.readings import Conditions, DeviceState, SensorCard
+from vlmnb.device.state import Conditions, DeviceState
+from vlmnb.meters.readings import SensorCard
 from vlmnb.records.record import Ceilings, EnergyReading, FlopCount, MemoryUsage, Record
 
 

@@ -12,8 +12,9 @@ from factory import timed
 from vlmnb.audit.measured import energy as energy_measured
 from vlmnb.audit.measured import memory
 from vlmnb.audit.measured import window as window_measured
+from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.fit import shape
-from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading
+from vlmnb.meters.readings import EnergyReading
 from vlmnb.models import geometry
 from vlmnb.records.record import Record
 

@@ -7,7 +7,8 @@ import bookmaking
 from vlmnb.analysis import base_configuration, pareto, repeatability
 from vlmnb.book import contents
 from vlmnb.book.contents import Content
-from vlmnb.meters.readings import Conditions, DeviceState, MemoryUsage
+from vlmnb.device.state import Conditions, DeviceState
+from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records import export_columns, record
 from vlmnb.spec import axes
 from vlmnb.views import detail_table

@@ -12,11 +12,10 @@ import pytest
 from rich.console import Console
 
 from vlmnb import cli, paths
-from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.records import content_key, record
 from vlmnb.spec.cell import words as words_of
-from vlmnb.sweep import inventory, progress
+from vlmnb.sweep import inventory, options, progress
 from vlmnb.views import markup
 
 STARTED = "2026-01-01T00:00:00+00:00"
@@ -77,16 +76,16 @@ def test_folders_that_are_not_given_are_the_projects(elsewhere: Path, vlmnb: Cal
 def test_the_command_that_continues_a_sweep_does_so_from_any_folder(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = sweep_command.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=Path("runs"))
+    own = options.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=Path("runs"))
     assert own.command == f"vlmnb sweep {elsewhere / 's.yaml'} --results {elsewhere / 'mine'}"
     monkeypatch.chdir(paths.root() / "sweeps")
-    asked = sweep_command.Asked(spec=Path("full.yaml"), results=Path("results"), runs=Path("runs"))
+    asked = options.Asked(spec=Path("full.yaml"), results=Path("results"), runs=Path("runs"))
     assert asked.command == "vlmnb sweep sweeps/full.yaml"
     monkeypatch.chdir(elsewhere)
     (elsewhere / "sweeps").mkdir()
     (elsewhere / "s.yaml").rename(elsewhere / "sweeps" / "full.yaml")
     full = paths.root() / "sweeps" / "full.yaml"
-    assert sweep_command.named(full) == str(full), "here the short name is another file's"
+    assert options.named(full) == str(full), "here the short name is another file's"
 
 
 def test_a_sweep_file_that_is_not_there_is_told_with_where_it_was_looked_for(
@@ -152,9 +151,9 @@ def test_status_says_whose_it_is_where_no_sweep_file_is_named(elsewhere: Path, v
     assert "none is on record here" in said
     assert said.endswith("sweeps/quickstart.yaml")
     assert json.loads(vlmnb("status", "--results", "mine", "--json")[1])["spec"] == "sweeps/quickstart.yaml"
-    asked = sweep_command.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=elsewhere / "pages")
+    asked = options.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=elsewhere / "pages")
     standing = progress.Standing(
-        spec=sweep_command.named(asked.spec), command=asked.command, pid=1, host="h", began_at=STARTED,
+        spec=options.named(asked.spec), command=asked.command, pid=1, host="h", began_at=STARTED,
         elapsed_s=1.0, total=2, done=2, measured=2, failed=0, ended="finished",
     )  # fmt: skip
     paths.write_atomic(elsewhere / "mine" / ".sweeps" / "h-1.json", standing.model_dump_json())
@@ -178,11 +177,11 @@ def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
     with monkeypatch.context() as sweeping:
         sweeping.setenv(slots.THREADS, str(other))
         measure(elsewhere / "mine")
-        asked = sweep_command.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=elsewhere / "pages")
+        asked = options.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=elsewhere / "pages")
         jobs = inventory.jobs(inventory.load(Path("s.yaml")), elsewhere / "mine", elsewhere / "pages")
         console = Console(file=io.StringIO())
         with progress.Progress(
-            jobs, [], console, results=elsewhere / "mine", spec=sweep_command.named(asked.spec), command="c"
+            jobs, [], console, results=elsewhere / "mine", spec=options.named(asked.spec), command="c"
         ):
             pass
     told = json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])

@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from vlmnb.cli import sweep_command
 from vlmnb.device import machine, slots
 from vlmnb.device.machine import Gpu, Machine
 from vlmnb.files import locks
 from vlmnb.records import content_key, record
-from vlmnb.sweep import execute, inventory, progress, scheduler, slurm, status
+from vlmnb.sweep import execute, inventory, options, progress, scheduler, slurm, status
 from vlmnb.sweep.execute import Outcome, Setting
 from vlmnb.sweep.inventory import Job
 
@@ -121,9 +120,7 @@ def test_the_slurm_script_has_one_task_for_each_run_with_something_missing(
     tmp_path: Path, two_gpus: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     todo = jobs(tmp_path, "cuda")
-    asked = sweep_command.Asked(
-        spec=tmp_path / "s.yaml", results=tmp_path / "results", runs=tmp_path / "runs"
-    )
+    asked = options.Asked(spec=tmp_path / "s.yaml", results=tmp_path / "results", runs=tmp_path / "runs")
     script = slurm.script(asked)
     assert "--array=0-5" in script
     assert "--gres=gpu:1" in script
@@ -140,9 +137,7 @@ def test_a_title_of_several_lines_is_one_comment_of_the_slurm_script(tmp_path: P
     jobs(tmp_path, "cpu", 1)
     spec = tmp_path / "s.yaml"
     spec.write_text(json.dumps(json.loads(spec.read_text()) | {"title": f"Nightly{break_}touch x #\x1b[2J"}))
-    script = slurm.script(
-        sweep_command.Asked(spec=spec, results=tmp_path / "results", runs=tmp_path / "runs")
-    )
+    script = slurm.script(options.Asked(spec=spec, results=tmp_path / "results", runs=tmp_path / "runs"))
     said = [line for line in script.splitlines() if "touch x" in line]
     assert len(said) == 1
     assert said[0].startswith("# Nightly touch x # [2J: 2 runs")

@@ -8,8 +8,9 @@ from factory import cell, record, timed
 
 from vlmnb.audit.rule import Check
 from vlmnb.device import machine
+from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.flops.flop_count import FlopCount
-from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading, MemoryUsage, SensorCard
+from vlmnb.meters.readings import EnergyReading, MemoryUsage, SensorCard
 from vlmnb.records import content_key
 from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
 from vlmnb.records.record import Record

@@ -6,7 +6,7 @@ from typing import Any
 
 from factory import STEADY, timed
 
-from vlmnb.meters.readings import Conditions, DeviceState
+from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 

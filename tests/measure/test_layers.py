@@ -9,8 +9,9 @@ import pytest
 from factory import absent, cell
 from profiles import part, profiled
 
+from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.measure import layers
-from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading, EnergyRefusal
+from vlmnb.meters.readings import EnergyReading, EnergyRefusal
 from vlmnb.views import axis_table, footnotes, layer_figure, layer_tables
 
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from vlmnb import models, paths
 from vlmnb.cli import sweep_command
-from vlmnb.cli.sweep_command import Asked
 from vlmnb.errors import UserError
 from vlmnb.measure import loading
 from vlmnb.measure.cells import measure_cells
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, optimizations, presets
 from vlmnb.spec.sweep_file import load_sweep
+from vlmnb.sweep.options import Asked
 
 NAMES = sorted(optimizations.DESCRIPTIONS)
 BASES = st.sampled_from(["fp32", "bf16", "fp16"])

@@ -6,9 +6,10 @@ import pytest
 
 from vlmnb.device import machine
 from vlmnb.device.conditions import ConditionsMeter
+from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.meters.memory import MemoryMeter
-from vlmnb.meters.readings import Conditions, DeviceState, EnergyReading
+from vlmnb.meters.readings import EnergyReading
 from vlmnb.meters.window import MeteredWindow as MeteredWindow
 
 

@@ -21,7 +21,7 @@ from vlmnb.files import locks
 from vlmnb.records import claims, content_key
 from vlmnb.records import record as records
 from vlmnb.spec.cell import told_apart, words
-from vlmnb.sweep import inventory, status
+from vlmnb.sweep import inventory, options, status
 from vlmnb.sweep.execute import Outcome, Setting
 from vlmnb.sweep.ray import cluster as cluster_ray
 from vlmnb.sweep.scheduler import Wish
@@ -237,7 +237,7 @@ def test_a_clock_that_went_backwards_refuses_to_replace_what_it_would_file_as_ol
     future = made.provenance.model_copy(update={"started_at": "2999-01-01T00:00:00+00:00"})
     path = records.write(made.model_copy(update={"provenance": future}), tmp_path / "results")
     states(tmp_path / "results", tmp_path)
-    asked = sweep_command.Asked(
+    asked = options.Asked(
         spec=tmp_path / "s.yaml", results=tmp_path / "results", runs=tmp_path / "runs", stale=True
     )
     with pytest.raises(UserError, match="clock") as error:

@@ -23,7 +23,7 @@ from vlmnb.errors import UserError
 from vlmnb.records import claims, export_columns, index_entries, store
 from vlmnb.records import record as records
 from vlmnb.records.record import Record
-from vlmnb.sweep import inventory, status
+from vlmnb.sweep import inventory, options, status
 
 
 @pytest.fixture(autouse=True)
@@ -353,7 +353,7 @@ def test_a_read_only_folder_can_be_read_and_a_sweep_into_it_is_refused(
     results = tiny_disk / "results"
     assert states(results, tmp_path)[2] == "recorded"
     assert recorded(cell(), results) == measured(cell())
-    asked = sweep_command.Asked(spec=tmp_path / "s.yaml", results=results, runs=tmp_path / "runs")
+    asked = options.Asked(spec=tmp_path / "s.yaml", results=results, runs=tmp_path / "runs")
     with pytest.raises(UserError, match="cannot write to"):
         sweep_command.run(asked)
     with pytest.raises(UserError, match="cannot write to"):

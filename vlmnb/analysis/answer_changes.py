@@ -12,10 +12,11 @@ from dataclasses import replace
 
 from vlmnb.analysis import agreement
 from vlmnb.records.record import Record, by_cell
+from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison
 from vlmnb.types import Frozen
-from vlmnb.views.axis_table import ROW_TITLES, Field, Table, absent, percent_span
+from vlmnb.views.axis_table import Field, Table, absent, percent_span
 
 SIGNIFICANT = 0.05
 FLAG = " ⚑"
@@ -150,7 +151,8 @@ def table(cells: Sequence[Cell], records: Sequence[Record], others: Iterable[Rec
         "token, by the prompt's pass, and, where that is the same, of the one after it, by a decoding step"
     )
     heads = (
-        ROW_TITLES["optimization"], "Identical answers", "WER between the answers", "Logit difference",
+        axes.AXES["optimization"].row_title, "Identical answers", "WER between the answers",
+        "Logit difference",
         "Score higher / lower", "p of the scores", "Beyond the noise",
     )  # fmt: skip
     return Table(caption, heads, tuple(rows))

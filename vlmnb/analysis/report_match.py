@@ -15,9 +15,9 @@ from vlmnb.models import checkpoints
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
-from vlmnb.spec import optimizations
+from vlmnb.spec import axes, optimizations
 from vlmnb.spec.cell import Cell
-from vlmnb.views.axis_table import ENOUGH, ROW_TITLES, SHOW, Field, Table
+from vlmnb.views.axis_table import ENOUGH, SHOW, Field, Table
 
 TITLES: dict[Quantity, str] = {
     "latency_s": "Latency, s per batch",
@@ -50,7 +50,7 @@ def table(axis: str, cells: Sequence[Cell], reported: Sequence[Record], measured
         for quantity in TITLES if cell in found else ():
             own = counterparts(found[cell], quantity, measured)
             rows += [_row(axis, found[cell], quantity, one) for one in own]
-    heads = (ROW_TITLES[axis], "Data set", "Figure", "Report", "Measured", RATIO, "Machine",
+    heads = (axes.AXES[axis].row_title, "Data set", "Figure", "Report", "Measured", RATIO, "Machine",
              "Differs from the report in")  # fmt: skip
     return Table("The report's figures and our own measurements of the same cells", heads, tuple(rows))
 
@@ -135,7 +135,17 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
                     *(Field(word, words=True) for word in words),
                 )
             )
-    heads = (ROW_TITLES[axis], "Data set", "Figure", "As printed", "Unit", "File", "Table", "Row", "Column")
+    heads = (
+        axes.AXES[axis].row_title,
+        "Data set",
+        "Figure",
+        "As printed",
+        "Unit",
+        "File",
+        "Table",
+        "Row",
+        "Column",
+    )
     caption = "Every figure printed of the cells of this page, and where it stands"
     if any(", inferred" in field.text for row in rows for field in row):
         caption += "; inferred: the report prints no such unit (see the methodology)"

@@ -80,16 +80,17 @@ def sweep(
     disk, a kernel's start or a node failed; 130: stopped.
     """
     from vlmnb.cli import sweep_command
+    from vlmnb.sweep import options
     from vlmnb.sweep.execute import Limits
 
     if on not in ("local", "ray"):
         raise UserError(f"--on takes local or ray, got {on!r}")
-    asked = sweep_command.Asked(
+    asked = options.Asked(
         spec=spec, results=results, runs=runs, only=tuple(only or ()), stale=stale, retry_failed=retry_failed,
         on=on, hardware=hardware, threads=threads, limits=Limits(run_s=run_limit, cell_s=cell_limit),
         as_json=as_json,
     )  # fmt: skip
-    sweep_command.require_options(asked, slurm=slurm, dry_run=dry_run)
+    options.require_options(asked, slurm=slurm, dry_run=dry_run)
     if slurm:
         from vlmnb.sweep import slurm as array
 
@@ -112,16 +113,14 @@ def status(
     """Show how far a sweep is, also one at work in another terminal: cells, failures, pages, time left."""
     from vlmnb import paths
     from vlmnb.cli import sweep_command
-    from vlmnb.sweep import progress
+    from vlmnb.sweep import options, progress
 
     threads = progress.assume_threads(paths.resolve(results))
     latest = None if spec else sweep_command.latest_spec(results)
-    asked = sweep_command.Asked(
-        spec=spec or latest or QUICKSTART, results=results, runs=runs, as_json=as_json
-    )
+    asked = options.Asked(spec=spec or latest or QUICKSTART, results=results, runs=runs, as_json=as_json)
     if not spec and not as_json:
         why = "the latest sweep here is" if latest else "none is on record here; this is"
-        print(f"No sweep file named: {why} {sweep_command.named(asked.spec)}\n")
+        print(f"No sweep file named: {why} {options.named(asked.spec)}\n")
     if threads and not as_json:
         print(f"{threads}\n")
     sweep_command.show(asked, cells=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vlmnb.device import machine, nvml
 from vlmnb.device.clock import is_cuda
-from vlmnb.meters.readings import Conditions, DeviceState
+from vlmnb.device.state import Conditions, DeviceState
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
 CPUINFO = Path("/proc/cpuinfo")

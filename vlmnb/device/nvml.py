@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vlmnb.device.clock import is_cuda
-from vlmnb.meters.readings import DeviceState
+from vlmnb.device.state import DeviceState
 
 MHZ = 1_000_000
 THROTTLE_REASONS = {

@@ -17,8 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vlmnb import models
 from vlmnb.flops import counters, parts
 from vlmnb.flops.formula import Parts
-from vlmnb.measure import quantize
-from vlmnb.models import geometry
+from vlmnb.models import geometry, quiet_libraries
 
 
 def build(name: str, config: Any = None) -> nn.Module:
@@ -28,7 +27,7 @@ def build(name: str, config: Any = None) -> nn.Module:
         name: In the registry.
         config: Geometry of the checkpoint that is loaded, which is left as it is; None takes the model's own.
     """
-    quantize.hush()  # transformers imports libraries that speak of what concerns nobody here
+    quiet_libraries.hush()  # transformers imports libraries that speak of what concerns nobody here
     import transformers
 
     model_class = getattr(transformers, models.family_of(models.get(name)).MODEL_CLASS)

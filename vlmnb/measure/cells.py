@@ -17,6 +17,7 @@ from vlmnb.data import catalogue
 from vlmnb.data.catalogue import Sample
 from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
+from vlmnb.device.state import Conditions
 from vlmnb.flops import counters, flop_count, formula, meta
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.measure import attention_kernels, compilation, encoding, failures, layers, loading, peak_rates
@@ -24,7 +25,7 @@ from vlmnb.measure.encoding import Prompt
 from vlmnb.measure.loading import Loaded, ModelSlot, NotApplicable
 from vlmnb.measure.protocol import Generator, timed
 from vlmnb.meters import codecarbon_model
-from vlmnb.meters.readings import Conditions, SensorCard
+from vlmnb.meters.readings import SensorCard
 from vlmnb.models import geometry
 from vlmnb.quality import metrics
 from vlmnb.records import claims, content_key

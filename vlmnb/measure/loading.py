@@ -13,7 +13,7 @@ from typing import Any
 from vlmnb import models
 from vlmnb.errors import UserError
 from vlmnb.measure import attention_kernels, compilation, quantize, random_weights
-from vlmnb.models import checkpoints, geometry, stand_in
+from vlmnb.models import checkpoints, geometry, quiet_libraries, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
@@ -159,7 +159,7 @@ def import_classes(cells: Sequence[Cell]) -> None:
 
 def _prepare() -> None:
     """What is to be settled before torch and transformers are imported."""
-    quantize.hush()
+    quiet_libraries.hush()
     compilation.keep_compiled_code()
 
 

@@ -7,7 +7,6 @@ random weights are quantized the same way. The output head keeps its precision, 
 from __future__ import annotations
 
 import importlib
-import logging
 from typing import Any
 
 HEAD = "lm_head"
@@ -17,10 +16,6 @@ GROUP = 64
 
 OUTLIERS = 6.0
 """Activations beyond this are multiplied in 16 bits (Dettmers and others, LLM.int8(), NeurIPS 2022)."""
-
-TALKATIVE = ("torchao", "torch.utils._pytree", "bitsandbytes")
-"""They tell of kernels for other machines when they are imported, which transformers does by itself, and
-bitsandbytes says at every product that it casts its inputs."""
 
 
 def quantize(model: Any, name: str) -> None:
@@ -73,9 +68,3 @@ def _torchao(model: Any, name: str, chosen: set[str]) -> None:
         else torchao.Int4WeightOnlyConfig(group_size=GROUP, int4_packing_format="tile_packed_to_4d")
     )
     torchao.quantize_(model, config, filter_fn=lambda _, place: place in chosen)
-
-
-def hush() -> None:
-    """Have the libraries of quantization tell errors and nothing less."""
-    for name in TALKATIVE:
-        logging.getLogger(name).setLevel(logging.ERROR)

@@ -14,9 +14,10 @@ from typing import Self
 
 from vlmnb.device.clock import synchronize
 from vlmnb.device.conditions import ConditionsMeter
+from vlmnb.device.state import Conditions
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.meters.memory import MemoryMeter
-from vlmnb.meters.readings import Conditions, EnergyReading
+from vlmnb.meters.readings import EnergyReading
 
 
 class MeteredWindow:

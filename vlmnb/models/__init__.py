@@ -25,7 +25,7 @@ from types import ModuleType
 from vlmnb.errors import UserError, nearest
 from vlmnb.models.entry import ModelEntry
 
-_NOT_FAMILIES = {"checkpoints", "entry", "geometry", "processors", "stand_in"}
+_NOT_FAMILIES = {"checkpoints", "entry", "geometry", "processors", "quiet_libraries", "stand_in"}
 _ORDER = ("llava", "qwen2_5_vl", "fuyu")
 """The reports' order; families that they do not have follow by name."""
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from vlmnb.records.answer import Answer
 
-
-def level(answers: Sequence[Answer]) -> float | None:
+def level(choices: Sequence[Sequence[str] | None]) -> float | None:
     """Expected accuracy of a random choice: the mean of 1 / number of choices.
 
     None where a question has no choices: how well one guesses then depends on what one knows.
     """
-    counts = [len(answer.choices or ()) for answer in answers]
+    counts = [len(offered or ()) for offered in choices]
     return sum(1 / count for count in counts) / len(counts) if counts and all(counts) else None
 
 

@@ -55,7 +55,9 @@ def row(record: Record) -> dict[str, Any]:
             "accuracy": record.accuracy,
             "accuracy_low": accuracy_low,
             "accuracy_high": accuracy_high,
-            "accuracy_guessing": None if record.accuracy is None else chance_level.level(answers),
+            "accuracy_guessing": None
+            if record.accuracy is None
+            else chance_level.level([a.choices for a in answers]),
             "flops": record.flops_per_batch,
             "flops_fvcore": flops and flops.fvcore,
             "flops_torch": flops and flops.torch,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vlmnb.meters.readings import Conditions, SensorCard
+from vlmnb.device.state import Conditions
+from vlmnb.meters.readings import SensorCard
 from vlmnb.types import Frozen
 
 

@@ -32,6 +32,8 @@ class Axis(Frozen):
         values: The notebook parameter that lists the field's values.
         title: Heading of its pages.
         question: What is asked.
+        row_title: Heading of the column that the values stand in, with its unit.
+        noun: What the axis is called within a sentence.
         several_datasets: Whether the table has columns for several data sets (``datasets``) or is of
             one (``dataset``).
         batch_size: Batch size of the base configuration, as in the reports.
@@ -45,6 +47,8 @@ class Axis(Frozen):
     values: str
     title: str
     question: str
+    row_title: str = ""
+    noun: str = ""
     several_datasets: bool
     batch_size: int = 16
     speed: bool = False
@@ -106,6 +110,8 @@ AXES: dict[str, Axis] = {
             values="devices",
             title="Device",
             question="What does one question cost on a GPU, and what on the CPU beside it?",
+            row_title="Device",
+            noun="device",
             several_datasets=False,
             batch_size=1,
             speed=True,
@@ -115,6 +121,8 @@ AXES: dict[str, Axis] = {
             values="batch_sizes",
             title="Batch size",
             question="How do latency per batch and energy per sample change as more questions share a batch?",
+            row_title="Batch size",
+            noun="batch size",
             several_datasets=False,
             speed=True,
         ),
@@ -123,6 +131,8 @@ AXES: dict[str, Axis] = {
             values="image_sizes",
             title="Image size",
             question="What do larger images cost, and do they buy better answers?",
+            row_title="Image size, px",
+            noun="image size",
             several_datasets=True,
             extra=("interpolate",),
         ),
@@ -131,6 +141,8 @@ AXES: dict[str, Axis] = {
             values="seq_lens",
             title="Prompt length",
             question="What is saved by cutting the text prompt, and what is lost?",
+            row_title="Prompt budget, tokens",
+            noun="prompt budget",
             several_datasets=True,
         ),
         Axis(
@@ -138,6 +150,8 @@ AXES: dict[str, Axis] = {
             values="optimizations",
             title="Optimization",
             question="Which setting makes the model faster or thriftier, and does it change the answers?",
+            row_title="Optimization",
+            noun="optimization",
             several_datasets=False,
             speed=True,
         ),
@@ -147,6 +161,8 @@ AXES: dict[str, Axis] = {
             values="batch_sizes",
             title="By layers",
             question="Where inside the model do the time, the energy and the FLOPs of a prompt go?",
+            row_title="Batch size",
+            noun="batch size",
             several_datasets=False,
             measure="layers",
         ),
@@ -156,6 +172,8 @@ AXES: dict[str, Axis] = {
             values="batch_sizes",
             title="Agreement",
             question="Do the answers stay the same whatever the batch size and the precision?",
+            row_title="Batch size",
+            noun="batch size",
             several_datasets=False,
             extra=("precisions",),
         ),
@@ -165,6 +183,8 @@ AXES: dict[str, Axis] = {
             values="repeats",
             title="Repeats",
             question="How much do windows of one and the same cell differ on this machine (A/A repeats)?",
+            row_title="Repeat",
+            noun="repeat",
             several_datasets=True,
         ),
         Axis(

@@ -7,16 +7,15 @@ import shlex
 import sys
 
 from vlmnb import paths
-from vlmnb.cli import sweep_command
 from vlmnb.spec import sweep_file
-from vlmnb.sweep import inventory
+from vlmnb.sweep import inventory, options
 from vlmnb.sweep.inventory import Job
 
 GRACE_S = 60
 """Seconds between SLURM's warning and its kill, in which a sweep stops cleanly."""
 
 
-def script(asked: sweep_command.Asked) -> str:
+def script(asked: options.Asked) -> str:
     """The script, for ``sbatch``; one that does nothing where nothing is missing.
 
     Which cells are missing is seen from here; on its node, each task measures what is missing there.
@@ -24,7 +23,7 @@ def script(asked: sweep_command.Asked) -> str:
     Raises:
         UserError: The sweep file is wrong.
     """
-    runs, setting = sweep_command.planned(asked)
+    runs, setting = options.planned(asked)
     wish = asked.wish
     jobs = [
         job
@@ -33,13 +32,13 @@ def script(asked: sweep_command.Asked) -> str:
     ]
     if not jobs:  # a script all the same, so that what submits it does not fail
         said = "nothing is missing; there is no array to submit"
-        print(f"vlmnb: {sweep_command.named(asked.spec)}: {said}", file=sys.stderr)
+        print(f"vlmnb: {options.named(asked.spec)}: {said}", file=sys.stderr)
         return f"#!/bin/bash\n# {said}\n"
-    title = _one_line(sweep_file.load_sweep(sweep_command.spec_path(asked.spec)).title)
+    title = _one_line(sweep_file.load_sweep(options.spec_path(asked.spec)).title)
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "sweep"
     command = asked.model_copy(
         update={
-            "spec": sweep_command.spec_path(asked.spec).resolve(),
+            "spec": options.spec_path(asked.spec).resolve(),
             "results": setting.results, "runs": setting.runs, "only": (), "on": "local",
             "threads": asked.threads,
         }
@@ -84,6 +83,6 @@ def _one_line(title: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in title).split())
 
 
-def _missing(job: Job, asked: sweep_command.Asked) -> str:
+def _missing(job: Job, asked: options.Asked) -> str:
     count = len(job.wanted(stale=asked.stale, retry_failed=asked.retry_failed))
     return f"{count} cells to measure" if count else "its page"

@@ -10,8 +10,9 @@ import pandas as pd
 
 from vlmnb.data import catalogue
 from vlmnb.records.record import Record, by_cell
+from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
-from vlmnb.views.axis_table import MODELLED, ROW_TITLES
+from vlmnb.views.axis_table import MODELLED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,7 +126,7 @@ def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame, *, legend
         position.tick_params(axis="x", labelrotation=35)
         for label in position.get_xticklabels():
             label.set_horizontalalignment("right")
-    position.set_xlabel(ROW_TITLES[axis])
+    position.set_xlabel(axes.AXES[axis].row_title)
     position.set_ylabel(_label(panel, shown))
     position.set_ylim(bottom=0)
     drawn_legend = position.get_legend()

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from vlmnb.analysis.report_match import TITLES
 from vlmnb.data import catalogue
 from vlmnb.records.record import Record, by_cell
+from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.views import detail_table
-from vlmnb.views.axis_table import ROW_TITLES, SHOW, WITHOUT, Field, Table
+from vlmnb.views.axis_table import SHOW, WITHOUT, Field, Table
 
 SUMMARY = "Every point of this figure, with its interval and its record"
 
@@ -35,5 +36,5 @@ def axis_points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> 
         "as the report prints it, which states no interval" if reported else f"with 95 % intervals. {WITHOUT}"
     )
     load = () if reported else ("Load by others",)
-    heads = (ROW_TITLES[axis], "Data set", *(TITLES[name] for name in SHOW), *load, "Record")
+    heads = (axes.AXES[axis].row_title, "Data set", *(TITLES[name] for name in SHOW), *load, "Record")
     return Table(f"What the figure shows, {told}", heads, tuple(rows))

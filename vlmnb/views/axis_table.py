@@ -10,6 +10,7 @@ from vlmnb.data import catalogue
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
+from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, intervals
 
@@ -55,13 +56,6 @@ class Table:
     rows: tuple[tuple[Field, ...], ...]
 
 
-ROW_TITLES = {
-    "device": "Device",
-    "batch_size": "Batch size",
-    "image_size": "Image size, px",
-    "seq_len": "Prompt budget, tokens",
-    "optimization": "Optimization",
-}
 STATUS_WORDS = {
     "not_applicable": "not applicable",
     "not_enough_tokens": "not enough tokens",
@@ -106,7 +100,9 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
             for value in values
         ]
         caption = "Word error rate (fraction), latency (seconds per batch) by data set, with 95 % intervals"
-        return _as_reported(Table(caption, (ROW_TITLES[axis], *heads), tuple(rows)), list(at.values()))
+        return _as_reported(
+            Table(caption, (axes.AXES[axis].row_title, *heads), tuple(rows)), list(at.values())
+        )
     (name,) = names
     of = [at[value, name] for value in values]
     if axis == "optimization":
@@ -138,9 +134,9 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
             for value, record in zip(values, of, strict=True)
         ]
     at_batch = f" at batch {cells[0].batch_size}" if axis == "optimization" else ""
-    what = ROW_TITLES[axis].split(",")[0] + at_batch
+    what = axes.AXES[axis].row_title.split(",")[0] + at_batch
     caption = f"{what} on {catalogue.get(name).title}, with 95 % intervals. {WITHOUT}"
-    return _as_reported(Table(caption, (ROW_TITLES[axis], *heads), tuple(rows)), of)
+    return _as_reported(Table(caption, (axes.AXES[axis].row_title, *heads), tuple(rows)), of)
 
 
 def html(table: Table) -> str:

@@ -11,13 +11,12 @@ from vlmnb.flops import flop_count
 from vlmnb.quality import captions, chance_level
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
-from vlmnb.spec import presets
+from vlmnb.spec import axes, presets
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 from vlmnb.views.axis_table import (
     COUNTED,
     ONE_READING,
-    ROW_TITLES,
     WITHOUT,
     Field,
     Show,
@@ -87,10 +86,11 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
             Field(catalogue.get(cell.dataset).title, words=True),
         )
         rows.append((*first, *(show(record) if record else Field("-", "not measured") for _, show in shown)))
-    heads = (ROW_TITLES[axis], "Data set", *(head for head, _ in shown))
+    heads = (axes.AXES[axis].row_title, "Data set", *(head for head, _ in shown))
     known = [found[cell] for cell in cells if cell in found and found[cell].accuracy is not None]
     chance = chance_level.sentence(
-        (catalogue.get(r.cell.dataset).title, chance_level.level(r.answers)) for r in known
+        (catalogue.get(r.cell.dataset).title, chance_level.level([a.choices for a in r.answers]))
+        for r in known
     )
     caption = f"Every cell of {length} answer length, with 95 % intervals. {WITHOUT}; tokens are medians"
     return Table(f"{caption}{'. ' * bool(chance)}{chance}", heads, tuple(rows))
@@ -171,7 +171,7 @@ def _accuracy(record: Record) -> Field:
     if value is None or span is None:
         return absent(record)
     title = f"fraction of {len(record.answers)} answers, 95 % interval over them"
-    chance = chance_level.level(record.answers)
+    chance = chance_level.level([a.choices for a in record.answers])
     title += "" if chance is None else f"; a random choice would score {chance:.3f}"
     return Field(f"{value:.3f}", title, record.key, span=f"[{span[0]:.3f}, {span[1]:.3f}]")
 

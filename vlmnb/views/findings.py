@@ -9,19 +9,11 @@ from vlmnb.analysis import series
 from vlmnb.data import catalogue
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
+from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, intervals
 from vlmnb.views import markup
-from vlmnb.views.axis_table import ENOUGH, MODELLED, ROW_TITLES
-
-NOUNS = {
-    "device": "device",
-    "batch_size": "batch size",
-    "image_size": "image size",
-    "seq_len": "prompt budget",
-    "optimization": "optimization",
-}
-
+from vlmnb.views.axis_table import ENOUGH, MODELLED
 
 ASSUMED_DRIFT = 0.2
 """Relative difference by which two windows of one cell may differ on a machine that others use too.
@@ -112,7 +104,9 @@ def _ends(axis: str, part: Sequence[Record], drift: float) -> str:
     ordered = part if axis == "device" else sorted(part, key=lambda record: getattr(record.cell, axis))
     low, high = ordered[0], ordered[-1]
     a, b = getattr(low.cell, axis), getattr(high.cell, axis)
-    sentence = f"from {NOUNS[axis]} {a} to {b}, latency per batch {_latency_change(low, high, drift)}"
+    sentence = (
+        f"from {axes.AXES[axis].noun} {a} to {b}, latency per batch {_latency_change(low, high, drift)}"
+    )
     if axis == "batch_size" and low.energy_j_per_sample and high.energy_j_per_sample:
         sentence += (
             f"; per sample that is {_ratio(low, high, drift, a / b)}, and energy per sample goes from "
@@ -121,7 +115,7 @@ def _ends(axis: str, part: Sequence[Record], drift: float) -> str:
     if axis == "batch_size" and low.has_quality and high.has_quality:
         sentence += f"; {_same_answers(low, high)}"
     said = f"{sentence[0].upper()}{sentence[1:]}{_quality_change(low, high)}."
-    between = series.told(axis, NOUNS[axis], ordered, drift)
+    between = series.told(axis, axes.AXES[axis].noun, ordered, drift)
     return f"{said} Between them, {'; '.join(between)}." if between else said
 
 
@@ -144,7 +138,7 @@ def _alone(axis: str, record: Record) -> str:
     value = (
         intervals.significant(summary.median, summary.low, summary.high) if summary else f"{record.latency_s}"
     )
-    row = f"{ROW_TITLES[axis].split(',')[0]} {getattr(record.cell, axis)}"
+    row = f"{axes.AXES[axis].row_title.split(',')[0]} {getattr(record.cell, axis)}"
     value += background_load.latency_mark(record)[0]
     return f"{row}: {value} s per batch; there is no other row to compare it with."
 

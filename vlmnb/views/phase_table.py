@@ -7,14 +7,13 @@ from dataclasses import replace
 
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
-from vlmnb.spec import presets
+from vlmnb.spec import axes, presets
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 from vlmnb.views.axis_table import (
     ENOUGH,
     MODELLED,
     ONE_READING,
-    ROW_TITLES,
     Field,
     Table,
     absent,
@@ -62,7 +61,7 @@ def table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         )
     percent = ("% of original",) * against
     heads = (
-        ROW_TITLES[axis], "Latency per batch, s", *percent, *(head for head, _ in PHASES),
+        axes.AXES[axis].row_title, "Latency per batch, s", *percent, *(head for head, _ in PHASES),
         "Time per output token, s", *percent, "Energy, J per output token", *(head for head, _ in rates),
         "Verdict",
     )  # fmt: skip

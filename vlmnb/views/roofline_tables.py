@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from vlmnb.analysis.rates import Ceiling, Ends, Rate, rates, roof_of, roofs
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
-from vlmnb.spec import presets
+from vlmnb.spec import axes, presets
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
-from vlmnb.views.axis_table import COUNTED, ONE_READING, ROW_TITLES, Field, Table, absent, beyond
+from vlmnb.views.axis_table import COUNTED, ONE_READING, Field, Table, absent, beyond
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -56,7 +56,15 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     return Table(CAPTION.format(length=cells[0].length), HEADS, tuple(rows))
 
 
-HEADS = (ROW_TITLES["optimization"], "Prefill", "MFU", "Steps per batch", "Bytes per step", "Decode", "MBU")
+HEADS = (
+    axes.AXES["optimization"].row_title,
+    "Prefill",
+    "MFU",
+    "Steps per batch",
+    "Bytes per step",
+    "Decode",
+    "MBU",
+)
 CAPTION = (
     "Rates against the device's measured ceilings, answers of {length} length, with 95 % intervals over "
     "batches (bytes are counted, the ceilings taken as known). MFU: FLOPs of the plain model over the time "
@@ -102,7 +110,7 @@ def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """One row per optimization: memory, compilation and the kernel that ran."""
     found = by_cell(records)
     heads = (
-        ROW_TITLES["optimization"], "Weights", "Keys and values", "Peak memory", "First call, s", "Compiled",
+        axes.AXES["optimization"].row_title, "Weights", "Keys and values", "Peak memory", "First call, s", "Compiled",
         "Attention kernel",
     )  # fmt: skip
     rows = []
@@ -216,7 +224,7 @@ def points(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
          Field(record.key, "file of the record", record.key, words=True))
         for cell, record, mfu, mbu, own, other in _drawn(cells, records)
     )  # fmt: skip
-    heads = (ROW_TITLES["optimization"], "MFU", "MBU", "Record")
+    heads = (axes.AXES["optimization"].row_title, "MFU", "MBU", "Record")
     return Table("What the figure shows, with 95 % intervals over batches", heads, rows)
 
 

@@ -217,8 +217,8 @@ def flops_of_a_batch(records: Sequence[Record]) -> Iterator[Finding]:
                     "Largest that prompts allow": f"{possible:.2f}",
                 },
                 f"Counts of {model} come to between {expected_flops.shown(few)} and "
-                f"{expected_flops.shown(high.per_sample)} a sample, a ratio of {ratio:.1f}; prompts of no text and of {cell.seq_len} tokens differ by "
-                f"{possible:.1f} at most, in any unit.",
+                f"{expected_flops.shown(high.per_sample)} a sample, a ratio of {ratio:.1f}; prompts "
+                f"of no text and of {cell.seq_len} tokens differ by {possible:.1f} at most, in any unit.",
                 "At least one of them is not of one forward pass; which one cannot be told from the two "
                 "alone.",
             )

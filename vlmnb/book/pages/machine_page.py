@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from vlmnb.analysis import repeatability
 from vlmnb.data import catalogue
-from vlmnb.meters.readings import Conditions, DeviceState, SensorCard
+from vlmnb.device.state import Conditions, DeviceState
+from vlmnb.meters.readings import SensorCard
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals

@@ -1,0 +1,55 @@
+"""The state of a device at a moment, and what surrounds a window: clocks, limits, background load."""
+
+from __future__ import annotations
+
+from vlmnb.types import Frozen
+
+
+class DeviceState(Frozen):
+    """Clocks, power and temperature at one moment; None is what this machine does not tell.
+
+    Attributes:
+        sm_clock_hz: Clock of the GPU's multiprocessors.
+        memory_clock_hz: Clock of the GPU's memory.
+        power_w: The GPU's power by NVML: on most GPUs since 2020 the mean of the last second, on others
+            that of the moment.
+        power_cap_w: The limit the GPU's power is held to.
+        temperature_c: Of the GPU, in degrees Celsius.
+        throttle_reasons: Why the GPU's clocks are not at their highest, in NVML's words.
+        gpu_processes: Processes that hold a context on the GPU, this one included.
+        cpu_clock_hz: Mean clock of (at most eight of) the cores this process may use.
+        cpu_governor: Frequency governor of the first of those cores.
+    """
+
+    sm_clock_hz: int | None = None
+    memory_clock_hz: int | None = None
+    power_w: float | None = None
+    power_cap_w: float | None = None
+    temperature_c: float | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    gpu_processes: int | None = None
+    cpu_clock_hz: int | None = None
+    cpu_governor: str = ""
+
+
+class Conditions(Frozen):
+    """What surrounded the work.
+
+    Attributes:
+        start: State of the devices just before the window.
+        end: State of the devices right after the work, before the GPU's clocks fall.
+        throttled_s: Seconds of the window in which the GPU's clocks were held down, by cause; only causes
+            that did.
+        cpu_limit: Cores' worth of CPU time that the control group grants; None without a limit.
+        cpus: Logical cores this process may run on.
+        other_load: Share of all cores, 0 to 1, that other processes used during the window.
+        contaminated: Whether that share makes the window unfit to be quoted.
+    """
+
+    start: DeviceState
+    end: DeviceState
+    throttled_s: dict[str, float] = {}
+    cpu_limit: float | None = None
+    cpus: int | None = None
+    other_load: float
+    contaminated: bool
