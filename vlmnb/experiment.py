@@ -266,13 +266,13 @@ def show_findings(plan: Plan, found: list[Record]) -> None:
     """Display what the table says, sentence by sentence, computed from the records."""
     from IPython.display import Markdown, display
 
-    from vlmnb.analysis import repeatability
+    from vlmnb.stats import formatting
     from vlmnb.views import findings
 
     allowed = _allowance(plan, found)
     display(Markdown(findings.text(plan.axis.name, _shown(plan, found), found, allowed.drift)))
     if plan.source != "reports":
-        share = repeatability.percent(allowed.drift)
+        share = formatting.percent(allowed.drift)
         display(
             Markdown(f"Two windows of one cell are taken to differ by up to {share} % ({allowed.origin}).")
         )

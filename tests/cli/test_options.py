@@ -15,8 +15,8 @@ from vlmnb import cli, paths
 from vlmnb.device import slots
 from vlmnb.records import content_key, record
 from vlmnb.spec.cell import words as words_of
+from vlmnb.stats.formatting import counted
 from vlmnb.sweep import inventory, options, progress
-from vlmnb.views import markup
 
 STARTED = "2026-01-01T00:00:00+00:00"
 Called = Callable[..., tuple[int, str, str]]
@@ -187,9 +187,7 @@ def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
     told = json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])
     assert (told["recorded"], told["stale"], told["missing"]) == (len(told["runs"]) * 2, 0, 0)
     os.environ.pop(slots.THREADS)
-    assert (
-        f"Judged for {markup.counted(other, 'thread')}" in vlmnb("status", "s.yaml", "--results", "mine")[1]
-    )
+    assert f"Judged for {counted(other, 'thread')}" in vlmnb("status", "s.yaml", "--results", "mine")[1]
     assert os.environ.pop(slots.THREADS) == str(other)
     monkeypatch.setenv(slots.THREADS, str(other + 1))
     assert json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])["stale"] > 0

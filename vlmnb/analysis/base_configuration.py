@@ -20,6 +20,7 @@ from vlmnb.records import background_load, export_columns
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Quantity
 from vlmnb.spec import axes, optimizations
+from vlmnb.stats import formatting
 from vlmnb.views import markup
 
 Row = dict[str, Any]
@@ -156,7 +157,7 @@ def cost_table(entries: Sequence[Entry], folder: str = "") -> str:
     caption = _cost_caption(entries)
     answered = sorted({len(counts) for e in entries if (counts := e.speed["output_token_counts"])})
     if answered:
-        caption += f" Tokens are counted: medians over {markup.reach(answered)} answers."
+        caption += f" Tokens are counted: medians over {formatting.reach(answered)} answers."
     if any(entry.speed["peak_bytes"] and entry.speed["peak_bytes_over_model"] is None for entry in entries):
         caption += f" {PROCESS_MEMORY}."
     return markup.table(header, rows, caption=caption)
@@ -185,7 +186,7 @@ def quality_table(entries: Sequence[Entry], folder: str = "") -> str:
     if of_reports(entries):
         spread = "as the reports print them, without intervals,"
     caption = (
-        f"Fractions, {spread} over {markup.reach(sizes)} answers a data set. "
+        f"Fractions, {spread} over {formatting.reach(sizes)} answers a data set. "
         f"Lower is better for WER, higher for accuracy and CIDEr (a number up to 10). {chance(entries)}"
     )
     return markup.table(header, rows, caption=caption.rstrip())
@@ -271,7 +272,7 @@ def _cost_caption(entries: Sequence[Entry]) -> str:
     if counts:
         shown = "95 %" if min(coverages) >= 0.95 else f"{100 * min(coverages):.0f} %"
         words.append(
-            f"Latency: median of {markup.reach(counts)} batches with an interval of {shown} coverage."
+            f"Latency: median of {formatting.reach(counts)} batches with an interval of {shown} coverage."
         )
     if of_reports(entries):
         words.append("As the reports print them, of TextVQA; how energy was obtained they do not say.")

@@ -10,6 +10,7 @@ from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import presets
 from vlmnb.spec.cell import Cell
+from vlmnb.stats import formatting
 
 HALF = 0.5
 """A ceiling of which more than this share is reached bounds a phase; one of which less is, does not alone."""
@@ -113,5 +114,5 @@ def _bound(flops: Rate | None, memory: Rate | None, reads: str) -> str:
 
 
 def _percent(rate: Rate) -> str:
-    span = f" [{100 * rate.ends[0]:.2g}, {100 * rate.ends[1]:.2g}]" if rate.ends else ""
-    return f"{100 * rate.value:.2g} %{span}"
+    span = f" [{formatting.percent(rate.ends[0])}, {formatting.percent(rate.ends[1])}]" if rate.ends else ""
+    return f"{formatting.percent(rate.value)} %{span}"

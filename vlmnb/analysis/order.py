@@ -6,8 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from vlmnb.stats import intervals
-from vlmnb.views import markup
+from vlmnb.stats import formatting, intervals
 from vlmnb.views.pareto_figure import Point
 
 Pair = tuple[Point, Point]
@@ -90,7 +89,7 @@ def _doubts(pairs: Sequence[Pair], drift: float) -> str:
     else:
         for what, alike in (("latencies", latencies), ("errors", errors)):
             said += [f"the {what} of {_pairs(alike)} cannot be told apart"] if alike else []
-    return markup.enumerated(said)
+    return formatting.enumerated(said)
 
 
 def _pairs(pairs: Sequence[Pair]) -> str:
@@ -98,4 +97,4 @@ def _pairs(pairs: Sequence[Pair]) -> str:
 
 
 def _names(points: Sequence[Point]) -> str:
-    return markup.enumerated([point.title for point in points])
+    return formatting.enumerated([point.title for point in points])

@@ -22,6 +22,7 @@ from vlmnb.analysis.base_configuration import (
 from vlmnb.analysis.repeatability import Allowance
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
+from vlmnb.stats import formatting
 from vlmnb.views import axis_points as figurepoints
 from vlmnb.views import markup, pareto_figure
 from vlmnb.views.axis_table import ENOUGH
@@ -96,7 +97,7 @@ def findings(entries: Sequence[Entry], drift: float = ASSUMED_DRIFT) -> list[str
     for name, listed in panels(entries).items():
         told = order.printed(listed) if of_reports(entries) else order.told(listed, drift)
         sentences.setdefault(told, []).append(dataset_title(name))
-    return [f"{markup.enumerated(names)}: {told}." for told, names in sentences.items()]
+    return [f"{formatting.enumerated(names)}: {told}." for told, names in sentences.items()]
 
 
 def figure_caption(setting: Setting, entries: Sequence[Entry], allowed: Allowance) -> str:
@@ -108,8 +109,8 @@ def figure_caption(setting: Setting, entries: Sequence[Entry], allowed: Allowanc
         allowed: How far two windows of one cell may differ there.
     """
     rows = [row for entry in entries for row in entry.rows.values() if row["latency_s"] is not None]
-    batches = markup.reach(sorted({row["latency_n"] for row in rows if row["latency_n"]}))
-    samples = markup.reach(sorted({row["samples"] for row in rows}))
+    batches = formatting.reach(sorted({row["latency_n"] for row in rows if row["latency_n"]}))
+    samples = formatting.reach(sorted({row["samples"] for row in rows}))
     first = (
         f"Seconds per batch of {BASE_BATCH_SIZE} against error, at the base configuration ({setting.title}). "
         f"{' '.join(findings(entries, allowed.drift))}"
@@ -119,7 +120,7 @@ def figure_caption(setting: Setting, entries: Sequence[Entry], allowed: Allowanc
     return (
         f"{first} Medians of {batches} batches and errors over {samples} answers, with "
         "95 % intervals; the dashed line joins the Pareto front. Two windows of one cell are taken to differ "
-        f"by up to {repeatability.percent(allowed.drift)} % ({allowed.origin}). {chance(entries)}".rstrip()
+        f"by up to {formatting.percent(allowed.drift)} % ({allowed.origin}). {chance(entries)}".rstrip()
     )
 
 

@@ -12,6 +12,7 @@ from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, intervals
 from vlmnb.stats.comparison import Repeatability
+from vlmnb.stats.formatting import percent
 from vlmnb.types import Frozen
 from vlmnb.views import findings
 from vlmnb.views.axis_table import ONE_READING, Field, Table, absent, seconds
@@ -178,8 +179,3 @@ def text(records: Sequence[Record]) -> str:
             f"found in {100 * comparison.POWER:.0f} % of cases.{aside}"
         )
     return "\n".join(lines) or "- No window of this page could be measured on this machine."
-
-
-def percent(share: float) -> str:
-    """A share in percent, two digits where it is small."""
-    return f"{100 * share:.0f}" if share >= 0.1 else f"{100 * share:.2g}"

@@ -9,7 +9,7 @@ from vlmnb.fit import shape
 from vlmnb.fit.bounds import namespace
 from vlmnb.flops import formula
 from vlmnb.flops.formula import Parts
-from vlmnb.stats import intervals
+from vlmnb.stats import formatting
 
 MOST_TEXT_TOKENS = 2000
 """Text tokens that are tried: ten times the longest prompt limit."""
@@ -73,7 +73,7 @@ def text_tokens(model: str, image_size: int, flops: float) -> tuple[int, int] | 
 
 def shown(flops: float) -> str:
     """FLOPs with an SI prefix."""
-    return intervals.format_si(flops, digits=4)
+    return formatting.format_si(flops, digits=4)
 
 
 def _first(reached: Callable[[int], bool]) -> int | None:

@@ -13,7 +13,7 @@ from vlmnb.analysis import base_configuration, pareto
 from vlmnb.book.pages import machine_page as machine_page_pages
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, presets
-from vlmnb.stats import intervals
+from vlmnb.stats.formatting import enumerated, format_si
 from vlmnb.sweep import execute
 from vlmnb.types import Status
 from vlmnb.views import markup
@@ -180,7 +180,7 @@ def status_page(content: Content) -> str:
     if again:
         parts.append(
             "Outdated pages are older than the records, A/A repeats, templates or code that they show. To "
-            f"draw them again: {markup.enumerated([f'`{command}`' for command in again])}, then `vlmnb book`."
+            f"draw them again: {enumerated([f'`{command}`' for command in again])}, then `vlmnb book`."
         )
     parts += ["## Failed runs", *map(_failure_block, content.failures)] if content.failures else []
     parts += ["## Cells by status", _status_counts(content)] if content.records else []
@@ -284,7 +284,7 @@ def _record_table(page: Page) -> str:
 def _machine_facts(newest: Record, found: Sequence[Record]) -> str:
     told, versions = newest.provenance.machine, newest.provenance.packages
     gpus = [
-        f"{gpu['name']}, {intervals.format_si(gpu['memory_bytes'], 'B', 3)}, driver {gpu['driver']}"
+        f"{gpu['name']}, {format_si(gpu['memory_bytes'], 'B', 3)}, driver {gpu['driver']}"
         for gpu in told.get("gpus", ())
     ]
     loads = sorted(r.provenance.other_load for r in found if r.provenance.other_load is not None)
@@ -294,7 +294,7 @@ def _machine_facts(newest: Record, found: Sequence[Record]) -> str:
     facts = {
         "CPU": told.get("cpu_model", ""),
         "Cores": f"{told['physical_cores']} physical, {told['logical_cores']} logical" if told else "",
-        "Memory": intervals.format_si(told["memory_bytes"], "B", 3) if told else "",
+        "Memory": format_si(told["memory_bytes"], "B", 3) if told else "",
         "GPUs": "; ".join(gpus) or ("none" if told else ""),
         "Virtualization": next(filter(None, (x.provenance.machine.get("virtualization") for x in found)), ""),
         "System": f"{told['os']}, Python {told['python']}" if told else "",

@@ -14,8 +14,8 @@ from rich.padding import Padding
 from vlmnb.audit import damaged_files, registry
 from vlmnb.audit.rule import LEVELS, TITLES, Finding
 from vlmnb.errors import Damaged, UserError, nearest
+from vlmnb.stats.formatting import counted
 from vlmnb.types import Source
-from vlmnb.views import markup
 
 SHOWN_RECORDS = 3
 """Records that a finding names on a terminal; ``--json`` and the book have all."""
@@ -63,9 +63,7 @@ WHOSE = {"measured": "measured records", "reports": "the earlier reports' own fi
 
 def _verdict(errors: Mapping[Source, int]) -> list[str]:
     """Whose errors decide the exit code, and how to ask about one source alone."""
-    told = [
-        f"{markup.counted(count, 'error')} in {WHOSE[name]} (source {name})" for name, count in errors.items()
-    ]
+    told = [f"{counted(count, 'error')} in {WHOSE[name]} (source {name})" for name, count in errors.items()]
     lines = [f"{', '.join(told)}: exit code {int(any(errors.values()))}."]
     if errors.get("reports") and "measured" in errors:
         lines.append("To check what was measured alone: vlmnb audit --source measured")
@@ -101,7 +99,7 @@ def _show(found: Mapping[Source, list[Finding]], counts: Mapping[Source, int]) -
     for source, listed in found.items():
         rules = 1 + sum(rule.source == source for rule in registry.RULES)
         levels = Counter(one.level for one in listed)
-        told = ", ".join(markup.counted(levels[level], level) for level in LEVELS)
+        told = ", ".join(counted(levels[level], level) for level in LEVELS)
         console.print(f"{counts[source]} records of source {source}, {rules} rules: {told}", style="bold")
         for level in LEVELS:
             if levels[level]:

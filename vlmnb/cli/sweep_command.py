@@ -19,10 +19,10 @@ from vlmnb.files.temporary import remove_left
 from vlmnb.records import store
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Run
+from vlmnb.stats import formatting
 from vlmnb.sweep import inventory, options, preflight, progress, scheduler, status, supervisor
 from vlmnb.sweep.execute import Outcome, Setting
 from vlmnb.sweep.inventory import Job
-from vlmnb.views import markup
 
 OK, FAILED, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -135,8 +135,8 @@ def _tell(
         executed = len(outcomes) - len(failed_runs)
         without = f" ({shown.without_number} of them without a number)" if shown.without_number else ""
         summary = (
-            f"{markup.counted(len(states), 'cell')}, {shown.measured} recorded now{without}, "
-            f"{markup.counted(executed, 'notebook')} executed"
+            f"{formatting.counted(len(states), 'cell')}, {shown.measured} recorded now{without}, "
+            f"{formatting.counted(executed, 'notebook')} executed"
         )
         console.print(summary, markup=False, highlight=False)
         for outcome in failed_runs:

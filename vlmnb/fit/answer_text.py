@@ -15,8 +15,7 @@ from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import CLAIMED_PARAMETERS
-from vlmnb.stats.intervals import format_si
-from vlmnb.views import markup
+from vlmnb.stats.formatting import enumerated, format_si, gigabytes
 
 MEMORY = (
     "Quantization", "Bits per weight", "Weights", "Vision", "KV cache", "Activations", "Overhead", "Total",
@@ -145,7 +144,7 @@ def claims(fit: Fit) -> str:
 def left_out(fit: Fit) -> list[str]:
     """The GPUs that may keep within the constraint, but have no figure that tells."""
     return [
-        f"Left out: {one.gpus} GPUs of {markup.enumerated(one.vendors)} whose {one.unknown} is not known; "
+        f"Left out: {one.gpus} GPUs of {enumerated(one.vendors)} whose {one.unknown} is not known; "
         f"{one.running} of them run it."
         for one in fit.left_out
     ]
@@ -225,12 +224,6 @@ def memory_cells(fit: Fit) -> list[list[str]]:
     return rows
 
 
-def gigabytes(size: float) -> str:
-    """Bytes in GB (10^9), to three digits below ten."""
-    decimals = 4 if size < 1e7 else 2 if size < 1e12 else 0
-    return f"{size / 1e9:.{decimals}f}"
-
-
 def verdict(row: GpuFit) -> str:
     """Whether a GPU runs it, in a few words."""
     if row.obstacle:
@@ -254,7 +247,11 @@ def predicted(row: GpuFit) -> tuple[str, str, str]:
     energy = "-"
     if found.energy_j_per_sample is not None and found.energy_error is not None:
         energy = f"{found.energy_j_per_sample:.3g} J ±{100 * found.energy_error:.0f} %"
-    return format_si(found.latency_s, "s", 3) + error, f"{found.samples_per_s:.3g} /s{error}", energy
+    return (
+        format_si(found.latency_s, "s", 3) + error,
+        f"{found.samples_per_s:.3g} /s{error}",
+        energy,
+    )
 
 
 def _memory(fit: Fit) -> Table:

@@ -11,7 +11,7 @@ from vlmnb.fit import answer_text as words
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
 from vlmnb.records import record
-from vlmnb.stats.intervals import format_si
+from vlmnb.stats import formatting
 from vlmnb.views import markup
 
 
@@ -52,7 +52,7 @@ def facts(fit: Fit) -> str:
         "Vocabulary": _count(card.vocabulary),
         "Context": f"{card.context} tokens",
         "Tokens per image": ", ".join(f"{tokens} at {side} px" for side, tokens in card.image_tokens.items()),
-        "KV cache per token": format_si(card.kv_bytes_per_token, "B", 3),
+        "KV cache per token": formatting.format_si(card.kv_bytes_per_token, "B", 3),
         "Published in": markup.escape(card.released_dtype),
     }
     published = card.published
@@ -124,8 +124,8 @@ def claims_table(fit: Fit) -> str:
             f"{one.bits_per_weight:g}",
             f"{one.claimed_bytes / 1e9:.1f}",
             f"{one.rule_bytes / 1e9:.2f}",
-            words.gigabytes(one.weights_bytes),
-            words.gigabytes(one.total_bytes),
+            formatting.gigabytes(one.weights_bytes),
+            formatting.gigabytes(one.total_bytes),
             f"{100 * one.error:+.0f} %",
         ]
         for one in fit.claims
@@ -157,8 +157,8 @@ def claims_text(fit: Fit) -> str:
         f"- its bits per weight leave out the scales: Q8_0 stores {quantize.bits('Q8_0'):g} bits, Q6_K "
         f"{quantize.bits('Q6_K'):g}, Q4_K_M {quantize.bits('Q4_K'):g} and {quantize.bits('Q6_K'):g};",
         "- under GGUF the vision tower stays in 16 bits;",
-        f"- it has no KV cache: {words.gigabytes(fit.memory.cache_bytes)} GB here, "
-        f"{words.gigabytes(_whole_cache(fit))} GB for the whole context of {fit.card.context} tokens;",
+        f"- it has no KV cache: {formatting.gigabytes(fit.memory.cache_bytes)} GB here, "
+        f"{formatting.gigabytes(_whole_cache(fit))} GB for the whole context of {fit.card.context} tokens;",
         f"- so its Q8_0 is {_percent(q8.error)} and its Q4_K_M {_percent(q4.error)} against our total"
         + ("; its figure for Q4_K_M is less than the files of the weights alone." if below else "."),
     ]
@@ -173,8 +173,8 @@ def peaks_table(fit: Fit) -> str:
         [
             str(one.batch_size),
             str(one.image_size),
-            words.gigabytes(one.measured_bytes),
-            words.gigabytes(one.estimated_bytes),
+            formatting.gigabytes(one.measured_bytes),
+            formatting.gigabytes(one.estimated_bytes),
             f"{100 * (one.estimated_bytes / one.measured_bytes - 1):+.0f} %",
         ]
         for one in fit.peaks

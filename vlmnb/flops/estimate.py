@@ -8,6 +8,7 @@ from vlmnb import models
 from vlmnb.errors import UserError
 from vlmnb.flops import formula
 from vlmnb.flops.formula import Parts
+from vlmnb.stats.formatting import format_si
 from vlmnb.types import Frozen
 
 LABELS = {
@@ -157,11 +158,11 @@ def show(found: Estimate) -> None:
     table.add_column("FLOPs", footer="total", no_wrap=True)
     for name, both in passes:
         for way, parts in (("formula", both.formula), ("counted", both.counted)):
-            table.add_column(f"{name}\n{way}", justify="right", footer=_si(parts.total), no_wrap=True)
+            table.add_column(f"{name}\n{way}", justify="right", footer=format_si(parts.total), no_wrap=True)
     columns = [parts.model_dump() for _, both in passes for parts in (both.formula, both.counted)]
     for part, label in LABELS.items():
         if any(column[part] for column in columns):
-            table.add_row(label, *(_si(column[part]) if column[part] else "–" for column in columns))
+            table.add_row(label, *(format_si(column[part]) if column[part] else "–" for column in columns))
     console = Console(soft_wrap=True, highlight=False)
     images = f"{found.batch_size} x ({found.image_tokens} image + {found.text_tokens} text tokens)"
     seen = "" if found.seen_image_size == found.image_size else f" (the model sees {found.seen_image_size})"
@@ -172,17 +173,9 @@ def show(found: Estimate) -> None:
         console.print(f"Formula and counting differ by up to {worst:.2%} in a part.")
     if found.unused:
         console.print(
-            f"Of the prefill, {_si(found.unused)} are never used: vision layers after the one taken."
+            f"Of the prefill, {format_si(found.unused)} are never used: vision layers after the one taken."
         )
-    console.print(f"With logits for the last position alone, as in generation: {_si(found.last_position)}.")
+    console.print(
+        f"With logits for the last position alone, as in generation: {format_si(found.last_position)}."
+    )
     console.print(CONVENTION, markup=False)
-
-
-def _si(flops: int) -> str:
-    """Four significant figures with an SI prefix."""
-    value, prefixes = float(flops), iter(("", "k", "M", "G", "T", "P", "E"))
-    prefix = next(prefixes)
-    while value >= 999.95 and prefix != "E":
-        value, prefix = value / 1000, next(prefixes)
-    digits = 3 - len(str(int(value))) + 1
-    return f"{value:.{max(0, digits)}f} {prefix}".rstrip()

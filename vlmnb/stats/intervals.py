@@ -224,45 +224,6 @@ def resampled(n: int, resamples: int = 1000, seed: int = 0) -> Floats:
     return kept
 
 
-def significant(value: float, low: float, high: float) -> str:
-    """``value`` with the digits that its interval supports: those of two digits of the half width.
-
-    >>> significant(1.23456, 1.20, 1.27)
-    '1.235'
-    >>> significant(123456.0, 121000.0, 126000.0)
-    '123500'
-
-    An interval without width supports any digits: four are shown. One digit of the value always stands.
-    """
-    half_width = abs(high - low) / 2
-    if value == 0 or not math.isfinite(value) or not math.isfinite(half_width):
-        return f"{value:.4g}"
-    magnitude = _magnitude(value)
-    finest = _magnitude(half_width) - 1 if half_width > 0 else magnitude - 3
-    digits = min(max(magnitude - finest, 0), 15)
-    if not -4 <= magnitude < 9:
-        return f"{value:.{digits}e}"
-    decimals = digits - magnitude
-    return f"{round(value, decimals):.{max(decimals, 0)}f}"
-
-
-def format_si(value: float, unit: str = "", digits: int = 4) -> str:
-    """``value`` with an SI prefix and a number of significant digits.
-
-    >>> format_si(11.03e12), format_si(617.84e9, "FLOP"), format_si(0.00125, "s")
-    ('11.03 T', '617.8 GFLOP', '1.250 ms')
-    """
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g} {unit}".rstrip()
-    # Rounding first carries 999.96 over to the next prefix.
-    rounded = float(f"{value:.{digits - 1}e}")
-    prefixes = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
-    exponent = min(max(_magnitude(rounded) // 3 * 3, -12), 18)
-    scaled = rounded / 10.0**exponent
-    decimals = max(digits - 1 - _magnitude(scaled), 0)
-    return f"{scaled:.{decimals}f} {prefixes[exponent]}{unit}".rstrip()
-
-
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Indices of the points that no other point beats, both coordinates counting as costs.
 
@@ -279,11 +240,6 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
         if not front or points[index][1] < points[front[-1]][1] or points[index] == points[front[-1]]:
             front.append(index)
     return front
-
-
-def _magnitude(value: float) -> int:
-    """Power of ten of the leading digit, read off ten digits so that 0.0999999999999 counts as 0.1."""
-    return int(f"{abs(value):.9e}".split("e")[1])
 
 
 def _finite(values: Sequence[float], what: str) -> Floats:

@@ -25,9 +25,9 @@ from vlmnb.device import slots
 from vlmnb.files import locks
 from vlmnb.records import record
 from vlmnb.spec.cell import words
+from vlmnb.stats import formatting
 from vlmnb.sweep.inventory import CellState, Job
 from vlmnb.types import Frozen
-from vlmnb.views import markup
 
 QUIET_S = 30.0
 """In a log, a cell that takes longer is named again after this many seconds."""
@@ -293,7 +293,7 @@ def assume_threads(results: Path) -> str:
             os.environ[slots.THREADS] = str(told[-1])
             usual = slots.default_threads()
             if told[-1] != usual:
-                threads = markup.counted(told[-1], "thread")
+                threads = formatting.counted(told[-1], "thread")
                 return (
                     f"Judged for {threads}, with which the last sweep here computed; "
                     f"a sweep without --threads takes {usual}."

@@ -8,11 +8,11 @@ from typing import Any
 
 from vlmnb import paths
 from vlmnb.spec.cell import told_apart, words
+from vlmnb.stats import formatting
 from vlmnb.sweep import preflight
 from vlmnb.sweep.inventory import CellState, Job
 from vlmnb.sweep.progress import Standing, duration
 from vlmnb.sweep.scheduler import Wish
-from vlmnb.views import markup
 
 PAGES = {
     "current": "shows the records as they are now",
@@ -177,7 +177,7 @@ def _why(state: CellState) -> str:
 def _total(jobs: Sequence[Job], states: Sequence[CellState], wish: Wish) -> str:
     recorded = sum(state.state in ("recorded", "stale") for state in states)
     shared = sum(len(job.cells) for job in jobs) - len(states)
-    total = f"{markup.counted(len(states), 'cell')} in all"
+    total = f"{formatting.counted(len(states), 'cell')} in all"
     total += f" (tables share some: {shared} need not be measured twice)" if shared else ""
     wanted = _wanted(states, wish)
     kinds = Counter(_kind(state, wish) for state in wanted)
@@ -199,7 +199,7 @@ def _remarks(states: Sequence[CellState], wish: Wish) -> list[str]:
     if stale:
         again = "" if wish.stale else "; `vlmnb sweep SPEC --stale` measures them again"
         said.append(
-            f"{markup.counted(stale, 'stale cell')}: measured on this machine by other code, packages or "
+            f"{formatting.counted(stale, 'stale cell')}: measured on this machine by other code, packages or "
             f"settings. Pages show them and say so{again}."
         )
     said += [f"failed cell: {line}" for line in failed(states)]

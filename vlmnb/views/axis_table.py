@@ -12,7 +12,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
-from vlmnb.stats import comparison, intervals
+from vlmnb.stats import comparison, formatting, intervals
 
 MODELLED = "≈ "
 """Stands before every joule that was modelled and not measured."""
@@ -298,7 +298,7 @@ def seconds(summary: intervals.Summary, key: str, of: str = "batches") -> Field:
     title = f"median of n = {summary.n} {of}"
     if summary.confidence >= ENOUGH:
         shown = [
-            intervals.significant(x, summary.low, summary.high)
+            formatting.significant(x, summary.low, summary.high)
             for x in (summary.median, summary.low, summary.high)
         ]
         return Field(shown[0], f"{title}, 95 % interval", key, span=f"[{shown[1]}, {shown[2]}]")
@@ -339,7 +339,7 @@ def _flops(record: Record | None) -> Field:
     if record is None or count is None:
         return absent(record)
     title = f"one forward pass over a batch of prompts, 2 per multiply-add; {COUNTED}"
-    return Field(si(count) or "-", title, record.key)
+    return Field(formatting.format_si(count), title, record.key)
 
 
 def wer(record: Record | None) -> Field:
@@ -362,7 +362,3 @@ SHOW: dict[Quantity, Callable[[Record], Field]] = {
 def folded(table: Table, summary: str) -> str:
     """A table behind a line that opens it, as HTML."""
     return f'<details class="vlmnb-points"><summary>{markup.escape(summary)}</summary>{html(table)}</details>'
-
-
-def si(count: int | None) -> str | None:
-    return intervals.format_si(count) if count else None

@@ -13,7 +13,7 @@ from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes, presets
 from vlmnb.spec.cell import Cell
-from vlmnb.stats import intervals
+from vlmnb.stats import formatting, intervals
 from vlmnb.views.axis_table import (
     COUNTED,
     ONE_READING,
@@ -25,7 +25,6 @@ from vlmnb.views.axis_table import (
     energy,
     latency,
     seconds,
-    si,
     wer,
 )
 
@@ -62,13 +61,13 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
         ("Verdict", _verdict),
         ("Energy, J per sample", energy),
         ("Energy method", lambda r: _plain(r, r.headline_energy and r.headline_energy.method)),
-        ("FLOPs, torch", lambda r: _plain(r, r.flops and si(r.flops.torch), COUNTED)),
-        ("FLOPs, 2 x fvcore", lambda r: _plain(r, r.flops and si(r.flops.fvcore), COUNTED)),
-        ("FLOPs, formula", lambda r: _plain(r, r.flops and si(r.flops.formula), COUNTED)),
+        ("FLOPs, torch", lambda r: _plain(r, r.flops and _amount(r.flops.torch), COUNTED)),
+        ("FLOPs, 2 x fvcore", lambda r: _plain(r, r.flops and _amount(r.flops.fvcore), COUNTED)),
+        ("FLOPs, formula", lambda r: _plain(r, r.flops and _amount(r.flops.formula), COUNTED)),
         *((f"Of these, {name}", partial(_phase_flops, name)) for name in flop_count.SHOWN),
-        ("FLOPs used", lambda r: _plain(r, r.flops and si(r.flops.used), COUNTED)),
-        ("FLOPs per decoded token", lambda r: _plain(r, r.flops and si(r.flops.per_token), COUNTED)),
-        ("Peak memory", lambda r: _plain(r, r.memory and _bytes(r.memory.peak_bytes), ONE_READING)),
+        ("FLOPs used", lambda r: _plain(r, r.flops and _amount(r.flops.used), COUNTED)),
+        ("FLOPs per decoded token", lambda r: _plain(r, r.flops and _amount(r.flops.per_token), COUNTED)),
+        ("Peak memory", lambda r: _plain(r, r.memory and _amount(r.memory.peak_bytes, "B"), ONE_READING)),
         ("Image tokens", lambda r: _tokens(r, [a.image_tokens for a in r.answers])),
         ("Text tokens", lambda r: _tokens(r, [a.text_tokens for a in r.answers])),
         ("Output tokens", lambda r: _tokens(r, [a.output_tokens for a in r.answers])),
@@ -161,9 +160,9 @@ def _phase_flops(name: str, record: Record) -> Field:
     told = {way: flop_count.phase(parts, name) for way, parts in ways.items() if parts is not None}
     if not told:
         return absent(record)
-    title = ", ".join(f"{way} {intervals.format_si(value)}" for way, value in told.items()) + f"; {COUNTED}"
+    title = ", ".join(f"{way} {formatting.format_si(value)}" for way, value in told.items()) + f"; {COUNTED}"
     shown = told.get("torch", next(iter(told.values())))
-    return Field(intervals.format_si(shown), title, record.key)
+    return Field(formatting.format_si(shown), title, record.key)
 
 
 def _accuracy(record: Record) -> Field:
@@ -184,8 +183,8 @@ def _score(record: Record, name: str) -> Field:
     return Field(f"{score.value:.3f}", title, record.key, span=f"[{score.low:.3f}, {score.high:.3f}]")
 
 
-def _bytes(count: int | None) -> str | None:
-    return intervals.format_si(count, "B") if count else None
+def _amount(count: int | None, unit: str = "") -> str | None:
+    return formatting.format_si(count, unit) if count else None
 
 
 def _median(values: Sequence[int]) -> str | None:

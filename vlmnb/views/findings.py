@@ -11,8 +11,8 @@ from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
-from vlmnb.stats import comparison, intervals
-from vlmnb.views import markup
+from vlmnb.stats import comparison
+from vlmnb.stats.formatting import reach, significant
 from vlmnb.views.axis_table import ENOUGH, MODELLED
 
 ASSUMED_DRIFT = 0.2
@@ -46,8 +46,8 @@ def caption(axis: str, cells: Sequence[Cell], records: Sequence[Record], drift: 
     if ok[0].reported:
         units = "Latency in seconds per batch, energy in joules per sample"
         return f"{first} {units}; figures as the report prints them."
-    n = markup.reach(sorted({r.latency.n for r in ok if r.latency}))
-    answers = markup.reach(sorted({len(r.answers) for r in ok}))
+    n = reach(sorted({r.latency.n for r in ok if r.latency}))
+    answers = reach(sorted({len(r.answers) for r in ok}))
     modelled = any(r.energy_method == "model" for r in ok)
     energy = (
         " Energy is modelled (≈), not measured." if modelled and axis not in ("image_size", "seq_len") else ""
@@ -135,9 +135,7 @@ def _against(original: Record, other: Record, drift: float) -> str:
 
 def _alone(axis: str, record: Record) -> str:
     summary = record.latency
-    value = (
-        intervals.significant(summary.median, summary.low, summary.high) if summary else f"{record.latency_s}"
-    )
+    value = significant(summary.median, summary.low, summary.high) if summary else f"{record.latency_s}"
     row = f"{axes.AXES[axis].row_title.split(',')[0]} {getattr(record.cell, axis)}"
     value += background_load.latency_mark(record)[0]
     return f"{row}: {value} s per batch; there is no other row to compare it with."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlmnb.records.layer_profile import LayerPart, LayerProfile
 from vlmnb.records.record import Record
-from vlmnb.stats import intervals
+from vlmnb.stats import formatting
 from vlmnb.views import axis_figure, axis_table, layer_tables
 from vlmnb.views.axis_table import Field, Table
 from vlmnb.views.layer_tables import TITLES
@@ -70,7 +70,7 @@ def points(records: Sequence[Record]) -> Table:
             if part.flops and part.replay_s:
                 x, y = _place(part)
                 rate = Field(
-                    intervals.format_si(y, "FLOP/s", 3), "one mean over many calls: no interval", record.key
+                    formatting.format_si(y, "FLOP/s", 3), "one mean over many calls: no interval", record.key
                 )
                 rows.append(
                     (Field("right", words=True), *first, Field(f"{x:.3g} FLOP/B"), rate, _own(record))

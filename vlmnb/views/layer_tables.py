@@ -8,7 +8,7 @@ from vlmnb.meters.readings import headline, headline_source
 from vlmnb.records import background_load
 from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
 from vlmnb.records.record import Record
-from vlmnb.stats import comparison, intervals
+from vlmnb.stats import comparison, formatting, intervals
 from vlmnb.views import axis_table
 from vlmnb.views.axis_table import MODELLED, Field, Table, absent
 
@@ -148,7 +148,7 @@ def text(records: Sequence[Record]) -> str:
 
 def _percent(ends: tuple[float, float, float]) -> str:
     """A share with its interval, for a sentence."""
-    share, low, high = (f"{100 * number:.0f}" for number in ends)
+    share, low, high = map(formatting.percent, ends)
     return f"{share} % ({low} to {high})"
 
 
@@ -188,7 +188,7 @@ def _totals(record: Record, profile: LayerProfile) -> list[tuple[Field, ...]]:
     alone = [Field("-", "no part of its own")] * 6
     shown = axis_table.percent_span(left, low, high)
     numbers = [whole.median * part for part in (left, low, high)]
-    rest_s = [intervals.significant(number, numbers[1], numbers[2]) for number in numbers]
+    rest_s = [formatting.significant(number, numbers[1], numbers[2]) for number in numbers]
     span = f"[{rest_s[1]}, {rest_s[2]}]"
     rest = (
         Field(rest_s[0], title, key, span=span),
@@ -197,7 +197,7 @@ def _totals(record: Record, profile: LayerProfile) -> list[tuple[Field, ...]]:
     )
     count = record.flops_per_batch
     flops = (
-        Field(intervals.format_si(count), axis_table.COUNTED, key)
+        Field(formatting.format_si(count), axis_table.COUNTED, key)
         if count
         else Field("-", "not counted", key)
     )
@@ -223,9 +223,9 @@ def _figures(record: Record, of: Sequence[LayerPart]) -> list[Field]:
     ]
     count, parameters = (sum(numbers) for numbers in ([p.flops or 0 for p in of], [p.parameters for p in of]))
     counted = f"2 per multiply-add; {axis_table.COUNTED}"
-    made.append(Field(intervals.format_si(count), counted, key) if count else Field("-", NOT_COUNTED, key))
+    made.append(Field(formatting.format_si(count), counted, key) if count else Field("-", NOT_COUNTED, key))
     made.append(
-        Field(intervals.format_si(parameters), axis_table.COUNTED, key)
+        Field(formatting.format_si(parameters), axis_table.COUNTED, key)
         if parameters
         else Field("-", "embeddings and norms belong to no part", key)
     )
@@ -236,13 +236,13 @@ def _figures(record: Record, of: Sequence[LayerPart]) -> list[Field]:
     moved = sum(part.weight_bytes + part.activation_bytes for part in replayed)
     rate, top = count / replay_s, profile.ceilings
     how = f"called alone in {replay_s:.3g} s; {ONE_MEAN}"
-    bound = f"of {intervals.format_si(top.flops_per_s, 'FLOP/s', 3)} ({top.method}); {ONE_MEAN}"
-    traffic = f"weights, inputs and outputs once each, of {intervals.format_si(top.bytes_per_s, 'B/s', 3)}"
+    bound = f"of {formatting.format_si(top.flops_per_s, 'FLOP/s', 3)} ({top.method}); {ONE_MEAN}"
+    traffic = f"weights, inputs and outputs once each, of {formatting.format_si(top.bytes_per_s, 'B/s', 3)}"
     traffic += f"; {ONE_MEAN}"
     return [
         *made,
         _energy(record, replayed),
-        Field(intervals.format_si(rate, digits=3), how, key) if count else Field("-", NOT_COUNTED, key),
+        Field(formatting.format_si(rate, digits=3), how, key) if count else Field("-", NOT_COUNTED, key),
         _of_ceiling(rate / top.flops_per_s, bound, key, top) if count else Field("-", NOT_COUNTED, key),
         _of_ceiling(moved / replay_s / top.bytes_per_s, traffic, key, top),
     ]  # fmt: skip

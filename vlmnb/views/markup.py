@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
-from vlmnb.stats import intervals
+from vlmnb.stats import formatting
 
 MISSING = '<span class="vlmnb-missing">-</span>'
 """What stands in a table for a number that does not exist."""
@@ -73,7 +73,7 @@ def with_interval(value: float | None, low: float | None, high: float | None, ma
         return MISSING
     if low is None or high is None:
         return f"{mark}{value:.4g}"
-    shown, *ends = (intervals.significant(number, low, high) for number in (value, low, high))
+    shown, *ends = (formatting.significant(number, low, high) for number in (value, low, high))
     return f'{mark}{shown} <span class="interval">[{ends[0]}, {ends[1]}]</span>'
 
 
@@ -81,24 +81,7 @@ def in_unit(value: float | None, unit: str, digits: int = 4) -> str:
     """A number with an SI prefix, as HTML that sorts by the number."""
     if value is None:
         return MISSING
-    return f'<span data-sort="{value:.6g}">{escape(intervals.format_si(value, unit, digits))}</span>'
-
-
-def enumerated(words: Sequence[str]) -> str:
-    """Words as a sentence lists them: ``a, b and c``."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def counted(number: int, what: str) -> str:
-    """A number of things, in the singular where it is one."""
-    return f"{number} {what}{'s' * (number != 1)}"
-
-
-def reach(values: Sequence[int]) -> str:
-    """The least and the greatest of sorted numbers, ``1 to 3``; ``0`` where there are none."""
-    if not values:
-        return "0"
-    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
+    return f'<span data-sort="{value:.6g}">{escape(formatting.format_si(value, unit, digits))}</span>'
 
 
 def without_colors(text: str) -> str:

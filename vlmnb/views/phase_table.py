@@ -9,7 +9,7 @@ from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes, presets
 from vlmnb.spec.cell import Cell
-from vlmnb.stats import intervals
+from vlmnb.stats import formatting, intervals
 from vlmnb.views.axis_table import (
     ENOUGH,
     MODELLED,
@@ -93,7 +93,7 @@ def throughput(record: Record | None, of: Of) -> Field:
         few = f"n = {rate.n}: too few for an interval"
         return _marked(Field(f"{rate.median:.3g}", few, record.key), record)
     shown = [
-        intervals.significant(value, rate.low, rate.high) for value in (rate.median, rate.low, rate.high)
+        formatting.significant(value, rate.low, rate.high) for value in (rate.median, rate.low, rate.high)
     ]
     title = "of a full batch, over its latency, 95 % interval"
     return _marked(Field(shown[0], title, record.key, span=f"[{shown[1]}, {shown[2]}]"), record)

@@ -15,7 +15,7 @@ from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes, presets
 from vlmnb.spec.cell import Cell
-from vlmnb.stats import intervals
+from vlmnb.stats import formatting
 from vlmnb.views.axis_table import COUNTED, ONE_READING, Field, Table, absent, beyond
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def ceilings_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | 
         for top, unit in ((roof.flops, "FLOP/s"), (roof.memory, "B/s")):
             mark, why = top.mark
             title = f"{top.method}; {ONE_BEST}{why}"
-            fields.append(Field(intervals.format_si(top.per_s, unit, 3) + mark, title, top.key))
+            fields.append(Field(formatting.format_si(top.per_s, unit, 3) + mark, title, top.key))
         load = Field("-", "the record does not tell", roof.flops.key)
         if (share := roof.flops.other_load) is not None:
             load = Field(f"{100 * share:.0f} %{roof.flops.mark[0]}", ONE_BEST, roof.flops.key)
@@ -110,8 +110,8 @@ def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """One row per optimization: memory, compilation and the kernel that ran."""
     found = by_cell(records)
     heads = (
-        axes.AXES["optimization"].row_title, "Weights", "Keys and values", "Peak memory", "First call, s", "Compiled",
-        "Attention kernel",
+        axes.AXES["optimization"].row_title, "Weights", "Keys and values", "Peak memory", "First call, s",
+        "Compiled", "Attention kernel",
     )  # fmt: skip
     rows = []
     for cell in cells:
@@ -201,7 +201,7 @@ def figure(cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
                     reach = [[100 * max(share.value - low, 0.0)], [100 * max(end - share.value, 0.0)]]
                     place.errorbar([100 * share.value], [y], xerr=reach, fmt="none", ecolor=INK, capsize=2)
                 if 100 * share.value > WIDEST:  # one such bar would leave the others no room
-                    written = f"{percent(share.value)} %{mark}"
+                    written = f"{formatting.percent(share.value, 3)} %{mark}"
                     place.text(WIDEST - 1, y, written, va="center", ha="right", color="white")
                 elif mark:
                     place.text(min(100 * end, WIDEST) + 0.5, y, mark.strip(), va="center", color=INK)
@@ -240,31 +240,21 @@ def _steps(record: Record) -> Field:
 def _si(value: float | None, unit: str, key: str, title: str) -> Field:
     if value is None:
         return Field("-", "not measured", key)
-    return Field(intervals.format_si(value, unit, 3), title, key)
+    return Field(formatting.format_si(value, unit, 3), title, key)
 
 
 def _rate(rate: Rate | None, unit: str, key: str, marked: Marked) -> Field:
     if rate is None:
         return Field("-", "not measured", key)
-    shown = intervals.format_si(rate.value, unit, 3) + marked[0]
-    return _with_ends(shown, rate.ends, lambda end: intervals.format_si(end, unit, 3), key, marked[1])
+    shown = formatting.format_si(rate.value, unit, 3) + marked[0]
+    return _with_ends(shown, rate.ends, lambda end: formatting.format_si(end, unit, 3), key, marked[1])
 
 
 def _share(share: Rate | None, key: str, marked: Marked) -> Field:
     if share is None:
         return Field("-", "not measured", key)
-    shown = f"{percent(share.value)} %{beyond(share.value)}{marked[0]}"
-    return _with_ends(shown, share.ends, percent, key, marked[1])
-
-
-def percent(share: float) -> str:
-    """A share in percent, with three digits, and never with an exponent.
-
-    >>> percent(0.04321), percent(0.5), percent(12.56)
-    ('4.32', '50', '1260')
-    """
-    text = f"{100 * share:.3g}"
-    return f"{float(text):.0f}" if "e+" in text else text
+    shown = f"{formatting.percent(share.value, 3)} %{beyond(share.value)}{marked[0]}"
+    return _with_ends(shown, share.ends, lambda end: formatting.percent(end, 3), key, marked[1])
 
 
 def _with_ends(shown: str, ends: Ends, write: Callable[[float], str], key: str, why: str) -> Field:
@@ -285,9 +275,5 @@ def _compiled(record: Record) -> Field:
     if made is None:
         return Field("no", key=record.key, words=True)
     title = f"{made.cache_hits} graphs found compiled, {made.cache_misses} compiled now"
-    graphs, breaks = _counted(made.graphs, "graph"), _counted(made.graph_breaks, "break")
+    graphs, breaks = formatting.counted(made.graphs, "graph"), formatting.counted(made.graph_breaks, "break")
     return Field(f"{graphs}, {breaks}", title, record.key, words=True)
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

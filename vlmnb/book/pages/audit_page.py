@@ -9,6 +9,7 @@ from vlmnb.audit import registry
 from vlmnb.audit.rule import LEVELS, TITLES, Finding, Where
 from vlmnb.book import contents
 from vlmnb.records.record import Record
+from vlmnb.stats import formatting
 from vlmnb.views import markup
 
 OWN, REPORTS = "audit", "reports-checked"
@@ -57,7 +58,7 @@ def _page(records: Sequence[Record], source: str, title: str, intro: str) -> str
         return contents.joined([title, intro, "There are no such records here.", _rules(source, [])])
     found = registry.run(own, source)
     levels = Counter(one.level for one in found)
-    counts = ", ".join(markup.counted(levels[level], level) for level in LEVELS)
+    counts = ", ".join(formatting.counted(levels[level], level) for level in LEVELS)
     parts = [title, intro, f"**{counts}** in {len(own)} records."]
     for level in LEVELS:
         listed = [one for one in found if one.level == level]

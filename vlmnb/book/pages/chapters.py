@@ -13,7 +13,7 @@ from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
-from vlmnb.stats import intervals
+from vlmnb.stats import formatting
 from vlmnb.views import markup
 
 
@@ -60,7 +60,7 @@ def _weights_facts(entry: ModelEntry) -> dict[str, str]:
     parameters = sum(math.prod(t["shape"]) for name, t in header.items() if name != "__metadata__")
     return {
         "Parameters": f"{parameters:,}".replace(",", " "),
-        "Weights file": intervals.format_si(path.stat().st_size, "B"),
+        "Weights file": formatting.format_si(path.stat().st_size, "B"),
     }
 
 
@@ -133,7 +133,7 @@ def _single_cells(records: Sequence[Record], name: str) -> str:
     found = [r for r in records if r.cell.model == name and r.source == "measured" and r.status == "ok"]
     if not found:
         return "None of its tables has been measured here."
-    places = markup.enumerated(sorted({markup.plain(r.hardware) for r in found}))
+    places = formatting.enumerated(sorted({markup.plain(r.hardware) for r in found}))
     cells = "One cell was" if len(found) == 1 else f"{len(found)} cells were"
     return (
         f"None of its tables has been measured here as a whole. {cells}, on {places}: where the report has a "

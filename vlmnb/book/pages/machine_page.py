@@ -10,7 +10,7 @@ from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import SensorCard
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
-from vlmnb.stats import intervals
+from vlmnb.stats import formatting
 from vlmnb.views import markup
 
 
@@ -36,7 +36,7 @@ def sensor_table(records: Iterable[Record]) -> str:
     rows = [
         [
             markup.escape(card.sensor), card.source.upper(), markup.escape(card.method),
-            intervals.format_si(card.period_s, "s", 3), intervals.format_si(card.step_j, "J", 3),
+            formatting.format_si(card.period_s, "s", 3), formatting.format_si(card.step_j, "J", 3),
             markup.escape(_idle(card)),
             str(card.updates),
         ]
@@ -96,7 +96,7 @@ def repeats_block(records: Sequence[Record]) -> str:
         disturbed += busy
         name = f"{cell.model}, {catalogue.get(cell.dataset).title}, {cell.device}, batch {cell.batch_size}"
         numbers = [found.spread, found.threshold, found.detectable] if found else []
-        told = [f"{repeatability.percent(number)} %" for number in numbers] or [markup.MISSING] * 3
+        told = [f"{formatting.percent(number)} %" for number in numbers] or [markup.MISSING] * 3
         rows.append([markup.escape(name), cell.length, str(len(windows)), str(busy), *told])
     if not rows:
         return (
@@ -116,7 +116,7 @@ def repeats_block(records: Sequence[Record]) -> str:
 
 
 def _idle(card: SensorCard) -> str:
-    return intervals.format_si(card.idle_power_w, "W", 3) if card.idle_power_w else card.note or "-"
+    return formatting.format_si(card.idle_power_w, "W", 3) if card.idle_power_w else card.note or "-"
 
 
 def _limits(told: Sequence[Conditions]) -> str:
@@ -132,5 +132,5 @@ def _span(states: Iterable[DeviceState], of: Callable[[DeviceState], float | Non
     values = [value for state in states if (value := of(state)) is not None]
     if not values:
         return ""
-    ends = list(dict.fromkeys(intervals.format_si(value, unit, 3) for value in (min(values), max(values))))
+    ends = list(dict.fromkeys(formatting.format_si(value, unit, 3) for value in (min(values), max(values))))
     return " to ".join(ends)
