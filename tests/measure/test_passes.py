@@ -13,8 +13,9 @@ from vlmnb.errors import UserError
 from vlmnb.measure import loading, protocol
 from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.phases import Phases
-from vlmnb.records.timing import Timing, batch_values
+from vlmnb.records.timing import Timing
 from vlmnb.spec import axes
+from vlmnb.stats.batches import batch_values
 from vlmnb.views import detail_table, findings
 
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from vlmnb.measure import phases as phase_clock
 from vlmnb.measure.phases import PhaseClock
-from vlmnb.records.timing import Timing, batch_values
+from vlmnb.records.timing import Timing
+from vlmnb.stats.batches import batch_values
 from vlmnb.views import axis_table, phase_table
 
 

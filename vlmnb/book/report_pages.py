@@ -8,16 +8,20 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-import vlmnb
 from vlmnb import paths
 from vlmnb.book import postprocess
 from vlmnb.book.rendering import Renderer
 from vlmnb.errors import UserError
+from vlmnb.files import code_fingerprint
+from vlmnb.records import content_key
 from vlmnb.records.record import Record
 from vlmnb.sweep import page_stamp
 
 AXES = ("device", "batch_size", "image_size", "seq_len", "optimization")
 """Tables of every report, in the reports' order."""
+
+DRAWN_BY = (*content_key.SHOWING, "book/rendering", "book/report_pages", "book/postprocess")
+"""Folders and modules whose code can change a page."""
 
 DRAWING = ("matplotlib", "seaborn", "pandas", "ipython")
 """Packages whose version can change a page."""
@@ -73,8 +77,7 @@ def _folder(results: Path) -> dict[str, str]:
 def _stamp(axis: str, records: Sequence[Record]) -> str:
     """Hash of all that a page depends on: template, code, packages that draw, and the model's records."""
     seen = hashlib.sha256(paths.notebook(axis).read_bytes())
-    for file in sorted(Path(vlmnb.__file__).parent.rglob("*.py")):
-        seen.update(file.read_bytes())
+    seen.update(code_fingerprint.of(DRAWN_BY).encode())
     seen.update(repr([(name, version(name)) for name in DRAWING]).encode())
     for found in sorted(records, key=lambda found: (found.hardware, found.key)):
         told = found.reported.model_dump(mode="json") if found.reported else None

@@ -15,10 +15,11 @@ from vlmnb.measure.phases import PhaseClock, Phases
 from vlmnb.meters import memory
 from vlmnb.meters.readings import MemoryUsage, ProbeLogits
 from vlmnb.meters.window import MeteredWindow
-from vlmnb.records.timing import Timing, batch_values
+from vlmnb.records.timing import Timing
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
+from vlmnb.stats.batches import batch_values
 
 MOST_WARMUP_BATCHES = 3
 """Untimed batches before the window, at most; at least two, of which the first pays for lazy

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vlmnb.records.record import Record
-from vlmnb.records.timing import batch_values
 from vlmnb.spec.cell import words
+from vlmnb.stats.batches import batch_values
 
 MARK = " †"
 """Stands behind a figure that others' work may have moved."""

@@ -7,19 +7,15 @@ is *stale*: worth showing, not worth trusting blindly.
 
 from __future__ import annotations
 
-import ast
 import functools
-import hashlib
-import threading
 from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import vlmnb
 from vlmnb import models, paths
 from vlmnb.data import catalogue
 from vlmnb.device import machine, slots
-from vlmnb.files import hashing
+from vlmnb.files import code_fingerprint, hashing
 from vlmnb.models import checkpoints, geometry
 from vlmnb.records import store
 from vlmnb.records.provenance import Provenance
@@ -30,20 +26,17 @@ from vlmnb.types import Status
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "codecarbon", "fvcore", "jiwer",
             "bitsandbytes", "torchao")  # fmt: skip
 MEASURING = (
-    "prompts.py", "data.py", "hub.py", "optimizations.py", "flops.py", "quality.py", "measure.py",
-    "window.py", "timing.py", "formula.py", "flopparts.py", "flopcount.py", "metaflops.py",
-    "layers.py", "ceilings.py", "phases.py", "loading.py", "encoding.py", "checkpoints.py",
-    "kernels.py", "compiling.py", "quantized.py", "statuses.py",
-    "random_weights.py", "meters.py", "clock.py", "energy.py", "sensors.py", "sensorcard.py", "nvml.py",
-    "carbon.py", "memory.py", "models",
+    "device", "stats", "models", "data", "spec/optimizations", "meters", "flops", "quality", "measure"
 )  # fmt: skip
+"""Folders whose code can move a measured number: part of every key."""
+
 SHOWING = (
-    "experiment.py", "tables.py", "details.py", "plots.py", "findings.py", "middles.py", "disturbance.py",
-    "guessing.py", "stats.py", "notes.py", "presets.py", "drift.py", "roofline.py", "rates.py", "bounds.py",
-    "speed.py", "agreement.py", "differences.py", "repeats.py", "points.py", "beside.py", "layer_views.py",
-    "layer_plots.py",
+    "analysis", "views", "records", "quality", "stats", "flops", "meters", "spec", "data", "experiment"
 )  # fmt: skip
-CARD = ("fit", "markup.py", "experiment.py", "formula.py", "stats.py", "models/geometry.py")
+"""Folders that turn records into the tables, figures and sentences of a page."""
+
+CARD = ("fit", "models", "flops", "stats", "records", "views", "experiment")
+"""Folders that make a model card page."""
 
 
 def key(cell: Cell) -> str:
@@ -94,7 +87,7 @@ def _around(
         "weights": revision,
         "processor": _processor_revision(model, weights),
         "data": catalogue.revision(dataset),
-        "code": code_fingerprint(),
+        "code": measuring_code(),
         "packages": packages(),
         "machine": fingerprint,
         "threads": threads,
@@ -132,7 +125,7 @@ def blank(cell: Cell, started_at: str, status: Status = "ok", reason: str = "") 
         status=status,
         reason=reason,
         provenance=Provenance(
-            code=code_fingerprint(),
+            code=measuring_code(),
             weights=weights_revision(cell),
             data=catalogue.revision(cell.dataset),
             packages=packages(),
@@ -162,7 +155,7 @@ def stale_paths(index: store.Index) -> dict[str, str]:
 def differences(found: Record) -> str:
     """What has changed since a record of this machine was measured; empty where nothing has."""
     was, cell = found.provenance, found.cell
-    changed = ["the measuring code"] if was.code != code_fingerprint() else []
+    changed = ["the measuring code"] if was.code != measuring_code() else []
     changed += [
         f"{name} {was.packages.get(name, 'absent')} to {packages().get(name, 'absent')}"
         for name in PACKAGES
@@ -206,31 +199,6 @@ def packages() -> dict[str, str]:
     return found
 
 
-def code_fingerprint() -> str:
-    """Hash of the measuring code as the interpreter sees it: comments and docstrings do not count."""
-    return _fingerprint(MEASURING)
-
-
-def showing_fingerprint(names: tuple[str, ...] = SHOWING) -> str:
-    """Hash of the code that turns records into the tables, plots and words of a page, or of a card."""
-    return _fingerprint(names)
-
-
-_PARSING = threading.Lock()
-"""Two threads that parse at once can fail in Python 3.11 (a SystemError), and runs on GPUs are threads."""
-
-
-@functools.cache
-def _fingerprint(names: tuple[str, ...]) -> str:
-    files = Path(vlmnb.__file__).parent.rglob("*.py")  # all, while the modules move to their folders
-    seen = hashlib.sha256()
-    for file in sorted(files):
-        with _PARSING:
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)) and ast.get_docstring(
-                node, False
-            ):
-                node.body = node.body[1:] or [ast.Pass()]
-        seen.update(f"{file.name}\n{ast.unparse(tree)}\n".encode())
-    return seen.hexdigest()[:16]
+def measuring_code() -> str:
+    """Return the hash of the code that measures."""
+    return code_fingerprint.of(MEASURING)

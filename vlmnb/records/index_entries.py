@@ -14,10 +14,13 @@ from typing import NamedTuple
 
 from pydantic_core import to_json
 
-import vlmnb
 from vlmnb.errors import Damaged, UserError
+from vlmnb.files import code_fingerprint
 from vlmnb.records import export_columns, record
 from vlmnb.spec.cell import Cell
+
+READING = ("records", "quality", "stats", "flops", "meters", "spec", "types")
+"""Folders whose code decides what the index holds of a record."""
 
 PARALLEL_FROM = 2_000
 """New files from which on reading them is shared among the cores."""
@@ -64,11 +67,9 @@ def cell_digest(cell: Cell) -> str:
 
 @functools.cache
 def fingerprint() -> str:
-    """Hash of the code that decides what is told of a file."""
-    seen = hashlib.sha256(repr((Entry._fields, export_columns.EXPORT_COLUMNS)).encode())
-    for file in sorted(Path(vlmnb.__file__).parent.rglob("*.py")):
-        seen.update(file.read_bytes())
-    return seen.hexdigest()
+    """Return the hash of the code that decides what the index holds of a file."""
+    fields = repr((Entry._fields, export_columns.EXPORT_COLUMNS))
+    return hashlib.sha256(f"{fields} {code_fingerprint.of(READING)}".encode()).hexdigest()
 
 
 def read_all(results: Path, files: Sequence[tuple[str, str]], with_rows: bool) -> Iterator[Read | None]:

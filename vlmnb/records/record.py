@@ -32,9 +32,10 @@ from vlmnb.records.answer import Answer
 from vlmnb.records.layer_profile import Ceilings, LayerProfile
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.reported import Reported
-from vlmnb.records.timing import Timing, batch_values
+from vlmnb.records.timing import Timing
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
+from vlmnb.stats.batches import batch_values
 from vlmnb.types import Frozen, Source, Status
 
 if TYPE_CHECKING:

@@ -1,11 +1,7 @@
-"""Times in a record: raw, one per timed batch, and which of them an interval is taken over."""
+"""Times in a record: raw, one per timed batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from statistics import median
-
-from vlmnb.stats import intervals
 from vlmnb.types import Frozen
 
 
@@ -55,43 +51,3 @@ class Timing(Frozen):
     def clean_passes(self) -> int:
         """Passes that other processes did not disturb."""
         return self.passes - sum(self.contaminated)
-
-
-def batch_values(
-    values: Sequence[float],
-    batch_samples: Sequence[int],
-    batch_size: int,
-    passes: int,
-    length: str,
-    contaminated: Sequence[bool] = (),
-) -> tuple[float, ...]:
-    """The values an interval is taken over: one for each full batch.
-
-    At natural length batches differ in their work, so passes over the same batches are no new batches:
-    each batch counts once, with the median of its passes. At fixed length every batch does the same work
-    and every one timed counts.
-
-    Contaminated passes are left out where the others suffice: at natural length one clean pass, which holds
-    every batch; at fixed length clean passes with ``stats.FEWEST_SAMPLES`` full batches. Else all count.
-
-    Args:
-        values: One per timed batch, pass after pass.
-        batch_samples: Samples in each timed batch.
-        batch_size: Samples of a full batch.
-        passes: How often all batches were timed.
-        length: ``natural`` or ``fixed``.
-        contaminated: Whether others disturbed each pass; empty: nobody looked.
-    """
-    if any(contaminated) and not all(contaminated):
-        clean = [i for i, disturbed in enumerate(contaminated) if not disturbed]
-        each = len(values) // passes
-        at = [index for i in clean for index in range(i * each, (i + 1) * each)]
-        left = batch_values(
-            [values[i] for i in at], [batch_samples[i] for i in at], batch_size, len(clean), length
-        )
-        if length == "natural" or len(left) >= intervals.FEWEST_SAMPLES:
-            return left
-    count = len(values) // passes
-    if passes == 1 or length == "fixed":
-        return tuple(v for v, samples in zip(values, batch_samples, strict=True) if samples == batch_size)
-    return tuple(median(values[batch::count]) for batch in range(count) if batch_samples[batch] == batch_size)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from vlmnb import paths
 from vlmnb.errors import UserError, nearest
-from vlmnb.files import plain_yaml
+from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, store
 from vlmnb.records.index_entries import Entry, cell_digest
 from vlmnb.spec import axes, sweep_file
@@ -81,11 +81,7 @@ class Job(Frozen):
     def stamp(self) -> str:
         """What a page of the job as it is now is made from: template, showing code, records."""
         template = hashlib.sha256(paths.notebook(self.run.axis).read_bytes()).hexdigest()
-        code = (
-            content_key.showing_fingerprint(content_key.CARD)
-            if self.inputs
-            else content_key.showing_fingerprint()
-        )
+        code = code_fingerprint.of(content_key.CARD if self.inputs else content_key.SHOWING)
         shown = (f"{state.key} {state.state} {state.shown}" for state in self.cells)
         return "\n".join([template, code, *shown, *self.inputs, *self.repeats]) + "\n"
 

@@ -256,7 +256,7 @@ def _describe() -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "machine": machine.describe().model_dump(mode="json"),
-        "code": content_key.code_fingerprint(),
+        "code": content_key.measuring_code(),
         "packages": content_key.packages(),
     }
 
@@ -277,7 +277,7 @@ def _chosen(nodes: Sequence[Node], hardware: str) -> list[Node]:
             " name one with --hardware"
         )
     for node in chosen:
-        if node.code != content_key.code_fingerprint():
+        if node.code != content_key.measuring_code():
             raise UserError(f"node {node.name} has another version of the project; update it there")
         here = content_key.packages()
         for name in sorted({*node.packages, *here}):

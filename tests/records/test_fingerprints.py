@@ -1,0 +1,157 @@
+"""Which edits of the package change the content key, outdate pages and make the index read records again."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from vlmnb.book import report_pages
+from vlmnb.files import code_fingerprint
+from vlmnb.records import content_key, index_entries
+
+FOLDERS = {
+    "key": content_key.MEASURING,
+    "index": index_entries.READING,
+    "pages": content_key.SHOWING,
+    "cards": content_key.CARD,
+    "report pages": report_pages.DRAWN_BY,
+}
+READ = {"index", "pages", "report pages"}
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A copy of the package that a test may edit."""
+    only_code = shutil.ignore_patterns("__pycache__", "*.json")
+    return Path(shutil.copytree(code_fingerprint.PACKAGE, tmp_path / "vlmnb", ignore=only_code))
+
+
+def changed(package: Path) -> set[str]:
+    """Fingerprints of an edited copy that differ from those of the package."""
+    return {
+        name
+        for name, folders in FOLDERS.items()
+        if code_fingerprint.of(folders, package) != code_fingerprint.of(folders)
+    }
+
+
+def edit(folder: Path, name: str) -> None:
+    """Change a constant's value or add a statement to a function, in the one module that defines it."""
+    owner, _, own = name.rpartition(".")
+    pattern = rf"^{own} = |^ *def {own}\("
+    (file,) = [
+        file
+        for file in folder.rglob("*.py")
+        if re.search(pattern, file.read_text(), re.M) and f"class {owner}" * bool(owner) in file.read_text()
+    ]
+    text = file.read_text()
+    if name.isupper():
+        file.write_text(re.sub(pattern + r"(.*)$", rf"{name} = 2 * \1", text, flags=re.M))
+        return
+    tree: ast.AST = ast.parse(text)
+    for part in name.split("."):
+        tree = next(node for node in ast.walk(tree) if getattr(node, "name", "") == part)
+    assert isinstance(tree, ast.FunctionDef)
+    lines, last = text.splitlines(), tree.body[-1]
+    lines.insert(last.lineno - 1, " " * last.col_offset + "assert True")
+    file.write_text("\n".join(lines))
+
+
+def test_a_copy_of_the_package_has_the_same_fingerprints(package: Path) -> None:
+    assert changed(package) == set()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("device", "CONTAMINATED_SHARE"),
+        ("device", "contaminated"),
+        ("stats", "FEWEST_SAMPLES"),
+        ("stats", "NOISY_HALF_WIDTH"),
+        ("stats", "verdict"),
+        ("stats", "batch_values"),
+        ("measure", "SETTLED"),
+        ("spec", "base_dtype"),
+        ("data", "letter_of"),
+    ],
+)
+def test_what_decides_a_measured_number_changes_the_key(package: Path, folder: str, name: str) -> None:
+    edit(package / folder, name)
+    assert "key" in changed(package)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "outdated"),
+    [
+        ("quality", "corpus_wer", READ),
+        ("quality", "bleu", READ),
+        ("meters", "headline", READ),
+        ("records", "Record.energy_j_per_batch", READ | {"cards"}),
+        ("records", "Record.wer", READ | {"cards"}),
+        ("records", "Reported.value", READ | {"cards"}),
+        ("flops", "Parts.total", READ | {"cards"}),
+    ],
+)
+def test_what_derives_a_shown_number_outdates_pages_and_index(
+    package: Path, folder: str, name: str, outdated: set[str]
+) -> None:
+    edit(package / folder, name)
+    assert changed(package) - {"key"} == outdated
+
+
+@pytest.mark.parametrize("folder", ["sweep", "audit", "cli", "files"])
+def test_code_that_launches_or_checks_outdates_nothing(package: Path, folder: str) -> None:
+    for file in (package / folder).rglob("*.py"):
+        file.write_text(f"{file.read_text()}\n\nADDED = 1\n")
+    assert changed(package) == set()
+
+
+def test_words_comments_and_the_way_of_importing_change_nothing(package: Path) -> None:
+    for file in package.rglob("*.py"):
+        text = re.sub(r'^( *)"""\w', r'\1"""Reworded: ', file.read_text(), flags=re.M)
+        file.write_text(f"{text}\n# A comment.\n")
+    batches = package / "stats" / "batches.py"
+    text = batches.read_text()
+    assert "from statistics import median\n" in text
+    assert "intervals.FEWEST_SAMPLES" in text
+    text = text.replace("from statistics import median\n", "import statistics as st\n")
+    text = text.replace(" median(", " st.median(").replace("(median(", "(st.median(")
+    text = text.replace(
+        "from vlmnb.stats import intervals", "from vlmnb.stats.intervals import FEWEST_SAMPLES as F"
+    )
+    batches.write_text(text.replace("intervals.FEWEST_SAMPLES", "F"))
+    assert changed(package) == set()
+
+
+def test_a_function_of_another_library_is_not_taken_for_ours(package: Path) -> None:
+    batches, ours = package / "stats" / "batches.py", "from vlmnb.stats.intervals import median"
+    batches.write_text(batches.read_text().replace("from statistics import median", ours))
+    assert "key" in changed(package)
+
+
+def test_moved_functions_and_renamed_modules_change_nothing(package: Path) -> None:
+    stats = package / "stats"
+    (stats / "batches.py").rename(stats / "full_batches.py")
+    for file in package.rglob("*.py"):
+        file.write_text(file.read_text().replace("vlmnb.stats.batches", "vlmnb.stats.full_batches"))
+    state = package / "device" / "state.py"
+    (package / "device" / "moved").mkdir()
+    state.rename(package / "device" / "moved" / "state.py")
+    for file in package.rglob("*.py"):
+        file.write_text(file.read_text().replace("vlmnb.device.state", "vlmnb.device.moved.state"))
+    assert changed(package) == set()
+
+
+def test_a_function_moved_out_of_its_folders_changes_their_fingerprints(package: Path) -> None:
+    (package / "stats" / "batches.py").rename(package / "sweep" / "batches.py")
+    assert changed(package) == {"key", "cards", *READ}
+
+
+def test_a_folder_that_is_gone_is_an_error(package: Path) -> None:
+    shutil.rmtree(package / "meters")
+    with pytest.raises(FileNotFoundError, match="meters"):
+        code_fingerprint.of(content_key.MEASURING, package)
