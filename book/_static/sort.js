@@ -3,7 +3,7 @@ const PREFIXES = { n: 1e-9, "µ": 1e-6, m: 1e-3, k: 1e3, M: 1e6, G: 1e9, T: 1e12
 document.addEventListener("DOMContentLoaded", () => {
   const value = (row, i) => {
     const cell = row.cells[i];
-    const text = cell.querySelector("[data-sort]")?.dataset.sort ?? cell.textContent.trim();
+    const text = cell.dataset.sort ?? cell.querySelector("[data-sort]")?.dataset.sort ?? cell.textContent.trim();
     const found = text.match(/^(?:[≈<>~]\s*)?(-?[\d.]+(?:e[-+]?\d+)?)(?:\s+([nµmkMGTP])(?=\s|$|B|F|J|s|W))?/);
     return found ? parseFloat(found[1]) * (PREFIXES[found[2]] ?? 1) : text;
   };

@@ -1,0 +1,70 @@
+"""The marks of tables and figures: what each one means, and which numbers carry it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from vlmnb.meters.readings import EnergyReading
+from vlmnb.records import background_load
+from vlmnb.records.record import Record
+from vlmnb.views.table import Field
+
+MODELLED = "≈ "
+"""Stands before energy that was modelled from time and a nominal power, not measured."""
+
+DISTURBED = " †"
+"""Stands after a number that other processes may have changed."""
+
+BEYOND = " ‡"
+"""Stands after a share above 100 % of a peak rate: the device can do more than was measured as its peak."""
+
+CHANGED = " ⚑"
+"""Stands after an optimization that changes more answers than another batch size does."""
+
+MEANING = "other processes used the machine meanwhile"
+"""What ``DISTURBED`` means."""
+
+
+class Mark(NamedTuple):
+    """A mark after a number, and what the number's tooltip adds; both empty for a number without one."""
+
+    sign: str = ""
+    why: str = ""
+
+
+def of_latency(record: Record) -> Mark:
+    """Return the mark of a time that is taken over batches."""
+    return _disturbed(record) if background_load.of_batches(record) else Mark()
+
+
+def of_energy(record: Record) -> Mark:
+    """Return the mark of a number that is taken over the whole window, such as energy."""
+    return _disturbed(record) if background_load.of_window(record) else Mark()
+
+
+def of_share(share: float) -> str:
+    """Return the mark of a share of a peak rate, given as a fraction."""
+    return BEYOND if round(100 * share, 1) > 100 else ""
+
+
+def of_method(reading: EnergyReading | None) -> str:
+    """Return the mark that stands before energy; empty if it was measured."""
+    return MODELLED if reading is not None and reading.method == "model" else ""
+
+
+def marked(field: Field, mark: Mark) -> Field:
+    """Return a field with a mark after its number."""
+    return replace(field, text=field.text + mark.sign, title=field.title + mark.why)
+
+
+def load(record: Record) -> str:
+    """Return how much of the CPU other processes used while a record was measured."""
+    share = record.provenance.other_load
+    return "an unknown share" if share is None else f"{100 * share:.0f} %"
+
+
+def _disturbed(record: Record) -> Mark:
+    if record.provenance.other_load is None:
+        return Mark(DISTURBED, f"; {MEANING}")
+    return Mark(DISTURBED, f"; other processes used {load(record)} of the CPU meanwhile")

@@ -1,0 +1,93 @@
+"""The one table type of notebooks and pages, and the field of a value that is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vlmnb.records.record import Record
+
+MISSING = "-"
+"""Stands where there is no value."""
+
+STATUS_WORDS = {
+    "not_applicable": "not applicable",
+    "not_enough_tokens": "not enough tokens",
+    "out_of_memory": "out of memory",
+    "unsupported": "unsupported",
+    "failed": "failed",
+    "unstated": "unstated",
+}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a table.
+
+    Attributes:
+        text: A number as it is shown, or words. Escaped, unless it is a ``markupsafe.Markup``.
+        title: Tooltip: what the number is, and why it has no interval or is missing.
+        key: Key of the record that the number comes from.
+        words: Whether the text is words, which are aligned to the left, and not a number.
+        span: The number's interval as it is shown, ``[low, high]``; empty where there is none.
+        href: Address that the text links to.
+        sort: Number that the column is sorted by, where the text does not start with it.
+        heading: Whether the field is the heading of its row.
+    """
+
+    text: str
+    title: str = ""
+    key: str = ""
+    words: bool = False
+    span: str = ""
+    href: str = ""
+    sort: float | None = None
+    heading: bool = False
+
+
+Row = tuple[Field, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table ready to be shown.
+
+    Attributes:
+        caption: What it shows, with units; may be empty.
+        columns: Headings; empty for a table without a line of headings.
+        rows: Fields, as many as there are columns.
+        classes: Further CSS classes, such as ``vlmnb-sticky`` or ``vlmnb-filter``.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    classes: str = ""
+
+
+def facts(pairs: Mapping[str, str | Field]) -> Table:
+    """Make a table of names and values, without a line of headings."""
+    rows = [
+        (Field(name, heading=True), Field(value, words=True) if isinstance(value, str) else value)
+        for name, value in pairs.items()
+    ]
+    return Table("", (), tuple(rows))
+
+
+def missing(record: Record | None, why: str = "has no such figure") -> Field:
+    """Make the field of a value that a record does not have.
+
+    Args:
+        record: The record, or None where the cell was not measured.
+        why: The reason, if the cell could be measured; else its status and reason are given.
+    """
+    if record is None:
+        return without("not measured")
+    if record.status != "ok":
+        why = f"{STATUS_WORDS[record.status]}: {record.reason}"
+    return without(why, record.key)
+
+
+def without(reason: str, key: str = "") -> Field:
+    """Make the field of a value that does not exist, with the reason as tooltip."""
+    return Field(MISSING, reason, key)
