@@ -105,15 +105,15 @@ def show_table(plan: Plan, found: list[Record]) -> None:
     from IPython.display import HTML, Markdown, display
 
     from vlmnb.analysis import answer_changes
-    from vlmnb.spec import presets
-    from vlmnb.views import axis_table, footnotes
+    from vlmnb.spec import optimizations
+    from vlmnb.views import axis_table, footnotes, optimization_text
 
     cells = _shown(plan, found)
     if plan.axis.name == "optimization" and plan.source != "reports":
         others, _ = record.read_all(results_folder(plan), plan.model)
-        for number, part in enumerate(presets.groups(cells)):
+        for number, part in enumerate(optimizations.groups(cells)):
             if number:
-                display(Markdown(presets.aside(part)))
+                display(Markdown(optimization_text.aside(part)))
             made = axis_table.axis_table("optimization", part, found)
             made = answer_changes.flagged(made, answer_changes.of_cells(part, found, others), part)
             drifted = answer_changes.table(part, found, others)
@@ -133,10 +133,11 @@ def _show_omitted(plan: Plan, cells: Sequence[Cell]) -> None:
     from IPython.display import Markdown, display
 
     from vlmnb import models
-    from vlmnb.spec import optimizations, presets
+    from vlmnb.spec import optimizations
+    from vlmnb.views import optimization_text
 
     entry = models.get(plan.model)
-    rest = presets.omitted(cells, optimizations.base_dtype(entry.base_dtype, cells[0].device))
+    rest = optimization_text.omitted(cells, optimizations.base_dtype(entry.base_dtype, cells[0].device))
     if rest:
         all_of_it = "`vlmnb sweep sweeps/quickstart.yaml` measures all"
         how = all_of_it if entry.bundled else "parameter `optimizations`"
@@ -245,12 +246,12 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
     """Display the axis's plot with a caption that states the finding."""
     from IPython.display import Markdown, display
 
-    from vlmnb.spec import presets
+    from vlmnb.spec import optimizations
     from vlmnb.views import axis_figure, axis_points, findings
 
     cells = _shown(plan, found)
     if plan.axis.name == "optimization":
-        cells = presets.groups(cells)[0]  # seconds of batches of one size; the others are in the tables
+        cells = optimizations.groups(cells)[0]  # seconds of batches of one size; the others are in the tables
     if not findings.measured(plan.axis.name, cells, found):
         where = "in the report" if plan.source == "reports" else "here"
         display(Markdown(f"*No cell of this page could be measured {where}; the reasons stand above.*"))

@@ -11,7 +11,7 @@ from vlmnb.meters.readings import ProbeLogits
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
 from vlmnb.records.timing import Timing
-from vlmnb.spec import axes, presets
+from vlmnb.spec import axes, optimizations
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.views import axis_table, findings, footnotes, roofline_tables
 
@@ -169,7 +169,7 @@ def test_settings_at_batch_1_are_held_against_the_original_at_batch_1() -> None:
     many = planted("fp32", timing=timing(4.0))
     records = [many, planted("sdpa", timing=timing(4.0)), one, guessed]
     cells = [record.cell for record in records]
-    first, second = presets.groups(cells)
+    first, second = optimizations.groups(cells)
     table = axis_table.axis_table("optimization", second, records)
     assert "at batch 1 on" in table.caption
     assert [row[2].text for row in table.rows] == ["100.0", "50.0"]

@@ -18,11 +18,12 @@ from vlmnb.errors import UserError
 from vlmnb.measure import loading
 from vlmnb.measure.cells import measure_cells
 from vlmnb.records.record import Record
-from vlmnb.spec import axes, optimizations, presets
+from vlmnb.spec import axes, optimizations
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.sweep.options import Asked
+from vlmnb.views import optimization_text
 
-NAMES = sorted(optimizations.DESCRIPTIONS)
+NAMES = sorted(optimizations.settings())
 BASES = st.sampled_from(["fp32", "bf16", "fp16"])
 
 
@@ -45,8 +46,8 @@ def test_a_name_has_one_spelling_or_is_refused_in_one_line(settings: list[str], 
 
 @given(st.lists(st.sampled_from(NAMES), min_size=2, max_size=4, unique=True), BASES)
 def test_two_settings_of_one_kind_are_always_refused(settings: list[str], base: Any) -> None:
-    kinds = (optimizations.DTYPES, optimizations.ATTENTION, optimizations.LIBRARIES, optimizations.DECODING)
-    if any(len(set(settings) & set(kind)) > 1 for kind in kinds):
+    kinds = [optimizations.settings()[name].kind for name in settings]
+    if len(set(kinds)) < len(kinds):
         with pytest.raises(UserError, match="names two"):
             optimizations.parse("+".join(settings), base)
 
@@ -58,7 +59,7 @@ def test_two_settings_of_one_kind_are_always_refused(settings: list[str], base: 
         ("fp16+torchao-int4", "write bf16+torchao-int4"),
         ("bnb-4bit+torchao-int8", "two quantizations"),
         ("sdpa+flash_attention_2", "two kinds of attention"),
-        ("compile+prompt_lookup", "static cache"),
+        ("compile+prompt_lookup", "static_cache"),
         ("static_cache+prompt_lookup", "two ways of decoding"),
         ("sdpa+sdpa", "two settings of one kind"),
         ("bnb-4bits", "bnb-4bit"),
@@ -100,7 +101,7 @@ def test_the_preset_holds_names_in_their_own_spelling(model: str, device: str) -
         assert names[1] == "compile"
         assert names[2].endswith("flash_attention_2")
     shown = {part for name in names for part in name.split("+")}
-    assert shown >= set(optimizations.DESCRIPTIONS) - {"eager"}, "every setting there is"
+    assert shown >= set(optimizations.settings()) - {"eager"}, "every setting there is"
 
 
 def quickstart(axis: str) -> dict[str, Any]:
@@ -111,14 +112,14 @@ def quickstart(axis: str) -> dict[str, Any]:
 
 def test_the_quickstart_tries_every_setting_there_is() -> None:
     cells = axes.plan("optimization", quickstart("optimization")).cells
-    assert presets.omitted(cells, "fp32") == []
+    assert optimization_text.omitted(cells, "fp32") == []
     tried = {part for cell in cells for part in cell.optimization.split("+")}
-    assert tried >= set(optimizations.DESCRIPTIONS) - {"eager"}
+    assert tried >= set(optimizations.settings()) - {"eager"}
 
 
 def test_what_a_page_leaves_out_of_the_preset_is_known() -> None:
     asked = quickstart("optimization") | {"optimizations": ["fp32", "compile", "prompt_lookup"]}
-    left = presets.omitted(axes.plan("optimization", asked).cells, "fp32")
+    left = optimization_text.omitted(axes.plan("optimization", asked).cells, "fp32")
     assert {"bnb-8bit", "fp16", "bf16+flash_attention_2"} <= set(left)
     assert not {"fp32", "compile", "prompt_lookup"} & set(left)
 
@@ -127,12 +128,12 @@ def test_what_a_page_leaves_out_of_the_preset_is_known() -> None:
 def test_prompt_lookup_is_held_against_the_original_at_batch_1(length: str) -> None:
     asked = {"model": "llava-tiny", "device": "cpu", "length": length}
     plan = axes.plan("optimization", asked)
-    many, one = presets.groups(plan.cells)
+    many, one = optimizations.groups(plan.cells)
     assert {cell.batch_size for cell in many} == {16}
     assert "prompt_lookup" not in {cell.optimization for cell in many}
     assert [(cell.optimization, cell.batch_size) for cell in one] == [("fp32", 1), ("prompt_lookup", 1)]
     assert [cell.samples for cell in one] == [96 if length == "natural" else axes.FIXED_BATCHES] * 2
-    assert [presets.label("optimization", cell, plan.cells) for cell in (many[0], *one)] == [
+    assert [optimization_text.label("optimization", cell, plan.cells) for cell in (many[0], *one)] == [
         "fp32", "fp32, batch 1", "prompt_lookup, batch 1"
     ]  # fmt: skip
 

@@ -259,8 +259,8 @@ def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) ->
     ("device", "dtype", "said"), [("cpu", "fp16", "GPU only"), ("cuda", "fp32", "16-bit")]
 )
 def test_flash_attention_says_why_it_cannot_run(device: str, dtype: Any, said: str) -> None:
-    assert said in optimizations.obstacle("flash_attention_2", dtype, device)
-    assert optimizations.obstacle("sdpa", dtype, device) == ""
+    assert said in optimizations.settings()["flash_attention_2"].obstacle(dtype, device)
+    assert optimizations.obstacle(optimizations.parse("sdpa", dtype), device) == ""
 
 
 def test_a_dry_run_knows_what_cannot_be_measured_without_loading_a_model(

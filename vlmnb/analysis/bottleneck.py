@@ -8,9 +8,9 @@ from functools import partial
 from vlmnb.analysis.rates import Rate, Rates, Roof, rates, roof_of, roofs
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
-from vlmnb.spec import presets
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting
+from vlmnb.views import optimization_text
 
 HALF = 0.5
 """A ceiling of which more than this share is reached bounds a phase; one of which less is, does not alone."""
@@ -18,7 +18,7 @@ HALF = 0.5
 LITTLE = 0.2
 """Below this share of both ceilings it is neither of them, whatever the shapes of the products are."""
 
-label = partial(presets.label, "optimization")
+label = partial(optimization_text.label, "optimization")
 Known = list[tuple[Cell, Record, Rates, Roof]]
 
 

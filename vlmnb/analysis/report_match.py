@@ -198,7 +198,7 @@ def _ratio(own: Record, quantity: Quantity, number: float, theirs: float) -> Fie
 
 def _extras(cell: Cell) -> tuple[str, bool, str, str]:
     """An optimization without its precision: the attention, whether it is compiled, and the rest."""
-    parsed = optimizations.parse(cell.optimization, cell.dtype)
+    parsed = optimizations.of(cell)
     return parsed.attention, parsed.compiled, parsed.quantization, parsed.decoding
 
 

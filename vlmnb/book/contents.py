@@ -12,11 +12,11 @@ from vlmnb import models, paths
 from vlmnb.analysis import base_configuration, pareto
 from vlmnb.book.pages import machine_page as machine_page_pages
 from vlmnb.records.record import Record
-from vlmnb.spec import axes, presets
+from vlmnb.spec import axes
 from vlmnb.stats.formatting import enumerated, format_si
 from vlmnb.sweep import execute
 from vlmnb.types import Status
-from vlmnb.views import markup
+from vlmnb.views import markup, optimization_text
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -275,7 +275,7 @@ def _record_table(page: Page) -> str:
         when = _minute(found.provenance.started_at)
         status = markup.escape(found.status)
         dataset = markup.escape(base_configuration.dataset_title(found.cell.dataset))
-        name = presets.label(varying, found.cell, cells)
+        name = optimization_text.label(varying, found.cell, cells)
         rows.append([name, dataset, status, found.hardware, when, file])
     header = [axis_title(page.axis), "Data set", "Status", "Hardware", "Measured at", "Record"]
     return markup.table(header, rows, text=(1, 2, 3, 4, 5))

@@ -20,7 +20,7 @@ from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.device.state import Conditions
 from vlmnb.flops import counters, flop_count, formula, meta
 from vlmnb.flops.flop_count import FlopCount
-from vlmnb.measure import attention_kernels, compilation, encoding, failures, layers, loading, peak_rates
+from vlmnb.measure import compilation, encoding, failures, layers, loading, peak_rates
 from vlmnb.measure.encoding import Prompt
 from vlmnb.measure.loading import Loaded, ModelSlot, NotApplicable
 from vlmnb.measure.protocol import Generator, timed
@@ -124,14 +124,14 @@ def measure_cell(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
         return _without_numbers(base, "not_applicable", reason, clock)
     if cell.repeat:
         slot.clear()  # a repeat begins where the first measurement did: with nothing in memory
-    with failures.told(optimizations.parse(cell.optimization, cell.dtype)) as outcome:
+    with failures.told(optimizations.of(cell)) as outcome:
         loaded = slot.get(loading.configuration(cell))
         base = content_key.of_geometry(base, loaded.geometry)
         batches = prepare(cell, loaded)
         if cell.measure == "layers":
             around = ConditionsMeter(cell.device)
             around.start()
-            with attention_kernels.in_force(loaded.configuration.attention):
+            with loaded.configuration.optimization.within():
                 profile = layers.profile(cell, loaded, batches[0].inputs)
             around.stop()
             counted = count(cell, loaded, batches[0], counts)
@@ -156,7 +156,7 @@ def measure_cell(cell: Cell, slot: ModelSlot, counts: FlopCounts) -> Record:
                 "flops": counted,
                 "answers": answers,
                 "probe": generate.probe(batches[0].inputs),
-                "compilation": compilation.report() if loaded.configuration.compiled else None,
+                "compilation": compilation.report() if loaded.configuration.optimization.compiled else None,
                 "ceilings": peak_rates.measured(cell.device, cell.dtype) if _held_against(cell) else None,
                 "provenance": _seen(
                     base, loaded, window.meters.conditions, clock, window.meters.energy.cards
@@ -181,10 +181,11 @@ def _seen(
     cards: tuple[SensorCard, ...] = (),
 ) -> Provenance:
     """The provenance with what is known only after measuring."""
+    own = str(loaded.model.model.language_model.config._attn_implementation)
     return base.provenance.model_copy(
         update={
             "threads": _threads(),
-            "attention": attention_kernels.in_use(loaded.model, loaded.configuration.attention),
+            "attention": loaded.configuration.optimization.kernel(own),
             "processor": loaded.processor_source,
             "other_load": conditions.other_load if conditions else None,
             "conditions": conditions,
@@ -294,10 +295,11 @@ def _shapes(model: str, config: str) -> Any:
 
 def _count(loaded: Loaded, inputs: Any) -> FlopCount:
     """The count of the plain model: the counters do not see the products of quantized layers."""
-    if not loaded.configuration.quantization:
+    optimization = loaded.configuration.optimization
+    if not optimization.quantization:
         with compilation.uncompiled(loaded.model):
             return counters.count_forward(loaded.model, dict(inputs))
-    plain = loading.load(loaded.configuration.model_copy(update={"quantization": "", "compiled": False}))
+    plain = loading.load(loaded.configuration.model_copy(update={"settings": (optimization.attention,)}))
     return counters.count_forward(plain.model, dict(inputs))
 
 

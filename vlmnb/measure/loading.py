@@ -12,11 +12,12 @@ from typing import Any
 
 from vlmnb import models
 from vlmnb.errors import UserError
-from vlmnb.measure import attention_kernels, compilation, quantize, random_weights
+from vlmnb.measure import compilation, random_weights
 from vlmnb.models import checkpoints, geometry, quiet_libraries, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations import Optimization
 from vlmnb.types import Dtype, Frozen
 
 
@@ -32,6 +33,7 @@ class Configuration(Frozen):
     """The part of a cell that decides which model object is needed.
 
     Attributes:
+        settings: Settings of the optimization that are part of the model; those of decoding are not.
         seed: Of random weights; 0 where there are none.
     """
 
@@ -39,11 +41,14 @@ class Configuration(Frozen):
     weights: str
     device: str
     dtype: Dtype
-    attention: str
-    compiled: bool
-    quantization: str = ""
+    settings: tuple[str, ...]
     seed: int = 0
     interpolate: bool = False
+
+    @property
+    def optimization(self) -> Optimization:
+        """The settings, of which those of decoding are left out."""
+        return Optimization(name="", dtype=self.dtype, names=self.settings)
 
 
 @dataclass(frozen=True)
@@ -73,15 +78,13 @@ class Loaded:
 
 def configuration(cell: Cell) -> Configuration:
     """Which model object a cell needs."""
-    chosen = optimizations.parse(cell.optimization, cell.dtype)
+    in_model = (s.name for s in optimizations.of(cell).settings if s.kind != "decoding")
     return Configuration(
         model=cell.model,
         weights=cell.weights,
         device=cell.device,
         dtype=cell.dtype,
-        attention=chosen.attention,
-        compiled=chosen.compiled,
-        quantization=chosen.quantization,
+        settings=tuple(in_model),
         seed=cell.seed if cell.weights == "random" else 0,
         interpolate=cell.interpolate,
     )
@@ -175,7 +178,7 @@ def load(wanted: Configuration) -> Loaded:
 
     if wanted.device == "cuda" and not torch.cuda.is_available():
         raise Unsupported("this machine has no CUDA device that torch can use")
-    if reason := optimizations.obstacle(wanted.attention, wanted.dtype, wanted.device):
+    if reason := optimizations.obstacle(wanted.optimization, wanted.device):
         raise Unsupported(reason)
     _without_talk()
     entry = models.get(wanted.model)
@@ -185,10 +188,8 @@ def load(wanted: Configuration) -> Loaded:
     )
     if wanted.interpolate:
         loaded = replace(loaded, sizing=family.interpolated(loaded.model, loaded.processor))
-    if wanted.quantization:
-        _quantize(loaded.model, wanted.quantization)
-    if wanted.compiled:
-        compilation.compile_decoder(loaded.model, wanted.device)
+    for setting in wanted.optimization.settings:
+        _apply(setting, loaded.model, wanted.device)
     return loaded
 
 
@@ -199,8 +200,8 @@ def _without_talk() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _quantize(model: Any, name: str) -> None:
-    """Quantize a loaded model in place; whether that works here is found out by trying.
+def _apply(setting: optimizations.Setting, model: Any, device: str) -> None:
+    """Apply a setting to a loaded model, in place; whether that works here is found out by trying.
 
     Raises:
         Unsupported: The library cannot do it here; the reason is the library's own.
@@ -209,12 +210,13 @@ def _quantize(model: Any, name: str) -> None:
 
     try:
         with torch.no_grad():
-            quantize.quantize(model, name)
+            if setting.prepare:
+                setting.prepare(model, device)
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # the libraries assert, import and raise as they please
         reason = " ".join(str(error).split()) or "no reason given"
-        raise Unsupported(f"{name} cannot be had here: {type(error).__name__}: {reason}") from None
+        raise Unsupported(f"{setting.name} cannot be had here: {type(error).__name__}: {reason}") from None
 
 
 def _dtype(name: Dtype) -> Any:
@@ -232,7 +234,7 @@ def _random(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
         config,
         dtype=_dtype(wanted.dtype),
         device=wanted.device,
-        attention=attention_kernels.implementation(wanted.attention),
+        attention=wanted.optimization.attention_here(),
         seed=wanted.seed,
     )
     folder = checkpoints.processor_folder(entry)
@@ -243,7 +245,7 @@ def _random(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
 
 def _pretrained(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
     folder = checkpoints.find(entry).folder
-    kernel = attention_kernels.implementation(wanted.attention)
+    kernel = wanted.optimization.attention_here()
     model = _from_folder(entry, family, folder, dtype=_dtype(wanted.dtype), attn_implementation=kernel)
     model.to(wanted.device).eval()
     _decode_greedily(model)

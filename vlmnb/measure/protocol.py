@@ -9,7 +9,6 @@ from typing import Any
 
 from vlmnb.device import machine
 from vlmnb.device.clock import now_s, synchronize
-from vlmnb.measure import attention_kernels, compilation
 from vlmnb.measure.loading import Loaded
 from vlmnb.measure.phases import PhaseClock, Phases
 from vlmnb.meters import memory
@@ -43,10 +42,6 @@ class TimedWindow:
     memory: MemoryUsage
 
 
-LOOKUP_TOKENS = 10
-"""Tokens that prompt lookup guesses at a time, as in its authors' code (prompt-lookup-decoding)."""
-
-
 @dataclass(frozen=True)
 class Generator:
     """Calls ``generate`` as a cell wants it.
@@ -57,21 +52,19 @@ class Generator:
 
     cell: Cell
     loaded: Loaded
-    caches: compilation.StaticCaches | None
+    caches: Any | None
 
     @classmethod
     def of(cls, cell: Cell, loaded: Loaded, inputs: Sequence[Any]) -> Generator:
         """For a cell, its model, and all of its batches."""
-        if not optimizations.parse(cell.optimization, cell.dtype).static_cache:
-            return cls(cell, loaded, None)
         longest = max(int(batch["input_ids"].shape[1]) for batch in inputs)
         # Answers of natural and of fixed length take the same block, so that a compiled step serves both.
         new = max(cell.max_new_tokens, loaded.entry.max_new_tokens)
-        return cls(cell, loaded, compilation.StaticCaches(loaded.model, longest + new))
+        return cls(cell, loaded, optimizations.of(cell).caches(loaded.model, longest + new))
 
     def __call__(self, batch: Any) -> Any:
         """Prompts and new tokens of a batch."""
-        return self._generate(batch, **limits(self.cell), **self._lookup())
+        return self._generate(batch, **limits(self.cell), **self._extra())
 
     def probe(self, batch: Any) -> ProbeLogits:
         """Logits of the first question's first two new tokens, by a prompt's pass and a decoding step."""
@@ -80,7 +73,7 @@ class Generator:
         two = {"max_new_tokens": 2, "min_new_tokens": 2, "do_sample": False}
         with torch.inference_mode():
             made = self._generate(
-                batch, **two, **self._lookup(), output_logits=True, return_dict_in_generate=True
+                batch, **two, **self._extra(), output_logits=True, return_dict_in_generate=True
             )
         first, second = (_kept(logits[0]) for logits in made.logits[:2])
         return ProbeLogits(
@@ -90,18 +83,9 @@ class Generator:
             step_values=second,
         )
 
-    def _lookup(self) -> dict[str, Any]:
-        """Arguments of ``generate`` for guessing from the prompt, where the cell asks for that."""
-        if not optimizations.parse(self.cell.optimization, self.cell.dtype).prompt_lookup:
-            return {}
-        # Copied from the prompt, a token that stands for an image would ask for another image.
-        return {"prompt_lookup_num_tokens": LOOKUP_TOKENS, "suppress_tokens": self._image_ids()}
-
-    def _image_ids(self) -> list[int]:
-        """Tokens that stand for an image or a video."""
-        config = self.loaded.model.config
-        names = ("image_token_id", "image_token_index", "video_token_id")
-        return sorted({found for name in names if (found := getattr(config, name, None)) is not None})
+    def _extra(self) -> dict[str, Any]:
+        """Return the arguments of ``generate`` that the cell's optimization adds."""
+        return optimizations.of(self.cell).arguments(self.loaded.model)
 
     def _generate(self, batch: Any, **arguments: Any) -> Any:
         if self.caches is not None:
@@ -110,7 +94,7 @@ class Generator:
                 "past_key_values": self.caches.empty(len(batch["input_ids"])),
                 "disable_compile": True,
             }
-        with attention_kernels.in_force(self.loaded.configuration.attention):
+        with self.loaded.configuration.optimization.within():
             return self.loaded.model.generate(**batch, **arguments)
 
 

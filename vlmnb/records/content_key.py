@@ -20,11 +20,12 @@ from vlmnb.models import checkpoints, geometry
 from vlmnb.records import store
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import SCHEMA_VERSION, Record
+from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.types import Status
 
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "codecarbon", "fvcore", "jiwer",
-            "bitsandbytes", "torchao")  # fmt: skip
+            *optimizations.packages())  # fmt: skip
 MEASURING = (
     "device", "stats", "models", "data", "spec/optimizations", "meters", "flops", "quality", "measure"
 )  # fmt: skip

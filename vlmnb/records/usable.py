@@ -6,9 +6,6 @@ from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 
-QUANTIZATIONS = {"": "fp16", "bnb-4bit": "nf4", "bnb-8bit": "int8"}
-"""Settings of a cell whose weights are stored as a quantization here says. torchao's formats are not."""
-
 
 def of(record: Record) -> tuple[str, str] | None:
     """The GPU's name by its driver and the quantization; None where no prediction can be fitted on it.
@@ -32,7 +29,8 @@ def of(record: Record) -> tuple[str, str] | None:
 
 def quantization_of(cell: Cell) -> str | None:
     """The quantization that a cell was measured under; None for one that no prediction is made for."""
-    setting = optimizations.parse(cell.optimization, cell.dtype)
-    if setting.compiled or setting.decoding or setting.dtype == "fp32":
+    optimization = optimizations.of(cell)
+    if optimization.compiled or optimization.decoding or optimization.dtype == "fp32":
         return None
-    return QUANTIZATIONS.get(setting.quantization)
+    stored = [s.stored_as or None for s in optimization.settings if s.kind == "quantization"]
+    return stored[0] if stored else "fp16"

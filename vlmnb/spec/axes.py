@@ -17,7 +17,7 @@ from vlmnb.data import catalogue
 from vlmnb.device import machine
 from vlmnb.errors import Place, UserError, nearest, placed
 from vlmnb.models.entry import ModelEntry
-from vlmnb.spec import optimizations, presets
+from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell, Run
 from vlmnb.spec.sweep_file import Sweep, explain
 from vlmnb.types import Dtype, Frozen, Length, Measured, Source
@@ -267,7 +267,7 @@ def plan(axis_name: str, parameters: Mapping[str, Any]) -> Plan:
         raise UserError(f"length takes {', '.join(LENGTHS)}, got {settings['length']!r}")
     rows = [(settings, settings[axis.values])]
     if axis.varies == "optimization" and not given.get("batch_size"):
-        batches = presets.at_batches(settings["optimizations"], axis.batch_size)
+        batches = optimizations.at_batches(settings["optimizations"], axis.batch_size)
         rows = [(settings | {"batch_size": size}, values) for size, values in batches]
     cells = [
         _cell(entry, axis, own | {"optimization": optimization}, value, name, length)
@@ -366,7 +366,7 @@ def _resolved(axis: Axis, entry: ModelEntry, given: Mapping[str, Any]) -> dict[s
         "device": lambda: local[0],
         "devices": lambda: ["cuda", "cpu"],
         "optimization": lambda: REPORTED_OPTIMIZATIONS[0] if reported else "",
-        "optimizations": lambda: list(REPORTED_OPTIMIZATIONS) if reported else presets.defaults(base),
+        "optimizations": lambda: list(REPORTED_OPTIMIZATIONS) if reported else optimizations.defaults(base),
         "batch_size": lambda: axis.batch_size,
         "batch_sizes": lambda: [1, 16] if axis.measure == "layers" else [1, 4, 8, 16],
         "image_size": lambda: entry.base_image_size,

@@ -22,8 +22,7 @@ def verdict(cell: Cell) -> tuple[Status, str] | None:
         return "not_applicable", reason
     if cell.device == "cuda" and not machine.describe().gpus:
         return "unsupported", "this machine has no GPU"
-    attention = optimizations.parse(cell.optimization, cell.dtype).attention
-    if reason := optimizations.obstacle(attention, cell.dtype, cell.device):
+    if reason := optimizations.obstacle(optimizations.of(cell), cell.device):
         return "unsupported", reason
     return None
 

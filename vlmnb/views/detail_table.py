@@ -11,9 +11,10 @@ from vlmnb.flops import flop_count
 from vlmnb.quality import captions, chance_level
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
-from vlmnb.spec import axes, presets
+from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting, intervals
+from vlmnb.views import optimization_text
 from vlmnb.views.axis_table import (
     COUNTED,
     ONE_READING,
@@ -81,7 +82,7 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
     for cell in cells:
         record = found.get(cell)
         first = (
-            Field(presets.label(axis, cell, cells)),
+            Field(optimization_text.label(axis, cell, cells)),
             Field(catalogue.get(cell.dataset).title, words=True),
         )
         rows.append((*first, *(show(record) if record else Field("-", "not measured") for _, show in shown)))

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
-from vlmnb.spec import axes, presets
+from vlmnb.spec import axes, optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting, intervals
+from vlmnb.views import optimization_text
 from vlmnb.views.axis_table import (
     ENOUGH,
     MODELLED,
@@ -40,7 +41,7 @@ def table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """
     found = by_cell(records)
     against = axis == "optimization"
-    originals = {part[0].batch_size: found.get(part[0]) for part in presets.groups(cells)}
+    originals = {part[0].batch_size: found.get(part[0]) for part in optimizations.groups(cells)}
     fixed = cells[0].length == "fixed"
     rates = (TOKENS,) * fixed if against else (SAMPLES, TOKENS)
     rows = []
@@ -48,7 +49,7 @@ def table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         record, original = found.get(cell), originals[cell.batch_size]
         rows.append(
             (
-                Field(presets.label(axis, cell, cells)),
+                Field(optimization_text.label(axis, cell, cells)),
                 timed(record, lambda r: r.latency),
                 *([times_percent(record, original, lambda r: r.full_batches_s)] * against),
                 *(timed(record, of) for _, of in PHASES),

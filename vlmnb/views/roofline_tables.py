@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING
 from vlmnb.analysis.rates import Ceiling, Ends, Rate, rates, roof_of, roofs
 from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
-from vlmnb.spec import axes, presets
+from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting
+from vlmnb.views import optimization_text
 from vlmnb.views.axis_table import COUNTED, ONE_READING, Field, Table, absent, beyond
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-label = partial(presets.label, "optimization")
+label = partial(optimization_text.label, "optimization")
 WIDEST = 130
 """Percent at which the figure ends; a longer bar is cut and its value written on it."""
 

@@ -99,7 +99,7 @@ def _cache_bytes(record: Record) -> int | None:
     another precision than the cell's, and guessed tokens may be kept beyond the answer.
     """
     cell = record.cell
-    if _quantized(cell) or optimizations.PROMPT_LOOKUP in cell.optimization or not record.answers:
+    if _quantized(cell) or optimizations.of(cell).guesses or not record.answers:
         return None
     if record.provenance.geometry:
         return None
@@ -113,7 +113,7 @@ def _cache_bytes(record: Record) -> int | None:
 
 
 def _quantized(cell: Cell) -> bool:
-    return any(name in cell.optimization for name in optimizations.LIBRARIES)
+    return bool(optimizations.of(cell).quantization)
 
 
 def _batches(record: Record, cell: Cell) -> Iterator[tuple[int, int]]:

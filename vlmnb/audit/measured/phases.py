@@ -11,7 +11,7 @@ import numpy as np
 from vlmnb.audit.rule import Finding, finding, rules
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
-from vlmnb.spec.optimizations import COMPILE, PROMPT_LOOKUP, STATIC_CACHE
+from vlmnb.spec import optimizations
 from vlmnb.stats import intervals
 
 PROPORTION = 3.0
@@ -67,7 +67,7 @@ def phases_are_of_their_work(records: Sequence[Record]) -> Iterator[Finding]:
     """A decoding step takes no longer than the prompt and computes no faster; decoding follows its steps."""
     for record in records:
         timing, cell = record.timing, record.cell
-        if timing is None or not timing.prefill_s or PROMPT_LOOKUP in cell.optimization:
+        if timing is None or not timing.prefill_s or optimizations.of(cell).guesses:
             continue
         full = [
             i
@@ -111,7 +111,7 @@ def _faster(record: Record, step_s: float, prompt_s: float) -> float | None:
     counts, first = record.flops, record.answers[: record.cell.batch_size]
     if counts is None or counts.prefill_formula is None or not counts.per_token or not first or step_s <= 0:
         return None
-    if COMPILE in record.cell.optimization or STATIC_CACHE in record.cell.optimization:
+    if optimizations.of(record.cell).static_cache:
         return None
     parts, tokens = counts.prefill_formula, max(a.text_tokens + a.image_tokens for a in first)
     # Logits are computed for the last position alone.
@@ -158,7 +158,7 @@ def _in_steps(record: Record, phase: Phase) -> float | None:
     timing = record.timing
     if timing is None or not timing.vision_s or not timing.decode_s or not all(timing.decode_steps):
         return None
-    if background_load.of_window(record) or PROMPT_LOOKUP in record.cell.optimization:
+    if background_load.of_window(record) or optimizations.of(record.cell).guesses:
         return None
     seconds = _seconds(record, phase)
     each = [s / n for s, n in zip(timing.decode_s, timing.decode_steps, strict=False) if s > 0]

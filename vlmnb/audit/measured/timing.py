@@ -8,8 +8,8 @@ from statistics import median
 from vlmnb.audit.rule import Finding, finding, rules
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records.record import Record
+from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
-from vlmnb.spec.optimizations import PROMPT_LOOKUP
 
 PHASES = 0.01
 """Share of a batch by which its phases may miss it: they are stamped on the device, the batch by the host."""
@@ -121,7 +121,7 @@ def steps_are_tokens(records: Sequence[Record]) -> Iterator[Finding]:
             start += size
             steps = {timing.decode_steps[i] for i in range(batch, len(timing.decode_steps), batches)}
             # Prompt lookup guesses several tokens a step.
-            guessing = PROMPT_LOOKUP in record.cell.optimization and max(steps) < longest
+            guessing = optimizations.of(record.cell).guesses and max(steps) < longest
             if steps != {longest - 1} and not guessing:
                 yield finding(
                     "error",

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from vlmnb.analysis import base_configuration
 from vlmnb.records.record import Record
-from vlmnb.spec import presets
-from vlmnb.spec.optimizations import BASE_ATTENTION, DESCRIPTIONS, PROMPT_LOOKUP
+from vlmnb.spec import optimizations
+from vlmnb.spec.optimizations import BASE_ATTENTION
 from vlmnb.views import markup
 from vlmnb.views.axis_table import STATUS_WORDS
 
@@ -43,14 +43,15 @@ def page(records: Iterable[Record], model_titles: dict[str, str]) -> str:
         records: All there are.
         model_titles: Title of each model, in the order of the columns.
     """
-    many = [name for name in presets.defaults("fp32") if name != PROMPT_LOOKUP]
+    groups = optimizations.at_batches(optimizations.defaults("fp32"), 16)
+    tried = "; ".join(f"{_listed(names)} at batch {size}" for size, names in groups)
     parts = [
         "# What runs where",
         "What was tried, and how it went, from the records alone; nothing here is from a list. *ok* names "
         "the batch sizes at which a setting ran; a number behind another word leads to the reason beneath "
         "the table; `-` was not tried.",
         "`vlmnb sweep sweeps/quickstart.yaml` tries these with each bundled model, on its multiple-choice "
-        f"data set: {_listed(many)} at batch 16, and `{PROMPT_LOOKUP}` at batch 1. With a GPU, fp16 is the "
+        f"data set: {tried}. With a GPU, fp16 is the "
         "original instead of fp32. Settings combine with `+` in many more ways, which are tried where "
         "somebody asks for them (parameter `optimizations`).",
     ]
@@ -69,7 +70,7 @@ def untried(found: Tried, titles: dict[str, str]) -> str:
     lines = []
     for model in models:
         seen = {part for name, of in found if of == model for part in name.split("+")}
-        rest = [name for name in DESCRIPTIONS if name not in seen and name != BASE_ATTENTION]
+        rest = [name for name in optimizations.settings() if name not in seen and name != BASE_ATTENTION]
         if rest:
             lines.append(f"- {markup.plain(titles[model])}: {_listed(rest)}")
     return "Not tried here, neither alone nor combined:\n\n" + "\n".join(lines) if lines else ""
@@ -113,16 +114,14 @@ def _field(found: dict[int, Record], reasons: dict[str, int]) -> str:
 
 def _order(name: str) -> tuple[int, Sequence[int], str]:
     """Single settings first, in the order in which they are described."""
-    places = [
-        list(DESCRIPTIONS).index(part) if part in DESCRIPTIONS else len(DESCRIPTIONS)
-        for part in name.split("+")
-    ]
+    known = list(optimizations.settings())
+    places = [known.index(part) if part in known else len(known) for part in name.split("+")]
     return len(places), places, name
 
 
 def _settings() -> str:
     return markup.facts(
-        {f"<code>{name}</code>": markup.escape(meaning) for name, meaning in DESCRIPTIONS.items()}
+        {f"<code>{s.name}</code>": markup.escape(s.description) for s in optimizations.settings().values()}
     )
 
 

@@ -1,0 +1,68 @@
+"""A new optimization is one module of ``vlmnb/spec/optimizations``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from factory import cell, record
+
+from vlmnb.book.pages import support
+from vlmnb.errors import UserError
+from vlmnb.measure import loading
+from vlmnb.spec import axes, optimizations
+from vlmnb.spec.optimizations import combination
+
+MODULE = """
+from vlmnb.spec.optimizations.setting import Setting
+
+def prepare(model, device):
+    model.sparse_on = device
+
+SETTINGS = (Setting(name="sparse", kind="quantization", description="made up", package="nosuchpackage",
+                    dtypes=("bf16",), largest_batch=2, prepare=prepare, arguments=lambda model: {"a": 1}),)
+"""
+
+
+@pytest.fixture
+def _sparse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "sparse.py").write_text(MODULE)
+    monkeypatch.setattr(optimizations, "__path__", [*optimizations.__path__, str(tmp_path)])
+    combination.settings.cache_clear()
+    combination.parse.cache_clear()
+    yield
+    sys.modules.pop("vlmnb.spec.optimizations.sparse", None)
+    combination.settings.cache_clear()
+    combination.parse.cache_clear()
+
+
+@pytest.mark.usefixtures("_sparse")
+def test_one_module_adds_an_optimization() -> None:
+    found = optimizations.parse("sdpa+sparse", "fp32")
+    assert (found.name, found.quantization, found.tried) == ("bf16+sparse+sdpa", "sparse", True)
+    assert found.arguments(None) == {"a": 1}
+    assert "bf16+sparse" in optimizations.defaults("fp32")
+    assert "nosuchpackage" in optimizations.packages()
+    with pytest.raises(UserError, match="nosuchpackage"):
+        optimizations.require("sparse", "bf16")
+    with pytest.raises(UserError, match="two quantizations"):
+        optimizations.parse("sparse+bnb-4bit", "bf16")
+
+
+@pytest.mark.usefixtures("_sparse")
+def test_a_new_optimization_is_planned_applied_and_described() -> None:
+    asked = {"model": "llava-tiny", "device": "cpu", "optimizations": ["fp32", "sparse"], "length": "natural"}
+    plan = axes.plan("optimization", asked)
+    assert [(c.optimization, c.batch_size) for c in plan.cells] == [
+        ("fp32", 16),
+        ("fp32", 2),
+        ("bf16+sparse", 2),
+    ]
+    configuration, model = loading.configuration(plan.cells[-1]), SimpleNamespace()
+    for setting in configuration.optimization.settings:
+        loading._apply(setting, model, "cpu")
+    assert model.sparse_on == "cpu"
+    assert "made up" in support.page([record(cell())], {"llava-tiny": "LLaVA tiny"})

@@ -1,0 +1,72 @@
+"""Ways of decoding that transformers' ``generate`` offers: a static cache, and prompt lookup."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vlmnb.models import geometry
+from vlmnb.spec.optimizations.setting import Setting
+
+LOOKUP_TOKENS = 10
+"""Tokens that prompt lookup guesses at a time, as in its authors' code (prompt-lookup-decoding)."""
+
+
+class StaticCaches:
+    """Keys and values in memory of fixed size, one block per number of rows, used again batch after batch.
+
+    Compiled code and CUDA graphs depend on addresses and lengths: a new block for each batch would have them
+    compiled and recorded again.
+    """
+
+    def __init__(self, model: Any, positions: int) -> None:
+        """Set up, without allocating.
+
+        Args:
+            model: The model whose decoder they serve.
+            positions: Largest number of tokens in a row: the longest prompt and every new token.
+        """
+        self._model, self._positions = model, positions
+        self._held: dict[int, Any] = {}
+
+    def empty(self, rows: int) -> Any:
+        """Return the block for a number of rows, cleared."""
+        from transformers import StaticCache
+
+        cache = self._held.get(rows)
+        if cache is not None:
+            cache.reset()
+            return cache
+        text = self._model.config.get_text_config(decoder=True)
+        cache = StaticCache(config=text, max_cache_len=self._positions)
+        cache.early_initialization(rows, *geometry.key_values(text), self._model.dtype, self._model.device)
+        self._held[rows] = cache
+        return cache
+
+
+def lookup_arguments(model: Any) -> dict[str, Any]:
+    """Return the arguments of ``generate`` for guessing tokens from the prompt.
+
+    Tokens that stand for an image or a video are suppressed: copied from the prompt, they would ask for
+    another image.
+    """
+    names = ("image_token_id", "image_token_index", "video_token_id")
+    ids = {found for name in names if (found := getattr(model.config, name, None)) is not None}
+    return {"prompt_lookup_num_tokens": LOOKUP_TOKENS, "suppress_tokens": sorted(ids)}
+
+
+SETTINGS = (
+    Setting(
+        name="static_cache",
+        kind="decoding",
+        description="keys and values in memory of fixed size",
+        caches=StaticCaches,
+    ),
+    Setting(
+        name="prompt_lookup",
+        kind="decoding",
+        description="tokens guessed from the prompt and checked in one pass; one question at a time",
+        largest_batch=1,
+        guesses=True,
+        arguments=lookup_arguments,
+    ),
+)

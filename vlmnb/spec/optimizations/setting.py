@@ -1,0 +1,80 @@
+"""The type that describes one setting of an optimization."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from vlmnb.types import Dtype
+
+Kind = Literal["precision", "quantization", "attention", "compilation", "decoding"]
+
+KINDS: dict[Kind, str] = {
+    "precision": "precisions",
+    "quantization": "quantizations",
+    "attention": "kinds of attention",
+    "compilation": "ways of compiling",
+    "decoding": "ways of decoding",
+}
+"""Kinds of settings with their plurals, in the order in which a combined name spells them."""
+
+DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: what it is, what it needs, and the functions that apply it to a model.
+
+    A module of this package lists its settings in ``SETTINGS``. Its functions import torch and other
+    libraries when they are called, never before. Those that a setting does not need stay None.
+
+    Attributes:
+        name: As it is written in a sweep file; combined with others by ``+``.
+        kind: At most one setting of each kind is in force.
+        description: Shown on the support page.
+        everywhere: Works with every model on every machine; any other setting has to be tried.
+        in_reports: Is in the reports' tables, so our table shows it first.
+        package: Import name of the package that it needs; its version is part of every content key.
+        package_optional: Works without the package too.
+        dtypes: Precisions that it computes in.
+        implies: Name of another setting that it brings along.
+        largest_batch: Questions that it can take at a time; 0 for any number.
+        guesses: A decoding step can yield several tokens.
+        stored_as: The quantization of ``vlmnb.fit`` that stores the weights in the same way.
+        obstacle: Returns why it cannot run in a precision on a device, from the names alone; empty if it may.
+        prepare: Changes a loaded model in place; takes the model and its device.
+        attention: Returns the name that transformers has for this attention on this machine.
+        within: Returns a context in which ``generate`` and forward passes are called.
+        kernel: Describes the attention kernel in use, for the record; takes transformers' name of it.
+        arguments: Returns further arguments of ``generate`` for a model.
+        caches: Makes the caches of a model, for rows of at most so many tokens: an object whose
+            ``empty(rows)`` returns the cache for the next call of ``generate``.
+    """
+
+    name: str
+    kind: Kind
+    description: str
+    everywhere: bool = False
+    in_reports: bool = False
+    package: str = ""
+    package_optional: bool = False
+    dtypes: tuple[Dtype, ...] = DTYPES
+    implies: str = ""
+    largest_batch: int = 0
+    guesses: bool = False
+    stored_as: str = ""
+    obstacle: Callable[[Dtype, str], str] | None = None
+    prepare: Callable[[Any, str], None] | None = None
+    attention: Callable[[], str] | None = None
+    within: Callable[[], contextlib.AbstractContextManager[Any]] | None = None
+    kernel: Callable[[str], str] | None = None
+    arguments: Callable[[Any], dict[str, Any]] | None = None
+    caches: Callable[[Any, int], Any] | None = None
+
+
+def installed(package: str) -> bool:
+    """Return whether a package can be imported, without importing it."""
+    return importlib.util.find_spec(package) is not None
