@@ -15,8 +15,7 @@ from vlmnb import cli, paths
 from vlmnb.device import slots
 from vlmnb.records import content_key, record
 from vlmnb.spec.cell import words as words_of
-from vlmnb.stats.formatting import counted
-from vlmnb.sweep import inventory, options, progress
+from vlmnb.sweep import heartbeat, inventory, options, progress
 
 STARTED = "2026-01-01T00:00:00+00:00"
 Called = Callable[..., tuple[int, str, str]]
@@ -152,9 +151,9 @@ def test_status_says_whose_it_is_where_no_sweep_file_is_named(elsewhere: Path, v
     assert said.endswith("sweeps/quickstart.yaml")
     assert json.loads(vlmnb("status", "--results", "mine", "--json")[1])["spec"] == "sweeps/quickstart.yaml"
     asked = options.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=elsewhere / "pages")
-    standing = progress.Standing(
+    standing = heartbeat.SweepProgress(
         spec=options.named(asked.spec), command=asked.command, pid=1, host="h", began_at=STARTED,
-        elapsed_s=1.0, total=2, done=2, measured=2, failed=0, ended="finished",
+        elapsed_s=1.0, total=2, done=2, measured=2, failed=0, ended="finished", threads=1,
     )  # fmt: skip
     paths.write_atomic(elsewhere / "mine" / ".sweeps" / "h-1.json", standing.model_dump_json())
     said = vlmnb("status", "--results", "mine")[1].splitlines()[0]
@@ -187,7 +186,8 @@ def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
     told = json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])
     assert (told["recorded"], told["stale"], told["missing"]) == (len(told["runs"]) * 2, 0, 0)
     os.environ.pop(slots.THREADS)
-    assert f"Judged for {counted(other, 'thread')}" in vlmnb("status", "s.yaml", "--results", "mine")[1]
+    said = vlmnb("status", "s.yaml", "--results", "mine")[1].splitlines()[0]
+    assert {str(other), f"{other - 1}."} < set(said.split()), "its threads, and those of a new sweep"
     assert os.environ.pop(slots.THREADS) == str(other)
     monkeypatch.setenv(slots.THREADS, str(other + 1))
     assert json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])["stale"] > 0

@@ -14,8 +14,8 @@ from vlmnb.device import machine, slots
 from vlmnb.device.machine import Gpu, Machine
 from vlmnb.files import locks
 from vlmnb.records import content_key, record
-from vlmnb.sweep import execute, inventory, options, progress, scheduler, slurm, status
-from vlmnb.sweep.execute import Outcome, Setting
+from vlmnb.sweep import execute, heartbeat, inventory, local, options, progress, scheduler, slurm, status
+from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Job
 
 
@@ -51,7 +51,7 @@ def run_all(
     busy: dict[str, int] = {}
     guard, all_at_work = threading.Lock(), threading.Event()
 
-    def stand_in(run, setting, *, slot, again, begun=None, on_poll, stop) -> Outcome:  # type: ignore[no-untyped-def]
+    def stand_in(run, setting, *, slot, again, begun=None, on_poll, stop) -> RunResult:  # type: ignore[no-untyped-def]
         with guard:
             busy[slot.name] = busy.get(slot.name, 0) + 1
             seen.append((run.name, str(slot.visible), sum(busy.values())))
@@ -63,12 +63,12 @@ def run_all(
         with guard:
             assert busy[slot.name] == 1
             busy[slot.name] = 0
-        return Outcome(run=run)
+        return RunResult(run=run)
 
     monkeypatch.setattr(execute, "execute", stand_in)
-    setting = Setting(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
+    setting = ExecutionOptions(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
     shown = progress.Progress(todo, [], Console(file=io.StringIO()), results=tmp_path / "results")
-    outcomes = scheduler.local(scheduler.Sweep(setting, scheduler.Wish(), shown), todo)
+    outcomes = local.local(scheduler.Sweep(setting, inventory.Remeasure(), shown), todo)
     assert [outcome.kind for outcome in outcomes] == ["ok"] * len(todo)
     return seen
 
@@ -164,8 +164,8 @@ def test_a_terminal_shows_a_bar_with_what_is_done_and_what_is_at_work(tmp_path: 
     with progress.Progress(todo, wanted, console, results=tmp_path / "results") as shown:
         record.write(content_key.blank(wanted[0].cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
         shown.doing("cpu", todo[0].run.name, "a cell")
-        shown.tell("something once")
-        shown.tell("something once")
+        shown.announce("something once")
+        shown.announce("something once")
     said = console.file.getvalue()
     assert f"1/{len(wanted)}" in said
     assert f"{todo[0].run.name}: a cell" in said
@@ -180,12 +180,12 @@ def test_time_left_and_ended_sweeps_are_told(tmp_path: Path) -> None:
     with shown:
         record.write(content_key.blank(wanted[0].cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
         shown.doing("cpu", todo[0].run.name, "a cell")
-        assert shown.standing().remaining_s is None, "written before it began: by another sweep"
+        assert shown.now().remaining_s is None, "written before it began: by another sweep"
         record.write(content_key.blank(wanted[1].cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
         shown.doing("cpu", todo[0].run.name, "a cell")
-        standing = shown.standing()
+        standing = shown.now()
         assert (standing.done, standing.measured, standing.ended) == (2, 1, "")
         assert standing.remaining_s is not None
         assert standing.current["cpu"].cell == "a cell"
-    ((last, at_work),) = progress.standings(tmp_path / "results")
+    ((last, at_work),) = heartbeat.read_all(tmp_path / "results")
     assert (last.ended, at_work) == ("finished", False)

@@ -288,7 +288,7 @@ def test_a_dry_run_tells_a_program_what_it_tells_a_person(tmp_path: Path) -> Non
     assert {"not_applicable"} <= {each["status"] for each in closed}
     assert all(each["reason"] and each["runs"] == ["llava-1.5-7b/image_size"] for each in closed)
     said = status.lines(jobs, cells=True)
-    assert any(f"{len(closed)} of them without a number, as is known beforehand" in line for line in said)
+    assert any(f"; {len(closed)} of them cannot give a number" in line for line in said)
 
 
 @pytest.mark.parametrize(("printed", "value"), [

@@ -22,9 +22,10 @@ from vlmnb.records import claims, content_key
 from vlmnb.records import record as records
 from vlmnb.spec.cell import told_apart, words
 from vlmnb.sweep import inventory, options, status
-from vlmnb.sweep.execute import Outcome, Setting
+from vlmnb.sweep.execute import ExecutionOptions, RunResult
+from vlmnb.sweep.inventory import Remeasure
 from vlmnb.sweep.ray import cluster as cluster_ray
-from vlmnb.sweep.scheduler import Wish
+from vlmnb.sweep.ray import node as node_ray
 from vlmnb.views import footnotes
 
 
@@ -148,7 +149,7 @@ def test_a_damaged_file_beside_a_stale_record_is_told_and_kept_once_it_is_measur
     assert told == {"left out"}
     told = {
         line.split(": ")[0]
-        for line in status.lines(jobs, wish=Wish(stale=True), left_out=left_out)
+        for line in status.lines(jobs, remeasure=Remeasure(stale=True), left_out=left_out)
         if str(path) in line
     }
     assert told == {"damaged record"}
@@ -169,10 +170,10 @@ def test_a_record_from_a_node_keeps_the_damaged_file_in_its_place_too(tmp_path: 
     path.write_bytes(sent[:100])
     run = job_of(tmp_path / "results", tmp_path).run
     cluster = object.__new__(cluster_ray.Cluster)
-    cluster.setting = Setting(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
+    cluster.options = ExecutionOptions(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
     cluster.ray = SimpleNamespace(wait=lambda refs, timeout: (refs, []), get=lambda report: report)
     name = path.relative_to(tmp_path / "results").as_posix()
-    report = cluster_ray.Report("", {name: sent}, {}, Outcome(run=run).model_dump(mode="json"))
+    report = node_ray.Report("", {name: sent}, {}, RunResult(run=run).model_dump(mode="json"))
     cluster._received(iter([report]), run, [], lambda cell: None, threading.Event())
     assert records.read(path) == measured(cell())
     assert paths.damaged(path).read_bytes() == sent[:100]
@@ -197,13 +198,13 @@ def test_a_dry_run_shows_what_its_options_add(tmp_path: Path) -> None:
     plain, said = status.lines(jobs, cells=True), []
     assert not [line for line in plain if "to measure:" in line]
     assert "2 cells in all: 2 recorded, 0 to measure." in plain
-    said = status.lines(jobs, cells=True, wish=Wish(stale=True))
+    said = status.lines(jobs, cells=True, remeasure=Remeasure(stale=True))
     assert [line for line in said if "to measure:" in line and "batch 2" in line and "(stale)" in line]
     assert "2 cells in all: 2 recorded, 1 to measure (1 stale)." in said
-    said = status.lines(jobs, cells=True, wish=Wish(stale=True, retry_failed=True))
+    said = status.lines(jobs, cells=True, remeasure=Remeasure(stale=True, retry_failed=True))
     assert "2 cells in all: 2 recorded, 2 to measure (1 failed, 1 stale)." in said
     assert not [line for line in said if "vlmnb sweep --" in line], "asked for already"
-    told = status.report(jobs, [], wish=Wish(retry_failed=True))
+    told = status.report(jobs, [], remeasure=Remeasure(retry_failed=True))
     assert (told["to_measure"], told["missing"]) == (1, 0)
     assert [len(run["to_measure"]) for run in told["runs"]] == [1]
 
@@ -238,7 +239,10 @@ def test_a_clock_that_went_backwards_refuses_to_replace_what_it_would_file_as_ol
     path = records.write(made.model_copy(update={"provenance": future}), tmp_path / "results")
     states(tmp_path / "results", tmp_path)
     asked = options.Asked(
-        spec=tmp_path / "s.yaml", results=tmp_path / "results", runs=tmp_path / "runs", stale=True
+        spec=tmp_path / "s.yaml",
+        results=tmp_path / "results",
+        runs=tmp_path / "runs",
+        remeasure=Remeasure(stale=True),
     )
     with pytest.raises(UserError, match="clock") as error:
         sweep_command.run(asked)

@@ -218,7 +218,7 @@ def test_a_failed_run_is_filed_and_leaves_the_good_page(tmp_path: Path) -> None:
     page.write_text("good")
     results.write_text("a file where the folder should be")
     parameters = {"samples": 2, "batch_sizes": [2], "max_new_tokens": 2}
-    setting = execute.Setting(results=results, runs=runs, threads=1)
+    setting = execute.ExecutionOptions(results=results, runs=runs, threads=1)
     outcome = execute.execute(Run(model="fuyu-tiny", axis="batch_size", parameters=parameters), setting)
     assert outcome.kind == "failed"
     assert page.read_text() == "good"

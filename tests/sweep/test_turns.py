@@ -27,8 +27,8 @@ from rich.console import Console
 from vlmnb.device import slots
 from vlmnb.files import locks, temporary
 from vlmnb.records import content_key, record
-from vlmnb.sweep import inventory, progress, scheduler, status
-from vlmnb.sweep.execute import Outcome, Setting
+from vlmnb.sweep import inventory, local, progress, scheduler, status
+from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Job
 
 
@@ -174,8 +174,8 @@ def job(tmp_path: Path) -> Job:
 def a_sweep(tmp_path: Path, todo: Job) -> tuple[scheduler.Sweep, io.StringIO]:
     said = io.StringIO()
     shown = progress.Progress([todo], list(todo.cells), Console(file=said), results=tmp_path / "results")
-    setting = Setting(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
-    return scheduler.Sweep(setting, scheduler.Wish(), shown), said
+    setting = ExecutionOptions(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
+    return scheduler.Sweep(setting, inventory.Remeasure(), shown), said
 
 
 def test_who_waits_for_a_run_of_another_sweep_has_no_device_meanwhile(
@@ -200,9 +200,9 @@ def test_who_waits_for_a_run_of_another_sweep_has_no_device_meanwhile(
     sweep, said = a_sweep(tmp_path, todo)
     began: list[str] = []
 
-    def once(job: Job, again: object, on_poll: object, stop: threading.Event) -> Outcome:
+    def once(job: Job, again: object, on_poll: object, stop: threading.Event) -> RunResult:
         began.extend(state.state for state in job.cells)
-        return Outcome(run=job.run)
+        return RunResult(run=job.run)
 
     sweep.before_waiting = (tmp_path / "waits").touch
     device = slots.held(["cpu"], functools.partial(sweep.waiting, "cpu", todo.run.name))
@@ -234,11 +234,11 @@ def test_time_spent_waiting_is_no_part_of_the_time_left(
     now[0] = 2010.0
     record_of(0)
     shown.doing("cpu", "a run", "another cell")
-    assert shown.standing().remaining_s == pytest.approx(10.0)
-    assert shown.standing().elapsed_s == pytest.approx(2010.0)
+    assert shown.now().remaining_s == pytest.approx(10.0)
+    assert shown.now().elapsed_s == pytest.approx(2010.0)
     shown.leave("cpu")
     now[0] = 9000.0
-    assert shown.standing().remaining_s == pytest.approx(10.0)
+    assert shown.now().remaining_s == pytest.approx(10.0)
 
 
 def test_what_a_killed_process_left_is_removed_later_and_nothing_else(
@@ -355,7 +355,7 @@ def test_what_waits_for_a_device_has_nothing_started_up(
 ) -> None:
     todo = job(tmp_path)
     sweep, _ = a_sweep(tmp_path, todo)
-    relay = scheduler._Relay(sweep, slots.CPU)
+    relay = local._Relay(sweep, slots.CPU)
     begun: list[str] = []
 
     class Started:
@@ -365,7 +365,7 @@ def test_what_waits_for_a_device_has_nothing_started_up(
         def close(self) -> None:
             begun.append("closed")
 
-    monkeypatch.setattr(scheduler, "Begun", Started)
+    monkeypatch.setattr(local, "StartedRun", Started)
     done = todo.model_copy(update={"cells": ()})
     monkeypatch.setattr(sweep, "now", lambda job: job)
     relay.following = todo
@@ -373,7 +373,7 @@ def test_what_waits_for_a_device_has_nothing_started_up(
     assert begun == ["started"]
     sweep.waiting("cpu", todo.run.name, "waiting: process 1 is measuring")
     assert begun == ["started", "closed"]
-    (told,) = (line for line in status.lines([], [(sweep.progress.standing(), True)]) if "now on" in line)
+    (told,) = (line for line in status.lines([], [(sweep.progress.now(), True)]) if "now on" in line)
     assert "now on cpu: llava-tiny/batch_size: waiting: process 1 is measuring (for" in told
     monkeypatch.setattr(slots, "awaited", lambda names: True)
     relay._begin_following(done)

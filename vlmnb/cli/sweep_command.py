@@ -1,4 +1,4 @@
-"""The commands ``sweep`` and ``status``, from what was asked for to the exit code."""
+"""The work of the commands ``sweep`` and ``status``, from their options to the exit code."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,46 +19,46 @@ from vlmnb.errors import UserError
 from vlmnb.files.temporary import remove_left
 from vlmnb.records import store
 from vlmnb.spec import optimizations
-from vlmnb.spec.cell import Run
-from vlmnb.stats import formatting
-from vlmnb.sweep import inventory, options, preflight, progress, scheduler, status, supervisor
-from vlmnb.sweep.execute import Outcome, Setting
+from vlmnb.sweep import heartbeat, inventory, local, options, preflight, scheduler, status, supervisor
+from vlmnb.sweep.execute import RunResult
 from vlmnb.sweep.inventory import Job
+from vlmnb.sweep.progress import Progress
+from vlmnb.stats.formatting import counted
 
 OK, FAILED, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 @store.uncollected()
 def show(asked: options.Asked, *, cells: bool) -> None:
-    """Print what is there and what is missing; measures nothing and writes nothing.
+    """Print what is recorded and what is missing. Measures nothing and writes nothing.
 
     Args:
-        asked: What was asked for.
-        cells: Name every cell that is to be measured, as a sweep would: what that refuses is refused.
+        asked: The options.
+        cells: Whether to name every cell that will be measured, and to refuse what a sweep would refuse.
 
     Raises:
-        UserError: What was asked for cannot be.
+        UserError: The options or the sweep file ask for something impossible.
     """
-    runs, setting = options.planned(asked)
-    jobs, left_out = inventory.look(runs, setting.results, setting.runs)
+    runs, execution = options.planned(asked)
+    jobs, left_out = inventory.look(runs, execution.results, execution.runs)
     if cells and asked.on == "local":
         _require_packages(jobs, asked)
-    standings = [] if cells else progress.standings(setting.results)
-    nowhere = "" if setting.results.is_dir() else f"There is no folder {setting.results} yet."
+    sweeps = [] if cells else heartbeat.read_all(execution.results)
     if asked.as_json:
-        told = status.report(jobs, standings, wish=asked.wish, left_out=left_out)
-        print(json.dumps({"spec": options.named(asked.spec), **told}, indent=1))
+        found = status.report(jobs, sweeps, remeasure=asked.remeasure, left_out=left_out)
+        print(json.dumps({"spec": options.named(asked.spec), **found}, indent=1))
         return
-    said = status.lines(jobs, standings, cells=cells, wish=asked.wish, left_out=left_out)
-    for line in [nowhere, ""] * bool(nowhere) + said:
-        print(line)
+    if not execution.results.is_dir():
+        print(f"There is no folder {execution.results} yet.\n")
+    lines = status.lines(jobs, sweeps, cells=cells, remeasure=asked.remeasure, left_out=left_out)
+    print("\n".join(lines))
 
 
 def latest_spec(results: Path) -> Path | None:
-    """The sweep file of the sweep that is at work, or was last; None where no sweep has written here."""
-    said = [standing.spec for standing, _ in progress.standings(paths.resolve(results))]
+    """Return the sweep file of the sweep that is at work or was last; None if no sweep has written here."""
+    found = heartbeat.read_all(paths.resolve(results))
     with contextlib.suppress(UserError):
-        return options.spec_path(Path(said[-1])) if said else None
+        return options.spec_path(Path(found[-1][0].spec)) if found else None
     return None
 
 
@@ -65,97 +66,98 @@ def run(asked: options.Asked) -> int:
     """Execute a sweep.
 
     Returns:
-        The exit code: 0 all is well, 1 a run or a cell failed, 3 something failed by no fault of the
-        notebooks, 130 stopped.
+        The exit code: 0 success, 1 a run or a cell failed, 3 a failure that is not the notebooks' fault,
+        130 stopped.
 
     Raises:
-        UserError: What was asked for cannot be; nothing has been changed.
+        UserError: The options or the sweep file ask for something impossible; nothing has been changed.
     """
-    runs, setting = options.planned(asked)
+    runs, execution = options.planned(asked)
+    jobs = inventory.jobs(runs, execution.results, execution.runs)
     if asked.on == "local":
-        _require_packages(inventory.jobs(runs, setting.results, setting.runs), asked)
-    require_writable(setting.results, setting.runs)
+        _require_packages(jobs, asked)
+    require_writable(execution.results, execution.runs)
     supervisor.end_marked()
     remove_left()
+    launcher: Any = contextlib.nullcontext(local.local)
     if asked.on == "ray":
         from vlmnb.sweep.ray import cluster
 
-        launcher: Any = cluster.Cluster(asked.hardware, setting)
-        setting = launcher.setting
+        launcher = cluster.Cluster(asked.hardware, execution)
+        execution = launcher.options
+        # Plans depend on the machine that measures, which is another one now.
         runs = inventory.only(inventory.load(options.spec_path(asked.spec)), asked.only)
-    else:
-        launcher = contextlib.nullcontext(scheduler.local)
+        jobs = inventory.jobs(runs, execution.results, execution.runs)
     console = Console(stderr=asked.as_json, soft_wrap=True)
     with _terminated_is_interrupted(), launcher as execute:
-        jobs = inventory.jobs(runs, setting.results, setting.runs)
-        wanted = {cell.path: cell for job in jobs for cell in job.wanted(**asked.wish.model_dump())}
-        _require_clock(asked, jobs)
-        shown = progress.Progress(
+        wanted = {cell.path: cell for job in jobs for cell in job.wanted(asked.remeasure)}
+        if asked.remeasure.stale:
+            _require_clock(jobs)
+        progress = Progress(
             jobs, list(wanted.values()), console,
-            results=setting.results, spec=options.named(asked.spec), command=asked.command,
+            results=execution.results, spec=options.named(asked.spec), command=asked.command,
         )  # fmt: skip
         for line in status.kept(wanted.values()):
-            shown.tell(line)
-        sweep = scheduler.Sweep(setting, asked.wish, shown)
+            progress.announce(line)
+        sweep = scheduler.Sweep(execution, asked.remeasure, progress)
         try:
-            with shown:
-                outcomes = execute(sweep, [job for job in jobs if sweep.needs(job)])
+            with progress:
+                results = execute(sweep, [job for job in jobs if job.needs_work(asked.remeasure)])
         except KeyboardInterrupt:
-            done = f"stopped after {shown.done} of {shown.total} cells"
+            done = f"stopped after {progress.done} of {progress.total} cells"
             print(f"\nvlmnb: {done}; continue with: {asked.command}", file=sys.stderr)
             return INTERRUPTED
         except OSError as error:
-            print(f"vlmnb: {scheduler.said(error)}; continue with: {asked.command}", file=sys.stderr)
+            print(f"vlmnb: {scheduler.system_error(error)}; continue with: {asked.command}", file=sys.stderr)
             return INFRASTRUCTURE
-    return _tell(asked, runs, setting, shown, outcomes, console)
+    return _report(
+        asked, inventory.refreshed(jobs, execution.results, execution.runs), progress, results, console
+    )
 
 
-def _tell(
-    asked: options.Asked, runs: Sequence[Run], setting: Setting, shown: progress.Progress,
-    outcomes: Sequence[Outcome], console: Console,
+def _report(
+    asked: options.Asked, jobs: Sequence[Job], progress: Progress, results: Sequence[RunResult],
+    console: Console,
 ) -> int:  # fmt: skip
-    jobs = inventory.jobs(runs, setting.results, setting.runs)
+    """Print how a sweep ended and return its exit code."""
     states = status.distinct(jobs)
-    failed_runs = [outcome for outcome in outcomes if outcome.kind != "ok"]
+    failed_runs = {result.run.name: result.error for result in results if result.kind != "ok"}
     failed_cells = status.failed(states)
     damaged_cells = status.damaged(states)  # of a run that failed before it came to them
     stale = sum(state.state == "stale" for state in states)
     if asked.as_json:
         report = {
             "cells": len(states),
-            "measured": shown.measured,
-            "without_number": shown.without_number,
+            "measured": progress.measured,
+            "without_number": progress.without_number,
             "stale": stale,
-            "runs_executed": len(outcomes),
-            "failed_runs": {outcome.run.name: outcome.error for outcome in failed_runs},
+            "runs_executed": len(results),
+            "failed_runs": failed_runs,
             "failed_cells": failed_cells,
         }
         print(json.dumps(report, indent=1))
     else:
-        executed = len(outcomes) - len(failed_runs)
-        without = f" ({shown.without_number} of them without a number)" if shown.without_number else ""
-        summary = (
-            f"{formatting.counted(len(states), 'cell')}, {shown.measured} recorded now{without}, "
-            f"{formatting.counted(executed, 'notebook')} executed"
-        )
-        console.print(summary, markup=False, highlight=False)
-        for outcome in failed_runs:
-            console.print(f"failed: {outcome.run.name}: {outcome.error}", markup=False, highlight=False)
-        for line in failed_cells:
-            console.print(f"failed cell: {line}", markup=False, highlight=False)
-        for line in damaged_cells:
-            console.print(f"damaged record: {line}", markup=False, highlight=False)
-        if stale and not asked.stale:
-            line = f"{stale} stale cells were not measured again; do so with: {asked.command} --stale"
+        without = f" ({progress.without_number} of them without a number)" if progress.without_number else ""
+        lines = [
+            f"{counted(len(states), 'cell')}, {progress.measured} recorded now{without}, "
+            f"{counted(len(results) - len(failed_runs), 'notebook')} executed",
+            *(f"failed: {name}: {error}" for name, error in failed_runs.items()),
+            *(f"failed cell: {line}" for line in failed_cells),
+            *(f"damaged record: {line}" for line in damaged_cells),
+        ]
+        if stale and not asked.remeasure.stale:
+            again = f"{asked.command} --stale"
+            lines.append(f"{counted(stale, 'stale cell')} not measured again; to do so: {again}")
+        for line in lines:
             console.print(line, markup=False, highlight=False)
-    if any(outcome.kind in scheduler.INCOMPLETE for outcome in failed_runs):
+    if any(result.kind in scheduler.INCOMPLETE for result in results):
         print(f"vlmnb: the sweep is not complete; continue with: {asked.command}", file=sys.stderr)
         return INFRASTRUCTURE
     return FAILED if failed_runs or failed_cells or damaged_cells else OK
 
 
 def require_writable(*folders: Path) -> None:
-    """Make folders where they are missing, and try to write to them.
+    """Make missing folders, and try to write to all of them.
 
     Raises:
         UserError: A folder cannot be made or written to.
@@ -165,11 +167,12 @@ def require_writable(*folders: Path) -> None:
         for folder in folders:
             made += [each for each in (folder, *folder.parents) if not each.exists()]
             folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(prefix=".writable", dir=folder):  # a name of its own: others try too
+            # A name of its own, because other processes may try at the same time.
+            with tempfile.TemporaryFile(prefix=".writable", dir=folder):
                 pass
     except OSError as error:
         for each in made:
-            with contextlib.suppress(OSError):  # what others have put something into stays
+            with contextlib.suppress(OSError):  # a folder that others have used meanwhile stays
                 each.rmdir()
         if isinstance(error, FileExistsError):
             raise UserError(f"{folder} is a file; name a folder") from None
@@ -177,38 +180,34 @@ def require_writable(*folders: Path) -> None:
 
 
 def _require_packages(jobs: Sequence[Job], asked: options.Asked) -> None:
-    """Look for the packages that the cells to be measured on this machine need, before anything is begun.
+    """Check that the packages which the cells to be measured need are installed on this machine.
 
     Raises:
         UserError: A package is not installed.
     """
-    for cell in dict.fromkeys(state.cell for job in jobs for state in job.wanted(**asked.wish.model_dump())):
+    for cell in dict.fromkeys(state.cell for job in jobs for state in job.wanted(asked.remeasure)):
         if preflight.verdict(cell) is None:
             optimizations.require(cell.optimization, cell.dtype)
 
 
-def _require_clock(asked: options.Asked, jobs: Sequence[Job]) -> None:
-    """Refuse to measure anew what a clock that went backwards would file as older than the stale record.
+def _require_clock(jobs: Sequence[Job]) -> None:
+    """Refuse to measure if the clock went backwards: the new record would look older than the stale one.
 
     Raises:
         UserError: A stale record is from the future.
     """
-    if not asked.stale:
-        return
-    from datetime import UTC, datetime
-
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for state in (state for job in jobs for state in job.cells if state.state == "stale"):
         if state.started_at > now:
             raise UserError(
-                f"this machine's clock says {now}, but a record to be replaced was measured at "
+                f"this machine's clock shows {now}, but a record to be replaced was measured at "
                 f"{state.started_at}; set the clock, or delete {state.answer}"
             )
 
 
 @contextlib.contextmanager
 def _terminated_is_interrupted() -> Iterator[None]:
-    """A polite kill (SIGTERM, as schedulers send it) stops a sweep as Ctrl-C does."""
+    """Let SIGTERM, which schedulers send, stop a sweep as Ctrl-C does."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt

@@ -20,6 +20,7 @@ from pathlib import Path
 from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.files import locks
+from vlmnb.files.changes import signature
 from vlmnb.records import content_key, record, store
 from vlmnb.records.index_entries import cell_digest
 from vlmnb.records.record import Record
@@ -56,7 +57,7 @@ class Desk:
         named = os.environ.get(AGAIN)
         self._again = set(Path(named).read_text(encoding="utf-8").split()) if named else set()
         self._paths = content_key.record_paths(wanted, results)
-        self._before = {path: _signature(path) for path in self._paths.values() if path.stem in self._again}
+        self._before = {path: signature(path) for path in self._paths.values() if path.stem in self._again}
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Desk:
@@ -71,7 +72,7 @@ class Desk:
         """The record that answers for a cell: its exact one, else a stale one of this machine."""
         path = self._paths[cell]
         again = path.stem in self._again
-        if again and _signature(path) == self._before[path]:
+        if again and signature(path) == self._before[path]:
             return None
         with contextlib.suppress(ValueError):
             if path.exists():
@@ -108,9 +109,9 @@ class Desk:
             OSError: The results folder cannot be written.
         """
         path = paths.record(self._results, made.hardware, made.cell.model, made.key)
-        before = _signature(paths.damaged(path))
+        before = signature(paths.damaged(path))
         store.keep(made, self._results)
-        if AGAIN not in os.environ and _signature(paths.damaged(path)) != before:
+        if AGAIN not in os.environ and signature(paths.damaged(path)) != before:
             kept = f"the file that was there is kept as {paths.damaged(path).name}"
             print(f"damaged record: {path} was measured again; {kept}", file=sys.stderr, flush=True)
 
@@ -154,14 +155,6 @@ class Desk:
 
             _wait_for_turn()
             self._device = self._held.enter_context(slots.by_hand(devices, tell))
-
-
-def _signature(path: Path) -> tuple[int, int] | None:
-    try:
-        told = path.stat()
-    except OSError:
-        return None
-    return told.st_ino, told.st_mtime_ns
 
 
 def _tell_terminal(line: str) -> None:

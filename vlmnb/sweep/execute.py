@@ -1,4 +1,4 @@
-"""One run: its notebook in processes of its own, then published in one step, or filed as a failure."""
+"""Execute one run: its notebook in separate processes, then publish the page or file the failure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import yaml
 from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.device.slots import Slot
-from vlmnb.files import temporary as folders
+from vlmnb.files import temporary
 from vlmnb.records import claims
 from vlmnb.spec.cell import Run
 from vlmnb.sweep import supervisor
@@ -34,21 +34,21 @@ Kind = Literal["ok", "failed", "died", "cell_limit", "run_limit", "infrastructur
 
 
 class Limits(Frozen):
-    """How long things may take, in seconds."""
+    """How long a notebook and a cell may take, in seconds."""
 
     run_s: float = 12 * 3600
     cell_s: float = 2 * 3600
 
 
-class Outcome(Frozen):
+class RunResult(Frozen):
     """How a run ended.
 
     Attributes:
-        kind: ``failed`` is the notebook's own error; ``died`` its kernel's death; ``infrastructure``
-            everything that is no fault of the notebook.
-        error: One line; empty where the run ended well.
+        kind: ``failed``: the notebook raised an error; ``died``: its Jupyter kernel died;
+            ``infrastructure``: anything that is not the notebook's fault.
+        error: One line; empty if the run succeeded.
         tail: The end of its stderr.
-        cell: Key of the cell that was being measured when it ended, or empty.
+        cell: Key of the cell that was being measured when the run ended, or empty.
     """
 
     run: Run
@@ -58,12 +58,8 @@ class Outcome(Frozen):
     cell: str = ""
 
 
-class Setting(Frozen):
-    """In which way runs are executed.
-
-    Attributes:
-        threads: Threads that torch computes with.
-    """
+class ExecutionOptions(Frozen):
+    """Folders, number of torch threads and time limits for every run of a sweep."""
 
     results: Path
     runs: Path
@@ -74,56 +70,58 @@ class Setting(Frozen):
 def papermill_line(
     axis: str, parameters: Mapping[str, Any], output: str = "out.ipynb", *, python: str = ""
 ) -> str:
-    """The shell command that executes a notebook with parameters.
+    """Return the shell command that executes a notebook with parameters.
 
     Args:
         axis: Name of the notebook.
         parameters: Its parameters.
         output: The executed notebook.
-        python: Interpreter that has papermill; empty where the environment is activated.
+        python: Interpreter that has papermill; empty if the environment is activated.
     """
-    scalars = {k: v for k, v in parameters.items() if not isinstance(v, (list, tuple))}
-    lists = {k: list(v) for k, v in parameters.items() if isinstance(v, (list, tuple))}
     words = [*([python, "-m"] if python else []), "papermill", f"notebooks/{axis}.ipynb", output]
-    for name, value in scalars.items():
-        words += ["-p", name, str(value)]
+    lists = {}
+    for name, value in parameters.items():
+        if isinstance(value, (list, tuple)):
+            lists[name] = list(value)
+        else:
+            words += ["-p", name, str(value)]
     if lists:
         words += ["-y", yaml.safe_dump(lists, default_flow_style=True, width=10_000).strip()]
     return shlex.join(words)
 
 
-class Begun:
-    """A run whose processes have started up. It measures nothing before its turn.
+class StartedRun:
+    """A run whose processes have started. It measures nothing before its turn.
 
-    Nothing of it is left, neither process nor file, once it is closed.
+    After `close` no process and no temporary file of it is left.
 
     Attributes:
-        run: What it executes.
+        run: The run.
         scratch: Its temporary folder.
         process: Its supervisor.
     """
 
-    def __init__(self, run: Run, setting: Setting, slot: Slot, again: Collection[str]) -> None:
+    def __init__(self, run: Run, options: ExecutionOptions, slot: Slot, again: Collection[str]) -> None:
         """Start the processes.
 
         Args:
-            run: What to execute.
-            setting: Folders, threads and limits.
-            slot: Device of the run, which the caller holds.
-            again: Keys of recorded or stale cells that are to be measured again.
+            run: The run to execute.
+            options: Folders, threads and limits.
+            slot: Device of the run, held by the caller.
+            again: Keys of recorded or stale cells to measure again.
         """
         self.run = run
-        self._folder = folders.Scratch(folders.RUN)
-        # Sockets of the kernel, whose path must be short.
-        self._sockets = folders.Scratch(folders.SOCKETS, folders.short())
+        self._folder = temporary.Scratch(temporary.RUN)
+        # The Jupyter kernel's sockets need a short path.
+        self._sockets = temporary.Scratch(temporary.SOCKETS, temporary.short())
         self.scratch = self._folder.path
         request = {
             "scratch": str(self.scratch),
-            "run_limit_s": setting.limits.run_s,
-            "cell_limit_s": setting.limits.cell_s,
+            "run_limit_s": options.limits.run_s,
+            "cell_limit_s": options.limits.cell_s,
             "run": {
                 "axis": run.axis,
-                "parameters": {**run.parameters, "model": run.model, "results": str(setting.results)},
+                "parameters": {**run.parameters, "model": run.model, "results": str(options.results)},
                 "output": str(self.scratch / "out.ipynb"),
                 "outcome": str(self.scratch / "outcome.json"),
                 "sockets": str(self._sockets.path),
@@ -131,7 +129,7 @@ class Begun:
         }
         environment = {
             **os.environ,
-            **slots.environment(slot, setting.threads),
+            **slots.environment(slot, options.threads),
             "VLMNB_QUIET": "1",
             "IPYTHONDIR": str(self.scratch),
             "PYTHONUNBUFFERED": "1",
@@ -149,25 +147,35 @@ class Begun:
         except OSError:
             self._remove()
             raise
-        self._mark = _mark(self.process)
+        try:
+            self._mark = supervisor.mark_of(self.process.pid)
+        except Exception:  # it has ended already
+            self._mark = f"{self.process.pid}:"
 
     @property
     def cell(self) -> str:
-        """Words of the cell being measured, or empty."""
+        """Describe the cell being measured; empty if there is none."""
         return str(_read(self.scratch / "cell.json").get("cell", ""))
 
     def turn(self) -> None:
-        """Let it measure."""
+        """Let the run measure."""
         (self.scratch / "turn").touch()
 
     def end(self) -> None:
-        """Leave no process of it."""
-        _end(self.process)
+        """End every process of the run: the supervisor kills what it watches once its input closes."""
+        if self.process.stdin:
+            with contextlib.suppress(OSError):
+                self.process.stdin.close()
+        try:
+            self.process.wait(supervisor.PATIENCE_S + 5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
         if not (self.scratch / "ended.json").exists():
             supervisor.end_marked(self._mark)
 
     def close(self) -> None:
-        """Leave nothing of it."""
+        """End every process of the run and remove its files."""
         self.end()
         self._remove()
 
@@ -178,29 +186,29 @@ class Begun:
 
 def execute(
     run: Run,
-    setting: Setting,
+    options: ExecutionOptions,
     *,
     slot: Slot = slots.CPU,
     again: Collection[str] = (),
-    begun: Begun | None = None,
+    begun: StartedRun | None = None,
     on_poll: Callable[[str], None] = lambda cell: None,
     stop: threading.Event | None = None,
-) -> Outcome:
-    """Execute a run in processes of its own and publish its notebook.
+) -> RunResult:
+    """Execute a run in separate processes and publish its notebook.
 
-    A failure never replaces a good notebook. Whatever happens, no process of the run is left when this
-    returns, nor when this process is killed.
+    A failed run never replaces a good page. No process of the run outlives this call, nor this process if it
+    is killed.
 
     Args:
-        run: What to execute.
-        setting: Folders, threads and limits.
-        slot: Device of the run, which the caller holds.
-        again: Keys of recorded or stale cells that are to be measured again.
-        begun: The run, where it has started up already.
-        on_poll: Called about twice a second with the words of the cell being measured, or ``""``.
+        run: The run to execute.
+        options: Folders, threads and limits.
+        slot: Device of the run, held by the caller.
+        again: Keys of recorded or stale cells to measure again.
+        begun: The run, if it has been started already.
+        on_poll: Called about twice a second with a description of the cell being measured, or ``""``.
         stop: Ends the run when it is set.
     """
-    begun = begun or Begun(run, setting, slot, again)
+    begun = begun or StartedRun(run, options, slot, again)
     with contextlib.closing(begun):
         begun.turn()
         while begun.process.poll() is None:
@@ -210,93 +218,73 @@ def execute(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 begun.process.wait(POLL_S)
         begun.end()
-        return _published(_outcome(run, begun.scratch, setting.limits), setting, begun.scratch / "out.ipynb")
+        return _published(_result(run, begun.scratch, options.limits), options, begun.scratch / "out.ipynb")
 
 
-def _published(outcome: Outcome, setting: Setting, made: Path) -> Outcome:
-    """Put the notebook of a run in its place, or beside the report of its failure."""
-    run = outcome.run
-    failure = paths.failure(setting.runs, run.model, run.axis)
-    if outcome.kind == "ok":
+def file_failure(result: RunResult, options: ExecutionOptions, *, stale: bool = False) -> None:
+    """Keep the error of a failed run, the end of its stderr, and the command that repeats it.
+
+    Args:
+        result: How the run ended.
+        options: How it was executed.
+        stale: Whether it measured stale cells again.
+    """
+    run = result.run
+    given = {slots.THREADS: str(options.threads)} if options.threads != slots.default_threads() else {}
+    given |= {claims.STALE: "1"} if stale else {}
+    environment = "".join(f"{name}={value} " for name, value in given.items())
+    repeated = {"model": run.model, **run.parameters, "results": str(options.results)}
+    report = {
+        "model": run.model,
+        "axis": run.axis,
+        "error": result.error,
+        "stderr_tail": result.tail,
+        "command": f"cd {shlex.quote(str(paths.root()))} && "
+        f"{environment}{papermill_line(run.axis, repeated, python=sys.executable)}",
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    paths.write_atomic(paths.failure(options.runs, run.model, run.axis), json.dumps(report, indent=1) + "\n")
+
+
+def _published(result: RunResult, options: ExecutionOptions, made: Path) -> RunResult:
+    """Copy the notebook of a run to its place, or next to the failure report."""
+    run = result.run
+    failure = paths.failure(options.runs, run.model, run.axis)
+    if result.kind == "ok":
         try:
-            _publish(made, paths.executed(setting.runs, run.model, run.axis))
+            _copy(made, paths.executed(options.runs, run.model, run.axis))
         except OSError as error:
-            return outcome.model_copy(update={"kind": "infrastructure", "error": str(error)})
-        with contextlib.suppress(OSError):  # there was none, or others have failed
+            return result.model_copy(update={"kind": "infrastructure", "error": str(error)})
+        with contextlib.suppress(OSError):  # no earlier failure, or other runs have failures
             failure.with_suffix(".ipynb").unlink(missing_ok=True)
             failure.unlink()
             failure.parent.rmdir()
             failure.parent.parent.rmdir()
     elif made.exists():
         with contextlib.suppress(OSError):
-            _publish(made, failure.with_suffix(".ipynb"))
-    return outcome
+            _copy(made, failure.with_suffix(".ipynb"))
+    return result
 
 
-def file_failure(outcome: Outcome, setting: Setting, *, stale: bool = False) -> None:
-    """Keep what is known of a failed run: its error, the end of its stderr, how to repeat it.
-
-    Args:
-        outcome: How it ended.
-        setting: In which way it was executed.
-        stale: Whether it measured stale cells again.
-    """
-    run = outcome.run
-    given = {slots.THREADS: str(setting.threads)} if setting.threads != slots.default_threads() else {}
-    given |= {claims.STALE: "1"} if stale else {}
-    environment = "".join(f"{name}={value} " for name, value in given.items())
-    repeated = {"model": run.model, **run.parameters, "results": str(setting.results)}
-    report = {
-        "model": run.model,
-        "axis": run.axis,
-        "error": outcome.error,
-        "stderr_tail": outcome.tail,
-        "command": f"cd {shlex.quote(str(paths.root()))} && "
-        f"{environment}{papermill_line(run.axis, repeated, python=sys.executable)}",
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-    paths.write_atomic(paths.failure(setting.runs, run.model, run.axis), json.dumps(report, indent=1) + "\n")
-
-
-def _publish(made: Path, target: Path) -> None:
+def _copy(made: Path, target: Path) -> None:
     with paths.temporary_beside(target) as written:
         shutil.copyfile(made, written)
 
 
-def _mark(process: subprocess.Popen[bytes]) -> str:
-    try:
-        return supervisor.mark_of(process.pid)
-    except Exception:  # it has ended already
-        return f"{process.pid}:"
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Have the supervisor kill what it watches, and wait for it."""
-    if process.stdin:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-    try:
-        process.wait(supervisor.PATIENCE_S + 5)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _outcome(run: Run, scratch: Path, limits: Limits) -> Outcome:
-    ended, told = _read(scratch / "ended.json"), _read(scratch / "outcome.json")
-    cell = (ended.get("cell") or {}).get("key", "")
-    if ended.get("why") != "cell_limit":
-        cell = _read(scratch / "cell.json").get("key", "")
-    tail = _tail(scratch / "stderr")
-    said = {
-        "stopped": ("stopped", "stopped"),
-        "run_limit": ("run_limit", f"the run took longer than {limits.run_s:g} s (--run-limit)"),
-        "cell_limit": ("cell_limit", f"a cell took longer than {limits.cell_s:g} s (--cell-limit)"),
+def _result(run: Run, scratch: Path, limits: Limits) -> RunResult:
+    """Read how a run ended from what its supervisor and papermill left in the temporary folder."""
+    ended, notebook = _read(scratch / "ended.json"), _read(scratch / "outcome.json")
+    why, tail = ended.get("why"), _tail(scratch / "stderr")
+    at_work = (ended.get("cell") or {}) if why == "cell_limit" else _read(scratch / "cell.json")
+    stopped = {
+        "stopped": "stopped",
+        "run_limit": f"the run took longer than {limits.run_s:g} s (--run-limit)",
+        "cell_limit": f"a cell took longer than {limits.cell_s:g} s (--cell-limit)",
     }
-    if ended.get("why") in said:
-        kind, error = said[ended["why"]]
-    elif told:
-        kind, error = told["kind"], told["error"]
+    if why in stopped:
+        kind, error = why, stopped[why]
+    elif notebook:
+        kind, error = notebook["kind"], notebook["error"]
     elif ended:
         code = ended["code"]
         last = next((line for line in reversed(tail.splitlines()) if line.strip()), "")
@@ -304,11 +292,11 @@ def _outcome(run: Run, scratch: Path, limits: Limits) -> Outcome:
         kind, error = "infrastructure", f"papermill ended with {how}{': ' if last else ''}{last.strip()}"
     else:
         kind, error = "infrastructure", "the run's supervisor was killed"
-    return Outcome.model_validate({"run": run, "kind": kind, "error": error, "tail": tail, "cell": cell})
+    return RunResult(run=run, kind=kind, error=error, tail=tail, cell=at_work.get("key", ""))
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Content of a small JSON file, empty where it is missing or half written."""
+    """Return the content of a small JSON file; empty if it is missing or half written."""
     with contextlib.suppress(OSError, ValueError):
         return json.loads(file.read_text(encoding="utf-8")) or {}
     return {}

@@ -1,4 +1,4 @@
-"""What a sweep asks for and how much of it is there: recorded, stale, missing; pages current or not."""
+"""Compare what a sweep asks for with what exists: cells on record or missing, pages up to date or not."""
 
 from __future__ import annotations
 
@@ -24,18 +24,28 @@ RETRIED = ("failed", "out_of_memory")
 """Statuses that ``--retry-failed`` measures again."""
 
 
+class Remeasure(Frozen):
+    """What a sweep measures again, in addition to the missing and damaged cells."""
+
+    stale: bool = False
+    retry_failed: bool = False
+
+
+NOTHING_AGAIN = Remeasure()
+
+
 class CellState(Frozen):
-    """A cell of a sweep and what is recorded of it.
+    """A cell of a sweep and its record, if there is one.
 
     Attributes:
-        path: Where its exact record lies, or will lie.
-        state: ``recorded`` under its exact key; ``stale``: on this machine under another key only;
-            ``damaged``: the file is no record.
-        status: Status of the record that answers for the cell, or empty.
+        path: File of its exact record, which may not exist yet.
+        state: ``recorded``: under its exact key; ``stale``: on this machine, but under another key;
+            ``damaged``: the file is not a valid record.
+        status: Status of the record that is shown for the cell, or empty.
         shown: Digest of that record, or empty.
-        answer: Its file.
-        started_at: When it was measured.
-        problem: Why the file at ``path`` is no record, or empty.
+        answer: File of that record.
+        started_at: When that record was measured.
+        problem: Why the file at ``path`` is not a valid record, or empty.
     """
 
     cell: Cell
@@ -50,36 +60,43 @@ class CellState(Frozen):
 
     @property
     def key(self) -> str:
-        """Content key of the cell here and now."""
+        """Content key that the cell has on this machine with this code."""
         return self.path.stem
 
-    def wanted(self, *, stale: bool, retry_failed: bool) -> bool:
-        """Whether a sweep measures this cell."""
+    def wanted(self, remeasure: Remeasure = NOTHING_AGAIN) -> bool:
+        """Check whether a sweep measures this cell."""
         if self.state in ("missing", "damaged"):
             return True
-        return (stale and self.state == "stale") or (retry_failed and self.status in RETRIED)
+        return (remeasure.stale and self.state == "stale") or (
+            remeasure.retry_failed and self.status in RETRIED
+        )
 
 
 class Job(Frozen):
-    """A run with its cells and its page.
+    """A run with its plan, the state of its cells and the state of its page.
 
     Attributes:
-        inputs: What a page without cells is made from, a line each.
-        repeats: The A/A repeats on record, a line each: they say which differences a page may tell.
+        inputs: What a page without cells is made from, one line each.
+        repeats: The A/A repeats on record, one line each; they decide which differences a page reports.
     """
 
     run: Run
+    plan: axes.Plan
     cells: tuple[CellState, ...]
     page: PageState
     inputs: tuple[str, ...] = ()
     repeats: tuple[str, ...] = ()
 
-    def wanted(self, *, stale: bool = False, retry_failed: bool = False) -> list[CellState]:
-        """Cells to measure, in their order."""
-        return [cell for cell in self.cells if cell.wanted(stale=stale, retry_failed=retry_failed)]
+    def wanted(self, remeasure: Remeasure = NOTHING_AGAIN) -> list[CellState]:
+        """Return the cells to measure, in table order."""
+        return [cell for cell in self.cells if cell.wanted(remeasure)]
+
+    def needs_work(self, remeasure: Remeasure = NOTHING_AGAIN) -> bool:
+        """Check whether there are cells to measure or a page to make."""
+        return self.page != "current" or bool(self.wanted(remeasure))
 
     def stamp(self) -> str:
-        """What a page of the job as it is now is made from: template, showing code, records."""
+        """Describe what the page would be made from now: template, code that draws it, records."""
         template = hashlib.sha256(paths.notebook(self.run.axis).read_bytes()).hexdigest()
         code = code_fingerprint.of(content_key.CARD if self.inputs else content_key.SHOWING)
         shown = (f"{state.key} {state.state} {state.shown}" for state in self.cells)
@@ -87,10 +104,10 @@ class Job(Frozen):
 
 
 def load(path: Path) -> tuple[Run, ...]:
-    """The runs of a sweep file.
+    """Read the runs of a sweep file.
 
     Raises:
-        UserError: The file asks for something that cannot be; the message names file, line and nearest name.
+        UserError: The file asks for something impossible; the message names file, line and nearest name.
     """
     sweep = sweep_file.load_sweep(path)
     try:
@@ -100,10 +117,10 @@ def load(path: Path) -> tuple[Run, ...]:
 
 
 def only(runs: Sequence[Run], names: Collection[str]) -> tuple[Run, ...]:
-    """The runs of these names, all of them where no name is given.
+    """Return the runs with these names, or all runs if no name is given.
 
     Raises:
-        UserError: There is no run of a name.
+        UserError: No run has one of the names.
     """
     known = [run.name for run in runs]
     for name in names:
@@ -113,14 +130,31 @@ def only(runs: Sequence[Run], names: Collection[str]) -> tuple[Run, ...]:
 
 
 def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
-    """What is there of every run, as the records are now."""
+    """Look up every run, as the records are now."""
     return look(runs, results, pages)[0]
 
 
 def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], list[str]]:
-    """What is there of every run, and a message for each other file among the records that is no record."""
+    """Look up every run, and return a message for each damaged file that belongs to none of them."""
     planned = [(run, axes.plan(run.axis, run.parameters)) for run in runs]
     places = content_key.record_paths((cell for _, plan in planned for cell in plan.cells), results)
+    return _look(planned, places, results, pages)
+
+
+def refreshed(jobs: Sequence[Job], results: Path, pages: Path) -> list[Job]:
+    """Look up jobs again, as the records are now; their plans stay."""
+    places = {state.cell: state.path for job in jobs for state in job.cells}
+    return _look([(job.run, job.plan) for job in jobs], places, results, pages)[0]
+
+
+def mark_page(job: Job, pages: Path) -> None:
+    """Note what the page just published was made from."""
+    page_stamp.mark(paths.executed(pages, job.run.model, job.run.axis), job.stamp())
+
+
+def _look(
+    planned: Sequence[tuple[Run, axes.Plan]], places: Mapping[Cell, Path], results: Path, pages: Path
+) -> tuple[list[Job], list[str]]:
     with store.Index(results) as index:
         states = _states(places, index)
         repeats = tuple(f"repeat {e.path} {e.digest}" for e in index.entries(having="repeat").values())
@@ -128,26 +162,21 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
         problems = [entry.problem for entry in index.entries(having="problem").values()]
     made = []
     for run, plan in planned:
-        inputs = _inputs(plan, usable) if plan.axis.own else ()
-        told = () if plan.axis.own or plan.source == "reports" else repeats
+        compared = () if plan.axis.own or plan.source == "reports" else repeats
         cells = tuple(states[cell] for cell in plan.cells)
-        job = Job(run=run, cells=cells, page="missing", inputs=inputs, repeats=told)
+        inputs = _inputs(plan, usable)
+        job = Job(run=run, plan=plan, cells=cells, page="missing", inputs=inputs, repeats=compared)
         made.append(job.model_copy(update={"page": _page(job, pages)}))
     own = {state.problem for state in states.values() if state.state == "damaged"}
     return made, [problem for problem in problems if problem not in own]
 
 
-def mark_page(job: Job, pages: Path) -> None:
-    """Note what the page just published was made from."""
-    page_stamp.mark(_page_file(job, pages), job.stamp())
-
-
 def _states(places: Mapping[Cell, Path], index: store.Index) -> dict[Cell, CellState]:
     names = {cell: "/".join(path.parts[-3:]) for cell, path in places.items()}
     exact = index.at(names.values())
-    open_ = [cell for cell, name in names.items() if name not in exact or exact[name].problem]
-    newest = content_key.stale_paths(index) if open_ else {}
-    others = {cell: name for cell in open_ if newest and (name := newest.get(cell_digest(cell)))}
+    unanswered = [cell for cell, name in names.items() if name not in exact or exact[name].problem]
+    newest = content_key.stale_paths(index) if unanswered else {}
+    others = {cell: name for cell in unanswered if newest and (name := newest.get(cell_digest(cell)))}
     stale = index.at(others.values())
     return {
         cell: _state(cell, path, exact.get(names[cell]), stale.get(others.get(cell, "")), index.results)
@@ -169,6 +198,8 @@ def _state(cell: Cell, path: Path, exact: Entry | None, stale: Entry | None, res
 
 
 def _inputs(plan: axes.Plan, usable: Iterable[Entry]) -> tuple[str, ...]:
+    if not plan.axis.own:
+        return ()
     from vlmnb.fit import page_inputs
 
     return page_inputs.of(plan.model, plan.parameters, usable)
@@ -177,8 +208,4 @@ def _inputs(plan: axes.Plan, usable: Iterable[Entry]) -> tuple[str, ...]:
 def _page(job: Job, pages: Path) -> PageState:
     if paths.failure(pages, job.run.model, job.run.axis).exists():
         return "failed"
-    return page_stamp.state(_page_file(job, pages), job.stamp())
-
-
-def _page_file(job: Job, pages: Path) -> Path:
-    return paths.executed(pages, job.run.model, job.run.axis)
+    return page_stamp.state(paths.executed(pages, job.run.model, job.run.axis), job.stamp())

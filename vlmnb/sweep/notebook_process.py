@@ -1,4 +1,4 @@
-"""The process that executes a run's notebook with papermill and says in ``outcome.json`` how it went."""
+"""The process that executes a run's notebook with papermill and writes to ``outcome.json`` how it ended."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.errors import UserError
-from vlmnb.spec import axes
+from vlmnb.errors import one_line
 
-_NO_FAULT_OF_THE_CELL = re.compile(r"\[Errno (5|13|28|30|116|122)\]")
+_NOT_THE_NOTEBOOKS_FAULT = re.compile(r"\[Errno (5|13|28|30|116|122)\]")
 """Errors of a file system: input/output, permission, full, read-only, stale handle, quota."""
 
 
@@ -23,21 +22,15 @@ def main(request: dict[str, Any]) -> int:
 
     Args:
         request: ``axis``, ``parameters``, ``output`` (the notebook to write), ``sockets`` (a folder with a
-            short path, of this run alone) and ``outcome`` (the file that says how it went: ``kind`` and
-            ``error``).
+            short path, for this run alone) and ``outcome`` (the file to write ``kind`` and ``error`` to).
     """
     _die_with_parent()
-    kind, error = "infrastructure", ""
     try:
         kind, error = _papermill(
             **{name: request[name] for name in ("axis", "parameters", "output", "sockets")}
         )
-    except UserError as mistake:
-        kind, error = "failed", str(mistake)
-    except (
-        Exception
-    ) as trouble:  # papermill, the kernel's start, sockets, a full disk: nothing of the notebook's
-        error = f"{type(trouble).__name__}: {_line(trouble)}"
+    except Exception as trouble:  # papermill, the kernel's start, sockets, a full disk: not the notebook
+        kind, error = "infrastructure", f"{type(trouble).__name__}: {one_line(trouble)}"
     if error:
         print(error, file=sys.stderr)
     Path(request["outcome"]).write_text(json.dumps({"kind": kind, "error": error}), encoding="utf-8")
@@ -45,19 +38,19 @@ def main(request: dict[str, Any]) -> int:
 
 
 def _papermill(axis: str, parameters: dict[str, Any], output: str, sockets: str) -> tuple[str, str]:
+    """Execute a notebook; return the kind of its result and an error in one line, or an empty text."""
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    axes.plan(axis, parameters)
     kernels = _kernel_class()
-    # Socket files instead of TCP ports: kernels started at one time would race for the ports.
+    # Socket files instead of TCP ports: kernels that start at the same time would race for the ports.
     own = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/kernel.json"}
     settings = Config(KernelManager=own)
     settings.HistoryManager.enabled = False
     try:
-        papermill.execute_notebook(
+        executed = papermill.execute_notebook(
             str(paths.notebook(axis)),
             output,
             parameters=parameters,
@@ -68,16 +61,34 @@ def _papermill(axis: str, parameters: dict[str, Any], output: str, sockets: str)
             kernel_manager_class=kernels,
         )
     except PapermillExecutionError as error:
-        said = f"{error.ename}: {_line(error.evalue)}"
-        outside = _NO_FAULT_OF_THE_CELL.search(said) and error.ename in ("OSError", "PermissionError")
-        return ("infrastructure" if outside else "failed"), said
+        line = f"{error.ename}: {one_line(error.evalue)}"
+        outside = _NOT_THE_NOTEBOOKS_FAULT.search(line) and error.ename in ("OSError", "PermissionError")
+        return ("infrastructure" if outside else "failed"), line
     except DeadKernelError:
-        return "died", f"the kernel died{_cause(kernels.exit_code)}"
-    return "ok", ""
+        return "died", f"the Jupyter kernel died{_cause(kernels.exit_code)}"
+    return _unfinished(executed) or ("ok", "")
+
+
+def _unfinished(executed: Any) -> tuple[str, str] | None:
+    """Return what is wrong with a notebook that papermill takes for finished; None if nothing is.
+
+    papermill stops at ``sys.exit(0)`` without an error, and a cell without an execution count never ran.
+    """
+    for number, cell in enumerate(executed.cells, start=1):
+        if cell.cell_type != "code" or not cell.source.strip():
+            continue
+        if any(output.output_type == "error" for output in cell.outputs):
+            return (
+                "failed",
+                f"cell {number} of the notebook called sys.exit(); the cells after it did not run",
+            )
+        if cell.execution_count is None:
+            return "died", f"cell {number} of the notebook did not run; the Jupyter kernel may have died"
+    return None
 
 
 def _kernel_class() -> Any:
-    """A kernel manager that remembers how its kernel ended."""
+    """Return a kernel manager that remembers the exit code of its Jupyter kernel."""
     from jupyter_client.manager import AsyncKernelManager
 
     class Remembering(AsyncKernelManager):
@@ -110,13 +121,8 @@ def _cause(code: int | None) -> str:
     return f": signal {-code} ({name}){hint.get(name, '')}"
 
 
-def _line(text: object) -> str:
-    said = " ".join(str(text).split())
-    return said if len(said) <= 1000 else said[:999] + "…"
-
-
 def _die_with_parent() -> None:
-    """End with the supervisor, should that be killed; the kernel ends by itself once papermill is gone."""
+    """End if the supervisor is killed; the Jupyter kernel ends by itself once papermill is gone."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # <sys/prctl.h>
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

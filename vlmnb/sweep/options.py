@@ -1,4 +1,4 @@
-"""The options of a sweep: what they are, which contradict one another, and the runs they ask for."""
+"""The options of ``vlmnb sweep``, which of them contradict each other, and the runs they ask for."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.spec.cell import Run
 from vlmnb.sweep import inventory
-from vlmnb.sweep.execute import Limits, Setting
-from vlmnb.sweep.scheduler import Wish
+from vlmnb.sweep.execute import ExecutionOptions, Limits
+from vlmnb.sweep.inventory import Remeasure
 from vlmnb.types import Frozen
 
 MOST_THREADS = 4096
-"""More than any node of a cluster has processors: a slip of the keyboard."""
+"""More than any node of a cluster has processors; a larger number is a typing mistake."""
 
 
 class Asked(Frozen):
@@ -26,16 +26,15 @@ class Asked(Frozen):
 
     Attributes:
         only: Names of the runs to execute; empty means all.
-        threads: Threads that torch computes with; 0 means as many as there are physical cores.
-        hardware: On a cluster: slug of the machines to measure on; empty where there is one kind.
+        threads: Threads that torch computes with; 0 means one per physical core.
+        hardware: On a cluster: slug of the machines to measure on; empty if there is one kind.
     """
 
     spec: Path
     results: Path
     runs: Path
     only: tuple[str, ...] = ()
-    stale: bool = False
-    retry_failed: bool = False
+    remeasure: Remeasure = inventory.NOTHING_AGAIN
     on: Literal["local", "ray"] = "local"
     hardware: str = ""
     threads: int = 0
@@ -43,29 +42,27 @@ class Asked(Frozen):
     as_json: bool = False
 
     @property
-    def wish(self) -> Wish:
-        """What is measured beyond what is missing."""
-        return Wish(stale=self.stale, retry_failed=self.retry_failed)
-
-    @property
     def command(self) -> str:
-        """The command that continues this sweep."""
+        """Return the command that continues this sweep."""
         words = ["vlmnb", "sweep", named(self.spec)]
         words += [word for name in self.only for word in ("--only", name)]
-        words += ["--stale"] * self.stale + ["--retry-failed"] * self.retry_failed
-        words += ["--on", self.on] if self.on != "local" else []
-        words += ["--hardware", self.hardware] if self.hardware else []
-        words += ["--threads", str(self.threads)] if self.threads else []
+        words += ["--stale"] * self.remeasure.stale + ["--retry-failed"] * self.remeasure.retry_failed
         usual = Limits()
-        words += ["--cell-limit", f"{self.limits.cell_s:g}"] if self.limits.cell_s != usual.cell_s else []
-        words += ["--run-limit", f"{self.limits.run_s:g}"] if self.limits.run_s != usual.run_s else []
-        words += ["--results", str(self.results)] if self.results != Path("results") else []
-        words += ["--runs", str(self.runs)] if self.runs != Path("runs") else []
+        for option, value, default in (
+            ("--on", self.on, "local"),
+            ("--hardware", self.hardware, ""),
+            ("--threads", str(self.threads), "0"),
+            ("--cell-limit", f"{self.limits.cell_s:g}", f"{usual.cell_s:g}"),
+            ("--run-limit", f"{self.limits.run_s:g}", f"{usual.run_s:g}"),
+            ("--results", str(self.results), "results"),
+            ("--runs", str(self.runs), "runs"),
+        ):
+            words += [option, value] if value != default else []
         return shlex.join(words)
 
 
 def require_options(asked: Asked, *, slurm: bool, dry_run: bool) -> None:
-    """Refuse options that say nothing together, and limits under which nothing can be measured.
+    """Refuse options that contradict each other, and limits under which nothing can be measured.
 
     Raises:
         UserError: There is such an option.
@@ -82,9 +79,9 @@ def require_options(asked: Asked, *, slurm: bool, dry_run: bool) -> None:
         (not asked.limits.run_s > 0, "--run-limit takes seconds above 0"),
         (asked.threads < 0, "--threads takes a number of threads, or 0 for one per physical core"),
     )
-    for is_so, said in refused:
-        if is_so:
-            raise UserError(said)
+    for wrong, message in refused:
+        if wrong:
+            raise UserError(message)
     elsewhere = slurm or asked.on == "ray"
     most = MOST_THREADS if elsewhere else os.cpu_count() or 1
     if asked.threads > most:
@@ -93,10 +90,10 @@ def require_options(asked: Asked, *, slurm: bool, dry_run: bool) -> None:
 
 
 def spec_path(given: Path) -> Path:
-    """A sweep file as named: from the working folder, else from the project's.
+    """Find a sweep file in the working folder, else in the project's folder.
 
     Raises:
-        UserError: There is none in either.
+        UserError: There is no such file in either.
     """
     if given.exists() or given.is_absolute():
         return given
@@ -111,24 +108,24 @@ def spec_path(given: Path) -> Path:
 
 
 def named(spec: Path) -> str:
-    """A sweep file by a name that leads to it from wherever the next command is given."""
+    """Return a name of a sweep file that works from whatever folder the next command is given in."""
     file, root = spec_path(spec).resolve(), paths.root().resolve()
     short = file.relative_to(root) if file.is_relative_to(root) else file
-    # A file of the same name may lie below the working folder.
+    # The working folder may hold another file of the same name.
     return str(short if spec_path(short).samefile(file) else file)
 
 
-def planned(asked: Asked) -> tuple[tuple[Run, ...], Setting]:
-    """The runs that were asked for, and how they are to be executed.
+def planned(asked: Asked) -> tuple[tuple[Run, ...], ExecutionOptions]:
+    """Return the runs that were asked for, and how to execute them.
 
     Raises:
-        UserError: The sweep file, or an option, asks for something that cannot be.
+        UserError: The sweep file, or an option, asks for something impossible.
     """
     if asked.threads:
         os.environ[slots.THREADS] = str(asked.threads)
     runs = inventory.only(inventory.load(spec_path(asked.spec)), asked.only)
-    setting = Setting(
+    execution = ExecutionOptions(
         results=paths.resolve(asked.results), runs=paths.resolve(asked.runs),
         threads=slots.threads(), limits=asked.limits,
     )  # fmt: skip
-    return runs, setting
+    return runs, execution

@@ -1,4 +1,4 @@
-"""What a page was made from, noted in a file beside it; and whether the page is still as it was published."""
+"""Note beside each page what it was made from, to see later whether it is up to date and unchanged."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from vlmnb import paths
 
 State = Literal["current", "outdated", "changed", "missing"]
 
+_PAGE = "the page itself "
+
 
 def mark(page: Path, made_from: str) -> None:
-    """Note what a page just published was made from, and what it looks like."""
+    """Note what a page just published was made from, and the hash of its file."""
     paths.write_atomic(_file(page), made_from + _seal(page))
 
 
 def state(page: Path, made_from: str) -> State:
-    """How a page stands to what it would be made from now.
+    """Compare a page with what it would be made from now.
 
-    ``changed`` is a page whose file is not the one that was published: it was damaged, or saved by hand.
+    Returns:
+        ``changed`` if the page's file is not the published one: it was damaged, or saved by hand.
     """
     if not page.is_file():
         return "missing"
@@ -29,9 +32,6 @@ def state(page: Path, made_from: str) -> State:
     if noted == made_from + seal:
         return "current"
     return "outdated" if noted.endswith(seal) or _PAGE not in noted else "changed"
-
-
-_PAGE = "the page itself "
 
 
 def _file(page: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What is known of a sweep's cells before any model is loaded: not applicable, unsupported, shared."""
+"""Find the cells of a sweep whose status is known before any model is loaded, and the shared ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Runs = Mapping[str, Sequence[Cell]]
 
 
 def verdict(cell: Cell) -> tuple[Status, str] | None:
-    """The status and reason that measuring a cell here will end in, where that is certain beforehand."""
+    """Return the status and reason that measuring a cell here must end in; None if only trying shows it."""
     if reason := models.get(cell.model).size_obstacle(cell.image_size, cell.interpolate):
         return "not_applicable", reason
     if cell.device == "cuda" and not machine.describe().gpus:
@@ -28,33 +28,32 @@ def verdict(cell: Cell) -> tuple[Status, str] | None:
 
 
 def known(runs: Runs) -> dict[Cell, dict[str, Any]]:
-    """Of each cell, for a program: its verdict, empty where it is open, and the runs whose tables show it."""
-    asked: dict[Cell, list[str]] = {}
+    """Return each cell's known status and reason (or empty texts), and the runs whose tables show it."""
+    found: dict[Cell, dict[str, Any]] = {}
     for name, cells in runs.items():
         for cell in cells:
-            asked.setdefault(cell, []).append(name)
-    found = {cell: verdict(cell) or ("", "") for cell in asked}
-    return {
-        cell: {"status": found[cell][0], "reason": found[cell][1], "runs": names}
-        for cell, names in asked.items()
-    }
+            if cell not in found:
+                status, reason = verdict(cell) or ("", "")
+                found[cell] = {"status": status, "reason": reason, "runs": []}
+            found[cell]["runs"].append(name)
+    return found
 
 
 def remarks(runs: Runs) -> dict[Cell, str]:
-    """What is to be said of each cell: its verdict, and the other runs whose tables show it too."""
-    told = {}
-    for cell, of in known(runs).items():
-        parts = [f"{of['status'].replace('_', ' ')}: {of['reason']}"] if of["status"] else []
-        parts += [f"shared by {', '.join(of['runs'])}"] if len(of["runs"]) > 1 else []
-        told[cell] = f" [{'; '.join(parts)}]" if parts else ""
-    return told
+    """Return a remark on each cell: its known status, and the runs that share it; empty if there is none."""
+    made = {}
+    for cell, found in known(runs).items():
+        parts = [f"{found['status'].replace('_', ' ')}: {found['reason']}"] if found["status"] else []
+        parts += [f"shared by {', '.join(found['runs'])}"] if len(found["runs"]) > 1 else []
+        made[cell] = f" [{'; '.join(parts)}]" if parts else ""
+    return made
 
 
 def summary(runs: Runs) -> list[str]:
-    """How many cells have which verdict, a line for each."""
+    """Return a line with the number of cells for each status and reason known in advance."""
     distinct = {cell for cells in runs.values() for cell in cells}
     counts = Counter(found for cell in distinct if (found := verdict(cell)))
     return [
-        f"{count} {status.replace('_', ' ')}, known beforehand: {reason}"
+        f"{count} {status.replace('_', ' ')}, known in advance: {reason}"
         for (status, reason), count in counts.most_common()
     ]

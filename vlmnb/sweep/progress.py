@@ -1,10 +1,8 @@
-"""Progress a person can read: a live bar in a terminal, plain lines in a log, a file for other terminals."""
+"""Show how far a sweep is: a live bar in a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
 import os
 import socket
 import threading
@@ -14,79 +12,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-import psutil
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Column
 
-from vlmnb import paths
 from vlmnb.device import slots
-from vlmnb.files import locks
+from vlmnb.files.changes import signature
 from vlmnb.records import record
 from vlmnb.spec.cell import words
-from vlmnb.stats import formatting
+from vlmnb.sweep.heartbeat import Current, Heartbeat, SweepProgress
 from vlmnb.sweep.inventory import CellState, Job
-from vlmnb.types import Frozen
 
 QUIET_S = 30.0
-"""In a log, a cell that takes longer is named again after this many seconds."""
+"""A log names a cell again after this many seconds."""
 
 WRITE_S = 1.0
-"""How often the file for other terminals is written at most."""
-
-
-class Current(Frozen):
-    """What one device is doing.
-
-    Attributes:
-        cell: Words of the cell being measured; empty while a notebook starts or makes its page.
-        seconds: Since when.
-    """
-
-    run: str
-    cell: str
-    seconds: float
-
-
-class Standing(Frozen):
-    """How a sweep stood when it last said so.
-
-    Attributes:
-        done: Cells with a record that answers for them.
-        measured: Cells measured by this sweep.
-        failed: Cells recorded as failed.
-        remaining_s: Estimate of the time to measure what is left, from the cells measured so far, None before
-            the first. Waiting for a device counts for nothing: nobody knows how long others take.
-        ended: ``finished`` or ``stopped``; empty while it goes on, and for ever if it was killed.
-        threads: That it computes with; None in what older code wrote.
-        stopped_by: What ended it, where that was an error.
-    """
-
-    spec: str
-    command: str
-    pid: int
-    host: str
-    began_at: str
-    elapsed_s: float
-    total: int
-    done: int
-    measured: int
-    failed: int
-    remaining_s: float | None = None
-    current: dict[str, Current] = {}
-    ended: str = ""
-    threads: int | None = None
-    stopped_by: str = ""
+"""The file for other terminals is written at most this often."""
 
 
 class Progress:
-    """Shows how far a sweep is; counts each cell of several runs once.
+    """Counts the cells of a sweep, each once though several runs share it, and shows how far it is.
 
     Attributes:
-        stopped_by: Why a run did not come to its end, by no fault of its notebook; empty where all did.
+        stopped_by: Why a run was not completed, if that was not its notebook's fault; else empty.
+        total: Cells of the sweep.
         measured: Cells recorded while the sweep was at work on them.
-        without_number: Those of them whose record says why there is none.
+        without_number: Those whose record has a reason instead of numbers.
     """
 
     def __init__(
@@ -99,35 +51,34 @@ class Progress:
         spec: str = "",
         command: str = "",
     ) -> None:
-        """Count what is there already.
+        """Count what exists already.
 
         Args:
             jobs: All jobs of the sweep.
             wanted: The cells that it will measure.
-            console: Where to show it.
-            results: Folder of the records, in which other terminals look.
+            console: Where to show the progress.
+            results: Folder of the records, where other terminals find the progress too.
             spec: The sweep file.
             command: The command that continues the sweep.
         """
-        self._console, self._spec, self._command = console, spec, command
+        self._console, self._results, self._spec, self._command = console, results, spec, command
         states = {state.path: state for job in jobs for state in job.cells}
-        self._pending = {state.path: _signature(state.path) for state in wanted}
+        self._pending = {state.path: signature(state.path) for state in wanted}
         self._failed = {p for p, state in states.items() if state.status == "failed"} - set(self._pending)
-        self._short = {job.run.name: _told_apart(job) for job in jobs}
+        self._short = {job.run.name: _differing_words(job) for job in jobs}
         self.total, self.measured, self.without_number = len(states), 0, 0
+        self.stopped_by = ""
         self._began, self._began_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         self._current: dict[str, tuple[str, str, float]] = {}
         self._at_work: set[str] = set()
         self._work_s, self._work_since = 0.0, 0.0
-        self._said, self._said_at, self._written_at = "", 0.0, 0.0
-        self._told: set[str] = set()
-        self.stopped_by = ""
+        self._logged, self._logged_at, self._written_at = "", 0.0, 0.0
+        self._announced: set[str] = set()
         self._guard = threading.RLock()
-        self._file = results / ".sweeps" / f"{socket.gethostname()}-{os.getpid()}.json"
-        self._lock = locks.Locks(results / ".sweeps.lock")
+        self._heartbeat: Heartbeat | None = None
         self._live: Bar | None = None
         if console.is_terminal:
-            # On a narrow terminal what is being done is cut, not how much is left.
+            # A narrow terminal cuts the description, not the count.
             count = Column(no_wrap=True, min_width=2 * len(str(self.total)) + 1)
             rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
             columns = (
@@ -140,19 +91,13 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Cells that need no measuring any more."""
+        """Return the number of cells that need no measuring any more."""
         return self.total - len(self._pending)
-
-    @property
-    def failed(self) -> int:
-        """Cells recorded as failed."""
-        return len(self._failed)
 
     def __enter__(self) -> Progress:
         """Start showing."""
-        _forget_ended(self._file.parent, self._spec)
-        self._lock.take(self._file.stem)
-        self._write("")
+        self._heartbeat = Heartbeat(self._results, self._spec)
+        self._heartbeat.write(self.now())
         if self._live:
             self._live.start()
         return self
@@ -160,16 +105,17 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop showing; what was the last word stays for other terminals."""
+        """Stop showing; the last report stays for other terminals."""
         if self._live:
             self._live.stop()
         self._count()
+        assert self._heartbeat
         with contextlib.suppress(OSError):
-            self._write("stopped" if kind or self.stopped_by else "finished")
-        self._lock.release(self._file.stem)
+            self._heartbeat.write(self.now("stopped" if kind or self.stopped_by else "finished"))
+        self._heartbeat.end()
 
     def doing(self, where: str, run: str, cell: str) -> None:
-        """A device is at work on a run, on a cell of it or (empty) on its notebook."""
+        """Note that a device works on a cell of a run, or (``cell`` empty) on its notebook."""
         with self._guard:
             was = self._current.get(where)
             if was is None or was[:2] != (run, cell):
@@ -179,26 +125,26 @@ class Progress:
             self._show()
 
     def leave(self, where: str) -> None:
-        """A device has nothing to do."""
+        """Note that a device has nothing to do."""
         with self._guard:
             self._current.pop(where, None)
             self._count()
             self._works(where, False)
 
-    def tell(self, line: str) -> None:
-        """Say something once."""
+    def announce(self, line: str) -> None:
+        """Print a line, unless it was printed before."""
         with self._guard:
-            if line not in self._told:
-                self._told.add(line)
+            if line not in self._announced:
+                self._announced.add(line)
                 self._console.print(line, markup=False, highlight=False)
 
-    def standing(self, ended: str = "") -> Standing:
-        """Where the sweep stands."""
+    def now(self, ended: str = "") -> SweepProgress:
+        """Return how far the sweep is."""
         now = time.monotonic()
-        return Standing(
+        return SweepProgress(
             spec=self._spec, command=self._command, pid=os.getpid(), host=socket.gethostname(),
             began_at=self._began_at, elapsed_s=now - self._began, total=self.total, done=self.done,
-            measured=self.measured, failed=self.failed, remaining_s=self._remaining_s(), ended=ended,
+            measured=self.measured, failed=len(self._failed), remaining_s=self._remaining_s(), ended=ended,
             threads=slots.threads(), stopped_by=self.stopped_by,
             current={
                 where: Current(run=run, cell=cell, seconds=now - since)
@@ -207,6 +153,7 @@ class Progress:
         )  # fmt: skip
 
     def _remaining_s(self) -> float | None:
+        """Estimate the remaining time; unlike rich's estimate it leaves out the time spent waiting."""
         if not self.measured:
             return None
         return self._worked_s() / self.measured * len(self._pending)
@@ -222,9 +169,9 @@ class Progress:
 
     def _count(self) -> None:
         for path, was in list(self._pending.items()):
-            if _signature(path) != was:
+            if signature(path) != was:
                 del self._pending[path]
-                ours = bool(self._at_work)  # while no device is, it was measured by others
+                ours = bool(self._at_work)  # else another process measured it
                 self.measured += ours
                 with contextlib.suppress(ValueError):
                     status = record.read(path).status
@@ -233,76 +180,32 @@ class Progress:
                         self._failed.add(path)
 
     def _show(self) -> None:
-        doing = "; ".join(f"{run}: {cell or 'notebook'}" for run, cell, _ in self._current.values())
-        now = time.monotonic()
+        now, left = time.monotonic(), self._remaining_s()
+        time_ = duration(now - self._began) + (f", about {duration(left)} left" if left else "")
         if self._live:
-            # What all cells of a run have in common would leave no room for what tells them apart.
+            # There is no room for the words that all cells of a run have in common.
             short = "; ".join(self._shortened(run, cell) for run, cell, _ in self._current.values())
-            self._live.update(self._task, completed=self.done, description=f"{self._time()} | {short}")
-        elif doing != self._said or now - self._said_at > QUIET_S:
-            self._said, self._said_at = doing, now
-            failed = f", {self.failed} failed" if self.failed else ""
-            head = f"[{self.done}/{self.total} cells{failed}, {self.total - self.done} left, {self._time()}]"
-            self._console.print(f"{head} {doing}", markup=False, highlight=False)
-        if now - self._written_at > WRITE_S:
+            self._live.update(self._task, completed=self.done, description=f"{time_} | {short}")
+        else:
+            doing = "; ".join(f"{run}: {cell or 'notebook'}" for run, cell, _ in self._current.values())
+            if doing != self._logged or now - self._logged_at > QUIET_S:
+                self._logged, self._logged_at = doing, now
+                failed = f", {len(self._failed)} failed" if self._failed else ""
+                head = f"[{self.done}/{self.total} cells{failed}, {self.total - self.done} left, {time_}]"
+                self._console.print(f"{head} {doing}", markup=False, highlight=False)
+        if self._heartbeat and now - self._written_at > WRITE_S:
             self._written_at = now
             with contextlib.suppress(OSError):  # a full disk stops the records, not the progress
-                self._write("")
+                self._heartbeat.write(self.now())
 
     def _shortened(self, run: str, cell: str) -> str:
         if cell.startswith(slots.WAITING):
             return f"{cell} ({run})"
         return f"{run}: {self._short.get(run, {}).get(cell, cell) or 'notebook'}"
 
-    def _time(self) -> str:
-        elapsed, left = duration(time.monotonic() - self._began), self._remaining_s()
-        return f"{elapsed}{f', about {duration(left)} left' if left else ''}"
-
-    def _write(self, ended: str) -> None:
-        text = self.standing(ended).model_dump_json(indent=1) + "\n"
-        try:
-            paths.write_atomic(self._file, text)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            # No new file fits on a full disk, but what is written over the old one takes no room.
-            with self._file.open("r+", encoding="utf-8") as file:
-                file.write(text)
-                file.truncate()
-
-
-def standings(results: Path) -> list[tuple[Standing, bool]]:
-    """Every sweep that has written into a folder lately, and whether it is at work now; newest last."""
-    found = []
-    for file in sorted((results / ".sweeps").glob("[!.]*.json")):
-        with contextlib.suppress(OSError, ValueError):
-            standing = Standing.model_validate(json.loads(file.read_text(encoding="utf-8")))
-            found.append((standing, not standing.ended and _at_work(results, file.stem, standing)))
-    return sorted(found, key=lambda pair: (pair[1], pair[0].began_at))
-
-
-def assume_threads(results: Path) -> str:
-    """Judge records by the threads of the sweep that was last at work here, unless the environment says.
-
-    Returns:
-        A line that says so, where a sweep without ``--threads`` would take another number; else nothing.
-    """
-    if slots.told_threads() is None:
-        told = [standing.threads for standing, _ in standings(results) if standing.threads]
-        if told:
-            os.environ[slots.THREADS] = str(told[-1])
-            usual = slots.default_threads()
-            if told[-1] != usual:
-                threads = formatting.counted(told[-1], "thread")
-                return (
-                    f"Judged for {threads}, with which the last sweep here computed; "
-                    f"a sweep without --threads takes {usual}."
-                )
-    return ""
-
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them.
+    """Format seconds for people.
 
     >>> duration(5), duration(200), duration(7500)
     ('5 s', '3 min 20 s', '2 h 5 min')
@@ -315,30 +218,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _told_apart(job: Job) -> dict[str, str]:
-    """Words of each cell of a job, and those of them that not all its cells share."""
-    parts = {said: said.split(", ") for said in (words(state.cell) for state in job.cells)}
+def _differing_words(job: Job) -> dict[str, str]:
+    """Map the description of each cell of a job to the part that not all its cells share."""
+    parts = {line: line.split(", ") for line in (words(state.cell) for state in job.cells)}
     common = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
-    return {said: ", ".join(part for part in of if part not in common) for said, of in parts.items()}
-
-
-def _at_work(results: Path, name: str, standing: Standing) -> bool:
-    try:
-        return locks.Locks(results / ".sweeps.lock").holder(name) is not None
-    except OSError:  # a folder that this user cannot write to
-        return standing.host == socket.gethostname() and psutil.pid_exists(standing.pid)
-
-
-def _forget_ended(folder: Path, spec: str) -> None:
-    """Remove what earlier sweeps of the same file have said."""
-    for standing, at_work in standings(folder.parent):
-        if not at_work and standing.spec == spec:
-            (folder / f"{standing.host}-{standing.pid}.json").unlink(missing_ok=True)
-
-
-def _signature(path: Path) -> tuple[int, int] | None:
-    try:
-        told = path.stat()
-    except OSError:
-        return None
-    return told.st_ino, told.st_mtime_ns
+    return {line: ", ".join(part for part in own if part not in common) for line, own in parts.items()}

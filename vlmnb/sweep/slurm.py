@@ -1,4 +1,4 @@
-"""A SLURM array script over what is missing: one task per run, each an ordinary sweep of that run alone."""
+"""Print a SLURM array script for what is missing: one task per run, each an ordinary sweep of that run."""
 
 from __future__ import annotations
 
@@ -9,38 +9,33 @@ import sys
 from vlmnb import paths
 from vlmnb.spec import sweep_file
 from vlmnb.sweep import inventory, options
-from vlmnb.sweep.inventory import Job
+from vlmnb.sweep.inventory import Job, Remeasure
 
 GRACE_S = 60
 """Seconds between SLURM's warning and its kill, in which a sweep stops cleanly."""
 
 
 def script(asked: options.Asked) -> str:
-    """The script, for ``sbatch``; one that does nothing where nothing is missing.
+    """Return the script for ``sbatch``; if nothing is missing, one that does nothing.
 
-    Which cells are missing is seen from here; on its node, each task measures what is missing there.
+    The runs are chosen by what is missing here; on its node, each task measures what is missing there.
 
     Raises:
         UserError: The sweep file is wrong.
     """
-    runs, setting = options.planned(asked)
-    wish = asked.wish
-    jobs = [
-        job
-        for job in inventory.jobs(runs, setting.results, setting.runs)
-        if job.page != "current" or job.wanted(stale=wish.stale, retry_failed=wish.retry_failed)
-    ]
-    if not jobs:  # a script all the same, so that what submits it does not fail
-        said = "nothing is missing; there is no array to submit"
-        print(f"vlmnb: {options.named(asked.spec)}: {said}", file=sys.stderr)
-        return f"#!/bin/bash\n# {said}\n"
+    runs, execution = options.planned(asked)
+    found = inventory.jobs(runs, execution.results, execution.runs)
+    jobs = [job for job in found if job.needs_work(asked.remeasure)]
+    if not jobs:  # still a script, so that a program that submits it does not fail
+        message = "nothing is missing; there is no array to submit"
+        print(f"vlmnb: {options.named(asked.spec)}: {message}", file=sys.stderr)
+        return f"#!/bin/bash\n# {message}\n"
     title = _one_line(sweep_file.load_sweep(options.spec_path(asked.spec)).title)
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "sweep"
     command = asked.model_copy(
         update={
             "spec": options.spec_path(asked.spec).resolve(),
-            "results": setting.results, "runs": setting.runs, "only": (), "on": "local",
-            "threads": asked.threads,
+            "results": execution.results, "runs": execution.runs, "only": (), "on": "local",
         }
     ).command  # fmt: skip
     gpu = any(state.cell.device == "cuda" for job in jobs for state in job.cells)
@@ -53,20 +48,20 @@ def script(asked: options.Asked) -> str:
         "#SBATCH --nodes=1",
         "#SBATCH --ntasks=1",
         *(["#SBATCH --gres=gpu:1"] * gpu),
-        *(["# Cells on the CPU are measured on a node without neighbours.", "#SBATCH --exclusive"] * alone),
+        *(["# Cells on the CPU need a node without other jobs.", "#SBATCH --exclusive"] * alone),
         *([f"#SBATCH --cpus-per-task={asked.threads}"] if asked.threads else []),
-        "# A sweep that is told in time stops cleanly, and goes on when it is requeued.",
+        "# With this warning a sweep stops cleanly; it continues when it is requeued.",
         f"#SBATCH --signal=B:TERM@{GRACE_S}",
         "#SBATCH --requeue",
         "#SBATCH --output=slurm-vlmnb-%A-%a.log",
         "",
-        f"# {title}: {len(jobs)} runs with something missing. It may be submitted again: what is recorded",
+        f"# {title}: {len(jobs)} runs with something missing. You can submit it again: what is recorded",
         "# is not measured twice. All tasks write to one results folder, which the nodes must share.",
         "runs=(",
-        *(f"  {shlex.quote(job.run.name)}  # {_missing(job, asked)}" for job in jobs),
+        *(f"  {shlex.quote(job.run.name)}  # {_missing(job, asked.remeasure)}" for job in jobs),
         ")",
         f"cd {shlex.quote(str(paths.root()))} || exit 3",
-        # bash hands a signal on to a child that it waits for, not to one in the foreground
+        # bash runs a trap only while it waits, not while a child is in the foreground
         f'{shlex.quote(sys.executable)} -m {command} --only "${{runs[$SLURM_ARRAY_TASK_ID]}}" &',
         "sweep=$!",
         "trap 'kill -TERM $sweep' TERM",
@@ -79,10 +74,10 @@ def script(asked: options.Asked) -> str:
 
 
 def _one_line(title: str) -> str:
-    """A title as a comment can hold it: what follows a line break would be a command of the script."""
+    """Return a title that fits in a comment: what follows a line break would be a command of the script."""
     return " ".join("".join(c if c.isprintable() else " " for c in title).split())
 
 
-def _missing(job: Job, asked: options.Asked) -> str:
-    count = len(job.wanted(stale=asked.stale, retry_failed=asked.retry_failed))
+def _missing(job: Job, remeasure: Remeasure) -> str:
+    count = len(job.wanted(remeasure))
     return f"{count} cells to measure" if count else "its page"

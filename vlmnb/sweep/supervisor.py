@@ -1,11 +1,11 @@
-"""The process between a sweep and a run: watches its limits and leaves no process of it behind.
+"""The process between a sweep and a run: it enforces time limits and leaves no process of the run behind.
 
-A notebook's kernel may start processes that start others, leave their group, ignore signals and keep a GPU.
-On Linux this process becomes the parent of all of them when theirs ends (``prctl(2)``,
-PR_SET_CHILD_SUBREAPER), so that at the end it can kill until it has no child left. It ends the run also when
-the sweep is gone, however that was killed: its standard input closes then.
+A notebook's Jupyter kernel may start processes that start others, leave their group, ignore signals and keep
+a GPU. On Linux this process adopts all of them when their parent ends (``prctl(2)``,
+PR_SET_CHILD_SUBREAPER), so that at the end it can kill until it has no child left. It also ends the run if
+the sweep is killed, because its standard input closes then.
 
-Standard library, psutil and a module as small only: it starts for every run.
+It starts for every run, so it imports only the standard library, psutil and `vlmnb.files.temporary`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ import psutil
 from vlmnb.files.temporary import remove_left
 
 MARK = "VLMNB_SUPERVISOR"
-"""In the environment of everything that a run starts: process id and start time of its supervisor."""
+"""Environment variable of all processes of a run: process id and start time of their supervisor."""
 
 POLL_S = 0.2
 PATIENCE_S = 20.0
-"""How long killed processes may take to disappear; one within a call of a driver takes longer."""
+"""How long killed processes may take to disappear; one inside a driver call takes long."""
 
 
 def main(request: dict[str, Any]) -> int:
-    """Run papermill, watch it, clean up, and say in ``ended.json`` how it ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches the sweep, which decides
+    """Run papermill, watch it, clean up, and write to ``ended.json`` how it ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep too, which decides
     asked_to_stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked_to_stop.append(number))
     _adopt_orphans()
@@ -61,7 +61,7 @@ def main(request: dict[str, Any]) -> int:
     if why == "orphaned":
         for folder in (scratch, request["run"]["sockets"]):
             shutil.rmtree(folder, ignore_errors=True)
-        remove_left()  # what else the sweep, or the node, had at hand
+        remove_left()  # other folders of the killed sweep, or of the node
     else:
         with contextlib.suppress(OSError):
             (scratch / "ended.json").write_text(json.dumps(ended), encoding="utf-8")
@@ -69,7 +69,7 @@ def main(request: dict[str, Any]) -> int:
 
 
 class Watch:
-    """Tells when a run, or the cell it measures, has taken longer than it may."""
+    """The clocks of a run and of the cell that it measures."""
 
     def __init__(self, request: dict[str, Any], scratch: Path) -> None:
         """Start the clocks."""
@@ -79,7 +79,7 @@ class Watch:
         self.cell: dict[str, str] | None = None
 
     def exceeded(self) -> str:
-        """Which limit is exceeded, or empty."""
+        """Return the limit that is exceeded, or an empty text."""
         with contextlib.suppress(OSError, ValueError):
             cell = json.loads(self._file.read_text(encoding="utf-8"))
             if cell != self.cell:
@@ -93,7 +93,7 @@ class Watch:
 
 
 def end_all() -> list[int]:
-    """Kill every descendant until none is left; those that would not go."""
+    """Kill every descendant until none is left; return the ids of those that did not end."""
     until = time.monotonic() + PATIENCE_S
     me = psutil.Process()
     while True:
@@ -108,27 +108,21 @@ def end_all() -> list[int]:
 
 
 def mark_of(pid: int) -> str:
-    """Identifies a process beyond the reuse of its number."""
+    """Identify a process even if its number is used again later."""
     return f"{pid}:{psutil.Process(pid).create_time():.2f}"
 
 
-def end_marked(mark: str | None = None) -> int:
-    """Kill what a killed supervisor left behind.
+def end_marked(mark: str | None = None) -> None:
+    """Kill the processes that a killed supervisor left behind.
 
     Args:
         mark: Mark of a supervisor that has ended; None for every supervisor of this user that has ended.
-
-    Returns:
-        Number of processes killed.
     """
-    killed = 0
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             theirs = process.environ().get(MARK)
             if theirs and theirs == (mark or theirs) and not _running(theirs) and process.pid != os.getpid():
                 process.kill()
-                killed += 1
-    return killed
 
 
 def _running(mark: str) -> bool:
@@ -146,7 +140,7 @@ def _alive(process: psutil.Process) -> bool:
 
 
 def _collect() -> None:
-    """Take note of ended children, so that they are gone from the process table."""
+    """Wait for children that have ended, so that they leave the process table."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -1,7 +1,7 @@
-"""Whether the head of a Ray cluster is there, asked past Ray.
+"""Check without Ray whether the head of a Ray cluster is alive.
 
-Ray's own calls wait for a lost head for a minute (RAY_gcs_rpc_server_reconnect_timeout_s), then Ray ends the
-process by itself, without a word on how to go on. Standard library only.
+Ray's own calls wait for a lost head for a minute (RAY_gcs_rpc_server_reconnect_timeout_s); then Ray ends the
+process without saying how to continue. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ import socket
 import time
 
 ASK_S = 1.0
-"""How often it is asked at most."""
+"""The head is asked at most this often."""
 
 PATIENCE_S = 30.0
-"""How long it may be away."""
+"""The head may be away this long."""
 
 
 class Head:
     """The head of a cluster.
 
     Attributes:
-        answers: Whether it did when it was asked last.
+        answers: Whether it answered last time.
     """
 
     def __init__(self, address: str) -> None:
-        """Nothing is known of it yet.
+        """Assume that it is alive.
 
         Args:
             address: Host and port of its control service.
@@ -35,7 +35,7 @@ class Head:
         self.answers = True
 
     def look(self) -> None:
-        """Ask whether it is there, once a second at most.
+        """Ask whether it is alive, once a second at most.
 
         Raises:
             ConnectionError: It has been away for too long.
