@@ -19,11 +19,11 @@ from vlmnb.errors import UserError
 from vlmnb.files.temporary import remove_left
 from vlmnb.records import store
 from vlmnb.spec import optimizations
+from vlmnb.stats.formatting import counted
 from vlmnb.sweep import heartbeat, inventory, local, options, preflight, scheduler, status, supervisor
 from vlmnb.sweep.execute import RunResult
 from vlmnb.sweep.inventory import Job
 from vlmnb.sweep.progress import Progress
-from vlmnb.stats.formatting import counted
 
 OK, FAILED, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
 

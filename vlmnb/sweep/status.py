@@ -8,11 +8,11 @@ from typing import Any
 
 from vlmnb import paths
 from vlmnb.spec.cell import told_apart, words
+from vlmnb.stats.formatting import counted
 from vlmnb.sweep import preflight
 from vlmnb.sweep.heartbeat import SweepProgress
 from vlmnb.sweep.inventory import NOTHING_AGAIN, RETRIED, CellState, Job, Remeasure
 from vlmnb.sweep.progress import duration
-from vlmnb.stats.formatting import counted
 
 PAGES = {
     "current": "up to date",
