@@ -93,7 +93,7 @@ def _measured(wanted: int) -> dict[str, Cost]:
         }  # fmt: skip
         sweep.write_text(json.dumps(content), encoding="utf-8")
         runs = axes.runs(sweep_file.load_sweep(sweep))
-        asked = [cell for run in runs for cell in axes.plan(run.axis, run.parameters).cells]
+        asked = [cell for run in runs for cell in run.plan.cells]
         assert len(asked) == ASKED
         began = time.perf_counter()
         with ProcessPoolExecutor() as pool:

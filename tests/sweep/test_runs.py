@@ -24,7 +24,7 @@ from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.records import record
 from vlmnb.spec import axes
-from vlmnb.spec.cell import Run
+from vlmnb.spec.axes import Run
 from vlmnb.sweep import execute
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
-from vlmnb.spec.cell import Run
+from vlmnb.spec.axes import Run
 from vlmnb.sweep import inventory
 
 Name = tuple[str, str]
@@ -96,7 +96,7 @@ def _made(runs: Path) -> list[Run]:
 
 def _plannable(run: Run) -> bool:
     try:
-        axes.plan(run.axis, run.parameters)
+        _ = run.plan
     except UserError:
         return False
     return True

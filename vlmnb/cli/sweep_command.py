@@ -110,9 +110,7 @@ def run(asked: options.Asked) -> int:
         except OSError as error:
             print(f"vlmnb: {scheduler.system_error(error)}; continue with: {asked.command}", file=sys.stderr)
             return INFRASTRUCTURE
-    return _report(
-        asked, inventory.refreshed(jobs, execution.results, execution.runs), progress, results, console
-    )
+    return _report(asked, inventory.jobs(runs, execution.results, execution.runs), progress, results, console)
 
 
 def _report(

@@ -6,6 +6,7 @@ Adding an axis means adding an entry here and a notebook of its name.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, get_args
 
@@ -18,9 +19,9 @@ from vlmnb.device import machine
 from vlmnb.errors import Place, UserError, nearest, placed
 from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import optimizations
-from vlmnb.spec.cell import Cell, Run
+from vlmnb.spec.cell import Cell
 from vlmnb.spec.sweep_file import Sweep, explain
-from vlmnb.types import Dtype, Frozen, Length, Measured, Source
+from vlmnb.types import Dtype, Frozen, Length, Measured, Slug, Source
 
 
 class Axis(Frozen):
@@ -229,6 +230,28 @@ class Plan(Frozen):
         return tuple(cell for cell in self.cells if cell.length == length)
 
 
+class Run(Frozen):
+    """One notebook for one model: the unit that is launched, retried and resumed."""
+
+    model: Slug
+    axis: Slug
+    parameters: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return ``model/axis``, unique within a sweep."""
+        return f"{self.model}/{self.axis}"
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """Plan the run, once: whoever is handed the run is handed its plan.
+
+        Raises:
+            UserError: A parameter is wrong.
+        """
+        return plan(self.axis, self.parameters)
+
+
 def get(name: str) -> Axis:
     """The axis of a name.
 
@@ -305,15 +328,16 @@ def runs(sweep: Sweep) -> tuple[Run, ...]:
             shared = {**sweep.parameters, **sweep.overrides.get(model, {})}
             known = AXES[axis_name].parameters
             merged = {k: v for k, v in shared.items() if k in known} | (own or {}) | {"model": model}
+            run = Run(model=model, axis=axis_name, parameters=merged)
             try:
-                plan(axis_name, merged)
+                _ = run.plan
             except UserError:
                 for name, value in merged.items():
                     with placed(*places.get(name, ("models", i))):
                         plan(axis_name, {"model": model, name: value})
                 with placed("axes", axis_name):
                     plan(axis_name, merged)
-            made.append(Run(model=model, axis=axis_name, parameters=merged))
+            made.append(run)
     return tuple(made)
 
 

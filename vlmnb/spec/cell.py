@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from pydantic import Field
 
@@ -44,19 +43,6 @@ class Cell(Frozen):
     measure: Measured = "generation"
     interpolate: bool = False
     repeat: int = Field(default=0, ge=0)
-
-
-class Run(Frozen):
-    """One notebook for one model: the unit that is launched, retried and resumed."""
-
-    model: Slug
-    axis: Slug
-    parameters: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """``model/axis``, unique within a sweep."""
-        return f"{self.model}/{self.axis}"
 
 
 def words(cell: Cell) -> str:

@@ -13,7 +13,8 @@ from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, store
 from vlmnb.records.index_entries import Entry, cell_digest
 from vlmnb.spec import axes, sweep_file
-from vlmnb.spec.cell import Cell, Run
+from vlmnb.spec.axes import Run
+from vlmnb.spec.cell import Cell
 from vlmnb.sweep import page_stamp
 from vlmnb.types import Frozen
 
@@ -73,7 +74,7 @@ class CellState(Frozen):
 
 
 class Job(Frozen):
-    """A run with its plan, the state of its cells and the state of its page.
+    """A run with the state of its cells and of its page.
 
     Attributes:
         inputs: What a page without cells is made from, one line each.
@@ -81,7 +82,6 @@ class Job(Frozen):
     """
 
     run: Run
-    plan: axes.Plan
     cells: tuple[CellState, ...]
     page: PageState
     inputs: tuple[str, ...] = ()
@@ -136,39 +136,28 @@ def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
 
 def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], list[str]]:
     """Look up every run, and return a message for each damaged file that belongs to none of them."""
-    planned = [(run, axes.plan(run.axis, run.parameters)) for run in runs]
-    places = content_key.record_paths((cell for _, plan in planned for cell in plan.cells), results)
-    return _look(planned, places, results, pages)
-
-
-def refreshed(jobs: Sequence[Job], results: Path, pages: Path) -> list[Job]:
-    """Look up jobs again, as the records are now; their plans stay."""
-    places = {state.cell: state.path for job in jobs for state in job.cells}
-    return _look([(job.run, job.plan) for job in jobs], places, results, pages)[0]
+    planned = list(runs)
+    places = content_key.record_paths((cell for run in planned for cell in run.plan.cells), results)
+    with store.Index(results) as index:
+        states = _states(places, index)
+        repeats = tuple(f"repeat {e.path} {e.digest}" for e in index.entries(having="repeat").values())
+        usable = index.entries(having="gpu").values() if any(run.plan.axis.own for run in planned) else ()
+        problems = [entry.problem for entry in index.entries(having="problem").values()]
+    made = []
+    for run in planned:
+        plan = run.plan
+        compared = () if plan.axis.own or plan.source == "reports" else repeats
+        cells = tuple(states[cell] for cell in plan.cells)
+        inputs = _inputs(plan, usable)
+        job = Job(run=run, cells=cells, page="missing", inputs=inputs, repeats=compared)
+        made.append(job.model_copy(update={"page": _page(job, pages)}))
+    own = {state.problem for state in states.values() if state.state == "damaged"}
+    return made, [problem for problem in problems if problem not in own]
 
 
 def mark_page(job: Job, pages: Path) -> None:
     """Note what the page just published was made from."""
     page_stamp.mark(paths.executed(pages, job.run.model, job.run.axis), job.stamp())
-
-
-def _look(
-    planned: Sequence[tuple[Run, axes.Plan]], places: Mapping[Cell, Path], results: Path, pages: Path
-) -> tuple[list[Job], list[str]]:
-    with store.Index(results) as index:
-        states = _states(places, index)
-        repeats = tuple(f"repeat {e.path} {e.digest}" for e in index.entries(having="repeat").values())
-        usable = index.entries(having="gpu").values() if any(plan.axis.own for _, plan in planned) else ()
-        problems = [entry.problem for entry in index.entries(having="problem").values()]
-    made = []
-    for run, plan in planned:
-        compared = () if plan.axis.own or plan.source == "reports" else repeats
-        cells = tuple(states[cell] for cell in plan.cells)
-        inputs = _inputs(plan, usable)
-        job = Job(run=run, plan=plan, cells=cells, page="missing", inputs=inputs, repeats=compared)
-        made.append(job.model_copy(update={"page": _page(job, pages)}))
-    own = {state.problem for state in states.values() if state.state == "damaged"}
-    return made, [problem for problem in problems if problem not in own]
 
 
 def _states(places: Mapping[Cell, Path], index: store.Index) -> dict[Cell, CellState]:

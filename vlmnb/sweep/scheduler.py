@@ -70,7 +70,7 @@ class Sweep:
 
     def now(self, job: Job) -> Job:
         """Return the job as the records are now."""
-        return inventory.refreshed([job], self.options.results, self.options.runs)[0]
+        return inventory.jobs([job.run], self.options.results, self.options.runs)[0]
 
     def work(
         self,

@@ -141,7 +141,7 @@ def lines(
 
 
 def _cells(jobs: Sequence[Job]) -> preflight.Runs:
-    return {job.run.name: job.plan.cells for job in jobs}
+    return {job.run.name: job.run.plan.cells for job in jobs}
 
 
 def _named(state: CellState) -> str:
