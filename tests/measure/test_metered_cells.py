@@ -11,7 +11,8 @@ from vlmnb.measure import cells
 from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.loading import ModelSlot, configuration
 from vlmnb.meters import energy
-from vlmnb.meters.counter_calibration import Attached, min_window_s
+from vlmnb.meters.counters.attached import Attached
+from vlmnb.meters.counters.calibration import min_window_s
 from vlmnb.meters.memory import cache_bytes
 from vlmnb.meters.readings import SensorCard
 from vlmnb.records import export_columns

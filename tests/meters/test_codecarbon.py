@@ -21,7 +21,7 @@ from sensorfakes import CPU, GPU, RAM, FakeTracker
 from vlmnb.device import machine
 from vlmnb.device.clock import synchronize
 from vlmnb.meters import codecarbon_model, window
-from vlmnb.meters.counter_calibration import Attached
+from vlmnb.meters.counters.attached import Attached
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.meters.readings import headline
 

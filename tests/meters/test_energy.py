@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from sensorfakes import CPU, GPU, RAM, Draw, FakeClock, FakeNvml, FakeTracker, rapl_folder
 
 from vlmnb.device import nvml
-from vlmnb.meters.counter_calibration import Attached
+from vlmnb.meters.counters.attached import Attached
+from vlmnb.meters.counters.counter import EnergyCounter
+from vlmnb.meters.counters.nvml_counter import NvmlCounter
+from vlmnb.meters.counters.rapl_counter import RaplCounter
 from vlmnb.meters.energy import EnergyMeter
-from vlmnb.meters.energy_counters import EnergyCounter, NvmlCounter, RaplCounter
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal, SensorCard, headline
 from vlmnb.records import export_columns, record
 
@@ -159,7 +161,7 @@ def test_a_counter_that_is_reset_counts_nothing(rig: Rig, when: str) -> None:
             rig.nvml.offset_mj = -10_000_000
     if when == "within":
         assert "gpu" not in by_source(meter)
-        assert "loaded anew" in meter.refused[0].reason
+        assert "loaded again" in meter.refused[0].reason
     else:
         assert by_source(meter)["gpu"].energy_j == pytest.approx(WORK_W * 12, rel=0.01)
 
@@ -169,7 +171,7 @@ def test_a_counter_that_stops_is_refused(rig: Rig) -> None:
         rig.gpu.work(WORK_W, 12.0)
         rig.gpu.period_s = 1e9
     assert "gpu" not in by_source(meter)
-    assert "stood still" in meter.refused[0].reason
+    assert "did not move" in meter.refused[0].reason
 
 
 def test_rapl_counts_through_a_long_window_that_is_read_now_and_then(rig: Rig) -> None:

@@ -12,7 +12,7 @@ from factory import absent, answers, cell, record
 
 from vlmnb.errors import UserError
 from vlmnb.files import hashing
-from vlmnb.meters.counter_calibration import Attached
+from vlmnb.meters.counters.attached import Attached
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.meters.readings import EnergyRefusal
 from vlmnb.records import export, export_columns

@@ -11,8 +11,9 @@ from typing import Any, Self
 
 from vlmnb.device.clock import now_s, synchronize
 from vlmnb.meters import codecarbon_model
-from vlmnb.meters.counter_calibration import Attached, attached, min_window_s, tick
-from vlmnb.meters.energy_counters import EnergyCounter, SensorError
+from vlmnb.meters.counters.attached import Attached, attached
+from vlmnb.meters.counters.calibration import min_window_s, tick
+from vlmnb.meters.counters.counter import EnergyCounter, SensorError
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal, SensorCard
 
 TICK_PERIODS = 10

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated
 
-from pydantic import NonNegativeFloat
+from pydantic import AfterValidator, NonNegativeFloat
 
+from vlmnb.meters import counters
 from vlmnb.types import Frozen
 
-EnergySource = Literal["gpu", "cpu", "ram"]
-EnergyMethod = Literal["nvml_counter", "rapl", "model", "unstated"]
+
+def _known_source(name: str) -> str:
+    if name not in {"gpu", "cpu", "ram", *counters.sources()}:
+        raise ValueError(f"no counter or model has the source {name!r}")
+    return name
+
+
+def _known_method(name: str) -> str:
+    if name not in {"model", "unstated", *counters.methods()}:
+        raise ValueError(f"no counter or model has the method {name!r}")
+    return name
+
+
+EnergySource = Annotated[str, AfterValidator(_known_source)]
+"""``gpu``, ``cpu``, ``ram`` or another source of a module of ``counters``."""
+
+EnergyMethod = Annotated[str, AfterValidator(_known_method)]
+"""``model``, ``unstated`` (reports), or the method of a module of ``counters``."""
 
 
 class EnergyReading(Frozen):
@@ -70,7 +87,7 @@ def headline(readings: Sequence[EnergyReading], device: str) -> EnergyReading | 
     """
     source = headline_source(device)
     found = next((reading for reading in readings if reading.source == source), None)
-    return None if found and source == "gpu" and found.method != "nvml_counter" else found
+    return None if found and source == "gpu" and found.method not in counters.methods(source) else found
 
 
 def headline_source(device: str) -> EnergySource:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from vlmnb.audit.measured.timing import JOULES_PER_KWH
 from vlmnb.audit.measured.window import CLOSING_DISTURBED_S, CLOSING_S
 from vlmnb.audit.rule import Finding, finding, rules
+from vlmnb.meters import counters
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import background_load
 from vlmnb.records.layer_profile import LayerPart
@@ -123,11 +124,11 @@ def _of_no_sensor(record: Record, reading: EnergyReading) -> str:
     """Why the machine cannot have told these joules in this way; empty where it can."""
     gpus = record.provenance.machine.get("gpus")
     if reading.source == "gpu":
-        if reading.method != "nvml_counter":
-            return "Energy of a GPU is counted by NVML here and by nothing else."
+        if reading.method not in counters.methods("gpu"):
+            return "No counter of ours counts a GPU's energy by this method."
         return "" if gpus is None or gpus else "The machine has no GPU."
-    if reading.method == "nvml_counter":
-        return "NVML counts a GPU's energy, not that of processor or memory."
+    if reading.method in counters.methods() and reading.method not in counters.methods(reading.source):
+        return "The counter of this method counts the energy of another source."
     by_codecarbon = reading.detail.startswith("codecarbon")
     if reading.method == "model":
         if not by_codecarbon or any(mode in reading.detail for mode in BY_CODECARBON):

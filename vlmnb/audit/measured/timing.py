@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from vlmnb.audit.rule import Finding, finding, rules
+from vlmnb.meters import counters
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
@@ -197,7 +198,7 @@ def counters_agree(records: Sequence[Record]) -> Iterator[Finding]:
         for reading in record.energy:
             if (
                 reading.source != "gpu"
-                or reading.method != "nvml_counter"
+                or reading.method not in counters.methods("gpu")
                 or not other_j
                 or not reading.energy_j
             ):
@@ -228,7 +229,7 @@ def counter_fits_the_power(records: Sequence[Record]) -> Iterator[Finding]:
             steady = reading.window_s is not None and reading.window_s >= POWER_WINDOW_S
             if (
                 reading.source != "gpu"
-                or reading.method != "nvml_counter"
+                or reading.method not in counters.methods("gpu")
                 or not (power and powers and steady)
             ):
                 continue

@@ -1,32 +1,30 @@
-"""Sensor cards: what a counter of energy can tell, measured on this machine, and how long a window it needs.
+"""Calibrate a counter of energy on this machine: its period and steps, and how long a window it needs.
 
-    counter   ____|‾‾‾‾|____      moves every ``period_s``; in between it shows what was
+    counter   ____|‾‾‾‾|____      moves every ``period_s``; in between it shows the last value
     window      [tick ....work.... tick]
 
-A reading is stale by up to one period at either end, so a window of w seconds is known to within 2 period/w.
-The meter waits for the counter to move before it takes a reading, which leaves much less; the bound does not
-count on it, because no manual says that a counter which moves shows the energy up to that moment.
+A reading is up to one period old at either end, so the energy of a window of w seconds is known to within
+2 period/w. The meter waits for the counter to move before it takes a reading, so the real error is much
+smaller. The bound does not rely on that: no manual says that a counter shows all energy when it moves.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from vlmnb.device.clock import now_s
 from vlmnb.device.machine import contaminated
-from vlmnb.meters.energy_counters import EnergyCounter, SensorError, gpu_counter, rapl_counters
-from vlmnb.meters.readings import EnergyRefusal, SensorCard
+from vlmnb.meters.counters.counter import EnergyCounter, SensorError
+from vlmnb.meters.readings import SensorCard
 
 MAX_QUANTIZATION = 0.02
-"""Largest share of a window's energy that the counter's steps may leave open: 10 s for a period of 0.1 s."""
+"""Largest uncertainty from the counter's period, as a fraction of the energy: 10 s for a period of 0.1 s."""
 
 SETTLE_S = 2.0
-"""Wait before a card is measured: a GPU keeps its clocks up for a moment after work."""
+"""Wait before a calibration: a GPU keeps its clocks high for a moment after work."""
 
 IDLE_S = 2.0
 """Time over which idle power is measured: 20 periods of the slowest counters known (0.1 s)."""
@@ -44,10 +42,12 @@ def measure_card(
     clock: Callable[[], float] = now_s,
     sleep: Callable[[float], None] = time.sleep,
 ) -> SensorCard:
-    """Watch a counter while its device idles; takes ``SETTLE_S`` + ``IDLE_S`` and the time of 20 changes.
+    """Calibrate a counter while its device is idle.
+
+    Takes ``SETTLE_S`` + ``IDLE_S`` and the time of 20 changes.
 
     Raises:
-        SensorError: The counter cannot be read, or it stands still.
+        SensorError: The counter cannot be read, or it does not move.
     """
     sleep(SETTLE_S)
     counter.resume()
@@ -72,7 +72,7 @@ def measure_card(
         resolution_s=resolution_s,
         updates=len(steps_j),
         idle_power_w=None if disturbed else (end_j - start_j) / (end_s - start_s),
-        note=f"no idle power: others used {busy:.0%} of the device meanwhile" if disturbed else "",
+        note=f"no idle power: background load of {busy:.0%} on the device" if disturbed else "",
     )
 
 
@@ -83,7 +83,7 @@ def tick(
     clock: Callable[[], float] = now_s,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[float, float]:
-    """Wait until the counter moves; the time and the joules it then shows.
+    """Wait until the counter moves; return the time and the joules it then shows.
 
     Raises:
         SensorError: It did not move within ``longest_s`` seconds.
@@ -95,57 +95,23 @@ def tick(
         if now_j != before_j:
             return now_s, now_j
         if now_s - began_s > longest_s:
-            raise SensorError(f"the counter stood still for {longest_s:.3g} s")
+            raise SensorError(f"the counter did not move for {longest_s:.3g} s")
         sleep(counter.poll_s)
 
 
 def min_window_s(card: SensorCard, max_quantization: float = MAX_QUANTIZATION) -> float:
-    """Shortest window whose energy the counter's period leaves open by no more than a share of it.
+    """Return the shortest window whose energy is known to within a fraction of it.
 
-    Both ends of the window may be stale by a period: 2 period / window <= ``max_quantization``, at equal
-    power. Steps do not come in: a counter's unit (1 mJ, 61 uJ) is nothing beside a period's energy.
+    Both ends of the window may be off by a period: 2 period / window <= ``max_quantization``, at equal power.
+    A counter's unit (1 mJ, 61 uJ) does not matter: it is tiny compared with the energy of a period.
     """
     return 2 * card.period_s / max_quantization
-
-
-@dataclass(frozen=True)
-class Attached:
-    """The counters that can be used for a device, each with its card, and those that cannot."""
-
-    counters: tuple[tuple[EnergyCounter, SensorCard], ...] = ()
-    refused: tuple[EnergyRefusal, ...] = ()
-
-
-@functools.cache
-def attached(device: str) -> Attached:
-    """The counters for work on a torch device: the GPU's for a GPU, and the processor's always.
-
-    Their cards are measured by the first call for a device in a process, which must find the device idle
-    (seconds, and only where there is a counter); later calls answer at once.
-    """
-    counters: list[EnergyCounter] = []
-    refused: list[EnergyRefusal] = []
-    if device.startswith("cuda"):
-        try:
-            counters.append(gpu_counter(device))
-        except SensorError as error:
-            refused.append(EnergyRefusal(source="gpu", method="nvml_counter", reason=str(error)))
-    found, unreadable = rapl_counters()
-    counters.extend(found)
-    refused.extend(unreadable)
-    ready: list[tuple[EnergyCounter, SensorCard]] = []
-    for counter in counters:
-        try:
-            ready.append((counter, measure_card(counter)))
-        except SensorError as error:
-            refused.append(EnergyRefusal(source=counter.source, method=counter.method, reason=str(error)))
-    return Attached(tuple(ready), tuple(refused))
 
 
 def _observe(
     counter: EnergyCounter, clock: Callable[[], float], sleep: Callable[[float], None]
 ) -> tuple[list[float], list[float], list[float]]:
-    """Times of the counter's changes, their joules, and the times between looks."""
+    """Return the times of the counter's changes, their joules, and the times between readings."""
     times_s: list[float] = []
     steps_j: list[float] = []
     looks_s: list[float] = []

@@ -1,0 +1,64 @@
+"""A new energy counter is one module of ``vlmnb/meters/counters``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from factory import cell, record
+from sensorfakes import FakeClock, FakeTracker
+
+from vlmnb.audit.measured import energy as energy_rules
+from vlmnb.meters import counters
+from vlmnb.meters.counters import attached, calibration, rapl_counter
+from vlmnb.meters.energy import EnergyMeter
+
+MODULE = """
+METHOD, SOURCES = "wall_plug", ("wall",)
+
+class WallPlug:
+    source, method, name, poll_s, limit_w = "wall", METHOD, "plug 1", 0.001, None
+    clock = None
+
+    def resume(self): pass
+    def read_j(self): return 40.0 * (self.clock.now_s // 0.01 * 0.01)
+    def busy(self): return None
+
+def attach(device):
+    return [WallPlug()], []
+"""
+
+
+@pytest.fixture
+def _wall_plug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "wall_plug.py").write_text(MODULE)
+    monkeypatch.setattr(counters, "__path__", [*counters.__path__, str(tmp_path)])
+    monkeypatch.setattr(rapl_counter, "rapl_counters", lambda: ([], []))
+    counters.modules.cache_clear()
+    yield
+    sys.modules.pop("vlmnb.meters.counters.wall_plug", None)
+    counters.modules.cache_clear()
+
+
+@pytest.mark.usefixtures("_wall_plug")
+def test_one_module_adds_a_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+    (plug,) = (module for module in counters.modules() if module.METHOD == "wall_plug")
+    clock = plug.WallPlug.clock = FakeClock()
+    monkeypatch.setattr(
+        attached,
+        "measure_card",
+        lambda counter: calibration.measure_card(counter, clock=clock, sleep=clock.sleep),
+    )
+    found = attached.attached.__wrapped__("cpu")
+    meter = EnergyMeter("cpu", sensors=lambda device: found, tracker_factory=lambda device: FakeTracker(),
+                        clock=clock, sleep=clock.sleep)  # fmt: skip
+    with meter:
+        clock.sleep(2.0)
+    (reading,) = (one for one in meter.readings if one.source == "wall")
+    assert reading.method == "wall_plug"
+    assert reading.power_w == pytest.approx(40, rel=0.01)
+    made = record(cell(), energy=(reading,))
+    made = made.model_copy(update={"provenance": made.provenance.model_copy(update={"sensors": meter.cards})})
+    assert list(energy_rules.energy_names_its_counter([made])) == []
