@@ -28,7 +28,9 @@ from transformers import (
 )
 
 from models.training.tokenization import SPECIAL, train_tokenizer
-from vlmnb.models.processors import FUYU_CHAT_TEMPLATE, ImageOnlyFuyuProcessor, ImageOnlyQwen2_5_VLProcessor
+from vlmnb.models.processors.fuyu import CHAT_TEMPLATE as FUYU_CHAT_TEMPLATE
+from vlmnb.models.processors.fuyu import ImageOnlyFuyuProcessor
+from vlmnb.models.processors.qwen2_5_vl import ImageOnlyQwen2_5_VLProcessor
 
 NAMES = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
 MODELS = Path(__file__).resolve().parents[1]

@@ -33,6 +33,10 @@ CLASSES = {
     "qwen2.5-vl-tiny": ("Qwen2.5-VL", "Qwen2_5_VLForConditionalGeneration", "ImageOnlyQwen2_5_VLProcessor"),
     "fuyu-tiny": ("Fuyu", "FuyuForCausalLM", "ImageOnlyFuyuProcessor"),
 }
+PROCESSOR_MODULES = {
+    "qwen2.5-vl-tiny": "vlmnb.models.processors.qwen2_5_vl",
+    "fuyu-tiny": "vlmnb.models.processors.fuyu",
+}
 GEOMETRY = {
     "llava-tiny": "CLIP tower 128 wide, 4 layers, patch 8 at 64 pixels (fixed); two-layer projector; "
     "Llama decoder 128 wide, 6 layers. 64 image tokens.",
@@ -167,8 +171,10 @@ def _numbered(stages: list[str]) -> str:
 
 def _usage(name: str) -> str:
     _, model, processor = CLASSES[name]
-    imports = [f"from transformers import {model}", f"from vlmnb.models.processors import {processor}", ""]
-    if name == "llava-tiny":
+    imports = [f"from transformers import {model}", ""]
+    if name in PROCESSOR_MODULES:
+        imports.insert(1, f"from {PROCESSOR_MODULES[name]} import {processor}")
+    else:
         imports = [f"from transformers import {model}, {processor}", ""]
     loads = [
         f'{x} = {y}.from_pretrained("models/{name}")' for x, y in (("model", model), ("processor", processor))

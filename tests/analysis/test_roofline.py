@@ -12,7 +12,7 @@ from optimized import timed
 
 from vlmnb.analysis import bottleneck, rates
 from vlmnb.device import machine
-from vlmnb.flops import formula
+from vlmnb.flops.flop_count import Parts
 from vlmnb.measure import cells as cells_measure
 from vlmnb.measure import peak_rates
 from vlmnb.measure.cells import measure_cell
@@ -181,7 +181,7 @@ def spread(optimization: str, decode_s: float, width: float = 0.0) -> Record:
     many = {name: getattr(made.timing, name) * 3 for name in ("latencies_s", "vision_s", "prefill_s")}
     many |= {"decode_s": times, "decode_steps": (10,) * 12, "batch_samples": (4,) * 12}
     assert made.flops is not None
-    flops = made.flops.model_copy(update={"decode_torch": formula.Parts(mlp=100)})
+    flops = made.flops.model_copy(update={"decode_torch": Parts(mlp=100)})
     return made.model_copy(update={"timing": made.timing.model_copy(update=many), "flops": flops})
 
 

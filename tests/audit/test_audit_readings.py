@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from vlmnb.audit.measured import window as window_measured
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.fit import shape
 from vlmnb.meters.readings import EnergyReading
-from vlmnb.models import geometry
 from vlmnb.records.record import Record
 
 
@@ -182,9 +180,8 @@ def test_a_peak_that_is_not_of_the_process() -> None:
 
 def test_a_cache_that_is_not_of_its_tokens() -> None:
     # Keys and values of two samples, of 20 + 64 tokens and two of three new ones, in fp32.
-    text = shape.configuration("llava-tiny")["text_config"]
-    heads, size = geometry.key_values(SimpleNamespace(**text))
-    right = 2 * text["num_hidden_layers"] * heads * size * 86 * 2 * 4
+    decoder = shape.of("llava-tiny").decoder
+    right = 2 * decoder.layers * decoder.kv_heads * decoder.head_size * 86 * 2 * 4
     check = memory.cache_is_of_its_tokens
     assert levels(check, held_by(cache_bytes=right), held_by(), gpu()) == []
     assert levels(check, held_by(cache_bytes=right // 2)) == ["error"]

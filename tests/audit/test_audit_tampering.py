@@ -15,8 +15,7 @@ from vlmnb.audit.measured import across_records, flops, memory, provenance
 from vlmnb.audit.measured import answers as rules_of_answers
 from vlmnb.audit.measured import phases as phases_measured
 from vlmnb.device import slots
-from vlmnb.flops.flop_count import FlopCount
-from vlmnb.flops.formula import Parts
+from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.records import content_key
 from vlmnb.records import record as records_of
 from vlmnb.records.record import Provenance, Record

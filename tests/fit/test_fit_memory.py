@@ -25,11 +25,10 @@ def size(name: str, quantization: str, *parts: str) -> int:
 def built(name: str) -> Any:
     """The model with its geometry and no weights."""
     import torch
-    import transformers
 
     config = geometry.config(name)
     with torch.device("meta"):
-        return getattr(transformers, models.family_of(models.get(name)).MODEL_CLASS)(config)
+        return models.family_of(models.get(name)).model_class()(config)
 
 
 @pytest.mark.slow
@@ -156,9 +155,7 @@ def test_bytes_of_a_loaded_model_are_the_computed_ones(project: Any, name: str, 
             load_in_4bit=four, load_in_8bit=not four, bnb_4bit_quant_type="nf4"
         )
     family = models.family_of(models.get(name))
-    model = getattr(transformers, family.MODEL_CLASS).from_pretrained(
-        project / "models" / name, dtype=torch.float16, **options
-    )
+    model = family.model_class().from_pretrained(project / "models" / name, dtype=torch.float16, **options)
     assert bytes_of(model) == size(name, quantization)
 
 

@@ -9,8 +9,7 @@ from factory import cell, record
 
 from vlmnb.book import postprocess
 from vlmnb.flops import flop_count
-from vlmnb.flops.flop_count import FlopCount
-from vlmnb.flops.formula import Parts
+from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.views import axis_table, detail_table, footnotes
 
 WHOLE = Parts(vision=900, vision_scores=100, projector=50, projections=300, mlp=500, scores=100, head=50)

@@ -11,29 +11,21 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vlmnb import paths
+from vlmnb import models, paths
 from vlmnb.flops import counters
-from vlmnb.flops.counters import FlopCount
+from vlmnb.flops.flop_count import FlopCount
 
 NAMES = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
 
 
 @cache
 def checkpoint(name: str) -> tuple[Any, Any]:
-    import transformers
+    family, folder = models.family_of(models.get(name)), paths.bundled_model(name)
+    return family.model_class().from_pretrained(folder).eval(), family.load_processor(folder)
 
-    from vlmnb.models import processors
 
-    model, processor = {
-        "llava-tiny": (transformers.LlavaForConditionalGeneration, transformers.LlavaProcessor),
-        "qwen2.5-vl-tiny": (
-            transformers.Qwen2_5_VLForConditionalGeneration,
-            processors.ImageOnlyQwen2_5_VLProcessor,
-        ),
-        "fuyu-tiny": (transformers.FuyuForCausalLM, processors.ImageOnlyFuyuProcessor),
-    }[name]
-    folder = paths.bundled_model(name)
-    return model.from_pretrained(folder).eval(), processor.from_pretrained(folder)
+def places(name: str) -> tuple[tuple[str, str], ...]:
+    return models.family_of(models.get(name)).places
 
 
 def batch(name: str, size: int) -> dict[str, Any]:
@@ -46,7 +38,7 @@ def batch(name: str, size: int) -> dict[str, Any]:
 
 @cache
 def prefill(name: str, size: int = 1) -> FlopCount:
-    return counters.count_forward(checkpoint(name)[0], batch(name, size))
+    return counters.count_forward(checkpoint(name)[0], batch(name, size), places(name))
 
 
 def decoder_macs(config: Any, queries: int, keys: int, gates: int) -> int:

@@ -18,7 +18,8 @@ from vlmnb.data.catalogue import Sample
 from vlmnb.data.prompts import short_answer_prompt
 from vlmnb.measure import cells, encoding, loading
 from vlmnb.measure.cells import measure_cells
-from vlmnb.models import geometry, llava, stand_in
+from vlmnb.models import geometry, stand_in
+from vlmnb.models.families import llava
 from vlmnb.records import record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
@@ -39,11 +40,10 @@ def test_the_registry_has_the_reports_models_in_the_reports_order() -> None:
 @pytest.mark.parametrize("name", REAL)
 def test_the_geometry_is_that_of_the_checkpoint(name: str) -> None:
     import torch
-    import transformers
 
     config = geometry.config(name)
     with torch.device("meta"):
-        model = getattr(transformers, models.family_of(models.get(name)).MODEL_CLASS)(config)
+        model = models.family_of(models.get(name)).model_class()(config)
     assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(BILLIONS[name], abs=0.006)
     assert models.get(name).source in geometry.source(name)
     assert models.get(name).revision in geometry.source(name)

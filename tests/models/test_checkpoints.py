@@ -33,14 +33,13 @@ def cell(name: str, **changes: Any) -> Cell:
 def save(name: str, folder: Path) -> None:
     """A folder as transformers' own classes write it: model, tokenizer, image processor."""
     import torch
-    import transformers
 
     family = models.family_of(models.get(name))
     config = small_config(name)
     torch.manual_seed(0)
-    model = getattr(transformers, family.MODEL_CLASS)(config).to(torch.bfloat16)
+    model = family.model_class()(config).to(torch.bfloat16)
     model.save_pretrained(folder, max_shard_size="200KB" if name == "qwen2.5-vl-3b" else "1GB")
-    processor = family.load_processor(Path(__file__).parents[2] / "models" / family.STAND_IN)
+    processor = family.load_processor(Path(__file__).parents[2] / "models" / family.stand_in)
     family.adapt(processor, config)
     if name == "qwen2.5-vl-3b":
         processor.tokenizer.chat_template = processor.chat_template

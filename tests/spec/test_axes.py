@@ -139,6 +139,6 @@ def test_every_notebook_is_clean_and_takes_the_parameters_of_its_axis(axis: str)
 def test_every_model_belongs_to_a_family_that_can_load_it() -> None:
     for entry in models.registry().values():
         family = models.family_of(entry)
-        assert family.MODEL_CLASS
-        assert entry in family.MODELS
+        assert family.class_name
+        assert entry in family.entries
         assert callable(family.load_processor)

@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 from vlmnb.errors import UserError
 from vlmnb.fit import shape
-from vlmnb.fit.bounds import namespace
 from vlmnb.flops import formula
-from vlmnb.flops.formula import Parts
+from vlmnb.flops.flop_count import Parts
 from vlmnb.stats import formatting
 
 MOST_TEXT_TOKENS = 2000
@@ -18,25 +17,25 @@ MOST_TEXT_TOKENS = 2000
 def prefill(model: str, image_size: int, prompt_tokens: int, batch_size: int = 1) -> Parts | None:
     """FLOPs of a forward pass over a batch of prompts; None where the geometry is not known."""
     try:
-        of, config = shape.of(model), namespace(shape.configuration(model))
+        of = shape.of(model)
     except (UserError, OSError):
         return None
-    return formula.prefill(config, of.side(image_size), prompt_tokens, batch_size)
+    return formula.prefill(of.family, of.config, of.side(image_size), prompt_tokens, batch_size)
 
 
 def step(model: str, tokens: int, batch_size: int = 1) -> int | None:
     """FLOPs of a decoding step of a batch after so many tokens; None where the geometry is not known."""
     try:
-        config = namespace(shape.configuration(model))
+        of = shape.of(model)
     except (UserError, OSError):
         return None
-    return formula.decode(config, tokens, 1).times(batch_size).total
+    return formula.decode(of.family, of.config, tokens, 1).times(batch_size).total
 
 
 def unused(model: str, image_size: int, batch_size: int = 1) -> int:
     """FLOPs of vision layers whose output nothing reads."""
     of = shape.of(model)
-    return formula.unused(namespace(shape.configuration(model)), of.side(image_size), batch_size)
+    return formula.unused(of.family, of.config, of.side(image_size), batch_size)
 
 
 def least(model: str, image_size: int, text_tokens: int) -> int:

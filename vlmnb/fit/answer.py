@@ -149,7 +149,7 @@ def of(
         seen_px=model.side(load.image_size), memory=needed,
         by_quantization=memories, obstacles=obstacles,
         own=_own(limits.vram_gib, needed, memories, obstacles),
-        weights_by_type=quantize.bits_by_type(stored, tensors.COMPONENTS),
+        weights_by_type=quantize.bits_by_type(stored, tuple(tensors.TITLES)),
         claims=memory.claims(load) if name == memory.CLAIMED_MODEL else (),
         peaks=tuple(peak for record in found if record.cell.model == name and (peak := _peak(record))),
         gpus=tuple(rows), left_out=left_out,

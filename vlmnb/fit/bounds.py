@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import Any
 
-from vlmnb.fit import quantize, shape
+from vlmnb.fit import quantize
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import Load, cache_bytes
 from vlmnb.fit.quantize import Quantization
@@ -83,18 +80,12 @@ def _flops(of: Shape, load: Load) -> tuple[int, int]:
     Left out of the formula's count: the logits of all positions but the last, which generation does not need,
     the half of the attention scores that a causal mask discards, and vision layers that nothing reads.
     """
-    config = namespace(shape.configuration(of.entry.name))
+    family, config = of.family, of.config
     prompt, batch = load.prompt_tokens(of), load.batch_size
     side = of.side(load.image_size)
-    full = formula.prefill(config, side, prompt, batch)
-    spared = full.head - full.head // prompt + full.scores // 2 + formula.unused(config, side, batch)
-    return full.total - spared, formula.decode(config, prompt + load.new_tokens // 2, batch).total
-
-
-def namespace(content: Mapping[str, Any]) -> SimpleNamespace:
-    """A mapping as an object with attributes, its mappings too."""
-    made = {name: namespace(value) if isinstance(value, dict) else value for name, value in content.items()}
-    return SimpleNamespace(**made)
+    full = formula.prefill(family, config, side, prompt, batch)
+    spared = full.head - full.head // prompt + full.scores // 2 + formula.unused(family, config, side, batch)
+    return full.total - spared, formula.decode(family, config, prompt + load.new_tokens // 2, batch).total
 
 
 NO_FASTER_INT8 = (6.0, 7.0)

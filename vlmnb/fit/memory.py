@@ -124,7 +124,7 @@ def activations_bytes(of: Shape, load: Load, attention: Attention = "sdpa") -> i
     """
     d, batch = of.decoder, load.batch_size
     prompt = load.prompt_tokens(of)
-    hidden = 3 * d.mlp if d.kind != "persimmon" else 2 * d.mlp
+    hidden = (3 if d.gated else 2) * d.mlp
     heads = (d.heads + 2 * d.kv_heads) * d.head_size
     moments = [
         batch * prompt * (2 * d.width + hidden) * HALF_BYTES,
@@ -133,8 +133,8 @@ def activations_bytes(of: Shape, load: Load, attention: Attention = "sdpa") -> i
     ]
     if of.vision:
         v, positions = of.vision, of.patches(load.image_size)
-        gated = 3 if v.kind == "qwen2_5_vl" else 2
-        layer = batch * positions * (2 * v.width + max(gated * v.mlp, 6 * v.width)) * HALF_BYTES
+        hidden = (3 if v.gated else 2) * v.mlp
+        layer = batch * positions * (2 * v.width + max(hidden, 6 * v.width)) * HALF_BYTES
         moments.append(layer + _scores(batch, v.heads, positions, attention))
     return max(moments)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.fit import answer, gpus, memory, model_facts, quantize, shape, snippets, tensors
+from vlmnb.fit import answer, gpus, memory, quantize, shape, snippets, tensors
 from vlmnb.fit import answer_text as words
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
@@ -91,7 +91,7 @@ def weights_table(fit: Fit) -> str:
     model = shape.of(fit.card.name)
     rows = []
     for kind in quantize.QUANTIZATIONS.values():
-        found = quantize.bits_by_type(quantize.stored(model, kind), tensors.COMPONENTS)
+        found = quantize.bits_by_type(quantize.stored(model, kind), tuple(tensors.TITLES))
         types = ", ".join(
             f"{name} {bits:.5g} bits x {_count(count)}" for name, (count, bits) in found.items()
         )
@@ -226,7 +226,7 @@ def usage(fit: Fit) -> str:
         needs = f"Needs {one.needs}." if one.needs else ""
         text = " ".join(filter(None, [needs, one.note]))
         parts += [f"### {one.title}", text, markup.fence(one.code, one.language)]
-    if not model.entry.bundled and not (model_facts.published()[fit.card.name].ollama):
+    if fit.card.published and not fit.card.published.ollama:
         parts += ["### Ollama", "Ollama's library has no tag of this model."]
     return "\n\n".join(part for part in parts if part)
 

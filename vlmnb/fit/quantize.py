@@ -17,7 +17,7 @@ from typing import Literal
 from vlmnb.errors import UserError, nearest
 from vlmnb.fit import tensors
 from vlmnb.fit.shape import Shape
-from vlmnb.fit.tensors import Component, Tensor
+from vlmnb.models.architecture import Component, Tensor
 from vlmnb.types import Frozen
 
 Tool = Literal["transformers", "llama.cpp", "bitsandbytes"]
@@ -78,15 +78,9 @@ QUANTIZATIONS: dict[str, Quantization] = {
 }  # fmt: skip
 
 
-NO_IMAGES = {
-    "fuyu": "llama.cpp has no code for its images: the GGUF rows are arithmetic, nothing runs them",
-}
-"""Families that llama.cpp gives an answer to no image of, and what that means for their GGUF rows."""
-
-
 def obstacle(shape: Shape, quantization: Quantization) -> str:
     """Why nothing runs a model under a quantization, on whichever GPU; empty where something does."""
-    return NO_IMAGES.get(shape.entry.family, "") if quantization.gguf else ""
+    return shape.family.gguf_obstacle if quantization.gguf else ""
 
 
 def get(name: str) -> Quantization:

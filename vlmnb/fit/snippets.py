@@ -31,31 +31,6 @@ class Snippet(Frozen):
     note: str = ""
 
 
-OWN = "vlmnb.models.processors"
-CLASSES = {
-    "llava": ("LlavaForConditionalGeneration", "transformers", "LlavaProcessor"),
-    "qwen2_5_vl": (
-        "Qwen2_5_VLForConditionalGeneration",
-        "vlmnb.models.processors",
-        "ImageOnlyQwen2_5_VLProcessor",
-    ),
-    "fuyu": ("FuyuForCausalLM", OWN, "ImageOnlyFuyuProcessor"),
-}
-"""Of each family: its model class in transformers, and the module and class of a processor that works without
-torchvision."""
-
-PROCESSOR_NOTES = {
-    "llava": "`AutoProcessor` finds the same processor.",
-    "qwen2_5_vl": (
-        "transformers' own processor of this family also prepares videos, for which it needs torchvision. "
-        "The class above is the project's and does images only."
-    ),
-    "fuyu": (
-        "transformers' own `FuyuProcessor` fails on batches without torchvision and knows no chat template; "
-        "the class above is the project's."
-    ),
-}
-
 QUESTION = "What is in the picture?"
 
 
@@ -86,7 +61,7 @@ rows[0]["image"].save("{image}")
 
 
 def _head(shape: Shape, extra: str = "") -> str:
-    name, module, processor = CLASSES[shape.entry.family]
+    name, (module, processor) = shape.family.class_name, shape.family.processor_class
     if module == "transformers":
         imports = f"from transformers import {', '.join(sorted(filter(None, [extra, name, processor])))}\n"
         return f"import torch\nfrom PIL import Image\n{imports}"
@@ -95,7 +70,7 @@ def _head(shape: Shape, extra: str = "") -> str:
 
 
 def _run(shape: Shape, model: str, image: str, loading: str) -> str:
-    name, _, processor = CLASSES[shape.entry.family]
+    name, processor = shape.family.class_name, shape.family.processor_class[1]
     return f"""
 model = {name}.from_pretrained(
     "{model}",
@@ -119,12 +94,12 @@ def _plain(shape: Shape, model: str, image: str) -> Snippet:
     code = _head(shape) + _run(shape, model, image, 'dtype=torch.bfloat16, device_map="auto"')
     return Snippet(
         key="plain", title="Plain transformers", language="python", code=code,
-        note=PROCESSOR_NOTES[shape.entry.family],
+        note=shape.family.processor_note,
     )  # fmt: skip
 
 
 def _pipeline(shape: Shape, model: str, image: str) -> Snippet:
-    _, module, processor = CLASSES[shape.entry.family]
+    module, processor = shape.family.processor_class
     own = module != "transformers"
     imports = f"\nfrom {module} import {processor}\n" if own else ""
     given = "processor=processor, " if own else ""

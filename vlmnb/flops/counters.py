@@ -1,7 +1,7 @@
 """FLOPs of a forward pass by two counters, fvcore and torch, set up so that they count the same thing.
 
 A FLOP is one floating-point operation: a multiply-add is two. Counted are matrix products, convolutions
-and attention; norms, activations and other elementwise work are a few thousandths and are left out.
+and attention; norms, activations and other elementwise work, a few thousandths, are left out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from vlmnb.flops import parts
-from vlmnb.flops.flop_count import FlopCount
-from vlmnb.flops.formula import Parts
+from vlmnb.flops import flop_count
+from vlmnb.flops.flop_count import FlopCount, Parts
+from vlmnb.models.family import PLACES
 
 T = TypeVar("T")
 
@@ -27,26 +27,28 @@ FLOPS_PER_MAC = 2
 """fvcore counts a multiply-add as one, everybody else here as two."""
 
 PRODUCTS = frozenset({"addmm", "bmm", "conv", "einsum", "linear", "matmul", "mm"})
-"""fvcore's names of what it counts in multiply-adds. What else it counts (layer norm and the like) it counts
-in operations, and ``set_op_handle(name=None)`` does not switch off a rule that it has."""
+"""Operators that fvcore counts in multiply-adds. It counts others (layer norm and the like) in operations,
+and ``set_op_handle(name=None)`` does not switch off a rule that it has."""
 
 _TALKATIVE = ("fvcore", "fvcore.nn.jit_analysis", "transformers")
 
 
-def count_forward(model: nn.Module, inputs: Mapping[str, Any]) -> FlopCount:
+def count_forward(
+    model: nn.Module, inputs: Mapping[str, Any], places: Sequence[tuple[str, str]] = PLACES
+) -> FlopCount:
     """Count the prompt's forward pass (prefill) of a batch, with logits for every position.
 
-    Attention is counted in its eager form and restored afterwards: of the fused kernels both counters
-    drop the two matrix products, at least on a CPU (pytorch/pytorch#195460). Pass the plain model: of a
-    quantized or compiled one the counters do not see the products.
+    Attention is counted in its eager form and restored afterwards: both counters miss the two matrix
+    products of the fused attention kernels, at least on a CPU (pytorch/pytorch#195460). Pass the plain
+    model: the counters do not see the products of a quantized or compiled one.
 
-    fvcore traces the model, and tracing drops what does not reach the result. LLaVA takes the features of
-    the last but one vision layer (``vision_feature_layer=-2``): the last one runs, torch counts it, and
-    fvcore does not.
+    fvcore traces the model, and tracing drops what does not reach the result. A vision layer whose output is
+    not taken (LLaVA's last, ``vision_feature_layer=-2``) runs, torch counts it, and fvcore does not.
 
     Args:
         model: A model of transformers.
-        inputs: What its processor made of a batch; entries that are no tensors are passed on as they are.
+        inputs: What its processor made of a batch; values that are not tensors are passed on as they are.
+        places: Patterns of module names, with the part that they belong to; a family has them.
     """
     with quiet(model):
         counter, torch_note = _attempt("torch", lambda: _counted(model, {**inputs, "use_cache": False}))
@@ -54,9 +56,9 @@ def count_forward(model: nn.Module, inputs: Mapping[str, Any]) -> FlopCount:
     by_fvcore, modules, unsupported = traced if traced is not None else (None, {}, {})
     notes = [torch_note, fvcore_note]
     split: dict[str, Parts | None] = {}
-    for name, totals in (("torch", parts.totals_of(counter) if counter else {}), ("fvcore", modules)):
+    for name, totals in (("torch", flop_count.totals_of(counter) if counter else {}), ("fvcore", modules)):
         split[name], note = (
-            _attempt(f"{name} by phase", partial(parts.split, totals)) if totals else (None, "")
+            _attempt(f"{name} by phase", partial(flop_count.split, totals, places)) if totals else (None, "")
         )
         notes.append(note)
     return FlopCount(
@@ -72,8 +74,8 @@ def count_forward(model: nn.Module, inputs: Mapping[str, Any]) -> FlopCount:
 def count_decode(model: Any, inputs: Mapping[str, Any]) -> FlopCount:
     """Count one decoding step of a batch, the first after the prompt, with torch's counter alone.
 
-    Taken as what generating two tokens costs more than generating one, so that the cache and the
-    positions are those of real generation.
+    It is the difference between generating two tokens and one, so that the cache and the positions are those
+    of real generation.
     """
     greedy = {"do_sample": False, "num_beams": 1, "use_cache": True}
 
@@ -88,9 +90,9 @@ def count_decode(model: Any, inputs: Mapping[str, Any]) -> FlopCount:
 
 
 def count_call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | None:
-    """FLOPs of one call of a part of a model by torch's counter; None where it cannot be counted.
+    """Count one call of a part of a model by torch's counter; return None if it cannot be counted.
 
-    Attention is counted in the implementation it is set to: count in eager.
+    Attention is counted in the implementation that is set: set it to eager before.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         _, failure = _attempt("torch", lambda: module(*args, **kwargs))
@@ -98,7 +100,7 @@ def count_call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 class _LogitsOf(nn.Module):
-    """The model as tracing wants it: tensors in by position, one tensor out."""
+    """A model in the form that tracing needs: tensors in by position, one tensor out."""
 
     def __init__(self, model: nn.Module, names: tuple[str, ...], fixed: Mapping[str, Any]) -> None:
         super().__init__()
@@ -124,7 +126,7 @@ def _count_torch(work: Callable[..., Any], inputs: Mapping[str, Any]) -> int:
 
 
 def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[int, dict[str, int], dict[str, int]]:
-    """Total, FLOPs by module, and operators left out."""
+    """Return the total, FLOPs by module, and operators left out."""
     from fvcore.nn import FlopCountAnalysis
 
     tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
@@ -143,14 +145,14 @@ def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[int, dic
 def _attempt(what: str, count: Callable[[], T]) -> tuple[T | None, str]:
     try:
         return count(), ""
-    except Exception as error:  # a count is extra: that it cannot be had must not cost the measurement
+    except Exception as error:  # a count is extra: the measurement goes on without it
         first_line = str(error).strip().split("\n", maxsplit=1)[0]
         return None, f"{what} could not count: {type(error).__name__}: {first_line}"
 
 
 @contextlib.contextmanager
 def quiet(model: nn.Module) -> Iterator[None]:
-    """Eager attention, evaluation mode and silence for the time of a count."""
+    """Set eager attention, evaluation mode and silence for the time of a count."""
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     modes = [(module, module.training) for module in model.modules()]
@@ -170,11 +172,11 @@ def quiet(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _eager_attention(model: Any) -> Iterator[None]:
-    """Eager attention in every part of the model; afterwards each part has its own again."""
+    """Set eager attention in every part of the model, and afterwards each part's own again."""
     if not hasattr(model, "set_attn_implementation"):
         yield
         return
-    # Vision and language part may differ, which one name for all of them could not restore.
+    # The parts may differ, so one name for all of them could not restore them.
     before = [(config, config._attn_implementation) for config in _configs(model)]
     try:
         model.set_attn_implementation("eager")
@@ -185,7 +187,7 @@ def _eager_attention(model: Any) -> Iterator[None]:
 
 
 def _configs(model: nn.Module) -> list[Any]:
-    """Every configuration within the model once, those of its parts included."""
+    """Return every configuration within the model once, those of its parts included."""
     found: dict[int, Any] = {}
     waiting: list[Any] = [module.config for module in model.modules() if hasattr(module, "config")]
     while waiting:

@@ -1,4 +1,4 @@
-"""What ``vlmnb flops`` tells: the work of a model's geometry by formula and by counting, side by side."""
+"""The answer of ``vlmnb flops``: the work of a model by formula and by counting, side by side."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 from vlmnb import models
 from vlmnb.errors import UserError
 from vlmnb.flops import formula
-from vlmnb.flops.formula import Parts
+from vlmnb.flops.flop_count import Parts
+from vlmnb.models import geometry
 from vlmnb.stats.formatting import format_si
 from vlmnb.types import Frozen
 
@@ -29,14 +30,14 @@ CONVENTION = (
 
 
 class Pass(Frozen):
-    """One pass of a batch by both ways."""
+    """One pass of a batch, counted both ways."""
 
     formula: Parts
     counted: Parts
 
     @property
     def largest_difference(self) -> float:
-        """Largest relative difference between the two over all parts and the total."""
+        """Return the largest relative difference between the two over all parts and the total."""
         pairs = [*zip(self.formula.model_dump().values(), self.counted.model_dump().values(), strict=True)]
         pairs.append((self.formula.total, self.counted.total))
         return float(max(abs(one - other) / max(one, other, 1) for one, other in pairs))
@@ -46,8 +47,8 @@ class Estimate(Frozen):
     """FLOPs of a batch of prompts with one image each.
 
     Attributes:
-        image_size: Side of the image in pixels as the processor gets it.
-        seen_image_size: As the model sees it.
+        image_size: Side of the image in pixels that the processor gets.
+        seen_image_size: Side that the model sees.
         image_tokens: Tokens of a prompt that stand for its image.
         prefill: The forward pass over the prompts.
         decode: The first decoding step: one token for every prompt.
@@ -66,39 +67,33 @@ class Estimate(Frozen):
 
     @property
     def last_position(self) -> int:
-        """FLOPs of the prefill if logits are computed for the last position alone, as ``generate`` does."""
+        """Return the prefill with logits for the last position alone, as ``generate`` computes them."""
         tokens = self.image_tokens + self.text_tokens
         parts = self.prefill.counted
         return parts.total - parts.head + parts.head // tokens
 
 
 def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: int) -> Estimate:
-    """Count the work of a model's geometry, with no weights and no GPU.
+    """Count the work of a model from its configuration, without weights and GPU.
 
     Args:
         model: Name in the registry.
         text_tokens: Tokens of a prompt, those of the image not counted.
-        image_size: Side of the image in pixels; None takes the model's own.
+        image_size: Side of the image in pixels; None: the model's own.
         batch_size: Prompts in the batch.
 
     Raises:
         UserError: The model is unknown, cannot take the image size, or holds fewer tokens.
     """
     entry = models.get(model)
+    family, config = models.family_of(entry), geometry.plain(model)
     size = image_size or entry.native_image_size or entry.base_image_size
-
-    from vlmnb.models import geometry
-
-    config = geometry.config(model)
-    # A tower of one size is given it whatever the processor got: the base size is what cells say.
-    native = entry.native_image_size
-    seen = native if native and not entry.size_obstacle(size, interpolate=False) else size
-    try:
-        formula.check_image_size(config, seen)
-    except UserError as error:
-        raise UserError(f"{model} cannot take an image of {size} pixels: {error}") from None
-    image_tokens = int(models.family_of(entry).image_tokens(config, seen))
-    tokens, limit = image_tokens + text_tokens, config.text_config.max_position_embeddings
+    seen = family.seen_side(config, size)
+    # A model of one size is given it at its base size too, as cells call it.
+    if entry.size_obstacle(size, interpolate=False) or (not entry.native_image_size and seen != size):
+        raise UserError(f"{model} cannot take an image of {size} pixels; the nearest side it takes is {seen}")
+    image_tokens = family.image_tokens(config, seen)
+    tokens, limit = image_tokens + text_tokens, family.decoder_shape(config).context
     if tokens > limit:
         # An image alone can be too much.
         way_out = f"use at most {limit - image_tokens}" if limit > image_tokens else "use a smaller image"
@@ -110,7 +105,7 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
     from vlmnb.flops import meta
 
     built = meta.build(model)
-    # Every row of a batch does the same work; counted at once, sizes of a large batch would not fit a number.
+    # Every prompt of a batch does the same work; sizes of a large batch would overflow if counted at once.
     return Estimate(
         model=model,
         text_tokens=text_tokens,
@@ -119,22 +114,22 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
         batch_size=batch_size,
         image_tokens=image_tokens,
         prefill=Pass(
-            formula=formula.prefill(config, seen, tokens, batch_size),
+            formula=formula.prefill(family, config, seen, tokens, batch_size),
             counted=meta.prefill(built, seen, tokens, 1).times(batch_size),
         ),
         decode=Pass(
-            formula=formula.decode(config, tokens, batch_size),
+            formula=formula.decode(family, config, tokens, batch_size),
             counted=meta.decode(built, tokens, 1).times(batch_size),
         ),
-        unused=formula.unused(config, seen, batch_size),
+        unused=formula.unused(family, config, seen, batch_size),
     )
 
 
 def document(found: Estimate) -> dict[str, Any]:
-    """The estimate for a program: FLOPs as whole numbers.
+    """Return the estimate for a program: FLOPs as whole numbers.
 
     ``vision``, ``projector``, ``language_model``, ``head`` and ``attention_scores`` add up to ``total``; the
-    other entries split them further.
+    other fields split them further.
     """
     out = found.model_dump()
     for name, both in (("prefill", found.prefill), ("decode", found.decode)):

@@ -1,8 +1,11 @@
-"""FLOPs in a record: by formula and by two counters, by phase, executed and used."""
+"""FLOPs of a pass by part, and in a record: by formula and by two counters, executed and used."""
 
 from __future__ import annotations
 
-from vlmnb.flops.formula import Parts
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from vlmnb.types import Frozen
 
 AGREE = 0.01
@@ -17,6 +20,42 @@ SHOWN = {
 """Phases in which FLOPs are compared and shown; attention scores count with what they belong to."""
 
 
+class Parts(Frozen):
+    """FLOPs of one pass, split by where they are spent; a multiply-add is two.
+
+    Attributes:
+        vision: Vision tower without attention scores: patch embedding, projections, MLP.
+        vision_scores: Attention scores of the tower: queries times keys, and weights times values.
+        projector: What brings the image to the width of the language model.
+        projections: The language model's query, key, value and output projections.
+        mlp: Its MLPs.
+        scores: Its attention scores.
+        head: Its logits, for every position of the pass.
+    """
+
+    vision: int = 0
+    vision_scores: int = 0
+    projector: int = 0
+    projections: int = 0
+    mlp: int = 0
+    scores: int = 0
+    head: int = 0
+
+    @property
+    def total(self) -> int:
+        """Return the sum of the parts."""
+        return sum(self.model_dump().values())
+
+    def times(self, factor: int) -> Parts:
+        """Return the parts of so many equal passes."""
+        return Parts(**{name: factor * value for name, value in self.model_dump().items()})
+
+    def plus(self, other: Parts) -> Parts:
+        """Return the parts of two passes together."""
+        theirs = other.model_dump()
+        return Parts(**{name: value + theirs[name] for name, value in self.model_dump().items()})
+
+
 class FlopCount(Frozen):
     """Floating-point operations over one batch of prompts, 2 per multiply-add, as executed.
 
@@ -28,13 +67,13 @@ class FlopCount(Frozen):
         torch: Count of torch's ``FlopCounterMode``.
         formula: Sum over the numbers of the geometry.
         unsupported_ops: Operators fvcore left out, with how often each occurred.
-        note: Why a count is missing, or where two differ by more than ``AGREE``; else empty.
+        note: Why a count is missing, or where two counts differ by more than ``AGREE``; else empty.
         prefill_formula: ``formula``, by phase.
         prefill_torch: ``torch``, by phase.
         prefill_fvcore: ``fvcore``, by phase.
         decode_formula: One decoding step by formula.
-        decode_torch: The same by torch's counter, on tensors that have a shape and no content.
-        unused: FLOPs of the prefill that are executed and never used: vision layers behind the one taken.
+        decode_torch: One decoding step by torch's counter, on tensors without content.
+        unused: FLOPs of the prefill that are executed and never used: vision layers after the one taken.
     """
 
     fvcore: int | None
@@ -51,55 +90,88 @@ class FlopCount(Frozen):
 
     @property
     def executed(self) -> int | None:
-        """FLOPs of the forward pass as it runs: torch's count, else the formula's, else fvcore's."""
+        """Return the FLOPs of the pass as it runs: torch's count, else the formula's, else fvcore's."""
         return self.torch or self.formula or self.fvcore
 
     @property
     def used(self) -> int | None:
-        """Of these, what the output is made of; None where that is not known."""
+        """Return the executed FLOPs that the output depends on; None if that is not known."""
         return None if self.executed is None or self.unused is None else self.executed - self.unused
 
     @property
     def per_token(self) -> int | None:
-        """FLOPs of a decoding step of the batch."""
+        """Return the FLOPs of a decoding step of the batch."""
         found = self.decode_torch or self.decode_formula
         return found.total if found else None
 
-    def times(self, rows: int) -> FlopCount:
-        """The count of a batch of so many equal rows."""
+    def times(self, prompts: int) -> FlopCount:
+        """Return the count of a batch of so many equal prompts."""
         made = {}
         for name in ("fvcore", "torch", "formula", "unused"):
             value = getattr(self, name)
-            made[name] = None if value is None else rows * value
+            made[name] = None if value is None else prompts * value
         for name in ("prefill_formula", "prefill_torch", "prefill_fvcore", "decode_formula", "decode_torch"):
             value = getattr(self, name)
-            made[name] = None if value is None else value.times(rows)
+            made[name] = None if value is None else value.times(prompts)
         return self.model_copy(update=made)
 
 
 def phase(parts: Parts, name: str) -> int:
-    """FLOPs of one phase of ``SHOWN``."""
+    """Return the FLOPs of one phase of ``SHOWN``."""
     return sum(getattr(parts, field) for field in SHOWN[name])
 
 
 def disagreements(count: FlopCount) -> list[str]:
-    """Where two of the three ways differ by more than ``AGREE``, phase by phase; empty where they agree.
+    """Say in which phases two of the three ways differ by more than ``AGREE``; empty if they agree.
 
-    fvcore leaves out what the output does not use, so it is held against the vision tower without that.
+    fvcore leaves out what the output does not use, so it is compared with the vision tower without that.
     """
-    said = []
+    found = []
     pairs = [("torch's counter", count.prefill_torch, 0), ("fvcore", count.prefill_fvcore, count.unused or 0)]
     for title, other, dropped in pairs:
         if other is not None and count.prefill_formula is not None:
             for name in SHOWN:
                 mine = phase(count.prefill_formula, name) - (dropped if name == "vision" else 0)
-                said += _differ(f"{title} and formula", name, mine, phase(other, name))
+                found += _differ(f"{title} and formula", name, mine, phase(other, name))
     if count.decode_formula is not None and count.decode_torch is not None:
         own, theirs = count.decode_formula.total, count.decode_torch.total
-        said += _differ("torch's counter and formula", "a decoding step", own, theirs)
-    return said
+        found += _differ("torch's counter and formula", "a decoding step", own, theirs)
+    return found
 
 
 def _differ(who: str, where: str, expected: int, counted: int) -> list[str]:
     share = abs(counted - expected) / max(counted, expected, 1)
     return [f"{who} differ by {100 * share:.1f} % in {where}"] if share > AGREE else []
+
+
+def totals_of(counter: Any) -> dict[str, int]:
+    """Return the FLOPs of each module, its children included, from torch's counter after it has counted."""
+    found = counter.get_flop_counts().items()
+    return {name: int(sum(ops.values())) for name, ops in found if name != "Global"}
+
+
+def split(totals: Mapping[str, int], places: Sequence[tuple[str, str]]) -> Parts:
+    """Sum FLOPs of modules to parts; each module counts what it computes itself, without its children.
+
+    Args:
+        totals: FLOPs of each module with those of its children, by its dotted name.
+        places: Patterns of module names, with the part that they belong to; the first match counts.
+
+    Raises:
+        ValueError: A module computes something and matches no pattern.
+    """
+    own = dict(totals)
+    for name, total in totals.items():
+        parent = name.rpartition(".")[0]
+        while parent and parent not in own:
+            parent = parent.rpartition(".")[0]
+        if parent:
+            own[parent] -= total
+    parts: dict[str, int] = {}
+    for name, value in own.items():
+        if value:
+            place = next((part for pattern, part in places if re.search(pattern, name)), None)
+            if place is None:
+                raise ValueError(f"{name} computes {value} FLOPs and belongs to no part")
+            parts[place] = parts.get(place, 0) + int(value)
+    return Parts(**parts)

@@ -19,7 +19,7 @@ from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.device.state import Conditions
 from vlmnb.flops import counters, flop_count, formula, meta
-from vlmnb.flops.flop_count import FlopCount
+from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.measure import compilation, encoding, failures, layers, loading, peak_rates
 from vlmnb.measure.encoding import Prompt
 from vlmnb.measure.loading import Loaded, ModelSlot, NotApplicable
@@ -265,14 +265,14 @@ def _three_ways(cell: Cell, loaded: Loaded, one: Any) -> FlopCount:
     config, tokens = loaded.model.config, int(one["input_ids"].shape[1])
     # A tower of one size is given its own, whatever size was asked for.
     side = int(one["pixel_values"].shape[-1]) if loaded.entry.native_image_size else cell.image_size
-    by_formula = formula.prefill(config, side, tokens, 1)
+    by_formula = formula.prefill(loaded.family, config, side, tokens, 1)
     made = counted.model_copy(
         update={
             "formula": by_formula.total,
             "prefill_formula": by_formula,
-            "decode_formula": formula.decode(config, tokens, 1),
+            "decode_formula": formula.decode(loaded.family, config, tokens, 1),
             "decode_torch": _decode_step(cell.model, config.to_json_string(use_diff=False), tokens),
-            "unused": formula.unused(config, side, 1),
+            "unused": formula.unused(loaded.family, config, side, 1),
         }
     )
     notes = [counted.note] * bool(counted.note) + flop_count.disagreements(made)
@@ -280,7 +280,7 @@ def _three_ways(cell: Cell, loaded: Loaded, one: Any) -> FlopCount:
 
 
 @functools.lru_cache(maxsize=256)
-def _decode_step(model: str, config: str, tokens: int) -> formula.Parts:
+def _decode_step(model: str, config: str, tokens: int) -> Parts:
     """One row's decoding step after so many tokens, counted on the geometry alone.
 
     That is the loaded model's ``config``, as JSON: a checkpoint need not have the geometry of its name.
@@ -298,9 +298,9 @@ def _count(loaded: Loaded, inputs: Any) -> FlopCount:
     optimization = loaded.configuration.optimization
     if not optimization.quantization:
         with compilation.uncompiled(loaded.model):
-            return counters.count_forward(loaded.model, dict(inputs))
+            return counters.count_forward(loaded.model, dict(inputs), loaded.family.places)
     plain = loading.load(loaded.configuration.model_copy(update={"settings": (optimization.attention,)}))
-    return counters.count_forward(plain.model, dict(inputs))
+    return counters.count_forward(plain.model, dict(inputs), loaded.family.places)
 
 
 def score(cell: Cell, loaded: Loaded, batches: Sequence[Batch], outputs: Sequence[Any]) -> tuple[Answer, ...]:

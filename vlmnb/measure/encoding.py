@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vlmnb.data.catalogue import Sample
+from vlmnb.models.family import Sizing
 
 FILLER = " the"
 """A word that the bundled tokenizers have as one token."""
@@ -95,7 +96,7 @@ def text_tokens(processor: Any, rendered: str) -> int:
 
 
 def encode(
-    sizing: Any, processor: Any, samples: Sequence[Sample], prompts: Sequence[Prompt], size: int
+    sizing: Sizing, processor: Any, samples: Sequence[Sample], prompts: Sequence[Prompt], size: int
 ) -> Any:
     """Tensors of one batch, padded on the left, every image resized to ``size`` pixels a side.
 
@@ -111,9 +112,8 @@ def encode(
     Raises:
         ValueError: The processor padded on the right, which spoils answers without any other sign.
     """
-    source_image = getattr(sizing, "source_image", _as_it_is)
     batch = processor(
-        images=[source_image(sample.image, size) for sample in samples],
+        images=[sizing.source_image(sample.image, size) for sample in samples],
         text=[prompt.rendered for prompt in prompts],
         padding=True,
         return_tensors="pt",
@@ -122,11 +122,6 @@ def encode(
     if not bool(batch["attention_mask"][:, -1].all()):
         raise ValueError(f"{type(processor).__name__} pads on the right; generation needs left padding")
     return batch
-
-
-def _as_it_is(image: Any, size: int) -> Any:
-    """The processor resizes to the size by itself."""
-    return image
 
 
 def image_tokens(batch: Any, prompts: Sequence[Prompt]) -> list[int]:

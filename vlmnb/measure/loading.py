@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from vlmnb import models
@@ -15,6 +14,7 @@ from vlmnb.errors import UserError
 from vlmnb.measure import compilation, random_weights
 from vlmnb.models import checkpoints, geometry, quiet_libraries, stand_in
 from vlmnb.models.entry import ModelEntry
+from vlmnb.models.family import Family, Sizing
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import Optimization
@@ -57,7 +57,7 @@ class Loaded:
 
     Attributes:
         entry: Its registry entry.
-        family: Its family module.
+        family: Its family.
         sizing: What sizes images for it (``sized``, ``image_side``, ``source_image``): the family, or
             another object where positions are interpolated.
         model: The transformers model, on its device, in evaluation mode.
@@ -68,8 +68,8 @@ class Loaded:
 
     configuration: Configuration
     entry: ModelEntry
-    family: ModuleType
-    sizing: Any
+    family: Family
+    sizing: Sizing
     model: Any
     processor: Any
     processor_source: str = "checkpoint"
@@ -154,10 +154,9 @@ def _try(entry: ModelEntry, folder: Path) -> None:
 
 def import_classes(cells: Sequence[Cell]) -> None:
     """Import the model classes of cells, which takes seconds, before the device is theirs alone."""
-    import transformers
 
     for name in dict.fromkeys(cell.model for cell in cells):
-        getattr(transformers, models.family_of(models.get(name)).MODEL_CLASS)
+        models.family_of(models.get(name)).model_class()
 
 
 def _prepare() -> None:
@@ -225,12 +224,11 @@ def _dtype(name: Dtype) -> Any:
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
-def _random(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
-    import transformers
+def _random(wanted: Configuration, entry: ModelEntry, family: Family) -> Loaded:
 
     config = geometry.config(entry.name)
     model = random_weights.build(
-        getattr(transformers, family.MODEL_CLASS),
+        family.model_class(),
         config,
         dtype=_dtype(wanted.dtype),
         device=wanted.device,
@@ -243,7 +241,7 @@ def _random(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
     return Loaded(wanted, entry, family, family, model, _processor(entry, family, folder))
 
 
-def _pretrained(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded:
+def _pretrained(wanted: Configuration, entry: ModelEntry, family: Family) -> Loaded:
     folder = checkpoints.find(entry).folder
     kernel = wanted.optimization.attention_here()
     model = _from_folder(entry, family, folder, dtype=_dtype(wanted.dtype), attn_implementation=kernel)
@@ -254,12 +252,12 @@ def _pretrained(wanted: Configuration, entry: ModelEntry, family: Any) -> Loaded
     return Loaded(wanted, entry, family, family, model, processor, geometry=other)
 
 
-def _from_folder(entry: ModelEntry, family: Any, folder: Path, **how: Any) -> Any:
+def _from_folder(entry: ModelEntry, family: Family, folder: Path, **how: Any) -> Any:
     """The model of a checkpoint, every weight of which is the checkpoint's own.
 
     Args:
         entry: Its registry entry.
-        family: Its family module.
+        family: Its family.
         folder: Where it lies.
         how: Further arguments of ``from_pretrained``.
 
@@ -267,11 +265,10 @@ def _from_folder(entry: ModelEntry, family: Any, folder: Path, **how: Any) -> An
         UserError: It cannot be loaded, lacks a weight, or has one of another shape.
     """
     import torch
-    import transformers
 
     _without_talk()
     try:
-        model, report = getattr(transformers, family.MODEL_CLASS).from_pretrained(
+        model, report = family.model_class().from_pretrained(
             folder,
             use_safetensors=True,
             local_files_only=True,
@@ -302,7 +299,7 @@ def _from_folder(entry: ModelEntry, family: Any, folder: Path, **how: Any) -> An
     return model
 
 
-def _processor(entry: ModelEntry, family: Any, folder: Path) -> Any:
+def _processor(entry: ModelEntry, family: Family, folder: Path) -> Any:
     try:
         return family.load_processor(folder)
     except Exception as error:  # as above

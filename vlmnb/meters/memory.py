@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from vlmnb.device.clock import is_cuda, synchronize
 from vlmnb.meters.readings import MemoryUsage
-from vlmnb.models import geometry
+from vlmnb.models import architecture
 
 
 class MemoryMeter:
@@ -136,5 +136,5 @@ def cache_bytes(config: Any, rows: int, positions: int, element_bytes: int) -> i
         element_bytes: Bytes of an element of the cache: of the precision that is computed in.
     """
     text = config.get_text_config(decoder=True)
-    heads, head_size = geometry.key_values(text)
+    heads, head_size = architecture.key_values(text)
     return int(2 * text.num_hidden_layers * heads * head_size * positions * rows * element_bytes)

@@ -1,18 +1,7 @@
-"""The models: one module per family, found by looking, so that adding one means adding a file.
+"""The models: registry, families, configurations, checkpoints and processors.
 
-A family module defines ``MODELS`` (registry entries), ``MODEL_CLASS`` (a class of transformers, by
-name), ``load_processor(folder)``, ``sized(image_size)`` (keyword arguments of the processor for a size),
-``image_side(processor, image_size)`` (the side in pixels at which the model then takes the image),
-``image_tokens(config, image_size)`` (the tokens that then stand for an image), and the modules that are
-timed: ``vision_modules(model)`` (those that turn pixels into image tokens, in order),
-``patch_embedding(model)`` (None where that is the projector), ``vision_layers(model)`` and
-``projector(model)``. For random weights without the model's own tokenizer it
-defines ``STAND_IN``, ``special_ids(config)`` and ``adapt(processor, config)``, see ``standin``. A family of
-fixed image size defines ``source_image(image, image_size)``, what its processor is given, and
-``interpolated(model, processor)``, which lets a loaded model take other sizes and returns what then stands
-for the family's ``sized``, ``image_side`` and ``source_image``. The geometry of every model,
-with no weights, is in ``geometry``. Nothing here imports torch or transformers until a function of a family
-is called.
+Imports only files, paths and types; torch and transformers only within functions. Everything else may import
+it. Read ``family.py`` first: it says what a family must know. A new family is one file in ``families/``.
 """
 
 from __future__ import annotations
@@ -20,38 +9,49 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from types import ModuleType
 
 from vlmnb.errors import UserError, nearest
 from vlmnb.models.entry import ModelEntry
+from vlmnb.models.family import Family
 
-_NOT_FAMILIES = {"checkpoints", "entry", "geometry", "processors", "quiet_libraries", "stand_in"}
-_ORDER = ("llava", "qwen2_5_vl", "fuyu")
-"""The reports' order; families that they do not have follow by name."""
+_registered: list[Family] = []
+"""Families from outside the package."""
 
 
 @functools.cache
-def families() -> dict[str, ModuleType]:
-    """Family modules by name."""
-    found = [info.name for info in pkgutil.iter_modules(__path__) if info.name not in _NOT_FAMILIES]
-    found.sort(key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
-    return {name: importlib.import_module(f"{__name__}.{name}") for name in found}
+def by_family() -> dict[str, Family]:
+    """Return the families by name, in the order of lists."""
+    from vlmnb.models import families
+
+    found = [
+        importlib.import_module(f"{families.__name__}.{info.name}").FAMILY
+        for info in pkgutil.iter_modules(families.__path__)
+    ]
+    ordered = sorted([*found, *_registered], key=lambda family: (family.rank, family.name))
+    return {family.name: family for family in ordered}
 
 
 @functools.cache
 def registry() -> dict[str, ModelEntry]:
-    """All models by name: those of the reports in the reports' order, then the bundled ones."""
-    entries = [entry for module in families().values() for entry in module.MODELS]
+    """Return all models by name: those of the Hub in the order of their families, then the bundled ones."""
+    entries = [entry for family in by_family().values() for entry in family.entries]
     return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.bundled)}
 
 
+def register(family: Family) -> None:
+    """Add a family from outside the package, for as long as this process runs."""
+    _registered.append(family)
+    by_family.cache_clear()
+    registry.cache_clear()
+
+
 def default() -> ModelEntry:
-    """The model that is meant where none is named: the first that needs no download."""
+    """Return the model that is used if none is named: the first that needs no download."""
     return next(entry for entry in registry().values() if entry.bundled)
 
 
 def get(name: str) -> ModelEntry:
-    """The entry of a model.
+    """Return the entry of a model.
 
     Raises:
         UserError: There is no such model; the message names the nearest.
@@ -62,6 +62,6 @@ def get(name: str) -> ModelEntry:
         raise UserError(f"unknown model {name!r}; {nearest(name, registry())}") from None
 
 
-def family_of(entry: ModelEntry) -> ModuleType:
-    """The family module of an entry."""
-    return families()[entry.family]
+def family_of(entry: ModelEntry) -> Family:
+    """Return the family of an entry."""
+    return by_family()[entry.family]

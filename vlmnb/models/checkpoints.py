@@ -247,7 +247,7 @@ def _download(entry: ModelEntry, missing: str) -> Path:
     except errors.RevisionNotFoundError:
         raise UserError(
             f"{entry.source} has no revision {entry.revision}; correct the revision of {entry.name} in "
-            f"vlmnb/models/{entry.family}.py"
+            f"vlmnb/models/families/{entry.family}.py"
         ) from None
     except errors.GatedRepoError:
         raise UserError(
@@ -257,7 +257,7 @@ def _download(entry: ModelEntry, missing: str) -> Path:
     except errors.RepositoryNotFoundError:
         raise UserError(
             f"the Hub has no repository {entry.source}; correct the source of {entry.name} in "
-            f"vlmnb/models/{entry.family}.py"
+            f"vlmnb/models/families/{entry.family}.py"
         ) from None
     except Exception as error:  # the client of the Hub lets through whatever its own libraries raise
         reason = " ".join(str(error).split())[:200]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 
 TALKATIVE = ("torchao", "torch.utils._pytree", "bitsandbytes")
-"""They tell of kernels for other machines when they are imported, which transformers does by itself, and
-bitsandbytes says at every product that it casts its inputs."""
+"""transformers imports them, and then they print advice on CUDA kernels for other machines; bitsandbytes
+prints with every product that it casts its inputs."""
 
 
 def hush() -> None:
-    """Have the libraries of quantization tell errors and nothing less."""
+    """Let the libraries of quantization print nothing but errors."""
     for name in TALKATIVE:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,9 +1,9 @@
-"""Processors for full-size geometries whose own tokenizer is not on this machine.
+"""Processors for Hub models whose own tokenizer is not on this machine.
 
 With random weights only the shapes matter. A stand-in is the processor of the family's bundled model with
-the image settings of the full-size geometry and its special tokens at the full-size ids: it gives as many
-image tokens as the real one. Its words are not the real tokenizer's, so a question would come out at another
-length; it has ``fills = True``, by which the text is brought to exactly the budget that was asked for.
+the image settings of the full-size configuration and its special tokens at the full-size ids: it gives as
+many image tokens as the real one. Its words are not the real tokenizer's, so a question would have another
+length; therefore it has ``fills = True``, and the text is brought to exactly the length asked for.
 """
 
 from __future__ import annotations
@@ -14,20 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb import paths
+from vlmnb.models.family import Family
 
 NAME = "stand-in"
-"""What a record says of its processor."""
+"""Name of such a processor in a record."""
 
 
-def build(family: Any, config: Any) -> Any:
-    """The stand-in for a geometry.
-
-    Args:
-        family: The family's module, which names the bundled model (``STAND_IN``), the ids of the special
-            tokens (``special_ids``) and sets the image side up (``adapt``).
-        config: The full-size configuration.
-    """
-    source = paths.bundled_model(family.STAND_IN)
+def build(family: Family, config: Any) -> Any:
+    """Build the stand-in for a full-size configuration."""
+    source = paths.bundled_model(family.stand_in)
     with tempfile.TemporaryDirectory(prefix="vlmnb-") as scratch:
         folder = Path(scratch)
         for file in source.iterdir():
@@ -43,14 +38,14 @@ def build(family: Any, config: Any) -> Any:
 
 
 def _moved(tokenizer: dict[str, Any], ids: dict[str, int]) -> dict[str, Any]:
-    """A tokenizer file with special tokens at other ids."""
+    """Return a tokenizer file with special tokens at other ids."""
     vocabulary = tokenizer["model"]["vocab"]
     for token in tokenizer["added_tokens"]:
         token["id"] = ids.get(token["content"], token["id"])
         vocabulary[token["content"]] = token["id"]
     twice = len(vocabulary) - len(set(vocabulary.values()))
     if twice:
-        raise ValueError(f"{twice} ids of the stand-in's vocabulary stand twice")
+        raise ValueError(f"{twice} ids of the stand-in's vocabulary occur twice")
     for token in (tokenizer.get("post_processor") or {}).get("special_tokens", {}).values():
         token["ids"] = [ids.get(name, old) for name, old in zip(token["tokens"], token["ids"], strict=True)]
     padding = tokenizer.get("padding")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from types import SimpleNamespace
 
 from vlmnb.audit.rule import Finding, finding, rules
 from vlmnb.errors import UserError
 from vlmnb.fit import shape
-from vlmnb.models import geometry
 from vlmnb.records import content_key
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
@@ -104,11 +102,10 @@ def _cache_bytes(record: Record) -> int | None:
     if record.provenance.geometry:
         return None
     try:
-        text = SimpleNamespace(**shape.configuration(cell.model)["text_config"])
+        decoder = shape.of(cell.model).decoder
     except (UserError, OSError):
         return None
-    heads, head_size = geometry.key_values(text)
-    each = 2 * text.num_hidden_layers * heads * head_size * ELEMENT_BYTES[cell.dtype]
+    each = 2 * decoder.layers * decoder.kv_heads * decoder.head_size * ELEMENT_BYTES[cell.dtype]
     return int(max(each * rows * positions for rows, positions in _batches(record, cell)))
 
 

@@ -1,0 +1,120 @@
+"""Fuyu: image patches go through one linear layer straight into a Persimmon decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, linear
+from vlmnb.models.entry import BUNDLED_DEFAULTS, REPORTED_DEFAULTS, ModelEntry
+from vlmnb.models.family import PLACES, Family
+
+NEWLINE_ID = 71019
+"""``|NEWLINE|`` in the vocabulary of adept/fuyu-8b; its configuration does not name it."""
+
+
+class Fuyu(Family):
+    """Fuyu."""
+
+    name = "fuyu"
+    rank = 2
+    entries = (
+        ModelEntry(
+            name="fuyu-8b",
+            family="fuyu",
+            title="Fuyu 8B",
+            summary=(
+                "No vision tower: patches of 30 pixels go through one linear layer into a Persimmon decoder."
+            ),
+            source="adept/fuyu-8b",
+            revision="f41defefdb89be0d28cac19d94ce216e37cb6be5",
+            **REPORTED_DEFAULTS,
+        ),
+        ModelEntry(
+            name="fuyu-tiny",
+            family="fuyu",
+            title="Fuyu tiny",
+            summary=(
+                "Fuyu's architecture at two million parameters: no vision tower, patches enter the decoder."
+            ),
+            **BUNDLED_DEFAULTS,
+        ),
+    )
+    class_name = "FuyuForCausalLM"
+    processor_class = ("vlmnb.models.processors.fuyu", "ImageOnlyFuyuProcessor")
+    processor_note = (
+        "transformers' own `FuyuProcessor` fails on batches without torchvision and knows no chat template; "
+        "the class above is the project's."
+    )
+    stand_in = "fuyu-tiny"
+    defaults = {"": {"num_channels": 3}}  # of FuyuConfig
+    places = ((r"vision_embed_tokens", "projector"), *PLACES)
+    gguf_obstacle = "llama.cpp has no code for its images: the GGUF rows are arithmetic, nothing runs them"
+
+    def load_processor(self, folder: str | Path) -> Any:
+        """Load the checkpoint's processor, which cuts images into patches itself."""
+        from vlmnb.models.processors.fuyu import ImageOnlyFuyuProcessor
+
+        return ImageOnlyFuyuProcessor.from_pretrained(folder)
+
+    def special_ids(self, config: Any) -> dict[str, int]:
+        """Return the ids of the image tokens and of the end of the text."""
+        return {
+            "|SPEAKER|": config.image_token_id,
+            "|ENDOFTEXT|": config.text_config.eos_token_id,
+            "|NEWLINE|": NEWLINE_ID,
+        }
+
+    def adapt(self, processor: Any, config: Any) -> None:
+        """Set the patches of a configuration, and the checkpoint's prompt."""
+        from vlmnb.models.processors.fuyu import LINE_TEMPLATE
+
+        patch = int(config.patch_size)
+        processor.image_processor.patch_size = {"height": patch, "width": patch}
+        processor.chat_template = LINE_TEMPLATE
+
+    def vision_modules(self, model: Any) -> list[Any]:
+        """Return the one linear layer."""
+        return [model.model.vision_embed_tokens]
+
+    def projector(self, model: Any) -> Any:
+        """Return the one linear layer."""
+        return model.model.vision_embed_tokens
+
+    def decoder_shape(self, config: Any) -> Decoder:
+        """Return the numbers of Persimmon: no gate, biases everywhere, normalized queries and keys."""
+        own = {"gated": False, "fused_qkv": True, "qkv_bias": True, "bias": True, "qk_norm": True}
+        return super().decoder_shape(config).model_copy(update=own)
+
+    def image_tensors(self, config: Any) -> Iterator[Tensor]:
+        """Yield the weights of the one linear layer."""
+        yield from linear("projector", "patches", config.text_config.hidden_size, _patch_values(config))
+
+    def image_tokens(self, config: Any, image_size: int) -> int:
+        """Return one token for each patch, edges padded, and a line-end token for each row of patches."""
+        rows = _rows(config, image_size)
+        return rows * (rows + 1)
+
+    def image_flops(self, config: Any, image_size: int) -> ImageFlops:
+        """Count the linear layer over the patches; line ends are tokens of the decoder alone."""
+        macs = _rows(config, image_size) ** 2 * _patch_values(config) * config.text_config.hidden_size
+        return ImageFlops(projector=2 * macs)
+
+    def meta_image(self, config: Any, image_size: int) -> dict[str, Any]:
+        """Return one image's patches without content."""
+        import torch
+
+        patches = _rows(config, image_size) ** 2
+        return {"pixel_values": torch.empty(1, patches, _patch_values(config), device="meta")}
+
+
+def _rows(config: Any, image_size: int) -> int:
+    return -(-image_size // int(config.patch_size))
+
+
+def _patch_values(config: Any) -> int:
+    return int(config.patch_size**2 * config.num_channels)
+
+
+FAMILY = Fuyu()

@@ -1,0 +1,235 @@
+"""LLaVA: a CLIP vision tower, a projector and a Llama decoder; one fixed image size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlmnb.models.architecture import ImageFlops, Tensor, Vision, linear, norms
+from vlmnb.models.entry import BUNDLED_DEFAULTS, REPORTED_DEFAULTS, ModelEntry
+from vlmnb.models.family import Family, Sizing
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] | upper + ': ' }}"
+    "{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>\n' }}{% endfor %}"
+    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] + ' ' }}{% endfor %}"
+    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
+)
+"""``USER: <image>\\nquestion ASSISTANT:``, for checkpoint folders without a template."""
+
+
+class Llava(Family):
+    """LLaVA 1.5."""
+
+    name = "llava"
+    rank = 0
+    entries = (
+        ModelEntry(
+            name="llava-1.5-7b",
+            family="llava",
+            title="LLaVA-1.5 7B",
+            summary="A CLIP ViT-L/14 vision tower of 336 pixels, a two-layer projector and Vicuna 7B.",
+            source="llava-hf/llava-1.5-7b-hf",
+            revision="b234b804b114d9e37bb655e11cbbb5f5e971b7a9",
+            native_image_size=336,
+            **REPORTED_DEFAULTS,
+        ),
+        ModelEntry(
+            name="llava-tiny",
+            family="llava",
+            title="LLaVA tiny",
+            summary="LLaVA's architecture at two million parameters: CLIP tower, projector, Llama decoder.",
+            native_image_size=64,
+            **BUNDLED_DEFAULTS,
+        ),
+    )
+    class_name = "LlavaForConditionalGeneration"
+    processor_class = ("transformers", "LlavaProcessor")
+    processor_note = "`AutoProcessor` finds the same processor."
+    stand_in = "llava-tiny"
+    defaults = {  # of LlamaConfig and CLIPVisionConfig
+        "text_config": {
+            "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
+            "num_attention_heads": 32, "max_position_embeddings": 2048,
+        },
+        "vision_config": {"num_channels": 3},
+    }  # fmt: skip
+
+    def load_processor(self, folder: str | Path) -> Any:
+        """Load the checkpoint's own processor, padding on the left.
+
+        Older checkpoints do not say how many tokens stand for an image, which newer releases of transformers
+        need; the checkpoint's configuration says it.
+        """
+        from transformers import AutoConfig, LlavaProcessor
+
+        processor = LlavaProcessor.from_pretrained(folder)
+        if processor.patch_size is None:
+            config = AutoConfig.from_pretrained(folder)
+            processor.patch_size = config.vision_config.patch_size
+            processor.vision_feature_select_strategy = config.vision_feature_select_strategy
+            processor.num_additional_image_tokens = 1
+        processor.chat_template = processor.chat_template or CHAT_TEMPLATE
+        if processor.tokenizer.pad_token_id is None:
+            processor.tokenizer.pad_token = processor.tokenizer.eos_token
+        processor.tokenizer.padding_side = "left"
+        return processor
+
+    def special_ids(self, config: Any) -> dict[str, int]:
+        """Return the ids of the image token and of padding."""
+        return {"<image>": config.image_token_index, "<pad>": config.pad_token_id}
+
+    def adapt(self, processor: Any, config: Any) -> None:
+        """Set CLIP's preprocessing to the size of the tower."""
+        side = int(config.vision_config.image_size)
+        processor.patch_size = int(config.vision_config.patch_size)
+        processor.vision_feature_select_strategy = config.vision_feature_select_strategy
+        processor.image_processor.size = {"height": side, "width": side}
+        processor.image_processor.crop_size = {"height": side, "width": side}
+
+    def sized(self, image_size: int) -> dict[str, Any]:
+        """Return nothing: the processor brings every image to the one size of the tower."""
+        return {}
+
+    def source_image(self, image: Any, image_size: int) -> Any:
+        """Return the image at the size asked for; the processor then brings it to the tower's size."""
+        return _resampled(image, image_size)
+
+    def interpolated(self, model: Any, processor: Any) -> Sizing:
+        """Let the tower take images of any whole number of patches, by interpolated position embeddings."""
+        model.model.vision_tower.register_forward_pre_hook(
+            lambda module, args, kwargs: (args, {**kwargs, "interpolate_pos_encoding": True}),
+            with_kwargs=True,
+        )
+        return AnySize(int(processor.patch_size))
+
+    def vision_modules(self, model: Any) -> list[Any]:
+        """Return the tower and the projector."""
+        return [model.model.vision_tower, model.model.multi_modal_projector]
+
+    def vision_layers(self, model: Any) -> list[Any]:
+        """Return the layers of the tower."""
+        return list(_tower(model).encoder.layers)
+
+    def patch_embedding(self, model: Any) -> Any:
+        """Return the tower's convolution."""
+        return _tower(model).embeddings.patch_embedding
+
+    def projector(self, model: Any) -> Any:
+        """Return the projector."""
+        return model.model.multi_modal_projector
+
+    def vision_shape(self, config: Any) -> Vision:
+        """Return the numbers of the CLIP tower."""
+        vision = config.vision_config
+        return Vision(
+            layers=vision.num_hidden_layers,
+            width=vision.hidden_size,
+            heads=vision.num_attention_heads,
+            mlp=vision.intermediate_size,
+            class_token=True,
+            used_layers=max(_feature_layers(config)),
+        )
+
+    def image_tensors(self, config: Any) -> Iterator[Tensor]:
+        """Yield the weights of the CLIP tower and of the projector."""
+        vision, width = config.vision_config, config.vision_config.hidden_size
+        patch = (width, vision.num_channels, vision.patch_size, vision.patch_size)
+        positions = self.image_tokens(config, vision.image_size) + 1
+        yield Tensor(component="vision", role="patch_embd", shape=patch, kind="conv")
+        yield Tensor(component="vision", role="class_embd", shape=(width,), kind="vector")
+        yield Tensor(component="vision", role="position_embd", shape=(positions, width), kind="table")
+        yield from norms("vision", width, bias=True, count=2)  # before and after the layers
+        for i in range(vision.num_hidden_layers):
+            for role in ("attn_q", "attn_k", "attn_v", "attn_output"):
+                yield from linear("vision", role, width, width, i)
+            yield from linear("vision", "ffn_up", vision.intermediate_size, width, i)
+            yield from linear("vision", "ffn_down", width, vision.intermediate_size, i)
+            yield from norms("vision", width, i, bias=True, count=2)
+        outer = config.text_config.hidden_size
+        yield from linear("projector", "mm.0", outer, width * len(_feature_layers(config)))
+        yield from linear("projector", "mm.2", outer, outer)
+
+    def image_tokens(self, config: Any, image_size: int) -> int:
+        """Return one token for each patch of the tower's own size, whatever the size of the image."""
+        return int(config.vision_config.image_size // config.vision_config.patch_size) ** 2
+
+    def seen_side(self, config: Any, image_size: int) -> int:
+        """Return the one size of the tower."""
+        return int(config.vision_config.image_size)
+
+    def image_flops(self, config: Any, image_size: int) -> ImageFlops:
+        """Count the tower over its patches and class token, and the projector over the patches.
+
+        The layers after the one that is taken (``vision_feature_layer`` is -2) run and are not used.
+        """
+        vision, outer = config.vision_config, config.text_config.hidden_size
+        width, layers, taken = vision.hidden_size, vision.num_hidden_layers, _feature_layers(config)
+        patches = (image_size // vision.patch_size) ** 2
+        tokens = patches + 1
+        embedding = patches * vision.num_channels * vision.patch_size**2 * width
+        layer = tokens * (4 * width**2 + 2 * width * vision.intermediate_size)
+        scores = 2 * tokens**2 * width
+        return ImageFlops(
+            vision=2 * (embedding + layers * layer),
+            vision_scores=2 * layers * scores,
+            projector=2 * patches * (len(taken) * width * outer + outer**2),
+            unused=2 * (layers - max(taken)) * (layer + scores),
+        )
+
+    def meta_image(self, config: Any, image_size: int) -> dict[str, Any]:
+        """Return one image's pixels without content."""
+        import torch
+
+        channels = config.vision_config.num_channels
+        return {
+            "pixel_values": torch.empty(1, channels, image_size, image_size, device="meta"),
+            "vision_feature_layer": config.vision_feature_layer,
+            "vision_feature_select_strategy": config.vision_feature_select_strategy,
+        }
+
+
+def _tower(model: Any) -> Any:
+    tower = model.model.vision_tower
+    return getattr(tower, "vision_model", tower)  # newer releases of transformers have no inner module
+
+
+def _feature_layers(config: Any) -> list[int]:
+    """Return the numbers of the layers whose output the projector gets, counted from 1."""
+    taken, layers = config.vision_feature_layer, config.vision_config.num_hidden_layers
+    return [layer % (layers + 1) for layer in (taken if isinstance(taken, list) else [taken])]
+
+
+def _resampled(image: Any, image_size: int) -> Any:
+    from PIL import Image
+
+    return image.resize((image_size, image_size), Image.Resampling.BICUBIC)
+
+
+@dataclass(frozen=True)
+class AnySize(Sizing):
+    """Image sizing of a model whose position embeddings are interpolated.
+
+    Attributes:
+        patch_size: Side of a patch in pixels.
+    """
+
+    patch_size: int
+
+    def sized(self, image_size: int) -> dict[str, Any]:
+        """Return the processor's arguments for a size."""
+        size = {"height": image_size, "width": image_size}
+        return {"size": size, "crop_size": size}
+
+    def image_side(self, processor: Any, image_size: int) -> int:
+        """Return the nearest whole number of patches."""
+        return max(1, round(image_size / self.patch_size)) * self.patch_size
+
+    def source_image(self, image: Any, image_size: int) -> Any:
+        """Return the image at the size asked for, resampled as for the tower's own size."""
+        return _resampled(image, image_size)
+
+
+FAMILY = Llava()

@@ -1,0 +1,174 @@
+"""The protocol of a model family: everything that the project must know about one architecture.
+
+A family is one file in ``vlmnb/models/families`` with an object ``FAMILY``. Most subclass ``Family``, which
+has the usual answers for a vision tower, a projector and a Llama-like decoder in transformers.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, key_values
+from vlmnb.models.entry import ModelEntry
+
+PLACES = (
+    (r"lm_head", "head"),
+    (r"multi_modal_projector", "projector"),
+    (r"vision_tower\..*self_attn$", "vision_scores"),
+    (r"vision_tower", "vision"),
+    (r"language_model\..*\.self_attn$", "scores"),
+    (r"language_model\..*\.self_attn\.", "projections"),
+    (r"language_model\..*\.mlp", "mlp"),
+)
+
+
+class Sizing(Protocol):
+    """How images are given to a loaded model at a size in pixels."""
+
+    def sized(self, image_size: int) -> dict[str, Any]:
+        """Return the arguments of the processor for a side."""
+        return {"size": image_size}
+
+    def image_side(self, processor: Any, image_size: int) -> int:
+        """Return the side at which the model then takes the image, as records state it."""
+        return image_size
+
+    def source_image(self, image: Any, image_size: int) -> Any:
+        """Return the image that the processor is given."""
+        return image
+
+
+class Family(Sizing, Protocol):
+    """What the project knows about one architecture.
+
+    A configuration (``config``) is an object with the attributes of the family's class in transformers:
+    that class itself, or the plain object of ``geometry.plain``.
+
+    Attributes:
+        name: Name of the family, as registry entries have it.
+        rank: Place of the family in lists; families of equal rank are sorted by name.
+        entries: Registry entries of its models.
+        class_name: The model class in transformers.
+        processor_class: Module and name of a processor class that works without torchvision.
+        processor_note: What a reader should know about that processor, as Markdown.
+        stand_in: Bundled model whose processor serves random weights without a tokenizer of their own.
+        configurations: ``config.json`` by model, for Hub models that have no file in ``geometries``.
+        defaults: Values that a published ``config.json`` leaves to the classes of transformers, by part
+            (``text_config``, ``vision_config``, or "" for the whole).
+        places: Patterns of module names, with the part that FLOPs of such a module are counted in; the first
+            match counts.
+        gguf_obstacle: Why llama.cpp cannot run these models, or empty.
+    """
+
+    name: str
+    rank: int = 100
+    entries: tuple[ModelEntry, ...]
+    class_name: str
+    processor_class: tuple[str, str]
+    processor_note: str = ""
+    stand_in: str
+    configurations: Mapping[str, Mapping[str, Any]] = {}
+    defaults: Mapping[str, Mapping[str, Any]] = {}
+    places: tuple[tuple[str, str], ...] = PLACES
+    gguf_obstacle: str = ""
+
+    # Loading
+
+    def model_class(self) -> Any:
+        """Return the model class of transformers."""
+        import transformers
+
+        return getattr(transformers, self.class_name)
+
+    @abstractmethod
+    def load_processor(self, folder: str | Path) -> Any:
+        """Load the processor of a checkpoint folder, padding on the left."""
+
+    def special_ids(self, config: Any) -> dict[str, int]:
+        """Return the full-size ids of special tokens that the stand-in's tokenizer has at other ids."""
+        return {}
+
+    @abstractmethod
+    def adapt(self, processor: Any, config: Any) -> None:
+        """Give a stand-in processor the image settings of a configuration, and the prompt template."""
+
+    def interpolated(self, model: Any, processor: Any) -> Sizing:
+        """Let a loaded model of one image size take others, and return how images are then sized."""
+        raise ValueError(f"{self.name} has no position embeddings to interpolate")
+
+    # Modules of a loaded model
+
+    @abstractmethod
+    def vision_modules(self, model: Any) -> list[Any]:
+        """Return the modules that turn pixels into image tokens, in the order in which they run."""
+
+    def vision_layers(self, model: Any) -> list[Any]:
+        """Return the layers of the vision tower."""
+        return []
+
+    def patch_embedding(self, model: Any) -> Any:
+        """Return the module that makes vectors of patches, or None if the projector does."""
+        return None
+
+    @abstractmethod
+    def projector(self, model: Any) -> Any:
+        """Return the module that brings pixels or vision features to the width of the decoder."""
+
+    def decoder(self, model: Any) -> Any:
+        """Return the language model without its head."""
+        return model.model.language_model
+
+    # Numbers of a configuration
+
+    def complete(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a ``config.json`` with defaults filled in and the decoder's part by itself."""
+        made = {**self.defaults.get("", {}), **document}
+        made["text_config"] = {
+            **self.defaults.get("text_config", {}), **document, **document.get("text_config", {}),
+        }  # fmt: skip
+        if "vision_config" in document:
+            made["vision_config"] = {**self.defaults.get("vision_config", {}), **document["vision_config"]}
+        return made
+
+    def decoder_shape(self, config: Any) -> Decoder:
+        """Return the numbers of the language model, as a Llama has them."""
+        text = config.text_config
+        kv_heads, head_size = key_values(text)
+        return Decoder(
+            layers=text.num_hidden_layers,
+            width=text.hidden_size,
+            heads=text.num_attention_heads,
+            kv_heads=kv_heads,
+            head_size=head_size,
+            mlp=text.intermediate_size,
+            vocabulary=text.vocab_size,
+            context=text.max_position_embeddings,
+            tied=getattr(config, "tie_word_embeddings", False),
+        )
+
+    def vision_shape(self, config: Any) -> Vision | None:
+        """Return the numbers of the vision tower, or None without one."""
+        return None
+
+    @abstractmethod
+    def image_tensors(self, config: Any) -> Iterable[Tensor]:
+        """Yield the weights of the vision tower and the projector."""
+
+    @abstractmethod
+    def image_tokens(self, config: Any, image_size: int) -> int:
+        """Return the number of tokens that stand for a square image of a side in pixels."""
+
+    def seen_side(self, config: Any, image_size: int) -> int:
+        """Return the side that the model sees of an image given to its processor at a size."""
+        return image_size
+
+    @abstractmethod
+    def image_flops(self, config: Any, image_size: int) -> ImageFlops:
+        """Return the FLOPs of one image of the side that the model sees."""
+
+    @abstractmethod
+    def meta_image(self, config: Any, image_size: int) -> dict[str, Any]:
+        """Return one image's arguments of ``get_image_features``, as tensors without content."""
