@@ -38,7 +38,9 @@ class StaticCaches:
             return cache
         text = self._model.config.get_text_config(decoder=True)
         cache = StaticCache(config=text, max_cache_len=self._positions)
-        cache.early_initialization(rows, *architecture.key_values(text), self._model.dtype, self._model.device)
+        cache.early_initialization(
+            rows, *architecture.key_values(text), self._model.dtype, self._model.device
+        )
         self._held[rows] = cache
         return cache
 
