@@ -49,7 +49,7 @@ def call(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_the_pages_exist_link_and_load_nothing_from_a_network(root: Path) -> None:
+def test_pages_exist_have_valid_links_and_load_nothing_remote(root: Path) -> None:
     site = root / "_build" / "html"
     pages = linkcheck.read_site(site)
     assert (site / "index.html").exists()
@@ -61,7 +61,7 @@ def test_the_pages_exist_link_and_load_nothing_from_a_network(root: Path) -> Non
             assert f"book/runs/{model}/{axis}.html" in names
 
 
-def test_a_page_shows_what_the_records_and_the_export_say(root: Path) -> None:
+def test_a_page_shows_the_numbers_of_records_and_export(root: Path) -> None:
     records, problems = record.read_all(root / "results", model="fuyu-tiny")
     assert problems == []
     with (root / "all.csv").open(newline="") as file:
@@ -84,14 +84,14 @@ def test_a_page_shows_what_the_records_and_the_export_say(root: Path) -> None:
     assert noise.errors == noise.failed == noise.network == []
 
 
-def test_a_cell_that_could_not_be_measured_is_a_dash_with_its_reason(root: Path) -> None:
+def test_an_unmeasured_cell_is_a_dash_with_a_reason(root: Path) -> None:
     page = root / "_build" / "html" / "book" / "runs" / "llava-tiny" / "image_size.html"
     with browser.opened(page) as (tab, _):
         assert "-" in tab.locator("table.vlmnb-table").first.locator("td").all_inner_texts()
         assert "64 pixels a side and no other" in tab.locator("article").inner_text()
 
 
-def test_a_second_time_nothing_is_measured_or_built(root: Path) -> None:
+def test_a_second_sweep_and_build_do_nothing(root: Path) -> None:
     page = root / "_build" / "html" / "index.html"
     before = page.stat().st_mtime_ns
     done = call(root, "sweep", "small.yaml", "--json")

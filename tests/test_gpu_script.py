@@ -89,13 +89,13 @@ def test_without_wheels_nothing_is_installed(copy: Path) -> None:
     assert not (copy / "venv").exists()
 
 
-def test_wheels_that_cannot_be_fetched_leave_those_that_are_there(copy: Path) -> None:
+def test_a_failed_download_keeps_the_old_wheels(copy: Path) -> None:
     before = content(copy)
     assert script(copy, "wheels", "3.12", "130").returncode == 1, "pip cannot be run"
     assert content(copy) == before
 
 
-def test_a_mistake_in_a_sweep_is_told_once_and_packs_nothing(copy: Path) -> None:
+def test_a_mistake_in_a_sweep_is_shown_once_and_packs_nothing(copy: Path) -> None:
     calls = installed(copy, "echo 'vlmnb: wrong' >&2; exit 2")
     done = script(copy, "run", "sweeps/one.yaml", "1")
     assert (done.returncode, done.stderr) == (2, "vlmnb: wrong\n")
@@ -103,7 +103,7 @@ def test_a_mistake_in_a_sweep_is_told_once_and_packs_nothing(copy: Path) -> None
     assert not (copy / "out").exists()
 
 
-def test_what_was_measured_is_packed_and_unpacked_from_any_folder(copy: Path, tmp_path: Path) -> None:
+def test_new_records_are_packed_and_unpacked_from_any_folder(copy: Path, tmp_path: Path) -> None:
     installed(
         copy, f"echo '{{}}' > results/{RECORD}; touch results/.index.sqlite results/h200/fuyu-8b/.x.tmp"
     )

@@ -14,7 +14,7 @@ def error(name: str) -> PapermillExecutionError:
     return PapermillExecutionError(1, 2, "source", name, "did you mean 'model'?", ["a stack"])
 
 
-def test_a_users_mistake_is_one_line_and_any_other_error_keeps_its_stack(
+def test_a_users_mistake_is_one_line_other_errors_keep_their_stack(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/papermill", "in.ipynb"])

@@ -53,7 +53,7 @@ def measure(results: Path) -> None:
             record.write(content_key.blank(state.cell, STARTED), results)
 
 
-def test_a_folder_that_is_given_counts_from_the_working_folder(elsewhere: Path, vlmnb: Called) -> None:
+def test_a_given_folder_is_relative_to_the_working_folder(elsewhere: Path, vlmnb: Called) -> None:
     measure(elsewhere / "mine")
     code, said, _ = vlmnb("sweep", "s.yaml", "--dry-run", "--results", "mine", "--runs", "pages")
     assert code == 0
@@ -67,12 +67,12 @@ def test_a_folder_that_is_given_counts_from_the_working_folder(elsewhere: Path, 
     assert f"no folder {elsewhere / 'results'}" in vlmnb("audit", "--results", "results")[2]
 
 
-def test_folders_that_are_not_given_are_the_projects(elsewhere: Path, vlmnb: Called) -> None:
+def test_default_folders_are_the_projects(elsewhere: Path, vlmnb: Called) -> None:
     measure(elsewhere / "results")
     assert "0 of 2   cells recorded" in vlmnb("sweep", "s.yaml", "--dry-run")[1]
 
 
-def test_the_command_that_continues_a_sweep_does_so_from_any_folder(
+def test_the_command_that_continues_a_sweep_works_from_any_folder(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = options.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=Path("runs"))
@@ -87,9 +87,7 @@ def test_the_command_that_continues_a_sweep_does_so_from_any_folder(
     assert options.named(full) == str(full), "here the short name is another file's"
 
 
-def test_a_sweep_file_that_is_not_there_is_told_with_where_it_was_looked_for(
-    elsewhere: Path, vlmnb: Called
-) -> None:
+def test_an_error_names_the_folders_searched_for_a_sweep_file(elsewhere: Path, vlmnb: Called) -> None:
     code, _, said = vlmnb("sweep", "nosuch.yaml", "--dry-run")
     assert code == 2
     assert said == (
@@ -113,7 +111,7 @@ def test_a_sweep_file_that_is_not_there_is_told_with_where_it_was_looked_for(
         ("--on ssh", "local or ray"),
     ],
 )
-def test_options_that_say_nothing_are_refused_in_one_line(
+def test_contradicting_options_are_refused_in_one_line(
     elsewhere: Path, vlmnb: Called, options: str, said: str
 ) -> None:
     code, out, error = vlmnb("sweep", "s.yaml", "--results", "mine", *options.split())
@@ -123,13 +121,13 @@ def test_options_that_say_nothing_are_refused_in_one_line(
     assert [path.name for path in elsewhere.iterdir()] == ["s.yaml"]
 
 
-def test_threads_of_a_cluster_may_be_more_than_this_machine_has(elsewhere: Path, vlmnb: Called) -> None:
+def test_a_cluster_may_have_more_threads_than_this_machine(elsewhere: Path, vlmnb: Called) -> None:
     code, said, _ = vlmnb("sweep", "s.yaml", "--slurm", "--threads", "1024", "--results", "mine")
     assert code == 0
     assert "--cpus-per-task=1024" in said
 
 
-def test_a_script_for_nothing_is_one_that_does_nothing(
+def test_a_script_does_nothing_if_nothing_is_missing(
     elsewhere: Path, vlmnb: Called, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure(elsewhere / "mine")
@@ -145,7 +143,7 @@ def test_a_script_for_nothing_is_one_that_does_nothing(
     assert [line for line in script.splitlines() if not line.startswith("#")] == []
 
 
-def test_status_says_whose_it_is_where_no_sweep_file_is_named(elsewhere: Path, vlmnb: Called) -> None:
+def test_status_without_a_sweep_file_shows_the_latest_sweep(elsewhere: Path, vlmnb: Called) -> None:
     said = vlmnb("status", "--results", "mine")[1].splitlines()[0]
     assert "none is on record here" in said
     assert said.endswith("sweeps/quickstart.yaml")
@@ -160,14 +158,14 @@ def test_status_says_whose_it_is_where_no_sweep_file_is_named(elsewhere: Path, v
     assert said.endswith(f"the latest sweep here is {elsewhere / 's.yaml'}")
 
 
-def test_status_says_that_there_is_no_such_folder(elsewhere: Path, vlmnb: Called) -> None:
+def test_status_reports_a_missing_folder(elsewhere: Path, vlmnb: Called) -> None:
     code, said, _ = vlmnb("status", "s.yaml", "--results", "mistyped")
     assert code == 0
     assert said.startswith(f"There is no folder {elsewhere / 'mistyped'} yet.\n\n")
     assert not (elsewhere / "mistyped").exists()
 
 
-def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
+def test_status_matches_records_for_the_last_sweeps_threads(
     elsewhere: Path, vlmnb: Called, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (slots.THREADS, "OMP_NUM_THREADS"):
@@ -193,7 +191,7 @@ def test_status_judges_by_the_threads_of_the_sweep_that_was_here(
     assert json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])["stale"] > 0
 
 
-def test_on_a_narrow_terminal_the_count_stays(tmp_path: Path) -> None:
+def test_a_narrow_terminal_keeps_the_count(tmp_path: Path) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=60)
     job = inventory.load(paths.root() / "sweeps" / "quickstart.yaml")[0]

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -51,7 +52,8 @@ def run_all(
     busy: dict[str, int] = {}
     guard, all_at_work = threading.Lock(), threading.Event()
 
-    def stand_in(run, setting, *, slot, again, begun=None, on_poll, stop) -> RunResult:  # type: ignore[no-untyped-def]
+    def stand_in(begun, on_poll, stop) -> RunResult:  # type: ignore[no-untyped-def]
+        run, slot = begun.run, begun.slot
         with guard:
             busy[slot.name] = busy.get(slot.name, 0) + 1
             seen.append((run.name, str(slot.visible), sum(busy.values())))
@@ -66,6 +68,9 @@ def run_all(
         return RunResult(run=run)
 
     monkeypatch.setattr(execute, "execute", stand_in)
+    monkeypatch.setattr(
+        local, "StartedRun", lambda run, options, slot, again: SimpleNamespace(run=run, slot=slot)
+    )
     setting = ExecutionOptions(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
     shown = progress.Progress(todo, [], Console(file=io.StringIO()), results=tmp_path / "results")
     outcomes = local.local(scheduler.Sweep(setting, inventory.Remeasure(), shown), todo)

@@ -1,4 +1,4 @@
-"""A checkout whose notebook measures nothing: cells take milliseconds, and misbehave as a test asks."""
+"""A project whose notebook measures nothing: cells take milliseconds and misbehave as a test asks."""
 
 from __future__ import annotations
 
@@ -87,15 +87,17 @@ with claims.Desk(plan.cells, pathlib.Path(results)) as at:
 print(sorted((record.cell.batch_size, record.status) for record in records))
 while (root / f"draw-{model}").exists():
     time.sleep(0.05)
+if (root / "exit").exists():
+    raise SystemExit(0)
 """
 
 
 class Checkout:
-    """A root of its own with one notebook, and calls of the command line in it.
+    """A project of its own with one notebook, and calls of the command line in it.
 
     Attributes:
         root: The folder; ``results`` and ``runs`` lie in it.
-        locks: Folder of the locks of the devices; one of its own, lest it wait for others on this machine.
+        locks: Folder of the device locks; its own, so that it waits for no other process of this machine.
     """
 
     def __init__(self, root: Path) -> None:
@@ -116,7 +118,7 @@ class Checkout:
         self.spec(["llava-tiny"], [1, 2, 3])
 
     def behave(self, how: dict[int, str]) -> None:
-        """What measuring does, by batch size."""
+        """Set what measuring does, by batch size."""
         (self.root / "behave.json").write_text(json.dumps(how))
 
     def spec(self, models: list[str], batch_sizes: list[int]) -> None:
@@ -153,11 +155,24 @@ class Checkout:
     def statuses(self) -> dict[tuple[str, int], tuple[str, str]]:
         """Status and reason of every record by model and batch size."""
         found = {}
-        for path in self.results.glob("*/*/[!.]*.json"):
+        for path in self.record_files():
             content = json.loads(path.read_text())
             cell = content["cell"]
             found[cell["model"], cell["batch_size"]] = (content["status"], content["reason"])
         return found
+
+    def record_files(self) -> list[Path]:
+        """Files of the records."""
+        return list(self.results.glob("*/*/[!.]*.json"))
+
+    def page(self, model: str = "llava-tiny") -> Path:
+        """The published page of a model."""
+        return self.runs / model / "batch_size.ipynb"
+
+    def failure(self) -> dict[str, str]:
+        """The report of the failed run of the first model."""
+        text = (self.runs / "failures" / "llava-tiny" / "batch_size.json").read_text()
+        return dict(json.loads(text))
 
     def measured(self) -> list[int]:
         """Batch sizes in the order in which measuring began."""
@@ -166,7 +181,7 @@ class Checkout:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 180) -> None:
-    """Wait until something is so."""
+    """Wait until a condition holds."""
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "it did not happen"
@@ -174,7 +189,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 180) -> None:
 
 
 def processes_of(root: Path) -> list[int]:
-    """Processes that have a checkout in their environment, zombies left out."""
+    """Processes that have a checkout in their environment, except zombies."""
     import psutil
 
     found = []

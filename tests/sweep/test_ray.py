@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +11,6 @@ from fakes import PROJECT, Checkout, wait_for
 
 ray = pytest.importorskip("ray", reason="needs Ray: make test-ray")
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
-    return Checkout(tmp_path)
 
 
 @pytest.fixture
@@ -49,7 +43,7 @@ def devices(checkout: Checkout) -> list[str]:
     return [line.split()[1] for line in (checkout.root / "measured.log").read_text().splitlines()]
 
 
-def test_runs_go_to_nodes_with_a_gpu_and_their_records_come_back(checkout: Checkout, cluster: Any) -> None:
+def test_runs_go_to_gpu_nodes_and_their_records_come_back(checkout: Checkout, cluster: Any) -> None:
     gpu_spec(checkout, ["llava-tiny", "fuyu-tiny", "qwen2.5-vl-tiny"])
     done = checkout.sweep("--on", "ray")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -77,7 +71,7 @@ def test_a_lost_node_costs_only_the_cell_it_was_measuring(checkout: Checkout, cl
     assert checkout.measured().count(1) == 2, "what the lost node had sent was not measured again"
 
 
-def test_a_lost_head_ends_the_sweep_with_how_to_go_on(checkout: Checkout, cluster: Any) -> None:
+def test_a_lost_head_ends_the_sweep_with_the_command_to_continue(checkout: Checkout, cluster: Any) -> None:
     gpu_spec(checkout, ["llava-tiny"])
     checkout.behave({2: "wait"})
     sweep = checkout.start("--on", "ray")
@@ -90,7 +84,7 @@ def test_a_lost_head_ends_the_sweep_with_how_to_go_on(checkout: Checkout, cluste
     assert len(checkout.statuses()) == 1
 
 
-def test_without_a_cluster_it_says_how_to_start_one(checkout: Checkout) -> None:
+def test_without_a_cluster_the_error_shows_how_to_start_one(checkout: Checkout) -> None:
     os.environ.pop("RAY_ADDRESS", None)
     done = checkout.sweep("--on", "ray")
     assert done.returncode == 2

@@ -9,7 +9,7 @@ import pytest
 from vlmnb.sweep.ray import head as head_ray
 
 
-def test_the_head_of_a_cluster_may_be_away_for_a_while_and_then_it_is_lost(
+def test_a_silent_head_counts_as_lost_after_a_while(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [0.0]

@@ -14,7 +14,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,7 +74,7 @@ def stand_in_line(folder: Path, name: str) -> None:
     line.leave()
 
 
-def test_a_lock_is_had_in_the_order_of_asking_and_who_asks_again_stands_behind(
+def test_a_line_is_first_come_first_served(
     tmp_path: Path, children: Callable[[Callable[[], object]], int]
 ) -> None:
     mine = locks.Line(locks.Locks(tmp_path / "lock"), "cpu")
@@ -92,7 +91,7 @@ def test_a_lock_is_had_in_the_order_of_asking_and_who_asks_again_stands_behind(
     assert (tmp_path / "order").read_text() == "BDE"
 
 
-def test_many_who_ask_at_once_have_it_one_at_a_time_and_all_of_them(
+def test_many_processes_get_a_lock_one_at_a_time(
     tmp_path: Path, children: Callable[[Callable[[], object]], int]
 ) -> None:
     def often() -> None:
@@ -112,7 +111,7 @@ def test_many_who_ask_at_once_have_it_one_at_a_time_and_all_of_them(
     assert (tmp_path / "log").read_text() == "()" * 120
 
 
-def test_the_lock_is_of_the_machine_whatever_the_users_temporary_folder_is(
+def test_the_lock_does_not_depend_on_the_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(slots.LOCKS, raising=False)
@@ -128,7 +127,7 @@ def test_the_lock_is_of_the_machine_whatever_the_users_temporary_folder_is(
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o1777
 
 
-def test_another_user_with_a_narrow_umask_waits_too(
+def test_a_user_with_a_narrow_umask_waits_too(
     children: Callable[[Callable[[], object]], int], request: pytest.FixtureRequest
 ) -> None:
     if os.getuid() != 0:
@@ -152,7 +151,7 @@ def test_another_user_with_a_narrow_umask_waits_too(
     assert mine.holder("cpu")
 
 
-def test_a_machine_without_a_common_folder_says_who_is_not_waited_for(
+def test_without_a_common_folder_a_warning_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv(slots.LOCKS, raising=False)
@@ -178,7 +177,7 @@ def a_sweep(tmp_path: Path, todo: Job) -> tuple[scheduler.Sweep, io.StringIO]:
     return scheduler.Sweep(setting, inventory.Remeasure(), shown), said
 
 
-def test_who_waits_for_a_run_of_another_sweep_has_no_device_meanwhile(
+def test_a_sweep_waiting_for_a_run_holds_no_device(
     tmp_path: Path, own_locks: Path, children: Callable[[Callable[[], object]], int]
 ) -> None:
     """A sweep on a cluster has the run and waits for this device: each would wait for the other."""
@@ -200,7 +199,7 @@ def test_who_waits_for_a_run_of_another_sweep_has_no_device_meanwhile(
     sweep, said = a_sweep(tmp_path, todo)
     began: list[str] = []
 
-    def once(job: Job, again: object, on_poll: object, stop: threading.Event) -> RunResult:
+    def once(job: Job, again: object, on_poll: object) -> RunResult:
         began.extend(state.state for state in job.cells)
         return RunResult(run=job.run)
 
@@ -214,9 +213,7 @@ def test_who_waits_for_a_run_of_another_sweep_has_no_device_meanwhile(
     assert "executing it" in said.getvalue()
 
 
-def test_time_spent_waiting_is_no_part_of_the_time_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_waiting_is_not_part_of_the_remaining_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     todo = job(tmp_path)
@@ -241,7 +238,7 @@ def test_time_spent_waiting_is_no_part_of_the_time_left(
     assert shown.now().remaining_s == pytest.approx(10.0)
 
 
-def test_what_a_killed_process_left_is_removed_later_and_nothing_else(
+def test_only_folders_of_killed_processes_are_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: Callable[[Callable[[], object]], int]
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -299,7 +296,7 @@ def test_two_sweeps_take_turns_run_by_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_and_its_supervisor_leave_nothing_that_the_next_does_not_remove(
+def test_the_next_sweep_removes_what_killed_processes_left(
     tmp_path: Path,
 ) -> None:
     checkout = Checkout(tmp_path)
@@ -328,7 +325,7 @@ def test_a_killed_sweep_and_its_supervisor_leave_nothing_that_the_next_does_not_
 
 
 @pytest.mark.slow
-def test_a_notebook_run_by_hand_says_in_the_terminal_for_whom_it_waits(tmp_path: Path) -> None:
+def test_a_notebook_run_by_hand_shows_whom_it_waits_for(tmp_path: Path) -> None:
     checkout = Checkout(tmp_path)
     mine = locks.Locks(tmp_path / "vlmnb.lock", everybody=True)
     assert mine.take("cpu")
@@ -350,7 +347,7 @@ def test_a_notebook_run_by_hand_says_in_the_terminal_for_whom_it_waits(tmp_path:
     assert checkout.measured() == [1]
 
 
-def test_what_waits_for_a_device_has_nothing_started_up(
+def test_nothing_is_started_early_while_waiting_for_a_device(
     tmp_path: Path, own_locks: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     todo = job(tmp_path)

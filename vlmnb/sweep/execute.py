@@ -97,6 +97,7 @@ class StartedRun:
 
     Attributes:
         run: The run.
+        options: How it is executed.
         scratch: Its temporary folder.
         process: Its supervisor.
     """
@@ -110,7 +111,7 @@ class StartedRun:
             slot: Device of the run, held by the caller.
             again: Keys of recorded or stale cells to measure again.
         """
-        self.run = run
+        self.run, self.options = run, options
         self._folder = temporary.Scratch(temporary.RUN)
         # The Jupyter kernel's sockets need a short path.
         self._sockets = temporary.Scratch(temporary.SOCKETS, temporary.short())
@@ -185,30 +186,20 @@ class StartedRun:
 
 
 def execute(
-    run: Run,
-    options: ExecutionOptions,
-    *,
-    slot: Slot = slots.CPU,
-    again: Collection[str] = (),
-    begun: StartedRun | None = None,
+    begun: StartedRun,
     on_poll: Callable[[str], None] = lambda cell: None,
     stop: threading.Event | None = None,
 ) -> RunResult:
-    """Execute a run in separate processes and publish its notebook.
+    """Let a run measure, wait for it, and publish its notebook.
 
     A failed run never replaces a good page. No process of the run outlives this call, nor this process if it
     is killed.
 
     Args:
-        run: The run to execute.
-        options: Folders, threads and limits.
-        slot: Device of the run, held by the caller.
-        again: Keys of recorded or stale cells to measure again.
-        begun: The run, if it has been started already.
+        begun: The run; its processes have started.
         on_poll: Called about twice a second with a description of the cell being measured, or ``""``.
         stop: Ends the run when it is set.
     """
-    begun = begun or StartedRun(run, options, slot, again)
     with contextlib.closing(begun):
         begun.turn()
         while begun.process.poll() is None:
@@ -218,7 +209,8 @@ def execute(
             with contextlib.suppress(subprocess.TimeoutExpired):
                 begun.process.wait(POLL_S)
         begun.end()
-        return _published(_result(run, begun.scratch, options.limits), options, begun.scratch / "out.ipynb")
+        result = _result(begun.run, begun.scratch, begun.options.limits)
+        return _published(result, begun.options, begun.scratch / "out.ipynb")
 
 
 def file_failure(result: RunResult, options: ExecutionOptions, *, stale: bool = False) -> None:

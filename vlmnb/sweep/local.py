@@ -5,35 +5,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
-import threading
+import queue
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 
 from vlmnb.device import slots
 from vlmnb.device.slots import Slot
 from vlmnb.sweep import execute
 from vlmnb.sweep.execute import RunResult, StartedRun
 from vlmnb.sweep.inventory import NOTHING_AGAIN, Job
-from vlmnb.sweep.scheduler import Execute, Stopped, Sweep
+from vlmnb.sweep.scheduler import Stopped, Sweep
 
 
 def local(sweep: Sweep, todo: Sequence[Job]) -> list[RunResult]:
-    """Execute jobs on this machine.
-
-    Args:
-        sweep: The sweep.
-        todo: Its jobs that need work.
-
-    Returns:
-        The results of the runs that were executed.
-    """
+    """Execute jobs on this machine and return the results of those that no other sweep has done meanwhile."""
     alone = [job for job in todo if slots.whole_machine([state.cell.device for state in job.cells])]
     shared = [job for job in todo if job not in alone]
-    results: list[RunResult | None] = []
-    if shared:
-        results += _side_by_side(sweep, shared)
-    if alone:
-        results += _one_by_one(sweep, alone)
+    results = _side_by_side(sweep, shared) if shared else []
+    results += _one_by_one(sweep, alone) if alone else []
     return [result for result in results if result is not None]
 
 
@@ -47,23 +36,20 @@ class _Relay:
         self.following: Job | None = None
         sweep.before_waiting = self.close  # a run that starts up would disturb the one being waited for
 
-    def __call__(
-        self, job: Job, again: Sequence[str], on_poll: Callable[[str], None], stop: threading.Event
-    ) -> RunResult:
-        """Execute."""
+    def __call__(self, job: Job, again: Sequence[str], on_poll: Callable[[str], None]) -> RunResult:
+        """Execute a job."""
+        sweep = self._sweep
 
         def poll(cell: str) -> None:
             on_poll(cell)
-            if not cell and not stop.is_set():
+            if not cell and not sweep.stop.is_set():
                 self._begin_following(job)
 
+        if self._begun and (self._begun.run != job.run or again):
+            self.close()
         begun, self._begun = self._begun, None
-        if begun and (begun.run != job.run or again):
-            begun.close()
-            begun = None
-        return execute.execute(
-            job.run, self._sweep.options, slot=self._slot, again=again, begun=begun, on_poll=poll, stop=stop
-        )
+        begun = begun or StartedRun(job.run, sweep.options, self._slot, again)
+        return execute.execute(begun, poll, sweep.stop)
 
     def close(self) -> None:
         """End the run that has started up and did not get its turn."""
@@ -99,42 +85,32 @@ def _one_by_one(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult | None]:
 
 
 def _side_by_side(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult | None]:
-    """Run one thread per GPU; each takes the next job when its GPU is free."""
-    queue, results = list(jobs), list[RunResult | None]()
-    guard = threading.Lock()
+    """Execute one job per GPU at a time."""
+    free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+    for slot in slots.gpus():
+        free.put(slot)
 
-    def serve(slot: Slot) -> None:
-        while not sweep.stop.is_set():
-            with guard:
-                if not queue:
-                    return
-                job = queue.pop(0)
-            try:
-                device = slots.held([slot.name], functools.partial(sweep.waiting, slot.name, job.run.name))
-                result = sweep.work(job, _on(slot, sweep), slot.name, device)
-            except Stopped:
-                return
-            with guard:
-                results.append(result)
+    def work(job: Job) -> RunResult | None:
+        slot = free.get()
+        device = slots.held([slot.name], functools.partial(sweep.waiting, slot.name, job.run.name))
 
-    with ThreadPoolExecutor(len(slots.gpus())) as pool:
-        serving = [pool.submit(serve, slot) for slot in slots.gpus()]
+        def once(job: Job, again: Sequence[str], on_poll: Callable[[str], None]) -> RunResult:
+            started = StartedRun(job.run, sweep.options, slot, again)
+            return execute.execute(started, on_poll, sweep.stop)
+
         try:
-            done, _ = wait(serving, return_when=FIRST_EXCEPTION)
-            if any(future.exception() for future in done):
-                sweep.stop.set()
+            return None if sweep.stop.is_set() else sweep.work(job, once, slot.name, device)
+        except Stopped:
+            return None
         except BaseException:
             sweep.stop.set()
             raise
-    for future in serving:
-        future.result()
-    return results
+        finally:
+            free.put(slot)
 
-
-def _on(slot: Slot, sweep: Sweep) -> Execute:
-    def once(
-        job: Job, again: Sequence[str], on_poll: Callable[[str], None], stop: threading.Event
-    ) -> RunResult:
-        return execute.execute(job.run, sweep.options, slot=slot, again=again, on_poll=on_poll, stop=stop)
-
-    return once
+    with ThreadPoolExecutor(len(slots.gpus())) as pool:
+        try:
+            return list(pool.map(work, jobs))
+        except BaseException:
+            sweep.stop.set()
+            raise

@@ -110,15 +110,11 @@ def _cause(code: int | None) -> str:
         return ""
     if code >= 0:
         return f": it ended with exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = "unknown"
-    hint = {
-        "SIGKILL": ", as the system does when memory runs out",
-        "SIGSEGV": ", a crash in native code",
+    hints: dict[int, str] = {
+        signal.SIGKILL: ", as the system does when memory runs out",
+        signal.SIGSEGV: ", a crash in native code",
     }
-    return f": signal {-code} ({name}){hint.get(name, '')}"
+    return f": signal {-code} ({signal.strsignal(-code)}){hints.get(-code, '')}"
 
 
 def _die_with_parent() -> None:

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import Protocol
 
 from vlmnb.device import slots
 from vlmnb.errors import one_line
@@ -37,13 +36,8 @@ INCOMPLETE = ("infrastructure", "stopped")
 """Kinds of results after which the sweep is not complete."""
 
 
-class Execute(Protocol):
-    """Executes a run once, on this machine or on a cluster."""
-
-    def __call__(
-        self, job: Job, again: Sequence[str], on_poll: Callable[[str], None], stop: threading.Event
-    ) -> RunResult:
-        """Execute."""
+Execute = Callable[[Job, Sequence[str], Callable[[str], None]], RunResult]
+"""Executes a job once, given the keys to measure again and what to call with the cell being measured."""
 
 
 class Stopped(Exception):
@@ -142,7 +136,7 @@ class Sweep:
 
         while not self.stop.is_set():
             again = [path.stem for path, was in before.items() if signature(path) == was]
-            result = execute_once(job, again, poll, self.stop)
+            result = execute_once(job, again, poll)
             at_work = next((state for state in job.cells if state.key == result.cell), None)
             if result.kind == "cell_limit" and at_work:
                 limit_s = self.options.limits.cell_s

@@ -7,6 +7,7 @@ already, and the run goes on on another node.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
@@ -78,19 +79,13 @@ class Cluster:
 
     def execute(self, sweep: Sweep, todo: Sequence[Job]) -> list[RunResult]:
         """Execute as many jobs at the same time as the cluster has room for."""
-        results: list[RunResult] = []
-        guard = threading.Lock()
+        once = functools.partial(self._once, sweep.stop)
 
-        def serve(job: Job) -> None:
-            if sweep.stop.is_set():
-                return
+        def serve(job: Job) -> RunResult | None:
             try:
-                result = sweep.work(job, self._once, job.run.name)
+                return None if sweep.stop.is_set() else sweep.work(job, once, job.run.name)
             except Stopped:
-                return
-            if result is not None:
-                with guard:
-                    results.append(result)
+                return None
 
         pool = ThreadPoolExecutor(max(1, len(todo)))
         serving = [pool.submit(serve, job) for job in todo]
@@ -107,12 +102,10 @@ class Cluster:
             raise
         finally:
             pool.shutdown(wait=not self._lost)  # its threads may be in a call to Ray
-        for future in serving:
-            future.result()
-        return results
+        return [result for future in serving if (result := future.result())]
 
     def _once(
-        self, job: Job, again: Sequence[str], on_poll: Callable[[str], None], stop: threading.Event
+        self, stop: threading.Event, job: Job, again: Sequence[str], on_poll: Callable[[str], None]
     ) -> RunResult:
         ray, options, run = self.ray, self.options, job.run
         needs_gpu = any(state.cell.device == "cuda" for state in job.cells)

@@ -82,10 +82,8 @@ def execute_run(
                 names = [gpu.name for gpu in slots.gpus()[:1]]
             try:
                 with slots.held(names, waiting):
-                    result = execute.execute(
-                        this, here, slot=slot, again=again, stop=stop,
-                        on_poll=lambda cell: cells.__setitem__(0, cell),
-                    )  # fmt: skip
+                    started = execute.StartedRun(this, here, slot, again)
+                    result = execute.execute(started, lambda cell: cells.__setitem__(0, cell), stop)
             except Stopped:
                 result = RunResult(run=this, kind="stopped", error="stopped")
             except OSError as error:

@@ -12,7 +12,6 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,18 +27,8 @@ from vlmnb.records.record import read_all
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Iterator[Checkout]:
-    yield Checkout(tmp_path)
-    for pid in processes_of(tmp_path):  # of a test that failed before its sweep ended
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_sweep_that_is_stopped_says_how_to_go_on_and_leaves_nothing(
-    checkout: Checkout, number: int
-) -> None:
+def test_a_stopped_sweep_shows_how_to_continue_and_leaves_no_process(checkout: Checkout, number: int) -> None:
     checkout.behave({2: "hang"})
     sweep = checkout.start()
     wait_for(lambda: bool(list(checkout.root.glob("stubborn*"))))
@@ -55,7 +44,7 @@ def test_a_sweep_that_is_stopped_says_how_to_go_on_and_leaves_nothing(
     assert re.search(r"was stopped after [\d a-z]+: ", checkout.vlmnb("status").stdout), "by no error"
 
 
-def test_a_killed_sweep_leaves_no_process_and_status_tells(checkout: Checkout) -> None:
+def test_a_killed_sweep_leaves_no_process_and_status_shows_it(checkout: Checkout) -> None:
     checkout.behave({2: "hang"})
     sweep = checkout.start()
     wait_for(lambda: bool(list(checkout.root.glob("stubborn*"))))
@@ -91,7 +80,7 @@ def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Check
     wait_for(lambda: not sockets.exists())
 
 
-def test_the_next_run_starts_up_while_a_page_is_drawn_and_measures_only_then(checkout: Checkout) -> None:
+def test_the_next_run_starts_early_but_waits_for_its_turn_to_measure(checkout: Checkout) -> None:
     checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2])
     (checkout.root / "draw-llava-tiny").touch()
     sweep = checkout.start()
@@ -101,12 +90,12 @@ def test_the_next_run_starts_up_while_a_page_is_drawn_and_measures_only_then(che
     _, said = sweep.communicate(timeout=120)
     assert sweep.returncode == 0, said
     assert checkout.measured() == [1, 2, 1, 2]
-    drawn = (checkout.runs / "llava-tiny" / "batch_size.ipynb").stat().st_mtime
+    drawn = checkout.page().stat().st_mtime
     times = [float(line.split()[2]) for line in (checkout.root / "measured.log").read_text().splitlines()]
     assert times[1] < drawn < times[2]
 
 
-def test_a_run_that_waits_for_its_turn_is_stopped_with_the_sweep(checkout: Checkout) -> None:
+def test_a_run_waiting_for_its_turn_is_stopped_with_the_sweep(checkout: Checkout) -> None:
     checkout.spec(["llava-tiny", "fuyu-tiny"], [1])
     (checkout.root / "draw-llava-tiny").touch()
     sweep = checkout.start()
@@ -119,7 +108,7 @@ def test_a_run_that_waits_for_its_turn_is_stopped_with_the_sweep(checkout: Check
     assert list(checkout.root.glob("vlmnb-*")) == []
 
 
-def test_sweeps_that_begin_at_the_same_moment_do_not_disturb_each_other(tmp_path: Path) -> None:
+def test_sweeps_can_check_the_same_folder_at_the_same_time(tmp_path: Path) -> None:
     def begin(_: int) -> None:
         sweep_command.require_writable(tmp_path / "results", tmp_path / "runs")
 
@@ -161,10 +150,10 @@ def test_two_sweeps_of_one_folder_measure_no_cell_twice(checkout: Checkout) -> N
     assert len(checkout.statuses()) == 6
 
 
-def test_killing_anything_at_random_moments_loses_and_repeats_nothing(
+def test_random_kills_lose_nothing_and_repeat_nothing(
     checkout: Checkout, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """As many kills as ``VLMNB_TEST_KILLS`` says; ``VLMNB_TEST_SEED`` chooses other moments."""
+    """``VLMNB_TEST_KILLS`` is the number of kills; ``VLMNB_TEST_SEED`` chooses other moments."""
     kills = int(os.environ.get("VLMNB_TEST_KILLS", "4"))
     chance = random.Random(f"{kills} {os.environ.get('VLMNB_TEST_SEED', '')}")
     undisturbed = Checkout(tmp_path_factory.mktemp("undisturbed"))
@@ -179,23 +168,24 @@ def test_killing_anything_at_random_moments_loses_and_repeats_nothing(
     while killed.total() < kills:
         sweep = checkout.start()
         time.sleep(chance.uniform(0.2, 7))
-        victim = ["sweep", "supervise", "notebook_run", "ipykernel"][killed.total() % 4]
+        victim = ["sweep", "supervisor", "notebook_process", "ipykernel"][killed.total() % 4]
         killed[victim] += kill_one(checkout, victim, sweep)
         sweep.communicate(timeout=300)
         wait_for(lambda: processes_of(checkout.root) == [])
         begun = len(checkout.measured()) - begun_before
-        now = {path.name: path.stat().st_mtime_ns for path in record_files(checkout.results)}
+        now = {path.name: path.stat().st_mtime_ns for path in checkout.record_files()}
         assert {name: now.get(name) for name in finished} == finished, "a finished cell was measured again"
         finished = now
         print(dict(killed), f"exit code {sweep.returncode}, {len(finished)} cells, {begun} begun", flush=True)
         assert begun <= len(finished) + killed.total() - kills_before, "a kill costs one cell at most"
         if len(finished) == len(models) * len(sizes):
             begun_before, kills_before = len(checkout.measured()), killed.total()
-            for path in record_files(checkout.results):
+            for path in checkout.record_files():
                 path.unlink()
             finished = {}
     assert checkout.sweep().returncode == 0
-    assert records_of(checkout) == records_of(undisturbed)
+    contents = [{p.name: p.read_bytes() for p in each.record_files()} for each in (checkout, undisturbed)]
+    assert contents[0] == contents[1]
     with store.Index(checkout.results, rows=True) as index:
         found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
     assert found == [export_columns.row(each) for each in read_all(checkout.results)[0]], (
@@ -222,15 +212,7 @@ def kill_one(checkout: Checkout, victim: str, sweep: subprocess.Popen[str]) -> b
     return False
 
 
-def record_files(results: Path) -> list[Path]:
-    return list(results.glob("*/*/[!.]*.json"))
-
-
-def records_of(checkout: Checkout) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in record_files(checkout.results)}
-
-
 def printed(checkout: Checkout, model: str) -> str:
     """What the last cell of the published page printed last."""
-    page = nbformat.read(checkout.runs / model / "batch_size.ipynb", as_version=4)
+    page = nbformat.read(checkout.page(model), as_version=4)
     return str(page.cells[-1].outputs[-1].text).strip()

@@ -66,7 +66,7 @@ def papermill(project: Path, tmp_path: Path, *arguments: str) -> subprocess.Comp
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
 
-def test_plain_papermill_measures_records_and_shows_what_it_recorded(project: Path, tmp_path: Path) -> None:
+def test_plain_papermill_measures_records_and_shows_its_cells(project: Path, tmp_path: Path) -> None:
     done = papermill(
         project, tmp_path, "-p", "model", "fuyu-tiny", "-p", "samples", "6", "-p", "max_new_tokens", "5",
         "-p", "length", "both", "-y", "{batch_sizes: [3, 4]}",
@@ -150,7 +150,7 @@ def test_a_notebook_edited_by_hand_loads_what_is_recorded(project: Path, tmp_pat
     assert path.stem in json.dumps(again)
 
 
-def test_a_name_mistyped_by_hand_is_an_error_without_a_stack(project: Path, tmp_path: Path) -> None:
+def test_a_mistyped_parameter_is_an_error_without_a_stack(project: Path, tmp_path: Path) -> None:
     with pytest.raises(CellExecutionError) as error:
         by_hand(project, tmp_path, ("samples: int = 0", "samples: int = 4\nbatchsizes: list[int] = [2]"))
     assert "did you mean 'batch_sizes'" in str(error.value)
@@ -158,7 +158,7 @@ def test_a_name_mistyped_by_hand_is_an_error_without_a_stack(project: Path, tmp_
     assert list(record.record_files(tmp_path)) == []
 
 
-def test_a_killed_sweep_goes_on_where_it_stopped_and_a_second_one_measures_nothing(
+def test_a_killed_sweep_continues_and_a_third_measures_nothing(
     project: Path, tmp_path: Path, vlmnb: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     spec = tmp_path / "small.yaml"
@@ -211,7 +211,7 @@ def command_lines() -> list[str]:
     return found
 
 
-def test_a_failed_run_is_filed_and_leaves_the_good_page(tmp_path: Path) -> None:
+def test_a_failed_run_is_filed_and_keeps_the_good_page(tmp_path: Path) -> None:
     results, runs = tmp_path / "results", tmp_path / "runs"
     page = runs / "fuyu-tiny" / "batch_size.ipynb"
     page.parent.mkdir(parents=True)
@@ -219,7 +219,8 @@ def test_a_failed_run_is_filed_and_leaves_the_good_page(tmp_path: Path) -> None:
     results.write_text("a file where the folder should be")
     parameters = {"samples": 2, "batch_sizes": [2], "max_new_tokens": 2}
     setting = execute.ExecutionOptions(results=results, runs=runs, threads=1)
-    outcome = execute.execute(Run(model="fuyu-tiny", axis="batch_size", parameters=parameters), setting)
+    run = Run(model="fuyu-tiny", axis="batch_size", parameters=parameters)
+    outcome = execute.execute(execute.StartedRun(run, setting, slots.CPU, ()))
     assert outcome.kind == "failed"
     assert page.read_text() == "good"
     execute.file_failure(outcome, setting)
@@ -235,7 +236,7 @@ def test_a_failed_run_is_filed_and_leaves_the_good_page(tmp_path: Path) -> None:
     assert "VLMNB_STALE=1 " in report["command"], "as they were: measured again"
 
 
-def test_image_sizes_a_fixed_model_does_not_take_are_recorded_as_not_applicable(tmp_path: Path) -> None:
+def test_an_image_size_the_model_does_not_take_is_not_applicable(tmp_path: Path) -> None:
     from vlmnb.measure.cells import measure_cells
 
     parameters = {"model": "llava-tiny", "samples": 2, "image_sizes": [32, 64], "datasets": ["coco-mini"],
@@ -246,7 +247,7 @@ def test_image_sizes_a_fixed_model_does_not_take_are_recorded_as_not_applicable(
     assert native.status == "ok", native.reason
 
 
-def test_a_size_that_would_be_rounded_is_not_measured_under_the_wrong_name(tmp_path: Path) -> None:
+def test_an_image_size_that_would_be_rounded_is_not_applicable(tmp_path: Path) -> None:
     from vlmnb.measure.cells import measure_cells
 
     parameters = {"model": "qwen2.5-vl-tiny", "samples": 2, "image_sizes": [48, 100],
@@ -258,7 +259,7 @@ def test_a_size_that_would_be_rounded_is_not_measured_under_the_wrong_name(tmp_p
     assert "nearest is 96" in rounded.reason
 
 
-def test_a_device_that_is_not_there_is_unsupported_with_that_reason(tmp_path: Path) -> None:
+def test_a_missing_device_is_unsupported_with_a_reason(tmp_path: Path) -> None:
     import torch
 
     from vlmnb.measure.cells import measure_cells
@@ -273,7 +274,7 @@ def test_a_device_that_is_not_there_is_unsupported_with_that_reason(tmp_path: Pa
     assert "CUDA" in gpu.reason
 
 
-def test_fixed_length_generates_exactly_that_many_tokens_and_has_no_quality(tmp_path: Path) -> None:
+def test_fixed_length_generates_exactly_as_many_tokens_without_wer(tmp_path: Path) -> None:
     from vlmnb.measure.cells import measure_cells
 
     parameters = {"model": "llava-tiny", "samples": 2, "batch_sizes": [2], "max_new_tokens": 7,
@@ -284,7 +285,7 @@ def test_fixed_length_generates_exactly_that_many_tokens_and_has_no_quality(tmp_
 
 
 @pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
-def test_flops_of_a_batch_are_those_of_its_longest_prompt_times_its_rows(model: str) -> None:
+def test_flops_of_a_batch_are_those_of_its_padded_prompts(model: str) -> None:
     from vlmnb.flops import counters
     from vlmnb.measure import cells, loading
 
@@ -305,7 +306,7 @@ def test_flops_of_a_batch_are_those_of_its_longest_prompt_times_its_rows(model: 
     assert cells.count(cell, loaded, batch, {}).fvcore == whole.fvcore
 
 
-def test_a_number_of_samples_the_data_does_not_have_is_said_plainly(tmp_path: Path) -> None:
+def test_more_samples_than_the_data_set_has_are_refused(tmp_path: Path) -> None:
     from vlmnb.errors import UserError
     from vlmnb.measure.cells import measure_cells
 

@@ -17,20 +17,20 @@ def page(tmp_path: Path) -> Path:
     return made
 
 
-def test_a_page_is_current_as_long_as_it_would_be_made_from_the_same(page: Path) -> None:
+def test_a_page_is_current_while_its_inputs_stay_the_same(page: Path) -> None:
     assert page_stamp.state(page, "these records\n") == "current"
     assert page_stamp.state(page, "other records\n") == "outdated"
 
 
 @pytest.mark.parametrize("content", [b"\xff garbage", b"", b'{"saved": "by hand"}'])
-def test_a_page_that_was_written_over_is_not_current(page: Path, content: bytes) -> None:
+def test_an_overwritten_page_is_not_current(page: Path, content: bytes) -> None:
     page.write_bytes(content)
     assert page_stamp.state(page, "these records\n") == "changed"
     page_stamp.mark(page, "these records\n")
     assert page_stamp.state(page, "these records\n") == "current", "made again"
 
 
-def test_a_page_without_a_stamp_that_can_be_read_is_made_again(page: Path) -> None:
+def test_a_page_without_a_readable_stamp_is_made_again(page: Path) -> None:
     page.with_suffix(".stamp").write_bytes(b"\xff\xfe")
     assert page_stamp.state(page, "these records\n") == "outdated"
     page.with_suffix(".stamp").unlink()
