@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Run a sweep on a machine that has a GPU, torch and transformers, but no network; bring the records back.
 #
-#   scripts/gpu.sh wheels [3.12] [130]      here, with network: fetch what a machine with that Python and that
-#                                           CUDA lacks into .wheels/1, .wheels/2, ... of 25 MiB at most
-#   scripts/gpu.sh install                  there: install what has travelled of .wheels/; again for each load
-#   scripts/gpu.sh run [SPEC] [MINUTES]     there: install, sweep for so long, pack the records into $OUT
+#   scripts/gpu.sh wheels [3.12] [130]      here, with network: download the packages that a machine with this
+#                                           Python and CUDA lacks to .wheels/1, .wheels/2, ... (25 MiB each)
+#   scripts/gpu.sh install                  there: install the packages in .wheels/; repeat for each load
+#   scripts/gpu.sh run [SPEC] [MINUTES]     there: install, sweep for that long, pack the records into $OUT
 #   scripts/gpu.sh unpack FILE              here: put the records of a run into results/
 #
-# A run that is stopped by its time limit goes on where it stopped, if results/ travels along. What git has of
-# results/ already is not packed. A mistake in the arguments is one line and exit code 2, and changes nothing.
+# A run that its time limit stopped continues where it stopped if you copy results/ too. Records that are in
+# git already are not packed. A wrong argument is one line and exit code 2, and changes nothing.
 set -euo pipefail
 caller=$PWD
 cd "$(dirname "$0")/.."
@@ -22,25 +22,25 @@ die() {
 
 fetch() {
     local version=${1:-3.12} cuda=${2:-130} python=${PYTHON:-.venv/bin/python} part=1 size=0 wheel new=.wheels.new
-    [ $# -le 2 ] || die "wheels takes a version of Python and one of CUDA, got $# arguments"
-    [[ $version =~ ^3\.[0-9]+$ ]] || die "wheels: '$version' is no version of Python such as 3.12"
-    [[ $cuda =~ ^[0-9]{2,3}$ ]] || die "wheels: '$cuda' is no version of CUDA such as 130, which is 13.0"
-    command -v "$python" > /dev/null || die "wheels: there is no $python; set up with make, or name one in PYTHON"
-    # What was fetched before stays until all of the new is here.
+    [ $# -le 2 ] || die "wheels takes a Python version and a CUDA version, got $# arguments"
+    [[ $version =~ ^3\.[0-9]+$ ]] || die "wheels: '$version' is not a Python version such as 3.12"
+    [[ $cuda =~ ^[0-9]{2,3}$ ]] || die "wheels: '$cuda' is not a CUDA version such as 130, which means 13.0"
+    command -v "$python" > /dev/null || die "wheels: there is no $python; run make, or set PYTHON to an interpreter"
+    # Keep the old wheels until all new ones are here.
     rm -rf $new && mkdir $new && trap "rm -rf $new" EXIT
-    # Of pip only errors: it warns of every release that the other Python cannot take.
+    # Errors only: pip warns about every release that the other Python cannot use.
     local pip=("$python" -m pip --disable-pip-version-check -qq)
-    # Source-only packages are pure Python and are built here; the rest is fetched for the other Python.
+    # Packages without wheels are pure Python and are built here; the others are downloaded for that Python.
     "${pip[@]}" wheel --no-deps -w $new -c constraints.txt fvcore iopath easy-vqa
     local there=(-d $new --find-links $new --only-binary=:all: -c constraints.txt
         --python-version "$version" --implementation cp --platform manylinux_2_28_x86_64
         --platform manylinux_2_24_x86_64 --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64)
     grep -Ev '^(bitsandbytes|torchao)$' requirements-gpu.txt > $new/others.txt
     "${pip[@]}" download "${there[@]}" -r $new/others.txt
-    # These two ask for torch, which is there in a build of its own.
+    # These two depend on torch, which that machine has in its own build.
     "${pip[@]}" download "${there[@]}" --no-deps bitsandbytes torchao
-    # What every such image has, and what is too large to travel: kernels for other GPUs, names of countries
-    # in two hundred languages.
+    # Remove what every such machine has, and what is too large: CUDA kernels for other GPUs, country names in
+    # two hundred languages.
     rm -f $new/others.txt $new/{torch,transformers,tokenizers,huggingface_hub,hf_xet,numpy,pandas,pyarrow}[-_0-9]*.whl \
         $new/{scipy,pillow,nvidia_,triton,matplotlib,sympy,fonttools,kiwisolver,contourpy}[-_0-9]*.whl
     lighten "$python" $new/bitsandbytes-*.whl "libbitsandbytes_(?!cpu|cuda$cuda\\.)"
@@ -54,7 +54,7 @@ fetch() {
     du -sh .wheels/*
 }
 
-# Takes files that match a pattern out of a wheel and out of its list of contents.
+# Remove the files that match a pattern from a wheel and from its list of contents.
 lighten() {
     "$1" - "$2" "$3" <<'PYTHON'
 import re, shutil, sys, zipfile
@@ -74,9 +74,9 @@ PYTHON
 install() {
     [ $# = 0 ] || die "install takes no argument, got: $*"
     compgen -G '.wheels/*/*.whl' > /dev/null \
-        || die "install: there is nothing in .wheels/; scripts/gpu.sh wheels makes it where there is a network"
+        || die "install: nothing in .wheels/; run scripts/gpu.sh wheels on a machine with a network"
     [ -x "$venv/bin/python" ] || python3 -m venv --system-site-packages "$venv"
-    # Without looking for dependencies: they may come with the next load, and torch is the machine's own.
+    # Without dependencies: they may come with the next load, and torch is the machine's own.
     "$venv/bin/python" -m pip install -q --no-index --no-deps --no-compile .wheels/*/*.whl
     "$venv/bin/python" -m pip install -q --no-index --no-deps --no-compile --no-build-isolation -e .
 }
@@ -84,14 +84,14 @@ install() {
 run() {
     local spec=${1:-sweeps/h200.yaml} minutes=${2:-9} out=${OUT:-out} status=0
     [ $# -le 2 ] || die "run takes a sweep file and minutes, got $# arguments"
-    [[ $minutes =~ ^[1-9][0-9]{0,4}$ ]] || die "run: '$minutes' is no whole number of minutes such as 9"
+    [[ $minutes =~ ^[1-9][0-9]{0,4}$ ]] || die "run: '$minutes' is not a whole number of minutes such as 9"
     [ -f "$spec" ] || spec=$(from_caller "$spec")
     [ -f "$spec" ] || die "run: there is no sweep file ${1:-$spec}"
     local deadline=$((SECONDS + minutes * 60))
     [ -x "$venv/bin/vlmnb" ] || install
     export OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
     timeout --signal=INT --kill-after=20 $((deadline - SECONDS)) "$venv/bin/vlmnb" sweep "$spec" || status=$?
-    # A mistake, which the sweep has told of: nothing was measured.
+    # A mistake, which the sweep has reported: nothing was measured.
     [ "$status" != 2 ] || exit 2
     "$venv/bin/vlmnb" status "$spec" || true
     mkdir -p "$out"
@@ -100,12 +100,11 @@ run() {
     if [ -s "$out/records.txt" ]; then tar czf "$out/records.tar.gz" -C results -T "$out/records.txt"; fi
     rm "$out/records.txt"
     ls -l "$out"
-    # Stopped by the limit is no failure: the next run goes on.
+    # Reaching the limit is not a failure: the next run continues.
     [ "$status" = 124 ] || [ "$status" = 130 ] || [ "$status" -le 1 ]
 }
 
-# The records that are to be brought back, from results/: those that git has not, as they are now. Where there
-# is no git, all but the reports'.
+# List the records of results/ to bring back: those that are not in git. Without git: all but the reports'.
 measured() {
     {
         if git -C results rev-parse --is-inside-work-tree > /dev/null 2>&1; then
@@ -130,8 +129,8 @@ unpack() {
     local file names
     file=$(from_caller "$1")
     [ -f "$file" ] || die "unpack: there is no file $1"
-    names=$(tar tzf "$file" 2> /dev/null | grep -v '/$') || die "unpack: $1 is no archive with files in it"
-    ! grep -qEv "$record" <<< "$names" || die "unpack: $1 holds other than records: $(grep -Ev -m1 "$record" <<< "$names")"
+    names=$(tar tzf "$file" 2> /dev/null | grep -v '/$') || die "unpack: $1 is not an archive with files in it"
+    ! grep -qEv "$record" <<< "$names" || die "unpack: $1 has files other than records: $(grep -Ev -m1 "$record" <<< "$names")"
     tar xzf "$file" -C results
     echo "unpacked into results/: $(wc -l <<< "$names") records"
 }

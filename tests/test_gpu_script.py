@@ -1,4 +1,4 @@
-"""The script that takes a sweep to a machine with a GPU: mistakes are one line, and change nothing."""
+"""The script that takes a sweep to a machine with a GPU: a mistake is one line and changes nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RECORD = "h200/fuyu-8b/0123456789abcdef.json"
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A project of the script alone, with something fetched and a record that git has."""
+    """A project with only the script, one downloaded wheel and one record in git."""
     here = tmp_path / "project"
     for name in ("scripts", "sweeps", ".wheels/1", "results/h200/fuyu-8b"):
         (here / name).mkdir(parents=True)
@@ -47,7 +47,7 @@ def content(here: Path) -> dict[str, bytes]:
 
 
 def installed(here: Path, code: str) -> Path:
-    """A vlmnb that does nothing but say it was called, and then the code."""
+    """Install a fake vlmnb that logs its arguments and then runs some shell code."""
     program = here / "venv" / "bin" / "vlmnb"
     program.parent.mkdir(parents=True)
     program.write_text(f'#!/bin/sh\necho "$@" >> "{here}/calls"\n{code}\n')
@@ -58,18 +58,18 @@ def installed(here: Path, code: str) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("wheels", "abc", "130"), "'abc' is no version of Python"),
-        (("wheels", "2.x"), "'2.x' is no version of Python"),
-        (("wheels", "3.12", "13.0"), "'13.0' is no version of CUDA"),
+        (("wheels", "abc", "130"), "'abc' is not a Python version"),
+        (("wheels", "2.x"), "'2.x' is not a Python version"),
+        (("wheels", "3.12", "13.0"), "'13.0' is not a CUDA version"),
         (("wheels", "3.12", "130", "x"), "got 3 arguments"),
         (("install", "x"), "install takes no argument"),
         (("run", "sweeps/nope.yaml"), "there is no sweep file sweeps/nope.yaml"),
-        (("run", "sweeps/one.yaml", "x"), "'x' is no whole number of minutes"),
-        (("run", "sweeps/one.yaml", "0.5"), "'0.5' is no whole number of minutes"),
-        (("run", "sweeps/one.yaml", "-3"), "'-3' is no whole number of minutes"),
+        (("run", "sweeps/one.yaml", "x"), "'x' is not a whole number of minutes"),
+        (("run", "sweeps/one.yaml", "0.5"), "'0.5' is not a whole number of minutes"),
+        (("run", "sweeps/one.yaml", "-3"), "'-3' is not a whole number of minutes"),
         (("unpack",), "unpack takes one file"),
         (("unpack", "nothing.tar.gz"), "there is no file nothing.tar.gz"),
-        (("unpack", "sweeps/one.yaml"), "is no archive"),
+        (("unpack", "sweeps/one.yaml"), "is not an archive"),
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(arguments: tuple[str, ...], said: str, copy: Path) -> None:
@@ -85,7 +85,7 @@ def test_without_wheels_nothing_is_installed(copy: Path) -> None:
     shutil.rmtree(copy / ".wheels")
     done = script(copy, "run", "sweeps/one.yaml")
     assert done.returncode == 2
-    assert "nothing in .wheels/" in done.stderr
+    assert ".wheels/" in done.stderr
     assert not (copy / "venv").exists()
 
 

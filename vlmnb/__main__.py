@@ -1,4 +1,4 @@
-"""``python -m vlmnb``."""
+"""Run the command line with ``python -m vlmnb``."""
 
 from vlmnb.cli import main
 

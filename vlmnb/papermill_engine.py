@@ -1,8 +1,7 @@
-"""Papermill's own engine, and a plainer last word where a notebook was given a wrong parameter.
+"""Show a wrong notebook parameter in one line when people call ``papermill`` themselves.
 
-papermill loads its engines when it starts; through this one the package has a say in papermill's process. A
-mistake that the notebook explains in one line then ends ``papermill`` with that line alone; every other
-error keeps its stack.
+papermill loads its engines when it starts, so an engine of this package can install an exception hook there.
+A `UserError` in the notebook then ends ``papermill`` with one line; every other error keeps its stack.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from papermill.exceptions import PapermillExecutionError
 
 
 class Engine(NBClientEngine):  # type: ignore[misc]
-    """What papermill does by itself, under a name of this package."""
+    """papermill's own engine under a name of this package; it changes nothing."""
 
 
 def _shown(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if isinstance(error, PapermillExecutionError) and error.ename == "UserError":
         print(f"vlmnb: {error.evalue}", file=sys.stderr)
-        sys.exit(2)  # as from every command of vlmnb; Python's own would be 1
+        sys.exit(2)  # as every command of vlmnb does; Python alone would exit with 1
     else:
         sys.__excepthook__(kind, error, trace)
 
 
 def install() -> None:
-    """Show mistakes plainly, in the ``papermill`` program alone and not where papermill is a library."""
+    """Install the hook in the ``papermill`` program, not in programs that use papermill as a library."""
     program = sys.argv[0].replace("\\", "/").removesuffix("/__main__.py").rpartition("/")[2]
     if program == "papermill" and sys.excepthook is sys.__excepthook__:
         sys.excepthook = _shown

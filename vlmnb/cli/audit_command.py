@@ -1,4 +1,4 @@
-"""What ``vlmnb audit`` does with its options."""
+"""The work of ``vlmnb audit``: check the records, print the findings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vlmnb.stats.formatting import counted
 from vlmnb.types import Source
 
 SHOWN_RECORDS = 3
-"""Records that a finding names on a terminal; ``--json`` and the book have all."""
+"""A terminal names this many records per finding; ``--json`` and the book name all."""
 
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
 
@@ -29,13 +29,13 @@ def run(results: Path, source: str, *, as_json: bool) -> int:
     Args:
         results: Folder of the records.
         source: ``measured``, ``reports``, or empty for both.
-        as_json: For a program.
+        as_json: Whether to print JSON.
 
     Returns:
-        1 where there is a finding of level error, else 0.
+        1 if there is a finding of level error, else 0.
 
     Raises:
-        UserError: There is no such source or folder, or no record of the source in it.
+        UserError: There is no such source or folder, or the folder has no record of the source.
     """
     sources: tuple[Source, ...] = get_args(Source)
     if source and source not in sources:
@@ -43,8 +43,8 @@ def run(results: Path, source: str, *, as_json: bool) -> int:
     if not results.is_dir():
         raise UserError(f"no folder {results}; measure something first, or name the records with --results")
     records, damaged = damaged_files.read(results)
-    there = {found.source for found in records} | {damaged_files.source(one) for one in damaged}
-    chosen = [name for name in sources if name in there and source in ("", name)]
+    sources_found = {found.source for found in records} | {damaged_files.source(one) for one in damaged}
+    chosen = [name for name in sources if name in sources_found and source in ("", name)]
     if not chosen:
         raise UserError(f"{results} holds no record{f' of source {source}' if source else ''} to check")
     found = {name: damaged_files.findings(damaged, name) + registry.run(records, name) for name in chosen}
@@ -62,11 +62,11 @@ WHOSE = {"measured": "measured records", "reports": "the earlier reports' own fi
 
 
 def _verdict(errors: Mapping[Source, int]) -> list[str]:
-    """Whose errors decide the exit code, and how to ask about one source alone."""
-    told = [f"{counted(count, 'error')} in {WHOSE[name]} (source {name})" for name, count in errors.items()]
-    lines = [f"{', '.join(told)}: exit code {int(any(errors.values()))}."]
+    """Return the number of errors per source and the exit code, and how to check one source alone."""
+    parts = [f"{counted(count, 'error')} in {WHOSE[name]} (source {name})" for name, count in errors.items()]
+    lines = [f"{', '.join(parts)}: exit code {int(any(errors.values()))}."]
     if errors.get("reports") and "measured" in errors:
-        lines.append("To check what was measured alone: vlmnb audit --source measured")
+        lines.append("To check only your own records: vlmnb audit --source measured")
     return lines
 
 
@@ -99,8 +99,10 @@ def _show(found: Mapping[Source, list[Finding]], counts: Mapping[Source, int]) -
     for source, listed in found.items():
         rules = 1 + sum(rule.source == source for rule in registry.RULES)
         levels = Counter(one.level for one in listed)
-        told = ", ".join(counted(levels[level], level) for level in LEVELS)
-        console.print(f"{counts[source]} records of source {source}, {rules} rules: {told}", style="bold")
+        counts_by_level = ", ".join(counted(levels[level], level) for level in LEVELS)
+        console.print(
+            f"{counts[source]} records of source {source}, {rules} rules: {counts_by_level}", style="bold"
+        )
         for level in LEVELS:
             if levels[level]:
                 console.print(f"\n{level.upper()}: {TITLES[level]}", style=STYLES[level])

@@ -1,4 +1,4 @@
-"""What ``vlmnb fit`` does with its options."""
+"""The work of ``vlmnb fit``: check the options, print which GPUs the model fits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def run(
     new_tokens: int, gpu: str | None, vram: float | None, max_price: float | None, max_power: float | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Answer and print.
+    """Find the GPUs that a model fits, and print them.
 
     Raises:
         UserError: A name is unknown, a number makes no sense, or two options exclude each other.
@@ -26,7 +26,7 @@ def run(
     limits = (("--vram", vram), ("--max-price", max_price), ("--max-power", max_power))
     for option, value in limits:
         if gpu is not None and value is not None:
-            why = "it is of one GPU" if option == "--vram" else "it chooses among all GPUs"
+            why = "one GPU has one memory" if option == "--vram" else "it chooses among all GPUs"
             raise UserError(f"give either --gpu or {option}, not both: {why}")
         if value is not None and not (math.isfinite(value) and value > 0):
             raise UserError(f"{option} is {value:g}; give a positive number")
