@@ -1,1 +1,5 @@
-"""Checks over records: rules that yield findings, the command that tells them, the pages that show them."""
+"""Check records for contradictions: rules over what was measured, and over what the earlier reports print.
+
+The rules import records, analysis, views and fit; only ``book`` and ``cli`` import the rules. Read ``rule``
+first, then any module of ``measured``. ``registry`` finds a module added to ``measured`` or ``reports``.
+"""

@@ -1,8 +1,9 @@
-"""Figures taken from a report: what was printed, and where it stands."""
+"""Define a figure of a report: what was printed, and where."""
 
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from typing import Literal
 
 from vlmnb.types import Frozen
@@ -25,7 +26,7 @@ class Figure(Frozen):
         column: Heading of the column, as printed.
         unit: Unit of ``printed``, before any SI prefix.
         printed: The figure character by character; ``-`` and ``null`` are blanks.
-        value: The same as a number in SI units; None where it is blank.
+        value: The same as a number in SI units; None if it is blank.
     """
 
     file: str
@@ -40,66 +41,72 @@ class Figure(Frozen):
     value: float | None
 
     @property
+    def number(self) -> float:
+        """Return ``value`` of a figure that is not blank."""
+        assert self.value is not None
+        return self.value
+
+    @property
     def place(self) -> str:
-        """Where it stands, in words."""
+        """Return file, table, row and column of the figure."""
         return f"{self.file}, {self.table}, {self.row}, {self.column}"
 
 
 class Remark(Frozen):
-    """What is to be said about a table, on the page of its axis."""
+    """A remark of ours on a table, shown on the page of its axis."""
 
     axis: str
     text: str
 
 
 class Reported(Frozen):
-    """Everything the reports print about one cell, in their order. A cell may stand in several tables."""
+    """Everything the reports print about one cell, in their order. Several tables may print one cell."""
 
     figures: tuple[Figure, ...] = ()
     remarks: tuple[Remark, ...] = ()
 
     def figure(self, quantity: Quantity) -> Figure | None:
-        """The figure that stands for a quantity.
+        """Return the figure that is shown for a quantity.
 
-        A report's comes before the log's; among those the one with most digits, then the first. A blank
-        stands only where there is nothing else.
+        A report's figure is preferred to the log's; then the one with most digits, then the first. A blank
+        is shown only if there is nothing else.
         """
         found = [figure for figure in self.figures if figure.quantity == quantity]
         return max(found, key=_rank, default=None)
 
     def value(self, quantity: Quantity) -> float | None:
-        """The number of :meth:`figure`."""
+        """Return the number of :meth:`figure`."""
         figure = self.figure(quantity)
         return figure.value if figure else None
 
     @property
     def places(self) -> str:
-        """Files and tables that print something of the cell: ``000: Device Tests, Batch Tests``."""
+        """Return files and tables that print the cell: ``000: Device Tests, Batch Tests``."""
         tables: dict[str, dict[str, None]] = {}
         for figure in self.figures:
             tables.setdefault(figure.file, {})[figure.table] = None
         return "; ".join(f"{file}: {', '.join(names)}" for file, names in tables.items())
 
     def on(self, axis: str) -> Reported:
-        """What the report's own table of an axis says, and what is remarked on it."""
+        """Return the figures in the report's own table of an axis, and the remarks on it."""
         return Reported(
             figures=tuple(f for f in self.figures if f.axis == axis and f.kind == "report"),
             remarks=tuple(r for r in self.remarks if r.axis == axis),
         )
 
     def conflicts(self) -> list[tuple[Figure, Figure]]:
-        """Pairs of figures of one quantity that cannot be one number, cut off or rounded."""
-        pairs = []
-        for i, one in enumerate(self.figures):
-            for other in self.figures[i + 1 :]:
-                if one.quantity == other.quantity and not _agree(one, other):
-                    pairs.append((one, other))
+        """Return pairs of figures of one quantity that cannot be one number, cut off or rounded."""
+        pairs = [
+            (one, other)
+            for one, other in combinations(self.figures, 2)
+            if one.quantity == other.quantity and not _agree(one, other)
+        ]
         seen = {tuple(sorted((a.printed, b.printed))): (a, b) for a, b in reversed(pairs)}
         return list(reversed(seen.values()))
 
 
 def digits(printed: str) -> int:
-    """Significant digits of a figure as printed.
+    """Count the significant digits of a figure as printed.
 
     >>> digits("0.078"), digits("11.03 T"), digits("-")
     (2, 4, 0)
@@ -113,7 +120,7 @@ def _rank(figure: Figure) -> tuple[bool, bool, int]:
 
 
 def _agree(one: Figure, other: Figure) -> bool:
-    """Whether two figures may be one number: they differ by less than a step of the last digit."""
+    """Return whether two figures may be one number: they differ by less than a step of the last digit."""
     if one.value is None or other.value is None:
         return True
     unit = max(step(one), step(other))
@@ -121,7 +128,7 @@ def _agree(one: Figure, other: Figure) -> bool:
 
 
 def step(figure: Figure) -> float:
-    """Worth of the last printed digit, in SI units."""
+    """Return the value of one step of the last printed digit, in SI units."""
     number = re.match(r"\d+(?:\.(\d+))?", figure.printed)
     value = figure.value or 0.0
     if number is None or not value:

@@ -1,0 +1,1 @@
+"""Rules over measured records, one module for each subject."""

@@ -1,11 +1,11 @@
-"""Rules over stored answers: what they score, how long they are, and that a question is one question."""
+"""Check stored answers: their scores, their length, and that a sample is one question everywhere."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator, Sequence
 
-from vlmnb.audit.rule import Finding, finding, rules
+from vlmnb.audit.rule import WHICH, Finding, contradiction, error, record_rule, rule
 from vlmnb.records.answer import Answer
 from vlmnb.records.record import Record
 
@@ -13,97 +13,145 @@ SCORE = 1e-9
 """Difference of two scores that rounding of floats explains."""
 
 
-def scores_are_of_the_answers(records: Sequence[Record]) -> Iterator[Finding]:
+@record_rule
+def word_errors_are_of_the_answers(record: Record) -> Iterator[Finding]:
+    """Stored word errors are those of the stored answers, and scores lie between 0 and 1."""
+    from vlmnb.quality import metrics
+
+    scored = [a for a in record.answers if a.word_errors is not None and a.references]
+    if scored:
+        again = metrics.wer([a.references[0] for a in scored], [a.answer for a in scored])
+        pairs = zip(again.errors, again.reference_words, strict=True)
+        wrong = [
+            (a, *own)
+            for a, own in zip(scored, pairs, strict=True)
+            if own != (a.word_errors, a.reference_words)
+        ]
+        if wrong:
+            first, errors, words = wrong[0]
+            yield error(
+                {
+                    "Answers": f"{len(wrong)} of {len(scored)}",
+                    "Sample": first.sample_id,
+                    "Stored": f"{first.word_errors} errors of {first.reference_words} words",
+                    "Recomputed": f"{errors} of {words}",
+                },
+                "Stored word errors are not those of the stored answers: the WER is wrong.",
+                f"Answers or errors were changed afterwards. {WHICH}",
+            )
+    outside = [a.score for a in record.answers if a.score is not None and not 0 <= a.score <= 1]
+    if outside:
+        yield error(
+            {"Answers": str(len(outside)), "Score": f"{outside[0]:g}"},
+            "A score lies outside 0 to 1: the mean is no accuracy.",
+            "What the score measures is unknown. Delete the record and measure the cell again.",
+        )
+
+
+@record_rule
+def scores_are_of_the_answers(record: Record) -> Iterator[Finding]:
     """Stored scores are those of the stored answers, and every answer that can be scored is."""
     from vlmnb.quality import metrics
 
-    for record in records:
-        cell, given = record.cell, record.answers
-        if not given:
-            continue
-        means_something = cell.weights == "pretrained" and cell.length == "natural"
-        scored = [a for a in given if a.word_errors is not None]
-        if len(scored) != (len(given) if means_something else 0):
-            yield finding(
-                "error",
-                [record],
-                {"Answers": str(len(given)), "Scored": str(len(scored))},
-                "Answers are left unscored: the quality of this cell is missing, or of a part of it."
-                if means_something
-                else "Answers of random weights or of fixed length are scored, though they mean nothing.",
-            )
-            continue
-        if not means_something or not all(a.references for a in given):
-            continue
-        try:
-            again = metrics.accuracy(
-                cell.dataset,
-                [a.references for a in given],
-                [a.answer for a in given],
-                [a.choices for a in given],
-            )
-        except ValueError:  # a data set of other code, or references that its rule cannot use
-            continue
-        expected: Sequence[float | None] = again if again is not None else [None] * len(given)
-        wrong = [(a, own) for a, own in zip(given, expected, strict=True) if not _same(a.score, own)]
-        if wrong:
-            first, own = wrong[0]
-            yield finding(
-                "error",
-                [record],
-                {
-                    "Answers": f"{len(wrong)} of {len(given)}",
-                    "Sample": first.sample_id,
-                    "Stored": "none" if first.score is None else f"{first.score:.4g}",
-                    "Recomputed": "none" if own is None else f"{own:.4g}",
-                },
-                "Stored scores are not those of the stored answers: the accuracy is of something else.",
-                "Whether answers or scores were changed, or scored by another rule, cannot be told.",
-            )
+    cell, given = record.cell, record.answers
+    if not given:
+        return
+    meaningful = cell.weights == "pretrained" and cell.length == "natural"
+    scored = [a for a in given if a.word_errors is not None]
+    if len(scored) != (len(given) if meaningful else 0):
+        yield error(
+            {"Answers": str(len(given)), "Scored": str(len(scored))},
+            "Some answers have no score: the quality of this cell is incomplete."
+            if meaningful
+            else "Answers of random weights or of fixed length have scores, though they mean nothing.",
+            "Delete the record and measure the cell again.",
+        )
+        return
+    if not meaningful or not all(a.references for a in given):
+        return
+    try:
+        again = metrics.accuracy(
+            cell.dataset, [a.references for a in given], [a.answer for a in given], [a.choices for a in given]
+        )
+    except ValueError:  # a data set of other code, or references that its rule cannot use
+        return
+    expected: Sequence[float | None] = again if again is not None else [None] * len(given)
+    wrong = [(a, own) for a, own in zip(given, expected, strict=True) if not _same(a.score, own)]
+    if wrong:
+        first, own = wrong[0]
+        yield error(
+            {
+                "Answers": f"{len(wrong)} of {len(given)}",
+                "Sample": first.sample_id,
+                "Stored": "none" if first.score is None else f"{first.score:.4g}",
+                "Recomputed": "none" if own is None else f"{own:.4g}",
+            },
+            "Stored scores are not those of the stored answers: the accuracy is wrong.",
+            f"Answers or scores were changed, or scored by another rule. {WHICH}",
+        )
 
 
-def fixed_answers_have_one_length(records: Sequence[Record]) -> Iterator[Finding]:
+@record_rule
+def fixed_answers_have_one_length(record: Record) -> Iterator[Finding]:
     """Answers of fixed length have exactly the tokens that the cell asks for."""
-    for record in records:
-        cell = record.cell
-        wrong = [a for a in record.answers if a.output_tokens != cell.max_new_tokens]
-        if cell.length == "fixed" and wrong:
-            yield finding(
-                "error",
-                [record],
-                {
-                    "Answers": f"{len(wrong)} of {len(record.answers)}",
-                    "Tokens": str(wrong[0].output_tokens),
-                    "Asked for": str(cell.max_new_tokens),
-                },
-                "Answers of fixed length have another length: times and joules per token are of another "
-                "number.",
-                "Which of the two numbers was generated cannot be told.",
-            )
+    cell = record.cell
+    wrong = [a for a in record.answers if a.output_tokens != cell.max_new_tokens]
+    if cell.length == "fixed" and wrong:
+        yield contradiction(
+            {
+                "Answers": f"{len(wrong)} of {len(record.answers)}",
+                "Tokens": str(wrong[0].output_tokens),
+                "Asked for": str(cell.max_new_tokens),
+            },
+            "Answers of fixed length have another length: times and joules per token are wrong.",
+        )
 
 
+@record_rule
+def tokens_within_limits(record: Record) -> Iterator[Finding]:
+    """Prompts keep to the prompt length and answers to the longest answer."""
+    cell = record.cell
+    long = [
+        a for a in record.answers if a.text_tokens > cell.seq_len or a.output_tokens > cell.max_new_tokens
+    ]
+    if long:
+        worst = max(long, key=lambda answer: answer.text_tokens)
+        yield error(
+            {
+                "Answers": f"{len(long)} of {len(record.answers)}",
+                "Prompt": f"{worst.text_tokens} tokens",
+                "Prompt length": str(cell.seq_len),
+                "Answer": f"{worst.output_tokens} tokens",
+                "Longest answer": str(cell.max_new_tokens),
+            },
+            "Prompts or answers are longer than the cell allows: the figures belong to another cell.",
+            "Delete the record and measure the cell again.",
+        )
+
+
+@rule("measured")
 def a_question_is_one_question(records: Sequence[Record]) -> Iterator[Finding]:
-    """A sample has the same references everywhere, and for one model and prompt budget the same prompt."""
+    """A sample has the same references everywhere, and for one model and prompt length the same prompt."""
     seen: dict[Hashable, tuple[Record, Hashable]] = {}
-    told: set[tuple[str, str]] = set()
+    reported: set[tuple[str, str]] = set()
     for record in records:
         for answer in record.answers:
             for kind, key, value in _of_sample(record, answer):
                 first, same = seen.setdefault(key, (record, value))
                 pair = (first.key, record.key)
-                if same != value and pair not in told:
-                    told.add(pair)
-                    yield finding(
-                        "error",
-                        [first, record],
+                if same != value and pair not in reported:
+                    reported.add(pair)
+                    yield error(
                         {"Sample": answer.sample_id, "Differs in": kind},
-                        f"One sample of one data set has two {kind} in two records: scores, or the work of a "
-                        "prompt, are of different questions.",
-                        "Which of them is that of the data set the records do not say.",
+                        f"One sample of one data set has two {kind} in two records: their scores, or the "
+                        "work of a prompt, belong to different questions.",
+                        "Compare both with the data set, delete the wrong record and measure its cell again.",
+                        about=[first, record],
                     )
 
 
 def _of_sample(record: Record, answer: Answer) -> Iterator[tuple[str, Hashable, Hashable]]:
+    """Yield what must be equal: its name, where it must be equal, and its value."""
     cell, was = record.cell, record.provenance
     sample = (cell.dataset, was.data, answer.sample_id, was.code)  # other code may ask otherwise
     yield "lists of references or choices", sample, (answer.references, answer.choices)
@@ -116,8 +164,3 @@ def _same(stored: float | None, own: float | None) -> bool:
     if stored is None or own is None:
         return stored is own
     return math.isclose(stored, own, abs_tol=SCORE)
-
-
-RULES = rules(
-    "measured", (scores_are_of_the_answers, fixed_answers_have_one_length, a_question_is_one_question)
-)

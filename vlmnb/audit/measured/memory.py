@@ -1,12 +1,11 @@
-"""Rules over memory: whose peak it is, what the cache holds, and that weights weigh the same everywhere."""
+"""Check whose peak memory it is, what the cache contains, and that weights have one size."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from vlmnb.audit.rule import Finding, finding, rules
-from vlmnb.errors import UserError
-from vlmnb.fit import shape
+from vlmnb.audit import expected_flops
+from vlmnb.audit.rule import Finding, contradiction, grouped, record_rule, rule
 from vlmnb.records import content_key
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
@@ -14,86 +13,106 @@ from vlmnb.spec.cell import Cell
 
 ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
+SHARE_OF_PEAK = 0.01
+"""Share by which parts of memory may exceed the peak: allocators round blocks."""
 
-def memory_of_a_cpu_is_the_process(records: Sequence[Record]) -> Iterator[Finding]:
-    """On a CPU the peak is that of the process, and neither is less than the weights in it."""
-    for record in records:
-        usage = record.memory
-        if usage is None or record.cell.device.startswith("cuda") or usage.peak_bytes is None:
-            continue
-        told = {
+
+@record_rule
+def peak_holds_its_parts(record: Record) -> Iterator[Finding]:
+    """Peak memory is at least the memory before the window, and on a GPU at least weights plus cache."""
+    memory = record.memory
+    if memory is None or memory.peak_bytes is None:
+        return
+    parts = {"Baseline": memory.baseline_bytes}
+    if record.cell.device.startswith("cuda") and None not in (memory.weights_bytes, memory.cache_bytes):
+        parts["Weights and cache"] = (memory.weights_bytes or 0) + (memory.cache_bytes or 0)
+    room = memory.peak_bytes * (1 + SHARE_OF_PEAK)
+    wrong = {name: size for name, size in parts.items() if size is not None and size > room}
+    reserved = memory.reserved_peak_bytes
+    if reserved is not None and reserved * (1 + SHARE_OF_PEAK) < memory.peak_bytes:
+        wrong["Reserved by the allocator"] = reserved
+    if wrong:
+        yield contradiction(
+            {"Peak": f"{memory.peak_bytes} B"} | {name: f"{value} B" for name, value in wrong.items()},
+            "The peak is below what it must contain, or above what contains it: it belongs to another window "
+            "or device.",
+        )
+
+
+@record_rule
+def memory_of_a_cpu_is_the_process(record: Record) -> Iterator[Finding]:
+    """On a CPU the peak is that of the process, and neither is below the weights."""
+    usage = record.memory
+    if usage is None or record.cell.device.startswith("cuda") or usage.peak_bytes is None:
+        return
+    two = usage.process_peak_bytes not in (None, usage.peak_bytes)
+    two |= usage.process_baseline_bytes not in (None, usage.baseline_bytes)
+    if two or (usage.weights_bytes is not None and usage.peak_bytes < usage.weights_bytes):
+        sizes = {
             "Peak": usage.peak_bytes,
             "Peak of the process": usage.process_peak_bytes,
             "Before": usage.baseline_bytes,
             "Before, of the process": usage.process_baseline_bytes,
             "Weights": usage.weights_bytes,
         }
-        two = usage.process_peak_bytes not in (None, usage.peak_bytes)
-        two |= usage.process_baseline_bytes not in (None, usage.baseline_bytes)
-        less = usage.weights_bytes is not None and usage.peak_bytes < usage.weights_bytes
-        if two or less:
-            yield finding(
-                "error",
-                [record],
-                {name: f"{value} B" for name, value in told.items() if value is not None},
-                "Memory of one process is told in two ways that differ."
-                if two
-                else "The process held less than the model's weights: the peak is in another unit or of "
-                "another process, or memory was swapped out.",
-                "How much memory the cell takes cannot be concluded from this record.",
-            )
-
-
-def cache_is_of_its_tokens(records: Sequence[Record]) -> Iterator[Finding]:
-    """Keys and values take what the geometry says for the tokens of the largest batch."""
-    for record in records:
-        usage = record.memory
-        expected = _cache_bytes(record)
-        if usage is None or usage.cache_bytes is None or expected is None or usage.cache_bytes == expected:
-            continue
-        yield finding(
-            "error",
-            [record],
-            {"Stored": f"{usage.cache_bytes} B", "By the stored tokens": f"{expected} B"},
-            "Keys and values are not those of the tokens on record: tokens, precision or bytes were changed.",
-            "Which of them cannot be told.",
+        yield contradiction(
+            {name: f"{value} B" for name, value in sizes.items() if value is not None},
+            "The record has two different figures for the memory of one process."
+            if two
+            else "The process used less memory than the model's weights: the peak is in another unit or of "
+            "another process, or memory was swapped out.",
         )
 
 
+@record_rule
+def cache_is_of_its_tokens(record: Record) -> Iterator[Finding]:
+    """Keys and values have the size that the geometry gives for the tokens of the largest batch."""
+    stored, expected = record.memory and record.memory.cache_bytes, _cache_bytes(record)
+    if stored is not None and expected is not None and stored != expected:
+        yield contradiction(
+            {"Stored": f"{stored} B", "By the stored tokens": f"{expected} B"},
+            "The size of keys and values does not fit the recorded tokens: tokens, precision or bytes were "
+            "changed.",
+        )
+
+
+@rule("measured")
 def weights_do_not_depend_on_the_work(records: Sequence[Record]) -> Iterator[Finding]:
-    """One model in one precision and optimization has weights of one size, whatever it is asked."""
-    first: dict[Hashable, Record] = {}
-    for record in records:
-        usage, cell, was = record.memory, record.cell, record.provenance
-        if usage is None or usage.weights_bytes is None or _quantized(cell):
-            continue  # a library may keep more beside packed weights once they were used
-        resized = cell.image_size if cell.interpolate else 0
-        key = (cell.model, was.weights, cell.device, cell.dtype, cell.optimization, resized,
-               tuple(was.packages.get(name) for name in content_key.PACKAGES))  # fmt: skip
-        other = first.setdefault(key, record)
-        sizes = [
-            (one.memory.weights_bytes, one.memory.decode_weights_bytes)
-            for one in (other, record)
-            if one.memory is not None
-        ]
-        within = usage.decode_weights_bytes is None or usage.decode_weights_bytes <= usage.weights_bytes
-        if len(set(sizes)) > 1 or not within:
-            yield finding(
-                "error",
-                [other, record] if other is not record else [record],
-                {
-                    f"{'First' if i == 0 else 'Then'}": f"{whole} B, {step} B of them read by a step"
-                    for i, (whole, step) in enumerate(sizes)
-                },
-                "The weights of one model have two sizes, or a part of them is larger than the whole.",
-                "Which size is right cannot be told.",
-            )
+    """One model in one precision and optimization has weights of one size in all cells."""
+    # A library may keep more than the packed weights once they were used.
+    known = [r for r in records if r.memory and r.memory.weights_bytes is not None and not _quantized(r.cell)]
+    for first, *others in grouped(known, _same_weights):
+        for record in [first, *others]:
+            sizes = [_weight_sizes(first), _weight_sizes(record)]
+            whole, step = sizes[1]
+            if sizes[0] != sizes[1] or (step is not None and step > whole):
+                yield contradiction(
+                    {
+                        name: f"{whole} B, {step} B of them read by a step"
+                        for name, (whole, step) in zip(("First", "Then"), sizes, strict=True)
+                    },
+                    "The weights of one model have two sizes, or a part of them is larger than the whole.",
+                    about=[first, record],
+                )
+
+
+def _same_weights(record: Record) -> tuple[object, ...]:
+    cell, was = record.cell, record.provenance
+    resized = cell.image_size if cell.interpolate else 0
+    packages = tuple(was.packages.get(name) for name in content_key.PACKAGES)
+    return cell.model, was.weights, cell.device, cell.dtype, cell.optimization, resized, packages
+
+
+def _weight_sizes(record: Record) -> tuple[int, int | None]:
+    """Return the bytes of all weights, and of those that a decoding step reads."""
+    assert record.memory is not None
+    return record.memory.weights_bytes or 0, record.memory.decode_weights_bytes
 
 
 def _cache_bytes(record: Record) -> int | None:
-    """Bytes of keys and values after the last token of the largest batch; None where they are not known.
+    """Return the bytes of keys and values after the last token of the largest batch; None if unknown.
 
-    A checkpoint may be of another geometry than the model it is named after. Quantized models may compute in
+    A checkpoint may have another geometry than the model it is named after. Quantized models may compute in
     another precision than the cell's, and guessed tokens may be kept beyond the answer.
     """
     cell = record.cell
@@ -101,26 +120,22 @@ def _cache_bytes(record: Record) -> int | None:
         return None
     if record.provenance.geometry:
         return None
-    try:
-        decoder = shape.of(cell.model).decoder
-    except (UserError, OSError):
+    known = expected_flops.geometry(cell.model)
+    if known is None:
         return None
+    decoder = known.decoder
     each = 2 * decoder.layers * decoder.kv_heads * decoder.head_size * ELEMENT_BYTES[cell.dtype]
-    return int(max(each * rows * positions for rows, positions in _batches(record, cell)))
+    return int(each * max(_cached_tokens(record)))
 
 
 def _quantized(cell: Cell) -> bool:
     return bool(optimizations.of(cell).quantization)
 
 
-def _batches(record: Record, cell: Cell) -> Iterator[tuple[int, int]]:
-    """Rows and positions of each batch: the longest prompt, and the longest answer less its last token."""
-    for start in range(0, len(record.answers), cell.batch_size):
-        batch = record.answers[start : start + cell.batch_size]
+def _cached_tokens(record: Record) -> Iterator[int]:
+    """Yield samples times positions of each batch: longest prompt plus longest answer less its last token."""
+    size = record.cell.batch_size
+    for start in range(0, len(record.answers), size):
+        batch = record.answers[start : start + size]
         prompt = max(a.text_tokens + a.image_tokens for a in batch)
-        yield len(batch), prompt + max(a.output_tokens for a in batch) - 1
-
-
-RULES = rules(
-    "measured", (memory_of_a_cpu_is_the_process, cache_is_of_its_tokens, weights_do_not_depend_on_the_work)
-)
+        yield len(batch) * (prompt + max(a.output_tokens for a in batch) - 1)

@@ -1,4 +1,4 @@
-"""Rules over the phases of generation: whether each takes what its own work can take."""
+"""Check that the phases of generation add up, and that each takes what its own work can take."""
 
 from __future__ import annotations
 
@@ -8,22 +8,30 @@ from typing import Literal
 
 import numpy as np
 
-from vlmnb.audit.rule import Finding, finding, rules
+from vlmnb.audit.rule import Finding, contradiction, grouped, note, record_rule, rule, warning
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.stats import intervals
 
+PHASES = 0.01
+"""Share by which the phases of a batch may differ from it: they are stamped on the device, the batch by the
+host."""
+
+PHASES_S = 0.002
+"""The same in seconds, for short batches: what a synchronization and a hook of Python take at most."""
+
 PROPORTION = 3.0
 """Factor by which a phase per decoding step may differ between two cells that do the same in it. Among 300
-undisturbed cells of three models on one CPU it was 2.3 at most, for what slows one phase slows the other."""
+cells of three models on one CPU without background load it was 2.3 at most, for what slows one phase slows
+the other."""
 
 STEP = 1.5
 """Factor by which a decoding step may exceed the prompt's pass, which does the same for more tokens:
 among 346 cells it was 0.7 at most."""
 
 FEWEST_BATCHES = 24
-"""Full batches of different lengths from which a correlation says something."""
+"""Full batches of different lengths from which a correlation means something."""
 
 FOLLOWS = 0.3
 """Rank correlation with the number of steps below which decoding does not follow them, and by which another
@@ -33,80 +41,117 @@ Phase = Literal["vision_s", "prefill_s"]
 NAMES: dict[Phase, str] = {"vision_s": "Vision encoding", "prefill_s": "The prompt's pass"}
 
 
+@record_rule
+def phases_add_up(record: Record) -> Iterator[Finding]:
+    """Vision, prefill and decode add up to the latency of every batch, and none is negative."""
+    timing = record.timing
+    if timing is None or not timing.prefill_s:
+        return
+    batches = list(zip(timing.vision_s, timing.prefill_s, timing.decode_s, timing.latencies_s, strict=False))
+    excess = [sum(times[:3]) - times[3] for times in batches]
+    missed = [
+        abs(over) - max(PHASES * times[3], PHASES_S) for over, times in zip(excess, batches, strict=True)
+    ]
+    worst = max(range(len(batches)), key=lambda i: missed[i])
+    negative = min(min(times) for times in batches) < 0
+    if missed[worst] <= 0 and not negative:
+        return
+    figures = {
+        name: f"{seconds:.4g} s"
+        for name, seconds in zip(("Vision", "Prefill", "Decode", "Latency"), batches[worst], strict=True)
+    } | {"Batch": f"{worst + 1} of {len(batches)}"}
+    # Background processes may take the processor between two clocks that are read one after the other.
+    too_short = all(over < 0 for over, by in zip(excess, missed, strict=True) if by > 0)
+    if background_load.of_window(record) and not negative and too_short:
+        yield note(
+            figures,
+            "The phases of a batch are shorter than the batch; there was background load meanwhile.",
+            "Which phase the rest belongs to is unknown.",
+        )
+    else:
+        yield contradiction(
+            figures,
+            "The phases of a batch do not add up to it: one of the times is wrong, and all results by phase "
+            "are in doubt.",
+        )
+
+
+@rule("measured")
 def phases_keep_their_proportion(records: Sequence[Record]) -> Iterator[Finding]:
-    """The same images, and the same prompts, take as long beside a decoding step in every cell."""
+    """The same images, and the same prompts, take as long relative to a decoding step in every cell."""
     for phase, name in NAMES.items():
-        groups: dict[Hashable, list[tuple[float, Record]]] = {}
-        for record in records:
-            steps = _in_steps(record, phase)
-            if steps is not None:
-                groups.setdefault(_setting(record, phase), []).append((steps, record))
-        for found in groups.values():
+        for found in _by_work(records, phase):
             usual = median(steps for steps, _ in found)
-            far, record = max(found, key=lambda one: max(one[0] / usual, usual / one[0]))
-            other, beside = max(found, key=lambda one: max(one[0] / far, far / one[0]))
-            if max(far / other, other / far) <= PROPORTION:
+            far, record = max(found, key=lambda one: _factor(one[0], usual))
+            near, other = max(found, key=lambda one: _factor(one[0], far))
+            if _factor(far, near) <= PROPORTION:
                 continue
-            yield finding(
-                "warning",
-                [record, beside],
+            yield warning(
                 {
                     f"{one.cell.dataset}, {one.cell.length} length, prompt {one.cell.seq_len}": (
                         f"{_seconds(one, phase):.4g} s, {steps:.3g} decoding steps"
                     )
-                    for steps, one in ((far, record), (other, beside))
+                    for steps, one in ((far, record), (near, other))
                 }
                 | {"Usual": f"{usual:.3g} decoding steps, of {len(found)} cells"},
-                f"{name} takes several times as long beside decoding in one cell as in another that does the "
-                "same in it: phases may be swapped, or one of the cells is of another setting.",
-                "Which of the two is right cannot be told where there are but two.",
+                f"Relative to decoding, {name[0].lower()}{name[1:]} takes several times as long in one cell "
+                "as in another with the same work: phases may be swapped, or a cell has another "
+                "configuration.",
+                "With two cells alone it is unknown which one is right.",
+                about=[record, other],
             )
 
 
-def phases_are_of_their_work(records: Sequence[Record]) -> Iterator[Finding]:
+@record_rule
+def phases_are_of_their_work(record: Record) -> Iterator[Finding]:
     """A decoding step takes no longer than the prompt and computes no faster; decoding follows its steps."""
-    for record in records:
-        timing, cell = record.timing, record.cell
-        if timing is None or not timing.prefill_s or optimizations.of(cell).guesses:
-            continue
-        full = [
-            i
-            for i, size in enumerate(timing.batch_samples)
-            if size == cell.batch_size and timing.decode_steps[i]
-        ]
-        if not full:
-            continue
-        steps = [timing.decode_steps[i] for i in full]
-        vision, prefill, decode = (
-            [values[i] for i in full] for values in (timing.vision_s, timing.prefill_s, timing.decode_s)
-        )
-        step_s, prompt_s = median(s / n for s, n in zip(decode, steps, strict=True)), median(prefill)
-        told = {"Decoding step": f"{step_s:.4g} s", "Prompt's pass": f"{prompt_s:.4g} s"}
-        faster = _faster(record, step_s, prompt_s)
-        if step_s > STEP * prompt_s:
-            meaning = "A step for one token takes longer than the pass over the whole prompt"
-        elif faster is not None and faster > 1:
-            told["FLOPs per second, step over prompt"] = f"{faster:.2f}"
-            meaning = "A decoding step computes faster than the pass over the prompt, which is never so"
-        elif other := _followed(steps, decode, {"vision encoding": vision, "the prompt's pass": prefill}):
-            told |= {name: f"{value:.2f}" for name, value in other.items()}
-            meaning = "Not decoding but another phase grows with the number of decoding steps"
-        else:
-            continue
-        yield finding(
-            "warning",
-            [record],
-            told,
-            f"{meaning}: the phases of this record may be swapped.",
-            "Which phase a time belongs to cannot be told.",
-        )
+    timing, cell = record.timing, record.cell
+    if timing is None or not timing.prefill_s or optimizations.of(cell).guesses:
+        return
+    pairs = enumerate(zip(timing.batch_samples, timing.decode_steps, strict=False))
+    full = [i for i, (size, steps) in pairs if size == cell.batch_size and steps]
+    if not full:
+        return
+    steps = [timing.decode_steps[i] for i in full]
+    vision, prefill, decode = (
+        [values[i] for i in full] for values in (timing.vision_s, timing.prefill_s, timing.decode_s)
+    )
+    step_s, prompt_s = median(s / n for s, n in zip(decode, steps, strict=True)), median(prefill)
+    figures = {"Decoding step": f"{step_s:.4g} s", "Prompt's pass": f"{prompt_s:.4g} s"}
+    faster = _faster(record, step_s, prompt_s)
+    if step_s > STEP * prompt_s:
+        meaning = "A step for one token takes longer than the pass over the whole prompt"
+    elif faster is not None and faster > 1:
+        figures["FLOPs per second, step over prompt"] = f"{faster:.2f}"
+        meaning = "A decoding step computes faster than the pass over the prompt, which is never so"
+    elif other := _followed(steps, decode, {"vision encoding": vision, "the prompt's pass": prefill}):
+        figures |= {name: f"{value:.2f}" for name, value in other.items()}
+        meaning = "Not decoding but another phase grows with the number of decoding steps"
+    else:
+        return
+    yield warning(
+        figures,
+        f"{meaning}: the phases of this record may be swapped.",
+        "Which phase a time belongs to is unknown.",
+    )
+
+
+def _by_work(records: Sequence[Record], phase: Phase) -> list[list[tuple[float, Record]]]:
+    """Group the records that do the same work in a phase, each with its time in decoding steps."""
+    known = [(steps, r) for r in records if (steps := _in_steps(r, phase)) is not None]
+    return grouped(known, lambda one: _same_work(one[1], phase))
+
+
+def _factor(one: float, other: float) -> float:
+    return max(one / other, other / one)
 
 
 def _faster(record: Record, step_s: float, prompt_s: float) -> float | None:
-    """FLOPs per second of a decoding step over those of the prompt in the language model.
+    """Return FLOPs per second of a decoding step over those of the prompt in the language model.
 
-    None where they are not known, and where the two do not run in the same way: a compiled decoder, or
-    a cache that is laid out with the prompt.
+    Returns:
+        None where they are unknown, and where the two do not run in the same way: a compiled decoder, or a
+        cache that is laid out with the prompt.
     """
     counts, first = record.flops, record.answers[: record.cell.batch_size]
     if counts is None or counts.prefill_formula is None or not counts.per_token or not first or step_s <= 0:
@@ -122,7 +167,7 @@ def _faster(record: Record, step_s: float, prompt_s: float) -> float | None:
 def _followed(
     steps: Sequence[int], decode: Sequence[float], others: dict[str, Sequence[float]]
 ) -> dict[str, float]:
-    """Correlations with the number of steps, where another phase follows it and decoding does not."""
+    """Return correlations with the number of steps, where another phase follows it and decoding does not."""
     if len(steps) < FEWEST_BATCHES or len(set(steps)) < 2:
         return {}
     own = _rank_correlation(decode, steps)
@@ -133,20 +178,20 @@ def _followed(
 
 
 def _rank_correlation(values: Sequence[float], steps: Sequence[int]) -> float:
-    """Spearman's; 0 where one of the two never changes."""
+    """Return Spearman's correlation; 0 where one of the two never changes."""
     if len(set(values)) < 2 or len(set(steps)) < 2:
         return 0.0
     return float(np.corrcoef(_ranks(values), _ranks(steps))[0, 1])
 
 
 def _ranks(values: Sequence[float]) -> intervals.Floats:
-    """Places in order; equal values share the middle of theirs."""
+    """Return places in order; equal values share the middle of theirs."""
     _, where, counts = np.unique(np.asarray(values, dtype=float), return_inverse=True, return_counts=True)
     return (np.cumsum(counts) - (counts - 1) / 2)[where]
 
 
-def _setting(record: Record, phase: Phase) -> Hashable:
-    """What two cells have in common that do the same work in a phase, on one machine in one setting."""
+def _same_work(record: Record, phase: Phase) -> Hashable:
+    """Return what two cells share that do the same work in a phase, on one machine in one configuration."""
     cell, was = record.cell, record.provenance
     work = (cell.dataset, cell.seq_len) if phase == "prefill_s" else ()
     return (record.hardware, was.threads, cell.model, was.weights, cell.device, cell.dtype,
@@ -154,7 +199,7 @@ def _setting(record: Record, phase: Phase) -> Hashable:
 
 
 def _in_steps(record: Record, phase: Phase) -> float | None:
-    """Seconds of a phase over those of a decoding step; None where either is not known or was disturbed."""
+    """Return a phase's seconds over those of a decoding step; None if unknown or under background load."""
     timing = record.timing
     if timing is None or not timing.vision_s or not timing.decode_s or not all(timing.decode_steps):
         return None
@@ -166,11 +211,9 @@ def _in_steps(record: Record, phase: Phase) -> float | None:
 
 
 def _seconds(record: Record, phase: Phase) -> float:
-    """Median seconds of a phase over full batches; 0 where no batch was full."""
+    """Return the median seconds of a phase over full batches; 0 where no batch was full."""
     timing, size = record.timing, record.cell.batch_size
-    values = getattr(timing, phase) if timing else ()
-    full = [s for s, n in zip(values, timing.batch_samples if timing else (), strict=False) if n == size]
+    assert timing is not None
+    pairs = zip(getattr(timing, phase), timing.batch_samples, strict=False)
+    full = [seconds for seconds, samples in pairs if samples == size]
     return median(full) if full else 0.0
-
-
-RULES = rules("measured", (phases_keep_their_proportion, phases_are_of_their_work))

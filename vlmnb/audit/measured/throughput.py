@@ -1,13 +1,12 @@
-"""Rules over what the export and the tables show of a record, recomputed from its raw times and joules."""
+"""Check the throughput that export and tables show, recomputed from a record's raw times."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from vlmnb.audit.rule import Finding, finding, rules
-from vlmnb.meters.readings import headline_source
+from vlmnb.audit.rule import WHICH, Finding, error, record_rule
 from vlmnb.records import export_columns
 from vlmnb.records.record import Record
 
@@ -15,84 +14,53 @@ EXACT = 1e-6
 """Relative difference that rounding of floats explains and nothing else does."""
 
 LEAST_OF_LOOP = 0.5
-"""Share of the measured loop that its batches must take. Between batches the harness notes a time; a latency
-per sample in the place of one per batch leaves 1 / batch size, half at most."""
+"""Share of the measured loop that its batches must take. Between batches the harness only notes a time; a
+latency per sample instead of per batch leaves 1 / batch size, half at most."""
 
 
-def throughput_times_latency_is_the_batch(records: Sequence[Record]) -> Iterator[Finding]:
-    """Throughput times latency is the batch: as shown, for each raw batch, by the loop's own clock."""
-    for record in records:
-        timing, row = record.timing, export_columns.costs(record)
-        if timing is None:
-            continue
-        told = _as_shown(record, row) or _against_batches(record, row) or _by_the_loop(record)
-        if told:
-            figures, meaning = told
-            yield finding(
-                "error",
-                [record],
-                figures,
-                meaning,
-                "Whether a time of a sample stands for one of a batch, or samples were miscounted, cannot be "
-                "told.",
-            )
+@record_rule
+def throughput_times_latency_is_the_batch(record: Record) -> Iterator[Finding]:
+    """Throughput times latency is the batch: as shown, for each raw batch, and by the loop's own clock."""
+    if record.timing is None:
+        return
+    row = export_columns.costs(record)
+    problem = _as_shown(record, row) or _by_the_batches(record, row) or _by_the_loop(record)
+    if problem:
+        figures, meaning = problem
+        yield error(
+            figures,
+            meaning,
+            f"A time of a sample may appear as one of a batch, or samples were miscounted. {WHICH}",
+        )
 
 
-def samples_times_joules_is_the_window(records: Sequence[Record]) -> Iterator[Finding]:
-    """Joules per sample times the samples of the window are the joules that the source counted in it."""
-    for record in records:
-        row, timing, source = export_columns.costs(record), record.timing, headline_source(record.cell.device)
-        reading = next((one for one in record.energy if one.source == source), None)
-        each, batch = row["energy_j_per_sample"], row["energy_j_per_batch"]
-        if reading is None or timing is None or each is None:
-            continue
-        samples = sum(timing.batch_samples)
-        whole = each * samples
-        wrong = not _same(whole, reading.energy_j)
-        if wrong or (batch is not None and not _same(batch, each * record.cell.batch_size)):
-            yield finding(
-                "error",
-                [record],
-                {
-                    "Joules per sample": f"{each:.4g} J",
-                    "Samples timed": str(samples),
-                    "Times samples": f"{whole:.4g} J",
-                    "Joules of the window": f"{reading.energy_j:.4g} J",
-                    **({"Joules per batch": f"{batch:.4g} J"} if batch is not None else {}),
-                },
-                "Joules per sample, samples and the joules of the window do not agree: one of them is of a "
-                "batch, of another window, or of another number of samples.",
-                "Which of them cannot be told.",
-            )
+Problem = tuple[dict[str, str], str] | None
 
 
-Told = tuple[dict[str, str], str] | None
-
-
-def _as_shown(record: Record, row: dict[str, Any]) -> Told:
-    """Whether the figures of the export are of one batch: of its samples, and of its tokens."""
+def _as_shown(record: Record, row: dict[str, Any]) -> Problem:
+    """Compare the exported throughput times latency with the samples and tokens of one batch."""
     latency, batch = row["latency_s"], record.cell.batch_size
     expected: dict[str, float] = {"samples_per_s": batch}
     if record.answers and record.cell.length == "fixed":
         expected["output_tokens_per_s"] = batch * record.answers[0].output_tokens
     for name, count in expected.items():
         rate = row[name]
-        if rate is not None and latency and not _same(rate * latency, count):
-            what = name.removesuffix("_per_s").replace("_", " ")
+        if rate is not None and latency and not math.isclose(rate * latency, count, rel_tol=EXACT):
+            what = name.removesuffix("_per_s").replace("_", " ").capitalize()
             return (
                 {
-                    f"{what} per second".capitalize(): f"{rate:.4g} /s",
+                    f"{what} per second": f"{rate:.4g} /s",
                     "Latency": f"{latency:.4g} s",
                     "Their product": f"{rate * latency:.4g}",
-                    f"{what} of a batch".capitalize(): f"{count:g}",
+                    f"{what} of a batch": f"{count:g}",
                 },
-                "Throughput times latency is not the batch: one of the two is of something else.",
+                "Throughput times latency is not the batch: one of the two is wrong.",
             )
     return None
 
 
-def _against_batches(record: Record, row: dict[str, Any]) -> Told:
-    """Whether the throughput lies between those of the slowest and the fastest full batch."""
+def _by_the_batches(record: Record, row: dict[str, Any]) -> Problem:
+    """Compare the throughput with those of the slowest and the fastest full batch."""
     rate, batch, timing = row["samples_per_s"], record.cell.batch_size, record.timing
     assert timing is not None
     full = [s for s, n in zip(timing.latencies_s, timing.batch_samples, strict=False) if n == batch and s > 0]
@@ -107,12 +75,12 @@ def _against_batches(record: Record, row: dict[str, Any]) -> Told:
             "Slowest full batch": f"{slowest:.4g} /s",
             "Fastest full batch": f"{fastest:.4g} /s",
         },
-        "The throughput is none that a full batch of the record has.",
+        "The throughput lies outside those of the record's full batches.",
     )
 
 
-def _by_the_loop(record: Record) -> Told:
-    """Whether the batches take up the loop that held them, by another clock than theirs."""
+def _by_the_loop(record: Record) -> Problem:
+    """Compare the sum of the batches with the time of the loop, which comes from another clock."""
     timing = record.timing
     assert timing is not None
     windows = [one.window_s for one in record.energy if one.window_s is not None]
@@ -123,18 +91,11 @@ def _by_the_loop(record: Record) -> Told:
     return (
         {
             "Batches": f"{taken_s:.4g} s",
-            "The loop that held them": f"{loop_s:.4g} s",
-            "Samples per second of the batches": f"{samples / taken_s:.4g} /s" if taken_s else "-",
-            "Of the loop": f"{samples / loop_s:.4g} /s",
+            "Loop around them": f"{loop_s:.4g} s",
+            "Samples per second by the batches": f"{samples / taken_s:.4g} /s" if taken_s else "-",
+            "By the loop": f"{samples / loop_s:.4g} /s",
             "Batch size": str(record.cell.batch_size),
         },
         "The batches together take less than half of the loop in which they ran one after the other: their "
         "times are not those of batches.",
     )
-
-
-def _same(one: float, other: float) -> bool:
-    return math.isclose(one, other, rel_tol=EXACT)
-
-
-RULES = rules("measured", (throughput_times_latency_is_the_batch, samples_times_joules_is_the_window))

@@ -1,225 +1,178 @@
-"""Rules over latency and energy that reports print: mean power, growth with size, optimizations."""
+"""Check latency and energy that reports print: mean power, growth with size, optimizations."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
+from vlmnb.audit.constant_power import constant_power
 from vlmnb.audit.reports import printed
-from vlmnb.audit.reports.printed import Row
+from vlmnb.audit.reports.printed import CellFigure, Row
 from vlmnb.audit.reports.wer import SHIFT
-from vlmnb.audit.rule import Finding, finding, rules, where
+from vlmnb.audit.rule import Finding, error, finding, grouped, note, rule, warning
 from vlmnb.fit import gpus
 from vlmnb.records.record import Record
-from vlmnb.records.reported import Figure
 from vlmnb.spec.optimizations import DTYPES
-
-SAME_POWER = 0.005
-"""Spread of mean power that no counter shows over different work: a processor's power moves by more than
-half a percent with temperature alone."""
-
-FEWEST_WORKLOADS = 3
-"""Different workloads on a device from which a constant power says something."""
 
 NOISE = 0.05
 """Relative difference of latencies that repeats of one cell may show. The reports state no repeats; it is
-what this project allows its own windows on a busy machine."""
+the noise floor that this project assumes on a busy machine."""
 
-INFERRED = (
-    "That latencies are seconds per batch and energies joules per sample is inferred: the reports print no "
-    "unit."
-)
+INFERRED = "That latencies are seconds per batch and energies joules per sample is inferred: the reports print no unit."
 
 SIZES = {"batch_size": "batch", "image_size": "image", "seq_len": "prompt limit"}
 
 
+@rule("reports")
 def power_follows_the_work(records: Sequence[Record]) -> Iterator[Finding]:
     """Mean power, joules over seconds, differs between workloads; a constant one is an estimate."""
-    for device, found in _by_device(records).items():
-        models = {row.record.cell.model for row in found}
-        values = [printed.watts(row) or 0.0 for row in found]
-        spread = (max(values) - min(values)) / median(values)
-        if len(models) < FEWEST_WORKLOADS or spread > SAME_POWER:
+    for rows in grouped(_with_energy(records), lambda row: row.cell.device):
+        models = len({row.cell.model for row in rows})
+        power = constant_power([printed.watts(row) for row in rows], models)
+        if power is None:
             continue
-        yield finding(
-            "warning",
-            [row.where("latency_s", "energy_j_per_sample") for row in found],
+        spread = f"{100 * power.spread:.2f} %"
+        yield warning(
             {
-                f"{r.record.cell.model}: {printed.shown(r.figures['energy_j_per_sample'])} / "
-                f"{printed.shown(r.figures['latency_s'])}": f"{w:.2f} W"
-                for r, w in zip(found, values, strict=True)
+                f"{row.cell.model}: {printed.shown(row.figures['energy_j_per_sample'])} / "
+                f"{printed.shown(row.figures['latency_s'])}": f"{printed.watts(row):.2f} W"
+                for row in rows
             }
-            | {"Spread": f"{100 * spread:.2f} %"},
-            f"Energy over latency is {median(values):.1f} W on the {device} for all of {len(models)} models, "
-            f"within {100 * spread:.2f} %: such energies are one assumed power times the latency rather than "
-            "readings of a counter, and say nothing that the latencies do not.",
-            "What the processor really used cannot be concluded, nor which part of the power stands for "
-            "memory. A processor held at its power limit would come close, though hardly this close. "
-            f"{INFERRED} In other units the watts would be others and as constant.",
+            | {"Spread": spread},
+            f"Energy over latency is {power.watts:.1f} W on the {rows[0].cell.device} for all of {models} "
+            f"models, within {spread}: such energies are one assumed power times the latency rather than "
+            "readings of a counter, and add nothing to the latencies.",
+            "The power that the processor really drew is unknown, and which part of it is memory. A "
+            f"processor at its power limit would come close, though hardly this close. {INFERRED} In other "
+            "units the watts would differ and be as constant.",
+            about=[row.where("latency_s", "energy_j_per_sample") for row in rows],
         )
 
 
+@rule("reports")
 def power_within_a_gpus_limit(records: Sequence[Record]) -> Iterator[Finding]:
     """Mean power of the GPU rows is below the power limit of a GPU."""
-    found = _by_device(records).get("cuda", [])
-    if not found:
+    rows = _with_energy(records)
+    on_gpu = [row for row in rows if row.cell.device == "cuda"]
+    if not on_gpu:
         return
-    powers = {row.record.key: printed.watts(row) or 0.0 for row in found}
-    top = max(found, key=lambda row: powers[row.record.key])
-    low = min(found, key=lambda row: powers[row.record.key])
+    top, low = max(on_gpu, key=printed.watts), min(on_gpu, key=printed.watts)
     least, most = printed.watt_ends(top)
     known = [gpu for gpu in gpus.catalogue() if gpu.power_w]
     allow = [gpu.name for gpu in known if (gpu.power_w or 0) >= least]
     figures = {
-        "Highest": f"{powers[top.record.key]:.0f} W ({least:.0f} to {most:.0f})",
-        "Lowest": f"{powers[low.record.key]:.0f} W",
+        "Highest": f"{printed.watts(top):.0f} W ({least:.0f} to {most:.0f})",
+        "Lowest": f"{printed.watts(low):.0f} W",
         "GPUs of the catalogue with such a limit": f"{len(allow)} of {len(known)}",
     }
-    where_top = [top.where("latency_s", "energy_j_per_sample"), low.where("latency_s", "energy_j_per_sample")]
+    about = [row.where("latency_s", "energy_j_per_sample") for row in (top, low)]
     if not allow:
-        yield finding(
-            "error",
-            where_top,
+        yield error(
             figures,
-            f"{top.record.cell.model} at batch {top.record.cell.batch_size} comes to {least:.0f} W or more, "
-            "above the power limit of every GPU of the catalogue.",
+            f"{top.cell.model} at batch {top.cell.batch_size} draws {least:.0f} W or more, above the power "
+            "limit of every GPU of the catalogue.",
             f"Whether several devices were added up or a figure is wrong is not stated. {INFERRED}",
+            about=about,
         )
         return
-    cpu = [printed.watts(row) or 0.0 for row in _by_device(records).get("cpu", [])]
+    cpu = [printed.watts(row) for row in rows if row.cell.device == "cpu"]
     left = (
         f": less the {median(cpu):.0f} W of the CPU rows, {least - median(cpu):.0f} W remain" if cpu else ""
     )
     named = ", ".join(allow[:6]) + (" and others" if len(allow) > 6 else "")
-    yield finding(
-        "note",
-        where_top,
+    yield note(
         figures,
-        f"If the GPU rows are of the GPU alone, its power limit is at least {least:.0f} W, reached on "
-        f"average over whole batches by {top.record.cell.model}; of the catalogue that leaves {named}.",
+        f"If the GPU rows count the GPU alone, its power limit is at least {least:.0f} W, reached on average "
+        f"over whole batches by {top.cell.model}; of the catalogue that leaves {named}.",
         f"If processor and memory are included, which is not stated, it may be a smaller GPU{left}. The "
-        f"machine is not named. {INFERRED} The watts rest on it.",
+        f"machine is not named. {INFERRED} The watts depend on it.",
+        about=about,
     )
 
 
+@rule("reports")
 def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Finding]:
     """Latency does not fall as batch, image or prompt limit grow."""
-    for field, name in SIZES.items():
-        for group in _families(records, field):
-            for (small, a), (large, b) in pairwise(group):
-                if not a.value or not b.value:
-                    continue
-                sizes = f"{getattr(small.cell, field)} to {getattr(large.cell, field)}"
-                if printed.ends(b)[1] > printed.ends(a)[0]:
-                    continue
-                fall = 1 - b.value / a.value
-                beyond = fall > NOISE
-                if not beyond and field == "seq_len":
-                    continue  # a limit that cuts nothing changes nothing, and repeats differ a little
-                yield finding(
-                    "warning" if beyond else "note",
-                    [where(small, [a]), where(large, [b])],
-                    {
-                        f"{name} {getattr(r.cell, field)}": printed.shown(f)
-                        for r, f in ((small, a), (large, b))
-                    },
-                    f"{small.cell.model} on {small.cell.dataset} takes {100 * fall:.1f} % less time as the "
-                    f"{name} grows from {sizes}, though there is more to do.",
-                    "Without repeats it cannot be told from noise."
-                    if not beyond
-                    else "Whether answers grew shorter, one value is wrong or the machine differed is not "
-                    "stated.",
-                )
+    latencies = [one for one in printed.finest(records, "latency_s") if one.number]
+    pairs = [
+        (field, small, large)
+        for field in SIZES
+        for group in printed.families(latencies, field)
+        for small, large in pairwise(group)
+    ]
+    for field, small, large in pairs:
+        fall = 1 - large.number / small.number
+        beyond = fall > NOISE
+        # A limit that cuts nothing changes nothing, and repeats differ a little.
+        expected = not beyond and field == "seq_len"
+        if expected or printed.ends(large.figure)[1] > printed.ends(small.figure)[0]:
+            continue
+        name, cell = SIZES[field], small.cell
+        yield finding(
+            "warning" if beyond else "note",
+            {f"{name} {getattr(one.cell, field)}": printed.shown(one.figure) for one in (small, large)},
+            f"{cell.model} on {cell.dataset} takes {100 * fall:.1f} % less time as the {name} grows from "
+            f"{getattr(cell, field)} to {getattr(large.cell, field)}, though there is more to do.",
+            "Answers may have grown shorter, one value may be wrong, or the machine differed; the report "
+            "does not say."
+            if beyond
+            else "Without repeats it may be noise.",
+            about=[small.where, large.where],
+        )
 
 
+@rule("reports")
 def optimization_is_faster(records: Sequence[Record]) -> Iterator[Finding]:
     """An optimization is not slower than the original."""
-    groups: dict[str, list[tuple[Record, Figure]]] = {}
-    for record in records:
-        figure = printed.finest(record, "latency_s")
-        if figure:
-            groups.setdefault(_without(record, "optimization"), []).append((record, figure))
-    for group in groups.values():
-        base = next(((r, f) for r, f in group if r.cell.optimization in DTYPES), None)
-        for record, figure in group:
-            if base is None or record is base[0] or not figure.value or not base[1].value:
+    wers = {one.record.key: one for one in printed.finest(records, "wer")}
+    joules = {one.record.key: one for one in printed.finest(records, "energy_j_per_sample")}
+    for group in printed.families(printed.finest(records, "latency_s"), "optimization"):
+        base = next((one for one in group if one.cell.optimization in DTYPES), None)
+        for slow in group:
+            if base is None or slow is base or slow.number <= base.number * (1 + NOISE):
                 continue
-            ratio = figure.value / base[1].value
-            if ratio > 1 + NOISE:
-                energy = [printed.finest(r, "energy_j_per_sample") for r in (record, base[0])]
-                more = (
-                    {"Energy": " against ".join(printed.shown(f) for f in energy if f)} if all(energy) else {}
-                )
-                wers = [f for r in (record, base[0]) if (f := printed.finest(r, "wer")) and f.value]
-                told, doubt = _longer_answers(wers, ratio)
-                yield finding(
-                    "warning",
-                    [where(record, [figure, *wers[:1]]), where(base[0], [base[1], *wers[1:]])]
-                    if told
-                    else [where(record, [figure]), where(base[0], [base[1]])],
-                    {
-                        "Latency": f"{printed.shown(figure)} against {printed.shown(base[1])}",
-                        "Ratio": f"{ratio:.3f}",
-                        **more,
-                        **told,
-                    },
-                    f"A batch takes {100 * (ratio - 1):.0f} % longer with {record.cell.optimization} than "
-                    f"with {base[0].cell.optimization} for {record.cell.model} on {record.cell.dataset}.",
-                    doubt,
-                )
+            pair, ratio = (slow, base), slow.number / base.number
+            compared = [wers[one.record.key] for one in pair if one.record.key in wers]
+            energy = [
+                printed.shown(joules[one.record.key].figure) for one in pair if one.record.key in joules
+            ]
+            lengths, unknown = _longer_answers(compared, ratio)
+            yield warning(
+                {"Latency": _compared(printed.shown(one.figure) for one in pair), "Ratio": f"{ratio:.3f}"}
+                | ({"Energy": _compared(energy)} if len(energy) == 2 else {})
+                | lengths,
+                f"A batch takes {100 * (ratio - 1):.0f} % longer with {slow.cell.optimization} than with "
+                f"{base.cell.optimization} for {slow.cell.model} on {slow.cell.dataset}.",
+                unknown,
+                about=[one.where for one in (*pair, *(compared if lengths else ()))],
+            )
 
 
-def _longer_answers(wers: Sequence[Figure], ratio: float) -> tuple[dict[str, str], str]:
-    """What the WERs of a slower row and of its original say of the length of their answers.
+def _longer_answers(wers: Sequence[CellFigure], ratio: float) -> tuple[dict[str, str], str]:
+    """Compare the WERs of a slower row and of its original, which hint at the length of their answers.
 
     Returns:
-        Figures to show, and what cannot be concluded from the latency.
+        Figures to show, and what the latency does not show.
     """
-    unknown = (
-        "Without the number of generated tokens it cannot be told whether a token takes longer or there are "
-        "more of them"
-    )
+    unknown = "Without the number of generated tokens it is unknown whether a token takes longer or there are more of them"
     if len(wers) < 2:
         return {}, f"{unknown}; the WER, which would hint at it, is not printed for both rows."
-    slow, base = (figure.value or 0.0 for figure in wers)
-    told = {
-        "WER": " against ".join(f"{figure.value:.4g}" for figure in wers),
-        "Ratio of WER": f"{slow / base:.3f}",
-    }
+    slow, base = (one.number for one in wers)
+    figures = {"WER": _compared(f"{one.number:.4g}" for one in wers), "Ratio of WER": f"{slow / base:.3f}"}
     if slow / base <= 1 + SHIFT or base <= 1:
-        return told, f"{unknown}."
-    return told, (
+        return figures, f"{unknown}."
+    return figures, (
         f"Its WER is {slow / base:.2f} times the original's as well (answers-do-not-depend-on-setting), and "
-        "a WER far above 1 grows with the length of the scored texts: longer answers may be the whole of it"
-        + (", and a token may even take less time" if slow / base > ratio else "")
-        + ". The number of generated tokens is not stated."
+        "a WER far above 1 grows with the length of the scored texts: longer answers may be the only cause"
+        + (", and a token may even take less time." if slow / base > ratio else ".")
     )
 
 
-def _by_device(records: Sequence[Record]) -> dict[str, list[Row]]:
-    """Rows with latency and energy, one a cell, by device."""
-    groups: dict[str, list[Row]] = {}
-    for row in printed.distinct(printed.rows(records), "latency_s", "energy_j_per_sample"):
-        groups.setdefault(row.record.cell.device, []).append(row)
-    return groups
+def _with_energy(records: Sequence[Record]) -> list[Row]:
+    """Return rows with latency and energy, one a cell."""
+    return printed.distinct(printed.rows(records), "latency_s", "energy_j_per_sample")
 
 
-def _families(records: Sequence[Record], field: str) -> list[list[tuple[Record, Figure]]]:
-    """Cells with a latency that agree in everything but one field, in the order of its values."""
-    groups: dict[str, list[tuple[Record, Figure]]] = {}
-    for record in records:
-        figure = printed.finest(record, "latency_s")
-        if figure:
-            groups.setdefault(_without(record, field), []).append((record, figure))
-    return [sorted(group, key=lambda pair: getattr(pair[0].cell, field)) for group in groups.values()]
-
-
-def _without(record: Record, field: str) -> str:
-    return record.cell.model_copy(update={field: None}).model_dump_json()
-
-
-RULES = rules(
-    "reports",
-    (power_follows_the_work, power_within_a_gpus_limit, latency_grows_with_size, optimization_is_faster),
-)
+def _compared(texts: Iterable[str]) -> str:
+    return " compared with ".join(texts)

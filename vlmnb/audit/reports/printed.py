@@ -1,88 +1,156 @@
-"""Figures as a report prints them: which numbers they can stand for, and the rows they stand in."""
+"""Read figures as a report prints them: the numbers they can stand for, and the rows they belong to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
-from vlmnb.audit.rule import Where, where
+from vlmnb.audit.rule import Where, grouped, where
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Quantity, digits, step
+from vlmnb.spec.cell import Cell
 
 SHOWN_DIGITS = 7
-"""Digits that are shown of a log's figure."""
+"""Digits shown of a log's figure."""
 
 UNITS = {"latency_s": "s", "energy_j_per_sample": "J", "flops": "FLOP", "wer": ""}
 
+ORIGINAL = ("cuda", "fp16")
+"""Device and optimization that the reports compare the others with."""
+
 
 @dataclass(frozen=True)
-class Row:
-    """One row of a table as far as it is of one cell."""
+class OfCell:
+    """Something printed about the cell of a record."""
 
     record: Record
+
+    @property
+    def cell(self) -> Cell:
+        """Return the cell."""
+        return self.record.cell
+
+
+Printed = TypeVar("Printed", bound=OfCell)
+
+
+@dataclass(frozen=True)
+class CellFigure(OfCell):
+    """A figure of a cell."""
+
+    figure: Figure
+
+    @property
+    def number(self) -> float:
+        """Return the number of the figure."""
+        return self.figure.number
+
+    @property
+    def where(self) -> Where:
+        """Return the record and the figure's place in it."""
+        return where(self.record, [self.figure])
+
+
+@dataclass(frozen=True)
+class Row(OfCell):
+    """The part of one table row that is about one cell."""
+
     file: str
     table: str
     name: str
     figures: dict[str, Figure] = field(default_factory=dict)
 
     def value(self, quantity: Quantity) -> float | None:
-        """A figure's number; None where the row has none."""
+        """Return a figure's number; None if the row has none."""
         found = self.figures.get(quantity)
         return found.value if found else None
 
+    def number(self, quantity: Quantity) -> float:
+        """Return the number of a figure that the row has."""
+        return self.figures[quantity].number
+
     def where(self, *quantities: Quantity) -> Where:
-        """Where some figures of it stand; all of them, if none is named."""
+        """Return the places of some figures of the row; of all, if none is named."""
         chosen = [f for name, f in self.figures.items() if not quantities or name in quantities]
         return where(self.record, chosen)
 
 
+def figures(record: Record) -> tuple[Figure, ...]:
+    """Return all that is printed about a cell."""
+    return record.reported.figures if record.reported else ()
+
+
 def rows(records: Iterable[Record]) -> list[Row]:
-    """All rows of all tables, one for each cell that they speak of."""
+    """Return all rows of all tables, one for each cell that they are about."""
     made: dict[tuple[str, str, str, str], Row] = {}
     for record in records:
-        for figure in record.reported.figures if record.reported else ():
+        for figure in figures(record):
             key = (record.key, figure.file, figure.table, figure.row)
             row = made.setdefault(key, Row(record, figure.file, figure.table, figure.row))
             row.figures[figure.quantity] = figure
     return list(made.values())
 
 
-def finest(record: Record, quantity: Quantity) -> Figure | None:
-    """The figure of a quantity that is printed with most digits, in a report or a log."""
-    figures = record.reported.figures if record.reported else ()
-    found = [f for f in figures if f.quantity == quantity and f.value is not None]
-    return max(found, key=lambda figure: digits(figure.printed), default=None)
+def finest(records: Iterable[Record], quantity: Quantity) -> list[CellFigure]:
+    """Return for each record the figure of a quantity with most digits, in a report or a log, if any."""
+    found = []
+    for record in records:
+        known = [f for f in figures(record) if f.quantity == quantity and f.value is not None]
+        if known:
+            found.append(CellFigure(record, max(known, key=lambda figure: digits(figure.printed))))
+    return found
+
+
+def without(cell: Cell, name: str) -> str:
+    """Return a cell without one field."""
+    return cell.model_dump_json(exclude={name})
+
+
+def families(found: Iterable[Printed], name: str) -> list[list[Printed]]:
+    """Group what agrees in everything but one field of the cell, in the order of its values.
+
+    Devices and optimizations have no order: there the original comes first.
+    """
+
+    def order(one: Printed) -> int:
+        value = getattr(one.cell, name)
+        return value if isinstance(value, int) else value not in ORIGINAL
+
+    return [sorted(group, key=order) for group in grouped(found, lambda one: without(one.cell, name))]
 
 
 def ends(figure: Figure) -> tuple[float, float]:
-    """Least and largest number that prints as the figure does, whether digits were rounded or cut off."""
-    assert figure.value is not None
-    return figure.value - step(figure) / 2, figure.value + step(figure)
+    """Return the smallest and largest number that prints as the figure, whether rounded or cut off."""
+    return figure.number - step(figure) / 2, figure.number + step(figure)
+
+
+def overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Return whether two ranges share a number."""
+    return one[0] <= other[1] and other[0] <= one[1]
 
 
 def cut_not_rounded(short: Figure, full: float) -> bool:
-    """Whether a figure has the digits that cutting off gives and rounding does not."""
-    assert short.value is not None
+    """Return whether a figure has the digits that cutting off gives and rounding does not."""
     unit = step(short)
-    return unit / 2 * (1 + 1e-9) < full - short.value < unit
+    return unit / 2 * (1 + 1e-9) < full - short.number < unit
 
 
 def prints(figure: Figure, value: float) -> bool:
-    """Whether a number prints as the figure does."""
-    assert figure.value is not None
+    """Return whether a number prints as the figure."""
     slack = step(figure) * 1e-6
-    return -step(figure) / 2 - slack <= value - figure.value < step(figure) - slack
+    return -step(figure) / 2 - slack <= value - figure.number < step(figure) - slack
 
 
 def single(value: float) -> float:
-    """A number as 32 bits hold it, which is what a log of tensors prints."""
+    """Return a number as 32 bits hold it, which is what a log of tensors prints."""
     return float(np.float32(value))
 
 
 def shown(figure: Figure) -> str:
-    """A figure with its unit, as printed, the digits of a log shortened."""
+    """Return a figure as printed with its unit; a log's digits are shortened."""
     unit = UNITS.get(figure.quantity, "")
     if unit == "FLOP":
         return figure.printed
@@ -90,30 +158,23 @@ def shown(figure: Figure) -> str:
     return f"{text} {unit}".rstrip()
 
 
-def watts(row: Row) -> float | None:
-    """Mean power of a row: joules per sample times samples of a batch, over the seconds of a batch."""
-    energy, latency = row.value("energy_j_per_sample"), row.value("latency_s")
-    return energy * row.record.cell.batch_size / latency if energy and latency else None
+def watts(row: Row) -> float:
+    """Return the mean power of a row: joules per sample times samples of a batch, over seconds of a batch."""
+    return row.number("energy_j_per_sample") * row.cell.batch_size / row.number("latency_s")
 
 
 def watt_ends(row: Row) -> tuple[float, float]:
-    """Least and largest mean power that the printed figures of a row allow."""
+    """Return the smallest and largest mean power that the printed figures of a row allow."""
     energy, latency = ends(row.figures["energy_j_per_sample"]), ends(row.figures["latency_s"])
-    size = row.record.cell.batch_size
+    size = row.cell.batch_size
     return energy[0] * size / latency[1], energy[1] * size / latency[0]
 
 
-def distinct(found: Sequence[Row], *quantities: Quantity) -> Iterator[Row]:
-    """Rows that print all of some quantities, one of each cell: the one with most digits."""
-    best: dict[str, Row] = {}
-    for row in found:
-        if any(row.value(quantity) is None for quantity in quantities):
-            continue
-        other = best.get(row.record.key)
-        if other is None or _precision(row, quantities) > _precision(other, quantities):
-            best[row.record.key] = row
-    yield from best.values()
+def distinct(found: Iterable[Row], *quantities: Quantity) -> list[Row]:
+    """Return of each cell the row with most digits among those that print all of some quantities."""
 
+    def precision(row: Row) -> int:
+        return min(digits(row.figures[quantity].printed) for quantity in quantities)
 
-def _precision(row: Row, quantities: Sequence[Quantity]) -> int:
-    return min(digits(row.figures[quantity].printed) for quantity in quantities)
+    complete = [row for row in found if all(row.value(quantity) is not None for quantity in quantities)]
+    return [max(group, key=precision) for group in grouped(complete, lambda row: row.record.key)]

@@ -1,4 +1,4 @@
-"""Rules over the prompts that counts of FLOPs stand for, and over what they say of each other."""
+"""Compare counts of FLOPs with the prompts that they would be passes over, and with each other."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from vlmnb.audit import expected_flops
 from vlmnb.audit.reports import printed
-from vlmnb.audit.reports.flops import CONVENTIONS, MARGIN, Count, counts_of
-from vlmnb.audit.rule import Finding, finding, rules, where
+from vlmnb.audit.reports.flops import CONVENTIONS, MARGIN, Count, counts_of, is_multiple
+from vlmnb.audit.rule import Finding, grouped, note, rule
 from vlmnb.records.record import Record
 
 
@@ -20,108 +20,100 @@ class Fit:
     samples: int
     tokens: int
 
-
-def counts_fit_the_prompt_limit(records: Sequence[Record]) -> Iterator[Finding]:
-    """A count stands for as many text tokens as the prompt limit lets through, and one question for one."""
-    by_model: dict[str, list[Fit]] = {}
-    for count in counts_of(records):
-        for samples in count.batches:
-            if (1, samples) in count.readings() and (tokens := _exact(count, samples)) is not None:
-                by_model.setdefault(count.record.cell.model, []).append(Fit(count, samples, tokens))
-    for model, fits in by_model.items():
-        above = [fit for fit in fits if fit.tokens > fit.count.record.cell.seq_len]
-        if not above:
-            continue
-        cell = above[0].count.record.cell
-        bound = expected_flops.most(model, cell.image_size, cell.seq_len)
-        alone = [fit for fit in fits if fit not in above and fit.samples == 1]
-        yield finding(
-            "note",
-            [where(fit.count.record, [fit.count.figure]) for fit in fits],
-            {f"Image and {cell.seq_len} text tokens": expected_flops.shown(bound)}
-            | {_name(fit): _tokens(fit) for fit in fits}
-            | {"Slack of flops-of-the-geometry": f"{100 * MARGIN:.0f} %"},
-            f"{' and '.join(dict.fromkeys(_name(fit) for fit in above))} of {model} "
-            f"{'lies' if len(above) == 1 else 'lie'} above the image and {cell.seq_len} text tokens, within "
-            f"the slack: to the printed digits {'it is' if len(above) == 1 else 'they are'} the pass over "
-            f"{' and '.join(dict.fromkeys(str(fit.tokens) for fit in above))} text tokens"
-            + "".join(f", and {_name(fit)} that over {fit.tokens}" for fit in alone)
-            + f" ({CONVENTIONS[1]}, eager attention, logits of every position).",
-            "The digits of one prompt's count are about as wide as one token, so some number always fits: "
-            "the fit gives a length and no proof. It looks as if a prompt was padded to the limit in one "
-            "place and not in another; that it was, and what the tokens beyond the limit are, is not stated.",
+    def __str__(self) -> str:
+        cell = self.count.cell
+        of = "" if self.samples == 1 else f", as of {self.samples} samples"
+        return (
+            f"{self.count.figure.printed} ({cell.device}, {cell.optimization}, batch {cell.batch_size}{of})"
         )
 
 
+@rule("reports")
+def counts_fit_the_prompt_limit(records: Sequence[Record]) -> Iterator[Finding]:
+    """A count fits at most as many text tokens as the prompt limit allows, the same for the same question."""
+    found = [
+        Fit(count, samples, tokens)
+        for count in counts_of(records)
+        for samples in count.batches
+        if (1, samples) in count.readings() and (tokens := _exact(count, samples)) is not None
+    ]
+    for fits in grouped(found, lambda fit: fit.count.cell.model):
+        above = [fit for fit in fits if fit.tokens > fit.count.cell.seq_len]
+        if not above:
+            continue
+        cell = above[0].count.cell
+        bound = expected_flops.most(cell.model, cell.image_size, cell.seq_len)
+        alone = [fit for fit in fits if fit not in above and fit.samples == 1]
+        yield note(
+            {f"Image and {cell.seq_len} text tokens": expected_flops.shown(bound)}
+            | {str(fit): _tokens(fit) for fit in fits}
+            | {"Slack of flops-of-the-geometry": f"{100 * MARGIN:.0f} %"},
+            f"Above the image and {cell.seq_len} text tokens of {cell.model}, within the slack: "
+            f"{' and '.join(dict.fromkeys(map(str, above)))}. To the printed digits this is the pass over "
+            f"{' and '.join(dict.fromkeys(str(fit.tokens) for fit in above))} text tokens"
+            + "".join(f", and {fit} that over {fit.tokens}" for fit in alone)
+            + f" ({CONVENTIONS[1]}, eager attention, logits of every position).",
+            "The digits of one prompt's count are about as wide as one token, so some number always fits: "
+            "the fit gives a length and no proof. A prompt may have been padded to the limit in one place "
+            "and not in another; the reports do not say, nor what the tokens beyond the limit are.",
+            about=[fit.count.where for fit in fits],
+        )
+
+
+@rule("reports")
 def batches_are_counted_alike(records: Sequence[Record]) -> Iterator[Finding]:
     """One way of counting: the larger batch is the same number of samples in every report."""
+    counts = counts_of(records)
     rest: list[tuple[Count, Count]] = []
     whole: list[tuple[Count, Count]] = []
-    counts = counts_of(records)
-    for one in counts:
+    for one in (count for count in counts if count.cell.batch_size == 1):
         for other in counts:
-            a, b = one.record.cell, other.record.cell
-            left = b.samples % b.batch_size if a.model == b.model and a.batch_size == 1 < b.batch_size else 0
-            if left < 2 or (a.device, a.optimization) != (b.device, b.optimization):
+            a, b = one.cell, other.cell
+            same = (a.model, a.device, a.optimization) == (b.model, b.device, b.optimization)
+            if not same or other.rest < 2:
                 continue
-            if _times(one, other, left):
+            if is_multiple(one, other, other.rest):
                 rest.append((one, other))
-            elif _times(one, other, b.batch_size):
+            elif is_multiple(one, other, b.batch_size):
                 whole.append((one, other))
     if not rest or not whole:
         return
-    figures = {
-        f"{other.record.cell.model}, batch {other.record.cell.batch_size} over 1": f"{other.figure.printed} "
-        f"/ {one.figure.printed} = {(other.figure.value or 0) / (one.figure.value or 1):.3f}"
-        for one, other in [*rest, *whole]
-    }  # fmt: skip
-    (_, last), (_, full) = rest[0], whole[0]
-    size = full.record.cell.batch_size
-    few = last.record.cell.samples % last.record.cell.batch_size
-    yield finding(
-        "note",
-        [where(c.record, [c.figure]) for pair in [*rest, *whole] for c in pair],
-        figures,
-        f"At batch {size} a count of {last.record.cell.model} is {few} times that of batch 1, as if of the "
-        f"last batch of {few} (flops-of-the-batch-named), and a count of {full.record.cell.model} {size} "
-        "times, as if of a full one (flops-follow-the-prompt). If one program counted both, at most one of "
-        "the two readings holds and the other ratio is chance.",
-        "Whether the reports were made by one program, with one version of it, is not stated.",
-    )  # fmt: skip
+    last, full = rest[0][1], whole[0][1]
+    yield note(
+        {
+            f"{b.cell.model}, batch {b.cell.batch_size} over 1": (
+                f"{b.figure.printed} / {a.figure.printed} = {b.number / a.number:.3f}"
+            )
+            for a, b in [*rest, *whole]
+        },
+        f"At batch {full.cell.batch_size} a count of {last.cell.model} is {last.rest} times that of batch 1, "
+        f"as if of the last batch of {last.rest} (flops-of-the-batch-named), and a count of "
+        f"{full.cell.model} {full.cell.batch_size} times, as if of a full one (flops-follow-the-prompt). If "
+        "one program counted both, at most one of the two readings holds and the other ratio is chance.",
+        "The reports do not say whether one version of one program made them.",
+        about=[count.where for pair in [*rest, *whole] for count in pair],
+    )
 
 
 def _exact(count: Count, samples: int) -> int | None:
-    """The one number of text tokens whose pass over so many samples prints as the count; None without one."""
-    cell, figure = count.record.cell, count.figure
-    near = expected_flops.text_tokens(cell.model, cell.image_size, (figure.value or 0.0) / samples)
+    """Return the text tokens whose pass over some samples prints as the count, if only one number does."""
+    cell = count.cell
+    near = expected_flops.text_tokens(cell.model, cell.image_size, count.number / samples)
     if near is None:
         return None
     fits = [
         tokens
         for tokens in range(max(0, near[0] - 2), near[0] + 3)
-        if printed.prints(figure, samples * float(expected_flops.most(cell.model, cell.image_size, tokens)))
+        if printed.prints(
+            count.figure, samples * float(expected_flops.most(cell.model, cell.image_size, tokens))
+        )
     ]
     return fits[0] if len(fits) == 1 else None
 
 
-def _times(one: Count, other: Count, factor: int) -> bool:
-    """Whether a count is so many times another, to the printed digits."""
-    (low, high), (least, most) = printed.ends(one.figure), printed.ends(other.figure)
-    return low * factor <= most and least <= high * factor
-
-
 def _tokens(fit: Fit) -> str:
-    """Text tokens of a sample as eager attention counts them, and those of every other way of counting."""
-    cell, ends = fit.count.record.cell, printed.ends(fit.count.figure)
+    """Return the text tokens of a sample by eager attention, and by every other way of counting."""
+    cell, ends = fit.count.cell, printed.ends(fit.count.figure)
     few, many = (expected_flops.text_tokens(cell.model, cell.image_size, end / fit.samples) for end in ends)
-    told = f" ({few[0]} to {many[1]} by other ways of counting)" if few and many else ""
-    return f"{fit.tokens} text tokens a sample{told}"
-
-
-def _name(fit: Fit) -> str:
-    cell = fit.count.record.cell
-    of = "" if fit.samples == 1 else f", as of {fit.samples} samples"
-    return f"{fit.count.figure.printed} ({cell.device}, {cell.optimization}, batch {cell.batch_size}{of})"
-
-
-RULES = rules("reports", (counts_fit_the_prompt_limit, batches_are_counted_alike))
+    others = f" ({few[0]} to {many[1]} by other ways of counting)" if few and many else ""
+    return f"{fit.tokens} text tokens a sample{others}"
