@@ -10,6 +10,7 @@ from pathlib import Path
 import loaded
 import pytest
 from factory import timed
+from printing import printed
 
 from vlmnb import cli, paths
 from vlmnb.audit import registry
@@ -139,3 +140,13 @@ def test_pages_without_records_say_so() -> None:
     for text in (audit_page.own_page([]), audit_page.reports_page([])):
         assert "There are no such records here." in text
         assert "## The rules" in text
+
+
+def test_headings_of_the_page_spell_whole_words() -> None:
+    rows = [
+        printed(batch_size=16, energy_j_per_sample="50", latency_s="1.624"),
+        printed("qwen2.5-vl-3b", flops="96.3 T", batch_size=16),
+    ]
+    text = audit_page.reports_page(rows)
+    assert "### Power within a GPU's limit" in text
+    assert "### FLOPs of the geometry" in text

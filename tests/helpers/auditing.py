@@ -1,17 +1,19 @@
-"""Records that the rules of the audit find good, for tests that plant one error in them."""
+"""Measured records without a finding, for tests that plant one error in them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from factory import cell, record, timed
 
-from vlmnb.audit.rule import Check
+from vlmnb.audit import registry
+from vlmnb.audit.rule import Finding
 from vlmnb.device import machine
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import EnergyReading, MemoryUsage, SensorCard
-from vlmnb.records import content_key
+from vlmnb.records import content_key, export_columns
 from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
 from vlmnb.records.record import Record
 
@@ -22,37 +24,47 @@ HARDWARE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def levels(check: Check, *found: Record) -> list[str]:
-    return [one.level for one in check(found)]
+def findings(name: str, *records: Record, source: str = "measured") -> list[Finding]:
+    """Run the rule of a name over records."""
+    (rule,) = (one for one in registry.RULES if (one.name, one.source) == (name, source))
+    return rule(records)
+
+
+def levels(name: str, *records: Record) -> list[str]:
+    """Run the rule of a name over measured records and return the levels of its findings."""
+    return [one.level for one in findings(name, *records)]
 
 
 def gpu(power_w: float = 300.0, **changes: Any) -> Record:
-    """A record of a GPU that idles at 60 W and is held to 400 W."""
+    """Make a record of a GPU that idles at 60 W and has a limit of 400 W."""
     reading = EnergyReading(
         source="gpu", method="nvml_counter", energy_j=power_w * 10, detail="test", window_s=10.0, idle_j=600.0
     )
     state = DeviceState(power_cap_w=400.0)
     made = timed(of=cell(device="cuda", optimization="fp16", dtype="fp16"), energy=(reading,), **changes)
     conditions = Conditions(start=state, end=state, other_load=0.0, contaminated=False)
-    card = SensorCard(
+    return changed(made, "provenance", conditions=conditions, sensors=(calibration(60.0),))
+
+
+def calibration(idle_power_w: float) -> SensorCard:
+    """Make the calibration of a GPU's counter."""
+    return SensorCard(
         sensor="test", source="gpu", method="nvml_counter", period_s=0.1, step_j=1, resolution_s=0.001,
-        updates=20, idle_power_w=60.0,
+        updates=20, idle_power_w=idle_power_w,
     )  # fmt: skip
-    around = {"conditions": conditions, "sensors": (card,)}
-    return made.model_copy(update={"provenance": made.provenance.model_copy(update=around)})
 
 
 def busy(found: Record) -> Record:
-    """The same, measured while others used the machine."""
+    """Copy a record as measured under background load."""
     state = DeviceState()
-    told = Conditions(
+    conditions = Conditions(
         start=state, end=state, other_load=0.9, contaminated=True, throttled_s={"power cap": 1.0}
     )
-    return found.model_copy(update={"provenance": found.provenance.model_copy(update={"conditions": told})})
+    return changed(found, "provenance", conditions=conditions)
 
 
 def layered(*, scale: float = 1.0, flops: int = 1000, ceiling: float = 1e6, device: str = "cuda") -> Record:
-    """A profile of two parts that take 0.1 s each of a pass of 0.2 s, times ``scale``."""
+    """Make a profile of two parts that take 0.1 s each of a pass of 0.2 s, times ``scale``."""
     parts = tuple(
         LayerPart(
             name=name, component="mlp", depth=0, weight_bytes=400, activation_bytes=600, flops=flops,
@@ -70,19 +82,18 @@ def layered(*, scale: float = 1.0, flops: int = 1000, ceiling: float = 1e6, devi
 
 
 def of_machine(found: Record, **changes: Any) -> Record:
-    """The same, measured on a described machine, under the key that then belongs to it."""
-    was = found.provenance.model_copy(update={"machine": HARDWARE | changes, "weights": "w", "data": "d"})
-    made = found.model_copy(update={"provenance": was})
+    """Copy a record as measured on a described machine, under the key that follows."""
+    made = changed(found, "provenance", machine=HARDWARE | changes, weights="w", data="d")
     return made.model_copy(update={"key": content_key.told_key(made)})
 
 
 def changed(found: Record, part: str, **changes: Any) -> Record:
-    """The same with some fields of one part changed."""
+    """Copy a record with some fields of one part changed."""
     return found.model_copy(update={part: getattr(found, part).model_copy(update=changes)})
 
 
 def held_by(**changes: int) -> Record:
-    """A record of a CPU whose memory is told in full, with the cache of its tokens."""
+    """Make a record of a CPU with all figures of its memory."""
     found = timed()
     usage = {
         "peak_bytes": 10**8, "process_peak_bytes": 10**8, "baseline_bytes": 9 * 10**7,
@@ -91,3 +102,30 @@ def held_by(**changes: int) -> Record:
     return found.model_copy(
         update={"memory": MemoryUsage.model_validate({"method": "test"} | usage | changes)}
     )
+
+
+def metered(duration: float = 7.0, *, loop_s: float = 6.9, **changes: Any) -> Record:
+    """Make a record with codecarbon's row: 6.066 s of batches, 2 W on average, a TDP of 8 W."""
+    joules = 2 * duration
+    reading = EnergyReading(
+        source="cpu", method="model", energy_j=joules, detail="codecarbon 3, cpu_load, process mode, TDP 8 W"
+    )
+    row = {"duration": duration, "cpu_power": 2.0, "cpu_energy": joules / 3.6e6}
+    made = changed(timed(energy=(reading,), codecarbon=row, **changes), "provenance", seconds=60.0)
+    return changed(made, "timing", loop_s=loop_s)
+
+
+def with_energy(found: Record, **changes: Any) -> Record:
+    """Copy a record with its first reading of energy changed, and without the others."""
+    return found.model_copy(update={"energy": (found.energy[0].model_copy(update=changes),)})
+
+
+def shown_as(monkeypatch: pytest.MonkeyPatch, **factors: float) -> None:
+    """Make the export show some columns times a factor."""
+    right = export_columns.costs
+
+    def wrong(found: Record) -> dict[str, Any]:
+        values = right(found)
+        return values | {name: values[name] and factor * values[name] for name, factor in factors.items()}
+
+    monkeypatch.setattr(export_columns, "costs", wrong)

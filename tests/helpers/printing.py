@@ -1,12 +1,13 @@
-"""Rows of reports with chosen figures, for tests that plant an error in them."""
+"""Make rows of reports with chosen figures, for tests that plant an error in them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import auditing
 from factory import cell, record
 
-from vlmnb.audit.rule import Check
+from vlmnb.audit.rule import Finding
 from vlmnb.records import report_transcripts
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Reported
@@ -30,8 +31,8 @@ def printed(
     axis: str = "device",
     **settings: Any,
 ) -> Record:
-    """A record of one row of a report; figures by quantity, the rest are settings of the cell."""
-    told = {name: settings.pop(name) for name in COLUMNS if name in settings}
+    """Make a record of one row of a report: figures by quantity; the rest are fields of the cell."""
+    texts = {name: settings.pop(name) for name in COLUMNS if name in settings}
     base = {
         "model": model, "dataset": "textvqa", "samples": 300, "device": "cuda", "dtype": "fp16",
         "optimization": "fp16", "batch_size": 1, "image_size": 224, "max_new_tokens": 64,
@@ -43,7 +44,7 @@ def printed(
              "column": name, "quantity": name, "unit": COLUMNS[name], "printed": text,
              "value": report_transcripts.number(text)}
         )
-        for name, text in told.items()
+        for name, text in texts.items()
     )  # fmt: skip
     nothing = {"timing": None, "energy": (), "memory": None, "flops": None, "answers": ()}
     return record(
@@ -53,10 +54,16 @@ def printed(
 
 
 def together(*rows: Record) -> Record:
-    """Rows of one cell as one record."""
+    """Join rows of one cell into one record."""
     figures = tuple(f for row in rows for f in row.reported.figures if row.reported)
     return rows[0].model_copy(update={"reported": Reported(figures=figures)})
 
 
-def levels(check: Check, *records: Record) -> list[str]:
-    return [one.level for one in check(records)]
+def findings(name: str, *records: Record) -> list[Finding]:
+    """Run the rule of a name over records of reports."""
+    return auditing.findings(name, *records, source="reports")
+
+
+def levels(name: str, *records: Record) -> list[str]:
+    """Run the rule of a name over records of reports and return the levels of its findings."""
+    return [one.level for one in findings(name, *records)]

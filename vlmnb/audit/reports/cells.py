@@ -98,9 +98,8 @@ def source_of_one_model(records: Sequence[Record]) -> Iterator[Finding]:
             continue
         others = [other for other in printed.rows([row.record]) if other.file != row.file]
         same = [(other, equal) for other in others if (equal := _equal(row, other))]
-        listed = [*row.figures.values(), *(f for _, equal in same for f in equal.values())]
         yield error(
-            {figure.place: printed.shown(figure) for figure in listed},
+            {figure.place: printed.shown(figure) for figure in row.figures.values()},
             f"The source on {main} has, under {row.table!r}, a row of {row.cell.model}: "
             f"{len({name for _, equal in same for name in equal})} figures are, to every digit printed "
             "there, those of that model's report.",

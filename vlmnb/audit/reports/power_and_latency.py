@@ -19,7 +19,7 @@ NOISE = 0.05
 """Relative difference of latencies that repeats of one cell may show. The reports state no repeats; it is
 the noise floor that this project assumes on a busy machine."""
 
-INFERRED = "That latencies are seconds per batch and energies joules per sample is inferred: the reports print no unit."
+INFERRED = "The reports print no unit: seconds per batch and joules per sample are inferred."
 
 SIZES = {"batch_size": "batch", "image_size": "image", "seq_len": "prompt limit"}
 
@@ -155,7 +155,9 @@ def _longer_answers(wers: Sequence[CellFigure], ratio: float) -> tuple[dict[str,
     Returns:
         Figures to show, and what the latency does not show.
     """
-    unknown = "Without the number of generated tokens it is unknown whether a token takes longer or there are more of them"
+    unknown = (
+        "The reports do not state the number of generated tokens: a token may take longer, or there are more"
+    )
     if len(wers) < 2:
         return {}, f"{unknown}; the WER, which would hint at it, is not printed for both rows."
     slow, base = (one.number for one in wers)

@@ -65,8 +65,9 @@ def image_tokens_cost_alike(records: Sequence[Record]) -> Iterator[Finding]:
         percent = [100 * (b / a - 1) for a, b in pairwise(latencies)]
         yield note(
             {
-                f"{row.cell.dataset}, {row.cell.image_size} px": f"{printed.shown(row.figures['latency_s'])}, "
-                f"{count} image tokens"
+                f"{row.cell.dataset}, {row.cell.image_size} px": (
+                    f"{printed.shown(row.figures['latency_s'])}, {count} image tokens"
+                )
                 for series in [three, *alike]
                 for row, count in zip(series, tokens, strict=True)
             }

@@ -169,7 +169,7 @@ def limit_that_cuts_nothing_costs_nothing(records: Sequence[Record]) -> Iterator
                 "The reports give neither a reason nor repeats. "
                 + (
                     " ".join(_other_step(each_s, *step) for step in rest)
-                    or "Prompts padded up to the limit would cost time, and so would longer answers; no third "
+                    or "Padding prompts to the limit would cost time, and so would longer answers; no third "
                     "limit shows which."
                 ),
                 about=[where(one.record, [one.wer, one.latency]) for one in shown],

@@ -1,0 +1,215 @@
+"""Rules over times, phases, windows and throughput of a measured record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from auditing import busy, changed, findings, gpu, layered, levels, metered, shown_as
+from factory import STEADY, answers, cell, record, timed
+
+from vlmnb.audit import expected_flops
+from vlmnb.device.state import Conditions, DeviceState
+from vlmnb.flops.flop_count import FlopCount, Parts
+from vlmnb.records import export_columns
+from vlmnb.records.record import Record
+from vlmnb.stats import intervals
+
+
+def phased(vision: float, prefill: float, decode: float, **fields: Any) -> Record:
+    """Make a record whose phases take shares of each batch."""
+    shares = {"vision_s": vision, "prefill_s": prefill, "decode_s": decode}
+    return timed(
+        of=cell(**fields), **{name: tuple(share * s for s in STEADY) for name, share in shares.items()}
+    )
+
+
+def scaled(found: Record, factor: float) -> Record:
+    """Copy a record with every time of its loop in another unit."""
+    assert found.timing is not None
+    names = ("latencies_s", "vision_s", "prefill_s", "decode_s", "preprocess_s")
+    times = {name: tuple(factor * s for s in getattr(found.timing, name)) for name in names}
+    rest = {"loop_s": factor * (found.timing.loop_s or 0), "first_call_s": factor * found.timing.first_call_s}
+    return changed(found, "timing", **times, **rest)
+
+
+def loaded(shares: tuple[float | None, ...], marks: tuple[bool, ...], window: float, marked: bool) -> Record:
+    """Make a record with the background load of each pass and of the window, and their marks."""
+    made = changed(metered(passes=len(shares)), "timing", pass_loads=shares, contaminated=marks)
+    state = DeviceState()
+    around = Conditions(start=state, end=state, other_load=window, contaminated=marked)
+    return changed(made, "provenance", conditions=around, other_load=window)
+
+
+FOUR = cell(batch_size=4, samples=48)
+FIXED = cell(batch_size=4, samples=48, length="fixed", max_new_tokens=3)
+
+
+def looped(share: float = 0.98, of: Any = FOUR, latencies: tuple[float, ...] = STEADY) -> Record:
+    """Make a record whose batches take up a share of the loop around them."""
+    return changed(timed(latencies, of=of), "timing", loop_s=sum(latencies) / share)
+
+
+def test_phases_that_do_not_add_up() -> None:
+    assert levels("phases-add-up", timed(), record()) == []
+    assert levels("phases-add-up", timed(vision_s=(0.2,) * 12)) == ["error"]
+    shifted = tuple(0.3 * s + 0.05 for s in STEADY)
+    assert levels("phases-add-up", timed(vision_s=(-0.05,) * 12, prefill_s=shifted)) == ["error"]
+
+
+def test_phases_shortened_by_background_load_are_a_note() -> None:
+    lost = timed(vision_s=tuple(0.05 * s for s in STEADY))
+    assert levels("phases-add-up", lost) == ["error"]
+    assert levels("phases-add-up", busy(lost)) == ["note"]
+    twice = timed(vision_s=(0.2,) * 12)
+    assert levels("phases-add-up", busy(twice)) == ["error"], "background load lengthens no part of a batch"
+
+
+def test_batches_that_are_not_counted() -> None:
+    assert levels("every-batch-is-counted", timed(), record()) == []
+    assert levels("every-batch-is-counted", timed(decode_steps=(2,) * 11)) == ["error"]
+    assert levels("every-batch-is-counted", timed(answers=answers(4, 1))) == ["error"]
+
+
+def test_steps_that_are_not_the_tokens() -> None:
+    twice = timed(STEADY, passes=2, answers=answers(12, 1))
+    assert levels("steps-are-tokens", timed(), twice) == []
+    guessed = timed(of=cell(optimization="fp32+prompt_lookup"), decode_steps=(1,) * 12)
+    assert levels("steps-are-tokens", guessed) == []
+    # What a list that is never cleared between passes counts.
+    assert levels("steps-are-tokens", timed(decode_steps=(2,) * 11 + (4,))) == ["error"]
+
+
+def test_background_load_and_throttling_are_noted() -> None:
+    assert levels("window-was-undisturbed", timed(), gpu()) == []
+    assert levels("window-was-undisturbed", busy(timed())) == ["note", "note"]
+
+
+def test_times_that_do_not_fit_the_window_that_held_them() -> None:
+    check = "window-holds-the-loop"
+    assert levels(check, metered(), timed(), layered()) == []
+    assert levels(check, scaled(metered(), 1000)) == ["error"]
+    assert levels(check, scaled(metered(), 0.001)) == ["error"]
+    assert levels(check, metered(loop_s=0.69)) == ["error"], "shorter than its batches"
+    assert levels(check, changed(metered(), "provenance", seconds=5.0)) == ["error"]
+    long = changed(layered(), "provenance", seconds=1.0)
+    assert levels(check, long) == ["error"], "22 passes of 0.2 s in 1 s"
+
+
+def test_a_loop_delayed_by_background_load_is_no_error() -> None:
+    late = metered(duration=8.2)
+    assert levels("window-holds-the-loop", late) == ["error"]
+    assert levels("window-holds-the-loop", busy(late)) == []
+
+
+def test_time_between_batches() -> None:
+    check = "batches-take-up-the-loop"
+    assert levels(check, metered(loop_s=6.1), timed()) == []
+    assert levels(check, metered(loop_s=6.9)) == ["warning"]
+    assert levels(check, busy(metered(loop_s=6.9))) == []
+
+
+def test_background_load_that_is_not_marked() -> None:
+    check = "others-are-marked"
+    assert levels(check, loaded((0.01,), (False,), 0.01, False), timed(), gpu()) == []
+    assert levels(check, loaded((0.5, None), (True, False), 0.3, True)) == []
+    assert levels(check, loaded((0.5,), (False,), 0.5, True)) == ["error"]
+    assert levels(check, loaded((0.01,), (False,), 0.5, False)) == ["error"]
+    assert levels(check, loaded((0.01, 0.01), (False,), 0.01, False)) == ["error"]
+    assert levels(check, loaded((0.5,), (True,), 0.0, False)) == ["error"], (
+        "a window without its passes' load"
+    )
+    twice = changed(loaded((0.01,), (False,), 0.01, False), "provenance", other_load=0.0)
+    assert levels(check, twice) == ["error"]
+
+
+def test_phases_that_were_swapped() -> None:
+    def of(vision: float = 0.1, prefill: float = 0.2, decode: float = 0.7) -> Record:
+        return phased(vision, prefill, decode)
+
+    check = "phases-keep-their-proportion"
+    usual = [of(), of(0.12, decode=0.68), of(0.09)]
+    assert levels(check, *usual) == []
+    assert set(levels(check, *usual, of(0.7, decode=0.1))) == {"warning"}
+    assert set(levels(check, of(), of(0.7, decode=0.1))) == {"warning"}
+    assert levels(check, *usual, of(0.2, 0.1)) == []
+    assert levels(check, *usual, busy(of(0.7, decode=0.1))) == []
+    assert levels(check, *usual, changed(of(0.7, decode=0.1), "cell", image_size=128)) == []
+
+
+def test_phases_that_cannot_be_of_their_work() -> None:
+    check = "phases-are-of-their-work"
+    assert levels(check, phased(0.1, 0.3, 0.6), timed(), record()) == []
+    assert levels(check, phased(0.1, 0.1, 0.8)) == ["warning"]
+    assert levels(check, phased(0.1, 0.1, 0.8, optimization="prompt_lookup")) == []
+
+    parts, step = expected_flops.prefill("llava-tiny", 64, 84, 2), expected_flops.step("llava-tiny", 84, 2)
+    assert parts is not None
+    assert step is not None
+    counts = FlopCount(fvcore=None, torch=parts.total, prefill_formula=parts, decode_formula=Parts(mlp=step))
+
+    def counted(found: Record) -> Record:
+        return found.model_copy(update={"flops": counts})
+
+    assert levels(check, counted(phased(0.1, 0.3, 0.6))) == []
+    assert levels(check, counted(phased(0.7, 0.298, 0.002))) == ["warning"], "faster than the prompt per FLOP"
+    assert levels(check, counted(phased(0.7, 0.298, 0.002, optimization="compile"))) == []
+
+
+def test_phases_that_follow_the_steps_of_another() -> None:
+    steps = tuple(2 + i % 7 for i in range(28))
+    grows, stays = tuple(0.01 * n for n in steps), tuple(0.04 + 0.0001 * (i % 5) for i in range(28))
+    given = [a.model_copy(update={"output_tokens": steps[i // 2] + 1}) for i, a in enumerate(answers(56, 1))]
+
+    def of(**phases: tuple[float, ...]) -> Record:
+        latencies = tuple(sum(times) for times in zip(*phases.values(), strict=True))
+        return timed(latencies, answers=tuple(given), decode_steps=steps, **phases)
+
+    check = "phases-are-of-their-work"
+    assert levels(check, of(vision_s=stays, prefill_s=stays, decode_s=grows)) == []
+    assert levels(check, of(vision_s=grows, prefill_s=stays, decode_s=stays)) == ["warning"]
+    assert levels(check, of(vision_s=stays, prefill_s=grows, decode_s=stays)) == ["warning"]
+
+
+def test_good_throughput_is_no_finding() -> None:
+    short = timed(batch_samples=(2,) * 11 + (1,), answers=answers(23, 1))
+    good = [looped(), looped(of=FIXED), timed(), gpu(), record(), record(timing=None), short]
+    assert levels("throughput-times-latency-is-the-batch", *good) == []
+    assert export_columns.row(looped())["samples_per_s"] == pytest.approx(4 / 0.5055)
+    assert export_columns.row(looped(of=FIXED))["output_tokens_per_s"] == pytest.approx(12 / 0.5055)
+    assert export_columns.row(looped())["output_tokens_per_s"] is None
+
+
+@pytest.mark.parametrize("name", ["latency_s", "samples_per_s", "output_tokens_per_s"])
+def test_a_figure_of_a_sample_shown_as_one_of_a_batch(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown_as(monkeypatch, **{name: 1 / 4})
+    assert levels("throughput-times-latency-is-the-batch", looped(of=FIXED)) == ["error"]
+
+
+def test_a_throughput_that_no_batch_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Throughput and latency made from one wrong number agree with each other, not with the batches."""
+    right = Record.full_batches_s.fget
+    assert right is not None
+    wrong = property(lambda found: tuple(s / found.cell.batch_size for s in right(found)))
+    monkeypatch.setattr(Record, "full_batches_s", wrong)
+    (found,) = findings("throughput-times-latency-is-the-batch", looped())
+    assert "Slowest full batch" in found.figures
+
+
+def test_times_of_samples_recorded_as_times_of_batches() -> None:
+    """All raw times alike are divided: only the clock around the loop shows it."""
+    per_sample = tuple(s / 4 for s in STEADY)
+    wrong = looped(share=0.98 / 4, latencies=per_sample)
+    (found,) = findings("throughput-times-latency-is-the-batch", wrong)
+    assert found.level == "error"
+    assert found.figures["By the loop"] != found.figures["Samples per second by the batches"]
+    by_energy = gpu(latencies=per_sample)
+    assert levels("throughput-times-latency-is-the-batch", by_energy) == ["error"]
+
+
+def test_throughput_has_the_interval_of_the_latency_upside_down() -> None:
+    rate, latency = looped().samples_per_s, looped().latency
+    assert isinstance(rate, intervals.Summary)
+    assert latency is not None
+    assert (rate.low, rate.high) == (4 / latency.high, 4 / latency.low)
+    assert rate.low < rate.median < rate.high

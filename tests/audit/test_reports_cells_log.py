@@ -1,0 +1,139 @@
+"""Rules over the cells of the reports, and over their log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from printing import findings, levels, printed, together
+
+from vlmnb import paths
+from vlmnb.audit.reports.log import NO_PASS
+from vlmnb.records import report_transcripts
+from vlmnb.records.record import Record
+
+LOG = {"kind": "log", "file": "004"}
+
+
+def logged(flops: str, in_log: str, optimization: str = "fp16") -> Record:
+    settings = {"batch_size": 16, "dataset": "scienceqa", "optimization": optimization}
+    return together(
+        printed("qwen2.5-vl-3b", file="001", flops=flops, **settings),
+        printed("qwen2.5-vl-3b", **LOG, flops=in_log, **settings),
+    )
+
+
+def quality(wer: str, axis: str, batch_size: int) -> Record:
+    return printed(
+        "qwen2.5-vl-3b", **LOG, axis=axis, table=axis, wer=wer, latency_s="1.4", batch_size=batch_size
+    )
+
+
+def test_two_values_of_one_cell() -> None:
+    one, same, other = (
+        printed(energy_j_per_sample=text, table=table)
+        for text, table in (("129.2", "A"), ("129", "B"), ("131", "C"))
+    )
+    assert levels("one-value-for-one-cell", together(one, same)) == []
+    assert levels("one-value-for-one-cell", together(one, other)) == ["error"]
+
+
+def test_a_percentage_that_is_not_its_rows() -> None:
+    base = printed(energy_j_per_sample="15.913", energy_percent="100")
+    good = printed(energy_j_per_sample="16.079", energy_percent="101.0", optimization="compile")
+    wrong = printed(energy_j_per_sample="16.079", energy_percent="101.4", optimization="compile")
+    assert levels("percent-of-its-base", base, good) == []
+    (found,) = findings("percent-of-its-base", base, wrong)
+    assert (found.level, found.figures["Recomputed"]) == ("error", "101.04 %")
+
+
+def test_a_percentage_may_be_rounded_or_cut_off() -> None:
+    base = printed(energy_j_per_sample="20.432", energy_percent="100")
+    for shown in ("99.4", "99.5", "99"):
+        row = printed(energy_j_per_sample="20.325", energy_percent=shown, optimization="compile")
+        assert levels("percent-of-its-base", base, row) == [], shown
+
+
+def test_a_row_of_another_model_in_a_source() -> None:
+    own = [printed("qwen2.5-vl-3b", file="004", latency_s="0.8", batch_size=size) for size in (1, 4)]
+    strange = printed(file="004", kind="log", latency_s="1.7954043", energy_j_per_sample="53.02778")
+    theirs = printed(file="000", latency_s="1.795", energy_j_per_sample="53.027")
+    assert levels("source-of-one-model", *own, theirs) == []
+    (found,) = findings("source-of-one-model", *own, together(strange, theirs))
+    assert (found.level, len(found.figures)) == ("error", 2)
+    assert len({where.key for where in found.records}) == len(found.records)
+
+
+def test_a_row_under_two_models() -> None:
+    one = printed(latency_s="1.795", energy_j_per_sample="53.027")
+    pasted = printed("fuyu-8b", latency_s="1.795", energy_j_per_sample="53.027", file="002")
+    other = printed("fuyu-8b", latency_s="1.795", energy_j_per_sample="20.432", file="002")
+    assert levels("row-of-one-model", one, other) == []
+    assert levels("row-of-one-model", one, pasted) == ["error"]
+
+
+def test_an_image_size_that_the_model_does_not_see() -> None:
+    assert levels("image-size-that-is-seen", printed("qwen2.5-vl-3b", latency_s="1.0")) == []
+    assert levels("image-size-that-is-seen", printed(latency_s="1.0")) == ["note"]
+
+
+def test_blanks_without_a_reason() -> None:
+    blank = printed(latency_s="-").model_copy(
+        update={"status": "unstated", "reason": report_transcripts.NO_REASON}
+    )
+    explained = blank.model_copy(update={"status": "not_enough_tokens", "reason": "not enough tokens"})
+    assert levels("blank-with-a-reason", explained) == []
+    assert levels("blank-with-a-reason", blank) == ["note"]
+
+
+def rounded(quantity: str, text: str, full: str, batch_size: int = 1) -> Record:
+    """Make a figure of a report with the log's in full."""
+    return together(
+        *(
+            printed(**kind, **{quantity: shown}, batch_size=batch_size)
+            for kind, shown in (({}, text), (LOG, full))
+        )
+    )
+
+
+def test_digits_that_were_cut_off_are_noted() -> None:
+    assert levels("digits-rounded", rounded("latency_s", "1.432", "1.4315514")) == []
+    assert levels("digits-rounded", rounded("latency_s", "1.431", "1.4315514")) == ["note"]
+
+
+def test_another_number_is_no_rounding() -> None:
+    cut = rounded("latency_s", "1.431", "1.4315514")
+    other = rounded("energy_j_per_sample", "129.212", "129.94122", 2)
+    up = rounded("energy_j_per_sample", "28", "27.695714", 4)
+    (found,) = findings("digits-rounded", cut, other, up)
+    assert found.figures["Cut off"] == "1 of 2 figures"
+    assert found.figures["Rounded up"] == "1"
+    assert found.figures["Another number, and not counted"] == "1"
+
+
+def test_a_figure_that_its_log_does_not_have() -> None:
+    good = [logged("12.09 T", "12.09 TFLOPS", name) for name in ("fp16", "compile")]
+    assert levels("figures-stand-in-their-log", *good) == []
+    (found,) = findings(
+        "figures-stand-in-their-log",
+        logged("96.3 T", "null"),
+        logged("96.3 T", "12.09 TFLOPS", "flash_attention_2"),
+    )
+    assert found.level == "warning"
+    assert {"null", "12.09 TFLOPS", "96.3 T"} <= set(found.figures.values())
+    assert found.figures["96.3 T as a pass over prompts"] == NO_PASS
+    assert "text tokens" in found.figures["12.09 TFLOPS as a pass over prompts"]
+
+
+@pytest.mark.parametrize(("stated", "expected"), [(1, ["warning"]), (16, []), (None, [])])
+def test_a_batch_size_that_the_logs_heading_states(
+    stated: int | None, expected: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    heading = {"file": "004", "kind": "log", "model": "qwen2.5-vl-3b", "checkpoint": "x", "samples": 300}
+    log = heading | {"quality_batch_size": stated, "tables": []}
+    (tmp_path / "log.yaml").write_text(yaml.safe_dump(log))
+    monkeypatch.setattr(paths, "transcripts", lambda: tmp_path)
+    by_batch = quality("28.216279", "batch_size", 1)
+    at_16 = together(quality("11.116278", "batch_size", 16), quality("11.116278", "image_size", 16))
+    assert levels("batch-that-the-log-states", by_batch, at_16) == expected
