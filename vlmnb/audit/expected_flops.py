@@ -26,13 +26,15 @@ def geometry(model: str) -> Shape | None:
 def prefill(model: str, image_size: int, prompt_tokens: int, batch_size: int = 1) -> Parts | None:
     """Return FLOPs of a forward pass over a batch of prompts; None if the geometry is unknown."""
     of = geometry(model)
-    return of and formula.prefill(of.family, of.config, of.side(image_size), prompt_tokens, batch_size)
+    if of is None:
+        return None
+    return formula.prefill(of.family, of.config, of.side(image_size), prompt_tokens, batch_size)
 
 
 def step(model: str, tokens: int, batch_size: int = 1) -> int | None:
     """Return FLOPs of a decoding step of a batch after some tokens; None if the geometry is unknown."""
     of = geometry(model)
-    return of and formula.decode(of.family, of.config, tokens, 1).times(batch_size).total
+    return formula.decode(of.family, of.config, tokens, 1).times(batch_size).total if of else None
 
 
 def unused(model: str, image_size: int, batch_size: int = 1) -> int:

@@ -143,8 +143,8 @@ def blank_with_a_reason(records: Sequence[Record]) -> Iterator[Finding]:
 @rule("reports")
 def image_size_that_is_seen(records: Sequence[Record]) -> Iterator[Finding]:
     """The image size in a header is the one that the model sees."""
-    known = [record for record in records if printed.figures(record)]
-    for own in grouped(known, lambda record: (record.cell.model, record.cell.image_size)):
+    shown = [record for record in records if printed.figures(record)]
+    for own in grouped(shown, lambda record: (record.cell.model, record.cell.image_size)):
         model, size = own[0].cell.model, own[0].cell.image_size
         known = expected_flops.geometry(model)
         if known and known.side(size) != size:
