@@ -1,4 +1,4 @@
-"""What the commands make of folders, sweep files and options as a user gives them."""
+"""Commands and the folders, sweep files and options that a user gives them."""
 
 from __future__ import annotations
 
@@ -10,24 +10,21 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from stored import job_of, measured, sweep_file
 
 from vlmnb import cli, paths
 from vlmnb.device import slots
-from vlmnb.records import content_key, record
+from vlmnb.records import record
 from vlmnb.spec.cell import words as words_of
-from vlmnb.sweep import heartbeat, inventory, options, progress
+from vlmnb.sweep import inventory, options, progress
 
-STARTED = "2026-01-01T00:00:00+00:00"
 Called = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working folder: not the project's, with a sweep file of two cells in it."""
-    content = {"title": "T", "models": ["llava-tiny"],
-               "parameters": {"samples": 4, "device": "cpu", "length": "natural"},
-               "axes": {"batch_size": {"batch_sizes": [1, 2], "optimization": "fp32"}}}  # fmt: skip
-    (tmp_path / "s.yaml").write_text(json.dumps(content))
+    sweep_file(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -48,9 +45,8 @@ def vlmnb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 def measure(results: Path) -> None:
     """Put every cell of the sweep on record."""
-    for job in inventory.jobs(inventory.load(Path("s.yaml")), results, Path("runs")):
-        for state in job.cells:
-            record.write(content_key.blank(state.cell, STARTED), results)
+    for state in job_of(results, Path()).cells:
+        record.write(measured(state.cell), results)
 
 
 def test_a_given_folder_is_relative_to_the_working_folder(elsewhere: Path, vlmnb: Called) -> None:
@@ -131,11 +127,9 @@ def test_a_script_does_nothing_if_nothing_is_missing(
     elsewhere: Path, vlmnb: Called, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure(elsewhere / "mine")
-    for job in inventory.jobs(inventory.load(Path("s.yaml")), elsewhere / "mine", elsewhere / "pages"):
-        page = paths.executed(elsewhere / "pages", job.run.model, job.run.axis)
-        page.parent.mkdir(parents=True)
-        page.write_text("{}")
-        inventory.mark_page(job, elsewhere / "pages")
+    job = job_of(elsewhere / "mine", elsewhere)
+    paths.write_atomic(paths.executed(elsewhere / "pages", job.run.model, job.run.axis), "{}")
+    inventory.mark_page(job, elsewhere / "pages")
     code, script, said = vlmnb("sweep", "s.yaml", "--slurm", "--results", "mine", "--runs", "pages")
     assert code == 0
     assert "nothing is missing" in said
@@ -148,14 +142,11 @@ def test_status_without_a_sweep_file_shows_the_latest_sweep(elsewhere: Path, vlm
     assert "none is on record here" in said
     assert said.endswith("sweeps/quickstart.yaml")
     assert json.loads(vlmnb("status", "--results", "mine", "--json")[1])["spec"] == "sweeps/quickstart.yaml"
-    asked = options.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=elsewhere / "pages")
-    standing = heartbeat.SweepProgress(
-        spec=options.named(asked.spec), command=asked.command, pid=1, host="h", began_at=STARTED,
-        elapsed_s=1.0, total=2, done=2, measured=2, failed=0, ended="finished", threads=1,
-    )  # fmt: skip
-    paths.write_atomic(elsewhere / "mine" / ".sweeps" / "h-1.json", standing.model_dump_json())
+    spec = str(elsewhere / "s.yaml")
+    with progress.Progress([], [], Console(file=io.StringIO()), results=elsewhere / "mine", spec=spec):
+        pass
     said = vlmnb("status", "--results", "mine")[1].splitlines()[0]
-    assert said.endswith(f"the latest sweep here is {elsewhere / 's.yaml'}")
+    assert said.endswith(spec)
 
 
 def test_status_reports_a_missing_folder(elsewhere: Path, vlmnb: Called) -> None:
@@ -174,12 +165,7 @@ def test_status_matches_records_for_the_last_sweeps_threads(
     with monkeypatch.context() as sweeping:
         sweeping.setenv(slots.THREADS, str(other))
         measure(elsewhere / "mine")
-        asked = options.Asked(spec=Path("s.yaml"), results=elsewhere / "mine", runs=elsewhere / "pages")
-        jobs = inventory.jobs(inventory.load(Path("s.yaml")), elsewhere / "mine", elsewhere / "pages")
-        console = Console(file=io.StringIO())
-        with progress.Progress(
-            jobs, [], console, results=elsewhere / "mine", spec=options.named(asked.spec), command="c"
-        ):
+        with progress.Progress([], [], Console(file=io.StringIO()), results=elsewhere / "mine"):
             pass
     told = json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])
     assert (told["recorded"], told["stale"], told["missing"]) == (len(told["runs"]) * 2, 0, 0)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import psutil
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -174,6 +175,10 @@ class Checkout:
         text = (self.runs / "failures" / "llava-tiny" / "batch_size.json").read_text()
         return dict(json.loads(text))
 
+    def processes(self, word: str) -> list[psutil.Process]:
+        """Processes with a word in the first part of their command line."""
+        return [p for p in map(psutil.Process, processes_of(self.root)) if word in p.cmdline()[:4]]
+
     def measured(self) -> list[int]:
         """Batch sizes in the order in which measuring began."""
         log = self.root / "measured.log"
@@ -190,8 +195,6 @@ def wait_for(condition: Callable[[], bool], seconds: float = 180) -> None:
 
 def processes_of(root: Path) -> list[int]:
     """Processes that have a checkout in their environment, except zombies."""
-    import psutil
-
     found = []
     for process in psutil.process_iter():
         try:

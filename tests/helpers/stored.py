@@ -31,13 +31,18 @@ def recorded(of: Cell, results: Path) -> Record | None:
         return at.recorded(of)
 
 
-def job_of(results: Path, tmp_path: Path) -> inventory.Job:
-    spec = tmp_path / "s.yaml"
+def sweep_file(folder: Path) -> Path:
+    """A sweep file ``s.yaml`` of one run with two cells."""
+    spec = folder / "s.yaml"
     content = {"title": "T", "models": ["llava-tiny"],
                "parameters": {"samples": 4, "device": "cpu", "length": "natural"},
                "axes": {"batch_size": {"batch_sizes": [1, 2], "optimization": "fp32"}}}  # fmt: skip
     spec.write_text(json.dumps(content))
-    (job,) = inventory.jobs(inventory.load(spec), results, tmp_path / "runs")
+    return spec
+
+
+def job_of(results: Path, tmp_path: Path) -> inventory.Job:
+    (job,) = inventory.jobs(inventory.load(sweep_file(tmp_path)), results, tmp_path / "runs")
     return job
 
 

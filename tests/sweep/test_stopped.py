@@ -63,11 +63,7 @@ def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Check
     checkout.behave({2: "wait"})
     sweep = checkout.start()
     wait_for(lambda: checkout.measured() == [1, 2])
-    (killed,) = [
-        process
-        for process in map(psutil.Process, processes_of(checkout.root))
-        if "vlmnb.sweep.notebook_process" in process.cmdline()
-    ]
+    (killed,) = checkout.processes("vlmnb.sweep.notebook_process")
     sockets = Path(json.loads(killed.cmdline()[-1])["sockets"])
     assert list(sockets.iterdir())
     killed.kill()

@@ -1,4 +1,4 @@
-"""Turns on the devices of a machine: who waits for whom, in which order, and what a wait leaves alone."""
+"""Processes take turns on the devices of a machine: who waits for whom, and in which order."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ import psutil
 import pytest
 from fakes import Checkout, processes_of, wait_for
 from rich.console import Console
+from stored import job_of, measured
 
 from vlmnb.device import slots
 from vlmnb.files import locks, temporary
-from vlmnb.records import content_key, record
+from vlmnb.records import record
 from vlmnb.sweep import inventory, local, progress, scheduler, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Job
@@ -33,7 +34,7 @@ from vlmnb.sweep.inventory import Job
 
 @pytest.fixture
 def children() -> Iterator[Callable[[Callable[[], object]], int]]:
-    """Forks a process that does something and ends; whoever is left at the end is killed."""
+    """Forks a process that calls a function and ends; those that are left at the end are killed."""
     pids: list[int] = []
 
     def fork(do: Callable[[], object]) -> int:
@@ -63,7 +64,7 @@ def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 def stand_in_line(folder: Path, name: str) -> None:
-    """What a process does that wants the lock once; says when it is in line, and when it had the lock."""
+    """Take a lock once from another process; note when it is in line, and when it had the lock."""
     line = locks.Line(locks.Locks(folder / "lock"), "cpu")
     line.take()
     (folder / f"waits-{name}").touch()
@@ -82,7 +83,7 @@ def test_a_line_is_first_come_first_served(
     for name in "BCDE":
         pid = children(lambda name=name: stand_in_line(tmp_path, name))
         wait_for((tmp_path / f"waits-{name}").exists)
-        if name == "C":  # whoever is killed while it waits holds nobody up
+        if name == "C":  # a process killed while it waits delays nobody
             os.kill(pid, signal.SIGKILL)
     assert mine.awaited()
     mine.leave()
@@ -162,25 +163,20 @@ def test_without_a_common_folder_a_warning_is_shown(
 
 
 def job(tmp_path: Path) -> Job:
-    spec = tmp_path / "s.yaml"
-    content = {"title": "T", "models": ["llava-tiny"],
-               "parameters": {"samples": 4, "device": "cpu", "length": "natural"},
-               "axes": {"batch_size": {"batch_sizes": [1, 2]}}}  # fmt: skip
-    spec.write_text(json.dumps(content))
-    return inventory.jobs(inventory.load(spec), tmp_path / "results", tmp_path / "runs")[0]
+    return job_of(tmp_path / "results", tmp_path)
 
 
 def a_sweep(tmp_path: Path, todo: Job) -> tuple[scheduler.Sweep, io.StringIO]:
     said = io.StringIO()
     shown = progress.Progress([todo], list(todo.cells), Console(file=said), results=tmp_path / "results")
-    setting = ExecutionOptions(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
-    return scheduler.Sweep(setting, inventory.Remeasure(), shown), said
+    options = ExecutionOptions(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
+    return scheduler.Sweep(options, inventory.NOTHING_AGAIN, shown), said
 
 
 def test_a_sweep_waiting_for_a_run_holds_no_device(
     tmp_path: Path, own_locks: Path, children: Callable[[Callable[[], object]], int]
 ) -> None:
-    """A sweep on a cluster has the run and waits for this device: each would wait for the other."""
+    """Another sweep holds the run and waits for this device: without the rule both would wait for ever."""
     todo = job(tmp_path)
     (tmp_path / "runs").mkdir()
 
@@ -192,7 +188,7 @@ def test_a_sweep_waiting_for_a_run_holds_no_device(
         device = locks.Line(slots._locks(), "cpu")
         wait_for(device.take)
         for state in todo.cells:
-            record.write(content_key.blank(state.cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
+            record.write(measured(state.cell), tmp_path / "results")
 
     children(other)
     wait_for((tmp_path / "theirs").exists)
@@ -210,7 +206,6 @@ def test_a_sweep_waiting_for_a_run_holds_no_device(
     assert outcome.kind == "ok"
     assert began == ["recorded", "recorded"]
     assert "llava-tiny/batch_size: waiting: process " in said.getvalue()
-    assert "executing it" in said.getvalue()
 
 
 def test_waiting_is_not_part_of_the_remaining_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,16 +215,12 @@ def test_waiting_is_not_part_of_the_remaining_time(tmp_path: Path, monkeypatch: 
     sweep, _ = a_sweep(tmp_path, todo)
     shown = sweep.progress
 
-    def record_of(index: int) -> None:
-        made = content_key.blank(todo.cells[index].cell, "2026-01-01T00:00:00+00:00")
-        record.write(made, tmp_path / "results")
-
     now[0] = 1000.0  # waited for the device
     shown.doing("cpu", "a run", slots.WAITING + "as a node of a cluster says it")
     now[0] = 2000.0
     shown.doing("cpu", "a run", "a cell")
     now[0] = 2010.0
-    record_of(0)
+    record.write(measured(todo.cells[0].cell), tmp_path / "results")
     shown.doing("cpu", "a run", "another cell")
     assert shown.now().remaining_s == pytest.approx(10.0)
     assert shown.now().elapsed_s == pytest.approx(2010.0)
@@ -304,14 +295,12 @@ def test_the_next_sweep_removes_what_killed_processes_left(
     sweep = checkout.start()
     wait_for(lambda: checkout.measured() == [1, 2])
 
-    def running(word: str) -> list[psutil.Process]:
-        return [p for p in map(psutil.Process, processes_of(tmp_path)) if word in p.cmdline()[:4]]
-
-    (papermill,) = running("vlmnb.sweep.notebook_process")
+    (papermill,) = checkout.processes("vlmnb.sweep.notebook_process")
     sockets = Path(json.loads(papermill.cmdline()[-1])["sockets"])
-    for process in [*running("vlmnb.sweep.supervisor"), psutil.Process(sweep.pid)]:
+    killed = [*checkout.processes("vlmnb.sweep.supervisor"), psutil.Process(sweep.pid)]
+    for process in killed:
         process.suspend()
-    for process in [*running("vlmnb.sweep.supervisor"), psutil.Process(sweep.pid)]:
+    for process in killed:
         process.kill()
     sweep.communicate()
     assert list(tmp_path.glob("vlmnb-run-*"))
@@ -342,7 +331,7 @@ def test_a_notebook_run_by_hand_shows_whom_it_waits_for(tmp_path: Path) -> None:
         finally:
             mine.release("cpu")
     (said,) = [line for line in terminal.read_text().splitlines() if line.startswith("waiting")]
-    assert said == f"waiting: process {os.getpid()} is measuring on the CPU of this machine"
+    assert f"process {os.getpid()} " in said
     assert by_hand.returncode == 0
     assert checkout.measured() == [1]
 
