@@ -105,8 +105,8 @@ def _compare(cell: Cell, rounds: int) -> int:
 
     import torch
 
-    from vlmnb.device import machine
     from vlmnb.device.clock import synchronize
+    from vlmnb.device.load import LoadMarks
     from vlmnb.measure import cells, loading, protocol
     from vlmnb.measure.phases import PhaseClock
     from vlmnb.meters.window import MeteredWindow
@@ -122,7 +122,7 @@ def _compare(cell: Cell, rounds: int) -> int:
     seconds: dict[str, list[tuple[float, float]]] = {"bare": [], "measured": []}
     told = _Told(rounds)
     with torch.inference_mode(), MeteredWindow(cell.device) as around:
-        marks = machine.LoadMarks()
+        marks = LoadMarks()
 
         def bare() -> None:
             for batch in inputs:

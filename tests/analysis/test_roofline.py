@@ -11,7 +11,7 @@ from factory import cell
 from optimized import timed
 
 from vlmnb.analysis import bottleneck, rates
-from vlmnb.device import machine
+from vlmnb.device.load import BackgroundLoad, is_high
 from vlmnb.flops.flop_count import Parts
 from vlmnb.measure import cells as cells_measure
 from vlmnb.measure import peak_rates
@@ -31,7 +31,7 @@ def searched(*shares: float) -> peak_rates.Search:
         at += [at[-1], at[-1] + 1.0]
     times: Iterator[tuple[float, float]] = iter(zip(busy[1:], at[1:], strict=True))
     return peak_rates.Search(
-        machine.NeighbourLoad(
+        BackgroundLoad(
             busy_and_total=lambda: next(times), own=lambda: 0.0, clock=lambda: 1e9, sleep=lambda _: None
         )
     )
@@ -83,7 +83,7 @@ def test_measured_ceilings_carry_their_load(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(peak_rates, "_search", lambda device, dtype: search)
     found = peak_rates.measured("cpu", "fp32")
     assert found.other_load is not None
-    assert found.contaminated == machine.contaminated(found.other_load)
+    assert found.contaminated == is_high(found.other_load)
     assert found.flops_per_s > 0
     assert found.bytes_per_s > 0
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from sensorfakes import Draw, FakeClock, FakeNvml
 
-from vlmnb.device import conditions, machine, nvml
+from vlmnb.device import conditions, nvml
 from vlmnb.device.conditions import ConditionsMeter
+from vlmnb.device.load import BackgroundLoad
 
 
 def gpu(*missing: str) -> tuple[nvml.NvmlGpu, FakeNvml]:
@@ -44,7 +45,7 @@ def meter(shares: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> tuple
     monkeypatch.setattr(nvml, "gpu_of", lambda device: found)
     busy = iter(((0.0, 0.0), (shares[0] * 100, 100.0)))
     times = iter((0.0, 50.0, 50.0))
-    load = machine.NeighbourLoad(lambda: next(busy), lambda: 0.0, lambda: next(times), lambda seconds: None)
+    load = BackgroundLoad(lambda: next(busy), lambda: 0.0, lambda: next(times), lambda seconds: None)
     return ConditionsMeter("cuda", load), fake
 
 

@@ -11,6 +11,8 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from vlmnb.device import machine
+from vlmnb.device.load import SHORTEST_LOAD_WINDOW_S, BackgroundLoad
+from vlmnb.device.state import Gpu
 
 
 @pytest.mark.parametrize(
@@ -108,7 +110,7 @@ def _forget() -> object:
 def test_a_gpu_names_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
     here = machine.describe()
-    expected = machine.Gpu(
+    expected = Gpu(
         name="NVIDIA H200", uuid="GPU-1", memory_bytes=150 * 10**9, driver="580.1", power_limit_w=700
     )
     assert here.gpus == (expected,)
@@ -143,18 +145,18 @@ def test_neighbours_are_what_is_busy_and_not_ours() -> None:
         for name, cores in (("busy", 2.0), ("total", 4.0), ("own", 1.0)):
             state[name] += cores * seconds
 
-    load = machine.NeighbourLoad(
+    load = BackgroundLoad(
         lambda: (state["busy"], state["total"]), lambda: state["own"], lambda: state["clock"], sleep
     )
     assert load.share() == pytest.approx(0.25)
-    assert state["clock"] == machine.SHORTEST_LOAD_WINDOW_S
+    assert state["clock"] == SHORTEST_LOAD_WINDOW_S
     sleep(10)
     assert load.share() == pytest.approx(0.25)
-    assert state["clock"] == 10 + machine.SHORTEST_LOAD_WINDOW_S
+    assert state["clock"] == 10 + SHORTEST_LOAD_WINDOW_S
 
 
 def test_neighbour_load_of_this_machine_is_a_share() -> None:
-    assert 0 <= machine.NeighbourLoad().share() <= 1
+    assert 0 <= BackgroundLoad().share() <= 1
 
 
 def test_examples_in_the_documentation() -> None:

@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from vlmnb.device import machine, slots
-from vlmnb.device.machine import Gpu, Machine
+from vlmnb.device.machine import Machine
+from vlmnb.device.state import Gpu
 from vlmnb.files import locks
 from vlmnb.records import content_key, record
 from vlmnb.sweep import execute, heartbeat, inventory, local, options, progress, scheduler, slurm, status

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from factory import cell, record
 
-from vlmnb.device import machine
+from vlmnb.device.load import BackgroundLoad, LoadMarks
 from vlmnb.errors import UserError
 from vlmnb.measure import loading, protocol
 from vlmnb.measure.cells import measure_cells
@@ -32,18 +32,16 @@ class Busy:
         self.total += 4 * seconds
         self.own += seconds
 
-    def load(self) -> machine.NeighbourLoad:
+    def load(self) -> BackgroundLoad:
         def never(_: float) -> None:
             raise AssertionError("a mark must not wait")
 
-        return machine.NeighbourLoad(
-            lambda: (self.busy, self.total), lambda: self.own, lambda: self.clock, never
-        )
+        return BackgroundLoad(lambda: (self.busy, self.total), lambda: self.own, lambda: self.clock, never)
 
 
 def test_each_pass_has_the_load_of_others_and_marking_waits_for_nothing() -> None:
     busy = Busy()
-    marks = machine.LoadMarks(busy.load())
+    marks = LoadMarks(busy.load())
     for seconds, others in ((1.0, 0.0), (1.0, 2.0), (0.1, 2.0)):
         busy.work(seconds, others)
         marks.mark()

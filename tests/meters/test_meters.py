@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vlmnb.device import machine
 from vlmnb.device.conditions import ConditionsMeter
+from vlmnb.device.load import is_high
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.meters.memory import MemoryMeter
@@ -99,5 +99,5 @@ def test_a_window_on_this_machine_has_energy_memory_and_conditions() -> None:
         assert not window.too_short or window.energy.cards
     assert window.readings or window.energy.refused
     assert window.conditions is not None
-    assert window.conditions.contaminated == machine.contaminated(window.conditions.other_load)
+    assert window.conditions.contaminated == is_high(window.conditions.other_load)
     assert window.energy.emissions

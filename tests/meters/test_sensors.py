@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 from sensorfakes import Draw, FakeClock, FakeNvml, rapl_folder
 
-from vlmnb.device import machine, nvml
+from vlmnb.device import nvml
+from vlmnb.device.load import HIGH_LOAD, is_high
 from vlmnb.meters.counters import attached, calibration, nvml_counter, rapl_counter
 from vlmnb.meters.counters.counter import SensorError
 from vlmnb.meters.counters.nvml_counter import NvmlCounter
@@ -226,6 +227,6 @@ def test_what_is_refused_is_told_and_nothing_is_attached(
 
 
 def test_a_little_load_of_others_is_borne() -> None:
-    assert not machine.contaminated(0.0)
-    assert not machine.contaminated(machine.CONTAMINATED_SHARE)
-    assert machine.contaminated(machine.CONTAMINATED_SHARE + 0.01)
+    assert not is_high(0.0)
+    assert not is_high(HIGH_LOAD)
+    assert is_high(HIGH_LOAD + 0.01)

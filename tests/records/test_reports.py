@@ -19,6 +19,7 @@ from vlmnb.analysis import base_configuration, pareto, repeatability, report_mat
 from vlmnb.book import contents, rendering, report_pages
 from vlmnb.book.pages import chapters
 from vlmnb.device import machine
+from vlmnb.device.state import Gpu
 from vlmnb.errors import UserError
 from vlmnb.records import export_columns, record, report_transcripts
 from vlmnb.records.record import Record
@@ -143,7 +144,7 @@ def test_reported_cells_are_those_of_the_sweep(committed: list[Record]) -> None:
 def test_what_the_reports_say_does_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"model": "fuyu-8b", "source": "reports"}
     here = [axes.plan(axis, given).cells for axis in report_pages.AXES]
-    gpu = machine.Gpu(name="X", uuid="x", memory_bytes=1, driver="1", power_limit_w=None)
+    gpu = Gpu(name="X", uuid="x", memory_bytes=1, driver="1", power_limit_w=None)
     other = machine.describe().model_copy(update={"gpus": () if machine.describe().gpus else (gpu,)})
     monkeypatch.setattr(machine, "describe", lambda: other)
     assert [axes.plan(axis, given).cells for axis in report_pages.AXES] == here
@@ -266,7 +267,7 @@ def test_flash_attention_says_why_it_cannot_run(device: str, dtype: Any, said: s
 def test_a_dry_run_knows_what_cannot_be_measured_without_loading_a_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gpu = machine.Gpu(name="X", uuid="x", memory_bytes=1, driver="1", power_limit_w=None)
+    gpu = Gpu(name="X", uuid="x", memory_bytes=1, driver="1", power_limit_w=None)
     with_gpu = machine.describe().model_copy(update={"gpus": (gpu,)})
     monkeypatch.setattr(machine, "describe", lambda: with_gpu)
     sweep = load_sweep(PROJECT / "sweeps" / "reports.yaml")

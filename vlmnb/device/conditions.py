@@ -7,8 +7,9 @@ import os
 import re
 from pathlib import Path
 
-from vlmnb.device import machine, nvml
+from vlmnb.device import nvml
 from vlmnb.device.clock import is_cuda
+from vlmnb.device.load import BackgroundLoad, is_high
 from vlmnb.device.state import Conditions, DeviceState
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
@@ -30,8 +31,8 @@ class ConditionsMeter:
         load: Tells the load of other processes.
     """
 
-    def __init__(self, device: str, load: machine.NeighbourLoad | None = None) -> None:
-        self._load = load or machine.NeighbourLoad()
+    def __init__(self, device: str, load: BackgroundLoad | None = None) -> None:
+        self._load = load or BackgroundLoad()
         self._gpu: nvml.NvmlGpu | None = None
         if is_cuda(device):
             with contextlib.suppress(nvml.NvmlUnavailable):
@@ -63,7 +64,7 @@ class ConditionsMeter:
             cpu_limit=cpu_limit(),
             cpus=len(_own_cpus()) or None,
             other_load=share,
-            contaminated=machine.contaminated(share),
+            contaminated=is_high(share),
         )
 
     def _state(self) -> DeviceState:

@@ -1,17 +1,18 @@
-"""NVML's view of the one GPU that torch uses. Nothing else in the package that measures calls NVML.
+"""Ask NVML about GPUs; nothing else in the package calls NVML.
 
-Written from NVML's API reference (docs.nvidia.com/deploy/nvml-api); where a function does not say what it
-does, the docstring here says what is assumed.
+Written from NVML's API reference (docs.nvidia.com/deploy/nvml-api). Where the reference leaves something
+open, the docstring here says what we assume.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
 
 from vlmnb.device.clock import is_cuda
-from vlmnb.device.state import DeviceState
+from vlmnb.device.state import DeviceState, Gpu
 
 MHZ = 1_000_000
 THROTTLE_REASONS = {
@@ -28,7 +29,7 @@ THROTTLE_REASONS = {
 """Bits of ``nvmlDeviceGetCurrentClocksEventReasons`` (nvml.h, ``nvmlClocksEventReason*``)."""
 
 VIOLATIONS = {0: "power", 1: "thermal", 2: "sync_boost", 3: "board_limit", 5: "reliability"}
-"""``nvmlPerfPolicyType_t``: what may hold clocks down. 4, low utilization, is no fault of anyone's."""
+"""``nvmlPerfPolicyType_t``: what can hold clocks down; 4 is low utilization, which is not throttling."""
 
 
 class NvmlUnavailable(Exception):
@@ -50,8 +51,19 @@ class NvmlGpu:
         self.uuid = _text(nvml.nvmlDeviceGetUUID(handle))
         self.driver = _text(nvml.nvmlSystemGetDriverVersion())
 
+    def describe(self, shared_memory_bytes: int) -> Gpu:
+        """Describe the GPU."""
+        memory_bytes = self._ask(lambda: int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).total))
+        return Gpu(
+            name=self.name,
+            uuid=self.uuid,
+            memory_bytes=shared_memory_bytes if memory_bytes is None else memory_bytes,
+            driver=self.driver,
+            power_limit_w=self.power_cap_w(),
+        )
+
     def energy_mj(self) -> int:
-        """Millijoules since the driver was loaded; Volta and later.
+        """Return millijoules since the driver was loaded; Volta and later.
 
         Raises:
             NvmlUnavailable: The GPU has no such counter.
@@ -62,21 +74,21 @@ class NvmlGpu:
             raise NvmlUnavailable(f"the energy counter cannot be read: {error}") from None
 
     def is_divided(self) -> bool:
-        """Whether the GPU is divided into instances (MIG); its counter then counts all of them."""
+        """Return whether the GPU is divided into instances (MIG); its counter then counts all of them."""
         return bool(self._ask(lambda: self._nvml.nvmlDeviceGetMigMode(self._handle)[0]))
 
     def utilization(self) -> float | None:
-        """Share of the last sampling period (1/6 s to 1 s by NVML's reference) in which a kernel ran."""
+        """Return the fraction of the last sampling period (1/6 s to 1 s) in which a CUDA kernel ran."""
         rates = self._ask(lambda: self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
         return None if rates is None else rates / 100
 
     def power_cap_w(self) -> float | None:
-        """The limit in force, watts."""
+        """Return the power limit in force, in watts."""
         limit_mw = self._ask(lambda: self._nvml.nvmlDeviceGetEnforcedPowerLimit(self._handle))
         return None if limit_mw is None else limit_mw / 1000
 
     def state(self) -> DeviceState:
-        """Clocks, power, temperature and throttle reasons now."""
+        """Return clocks, power, temperature and throttle reasons now."""
         nvml, handle = self._nvml, self._handle
         sm_mhz = self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
         memory_mhz = self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM))
@@ -95,9 +107,9 @@ class NvmlGpu:
         )
 
     def throttled_s(self) -> dict[str, float]:
-        """Seconds since the driver was loaded in which clocks were held down, by cause.
+        """Return the seconds since the driver was loaded in which clocks were held down, by cause.
 
-        nvml.h gives ``violationTime`` in nanoseconds. A cause that the GPU does not count is left out.
+        ``violationTime`` is in nanoseconds (nvml.h). A cause that the GPU does not count is left out.
         """
         found: dict[str, float] = {}
         for policy, name in VIOLATIONS.items():
@@ -110,7 +122,7 @@ class NvmlGpu:
         return self._nvml.nvmlDeviceGetViolationStatus(self._handle, policy)
 
     def _ask(self, question: Callable[[], Any]) -> Any:
-        """An answer, or None where this GPU or this driver does not know."""
+        """Return an answer, or None if this GPU or this driver has none."""
         try:
             return question()
         except (self._nvml.NVMLError, AttributeError):
@@ -119,10 +131,10 @@ class NvmlGpu:
 
 @functools.cache
 def gpu_of(device: str) -> NvmlGpu:
-    """The GPU behind a torch device, found by its UUID.
+    """Return the GPU behind a torch device, found by its UUID.
 
-    By UUID because torch counts only the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves, and NVML all of them.
-    torch tells the UUID without NVML's prefix ``GPU-``. NVML stays initialized as long as the process.
+    Indices differ: torch counts only the GPUs in ``CUDA_VISIBLE_DEVICES``, NVML all of them. torch has the
+    UUID without NVML's prefix ``GPU-``. NVML stays initialized until the process ends.
 
     Raises:
         NvmlUnavailable: There is no GPU at ``device``, or NVML does not know it.
@@ -142,6 +154,29 @@ def gpu_of(device: str) -> NvmlGpu:
         return NvmlGpu(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid))
     except pynvml.NVMLError as error:
         raise NvmlUnavailable(f"NVML does not know the GPU {uuid}: {error}") from None
+
+
+def all_gpus(shared_memory_bytes: int) -> tuple[Gpu, ...]:
+    """Describe every GPU of the machine; none without a driver that works.
+
+    Args:
+        shared_memory_bytes: Memory of the machine, for GPUs that have none of their own.
+    """
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # a missing or broken driver means a machine without usable GPUs, never a failure
+        return ()
+    try:
+        count = pynvml.nvmlDeviceGetCount()
+        found = [NvmlGpu(pynvml, pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(count)]
+        return tuple(gpu.describe(shared_memory_bytes) for gpu in found)
+    except pynvml.NVMLError:
+        return ()
+    finally:
+        with contextlib.suppress(pynvml.NVMLError):
+            pynvml.nvmlShutdown()
 
 
 def _text(value: str | bytes) -> str:

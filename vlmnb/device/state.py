@@ -1,12 +1,27 @@
-"""The state of a device at a moment, and what surrounds a window: clocks, limits, background load."""
+"""Types: a GPU, the state of a device at a moment, and the conditions of a measurement."""
 
 from __future__ import annotations
 
 from vlmnb.types import Frozen
 
 
+class Gpu(Frozen):
+    """One GPU as NVML describes it.
+
+    Attributes:
+        memory_bytes: Its memory; that of the machine if the GPU shares it.
+        power_limit_w: Enforced power limit, None if the driver does not know it.
+    """
+
+    name: str
+    uuid: str
+    memory_bytes: int
+    driver: str
+    power_limit_w: float | None
+
+
 class DeviceState(Frozen):
-    """Clocks, power and temperature at one moment; None is what this machine does not tell.
+    """Clocks, power and temperature at one moment; None for what this machine does not report.
 
     Attributes:
         sm_clock_hz: Clock of the GPU's multiprocessors.
@@ -33,17 +48,17 @@ class DeviceState(Frozen):
 
 
 class Conditions(Frozen):
-    """What surrounded the work.
+    """The conditions of a measurement.
 
     Attributes:
         start: State of the devices just before the window.
         end: State of the devices right after the work, before the GPU's clocks fall.
-        throttled_s: Seconds of the window in which the GPU's clocks were held down, by cause; only causes
-            that did.
-        cpu_limit: Cores' worth of CPU time that the control group grants; None without a limit.
+        throttled_s: Seconds of the window in which the GPU's clocks were held down, by cause; causes without
+            any are left out.
+        cpu_limit: CPU time that the control group grants, in cores; None without a limit.
         cpus: Logical cores this process may run on.
-        other_load: Share of all cores, 0 to 1, that other processes used during the window.
-        contaminated: Whether that share makes the window unfit to be quoted.
+        other_load: Background load: fraction of all cores, 0 to 1, that other processes used.
+        contaminated: Whether that load is too high for the measurement to be quoted.
     """
 
     start: DeviceState

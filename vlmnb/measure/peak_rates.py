@@ -10,8 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from vlmnb.device import machine
 from vlmnb.device.clock import now_s, synchronize
+from vlmnb.device.load import BackgroundLoad, is_high
 from vlmnb.records.layer_profile import Ceilings
 
 TRIES = 4
@@ -38,8 +38,8 @@ class Search:
         load: Tells the load of other processes.
     """
 
-    def __init__(self, load: machine.NeighbourLoad | None = None) -> None:
-        self._load = load or machine.NeighbourLoad()
+    def __init__(self, load: BackgroundLoad | None = None) -> None:
+        self._load = load or BackgroundLoad()
         self._product_s = self._copy_s = float("inf")
         self._loads: list[float] = []
 
@@ -53,7 +53,7 @@ class Search:
     @property
     def contaminated(self) -> bool:
         """Whether others disturbed every try."""
-        return all(machine.contaminated(load) for load in self._loads)
+        return all(is_high(load) for load in self._loads)
 
     def once(self, product: Callable[[], float], copy: Callable[[], float]) -> None:
         """One try, with the load of others meanwhile.

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vlmnb.device import machine
 from vlmnb.device.clock import now_s, synchronize
+from vlmnb.device.load import LoadMarks, is_high
 from vlmnb.measure.loading import Loaded
 from vlmnb.measure.phases import PhaseClock, Phases
 from vlmnb.meters import memory
@@ -141,7 +141,7 @@ def timed(generate: Generator, inputs: Sequence[Any], samples: Sequence[int]) ->
     ):
         warmup = _warm_up(generate, inputs)
         with MeteredWindow(cell.device) as window:
-            began_s, marks = now_s(), machine.LoadMarks()
+            began_s, marks = now_s(), LoadMarks()
             while (
                 not taken
                 or window.too_short
@@ -184,9 +184,9 @@ def one_pass(
     return found
 
 
-def _marked(marks: machine.LoadMarks) -> list[bool]:
+def _marked(marks: LoadMarks) -> list[bool]:
     """Which passes others disturbed, as far as can be told."""
-    return [share is not None and machine.contaminated(share) for share in marks.shares()]
+    return [share is not None and is_high(share) for share in marks.shares()]
 
 
 def _memory(loaded: Loaded, outputs: Sequence[Any], window: MeteredWindow) -> MemoryUsage:

@@ -7,7 +7,7 @@ from itertools import pairwise
 from statistics import median
 
 from vlmnb.audit.rule import Finding, contradiction, note, record_rule, rule, warning
-from vlmnb.device import machine
+from vlmnb.device.load import is_high
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
 
@@ -93,14 +93,14 @@ def others_are_marked(record: Record) -> Iterator[Finding]:
     timing, conditions = record.timing, record.provenance.conditions
     figures: dict[str, str] = {}
     if timing is not None and (timing.pass_loads or timing.contaminated):
-        marked = [share is not None and machine.contaminated(share) for share in timing.pass_loads]
+        marked = [share is not None and is_high(share) for share in timing.pass_loads]
         if list(timing.contaminated) != marked or len(marked) != timing.passes:
             figures["Passes"] = f"{timing.passes}, {len(marked)} with their background load"
             figures["Above the limit"] = str(sum(marked))
             figures["Marked"] = str(sum(timing.contaminated))
     if conditions is not None:
         load, again = conditions.other_load, record.provenance.other_load
-        if conditions.contaminated != machine.contaminated(load):
+        if conditions.contaminated != is_high(load):
             figures["Window"] = "marked" if conditions.contaminated else "not marked"
             figures["Background load"] = f"{100 * load:.3g} %"
         if again not in (None, load):

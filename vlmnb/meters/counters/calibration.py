@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from vlmnb.device.clock import now_s
-from vlmnb.device.machine import contaminated
+from vlmnb.device.load import is_high as contaminated
 from vlmnb.meters.counters.counter import EnergyCounter, SensorError
 from vlmnb.meters.readings import SensorCard
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vlmnb.device import machine
+from vlmnb.device.load import BackgroundLoad
 from vlmnb.meters.counters.counter import EnergyCounter, Found, SensorError
 from vlmnb.meters.readings import EnergyMethod, EnergyRefusal, EnergySource
 
@@ -82,7 +82,7 @@ class RaplCounter:
         self.longest_gap_s = min(self._ranges_uj) / 1e6 / PACKAGE_LIMIT_W
         self.limit_w = PACKAGE_LIMIT_W * len(zones)
         self.name = "RAPL " + ", ".join(_zone_name(zone) for zone in zones)
-        self._neighbours = machine.NeighbourLoad()
+        self._neighbours = BackgroundLoad()
 
     def resume(self) -> None:
         """Begin to count here, however often the counter wrapped around since the last reading."""
