@@ -272,11 +272,11 @@ def test_a_dry_run_knows_what_cannot_be_measured_without_loading_a_model(
     monkeypatch.setattr(machine, "describe", lambda: with_gpu)
     sweep = load_sweep(PROJECT / "sweeps" / "reports.yaml")
     asked = {run.name: axes.plan(run.axis, run.parameters).cells for run in axes.runs(sweep)}
-    told = preflight.remarks(asked)
+    told = preflight.known(asked)
     llava = [cell for cell in told if cell.model == "llava-1.5-7b"]
-    assert {cell.image_size for cell in llava if "not applicable" in told[cell]} == {448}
+    assert {cell.image_size for cell in llava if told[cell]["status"] == "not_applicable"} == {448}
     base = next(cell for cell in asked["fuyu-8b/optimization"] if cell.optimization == "fp16")
-    assert "shared by fuyu-8b/image_size, fuyu-8b/seq_len, fuyu-8b/optimization" in told[base]
+    assert told[base]["runs"] == ["fuyu-8b/image_size", "fuyu-8b/seq_len", "fuyu-8b/optimization"]
     assert any("not applicable" in line for line in preflight.summary(asked))
 
 

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,8 @@ def run(asked: options.Asked) -> int:
         runs = inventory.only(inventory.load(options.spec_path(asked.spec)), asked.only)
         jobs = inventory.jobs(runs, execution.results, execution.runs)
     console = Console(stderr=asked.as_json, soft_wrap=True)
-    with _terminated_is_interrupted(), launcher as execute:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers send it; it stops as Ctrl-C does
+    with launcher as execute:
         wanted = {cell.path: cell for job in jobs for cell in job.wanted(asked.remeasure)}
         if asked.remeasure.stale:
             _require_clock(jobs)
@@ -201,17 +202,3 @@ def _require_clock(jobs: Sequence[Job]) -> None:
                 f"this machine's clock shows {now}, but a record to be replaced was measured at "
                 f"{state.started_at}; set the clock, or delete {state.answer}"
             )
-
-
-@contextlib.contextmanager
-def _terminated_is_interrupted() -> Iterator[None]:
-    """Let SIGTERM, which schedulers send, stop a sweep as Ctrl-C does."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -148,10 +148,7 @@ class StartedRun:
         except OSError:
             self._remove()
             raise
-        try:
-            self._mark = supervisor.mark_of(self.process.pid)
-        except Exception:  # it has ended already
-            self._mark = f"{self.process.pid}:"
+        self._mark = supervisor.mark_of(self.process.pid)
 
     @property
     def cell(self) -> str:

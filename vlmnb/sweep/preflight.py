@@ -39,16 +39,6 @@ def known(runs: Runs) -> dict[Cell, dict[str, Any]]:
     return found
 
 
-def remarks(runs: Runs) -> dict[Cell, str]:
-    """Return a remark on each cell: its known status, and the runs that share it; empty if there is none."""
-    made = {}
-    for cell, found in known(runs).items():
-        parts = [f"{found['status'].replace('_', ' ')}: {found['reason']}"] if found["status"] else []
-        parts += [f"shared by {', '.join(found['runs'])}"] if len(found["runs"]) > 1 else []
-        made[cell] = f" [{'; '.join(parts)}]" if parts else ""
-    return made
-
-
 def summary(runs: Runs) -> list[str]:
     """Return a line with the number of cells for each status and reason known in advance."""
     distinct = {cell for cells in runs.values() for cell in cells}

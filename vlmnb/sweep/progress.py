@@ -57,7 +57,7 @@ class Progress:
             jobs: All jobs of the sweep.
             wanted: The cells that it will measure.
             console: Where to show the progress.
-            results: Folder of the records, where other terminals find the progress too.
+            results: Folder of the records.
             spec: The sweep file.
             command: The command that continues the sweep.
         """

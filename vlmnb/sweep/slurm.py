@@ -7,6 +7,7 @@ import shlex
 import sys
 
 from vlmnb import paths
+from vlmnb.errors import one_line
 from vlmnb.spec import sweep_file
 from vlmnb.sweep import inventory, options
 from vlmnb.sweep.inventory import Job, Remeasure
@@ -30,7 +31,9 @@ def script(asked: options.Asked) -> str:
         message = "nothing is missing; there is no array to submit"
         print(f"vlmnb: {options.named(asked.spec)}: {message}", file=sys.stderr)
         return f"#!/bin/bash\n# {message}\n"
-    title = _one_line(sweep_file.load_sweep(options.spec_path(asked.spec)).title)
+    # One line, because it goes into a comment: a second line would be a command of the script.
+    title = sweep_file.load_sweep(options.spec_path(asked.spec)).title
+    title = one_line("".join(c if c.isprintable() else " " for c in title))
     name = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "sweep"
     command = asked.model_copy(
         update={
@@ -71,11 +74,6 @@ def script(asked: options.Asked) -> str:
         "exit $code",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _one_line(title: str) -> str:
-    """Return a title that fits in a comment: what follows a line break would be a command of the script."""
-    return " ".join("".join(c if c.isprintable() else " " for c in title).split())
 
 
 def _missing(job: Job, remeasure: Remeasure) -> str:

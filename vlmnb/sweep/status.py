@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vlmnb import paths
@@ -115,7 +115,7 @@ def lines(
         shown.append("")
     states = distinct(jobs)
     wanted = [state for state in states if state.wanted(remeasure)]
-    remarks = preflight.remarks(_cells(jobs)) if cells else {}
+    known = preflight.known(_cells(jobs)) if cells else {}
     named = told_apart(state.cell for state in states) if cells else {}
     for job in jobs:
         stale = _stale(job.cells)
@@ -124,7 +124,7 @@ def lines(
             f"{f' ({stale} stale)' if stale else ''}; page {job.page}"
         )
         shown += [
-            f"    to measure: {named[state.cell]}{_why(state)}{remarks[state.cell]}"
+            f"    to measure: {named[state.cell]}{_why(state)}{_remark(known[state.cell])}"
             for state in (job.wanted(remeasure) if cells else [])
         ]
     shown += ["", _total(jobs, states, wanted, remeasure)]
@@ -168,6 +168,13 @@ def _why(state: CellState) -> str:
     parts: list[str] = [state.state] if state.state in ("stale", "damaged") else []
     parts += [state.status.replace("_", " ")] if state.status not in ("", "ok") else []
     return f" ({', '.join(parts)})" if parts else ""
+
+
+def _remark(known: Mapping[str, Any]) -> str:
+    """Return in brackets the status of a cell that is known in advance, and the runs that share it."""
+    parts = [f"{known['status'].replace('_', ' ')}: {known['reason']}"] if known["status"] else []
+    parts += [f"shared by {', '.join(known['runs'])}"] if len(known["runs"]) > 1 else []
+    return f" [{'; '.join(parts)}]" if parts else ""
 
 
 def _total(
