@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shlex
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -23,7 +21,6 @@ from nbclient.exceptions import CellExecutionError
 from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.records import record
-from vlmnb.spec import axes
 from vlmnb.spec.axes import Run
 from vlmnb.sweep import execute
 
@@ -48,15 +45,6 @@ def words_apart(reference: str, answer: str) -> int:
         for j, other in enumerate(right, start=1):
             row[j] = min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (word != other))
     return row[-1]
-
-
-@pytest.fixture
-def vlmnb(project: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "vlmnb", *arguments]
-        return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
-
-    return call
 
 
 def papermill(project: Path, tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -158,9 +146,11 @@ def test_a_mistyped_parameter_is_an_error_without_a_stack(project: Path, tmp_pat
     assert list(record.record_files(tmp_path)) == []
 
 
-def test_a_killed_sweep_continues_and_a_third_measures_nothing(
-    project: Path, tmp_path: Path, vlmnb: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_a_killed_sweep_continues_and_a_third_measures_nothing(project: Path, tmp_path: Path) -> None:
+    def vlmnb(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "vlmnb", *arguments]
+        return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+
     spec = tmp_path / "small.yaml"
     spec.write_text(SWEEP)
     where = ("--results", str(tmp_path / "results"), "--runs", str(tmp_path / "runs"))
@@ -174,7 +164,7 @@ def test_a_killed_sweep_continues_and_a_third_measures_nothing(
         time.sleep(0.05)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
-    wait_until_gone(str(tmp_path / "results"))
+    wait_for(lambda: not supervised(str(tmp_path / "results")))
     kept = {path: path.stat().st_mtime_ns for path in record.record_files(tmp_path / "results")}
     assert len(kept) >= 2
 
@@ -198,17 +188,10 @@ def test_a_killed_sweep_continues_and_a_third_measures_nothing(
     assert json.loads(vlmnb("status", str(spec), *where, "--json").stdout)["missing"] == 0
 
 
-def wait_until_gone(text: str) -> None:
-    """Until no supervisor has ``text`` in its command line: it ends once nothing of its run is left."""
-    wait_for(lambda: not any(text in line and "vlmnb.sweep.supervisor" in line for line in command_lines()))
-
-
-def command_lines() -> list[str]:
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            found.append(" ".join(process.cmdline()))
-    return found
+def supervised(text: str) -> bool:
+    """Whether there is a supervisor with ``text`` in its command line: it ends after all of its run."""
+    found = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    return any("vlmnb.sweep.supervisor" in words and any(text in word for word in words) for words in found)
 
 
 def test_a_failed_run_is_filed_and_keeps_the_good_page(tmp_path: Path) -> None:
@@ -218,99 +201,19 @@ def test_a_failed_run_is_filed_and_keeps_the_good_page(tmp_path: Path) -> None:
     page.write_text("good")
     results.write_text("a file where the folder should be")
     parameters = {"samples": 2, "batch_sizes": [2], "max_new_tokens": 2}
-    setting = execute.ExecutionOptions(results=results, runs=runs, threads=1)
+    options = execute.ExecutionOptions(results=results, runs=runs, threads=1)
     run = Run(model="fuyu-tiny", axis="batch_size", parameters=parameters)
-    outcome = execute.execute(execute.StartedRun(run, setting, slots.CPU, ()))
-    assert outcome.kind == "failed"
+    result = execute.execute(execute.StartedRun(run, options, slots.CPU, ()))
+    assert result.kind == "failed"
     assert page.read_text() == "good"
-    execute.file_failure(outcome, setting)
-    report = json.loads((runs / "failures" / "fuyu-tiny" / "batch_size.json").read_text())
-    assert report["error"] == outcome.error
+    failure = runs / "failures" / "fuyu-tiny" / "batch_size.json"
+    execute.file_failure(result, options)
+    report = json.loads(failure.read_text())
+    assert report["error"] == result.error
     words = shlex.split(report["command"])
     assert words[:3] == ["cd", str(paths.root()), "&&"]
     assert ["VLMNB_THREADS=1", sys.executable] == words[3:5] or slots.default_threads() == 1
     assert words[words.index(sys.executable) + 1 :][:3] == ["-m", "papermill", "notebooks/batch_size.ipynb"]
     assert f"-p results {results}" in report["command"], "where its records belong"
-    execute.file_failure(outcome, setting, stale=True)
-    report = json.loads((runs / "failures" / "fuyu-tiny" / "batch_size.json").read_text())
-    assert "VLMNB_STALE=1 " in report["command"], "as they were: measured again"
-
-
-def test_an_image_size_the_model_does_not_take_is_not_applicable(tmp_path: Path) -> None:
-    from vlmnb.measure.cells import measure_cells
-
-    parameters = {"model": "llava-tiny", "samples": 2, "image_sizes": [32, 64], "datasets": ["coco-mini"],
-                  "max_new_tokens": 2, "results": str(tmp_path)}  # fmt: skip
-    small, native = measure_cells(axes.plan("image_size", parameters).cells, tmp_path)
-    assert small.status == "not_applicable"
-    assert "64 pixels" in small.reason
-    assert native.status == "ok", native.reason
-
-
-def test_an_image_size_that_would_be_rounded_is_not_applicable(tmp_path: Path) -> None:
-    from vlmnb.measure.cells import measure_cells
-
-    parameters = {"model": "qwen2.5-vl-tiny", "samples": 2, "image_sizes": [48, 100],
-                  "datasets": ["coco-mini"], "max_new_tokens": 2}  # fmt: skip
-    fits, rounded = measure_cells(axes.plan("image_size", parameters).cells, tmp_path)
-    assert fits.status == "ok", fits.reason
-    assert {answer.image_tokens for answer in fits.answers} == {9}
-    assert rounded.status == "not_applicable"
-    assert "nearest is 96" in rounded.reason
-
-
-def test_a_missing_device_is_unsupported_with_a_reason(tmp_path: Path) -> None:
-    import torch
-
-    from vlmnb.measure.cells import measure_cells
-
-    if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
-    plan = axes.plan(
-        "device", {"model": "llava-tiny", "samples": 2, "max_new_tokens": 2, "length": "natural"}
-    )
-    gpu, cpu = measure_cells(plan.cells, tmp_path)
-    assert (gpu.status, cpu.status) == ("unsupported", "ok")
-    assert "CUDA" in gpu.reason
-
-
-def test_fixed_length_generates_exactly_as_many_tokens_without_wer(tmp_path: Path) -> None:
-    from vlmnb.measure.cells import measure_cells
-
-    parameters = {"model": "llava-tiny", "samples": 2, "batch_sizes": [2], "max_new_tokens": 7,
-                  "length": "fixed"}  # fmt: skip
-    (made,) = measure_cells(axes.plan("batch_size", parameters).cells, tmp_path)
-    assert {answer.output_tokens for answer in made.answers} == {7}
-    assert made.wer is None
-
-
-@pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
-def test_flops_of_a_batch_are_those_of_its_padded_prompts(model: str) -> None:
-    from vlmnb.flops import counters
-    from vlmnb.measure import cells, loading
-
-    parameters = {
-        "model": model,
-        "samples": 3,
-        "batch_sizes": [3],
-        "dataset": "scienceqa-mini",
-        "device": "cpu",
-        "length": "natural",
-    }
-    (cell,) = axes.plan("batch_size", parameters).cells
-    loaded = loading.load(loading.configuration(cell))
-    (batch,) = cells.prepare(cell, loaded)
-    assert len({prompt.text_tokens for prompt in batch.prompts}) > 1, "the prompts differ in length"
-    whole = counters.count_forward(loaded.model, dict(batch.inputs))
-    assert cells.count(cell, loaded, batch, {}).torch == whole.torch
-    assert cells.count(cell, loaded, batch, {}).fvcore == whole.fvcore
-
-
-def test_more_samples_than_the_data_set_has_are_refused(tmp_path: Path) -> None:
-    from vlmnb.errors import UserError
-    from vlmnb.measure.cells import measure_cells
-
-    plan = axes.plan("batch_size", {"model": "llava-tiny", "samples": 301, "batch_sizes": [1]})
-    with pytest.raises(UserError, match="has 300 samples"):
-        measure_cells(plan.cells, tmp_path)
-    assert list(record.record_files(tmp_path)) == []
+    execute.file_failure(result, options, stale=True)
+    assert "VLMNB_STALE=1 " in json.loads(failure.read_text())["command"]

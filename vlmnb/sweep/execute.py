@@ -124,7 +124,7 @@ class StartedRun:
                 "axis": run.axis,
                 "parameters": {**run.parameters, "model": run.model, "results": str(options.results)},
                 "output": str(self.scratch / "out.ipynb"),
-                "outcome": str(self.scratch / "outcome.json"),
+                "result": str(self.scratch / "result.json"),
                 "sockets": str(self._sockets.path),
             },
         }
@@ -262,7 +262,7 @@ def _copy(made: Path, target: Path) -> None:
 
 def _result(run: Run, scratch: Path, limits: Limits) -> RunResult:
     """Read how a run ended from what its supervisor and papermill left in the temporary folder."""
-    ended, notebook = _read(scratch / "ended.json"), _read(scratch / "outcome.json")
+    ended, notebook = _read(scratch / "ended.json"), _read(scratch / "result.json")
     why, tail = ended.get("why"), _tail(scratch / "stderr")
     at_work = (ended.get("cell") or {}) if why == "cell_limit" else _read(scratch / "cell.json")
     stopped = {

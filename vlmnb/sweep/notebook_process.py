@@ -1,4 +1,4 @@
-"""The process that executes a run's notebook with papermill and writes to ``outcome.json`` how it ended."""
+"""The process that executes a run's notebook with papermill and writes to ``result.json`` how it ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def main(request: dict[str, Any]) -> int:
 
     Args:
         request: ``axis``, ``parameters``, ``output`` (the notebook to write), ``sockets`` (a folder with a
-            short path, for this run alone) and ``outcome`` (the file to write ``kind`` and ``error`` to).
+            short path, for this run alone) and ``result`` (the file to write ``kind`` and ``error`` to).
     """
     _die_with_parent()
     try:
@@ -33,7 +33,7 @@ def main(request: dict[str, Any]) -> int:
         kind, error = "infrastructure", f"{type(trouble).__name__}: {one_line(trouble)}"
     if error:
         print(error, file=sys.stderr)
-    Path(request["outcome"]).write_text(json.dumps({"kind": kind, "error": error}), encoding="utf-8")
+    Path(request["result"]).write_text(json.dumps({"kind": kind, "error": error}), encoding="utf-8")
     return int(bool(error))
 
 

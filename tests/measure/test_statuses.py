@@ -1,0 +1,72 @@
+"""Cells measured with the bundled models: which are refused, and what their answers and FLOPs are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from vlmnb.errors import UserError
+from vlmnb.flops import counters
+from vlmnb.measure import cells, loading
+from vlmnb.records import record
+from vlmnb.records.record import Record
+from vlmnb.spec import axes
+
+pytestmark = pytest.mark.slow
+
+
+def measured(results: Path, axis: str, model: str, **given: object) -> list[Record]:
+    parameters = {"model": model, "samples": 2, "max_new_tokens": 2, **given}
+    return cells.measure_cells(axes.plan(axis, parameters).cells, results)
+
+
+def test_an_image_size_the_model_does_not_take_is_not_applicable(tmp_path: Path) -> None:
+    sizes = {"image_sizes": [32, 64], "datasets": ["coco-mini"]}
+    small, native = measured(tmp_path, "image_size", "llava-tiny", **sizes)
+    assert small.status == "not_applicable"
+    assert "64 pixels" in small.reason
+    assert native.status == "ok", native.reason
+
+
+def test_an_image_size_that_would_be_rounded_is_not_applicable(tmp_path: Path) -> None:
+    sizes = {"image_sizes": [48, 100], "datasets": ["coco-mini"]}
+    fits, rounded = measured(tmp_path, "image_size", "qwen2.5-vl-tiny", **sizes)
+    assert fits.status == "ok", fits.reason
+    assert {answer.image_tokens for answer in fits.answers} == {9}
+    assert rounded.status == "not_applicable"
+    assert "nearest is 96" in rounded.reason
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_missing_device_is_unsupported_with_a_reason(tmp_path: Path) -> None:
+    gpu, cpu = measured(tmp_path, "device", "llava-tiny", length="natural")
+    assert (gpu.status, cpu.status) == ("unsupported", "ok")
+    assert "CUDA" in gpu.reason
+
+
+def test_fixed_length_generates_exactly_as_many_tokens_without_wer(tmp_path: Path) -> None:
+    fixed = {"batch_sizes": [2], "max_new_tokens": 7, "length": "fixed"}
+    (made,) = measured(tmp_path, "batch_size", "llava-tiny", **fixed)
+    assert {answer.output_tokens for answer in made.answers} == {7}
+    assert made.wer is None
+
+
+@pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
+def test_flops_of_a_batch_are_those_of_its_padded_prompts(model: str) -> None:
+    parameters = {"model": model, "samples": 3, "batch_sizes": [3], "dataset": "scienceqa-mini",
+                  "device": "cpu", "length": "natural"}  # fmt: skip
+    (cell,) = axes.plan("batch_size", parameters).cells
+    loaded = loading.load(loading.configuration(cell))
+    (batch,) = cells.prepare(cell, loaded)
+    assert len({prompt.text_tokens for prompt in batch.prompts}) > 1, "the prompts differ in length"
+    whole = counters.count_forward(loaded.model, dict(batch.inputs))
+    assert cells.count(cell, loaded, batch, {}).torch == whole.torch
+    assert cells.count(cell, loaded, batch, {}).fvcore == whole.fvcore
+
+
+def test_more_samples_than_the_data_set_has_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="has 300 samples"):
+        measured(tmp_path, "batch_size", "llava-tiny", samples=301, batch_sizes=[1])
+    assert list(record.record_files(tmp_path)) == []
