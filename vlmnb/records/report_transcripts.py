@@ -1,4 +1,4 @@
-"""The transcribed reports of ``reports/`` to records of source ``reports``."""
+"""Turn the transcribed reports of ``reports/`` into records of source ``reports``."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ ROWS = {
     "GPU": "cuda", "CPU": "cpu", "fp16": "fp16", "Compile": "compile",
     "Flash Attention 2": "flash_attention_2", "Eagle": "fp16", "Flash": "flash_attention_2", "-": "fp16",
 }  # fmt: skip
-"""What row labels stand for that are no numbers. The log's one block without a label is fp16."""
+"""Meaning of row labels that are no numbers. The log's only block without a label is fp16."""
 
 _PREFIXES = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15}
 
 
 class Column(Frozen):
-    """A column as printed; ``dataset`` where the table has columns of several data sets."""
+    """A column as printed; ``dataset`` if the table has columns of several data sets."""
 
     heading: str
     quantity: Quantity
@@ -44,7 +44,7 @@ class Column(Frozen):
 
 
 class Row(Frozen):
-    """A row as printed, one figure per column; why it is blank, where the source says so."""
+    """A row as printed, one figure per column; why it is blank, if the source gives a reason."""
 
     row: str
     printed: tuple[str, ...]
@@ -58,8 +58,8 @@ class Sheet(Frozen):
 
     Attributes:
         axis: The page it belongs to.
-        parameters: What its header fixes, by the names of notebook parameters.
-        model: The model, where it is another than the file's.
+        parameters: Values in its header, by the names of notebook parameters.
+        model: The model, if it differs from the file's.
     """
 
     heading: str
@@ -72,7 +72,7 @@ class Sheet(Frozen):
 
 
 class Transcript(Frozen):
-    """One source, transcribed.
+    """One transcribed source.
 
     Attributes:
         quality_batch_size: Batch size that its heading states for all figures of quality.
@@ -87,8 +87,8 @@ class Transcript(Frozen):
     tables: tuple[Sheet, ...]
 
 
-class _Finding(Frozen):
-    """What one row of one table says of one cell."""
+class _CellRow(Frozen):
+    """The part of one table row that is about one cell."""
 
     cell: Cell
     figures: tuple[Figure, ...]
@@ -98,10 +98,10 @@ class _Finding(Frozen):
 
 
 def load(folder: Path) -> list[Transcript]:
-    """All transcripts of a folder, reports before logs.
+    """Read all transcripts of a folder, reports before logs.
 
     Raises:
-        UserError: A file is no transcript; the message names the place.
+        UserError: A file is not a valid transcript; the message names the place.
     """
     found = []
     for path in sorted(folder.glob("*.yaml")):
@@ -115,16 +115,16 @@ def load(folder: Path) -> list[Transcript]:
 
 
 def records(transcripts: list[Transcript]) -> list[Record]:
-    """One record per cell that a source speaks of, with all that is printed of it anywhere."""
-    by_cell: dict[Cell, list[_Finding]] = {}
+    """Return one record for each cell in any source, with all that is printed about it."""
+    by_cell: dict[Cell, list[_CellRow]] = {}
     for transcript in transcripts:
-        for finding in _findings(transcript):
-            by_cell.setdefault(finding.cell, []).append(finding)
-    return [_record(cell, findings) for cell, findings in by_cell.items()]
+        for row in _cell_rows(transcript):
+            by_cell.setdefault(row.cell, []).append(row)
+    return [_record(cell, rows) for cell, rows in by_cell.items()]
 
 
 def write(results: Path) -> list[Path]:
-    """Write the records of all transcripts below ``results/reports``; remove those of cells now gone.
+    """Write the records of all transcripts below ``results/reports``, and remove those of other cells.
 
     Raises:
         UserError: A transcript cannot be read.
@@ -138,7 +138,7 @@ def write(results: Path) -> list[Path]:
 
 
 def number(printed: str) -> float | None:
-    """A printed figure in SI units; None for a blank.
+    """Return a printed figure in SI units; None for a blank.
 
     >>> number("11.03 T"), number("617.84 GFLOPS"), number("-")
     (11030000000000.0, 617840000000.0, None)
@@ -150,11 +150,11 @@ def number(printed: str) -> float | None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)(?: ([kMGTP]?)(?:FLOPS)?)?", printed)
     if not found:
-        raise UserError(f"{printed!r} is no figure of a report")
+        raise UserError(f"{printed!r} is not a figure of a report: a number with an SI prefix, - or null")
     return float(Decimal(found[1]).scaleb(_PREFIXES[found[2] or ""]))
 
 
-def _findings(transcript: Transcript) -> Iterator[_Finding]:
+def _cell_rows(transcript: Transcript) -> Iterator[_CellRow]:
     for sheet in transcript.tables:
         for row in sheet.rows:
             if sheet.columns and len(row.printed) != len(sheet.columns):
@@ -163,10 +163,10 @@ def _findings(transcript: Transcript) -> Iterator[_Finding]:
             default = row.dataset or sheet.parameters.get("dataset")
             names = dict.fromkeys(column.dataset or default for column in sheet.columns) or {default: None}
             for name in names:
-                yield _finding(transcript, sheet, row, str(name))
+                yield _cell_row(transcript, sheet, row, str(name))
 
 
-def _finding(transcript: Transcript, sheet: Sheet, row: Row, dataset: str) -> _Finding:
+def _cell_row(transcript: Transcript, sheet: Sheet, row: Row, dataset: str) -> _CellRow:
     figures = [
         Figure(
             file=transcript.file, kind=transcript.kind, table=sheet.heading, axis=sheet.axis, row=row.row,
@@ -176,7 +176,7 @@ def _finding(transcript: Transcript, sheet: Sheet, row: Row, dataset: str) -> _F
         for column, printed in zip(sheet.columns, row.printed, strict=True)
         if column.dataset in (None, dataset)
     ]  # fmt: skip
-    return _Finding(
+    return _CellRow(
         cell=_cell(transcript, sheet, row, dataset),
         figures=tuple(figures),
         remarks=tuple(Remark(axis=sheet.axis, text=text) for text in sheet.remarks),
@@ -195,14 +195,14 @@ def _cell(transcript: Transcript, sheet: Sheet, row: Row, dataset: str) -> Cell:
     return cell
 
 
-def _record(cell: Cell, findings: list[_Finding]) -> Record:
-    figures = tuple(figure for finding in findings for figure in finding.figures)
-    remarks = tuple(dict.fromkeys(remark for finding in findings for remark in finding.remarks))
-    told = next((finding for finding in findings if finding.status), None)
+def _record(cell: Cell, rows: list[_CellRow]) -> Record:
+    figures = tuple(figure for row in rows for figure in row.figures)
+    remarks = tuple(dict.fromkeys(remark for row in rows for remark in row.remarks))
     status: Status = "ok"
     reason = ""
     if all(figure.value is None for figure in figures):
-        status, reason = (told.status or "unstated", told.reason) if told else ("unstated", NO_REASON)
+        stated = ((row.status, row.reason) for row in rows if row.status)
+        status, reason = next(stated, ("unstated", NO_REASON))
     return Record(
         key=hashing.digest({"source": "reports", "cell": cell.model_dump()}),
         source="reports",

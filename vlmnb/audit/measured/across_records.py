@@ -18,8 +18,7 @@ from vlmnb.stats import comparison, intervals
 from vlmnb.views.findings import ASSUMED_DRIFT
 
 CONFIDENCE = 0.99
-"""Confidence of an interval that shows a difference: many pairs are compared, and one in twenty would often
-be wrong."""
+"""Confidence that a difference needs: of the many pairs compared, one in twenty would often be wrong."""
 
 CHANCE = 0.01
 """Probability below which changed answers are no chance, divided by the number of pairs compared."""
@@ -48,8 +47,7 @@ def flops_do_not_depend_on_kernel(records: Sequence[Record]) -> Iterator[Finding
         if _flops(low) != _flops(high):
             yield error(
                 {f"{r.cell.device}, {r.cell.optimization}": str(_flops(r)) for r in (low, high)},
-                "The same prompts have different FLOPs with another device, precision or kernel: products "
-                "were missed, or the prompts differ.",
+                "FLOPs differ by device, precision or kernel: products were missed, or prompts differ.",
                 "That fewer operations were executed does not follow. Count the FLOPs of both cells again.",
                 about=[low, high],
             )
@@ -75,9 +73,9 @@ def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Find
                 "Answers with more errors": str(more),
                 "With fewer": str(fewer),
             },
-            f"Batch size, device or kernel changed the answers one way: {more} of {len(mine)} have more "
-            f"errors, {fewer} fewer. Latency and energy of the two belong to different answers.",
-            "Two records do not show whether padding, precision or the kernel is the cause.",
+            f"Batch size, device or kernel changed the answers: {more} of {len(mine)} have more errors, "
+            f"{fewer} fewer. Latency and energy belong to different answers.",
+            "Padding, precision or the kernel may be the cause.",
             about=[first, other],
         )
 
@@ -148,8 +146,7 @@ def no_record_twice(records: Sequence[Record]) -> Iterator[Finding]:
         if len(models) > 1:
             yield warning(
                 {"Answers": f"{len(group[0].answers)} equal"},
-                f"{' and '.join(models)} gave the same answers to every question: answers of one may be "
-                "stored under the other.",
+                f"{' and '.join(models)} gave the same answers: those of one may be stored under the other.",
                 "Two good models may agree on easy questions.",
                 about=models.values(),
             )

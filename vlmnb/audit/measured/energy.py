@@ -18,8 +18,7 @@ EXACT = 1e-6
 """Relative difference that rounding of floats explains and nothing else does."""
 
 WINDOW = 0.02
-"""Share by which batches may exceed the energy window that holds them: two clocks, read one after the
-other."""
+"""Share by which batches may exceed the energy window around them: two clocks, read one after the other."""
 
 IDLE = 0.1
 """Share by which mean power may lie below idle power: idle power is measured at another temperature."""
@@ -28,12 +27,10 @@ CAP = 0.05
 """Share by which mean power may exceed the power limit: NVML states its power to within 5 %."""
 
 ACCOUNTS = 0.1
-"""Share by which codecarbon's energy may differ from the counter: its window begins and ends a little
-elsewhere."""
+"""Share by which codecarbon's energy may differ from the counter: its window differs a little."""
 
 POWER = 2.0
-"""Factor by which mean power may differ from the power read before and after a window: NVML averages over
-one second."""
+"""Factor by which mean power may differ from the power read around a window, a mean over one second."""
 
 POWER_WINDOW_S = 2.0
 """Shortest window that this applies to: power read at its end then belongs to the work alone."""
@@ -113,8 +110,7 @@ def energy_is_of_the_replays(record: Record) -> Iterator[Finding]:
                 "Window": f"{seconds:.4g} s",
                 "Replays": f"{part.replays} of {part.replay_s:.4g} s",
             },
-            "The energy of a part covers another time than its replays, or exceeds what the processor can "
-            "draw.",
+            "The energy of a part covers another time than its replays, or exceeds the processor's power.",
         )
 
 
@@ -161,8 +157,8 @@ def power_between_idle_and_limit(record: Record) -> Iterator[Finding]:
                 "seconds are wrong, or belong to another device.",
                 WHICH
                 if high
-                else "The device may not have been idle when its idle power was measured, so net energy is "
-                "in doubt.",
+                else "The device may not have been idle when its idle power was measured: net energy is in "
+                "doubt.",
             )
 
 
@@ -199,9 +195,9 @@ def counter_fits_the_power(record: Record) -> Iterator[Finding]:
                     "Counter": f"{power:.4g} W over {window_s:.3g} s",
                     "Power reported around the window": ", ".join(f"{watts:.4g} W" for watts in powers),
                 },
-                "The energy counter and the power that the GPU reports differ by more than a factor of "
-                f"{POWER:g}: one of them is in another unit, or of another GPU or time.",
-                "Power is recorded only before and after the window; its course in between is unknown.",
+                f"Energy counter and power of the GPU differ by more than a factor of {POWER:g}: one of them "
+                "is in another unit, or of another GPU or time.",
+                "Power is recorded only before and after the window.",
             )
 
 

@@ -9,8 +9,7 @@ from vlmnb.audit.rule import Finding, contradiction, record_rule
 from vlmnb.records.record import Record
 
 COUNTERS = 0.02
-"""Relative difference of counters: biases of convolutions and the like, which one counts and another does
-not."""
+"""Relative difference of counters: biases of convolutions and the like, which not all of them count."""
 
 
 @record_rule

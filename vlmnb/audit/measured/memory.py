@@ -34,8 +34,7 @@ def peak_holds_its_parts(record: Record) -> Iterator[Finding]:
     if wrong:
         yield contradiction(
             {"Peak": f"{memory.peak_bytes} B"} | {name: f"{value} B" for name, value in wrong.items()},
-            "The peak is below what it must contain, or above what contains it: it belongs to another window "
-            "or device.",
+            "The peak is below its parts, or above what was reserved: it is of another window or device.",
         )
 
 
@@ -59,8 +58,7 @@ def memory_of_a_cpu_is_the_process(record: Record) -> Iterator[Finding]:
             {name: f"{value} B" for name, value in sizes.items() if value is not None},
             "The record has two different figures for the memory of one process."
             if two
-            else "The process used less memory than the model's weights: the peak is in another unit or of "
-            "another process, or memory was swapped out.",
+            else "The process used less memory than the weights take: unit or process differ, or it swapped.",
         )
 
 
@@ -71,8 +69,7 @@ def cache_is_of_its_tokens(record: Record) -> Iterator[Finding]:
     if stored is not None and expected is not None and stored != expected:
         yield contradiction(
             {"Stored": f"{stored} B", "By the stored tokens": f"{expected} B"},
-            "The size of keys and values does not fit the recorded tokens: tokens, precision or bytes were "
-            "changed.",
+            "The size of keys and values does not fit tokens and precision of the record.",
         )
 
 

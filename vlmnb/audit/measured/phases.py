@@ -15,16 +15,14 @@ from vlmnb.spec import optimizations
 from vlmnb.stats import intervals
 
 PHASES = 0.01
-"""Share by which the phases of a batch may differ from it: they are stamped on the device, the batch by the
-host."""
+"""Share by which phases may miss their batch: the device stamps the phases, the host the batch."""
 
 PHASES_S = 0.002
 """The same in seconds, for short batches: what a synchronization and a hook of Python take at most."""
 
 PROPORTION = 3.0
 """Factor by which a phase per decoding step may differ between two cells that do the same in it. Among 300
-cells of three models on one CPU without background load it was 2.3 at most, for what slows one phase slows
-the other."""
+cells of three models on one idle CPU it was 2.3 at most, for what slows one phase slows the other."""
 
 STEP = 1.5
 """Factor by which a decoding step may exceed the prompt's pass, which does the same for more tokens:
@@ -69,11 +67,7 @@ def phases_add_up(record: Record) -> Iterator[Finding]:
             "Which phase the rest belongs to is unknown.",
         )
     else:
-        yield contradiction(
-            figures,
-            "The phases of a batch do not add up to it: one of the times is wrong, and all results by phase "
-            "are in doubt.",
-        )
+        yield contradiction(figures, "The phases of a batch do not add up to it: one of the times is wrong.")
 
 
 @rule("measured")
@@ -94,9 +88,8 @@ def phases_keep_their_proportion(records: Sequence[Record]) -> Iterator[Finding]
                     for steps, one in ((far, record), (near, other))
                 }
                 | {"Usual": f"{usual:.3g} decoding steps, of {len(found)} cells"},
-                f"Relative to decoding, {name[0].lower()}{name[1:]} takes several times as long in one cell "
-                "as in another with the same work: phases may be swapped, or a cell has another "
-                "configuration.",
+                f"{name} takes several times as long as in another cell with the same work, relative to "
+                "decoding: phases may be swapped, or a cell has another configuration.",
                 "With two cells alone it is unknown which one is right.",
                 about=[record, other],
             )

@@ -17,8 +17,8 @@ def key_is_of_the_record(record: Record) -> Iterator[Finding]:
     if own not in (None, record.key):
         yield error(
             {"Key": record.key, "Key by the record's content": str(own)},
-            "The key does not fit the cell and the conditions in the record: one of them was changed after "
-            "measuring, so the numbers belong to another cell, model, machine or code.",
+            "The key does not fit cell and conditions of the record: one of them was changed after "
+            "measuring.",
             "A hash does not show what was changed. Delete the record and measure the cell again.",
         )
 
@@ -41,9 +41,7 @@ def machine_is_the_one_it_describes(record: Record) -> Iterator[Finding]:
         wrong["Name"] = f"{record.hardware}, in the description {described.get('slug')}"
     if wrong:
         yield contradiction(
-            wrong,
-            "The machine differs from the one that the record describes: one table may show figures of two "
-            "machines.",
+            wrong, "The record describes another machine: one table may show figures of two machines."
         )
 
 
@@ -54,7 +52,6 @@ def geometry_is_of_the_named_model(record: Record) -> Iterator[Finding]:
     if was.geometry:
         yield warning(
             {"Named": record.cell.model, "Differs in": was.geometry, "Weights": was.weights},
-            "The checkpoint has another geometry than the model it is named after: its figures are those of "
-            "another model.",
+            "The checkpoint has another geometry than the model it is named after.",
             "The record shows nothing about the model of that name.",
         )

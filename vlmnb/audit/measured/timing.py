@@ -31,8 +31,7 @@ def every_batch_is_counted(record: Record) -> Iterator[Finding]:
                 "Samples of the cell": str(wanted),
                 "Answers": str(len(record.answers)),
             },
-            "Batches, passes and answers do not match: some were counted twice or not at all, and medians "
-            "and joules per sample may be wrong.",
+            "Batches, passes and answers do not match: some were counted twice or not at all.",
         )
 
 

@@ -12,15 +12,13 @@ from vlmnb.records import background_load
 from vlmnb.records.record import Record
 
 CLOCK = 1e-6
-"""Share by which a time may exceed the one that contains it: both come from one clock, summed in another
-order."""
+"""Share by which a time may exceed the one that contains it: one clock, summed in another order."""
 
 LEAST_OF_WINDOW = 0.9
 """Share of the window that its loop must take: the rest is opening and closing the meters, once a window."""
 
 CLOSING_S = 0.25
-"""Seconds outside the loop that no rule judges: counters are waited for at either end, at most a tenth of a
-second each."""
+"""Seconds outside the loop that no rule judges: at either end counters take at most 0.1 s each."""
 
 CLOSING_LOADED_S = 1.0
 """The same under background load: other processes may take the processor between two meters."""
@@ -52,8 +50,7 @@ def window_holds_the_loop(record: Record) -> Iterator[Finding]:
         if inner_s > outer_s * (1 + CLOCK):
             yield contradiction(
                 {name: f"{seconds:.4g} s" for name, seconds in times},
-                f"The {inner} took longer than the {outer} around it: one of the times is wrong, or in "
-                "another unit.",
+                f"The {inner} took longer than the {outer} around it: a time is wrong, or in another unit.",
             )
             return
     timing, window_s = record.timing, record.codecarbon.get("duration")
@@ -112,8 +109,7 @@ def others_are_marked(record: Record) -> Iterator[Finding]:
     if figures:
         yield contradiction(
             figures,
-            "Background load and its marks do not agree: a figure measured under load may appear as a clean "
-            "one.",
+            "Background load and its marks do not agree: a figure measured under load may look clean.",
         )
 
 

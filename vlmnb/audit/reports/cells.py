@@ -26,16 +26,6 @@ BASES: dict[Quantity, Quantity] = {
 }
 """What each percent column is a percentage of."""
 
-QUANTITIES: dict[Quantity, str] = {
-    "wer": "The WER",
-    "latency_s": "The latency",
-    "energy_j_per_sample": "The energy per sample",
-    "flops": "The count of FLOPs",
-    "latency_percent": "The latency in percent",
-    "flops_percent": "The count of FLOPs in percent",
-    "energy_percent": "The energy in percent",
-}
-
 NUMBERS: tuple[Quantity, ...] = ("wer", "latency_s", "energy_j_per_sample", "flops")
 
 
@@ -50,8 +40,8 @@ def one_value_for_one_cell(records: Sequence[Record]) -> Iterator[Finding]:
                     other.place: printed.shown(other),
                     "Ratio": f"{other.number / one.number:.4g}",
                 },
-                f"{QUANTITIES[one.quantity]} of {record.cell.model} on {record.cell.dataset} at batch "
-                f"{record.cell.batch_size} has two values that are not one number, rounded or cut off.",
+                f"{one.column} of {record.cell.model} on {record.cell.dataset} at batch {record.cell.batch_size} has "
+                "two values that are not one number, rounded or cut off.",
                 "Which is right, or whether the cell was measured twice, is not stated.",
                 about=[where(record, (one, other))],
             )
@@ -78,8 +68,7 @@ def percent_of_its_base(records: Sequence[Record]) -> Iterator[Finding]:
                     "Original": printed.shown(base),
                     "Recomputed": right,
                 },
-                f"The percentage is not that of its own row: {top.printed} is {right} of {base.printed}, and "
-                f"{stated.printed} is printed.",
+                f"{top.printed} is {right} of {base.printed}, and {stated.printed} is printed.",
                 "A digit may have been lost, or the percentage is of other figures.",
                 about=[row.where(percent, quantity)],
             )
@@ -101,10 +90,8 @@ def source_of_one_model(records: Sequence[Record]) -> Iterator[Finding]:
         yield error(
             {figure.place: printed.shown(figure) for figure in row.figures.values()},
             f"The source on {main} has, under {row.table!r}, a row of {row.cell.model}: "
-            f"{len({name for _, equal in same for name in equal})} figures are, to every digit printed "
-            "there, those of that model's report.",
-            f"What the section should show of {main} is lost, and with it the origin of what the report on "
-            f"{main} prints instead.",
+            f"{len({name for _, equal in same for name in equal})} figures are those of that model's report.",
+            f"The section's own figures of {main} are lost, the origin of what its report prints.",
             about=[row.where(), *(other.where() for other, _ in same)],
         )
 
@@ -118,8 +105,7 @@ def row_of_one_model(records: Sequence[Record]) -> Iterator[Finding]:
             listed = [*same.values(), *(other.figures[name] for name in same)]
             yield error(
                 {figure.place: printed.shown(figure) for figure in listed},
-                f"{len(same)} figures of a row are the same under {one.cell.model} and {other.cell.model}: a "
-                "result was pasted in the wrong place.",
+                f"{len(same)} figures of a row appear under both {one.cell.model} and {other.cell.model}.",
                 "The figures do not show which of the two models it belongs to.",
                 about=[one.where(*same), other.where(*same)],
             )
@@ -151,10 +137,8 @@ def image_size_that_is_seen(records: Sequence[Record]) -> Iterator[Finding]:
             seen, tokens = known.side(size), known.image_tokens(size)
             yield note(
                 {"Header": f"{size} px", "Seen by the model": f"{seen} px", "Image tokens": str(tokens)},
-                f"The headers say {size} pixels; the geometry of {model} takes {seen} and makes {tokens} "
-                "tokens of every image.",
-                "Whether the images were first reduced to the smaller size, which costs detail, is not "
-                "stated.",
+                f"The headers say {size} pixels; {model} takes {seen} and makes {tokens} tokens of an image.",
+                "The images may first have been reduced to the smaller size, which costs detail.",
                 about=own,
             )
 

@@ -17,8 +17,7 @@ MARGIN = 0.05
 tokens of a template in addition to a limit of 200."""
 
 FREE = ("device", "optimization")
-"""Fields that a count of FLOPs does not depend on. The reports' optimizations change kernels and not the
-products."""
+"""What FLOPs do not depend on: the reports' optimizations change kernels and not the products."""
 
 CONVENTIONS = {1: "2 FLOPs a multiply-add", 2: "1 FLOP a multiply-add"}
 """The two conventions, by the factor that brings a count to the first."""
@@ -78,8 +77,8 @@ def flops_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Findin
                 | {"Compared with the first": changes},
                 f"The count of {cell.model} on {cell.dataset} at batch {cell.batch_size} changes with the "
                 f"{name} ({changes}), which changes how products are computed and not which.",
-                "Whether prompts differed in length or a counter missed operations inside compiled or fused "
-                "kernels is not stated; that fewer operations were executed does not follow.",
+                "Prompts may differ in length, or a counter missed operations inside compiled or fused "
+                "kernels; that fewer operations were executed does not follow.",
                 about=[c.where for c in group],
             )
 
@@ -126,8 +125,7 @@ def flops_of_the_geometry(records: Sequence[Record]) -> Iterator[Finding]:
                 figures | {"Compared with that bound": f"{first.per_sample / (low if few else high):.2f}"},
                 f"{meaning}, and so it is as multiply-adds and for a last, smaller batch: it is no forward "
                 "pass over the prompts that the header describes.",
-                "It may be several passes added up, other prompts, or a typing error. Whether a log has it, "
-                "shows figures-stand-in-their-log.",
+                "It may be several passes, other prompts, or a typing error; see figures-stand-in-their-log.",
                 about=about,
             )
 
@@ -145,12 +143,11 @@ def flops_of_the_batch_named(records: Sequence[Record]) -> Iterator[Finding]:
                     "Ratio": f"{other.number / one.number:.3f}",
                     "Samples": f"{b.samples} = {b.samples // b.batch_size} x {b.batch_size} + {rest}",
                 },
-                f"{other.figure.printed} is {rest} times {one.figure.printed}, to the printed digits, and "
-                f"{rest} is what {b.samples} samples leave for the last batch of {b.batch_size}: the count "
-                "seems to be that of the last, smaller batch, with prompts padded to one length.",
+                f"{other.figure.printed} is {rest} times {one.figure.printed}, to the printed digits: the "
+                f"count seems to be that of the last, smaller batch of {rest}, with prompts padded to one "
+                "length.",
                 f"It may be chance; that there are {b.samples} samples is inferred. If it holds, the batch's "
-                f"own count is {b.batch_size}/{rest} of what is printed. batches-are-counted-alike compares "
-                "it with other reports.",
+                f"own count is {b.batch_size}/{rest} of what is printed; see batches-are-counted-alike.",
                 about=[one.where, other.where],
             )
 
@@ -199,8 +196,7 @@ def flops_of_a_batch(records: Sequence[Record]) -> Iterator[Finding]:
                     "Largest that prompts allow": f"{possible:.2f}",
                 },
                 f"Counts of {cell.model} lie between {fewest} and {most} a sample, a ratio of {ratio:.1f}; "
-                f"prompts of no text and of {cell.seq_len} tokens differ by {possible:.1f} at most, in any "
-                "unit.",
+                f"prompts of no text and of {cell.seq_len} tokens differ by at most {possible:.1f}.",
                 "At least one of them is not that of one forward pass; the two alone do not show which one.",
                 about=[low.where, high.where],
             )
@@ -225,8 +221,7 @@ def flops_follow_the_prompt(records: Sequence[Record]) -> Iterator[Finding]:
                 },
                 f"{a.model} has the same FLOPs a sample on {a.dataset} and on {b.dataset}, to the printed "
                 "digits: the count does not follow the questions.",
-                "All may have one counted input, or prompts padded to one length; the report does not say. "
-                "batches-are-counted-alike compares it with other reports.",
+                "All may share one counted input or padded length; see batches-are-counted-alike.",
                 about=[one.where, other.where],
             )
 

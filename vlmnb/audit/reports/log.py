@@ -89,10 +89,9 @@ def figures_stand_in_their_log(records: Sequence[Record]) -> Iterator[Finding]:
             {p.short.place: p.short.printed for p in group}
             | {p.full.place: p.full.printed for p in group}
             | {f"{text} as a pass over prompts": way for text, way in ways.items()},
-            f"{first.short.file} prints {first.short.printed} in {len(group)} rows of "
-            f"{first.cell.model}; in {first.full.file}, the log behind it, {len(absent)} of them are "
-            f"blank{differ if other else ''}: {len(absent)} figures have no origin in the "
-            f"log.{''.join(passes)}",
+            f"{first.short.file} prints {first.short.printed} in {len(group)} rows of {first.cell.model}; "
+            f"in its log {first.full.file} {len(absent)} of them are blank{differ if other else ''}."
+            f"{''.join(passes)}",
             "That they were made up does not follow: another run may have given them, and the log need not "
             "be complete. That a count can be one pass does not make it right.",
             about=[where(record, [figure]) for record, figure in listed],
@@ -131,8 +130,8 @@ def batch_that_the_log_states(records: Sequence[Record]) -> Iterator[Finding]:
             },
             f"The heading of {file} states batch size {size} for quality, and the figures of {cell.model} on "
             f"{cell.dataset} in {sections} are, to every digit, those of batch {batch}.",
-            "Of the other data sets and sizes the log has no row by batch to compare with; the report made "
-            f"from it says batch {batch}, and they are filed under that.",
+            "For other data sets and sizes the log has no row by batch. The report made from it says batch "
+            f"{batch}, and they are filed under that.",
             about=[named.where(), other.where(), *(row.where() for row, _ in copies)],
         )
 

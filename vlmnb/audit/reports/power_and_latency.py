@@ -41,11 +41,9 @@ def power_follows_the_work(records: Sequence[Record]) -> Iterator[Finding]:
             }
             | {"Spread": spread},
             f"Energy over latency is {power.watts:.1f} W on the {rows[0].cell.device} for all of {models} "
-            f"models, within {spread}: such energies are one assumed power times the latency rather than "
-            "readings of a counter, and add nothing to the latencies.",
-            "The power that the processor really drew is unknown, and which part of it is memory. A "
-            f"processor at its power limit would come close, though hardly this close. {INFERRED} In other "
-            "units the watts would differ and be as constant.",
+            f"models, within {spread}: the energies are an assumed power times the latency, not readings.",
+            "The real power is unknown. A processor at its power limit would come close, though hardly this "
+            f"close. {INFERRED} In other units the watts would be as constant.",
             about=[row.where("latency_s", "energy_j_per_sample") for row in rows],
         )
 
@@ -70,8 +68,7 @@ def power_within_a_gpus_limit(records: Sequence[Record]) -> Iterator[Finding]:
     if not allow:
         yield error(
             figures,
-            f"{top.cell.model} at batch {top.cell.batch_size} draws {least:.0f} W or more, above the power "
-            "limit of every GPU of the catalogue.",
+            f"{top.cell.model} at batch {top.cell.batch_size} draws {least:.0f} W or more: no known GPU may.",
             f"Whether several devices were added up or a figure is wrong is not stated. {INFERRED}",
             about=about,
         )
@@ -85,8 +82,8 @@ def power_within_a_gpus_limit(records: Sequence[Record]) -> Iterator[Finding]:
         figures,
         f"If the GPU rows count the GPU alone, its power limit is at least {least:.0f} W, reached on average "
         f"over whole batches by {top.cell.model}; of the catalogue that leaves {named}.",
-        f"If processor and memory are included, which is not stated, it may be a smaller GPU{left}. The "
-        f"machine is not named. {INFERRED} The watts depend on it.",
+        f"If processor and memory are included, which is not stated, it may be a smaller GPU{left}. "
+        f"{INFERRED} The watts depend on it.",
         about=about,
     )
 
@@ -114,8 +111,7 @@ def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Finding]:
             {f"{name} {getattr(one.cell, field)}": printed.shown(one.figure) for one in (small, large)},
             f"{cell.model} on {cell.dataset} takes {100 * fall:.1f} % less time as the {name} grows from "
             f"{getattr(cell, field)} to {getattr(large.cell, field)}, though there is more to do.",
-            "Answers may have grown shorter, one value may be wrong, or the machine differed; the report "
-            "does not say."
+            "Answers may have grown shorter, a value may be wrong, or the machine may differ."
             if beyond
             else "Without repeats it may be noise.",
             about=[small.where, large.where],

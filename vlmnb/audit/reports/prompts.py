@@ -53,9 +53,9 @@ def counts_fit_the_prompt_limit(records: Sequence[Record]) -> Iterator[Finding]:
             f"{' and '.join(dict.fromkeys(str(fit.tokens) for fit in above))} text tokens"
             + "".join(f", and {fit} that over {fit.tokens}" for fit in alone)
             + f" ({CONVENTIONS[1]}, eager attention, logits of every position).",
-            "The digits of one prompt's count are about as wide as one token, so some number always fits: "
-            "the fit gives a length and no proof. A prompt may have been padded to the limit in one place "
-            "and not in another; the reports do not say, nor what the tokens beyond the limit are.",
+            "The digits of a count are about as wide as one token, so some number always fits: this is a "
+            "length and no proof. A prompt may have been padded to the limit in one place and not in "
+            "another.",
             about=[fit.count.where for fit in fits],
         )
 
@@ -86,10 +86,9 @@ def batches_are_counted_alike(records: Sequence[Record]) -> Iterator[Finding]:
             )
             for a, b in [*rest, *whole]
         },
-        f"At batch {full.cell.batch_size} a count of {last.cell.model} is {last.rest} times that of batch 1, "
-        f"as if of the last batch of {last.rest} (flops-of-the-batch-named), and a count of "
-        f"{full.cell.model} {full.cell.batch_size} times, as if of a full one (flops-follow-the-prompt). If "
-        "one program counted both, at most one of the two readings holds and the other ratio is chance.",
+        f"A count of {last.cell.model} is {last.rest} times that of batch 1, as if of the last batch "
+        f"(flops-of-the-batch-named), and a count of {full.cell.model} {full.cell.batch_size} times, as if "
+        "of a full one (flops-follow-the-prompt). If one program counted both, one of the ratios is chance.",
         "The reports do not say whether one version of one program made them.",
         about=[count.where for pair in [*rest, *whole] for count in pair],
     )

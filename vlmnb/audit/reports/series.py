@@ -78,8 +78,7 @@ def image_tokens_cost_alike(records: Sequence[Record]) -> Iterator[Finding]:
             f"{100 * (latencies[1] / due - 1):+.0f} % from the line through the rows around "
             f"it.{''.join(_steps_elsewhere(other, sum(steps)) for other in alike)}",
             "Percentages of different data sets include different answers beside the same work on the image; "
-            "compare seconds. Which of the three rows is off is not stated: answers may differ in length "
-            "with the image size.",
+            "compare seconds. Any of the three may be off: answers may differ in length with the size.",
             about=[row.where("latency_s") for row in three],
         )
 

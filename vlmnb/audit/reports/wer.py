@@ -53,8 +53,7 @@ def wer_is_a_fraction_of_words(records: Sequence[Record]) -> Iterator[Finding]:
         for one in wrong:
             yield error(
                 {"Printed": one.figure.printed, "Reference words": str(words)},
-                f"The WER is no whole number of errors over the {words} reference words that the log's "
-                f"figures of {dataset} share.",
+                f"The WER is no whole number of errors over the {words} reference words of {dataset}.",
                 "It may be of other samples, compared with another text, or a typing error.",
                 about=[one.where],
             )
@@ -68,8 +67,7 @@ def wer_is_a_fraction_of_words(records: Sequence[Record]) -> Iterator[Finding]:
                 "On the grid": str(len(found) - len(wrong)),
             },
             f"Every full figure of {dataset} is, as a 32-bit float, a whole number of errors over {words}, "
-            "the least number for which that holds: the WER is that of the corpus, over so many reference "
-            "words.",
+            "the least such number: the WER is that of the corpus, over so many reference words.",
             "A multiple of that number would fit as well."
             + (
                 f" Figures cut to steps of {coarse:g} are coarser than 1/{words} and test nothing."
@@ -99,9 +97,8 @@ def wer_of_short_answers(records: Sequence[Record]) -> Iterator[Finding]:
             "More errors than reference words means too many words: the texts scored as answers of "
             f"{cell.model} on {cell.dataset} have on average at least {span} words where the reference has "
             f"{words:.2f}. Such a WER measures length.",
-            "How many answers are right is unknown: a correct word within a sentence counts as badly as a "
-            "wrong sentence. The words may be the model's, or the prompt's, left in the decoded text. That "
-            f"there are {cell.samples} samples is inferred, not stated.",
+            "How many answers are right is unknown: a correct word within a sentence counts as an error. The "
+            f"prompt may have been left in the texts. That there are {cell.samples} samples is inferred.",
             about=[one.where for one in own],
         )
 
@@ -118,8 +115,7 @@ def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Find
                 {f"{name} {getattr(one.cell, field)}": f"{one.number:.4g}" for one in group}
                 | {"Largest over least": f"{max(values) / min(values):.3g}"},
                 f"The WER of {cell.model} on {cell.dataset} changes {max(values) / min(values):.2f}-fold "
-                f"with the {name}, which must not change the answers: the scored texts differ in length, so "
-                "latency and energy of these rows may belong to different work.",
+                f"with the {name}: latency and energy of these rows may belong to texts of other lengths.",
                 "Padding, positions or the end of generation may be the cause; how much of a difference in "
                 f"latency or energy comes from the {name} itself is unknown.",
                 about=[one.where for one in group],
@@ -135,10 +131,8 @@ def wer_does_not_profit_from_less(records: Sequence[Record]) -> Iterator[Finding
                 yield note(
                     {f"WER at {one.cell.seq_len} tokens": one.figure.printed for one in (less, more)},
                     f"{less.cell.model} has a lower WER on {less.cell.dataset} with the question cut to "
-                    f"{less.cell.seq_len} tokens than with {more.cell.seq_len}: what falls is the length of "
-                    "the scored texts.",
-                    "That the model answers better without the end of the question does not follow. It would "
-                    "happen if the prompt were scored with the answer; that is not proven.",
+                    f"{less.cell.seq_len} tokens than with {more.cell.seq_len}: the texts are shorter.",
+                    "Better answers do not follow: the prompt may have been scored with the answer.",
                     about=[less.where, more.where],
                 )
 
@@ -163,14 +157,12 @@ def limit_that_cuts_nothing_costs_nothing(records: Sequence[Record]) -> Iterator
                     for one in shown
                 },
                 f"On {low.cell.dataset} {low.cell.model} has the same WER within {100 * UNCUT:.0f} % with "
-                f"limits of {low.cell.seq_len} and {high.cell.seq_len} tokens, so next to nothing is cut, "
-                f"and yet a batch takes {added_s:.3f} s ({100 * added_s / low.latency.number:.0f} %) longer "
-                "with the larger one.",
+                f"limits of {low.cell.seq_len} and {high.cell.seq_len} tokens, so almost nothing is cut, "
+                f"yet a batch takes {added_s:.3f} s ({100 * added_s / low.latency.number:.0f} %) longer.",
                 "The reports give neither a reason nor repeats. "
                 + (
                     " ".join(_other_step(each_s, *step) for step in rest)
-                    or "Padding prompts to the limit would cost time, and so would longer answers; no third "
-                    "limit shows which."
+                    or "Padded prompts or longer answers would cost time; no third limit shows which."
                 ),
                 about=[where(one.record, [one.wer, one.latency]) for one in shown],
             )
@@ -194,12 +186,11 @@ def answers_do_not_change_with_an_unused_limit(records: Sequence[Record]) -> Ite
                     for limit in (one, two, three)
                 },
                 f"The WER of {cell.model} on {cell.dataset} is the same to every digit with limits of "
-                f"{cell.seq_len} and {two.cell.seq_len} tokens ({two.figure.printed}), so probably nothing "
-                f"is cut there, and with {three.cell.seq_len}, which cuts no more, it is "
-                f"{three.figure.printed}: answers seem to change with the limit alone.",
-                "Other answers can have the same WER, so that nothing is cut is likely and not proven. "
-                "Whether prompts were padded up to the limit, or one of the runs differed, is not stated. "
-                "Whether the same step costs time, shows limit-that-cuts-nothing-costs-nothing.",
+                f"{cell.seq_len} and {two.cell.seq_len} tokens ({two.figure.printed}), where probably "
+                f"nothing is cut; with {three.cell.seq_len} it is {three.figure.printed}.",
+                "Other answers can have the same WER, so this is likely and not proven. Prompts may be "
+                "padded to the limit, or a run differed. See limit-that-cuts-nothing-costs-nothing for the "
+                "time.",
                 about=[limit.where for limit in (one, two, three)],
             )
 
