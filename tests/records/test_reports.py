@@ -1,4 +1,4 @@
-"""What the reports say: transcribed, made into records, and rendered character by character."""
+"""The transcribed reports become records and are rendered character by character."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ REFERENCE_WORDS = {"scienceqa": 300, "textvqa": 430, "coco": 3177}
 
 
 class Cells(HTMLParser):
-    """The texts of a table's cells, row by row."""
+    """Collect the texts of a table's cells, row by row."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ def test_the_committed_records_are_those_of_the_transcription(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("model", "sheet"), [(m, t) for m, t in sheets("report") if t["columns"]])
-def test_every_number_of_a_reports_table_is_rendered_as_printed(model: str, sheet: dict[str, Any]) -> None:
+def test_every_number_of_a_table_is_rendered_as_printed(model: str, sheet: dict[str, Any]) -> None:
     plan, found = shown(model, sheet["axis"])
     cells = [one.cell for one in found]
     head, *body = Cells(axis_table.html(axis_table.axis_table(plan.axis.name, cells, found))).rows
@@ -85,7 +85,7 @@ UNPRINTED = ("Latency, s per batch", "Energy, J per sample", "WER")
 """Figures whose unit no source prints."""
 
 
-def test_every_figure_of_every_source_stands_on_a_page_with_its_place() -> None:
+def test_every_figure_is_on_a_page_with_its_place() -> None:
     rendered = set()
     for model in REPORTS:
         for axis in report_pages.AXES:
@@ -105,8 +105,8 @@ def test_every_figure_of_every_source_stands_on_a_page_with_its_place() -> None:
     assert transcribed == rendered
 
 
-def test_figures_stand_as_in_the_sources() -> None:
-    """A few, typed in anew: none of them comes from a file of this project."""
+def test_figures_are_those_of_the_sources() -> None:
+    """These are typed in again: none of them comes from a file of this project."""
     _, device = shown("llava-1.5-7b", "device")
     assert [(r.latency_s, r.energy_j_per_sample, r.flops_per_batch) for r in
             (one.on("device") for one in device)] == [
@@ -123,7 +123,7 @@ def test_figures_stand_as_in_the_sources() -> None:
     }  # fmt: skip
 
 
-def test_word_error_rates_of_the_log_are_whole_errors_over_the_reference_words() -> None:
+def test_word_error_rates_of_the_log_are_whole_errors_over_the_words() -> None:
     checked = 0
     for _, sheet in sheets("log"):
         for row in sheet["rows"]:
@@ -141,7 +141,7 @@ def test_reported_cells_are_those_of_the_sweep(committed: list[Record]) -> None:
     assert {one.cell for one in committed} == asked
 
 
-def test_what_the_reports_say_does_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reports_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"model": "fuyu-8b", "source": "reports"}
     here = [axes.plan(axis, given).cells for axis in report_pages.AXES]
     gpu = Gpu(name="X", uuid="x", memory_bytes=1, driver="1", power_limit_w=None)
@@ -160,7 +160,7 @@ def test_a_reports_figure_goes_before_the_logs_and_digits_count(committed: list[
     assert qwen[16, "coco", 224, 200, "fp16", "cuda"].energy_j_per_sample == 15.396335527562258
 
 
-def test_figures_of_one_cell_that_are_not_one_number_are_told(committed: list[Record]) -> None:
+def test_figures_of_one_cell_that_are_not_one_number_are_conflicts(committed: list[Record]) -> None:
     pairs = {
         (a.file, a.printed, b.file, b.printed)
         for one in committed if one.reported for a, b in one.reported.conflicts()
@@ -170,7 +170,7 @@ def test_figures_of_one_cell_that_are_not_one_number_are_told(committed: list[Re
     }  # fmt: skip
 
 
-def test_the_log_block_of_another_model_is_filed_there_and_told(committed: list[Record]) -> None:
+def test_the_log_block_of_another_model_is_filed_there_with_a_footnote(committed: list[Record]) -> None:
     (found,) = [
         one for one in committed
         if one.reported and any("GPU vs CPU" in f.table for f in one.reported.figures)
@@ -184,7 +184,7 @@ def test_the_log_block_of_another_model_is_filed_there_and_told(committed: list[
     assert "One block of the raw log (004)" in told, "it follows nothing, so it names what it is of"
 
 
-def test_a_page_without_a_single_figure_of_the_report_says_so_and_promises_nothing(
+def test_a_page_without_a_figure_of_the_report_says_so(
     committed: list[Record], capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, found = shown("llava-1.5-7b", "image_size")
@@ -198,7 +198,7 @@ def test_a_page_without_a_single_figure_of_the_report_says_so_and_promises_nothi
     assert "source 000)" in contents.report_note(page, committed)
 
 
-def test_a_models_chapter_tells_single_cells_that_were_measured(committed: list[Record]) -> None:
+def test_a_chapter_counts_single_cells_that_were_measured(committed: list[Record]) -> None:
     page = contents.Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
     _, found = shown("fuyu-8b", "batch_size")
     for records, said in (
@@ -209,7 +209,7 @@ def test_a_models_chapter_tells_single_cells_that_were_measured(committed: list[
         assert said in chapters.model_page(content, "fuyu-8b")
 
 
-def test_a_models_chapter_leads_to_its_card_or_says_how_it_is_made(committed: list[Record]) -> None:
+def test_a_chapter_links_its_card_or_says_how_to_make_it(committed: list[Record]) -> None:
     page = contents.Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
     card = contents.Page("fuyu-8b", "card", "", {"source": "measured"}, ())
     without = chapters.model_page(contents.Content(tuple(committed), (page,), (), ()), "fuyu-8b")
@@ -264,7 +264,7 @@ def test_flash_attention_says_why_it_cannot_run(device: str, dtype: Any, said: s
     assert optimizations.obstacle(optimizations.parse("sdpa", dtype), device) == ""
 
 
-def test_a_dry_run_knows_what_cannot_be_measured_without_loading_a_model(
+def test_a_dry_run_finds_what_cannot_be_measured_without_a_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     gpu = Gpu(name="X", uuid="x", memory_bytes=1, driver="1", power_limit_w=None)
@@ -280,7 +280,7 @@ def test_a_dry_run_knows_what_cannot_be_measured_without_loading_a_model(
     assert any("not applicable" in line for line in preflight.summary(asked))
 
 
-def test_a_dry_run_tells_a_program_what_it_tells_a_person(tmp_path: Path) -> None:
+def test_a_dry_run_prints_the_same_as_json_and_text(tmp_path: Path) -> None:
     runs = inventory.only(inventory.load(PROJECT / "sweeps" / "reports.yaml"), ["llava-1.5-7b/image_size"])
     jobs = inventory.jobs(runs, tmp_path / "results", tmp_path / "runs")
     found = status.report(jobs, [])
@@ -299,13 +299,13 @@ def test_printed_figures_are_read_in_si_units(printed: str, value: float | None)
     assert report_transcripts.number(printed) == value
 
 
-def test_what_is_no_figure_is_an_error() -> None:
-    with pytest.raises(UserError, match="no figure of a report"):
+def test_anything_but_a_figure_is_an_error() -> None:
+    with pytest.raises(UserError, match="1,5"):
         report_transcripts.number("1,5")
 
 
 @pytest.mark.slow
-def test_a_notebook_of_a_report_is_executed_without_a_kernel_and_once(tmp_path: Path) -> None:
+def test_a_notebook_of_a_report_runs_once_without_a_jupyter_kernel(tmp_path: Path) -> None:
     found = record.read_all(PROJECT / "results", model="fuyu-8b", hardware="reports")[0]
     made, told = report_pages.execute(PROJECT / "results", tmp_path, found)
     assert told == []
@@ -336,6 +336,6 @@ def test_rendering_imports_nothing_that_measures() -> None:
     assert loaded.by_code(code, cwd=PROJECT, among=measuring) == set()
 
 
-def test_no_path_of_a_workplace_stands_in_the_transcription() -> None:
+def test_the_transcription_contains_no_path_of_a_workplace() -> None:
     text = "".join(path.read_text() for path in (PROJECT / "reports").iterdir())
     assert not re.search(r"/work|/home|/tmp|seeds", text)

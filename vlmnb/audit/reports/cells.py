@@ -33,6 +33,7 @@ NUMBERS: tuple[Quantity, ...] = ("wer", "latency_s", "energy_j_per_sample", "flo
 def one_value_for_one_cell(records: Sequence[Record]) -> Iterator[Finding]:
     """A cell that several tables print has one value there, cut off or rounded."""
     for record in records:
+        cell = record.cell
         for one, other in record.reported.conflicts() if record.reported else ():
             yield error(
                 {
@@ -40,8 +41,8 @@ def one_value_for_one_cell(records: Sequence[Record]) -> Iterator[Finding]:
                     other.place: printed.shown(other),
                     "Ratio": f"{other.number / one.number:.4g}",
                 },
-                f"{one.column} of {record.cell.model} on {record.cell.dataset} at batch {record.cell.batch_size} has "
-                "two values that are not one number, rounded or cut off.",
+                f"{one.column} of {cell.model} on {cell.dataset} at batch {cell.batch_size} has two values "
+                "that are not one number, rounded or cut off.",
                 "Which is right, or whether the cell was measured twice, is not stated.",
                 about=[where(record, (one, other))],
             )
