@@ -1,4 +1,4 @@
-"""The reports' records as a page has them, and own measurements near them."""
+"""Read the reports' records as a page does, and make measurements near them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 
 def shown(model: str, axis: str) -> tuple[axes.Plan, list[Record]]:
-    """A plan of the reports and its records, as the notebook has them."""
+    """Return a plan of the reports and its records, as a notebook does."""
     plan = axes.plan(axis, {"model": model, "source": "reports", "results": str(PROJECT / "results")})
     return plan, experiment.records(plan)
 
 
 def own(of: Record, **changes: Any) -> Record:
-    """An own measurement near a reported cell, on a GPU, with random weights."""
+    """Make a measurement near a reported cell, on a GPU, with random weights."""
     cell = of.cell.model_copy(update={"weights": "random", "samples": 96, **changes})
     energy = EnergyReading(source="gpu", method="nvml_counter", energy_j=64.0, detail="test")
     batches = (0.5,) * 6

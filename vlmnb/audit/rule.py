@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from typing import Literal, TypeVar
 
 from vlmnb.records.record import Record
@@ -61,7 +61,6 @@ class Finding(Frozen):
 
 
 Check = Callable[[Sequence[Record]], Iterable[Finding]]
-RecordCheck = Callable[[Record], Iterable[Finding]]
 Item = TypeVar("Item")
 
 
@@ -85,18 +84,24 @@ class Rule:
 
 def rule(source: Source) -> Callable[[Check], Rule]:
     """Turn a function over all records of a source into a rule, named after the function."""
-    return lambda check: _named(check, source, check)
+
+    def make(check: Check) -> Rule:
+        says = (check.__doc__ or "").strip().splitlines()[0]
+        return Rule(check.__name__.replace("_", "-"), source, says, check)
+
+    return make
 
 
-def record_rule(check: RecordCheck) -> Rule:
+def record_rule(check: Callable[[Record], Iterable[Finding]]) -> Rule:
     """Turn a function over one measured record into a rule; its findings are about that record."""
 
+    @wraps(check)
     def over_all(records: Sequence[Record]) -> Iterable[Finding]:
         for record in records:
             for one in check(record):
                 yield one.model_copy(update={"records": (where(record),)})
 
-    return _named(check, "measured", over_all)
+    return rule("measured")(over_all)
 
 
 def finding(
@@ -136,8 +141,3 @@ def grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return list(groups.values())
-
-
-def _named(function: Check | RecordCheck, source: Source, check: Check) -> Rule:
-    says = (function.__doc__ or "").strip().splitlines()[0]
-    return Rule(function.__name__.replace("_", "-"), source, says, check)
