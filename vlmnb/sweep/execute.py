@@ -123,8 +123,7 @@ class StartedRun:
             "run": {
                 "axis": run.axis,
                 "parameters": {**run.parameters, "model": run.model, "results": str(options.results)},
-                "output": str(self.scratch / "out.ipynb"),
-                "result": str(self.scratch / "result.json"),
+                "scratch": str(self.scratch),
                 "sockets": str(self._sockets.path),
             },
         }
@@ -154,10 +153,6 @@ class StartedRun:
     def cell(self) -> str:
         """Describe the cell being measured; empty if there is none."""
         return str(_read(self.scratch / "cell.json").get("cell", ""))
-
-    def turn(self) -> None:
-        """Let the run measure."""
-        (self.scratch / "turn").touch()
 
     def end(self) -> None:
         """End every process of the run: the supervisor kills what it watches once its input closes."""
@@ -198,7 +193,7 @@ def execute(
         stop: Ends the run when it is set.
     """
     with contextlib.closing(begun):
-        begun.turn()
+        (begun.scratch / "turn").touch()
         while begun.process.poll() is None:
             on_poll(begun.cell)
             if stop is not None and stop.is_set():
@@ -235,23 +230,28 @@ def file_failure(result: RunResult, options: ExecutionOptions, *, stale: bool = 
     paths.write_atomic(paths.failure(options.runs, run.model, run.axis), json.dumps(report, indent=1) + "\n")
 
 
+def forget_failure(run: Run, options: ExecutionOptions) -> None:
+    """Remove what was kept of an earlier failure of a run."""
+    failure = paths.failure(options.runs, run.model, run.axis)
+    with contextlib.suppress(OSError):  # no earlier failure, or other runs have failures
+        failure.with_suffix(".ipynb").unlink(missing_ok=True)
+        failure.unlink()
+        failure.parent.rmdir()
+        failure.parent.parent.rmdir()
+
+
 def _published(result: RunResult, options: ExecutionOptions, made: Path) -> RunResult:
     """Copy the notebook of a run to its place, or next to the failure report."""
     run = result.run
-    failure = paths.failure(options.runs, run.model, run.axis)
     if result.kind == "ok":
         try:
             _copy(made, paths.executed(options.runs, run.model, run.axis))
         except OSError as error:
             return result.model_copy(update={"kind": "infrastructure", "error": str(error)})
-        with contextlib.suppress(OSError):  # no earlier failure, or other runs have failures
-            failure.with_suffix(".ipynb").unlink(missing_ok=True)
-            failure.unlink()
-            failure.parent.rmdir()
-            failure.parent.parent.rmdir()
+        forget_failure(run, options)
     elif made.exists():
         with contextlib.suppress(OSError):
-            _copy(made, failure.with_suffix(".ipynb"))
+            _copy(made, paths.failure(options.runs, run.model, run.axis).with_suffix(".ipynb"))
     return result
 
 

@@ -21,19 +21,20 @@ def main(request: dict[str, Any]) -> int:
     """Execute a notebook.
 
     Args:
-        request: ``axis``, ``parameters``, ``output`` (the notebook to write), ``sockets`` (a folder with a
-            short path, for this run alone) and ``result`` (the file to write ``kind`` and ``error`` to).
+        request: ``axis``, ``parameters``, ``scratch`` (the folder for the executed notebook ``out.ipynb`` and
+            for ``result.json`` with ``kind`` and ``error``) and ``sockets`` (a folder with a short path).
     """
     _die_with_parent()
+    scratch = Path(request["scratch"])
     try:
         kind, error = _papermill(
-            **{name: request[name] for name in ("axis", "parameters", "output", "sockets")}
+            request["axis"], request["parameters"], str(scratch / "out.ipynb"), request["sockets"]
         )
     except Exception as trouble:  # papermill, the kernel's start, sockets, a full disk: not the notebook
         kind, error = "infrastructure", f"{type(trouble).__name__}: {one_line(trouble)}"
     if error:
         print(error, file=sys.stderr)
-    Path(request["result"]).write_text(json.dumps({"kind": kind, "error": error}), encoding="utf-8")
+    (scratch / "result.json").write_text(json.dumps({"kind": kind, "error": error}), encoding="utf-8")
     return int(bool(error))
 
 

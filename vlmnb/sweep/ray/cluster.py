@@ -16,14 +16,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from vlmnb import paths
 from vlmnb.device import machine, slots
 from vlmnb.device.machine import Machine
 from vlmnb.errors import UserError, one_line
 from vlmnb.records import content_key, store
 from vlmnb.records.record import keep_damaged
 from vlmnb.spec.axes import Run
-from vlmnb.sweep.execute import ExecutionOptions, RunResult
+from vlmnb.sweep.execute import ExecutionOptions, RunResult, forget_failure
 from vlmnb.sweep.inventory import Job
 from vlmnb.sweep.ray import node as on_node
 from vlmnb.sweep.ray.head import Head
@@ -164,9 +163,7 @@ class Cluster:
             if report.result is not None:
                 result = RunResult.model_validate(report.result)
                 if result.kind == "ok":
-                    filed = paths.failure(options.runs, run.model, run.axis)
-                    filed.unlink(missing_ok=True)
-                    filed.with_suffix(".ipynb").unlink(missing_ok=True)
+                    forget_failure(run, options)
                 return result
 
 
