@@ -286,13 +286,14 @@ def flops(
     \b
     vlmnb flops llava-1.5-7b --text-tokens 50 --batch-size 4
     """
+    from vlmnb.cli import flops_command
     from vlmnb.flops import estimate
 
     found = estimate.estimate(model, text_tokens, image_size, batch_size)
     if as_json:
         print(json.dumps(estimate.document(found), indent=1))
     else:
-        estimate.show(found)
+        flops_command.show(found)
 
 
 @app.command()

@@ -1,14 +1,10 @@
-"""The answer of ``vlmnb fit`` on a terminal and as JSON, and the words that pages share with it."""
+"""The answer of ``vlmnb fit`` as JSON, and the words that the terminal and pages share."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterator
-
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 from vlmnb.fit import gpus
 from vlmnb.fit.answer import Fit
@@ -20,11 +16,6 @@ from vlmnb.stats.formatting import enumerated, format_si, gigabytes
 MEMORY = (
     "Quantization", "Bits per weight", "Weights", "Vision", "KV cache", "Activations", "Overhead", "Total",
 )  # fmt: skip
-HEADS = (
-    "Quantization", "Bits per\nweight", "Weights", "Vision", "KV\ncache", "Activ-\nations", "Over-\nhead",
-    "Total",
-)  # fmt: skip
-"""The same, narrow enough for a terminal of 80 columns."""
 
 
 def as_json(fit: Fit) -> str:
@@ -40,20 +31,7 @@ def as_json(fit: Fit) -> str:
     return json.dumps(content, indent=1)
 
 
-def on_console(fit: Fit, console: Console) -> None:
-    """Tables for a reader."""
-    parameters = format_si(fit.card.parameters_total, digits=3)
-    console.print(f"{fit.card.title}: {parameters} parameters; {asked(fit)}", markup=False, highlight=False)
-    if answer := own_memory(fit):
-        console.print(answer, style="bold", markup=False, highlight=False)
-    console.print(_memory(fit))
-    if _listed(fit):
-        console.print(_gpus(fit))
-    for line in lines(fit):
-        console.print(line, markup=False, highlight=False)
-
-
-def _listed(fit: Fit) -> bool:
+def listed(fit: Fit) -> bool:
     """Whether the GPUs stand in a table: not where the reader asked about a memory, or where none runs it."""
     return len(fit.gpus) == 1 or (any(row.runs for row in fit.gpus) and not fit.own)
 
@@ -82,7 +60,7 @@ def lines(fit: Fit) -> list[str]:
     found += [*refusals(fit), *checks(fit)]
     if len(fit.gpus) == 1:
         found.append(f"Its figures, compared with documents: {documents(fit.gpus[0].gpu)}.")
-    if _listed(fit):
+    if listed(fit):
         found += [
             "At least: lower bound of a batch from peak rate and peak bandwidth; a real run takes longer. "
             f"*: {BANDWIDTH_ALONE}.",
@@ -254,42 +232,6 @@ def predicted(row: GpuFit) -> tuple[str, str, str]:
     )
 
 
-def _memory(fit: Fit) -> Table:
-    table = _table(HEADS, "Memory, GB (10^9 bytes)")
-    for cells in memory_cells(fit):
-        table.add_row(*cells, style="bold" if cells[0] == fit.quantization.name else "")
-    return table
-
-
-def _gpus(fit: Fit) -> Table:
-    told = any(row.prediction for row in fit.gpus)
-    alone = len(fit.gpus) == 1
-    heads: tuple[str, ...] = ("GPU", "GiB", "GB/s", "W", "USD", *(("Runs\nit",) if alone else ()))
-    heads += ("Batch\nup to", "At least", *(("Predicted", "Energy/sample") if told else ()))
-    name = fit.quantization.name
-    table = _table(heads, f"Under {name}" if alone else f"GPUs that run it under {name}")
-    for row in fit.gpus:
-        if row.runs or alone:
-            gpu, (latency, _, energy) = row.gpu, predicted(row)
-            cells = [gpu.title, f"{gpu.memory_gib:g}", f"{gpu.bandwidth_gb_s:g}", _known(gpu.power_w)]
-            cells += [_known(gpu.price_usd), *([verdict(row)] if alone else []), batch(row)]
-            table.add_row(*cells, least(row), *([latency, energy] if told else []))
-    return table
-
-
-def _known(value: float | None) -> str:
-    return "-" if value is None else f"{value:g}"
-
-
 def batch(row: GpuFit) -> str:
     """The largest batch that fits; ``-`` where it does not run."""
     return str(row.largest_batch) if row.runs else "-"
-
-
-def _table(heads: tuple[str, ...], title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, head in enumerate(heads):
-        # A figure is wrapped rather than cut short: a part of it would be read as another figure.
-        text = number == 0 or head == "Runs\nit"
-        table.add_column(head, justify="left" if text else "right", overflow="fold")
-    return table

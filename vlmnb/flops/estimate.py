@@ -9,7 +9,6 @@ from vlmnb.errors import UserError
 from vlmnb.flops import formula
 from vlmnb.flops.flop_count import Parts
 from vlmnb.models import geometry
-from vlmnb.stats.formatting import format_si
 from vlmnb.types import Frozen
 
 LABELS = {
@@ -141,36 +140,3 @@ def document(found: Estimate) -> dict[str, Any]:
             )
         out[name]["largest_difference"] = both.largest_difference
     return {**out, "prefill_logits_of_last_position": found.last_position, "convention": CONVENTION}
-
-
-def show(found: Estimate) -> None:
-    """Print the estimate as a table, with the convention beneath it."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="", show_footer=True)
-    passes = (("prefill", found.prefill), ("decoded token", found.decode))
-    table.add_column("FLOPs", footer="total", no_wrap=True)
-    for name, both in passes:
-        for way, parts in (("formula", both.formula), ("counted", both.counted)):
-            table.add_column(f"{name}\n{way}", justify="right", footer=format_si(parts.total), no_wrap=True)
-    columns = [parts.model_dump() for _, both in passes for parts in (both.formula, both.counted)]
-    for part, label in LABELS.items():
-        if any(column[part] for column in columns):
-            table.add_row(label, *(format_si(column[part]) if column[part] else "–" for column in columns))
-    console = Console(soft_wrap=True, highlight=False)
-    images = f"{found.batch_size} x ({found.image_tokens} image + {found.text_tokens} text tokens)"
-    seen = "" if found.seen_image_size == found.image_size else f" (the model sees {found.seen_image_size})"
-    console.print(f"{found.model}, {found.image_size} pixels{seen}, {images}", markup=False)
-    console.print(table)
-    worst = max(both.largest_difference for _, both in passes)
-    if worst > 0:
-        console.print(f"Formula and counting differ by up to {worst:.2%} in a part.")
-    if found.unused:
-        console.print(
-            f"Of the prefill, {format_si(found.unused)} are never used: vision layers after the one taken."
-        )
-    console.print(
-        f"With logits for the last position alone, as in generation: {format_si(found.last_position)}."
-    )
-    console.print(CONVENTION, markup=False)
