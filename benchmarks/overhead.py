@@ -25,7 +25,7 @@ from typing import NoReturn
 from vlmnb.data import catalogue
 from vlmnb.device import slots
 from vlmnb.errors import UserError
-from vlmnb.spec import axes
+from vlmnb.spec import planning
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 from vlmnb.sweep import progress
@@ -90,7 +90,7 @@ def _cell(model: str, batch_size: int, batches: int) -> Cell:
         "model": model, "device": "cpu", "samples": batch_size * batches,
         "batch_sizes": [batch_size], "length": "natural", "dataset": "textvqa-mini",
     }  # fmt: skip
-    (cell,) = axes.plan("batch_size", parameters).cells
+    (cell,) = planning.plan("batch_size", parameters).cells
     try:
         catalogue.get(cell.dataset).choose(cell.samples, cell.seed)
     except UserError as error:

@@ -40,7 +40,7 @@ from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.records import content_key, record, sealing, store
 from vlmnb.records.answer import Answer
 from vlmnb.records.timing import Timing
-from vlmnb.spec import axes, sweep_file
+from vlmnb.spec import planning, sweep_file
 from vlmnb.spec.cell import Cell
 
 MODELS = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
@@ -92,7 +92,7 @@ def _measured(wanted: int) -> dict[str, Cost]:
             "axes": {"batch_size": {"batch_sizes": list(range(1, ASKED // len(MODELS) // 2 + 1))}},
         }  # fmt: skip
         sweep.write_text(json.dumps(content), encoding="utf-8")
-        runs = axes.runs(sweep_file.load_sweep(sweep))
+        runs = planning.runs(sweep_file.load_sweep(sweep))
         asked = [cell for run in runs for cell in run.plan.cells]
         assert len(asked) == ASKED
         began = time.perf_counter()

@@ -14,9 +14,9 @@ from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.records import record
 from vlmnb.records.record import Record
-from vlmnb.spec import axes
-from vlmnb.spec.axes import Plan
+from vlmnb.spec import axes, planning
 from vlmnb.spec.cell import Cell, words
+from vlmnb.spec.planning import Plan
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
     given = {name: namespace[name] for name in known if name in namespace}
     assigned = _assigned(namespace) if "__name__" in namespace else namespace
     extra = {name: namespace.get(name) for name in sorted(assigned) if name not in known}
-    return axes.plan(axis, given | extra)
+    return planning.plan(axis, given | extra)
 
 
 def records(plan: Plan) -> list[Record]:
@@ -156,7 +156,7 @@ def _show_beside(plan: Plan, found: list[Record]) -> None:
     if not reported:
         return
     given = {"model": plan.model, "source": "reports"}
-    cells = axes.plan(plan.axis.name, given).cells
+    cells = planning.plan(plan.axis.name, given).cells
     # A page of reports shows every machine's measurements, a measured page its own.
     measured = found
     if plan.source == "reports":

@@ -11,7 +11,7 @@ from vlmnb.meters.readings import ProbeLogits
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
 from vlmnb.records.timing import Timing
-from vlmnb.spec import axes, optimizations
+from vlmnb.spec import optimizations, planning
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.views import axis_table, findings, footnotes, roofline_tables
 
@@ -153,10 +153,10 @@ def test_the_support_matrix_tells_what_ran_and_why_not() -> None:
 def test_the_support_page_names_what_the_full_sweep_tries() -> None:
     page = support.page([], {})
     told = page.split("tries these")[1].split("Settings combine")[0]
-    runs = axes.runs(load_sweep(paths.root() / "sweeps" / "full.yaml"))
+    runs = planning.runs(load_sweep(paths.root() / "sweeps" / "full.yaml"))
     for run in runs:
         if run.axis == "optimization":
-            cells = axes.plan(run.axis, run.parameters | {"device": "cpu"}).cells
+            cells = planning.plan(run.axis, run.parameters | {"device": "cpu"}).cells
             tried = {size: {c.optimization for c in cells if c.batch_size == size} for size in (16, 1)}
             assert set(told.split(" at batch 16")[0].split("`")[1::2]) == tried[16]
             assert tried[1] == {"fp32", "prompt_lookup"}

@@ -15,7 +15,7 @@ from vlmnb.meters.readings import EnergyRefusal, SensorCard
 from vlmnb.records import record as records
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
-from vlmnb.spec import axes
+from vlmnb.spec import planning
 from vlmnb.views import findings
 
 
@@ -30,9 +30,9 @@ def windows(medians: tuple[float, ...], **changes: Any) -> list[Record]:
 
 def test_repeats_are_cells_of_their_own_beside_the_one_that_tables_show() -> None:
     asked = {"model": "llava-tiny", "datasets": ["textvqa-mini"], "device": "cpu"}
-    cells = axes.plan("repeat", asked | {"repeats": [1, 2, 3]}).cells
+    cells = planning.plan("repeat", asked | {"repeats": [1, 2, 3]}).cells
     assert [each.repeat for each in cells] == [1, 2, 3]
-    (base,) = axes.plan("batch_size", {"model": "llava-tiny", "batch_sizes": [16], "device": "cpu",
+    (base,) = planning.plan("batch_size", {"model": "llava-tiny", "batch_sizes": [16], "device": "cpu",
                                        "length": "natural"}).cells  # fmt: skip
     assert {each.model_copy(update={"repeat": 0}) for each in cells} == {base}
 
@@ -141,7 +141,7 @@ def test_repeats_are_found_in_a_results_folder(tmp_path: Path) -> None:
 
 
 def test_the_page_of_agreement_asks_for_every_combination_and_says_what_depends_on_the_batch() -> None:
-    cells = axes.plan("agreement", {"model": "llava-tiny", "device": "cpu", "samples": 4}).cells
+    cells = planning.plan("agreement", {"model": "llava-tiny", "device": "cpu", "samples": 4}).cells
     assert {(each.batch_size, each.dtype) for each in cells} == {
         (size, dtype) for size in (1, 4, 8, 16) for dtype in ("fp32", "bf16")
     }

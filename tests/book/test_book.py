@@ -18,7 +18,7 @@ from vlmnb.book import build, contents, report_pages
 from vlmnb.book.contents import Content, Failure
 from vlmnb.errors import UserError
 from vlmnb.records import export_columns, record
-from vlmnb.spec import axes
+from vlmnb.spec import axes, planning
 from vlmnb.views import markup
 
 
@@ -101,7 +101,7 @@ def test_every_record_of_a_page_can_be_downloaded(small: tuple[Path, Path, Path]
         assert record.read(copy_of) == found
     lines = (downloads / "llava-tiny-image_size.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == ",".join(export_columns.EXPORT_COLUMNS)
-    assert len(lines) == 1 + len(axes.plan("image_size", bookmaking.parameters("llava-tiny")).cells)
+    assert len(lines) == 1 + len(planning.plan("image_size", bookmaking.parameters("llava-tiny")).cells)
     assert len((downloads / "records.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(on_disk)
     assert (downloads / "llava-tiny-image_size.ipynb").exists()
 
@@ -123,7 +123,7 @@ def test_records_of_a_page_without_keys_are_found_by_its_parameters(small: tuple
     build.assemble(results, runs)
     extra = root / "book" / "generated" / "extra" / "downloads"
     lines = (extra / "llava-tiny-image_size.csv").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 1 + len(axes.plan("image_size", bookmaking.parameters("llava-tiny")).cells)
+    assert len(lines) == 1 + len(planning.plan("image_size", bookmaking.parameters("llava-tiny")).cells)
 
 
 def test_a_refused_notebook_is_told_of_and_not_published(small: tuple[Path, Path, Path]) -> None:

@@ -10,7 +10,7 @@ from vlmnb.book.contents import Content
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records import export_columns, record
-from vlmnb.spec import axes
+from vlmnb.spec import planning
 from vlmnb.views import detail_table
 
 
@@ -18,7 +18,7 @@ def content(*models: str) -> Content:
     records = tuple(
         bookmaking.measured(cell)
         for model in models
-        for cell in axes.plan("image_size", bookmaking.parameters(model)).cells
+        for cell in planning.plan("image_size", bookmaking.parameters(model)).cells
     )
     return Content(records, (), (), ())
 
@@ -61,7 +61,7 @@ def test_the_findings_follow_the_numbers() -> None:
 
 
 def test_tokens_of_the_comparison_are_those_of_the_tables_of_details() -> None:
-    plan = axes.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
+    plan = planning.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
     base = bookmaking.measured(plan.of_length("natural")[-1])
     answers = [
         a.model_copy(update={"output_tokens": 3 + i % 3 * (i % 2)}) for i, a in enumerate(base.answers)
@@ -106,7 +106,7 @@ def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
 
 
 def test_the_machine_page_says_whether_the_machine_is_virtual() -> None:
-    made = bookmaking.measured(axes.plan("device", bookmaking.parameters("llava-tiny")).cells[-1])
+    made = bookmaking.measured(planning.plan("device", bookmaking.parameters("llava-tiny")).cells[-1])
     assert '<th scope="row">Virtualization</th><td class="text">not recorded' in contents.machine_page(
         Content((made,), (), (), ())
     )
@@ -116,7 +116,7 @@ def test_the_machine_page_says_whether_the_machine_is_virtual() -> None:
 
 
 def test_an_accuracy_of_choices_stands_beside_what_guessing_would_score() -> None:
-    plan = axes.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
+    plan = planning.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
     of = plan.of_length("natural")[-1].model_copy(update={"dataset": "scienceqa-mini"})
     made = bookmaking.measured(of)
     counts = [2, 4] * (len(made.answers) // 2)
@@ -142,7 +142,7 @@ def test_an_accuracy_of_choices_stands_beside_what_guessing_would_score() -> Non
 
 
 def test_a_peak_over_the_baseline_is_of_a_gpu_alone_in_the_export_and_in_the_comparison() -> None:
-    plan = axes.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
+    plan = planning.plan("batch_size", bookmaking.parameters("llava-tiny", "batch_size"))
     base = bookmaking.measured(plan.of_length("natural")[-1])
     held = {"peak_bytes": 600, "baseline_bytes": 500, "method": "m", "process_peak_bytes": 600,
             "process_baseline_bytes": 500}  # fmt: skip

@@ -11,7 +11,7 @@ from bookmaking import PROJECT
 from vlmnb.book import build, outdated, postprocess
 from vlmnb.device import machine
 from vlmnb.records import record
-from vlmnb.spec.axes import Run
+from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory
 
 Small = tuple[Path, Path, Path]

@@ -79,10 +79,10 @@ def test_formula_torch_and_fvcore_agree_in_every_phase_of_the_bundled_models(
 ) -> None:
     from vlmnb.measure import cells as cells_measure
     from vlmnb.measure.loading import ModelSlot, configuration
-    from vlmnb.spec import axes
+    from vlmnb.spec import planning
 
     asked = {"model": model, "samples": 2, "batch_sizes": [2], "device": "cpu", "length": "natural"}
-    (point,) = axes.plan("batch_size", asked).cells
+    (point,) = planning.plan("batch_size", asked).cells
     loaded = ModelSlot().get(configuration(point))
     (batch,) = cells_measure.prepare(point, loaded)
     count = cells_measure.count(point, loaded, batch, {})

@@ -26,7 +26,7 @@ from vlmnb.records.answer import Answer
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 from vlmnb.records.timing import Timing
-from vlmnb.spec import axes
+from vlmnb.spec import axes, planning
 from vlmnb.spec.cell import Cell
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -88,7 +88,7 @@ def records(
     """A record for every cell of the quickstart."""
     for model in models:
         for axis in axis_names:
-            for cell in axes.plan(axis, parameters(model, axis)).cells:
+            for cell in planning.plan(axis, parameters(model, axis)).cells:
                 record.write(measured(cell), results)
 
 
@@ -102,7 +102,7 @@ def beside_reports(results: Path) -> None:
     """Own measurements of a reported model as a GPU without a network gives them: random weights."""
     given = {"model": "fuyu-8b", "weights": "random", "dataset": "textvqa-mini", "device": "cuda",
              "length": "fixed", "samples": 96, "max_new_tokens": 16}  # fmt: skip
-    for cell in axes.plan("batch_size", given).cells:
+    for cell in planning.plan("batch_size", given).cells:
         stand_in = cell.model_copy(update={"model": "fuyu-tiny", "device": "cpu"})
         changes = {"cell": cell, "hardware": "test-gpu", "key": hashing.digest(cell.model_dump())}
         energy = EnergyReading(source="gpu", method="nvml_counter", energy_j=960.0, detail="synthetic")
@@ -220,7 +220,7 @@ def _outputs(source: str, model: str, axis: str, machine: str) -> str:
 
     Figures are drawn once for all tests of a session; ``machine`` is the one that the records are of.
     """
-    plan = axes.plan(axis, parameters(model, axis))
+    plan = planning.plan(axis, parameters(model, axis))
     found = [measured(cell) for cell in plan.cells]
     shown: list[Any] = []
 

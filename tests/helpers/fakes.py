@@ -28,10 +28,10 @@ MEASURE = """
 import json, os, pathlib, signal, time
 from vlmnb import paths
 from vlmnb.records import claims, content_key
-from vlmnb.spec import axes
+from vlmnb.spec import planning
 
 given = {name: globals()[name] for name in ("model", "samples", "batch_sizes", "device", "length", "results")}
-plan = axes.plan("batch_size", given)
+plan = planning.plan("batch_size", given)
 root = paths.root()
 
 def behave(cell):

@@ -10,14 +10,14 @@ import factory
 from vlmnb import experiment
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records.record import Record
-from vlmnb.spec import axes
+from vlmnb.spec import planning
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
-def shown(model: str, axis: str) -> tuple[axes.Plan, list[Record]]:
+def shown(model: str, axis: str) -> tuple[planning.Plan, list[Record]]:
     """Return a plan of the reports and its records, as a notebook does."""
-    plan = axes.plan(axis, {"model": model, "source": "reports", "results": str(PROJECT / "results")})
+    plan = planning.plan(axis, {"model": model, "source": "reports", "results": str(PROJECT / "results")})
     return plan, experiment.records(plan)
 
 

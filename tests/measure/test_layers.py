@@ -179,9 +179,9 @@ def test_a_refused_counter_is_kept_with_its_reason_and_shown(monkeypatch: pytest
 @pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
 def test_every_part_of_a_model_is_there_once_and_its_flops_are_the_models(model: str, tmp_path: Path) -> None:
     from vlmnb.measure.cells import measure_cells
-    from vlmnb.spec import axes
+    from vlmnb.spec import planning
 
-    plan = axes.plan(
+    plan = planning.plan(
         "layers", {"model": model, "batch_sizes": [2], "dataset": "textvqa-mini", "device": "cpu"}
     )
     (found,) = measure_cells(plan.cells, tmp_path)

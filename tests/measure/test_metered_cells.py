@@ -17,14 +17,14 @@ from vlmnb.meters.memory import cache_bytes
 from vlmnb.meters.readings import SensorCard
 from vlmnb.records import export_columns
 from vlmnb.records.record import Record
-from vlmnb.spec import axes
+from vlmnb.spec import planning
 
 pytestmark = pytest.mark.slow
 
 
 def measured(results: Path, model: str = "llava-tiny") -> Record:
     parameters = {"model": model, "samples": 2, "batch_sizes": [2], "max_new_tokens": 3, "device": "cpu"}
-    (made,) = measure_cells(axes.plan("batch_size", parameters).cells[:1], results)
+    (made,) = measure_cells(planning.plan("batch_size", parameters).cells[:1], results)
     assert made.status == "ok", made.reason
     return made
 
@@ -90,7 +90,7 @@ def test_the_formula_of_the_cache_is_what_the_cache_holds(model: str) -> None:
     import torch
 
     parameters = {"model": model, "samples": 3, "batch_sizes": [3], "device": "cpu"}
-    cell = axes.plan("batch_size", parameters).cells[0]
+    cell = planning.plan("batch_size", parameters).cells[0]
     loaded = ModelSlot().get(configuration(cell))
     (batch,) = cells.prepare(cell, loaded)
     with torch.inference_mode():

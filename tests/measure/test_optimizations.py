@@ -18,7 +18,7 @@ from vlmnb.errors import UserError
 from vlmnb.measure import loading
 from vlmnb.measure.cells import measure_cells
 from vlmnb.records.record import Record
-from vlmnb.spec import axes, optimizations
+from vlmnb.spec import optimizations, planning
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.sweep.options import Asked
 from vlmnb.views import optimization_text
@@ -74,11 +74,11 @@ def test_blanks_around_a_setting_mean_nothing_and_an_empty_name_is_refused() -> 
     asked = {"model": "llava-tiny", "device": "cpu", "length": "natural"}
     spaced = ["fp32", " bf16 + sdpa", "prompt_lookup "]
     plain = ["fp32", "bf16+sdpa", "prompt_lookup"]
-    plans = [axes.plan("optimization", asked | {"optimizations": names}) for names in (spaced, plain)]
+    plans = [planning.plan("optimization", asked | {"optimizations": names}) for names in (spaced, plain)]
     assert plans[0].cells == plans[1].cells
     for names in (["fp32", ""], ["fp32", " "]):
         with pytest.raises(UserError, match="optimizations holds an empty name"):
-            axes.plan("optimization", asked | {"optimizations": names})
+            planning.plan("optimization", asked | {"optimizations": names})
 
 
 def test_a_setting_that_needs_16_bits_brings_them_along() -> None:
@@ -93,7 +93,7 @@ def test_a_setting_that_needs_16_bits_brings_them_along() -> None:
 @pytest.mark.parametrize("model", sorted(models.registry()))
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_the_preset_holds_names_in_their_own_spelling(model: str, device: str) -> None:
-    plan = axes.plan("optimization", {"model": model, "device": device, "length": "natural"})
+    plan = planning.plan("optimization", {"model": model, "device": device, "length": "natural"})
     names = [cell.optimization for cell in plan.cells]
     if device == "cuda":
         assert names[:3] == ["fp16", "compile", "flash_attention_2"], "the reports' rows in their order"
@@ -106,12 +106,12 @@ def test_the_preset_holds_names_in_their_own_spelling(model: str, device: str) -
 
 def quickstart(axis: str) -> dict[str, Any]:
     sweep = load_sweep(paths.root() / "sweeps" / "quickstart.yaml")
-    (run,) = (run for run in axes.runs(sweep) if run.name == f"fuyu-tiny/{axis}")
+    (run,) = (run for run in planning.runs(sweep) if run.name == f"fuyu-tiny/{axis}")
     return run.parameters | {"device": "cpu"}
 
 
 def test_the_quickstart_tries_every_setting_there_is() -> None:
-    cells = axes.plan("optimization", quickstart("optimization")).cells
+    cells = planning.plan("optimization", quickstart("optimization")).cells
     assert optimization_text.omitted(cells, "fp32") == []
     tried = {part for cell in cells for part in cell.optimization.split("+")}
     assert tried >= set(optimizations.settings()) - {"eager"}
@@ -119,7 +119,7 @@ def test_the_quickstart_tries_every_setting_there_is() -> None:
 
 def test_what_a_page_leaves_out_of_the_preset_is_known() -> None:
     asked = quickstart("optimization") | {"optimizations": ["fp32", "compile", "prompt_lookup"]}
-    left = optimization_text.omitted(axes.plan("optimization", asked).cells, "fp32")
+    left = optimization_text.omitted(planning.plan("optimization", asked).cells, "fp32")
     assert {"bnb-8bit", "fp16", "bf16+flash_attention_2"} <= set(left)
     assert not {"fp32", "compile", "prompt_lookup"} & set(left)
 
@@ -127,12 +127,12 @@ def test_what_a_page_leaves_out_of_the_preset_is_known() -> None:
 @pytest.mark.parametrize("length", ["natural", "fixed"])
 def test_prompt_lookup_is_held_against_the_original_at_batch_1(length: str) -> None:
     asked = {"model": "llava-tiny", "device": "cpu", "length": length}
-    plan = axes.plan("optimization", asked)
+    plan = planning.plan("optimization", asked)
     many, one = optimizations.groups(plan.cells)
     assert {cell.batch_size for cell in many} == {16}
     assert "prompt_lookup" not in {cell.optimization for cell in many}
     assert [(cell.optimization, cell.batch_size) for cell in one] == [("fp32", 1), ("prompt_lookup", 1)]
-    assert [cell.samples for cell in one] == [96 if length == "natural" else axes.FIXED_BATCHES] * 2
+    assert [cell.samples for cell in one] == [96 if length == "natural" else planning.FIXED_BATCHES] * 2
     assert [optimization_text.label("optimization", cell, plan.cells) for cell in (many[0], *one)] == [
         "fp32", "fp32, batch 1", "prompt_lookup, batch 1"
     ]  # fmt: skip
@@ -151,7 +151,7 @@ def test_a_batch_size_that_was_asked_for_is_kept(
     optimizations: list[str], batch_size: int, cells: list[tuple[str, int]]
 ) -> None:
     asked = {"model": "llava-tiny", "device": "cpu", "optimizations": optimizations}
-    plan = axes.plan("optimization", asked | {"batch_size": batch_size})
+    plan = planning.plan("optimization", asked | {"batch_size": batch_size})
     assert [(cell.optimization, cell.batch_size) for cell in plan.of_length("natural")] == cells
 
 
@@ -163,7 +163,7 @@ def test_a_missing_library_is_said_before_any_model_loads_and_leaves_no_record(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else found(name))
     monkeypatch.setattr(loading, "load", lambda wanted: pytest.fail("a model was loaded"))
     for name in ("bnb-4bit", "torchao-int8+compile"):
-        plan = axes.plan(
+        plan = planning.plan(
             "optimization",
             {"model": "llava-tiny", "device": "cpu", "samples": 2, "optimizations": ["fp32", name]},
         )
@@ -207,7 +207,7 @@ def test_every_optimization_of_a_cpu_gives_sane_answers_and_says_what_it_did(
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     asked = [*SANE, "torchao-int4", "flash_attention_2"]
-    plan = axes.plan(
+    plan = planning.plan(
         "optimization",
         {"model": model, "device": "cpu", "samples": 16, "optimizations": asked, "dataset": "easy-vqa",
          "length": "natural"},
@@ -239,10 +239,10 @@ def test_prompt_lookup_gives_the_original_answers_one_question_at_a_time(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     asked = {"model": "llava-tiny", "device": "cpu", "samples": 4, "optimizations": ["fp32", "prompt_lookup"],
              "length": "natural", "dataset": "easy-vqa"}  # fmt: skip
-    one = measure_cells(axes.plan("optimization", {**asked, "batch_size": 1}).cells, tmp_path / "results")
+    one = measure_cells(planning.plan("optimization", {**asked, "batch_size": 1}).cells, tmp_path / "results")
     assert [record.status for record in one] == ["ok", "ok"]
     assert [a.answer for a in one[0].answers] == [a.answer for a in one[1].answers]
-    two = measure_cells(axes.plan("optimization", {**asked, "batch_size": 2}).cells, tmp_path / "results")
+    two = measure_cells(planning.plan("optimization", {**asked, "batch_size": 2}).cells, tmp_path / "results")
     assert _unsupported(two[1], "batch_size = 1"), "the library's own reason"
 
 
@@ -253,7 +253,7 @@ def test_a_compiled_decoder_answers_alike_and_says_what_the_compiler_did(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     asked = {"model": "llava-tiny", "device": "cpu", "samples": 8, "batch_size": 4, "dataset": "easy-vqa",
              "optimizations": ["fp32", "compile"], "length": "natural"}  # fmt: skip
-    plain, compiled = measure_cells(axes.plan("optimization", asked).cells, tmp_path / "results")
+    plain, compiled = measure_cells(planning.plan("optimization", asked).cells, tmp_path / "results")
     assert compiled.status == "ok", compiled.reason
     assert [a.answer for a in plain.answers] == [a.answer for a in compiled.answers]
     assert compiled.compilation

@@ -14,7 +14,7 @@ from vlmnb.measure import loading, protocol
 from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.phases import Phases
 from vlmnb.records.timing import Timing
-from vlmnb.spec import axes
+from vlmnb.spec import planning
 from vlmnb.stats.batches import batch_values
 from vlmnb.views import detail_table, findings
 
@@ -92,7 +92,9 @@ def test_missing_data_is_told_before_a_model_is_loaded(
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr(loading.ModelSlot, "get", never)
-    plan = axes.plan("seq_len", {"model": "llava-tiny", "samples": 10**6, "seq_lens": [50], "device": "cpu"})
+    plan = planning.plan(
+        "seq_len", {"model": "llava-tiny", "samples": 10**6, "seq_lens": [50], "device": "cpu"}
+    )
     with pytest.raises(UserError, match="were asked for"):
         measure_cells(plan.cells, tmp_path)
 

@@ -21,7 +21,7 @@ from vlmnb.measure.cells import measure_cells
 from vlmnb.models import geometry, stand_in
 from vlmnb.models.families import llava
 from vlmnb.records import record
-from vlmnb.spec import axes
+from vlmnb.spec import planning
 from vlmnb.spec.cell import Cell
 
 BILLIONS = {"llava-1.5-7b": 7.06, "qwen2.5-vl-3b": 3.75, "fuyu-8b": 9.41}
@@ -188,9 +188,11 @@ def test_other_image_sizes_of_llava_are_an_explicit_choice(tmp_path: Path) -> No
         "max_new_tokens": 2,
     }
     sizes = {"datasets": ["textvqa-mini"], "image_sizes": [32, 64, 100], "device": "cpu"}
-    fixed = measure_cells(axes.plan("image_size", parameters | sizes).cells, tmp_path)
+    fixed = measure_cells(planning.plan("image_size", parameters | sizes).cells, tmp_path)
     assert [r.status for r in fixed] == ["not_applicable", "ok", "not_applicable"]
-    free = measure_cells(axes.plan("image_size", parameters | sizes | {"interpolate": True}).cells, tmp_path)
+    free = measure_cells(
+        planning.plan("image_size", parameters | sizes | {"interpolate": True}).cells, tmp_path
+    )
     assert [r.status for r in free] == ["ok", "ok", "not_applicable"]
     assert free[0].answers[0].image_tokens == (32 // 8) ** 2
     assert free[1].key == fixed[1].key

@@ -12,14 +12,14 @@ from vlmnb.flops import counters
 from vlmnb.measure import cells, loading
 from vlmnb.records import record
 from vlmnb.records.record import Record
-from vlmnb.spec import axes
+from vlmnb.spec import planning
 
 pytestmark = pytest.mark.slow
 
 
 def measured(results: Path, axis: str, model: str, **given: object) -> list[Record]:
     parameters = {"model": model, "samples": 2, "max_new_tokens": 2, **given}
-    return cells.measure_cells(axes.plan(axis, parameters).cells, results)
+    return cells.measure_cells(planning.plan(axis, parameters).cells, results)
 
 
 def test_an_image_size_the_model_does_not_take_is_not_applicable(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_fixed_length_generates_exactly_as_many_tokens_without_wer(tmp_path: Pat
 def test_flops_of_a_batch_are_those_of_its_padded_prompts(model: str) -> None:
     parameters = {"model": model, "samples": 3, "batch_sizes": [3], "dataset": "scienceqa-mini",
                   "device": "cpu", "length": "natural"}  # fmt: skip
-    (cell,) = axes.plan("batch_size", parameters).cells
+    (cell,) = planning.plan("batch_size", parameters).cells
     loaded = loading.load(loading.configuration(cell))
     (batch,) = cells.prepare(cell, loaded)
     assert len({prompt.text_tokens for prompt in batch.prompts}) > 1, "the prompts differ in length"

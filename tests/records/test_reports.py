@@ -23,7 +23,7 @@ from vlmnb.device.state import Gpu
 from vlmnb.errors import UserError
 from vlmnb.records import export_columns, record, report_transcripts
 from vlmnb.records.record import Record
-from vlmnb.spec import axes, optimizations
+from vlmnb.spec import optimizations, planning
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.sweep import inventory, preflight, status
 from vlmnb.views import axis_table, findings, footnotes
@@ -137,17 +137,17 @@ def test_word_error_rates_of_the_log_are_whole_errors_over_the_words() -> None:
 
 def test_reported_cells_are_those_of_the_sweep(committed: list[Record]) -> None:
     sweep = load_sweep(PROJECT / "sweeps" / "reports.yaml")
-    asked = {cell for run in axes.runs(sweep) for cell in axes.plan(run.axis, run.parameters).cells}
+    asked = {cell for run in planning.runs(sweep) for cell in planning.plan(run.axis, run.parameters).cells}
     assert {one.cell for one in committed} == asked
 
 
 def test_the_reports_do_not_depend_on_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     given = {"model": "fuyu-8b", "source": "reports"}
-    here = [axes.plan(axis, given).cells for axis in report_pages.AXES]
+    here = [planning.plan(axis, given).cells for axis in report_pages.AXES]
     gpu = Gpu(name="X", uuid="x", memory_bytes=1, driver="1", power_limit_w=None)
     other = machine.describe().model_copy(update={"gpus": () if machine.describe().gpus else (gpu,)})
     monkeypatch.setattr(machine, "describe", lambda: other)
-    assert [axes.plan(axis, given).cells for axis in report_pages.AXES] == here
+    assert [planning.plan(axis, given).cells for axis in report_pages.AXES] == here
 
 
 def test_a_reports_figure_goes_before_the_logs_and_digits_count(committed: list[Record]) -> None:
@@ -236,15 +236,15 @@ def test_a_reported_figure_gets_no_interval_anywhere(committed: list[Record]) ->
 
 
 def test_a_model_without_a_report_is_an_error_that_says_so(tmp_path: Path) -> None:
-    plan = axes.plan("device", {"model": "fuyu-tiny", "source": "reports", "results": str(tmp_path)})
+    plan = planning.plan("device", {"model": "fuyu-tiny", "source": "reports", "results": str(tmp_path)})
     with pytest.raises(UserError, match="no report on fuyu-tiny"):
         experiment.records(plan)
     with pytest.raises(UserError, match="source is measured or reports"):
-        axes.plan("device", {"model": "fuyu-8b", "source": "report"})
+        planning.plan("device", {"model": "fuyu-8b", "source": "report"})
 
 
 def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) -> None:
-    base = axes.plan("seq_len", {"model": "fuyu-tiny", "device": "cpu"}).cells[0]
+    base = planning.plan("seq_len", {"model": "fuyu-tiny", "device": "cpu"}).cells[0]
     groups = base_configuration.base_entries([*committed, factory.record(base)])
     assert [setting.source for setting in groups] == ["measured", "reports"]
     setting, entries = list(groups.items())[1]
@@ -271,7 +271,7 @@ def test_a_dry_run_finds_what_cannot_be_measured_without_a_model(
     with_gpu = machine.describe().model_copy(update={"gpus": (gpu,)})
     monkeypatch.setattr(machine, "describe", lambda: with_gpu)
     sweep = load_sweep(PROJECT / "sweeps" / "reports.yaml")
-    asked = {run.name: axes.plan(run.axis, run.parameters).cells for run in axes.runs(sweep)}
+    asked = {run.name: planning.plan(run.axis, run.parameters).cells for run in planning.runs(sweep)}
     told = preflight.known(asked)
     llava = [cell for cell in told if cell.model == "llava-1.5-7b"]
     assert {cell.image_size for cell in llava if told[cell]["status"] == "not_applicable"} == {448}
@@ -328,8 +328,8 @@ def test_rendering_imports_nothing_that_measures() -> None:
         "from vlmnb.analysis import report_match\n"
         "from vlmnb.book import rendering, report_pages\n"
         "from vlmnb.records import report_transcripts\n"
-        "from vlmnb.spec import axes\n"
-        "plan = axes.plan('device', {'model': 'fuyu-8b', 'source': 'reports'})\n"
+        "from vlmnb.spec import planning\n"
+        "plan = planning.plan('device', {'model': 'fuyu-8b', 'source': 'reports'})\n"
         "assert len(experiment.records(plan)) == 2"
     )
     measuring = ("torch", "transformers", "papermill", "vlmnb.measure.cells")

@@ -8,17 +8,17 @@ import pytest
 
 from vlmnb import experiment, models, paths
 from vlmnb.errors import UserError
-from vlmnb.spec import axes, optimizations
+from vlmnb.spec import axes, optimizations, planning
 
 DEFAULTS: dict[str, Any] = {"model": "qwen2.5-vl-tiny"}
 
 
 def test_the_base_configuration_stands_in_several_tables_as_one_cell() -> None:
-    batch = axes.plan("batch_size", DEFAULTS).cells
-    image = axes.plan("image_size", DEFAULTS).cells
-    length = axes.plan("seq_len", DEFAULTS).cells
-    optimization = axes.plan("optimization", DEFAULTS).cells
-    device = axes.plan("device", DEFAULTS | {"devices": ["cpu"]}).cells
+    batch = planning.plan("batch_size", DEFAULTS).cells
+    image = planning.plan("image_size", DEFAULTS).cells
+    length = planning.plan("seq_len", DEFAULTS).cells
+    optimization = planning.plan("optimization", DEFAULTS).cells
+    device = planning.plan("device", DEFAULTS | {"devices": ["cpu"]}).cells
     assert set(device) <= set(batch)
     assert set(batch) & set(image) & set(length)
     assert set(optimization) & set(image) & set(length)
@@ -46,7 +46,7 @@ def test_a_wrong_parameter_is_an_error_that_names_the_right_one(
     parameters: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UserError) as error:
-        axes.plan("batch_size", DEFAULTS | parameters)
+        planning.plan("batch_size", DEFAULTS | parameters)
     assert said in str(error.value)
 
 
@@ -64,7 +64,7 @@ def test_a_wrong_value_is_told_under_the_name_it_was_given_by(
     axis: str, given: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UserError) as raised:
-        axes.plan(axis, DEFAULTS | given)
+        planning.plan(axis, DEFAULTS | given)
     assert str(raised.value).startswith(said)
 
 
@@ -76,7 +76,7 @@ def test_parameters_that_come_from_python_are_checked_like_those_of_papermill() 
 
 
 def test_a_list_may_come_as_the_text_that_papermill_passes() -> None:
-    plan = axes.plan("batch_size", DEFAULTS | {"batch_sizes": "[2, 3]"})
+    plan = planning.plan("batch_size", DEFAULTS | {"batch_sizes": "[2, 3]"})
     assert [cell.batch_size for cell in plan.of_length("natural")] == [2, 3]
 
 
@@ -88,29 +88,29 @@ LISTS = [(axis.name, name) for axis in axes.AXES.values()
 def test_one_value_stands_for_a_list_of_it_and_nothing_else_does(axis: str, name: str) -> None:
     values = {"datasets": "textvqa-mini", "devices": "cpu", "optimizations": "bf16", "precisions": "bf16"}
     one = values.get(name, 56)
-    assert axes.plan(axis, {name: one}) == axes.plan(axis, {name: [one]})
+    assert planning.plan(axis, {name: one}) == planning.plan(axis, {name: [one]})
     for wrong in (1.5, True, {"a": 1}):
         with pytest.raises(UserError, match=f"{name} takes a list of "):
-            axes.plan(axis, {name: wrong})
+            planning.plan(axis, {name: wrong})
 
 
 def test_settings_that_mean_the_same_are_one_cell() -> None:
     names = ["fp32", "eager", "fp32+eager", "sdpa", "fp32+sdpa", "sdpa+fp32"]
-    plan = axes.plan("optimization", DEFAULTS | {"optimizations": names, "device": "cpu"})
+    plan = planning.plan("optimization", DEFAULTS | {"optimizations": names, "device": "cpu"})
     assert [cell.optimization for cell in plan.of_length("natural")] == ["fp32", "sdpa"]
     assert optimizations.parse("compile+bf16+sdpa", "fp32").name == "bf16+sdpa+compile"
 
 
 def test_a_cell_says_its_own_precision() -> None:
-    plan = axes.plan("optimization", DEFAULTS | {"optimizations": ["bf16", "compile"], "device": "cpu"})
+    plan = planning.plan("optimization", DEFAULTS | {"optimizations": ["bf16", "compile"], "device": "cpu"})
     assert [cell.dtype for cell in plan.of_length("natural")] == ["bf16", "fp32"]
 
 
 def test_answers_of_fixed_length_are_cells_of_their_own_with_few_samples() -> None:
-    plan = axes.plan("batch_size", DEFAULTS | {"batch_sizes": [1, 4], "samples": 20})
+    plan = planning.plan("batch_size", DEFAULTS | {"batch_sizes": [1, 4], "samples": 20})
     assert [(cell.batch_size, cell.samples) for cell in plan.of_length("natural")] == [(1, 20), (4, 20)]
     assert [(cell.batch_size, cell.samples) for cell in plan.of_length("fixed")] == [(1, 8), (4, 20)]
-    assert len(axes.plan("batch_size", DEFAULTS | {"length": "natural"}).of_length("fixed")) == 0
+    assert len(planning.plan("batch_size", DEFAULTS | {"length": "natural"}).of_length("fixed")) == 0
 
 
 @pytest.mark.parametrize("axis", sorted(axes.AXES))
@@ -133,7 +133,7 @@ def test_every_notebook_is_clean_and_takes_the_parameters_of_its_axis(axis: str)
     }
     assert {name: annotation for name, (annotation, _) in found.items()} == wanted
     defaults = {name: value for name, (_, value) in found.items()}
-    assert axes.plan(axis, defaults).cells == axes.plan(axis, {"model": defaults["model"]}).cells
+    assert planning.plan(axis, defaults).cells == planning.plan(axis, {"model": defaults["model"]}).cells
 
 
 def test_every_model_belongs_to_a_family_that_can_load_it() -> None:

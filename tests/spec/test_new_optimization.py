@@ -13,7 +13,7 @@ from factory import cell, record
 from vlmnb.book.pages import support
 from vlmnb.errors import UserError
 from vlmnb.measure import loading
-from vlmnb.spec import axes, optimizations
+from vlmnb.spec import optimizations, planning
 from vlmnb.spec.optimizations import combination
 
 MODULE = """
@@ -55,7 +55,7 @@ def test_one_module_adds_an_optimization() -> None:
 @pytest.mark.usefixtures("_sparse")
 def test_a_new_optimization_is_planned_applied_and_described() -> None:
     asked = {"model": "llava-tiny", "device": "cpu", "optimizations": ["fp32", "sparse"], "length": "natural"}
-    plan = axes.plan("optimization", asked)
+    plan = planning.plan("optimization", asked)
     assert [(c.optimization, c.batch_size) for c in plan.cells] == [
         ("fp32", 16),
         ("fp32", 2),

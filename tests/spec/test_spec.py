@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vlmnb import paths
 from vlmnb.errors import UserError
-from vlmnb.spec import axes
+from vlmnb.spec import axes, planning
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.sweep import inventory
 
@@ -60,7 +60,7 @@ def test_a_mistake_in_a_sweep_file_is_one_line_that_names_it(tmp_path: Path, tex
 )
 def test_a_mistake_in_what_a_sweep_asks_for_names_the_nearest(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(UserError) as error:
-        axes.runs(load_sweep(write(tmp_path, text)))
+        planning.runs(load_sweep(write(tmp_path, text)))
     assert said in str(error.value)
 
 
@@ -72,7 +72,7 @@ def test_a_mistake_in_what_a_sweep_asks_for_names_the_nearest(tmp_path: Path, te
     ],
 )
 def test_the_sweeps_of_the_bundled_models_cover_each_of_them(sweep: str, wanted: set[str]) -> None:
-    runs = axes.runs(load_sweep(paths.root() / "sweeps" / f"{sweep}.yaml"))
+    runs = planning.runs(load_sweep(paths.root() / "sweeps" / f"{sweep}.yaml"))
     assert {run.axis for run in runs} == wanted
     assert len(runs) == 3 * len(wanted) == len({run.name for run in runs})
 
@@ -213,7 +213,7 @@ def test_any_sweep_is_runs_or_one_line(tmp_path: Path, content: dict[str, object
         return
     assert {run.model for run in runs} == set(content["models"])
     assert len({run.name for run in runs}) == len(runs) == len(content["models"]) * len(content["axes"])
-    plans = [axes.plan(run.axis, run.parameters) for run in runs]
+    plans = [planning.plan(run.axis, run.parameters) for run in runs]
     assert all(plan.cells or plan.axis.own for plan in plans), "a card alone has no cells of its own"
 
 

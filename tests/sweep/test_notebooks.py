@@ -21,7 +21,7 @@ from nbclient.exceptions import CellExecutionError
 from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.records import record
-from vlmnb.spec.axes import Run
+from vlmnb.spec.planning import Run
 from vlmnb.sweep import execute
 
 pytestmark = pytest.mark.slow

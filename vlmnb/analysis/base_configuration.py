@@ -28,7 +28,7 @@ Row = dict[str, Any]
 PRINTED: tuple[Quantity, ...] = ("latency_s", "energy_j_per_sample", "wer")
 """Columns that show a report's figures character by character."""
 
-BASE_BATCH_SIZE = axes.Axis.model_fields["batch_size"].default
+BASE_BATCH_SIZE = axes.BATCH_SIZE
 
 
 PROCESS_MEMORY = (

@@ -32,7 +32,10 @@ from vlmnb.errors import UserError
 from vlmnb.records import record
 from vlmnb.records.export_columns import EXPORT_COLUMNS, row
 from vlmnb.records.record import Record
-from vlmnb.spec import axes  # fmt: skip
+from vlmnb.spec import (
+    axes,  # fmt: skip
+    planning,  # fmt: skip
+)
 from vlmnb.spec.cell import Cell
 
 HAND_WRITTEN = ("methodology", "data", "reproduce")
@@ -280,7 +283,7 @@ def _cells(page: Page) -> list[Cell]:
     given = {"model": page.model, **page.parameters}
     open_device = "device" in known and not given.get("device")
     choices = [{**given, "device": device} for device in ("cpu", "cuda")] if open_device else [given]
-    return list(dict.fromkeys(cell for each in choices for cell in axes.plan(page.axis, each).cells))
+    return list(dict.fromkeys(cell for each in choices for cell in planning.plan(page.axis, each).cells))
 
 
 def _failures(runs: Path) -> tuple[list[Failure], list[str]]:

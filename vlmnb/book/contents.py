@@ -115,7 +115,7 @@ def comparison_page(content: Content) -> str:
     parts = [
         "# Comparison of the models",
         f"Every model at its base configuration: batch {base_configuration.BASE_BATCH_SIZE}, its base image "
-        "size, the longest prompt budget, natural answer length. "
+        "size, the longest prompt length, natural answer length. "
         "Numbers of different machines are never set side by side, and those of reports have a section of "
         "their own. How each number is obtained stands in [](/book/methodology.md).",
     ]

@@ -14,7 +14,7 @@ from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
-from vlmnb.spec.axes import Run
+from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory
 
 Name = tuple[str, str]

@@ -18,7 +18,7 @@ from vlmnb.records import record
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Kind, Quantity, Remark, Reported
-from vlmnb.spec import axes, sweep_file
+from vlmnb.spec import axes, planning, sweep_file
 from vlmnb.spec.cell import Cell
 from vlmnb.types import Frozen, Slug, Status
 
@@ -191,7 +191,7 @@ def _cell(transcript: Transcript, sheet: Sheet, row: Row, dataset: str) -> Cell:
     given = {"model": sheet.model or transcript.model, "source": "reports", "samples": transcript.samples}
     given |= {name: setting for name, setting in sheet.parameters.items() if name != "dataset"}
     given |= {"datasets": [dataset]} if axis.several_datasets else {"dataset": dataset}
-    (cell,) = axes.plan(axis.name, given | {axis.values: [value]}).cells
+    (cell,) = planning.plan(axis.name, given | {axis.values: [value]}).cells
     return cell
 
 

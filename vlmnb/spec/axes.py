@@ -1,259 +1,244 @@
-"""The axes: which parameters a notebook takes, and which cells they ask for.
+"""The axes: questions that are asked of every model, one notebook each.
 
-Driver and notebook both call :func:`plan`, so that the sweep knows a run's cells without executing it.
-Adding an axis means adding an entry here and a notebook of its name.
+Adding an axis means adding an entry here and a notebook of its name. An entry carries all that is known of an
+axis; no other module treats an axis by its name.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
-from typing import Any, get_args
+from dataclasses import dataclass, field
+from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
-from vlmnb import models
-from vlmnb.data import catalogue
-from vlmnb.device import machine
-from vlmnb.errors import Place, UserError, nearest, placed
-from vlmnb.models.entry import ModelEntry
+from vlmnb.errors import UserError, nearest
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
-from vlmnb.spec.sweep_file import Sweep, explain
-from vlmnb.types import Dtype, Frozen, Length, Measured, Slug, Source
+from vlmnb.spec.parameters import FIXED, PARAMETERS, Context, Kind
+from vlmnb.types import Measured
+
+BATCH_SIZE = 16
+"""Batch size of the base configuration, as in the reports."""
+
+REPORTED_OPTIMIZATIONS = ("fp16", "compile", "flash_attention_2")
+"""Rows of the reports' tables of optimizations."""
 
 
-class Axis(Frozen):
+def _nothing(context: Context, axis: Axis) -> list[Any]:
+    return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axis:
     """One question asked of every model.
 
     Attributes:
         name: Name of the notebook.
-        field: The cell's field that varies, by default the name.
-        values: The notebook parameter that lists the field's values.
         title: Heading of its pages.
-        question: What is asked.
-        row_title: Heading of the column that the values stand in, with its unit.
-        noun: What the axis is called within a sentence.
-        several_datasets: Whether the table has columns for several data sets (``datasets``) or is of
-            one (``dataset``).
+        question: The question, as a sentence.
+        varies: The field of a cell that varies; empty for a notebook that measures nothing.
+        values: The notebook parameter that lists the field's values.
+        kind: Type of one value. Numbers are drawn as points in their order, names as bars.
+        default: Returns the values if the notebook is given none.
+        row_title: Heading of the column of values, with their unit.
+        noun: Name of the axis within a sentence.
+        several_datasets: The table has columns for several data sets (``datasets``); else it is of one
+            (``dataset``).
+        choice_questions: Asks the model's multiple-choice data set by default, not the one for speed.
+        against_original: The first row is the original, and the others are compared with it.
+        in_reports: The reports have this table.
         batch_size: Batch size of the base configuration, as in the reports.
-        speed: Whether its page also times answers of fixed length.
+        speed: Its page also times answers of fixed length.
         measure: What its cells measure: generation, or one forward pass by layers.
-        extra: Parameters that this notebook alone has.
-        own: Parameters of a notebook that measures no cell but reads what is known; empty for an axis.
+        extra: Parameters that this notebook has and others do not.
+        own: Parameters and default values of a notebook that measures nothing; 0 means the model's own.
     """
 
     name: str
-    values: str
     title: str
     question: str
+    varies: str = ""
+    values: str = ""
+    kind: type = int
+    default: Callable[[Context, Axis], list[Any]] = _nothing
     row_title: str = ""
     noun: str = ""
-    several_datasets: bool
-    batch_size: int = 16
+    several_datasets: bool = False
+    choice_questions: bool = False
+    against_original: bool = False
+    in_reports: bool = False
+    batch_size: int = BATCH_SIZE
     speed: bool = False
     measure: Measured = "generation"
-    field: str = ""
     extra: tuple[str, ...] = ()
-    own: tuple[str, ...] = ()
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def varies(self) -> str:
-        """The cell's field that varies."""
-        return self.field or self.name
-
-    @property
-    def parameters(self) -> dict[str, type | tuple[type, type]]:
+    def parameters(self) -> dict[str, Kind]:
         """Notebook parameters and their types, in the order of the parameters cell."""
         if self.own:
-            return {name: _TYPES[name] for name in self.own}
-        data_parameter = "datasets" if self.several_datasets else "dataset"
-        wanted = ("model", "weights", data_parameter, "samples", self.values, *self.extra, *_FIXED)
-        return {name: _TYPES[name] for name in wanted if name != self.varies and self._takes(name)}
+            return {name: PARAMETERS[name].kind for name in self.own}
+        data = "datasets" if self.several_datasets else "dataset"
+        kinds = {name: known.kind for name, known in PARAMETERS.items()} | {self.values: (list, self.kind)}
+        wanted = ("model", "weights", data, "samples", self.values, *self.extra, *FIXED)
+        return {name: kinds[name] for name in wanted if name != self.varies and self._takes(name)}
 
     def _takes(self, name: str) -> bool:
-        """Nothing is generated by layers, and samples are as many as the batch holds."""
+        """Return whether a parameter applies: by layers nothing is generated from one batch."""
         if "precisions" in self.extra and name in ("optimization", "length"):
-            return False  # the precisions stand for the one, and answers of fixed length have no quality
+            return False  # precisions replace the first, and answers of fixed length have no quality
         return self.measure == "generation" or name not in ("samples", "max_new_tokens", "length")
 
+    def value(self, cell: Cell) -> Any:
+        """Return a cell's value on this axis."""
+        return getattr(cell, self.varies)
 
-_FIXED = (
-    "device", "optimization", "batch_size", "image_size", "seq_len", "max_new_tokens", "length", "seed",
-    "source", "results",
-)  # fmt: skip
-_TYPES: dict[str, type | tuple[type, type]] = {
-    **dict.fromkeys(("model", "weights", "dataset", "device", "optimization", "length"), str),
-    **dict.fromkeys(("source", "results"), str),
-    "quantization": str,
-    **dict.fromkeys(("samples", "batch_size", "image_size", "seq_len", "max_new_tokens", "seed"), int),
-    "interpolate": bool,
-    **dict.fromkeys(("datasets", "devices", "optimizations", "precisions"), (list, str)),
-    **dict.fromkeys(("batch_sizes", "image_sizes", "seq_lens", "repeats"), (list, int)),
-}
+    @property
+    def numeric(self) -> bool:
+        """Whether its values are numbers."""
+        return self.kind is int
 
-LENGTHS: dict[str, tuple[Length, ...]] = {
-    "natural": ("natural",), "fixed": ("fixed",), "both": ("natural", "fixed"),
-}  # fmt: skip
-"""Values of the notebook parameter ``length``."""
 
-_CELL = frozenset(Cell.model_fields)
+def _devices(context: Context, axis: Axis) -> list[str]:
+    return ["cuda", "cpu"]
 
-FIXED_BATCHES = 8
-"""Batches of a cell of fixed length: all do the same work, so more samples would say nothing more."""
+
+def _batch_sizes(context: Context, axis: Axis) -> list[int]:
+    return [1, 16] if axis.measure == "layers" else [1, 4, 8, 16]
+
+
+def _image_sizes(context: Context, axis: Axis) -> list[int]:
+    return list(context.entry.image_sizes)
+
+
+def _seq_lens(context: Context, axis: Axis) -> list[int]:
+    return list(context.entry.seq_lens)
+
+
+def _optimizations(context: Context, axis: Axis) -> list[str]:
+    return list(REPORTED_OPTIMIZATIONS) if context.reported else optimizations.defaults(context.base)
+
+
+def _repeats(context: Context, axis: Axis) -> list[int]:
+    return [1, 2, 3, 4, 5]
+
 
 AXES: dict[str, Axis] = {
     axis.name: axis
     for axis in (
         Axis(
             name="device",
+            varies="device",
             values="devices",
+            kind=str,
+            default=_devices,
             title="Device",
             question="What does one question cost on a GPU, and what on the CPU beside it?",
             row_title="Device",
             noun="device",
-            several_datasets=False,
+            in_reports=True,
             batch_size=1,
             speed=True,
         ),
         Axis(
             name="batch_size",
+            varies="batch_size",
             values="batch_sizes",
+            default=_batch_sizes,
             title="Batch size",
             question="How do latency per batch and energy per sample change as more questions share a batch?",
             row_title="Batch size",
             noun="batch size",
-            several_datasets=False,
+            in_reports=True,
             speed=True,
         ),
         Axis(
             name="image_size",
+            varies="image_size",
             values="image_sizes",
+            default=_image_sizes,
             title="Image size",
             question="What do larger images cost, and do they buy better answers?",
             row_title="Image size, px",
             noun="image size",
             several_datasets=True,
+            in_reports=True,
             extra=("interpolate",),
         ),
         Axis(
             name="seq_len",
+            varies="seq_len",
             values="seq_lens",
+            default=_seq_lens,
             title="Prompt length",
             question="What is saved by cutting the text prompt, and what is lost?",
-            row_title="Prompt budget, tokens",
-            noun="prompt budget",
+            row_title="Prompt length, tokens",
+            noun="prompt length",
             several_datasets=True,
+            in_reports=True,
         ),
         Axis(
             name="optimization",
+            varies="optimization",
             values="optimizations",
+            kind=str,
+            default=_optimizations,
             title="Optimization",
             question="Which setting makes the model faster or thriftier, and does it change the answers?",
             row_title="Optimization",
             noun="optimization",
-            several_datasets=False,
+            choice_questions=True,
+            against_original=True,
+            in_reports=True,
             speed=True,
         ),
         Axis(
             name="layers",
-            field="batch_size",
+            varies="batch_size",
             values="batch_sizes",
+            default=_batch_sizes,
             title="By layers",
             question="Where inside the model do the time, the energy and the FLOPs of a prompt go?",
             row_title="Batch size",
             noun="batch size",
-            several_datasets=False,
             measure="layers",
         ),
         Axis(
             name="agreement",
-            field="batch_size",
+            varies="batch_size",
             values="batch_sizes",
+            default=_batch_sizes,
             title="Agreement",
             question="Do the answers stay the same whatever the batch size and the precision?",
             row_title="Batch size",
             noun="batch size",
-            several_datasets=False,
             extra=("precisions",),
         ),
         Axis(
             name="repeat",
-            field="repeat",
+            varies="repeat",
             values="repeats",
+            default=_repeats,
             title="Repeats",
-            question="How much do windows of one and the same cell differ on this machine (A/A repeats)?",
+            question="How much do repeats of the same cell differ on this machine (A/A repeats)?",
             row_title="Repeat",
             noun="repeat",
             several_datasets=True,
         ),
         Axis(
             name="card",
-            values="",
             title="Model card",
             question="What is the model, how much memory does it take, and which GPUs run it?",
-            several_datasets=False,
-            own=("model", "quantization", "batch_size", "image_size", "seq_len", "max_new_tokens", "results"),
+            own={
+                "model": "", "quantization": "fp16", "batch_size": 1, "image_size": 0, "seq_len": 0,
+                "max_new_tokens": 0, "results": "results",
+            },
         ),
     )
-}
-
-OWN_DEFAULTS: dict[str, Any] = {"quantization": "fp16", "batch_size": 1, "results": "results"}
-"""What an open parameter means in a notebook that measures nothing; 0 of the others is the model's own."""
-
-
-REPORTED_SAMPLES = 300
-REPORTED_OPTIMIZATIONS = ("fp16", "compile", "flash_attention_2")
-"""The reports' own grid, where the base configuration of a model does not settle it."""
-
-
-class Plan(Frozen):
-    """A run's parameters with every default filled in, and the cells they ask for, in table order."""
-
-    axis: Axis
-    parameters: dict[str, Any]
-    cells: tuple[Cell, ...]
-
-    @property
-    def model(self) -> str:
-        """Name of the model."""
-        return str(self.parameters["model"])
-
-    @property
-    def source(self) -> str:
-        """Where its records come from."""
-        return str(self.parameters["source"])
-
-    def of_length(self, length: Length) -> tuple[Cell, ...]:
-        """The cells whose answers are of natural, or of fixed, length; a table never mixes them."""
-        return tuple(cell for cell in self.cells if cell.length == length)
-
-
-class Run(Frozen):
-    """One notebook for one model: the unit that is launched, retried and resumed."""
-
-    model: Slug
-    axis: Slug
-    parameters: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Return ``model/axis``, unique within a sweep."""
-        return f"{self.model}/{self.axis}"
-
-    @functools.cached_property
-    def plan(self) -> Plan:
-        """Plan the run, once: whoever is handed the run is handed its plan.
-
-        Raises:
-            UserError: A parameter is wrong.
-        """
-        return plan(self.axis, self.parameters)
+}  # fmt: skip
 
 
 def get(name: str) -> Axis:
-    """The axis of a name.
+    """Return the axis of a name.
 
     Raises:
         UserError: There is none; the message names the nearest.
@@ -262,183 +247,3 @@ def get(name: str) -> Axis:
         return AXES[name]
     except KeyError:
         raise UserError(f"unknown axis {name!r}; {nearest(name, AXES)}") from None
-
-
-def plan(axis_name: str, parameters: Mapping[str, Any]) -> Plan:
-    """Fill in what is left open and expand the axis into cells.
-
-    Args:
-        axis_name: One of ``AXES``.
-        parameters: Notebook parameters; a missing one, ``""``, ``0`` or ``[]`` means the base
-            configuration of the model.
-
-    Raises:
-        UserError: An unknown parameter, a wrong type, or a value that no cell can have.
-    """
-    axis = get(axis_name)
-    given = {name: _checked(axis, name, value) for name, value in parameters.items()}
-    if given.get("source") == "reports" and given.get("length") == "both":
-        given["length"] = ""  # the notebooks' default; a report has no answers of fixed length
-    entry = models.get(given["model"]) if given.get("model") else models.default()
-    if axis.own:
-        filled = {name: given.get(name) or OWN_DEFAULTS.get(name, 0) for name in axis.own}
-        return Plan(axis=axis, parameters=filled | {"model": entry.name}, cells=())
-    settings = _resolved(axis, entry, given)
-    names = settings.pop("dataset_names")
-    lengths = LENGTHS.get(settings.get("length", "natural"))
-    if lengths is None:
-        raise UserError(f"length takes {', '.join(LENGTHS)}, got {settings['length']!r}")
-    rows = [(settings, settings[axis.values])]
-    if axis.varies == "optimization" and not given.get("batch_size"):
-        batches = optimizations.at_batches(settings["optimizations"], axis.batch_size)
-        rows = [(settings | {"batch_size": size}, values) for size, values in batches]
-    cells = [
-        _cell(entry, axis, own | {"optimization": optimization}, value, name, length)
-        for own, values in rows
-        for value in values
-        for optimization in settings.get("precisions") or [settings.get("optimization", "")]
-        for name in names
-        for length in lengths
-    ]
-    settings["model"] = entry.name
-    return Plan(axis=axis, parameters=settings, cells=tuple(dict.fromkeys(cells)))
-
-
-def runs(sweep: Sweep) -> tuple[Run, ...]:
-    """The runs of a sweep, model by model, each checked and expandable.
-
-    Raises:
-        UserError: Something of the sweep cannot be; the error knows its place in the file.
-    """
-    made = []
-    for axis_name, own in sweep.axes.items():
-        with placed("axes", axis_name):
-            get(axis_name)
-        _check_names(own or {}, AXES[axis_name].parameters, ("axes", axis_name))
-    _check_names(sweep.parameters, _TYPES, ("parameters",))
-    for model, changes in sweep.overrides.items():
-        _check_names(changes, _TYPES, ("overrides", model))
-    for i, model in enumerate(sweep.models):
-        with placed("models", i):
-            models.get(model)
-        for axis_name, own in sweep.axes.items():
-            places: dict[str, Place] = {name: ("parameters", name) for name in sweep.parameters}
-            places |= {name: ("overrides", model, name) for name in sweep.overrides.get(model, {})}
-            places |= {name: ("axes", axis_name, name) for name in own or {}}
-            shared = {**sweep.parameters, **sweep.overrides.get(model, {})}
-            known = AXES[axis_name].parameters
-            merged = {k: v for k, v in shared.items() if k in known} | (own or {}) | {"model": model}
-            run = Run(model=model, axis=axis_name, parameters=merged)
-            try:
-                _ = run.plan
-            except UserError:
-                for name, value in merged.items():
-                    with placed(*places.get(name, ("models", i))):
-                        plan(axis_name, {"model": model, name: value})
-                with placed("axes", axis_name):
-                    plan(axis_name, merged)
-            made.append(run)
-    return tuple(made)
-
-
-def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], place: Place) -> None:
-    """Parameters that a sweep file may set, each with something in it."""
-    settable = set(known) - {"model", "results"}
-    for name, value in given.items():
-        with placed(*place, name):
-            if name not in settable:
-                raise UserError(f"unknown parameter {name!r}; {nearest(str(name), settable)}")
-            if value is None or value == []:
-                raise UserError(f"{name} is empty; leave it out for the model's own")
-            if isinstance(value, list) and len({repr(item) for item in value}) < len(value):
-                raise UserError(f"{name} lists the same value twice: {value!r}")
-
-
-def _checked(axis: Axis, name: str, value: Any) -> Any:
-    """The value in its type; a list also from its YAML text (``papermill -p``), or of one value from that."""
-    if name not in axis.parameters:
-        raise UserError(f"notebook {axis.name} has no parameter {name!r}; {nearest(name, axis.parameters)}")
-    wanted = axis.parameters[name]
-    if isinstance(wanted, tuple):
-        if isinstance(value, str):
-            try:
-                value = yaml.safe_load(value)
-            except yaml.YAMLError:
-                value = [value]
-        items = list(value) if isinstance(value, (list, tuple)) else [value]
-        if any(type(item) is not wanted[1] for item in items):
-            raise UserError(f"{name} takes a list of {wanted[1].__name__}, got {value!r}")
-        return optimizations.tidied(items, name) if name in ("optimizations", "precisions") else items
-    if type(value) is not wanted:
-        raise UserError(f"{name} takes {wanted.__name__}, got {value!r}")
-    return value
-
-
-def _resolved(axis: Axis, entry: ModelEntry, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every parameter of the axis, defaults filled in, plus ``dataset_names``."""
-    reported = given.get("source") == "reports"
-    if given.get("source") not in (None, "", *get_args(Source)):
-        raise UserError(f"source is {' or '.join(get_args(Source))}, got {given['source']!r}")
-    # What the reports say does not depend on the machine that shows it.
-    local: list[str] = ["cuda", "cpu"] if reported or machine.describe().gpus else ["cpu"]
-    base = _base(entry, given.get("device") or local[0])
-    by_rule: dict[str, Callable[[], Any]] = {
-        "weights": lambda: "pretrained",
-        "dataset": lambda: entry.choice_dataset if axis.name == "optimization" else entry.speed_dataset,
-        "datasets": lambda: list(entry.datasets),
-        "samples": lambda: REPORTED_SAMPLES if reported else 96,
-        "device": lambda: local[0],
-        "devices": lambda: ["cuda", "cpu"],
-        "optimization": lambda: REPORTED_OPTIMIZATIONS[0] if reported else "",
-        "optimizations": lambda: list(REPORTED_OPTIMIZATIONS) if reported else optimizations.defaults(base),
-        "batch_size": lambda: axis.batch_size,
-        "batch_sizes": lambda: [1, 16] if axis.measure == "layers" else [1, 4, 8, 16],
-        "image_size": lambda: entry.base_image_size,
-        "image_sizes": lambda: list(entry.image_sizes),
-        "seq_len": lambda: entry.seq_lens[0],
-        "seq_lens": lambda: list(entry.seq_lens),
-        "precisions": lambda: ["fp32", "bf16"] + ["fp16"] * ((given.get("device") or local[0]) == "cuda"),
-        "repeats": lambda: [1, 2, 3, 4, 5],
-        "max_new_tokens": lambda: entry.max_new_tokens,
-        "length": lambda: "both" if axis.speed and not reported else "natural",
-        "seed": lambda: 0,
-        "source": lambda: "measured",
-        "interpolate": lambda: False,
-        "results": lambda: "results",
-    }
-    settings = {name: given.get(name) or by_rule[name]() for name in axis.parameters if name != "model"}
-    settings["dataset_names"] = settings.get("datasets") or [settings["dataset"]]
-    for name in settings["dataset_names"]:
-        catalogue.get(name)
-    return settings
-
-
-def _base(entry: ModelEntry, device: str) -> Dtype:
-    return optimizations.base_dtype(entry.base_dtype, "cuda" if device == "cuda" else "cpu")
-
-
-def _cell(
-    entry: ModelEntry, axis: Axis, settings: Mapping[str, Any], value: Any, dataset: str, length: Length
-) -> Cell:
-    point = {**settings, axis.varies: value, "length": length, "measure": axis.measure}
-    if axis.measure == "layers":
-        # Nothing is generated: one batch, and a limit of one token that no pass comes near.
-        point |= {"samples": value, "max_new_tokens": 1}
-    if length == "fixed" and settings["max_new_tokens"] == entry.max_new_tokens:
-        point["max_new_tokens"] = entry.fixed_tokens
-    if length == "fixed" and type(point["batch_size"]) is int:
-        point["samples"] = min(point["samples"], FIXED_BATCHES * point["batch_size"])
-    base = _base(entry, point["device"])
-    optimization = optimizations.parse(point["optimization"] or base, base)
-    fields = {name: point[name] for name in point if name in _CELL}
-    fields |= {"model": entry.name, "dataset": dataset}
-    fields |= {"dtype": optimization.dtype, "optimization": optimization.name}
-    # A model of several sizes, or at its own size, has nothing to interpolate: that is one cell, not two.
-    native = entry.native_image_size
-    fields["interpolate"] = bool(fields.get("interpolate")) and native not in (None, point["image_size"])
-    try:
-        return Cell.model_validate(fields)
-    except ValidationError as error:
-        # By the name that was given; by layers the batch's size is the number of samples too.
-        given = dict.fromkeys([axis.varies] + ["samples"] * (axis.measure == "layers"), axis.values)
-        raise UserError(f"notebook {axis.name}: {explain(error, Cell.model_fields, given)}") from None

@@ -22,7 +22,7 @@ from vlmnb.device import slots
 from vlmnb.device.slots import Slot
 from vlmnb.files import temporary
 from vlmnb.records import claims
-from vlmnb.spec.axes import Run
+from vlmnb.spec.planning import Run
 from vlmnb.sweep import supervisor
 from vlmnb.types import Frozen
 

@@ -12,9 +12,9 @@ from vlmnb.errors import UserError, nearest
 from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, store
 from vlmnb.records.index_entries import Entry, cell_digest
-from vlmnb.spec import axes, sweep_file
-from vlmnb.spec.axes import Run
+from vlmnb.spec import planning, sweep_file
 from vlmnb.spec.cell import Cell
+from vlmnb.spec.planning import Run
 from vlmnb.sweep import page_stamp
 from vlmnb.types import Frozen
 
@@ -111,7 +111,7 @@ def load(path: Path) -> tuple[Run, ...]:
     """
     sweep = sweep_file.load_sweep(path)
     try:
-        return axes.runs(sweep)
+        return planning.runs(sweep)
     except UserError as error:
         raise plain_yaml.located(path, error) from None
 
@@ -186,7 +186,7 @@ def _state(cell: Cell, path: Path, exact: Entry | None, stale: Entry | None, res
     )  # fmt: skip
 
 
-def _inputs(plan: axes.Plan, usable: Iterable[Entry]) -> tuple[str, ...]:
+def _inputs(plan: planning.Plan, usable: Iterable[Entry]) -> tuple[str, ...]:
     if not plan.axis.own:
         return ()
     from vlmnb.fit import page_inputs

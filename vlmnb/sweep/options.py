@@ -11,7 +11,7 @@ from typing import Literal
 from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.errors import UserError
-from vlmnb.spec.axes import Run
+from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory
 from vlmnb.sweep.execute import ExecutionOptions, Limits
 from vlmnb.sweep.inventory import Remeasure

@@ -108,7 +108,7 @@ def escape(text: str) -> str:
 def _where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
     """What tells cells apart from the others of a page: only the fields that differ on it."""
     named = {"dataset": "", "device": "", "optimization": "", "batch_size": "batch size ",
-             "image_size": "image size ", "seq_len": "prompt budget "}  # fmt: skip
+             "image_size": "image size ", "seq_len": "prompt length "}  # fmt: skip
     parts = []
     for name, word in named.items():
         if len({getattr(cell, name) for cell in every}) > 1 or len(every) == 1:

@@ -21,7 +21,7 @@ from vlmnb.device.machine import Machine
 from vlmnb.errors import UserError, one_line
 from vlmnb.records import content_key, store
 from vlmnb.records.record import keep_damaged
-from vlmnb.spec.axes import Run
+from vlmnb.spec.planning import Run
 from vlmnb.sweep.execute import ExecutionOptions, RunResult, forget_failure
 from vlmnb.sweep.inventory import Job
 from vlmnb.sweep.ray import node as on_node

@@ -15,7 +15,7 @@ from vlmnb.device.slots import Slot
 from vlmnb.errors import one_line
 from vlmnb.files import temporary
 from vlmnb.records import content_key
-from vlmnb.spec.axes import Run
+from vlmnb.spec.planning import Run
 from vlmnb.sweep import execute, supervisor
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.scheduler import Stopped

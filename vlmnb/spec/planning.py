@@ -1,0 +1,212 @@
+"""Expand an axis into cells, and a sweep into runs.
+
+Driver and notebook both call :func:`plan`, so that the sweep knows a run's cells without executing it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from vlmnb import models
+from vlmnb.data import catalogue
+from vlmnb.errors import Place, UserError, nearest, placed
+from vlmnb.models.entry import ModelEntry
+from vlmnb.spec import axes, optimizations, parameters
+from vlmnb.spec.axes import Axis
+from vlmnb.spec.cell import Cell
+from vlmnb.spec.parameters import Context
+from vlmnb.spec.sweep_file import Sweep, explain
+from vlmnb.types import Frozen, Length, Slug, Source
+
+LENGTHS: dict[str, tuple[Length, ...]] = {
+    "natural": ("natural",), "fixed": ("fixed",), "both": ("natural", "fixed"),
+}  # fmt: skip
+"""Values of the notebook parameter ``length``."""
+
+FIXED_BATCHES = 8
+"""Batches of a cell of fixed length: all do the same work, so more samples would add nothing."""
+
+_CELL = frozenset(Cell.model_fields)
+
+
+class Plan(Frozen):
+    """A run's parameters with every default filled in, and the cells they ask for, in table order."""
+
+    axis: Axis
+    parameters: dict[str, Any]
+    cells: tuple[Cell, ...]
+
+    @property
+    def model(self) -> str:
+        """Name of the model."""
+        return str(self.parameters["model"])
+
+    @property
+    def source(self) -> str:
+        """Where its records come from."""
+        return str(self.parameters["source"])
+
+    def of_length(self, length: Length) -> tuple[Cell, ...]:
+        """The cells whose answers are of natural, or of fixed, length; a table never mixes them."""
+        return tuple(cell for cell in self.cells if cell.length == length)
+
+
+class Run(Frozen):
+    """One notebook for one model: the unit that is launched, retried and resumed."""
+
+    model: Slug
+    axis: Slug
+    parameters: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Return ``model/axis``, unique within a sweep."""
+        return f"{self.model}/{self.axis}"
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """Plan the run, once: whoever is handed the run is handed its plan.
+
+        Raises:
+            UserError: A parameter is wrong.
+        """
+        return plan(self.axis, self.parameters)
+
+
+def plan(axis_name: str, values: Mapping[str, Any]) -> Plan:
+    """Fill in default values and expand the axis into cells.
+
+    Args:
+        axis_name: One of ``axes.AXES``.
+        values: Notebook parameters; a missing one, ``""``, ``0`` or ``[]`` means the base configuration of
+            the model.
+
+    Raises:
+        UserError: An unknown parameter, a wrong type, or a value that no cell can have.
+    """
+    axis = axes.get(axis_name)
+    given = {name: parameters.checked(axis, name, value) for name, value in values.items()}
+    if given.get("source") == "reports" and given.get("length") == "both":
+        given["length"] = ""  # the notebooks' default; a report has no answers of fixed length
+    entry = models.get(given["model"]) if given.get("model") else models.default()
+    if axis.own:
+        filled = {name: given.get(name) or axis.own[name] for name in axis.own}
+        return Plan(axis=axis, parameters=filled | {"model": entry.name}, cells=())
+    settings = _filled(axis, parameters.context(entry, given), given)
+    names = settings.get("datasets") or [settings["dataset"]]
+    for name in names:
+        catalogue.get(name)
+    lengths = LENGTHS.get(settings.get("length", "natural"))
+    if lengths is None:
+        raise UserError(f"length takes {', '.join(LENGTHS)}, got {settings['length']!r}")
+    rows = [(settings, settings[axis.values])]
+    if axis.against_original and not given.get("batch_size"):
+        batches = optimizations.at_batches(settings[axis.values], axis.batch_size)
+        rows = [(settings | {"batch_size": size}, values) for size, values in batches]
+    cells = [
+        _cell(entry, axis, own | {"optimization": optimization}, value, name, length)
+        for own, values in rows
+        for value in values
+        for optimization in settings.get("precisions") or [settings.get("optimization", "")]
+        for name in names
+        for length in lengths
+    ]
+    settings["model"] = entry.name
+    return Plan(axis=axis, parameters=settings, cells=tuple(dict.fromkeys(cells)))
+
+
+def runs(sweep: Sweep) -> tuple[Run, ...]:
+    """Return the runs of a sweep, model by model, each of them checked.
+
+    Raises:
+        UserError: A run is not possible; the error carries its place in the file.
+    """
+    made = []
+    for axis_name, own in sweep.axes.items():
+        with placed("axes", axis_name):
+            axes.get(axis_name)
+        _check_names(own or {}, axes.AXES[axis_name].parameters, ("axes", axis_name))
+    _check_names(sweep.parameters, _every_parameter(), ("parameters",))
+    for model, changes in sweep.overrides.items():
+        _check_names(changes, _every_parameter(), ("overrides", model))
+    for i, model in enumerate(sweep.models):
+        with placed("models", i):
+            models.get(model)
+        for axis_name, own in sweep.axes.items():
+            places: dict[str, Place] = {name: ("parameters", name) for name in sweep.parameters}
+            places |= {name: ("overrides", model, name) for name in sweep.overrides.get(model, {})}
+            places |= {name: ("axes", axis_name, name) for name in own or {}}
+            shared = {**sweep.parameters, **sweep.overrides.get(model, {})}
+            known = axes.AXES[axis_name].parameters
+            merged = {k: v for k, v in shared.items() if k in known} | (own or {}) | {"model": model}
+            run = Run(model=model, axis=axis_name, parameters=merged)
+            try:
+                _ = run.plan
+            except UserError:
+                for name, value in merged.items():
+                    with placed(*places.get(name, ("models", i))):
+                        plan(axis_name, {"model": model, name: value})
+                with placed("axes", axis_name):
+                    plan(axis_name, merged)
+            made.append(run)
+    return tuple(made)
+
+
+def _every_parameter() -> dict[str, parameters.Kind]:
+    """Return the parameters of all notebooks, with their types."""
+    return {name: kind for axis in axes.AXES.values() for name, kind in axis.parameters.items()}
+
+
+def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], place: Place) -> None:
+    """Check that a sweep file may set these parameters, and that none is empty."""
+    settable = set(known) - {"model", "results"}
+    for name, value in given.items():
+        with placed(*place, name):
+            if name not in settable:
+                raise UserError(f"unknown parameter {name!r}; {nearest(str(name), settable)}")
+            if value is None or value == []:
+                raise UserError(f"{name} is empty; leave it out for the model's own")
+            if isinstance(value, list) and len({repr(item) for item in value}) < len(value):
+                raise UserError(f"{name} lists the same value twice: {value!r}")
+
+
+def _filled(axis: Axis, context: Context, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every parameter of an axis, default values filled in."""
+    if given.get("source") not in (None, "", *get_args(Source)):
+        raise UserError(f"source is {' or '.join(get_args(Source))}, got {given['source']!r}")
+    defaults = {name: known.default for name, known in parameters.PARAMETERS.items()}
+    defaults[axis.values] = axis.default
+    return {
+        name: given.get(name) or defaults[name](context, axis) for name in axis.parameters if name != "model"
+    }
+
+
+def _cell(
+    entry: ModelEntry, axis: Axis, settings: Mapping[str, Any], value: Any, dataset: str, length: Length
+) -> Cell:
+    point = {**settings, axis.varies: value, "length": length, "measure": axis.measure}
+    if axis.measure == "layers":
+        # Nothing is generated: one batch, and a limit of one token that no pass reaches.
+        point |= {"samples": value, "max_new_tokens": 1}
+    if length == "fixed" and settings.get("max_new_tokens") == entry.max_new_tokens:
+        point["max_new_tokens"] = entry.fixed_tokens
+    if length == "fixed" and type(point["batch_size"]) is int:
+        point["samples"] = min(point["samples"], FIXED_BATCHES * point["batch_size"])
+    base = parameters.base_dtype(entry, point["device"])
+    optimization = optimizations.parse(point["optimization"] or base, base)
+    fields = {name: point[name] for name in point if name in _CELL}
+    fields |= {"model": entry.name, "dataset": dataset}
+    fields |= {"dtype": optimization.dtype, "optimization": optimization.name}
+    # A model with several sizes, or at its own size, interpolates nothing: that is one cell, not two.
+    native = entry.native_image_size
+    fields["interpolate"] = bool(fields.get("interpolate")) and native not in (None, point["image_size"])
+    try:
+        return Cell.model_validate(fields)
+    except ValidationError as error:
+        # Name the parameter that was given; by layers the batch size is the number of samples too.
+        given = dict.fromkeys([axis.varies] + ["samples"] * (axis.measure == "layers"), axis.values)
+        raise UserError(f"notebook {axis.name}: {explain(error, Cell.model_fields, given)}") from None
