@@ -14,20 +14,17 @@ from vlmnb.errors import UserError, nearest
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 
-_registered: list[Family] = []
-"""Families from outside the package."""
-
 
 @functools.cache
 def by_family() -> dict[str, Family]:
-    """Return the families by name, in the order of lists."""
+    """Return the families by name, in the order of lists: the object ``FAMILY`` of every file found."""
     from vlmnb.models import families
 
     found = [
         importlib.import_module(f"{families.__name__}.{info.name}").FAMILY
         for info in pkgutil.iter_modules(families.__path__)
     ]
-    ordered = sorted([*found, *_registered], key=lambda family: (family.rank, family.name))
+    ordered = sorted(found, key=lambda family: (family.rank, family.name))
     return {family.name: family for family in ordered}
 
 
@@ -36,13 +33,6 @@ def registry() -> dict[str, ModelEntry]:
     """Return all models by name: those of the Hub in the order of their families, then the bundled ones."""
     entries = [entry for family in by_family().values() for entry in family.entries]
     return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.bundled)}
-
-
-def register(family: Family) -> None:
-    """Add a family from outside the package, for as long as this process runs."""
-    _registered.append(family)
-    by_family.cache_clear()
-    registry.cache_clear()
 
 
 def default() -> ModelEntry:
