@@ -108,17 +108,25 @@ def sweep(
     is measured, so a sweep can be stopped or killed at any time: the same command continues it. Runs on
     different GPUs go on side by side; a run on the CPU has the machine to itself, and sweeps of several users
     take turns. A cell whose Jupyter kernel dies twice, or that exceeds its limit, is recorded as failed and
-    the rest goes on. What is known of a failed run is kept in runs/failures/.
+    the rest goes on. The error of a failed run is kept in runs/failures/.
+
+    A sweep file names a title, the models, and under axes each notebook with its parameters, such as
+    "batch_size: {batch_sizes: [1, 4]}" or "{}". "parameters" apply to every notebook that has them,
+    "overrides" to single models, such as "fuyu-tiny: {samples: 32}"; the parameters under an axis win. The
+    file is searched in the working folder, then in the project's folder.
+
+    A run replaces the page of the same model and notebook; use --runs DIR to keep your pages apart.
 
     \b
-    vlmnb sweep sweeps/quickstart.yaml
-    vlmnb sweep sweeps/full.yaml --only llava-tiny/layers
-    vlmnb sweep sweeps/full.yaml --stale --results elsewhere
-    vlmnb sweep sweeps/h200.yaml --slurm | sbatch
-    vlmnb sweep sweeps/reports.yaml --on ray
+    Examples:
+      vlmnb sweep sweeps/quickstart.yaml
+      vlmnb sweep sweeps/full.yaml --only llava-tiny/layers
+      vlmnb sweep sweeps/full.yaml --stale --results elsewhere
+      vlmnb sweep sweeps/h200.yaml --slurm | sbatch
+      vlmnb sweep sweeps/reports.yaml --on ray
 
-    Exit code 0: success; 1: a run or a cell failed; 2: the sweep file or an option is wrong; 3: the disk, the
-    start of a Jupyter kernel, or a node failed; 130: stopped.
+    Exit code 0: success; 1: a run or a cell failed; 2: the sweep file or an option is wrong, or a needed
+    package is missing; 3: the disk, the start of a Jupyter kernel, or a node failed; 130: stopped.
     """
     from vlmnb.cli import sweep_command
     from vlmnb.sweep import inventory, options
@@ -157,13 +165,15 @@ def status(
 
     Lists recorded, missing and failed cells, pages, what is being measured, and the time left.
 
-    A stale cell was measured on this machine with other code, packages or settings; pages show and mark it.
+    A record's key is a hash of its cell, weights, data, measuring code, package versions and machine. A stale
+    cell has a record of this machine under another key, so one of these has changed; pages show and mark it.
     A damaged file should be a record but is not valid; it is ignored, and the next sweep measures its cell
     again and keeps the file as KEY.damaged.
 
     \b
-    vlmnb status
-    vlmnb status sweeps/full.yaml --json
+    Examples:
+      vlmnb status
+      vlmnb status sweeps/full.yaml --json
     """
     from vlmnb import paths
     from vlmnb.cli import sweep_command
@@ -188,7 +198,8 @@ def book(
 ) -> None:
     """Build the book of all results; open DIR/html/index.html.
 
-    Pages that have not changed are not built again.
+    A book that is up to date is not built again. With --runs and --output you can build a book of a sweep of
+    your own.
     """
     from vlmnb import paths
     from vlmnb.book import build as publishing
@@ -210,11 +221,14 @@ def export(
 ) -> None:
     """Write a table with one row per record.
 
-    Columns carry SI units in their names: latency_s is per batch, energy_j_per_sample per sample.
+    Units are in the column names: latency_s is per batch, energy_j_per_sample per sample. Stale records are
+    included; the column code shows which code measured them. results/.index.sqlite only makes this fast: you
+    can delete it, the next command rebuilds it.
 
     \b
-    vlmnb export -o all.csv
-    vlmnb export --format parquet -o all.parquet
+    Examples:
+      vlmnb export -o all.csv
+      vlmnb export --format parquet -o all.parquet
     """
     from vlmnb import paths
     from vlmnb.records.export import FORMATS, export_records
@@ -284,7 +298,8 @@ def flops(
     """Compute the FLOPs of a model, by formula and by counting. Needs neither weights nor a GPU.
 
     \b
-    vlmnb flops llava-1.5-7b --text-tokens 50 --batch-size 4
+    Examples:
+      vlmnb flops llava-1.5-7b --text-tokens 50 --batch-size 4
     """
     from vlmnb.cli import flops_command
     from vlmnb.flops import estimate
@@ -322,9 +337,10 @@ def fit(
     Predictions use your own records where there are any.
 
     \b
-    vlmnb fit llava-1.5-7b --quantization Q4_K_M
-    vlmnb fit qwen2.5-vl-3b --vram 12 --batch-size 4
-    vlmnb fit fuyu-8b --max-price 2000 --max-power 350
+    Examples:
+      vlmnb fit llava-1.5-7b --quantization Q4_K_M
+      vlmnb fit qwen2.5-vl-3b --vram 12 --batch-size 4
+      vlmnb fit fuyu-8b --max-price 2000 --max-power 350
     """
     from vlmnb import paths
     from vlmnb.cli import fit_command
