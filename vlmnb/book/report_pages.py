@@ -15,9 +15,10 @@ from vlmnb.errors import UserError
 from vlmnb.files import code_fingerprint
 from vlmnb.records import content_key
 from vlmnb.records.record import Record
+from vlmnb.spec import axes
 from vlmnb.sweep import page_stamp
 
-AXES = ("device", "batch_size", "image_size", "seq_len", "optimization")
+AXES = tuple(axis.name for axis in axes.AXES.values() if axis.in_reports)
 """Tables of every report, in the reports' order."""
 
 DRAWN_BY = (*content_key.SHOWING, "book/rendering", "book/report_pages", "book/postprocess")
