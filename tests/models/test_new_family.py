@@ -18,7 +18,7 @@ from vlmnb.fit import answer, page, shape, tensors
 from vlmnb.flops import estimate
 from vlmnb.models import families
 from vlmnb.records.record import Record
-from vlmnb.spec.axes import Plan
+from vlmnb.spec.planning import Plan
 
 NAME = "vipllava-mini"
 
