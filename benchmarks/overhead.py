@@ -107,17 +107,21 @@ def _compare(cell: Cell, rounds: int) -> int:
 
     from vlmnb.device.clock import synchronize
     from vlmnb.device.load import LoadMarks
-    from vlmnb.measure import cells, loading, protocol
+    from vlmnb.measure import generation, loading, protocol
+    from vlmnb.measure.batches import prepare
     from vlmnb.measure.phases import PhaseClock
     from vlmnb.meters.window import MeteredWindow
+    from vlmnb.records.resolved import resolve_cell
     from vlmnb.stats import comparison
 
     torch.set_num_threads(1)
-    loading.require([cell])
-    loaded = loading.ModelSlot().get(loading.configuration(cell))
-    batches = cells.prepare(cell, loaded)
+    resolved = resolve_cell(cell)
+    loading.require([resolved])
+    loaded = loading.ModelSlot().get(loading.configuration(resolved))
+    batches = prepare(resolved, loaded)
     inputs, samples = [b.inputs for b in batches], [len(b.samples) for b in batches]
-    arguments, generate = protocol.limits(cell), protocol.Generator.of(cell, loaded, inputs)
+    arguments = generation.limits(cell)
+    generate = generation.Generator.of(resolved, loaded, inputs)
     vision = loaded.family.vision_modules(loaded.model)
     seconds: dict[str, list[tuple[float, float]]] = {"bare": [], "measured": []}
     told = _Told(rounds)

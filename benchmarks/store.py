@@ -37,8 +37,9 @@ from vlmnb import paths
 from vlmnb.files import hashing
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
-from vlmnb.records import content_key, record, sealing, store
+from vlmnb.records import record, sealing, store
 from vlmnb.records.answer import Answer
+from vlmnb.records.resolved import blank_record, resolve_cell
 from vlmnb.records.timing import Timing
 from vlmnb.spec import planning, sweep_file
 from vlmnb.spec.cell import Cell
@@ -146,7 +147,7 @@ def _write(results: Path, first: int, cells: Sequence[Cell]) -> None:
     content: dict[str, Any] = json.loads(made.model_dump_json())
     for i, cell in enumerate(cells, start=first):
         # A key takes longer than the record; only those of cells that are asked for are looked for.
-        key = content_key.key(cell) if i < ASKED else hashing.digest(i)
+        key = resolve_cell(cell).key if i < ASKED else hashing.digest(i)
         content |= {"key": key, "cell": cell.model_dump(mode="json")}
         path = paths.record(results, made.hardware, cell.model, key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +165,7 @@ def _made_up(cell: Cell) -> record.Record:
         )
         for i in range(4)
     )  # fmt: skip
-    return content_key.blank(cell, datetime.now(UTC).isoformat(timespec="seconds")).model_copy(
+    return blank_record(resolve_cell(cell), datetime.now(UTC).isoformat(timespec="seconds")).model_copy(
         update={
             "timing": Timing(warmup_batches=2, latencies_s=(0.5, 0.4), batch_samples=(2, 2),
                              preprocess_s=(0.01, 0.01), first_call_s=0.6),

@@ -13,13 +13,14 @@ from optimized import timed
 from vlmnb.analysis import bottleneck, rates
 from vlmnb.device.load import BackgroundLoad, is_high
 from vlmnb.flops.flop_count import Parts
-from vlmnb.measure import cells as cells_measure
 from vlmnb.measure import peak_rates
 from vlmnb.measure.cells import measure_cell
+from vlmnb.measure.flop_counting import FlopCounts
 from vlmnb.measure.loading import ModelSlot
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
+from vlmnb.records.resolved import resolve_cell
 from vlmnb.views import phase_table, roofline_tables
 
 
@@ -270,10 +271,10 @@ def test_ceilings_stand_beside_speed_and_beside_every_optimization(monkeypatch: 
         return Ceilings(flops_per_s=1e12, bytes_per_s=1e12, method="planted")
 
     monkeypatch.setattr(peak_rates, "measured", found)
-    slot, counts = ModelSlot(), cells_measure.FlopCounts()
+    slot, counts = ModelSlot(), FlopCounts()
     small = {"samples": 2, "batch_size": 1, "max_new_tokens": 3, "dataset": "textvqa-mini"}
     made = [
-        measure_cell(cell(**small, **more), slot, counts)
+        measure_cell(resolve_cell(cell(**small, **more)), slot, counts)
         for more in (
             {},
             {"length": "fixed"},

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from auditing import GPUS, changed, held_by, layered, levels, of_machine
 from factory import cell, record, timed
+from stored import measured
 
 from vlmnb.audit import expected_flops
 from vlmnb.device import slots
@@ -94,7 +95,7 @@ def test_a_key_that_is_not_of_its_cell() -> None:
 def test_a_key_of_a_record_without_all_its_inputs_is_not_judged() -> None:
     random = changed(of_machine(timed()), "cell", weights="random")
     incomplete = changed(random, "provenance", processor="checkpoint")
-    assert content_key.told_key(incomplete) is None
+    assert content_key.of_record(incomplete) is None
     assert levels("key-is-of-the-record", incomplete) == []
 
 
@@ -181,5 +182,5 @@ def test_another_geometry_is_reported_once_and_not_compared_with_the_formula() -
 
 def test_the_key_by_the_record_is_the_key_it_is_stored_under(project: Path) -> None:
     of = cell()
-    blank = content_key.blank(of, "2026-01-01T00:00:00+00:00")
-    assert content_key.told_key(changed(blank, "provenance", threads=slots.threads())) == blank.key
+    blank = measured(of)
+    assert content_key.of_record(changed(blank, "provenance", threads=slots.threads())) == blank.key

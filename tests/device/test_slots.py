@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
+from stored import measured
 
 from vlmnb.device import machine, slots
 from vlmnb.device.machine import Machine
 from vlmnb.device.state import Gpu
 from vlmnb.files import locks
-from vlmnb.records import content_key, record
+from vlmnb.records import record
 from vlmnb.sweep import execute, heartbeat, inventory, local, options, progress, scheduler, slurm, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Job
@@ -62,7 +63,7 @@ def run_all(
                 all_at_work.set()
         assert all_at_work.wait(60)
         for state in next(job for job in todo if job.run == run).cells:
-            record.write(content_key.blank(state.cell, "2026-01-01T00:00:00+00:00"), setting.results)
+            record.write(measured(state.cell), setting.results)
         with guard:
             assert busy[slot.name] == 1
             busy[slot.name] = 0
@@ -134,7 +135,7 @@ def test_the_slurm_script_has_one_task_for_each_run_with_something_missing(
     assert all(job.run.name in script for job in todo)
     (tmp_path / "runs").mkdir()
     for state in todo[0].cells:
-        record.write(content_key.blank(state.cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
+        record.write(measured(state.cell), tmp_path / "results")
     assert f"{todo[0].run.name}  # its page" in slurm.script(asked)
 
 
@@ -153,7 +154,8 @@ def test_status_says_what_is_there_in_words(tmp_path: Path) -> None:
     todo = jobs(tmp_path, "cpu", 1)
     first = todo[0].cells[0]
     record.write(
-        content_key.blank(first.cell, "2026-01-01T00:00:00+00:00", "failed", "a reason"), tmp_path / "results"
+        measured(first.cell, status="failed", reason="a reason"),
+        tmp_path / "results",
     )
     said = "\n".join(status.lines(jobs(tmp_path, "cpu", 1), cells=True))
     assert "1 of 2   cells recorded; page missing" in said
@@ -168,7 +170,7 @@ def test_a_terminal_shows_a_bar_with_what_is_done_and_what_is_at_work(tmp_path: 
     wanted = [state for job in todo for state in job.cells]
     console = Console(file=io.StringIO(), force_terminal=True, width=200)
     with progress.Progress(todo, wanted, console, results=tmp_path / "results") as shown:
-        record.write(content_key.blank(wanted[0].cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
+        record.write(measured(wanted[0].cell), tmp_path / "results")
         shown.doing("cpu", todo[0].run.name, "a cell")
         shown.announce("something once")
         shown.announce("something once")
@@ -184,10 +186,10 @@ def test_time_left_and_ended_sweeps_are_told(tmp_path: Path) -> None:
     shown = progress.Progress(todo, wanted, Console(file=io.StringIO()), results=tmp_path / "results",
                               spec="s.yaml", command="vlmnb sweep s.yaml")  # fmt: skip
     with shown:
-        record.write(content_key.blank(wanted[0].cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
+        record.write(measured(wanted[0].cell), tmp_path / "results")
         shown.doing("cpu", todo[0].run.name, "a cell")
         assert shown.now().remaining_s is None, "written before it began: by another sweep"
-        record.write(content_key.blank(wanted[1].cell, "2026-01-01T00:00:00+00:00"), tmp_path / "results")
+        record.write(measured(wanted[1].cell), tmp_path / "results")
         shown.doing("cpu", todo[0].run.name, "a cell")
         standing = shown.now()
         assert (standing.done, standing.measured, standing.ended) == (2, 1, "")

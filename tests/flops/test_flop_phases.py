@@ -77,15 +77,18 @@ def test_figures_of_a_page_lead_to_their_records() -> None:
 def test_formula_torch_and_fvcore_agree_in_every_phase_of_the_bundled_models(
     model: str, tmp_path: Path
 ) -> None:
-    from vlmnb.measure import cells as cells_measure
+    from vlmnb.measure.batches import prepare
+    from vlmnb.measure.flop_counting import count as counted
     from vlmnb.measure.loading import ModelSlot, configuration
+    from vlmnb.records.resolved import resolve_cell
     from vlmnb.spec import planning
 
     asked = {"model": model, "samples": 2, "batch_sizes": [2], "device": "cpu", "length": "natural"}
     (point,) = planning.plan("batch_size", asked).cells
-    loaded = ModelSlot().get(configuration(point))
-    (batch,) = cells_measure.prepare(point, loaded)
-    count = cells_measure.count(point, loaded, batch, {})
+    resolved = resolve_cell(point)
+    loaded = ModelSlot().get(configuration(resolved))
+    (batch,) = prepare(resolved, loaded)
+    count = counted(loaded, batch, point.image_size, {})
     assert count.note == ""
     assert count.prefill_formula == count.prefill_torch == count.prefill_fvcore
     assert count.decode_formula == count.decode_torch

@@ -84,7 +84,7 @@ def layered(*, scale: float = 1.0, flops: int = 1000, ceiling: float = 1e6, devi
 def of_machine(found: Record, **changes: Any) -> Record:
     """Copy a record as measured on a described machine, under the key that follows."""
     made = changed(found, "provenance", machine=HARDWARE | changes, weights="w", data="d")
-    return made.model_copy(update={"key": content_key.told_key(made)})
+    return made.model_copy(update={"key": content_key.of_record(made)})
 
 
 def changed(found: Record, part: str, **changes: Any) -> Record:

@@ -27,7 +27,8 @@ results: str = "results"  # records
 MEASURE = """
 import json, os, pathlib, signal, time
 from vlmnb import paths
-from vlmnb.records import claims, content_key
+from vlmnb.records import claims
+from vlmnb.records.resolved import blank_record
 from vlmnb.spec import planning
 
 given = {name: globals()[name] for name in ("model", "samples", "batch_sizes", "device", "length", "results")}
@@ -72,7 +73,7 @@ def behave(cell):
 (root / f"started-{model}").touch()
 records = []
 with claims.Desk(plan.cells, pathlib.Path(results)) as at:
-    for cell in plan.cells:
+    for cell in at.cells:
         found = at.recorded(cell)
         if found is None:
             with at.claimed(cell):
@@ -80,8 +81,8 @@ with claims.Desk(plan.cells, pathlib.Path(results)) as at:
                 if found is None:
                     found, reason = at.ran_out(cell, records), ""
                     if found is None:
-                        status, reason = behave(cell)
-                        found = content_key.blank(cell, "2026-01-01T00:00:00+00:00", status, reason)
+                        status, reason = behave(cell.cell)
+                        found = blank_record(cell, "2026-01-01T00:00:00+00:00", status, reason)
                     if reason != "leave out":
                         at.write(found)
         records.append(found)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vlmnb.records import claims, content_key
+from vlmnb.records import claims
 from vlmnb.records.record import Record
+from vlmnb.records.resolved import blank_record, resolve_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.sweep import inventory
 
@@ -15,12 +16,12 @@ STARTED = "2026-01-01T00:00:00+00:00"
 
 def measured(of: Cell, **changes: object) -> Record:
     """A record of this machine, under its exact key unless changes say otherwise."""
-    return content_key.blank(of, STARTED).model_copy(update=changes)
+    return blank_record(resolve_cell(of), STARTED).model_copy(update=changes)
 
 
 def older(of: Cell, key: str = "0123456789abcdef") -> Record:
     """A record of this machine, of other code."""
-    exact = content_key.blank(of, STARTED)
+    exact = blank_record(resolve_cell(of), STARTED)
     return exact.model_copy(
         update={"key": key, "provenance": exact.provenance.model_copy(update={"code": "old"})}
     )
@@ -28,7 +29,7 @@ def older(of: Cell, key: str = "0123456789abcdef") -> Record:
 
 def recorded(of: Cell, results: Path) -> Record | None:
     with claims.Desk([of], results) as at:
-        return at.recorded(of)
+        return at.recorded(at.cells[0])
 
 
 def sweep_file(folder: Path) -> Path:

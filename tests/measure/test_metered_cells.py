@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vlmnb.measure import cells
+from vlmnb.measure.batches import prepare
 from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.loading import ModelSlot, configuration
 from vlmnb.meters import energy
@@ -17,6 +17,7 @@ from vlmnb.meters.memory import cache_bytes
 from vlmnb.meters.readings import SensorCard
 from vlmnb.records import export_columns
 from vlmnb.records.record import Record
+from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec import planning
 
 pytestmark = pytest.mark.slow
@@ -90,9 +91,9 @@ def test_the_formula_of_the_cache_is_what_the_cache_holds(model: str) -> None:
     import torch
 
     parameters = {"model": model, "samples": 3, "batch_sizes": [3], "device": "cpu"}
-    cell = planning.plan("batch_size", parameters).cells[0]
+    cell = resolve_cell(planning.plan("batch_size", parameters).cells[0])
     loaded = ModelSlot().get(configuration(cell))
-    (batch,) = cells.prepare(cell, loaded)
+    (batch,) = prepare(cell, loaded)
     with torch.inference_mode():
         made = loaded.model.generate(
             **batch.inputs, max_new_tokens=4, min_new_tokens=4, do_sample=False, return_dict_in_generate=True

@@ -46,7 +46,7 @@ def test_each_pass_has_the_load_of_others_and_marking_waits_for_nothing() -> Non
         busy.work(seconds, others)
         marks.mark()
     assert marks.shares() == [pytest.approx(0.0), pytest.approx(0.5), None]
-    assert protocol._marked(marks) == [False, True, False], "too short to tell is not contaminated"
+    assert protocol._contaminated(marks) == [False, True, False], "too short to tell is not contaminated"
 
 
 def test_statistics_use_clean_passes_where_they_suffice() -> None:

@@ -16,11 +16,13 @@ from small_models import REAL, published, small_config
 from vlmnb import models
 from vlmnb.data.catalogue import Sample
 from vlmnb.data.prompts import short_answer_prompt
-from vlmnb.measure import cells, encoding, loading
+from vlmnb.measure import encoding, loading
+from vlmnb.measure.batches import prepare
 from vlmnb.measure.cells import measure_cells
 from vlmnb.models import geometry, stand_in
 from vlmnb.models.families import llava
 from vlmnb.records import record
+from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec import planning
 from vlmnb.spec.cell import Cell
 
@@ -129,8 +131,9 @@ def test_random_weights_are_measured_without_quality(
     assert (found.status, found.reason) == ("ok", "")
     assert (found.wer, found.accuracy, found.provenance.processor) == (None, None, "stand-in")
     assert {(a.text_tokens, a.output_tokens) for a in found.answers} == {(60, 3)}
-    loaded = loading.load(loading.configuration(asked))
-    batch = cells.prepare(asked, loaded)[0]
+    resolved = resolve_cell(asked)
+    loaded = loading.load(loading.configuration(resolved))
+    batch = prepare(resolved, loaded)[0]
     with torch.no_grad():
         assert loaded.model(**batch.inputs).logits.isfinite().all()
 
@@ -143,7 +146,7 @@ def test_random_weights_are_seeded_tied_and_in_the_cells_precision(monkeypatch: 
 
     def built(seed: int) -> Any:
         asked = cell("qwen2.5-vl-3b", seed=seed, dtype="fp16", optimization="fp16")
-        return loading.load(loading.configuration(asked)).model
+        return loading.load(loading.configuration(resolve_cell(asked))).model
 
     first, same, other = built(0), built(0), built(1)
     weights = [dict(model.named_parameters()) for model in (first, same, other)]

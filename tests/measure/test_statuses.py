@@ -10,8 +10,11 @@ import torch
 from vlmnb.errors import UserError
 from vlmnb.flops import counters
 from vlmnb.measure import cells, loading
+from vlmnb.measure.batches import prepare
+from vlmnb.measure.flop_counting import count
 from vlmnb.records import record
 from vlmnb.records.record import Record
+from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec import planning
 
 pytestmark = pytest.mark.slow
@@ -58,12 +61,13 @@ def test_flops_of_a_batch_are_those_of_its_padded_prompts(model: str) -> None:
     parameters = {"model": model, "samples": 3, "batch_sizes": [3], "dataset": "scienceqa-mini",
                   "device": "cpu", "length": "natural"}  # fmt: skip
     (cell,) = planning.plan("batch_size", parameters).cells
-    loaded = loading.load(loading.configuration(cell))
-    (batch,) = cells.prepare(cell, loaded)
+    resolved = resolve_cell(cell)
+    loaded = loading.load(loading.configuration(resolved))
+    (batch,) = prepare(resolved, loaded)
     assert len({prompt.text_tokens for prompt in batch.prompts}) > 1, "the prompts differ in length"
     whole = counters.count_forward(loaded.model, dict(batch.inputs))
-    assert cells.count(cell, loaded, batch, {}).torch == whole.torch
-    assert cells.count(cell, loaded, batch, {}).fvcore == whole.fvcore
+    assert count(loaded, batch, cell.image_size, {}).torch == whole.torch
+    assert count(loaded, batch, cell.image_size, {}).fvcore == whole.fvcore
 
 
 def test_more_samples_than_the_data_set_has_are_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from vlmnb.errors import UserError
 from vlmnb.measure import loading
 from vlmnb.measure.cells import measure_cells
 from vlmnb.models import checkpoints
-from vlmnb.records import content_key
+from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec.cell import Cell
 
 
@@ -94,12 +94,12 @@ def test_a_folder_may_be_named_as_the_repository(own: Path, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_other_weights_in_a_folder_are_another_key(own: Path) -> None:
-    before = content_key.key(cell("fuyu-8b"))
+    before = resolve_cell(cell("fuyu-8b")).key
     file = own / "fuyu-8b" / "model.safetensors"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    assert content_key.key(cell("fuyu-8b")) != before
+    assert resolve_cell(cell("fuyu-8b")).key != before
 
 
 def truncate(folder: Path) -> None:
@@ -208,14 +208,14 @@ def test_a_missing_shard_is_named(own: Path) -> None:
     shard = sorted((own / "qwen2.5-vl-3b").glob("model-*.safetensors"))[1]
     shard.unlink()
     with pytest.raises(UserError, match=f"{shard.name} is missing"):
-        loading.require([cell("qwen2.5-vl-3b")])
+        loading.require([resolve_cell(cell("qwen2.5-vl-3b"))])
 
 
 @pytest.mark.slow
 def test_weights_that_are_absent_are_never_made_up(own: Path) -> None:
     no_head(own / "fuyu-8b")
     with pytest.raises(UserError, match=r"lacks 1 weights .* lm_head"):
-        loading.load(loading.configuration(cell("fuyu-8b")))
+        loading.load(loading.configuration(resolve_cell(cell("fuyu-8b"))))
 
 
 def offline(tmp_path: Path, code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -313,12 +313,12 @@ def test_the_revision_and_the_seed_are_in_the_key(monkeypatch: pytest.MonkeyPatc
     entry = models.get("llava-1.5-7b")
     monkeypatch.setattr("vlmnb.data.catalogue.revision", lambda name: "test")
     asked = cell("llava-1.5-7b")
-    key = content_key.key(asked)
-    assert content_key.weights_revision(asked) == f"llava-hf/llava-1.5-7b-hf@{entry.revision}"
+    key = resolve_cell(asked).key
+    assert resolve_cell(asked).revisions.weights == f"llava-hf/llava-1.5-7b-hf@{entry.revision}"
     moved = models.registry() | {entry.name: entry.model_copy(update={"revision": "0" * 40})}
     monkeypatch.setattr(models, "registry", lambda: moved)
-    assert content_key.key(asked) != key
+    assert resolve_cell(asked).key != key
     random = [
-        content_key.weights_revision(cell("llava-1.5-7b", weights="random", seed=seed)) for seed in (0, 1)
+        resolve_cell(cell("llava-1.5-7b", weights="random", seed=seed)).revisions.weights for seed in (0, 1)
     ]
     assert random[0] != random[1]

@@ -18,8 +18,9 @@ from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.files import locks
-from vlmnb.records import claims, content_key
+from vlmnb.records import claims, staleness
 from vlmnb.records import record as records
+from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec.cell import told_apart, words
 from vlmnb.sweep import inventory, options, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
@@ -52,7 +53,7 @@ def test_a_record_of_other_code_answers_as_stale_and_is_kept(tmp_path: Path) -> 
     path = records.write(older(cell()), tmp_path)
     found = recorded(cell(), tmp_path)
     assert found is not None
-    assert found.key != content_key.key(cell())
+    assert found.key != resolve_cell(cell()).key
     assert states(tmp_path, tmp_path) == {1: "missing", 2: "stale"}
     assert "the measuring code" in footnotes.stale([found])
     assert "--stale" in footnotes.stale([found])
@@ -85,13 +86,13 @@ def test_a_stale_cell_is_measured_where_that_is_asked_for(
 ) -> None:
     records.write(older(cell()), tmp_path)
     keys = tmp_path / "again"
-    keys.write_text(content_key.key(cell()))
+    keys.write_text(resolve_cell(cell()).key)
     monkeypatch.setenv(claims.AGAIN, str(keys))
     with claims.Desk([cell()], tmp_path) as at:
-        assert at.recorded(cell()) is None
-        with at.claimed(cell()):
+        assert at.recorded(at.cells[0]) is None
+        with at.claimed(at.cells[0]):
             at.write(measured(cell()))
-        assert at.recorded(cell()) == measured(cell()), "measured again once, not twice"
+        assert at.recorded(at.cells[0]) == measured(cell()), "measured again once, not twice"
     monkeypatch.delenv(claims.AGAIN)
     monkeypatch.setenv(claims.STALE, "1")
     assert recorded(cell(batch_size=1), tmp_path) is None
@@ -99,12 +100,12 @@ def test_a_stale_cell_is_measured_where_that_is_asked_for(
 
 def test_threads_are_part_of_the_key_and_named_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(slots.THREADS, "1")
-    before = content_key.key(cell())
+    before = resolve_cell(cell()).key
     monkeypatch.setenv(slots.THREADS, "7")
-    assert content_key.key(cell()) != before
+    assert resolve_cell(cell()).key != before
     one = measured(cell())
     one = one.model_copy(update={"provenance": one.provenance.model_copy(update={"threads": 1})})
-    assert "threads 1 to 7" in content_key.differences(one)
+    assert "threads 1 to 7" in staleness.changes(one)
 
 
 def test_a_damaged_record_is_measured_again_and_kept_beside(
@@ -114,7 +115,7 @@ def test_a_damaged_record_is_measured_again_and_kept_beside(
     path.write_text(path.read_text()[:100])
     assert states(tmp_path, tmp_path)[2] == "damaged"
     with claims.Desk([cell()], tmp_path) as at:
-        assert at.recorded(cell()) is None
+        assert at.recorded(at.cells[0]) is None
         at.write(measured(cell()))
     assert recorded(cell(), tmp_path) == measured(cell())
     assert path.with_suffix(".damaged").stat().st_size == 100
@@ -180,7 +181,7 @@ def test_a_record_from_a_node_keeps_the_damaged_file_in_its_place_too(tmp_path: 
 
 
 def test_a_link_to_nothing_in_the_place_of_a_record_is_a_damaged_one(tmp_path: Path) -> None:
-    path = content_key.record_paths([cell()], tmp_path)[cell()]
+    path = resolve_cell(cell(), tmp_path).path
     path.parent.mkdir(parents=True)
     path.symlink_to(tmp_path / "gone.json")
     assert states(tmp_path, tmp_path)[2] == "damaged"

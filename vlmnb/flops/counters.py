@@ -51,14 +51,14 @@ def count_forward(
         places: Patterns of module names, with the part that they belong to; a family has them.
     """
     with quiet(model):
-        counter, torch_note = _attempt("torch", lambda: _counted(model, {**inputs, "use_cache": False}))
-        traced, fvcore_note = _attempt("fvcore", lambda: _count_fvcore(model, inputs))
+        counter, torch_note = attempt("torch", lambda: _counted(model, {**inputs, "use_cache": False}))
+        traced, fvcore_note = attempt("fvcore", lambda: _count_fvcore(model, inputs))
     by_fvcore, modules, unsupported = traced if traced is not None else (None, {}, {})
     notes = [torch_note, fvcore_note]
     split: dict[str, Parts | None] = {}
     for name, totals in (("torch", flop_count.totals_of(counter) if counter else {}), ("fvcore", modules)):
         split[name], note = (
-            _attempt(f"{name} by phase", partial(flop_count.split, totals, places)) if totals else (None, "")
+            attempt(f"{name} by phase", partial(flop_count.split, totals, places)) if totals else (None, "")
         )
         notes.append(note)
     return FlopCount(
@@ -84,7 +84,7 @@ def count_decode(model: Any, inputs: Mapping[str, Any]) -> FlopCount:
         return _count_torch(model.generate, {**inputs, **greedy, **length})
 
     with quiet(model):
-        by_torch, failure = _attempt("torch", lambda: tokens(2) - tokens(1))
+        by_torch, failure = attempt("torch", lambda: tokens(2) - tokens(1))
     note = "; ".join(text for text in ("fvcore cannot trace a step with a cache", failure) if text)
     return FlopCount(fvcore=None, torch=by_torch, unsupported_ops={}, note=note)
 
@@ -95,7 +95,7 @@ def count_call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
     Attention is counted in the implementation that is set: set it to eager before.
     """
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        _, failure = _attempt("torch", lambda: module(*args, **kwargs))
+        _, failure = attempt("torch", lambda: module(*args, **kwargs))
     return None if failure else int(counter.get_total_flops())
 
 
@@ -142,7 +142,7 @@ def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[int, dic
         return modules["root"], modules, dict(sorted(analysis.unsupported_ops().items()))
 
 
-def _attempt(what: str, count: Callable[[], T]) -> tuple[T | None, str]:
+def attempt(what: str, count: Callable[[], T]) -> tuple[T | None, str]:
     try:
         return count(), ""
     except Exception as error:  # a count is extra: the measurement goes on without it

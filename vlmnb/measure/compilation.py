@@ -1,4 +1,4 @@
-"""What measuring does around compiled code: where it is kept, running without it, what the compiler did."""
+"""Keep compiled code between processes, run without it, and report what the compiler did."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from vlmnb.meters.readings import Compilation
 
 
 def keep_compiled_code() -> None:
-    """Have torch keep compiled code in the user's cache folder, where later processes find it.
+    """Make torch keep compiled code in the user's cache folder, where later processes find it.
 
-    To be called before anything of torch's compiler is imported, which settles the folder.
+    Call this before importing anything of torch's compiler, which reads the folder once.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.compiled_code()))
-    # What the processor can do is read off it; compiling and loading a trial library for each instruction
-    # set takes seconds in every process, and guards against compilers older than those that can build torch.
+    # torch would compile and load a trial library for each instruction set, which takes seconds in every
+    # process and only guards against compilers too old to build torch.
     os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
 
 
 @contextlib.contextmanager
 def uncompiled(model: Any) -> Iterator[None]:
-    """The model without its compiled forward pass, for counting: counters see Python's operators only."""
+    """Run the plain forward pass within the block: FLOP counters see Python's operators only."""
     decoder = model.model.language_model
     compiled = vars(decoder).pop("forward", None)
     try:
@@ -35,7 +35,7 @@ def uncompiled(model: Any) -> Iterator[None]:
 
 
 def report() -> Compilation:
-    """What the compiler did since the decoder was handed to it."""
+    """Return what the compiler did since the decoder was compiled."""
     from torch._dynamo.utils import counters
 
     return Compilation(

@@ -1,51 +1,59 @@
-"""What stops a cell, as the status and the reason that its record carries."""
+"""Turn what stops a cell into the status and the reason that its record carries."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from vlmnb.measure.encoding import NotEnoughTokens
-from vlmnb.measure.loading import NotApplicable, Unsupported
-from vlmnb.spec import optimizations
+from vlmnb.errors import one_line
 from vlmnb.types import Status
 
 
-@dataclass
-class Outcome:
-    """What became of a cell that could not be measured."""
+class NotMeasured(Exception):
+    """A cell that cannot be measured; the message is the reason that its record carries."""
 
     status: Status = "failed"
-    reason: str = ""
 
 
-_LIBRARY_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError,
-                   AssertionError, ImportError)  # fmt: skip
+class Unsupported(NotMeasured):
+    """The cell cannot run on this machine, or with these libraries."""
+
+    status = "unsupported"
 
 
-@contextlib.contextmanager
-def told(optimization: optimizations.Optimization) -> Iterator[Outcome]:
-    """Turn what stops a cell into a status and a one-line reason.
+class NotApplicable(NotMeasured):
+    """The cell asks for something that the model's architecture does not have."""
 
-    What a library raises where a kernel, a quantization, the compiler or a way of decoding is asked of it is
-    how it says that it cannot do that here. Trying is how that is found out.
+    status = "not_applicable"
+
+
+class NotEnoughTokens(NotMeasured):
+    """The prompt length cannot hold the template and one token of the question."""
+
+    status = "not_enough_tokens"
+
+
+class Failure(NamedTuple):
+    """Why a cell has no numbers."""
+
+    status: Status
+    reason: str
+
+
+def of(error: BaseException, *, tried: bool) -> Failure:
+    """Return the status and a one-line reason for an exception.
+
+    Args:
+        error: Raised by this project or by a library.
+        tried: Whether the cell's optimization asks for something that not every model and machine has. The
+            library's exception is then its way of saying that it cannot do it here.
     """
     import torch
 
-    outcome = Outcome()
-    try:
-        yield outcome
-    except NotEnoughTokens as error:
-        outcome.status, outcome.reason = "not_enough_tokens", str(error)
-    except NotApplicable as error:
-        outcome.status, outcome.reason = "not_applicable", str(error)
-    except Unsupported as error:
-        outcome.status, outcome.reason = "unsupported", str(error)
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        outcome.status, outcome.reason = "out_of_memory", " ".join(str(error).split()) or "out of memory"
-    except _LIBRARY_ERRORS as error:
-        text = " ".join(str(error).split())
-        full = "can't allocate memory" in text or "out of memory" in text
-        outcome.status = "out_of_memory" if full else "unsupported" if optimization.tried else "failed"
-        outcome.reason = f"{type(error).__name__}: {text}"
+    text = one_line(error, 1900)
+    if isinstance(error, NotMeasured):
+        return Failure(error.status, text)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return Failure("out_of_memory", text or "out of memory")
+    full = "can't allocate memory" in text or "out of memory" in text
+    status: Status = "out_of_memory" if full else "unsupported" if tried else "failed"
+    return Failure(status, f"{type(error).__name__}: {text}")

@@ -1,9 +1,9 @@
-"""Where inside the model the time goes: every part timed within whole forward passes, and replayed alone.
+"""Measure where inside the model the time goes: time every part within forward passes, then replay it alone.
 
 A part is a vision layer, the projector, the attention or the MLP of a decoder layer, or the head. Its time
-within the pass is what the shares are made of; replaying it with the inputs it got gives its energy and its
-rate without hooks around its neighbours. What a layer, the tower or the decoder does beside its parts (norms,
-residuals, positions, masks) is its own time less theirs.
+within the pass gives its share. Replaying it with the same inputs gives its energy and its rate, without
+hooks on other parts. The rest of a layer, of the vision tower or of the decoder (norms, residuals, positions,
+masks) is its own time minus that of its parts.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from vlmnb.measure import peak_rates, phases
 from vlmnb.measure.loading import Loaded
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.records.layer_profile import Component, LayerPart, LayerProfile
-from vlmnb.spec.cell import Cell
 
 PASSES = 11
 """Timed forward passes with hooks, and as many without: an odd number, so that the median is a sample."""
 
 WARMUP_PASSES = 2
 ALONE_S = 0.05
-"""Time over which a part's own seconds per call are taken."""
+"""Seconds of replaying over which a part's seconds per call are averaged."""
 
 REPLAY_S = {"cpu": 0.3, "cuda": 1.0}
-"""Shortest window of a part's energy: 30 ticks of the CPU time a model needs. A counter may need more."""
+"""Shortest window for a part's energy: 30 ticks of CPU time, which the energy model needs. An energy counter
+may need more."""
 
 ENERGY_BUDGET_S = 60.0
-"""Time for the energy of all parts of a profile. Where a window for each would take longer, as with a counter
+"""Time for the energy of all parts of a profile. If a window for each would take longer, as with a counter
 that needs 10 s, equal parts (the attention of every decoder layer) are replayed in turn in one window."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A module that is attributed as a whole."""
+    """A module that is timed as a whole."""
 
     name: str
     component: Component
@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Whole:
-    """A module that holds parts; what it does beside them is a part too."""
+    """A module that contains parts; its remaining work is a part too."""
 
     name: str
     component: Component
@@ -60,7 +60,7 @@ class Whole:
 
 @dataclass
 class _Seen:
-    """What the hooks of a part noted."""
+    """What the hooks of a module recorded."""
 
     began: Any = None
     seconds: list[tuple[Any, Any]] = field(default_factory=list)
@@ -69,7 +69,7 @@ class _Seen:
 
 
 def parts(loaded: Loaded) -> list[Part]:
-    """The parts of a model in the order in which they run."""
+    """Return the parts of a model in the order in which they run."""
     model, family = loaded.model, loaded.family
     embedding = family.patch_embedding(model)
     found = [Part("patch embedding", "vision", None, embedding)] if embedding is not None else []
@@ -85,7 +85,7 @@ def parts(loaded: Loaded) -> list[Part]:
 
 
 def wholes(loaded: Loaded) -> list[Whole]:
-    """The modules around the parts: the vision tower, each decoder layer, the decoder."""
+    """Return the modules around the parts: the vision tower, each decoder layer, the decoder."""
     model, family = loaded.model, loaded.family
     decoder, tower = model.model.language_model, family.vision_modules(model)[0]
     found = []
@@ -103,11 +103,10 @@ def wholes(loaded: Loaded) -> list[Whole]:
     return found
 
 
-def profile(cell: Cell, loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfile:
+def profile(loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfile:
     """Time forward passes over one batch of prompts, whole and by part.
 
     Args:
-        cell: What is measured; its device and precision choose the ceilings.
         loaded: The model.
         inputs: One batch, on the device.
     """
@@ -115,7 +114,7 @@ def profile(cell: Cell, loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfi
 
     found, around = parts(loaded), wholes(loaded)
     modules = [part.module for part in found] + [whole.module for whole in around]
-    call = {**inputs, "use_cache": False}
+    call, device = {**inputs, "use_cache": False}, loaded.configuration.device
 
     def forward() -> None:
         loaded.model(**call)
@@ -124,27 +123,27 @@ def profile(cell: Cell, loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfi
         for _ in range(WARMUP_PASSES):
             forward()
         whole, hooked = [], []
-        with _watched(modules, cell.device) as seen:
+        with _watched(modules, device) as seen:
             forward()
-        # Whole and hooked passes alternate, so that a drift of the machine meets both alike.
+        # Whole and hooked passes alternate, so that a change of the machine's speed affects both.
         for _ in range(PASSES):
-            whole.append(_timed(forward, cell.device))
-            with _watched(modules, cell.device, seen):
-                hooked.append(_timed(forward, cell.device))
+            whole.append(_timed(forward, device))
+            with _watched(modules, device, seen):
+                hooked.append(_timed(forward, device))
         with counters.quiet(loaded.model):
             counts = [
                 counters.count_call(part.module, *_call(note))
                 for part, note in zip(found, seen, strict=False)
             ]
-        measured = [_part(part, seen[i], counts[i], cell) for i, part in enumerate(found)]
-        measured = energies(measured, [_replay(part, seen[i]) for i, part in enumerate(found)], cell.device)
+        measured = [_part(part, seen[i], counts[i], device) for i, part in enumerate(found)]
+        measured = energies(measured, [_replay(part, seen[i]) for i, part in enumerate(found)], device)
     for whole_part, note in zip(around, seen[len(found) :], strict=True):
         measured.append(_rest(whole_part, note, measured))
     return LayerProfile(
         forward_s=tuple(whole),
         hooked_s=tuple(hooked),
         parts=tuple(measured),
-        ceilings=peak_rates.measured(cell.device, cell.dtype),
+        ceilings=peak_rates.measured(device, loaded.configuration.optimization.dtype),
     )
 
 
@@ -158,7 +157,7 @@ def _timed(work: Callable[[], None], device: str) -> float:
 
 @contextmanager
 def _watched(modules: list[Any], device: str, seen: list[_Seen] | None = None) -> Iterator[list[_Seen]]:
-    """Hooks on every module: the first time they keep what it was called with, then they note times only."""
+    """Put hooks on every module: the first time they keep its inputs, later they record times only."""
     keep = seen is None
     notes = [_Seen() for _ in modules] if seen is None else seen
     hooks = []
@@ -197,7 +196,7 @@ def _call(seen: _Seen) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def _replay(part: Part, seen: _Seen) -> Callable[[], None]:
-    """The part called again as it was called."""
+    """Return a call of the part with the inputs it had."""
     args, kwargs = _call(seen)
 
     def replay() -> None:
@@ -206,10 +205,10 @@ def _replay(part: Part, seen: _Seen) -> Callable[[], None]:
     return replay
 
 
-def _part(part: Part, seen: _Seen, count: int | None, cell: Cell) -> LayerPart:
-    """One part's times within the pass, and alone."""
+def _part(part: Part, seen: _Seen, count: int | None, device: str) -> LayerPart:
+    """Return a part's times within the pass, and replayed alone."""
     replay = _replay(part, seen)
-    once_s = min(_timed(replay, cell.device) for _ in range(3))
+    once_s = min(_timed(replay, device) for _ in range(3))
     calls = max(3, round(ALONE_S / max(once_s, 1e-6)))
 
     def again() -> None:
@@ -226,18 +225,18 @@ def _part(part: Part, seen: _Seen, count: int | None, cell: Cell) -> LayerPart:
         activation_bytes=_bytes(_call(seen)) + _bytes(seen.output),
         flops=count,
         in_pass_s=_per_pass(seen),
-        replay_s=_timed(again, cell.device) / calls,
+        replay_s=_timed(again, device) / calls,
     )
 
 
 def energies(
     measured: Sequence[LayerPart], replays: Sequence[Callable[[], None]], device: str
 ) -> list[LayerPart]:
-    """Give every part its energy, from a window of its own or from one that equal parts share.
+    """Measure the energy of every part, in a window of its own or in one that equal parts share.
 
     Args:
         measured: Parts with the seconds of a call.
-        replays: The same, to be called.
+        replays: A call of each.
         device: ``cpu`` or ``cuda``.
     """
     meter = EnergyMeter(device)
@@ -271,21 +270,21 @@ def energies(
 
 
 def _rest(whole: Whole, seen: _Seen, measured: list[LayerPart]) -> LayerPart:
-    """What a larger part does beside the parts within it, pass by pass."""
+    """Return the time of a module minus that of the parts within it, pass by pass."""
     inside = [part.in_pass_s for part in measured if part.name in whole.inside]
     rest = (own - sum(each[i] for each in inside) for i, own in enumerate(_per_pass(seen)))
     return LayerPart(name=whole.name, component=whole.component, depth=whole.depth, in_pass_s=tuple(rest))
 
 
 def _per_pass(seen: _Seen) -> tuple[float, ...]:
-    """Seconds of each pass; a module called several times in a pass counts with all its calls."""
+    """Return the seconds of each pass; several calls of a module in one pass are added up."""
     times = [phases.between_s(began, ended) for began, ended in seen.seconds]
     calls = len(times) // PASSES
     return tuple(sum(times[i : i + calls]) for i in range(0, len(times), calls)) if calls else (0.0,) * PASSES
 
 
 def _bytes(value: Any) -> int:
-    """Bytes of all tensors within a value."""
+    """Return the bytes of all tensors within a value."""
     import torch
 
     if isinstance(value, torch.Tensor):

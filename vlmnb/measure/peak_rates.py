@@ -1,7 +1,7 @@
-"""What a device can do at most, measured: multiply-adds of a large matrix product, bytes of a large copy.
+"""Measure the peak rates of a device: FLOPs of a large matrix product, bytes of a large copy.
 
 A roofline needs both (Williams, Waterman and Patterson, Communications of the ACM 52(4), 2009). They are
-measured because data sheets name rates that no program reaches, and none for a part of a virtual machine.
+measured because data sheets name rates that no program reaches, and none for a share of a virtual machine.
 """
 
 from __future__ import annotations
@@ -12,17 +12,18 @@ from typing import Any
 
 from vlmnb.device.clock import now_s, synchronize
 from vlmnb.device.load import BackgroundLoad, is_high
+from vlmnb.measure.loading import torch_dtype
 from vlmnb.records.layer_profile import Ceilings
 
 TRIES = 4
-"""The best of so many tries counts, products and copies in turn: a ceiling is what nothing exceeds, and
-neighbours, who come and go, only slow it down."""
+"""The best of so many tries counts, products and copies in turn: background processes come and go, and can
+only lower a rate."""
 
 MOST_TRIES = 8
-"""On a machine that is never quiet no more tries than these are made for a precision."""
+"""Most tries for one precision on a machine that always has background load."""
 
 TRY_S = 0.25
-"""Products, and copies, go on for so long in each try, which is enough to tell the load by others."""
+"""Seconds of products, and of copies, in each try: long enough to measure the background load."""
 
 SIDES = {"cpu": 1024, "cuda": 8192}
 """Side of the square matrices: large enough to be bound by arithmetic, small enough for seconds."""
@@ -32,10 +33,10 @@ COPY_BYTES = {"cpu": 2**28, "cuda": 2**30}
 
 
 class Search:
-    """The best that a device was seen to do so far, by a process that comes back to look again.
+    """The best rates of a device so far, in a process that may look again later.
 
     Args:
-        load: Tells the load of other processes.
+        load: Measures the load of background processes.
     """
 
     def __init__(self, load: BackgroundLoad | None = None) -> None:
@@ -45,22 +46,22 @@ class Search:
 
     @property
     def due(self) -> int:
-        """Tries to make now: all at first; later one, while others have disturbed every try there was."""
+        """Tries to make now: all at first; later one, as long as every try had background load."""
         if not self._loads:
             return TRIES
         return int(self.contaminated and len(self._loads) < MOST_TRIES)
 
     @property
     def contaminated(self) -> bool:
-        """Whether others disturbed every try."""
+        """True if every try had background load."""
         return all(is_high(load) for load in self._loads)
 
     def once(self, product: Callable[[], float], copy: Callable[[], float]) -> None:
-        """One try, with the load of others meanwhile.
+        """Make one try and measure the background load during it.
 
         Args:
-            product: Seconds of the shortest product of some rounds.
-            copy: Likewise of a copy.
+            product: Returns the seconds of the shortest product of some rounds.
+            copy: Returns the same of a copy.
         """
         self._load.start()
         self._product_s = min(self._product_s, product())
@@ -68,11 +69,11 @@ class Search:
         self._loads.append(self._load.share())
 
     def found(self, flops: int, size: int, what: str) -> Ceilings:
-        """The ceilings so far.
+        """Return the peak rates so far.
 
         Args:
-            flops: Of a product.
-            size: Bytes that are read and written by a copy.
+            flops: FLOPs of a product.
+            size: Bytes that a copy reads and writes.
             what: What was multiplied and copied.
         """
         return Ceilings(
@@ -86,14 +87,14 @@ class Search:
 
 @functools.cache
 def _search(device: str, dtype: str) -> Search:
-    """The search of this process."""
+    """Return the search of this process."""
     return Search()
 
 
 def measured(device: str, dtype: str) -> Ceilings:
-    """The ceilings of a device for a precision, as far as this process has seen them.
+    """Return the peak rates of a device for a precision, as far as this process has seen them.
 
-    They are measured once per process. Where others disturbed every try, each further call tries once more,
+    They are measured once per process. If every try had background load, each further call tries once more,
     so that tries are as far apart as the cells that ask.
 
     Args:
@@ -111,13 +112,12 @@ def measured(device: str, dtype: str) -> Ceilings:
 def _try(search: Search, times: int, device: str, dtype: str) -> None:
     import torch
 
-    precision = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
-    side, size = SIDES[device], COPY_BYTES[device]
+    precision, side, size = torch_dtype(dtype), SIDES[device], COPY_BYTES[device]
     with torch.inference_mode():
         left, right = (torch.randn(side, side, dtype=precision, device=device) for _ in range(2))
         source = torch.ones(size // 4, dtype=torch.float32, device=device)
         target = torch.empty_like(source)
-        target.copy_(source)  # the first touch of a page is the kernel's work
+        target.copy_(source)  # the first access to a page is work of the operating system
         for _ in range(times):
             search.once(
                 lambda: _best_s(lambda: left @ right, device),
@@ -126,7 +126,7 @@ def _try(search: Search, times: int, device: str, dtype: str) -> None:
 
 
 def _best_s(work: Callable[[], Any], device: str) -> float:
-    """Seconds of the shortest of some rounds."""
+    """Return the seconds of the shortest of some rounds."""
     times: list[float] = []
     while not times or sum(times) < TRY_S:
         synchronize(device)

@@ -1,7 +1,7 @@
-"""The phases of generation, told apart from outside: vision encoding, the rest of the prefill, decoding.
+"""Time the phases of generation from outside: vision encoding, the rest of the prefill, decoding.
 
-Hooks note when the vision side begins and ends and when each forward pass of the model ends. On a GPU they
-record CUDA events into the stream, which are read after the batch is done: nothing waits inside it.
+Hooks record when vision encoding begins and ends and when each forward pass of the model ends. On a GPU they
+put CUDA events into the stream, which are read after the batch is done: nothing waits inside the batch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Phases:
 
     Attributes:
         latency_s: From the inputs being on the device to the last token, the device synchronized.
-        vision_s: Vision tower and projector (Fuyu: the patch embedding); 0 where no image was encoded.
+        vision_s: Vision tower and projector (Fuyu: the patch embedding); 0 if no image was encoded.
         prefill_s: The rest of the time to the first token: generate's preparation and the prompt's pass
             through the language model.
         decode_s: From the end of the first forward pass to the last token.
@@ -41,7 +41,7 @@ class PhaseClock:
     """
 
     def __init__(self, model: Any, vision: Sequence[Any], device: str) -> None:
-        """Set up; hooks are in place inside the ``with`` block only.
+        """Set up without hooks; they exist inside the ``with`` block only.
 
         Args:
             model: The model whose ``generate`` is timed.
@@ -70,7 +70,7 @@ class PhaseClock:
             hook.remove()
 
     def time(self, call: Callable[[], Any]) -> tuple[Any, Phases]:
-        """What a call of the model's ``generate`` returns, and its phases."""
+        """Call the model's ``generate``; return its result and its phases."""
         self._clear()
         synchronize(self._device)
         began_s, self._began = now_s(), stamp(self._device)
@@ -108,7 +108,7 @@ class PhaseClock:
 
 
 def stamp(device: str) -> Any:
-    """Now: a CUDA event in the stream, or seconds on the clock."""
+    """Return the present time: a CUDA event in the stream, or seconds on the clock."""
     if not device.startswith("cuda"):
         return now_s()
     import torch
@@ -119,6 +119,6 @@ def stamp(device: str) -> Any:
 
 
 def between_s(start: Any, end: Any) -> float:
-    """Seconds between two stamps, read after the device has been synchronized."""
+    """Return the seconds between two stamps, after the device has been synchronized."""
     # CUDA events count in milliseconds.
     return float(end - start) if isinstance(start, float) else float(start.elapsed_time(end)) / 1000

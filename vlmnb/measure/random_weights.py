@@ -1,8 +1,8 @@
-"""A model of full geometry with random weights, built where and as it is to run.
+"""Build a model of full geometry with random weights, on its device and in its precision.
 
-The modules are made with parameters that have a shape and no memory; then each parameter is allocated once,
-in its final precision on its final device, and filled in place. There is never a second copy of the
-weights, in this precision or another.
+The modules are created with parameters that have a shape and no memory. Then each parameter is allocated
+once, in its final precision on its final device, and filled in place. There is never a second copy of the
+weights.
 """
 
 from __future__ import annotations
@@ -11,21 +11,20 @@ import math
 from typing import Any
 
 EMBEDDING_STD = 0.02
-"""As transformers initializes embeddings; with tied weights it is the head's as well."""
+"""As transformers initializes embeddings; with tied weights the head has it as well."""
 
 POOL = (1 << 22) + 15
-"""Random values that are drawn; longer parameters repeat them. A prime, so that no two rows are the same."""
+"""Number of random values drawn; longer parameters repeat them. A prime, so that no two rows are equal."""
 
 
 def build(model_class: Any, config: Any, *, dtype: Any, device: str, attention: str, seed: int) -> Any:
     """Build a model and fill it with random weights.
 
     Matrices and convolutions are uniform with the variance 1 / inputs, which keeps activations of any depth
-    within fp16; uniform, because it has no tails that fp16 could not hold. Norms are the identity, biases
-    zero. Buffers, such as the frequencies of rotary positions, are computed by the modules as ever and kept
-    in their own precision. The same seed gives the same weights on every device. The values are drawn once
-    and laid end to end, each parameter from a place of its own, because drawing billions of them takes a CPU
-    minutes.
+    within fp16; a uniform distribution has no tails beyond fp16's range. Norms are the identity, biases zero.
+    Buffers, such as the frequencies of rotary positions, are computed by the modules as usual and keep their
+    own precision. The same seed gives the same weights on every device. The values are drawn once and
+    repeated, each parameter from its own starting place, because drawing billions takes a CPU minutes.
 
     Args:
         model_class: A model class of transformers.
@@ -37,7 +36,7 @@ def build(model_class: Any, config: Any, *, dtype: Any, device: str, attention: 
 
     Returns:
         The model, in evaluation mode, tied weights tied. It has no end token, so that every answer
-        takes all the new tokens it may.
+        has the maximum number of new tokens.
     """
     import torch
     from accelerate import init_empty_weights
@@ -46,7 +45,7 @@ def build(model_class: Any, config: Any, *, dtype: Any, device: str, attention: 
 
     with init_empty_weights(include_buffers=False):
         model = model_class(config)
-    # Some releases tie within the block above, where setting a parameter copies it and parts the two again.
+    # Some releases tie within the block above, where setting a parameter copies it and unties the two.
     model.tie_weights()
     model.set_attn_implementation(attention)
     generator = torch.Generator().manual_seed(seed)
@@ -65,18 +64,18 @@ def build(model_class: Any, config: Any, *, dtype: Any, device: str, attention: 
                     if bound not in pools:
                         pools[bound] = torch.ones_like(pool) if bound is None else pool * bound
                     _fill(weight, pools[bound], start)
-                    # The placeholder is kept beside the weight, so that its id is not given to another one.
+                    # The placeholder is kept with the weight, so that its id is not reused.
                     made[id(parameter)] = (parameter, nn.Parameter(weight, requires_grad=False))
                 module._parameters[name] = made[id(parameter)][1]
     model.tie_weights()
-    model.to(device)  # buffers; the parameters are there already
+    model.to(device)  # moves the buffers; the parameters are there already
     model.config.dtype = dtype
     model.generation_config = GenerationConfig(bos_token_id=0, pad_token_id=0, eos_token_id=None)
     return model.eval()
 
 
 def _bound(module: Any, name: str, weight: Any) -> float | None:
-    """Largest magnitude of a parameter's values; None for the scale of a norm, which is one everywhere."""
+    """Return the largest magnitude of a parameter's values; None for a norm's scale, which is all ones."""
     from torch import nn
 
     if weight.dim() > 1 and not isinstance(module, nn.Embedding):
@@ -87,7 +86,7 @@ def _bound(module: Any, name: str, weight: Any) -> float | None:
 
 
 def _fill(weight: Any, pool: Any, start: int) -> None:
-    """Fill a parameter in place with the pool's values from ``start`` on, over and over."""
+    """Fill a parameter in place with the pool's values from ``start`` on, repeating them."""
     flat, filled = weight.view(-1), 0
     while filled < flat.numel():
         part = pool[start : start + flat.numel() - filled]

@@ -10,8 +10,9 @@ from typing import Literal
 from vlmnb import paths
 from vlmnb.errors import UserError, nearest
 from vlmnb.files import code_fingerprint, plain_yaml
-from vlmnb.records import content_key, store
+from vlmnb.records import content_key, staleness, store
 from vlmnb.records.index_entries import Entry, cell_digest
+from vlmnb.records.resolved import resolve
 from vlmnb.spec import planning, sweep_file
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.planning import Run
@@ -137,7 +138,8 @@ def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
 def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], list[str]]:
     """Look up every run, and return a message for each damaged file that belongs to none of them."""
     planned = list(runs)
-    places = content_key.record_paths((cell for run in planned for cell in run.plan.cells), results)
+    asked = resolve((cell for run in planned for cell in run.plan.cells), results)
+    places = {cell: resolved.path for cell, resolved in asked.items()}
     with store.Index(results) as index:
         states = _states(places, index)
         repeats = tuple(f"repeat {e.path} {e.digest}" for e in index.entries(having="repeat").values())
@@ -164,7 +166,7 @@ def _states(places: Mapping[Cell, Path], index: store.Index) -> dict[Cell, CellS
     names = {cell: "/".join(path.parts[-3:]) for cell, path in places.items()}
     exact = index.at(names.values())
     unanswered = [cell for cell, name in names.items() if name not in exact or exact[name].problem]
-    newest = content_key.stale_paths(index) if unanswered else {}
+    newest = staleness.newest_paths(index) if unanswered else {}
     others = {cell: name for cell in unanswered if newest and (name := newest.get(cell_digest(cell)))}
     stale = index.at(others.values())
     return {

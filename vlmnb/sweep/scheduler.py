@@ -19,7 +19,8 @@ from vlmnb.device import slots
 from vlmnb.errors import one_line
 from vlmnb.files import locks
 from vlmnb.files.changes import signature
-from vlmnb.records import content_key, store
+from vlmnb.records import store
+from vlmnb.records.resolved import blank_record, resolve_cell
 from vlmnb.spec.cell import words
 from vlmnb.sweep import execute, inventory
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
@@ -182,7 +183,8 @@ class Sweep:
         """Record a cell as failed."""
         self.progress.announce(f"failed cell: {state.cell.model}, {words(state.cell)}: {reason}")
         started = datetime.now(UTC).isoformat(timespec="seconds")
-        store.keep(content_key.blank(state.cell, started, "failed", reason), self.options.results)
+        record = blank_record(resolve_cell(state.cell), started, "failed", reason)
+        store.keep(record, self.options.results)
 
 
 def disk_full(result: RunResult) -> bool:

@@ -6,8 +6,9 @@ import html as markup
 from collections.abc import Sequence
 
 from vlmnb.meters.readings import headline
-from vlmnb.records import content_key
+from vlmnb.records import staleness
 from vlmnb.records.record import Record
+from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec.cell import Cell, words
 from vlmnb.views.axis_table import STATUS_WORDS
 
@@ -76,8 +77,8 @@ def stale(found: Sequence[Record]) -> str:
     """Markdown that says which records are stale and why, one line per reason; empty where none is."""
     reasons: dict[str, list[str]] = {}
     for one in found:
-        if not one.reported and one.key != content_key.key(one.cell):
-            changed = content_key.differences(one) or "its schema"
+        if not one.reported and one.key != resolve_cell(one.cell).key:
+            changed = staleness.changes(one) or "its schema"
             reasons.setdefault(changed, []).append(words(one.cell))
     again = "`vlmnb sweep SPEC --stale` measures them again"
     return "\n".join(

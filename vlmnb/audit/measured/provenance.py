@@ -13,7 +13,7 @@ from vlmnb.records.record import Record
 @record_rule
 def key_is_of_the_record(record: Record) -> Iterator[Finding]:
     """The key follows from the recorded cell, weights, data, code, packages, machine and threads."""
-    own = content_key.told_key(record)
+    own = content_key.of_record(record)
     if own not in (None, record.key):
         yield error(
             {"Key": record.key, "Key by the record's content": str(own)},

@@ -1,0 +1,105 @@
+"""Count the FLOPs of a batch in three ways: by formula, by torch's counter and by fvcore."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import replace
+from typing import Any
+
+from vlmnb.flops import counters, flop_count, formula, meta
+from vlmnb.flops.flop_count import FlopCount, Parts
+from vlmnb.measure import compilation, loading
+from vlmnb.measure.batches import Batch, encode
+from vlmnb.measure.loading import Loaded
+from vlmnb.models import geometry
+
+FlopCounts = dict[tuple[str, str, str], FlopCount]
+"""FLOPs of one prompt by model, weights and shapes of its tensors."""
+
+
+def count(loaded: Loaded, batch: Batch, image_size: int, counts: FlopCounts) -> FlopCount:
+    """Count the FLOPs of one forward pass over a batch of prompts, and of a decoding step.
+
+    All prompts of a batch are padded to the longest one and take the same work. So the longest prompt is
+    counted alone and multiplied by the batch: the same result for the work of one prompt.
+
+    A count is extra: if it fails, the result has a note in place of numbers, and the cell keeps what was
+    measured.
+
+    Args:
+        loaded: The model.
+        batch: Its prompts.
+        image_size: Side of the images in pixels.
+        counts: Counts made so far; a new one is added.
+    """
+    counted, note = counters.attempt(
+        "formula and counters", lambda: _of_longest(loaded, batch, image_size, counts)
+    )
+    return counted.times(len(batch.samples)) if counted else FlopCount(fvcore=None, torch=None, note=note)
+
+
+def _of_longest(loaded: Loaded, batch: Batch, image_size: int, counts: FlopCounts) -> FlopCount:
+    lengths = [prompt.text_tokens for prompt in batch.prompts]
+    at = lengths.index(max(lengths))
+    one = encode(loaded, batch.samples[at : at + 1], batch.prompts[at : at + 1], image_size)
+    shapes = sorted((name, tuple(value.shape)) for name, value in one.items())
+    known = (loaded.configuration.entry.name, loaded.configuration.weights, str(shapes))
+    if known not in counts:
+        counts[known] = _three_ways(loaded, one, image_size)
+    return counts[known]
+
+
+def _three_ways(loaded: Loaded, one: Any, image_size: int) -> FlopCount:
+    """Count one prompt and the token after it by formula, torch and fvcore, and compare the three."""
+    counted = _by_counters(loaded, one)
+    config, tokens = loaded.model.config, int(one["input_ids"].shape[1])
+    entry, family = loaded.configuration.entry, loaded.family
+    # A vision tower with one size gets that size, whatever size was asked for.
+    side = int(one["pixel_values"].shape[-1]) if entry.native_image_size else image_size
+
+    def by_formula() -> dict[str, Any]:
+        prefill = formula.prefill(family, config, side, tokens, 1)
+        return {
+            "formula": prefill.total,
+            "prefill_formula": prefill,
+            "decode_formula": formula.decode(family, config, tokens, 1),
+            "unused": formula.unused(family, config, side, 1),
+        }
+
+    found, formula_note = counters.attempt("the formula", by_formula)
+    as_json = config.to_json_string(use_diff=False)
+    step, step_note = counters.attempt("torch, decoding,", lambda: _decode_step(entry.name, as_json, tokens))
+    made = counted.model_copy(update={**(found or {}), "decode_torch": step})
+    notes = [counted.note, formula_note, step_note, *flop_count.disagreements(made)]
+    return made.model_copy(update={"note": "; ".join(note for note in notes if note)})
+
+
+@functools.lru_cache(maxsize=256)
+def _decode_step(model: str, config: str, tokens: int) -> Parts:
+    """Count the decoding step after so many tokens, for one prompt, on the geometry alone.
+
+    Args:
+        model: Name of the model.
+        config: Configuration of the loaded model as JSON: a checkpoint need not have the geometry of the
+            model it is named after.
+        tokens: Tokens of the prompt.
+    """
+    return meta.decode(_shapes(model, config), tokens, 1)
+
+
+@functools.lru_cache(maxsize=1)
+def _shapes(model: str, config: str) -> Any:
+    return meta.build(model, geometry.of(json.loads(config)))
+
+
+def _by_counters(loaded: Loaded, inputs: Any) -> FlopCount:
+    """Count the plain model: the counters do not see the products of quantized layers."""
+    configuration = loaded.configuration
+    chosen = configuration.optimization
+    if not chosen.quantization:
+        with compilation.uncompiled(loaded.model):
+            return counters.count_forward(loaded.model, dict(inputs), loaded.family.places)
+    plain = chosen.model_copy(update={"names": (chosen.attention,)})
+    model = loading.load(replace(configuration, optimization=plain)).model
+    return counters.count_forward(model, dict(inputs), loaded.family.places)

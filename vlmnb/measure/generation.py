@@ -1,0 +1,92 @@
+"""Generate answers as a cell asks: greedily, of natural or fixed length, with its way of decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vlmnb.measure.loading import Loaded
+from vlmnb.meters.readings import ProbeLogits
+from vlmnb.records.resolved import Resolved
+from vlmnb.spec.cell import Cell
+
+PROBED = 128
+"""Logits of a token that a record keeps: enough to see a shift, few enough to be committed."""
+
+
+@dataclass(frozen=True)
+class Generator:
+    """Calls a model's ``generate``.
+
+    Attributes:
+        loaded: The model.
+        limits: Arguments for the length of answers.
+        decoding: Arguments for the way of decoding.
+        caches: Static caches, if the cell's optimization has them.
+    """
+
+    loaded: Loaded
+    limits: dict[str, Any]
+    decoding: dict[str, Any]
+    caches: Any | None
+
+    @classmethod
+    def of(cls, resolved: Resolved, loaded: Loaded, inputs: Sequence[Any]) -> Generator:
+        """Return the generator of a cell.
+
+        Args:
+            resolved: The cell.
+            loaded: Its model.
+            inputs: Tensors of all its batches.
+        """
+        cell, chosen = resolved.cell, resolved.optimization
+        longest = max(int(batch["input_ids"].shape[1]) for batch in inputs)
+        # Answers of natural and of fixed length use caches of one size, so that a compiled step serves both.
+        new = max(cell.max_new_tokens, resolved.entry.max_new_tokens)
+        caches = chosen.caches(loaded.model, longest + new)
+        return cls(loaded, limits(cell), chosen.arguments(loaded.model), caches)
+
+    def __call__(self, batch: Any) -> Any:
+        """Return prompts and new tokens of a batch."""
+        return self._generate(batch, **self.limits)
+
+    def probe(self, batch: Any) -> ProbeLogits:
+        """Return logits of the first question's first two new tokens, by the prefill and a decoding step."""
+        import torch
+
+        two = {"max_new_tokens": 2, "min_new_tokens": 2, "do_sample": False}
+        with torch.inference_mode():
+            made = self._generate(batch, **two, output_logits=True, return_dict_in_generate=True)
+        first, second = (_kept(logits[0]) for logits in made.logits[:2])
+        return ProbeLogits(
+            vocabulary=made.logits[0].shape[-1],
+            values=first,
+            token=int(made.sequences[0, batch["input_ids"].shape[1]]),
+            step_values=second,
+        )
+
+    def _generate(self, batch: Any, **arguments: Any) -> Any:
+        arguments |= self.decoding
+        if self.caches is not None:
+            # On a GPU generate would compile by itself; only what the cell asks for is to be compiled.
+            arguments |= {
+                "past_key_values": self.caches.empty(len(batch["input_ids"])),
+                "disable_compile": True,
+            }
+        with self.loaded.configuration.optimization.within():
+            return self.loaded.model.generate(**batch, **arguments)
+
+
+def limits(cell: Cell) -> dict[str, Any]:
+    """Return arguments of ``generate``: greedy, and of fixed length if the cell says so."""
+    fixed = {"min_new_tokens": cell.max_new_tokens} if cell.length == "fixed" else {}
+    return {"max_new_tokens": cell.max_new_tokens, "do_sample": False, **fixed}
+
+
+def _kept(logits: Any) -> tuple[float, ...]:
+    """Return ``PROBED`` evenly spaced logits of a token with six digits."""
+    import torch
+
+    places = torch.linspace(0, len(logits) - 1, min(PROBED, len(logits))).round().long()
+    return tuple(float(f"{value:.6g}") for value in logits.float().cpu()[places].tolist())
