@@ -91,6 +91,8 @@ while (root / f"draw-{model}").exists():
     time.sleep(0.05)
 if (root / "exit").exists():
     raise SystemExit(0)
+if (root / "kill").exists():
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 
 

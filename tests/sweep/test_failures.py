@@ -89,12 +89,15 @@ def test_a_notebooks_own_error_is_filed_and_not_tried_again(
     assert "no such thing" in report["stderr_tail"]
 
 
-def test_a_notebook_that_calls_sys_exit_has_failed_and_is_not_published(checkout: Checkout) -> None:
-    (checkout.root / "exit").touch()
+@pytest.mark.parametrize(("end", "code", "reason"), [("exit", 1, "sys.exit()"), ("kill", 3, "signal 9")])
+def test_a_notebook_cut_short_after_its_cells_is_not_published(
+    checkout: Checkout, end: str, code: int, reason: str
+) -> None:
+    (checkout.root / end).touch()
     done = checkout.sweep()
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "sys.exit()" in checkout.failure()["error"]
-    assert checkout.measured() == [1, 2, 3], "its cells are recorded, and it is not tried again"
+    assert done.returncode == code, done.stdout + done.stderr
+    assert reason in checkout.failure()["error"]
+    assert checkout.measured() == [1, 2, 3], "its cells are recorded once"
     assert not checkout.page().exists()
 
 
