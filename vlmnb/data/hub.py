@@ -29,7 +29,7 @@ CHOICE = 1
 """Version of the rule by which rows are chosen; kept rows of another version are not used."""
 
 REQUEST_TIMEOUT_S = 10.0
-"""How long the first request to the Hub may take before the Hub counts as out of reach."""
+"""Timeout of the first request to the Hub."""
 
 REMOTE = "hf://"
 """Begins the name of a file that is read from the Hub."""
@@ -37,12 +37,12 @@ REMOTE = "hf://"
 ID = "vlmnb_id"
 """Column of the kept rows that holds ``<row group>.<row>``, a row's place in the split."""
 
-Row = dict[str, Any]
+HubRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class HubSet:
-    """Where a data set lies on the Hub.
+    """A data set on the Hub.
 
     Attributes:
         name: Name in the catalogue.
@@ -74,7 +74,7 @@ class HubSet:
 
 
 def revision(source: HubSet) -> str:
-    """Identifies the content without network: repository, commit and split.
+    """Identify the content without network: repository, commit and split.
 
     A folder given by ``VLMNB_DATA`` need not hold the pinned commit; it is identified by the sizes and
     footers of its files.
@@ -85,14 +85,13 @@ def revision(source: HubSet) -> str:
     return f"{source.repository}@folder-{_footers(tuple(files))}:{source.split}"
 
 
-def choose(source: HubSet, samples: int, seed: int) -> list[tuple[str, Row]]:
-    """A seeded choice of rows that have an image, in a fixed order, each with its place in the split.
+def choose(source: HubSet, samples: int, seed: int) -> list[tuple[str, HubRow]]:
+    """Return a seeded choice of rows with an image, in a fixed order, each with its place in the split.
 
-    Depends on the files, the seed and nothing else: no library's random numbers are used.
+    It depends only on the files and the seed: no library's random numbers are used.
 
     Raises:
-        UserError: Fewer rows than asked for, a column is missing, or the data can be had neither locally
-            nor from the Hub.
+        UserError: There are too few rows, a column is missing, or the data is neither here nor on the Hub.
     """
     if samples > source.usable:
         raise UserError(
@@ -103,7 +102,7 @@ def choose(source: HubSet, samples: int, seed: int) -> list[tuple[str, Row]]:
     kept = _kept(source, seed, samples)
     if kept is not None:
         return kept[:samples]
-    chosen: list[tuple[str, Row]] = []
+    chosen: list[tuple[str, HubRow]] = []
     files = _local(source) or _on_hub(source)
     for place, row in _in_seeded_order(_row_groups(source, files), seed):
         chosen.append((place, row))
@@ -115,20 +114,20 @@ def choose(source: HubSet, samples: int, seed: int) -> list[tuple[str, Row]]:
             "for; set samples to at most that"
         )
     if not _local(source):
-        # A cache folder that cannot be written costs a second reading, not the measurement.
+        # If the cache folder cannot be written, the rows are read again; the measurement goes on.
         with contextlib.suppress(OSError):
             _keep(source, seed, chosen)
     return chosen
 
 
 def picture(image: Any) -> Any:
-    """The PIL image of a row's image column, which holds the encoded bytes."""
+    """Return the PIL image of a row's image column, which holds the encoded bytes."""
     import datasets
 
     return datasets.Image().decode_example(image)
 
 
-def _in_seeded_order(groups: Sequence[Callable[[], list[Row]]], seed: int) -> Iterator[tuple[str, Row]]:
+def _in_seeded_order(groups: Sequence[Callable[[], list[HubRow]]], seed: int) -> Iterator[tuple[str, HubRow]]:
     """Rows with an image: the first half of every row group in turn, then the other halves."""
     order = sorted(range(len(groups)), key=lambda index: _rank(seed, "group", index))
     for half in (0, 1):
@@ -144,15 +143,15 @@ def _rank(seed: int, what: str, index: int) -> bytes:
     return hashlib.sha256(f"{seed} {what} {index}".encode()).digest()
 
 
-def _has_image(row: Row) -> bool:
+def _has_image(row: HubRow) -> bool:
     image = row["image"]
     return image is not None and bool(image["bytes"] or image["path"])
 
 
 def _check_folder(source: HubSet) -> None:
-    """Refuse a folder given by ``VLMNB_DATA`` that cannot be meant, instead of passing over it in silence.
+    """Refuse a folder given by ``VLMNB_DATA`` that must be a mistake, instead of ignoring it.
 
-    A folder that has other data sets and nothing of this one is passed over: this one may be in the cache.
+    A folder with other data sets and without this one is fine: this one may be in the cache.
 
     Raises:
         UserError: There is no such folder, or the data set's own folder in it holds none of its files.
@@ -170,8 +169,8 @@ def _check_folder(source: HubSet) -> None:
         )
 
 
-def _row_groups(source: HubSet, files: list[str]) -> list[Callable[[], list[Row]]]:
-    """One reader for each row group of the split; nothing but the files' footers is read before a call."""
+def _row_groups(source: HubSet, files: list[str]) -> list[Callable[[], list[HubRow]]]:
+    """Return one reader for each row group of the split; until they are called only footers are read."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -203,7 +202,7 @@ def _row_groups(source: HubSet, files: list[str]) -> list[Callable[[], list[Row]
     groups = _reading(source, files, lambda: selected().reshard())
     total = groups.num_shards
 
-    def reader(index: int) -> Callable[[], list[Row]]:
+    def reader(index: int) -> Callable[[], list[HubRow]]:
         return lambda: _reading(source, files, lambda: list(groups.shard(total, index)))
 
     return [reader(index) for index in range(total)]
@@ -219,7 +218,7 @@ def _in_folder(source: HubSet) -> list[Path]:
 
 
 def _in_cache(source: HubSet) -> list[Path]:
-    """The split in the Hub's local cache, if it is there whole."""
+    """Return the files of the split in the Hub's local cache, if it is complete."""
     found = sorted(_snapshot(source).glob(source.files))
     # The names say how many files there are: "val-00000-of-00002.parquet".
     of = {part for path in found for part in path.stem.split("-of-")[1:]}
@@ -228,7 +227,7 @@ def _in_cache(source: HubSet) -> list[Path]:
 
 
 def _snapshot(source: HubSet) -> Path:
-    """Where the Hub's local cache has the pinned revision of a data set."""
+    """Return the folder of the pinned revision in the Hub's local cache."""
     from huggingface_hub import constants
 
     repository = f"datasets--{source.repository.replace('/', '--')}"
@@ -252,7 +251,7 @@ def _on_hub(source: HubSet) -> list[str]:
 
 
 def _looked_in(source: HubSet) -> str:
-    """Where the files were looked for on this machine, in words."""
+    """Describe where on this machine we looked for the files."""
     given = paths.data_folder()
     places = [f"{given / source.repository} (VLMNB_DATA)"] if given else []
     return f"looked for {source.files} in {' and '.join([*places, str(_snapshot(source))])}"
@@ -270,7 +269,7 @@ def _reading(source: HubSet, files: Sequence[str], read: Callable[[], Any]) -> A
 
 
 def _damaged(source: HubSet, files: Sequence[str], error: Exception) -> UserError:
-    """What is said of files on this machine that cannot be read; the network has no part in it."""
+    """Return the error for local files that cannot be read."""
     import pyarrow.parquet
 
     for file in files:
@@ -304,8 +303,8 @@ def _kept_folder(source: HubSet, seed: int) -> Path:
     return paths.kept_samples(source.name, revision(source), f"choice-{CHOICE}-seed-{seed}")
 
 
-def _kept(source: HubSet, seed: int, samples: int) -> list[tuple[str, Row]] | None:
-    """Rows chosen earlier for this seed, if there were as many."""
+def _kept(source: HubSet, seed: int, samples: int) -> list[tuple[str, HubRow]] | None:
+    """Return rows chosen earlier for this seed, if there were enough."""
     import pyarrow.parquet
 
     folder = _kept_folder(source, seed)
@@ -316,8 +315,8 @@ def _kept(source: HubSet, seed: int, samples: int) -> list[tuple[str, Row]] | No
     return [(row.pop(ID), row) for row in rows]
 
 
-def _keep(source: HubSet, seed: int, chosen: list[tuple[str, Row]]) -> None:
-    """Keep what was read, so that the next cell, and a machine without network, need no second reading."""
+def _keep(source: HubSet, seed: int, chosen: list[tuple[str, HubRow]]) -> None:
+    """Keep the rows, so that the next cell, also without network, need not read them again."""
     import pyarrow
     import pyarrow.parquet
 

@@ -1,4 +1,4 @@
-"""The clock that every time is taken with, and waiting for a device."""
+"""The clock of all measurements, and waiting for a device."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import time
 
 
 def now_s() -> float:
-    """Seconds on the clock that every latency is taken with."""
+    """Return seconds on the clock of every latency."""
     return time.perf_counter()
 
 
 def is_cuda(device: str) -> bool:
-    """Whether a torch device is a GPU."""
+    """Return whether a torch device is a GPU."""
     return device.split(":")[0] == "cuda"
 
 
 def synchronize(device: str) -> None:
-    """Wait until ``device`` has done what it was given; a CPU always has."""
+    """Wait until a device has finished its work; a CPU always has."""
     if is_cuda(device):
         import torch
 

@@ -1,4 +1,4 @@
-"""What surrounds a window: clocks, power limits, throttling, limits on CPU time, other processes."""
+"""Note the conditions of a measurement: clocks, power limits, throttling, CPU limits, background load."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUP = Path("/proc/self/cgroup")
 
 MOST_CORES_ASKED = 8
-"""Clocks are read of so many cores at most: each answer can take the kernel 10 ms."""
+"""Clocks are read of this many cores at most: each can take the operating system 10 ms."""
 
 MHZ = 1_000_000
 
@@ -28,7 +28,7 @@ class ConditionsMeter:
 
     Args:
         device: ``cpu`` or ``cuda`` (``cuda:1``).
-        load: Tells the load of other processes.
+        load: Measures the background load.
     """
 
     def __init__(self, device: str, load: BackgroundLoad | None = None) -> None:
@@ -55,7 +55,7 @@ class ConditionsMeter:
         }
 
     def conditions(self) -> Conditions:
-        """What was found; waits a moment where the window was too short to tell the load of others."""
+        """Return the conditions; waits a moment if the window is too short to measure the load."""
         share = self._load.share()
         return Conditions(
             start=self._start,
@@ -73,9 +73,9 @@ class ConditionsMeter:
 
 
 def cpu_clock_hz(folder: Path = CPU_FOLDER, cpuinfo: Path = CPUINFO) -> int | None:
-    """Mean clock of the cores this process may use: cpufreq's, else that of /proc/cpuinfo, else None.
+    """Return the mean clock of the cores this process may use, from cpufreq, else /proc/cpuinfo, else None.
 
-    A virtual machine often tells the nominal clock of its host, whatever the core really runs at.
+    A virtual machine often reports the nominal clock of its host, not the real one.
     """
     found = []
     for cpu in sorted(_own_cpus())[:MOST_CORES_ASKED]:
@@ -89,7 +89,7 @@ def cpu_clock_hz(folder: Path = CPU_FOLDER, cpuinfo: Path = CPUINFO) -> int | No
 
 
 def cpu_governor(folder: Path = CPU_FOLDER) -> str:
-    """Frequency governor of the first core this process may use; empty where there is none."""
+    """Return the frequency governor of the first core this process may use; empty if there is none."""
     for cpu in sorted(_own_cpus())[:1]:
         with contextlib.suppress(OSError):
             return (folder / f"cpu{cpu}/cpufreq/scaling_governor").read_text().strip()
@@ -97,7 +97,7 @@ def cpu_governor(folder: Path = CPU_FOLDER) -> str:
 
 
 def cpu_limit(own: Path = OWN_CGROUP, cgroups: Path = CGROUPS) -> float | None:
-    """Cores' worth of CPU time that the control groups of this process grant; None without a limit.
+    """Return the CPU time that the control groups of this process grant, in cores; None without a limit.
 
     The tightest limit from the process's own group up to the root: ``cpu.max`` of version 2 (quota and
     period in microseconds), ``cpu.cfs_quota_us`` and ``cpu.cfs_period_us`` of version 1.

@@ -1,4 +1,4 @@
-"""Which machine this is: its hardware, its software, and how busy others keep it."""
+"""Describe this machine: its hardware and its software."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vlmnb.device.state import Gpu
 from vlmnb.types import Frozen
 
 PACKAGES = ("torch", "transformers", "codecarbon", "fvcore", "jiwer", "numpy", "datasets")
-"""Packages whose version can change a figure."""
+"""Packages whose version can change a number."""
 
 
 class Machine(Frozen):
@@ -30,7 +30,7 @@ class Machine(Frozen):
         gpus: Every GPU of the machine, whatever ``CUDA_VISIBLE_DEVICES`` hides from torch: a process
             bound to one GPU must name the same machine as the one that launched it.
         packages: Versions of ``PACKAGES``, as far as they are installed.
-        virtualization: See :func:`virtualization`; empty in records that did not look.
+        virtualization: See :func:`virtualization`.
         fingerprint: Hash of the hardware alone; new packages or drivers leave it as it is.
     """
 
@@ -51,7 +51,7 @@ _assumed: list[Machine] = []
 
 
 def assume(other: Machine) -> None:
-    """Plan from now on as if this process ran on another machine, to which it sends its runs."""
+    """Plan from now on for another machine, to which this process sends its runs."""
     _assumed[:] = [other]
     describe.cache_clear()
 
@@ -82,7 +82,7 @@ def describe() -> Machine:
 
 
 def slug_of(cpu_model: str, logical_cores: int, gpu_names: tuple[str, ...] = ()) -> str:
-    """A short name of the hardware, of ``a-z``, ``0-9``, ``.`` and ``-``.
+    """Return a short name of the hardware, made of ``a-z``, ``0-9``, ``.`` and ``-``.
 
     >>> slug_of("AMD EPYC 7763 64-Core Processor", 8)
     'amd-epyc-7763-8c'
@@ -97,9 +97,9 @@ def slug_of(cpu_model: str, logical_cores: int, gpu_names: tuple[str, ...] = ())
 
 
 def fingerprint_of(cpu_model: str, logical_cores: int, memory_bytes: int, gpu_names: tuple[str, ...]) -> str:
-    """Short SHA-256 of the hardware.
+    """Return a short SHA-256 of the hardware.
 
-    Memory counts in whole GiB, because what the kernel keeps for itself differs from boot to boot.
+    Memory counts in whole GiB, because the operating system reserves another amount at each boot.
     """
     parts = [cpu_model, logical_cores, round(memory_bytes / 2**30), sorted(gpu_names)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -110,7 +110,7 @@ def _slug(text: str) -> str:
 
 
 def _cpu_model() -> str:
-    """The processor's marketing name; its architecture where the system has none to tell."""
+    """Return the processor's marketing name; its architecture if the system has no name."""
     with contextlib.suppress(OSError):
         found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
         if found:
@@ -125,11 +125,10 @@ def _cpu_model() -> str:
 
 
 def virtualization(cpuinfo: Path = Path("/proc/cpuinfo"), dmi: Path = Path("/sys/class/dmi/id")) -> str:
-    """Whether the machine is a virtual one: ``virtual machine``, with its kind where
-    that is told, or that the processor tells of none.
+    """Describe the virtualization: ``virtual machine`` with its kind if known, or none that is visible.
 
-    An x86 processor says by a flag that a hypervisor is beneath. One that hides it cannot be told from bare
-    metal, and other architectures have no such flag: then the answer is empty, not known.
+    x86 processors have a flag for a hypervisor. A hypervisor that hides it looks like bare metal; other
+    architectures have no such flag, and the answer is empty: unknown.
     """
     try:
         flags = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE)

@@ -32,7 +32,7 @@ LOCKS = "VLMNB_LOCKS"
 """Folder of the lock file, for tests and for containers that share a machine; left out: the machine's own."""
 
 WAITING = "waiting: "
-"""How a line begins that says for whom a run waits."""
+"""Beginning of the line that names the process a run waits for."""
 
 
 class Slot(Frozen):
@@ -60,27 +60,27 @@ def gpus() -> tuple[Slot, ...]:
     for word in (part.strip() for part in allowed.split(",") if part.strip()):
         if word.isdigit():
             if int(word) >= len(uuids):
-                break  # CUDA too ignores what follows an index that does not exist
+                break  # CUDA also ignores what follows an index that does not exist
             word = uuids[int(word)]
         names.append(word)
     return tuple(Slot(name=name, visible=name) for name in names) if uuids else ()
 
 
 def whole_machine(devices: Sequence[str]) -> bool:
-    """Whether cells on these devices need the machine to themselves."""
+    """Return whether cells on these devices need the whole machine."""
     return "cpu" in devices or not gpus()
 
 
 def threads() -> int:
-    """Threads torch computes with: as the sweep says, as ``OMP_NUM_THREADS`` says, else the physical cores.
+    """Return the threads of torch: of the sweep, else of ``OMP_NUM_THREADS``, else one per physical core.
 
-    Part of the content key: a time on one thread is no answer to the question for eight.
+    Part of the content key, because the number of threads changes every time.
     """
-    return told_threads() or default_threads()
+    return given_threads() or default_threads()
 
 
-def told_threads() -> int | None:
-    """The threads that the environment names, if it does."""
+def given_threads() -> int | None:
+    """Return the number of threads that the environment names, if any."""
     for name in (THREADS, "OMP_NUM_THREADS"):
         given = os.environ.get(name, "").split(",")[0]
         if given.isdigit() and int(given) > 0:
@@ -90,14 +90,14 @@ def told_threads() -> int | None:
 
 @functools.cache
 def default_threads() -> int:
-    """Physical cores of the machine, or fewer where this process may use fewer."""
+    """Return the physical cores of the machine, or fewer if this process may use fewer."""
     cores = machine.describe().physical_cores
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else cores
     return max(1, min(cores, usable))
 
 
 def environment(slot: Slot, threads_: int) -> dict[str, str]:
-    """Environment of a run in a slot that its sweep holds."""
+    """Return the environment of a run in a slot that its sweep holds."""
     set_ = {HELD: slot.name, THREADS: str(threads_)}
     # Set by hand, for a scheduler may have set them to one.
     set_ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads_))
@@ -119,7 +119,7 @@ def _locks() -> locks.Locks:
             return locks.Locks(folder / "vlmnb.lock", everybody=True)
         except OSError as error:
             why = str(error)
-            if error.errno not in (errno.EROFS, errno.ENOSPC):  # there, others may have got further
+            if error.errno not in (errno.EROFS, errno.ENOSPC):  # another user may have more luck
                 break
     print(f"vlmnb: {why}; runs of other users of this machine are not waited for", file=sys.stderr)
     user = os.getuid() if hasattr(os, "getuid") else "user"
@@ -127,7 +127,7 @@ def _locks() -> locks.Locks:
 
 
 def _of_everybody(folder: Path) -> bool:
-    """Whether all users may write to a folder, each removing nobody else's files."""
+    """Return whether all users may write to a folder and remove only their own files."""
     try:
         found = folder.stat().st_mode
     except OSError:
@@ -137,11 +137,11 @@ def _of_everybody(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def held(names: Sequence[str], on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold slots for a block; who asked for one first has it first.
+    """Hold slots for a block, first come, first served.
 
     Args:
-        names: Names of the slots; taken in one order by everybody, so that nobody waits in a circle.
-        on_wait: Called while waiting, with a line that says for whom.
+        names: Names of the slots; every process takes them in the same order, which prevents deadlocks.
+        on_wait: Called while waiting, with a line that names the process.
     """
     with contextlib.ExitStack() as taken:
         for name in sorted(names):
@@ -157,18 +157,18 @@ def held(names: Sequence[str], on_wait: Callable[[str], None]) -> Iterator[None]
 
 
 def awaited(names: Sequence[str]) -> bool:
-    """Whether another process waits for one of these slots."""
+    """Return whether another process waits for one of these slots."""
     return any(locks.Line(_locks(), name).awaited() for name in names)
 
 
 def everything() -> list[str]:
-    """Names of all slots, for what needs the machine to itself."""
+    """Return the names of all slots, for work that needs the whole machine."""
     return [CPU.name, *(gpu.uuid for gpu in machine.describe().gpus)]
 
 
 @contextlib.contextmanager
 def by_hand(devices: Sequence[str], on_wait: Callable[[str], None]) -> Iterator[None]:
-    """The slots of a notebook that no sweep runs: its GPU, or the whole machine for the CPU."""
+    """Hold the slots of a notebook that no sweep runs: its GPU, or the whole machine for the CPU."""
     if os.environ.get(HELD):
         yield
         return

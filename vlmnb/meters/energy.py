@@ -1,4 +1,4 @@
-"""Energy of a window: counters in the hardware where there are any, codecarbon's model for the rest."""
+"""Measure the energy of a window: by hardware counters if there are any, else by codecarbon's model."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ class EnergyMeter:
     ``readings``, ``refused``, ``duration_s`` and ``emissions`` (codecarbon's row: kWh, kg CO2 of the US
     grid, and what it found of the machine) are filled in when the block ends, also by an exception.
 
-    What is counted, each source by itself:
+    Each source is measured on its own:
 
-    * ``gpu``: difference of NVML's energy counter of the GPU in use, whoever used it.
-    * ``cpu``: where RAPL can be read, its counters of the whole processor packages, other processes
-      included. Elsewhere codecarbon's model: CPU time of this process and its children x TDP / cores. CPU
+    * ``gpu``: difference of NVML's energy counter of the GPU in use, other processes included.
+    * ``cpu``: RAPL's counters of the whole processor packages if they can be read, other processes included;
+      else codecarbon's model: CPU time of this process and its children x TDP / cores. CPU
       time advances in ticks of 10 ms, and the TDP is that of the whole processor even where a virtual
-      machine has a part of it. A model, so compare cells of one machine with it, nothing else.
-    * ``ram``: RAPL's counter of the memory where there is one, else codecarbon's constant (5 W per memory
-      module it supposes) x time, which says nothing of the work.
+      machine has a part of it. A model: compare only cells of one machine with it.
+    * ``ram``: RAPL's counter of the memory if there is one, else codecarbon's constant (5 W per memory
+      module that it assumes) x time, which does not depend on the work.
 
     A counter is read when it moves, just before the work and just after it (up to a period each, in which
     the device idles): its window is that between its own two readings, and contains the work. A window
-    shorter than ``least_window_s``, a counter that stands still, and a mean power that the device cannot
-    draw are refused with a reason, and no model stands in for them.
+    shorter than ``least_window_s``, a counter that does not move, and a mean power that the device cannot
+    draw are refused with a reason, and are not replaced by a model.
 
-    Detecting the hardware and, once per process, measuring the sensor cards take seconds and happen before
+    Detecting the hardware and, once per process, calibrating the counters take seconds and happen before
     the window opens. No thread runs during the window: codecarbon's own sampling would cost time there and
     is of no use for counters and CPU times. Opening and closing cost about 3 ms of CPU time that the
     readings include and ``duration_s`` does not. Nothing is sent anywhere or written to a file, and other
@@ -78,16 +78,16 @@ class EnergyMeter:
 
     @property
     def least_window_s(self) -> float:
-        """Seconds the work must last for every counter in use to tell its energy; 0 without a counter."""
+        """Return the seconds that the work must last for every counter in use; 0 without a counter."""
         return max((min_window_s(card) for card in self.cards), default=0.0)
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds of work so far."""
+        """Return the seconds of work so far."""
         return self._clock() - self._start_s
 
     def prepare(self) -> None:
-        """Do what takes time and is no part of the window; opening it does this if nobody did."""
+        """Do what takes time and is not part of the window; opening the window does it otherwise."""
         synchronize(self._device)
         found = self._sensors(self._device)
         self._counters = found.counters
@@ -113,7 +113,7 @@ class EnergyMeter:
         return self
 
     def checkpoint(self) -> None:
-        """Read the counters, so that none wraps around unseen; between batches, microseconds each."""
+        """Read the counters between batches, so that none wraps around twice; takes microseconds."""
         for i, (counter, _) in enumerate(self._counters):
             with self._noting(i):
                 counter.read_j()
@@ -121,7 +121,7 @@ class EnergyMeter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # After an error of the work itself a device may be past answering; that error is the one to see.
+        # After an error of the work itself the device may not answer; the first error must not be hidden.
         with contextlib.suppress(Exception) if error is not None else contextlib.nullcontext():
             synchronize(self._device)
         self.duration_s = self._clock() - self._start_s
@@ -153,7 +153,7 @@ class EnergyMeter:
 
     @contextlib.contextmanager
     def _noting(self, counter: int) -> Iterator[None]:
-        """Keep the first thing that went wrong with a counter; the work goes on without it."""
+        """Keep the first error of a counter; the work goes on without it."""
         try:
             yield
         except SensorError as error:
@@ -168,10 +168,10 @@ class EnergyMeter:
         end_s: float,
         end_j: float,
     ) -> EnergyReading:
-        """The difference of two readings, if it can be trusted.
+        """Return the difference of two readings, if it can be trusted.
 
         Raises:
-            SensorError: The window is too short for the counter, or the power is none the device has.
+            SensorError: The window is too short for the counter, or the device cannot draw this power.
         """
         window_s, energy_j = end_s - start_s, end_j - start_j
         least_s = min_window_s(card)
@@ -182,7 +182,7 @@ class EnergyMeter:
             )
         if counter.limit_w is not None and energy_j / window_s > counter.limit_w:
             raise SensorError(
-                f"the counter says {energy_j / window_s:.0f} W on the mean, and the device cannot draw more "
+                f"the counter gives a mean of {energy_j / window_s:.0f} W, and the device cannot draw more "
                 f"than {counter.limit_w:.0f} W"
             )
         return EnergyReading(

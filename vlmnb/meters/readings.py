@@ -1,4 +1,4 @@
-"""What the meters found out: the types of energy, memory, sensors and conditions in a record."""
+"""Types of what the meters measured: energy, memory, calibrations, compilation, logits."""
 
 from __future__ import annotations
 
@@ -33,16 +33,15 @@ EnergyMethod = Annotated[str, AfterValidator(_known_method)]
 class EnergyReading(Frozen):
     """Joules of one source over the whole window, and how they were obtained.
 
-    Readings have no addition: ``headline`` picks one, and nothing here sums them up.
+    Readings are never added: ``headline`` picks one.
 
     Attributes:
         source: ``gpu``, ``cpu`` or ``ram``.
-        method: ``nvml_counter`` and ``rapl`` are measured; ``model`` is an estimate from time, load and
-            a nominal power.
+        method: the counter that measured it, or ``model``: an estimate from time, load and a nominal power.
         energy_j: Gross energy: everything the source used in the window, idling included.
         detail: Tool, mode and constants.
         window_s: Seconds between the two readings of the counter; None for a model.
-        idle_j: Idle power of the sensor card times ``window_s``; None where it is not known.
+        idle_j: Idle power of the calibration times ``window_s``; None if unknown.
         samples: Samples generated in the window, repetitions counted; None in records that repeat nothing,
             where it is the number of timed samples.
     """
@@ -57,21 +56,21 @@ class EnergyReading(Frozen):
 
     @property
     def net_j(self) -> float | None:
-        """Energy less what the source would have used idling for as long; None where that is not known.
+        """Return the energy minus idle energy; None if the idle power is unknown.
 
-        None too where it would be negative: then the source was not idle when its idle power was measured.
+        None too if the result is negative: then the source was not idle when its idle power was measured.
         """
         net = None if self.idle_j is None else self.energy_j - self.idle_j
         return net if net is not None and net >= 0 else None
 
     @property
     def power_w(self) -> float | None:
-        """Mean power: the counter's difference over the time between its readings."""
+        """Return the mean power: the counter's difference over the time between its readings."""
         return self.energy_j / self.window_s if self.window_s else None
 
 
 class EnergyRefusal(Frozen):
-    """A source that has a sensor and yet no reading, with the reason."""
+    """A source with a sensor but without a reading, and the reason."""
 
     source: EnergySource
     method: EnergyMethod
@@ -79,7 +78,7 @@ class EnergyRefusal(Frozen):
 
 
 def headline(readings: Sequence[EnergyReading], device: str) -> EnergyReading | None:
-    """The one reading that tables show; never a sum, and None rather than a stand-in.
+    """Return the one reading that tables show; never a sum, and None if the right source has none.
 
     Args:
         readings: Readings of one window.
@@ -91,7 +90,7 @@ def headline(readings: Sequence[EnergyReading], device: str) -> EnergyReading | 
 
 
 def headline_source(device: str) -> EnergySource:
-    """The source whose energy is that of the work on a device."""
+    """Return the source whose energy is that of the work on a device."""
     return "gpu" if device.startswith("cuda") else "cpu"
 
 
@@ -125,22 +124,22 @@ class MemoryUsage(Frozen):
 
     @property
     def over_model_bytes(self) -> int | None:
-        """Peak less baseline: what generating itself needs."""
+        """Return peak minus baseline: what generating itself needs."""
         return _difference(self.peak_bytes, self.baseline_bytes)
 
     @property
     def reserved_over_model_bytes(self) -> int | None:
-        """The same for what torch's allocator held."""
+        """Return the same for the memory that torch's allocator held."""
         return _difference(self.reserved_peak_bytes, self.reserved_baseline_bytes)
 
     @property
     def process_over_model_bytes(self) -> int | None:
-        """The same for the process."""
+        """Return the same for the process."""
         return _difference(self.process_peak_bytes, self.process_baseline_bytes)
 
 
 class Compilation(Frozen):
-    """What torch.compile did from loading the model to the end of the cell.
+    """The work of torch.compile from loading the model to the end of the cell.
 
     Attributes:
         graphs: Graphs that were traced; more than the two of a prompt and of a token are recompilations.
@@ -163,7 +162,7 @@ class ProbeLogits(Frozen):
         values: Those of places spread evenly over the vocabulary, the first and the last included, for the
             first new token, which the prompt's pass computes.
         token: The first new token.
-        step_values: Likewise for the token after it, which a decoding step computes.
+        step_values: The same values for the token after it, which a decoding step computes.
     """
 
     vocabulary: int
@@ -173,7 +172,7 @@ class ProbeLogits(Frozen):
 
 
 class SensorCard(Frozen):
-    """What a counter of energy can tell, measured on the spot and not taken from a data sheet.
+    """Calibration of a counter of energy, measured on this machine and not taken from a data sheet.
 
     Attributes:
         sensor: Which counter, of which device.
@@ -182,8 +181,8 @@ class SensorCard(Frozen):
         step_j: Median of those changes, at idle power.
         resolution_s: Median time between two readings while that was observed.
         updates: Changes that were seen.
-        idle_power_w: Power while nothing was computed, with the model loaded; None where the device was
-            not idle, and ``note`` says so.
+        idle_power_w: Power while nothing was computed, with the model loaded; None if the device was not
+            idle, as ``note`` explains.
     """
 
     sensor: str

@@ -1,9 +1,9 @@
-"""Everything that is metered around timed work, opened and closed in the right order.
+"""Open and close all meters around timed work in the right order.
 
-prepare: sensor cards, codecarbon's detection          seconds, once per process
+prepare: calibrations, codecarbon's detection          seconds, once per process
 conditions start · energy opens · memory opens
     the work
-device is idle · conditions stop · memory closes · energy closes · load of others
+device is idle · conditions stop · memory closes · energy closes · background load
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class MeteredWindow:
 
     Args:
         device: ``cpu`` or ``cuda`` (``cuda:1``).
-        energy: Meters of its own, for tests.
-        memory: Likewise.
-        conditions: Likewise.
+        energy: Another meter, for tests.
+        memory: Another meter, for tests.
+        conditions: Another meter, for tests.
     """
 
     def __init__(
@@ -50,18 +50,18 @@ class MeteredWindow:
 
     @property
     def too_short(self) -> bool:
-        """Whether a counter of energy needs more of the same work."""
+        """Return whether a counter of energy needs more of the same work."""
         return self.energy.elapsed_s < self.energy.least_window_s
 
     @property
     def readings(self) -> tuple[EnergyReading, ...]:
-        """The readings of energy, each with the samples it covers."""
+        """Return the readings of energy, each with the number of samples it covers."""
         samples = self._samples or None
         return tuple(reading.model_copy(update={"samples": samples}) for reading in self.energy.readings)
 
     @property
     def other_load(self) -> float | None:
-        """Share of all cores, 0 to 1, that other processes used; None before the window is closed."""
+        """Return the background load, 0 to 1; None before the window is closed."""
         return self.conditions.other_load if self.conditions else None
 
     def covered(self, samples: int) -> None:
@@ -79,7 +79,7 @@ class MeteredWindow:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # After an error of the work itself a device may be past answering; that error is the one to see.
+        # After an error of the work itself the device may not answer; the first error must not be hidden.
         with contextlib.suppress(Exception) if error is not None else contextlib.nullcontext():
             synchronize(self._device)
             self._conditions.stop()

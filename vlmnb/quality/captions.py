@@ -128,7 +128,7 @@ def mean_cider(scores: CaptionScores, times: intervals.Floats | None = None) -> 
 
 
 def is_captioning(dataset: str) -> bool:
-    """Whether answers of a data set, or of the stand-in for it, are captions."""
+    """Return whether answers of a data set, or of its stand-in, are captions."""
     return dataset.removesuffix("-mini") in CAPTIONED
 
 

@@ -1,4 +1,4 @@
-"""What picking one of the choices at random would score: the level that an accuracy is to be read against."""
+"""Compute what a random choice would score, to compare an accuracy with."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterable, Sequence
 
 
 def level(choices: Sequence[Sequence[str] | None]) -> float | None:
-    """Expected accuracy of a random choice: the mean of 1 / number of choices.
+    """Return the expected accuracy of a random choice: the mean of 1 / number of choices.
 
-    None where a question has no choices: how well one guesses then depends on what one knows.
+    None if a question has no choices.
     """
     counts = [len(offered or ()) for offered in choices]
     return sum(1 / count for count in counts) / len(counts) if counts and all(counts) else None
 
 
 def sentence(levels: Iterable[tuple[str, float | None]]) -> str:
-    """Tells the level of each data set that has one, from pairs of a title and a level; else empty.
+    """Describe the level of each data set, from pairs of a title and a level; empty if none has one.
 
-    Records of one data set may hold different questions, and so have different levels.
+    Records of one data set can hold different questions, and so have different levels.
     """
     known: dict[str, list[float]] = {}
     for title, value in levels:

@@ -1,4 +1,4 @@
-"""How good answers are: word error rate, and the official accuracy of each data set that has one."""
+"""Score answers: word error rate, and the official accuracy of each data set that has one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def accuracy(
     * COCO: None. How good a caption is, is not a matter of right or wrong.
 
     Args:
-        dataset: Name of the data set; a stand-in (``...-mini``) is scored as what it stands in for.
+        dataset: Name of the data set; a stand-in (``...-mini``) is scored like the original.
         references: Accepted answers of each sample.
         answers: One answer per sample.
         choices: The choices of each sample, in the order of their letters, where it has any.

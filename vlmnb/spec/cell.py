@@ -1,4 +1,4 @@
-"""What is asked for: a cell (one point of a table) and a run (one notebook for one model)."""
+"""The cell: one point of a table, completely described."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class Cell(Frozen):
 
     Attributes:
         image_size: Side in pixels to which the (square) image is resized.
-        seq_len: Budget of the text prompt in tokens: template, question and generation prompt, without
-            the image tokens.
+        seq_len: Largest length of the text prompt in tokens: template, question and generation prompt,
+            without the image tokens.
         max_new_tokens: Upper limit of generated tokens per answer.
         length: ``natural`` ends an answer where the model ends it; ``fixed`` generates exactly
             ``max_new_tokens`` (for speed; such a cell has no quality).
         measure: ``generation`` of answers, or one forward pass of the prompts by ``layers``.
         seed: Chooses the samples of the data set, and random weights.
         repeat: 0 for the one measurement that tables show; 1, 2, ... are repeats of it in windows of their
-            own, which tell how far two windows of one cell differ (A/A repeats).
-        interpolate: Whether a model of one image size takes the size that is asked for, by interpolated
+            own, which show how far two repeats of one cell differ (A/A repeats).
+        interpolate: A model of one image size takes the size that is asked for, by interpolated
             position embeddings.
     """
 
@@ -46,15 +46,15 @@ class Cell(Frozen):
 
 
 def words(cell: Cell) -> str:
-    """A cell in a few words."""
+    """Describe a cell in a few words."""
     return (
         f"{cell.dataset}, {cell.device}, {cell.optimization}, batch {cell.batch_size}, "
-        f"image {cell.image_size}, prompt {cell.seq_len}{f', window {cell.repeat}' * bool(cell.repeat)}"
+        f"image {cell.image_size}, prompt {cell.seq_len}{f', repeat {cell.repeat}' * bool(cell.repeat)}"
     )
 
 
 def told_apart(cells: Iterable[Cell]) -> dict[Cell, str]:
-    """Each cell in a few words, and in more where others among them have the same few."""
+    """Describe each cell in a few words; add the fields that differ if several have the same description."""
     same: dict[tuple[str, str], list[Cell]] = {}
     for cell in dict.fromkeys(cells):
         same.setdefault((cell.model, words(cell)), []).append(cell)

@@ -42,16 +42,16 @@ class Plan(Frozen):
 
     @property
     def model(self) -> str:
-        """Name of the model."""
+        """Return the name of the model."""
         return str(self.parameters["model"])
 
     @property
     def source(self) -> str:
-        """Where its records come from."""
+        """Return the source of its records."""
         return str(self.parameters["source"])
 
     def of_length(self, length: Length) -> tuple[Cell, ...]:
-        """The cells whose answers are of natural, or of fixed, length; a table never mixes them."""
+        """Return the cells of one answer length; a table never mixes them."""
         return tuple(cell for cell in self.cells if cell.length == length)
 
 

@@ -1,4 +1,4 @@
-"""Sweep files: their type, and reading one with errors that name the line."""
+"""Read sweep files; errors name the line."""
 
 from __future__ import annotations
 
@@ -72,22 +72,22 @@ _KINDS = {
     "string_too_short": "is empty",
     "string_pattern_mismatch": "is no name: small letters, digits, '.', '_' and '-' only",
 }
-"""Plainer words for pydantic's commonest findings."""
+"""Plainer words for the most common messages of pydantic."""
 
 
 def _problem(error: ValidationError) -> Any:
-    """The problem to tell: a typo shows as a missing and an unknown key, and the unknown one says more."""
+    """Return the problem to report: of a typo the unknown key, which helps more than the missing one."""
     problems = error.errors()
     return next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
 
 
 def explain(error: ValidationError, fields: Mapping[str, Any], named: Mapping[str, str] = {}) -> str:
-    """One line for the first problem pydantic found, with the nearest valid name for a typo.
+    """Describe the first problem that pydantic found in one line, with the nearest valid name for a typo.
 
     Args:
         error: What pydantic raised.
-        fields: The names there are.
-        named: What a field is called where its value was given, if by another name.
+        fields: The valid names.
+        named: Other names under which fields were given.
     """
     problem = _problem(error)
     steps = [named.get(str(part), str(part)) for part in problem["loc"] if part != "[key]"]

@@ -1,4 +1,4 @@
-"""Whether two measurements differ: interval of their ratio, verdict, and what A/A repeats allow to tell."""
+"""Compare two measurements: interval of their ratio, verdict, and the threshold from A/A repeats."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ NEGLIGIBLE = 0.1
 """Ratios within this relative distance of 1 count as no difference, unless another margin is given."""
 
 POWER = 0.8
-"""How often a difference of the detectable size would be found."""
+"""Probability that a difference of the detectable size is found."""
 
 Answer = Literal["yes", "no", "cannot tell"]
 
 
 class Difference(Frozen):
-    """How much slower the second of two measurements is than the first.
+    """The ratio of two measurements, the second over the first.
 
     Attributes:
         ratio: Second over first: of the medians, or the median of the ratios of pairs.
-        low: Lower end of the interval of the ratio, drift included.
+        low: Lower end of the interval of the ratio, noise floor included.
         high: Upper end of it.
         n: Pairs, or the smaller of the two numbers of samples.
-        paired: Whether sample by sample was compared.
+        paired: Samples of the same position were compared.
         differ: ``yes`` if the interval leaves out 1; ``no`` if it lies wholly within the margin;
             ``cannot tell`` otherwise, and with fewer than ``stats.FEWEST_SAMPLES``.
     """
@@ -43,7 +43,7 @@ class Difference(Frozen):
 
 
 class Repeatability(Frozen):
-    """What measuring one and the same cell several times says about differences between cells.
+    """Noise of one cell measured several times (A/A repeats).
 
     Attributes:
         windows: Number of repeats.
@@ -80,15 +80,15 @@ def compare(
     Args:
         first: Samples of the first measurement.
         second: Samples of the second, in the order of the first if paired.
-        paired: Whether samples of the same position belong together.
-        drift: Relative difference that two windows of the same cell may show, such as
-            :attr:`Repeatability.threshold`. The interval is made at least that wide: what varies within a
-            window says nothing of what drifts between windows.
+        paired: Samples of the same position belong together.
+        drift: Noise floor: relative difference that two repeats of the same cell may show, such as
+            :attr:`Repeatability.threshold`. The interval is made at least that wide, because the samples of
+            one window do not show how windows differ.
         margin: Relative difference that is too small to matter.
         confidence: Of the interval.
 
     Raises:
-        ValueError: A list is empty or holds what is not positive, or pairs are incomplete.
+        ValueError: A list is empty, a sample is not positive, or pairs are incomplete.
     """
     a, b = _logarithms(first), _logarithms(second)
     if paired and len(a) != len(b):
@@ -122,7 +122,7 @@ def one_sided_sign_test(more: int, fewer: int) -> float:
 
 
 def repeatability(windows: Sequence[Sequence[float]]) -> Repeatability:
-    """What A/A repeats, windows of one cell measured apart in time, say about differences between cells.
+    """Return the noise of A/A repeats: windows of one cell that were measured at different times.
 
     The logarithms of the windows' medians are taken as normal around one value, with everything in them
     that makes windows differ. The difference of two has the standard deviation sqrt(2) * spread; the

@@ -1,4 +1,4 @@
-"""From samples to what is printed: median with interval, ratios, digits, verdicts, Pareto front."""
+"""Statistics of samples: median and quantiles with intervals, bootstrap, verdict, Pareto front."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FEWEST_SAMPLES = 6
 """With fewer samples no distribution-free interval of the median reaches 95 %: 1 - 2 * 0.5**5 = 0.94."""
 
 NOISY_HALF_WIDTH = 0.05
-"""Samples are noisy when half the width of the median's interval is more than this share of the median."""
+"""Samples are noisy if half the width of the median's interval is more than this fraction of the median."""
 
 Verdict = Literal["stable", "noisy", "few samples"]
 Floats = npt.NDArray[np.float64]
@@ -29,9 +29,9 @@ class Summary(BaseModel):
         low: Lower end of the interval of the median.
         high: Upper end of the interval of the median.
         n: Number of samples.
-        confidence: Probability that such an interval holds the true median: what was asked for where
-            there are samples enough, else what the interval from the smallest to the largest sample
-            really has (0 for a single sample).
+        confidence: Probability that such an interval holds the true median: as requested if there
+            are enough samples, else that of the interval from the smallest to the largest sample (0 for
+            a single sample).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,7 +64,7 @@ class Quantile(BaseModel):
 
 
 def median_interval(samples: Sequence[float], confidence: float = 0.95) -> Summary:
-    """Median and its interval by interpolated order statistics, see :func:`median_ends`.
+    """Return the median and its interval by interpolated order statistics, see :func:`median_ends`.
 
     Raises:
         ValueError: There are no samples, one is not finite, or the confidence is not between 0 and 1.
@@ -74,28 +74,28 @@ def median_interval(samples: Sequence[float], confidence: float = 0.95) -> Summa
 
 @functools.lru_cache(maxsize=128)
 def _median_interval(samples: tuple[float, ...], confidence: float) -> Summary:
-    """Kept, because the columns of a table row ask for the same samples several times."""
+    """Do the same, cached: the columns of a table row need the same samples several times."""
     ordered = np.sort(_finite(samples, "samples"))
     low, high, reached = median_ends(ordered, confidence)
     n = len(ordered)
-    # What np.median gives, without the time it takes to find that the samples are few and sorted.
+    # Same as np.median, which is slower for few sorted samples.
     median = float(ordered[n // 2]) if n % 2 else float((ordered[n // 2 - 1] + ordered[n // 2]) / 2)
     return Summary(median=median, low=float(low), high=float(high), n=n, confidence=reached)
 
 
 def median_ends(samples: Floats, confidence: float = 0.95) -> tuple[Floats, Floats, float]:
-    """Ends of the interval of the median along the last axis, and the confidence they have.
+    """Return the ends of the interval of the median along the last axis, and their confidence.
 
     The number of samples below the true median is binomial with p = 0.5, so the interval from the d-th
     smallest to the d-th largest sample holds it with probability 1 - 2 P(B < d), whatever the
-    distribution. These probabilities are few and far between (8 samples: 99.2 % or 93.0 %); between the
-    two that enclose the confidence asked for, the ends are interpolated by Hettmansperger and Sheather
+    distribution. Only a few probabilities are possible (8 samples: 99.2 % or 93.0 %); between the two
+    that enclose the requested confidence, the ends are interpolated by Hettmansperger and Sheather
     (Statistics & Probability Letters 4, 1986, 75-79), whose weight hardly depends on the distribution
     (Nyblom, ibid. 14, 1992, 129-131).
 
-    The coverage holds for independent samples. Samples that resemble their neighbours in time say less
-    than their number: the interval is then too narrow. Where the median falls into a gap between two modes,
-    few samples cover less as well; where samples repeat, the interval is conservative.
+    The coverage holds for independent samples. For samples that are correlated in time the interval is
+    too narrow. If the median falls into a gap between two modes, few samples cover less as well; if samples
+    repeat, the interval is conservative.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"The confidence must lie between 0 and 1, not be {confidence}.")
@@ -104,7 +104,7 @@ def median_ends(samples: Floats, confidence: float = 0.95) -> tuple[Floats, Floa
     rank, weight, reached = _median_rank(n, confidence)
     if weight == 0:
         return ordered[..., rank - 1], ordered[..., n - rank], reached
-    # Written as steps inward, so that equal neighbours give themselves and rounding never leaves the samples.
+    # Steps inward, so that equal samples give themselves and rounding never leaves their range.
     low = ordered[..., rank - 1] + weight * (ordered[..., rank] - ordered[..., rank - 1])
     high = ordered[..., n - rank] - weight * (ordered[..., n - rank] - ordered[..., n - rank - 1])
     return low, high, reached
@@ -112,7 +112,7 @@ def median_ends(samples: Floats, confidence: float = 0.95) -> tuple[Floats, Floa
 
 @functools.lru_cache(maxsize=512)
 def _median_rank(n: int, confidence: float) -> tuple[int, float, float]:
-    """Rank of the outer order statistic, weight of the next one inward, and the confidence reached."""
+    """Return the rank of the outer order statistic, the weight of the next one inward, and the confidence."""
     rank, tail = 1, 0.5**n
     reached = 1 - 2 * tail
     if reached < confidence:
@@ -127,14 +127,14 @@ def _median_rank(n: int, confidence: float) -> tuple[int, float, float]:
 
 
 def quantile_interval(samples: Sequence[float], q: float, confidence: float = 0.95) -> Quantile | None:
-    """A quantile with the interval between the order statistics that surely enclose it.
+    """Return a quantile with the interval between order statistics that enclose it with this confidence.
 
-    Each end is missed with at most half of what the confidence leaves over, by the binomial distribution
+    Each end is missed with at most half of the remaining probability, by the binomial distribution
     of the number of samples below the quantile (Conover, Practical Nonparametric Statistics, 3rd ed.,
     section 3.2). The interval is conservative.
 
     Returns:
-        None where there are too few samples for such an interval: 36 are needed for the 90 % quantile,
+        None if there are too few samples for such an interval: 36 are needed for the 90 % quantile,
         72 for the 95 % quantile, 6 for the median.
 
     Raises:
@@ -161,7 +161,7 @@ def _binomial(n: int, k: int, p: float) -> float:
 
 
 def verdict(samples: Sequence[float]) -> Verdict:
-    """Whether the median of samples may be quoted: see ``FEWEST_SAMPLES`` and ``NOISY_HALF_WIDTH``."""
+    """Return whether the median can be quoted, by ``FEWEST_SAMPLES`` and ``NOISY_HALF_WIDTH``."""
     if len(samples) < FEWEST_SAMPLES:
         return "few samples"
     summary = median_interval(samples)
@@ -177,7 +177,7 @@ def bootstrap_ratio(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of ``sum(numerators) / sum(denominators)`` over pairs.
+    """Return the percentile bootstrap interval of ``sum(numerators) / sum(denominators)`` over pairs.
 
     For a word error rate of a corpus the pairs are errors and reference words of each sample; for a mean
     the denominators are ones. The same seed gives the same interval.
@@ -199,7 +199,7 @@ def bootstrap_ratio(
 
 
 def _quantile(values: Floats, q: float) -> float:
-    """What ``np.quantile`` gives, to the last digit, which takes longer than all else of a bootstrap."""
+    """Return the same as ``np.quantile``, to the last digit, but faster: it would dominate a bootstrap."""
     place = q * (len(values) - 1)
     below = math.floor(place)
     above = min(below + 1, len(values) - 1)
@@ -211,10 +211,10 @@ def _quantile(values: Floats, q: float) -> float:
 
 @functools.lru_cache(maxsize=16)
 def resampled(n: int, resamples: int = 1000, seed: int = 0) -> Floats:
-    """How often each of n samples is drawn in each resample of a bootstrap, of shape (resamples, n).
+    """Return how often each of n samples is drawn in each resample, of shape (resamples, n).
 
-    Sums over resamples are products with it. It is kept, for the many metrics over the same samples, and
-    not to be written to.
+    Sums over resamples are products with it. The array is cached for the many metrics over the same
+    samples, and read-only.
     """
     drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
     rows = np.arange(resamples)[:, None] * n
@@ -225,9 +225,9 @@ def resampled(n: int, resamples: int = 1000, seed: int = 0) -> Floats:
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points that no other point beats, both coordinates counting as costs.
+    """Return the indices of the points that no other point beats; both coordinates are costs.
 
-    A point is beaten by one that is no worse in either coordinate and better in one; equal points stand
+    A point is beaten by one that is no worse in either coordinate and better in one; equal points are kept
     together. The indices run along the front, from the smallest first coordinate on.
 
     Raises:

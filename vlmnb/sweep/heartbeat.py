@@ -115,7 +115,7 @@ def assume_threads(results: Path) -> str:
     Returns:
         A line for the user if a sweep without ``--threads`` would use another number, else an empty text.
     """
-    if slots.told_threads() is not None:
+    if slots.given_threads() is not None:
         return ""
     found = read_all(results)
     usual = slots.default_threads()

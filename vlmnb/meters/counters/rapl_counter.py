@@ -82,7 +82,7 @@ class RaplCounter:
         self.longest_gap_s = min(self._ranges_uj) / 1e6 / PACKAGE_LIMIT_W
         self.limit_w = PACKAGE_LIMIT_W * len(zones)
         self.name = "RAPL " + ", ".join(_zone_name(zone) for zone in zones)
-        self._neighbours = BackgroundLoad()
+        self._load = BackgroundLoad()
 
     def resume(self) -> None:
         """Begin to count here, however often the counter wrapped around since the last reading."""
@@ -107,7 +107,7 @@ class RaplCounter:
 
     def busy(self) -> float | None:
         """Return the fraction of all cores that other processes used since the last call."""
-        return self._neighbours.share()
+        return self._load.share()
 
 
 def _zone_name(zone: Path) -> str:
