@@ -13,9 +13,9 @@ import linkcheck
 import loaded
 import pytest
 import yaml
+from vlmnb.book.contents import Content, Failure
 
 from vlmnb.book import build, contents, report_pages
-from vlmnb.book.contents import Content, Failure
 from vlmnb.errors import UserError
 from vlmnb.records import export_columns, record
 from vlmnb.spec import axes, planning

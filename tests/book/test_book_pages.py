@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import bookmaking
+from vlmnb.book.contents import Content
 
 from vlmnb.analysis import base_configuration, pareto, repeatability
 from vlmnb.book import contents
-from vlmnb.book.contents import Content
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records import export_columns, record

@@ -1,10 +1,10 @@
-"""Published pages that are older than what they are made from, and the sweep that draws them again."""
+"""Find published pages that are older than what they are made from, and the sweep that draws them again."""
 
 from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vlmnb import paths
@@ -21,15 +21,15 @@ Name = tuple[str, str]
 """Model and notebook of a page."""
 
 ANY_SPEC = "SPEC"
-"""Stands for the sweep file where no file of the project asks for a page."""
+"""Name of the sweep file in a command if no sweep file of the project asks for the page."""
 
 
 def commands(results: Path, runs: Path) -> dict[Name, str]:
-    """The outdated pages, each with the command that draws it again.
+    """Return the outdated pages, each with the command that draws it again.
 
-    A page is outdated if a sweep that asks for it would draw it anew without measuring: its template, the
-    code that shows records, its records or the machine's A/A repeats have changed. Of a page without a stamp,
-    which no sweep made, nothing is known.
+    A page is outdated if a sweep would draw it anew without measuring, because its template, the code that
+    shows records, its records or the machine's A/A repeats have changed. A page without a stamp, which no
+    sweep made, is never called outdated.
 
     Args:
         results: Folder of the records.
@@ -46,41 +46,33 @@ def commands(results: Path, runs: Path) -> dict[Name, str]:
 
 
 def of_this_machine(records: Sequence[Record]) -> bool:
-    """Whether a page can be drawn again here: a sweep would measure the cells of another machine's anew."""
+    """Check whether records are of this machine; a sweep would measure those of another machine anew."""
     prints = {record.provenance.machine.get("fingerprint") for record in records}
     return not prints or machine.describe().fingerprint in prints
 
 
-def told(found: Iterable[str], pages: int, results: Path, runs: Path) -> str:
-    """A line for whoever builds the book; empty where no page is outdated.
+def summary(commands: Sequence[str], pages: int, results: Path, runs: Path) -> str:
+    """Return a line for the terminal on how many pages are outdated; empty if none is.
 
     Args:
-        found: The command of each outdated page.
-        pages: How many pages there are.
+        commands: The command that draws each outdated page again.
+        pages: Number of all pages.
         results: Folder of the records.
         runs: Folder of the executed notebooks.
     """
-    folders = _options(results, runs)  # of this machine, and so on no page
-    count, ways = len(listed := list(found)), [f"{command}{folders}" for command in dict.fromkeys(listed)]
-    if not count:
+    if not commands:
         return ""
-    subject = f"{count} of {pages} pages {'is' if count == 1 else 'are'}"
+    folders = _options(results, runs)  # they are of this machine, so no page shows them
+    listed = "; ".join(f"{command}{folders}" for command in dict.fromkeys(commands))
+    subject = f"{len(commands)} of {pages} pages {'is' if len(commands) == 1 else 'are'}"
     return (
-        f"{subject} older than the records, A/A repeats, templates or code that they show. Draw them again "
-        f"with: {'; '.join(ways)}; then build the book once more."
-    )
-
-
-def note(command: str) -> str:
-    """The warning on an outdated page."""
-    return (
-        ":::{warning}\nThis page is outdated: its records, the A/A repeats of the machine, its template or "
-        f"the code that shows them have changed since it was drawn. `{command}` draws it again.\n:::"
+        f"{subject} older than the records, A/A repeats, templates or code that they show. To draw them "
+        f"again, run: {listed}; then build the book once more."
     )
 
 
 def _made(runs: Path) -> list[Run]:
-    """The runs of the pages that a sweep has made."""
+    """Return the runs whose pages a sweep has made."""
     found = []
     for stamp in sorted(runs.glob("*/[!.]*.stamp")):
         page, axis = stamp.with_suffix(".ipynb"), stamp.stem
@@ -88,7 +80,7 @@ def _made(runs: Path) -> list[Run]:
             try:
                 notebook = postprocess.read(page.read_text(encoding="utf-8"))
             except (Refused, UnicodeDecodeError):
-                continue  # the book tells of it
+                continue  # the book lists it as left out
             parameters = postprocess.papermill(notebook).get("parameters", {})
             found.append(Run(model=page.parent.name, axis=axis, parameters=parameters))
     return found
@@ -103,7 +95,7 @@ def _plannable(run: Run) -> bool:
 
 
 def _specs(wanted: Sequence[Run]) -> Mapping[Name, str]:
-    """A sweep file of the project that asks for each run with these very parameters, as few as will do."""
+    """Return a sweep file that asks for each run with the same parameters, as few files as possible."""
     asks: dict[str, list[Run]] = {}
     for file in sorted((paths.root() / "sweeps").glob("*.yaml")):
         with contextlib.suppress(UserError):
@@ -111,7 +103,7 @@ def _specs(wanted: Sequence[Run]) -> Mapping[Name, str]:
             name = file.relative_to(paths.root()).as_posix()
             asks[name] = [run for run in wanted if (run.name, _asked(run)) in asked]
     found = {(run.model, run.axis): ANY_SPEC for run in wanted}
-    for name in sorted(asks, key=lambda name: len(asks[name])):  # that of most runs has the last word
+    for name in sorted(asks, key=lambda name: len(asks[name])):  # the file with most runs comes last and wins
         found |= {(run.model, run.axis): name for run in asks[name]}
     return found
 

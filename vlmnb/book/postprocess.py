@@ -1,6 +1,6 @@
-"""Executed notebooks to book pages: what a reader should see, and bytes that depend on nothing else.
+"""Turn executed notebooks into book pages, with everything a reader should see and nothing that varies.
 
-Notebooks are handled as plain JSON: nothing is added that was not asked for, such as random cell ids.
+Notebooks are handled as plain JSON, because libraries for notebooks add random cell ids.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from typing import Any
 Notebook = dict[str, Any]
 
 SHOWN = ("text/html", "image/svg+xml", "image/png", "image/jpeg", "text/markdown", "text/plain")
-"""Kinds of output a page keeps; widgets and vendors' own kinds need scripts from the network."""
+"""Output types that a page keeps; widgets and vendors' own types need scripts from the network."""
 
 FIGURE = re.compile(
     r'(?P<start><td[^>]* data-key="(?P<key>[0-9a-f]+)"[^>]*>)(?P<text>[^<]*?)'
     r'(?P<span>(?: <span class="interval">[^<]*</span>)?)</td>'
 )
-"""A figure in a table, with the key of its record, and its interval."""
+"""A number in a table, with the key of its record, and its interval."""
 
 IMAGES = ("image/png", "image/jpeg", "image/svg+xml")
-CONTINUED = "# what the cell above displayed further"
-"""Source of a cell that holds further outputs only: MyST-NB leaves out a code cell whose source is empty."""
+CONTINUED = "# further output of the cell above"
+"""Source of a cell that only holds further outputs: MyST-NB leaves out a code cell whose source is empty."""
 
 VISIBILITY = {"hide-input", "remove-input", "remove-cell", "hide-cell"}
 
 
 class Refused(ValueError):
-    """The notebook must not be published. The message says why."""
+    """Raised for a notebook that must not be published. The message says why."""
 
 
 @dataclass(frozen=True)
 class Heading:
-    """What a page is called.
+    """The name of a page.
 
     Attributes:
         title: Its h1, unique in the book.
-        label: Prefix of its figures' labels, unique in the book.
+        label: Prefix of the labels of its figures, unique in the book.
     """
 
     title: str
@@ -59,45 +59,43 @@ def read(text: str) -> Notebook:
     """Parse a notebook file.
 
     Raises:
-        Refused: It is no notebook of format 4.
+        Refused: The text is not a notebook of format 4.
     """
     try:
         notebook = json.loads(text)
         well_formed = notebook["nbformat"] == 4 and isinstance(notebook["cells"], list)
     except (ValueError, KeyError, TypeError) as error:
-        raise Refused(f"no notebook: {type(error).__name__}: {error}") from None
+        raise Refused(f"not a notebook: {type(error).__name__}: {error}") from None
     if not well_formed:
         raise Refused(f"notebook format {notebook['nbformat']}, expected 4")
     return dict(notebook)
 
 
 def dumps(notebook: Notebook) -> str:
-    """The notebook as text, the same for the same content."""
+    """Return a notebook as text, the same for the same content."""
     return json.dumps(notebook, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def papermill(notebook: Notebook) -> dict[str, Any]:
-    """What papermill wrote into the notebook's metadata."""
+    """Return what papermill wrote into the notebook's metadata."""
     return dict(notebook.get("metadata", {}).get("papermill") or {})
 
 
-def page(
-    notebook: Notebook, heading: Heading, *, before: Sequence[str] = (), after: Sequence[str] = ()
-) -> Processed:
+def page(notebook: Notebook, heading: Heading, opening: str = "", closing: str = "") -> Processed:
     """Make a page of an executed notebook.
 
     Args:
-        notebook: As papermill left it; it is not changed.
+        notebook: The notebook as papermill left it; it is not changed.
         heading: Title and label of the page.
-        before: Markdown cells that follow the title.
-        after: Markdown cells at the end.
+        opening: Markdown that follows the title.
+        closing: Markdown at the end.
 
     Raises:
-        Refused: The notebook has a failed or interrupted execution in it.
+        Refused: The notebook's execution failed or was interrupted.
     """
     check(notebook)
     left_out: list[str] = []
-    cells = [_markdown(f"# {heading.title}"), *(_markdown(text) for text in before)]
+    cells = [_markdown(text) for text in (f"# {heading.title}", opening) if text.strip()]
     for number, cell in enumerate(copy.deepcopy(notebook["cells"]), start=1):
         if cell["cell_type"] == "markdown":
             source = _text(cell["source"])
@@ -106,7 +104,7 @@ def page(
             cells += [_markdown(_demoted(source))] if source.strip() else []
         elif cell["cell_type"] == "code" and _text(cell["source"]).strip():
             cells += _code(cell, number, heading, left_out)
-    cells += [_markdown(text) for text in after]
+    cells += [_markdown(closing)] if closing.strip() else []
     _label_figures(cells, heading.label)
     for number, cell in enumerate(cells, start=1):
         cell["id"] = f"cell-{number:02d}"
@@ -115,12 +113,12 @@ def page(
 
 
 def with_links(notebook: Notebook, targets: Mapping[str, str]) -> Notebook:
-    """A page whose figures lead to their raw records.
+    """Return a page whose numbers in tables link to their records.
 
     Args:
         notebook: A page; it is not changed.
-        targets: Where the record of each key lies, relative to the page. A figure whose record is not
-            there any more stays plain text.
+        targets: Address of the record of each key, relative to the page. A number whose record no longer
+            exists stays plain text.
     """
 
     def linked(found: re.Match[str]) -> str:
@@ -139,10 +137,10 @@ def with_links(notebook: Notebook, targets: Mapping[str, str]) -> Notebook:
 
 
 def check(notebook: Notebook) -> None:
-    """Refuse what Sphinx would publish without a word: an exception, or an execution cut short.
+    """Refuse a notebook with an exception or an interrupted execution, which Sphinx would publish silently.
 
     Raises:
-        Refused: With the cell and the error.
+        Refused: Names the cell and the error.
     """
     for number, cell in enumerate(notebook["cells"], start=1):
         for output in cell.get("outputs", ()):
@@ -156,7 +154,7 @@ def check(notebook: Notebook) -> None:
 
 
 def _code(cell: Notebook, number: int, heading: Heading, left_out: list[str]) -> list[Notebook]:
-    """A code cell and what it displayed, each Markdown output a cell of its own."""
+    """Return a code cell and what it displayed, each Markdown output as a cell of its own."""
     tags = set(cell.get("metadata", {}).get("tags", ()))
     if "injected-parameters" in tags or not tags & VISIBILITY:
         tags.add("hide-input")
@@ -178,7 +176,7 @@ def _code(cell: Notebook, number: int, heading: Heading, left_out: list[str]) ->
 
 
 def _kept(outputs: Sequence[Notebook], number: int, left_out: list[str]) -> list[Notebook]:
-    """Outputs a page shows. What a program said on stderr is told to whoever builds the book."""
+    """Return the outputs that a page shows; add a line to ``left_out`` for text on stderr."""
     kept: list[Notebook] = []
     for output in outputs:
         if output["output_type"] == "stream":
@@ -197,7 +195,7 @@ def _kept(outputs: Sequence[Notebook], number: int, left_out: list[str]) -> list
 
 
 def _groups(outputs: Sequence[Notebook]) -> list[str | list[Notebook]]:
-    """Outputs in order: Markdown as text, one image by itself, anything else together."""
+    """Group outputs, in order: Markdown as text, each image by itself, anything else together."""
     groups: list[str | list[Notebook]] = []
     for output in outputs:
         data = output.get("data", {})
@@ -211,7 +209,7 @@ def _groups(outputs: Sequence[Notebook]) -> list[str | list[Notebook]]:
 
 
 def _taken_as_caption(cell: Notebook, text: str) -> bool:
-    """Make a paragraph in italics that follows an image the image's caption."""
+    """Make a paragraph in italics after an image the image's caption; return whether it was one."""
     found = re.fullmatch(r"\*([^*\n](?:[^*]*[^*\n])?)\*", text.strip())
     image = cell["cell_type"] == "code" and cell["outputs"] and _image(cell["outputs"][-1])
     if not found or not image or "mystnb" in cell["metadata"]:
@@ -221,15 +219,15 @@ def _taken_as_caption(cell: Notebook, text: str) -> bool:
 
 
 def _describe_image(cell: Notebook, title: str) -> None:
-    """Give a cell's image its alt text: its own, else the caption, else the page's title."""
+    """Set the alt text of a cell's image: its own, else the caption, else the page's title."""
     image = next((output for output in cell.get("outputs", ()) if _image(output)), None)
     if image is None:
         return
     settings = cell["metadata"].setdefault("mystnb", {})
     own = image["metadata"].get("alt") or image["metadata"].get("image/png", {}).get("alt")
     text = image["data"].get("text/plain", "")
-    told = "" if re.match(r"<.*>$", text.strip()) else text
-    alt = own or settings.get("figure", {}).get("caption") or told or f"Figure of the page {title}"
+    text = "" if re.match(r"<.*>$", text.strip()) else text
+    alt = own or settings.get("figure", {}).get("caption") or text or f"Figure of the page {title}"
     settings["image"] = {"alt": " ".join(re.sub(r"[*`]", "", str(alt)).split())}
 
 
@@ -241,7 +239,7 @@ def _label_figures(cells: Sequence[Notebook], label: str) -> None:
 
 
 def _demoted(markdown: str) -> str:
-    """Markdown whose headings of the first level are of the second: a page has one title."""
+    """Make headings of the first level ones of the second, because a page has one title."""
     lines, fenced = [], ""
     for line in markdown.split("\n"):
         mark = re.match(r"\s{0,3}(`{3,}|~{3,}|:{3,})", line)
@@ -282,5 +280,5 @@ def _image(output: Notebook) -> bool:
 
 
 def _text(value: object) -> str:
-    """A notebook's text, which it may hold as a list of lines."""
+    """Join text that a notebook may hold as a list of lines."""
     return "".join(value) if isinstance(value, list) else str(value)

@@ -1,102 +1,90 @@
-"""Notebooks of recorded figures, executed here and now instead of in a kernel of their own.
+"""Render the templates of the generated pages.
 
-A notebook that measures needs a process of its own, which papermill gives it. One that shows what the
-reports say only reads records; a book has fifteen of them, and a kernel for each would take longer than all
-they do.
+A template is Markdown with Jinja2. Values are escaped for HTML unless a filter says otherwise: ``plain``
+escapes for Markdown as well, ``fence`` makes a code block, ``code`` a list of names in code type, ``table``
+and ``facts`` make tables.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-import types
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 
-from vlmnb import paths
-from vlmnb.book.postprocess import Notebook
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
-INJECTED = "injected-parameters"
+from vlmnb.book import content
+from vlmnb.stats import formatting
+from vlmnb.views import html, markup
+from vlmnb.views.table import Field, Table, facts
+
+Value = str | int | Field
+"""One field of a table: its text, or the field itself if it has a link or a tooltip."""
 
 
-class Renderer:
-    """An IPython shell of this process, for notebooks that read and measure nothing.
+def render(name: str, **data: object) -> str:
+    """Return the text that a template makes of data.
 
-    The shell is IPython's one instance; it goes when the block ends.
+    Args:
+        name: A template, without ``.md.j2``.
+        data: Values by the names that the template uses.
     """
-
-    def __enter__(self) -> Renderer:
-        """Start the shell."""
-        import matplotlib
-        from IPython.core.interactiveshell import InteractiveShell
-        from traitlets.config import Config
-
-        matplotlib.use("agg")
-        settings = Config()
-        settings.HistoryManager.enabled = False
-        self._shell = InteractiveShell.instance(config=settings, user_module=types.ModuleType("page"))
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Let go of it."""
-        sys.modules.pop("page", None)
-        type(self._shell).clear_instance()
-
-    def execute(self, axis: str, parameters: Mapping[str, Any]) -> Notebook:
-        """A notebook of an axis with its outputs, in the form in which papermill leaves one.
-
-        Raises:
-            UserError: What the notebook itself raises, of this or any other kind.
-        """
-        notebook: Notebook = json.loads(paths.notebook(axis).read_text(encoding="utf-8"))
-        notebook["cells"] = [
-            part
-            for cell in notebook["cells"]
-            for part in (cell, *([_injected(parameters)] if "parameters" in _tags(cell) else []))
-        ]
-        notebook["metadata"]["papermill"] = {"parameters": dict(parameters)}
-        self._shell.reset(new_session=True)
-        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-        for number, cell in enumerate(code, start=1):
-            cell["execution_count"] = number
-            cell["outputs"] = self._run("".join(cell["source"]))
-        return notebook
-
-    def _run(self, source: str) -> list[dict[str, Any]]:
-        from IPython.utils.capture import capture_output
-
-        with capture_output() as caught:
-            result = self._shell.run_cell(source, store_history=True)
-        error = result.error_before_exec or result.error_in_exec
-        if error is not None:
-            raise error
-        outputs = [
-            {"output_type": "display_data", "data": _plain(shown.data), "metadata": shown.metadata or {}}
-            for shown in caught.outputs
-        ]
-        for name in ("stdout", "stderr"):
-            if text := getattr(caught, name):
-                outputs.append({"output_type": "stream", "name": name, "text": text})
-        return outputs
+    return _environment().get_template(f"{name}.md.j2").render(**data).strip() + "\n"
 
 
-def _tags(cell: Mapping[str, Any]) -> list[str]:
-    return list(cell.get("metadata", {}).get("tags", ()))
+def code(name: str) -> Markup:
+    """Return a name in code type, as HTML."""
+    return Markup("<code>{}</code>").format(name)
 
 
-def _injected(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    lines = [f"{name} = {value!r}" for name, value in parameters.items()]
-    return {
-        "cell_type": "code", "execution_count": None, "metadata": {"tags": [INJECTED]}, "outputs": [],
-        "source": "\n".join(["# Parameters", *lines]) + "\n",
-    }  # fmt: skip
-
-
-def _plain(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Output data as a notebook file has it: images as base64 text."""
-    import base64
-
-    return {
-        kind: base64.b64encode(value).decode() if isinstance(value, bytes) else value
-        for kind, value in data.items()
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("vlmnb.book"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    made.filters |= {
+        "plain": lambda text: Markup(markup.plain(text)),
+        "fence": lambda text, language="text": Markup(markup.fence(markup.without_colors(text), language)),
+        "code": lambda names: Markup(", ".join(f"`{name}`" for name in names)),
+        "code_type": code,
+        "table": _table,
+        "facts": _facts,
+        "si": formatting.format_si,
+        "minute": content.minute,
+        "model_title": content.model_title,
+        "axis_title": content.axis_title,
+        "dataset_title": content.dataset_title,
+        "counted": formatting.counted,
+        "enumerated": formatting.enumerated,
     }
+    return made
+
+
+def _table(
+    rows: Table | Iterable[Sequence[Value]], words: Sequence[str] = (), numbers: Sequence[str] = ()
+) -> Markup:
+    """Return a table as HTML.
+
+    Args:
+        rows: The table, or its rows.
+        words: Headings of the first columns, which hold words.
+        numbers: Headings of the other columns, which hold numbers.
+    """
+    if isinstance(rows, Table):
+        return Markup(html.render(rows))
+    fields = (
+        tuple(_field(value, words=column < len(words)) for column, value in enumerate(row)) for row in rows
+    )
+    return Markup(html.render(Table("", (*words, *numbers), tuple(fields))))
+
+
+def _facts(pairs: Mapping[str, Value]) -> Markup:
+    """Return names and values as a table; names without a value are left out."""
+    return Markup(html.render(facts({name: _field(v, words=True) for name, v in pairs.items() if v != ""})))
+
+
+def _field(value: Value, *, words: bool) -> Field:
+    if isinstance(value, Field):
+        return value
+    return Field(value if isinstance(value, str) else str(value), words=words)

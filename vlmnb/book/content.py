@@ -1,0 +1,145 @@
+"""What a book is made of: records, published pages and failed runs; their titles, order and addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlmnb import models, paths
+from vlmnb.analysis import base_configuration
+from vlmnb.data import catalogue
+from vlmnb.records.record import Record
+from vlmnb.spec import axes
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed run, as the sweep filed it."""
+
+    model: str
+    axis: str
+    error: str
+    cell: str = ""
+    stderr_tail: str = ""
+    command: str = ""
+    at: str = ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A published run.
+
+    Attributes:
+        model: Name of the model.
+        axis: Name of the notebook.
+        executed_at: UTC, ISO 8601, or empty.
+        parameters: Parameters of the notebook.
+        records: Records of the page's cells.
+        failed_rerun: A failed run of the same notebook that is newer than the page.
+        redraw_command: The command that draws an outdated page again; empty if the page is up to date.
+    """
+
+    model: str
+    axis: str
+    executed_at: str
+    parameters: Mapping[str, Any]
+    records: tuple[Record, ...]
+    failed_rerun: Failure | None = None
+    redraw_command: str = ""
+
+    @property
+    def from_report(self) -> bool:
+        """Whether the page shows figures of a report instead of measurements."""
+        return self.parameters.get("source") == "reports"
+
+    @property
+    def folder(self) -> str:
+        """Folder of the page, below ``book/``."""
+        return "reports" if self.from_report else "runs"
+
+    @property
+    def title(self) -> str:
+        """The page's heading, unique in the book."""
+        suffix = ", as reported" if self.from_report else ""
+        return f"{axis_title(self.axis)} — {model_title(self.model)}{suffix}"
+
+    @property
+    def label(self) -> str:
+        """The page's name in labels: letters, digits and hyphens."""
+        name = f"{self.model}-{self.axis}"
+        name = f"reports-{name}" if self.from_report else name
+        return "".join(c if c.isalnum() else "-" for c in name.lower())
+
+    def download(self, suffix: str) -> str:
+        """Return the address of the page's CSV file or notebook in the built site."""
+        return notebook_download(f"{self.folder}/{self.model}/{self.axis}.{suffix}")
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything the generated pages are made of.
+
+    Attributes:
+        records: All records.
+        pages: All published pages.
+        failures: All failed runs.
+        problems: A line for each thing that the book leaves out.
+    """
+
+    records: tuple[Record, ...] = ()
+    pages: tuple[Page, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Models with anything to show, in the registry's order."""
+        seen = {record.cell.model for record in self.records} | {page.model for page in self.pages}
+        return tuple(sorted(seen | {failure.model for failure in self.failures}, key=model_order))
+
+
+def model_title(name: str) -> str:
+    """Return a model's title; its name if the registry no longer has it."""
+    entry = base_configuration.entry_of(name)
+    return entry.title if entry else name
+
+
+def dataset_title(name: str) -> str:
+    """Return a data set's title; its name if the catalogue no longer has it."""
+    return catalogue.CATALOGUE[name].title if name in catalogue.CATALOGUE else name
+
+
+def axis_title(name: str) -> str:
+    """Return an axis's title; for another notebook its file name in words."""
+    return axes.AXES[name].title if name in axes.AXES else name.replace("_", " ").capitalize()
+
+
+def model_order(name: str) -> tuple[int, str]:
+    """Return a key that sorts models as the registry lists them, then all others by name."""
+    known = list(models.registry())
+    return (known.index(name) if name in known else len(known), name)
+
+
+def axis_order(axis: str) -> tuple[int, str]:
+    """Return a key that sorts notebooks as the axes are listed, then all others by name."""
+    known = list(axes.AXES)
+    return (known.index(axis) if axis in known else len(known), axis)
+
+
+def record_path(record: Record) -> str:
+    """Return the address of a record's file in the built site."""
+    folder = Path("downloads/records")
+    return paths.record(folder, record.hardware, record.cell.model, record.key).as_posix()
+
+
+def notebook_download(name: str) -> str:
+    """Return the address of the file ``name``, a path below ``book/``, as a download of the built site."""
+    folder, model, file = name.split("/")
+    return f"downloads/{model}-{file}" if folder == "runs" else f"downloads/{folder}-{model}-{file}"
+
+
+def minute(time: str) -> str:
+    """Return an ISO 8601 time to the minute."""
+    return time[:16].replace("T", " ")

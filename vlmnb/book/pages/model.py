@@ -1,0 +1,99 @@
+"""A chapter per model: what it is, what it costs, its pages, and what could not be measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+
+from vlmnb import paths
+from vlmnb.analysis import base_configuration
+from vlmnb.book.content import Content, axis_order, dataset_title, model_title
+from vlmnb.book.pages.comparison import sections
+from vlmnb.book.rendering import Value, code, render
+from vlmnb.models.entry import ModelEntry
+from vlmnb.records.record import Record
+from vlmnb.spec import axes
+from vlmnb.spec.cell import Cell
+from vlmnb.stats import formatting
+
+
+def page(content: Content, name: str) -> str:
+    """Return a model's chapter."""
+    entry = base_configuration.entry_of(name)
+    own = [record for record in content.records if record.cell.model == name]
+    measured = [record for record in own if record.source == "measured" and record.status == "ok"]
+    pages = [page for page in content.pages if page.model == name]
+    reported = sorted((page for page in pages if page.from_report), key=lambda page: axis_order(page.axis))
+    parameters, file_size = _weights(name)
+    return render(
+        "model", title=model_title(name), entry=entry, parameters=parameters, file_size=file_size,
+        bases=sections(own), reported=reported, listed=_runs(content, name, bool(reported)),
+        measured_cells=len(measured), hardware=sorted({record.hardware for record in measured}),
+        card=next((page for page in pages if page.axis == "card"), None),
+        questions={axis: known.question for axis, known in axes.AXES.items()},
+        unmeasured=_unmeasured(own), model_card=_model_card(entry),
+    )  # fmt: skip
+
+
+def _weights(name: str) -> tuple[str, str]:
+    """Return the number of parameters and the file size of bundled weights; empty if there are none."""
+    path = paths.bundled_model(name) / "model.safetensors"
+    if not path.exists():
+        return "", ""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    parameters = sum(math.prod(t["shape"]) for tensor, t in header.items() if tensor != "__metadata__")
+    return f"{parameters:,}".replace(",", " "), formatting.format_si(path.stat().st_size, "B")
+
+
+def _runs(content: Content, name: str, reported: bool) -> list[dict[str, object]]:
+    """Return the notebooks of a model, each with its page or the failed attempt at it.
+
+    A reported model of which nothing was measured, apart from its computed card, has none.
+    """
+    published = {page.axis: page for page in content.pages if page.model == name and not page.from_report}
+    failures = {failure.axis: failure for failure in content.failures if failure.model == name}
+    if reported and not published.keys() - {"card"} and not failures:
+        return []
+    return [
+        {"axis": axis, "page": published.get(axis), "failure": failures.get(axis)}
+        for axis in sorted({*published, *failures, *axes.AXES}, key=axis_order)
+    ]
+
+
+def _unmeasured(own: Sequence[Record]) -> list[tuple[Value, ...]]:
+    """Return status, reason, values and number of the cells without numbers."""
+    groups: dict[tuple[str, str], list[Cell]] = {}
+    for record in own:
+        if record.status != "ok":
+            groups.setdefault((record.status, record.reason), []).append(record.cell)
+    return [
+        (code(status), reason, _values(cells), len(cells))
+        for (status, reason), cells in sorted(groups.items())
+    ]
+
+
+def _values(cells: Sequence[Cell]) -> str:
+    """Return the values that cells have, of each field all."""
+
+    def of(field: str) -> str:
+        return ", ".join(str(value) for value in sorted({getattr(cell, field) for cell in cells}))
+
+    names = sorted({dataset_title(cell.dataset) for cell in cells})
+    return (
+        f"{', '.join(names)}; {of('device')}; {of('optimization')}; batch {of('batch_size')}; "
+        f"image {of('image_size')}; prompt {of('seq_len')}"
+    )
+
+
+def _model_card(entry: ModelEntry | None) -> str:
+    """Return the model card that ships with a bundled model, its headings one level lower."""
+    card = paths.bundled_model(entry.name) / "README.md" if entry and entry.bundled else None
+    if card is None or not card.exists():
+        return ""
+    lines, fenced = [], False
+    for line in card.read_text(encoding="utf-8").splitlines():
+        fenced ^= line.startswith("```")
+        lines.append(f"#{line}" if line.startswith("#") and not fenced else line)
+    return "\n".join(lines[1:]).strip()

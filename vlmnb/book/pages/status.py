@@ -1,0 +1,56 @@
+"""The status page: which runs are published, which failed and why, and how many cells have which status."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import get_args
+
+from vlmnb.book.content import Content, Failure, Page, axis_order, axis_title, minute, model_title
+from vlmnb.book.rendering import Value, render
+from vlmnb.types import Status
+from vlmnb.views.table import Field
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+def page(content: Content) -> str:
+    """Return the page."""
+    return render(
+        "status", runs=_runs(content), failures=content.failures, cells=_cells(content),
+        commands=[f"`{each}`" for each in dict.fromkeys(p.redraw_command for p in content.pages) if each],
+        problems=content.problems, statuses=[status.replace("_", " ") for status in STATUSES],
+    )  # fmt: skip
+
+
+def _runs(content: Content) -> list[tuple[Value, ...]]:
+    """Return model, page, state, time, and numbers of cells of every run."""
+    measured = {(page.model, page.axis): page for page in content.pages if not page.from_report}
+    failures = {(failure.model, failure.axis): failure for failure in content.failures}
+    keys = sorted({*measured, *failures}, key=lambda key: (content.models.index(key[0]), axis_order(key[1])))
+    rows = [_published(measured[key]) if key in measured else _failed(failures[key]) for key in keys]
+    return rows + [_published(page) for page in content.pages if page.from_report]
+
+
+def _published(page: Page) -> tuple[Value, ...]:
+    state = "outdated" if page.redraw_command else "published"
+    state += "; the last rerun failed" if page.failed_rerun else ""
+    state = "published, from a report" if page.from_report else state
+    address = f"../{page.folder}/{page.model}/{page.axis}.html"
+    link = Field(axis_title(page.axis), words=True, href=address)
+    measured = sum(record.status == "ok" for record in page.records)
+    return model_title(page.model), link, state, minute(page.executed_at), len(page.records), measured
+
+
+def _failed(failure: Failure) -> tuple[Value, ...]:
+    return model_title(failure.model), axis_title(failure.axis), "failed", minute(failure.at), "-", "-"
+
+
+def _cells(content: Content) -> list[tuple[Value, ...]]:
+    """Return model, hardware and the number of cells of each status."""
+    rows: list[tuple[Value, ...]] = []
+    for name in content.models:
+        own = [record for record in content.records if record.cell.model == name]
+        for hardware in sorted({record.hardware for record in own}):
+            counts = Counter(record.status for record in own if record.hardware == hardware)
+            rows.append((model_title(name), hardware, *(counts[status] or "-" for status in STATUSES)))
+    return rows
