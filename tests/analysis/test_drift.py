@@ -6,6 +6,7 @@ from optimized import planted, timed
 
 from vlmnb import paths
 from vlmnb.analysis import answer_changes, rates
+from vlmnb.book.content import Content
 from vlmnb.book.pages import support
 from vlmnb.meters.readings import ProbeLogits
 from vlmnb.records.layer_profile import Ceilings
@@ -132,9 +133,9 @@ def test_the_support_matrix_tells_what_ran_and_why_not() -> None:
         planted("fp16", status="not_applicable", reason="of an image size", answers=()),
         planted("fp32", cell={"device": "cuda"}, status="unsupported", reason="no GPU", answers=()),
     ]
-    page = support.page(records, support.titles(["llava-tiny", "fuyu-tiny"]))
+    page = support.page(Content(tuple(records)))
     cpu, cuda = page.split("## box, cpu")[1].split("## box, cuda")
-    assert cpu.count(">ok, batch 4<") == 3, "fp32 of both, and sdpa"
+    assert cpu.count("ok, batch 4") == 3, "fp32 of both, and sdpa"
     assert "unsupported (2), batch 4" in cpu
     assert "2. bnb-4bit cannot be had here" in cpu
     assert "unsupported (1), batch 16" in cpu, "sdpa at another batch size"
@@ -147,12 +148,12 @@ def test_the_support_matrix_tells_what_ran_and_why_not() -> None:
     assert "- LLaVA tiny: `bf16`, `fp16`, `flash_attention_2`" in untried
     assert "`sdpa`" not in untried.split("Fuyu tiny")[0]
     assert "`sdpa`" in untried.split("Fuyu tiny")[1]
-    assert "Nothing has been tried" in support.page([], {})
+    assert "Nothing has been tried" in support.page(Content())
 
 
 def test_the_support_page_names_what_the_full_sweep_tries() -> None:
-    page = support.page([], {})
-    told = page.split("tries these")[1].split("Settings combine")[0]
+    page = support.page(Content())
+    told = page.split("quickstart.yaml` tries")[1].split("combined")[0]
     runs = planning.runs(load_sweep(paths.root() / "sweeps" / "full.yaml"))
     for run in runs:
         if run.axis == "optimization":

@@ -8,7 +8,8 @@ from typing import Any
 from factory import answers, cell, record
 
 from vlmnb.analysis import agreement, repeatability
-from vlmnb.book.pages import machine_page
+from vlmnb.book.content import Content
+from vlmnb.book.pages import machine as machine_page
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.files import hashing
 from vlmnb.meters.readings import EnergyRefusal, SensorCard
@@ -68,8 +69,8 @@ def test_windows_that_others_disturbed_are_no_repeats() -> None:
     shown = {row[2].text: row[3].text for row in repeatability.table([*calm, *wild]).rows}
     assert [number for number, text in shown.items() if text.endswith("†")] == ["4", "5"]
     assert "Others used" not in repeatability.text(calm)
-    assert "delete their records" in machine_page.repeats_block([*calm, *wild])
-    assert "delete their records" not in machine_page.repeats_block(calm)
+    assert "delete their records" in machine_page.page(Content((*calm, *wild)))
+    assert "delete their records" not in machine_page.page(Content(tuple(calm)))
 
 
 def test_where_too_few_windows_are_undisturbed_the_assumption_stands_and_the_page_says_why() -> None:
@@ -81,7 +82,7 @@ def test_where_too_few_windows_are_undisturbed_the_assumption_stands_and_the_pag
     assert "an assumption: others used the machine during 2 of its 3 A/A repeats" in found.origin
     assert "on a quiet machine" in found.origin
     assert "undisturbed windows on record: 1, needed: 3" in repeatability.text(few)
-    assert ">2<" in machine_page.repeats_block(few), "how many were disturbed"
+    assert ">2<" in machine_page.page(Content(tuple(few))), "how many were disturbed"
     known = repeatability.allowance(calm, here)
     assert (known.drift, known.origin) == (repeatability.drift(calm, *here[0]), "A/A repeats of this machine")
     assert "no A/A repeats of this machine" in repeatability.allowance([], here).origin
@@ -174,9 +175,9 @@ def test_the_machine_page_shows_sensors_conditions_and_what_is_assumed() -> None
     provenance = Provenance(code="0" * 16, started_at="2026-01-01T00:00:00+00:00", sensors=(card,),
                             conditions=around)  # fmt: skip
     refusal = EnergyRefusal(source="cpu", method="rapl", reason="readable by root alone")
-    page = "\n".join(machine_page.sections([record(provenance=provenance, energy_refused=(refusal,))]))
+    page = machine_page.page(Content((record(provenance=provenance, energy_refused=(refusal,)),)))
     for told in ("GPU 0 energy", "100 ms", "75.0 W", "readable by root alone", "1.98 GHz", "700 W",
                  "power cap", "performance", "2 cores", "1 of 1", "is an assumption"):  # fmt: skip
         assert told in page
-    measured = machine_page.repeats_block(windows((1.0, 1.01, 1.02)))
+    measured = machine_page.page(Content(tuple(windows((1.0, 1.01, 1.02)))))
     assert "Threshold" in measured

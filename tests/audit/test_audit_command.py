@@ -14,7 +14,7 @@ from printing import printed
 
 from vlmnb import cli, paths
 from vlmnb.audit import registry
-from vlmnb.book.pages import audit_page
+from vlmnb.book.pages import audit as audit_page
 from vlmnb.cli import audit_command
 from vlmnb.errors import UserError
 from vlmnb.records import record as records_of
@@ -123,7 +123,7 @@ def test_the_command_imports_nothing_heavy(project: Path) -> None:
 
 def test_the_page_shows_findings_with_their_records_and_every_rule() -> None:
     bad = timed(vision_s=(0.2,) * 12, key="1" * 16, flops=None)
-    text = audit_page.own_page([bad])
+    text = audit_page.page([bad], "measured")
     assert "1 error" in text
     assert f"downloads/records/test-machine/llava-tiny/{bad.key}.json" in text
     told = [rule.name for rule in registry.RULES if rule.source == "measured"]
@@ -132,12 +132,12 @@ def test_the_page_shows_findings_with_their_records_and_every_rule() -> None:
 
 def test_the_page_stays_readable_where_a_rule_finds_something_in_every_record() -> None:
     many = [timed(vision_s=(0.2,) * 12, key=f"{at:016x}", flops=None) for at in range(audit_page.MOST + 5)]
-    text = audit_page.own_page(many)
-    assert "5 more findings of this rule: `vlmnb audit` lists them all." in text
+    text = audit_page.page(many, "measured")
+    assert "5 more findings" in text
 
 
 def test_pages_without_records_say_so() -> None:
-    for text in (audit_page.own_page([]), audit_page.reports_page([])):
+    for text in (audit_page.page([], source) for source in ("measured", "reports")):
         assert "There are no such records here." in text
         assert "## The rules" in text
 
@@ -147,6 +147,6 @@ def test_headings_of_the_page_spell_whole_words() -> None:
         printed(batch_size=16, energy_j_per_sample="50", latency_s="1.624"),
         printed("qwen2.5-vl-3b", flops="96.3 T", batch_size=16),
     ]
-    text = audit_page.reports_page(rows)
+    text = audit_page.page(rows, "reports")
     assert "### Power within a GPU's limit" in text
     assert "### FLOPs of the geometry" in text

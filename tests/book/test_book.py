@@ -13,9 +13,10 @@ import linkcheck
 import loaded
 import pytest
 import yaml
-from vlmnb.book.contents import Content, Failure
 
-from vlmnb.book import build, contents, report_pages
+from vlmnb.book import build, report_pages, toc
+from vlmnb.book.content import Content, Failure, Page
+from vlmnb.book.pages import comparison, machine, run, status
 from vlmnb.errors import UserError
 from vlmnb.records import export_columns, record
 from vlmnb.spec import axes, planning
@@ -37,7 +38,7 @@ def test_the_committed_table_of_contents_is_the_generated_one(project: Path) -> 
     runs = [(model, axis) for model in bookmaking.MODELS for axis in quickstart]
     committed = (project / "_toc.yml").read_text(encoding="utf-8")
     reports = [(model, axis) for model in bookmaking.REPORTED for axis in report_pages.AXES]
-    assert yaml.safe_load(committed) == yaml.safe_load(build.toc(runs, reports=reports))
+    assert yaml.safe_load(committed) == yaml.safe_load(toc.toc(runs, reports=reports))
 
 
 def test_the_rerun_line_names_what_was_changed_and_no_path_of_this_machine() -> None:
@@ -48,7 +49,7 @@ def test_the_rerun_line_names_what_was_changed_and_no_path_of_this_machine() -> 
         "device": "",
         "results": "/home/me/results",
     }
-    line = contents.rerun_command("batch_size", given)
+    line = run.rerun_command(Page("fuyu-tiny", "batch_size", "", given, ()))
     assert line == (
         "papermill notebooks/batch_size.ipynb out.ipynb -p model fuyu-tiny -p samples 8 "
         "-y '{batch_sizes: [1, 2]}'"
@@ -156,7 +157,7 @@ def test_a_page_older_than_a_failed_rerun_is_marked(
     fail(runs, "device", at=at)
     build.assemble(results, runs)
     page = (root / "book" / "runs" / "llava-tiny" / "device.ipynb").read_text(encoding="utf-8")
-    assert ("of an earlier execution" in page) == marked
+    assert ("The latest attempt to run it again failed" in page) == marked
 
 
 def test_broken_files_are_told_of(small: tuple[Path, Path, Path]) -> None:
@@ -180,17 +181,15 @@ def test_pages_that_are_gone_leave_the_book(small: tuple[Path, Path, Path]) -> N
 
 
 def test_a_book_of_nothing_says_so() -> None:
-    nothing = Content((), (), (), ())
-    pages = (contents.comparison_page, contents.headline, contents.machine_page, contents.status_page)
-    for text in (page(nothing) for page in pages):
-        assert "Nothing has been measured here yet" in text
+    for page in (comparison.page, comparison.headline, machine.page, status.page):
+        assert "Nothing has been measured here yet" in page(Content())
 
 
 def test_markup_keeps_foreign_text_from_being_markup() -> None:
     assert markup.plain("a *b* <c> `d` [e](f)\n# g") == r"a \*b\* \<c\> \`d\` \[e\](f) \# g"
     assert markup.fence("x\n```\ny").startswith("````")
     failure = Failure("llava-tiny", "device", "<script>x</script>")
-    assert "<script>" not in contents.status_page(Content((), (), (failure,), ()))
+    assert "<script>" not in status.page(Content(failures=(failure,)))
 
 
 def test_version_2_is_refused(

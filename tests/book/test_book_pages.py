@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import bookmaking
-from vlmnb.book.contents import Content
 
 from vlmnb.analysis import base_configuration, pareto, repeatability
-from vlmnb.book import contents
+from vlmnb.book.content import Content
+from vlmnb.book.pages import machine
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records import export_columns, record
@@ -20,7 +20,7 @@ def content(*models: str) -> Content:
         for model in models
         for cell in planning.plan("image_size", bookmaking.parameters(model)).cells
     )
-    return Content(records, (), (), ())
+    return Content(records)
 
 
 def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> None:
@@ -107,12 +107,12 @@ def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
 
 def test_the_machine_page_says_whether_the_machine_is_virtual() -> None:
     made = bookmaking.measured(planning.plan("device", bookmaking.parameters("llava-tiny")).cells[-1])
-    assert '<th scope="row">Virtualization</th><td class="text">not recorded' in contents.machine_page(
-        Content((made,), (), (), ())
+    assert '<th scope="row">Virtualization</th><td class="text">not recorded' in machine.page(
+        Content((made,))
     )
     told = {**made.provenance.machine, "virtualization": "virtual machine (KVM)"}
     newer = made.model_copy(update={"provenance": made.provenance.model_copy(update={"machine": told})})
-    assert "virtual machine (KVM)" in contents.machine_page(Content((made, newer), (), (), ()))
+    assert "virtual machine (KVM)" in machine.page(Content((made, newer)))
 
 
 def test_an_accuracy_of_choices_stands_beside_what_guessing_would_score() -> None:

@@ -16,8 +16,10 @@ from reported import PROJECT, own, shown
 
 from vlmnb import experiment
 from vlmnb.analysis import base_configuration, pareto, repeatability, report_match
-from vlmnb.book import contents, rendering, report_pages
-from vlmnb.book.pages import chapters
+from vlmnb.book import report_pages
+from vlmnb.book.content import Content, Page
+from vlmnb.book.pages import model as chapter
+from vlmnb.book.pages import run
 from vlmnb.device import machine
 from vlmnb.device.state import Gpu
 from vlmnb.errors import UserError
@@ -194,29 +196,29 @@ def test_a_page_without_a_figure_of_the_report_says_so(
     assert "All its tables are of 224 px" in footnotes.beneath([one.on("image_size") for one in found])
     experiment.show_details(plan, found)
     assert "HTML" not in capsys.readouterr().out, "no empty table"
-    page = contents.Page("llava-1.5-7b", "image_size", "", {"source": "reports"}, tuple(found))
-    assert "source 000)" in contents.report_note(page, committed)
+    page = Page("llava-1.5-7b", "image_size", "", {"source": "reports"}, tuple(found))
+    assert "source 000)" in run.opening(page, committed)
 
 
 def test_a_chapter_counts_single_cells_that_were_measured(committed: list[Record]) -> None:
-    page = contents.Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
+    page = Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
     _, found = shown("fuyu-8b", "batch_size")
     for records, said in (
-        (committed, "None of its tables has been measured here.\n"),
-        ([*committed, own(found[0])], "measured here as a whole. One cell was, on h200"),
+        (committed, "None of the tables has been measured here.\n"),
+        ([*committed, own(found[0])], "measured here as a whole.\nOne cell was measured, on h200"),
     ):
-        content = contents.Content(tuple(records), (page,), (), ())
-        assert said in chapters.model_page(content, "fuyu-8b")
+        content = Content(tuple(records), (page,))
+        assert said in chapter.page(content, "fuyu-8b")
 
 
 def test_a_chapter_links_its_card_or_says_how_to_make_it(committed: list[Record]) -> None:
-    page = contents.Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
-    card = contents.Page("fuyu-8b", "card", "", {"source": "measured"}, ())
-    without = chapters.model_page(contents.Content(tuple(committed), (page,), (), ()), "fuyu-8b")
+    page = Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
+    card = Page("fuyu-8b", "card", "", {"source": "measured"}, ())
+    without = chapter.page(Content(tuple(committed), (page,)), "fuyu-8b")
     assert "`vlmnb sweep sweeps/cards.yaml`, then `vlmnb book`" in without
-    told = chapters.model_page(contents.Content(tuple(committed), (page, card), (), ()), "fuyu-8b")
-    assert "Nothing is measured for its [model card](/book/runs/fuyu-8b/card.ipynb)" in told
-    assert "None of its tables has been measured here.\n" in told, "a card is no measurement"
+    told = chapter.page(Content(tuple(committed), (page, card)), "fuyu-8b")
+    assert "[model card](/book/runs/fuyu-8b/card.ipynb)" in told
+    assert "None of the tables has been measured here.\n" in told, "a card is no measurement"
     assert "cards.yaml" not in told
 
 
@@ -305,7 +307,7 @@ def test_anything_but_a_figure_is_an_error() -> None:
 
 
 @pytest.mark.slow
-def test_a_notebook_of_a_report_runs_once_without_a_jupyter_kernel(tmp_path: Path) -> None:
+def test_the_notebooks_of_a_report_are_executed_once(tmp_path: Path) -> None:
     found = record.read_all(PROJECT / "results", model="fuyu-8b", hardware="reports")[0]
     made, told = report_pages.execute(PROJECT / "results", tmp_path, found)
     assert told == []
@@ -318,7 +320,7 @@ def test_a_notebook_of_a_report_runs_once_without_a_jupyter_kernel(tmp_path: Pat
     assert "text/html" in kinds
     assert not [out for cell in notebook["cells"] for out in cell.get("outputs", ()) if "name" in out]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rendering.Renderer, "execute", None)
+        patch.setattr(report_pages, "_execute", None)
         assert report_pages.execute(PROJECT / "results", tmp_path, found)[0] == made
 
 
@@ -326,7 +328,7 @@ def test_rendering_imports_nothing_that_measures() -> None:
     code = (
         "from vlmnb import experiment\n"
         "from vlmnb.analysis import report_match\n"
-        "from vlmnb.book import rendering, report_pages\n"
+        "from vlmnb.book import report_pages\n"
         "from vlmnb.records import report_transcripts\n"
         "from vlmnb.spec import planning\n"
         "plan = planning.plan('device', {'model': 'fuyu-8b', 'source': 'reports'})\n"

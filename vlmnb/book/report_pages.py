@@ -1,6 +1,6 @@
 """Execute the notebooks that show the reports, all in one Jupyter kernel, when what they show has changed.
 
-They only read records. A book has fifteen of them; starting a kernel for each would take longer than the rest.
+They only read records. A book has fifteen of them, and starting a kernel for each would take longer.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from vlmnb.audit import registry
 from vlmnb.audit.rule import LEVELS, TITLES, Finding, Rule
 from vlmnb.book.rendering import code, render
 from vlmnb.records.record import Record
-from vlmnb.types import Source
 from vlmnb.stats import formatting
+from vlmnb.types import Source
 
 SPELLED = {
     "flops": "FLOPs", "wer": "WER", "cpu": "CPU", "gpus": "GPU's", "codecarbons": "codecarbon's",
