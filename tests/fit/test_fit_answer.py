@@ -99,14 +99,14 @@ def test_gpus_left_out_for_want_of_a_price_or_a_power_limit_are_counted() -> Non
     assert not any(row.gpu.vendor == "Apple" for row in modest.gpus)
 
 
-def test_what_is_filtered_by_stands_in_the_table_with_the_source_of_prices(
+def test_a_limited_figure_is_in_the_table_with_the_source_of_prices(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     arguments = ("llava-1.5-7b", "--quantization", "Q4_K_M", "--max-price", "100")
     text = fit(capsys, monkeypatch, tmp_path, *arguments)
     (row,) = (line for line in text.splitlines() if line.startswith(" NVIDIA GeForce GTX 1060 6GB "))
     assert row.split()[5:9] == ["6", "192", "120", "80"]
-    assert "USD: 6 of 112 GPUs have a price, as a model card page gives it without a date" in text
+    assert "USD: 6 of 112 GPUs have a price" in text
     assert gpus.sources()["page"].address in text
 
 

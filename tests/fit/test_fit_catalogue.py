@@ -70,7 +70,7 @@ def test_a_figure_is_compared_once_and_only_where_there_is_one() -> None:
 
 @pytest.mark.parametrize(
     ("column", "value", "told"),
-    [("memory_gib", "-5", "memory_gib"), ("vendor", "Acme", "vendor"), ("name", "T4", "stands twice"),
+    [("memory_gib", "-5", "memory_gib"), ("vendor", "Acme", "vendor"), ("name", "T4", "twice"),
      ("source", "nowhere", "unknown source"), ("fp16_tflops", "many", "fp16_tflops"),
      ("checked", "nowhere:memory", "unknown source 'nowhere'"), ("checked", "page:weight", "checked"),
      ("checked", "page:", "checked"), ("checked", "page:fp16", "fp16 is compared, but the row has none")],

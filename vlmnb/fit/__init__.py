@@ -1,4 +1,5 @@
-"""Whether a model fits a GPU, and what it would cost there: memory, bounds, predictions, model cards.
+"""Does a model fit a GPU, and what would it cost there: memory, lower bounds, predictions, model cards.
 
-Works on the geometry of a checkpoint and on records; needs neither torch nor the weights.
+Works on configurations and records, without torch and weights. Imports models, flops, records and views;
+audit, sweep, book and the command line import it. Read ``answer.py`` first: it puts everything together.
 """

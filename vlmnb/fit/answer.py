@@ -18,7 +18,7 @@ from vlmnb.types import Frozen
 
 
 class Peak(Frozen):
-    """A measured peak of a GPU's allocator beside our estimate."""
+    """A measured peak of a GPU's allocator, and our estimate."""
 
     model: str
     key: str
@@ -29,7 +29,7 @@ class Peak(Frozen):
 
 
 class OwnMemory(Frozen):
-    """Whether it runs in the memory that the reader named.
+    """The answer for the memory that the reader named.
 
     Attributes:
         free_bytes: Memory left over; negative where it does not fit.
@@ -43,14 +43,14 @@ class OwnMemory(Frozen):
 
 
 class Fit(Frozen):
-    """Everything asked about one model, quantization and load.
+    """The answer about one model, quantization and load.
 
     Attributes:
-        seen_px: Side of an image as the model sees it, where its processor brings images to a size.
-        obstacles: Why nothing runs the model, by quantization; those that something runs are not in it.
+        seen_px: Side of an image that the model sees.
+        obstacles: Why nothing runs the model, by quantization; only quantizations that nothing runs.
         own: The answer for the memory that the reader named, or None.
-        left_out: GPUs of which it is not known whether they keep within the constraint.
-        best: Empty where a single GPU was asked about.
+        left_out: GPUs that may or may not be within the constraint.
+        best: Empty if one GPU was asked about.
     """
 
     card: Card
@@ -71,21 +71,21 @@ class Fit(Frozen):
 
     @property
     def obstacle(self) -> str:
-        """Why nothing runs it under the quantization asked for, or empty."""
+        """Return why nothing runs it under the quantization asked for, or an empty text."""
         return self.obstacles.get(self.quantization.name, "")
 
 
 MOST = 1_000_000
-"""The most of anything that is worth an answer; figures beyond it are slips of the hand."""
+"""The largest number that is accepted; larger ones are typing mistakes."""
 
 
 def load_of(
     name: str, *, batch_size: int = 1, image_size: int = 0, text_tokens: int = 0, new_tokens: int = 0
 ) -> Load:
-    """The load of a model; zeros mean its base configuration.
+    """Return the load of a model; zeros mean its base configuration.
 
     Raises:
-        UserError: There is no such model, or a number is negative or beyond all sense.
+        UserError: There is no such model, or a number is negative or above ``MOST``.
     """
     entry = shape.of(name).entry
     given = {
@@ -115,7 +115,7 @@ def of(
     only: Sequence[Gpu] = (),
     constraint: Constraint | None = None,
 ) -> Fit:
-    """Everything about a model under a load.
+    """Answer everything about a model under a load.
 
     Args:
         name: A model of the registry.
@@ -123,7 +123,7 @@ def of(
         load: Batch, image, prompt and answer.
         records: To fit predictions on and to check memory with.
         only: GPUs to look at; empty: the catalogue.
-        constraint: What the best GPU must keep within.
+        constraint: Limits of the best GPU.
 
     Raises:
         UserError: A name is unknown, or the load exceeds the model's context.
@@ -194,7 +194,7 @@ def _gpu(
 
 
 def _peak(record: Record) -> Peak | None:
-    """The peak of a GPU record; a CPU's holds Python and its libraries and says nothing of the model."""
+    """Return the peak of a GPU record; a CPU's includes Python and its libraries."""
     seen = predict.observed(record)
     if seen is None or record.memory is None or record.memory.peak_bytes is None:
         return None

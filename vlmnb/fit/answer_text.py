@@ -1,4 +1,4 @@
-"""The answer of ``vlmnb fit`` as JSON, and the words that the terminal and pages share."""
+"""The answer of ``vlmnb fit`` as JSON, and the texts that the terminal and pages share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEMORY = (
 
 
 def as_json(fit: Fit) -> str:
-    """Everything, for a program."""
+    """Return everything, for a program."""
     content = fit.model_dump(mode="json")
     content["memory"]["total_bytes"] = fit.memory.total_bytes
     content["card"]["parameters_total"] = fit.card.parameters_total
@@ -32,12 +32,12 @@ def as_json(fit: Fit) -> str:
 
 
 def listed(fit: Fit) -> bool:
-    """Whether the GPUs stand in a table: not where the reader asked about a memory, or where none runs it."""
+    """Return whether a table lists the GPUs: not if the reader named a memory, or if no GPU runs it."""
     return len(fit.gpus) == 1 or (any(row.runs for row in fit.gpus) and not fit.own)
 
 
 def asked(fit: Fit) -> str:
-    """The load in words."""
+    """Return the load as text."""
     load = fit.load
     seen = "" if fit.seen_px == load.image_size else f" (the model sees {fit.seen_px})"
     return (
@@ -47,7 +47,7 @@ def asked(fit: Fit) -> str:
 
 
 def lines(fit: Fit) -> list[str]:
-    """What stands beneath the tables: who does not run it, the best, and why there is no prediction."""
+    """Return the lines beneath the tables: GPUs that do not run it, the best, why there is no prediction."""
     found = [unrun(fit), claims(fit)]
     if fit.obstacle:
         return [line for line in found if line]
@@ -70,17 +70,17 @@ def lines(fit: Fit) -> list[str]:
 
 
 COUNTED = (
-    "GiB: as labelled. Of unified memory three quarters are counted; of NVIDIA's cards for data centres with "
-    "GDDR memory 15 of 16 parts, because ECC takes the rest unless it is switched off."
+    "GiB: as on the label. Three quarters of unified memory are counted, and 15 of 16 parts on NVIDIA's "
+    "data-centre cards with GDDR memory, because ECC takes the rest unless it is switched off."
 )
 BANDWIDTH_ALONE = (
-    "the catalogue has no matrix rate in the width that the tool multiplies in, the bound is of the "
-    "bandwidth alone"
+    "the catalogue has no matrix rate for the number format that the tool multiplies in, so the bound comes "
+    "from the bandwidth alone"
 )
 
 
 def unrun(fit: Fit) -> str:
-    """Which quantizations nothing runs, and why; empty where there is none."""
+    """Name the quantizations that nothing runs, and say why; empty without any."""
     reasons: dict[str, list[str]] = {}
     for name, reason in fit.obstacles.items():
         reasons.setdefault(reason, []).append(name)
@@ -88,7 +88,7 @@ def unrun(fit: Fit) -> str:
 
 
 def own_memory(fit: Fit) -> str:
-    """Whether it runs in the memory that the reader named; empty where none was named."""
+    """Say whether it runs in the memory that the reader named; empty if none was named."""
     own = fit.own
     if own is None:
         return ""
@@ -105,22 +105,23 @@ def own_memory(fit: Fit) -> str:
 
 
 def claims(fit: Fit) -> str:
-    """What a published card says of the same memory, in one line; empty where it lists another model."""
+    """Compare with the figures of a published card, in one line; empty if it has none for the model."""
     if not fit.claims:
         return ""
-    told = ", ".join(
-        f"{one.quantization} {one.claimed_bytes / 1e9:.1f} GB ({100 * one.error:+.0f} % against our total)"
+    figures = ", ".join(
+        f"{one.quantization} {one.claimed_bytes / 1e9:.1f} GB "
+        f"({100 * one.error:+.0f} % compared with our total)"
         for one in fit.claims
     )
     return (
-        f"A model card page ({gpus.sources()['page'].address}) gives {told}: "
+        f"A model card page ({gpus.sources()['page'].address}) gives {figures}: "
         f"{CLAIMED_PARAMETERS / 1e9:g} billion parameters x bits / 8 + 0.5 GB, without scales, without a "
         "cache, and with the vision side in the same bits."
     )
 
 
 def left_out(fit: Fit) -> list[str]:
-    """The GPUs that may keep within the constraint, but have no figure that tells."""
+    """Count the GPUs that may be within the limits, but have no known figure."""
     return [
         f"Left out: {one.gpus} GPUs of {enumerated(one.vendors)} whose {one.unknown} is not known; "
         f"{one.running} of them run it."
@@ -129,17 +130,17 @@ def left_out(fit: Fit) -> list[str]:
 
 
 def prices() -> str:
-    """How many GPUs have a price, and where it comes from."""
+    """Say how many GPUs have a price, and where it comes from."""
     found = gpus.catalogue()
     priced = sum(gpu.price_usd is not None for gpu in found)
     return (
-        f"{priced} of {len(found)} GPUs have a price, as a model card page gives it without a date "
-        f"({gpus.sources()['page'].address}); no shop was asked"
+        f"{priced} of {len(found)} GPUs have a price, from a model card page without a date "
+        f"({gpus.sources()['page'].address}), not from a shop"
     )
 
 
 def refusals(fit: Fit) -> list[str]:
-    """Why there is no prediction, with the number of GPUs that run it and lack one."""
+    """Say why there is no prediction, with the number of GPUs that run it and have none."""
     counts = Counter(row.refusal for row in fit.gpus if row.refusal and (row.runs or len(fit.gpus) == 1))
     running = sum(row.runs for row in fit.gpus)
     return [
@@ -149,7 +150,7 @@ def refusals(fit: Fit) -> list[str]:
 
 
 def checks(fit: Fit) -> list[str]:
-    """What predictions were fitted on, and how far off they were where that could be seen."""
+    """Say what predictions were fitted on, and how large their errors on held-out records were."""
     found = {
         (p.held_out, p.records, p.latency_error, p.worst_error, p.energy_error)
         for row in fit.gpus
@@ -164,7 +165,7 @@ def checks(fit: Fit) -> list[str]:
 
 
 def others(fit: Fit) -> Iterator[tuple[str, list[str]]]:
-    """The GPUs that do not run it, by reason."""
+    """Yield the GPUs that do not run it, by reason."""
     groups: dict[str, list[str]] = {}
     for row in fit.gpus:
         if not row.runs:
@@ -173,7 +174,7 @@ def others(fit: Fit) -> Iterator[tuple[str, list[str]]]:
 
 
 def compared(gpu: Gpu) -> str:
-    """Which figures of a row agreed with a document, in a few words."""
+    """Say briefly which figures of a GPU agreed with a document."""
     missing, count = gpu.uncompared, len(gpu.given)
     if not missing:
         return "all"
@@ -181,17 +182,17 @@ def compared(gpu: Gpu) -> str:
 
 
 def documents(gpu: Gpu) -> str:
-    """The same in full: the figures by kind of document, and those that none was at hand for."""
+    """List the figures that agreed, by kind of document, and those that were not compared."""
     kinds: dict[str, list[str]] = {}
     for check in gpu.checked:
         kinds.setdefault(gpus.sources()[check.source].kind, []).extend(check.figures)
-    told = [f"{', '.join(figures)} ({kind})" for kind, figures in kinds.items()]
+    agreed = [f"{', '.join(figures)} ({kind})" for kind, figures in kinds.items()]
     missing = f"not compared: {', '.join(gpu.uncompared)}" if gpu.uncompared else ""
-    return "; ".join(filter(None, [", ".join(told), missing]))
+    return "; ".join(filter(None, [", ".join(agreed), missing]))
 
 
 def memory_cells(fit: Fit) -> list[list[str]]:
-    """Rows of the memory table: quantization, bits per weight and the parts in GB."""
+    """Return the rows of the memory table: quantization, bits per weight and the parts in GB."""
     rows = []
     for one in fit.by_quantization:
         parts = (
@@ -203,21 +204,21 @@ def memory_cells(fit: Fit) -> list[list[str]]:
 
 
 def verdict(row: GpuFit) -> str:
-    """Whether a GPU runs it, in a few words."""
+    """Say briefly whether a GPU runs it."""
     if row.obstacle:
         return f"no: {row.obstacle.partition(':')[0]}"
     return "yes" if row.fits else f"lacks {gigabytes(-row.free_bytes)} GB"
 
 
 def least(row: GpuFit) -> str:
-    """The lower bound of a batch, marked where it is of the bandwidth alone; ``-`` where it does not run."""
+    """Return the lower bound of a batch, with * if from the bandwidth alone; ``-`` if it does not run."""
     if not row.runs:
         return "-"
     return format_si(row.bound.total_s, "s", 3) + ("" if row.bound.compute_known else "*")
 
 
 def predicted(row: GpuFit) -> tuple[str, str, str]:
-    """Latency, throughput and energy, each with the error of such predictions; ``-`` where there is none."""
+    """Return latency, throughput and energy, each with the error of predictions; ``-`` without one."""
     found = row.prediction
     if found is None or not row.runs:
         return "-", "-", "-"
@@ -225,13 +226,9 @@ def predicted(row: GpuFit) -> tuple[str, str, str]:
     energy = "-"
     if found.energy_j_per_sample is not None and found.energy_error is not None:
         energy = f"{found.energy_j_per_sample:.3g} J ±{100 * found.energy_error:.0f} %"
-    return (
-        format_si(found.latency_s, "s", 3) + error,
-        f"{found.samples_per_s:.3g} /s{error}",
-        energy,
-    )
+    return format_si(found.latency_s, "s", 3) + error, f"{found.samples_per_s:.3g} /s{error}", energy
 
 
 def batch(row: GpuFit) -> str:
-    """The largest batch that fits; ``-`` where it does not run."""
+    """Return the largest batch that fits; ``-`` if it does not run."""
     return str(row.largest_batch) if row.runs else "-"

@@ -1,4 +1,4 @@
-"""Bounds on latency from the roofline: no GPU computes or reads faster than its data sheet says."""
+"""Lower bounds on latency from the roofline: no GPU computes or reads faster than its data sheet says."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vlmnb.types import Frozen
 
 
 class Work(Frozen):
-    """What one batch asks of a GPU.
+    """The work of one batch.
 
     Attributes:
         prefill_flops: FLOPs of the prompts' forward pass, vision side included.
         step_flops: FLOPs of one decoding step, half-way through the answers.
-        prefill_bytes: Weights, which are read at least once.
+        prefill_bytes: Bytes of the weights, which are read at least once.
         step_bytes: Weights that a decoding step reads, and the cache half-way through the answers.
         steps: Decoding steps: new tokens but the first, which the prompt's pass gives.
-        prefill_layers: Layers entered one after the other until the first token, the vision tower's included:
-            each is some number of kernel launches, which take their time however small the work.
+        prefill_layers: Layers run one after the other until the first token, the vision tower's included;
+            each launches some CUDA kernels, which takes time however small the work is.
         step_layers: Layers of one decoding step.
     """
 
@@ -37,10 +37,10 @@ class Work(Frozen):
 
 
 class Bound(Frozen):
-    """Seconds that a batch takes at least.
+    """The fewest seconds that a batch can take.
 
     Attributes:
-        compute_known: Whether a matrix rate of the GPU entered; else the bound is of the bandwidth alone.
+        compute_known: The GPU's matrix rate is known; else the bound comes from the bandwidth alone.
     """
 
     prefill_s: float
@@ -51,7 +51,7 @@ class Bound(Frozen):
 
 @functools.cache
 def work(of: Shape, quantization: Quantization, load: Load) -> Work:
-    """The work of one batch.
+    """Compute the work of one batch.
 
     Args:
         of: The model.
@@ -75,7 +75,7 @@ def work(of: Shape, quantization: Quantization, load: Load) -> Work:
 
 
 def _flops(of: Shape, load: Load) -> tuple[int, int]:
-    """FLOPs of a batch's prompts and of one decoding step, as few as any implementation does with.
+    """Return the FLOPs of a batch's prompts and of one decoding step that every implementation needs.
 
     Left out of the formula's count: the logits of all positions but the last, which generation does not need,
     the half of the attention scores that a causal mask discards, and vision layers that nothing reads.
@@ -89,16 +89,16 @@ def _flops(of: Shape, load: Load) -> tuple[int, int]:
 
 
 NO_FASTER_INT8 = (6.0, 7.0)
-"""CUDA compute capabilities on which nothing multiplies 8 bits faster than 16: P100 has no dot product of 8
+"""CUDA compute capabilities that do not multiply 8 bits faster than 16: P100 has no dot product of 8
 bits, and V100's, four times its rate in 32 bits, is half as fast as its matrix units are in 16."""
 
 
 def matrix_rate(quantization: Quantization, gpu: Gpu) -> float | None:
-    """Fastest rate, in 10^12 operations per second, of what a tool multiplies in; None where it is not known.
+    """Return the fastest rate at which a tool multiplies, in 10^12 operations per second; None if unknown.
 
     16-bit weights are multiplied in 16 bits, and so are nf4's, which bitsandbytes unpacks first. LLM.int8()
     multiplies in 8 bits, and outliers in 16. llama.cpp does either, depending on the GPU and the batch
-    (ggml-cuda/mmq.cu). For these two the bound is of the faster width, and unknown where int8's rate is.
+    (ggml-cuda/mmq.cu). The bound of these two uses the faster width, and is unknown if int8's rate is.
     """
     sixteen = max((rate for rate in (gpu.fp16_tflops, gpu.bf16_tflops) if rate), default=None)
     if quantization.name in ("fp16", "nf4"):
@@ -109,7 +109,7 @@ def matrix_rate(quantization: Quantization, gpu: Gpu) -> float | None:
 
 
 def bound(asked: Work, quantization: Quantization, gpu: Gpu) -> Bound:
-    """The least time of a batch on a GPU, from the matrix rate in the width that the tool multiplies in."""
+    """Compute the least time of a batch on a GPU, from the matrix rate in the width that the tool uses."""
     rate = (matrix_rate(quantization, gpu) or 0.0) * 1e12
     bandwidth = gpu.bandwidth_gb_s * 1e9
     prefill = max(asked.prefill_bytes / bandwidth, asked.prefill_flops / rate if rate else 0.0)

@@ -1,4 +1,4 @@
-"""What the reader has to keep within, which GPUs do, and the best of them from what is known."""
+"""The reader's limits, the GPUs within them, and the best of these by what is known."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from vlmnb.types import Frozen
 
 
 class Constraint(Frozen):
-    """What the reader has: None where it is no matter.
+    """The reader's limits; None: no limit.
 
     Attributes:
-        vram_gib: Most memory, in GiB, as cards are labelled.
+        vram_gib: Most memory in GiB, as on the label of a card.
     """
 
     vram_gib: float | None = None
@@ -23,7 +23,7 @@ class Constraint(Frozen):
     power_w: float | None = None
 
     def exceeded(self, gpu: Gpu) -> bool:
-        """Whether a figure of a GPU that is known lies above a limit."""
+        """Return whether a known figure of a GPU is above a limit."""
         pairs = (
             (self.vram_gib, gpu.memory_gib),
             (self.price_usd, gpu.price_usd),
@@ -32,19 +32,19 @@ class Constraint(Frozen):
         return any(limit is not None and value is not None and value > limit for limit, value in pairs)
 
     def unknown(self, gpu: Gpu) -> str:
-        """Which limited figures of a GPU are not known, so that it may or may not be within; or empty."""
+        """Name the limited figures of a GPU that are unknown, or return an empty text."""
         pairs = (("price", self.price_usd, gpu.price_usd), ("power limit", self.power_w, gpu.power_w))
         return " and ".join(name for name, limit, value in pairs if limit is not None and value is None)
 
     def met(self, gpu: Gpu) -> bool:
-        """Whether a GPU is known to be within it."""
+        """Return whether a GPU is known to be within all limits."""
         return not self.exceeded(gpu) and not self.unknown(gpu)
 
     @property
     def words(self) -> str:
-        """What the reader asked for, or empty."""
-        told = ((self.vram_gib, "GiB"), (self.price_usd, "USD"), (self.power_w, "W"))
-        return ", ".join(f"{limit:g} {unit}" for limit, unit in told if limit is not None)
+        """Return the limits as text, or an empty text."""
+        given = ((self.vram_gib, "GiB"), (self.price_usd, "USD"), (self.power_w, "W"))
+        return ", ".join(f"{limit:g} {unit}" for limit, unit in given if limit is not None)
 
 
 class GpuFit(Frozen):
@@ -52,10 +52,10 @@ class GpuFit(Frozen):
 
     Attributes:
         free_bytes: Memory left over; negative where it does not fit.
-        largest_batch: Samples that fit at one time, 0 where not even one does.
-        obstacle: Why the tool does not run there, or nowhere, or empty.
+        largest_batch: Samples that fit at one time; 0 if not one does.
+        obstacle: Why the tool does not run there, or empty.
         bound: Least time of a batch.
-        prediction: None where there is a reason against one, in `refusal`.
+        prediction: None if there is a reason against one, in `refusal`.
     """
 
     gpu: Gpu
@@ -69,12 +69,12 @@ class GpuFit(Frozen):
 
     @property
     def runs(self) -> bool:
-        """Whether it fits and nothing known stands against it."""
+        """Return whether it fits and no obstacle is known."""
         return self.fits and not self.obstacle
 
 
 class Best(Frozen):
-    """The best GPU in one respect, or why none can be named."""
+    """The best GPU in one respect, or the reason why none can be named."""
 
     what: Literal["cheapest", "fastest", "least energy"]
     gpu: str | None
@@ -82,13 +82,13 @@ class Best(Frozen):
 
 
 class LeftOut(Frozen):
-    """GPUs that are not known to keep within the constraint, nor to exceed it.
+    """GPUs that may or may not be within the limits, because a figure is unknown.
 
     Attributes:
-        unknown: The figure that is not known.
-        vendors: Whose they are.
-        gpus: How many.
-        running: How many of them run it.
+        unknown: Names of the unknown figures.
+        vendors: Vendors of these GPUs.
+        gpus: Number of GPUs.
+        running: Number of them that run it.
     """
 
     unknown: str
@@ -98,7 +98,7 @@ class LeftOut(Frozen):
 
 
 def within(rows: Iterable[GpuFit], limits: Constraint) -> tuple[list[GpuFit], tuple[LeftOut, ...]]:
-    """The GPUs that keep within the constraint, and how many are left out for want of a figure."""
+    """Return the GPUs within the limits, and those left out because a figure is unknown."""
     kept: list[GpuFit] = []
     wanting: dict[str, list[GpuFit]] = {}
     for row in rows:
@@ -119,12 +119,12 @@ def within(rows: Iterable[GpuFit], limits: Constraint) -> tuple[list[GpuFit], tu
 def best(
     rows: Sequence[GpuFit], limits: Constraint, left_out: Sequence[LeftOut] = (), obstacle: str = ""
 ) -> tuple[Best, ...]:
-    """The cheapest, the fastest and the thriftiest of the GPUs that run it, from what is known only.
+    """Return the cheapest, the fastest and the most economical GPU that runs it, by what is known.
 
     Args:
         rows: GPUs that keep within the limits.
-        limits: What the reader has.
-        left_out: GPUs of which that is not known.
+        limits: The reader's limits.
+        left_out: GPUs that may or may not be within them.
         obstacle: Why nothing runs it anywhere, or empty.
     """
     running = [row for row in rows if row.runs]
@@ -163,7 +163,9 @@ def _fastest(running: Sequence[GpuFit]) -> Best:
         return Best(what="fastest", gpu=gpu.title, why=why)
     complete = [row for row in running if row.bound.compute_known]
     if not complete:
-        return Best(what="fastest", gpu=None, why="there is neither a prediction nor a matrix rate of any")
+        return Best(
+            what="fastest", gpu=None, why="no GPU that runs it has a prediction or a known matrix rate"
+        )
     row = min(complete, key=lambda one: one.bound.total_s)
     why = (
         f"by its lower bound of {row.bound.total_s:.3g} s per batch, of {len(complete)} with a known matrix "
@@ -173,30 +175,30 @@ def _fastest(running: Sequence[GpuFit]) -> Best:
 
 
 def _thriftiest(running: Sequence[GpuFit]) -> Best:
-    told = [
+    counted = [
         (row.prediction.energy_j_per_sample, row.prediction, row.gpu)
         for row in running
         if row.prediction and row.prediction.energy_j_per_sample is not None
     ]
-    if not told:
+    if not counted:
         why = (
             "no record has counted joules"
             if any(row.prediction for row in running)
             else "there is no prediction"
         )
         return Best(what="least energy", gpu=None, why=why)
-    joules, found, gpu = min(told, key=lambda entry: entry[0])
+    joules, found, gpu = min(counted, key=lambda one: one[0])
     error = "unknown" if found.energy_error is None else f"{100 * found.energy_error:.0f} %"
     why = (
         f"predicted {joules:.3g} J per sample, error {error} on held-out records; "
-        f"of {len(told)} with a prediction among {len(running)} that run it"
-        + _ties(gpu, [(value, one.energy_error or 0.0, part) for value, one, part in told])
+        f"of {len(counted)} with a prediction among {len(running)} that run it"
+        + _ties(gpu, [(value, one.energy_error or 0.0, part) for value, one, part in counted])
     )
     return Best(what="least energy", gpu=gpu.title, why=why)
 
 
 def _ties(best: Gpu, rivals: Sequence[tuple[float, float, Gpu]]) -> str:
-    """Others that the errors of predictions do not tell from the best one, in words; empty without any."""
+    """Name the GPUs that the errors of predictions cannot distinguish from the best; empty without any."""
     most = next(value * (1 + error) for value, error, gpu in rivals if gpu == best)
     near = [(value, gpu.name) for value, error, gpu in rivals if gpu != best and value * (1 - error) <= most]
     names = [name for _, name in sorted(near)]

@@ -1,4 +1,4 @@
-"""The catalogue of GPUs, ``data/gpus.csv``, with a source for every row."""
+"""The catalogue of GPUs, ``data/gpus.csv``, with sources for every GPU."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ FIELDS: dict[Figure, str] = {
     "memory": "memory_gib", "bandwidth": "bandwidth_gb_s", "fp16": "fp16_tflops", "int8": "int8_tops",
     "power": "power_w", "year": "year", "capability": "compute_capability",
 }  # fmt: skip
-"""The figures that are compared with documents, and the fields that hold them; fp16 stands for bf16 too."""
+"""Figures that are compared with documents, and their fields; fp16 includes bf16."""
 
 UNIFIED_SHARE = 0.75
-"""Share of unified memory that is counted as the GPU's: the system needs the rest, and macOS by default wires
-no more than about that for the GPU (its ``recommendedMaxWorkingSetSize``)."""
+"""Share of unified memory that is counted as the GPU's: the system needs the rest, and by default macOS lets
+the GPU wire about that much (its ``recommendedMaxWorkingSetSize``)."""
 
 ECC_SHARE = 15 / 16
-"""Share of GDDR memory that is left with ECC on, which keeps its bits in the same memory: 6.25 % less, says
-NVIDIA's CUDA C++ Best Practices Guide."""
+"""Share of GDDR memory that ECC leaves, which keeps its bits in the same memory: 6.25 % less (NVIDIA, CUDA
+C++ Best Practices Guide)."""
 
 OLDEST_CUDA: dict[str, float] = {"transformers": 5.0, "llama.cpp": 5.0, "bitsandbytes": 6.0}
 """Lowest CUDA compute capability of the tools. torch 2.13 has wheels for CUDA 12.6, which start at 5.0
@@ -40,11 +40,11 @@ OLDEST_CUDA: dict[str, float] = {"transformers": 5.0, "llama.cpp": 5.0, "bitsand
 start at 5.0 (ggml/src/ggml-cuda/CMakeLists.txt). bitsandbytes' documentation, Installation, gives 6.0 for
 4 bits."""
 OLDEST_INT8 = 7.5
-"""The same page's for LLM.int8()."""
+"""Figure of the same page for LLM.int8()."""
 
 
 class Source(Frozen):
-    """A document that figures come from or were compared with; one that was not noted has no address."""
+    """A document that figures come from or were compared with; the address may be unknown."""
 
     key: str
     kind: Kind
@@ -53,30 +53,30 @@ class Source(Frozen):
 
 
 class Check(Frozen):
-    """Figures of a row that agreed with a document, whose key `source` is."""
+    """Figures of a GPU that agreed with the document of key `source`."""
 
     source: str
     figures: tuple[Figure, ...] = Field(min_length=1)
 
 
 class Gpu(Frozen):
-    """One part of the catalogue. What the source does not give is None.
+    """One GPU of the catalogue; figures that the source does not give are None.
 
     Attributes:
-        memory_gib: Memory in GiB as the label says, unified memory with the CPU's share.
-        ecc_inside: Whether ECC is on unless it is switched off, and takes its share of that memory.
+        memory_gib: Memory in GiB on the label; unified memory includes the CPU's share.
+        ecc_inside: ECC is on by default and takes a share of that memory.
         bandwidth_gb_s: Peak memory bandwidth in 10^9 bytes per second.
         fp16_tflops: Dense matrix rate in 10^12 FLOP/s with 32-bit accumulation, never with sparsity.
-        bf16_tflops: The same for bf16.
-        int8_tops: The same for int8, in 10^12 operations per second.
+        bf16_tflops: Dense matrix rate of bf16.
+        int8_tops: Dense matrix rate of int8, in 10^12 operations per second.
         power_w: Power limit of the board, or of the module.
         year: Year of the announcement.
-        price_usd: Price on the model card page, where it gives one.
-        compute_capability: Of CUDA.
-        reported_as: The driver's name, by which records are matched.
-        page_names: What the model card page calls it, where it lists it.
-        sources: Keys of the sources, which `sources` resolves.
-        checked: What was compared with which document, within 1.2 %, years exactly.
+        price_usd: Price on the model card page, if it has one.
+        compute_capability: CUDA compute capability.
+        reported_as: Name that the driver reports, as in records.
+        page_names: Names on the model card page, if it lists the GPU.
+        sources: Keys of its sources.
+        checked: Figures that agreed with a document, within 1.2 %, years exactly.
     """
 
     name: str = Field(min_length=1)
@@ -99,34 +99,34 @@ class Gpu(Frozen):
 
     @property
     def given(self) -> tuple[Figure, ...]:
-        """The figures that the row has."""
+        """Return the figures that are known."""
         return tuple(figure for figure, field in FIELDS.items() if getattr(self, field) is not None)
 
     @property
     def uncompared(self) -> tuple[Figure, ...]:
-        """The figures that no document was at hand for."""
+        """Return the figures that were not compared with a document."""
         compared = {figure for check in self.checked for figure in check.figures}
         return tuple(figure for figure in self.given if figure not in compared)
 
     @property
     def memory_bytes(self) -> float:
-        """All of its memory."""
+        """Return all of its memory."""
         return self.memory_gib * 2**30
 
     @property
     def usable_bytes(self) -> float:
-        """What a model may take of it."""
+        """Return the part that a model may use."""
         if self.segment == "unified":
             return self.memory_bytes * UNIFIED_SHARE
         return self.memory_bytes * (ECC_SHARE if self.ecc_inside else 1)
 
     @property
     def title(self) -> str:
-        """Vendor and name."""
+        """Return vendor and name."""
         return f"{self.vendor} {self.name}"
 
     def obstacle(self, quantization: Quantization) -> str:
-        """Why a quantization's tool does not run here whatever the memory; empty where nothing is known."""
+        """Say why a quantization's tool does not run here, whatever the memory; empty if unknown."""
         if self.vendor != "NVIDIA":
             if quantization.name == "int8" and self.vendor == "Apple":
                 return "bitsandbytes has no LLM.int8() for Apple GPUs"
@@ -140,10 +140,10 @@ class Gpu(Frozen):
 
 @functools.cache
 def catalogue() -> tuple[Gpu, ...]:
-    """All GPUs, as the file lists them.
+    """Return all GPUs in the order of the file.
 
     Raises:
-        UserError: A row is wrong, names an unknown source or stands twice; the message names file and line.
+        UserError: A row is wrong, names an unknown source or occurs twice; the message names file and line.
     """
     path = paths.root() / "data" / "gpus.csv"
     known = sources()
@@ -165,26 +165,26 @@ def catalogue() -> tuple[Gpu, ...]:
             if figure not in gpu.given:
                 raise UserError(f"{path}, line {number}: {figure} is compared, but the row has none")
         if any(gpu.name == other.name for other in found):
-            raise UserError(f"{path}, line {number}: {gpu.name!r} stands twice; keep one row")
+            raise UserError(f"{path}, line {number}: {gpu.name!r} occurs twice; keep one row")
         found.append(gpu)
     return tuple(found)
 
 
 @functools.cache
 def sources() -> dict[str, Source]:
-    """Sources by key."""
+    """Return the sources by key."""
     return {row["key"]: Source.model_validate(row) for row in _rows("gpu-sources.csv")}
 
 
 def get(name: str) -> Gpu:
-    """The GPU of a name, with or without its vendor or series, in any case.
+    """Return the GPU of a name, with or without its vendor or series, in upper or lower case.
 
     Raises:
         UserError: There is none, or there are several; the message names the nearest.
     """
     wanted = _plain(name).split()
     if not wanted:
-        raise UserError(f"{name!r} is no name of a GPU; all names stand in data/gpus.csv")
+        raise UserError(f"{name!r} is no name of a GPU; all names are in data/gpus.csv")
     named = {gpu.name: _plain(gpu.name).split() for gpu in catalogue()}
     exact = [gpu for gpu in catalogue() if named[gpu.name] == wanted]
     if found := (exact[0] if exact else reported(name)):
@@ -199,16 +199,16 @@ def get(name: str) -> Gpu:
     plain = {" ".join(words): title for title, words in named.items()}
     likely = [plain[near] for near in difflib.get_close_matches(_plain(name), plain, n=3)]
     hint = f"did you mean {' or '.join(map(repr, likely))}? " if likely else ""
-    raise UserError(f"unknown GPU {name!r}; {hint}all names stand in data/gpus.csv; or give --vram in GiB")
+    raise UserError(f"unknown GPU {name!r}; {hint}all names are in data/gpus.csv; or give --vram in GiB")
 
 
 def reported(name: str) -> Gpu | None:
-    """The GPU that a driver reports under a name, in any case."""
+    """Return the GPU that a driver reports under a name, in upper or lower case."""
     return next((gpu for gpu in catalogue() if gpu.reported_as.lower() == name.lower() != ""), None)
 
 
 def _within(part: list[str], whole: list[str]) -> bool:
-    """Whether words stand in a name one after the other."""
+    """Return whether words occur in a name one after the other."""
     return any(whole[start : start + len(part)] == part for start in range(len(whole)))
 
 
@@ -224,7 +224,7 @@ def _plain(name: str) -> str:
 
 
 def _checks(text: str) -> list[dict[str, Any]]:
-    """``key:figure+figure;key:figure`` as what `Check` is made of."""
+    """Read ``key:figure+figure;key:figure`` into the fields of `Check`."""
     pairs = (part.partition(":") for part in text.split(";") if part)
     return [{"source": key, "figures": tuple(filter(None, figures.split("+")))} for key, _, figures in pairs]
 

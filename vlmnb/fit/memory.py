@@ -1,4 +1,4 @@
-"""Memory that a model takes while it answers: weights, vision side, KV cache, activations, overhead."""
+"""The memory that a model takes while it answers: weights, vision side, KV cache, activations, overhead."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Attention = Literal["sdpa", "eager"]
 
 HALF_BYTES = 2
 """KV cache and activations are in 16 bits under every quantization here: bitsandbytes computes in 16 bits,
-and llama.cpp's cache is f16 unless told otherwise."""
+and llama.cpp's cache is f16 by default."""
 
 OVERHEAD_BYTES = 500_000_000
-"""CUDA context, cuBLAS workspace and what the allocator leaves unused. An assumption, not a measurement: it
-differs between drivers and GPUs by some hundred megabytes. The card page of LLaVA-1.5 adds the same."""
+"""CUDA context, cuBLAS workspace and what the allocator leaves unused. This is assumed, not measured:
+drivers and GPUs differ by some hundred megabytes. The card page of LLaVA-1.5 adds as much."""
 
 
 class Load(Frozen):
-    """What the model is asked to do at one time.
+    """What the model has to do at one time.
 
     Attributes:
         image_size: Side of the (square) images in pixels.
-        text_tokens: Text prompt with its template, without image tokens.
+        text_tokens: Length of the text prompt with its template, without image tokens.
         new_tokens: Tokens that each answer may have.
     """
 
@@ -37,12 +37,12 @@ class Load(Frozen):
     new_tokens: int = 64
 
     def prompt_tokens(self, of: Shape) -> int:
-        """Positions of one prompt, image tokens included."""
+        """Return the length of one prompt, image tokens included."""
         return self.text_tokens + of.image_tokens(self.image_size)
 
 
 class Memory(Frozen):
-    """Bytes by what they hold.
+    """Bytes by what they store.
 
     Attributes:
         weights_bytes: Embedding, decoder and output layer.
@@ -62,22 +62,22 @@ class Memory(Frozen):
 
     @property
     def model_bytes(self) -> int:
-        """All weights."""
+        """Return the bytes of all weights."""
         return self.weights_bytes + self.vision_bytes
 
     @property
     def allocated_bytes(self) -> int:
-        """What an allocator would count: all but the overhead."""
+        """Return all but the overhead, which is what an allocator counts."""
         return self.model_bytes + self.cache_bytes + self.activations_bytes
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
+        """Return the bytes of everything."""
         return self.allocated_bytes + self.overhead_bytes
 
 
 def need(of: Shape, quantization: Quantization, load: Load, attention: Attention = "sdpa") -> Memory:
-    """Memory of a model under a load.
+    """Compute the memory of a model under a load.
 
     Args:
         of: The model.
@@ -109,18 +109,18 @@ def need(of: Shape, quantization: Quantization, load: Load, attention: Attention
 
 
 def cache_bytes(of: Shape, batch_size: int, tokens: int) -> int:
-    """Keys and values: 2 x layers x key-value heads x head size x tokens x batch, 16 bits each."""
+    """Compute keys and values: 2 x layers x key-value heads x head size x tokens x batch, 16 bits each."""
     d = of.decoder
     return 2 * d.layers * d.kv_heads * d.head_size * tokens * batch_size * HALF_BYTES
 
 
 def activations_bytes(of: Shape, load: Load, attention: Attention = "sdpa") -> int:
-    """An estimate of the largest set of activations that live at one time while the prompt is read.
+    """Estimate the largest set of activations that exist at one time while the prompt is read.
 
     The largest of four moments, with tensors counted as transformers' code holds them: the decoder's MLP
-    (residual, its norm, and the gated hidden layer thrice), its attention (queries, keys and values before
-    and behind the rotation), the same of the vision tower, and the logits of the last position in 16 and
-    32 bits. Eager attention adds scores and their softmax, which transformers takes in 32 bits.
+    (residual, its norm, and the hidden layer of the MLP up to three times), its attention (queries, keys and
+    values before and after the rotation), the vision tower's layer, and the logits of the last position in 16
+    and 32 bits. Eager attention adds scores and their softmax, which transformers takes in 32 bits.
     """
     d, batch = of.decoder, load.batch_size
     prompt = load.prompt_tokens(of)
@@ -140,17 +140,17 @@ def activations_bytes(of: Shape, load: Load, attention: Attention = "sdpa") -> i
 
 
 def _unpacked(found: Sequence[Stored]) -> int:
-    """The largest nf4 matrix in 16 bits: bitsandbytes unpacks one at a time to multiply by it."""
+    """Return the bytes of the largest nf4 matrix in 16 bits; bitsandbytes unpacks one at a time."""
     return max((HALF_BYTES * one.tensor.count for one in found if one.type == "nf4"), default=0)
 
 
 def _scores(batch: int, heads: int, positions: int, attention: Attention) -> int:
-    """Eager attention's scores in 16 bits, their softmax in 32, and that cast back."""
+    """Return the bytes of eager attention: scores in 16 bits, softmax in 32, and that in 16."""
     return batch * heads * positions**2 * (HALF_BYTES + 4 + HALF_BYTES) if attention == "eager" else 0
 
 
 def largest_batch(of: Shape, needed: Memory, load: Load, usable_bytes: float) -> int:
-    """Samples that fit a memory at one time, given what a load needs; 0 where not even one does."""
+    """Return how many samples fit a memory at one time, given what a load needs; 0 if not one does."""
     fixed = needed.total_bytes - needed.cache_bytes - activations_bytes(of, load)
     tokens = load.prompt_tokens(of) + load.new_tokens
 
@@ -168,14 +168,14 @@ def largest_batch(of: Shape, needed: Memory, load: Load, usable_bytes: float) ->
 
 
 class Claim(Frozen):
-    """A memory figure of a published model card, beside ours.
+    """A memory figure of a published model card, compared with ours.
 
     Attributes:
-        claimed_bytes: The page's.
-        bits_per_weight: The page's.
-        rule_bytes: What the page's own rule gives: parameters x bits / 8 + 0.5 GB.
+        claimed_bytes: Figure of the page.
+        bits_per_weight: Figure of the page.
+        rule_bytes: Result of the page's own rule: parameters x bits / 8 + 0.5 GB.
         weights_bytes: Our bytes of all weights.
-        total_bytes: Ours with cache, activations and overhead.
+        total_bytes: Our bytes with cache, activations and overhead.
     """
 
     quantization: str
@@ -187,7 +187,7 @@ class Claim(Frozen):
 
     @property
     def error(self) -> float:
-        """How far the claim lies from our total, as a fraction of it."""
+        """Return how far the claim is from our total, as a fraction of the total."""
         return self.claimed_bytes / self.total_bytes - 1
 
 
@@ -199,7 +199,7 @@ CLAIMED_MODEL = "llava-1.5-7b"
 
 
 def claims(load: Load) -> tuple[Claim, ...]:
-    """The page's figures beside ours under a load."""
+    """Compare the page's figures with ours under a load."""
     of = shape.of(CLAIMED_MODEL)
     made = []
     for name, (gigabytes, bits) in CLAIMS.items():

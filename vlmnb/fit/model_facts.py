@@ -1,4 +1,4 @@
-"""Facts of a model: what the geometry tells, computed, and what was published, with its source."""
+"""Facts of a model: computed from its configuration, and published, with sources."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Benchmark(Frozen):
 
 
 class Published(Frozen):
-    """What stands in ``data/cards.yaml``.
+    """Facts from ``data/cards.yaml``.
 
     Attributes:
-        parameters_claimed: As a model card page rounds it.
+        parameters_claimed: Number on a model card page.
         gguf: What llama.cpp can do with the model.
-        ollama: Its tag in Ollama's library, or empty where it has none.
+        ollama: Its tag in Ollama's library, or empty.
     """
 
     developer: str
@@ -84,7 +84,7 @@ class Card(Frozen):
 
 
 def of(shape: Shape) -> Card:
-    """The card of a model."""
+    """Return the card of a model."""
     entry, d = shape.entry, shape.decoder
     return Card(
         name=entry.name, title=entry.title, family=entry.family, architecture="dense",
@@ -100,7 +100,7 @@ def of(shape: Shape) -> Card:
 
 @functools.cache
 def published() -> dict[str, Published]:
-    """Published facts by model.
+    """Return the published facts by model.
 
     Raises:
         UserError: The file is wrong; the message names the model and the field.

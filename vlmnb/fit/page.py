@@ -1,4 +1,4 @@
-"""A model's card as a page of the book: what the notebook ``card`` displays."""
+"""A model's card as a page of the book; the notebook ``card`` displays it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vlmnb.views import markup
 
 
 def begin(parameters: Mapping[str, Any]) -> Fit:
-    """The answer for the parameters of the notebook.
+    """Return the answer for the parameters of the notebook.
 
     Raises:
         UserError: A name is unknown, or a number makes no sense.
@@ -39,7 +39,7 @@ def show(*parts: str) -> None:
 
 
 def facts(fit: Fit) -> str:
-    """The facts of the architecture, computed, and what was published, with sources."""
+    """Return the computed facts of the architecture, and the published ones with sources."""
     card = fit.card
     parts = ", ".join(f"{name.lower()} {_count(number)}" for name, number in card.parameters.items())
     rows = {
@@ -75,19 +75,19 @@ def facts(fit: Fit) -> str:
 
 
 def unrun(fit: Fit) -> str:
-    """Which quantizations nothing runs, as Markdown; empty where there is none."""
+    """Name the quantizations that nothing runs, as Markdown; empty without any."""
     return f"**{markup.plain(told)}**" if (told := words.unrun(fit)) else ""
 
 
 def memory_table(fit: Fit) -> str:
-    """Memory by quantization."""
+    """Return the memory by quantization."""
     header = [*words.MEMORY]
     caption = f"GB (10^9 bytes) at {words.asked(fit)}"
     return markup.table(header, words.memory_cells(fit), caption=markup.escape(caption))
 
 
 def weights_table(fit: Fit) -> str:
-    """Bits per weight of each storage type, quantization by quantization."""
+    """Return the bits per weight of each storage type, by quantization."""
     model = shape.of(fit.card.name)
     rows = []
     for kind in quantize.QUANTIZATIONS.values():
@@ -100,7 +100,7 @@ def weights_table(fit: Fit) -> str:
 
 
 def layers_table(fit: Fit) -> str:
-    """Bits per weight of each type of layer under the GGUF kinds."""
+    """Return the bits per weight of each type of layer under the GGUF kinds."""
     model = shape.of(fit.card.name)
     kinds = [kind for kind in quantize.QUANTIZATIONS.values() if kind.gguf]
     told = {kind.name: quantize.bits_by_layer(quantize.stored(model, kind)) for kind in kinds}
@@ -115,7 +115,7 @@ def layers_table(fit: Fit) -> str:
 
 
 def claims_table(fit: Fit) -> str:
-    """The memory figures of a published card beside ours; empty for a model that it does not list."""
+    """Compare the memory figures of a published card with ours; empty for a model that it does not list."""
     if not fit.claims:
         return ""
     rows = [
@@ -143,7 +143,7 @@ def claims_table(fit: Fit) -> str:
 
 
 def claims_text(fit: Fit) -> str:
-    """What the comparison says, as Markdown; empty for a model that the published card does not list."""
+    """Describe the comparison, as Markdown; empty for a model that the published card does not list."""
     if not fit.claims:
         return ""
     parameters = fit.card.parameters_total
@@ -153,20 +153,20 @@ def claims_text(fit: Fit) -> str:
     lines = [
         f"A [model card page]({gpus.sources()['page'].address}) gives figures for the same model. One rule "
         f"makes all four: {memory.CLAIMED_PARAMETERS / 1e9:g} billion parameters (exactly: "
-        f"{parameters / 1e9:.3f}) times bits / 8, and 0.5 GB. Against ours:",
+        f"{parameters / 1e9:.3f}) times bits / 8, and 0.5 GB. Compared with ours:",
         f"- its bits per weight leave out the scales: Q8_0 stores {quantize.bits('Q8_0'):g} bits, Q6_K "
         f"{quantize.bits('Q6_K'):g}, Q4_K_M {quantize.bits('Q4_K'):g} and {quantize.bits('Q6_K'):g};",
         "- under GGUF the vision tower stays in 16 bits;",
         f"- it has no KV cache: {formatting.gigabytes(fit.memory.cache_bytes)} GB here, "
         f"{formatting.gigabytes(_whole_cache(fit))} GB for the whole context of {fit.card.context} tokens;",
-        f"- so its Q8_0 is {_percent(q8.error)} and its Q4_K_M {_percent(q4.error)} against our total"
+        f"- so its Q8_0 is {_percent(q8.error)} and its Q4_K_M {_percent(q4.error)} compared with our total"
         + ("; its figure for Q4_K_M is less than the files of the weights alone." if below else "."),
     ]
     return lines[0] + "\n\n" + "\n".join(lines[1:])
 
 
 def peaks_table(fit: Fit) -> str:
-    """Measured peaks of a GPU's allocator beside our estimates, or a line that says there is none."""
+    """Compare measured peaks of a GPU's allocator with our estimates, or say that there is none."""
     if not fit.peaks:
         return "<p>No peak of this model was measured on a GPU yet, so the estimates are unchecked here.</p>"
     rows = [
@@ -183,7 +183,7 @@ def peaks_table(fit: Fit) -> str:
 
 
 def gpu_table(fit: Fit) -> str:
-    """All GPUs, sortable, with a row of filters above."""
+    """Return all GPUs as a sortable table with a row of filters above."""
     told = any(row.prediction for row in fit.gpus)
     header = ["GPU", "Runs it", "Batch up to", "At least"]
     header += ["Predicted latency", "Throughput", "Energy per sample"] if told else []
@@ -192,8 +192,8 @@ def gpu_table(fit: Fit) -> str:
     caption = (
         f"Under {fit.quantization.name} at {words.asked(fit)}. Rates are dense, with 32-bit accumulation. "
         f"At least: the lower bound of a batch. *: {words.BANDWIDTH_ALONE}. {words.COUNTED} "
-        f"USD: {words.prices()}. Compared: which of the row's figures agreed with a document; "
-        "the others are typed from knowledge. Resting the pointer there tells which kind of document."
+        f"USD: {words.prices()}. Compared: the figures of the row that agreed with a document; "
+        "the others were typed from knowledge. Point at a cell to see the kind of document."
     )
     worded = (1, len(header) - 3, len(header) - 1)
     table = markup.table(header, rows, text=worded, caption=markup.escape(caption))
@@ -201,7 +201,7 @@ def gpu_table(fit: Fit) -> str:
 
 
 def best(fit: Fit) -> str:
-    """The best GPU in each respect, as Markdown."""
+    """Name the best GPU in each respect, as Markdown."""
     if fit.obstacle:
         return f"**{markup.plain(words.unrun(fit))}**"
     lines = [
@@ -213,12 +213,12 @@ def best(fit: Fit) -> str:
 
 
 def errors(fit: Fit) -> str:
-    """How good predictions are, as Markdown; empty where there is none."""
+    """Say how large errors of predictions are, as Markdown; empty without predictions."""
     return "\n".join(f"- {markup.plain(line)}" for line in words.checks(fit))
 
 
 def usage(fit: Fit) -> str:
-    """The snippets, as Markdown."""
+    """Return the snippets, as Markdown."""
     model = shape.of(fit.card.name)
     where = f"models/{fit.card.name}" if model.entry.bundled else model.entry.source
     parts = []
@@ -232,7 +232,7 @@ def usage(fit: Fit) -> str:
 
 
 def sources(fit: Fit) -> str:
-    """Where the figures of the GPUs come from and what they were compared with, as Markdown."""
+    """List the sources of the GPUs' figures and the documents they were compared with, as Markdown."""
     used: dict[str, list[str]] = {}
     compared: dict[str, list[str]] = {}
     for row in fit.gpus:
@@ -250,7 +250,7 @@ def sources(fit: Fit) -> str:
 
 
 def _documents(used: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """A line for each document with the GPUs it is used for."""
+    """Yield a line for each document, with the GPUs that it is used for."""
     for key, names in used.items():
         source = gpus.sources()[key]
         title = markup.plain(source.title)

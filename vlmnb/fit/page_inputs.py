@@ -1,4 +1,4 @@
-"""What a model card is made from, so that a sweep can tell when it is out of date."""
+"""The inputs of a model card; a sweep compares them to see that a card is outdated."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FILES = ("data/gpus.csv", "data/gpu-sources.csv", "data/cards.yaml")
 
 
 def of(model: str, parameters: Mapping[str, Any], entries: Iterable[Entry]) -> tuple[str, ...]:
-    """A line for everything that a model's card shows: parameters, records, catalogue, geometry, scores.
+    """Return a line for each input of a model's card: parameters, records, catalogue, geometry, scores.
 
-    Records are those that its predictions are fitted on, of any model under the card's quantization, and
-    those of its own model, whose peaks it shows.
+    Its records are those that predictions are fitted on (any model, under the card's quantization) and those
+    of its own model, for their peaks.
 
     Args:
         model: Name of the model.

@@ -3,10 +3,10 @@
     seconds = a x (prefill bound) + b x (decoding bound) + c x (layers entered)
     joules  = u x (power limit) x seconds
 
-``1 / a`` and ``1 / b`` are the shares of the bound that are reached, ``c`` the time a layer takes however
-small its work, ``u`` the share of the power limit that is drawn. All are fitted to relative errors and held
-to zero or above. A prediction is given only where it could be checked: its error is that of predicting
-records that the factors had not seen, another model's on the same GPU, or else another GPU's.
+``1 / a`` and ``1 / b`` are the shares of the bound that are reached, ``c`` the time that a layer takes
+however small its work is, ``u`` the share of the power limit that is drawn. All are fitted to relative errors
+and are never negative. There is a prediction only if it could be checked: its error is the error on records
+that the factors were not fitted on, of another model on the same GPU, or else of another GPU.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ OTHER_SIZE = 0.15
 
 
 class Observation(Frozen):
-    """A measured batch with what the roofline says of it.
+    """A measured batch, with its work.
 
     Attributes:
         latency_s: Median seconds of a full batch.
-        prefill_s: Of these, up to the first token, or None where phases were not timed.
+        prefill_s: Seconds up to the first token, or None if phases were not timed.
         step_s: Seconds for each token after the first, or None.
         energy_j: Joules of one batch by the GPU's counter, or None.
     """
@@ -55,7 +55,7 @@ class Observation(Frozen):
 
 
 class Factors(Frozen):
-    """What was fitted.
+    """The fitted factors.
 
     Attributes:
         prefill: Times the prefill bound.
@@ -73,12 +73,12 @@ class Factors(Frozen):
 
     @property
     def values(self) -> tuple[float, float, float]:
-        """The three of the latency."""
+        """Return the three factors of the latency."""
         return self.prefill, self.decode, self.layer_s
 
 
 class Prediction(Frozen):
-    """What a batch is expected to take, with the error of such predictions on held-out records.
+    """The expected cost of a batch, with the error of such predictions on held-out records.
 
     Attributes:
         latency_error: Median of |predicted / measured - 1| over held-out records.
@@ -105,19 +105,19 @@ class Refusal(Frozen):
 
 
 def observations(records: Iterable[Record]) -> tuple[Observation, ...]:
-    """The newest record of each cell and machine that a fit can use: of a GPU of the catalogue."""
+    """Return the newest usable record of each cell and machine, on GPUs of the catalogue."""
     ordered = sorted(records, key=lambda record: record.provenance.started_at)
     newest = {(record.hardware, record.cell): record for record in ordered if usable.of(record)}
     return tuple(found for record in newest.values() if (found := observed(record)) is not None)
 
 
 def observed(record: Record) -> Observation | None:
-    """One record as an observation, or None where it lacks a needed figure."""
-    cell, told = record.cell, usable.of(record)
-    gpu = gpus.reported(told[0]) if told else None
-    if told is None or gpu is None or record.latency is None or not _of_that_size(record, gpu):
+    """Return one record as an observation, or None if it lacks a needed figure."""
+    cell, known = record.cell, usable.of(record)
+    gpu = gpus.reported(known[0]) if known else None
+    if known is None or gpu is None or record.latency is None or not _of_that_size(record, gpu):
         return None
-    of, chosen = shape.of(cell.model), quantize.get(told[1])
+    of, chosen = shape.of(cell.model), quantize.get(known[1])
     load = measured_load(record)
     energy = record.energy_j_per_sample
     return Observation(
@@ -129,10 +129,10 @@ def observed(record: Record) -> Observation | None:
 
 
 def _of_that_size(record: Record, gpu: Gpu) -> bool:
-    """Whether the measured GPU has the memory of the catalogue's.
+    """Return whether the measured GPU has as much memory as the catalogue's.
 
-    Drivers call cards of two sizes the same, RTX 3080 and 3060 with different bandwidths, and slices of a GPU
-    like the whole.
+    Drivers have one name for cards of two sizes (RTX 3080 and 3060, with different bandwidths), and for a GPU
+    and its slices.
     """
     size = (record.provenance.machine.get("gpus") or [{}])[0].get("memory_bytes")
     return size is None or abs(size / gpu.memory_bytes - 1) < OTHER_SIZE
@@ -141,7 +141,7 @@ def _of_that_size(record: Record, gpu: Gpu) -> bool:
 def predict(
     of: Shape, quantization: Quantization, load: Load, gpu: Gpu, known: Sequence[Observation]
 ) -> Prediction | Refusal:
-    """Latency and energy of a batch on a GPU.
+    """Predict latency and energy of a batch on a GPU.
 
     Args:
         of: The model.
@@ -190,7 +190,7 @@ def fit(known: Sequence[Observation]) -> Factors:
     rows = [row for one in known for row in _rows(one)]
     matrix = np.array([parts for parts, _ in rows]) / np.array([seconds for _, seconds in rows])[:, None]
     best, least = np.zeros(3), float("inf")
-    for size in (1, 2, 3):  # least squares without negative factors: of so few, all choices can be tried
+    for size in (1, 2, 3):  # least squares without negative factors: three are few enough to try all choices
         for columns in itertools.combinations(range(3), size):
             chosen = list(columns)
             solved = np.linalg.lstsq(matrix[:, chosen], np.ones(len(rows)), rcond=None)[0]
@@ -209,7 +209,7 @@ def fit(known: Sequence[Observation]) -> Factors:
 
 
 def latency(one: Observation, factors: Factors) -> float:
-    """The seconds that factors give for an observed batch."""
+    """Return the seconds that the factors give for an observed batch."""
     return sum(float(np.dot(parts, factors.values)) for parts in _of(one))
 
 
@@ -217,7 +217,7 @@ Parts = tuple[float, float, float]
 
 
 def _rows(one: Observation) -> list[tuple[Parts, float]]:
-    """What multiplies the factors, and the seconds measured."""
+    """Return what multiplies the factors, and the measured seconds."""
     prefill, decode = _of(one)
     if one.prefill_s and one.step_s and one.work.steps:
         return [(prefill, one.prefill_s), (decode, one.step_s * one.work.steps)]
@@ -233,7 +233,7 @@ def _bound(one: Observation) -> Bound:
 
 
 def _parts(asked: Work, least: Bound) -> tuple[Parts, Parts]:
-    """What multiplies the factors in the prompt's pass and in decoding."""
+    """Return what multiplies the factors in the prompt's pass and in decoding."""
     prefill = (least.prefill_s, 0.0, float(asked.prefill_layers))
     return prefill, (0.0, asked.steps * least.step_s, float(asked.steps * asked.step_layers))
 
@@ -241,7 +241,7 @@ def _parts(asked: Work, least: Bound) -> tuple[Parts, Parts]:
 def _held_out(
     known: Sequence[Observation], group: Callable[[Observation], str]
 ) -> tuple[list[float], list[float]]:
-    """Relative errors of predicting each group from the others, of latency and of energy."""
+    """Return relative errors of latency and energy when each group is predicted from the others."""
     errors: list[float] = []
     energy_errors: list[float] = []
     for name in {group(one) for one in known}:
@@ -261,24 +261,24 @@ def _held_out(
 
 
 def _alike(one: Gpu, other: Gpu) -> bool:
-    """Whether what is reached of the roofline on one GPU says something of another.
+    """Return whether the factors of one GPU may be used for another.
 
-    Libraries are the vendor's, and parts with unified memory have a host of their own and a power limit that
-    holds for it too.
+    Libraries differ between vendors, and parts with unified memory have a host of their own, which their
+    power limit includes.
     """
     return (one.vendor, one.segment == "unified") == (other.vendor, other.segment == "unified")
 
 
 def _against(gpu: Gpu, least: Bound, here: Sequence[Observation], alike: Sequence[Observation]) -> str:
-    """Why records of GPUs alike do not do for a prediction; empty where they do."""
+    """Say why records of similar GPUs are not enough for a prediction; empty if they are."""
     kind = f"{gpu.vendor} GPUs {'with' if gpu.segment == 'unified' else 'without'} unified memory"
     if not least.compute_known:
         return "without a matrix rate, factors fitted on other GPUs do not apply"
     if not alike:
-        return f"no record is of {kind}, and factors of other hardware say nothing of them"
+        return f"no record is of {kind}, and factors of other hardware do not apply to them"
     titles = sorted({one.gpu.title for one in alike})
     if len(titles) == 1 and not here:
-        return f"of {kind} the records are of one, {titles[0]}: a prediction for another could not be checked"
+        return f"all records of {kind} are of {titles[0]}: a prediction for another could not be checked"
     if len(titles) == 1:
         models = ", ".join(sorted({one.model for one in here}))
         return (
@@ -297,7 +297,7 @@ def _nothing(quantization: Quantization, known: Sequence[Observation]) -> str:
 
 
 def measured_load(record: Record) -> Load:
-    """The load of a record's full batches: each is as long as its longest prompt and answer."""
+    """Return the load of a record's full batches: each is as long as its longest prompt and answer."""
     cell, start = record.cell, 0
     prompts, answers = [], []
     assert record.timing is not None

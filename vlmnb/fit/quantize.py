@@ -1,4 +1,4 @@
-"""Bytes of weights under each quantization, tensor by tensor as the tools do it.
+"""Bytes of the weights under each quantization, tensor by tensor as the tools store them.
 
 GGUF: llama.cpp's ``src/llama-quant.cpp`` at 007dbbf3fd17eefe9b47fee45f48f7ba5e62b714 (functions
 ``llama_tensor_get_type_impl`` and ``tensor_type_fallback``) and the block sizes of ``ggml-common.h``. The
@@ -29,7 +29,7 @@ BLOCKS: dict[str, tuple[int, int]] = {
 """Weights and bytes of one block of a GGUF tensor type (ggml-common.h)."""
 
 FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-"""What llama.cpp takes where a row is no whole number of blocks of 256."""
+"""The type that llama.cpp takes if a row is not a whole number of blocks of 256."""
 
 NF4_BLOCK = 64
 """Weights that share one 32-bit scale in bitsandbytes' nf4, without double quantization (its default)."""
@@ -52,7 +52,7 @@ class Quantization(Frozen):
 
     @property
     def gguf(self) -> bool:
-        """Whether it is a GGUF kind."""
+        """Return whether it is a GGUF kind."""
         return self.tool == "llama.cpp"
 
 
@@ -79,12 +79,12 @@ QUANTIZATIONS: dict[str, Quantization] = {
 
 
 def obstacle(shape: Shape, quantization: Quantization) -> str:
-    """Why nothing runs a model under a quantization, on whichever GPU; empty where something does."""
+    """Say why no tool runs a model under a quantization on any GPU; empty if one does."""
     return shape.family.gguf_obstacle if quantization.gguf else ""
 
 
 def get(name: str) -> Quantization:
-    """The quantization of a name, in any case.
+    """Return the quantization of a name, in upper or lower case.
 
     Raises:
         UserError: There is none; the message names the nearest.
@@ -97,7 +97,7 @@ def get(name: str) -> Quantization:
 
 
 class Stored(Frozen):
-    """One tensor as it is stored.
+    """A tensor, its type and its size in memory.
 
     Attributes:
         type: GGUF tensor type, or ``fp16``, ``int8``, ``nf4``.
@@ -110,16 +110,15 @@ class Stored(Frozen):
 
 @functools.cache
 def stored(shape: Shape, quantization: Quantization) -> tuple[Stored, ...]:
-    """Every tensor of a model with its type and size in memory."""
+    """Return every tensor of a model with its type and size in memory."""
     every = tensors.of(shape)
     if quantization.gguf:
         return tuple(_gguf(every, shape, quantization.name))
-    rule = {"fp16": _fp16, "int8": _int8, "nf4": _nf4}[quantization.name]
-    return tuple(Stored(tensor=t, type=rule(t)[0], size_bytes=rule(t)[1]) for t in every)
+    return tuple(_plain(tensor, quantization.name) for tensor in every)
 
 
 def bits_by_type(found: Sequence[Stored], components: Sequence[Component]) -> dict[str, tuple[int, float]]:
-    """Parameters and bits per weight of each storage type within some components, the largest first."""
+    """Return parameters and bits per weight of each storage type in some components, most weights first."""
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for one in found:
@@ -148,11 +147,11 @@ LAYERS: dict[str, str] = {
     "attn_qkv": "query, key and value", "attn_output": "attention output", "ffn_gate": "MLP gate",
     "ffn_up": "MLP up", "ffn_down": "MLP down", "output": "output layer",
 }  # fmt: skip
-"""Types of layer by role."""
+"""Names of the types of layer, by role."""
 
 
 def bits_by_layer(found: Sequence[Stored]) -> dict[str, LayerBits]:
-    """Bits per weight of each type of layer, in the order a token passes them; the vision side as one."""
+    """Return bits per weight of each type of layer, in the order a token passes them."""
     groups: dict[str, list[Stored]] = {name: [] for name in (*LAYERS.values(), VECTORS, VISION_SIDE)}
     for one in found:
         decoder = one.tensor.component not in ("vision", "projector")
@@ -174,12 +173,12 @@ VECTORS, VISION_SIDE = "norms and biases", "vision side"
 
 
 def more_bits(layer: int, layers: int) -> bool:
-    """llama.cpp's choice of layers that get more bits: the first and last eighth, and every third between."""
+    """Return llama.cpp's choice of layers with more bits: the first and last eighth, every third between."""
     return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
 
 
 def gguf_type(tensor: Tensor, shape: Shape, name: str) -> str:
-    """The GGUF type that llama.cpp gives a tensor of the decoder."""
+    """Return the GGUF type that llama.cpp gives a tensor of the decoder."""
     if len(tensor.shape) < 2:
         return "F32"
     base = {"Q8_0": "Q8_0", "Q6_K": "Q6_K", "Q4_K_M": "Q4_K"}[name]
@@ -216,32 +215,28 @@ def _gguf(every: Sequence[Tensor], shape: Shape, name: str) -> list[Stored]:
 
 
 def _dropped(tensor: Tensor, shape: Shape) -> bool:
-    """Whether llama.cpp's converter leaves a vision layer out, because nothing reads its output."""
+    """Return whether llama.cpp's converter drops a vision layer because nothing reads its output."""
     used = shape.vision.used_layers if shape.vision else 0
     return tensor.component == "vision" and tensor.layer is not None and tensor.layer >= used
 
 
-def _fp16(tensor: Tensor) -> tuple[str, int]:
-    return "fp16", 2 * tensor.count
-
-
-def _int8(tensor: Tensor) -> tuple[str, int]:
-    return ("int8", tensor.count + 4 * tensor.shape[0]) if _replaced(tensor) else _fp16(tensor)
-
-
-def _nf4(tensor: Tensor) -> tuple[str, int]:
-    if not _replaced(tensor):
-        return _fp16(tensor)
-    scales = 4 * math.ceil(tensor.count / NF4_BLOCK)
-    return "nf4", math.ceil(tensor.count / 2) + scales + NF4_TABLE_BYTES
+def _plain(tensor: Tensor, name: str) -> Stored:
+    """Store a tensor as transformers does: in 16 bits, or the matrices as bitsandbytes does."""
+    kind, size = "fp16", 2 * tensor.count
+    if name == "int8" and _replaced(tensor):
+        kind, size = "int8", tensor.count + 4 * tensor.shape[0]
+    elif name == "nf4" and _replaced(tensor):
+        scales = 4 * math.ceil(tensor.count / NF4_BLOCK)
+        kind, size = "nf4", math.ceil(tensor.count / 2) + scales + NF4_TABLE_BYTES
+    return Stored(tensor=tensor, type=kind, size_bytes=size)
 
 
 def _replaced(tensor: Tensor) -> bool:
-    """Whether transformers hands a matrix to bitsandbytes: every linear layer but the output layer."""
+    """Return whether transformers gives a matrix to bitsandbytes: all linear layers but the output layer."""
     return tensor.kind == "linear" and tensor.component != "output"
 
 
 def bits(kind: str) -> float:
-    """Bits per weight of a GGUF tensor type."""
+    """Return the bits per weight of a GGUF tensor type."""
     weights, size = BLOCKS[kind]
     return 8 * size / weights

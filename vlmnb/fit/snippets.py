@@ -1,6 +1,6 @@
-"""How to use a model, as code that tests run against the bundled models.
+"""How to use a model, as code that tests run with the bundled models.
 
-The path of the model and of an image are filled in; everything else stands as it is executed.
+The paths of the model and of an image are filled in; everything else is run as it is written.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class Snippet(Frozen):
 
     Attributes:
         key: ``picture``, ``plain``, ``pipeline``, ``4-bit``, ``flash`` or ``ollama``.
-        needs: What must be there besides the project's requirements, or empty.
-        note: What to know about it, as Markdown, or empty.
+        needs: What the code needs besides the project's requirements, or empty.
+        note: What a reader should know about it, as Markdown, or empty.
     """
 
     key: str
@@ -35,7 +35,7 @@ QUESTION = "What is in the picture?"
 
 
 def of(shape: Shape, model: str, image: str = "picture.png") -> tuple[Snippet, ...]:
-    """The snippets of a model.
+    """Return the snippets of a model.
 
     Args:
         shape: Its geometry.
@@ -55,8 +55,8 @@ rows[0]["image"].save("{image}")
 """
     return Snippet(
         key="picture", title="A picture to ask about", language="python", code=code,
-        note=f"The code below opens `{image}` in the folder it runs in: put any picture of yours there, or "
-        "take one of the bundled ones like this, in the folder of the project.",
+        note=f"The code below opens `{image}` in the current folder. Put a picture of yours there, or take a "
+        "bundled one with this code, run in the folder of the project.",
     )  # fmt: skip
 
 
@@ -136,8 +136,8 @@ def _four_bit(shape: Shape, model: str, image: str) -> Snippet:
         key="4-bit", title="In 4 bits", language="python",
         code=f"{_head(shape, 'BitsAndBytesConfig')}\n{settings}\n{body}",
         needs="bitsandbytes",
-        note="The argument `load_in_4bit` of `from_pretrained`, which older cards give, is gone from "
-        "transformers 5.",
+        note="The argument `load_in_4bit` of `from_pretrained`, which older cards give, no longer "
+        "exists in transformers 5.",
     )  # fmt: skip
 
 
@@ -148,7 +148,7 @@ def _flash(shape: Shape, model: str, image: str) -> Snippet:
         code=_head(shape) + _run(shape, model, image, loading),
         needs="flash-attn and an NVIDIA GPU of compute capability 8.0 or above",
         note="Without the package loading ends in an ImportError. The argument `use_flash_attention_2`, "
-        "which older cards give, is gone from transformers 5.",
+        "which older cards give, no longer exists in transformers 5.",
     )  # fmt: skip
 
 

@@ -1,8 +1,8 @@
-"""Where the weights of a model come from, found and checked before anything is loaded.
+"""The weights of a model, found and checked before anything is loaded.
 
-A model of the Hub is looked for in this order: a folder of the user's below ``VLMNB_CHECKPOINTS``, the
-local cache of the Hub at the pinned revision, the Hub itself. What is found is checked without reading it
-whole: that it is of the right architecture, in safetensors, complete, and wants no code of its own.
+A Hub model is looked for in this order: a folder of the user's below ``VLMNB_CHECKPOINTS``, the local cache
+of the Hub at the pinned revision, the Hub itself. Checks read only parts of the files: the architecture must
+be right, the weights in safetensors and complete, and no code of the checkpoint's own is accepted.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ WANTED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
 """What is downloaded of a repository; never pickles, never code."""
 
 LOCAL = "local "
-"""Begins the revision of what was found in a folder of the user's."""
+"""First word of the revision of a folder of the user's."""
 
 REACH_S = 5.0
-"""Seconds within which the Hub must take a connection, so that a machine without network says so at once."""
+"""Seconds within which the Hub must take a connection, so that a missing network is reported at once."""
 
 _IDENTIFYING = ("*config.json", "tokenizer*", "*.safetensors", "*.jinja")
 _BLOCKS, _BLOCK_BYTES = 1024, 1 << 16
-"""At most so many blocks of a file go into its fingerprint: all of a file up to 64 MiB."""
+"""Most blocks of a file in its fingerprint: the whole file up to 64 MiB."""
 
 
 class Checkpoint(Frozen):
     """A folder in Hub layout.
 
     Attributes:
-        folder: Where it lies on this machine.
-        revision: What identifies it: hash of a bundled or local folder, or repository and commit.
+        folder: The folder on this machine.
+        revision: Hash of a bundled or local folder, or repository and commit.
     """
 
     folder: Path
@@ -60,10 +60,10 @@ class Checkpoint(Frozen):
 
 
 def revision(entry: ModelEntry) -> str:
-    """Identifies the pretrained weights that would be loaded here and now, without network.
+    """Identify the pretrained weights that would be loaded on this machine, without network.
 
     Raises:
-        UserError: A folder of the user's stands in for the Hub, and its files cannot be read.
+        UserError: The files in a folder of the user's cannot be read.
     """
     if entry.bundled:
         return fingerprint(paths.bundled_model(entry.name))
@@ -72,7 +72,7 @@ def revision(entry: ModelEntry) -> str:
 
 
 def local_folder(entry: ModelEntry) -> Path | None:
-    """The user's own folder for a model below ``VLMNB_CHECKPOINTS``, if there is one."""
+    """Return the user's folder for a model below ``VLMNB_CHECKPOINTS``, if there is one."""
     base = os.environ.get(FOLDERS)
     if not base or entry.bundled:
         return None
@@ -81,22 +81,22 @@ def local_folder(entry: ModelEntry) -> Path | None:
 
 
 def cached_folder(entry: ModelEntry) -> Path | None:
-    """The snapshot of the pinned revision in the Hub's local cache, complete or not, if there is one."""
+    """Return the pinned revision's snapshot in the Hub's local cache, complete or not, if there is one."""
     snapshot = _snapshots(entry) / entry.revision
     return snapshot if snapshot.is_dir() else None
 
 
 def _snapshots(entry: ModelEntry) -> Path:
-    """Folder of all revisions of a model in the Hub's local cache."""
+    """Return the folder of all revisions of a model in the Hub's local cache."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE) / f"models--{entry.source.replace('/', '--')}" / "snapshots"
 
 
 def processor_folder(entry: ModelEntry) -> Path | None:
-    """Where random weights find the model's own tokenizer: bundled, or in the Hub's cache; None if nowhere.
+    """Return the folder with the model's own tokenizer for random weights: bundled or in the Hub's cache.
 
-    A folder of the user's may hold another geometry with another vocabulary; it serves its own weights only.
+    None if there is none. A folder of the user's may have another vocabulary, so only its own weights use it.
     """
     folder = paths.bundled_model(entry.name) if entry.bundled else cached_folder(entry)
     if folder is None or not (folder / "tokenizer.json").exists():
@@ -105,10 +105,10 @@ def processor_folder(entry: ModelEntry) -> Path | None:
 
 
 def find(entry: ModelEntry) -> Checkpoint:
-    """The checkpoint of a model, downloaded if it has to be and can be, checked in any case.
+    """Return the checkpoint of a model, checked; it is downloaded if necessary and possible.
 
     Raises:
-        UserError: There is none, or it cannot be used; one line says which file, why, and what to do.
+        UserError: There is none, or it cannot be used; the message says which file, why, and what to do.
     """
     if entry.bundled:
         folder = paths.bundled_model(entry.name)
@@ -123,11 +123,11 @@ def find(entry: ModelEntry) -> Checkpoint:
 
 
 def check(entry: ModelEntry, folder: Path) -> None:
-    """Refuse what cannot or must not be loaded.
+    """Refuse a folder that cannot or must not be loaded.
 
     Raises:
-        UserError: A file is missing, truncated or no safetensors, the architecture is another one, or the
-            checkpoint asks for code of its own.
+        UserError: A file is missing, truncated or no safetensors file, the architecture is wrong, or the
+            checkpoint needs code of its own.
     """
     kind = _json(entry, folder / "config.json").get("model_type")
     wanted = geometry.document(entry.name)["model_type"]
@@ -149,7 +149,7 @@ def check(entry: ModelEntry, folder: Path) -> None:
 
 
 def _lacking(folder: Path) -> str:
-    """Which of the small files beside the weights a folder lacks, in words; empty where none."""
+    """Name the small files beside the weights that a folder lacks; empty if none."""
     if not any((folder / name).exists() for name in TOKENIZERS):
         return f"tokenizer ({' or '.join(TOKENIZERS)})"
     newer, older = IMAGE_PROCESSORS
@@ -160,7 +160,7 @@ def _lacking(folder: Path) -> str:
 
 
 def weight_files(entry: ModelEntry, folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, all of them present.
+    """Return the safetensors files of a checkpoint, all of which exist.
 
     Raises:
         UserError: One is missing, or the weights are in another format.
@@ -191,7 +191,7 @@ def _ways_out(entry: ModelEntry) -> str:
 
 
 def _snapshot(entry: ModelEntry) -> Path:
-    """The pinned snapshot in the cache, after downloading what is missing of it."""
+    """Return the pinned snapshot in the cache, after downloading what is missing."""
     from huggingface_hub import constants
 
     folder = cached_folder(entry)
@@ -216,7 +216,7 @@ def _snapshot(entry: ModelEntry) -> Path:
 
 
 def _other_revisions(entry: ModelEntry) -> str:
-    """What the cache has of a model at other revisions than the pinned one, in words."""
+    """Name the other revisions of a model in the cache."""
     snapshots = _snapshots(entry)
     others = sorted(path.name for path in snapshots.iterdir()) if snapshots.is_dir() else []
     others = [name for name in others if name != entry.revision]
@@ -267,7 +267,7 @@ def _download(entry: ModelEntry, missing: str) -> Path:
 
 
 def _reachable(endpoint: str) -> bool:
-    """Whether the Hub takes connections; through a proxy that is for the proxy to say."""
+    """Return whether the Hub takes connections; with a proxy, assume so."""
     if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
         return True
     address = urlsplit(endpoint)
@@ -292,7 +292,7 @@ def _json(entry: ModelEntry, path: Path) -> dict[str, Any]:
 
 
 def _check_safetensors(entry: ModelEntry, file: Path) -> None:
-    """Compare a file's length with what its header says, which finds a download that was cut off.
+    """Compare a file's length with its header, which finds a download that was cut off.
 
     The layout is that of https://huggingface.co/docs/safetensors: eight bytes with the length of the
     header, the header in JSON with the offsets of every tensor, then the tensors.
@@ -319,7 +319,7 @@ def _check_safetensors(entry: ModelEntry, file: Path) -> None:
 
 
 def fingerprint(folder: Path) -> str:
-    """Hash of a folder's configuration and weights, 16 digits, quick for large files.
+    """Return a hash of a folder's configuration and weights, 16 digits, quick for large files.
 
     A snapshot folder of the Hub is identified by its commit, which is its name.
     """
@@ -334,7 +334,7 @@ def fingerprint(folder: Path) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _hash(files: tuple[tuple[str, int, int], ...]) -> str:
-    """Of small files everything counts; of large ones the size and evenly spread blocks."""
+    """Hash small files whole; of large ones the size and evenly spread blocks."""
     seen = hashlib.sha256()
     for name, size, _ in files:
         seen.update(f"{Path(name).name} {size}\n".encode())

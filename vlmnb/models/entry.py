@@ -1,4 +1,4 @@
-"""What the project knows of a model before any weight is read."""
+"""The registry entry of a model: what is known before any weight is read."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ class ModelEntry(Frozen):
     """A registry entry.
 
     Attributes:
-        name: The model's name everywhere: YAML, columns, pages.
-        family: Name of the family's module, which knows its prompt, image sizing and processor.
-        title: How pages call it.
+        name: The model's name in YAML, columns and pages.
+        family: Name of its family.
+        title: The model's name in text.
         summary: One sentence on the architecture.
-        source: Hub repository, or empty for a checkpoint that ships with the project.
+        source: Hub repository, or empty for a bundled checkpoint.
         revision: Commit of the Hub repository that is loaded, or empty for a bundled checkpoint.
-        base_image_size: Side in pixels of the base configuration. Where the model accepts one side only, the
-            image is brought to this side first and to the model's own by the processor.
+        base_image_size: Side in pixels of the base configuration. If the model takes one side only, the image
+            is first brought to this side, and then by the processor to the model's own.
         image_sizes: Sides of the image-size axis.
-        native_image_size: The only side the model accepts, or None where it accepts several.
-        seq_lens: Text budgets of the prompt-length axis; the first is the base.
+        native_image_size: The only side that the model takes, or None if it takes several.
+        seq_lens: Prompt lengths in text tokens of the prompt-length axis; the first is the base.
         base_dtype: Precision of the base configuration on a CPU; a GPU's is ``fp16``, as in the reports.
         datasets: Data sets of the quality tables, in column order: captions, multiple choice, text
             reading, and any others.
         speed_dataset: Data set of the device and batch-size tables.
         choice_dataset: Data set of the optimization table.
         max_new_tokens: Upper limit of an answer's length.
-        fixed_tokens: Length of answers of fixed length, unless another limit is asked for.
+        fixed_tokens: Length of answers of fixed length, if no other limit is given.
     """
 
     name: Slug
@@ -48,15 +48,15 @@ class ModelEntry(Frozen):
 
     @property
     def bundled(self) -> bool:
-        """Whether the weights ship with the project."""
+        """Return whether the weights are part of the project."""
         return not self.source
 
     def size_obstacle(self, image_size: int, interpolate: bool) -> str:
-        """Why the model cannot be given images of a side in pixels; empty where it can.
+        """Say why the model cannot take images of a side in pixels; empty if it can.
 
         Args:
             image_size: Side in pixels.
-            interpolate: Whether its position embeddings are interpolated, so that it takes other sizes.
+            interpolate: Its position embeddings are interpolated, so it takes other sizes.
         """
         native = self.native_image_size
         if not native or interpolate or image_size in (native, self.base_image_size):
@@ -73,7 +73,7 @@ BUNDLED_DEFAULTS = {
     "speed_dataset": "textvqa-mini",
     "choice_dataset": "scienceqa-mini",
 }
-"""What the three bundled models have in common: they were trained for the same data."""
+"""Fields that the bundled models share, because they were trained for the same data."""
 
 REPORTED_DEFAULTS = {
     "base_image_size": 224,
@@ -85,5 +85,5 @@ REPORTED_DEFAULTS = {
     "choice_dataset": "scienceqa",
     "max_new_tokens": 64,
 }
-"""The base configuration that the reports share. Their limit of new tokens is not stated; 64 is lmms-eval's
+"""Fields that the reports' models share. The reports do not state a limit of new tokens; 64 is lmms-eval's
 for COCO captions, and shorter answers end by themselves."""
