@@ -68,14 +68,14 @@ def test_a_copy_of_the_package_has_the_same_fingerprints(package: Path) -> None:
 @pytest.mark.parametrize(
     ("folder", "name"),
     [
-        ("device", "CONTAMINATED_SHARE"),
-        ("device", "contaminated"),
+        ("device", "HIGH_LOAD"),
+        ("device", "is_high"),
         ("stats", "FEWEST_SAMPLES"),
         ("stats", "NOISY_HALF_WIDTH"),
         ("stats", "verdict"),
         ("stats", "batch_values"),
         ("measure", "SETTLED"),
-        ("spec", "base_dtype"),
+        ("spec/optimizations", "base_dtype"),
         ("data", "letter_of"),
     ],
 )
