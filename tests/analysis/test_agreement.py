@@ -1,4 +1,4 @@
-"""Answers against those of the reference run: what is counted, what it is held against, what is left out."""
+"""Answers compared with those of the reference run: what is counted, and what is left out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vlmnb.analysis import agreement
 from vlmnb.records.answer import Answer
 from vlmnb.records.record import Record
-from vlmnb.views import findings
+from vlmnb.views import agreement_table, findings
 
 
 def said(*texts: str) -> tuple[Answer, ...]:
@@ -82,8 +82,9 @@ def test_the_interval_of_a_share_is_wilsons() -> None:
 def test_the_matrix_holds_every_run_against_batch_1_in_the_highest_precision() -> None:
     same = [run(size, name, "GOOD", "b") for size in (4, 1) for name in ("sdpa", "fp32")]
     found = [same[0], run(4, "bf16", "GOOD", "x"), run(1, "bf16", "z", "x"), *same[1:]]
-    table = agreement.flip_matrix(found)
-    assert table is not None
+    matrix = agreement.matrix(found)
+    assert matrix is not None
+    table = agreement_table.table(matrix)
     assert table.columns == ("Batch size", "fp32", "bf16", "sdpa")
     shown = [[field.text.split(" [")[0] for field in row] for row in table.rows]
     assert shown == [["1", "reference", "0.0 %", "100.0 %"], ["4", "100.0 %", "50.0 %", "100.0 %"]]
@@ -96,8 +97,9 @@ def test_the_matrix_holds_every_run_against_batch_1_in_the_highest_precision() -
 
 def test_a_partial_matrix_says_so_and_a_failed_cell_says_why() -> None:
     broken = absent(cell(batch_size=16, optimization="bf16", dtype="bf16"), "out_of_memory", "too large")
-    table = agreement.flip_matrix([run(4, "fp32", "a", "b"), run(16, "fp32", "a", "c"), broken])
-    assert table is not None
+    matrix = agreement.matrix([run(4, "fp32", "a", "b"), run(16, "fp32", "a", "c"), broken])
+    assert matrix is not None
+    table = agreement_table.table(matrix)
     assert "Partial: 3 of 4" in table.caption
     assert "no run at batch 1" in table.caption
     assert [row[2].text for row in table.rows] == ["-", "-"]
@@ -105,18 +107,18 @@ def test_a_partial_matrix_says_so_and_a_failed_cell_says_why() -> None:
 
 
 def test_nothing_to_compare_is_no_matrix() -> None:
-    assert agreement.flip_matrix([]) is None
-    assert agreement.flip_matrix([run(1, "fp32", "a")]) is None
-    assert agreement.flip_matrix([run(1, "fp32", "a", weights="random"), run(4, "fp32", "a")]) is None
+    assert agreement.matrix([]) is None
+    assert agreement.matrix([run(1, "fp32", "a")]) is None
+    assert agreement.matrix([run(1, "fp32", "a", weights="random"), run(4, "fp32", "a")]) is None
 
 
 def test_a_page_takes_cells_of_other_pages_along_but_no_other_questions() -> None:
     page = [run(4, "fp32", "a", "b"), run(4, "bf16", "a", "x")]
     others = [run(1, "fp32", "a", "b"), run(1, "fp32", "q", "r", dataset="coco-mini"),
               run(1, "fp32", "a", "b", image_size=32)]  # fmt: skip
-    (table,) = agreement.matrices(page, others)
-    assert [row[0].text for row in table.rows] == ["1", "4"]
-    assert table.rows[0][1].text == "reference"
+    (matrix,) = agreement.matrices(page, others)
+    assert matrix.sizes == (1, 4)
+    assert matrix.reference == others[0]
 
 
 def test_the_batch_page_says_how_many_answers_stayed() -> None:

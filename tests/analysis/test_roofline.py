@@ -21,7 +21,7 @@ from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import resolve_cell
-from vlmnb.views import phase_table, roofline_tables
+from vlmnb.views import phase_table, roofline_figure, roofline_findings, roofline_tables
 
 
 def searched(*shares: float) -> peak_rates.Search:
@@ -102,15 +102,15 @@ def test_a_share_is_marked_where_its_batches_or_its_ceiling_were_disturbed() -> 
     roof = under(quiet, other_load=0.4, contaminated=True)
     (row,) = roofline_tables.table([roof.cell], [roof]).rows
     assert [MARKED in field.text for field in row] == [False, False, True, False, False, False, True]
-    assert "in every try of the ceiling, with 40 %" in row[2].title
+    assert "in every try of the peak rate, 40 %" in row[2].title
     busy = quiet.model_copy(update={"provenance": surrounded(0.3).provenance})
     (row,) = roofline_tables.table([busy.cell], [busy]).rows
     assert [MARKED in field.text for field in row] == [False, True, True, False, False, True, True]
-    assert "30 % of its cores" in row[1].title
+    assert "30 % of the CPU" in row[1].title
     for made in (roof, busy):
-        (point,) = roofline_tables.points([made.cell], [made]).rows
+        (point,) = roofline_tables.points(roofline_tables.bars([made.cell], [made])).rows
         assert [MARKED in field.text for field in point] == [False, True, True, False]
-        figure = roofline_tables.figure([made.cell], [made])
+        figure = roofline_figure.figure(roofline_tables.bars([made.cell], [made]))
         assert figure is not None
         assert [text.get_text() for text in figure.axes[0].texts] == [MARKED, MARKED]
 
@@ -132,14 +132,14 @@ def test_records_of_one_device_are_held_against_the_best_ceiling_that_any_of_the
     rows = roofline_tables.table(cells, records).rows
     assert [row[2].text for row in rows] == ["50 %", "50 %", f"25 % {MARKED}"]
     assert len({row[5].text for row in rows}) == 1, "a copy is the same in every precision"
-    shown = roofline_tables.ceilings_table(cells, records)
+    shown = roofline_tables.peaks_table(cells, records)
     assert shown is not None
     assert [[field.text for field in row] for row in shown.rows] == [
         ["fp32", "10.0 kFLOP/s", "24.0 kB/s", "0 %"],
         ["bf16", f"20.0 kFLOP/s {MARKED}", "24.0 kB/s", f"20 % {MARKED}"],
     ]
     assert "once per process" in shown.caption
-    assert roofline_tables.ceilings_table(cells, []) is None
+    assert roofline_tables.peaks_table(cells, []) is None
 
 
 def test_a_disturbed_pass_is_in_no_rate() -> None:
@@ -186,42 +186,50 @@ def spread(optimization: str, decode_s: float, width: float = 0.0) -> Record:
     return made.model_copy(update={"timing": made.timing.model_copy(update=many), "flops": flops})
 
 
-def test_only_settings_that_intervals_and_drift_tell_apart_are_ranked() -> None:
+def test_only_settings_beyond_intervals_and_noise_floor_are_ranked() -> None:
     apart = [spread("fp32", 2.0), spread("sdpa", 1.0)]
     near = [spread("fp32", 2.0, 0.1), spread("sdpa", 1.9, 0.1)]
     cells = [record.cell for record in apart]
-    assert "Decoding comes nearest to the memory's ceiling with sdpa: 50 %" in bottleneck.text(cells, apart)
-    assert "cannot be told: sdpa reaches" in bottleneck.text(cells, near)
-    assert "cannot be told: sdpa reaches" in bottleneck.text(cells, apart, drift=1.0)
+    nearest = bottleneck.bottleneck(cells, apart).nearest
+    assert nearest
+    assert (nearest.cell, nearest.mbu.value, nearest.alike) == (cells[1], 0.5, [])
+    for found in (bottleneck.bottleneck(cells, near), bottleneck.bottleneck(cells, apart, noise_floor=1.0)):
+        assert found.nearest
+        assert found.nearest.alike == [cells[0]]
+        assert "is not known: sdpa reaches" in roofline_findings.text(found, cells)
 
 
 @pytest.mark.parametrize(
     ("flops_per_s", "bytes_per_s", "prefill", "decode"),
     [
-        (1e9, 1e9, "neither bounds it", "neither bounds it"),
-        (5_500.0, 1e9, "arithmetic bounds it", "neither bounds it"),
-        (15_000.0, 1e9, "neither bounds it alone", "neither bounds it"),
-        (1e9, 7_000.0, "neither bounds it", "memory bounds it"),
-        (10_000.0, 12_000.0, "cannot be told", "cannot be told"),
-        (3_000.0, 1e9, "cannot be told", "neither bounds it"),
+        (1e9, 1e9, "neither", "neither"),
+        (5_500.0, 1e9, "arithmetic", "neither"),
+        (15_000.0, 1e9, "neither alone", "neither"),
+        (1e9, 7_000.0, "neither alone", "memory"),
+        (10_000.0, 12_000.0, "not known", "not known"),
+        (3_000.0, 1e9, "not known", "neither"),
     ],
 )
-def test_what_bounds_a_phase_is_said_where_the_shares_tell(
+def test_the_shares_of_both_peaks_show_what_limits_a_phase(
     flops_per_s: float, bytes_per_s: float, prefill: str, decode: str
 ) -> None:
     made = under(spread("fp32", 2.0), flops_per_s=flops_per_s, bytes_per_s=bytes_per_s)
-    first, second = bottleneck.text([made.cell], [made]).split("; ")
-    assert prefill in first
-    assert decode in second
+    found = bottleneck.bottleneck([made.cell], [made])
+    assert found.prefill
+    assert found.decode
+    assert (found.prefill.limit, found.decode.limit) == (prefill, decode)
+    assert roofline_findings.text(found, [made.cell]).count(": ") == 2
 
 
-def test_what_nobody_disturbed_is_needed_to_say_what_bounds_a_phase() -> None:
+def test_what_limits_a_phase_needs_an_undisturbed_measurement() -> None:
     busy = [
         under(made, other_load=0.5, contaminated=True) for made in (spread("fp32", 2.0), spread("sdpa", 1.0))
     ]
     cells = [record.cell for record in busy]
-    said = bottleneck.text(cells, busy)
-    assert "cannot be told: other processes used the machine" in said
+    found = bottleneck.bottleneck(cells, busy)
+    assert (found.measured, found.quiet, found.nearest, found.prefill) == (2, [], None, None)
+    said = roofline_findings.text(found, cells)
+    assert "is not known: other processes" in said
     assert "%" not in said
 
 

@@ -10,7 +10,7 @@ from factory import cell, record
 from vlmnb.book import postprocess
 from vlmnb.flops import flop_count
 from vlmnb.flops.flop_count import FlopCount, Parts
-from vlmnb.views import axis_table, detail_table, footnotes
+from vlmnb.views import detail_table, footnotes, html
 
 WHOLE = Parts(vision=900, vision_scores=100, projector=50, projections=300, mlp=500, scores=100, head=50)
 
@@ -60,15 +60,15 @@ def test_the_detail_table_shows_phases_and_the_notes_say_where_counts_differ() -
     assert shown["Of these, vision"].text.startswith("1.000 k")
     assert "2 x fvcore 900" in shown["Of these, vision"].title
     assert shown["FLOPs per decoded token"].text.startswith("10")
-    assert "differ by 10.0 % in vision" in footnotes.beneath([made])
+    assert "differ by 10.0 % in vision" in footnotes.reasons([made])
 
 
 def test_figures_of_a_page_lead_to_their_records() -> None:
-    table = axis_table.html(detail_table.detail_table("batch_size", [record().cell], [record()]))
+    table = html.render(detail_table.detail_table("batch_size", [record().cell], [record()]))
     cells = [{"cell_type": "code", "outputs": [{"data": {"text/html": table}}], "source": ""}]
     made = postprocess.with_links({"cells": cells}, {record().key: "../records/x.json"})
-    html = made["cells"][0]["outputs"][0]["data"]["text/html"]
-    assert html.count('<a href="../records/x.json">') == table.count(f'data-key="{record().key}"') > 5
+    page = made["cells"][0]["outputs"][0]["data"]["text/html"]
+    assert page.count('<a href="../records/x.json">') == table.count(f'data-key="{record().key}"') > 5
     assert postprocess.with_links({"cells": cells}, {})["cells"] == cells
 
 

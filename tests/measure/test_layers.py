@@ -9,10 +9,12 @@ import pytest
 from factory import absent, cell
 from profiles import part, profiled
 
+from vlmnb.analysis import layer_shares
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.measure import layers
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal
-from vlmnb.views import axis_table, footnotes, layer_figure, layer_tables
+from vlmnb.views import footnotes, layer_figure, layer_findings, layer_tables
+from vlmnb.views.marks import MODELLED
 
 
 def test_components_show_share_rate_and_modelled_energy_per_call() -> None:
@@ -21,8 +23,8 @@ def test_components_show_share_rate_and_modelled_energy_per_call() -> None:
     heads = table.columns
     attention = dict(zip(heads, shown["decoder, attention"], strict=True))
     assert attention["% of whole"] == "30.0"
-    assert attention["Energy, J"] == f"{axis_table.MODELLED}0.5"
-    assert attention["% of ceiling"] == "16.7"
+    assert attention["Energy, J"] == f"{MODELLED}0.5"
+    assert attention["% of peak rate"] == "16.7"
     assert shown["decoder, norms and the like"][6:] == ["-", "-", "-", "-"]
     assert dict(zip(heads, shown["not explained by parts"], strict=True))["% of whole"] == "0.0"
     assert shown["whole pass"][3] == "100"
@@ -32,7 +34,7 @@ def test_components_show_share_rate_and_modelled_energy_per_call() -> None:
     ("whole_s", "said"), [(1.02, "add up to the whole within 5 %"), (1.5, "do not add up to the whole")]
 )
 def test_the_page_says_whether_the_parts_add_up(whole_s: float, said: str) -> None:
-    text = layer_tables.text([profiled(whole_s)])
+    text = layer_findings.text([profiled(whole_s)])
     assert said in text
     assert text.count("\n") == 0
 
@@ -41,20 +43,20 @@ def test_a_cell_that_could_not_be_profiled_shows_its_reason() -> None:
     found = absent(cell(measure="layers"), "out_of_memory", "no room")
     table = layer_tables.component_table([found])
     assert table.rows[0][2].title == "out of memory: no room"
-    assert "could not be measured" in layer_tables.text([found]) or "could be measured" in layer_tables.text(
+    assert "could not be measured" in layer_findings.text(
         [found]
-    )
+    ) or "could be measured" in layer_findings.text([found])
     with pytest.raises(ValueError, match="no cell"):
         layer_figure.figure([found])
 
 
 def test_the_rows_of_the_components_and_what_they_leave_close_on_the_whole() -> None:
     table = layer_tables.component_table([profiled(1.25)])
-    at = {name: table.columns.index(name) for name in ("Time, s", "% of whole")}
+    at = {name: table.columns.index(name) for name in ("Time in pass, s", "% of whole")}
     *rows, whole = table.rows
-    assert sum(float(row[at["Time, s"]].text) for row in rows) == pytest.approx(1.25)
+    assert sum(float(row[at["Time in pass, s"]].text) for row in rows) == pytest.approx(1.25)
     assert sum(float(row[at["% of whole"]].text) for row in rows) == pytest.approx(100)
-    assert whole[at["Time, s"]].text == "1.250"
+    assert whole[at["Time in pass, s"]].text == "1.250"
 
 
 @pytest.mark.parametrize("middle", [1.0, 1.07])
@@ -63,8 +65,8 @@ def test_whether_parts_add_up_is_not_told_of_an_interval_that_allows_both(middle
     assert steady.layers is not None
     varied = tuple(middle + 0.1 * (i - 5) for i in range(11))
     profile = steady.layers.model_copy(update={"forward_s": varied})
-    said = layer_tables.text([steady.model_copy(update={"layers": profile})])
-    assert "whether the parts add up to the whole within 5 % cannot be told" in said
+    said = layer_findings.text([steady.model_copy(update={"layers": profile})])
+    assert "it is not known whether the parts add up" in said
     assert "; the parts" not in said
 
 
@@ -77,25 +79,25 @@ def test_a_share_of_a_ceiling_above_all_of_it_is_marked_where_it_stands() -> Non
     for table in (layer_tables.component_table([found]), layer_tables.part_table(found)):
         marked = [field.text for row in table.rows for field in row if field.text.endswith("‡")]
         assert marked == ["125.0 ‡", "220.0 ‡"]
-        assert "‡: more than that, so that it is no ceiling" in table.caption
+        assert "‡ above 100 %" in table.caption
     assert "‡" not in str(layer_tables.component_table([profiled(1.0)]))
 
 
 def test_shares_in_the_sentence_have_their_intervals() -> None:
-    assert "decoder, attention takes 30 % (30 to 30) of the pass" in layer_tables.text([profiled(1.0)])
+    assert "decoder, attention takes 30 % (30 to 30) of the pass" in layer_findings.text([profiled(1.0)])
 
 
 def test_a_share_has_the_interval_of_both_medians() -> None:
     steady = profiled(1.0).layers
     assert steady is not None
     varied = steady.model_copy(update={"forward_s": tuple(1 + 0.02 * (i - 5) for i in range(11))})
-    attention = layer_tables.components(steady)["attention"]
-    assert layer_tables.share(steady, attention) == pytest.approx((0.3, 0.3, 0.3))
-    middle, low, high = layer_tables.share(varied, attention)
+    attention = layer_shares.components(steady)["attention"]
+    assert layer_shares.share(steady, attention) == pytest.approx((0.3, 0.3, 0.3))
+    middle, low, high = layer_shares.share(varied, attention)
     assert middle == pytest.approx(0.3)
     assert low < 0.3 < high
     rest = [part("rest", "other", -0.1)]
-    assert layer_tables.share(steady, rest) == pytest.approx((-0.1, -0.1, -0.1)), "no logarithm of it"
+    assert layer_shares.share(steady, rest) == pytest.approx((-0.1, -0.1, -0.1)), "no logarithm of it"
 
 
 def test_a_profile_of_a_busy_machine_says_so_and_has_no_note_on_batches() -> None:
@@ -106,15 +108,15 @@ def test_a_profile_of_a_busy_machine_says_so_and_has_no_note_on_batches() -> Non
     assert profile is not None
     fast = part("head", "head", 0.04)
     parts = (*profile.parts[:-1], fast)
-    told = layer_tables.text([found.model_copy(update={
+    told = layer_findings.text([found.model_copy(update={
         "provenance": provenance, "layers": profile.model_copy(update={"parts": parts})})])  # fmt: skip
-    assert "others used 40 % of the machine's cores" in told
-    assert "1 of 5 parts were faster than the ceiling" in told
-    assert "others used" not in layer_tables.text([found])
-    told = footnotes.beneath([found])
+    assert "Other processes used 40 % of the CPU" in told
+    assert "1 of 5 parts were faster than the peak rate" in told
+    assert "Other processes" not in layer_findings.text([found])
+    told = footnotes.reasons([found])
     assert "fewer samples" not in told
     assert "modelled" in told, "the parts' joules are"
-    assert footnotes.beneath([found], energy=False) == ""
+    assert footnotes.reasons([found], energy=False) == ""
 
 
 class Meter:
@@ -203,6 +205,6 @@ def test_shares_of_a_ceiling_that_others_disturbed_are_marked_by_layers_too() ->
     tops = made.layers.ceilings.model_copy(update={"other_load": 0.4, "contaminated": True})
     made = made.model_copy(update={"layers": made.layers.model_copy(update={"ceilings": tops})})
     table = layer_tables.component_table([made])
-    share = table.columns.index("% of ceiling")
+    share = table.columns.index("% of peak rate")
     assert [row[share].text.endswith("†") for row in table.rows if row[share].text != "-"] == [True] * 5
-    assert "in every try of the ceiling" in table.rows[0][share].title
+    assert "in every try of the peak rate" in table.rows[0][share].title

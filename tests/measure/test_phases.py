@@ -14,7 +14,7 @@ from vlmnb.measure import phases as phase_clock
 from vlmnb.measure.phases import PhaseClock
 from vlmnb.records.timing import Timing
 from vlmnb.stats.batches import batch_values
-from vlmnb.views import axis_table, phase_table
+from vlmnb.views import html, phase_table
 
 
 class Clock:
@@ -97,4 +97,4 @@ def test_the_table_of_fixed_length_shows_phases_and_tokens_per_second() -> None:
     assert shown["Time per output token, s"].startswith("0.01")
     assert shown["Output tokens per s"] == "100.0"
     assert shown["Verdict"] == "stable"
-    assert "Word error" not in axis_table.html(table)
+    assert "Word error" not in html.render(table)

@@ -9,14 +9,24 @@ import pytest
 from background import MARKED, surrounded
 from factory import STEADY, answers, cell, timed
 
-from vlmnb.analysis import base_configuration, pareto, report_match
-from vlmnb.records import background_load, export_columns
+from vlmnb.analysis import base_configuration
+from vlmnb.records import export_columns
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Reported
-from vlmnb.views import axis_points, axis_table, detail_table, findings, phase_table
+from vlmnb.views import (
+    axis_figure,
+    axis_table,
+    comparison_tables,
+    detail_table,
+    findings,
+    footnotes,
+    phase_table,
+    report_tables,
+)
+from vlmnb.views.table import Field, Table
 
 
-def shown(table: axis_table.Table, column: str) -> axis_table.Field:
+def shown(table: Table, column: str) -> Field:
     return table.rows[0][table.columns.index(column)]
 
 
@@ -25,12 +35,12 @@ def test_a_window_that_others_disturbed_is_marked_though_no_pass_is() -> None:
     table = axis_table.axis_table("batch_size", [made.cell], [made])
     for column in ("Latency per batch, s", "Energy, J per sample"):
         assert shown(table, column).text.endswith(MARKED)
-        assert "12 % of its cores" in shown(table, column).title
+        assert "12 % of the CPU" in shown(table, column).title
     detail = detail_table.detail_table("batch_size", [made.cell], [made])
-    folded = axis_points.axis_points("batch_size", [made.cell], [made])
-    assert shown(detail, "Load by others").text == shown(folded, "Load by others").text == "12 % †"
+    folded = axis_figure.points("batch_size", [made.cell], [made])
+    assert shown(detail, "Background load").text == shown(folded, "Background load").text == "12 % †"
     assert shown(detail, "Verdict").text == "stable †"
-    note = background_load.note([made])
+    note = footnotes.disturbed([made])
     assert note.startswith("- `†` other processes used the machine meanwhile: times and joules")
     assert "batch 2, image 64, prompt 200: 12 %" in note
     assert export_columns.row(made)["latency_disturbed"] is True
@@ -38,12 +48,12 @@ def test_a_window_that_others_disturbed_is_marked_though_no_pass_is() -> None:
 
 def test_the_comparison_marks_the_number_and_says_what_the_mark_means() -> None:
     made = surrounded(0.12, of=cell(batch_size=16, samples=192))
-    (entries,) = base_configuration.base_entries([made]).values()
-    costs = base_configuration.cost_table(entries)
-    for table in (costs, base_configuration.headline_table(entries), pareto.points_table(entries)):
-        assert re.search(r">0\.50\d* † <span", table)
-        assert "After †: other processes used the machine meanwhile." in table
-    assert "≈ 0.0417 †" in costs
+    (entries,) = base_configuration.base_results([made]).values()
+    costs = comparison_tables.cost_table(entries)
+    for table in (costs, comparison_tables.headline_table(entries), comparison_tables.points_table(entries)):
+        assert re.fullmatch(r"0\.50\d* †", shown(table, "Latency, s per batch").text)
+        assert "†: other processes used the machine meanwhile." in table.caption
+    assert shown(costs, "Energy, J per sample").text == "≈ 0.0417 †"
 
 
 def test_a_percentage_carries_the_mark_of_either_of_its_parts() -> None:
@@ -60,8 +70,10 @@ def test_a_quiet_window_has_no_mark() -> None:
     made = surrounded(0.03)
     table = axis_table.axis_table("batch_size", [made.cell], [made])
     assert not any(MARKED in field.text for field in table.rows[0])
-    assert shown(detail_table.detail_table("batch_size", [made.cell], [made]), "Load by others").text == "3 %"
-    assert background_load.note([made]) == ""
+    assert (
+        shown(detail_table.detail_table("batch_size", [made.cell], [made]), "Background load").text == "3 %"
+    )
+    assert footnotes.disturbed([made]) == ""
 
 
 @pytest.mark.parametrize(("passes", "marked"), [((True, False), False), ((True, True), True)])
@@ -73,8 +85,8 @@ def test_where_clean_passes_suffice_energy_alone_is_marked(passes: tuple[bool, .
     table = axis_table.axis_table("batch_size", [made.cell], [made])
     assert (MARKED in shown(table, "Latency per batch, s").text) is marked
     assert MARKED in shown(table, "Energy, J per sample").text
-    assert ("left out of latencies" in background_load.note([made])) is not marked
-    assert (background_load.note([made], energy=False) == "") is not marked
+    assert ("leave out the disturbed passes" in footnotes.disturbed([made])) is not marked
+    assert (footnotes.disturbed([made], energy=False) == "") is not marked
 
 
 def test_answers_of_fixed_length_are_marked_beside_their_verdict() -> None:
@@ -93,8 +105,8 @@ def doubled(load: float, **changes: Any) -> Record:
 @pytest.mark.parametrize(
     ("loads", "told"),
     [
-        ((0.5, 0.6), "while the two were timed (50 % and 60 %): the ratio may be their doing"),
-        ((0.01, 0.6), "while one of the two was timed (60 %): the ratio may be their doing"),
+        ((0.5, 0.6), "used 50 % and 60 % of the CPU during both measurements"),
+        ((0.01, 0.6), "used 60 % of the CPU during one of the two measurements"),
     ],
 )
 def test_nothing_is_concluded_from_windows_that_others_disturbed(
@@ -108,7 +120,7 @@ def test_nothing_is_concluded_from_windows_that_others_disturbed(
     assert told in said
     assert "grows" not in said
     busy = sum(load > 0.05 for load in loads)
-    assert f"Others used the machine in {busy} of 2 windows (†)." in findings.caption(
+    assert f"Other processes used the machine during {busy} of 2 measurements (†)." in findings.caption(
         "image_size", cells, pair
     )
 
@@ -143,7 +155,7 @@ def test_a_ratio_to_a_reports_figure_carries_the_mark_of_what_was_measured() -> 
     update = {"source": "reports", "timing": None, "reported": Reported(figures=figures)}
     reported = timed(of=of).model_copy(update=update)
     for load, marked in ((0.5, True), (0.01, False)):
-        (row, *_) = report_match.table("batch_size", [reported.cell], [reported], [surrounded(load)]).rows
+        (row, *_) = report_tables.table("batch_size", [reported.cell], [reported], [surrounded(load)]).rows
         assert (MARKED in row[5].text) is marked
 
 
@@ -153,7 +165,7 @@ def test_every_time_of_answers_of_fixed_length_carries_the_mark() -> None:
     table = phase_table.table("optimization", [made.cell], [made])
     numbers = [field for field in table.rows[0][1:] if field.text != "-"]
     assert len(numbers) >= 4
-    assert all(field.text.endswith(MARKED) and "12 % of its cores" in field.title for field in numbers)
+    assert all(field.text.endswith(MARKED) and "12 % of the CPU" in field.title for field in numbers)
 
 
 def test_fixed_length_shows_times_in_percent_of_the_original_and_joules_per_token() -> None:

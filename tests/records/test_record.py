@@ -203,7 +203,7 @@ def test_records_without_codecarbon_have_no_table_of_it(tmp_path: Path) -> None:
 def test_a_refused_energy_says_why_beneath_the_table() -> None:
     refusal = EnergyRefusal(source="gpu", method="nvml_counter", reason="the work took 0.5 s")
     made = record(cell(device="cuda"), energy=(), energy_refused=(refusal,))
-    assert "- `-` energy: the work took 0.5 s" in footnotes.beneath([made])
+    assert "- `-` energy: the work took 0.5 s" in footnotes.reasons([made])
 
 
 def test_an_export_of_nothing_says_what_to_do(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_batch_that_was_never_full_has_no_latency() -> None:
     assert made.latency is None
     assert export_columns.row(made)["latency_s"] is None
     assert made.energy_j_per_sample == pytest.approx(8.0 / 4)
-    assert "fewer samples than one batch" in footnotes.beneath([made])
+    assert "fewer samples than one batch" in footnotes.reasons([made])
 
 
 def test_a_quantile_is_exported_only_where_there_are_batches_enough() -> None:

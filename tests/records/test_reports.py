@@ -15,7 +15,7 @@ import yaml
 from reported import PROJECT, own, shown
 
 from vlmnb import experiment
-from vlmnb.analysis import base_configuration, pareto, repeatability, report_match
+from vlmnb.analysis import base_configuration, repeatability
 from vlmnb.book import report_pages
 from vlmnb.book.content import Content, Page
 from vlmnb.book.pages import model as chapter
@@ -28,7 +28,16 @@ from vlmnb.records.record import Record
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.sweep import inventory, preflight, status
-from vlmnb.views import axis_table, findings, footnotes
+from vlmnb.views import (
+    axis_table,
+    comparison_tables,
+    findings,
+    footnotes,
+    html,
+    pareto_figure,
+    pareto_findings,
+    report_tables,
+)
 
 SOURCES = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted((PROJECT / "reports").glob("*.yaml"))
@@ -78,7 +87,7 @@ def test_the_committed_records_are_those_of_the_transcription(tmp_path: Path) ->
 def test_every_number_of_a_table_is_rendered_as_printed(model: str, sheet: dict[str, Any]) -> None:
     plan, found = shown(model, sheet["axis"])
     cells = [one.cell for one in found]
-    head, *body = Cells(axis_table.html(axis_table.axis_table(plan.axis.name, cells, found))).rows
+    head, *body = Cells(html.render(axis_table.axis_table(plan.axis.name, cells, found))).rows
     assert len(head) == 1 + len(sheet["columns"])
     assert body == [[row["row"], *row["printed"]] for row in sheet["rows"]]
 
@@ -92,8 +101,8 @@ def test_every_figure_is_on_a_page_with_its_place() -> None:
     for model in REPORTS:
         for axis in report_pages.AXES:
             _, found = shown(model, axis)
-            table = report_match.figures(axis, [one.cell for one in found], found)
-            for row in Cells(axis_table.html(table)).rows[1:]:
+            table = report_tables.figures(axis, [one.cell for one in found], found)
+            for row in Cells(html.render(table)).rows[1:]:
                 assert (row[2] in UNPRINTED) == row[4].endswith(", inferred")
                 rendered.add((row[5], row[6], row[7], row[8], row[3], row[1]))
     titles = {"coco": "COCO", "scienceqa": "ScienceQA", "textvqa": "TextVQA"}
@@ -180,9 +189,9 @@ def test_the_log_block_of_another_model_is_filed_there_with_a_footnote(committed
     assert (found.cell.model, found.cell.dataset) == ("llava-1.5-7b", "scienceqa")
     for model, axis in (("llava-1.5-7b", "optimization"), ("qwen2.5-vl-3b", "device")):
         _, own = shown(model, axis)
-        assert "GPU vs CPU" in footnotes.beneath([one.on(axis) for one in own])
+        assert "GPU vs CPU" in footnotes.reasons([one.on(axis) for one in own])
     _, own = shown("llava-1.5-7b", "optimization")
-    told = footnotes.beneath([one.on("optimization") for one in own])
+    told = footnotes.reasons([one.on("optimization") for one in own])
     assert "One block of the raw log (004)" in told, "it follows nothing, so it names what it is of"
 
 
@@ -191,9 +200,9 @@ def test_a_page_without_a_figure_of_the_report_says_so(
 ) -> None:
     plan, found = shown("llava-1.5-7b", "image_size")
     table = axis_table.axis_table("image_size", [one.cell for one in found], found)
-    assert "no figure of these" in table.caption
+    assert "none of these figures" in table.caption
     assert "95 %" not in table.caption
-    assert "All its tables are of 224 px" in footnotes.beneath([one.on("image_size") for one in found])
+    assert "All its tables are of 224 px" in footnotes.reasons([one.on("image_size") for one in found])
     experiment.show_details(plan, found)
     assert "HTML" not in capsys.readouterr().out, "no empty table"
     page = Page("llava-1.5-7b", "image_size", "", {"source": "reports"}, tuple(found))
@@ -247,15 +256,15 @@ def test_a_model_without_a_report_is_an_error_that_says_so(tmp_path: Path) -> No
 
 def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) -> None:
     base = planning.plan("seq_len", {"model": "fuyu-tiny", "device": "cpu"}).cells[0]
-    groups = base_configuration.base_entries([*committed, factory.record(base)])
+    groups = base_configuration.base_results([*committed, factory.record(base)])
     assert [setting.source for setting in groups] == ["measured", "reports"]
     setting, entries = list(groups.items())[1]
     assert "not measured here" in setting.title
-    table = base_configuration.cost_table(entries)
-    assert ">0.260<" in table, "as printed, not 0.26"
-    nothing_known = repeatability.allowance([], [(setting.hardware, setting.device)])
-    assert "no spread" in pareto.figure_caption(setting, entries, nothing_known)
-    assert pareto.figure(entries).startswith(b"\x89PNG")
+    table = comparison_tables.cost_table(entries)
+    assert "0.260" in [field.text for row in table.rows for field in row], "as printed, not 0.26"
+    nothing_known = repeatability.noise_floor([], [(setting.hardware, setting.device)])
+    assert "no spread" in pareto_findings.figure_caption(setting, entries, nothing_known)
+    assert pareto_figure.figure(entries).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -327,7 +336,7 @@ def test_the_notebooks_of_a_report_are_executed_once(tmp_path: Path) -> None:
 def test_rendering_imports_nothing_that_measures() -> None:
     code = (
         "from vlmnb import experiment\n"
-        "from vlmnb.analysis import report_match\n"
+        "from vlmnb.views import report_tables, show\n"
         "from vlmnb.book import report_pages\n"
         "from vlmnb.records import report_transcripts\n"
         "from vlmnb.spec import planning\n"

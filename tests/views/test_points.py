@@ -9,23 +9,28 @@ import pytest
 from factory import answers, cell, record
 from profiles import profiled
 
-from vlmnb.analysis import agreement, answer_changes, rates, repeatability, report_match
+from vlmnb.analysis import agreement, answer_changes, rates
 from vlmnb.book import postprocess
 from vlmnb.meters.readings import ProbeLogits
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
 from vlmnb.records.timing import Timing
 from vlmnb.views import (
+    agreement_table,
+    answer_changes_table,
     axis_figure,
-    axis_points,
     axis_table,
     detail_table,
+    html,
     layer_figure,
     layer_tables,
     phase_table,
+    repeat_table,
+    report_tables,
     roofline_tables,
+    show,
 )
-from vlmnb.views.axis_table import Table
+from vlmnb.views.table import Table
 
 WHY_NOT = ("without an interval", "no interval", "for an interval", "itself", "counted", "sign test", "UTC")
 
@@ -63,26 +68,27 @@ def reported() -> Table:
         name: getattr(report.cell, name) for name in ("device", "dtype", "optimization", "image_size")
     })  # fmt: skip
     mine = mine.model_copy(update={"cell": report.cell.model_copy(update={"samples": 16})})
-    return report_match.table("optimization", plan.cells, own, [mine])
+    return report_tables.table("optimization", plan.cells, own, [mine])
 
 
 def window() -> Table:
-    return repeatability.table([measured(repeat=number) for number in (1, 2, 3)])
+    return repeat_table.table([measured(repeat=number) for number in (1, 2, 3)])
 
 
 def flips() -> Table:
     (matrix,) = agreement.matrices([measured(), measured(batch_size=4)], ())
-    return matrix
+    return agreement_table.table(matrix)
 
 
 def drifted() -> Table:
-    found = answer_changes.table(CELLS, SETTINGS, [measured(batch_size=4)])
+    changes = answer_changes.of_cells(CELLS, SETTINGS, [measured(batch_size=4)])
+    found = answer_changes_table.table(changes, CELLS, SETTINGS)
     assert found is not None
     return found
 
 
 def ceilings() -> Table:
-    found = roofline_tables.ceilings_table(CELLS, SETTINGS)
+    found = roofline_tables.peaks_table(CELLS, SETTINGS)
     assert found is not None
     return found
 
@@ -102,9 +108,9 @@ KINDS: dict[str, tuple[int, Callable[[], Table]]] = {
     "components": (2, lambda: layer_tables.component_table([profiled(1.0)])),
     "parts": (1, lambda: layer_tables.part_table(profiled(1.0))),
     "beside a report": (4, reported),
-    "points of an axis": (2, lambda: axis_points.axis_points("optimization", CELLS, SETTINGS)),
+    "points of an axis": (2, lambda: axis_figure.points("optimization", CELLS, SETTINGS)),
     "points by layers": (4, lambda: layer_figure.points([profiled(1.0)])),
-    "points of the roofline": (1, lambda: roofline_tables.points(CELLS, SETTINGS)),
+    "points of the roofline": (1, lambda: roofline_tables.points(roofline_tables.bars(CELLS, SETTINGS))),
 }
 """Tables by kind, with the number of columns that say which row it is."""
 
@@ -131,22 +137,24 @@ def test_every_number_has_a_record_and_an_interval_or_says_why_not(kind: str) ->
 
 def test_an_interval_stands_beside_its_number_and_the_number_alone_is_the_link() -> None:
     found = SETTINGS[0]
-    shown = axis_table.html(axis_table.axis_table("batch_size", [found.cell], [found]))
+    shown = html.render(axis_table.axis_table("batch_size", [found.cell], [found]))
     cells = [{"cell_type": "code", "outputs": [{"data": {"text/html": shown}}], "source": ""}]
     (linked,) = postprocess.with_links({"cells": cells}, {found.key: "x.json"})["cells"]
-    html = linked["outputs"][0]["data"]["text/html"]
-    assert re.search(r'<a href="x.json">0.188</a> <span class="interval">\[0.\d+, 0.\d+\]</span></td>', html)
-    assert html.count('<a href="x.json">') == shown.count("data-key")
+    shown_html = linked["outputs"][0]["data"]["text/html"]
+    assert re.search(
+        r'<a href="x.json">0.188</a> <span class="interval">\[0.\d+, 0.\d+\]</span></td>', shown_html
+    )
+    assert shown_html.count('<a href="x.json">') == shown.count("data-key")
 
 
 def test_a_plot_has_as_many_points_as_its_table() -> None:
     pytest.importorskip("matplotlib")
     figure = axis_figure.axis_plot("optimization", CELLS, SETTINGS)
-    table = axis_points.axis_points("optimization", CELLS, SETTINGS)
+    table = axis_figure.points("optimization", CELLS, SETTINGS)
     assert len(table.rows) == len(figure.axes[0].patches) == 2
-    assert len(set(table.columns) - {"Load by others"}) - 3 == len(figure.axes)
+    assert len(set(table.columns) - {"Background load"}) - 3 == len(figure.axes)
     assert [row[-1].key for row in table.rows] == [found.key for found in SETTINGS]
-    folded = axis_table.folded(table, axis_points.SUMMARY)
+    folded = html.folded(table, show.POINTS)
     assert folded.startswith("<details")
     assert folded.count(f'data-key="{SETTINGS[0].key}"') == 6, (
         "each value, the load by others, and the record itself"

@@ -7,10 +7,11 @@ from factory import absent, answers, cell, record
 
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import record as records
-from vlmnb.views import axis_figure, axis_table, detail_table, findings, footnotes
+from vlmnb.views import axis_figure, axis_table, detail_table, findings, footnotes, html
+from vlmnb.views.table import Table
 
 
-def texts(table: axis_table.Table) -> list[list[str]]:
+def texts(table: Table) -> list[list[str]]:
     return [[field.text for field in row] for row in table.rows]
 
 
@@ -37,8 +38,8 @@ def test_a_cell_without_a_figure_is_a_dash_with_its_reason_beneath() -> None:
     table = axis_table.axis_table("device", cells, found)
     assert texts(table)[0] == ["cuda", "-", "-", "-", "-"]
     assert "no CUDA device" in table.rows[0][1].title
-    assert "*unsupported*: this machine has no CUDA device" in footnotes.beneath(found)
-    assert "modelled" in footnotes.beneath(found)
+    assert "*unsupported*: this machine has no CUDA device" in footnotes.reasons(found)
+    assert "modelled" in footnotes.reasons(found)
 
 
 def test_percent_columns_are_of_the_first_row_of_their_own_column() -> None:
@@ -81,10 +82,10 @@ def test_tables_over_data_sets_keep_each_figure_in_its_column() -> None:
 
 def test_text_from_a_model_cannot_become_markup() -> None:
     evil = absent(cell(), "failed", "<script>alert(1)</script> | *x* " + "y" * 10_000)
-    note = footnotes.beneath([evil])
+    note = footnotes.reasons([evil])
     assert "<script>" not in note
     assert len(note) < 600
-    shown = axis_table.html(axis_table.axis_table("batch_size", [evil.cell], [evil]))
+    shown = html.render(axis_table.axis_table("batch_size", [evil.cell], [evil]))
     tags: list[str] = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]
@@ -95,13 +96,13 @@ def test_text_from_a_model_cannot_become_markup() -> None:
 def test_few_batches_are_not_called_a_difference() -> None:
     cells = [cell(batch_size=1), cell(batch_size=2)]
     few = [record(cells[0], latencies=(0.2, 0.21)), record(cells[1], latencies=(0.9, 0.91))]
-    assert "too few batches to tell" in findings.text("batch_size", cells, few)
+    assert "too few batches" in findings.text("batch_size", cells, few)
     many = [record(cells[0], latencies=(0.2,) * 8), record(cells[1], latencies=(0.9,) * 8)]
     assert "grows to 4.50 times" in findings.text("batch_size", cells, many)
     overlapping = [
         record(cells[0], latencies=(0.2, 0.3) * 4), record(cells[1], latencies=(0.25, 0.35) * 4)
     ]  # fmt: skip
-    assert "cannot be told apart" in findings.text("batch_size", cells, overlapping)
+    assert "not significantly different" in findings.text("batch_size", cells, overlapping)
 
 
 def test_windows_of_the_same_questions_are_compared_batch_by_batch() -> None:
@@ -126,7 +127,9 @@ def test_few_answers_that_changed_are_no_change_of_quality() -> None:
                  record(cells[1], answers=answers(20, wrong), latencies=(0.2,) * 6)]  # fmt: skip
         return findings.text("optimization", cells, found)
 
-    assert "WER goes from 0.000 to 0.250 (cannot be told apart)" in told(5), "five flips may be chance: 6 %"
+    assert "WER goes from 0.000 to 0.250 (not significantly different)" in told(5), (
+        "five flips may be chance: 6 %"
+    )
     assert "WER goes from 0.000 to 0.300;" in told(6)
 
 
@@ -165,7 +168,7 @@ def test_the_newest_record_of_a_cell_is_the_one_shown() -> None:
 
 def test_one_reason_is_one_note_that_names_only_what_differs() -> None:
     cells = [cell(image_size=s, dataset=d) for s in (32, 96) for d in ("coco-mini", "textvqa-mini")]
-    note = footnotes.beneath([absent(c, "not_applicable", "fixed size") for c in cells])
+    note = footnotes.reasons([absent(c, "not_applicable", "fixed size") for c in cells])
     assert note == "- `-` *not applicable*: fixed size (coco-mini, textvqa-mini; image size 32, 96)"
 
 

@@ -1,158 +1,146 @@
-"""Latency against error: the models of one setting as points, who beats whom, and the figure."""
+"""Latency and error of the models of one set-up: the Pareto front, and which order may be chance."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from vlmnb.analysis import order, repeatability
-from vlmnb.analysis.base_configuration import (
-    BASE_BATCH_SIZE,
-    Entry,
-    Row,
-    Setting,
-    accuracy,
-    chance,
-    dataset_names,
-    dataset_title,
-    interval,
-    latency,
-    of_reports,
-    raw_link,
-)
-from vlmnb.analysis.repeatability import Allowance
+from vlmnb.analysis.base_configuration import BaseResult, dataset_names
 from vlmnb.records import background_load
-from vlmnb.records.record import Record
-from vlmnb.stats import formatting
-from vlmnb.views import axis_points as figurepoints
-from vlmnb.views import markup, pareto_figure
-from vlmnb.views.axis_table import ENOUGH
-from vlmnb.views.findings import ASSUMED_DRIFT
-from vlmnb.views.pareto_figure import Point
-
-MARKERS = ("o", "s", "^", "D", "v", "P")
-COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
-"""Okabe and Ito's palette, told apart by color-blind eyes, in shades for light and dark ground."""
+from vlmnb.stats import intervals
 
 
-def points_table(entries: Sequence[Entry], folder: str = "") -> str:
-    """Every point of the figure with its intervals and its record, as HTML."""
-    rows = []
-    for name in dataset_names(entries):
-        for entry in entries:
-            row = entry.rows.get(name, {})
-            if row.get("latency_s") is None or row.get("wer") is None:
-                continue
-            error = "wer" if row["accuracy"] is None else "accuracy"
-            rows.append(
-                [
-                    markup.escape(entry.model.title),
-                    markup.escape(dataset_title(name)),
-                    raw_link(row, latency(row), folder),
-                    raw_link(row, interval(row, error), folder),
-                    "WER" if error == "wer" else "accuracy",
-                    raw_link(row, markup.escape(row["key"]), folder),
-                ]
-            )
-    header = ["Model", "Data set", "Latency, s per batch", "Quality", "Which", "Record"]
-    told = "as the reports print it, without intervals" if of_reports(entries) else "with 95 % intervals"
-    disturbed = any(row["latency_disturbed"] for entry in entries for row in entry.rows.values())
-    mark = f" After †: {background_load.MEANING}." if disturbed else ""
-    caption = f"What the figure shows, {told}. {chance(entries)}".rstrip() + mark
-    return markup.table(header, rows, text=(1, 4, 5), caption=caption)
+class Point(NamedTuple):
+    """A model on one data set.
+
+    Attributes:
+        title: Title of the model.
+        x: Latency, in seconds per batch.
+        y: Error: 1 - accuracy, or the word error rate of a data set without scores.
+        x_ends: Interval of the latency.
+        y_ends: Interval of the error.
+        disturbed: Whether background load disturbed the latency.
+        few: Whether the batches are too few for an interval.
+        number: Place of the model among all models of the set-up.
+    """
+
+    title: str
+    x: float
+    y: float
+    x_ends: tuple[float, float]
+    y_ends: tuple[float, float]
+    disturbed: bool = False
+    few: bool = False
+    number: int = 0
 
 
-def points(entries: Sequence[Entry], dataset: str) -> list[Point]:
-    """The models that have both a latency and an error on a data set; error is 1 - accuracy, else WER."""
-    made = []
-    for number, entry in enumerate(entries):
-        row = entry.rows.get(dataset, {})
-        if row.get("latency_s") is None or row.get("wer") is None:
-            continue
-        x_ends = _ends(row, "latency_s", "latency_low_s", "latency_high_s")
-        if row["accuracy"] is None:
-            y, y_ends = row["wer"], _ends(row, "wer", "wer_low", "wer_high")
-        else:
-            y, y_ends = 1 - row["accuracy"], (1 - row["accuracy_high"], 1 - row["accuracy_low"])
-        color, marker = COLORS[number % len(COLORS)], MARKERS[number % len(MARKERS)]
-        made.append(Point(entry.model.title, color, marker, row["latency_s"], y, x_ends, y_ends,
-                          disturbed=bool(row["latency_disturbed"]),
-                          few=(row["latency_confidence"] or 0) < ENOUGH))  # fmt: skip
-    return made
+Pair = tuple[Point, Point]
 
 
-def panels(entries: Sequence[Entry]) -> dict[str, list[Point]]:
-    """Points of each data set that has any."""
-    found = {name: points(entries, name) for name in dataset_names(entries)}
+class Order(NamedTuple):
+    """Who is on the Pareto front, who is not, and what of it may be chance.
+
+    Attributes:
+        front: Points on the front, from the fastest to the most accurate.
+        behind: All other points.
+        doubted: Pairs whose order may be chance.
+        disturbed: Points of these whose latency background load disturbed.
+        latencies: Pairs whose latencies are not significantly different.
+        errors: Pairs whose errors are not significantly different.
+    """
+
+    front: list[Point]
+    behind: list[Point]
+    doubted: list[Pair]
+    disturbed: list[Point]
+    latencies: list[Pair]
+    errors: list[Pair]
+
+
+def panels(results: Sequence[BaseResult]) -> dict[str, list[Point]]:
+    """Return the points of each data set that has any."""
+    found = {name: points(results, name) for name in dataset_names(results)}
     return {name: listed for name, listed in found.items() if listed}
 
 
-def findings(entries: Sequence[Entry], drift: float = ASSUMED_DRIFT) -> list[str]:
-    """Who is on the Pareto front and who is beaten; one sentence for the data sets that say the same.
+def points(results: Sequence[BaseResult], dataset: str) -> list[Point]:
+    """Return the models that have both a latency and an error on a data set."""
+    made = []
+    for number, result in enumerate(results):
+        record = result.plotted(dataset)
+        if record is None or record.latency_s is None or record.wer is None:
+            continue
+        x, latency, ends = record.latency_s, record.latency, record.accuracy_interval
+        y, y_ends = record.wer, record.wer_interval or (record.wer, record.wer)
+        if record.accuracy is not None and ends is not None:
+            y, y_ends = 1 - record.accuracy, (1 - ends[1], 1 - ends[0])
+        made.append(
+            Point(
+                title=result.model.title,
+                x=x,
+                y=y,
+                x_ends=(latency.low, latency.high) if latency else (x, x),
+                y_ends=y_ends,
+                disturbed=latency is not None and background_load.of_batches(record),
+                few=latency is None or latency.confidence < intervals.ENOUGH,
+                number=number,
+            )
+        )
+    return made
+
+
+def order(listed: Sequence[Point], noise_floor: float | None) -> Order:
+    """Return who is on the Pareto front, and which order may be chance.
 
     Args:
-        entries: The models of one setting.
-        drift: Relative difference that two windows of one cell may show there.
+        listed: The models in one panel.
+        noise_floor: Relative difference that two repeats of one cell may show on their machine; None for
+            a report, which states no spread: nothing of it is doubted.
     """
-    sentences: dict[str, list[str]] = {}
-    for name, listed in panels(entries).items():
-        told = order.printed(listed) if of_reports(entries) else order.told(listed, drift)
-        sentences.setdefault(told, []).append(dataset_title(name))
-    return [f"{formatting.enumerated(names)}: {told}." for told, names in sentences.items()]
+    front = [listed[i] for i in intervals.pareto_front([(point.x, point.y) for point in listed])]
+    behind = [point for point in listed if point not in front]
+    if noise_floor is None:
+        return Order(front, behind, [], [], [], [])
+    doubted = [
+        (one, other)
+        for one, other in itertools.pairwise(front)
+        if not (faster(one, other, noise_floor) and better(other, one))
+    ]
+    for beaten in behind:
+        winners = [point for point in front if point.x <= beaten.x and point.y <= beaten.y]
+        if not any(faster(winner, beaten, noise_floor) and better(winner, beaten) for winner in winners):
+            doubted.append((winners[0], beaten))
+    return Order(
+        front=front,
+        behind=behind,
+        doubted=doubted,
+        disturbed=list(dict.fromkeys(point for pair in doubted for point in pair if point.disturbed)),
+        latencies=[pair for pair in doubted if _equally_fast(*pair, noise_floor)],
+        errors=[(a, b) for a, b in doubted if not (better(a, b) or better(b, a))],
+    )
 
 
-def figure_caption(setting: Setting, entries: Sequence[Entry], allowed: Allowance) -> str:
-    """What the figure shows and says, with units and numbers of samples.
+def faster(one: Point, other: Point, noise_floor: float) -> bool:
+    """Return whether one latency is shorter than another by more than intervals and noise floor.
 
-    Args:
-        setting: Where the models were measured.
-        entries: The models.
-        allowed: How far two windows of one cell may differ there.
+    The interval of the ratio is made from those of both medians, as for samples that are not paired: see
+    ``comparison.compare``.
     """
-    rows = [row for entry in entries for row in entry.rows.values() if row["latency_s"] is not None]
-    batches = formatting.reach(sorted({row["latency_n"] for row in rows if row["latency_n"]}))
-    samples = formatting.reach(sorted({row["samples"] for row in rows}))
-    first = (
-        f"Seconds per batch of {BASE_BATCH_SIZE} against error, at the base configuration ({setting.title}). "
-        f"{' '.join(findings(entries, allowed.drift))}"
-    )
-    if of_reports(entries):
-        return f"{first} Errors over {samples} answers; the reports state no spread."
-    return (
-        f"{first} Medians of {batches} batches and errors over {samples} answers, with "
-        "95 % intervals; the dashed line joins the Pareto front. Two windows of one cell are taken to differ "
-        f"by up to {formatting.percent(allowed.drift)} % ({allowed.origin}). {chance(entries)}".rstrip()
-    )
+    if one.disturbed or other.disturbed or one.few or other.few:
+        return False
+    ratio = math.log(other.x / one.x)
+    down = math.hypot(math.log(other.x / other.x_ends[0]), math.log(one.x_ends[1] / one.x))
+    return ratio > max(down, math.log1p(noise_floor))
 
 
-def figure(entries: Sequence[Entry]) -> bytes:
-    """Latency against error, one panel per data set, as PNG on a transparent ground."""
-    found = {}
-    for name, listed in panels(entries).items():
-        by_accuracy = any(accuracy(entry, name) is not None for entry in entries)
-        found[dataset_title(name)] = ("1 - accuracy" if by_accuracy else "WER", listed)
-    return pareto_figure.figure(found)
+def better(one: Point, other: Point) -> bool:
+    """Return whether one error is smaller than another by more than the intervals of both."""
+    return other.y - one.y > math.hypot(other.y - other.y_ends[0], one.y_ends[1] - one.y)
 
 
-def figure_blocks(
-    records: Iterable[Record], setting: Setting, entries: Sequence[Entry], folder: str = ""
-) -> tuple[str, str]:
-    """The figure of a setting with its caption, and its points; ``folder`` is where the chapters lie."""
-    allowed = repeatability.allowance(records, [(setting.hardware, setting.device)])
-    alt = f"Scatter plots of latency against error. {' '.join(findings(entries, allowed.drift))}"
-    drawn = (
-        f"```{{figure}} /book/generated/{figure_path(setting)}\n:alt: {markup.plain(alt)}\n\n"
-        f"{markup.plain(figure_caption(setting, entries, allowed))}\n```"
-    )
-    summary = f"<summary>{figurepoints.SUMMARY}</summary>"
-    return drawn, f'<details class="vlmnb-points">{summary}{points_table(entries, folder)}</details>'
-
-
-def figure_path(setting: Setting) -> str:
-    """File of a setting's figure, below ``book/generated``."""
-    return f"figures/{setting.source}-{setting.hardware}-{setting.device}.png"
-
-
-def _ends(row: Row, column: str, low: str, high: str) -> tuple[float, float]:
-    """An interval; the value itself at both ends where a report states none."""
-    ends = [row[column] if row[name] is None else row[name] for name in (low, high)]
-    return ends[0], ends[1]
+def _equally_fast(one: Point, other: Point, noise_floor: float) -> bool:
+    if one.disturbed or other.disturbed:
+        return False
+    return not (faster(one, other, noise_floor) or faster(other, one, noise_floor))

@@ -1,142 +1,115 @@
-"""What the ends of a series do not tell: a peak or a dip in between, beyond the noise."""
+"""How a quantity changes along an axis: which two records differ, and peaks and dips between the ends."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
-from vlmnb.stats import comparison
-from vlmnb.views.axis_table import ENOUGH, MODELLED
+from vlmnb.stats import comparison, intervals
+
+Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer"]
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """Something whose course along an axis is looked at.
+class Extreme(NamedTuple):
+    """A record between the ends of a series whose number lies outside their range."""
 
-    Attributes:
-        name: As the sentence calls it.
-        of: Its number in a record.
-        differs: Whether two records differ in it by more than noise.
-        shown: Its number as the sentence shows it.
-    """
-
-    name: str
-    of: Callable[[Record], float | None]
-    differs: Callable[[Record, Record], bool]
-    shown: Callable[[Record], str]
+    quantity: Quantity
+    side: Literal["highest", "lowest"]
+    record: Record
 
 
-def told(axis: str, noun: str, ordered: Sequence[Record], drift: float) -> list[str]:
-    """Clauses on the rows in between that leave the range of both ends; none where none is known to.
+def value(record: Record, quantity: Quantity) -> float | None:
+    """Return a record's number for a quantity."""
+    if quantity == "latency_s_per_sample":
+        return None if record.latency_s is None else record.latency_s / record.cell.batch_size
+    if quantity == "energy_j_per_sample":
+        return record.energy_j_per_sample
+    return record.wer if quantity == "wer" else record.latency_s
 
-    A row counts where it differs, by the rules of any comparison, from the end that is nearer to it: a row
-    that is not named need not lie between the ends. Reports state no spread; of theirs a row counts that is
-    off by more than ``differences.NEGLIGIBLE``. Nothing is said from windows that others disturbed.
+
+def extremes(ordered: Sequence[Record], noise_floor: float, quantities: Sequence[Quantity]) -> list[Extreme]:
+    """Return the highest and the lowest record between both ends, if they lie outside their range.
+
+    A record counts if it differs from the nearer end, by the rules of any comparison. Records that are not
+    returned may still lie outside. Reports state no spread: their numbers count if they differ by more than
+    ``comparison.NEGLIGIBLE``. Nothing follows from measurements that background load disturbed.
 
     Args:
-        axis: What varies.
-        noun: What it is called.
         ordered: Records along the axis.
-        drift: Relative difference that two windows of one cell may show on this machine.
+        noise_floor: Relative difference that two repeats of one cell may show on this machine.
+        quantities: What to look at.
     """
-    clauses = []
-    for quantity in _quantities(axis, drift):
-        for side, record in _leaving(quantity, ordered):
-            at = f"{noun} {getattr(record.cell, axis)}"
-            clauses.append(f"{quantity.name} is {side} at {at} ({quantity.shown(record)})")
-    return clauses
+    return [found for quantity in quantities for found in _beyond_ends(ordered, noise_floor, quantity)]
+
+
+def compare_latency(low: Record, high: Record, noise_floor: float) -> comparison.Difference | None:
+    """Compare two latencies; None if a record has no spread, or too few batches."""
+    a, b = low.latency, high.latency
+    if a is None or b is None or min(a.confidence, b.confidence) < intervals.ENOUGH:
+        return None
+    paired = same_batches(low, high)
+    return comparison.compare(low.full_batches_s, high.full_batches_s, paired=paired, drift=noise_floor)
 
 
 def same_batches(low: Record, high: Record) -> bool:
-    """Whether the timed batches of two records hold the same questions, one by one."""
+    """Return whether the timed batches of two records hold the same questions."""
     asked = [[answer.sample_id for answer in record.answers] for record in (low, high)]
-    alone = low.cell.batch_size == high.cell.batch_size and asked[0] == asked[1] != []
-    return alone and len(low.full_batches_s) == len(high.full_batches_s)
+    alike = low.cell.batch_size == high.cell.batch_size and asked[0] == asked[1] != []
+    return alike and len(low.full_batches_s) == len(high.full_batches_s)
 
 
 def wer_differs(low: Record, high: Record) -> bool:
-    """Whether word errors differ by more than chance: sample by sample where the samples are the same."""
+    """Return whether word errors differ by more than chance: sample by sample if the samples are the same."""
     mine, theirs = ({a.sample_id: a.word_errors or 0 for a in record.answers} for record in (low, high))
     if mine.keys() == theirs.keys():
         fewer = sum(theirs[name] < mine[name] for name in mine)
         more = sum(theirs[name] > mine[name] for name in mine)
-        return comparison.sign_test(fewer, more) <= 1 - ENOUGH
+        return comparison.sign_test(fewer, more) <= 1 - intervals.ENOUGH
     a, b = low.wer_interval, high.wer_interval
     return not (a and b and a[0] <= b[1] and b[0] <= a[1])
 
 
-def _quantities(axis: str, drift: float) -> list[Quantity]:
-    batch = Quantity(
-        name="latency per batch",
-        of=lambda record: record.latency_s,
-        differs=lambda a, b: _latency_differs(a, b, drift, (1, 1)),
-        shown=lambda record: f"{record.latency_s:.3g} s",
-    )
-    wer = Quantity(
-        name="WER",
-        of=lambda record: record.wer,
-        differs=lambda a, b: _far(a.wer, b.wer) if a.reported or b.reported else wer_differs(a, b),
-        shown=lambda record: f"{record.wer:.3f}",
-    )
-    if axis != "batch_size":
-        return [batch, wer]
-    sample = Quantity(
-        name="latency per sample",
-        of=_per_sample,
-        differs=lambda a, b: _latency_differs(a, b, drift, (a.cell.batch_size, b.cell.batch_size)),
-        shown=lambda record: f"{_per_sample(record):.3g} s",
-    )
-    energy = Quantity(  # one reading of a window: drift is all that is known of its noise
-        name="energy per sample",
-        of=lambda record: record.energy_j_per_sample,
-        differs=lambda a, b: (
-            not (background_load.of_window(a) or background_load.of_window(b))
-            and _far(a.energy_j_per_sample, b.energy_j_per_sample, drift)
-        ),
-        shown=lambda record: (
-            f"{MODELLED * (record.energy_method == 'model')}{record.energy_j_per_sample:.3g} J"
-        ),
-    )
-    return [batch, sample, energy, wer]
-
-
-def _leaving(quantity: Quantity, ordered: Sequence[Record]) -> list[tuple[str, Record]]:
-    """The highest and the lowest row in between, where they lie beyond both ends."""
-    values = [quantity.of(record) for record in ordered]
-    known = {i: value for i, value in enumerate(values) if value is not None}
+def _beyond_ends(ordered: Sequence[Record], noise_floor: float, quantity: Quantity) -> list[Extreme]:
+    values = [value(record, quantity) for record in ordered]
+    known = {i: number for i, number in enumerate(values) if number is not None}
     last = len(ordered) - 1
     inner = [i for i in known if 0 < i < last]
     if not inner or 0 not in known or last not in known:
         return []
     found = []
-    for side, most in (("highest", max), ("lowest", min)):
-        row, end = most(inner, key=known.__getitem__), most((0, last), key=known.__getitem__)
-        beyond = known[row] != known[end] and most(known[row], known[end]) == known[row]
-        if beyond and quantity.differs(ordered[end], ordered[row]):
-            found.append((side, ordered[row]))
+    sides: list[tuple[Literal["highest", "lowest"], Callable[..., int]]] = [("highest", max), ("lowest", min)]
+    for side, most in sides:
+        middle, end = most(inner, key=known.__getitem__), most((0, last), key=known.__getitem__)
+        beyond = known[middle] > known[end] if side == "highest" else known[middle] < known[end]
+        if beyond and _differ(ordered[end], ordered[middle], noise_floor, quantity):
+            found.append(Extreme(quantity, side, ordered[middle]))
     return found
 
 
-def _per_sample(record: Record) -> float | None:
-    return None if record.latency_s is None else record.latency_s / record.cell.batch_size
-
-
-def _latency_differs(a: Record, b: Record, drift: float, samples: tuple[int, int]) -> bool:
-    """Whether times differ, each divided by a number of samples."""
+def _differ(a: Record, b: Record, noise_floor: float, quantity: Quantity) -> bool:
+    """Return whether two records differ in a quantity by more than noise."""
+    if quantity == "wer":
+        return _far(a.wer, b.wer) if a.reported or b.reported else wer_differs(a, b)
+    if quantity == "energy_j_per_sample":  # one reading of a window: only the noise floor of it is known
+        if background_load.of_window(a) or background_load.of_window(b):
+            return False
+        return _far(a.energy_j_per_sample, b.energy_j_per_sample, noise_floor)
     if a.latency is None or b.latency is None:
-        mine, theirs = ((record.latency_s or 0) / n for record, n in zip((a, b), samples, strict=True))
-        return _far(mine, theirs)
-    if min(a.latency.confidence, b.latency.confidence) < ENOUGH:
+        return _far(value(a, quantity), value(b, quantity))
+    if min(a.latency.confidence, b.latency.confidence) < intervals.ENOUGH:
         return False
     if background_load.of_batches(a) or background_load.of_batches(b):
-        return False  # by others' work, it may be
-    first, second = (
-        [seconds / n for seconds in record.full_batches_s] for record, n in zip((a, b), samples, strict=True)
-    )
-    return comparison.compare(first, second, paired=same_batches(a, b), drift=drift).differ == "yes"
+        return False
+    first, second = (_times(record, quantity) for record in (a, b))
+    return comparison.compare(first, second, paired=same_batches(a, b), drift=noise_floor).differ == "yes"
+
+
+def _times(record: Record, quantity: Quantity) -> list[float]:
+    samples = record.cell.batch_size if quantity == "latency_s_per_sample" else 1
+    return [seconds / samples for seconds in record.full_batches_s]
 
 
 def _far(a: float | None, b: float | None, apart: float = comparison.NEGLIGIBLE) -> bool:

@@ -22,6 +22,7 @@ from vlmnb.book.pages import audit, comparison, machine, model, status, support
 from vlmnb.book.toc import toc
 from vlmnb.errors import UserError
 from vlmnb.records import record
+from vlmnb.views import pareto_figure
 
 TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
 """Packages whose version can change the built pages."""
@@ -172,9 +173,9 @@ def _generated(content: Content) -> Files:
     }
     texts |= {f"{name}.md": model.page(content, name) for name in content.models}
     files = {f"generated/{name}": text.encode() for name, text in texts.items()}
-    for setting, entries in base_configuration.base_entries(content.records).items():
+    for setting, entries in base_configuration.base_results(content.records).items():
         if pareto.panels(entries):
-            files[f"generated/{pareto.figure_path(setting)}"] = pareto.figure(entries)
+            files[f"generated/{pareto_figure.path(setting)}"] = pareto_figure.figure(entries)
     return files
 
 

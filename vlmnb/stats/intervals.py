@@ -14,6 +14,9 @@ from pydantic import BaseModel, ConfigDict
 FEWEST_SAMPLES = 6
 """With fewer samples no distribution-free interval of the median reaches 95 %: 1 - 2 * 0.5**5 = 0.94."""
 
+ENOUGH = 0.95
+"""Confidence that an interval needs to be shown as one of 95 %."""
+
 NOISY_HALF_WIDTH = 0.05
 """Samples are noisy if half the width of the median's interval is more than this fraction of the median."""
 

@@ -1,4 +1,4 @@
-"""Records to figures: one plot per axis, readable on a light and on a dark page."""
+"""The figure of an axis, readable on a light and on a dark page, and the table of its points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from vlmnb.data import catalogue
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
-from vlmnb.views.axis_table import MODELLED
+from vlmnb.views import detail_table, fields
+from vlmnb.views.marks import MODELLED
+from vlmnb.views.report_tables import TITLES
+from vlmnb.views.table import Field, Row, Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,9 +41,9 @@ PANELS = {
 
 
 def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Figure:
-    """Latency per batch, energy per sample, word error rate and FLOPs over the axis.
+    """Draw latency per batch, energy per sample, word error rate and FLOPs over the axis.
 
-    Bars and points are medians; whiskers are the intervals that the tables give.
+    Bars and points are medians; whiskers are the intervals of the tables.
 
     Raises:
         ValueError: No cell has a figure to draw.
@@ -52,7 +55,7 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
     if frame.empty:
         raise ValueError(f"no cell of the axis {axis} has a figure to draw")
     panels = list(PANELS)
-    if (frame["source"] == "reports").all():  # a report's table has some of the quantities, and no others
+    if (frame["source"] == "reports").all():  # a report's table has only some of the quantities
         panels = [panel for panel in panels if frame[panel].notna().any()]
     lines = -(-len(panels) // 2)
     with pyplot.rc_context(STYLE), sns.color_palette("colorblind"):
@@ -67,6 +70,29 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
     return figure
 
 
+def points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
+    """Make the table of the figure: one row per cell that is drawn, one column per panel."""
+    found = by_cell(records, axis)
+    drawn = [found[cell] for cell in cells if cell in found and found[cell].latency_s is not None]
+    reported = any(found[cell].reported for cell in cells if cell in found)
+    rows: list[Row] = []
+    for record in drawn:
+        rows.append(
+            (
+                Field(str(axes.AXES[axis].value(record.cell))),
+                Field(catalogue.get(record.cell.dataset).title, words=True),
+                *(show(record) for show in fields.SHOW.values()),
+                *([] if reported else [detail_table.background_load(record)]),
+                fields.record_key(record),
+            )
+        )
+    load = () if reported else ("Background load",)
+    heads = (axes.AXES[axis].row_title, "Data set", *(TITLES[name] for name in fields.SHOW), *load, "Record")
+    if reported:
+        return Table("What the figure shows, as the report prints it, without intervals", heads, tuple(rows))
+    return Table(f"What the figure shows, with 95 % intervals. {fields.WITHOUT}", heads, tuple(rows))
+
+
 def _frame(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> pd.DataFrame:
     found = by_cell(records, axis)
     rows: list[dict[str, Any]] = []
@@ -77,7 +103,7 @@ def _frame(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> pd.Da
         summary = record.latency
         rows.append(
             {
-                "value": getattr(cell, axis),
+                "value": axes.AXES[axis].value(cell),
                 "dataset": catalogue.get(cell.dataset).title,
                 "source": record.source,
                 "latency_s": record.latency_s,
@@ -95,19 +121,19 @@ def _frame(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> pd.Da
 
 
 def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame, *, legend: bool) -> None:
-    """One quantity over the axis: lines with whiskers for numbers, bars for names."""
+    """Draw one quantity over the axis: lines with whiskers for numbers, bars for names."""
     import seaborn as sns
 
-    categories = [str(value) for value in dict.fromkeys(frame["value"])]
-    if axis in ("image_size", "seq_len", "batch_size"):
-        categories = [str(value) for value in sorted(set(frame["value"]))]
+    values = list(dict.fromkeys(frame["value"]))
+    numbers = axes.AXES[axis].numeric
+    categories = [str(value) for value in (sorted(values) if numbers else values)]
     shown = frame.assign(value=pd.Categorical(frame["value"].astype(str), categories, ordered=True))
     shown = shown.dropna(subset=[panel])
     if shown.empty:
         position.text(0.5, 0.5, "not measured", ha="center", transform=position.transAxes, color=INK)
         return
     several = shown["dataset"].nunique() > 1
-    draw = sns.barplot if axis in ("device", "optimization") else sns.pointplot
+    draw = sns.pointplot if numbers else sns.barplot
     options: dict[str, Any] = {"width": 0.6} if draw is sns.barplot else {"markersize": 5, "linewidth": 1.5}
     if several:
         options |= {"hue": "dataset", "palette": "colorblind"}
@@ -138,7 +164,7 @@ def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame, *, legend
 
 
 def _whiskers(position: Axes, panel: str, shown: pd.DataFrame, categories: Sequence[str]) -> None:
-    """Intervals at the shifted places where seaborn draws the data sets beside one another."""
+    """Draw the intervals where seaborn draws the data sets, side by side."""
     names = list(dict.fromkeys(shown["dataset"]))
     step = 0.25 / max(len(names) - 1, 1)
     for i, name in enumerate(names):

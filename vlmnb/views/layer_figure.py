@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from vlmnb.analysis import layer_shares
 from vlmnb.records.layer_profile import LayerPart, LayerProfile
 from vlmnb.records.record import Record
-from vlmnb.stats import formatting
-from vlmnb.views import axis_figure, axis_table, layer_tables
-from vlmnb.views.axis_table import Field, Table
+from vlmnb.stats.formatting import format_si
+from vlmnb.views import axis_figure, fields, layer_tables
 from vlmnb.views.layer_tables import TITLES
+from vlmnb.views.table import Field, Row, Table, without
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +22,7 @@ COLORS = dict(zip(TITLES, ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"
 
 
 def figure(records: Sequence[Record]) -> Figure:
-    """Shares by component and batch size; time over depth of the largest batch, and its roofline.
+    """Draw shares by component and batch size; of the largest batch time over depth, and the roofline.
 
     Raises:
         ValueError: No record has a profile.
@@ -46,52 +47,49 @@ def figure(records: Sequence[Record]) -> Figure:
 
 
 def points(records: Sequence[Record]) -> Table:
-    """One row per point of the figure: where it is, its value, its interval, and its record."""
+    """Make the table of the figure: one row per point, with its place, value, interval and record."""
     found = [record for record in records if record.layers is not None]
-    rows = []
-    for record in found:
-        assert record.layers is not None
-        size = Field(str(record.cell.batch_size))
-        for name, of in layer_tables.components(record.layers).items():
-            shown, span = axis_table.percent_span(*layer_tables.share(record.layers, of))
-            rows.append((Field("left", words=True), size, Field(TITLES[name], words=True), Field("-", NO_X),
-                         Field(f"{shown} %", "of the pass", record.key, span=span),
-                         _own(record)))  # fmt: skip
-    for record in found[-1:]:
-        assert record.layers is not None
-        for part in record.layers.parts:
-            first = (Field(str(record.cell.batch_size)), Field(part.name, words=True))
-            if part.depth is not None:
-                taken = layer_tables.summed_s(record.layers, [part])
-                value = axis_table.seconds(taken, record.key, "passes")
-                value = replace(value, text=f"{value.text} s")
-                rows.append((Field("middle", words=True), *first, Field(f"layer {part.depth}"), value,
-                             _own(record)))  # fmt: skip
-            if part.flops and part.replay_s:
-                x, y = _place(part)
-                rate = Field(
-                    formatting.format_si(y, "FLOP/s", 3), "one mean over many calls: no interval", record.key
-                )
-                rows.append(
-                    (Field("right", words=True), *first, Field(f"{x:.3g} FLOP/B"), rate, _own(record))
-                )
+    rows = [row for record in found for row in _bar_rows(record)]
+    rows += [row for record in found[-1:] for row in _part_rows(record)]
     heads = ("Panel", "Batch size", "Point", "Place", "Value", "Record")
     caption = (
         "Every point of the figure with its 95 % interval. Rates (right) are one mean over many calls of a "
-        "part alone and have none"
+        "part alone, without intervals"
     )
     return Table(caption, heads, tuple(rows))
 
 
-NO_X = "a bar stands at its batch size"
+def _bar_rows(record: Record) -> Iterator[Row]:
+    """Yield a row for each component in the left panel."""
+    assert record.layers is not None
+    for name, parts in layer_shares.components(record.layers).items():
+        share = layer_shares.share(record.layers, parts)
+        value = fields.share(share.value, (share.low, share.high), "of the pass", record.key, " %")
+        yield _row("left", record, TITLES[name], without("a bar stands at its batch size"), value)
 
 
-def _own(record: Record) -> Field:
-    return Field(record.key, "file of the record", record.key, words=True)
+def _part_rows(record: Record) -> Iterator[Row]:
+    """Yield a row for each layer in the middle panel, and for each rate in the right one."""
+    assert record.layers is not None
+    for part in record.layers.parts:
+        if part.depth is not None:
+            value = fields.seconds(layer_shares.summed_s([part]), record.key, "passes")
+            value = replace(value, text=f"{value.text} s")
+            yield _row("middle", record, part.name, Field(f"layer {part.depth}"), value)
+        if part.flops and part.replay_s:
+            x, y = _place(part)
+            value = Field(format_si(y, "FLOP/s", 3), layer_tables.ONE_MEAN, record.key)
+            yield _row("right", record, part.name, Field(f"{x:.3g} FLOP/B"), value)
+
+
+def _row(panel: str, record: Record, point: str, place: Field, value: Field) -> Row:
+    size = Field(str(record.cell.batch_size))
+    words = Field(panel, words=True), size, Field(point, words=True)
+    return (*words, place, value, fields.record_key(record))
 
 
 def _place(part: LayerPart) -> tuple[float, float]:
-    """FLOP per byte, and FLOP per second."""
+    """Return FLOP per byte, and FLOP per second."""
     assert part.flops is not None
     assert part.replay_s is not None
     return part.flops / (part.weight_bytes + part.activation_bytes), part.flops / part.replay_s
@@ -111,15 +109,15 @@ def _bars(panel: Any, found: Sequence[Record]) -> None:
 
 
 def _height(profile: LayerProfile, component: str) -> float:
-    of = layer_tables.components(profile).get(component, [])
-    return 100 * layer_tables.share(profile, of)[0] if of else 0.0
+    of = layer_shares.components(profile).get(component, [])
+    return 100 * layer_shares.share(profile, of).value if of else 0.0
 
 
 def _depth(panel: Any, record: Record) -> None:
     assert record.layers is not None
-    for name, of in layer_tables.components(record.layers).items():
+    for name, of in layer_shares.components(record.layers).items():
         layers = [part for part in of if part.depth is not None]
-        taken = [layer_tables.summed_s(record.layers, [part]) for part in layers]
+        taken = [layer_shares.summed_s([part]) for part in layers]
         if layers:
             panel.errorbar(
                 [part.depth for part in layers],
@@ -135,19 +133,19 @@ def _depth(panel: Any, record: Record) -> None:
 
 def _roof(panel: Any, record: Record) -> None:
     assert record.layers is not None
-    ceilings = record.layers.ceilings
+    peak = record.layers.ceilings
     drawn = [(*_place(part), part.component) for part in record.layers.parts if part.flops and part.replay_s]
-    ridge = ceilings.flops_per_s / ceilings.bytes_per_s
+    ridge = peak.flops_per_s / peak.bytes_per_s
     left = min([ridge / 10, *(x / 2 for x, _, _ in drawn)])
     right = max([ridge * 10, *(x * 2 for x, _, _ in drawn)])
-    roof = [left * ceilings.bytes_per_s, ceilings.flops_per_s, ceilings.flops_per_s]
+    roof = [left * peak.bytes_per_s, peak.flops_per_s, peak.flops_per_s]
     panel.plot([left, ridge, right], roof, color=axis_figure.INK, linewidth=1)
     for name in TITLES:
         of = [(x, y) for x, y, component in drawn if component == name]
         panel.scatter([x for x, _ in of], [y for _, y in of], color=COLORS[name], s=18)
     panel.set_xscale("log")
     panel.set_yscale("log")
-    # Of a part of a decade matplotlib would print every tick, in powers of ten.
+    # On less than a decade matplotlib would print every tick, as a power of ten.
     panel.yaxis.set_minor_formatter("")
     lows = [y for _, y, _ in drawn] + roof
     panel.set_ylim(10 ** _decade(min(lows)), 10 ** (_decade(max(lows)) + 1))

@@ -43,6 +43,14 @@ def of_energy(record: Record) -> Mark:
     return _disturbed(record) if background_load.of_window(record) else Mark()
 
 
+def of_peak(contaminated: bool, other_load: float | None = None) -> Mark:
+    """Return the mark of a peak rate, which is too low if other processes disturbed every try of it."""
+    if not contaminated:
+        return Mark()
+    load = "" if other_load is None else f", {100 * other_load:.0f} % of the CPU or more"
+    return Mark(DISTURBED, f"; other processes used the machine in every try of the peak rate{load}")
+
+
 def of_share(share: float) -> str:
     """Return the mark of a share of a peak rate, given as a fraction."""
     return BEYOND if round(100 * share, 1) > 100 else ""

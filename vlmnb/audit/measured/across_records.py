@@ -9,13 +9,13 @@ from statistics import median
 from typing import Literal
 
 from vlmnb.analysis import answer_changes, base_configuration
+from vlmnb.analysis.repeatability import ASSUMED
 from vlmnb.audit.constant_power import constant_power
 from vlmnb.audit.rule import Finding, error, finding, grouped, rule, warning
 from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES, base_dtype
 from vlmnb.stats import comparison, intervals
-from vlmnb.views.findings import ASSUMED_DRIFT
 
 CONFIDENCE = 0.99
 """Confidence that a difference needs: of the many pairs compared, one in twenty would often be wrong."""
@@ -209,7 +209,7 @@ def optimization_keeps_the_answers(records: Sequence[Record]) -> Iterator[Findin
         noise = next((r for r in scored if _other_batch(base, r)), None)
         if noise is None or _questions(other) != _questions(base):
             continue
-        found = answer_changes.drift(base, other, noise)
+        found = answer_changes.answer_change(base, other, noise)
         if found.answers is None or found.p_value is None or found.p_value > CHANCE:
             continue
         total = found.answers.total
@@ -271,7 +271,7 @@ def _difference(first: Record, second: Record) -> comparison.Difference | None:
     a, b = first.full_batches_s, second.full_batches_s
     if min(intervals.median_interval(list(x), CONFIDENCE).confidence for x in (a, b)) < CONFIDENCE:
         return None
-    found = comparison.compare(a, b, paired=False, drift=ASSUMED_DRIFT, confidence=CONFIDENCE)
+    found = comparison.compare(a, b, paired=False, drift=ASSUMED, confidence=CONFIDENCE)
     return found if found.differ == "yes" else None
 
 

@@ -11,6 +11,8 @@ from vlmnb.analysis import base_configuration, pareto
 from vlmnb.book.content import Content
 from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
+from vlmnb.views import comparison_tables, pareto_findings
+from vlmnb.views.table import Table
 
 
 class Section(NamedTuple):
@@ -24,8 +26,8 @@ class Section(NamedTuple):
     """
 
     title: str
-    cost: str
-    quality: str
+    cost: Table
+    quality: Table
     figure: Markup
 
 
@@ -38,13 +40,13 @@ def page(content: Content) -> str:
 
 def headline(content: Content) -> str:
     """Return the table and the figure of the first page, of the device with the most models."""
-    groups = base_configuration.base_entries(content.records)
+    groups = base_configuration.base_results(content.records)
     if not groups:
         return render("nothing")
     setup, results = next(iter(groups.items()))
-    blocks = pareto.figure_blocks(content.records, setup, results, "generated/")
+    blocks = pareto_findings.figure_blocks(content.records, setup, results, "generated/")
     return render(
-        "headline", title=setup.title, table=base_configuration.headline_table(results, "generated/"),
+        "headline", title=setup.title, table=comparison_tables.headline_table(results, "generated/"),
         figure=_figure(blocks) if pareto.panels(results) else "",
         reported=setup.source == "measured" and any(other.source == "reports" for other in groups),
     )  # fmt: skip
@@ -54,11 +56,11 @@ def sections(records: Iterable[Record]) -> list[Section]:
     """Compare the models on each machine and device."""
     records = list(records)
     made = []
-    for setup, results in base_configuration.base_entries(records).items():
-        cost, quality = base_configuration.cost_table(results), base_configuration.quality_table(results)
+    for setup, results in base_configuration.base_results(records).items():
+        cost, quality = comparison_tables.cost_table(results), comparison_tables.quality_table(results)
         figure = Markup()
         if pareto.panels(results):
-            figure = _figure(pareto.figure_blocks(records, setup, results))
+            figure = _figure(pareto_findings.figure_blocks(records, setup, results))
         made.append(Section(setup.title, cost, quality, figure))
     return made
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import factory
 from reported import own, shown
 
-from vlmnb.analysis import base_configuration, report_match
+from vlmnb.analysis import base_configuration
 from vlmnb.records import export_columns
-from vlmnb.views import footnotes
+from vlmnb.views import footnotes, report_tables
 
 
 def test_own_measurements_stand_beside_the_report_with_the_ratio_and_what_differs() -> None:
@@ -17,7 +17,7 @@ def test_own_measurements_stand_beside_the_report_with_the_ratio_and_what_differ
         own(found[1], batch_size=2),
         own(found[2], optimization="compile"),
     ]
-    table = report_match.table("batch_size", plan.cells, found, mine)
+    table = report_tables.table("batch_size", plan.cells, found, mine)
     assert [[field.text for field in row][:6] for row in table.rows] == [
         ["1", "TextVQA", "Latency, s per batch", "0.078", "0.5000", "6.41"],
         ["1", "TextVQA", "Energy, J per sample", "16.3", "10.7", "0.654"],
@@ -32,7 +32,7 @@ def test_of_several_own_measurements_the_nearest_stands_beside() -> None:
     plan, found = shown("fuyu-8b", "seq_len")
     textvqa = next(one for one in found if one.cell.dataset == "textvqa")
     near, far = own(textvqa), own(textvqa, dataset="scienceqa")
-    table = report_match.table("seq_len", plan.cells, [textvqa], [far, near])
+    table = report_tables.table("seq_len", plan.cells, [textvqa], [far, near])
     assert {row[7].text.split(";")[1].strip() for row in table.rows} == {"96 samples for 300"}
     assert {row[2].text for row in table.rows} == {"Latency, s per batch"}, "random weights have no quality"
 
@@ -42,7 +42,7 @@ def test_a_checkpoint_of_another_geometry_never_passes_for_the_reports_model() -
     real = own(found[0], weights="pretrained", samples=300)
     told = {"weights": "local 0123456789abcdef", "geometry": "text_config.hidden_size 96 for 4096"}
     toy = real.model_copy(update={"provenance": real.provenance.model_copy(update=told)})
-    table = report_match.table("batch_size", plan.cells, found[:1], [real, toy])
+    table = report_tables.table("batch_size", plan.cells, found[:1], [real, toy])
     latency = [[field.text for field in row] for row in table.rows if row[2].text.startswith("Latency")]
     assert [row[5] == "-" for row in sorted(latency, key=lambda row: row[7])] == [False, True], (
         "it takes no place from the model itself"
@@ -50,14 +50,14 @@ def test_a_checkpoint_of_another_geometry_never_passes_for_the_reports_model() -
     (row,) = (row for row in latency if row[5] == "-")
     assert "text_config.hidden_size 96 for 4096" in row[7]
     assert "a local folder" in row[7]
-    assert "another model" in report_match.beneath(table)
-    assert "hidden\\_size 96 for 4096" in footnotes.beneath([toy])
-    assert footnotes.beneath([real]) == ""
+    assert "another model" in report_tables.notes(table)
+    assert "hidden\\_size 96 for 4096" in footnotes.reasons([toy])
+    assert footnotes.reasons([real]) == ""
     assert export_columns.row(toy)["other_geometry"] == told["geometry"]
     for one, said in ((real, False), (toy, True)):
         base = {"optimization": "fp16", "image_size": 224, "seq_len": 200, "length": "natural"}
         cell = one.cell.model_copy(update={**base, "batch_size": base_configuration.BASE_BATCH_SIZE})
-        (entries,) = base_configuration.base_entries([one.model_copy(update={"cell": cell})]).values()
+        (entries,) = base_configuration.base_results([one.model_copy(update={"cell": cell})]).values()
         assert ("of another geometry" in entries[0].model.title) == said
 
 
@@ -68,11 +68,11 @@ def test_a_cpu_row_in_another_precision_is_compared_and_a_modelled_joule_is_not(
     )
     mine = factory.record(cell, latencies=(16.746,))
     rows_by_figure = {
-        row[2].text: row for row in report_match.table("device", plan.cells, found, [mine]).rows
+        row[2].text: row for row in report_tables.table("device", plan.cells, found, [mine]).rows
     }
     assert rows_by_figure["Latency, s per batch"][5].text == "2"
     assert "bf16 for fp16" in rows_by_figure["Latency, s per batch"][7].text
     assert rows_by_figure["Energy, J per sample"][4].text.startswith("≈")
     assert rows_by_figure["Energy, J per sample"][5].text == "-"
-    table = report_match.table("device", plan.cells, found, [mine])
-    assert "a modelled joule is not compared with a measured one" in report_match.beneath(table)
+    table = report_tables.table("device", plan.cells, found, [mine])
+    assert "modelled energy is not compared" in report_tables.notes(table)

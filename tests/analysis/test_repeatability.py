@@ -17,7 +17,7 @@ from vlmnb.records import record as records
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
-from vlmnb.views import findings
+from vlmnb.views import agreement_table, findings, repeat_table
 
 
 def windows(medians: tuple[float, ...], **changes: Any) -> list[Record]:
@@ -40,14 +40,14 @@ def test_repeats_are_cells_of_their_own_beside_the_one_that_tables_show() -> Non
 
 def test_the_threshold_is_the_machines_largest_and_needs_three_windows() -> None:
     calm, wild = windows((1.0, 1.01, 1.02, 1.005, 1.015)), windows((1.0, 1.3, 0.8), batch_size=4)
-    known = repeatability.drift([*calm, *wild], "test-machine", "cpu")
-    alone = repeatability.drift(calm, "test-machine", "cpu")
+    known = repeatability.measured_floor([*calm, *wild], "test-machine", "cpu")
+    alone = repeatability.measured_floor(calm, "test-machine", "cpu")
     assert known is not None
     assert alone is not None
     assert 0.01 < alone < 0.1 < known
-    assert repeatability.drift(calm[:2], "test-machine", "cpu") is None
-    assert repeatability.drift(calm, "test-machine", "cuda") is None
-    assert repeatability.drift(calm, "another-machine", "cpu") is None
+    assert repeatability.measured_floor(calm[:2], "test-machine", "cpu") is None
+    assert repeatability.measured_floor(calm, "test-machine", "cuda") is None
+    assert repeatability.measured_floor(calm, "another-machine", "cpu") is None
 
 
 def disturbed(one: Record, load: float = 0.5) -> Record:
@@ -60,16 +60,16 @@ def disturbed(one: Record, load: float = 0.5) -> Record:
 def test_windows_that_others_disturbed_are_no_repeats() -> None:
     calm = windows((1.0, 1.01, 1.02))
     wild = [disturbed(one) for one in windows((1.0, 1.0, 1.0, 2.0, 3.0))[3:]]
-    known = repeatability.drift([*calm, *wild], "test-machine", "cpu")
-    assert known == repeatability.drift(calm, "test-machine", "cpu")
-    told = repeatability.text([*calm, *wild])
-    assert "medians of 3 windows have a spread of" in told
-    assert "Others used the machine during 2 of 5 windows" in told
+    known = repeatability.measured_floor([*calm, *wild], "test-machine", "cpu")
+    assert known == repeatability.measured_floor(calm, "test-machine", "cpu")
+    told = repeat_table.text([*calm, *wild])
+    assert "medians of 3 repeats have a spread of" in told
+    assert "during 2 of 5 repeats" in told
     assert wild[0].key in told
-    shown = {row[2].text: row[3].text for row in repeatability.table([*calm, *wild]).rows}
+    shown = {row[2].text: row[3].text for row in repeat_table.table([*calm, *wild]).rows}
     assert [number for number, text in shown.items() if text.endswith("†")] == ["4", "5"]
-    assert "Others used" not in repeatability.text(calm)
-    assert "delete their records" in machine_page.page(Content((*calm, *wild)))
+    assert "Other processes" not in repeat_table.text(calm)
+    assert "delete their records" in machine_page.page(Content(tuple([*calm, *wild])))
     assert "delete their records" not in machine_page.page(Content(tuple(calm)))
 
 
@@ -77,16 +77,17 @@ def test_where_too_few_windows_are_undisturbed_the_assumption_stands_and_the_pag
     here = [("test-machine", "cpu")]
     calm, few = windows((1.0, 1.01, 1.02)), windows((1.0, 1.5, 3.0))
     few = [few[0], *map(disturbed, few[1:])]
-    found = repeatability.allowance(few, here)
-    assert found.drift == findings.ASSUMED_DRIFT
-    assert "an assumption: others used the machine during 2 of its 3 A/A repeats" in found.origin
-    assert "on a quiet machine" in found.origin
-    assert "undisturbed windows on record: 1, needed: 3" in repeatability.text(few)
+    found = repeatability.noise_floor(few, here)
+    assert (found.value, found.repeats, found.disturbed) == (repeatability.ASSUMED, 3, 2)
+    assert "during 2 of its 3 A/A repeats" in repeat_table.noise_floor(found)
+    assert "undisturbed repeats on record: 1, needed: 3" in repeat_table.text(few)
     assert ">2<" in machine_page.page(Content(tuple(few))), "how many were disturbed"
-    known = repeatability.allowance(calm, here)
-    assert (known.drift, known.origin) == (repeatability.drift(calm, *here[0]), "A/A repeats of this machine")
-    assert "no A/A repeats of this machine" in repeatability.allowance([], here).origin
-    assert "no 3 windows of one cell" in repeatability.allowance(calm[:2], here).origin
+    known = repeatability.noise_floor(calm, here)
+    assert (known.value, known.measured) == (repeatability.measured_floor(calm, *here[0]), True)
+    assert (
+        repeatability.noise_floor([], here).repeats,
+        repeatability.noise_floor(calm[:2], here).repeats,
+    ) == (0, 2)
 
 
 def test_on_a_virtual_machine_more_drift_is_assumed_until_repeats_tell() -> None:
@@ -98,12 +99,12 @@ def test_on_a_virtual_machine_more_drift_is_assumed_until_repeats_tell() -> None
         return one.model_copy(update={"provenance": one.provenance.model_copy(update={"machine": machine})})
 
     virtual = [placed(one, "virtual machine (QEMU)") for one in calm]
-    found = repeatability.allowance(virtual[:2], here)
-    assert found.drift == findings.VIRTUAL_DRIFT > findings.ASSUMED_DRIFT
-    assert "for a virtual machine" in found.origin
+    found = repeatability.noise_floor(virtual[:2], here)
+    assert found.value == repeatability.ASSUMED_VIRTUAL > repeatability.ASSUMED
+    assert found.virtual
     bare = [placed(one, "none that the processor tells of") for one in calm]
-    assert repeatability.allowance(bare[:2], here).drift == findings.ASSUMED_DRIFT
-    assert repeatability.allowance(virtual, here).origin == "A/A repeats of this machine"
+    assert repeatability.noise_floor(bare[:2], here).value == repeatability.ASSUMED
+    assert repeatability.noise_floor(virtual, here).measured
 
 
 def test_windows_of_older_code_and_a_window_listed_twice_say_nothing() -> None:
@@ -123,13 +124,13 @@ def test_sentences_take_the_machines_own_threshold() -> None:
     low, high = cell(batch_size=2), cell(batch_size=4, samples=64)
     pair = [record(low, latencies=(1.0, 1.001) * 8), record(high, latencies=(1.2, 1.201) * 8)]
     assert "grows to 1.20" in findings.text("batch_size", [low, high], pair, 0.05)
-    assert "cannot be told apart" in findings.text("batch_size", [low, high], pair, 0.3)
+    assert "not significantly different" in findings.text("batch_size", [low, high], pair, 0.3)
 
 
 def test_without_repeats_a_difference_that_windows_of_one_work_may_show_is_not_told() -> None:
     low, high = cell(batch_size=2), cell(batch_size=4, samples=64)
     pair = [record(low, latencies=(1.0, 1.001) * 8), record(high, latencies=(1.19, 1.191) * 8)]
-    assert "cannot be told apart" in findings.text("batch_size", [low, high], pair)
+    assert "not significantly different" in findings.text("batch_size", [low, high], pair)
 
 
 def test_repeats_are_found_in_a_results_folder(tmp_path: Path) -> None:
@@ -137,8 +138,8 @@ def test_repeats_are_found_in_a_results_folder(tmp_path: Path) -> None:
     for one in [*kept, record(cell(), key="0" * 16)]:
         records.write(one, tmp_path)
     assert sorted(one.cell.repeat for one in repeatability.read(tmp_path)) == [1, 2, 3]
-    assert "3 windows have a spread of" in repeatability.text(kept)
-    assert len(repeatability.table(kept).rows) == 3
+    assert "3 repeats have a spread of" in repeat_table.text(kept)
+    assert len(repeat_table.table(kept).rows) == 3
 
 
 def test_the_page_of_agreement_asks_for_every_combination_and_says_what_depends_on_the_batch() -> None:
@@ -152,9 +153,10 @@ def test_the_page_of_agreement_asks_for_every_combination_and_says_what_depends_
         for each in cells
     ]  # fmt: skip
     (matrix,) = agreement.matrices(found, ())
-    assert "Partial" not in matrix.caption
-    assert all(field.text != "-" for row in matrix.rows for field in row)
-    said = agreement.text(found).splitlines()
+    table = agreement_table.table(matrix)
+    assert "Partial" not in table.caption
+    assert all(field.text != "-" for row in table.rows for field in row)
+    said = agreement_table.text(agreement.by_batch(found)).splitlines()
     assert said[0].startswith(
         "- fp32: no answer of 4 depends on the batch size (of other questions, up to 49 % still might). "
     )

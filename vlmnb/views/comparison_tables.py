@@ -1,0 +1,216 @@
+"""Tables of the models at their base configuration: cost, quality, and the few columns of the first page."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from vlmnb import paths
+from vlmnb.analysis.base_configuration import (
+    BASE_BATCH_SIZE,
+    BaseResult,
+    dataset_names,
+    dataset_title,
+    of_reports,
+    scored,
+)
+from vlmnb.quality import captions, chance_level
+from vlmnb.records import background_load
+from vlmnb.records.record import Record
+from vlmnb.stats.formatting import format_si, reach
+from vlmnb.views import detail_table, fields
+from vlmnb.views.fields import COUNTED, ONE_READING, UNPRINTED, Column
+from vlmnb.views.marks import MEANING
+from vlmnb.views.table import MISSING, Field, Row, Table, missing, without
+
+PROCESS_MEMORY = (
+    "known for a GPU only: on a CPU the process keeps what it once took, so the difference is too small"
+)
+"""Why a peak has no difference to its baseline."""
+
+
+def cost_table(results: Sequence[BaseResult], folder: str = "") -> Table:
+    """Make a table of latency, energy, FLOPs and memory; ``folder``: where the chapters are."""
+    columns: list[Column] = [
+        *_speed_columns(),
+        ("FLOPs per batch", _flops),
+        ("Peak memory", _peak),
+        ("Above baseline", _over_model),
+        ("Image tokens", lambda record: _tokens(record, [a.image_tokens for a in record.answers])),
+        ("Answer tokens", lambda record: _tokens(record, [a.output_tokens for a in record.answers])),
+    ]
+    rows = tuple(
+        (model_link(each, folder), *(_linked(show(each.speed), each.speed, folder) for _, show in columns))
+        for each in results
+    )
+    caption = _cost_caption(results)
+    if answered := sorted({len(each.speed.answers) for each in results if each.speed.answers}):
+        caption += f" Tokens: medians over {reach(answered)} answers."
+    return Table(caption, ("Model", *(head for head, _ in columns)), rows)
+
+
+def quality_table(results: Sequence[BaseResult], folder: str = "") -> Table:
+    """Make a table of word error rate, accuracy and CIDEr of each model on each data set."""
+    columns: list[tuple[str, str, Callable[[Record], Field]]] = []
+    for name in dataset_names(results):
+        title = dataset_title(name)
+        columns.append((name, f"{title}, WER", fields.wer))
+        if scored(results, name):
+            columns.append((name, f"{title}, accuracy", detail_table.accuracy))
+        if captions.is_captioning(name):
+            columns.append((name, f"{title}, CIDEr", detail_table.cider))
+    rows = tuple(
+        (model_link(each, folder), *(_on(each, name, show, folder) for name, _, show in columns))
+        for each in results
+    )
+    sizes = reach(sorted({r.cell.samples for each in results for r in each.records.values()}))
+    spread = "as the reports print them, without intervals," if of_reports(results) else "with 95 % intervals"
+    caption = (
+        f"Fractions, {spread} over {sizes} answers per data set. Lower is better for WER, higher for "
+        f"accuracy and CIDEr (a number up to 10). {chance(results)}"
+    )
+    return Table(caption.rstrip(), ("Model", *(head for _, head, _ in columns)), rows)
+
+
+def headline_table(results: Sequence[BaseResult], folder: str = "") -> Table:
+    """Make a table of the few columns that answer the question of the first page."""
+    columns: list[Column] = [*_speed_columns(), ("Peak memory", _peak)]
+    datasets = dataset_names(results)
+    errors = {name: _error(results, name) for name in datasets}
+    rows = tuple(
+        (
+            model_link(each, folder),
+            *(_linked(show(each.speed), each.speed, folder) for _, show in columns),
+            *(_on(each, name, errors[name][1], folder) for name in datasets),
+        )
+        for each in results
+    )
+    heads = (f"{dataset_title(name)}, {errors[name][0]}" for name in datasets)
+    caption = f"{_cost_caption(results)} {chance(results)}".rstrip()
+    return Table(caption, ("Model", *(head for head, _ in columns), *heads), rows)
+
+
+def points_table(results: Sequence[BaseResult], folder: str = "") -> Table:
+    """Make the table of the figure: every point with its intervals and its record."""
+    rows: list[Row] = []
+    for name in dataset_names(results):
+        for each in results:
+            record = each.plotted(name)
+            if record is None:
+                continue
+            error, show = (
+                ("WER", fields.wer) if record.accuracy is None else ("accuracy", detail_table.accuracy)
+            )
+            numbers = (
+                fields.latency(record),
+                show(record),
+                Field(error, words=True),
+                fields.record_key(record),
+            )
+            rows.append(
+                (
+                    Field(each.model.title, words=True),
+                    Field(dataset_title(name), words=True),
+                    *(_linked(field, record, folder) if field.key else field for field in numbers),
+                )
+            )
+    shown = "as the reports print it, without intervals" if of_reports(results) else "with 95 % intervals"
+    caption = f"What the figure shows, {shown}. {chance(results)}".rstrip()
+    if any(background_load.of_batches(r) for each in results for r in each.records.values()):
+        caption += f" †: {MEANING}."
+    heads = ("Model", "Data set", "Latency, s per batch", "Quality", "Which", "Record")
+    return Table(caption, heads, tuple(rows))
+
+
+def chance(results: Sequence[BaseResult]) -> str:
+    """Return which accuracy a random choice would have, by data set."""
+    return chance_level.sentence(
+        (dataset_title(name), chance_level.level([answer.choices for answer in record.answers]))
+        for each in results
+        for name, record in each.records.items()
+        if record.accuracy is not None
+    )
+
+
+def model_link(result: BaseResult, folder: str) -> Field:
+    """Return a model's name with a link to its chapter, which lies in ``folder`` as seen from the page."""
+    return Field(result.model.title, words=True, href=f"{folder}{result.model.name}.html")
+
+
+def _speed_columns() -> tuple[Column, ...]:
+    return ("Latency, s per batch", fields.latency), ("Energy, J per sample", fields.energy)
+
+
+def _error(results: Sequence[BaseResult], dataset: str) -> Column:
+    """Return which error a data set is judged by: the accuracy if it has scores, else the word error rate."""
+    return ("accuracy", detail_table.accuracy) if scored(results, dataset) else ("WER", fields.wer)
+
+
+def _on(result: BaseResult, dataset: str, show: Callable[[Record], Field], folder: str) -> Field:
+    record = result.records.get(dataset)
+    return missing(None) if record is None else _linked(show(record), record, folder)
+
+
+def _linked(field: Field, record: Record, folder: str) -> Field:
+    """Link a number to the file of its record; ``folder`` as for :func:`model_link`."""
+    if field == UNPRINTED:
+        return without("the report prints no such figure", record.key)
+    if field.text == MISSING:
+        return field
+    root = Path("..") if folder else Path("../..")
+    file = paths.record(root / "downloads" / "records", record.hardware, record.cell.model, record.key)
+    return replace(field, href=file.as_posix())
+
+
+def _flops(record: Record) -> Field:
+    shown, count = fields.flops(record), record.flops_per_batch
+    if record.reported or not count:
+        return shown
+    return replace(shown, text=format_si(count, "FLOP"), sort=count)
+
+
+def _peak(record: Record) -> Field:
+    return _memory(record, record.memory.peak_bytes if record.memory else None, "has no such figure")
+
+
+def _over_model(record: Record) -> Field:
+    """Show the peak less what was held before; not for a process, whose memory does not shrink."""
+    memory = record.memory
+    over = memory.over_model_bytes if memory and memory.reserved_peak_bytes else None
+    return _memory(record, over, PROCESS_MEMORY if memory else "has no such figure", digits=3)
+
+
+def _memory(record: Record, size: int | None, why: str, digits: int = 4) -> Field:
+    if size is None:
+        return missing(record, why)
+    return Field(format_si(size, "B", digits), ONE_READING, record.key, sort=size)
+
+
+def _tokens(record: Record, counts: Sequence[int]) -> Field:
+    if not counts:
+        return missing(record)
+    title = f"median of {len(counts)} answers, {min(counts)} to {max(counts)}; {COUNTED}"
+    return Field(f"{statistics.median(counts):g}", title, record.key)
+
+
+def _cost_caption(results: Sequence[BaseResult]) -> str:
+    shown = [each.speed for each in results]
+    summaries = [record.latency for record in shown if record.latency]
+    names = {record.cell.dataset for record in shown}
+    of = f" of {dataset_title(names.pop())}" if len(names) == 1 else ""
+    parts = [f"Batch {BASE_BATCH_SIZE}{of}, base image size and prompt."]
+    if of_reports(results):
+        parts.append("As the reports print them; how energy was obtained they do not say.")
+    if summaries:
+        covers = min(summary.confidence for summary in summaries)
+        n = reach(sorted({summary.n for summary in summaries}))
+        parts.append(f"Latency: median of {n} batches, {100 * covers:.0f} % intervals.")
+    if any(record.energy_method == "model" for record in shown):
+        parts.append("≈: modelled, not measured.")
+    if any(background_load.of_window(record) for record in shown):
+        parts.append(f"†: {MEANING}.")
+    if not of_reports(results):
+        parts.append("Energy and memory: one reading; FLOPs: counted.")
+    return " ".join(parts)

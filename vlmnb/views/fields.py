@@ -1,0 +1,196 @@
+"""Numbers of a record as fields of a table: latency, energy, FLOPs, word error rate, percentages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Quantity
+from vlmnb.spec.cell import Cell
+from vlmnb.stats import comparison, formatting, intervals
+from vlmnb.views import marks
+from vlmnb.views.marks import MODELLED, Mark, marked
+from vlmnb.views.table import Field, Row, missing, without
+
+Column = tuple[str, Callable[[Record], Field]]
+"""Heading of a column, and what makes its field of a record."""
+
+ONE_READING = "one reading of the whole window, without an interval"
+COUNTED = "counted, without an interval"
+"""Why a number has no interval."""
+
+WITHOUT = "Energy and memory are one reading of the window, FLOPs are counted: these have no interval"
+"""The same for a caption."""
+
+UNPRINTED = Field("")
+"""Stands where a report's table has no such column; a column of nothing else is left out."""
+
+
+def latency(record: Record | None) -> Field:
+    """Show the median seconds per batch."""
+    if record is not None and record.reported:
+        return printed(record, "latency_s")
+    if record is None or record.latency is None:
+        return missing(record, "fewer samples than one batch")
+    return marked(seconds(record.latency, record.key), marks.of_latency(record))
+
+
+def energy(record: Record | None) -> Field:
+    """Show the joules per sample."""
+    if record is not None and record.reported:
+        return printed(record, "energy_j_per_sample")
+    return joules(record, record.energy_j_per_sample if record else None)
+
+
+def joules(record: Record | None, value: float | None) -> Field:
+    """Show joules of a record's energy reading."""
+    reading = record.headline_energy if record else None
+    if record is None or value is None or reading is None:
+        return missing(record)
+    shown = f"{marks.of_method(reading)}{value:.3g}"
+    title = f"{reading.method}: {reading.detail}; {ONE_READING}"
+    return marked(Field(shown, title, record.key), marks.of_energy(record))
+
+
+def flops(record: Record | None) -> Field:
+    """Show the FLOPs of a batch of prompts."""
+    if record is not None and record.reported:
+        return printed(record, "flops")
+    if record is None or not record.flops_per_batch:
+        return missing(record)
+    title = f"one forward pass over a batch of prompts, 2 per multiply-add; {COUNTED}"
+    return Field(formatting.format_si(record.flops_per_batch), title, record.key)
+
+
+def wer(record: Record | None) -> Field:
+    """Show the word error rate of all answers."""
+    if record is not None and record.reported:
+        return printed(record, "wer")
+    if record is None or record.wer is None or record.wer_interval is None:
+        return missing(record)
+    return fraction(record.wer, record.wer_interval, f"{len(record.answers)} answers", record.key)
+
+
+SHOW: dict[Quantity, Callable[[Record | None], Field]] = {
+    "latency_s": latency, "energy_j_per_sample": energy, "flops": flops, "wer": wer
+}  # fmt: skip
+"""How a quantity of a record is shown."""
+
+
+def by_columns(
+    cells: Sequence[Cell],
+    found: Mapping[Cell, Record],
+    label: Callable[[Cell], Row],
+    columns: Sequence[Column],
+) -> tuple[Row, ...]:
+    """Make a row for each cell: its label, then a field for each column."""
+    return tuple(
+        (*label(cell), *(show(found[cell]) if cell in found else missing(None) for _, show in columns))
+        for cell in cells
+    )
+
+
+def seconds(summary: intervals.Summary, key: str, of: str = "batches") -> Field:
+    """Show a median with its interval, in the digits that the interval supports.
+
+    Of fewer than six samples the range is shown, with the coverage that it has; of one sample nothing.
+    """
+    title = f"median of n = {summary.n} {of}"
+    if summary.confidence >= intervals.ENOUGH:
+        return measured(summary.median, (summary.low, summary.high), f"{title}, 95 % interval", key)
+    if summary.n == 1:
+        return Field(f"{summary.median:.3g}", f"{title}: a single one has no interval", key)
+    covers = f"smallest to largest, which covers {100 * summary.confidence:.0f} %"
+    # Their spread does not determine the digits.
+    span = f"[{summary.low:.3g}, {summary.high:.3g}]"
+    return Field(f"{summary.median:.3g}", f"{title}, {covers}", key, span=span)
+
+
+def measured(value: float, ends: tuple[float, float], title: str, key: str) -> Field:
+    """Show a number with its interval, in the digits that the interval supports."""
+    shown, low, high = (formatting.significant(number, *ends) for number in (value, *ends))
+    return Field(shown, title, key, span=f"[{low}, {high}]")
+
+
+def fraction(value: float, ends: tuple[float, float], of: str, key: str) -> Field:
+    """Show a fraction or a score over answers with its interval, with three decimals."""
+    title = f"{of}, 95 % interval over the answers"
+    return Field(f"{value:.3f}", title, key, span=f"[{ends[0]:.3f}, {ends[1]:.3f}]")
+
+
+def share(value: float, ends: tuple[float, float], title: str, key: str, unit: str = "") -> Field:
+    """Show a fraction in percent with its interval, with one decimal."""
+    span = f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
+    return Field(f"{100 * value:.1f}{unit}", title, key, span=span)
+
+
+def record_key(record: Record) -> Field:
+    """Show which record a row comes from."""
+    return Field(record.key, "file of the record", record.key, words=True)
+
+
+def percent(
+    record: Record | None,
+    original: Record | None,
+    number: Callable[[Record], float | None],
+    quantity: Quantity,
+) -> Field:
+    """Show a number in percent of the original's; ``-`` if one of them is missing.
+
+    A report prints this column itself (``quantity``): its figure is shown and nothing is computed.
+    """
+    if record is not None and record.reported:
+        return printed(record, quantity)
+    if quantity == "latency_percent":
+        return times_percent(record, original, lambda r: r.full_batches_s)
+    mine, base = (number(each) if each else None for each in (record, original))
+    if record is None or original is None or mine is None or not base:
+        return missing(record)
+    shown, mark = f"{100 * mine / base:.1f}", Mark()
+    if quantity == "energy_percent":
+        mark = _either(record, original, marks.of_energy)
+        if "model" in (record.energy_method, original.energy_method):
+            shown, mark = f"{MODELLED}{shown}", Mark(mark.sign, f"; modelled, not measured{mark.why}")
+    what = COUNTED if quantity == "flops_percent" else ONE_READING
+    title = "the original itself" if record is original else f"of the original; each number is {what}"
+    return marked(Field(shown, title, record.key), mark)
+
+
+def times_percent(
+    record: Record | None, original: Record | None, times: Callable[[Record], Sequence[float]]
+) -> Field:
+    """Show a median time of batches in percent of the original's, with the interval of the ratio.
+
+    Args:
+        record: What is shown.
+        original: What it is compared with.
+        times: Returns one time per batch.
+    """
+    mine, base = (times(each) if each else () for each in (record, original))
+    if record is None or original is None or not mine or not base:
+        return missing(record)
+    own, first = intervals.median_interval(mine), intervals.median_interval(base)
+    ratio, mark = own.median / first.median, _either(record, original, marks.of_latency)
+    if record is original:
+        return marked(Field(f"{100 * ratio:.1f}", "the original itself", record.key), mark)
+    if min(own.confidence, first.confidence) < intervals.ENOUGH:
+        return marked(Field(f"{100 * ratio:.1f}", "too few batches for an interval", record.key), mark)
+    found = comparison.compare(base, mine, paired=False)
+    title = "median divided by the original's median; 95 % interval of the ratio, without the noise floor"
+    return marked(share(ratio, (found.low, found.high), title, record.key), mark)
+
+
+def printed(record: Record, quantity: Quantity) -> Field:
+    """Show what a report prints, and where; nothing is rounded, and no interval is added."""
+    figure = record.reported.figure(quantity) if record.reported else None
+    if figure is None:
+        return UNPRINTED if record.status == "ok" else missing(record)
+    if figure.value is None:
+        return without(f"{missing(record).title}; {figure.place}", record.key)
+    return Field(figure.printed, f"as printed: {figure.place}", record.key)
+
+
+def _either(record: Record, original: Record, of: Callable[[Record], Mark]) -> Mark:
+    """Return the mark of a ratio: that of the first of both that has one."""
+    own = of(record)
+    return own if own.sign else of(original)

@@ -1,0 +1,148 @@
+"""Tables of a report's figures: compared with our own measurements, and where each is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vlmnb.analysis.report_match import Match, matches
+from vlmnb.data import catalogue
+from vlmnb.models import checkpoints
+from vlmnb.records.record import Record, by_cell
+from vlmnb.records.reported import Quantity
+from vlmnb.spec import axes
+from vlmnb.spec.cell import Cell
+from vlmnb.views import fields, marks
+from vlmnb.views.marks import Mark, marked
+from vlmnb.views.table import MISSING, Field, Row, Table, without
+
+TITLES: dict[Quantity, str] = {
+    "latency_s": "Latency, s per batch",
+    "energy_j_per_sample": "Energy, J per sample",
+    "flops": "FLOPs per batch",
+    "wer": "WER",
+    "latency_percent": "Latency, % of original",
+    "flops_percent": "FLOPs, % of original",
+    "energy_percent": "Energy, % of original",
+}
+RATIO = "Measured / report"
+RESERVATION = (
+    "Ratios are measured / report. The reports do not name their machine, their limit of new tokens, or the "
+    "versions of their software, so a ratio compares whole set-ups, not machines."
+)
+REFUSED = {
+    "modelled": "modelled energy is not compared with measured energy",
+    "another model": "a checkpoint of another geometry is another model than the report's",
+    "": "has no such figure",
+}
+"""Why a row has no ratio."""
+
+UNPRINTED_UNITS = ("latency_s", "energy_j_per_sample", "wer")
+"""Quantities that the reports print without a unit: seconds, joules and a fraction are inferred."""
+
+MARKS: dict[Quantity, Callable[[Record], Mark]] = {
+    "latency_s": marks.of_latency, "energy_j_per_sample": marks.of_energy
+}  # fmt: skip
+
+
+def table(axis: str, cells: Sequence[Cell], reported: Sequence[Record], measured: Sequence[Record]) -> Table:
+    """Make a table with one row for each figure of the report that was measured too."""
+    rows = tuple(_compared(axis, match) for match in matches(axis, cells, reported, measured))
+    heads = (
+        axes.AXES[axis].row_title, "Data set", "Figure", "Report", "Measured", RATIO, "Machine",
+        "Differs from the report in",
+    )  # fmt: skip
+    return Table("The report's figures and our own measurements of the same cells", heads, rows)
+
+
+def notes(made: Table) -> str:
+    """Return the text below the table: what a ratio means, and why rows have none."""
+    at = made.columns.index(RATIO)
+    why = dict.fromkeys(row[at].title for row in made.rows if row[at].text == MISSING)
+    return "\n\n".join([RESERVATION, *(f"`-` in that column: {reason}." for reason in why)])
+
+
+def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Table:
+    """Make a table of every printed figure of a page's cells, with its file, table, row and column."""
+    found = by_cell(reported)
+    rows: list[Row] = []
+    inferred = False
+    for cell in cells:
+        record = found.get(cell)
+        for figure in record.reported.figures if record and record.reported else ():
+            own = figure.quantity in UNPRINTED_UNITS
+            inferred = inferred or own
+            unit = f"{figure.unit}, inferred" if own else figure.unit
+            place = (unit, figure.file, figure.table, figure.row, figure.column)
+            rows.append(
+                (
+                    Field(str(axes.AXES[axis].value(cell))),
+                    Field(catalogue.get(cell.dataset).title, words=True),
+                    Field(TITLES[figure.quantity], words=True),
+                    Field(figure.printed, key=record.key if record else ""),
+                    *(Field(word, words=True) for word in place),
+                )
+            )
+    heads = (
+        axes.AXES[axis].row_title, "Data set", "Figure", "As printed", "Unit", "File", "Table", "Row",
+        "Column",
+    )  # fmt: skip
+    caption = "Every printed figure of the cells of this page, and its place"
+    if inferred:
+        caption += "; inferred: the report prints no such unit (see the methodology)"
+    return Table(caption, heads, tuple(rows))
+
+
+def conflicts(cells: Sequence[Cell], reported: Sequence[Record]) -> list[str]:
+    """Return a sentence for each pair of figures of one cell that differ."""
+    found = by_cell(reported)
+    pairs = [
+        pair for cell in cells if cell in found and (one := found[cell].reported) for pair in one.conflicts()
+    ]
+    return [
+        f"{TITLES[a.quantity]}, of one and the same cell: {a.printed} in {a.place}, {b.printed} in {b.place}."
+        for a, b in pairs
+    ]
+
+
+def differences(reported: Cell, measured: Record) -> list[str]:
+    """Return what differs from the report, in words."""
+    own, parts = measured.cell, []
+    if measured.provenance.geometry:
+        parts.append(f"the geometry of the checkpoint: {measured.provenance.geometry}")
+    if own.weights == "pretrained" and measured.provenance.weights.startswith(checkpoints.LOCAL):
+        parts.append("weights of a local folder, not of the Hub's pinned revision")
+    if own.weights != reported.weights:
+        parts.append(f"{own.weights} weights")
+    if own.dtype != reported.dtype:
+        parts.append(f"{own.dtype} for {reported.dtype}")
+    if own.dataset != reported.dataset:
+        parts.append(f"questions of {catalogue.get(own.dataset).title}")
+    if own.samples != reported.samples:
+        parts.append(f"{own.samples} samples for {reported.samples}")
+    limit = "exactly" if own.length == "fixed" else "at most"
+    return [*parts, f"answers of {limit} {own.max_new_tokens} tokens"]
+
+
+def _compared(axis: str, match: Match) -> Row:
+    reported, own, show = match.reported, match.own, fields.SHOW[match.quantity]
+    return (
+        Field(str(axes.AXES[axis].value(reported.cell))),
+        Field(catalogue.get(reported.cell.dataset).title, words=True),
+        Field(TITLES[match.quantity], words=True),
+        show(reported),
+        show(own),
+        _ratio(match),
+        Field(own.hardware, words=True),
+        Field("; ".join(differences(reported.cell, own)), words=True),
+    )
+
+
+def _ratio(match: Match) -> Field:
+    if match.ratio is None:
+        return without(REFUSED[match.refused], match.own.key)
+    ends, span, title = match.ratio.ends, "", "measured / report, without an interval"
+    if ends:
+        span = f"[{ends[0]:.3g}, {ends[1]:.3g}]"
+        title = "measured / report; 95 % interval of what was measured, the report states none"
+    shown = Field(f"{match.ratio.value:.3g}", title, match.own.key, span=span)
+    return marked(shown, MARKS[match.quantity](match.own)) if match.quantity in MARKS else shown
