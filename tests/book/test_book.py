@@ -90,6 +90,8 @@ def test_assembling_twice_gives_the_same_bytes(small: tuple[Path, Path, Path]) -
     build.assemble(results, runs)
     assert snapshot(root / "book") == first
     assert "runs/llava-tiny/image_size.ipynb" in first
+    for page in ("comparison", "headline", "llava-tiny"):
+        assert b">Latency, s per batch</th>" in first[f"generated/{page}.md"]
 
 
 def test_every_record_of_a_page_can_be_downloaded(small: tuple[Path, Path, Path]) -> None:
