@@ -25,9 +25,9 @@ percent = partial(formatting.percent, digits=3)
 OPTIMIZATION = axes.AXES["optimization"].row_title
 CAPTION = (
     "Rates as shares of the device's measured peak rates, answers of {length} length, with 95 % intervals "
-    "over batches. MFU: FLOPs of the plain model until the first token; MBU: bytes of decoder, head and "
+    "over batches. MFU: FLOPs until the first token; MBU: bytes of decoder, head and "
     "cache (mean over steps, for the longest prompt) per step. † other processes used the machine: during "
-    "the batches, share too low; during every try of the peak, share too high.{beyond}"
+    "batches, share too low; during all tries of the peak, too high.{beyond}"
 )
 BEYOND = " ‡ above 100 %: the device can do more than its measured peak, for instance from a cache."
 PEAKS_CAPTION = (
@@ -101,9 +101,9 @@ def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
             "setting saves"
         )
     caption = (
-        "Weights: parameters and buffers as stored, smaller if quantized. Keys and values: of the largest "
+        "Weights: as stored, smaller if quantized. Keys and values: of the largest "
         f"batch, by formula (a static cache has room for more). Peak memory: {peak}. First call: includes "
-        "compilation, unless an earlier cell compiled the same decoder"
+        "compilation, unless an earlier cell compiled the decoder"
     )
     heads = (OPTIMIZATION, *(head for head, _ in columns))
     return Table(caption, heads, fields.by_columns(cells, by_cell(records), partial(_label, cells), columns))
