@@ -120,7 +120,7 @@ def test_rows_without_an_image_are_left_out(tmp_path: Path) -> None:
         catalogue.load("scienceqa", ROWS // 2 + 1, 0)
 
 
-def test_the_choice_is_fixed_by_the_seed_and_a_larger_one_begins_with_a_smaller(tmp_path: Path) -> None:
+def test_the_seed_fixes_the_choice_and_larger_choices_extend_smaller(tmp_path: Path) -> None:
     cached("textvqa", tmp_path / "hub")
 
     def chosen(samples: int, seed: int) -> list[str]:
@@ -212,7 +212,7 @@ def test_a_folder_that_cannot_be_meant_is_not_passed_over(
         assert place in str(raised.value)
 
 
-def test_more_than_the_split_holds_is_refused_before_anything_is_read() -> None:
+def test_too_many_samples_are_refused_before_reading() -> None:
     with pytest.raises(UserError, match=r"scienceqa has 2017 samples with an image, 2018 were asked"):
         catalogue.load("scienceqa", 2018, 0)
 

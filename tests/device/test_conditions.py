@@ -62,7 +62,7 @@ def test_throttling_is_that_of_the_window(monkeypatch: pytest.MonkeyPatch) -> No
     assert not found.contaminated
 
 
-def test_a_window_that_others_disturbed_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_with_background_load_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
     watched, _ = meter((0.3, 0.0), monkeypatch)
     watched.start()
     watched.stop()

@@ -43,7 +43,7 @@ def test_fingerprint_is_of_the_hardware() -> None:
     )
 
 
-def test_a_virtual_machine_is_told_from_a_real_one(tmp_path: Path) -> None:
+def test_a_virtual_machine_is_recognized(tmp_path: Path) -> None:
     cpuinfo, dmi = tmp_path / "cpuinfo", tmp_path / "dmi"
     assert machine.virtualization(cpuinfo, dmi) == ""
     cpuinfo.write_text("model name\t: Cortex\nFeatures\t: fp asimd\n")

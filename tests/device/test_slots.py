@@ -123,7 +123,7 @@ def test_a_runs_environment_names_device_and_threads(monkeypatch: pytest.MonkeyP
     assert "CUDA_VISIBLE_DEVICES" not in slots.environment(slots.CPU, 8)
 
 
-def test_the_slurm_script_has_one_task_for_each_run_with_something_missing(
+def test_the_slurm_script_has_one_task_per_unfinished_run(
     tmp_path: Path, two_gpus: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     todo = jobs(tmp_path, "cuda")
@@ -140,7 +140,7 @@ def test_the_slurm_script_has_one_task_for_each_run_with_something_missing(
 
 
 @pytest.mark.parametrize("break_", ["\n", "\r\n", "\r", "\u2028"])
-def test_a_title_of_several_lines_is_one_comment_of_the_slurm_script(tmp_path: Path, break_: str) -> None:
+def test_a_title_of_several_lines_is_one_comment_in_the_slurm_script(tmp_path: Path, break_: str) -> None:
     jobs(tmp_path, "cpu", 1)
     spec = tmp_path / "s.yaml"
     spec.write_text(json.dumps(json.loads(spec.read_text()) | {"title": f"Nightly{break_}touch x #\x1b[2J"}))
@@ -165,7 +165,7 @@ def test_status_says_what_is_there_in_words(tmp_path: Path) -> None:
     assert "to measure: textvqa-mini, cpu, fp32, batch 2" in said
 
 
-def test_a_terminal_shows_a_bar_with_what_is_done_and_what_is_at_work(tmp_path: Path) -> None:
+def test_a_terminal_shows_a_bar_with_done_and_running_work(tmp_path: Path) -> None:
     todo = jobs(tmp_path, "cpu", 1)
     wanted = [state for job in todo for state in job.cells]
     console = Console(file=io.StringIO(), force_terminal=True, width=200)

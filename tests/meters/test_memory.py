@@ -61,7 +61,7 @@ def test_memory_of_a_process_is_read_from_proc(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("status", [None, "Name:\tpython\n"])
-def test_memory_that_cannot_be_told_is_not_made_up(tmp_path: Path, status: str | None) -> None:
+def test_unknown_memory_is_not_made_up(tmp_path: Path, status: str | None) -> None:
     if status is not None:
         (tmp_path / "status").write_text(status)
     with MemoryMeter(process=tmp_path) as meter:

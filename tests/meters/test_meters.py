@@ -74,7 +74,7 @@ def test_nothing_slow_happens_between_the_meters_and_the_work() -> None:
     assert window.other_load == 0.1
 
 
-def test_a_window_is_too_short_until_every_counter_can_tell_and_counts_all_it_covers() -> None:
+def test_a_window_is_too_short_until_every_counter_has_enough() -> None:
     steps = Steps()
     passes = 0
     with steps.window as window:

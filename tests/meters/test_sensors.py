@@ -50,7 +50,7 @@ def test_a_card_of_rapl_is_what_its_counter_does(tmp_path: Path, monkeypatch: py
     assert card.idle_power_w == pytest.approx(30, rel=0.005), "the counter wraps around meanwhile"
 
 
-def test_a_device_that_others_use_has_no_idle_power() -> None:
+def test_a_device_in_use_has_no_idle_power() -> None:
     clock = FakeClock()
     busy = SimpleNamespace(gpu=40)
     counter, _ = gpu_counter(Draw(clock, 300.0, 0.1), nvmlDeviceGetUtilizationRates=busy)
@@ -60,7 +60,7 @@ def test_a_device_that_others_use_has_no_idle_power() -> None:
     assert card.period_s == pytest.approx(0.1, rel=0.03)
 
 
-def test_a_counter_that_stands_still_has_no_card() -> None:
+def test_a_counter_that_does_not_move_has_no_calibration() -> None:
     clock = FakeClock()
     counter, _ = gpu_counter(Draw(clock, 0.0, 0.1))
     with pytest.raises(SensorError, match="moved 0 times"):
@@ -82,7 +82,7 @@ def test_a_window_is_long_enough_for_the_counter_to_tell(
 
 
 @pytest.mark.parametrize("phase_s", [0.0, 0.031, 0.077, 0.099])
-def test_the_bound_on_a_window_holds_without_waiting_for_the_counter(phase_s: float) -> None:
+def test_the_window_bound_holds_without_waiting_for_the_counter(phase_s: float) -> None:
     clock = FakeClock()
     draw = Draw(clock, 80.0, 0.1, phase_s)
     counter, _ = gpu_counter(draw)
@@ -104,7 +104,7 @@ def test_rapl_goes_on_when_it_wraps_around(tmp_path: Path) -> None:
     assert counted == sorted(counted)
 
 
-def test_rapl_that_may_have_wrapped_twice_is_refused_and_can_begin_again(tmp_path: Path) -> None:
+def test_rapl_that_may_have_wrapped_twice_is_refused_then_resumes(tmp_path: Path) -> None:
     clock = FakeClock()
     folder = rapl_folder(tmp_path, clock, {"package-0": Draw(clock, 100.0, 0.001)}, range_uj=60_000_000)
     counter = rapl(folder, clock)
@@ -119,7 +119,7 @@ def test_rapl_that_may_have_wrapped_twice_is_refused_and_can_begin_again(tmp_pat
     assert counter.read_j() - before_j == pytest.approx(5, rel=0.05)
 
 
-def test_rapl_is_packages_and_their_memory_and_not_what_contains_them(tmp_path: Path) -> None:
+def test_rapl_counts_packages_and_memory_but_not_the_platform(tmp_path: Path) -> None:
     clock = FakeClock()
     names = ("package-0", "package-1", "core", "dram", "psys")
     rapl_folder(tmp_path, clock, {name: Draw(clock, 10.0, 0.001) for name in names})
@@ -154,7 +154,7 @@ def test_no_rapl_is_nothing_to_complain_about(tmp_path: Path) -> None:
     assert rapl_counter.rapl_counters(tmp_path / "nowhere") == ([], [])
 
 
-def test_a_driver_loaded_anew_is_no_energy() -> None:
+def test_a_driver_loaded_again_is_no_energy() -> None:
     clock = FakeClock()
     counter, fake = gpu_counter(Draw(clock, 80.0, 0.1))
     counter.read_j()
@@ -215,7 +215,7 @@ def test_a_part_of_a_gpu_has_no_counter_of_its_own(driver: FakeNvml) -> None:
         nvml_counter.gpu_counter("cuda")
 
 
-def test_what_is_refused_is_told_and_nothing_is_attached(
+def test_refused_counters_are_listed_and_not_attached(
     driver: FakeNvml, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     driver.missing = ("nvmlDeviceGetTotalEnergyConsumption",)
@@ -226,7 +226,7 @@ def test_what_is_refused_is_told_and_nothing_is_attached(
     assert attached.attached.__wrapped__("cpu") == attached.Attached()
 
 
-def test_a_little_load_of_others_is_borne() -> None:
+def test_a_little_background_load_is_accepted() -> None:
     assert not is_high(0.0)
     assert not is_high(HIGH_LOAD)
     assert is_high(HIGH_LOAD + 0.01)

@@ -13,7 +13,7 @@ from vlmnb.spec import axes, optimizations, planning
 DEFAULTS: dict[str, Any] = {"model": "qwen2.5-vl-tiny"}
 
 
-def test_the_base_configuration_stands_in_several_tables_as_one_cell() -> None:
+def test_the_base_configuration_is_one_cell_in_several_tables() -> None:
     batch = planning.plan("batch_size", DEFAULTS).cells
     image = planning.plan("image_size", DEFAULTS).cells
     length = planning.plan("seq_len", DEFAULTS).cells
@@ -68,7 +68,7 @@ def test_a_wrong_value_is_told_under_the_name_it_was_given_by(
     assert str(raised.value).startswith(said)
 
 
-def test_parameters_that_come_from_python_are_checked_like_those_of_papermill() -> None:
+def test_parameters_from_python_are_checked_like_those_of_papermill() -> None:
     with pytest.raises(UserError, match="no parameter 'modell'; did you mean 'model'"):
         experiment.begin("batch_size", {"modell": "llava-tiny"})
     a_notebook = {"__name__": "__main__", "In": [""], "plan": None, "model": "llava-tiny"}
@@ -85,7 +85,7 @@ LISTS = [(axis.name, name) for axis in axes.AXES.values()
 
 
 @pytest.mark.parametrize(("axis", "name"), LISTS)
-def test_one_value_stands_for_a_list_of_it_and_nothing_else_does(axis: str, name: str) -> None:
+def test_one_value_stands_for_a_list_of_it(axis: str, name: str) -> None:
     values = {"datasets": "textvqa-mini", "devices": "cpu", "optimizations": "bf16", "precisions": "bf16"}
     one = values.get(name, 56)
     assert planning.plan(axis, {name: one}) == planning.plan(axis, {name: [one]})
@@ -106,7 +106,7 @@ def test_a_cell_says_its_own_precision() -> None:
     assert [cell.dtype for cell in plan.of_length("natural")] == ["bf16", "fp32"]
 
 
-def test_answers_of_fixed_length_are_cells_of_their_own_with_few_samples() -> None:
+def test_answers_of_fixed_length_are_separate_cells_with_few_samples() -> None:
     plan = planning.plan("batch_size", DEFAULTS | {"batch_sizes": [1, 4], "samples": 20})
     assert [(cell.batch_size, cell.samples) for cell in plan.of_length("natural")] == [(1, 20), (4, 20)]
     assert [(cell.batch_size, cell.samples) for cell in plan.of_length("fixed")] == [(1, 8), (4, 20)]

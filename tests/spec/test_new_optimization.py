@@ -13,6 +13,7 @@ from factory import cell, record
 from vlmnb.book.pages import support
 from vlmnb.errors import UserError
 from vlmnb.measure import loading
+from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.optimizations import combination
 
@@ -61,8 +62,8 @@ def test_a_new_optimization_is_planned_applied_and_described() -> None:
         ("fp32", 2),
         ("bf16+sparse", 2),
     ]
-    configuration, model = loading.configuration(plan.cells[-1]), SimpleNamespace()
-    for setting in configuration.optimization.settings:
+    resolved, model = resolve_cell(plan.cells[-1]), SimpleNamespace()
+    for setting in loading.configuration(resolved).optimization.settings:
         loading._apply(setting, model, "cpu")
     assert model.sparse_on == "cpu"
     assert "made up" in support.page([record(cell())], {"llava-tiny": "LLaVA tiny"})

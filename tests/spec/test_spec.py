@@ -77,9 +77,7 @@ def test_the_sweeps_of_the_bundled_models_cover_each_of_them(sweep: str, wanted:
     assert len(runs) == 3 * len(wanted) == len({run.name for run in runs})
 
 
-def test_atomic_writing_makes_its_folder_again_when_another_process_removes_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_atomic_writing_makes_a_removed_folder_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, left = tempfile.mkstemp, [tmp_path / "failures"]
 
     def overtaken(**given: Any) -> tuple[int, str]:
@@ -199,7 +197,7 @@ sweeps = st.fixed_dictionaries(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=sweeps)
 @example(content={"title": "T", "models": ["llava-tiny"], "axes": {"card": None}})
-def test_any_sweep_is_runs_or_one_line(tmp_path: Path, content: dict[str, object]) -> None:
+def test_any_sweep_gives_runs_or_one_line(tmp_path: Path, content: dict[str, object]) -> None:
     path = write(tmp_path, yaml.safe_dump(content))
     runs, message = (), ""
     try:

@@ -79,7 +79,7 @@ def test_a_constant_factor_is_found_exactly_in_pairs(a: list[float], factor: flo
     ("a", "b", "words"),
     [([1.0], [1.0, 2.0], "incomplete"), ([], [1.0], "at least one"), ([0.0], [1.0], "positive")],
 )
-def test_what_has_no_ratio_is_refused(a: list[float], b: list[float], words: str) -> None:
+def test_samples_without_a_ratio_are_refused(a: list[float], b: list[float], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         comparison.compare(a, b, paired=True)
 
@@ -112,9 +112,7 @@ def test_the_sign_test_is_the_exact_binomial_one() -> None:
 
 
 @given(st.integers(0, 30), st.integers(0, 30))
-def test_the_one_sided_sign_test_is_a_probability_that_falls_with_the_imbalance(
-    more: int, fewer: int
-) -> None:
+def test_one_sided_sign_test_falls_with_the_imbalance(more: int, fewer: int) -> None:
     p = comparison.one_sided_sign_test(more, fewer)
     assert 0 < p <= 1
     assert comparison.one_sided_sign_test(more + 1, fewer) <= p

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vlmnb.stats import intervals
 
 
-def test_the_interval_lies_between_the_order_statistics_that_enclose_95_percent() -> None:
+def test_median_interval_lies_between_enclosing_order_statistics() -> None:
     ten = intervals.median_interval([10, 1, 9, 2, 8, 3, 7, 4, 6, 5])
     # From the 2nd to the 9th: 97.9 %; from the 3rd to the 8th: 89.1 %.
     assert (ten.median, ten.n, ten.confidence) == (5.5, 10, 0.95)
