@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
 
 import numpy as np
@@ -126,14 +127,60 @@ def test_resampling_scores_is_scoring_the_resample() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("A red square.", ["a", "red", "square"]),
-        ("It's the dog’s; don't!", ["it", "'s", "the", "dog", "'s", "do", "n't"]),
-        ("(one) black-and-white cat, 3.5 m...", ["one", "black-and-white", "cat", "3.5", "m"]),
-        ("", []),
+        ("A red square.", "a red square"),
+        ("It's the dog’s; don't!", "it 's the dog 's do n't"),
+        ("(one) black-and-white cat, 3.5 m...", "-lrb- one -rrb- black-and-white cat 3.5 m."),
+        ("", ""),
+        ("a boy,a girl", "a boy a girl"),
+        ("at 5:30 in the evening", "at 5:30 in the evening"),
+        ("10:30am", "10:30 am"),
+        ("It is 3 o'clock now", "it is 3 o'clock now"),
+        ("a cat that cannot swim", "a cat that can not swim"),
+        ("a man & a woman", "a man & a woman"),
+        ("50% off", "50 % off"),
+        ("1,000 people", "1,000 people"),
+        ("a red,white,and blue flag", "a red white and blue flag"),
+        ("a b/c sign", "a b/c sign"),
+        ("Mr. Smith's dog", "mr. smith 's dog"),
+        ("a U.S. flag", "a u.s. flag"),
+        ("the end.A new one", "the end.a new one"),
+        ("a $5 bill", "a $ 5 bill"),
+        ("a@b.com", "a@b.com"),
+        ("#1 fan", "# 1 fan"),
+        ("gonna go", "gon na go"),
+        ("rock 'n' roll", "rock 'n' roll"),
+        ("a [bracket] {brace}", "a -lsb- bracket -rsb- -lcb- brace -rcb-"),
+        ("really?!", "really ?!"),
+        ("o'brien's pub", "o'brien 's pub"),
+        ("5:30 p.m. train", "5:30 p.m. train"),
+        ("no. 1", "no. 1"),
+        ("no.", "no"),
+        ("the letter 'b'", "the letter b"),
+        ("can't won't", "ca n't wo n't"),
+        ("the boys' room", "the boys room"),
+        ("a man(old)", "a man -lrb- old -rrb-"),
+        ("7-eleven", "7-eleven"),
+        ("'90s", "'90s"),
+        ("well--made", "well made"),
+        ("B&W photo of a dog", "b&w photo of a dog"),
+        ("a man/woman sign", "a man/woman sign"),
+        ("two dogs , one cat ; both wet .", "two dogs one cat both wet"),
     ],
 )
-def test_captions_are_split_as_the_treebank_tokenizer_does(text: str, words: list[str]) -> None:
-    assert captions.tokens(text) == words
+def test_captions_are_split_as_the_treebank_tokenizer_does(text: str, words: str) -> None:
+    """The words are what PTBTokenizer of pycocoevalcap 1.2 returned."""
+    assert captions.tokens(text) == words.split()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("java") is None, reason="the official tokenizer is a Java program")
+def test_every_bundled_caption_is_split_as_the_official_tokenizer_does() -> None:
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    said = [text for sample in catalogue.load("coco-mini", 300, 0) for text in sample.references]
+    said += [text.replace(", ", ",") for text in said if "," in text]
+    official = PTBTokenizer().tokenize({i: [{"caption": text}] for i, text in enumerate(said)})
+    assert [captions.tokens(text) for text in said] == [official[i][0].split() for i in range(len(said))]
 
 
 @pytest.mark.parametrize("references", [(), (("a",),), ((), ("a",)), (("?",), ("a",))])
@@ -165,6 +212,31 @@ def test_normalized_errors_ignore_only_case_and_punctuation() -> None:
 def test_a_reference_of_punctuation_makes_every_word_an_error() -> None:
     assert scores.of("textvqa", ["a b", "c"], [["?"], ["c"]])["wer_normalized"].value == 2
     assert scores.of("textvqa", ["a b"], [["?"]]) == {}
+    assert scores.of("textvqa", ["a b"], [[]]) == {}
+
+
+@pytest.mark.parametrize(("one", "other"), [("3.5", "35"), ("1.99", "199"), ("5:30", "530"), ("2,5", "25")])
+def test_normalized_errors_keep_numbers_apart(one: str, other: str) -> None:
+    assert scores.of("textvqa", [f"{one}."], [[other]])["wer_normalized"].value == 1
+    assert scores.of("textvqa", [f"({one})"], [[one]])["wer_normalized"].value == 0
+    assert scores.normalized("1,000 or 1,000,000") == "1000 or 1000000"
+
+
+def test_samples_without_words_in_references_are_left_out_of_caption_scores() -> None:
+    said = ["a red square", "a blue circle", "a cat", "!!!"]
+    whole = scores.of("coco", said[:2], [[text] for text in said[:2]])
+    more = scores.of("coco", said, [["a red square"], ["a blue circle"], ["..."], []])
+    assert {name: more[name] for name in ("cider", "bleu")} == {n: whole[n] for n in ("cider", "bleu")}
+    punctuation = scores.of("coco", ["...", "a cat"], [["a dog"], ["a cat"]])
+    assert punctuation["cider"].value < whole["cider"].value
+    assert "cider" not in scores.of("coco", ["a", "b"], [["."], ["b"]])
+
+
+def test_official_accuracy_is_of_scienceqa_alone() -> None:
+    said, references, choices = ["B", "B)", "A. x", "C"], [["B"], ["B"], ["A"], ["C"]], [["x", "y"]] * 4
+    found = scores.of("scienceqa-mini", said, references, choices)["accuracy_official"]
+    assert found.value == 2 / 4
+    assert "accuracy_official" not in scores.of("textvqa", said, references, choices)
 
 
 def test_captions_have_scores_with_intervals_in_the_export() -> None:

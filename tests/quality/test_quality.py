@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlmnb.quality import metrics
+from vlmnb.quality import captions, metrics, scores
 
 
 def test_wer_of_the_corpus_is_errors_over_words() -> None:
@@ -21,6 +21,28 @@ def test_wer_of_the_corpus_is_errors_over_words() -> None:
 def test_wer_exceeds_one_and_respects_case_and_punctuation() -> None:
     assert metrics.wer(["B"], ["the answer is B of course"]).wer == 5
     assert metrics.wer(["Red", "red"], ["red", "red."]).errors == (1, 1)
+
+
+@pytest.mark.parametrize("space", ["\n", "\t", "\u00a0", "\n\n", " \r\n", "\u2028", "\u3000"])
+def test_white_space_of_any_kind_separates_words(space: str) -> None:
+    assert metrics.wer(["coca cola"], [f"coca{space}cola"]).errors == (0,)
+    assert metrics.wer([f"coca{space}cola"], ["coca cola\n"]).reference_words == (2,)
+    assert metrics.word_errors("stop", f"The sign{space}reads:\nSTOP\nALL WAY") == (6, 1)
+    same = scores.corpus_wer((("stop all way", f"stop{space}all way"),))
+    assert same is not None
+    assert same.value == 0
+    assert scores.of("textvqa", [f"STOP{space}ALL WAY"], [["stop all way"]])["wer_normalized"].value == 0
+
+
+def test_composed_letters_are_decomposed_ones_and_look_alikes_are_not() -> None:
+    composed, decomposed, cyrillic = "caf\u00e9", "cafe\u0301", "c\u0430f\u00e9"
+    for answer, right in ((decomposed, 1), (cyrillic, 0)):
+        assert metrics.word_errors(composed, answer) == (1 - right, 1)
+        assert metrics.soft_accuracy([composed] * 10, answer) == right
+        assert metrics.accuracy("easy-vqa", [[composed]], [answer]) == (right,)
+        assert metrics.option_letter(answer, ["tea", composed]) == ("B" if right else None)
+        assert scores.of("textvqa", [answer], [[composed]])["wer_normalized"].value == 1 - right
+        assert (captions.tokens(answer) == captions.tokens(composed)) == bool(right)
 
 
 def test_wer_refuses_what_is_undefined() -> None:
@@ -137,15 +159,67 @@ def test_answers_are_compared_in_normal_form(text: str, normal: str) -> None:
         ("the answer is a red block", None),
         ("I think red", None),
         ("", None),
+        ("**B**", "B"),
+        ("`B`", "B"),
+        ("**red**", "B"),
+        ("B, because it is red", "B"),
+        ("B because it is red", "B"),
+        ("B\nIt is red", "B"),
+        ("(b) red", "B"),
+        ("b) red", "B"),
+        ("Option A is wrong. The answer is B.", "B"),
+        ("Not option A. The answer is B.", "B"),
+        ("Not option A. It's B.", "B"),
+        ("Option A is not right, option B is", "B"),
+        ("A: The answer is B", "B"),
+        ("The answer I choose is B", "B"),
+        ("The answer is **B**.", "B"),
+        ("**Answer:** (B)", "B"),
+        ("Answer: A\nOn reflection, the answer is: B", "B"),
+        ("The correct option is B", "B"),
+        ("**B** is correct", "B"),
+        (r"\boxed{B}", "B"),
+        ("I choose B", "B"),
+        ("A, B", None),
+        ("A or B", None),
+        ("I", None),
+        ("I, for one, think it is red", None),
     ],
 )
 def test_option_letter(answer: str, letter: str | None) -> None:
     assert metrics.option_letter(answer, ["blue", "red", "green", "black"]) == letter
 
 
-def test_the_text_of_a_choice_goes_before_letters() -> None:
-    assert metrics.option_letter("B", ["C", "B", "A"]) == "B"
-    assert metrics.option_letter("A", ["C", "B", "A"]) == "C"
+@pytest.mark.parametrize("answer", ["I. think so", "I, too", "The answer I", "option I", "the answer is I"])
+def test_the_pronoun_is_no_option_even_of_ten(answer: str) -> None:
+    assert metrics.option_letter(answer, [str(i) for i in range(10)]) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "letter"),
+    [
+        ("B", "B"),
+        ("B. red", "B"),
+        ("The answer is B.", "B"),
+        ("Not option A. The answer is B.", "B"),
+        ("A: The answer is B, I think", "B"),
+        ("The answer is B", None),
+        ("The answer is A. The answer is B.", None),
+        ("b", None),
+        ("B)", None),
+        ("(B)", None),
+        ("B.", None),
+        ("D", None),
+        ("red", None),
+    ],
+)
+def test_official_option_is_that_of_the_script_of_llava(answer: str, letter: str | None) -> None:
+    assert metrics.official_option(answer, ["blue", "red", "green"]) == letter
+
+
+def test_the_official_rule_goes_before_the_text_of_a_choice() -> None:
+    assert metrics.option_letter("A", ["C", "B", "A"]) == "A"
+    assert metrics.option_letter("a", ["c", "b", "a"]) == "C"
     assert metrics.option_letter("red", ["red", "red"]) is None
 
 

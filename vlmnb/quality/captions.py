@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +19,27 @@ LONGEST = 4
 SIGMA = 6.0
 """Width of CIDEr's penalty for another length than the reference's, in words (as in the COCO evaluation)."""
 
-_CLITIC = re.compile(r"(?<=\w)(n't|'(?:s|re|ve|ll|d|m))\b")
-_TOKEN = re.compile(r"n't\b|'(?:s|re|ve|ll|d|m)\b|\w+(?:[-.,/]\w+)*")
+_SPLIT = (
+    (re.compile(r"(?<=\w)(n't|'(?:s|re|ve|ll|d|m))\b", re.I), r" \1"),
+    (re.compile(r"\b(?:can(?=not\b)|(?:gon|wan)(?=na\b)|got(?=ta\b)|(?:gim|lem)(?=me\b))", re.I), r"\g<0> "),
+)
+"""Words that the treebank counts as two."""
+
+_TOKEN = re.compile(
+    r"""
+    n't\b | '(?:s|re|ve|ll|d|m)\b | '(?:n'|\d\ds\b)
+    | (?:mrs?|ms|dr|st|mt|jr|sr|vs|etc|inc|ltd|corp|ave|blvd)\.(?!\w) | no\.(?=\s*\d)  # abbreviations
+    | (?<![\w.])(?:[a-z]\.){2,} | \b[a-z]\.(?!\w)  # u.s., p.m., a.
+    | (?-i:\b[A-Z]&[A-Z]\b)
+    | \d+:\d+                              # 5:30
+    | [@#][a-z]\w*
+    | [do]'\w\w+                           # o'clock
+    | \w+(?:(?:[-./@]|(?<=\d),(?=\d))\w+)*
+    | [?!]{2,} | [&%$#@+=<>*~^|/\\()\[\]{}]
+    """,
+    re.VERBOSE | re.I,
+)
+_BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
 
 
 class CaptionScores(Frozen):
@@ -41,12 +61,15 @@ class CaptionScores(Frozen):
 
 
 def tokens(text: str) -> list[str]:
-    """Words of a caption: lower case, without punctuation, ``don't`` and ``dog's`` in two.
+    """Split a caption into the words that the COCO evaluation counts, in lower case.
 
-    The COCO evaluation uses the Penn Treebank tokenizer of Stanford CoreNLP, a Java program, and then drops
-    punctuation. On captions the outcome is the same but for rarities such as signs of currency.
+    That evaluation uses the Penn Treebank tokenizer of Stanford CoreNLP, a Java program, and then drops
+    punctuation but no brackets, ``&`` or ``%``. Rarities such as signs of currency are split otherwise here.
     """
-    return _TOKEN.findall(_CLITIC.sub(r" \1", text.lower().replace("\u2019", "'")))
+    text = unicodedata.normalize("NFC", text).replace("\u2019", "'")
+    for pattern, parts in _SPLIT:
+        text = pattern.sub(parts, text)
+    return [_BRACKETS.get(token, token.lower()) for token in _TOKEN.findall(text)]
 
 
 @functools.lru_cache(maxsize=256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from string import ascii_uppercase
 
@@ -32,10 +33,7 @@ class WordErrors(BaseModel):
 
 
 def wer(references: Sequence[str], answers: Sequence[str]) -> WordErrors:
-    """Word error rate by jiwer, words being what white space separates.
-
-    Nothing is normalized: case and punctuation count, as in the reports. An empty answer counts as the
-    deletion of every reference word.
+    """Return the word error rate of the corpus, see :func:`word_errors`.
 
     Raises:
         ValueError: There are no references, not as many answers, or a reference has no words.
@@ -44,12 +42,23 @@ def wer(references: Sequence[str], answers: Sequence[str]) -> WordErrors:
     for index, reference in enumerate(references):
         if not reference.split():
             raise ValueError(f"The reference of sample {index} has no words; its error rate is undefined.")
-    errors, words = [], []
-    for reference, answer in zip(references, answers, strict=True):
-        counted = jiwer.process_words(reference, answer)
-        errors.append(counted.substitutions + counted.deletions + counted.insertions)
-        words.append(counted.hits + counted.substitutions + counted.deletions)
-    return WordErrors(wer=sum(errors) / sum(words), errors=tuple(errors), reference_words=tuple(words))
+    pairs = zip(references, answers, strict=True)
+    errors, words = zip(*(word_errors(*pair) for pair in pairs), strict=True)
+    return WordErrors(wer=sum(errors) / sum(words), errors=errors, reference_words=words)
+
+
+def word_errors(reference: str, answer: str) -> tuple[int, int]:
+    """Return the word errors of an answer, by jiwer, and the words of its reference.
+
+    White space of any kind separates words. Case and punctuation count, as in the reports. An empty answer
+    counts as the deletion of every reference word. A reference may have no words: then every word is wrong.
+    """
+    reference, answer = _spaced(reference), _spaced(answer)
+    if not reference:
+        return len(answer.split()), 0
+    counted = jiwer.process_words(reference, answer)
+    errors = counted.substitutions + counted.deletions + counted.insertions
+    return errors, counted.hits + counted.substitutions + counted.deletions
 
 
 def accuracy(
@@ -87,23 +96,52 @@ def accuracy(
 
 
 def option_letter(answer: str, choices: Choices = None) -> str | None:
-    """The option an answer names, as a capital letter; None if it names none, or none that exists.
+    """Return the option that an answer names, as a capital letter; None if it names none, or none offered.
 
-    Understood are a letter alone or marked as one (``B``, ``b``, ``(B)``, ``B.``), a letter before its
-    text (``B. red``, ``B) red``), ``The answer is B`` and its like, and the exact text of one choice.
+    The official rule comes first, see :func:`official_option`. Where it fails, the first of these counts:
+
+    1. The exact text of one choice.
+    2. A letter alone, with any marks: ``b``, ``(B)``, ``**B**``.
+    3. The last statement: ``Answer: B``, ``the correct option is (b)``, ``**B** is correct``.
+    4. A letter at the start, before a mark or a reason: ``B) red``, ``B, because it is red``.
+    5. A letter that is picked: ``option B``, ``I choose B``, ``It's B``; no other may be picked as well.
+
+    Emphasis and what is said to be wrong (``not A``, ``option A is wrong``) are left out. In the last three a
+    letter is a capital or stands in brackets, and ``I`` is the pronoun.
+    """
+    official = official_option(answer, choices)
+    if official:
+        return official
+    known = ascii_uppercase if choices is None else ascii_uppercase[: len(choices)]
+    text = _EMPHASIS.sub("", answer).strip()
+    same = [i for i, choice in enumerate(choices or ()) if _plain(choice) in (_plain(answer), _plain(text))]
+    if len(same) == 1:
+        return known[same[0]]
+    text = _BRACKETED.sub(lambda found: f"{found[1].upper()})", text)
+    text = _WRONG.sub("", text).strip()
+    alone, stated, first = _LETTER_ALONE.fullmatch(text), _STATED.findall(text), _LETTER_FIRST.match(text)
+    if alone:
+        letters = {alone[1].upper()}
+    elif stated:
+        letters = {"".join(stated[-1])}
+    else:
+        letters = {first[1]} if first else set(_PICKED.findall(text))
+    return letters.pop() if len(letters) == 1 and letters <= set(known) else None
+
+
+def official_option(answer: str, choices: Choices = None) -> str | None:
+    """Return the option that LLaVA's eval_science_qa.py reads in an answer; None where it reads ``FAILED``.
+
+    It reads a capital letter from A to E alone, one followed by a full stop and a blank at the start, or the
+    only ``The answer is X`` in a text, if at least one character follows.
     """
     text = answer.strip()
-    if choices is not None:
-        # The text of a choice comes first: the choice "a" of "vowels: a, e" is a text, not the letter A.
-        same = [i for i, choice in enumerate(choices) if _plain(choice) == _plain(text)]
-        if len(same) == 1:
-            return ascii_uppercase[same[0]]
-    found = _LETTER_ALONE.fullmatch(text) or _LETTER_FIRST.match(text) or _LETTER_TOLD.search(text)
-    if found is None:
-        return None
-    letter = str(found[found.lastindex or 1]).upper()
-    known = ascii_uppercase if choices is None else ascii_uppercase[: len(choices)]
-    return letter if letter in known else None
+    known = "ABCDE" if choices is None else "ABCDE"[: len(choices)]
+    if len(text) == 1 or text[1:3] == ". ":
+        letters = [text[0]]
+    else:
+        letters = re.findall(r"The answer is ([A-Z]).", text)
+    return letters[0] if len(letters) == 1 and letters[0] in known else None
 
 
 def soft_accuracy(references: Sequence[str], answer: str) -> float:
@@ -126,9 +164,10 @@ def normalize_answer(text: str) -> str:
     Lower case; without articles, most punctuation, and full stops outside numbers; number words as
     digits; missing apostrophes of contractions restored. The rule is that of the TextVQA challenge
     (``EvalAIAnswerProcessor`` in facebookresearch/mmf, after the evaluation script of VQA), its
-    oddities included: punctuation between characters becomes a blank unless it also touches a blank.
+    oddities included: punctuation between characters becomes a blank unless it also touches a blank, and
+    the article "a" alone becomes nothing. Added is that composed and decomposed letters are equal.
     """
-    text = re.sub(r"[,?]", "", text.lower()).replace("'s", " 's")
+    text = re.sub(r"[,?]", "", unicodedata.normalize("NFC", text).lower()).replace("'s", " 's")
     text = " ".join(text.split())
     plain = text
     for mark in _PUNCTUATION:
@@ -139,8 +178,13 @@ def normalize_answer(text: str) -> str:
     return " ".join(_CONTRACTIONS.get(word, word) for word in words if word not in ("a", "an", "the"))
 
 
+def _spaced(text: str) -> str:
+    """Return a text with composed letters and single blanks; jiwer takes no other space for one."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
 def _plain(text: str) -> str:
-    return text.strip().rstrip(".").lower()
+    return _spaced(text).rstrip(".").lower()
 
 
 def _same_length(references: Sequence[object], others: Sequence[object]) -> None:
@@ -159,7 +203,7 @@ def _soft(references: Sequence[str], answer: str, choices: Choices) -> float:
 
 
 def _exact(references: Sequence[str], answer: str, choices: Choices) -> float:
-    return float(answer.strip().lower() == references[0].strip().lower())
+    return float(_spaced(answer).lower() == _spaced(references[0]).lower())
 
 
 _RULES: dict[str, Callable[[Sequence[str], str, Choices], float] | None] = {
@@ -169,11 +213,24 @@ _RULES: dict[str, Callable[[Sequence[str], str, Choices], float] | None] = {
     "easy-vqa": _exact,
 }
 
-_LETTER_ALONE = re.compile(r"[(\[]?([A-Za-z])[)\].:]*")
-_LETTER_FIRST = re.compile(r"[(\[]?([A-Z])(?:[).:\]]+(?=\s|$)|\s*[\n:])")
-# A bare letter must be a capital here: "the answer is a red block" names no option.
-_LETTER_TOLD = re.compile(
-    r"\b(?i:answer|option|choice)\b(?i:\s+is)?\s*:?\s*(?i:option\s+)?(?:[(\[]([A-Za-z])[)\]]|([A-Z])\b(?!'))"
+_EMPHASIS = re.compile(r"[*_`$\"\u201c\u201d]|\\(?:boxed|text)")
+_BRACKETED = re.compile(r"(?:^|[(\[{])([A-Za-z])[)\]}]")
+_WRONG = re.compile(
+    r"\b(?i:not\s+(?:option\s+|choice\s+)?)[A-Z]\b\)?"
+    r"|(?i:\b(?:option|choice)\s+)?\b[A-Z]\b\)?\s+(?:is|was)(?:n't|\s+(?:not|wrong|incorrect|false))\b"
+)
+_LETTER_ALONE = re.compile(r"\W*([A-Za-z])\W*")
+# A letter must be a capital here: "the answer is a red block" names no option.
+_STATED = re.compile(
+    r"\b(?i:answer|(?:correct|right|best) (?:option|choice))\b[^.:\n]{0,30}?(?:\b(?i:is)\b|[:=])"
+    r"\W*(?i:(?:option|choice)\W+)?([A-HJ-Z])\b(?!')"
+    r"|\b([A-HJ-Z])\)?\s+is\s+(?:the\s+)?(?:correct|right|best|answer)\b"
+)
+_LETTER_FIRST = re.compile(
+    r"([A-HJ-Z])(?:[).:,\]]+(?=\s|$)(?!\s*(?:(?:and|or)\s+)?[A-Z]\b)|\s*[\n:]|\s+(?:[-\u2013]|because)\s)"
+)
+_PICKED = re.compile(
+    r"\b(?i:option|choice|answer|choose|pick|select|it is|it's|go with|be)\W+([A-HJ-Z])\b(?!')"
 )
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import functools
+import re
+import unicodedata
 from collections.abc import Callable, Sequence
 
-import jiwer
 import numpy as np
 
 from vlmnb.quality import captions
+from vlmnb.quality.metrics import Choices, official_option, word_errors
 from vlmnb.stats import intervals
 from vlmnb.types import Frozen
 
-_PLAIN = jiwer.Compose(
-    [
-        jiwer.ToLowerCase(),
-        jiwer.SubstituteRegexes({r"[-/]": " "}),
-        jiwer.RemovePunctuation(),
-        jiwer.RemoveMultipleSpaces(),
-        jiwer.Strip(),
-    ]
-)
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_DASH = re.compile(r"[-/\u2010-\u2015]")
 
 
 class Score(Frozen):
@@ -35,50 +30,60 @@ Pairs = tuple[tuple[str, str], ...]
 References = tuple[tuple[str, ...], ...]
 
 
-def of(dataset: str, answers: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, Score]:
-    """The metrics that apply to a data set: ``wer_normalized``, and for captions ``cider`` and ``bleu``.
+def of(
+    dataset: str,
+    answers: Sequence[str],
+    references: Sequence[Sequence[str]],
+    choices: Sequence[Choices] | None = None,
+) -> dict[str, Score]:
+    """Return the metrics of a data set that are computed from its answers.
 
-    They are kept by the content of the answers, so that asking again, for another table, costs nothing.
+    They are ``wer_normalized``, ``cider`` and ``bleu`` for captions, and ``accuracy_official`` for ScienceQA
+    by LLaVA's own rule. Samples whose references have no words are left out of the caption metrics. The
+    metrics are kept by the content of the answers, so that asking again, for another table, costs nothing.
 
     Args:
-        dataset: Name of the data set; captions alone have CIDEr and BLEU.
+        dataset: Name of the data set.
         answers: One answer per sample.
         references: Accepted answers of each sample; word errors are counted against the first.
+        choices: The choices of each sample, where it has any.
     """
     found: dict[str, Score] = {}
-    if not answers:
-        return found
-    pairs = tuple((several[0], answer) for several, answer in zip(references, answers, strict=True))
-    normalized = _wer_normalized(pairs)
+    asked = [(several, answer) for several, answer in zip(references, answers, strict=True) if several]
+    normalized = _wer_normalized(tuple((several[0], answer) for several, answer in asked))
     if normalized is not None:
         found["wer_normalized"] = normalized
-    # The document frequencies of a single sample weigh every word 0: that CIDEr says nothing.
-    if captions.is_captioning(dataset) and len(answers) > 1:
+    if captions.is_captioning(dataset):
         found |= _caption_scores(tuple(answers), tuple(map(tuple, references)))
+    if dataset.removesuffix("-mini") == "scienceqa" and choices and asked:
+        named = [official_option(*pair) for pair in zip(answers, choices, strict=True)]
+        right = [float(name in own[:1]) for name, own in zip(named, references, strict=True)]
+        low, high = intervals.bootstrap_ratio(right, [1.0] * len(right))
+        found["accuracy_official"] = Score(value=sum(right) / len(right), low=low, high=high)
     return found
 
 
 def normalized(text: str) -> str:
-    """A text as normalized word error rate compares it: lower case, no punctuation, single blanks.
+    """Return a text as normalized word error rate compares it: lower case, no punctuation, single blanks.
 
-    >>> normalized("A red-and-blue  SIGN: 'Stop!'")
-    'a red and blue sign stop'
+    Punctuation between digits stays, commas of thousands apart: 3.5 is not 35.
+
+    >>> normalized("A red-and-blue  SIGN: 'Stop!' 1,000 or 3.5.")
+    'a red and blue sign stop 1000 or 3.5'
     """
-    return str(_PLAIN(text))
-
-
-def word_errors(reference: str, answer: str) -> tuple[int, int]:
-    """Word errors of an answer and words of its reference, which may have none: then every word is wrong."""
-    if not reference.split():
-        return len(answer.split()), 0
-    counted = jiwer.process_words(reference, answer)
-    errors = counted.substitutions + counted.deletions + counted.insertions
-    return errors, counted.hits + counted.substitutions + counted.deletions
+    text = _DASH.sub(" ", _THOUSANDS.sub("", text.lower()))
+    around = zip(f" {text}", text, f"{text[1:]} ", strict=False)
+    kept = (
+        mark
+        for before, mark, after in around
+        if not unicodedata.category(mark).startswith("P") or (before.isdigit() and after.isdigit())
+    )
+    return " ".join("".join(kept).split())
 
 
 def corpus_wer(pairs: Pairs) -> Score | None:
     """Word error rate of (reference, answer) pairs as they stand; None where no reference has a word."""
-    errors, words = zip(*(word_errors(*pair) for pair in pairs), strict=True)
+    errors, words = zip(*(word_errors(*pair) for pair in pairs), strict=True) if pairs else ((), ())
     if sum(words) == 0:
         return None
     low, high = intervals.bootstrap_ratio(errors, words)
@@ -92,8 +97,13 @@ def _wer_normalized(pairs: Pairs) -> Score | None:
 
 @functools.lru_cache(maxsize=1024)
 def _caption_scores(answers: tuple[str, ...], references: References) -> dict[str, Score]:
-    each = captions.score(answers, references)
-    times = intervals.resampled(len(answers))
+    pairs = zip(answers, references, strict=True)
+    kept = [pair for pair in pairs if any(map(captions.tokens, pair[1]))]
+    # The document frequencies of a single sample weigh every word 0: that CIDEr says nothing.
+    if len(kept) < 2:
+        return {}
+    each = captions.score(*zip(*kept, strict=True))
+    times = intervals.resampled(len(kept))
     return {
         "cider": _bootstrapped(each, captions.mean_cider, times),
         "bleu": _bootstrapped(each, captions.bleu, times),
