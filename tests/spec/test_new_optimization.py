@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 from factory import cell, record
 
+from vlmnb.book.content import Content
 from vlmnb.book.pages import support
 from vlmnb.errors import UserError
 from vlmnb.measure import loading
@@ -66,4 +67,5 @@ def test_a_new_optimization_is_planned_applied_and_described() -> None:
     for setting in loading.configuration(resolved).optimization.settings:
         loading._apply(setting, model, "cpu")
     assert model.sparse_on == "cpu"
-    assert "made up" in support.page([record(cell())], {"llava-tiny": "LLaVA tiny"})
+    content = Content((record(cell()),))
+    assert "made up" in support.page(content)
