@@ -37,7 +37,7 @@ from vlmnb import paths
 from vlmnb.files import hashing
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
-from vlmnb.records import record, sealing, store
+from vlmnb.records import record, record_file, store
 from vlmnb.records.answer import Answer
 from vlmnb.records.resolved import blank_record, resolve_cell
 from vlmnb.records.timing import Timing
@@ -151,9 +151,9 @@ def _write(results: Path, first: int, cells: Sequence[Cell]) -> None:
         content |= {"key": key, "cell": cell.model_dump(mode="json")}
         path = paths.record(results, made.hardware, cell.model, key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(sealing.sealed(content), encoding="utf-8")
+        path.write_text(record_file.text(content), encoding="utf-8")
         store.enter(path, results)
-    record.read(path)
+    record_file.read(path)
 
 
 def _made_up(cell: Cell) -> record.Record:

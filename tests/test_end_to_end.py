@@ -13,7 +13,7 @@ import browser
 import linkcheck
 import pytest
 
-from vlmnb.records import record
+from vlmnb.records import record_file
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +62,7 @@ def test_pages_exist_have_valid_links_and_load_nothing_remote(root: Path) -> Non
 
 
 def test_a_page_shows_the_numbers_of_records_and_export(root: Path) -> None:
-    records, problems = record.read_all(root / "results", model="fuyu-tiny")
+    records, problems = record_file.read_all(root / "results", model="fuyu-tiny")
     assert problems == []
     with (root / "all.csv").open(newline="") as file:
         rows = {row["key"]: row for row in csv.DictReader(file)}

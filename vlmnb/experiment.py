@@ -14,7 +14,7 @@ from typing import Any
 
 from vlmnb import paths
 from vlmnb.errors import UserError
-from vlmnb.records import record
+from vlmnb.records import record, record_file
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, planning
 from vlmnb.spec.cell import Cell, words

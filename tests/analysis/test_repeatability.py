@@ -13,7 +13,7 @@ from vlmnb.book.pages import machine as machine_page
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.files import hashing
 from vlmnb.meters.readings import EnergyRefusal, SensorCard
-from vlmnb.records import record as records
+from vlmnb.records import record_file
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
@@ -136,7 +136,7 @@ def test_without_repeats_a_difference_that_windows_of_one_work_may_show_is_not_t
 def test_repeats_are_found_in_a_results_folder(tmp_path: Path) -> None:
     kept = windows((1.0, 1.1, 1.2))
     for one in [*kept, record(cell(), key="0" * 16)]:
-        records.write(one, tmp_path)
+        record_file.write(one, tmp_path)
     assert sorted(one.cell.repeat for one in repeatability.read(tmp_path)) == [1, 2, 3]
     assert "3 repeats have a spread of" in repeat_table.text(kept)
     assert len(repeat_table.table(kept).rows) == 3

@@ -17,8 +17,7 @@ from vlmnb.audit import registry
 from vlmnb.book.pages import audit as audit_page
 from vlmnb.cli import audit_command
 from vlmnb.errors import UserError
-from vlmnb.records import record as records_of
-from vlmnb.records import report_transcripts
+from vlmnb.records import record_file, report_transcripts
 from vlmnb.records.record import Record
 
 Stored = Callable[..., Path]
@@ -30,7 +29,7 @@ def stored(tmp_path: Path) -> Stored:
 
     def store(*found: Record) -> Path:
         for one in found:
-            records_of.write(one, tmp_path)
+            record_file.write(one, tmp_path)
         return tmp_path
 
     return store
@@ -52,7 +51,7 @@ def test_the_exit_code_tells_whether_there_is_an_error(
 
 def test_the_last_lines_say_whose_the_errors_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report_transcripts.write(tmp_path)
-    records_of.write(timed(key="2" * 16, flops=None), tmp_path)
+    record_file.write(timed(key="2" * 16, flops=None), tmp_path)
     assert audit_command.run(tmp_path, "", as_json=False) == 1
     told = capsys.readouterr().out.splitlines()[-2:]
     assert re.fullmatch(

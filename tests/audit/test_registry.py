@@ -12,7 +12,7 @@ from vlmnb import paths
 from vlmnb.audit import expected_flops, measured, registry
 from vlmnb.audit.rule import Finding, Rule
 from vlmnb.flops.flop_count import FlopCount
-from vlmnb.records import record, report_transcripts
+from vlmnb.records import record_file, report_transcripts
 
 MADE_UP = '''
 from vlmnb.audit.rule import note, record_rule
@@ -56,7 +56,7 @@ def test_good_records_give_no_finding() -> None:
 
 
 def test_the_records_of_the_full_size_models_have_no_error() -> None:
-    found, _ = record.read_all(paths.root() / "results")
+    found, _ = record_file.read_all(paths.root() / "results")
     random = [one for one in found if one.source == "measured" and one.cell.weights == "random"]
     assert random
     assert [one for one in registry.run(random, "measured") if one.level == "error"] == []

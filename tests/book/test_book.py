@@ -18,7 +18,7 @@ from vlmnb.book import build, report_pages, toc
 from vlmnb.book.content import Content, Failure, Page
 from vlmnb.book.pages import comparison, machine, run, status
 from vlmnb.errors import UserError
-from vlmnb.records import export_columns, record
+from vlmnb.records import export_columns, record_file
 from vlmnb.spec import axes, planning
 from vlmnb.views import markup
 
@@ -98,10 +98,10 @@ def test_every_record_of_a_page_can_be_downloaded(small: tuple[Path, Path, Path]
     root, results, runs = small
     build.assemble(results, runs)
     downloads = root / "book" / "generated" / "extra" / "downloads"
-    on_disk = record.read_all(results)[0]
+    on_disk = record_file.read_all(results)[0]
     for found in on_disk:
         copy_of = downloads / "records" / found.hardware / "llava-tiny" / f"{found.key}.json"
-        assert record.read(copy_of) == found
+        assert record_file.read(copy_of) == found
     lines = (downloads / "llava-tiny-image_size.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == ",".join(export_columns.EXPORT_COLUMNS)
     assert len(lines) == 1 + len(planning.plan("image_size", bookmaking.parameters("llava-tiny")).cells)

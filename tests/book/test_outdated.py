@@ -10,7 +10,7 @@ from bookmaking import PROJECT
 
 from vlmnb.book import build, outdated, postprocess
 from vlmnb.device import machine
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory
 
@@ -34,7 +34,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
     monkeypatch.setenv("VLMNB_ROOT", str(root))
     monkeypatch.setitem(bookmaking.MACHINE, "fingerprint", machine.describe().fingerprint)
     bookmaking.records(results, models=("llava-tiny",), axis_names=("image_size", "device", "repeat"))
-    for repeat in (r for r in record.read_all(results)[0] if r.cell.repeat):
+    for repeat in (r for r in record_file.read_all(results)[0] if r.cell.repeat):
         path = results / repeat.hardware / "llava-tiny" / f"{repeat.key}.json"
         path.rename(path.with_suffix(".later"))
     for axis in ("image_size", "device"):

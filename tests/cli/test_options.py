@@ -14,7 +14,7 @@ from stored import job_of, measured, sweep_file
 
 from vlmnb import cli, paths
 from vlmnb.device import slots
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.spec.cell import words as words_of
 from vlmnb.sweep import inventory, options, progress
 
@@ -46,7 +46,7 @@ def vlmnb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 def measure(results: Path) -> None:
     """Put every cell of the sweep on record."""
     for state in job_of(results, Path()).cells:
-        record.write(measured(state.cell), results)
+        record_file.write(measured(state.cell), results)
 
 
 def test_a_given_folder_is_relative_to_the_working_folder(elsewhere: Path, vlmnb: Called) -> None:

@@ -16,7 +16,7 @@ from vlmnb.device import machine, slots
 from vlmnb.device.machine import Machine
 from vlmnb.device.state import Gpu
 from vlmnb.files import locks
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.sweep import execute, heartbeat, inventory, local, options, progress, scheduler, slurm, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Job
@@ -63,7 +63,7 @@ def run_all(
                 all_at_work.set()
         assert all_at_work.wait(60)
         for state in next(job for job in todo if job.run == run).cells:
-            record.write(measured(state.cell), setting.results)
+            record_file.write(measured(state.cell), setting.results)
         with guard:
             assert busy[slot.name] == 1
             busy[slot.name] = 0
@@ -135,7 +135,7 @@ def test_the_slurm_script_has_one_task_per_unfinished_run(
     assert all(job.run.name in script for job in todo)
     (tmp_path / "runs").mkdir()
     for state in todo[0].cells:
-        record.write(measured(state.cell), tmp_path / "results")
+        record_file.write(measured(state.cell), tmp_path / "results")
     assert f"{todo[0].run.name}  # its page" in slurm.script(asked)
 
 
@@ -153,7 +153,7 @@ def test_a_title_of_several_lines_is_one_comment_in_the_slurm_script(tmp_path: P
 def test_status_says_what_is_there_in_words(tmp_path: Path) -> None:
     todo = jobs(tmp_path, "cpu", 1)
     first = todo[0].cells[0]
-    record.write(
+    record_file.write(
         measured(first.cell, status="failed", reason="a reason"),
         tmp_path / "results",
     )
@@ -170,7 +170,7 @@ def test_a_terminal_shows_a_bar_with_done_and_running_work(tmp_path: Path) -> No
     wanted = [state for job in todo for state in job.cells]
     console = Console(file=io.StringIO(), force_terminal=True, width=200)
     with progress.Progress(todo, wanted, console, results=tmp_path / "results") as shown:
-        record.write(measured(wanted[0].cell), tmp_path / "results")
+        record_file.write(measured(wanted[0].cell), tmp_path / "results")
         shown.doing("cpu", todo[0].run.name, "a cell")
         shown.announce("something once")
         shown.announce("something once")
@@ -186,10 +186,10 @@ def test_time_left_and_ended_sweeps_are_told(tmp_path: Path) -> None:
     shown = progress.Progress(todo, wanted, Console(file=io.StringIO()), results=tmp_path / "results",
                               spec="s.yaml", command="vlmnb sweep s.yaml")  # fmt: skip
     with shown:
-        record.write(measured(wanted[0].cell), tmp_path / "results")
+        record_file.write(measured(wanted[0].cell), tmp_path / "results")
         shown.doing("cpu", todo[0].run.name, "a cell")
         assert shown.now().remaining_s is None, "written before it began: by another sweep"
-        record.write(measured(wanted[1].cell), tmp_path / "results")
+        record_file.write(measured(wanted[1].cell), tmp_path / "results")
         shown.doing("cpu", todo[0].run.name, "a cell")
         standing = shown.now()
         assert (standing.done, standing.measured, standing.ended) == (2, 1, "")

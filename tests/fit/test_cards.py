@@ -15,7 +15,7 @@ import pytest
 from fakes import PROJECT
 
 from vlmnb import paths
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.records.record import Record
 from vlmnb.sweep import inventory
 
@@ -76,29 +76,29 @@ def test_a_new_record_outdates_the_cards_that_would_use_it(
     new: dict[str, Any], outdated: set[str], sweep: Path
 ) -> None:
     make(sweep)
-    record.write(measured(**new), sweep.parent.parent / "results")
+    record_file.write(measured(**new), sweep.parent.parent / "results")
     assert {name for name, state in pages(sweep).items() if state == "outdated"} == outdated
 
 
 def test_a_record_of_a_cpu_outdates_no_card(sweep: Path) -> None:
     make(sweep)
-    record.write(factory.record(), sweep.parent.parent / "results")
+    record_file.write(factory.record(), sweep.parent.parent / "results")
     assert set(pages(sweep).values()) == {"current"}
 
 
 def test_a_record_under_another_quantization_outdates_its_own_models_card(sweep: Path) -> None:
     root = sweep.parent.parent
-    record.write(measured(), root / "results")
+    record_file.write(measured(), root / "results")
     make(sweep)
-    record.write(measured(optimization="fp16+bnb-4bit", key="b" * 16), root / "results")
+    record_file.write(measured(optimization="fp16+bnb-4bit", key="b" * 16), root / "results")
     assert pages(sweep) == {"llava-tiny": "outdated", "fuyu-tiny": "current"}
 
 
 def test_a_changed_record_or_catalogue_or_parameter_outdates_a_card(sweep: Path) -> None:
     root = sweep.parent.parent
-    written = record.write(measured(), root / "results")
+    written = record_file.write(measured(), root / "results")
     make(sweep)
-    record.write(measured(latencies=(0.7, 0.6)), root / "results")
+    record_file.write(measured(latencies=(0.7, 0.6)), root / "results")
     assert set(pages(sweep).values()) == {"outdated"}
     make(sweep)
     written.unlink()
@@ -142,12 +142,12 @@ def test_a_sweep_makes_the_outdated_cards_again_and_no_other(sweep: Path) -> Non
         return {run["run"]: run["page"] for run in told["runs"]}
 
     page = {name: paths.executed(root / "runs", name, "card") for name in MODELS}
-    record.write(measured(), root / "results")
+    record_file.write(measured(), root / "results")
     vlmnb("sweep", "sweeps/cards.yaml")
     assert set(states().values()) == {"current"}
     before = {name: file.stat().st_mtime_ns for name, file in page.items()}
 
-    record.write(measured(optimization="fp16+bnb-4bit", key="b" * 16), root / "results")
+    record_file.write(measured(optimization="fp16+bnb-4bit", key="b" * 16), root / "results")
     assert states() == {"llava-tiny/card": "outdated", "fuyu-tiny/card": "current"}
     vlmnb("sweep", "sweeps/cards.yaml")
     assert set(states().values()) == {"current"}

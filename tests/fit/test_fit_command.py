@@ -12,7 +12,8 @@ import pytest
 from vlmnb import cli
 from vlmnb.fit import answer, predict
 from vlmnb.fit.choice import Constraint
-from vlmnb.records import record, usable
+from vlmnb.records import record_file
+from vlmnb.records.indexed_record import quantization_of
 from vlmnb.records.record import Record
 
 
@@ -73,7 +74,7 @@ def test_a_checkpoint_of_another_geometry_is_left_out() -> None:
 
 def test_a_cpu_record_or_a_compiled_one_is_left_out() -> None:
     assert predict.observed(factory.record()) is None
-    assert usable.quantization_of(factory.cell(device="cuda", dtype="fp16", optimization="compile")) is None
+    assert quantization_of(factory.cell(device="cuda", dtype="fp16", optimization="compile")) is None
 
 
 @pytest.mark.parametrize(
@@ -185,7 +186,7 @@ def test_a_constraint_that_nothing_meets_is_named(
 def test_the_command_answers_a_reader_and_a_program(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    record.write(measured(), tmp_path)
+    record_file.write(measured(), tmp_path)
     where = ["--results", str(tmp_path)]
     text = run("llava-1.5-7b", "--vram", "8", *where, capsys=capsys, monkeypatch=monkeypatch)
     assert "It does not fit 8 GiB" in text

@@ -21,7 +21,7 @@ from vlmnb.files import hashing
 from vlmnb.fit import page as card
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.records.answer import Answer
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
@@ -89,7 +89,7 @@ def records(
     for model in models:
         for axis in axis_names:
             for cell in planning.plan(axis, parameters(model, axis)).cells:
-                record.write(measured(cell), results)
+                record_file.write(measured(cell), results)
 
 
 def reports(results: Path, *, models: tuple[str, ...] = REPORTED) -> None:
@@ -106,7 +106,7 @@ def beside_reports(results: Path) -> None:
         stand_in = cell.model_copy(update={"model": "fuyu-tiny", "device": "cpu"})
         changes = {"cell": cell, "hardware": "test-gpu", "key": hashing.digest(cell.model_dump())}
         energy = EnergyReading(source="gpu", method="nvml_counter", energy_j=960.0, detail="synthetic")
-        record.write(measured(stand_in).model_copy(update=changes | {"energy": (energy,)}), results)
+        record_file.write(measured(stand_in).model_copy(update=changes | {"energy": (energy,)}), results)
 
 
 def parameters(model: str, axis: str = "device") -> dict[str, Any]:

@@ -21,7 +21,7 @@ from vlmnb.measure.batches import prepare
 from vlmnb.measure.cells import measure_cells
 from vlmnb.models import geometry, stand_in
 from vlmnb.models.families import llava
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec import planning
 from vlmnb.spec.cell import Cell
@@ -212,7 +212,7 @@ def test_the_notebook_with_random_weights_has_no_quality(project: Path, tmp_path
          "-p", "results", str(results), "-p", "length", "natural", "-y", "batch_sizes: [2]"],
         cwd=project, check=True, capture_output=True,
     )  # fmt: skip
-    (found,), _ = record.read_all(results)
+    (found,), _ = record_file.read_all(results)
     assert (found.status, found.wer, found.accuracy) == ("ok", None, None)
     assert found.timing is not None
     text = json.dumps(json.loads(output.read_text())["cells"])

@@ -12,7 +12,7 @@ from vlmnb.flops import counters
 from vlmnb.measure import cells, loading
 from vlmnb.measure.batches import prepare
 from vlmnb.measure.flop_counting import count
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec import planning
@@ -73,4 +73,4 @@ def test_flops_of_a_batch_are_those_of_its_padded_prompts(model: str) -> None:
 def test_more_samples_than_the_data_set_has_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has 300 samples"):
         measured(tmp_path, "batch_size", "llava-tiny", samples=301, batch_sizes=[1])
-    assert list(record.record_files(tmp_path)) == []
+    assert list(record_file.all_paths(tmp_path)) == []

@@ -11,11 +11,11 @@ import pytest
 
 from vlmnb.book import report_pages
 from vlmnb.files import code_fingerprint
-from vlmnb.records import content_key, index_entries
+from vlmnb.records import content_key, store
 
 FOLDERS = {
     "key": content_key.MEASURING,
-    "index": index_entries.READING,
+    "index": store.READING,
     "pages": content_key.SHOWING,
     "cards": content_key.CARD,
     "report pages": report_pages.DRAWN_BY,

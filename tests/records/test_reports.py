@@ -23,7 +23,7 @@ from vlmnb.book.pages import run
 from vlmnb.device import machine
 from vlmnb.device.state import Gpu
 from vlmnb.errors import UserError
-from vlmnb.records import export_columns, record, report_transcripts
+from vlmnb.records import export_columns, record_file, report_transcripts
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.sweep_file import load_sweep
@@ -67,7 +67,7 @@ class Cells(HTMLParser):
 
 @pytest.fixture(scope="module")
 def committed() -> list[Record]:
-    found, problems = record.read_all(PROJECT / "results", hardware="reports")
+    found, problems = record_file.read_all(PROJECT / "results", hardware="reports")
     assert problems == []
     return found
 
@@ -78,8 +78,8 @@ def sheets(kind: str) -> list[tuple[str, dict[str, Any]]]:
 
 def test_the_committed_records_are_those_of_the_transcription(tmp_path: Path) -> None:
     report_transcripts.write(tmp_path)
-    made = {p.relative_to(tmp_path): p.read_text() for p in record.record_files(tmp_path)}
-    kept = record.record_files(PROJECT / "results", hardware="reports")
+    made = {p.relative_to(tmp_path): p.read_text() for p in record_file.all_paths(tmp_path)}
+    kept = record_file.all_paths(PROJECT / "results", hardware="reports")
     assert made == {p.relative_to(PROJECT / "results"): p.read_text() for p in kept}
 
 

@@ -18,8 +18,7 @@ from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.files import locks
-from vlmnb.records import claims, staleness
-from vlmnb.records import record as records
+from vlmnb.records import claims, record_file, staleness
 from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec.cell import told_apart, words
 from vlmnb.sweep import inventory, options, status
@@ -38,19 +37,19 @@ def _no_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_repeats_put_on_record_make_pages_again_which_say_by_them_what_differs(tmp_path: Path) -> None:
     results = tmp_path / "results"
     for batch_size in (1, 2):
-        records.write(measured(cell(batch_size=batch_size)), results)
+        record_file.write(measured(cell(batch_size=batch_size)), results)
     before = job_of(results, tmp_path)
     page = paths.executed(tmp_path / "runs", "llava-tiny", "batch_size")
     page.parent.mkdir(parents=True)
     page.write_text("{}")
     inventory.mark_page(before, tmp_path / "runs")
     assert job_of(results, tmp_path).page == "current"
-    records.write(measured(cell(repeat=1)), results)
+    record_file.write(measured(cell(repeat=1)), results)
     assert job_of(results, tmp_path).page == "outdated"
 
 
 def test_a_record_of_other_code_answers_as_stale_and_is_kept(tmp_path: Path) -> None:
-    path = records.write(older(cell()), tmp_path)
+    path = record_file.write(older(cell()), tmp_path)
     found = recorded(cell(), tmp_path)
     assert found is not None
     assert found.key != resolve_cell(cell()).key
@@ -61,9 +60,9 @@ def test_a_record_of_other_code_answers_as_stale_and_is_kept(tmp_path: Path) -> 
 
 
 def test_an_exact_record_goes_before_a_stale_one(tmp_path: Path) -> None:
-    records.write(older(cell()), tmp_path)
+    record_file.write(older(cell()), tmp_path)
     exact = measured(cell())
-    records.write(exact, tmp_path)
+    record_file.write(exact, tmp_path)
     assert recorded(cell(), tmp_path) == exact
     assert states(tmp_path, tmp_path)[2] == "recorded"
     assert footnotes.stale([exact]) == ""
@@ -75,8 +74,8 @@ def test_a_record_of_other_hardware_is_neither(tmp_path: Path) -> None:
     foreign = foreign.model_copy(
         update={"provenance": foreign.provenance.model_copy(update={"machine": machine})}
     )
-    records.write(foreign, tmp_path)
-    records.write(older(cell(), "fedcba9876543210").model_copy(update={"hardware": "h200"}), tmp_path)
+    record_file.write(foreign, tmp_path)
+    record_file.write(older(cell(), "fedcba9876543210").model_copy(update={"hardware": "h200"}), tmp_path)
     assert recorded(cell(), tmp_path) is None
     assert states(tmp_path, tmp_path)[2] == "missing"
 
@@ -84,7 +83,7 @@ def test_a_record_of_other_hardware_is_neither(tmp_path: Path) -> None:
 def test_a_stale_cell_is_measured_where_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records.write(older(cell()), tmp_path)
+    record_file.write(older(cell()), tmp_path)
     keys = tmp_path / "again"
     keys.write_text(resolve_cell(cell()).key)
     monkeypatch.setenv(claims.AGAIN, str(keys))
@@ -111,7 +110,7 @@ def test_threads_are_part_of_the_key_and_named_when_they_change(monkeypatch: pyt
 def test_a_damaged_record_is_measured_again_and_kept_beside(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = records.write(measured(cell()), tmp_path)
+    path = record_file.write(measured(cell()), tmp_path)
     path.write_text(path.read_text()[:100])
     assert states(tmp_path, tmp_path)[2] == "damaged"
     with claims.Desk([cell()], tmp_path) as at:
@@ -120,11 +119,11 @@ def test_a_damaged_record_is_measured_again_and_kept_beside(
     assert recorded(cell(), tmp_path) == measured(cell())
     assert path.with_suffix(".damaged").stat().st_size == 100
     assert f"is kept as {path.stem}.damaged" in capsys.readouterr().err
-    assert records.read_all(tmp_path)[1] == []
+    assert record_file.read_all(tmp_path)[1] == []
 
 
 def test_a_damaged_record_is_told_as_such_with_what_a_sweep_makes_of_it(tmp_path: Path) -> None:
-    path = records.write(measured(cell()), tmp_path)
+    path = record_file.write(measured(cell()), tmp_path)
     path.write_text(path.read_text()[:100])
     found = inventory.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
     said = status.lines(found[0], left_out=found[1])
@@ -141,9 +140,9 @@ def test_a_damaged_record_is_told_as_such_with_what_a_sweep_makes_of_it(tmp_path
 def test_a_damaged_file_beside_a_stale_record_is_told_and_kept_once_it_is_measured_again(
     tmp_path: Path,
 ) -> None:
-    path = records.write(measured(cell()), tmp_path)
+    path = record_file.write(measured(cell()), tmp_path)
     path.write_text("half")
-    records.write(older(cell()), tmp_path)
+    record_file.write(older(cell()), tmp_path)
     jobs, left_out = inventory.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
     assert states(tmp_path, tmp_path)[2] == "stale"
     told = {line.split(": ")[0] for line in status.lines(jobs, left_out=left_out) if str(path) in line}
@@ -157,16 +156,16 @@ def test_a_damaged_file_beside_a_stale_record_is_told_and_kept_once_it_is_measur
 
 
 def test_whoever_writes_a_record_keeps_the_damaged_file_in_its_place(tmp_path: Path) -> None:
-    path = records.write(measured(cell()), tmp_path)
+    path = record_file.write(measured(cell()), tmp_path)
     newer = path.read_text().replace('"schema_version": 1', '"schema_version": 99')
     path.write_text(newer)
-    records.write(measured(cell(), status="failed", reason="killed twice"), tmp_path)
-    assert records.read(path).status == "failed"
+    record_file.write(measured(cell(), status="failed", reason="killed twice"), tmp_path)
+    assert record_file.read(path).status == "failed"
     assert paths.damaged(path).read_text() == newer
 
 
 def test_a_record_from_a_node_keeps_the_damaged_file_in_its_place_too(tmp_path: Path) -> None:
-    path = records.write(measured(cell()), tmp_path / "results")
+    path = record_file.write(measured(cell()), tmp_path / "results")
     sent = path.read_bytes()
     path.write_bytes(sent[:100])
     run = job_of(tmp_path / "results", tmp_path).run
@@ -176,7 +175,7 @@ def test_a_record_from_a_node_keeps_the_damaged_file_in_its_place_too(tmp_path: 
     name = path.relative_to(tmp_path / "results").as_posix()
     report = node_ray.Report("", {name: sent}, {}, RunResult(run=run).model_dump(mode="json"))
     cluster._received(iter([report]), run, [], lambda cell: None, threading.Event())
-    assert records.read(path) == measured(cell())
+    assert record_file.read(path) == measured(cell())
     assert paths.damaged(path).read_bytes() == sent[:100]
 
 
@@ -186,15 +185,15 @@ def test_a_link_to_nothing_in_the_place_of_a_record_is_a_damaged_one(tmp_path: P
     path.symlink_to(tmp_path / "gone.json")
     assert states(tmp_path, tmp_path)[2] == "damaged"
     assert recorded(cell(), tmp_path) is None
-    records.write(measured(cell()), tmp_path)
+    record_file.write(measured(cell()), tmp_path)
     assert states(tmp_path, tmp_path)[2] == "recorded"
     assert paths.damaged(path).is_symlink()
     assert not (tmp_path / "gone.json").exists()
 
 
 def test_a_dry_run_shows_what_its_options_add(tmp_path: Path) -> None:
-    records.write(older(cell()), tmp_path)
-    records.write(measured(cell(batch_size=1), status="failed", reason="r"), tmp_path)
+    record_file.write(older(cell()), tmp_path)
+    record_file.write(measured(cell(batch_size=1), status="failed", reason="r"), tmp_path)
     jobs = [job_of(tmp_path, tmp_path)]
     plain, said = status.lines(jobs, cells=True), []
     assert not [line for line in plain if "to measure:" in line]
@@ -226,18 +225,18 @@ def test_cells_that_differ_in_what_is_seldom_named_are_told_apart(tmp_path: Path
 
 
 def test_a_record_of_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
-    path = records.write(older(cell()), tmp_path)
+    path = record_file.write(older(cell()), tmp_path)
     text = path.read_text().replace('"schema_version": 1', '"schema_version": 99')
     path.write_text(text)
     assert recorded(cell(), tmp_path) is None
-    assert "update the project" in records.read_all(tmp_path)[1][0]
+    assert "update the project" in record_file.read_all(tmp_path)[1][0]
     assert path.read_text() == text
 
 
 def test_a_clock_that_went_backwards_refuses_to_replace_what_it_would_file_as_older(tmp_path: Path) -> None:
     made = older(cell())
     future = made.provenance.model_copy(update={"started_at": "2999-01-01T00:00:00+00:00"})
-    path = records.write(made.model_copy(update={"provenance": future}), tmp_path / "results")
+    path = record_file.write(made.model_copy(update={"provenance": future}), tmp_path / "results")
     states(tmp_path / "results", tmp_path)
     asked = options.Asked(
         spec=tmp_path / "s.yaml",

@@ -20,8 +20,7 @@ from vlmnb import paths
 from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
-from vlmnb.records import claims, export_columns, index_entries, store
-from vlmnb.records import record as records
+from vlmnb.records import claims, export_columns, indexed_record, record_file, store
 from vlmnb.records.record import Record
 from vlmnb.sweep import inventory, options, status
 
@@ -33,7 +32,7 @@ def _no_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_link_to_nothing_hides_no_record_beside_it(tmp_path: Path) -> None:
     for batch_size in (1, 2):
-        path = records.write(measured(cell(batch_size=batch_size)), tmp_path)
+        path = record_file.write(measured(cell(batch_size=batch_size)), tmp_path)
     links = [path.with_name(f"{number:016x}.json") for number in range(20)]
     for link in links:
         link.symlink_to(tmp_path / "gone.json")
@@ -45,8 +44,8 @@ def test_a_link_to_nothing_hides_no_record_beside_it(tmp_path: Path) -> None:
         f"left out: {line}" for line in left_out[:5]
     ]
     assert [line for line in said if line.startswith("and 15 more")]
-    with store.Index(tmp_path, rows=True) as index:
-        assert (len(list(index.rows())), index.problems()) == (2, left_out)
+    with store.Index(tmp_path, values=export_columns.values) as index:
+        assert (len(list(index.export())), index.problems()) == (2, left_out)
     links[0].unlink()
     links[1].unlink()
     links[1].write_bytes(path.read_bytes())
@@ -55,114 +54,74 @@ def test_a_link_to_nothing_hides_no_record_beside_it(tmp_path: Path) -> None:
 
 
 def test_a_record_edited_by_hand_is_no_record(tmp_path: Path) -> None:
-    path = records.write(record(), tmp_path)
+    path = record_file.write(record(), tmp_path)
     path.write_text(path.read_text().replace("0.4", "0.1"))
     with pytest.raises(ValueError, match="edited by hand"):
-        records.read(path)
-    with store.Index(tmp_path, rows=True) as index:
+        record_file.read(path)
+    with store.Index(tmp_path, values=export_columns.values) as index:
         assert "edited by hand" in index.problems()[0]
-        assert list(index.rows()) == []
+        assert list(index.export()) == []
 
 
 def test_a_record_of_an_optimization_that_this_code_does_not_know_stops_nothing(tmp_path: Path) -> None:
-    records.write(record(cell(optimization="of-the-future")), tmp_path)
+    record_file.write(record(cell(optimization="of-the-future")), tmp_path)
     with store.Index(tmp_path) as index:
-        assert [entry.problem for entry in index.entries().values()] == [""]
+        assert [entry.problem for entry in index.records().values()] == [""]
     assert states(tmp_path, tmp_path) == {1: "missing", 2: "missing"}
-
-
-@pytest.mark.parametrize("table", ["lines", "entries"])
-def test_a_byte_that_the_index_has_lost_is_noticed(tmp_path: Path, table: str) -> None:
-    for size in (1, 2):
-        store.keep(record(cell(batch_size=size), reason="by design"), tmp_path)
-    with store.Index(tmp_path, rows=True) as index:
-        sound = index.entries(), list(index.rows())
-    column, was, now = ("line", "0.45", "0.95") if table == "lines" else ("reason", "design", "desogn")
-    with contextlib.closing(sqlite3.connect(tmp_path / store.INDEX)) as database, database:
-        changed = database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (was, now))
-        assert changed.rowcount == 2
-    with store.Index(tmp_path, rows=table == "lines") as index:
-        assert index.entries() == sound[0]
-    with store.Index(tmp_path, rows=True) as index:
-        assert (index.entries(), list(index.rows())) == sound
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        "UPDATE lines SET path = replace(path, '01.json', '09.json')",
-        "DELETE FROM lines WHERE path LIKE '%01.json'",
-        "UPDATE lines SET (line, sum) = (SELECT line, sum FROM lines WHERE path LIKE '%02.json')",
-        "DELETE FROM entries WHERE path LIKE '%01.json'",
-        "UPDATE entries SET path = replace(path, '01.json', '09.json')",
-    ],
-)
-def test_rows_that_the_index_has_lost_or_mixed_up_are_made_again(tmp_path: Path, damage: str) -> None:
-    kept = [store.keep(record(cell(batch_size=size), key=f"{size:016}"), tmp_path) for size in (1, 2)]
-    with store.Index(tmp_path, rows=True) as index:
-        sound = list(index.rows())
-    with contextlib.closing(sqlite3.connect(tmp_path / store.INDEX)) as database, database:
-        assert database.execute(damage).rowcount
-    for _ in range(2):
-        with store.Index(tmp_path, rows=True) as index:
-            assert (list(index.rows()), index.problems()) == (sound, [])
-    kept[0].unlink()
-    with store.Index(tmp_path, rows=True) as index:
-        assert list(index.rows()) == sound[1:]
 
 
 def test_an_edit_that_hides_behind_size_and_time_is_seen(tmp_path: Path) -> None:
     path = store.keep(record(), tmp_path)
-    with store.Index(tmp_path, rows=True) as index:
+    with store.Index(tmp_path, values=export_columns.values) as index:
         assert index.problems() == []
     was = path.stat()
     with path.open("r+b") as file:
         file.write(path.read_bytes().replace(b"0.4", b"0.1"))
     os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
-    with store.Index(tmp_path, rows=True) as index:
+    with store.Index(tmp_path, values=export_columns.values) as index:
         assert "edited by hand" in index.problems()[0]
-        assert list(index.rows()) == []
+        assert list(index.export()) == []
 
 
 def test_the_index_follows_the_files_and_is_never_trusted(tmp_path: Path) -> None:
-    first = records.write(measured(cell()), tmp_path)
+    first = record_file.write(measured(cell()), tmp_path)
     for _ in range(2):
         with store.Index(tmp_path) as index:
-            assert [entry.status for entry in index.entries().values()] == ["ok"]
-    records.write(measured(cell(), status="failed", reason="r"), tmp_path)
-    second = records.write(measured(cell(batch_size=1)), tmp_path)
+            assert [entry.status for entry in index.records().values()] == ["ok"]
+    record_file.write(measured(cell(), status="failed", reason="r"), tmp_path)
+    second = record_file.write(measured(cell(batch_size=1)), tmp_path)
     with store.Index(tmp_path) as index:
-        assert sorted(entry.status for entry in index.entries().values()) == ["failed", "ok"]
+        assert sorted(entry.status for entry in index.records().values()) == ["failed", "ok"]
     first.unlink()
     with store.Index(tmp_path) as index:
-        assert list(index.entries()) == [second.relative_to(tmp_path).as_posix()]
+        assert list(index.records()) == [second.relative_to(tmp_path).as_posix()]
     (tmp_path / ".index.sqlite").write_bytes(b"no database at all" * 100)
     with store.Index(tmp_path) as index:
-        assert len(index.entries()) == 1
+        assert len(index.records()) == 1
     with sqlite3.connect(tmp_path / ".index.sqlite") as database:
-        database.execute("UPDATE made_by SET hash = 'other code'")
-        database.execute("UPDATE entries SET status = 'wrong'")
+        database.execute("PRAGMA user_version = 1")
+        database.execute("UPDATE records SET status = 'wrong'")
     with store.Index(tmp_path) as index:
-        assert {entry.status for entry in index.entries().values()} == {"ok"}
+        assert {entry.status for entry in index.records().values()} == {"ok"}
 
 
 def test_the_index_gives_the_rows_that_the_records_give(tmp_path: Path) -> None:
     for size in (1, 2):
-        records.write(record(cell(batch_size=size)), tmp_path)
-    with store.Index(tmp_path, rows=True) as index:
-        found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
-    assert found == [export_columns.row(each) for each in records.read_all(tmp_path)[0]]
+        record_file.write(record(cell(batch_size=size)), tmp_path)
+    with store.Index(tmp_path, values=export_columns.values) as index:
+        found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
+    assert found == [export_columns.row(each) for each in record_file.read_all(tmp_path)[0]]
 
 
 def test_readers_on_all_cores_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for size in range(1, 9):
-        path = records.write(record(cell(batch_size=size)), tmp_path)
+        path = record_file.write(record(cell(batch_size=size)), tmp_path)
     path.write_text(path.read_text()[:100])
     found = []
     for least in (1, 1_000):
-        monkeypatch.setattr(index_entries, "PARALLEL_FROM_ROWS", least)
-        with store.Index(tmp_path, rows=True) as index:
-            found.append((index.entries(), list(index.rows()), index.problems()))
+        monkeypatch.setattr(indexed_record, "PARALLEL_FROM_EXPORT", least)
+        with store.Index(tmp_path, values=export_columns.values) as index:
+            found.append((index.records(), list(index.export()), index.problems()))
         (tmp_path / ".index.sqlite").unlink()
     assert found[0] == found[1]
     assert len(found[0][1]) == 7
@@ -172,10 +131,10 @@ def test_reading_many_records_is_told_on_a_terminal_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for size in (1, 2):
-        records.write(record(cell(batch_size=size)), tmp_path)
-    monkeypatch.setattr(store, "TOLD_FROM", 1)
+        record_file.write(record(cell(batch_size=size)), tmp_path)
+    monkeypatch.setattr(store, "PROGRESS_FROM", 1)
     with store.Index(tmp_path) as index:
-        assert len(index.entries()) == 2
+        assert len(index.records()) == 2
     assert capsys.readouterr().err == ""
 
 
@@ -183,17 +142,17 @@ def test_an_index_of_one_folder_tells_nothing_of_its_neighbours(tmp_path: Path) 
     for model in ("fuyu-tiny", "llava-tiny"):
         store.keep(measured(cell(model=model)), tmp_path)
     with store.Index(tmp_path, next(tmp_path.glob("*/fuyu-tiny")).relative_to(tmp_path).as_posix()) as index:
-        assert [Path(name).parent.name for name in index.entries()] == ["fuyu-tiny"]
+        assert [Path(name).parent.name for name in index.records()] == ["fuyu-tiny"]
     with store.Index(tmp_path) as index:
-        assert len(index.entries()) == 2
-        assert index.at(["nowhere/1.json", *index.entries()]) == index.entries()
+        assert len(index.records()) == 2
+        assert index.at(["nowhere/1.json", *index.records()]) == index.records()
 
 
 def test_what_was_kept_of_an_earlier_damage_stays(tmp_path: Path) -> None:
     for number in range(3):
-        path = records.write(measured(cell()), tmp_path)
+        path = record_file.write(measured(cell()), tmp_path)
         path.write_text(f"damage {number}")
-    records.write(measured(cell()), tmp_path)
+    record_file.write(measured(cell()), tmp_path)
     kept = {one.name.removeprefix(path.stem): one.read_text() for one in path.parent.glob("*.damaged*")}
     assert kept == {".damaged": "damage 2", ".damaged.1": "damage 0", ".damaged.2": "damage 1"}
     with store.Index(tmp_path) as index:
@@ -203,22 +162,22 @@ def test_what_was_kept_of_an_earlier_damage_stays(tmp_path: Path) -> None:
 def test_rows_are_made_when_an_export_first_asks_and_follow_the_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = records.write(record(), tmp_path)
+    path = record_file.write(record(), tmp_path)
     made: list[Record] = []
     row = export_columns.row
     monkeypatch.setattr(export_columns, "row", lambda found: made.append(found) or row(found))
     with store.Index(tmp_path) as index:
-        assert len(index.entries()) == 1
+        assert len(index.records()) == 1
     assert made == []
     for _ in range(2):
-        with store.Index(tmp_path, rows=True) as index:
-            assert len(list(index.rows())) == 1
+        with store.Index(tmp_path, values=export_columns.values) as index:
+            assert len(list(index.export())) == 1
     assert len(made) == 1
-    records.write(records.read(path).model_copy(update={"reason": "changed"}), tmp_path)
+    record_file.write(record_file.read(path).model_copy(update={"reason": "changed"}), tmp_path)
     with store.Index(tmp_path) as index:
-        assert len(index.entries()) == 1
-    with store.Index(tmp_path, rows=True) as index:
-        ((*values,),) = index.rows()
+        assert len(index.records()) == 1
+    with store.Index(tmp_path, values=export_columns.values) as index:
+        ((*values,),) = index.export()
     assert values[export_columns.EXPORT_COLUMNS.index("reason")] == "changed"
 
 
@@ -233,14 +192,14 @@ def test_what_was_just_measured_need_not_be_read_to_be_exported(
         with claims.Desk([cell(batch_size=size)], tmp_path) as at:
             at.write(record(cell(batch_size=size), key=f"{size:016}"))
     with monkeypatch.context() as patched:
-        patched.setattr(index_entries, "read", refuse)
-        with store.Index(tmp_path, rows=True) as index:
-            assert [entry.status for entry in index.entries().values()] == ["ok", "ok"]
-            found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
-    assert found == [export_columns.row(each) for each in records.read_all(tmp_path)[0]]
+        patched.setattr(indexed_record, "read", refuse)
+        with store.Index(tmp_path, values=export_columns.values) as index:
+            assert [entry.status for entry in index.records().values()] == ["ok", "ok"]
+            found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
+    assert found == [export_columns.row(each) for each in record_file.read_all(tmp_path)[0]]
     written = store.keep(record(cell(batch_size=2), key=f"{2:016}", reason="measured again"), tmp_path)
     with store.Index(tmp_path) as index:
-        assert index.entries()[written.relative_to(tmp_path).as_posix()].reason == "measured again"
+        assert index.records()[written.relative_to(tmp_path).as_posix()].reason == "measured again"
 
 
 def test_a_record_that_cannot_be_entered_is_kept_all_the_same(
@@ -254,64 +213,65 @@ def test_a_record_that_cannot_be_entered_is_kept_all_the_same(
         store.keep(record(), tmp_path)
     (tmp_path / store.INDEX).mkdir()
     path = store.keep(record(), tmp_path)
-    assert records.read(path) == record()
+    assert record_file.read(path) == record()
 
 
 def test_an_index_of_other_code_is_left_to_that_code_by_who_measures(tmp_path: Path) -> None:
     store.keep(record(cell(batch_size=1), key=f"{1:016}"), tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / store.INDEX)) as database, database:
-        database.execute("UPDATE made_by SET hash = 'other code'")
+        database.execute("PRAGMA user_version = 1")
     before = (tmp_path / store.INDEX).read_bytes()
     store.keep(record(cell(batch_size=2), key=f"{2:016}"), tmp_path)
     assert (tmp_path / store.INDEX).read_bytes() == before
-    with store.Index(tmp_path, rows=True) as index:
-        assert len(list(index.rows())) == 2
+    with store.Index(tmp_path, values=export_columns.values) as index:
+        assert len(list(index.export())) == 2
 
 
-def test_records_copied_with_their_index_are_known_by_their_content(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_records_copied_with_their_index_are_read_again(tmp_path: Path) -> None:
     for size in (1, 2):
         store.keep(record(cell(batch_size=size), key=f"{size:016}"), tmp_path / "here")
     there = shutil.copytree(tmp_path / "here", tmp_path / "there", copy_function=shutil.copyfile)
-    with monkeypatch.context() as patched:
-        patched.setattr(records, "parse", refuse)
-        for _ in range(2):
-            with store.Index(there, rows=True) as index:
-                assert len(list(index.rows())) == 2
-        patched.setattr(index_entries, "read", refuse)
-        with store.Index(there) as index:
-            assert index.problems() == [], "and need not be looked into again"
     edited = next(there.glob("*/*/*.json"))
     edited.write_text(edited.read_text().replace('"seed": 0', '"seed": 1'))
-    with store.Index(there, rows=True) as index:
+    with store.Index(there, values=export_columns.values) as index:
         assert "edited by hand" in index.problems()[0]
-        assert len(list(index.rows())) == 1
+        assert len(list(index.export())) == 1
+
+
+def test_an_index_with_a_broken_page_is_made_again(tmp_path: Path) -> None:
+    for size in range(1, 9):
+        store.keep(record(cell(batch_size=size), key=f"{size:016}"), tmp_path)
+    file = tmp_path / store.INDEX
+    content = file.read_bytes()
+    assert len(content) >= 4 * 4096
+    file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    with store.Index(tmp_path, values=export_columns.values) as index:
+        assert len(list(index.export())) == 8
 
 
 def test_a_record_of_which_no_row_can_be_made_is_told_by_the_export_and_answers_for_its_cell(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = records.write(record(), tmp_path)
+    path = record_file.write(record(), tmp_path)
 
     def fail(found: Record) -> dict[str, object]:
         raise ZeroDivisionError("no words")
 
     monkeypatch.setattr(export_columns, "row", fail)
-    with store.Index(tmp_path, rows=True) as index:
-        assert list(index.rows()) == []
+    with store.Index(tmp_path, values=export_columns.values) as index:
+        assert list(index.export()) == []
         assert index.problems() == [f"{path}: no words"]
     with store.Index(tmp_path) as index:
-        assert [entry.problem for entry in index.entries().values()] == [""]
+        assert [entry.problem for entry in index.records().values()] == [""]
 
 
 def test_huge_answers_with_markup_are_stored_as_they_are_and_not_in_the_index(tmp_path: Path) -> None:
     text = "<script>alert(1)</script>" + "x" * 3_000_000
     spoken = tuple(answer.model_copy(update={"answer": text}) for answer in answers(4, 1))
-    path = records.write(record(answers=spoken), tmp_path)
-    assert records.read(path).answers[0].answer == text
-    with store.Index(tmp_path, rows=True) as index:
-        assert "script" not in json.dumps(list(index.rows()))
+    path = record_file.write(record(answers=spoken), tmp_path)
+    assert record_file.read(path).answers[0].answer == text
+    with store.Index(tmp_path, values=export_columns.values) as index:
+        assert "script" not in json.dumps(list(index.export()))
     assert (tmp_path / ".index.sqlite").stat().st_size < 200_000
 
 
@@ -328,11 +288,11 @@ def tiny_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_on_a_full_disk_no_record_is_half_written_and_the_old_ones_stay(tiny_disk: Path) -> None:
-    kept = records.write(measured(cell()), tiny_disk)
+    kept = record_file.write(measured(cell()), tiny_disk)
     good = kept.read_bytes()
     long = tuple(answer.model_copy(update={"answer": "x" * 300_000}) for answer in answers(4, 1))
     with pytest.raises(OSError) as error:  # noqa: PT011
-        records.write(measured(cell(batch_size=1), answers=long), tiny_disk)
+        record_file.write(measured(cell(batch_size=1), answers=long), tiny_disk)
     assert error.value.errno == errno.ENOSPC
     assert [path for path in tiny_disk.rglob("*") if path.is_file()] == [kept]
     with pytest.raises(OSError, match="No space"):
@@ -342,13 +302,13 @@ def test_on_a_full_disk_no_record_is_half_written_and_the_old_ones_stay(tiny_dis
         while filler.write(b"x" * 4096):
             pass
     with store.Index(tiny_disk) as index:
-        assert len(index.entries()) == 1, "it does without its file"
+        assert len(index.records()) == 1, "it does without its file"
 
 
 def test_a_read_only_folder_can_be_read_and_a_sweep_into_it_is_refused(
     tiny_disk: Path, tmp_path: Path
 ) -> None:
-    records.write(measured(cell()), tiny_disk / "results")
+    record_file.write(measured(cell()), tiny_disk / "results")
     subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
     results = tiny_disk / "results"
     assert states(results, tmp_path)[2] == "recorded"
@@ -364,14 +324,14 @@ def test_a_read_only_folder_can_be_read_and_a_sweep_into_it_is_refused(
 def test_a_record_that_comes_while_another_looks_is_not_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records.write(measured(cell()), tmp_path)
+    record_file.write(measured(cell()), tmp_path)
     scan, opened = store._scan, []
 
     def overtaken(results: Path, under: str) -> list[tuple[str, store.Signature]]:
         """What was there before a run beside this one recorded a cell and looked at the index."""
         found = list(scan(results, under))
         monkeypatch.setattr(store, "_scan", scan)
-        records.write(measured(cell(batch_size=1)), tmp_path)
+        record_file.write(measured(cell(batch_size=1)), tmp_path)
         opened.append(store.Index(tmp_path))
         return found
 
@@ -379,4 +339,4 @@ def test_a_record_that_comes_while_another_looks_is_not_forgotten(
     with store.Index(tmp_path):
         pass
     with opened[0] as index:
-        assert len(index.entries()) == 2
+        assert len(index.records()) == 2

@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from fakes import Checkout, processes_of
 
-from vlmnb.records import record
+from vlmnb.records import record_file
 
 pytestmark = pytest.mark.slow
 
@@ -167,10 +167,10 @@ def test_after_a_disk_filled_up_the_sweep_continues_once_there_is_room(
 def test_stale_cells_are_measured_again_only_when_asked(checkout: Checkout) -> None:
     assert checkout.sweep().returncode == 0
     for path in checkout.record_files():
-        old = record.read(path)
+        old = record_file.read(path)
         key = "0" * 15 + str(old.cell.batch_size)
         by_other_code = old.provenance.model_copy(update={"code": "other"})
-        record.write(old.model_copy(update={"key": key, "provenance": by_other_code}), checkout.results)
+        record_file.write(old.model_copy(update={"key": key, "provenance": by_other_code}), checkout.results)
         path.unlink()
     done = checkout.sweep()
     assert done.returncode == 0
@@ -198,7 +198,7 @@ def test_a_damaged_record_and_a_damaged_page_are_made_again(
     assert f"the file is kept as {path.stem}.damaged" in done.stdout
     assert path.with_suffix(".damaged").stat().st_size == 100
     assert checkout.measured() == [1, 2, 3, 2]
-    assert record.read(path).status == "ok"
+    assert record_file.read(path).status == "ok"
     nbformat.read(checkout.page(), 4)
     assert "page current" in checkout.vlmnb("status", "sweeps/fake.yaml").stdout
 

@@ -20,7 +20,7 @@ from nbclient.exceptions import CellExecutionError
 
 from vlmnb import paths
 from vlmnb.device import slots
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import execute
 
@@ -60,7 +60,7 @@ def test_plain_papermill_measures_records_and_shows_its_cells(project: Path, tmp
         "-p", "length", "both", "-y", "{batch_sizes: [3, 4]}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    found, problems = record.read_all(tmp_path / "results")
+    found, problems = record_file.read_all(tmp_path / "results")
     assert problems == []
     by_batch = {r.cell.batch_size: r for r in found if r.cell.length == "natural"}
     assert sorted(by_batch) == [3, 4]
@@ -131,7 +131,7 @@ def test_a_notebook_edited_by_hand_loads_what_is_recorded(project: Path, tmp_pat
         ('= "both"', '= "natural"'),
     )
     by_hand(project, tmp_path, *changes)
-    (path,) = record.record_files(tmp_path)
+    (path,) = record_file.all_paths(tmp_path)
     written = path.stat().st_mtime_ns
     again = by_hand(project, tmp_path, *changes)
     assert path.stat().st_mtime_ns == written
@@ -143,7 +143,7 @@ def test_a_mistyped_parameter_is_an_error_without_a_stack(project: Path, tmp_pat
         by_hand(project, tmp_path, ("samples: int = 0", "samples: int = 4\nbatchsizes: list[int] = [2]"))
     assert "did you mean 'batch_sizes'" in str(error.value)
     assert "axes.py" not in str(error.value)
-    assert list(record.record_files(tmp_path)) == []
+    assert list(record_file.all_paths(tmp_path)) == []
 
 
 def test_a_killed_sweep_continues_and_a_third_measures_nothing(project: Path, tmp_path: Path) -> None:
@@ -158,14 +158,14 @@ def test_a_killed_sweep_continues_and_a_third_measures_nothing(project: Path, tm
     log = (tmp_path / "log").open("wb")
     first = subprocess.Popen(command, cwd=project, stdout=log, stderr=log, start_new_session=True)
     deadline = time.monotonic() + 240
-    while len(list(record.record_files(tmp_path / "results"))) < 2:
+    while len(list(record_file.all_paths(tmp_path / "results"))) < 2:
         assert first.poll() is None, (tmp_path / "log").read_text()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(first.pid, signal.SIGKILL)
     first.wait()
     wait_for(lambda: not supervised(str(tmp_path / "results")))
-    kept = {path: path.stat().st_mtime_ns for path in record.record_files(tmp_path / "results")}
+    kept = {path: path.stat().st_mtime_ns for path in record_file.all_paths(tmp_path / "results")}
     assert len(kept) >= 2
 
     second = vlmnb("sweep", str(spec), *where, "--json")
@@ -174,10 +174,10 @@ def test_a_killed_sweep_continues_and_a_third_measures_nothing(project: Path, tm
     assert report["cells"] == 5, "the base configuration stands in both tables and is one cell"
     assert report["measured"] == 5 - len(kept)
     assert "cells" in second.stderr, "a log shows how far it is"
-    after = {path: path.stat().st_mtime_ns for path in record.record_files(tmp_path / "results")}
+    after = {path: path.stat().st_mtime_ns for path in record_file.all_paths(tmp_path / "results")}
     assert len(after) == 5
     assert {path: after[path] for path in kept} == kept
-    statuses = sorted(r.status for r in record.read_all(tmp_path / "results")[0])
+    statuses = sorted(r.status for r in record_file.read_all(tmp_path / "results")[0])
     assert statuses == ["not_enough_tokens", "ok", "ok", "ok", "ok"]
 
     third = vlmnb("sweep", str(spec), *where, "--json")

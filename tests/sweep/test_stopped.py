@@ -22,7 +22,7 @@ from fakes import Checkout, processes_of, wait_for
 
 from vlmnb.cli import sweep_command
 from vlmnb.records import export_columns, store
-from vlmnb.records.record import read_all
+from vlmnb.records.record_file import read_all
 
 pytestmark = pytest.mark.slow
 
@@ -182,8 +182,8 @@ def test_random_kills_lose_nothing_and_repeat_nothing(
     assert checkout.sweep().returncode == 0
     contents = [{p.name: p.read_bytes() for p in each.record_files()} for each in (checkout, undisturbed)]
     assert contents[0] == contents[1]
-    with store.Index(checkout.results, rows=True) as index:
-        found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.rows()]
+    with store.Index(checkout.results, values=export_columns.values) as index:
+        found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
     assert found == [export_columns.row(each) for each in read_all(checkout.results)[0]], (
         "the index is what files say"
     )

@@ -26,7 +26,7 @@ from stored import job_of, measured
 
 from vlmnb.device import slots
 from vlmnb.files import locks, temporary
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.sweep import inventory, local, progress, scheduler, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Job
@@ -188,7 +188,7 @@ def test_a_sweep_waiting_for_a_run_holds_no_device(
         device = locks.Line(slots._locks(), "cpu")
         wait_for(device.take)
         for state in todo.cells:
-            record.write(measured(state.cell), tmp_path / "results")
+            record_file.write(measured(state.cell), tmp_path / "results")
 
     children(other)
     wait_for((tmp_path / "theirs").exists)
@@ -220,7 +220,7 @@ def test_waiting_is_not_part_of_the_remaining_time(tmp_path: Path, monkeypatch: 
     now[0] = 2000.0
     shown.doing("cpu", "a run", "a cell")
     now[0] = 2010.0
-    record.write(measured(todo.cells[0].cell), tmp_path / "results")
+    record_file.write(measured(todo.cells[0].cell), tmp_path / "results")
     shown.doing("cpu", "a run", "another cell")
     assert shown.now().remaining_s == pytest.approx(10.0)
     assert shown.now().elapsed_s == pytest.approx(2010.0)

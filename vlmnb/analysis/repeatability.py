@@ -51,8 +51,8 @@ class NoiseFloor(Frozen):
 def read(results: Path) -> list[Record]:
     """Return all records of repeats below a folder, found by the index."""
     with store.Index(results) as index:
-        files = [results / name for name in index.entries(having="repeat")]
-    return [record.read(file) for file in files if file.exists()]
+        files = [results / name for name in index.records(having="repeat")]
+    return [record_file.read(file) for file in files if file.exists()]
 
 
 def groups(records: Iterable[Record]) -> dict[Cell, tuple[Record, ...]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vlmnb.audit.rule import Finding, Where, error, grouped
 from vlmnb.errors import Damaged
-from vlmnb.records import record
+from vlmnb.records import record, record_file
 from vlmnb.records.record import Record
 from vlmnb.types import Source
 
@@ -23,9 +23,9 @@ AGAIN: dict[Source, str] = {
 def read(results: Path) -> tuple[list[Record], list[Damaged]]:
     """Return all records below a folder, and its damaged files."""
     records, damaged = [], []
-    for path in record.record_files(results):
+    for path in record_file.all_paths(results):
         try:
-            records.append(record.read(path))
+            records.append(record_file.read(path))
         except Damaged as problem:
             damaged.append(problem)
     return records, damaged

@@ -13,7 +13,7 @@ from vlmnb.errors import UserError
 from vlmnb.fit import answer, answer_text, gpus
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import Constraint
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.stats.formatting import format_si
 
 HEADS = (
@@ -46,7 +46,8 @@ def run(
         model, batch_size=batch_size, image_size=image_size, text_tokens=text_tokens, new_tokens=new_tokens
     )
     fit = answer.of(
-        model, quantization, load, record.read_all(results)[0], only=() if gpu is None else (gpus.get(gpu),),
+        model, quantization, load, record_file.read_all(results)[0],
+        only=() if gpu is None else (gpus.get(gpu),),
         constraint=Constraint(vram_gib=vram, price_usd=max_price, power_w=max_power),
     )  # fmt: skip
     if as_json:

@@ -17,7 +17,6 @@ from rich.console import Console
 from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.files.temporary import remove_left
-from vlmnb.records import store
 from vlmnb.spec import optimizations
 from vlmnb.stats.formatting import counted
 from vlmnb.sweep import heartbeat, inventory, local, options, preflight, scheduler, status, supervisor
@@ -28,7 +27,6 @@ from vlmnb.sweep.progress import Progress
 OK, FAILED, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
-@store.uncollected()
 def show(asked: options.Asked, *, cells: bool) -> None:
     """Print what is recorded and what is missing. Measures nothing and writes nothing.
 

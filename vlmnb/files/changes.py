@@ -1,14 +1,22 @@
-"""Notice that a file was replaced."""
+"""Notice that a file changed or was replaced."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 
+Signature = tuple[int, int, int]
+"""Time of the last change (ctime, in ns), size in bytes and inode number."""
 
-def signature(path: Path) -> tuple[int, int] | None:
-    """Return a value that changes whenever a file is replaced; None if there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
+
+def signature(file: Path | os.DirEntry[str]) -> Signature | None:
+    """Return the signature of a file; of a link that leads nowhere the link's own; None if there is no file.
+
+    The time of modification is no part of it: it can be set, and would then hide an edit.
+    """
+    for follow in (True, False):
+        with contextlib.suppress(OSError):
+            found = file.stat(follow_symlinks=follow)
+            return found.st_ctime_ns, found.st_size, found.st_ino
+    return None

@@ -10,7 +10,7 @@ from vlmnb.fit import answer, gpus, memory, quantize, shape, snippets, tensors
 from vlmnb.fit import answer_text as words
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.stats import formatting
 from vlmnb.views import markup
 
@@ -25,7 +25,7 @@ def begin(parameters: Mapping[str, Any]) -> Fit:
         parameters["model"], batch_size=parameters["batch_size"], image_size=parameters["image_size"],
         text_tokens=parameters["seq_len"], new_tokens=parameters["max_new_tokens"],
     )  # fmt: skip
-    found, _ = record.read_all(paths.resolve(str(parameters["results"])))
+    found, _ = record_file.read_all(paths.resolve(str(parameters["results"])))
     return answer.of(parameters["model"], parameters["quantization"], load, found)
 
 

@@ -11,7 +11,7 @@ from vlmnb import paths
 from vlmnb.files import hashing
 from vlmnb.fit import gpus, quantize
 from vlmnb.models import geometry
-from vlmnb.records.index_entries import Entry
+from vlmnb.records.indexed_record import IndexedRecord
 
 FILES = ("data/gpus.csv", "data/gpu-sources.csv", "data/cards.yaml")
 
@@ -28,7 +28,7 @@ def of(model: str, parameters: Mapping[str, Any], entries: Iterable[Entry]) -> t
         entries: The records of the results folder that a prediction can be fitted on.
     """
     wanted = quantize.get(str(parameters["quantization"])).name
-    newest: dict[tuple[str, str], Entry] = {}
+    newest: dict[tuple[str, str], IndexedRecord] = {}
     for entry in sorted(entries, key=lambda entry: entry.started_at):
         if entry.gpu and gpus.reported(entry.gpu):
             newest[entry.path.split("/")[0], entry.cell] = entry

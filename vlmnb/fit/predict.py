@@ -23,7 +23,7 @@ from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import Load
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
-from vlmnb.records import usable
+from vlmnb.records.indexed_record import fitted_on
 from vlmnb.records.record import Record
 from vlmnb.types import Frozen
 
@@ -107,7 +107,7 @@ class Refusal(Frozen):
 def observations(records: Iterable[Record]) -> tuple[Observation, ...]:
     """Return the newest usable record of each cell and machine, on GPUs of the catalogue."""
     ordered = sorted(records, key=lambda record: record.provenance.started_at)
-    newest = {(record.hardware, record.cell): record for record in ordered if usable.of(record)}
+    newest = {(record.hardware, record.cell): record for record in ordered if fitted_on(record)}
     return tuple(found for record in newest.values() if (found := observed(record)) is not None)
 
 

@@ -21,8 +21,8 @@ from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.files import locks
 from vlmnb.files.changes import signature
-from vlmnb.records import record, staleness, store
-from vlmnb.records.index_entries import cell_digest
+from vlmnb.records import record_file, staleness, store
+from vlmnb.records.indexed_record import cell_digest
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import Resolved, blank_record, resolve
 from vlmnb.spec.cell import Cell, words
@@ -81,12 +81,12 @@ class Desk:
             return None
         with contextlib.suppress(ValueError):
             if path.exists():
-                return record.read(path)
+                return record_file.read(path)
         if again or os.environ.get(STALE) == "1":
             return None
         stale = self._stale.get(cell_digest(resolved.cell))
         with contextlib.suppress(ValueError):
-            return record.read(self._results / stale) if stale else None
+            return record_file.read(self._results / stale) if stale else None
         return None
 
     @contextlib.contextmanager

@@ -1,45 +1,45 @@
-"""Records to one flat table in a file."""
+"""Write records to one flat table in a file."""
 
 from __future__ import annotations
 
 import csv
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic_core import to_json
 
 from vlmnb import paths
 from vlmnb.errors import UserError
-from vlmnb.records import store
+from vlmnb.records import export_columns, record_file, store
 from vlmnb.records.export_columns import EXPORT_COLUMNS
-from vlmnb.records.record import read_all
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TOGETHER = 1_000
-"""Rows that are made columns at a time: few enough to stay near the processor."""
+AT_ONCE = 1_000
+"""Records that are turned into columns at a time."""
 
 FORMATS = ("csv", "json", "parquet", "codecarbon")
 
 
 def emissions(results: Path) -> tuple[pd.DataFrame, list[str]]:
-    """codecarbon's rows as its own emissions.csv has them, one per record that has one.
+    """Return codecarbon's rows as its own emissions.csv has them, one per record that has one.
 
-    ``experiment_id`` is the record's key, so that a row can be found again. Energies are kWh of the whole
-    window and, as codecarbon does, added up over what is counted and what is modelled: ``energy_consumed``
-    and ``emissions`` are codecarbon's figures, and no table here uses them.
+    ``experiment_id`` is the record's key. Energies are kWh of the whole window and, as codecarbon does, sums
+    of what is counted and what is modelled: ``energy_consumed`` and ``emissions`` are codecarbon's figures,
+    and no table here uses them.
     """
-    import pandas as pd  # here, because importing it takes as long as a small export
+    import pandas as pd  # importing it takes as long as a small export
 
-    records, problems = read_all(results)
+    records, problems = record_file.read_all(results)
     rows = [{**record.codecarbon, "experiment_id": record.key} for record in records if record.codecarbon]
     return pd.DataFrame(rows), problems
 
 
 def export_records(results: Path, output: Path, file_format: str) -> tuple[int, list[str]]:
-    """Write all records of a folder; the file is replaced in one step.
+    """Write all records of a folder to one file, which is replaced in one step.
 
     The format ``codecarbon`` writes codecarbon's emissions.csv, the others ``EXPORT_COLUMNS``.
 
@@ -47,7 +47,7 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
         The number of rows, and a message for each file that is no record.
 
     Raises:
-        UserError: There is no such folder, no record has what was asked for, or the file cannot be written.
+        UserError: There is no such folder, no record has a row of codecarbon, or the file cannot be written.
     """
     if not results.is_dir():
         raise UserError(f"there are no records at {results}; measure some with: vlmnb sweep SPEC")
@@ -57,8 +57,9 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
         with paths.temporary_beside(output) as scratch:
             if file_format == "codecarbon":
                 return _write_emissions(results, scratch)
-            with store.uncollected(), store.Index(results, rows=True) as index:
-                return _write_rows(index, scratch, file_format), index.problems()
+            write = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[file_format]
+            with store.Index(results, values=export_columns.values) as index:
+                return write(index.export(), scratch), index.problems()
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from None
 
@@ -73,33 +74,37 @@ def _write_emissions(results: Path, scratch: Path) -> tuple[int, list[str]]:
     return len(table), problems
 
 
-def _write_rows(index: store.Index, scratch: Path, file_format: str) -> int:
-    """Write what the index holds, row by row, as its numbers are; the number of rows."""
-    if file_format == "parquet":
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        rows = index.rows()
-        parts = [pa.table(dict.fromkeys(EXPORT_COLUMNS, pa.array([])))]
-        while some := list(itertools.islice(rows, TOGETHER)):
-            columns = map(pa.array, zip(*some, strict=True))
-            parts.append(pa.table(dict(zip(EXPORT_COLUMNS, columns, strict=True))))
-        # A column may be empty, or of whole numbers, in one part and not in the next.
-        table = pa.concat_tables(parts, promote_options="permissive")
-        parquet.write_table(table, scratch)
-        return int(table.num_rows)
+def _write_csv(rows: Iterator[list[Any]], scratch: Path) -> int:
     count = 0
     with scratch.open("w", encoding="utf-8", newline="") as file:
-        if file_format == "csv":
-            lines = csv.writer(file, lineterminator="\n")
-            lines.writerow(EXPORT_COLUMNS)
-        for count, values in enumerate(index.rows(), start=1):
-            if file_format == "csv":
-                lines.writerow(values)
-            else:
-                file.write("[\n" if count == 1 else ",\n")
-                row = dict(zip(EXPORT_COLUMNS, values, strict=True))
-                file.write(to_json(row).decode())
-        if file_format == "json":
-            file.write("\n]\n" if count else "[]\n")
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(EXPORT_COLUMNS)
+        for values in rows:
+            lines.writerow(values)
+            count += 1
     return count
+
+
+def _write_json(rows: Iterator[list[Any]], scratch: Path) -> int:
+    count = 0
+    with scratch.open("w", encoding="utf-8") as file:
+        file.write("[")
+        for count, values in enumerate(rows, start=1):
+            file.write("\n" if count == 1 else ",\n")
+            file.write(to_json(dict(zip(EXPORT_COLUMNS, values, strict=True))).decode())
+        file.write("\n]\n" if count else "]\n")
+    return count
+
+
+def _write_parquet(rows: Iterator[list[Any]], scratch: Path) -> int:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parts = [pa.table(dict.fromkeys(EXPORT_COLUMNS, pa.array([])))]
+    while some := list(itertools.islice(rows, AT_ONCE)):
+        columns = map(pa.array, zip(*some, strict=True))
+        parts.append(pa.table(dict(zip(EXPORT_COLUMNS, columns, strict=True))))
+    # A column may be empty, or hold whole numbers, in one part and not in the next.
+    table = pa.concat_tables(parts, promote_options="permissive")
+    parquet.write_table(table, scratch)
+    return int(table.num_rows)

@@ -40,7 +40,7 @@ def row(record: Record) -> dict[str, Any]:
     accuracy_low, accuracy_high = record.accuracy_interval or (None, None)
     p90 = intervals.quantile_interval(record.full_batches_s, 0.9) if record.full_batches_s else None
     conditions = record.provenance.conditions
-    values = (
+    found = (
         record.cell.model_dump()
         | costs(record)
         | {
@@ -98,8 +98,13 @@ def row(record: Record) -> dict[str, Any]:
         }
     )
     for name, score in record.scores.items():
-        values |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
-    return {column: values.get(column) for column in EXPORT_COLUMNS}
+        found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+    return {column: found.get(column) for column in EXPORT_COLUMNS}
+
+
+def values(record: Record) -> list[Any]:
+    """Return the values of :func:`row` without their names, as the index keeps them."""
+    return list(row(record).values())
 
 
 def costs(record: Record) -> dict[str, Any]:

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import json
-import os.path
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError, field_validator, model_validator
-from pydantic_core import from_json
+from pydantic import field_validator, model_validator
 
-from vlmnb import paths
-from vlmnb.errors import Damaged
-from vlmnb.files import hashing
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import (
     Compilation,
@@ -27,7 +18,6 @@ from vlmnb.meters.readings import (
     headline,
     headline_source,
 )
-from vlmnb.records import sealing
 from vlmnb.records.answer import Answer
 from vlmnb.records.layer_profile import Ceilings, LayerProfile
 from vlmnb.records.provenance import Provenance
@@ -291,92 +281,6 @@ class Record(Frozen):
 
 def _summary(values: Sequence[float]) -> intervals.Summary | None:
     return intervals.median_interval(values) if values else None
-
-
-def write(record: Record, results: Path) -> Path:
-    """Store a record in its place, in one step, with a digest that tells when it is edited by hand."""
-    path = paths.record(results, record.hardware, record.cell.model, record.key)
-    keep_damaged(path)
-    paths.write_atomic(path, sealing.sealed(json.loads(record.model_dump_json())))
-    return path
-
-
-def keep_damaged(path: Path) -> None:
-    """Before a record is written to its place: if what lies there is none, keep it beside it."""
-    try:
-        if os.path.lexists(path):
-            read(path)
-    except Damaged:
-        kept = paths.damaged(path)
-        if os.path.lexists(kept):  # what was kept before stays, under a number
-            kept.replace(next(each for each in _numbered(kept) if not os.path.lexists(each)))
-        path.replace(kept)
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    return (path.with_name(f"{path.name}.{number}") for number in itertools.count(1))
-
-
-def read(path: Path) -> Record:
-    """Load one record.
-
-    Raises:
-        Damaged: The file is no record of this schema; the message names the file and the field.
-    """
-    try:
-        return parse(str(path), path.read_bytes())
-    except OSError as error:
-        raise Damaged.unreadable(path, error) from None
-
-
-def parse(path: str, text: bytes) -> Record:
-    """The record that a file's content is.
-
-    Raises:
-        Damaged: It is no record of this schema, or of another file; the message names file and field.
-    """
-    as_written = sealing.unsealed(text)
-    if as_written:
-        with contextlib.suppress(ValidationError):  # told below, in the words for every file
-            found = Record.model_validate_json(as_written)
-            if os.path.basename(path) == f"{found.key}.json":
-                return found
-    try:
-        content = from_json(text)
-        version = content["schema_version"]
-    except KeyError:
-        raise Damaged(path, "is no record: it has no schema_version") from None
-    except (ValueError, TypeError) as error:
-        raise Damaged(path, f"is no record: {error}") from None
-    if version != SCHEMA_VERSION:
-        advice = "; update the project" if isinstance(version, int) and version > SCHEMA_VERSION else ""
-        raise Damaged(path, f"has record schema {version!r}, this code reads {SCHEMA_VERSION}{advice}")
-    digest = content.pop("digest", None)  # until texts were sealed, it was that of the content
-    try:
-        found = Record.model_validate(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(str(part) for part in problem["loc"])
-        raise Damaged(path, f"is no record: {place}: {problem['msg']}") from None
-    if digest != hashing.digest(content) or os.path.basename(path) != f"{found.key}.json":
-        raise Damaged(path, "was edited by hand")
-    return found
-
-
-def read_all(results: Path, model: str = "*", hardware: str = "*") -> tuple[list[Record], list[str]]:
-    """All readable records below a folder, in path order, and a message for each file that is none."""
-    records, problems = [], []
-    for path in record_files(results, model, hardware):
-        try:
-            records.append(read(path))
-        except ValueError as error:
-            problems.append(str(error))
-    return records, problems
-
-
-def record_files(results: Path, model: str = "*", hardware: str = "*") -> Iterator[Path]:
-    """Paths of the record files below a folder."""
-    return iter(sorted(results.glob(f"{hardware}/{model}/[!.]*.json")))
 
 
 def by_cell(records: Iterable[Record], axis: str = "") -> dict[Cell, Record]:

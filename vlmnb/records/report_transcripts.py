@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.files import hashing
-from vlmnb.records import record
+from vlmnb.records import record, record_file
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Kind, Quantity, Remark, Reported
@@ -130,8 +130,8 @@ def write(results: Path) -> list[Path]:
         UserError: A transcript cannot be read.
     """
     made = records(load(paths.transcripts()))
-    written = [record.write(one, results) for one in made]
-    for path in record.record_files(results, hardware=record.REPORTS):
+    written = [record_file.write(one, results) for one in made]
+    for path in record_file.all_paths(results, hardware=record.REPORTS):
         if path not in written:
             path.unlink()
     return written

@@ -1,323 +1,240 @@
-"""An index beside the records, so that questions about all of them need not parse all of them.
+"""An index beside the records, so that a question about all records need not read all of them.
 
-``.index.sqlite`` in the results folder holds, per record file, what planning, status and export ask for. It
-holds nothing of its own: every use compares it with the files (size, time, inode), reads what is new or
-changed, and forgets what is gone; it is made anew when it is missing, damaged, or was written by other
-code. Where it cannot be written (a read-only folder) it is made in memory, for this one use.
+``.index.sqlite`` in the results folder holds what planning, status and export ask of each record file, and
+nothing that the files do not hold. Each use compares it with the files, reads the new and changed ones, and
+forgets those that are gone. It is made again if it is missing, damaged or written by other code, and made in
+memory if it cannot be written.
 
-Whoever measures enters each record as it is written, so that no question has to wait for a sweep's worth
-of reading. Files that were copied together with the index are known again by their content.
-
-The row of an export costs more to make than all else: of records that nobody entered (a clone has no index),
-rows are made when an export first asks for them.
+Whoever measures enters each record when it is written. The export values of any other record are made when
+an export first asks for them, because they take longer than everything else.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import gc
 import hashlib
 import itertools
 import os
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from vlmnb.records import record
-from vlmnb.records.index_entries import Entry, Read, fingerprint, read, read_all
+from vlmnb.files import code_fingerprint
+from vlmnb.files.changes import Signature, signature
+from vlmnb.records import record_file
+from vlmnb.records.indexed_record import ExportValues, Indexed, IndexedRecord, read, read_all
+from vlmnb.records.record import Record
 
 INDEX = ".index.sqlite"
 
-TOGETHER = 5_000
-"""Files that are entered in the index in one go."""
+AT_ONCE = 5_000
+"""Files that are entered in one transaction: other processes wait no longer than that takes."""
 
-TOLD_FROM = 10_000
-"""Files from which on a terminal is told how far reading them is."""
+PROGRESS_FROM = 10_000
+"""Number of new files from which on a terminal shows how far reading them is."""
 
-_COLUMNS = Entry._fields
-_ALL = ", ".join([*_COLUMNS, "has_line", "sum", "ctime_ns", "size", "inode"])
-_TABLES = (
-    f"CREATE TABLE entries ({_ALL}, PRIMARY KEY (path)) WITHOUT ROWID",
-    # Apart, so that a question about entries need not read past a hundred columns of each.
-    "CREATE TABLE lines (path PRIMARY KEY, line, sum) WITHOUT ROWID",
-    "CREATE TABLE made_by (hash)",
-)
-_ENTER = f"INSERT OR REPLACE INTO entries VALUES ({', '.join('?' * (len(_COLUMNS) + 5))})"
-_SUMMED = " || char(31) || ".join([*_COLUMNS, "has_line"])
-"""What the sum of an entry is of: the same text as in ``_put``."""
+READING = ("records", "quality", "stats", "flops", "meters", "spec", "types")
+"""Parts of the package that decide what the index holds of a record."""
 
-_UPDATE = "UPDATE entries SET ctime_ns = ?, size = ?, inode = ? WHERE path = ?"
-
-Signature = tuple[int, int, int]
-"""What tells a changed file from an unchanged one: time of the last change, size and inode."""
+_FIELDS = IndexedRecord._fields
+_COLUMNS = (*_FIELDS, "export", "export_problem", "ctime_ns", "size", "inode")
+_TABLE = f"CREATE TABLE records ({', '.join(_COLUMNS)}, PRIMARY KEY (path)) WITHOUT ROWID"
 
 
-def keep(made: record.Record, results: Path) -> Path:
-    """Store a record in its place and enter it in the index."""
-    path = record.write(made, results)
+def keep(made: Record, results: Path) -> Path:
+    """Write a record to its place, enter it in the index, and return its path."""
+    path = record_file.write(made, results)
     enter(path, results)
     return path
 
 
 def enter(path: Path, results: Path) -> None:
-    """Enter a record just written. Where that cannot be done now, the next question does it."""
+    """Enter a record just written. If that fails, the next question about the records does it."""
+    from vlmnb.records import export_columns  # only writing and exporting need them, planning does not
+
     with contextlib.suppress(Exception):  # nothing about an index is a reason to end a measurement
-        # Noted before reading: a file replaced meanwhile is then found to have changed.
-        signature = _signature(path)
-        found = read(results, True, (path.relative_to(results).as_posix(), ""))
+        was = signature(path)  # before reading: a file replaced meanwhile then counts as changed
+        found = read(results, export_columns.values, path.relative_to(results).as_posix())
         with contextlib.closing(sqlite3.connect(results / INDEX, timeout=1)) as database:
-            # One of other code is left alone: its owner may be at work.
-            if found and signature and _writer(database) in (None, _made_by()):
+            # The index of other code is left alone: its owner may be at work.
+            if was and _version(database) in (0, _code_version()):
                 _prepare(database)
-                _put(database, [(found, signature)])
+                _put(database, [(found, was)])
 
 
 class Index:
     """The index of a results folder, or of one folder below it, as the files are now."""
 
-    def __init__(self, results: Path, under: str = "", *, rows: bool = False) -> None:
+    def __init__(self, results: Path, under: str = "", *, values: ExportValues | None = None) -> None:
         """Open the index and bring it up to date.
 
         Args:
             results: Folder of the records.
-            under: ``hardware/model`` to look at that folder alone.
-            rows: Whether :meth:`rows` will be asked for.
+            under: ``hardware/model`` to look at that folder only.
+            values: Makes the values that :meth:`export` returns; None if they are not needed.
         """
-        self.results = results
-        self._under, self._with_rows = under, rows
-        with uncollected():
-            self._open(dict(_scan(results, under)), results / INDEX)
+        self.results, self._under = results, under
+        files = dict(_scan(results, under))
+        try:
+            self._open(results / INDEX, files, values)
+        except sqlite3.OperationalError:  # the file is sound, but cannot be written, or is locked too long
+            self._open(":memory:", files, values)
+        except sqlite3.DatabaseError:
+            (results / INDEX).unlink(missing_ok=True)
+            self._open(results / INDEX, files, values)
 
-    def _open(self, files: dict[str, Signature], file: Path) -> None:
-        results = self.results
-        for place in (file, file, ":memory:") if results.is_dir() else (":memory:",):
-            database: sqlite3.Connection | None = None
-            try:
-                database = self._database = sqlite3.connect(place, timeout=60, check_same_thread=False)
-                _prepare(database)
-                self._refresh(files)
-                return
-            except sqlite3.DatabaseError as error:
-                if database:
-                    database.close()
-                # Read-only, full, or locked for too long: the file is sound, and done without.
-                if not isinstance(error, sqlite3.OperationalError) or "decode" in str(error):
-                    _damaged(file)
+    def _open(self, place: Path | str, files: dict[str, Signature], values: ExportValues | None) -> None:
+        self._database = sqlite3.connect(place, timeout=60, check_same_thread=False)
+        try:
+            _prepare(self._database)
+            self._refresh(files, values)
+        except BaseException:
+            self._database.close()
+            raise
 
     def __enter__(self) -> Index:
-        """The index itself."""
+        """Return the index."""
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close the file."""
         self._database.close()
 
-    def entries(self, *, having: str = "") -> dict[str, Entry]:
-        """Files by their path relative to the results folder, in path order.
+    def records(self, *, having: str = "") -> dict[str, IndexedRecord]:
+        """Return files by their path relative to the results folder, in path order.
 
         Args:
-            having: A column that is to hold something; by default all files are told.
+            having: A field that must not be empty; by default all files are returned.
         """
-        assert not having or having in _COLUMNS
-        where = f"{having} NOT IN ('', 0)" if having else "1"
-        found = self._query(f"SELECT {', '.join(_COLUMNS)} FROM entries", where)
-        return {row[0]: Entry._make(row) for row in found}
+        assert not having or having in _FIELDS
+        found = self._query(", ".join(_FIELDS), f"{having} NOT IN ('', 0)" if having else "1")
+        return {each[0]: IndexedRecord._make(each) for each in found}
 
-    def at(self, names: Iterable[str]) -> dict[str, Entry]:
-        """Those of these paths that there are."""
-        columns = ", ".join(f"entries.{column}" for column in _COLUMNS)
-        asked = "json_each(?) AS asked CROSS JOIN entries ON entries.path = asked.value"
-        found = self._database.execute(f"SELECT {columns} FROM {asked}", (to_json(list(names)).decode(),))
-        return {row[0]: Entry._make(row) for row in found}
+    def at(self, names: Iterable[str]) -> dict[str, IndexedRecord]:
+        """Return those files that exist among these paths."""
+        fields = ", ".join(f"records.{field}" for field in _FIELDS)
+        asked = "json_each(?) AS asked CROSS JOIN records ON records.path = asked.value"
+        found = self._database.execute(f"SELECT {fields} FROM {asked}", (to_json(list(names)).decode(),))
+        return {each[0]: IndexedRecord._make(each) for each in found}
 
     def newest(self, hardware: str, machine: str) -> dict[str, str]:
-        """Path of the record measured last of each cell, by the cell's digest.
+        """Return the path of each cell's newest record, by the cell's digest.
 
         Args:
             hardware: Slug of the machine.
             machine: Its fingerprint.
         """
         found = self._database.execute(
-            "SELECT cell, path FROM entries WHERE machine = ? AND path > ? AND path < ? "
+            "SELECT cell, path FROM records WHERE machine = ? AND path > ? AND path < ? "
             "AND problem = '' ORDER BY started_at, path",
             (machine, *_below(hardware)),
         )
         return dict(found.fetchall())
 
-    def rows(self) -> Iterator[list[Any]]:
-        """Export rows, values in the order of ``EXPORT_COLUMNS``, in path order."""
-        assert self._with_rows
-        for (text,) in self._query("SELECT line FROM lines JOIN entries USING (path)", "line LIKE '[%'"):
+    def export(self) -> Iterator[list[Any]]:
+        """Yield the export values of each record, in path order."""
+        for (text,) in self._query("export", "export != ''"):
             yield from_json(text)
 
     def problems(self) -> list[str]:
-        """A message for each file that is no record, and for each of which no row can be made."""
-        of_files = self._query("SELECT path, problem FROM entries", "problem != ''")
-        of_rows = self._query("SELECT path, line FROM lines JOIN entries USING (path)", "line NOT LIKE '[%'")
-        return [text for _, text in sorted([*of_files, *of_rows])]
+        """Return a message for each file that is no record or has no export values."""
+        return [text for (text,) in self._query("problem || export_problem AS why", "why != ''")]
 
-    def _query(self, select: str, where: str = "1") -> Iterable[Any]:
-        text = f"{select} WHERE {where} AND path > ? AND path < ? ORDER BY path"
+    def _query(self, columns: str, where: str = "1") -> sqlite3.Cursor:
+        text = f"SELECT {columns} FROM records WHERE ({where}) AND path > ? AND path < ? ORDER BY path"
         return self._database.execute(text, _below(self._under))
 
-    def _refresh(self, files: dict[str, Signature]) -> None:
-        complete = "has_line" if self._with_rows else "1"
-        sound = self._sound_lines() if self._with_rows else set()
+    def _refresh(self, files: dict[str, Signature], values: ExportValues | None) -> None:
+        complete = "export IS NOT NULL OR problem != ''" if values else "1"
         unchanged: set[str] = set()
         gone: list[tuple[str]] = []
-        digests: dict[str, str] = {}
-        for path, whole, has_row, digest, summed, total, *known in self._query(
-            f"SELECT path, {complete}, problem = '', digest, {_SUMMED}, sum, ctime_ns, size, inode "
-            "FROM entries"
-        ):
-            signature = files.get(path)
-            if signature is None:
-                # Who looks at the same time may know of files that came after ours were listed.
-                if not os.path.lexists(self.results / path):
-                    gone.append((path,))
-            elif self._with_rows and has_row and path not in sound:
-                continue
-            elif whole and _sum(str(summed)) == total:
-                if signature == tuple(known):
+        for path, whole, *known in self._query(f"path, {complete}, ctime_ns, size, inode"):
+            if path in files:
+                if whole and files[path] == tuple(known):
                     unchanged.add(path)
-                digests[path] = digest
-        if not gone and len(unchanged) == len(files):
-            return
-        new = sorted(files.keys() - unchanged)
-        looked_at = [(path, digests.get(path, "")) for path in new]
-        found = zip(new, _told(len(new), read_all(self.results, looked_at, self._with_rows)), strict=True)
-        with self._database:
-            for table in ("entries", "lines"):
-                self._database.executemany(f"DELETE FROM {table} WHERE path = ?", gone)
-        # Some at a time: what is read already is entered while other cores read on, the next use begins where
-        # this one was killed, and others who look at the index never wait for all of it.
-        while some := list(itertools.islice(found, TOGETHER)):
-            _put(self._database, [(told, files[path]) for path, told in some if told])
+            # Another process may have entered a file that came after ours were listed.
+            elif not os.path.lexists(self.results / path):
+                gone.append((path,))
+        if gone:
             with self._database:
-                self._database.executemany(_UPDATE, ((*files[path], path) for path, told in some if not told))
-
-    def _sound_lines(self) -> set[str]:
-        """Files whose row is as it was entered: a disk can lose a bit, and no number is to be wrong."""
-        found = self._query("SELECT path, line, sum FROM lines")
-        return {path for path, line, total in found if _sum(f"{path}\x1f{line}") == total}
+                self._database.executemany("DELETE FROM records WHERE path = ?", gone)
+        new = sorted(files.keys() - unchanged)
+        found = _with_progress(read_all(self.results, new, values), len(new))
+        while some := list(itertools.islice(found, AT_ONCE)):
+            _put(self._database, [(each, files[each.summary.path]) for each in some])
 
 
 def _prepare(database: sqlite3.Connection) -> None:
-    """Make the tables where they are missing or were written by other code."""
-    # The index can be made anew at any time, so it need not survive a power cut.
-    database.execute("PRAGMA synchronous = OFF")
-    database.execute("PRAGMA page_size = 16384")  # several rows of an export to a page
-    if _writer(database) == _made_by():
+    """Make the table if it is missing or was written by other code."""
+    database.execute("PRAGMA synchronous = OFF")  # an index that a power cut damages is made again
+    if _version(database) == _code_version():
         return
     with database:
         database.execute("BEGIN IMMEDIATE")
-        if _writer(database) == _made_by():  # another process was quicker
-            return
-        for table in ("entries", "lines", "made_by"):
-            database.execute(f"DROP TABLE IF EXISTS {table}")
-        for statement in _TABLES:
-            database.execute(statement)
-        database.execute("INSERT INTO made_by VALUES (?)", (_made_by(),))
+        if _version(database) != _code_version():  # else another process was quicker
+            database.execute("DROP TABLE IF EXISTS records")
+            database.execute(_TABLE)
+            database.execute(f"PRAGMA user_version = {_code_version()}")
+
+
+def _version(database: sqlite3.Connection) -> int:
+    """Return what identifies the code that wrote an index; 0 for an empty one."""
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
 @functools.cache
-def _made_by() -> str:
-    return hashlib.sha256(repr((_TABLES, fingerprint())).encode()).hexdigest()
+def _code_version() -> int:
+    """Return a hash of the code that decides what the index holds of a record, 1 to 2^28."""
+    code = f"{_TABLE} {code_fingerprint.of(READING)}"
+    return 1 + int(hashlib.sha256(code.encode()).hexdigest()[:7], 16)
 
 
-def _told(files: int, found: Iterator[Read | None]) -> Iterator[Read | None]:
-    """Say on a terminal how far reading is, where it takes longer than one waits without being told."""
-    if files < TOLD_FROM:
+def _put(database: sqlite3.Connection, found: Sequence[tuple[Indexed, Signature]]) -> None:
+    """Enter files as they were read."""
+    with database:
+        database.executemany(
+            f"INSERT OR REPLACE INTO records VALUES ({', '.join('?' * len(_COLUMNS))})",
+            ((*each.summary, each.values, each.export_problem, *seen) for each, seen in found),
+        )
+
+
+def _with_progress(found: Iterator[Indexed], files: int) -> Iterator[Indexed]:
+    """Show on a terminal how far reading is, if it takes long."""
+    if files < PROGRESS_FROM:
         return found
     from tqdm import tqdm
 
     return iter(tqdm(found, "reading records", files, leave=False, disable=None, delay=1))
 
 
-def _put(database: sqlite3.Connection, read: Sequence[tuple[Read, Signature]]) -> None:
-    """Enter files as they were read."""
-    lines = [(entry.path, line, _sum(f"{entry.path}\x1f{line}")) for (entry, line), _ in read if line]
-    without = [(entry.path,) for (entry, line), _ in read if not line]
-    entered = [((*entry, int(line is not None)), signature) for (entry, line), signature in read]
-    with database:
-        database.executemany(
-            _ENTER, ((*told, _sum("\x1f".join(map(str, told))), *signature) for told, signature in entered)
-        )
-        database.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?)", lines)
-        database.executemany("DELETE FROM lines WHERE path = ?", without)
-
-
-def _sum(text: str) -> int:
-    return zlib.crc32(text.encode())
-
-
-def _writer(database: sqlite3.Connection) -> str | None:
-    """Which code an index was written by; None where there is nothing in it."""
-    if not database.execute("SELECT name FROM sqlite_master WHERE name = 'made_by'").fetchone():
-        return None
-    return str(database.execute("SELECT hash FROM made_by").fetchone()[0])
-
-
 def _below(folder: str) -> tuple[str, str]:
-    """Ends between which the paths of a folder lie; of the results folder itself, those of all."""
+    """Return two texts between which the paths of a folder lie, or all paths if it is the results folder."""
     return (f"{folder}/", f"{folder}0") if folder else ("", chr(0x10FFFF))  # 0 comes after the slash
 
 
-@contextlib.contextmanager
-def uncollected() -> Iterator[None]:
-    """A block without garbage collection: 100,000 rows hold no cycle, and each pass goes through them all."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
-def _damaged(file: Path) -> None:
-    for suffix in ("", "-journal"):
-        with contextlib.suppress(OSError):
-            file.with_name(file.name + suffix).unlink(missing_ok=True)
-
-
 def _scan(results: Path, under: str) -> Iterator[tuple[str, Signature]]:
-    """Record files with what tells a changed file from an unchanged one."""
+    """Yield the record files, each with its signature."""
     folders = [under] if under else [
         f"{hardware}/{model}" for hardware in _folders(results) for model in _folders(results / hardware)
     ]  # fmt: skip
     for folder in folders:
-        try:
-            with os.scandir(results / folder) as found:
-                for file in found:
-                    named = file.name.endswith(".json") and not file.name.startswith(".")
-                    if named and (signature := _signature(file)):
-                        yield f"{folder}/{file.name}", signature
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-
-
-def _signature(file: os.DirEntry[str] | Path) -> Signature | None:
-    """What tells a file from what it was; of a link to nothing the link's own, None of what is gone."""
-    try:
-        told = file.stat()
-    except OSError:
-        try:
-            told = file.stat(follow_symlinks=False)
-        except OSError:
-            return None
-    # Not when the content was changed: that time can be set, and an edit hidden by it.
-    return told.st_ctime_ns, told.st_size, told.st_ino
+        for file in _listed(results / folder):
+            named = file.name.endswith(".json") and not file.name.startswith(".")
+            if named and (seen := signature(file)):
+                yield f"{folder}/{file.name}", seen
 
 
 def _folders(parent: Path) -> list[str]:
+    return sorted(each.name for each in _listed(parent) if each.is_dir() and not each.name.startswith("."))
+
+
+def _listed(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(parent) as found:
-            return sorted(entry.name for entry in found if entry.is_dir() and not entry.name.startswith("."))
+        with os.scandir(folder) as found:
+            return list(found)
     except (FileNotFoundError, NotADirectoryError):
         return []

@@ -11,7 +11,7 @@ from vlmnb import paths
 from vlmnb.errors import UserError, nearest
 from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, staleness, store
-from vlmnb.records.index_entries import Entry, cell_digest
+from vlmnb.records.indexed_record import IndexedRecord, cell_digest
 from vlmnb.records.resolved import resolve
 from vlmnb.spec import planning, sweep_file
 from vlmnb.spec.cell import Cell
@@ -142,9 +142,9 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
     places = {cell: resolved.path for cell, resolved in asked.items()}
     with store.Index(results) as index:
         states = _states(places, index)
-        repeats = tuple(f"repeat {e.path} {e.digest}" for e in index.entries(having="repeat").values())
-        usable = index.entries(having="gpu").values() if any(run.plan.axis.own for run in planned) else ()
-        problems = [entry.problem for entry in index.entries(having="problem").values()]
+        repeats = tuple(f"repeat {e.path} {e.digest}" for e in index.records(having="repeat").values())
+        usable = index.records(having="gpu").values() if any(run.plan.axis.own for run in planned) else ()
+        problems = [entry.problem for entry in index.records(having="problem").values()]
     made = []
     for run in planned:
         plan = run.plan
@@ -175,7 +175,9 @@ def _states(places: Mapping[Cell, Path], index: store.Index) -> dict[Cell, CellS
     }
 
 
-def _state(cell: Cell, path: Path, exact: Entry | None, stale: Entry | None, results: Path) -> CellState:
+def _state(
+    cell: Cell, path: Path, exact: IndexedRecord | None, stale: IndexedRecord | None, results: Path
+) -> CellState:
     found = stale or exact
     if found is None:
         return CellState(cell=cell, path=path, state="missing")
@@ -188,7 +190,7 @@ def _state(cell: Cell, path: Path, exact: Entry | None, stale: Entry | None, res
     )  # fmt: skip
 
 
-def _inputs(plan: planning.Plan, usable: Iterable[Entry]) -> tuple[str, ...]:
+def _inputs(plan: planning.Plan, usable: Iterable[IndexedRecord]) -> tuple[str, ...]:
     if not plan.axis.own:
         return ()
     from vlmnb.fit import page_inputs

@@ -19,7 +19,7 @@ from rich.table import Column
 
 from vlmnb.device import slots
 from vlmnb.files.changes import signature
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.spec.cell import words
 from vlmnb.sweep.heartbeat import Current, Heartbeat, SweepProgress
 from vlmnb.sweep.inventory import CellState, Job
@@ -174,7 +174,7 @@ class Progress:
                 ours = bool(self._at_work)  # else another process measured it
                 self.measured += ours
                 with contextlib.suppress(ValueError):
-                    status = record.read(path).status
+                    status = record_file.read(path).status
                     self.without_number += ours and status != "ok"
                     if status == "failed":
                         self._failed.add(path)

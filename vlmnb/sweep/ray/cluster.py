@@ -20,7 +20,7 @@ from vlmnb.device import machine, slots
 from vlmnb.device.machine import Machine
 from vlmnb.errors import UserError, one_line
 from vlmnb.records import content_key, store
-from vlmnb.records.record import keep_damaged
+from vlmnb.records.record_file import keep_damaged
 from vlmnb.spec.planning import Run
 from vlmnb.sweep.execute import ExecutionOptions, RunResult, forget_failure
 from vlmnb.sweep.inventory import Job

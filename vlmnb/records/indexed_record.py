@@ -1,0 +1,144 @@
+"""What the index holds of each record file: a summary for planning, and the record's values in an export."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic_core import to_json
+
+from vlmnb.errors import Damaged, UserError
+from vlmnb.records import record_file
+from vlmnb.records.record import Record
+from vlmnb.spec import optimizations
+from vlmnb.spec.cell import Cell
+
+PARALLEL_FROM = 2_000
+"""Number of new files from which on all cores read them."""
+
+PARALLEL_FROM_EXPORT = 200
+"""The same where export values are made: scoring the captions of one record can take 50 ms."""
+
+ExportValues = Callable[[Record], list[Any]]
+"""Returns the values of a record in the order of the export columns."""
+
+
+class IndexedRecord(NamedTuple):
+    """A record file without its raw samples.
+
+    Attributes:
+        path: Relative to the results folder.
+        machine: Fingerprint of the machine, empty if the record has none.
+        cell: Digest of the cell.
+        digest: Digest of the file's content.
+        repeat: Number of an A/A repeat, 0 for any other record.
+        gpu: The driver's name of the GPU if a prediction can be fitted on the record, else empty.
+        quantization: How the weights of such a record were stored.
+        problem: Why the file is no record; then all fields but ``path`` are empty.
+    """
+
+    path: str
+    machine: str = ""
+    cell: str = ""
+    status: str = ""
+    reason: str = ""
+    started_at: str = ""
+    digest: str = ""
+    repeat: int = 0
+    gpu: str = ""
+    quantization: str = ""
+    problem: str = ""
+
+
+class Indexed(NamedTuple):
+    """A record file as it was read for the index.
+
+    Attributes:
+        summary: What planning and status need.
+        values: JSON list of the export values; empty if none can be made, None if none were asked for.
+        export_problem: Why there are no export values.
+    """
+
+    summary: IndexedRecord
+    values: str | None = None
+    export_problem: str = ""
+
+
+def cell_digest(cell: Cell) -> str:
+    """Return what identifies a cell, whatever machine or code measured it."""
+    return hashlib.sha256(cell.model_dump_json().encode()).hexdigest()[:16]
+
+
+def read_all(results: Path, names: Sequence[str], values: ExportValues | None) -> Iterator[Indexed]:
+    """Read files in their order; many of them on all cores."""
+    one = functools.partial(read, results, values)
+    cores = os.cpu_count() or 1
+    if len(names) < (PARALLEL_FROM_EXPORT if values else PARALLEL_FROM) or cores == 1:
+        yield from map(one, names)
+        return
+    with ProcessPoolExecutor(cores) as pool:
+        yield from pool.map(one, names, chunksize=max(1, min(200, len(names) // (4 * cores))))
+
+
+def read(results: Path, values: ExportValues | None, name: str) -> Indexed:
+    """Read one file; ``name`` is its path relative to the results folder."""
+    path = results / name
+    try:
+        content = path.read_bytes()
+        found = record_file.parse(path, content)
+    except OSError as error:
+        return Indexed(IndexedRecord(name, problem=str(Damaged.unreadable(path, error))))
+    except Damaged as error:
+        return Indexed(IndexedRecord(name, problem=str(error)))
+    gpu = quantization = ""
+    with contextlib.suppress(UserError, LookupError):  # an optimization, or a machine, of other code
+        gpu, quantization = fitted_on(found) or ("", "")
+    summary = IndexedRecord(
+        path=name,
+        machine=str(found.provenance.machine.get("fingerprint", "")),
+        cell=cell_digest(found.cell),
+        status=found.status,
+        reason=found.reason,
+        started_at=found.provenance.started_at,
+        digest=hashlib.sha256(content).hexdigest()[:16],
+        repeat=found.cell.repeat,
+        gpu=gpu,
+        quantization=quantization,
+    )
+    if values is None:
+        return Indexed(summary)
+    try:
+        return Indexed(summary, to_json(values(found)).decode())
+    except (ValueError, ArithmeticError, TypeError) as error:
+        return Indexed(summary, "", f"{path}: {error or type(error).__name__}")
+
+
+def fitted_on(record: Record) -> tuple[str, str] | None:
+    """Return GPU (the driver's name) and quantization if a prediction can be fitted on a record, else None.
+
+    It can be fitted on generation timed on a GPU, token by token, without compilation. A checkpoint whose
+    geometry differs from that of its model does other work than the prediction counts.
+    """
+    cell = record.cell
+    if record.status != "ok" or record.source != "measured" or record.provenance.geometry:
+        return None
+    kind = quantization_of(cell)
+    gpus = record.provenance.machine.get("gpus") or []
+    if cell.device != "cuda" or cell.measure != "generation" or kind is None or not gpus:
+        return None
+    return (str(gpus[0]["name"]), kind) if record.full_batches_s and record.answers else None
+
+
+def quantization_of(cell: Cell) -> str | None:
+    """Return the quantization that a cell was measured under; None if no prediction is made for it."""
+    optimization = optimizations.of(cell)
+    if optimization.compiled or optimization.decoding or optimization.dtype == "fp32":
+        return None
+    stored = [s.stored_as or None for s in optimization.settings if s.kind == "quantization"]
+    return stored[0] if stored else "fp16"

@@ -1,0 +1,113 @@
+"""The file of a record: JSON that ends with a digest of the text before it.
+
+The digest shows that a file was edited by hand. It is of the text, not of the content, so that checking it
+takes no parsing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from vlmnb import paths
+from vlmnb.errors import Damaged
+from vlmnb.records.record import SCHEMA_VERSION, Record
+
+_DIGEST = b',\n "digest": "'
+
+
+def write(record: Record, results: Path) -> Path:
+    """Write a record to its place in one step, and return that place.
+
+    A file there that is no record is kept beside it, see :func:`keep_damaged`.
+    """
+    path = paths.record(results, record.hardware, record.cell.model, record.key)
+    keep_damaged(path)
+    paths.write_atomic(path, text(json.loads(record.model_dump_json())))
+    return path
+
+
+def text(content: dict[str, object]) -> str:
+    """Return the text of a record file: the content as JSON with its digest as the last member."""
+    body = json.dumps(content, indent=1, ensure_ascii=False).encode().removesuffix(b"\n}")
+    return (body + _end(body)).decode()
+
+
+def keep_damaged(path: Path) -> None:
+    """Move what lies in a record's place and is no record to a name beside it."""
+    try:
+        if os.path.lexists(path):
+            read(path)
+    except Damaged:
+        kept = paths.damaged(path)
+        if os.path.lexists(kept):  # an earlier one gets a number
+            numbered = (kept.with_name(f"{kept.name}.{number}") for number in itertools.count(1))
+            kept.replace(next(each for each in numbered if not os.path.lexists(each)))
+        path.replace(kept)
+
+
+def read(path: Path) -> Record:
+    """Read one record.
+
+    Raises:
+        Damaged: The file is no record of this schema; the message names the file and the field.
+    """
+    try:
+        return parse(path, path.read_bytes())
+    except OSError as error:
+        raise Damaged.unreadable(path, error) from None
+
+
+def parse(path: Path, content: bytes) -> Record:
+    """Return the record that a file's content holds.
+
+    Raises:
+        Damaged: It is no record of this schema, was edited by hand, or is another file's record.
+    """
+    try:
+        fields = from_json(content)
+        version = fields["schema_version"]
+    except KeyError:
+        raise Damaged(path, "is no record: it has no schema_version") from None
+    except (ValueError, TypeError) as error:
+        raise Damaged(path, f"is no record: {error}") from None
+    if version != SCHEMA_VERSION:
+        advice = "; update the project" if isinstance(version, int) and version > SCHEMA_VERSION else ""
+        raise Damaged(path, f"has record schema {version!r}, this code reads {SCHEMA_VERSION}{advice}")
+    fields.pop("digest", None)
+    try:
+        record = Record.model_validate(fields)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(str(part) for part in problem["loc"])
+        raise Damaged(path, f"is no record: {place}: {problem['msg']}") from None
+    body, found, end = content.rpartition(_DIGEST)
+    if found + end != _end(body) or path.name != f"{record.key}.json":
+        raise Damaged(path, "was edited by hand")
+    return record
+
+
+def read_all(results: Path, model: str = "*", hardware: str = "*") -> tuple[list[Record], list[str]]:
+    """Return all records below a folder, in path order, and a message for each file that is no record."""
+    records, problems = [], []
+    for path in all_paths(results, model, hardware):
+        try:
+            records.append(read(path))
+        except Damaged as error:
+            problems.append(str(error))
+    return records, problems
+
+
+def all_paths(results: Path, model: str = "*", hardware: str = "*") -> list[Path]:
+    """Return the paths of the record files below a folder, in order."""
+    return sorted(results.glob(f"{hardware}/{model}/[!.]*.json"))
+
+
+def _end(body: bytes) -> bytes:
+    return _DIGEST + hashlib.sha256(body).hexdigest()[:16].encode() + b'"\n}\n'
