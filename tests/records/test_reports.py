@@ -317,7 +317,7 @@ def test_anything_but_a_figure_is_an_error() -> None:
 
 @pytest.mark.slow
 def test_the_notebooks_of_a_report_are_executed_once(tmp_path: Path) -> None:
-    found = record.read_all(PROJECT / "results", model="fuyu-8b", hardware="reports")[0]
+    found = record_file.read_all(PROJECT / "results", model="fuyu-8b", hardware="reports")[0]
     made, told = report_pages.execute(PROJECT / "results", tmp_path, found)
     assert told == []
     assert [path.stem for path in made] == list(report_pages.AXES)

@@ -56,7 +56,7 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
     Returns:
         A line for each thing that was left out: unreadable records, refused notebooks, error output.
     """
-    records, unreadable = record.read_all(results)
+    records, unreadable = record_file.read_all(results)
     failures, unreadable_failures = collect.failures(runs)
     reported, not_made = report_pages.execute(results, runs, records)
     redraw = outdated.commands(results, runs)
