@@ -252,7 +252,6 @@ def test_only_folders_of_killed_processes_are_removed(
         assert temporary.remove_left() == 0
         pid = os.fork()
         if pid == 0:
-            temporary._mine.clear()
             os._exit(temporary.remove_left())
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0, "its lock has not been let go"
     assert not mine.exists()

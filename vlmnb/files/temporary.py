@@ -1,7 +1,7 @@
-"""Temporary folders that do not outlive their process for long, however it ended.
+"""Temporary folders that a killed process leaves behind and the next sweep removes.
 
-A process that is killed removes nothing. Each folder holds a file that its process has locked; a folder whose
-lock is free belongs to nobody any more, and the next sweep removes it. Standard library only.
+Each folder holds a file that its process has locked. The system frees the lock when the process ends, however
+it ends; a folder whose lock is free belongs to nobody.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import tempfile
 import weakref
 from pathlib import Path
 
-from vlmnb.files import locks
+import filelock
 
 RUN, NODE, SOCKETS = "vlmnb-run-", "vlmnb-node-", "vk"
-"""How the names of the folders begin: of a run, of a node of a cluster, of a kernel's sockets."""
+"""How the names of the folders begin: of a run, of a node of a cluster, of a Jupyter kernel's sockets."""
 
 _OWNER = ".owner"
-_UNDER_WAY = ".vlmnb-"
-_mine: set[Path] = set()
+_UNLOCKED = ".vlmnb-"
+"""How the name of a folder begins until it is locked, so that nobody removes it."""
 
 
 class Scratch:
-    """A temporary folder, gone with its block or its process.
+    """A temporary folder that is removed at the end of its block or process.
 
     Attributes:
         path: The folder.
@@ -36,22 +36,20 @@ class Scratch:
 
         Args:
             kind: How its name begins.
-            parent: Where; left out: in the folder of temporary files.
+            parent: Where to make it; None for the folder of temporary files.
 
         Raises:
             OSError: It cannot be made.
         """
-        made = Path(tempfile.mkdtemp(prefix=_UNDER_WAY, dir=parent))
-        owner = locks.Locks(made / _OWNER)
-        with contextlib.suppress(OSError):  # a file system without locks: then nobody can tell who is gone
-            owner.take(_OWNER)
-        # Only what is locked gets a name under which others look.
-        self.path = made.rename(made.with_name(kind + made.name.removeprefix(_UNDER_WAY)))
-        _mine.add(self.path)
+        made = Path(tempfile.mkdtemp(prefix=_UNLOCKED, dir=parent))
+        owner = filelock.FileLock(made / _OWNER, thread_local=False)
+        with contextlib.suppress(OSError):  # without locks in the file system, nobody removes what is left
+            owner.acquire(blocking=False)
+        self.path = made.rename(made.with_name(kind + made.name.removeprefix(_UNLOCKED)))
         self.remove = weakref.finalize(self, _remove, self.path, owner)
 
     def __enter__(self) -> Path:
-        """The folder."""
+        """Return the folder."""
         return self.path
 
     def __exit__(self, *_: object) -> None:
@@ -60,25 +58,21 @@ class Scratch:
 
 
 def short() -> Path | None:
-    """A folder for temporary files with a short path, as sockets need it; None where there is none."""
+    """Return a folder for temporary files with a short path, as sockets need it; None if there is none."""
     return Path("/tmp") if os.path.isdir("/tmp") else None
 
 
 def remove_left() -> int:
-    """Remove the folders of this user whose processes have ended without removing them; how many."""
+    """Remove the folders whose processes ended without removing them, and return how many."""
     removed = 0
     parents = {Path(tempfile.gettempdir()), short() or Path(tempfile.gettempdir())}
     for owner in [o for at in parents for kind in (RUN, NODE, SOCKETS) for o in at.glob(f"{kind}*/{_OWNER}")]:
-        # Opening and closing a file of one's own would let its lock go.
-        if owner.parent not in _mine:
-            with contextlib.suppress(OSError), contextlib.closing(locks.Locks(owner)) as left:
-                if left.take(_OWNER):
-                    shutil.rmtree(owner.parent, ignore_errors=True)
-                    removed += 1
+        with contextlib.suppress(OSError), filelock.FileLock(owner).acquire(blocking=False):
+            shutil.rmtree(owner.parent, ignore_errors=True)
+            removed += 1
     return removed
 
 
-def _remove(path: Path, owner: locks.Locks) -> None:
+def _remove(path: Path, owner: filelock.BaseFileLock) -> None:
     shutil.rmtree(path, ignore_errors=True)
-    owner.close()
-    _mine.discard(path)
+    owner.release()
