@@ -16,7 +16,7 @@ from vlmnb.records.indexed_record import IndexedRecord
 FILES = ("data/gpus.csv", "data/gpu-sources.csv", "data/cards.yaml")
 
 
-def of(model: str, parameters: Mapping[str, Any], entries: Iterable[Entry]) -> tuple[str, ...]:
+def of(model: str, parameters: Mapping[str, Any], entries: Iterable[IndexedRecord]) -> tuple[str, ...]:
     """Return a line for each input of a model's card: parameters, records, catalogue, geometry, scores.
 
     Its records are those that predictions are fitted on (any model, under the card's quantization) and those

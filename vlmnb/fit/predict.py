@@ -113,7 +113,7 @@ def observations(records: Iterable[Record]) -> tuple[Observation, ...]:
 
 def observed(record: Record) -> Observation | None:
     """Return one record as an observation, or None if it lacks a needed figure."""
-    cell, known = record.cell, usable.of(record)
+    cell, known = record.cell, fitted_on(record)
     gpu = gpus.reported(known[0]) if known else None
     if known is None or gpu is None or record.latency is None or not _of_that_size(record, gpu):
         return None
