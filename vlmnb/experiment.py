@@ -84,7 +84,7 @@ def __getattr__(name: str) -> Any:
 def _reported(plan: Plan) -> list[Record]:
     """Return the reports' records of a plan's cells that have a figure in its table, or a reason for none."""
     results = paths.resolve(str(plan.parameters["results"]))
-    own, _ = record.read_all(results, model=plan.model, hardware=record.REPORTS)
+    own, _ = record_file.read_all(results, model=plan.model, hardware=record.REPORTS)
     if not own:
         raise UserError(
             f"no report on {plan.model} is on record in {results}; `vlmnb reports` writes the "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vlmnb.records import background_load, record, store
+from vlmnb.records import background_load, record_file, store
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison

@@ -21,7 +21,7 @@ from vlmnb.book.content import Content
 from vlmnb.book.pages import audit, comparison, machine, model, status, support
 from vlmnb.book.toc import toc
 from vlmnb.errors import UserError
-from vlmnb.records import record
+from vlmnb.records import record_file
 from vlmnb.views import pareto_figure
 
 TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")

@@ -12,7 +12,7 @@ from IPython.display import HTML, Markdown, display
 from vlmnb import models, paths
 from vlmnb.analysis import agreement, answer_changes, bottleneck, repeatability
 from vlmnb.analysis.repeatability import NoiseFloor
-from vlmnb.records import record
+from vlmnb.records import record, record_file
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.cell import Cell
@@ -138,7 +138,7 @@ def show_flips(plan: Plan, found: list[Record]) -> None:
 
 def show_agreement(plan: Plan, found: list[Record]) -> None:
     """Display the share of identical answers by batch size and precision, with cells of other pages."""
-    others, _ = record.read_all(results_folder(plan), plan.model)
+    others, _ = record_file.read_all(results_folder(plan), plan.model)
     _tables(*map(agreement_table.table, agreement.matrices(found, others)))
 
 
@@ -182,12 +182,12 @@ def results_folder(plan: Plan) -> Path:
 
 def of_reports(plan: Plan) -> list[Record]:
     """Return the reports' records on a plan's model."""
-    return record.read_all(results_folder(plan), model=plan.model, hardware=record.REPORTS)[0]
+    return record_file.read_all(results_folder(plan), model=plan.model, hardware=record.REPORTS)[0]
 
 
 def _show_optimizations(plan: Plan, cells: Sequence[Cell], found: list[Record]) -> None:
     """Display the tables of each batch size: times and energy, and what became of the answers."""
-    others, _ = record.read_all(results_folder(plan), plan.model)
+    others, _ = record_file.read_all(results_folder(plan), plan.model)
     for number, part in enumerate(optimizations.groups(cells)):
         if number:
             _text(optimization_text.aside(part))
@@ -212,7 +212,7 @@ def _show_comparison(plan: Plan, found: list[Record]) -> None:
     # A page of reports shows every machine's measurements, a measured page its own.
     measured = found
     if plan.source == "reports":
-        measured = record.read_all(results_folder(plan), model=plan.model)[0]
+        measured = record_file.read_all(results_folder(plan), model=plan.model)[0]
     made = report_tables.table(plan.axis.name, cells, reported, measured)
     if made.rows:
         _text("## Compared with our own measurements")
