@@ -14,6 +14,7 @@ from vlmnb.audit import expected_flops
 from vlmnb.device import slots
 from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.meters.readings import MemoryUsage
+from vlmnb.quality import metrics
 from vlmnb.records import content_key
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.provenance import Provenance
@@ -77,6 +78,39 @@ def test_word_errors_that_are_not_those_of_the_answers() -> None:
         assert levels("word-errors-are-of-the-answers", wrong) == ["error"], change
 
 
+def test_word_errors_are_recomputed_without_the_code_that_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "word_errors", None)
+    good = timed()
+    changes = {"answer": "A\u00a0GOOD\n sign", "references": ("GOOD",) * 10, "word_errors": 2, "score": 0.0}
+    for errors, found in ((2, []), (1, ["error"])):
+        first = good.answers[0].model_copy(update=changes | {"word_errors": errors})
+        spaced = good.model_copy(update={"answers": (first, *good.answers[1:])})
+        assert levels("word-errors-are-of-the-answers", spaced) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "found"),
+    [
+        ("", 24, ["warning"]),
+        ("", 1, ["warning"]),
+        ("the the the the the the", 24, ["warning"]),
+        ("!!!!!!!!", 24, ["warning"]),
+        ("a cat\na cat\na cat\na cat\na cat", 24, ["warning"]),
+        ("0000000", 3, []),
+        ("the cat the dog the cat", 24, []),
+    ],
+)
+def test_answers_that_say_nothing(text: str, tokens: int, found: list[str]) -> None:
+    good = timed()
+    change = {"answer": text, "output_tokens": tokens}
+    said = good.model_copy(update={"answers": tuple(a.model_copy(update=change) for a in good.answers)})
+    assert levels("answers-say-something", good, record()) == []
+    assert levels("answers-say-something", said) == found
+    assert levels("answers-say-something", changed(said, "cell", length="fixed")) == []
+    half = said.model_copy(update={"answers": (*said.answers[:12], *good.answers[12:])})
+    assert levels("answers-say-something", half) == []
+
+
 def test_prompts_beyond_their_length() -> None:
     assert levels("tokens-within-limits", timed()) == []
     assert levels("tokens-within-limits", timed(of=cell(seq_len=10))) == ["error"]
@@ -119,6 +153,7 @@ def test_scores_that_are_not_those_of_the_answers() -> None:
     assert levels(check, scored(score=1.0)) == levels(check, scored(score=None)) == ["error"]
     assert levels(check, scored(**nothing)) == levels(check, scored(1, **nothing)) == ["error"]
     assert levels(check, timed(of=cell(length="fixed"))) == ["error"]
+    assert levels(check, scored(1, **nothing, note="the first reference has no words")) == []
 
 
 def test_answers_of_fixed_length_that_have_another() -> None:

@@ -192,13 +192,11 @@ def test_captions_without_references_are_refused(references: tuple[tuple[str, ..
 @given(st.lists(st.tuples(CAPTION, st.one_of(CAPTION, st.just(""))), min_size=1, max_size=6))
 def test_word_errors_are_edit_distances(pairs: list[tuple[str, str]]) -> None:
     errors = [distance(a.split(), b.split()) for a, b in pairs]
-    found = metrics.wer([a for a, _ in pairs], [b for _, b in pairs])
-    assert found.errors == tuple(errors)
-    words = sum(len(a.split()) for a, _ in pairs)
-    assert found.wer == pytest.approx(sum(errors) / words)
+    words = [len(a.split()) for a, _ in pairs]
+    assert [metrics.word_errors(a, b) for a, b in pairs] == list(zip(errors, words, strict=True))
     score = scores.corpus_wer(tuple(pairs))
     assert score is not None
-    assert score.value == found.wer
+    assert score.value == pytest.approx(sum(errors) / sum(words))
     assert score.low <= score.value <= score.high or len(pairs) == 1
 
 

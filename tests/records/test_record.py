@@ -101,6 +101,22 @@ def test_answers_that_mean_nothing_have_no_quality(change: dict[str, str]) -> No
     assert export_columns.row(made)["wer"] is None
 
 
+def test_rows_without_a_score_are_left_out_and_named() -> None:
+    nothing = {"word_errors": None, "reference_words": None, "score": None, "note": "no reference"}
+    given = answers(4, 1)
+    partly = record(answers=(*given[:3], given[3].model_copy(update=nothing)))
+    assert partly.wer == pytest.approx(1 / 3)
+    assert partly.accuracy == pytest.approx(2 / 3)
+    row = export_columns.row(partly)
+    assert "no reference" in row["quality_note"]
+    assert "3" in row["quality_note"]
+    none = record(answers=tuple(answer.model_copy(update=nothing) for answer in given))
+    assert (none.wer, none.wer_interval, none.accuracy, none.scores) == (None, None, None, {})
+    assert none.latency_s == record().latency_s
+    assert "0, 1, 2, 3" in export_columns.row(none)["quality_note"]
+    assert export_columns.row(record())["quality_note"] is None
+
+
 @pytest.mark.parametrize("file_format", ["csv", "json", "parquet"])
 def test_the_export_has_one_row_per_record_and_the_promised_columns(tmp_path: Path, file_format: str) -> None:
     results = tmp_path / "results"

@@ -7,7 +7,7 @@ from factory import absent, answers, cell, record
 
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import record as records
-from vlmnb.views import axis_figure, axis_table, detail_table, findings, footnotes, html
+from vlmnb.views import axis_figure, axis_table, detail_table, findings, footnotes, html, marks
 from vlmnb.views.table import Table
 
 
@@ -142,6 +142,26 @@ def test_captions_have_columns_of_their_own_in_the_details() -> None:
     assert at["WER, normalized [95 %]"].text == at["WER [95 %]"].text
     other = detail_table.detail_table("seq_len", [cell()], [record()])
     assert "CIDEr [95 %]" not in other.columns
+
+
+def test_answers_that_say_nothing_mark_times_and_joules() -> None:
+    silent = record(answers=tuple(a.model_copy(update={"answer": ""}) for a in answers(4, 1)))
+    (row,) = axis_table.axis_table("batch_size", [silent.cell], [silent]).rows
+    assert [marks.DEGENERATE in field.text for field in row] == [False, True, True, False, False]
+    assert marks.DEGENERATE.strip() in footnotes.notes([silent])
+    assert marks.DEGENERATE.strip() not in footnotes.notes([record()])
+
+
+def test_a_missing_score_says_why() -> None:
+    nothing = {"word_errors": None, "reference_words": None, "score": None, "note": "no words in it"}
+    unscored = record(answers=tuple(a.model_copy(update=nothing) for a in answers(4, 1)))
+    row = detail_table.detail_table("batch_size", [unscored.cell], [unscored])
+    shown = dict(zip(row.columns, row.rows[0], strict=True))
+    for head in ("WER [95 %]", "Accuracy [95 %]"):
+        assert shown[head].text == "-"
+        assert "no words in it" in shown[head].title
+    assert shown["Latency, s [95 %]"].text != "-"
+    assert "no words in it" in footnotes.notes([unscored])
 
 
 @pytest.mark.parametrize("axis", ["device", "batch_size", "image_size", "seq_len", "optimization"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from vlmnb.errors import one_line
 from vlmnb.measure import encoding
 from vlmnb.measure.batches import Batch
 from vlmnb.measure.loading import Loaded
@@ -31,21 +32,30 @@ def score(cell: Cell, loaded: Loaded, batches: Sequence[Batch], outputs: Sequenc
     ]
     if cell.weights == "random" or cell.length == "fixed":
         return tuple(answers)
-    texts = [answer.answer for answer in answers]
-    errors = metrics.wer([answer.references[0] for answer in answers], texts)
-    scores = metrics.accuracy(
-        cell.dataset, [a.references for a in answers], texts, [a.choices for a in answers]
-    )
-    return tuple(
-        answer.model_copy(
-            update={
-                "word_errors": errors.errors[i],
-                "reference_words": errors.reference_words[i],
-                "score": scores[i] if scores is not None else None,
-            }
-        )
-        for i, answer in enumerate(answers)
-    )
+    return tuple(_scored(cell.dataset, answer) for answer in answers)
+
+
+def _scored(dataset: str, answer: Answer) -> Answer:
+    """Score one answer. Whatever a text makes the scorers raise becomes a note: times and energy stay."""
+    given, text = answer.references, answer.answer
+    found: dict[str, float | None] = {}
+    notes = []
+    try:
+        errors, words = metrics.word_errors(given[0] if given else "", text)
+        if words:
+            found |= {"word_errors": errors, "reference_words": words}
+        else:
+            notes.append("no word errors: the first reference has no words")
+    except Exception as error:
+        notes.append(f"no word errors: {one_line(error)}")
+    try:
+        scores = metrics.accuracy(dataset, [given], [text], [answer.choices])
+        found["score"] = scores[0] if scores else None
+        if dataset.startswith("textvqa") and found["score"] and not metrics.normalize_answer(text):
+            notes.append("the rule normalizes the answer to nothing, and references too: a match")
+    except Exception as error:
+        notes.append(f"no score: {one_line(error)}")
+    return answer.model_copy(update={**found, "note": "; ".join(notes)})
 
 
 def _decoded(loaded: Loaded, batch: Batch, output: Any) -> list[Answer]:
@@ -57,7 +67,7 @@ def _decoded(loaded: Loaded, batch: Batch, output: Any) -> list[Answer]:
             sample_id=sample.sample_id,
             prompt=prompt.text,
             answer=loaded.processor.tokenizer.decode(generated[i], skip_special_tokens=True).strip(),
-            references=sample.references,
+            references=tuple("" if text is None else str(text) for text in sample.references),
             choices=sample.choices,
             text_tokens=prompt.text_tokens,
             image_tokens=image_tokens[i],

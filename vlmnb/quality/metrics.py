@@ -8,43 +8,10 @@ from collections.abc import Callable, Sequence
 from string import ascii_uppercase
 
 import jiwer
-from pydantic import BaseModel, ConfigDict
 
 from vlmnb.errors import nearest
 
 Choices = Sequence[str] | None
-
-
-class WordErrors(BaseModel):
-    """Word errors of answers against their references.
-
-    Attributes:
-        wer: Word error rate of the corpus as a fraction: all substitutions, deletions and insertions over
-            all reference words. It exceeds 1 where answers are much longer than their references.
-        errors: Word errors of each sample.
-        reference_words: Words of each reference.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    wer: float
-    errors: tuple[int, ...]
-    reference_words: tuple[int, ...]
-
-
-def wer(references: Sequence[str], answers: Sequence[str]) -> WordErrors:
-    """Return the word error rate of the corpus, see :func:`word_errors`.
-
-    Raises:
-        ValueError: There are no references, not as many answers, or a reference has no words.
-    """
-    _same_length(references, answers)
-    for index, reference in enumerate(references):
-        if not reference.split():
-            raise ValueError(f"The reference of sample {index} has no words; its error rate is undefined.")
-    pairs = zip(references, answers, strict=True)
-    errors, words = zip(*(word_errors(*pair) for pair in pairs), strict=True)
-    return WordErrors(wer=sum(errors) / sum(words), errors=errors, reference_words=words)
 
 
 def word_errors(reference: str, answer: str) -> tuple[int, int]:

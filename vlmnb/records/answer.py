@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from vlmnb.types import Frozen
+
+_REPEATED = re.compile(r"(.{1,40}?)(?:\s*\1){4,}", re.DOTALL)
 
 
 class Answer(Frozen):
@@ -16,6 +20,7 @@ class Answer(Frozen):
         word_errors: Substitutions, deletions and insertions against the first reference.
         reference_words: Words of the first reference.
         score: Accuracy of the sample in [0, 1] by its data set's rule, or None where it has none.
+        note: Why a score is missing, or what to know when reading it; empty for most answers.
     """
 
     sample_id: str
@@ -29,3 +34,9 @@ class Answer(Frozen):
     word_errors: int | None = None
     reference_words: int | None = None
     score: float | None = None
+    note: str = ""
+
+    def says_nothing(self, longest: int) -> bool:
+        """Return whether the answer has no text, or repeats one text up to ``longest``, its limit."""
+        text = self.answer.strip()
+        return not text or (self.output_tokens >= longest and bool(_REPEATED.fullmatch(text)))

@@ -30,6 +30,7 @@ EXPORT_COLUMNS = (
     "samples_per_s", "samples_per_s_low", "samples_per_s_high", "output_tokens_per_s",
     "output_tokens_per_s_low", "output_tokens_per_s_high", "accuracy_guessing",
     "latency_disturbed", "other_geometry", "code", "threads",
+    "accuracy_official", "accuracy_official_low", "accuracy_official_high", "quality_note", "degenerate",
 )  # fmt: skip
 
 
@@ -58,6 +59,8 @@ def row(record: Record) -> dict[str, Any]:
             "accuracy_guessing": None
             if record.accuracy is None
             else chance_level.level([a.choices for a in answers]),
+            "quality_note": record.quality_note or None,
+            "degenerate": record.degenerate or None,
             "flops": record.flops_per_batch,
             "flops_fvcore": flops and flops.fvcore,
             "flops_torch": flops and flops.torch,

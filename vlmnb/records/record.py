@@ -228,19 +228,39 @@ class Record(Frozen):
         """Word error rate of the corpus, as a fraction: all errors over all reference words."""
         if self.reported:
             return self.reported.value("wer")
-        if not self.has_quality:
-            return None
-        return sum(a.word_errors or 0 for a in self.answers) / sum(
-            a.reference_words or 0 for a in self.answers
-        )
+        counted = self._word_errors
+        return sum(errors for errors, _ in counted) / sum(words for _, words in counted) if counted else None
 
     @property
     def wer_interval(self) -> tuple[float, float] | None:
         """95 % bootstrap interval of the word error rate over samples."""
-        if not self.has_quality:
-            return None
-        errors = [a.word_errors or 0 for a in self.answers]
-        return intervals.bootstrap_ratio(errors, [a.reference_words or 0 for a in self.answers])
+        counted = self._word_errors
+        return intervals.bootstrap_ratio(*zip(*counted, strict=True)) if counted else None
+
+    @property
+    def _word_errors(self) -> list[tuple[int, int]]:
+        """Word errors and reference words of the answers that have any."""
+        answers = self.answers if self.has_quality else ()
+        return [(a.word_errors or 0, a.reference_words) for a in answers if a.reference_words]
+
+    @property
+    def quality_note(self) -> str:
+        """What the notes of the answers say, with the ids of their samples; empty for most records."""
+        samples: dict[str, list[str]] = {}
+        for answer in self.answers:
+            if answer.note:
+                samples.setdefault(answer.note, []).append(answer.sample_id)
+        return "; ".join(f"{note} (sample {', '.join(ids)})" for note, ids in samples.items())
+
+    @property
+    def degenerate(self) -> str:
+        """Why the speed of a cell is no speed of answering: most answers say nothing. Empty otherwise."""
+        if self.cell.weights != "pretrained" or self.cell.length != "natural":
+            return ""
+        count = sum(answer.says_nothing(self.cell.max_new_tokens) for answer in self.answers)
+        if 2 * count <= len(self.answers):
+            return ""
+        return f"{count} of {len(self.answers)} answers are empty or repeat one text up to the limit"
 
     @property
     def accuracy(self) -> float | None:
@@ -262,12 +282,13 @@ class Record(Frozen):
         from vlmnb.quality import scores
 
         texts = [answer.answer for answer in self.answers]
-        return scores.of(self.cell.dataset, texts, [answer.references for answer in self.answers])
+        references, choices = zip(*((a.references, a.choices) for a in self.answers), strict=True)
+        return scores.of(self.cell.dataset, texts, references, choices)
 
     @property
     def has_quality(self) -> bool:
-        """Whether answers mean something: trained weights, natural length, scored."""
-        scored = bool(self.answers) and all(a.word_errors is not None for a in self.answers)
+        """Whether answers mean something: trained weights, natural length, any scored."""
+        scored = any(a.word_errors is not None or a.score is not None for a in self.answers)
         return scored and self.cell.weights == "pretrained" and self.cell.length == "natural"
 
     @property

@@ -42,6 +42,8 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
     columns = list(COLUMNS)
     if any(captions.is_captioning(cell.dataset) for cell in cells):
         columns[3:3] = CAPTION_SCORES
+    if any(cell.dataset.startswith("scienceqa") for cell in cells):
+        columns[3:3] = OFFICIAL_ACCURACY
 
     def label(cell: Cell) -> tuple[Field, ...]:
         title = catalogue.get(cell.dataset).title
@@ -144,8 +146,8 @@ def accuracy(record: Record) -> Field:
     """Show the fraction of right answers; the tooltip has that of a random choice."""
     value, ends = record.accuracy, record.accuracy_interval
     if value is None or ends is None:
-        return missing(record)
-    of = f"fraction of {len(record.answers)} answers"
+        return missing(record, record.quality_note)
+    of = f"fraction of {sum(answer.score is not None for answer in record.answers)} answers"
     chance = chance_level.level([a.choices for a in record.answers])
     of += "" if chance is None else f" (a random choice would score {chance:.3f})"
     return fields.fraction(value, ends, of, record.key)
@@ -190,6 +192,7 @@ COLUMNS: tuple[Column, ...] = (
     ("Attention kernel", lambda r: _plain(r, r.provenance.attention, "as the model names it", words=True)),
     ("Background load", background_load),
 )
+OFFICIAL_ACCURACY: tuple[Column, ...] = (("Accuracy, official [95 %]", partial(_score, "accuracy_official")),)
 CAPTION_SCORES: tuple[Column, ...] = (
     ("CIDEr [95 %]", cider),
     ("BLEU-4 [95 %]", partial(_score, "bleu")),

@@ -67,8 +67,9 @@ def wer(record: Record | None) -> Field:
     if record is not None and record.reported:
         return printed(record, "wer")
     if record is None or record.wer is None or record.wer_interval is None:
-        return missing(record)
-    return fraction(record.wer, record.wer_interval, f"{len(record.answers)} answers", record.key)
+        return missing(record, record.quality_note if record else "")
+    counted = sum(answer.word_errors is not None for answer in record.answers)
+    return fraction(record.wer, record.wer_interval, f"{counted} answers", record.key)
 
 
 SHOW: dict[Quantity, Callable[[Record | None], Field]] = {

@@ -166,6 +166,10 @@ def _latency_change(low: Record, high: Record, noise_floor: float) -> str:
     interval = f"interval {found.low:.2f} to {found.high:.2f}"
     if found.paired and f"{ratio:.2f}" != f"{found.ratio:.2f}":
         interval += f"; {ratio:.2f} by the medians"
+    if low.degenerate or high.degenerate:
+        return (
+            f"is {found.ratio:.2f} times the value{way} ({interval}), but {low.degenerate or high.degenerate}"
+        )
     if disturbed := [record for record in (low, high) if background_load.of_batches(record)]:
         loads = " and ".join(map(marks.load, disturbed))
         which = "both measurements" if len(disturbed) == 2 else "one of the two measurements"

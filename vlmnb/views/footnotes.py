@@ -17,7 +17,7 @@ MARKUP = str.maketrans({"|": "\\|", "*": "\\*", "_": "\\_"})
 
 def notes(records: Sequence[Record], energy: bool = True) -> str:
     """Return all notes on the records of a table as Markdown; ``energy``: whether joules are shown."""
-    parts = (reasons(records, energy), disturbed(records, energy), stale(records))
+    parts = (reasons(records, energy), quality(records), disturbed(records, energy), stale(records))
     return "\n".join(filter(None, parts))
 
 
@@ -56,6 +56,19 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
             "- `≈` energy is *modelled* by codecarbon from CPU time and a nominal power, not measured; "
             "it follows the time and adds little to it."
         )
+    return "\n".join(lines)
+
+
+def quality(records: Sequence[Record]) -> str:
+    """Return Markdown on answers without scores and on answers that say nothing; empty if there are none."""
+    every = [record.cell for record in records]
+    notes = _grouped(records, lambda r: r.quality_note)
+    lines = [f"- Scores: {escape(why)} ({_where(cells, every)})" for why, cells in notes.items()]
+    nothing = _grouped(records, lambda r: r.degenerate)
+    lines += [
+        f"- `∅` {why} ({_where(cells, every)}): such times and joules are not those of a model that answers."
+        for why, cells in nothing.items()
+    ]
     return "\n".join(lines)
 
 

@@ -22,6 +22,9 @@ BEYOND = " ‡"
 CHANGED = " ⚑"
 """Stands after an optimization that changes more answers than another batch size does."""
 
+DEGENERATE = " ∅"
+"""Stands after a time or joules of a cell whose answers say nothing."""
+
 MEANING = "other processes used the machine meanwhile"
 """What ``DISTURBED`` means."""
 
@@ -35,12 +38,12 @@ class Mark(NamedTuple):
 
 def of_latency(record: Record) -> Mark:
     """Return the mark of a time that is taken over batches."""
-    return _disturbed(record) if background_load.of_batches(record) else Mark()
+    return _of_speed(record, background_load.of_batches(record))
 
 
 def of_energy(record: Record) -> Mark:
     """Return the mark of a number that is taken over the whole window, such as energy."""
-    return _disturbed(record) if background_load.of_window(record) else Mark()
+    return _of_speed(record, background_load.of_window(record))
 
 
 def of_peak(contaminated: bool, other_load: float | None = None) -> Mark:
@@ -70,6 +73,13 @@ def load(record: Record) -> str:
     """Return how much of the CPU other processes used while a record was measured."""
     share = record.provenance.other_load
     return "an unknown share" if share is None else f"{100 * share:.0f} %"
+
+
+def _of_speed(record: Record, disturbed: bool) -> Mark:
+    mark = _disturbed(record) if disturbed else Mark()
+    if record.degenerate:
+        return Mark(f"{DEGENERATE}{mark.sign}", f"; {record.degenerate}{mark.why}")
+    return mark
 
 
 def _disturbed(record: Record) -> Mark:

@@ -74,7 +74,7 @@ def facts(pairs: Mapping[str, str | Field]) -> Table:
     return Table("", (), tuple(rows))
 
 
-def missing(record: Record | None, why: str = "has no such figure") -> Field:
+def missing(record: Record | None, why: str = "") -> Field:
     """Make the field of a value that a record does not have.
 
     Args:
@@ -85,7 +85,7 @@ def missing(record: Record | None, why: str = "has no such figure") -> Field:
         return without("not measured")
     if record.status != "ok":
         why = f"{STATUS_WORDS[record.status]}: {record.reason}"
-    return without(why, record.key)
+    return without(why or "has no such figure", record.key)
 
 
 def without(reason: str, key: str = "") -> Field:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import re
+import unicodedata
 from collections.abc import Hashable, Iterator, Sequence
 
-from vlmnb.audit.rule import WHICH, Finding, contradiction, error, record_rule, rule
+from vlmnb.audit.rule import WHICH, Finding, contradiction, error, record_rule, rule, warning
 from vlmnb.records.answer import Answer
 from vlmnb.records.record import Record
 
@@ -16,29 +19,22 @@ SCORE = 1e-9
 @record_rule
 def word_errors_are_of_the_answers(record: Record) -> Iterator[Finding]:
     """Stored word errors are those of the stored answers, and scores lie between 0 and 1."""
-    from vlmnb.quality import metrics
-
     scored = [a for a in record.answers if a.word_errors is not None and a.references]
-    if scored:
-        again = metrics.wer([a.references[0] for a in scored], [a.answer for a in scored])
-        pairs = zip(again.errors, again.reference_words, strict=True)
-        wrong = [
-            (a, *own)
-            for a, own in zip(scored, pairs, strict=True)
-            if own != (a.word_errors, a.reference_words)
-        ]
-        if wrong:
-            first, errors, words = wrong[0]
-            yield error(
-                {
-                    "Answers": f"{len(wrong)} of {len(scored)}",
-                    "Sample": first.sample_id,
-                    "Stored": f"{first.word_errors} errors of {first.reference_words} words",
-                    "Recomputed": f"{errors} of {words}",
-                },
-                "Stored word errors are not those of the stored answers: the WER is wrong.",
-                f"Answers or errors were changed afterwards. {WHICH}",
-            )
+    again = [_word_errors(a.references[0], a.answer) for a in scored]
+    pairs = zip(scored, again, strict=True)
+    wrong = [(a, own) for a, own in pairs if own != (a.word_errors, a.reference_words)]
+    if wrong:
+        first, (errors, words) = wrong[0]
+        yield error(
+            {
+                "Answers": f"{len(wrong)} of {len(scored)}",
+                "Sample": first.sample_id,
+                "Stored": f"{first.word_errors} errors of {first.reference_words} words",
+                "Recomputed": f"{errors} of {words}",
+            },
+            "Stored word errors are not those of the stored answers: the WER is wrong.",
+            f"Answers or errors were changed afterwards. {WHICH}",
+        )
     outside = [a.score for a in record.answers if a.score is not None and not 0 <= a.score <= 1]
     if outside:
         yield error(
@@ -58,7 +54,8 @@ def scores_are_of_the_answers(record: Record) -> Iterator[Finding]:
         return
     meaningful = cell.weights == "pretrained" and cell.length == "natural"
     scored = [a for a in given if a.word_errors is not None]
-    if len(scored) != (len(given) if meaningful else 0):
+    unscored = [a for a in given if a.word_errors is None and not a.note]
+    if unscored if meaningful else scored:
         yield error(
             {"Answers": str(len(given)), "Scored": str(len(scored))},
             "Some answers have no score: the quality of this cell is incomplete."
@@ -67,7 +64,8 @@ def scores_are_of_the_answers(record: Record) -> Iterator[Finding]:
             "Delete the record and measure the cell again.",
         )
         return
-    if not meaningful or not all(a.references for a in given):
+    given = tuple(a for a in given if a.references and not (a.note and a.score is None))
+    if not meaningful or not given:
         return
     try:
         again = metrics.accuracy(
@@ -148,6 +146,29 @@ def a_question_is_one_question(records: Sequence[Record]) -> Iterator[Finding]:
                         "Compare both with the data set, delete the wrong record and measure its cell again.",
                         about=[first, record],
                     )
+
+
+@record_rule
+def answers_say_something(record: Record) -> Iterator[Finding]:
+    """Most answers have a text that is not one word or phrase repeated up to the limit."""
+    if record.degenerate:
+        yield warning(
+            {"Answers": record.degenerate},
+            "Time and energy of this cell are not those of a model that answers.",
+            "Weights, tokenizer or end token may be wrong. Read the answers before using the figures.",
+        )
+
+
+@functools.cache
+def _word_errors(reference: str, answer: str) -> tuple[int, int]:
+    """Return Levenshtein's distance in words and the words of the reference, without the code that scores."""
+    wanted, given = (re.findall(r"\S+", unicodedata.normalize("NFC", text)) for text in (reference, answer))
+    line = list(range(len(given) + 1))
+    for i, word in enumerate(wanted, 1):
+        above, line = line, [i]
+        for j, other in enumerate(given, 1):
+            line.append(min(above[j] + 1, line[-1] + 1, above[j - 1] + (word != other)))
+    return line[-1], len(wanted)
 
 
 def _of_sample(record: Record, answer: Answer) -> Iterator[tuple[str, Hashable, Hashable]]:
