@@ -1,41 +1,38 @@
 """The command ``vlmnb``: options, help and exit codes; the work of larger commands is in ``*_command.py``.
 
 May import every folder, but imports lazily, so that each command starts fast; torch is never imported here.
-Start with `main`.
+The long help of a command is in ``templates/``. Start with `main`.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from vlmnb.errors import UserError
 
+
+def _help(name: str, summary: str | None) -> str:
+    r"""Return a help text: a summary, then a text of ``templates/`` with ``\b`` above lines not to wrap."""
+    text = (Path(__file__).parent / "templates" / f"{name}.txt").read_text(encoding="utf-8")
+    return f"{summary}\n\n{text}".replace(r"\b", "\b")
+
+
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-)
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    help=_help("vlmnb", "Measure what vision-language models cost to run, and read what was measured."),
+)  # fmt: skip
 
 
-@app.callback()
-def _about() -> None:
-    """Measure what vision-language models cost to run, and read what was measured.
-
-    A sweep file lists models and questions. `vlmnb sweep` measures what it asks for: each result is one JSON
-    file (a record) in results/, each question one executed notebook in runs/. `vlmnb book` builds pages from
-    both. A sweep that was stopped or killed continues with the same command; nothing is measured twice.
-
-    \b
-    vlmnb sweep sweeps/quickstart.yaml --dry-run    what would be measured
-    vlmnb sweep sweeps/quickstart.yaml              measure it
-    vlmnb status                                    how far it is, from another terminal
-    vlmnb book                                      build _build/html/index.html
-    vlmnb export -o all.csv                         one table row per record
-    vlmnb fit llava-1.5-7b --vram 24                does the model fit that much GPU memory?
-    """
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Register a command whose help is its docstring and the text of its name."""
+    return app.command(help=_help(function.__name__, function.__doc__))(function)
 
 
 def _from_here(context: typer.Context, parameter: typer.CallbackParam, value: Path) -> Path:
@@ -47,15 +44,14 @@ def _from_here(context: typer.Context, parameter: typer.CallbackParam, value: Pa
 
 
 def _folder(what: str, default: str) -> Any:
-    return typer.Option(
-        help=what, metavar="DIR", callback=_from_here, show_default=f"{default}, in the project's folder"
-    )
+    shown = f"{default}, in the project's folder"
+    return Option(help=what, metavar="DIR", callback=_from_here, show_default=shown)
 
 
 ResultsOption = Annotated[Path, _folder("Folder of the records.", "results")]
 RunsOption = Annotated[Path, _folder("Folder of the executed notebooks.", "runs")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-SpecArgument = Annotated[Path, typer.Argument(help="A sweep file, such as sweeps/quickstart.yaml.")]
+JsonOption = Annotated[bool, Option("--json", help="Print JSON, for programs.")]
+ModelArgument = Annotated[str, Argument(help="A name from `vlmnb models`.", metavar="MODEL")]
 RESULTS, RUNS = Path("results"), Path("runs")
 QUICKSTART = Path("sweeps/quickstart.yaml")
 
@@ -72,62 +68,33 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
-@app.command()
+@_command
 def sweep(
-    spec: SpecArgument,
+    spec: Annotated[Path, Argument(help="A sweep file, such as sweeps/quickstart.yaml.")],
     results: ResultsOption = RESULTS,
     runs: RunsOption = RUNS,
-    dry_run: Annotated[bool, typer.Option(help="List the cells, measure nothing.")] = False,
+    dry_run: Annotated[bool, Option(help="List the cells, measure nothing.")] = False,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="Execute only this run, such as fuyu-tiny/device; repeatable.", metavar="RUN"),
+        Option(help="Execute only this run, such as fuyu-tiny/device; repeatable.", metavar="RUN"),
     ] = None,
     stale: Annotated[
-        bool, typer.Option(help="Also measure stale cells again: those of other code, packages or settings.")
+        bool, Option(help="Also measure stale cells again: those of other code, packages or settings.")
     ] = False,
-    retry_failed: Annotated[
-        bool, typer.Option(help="Also measure failed and out-of-memory cells again.")
-    ] = False,
-    on: Annotated[
-        str, typer.Option(help="local, or ray: the Ray cluster that this machine is part of.")
-    ] = "local",
+    retry_failed: Annotated[bool, Option(help="Also measure failed and out-of-memory cells again.")] = False,
+    on: Annotated[str, Option(help="local, or ray: the Ray cluster that this machine is part of.")] = "local",
     hardware: Annotated[
-        str, typer.Option(help="With --on ray: measure on machines of this kind only.", metavar="SLUG")
+        str, Option(help="With --on ray: measure on machines of this kind only.", metavar="SLUG")
     ] = "",
     slurm: Annotated[
-        bool, typer.Option(help="Print a SLURM array script for what is missing, measure nothing.")
+        bool, Option(help="Print a SLURM array script for what is missing, measure nothing.")
     ] = False,
-    threads: Annotated[int, typer.Option(help="Threads of torch; 0: one per physical core.")] = 0,
-    cell_limit: Annotated[float, typer.Option(help="Seconds a cell may take.")] = 2 * 3600,
-    run_limit: Annotated[float, typer.Option(help="Seconds a notebook may take.")] = 12 * 3600,
+    threads: Annotated[int, Option(help="Threads of torch; 0: one per physical core.")] = 0,
+    cell_limit: Annotated[float, Option(help="Seconds a cell may take.")] = 2 * 3600,
+    run_limit: Annotated[float, Option(help="Seconds a notebook may take.")] = 12 * 3600,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the missing cells of a sweep file and make its pages.
-
-    A run is one notebook for one model; a cell is one point of its tables. Each cell is written as soon as it
-    is measured, so a sweep can be stopped or killed at any time: the same command continues it. Runs on
-    different GPUs go on side by side; a run on the CPU has the machine to itself, and sweeps of several users
-    take turns. A cell whose Jupyter kernel dies twice, or that exceeds its limit, is recorded as failed and
-    the rest goes on. The error of a failed run is kept in runs/failures/.
-
-    A sweep file names a title, the models, and under axes each notebook with its parameters, such as
-    "batch_size: {batch_sizes: [1, 4]}" or "{}". "parameters" apply to every notebook that has them,
-    "overrides" to single models, such as "fuyu-tiny: {samples: 32}"; the parameters under an axis win. The
-    file is searched in the working folder, then in the project's folder.
-
-    A run replaces the page of the same model and notebook; use --runs DIR to keep your pages apart.
-
-    \b
-    Examples:
-      vlmnb sweep sweeps/quickstart.yaml
-      vlmnb sweep sweeps/full.yaml --only llava-tiny/layers
-      vlmnb sweep sweeps/full.yaml --stale --results elsewhere
-      vlmnb sweep sweeps/h200.yaml --slurm | sbatch
-      vlmnb sweep sweeps/reports.yaml --on ray
-
-    Exit code 0: success; 1: a run or a cell failed; 2: the sweep file or an option is wrong, or a needed
-    package is missing; 3: the disk, the start of a Jupyter kernel, or a node failed; 130: stopped.
-    """
+    """Measure the missing cells of a sweep file and make its pages."""
     from vlmnb.cli import sweep_command
     from vlmnb.sweep import inventory, options
     from vlmnb.sweep.execute import Limits
@@ -151,30 +118,16 @@ def sweep(
         raise typer.Exit(sweep_command.run(asked))
 
 
-@app.command()
+@_command
 def status(
     spec: Annotated[
-        Path | None,
-        typer.Argument(help="A sweep file. Default: the sweep at work here, or the last one."),
+        Path | None, Argument(help="A sweep file. Default: the sweep at work here, or the last one.")
     ] = None,
     results: ResultsOption = RESULTS,
     runs: RunsOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show how far a sweep is, also one in another terminal.
-
-    Lists recorded, missing and failed cells, pages, what is being measured, and the time left.
-
-    A record's key is a hash of its cell, weights, data, measuring code, package versions and machine. A stale
-    cell has a record of this machine under another key, so one of these has changed; pages show and mark it.
-    A damaged file should be a record but is not valid; it is ignored, and the next sweep measures its cell
-    again and keeps the file as KEY.damaged.
-
-    \b
-    Examples:
-      vlmnb status
-      vlmnb status sweeps/full.yaml --json
-    """
+    """Show how far a sweep is, also one in another terminal."""
     from vlmnb import paths
     from vlmnb.cli import sweep_command
     from vlmnb.sweep import heartbeat, options
@@ -190,17 +143,13 @@ def status(
     sweep_command.show(asked, cells=False)
 
 
-@app.command()
+@_command
 def book(
     results: ResultsOption = RESULTS,
     runs: RunsOption = RUNS,
     output: Annotated[Path, _folder("Folder of the built book.", "_build")] = Path("_build"),
 ) -> None:
-    """Build the book of all results; open DIR/html/index.html.
-
-    A book that is up to date is not built again. With --runs and --output you can build a book of a sweep of
-    your own.
-    """
+    """Build the book of all results; open DIR/html/index.html."""
     from vlmnb import paths
     from vlmnb.book import build as publishing
     from vlmnb.sweep import heartbeat
@@ -211,25 +160,15 @@ def book(
     print(f"The book is built. Open {index.resolve().as_uri()}")
 
 
-@app.command()
+@_command
 def export(
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.", metavar="FILE")],
+    output: Annotated[Path, Option("-o", "--output", help="File to write.", metavar="FILE")],
     file_format: Annotated[
-        str, typer.Option("--format", help="csv, json, parquet, or codecarbon (its emissions.csv).")
+        str, Option("--format", help="csv, json, parquet, or codecarbon (its emissions.csv).")
     ] = "csv",
     results: ResultsOption = RESULTS,
 ) -> None:
-    """Write a table with one row per record.
-
-    Units are in the column names: latency_s is per batch, energy_j_per_sample per sample. Stale records are
-    included; the column code shows which code measured them. results/.index.sqlite only makes this fast: you
-    can delete it, the next command rebuilds it.
-
-    \b
-    Examples:
-      vlmnb export -o all.csv
-      vlmnb export --format parquet -o all.parquet
-    """
+    """Write a table with one row per record."""
     from vlmnb import paths
     from vlmnb.records.export import FORMATS, export_records
 
@@ -251,19 +190,13 @@ def reports(results: ResultsOption = RESULTS) -> None:
     print(f"{len(written)} records written to {paths.resolve(results) / 'reports'}")
 
 
-@app.command()
+@_command
 def audit(
-    source: Annotated[str, typer.Option(help="measured or reports. Default: both.")] = "",
+    source: Annotated[str, Option(help="measured or reports. Default: both.")] = "",
     results: ResultsOption = RESULTS,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every record against rules that must hold.
-
-    The figures of the reports contain errors; --source measured checks your own records alone.
-
-    Exit code 0: no finding of level error; 1: at least one in the chosen sources; 2: an option is wrong or
-    nothing can be read.
-    """
+    """Check every record against rules that must hold."""
     from vlmnb import paths
     from vlmnb.cli import audit_command
 
@@ -284,23 +217,17 @@ def models(as_json: JsonOption = False) -> None:
         print(f"{entry.name:18} {entry.family:12} {where:28} {entry.summary}")
 
 
-@app.command()
+@_command
 def flops(
-    model: Annotated[str, typer.Argument(help="A name from `vlmnb models`.", metavar="MODEL")],
-    text_tokens: Annotated[int, typer.Option(min=1, help="Text tokens of a prompt.", metavar="N")] = 200,
+    model: ModelArgument,
+    text_tokens: Annotated[int, Option(min=1, help="Text tokens of a prompt.", metavar="N")] = 200,
     image_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Side of the image in pixels. Default: the model's own.", metavar="S"),
+        int | None, Option(min=1, help="Side of the image in pixels. Default: the model's own.", metavar="S")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Prompts in the batch.", metavar="B")] = 1,
+    batch_size: Annotated[int, Option(min=1, help="Prompts in the batch.", metavar="B")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Compute the FLOPs of a model, by formula and by counting. Needs neither weights nor a GPU.
-
-    \b
-    Examples:
-      vlmnb flops llava-1.5-7b --text-tokens 50 --batch-size 4
-    """
+    """Compute the FLOPs of a model, by formula and by counting. Needs neither weights nor a GPU."""
     from vlmnb.cli import flops_command
     from vlmnb.flops import estimate
 
@@ -311,45 +238,34 @@ def flops(
         flops_command.show(found)
 
 
-@app.command()
+@_command
 def fit(
-    model: Annotated[str, typer.Argument(help="A name from `vlmnb models`.", metavar="MODEL")],
-    quantization: Annotated[str, typer.Option(help="fp16, int8, Q8_0, Q6_K, Q4_K_M or nf4.")] = "fp16",
-    batch_size: Annotated[int, typer.Option(help="Samples processed together.")] = 1,
-    image_size: Annotated[int, typer.Option(help="Side in pixels; 0: the model's base size.")] = 0,
-    text_tokens: Annotated[int, typer.Option(help="Text tokens of a prompt; 0: the model's base.")] = 0,
-    new_tokens: Annotated[int, typer.Option(help="Tokens of an answer; 0: the model's own limit.")] = 0,
-    gpu: Annotated[str | None, typer.Option(help="Only this GPU of data/gpus.csv.", metavar="NAME")] = None,
+    model: ModelArgument,
+    quantization: Annotated[str, Option(help="fp16, int8, Q8_0, Q6_K, Q4_K_M or nf4.")] = "fp16",
+    batch_size: Annotated[int, Option(help="Samples processed together.")] = 1,
+    image_size: Annotated[int, Option(help="Side in pixels; 0: the model's base size.")] = 0,
+    text_tokens: Annotated[int, Option(help="Text tokens of a prompt; 0: the model's base.")] = 0,
+    new_tokens: Annotated[int, Option(help="Tokens of an answer; 0: the model's own limit.")] = 0,
+    gpu: Annotated[str | None, Option(help="Only this GPU of data/gpus.csv.", metavar="NAME")] = None,
     vram: Annotated[
-        float | None, typer.Option(help="Check whether the model fits this much GPU memory.", metavar="GIB")
+        float | None, Option(help="Check whether the model fits this much GPU memory.", metavar="GIB")
     ] = None,
-    max_price: Annotated[
-        float | None, typer.Option(help="Only GPUs up to this price.", metavar="USD")
-    ] = None,
-    max_power: Annotated[
-        float | None, typer.Option(help="Only GPUs up to this power limit.", metavar="W")
-    ] = None,
+    max_price: Annotated[float | None, Option(help="Only GPUs up to this price.", metavar="USD")] = None,
+    max_power: Annotated[float | None, Option(help="Only GPUs up to this power limit.", metavar="W")] = None,
     results: ResultsOption = RESULTS,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which GPUs a model fits, and how fast it is there.
-
-    Predictions use your own records where there are any.
-
-    \b
-    Examples:
-      vlmnb fit llava-1.5-7b --quantization Q4_K_M
-      vlmnb fit qwen2.5-vl-3b --vram 12 --batch-size 4
-      vlmnb fit fuyu-8b --max-price 2000 --max-power 350
-    """
+    """Show which GPUs a model fits, and how fast it is there."""
     from vlmnb import paths
     from vlmnb.cli import fit_command
+    from vlmnb.fit.choice import Constraint
 
     folder = paths.resolve(results)
     if results != RESULTS and not folder.is_dir():
         raise UserError(f"no folder {folder}; leave --results out to do without records of your own")
-    fit_command.run(
-        model, quantization, folder, batch_size=batch_size, image_size=image_size,
-        text_tokens=text_tokens, new_tokens=new_tokens, gpu=gpu, vram=vram, max_price=max_price,
-        max_power=max_power, as_json=as_json,
-    )  # fmt: skip
+    load = {
+        "batch_size": batch_size, "image_size": image_size, "text_tokens": text_tokens,
+        "new_tokens": new_tokens,
+    }  # fmt: skip
+    limits = Constraint(vram_gib=vram, price_usd=max_price, power_w=max_power)
+    fit_command.run(model, quantization, load, limits, gpu, folder, as_json=as_json)

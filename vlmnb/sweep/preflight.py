@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,9 +10,6 @@ from vlmnb.device import machine
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.types import Status
-
-Runs = Mapping[str, Sequence[Cell]]
-"""Cells by the name of the run that asks for them."""
 
 
 def verdict(cell: Cell) -> tuple[Status, str] | None:
@@ -27,8 +23,12 @@ def verdict(cell: Cell) -> tuple[Status, str] | None:
     return None
 
 
-def known(runs: Runs) -> dict[Cell, dict[str, Any]]:
-    """Return each cell's known status and reason (or empty texts), and the runs whose tables show it."""
+def known(runs: Mapping[str, Sequence[Cell]]) -> dict[Cell, dict[str, Any]]:
+    """Return each cell's known status and reason (or empty texts), and the runs whose tables show it.
+
+    Args:
+        runs: Cells by the name of the run that asks for them.
+    """
     found: dict[Cell, dict[str, Any]] = {}
     for name, cells in runs.items():
         for cell in cells:
@@ -37,13 +37,3 @@ def known(runs: Runs) -> dict[Cell, dict[str, Any]]:
                 found[cell] = {"status": status, "reason": reason, "runs": []}
             found[cell]["runs"].append(name)
     return found
-
-
-def summary(runs: Runs) -> list[str]:
-    """Return a line with the number of cells for each status and reason known in advance."""
-    distinct = {cell for cells in runs.values() for cell in cells}
-    counts = Counter(found for cell in distinct if (found := verdict(cell)))
-    return [
-        f"{count} {status.replace('_', ' ')}, known in advance: {reason}"
-        for (status, reason), count in counts.most_common()
-    ]

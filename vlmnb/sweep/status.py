@@ -7,24 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.spec.cell import told_apart, words
+from vlmnb.files import templates
+from vlmnb.spec.cell import Cell, told_apart, words
 from vlmnb.stats.formatting import counted
 from vlmnb.sweep import preflight
 from vlmnb.sweep.heartbeat import SweepProgress
-from vlmnb.sweep.inventory import NOTHING_AGAIN, RETRIED, CellState, Job, Remeasure
+from vlmnb.sweep.inventory import NOTHING_AGAIN, CellState, Job, Remeasure
 from vlmnb.sweep.progress import duration
-
-PAGES = {
-    "current": "up to date",
-    "outdated": "the records, the template or the code that draws the page have changed; "
-    "the sweep makes it again",
-    "changed": "damaged, or saved by hand, since it was published; the sweep makes it again",
-    "missing": "not made yet; the sweep makes it once its cells are measured",
-    "failed": "the last attempt failed (see failures/ in the folder of the pages); the sweep tries again",
-}
-
-LEFT_OUT_SHOWN = 5
-"""A terminal names this many damaged files that are not part of the sweep; ``--json`` names all."""
 
 
 def distinct(jobs: Sequence[Job]) -> list[CellState]:
@@ -54,7 +43,7 @@ def kept(wanted: Iterable[CellState]) -> list[str]:
 
 def report(
     jobs: Sequence[Job],
-    sweeps: Sequence[tuple[SweepProgress, bool]],
+    sweeps: Sequence[tuple[SweepProgress, bool]] = (),
     *,
     remeasure: Remeasure = NOTHING_AGAIN,
     left_out: Sequence[str] = (),
@@ -63,7 +52,7 @@ def report(
     states = distinct(jobs)
     counts = Counter(state.state for state in states)
     named = told_apart(state.cell for state in states)
-    known = preflight.known(_cells(jobs))
+    known = _known(jobs)
     wanted = [state.cell for state in states if state.wanted(remeasure)]
     return {
         "cells": len(states),
@@ -73,7 +62,7 @@ def report(
         "damaged": counts["damaged"],
         "to_measure": len(wanted),
         "cells_to_measure": [{"cell": named[cell], **known[cell]} for cell in wanted],
-        "statuses": dict(Counter(state.status for state in states if state.status)),
+        "statuses": dict(Counter(state.status for state in states if state.status).most_common()),
         "failed_cells": failed(states),
         "damaged_cells": damaged(states),
         "left_out": list(left_out),
@@ -81,8 +70,8 @@ def report(
             {
                 "run": job.run.name,
                 "cells": len(job.cells),
-                "recorded": _recorded(job.cells),
-                "stale": _stale(job.cells),
+                "recorded": sum(state.state in ("recorded", "stale") for state in job.cells),
+                "stale": sum(state.state == "stale" for state in job.cells),
                 "page": job.page,
                 "missing": [named[state.cell] for state in job.wanted()],
                 "to_measure": [named[state.cell] for state in job.wanted(remeasure)],
@@ -110,50 +99,39 @@ def lines(
         remeasure: What will be measured again.
         left_out: A message for each damaged file among the records that is not part of the sweep.
     """
-    shown = [line for progress, alive in sweeps for line in _progress(progress, alive)]
-    if shown:
-        shown.append("")
     states = distinct(jobs)
     wanted = [state for state in states if state.wanted(remeasure)]
-    known = preflight.known(_cells(jobs)) if cells else {}
-    named = told_apart(state.cell for state in states) if cells else {}
-    for job in jobs:
-        stale = _stale(job.cells)
-        shown.append(
-            f"{job.run.name:32} {_recorded(job.cells):3} of {len(job.cells):<3} cells recorded"
-            f"{f' ({stale} stale)' if stale else ''}; page {job.page}"
-        )
-        shown += [
-            f"    to measure: {named[state.cell]}{_why(state)}{_remark(known[state.cell])}"
-            for state in (job.wanted(remeasure) if cells else [])
-        ]
-    shown += ["", _total(jobs, states, wanted, remeasure)]
-    shown += preflight.summary(_cells(jobs)) if cells else []
-    shown += _hints(states, remeasure)
-    shown += kept(wanted)
-    others = [line for line in left_out if line not in {state.problem for state in wanted}]
-    shown += [f"left out: {line}" for line in others[:LEFT_OUT_SHOWN]]
-    if len(others) > LEFT_OUT_SHOWN:
-        shown.append(f"and {len(others) - LEFT_OUT_SHOWN} more; `vlmnb audit --json` names all of them")
-    if others:
-        shown.append("Files that are left out are ignored everywhere: restore or delete them.")
-    return shown + [f"page {name}: {PAGES[name]}" for name in PAGES if any(job.page == name for job in jobs)]
+    known = _known(jobs) if cells else {}
+    named = told_apart(state.cell for state in states)
+    text = templates.render(
+        "vlmnb.sweep",
+        "status.txt.j2",
+        **report(jobs, sweeps, remeasure=remeasure, left_out=left_out),
+        listed={
+            job.run.name: [
+                f"{named[state.cell]}{_why(state)}{_remark(known[state.cell])}"
+                for state in (job.wanted(remeasure) if cells else [])
+            ]
+            for job in jobs
+        },
+        shared=sum(len(job.cells) for job in jobs) - len(states),
+        kinds=Counter(_kind(state, remeasure) for state in wanted),
+        known_in_advance=Counter((one["status"], one["reason"]) for one in known.values() if one["status"]),
+        replaced=kept(wanted),
+        ignored=[line for line in left_out if line not in {state.problem for state in wanted}],
+        remeasure=remeasure,
+        counted=counted,
+        duration=duration,
+    )
+    return text.removesuffix("\n").split("\n")
 
 
-def _cells(jobs: Sequence[Job]) -> preflight.Runs:
-    return {job.run.name: job.run.plan.cells for job in jobs}
+def _known(jobs: Sequence[Job]) -> dict[Cell, dict[str, Any]]:
+    return preflight.known({job.run.name: job.run.plan.cells for job in jobs})
 
 
 def _named(state: CellState) -> str:
     return f"{state.cell.model}, {words(state.cell)}"
-
-
-def _recorded(states: Sequence[CellState]) -> int:
-    return sum(state.state in ("recorded", "stale") for state in states)
-
-
-def _stale(states: Sequence[CellState]) -> int:
-    return sum(state.state == "stale" for state in states)
 
 
 def _kind(state: CellState, remeasure: Remeasure) -> str:
@@ -175,60 +153,3 @@ def _remark(known: Mapping[str, Any]) -> str:
     parts = [f"{known['status'].replace('_', ' ')}: {known['reason']}"] if known["status"] else []
     parts += [f"shared by {', '.join(known['runs'])}"] if len(known["runs"]) > 1 else []
     return f" [{'; '.join(parts)}]" if parts else ""
-
-
-def _total(
-    jobs: Sequence[Job], states: Sequence[CellState], wanted: Sequence[CellState], remeasure: Remeasure
-) -> str:
-    shared = sum(len(job.cells) for job in jobs) - len(states)
-    total = f"{counted(len(states), 'cell')} in all"
-    total += f" (tables share some: {shared} need not be measured twice)" if shared else ""
-    kinds = Counter(_kind(state, remeasure) for state in wanted)
-    parts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    parts = f" ({parts})" if set(kinds) - {"missing"} else ""
-    closed = sum(preflight.verdict(state.cell) is not None for state in wanted)
-    numberless = f"; {closed} of them cannot give a number, as is known in advance" if closed else ""
-    return f"{total}: {_recorded(states)} recorded, {len(wanted)} to measure{parts}{numberless}."
-
-
-def _hints(states: Sequence[CellState], remeasure: Remeasure) -> list[str]:
-    """Return lines on statuses other than ``ok``, and on stale and failed cells."""
-    shown = []
-    statuses = Counter(state.status for state in states if state.status)
-    if set(statuses) - {"ok"}:
-        counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in statuses.most_common())
-        shown.append(f"Recorded as: {counts}.")
-    if stale := _stale(states):
-        again = "" if remeasure.stale else " `vlmnb sweep SPEC --stale` measures them again."
-        shown.append(
-            f"{counted(stale, 'stale cell')}: measured on this machine, but with other code, packages or "
-            f"settings. Pages show and mark them.{again}"
-        )
-    shown += [f"failed cell: {line}" for line in failed(states)]
-    if any(state.status in RETRIED for state in states) and not remeasure.retry_failed:
-        shown.append("`vlmnb sweep SPEC --retry-failed` tries failed and out-of-memory cells again.")
-    return shown
-
-
-def _progress(progress: SweepProgress, alive: bool) -> list[str]:
-    if progress.ended == "finished":
-        return []
-    counts = f"{progress.done} of {progress.total} cells done, {progress.failed} failed"
-    time = duration(progress.elapsed_s)
-    if not alive:
-        how = "was stopped" if progress.ended else "was killed"
-        why = f" ({progress.stopped_by})" if progress.stopped_by else ""
-        return [
-            f"The sweep of {progress.spec} {how} after {time}{why}: {counts}. "
-            f"Continue with: {progress.command}"
-        ]
-    left = f", about {duration(progress.remaining_s)} left" if progress.remaining_s else ""
-    return [
-        f"At work on {progress.spec}: process {progress.pid} on {progress.host} since {progress.began_at}",
-        f"  {counts}; {time} so far{left}",
-        *(
-            f"  now on {where}: {current.run}: {current.cell or 'notebook starting or making its page'} "
-            f"(for {duration(current.seconds)})"
-            for where, current in progress.current.items()
-        ),
-    ]
