@@ -28,7 +28,6 @@ from vlmnb.views import (
     repeat_table,
     report_tables,
     roofline_tables,
-    show,
 )
 from vlmnb.views.table import Table
 
@@ -154,7 +153,7 @@ def test_a_plot_has_as_many_points_as_its_table() -> None:
     assert len(table.rows) == len(figure.axes[0].patches) == 2
     assert len(set(table.columns) - {"Background load"}) - 3 == len(figure.axes)
     assert [row[-1].key for row in table.rows] == [found.key for found in SETTINGS]
-    folded = html.folded(table, show.POINTS)
+    folded = html.folded(table, html.POINTS)
     assert folded.startswith("<details")
     assert folded.count(f'data-key="{SETTINGS[0].key}"') == 6, (
         "each value, the load by others, and the record itself"

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from vlmnb.analysis.rates import Peaks, Rate, Rates, peaks, peaks_of, rates
-from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 
@@ -83,7 +82,7 @@ def bottleneck(cells: Sequence[Cell], records: Sequence[Record], noise_floor: fl
 
 
 def _disturbed(record: Record, top: Peaks) -> bool:
-    return background_load.of_batches(record) or top.flops.contaminated or top.memory.contaminated
+    return record.batches_under_load or top.flops.contaminated or top.memory.contaminated
 
 
 def _nearest(quiet: dict[Cell, Rates], noise_floor: float) -> Nearest | None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from vlmnb.analysis.base_configuration import BaseResult, dataset_names
-from vlmnb.records import background_load
 from vlmnb.stats import intervals
 
 
@@ -85,7 +84,7 @@ def points(results: Sequence[BaseResult], dataset: str) -> list[Point]:
                 y=y,
                 x_ends=(latency.low, latency.high) if latency else (x, x),
                 y_ends=y_ends,
-                disturbed=latency is not None and background_load.of_batches(record),
+                disturbed=latency is not None and record.batches_under_load,
                 few=latency is None or latency.confidence < intervals.ENOUGH,
                 number=number,
             )

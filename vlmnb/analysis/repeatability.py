@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vlmnb.records import background_load, record_file, store
+from vlmnb.records import record_file, store
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison
@@ -79,7 +79,7 @@ def of(repeats: Sequence[Record]) -> Repeatability | None:
 
     Repeats that background load disturbed do not count.
     """
-    quiet = [one for one in repeats if not background_load.of_batches(one)]
+    quiet = [one for one in repeats if not one.batches_under_load]
     if len(quiet) < FEWEST:
         return None
     try:
@@ -107,7 +107,7 @@ def noise_floor(records: Iterable[Record], places: Iterable[tuple[str, str]]) ->
         measured=False,
         virtual=virtual,
         repeats=len(repeats),
-        disturbed=sum(map(background_load.of_batches, repeats)),
+        disturbed=sum(one.batches_under_load for one in repeats),
     )
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
 
@@ -94,14 +93,14 @@ def _differ(a: Record, b: Record, noise_floor: float, quantity: Quantity) -> boo
     if quantity == "wer":
         return _far(a.wer, b.wer) if a.reported or b.reported else wer_differs(a, b)
     if quantity == "energy_j_per_sample":  # one reading of a window: only the noise floor of it is known
-        if background_load.of_window(a) or background_load.of_window(b):
+        if a.window_under_load or b.window_under_load:
             return False
         return _far(a.energy_j_per_sample, b.energy_j_per_sample, noise_floor)
     if a.latency is None or b.latency is None:
         return _far(value(a, quantity), value(b, quantity))
     if min(a.latency.confidence, b.latency.confidence) < intervals.ENOUGH:
         return False
-    if background_load.of_batches(a) or background_load.of_batches(b):
+    if a.batches_under_load or b.batches_under_load:
         return False
     first, second = (_times(record, quantity) for record in (a, b))
     return comparison.compare(first, second, paired=same_batches(a, b), drift=noise_floor).differ == "yes"

@@ -6,15 +6,17 @@ import csv
 import difflib
 import functools
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from vlmnb import paths
 from vlmnb.errors import UserError, nearest
-from vlmnb.fit.quantize import Quantization
 from vlmnb.spec.sweep_file import explain
 from vlmnb.types import Frozen
+
+if TYPE_CHECKING:
+    from vlmnb.fit.quantize import Quantization
 
 Segment = Literal["data-centre", "workstation", "consumer", "mining", "unified"]
 Kind = Literal["vendor", "encyclopedia", "database", "press", "seller", "model card page"]

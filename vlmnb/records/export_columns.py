@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from vlmnb.quality import chance_level
-from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 
@@ -89,7 +88,7 @@ def row(record: Record) -> dict[str, Any]:
             "passes": timing and timing.passes,
             "other_load": record.provenance.other_load,
             "contaminated": conditions and conditions.contaminated,
-            "latency_disturbed": None if record.latency is None else background_load.of_batches(record),
+            "latency_disturbed": None if record.latency is None else record.batches_under_load,
             "other_geometry": record.provenance.geometry or None,
             "code": record.provenance.code or None,
             "threads": record.provenance.threads,

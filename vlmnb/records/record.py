@@ -138,6 +138,28 @@ class Record(Frozen):
         )
 
     @property
+    def window_under_load(self) -> bool:
+        """Return whether the window had background load; energy and memory are of the window as a whole."""
+        conditions = self.provenance.conditions
+        return bool(conditions and conditions.contaminated)
+
+    @property
+    def batches_under_load(self) -> bool:
+        """Return whether the batches that statistics are taken over had background load.
+
+        They had none where the passes under load could be left out. A window can be under load although no
+        pass is marked: passes are judged one by one, and very short ones cannot be judged.
+        """
+        timing = self.timing
+        if timing is None or not (self.window_under_load or any(timing.contaminated)):
+            return False
+        cell = self.cell
+        every = batch_values(
+            timing.latencies_s, timing.batch_samples, cell.batch_size, timing.passes, cell.length
+        )
+        return not any(timing.contaminated) or every == self.full_batches_s
+
+    @property
     def latency(self) -> intervals.Summary | None:
         """Median seconds per full batch with its interval; None where no batch was full or timed here."""
         return _summary(self.full_batches_s)

@@ -17,7 +17,6 @@ from vlmnb.analysis.base_configuration import (
     scored,
 )
 from vlmnb.quality import captions, chance_level
-from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import format_si, reach
 from vlmnb.views import detail_table, fields
@@ -118,7 +117,7 @@ def points_table(results: Sequence[BaseResult], folder: str = "") -> Table:
             )
     shown = "as the reports print it, without intervals" if of_reports(results) else "with 95 % intervals"
     caption = f"What the figure shows, {shown}. {chance(results)}".rstrip()
-    if any(background_load.of_batches(r) for each in results for r in each.records.values()):
+    if any(r.batches_under_load for each in results for r in each.records.values()):
         caption += f" †: {MEANING}."
     heads = ("Model", "Data set", "Latency, s per batch", "Quality", "Which", "Record")
     return Table(caption, heads, tuple(rows))
@@ -209,7 +208,7 @@ def _cost_caption(results: Sequence[BaseResult]) -> str:
         parts.append(f"Latency: median of {n} batches, {100 * covers:.0f} % intervals.")
     if any(record.energy_method == "model" for record in shown):
         parts.append("≈: modelled, not measured.")
-    if any(background_load.of_window(record) for record in shown):
+    if any(record.window_under_load for record in shown):
         parts.append(f"†: {MEANING}.")
     if not of_reports(results):
         parts.append("Energy and memory: one reading; FLOPs: counted.")

@@ -8,7 +8,6 @@ from itertools import groupby
 from vlmnb.analysis import repeatability, series
 from vlmnb.analysis.series import Extreme, Quantity
 from vlmnb.data import catalogue
-from vlmnb.records import background_load
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
@@ -50,7 +49,7 @@ def caption(
     ]
     if any(r.energy_method == "model" for r in ok) and not axes.AXES[axis].several_datasets:
         parts.append("Energy is modelled (≈), not measured.")
-    if busy := sum(background_load.of_window(record) for record in ok):
+    if busy := sum(record.window_under_load for record in ok):
         parts.append(f"Other processes used the machine during {busy} of {len(ok)} measurements (†).")
     return " ".join(parts)
 
@@ -170,7 +169,7 @@ def _latency_change(low: Record, high: Record, noise_floor: float) -> str:
         return (
             f"is {found.ratio:.2f} times the value{way} ({interval}), but {low.degenerate or high.degenerate}"
         )
-    if disturbed := [record for record in (low, high) if background_load.of_batches(record)]:
+    if disturbed := [record for record in (low, high) if record.batches_under_load]:
         loads = " and ".join(map(marks.load, disturbed))
         which = "both measurements" if len(disturbed) == 2 else "one of the two measurements"
         return (

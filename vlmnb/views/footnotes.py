@@ -6,7 +6,7 @@ import html
 from collections.abc import Callable, Iterable, Sequence
 
 from vlmnb.meters.readings import headline
-from vlmnb.records import background_load, staleness
+from vlmnb.records import staleness
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec.cell import Cell, words
@@ -80,10 +80,8 @@ def disturbed(records: Sequence[Record], energy: bool = True) -> str:
         energy: Whether joules are shown.
     """
     timed = [record for record in records if record.status == "ok" and record.timing is not None]
-    kept = [record for record in timed if background_load.of_batches(record)]
-    left_out = [
-        r for r in timed if energy and background_load.of_window(r) and not background_load.of_batches(r)
-    ]
+    kept = [record for record in timed if record.batches_under_load]
+    left_out = [r for r in timed if energy and r.window_under_load and not r.batches_under_load]
     lines = []
     if kept:
         lines.append(

@@ -9,6 +9,9 @@ from markupsafe import Markup, escape
 
 from vlmnb.views.table import Table
 
+POINTS = "Every point of this figure, with its interval and its record"
+"""What the line says that opens the table of a figure."""
+
 
 def render(table: Table) -> str:
     """Return a table as HTML on one line, so that Markdown takes it as one block."""

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from vlmnb.meters.readings import EnergyReading
-from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.views.table import Field
 
@@ -38,12 +37,12 @@ class Mark(NamedTuple):
 
 def of_latency(record: Record) -> Mark:
     """Return the mark of a time that is taken over batches."""
-    return _of_speed(record, background_load.of_batches(record))
+    return _of_speed(record, record.batches_under_load)
 
 
 def of_energy(record: Record) -> Mark:
     """Return the mark of a number that is taken over the whole window, such as energy."""
-    return _of_speed(record, background_load.of_window(record))
+    return _of_speed(record, record.window_under_load)
 
 
 def of_peak(contaminated: bool, other_load: float | None = None) -> Mark:

@@ -11,7 +11,6 @@ from vlmnb.analysis.repeatability import NoiseFloor
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import enumerated, reach
 from vlmnb.views import comparison_tables, html, markup, pareto_figure, repeat_table
-from vlmnb.views.show import POINTS
 
 
 def findings(results: Sequence[BaseResult], noise_floor: float = repeatability.ASSUMED) -> list[str]:
@@ -67,7 +66,7 @@ def figure_blocks(
         f"```{{figure}} /book/generated/{pareto_figure.path(setup)}\n:alt: {markup.plain(alt)}\n\n"
         f"{markup.plain(figure_caption(setup, results, floor))}\n```"
     )
-    return drawn, html.folded(comparison_tables.points_table(results, folder), POINTS)
+    return drawn, html.folded(comparison_tables.points_table(results, folder), html.POINTS)
 
 
 def _order(order: Order, verb: str) -> str:

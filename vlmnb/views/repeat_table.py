@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from vlmnb.analysis import repeatability
 from vlmnb.analysis.repeatability import FEWEST, NoiseFloor
 from vlmnb.data import catalogue
-from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison
 from vlmnb.stats.formatting import percent
@@ -39,7 +38,7 @@ def text(records: Sequence[Record]) -> str:
     """Return a Markdown list: the threshold of each repeated cell, and what it means."""
     lines = []
     for cell, repeats in repeatability.groups(records).items():
-        found, disturbed = repeatability.of(repeats), [r for r in repeats if background_load.of_batches(r)]
+        found, disturbed = repeatability.of(repeats), [r for r in repeats if r.batches_under_load]
         name = f"{catalogue.get(cell.dataset).title}, answers of {cell.length} length"
         line = f"- {name}: undisturbed repeats on record: {len(repeats) - len(disturbed)}, needed: {FEWEST}."
         if found:

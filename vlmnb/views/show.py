@@ -42,8 +42,6 @@ from vlmnb.views.table import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-POINTS = "Every point of this figure, with its interval and its record"
-
 
 def show_table(plan: Plan, found: list[Record]) -> None:
     """Display the axis's table and, below it, why cells are ``-``."""
@@ -259,4 +257,4 @@ def _figure(figure: Figure, caption: str, drawn: Table) -> None:
         metadata={"image/png": {"alt": caption}},
     )
     _text(f"*{caption}*")
-    display(HTML(html.folded(drawn, POINTS)))
+    display(HTML(html.folded(drawn, html.POINTS)))

@@ -12,7 +12,6 @@ from vlmnb.analysis import answer_changes, base_configuration
 from vlmnb.analysis.repeatability import ASSUMED
 from vlmnb.audit.constant_power import constant_power
 from vlmnb.audit.rule import Finding, error, finding, grouped, rule, warning
-from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES, base_dtype
 from vlmnb.stats import comparison, intervals
@@ -277,7 +276,7 @@ def _difference(first: Record, second: Record) -> comparison.Difference | None:
 
 def _comparable(record: Record) -> bool:
     """Return whether a record has latencies measured without background load."""
-    return bool(record.full_batches_s) and not background_load.of_window(record)
+    return bool(record.full_batches_s) and not record.window_under_load
 
 
 def _steps(records: Sequence[Record]) -> Iterator[tuple[Size, str, Record, Record]]:

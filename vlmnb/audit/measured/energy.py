@@ -10,7 +10,7 @@ from vlmnb.audit.measured.window import closing_s
 from vlmnb.audit.rule import WHICH, Finding, contradiction, error, finding, record_rule, warning
 from vlmnb.meters import counters
 from vlmnb.meters.readings import EnergyReading, headline_source
-from vlmnb.records import background_load, export_columns
+from vlmnb.records import export_columns
 from vlmnb.records.layer_profile import LayerPart
 from vlmnb.records.record import Record
 
@@ -92,7 +92,7 @@ def energy_names_its_counter(record: Record) -> Iterator[Finding]:
 @record_rule
 def energy_is_of_the_replays(record: Record) -> Iterator[Finding]:
     """The energy of a part covers the time of its replays, and modelled energy stays within the TDP."""
-    parts = record.layers.parts if record.layers and not background_load.of_window(record) else ()
+    parts = record.layers.parts if record.layers and not record.window_under_load else ()
     wrong = [
         (part, reading, seconds)
         for part in parts

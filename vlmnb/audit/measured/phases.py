@@ -9,7 +9,6 @@ from typing import Literal
 import numpy as np
 
 from vlmnb.audit.rule import Finding, contradiction, grouped, note, record_rule, rule, warning
-from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.stats import intervals
@@ -60,7 +59,7 @@ def phases_add_up(record: Record) -> Iterator[Finding]:
     } | {"Batch": f"{worst + 1} of {len(batches)}"}
     # Background processes may take the processor between two clocks that are read one after the other.
     too_short = all(over < 0 for over, by in zip(excess, missed, strict=True) if by > 0)
-    if background_load.of_window(record) and not negative and too_short:
+    if record.window_under_load and not negative and too_short:
         yield note(
             figures,
             "The phases of a batch are shorter than the batch; there was background load meanwhile.",
@@ -196,7 +195,7 @@ def _in_steps(record: Record, phase: Phase) -> float | None:
     timing = record.timing
     if timing is None or not timing.vision_s or not timing.decode_s or not all(timing.decode_steps):
         return None
-    if background_load.of_window(record) or optimizations.of(record.cell).guesses:
+    if record.window_under_load or optimizations.of(record.cell).guesses:
         return None
     seconds = _seconds(record, phase)
     each = [s / n for s, n in zip(timing.decode_s, timing.decode_steps, strict=False) if s > 0]

@@ -8,7 +8,6 @@ from statistics import median
 
 from vlmnb.audit.rule import Finding, contradiction, note, record_rule, rule, warning
 from vlmnb.device.load import is_high
-from vlmnb.records import background_load
 from vlmnb.records.record import Record
 
 CLOCK = 1e-6
@@ -72,7 +71,7 @@ def batches_take_up_the_loop(record: Record) -> Iterator[Finding]:
     taken_s = sum(timing.latencies_s)
     between_s = timing.loop_s - taken_s
     most_s = BETWEEN * timing.loop_s + BETWEEN_S + BETWEEN_BATCH_S * len(timing.latencies_s)
-    if between_s > most_s and not background_load.of_window(record):
+    if between_s > most_s and not record.window_under_load:
         yield warning(
             {
                 "Loop": f"{timing.loop_s:.4g} s",
@@ -116,7 +115,7 @@ def others_are_marked(record: Record) -> Iterator[Finding]:
 @rule("measured")
 def window_was_undisturbed(records: Sequence[Record]) -> Iterator[Finding]:
     """No background load while a cell was timed, and no throttled clocks."""
-    busy = [r for r in records if background_load.of_window(r)]
+    busy = [r for r in records if r.window_under_load]
     if busy:
         load = median(r.provenance.other_load or 0.0 for r in busy)
         yield note(
@@ -141,7 +140,7 @@ def window_was_undisturbed(records: Sequence[Record]) -> Iterator[Finding]:
 
 def closing_s(record: Record) -> float:
     """Return the seconds that opening and closing the meters may take."""
-    return CLOSING_LOADED_S if background_load.of_window(record) else CLOSING_S
+    return CLOSING_LOADED_S if record.window_under_load else CLOSING_S
 
 
 def _nested_times(record: Record) -> Iterator[tuple[str, float]]:

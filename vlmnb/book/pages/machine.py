@@ -9,7 +9,6 @@ from vlmnb.book.content import Content, dataset_title
 from vlmnb.book.rendering import render
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import SensorCard
-from vlmnb.records import background_load
 from vlmnb.records.record import Record
 from vlmnb.stats import formatting
 
@@ -103,7 +102,7 @@ def _repeats(records: Sequence[Record]) -> tuple[Rows, int]:
     rows: Rows = []
     loaded = 0
     for cell, repeats in repeatability.groups(records).items():
-        found, busy = repeatability.of(repeats), sum(map(background_load.of_batches, repeats))
+        found, busy = repeatability.of(repeats), sum(one.batches_under_load for one in repeats)
         loaded += busy
         name = f"{cell.model}, {dataset_title(cell.dataset)}, {cell.device}, batch {cell.batch_size}"
         shares = (found.spread, found.threshold, found.detectable) if found else ()
