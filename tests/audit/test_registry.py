@@ -10,29 +10,38 @@ from factory import STEADY, timed
 
 from vlmnb import paths
 from vlmnb.audit import expected_flops, measured, registry
-from vlmnb.audit.rule import Finding, Rule
+from vlmnb.audit.rule import Finding, Rule, texts
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.records import record_file, report_transcripts
 
 MADE_UP = '''
-from vlmnb.audit.rule import note, record_rule
+from vlmnb.audit.rule import found, record_rule
 
 @record_rule
-def keys_are_odd(found):
+def keys_are_odd(record):
     """A key ends in an odd digit."""
-    if int(found.key, 16) % 2 == 0:
-        yield note({"Key": found.key}, "An even key.", "")
+    if int(record.key, 16) % 2 == 0:
+        yield found(why=None)
 '''
+TEXTS = """
+keys-are-odd:
+  level: note
+  figures: {Key: "{record.key}", Why: "{why}"}
+  meaning: [An even key., "Because of {why}."]
+  unknown: ""
+"""
 
 
-def test_a_rule_is_one_new_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rule_is_one_new_module_with_its_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "made_up.py").write_text(MADE_UP)
+    (tmp_path / "made_up.yaml").write_text(TEXTS)
     monkeypatch.setattr(measured, "__path__", [*measured.__path__, str(tmp_path)])
     (new,) = set(registry.find()) - set(registry.RULES)
     assert (new.name, new.source, new.says) == ("keys-are-odd", "measured", "A key ends in an odd digit.")
     odd, even = timed(key="1" * 16), timed(key="2" * 16)
     (found,) = registry.run([odd, even], "measured", (new,))
-    assert (found.rule, found.level) == (new.name, "note")
+    assert (found.rule, found.level, found.meaning) == (new.name, "note", "An even key.")
+    assert found.figures == {"Key": even.key}
     assert [where.key for where in found.records] == [even.key]
 
 
@@ -40,6 +49,14 @@ def test_a_rule_is_one_new_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_every_rule_has_a_test_that_plants_its_error(rule: Rule) -> None:
     tests = "".join(path.read_text() for path in Path(__file__).parent.glob(f"test_{rule.source}_*.py"))
     assert f'"{rule.name}"' in tests
+
+
+def test_every_text_is_of_a_rule() -> None:
+    files = {rule.texts for rule in registry.RULES}
+    assert files == set(Path(measured.__file__).parents[1].rglob("*.yaml"))
+    for file in files:
+        named = {rule.name for rule in registry.RULES if rule.texts == file}
+        assert {name.split(",")[0] for name in texts(file)} == named
 
 
 def test_every_rule_says_what_must_hold() -> None:

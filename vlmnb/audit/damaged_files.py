@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from vlmnb.audit.rule import Finding, Where, error, grouped
+from vlmnb.audit.rule import Finding, Where, grouped
 from vlmnb.errors import Damaged
 from vlmnb.records import record, record_file
 from vlmnb.records.record import Record
@@ -39,14 +39,16 @@ def source(damaged: Damaged) -> Source:
 def findings(damaged: Iterable[Damaged], of: Source) -> list[Finding]:
     """Return one finding for each kind of damage to files of a source."""
     return [
-        error(
-            {"files": str(len(files))},
-            f"The file {files[0].why}. No table counts it.",
-            AGAIN[of],
-            about=[
+        Finding(
+            level="error",
+            rule=RULE,
+            records=tuple(
                 Where(key=one.path.stem, hardware=one.path.parts[-3], model=one.path.parts[-2], cell=one.why)
                 for one in files
-            ],
-        ).model_copy(update={"rule": RULE})
+            ),
+            figures={"files": str(len(files))},
+            meaning=f"The file {files[0].why}. No table counts it.",
+            unknown=AGAIN[of],
+        )
         for files in grouped((one for one in damaged if source(one) == of), lambda one: one.why)
     ]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left, bisect_right
 
 from vlmnb.errors import UserError
 from vlmnb.fit import shape
 from vlmnb.fit.shape import Shape
 from vlmnb.flops import formula
 from vlmnb.flops.flop_count import Parts
-from vlmnb.stats import formatting
 
 MOST_TEXT_TOKENS = 2000
 """Text tokens that are tried: ten times the longest prompt limit."""
@@ -49,17 +48,13 @@ def least(model: str, image_size: int, text_tokens: int) -> int:
     This leaves out the logits of all positions but the last, the half of the attention scores that a causal
     mask discards, and vision layers that nothing reads.
     """
-    tokens = shape.of(model).image_tokens(image_size) + text_tokens
-    parts = prefill(model, image_size, tokens)
-    assert parts is not None
+    tokens, parts = _prompt(model, image_size, text_tokens)
     return parts.total - parts.head + parts.head // tokens - parts.scores // 2 - unused(model, image_size)
 
 
 def most(model: str, image_size: int, text_tokens: int) -> int:
     """Return the FLOPs of one prompt as eager attention executes them, with logits for every position."""
-    parts = prefill(model, image_size, shape.of(model).image_tokens(image_size) + text_tokens)
-    assert parts is not None
-    return parts.total
+    return _prompt(model, image_size, text_tokens)[1].total
 
 
 def text_tokens(model: str, image_size: int, flops: float) -> tuple[int, int] | None:
@@ -68,24 +63,17 @@ def text_tokens(model: str, image_size: int, flops: float) -> tuple[int, int] | 
     Returns:
         None if there are fewer than the image alone takes, or more than ``MOST_TEXT_TOKENS`` take.
     """
-    if flops < least(model, image_size, 0):
+    tried = range(MOST_TEXT_TOKENS + 1)
+    fewest = bisect_left(tried, flops, key=lambda n: most(model, image_size, n))
+    largest = bisect_right(tried, flops, key=lambda n: least(model, image_size, n + 1))
+    if flops < least(model, image_size, 0) or max(fewest, largest) > MOST_TEXT_TOKENS:
         return None
-    fewest = _first(lambda n: most(model, image_size, n) >= flops)
-    largest = _first(lambda n: least(model, image_size, n + 1) > flops)
-    return None if fewest is None or largest is None else (fewest, largest)
+    return fewest, largest
 
 
-def shown(flops: float) -> str:
-    """Return FLOPs with an SI prefix."""
-    return formatting.format_si(flops, digits=4)
-
-
-def _first(reached: Callable[[int], bool]) -> int | None:
-    """Return the first number up to ``MOST_TEXT_TOKENS`` from which on a condition holds."""
-    low, high = 0, MOST_TEXT_TOKENS
-    if not reached(high):
-        return None
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) else (middle + 1, high)
-    return low
+def _prompt(model: str, image_size: int, text_tokens: int) -> tuple[int, Parts]:
+    """Return the tokens of one prompt and the FLOPs of its pass."""
+    tokens = shape.of(model).image_tokens(image_size) + text_tokens
+    parts = prefill(model, image_size, tokens)
+    assert parts is not None
+    return tokens, parts

@@ -1,15 +1,26 @@
-"""Define what a rule is and what it finds."""
+"""Define what a rule is and what it finds.
+
+A rule checks records and yields drafts: which case it found, in which records, with which values. The YAML
+file beside the rule's module has the level, the figures and the sentences of every case.
+"""
 
 from __future__ import annotations
 
+import functools
+import string
+import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial, wraps
-from typing import Literal, TypeVar
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
 
+from pydantic import TypeAdapter
+
+from vlmnb.files import plain_yaml
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure
 from vlmnb.spec.cell import words
+from vlmnb.stats import formatting
 from vlmnb.types import Frozen, Source
 
 Level = Literal["error", "warning", "note"]
@@ -20,9 +31,6 @@ TITLES = {
     "warning": "figures that do not mean what they seem to mean",
     "note": "what to know when reading the figures",
 }
-
-WHICH = "The record does not show which of them is wrong. Delete it and measure the cell again."
-"""What to do about a measured record that contradicts itself."""
 
 
 class Where(Frozen):
@@ -45,22 +53,46 @@ class Finding(Frozen):
     """One thing that a rule found.
 
     Attributes:
-        rule: Name of the rule; filled in when the rule is run.
-        records: Records it is about.
         figures: The numbers it rests on, by name, with units.
         meaning: What was found, and what follows from it.
         unknown: What does not follow from it, and what to do.
     """
 
     level: Level
-    rule: str = ""
+    rule: str
     records: tuple[Where, ...]
     figures: dict[str, str]
     meaning: str
-    unknown: str = ""
+    unknown: str
 
 
-Check = Callable[[Sequence[Record]], Iterable[Finding]]
+class Draft(NamedTuple):
+    """What a check found: a case, and the values for the text of that case."""
+
+    case: str
+    about: tuple[Record | Where, ...]
+    figures: dict[str, str]
+    values: dict[str, Any]
+
+
+class Text(Frozen):
+    """The text of one case of a rule. Values stand in braces, as in ``{watts:.4g} W``.
+
+    A figure or a part of a text is left out if one of its values is None.
+
+    Attributes:
+        unknown: By default, what to do about a measured record that contradicts itself.
+    """
+
+    level: Level
+    figures: dict[str, str] = {}
+    meaning: str | tuple[str, ...]
+    unknown: str | tuple[str, ...] = (
+        "The record does not show which of them is wrong. Delete it and measure the cell again."
+    )
+
+
+Check = Callable[[Sequence[Record]], Iterable[Draft]]
 Item = TypeVar("Item")
 
 
@@ -70,16 +102,30 @@ class Rule:
 
     Attributes:
         says: What must hold, in one sentence: the first line of the check's docstring.
+        texts: YAML file with the texts of the rule.
     """
 
     name: str
     source: Source
     says: str
     check: Check
+    texts: Path
 
     def __call__(self, records: Sequence[Record]) -> list[Finding]:
-        """Return what the check finds, under the name of the rule."""
-        return [one.model_copy(update={"rule": self.name}) for one in self.check(records)]
+        """Return what the check finds, in the words of the texts."""
+        return [self._finding(draft) for draft in self.check(records)]
+
+    def _finding(self, draft: Draft) -> Finding:
+        text = texts(self.texts)[", ".join(filter(None, (self.name, draft.case)))]
+        figures = {name: _filled(figure, draft.values) for name, figure in text.figures.items()}
+        return Finding(
+            level=text.level,
+            rule=self.name,
+            records=_listed(draft.about),
+            figures=draft.figures | {name: figure for name, figure in figures.items() if figure is not None},
+            meaning=_joined(text.meaning, draft.values),
+            unknown=_joined(text.unknown, draft.values),
+        )
 
 
 def rule(source: Source) -> Callable[[Check], Rule]:
@@ -87,52 +133,47 @@ def rule(source: Source) -> Callable[[Check], Rule]:
 
     def make(check: Check) -> Rule:
         says = (check.__doc__ or "").strip().splitlines()[0]
-        return Rule(check.__name__.replace("_", "-"), source, says, check)
+        module = Path(str(sys.modules[check.__module__].__file__))
+        return Rule(check.__name__.replace("_", "-"), source, says, check, module.with_suffix(".yaml"))
 
     return make
 
 
-def record_rule(check: Callable[[Record], Iterable[Finding]]) -> Rule:
-    """Turn a function over one measured record into a rule; its findings are about that record."""
+def record_rule(check: Callable[[Record], Iterable[Draft]]) -> Rule:
+    """Turn a function over one measured record into a rule; its texts may name the record and its cell."""
 
-    @wraps(check)
-    def over_all(records: Sequence[Record]) -> Iterable[Finding]:
+    @functools.wraps(check)
+    def over_all(records: Sequence[Record]) -> Iterable[Draft]:
         for record in records:
-            for one in check(record):
-                yield one.model_copy(update={"records": (where(record),)})
+            for draft in check(record):
+                values = {"record": record, "cell": record.cell} | draft.values
+                yield draft._replace(about=(record,), values=values)
 
     return rule("measured")(over_all)
 
 
-def finding(
-    level: Level, figures: dict[str, str], meaning: str, unknown: str, about: Iterable[Record | Where] = ()
-) -> Finding:
-    """Make a finding about some records, each listed once with all its places."""
-    listed: dict[tuple[str, str, str], Where] = {}
-    for found in about:
-        one = found if isinstance(found, Where) else where(found)
-        file = (one.hardware, one.model, one.key)
-        places = [*(listed[file].places if file in listed else ()), *one.places]
-        listed[file] = one.model_copy(update={"places": tuple(dict.fromkeys(places))})
-    return Finding(
-        level=level, records=tuple(listed.values()), figures=figures, meaning=meaning, unknown=unknown
-    )
+def found(
+    case: str = "",
+    about: Iterable[Record | Where] = (),
+    figures: dict[str, str] | None = None,
+    **values: Any,
+) -> Draft:
+    """Return the draft of a finding.
+
+    Args:
+        case: Case of the rule, if it has several.
+        about: Records that it is about.
+        figures: Figures whose names are only known now; those of the text follow them.
+        values: Values for the text.
+    """
+    return Draft(case, tuple(about), figures or {}, values)
 
 
-error, warning, note = partial(finding, "error"), partial(finding, "warning"), partial(finding, "note")
-
-
-def contradiction(figures: dict[str, str], meaning: str, about: Iterable[Record] = ()) -> Finding:
-    """Make an error about measured records that contradict themselves or each other."""
-    return error(figures, meaning, WHICH, about)
-
-
-def where(found: Record, figures: Iterable[Figure] = ()) -> Where:
+def where(record: Record, figures: Iterable[Figure] = ()) -> Where:
     """Return where a record is, and the places of figures in it."""
     places = tuple(dict.fromkeys(figure.place for figure in figures))
-    return Where(
-        key=found.key, hardware=found.hardware, model=found.cell.model, cell=words(found.cell), places=places
-    )
+    cell = record.cell
+    return Where(key=record.key, hardware=record.hardware, model=cell.model, cell=words(cell), places=places)
 
 
 def grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list[Item]]:
@@ -141,3 +182,47 @@ def grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return list(groups.values())
+
+
+@functools.cache
+def texts(path: Path) -> dict[str, Text]:
+    """Read the texts of the rules of a module, by name of the rule and, where it has several, case."""
+    return TypeAdapter(dict[str, Text]).validate_python(plain_yaml.load(path))
+
+
+class _LeftOut(Exception):
+    """A value is None, so the text with it is left out."""
+
+
+class _Formatter(string.Formatter):
+    def format_field(self, value: Any, format_spec: str) -> str:
+        """Write a value; ``.1%`` puts a space before the sign, ``SI`` writes a prefix and four digits."""
+        if value is None:
+            raise _LeftOut
+        if format_spec == "SI":
+            return formatting.format_si(value)
+        text = str(super().format_field(value, format_spec))
+        return text.replace("%", " %") if format_spec.endswith("%") else text
+
+
+def _filled(text: str, values: dict[str, Any]) -> str | None:
+    try:
+        return _Formatter().vformat(text, (), values)
+    except _LeftOut:
+        return None
+
+
+def _joined(text: str | tuple[str, ...], values: dict[str, Any]) -> str:
+    parts = (text,) if isinstance(text, str) else text
+    return " ".join(filter(None, (_filled(part, values) for part in parts)))
+
+
+def _listed(about: Iterable[Record | Where]) -> tuple[Where, ...]:
+    """Return each record once, with all its places."""
+    listed: dict[tuple[str, str, str], Where] = {}
+    for one in about:
+        new = one if isinstance(one, Where) else where(one)
+        file = (new.hardware, new.model, new.key)
+        places = [*(listed[file].places if file in listed else ()), *new.places]
+        listed[file] = new.model_copy(update={"places": tuple(dict.fromkeys(places))})
+    return tuple(listed.values())

@@ -11,7 +11,7 @@ from typing import Literal
 from vlmnb.analysis import answer_changes, base_configuration
 from vlmnb.analysis.repeatability import ASSUMED
 from vlmnb.audit.constant_power import constant_power
-from vlmnb.audit.rule import Finding, error, finding, grouped, rule, warning
+from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES, base_dtype
 from vlmnb.stats import comparison, intervals
@@ -34,7 +34,7 @@ KERNEL = ("device", "dtype", "optimization")
 
 
 @rule("measured")
-def flops_do_not_depend_on_kernel(records: Sequence[Record]) -> Iterator[Finding]:
+def flops_do_not_depend_on_kernel(records: Sequence[Record]) -> Iterator[Draft]:
     """A cell has the same FLOPs on every device, in every precision and with every kernel."""
     counted = [r for r in records if r.flops and r.flops.torch]
     # Data and processor make prompts of the same cell differ.
@@ -44,16 +44,12 @@ def flops_do_not_depend_on_kernel(records: Sequence[Record]) -> Iterator[Finding
     ):
         low, high = (pick(group, key=_flops) for pick in (min, max))
         if _flops(low) != _flops(high):
-            yield error(
-                {f"{r.cell.device}, {r.cell.optimization}": str(_flops(r)) for r in (low, high)},
-                "FLOPs differ by device, precision or kernel: products were missed, or prompts differ.",
-                "That fewer operations were executed does not follow. Count the FLOPs of both cells again.",
-                about=[low, high],
-            )
+            figures = {f"{r.cell.device}, {r.cell.optimization}": str(_flops(r)) for r in (low, high)}
+            yield found(about=[low, high], figures=figures)
 
 
 @rule("measured")
-def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Finding]:
+def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draft]:
     """Answers do not depend on batch size, device or kernel, beyond what rounding changes either way."""
     scored = [r for r in records if r.has_quality]
     pairs = []
@@ -64,95 +60,57 @@ def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Find
         mine, theirs = _errors(first), _errors(other)
         more = sum(theirs[name] > mine[name] for name in mine)
         fewer = sum(theirs[name] < mine[name] for name in mine)
-        if comparison.sign_test(fewer, more) > CHANCE / len(pairs):
-            continue
-        yield warning(
-            {
-                "WER": f"{first.wer:.4g} and {other.wer:.4g}",
-                "Answers with more errors": str(more),
-                "With fewer": str(fewer),
-            },
-            f"Batch size, device or kernel changed the answers: {more} of {len(mine)} have more errors, "
-            f"{fewer} fewer. Latency and energy belong to different answers.",
-            "Padding, precision or the kernel may be the cause.",
-            about=[first, other],
-        )
+        if comparison.sign_test(fewer, more) <= CHANCE / len(pairs):
+            yield found(about=[first, other], first=first, other=other, more=more, fewer=fewer, all=len(mine))
 
 
 @rule("measured")
-def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Finding]:
+def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Draft]:
     """Latency does not fall, beyond the noise floor, as batch, image or prompt grow."""
     for field, name, small, large in _steps(records):
-        found = _difference(small, large)
-        if found is None or found.ratio >= 1:
+        difference = _difference(small, large)
+        if difference is None or difference.ratio >= 1:
             continue
         steps = [
             median(r.timing.decode_steps) if r.timing and r.timing.decode_steps else 0 for r in (small, large)
         ]
-        shorter = steps[1] < steps[0]
-        yield finding(
-            "note" if shorter else "warning",
-            {f"{name} {getattr(r.cell, field)}": _latency(r) for r in (small, large)}
-            | {"Ratio": _ratio(found), "Decoding steps": f"{steps[0]:g} and {steps[1]:g}"},
-            f"A batch takes less time with the larger {name}"
-            + (": its answers are shorter." if shorter else ", though there is no less to do."),
-            "Measure with answers of fixed length to see the cost of the larger size itself."
-            if shorter
-            else "The machine may have changed between the two; only repeats can show it.",
-            about=[small, large],
-        )
+        figures = {f"{name} {getattr(r.cell, field)}": _latency(r) for r in (small, large)}
+        case = "shorter answers" if steps[1] < steps[0] else "no less to do"
+        yield found(case, [small, large], figures, name=name, ratio=_ratio(difference), steps=steps)
 
 
 @rule("measured")
-def memory_grows_with_size(records: Sequence[Record]) -> Iterator[Finding]:
+def memory_grows_with_size(records: Sequence[Record]) -> Iterator[Draft]:
     """Peak memory of a GPU does not fall as batch, image or prompt grow."""
     for field, name, small, large in _steps(records):
         if not small.cell.device.startswith("cuda") or not small.memory or not large.memory:
             continue  # the resident memory of a process keeps what earlier cells took
         low, high = small.memory.peak_bytes, large.memory.peak_bytes
         if low and high and high < low * (1 - FALLEN_MEMORY):
-            yield warning(
-                {
-                    f"{name} {getattr(small.cell, field)}": f"{low} B",
-                    f"{name} {getattr(large.cell, field)}": f"{high} B",
-                },
-                f"Peak memory falls as the {name} grows: one of the peaks includes more than its window.",
-                "Shorter answers take a smaller cache, which may explain it.",
-                about=[small, large],
-            )
+            peaks = ((small, low), (large, high))
+            figures = {f"{name} {getattr(r.cell, field)}": f"{peak} B" for r, peak in peaks}
+            yield found(about=[small, large], figures=figures, name=name)
 
 
 @rule("measured")
-def no_record_twice(records: Sequence[Record]) -> Iterator[Finding]:
+def no_record_twice(records: Sequence[Record]) -> Iterator[Draft]:
     """No two records hold the same times, and no two models the same answers."""
     timed = [r for r in records if r.timing and len(r.timing.latencies_s) >= FEWEST_EQUAL]
     for group in grouped(timed, _course):
         if len({r.key for r in group}) > 1:
             firsts = sorted({r.timing.latencies_s[0] for r in group if r.timing})
-            yield error(
-                {
-                    "Latencies": f"{len(_course(group[0]))} in the same proportions",
-                    "First": ", ".join(f"{seconds:.9g} s" for seconds in firsts),
-                },
-                f"{len(group)} records hold the very same times"
-                + (": a result was copied." if len(firsts) == 1 else " times a factor: one was copied."),
-                "Which of them was measured is unknown. Delete them and measure their cells again.",
-                about=group,
-            )
+            case, first = "copied" if len(firsts) == 1 else "scaled", ", ".join(f"{s:.9g} s" for s in firsts)
+            yield found(case, group, records=len(group), latencies=len(_course(group[0])), first=first)
     varied = [r for r in records if len({a.answer for a in r.answers}) >= FEWEST_EQUAL]
     for group in grouped(varied, lambda r: tuple((a.sample_id, a.answer) for a in r.answers)):
         models = {r.cell.model: r for r in group}
         if len(models) > 1:
-            yield warning(
-                {"Answers": f"{len(group[0].answers)} equal"},
-                f"{' and '.join(models)} gave the same answers: those of one may be stored under the other.",
-                "Two good models may agree on easy questions.",
-                about=models.values(),
-            )
+            answers, names = len(group[0].answers), " and ".join(models)
+            yield found("same answers", models.values(), answers=answers, models=names)
 
 
 @rule("measured")
-def power_follows_the_work(records: Sequence[Record]) -> Iterator[Finding]:
+def power_follows_the_work(records: Sequence[Record]) -> Iterator[Draft]:
     """Mean power differs between workloads; a constant one is an estimate."""
     readings = [
         (record, reading, reading.energy_j / seconds)
@@ -162,91 +120,64 @@ def power_follows_the_work(records: Sequence[Record]) -> Iterator[Finding]:
         if reading.energy_j > 0 and (seconds := reading.window_s or sum(record.timing.latencies_s)) > 0
     ]
     for group in grouped(readings, lambda one: (one[0].hardware, one[1].source, one[1].method)):
-        reading, modelled = group[0][1], group[0][1].method == "model"
+        reading = group[0][1]
         workloads = len({(r.cell.model, r.cell.batch_size) for r, _, _ in group})
         power = constant_power([watts for _, _, watts in group], workloads)
-        if power is None:
-            continue
-        yield finding(
-            "note" if modelled else "warning",
-            {
-                "Source": f"{reading.source}, {reading.method}",
-                "Power": f"{power.watts:.4g} W",
-                "Spread": f"{100 * power.spread:.2f} %",
-                "Workloads": str(workloads),
-            },
-            f"Power of the {reading.source} is the same over {workloads} workloads"
-            + (
-                ", as a model makes it: its joules are seconds in another unit."
-                if modelled
-                else ": it is an estimate and not a measurement."
-            ),
-            "The energy that was really used is unknown.",
-            about=[r for r, _, _ in group],
-        )
+        if power is not None:
+            case = "model" if reading.method == "model" else "counter"
+            about = [r for r, _, _ in group]
+            yield found(case, about, reading=reading, power=power, workloads=workloads)
 
 
 @rule("measured")
-def optimization_is_faster(records: Sequence[Record]) -> Iterator[Finding]:
+def optimization_is_faster(records: Sequence[Record]) -> Iterator[Draft]:
     """An optimization is not slower than the original, beyond the noise floor."""
     for base, other in _optimized([r for r in records if _comparable(r)]):
-        found = None if other.cell.optimization in DTYPES else _difference(base, other)
-        if found is not None and found.ratio > 1:
-            yield warning(
-                {r.cell.optimization: _latency(r) for r in (base, other)} | {"Ratio": _ratio(found)},
-                f"{other.cell.optimization} is slower than {base.cell.optimization} here.",
-                "It may be faster on another machine, or for longer work.",
-                about=[base, other],
-            )
+        difference = None if other.cell.optimization in DTYPES else _difference(base, other)
+        if difference is not None and difference.ratio > 1:
+            figures = {r.cell.optimization: _latency(r) for r in (base, other)}
+            ratio = _ratio(difference)
+            yield found("", [base, other], figures, base=base.cell, other=other.cell, ratio=ratio)
 
 
 @rule("measured")
-def optimization_keeps_the_answers(records: Sequence[Record]) -> Iterator[Finding]:
+def optimization_keeps_the_answers(records: Sequence[Record]) -> Iterator[Draft]:
     """An optimization changes no more answers than another batch size of the original does."""
     scored = [r for r in records if r.has_quality]
     for base, other in _optimized(scored):
         noise = next((r for r in scored if _other_batch(base, r)), None)
         if noise is None or _questions(other) != _questions(base):
             continue
-        found = answer_changes.answer_change(base, other, noise)
-        if found.answers is None or found.p_value is None or found.p_value > CHANCE:
+        change = answer_changes.answer_change(base, other, noise)
+        if change.answers is None or change.p_value is None or change.p_value > CHANCE:
             continue
-        total = found.answers.total
-        changed = total - found.answers.identical
-        yield warning(
-            {
-                f"Answers changed by {other.cell.optimization}": f"{changed} of {total}",
-                f"By batch {noise.cell.batch_size}": f"{found.noise} of {total}",
-                "Chance": f"{found.p_value:.2g}",
-            },
-            f"{other.cell.optimization} changes {changed} of {total} answers, more than rounding at another "
-            "batch size does: it is not the same model at another speed.",
-            "Whether the new answers are worse is shown by the WER and the scores.",
-            about=[base, other, noise],
-        )
+        name, total = other.cell.optimization, change.answers.total
+        changed = total - change.answers.identical
+        figures = {
+            f"Answers changed by {name}": f"{changed} of {total}",
+            f"By batch {noise.cell.batch_size}": f"{change.noise} of {total}",
+        }
+        about = [base, other, noise]
+        yield found("", about, figures, name=name, chance=change.p_value, changed=changed, total=total)
 
 
 @rule("measured")
-def repeats_agree(records: Sequence[Record]) -> Iterator[Finding]:
+def repeats_agree(records: Sequence[Record]) -> Iterator[Draft]:
     """Records of one cell on one machine have one value, beyond the noise floor."""
     for group in grouped([r for r in records if _comparable(r)], lambda r: (_but(r), r.hardware)):
         for before, after in pairwise(sorted(group, key=lambda r: r.provenance.started_at)):
-            found = _difference(before, after)
-            if found is None:
+            difference = _difference(before, after)
+            if difference is None:
                 continue
             was, now = before.provenance, after.provenance
-            yield warning(
-                {
-                    "First": _latency(before),
-                    "Then": _latency(after),
-                    "Ratio": _ratio(found),
-                    "Measuring code": "the same" if was.code == now.code else "changed",
-                    "Packages": "the same" if was.packages == now.packages else "changed",
-                },
-                "One cell was measured twice with different results.",
-                "Which of the two is right is unknown; the tables show the newer one.",
-                about=[before, after],
-            )
+            figures = {
+                "First": _latency(before),
+                "Then": _latency(after),
+                "Ratio": _ratio(difference),
+                "Measuring code": "the same" if was.code == now.code else "changed",
+                "Packages": "the same" if was.packages == now.packages else "changed",
+            }
+            yield found(about=[before, after], figures=figures)
 
 
 def _optimized(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
@@ -283,7 +214,7 @@ def _steps(records: Sequence[Record]) -> Iterator[tuple[Size, str, Record, Recor
     """Yield pairs of records that differ in one size alone, the smaller first."""
     ordered = sorted((r for r in records if _comparable(r)), key=lambda r: r.provenance.started_at)
     for field, name in SIZES.items():
-        for group in grouped(ordered, partial(_but_on_machine, fields=(field,))):
+        for group in grouped(ordered, partial(_but_on_machine, field)):
             newest = {getattr(r.cell, field): r for r in group}
             for small, large in combinations(sorted(newest), 2):
                 yield field, name, newest[small], newest[large]
@@ -302,8 +233,8 @@ def _but(record: Record, *fields: str) -> str:
     return record.cell.model_dump_json(exclude=set(fields))
 
 
-def _but_on_machine(record: Record, fields: tuple[str, ...]) -> tuple[str, str]:
-    return _but(record, *fields), record.hardware
+def _but_on_machine(field: str, record: Record) -> tuple[str, str]:
+    return _but(record, field), record.hardware
 
 
 def _course(record: Record) -> tuple[str, ...]:

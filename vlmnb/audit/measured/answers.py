@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections.abc import Hashable, Iterator, Sequence
 
-from vlmnb.audit.rule import WHICH, Finding, contradiction, error, record_rule, rule, warning
+from vlmnb.audit.rule import Draft, found, record_rule, rule
 from vlmnb.records.answer import Answer
 from vlmnb.records.record import Record
 
@@ -17,35 +17,22 @@ SCORE = 1e-9
 
 
 @record_rule
-def word_errors_are_of_the_answers(record: Record) -> Iterator[Finding]:
+def word_errors_are_of_the_answers(record: Record) -> Iterator[Draft]:
     """Stored word errors are those of the stored answers, and scores lie between 0 and 1."""
     scored = [a for a in record.answers if a.word_errors is not None and a.references]
     again = [_word_errors(a.references[0], a.answer) for a in scored]
     pairs = zip(scored, again, strict=True)
     wrong = [(a, own) for a, own in pairs if own != (a.word_errors, a.reference_words)]
     if wrong:
-        first, (errors, words) = wrong[0]
-        yield error(
-            {
-                "Answers": f"{len(wrong)} of {len(scored)}",
-                "Sample": first.sample_id,
-                "Stored": f"{first.word_errors} errors of {first.reference_words} words",
-                "Recomputed": f"{errors} of {words}",
-            },
-            "Stored word errors are not those of the stored answers: the WER is wrong.",
-            f"Answers or errors were changed afterwards. {WHICH}",
-        )
+        first, own = wrong[0]
+        yield found("errors", counts=[len(wrong), len(scored)], answer=first, own=own)
     outside = [a.score for a in record.answers if a.score is not None and not 0 <= a.score <= 1]
     if outside:
-        yield error(
-            {"Answers": str(len(outside)), "Score": f"{outside[0]:g}"},
-            "A score lies outside 0 to 1: the mean is no accuracy.",
-            "What the score measures is unknown. Delete the record and measure the cell again.",
-        )
+        yield found("scores", outside=len(outside), score=outside[0])
 
 
 @record_rule
-def scores_are_of_the_answers(record: Record) -> Iterator[Finding]:
+def scores_are_of_the_answers(record: Record) -> Iterator[Draft]:
     """Stored scores are those of the stored answers, and every answer that can be scored is."""
     from vlmnb.quality import metrics
 
@@ -56,13 +43,8 @@ def scores_are_of_the_answers(record: Record) -> Iterator[Finding]:
     scored = [a for a in given if a.word_errors is not None]
     unscored = [a for a in given if a.word_errors is None and not a.note]
     if unscored if meaningful else scored:
-        yield error(
-            {"Answers": str(len(given)), "Scored": str(len(scored))},
-            "Some answers have no score: the quality of this cell is incomplete."
-            if meaningful
-            else "Answers of random weights or of fixed length have scores, though they mean nothing.",
-            "Delete the record and measure the cell again.",
-        )
+        case = "incomplete" if meaningful else "without meaning"
+        yield found(case, answers=len(given), scored=len(scored))
         return
     given = tuple(a for a in given if a.references and not (a.note and a.score is None))
     if not meaningful or not given:
@@ -77,36 +59,22 @@ def scores_are_of_the_answers(record: Record) -> Iterator[Finding]:
     wrong = [(a, own) for a, own in zip(given, expected, strict=True) if not _same(a.score, own)]
     if wrong:
         first, own = wrong[0]
-        yield error(
-            {
-                "Answers": f"{len(wrong)} of {len(given)}",
-                "Sample": first.sample_id,
-                "Stored": "none" if first.score is None else f"{first.score:.4g}",
-                "Recomputed": "none" if own is None else f"{own:.4g}",
-            },
-            "Stored scores are not those of the stored answers: the accuracy is wrong.",
-            f"Answers or scores were changed, or scored by another rule. {WHICH}",
-        )
+        stored, recomputed = ("none" if score is None else f"{score:.4g}" for score in (first.score, own))
+        counts = [len(wrong), len(given)]
+        yield found("others", counts=counts, answer=first, stored=stored, recomputed=recomputed)
 
 
 @record_rule
-def fixed_answers_have_one_length(record: Record) -> Iterator[Finding]:
+def fixed_answers_have_one_length(record: Record) -> Iterator[Draft]:
     """Answers of fixed length have exactly the tokens that the cell asks for."""
     cell = record.cell
-    wrong = [a for a in record.answers if a.output_tokens != cell.max_new_tokens]
+    wrong = [a.output_tokens for a in record.answers if a.output_tokens != cell.max_new_tokens]
     if cell.length == "fixed" and wrong:
-        yield contradiction(
-            {
-                "Answers": f"{len(wrong)} of {len(record.answers)}",
-                "Tokens": str(wrong[0].output_tokens),
-                "Asked for": str(cell.max_new_tokens),
-            },
-            "Answers of fixed length have another length: times and joules per token are wrong.",
-        )
+        yield found(wrong=len(wrong), answers=len(record.answers), tokens=wrong[0])
 
 
 @record_rule
-def tokens_within_limits(record: Record) -> Iterator[Finding]:
+def tokens_within_limits(record: Record) -> Iterator[Draft]:
     """Prompts keep to the prompt length and answers to the longest answer."""
     cell = record.cell
     long = [
@@ -114,21 +82,11 @@ def tokens_within_limits(record: Record) -> Iterator[Finding]:
     ]
     if long:
         worst = max(long, key=lambda answer: answer.text_tokens)
-        yield error(
-            {
-                "Answers": f"{len(long)} of {len(record.answers)}",
-                "Prompt": f"{worst.text_tokens} tokens",
-                "Prompt length": str(cell.seq_len),
-                "Answer": f"{worst.output_tokens} tokens",
-                "Longest answer": str(cell.max_new_tokens),
-            },
-            "Prompts or answers are longer than the cell allows: the figures belong to another cell.",
-            "Delete the record and measure the cell again.",
-        )
+        yield found(long=len(long), answers=len(record.answers), worst=worst)
 
 
 @rule("measured")
-def a_question_is_one_question(records: Sequence[Record]) -> Iterator[Finding]:
+def a_question_is_one_question(records: Sequence[Record]) -> Iterator[Draft]:
     """A sample has the same references everywhere, and for one model and prompt length the same prompt."""
     seen: dict[Hashable, tuple[Record, Hashable]] = {}
     reported: set[tuple[str, str]] = set()
@@ -139,24 +97,14 @@ def a_question_is_one_question(records: Sequence[Record]) -> Iterator[Finding]:
                 pair = (first.key, record.key)
                 if same != value and pair not in reported:
                     reported.add(pair)
-                    yield error(
-                        {"Sample": answer.sample_id, "Differs in": kind},
-                        f"One sample of one data set has two {kind} in two records: their scores, or the "
-                        "work of a prompt, belong to different questions.",
-                        "Compare both with the data set, delete the wrong record and measure its cell again.",
-                        about=[first, record],
-                    )
+                    yield found(about=[first, record], sample=answer.sample_id, kind=kind)
 
 
 @record_rule
-def answers_say_something(record: Record) -> Iterator[Finding]:
+def answers_say_something(record: Record) -> Iterator[Draft]:
     """Most answers have a text that is not one word or phrase repeated up to the limit."""
     if record.degenerate:
-        yield warning(
-            {"Answers": record.degenerate},
-            "Time and energy of this cell are not those of a model that answers.",
-            "Weights, tokenizer or end token may be wrong. Read the answers before using the figures.",
-        )
+        yield found()
 
 
 @functools.cache

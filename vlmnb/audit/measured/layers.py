@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from vlmnb.analysis.rates import rates as rates_of
-from vlmnb.audit import expected_flops
-from vlmnb.audit.rule import WHICH, Finding, Level, contradiction, finding, record_rule, warning
+from vlmnb.audit.rule import Draft, found, record_rule
 from vlmnb.records.layer_profile import LayerProfile
 from vlmnb.records.record import Record
 
@@ -29,55 +28,31 @@ CPU background load may slow the rounds and not the parts: there a larger excess
 
 
 @record_rule
-def layers_add_up(record: Record) -> Iterator[Finding]:
+def layers_add_up(record: Record) -> Iterator[Draft]:
     """Parts add up to the pass: in time with hooks, in time without, and in FLOPs."""
     profile = record.layers
     if profile is None:
         return
-    summed = median(sum(times) for times in zip(*(part.in_pass_s for part in profile.parts), strict=True))
-    hooked, whole = median(profile.hooked_s), median(profile.forward_s)
-    over, rest = summed / hooked - 1, 1 - summed / whole
-    figures = {"Parts": f"{summed:.4g} s", "Pass with hooks": f"{hooked:.4g} s"}
+    parts_s = median(sum(times) for times in zip(*(part.in_pass_s for part in profile.parts), strict=True))
+    hooked_s, pass_s = median(profile.hooked_s), median(profile.forward_s)
+    over, rest = parts_s / hooked_s - 1, 1 - parts_s / pass_s
     if over > OVERLAP:
-        yield contradiction(
-            figures,
-            f"The parts of a pass take {100 * over:.1f} % more than the pass around them: some are counted "
-            "twice, and shares of this profile are in doubt.",
-        )
+        yield found("parts take longer", parts_s=parts_s, hooked_s=hooked_s, over=over)
     elif abs(rest) > UNEXPLAINED:
-        yield warning(
-            figures | {"Pass without hooks": f"{whole:.4g} s"},
-            f"Parts and pass differ by {100 * rest:+.1f} %: shares by layer are wrong by as much.",
-            "Hooks, work outside every part or background load may be the cause.",
-        )
+        yield found("unexplained time", parts_s=parts_s, hooked_s=hooked_s, pass_s=pass_s, rest=rest)
     yield from _flops_of_parts(record, profile)
 
 
 @record_rule
-def rates_below_the_ceiling(record: Record) -> Iterator[Finding]:
+def rates_below_the_ceiling(record: Record) -> Iterator[Draft]:
     """No rate exceeds the measured peak of the device (MFU and MBU are at most 1)."""
     computes, moves = _layer_rates(record) if record.layers else _cell_rates(record)
-    on_gpu = record.cell.device.startswith("cuda")
-    judged: list[tuple[Level, str, list[tuple[str, float]]]] = [
-        ("error" if on_gpu else "warning", "computes", computes),
-        ("note", "moves", moves),
-    ]
-    for level, verb, rates in judged:
+    computing = "computes" if record.cell.device.startswith("cuda") else "computes on a CPU"
+    for case, rates in ((computing, computes), ("moves", moves)):
         beyond = [rate for rate in rates if rate[1] > 1 + PEAK]
         if beyond:
             name, share = max(beyond, key=lambda rate: rate[1])
-            yield finding(
-                level,
-                {
-                    "Rates": f"{len(beyond)} of {len(rates)}",
-                    "Highest": f"{name}: {share:.3f} of the peak rate",
-                },
-                f"{name} {verb} {share:.2f} times as much per second as the measured peak."
-                + (" What fits a cache is not read from memory." if verb == "moves" else ""),
-                f"Peak, time or count may be wrong. {WHICH}"
-                if verb == "computes"
-                else "How much of the memory's own bandwidth is used is unknown.",
-            )
+            yield found(case, name=name, share=share, beyond=len(beyond), rates=len(rates))
 
 
 Rates = tuple[list[tuple[str, float]], list[tuple[str, float]]]
@@ -106,17 +81,11 @@ def _cell_rates(record: Record) -> Rates:
     )
 
 
-def _flops_of_parts(record: Record, profile: LayerProfile) -> Iterator[Finding]:
+def _flops_of_parts(record: Record, profile: LayerProfile) -> Iterator[Draft]:
     counted = [part.flops for part in profile.parts if part.replay_s]
     if not record.flops or not record.flops.torch or None in counted:
         return
-    summed = sum(flops or 0 for flops in counted)
-    excess = summed / record.flops.torch - 1
+    parts = sum(flops or 0 for flops in counted)
+    excess = parts / record.flops.torch - 1
     if excess > CLOSED or excess < -OUTSIDE:
-        yield finding(
-            "error" if excess > 0 else "warning",
-            {"Parts": expected_flops.shown(summed), "Pass": expected_flops.shown(record.flops.torch)},
-            "FLOPs of the parts differ from those of the pass: "
-            + ("a part is counted twice." if excess > 0 else f"{-100 * excess:.1f} % of them have no part."),
-            "Which products these are is unknown.",
-        )
+        yield found("too many FLOPs" if excess > 0 else "too few FLOPs", parts=parts, missing=-excess)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from vlmnb.audit import expected_flops
-from vlmnb.audit.rule import Finding, contradiction, grouped, record_rule, rule
+from vlmnb.audit.rule import Draft, found, grouped, record_rule, rule
 from vlmnb.records import content_key
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
@@ -18,28 +18,27 @@ SHARE_OF_PEAK = 0.01
 
 
 @record_rule
-def peak_holds_its_parts(record: Record) -> Iterator[Finding]:
+def peak_holds_its_parts(record: Record) -> Iterator[Draft]:
     """Peak memory is at least the memory before the window, and on a GPU at least weights plus cache."""
     memory = record.memory
     if memory is None or memory.peak_bytes is None:
         return
     parts = {"Baseline": memory.baseline_bytes}
-    if record.cell.device.startswith("cuda") and None not in (memory.weights_bytes, memory.cache_bytes):
-        parts["Weights and cache"] = (memory.weights_bytes or 0) + (memory.cache_bytes or 0)
+    weights, cache = memory.weights_bytes, memory.cache_bytes
+    if record.cell.device.startswith("cuda") and weights is not None and cache is not None:
+        parts["Weights and cache"] = weights + cache
     room = memory.peak_bytes * (1 + SHARE_OF_PEAK)
     wrong = {name: size for name, size in parts.items() if size is not None and size > room}
     reserved = memory.reserved_peak_bytes
     if reserved is not None and reserved * (1 + SHARE_OF_PEAK) < memory.peak_bytes:
         wrong["Reserved by the allocator"] = reserved
     if wrong:
-        yield contradiction(
-            {"Peak": f"{memory.peak_bytes} B"} | {name: f"{value} B" for name, value in wrong.items()},
-            "The peak is below its parts, or above what was reserved: it is of another window or device.",
-        )
+        sizes = {"Peak": memory.peak_bytes} | wrong
+        yield found(figures={name: f"{size} B" for name, size in sizes.items()})
 
 
 @record_rule
-def memory_of_a_cpu_is_the_process(record: Record) -> Iterator[Finding]:
+def memory_of_a_cpu_is_the_process(record: Record) -> Iterator[Draft]:
     """On a CPU the peak is that of the process, and neither is below the weights."""
     usage = record.memory
     if usage is None or record.cell.device.startswith("cuda") or usage.peak_bytes is None:
@@ -47,50 +46,28 @@ def memory_of_a_cpu_is_the_process(record: Record) -> Iterator[Finding]:
     two = usage.process_peak_bytes not in (None, usage.peak_bytes)
     two |= usage.process_baseline_bytes not in (None, usage.baseline_bytes)
     if two or (usage.weights_bytes is not None and usage.peak_bytes < usage.weights_bytes):
-        sizes = {
-            "Peak": usage.peak_bytes,
-            "Peak of the process": usage.process_peak_bytes,
-            "Before": usage.baseline_bytes,
-            "Before, of the process": usage.process_baseline_bytes,
-            "Weights": usage.weights_bytes,
-        }
-        yield contradiction(
-            {name: f"{value} B" for name, value in sizes.items() if value is not None},
-            "The record has two different figures for the memory of one process."
-            if two
-            else "The process used less memory than the weights take: unit or process differ, or it swapped.",
-        )
+        yield found("two figures" if two else "below the weights")
 
 
 @record_rule
-def cache_is_of_its_tokens(record: Record) -> Iterator[Finding]:
+def cache_is_of_its_tokens(record: Record) -> Iterator[Draft]:
     """Keys and values have the size that the geometry gives for the tokens of the largest batch."""
     stored, expected = record.memory and record.memory.cache_bytes, _cache_bytes(record)
     if stored is not None and expected is not None and stored != expected:
-        yield contradiction(
-            {"Stored": f"{stored} B", "By the stored tokens": f"{expected} B"},
-            "The size of keys and values does not fit tokens and precision of the record.",
-        )
+        yield found(expected=expected)
 
 
 @rule("measured")
-def weights_do_not_depend_on_the_work(records: Sequence[Record]) -> Iterator[Finding]:
+def weights_do_not_depend_on_the_work(records: Sequence[Record]) -> Iterator[Draft]:
     """One model in one precision and optimization has weights of one size in all cells."""
     # A library may keep more than the packed weights once they were used.
     known = [r for r in records if r.memory and r.memory.weights_bytes is not None and not _quantized(r.cell)]
     for first, *others in grouped(known, _same_weights):
         for record in [first, *others]:
-            sizes = [_weight_sizes(first), _weight_sizes(record)]
-            whole, step = sizes[1]
-            if sizes[0] != sizes[1] or (step is not None and step > whole):
-                yield contradiction(
-                    {
-                        name: f"{whole} B, {step} B of them read by a step"
-                        for name, (whole, step) in zip(("First", "Then"), sizes, strict=True)
-                    },
-                    "The weights of one model have two sizes, or a part of them is larger than the whole.",
-                    about=[first, record],
-                )
+            before, then = _weight_sizes(first), _weight_sizes(record)
+            whole, step = then
+            if before != then or (step is not None and step > whole):
+                yield found(about=[first, record], before=before, then=then)
 
 
 def _same_weights(record: Record) -> tuple[object, ...]:
@@ -113,12 +90,10 @@ def _cache_bytes(record: Record) -> int | None:
     another precision than the cell's, and guessed tokens may be kept beyond the answer.
     """
     cell = record.cell
-    if _quantized(cell) or optimizations.of(cell).guesses or not record.answers:
-        return None
-    if record.provenance.geometry:
-        return None
     known = expected_flops.geometry(cell.model)
-    if known is None:
+    if known is None or record.provenance.geometry or not record.answers:
+        return None
+    if _quantized(cell) or optimizations.of(cell).guesses:
         return None
     decoder = known.decoder
     each = 2 * decoder.layers * decoder.kv_heads * decoder.head_size * ELEMENT_BYTES[cell.dtype]

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from vlmnb.audit.rule import Finding, contradiction, grouped, note, record_rule, rule, warning
+from vlmnb.audit.rule import Draft, found, grouped, record_rule, rule
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.stats import intervals
@@ -39,7 +39,7 @@ NAMES: dict[Phase, str] = {"vision_s": "Vision encoding", "prefill_s": "The prom
 
 
 @record_rule
-def phases_add_up(record: Record) -> Iterator[Finding]:
+def phases_add_up(record: Record) -> Iterator[Draft]:
     """Vision, prefill and decode add up to the latency of every batch, and none is negative."""
     timing = record.timing
     if timing is None or not timing.prefill_s:
@@ -53,49 +53,37 @@ def phases_add_up(record: Record) -> Iterator[Finding]:
     negative = min(min(times) for times in batches) < 0
     if missed[worst] <= 0 and not negative:
         return
-    figures = {
-        name: f"{seconds:.4g} s"
-        for name, seconds in zip(("Vision", "Prefill", "Decode", "Latency"), batches[worst], strict=True)
-    } | {"Batch": f"{worst + 1} of {len(batches)}"}
     # Background processes may take the processor between two clocks that are read one after the other.
     too_short = all(over < 0 for over, by in zip(excess, missed, strict=True) if by > 0)
-    if record.window_under_load and not negative and too_short:
-        yield note(
-            figures,
-            "The phases of a batch are shorter than the batch; there was background load meanwhile.",
-            "Which phase the rest belongs to is unknown.",
-        )
-    else:
-        yield contradiction(figures, "The phases of a batch do not add up to it: one of the times is wrong.")
+    explained = record.window_under_load and not negative and too_short
+    case = "background load" if explained else "contradiction"
+    yield found(case, times=batches[worst], batch=worst + 1, batches=len(batches))
 
 
 @rule("measured")
-def phases_keep_their_proportion(records: Sequence[Record]) -> Iterator[Finding]:
+def phases_keep_their_proportion(records: Sequence[Record]) -> Iterator[Draft]:
     """The same images, and the same prompts, take as long relative to a decoding step in every cell."""
     for phase, name in NAMES.items():
-        for found in _by_work(records, phase):
-            usual = median(steps for steps, _ in found)
-            far, record = max(found, key=lambda one: _factor(one[0], usual))
-            near, other = max(found, key=lambda one: _factor(one[0], far))
+        known = [
+            (steps, r, _same_work(r, phase)) for r in records if (steps := _in_steps(r, phase)) is not None
+        ]
+        for group in grouped(known, lambda one: one[2]):
+            usual = median(steps for steps, _, _ in group)
+            far, record, _ = max(group, key=lambda one: _factor(one[0], usual))
+            near, other, _ = max(group, key=lambda one: _factor(one[0], far))
             if _factor(far, near) <= PROPORTION:
                 continue
-            yield warning(
-                {
-                    f"{one.cell.dataset}, {one.cell.length} length, prompt {one.cell.seq_len}": (
-                        f"{_seconds(one, phase):.4g} s, {steps:.3g} decoding steps"
-                    )
-                    for steps, one in ((far, record), (near, other))
-                }
-                | {"Usual": f"{usual:.3g} decoding steps, of {len(found)} cells"},
-                f"{name} takes several times as long as in another cell with the same work, relative to "
-                "decoding: phases may be swapped, or a cell has another configuration.",
-                "With two cells alone it is unknown which one is right.",
-                about=[record, other],
-            )
+            figures = {
+                f"{one.cell.dataset}, {one.cell.length} length, prompt {one.cell.seq_len}": (
+                    f"{_seconds(one, phase):.4g} s, {steps:.3g} decoding steps"
+                )
+                for steps, one in ((far, record), (near, other))
+            }
+            yield found(about=[record, other], figures=figures, name=name, usual=usual, cells=len(group))
 
 
 @record_rule
-def phases_are_of_their_work(record: Record) -> Iterator[Finding]:
+def phases_are_of_their_work(record: Record) -> Iterator[Draft]:
     """A decoding step takes no longer than the prompt and computes no faster; decoding follows its steps."""
     timing, cell = record.timing, record.cell
     if timing is None or not timing.prefill_s or optimizations.of(cell).guesses:
@@ -109,29 +97,17 @@ def phases_are_of_their_work(record: Record) -> Iterator[Finding]:
         [values[i] for i in full] for values in (timing.vision_s, timing.prefill_s, timing.decode_s)
     )
     step_s, prompt_s = median(s / n for s, n in zip(decode, steps, strict=True)), median(prefill)
-    figures = {"Decoding step": f"{step_s:.4g} s", "Prompt's pass": f"{prompt_s:.4g} s"}
     faster = _faster(record, step_s, prompt_s)
     if step_s > STEP * prompt_s:
-        meaning = "A step for one token takes longer than the pass over the whole prompt"
+        yield found("slow step", step_s=step_s, prompt_s=prompt_s)
     elif faster is not None and faster > 1:
-        figures["FLOPs per second, step over prompt"] = f"{faster:.2f}"
-        meaning = "A decoding step computes faster than the pass over the prompt, which is never so"
-    elif other := _followed(steps, decode, {"vision encoding": vision, "the prompt's pass": prefill}):
-        figures |= {name: f"{value:.2f}" for name, value in other.items()}
-        meaning = "Not decoding but another phase grows with the number of decoding steps"
-    else:
-        return
-    yield warning(
-        figures,
-        f"{meaning}: the phases of this record may be swapped.",
-        "Which phase a time belongs to is unknown.",
-    )
-
-
-def _by_work(records: Sequence[Record], phase: Phase) -> list[list[tuple[float, Record]]]:
-    """Group the records that do the same work in a phase, each with its time in decoding steps."""
-    known = [(steps, r) for r in records if (steps := _in_steps(r, phase)) is not None]
-    return grouped(known, lambda one: _same_work(one[1], phase))
+        yield found("fast step", step_s=step_s, prompt_s=prompt_s, faster=faster)
+    elif len(steps) >= FEWEST_BATCHES:
+        own, *others = (_rank_correlation(times, steps) for times in (decode, vision, prefill))
+        if own < FOLLOWS and max(others) >= own + FOLLOWS:
+            yield found(
+                "another phase", step_s=step_s, prompt_s=prompt_s, own=own, vision=others[0], prompt=others[1]
+            )
 
 
 def _factor(one: float, other: float) -> float:
@@ -154,19 +130,6 @@ def _faster(record: Record, step_s: float, prompt_s: float) -> float | None:
     # Logits are computed for the last position alone.
     prompt = parts.projections + parts.mlp + parts.scores + parts.head / max(tokens, 1)
     return counts.per_token / step_s * prompt_s / prompt if prompt else None
-
-
-def _followed(
-    steps: Sequence[int], decode: Sequence[float], others: dict[str, Sequence[float]]
-) -> dict[str, float]:
-    """Return correlations with the number of steps, where another phase follows it and decoding does not."""
-    if len(steps) < FEWEST_BATCHES or len(set(steps)) < 2:
-        return {}
-    own = _rank_correlation(decode, steps)
-    found = {f"Steps and {name}": _rank_correlation(values, steps) for name, values in others.items()}
-    if own >= FOLLOWS or max(found.values()) < own + FOLLOWS:
-        return {}
-    return {"Steps and decoding, correlation": own, **found}
 
 
 def _rank_correlation(values: Sequence[float], steps: Sequence[int]) -> float:

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vlmnb.audit.rule import Finding, contradiction, error, record_rule, warning
+from vlmnb.audit.rule import Draft, found, record_rule
 from vlmnb.device import machine
 from vlmnb.records import content_key
 from vlmnb.records.record import Record
 
 
 @record_rule
-def key_is_of_the_record(record: Record) -> Iterator[Finding]:
+def key_is_of_the_record(record: Record) -> Iterator[Draft]:
     """The key follows from the recorded cell, weights, data, code, packages, machine and threads."""
     own = content_key.of_record(record)
     if own not in (None, record.key):
-        yield error(
-            {"Key": record.key, "Key by the record's content": str(own)},
-            "The key does not fit cell and conditions of the record: one of them was changed after "
-            "measuring.",
-            "A hash does not show what was changed. Delete the record and measure the cell again.",
-        )
+        yield found(own=own)
 
 
 @record_rule
-def machine_is_the_one_it_describes(record: Record) -> Iterator[Finding]:
+def machine_is_the_one_it_describes(record: Record) -> Iterator[Draft]:
     """Name and fingerprint of the machine are those of the hardware that the record describes."""
     described = record.provenance.machine
     try:
@@ -34,24 +29,18 @@ def machine_is_the_one_it_describes(record: Record) -> Iterator[Finding]:
         )
     except (KeyError, TypeError):  # the record describes no machine
         return
+    fingerprint, slug = described.get("fingerprint"), described.get("slug")
     wrong = {}
-    if described.get("fingerprint") != own:
-        wrong["Fingerprint"] = f"{described.get('fingerprint')}, of the description {own}"
-    if described.get("slug") != record.hardware:
-        wrong["Name"] = f"{record.hardware}, in the description {described.get('slug')}"
+    if fingerprint != own:
+        wrong["Fingerprint"] = f"{fingerprint}, of the description {own}"
+    if slug != record.hardware:
+        wrong["Name"] = f"{record.hardware}, in the description {slug}"
     if wrong:
-        yield contradiction(
-            wrong, "The record describes another machine: one table may show figures of two machines."
-        )
+        yield found(figures=wrong)
 
 
 @record_rule
-def geometry_is_of_the_named_model(record: Record) -> Iterator[Finding]:
+def geometry_is_of_the_named_model(record: Record) -> Iterator[Draft]:
     """A checkpoint has the layers, sizes and heads of the model that it is named after."""
-    was = record.provenance
-    if was.geometry:
-        yield warning(
-            {"Named": record.cell.model, "Differs in": was.geometry, "Weights": was.weights},
-            "The checkpoint has another geometry than the model it is named after.",
-            "The record shows nothing about the model of that name.",
-        )
+    if record.provenance.geometry:
+        yield found()

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
-from vlmnb.audit.rule import Finding, contradiction, note, record_rule, rule, warning
+from vlmnb.audit.rule import Draft, found, record_rule, rule
 from vlmnb.device.load import is_high
 from vlmnb.records.record import Record
+from vlmnb.stats.formatting import counted
 
 CLOCK = 1e-6
 """Share by which a time may exceed the one that contains it: one clock, summed in another order."""
@@ -42,28 +43,23 @@ PASSES = 0.2
 
 
 @record_rule
-def window_holds_the_loop(record: Record) -> Iterator[Finding]:
+def window_holds_the_loop(record: Record) -> Iterator[Draft]:
     """Batches fit into the loop, the loop into the window of the meters, the window into the cell's time."""
     times = list(_nested_times(record))
     for (inner, inner_s), (outer, outer_s) in pairwise(times):
         if inner_s > outer_s * (1 + CLOCK):
-            yield contradiction(
-                {name: f"{seconds:.4g} s" for name, seconds in times},
-                f"The {inner} took longer than the {outer} around it: a time is wrong, or in another unit.",
-            )
+            figures = {name: f"{seconds:.4g} s" for name, seconds in times}
+            yield found("inner is longer", figures=figures, inner=inner, outer=outer)
             return
     timing, window_s = record.timing, record.codecarbon.get("duration")
     if timing is None or timing.loop_s is None or window_s is None:
         return
     if timing.loop_s < LEAST_OF_WINDOW * float(window_s) - closing_s(record):
-        yield contradiction(
-            {"Loop": f"{timing.loop_s:.4g} s", "Window of the meters": f"{float(window_s):.4g} s"},
-            "The loop takes much less than the window of the meters, which contains nothing else.",
-        )
+        yield found("short loop", loop_s=timing.loop_s, window_s=float(window_s))
 
 
 @record_rule
-def batches_take_up_the_loop(record: Record) -> Iterator[Finding]:
+def batches_take_up_the_loop(record: Record) -> Iterator[Draft]:
     """Batches take nearly all of the loop: where no counter is read, only a number is noted between them."""
     timing = record.timing
     if timing is None or timing.loop_s is None or record.provenance.sensors:
@@ -72,19 +68,11 @@ def batches_take_up_the_loop(record: Record) -> Iterator[Finding]:
     between_s = timing.loop_s - taken_s
     most_s = BETWEEN * timing.loop_s + BETWEEN_S + BETWEEN_BATCH_S * len(timing.latencies_s)
     if between_s > most_s and not record.window_under_load:
-        yield warning(
-            {
-                "Loop": f"{timing.loop_s:.4g} s",
-                "Batches": f"{taken_s:.4g} s",
-                "Between them": f"{between_s:.3g} s, {most_s:.3g} s at most expected",
-            },
-            "More time passed between the batches than noting them takes: their times may be too short.",
-            "What happened between them is not recorded.",
-        )
+        yield found(loop_s=timing.loop_s, taken_s=taken_s, between_s=between_s, most_s=most_s)
 
 
 @record_rule
-def others_are_marked(record: Record) -> Iterator[Finding]:
+def others_are_marked(record: Record) -> Iterator[Draft]:
     """A pass or window is marked where, and only where, the background load was above the limit."""
     timing, conditions = record.timing, record.provenance.conditions
     figures: dict[str, str] = {}
@@ -106,36 +94,21 @@ def others_are_marked(record: Record) -> Iterator[Finding]:
             figures["Background work during the passes"] = f"{passes_s:.3g} s at least"
             figures["During the window around them"] = f"{window_s:.3g} s"
     if figures:
-        yield contradiction(
-            figures,
-            "Background load and its marks do not agree: a figure measured under load may look clean.",
-        )
+        yield found(figures=figures)
 
 
 @rule("measured")
-def window_was_undisturbed(records: Sequence[Record]) -> Iterator[Finding]:
+def window_was_undisturbed(records: Sequence[Record]) -> Iterator[Draft]:
     """No background load while a cell was timed, and no throttled clocks."""
     busy = [r for r in records if r.window_under_load]
     if busy:
         load = median(r.provenance.other_load or 0.0 for r in busy)
-        yield note(
-            {"Cells": f"{len(busy)} of {len(records)}", "Background load, median": f"{100 * load:.0f} %"},
-            f"Other processes used the machine while {_cells(busy)} timed: their latencies are too long by "
-            "an unknown amount, and the rules that compare latencies leave them out.",
-            "Latencies on an idle machine are unknown until the cells are measured again on one.",
-            about=busy,
-        )
+        yield found("background load", busy, cells=_timed(busy), counts=[len(busy), len(records)], load=load)
     for cause in sorted({cause for r in records for cause in _throttled_s(r)}):
-        slowed = [r for r in records if cause in _throttled_s(r)]
-        yield note(
-            {
-                "Cells": f"{len(slowed)} of {len(records)}",
-                "Longest": f"{max(_throttled_s(r)[cause] for r in slowed):.3g} s",
-            },
-            f"The GPU lowered its clocks ({cause.replace('_', ' ')}) while {_cells(slowed)} timed.",
-            "A cooler or less limited machine of the same kind may be faster.",
-            about=slowed,
-        )
+        slow = [r for r in records if cause in _throttled_s(r)]
+        longest_s, name = max(_throttled_s(r)[cause] for r in slow), cause.replace("_", " ")
+        cells, counts = _timed(slow), [len(slow), len(records)]
+        yield found("throttled", slow, cells=cells, counts=counts, longest_s=longest_s, cause=name)
 
 
 def closing_s(record: Record) -> float:
@@ -176,5 +149,5 @@ def _throttled_s(record: Record) -> dict[str, float]:
     return record.provenance.conditions.throttled_s if record.provenance.conditions else {}
 
 
-def _cells(records: Sequence[Record]) -> str:
-    return "1 cell was" if len(records) == 1 else f"{len(records)} cells were"
+def _timed(records: Sequence[Record]) -> str:
+    return f"{counted(len(records), 'cell')} {'was' if len(records) == 1 else 'were'}"

@@ -9,7 +9,7 @@ from itertools import combinations
 from vlmnb.audit import expected_flops
 from vlmnb.audit.reports import printed
 from vlmnb.audit.reports.printed import Row
-from vlmnb.audit.rule import Finding, error, grouped, note, rule, where
+from vlmnb.audit.rule import Draft, found, grouped, rule, where
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Quantity, digits
 
@@ -30,53 +30,36 @@ NUMBERS: tuple[Quantity, ...] = ("wer", "latency_s", "energy_j_per_sample", "flo
 
 
 @rule("reports")
-def one_value_for_one_cell(records: Sequence[Record]) -> Iterator[Finding]:
+def one_value_for_one_cell(records: Sequence[Record]) -> Iterator[Draft]:
     """A cell that several tables print has one value there, cut off or rounded."""
     for record in records:
-        cell = record.cell
         for one, other in record.reported.conflicts() if record.reported else ():
-            yield error(
-                {
-                    one.place: printed.shown(one),
-                    other.place: printed.shown(other),
-                    "Ratio": f"{other.number / one.number:.4g}",
-                },
-                f"{one.column} of {cell.model} on {cell.dataset} at batch {cell.batch_size} has two values "
-                "that are not one number, rounded or cut off.",
-                "Which is right, or whether the cell was measured twice, is not stated.",
-                about=[where(record, (one, other))],
+            figures = {figure.place: printed.shown(figure) for figure in (one, other)}
+            about = [where(record, (one, other))]
+            yield found(
+                "", about, figures, ratio=other.number / one.number, column=one.column, cell=record.cell
             )
 
 
 @rule("reports")
-def percent_of_its_base(records: Sequence[Record]) -> Iterator[Finding]:
+def percent_of_its_base(records: Sequence[Record]) -> Iterator[Draft]:
     """A percentage is the row's figure over that of the original in the same table, to its printed digits."""
-    found = printed.rows(records)
-    for row in found:
+    rows = printed.rows(records)
+    for row in rows:
         for percent, quantity in BASES.items():
-            base = _original(found, row, percent, quantity)
+            base = _original(rows, row, percent, quantity)
             if base is None or row.value(percent) is None or row.value(quantity) is None:
                 continue
             stated, top = row.figures[percent], row.figures[quantity]
             (low, high), (least, most) = printed.ends(top), printed.ends(base)
-            if printed.overlap((100 * low / most, 100 * high / least), printed.ends(stated)):
-                continue
-            right = f"{100 * top.number / base.number:.2f} %"
-            yield error(
-                {
-                    "Printed": f"{stated.printed} %",
-                    "Row": printed.shown(top),
-                    "Original": printed.shown(base),
-                    "Recomputed": right,
-                },
-                f"{top.printed} is {right} of {base.printed}, and {stated.printed} is printed.",
-                "A digit may have been lost, or the percentage is of other figures.",
-                about=[row.where(percent, quantity)],
-            )
+            if not printed.overlap((100 * low / most, 100 * high / least), printed.ends(stated)):
+                figures = {"Row": printed.shown(top), "Original": printed.shown(base)}
+                about, right = [row.where(percent, quantity)], top.number / base.number
+                yield found("", about, figures, stated=stated, top=top, base=base, right=right)
 
 
 @rule("reports")
-def source_of_one_model(records: Sequence[Record]) -> Iterator[Finding]:
+def source_of_one_model(records: Sequence[Record]) -> Iterator[Draft]:
     """A report or log on one model contains no figures of another."""
     models: dict[str, Counter[str]] = {}
     for record in records:
@@ -88,47 +71,36 @@ def source_of_one_model(records: Sequence[Record]) -> Iterator[Finding]:
             continue
         others = [other for other in printed.rows([row.record]) if other.file != row.file]
         same = [(other, equal) for other in others if (equal := _equal(row, other))]
-        yield error(
-            {figure.place: printed.shown(figure) for figure in row.figures.values()},
-            f"The source on {main} has, under {row.table!r}, a row of {row.cell.model}: "
-            f"{len({name for _, equal in same for name in equal})} figures are those of that model's report.",
-            f"The section's own figures of {main} are lost, the origin of what its report prints.",
-            about=[row.where(), *(other.where() for other, _ in same)],
-        )
+        figures = {figure.place: printed.shown(figure) for figure in row.figures.values()}
+        about = [row.where(), *(other.where() for other, _ in same)]
+        count = len({name for _, equal in same for name in equal})
+        yield found("", about, figures, main=main, row=row, same=count)
 
 
 @rule("reports")
-def row_of_one_model(records: Sequence[Record]) -> Iterator[Finding]:
+def row_of_one_model(records: Sequence[Record]) -> Iterator[Draft]:
     """No row of figures appears under two models."""
     for one, other in combinations(printed.rows(records), 2):
         same = _equal(one, other) if one.cell.model != other.cell.model else {}
         if len(same) >= FEWEST_EQUAL:
             listed = [*same.values(), *(other.figures[name] for name in same)]
-            yield error(
-                {figure.place: printed.shown(figure) for figure in listed},
-                f"{len(same)} figures of a row appear under both {one.cell.model} and {other.cell.model}.",
-                "The figures do not show which of the two models it belongs to.",
-                about=[one.where(*same), other.where(*same)],
-            )
+            figures = {figure.place: printed.shown(figure) for figure in listed}
+            about = [one.where(*same), other.where(*same)]
+            yield found("", about, figures, same=len(same), one=one.cell.model, other=other.cell.model)
 
 
 @rule("reports")
-def blank_with_a_reason(records: Sequence[Record]) -> Iterator[Finding]:
+def blank_with_a_reason(records: Sequence[Record]) -> Iterator[Draft]:
     """A blank gives its reason."""
     from vlmnb.records.report_transcripts import NO_REASON
 
     blank = [record for record in records if record.status != "ok" and record.reason == NO_REASON]
     for own in grouped(blank, lambda record: record.cell.model):
-        yield note(
-            {"Cells": str(len(own))},
-            f"{len(own)} cells of {own[0].cell.model} are blank without a reason.",
-            "Whether they failed, ran out of memory or were never tried is unknown.",
-            about=own,
-        )
+        yield found(about=own, cells=len(own), model=own[0].cell.model)
 
 
 @rule("reports")
-def image_size_that_is_seen(records: Sequence[Record]) -> Iterator[Finding]:
+def image_size_that_is_seen(records: Sequence[Record]) -> Iterator[Draft]:
     """The image size in a header is the one that the model sees."""
     shown = [record for record in records if printed.figures(record)]
     for own in grouped(shown, lambda record: (record.cell.model, record.cell.image_size)):
@@ -136,17 +108,12 @@ def image_size_that_is_seen(records: Sequence[Record]) -> Iterator[Finding]:
         known = expected_flops.geometry(model)
         if known and known.side(size) != size:
             seen, tokens = known.side(size), known.image_tokens(size)
-            yield note(
-                {"Header": f"{size} px", "Seen by the model": f"{seen} px", "Image tokens": str(tokens)},
-                f"The headers say {size} pixels; {model} takes {seen} and makes {tokens} tokens of an image.",
-                "The images may first have been reduced to the smaller size, which costs detail.",
-                about=own,
-            )
+            yield found(about=own, model=model, size=size, seen=seen, tokens=tokens)
 
 
-def _original(found: Sequence[Row], row: Row, percent: Quantity, quantity: Quantity) -> Figure | None:
+def _original(rows: Sequence[Row], row: Row, percent: Quantity, quantity: Quantity) -> Figure | None:
     """Return the figure of the first row of the same table that is 100 % of itself."""
-    for other in found:
+    for other in rows:
         if (other.file, other.table) == (row.file, row.table) and other.value(percent) == 100:
             return other.figures[quantity] if other.value(quantity) is not None else None
     return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from vlmnb.audit.reports import printed
 from vlmnb.audit.reports.flops import CONVENTIONS, Count, counts_of, span
 from vlmnb.audit.reports.printed import OfCell, Row
-from vlmnb.audit.rule import Finding, grouped, note, rule, warning, where
+from vlmnb.audit.rule import Draft, found, grouped, rule, where
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, digits
 
@@ -26,7 +26,7 @@ class Pair(OfCell):
 
 
 @rule("reports")
-def digits_rounded(records: Sequence[Record]) -> Iterator[Finding]:
+def digits_rounded(records: Sequence[Record]) -> Iterator[Draft]:
     """Where the log has all digits, the report's figure is the log's, rounded."""
     longer = [
         pair
@@ -41,26 +41,17 @@ def digits_rounded(records: Sequence[Record]) -> Iterator[Finding]:
         if not cut:
             continue
         worst = max(cut, key=lambda pair: (pair.full.number - pair.short.number) / (pair.short.value or 1))
-        same, file = kinds.total() - kinds["other"], pairs[0].short.file
-        others = {"Another number, and not counted": str(kinds["other"])} if kinds["other"] else {}
-        yield note(
-            {
-                "Cut off": f"{len(cut)} of {same} figures",
-                "Rounded up": str(kinds["up"]),
-                "Cut off and rounded are the same": str(kinds["either"]),
-                **others,
-                "Printed": printed.shown(worst.short),
-                "In the log": printed.shown(worst.full),
-            },
-            f"{len(cut)} of {same} figures of {file} that the log has in full are cut off and not rounded"
-            f"{', others are rounded up' if kinds['up'] else ''}.",
-            "The last digit of a figure without a log may be off by one; no rule here depends on it.",
-            about=[where(pair.record, [pair.short]) for pair in cut],
+        case = "some rounded up" if kinds["up"] else "all cut off"
+        about = [where(pair.record, [pair.short]) for pair in cut]
+        short, full = printed.shown(worst.short), printed.shown(worst.full)
+        same, others = kinds.total() - kinds["other"], kinds["other"] or None
+        yield found(
+            case, about, kinds=kinds, same=same, others=others, file=worst.short.file, short=short, full=full
         )
 
 
 @rule("reports")
-def figures_stand_in_their_log(records: Sequence[Record]) -> Iterator[Finding]:
+def figures_stand_in_their_log(records: Sequence[Record]) -> Iterator[Draft]:
     """A figure of a report is in the raw log behind it, where the log has its row."""
     pairs = [pair for pair in _with_log(records) if pair.short.value is not None]
     counts = {(c.record.key, c.figure.value): c for c in counts_of(records)}
@@ -79,34 +70,28 @@ def figures_stand_in_their_log(records: Sequence[Record]) -> Iterator[Finding]:
             if first.short.quantity == "flops" and (record.key, figure.value) in counts
         }
         passes = [
-            f" {text} {'cannot' if way == NO_PASS else 'can'} be one forward pass (flops-of-the-geometry)."
+            f"{text} {'cannot' if way == NO_PASS else 'can'} be one forward pass (flops-of-the-geometry)."
             for text, way in ways.items()
         ]
-        differ = (
-            f" and {len(other)} {'is' if len(other) == 1 else 'are'} {', '.join(f.printed for f in other)}"
-        )
-        yield warning(
-            {p.short.place: p.short.printed for p in group}
-            | {p.full.place: p.full.printed for p in group}
-            | {f"{text} as a pass over prompts": way for text, way in ways.items()},
-            f"{first.short.file} prints {first.short.printed} in {len(group)} rows of {first.cell.model}; "
-            f"in its log {first.full.file} {len(absent)} of them are blank{differ if other else ''}."
-            f"{''.join(passes)}",
-            "That they were made up does not follow: another run may have given them, and the log need not "
-            "be complete. That a count can be one pass does not make it right.",
-            about=[where(record, [figure]) for record, figure in listed],
-        )
+        differ = f"{len(other)} {'is' if len(other) == 1 else 'are'} {', '.join(f.printed for f in other)}"
+        case = "others differ" if other else "blank"
+        about = [where(record, [figure]) for record, figure in listed]
+        figures = {p.short.place: p.short.printed for p in group}
+        figures |= {p.full.place: p.full.printed for p in group}
+        figures |= {f"{text} as a pass over prompts": way for text, way in ways.items()}
+        values = {"rows": len(group), "blank": len(absent), "differ": differ, "passes": " ".join(passes)}
+        yield found(case, about, figures, first=first, **values)
 
 
 @rule("reports")
-def batch_that_the_log_states(records: Sequence[Record]) -> Iterator[Finding]:
+def batch_that_the_log_states(records: Sequence[Record]) -> Iterator[Draft]:
     """The figures of a log belong to the batch size that its heading states for their sections."""
     from vlmnb import paths
     from vlmnb.records import report_transcripts
 
     stated = {t.file: t.quality_batch_size for t in report_transcripts.load(paths.transcripts())}
-    found = [row for row in printed.rows(records) if stated.get(row.file) and row.value("wer") is not None]
-    for rows in grouped(found, lambda row: row.file):
+    logged = [row for row in printed.rows(records) if stated.get(row.file) and row.value("wer") is not None]
+    for rows in grouped(logged, lambda row: row.file):
         file, size = rows[0].file, stated[rows[0].file]
         by_batch = {row.cell.batch_size: row for row in rows if row.figures["wer"].axis == "batch_size"}
         named = by_batch.get(size or 0)
@@ -119,21 +104,14 @@ def batch_that_the_log_states(records: Sequence[Record]) -> Iterator[Finding]:
         if not named or not copies:
             continue
         other = copies[0][1]
-        cell, batch = other.cell, other.cell.batch_size
         sections = " and ".join(dict.fromkeys(repr(row.table) for row, _ in copies))
-        yield warning(
-            {
-                "Stated for quality": f"batch size {size}",
-                f"Batch {size} in {named.table!r}": _shown(named),
-                f"Batch {batch} in {other.table!r}": _shown(other),
-                **{f"In {row.table!r}, {row.name}, {cell.dataset}": _shown(row) for row, _ in copies},
-            },
-            f"The heading of {file} states batch size {size} for quality, and the figures of {cell.model} on "
-            f"{cell.dataset} in {sections} are, to every digit, those of batch {batch}.",
-            "For other data sets and sizes the log has no row by batch. The report made from it says batch "
-            f"{batch}, and they are filed under that.",
-            about=[named.where(), other.where(), *(row.where() for row, _ in copies)],
-        )
+        figures = {
+            f"Batch {size} in {named.table!r}": _shown(named),
+            f"Batch {other.cell.batch_size} in {other.table!r}": _shown(other),
+            **{f"In {row.table!r}, {row.name}, {other.cell.dataset}": _shown(row) for row, _ in copies},
+        }
+        about = [named.where(), other.where(), *(row.where() for row, _ in copies)]
+        yield found("", about, figures, file=file, size=size, cell=other.cell, sections=sections)
 
 
 def _rounding(pair: Pair) -> str:

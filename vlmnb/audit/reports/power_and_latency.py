@@ -10,46 +10,41 @@ from vlmnb.audit.constant_power import constant_power
 from vlmnb.audit.reports import printed
 from vlmnb.audit.reports.printed import CellFigure, Row
 from vlmnb.audit.reports.wer import SHIFT
-from vlmnb.audit.rule import Finding, error, finding, grouped, note, rule, warning
+from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.fit import gpus
 from vlmnb.records.record import Record
+from vlmnb.records.reported import Quantity
 from vlmnb.spec.optimizations import DTYPES
 
 NOISE = 0.05
 """Relative difference of latencies that repeats of one cell may show. The reports state no repeats; it is
 the noise floor that this project assumes on a busy machine."""
 
-INFERRED = "The reports print no unit: seconds per batch and joules per sample are inferred."
+POWER: tuple[Quantity, ...] = ("latency_s", "energy_j_per_sample")
+"""The figures that give the mean power of a row."""
 
 SIZES = {"batch_size": "batch", "image_size": "image", "seq_len": "prompt limit"}
 
 
 @rule("reports")
-def power_follows_the_work(records: Sequence[Record]) -> Iterator[Finding]:
+def power_follows_the_work(records: Sequence[Record]) -> Iterator[Draft]:
     """Mean power, joules over seconds, differs between workloads; a constant one is an estimate."""
     for rows in grouped(_with_energy(records), lambda row: row.cell.device):
         models = len({row.cell.model for row in rows})
         power = constant_power([printed.watts(row) for row in rows], models)
         if power is None:
             continue
-        spread = f"{100 * power.spread:.2f} %"
-        yield warning(
-            {
-                f"{row.cell.model}: {printed.shown(row.figures['energy_j_per_sample'])} / "
-                f"{printed.shown(row.figures['latency_s'])}": f"{printed.watts(row):.2f} W"
-                for row in rows
-            }
-            | {"Spread": spread},
-            f"Energy over latency is {power.watts:.1f} W on the {rows[0].cell.device} for all of {models} "
-            f"models, within {spread}: the energies are an assumed power times the latency, not readings.",
-            "The real power is unknown. A processor at its power limit would come close, though hardly this "
-            f"close. {INFERRED} In other units the watts would be as constant.",
-            about=[row.where("latency_s", "energy_j_per_sample") for row in rows],
-        )
+        figures = {
+            f"{row.cell.model}: {printed.shown(row.figures['energy_j_per_sample'])} / "
+            f"{printed.shown(row.figures['latency_s'])}": f"{printed.watts(row):.2f} W"
+            for row in rows
+        }
+        about = [row.where(*POWER) for row in rows]
+        yield found("", about, figures, power=power, device=rows[0].cell.device, models=models)
 
 
 @rule("reports")
-def power_within_a_gpus_limit(records: Sequence[Record]) -> Iterator[Finding]:
+def power_within_a_gpus_limit(records: Sequence[Record]) -> Iterator[Draft]:
     """Mean power of the GPU rows is below the power limit of a GPU."""
     rows = _with_energy(records)
     on_gpu = [row for row in rows if row.cell.device == "cuda"]
@@ -59,37 +54,22 @@ def power_within_a_gpus_limit(records: Sequence[Record]) -> Iterator[Finding]:
     least, most = printed.watt_ends(top)
     known = [gpu for gpu in gpus.catalogue() if gpu.power_w]
     allow = [gpu.name for gpu in known if (gpu.power_w or 0) >= least]
+    cpu = [printed.watts(row) for row in rows if row.cell.device == "cpu"]
+    left = (
+        f": less the {median(cpu):.0f} W of the CPU rows, {least - median(cpu):.0f} W remain" if cpu else ""
+    )
+    names = ", ".join(allow[:6]) + (" and others" if len(allow) > 6 else "")
     figures = {
         "Highest": f"{printed.watts(top):.0f} W ({least:.0f} to {most:.0f})",
         "Lowest": f"{printed.watts(low):.0f} W",
         "GPUs of the catalogue with such a limit": f"{len(allow)} of {len(known)}",
     }
-    about = [row.where("latency_s", "energy_j_per_sample") for row in (top, low)]
-    if not allow:
-        yield error(
-            figures,
-            f"{top.cell.model} at batch {top.cell.batch_size} draws {least:.0f} W or more: no known GPU may.",
-            f"Whether several devices were added up or a figure is wrong is not stated. {INFERRED}",
-            about=about,
-        )
-        return
-    cpu = [printed.watts(row) for row in rows if row.cell.device == "cpu"]
-    left = (
-        f": less the {median(cpu):.0f} W of the CPU rows, {least - median(cpu):.0f} W remain" if cpu else ""
-    )
-    named = ", ".join(allow[:6]) + (" and others" if len(allow) > 6 else "")
-    yield note(
-        figures,
-        f"If the GPU rows count the GPU alone, its power limit is at least {least:.0f} W, reached on average "
-        f"over whole batches by {top.cell.model}; of the catalogue that leaves {named}.",
-        f"If processor and memory are included, which is not stated, it may be a smaller GPU{left}. "
-        f"{INFERRED} The watts depend on it.",
-        about=about,
-    )
+    case, about = "some GPUs" if allow else "no GPU", [row.where(*POWER) for row in (top, low)]
+    yield found(case, about, figures, cell=top.cell, least=least, left=left, names=names)
 
 
 @rule("reports")
-def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Finding]:
+def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Draft]:
     """Latency does not fall as batch, image or prompt limit grow."""
     latencies = [one for one in printed.finest(records, "latency_s") if one.number]
     pairs = [
@@ -105,21 +85,15 @@ def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Finding]:
         expected = not beyond and field == "seq_len"
         if expected or printed.ends(large.figure)[1] > printed.ends(small.figure)[0]:
             continue
-        name, cell = SIZES[field], small.cell
-        yield finding(
-            "warning" if beyond else "note",
-            {f"{name} {getattr(one.cell, field)}": printed.shown(one.figure) for one in (small, large)},
-            f"{cell.model} on {cell.dataset} takes {100 * fall:.1f} % less time as the {name} grows from "
-            f"{getattr(cell, field)} to {getattr(large.cell, field)}, though there is more to do.",
-            "Answers may have grown shorter, a value may be wrong, or the machine may differ."
-            if beyond
-            else "Without repeats it may be noise.",
-            about=[small.where, large.where],
-        )
+        name, case = SIZES[field], "beyond noise" if beyond else "within noise"
+        sizes = [getattr(one.cell, field) for one in (small, large)]
+        figures = {f"{name} {getattr(one.cell, field)}": printed.shown(one.figure) for one in (small, large)}
+        about = [small.where, large.where]
+        yield found(case, about, figures, cell=small.cell, fall=fall, name=name, sizes=sizes)
 
 
 @rule("reports")
-def optimization_is_faster(records: Sequence[Record]) -> Iterator[Finding]:
+def optimization_is_faster(records: Sequence[Record]) -> Iterator[Draft]:
     """An optimization is not slower than the original."""
     wers = {one.record.key: one for one in printed.finest(records, "wer")}
     joules = {one.record.key: one for one in printed.finest(records, "energy_j_per_sample")}
@@ -133,43 +107,40 @@ def optimization_is_faster(records: Sequence[Record]) -> Iterator[Finding]:
             energy = [
                 printed.shown(joules[one.record.key].figure) for one in pair if one.record.key in joules
             ]
-            lengths, unknown = _longer_answers(compared, ratio)
-            yield warning(
-                {"Latency": _compared(printed.shown(one.figure) for one in pair), "Ratio": f"{ratio:.3f}"}
-                | ({"Energy": _compared(energy)} if len(energy) == 2 else {})
-                | lengths,
-                f"A batch takes {100 * (ratio - 1):.0f} % longer with {slow.cell.optimization} than with "
-                f"{base.cell.optimization} for {slow.cell.model} on {slow.cell.dataset}.",
-                unknown,
-                about=[one.where for one in (*pair, *(compared if lengths else ()))],
+            figures = {
+                "Latency": _compared(printed.shown(one.figure) for one in pair),
+                "Ratio": f"{ratio:.3f}",
+            }
+            if len(energy) == 2:
+                figures["Energy"] = _compared(energy)
+            about, wer_ratio = [*pair], None
+            if len(compared) == 2:
+                about, wer_ratio = [*pair, *compared], compared[0].number / compared[1].number
+                figures["WER"] = _compared(f"{one.number:.4g}" for one in compared)
+            yield found(
+                _lengths(compared, ratio),
+                [one.where for one in about],
+                figures,
+                slow=slow.cell,
+                base=base.cell,
+                longer=ratio - 1,
+                wer_ratio=wer_ratio,
             )
 
 
-def _longer_answers(wers: Sequence[CellFigure], ratio: float) -> tuple[dict[str, str], str]:
-    """Compare the WERs of a slower row and of its original, which hint at the length of their answers.
-
-    Returns:
-        Figures to show, and what the latency does not show.
-    """
-    unknown = (
-        "The reports do not state the number of generated tokens: a token may take longer, or there are more"
-    )
+def _lengths(wers: Sequence[CellFigure], ratio: float) -> str:
+    """Return the case of what the WERs of a slower row and its original hint about lengths of answers."""
     if len(wers) < 2:
-        return {}, f"{unknown}; the WER, which would hint at it, is not printed for both rows."
+        return "no WER"
     slow, base = (one.number for one in wers)
-    figures = {"WER": _compared(f"{one.number:.4g}" for one in wers), "Ratio of WER": f"{slow / base:.3f}"}
     if slow / base <= 1 + SHIFT or base <= 1:
-        return figures, f"{unknown}."
-    return figures, (
-        f"Its WER is {slow / base:.2f} times the original's as well (answers-do-not-depend-on-setting), and "
-        "a WER far above 1 grows with the length of the scored texts: longer answers may be the only cause"
-        + (", and a token may even take less time." if slow / base > ratio else ".")
-    )
+        return "like WER"
+    return "longer answers, faster tokens" if slow / base > ratio else "longer answers"
 
 
 def _with_energy(records: Sequence[Record]) -> list[Row]:
     """Return rows with latency and energy, one a cell."""
-    return printed.distinct(printed.rows(records), "latency_s", "energy_j_per_sample")
+    return printed.distinct(printed.rows(records), *POWER)
 
 
 def _compared(texts: Iterable[str]) -> str:

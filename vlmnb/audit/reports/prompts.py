@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from vlmnb.audit import expected_flops
 from vlmnb.audit.reports import printed
-from vlmnb.audit.reports.flops import CONVENTIONS, MARGIN, Count, counts_of, is_multiple
-from vlmnb.audit.rule import Finding, grouped, note, rule
+from vlmnb.audit.reports.flops import MARGIN, Count, counts_of, is_multiple
+from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
+from vlmnb.stats.formatting import format_si
 
 
 @dataclass(frozen=True)
@@ -29,39 +30,33 @@ class Fit:
 
 
 @rule("reports")
-def counts_fit_the_prompt_limit(records: Sequence[Record]) -> Iterator[Finding]:
+def counts_fit_the_prompt_limit(records: Sequence[Record]) -> Iterator[Draft]:
     """A count fits at most as many text tokens as the prompt limit allows, the same for the same question."""
-    found = [
+    fitting = [
         Fit(count, samples, tokens)
         for count in counts_of(records)
         for samples in count.batches
         if (1, samples) in count.readings() and (tokens := _exact(count, samples)) is not None
     ]
-    for fits in grouped(found, lambda fit: fit.count.cell.model):
+    for fits in grouped(fitting, lambda fit: fit.count.cell.model):
         above = [fit for fit in fits if fit.tokens > fit.count.cell.seq_len]
         if not above:
             continue
         cell = above[0].count.cell
         bound = expected_flops.most(cell.model, cell.image_size, cell.seq_len)
         alone = [fit for fit in fits if fit not in above and fit.samples == 1]
-        yield note(
-            {f"Image and {cell.seq_len} text tokens": expected_flops.shown(bound)}
-            | {str(fit): _tokens(fit) for fit in fits}
-            | {"Slack of flops-of-the-geometry": f"{100 * MARGIN:.0f} %"},
-            f"Above the image and {cell.seq_len} text tokens of {cell.model}, within the slack: "
-            f"{' and '.join(dict.fromkeys(map(str, above)))}. To the printed digits this is the pass over "
-            f"{' and '.join(dict.fromkeys(str(fit.tokens) for fit in above))} text tokens"
-            + "".join(f", and {fit} that over {fit.tokens}" for fit in alone)
-            + f" ({CONVENTIONS[1]}, eager attention, logits of every position).",
-            "The digits of a count are about as wide as one token, so some number always fits: this is a "
-            "length and no proof. A prompt may have been padded to the limit in one place and not in "
-            "another.",
-            about=[fit.count.where for fit in fits],
-        )
+        figures = {f"Image and {cell.seq_len} text tokens": format_si(bound)}
+        figures |= {str(fit): _tokens(fit) for fit in fits}
+        figures["Slack of flops-of-the-geometry"] = f"{100 * MARGIN:.0f} %"
+        counts = " and ".join(dict.fromkeys(map(str, above)))
+        lengths = " and ".join(dict.fromkeys(str(fit.tokens) for fit in above))
+        others = "".join(f", and {fit} that over {fit.tokens}" for fit in alone)
+        about = [fit.count.where for fit in fits]
+        yield found("", about, figures, cell=cell, above=counts, tokens=lengths, others=others)
 
 
 @rule("reports")
-def batches_are_counted_alike(records: Sequence[Record]) -> Iterator[Finding]:
+def batches_are_counted_alike(records: Sequence[Record]) -> Iterator[Draft]:
     """One way of counting: the larger batch is the same number of samples in every report."""
     counts = counts_of(records)
     rest: list[tuple[Count, Count]] = []
@@ -76,22 +71,15 @@ def batches_are_counted_alike(records: Sequence[Record]) -> Iterator[Finding]:
                 rest.append((one, other))
             elif is_multiple(one, other, b.batch_size):
                 whole.append((one, other))
-    if not rest or not whole:
-        return
-    last, full = rest[0][1], whole[0][1]
-    yield note(
-        {
+    if rest and whole:
+        figures = {
             f"{b.cell.model}, batch {b.cell.batch_size} over 1": (
                 f"{b.figure.printed} / {a.figure.printed} = {b.number / a.number:.3f}"
             )
             for a, b in [*rest, *whole]
-        },
-        f"A count of {last.cell.model} is {last.rest} times that of batch 1, as if of the last batch "
-        f"(flops-of-the-batch-named), and a count of {full.cell.model} {full.cell.batch_size} times, as if "
-        "of a full one (flops-follow-the-prompt). If one program counted both, one of the ratios is chance.",
-        "The reports do not say whether one version of one program made them.",
-        about=[count.where for pair in [*rest, *whole] for count in pair],
-    )
+        }
+        about = [count.where for pair in [*rest, *whole] for count in pair]
+        yield found("", about, figures, last=rest[0][1], full=whole[0][1].cell)
 
 
 def _exact(count: Count, samples: int) -> int | None:

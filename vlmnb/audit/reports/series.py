@@ -10,13 +10,13 @@ from vlmnb.audit import expected_flops
 from vlmnb.audit.reports import printed
 from vlmnb.audit.reports.power_and_latency import NOISE
 from vlmnb.audit.reports.printed import Row
-from vlmnb.audit.rule import Finding, note, rule
+from vlmnb.audit.rule import Draft, found, rule
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Quantity
 
 
 @rule("reports")
-def batch_row_in_line(records: Sequence[Record]) -> Iterator[Finding]:
+def batch_row_in_line(records: Sequence[Record]) -> Iterator[Draft]:
     """A larger batch takes less than in proportion longer, and longer than a smaller one."""
     for three in _threes(records, "batch_size", "latency_s", "energy_j_per_sample"):
         sizes = [row.cell.batch_size for row in three]
@@ -26,31 +26,19 @@ def batch_row_in_line(records: Sequence[Record]) -> Iterator[Finding]:
         sublinear = latencies[1] / sizes[1] < latencies[0] / sizes[0]
         if sublinear or latencies[2] > latencies[1] or latencies[1] <= due_s * (1 + NOISE):
             continue
-        both, cell = joules[1] > due_j * (1 + NOISE), three[1].cell
-        yield note(
-            {
-                f"Batch {size}": f"{printed.shown(row.figures['latency_s'])}, "
-                f"{printed.shown(row.figures['energy_j_per_sample'])}, {printed.watts(row):.0f} W"
-                for size, row in zip(sizes, three, strict=True)
-            }
-            | {f"Batch {sizes[1]} by the rows around it": f"{due_s:.3f} s, {due_j:.2f} J"},
-            f"The row of batch {sizes[1]} of {cell.model} on {cell.dataset} is out of line: compared with "
-            f"batch {sizes[0]} a sample takes no less time, and a batch of {sizes[2]} takes no longer. The "
-            f"rows around it suggest {due_s:.3f} s; {latencies[1]:.3f} s, {latencies[1] / due_s:.2f} times "
-            "that, is printed" + (f", and {joules[1] / due_j:.2f} times the energy." if both else "."),
-            (
-                "Both figures are off in one direction, so it is not one digit: longer answers or background "
-                "load would look like this. "
-                if both
-                else "The energy is not, so a wrong digit is possible. "
-            )
-            + "The report does not say. A gain from batching must not be read off this row.",
-            about=[row.where("latency_s", "energy_j_per_sample") for row in three],
-        )
+        figures = {
+            f"Batch {size}": f"{printed.shown(row.figures['latency_s'])}, "
+            f"{printed.shown(row.figures['energy_j_per_sample'])}, {printed.watts(row):.0f} W"
+            for size, row in zip(sizes, three, strict=True)
+        } | {f"Batch {sizes[1]} by the rows around it": f"{due_s:.3f} s, {due_j:.2f} J"}
+        case = "latency and energy" if joules[1] > due_j * (1 + NOISE) else "latency"
+        about = [row.where("latency_s", "energy_j_per_sample") for row in three]
+        seconds, times = [latencies[1], due_s], [latencies[1] / due_s, joules[1] / due_j]
+        yield found(case, about, figures, cell=three[1].cell, sizes=sizes, seconds=seconds, times=times)
 
 
 @rule("reports")
-def image_tokens_cost_alike(records: Sequence[Record]) -> Iterator[Finding]:
+def image_tokens_cost_alike(records: Sequence[Record]) -> Iterator[Draft]:
     """Latency grows evenly with the image tokens: equally many more tokens take about equally more time."""
     known = [three for three in _threes(records, "image_size", "latency_s") if _tokens(three)]
     for three in known:
@@ -62,24 +50,18 @@ def image_tokens_cost_alike(records: Sequence[Record]) -> Iterator[Finding]:
         cell = three[1].cell
         alike = [other for other in known if _comparable(three, other)]
         steps = [b - a for a, b in pairwise(latencies)]
-        percent = [100 * (b / a - 1) for a, b in pairwise(latencies)]
-        yield note(
-            {
-                f"{row.cell.dataset}, {row.cell.image_size} px": (
-                    f"{printed.shown(row.figures['latency_s'])}, {count} image tokens"
-                )
-                for series in [three, *alike]
-                for row, count in zip(series, tokens, strict=True)
-            }
-            | {f"In line at {cell.image_size} px": f"{due:.3f} s"},
-            f"{cell.model} on {cell.dataset} takes {tokens[1] - tokens[0]} image tokens more with "
-            f"{steps[0]:+.3f} s ({percent[0]:+.0f} %) and {tokens[2] - tokens[1]} more with {steps[1]:+.3f} "
-            f"s ({percent[1]:+.0f} %): the row of {cell.image_size} px lies "
-            f"{100 * (latencies[1] / due - 1):+.0f} % from the line through the rows around "
-            f"it.{''.join(_steps_elsewhere(other, sum(steps)) for other in alike)}",
-            "Percentages of different data sets include different answers beside the same work on the image; "
-            "compare seconds. Any of the three may be off: answers may differ in length with the size.",
-            about=[row.where("latency_s") for row in three],
+        figures = {
+            f"{row.cell.dataset}, {row.cell.image_size} px": (
+                f"{printed.shown(row.figures['latency_s'])}, {count} image tokens"
+            )
+            for series in [three, *alike]
+            for row, count in zip(series, tokens, strict=True)
+        } | {f"In line at {cell.image_size} px": f"{due:.3f} s"}
+        about, added = [row.where("latency_s") for row in three], [b - a for a, b in pairwise(tokens)]
+        shares, off = [b / a - 1 for a, b in pairwise(latencies)], latencies[1] / due - 1
+        other = " ".join(_steps_elsewhere(other, sum(steps)) for other in alike)
+        yield found(
+            "", about, figures, cell=cell, added=added, steps=steps, shares=shares, off=off, other=other
         )
 
 
@@ -115,6 +97,6 @@ def _comparable(rows: Sequence[Row], others: Sequence[Row]) -> bool:
 def _steps_elsewhere(rows: Sequence[Row], whole: float) -> str:
     a, b, c = (row.number("latency_s") for row in rows)
     return (
-        f" On {rows[0].cell.dataset} the same two steps add {b - a:+.3f} and {c - b:+.3f} s, together "
+        f"On {rows[0].cell.dataset} the same two steps add {b - a:+.3f} and {c - b:+.3f} s, together "
         f"{c - a:.3f} s compared with {whole:.3f} s."
     )

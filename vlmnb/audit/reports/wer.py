@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from vlmnb.audit.reports import printed
 from vlmnb.audit.reports.printed import CellFigure, OfCell
-from vlmnb.audit.rule import Finding, error, grouped, note, rule, warning, where
+from vlmnb.audit.rule import Draft, found, grouped, rule, where
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, digits
 
@@ -44,101 +44,58 @@ class Limit(OfCell):
 
 
 @rule("reports")
-def wer_is_a_fraction_of_words(records: Sequence[Record]) -> Iterator[Finding]:
+def wer_is_a_fraction_of_words(records: Sequence[Record]) -> Iterator[Draft]:
     """A word error rate is a whole number of errors over the number of reference words."""
     for dataset, words in reference_words(records).items():
-        found = [one for one in _wers(records) if one.cell.dataset == dataset]
-        exact = {one.figure.printed for one in found if _in_full(one.figure)}
-        wrong = [one for one in found if not _on_grid(one.figure, words)]
+        own = [one for one in _wers(records) if one.cell.dataset == dataset]
+        exact = {one.figure.printed for one in own if _in_full(one.figure)}
+        wrong = [one for one in own if not _on_grid(one.figure, words)]
         for one in wrong:
-            yield error(
-                {"Printed": one.figure.printed, "Reference words": str(words)},
-                f"The WER is no whole number of errors over the {words} reference words of {dataset}.",
-                "It may be of other samples, compared with another text, or a typing error.",
-                about=[one.where],
-            )
-        short = [one.figure.printed for one in found if one.figure.printed not in exact]
+            yield found("off the grid", [one.where], printed=one.figure.printed, words=words, dataset=dataset)
+        short = [one.figure.printed for one in own if one.figure.printed not in exact]
         coarse = 10 ** -max(len(text.partition(".")[2]) for text in short) if short else 0
-        yield note(
-            {
-                "Reference words": str(words),
-                "Figures in full": f"{len(exact)} different",
-                "All figures": str(len(found)),
-                "On the grid": str(len(found) - len(wrong)),
-            },
-            f"Every full figure of {dataset} is, as a 32-bit float, a whole number of errors over {words}, "
-            "the least such number: the WER is that of the corpus, over so many reference words.",
-            "A multiple of that number would fit as well."
-            + (
-                f" Figures cut to steps of {coarse:g} are coarser than 1/{words} and test nothing."
-                if coarse * words >= 1
-                else ""
-            ),
-            about=[one.record for one in found],
-        )
+        about, counts = [one.record for one in own], [len(exact), len(own), len(own) - len(wrong)]
+        step = coarse if coarse * words >= 1 else None
+        yield found("grid", about, words=words, dataset=dataset, counts=counts, coarse=step)
 
 
 @rule("reports")
-def wer_of_short_answers(records: Sequence[Record]) -> Iterator[Finding]:
+def wer_of_short_answers(records: Sequence[Record]) -> Iterator[Draft]:
     """Answers have about as many words as their references: a WER is below 1."""
     grids = reference_words(records)
     above = [one for one in printed.finest(records, "wer") if one.number > 1 and one.cell.dataset in grids]
     for own in grouped(above, lambda one: (one.cell.model, one.cell.dataset)):
         cell, values = own[0].cell, sorted(one.number for one in own)
         words = grids[cell.dataset] / cell.samples
-        lengths = dict.fromkeys(f"{(value - 1) * words:.1f}" for value in (values[0], values[-1]))
-        span = " to ".join(lengths)
-        yield warning(
-            {
-                "WER": f"{values[0]:.4g} to {values[-1]:.4g}",
-                "Reference words a sample": f"{words:.2f}",
-                "Words of a scored text, at least": span,
-            },
-            "More errors than reference words means too many words: the texts scored as answers of "
-            f"{cell.model} on {cell.dataset} have on average at least {span} words where the reference has "
-            f"{words:.2f}. Such a WER measures length.",
-            "How many answers are right is unknown: a correct word within a sentence counts as an error. The "
-            f"prompt may have been left in the texts. That there are {cell.samples} samples is inferred.",
-            about=[one.where for one in own],
-        )
+        ends = values[0], values[-1]
+        span = " to ".join(dict.fromkeys(f"{(value - 1) * words:.1f}" for value in ends))
+        yield found(about=[one.where for one in own], cell=cell, wers=ends, words=words, span=span)
 
 
 @rule("reports")
-def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Finding]:
+def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draft]:
     """Greedy answers, and so their WER, do not depend on batch size, device or kernel beyond rounding."""
     for field, name in SETTINGS.items():
         for group in printed.families(printed.finest(records, "wer"), field):
-            values, cell = [one.number for one in group], group[0].cell
-            if max(values) <= min(values) * (1 + SHIFT):
-                continue
-            yield error(
-                {f"{name} {getattr(one.cell, field)}": f"{one.number:.4g}" for one in group}
-                | {"Largest over least": f"{max(values) / min(values):.3g}"},
-                f"The WER of {cell.model} on {cell.dataset} changes {max(values) / min(values):.2f}-fold "
-                f"with the {name}: latency and energy of these rows may belong to texts of other lengths.",
-                "Padding, positions or the end of generation may be the cause; how much of a difference in "
-                f"latency or energy comes from the {name} itself is unknown.",
-                about=[one.where for one in group],
-            )
+            values = [one.number for one in group]
+            if max(values) > min(values) * (1 + SHIFT):
+                figures = {f"{name} {getattr(one.cell, field)}": f"{one.number:.4g}" for one in group}
+                about, ratio = [one.where for one in group], max(values) / min(values)
+                yield found("", about, figures, name=name, ratio=ratio, cell=group[0].cell)
 
 
 @rule("reports")
-def wer_does_not_profit_from_less(records: Sequence[Record]) -> Iterator[Finding]:
+def wer_does_not_profit_from_less(records: Sequence[Record]) -> Iterator[Draft]:
     """Cutting the question does not make answers better."""
     for group in _by_limit(records):
         for less, more in pairwise(group):
             if less.number < more.number * (1 - UNCUT):
-                yield note(
-                    {f"WER at {one.cell.seq_len} tokens": one.figure.printed for one in (less, more)},
-                    f"{less.cell.model} has a lower WER on {less.cell.dataset} with the question cut to "
-                    f"{less.cell.seq_len} tokens than with {more.cell.seq_len}: the texts are shorter.",
-                    "Better answers do not follow: the prompt may have been scored with the answer.",
-                    about=[less.where, more.where],
-                )
+                figures = {f"WER at {one.cell.seq_len} tokens": one.figure.printed for one in (less, more)}
+                yield found("", [less.where, more.where], figures, less=less.cell, more=more.cell)
 
 
 @rule("reports")
-def limit_that_cuts_nothing_costs_nothing(records: Sequence[Record]) -> Iterator[Finding]:
+def limit_that_cuts_nothing_costs_nothing(records: Sequence[Record]) -> Iterator[Draft]:
     """A prompt limit that does not change the answers does not change the latency."""
     latencies = {one.record.key: one.figure for one in printed.finest(records, "latency_s")}
     for group in _by_limit([r for r in records if r.key in latencies]):
@@ -151,25 +108,20 @@ def limit_that_cuts_nothing_costs_nothing(records: Sequence[Record]) -> Iterator
             rest = [step for step in steps if step[0] is not low]
             shown = [one for one in limits if any(one in step for step in [*rest, (low, high)])]
             each_s = added_s / (high.cell.seq_len - low.cell.seq_len)
-            yield note(
-                {
-                    f"At {one.cell.seq_len} tokens": f"WER {one.wer.printed}, {one.latency.printed} s"
-                    for one in shown
-                },
-                f"On {low.cell.dataset} {low.cell.model} has the same WER within {100 * UNCUT:.0f} % with "
-                f"limits of {low.cell.seq_len} and {high.cell.seq_len} tokens, so almost nothing is cut, "
-                f"yet a batch takes {added_s:.3f} s ({100 * added_s / low.latency.number:.0f} %) longer.",
-                "The reports give neither a reason nor repeats. "
-                + (
-                    " ".join(_other_step(each_s, *step) for step in rest)
-                    or "Padded prompts or longer answers would cost time; no third limit shows which."
-                ),
-                about=[where(one.record, [one.wer, one.latency]) for one in shown],
-            )
+            figures = {
+                f"At {one.cell.seq_len} tokens": f"WER {one.wer.printed}, {one.latency.printed} s"
+                for one in shown
+            }
+            about = [where(one.record, [one.wer, one.latency]) for one in shown]
+            others = " ".join(_other_step(each_s, *step) for step in rest)
+            values = {"low": low.cell, "high": high.cell, "uncut": UNCUT, "others": others}
+            share = added_s / low.latency.number
+            case = "third limit" if rest else "two limits"
+            yield found(case, about, figures, added_s=added_s, share=share, **values)
 
 
 @rule("reports")
-def answers_do_not_change_with_an_unused_limit(records: Sequence[Record]) -> Iterator[Finding]:
+def answers_do_not_change_with_an_unused_limit(records: Sequence[Record]) -> Iterator[Draft]:
     """A prompt limit above one that cuts nothing does not change the answers."""
     words = reference_words(records)
     for group in _by_limit(records):
@@ -177,22 +129,12 @@ def answers_do_not_change_with_an_unused_limit(records: Sequence[Record]) -> Ite
             same = one.number == two.number and digits(one.figure.printed) == digits(two.figure.printed)
             if not same or printed.overlap(printed.ends(two.figure), printed.ends(three.figure)):
                 continue
-            cell = one.cell
-            yield note(
-                {
-                    f"WER at {limit.cell.seq_len} tokens": (
-                        limit.figure.printed + _errors(limit.figure, words.get(cell.dataset))
-                    )
-                    for limit in (one, two, three)
-                },
-                f"The WER of {cell.model} on {cell.dataset} is the same to every digit with limits of "
-                f"{cell.seq_len} and {two.cell.seq_len} tokens ({two.figure.printed}), where probably "
-                f"nothing is cut; with {three.cell.seq_len} it is {three.figure.printed}.",
-                "Other answers can have the same WER, so this is likely and not proven. Prompts may be "
-                "padded to the limit, or a run differed. See limit-that-cuts-nothing-costs-nothing for the "
-                "time.",
-                about=[limit.where for limit in (one, two, three)],
-            )
+            limits, known = (one, two, three), words.get(one.cell.dataset)
+            figures = {
+                f"WER at {limit.cell.seq_len} tokens": limit.figure.printed + _errors(limit.figure, known)
+                for limit in limits
+            }
+            yield found("", [limit.where for limit in limits], figures, one=one, two=two, three=three)
 
 
 def reference_words(records: Sequence[Record]) -> dict[str, int]:
@@ -201,14 +143,14 @@ def reference_words(records: Sequence[Record]) -> dict[str, int]:
     A figure in full is a 32-bit float; ``n`` words explain it if it is the float of some whole number over
     ``n``. Data sets whose figures do not determine it are left out.
     """
-    found: dict[str, int] = {}
+    words: dict[str, int] = {}
     exact = [one for one in _wers(records) if _in_full(one.figure)]
     for group in grouped(exact, lambda one: one.cell.dataset):
         values = sorted({one.number for one in group})
         least = next((n for n in range(1, MOST_WORDS) if all(_is_multiple(v, n) for v in values)), None)
         if least is not None and _chance(values, least) < CHANCE:
-            found[group[0].cell.dataset] = least
-    return found
+            words[group[0].cell.dataset] = least
+    return words
 
 
 def _by_limit(records: Sequence[Record]) -> list[list[CellFigure]]:
