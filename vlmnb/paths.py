@@ -49,9 +49,17 @@ def transcripts() -> Path:
 
 
 def compiled_code() -> Path:
-    """Folder in the user's cache in which torch keeps compiled code between processes."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return home / "vlmnb" / "inductor"
+    """Return the folder in the user's cache in which torch keeps compiled code between processes."""
+    return _cache() / "inductor"
+
+
+def parsed_code() -> Path:
+    """Return the folder in the user's cache that keeps the definitions found in modules of the package."""
+    return _cache() / "definitions"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlmnb"
 
 
 def data_folder() -> Path | None:

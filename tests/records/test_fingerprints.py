@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from vlmnb import paths
 from vlmnb.book import report_pages
 from vlmnb.files import code_fingerprint
 from vlmnb.records import content_key, store
@@ -21,6 +22,13 @@ FOLDERS = {
     "report pages": report_pages.DRAWN_BY,
 }
 READ = {"index", "pages", "report pages"}
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder in which definitions are kept."""
+    monkeypatch.setattr(paths, "parsed_code", lambda: tmp_path / "definitions")
+    return tmp_path / "definitions"
 
 
 @pytest.fixture
@@ -155,3 +163,26 @@ def test_a_folder_that_is_gone_is_an_error(package: Path) -> None:
     shutil.rmtree(package / "meters")
     with pytest.raises(FileNotFoundError, match="meters"):
         code_fingerprint.of(content_key.MEASURING, package)
+
+
+def test_modules_are_parsed_once_and_again_if_the_cache_is_damaged(
+    package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hash_of = code_fingerprint.of.__wrapped__
+    parsed: list[str] = []
+    definitions = code_fingerprint._definitions
+    monkeypatch.setattr(
+        code_fingerprint, "_definitions", lambda *given: parsed.append(given[0]) or definitions(*given)
+    )
+    before = hash_of(("stats", "quality"), package)
+    kept = sorted(cache.iterdir())
+    assert len(kept) == len(parsed)
+    assert hash_of(("stats", "quality"), package) == before
+    assert len(kept) == len(parsed)
+    kept[0].write_text("[")
+    assert hash_of(("stats", "quality"), package) == before
+    assert len(kept) + 1 == len(parsed)
+    shutil.rmtree(cache)
+    cache.touch()  # nothing can be written below a file
+    assert hash_of(("stats", "quality"), package) == before
+    assert 2 * len(kept) + 1 == len(parsed)

@@ -2,17 +2,26 @@
 
 Imports, comments and docstrings do not count, nor does the module that holds a definition: moving a function,
 renaming a module or rewording a docstring changes nothing; changing a number or a statement does.
+
+Parsing takes seconds, so the definitions of each module are kept in the user's cache
+(:func:`vlmnb.paths.parsed_code`), in a file named after everything that they depend on.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
+import json
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from vlmnb import paths
+from vlmnb.files import hashing
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -33,6 +42,8 @@ def of(folders: tuple[str, ...], package: Path = PACKAGE) -> str:
         FileNotFoundError: There is no such folder or module.
     """
     modules = _modules(package)
+    reader = f"{Path(__file__).read_text(encoding='utf-8')}{sys.version}{sorted(modules)}"
+    kept = paths.parsed_code()
     found: set[str] = set()
     for folder in folders:
         files = sorted((package / folder).rglob("*.py"))
@@ -41,7 +52,8 @@ def of(folders: tuple[str, ...], package: Path = PACKAGE) -> str:
         if not files:
             raise FileNotFoundError(f"{package} has neither a folder nor a module {folder}")
         for file in files:
-            found.update(_definitions(file.read_text(encoding="utf-8"), modules))
+            source = file.read_text(encoding="utf-8")
+            found.update(_kept(kept / f"{hashing.digest_of(reader + source, 32)}.json", source, modules))
     seen = hashlib.sha256()
     for text in sorted(found):
         seen.update(f"{text}\0".encode())
@@ -56,6 +68,17 @@ def _modules(package: Path) -> frozenset[str]:
         place = file.relative_to(package.parent)
         found.update(".".join(path.with_suffix("").parts) for path in (place, *place.parents[:-1]))
     return frozenset(found)
+
+
+def _kept(file: Path, source: str, modules: frozenset[str]) -> Sequence[str]:
+    """Return the definitions in a source, kept in a file; a cache that cannot be used is no error."""
+    with contextlib.suppress(OSError, ValueError):
+        kept: list[str] = json.loads(file.read_text(encoding="utf-8"))
+        return kept
+    found = _definitions(source, modules)
+    with contextlib.suppress(OSError):
+        paths.write_atomic(file, json.dumps(found))
+    return found
 
 
 @functools.cache
