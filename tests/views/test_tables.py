@@ -5,6 +5,8 @@ from html.parser import HTMLParser
 import pytest
 from factory import absent, answers, cell, record
 
+from vlmnb import models
+from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import record as records
 from vlmnb.views import axis_figure, axis_table, detail_table, findings, footnotes, html, marks
@@ -150,6 +152,37 @@ def test_answers_that_say_nothing_mark_times_and_joules() -> None:
     assert [marks.DEGENERATE in field.text for field in row] == [False, True, True, False, False]
     assert marks.DEGENERATE.strip() in footnotes.notes([silent])
     assert marks.DEGENERATE.strip() not in footnotes.notes([record()])
+    for told, empty in ((silent, True), (record(), False)):
+        of = BaseResult(models.get("llava-tiny"), {"textvqa-mini": told})
+        assert (of.plotted("textvqa-mini") is None) == empty
+
+
+def test_a_ratio_with_answers_that_say_nothing_is_no_finding() -> None:
+    cells = [cell(batch_size=1), cell(batch_size=2)]
+    fast = record(cells[1], latencies=(0.3,) * 8)
+    silent = fast.model_copy(
+        update={"answers": tuple(a.model_copy(update={"answer": ""}) for a in fast.answers)}
+    )
+    original = record(cells[0], latencies=(0.2,) * 8)
+    assert "grows" in findings.text("batch_size", cells, [original, fast])
+    said = findings.text("batch_size", cells, [original, silent])
+    assert "grows" not in said
+    assert silent.degenerate in said
+
+
+def test_only_option_questions_have_an_official_accuracy_of_their_own() -> None:
+    def columns(dataset: str) -> dict[str, str]:
+        said = tuple(
+            a.model_copy(update={"answer": text, "references": ("B",), "choices": ("x", "y")})
+            for a, text in zip(answers(4, 0), ("B", "B)", "(b)", "B. y"), strict=True)
+        )
+        asked = record(cell(dataset=dataset), answers=said)
+        table = detail_table.detail_table("seq_len", [asked.cell], [asked])
+        return {head: field.text for head, field in zip(table.columns, table.rows[0], strict=True)}
+
+    shown = columns("scienceqa-mini")
+    assert (shown["Accuracy [95 %]"], shown["Accuracy, official [95 %]"]) == ("1.000", "0.500")
+    assert "Accuracy, official [95 %]" not in columns("textvqa-mini")
 
 
 def test_a_missing_score_says_why() -> None:

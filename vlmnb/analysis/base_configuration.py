@@ -54,9 +54,11 @@ class BaseResult:
         return ok.get(self.model.speed_dataset) or next(iter((ok or self.records).values()))
 
     def plotted(self, dataset: str) -> Record | None:
-        """Return the record on a data set if it has both a latency and an error."""
+        """Return the record on a data set if it has a latency, an error and answers that say something."""
         record = self.records.get(dataset)
-        return None if record is None or record.latency_s is None or record.wer is None else record
+        if record is None or record.latency_s is None or record.wer is None or record.degenerate:
+            return None
+        return record
 
 
 def entry_of(name: str) -> ModelEntry | None:

@@ -71,8 +71,6 @@ def points(results: Sequence[BaseResult], dataset: str) -> list[Point]:
         record = result.plotted(dataset)
         if record is None or record.latency_s is None or record.wer is None:
             continue
-        if record.degenerate:  # its speed is not that of a model that answers
-            continue
         x, latency, ends = record.latency_s, record.latency, record.accuracy_interval
         y, y_ends = record.wer, record.wer_interval or (record.wer, record.wer)
         if record.accuracy is not None and ends is not None:

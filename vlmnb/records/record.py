@@ -272,7 +272,7 @@ class Record(Frozen):
         for answer in self.answers:
             if answer.note:
                 samples.setdefault(answer.note, []).append(answer.sample_id)
-        return "; ".join(f"{note} (sample {', '.join(ids)})" for note, ids in samples.items())
+        return "; ".join(f"{note} ({len(ids)}: sample {', '.join(ids)})" for note, ids in samples.items())
 
     @property
     def degenerate(self) -> str:

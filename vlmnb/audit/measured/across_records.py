@@ -51,7 +51,7 @@ def flops_do_not_depend_on_kernel(records: Sequence[Record]) -> Iterator[Draft]:
 @rule("measured")
 def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draft]:
     """Answers do not depend on batch size, device or kernel, beyond what rounding changes either way."""
-    scored = [r for r in records if r.has_quality]
+    scored = [r for r in records if r.wer is not None]
     pairs = []
     for group in grouped(scored, lambda r: (_but(r, *KERNEL, "batch_size"), r.hardware, r.provenance.data)):
         first = min(group, key=lambda r: (r.cell.batch_size, r.cell.optimization not in DTYPES, r.cell.dtype))
