@@ -61,7 +61,7 @@ def test_two_settings_of_one_kind_are_always_refused(settings: list[str], base: 
         ("sdpa+flash_attention_2", "two kinds of attention"),
         ("compile+prompt_lookup", "static_cache"),
         ("static_cache+prompt_lookup", "two ways of decoding"),
-        ("sdpa+sdpa", "two settings of one kind"),
+        ("sdpa+sdpa", "two kinds of attention"),
         ("bnb-4bits", "bnb-4bit"),
     ],
 )

@@ -16,7 +16,6 @@ from vlmnb.errors import UserError
 from vlmnb.measure import loading
 from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec import optimizations, planning
-from vlmnb.spec.optimizations import combination
 
 MODULE = """
 from vlmnb.spec.optimizations.setting import Setting
@@ -33,12 +32,12 @@ SETTINGS = (Setting(name="sparse", kind="quantization", description="made up", p
 def _sparse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "sparse.py").write_text(MODULE)
     monkeypatch.setattr(optimizations, "__path__", [*optimizations.__path__, str(tmp_path)])
-    combination.settings.cache_clear()
-    combination.parse.cache_clear()
+    optimizations.settings.cache_clear()
+    optimizations.parse.cache_clear()
     yield
     sys.modules.pop("vlmnb.spec.optimizations.sparse", None)
-    combination.settings.cache_clear()
-    combination.parse.cache_clear()
+    optimizations.settings.cache_clear()
+    optimizations.parse.cache_clear()
 
 
 @pytest.mark.usefixtures("_sparse")

@@ -14,9 +14,9 @@ from vlmnb.data import catalogue
 from vlmnb.errors import UserError
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
-from vlmnb.spec import axes, optimizations
+from vlmnb.spec import optimizations, parameters
 
-BASE_BATCH_SIZE = axes.BATCH_SIZE
+BASE_BATCH_SIZE = parameters.BATCH_SIZE
 
 
 class Setup(NamedTuple):

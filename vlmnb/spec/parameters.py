@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 Kind = type | tuple[type, type]
 """``int`` for one value, ``(list, int)`` for a list."""
 
+BATCH_SIZE = 16
+"""Batch size of the base configuration, as in the reports."""
+
 REPORTED_SAMPLES = 300
-REPORTED_OPTIMIZATION = "fp16"
+REPORTED_OPTIMIZATIONS = ("fp16", "compile", "flash_attention_2")
 """Of the reports' grid, which is not part of a model's entry."""
 
 
@@ -52,6 +55,10 @@ class Parameter(NamedTuple):
     default: Callable[[Context, Axis], Any]
 
 
+def _optimizations(context: Context, axis: Axis) -> list[str]:
+    return list(REPORTED_OPTIMIZATIONS) if context.reported else optimizations.defaults(context.base)
+
+
 def _dataset(context: Context, axis: Axis) -> str:
     return context.entry.choice_dataset if axis.choice_questions else context.entry.speed_dataset
 
@@ -67,9 +74,12 @@ PARAMETERS: dict[str, Parameter] = {
     "datasets": Parameter((list, str), lambda context, axis: list(context.entry.datasets)),
     "samples": Parameter(int, lambda context, axis: REPORTED_SAMPLES if context.reported else 96),
     "interpolate": Parameter(bool, lambda context, axis: False),
+    "image_sizes": Parameter((list, int), lambda context, axis: list(context.entry.image_sizes)),
+    "seq_lens": Parameter((list, int), lambda context, axis: list(context.entry.seq_lens)),
+    "optimizations": Parameter((list, str), _optimizations),
     "precisions": Parameter((list, str), _precisions),
     "device": Parameter(str, lambda context, axis: context.device),
-    "optimization": Parameter(str, lambda context, axis: REPORTED_OPTIMIZATION if context.reported else ""),
+    "optimization": Parameter(str, lambda context, axis: "fp16" if context.reported else ""),
     "batch_size": Parameter(int, lambda context, axis: axis.batch_size),
     "image_size": Parameter(int, lambda context, axis: context.entry.base_image_size),
     "seq_len": Parameter(int, lambda context, axis: context.entry.seq_lens[0]),
@@ -82,7 +92,7 @@ PARAMETERS: dict[str, Parameter] = {
     "results": Parameter(str, lambda context, axis: "results"),
     "quantization": Parameter(str, lambda context, axis: "fp16"),
 }
-"""Parameters that do not list the values of an axis; each axis adds its own list."""
+"""All parameters but the lists of values for which an axis has default values of its own."""
 
 FIXED = (
     "device", "optimization", "batch_size", "image_size", "seq_len", "max_new_tokens", "length", "seed",
@@ -96,6 +106,13 @@ def context(entry: ModelEntry, given: Mapping[str, Any]) -> Context:
     reported = given.get("source") == "reports"
     local = "cuda" if reported or machine.describe().gpus else "cpu"
     return Context(entry, reported, given.get("device") or local)
+
+
+def default(name: str, context: Context, axis: Axis) -> Any:
+    """Return the default value of a parameter of an axis."""
+    if name == axis.values and axis.default:
+        return list(axis.default)
+    return PARAMETERS[name].default(context, axis)
 
 
 def base_dtype(entry: ModelEntry, device: str) -> Dtype:

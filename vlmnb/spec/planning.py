@@ -178,10 +178,10 @@ def _filled(axis: Axis, context: Context, given: Mapping[str, Any]) -> dict[str,
     """Return every parameter of an axis, default values filled in."""
     if given.get("source") not in (None, "", *get_args(Source)):
         raise UserError(f"source is {' or '.join(get_args(Source))}, got {given['source']!r}")
-    defaults = {name: known.default for name, known in parameters.PARAMETERS.items()}
-    defaults[axis.values] = axis.default
     return {
-        name: given.get(name) or defaults[name](context, axis) for name in axis.parameters if name != "model"
+        name: given.get(name) or parameters.default(name, context, axis)
+        for name in axis.parameters
+        if name != "model"
     }
 
 

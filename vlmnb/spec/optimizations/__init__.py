@@ -1,41 +1,271 @@
-"""Optimizations: one module per setting, or per small group of one library; a new module is found by itself.
+"""Optimizations: settings, and names such as ``bf16+sdpa`` that combine them, with one spelling each.
 
-A module lists its settings in ``SETTINGS``. Everything known of a setting is there, the functions that apply
-it to a model included; torch and other libraries are imported only when such a function is called. The rules
-by which settings combine are in ``combination``; read ``setting`` first.
+Each module here holds one setting, or a small group of one library, in ``SETTINGS``; a new module is found by
+itself. Everything known of a setting is there, the functions that apply it to a model included; torch and
+other libraries are imported only when such a function is called. Read ``setting`` first.
 """
 
-from vlmnb.spec.optimizations.combination import (
-    BASE_ATTENTION,
-    Optimization,
-    at_batches,
-    base_dtype,
-    defaults,
-    groups,
-    obstacle,
-    of,
-    packages,
-    parse,
-    require,
-    settings,
-    tidied,
-)
-from vlmnb.spec.optimizations.setting import DTYPES, Setting
+from __future__ import annotations
 
-__all__ = [
-    "BASE_ATTENTION",
-    "DTYPES",
-    "Optimization",
-    "Setting",
-    "at_batches",
-    "base_dtype",
-    "defaults",
-    "groups",
-    "obstacle",
-    "of",
-    "packages",
-    "parse",
-    "require",
-    "settings",
-    "tidied",
-]
+import functools
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from vlmnb.errors import UserError, nearest
+from vlmnb.spec.optimizations.setting import DTYPES as DTYPES
+from vlmnb.spec.optimizations.setting import KINDS, Kind, installed
+from vlmnb.spec.optimizations.setting import Setting as Setting
+from vlmnb.types import Device, Dtype, Frozen
+
+if TYPE_CHECKING:
+    from vlmnb.spec.cell import Cell
+
+BASE_ATTENTION = "eager"
+
+_SHOWN: tuple[Kind, ...] = ("precision", "attention", "compilation", "quantization", "decoding")
+"""Order of the kinds in the table of the optimization axis."""
+
+
+@functools.cache
+def settings() -> dict[str, Setting]:
+    """Return all settings by name: found in the modules of this package, ordered by kind."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__, f"{__name__}."))
+    modules = [importlib.import_module(name) for name in names]
+    found = [setting for module in modules for setting in getattr(module, "SETTINGS", ())]
+    return {setting.name: setting for setting in sorted(found, key=lambda s: _SHOWN.index(s.kind))}
+
+
+class Optimization(Frozen):
+    """What a name such as ``bf16+sdpa`` means.
+
+    Attributes:
+        name: The one spelling of this combination.
+        dtype: The precision that the model computes in.
+        names: Names of the settings in force, at most one of each kind; the base attention is among them.
+    """
+
+    name: str
+    dtype: Dtype
+    names: tuple[str, ...]
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """Return the settings in force."""
+        return tuple(settings()[name] for name in self.names)
+
+    def of(self, kind: Kind) -> str:
+        """Return the name of the setting of a kind; empty if there is none."""
+        return next((setting.name for setting in self.settings if setting.kind == kind), "")
+
+    @property
+    def attention(self) -> str:
+        """Return the name of the attention."""
+        return self.of("attention")
+
+    @property
+    def quantization(self) -> str:
+        """Return the name of the quantization, or an empty text."""
+        return self.of("quantization")
+
+    @property
+    def decoding(self) -> str:
+        """Return the name of the way of decoding, or an empty text. A compiled decoder has a static cache."""
+        return self.of("decoding")
+
+    @property
+    def compiled(self) -> bool:
+        """Return whether the decoder is compiled."""
+        return bool(self.of("compilation"))
+
+    @property
+    def tried(self) -> bool:
+        """Return whether some library may refuse it, because not every model or machine can do it."""
+        return not all(setting.everywhere for setting in self.settings)
+
+    @property
+    def guesses(self) -> bool:
+        """Return whether a decoding step can yield several tokens."""
+        return any(setting.guesses for setting in self.settings)
+
+    @property
+    def static_cache(self) -> bool:
+        """Return whether keys and values are in memory of fixed size."""
+        return any(setting.caches for setting in self.settings)
+
+    @property
+    def largest_batch(self) -> int:
+        """Return the largest number of questions that it takes at a time; 0 for any number."""
+        return min((s.largest_batch for s in self.settings if s.largest_batch), default=0)
+
+    def attention_here(self) -> str:
+        """Return transformers' name of the attention on this machine."""
+        (setting,) = (s for s in self.settings if s.kind == "attention")
+        return setting.attention() if setting.attention else setting.name
+
+    def kernel(self, own: str) -> str:
+        """Describe the attention kernel that a model uses, given transformers' name of it."""
+        return next((s.kernel(own) for s in self.settings if s.kernel), own)
+
+    def within(self) -> AbstractContextManager[Any]:
+        """Return the context in which a model is called."""
+        return next((s.within() for s in self.settings if s.within), nullcontext())
+
+    def arguments(self, model: Any) -> dict[str, Any]:
+        """Return further arguments of ``generate``."""
+        return {k: v for s in self.settings if s.arguments for k, v in s.arguments(model).items()}
+
+    def caches(self, model: Any, positions: int) -> Any | None:
+        """Make the caches that ``generate`` is given; None where it makes its own."""
+        return next((s.caches(model, positions) for s in self.settings if s.caches), None)
+
+
+def tidied(names: Sequence[str], parameter: str) -> list[str]:
+    """Return the names in a list parameter without blanks around their settings.
+
+    Raises:
+        UserError: One is empty; it must not mean the base configuration.
+    """
+    made = ["+".join(part.strip() for part in name.split("+")) for name in names]
+    if "" in made:
+        raise UserError(
+            f"{parameter} holds an empty name; name the precision of the base ({', '.join(DTYPES)}), or "
+            "leave it out"
+        )
+    return made
+
+
+@functools.lru_cache(maxsize=1024)
+def parse(name: str, base_dtype: Dtype) -> Optimization:
+    """Resolve a name on top of the base configuration (``base_dtype``, eager attention).
+
+    Names with the same meaning get the same spelling, so that one cell is measured once: with an fp32 base,
+    ``fp32+sdpa`` and ``sdpa`` are both ``sdpa``, and ``eager`` is ``fp32``. A setting that cannot compute in
+    the base precision brings one along that it can, bf16 if possible.
+
+    Raises:
+        UserError: A setting is unknown, two are of one kind, or they exclude one another.
+    """
+    chosen = _chosen(name)
+    implied = [settings()[s.implies] for s in chosen.values() if s.implies]
+    for setting in implied:
+        other = chosen.setdefault(setting.kind, setting)
+        if other is not setting:
+            by = next(s.name for s in chosen.values() if s.implies == setting.name)
+            raise UserError(
+                f"optimization {name!r}: {by} needs {setting.name}, which excludes {other.name}; keep one"
+            )
+    chosen.setdefault("attention", settings()[BASE_ATTENTION])
+    named = chosen.pop("precision", None)
+    dtype = _precision(name, named.name if named else "", base_dtype, list(chosen.values()))
+    ordered = [chosen[kind] for kind in KINDS if kind in chosen]
+    extra = [s.name for s in ordered if s.name != BASE_ATTENTION and s not in implied]
+    spelled = [dtype] * (dtype != base_dtype or not extra) + extra
+    return Optimization(name="+".join(spelled), dtype=dtype, names=tuple(s.name for s in ordered))
+
+
+def of(cell: Cell) -> Optimization:
+    """Return the optimization of a cell."""
+    return parse(cell.optimization, cell.dtype)
+
+
+def _chosen(name: str) -> dict[Kind, Setting]:
+    """Return the settings of a name by their kind."""
+    parts = name.split("+")
+    if not all(parts):
+        raise UserError(f"optimization {name!r}: a setting is missing beside a +")
+    known = settings()
+    for part in parts:
+        if part not in known:
+            raise UserError(f"unknown optimization {part!r}; {nearest(part, known)}")
+    chosen: dict[Kind, Setting] = {}
+    for setting in (known[part] for part in parts):
+        if setting.kind in chosen:
+            both = f"{chosen[setting.kind].name}, {setting.name}"
+            raise UserError(f"optimization {name!r} names two {KINDS[setting.kind]} ({both}); keep one")
+        chosen[setting.kind] = setting
+    return chosen
+
+
+def _precision(name: str, named: str, base: Dtype, chosen: Sequence[Setting]) -> Dtype:
+    """Return the precision that all settings can compute in: the named one, else the base, else bf16."""
+    possible = [dtype for dtype in DTYPES if all(dtype in setting.dtypes for setting in chosen)]
+    if not possible:
+        limited = " and ".join(s.name for s in chosen if s.dtypes != DTYPES)
+        raise UserError(f"optimization {name!r}: {limited} have no precision in common; keep one")
+    for wanted in (named, "" if named else base, "" if named else "bf16"):
+        if wanted in possible:
+            return wanted
+    if not named:
+        return possible[0]
+    limit = next(s for s in chosen if named not in s.dtypes)
+    instead = " or ".join(f"{dtype}+{limit.name}" for dtype in limit.dtypes)
+    raise UserError(f"optimization {name!r}: {limit.name} does not compute in {named}; write {instead}")
+
+
+def require(name: str, base_dtype: Dtype) -> None:
+    """Check that the packages that an optimization needs are installed, without importing them.
+
+    Raises:
+        UserError: One is not installed.
+    """
+    for setting in parse(name, base_dtype).settings:
+        package = setting.package
+        if package and not setting.package_optional and not installed(package):
+            raise UserError(
+                f"optimization {setting.name} needs the package {package}, which is not installed: "
+                f"pip install -r requirements.txt -c constraints.txt (or: pip install {package})"
+            )
+
+
+def packages() -> tuple[str, ...]:
+    """Return the packages that settings use; their versions are part of every content key."""
+    return tuple(dict.fromkeys(s.package for s in settings().values() if s.package))
+
+
+def obstacle(optimization: Optimization, device: str) -> str:
+    """Return why an optimization cannot run on a device, without loading a model; empty if it may."""
+    reasons = (s.obstacle(optimization.dtype, device) for s in optimization.settings if s.obstacle)
+    return next(filter(None, reasons), "")
+
+
+def base_dtype(cpu_dtype: Dtype, device: Device) -> Dtype:
+    """Return the base precision: that of the model's entry on a CPU, fp16 on a GPU as in the reports."""
+    return "fp16" if device == "cuda" else cpu_dtype
+
+
+def defaults(base: Dtype) -> list[str]:
+    """Return the optimizations that the axis shows, the first being the original.
+
+    The reports' rows come first, then every other setting alone.
+    """
+    reported = sorted(setting.name for setting in settings().values() if setting.in_reports)
+    names = [base, *reported, *settings()]
+    return list(dict.fromkeys(parse(name, base).name for name in names))
+
+
+def at_batches(names: Sequence[str], batch_size: int) -> list[tuple[int, list[str]]]:
+    """Return optimizations by the batch size at which they are measured if the user gave none.
+
+    A setting with a largest batch (prompt lookup takes one question at a time) is measured at that size, and
+    so is the original again: a comparison of two batch sizes would show the effect of the batch size.
+
+    Args:
+        names: Optimizations, the first being the original.
+        batch_size: For those that take any number of questions.
+    """
+    largest = {name: parse(name, "fp32").largest_batch for name in names}
+    if size := largest[names[0]]:
+        return [(size, list(names))]
+    found = [(batch_size, [name for name in names if not largest[name]])]
+    for size in sorted(set(largest.values()) - {0}):
+        found.append((size, [names[0], *(name for name in names if largest[name] == size)]))
+    return found
+
+
+def groups(cells: Sequence[Cell]) -> list[tuple[Cell, ...]]:
+    """Return the cells of the optimization axis that can be compared: groups of one batch size each."""
+    sizes = dict.fromkeys(cell.batch_size for cell in cells)
+    return [tuple(cell for cell in cells if cell.batch_size == size) for size in sizes]

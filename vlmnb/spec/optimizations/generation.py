@@ -19,12 +19,7 @@ class StaticCaches:
     """
 
     def __init__(self, model: Any, positions: int) -> None:
-        """Set up, without allocating.
-
-        Args:
-            model: The model whose decoder they serve.
-            positions: Largest number of tokens in a row: the longest prompt and every new token.
-        """
+        """Set up for rows of at most so many tokens (prompt and new tokens), without allocating."""
         self._model, self._positions = model, positions
         self._held: dict[int, Any] = {}
 
@@ -32,17 +27,16 @@ class StaticCaches:
         """Return the block for a number of rows, cleared."""
         from transformers import StaticCache
 
-        cache = self._held.get(rows)
-        if cache is not None:
-            cache.reset()
-            return cache
-        text = self._model.config.get_text_config(decoder=True)
-        cache = StaticCache(config=text, max_cache_len=self._positions)
-        cache.early_initialization(
-            rows, *architecture.key_values(text), self._model.dtype, self._model.device
-        )
-        self._held[rows] = cache
-        return cache
+        if rows in self._held:
+            self._held[rows].reset()
+        else:
+            text = self._model.config.get_text_config(decoder=True)
+            made = StaticCache(config=text, max_cache_len=self._positions)
+            made.early_initialization(
+                rows, *architecture.key_values(text), self._model.dtype, self._model.device
+            )
+            self._held[rows] = made
+        return self._held[rows]
 
 
 def lookup_arguments(model: Any) -> dict[str, Any]:

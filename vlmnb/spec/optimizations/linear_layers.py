@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-HEAD = "lm_head"
-
 
 def linear_layers(model: Any) -> list[str]:
     """Return the places of all linear layers but the output head.
@@ -18,5 +16,5 @@ def linear_layers(model: Any) -> list[str]:
     return [
         place
         for place, module in model.named_modules()
-        if type(module) is nn.Linear and place.rpartition(".")[2] != HEAD
+        if type(module) is nn.Linear and place.rpartition(".")[2] != "lm_head"
     ]

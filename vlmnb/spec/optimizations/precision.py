@@ -2,12 +2,11 @@
 
 from vlmnb.spec.optimizations.setting import Setting
 
-SETTINGS = (
-    Setting(name="bf16", kind="precision", description="bfloat16, eager attention", everywhere=True),
-    Setting(
-        name="fp16", kind="precision", description="16-bit floating point, eager attention", everywhere=True
-    ),
-    Setting(
-        name="fp32", kind="precision", description="32-bit floating point, eager attention", everywhere=True
-    ),
+SETTINGS = tuple(
+    Setting(name=name, kind="precision", description=f"{number}, eager attention", everywhere=True)
+    for name, number in (
+        ("bf16", "bfloat16"),
+        ("fp16", "16-bit floating point"),
+        ("fp32", "32-bit floating point"),
+    )
 )

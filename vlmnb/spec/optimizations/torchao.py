@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from functools import partial
 from typing import Any
 
 from vlmnb.spec.optimizations.linear_layers import linear_layers
@@ -12,22 +13,12 @@ GROUP = 64
 """Weights that share a scale in 4 bits; that of bitsandbytes' nf4 is 64 as well."""
 
 
-def int8(model: Any, device: str) -> None:
-    """Quantize the linear layers of a model in place, to 8 bits."""
+def quantize(model: Any, device: str, config: str, **options: Any) -> None:
+    """Quantize the linear layers of a model in place, as a configuration of torchao says."""
     torchao: Any = importlib.import_module("torchao.quantization")
-    _quantize(model, torchao, torchao.Int8WeightOnlyConfig())
-
-
-def int4(model: Any, device: str) -> None:
-    """Quantize the linear layers of a model in place, to 4 bits."""
-    torchao: Any = importlib.import_module("torchao.quantization")
-    config = torchao.Int4WeightOnlyConfig(group_size=GROUP, int4_packing_format="tile_packed_to_4d")
-    _quantize(model, torchao, config)
-
-
-def _quantize(model: Any, torchao: Any, config: Any) -> None:
     chosen = set(linear_layers(model))
-    torchao.quantize_(model, config, filter_fn=lambda _, place: place in chosen)
+    made = getattr(torchao, config)(**options)
+    torchao.quantize_(model, made, filter_fn=lambda _, place: place in chosen)
 
 
 SETTINGS = (
@@ -36,7 +27,7 @@ SETTINGS = (
         kind="quantization",
         description="weights in 8 bits (torchao)",
         package="torchao",
-        prepare=int8,
+        prepare=partial(quantize, config="Int8WeightOnlyConfig"),
     ),
     Setting(
         name="torchao-int4",
@@ -44,6 +35,11 @@ SETTINGS = (
         description="weights in 4 bits (torchao), computing in bf16",
         package="torchao",
         dtypes=("bf16",),
-        prepare=int4,
+        prepare=partial(
+            quantize,
+            config="Int4WeightOnlyConfig",
+            group_size=GROUP,
+            int4_packing_format="tile_packed_to_4d",
+        ),
     ),
 )
