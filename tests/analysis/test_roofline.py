@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
-from background import MARKED, surrounded
+from background import MARKED, FourCores, surrounded
 from factory import cell
 from optimized import timed
 
 from vlmnb.analysis import bottleneck, rates
-from vlmnb.device.load import BackgroundLoad, is_high
+from vlmnb.device.load import is_high
 from vlmnb.flops.flop_count import Parts
 from vlmnb.measure import peak_rates
 from vlmnb.measure.cells import measure_cell
@@ -24,54 +25,52 @@ from vlmnb.records.resolved import resolve_cell
 from vlmnb.views import phase_table, roofline_figure, roofline_findings, roofline_tables
 
 
-def searched(*shares: float) -> peak_rates.Search:
-    """A search of a machine whose others use so much of it, try by try."""
-    busy, at = [0.0], [0.0]
-    for share in shares:
-        busy += [busy[-1], busy[-1] + share]
-        at += [at[-1], at[-1] + 1.0]
-    times: Iterator[tuple[float, float]] = iter(zip(busy[1:], at[1:], strict=True))
-    return peak_rates.Search(
-        BackgroundLoad(
-            busy_and_total=lambda: next(times), own=lambda: 0.0, clock=lambda: 1e9, sleep=lambda _: None
-        )
-    )
+class Machine(FourCores):
+    """A machine on which peak rates are searched, try by try."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(monkeypatch)
+        self.search = peak_rates.Search()
+
+    def tried(self, *tries: tuple[float, float]) -> Ceilings:
+        """Make tries, each with the fraction of the cores that others use and the seconds of a product."""
+        for share, product_s in tries:
+            self.others = 4 * share
+            self.search.once(partial(self._product, product_s), lambda: 1.0)
+        return self.search.found(100, 100, "planted")
+
+    def _product(self, seconds: float) -> float:
+        self.work(1.0)
+        return seconds
 
 
-def tried(search: peak_rates.Search, *product_s: float) -> Ceilings:
-    for seconds in product_s:
-        search.once(lambda seconds=seconds: seconds, lambda: 1.0)
-    return search.found(100, 100, "planted")
-
-
-def test_a_ceiling_is_the_best_of_its_tries_with_the_load_of_the_quietest() -> None:
-    search = searched(0.5, 0.0, 0.3)
-    assert search.due == peak_rates.TRIES
-    found = tried(search, 4.0, 2.0, 1.0)
-    assert found.flops_per_s == 100, "nothing exceeds it, whoever was there"
+def test_a_peak_rate_is_the_best_of_its_tries_with_the_lowest_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    assert machine.search.due == peak_rates.TRIES
+    found = machine.tried((0.5, 4.0), (0.0, 2.0), (0.3, 1.0))
+    assert found.flops_per_s == 100, "nothing exceeds it, whatever the load"
     assert found.other_load == 0
     assert not found.contaminated
-    assert search.due == 0, "measured once per process"
+    assert machine.search.due == 0, "measured once per process"
 
 
-def test_a_ceiling_that_others_disturbed_says_so_and_is_tried_again() -> None:
-    search = searched(0.5, 0.3, 0.0)
-    found = tried(search, 4.0, 2.0)
+def test_a_peak_rate_under_background_load_is_marked_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    found = machine.tried((0.5, 4.0), (0.3, 2.0))
     assert found.contaminated
     assert found.other_load == pytest.approx(0.3)
-    assert search.due == 1
-    again = tried(search, 1.0)
+    assert machine.search.due == 1
+    again = machine.tried((0.0, 1.0))
     assert not again.contaminated
     assert again.flops_per_s > found.flops_per_s
-    assert search.due == 0
+    assert machine.search.due == 0
 
 
-def test_a_machine_that_is_never_quiet_is_not_tried_for_ever() -> None:
-    search = searched(*(0.5,) * peak_rates.MOST_TRIES)
-    made = 0
-    while due := search.due:
+def test_a_machine_that_is_never_idle_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, made = Machine(monkeypatch), 0
+    while due := machine.search.due:
         made += due
-        tried(search, *(1.0,) * due)
+        machine.tried(*[(0.5, 1.0)] * due)
     assert made == peak_rates.MOST_TRIES
 
 

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from background import FourCores
 from sensorfakes import Draw, FakeClock, FakeNvml
 
 from vlmnb.device import conditions, nvml
 from vlmnb.device.conditions import ConditionsMeter
-from vlmnb.device.load import BackgroundLoad
 
 
 def gpu(*missing: str) -> tuple[nvml.NvmlGpu, FakeNvml]:
@@ -40,31 +40,26 @@ def test_what_a_gpu_does_not_tell_is_left_out() -> None:
     assert found.throttled_s() == {}
 
 
-def meter(shares: tuple[float, float], monkeypatch: pytest.MonkeyPatch) -> tuple[ConditionsMeter, FakeNvml]:
+def test_throttling_is_that_of_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
     found, fake = gpu()
     monkeypatch.setattr(nvml, "gpu_of", lambda device: found)
-    busy = iter(((0.0, 0.0), (shares[0] * 100, 100.0)))
-    times = iter((0.0, 50.0, 50.0))
-    load = BackgroundLoad(lambda: next(busy), lambda: 0.0, lambda: next(times), lambda seconds: None)
-    return ConditionsMeter("cuda", load), fake
-
-
-def test_throttling_is_that_of_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    watched, fake = meter((0.02, 0.0), monkeypatch)
+    cores, watched = FourCores(monkeypatch, others=0.08), ConditionsMeter("cuda")
     watched.start()
+    cores.work(50)
     fake.violation_ns[0] += 250_000_000
     fake.answers["nvmlDeviceGetPowerUsage"] = 690_000
     watched.stop()
-    found = watched.conditions()
-    assert found.throttled_s == {"power": 0.25}
-    assert (found.start.power_w, found.end.power_w) == (75.5, 690)
-    assert found.other_load == pytest.approx(0.02)
-    assert not found.contaminated
+    noted = watched.conditions()
+    assert noted.throttled_s == {"power": 0.25}
+    assert (noted.start.power_w, noted.end.power_w) == (75.5, 690)
+    assert noted.other_load == pytest.approx(0.02)
+    assert not noted.contaminated
 
 
 def test_a_window_with_background_load_is_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    watched, _ = meter((0.3, 0.0), monkeypatch)
+    cores, watched = FourCores(monkeypatch, others=1.2), ConditionsMeter("cpu")
     watched.start()
+    cores.work(50)
     watched.stop()
     assert watched.conditions().contaminated
 

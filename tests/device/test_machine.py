@@ -6,9 +6,11 @@ import doctest
 import re
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import pytest
+from background import FourCores
+from sensorfakes import Draw, FakeClock, FakeNvml
 
 from vlmnb.device import machine
 from vlmnb.device.load import SHORTEST_LOAD_WINDOW_S, BackgroundLoad
@@ -69,35 +71,14 @@ def test_describe_this_machine() -> None:
     assert machine.Machine.model_validate_json(here.model_dump_json()) == here
 
 
-class FakeNvml(ModuleType):
-    """As much of pynvml as a GPU needs that tells neither its memory nor its limit."""
+class OneGpu(FakeNvml):
+    """pynvml on a machine with one GPU; some functions fail."""
 
-    NVMLError = type("NVMLError", (Exception,), {})
-
-    def __init__(self, broken: str = "") -> None:
-        super().__init__("pynvml")
-        self.broken = broken
-
-    def _answer(self, name: str, value: object) -> object:
-        if name in self.broken:
-            raise self.NVMLError(name)
-        return value
-
-    def __getattr__(self, name: str) -> object:
-        answers: dict[str, object] = {
-            "nvmlInit": None,
-            "nvmlShutdown": None,
-            "nvmlDeviceGetCount": 1,
-            "nvmlDeviceGetHandleByIndex": object(),
-            "nvmlDeviceGetName": b"NVIDIA H200",
-            "nvmlDeviceGetUUID": "GPU-1",
-            "nvmlSystemGetDriverVersion": "580.1",
-            "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=150 * 10**9),
-            "nvmlDeviceGetEnforcedPowerLimit": 700_000,
-        }
-        if name not in answers:
-            raise AttributeError(name)
-        return lambda *_: self._answer(name, answers[name])
+    def __init__(self, *broken: str) -> None:
+        super().__init__(Draw(FakeClock(), 80.0, 0.1), broken)
+        self.answers |= {"nvmlInit": None, "nvmlShutdown": None, "nvmlDeviceGetCount": 1,
+                         "nvmlDeviceGetHandleByIndex": "handle",
+                         "nvmlDeviceGetMemoryInfo": SimpleNamespace(total=150 * 10**9)}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -108,18 +89,18 @@ def _forget() -> object:
 
 
 def test_a_gpu_names_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
+    monkeypatch.setitem(sys.modules, "pynvml", OneGpu())
     here = machine.describe()
     expected = Gpu(
-        name="NVIDIA H200", uuid="GPU-1", memory_bytes=150 * 10**9, driver="580.1", power_limit_w=700
+        name="NVIDIA H200", uuid="GPU-b", memory_bytes=150 * 10**9, driver="580.1", power_limit_w=700
     )
     assert here.gpus == (expected,)
     assert here.slug == "h200"
 
 
 def test_a_gpu_may_keep_its_memory_and_limit_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = "nvmlDeviceGetMemoryInfo nvmlDeviceGetEnforcedPowerLimit nvmlShutdown"
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(broken))
+    broken = ("nvmlDeviceGetMemoryInfo", "nvmlDeviceGetEnforcedPowerLimit", "nvmlShutdown")
+    monkeypatch.setitem(sys.modules, "pynvml", OneGpu(*broken))
     here = machine.describe()
     assert here.gpus[0].memory_bytes == here.memory_bytes
     assert here.gpus[0].power_limit_w is None
@@ -127,7 +108,7 @@ def test_a_gpu_may_keep_its_memory_and_limit_to_itself(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("broken", ["nvmlInit", "nvmlDeviceGetCount", "nvmlDeviceGetName"])
 def test_a_driver_that_fails_means_no_gpu(broken: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(broken))
+    monkeypatch.setitem(sys.modules, "pynvml", OneGpu(broken))
     assert machine.describe().gpus == ()
 
 
@@ -136,26 +117,16 @@ def test_no_nvml_package_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.describe().gpus == ()
 
 
-def test_neighbours_are_what_is_busy_and_not_ours() -> None:
-    state = {"busy": 10.0, "total": 100.0, "own": 4.0, "clock": 0.0}
-
-    def sleep(seconds: float) -> None:
-        # Four cores: one is ours, one another's, for as long as the window lasts.
-        state["clock"] += seconds
-        for name, cores in (("busy", 2.0), ("total", 4.0), ("own", 1.0)):
-            state[name] += cores * seconds
-
-    load = BackgroundLoad(
-        lambda: (state["busy"], state["total"]), lambda: state["own"], lambda: state["clock"], sleep
-    )
+def test_background_load_is_what_is_busy_and_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores, load = FourCores(monkeypatch, others=1.0), BackgroundLoad()
     assert load.share() == pytest.approx(0.25)
-    assert state["clock"] == SHORTEST_LOAD_WINDOW_S
-    sleep(10)
+    assert cores.now.now_s == SHORTEST_LOAD_WINDOW_S
+    cores.work(10)
     assert load.share() == pytest.approx(0.25)
-    assert state["clock"] == 10 + SHORTEST_LOAD_WINDOW_S
+    assert cores.now.now_s == 10 + SHORTEST_LOAD_WINDOW_S
 
 
-def test_neighbour_load_of_this_machine_is_a_share() -> None:
+def test_background_load_of_this_machine_is_a_fraction() -> None:
     assert 0 <= BackgroundLoad().share() <= 1
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from factory import STEADY, timed
 
+from vlmnb.device import clock, load
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
@@ -22,3 +24,21 @@ def surrounded(load: float, passes: tuple[bool, ...] = (False,), **changes: Any)
     told = Provenance(code="0" * 16, other_load=load, conditions=around)
     timing = made.timing.model_copy(update={"contaminated": passes})
     return made.model_copy(update={"timing": timing, "provenance": told})
+
+
+class FourCores:
+    """Counters of a machine of four cores: one is ours, and the others are used as a test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, others: float = 0.0) -> None:
+        self.others = others
+        self.now = load.Reading(0.0, 0.0, 0.0, 0.0)
+        monkeypatch.setattr(load, "reading", lambda: self.now)
+        monkeypatch.setattr(clock, "now_s", lambda: self.now.now_s)
+        monkeypatch.setattr(clock, "sleep", self.work)
+
+    def work(self, seconds: float) -> None:
+        """Let time pass, in which this process uses one core and others use ``others`` cores."""
+        used = (1.0, 1 + self.others, 4.0, 1.0)
+        self.now = load.Reading(
+            *(before + cores * seconds for before, cores in zip(self.now, used, strict=True))
+        )

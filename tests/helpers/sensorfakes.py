@@ -8,7 +8,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from vlmnb.meters import codecarbon_model
+from vlmnb.meters.counters import calibration
+from vlmnb.meters.counters.counter import EnergyCounter
+from vlmnb.meters.readings import SensorCard
+
 LOOK_S = 20e-6
+
+
+def attach(
+    monkeypatch: pytest.MonkeyPatch, tracker: FakeTracker, *counters: tuple[EnergyCounter, SensorCard]
+) -> None:
+    """Let energy meters find these counters, and this tracker of codecarbon."""
+    monkeypatch.setattr(calibration, "attached", lambda device: calibration.Attached(counters))
+    monkeypatch.setattr(codecarbon_model, "tracker", lambda device: tracker)
 
 
 class FakeClock:
@@ -179,3 +194,31 @@ class FakeTracker:
         if self.fails:
             raise RuntimeError("no reading")
         return Row()
+
+
+class FakeCuda:
+    """As much of torch.cuda as meters call, in the order of the calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def synchronize(self, device: str) -> None:
+        self.calls.append(f"synchronize {device}")
+
+    def get_device_properties(self, device: str) -> Any:
+        return SimpleNamespace(uuid="b")
+
+    def reset_peak_memory_stats(self, device: str) -> None:
+        self.calls.append("reset")
+
+    def memory_allocated(self, device: str) -> int:
+        return 100
+
+    def max_memory_allocated(self, device: str) -> int:
+        return 300
+
+    def memory_reserved(self, device: str) -> int:
+        return 200
+
+    def max_memory_reserved(self, device: str) -> int:
+        return 700

@@ -130,8 +130,6 @@ class Meter:
         self.readings: tuple[EnergyReading, ...] = ()
         self.refused: tuple[EnergyRefusal, ...] = ()
 
-    def prepare(self) -> None: ...
-
     def __enter__(self) -> Meter:
         Meter.opened += 1
         return self

@@ -10,8 +10,7 @@ import pytest
 from vlmnb.measure.batches import prepare
 from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.loading import ModelSlot, configuration
-from vlmnb.meters import energy
-from vlmnb.meters.counters.attached import Attached
+from vlmnb.meters.counters import calibration
 from vlmnb.meters.counters.calibration import min_window_s
 from vlmnb.meters.memory import cache_bytes
 from vlmnb.meters.readings import SensorCard
@@ -67,9 +66,7 @@ def test_a_window_is_extended_by_whole_passes_until_the_counter_can_tell(
         sensor="steady", source="cpu", method="rapl", period_s=0.03, step_j=0.5, resolution_s=0.001,
         updates=20, idle_power_w=10.0,
     )  # fmt: skip
-    monkeypatch.setattr(energy.EnergyMeter.__init__, "__kwdefaults__", {
-        **energy.EnergyMeter.__init__.__kwdefaults__, "sensors": lambda _: Attached(((Steady(), card),)),
-    })  # fmt: skip
+    monkeypatch.setattr(calibration, "attached", lambda _: calibration.Attached(((Steady(), card),)))
     made = measured(tmp_path)
     reading = made.headline_energy
     assert reading is not None

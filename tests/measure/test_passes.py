@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from background import FourCores
 from factory import cell, record
 
-from vlmnb.device.load import BackgroundLoad, LoadMarks
+from vlmnb.device.load import LoadMarks
 from vlmnb.errors import UserError
 from vlmnb.measure import loading, protocol
 from vlmnb.measure.cells import measure_cells
@@ -19,34 +20,16 @@ from vlmnb.stats.batches import batch_values
 from vlmnb.views import detail_table, findings
 
 
-class Busy:
-    """Counters of a machine of four cores whose others use what they are told to."""
-
-    def __init__(self) -> None:
-        self.clock = self.busy = self.total = self.own = 0.0
-
-    def work(self, seconds: float, others: float) -> None:
-        """One core of ours and some of others for so long."""
-        self.clock += seconds
-        self.busy += (1 + others) * seconds
-        self.total += 4 * seconds
-        self.own += seconds
-
-    def load(self) -> BackgroundLoad:
-        def never(_: float) -> None:
-            raise AssertionError("a mark must not wait")
-
-        return BackgroundLoad(lambda: (self.busy, self.total), lambda: self.own, lambda: self.clock, never)
-
-
-def test_each_pass_has_the_load_of_others_and_marking_waits_for_nothing() -> None:
-    busy = Busy()
-    marks = LoadMarks(busy.load())
-    for seconds, others in ((1.0, 0.0), (1.0, 2.0), (0.1, 2.0)):
-        busy.work(seconds, others)
+def test_each_pass_has_its_background_load_and_marking_does_not_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cores, marks = FourCores(monkeypatch), LoadMarks()
+    for seconds, cores.others in ((1.0, 0.0), (1.0, 2.0), (0.1, 2.0)):
+        cores.work(seconds)
         marks.mark()
+    assert cores.now.now_s == pytest.approx(2.1)
     assert marks.shares() == [pytest.approx(0.0), pytest.approx(0.5), None]
-    assert protocol._contaminated(marks) == [False, True, False], "too short to tell is not contaminated"
+    assert protocol._contaminated(marks) == [False, True, False], "too short to measure is not contaminated"
 
 
 def test_statistics_use_clean_passes_where_they_suffice() -> None:

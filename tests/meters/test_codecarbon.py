@@ -12,28 +12,33 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
-from sensorfakes import CPU, GPU, RAM, FakeTracker
+from sensorfakes import CPU, GPU, RAM, FakeCuda, FakeTracker, attach
 
-from vlmnb.device import machine
+from vlmnb.device import clock, machine
 from vlmnb.device.clock import synchronize
 from vlmnb.meters import codecarbon_model, window
-from vlmnb.meters.counters.attached import Attached
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.meters.readings import headline
 
-
-def metered(tracker: FakeTracker, device: str = "cpu") -> EnergyMeter:
-    ticks = iter((100.0, 102.5))
-    return EnergyMeter(
-        device, sensors=lambda _: Attached(), tracker_factory=lambda _: tracker, clock=lambda: next(ticks)
-    )
+Metered = Callable[..., EnergyMeter]
 
 
-def test_a_window_has_a_length_and_a_reading_per_source() -> None:
+@pytest.fixture
+def metered(monkeypatch: pytest.MonkeyPatch) -> Metered:
+    """Make a meter without counters, on a clock on which its window takes 2.5 s."""
+
+    def make(tracker: FakeTracker, device: str = "cpu") -> EnergyMeter:
+        attach(monkeypatch, tracker)
+        monkeypatch.setattr(clock, "now_s", iter((100.0, 102.5)).__next__)
+        return EnergyMeter(device)
+
+    return make
+
+
+def test_a_window_has_a_length_and_a_reading_per_source(metered: Metered) -> None:
     tracker = FakeTracker(RAM(), CPU(), GPU())
     with metered(tracker) as meter:
         assert tracker.calls == ["start"]
@@ -60,7 +65,7 @@ def test_a_window_has_a_length_and_a_reading_per_source() -> None:
     ],
 )
 def test_a_reading_says_how_it_came_about(
-    hardware: object, forced: float | None, method: str, words: str
+    metered: Metered, hardware: object, forced: float | None, method: str, words: str
 ) -> None:
     with metered(FakeTracker(hardware, forced=forced)) as meter:
         pass
@@ -69,7 +74,7 @@ def test_a_reading_says_how_it_came_about(
     assert words in reading.detail
 
 
-def test_an_error_of_the_work_comes_through() -> None:
+def test_an_error_of_the_work_comes_through(metered: Metered) -> None:
     tracker = FakeTracker(CPU())
     with pytest.raises(KeyError, match="work"), metered(tracker) as meter:
         raise KeyError("work")
@@ -78,22 +83,11 @@ def test_an_error_of_the_work_comes_through() -> None:
     assert meter.readings[0].source == "cpu"
 
 
-def test_an_error_of_the_work_hides_one_of_the_meter() -> None:
+def test_an_error_of_the_work_hides_one_of_the_meter(metered: Metered) -> None:
     with pytest.raises(KeyError, match="work"), metered(FakeTracker(fails=True)):
         raise KeyError("work")
     with pytest.raises(RuntimeError, match="no reading"), metered(FakeTracker(fails=True)):
         pass
-
-
-class FakeCuda:
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def synchronize(self, device: str) -> None:
-        self.calls.append(f"synchronize {device}")
-
-    def get_device_properties(self, device: str) -> Any:
-        return SimpleNamespace(uuid="b")
 
 
 @pytest.fixture
@@ -103,11 +97,10 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
     return fake
 
 
-def test_a_window_on_a_gpu_begins_and_ends_with_an_idle_gpu(cuda: FakeCuda) -> None:
+def test_a_window_on_a_gpu_begins_and_ends_with_an_idle_gpu(cuda: FakeCuda, metered: Metered) -> None:
     tracker = FakeTracker(GPU())
     tracker.calls = cuda.calls
     meter = metered(tracker, "cuda")
-    meter.prepare()
     cuda.calls.clear()
     with meter:
         cuda.calls.append("work")

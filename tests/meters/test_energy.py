@@ -7,10 +7,9 @@ from pathlib import Path
 import factory
 import pytest
 from pydantic import ValidationError
-from sensorfakes import CPU, GPU, RAM, Draw, FakeClock, FakeNvml, FakeTracker, rapl_folder
+from sensorfakes import CPU, GPU, RAM, Draw, FakeClock, FakeNvml, FakeTracker, attach, rapl_folder
 
 from vlmnb.device import nvml
-from vlmnb.meters.counters.attached import Attached
 from vlmnb.meters.counters.counter import EnergyCounter
 from vlmnb.meters.counters.nvml_counter import NvmlCounter
 from vlmnb.meters.counters.rapl_counter import RaplCounter
@@ -49,8 +48,6 @@ def test_modelled_memory_cannot_get_into_what_was_measured() -> None:
 
 
 IDLE_W, WORK_W, PERIOD_S = 80.0, 500.0, 0.1
-
-
 RANGE_UJ = 262_143_328_850
 
 
@@ -64,39 +61,30 @@ def card(counter: EnergyCounter, period_s: float, watts: float) -> SensorCard:
 class Rig:
     """A GPU and a processor package that draw power, with an energy meter on both."""
 
-    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(RaplCounter, "busy", lambda self: 0.0)
-        self.clock = FakeClock()
+    def __init__(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
+        self.clock, self._monkeypatch = clock, monkeypatch
         self.gpu = Draw(self.clock, IDLE_W, PERIOD_S, phase_s=0.037)
         self.cpu = Draw(self.clock, 40.0, 0.001)
         self.nvml = FakeNvml(self.gpu)
         folder = rapl_folder(tmp_path, self.clock, {"package-0": self.cpu}, RANGE_UJ)
         self.counters: list[EnergyCounter] = [
             NvmlCounter(nvml.NvmlGpu(self.nvml, "handle")),
-            RaplCounter("cpu", (folder / "intel-rapl:0",), self.clock),
+            RaplCounter("cpu", (folder / "intel-rapl:0",)),
         ]
         self.cards = [
             card(counter, period_s, watts)
             for counter, period_s, watts in zip(self.counters, (PERIOD_S, 0.001), (IDLE_W, 40.0), strict=True)
         ]
-        self.tracker = FakeTracker(RAM(), CPU(), GPU())
 
     def meter(self) -> EnergyMeter:
-        pairs: tuple[tuple[EnergyCounter, SensorCard], ...] = tuple(
-            zip(self.counters, self.cards, strict=True)
-        )
-        return EnergyMeter(
-            "cpu",
-            sensors=lambda _: Attached(pairs),
-            tracker_factory=lambda _: self.tracker,
-            clock=self.clock,
-            sleep=self.clock.sleep,
-        )
+        tracker = FakeTracker(RAM(), CPU(), GPU())
+        attach(self._monkeypatch, tracker, *zip(self.counters, self.cards, strict=True))
+        return EnergyMeter()
 
 
 @pytest.fixture
-def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    return Rig(tmp_path, monkeypatch)
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> Rig:
+    return Rig(tmp_path, monkeypatch, clock)
 
 
 def by_source(meter: EnergyMeter) -> dict[str, EnergyReading]:

@@ -7,41 +7,26 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from sensorfakes import FakeCuda
 
 from vlmnb.meters import memory
 from vlmnb.meters.memory import MemoryMeter
 
 
-class FakeCuda:
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def synchronize(self, device: str) -> None:
-        self.calls.append(f"synchronize {device}")
-
-    def reset_peak_memory_stats(self, device: str) -> None:
-        self.calls.append("reset")
-
-    def memory_allocated(self, device: str) -> int:
-        return 100
-
-    def max_memory_allocated(self, device: str) -> int:
-        return 300
-
-    def memory_reserved(self, device: str) -> int:
-        return 200
-
-    def max_memory_reserved(self, device: str) -> int:
-        return 700
+@pytest.fixture
+def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of this process in the proc file system."""
+    monkeypatch.setattr(memory, "PROCESS", tmp_path)
+    return tmp_path
 
 
 def test_memory_of_a_gpu_is_what_torch_allocated_and_reserved(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, process: Path
 ) -> None:
     cuda = FakeCuda()
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))
-    (tmp_path / "status").write_text("VmHWM:\t     900 kB\nVmRSS:\t     400 kB\n")
-    with MemoryMeter("cuda", process=tmp_path) as meter:
+    (process / "status").write_text("VmHWM:\t     900 kB\nVmRSS:\t     400 kB\n")
+    with MemoryMeter("cuda") as meter:
         assert cuda.calls == ["synchronize cuda", "reset"]
     usage = meter.usage
     assert (usage.baseline_bytes, usage.peak_bytes, usage.over_model_bytes) == (100, 300, 200)
@@ -51,20 +36,20 @@ def test_memory_of_a_gpu_is_what_torch_allocated_and_reserved(
     assert usage.process_over_model_bytes == 500 * 1024
 
 
-def test_memory_of_a_process_is_read_from_proc(tmp_path: Path) -> None:
-    (tmp_path / "status").write_text("Name:\tpython\nVmHWM:\t     900 kB\nVmRSS:\t     400 kB\n")
-    with MemoryMeter(process=tmp_path) as meter:
-        assert (tmp_path / "clear_refs").read_text() == "5"
-        (tmp_path / "status").write_text("VmHWM:\t     700 kB\nVmRSS:\t     500 kB\n")
+def test_memory_of_a_process_is_read_from_proc(process: Path) -> None:
+    (process / "status").write_text("Name:\tpython\nVmHWM:\t     900 kB\nVmRSS:\t     400 kB\n")
+    with MemoryMeter() as meter:
+        assert (process / "clear_refs").read_text() == "5"
+        (process / "status").write_text("VmHWM:\t     700 kB\nVmRSS:\t     500 kB\n")
     assert meter.usage.baseline_bytes == 400 * 1024
     assert meter.usage.peak_bytes == 700 * 1024
 
 
 @pytest.mark.parametrize("status", [None, "Name:\tpython\n"])
-def test_unknown_memory_is_not_made_up(tmp_path: Path, status: str | None) -> None:
+def test_unknown_memory_is_not_made_up(process: Path, status: str | None) -> None:
     if status is not None:
-        (tmp_path / "status").write_text(status)
-    with MemoryMeter(process=tmp_path) as meter:
+        (process / "status").write_text(status)
+    with MemoryMeter() as meter:
         pass
     assert (meter.usage.peak_bytes, meter.usage.baseline_bytes) == (None, None)
     assert meter.usage.method.startswith("no peak of resident memory here")

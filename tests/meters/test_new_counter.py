@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from factory import cell, record
-from sensorfakes import FakeClock, FakeTracker
+from sensorfakes import FakeClock, FakeTracker, attach
 
 from vlmnb.audit.measured import energy as energy_rules
 from vlmnb.meters import counters
-from vlmnb.meters.counters import attached, calibration, rapl_counter
+from vlmnb.meters.counters import calibration, rapl_counter
 from vlmnb.meters.energy import EnergyMeter
 
 MODULE = """
@@ -35,7 +35,7 @@ def attach(device):
 def _wall_plug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "wall_plug.py").write_text(MODULE)
     monkeypatch.setattr(counters, "__path__", [*counters.__path__, str(tmp_path)])
-    monkeypatch.setattr(rapl_counter, "rapl_counters", lambda: ([], []))
+    monkeypatch.setattr(rapl_counter, "POWERCAP", tmp_path)
     counters.modules.cache_clear()
     yield
     sys.modules.pop("vlmnb.meters.counters.wall_plug", None)
@@ -43,17 +43,11 @@ def _wall_plug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 @pytest.mark.usefixtures("_wall_plug")
-def test_one_module_adds_a_counter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_module_adds_a_counter(monkeypatch: pytest.MonkeyPatch, clock: FakeClock) -> None:
     (plug,) = (module for module in counters.modules() if module.METHOD == "wall_plug")
-    clock = plug.WallPlug.clock = FakeClock()
-    monkeypatch.setattr(
-        attached,
-        "measure_card",
-        lambda counter: calibration.measure_card(counter, clock=clock, sleep=clock.sleep),
-    )
-    found = attached.attached.__wrapped__("cpu")
-    meter = EnergyMeter("cpu", sensors=lambda device: found, tracker_factory=lambda device: FakeTracker(),
-                        clock=clock, sleep=clock.sleep)  # fmt: skip
+    plug.WallPlug.clock = clock
+    attach(monkeypatch, FakeTracker(), *calibration.attached.__wrapped__("cpu").counters)
+    meter = EnergyMeter()
     with meter:
         clock.sleep(2.0)
     (reading,) = (one for one in meter.readings if one.source == "wall")

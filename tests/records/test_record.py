@@ -11,7 +11,7 @@ import pytest
 from factory import absent, answers, cell, record
 
 from vlmnb.errors import UserError
-from vlmnb.meters.counters.attached import Attached
+from vlmnb.meters.counters import calibration
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.meters.readings import EnergyRefusal
 from vlmnb.records import export, export_columns, record_file
@@ -178,11 +178,12 @@ def test_the_export_writes_numbers_as_the_records_have_them(tmp_path: Path) -> N
     }
 
 
-def test_codecarbons_own_table_can_be_had(tmp_path: Path) -> None:
+def test_codecarbons_own_table_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from codecarbon.output_methods.emissions_data import EmissionsData
     from codecarbon.output_methods.file import FileOutput
 
-    with EnergyMeter(sensors=lambda _: Attached()) as meter:
+    monkeypatch.setattr(calibration, "attached", lambda device: calibration.Attached())
+    with EnergyMeter() as meter:
         pass
     results, output = tmp_path / "results", tmp_path / "emissions.csv"
     made = record(codecarbon=meter.emissions)

@@ -10,6 +10,11 @@ def now_s() -> float:
     return time.perf_counter()
 
 
+def sleep(seconds: float) -> None:
+    """Wait for a duration on that clock."""
+    time.sleep(seconds)
+
+
 def is_cuda(device: str) -> bool:
     """Return whether a torch device is a GPU."""
     return device.split(":")[0] == "cuda"

@@ -20,19 +20,12 @@ OWN_CGROUP = Path("/proc/self/cgroup")
 MOST_CORES_ASKED = 8
 """Clocks are read of this many cores at most: each can take the operating system 10 ms."""
 
-MHZ = 1_000_000
-
 
 class ConditionsMeter:
-    """Conditions of the work between :meth:`start` and :meth:`stop`; neither runs inside the timed work.
+    """Conditions of the work between :meth:`start` and :meth:`stop`; neither runs inside the timed work."""
 
-    Args:
-        device: ``cpu`` or ``cuda`` (``cuda:1``).
-        load: Measures the background load.
-    """
-
-    def __init__(self, device: str, load: BackgroundLoad | None = None) -> None:
-        self._load = load or BackgroundLoad()
+    def __init__(self, device: str) -> None:
+        self._load = BackgroundLoad()
         self._gpu: nvml.NvmlGpu | None = None
         if is_cuda(device):
             with contextlib.suppress(nvml.NvmlUnavailable):
@@ -83,8 +76,8 @@ def cpu_clock_hz(folder: Path = CPU_FOLDER, cpuinfo: Path = CPUINFO) -> int | No
             found.append(int((folder / f"cpu{cpu}/cpufreq/scaling_cur_freq").read_text()) * 1000)
     if not found:
         with contextlib.suppress(OSError):
-            told = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", cpuinfo.read_text(), re.MULTILINE)
-            found = [round(float(clock) * MHZ) for clock in told]
+            named = re.findall(r"^cpu MHz\s*:\s*([\d.]+)", cpuinfo.read_text(), re.MULTILINE)
+            found = [round(float(mhz) * nvml.MHZ) for mhz in named]
     return round(sum(found) / len(found)) if found else None
 
 
@@ -116,8 +109,8 @@ def cpu_limit(own: Path = OWN_CGROUP, cgroups: Path = CGROUPS) -> float | None:
         for folder in (group, *group.parents):
             if not folder.is_relative_to(root):
                 break
-            limits += [limit for limit in (_quota(folder),) if limit is not None]
-    return min(limits, default=None)
+            limits.append(_quota(folder))
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _quota(folder: Path) -> float | None:

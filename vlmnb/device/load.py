@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable
+from typing import NamedTuple
 
 import psutil
 
+from vlmnb.device import clock
+
 SHORTEST_LOAD_WINDOW_S = 0.2
 """CPU times are counted in ticks of 10 ms; a shorter window would be mostly rounding."""
-
 
 HIGH_LOAD = 0.05
 """Background load above which a measurement should not be quoted. It slows down work that uses every core: a
@@ -23,93 +24,73 @@ def is_high(share: float) -> bool:
     return share > HIGH_LOAD
 
 
-def _busy_and_total() -> tuple[float, float]:
-    times = psutil.cpu_times()._asdict()
+class Reading(NamedTuple):
+    """Seconds on the clock, seconds of all cores (busy and in all), and CPU seconds of this process."""
+
+    now_s: float
+    busy_s: float
+    total_s: float
+    own_s: float
+
+
+def reading() -> Reading:
+    """Return the counters now. Finished children, such as a tool that was called, count as this process."""
+    cores, own = psutil.cpu_times()._asdict(), os.times()
     # Linux counts the time of guests twice: it is part of user and nice as well.
-    total = sum(times.values()) - times.get("guest", 0.0) - times.get("guest_nice", 0.0)
-    return total - times["idle"] - times.get("iowait", 0.0), total
-
-
-def _own_cpu_s() -> float:
-    """Return the CPU time of this process and of finished children, such as a tool that it called."""
-    times = os.times()
-    return time.process_time() + times.children_user + times.children_system
+    total_s = sum(cores.values()) - cores.get("guest", 0.0) - cores.get("guest_nice", 0.0)
+    busy_s = total_s - cores["idle"] - cores.get("iowait", 0.0)
+    own_s = time.process_time() + own.children_user + own.children_system
+    return Reading(clock.now_s(), busy_s, total_s, own_s)
 
 
 class BackgroundLoad:
     """The background load between two calls of :meth:`share`.
 
     It is made of the other processes of this machine and, on a virtual machine, of the time its host stole.
-
-    Args:
-        busy_and_total: Seconds that all cores together were busy, and seconds in all, since boot.
-        own: CPU seconds that this process and its finished children have used.
-        clock: Wall clock in seconds.
-        sleep: Waits for seconds.
     """
 
-    def __init__(
-        self,
-        busy_and_total: Callable[[], tuple[float, float]] = _busy_and_total,
-        own: Callable[[], float] = _own_cpu_s,
-        clock: Callable[[], float] = time.perf_counter,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._busy_and_total = busy_and_total
-        self._own = own
-        self._clock = clock
-        self._sleep = sleep
-        self._last: tuple[float, float, float, float] | None = None
+    def __init__(self) -> None:
+        self._last: Reading | None = None
 
     def start(self) -> None:
         """Begin here, without waiting."""
-        self._last = self.now()
+        self._last = reading()
 
     def share(self) -> float:
         """Return the fraction of all cores (0 to 1) that other processes used since the last call.
 
         The first call, and a call that follows too soon, waits until ``SHORTEST_LOAD_WINDOW_S`` has passed.
         """
-        if self._last is None:
-            self._last = self.now()
-        waited = self._clock() - self._last[0]
-        if waited < SHORTEST_LOAD_WINDOW_S:
-            self._sleep(SHORTEST_LOAD_WINDOW_S - waited)
-        before, self._last = self._last, self.now()
-        return _others(before, self._last)
-
-    def now(self) -> tuple[float, float, float, float]:
-        """Return wall clock, busy and total seconds of all cores, and seconds of this process."""
-        return (self._clock(), *self._busy_and_total(), self._own())
+        before = self._last or reading()
+        waited_s = clock.now_s() - before.now_s
+        if waited_s < SHORTEST_LOAD_WINDOW_S:
+            clock.sleep(SHORTEST_LOAD_WINDOW_S - waited_s)
+        self._last = reading()
+        return _share(before, self._last)
 
 
 class LoadMarks:
     """The background load between marks, for pieces of work that follow one another.
 
-    Setting a mark reads two counters and does not wait, so it can be done between timed batches.
-
-    Args:
-        load: Its counters are used, and nothing else of it.
+    Setting a mark reads the counters and does not wait, so it can be done between timed batches.
     """
 
-    def __init__(self, load: BackgroundLoad | None = None) -> None:
-        self._load = load or BackgroundLoad()
-        self._marks = [self._load.now()]
+    def __init__(self) -> None:
+        self._marks = [reading()]
 
     def mark(self) -> None:
         """End one piece and begin the next."""
-        self._marks.append(self._load.now())
+        self._marks.append(reading())
 
     def shares(self) -> list[float | None]:
         """Return the load of each piece, 0 to 1; None for a piece too short to measure it."""
-        pairs = itertools.pairwise(self._marks)
         return [
-            _others(before, after) if after[0] - before[0] >= SHORTEST_LOAD_WINDOW_S else None
-            for before, after in pairs
+            _share(before, after) if after.now_s - before.now_s >= SHORTEST_LOAD_WINDOW_S else None
+            for before, after in itertools.pairwise(self._marks)
         ]
 
 
-def _others(before: tuple[float, ...], after: tuple[float, ...]) -> float:
-    """Return the load between two readings of wall clock, busy, total and own time."""
-    _, busy, total, own = (now - then for now, then in zip(after, before, strict=True))
-    return min(max((busy - own) / total, 0.0), 1.0) if total > 0 else 0.0
+def _share(before: Reading, after: Reading) -> float:
+    total_s = after.total_s - before.total_s
+    others_s = (after.busy_s - before.busy_s) - (after.own_s - before.own_s)
+    return min(max(others_s / total_s, 0.0), 1.0) if total_s > 0 else 0.0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
 from typing import Any
 
 from vlmnb.device.clock import is_cuda
@@ -37,12 +36,7 @@ class NvmlUnavailable(Exception):
 
 
 class NvmlGpu:
-    """One GPU.
-
-    Args:
-        nvml: The module ``pynvml``, initialized, or a stand-in.
-        handle: NVML's handle of the device.
-    """
+    """One GPU, by the initialized module ``pynvml`` and NVML's handle of the device."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml = nvml
@@ -52,12 +46,12 @@ class NvmlGpu:
         self.driver = _text(nvml.nvmlSystemGetDriverVersion())
 
     def describe(self, shared_memory_bytes: int) -> Gpu:
-        """Describe the GPU."""
-        memory_bytes = self._ask(lambda: int(self._nvml.nvmlDeviceGetMemoryInfo(self._handle).total))
+        """Describe the GPU; without memory of its own it has that of the machine."""
+        memory = self._ask("nvmlDeviceGetMemoryInfo")
         return Gpu(
             name=self.name,
             uuid=self.uuid,
-            memory_bytes=shared_memory_bytes if memory_bytes is None else memory_bytes,
+            memory_bytes=int(memory.total) if memory else shared_memory_bytes,
             driver=self.driver,
             power_limit_w=self.power_cap_w(),
         )
@@ -75,35 +69,32 @@ class NvmlGpu:
 
     def is_divided(self) -> bool:
         """Return whether the GPU is divided into instances (MIG); its counter then counts all of them."""
-        return bool(self._ask(lambda: self._nvml.nvmlDeviceGetMigMode(self._handle)[0]))
+        mode = self._ask("nvmlDeviceGetMigMode")
+        return bool(mode and mode[0])
 
     def utilization(self) -> float | None:
         """Return the fraction of the last sampling period (1/6 s to 1 s) in which a CUDA kernel ran."""
-        rates = self._ask(lambda: self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
-        return None if rates is None else rates / 100
+        rates = self._ask("nvmlDeviceGetUtilizationRates")
+        return None if rates is None else rates.gpu / 100
 
     def power_cap_w(self) -> float | None:
         """Return the power limit in force, in watts."""
-        limit_mw = self._ask(lambda: self._nvml.nvmlDeviceGetEnforcedPowerLimit(self._handle))
-        return None if limit_mw is None else limit_mw / 1000
+        return self._ask_w("nvmlDeviceGetEnforcedPowerLimit")
 
     def state(self) -> DeviceState:
         """Return clocks, power, temperature and throttle reasons now."""
-        nvml, handle = self._nvml, self._handle
-        sm_mhz = self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM))
-        memory_mhz = self._ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM))
-        power_mw = self._ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
-        reasons = self._ask(lambda: nvml.nvmlDeviceGetCurrentClocksEventReasons(handle))
+        nvml, processes = self._nvml, self._ask("nvmlDeviceGetComputeRunningProcesses")
+        reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons")
         if reasons is None:  # the name before driver 535
-            reasons = self._ask(lambda: nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+            reasons = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons")
         return DeviceState(
-            sm_clock_hz=None if sm_mhz is None else sm_mhz * MHZ,
-            memory_clock_hz=None if memory_mhz is None else memory_mhz * MHZ,
-            power_w=None if power_mw is None else power_mw / 1000,
+            sm_clock_hz=self._clock_hz(nvml.NVML_CLOCK_SM),
+            memory_clock_hz=self._clock_hz(nvml.NVML_CLOCK_MEM),
+            power_w=self._ask_w("nvmlDeviceGetPowerUsage"),
             power_cap_w=self.power_cap_w(),
-            temperature_c=self._ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+            temperature_c=self._ask("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
             throttle_reasons=tuple(name for bit, name in THROTTLE_REASONS.items() if (reasons or 0) & bit),
-            gpu_processes=self._ask(lambda: len(nvml.nvmlDeviceGetComputeRunningProcesses(handle))),
+            gpu_processes=None if processes is None else len(processes),
         )
 
     def throttled_s(self) -> dict[str, float]:
@@ -111,30 +102,46 @@ class NvmlGpu:
 
         ``violationTime`` is in nanoseconds (nvml.h). A cause that the GPU does not count is left out.
         """
-        found: dict[str, float] = {}
-        for policy, name in VIOLATIONS.items():
-            status = self._ask(functools.partial(self._violation, policy))
-            if status is not None:
-                found[name] = status.violationTime / 1e9
-        return found
+        found = {name: self._ask("nvmlDeviceGetViolationStatus", n) for n, name in VIOLATIONS.items()}
+        return {name: status.violationTime / 1e9 for name, status in found.items() if status is not None}
 
-    def _violation(self, policy: int) -> Any:
-        return self._nvml.nvmlDeviceGetViolationStatus(self._handle, policy)
-
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        """Return an answer, or None if this GPU or this driver has none."""
+    def _ask(self, question: str, *arguments: Any) -> Any:
+        """Return NVML's answer, or None if this GPU or this driver has none."""
         try:
-            return question()
+            return getattr(self._nvml, question)(self._handle, *arguments)
         except (self._nvml.NVMLError, AttributeError):
             return None
+
+    def _ask_w(self, question: str) -> float | None:
+        milliwatts = self._ask(question)
+        return None if milliwatts is None else milliwatts / 1000
+
+    def _clock_hz(self, which: int) -> int | None:
+        mhz = self._ask("nvmlDeviceGetClockInfo", which)
+        return None if mhz is None else mhz * MHZ
+
+
+def torch_uuid(device: str) -> str:
+    """Return NVML's UUID of a torch device; torch has it without the prefix ``GPU-``.
+
+    Indices differ: torch counts only the GPUs in ``CUDA_VISIBLE_DEVICES``, NVML all of them.
+    """
+    import torch
+
+    found = str(torch.cuda.get_device_properties(torch.device(device)).uuid)
+    return "GPU-" + found.removeprefix("GPU-")
+
+
+def _initialized() -> Any:
+    import pynvml
+
+    pynvml.nvmlInit()
+    return pynvml
 
 
 @functools.cache
 def gpu_of(device: str) -> NvmlGpu:
-    """Return the GPU behind a torch device, found by its UUID.
-
-    Indices differ: torch counts only the GPUs in ``CUDA_VISIBLE_DEVICES``, NVML all of them. torch has the
-    UUID without NVML's prefix ``GPU-``. NVML stays initialized until the process ends.
+    """Return the GPU behind a torch device, found by its UUID. NVML stays initialized.
 
     Raises:
         NvmlUnavailable: There is no GPU at ``device``, or NVML does not know it.
@@ -142,14 +149,10 @@ def gpu_of(device: str) -> NvmlGpu:
     if not is_cuda(device):
         raise NvmlUnavailable(f"{device} is no GPU")
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
+        pynvml = _initialized()
     except Exception as error:  # a missing library and a broken driver fail in many ways
         raise NvmlUnavailable(f"NVML cannot be used: {error}") from None
-    import torch
-
-    uuid = "GPU-" + str(torch.cuda.get_device_properties(torch.device(device)).uuid).removeprefix("GPU-")
+    uuid = torch_uuid(device)
     try:
         return NvmlGpu(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid))
     except pynvml.NVMLError as error:
@@ -157,15 +160,9 @@ def gpu_of(device: str) -> NvmlGpu:
 
 
 def all_gpus(shared_memory_bytes: int) -> tuple[Gpu, ...]:
-    """Describe every GPU of the machine; none without a driver that works.
-
-    Args:
-        shared_memory_bytes: Memory of the machine, for GPUs that have none of their own.
-    """
+    """Describe every GPU of the machine, whose memory is given; none without a driver that works."""
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
+        pynvml = _initialized()
     except Exception:  # a missing or broken driver means a machine without usable GPUs, never a failure
         return ()
     try:

@@ -240,7 +240,6 @@ def energies(
         device: ``cpu`` or ``cuda``.
     """
     meter = EnergyMeter(device)
-    meter.prepare()
     # A tenth more than the counter needs: a replay may be faster than it was when it was timed.
     window_s = max(REPLAY_S[device], 1.1 * meter.least_window_s)
     groups: dict[object, list[int]] = {}
@@ -253,7 +252,6 @@ def energies(
         round_s = sum(measured[i].replay_s or 0.0 for i in members)
         rounds = max(3, math.ceil(window_s / max(round_s, 1e-6)))
         meter = EnergyMeter(device)
-        meter.prepare()
         with meter:
             for _ in range(rounds):
                 for i in members:

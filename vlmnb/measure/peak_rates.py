@@ -33,14 +33,10 @@ COPY_BYTES = {"cpu": 2**28, "cuda": 2**30}
 
 
 class Search:
-    """The best rates of a device so far, in a process that may look again later.
+    """The best rates of a device so far, in a process that may look again later."""
 
-    Args:
-        load: Measures the load of background processes.
-    """
-
-    def __init__(self, load: BackgroundLoad | None = None) -> None:
-        self._load = load or BackgroundLoad()
+    def __init__(self) -> None:
+        self._load = BackgroundLoad()
         self._product_s = self._copy_s = float("inf")
         self._loads: list[float] = []
 
@@ -57,25 +53,14 @@ class Search:
         return all(is_high(load) for load in self._loads)
 
     def once(self, product: Callable[[], float], copy: Callable[[], float]) -> None:
-        """Make one try and measure the background load during it.
-
-        Args:
-            product: Returns the seconds of the shortest product of some rounds.
-            copy: Returns the same of a copy.
-        """
+        """Make one try, given what returns the seconds of a product and of a copy, and note its load."""
         self._load.start()
         self._product_s = min(self._product_s, product())
         self._copy_s = min(self._copy_s, copy())
         self._loads.append(self._load.share())
 
     def found(self, flops: int, size: int, what: str) -> Ceilings:
-        """Return the peak rates so far.
-
-        Args:
-            flops: FLOPs of a product.
-            size: Bytes that a copy reads and writes.
-            what: What was multiplied and copied.
-        """
+        """Return the peak rates so far, given the FLOPs of a product and the bytes of a copy."""
         return Ceilings(
             flops_per_s=flops / self._product_s,
             bytes_per_s=size / self._copy_s,
@@ -96,10 +81,6 @@ def measured(device: str, dtype: str) -> Ceilings:
 
     They are measured once per process. If every try had background load, each further call tries once more,
     so that tries are as far apart as the cells that ask.
-
-    Args:
-        device: ``cpu`` or ``cuda``.
-        dtype: ``fp32``, ``bf16`` or ``fp16``.
     """
     search = _search(device, dtype)
     side, size = SIDES[device], COPY_BYTES[device]

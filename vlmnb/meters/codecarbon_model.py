@@ -13,32 +13,17 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 
-from vlmnb.device import machine
+from vlmnb.device import machine, nvml
 from vlmnb.device.clock import is_cuda
 from vlmnb.meters.readings import EnergyMethod, EnergyReading
 
 JOULES_PER_KWH = 3.6e6
 NO_PERIODIC_SAMPLING_S = 1e9
-
-
-class _NoSampling:
-    """Stands in for codecarbon's periodic threads.
-
-    They would sample within the window, and one that fires while it is being stopped starts itself anew
-    and is never stopped again.
-    """
-
-    _stopped = True
-
-    def start(self) -> None:
-        """Do nothing."""
-
-    def stop(self) -> None:
-        """Do nothing."""
 
 
 @contextlib.contextmanager
@@ -51,10 +36,7 @@ def silence() -> Iterator[None]:
 
 
 def tracker(device: str) -> Any:
-    """A codecarbon tracker of its own for one window, on hardware that has been detected before.
-
-    A tracker of its own because the mean powers in its row run over all its tasks.
-    """
+    """Return a tracker for one window: the mean powers in its row run over all its tasks."""
     gpu = gpu_index(device)
     detect(gpu)
     return _new_tracker(gpu)
@@ -111,26 +93,24 @@ def _new_tracker(gpu: int | None) -> Any:
         allow_multiple_runs=True,
         log_level="critical",
     )
-    made._scheduler = made._scheduler_monitor_power = _NoSampling()
+    # Its periodic threads would sample within the window, and one that fires while it is being stopped starts
+    # itself anew and is never stopped again.
+    none = SimpleNamespace(start=lambda: None, stop=lambda: None, _stopped=True)
+    made._scheduler = made._scheduler_monitor_power = none
     return made
 
 
 def gpu_index(device: str) -> int | None:
-    """NVML's index of a torch device: torch counts only the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves.
-
-    The index rather than the UUID, which codecarbon 3.3.2 does not find when it begins with ``GPU-``.
-    """
+    """Return NVML's index of a torch device; codecarbon 3.3.2 does not find a UUID that begins with GPU-."""
     if not is_cuda(device):
         return None
-    import torch
-
-    wanted = str(torch.cuda.get_device_properties(torch.device(device)).uuid).removeprefix("GPU-")
-    uuids = [gpu.uuid.removeprefix("GPU-") for gpu in machine.describe().gpus]
+    uuids = [gpu.uuid for gpu in machine.describe().gpus]
+    wanted = nvml.torch_uuid(device)
     return uuids.index(wanted) if wanted in uuids else None
 
 
 def readings(tracker: Any, row: dict[str, Any]) -> Iterator[EnergyReading]:
-    """One reading for the CPU and one for memory, described by what the tracker says of itself.
+    """Yield a reading for the CPU and one for memory, described by what the tracker knows of itself.
 
     Joules come from the energies of the row. Its powers are means over all tasks of a tracker, and its
     total adds modelled memory to whatever else there is; neither is used.

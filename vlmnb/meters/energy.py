@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
-from vlmnb.device.clock import now_s, synchronize
+from vlmnb.device import clock
+from vlmnb.device.clock import synchronize
 from vlmnb.meters import codecarbon_model
-from vlmnb.meters.counters.attached import Attached, attached
+from vlmnb.meters.counters import calibration
 from vlmnb.meters.counters.calibration import min_window_s, tick
 from vlmnb.meters.counters.counter import EnergyCounter, SensorError
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal, SensorCard
@@ -41,40 +41,25 @@ class EnergyMeter:
     shorter than ``least_window_s``, a counter that does not move, and a mean power that the device cannot
     draw are refused with a reason, and are not replaced by a model.
 
-    Detecting the hardware and, once per process, calibrating the counters take seconds and happen before
-    the window opens. No thread runs during the window: codecarbon's own sampling would cost time there and
-    is of no use for counters and CPU times. Opening and closing cost about 3 ms of CPU time that the
-    readings include and ``duration_s`` does not. Nothing is sent anywhere or written to a file, and other
-    processes may measure as well.
-
-    Args:
-        device: ``cpu`` or ``cuda`` (``cuda:1``).
-        sensors: Finds the counters for a device.
-        tracker_factory: Makes a tracker with ``start_task`` and ``stop_task`` for a device.
-        clock: Wall clock in seconds.
-        sleep: Waits for seconds.
+    Making a meter detects the hardware and, once per process, calibrates the counters, which takes seconds.
+    No thread runs during the window: codecarbon's own sampling would cost time there and is of no use for
+    counters and CPU times. Opening and closing cost about 3 ms of CPU time that the readings include and
+    ``duration_s`` does not. Nothing is sent anywhere or written to a file, and other processes may measure
+    as well.
     """
 
-    def __init__(
-        self,
-        device: str = "cpu",
-        *,
-        sensors: Callable[[str], Attached] = attached,
-        tracker_factory: Callable[[str], Any] = codecarbon_model.tracker,
-        clock: Callable[[], float] = now_s,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         self._device = device
-        self._sensors = sensors
-        self._factory = tracker_factory
-        self._clock = clock
-        self._sleep = sleep
-        self._prepared = False
         self.readings: tuple[EnergyReading, ...] = ()
-        self.refused: tuple[EnergyRefusal, ...] = ()
-        self.cards: tuple[SensorCard, ...] = ()
         self.duration_s = 0.0
         self.emissions: dict[str, Any] = {}
+        synchronize(device)
+        found = calibration.attached(device)
+        self._counters = found.counters
+        self.cards = tuple(card for _, card in found.counters)
+        self.refused = found.refused
+        with codecarbon_model.silence():
+            self._tracker = codecarbon_model.tracker(device)
 
     @property
     def least_window_s(self) -> float:
@@ -84,22 +69,9 @@ class EnergyMeter:
     @property
     def elapsed_s(self) -> float:
         """Return the seconds of work so far."""
-        return self._clock() - self._start_s
-
-    def prepare(self) -> None:
-        """Do what takes time and is not part of the window; opening the window does it otherwise."""
-        synchronize(self._device)
-        found = self._sensors(self._device)
-        self._counters = found.counters
-        self.cards = tuple(card for _, card in found.counters)
-        self.refused = found.refused
-        with codecarbon_model.silence():
-            self._tracker = self._factory(self._device)
-        self._prepared = True
+        return clock.now_s() - self._start_s
 
     def __enter__(self) -> Self:
-        if not self._prepared:
-            self.prepare()
         self._failures: dict[int, str] = {}
         self._started: dict[int, tuple[float, float]] = {}
         with codecarbon_model.silence():
@@ -108,8 +80,8 @@ class EnergyMeter:
         for i, (counter, card) in enumerate(self._counters):
             with self._noting(i):
                 counter.resume()
-                self._started[i] = self._tick(counter, card)
-        self._start_s = self._clock()
+                self._started[i] = _tick(counter, card)
+        self._start_s = clock.now_s()
         return self
 
     def checkpoint(self) -> None:
@@ -121,35 +93,26 @@ class EnergyMeter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # After an error of the work itself the device may not answer; the first error must not be hidden.
-        with contextlib.suppress(Exception) if error is not None else contextlib.nullcontext():
+        with hidden_after(error):
             synchronize(self._device)
-        self.duration_s = self._clock() - self._start_s
+        self.duration_s = clock.now_s() - self._start_s
         counted: list[EnergyReading] = []
         for i, (counter, card) in enumerate(self._counters):
             with self._noting(i):
-                end_s, end_j = self._tick(counter, card)
+                end = _tick(counter, card)
                 if i not in self._failures:
-                    counted.append(self._reading(counter, card, *self._started[i], end_s, end_j))
-        refused = [
+                    counted.append(self._reading(counter, card, self._started[i], end))
+        self.refused += tuple(
             EnergyRefusal(source=counter.source, method=counter.method, reason=self._failures[i])
             for i, (counter, _) in enumerate(self._counters)
             if i in self._failures
-        ]
-        self.refused += tuple(refused)
-        with (
-            codecarbon_model.silence(),
-            contextlib.suppress(Exception) if error is not None else contextlib.nullcontext(),
-        ):
-            data = self._tracker.stop_task()
-            self.emissions = dataclasses.asdict(data)
+        )
+        with codecarbon_model.silence(), hidden_after(error):
+            self.emissions = dataclasses.asdict(self._tracker.stop_task())
             has_counter = {counter.source for counter, _ in self._counters}
             modelled = codecarbon_model.readings(self._tracker, self.emissions)
             counted += [reading for reading in modelled if reading.source not in has_counter]
         self.readings = tuple(counted)
-
-    def _tick(self, counter: EnergyCounter, card: SensorCard) -> tuple[float, float]:
-        return tick(counter, TICK_PERIODS * card.period_s, clock=self._clock, sleep=self._sleep)
 
     @contextlib.contextmanager
     def _noting(self, counter: int) -> Iterator[None]:
@@ -160,20 +123,14 @@ class EnergyMeter:
             self._failures.setdefault(counter, str(error))
 
     def _reading(
-        self,
-        counter: EnergyCounter,
-        card: SensorCard,
-        start_s: float,
-        start_j: float,
-        end_s: float,
-        end_j: float,
+        self, counter: EnergyCounter, card: SensorCard, start: tuple[float, float], end: tuple[float, float]
     ) -> EnergyReading:
         """Return the difference of two readings, if it can be trusted.
 
         Raises:
             SensorError: The window is too short for the counter, or the device cannot draw this power.
         """
-        window_s, energy_j = end_s - start_s, end_j - start_j
+        window_s, energy_j = end[0] - start[0], end[1] - start[1]
         least_s = min_window_s(card)
         if self.duration_s < least_s:
             raise SensorError(
@@ -193,3 +150,12 @@ class EnergyMeter:
             window_s=window_s,
             idle_j=None if card.idle_power_w is None else card.idle_power_w * window_s,
         )
+
+
+def _tick(counter: EnergyCounter, card: SensorCard) -> tuple[float, float]:
+    return tick(counter, TICK_PERIODS * card.period_s)
+
+
+def hidden_after(error: BaseException | None) -> contextlib.AbstractContextManager[None]:
+    """Ignore errors if the work itself failed: then the device may not answer, and the first error counts."""
+    return contextlib.suppress(Exception) if error is not None else contextlib.nullcontext()

@@ -11,6 +11,8 @@ from vlmnb.device.clock import is_cuda, synchronize
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.models import architecture
 
+PROCESS = Path("/proc/self")
+
 
 class MemoryMeter:
     """Peak memory of the work inside a ``with`` block; ``usage`` is filled in when the block ends.
@@ -22,15 +24,10 @@ class MemoryMeter:
 
     Open it inside the energy window (``with EnergyMeter(d) as energy, MemoryMeter(d) as memory``): what
     codecarbon loads when it is first used would count as a peak otherwise.
-
-    Args:
-        device: ``cpu`` or ``cuda`` (``cuda:1``).
-        process: Folder of this process in the proc file system.
     """
 
-    def __init__(self, device: str = "cpu", *, process: Path = Path("/proc/self")) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         self._device = device
-        self._process = process
         self.usage = MemoryUsage(peak_bytes=None, baseline_bytes=None, method="the window is not closed yet")
 
     def __enter__(self) -> Self:
@@ -44,8 +41,8 @@ class MemoryMeter:
             self._allocated_bytes = torch.cuda.memory_allocated(self._device)
             self._reserved_bytes = torch.cuda.memory_reserved(self._device)
         try:
-            self._resident_bytes = self._resident("VmRSS")
-            (self._process / "clear_refs").write_text("5")
+            self._resident_bytes = _resident("VmRSS")
+            (PROCESS / "clear_refs").write_text("5")
         except (OSError, ValueError) as error:
             self._failure = f"no peak of resident memory here: {type(error).__name__}: {error}"
         return self
@@ -53,37 +50,38 @@ class MemoryMeter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        resident_peak = None if self._failure else self._resident("VmHWM")
+        resident_peak = None if self._failure else _resident("VmHWM")
         process = {"process_peak_bytes": resident_peak, "process_baseline_bytes": self._resident_bytes}
-        if not is_cuda(self._device):
+        if is_cuda(self._device):
+            import torch
+
+            self.usage = MemoryUsage(
+                peak_bytes=torch.cuda.max_memory_allocated(self._device),
+                baseline_bytes=self._allocated_bytes,
+                method="torch.cuda.max_memory_allocated",
+                reserved_peak_bytes=torch.cuda.max_memory_reserved(self._device),
+                reserved_baseline_bytes=self._reserved_bytes,
+                **process,
+            )
+        else:
             self.usage = MemoryUsage(
                 peak_bytes=resident_peak,
                 baseline_bytes=self._resident_bytes,
                 method=self._failure or "resident memory of the process (VmHWM after clear_refs)",
                 **process,
             )
-            return
-        import torch
 
-        self.usage = MemoryUsage(
-            peak_bytes=torch.cuda.max_memory_allocated(self._device),
-            baseline_bytes=self._allocated_bytes,
-            method="torch.cuda.max_memory_allocated",
-            reserved_peak_bytes=torch.cuda.max_memory_reserved(self._device),
-            reserved_baseline_bytes=self._reserved_bytes,
-            **process,
-        )
 
-    def _resident(self, field: str) -> int:
-        """A field of ``/proc/self/status`` that is given in kB, in bytes."""
-        for line in (self._process / "status").read_text().splitlines():
-            if line.startswith(f"{field}:"):
-                return int(line.split()[1]) * 1024
-        raise ValueError(f"{self._process / 'status'} has no {field}")
+def _resident(field: str) -> int:
+    """Return a field of ``/proc/self/status``, which is given in kB, in bytes."""
+    for line in (PROCESS / "status").read_text().splitlines():
+        if line.startswith(f"{field}:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"{PROCESS / 'status'} has no {field}")
 
 
 def weights_bytes(model: Any) -> int:
-    """Bytes of a torch module's parameters and buffers as they lie in memory.
+    """Return the bytes of a torch module's parameters and buffers as they lie in memory.
 
     Tensors that share their storage, such as tied embeddings, count once. So do the scales that a
     quantization library keeps beside or within its packed weights.
@@ -92,9 +90,9 @@ def weights_bytes(model: Any) -> int:
 
 
 def decode_weights_bytes(model: Any) -> int:
-    """Bytes of the parameters that a decoding step reads: the decoder's and the output head's.
+    """Return the bytes of the parameters that a decoding step reads: the decoder's and the output head's.
 
-    Of the table of embeddings a step reads a row per sample, which is nothing beside the rest.
+    Of the table of embeddings a step reads one row per sample, which is negligible.
     """
     decoder = model.model.language_model
     table = {id(parameter) for parameter in decoder.get_input_embeddings().parameters()}
@@ -111,7 +109,7 @@ def _bytes(tensors: Iterable[Any]) -> int:
 
 
 def _parts(tensor: Any) -> Iterator[Any]:
-    """The tensors that a parameter is made of, with the scales of a quantized one."""
+    """Yield the tensors that a parameter is made of, with the scales of a quantized one."""
     if hasattr(tensor, "__tensor_flatten__"):  # torchao's weights are a tensor made of tensors
         for name in tensor.__tensor_flatten__()[0]:
             yield from _parts(getattr(tensor, name))
@@ -124,7 +122,7 @@ def _parts(tensor: Any) -> Iterator[Any]:
 
 
 def cache_bytes(config: Any, rows: int, positions: int, element_bytes: int) -> int:
-    """Bytes of the keys and values of a decoder with full attention.
+    """Return the bytes of the keys and values of a decoder with full attention.
 
     2 (key and value) x layers x key-value heads x head size x positions x rows x bytes per element.
 

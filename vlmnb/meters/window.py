@@ -1,6 +1,6 @@
 """Open and close all meters around timed work in the right order.
 
-prepare: calibrations, codecarbon's detection          seconds, once per process
+calibrations, codecarbon's detection (when the window is made)    seconds, once per process
 conditions start · energy opens · memory opens
     the work
 device is idle · conditions stop · memory closes · energy closes · background load
@@ -8,14 +8,13 @@ device is idle · conditions stop · memory closes · energy closes · backgroun
 
 from __future__ import annotations
 
-import contextlib
 from types import TracebackType
 from typing import Self
 
 from vlmnb.device.clock import synchronize
 from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.device.state import Conditions
-from vlmnb.meters.energy import EnergyMeter
+from vlmnb.meters.energy import EnergyMeter, hidden_after
 from vlmnb.meters.memory import MemoryMeter
 from vlmnb.meters.readings import EnergyReading
 
@@ -25,26 +24,13 @@ class MeteredWindow:
 
     Call :meth:`covered` after every batch, and generate the batches again while :attr:`too_short`: a
     counter of energy needs a window of some seconds.
-
-    Args:
-        device: ``cpu`` or ``cuda`` (``cuda:1``).
-        energy: Another meter, for tests.
-        memory: Another meter, for tests.
-        conditions: Another meter, for tests.
     """
 
-    def __init__(
-        self,
-        device: str = "cpu",
-        *,
-        energy: EnergyMeter | None = None,
-        memory: MemoryMeter | None = None,
-        conditions: ConditionsMeter | None = None,
-    ) -> None:
+    def __init__(self, device: str = "cpu") -> None:
         self._device = device
-        self.energy = energy or EnergyMeter(device)
-        self.memory = memory or MemoryMeter(device)
-        self._conditions = conditions or ConditionsMeter(device)
+        self.energy = EnergyMeter(device)
+        self.memory = MemoryMeter(device)
+        self._conditions = ConditionsMeter(device)
         self._samples = 0
         self.conditions: Conditions | None = None
 
@@ -59,18 +45,12 @@ class MeteredWindow:
         samples = self._samples or None
         return tuple(reading.model_copy(update={"samples": samples}) for reading in self.energy.readings)
 
-    @property
-    def other_load(self) -> float | None:
-        """Return the background load, 0 to 1; None before the window is closed."""
-        return self.conditions.other_load if self.conditions else None
-
     def covered(self, samples: int) -> None:
         """Count a batch of this window, timed or repeated, and keep counters from wrapping around unseen."""
         self._samples += samples
         self.energy.checkpoint()
 
     def __enter__(self) -> Self:
-        self.energy.prepare()
         self._conditions.start()
         self.energy.__enter__()
         self.memory.__enter__()
@@ -79,8 +59,7 @@ class MeteredWindow:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # After an error of the work itself the device may not answer; the first error must not be hidden.
-        with contextlib.suppress(Exception) if error is not None else contextlib.nullcontext():
+        with hidden_after(error):
             synchronize(self._device)
             self._conditions.stop()
             self.memory.__exit__(kind, error, trace)

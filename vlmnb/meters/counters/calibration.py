@@ -1,4 +1,4 @@
-"""Calibrate a counter of energy on this machine: its period and steps, and how long a window it needs.
+"""Find the energy counters of a device and calibrate them: period, steps, shortest window.
 
     counter   ____|‾‾‾‾|____      moves every ``period_s``; in between it shows the last value
     window      [tick ....work.... tick]
@@ -10,15 +10,16 @@ smaller. The bound does not rely on that: no manual says that a counter shows al
 
 from __future__ import annotations
 
+import functools
 import itertools
 import statistics
-import time
-from collections.abc import Callable
+from typing import NamedTuple
 
-from vlmnb.device.clock import now_s
-from vlmnb.device.load import is_high as contaminated
+from vlmnb.device import clock
+from vlmnb.device.load import is_high
+from vlmnb.meters import counters
 from vlmnb.meters.counters.counter import EnergyCounter, SensorError
-from vlmnb.meters.readings import SensorCard
+from vlmnb.meters.readings import EnergyRefusal, SensorCard
 
 MAX_QUANTIZATION = 0.02
 """Largest uncertainty from the counter's period, as a fraction of the energy: 10 s for a period of 0.1 s."""
@@ -36,12 +37,34 @@ LONGEST_OBSERVATION_S = 4.0
 FEWEST_INTERVALS = 3
 
 
-def measure_card(
-    counter: EnergyCounter,
-    *,
-    clock: Callable[[], float] = now_s,
-    sleep: Callable[[float], None] = time.sleep,
-) -> SensorCard:
+class Attached(NamedTuple):
+    """The counters that can be used for a device, each with its calibration, and those that cannot."""
+
+    counters: tuple[tuple[EnergyCounter, SensorCard], ...] = ()
+    refused: tuple[EnergyRefusal, ...] = ()
+
+
+@functools.cache
+def attached(device: str) -> Attached:
+    """Return the counters for work on a torch device.
+
+    The first call for a device in a process calibrates them, which takes seconds and needs an idle device;
+    later calls return at once.
+    """
+    ready: list[tuple[EnergyCounter, SensorCard]] = []
+    refused: list[EnergyRefusal] = []
+    for module in counters.modules():
+        found, unusable = module.attach(device)
+        refused.extend(unusable)
+        for counter in found:
+            try:
+                ready.append((counter, measure_card(counter)))
+            except SensorError as error:
+                refused.append(EnergyRefusal(source=counter.source, method=counter.method, reason=str(error)))
+    return Attached(tuple(ready), tuple(refused))
+
+
+def measure_card(counter: EnergyCounter) -> SensorCard:
     """Calibrate a counter while its device is idle.
 
     Takes ``SETTLE_S`` + ``IDLE_S`` and the time of 20 changes.
@@ -49,20 +72,20 @@ def measure_card(
     Raises:
         SensorError: The counter cannot be read, or it does not move.
     """
-    sleep(SETTLE_S)
+    clock.sleep(SETTLE_S)
     counter.resume()
-    times_s, steps_j, looks_s = _observe(counter, clock, sleep)
+    times_s, steps_j, looks_s = _observe(counter)
     if len(steps_j) < FEWEST_INTERVALS:
         raise SensorError(f"the counter moved {len(steps_j)} times in {LONGEST_OBSERVATION_S:g} s")
     resolution_s = statistics.median(looks_s)
     period_s = statistics.median(b - a for a, b in itertools.pairwise(times_s))
     counter.busy()
     longest_s = 10 * max(period_s, resolution_s)
-    start_s, start_j = tick(counter, longest_s, clock=clock, sleep=sleep)
-    sleep(IDLE_S)
-    end_s, end_j = tick(counter, longest_s, clock=clock, sleep=sleep)
+    start_s, start_j = tick(counter, longest_s)
+    clock.sleep(IDLE_S)
+    end_s, end_j = tick(counter, longest_s)
     busy = counter.busy()
-    disturbed = busy is not None and contaminated(busy)
+    disturbed = busy is not None and is_high(busy)
     return SensorCard(
         sensor=counter.name,
         source=counter.source,
@@ -76,27 +99,21 @@ def measure_card(
     )
 
 
-def tick(
-    counter: EnergyCounter,
-    longest_s: float,
-    *,
-    clock: Callable[[], float] = now_s,
-    sleep: Callable[[float], None] = time.sleep,
-) -> tuple[float, float]:
+def tick(counter: EnergyCounter, longest_s: float) -> tuple[float, float]:
     """Wait until the counter moves; return the time and the joules it then shows.
 
     Raises:
         SensorError: It did not move within ``longest_s`` seconds.
     """
-    began_s, before_j = clock(), counter.read_j()
+    began_s, before_j = clock.now_s(), counter.read_j()
     while True:
         now_j = counter.read_j()
-        now_s = clock()
+        now_s = clock.now_s()
         if now_j != before_j:
             return now_s, now_j
         if now_s - began_s > longest_s:
             raise SensorError(f"the counter did not move for {longest_s:.3g} s")
-        sleep(counter.poll_s)
+        clock.sleep(counter.poll_s)
 
 
 def min_window_s(card: SensorCard, max_quantization: float = MAX_QUANTIZATION) -> float:
@@ -108,18 +125,16 @@ def min_window_s(card: SensorCard, max_quantization: float = MAX_QUANTIZATION) -
     return 2 * card.period_s / max_quantization
 
 
-def _observe(
-    counter: EnergyCounter, clock: Callable[[], float], sleep: Callable[[float], None]
-) -> tuple[list[float], list[float], list[float]]:
+def _observe(counter: EnergyCounter) -> tuple[list[float], list[float], list[float]]:
     """Return the times of the counter's changes, their joules, and the times between readings."""
     times_s: list[float] = []
     steps_j: list[float] = []
     looks_s: list[float] = []
-    began_s = looked_s = clock()
+    began_s = looked_s = clock.now_s()
     shown_j = counter.read_j()
     while len(steps_j) < FEWEST_UPDATES and looked_s - began_s < LONGEST_OBSERVATION_S:
-        sleep(counter.poll_s)
-        now_j, now_s = counter.read_j(), clock()
+        clock.sleep(counter.poll_s)
+        now_j, now_s = counter.read_j(), clock.now_s()
         looks_s.append(now_s - looked_s)
         looked_s = now_s
         if now_j != shown_j:

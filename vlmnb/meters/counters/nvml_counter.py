@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vlmnb.device import nvml
+from vlmnb.device.clock import is_cuda
 from vlmnb.meters.counters.counter import Found, SensorError
 from vlmnb.meters.readings import EnergyMethod, EnergyRefusal, EnergySource
 
@@ -14,30 +15,18 @@ CAP_TOLERANCE = 1.1
 
 
 def attach(device: str) -> Found:
-    """Return the counter of the GPU that torch uses; nothing for work on a CPU."""
-    if not device.startswith("cuda"):
+    """Return the counter of the GPU that torch uses, if there is one of this GPU alone."""
+    if not is_cuda(device):
         return [], []
     try:
-        return [gpu_counter(device)], []
-    except SensorError as error:
-        return [], [EnergyRefusal(source="gpu", method=METHOD, reason=str(error))]
-
-
-def gpu_counter(device: str) -> NvmlCounter:
-    """Return the counter of the GPU that torch uses.
-
-    Raises:
-        SensorError: There is no counter of this GPU alone.
-    """
-    try:
         gpu = nvml.gpu_of(device)
-    except nvml.NvmlUnavailable as error:
-        raise SensorError(str(error)) from None
-    if gpu.is_divided():
-        raise SensorError("the GPU is divided (MIG), and its energy counter counts all its parts")
-    counter = NvmlCounter(gpu)
-    counter.read_j()
-    return counter
+        if gpu.is_divided():
+            raise SensorError("the GPU is divided (MIG), and its energy counter counts all its parts")
+        counter = NvmlCounter(gpu)
+        counter.read_j()
+    except (SensorError, nvml.NvmlUnavailable) as error:
+        return [], [EnergyRefusal(source="gpu", method=METHOD, reason=str(error))]
+    return [counter], []
 
 
 class NvmlCounter:

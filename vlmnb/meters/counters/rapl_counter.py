@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 
+from vlmnb.device import clock
 from vlmnb.device.load import BackgroundLoad
 from vlmnb.meters.counters.counter import EnergyCounter, Found, SensorError
 from vlmnb.meters.readings import EnergyMethod, EnergyRefusal, EnergySource
@@ -21,18 +20,14 @@ PACKAGE_LIMIT_W = 600.0
 
 
 def attach(device: str) -> Found:
-    """Return the processor's counters, which count during work on any device."""
-    return rapl_counters()
+    """Return RAPL's counters of the packages and of their memory, for work on any device.
 
-
-def rapl_counters(powercap: Path = POWERCAP) -> Found:
-    """Return RAPL's counters of the packages and of their memory; none if the machine has no RAPL.
-
-    AMD's processors have the same names (driver ``intel_rapl``, zones ``intel-rapl:N``), without memory. The
-    zone ``psys`` is the whole platform and contains the packages, so it is left out.
+    There are none if the machine has no RAPL. AMD's processors have the same names (driver ``intel_rapl``,
+    zones ``intel-rapl:N``), without memory. The zone ``psys`` is the whole platform and contains the
+    packages, so it is left out.
     """
     zones: dict[EnergySource, list[Path]] = {"cpu": [], "ram": []}
-    for zone in sorted(powercap.glob("intel-rapl:*")):
+    for zone in sorted(POWERCAP.glob("intel-rapl:*")):
         name = _zone_name(zone)
         if name.startswith("package"):
             zones["cpu"].append(zone)
@@ -56,25 +51,14 @@ class RaplCounter:
     A counter begins again at 0 after ``max_energy_range_uj`` microjoules (powercap in the kernel's
     documentation, admin-guide/pm), so a reading below the last one has wrapped around. Whether once or
     more often is unknown: a counter that was not read for as long as one round can take is refused.
-
-    Args:
-        source: ``cpu`` for packages, ``ram`` for their memory.
-        zones: Folders with ``energy_uj`` and ``max_energy_range_uj``.
-        clock: Wall clock in seconds.
     """
 
     method = METHOD
     poll_s = 0.0
     limit_w: float | None
 
-    def __init__(
-        self,
-        source: EnergySource,
-        zones: tuple[Path, ...],
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
+    def __init__(self, source: EnergySource, zones: tuple[Path, ...]) -> None:
         self.source: EnergySource = source
-        self._clock = clock
         self._zones = zones
         self._ranges_uj = [_number(zone / "max_energy_range_uj") for zone in zones]
         self._total_uj = 0
@@ -87,11 +71,11 @@ class RaplCounter:
     def resume(self) -> None:
         """Begin to count here, however often the counter wrapped around since the last reading."""
         self._last_uj = [_number(zone / "energy_uj") for zone in self._zones]
-        self._read_at_s = self._clock()
+        self._read_at_s = clock.now_s()
 
     def read_j(self) -> float:
         """Return joules counted since this object was made."""
-        now_s = self._clock()
+        now_s = clock.now_s()
         gap_s, self._read_at_s = now_s - self._read_at_s, now_s
         for i, zone in enumerate(self._zones):
             raw_uj = _number(zone / "energy_uj")
