@@ -18,6 +18,7 @@ from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
 from vlmnb.views import agreement_table, findings, repeat_table
+from vlmnb.views.templates import say
 
 
 def windows(medians: tuple[float, ...], **changes: Any) -> list[Record]:
@@ -156,7 +157,7 @@ def test_the_page_of_agreement_asks_for_every_combination_and_says_what_depends_
     table = agreement_table.table(matrix)
     assert "Partial" not in table.caption
     assert all(field.text != "-" for row in table.rows for field in row)
-    said = agreement_table.text(agreement.by_batch(found)).splitlines()
+    said = say("answers", "by_batch", found=agreement.by_batch(found)).splitlines()
     assert said[0].startswith(
         "- fp32: no answer of 4 depends on the batch size (of other questions, up to 49 % still might). "
     )

@@ -22,7 +22,8 @@ from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import resolve_cell
-from vlmnb.views import phase_table, roofline_figure, roofline_findings, roofline_tables
+from vlmnb.views import phase_table, roofline_figure, roofline_tables
+from vlmnb.views.templates import say
 
 
 class Machine(FourCores):
@@ -185,6 +186,10 @@ def spread(optimization: str, decode_s: float, width: float = 0.0) -> Record:
     return made.model_copy(update={"timing": made.timing.model_copy(update=many), "flops": flops})
 
 
+def said(found: bottleneck.Bottleneck) -> str:
+    return say("roofline", "text", found=found, label=lambda cell: cell.optimization)
+
+
 def test_only_settings_beyond_intervals_and_noise_floor_are_ranked() -> None:
     apart = [spread("fp32", 2.0), spread("sdpa", 1.0)]
     near = [spread("fp32", 2.0, 0.1), spread("sdpa", 1.9, 0.1)]
@@ -195,7 +200,7 @@ def test_only_settings_beyond_intervals_and_noise_floor_are_ranked() -> None:
     for found in (bottleneck.bottleneck(cells, near), bottleneck.bottleneck(cells, apart, noise_floor=1.0)):
         assert found.nearest
         assert found.nearest.alike == [cells[0]]
-        assert "is not known: sdpa reaches" in roofline_findings.text(found, cells)
+        assert "is not known: sdpa reaches" in said(found)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +222,7 @@ def test_the_shares_of_both_peaks_show_what_limits_a_phase(
     assert found.prefill
     assert found.decode
     assert (found.prefill.limit, found.decode.limit) == (prefill, decode)
-    assert roofline_findings.text(found, [made.cell]).count(": ") == 2
+    assert said(found).count(": ") == 2
 
 
 def test_what_limits_a_phase_needs_an_undisturbed_measurement() -> None:
@@ -227,9 +232,8 @@ def test_what_limits_a_phase_needs_an_undisturbed_measurement() -> None:
     cells = [record.cell for record in busy]
     found = bottleneck.bottleneck(cells, busy)
     assert (found.measured, found.quiet, found.nearest, found.prefill) == (2, [], None, None)
-    said = roofline_findings.text(found, cells)
-    assert "is not known: other processes" in said
-    assert "%" not in said
+    assert "is not known: other processes" in said(found)
+    assert "%" not in said(found)
 
 
 def test_memory_shows_the_weights_and_what_the_peak_is_of() -> None:

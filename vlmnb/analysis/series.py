@@ -12,16 +12,65 @@ from vlmnb.stats import comparison, intervals
 Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer"]
 
 
+Trend = Literal["stated", "few", "empty", "disturbed", "grows", "falls", "stays", "unclear"]
+
+
 class Extreme(NamedTuple):
     """A record between the ends of a series whose number lies outside their range."""
 
     quantity: Quantity
     side: Literal["highest", "lowest"]
     record: Record
+    value: float
 
 
-def value(record: Record, quantity: Quantity) -> float | None:
-    """Return a record's number for a quantity."""
+class Change(NamedTuple):
+    """What becomes of latency and answers from one record to another.
+
+    Attributes:
+        low: The record that the other is compared with.
+        high: The other.
+        ratio: Its median latency over that of the first.
+        difference: The comparison of the latencies; None if a record has no spread, or too few batches.
+        disturbed: Those of the two that background load disturbed.
+        empty: Why the answers of one of the two say nothing; empty if they do say something.
+        trend: What follows for the latency; ``stated`` in a report, which states no spread.
+        wer_differs: Whether word errors differ by more than chance; in a report, whether they differ.
+    """
+
+    low: Record
+    high: Record
+    ratio: float
+    difference: comparison.Difference | None
+    disturbed: list[Record]
+    empty: str
+    trend: Trend
+    wer_differs: bool
+
+    @property
+    def same_answers(self) -> int:
+        """Answers that are the same, character by character."""
+        theirs = {answer.sample_id: answer.answer for answer in self.high.answers}
+        return sum(theirs.get(answer.sample_id) == answer.answer for answer in self.low.answers)
+
+
+def change(low: Record, high: Record, noise_floor: float) -> Change:
+    """Compare two records that have a latency."""
+    found = _compare_latency(low, high, noise_floor)
+    disturbed = [record for record in (low, high) if record.batches_under_load]
+    return Change(
+        low=low,
+        high=high,
+        ratio=(high.latency_s or 0.0) / (low.latency_s or 1.0),
+        difference=found,
+        disturbed=disturbed,
+        empty=low.degenerate or high.degenerate,
+        trend=_trend(low, high, found, bool(disturbed)),
+        wer_differs=bool(low.reported) or low.wer is None or high.wer is None or _wer_differs(low, high),
+    )
+
+
+def _value(record: Record, quantity: Quantity) -> float | None:
     if quantity == "latency_s_per_sample":
         return None if record.latency_s is None else record.latency_s / record.cell.batch_size
     if quantity == "energy_j_per_sample":
@@ -44,23 +93,14 @@ def extremes(ordered: Sequence[Record], noise_floor: float, quantities: Sequence
     return [found for quantity in quantities for found in _beyond_ends(ordered, noise_floor, quantity)]
 
 
-def compare_latency(low: Record, high: Record, noise_floor: float) -> comparison.Difference | None:
-    """Compare two latencies; None if a record has no spread, or too few batches."""
-    a, b = low.latency, high.latency
-    if a is None or b is None or min(a.confidence, b.confidence) < intervals.ENOUGH:
-        return None
-    paired = same_batches(low, high)
-    return comparison.compare(low.full_batches_s, high.full_batches_s, paired=paired, drift=noise_floor)
-
-
-def same_batches(low: Record, high: Record) -> bool:
+def _same_batches(low: Record, high: Record) -> bool:
     """Return whether the timed batches of two records hold the same questions."""
     asked = [[answer.sample_id for answer in record.answers] for record in (low, high)]
     alike = low.cell.batch_size == high.cell.batch_size and asked[0] == asked[1] != []
     return alike and len(low.full_batches_s) == len(high.full_batches_s)
 
 
-def wer_differs(low: Record, high: Record) -> bool:
+def _wer_differs(low: Record, high: Record) -> bool:
     """Return whether word errors differ by more than chance: sample by sample if the samples are the same."""
     mine, theirs = ({a.sample_id: a.word_errors or 0 for a in record.answers} for record in (low, high))
     if mine.keys() == theirs.keys():
@@ -71,8 +111,28 @@ def wer_differs(low: Record, high: Record) -> bool:
     return not (a and b and a[0] <= b[1] and b[0] <= a[1])
 
 
+def _compare_latency(low: Record, high: Record, noise_floor: float) -> comparison.Difference | None:
+    a, b = low.latency, high.latency
+    if a is None or b is None or min(a.confidence, b.confidence) < intervals.ENOUGH:
+        return None
+    paired = _same_batches(low, high)
+    return comparison.compare(low.full_batches_s, high.full_batches_s, paired=paired, drift=noise_floor)
+
+
+def _trend(low: Record, high: Record, found: comparison.Difference | None, disturbed: bool) -> Trend:
+    if found is None:
+        return "stated" if low.latency is None or high.latency is None else "few"
+    if low.degenerate or high.degenerate:
+        return "empty"
+    if disturbed:
+        return "disturbed"
+    if found.differ == "yes":
+        return "grows" if found.ratio > 1 else "falls"
+    return "stays" if found.differ == "no" else "unclear"
+
+
 def _beyond_ends(ordered: Sequence[Record], noise_floor: float, quantity: Quantity) -> list[Extreme]:
-    values = [value(record, quantity) for record in ordered]
+    values = [_value(record, quantity) for record in ordered]
     known = {i: number for i, number in enumerate(values) if number is not None}
     last = len(ordered) - 1
     inner = [i for i in known if 0 < i < last]
@@ -84,26 +144,26 @@ def _beyond_ends(ordered: Sequence[Record], noise_floor: float, quantity: Quanti
         middle, end = most(inner, key=known.__getitem__), most((0, last), key=known.__getitem__)
         beyond = known[middle] > known[end] if side == "highest" else known[middle] < known[end]
         if beyond and _differ(ordered[end], ordered[middle], noise_floor, quantity):
-            found.append(Extreme(quantity, side, ordered[middle]))
+            found.append(Extreme(quantity, side, ordered[middle], known[middle]))
     return found
 
 
 def _differ(a: Record, b: Record, noise_floor: float, quantity: Quantity) -> bool:
     """Return whether two records differ in a quantity by more than noise."""
     if quantity == "wer":
-        return _far(a.wer, b.wer) if a.reported or b.reported else wer_differs(a, b)
+        return _far(a.wer, b.wer) if a.reported or b.reported else _wer_differs(a, b)
     if quantity == "energy_j_per_sample":  # one reading of a window: only the noise floor of it is known
         if a.window_under_load or b.window_under_load:
             return False
         return _far(a.energy_j_per_sample, b.energy_j_per_sample, noise_floor)
     if a.latency is None or b.latency is None:
-        return _far(value(a, quantity), value(b, quantity))
+        return _far(_value(a, quantity), _value(b, quantity))
     if min(a.latency.confidence, b.latency.confidence) < intervals.ENOUGH:
         return False
     if a.batches_under_load or b.batches_under_load:
         return False
     first, second = (_times(record, quantity) for record in (a, b))
-    return comparison.compare(first, second, paired=same_batches(a, b), drift=noise_floor).differ == "yes"
+    return comparison.compare(first, second, paired=_same_batches(a, b), drift=noise_floor).differ == "yes"
 
 
 def _times(record: Record, quantity: Quantity) -> list[float]:

@@ -13,6 +13,7 @@ from vlmnb.spec.cell import Cell
 from vlmnb.views import fields
 from vlmnb.views.marks import CHANGED
 from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.templates import say
 
 HEADS = (
     axes.AXES["optimization"].row_title, "Identical answers", "WER between the answers", "Logit difference",
@@ -39,16 +40,10 @@ def table(
         name = Field(f"{cell.optimization}{CHANGED if own and own.changed else ''}")
         row = _fields(own, record.key) if own and record else (missing(record),) * (len(HEADS) - 1)
         rows.append((name, *row))
-    noise = next(iter(changes.values())).noise
-    known = "the noise is not known, as no run of the original at another batch size is on record"
-    if noise is not None:
-        known = f"at another batch size, {noise} of the original's own answers differ"
-    original = f"{cells[0].optimization}, batch {cells[0].batch_size}"
-    caption = (
-        f"Answers compared with the original's ({original}), with 95 % intervals; {known}. "
-        f"{CHANGED.strip()} changes more answers than this noise (sign test, p < {SIGNIFICANT}). Logits: "
-        "largest difference at the first question's first token and, if both runs chose the same, at the next"
-    )
+    caption = say(
+        "answers", "changes", original=cells[0], noise=next(iter(changes.values())).noise,
+        mark=CHANGED.strip(), significant=SIGNIFICANT,
+    )  # fmt: skip
     return Table(caption, HEADS, tuple(rows))
 
 

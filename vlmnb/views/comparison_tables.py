@@ -18,11 +18,11 @@ from vlmnb.analysis.base_configuration import (
 )
 from vlmnb.quality import captions, chance_level
 from vlmnb.records.record import Record
-from vlmnb.stats.formatting import format_si, reach
+from vlmnb.stats.formatting import format_si
 from vlmnb.views import detail_table, fields
 from vlmnb.views.fields import COUNTED, ONE_READING, UNPRINTED, Column
-from vlmnb.views.marks import MEANING
 from vlmnb.views.table import MISSING, Field, Row, Table, missing, without
+from vlmnb.views.templates import say
 
 PROCESS_MEMORY = (
     "known for a GPU only: on a CPU the process keeps what it once took, so the difference is too small"
@@ -44,10 +44,8 @@ def cost_table(results: Sequence[BaseResult], folder: str = "") -> Table:
         (model_link(each, folder), *(_linked(show(each.speed), each.speed, folder) for _, show in columns))
         for each in results
     )
-    caption = _cost_caption(results)
-    if answered := sorted({len(each.speed.answers) for each in results if each.speed.answers}):
-        caption += f" Tokens: medians over {reach(answered)} answers."
-    return Table(caption, ("Model", *(head for head, _ in columns)), rows)
+    answered = [len(each.speed.answers) for each in results if each.speed.answers]
+    return Table(_cost_caption(results, answered), ("Model", *(head for head, _ in columns)), rows)
 
 
 def quality_table(results: Sequence[BaseResult], folder: str = "") -> Table:
@@ -64,13 +62,9 @@ def quality_table(results: Sequence[BaseResult], folder: str = "") -> Table:
         (model_link(each, folder), *(_on(each, name, show, folder) for name, _, show in columns))
         for each in results
     )
-    sizes = reach(sorted({r.cell.samples for each in results for r in each.records.values()}))
-    spread = "as the reports print them, without intervals," if of_reports(results) else "with 95 % intervals"
-    caption = (
-        f"Fractions, {spread} over {sizes} answers per data set. Lower is better for WER, higher for "
-        f"accuracy and CIDEr (a number up to 10). {chance(results)}"
-    )
-    return Table(caption.rstrip(), ("Model", *(head for _, head, _ in columns)), rows)
+    sizes = [record.cell.samples for each in results for record in each.records.values()]
+    caption = say("pareto", "quality", reported=of_reports(results), samples=sizes, chance=chance(results))
+    return Table(caption, ("Model", *(head for _, head, _ in columns)), rows)
 
 
 def headline_table(results: Sequence[BaseResult], folder: str = "") -> Table:
@@ -115,10 +109,8 @@ def points_table(results: Sequence[BaseResult], folder: str = "") -> Table:
                     *(_linked(field, record, folder) if field.key else field for field in numbers),
                 )
             )
-    shown = "as the reports print it, without intervals" if of_reports(results) else "with 95 % intervals"
-    caption = f"What the figure shows, {shown}. {chance(results)}".rstrip()
-    if any(r.batches_under_load for each in results for r in each.records.values()):
-        caption += f" †: {MEANING}."
+    busy = any(r.batches_under_load for each in results for r in each.records.values())
+    caption = say("pareto", "points", reported=of_reports(results), chance=chance(results), disturbed=busy)
     heads = ("Model", "Data set", "Latency, s per batch", "Quality", "Which", "Record")
     return Table(caption, heads, tuple(rows))
 
@@ -194,22 +186,15 @@ def _tokens(record: Record, counts: Sequence[int]) -> Field:
     return Field(f"{statistics.median(counts):g}", title, record.key)
 
 
-def _cost_caption(results: Sequence[BaseResult]) -> str:
+def _cost_caption(results: Sequence[BaseResult], answers: Sequence[int] = ()) -> str:
     shown = [each.speed for each in results]
     summaries = [record.latency for record in shown if record.latency]
     names = {record.cell.dataset for record in shown}
-    of = f" of {dataset_title(names.pop())}" if len(names) == 1 else ""
-    parts = [f"Batch {BASE_BATCH_SIZE}{of}, base image size and prompt."]
-    if of_reports(results):
-        parts.append("As the reports print them; how energy was obtained they do not say.")
-    if summaries:
-        covers = min(summary.confidence for summary in summaries)
-        n = reach(sorted({summary.n for summary in summaries}))
-        parts.append(f"Latency: median of {n} batches, {100 * covers:.0f} % intervals.")
-    if any(record.energy_method == "model" for record in shown):
-        parts.append("≈: modelled, not measured.")
-    if any(record.window_under_load for record in shown):
-        parts.append(f"†: {MEANING}.")
-    if not of_reports(results):
-        parts.append("Energy and memory: one reading; FLOPs: counted.")
-    return " ".join(parts)
+    return say(
+        "pareto", "cost", size=BASE_BATCH_SIZE, reported=of_reports(results), answers=answers,
+        dataset=dataset_title(names.pop()) if len(names) == 1 else "",
+        covers=min((summary.confidence for summary in summaries), default=0.0),
+        batches=[summary.n for summary in summaries],
+        modelled=any(record.energy_method == "model" for record in shown),
+        disturbed=any(record.window_under_load for record in shown),
+    )  # fmt: skip

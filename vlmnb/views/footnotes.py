@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from vlmnb.meters.readings import headline
 from vlmnb.records import staleness
@@ -11,103 +11,62 @@ from vlmnb.records.record import Record
 from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec.cell import Cell, words
 from vlmnb.views.table import STATUS_WORDS
+from vlmnb.views.templates import say
 
-MARKUP = str.maketrans({"|": "\\|", "*": "\\*", "_": "\\_"})
+Why = TypeVar("Why")
 
 
 def notes(records: Sequence[Record], energy: bool = True) -> str:
     """Return all notes on the records of a table as Markdown; ``energy``: whether joules are shown."""
-    parts = (reasons(records, energy), quality(records), disturbed(records, energy), stale(records))
+    parts = (reasons(records, energy), disturbed(records, energy), stale(records))
     return "\n".join(filter(None, parts))
 
 
 def reasons(records: Sequence[Record], energy: bool = True) -> str:
-    """Return Markdown that says why cells are ``-``, one line per reason; empty if none is.
-
-    Args:
-        records: Records of the cells that are shown.
-        energy: Whether joules are shown.
-    """
+    """Return Markdown that says why cells are ``-``, one line per reason; empty if none is."""
     every = [record.cell for record in records]
     ok = [record for record in records if record.status == "ok"]
-    others = dict.fromkeys((r.cell.model, r.provenance.geometry) for r in records if r.provenance.geometry)
-    lines = [
-        f"- *Another geometry than that of {escape(model)}*: the checkpoint has {escape(geometry)}; no "
-        "number measured with it is a number of that model."
-        for model, geometry in others
-    ]
-    failed = _grouped(
-        records, lambda r: r.status != "ok" and f"*{STATUS_WORDS[r.status]}*: {escape(r.reason)}"
-    )
-    lines += [f"- `-` {why} ({_where(cells, every)})" for why, cells in failed.items()]
-    short = [r.cell for r in ok if r.timing is not None and not r.full_batches_s]
-    if short:
-        lines.append(f"- `-` latency: fewer samples than one batch ({_where(short, every)})")
-    refused = _grouped(ok, lambda r: r.energy_reason) if energy else {}
-    lines += [f"- `-` energy: {escape(why)} ({_where(cells, every)})" for why, cells in refused.items()]
-    counts = _grouped(records, lambda r: r.flops.note if r.flops else None)
-    lines += [f"- FLOPs: {escape(why)} ({_where(cells, every)})" for why, cells in counts.items()]
-    if any(r.energy_method == "unstated" for r in records):
-        lines.append("- Energy: the report states neither how it was obtained (`unstated`) nor its spread.")
-    remarks = (remark.text for r in records if r.reported for remark in r.reported.remarks)
-    lines += [f"- {escape(text)}" for text in dict.fromkeys(remarks)]
-    if energy and any(_modelled(record) for record in records):
-        lines.append(
-            "- `≈` energy is *modelled* by codecarbon from CPU time and a nominal power, not measured; "
-            "it follows the time and adds little to it."
-        )
-    return "\n".join(lines)
+    short = [record.cell for record in ok if record.timing is not None and not record.full_batches_s]
 
+    def grouped(among: Iterable[Record], reason: Callable[[Record], Why | None]) -> list[tuple[Why, str]]:
+        found: dict[Why, list[Cell]] = {}
+        for record in among:
+            if why := reason(record):
+                found.setdefault(why, []).append(record.cell)
+        return [(why, _where(cells, every)) for why, cells in found.items()]
 
-def quality(records: Sequence[Record]) -> str:
-    """Return Markdown on answers without scores and on answers that say nothing; empty if there are none."""
-    every = [record.cell for record in records]
-    notes = _grouped(records, lambda r: r.quality_note)
-    lines = [f"- Scores: {escape(why)} ({_where(cells, every)})" for why, cells in notes.items()]
-    nothing = _grouped(records, lambda r: r.degenerate)
-    lines += [
-        f"- `∅` {why} ({_where(cells, every)}): such times and joules are not those of a model that answers."
-        for why, cells in nothing.items()
-    ]
-    return "\n".join(lines)
+    remarks = (remark.text for record in records if record.reported for remark in record.reported.remarks)
+    return say(
+        "notes", "reasons",
+        geometries=dict.fromkeys(
+            (r.cell.model, r.provenance.geometry) for r in records if r.provenance.geometry
+        ),
+        failed=grouped(records, lambda r: None if r.status == "ok" else (STATUS_WORDS[r.status], r.reason)),
+        short=_where(short, every) if short else "",
+        energy=grouped(ok if energy else (), lambda r: r.energy_reason),
+        flops=grouped(records, lambda r: r.flops.note if r.flops else None),
+        unstated=any(record.energy_method == "unstated" for record in records),
+        remarks=dict.fromkeys(remarks),
+        modelled=energy and any(map(_modelled, records)),
+        unscored=grouped(records, lambda r: r.quality_note),
+        empty=grouped(records, lambda r: r.degenerate),
+    )  # fmt: skip
 
 
 def disturbed(records: Sequence[Record], energy: bool = True) -> str:
-    """Return Markdown that explains ``†`` in the tables of a page; empty if it does not occur.
-
-    Args:
-        records: Records of the cells that are shown.
-        energy: Whether joules are shown.
-    """
+    """Return Markdown that explains ``†`` in the tables of a page; empty if it does not occur."""
     timed = [record for record in records if record.status == "ok" and record.timing is not None]
-    kept = [record for record in timed if record.batches_under_load]
-    left_out = [r for r in timed if energy and r.window_under_load and not r.batches_under_load]
-    lines = []
-    if kept:
-        lines.append(
-            f"- `†` other processes used the machine meanwhile: times{' and joules' * energy} may be too "
-            "high, and rows may differ for this reason alone. To measure again, delete the records on an "
-            f"idle machine ({_loads(kept)})"
-        )
-    if left_out:
-        lines.append(
-            "- `†` other processes used the machine meanwhile: latencies leave out the disturbed passes; "
-            f"joules, one reading of the whole window, include them ({_loads(left_out)})"
-        )
-    return "\n".join(lines)
+    whole = [record for record in timed if energy and record.window_under_load]
+    return say(
+        "notes", "disturbed", energy=energy,
+        kept=_loads(record for record in timed if record.batches_under_load),
+        left_out=_loads(record for record in whole if not record.batches_under_load),
+    )  # fmt: skip
 
 
 def compiled(records: Sequence[Record]) -> str:
     """Return a Markdown line on the time of compiling, which no latency includes; empty if there is none."""
-    parts = [
-        f"{escape(record.cell.optimization)} at batch {record.cell.batch_size}, "
-        f"{record.timing.first_call_s:.3g} s (graphs compiled since the model was loaded: "
-        f"{record.compilation.cache_misses}; found compiled by an earlier process: "
-        f"{record.compilation.cache_hits})"
-        for record in records
-        if record.compilation and record.timing
-    ]
-    return f"- The times above do not include compilation. First calls: {'; '.join(parts)}." if parts else ""
+    return say("notes", "compiled", records=[r for r in records if r.compilation and r.timing])
 
 
 def stale(records: Sequence[Record]) -> str:
@@ -115,32 +74,8 @@ def stale(records: Sequence[Record]) -> str:
     reasons: dict[str, list[str]] = {}
     for one in records:
         if not one.reported and one.key != resolve_cell(one.cell).key:
-            changed = staleness.changes(one) or "its schema"
-            reasons.setdefault(changed, []).append(words(one.cell))
-    again = "`vlmnb sweep SPEC --stale` measures them again"
-    return "\n".join(
-        f"- *stale*: measured here before this changed: {escape(changed)}; {again} "
-        f"({escape('; '.join(cells))})"
-        for changed, cells in reasons.items()
-    )
-
-
-def escape(text: str) -> str:
-    """Return text for a Markdown line: no markup, no line breaks, at most 300 characters."""
-    short = " ".join(text.split())
-    short = short if len(short) <= 300 else short[:299] + "…"
-    return html.escape(short, quote=False).translate(MARKUP)
-
-
-def _grouped(
-    records: Iterable[Record], reason: Callable[[Record], str | bool | None]
-) -> dict[str, list[Cell]]:
-    """Return the cells of records by their reason, without those that have none."""
-    found: dict[str, list[Cell]] = {}
-    for record in records:
-        if why := reason(record):
-            found.setdefault(str(why), []).append(record.cell)
-    return found
+            reasons.setdefault(staleness.changes(one) or "its schema", []).append(words(one.cell))
+    return say("notes", "stale", reasons=[(changed, "; ".join(cells)) for changed, cells in reasons.items()])
 
 
 def _modelled(record: Record) -> bool:
@@ -162,7 +97,7 @@ def _where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
     return "; ".join(parts)
 
 
-def _loads(records: Sequence[Record]) -> str:
+def _loads(records: Iterable[Record]) -> str:
     """Name records with the share of the CPU that other processes used."""
     shown = []
     for record in records:

@@ -13,6 +13,7 @@ from vlmnb.views import fields, marks
 from vlmnb.views.fields import COUNTED
 from vlmnb.views.marks import MODELLED
 from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.templates import say
 
 TITLES = {
     "vision": "vision tower",
@@ -28,14 +29,6 @@ HEADS = (
     "Time in pass, s", "% of whole", "FLOPs", "Parameters", "Energy, J", "FLOP/s", "% of peak rate",
     "B/s, % of peak rate",
 )  # fmt: skip
-CAPTION = (
-    "median time within the pass and share of a pass without hooks, with 95 % intervals (medians of parts "
-    "need not add up). FLOPs and parameters are counted. Energy and rates: calls of the part alone, one "
-    "mean without interval"
-)
-BEYOND = "‡ above 100 %: the machine was slower during the peak's measurement, or the part reads from a cache"
-"""Added to the caption where it occurs."""
-
 ONE_MEAN = "one mean over many calls, without an interval"
 NOT_COUNTED = "norms and the like, whose FLOPs are not counted"
 NO_PARAMETERS = "embeddings and norms belong to no part"
@@ -53,7 +46,7 @@ def component_table(records: Sequence[Record]) -> Table:
             rows.append((size, Field(TITLES[name], words=True), *_numbers(record, record.layers, parts)))
         rows += [(size, *row) for row in _totals(record, record.layers)]
     heads = ("Batch size", "Component", *HEADS)
-    return _captioned(f"One forward pass over a batch of prompts: {CAPTION}", heads, rows)
+    return _captioned("One forward pass over a batch of prompts", heads, rows)
 
 
 def part_table(record: Record) -> Table:
@@ -62,14 +55,11 @@ def part_table(record: Record) -> Table:
     rows: list[Row] = [(Field("-", words=True), *[missing(record)] * len(HEADS))]
     if profile is not None:
         rows = [(Field(part.name, words=True), *_numbers(record, profile, [part])) for part in profile.parts]
-    caption = f"Every part at batch size {record.cell.batch_size}: {CAPTION}"
-    return _captioned(caption, ("Part", *HEADS), rows)
+    return _captioned(f"Every part at batch size {record.cell.batch_size}", ("Part", *HEADS), rows)
 
 
-def _captioned(caption: str, heads: tuple[str, ...], rows: Sequence[Row]) -> Table:
-    """Make a table; its caption explains the mark of a share above its peak rate, if there is one."""
-    beyond = any(marks.BEYOND in field.text for row in rows for field in row)
-    return Table(f"{caption}. {BEYOND}" if beyond else caption, heads, tuple(rows))
+def _captioned(what: str, heads: tuple[str, ...], rows: Sequence[Row]) -> Table:
+    return Table(say("layers", "table", what=what, beyond=marks.beyond(rows)), heads, tuple(rows))
 
 
 def _totals(record: Record, profile: LayerProfile) -> list[Row]:

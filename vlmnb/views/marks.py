@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records.record import Record
-from vlmnb.views.table import Field
+from vlmnb.views.table import Field, Row
 
 MODELLED = "≈ "
 """Stands before energy that was modelled from time and a nominal power, not measured."""
@@ -58,6 +59,11 @@ def of_share(share: float) -> str:
     return BEYOND if round(100 * share, 1) > 100 else ""
 
 
+def beyond(rows: Iterable[Row]) -> bool:
+    """Return whether a share of a peak rate in a table is above 100 %."""
+    return any(BEYOND in field.text for row in rows for field in row)
+
+
 def of_method(reading: EnergyReading | None) -> str:
     """Return the mark that stands before energy; empty if it was measured."""
     return MODELLED if reading is not None and reading.method == "model" else ""
@@ -68,12 +74,6 @@ def marked(field: Field, mark: Mark) -> Field:
     return replace(field, text=field.text + mark.sign, title=field.title + mark.why)
 
 
-def load(record: Record) -> str:
-    """Return how much of the CPU other processes used while a record was measured."""
-    share = record.provenance.other_load
-    return "an unknown share" if share is None else f"{100 * share:.0f} %"
-
-
 def _of_speed(record: Record, disturbed: bool) -> Mark:
     mark = _disturbed(record) if disturbed else Mark()
     if record.degenerate:
@@ -82,6 +82,7 @@ def _of_speed(record: Record, disturbed: bool) -> Mark:
 
 
 def _disturbed(record: Record) -> Mark:
-    if record.provenance.other_load is None:
+    share = record.provenance.other_load
+    if share is None:
         return Mark(DISTURBED, f"; {MEANING}")
-    return Mark(DISTURBED, f"; other processes used {load(record)} of the CPU meanwhile")
+    return Mark(DISTURBED, f"; other processes used {100 * share:.0f} % of the CPU meanwhile")

@@ -6,8 +6,6 @@ import html
 import re
 from collections.abc import Mapping, Sequence
 
-from vlmnb.stats import formatting
-
 MISSING = '<span class="vlmnb-missing">-</span>'
 """What stands in a table for a number that does not exist."""
 
@@ -65,23 +63,6 @@ def fence(text: str, language: str = "text") -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     mark = "`" * max(3, longest + 1)
     return f"{mark}{language}\n{text.rstrip()}\n{mark}"
-
-
-def with_interval(value: float | None, low: float | None, high: float | None, mark: str = "") -> str:
-    """A number with its interval, in the digits the interval supports, as HTML."""
-    if value is None:
-        return MISSING
-    if low is None or high is None:
-        return f"{mark}{value:.4g}"
-    shown, *ends = (formatting.significant(number, low, high) for number in (value, low, high))
-    return f'{mark}{shown} <span class="interval">[{ends[0]}, {ends[1]}]</span>'
-
-
-def in_unit(value: float | None, unit: str, digits: int = 4) -> str:
-    """A number with an SI prefix, as HTML that sorts by the number."""
-    if value is None:
-        return MISSING
-    return f'<span data-sort="{value:.6g}">{escape(formatting.format_si(value, unit, digits))}</span>'
 
 
 def without_colors(text: str) -> str:

@@ -22,13 +22,3 @@ def label(field: str, cell: Cell, cells: Sequence[Cell]) -> str:
     """
     aside = field == "optimization" and cell.batch_size != cells[0].batch_size
     return f"{getattr(cell, field)}, batch {cell.batch_size}" if aside else str(getattr(cell, field))
-
-
-def aside(cells: Sequence[Cell]) -> str:
-    """Return heading and sentence, as Markdown, for the table of a group that is not the first."""
-    size, names = cells[0].batch_size, ", ".join(f"`{cell.optimization}`" for cell in cells[1:])
-    return (
-        f"### At batch {size}\n\n{names}: at most {size} at a time. The original is measured at batch {size} "
-        "too and is the row to compare with. Seconds per batch cannot be compared with those above, whose "
-        "batches hold more questions."
-    )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vlmnb.analysis import repeatability
-from vlmnb.analysis.repeatability import FEWEST, NoiseFloor
+from vlmnb.analysis.repeatability import NoiseFloor
 from vlmnb.data import catalogue
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison
-from vlmnb.stats.formatting import percent
 from vlmnb.views import detail_table, fields
 from vlmnb.views.fields import Column
 from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.templates import say
 
 COLUMNS: tuple[Column, ...] = (
     ("Latency per batch, s [95 %]", fields.latency),
@@ -36,49 +36,22 @@ def table(records: Sequence[Record]) -> Table:
 
 def text(records: Sequence[Record]) -> str:
     """Return a Markdown list: the threshold of each repeated cell, and what it means."""
-    lines = []
-    for cell, repeats in repeatability.groups(records).items():
-        found, disturbed = repeatability.of(repeats), [r for r in repeats if r.batches_under_load]
-        name = f"{catalogue.get(cell.dataset).title}, answers of {cell.length} length"
-        line = f"- {name}: undisturbed repeats on record: {len(repeats) - len(disturbed)}, needed: {FEWEST}."
-        if found:
-            line = (
-                f"- {name}: the medians of {found.windows} repeats have a spread of "
-                f"{percent(found.spread)} % (standard deviation of their logarithms). Two repeats of this "
-                f"cell differ by less than {percent(found.threshold)} % in 95 % of cases: a smaller "
-                f"difference between two cells is no evidence. A difference of {percent(found.detectable)} % "
-                f"would be found in {100 * comparison.POWER:.0f} % of cases."
-            )
-        if disturbed:
-            keys = ", ".join(f"`{one.key}`" for one in disturbed)
-            line += (
-                f" Other processes used the machine during {len(disturbed)} of {len(repeats)} repeats (†), "
-                f"which do not count. Delete their records ({keys}) and run the sweep again on a quiet "
-                "machine."
-            )
-        lines.append(line)
-    return "\n".join(lines) or "- No repeat of this page could be measured on this machine."
+    groups = [
+        (
+            catalogue.get(cell.dataset).title,
+            cell.length,
+            len(repeats),
+            [one for one in repeats if one.batches_under_load],
+            repeatability.of(repeats),
+        )
+        for cell, repeats in repeatability.groups(records).items()
+    ]
+    return say("repeats", "text", groups=groups, fewest=repeatability.FEWEST, power=comparison.POWER)
 
 
 def noise_floor(floor: NoiseFloor) -> str:
     """Return a sentence on the noise floor and where it comes from."""
-    return f"Two repeats of one cell may differ by up to {percent(floor.value)} % ({_origin(floor)})."
-
-
-def _origin(floor: NoiseFloor) -> str:
-    if floor.measured:
-        return "A/A repeats of this machine"
-    assumed = "an assumption"
-    if floor.virtual:
-        assumed += " for a virtual machine, which does not see the other machines on its host"
-    if floor.disturbed:
-        return (
-            f"{assumed}: other processes used the machine during {floor.disturbed} of its {floor.repeats} "
-            f"A/A repeats, and {FEWEST} undisturbed ones of a cell are needed; repeat them on a quiet machine"
-        )
-    if floor.repeats:
-        return f"{assumed}: the A/A repeats of this machine include no {FEWEST} of one cell"
-    return f"{assumed}: there are no A/A repeats of this machine"
+    return say("repeats", "noise_floor", floor=floor, fewest=repeatability.FEWEST)
 
 
 def _began(record: Record) -> Field:

@@ -20,21 +20,10 @@ from vlmnb.views import fields, marks, optimization_text
 from vlmnb.views.fields import COUNTED, ONE_READING, Column
 from vlmnb.views.marks import Mark, marked
 from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.templates import say
 
 percent = partial(formatting.percent, digits=3)
 OPTIMIZATION = axes.AXES["optimization"].row_title
-CAPTION = (
-    "Rates as shares of the device's measured peak rates, answers of {length} length, with 95 % intervals "
-    "over batches. MFU: FLOPs until the first token; MBU: bytes of decoder, head and "
-    "cache (mean over steps, for the longest prompt) per step. † other processes used the machine: during "
-    "batches, share too low; during all tries of the peak, too high.{beyond}"
-)
-BEYOND = " ‡ above 100 %: the device can do more than its measured peak, for instance from a cache."
-PEAKS_CAPTION = (
-    "Peak rates: the best that any record of this page measured, once per process after its first cell of a "
-    "precision, in several tries; again after the next cells while other processes disturbed every try (†). "
-    "Background load: in the quietest try. Compare shares within a page, not between pages"
-)
 ONE_BEST = "the best of all tries, without an interval"
 
 
@@ -63,8 +52,7 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         ("MBU", partial(share, "mbu")),
     ]
     rows = fields.by_columns(cells, found, partial(_label, cells), columns)
-    beyond = any(marks.BEYOND in field.text for row in rows for field in row)
-    caption = CAPTION.format(length=cells[0].length, beyond=BEYOND if beyond else "")
+    caption = say("roofline", "rates", length=cells[0].length, beyond=marks.beyond(rows))
     return Table(caption, (OPTIMIZATION, *(head for head, _ in columns)), rows)
 
 
@@ -80,7 +68,7 @@ def peaks_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | Non
             quietest = marked(quietest, marks.of_peak(top.flops.contaminated))
         rows.append((Field(dtype), _peak(top.flops, "FLOP/s"), _peak(top.memory, "B/s"), quietest))
     heads = ("Precision", "Large products", "Large copies", "Background load")
-    return Table(PEAKS_CAPTION, heads, tuple(rows)) if rows else None
+    return Table(say("roofline", "peaks"), heads, tuple(rows)) if rows else None
 
 
 def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
@@ -94,17 +82,7 @@ def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         ("Compiled", _compiled),
         ("Attention kernel", _attention),
     ]
-    peak = "the most that torch's allocator had handed out"
-    if not any(cell.device.startswith("cuda") for cell in cells):
-        peak = (
-            "of the whole process on a CPU, with what earlier cells left behind, so it does not show what a "
-            "setting saves"
-        )
-    caption = (
-        "Weights: as stored, smaller if quantized. Keys and values: of the largest "
-        f"batch, by formula (a static cache has room for more). Peak memory: {peak}. First call: includes "
-        "compilation, unless an earlier cell compiled the decoder"
-    )
+    caption = say("roofline", "memory", gpu=any(cell.device == "cuda" for cell in cells))
     heads = (OPTIMIZATION, *(head for head, _ in columns))
     return Table(caption, heads, fields.by_columns(cells, by_cell(records), partial(_label, cells), columns))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,10 +35,10 @@ from vlmnb.views import (
     repeat_table,
     report_tables,
     roofline_figure,
-    roofline_findings,
     roofline_tables,
 )
 from vlmnb.views.table import Table
+from vlmnb.views.templates import foreign, say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,10 +89,11 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
     _tables(roofline_tables.table(cells, found), roofline_tables.peaks_table(cells, found))
     if drawn := roofline_tables.bars(cells, found):
         limits = bottleneck.bottleneck(cells, found, _noise_floor(plan, found).value)
-        caption = (
-            f"{roofline_findings.text(limits, cells)} Bars: shares of the peak rates, with 95 % intervals; "
-            f"dashed: the peak rate; †: other processes used the machine; cut at {roofline_figure.WIDEST} %."
-        )
+        label = partial(optimization_text.label, "optimization", cells=cells)
+        n = [len(bar.record.full_batches_s) for bar in drawn]
+        widest = roofline_figure.WIDEST
+        caption = say("roofline", "figure", found=limits, label=label, n=n, widest=widest)
+        _text(say("roofline", "text", found=limits, label=label))
         _figure(roofline_figure.figure(drawn), caption, roofline_tables.points(drawn))
     _tables(roofline_tables.memory_table(cells, found))
 
@@ -107,7 +109,7 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
         return
     caption = findings.caption(plan.axis.name, cells, found, _noise_floor(plan, found).value)
     if len(cells) < len(every):
-        caption += f" Rows at another batch size than {cells[0].batch_size} are only in the tables."
+        caption += " Other batch sizes: in the tables."
     figure = axis_figure.axis_plot(plan.axis.name, cells, found)
     _figure(figure, caption, axis_figure.points(plan.axis.name, cells, found))
 
@@ -131,7 +133,8 @@ def show_flips(plan: Plan, found: list[Record]) -> None:
     """Display how many answers are those of the reference run, by batch size and precision."""
     _tables(*map(agreement_table.table, agreement.matrices(found, ())))
     _text(footnotes.notes(found, energy=False))
-    _text(f"## What it says\n\n{agreement_table.text(agreement.by_batch(found))}")
+    text = say("answers", "by_batch", found=agreement.by_batch(found))
+    _text(f"## What it says\n\n{text}")
 
 
 def show_agreement(plan: Plan, found: list[Record]) -> None:
@@ -152,7 +155,7 @@ def show_details(plan: Plan, found: list[Record]) -> None:
     else:
         _text("The report prints no figure of these cells, in this table or another.")
     conflicts = report_tables.conflicts(cells, found)
-    _text("\n".join(f"- {footnotes.escape(line)}" for line in conflicts))
+    _text("\n".join(f"- {foreign(line)}" for line in conflicts))
 
 
 def show_layers(plan: Plan, found: list[Record]) -> None:
@@ -161,14 +164,9 @@ def show_layers(plan: Plan, found: list[Record]) -> None:
     _text(footnotes.notes(found))
     if not any(one.layers for one in found):
         return
-    lines = layer_findings.text(found)
     _text("## Plot")
-    caption = (
-        f"{lines.splitlines()[0].removeprefix('- ')} Left: shares by component; middle: time of each layer, "
-        "with 95 % intervals; right: rates of parts called alone, below the peak rates (roofline)."
-    )
-    _figure(layer_figure.figure(found), caption, layer_figure.points(found))
-    _text(f"## What it says\n\n{lines}")
+    _figure(layer_figure.figure(found), layer_findings.caption(found), layer_figure.points(found))
+    _text(f"## What it says\n\n{layer_findings.text(found)}")
     _text("## Every part")
     _tables(*map(layer_tables.part_table, found))
 
@@ -188,7 +186,8 @@ def _show_optimizations(plan: Plan, cells: Sequence[Cell], found: list[Record]) 
     others, _ = record_file.read_all(results_folder(plan), plan.model)
     for number, part in enumerate(optimizations.groups(cells)):
         if number:
-            _text(optimization_text.aside(part))
+            said = say("answers", "other_batch_size", cells=part)
+            _text(f"### At batch {part[0].batch_size}\n\n{said}")
         changes = answer_changes.of_cells(part, found, others)
         made = axis_table.axis_table(plan.axis.name, part, found)
         _tables(answer_changes_table.flagged(made, changes), answer_changes_table.table(changes, part, found))

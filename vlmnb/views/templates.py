@@ -1,0 +1,64 @@
+"""The templates of this folder: Jinja2 macros that hold the words of sentences, captions and notes.
+
+Python decides what is to be said and hands a macro the numbers; the words can be changed without it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import cache, partial
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from vlmnb.stats import formatting
+
+
+def say(template: str, macro: str, **values: object) -> str:
+    """Return what a macro of a template makes of some values, as Markdown.
+
+    An item of a list has a line of its own; any other line break is a space, or nothing before punctuation
+    and within parentheses.
+    """
+    made = getattr(environment(autoescape=False).get_template(f"{template}.md.j2").module, macro)(**values)
+    joined = re.sub(r"\s*\n\s*(?=[,;.:)])|(?<=\()\s*\n\s*", "", str(made))
+    lines = (" ".join(item.split()) for item in re.split(r"\n\s*(?=- )", joined))
+    return "\n".join(filter(None, lines))
+
+
+def foreign(text: str) -> str:
+    """Return foreign text for a Markdown line: no markup, no line breaks, at most 300 characters."""
+    short = " ".join(text.split())
+    short = short if len(short) <= 300 else short[:299] + "…"
+    return re.sub(r"([|*_])", r"\\\1", html.escape(short, quote=False))
+
+
+def plain(text: object) -> str:
+    """Return text for Markdown on one line, with all escaped that Markdown or HTML would read as markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~$^])", r"\\\1", " ".join(str(text).split()))
+
+
+def fence(text: str, language: str = "text") -> str:
+    """Return a code block that its content cannot end."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    mark = "`" * max(3, longest + 1)
+    return f"{mark}{language}\n{text.rstrip()}\n{mark}"
+
+
+@cache
+def environment(*, autoescape: bool) -> Environment:
+    """Return the templates with the filters that write numbers."""
+    loader = PackageLoader("vlmnb.views")
+    made = Environment(
+        loader=loader, autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {
+        "counted": formatting.counted,
+        "enumerated": formatting.enumerated,
+        "foreign": foreign,
+        "percent": formatting.percent,
+        "percent3": partial(formatting.percent, digits=3),
+        "reach": lambda values: formatting.reach(sorted(set(values))),
+        "si": formatting.format_si,
+    }
+    return made
