@@ -92,6 +92,8 @@ def test_the_findings_of_disturbed_windows_say_so() -> None:
     assert "beaten" not in said
     drawn, _ = pareto_findings.figure_blocks((), *next(iter(quiet.items())))
     assert "differ by up to 20 % (an assumption" in drawn
+    caption = pareto_findings.figure_caption(next(iter(quiet.values())))
+    assert len(caption.split()) <= 60
 
 
 def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:

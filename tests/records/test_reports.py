@@ -15,7 +15,7 @@ import yaml
 from reported import PROJECT, own, shown
 
 from vlmnb import experiment
-from vlmnb.analysis import base_configuration, repeatability
+from vlmnb.analysis import base_configuration
 from vlmnb.book import report_pages
 from vlmnb.book.content import Content, Page
 from vlmnb.book.pages import model as chapter
@@ -262,8 +262,7 @@ def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) ->
     assert "not measured here" in setting.title
     table = comparison_tables.cost_table(entries)
     assert "0.260" in [field.text for row in table.rows for field in row], "as printed, not 0.26"
-    nothing_known = repeatability.noise_floor([], [(setting.hardware, setting.device)])
-    assert "no spread" in pareto_findings.figure_caption(setting, entries, nothing_known)
+    assert "no spread" in pareto_findings.figure_caption(entries)
     assert pareto_figure.figure(entries).startswith(b"\x89PNG")
 
 
