@@ -147,7 +147,7 @@ def _report(
             lines.append(f"{counted(stale, 'stale cell')} not measured again; to do so: {again}")
         for line in lines:
             console.print(line, markup=False, highlight=False)
-    if any(result.kind in scheduler.INCOMPLETE for result in results):
+    if any(result.kind in ("infrastructure", "stopped") for result in results):
         print(f"vlmnb: the sweep is not complete; continue with: {asked.command}", file=sys.stderr)
         return INFRASTRUCTURE
     return FAILED if failed_runs or failed_cells or damaged_cells else OK

@@ -70,13 +70,9 @@ class ExecutionOptions(Frozen):
 def papermill_line(
     axis: str, parameters: Mapping[str, Any], output: str = "out.ipynb", *, python: str = ""
 ) -> str:
-    """Return the shell command that executes a notebook with parameters.
+    """Return the shell command that executes the notebook of an axis with parameters.
 
-    Args:
-        axis: Name of the notebook.
-        parameters: Its parameters.
-        output: The executed notebook.
-        python: Interpreter that has papermill; empty if the environment is activated.
+    ``python`` is the interpreter that has papermill; empty if the environment is activated.
     """
     words = [*([python, "-m"] if python else []), "papermill", f"notebooks/{axis}.ipynb", output]
     lists = {}
@@ -96,8 +92,6 @@ class StartedRun:
     After `close` no process and no temporary file of it is left.
 
     Attributes:
-        run: The run.
-        options: How it is executed.
         scratch: Its temporary folder.
         process: Its supervisor.
     """
@@ -112,10 +106,10 @@ class StartedRun:
             again: Keys of recorded or stale cells to measure again.
         """
         self.run, self.options = run, options
-        self._folder = temporary.Scratch(temporary.RUN)
+        self._folders = contextlib.ExitStack()
+        self.scratch = self._folders.enter_context(temporary.Scratch(temporary.RUN))
         # The Jupyter kernel's sockets need a short path.
-        self._sockets = temporary.Scratch(temporary.SOCKETS, temporary.short())
-        self.scratch = self._folder.path
+        sockets = self._folders.enter_context(temporary.Scratch(temporary.SOCKETS, temporary.short()))
         request = {
             "scratch": str(self.scratch),
             "run_limit_s": options.limits.run_s,
@@ -124,7 +118,7 @@ class StartedRun:
                 "axis": run.axis,
                 "parameters": {**run.parameters, "model": run.model, "results": str(options.results)},
                 "scratch": str(self.scratch),
-                "sockets": str(self._sockets.path),
+                "sockets": str(sockets),
             },
         }
         environment = {
@@ -145,7 +139,7 @@ class StartedRun:
                     stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment, start_new_session=True,
                 )  # fmt: skip
         except OSError:
-            self._remove()
+            self._folders.close()
             raise
         self._mark = supervisor.mark_of(self.process.pid)
 
@@ -170,11 +164,7 @@ class StartedRun:
     def close(self) -> None:
         """End every process of the run and remove its files."""
         self.end()
-        self._remove()
-
-    def _remove(self) -> None:
-        self._folder.remove()
-        self._sockets.remove()
+        self._folders.close()
 
 
 def execute(
@@ -188,7 +178,7 @@ def execute(
     is killed.
 
     Args:
-        begun: The run; its processes have started.
+        begun: The run.
         on_poll: Called about twice a second with a description of the cell being measured, or ``""``.
         stop: Ends the run when it is set.
     """
@@ -208,23 +198,20 @@ def execute(
 def file_failure(result: RunResult, options: ExecutionOptions, *, stale: bool = False) -> None:
     """Keep the error of a failed run, the end of its stderr, and the command that repeats it.
 
-    Args:
-        result: How the run ended.
-        options: How it was executed.
-        stale: Whether it measured stale cells again.
+    ``stale`` says that it measured stale cells again.
     """
     run = result.run
-    given = {slots.THREADS: str(options.threads)} if options.threads != slots.default_threads() else {}
-    given |= {claims.STALE: "1"} if stale else {}
-    environment = "".join(f"{name}={value} " for name, value in given.items())
+    words = ["cd", shlex.quote(str(paths.root())), "&&"]
+    words += [f"{slots.THREADS}={options.threads}"] * (options.threads != slots.default_threads())
+    words += [f"{claims.STALE}=1"] * stale
     repeated = {"model": run.model, **run.parameters, "results": str(options.results)}
+    words.append(papermill_line(run.axis, repeated, python=sys.executable))
     report = {
         "model": run.model,
         "axis": run.axis,
         "error": result.error,
         "stderr_tail": result.tail,
-        "command": f"cd {shlex.quote(str(paths.root()))} && "
-        f"{environment}{papermill_line(run.axis, repeated, python=sys.executable)}",
+        "command": " ".join(words),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     paths.write_atomic(paths.failure(options.runs, run.model, run.axis), json.dumps(report, indent=1) + "\n")

@@ -7,14 +7,13 @@ import functools
 import itertools
 import queue
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from vlmnb.device import slots
 from vlmnb.device.slots import Slot
 from vlmnb.sweep import execute
 from vlmnb.sweep.execute import RunResult, StartedRun
 from vlmnb.sweep.inventory import NOTHING_AGAIN, Job
-from vlmnb.sweep.scheduler import Stopped, Sweep
+from vlmnb.sweep.scheduler import Sweep
 
 
 def local(sweep: Sweep, todo: Sequence[Job]) -> list[RunResult]:
@@ -76,11 +75,8 @@ def _one_by_one(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult | None]:
     results: list[RunResult | None] = []
     with contextlib.closing(_Relay(sweep, next(iter(slots.gpus()), slots.CPU))) as relay:
         for job, relay.following in itertools.zip_longest(jobs, jobs[1:]):
-            if sweep.stop.is_set():
-                break
             on_wait = functools.partial(sweep.waiting, "cpu", job.run.name)
-            device = slots.held(slots.everything(), on_wait)
-            results.append(sweep.work(job, relay, "cpu", device))
+            results.append(sweep.work(job, relay, "cpu", slots.held(slots.everything(), on_wait)))
     return results
 
 
@@ -92,25 +88,15 @@ def _side_by_side(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult | None]:
 
     def work(job: Job) -> RunResult | None:
         slot = free.get()
-        device = slots.held([slot.name], functools.partial(sweep.waiting, slot.name, job.run.name))
 
         def once(job: Job, again: Sequence[str], on_poll: Callable[[str], None]) -> RunResult:
             started = StartedRun(job.run, sweep.options, slot, again)
             return execute.execute(started, on_poll, sweep.stop)
 
+        on_wait = functools.partial(sweep.waiting, slot.name, job.run.name)
         try:
-            return None if sweep.stop.is_set() else sweep.work(job, once, slot.name, device)
-        except Stopped:
-            return None
-        except BaseException:
-            sweep.stop.set()
-            raise
+            return sweep.work(job, once, slot.name, slots.held([slot.name], on_wait))
         finally:
             free.put(slot)
 
-    with ThreadPoolExecutor(len(slots.gpus())) as pool:
-        try:
-            return list(pool.map(work, jobs))
-        except BaseException:
-            sweep.stop.set()
-            raise
+    return sweep.side_by_side(work, jobs, len(slots.gpus()))

@@ -24,12 +24,13 @@ def main(request: dict[str, Any]) -> int:
         request: ``axis``, ``parameters``, ``scratch`` (the folder for the executed notebook ``out.ipynb`` and
             for ``result.json`` with ``kind`` and ``error``) and ``sockets`` (a folder with a short path).
     """
-    _die_with_parent()
+    if sys.platform == "linux":
+        # End if the supervisor is killed; the Jupyter kernel ends by itself once papermill is gone.
+        pr_set_pdeathsig = 1  # <sys/prctl.h>
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     scratch = Path(request["scratch"])
     try:
-        kind, error = _papermill(
-            request["axis"], request["parameters"], str(scratch / "out.ipynb"), request["sockets"]
-        )
+        kind, error = _papermill(request)
     except Exception as trouble:  # papermill, the kernel's start, sockets, a full disk: not the notebook
         kind, error = "infrastructure", f"{type(trouble).__name__}: {one_line(trouble)}"
     if error:
@@ -38,23 +39,23 @@ def main(request: dict[str, Any]) -> int:
     return int(bool(error))
 
 
-def _papermill(axis: str, parameters: dict[str, Any], output: str, sockets: str) -> tuple[str, str]:
+def _papermill(request: dict[str, Any]) -> tuple[str, str]:
     """Execute a notebook; return the kind of its result and an error in one line, or an empty text."""
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    kernels = _kernel_class()
+    kernels, sockets = _kernel_class(), request["sockets"]
     # Socket files instead of TCP ports: kernels that start at the same time would race for the ports.
     own = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/kernel.json"}
     settings = Config(KernelManager=own)
     settings.HistoryManager.enabled = False
     try:
         executed = papermill.execute_notebook(
-            str(paths.notebook(axis)),
-            output,
-            parameters=parameters,
+            str(paths.notebook(request["axis"])),
+            f"{request['scratch']}/out.ipynb",
+            parameters=request["parameters"],
             kernel_name="python3",
             progress_bar=False,
             autosave_cell_every=0,
@@ -79,10 +80,8 @@ def _unfinished(executed: Any) -> tuple[str, str] | None:
         if cell.cell_type != "code" or not cell.source.strip():
             continue
         if any(output.output_type == "error" for output in cell.outputs):
-            return (
-                "failed",
-                f"cell {number} of the notebook called sys.exit(); the cells after it did not run",
-            )
+            why = "called sys.exit(); the cells after it did not run"
+            return "failed", f"cell {number} of the notebook {why}"
         if cell.execution_count is None:
             return "died", f"cell {number} of the notebook did not run; the Jupyter kernel may have died"
     return None
@@ -116,13 +115,6 @@ def _cause(code: int | None) -> str:
         signal.SIGSEGV: ", a crash in native code",
     }
     return f": signal {-code} ({signal.strsignal(-code)}){hints.get(-code, '')}"
-
-
-def _die_with_parent() -> None:
-    """End if the supervisor is killed; the Jupyter kernel ends by itself once papermill is gone."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # <sys/prctl.h>
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 if __name__ == "__main__":

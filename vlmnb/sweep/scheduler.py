@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
@@ -33,10 +35,6 @@ TRIES = 3
 DEATHS = 2
 """Deaths of the Jupyter kernel in one cell after which the cell is recorded as failed."""
 
-INCOMPLETE = ("infrastructure", "stopped")
-"""Kinds of results after which the sweep is not complete."""
-
-
 Execute = Callable[[Job, Sequence[str], Callable[[str], None]], RunResult]
 """Executes a job once, given the keys to measure again and what to call with the cell being measured."""
 
@@ -49,9 +47,6 @@ class Sweep:
     """The state of one sweep.
 
     Attributes:
-        options: Folders, threads and limits of its runs.
-        remeasure: What it measures again.
-        progress: Shows how far it is.
         stop: Set when it is to stop.
         before_waiting: Called before it waits for another process.
     """
@@ -74,7 +69,7 @@ class Sweep:
         where: str,
         device: AbstractContextManager[None] | None = None,
     ) -> RunResult | None:
-        """Execute a job by the rules; return None if another sweep has done it meanwhile.
+        """Execute a job by the rules; return None if another sweep did it meanwhile or this one is to stop.
 
         Everybody locks the run first and its device second, here and on a cluster, so that two sweeps never
         wait for each other.
@@ -85,8 +80,10 @@ class Sweep:
             where: Name of the device, for the progress.
             device: Holds the device; None if the cluster assigns it.
         """
-        self._wait_for_run(job.run.name, where)
+        if self.stop.is_set():
+            return None
         try:
+            self._wait_for_run(job.run.name, where)
             if not self.now(job).needs_work(self.remeasure):
                 return None
             with device or contextlib.nullcontext():
@@ -96,8 +93,13 @@ class Sweep:
                 result = self._complete(self._tried(fresh, execute_once, where), fresh)
             if result.kind not in ("ok", "stopped"):
                 execute.file_failure(result, self.options, stale=self.remeasure.stale)
+        except Stopped:
+            return None
         except OSError as error:
             result = RunResult(run=job.run, kind="infrastructure", error=system_error(error))
+        except BaseException:
+            self.stop.set()
+            raise
         finally:
             self._runs.release(job.run.name)
             self.progress.leave(where)
@@ -106,6 +108,35 @@ class Sweep:
         if disk_full(result):
             self.stop.set()
         return result
+
+    def side_by_side(
+        self,
+        work: Callable[[Job], RunResult | None],
+        jobs: Sequence[Job],
+        most: int,
+        watch: Callable[[], None] = lambda: None,
+    ) -> list[RunResult | None]:
+        """Execute jobs in threads; when this thread is interrupted, the sweep stops.
+
+        Args:
+            work: Executes a job.
+            jobs: The jobs.
+            most: How many to execute at the same time.
+            watch: Called five times a second; if it raises a ConnectionError, nobody waits for the threads.
+        """
+        pool = futures.ThreadPoolExecutor(most)
+        wait = True
+        try:
+            working = [pool.submit(work, job) for job in jobs]
+            while futures.wait(working, timeout=0.2).not_done:
+                watch()
+        except BaseException as error:
+            self.stop.set()
+            wait = not isinstance(error, ConnectionError)
+            raise
+        finally:
+            pool.shutdown(wait)
+        return [each.result() for each in working]
 
     def waiting(self, where: str, run: str, line: str) -> None:
         """Show what a run waits for.
@@ -128,13 +159,9 @@ class Sweep:
         """Execute a job as often as the rules allow."""
         deaths: Counter[str] = Counter()
         tries = 1
-        before = {
-            c.path: signature(c.path) for c in job.wanted(self.remeasure) if c.state in ("recorded", "stale")
-        }
-
-        def poll(cell: str) -> None:
-            self.progress.doing(where, job.run.name, cell)
-
+        recorded = [c.path for c in job.wanted(self.remeasure) if c.state in ("recorded", "stale")]
+        before = {path: signature(path) for path in recorded}
+        poll = functools.partial(self.progress.doing, where, job.run.name)
         while not self.stop.is_set():
             again = [path.stem for path, was in before.items() if signature(path) == was]
             result = execute_once(job, again, poll)
@@ -158,12 +185,7 @@ class Sweep:
         return RunResult(run=job.run, kind="stopped", error="stopped")
 
     def _complete(self, result: RunResult, job: Job) -> RunResult:
-        """Mark the page of a run that ended well; a run that leaves cells without a record has failed.
-
-        Args:
-            result: How the run ended.
-            job: The job as it was when it began.
-        """
+        """Mark the page of a run that ended well; a run that leaves cells without a record has failed."""
         if result.kind != "ok":
             return result
         # A run records its cells itself. A page without cells is made from what was there when it began: a

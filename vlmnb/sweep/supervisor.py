@@ -40,7 +40,9 @@ def main(request: dict[str, Any]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep too, which decides
     asked_to_stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked_to_stop.append(number))
-    _adopt_orphans()
+    if sys.platform == "linux":
+        pr_set_child_subreaper = 36  # <sys/prctl.h>
+        ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1)
     scratch = Path(request["scratch"])
     environment = {**os.environ, MARK: mark_of(os.getpid())}
     child = subprocess.Popen(
@@ -48,7 +50,7 @@ def main(request: dict[str, Any]) -> int:
         stdin=subprocess.DEVNULL,
         env=environment,
     )
-    watch, why = Watch(request, scratch), ""
+    watch, why = Watch(request["run_limit_s"], request["cell_limit_s"], scratch / "cell.json"), ""
     while child.poll() is None and not why:
         if asked_to_stop:
             why = "stopped"
@@ -56,8 +58,8 @@ def main(request: dict[str, Any]) -> int:
             why = "orphaned"
         else:
             why = watch.exceeded()
-    left = end_all()
-    ended = {"why": why, "code": child.returncode, "left": left, "cell": watch.cell}
+    end_all()
+    ended = {"why": why, "code": child.returncode, "cell": watch.cell}
     if why == "orphaned":
         for folder in (scratch, request["run"]["sockets"]):
             shutil.rmtree(folder, ignore_errors=True)
@@ -71,10 +73,9 @@ def main(request: dict[str, Any]) -> int:
 class Watch:
     """The clocks of a run and of the cell that it measures."""
 
-    def __init__(self, request: dict[str, Any], scratch: Path) -> None:
-        """Start the clocks."""
-        self._run_limit_s, self._cell_limit_s = request["run_limit_s"], request["cell_limit_s"]
-        self._file = scratch / "cell.json"
+    def __init__(self, run_limit_s: float, cell_limit_s: float, file: Path) -> None:
+        """Start the clocks; ``file`` names the cell that is being measured."""
+        self._run_limit_s, self._cell_limit_s, self._file = run_limit_s, cell_limit_s, file
         self._began = self._cell_began = time.monotonic()
         self.cell: dict[str, str] | None = None
 
@@ -92,15 +93,16 @@ class Watch:
         return ""
 
 
-def end_all() -> list[int]:
-    """Kill every descendant until none is left; return the ids of those that did not end."""
+def end_all() -> None:
+    """Kill every descendant until none is left, or patience ends."""
     until = time.monotonic() + PATIENCE_S
-    me = psutil.Process()
-    while True:
-        _collect()
-        alive = [p for p in me.children(recursive=True) if _alive(p)]
-        if not alive or time.monotonic() > until:
-            return [p.pid for p in alive]
+    while time.monotonic() < until:
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:  # ended children leave the process table
+                pass
+        alive = [p for p in psutil.Process().children(recursive=True) if _alive(p)]
+        if not alive:
+            return
         for process in alive:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -137,19 +139,6 @@ def _alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
-
-
-def _collect() -> None:
-    """Wait for children that have ended, so that they leave the process table."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def _adopt_orphans() -> None:
-    if sys.platform == "linux":
-        pr_set_child_subreaper = 36  # <sys/prctl.h>
-        ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import threading
-import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any, NamedTuple
 
 from vlmnb.device import machine, slots
@@ -26,7 +24,7 @@ from vlmnb.sweep.execute import ExecutionOptions, RunResult, forget_failure
 from vlmnb.sweep.inventory import Job
 from vlmnb.sweep.ray import node as on_node
 from vlmnb.sweep.ray.head import Head
-from vlmnb.sweep.scheduler import Stopped, Sweep
+from vlmnb.sweep.scheduler import Sweep
 
 
 class Node(NamedTuple):
@@ -62,7 +60,6 @@ class Cluster:
         if slots.THREADS not in os.environ:
             os.environ[slots.THREADS] = str(first.physical_cores)
         self.options = options.model_copy(update={"threads": slots.threads()})
-        self._lost = False
 
     def __enter__(self) -> Callable[[Sweep, Sequence[Job]], list[RunResult]]:
         """Return the function that executes a sweep's jobs."""
@@ -70,7 +67,7 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         """Leave the cluster; end the process if its head is lost, because leaving would wait for it."""
-        if self._lost:
+        if self._head.lost:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(3)  # cli.sweep_command.INFRASTRUCTURE
@@ -80,32 +77,13 @@ class Cluster:
         """Execute as many jobs at the same time as the cluster has room for."""
         once = functools.partial(self._once, sweep.stop)
 
-        def serve(job: Job) -> RunResult | None:
-            try:
-                return None if sweep.stop.is_set() else sweep.work(job, once, job.run.name)
-            except Stopped:
-                return None
+        def work(job: Job) -> RunResult | None:
+            return sweep.work(job, once, job.run.name)
 
-        pool = ThreadPoolExecutor(max(1, len(todo)))
-        serving = [pool.submit(serve, job) for job in todo]
-        try:
-            while not all(future.done() for future in serving):
-                self._head.look()
-                time.sleep(0.2)
-        except ConnectionError:
-            sweep.stop.set()
-            self._lost = True
-            raise
-        except BaseException:
-            sweep.stop.set()
-            raise
-        finally:
-            pool.shutdown(wait=not self._lost)  # its threads may be in a call to Ray
-        return [result for future in serving if (result := future.result())]
+        results = sweep.side_by_side(work, todo, max(1, len(todo)), self._head.look)
+        return [result for result in results if result]
 
-    def _once(
-        self, stop: threading.Event, job: Job, again: Sequence[str], on_poll: Callable[[str], None]
-    ) -> RunResult:
+    def _once(self, stop: Event, job: Job, again: Sequence[str], on_poll: Callable[[str], None]) -> RunResult:
         ray, options, run = self.ray, self.options, job.run
         needs_gpu = any(state.cell.device == "cuda" for state in job.cells)
         alone = any(state.cell.device == "cpu" for state in job.cells)
@@ -135,7 +113,7 @@ class Cluster:
         return any(node.node_id in alive for node in nodes)
 
     def _received(
-        self, sent: Any, run: Run, able: Sequence[Node], on_poll: Callable[[str], None], stop: threading.Event
+        self, sent: Any, run: Run, able: Sequence[Node], on_poll: Callable[[str], None], stop: Event
     ) -> RunResult:
         """Store what a node sends until it reports how the run ended."""
         while True:

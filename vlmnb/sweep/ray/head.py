@@ -6,6 +6,7 @@ process without saying how to continue. Standard library only.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 
@@ -17,22 +18,22 @@ PATIENCE_S = 30.0
 
 
 class Head:
-    """The head of a cluster.
-
-    Attributes:
-        answers: Whether it answered last time.
-    """
+    """The head of a cluster, by host and port of its control service; assumed to be alive at first."""
 
     def __init__(self, address: str) -> None:
-        """Assume that it is alive.
-
-        Args:
-            address: Host and port of its control service.
-        """
-        host, _, port = address.rpartition(":")
-        self._address, self._where = (host.strip("[]"), int(port)), address
+        """Ask nothing yet."""
+        self._address = address
         self._answered_at = self._asked_at = time.monotonic()
-        self.answers = True
+
+    @property
+    def answers(self) -> bool:
+        """Return whether it answered last time."""
+        return self._answered_at == self._asked_at
+
+    @property
+    def lost(self) -> bool:
+        """Return whether it has been away for too long."""
+        return self._asked_at - self._answered_at > PATIENCE_S
 
     def look(self) -> None:
         """Ask whether it is alive, once a second at most.
@@ -42,15 +43,12 @@ class Head:
         """
         if time.monotonic() - self._asked_at < ASK_S:
             return
-        try:
-            socket.create_connection(self._address, timeout=5).close()
-            self.answers = True
-        except OSError:
-            self.answers = False
         self._asked_at = time.monotonic()
-        if self.answers:
+        host, _, port = self._address.rpartition(":")
+        with contextlib.suppress(OSError):
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
             self._answered_at = self._asked_at
-        if self._asked_at - self._answered_at > PATIENCE_S:
+        if self.lost:
             raise ConnectionError(
-                f"the head of the Ray cluster, {self._where}, has not answered for {PATIENCE_S:.0f} s"
+                f"the head of the Ray cluster, {self._address}, has not answered for {PATIENCE_S:.0f} s"
             )
