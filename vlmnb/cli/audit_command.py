@@ -13,7 +13,7 @@ from rich.padding import Padding
 
 from vlmnb.audit import damaged_files, registry
 from vlmnb.audit.rule import LEVELS, TITLES, Finding
-from vlmnb.errors import Damaged, UserError, nearest
+from vlmnb.errors import UserError, nearest
 from vlmnb.stats.formatting import counted
 from vlmnb.types import Source
 
@@ -21,6 +21,7 @@ SHOWN_RECORDS = 3
 """A terminal names this many records per finding; ``--json`` and the book name all."""
 
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
+WHOSE = {"measured": "measured records", "reports": "the earlier reports' own figures"}
 
 
 def run(results: Path, source: str, *, as_json: bool) -> int:
@@ -50,75 +51,53 @@ def run(results: Path, source: str, *, as_json: bool) -> int:
     found = {name: damaged_files.findings(damaged, name) + registry.run(records, name) for name in chosen}
     counts = {name: sum(r.source == name for r in records) for name in chosen}
     errors = {name: sum(one.level == "error" for one in listed) for name, listed in found.items()}
+    rules = [(damaged_files.RULE, name, damaged_files.SAYS) for name in chosen]
+    rules += [(rule.name, rule.source, rule.says) for rule in registry.RULES if rule.source in chosen]
     if as_json:
-        print(json.dumps(_document(found, counts, errors, damaged), indent=1, ensure_ascii=False))
+        document = {
+            "records": counts,
+            "errors": errors,
+            "findings": [
+                {"source": name, **one.model_dump(mode="json")}
+                for name, listed in found.items()
+                for one in listed
+            ],
+            "rules": [{"name": rule, "source": name, "says": says} for rule, name, says in rules],
+            "left_out": [str(one) for one in damaged],
+        }
+        print(json.dumps(document, indent=1, ensure_ascii=False))
     else:
-        _show(found, counts)
-        print("\n".join(_verdict(errors)))
+        for name, listed in found.items():
+            count = sum(of == name for _, of, _ in rules)
+            _show(f"{counts[name]} records of source {name}, {count} rules", listed)
+        print(_verdict(errors))
     return int(any(errors.values()))
 
 
-WHOSE = {"measured": "measured records", "reports": "the earlier reports' own figures"}
-
-
-def _verdict(errors: Mapping[Source, int]) -> list[str]:
+def _verdict(errors: Mapping[Source, int]) -> str:
     """Return the number of errors per source and the exit code, and how to check one source alone."""
     parts = [f"{counted(count, 'error')} in {WHOSE[name]} (source {name})" for name, count in errors.items()]
-    lines = [f"{', '.join(parts)}: exit code {int(any(errors.values()))}."]
+    verdict = f"{', '.join(parts)}: exit code {int(any(errors.values()))}."
     if errors.get("reports") and "measured" in errors:
-        lines.append("To check only your own records: vlmnb audit --source measured")
-    return lines
+        verdict += "\nTo check only your own records: vlmnb audit --source measured"
+    return verdict
 
 
-def _document(
-    found: Mapping[Source, list[Finding]], counts: Mapping[Source, int], errors: Mapping[Source, int],
-    damaged: Sequence[Damaged],
-) -> dict[str, object]:  # fmt: skip
-    return {
-        "records": counts,
-        "errors": errors,
-        "findings": [
-            {"source": source, **one.model_dump(mode="json")}
-            for source, listed in found.items()
-            for one in listed
-        ],
-        "rules": [
-            {"name": damaged_files.RULE, "source": source, "says": damaged_files.SAYS} for source in found
-        ]
-        + [
-            {"name": rule.name, "source": rule.source, "says": rule.says}
-            for rule in registry.RULES
-            if rule.source in found
-        ],
-        "left_out": [str(one) for one in damaged],
-    }
-
-
-def _show(found: Mapping[Source, list[Finding]], counts: Mapping[Source, int]) -> None:
+def _show(heading: str, findings: Sequence[Finding]) -> None:
     console = Console(highlight=False, soft_wrap=False)
-    for source, listed in found.items():
-        rules = 1 + sum(rule.source == source for rule in registry.RULES)
-        levels = Counter(one.level for one in listed)
-        counts_by_level = ", ".join(counted(levels[level], level) for level in LEVELS)
-        console.print(
-            f"{counts[source]} records of source {source}, {rules} rules: {counts_by_level}", style="bold"
-        )
-        for level in LEVELS:
-            if levels[level]:
-                console.print(f"\n{level.upper()}: {TITLES[level]}", style=STYLES[level])
-            for one in listed:
-                if one.level == level:
-                    _show_one(console, one)
-        console.print()
-
-
-def _show_one(console: Console, one: Finding) -> None:
-    console.print(f"\n  {one.rule}", style="bold")
-    lines = [one.meaning, one.unknown]
-    lines.append("; ".join(f"{name}: {value}" for name, value in one.figures.items()))
-    for where in one.records[:SHOWN_RECORDS]:
-        lines.append(f"- {where.hardware}/{where.model}/{where.key}.json ({where.cell})")
-    if len(one.records) > SHOWN_RECORDS:
-        lines.append(f"- and {len(one.records) - SHOWN_RECORDS} more")
-    for line in filter(None, lines):
-        console.print(Padding(line, (0, 0, 0, 4)), markup=False)
+    levels = Counter(one.level for one in findings)
+    console.print(f"{heading}: {', '.join(counted(levels[level], level) for level in LEVELS)}", style="bold")
+    for level in LEVELS:
+        if levels[level]:
+            console.print(f"\n{level.upper()}: {TITLES[level]}", style=STYLES[level])
+        for one in (one for one in findings if one.level == level):
+            console.print(f"\n  {one.rule}", style="bold")
+            lines = [one.meaning, one.unknown]
+            lines.append("; ".join(f"{name}: {value}" for name, value in one.figures.items()))
+            for where in one.records[:SHOWN_RECORDS]:
+                lines.append(f"- {where.hardware}/{where.model}/{where.key}.json ({where.cell})")
+            if len(one.records) > SHOWN_RECORDS:
+                lines.append(f"- and {len(one.records) - SHOWN_RECORDS} more")
+            for line in filter(None, lines):
+                console.print(Padding(line, (0, 0, 0, 4)), markup=False)
+    console.print()

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from vlmnb import paths
 from vlmnb.errors import UserError
+from vlmnb.files import templates
 from vlmnb.files.temporary import remove_left
 from vlmnb.spec import optimizations
 from vlmnb.stats.formatting import counted
@@ -24,7 +25,7 @@ from vlmnb.sweep.execute import RunResult
 from vlmnb.sweep.inventory import Job
 from vlmnb.sweep.progress import Progress
 
-OK, FAILED, BAD_INPUT, INFRASTRUCTURE, INTERRUPTED = 0, 1, 2, 3, 130
+OK, FAILED, INFRASTRUCTURE, INTERRUPTED = 0, 1, 3, 130
 
 
 def show(asked: options.Asked, *, cells: bool) -> None:
@@ -48,8 +49,7 @@ def show(asked: options.Asked, *, cells: bool) -> None:
         return
     if not execution.results.is_dir():
         print(f"There is no folder {execution.results} yet.\n")
-    lines = status.lines(jobs, sweeps, cells=cells, remeasure=asked.remeasure, left_out=left_out)
-    print("\n".join(lines))
+    print(*status.lines(jobs, sweeps, cells=cells, remeasure=asked.remeasure, left_out=left_out), sep="\n")
 
 
 def latest_spec(results: Path) -> Path | None:
@@ -64,8 +64,7 @@ def run(asked: options.Asked) -> int:
     """Execute a sweep.
 
     Returns:
-        The exit code: 0 success, 1 a run or a cell failed, 3 a failure that is not the notebooks' fault,
-        130 stopped.
+        The exit code: 1 if a run or a cell failed, 3 after a failure that is not the notebooks' fault.
 
     Raises:
         UserError: The options or the sweep file ask for something impossible; nothing has been changed.
@@ -84,7 +83,7 @@ def run(asked: options.Asked) -> int:
         launcher = cluster.Cluster(asked.hardware, execution)
         execution = launcher.options
         # Plans depend on the machine that measures, which is another one now.
-        runs = inventory.only(inventory.load(options.spec_path(asked.spec)), asked.only)
+        runs, _ = options.planned(asked)
         jobs = inventory.jobs(runs, execution.results, execution.runs)
     console = Console(stderr=asked.as_json, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers send it; it stops as Ctrl-C does
@@ -121,32 +120,23 @@ def _report(
     failed_runs = {result.run.name: result.error for result in results if result.kind != "ok"}
     failed_cells = status.failed(states)
     damaged_cells = status.damaged(states)  # of a run that failed before it came to them
-    stale = sum(state.state == "stale" for state in states)
+    report = {
+        "cells": len(states),
+        "measured": progress.measured,
+        "without_number": progress.without_number,
+        "stale": sum(state.state == "stale" for state in states),
+        "runs_executed": len(results),
+        "failed_runs": failed_runs,
+        "failed_cells": failed_cells,
+    }
     if asked.as_json:
-        report = {
-            "cells": len(states),
-            "measured": progress.measured,
-            "without_number": progress.without_number,
-            "stale": stale,
-            "runs_executed": len(results),
-            "failed_runs": failed_runs,
-            "failed_cells": failed_cells,
-        }
         print(json.dumps(report, indent=1))
     else:
-        without = f" ({progress.without_number} of them without a number)" if progress.without_number else ""
-        lines = [
-            f"{counted(len(states), 'cell')}, {progress.measured} recorded now{without}, "
-            f"{counted(len(results) - len(failed_runs), 'notebook')} executed",
-            *(f"failed: {name}: {error}" for name, error in failed_runs.items()),
-            *(f"failed cell: {line}" for line in failed_cells),
-            *(f"damaged record: {line}" for line in damaged_cells),
-        ]
-        if stale and not asked.remeasure.stale:
-            again = f"{asked.command} --stale"
-            lines.append(f"{counted(stale, 'stale cell')} not measured again; to do so: {again}")
-        for line in lines:
-            console.print(line, markup=False, highlight=False)
+        text = templates.render(
+            "vlmnb.cli", "sweep_ended.txt.j2", **report, asked=asked, damaged_cells=damaged_cells,
+            counted=counted,
+        )  # fmt: skip
+        console.print(text, markup=False, highlight=False, end="")
     if any(result.kind in ("infrastructure", "stopped") for result in results):
         print(f"vlmnb: the sweep is not complete; continue with: {asked.command}", file=sys.stderr)
         return INFRASTRUCTURE
@@ -182,9 +172,9 @@ def _require_packages(jobs: Sequence[Job], asked: options.Asked) -> None:
     Raises:
         UserError: A package is not installed.
     """
-    for cell in dict.fromkeys(state.cell for job in jobs for state in job.wanted(asked.remeasure)):
-        if preflight.verdict(cell) is None:
-            optimizations.require(cell.optimization, cell.dtype)
+    for state in status.distinct(jobs):
+        if state.wanted(asked.remeasure) and preflight.verdict(state.cell) is None:
+            optimizations.require(state.cell.optimization, state.cell.dtype)
 
 
 def _require_clock(jobs: Sequence[Job]) -> None:
@@ -194,8 +184,8 @@ def _require_clock(jobs: Sequence[Job]) -> None:
         UserError: A stale record is from the future.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    for state in (state for job in jobs for state in job.cells if state.state == "stale"):
-        if state.started_at > now:
+    for state in status.distinct(jobs):
+        if state.state == "stale" and state.started_at > now:
             raise UserError(
                 f"this machine's clock shows {now}, but a record to be replaced was measured at "
                 f"{state.started_at}; set the clock, or delete {state.answer}"

@@ -22,12 +22,7 @@ FOLDER = ".sweeps"
 
 
 class Current(Frozen):
-    """What one device is doing.
-
-    Attributes:
-        cell: Description of the cell being measured; empty while a notebook starts or makes its page.
-        seconds: For how long.
-    """
+    """What one device is doing, and for how long; no cell while a notebook starts or makes its page."""
 
     run: str
     cell: str
@@ -38,11 +33,10 @@ class SweepProgress(Frozen):
     """How far a sweep was when it last wrote its file.
 
     Attributes:
-        done: Cells with a record.
-        measured: Cells measured by this sweep.
-        failed: Cells recorded as failed.
+        done: Cells with a record; ``measured`` by this sweep; ``failed`` as they are recorded.
         remaining_s: Estimate of the time to measure the remaining cells, None before the first is measured.
             Waiting for a device is not part of it: how long other processes take is unknown.
+        current: What each device is doing.
         ended: ``finished`` or ``stopped``; empty while the sweep goes on, and also if it was killed.
         threads: Threads that torch computes with.
         stopped_by: The error that ended it, or empty.
@@ -115,13 +109,11 @@ def assume_threads(results: Path) -> str:
     Returns:
         A line for the user if a sweep without ``--threads`` would use another number, else an empty text.
     """
-    if slots.given_threads() is not None:
-        return ""
     found = read_all(results)
-    usual = slots.default_threads()
-    threads = found[-1][0].threads if found else usual
-    if found:
-        os.environ[slots.THREADS] = str(threads)
+    if slots.given_threads() is not None or not found:
+        return ""
+    threads, usual = found[-1][0].threads, slots.default_threads()
+    os.environ[slots.THREADS] = str(threads)
     if threads == usual:
         return ""
     return (

@@ -22,9 +22,6 @@ from vlmnb.types import Frozen
 State = Literal["recorded", "stale", "missing", "damaged"]
 PageState = Literal["current", "outdated", "changed", "missing", "failed"]
 
-RETRIED = ("failed", "out_of_memory")
-"""Statuses that ``--retry-failed`` measures again."""
-
 
 class Remeasure(Frozen):
     """What a sweep measures again, in addition to the missing and damaged cells."""
@@ -67,10 +64,10 @@ class CellState(Frozen):
 
     def wanted(self, remeasure: Remeasure = NOTHING_AGAIN) -> bool:
         """Check whether a sweep measures this cell."""
-        if self.state in ("missing", "damaged"):
-            return True
-        return (remeasure.stale and self.state == "stale") or (
-            remeasure.retry_failed and self.status in RETRIED
+        return (
+            self.state in ("missing", "damaged")
+            or (remeasure.stale and self.state == "stale")
+            or (remeasure.retry_failed and self.status in ("failed", "out_of_memory"))
         )
 
 
@@ -78,15 +75,14 @@ class Job(Frozen):
     """A run with the state of its cells and of its page.
 
     Attributes:
-        inputs: What a page without cells is made from, one line each.
-        repeats: The A/A repeats on record, one line each; they decide which differences a page reports.
+        inputs: What the page is made from beside the cells, one line each: for a page without cells its
+            inputs, else the A/A repeats on record, which decide which differences it reports.
     """
 
     run: Run
     cells: tuple[CellState, ...]
     page: PageState
     inputs: tuple[str, ...] = ()
-    repeats: tuple[str, ...] = ()
 
     def wanted(self, remeasure: Remeasure = NOTHING_AGAIN) -> list[CellState]:
         """Return the cells to measure, in table order."""
@@ -99,9 +95,9 @@ class Job(Frozen):
     def stamp(self) -> str:
         """Describe what the page would be made from now: template, code that draws it, records."""
         template = hashlib.sha256(paths.notebook(self.run.axis).read_bytes()).hexdigest()
-        code = code_fingerprint.of(content_key.CARD if self.inputs else content_key.SHOWING)
+        code = code_fingerprint.of(content_key.CARD if self.run.plan.axis.own else content_key.SHOWING)
         shown = (f"{state.key} {state.state} {state.shown}" for state in self.cells)
-        return "\n".join([template, code, *shown, *self.inputs, *self.repeats]) + "\n"
+        return "\n".join([template, code, *shown, *self.inputs]) + "\n"
 
 
 def load(path: Path) -> tuple[Run, ...]:
@@ -148,10 +144,13 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
     made = []
     for run in planned:
         plan = run.plan
-        compared = () if plan.axis.own or plan.source == "reports" else repeats
+        inputs = () if plan.source == "reports" else repeats
+        if plan.axis.own:
+            from vlmnb.fit import page_inputs
+
+            inputs = page_inputs.of(plan.model, plan.parameters, usable)
         cells = tuple(states[cell] for cell in plan.cells)
-        inputs = _inputs(plan, usable)
-        job = Job(run=run, cells=cells, page="missing", inputs=inputs, repeats=compared)
+        job = Job(run=run, cells=cells, page="missing", inputs=inputs)
         made.append(job.model_copy(update={"page": _page(job, pages)}))
     own = {state.problem for state in states.values() if state.state == "damaged"}
     return made, [problem for problem in problems if problem not in own]
@@ -188,14 +187,6 @@ def _state(
         reason=found.reason, shown=found.digest, answer=results / stale.path if stale else path,
         started_at=found.started_at, problem=exact.problem if exact else "",
     )  # fmt: skip
-
-
-def _inputs(plan: planning.Plan, usable: Iterable[IndexedRecord]) -> tuple[str, ...]:
-    if not plan.axis.own:
-        return ()
-    from vlmnb.fit import page_inputs
-
-    return page_inputs.of(plan.model, plan.parameters, usable)
 
 
 def _page(job: Job, pages: Path) -> PageState:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
@@ -36,7 +35,6 @@ class Progress:
 
     Attributes:
         stopped_by: Why a run was not completed, if that was not its notebook's fault; else empty.
-        total: Cells of the sweep.
         measured: Cells recorded while the sweep was at work on them.
         without_number: Those whose record has a reason instead of numbers.
     """
@@ -102,9 +100,7 @@ class Progress:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Stop showing; the last report stays for other terminals."""
         if self._live:
             self._live.stop()
@@ -154,9 +150,7 @@ class Progress:
 
     def _remaining_s(self) -> float | None:
         """Estimate the remaining time; unlike rich's estimate it leaves out the time spent waiting."""
-        if not self.measured:
-            return None
-        return self._worked_s() / self.measured * len(self._pending)
+        return self._worked_s() / self.measured * len(self._pending) if self.measured else None
 
     def _works(self, where: str, at_work: bool) -> None:
         """Note whether a device is at work; the clock runs while any is."""
@@ -184,7 +178,12 @@ class Progress:
         time_ = duration(now - self._began) + (f", about {duration(left)} left" if left else "")
         if self._live:
             # There is no room for the words that all cells of a run have in common.
-            short = "; ".join(self._shortened(run, cell) for run, cell, _ in self._current.values())
+            short = "; ".join(
+                f"{cell} ({run})"
+                if cell.startswith(slots.WAITING)
+                else f"{run}: {self._short.get(run, {}).get(cell, cell) or 'notebook'}"
+                for run, cell, _ in self._current.values()
+            )
             self._live.update(self._task, completed=self.done, description=f"{time_} | {short}")
         else:
             doing = "; ".join(f"{run}: {cell or 'notebook'}" for run, cell, _ in self._current.values())
@@ -197,11 +196,6 @@ class Progress:
             self._written_at = now
             with contextlib.suppress(OSError):  # a full disk stops the records, not the progress
                 self._heartbeat.write(self.now())
-
-    def _shortened(self, run: str, cell: str) -> str:
-        if cell.startswith(slots.WAITING):
-            return f"{cell} ({run})"
-        return f"{run}: {self._short.get(run, {}).get(cell, cell) or 'notebook'}"
 
 
 def duration(seconds: float) -> str:

@@ -85,32 +85,29 @@ class Cluster:
 
     def _once(self, stop: Event, job: Job, again: Sequence[str], on_poll: Callable[[str], None]) -> RunResult:
         ray, options, run = self.ray, self.options, job.run
-        needs_gpu = any(state.cell.device == "cuda" for state in job.cells)
-        alone = any(state.cell.device == "cpu" for state in job.cells)
-        able = [node for node in self.nodes if node.gpus >= 1 or not needs_gpu]
+        devices = {state.cell.device for state in job.cells}
+        able = [node for node in self.nodes if node.gpus >= 1 or "cuda" not in devices]
         if not able:
             return RunResult(run=run, kind="failed", error="this run needs a GPU; no node has one")
-        resources = _resources(able, needs_gpu, alone)
         files = {path for state in job.cells for path in (state.answer, state.path) if path and path.exists()}
         known = {path.relative_to(options.results).as_posix(): path.read_bytes() for path in files}
         # One call per worker, so that it releases its GPU. Retries are decided by the sweep, not by Ray.
         task = ray.remote(max_calls=1)(on_node.execute_run).options(
-            max_retries=0, num_returns="streaming", name=run.name, **resources
+            max_retries=0,
+            num_returns="streaming",
+            name=run.name,
+            # A run that measures on the CPU requests all cores of a node and has it to itself.
+            num_cpus=min(node.cpus for node in able) if "cpu" in devices else 1,
+            num_gpus=int("cuda" in devices),
+            label_selector={"ray.io/node-id": f"in({','.join(node.node_id for node in able)})"},
         )
         sent = task.remote(run.model_dump(), options.model_dump(mode="json"), list(again), known)
         try:
             return self._received(sent, run, able, on_poll, stop)
         except ray.exceptions.RayTaskError as error:
-            return RunResult(run=run, kind="infrastructure", error=one_line(error.cause or error))
+            return _lost(run, one_line(error.cause or error))
         except ray.exceptions.RayError as error:
-            lost = f"its node or worker was lost: {one_line(error)}"
-            return RunResult(run=run, kind="infrastructure", error=lost)
-
-    def _alive(self, nodes: Sequence[Node]) -> bool:
-        if not self._head.answers:
-            return True  # unknown
-        alive = {node["NodeID"] for node in self.ray.nodes() if node["Alive"]}
-        return any(node.node_id in alive for node in nodes)
+            return _lost(run, f"its node or worker was lost: {one_line(error)}")
 
     def _received(
         self, sent: Any, run: Run, able: Sequence[Node], on_poll: Callable[[str], None], stop: Event
@@ -122,14 +119,15 @@ class Cluster:
                 self.ray.cancel(sent)
                 return RunResult(run=run, kind="stopped", error="stopped")
             if not ready:
-                if not self._alive(able):
+                # A head that does not answer cannot say which nodes are alive.
+                if self._head.answers and _alive(self.ray).keys().isdisjoint(node.node_id for node in able):
                     self.ray.cancel(sent)
-                    return RunResult(run=run, kind="infrastructure", error="every suitable node is lost")
+                    return _lost(run, "every suitable node is lost")
                 continue
             try:
                 report: on_node.Report = self.ray.get(next(sent))
             except StopIteration:
-                return RunResult(run=run, kind="infrastructure", error="its node ended without a result")
+                return _lost(run, "its node ended without a result")
             options = self.options
             for name in report.records:
                 keep_damaged(options.results / name)
@@ -143,6 +141,10 @@ class Cluster:
                 if result.kind == "ok":
                     forget_failure(run, options)
                 return result
+
+
+def _lost(run: Run, error: str) -> RunResult:
+    return RunResult(run=run, kind="infrastructure", error=error)
 
 
 def _connected() -> Any:
@@ -165,28 +167,29 @@ def _connected() -> Any:
     return ray
 
 
+def _alive(ray: Any) -> dict[str, dict[str, float]]:
+    """Return the resources of every living node by its id."""
+    return {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+
+
 def _described(ray: Any) -> list[Node]:
     """Describe every living node, by a small task on each."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
 
-    alive = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
-    asked = [
-        ray.remote(on_node.describe).options(
-            num_cpus=0, max_retries=0, scheduling_strategy=On(n["NodeID"], soft=False)
-        )
-        for n in alive
-    ]
+    alive = {node: has for node, has in _alive(ray).items() if has.get("CPU", 0) >= 1}
+    task = ray.remote(num_cpus=0, max_retries=0)(on_node.describe)
     try:
-        found = ray.get([task.remote() for task in asked], timeout=120)
+        found = ray.get(
+            [task.options(scheduling_strategy=On(node, soft=False)).remote() for node in alive], timeout=120
+        )
     except ray.exceptions.RayError as error:
         raise UserError(f"a node of the cluster cannot run the project: {one_line(error)}") from None
     return [
         Node(
-            name=own["host"], node_id=node["NodeID"], machine=Machine.model_validate(own["machine"]),
-            code=own["code"], packages=own["packages"],
-            gpus=node["Resources"].get("GPU", 0), cpus=node["Resources"].get("CPU", 0),
+            name=own["host"], node_id=node, machine=Machine.model_validate(own["machine"]),
+            code=own["code"], packages=own["packages"], gpus=has.get("GPU", 0), cpus=has["CPU"],
         )
-        for node, own in zip(alive, found, strict=True)
+        for (node, has), own in zip(alive.items(), found, strict=True)
     ]  # fmt: skip
 
 
@@ -205,10 +208,10 @@ def _chosen(nodes: Sequence[Node], hardware: str) -> list[Node]:
             f"the cluster has several kinds of hardware, whose numbers must not be mixed: {', '.join(kinds)};"
             " name one with --hardware"
         )
+    here = content_key.packages()
     for node in chosen:
         if node.code != content_key.measuring_code():
             raise UserError(f"node {node.name} has another version of the project; update it there")
-        here = content_key.packages()
         for name in sorted({*node.packages, *here}):
             if node.packages.get(name) != here.get(name):
                 raise UserError(
@@ -216,15 +219,3 @@ def _chosen(nodes: Sequence[Node], hardware: str) -> list[Node]:
                     f"this machine {here.get(name, 'none')}; install the same requirements on both"
                 )
     return chosen
-
-
-def _resources(able: Sequence[Node], needs_gpu: bool, alone: bool) -> dict[str, Any]:
-    """Return what a run requests from Ray, so that only a suitable node is chosen.
-
-    A run that measures on the CPU requests all cores of a node and has it to itself.
-    """
-    return {
-        "num_cpus": min(node.cpus for node in able) if alone else 1,
-        "num_gpus": 1 if needs_gpu else 0,
-        "label_selector": {"ray.io/node-id": f"in({','.join(node.node_id for node in able)})"},
-    }

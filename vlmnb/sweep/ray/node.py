@@ -73,12 +73,10 @@ def execute_run(
                 raise Stopped
 
         def work() -> None:
+            slot, names = slots.CPU, slots.everything()
             # Ray has chosen a GPU and set its index in the environment; here it gets its UUID, if it has one.
-            assigned = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-            slot = Slot(name=assigned or "cpu", visible=assigned or None)
-            names = slots.everything()
-            if assigned:
-                slot = next(iter(slots.gpus()), slot)
+            if assigned := os.environ.get("CUDA_VISIBLE_DEVICES"):
+                slot = next(iter(slots.gpus()), Slot(name=assigned, visible=assigned))
                 names = [gpu.name for gpu in slots.gpus()[:1]]
             try:
                 with slots.held(names, waiting):
