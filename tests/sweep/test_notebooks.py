@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -203,7 +204,8 @@ def test_a_failed_run_is_filed_and_keeps_the_good_page(tmp_path: Path) -> None:
     parameters = {"samples": 2, "batch_sizes": [2], "max_new_tokens": 2}
     options = execute.ExecutionOptions(results=results, runs=runs, threads=1)
     run = Run(model="fuyu-tiny", axis="batch_size", parameters=parameters)
-    result = execute.execute(execute.StartedRun(run, options, slots.CPU, ()))
+    started = execute.StartedRun(run, options, slots.CPU, ())
+    result = execute.execute(started, lambda cell: None, threading.Event())
     assert result.kind == "failed"
     assert page.read_text() == "good"
     failure = runs / "failures" / "fuyu-tiny" / "batch_size.json"

@@ -25,12 +25,7 @@ WHOSE = {"measured": "measured records", "reports": "the earlier reports' own fi
 
 
 def run(results: Path, source: str, *, as_json: bool) -> int:
-    """Check the records and print what was found.
-
-    Args:
-        results: Folder of the records.
-        source: ``measured``, ``reports``, or empty for both.
-        as_json: Whether to print JSON.
+    """Check the records of a source, or of all, and print what was found.
 
     Returns:
         1 if there is a finding of level error, else 0.

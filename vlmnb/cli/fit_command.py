@@ -28,16 +28,9 @@ def run(
     model: str, quantization: str, load: Mapping[str, int], limits: Constraint, gpu: str | None,
     results: Path, *, as_json: bool,
 ) -> None:  # fmt: skip
-    """Find the GPUs that a model fits, and print them.
+    """Find the GPUs that a model fits, or look at one GPU alone, and print the answer.
 
-    Args:
-        model: Name of the model.
-        quantization: Name of the quantization.
-        load: Arguments of `answer.load_of`.
-        limits: The reader's limits.
-        gpu: Name of the only GPU to look at, or None.
-        results: Folder of the records.
-        as_json: Print JSON.
+    ``load`` has the arguments of `answer.load_of`.
 
     Raises:
         UserError: A name is unknown, a number makes no sense, or two options exclude each other.

@@ -31,9 +31,7 @@ OK, FAILED, INFRASTRUCTURE, INTERRUPTED = 0, 1, 3, 130
 def show(asked: options.Asked, *, cells: bool) -> None:
     """Print what is recorded and what is missing. Measures nothing and writes nothing.
 
-    Args:
-        asked: The options.
-        cells: Whether to name every cell that will be measured, and to refuse what a sweep would refuse.
+    With ``cells`` it names every cell that will be measured, and refuses what a sweep would refuse.
 
     Raises:
         UserError: The options or the sweep file ask for something impossible.

@@ -97,29 +97,19 @@ class StartedRun:
     """
 
     def __init__(self, run: Run, options: ExecutionOptions, slot: Slot, again: Collection[str]) -> None:
-        """Start the processes.
-
-        Args:
-            run: The run to execute.
-            options: Folders, threads and limits.
-            slot: Device of the run, held by the caller.
-            again: Keys of recorded or stale cells to measure again.
-        """
+        """Start the processes; the caller holds the slot, ``again`` are keys of cells to measure again."""
         self.run, self.options = run, options
         self._folders = contextlib.ExitStack()
         self.scratch = self._folders.enter_context(temporary.Scratch(temporary.RUN))
         # The Jupyter kernel's sockets need a short path.
         sockets = self._folders.enter_context(temporary.Scratch(temporary.SOCKETS, temporary.short()))
         request = {
+            "axis": run.axis,
+            "parameters": {**run.parameters, "model": run.model, "results": str(options.results)},
             "scratch": str(self.scratch),
+            "sockets": str(sockets),
             "run_limit_s": options.limits.run_s,
             "cell_limit_s": options.limits.cell_s,
-            "run": {
-                "axis": run.axis,
-                "parameters": {**run.parameters, "model": run.model, "results": str(options.results)},
-                "scratch": str(self.scratch),
-                "sockets": str(sockets),
-            },
         }
         environment = {
             **os.environ,
@@ -167,26 +157,17 @@ class StartedRun:
         self._folders.close()
 
 
-def execute(
-    begun: StartedRun,
-    on_poll: Callable[[str], None] = lambda cell: None,
-    stop: threading.Event | None = None,
-) -> RunResult:
-    """Let a run measure, wait for it, and publish its notebook.
+def execute(begun: StartedRun, on_poll: Callable[[str], None], stop: threading.Event) -> RunResult:
+    """Let a run measure until it ends or is to stop, and publish its notebook.
 
     A failed run never replaces a good page. No process of the run outlives this call, nor this process if it
-    is killed.
-
-    Args:
-        begun: The run.
-        on_poll: Called about twice a second with a description of the cell being measured, or ``""``.
-        stop: Ends the run when it is set.
+    is killed. About twice a second ``on_poll`` gets a description of the cell being measured, or ``""``.
     """
     with contextlib.closing(begun):
         (begun.scratch / "turn").touch()
         while begun.process.poll() is None:
             on_poll(begun.cell)
-            if stop is not None and stop.is_set():
+            if stop.is_set():
                 begun.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 begun.process.wait(POLL_S)

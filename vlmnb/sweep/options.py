@@ -26,8 +26,8 @@ class Asked(Frozen):
 
     Attributes:
         only: Names of the runs to execute; empty means all.
-        threads: Threads that torch computes with; 0 means one per physical core.
         hardware: On a cluster: slug of the machines to measure on; empty if there is one kind.
+        threads: Threads that torch computes with; 0 means one per physical core.
     """
 
     spec: Path

@@ -40,25 +40,10 @@ class Progress:
     """
 
     def __init__(
-        self,
-        jobs: Sequence[Job],
-        wanted: Sequence[CellState],
-        console: Console,
-        *,
-        results: Path,
-        spec: str = "",
-        command: str = "",
-    ) -> None:
-        """Count what exists already.
-
-        Args:
-            jobs: All jobs of the sweep.
-            wanted: The cells that it will measure.
-            console: Where to show the progress.
-            results: Folder of the records.
-            spec: The sweep file.
-            command: The command that continues the sweep.
-        """
+        self, jobs: Sequence[Job], wanted: Sequence[CellState], console: Console, *, results: Path,
+        spec: str = "", command: str = "",
+    ) -> None:  # fmt: skip
+        """Count what exists already; ``command`` continues this sweep of the file ``spec``."""
         self._console, self._results, self._spec, self._command = console, results, spec, command
         states = {state.path: state for job in jobs for state in job.cells}
         self._pending = {state.path: signature(state.path) for state in wanted}
@@ -79,12 +64,10 @@ class Progress:
             # A narrow terminal cuts the description, not the count.
             count = Column(no_wrap=True, min_width=2 * len(str(self.total)) + 1)
             rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)
-            columns = (
-                BarColumn(bar_width=12),
-                MofNCompleteColumn(table_column=count),
-                TextColumn("{task.description}", table_column=rest),
-            )
-            self._live = Bar(*columns, console=console, transient=True)
+            self._live = Bar(
+                BarColumn(bar_width=12), MofNCompleteColumn(table_column=count),
+                TextColumn("{task.description}", table_column=rest), console=console, transient=True,
+            )  # fmt: skip
             self._task = self._live.add_task("starting", total=self.total, completed=self.done)
 
     @property

@@ -63,22 +63,13 @@ class Sweep:
         return inventory.jobs([job.run], self.options.results, self.options.runs)[0]
 
     def work(
-        self,
-        job: Job,
-        execute_once: Execute,
-        where: str,
-        device: AbstractContextManager[None] | None = None,
+        self, job: Job, execute_once: Execute, where: str, device: AbstractContextManager[None] | None = None
     ) -> RunResult | None:
         """Execute a job by the rules; return None if another sweep did it meanwhile or this one is to stop.
 
         Everybody locks the run first and its device second, here and on a cluster, so that two sweeps never
-        wait for each other.
-
-        Args:
-            job: The job as planned.
-            execute_once: Executes it once.
-            where: Name of the device, for the progress.
-            device: Holds the device; None if the cluster assigns it.
+        wait for each other. ``where`` names the device for the progress, ``device`` holds it; None if the
+        cluster assigns it.
         """
         if self.stop.is_set():
             return None
@@ -110,19 +101,12 @@ class Sweep:
         return result
 
     def side_by_side(
-        self,
-        work: Callable[[Job], RunResult | None],
-        jobs: Sequence[Job],
-        most: int,
+        self, work: Callable[[Job], RunResult | None], jobs: Sequence[Job], most: int,
         watch: Callable[[], None] = lambda: None,
-    ) -> list[RunResult | None]:
-        """Execute jobs in threads; when this thread is interrupted, the sweep stops.
+    ) -> list[RunResult | None]:  # fmt: skip
+        """Execute jobs in so many threads; when this thread is interrupted, the sweep stops.
 
-        Args:
-            work: Executes a job.
-            jobs: The jobs.
-            most: How many to execute at the same time.
-            watch: Called five times a second; if it raises a ConnectionError, nobody waits for the threads.
+        ``watch`` is called five times a second; if it raises a ConnectionError, nobody waits for the threads.
         """
         pool = futures.ThreadPoolExecutor(most)
         wait = True

@@ -42,13 +42,17 @@ def kept(wanted: Iterable[CellState]) -> list[str]:
 
 
 def report(
-    jobs: Sequence[Job],
-    sweeps: Sequence[tuple[SweepProgress, bool]] = (),
-    *,
-    remeasure: Remeasure = NOTHING_AGAIN,
-    left_out: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Return for a program what :func:`lines` returns for people."""
+    jobs: Sequence[Job], sweeps: Sequence[tuple[SweepProgress, bool]] = (), *,
+    remeasure: Remeasure = NOTHING_AGAIN, left_out: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """Return for a program how far a sweep is.
+
+    Args:
+        jobs: The sweep's jobs.
+        sweeps: Progress of sweeps here, and whether each is still at work.
+        remeasure: What will be measured again.
+        left_out: A message for each damaged file among the records that is not part of the sweep.
+    """
     states = distinct(jobs)
     counts = Counter(state.state for state in states)
     named = told_apart(state.cell for state in states)
@@ -83,22 +87,10 @@ def report(
 
 
 def lines(
-    jobs: Sequence[Job],
-    sweeps: Sequence[tuple[SweepProgress, bool]] = (),
-    *,
-    cells: bool = False,
-    remeasure: Remeasure = NOTHING_AGAIN,
-    left_out: Sequence[str] = (),
-) -> list[str]:
-    """Return the lines to print.
-
-    Args:
-        jobs: The sweep's jobs.
-        sweeps: Progress of sweeps here, and whether each is still at work.
-        cells: Whether to name every cell that will be measured.
-        remeasure: What will be measured again.
-        left_out: A message for each damaged file among the records that is not part of the sweep.
-    """
+    jobs: Sequence[Job], sweeps: Sequence[tuple[SweepProgress, bool]] = (), *, cells: bool = False,
+    remeasure: Remeasure = NOTHING_AGAIN, left_out: Sequence[str] = (),
+) -> list[str]:  # fmt: skip
+    """Return what `report` returns as lines for people, with every cell to measure if ``cells`` is true."""
     states = distinct(jobs)
     wanted = [state for state in states if state.wanted(remeasure)]
     known = _known(jobs) if cells else {}

@@ -46,7 +46,7 @@ def main(request: dict[str, Any]) -> int:
     scratch = Path(request["scratch"])
     environment = {**os.environ, MARK: mark_of(os.getpid())}
     child = subprocess.Popen(
-        [sys.executable, "-m", "vlmnb.sweep.notebook_process", json.dumps(request["run"])],
+        [sys.executable, "-m", "vlmnb.sweep.notebook_process", json.dumps(request)],
         stdin=subprocess.DEVNULL,
         env=environment,
     )
@@ -61,7 +61,7 @@ def main(request: dict[str, Any]) -> int:
     end_all()
     ended = {"why": why, "code": child.returncode, "cell": watch.cell}
     if why == "orphaned":
-        for folder in (scratch, request["run"]["sockets"]):
+        for folder in (scratch, request["sockets"]):
             shutil.rmtree(folder, ignore_errors=True)
         remove_left()  # other folders of the killed sweep, or of the node
     else:
@@ -115,11 +115,7 @@ def mark_of(pid: int) -> str:
 
 
 def end_marked(mark: str | None = None) -> None:
-    """Kill the processes that a killed supervisor left behind.
-
-    Args:
-        mark: Mark of a supervisor that has ended; None for every supervisor of this user that has ended.
-    """
+    """Kill what a killed supervisor left behind: that of a mark, or every one of this user that has ended."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             theirs = process.environ().get(MARK)

@@ -45,9 +45,8 @@ class Cluster:
     def __init__(self, hardware: str, options: ExecutionOptions) -> None:
         """Connect, describe every node, choose the hardware, and plan from here as if on that hardware.
 
-        Args:
-            hardware: Slug of the machines to measure on; empty if the cluster has one kind.
-            options: As on this machine; unless threads were given, they become those of the chosen hardware.
+        Unless threads were given, they become those of that hardware. Its slug can be left empty if the
+        cluster has one kind.
 
         Raises:
             UserError: Ray is not installed, there is no cluster, or the nodes do not fit.

@@ -53,11 +53,8 @@ def execute_run(
 ) -> Iterator[Report]:
     """Execute a run in temporary folders and send the files that appear in them.
 
-    Args:
-        run: The run.
-        options: How to execute it; the folders are those of the driver's machine.
-        again: Keys of recorded or stale cells to measure again.
-        known: Records that the run can use.
+    ``options`` has the folders of the driver's machine, ``again`` the keys of recorded or stale cells to
+    measure again, ``known`` the records that the run can use.
     """
     this = Run.model_validate(run)
     with temporary.Scratch(temporary.NODE) as folder:
