@@ -25,13 +25,10 @@ def flops_three_ways(record: Record) -> Iterator[Draft]:
         # fvcore traces the output, and so leaves out layers that nothing reads.
         idle = expected_flops.unused(cell.model, cell.image_size, cell.batch_size) if named else 0
         ways["fvcore, and layers it leaves out"] = counts.fvcore + idle
-    first = record.answers[: cell.batch_size]
-    longest = max(first, key=lambda answer: answer.text_tokens, default=None)
-    if named and longest is not None and longest.image_tokens:
-        tokens = longest.text_tokens + longest.image_tokens
-        parts = expected_flops.prefill(cell.model, cell.image_size, tokens, len(first))
-        if parts is not None and not cell.interpolate:
-            ways[f"formula, {tokens} tokens"] = parts.total
+    tokens, samples = _counted_prompt(record)
+    parts = expected_flops.prefill(cell.model, cell.image_size, tokens, samples) if tokens else None
+    if parts is not None and not cell.interpolate:
+        ways[f"formula, {tokens} tokens"] = parts.total
     spread = max(ways.values()) / min(ways.values()) - 1
     if spread > COUNTERS:
         figures = {name: format_si(value) for name, value in ways.items()}
@@ -49,7 +46,8 @@ def flops_of_phases_add_up(record: Record) -> Iterator[Draft]:
         ("fvcore, by phase", counts.prefill_fvcore, "fvcore", counts.fvcore),
         ("formula, by phase", counts.prefill_formula, "formula", counts.formula),
     ]
-    step, unused = _by_formula(record)
+    tokens, samples = _counted_prompt(record)
+    step = expected_flops.step(cell.model, tokens, samples) if tokens else None
     by_formula = f"one step of {cell.model} by formula"
     compared.append(("torch's step", counts.decode_torch, by_formula, step))
     compared.append(("formula's step", counts.decode_formula, by_formula, step))
@@ -58,7 +56,8 @@ def flops_of_phases_add_up(record: Record) -> Iterator[Draft]:
         for name, parts, other, whole in compared
         if parts is not None and whole is not None
     ]
-    if unused is not None and counts.unused is not None and not cell.interpolate:
+    if step is not None and counts.unused is not None and not cell.interpolate:
+        unused = expected_flops.unused(cell.model, cell.image_size, samples)
         totals.append(("unused", counts.unused, "unused by formula", unused))
     for name, one, other, whole in totals:
         if abs(one - whole) > COUNTERS * max(one, whole):
@@ -67,13 +66,9 @@ def flops_of_phases_add_up(record: Record) -> Iterator[Draft]:
             return
 
 
-def _by_formula(record: Record) -> tuple[int, int] | tuple[None, None]:
-    """Return FLOPs of a step after the counted prompt, and of unused vision layers; None if unknown."""
-    cell = record.cell
-    first = record.answers[: cell.batch_size]
-    tokens = max((a.text_tokens + a.image_tokens for a in first if a.image_tokens), default=0)
-    named = tokens and not record.provenance.geometry
-    step = expected_flops.step(cell.model, tokens, len(first)) if named else None
-    if step is None:
-        return None, None
-    return step, expected_flops.unused(cell.model, cell.image_size, len(first))
+def _counted_prompt(record: Record) -> tuple[int, int]:
+    """Return tokens and samples of the prompts that were counted; no tokens if no formula applies to them."""
+    first = record.answers[: record.cell.batch_size]
+    if record.provenance.geometry:
+        return 0, len(first)
+    return max((a.text_tokens + a.image_tokens for a in first if a.image_tokens), default=0), len(first)

@@ -177,14 +177,9 @@ def flops_follow_the_prompt(records: Sequence[Record]) -> Iterator[Draft]:
 
 def counts_of(records: Sequence[Record]) -> list[Count]:
     """Return every different count of every cell whose geometry is known."""
-    counts: dict[tuple[str, str], Count] = {}
-    for record in records:
-        if expected_flops.geometry(record.cell.model) is None:
-            continue
-        for figure in printed.figures(record):
-            if figure.quantity == "flops" and figure.value:
-                counts.setdefault((record.key, f"{figure.value:.6g}"), Count(record, figure))
-    return list(counts.values())
+    known = [record for record in records if expected_flops.geometry(record.cell.model)]
+    counts = [Count(one.record, one.figure) for one in printed.numbers(known, "flops") if one.number]
+    return [same[0] for same in grouped(counts, lambda one: (one.record.key, f"{one.number:.6g}"))]
 
 
 def is_multiple(one: Count, other: Count, factor: float) -> bool:

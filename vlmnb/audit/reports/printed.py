@@ -94,19 +94,20 @@ def rows(records: Iterable[Record]) -> list[Row]:
     return list(made.values())
 
 
+def numbers(records: Iterable[Record], quantity: Quantity) -> list[CellFigure]:
+    """Return all figures of a quantity that are not blank."""
+    return [
+        CellFigure(record, figure)
+        for record in records
+        for figure in figures(record)
+        if figure.quantity == quantity and figure.value is not None
+    ]
+
+
 def finest(records: Iterable[Record], quantity: Quantity) -> list[CellFigure]:
     """Return for each record the figure of a quantity with most digits, in a report or a log, if any."""
-    found = []
-    for record in records:
-        known = [f for f in figures(record) if f.quantity == quantity and f.value is not None]
-        if known:
-            found.append(CellFigure(record, max(known, key=lambda figure: digits(figure.printed))))
-    return found
-
-
-def without(cell: Cell, name: str) -> str:
-    """Return a cell without one field."""
-    return cell.model_dump_json(exclude={name})
+    groups = grouped(numbers(records, quantity), lambda one: one.record.key)
+    return [max(group, key=lambda one: digits(one.figure.printed)) for group in groups]
 
 
 def families(found: Iterable[Printed], name: str) -> list[list[Printed]]:
@@ -119,7 +120,8 @@ def families(found: Iterable[Printed], name: str) -> list[list[Printed]]:
         value = getattr(one.cell, name)
         return value if isinstance(value, int) else value not in ORIGINAL
 
-    return [sorted(group, key=order) for group in grouped(found, lambda one: without(one.cell, name))]
+    groups = grouped(found, lambda one: one.cell.model_dump_json(exclude={name}))
+    return [sorted(group, key=order) for group in groups]
 
 
 def ends(figure: Figure) -> tuple[float, float]:

@@ -47,7 +47,7 @@ class Limit(OfCell):
 def wer_is_a_fraction_of_words(records: Sequence[Record]) -> Iterator[Draft]:
     """A word error rate is a whole number of errors over the number of reference words."""
     for dataset, words in reference_words(records).items():
-        own = [one for one in _wers(records) if one.cell.dataset == dataset]
+        own = [one for one in printed.numbers(records, "wer") if one.cell.dataset == dataset]
         exact = {one.figure.printed for one in own if _in_full(one.figure)}
         wrong = [one for one in own if not _on_grid(one.figure, words)]
         for one in wrong:
@@ -144,7 +144,7 @@ def reference_words(records: Sequence[Record]) -> dict[str, int]:
     ``n``. Data sets whose figures do not determine it are left out.
     """
     words: dict[str, int] = {}
-    exact = [one for one in _wers(records) if _in_full(one.figure)]
+    exact = [one for one in printed.numbers(records, "wer") if _in_full(one.figure)]
     for group in grouped(exact, lambda one: one.cell.dataset):
         values = sorted({one.number for one in group})
         least = next((n for n in range(1, MOST_WORDS) if all(_is_multiple(v, n) for v in values)), None)
@@ -185,15 +185,6 @@ def _chance(values: Sequence[float], words: int) -> float:
     for value in values:
         odds *= min(1.0, words * value * 2.0**-23)
     return odds * words
-
-
-def _wers(records: Sequence[Record]) -> list[CellFigure]:
-    return [
-        CellFigure(record, figure)
-        for record in records
-        for figure in printed.figures(record)
-        if figure.quantity == "wer" and figure.value is not None
-    ]
 
 
 def _in_full(figure: Figure) -> bool:
