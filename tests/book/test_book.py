@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import bookmaking
 import linkcheck
 import loaded
 import pytest
 import yaml
+from bookmaking import Small
 
-from vlmnb.book import build, report_pages, toc
+from vlmnb.book import build, report_pages
 from vlmnb.book.content import Content, Failure, Page
 from vlmnb.book.pages import comparison, machine, run, status
 from vlmnb.errors import UserError
@@ -34,21 +33,20 @@ def test_jupyter_book_is_of_the_version_that_reads_our_configuration() -> None:
 
 
 def test_the_committed_table_of_contents_is_the_generated_one(project: Path) -> None:
-    quickstart = [axis for axis in axes.AXES if axis != "repeat"]
-    runs = [(model, axis) for model in bookmaking.MODELS for axis in quickstart]
+    measured = [(model, axis) for model in bookmaking.MODELS for axis in axes.AXES if axis != "repeat"]
+    pages = [Page(*name, "", {}, ()) for name in measured]
+    pages += [
+        Page(model, axis, "", {"source": "reports"}, ())
+        for model in bookmaking.REPORTED
+        for axis in report_pages.AXES
+    ]
     committed = (project / "_toc.yml").read_text(encoding="utf-8")
-    reports = [(model, axis) for model in bookmaking.REPORTED for axis in report_pages.AXES]
-    assert yaml.safe_load(committed) == yaml.safe_load(toc.toc(runs, reports=reports))
+    made = build.table_of_contents(Content(pages=tuple(pages)))
+    assert yaml.safe_load(committed) == yaml.safe_load(made)
 
 
 def test_the_rerun_line_names_what_was_changed_and_no_path_of_this_machine() -> None:
-    given = {
-        "model": "fuyu-tiny",
-        "samples": 8,
-        "batch_sizes": [1, 2],
-        "device": "",
-        "results": "/home/me/results",
-    }
+    given = {"model": "fuyu-tiny", "samples": 8, "batch_sizes": [1, 2], "device": "", "results": "/home/me"}
     line = run.rerun_command(Page("fuyu-tiny", "batch_size", "", given, ()))
     assert line == (
         "papermill notebooks/batch_size.ipynb out.ipynb -p model fuyu-tiny -p samples 8 "
@@ -57,48 +55,30 @@ def test_the_rerun_line_names_what_was_changed_and_no_path_of_this_machine() -> 
 
 
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Path]:
-    """A project with one model's records and two of its pages."""
-    root, results, runs = bookmaking.project(tmp_path / "project"), tmp_path / "results", tmp_path / "runs"
-    bookmaking.records(results, models=("llava-tiny",), axis_names=("image_size", "device"))
-    for axis in ("image_size", "device"):
-        bookmaking.executed(runs, "llava-tiny", axis)
-    monkeypatch.setenv("VLMNB_ROOT", str(root))
-    return root, results, runs
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
+    made = bookmaking.small(tmp_path)
+    monkeypatch.setenv("VLMNB_ROOT", str(made.root))
+    return made
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def fail(runs: Path, axis: str, **changes: Any) -> None:
-    path = runs / "failures" / "llava-tiny" / f"{axis}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = {
-        "model": "llava-tiny",
-        "axis": axis,
-        "error": "boom",
-        "at": "2026-02-01T00:00:00+00:00",
-    } | changes
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def test_assembling_twice_gives_the_same_bytes(small: tuple[Path, Path, Path]) -> None:
-    root, results, runs = small
-    assert build.assemble(results, runs) == []
-    first = snapshot(root / "book")
-    build.assemble(results, runs)
-    assert snapshot(root / "book") == first
+def test_assembling_twice_gives_the_same_bytes(small: Small) -> None:
+    assert small.assemble() == []
+    first = snapshot(small.root / "book")
+    small.assemble()
+    assert snapshot(small.root / "book") == first
     assert "runs/llava-tiny/image_size.ipynb" in first
     for page in ("comparison", "headline", "llava-tiny"):
         assert b">Latency, s per batch</th>" in first[f"generated/{page}.md"]
 
 
-def test_every_record_of_a_page_can_be_downloaded(small: tuple[Path, Path, Path]) -> None:
-    root, results, runs = small
-    build.assemble(results, runs)
-    downloads = root / "book" / "generated" / "extra" / "downloads"
-    on_disk = record_file.read_all(results)[0]
+def test_every_record_of_a_page_can_be_downloaded(small: Small) -> None:
+    small.assemble()
+    downloads = small.root / "book" / "generated" / "extra" / "downloads"
+    on_disk = record_file.read_all(small.results)[0]
     for found in on_disk:
         copy_of = downloads / "records" / found.hardware / "llava-tiny" / f"{found.key}.json"
         assert record_file.read(copy_of) == found
@@ -109,77 +89,59 @@ def test_every_record_of_a_page_can_be_downloaded(small: tuple[Path, Path, Path]
     assert (downloads / "llava-tiny-image_size.ipynb").exists()
 
 
-def test_a_bundled_model_tells_its_size_and_shows_its_card(small: tuple[Path, Path, Path]) -> None:
-    root, results, runs = small
-    build.assemble(results, runs)
-    chapter = (root / "book" / "generated" / "llava-tiny.md").read_text(encoding="utf-8")
+def test_a_bundled_model_shows_its_size_and_its_card(small: Small) -> None:
+    small.assemble()
+    chapter = small.read("generated/llava-tiny.md")
     assert "2 100 001" in chapter
     assert "\n## Model card\n\nA LLaVA model." in chapter
     assert "\n### Scores\n" in chapter
     assert "\n# usage\n" in chapter
 
 
-def test_records_of_a_page_without_keys_are_found_by_its_parameters(small: tuple[Path, Path, Path]) -> None:
-    root, results, runs = small
-    path = runs / "llava-tiny" / "image_size.ipynb"
-    path.write_text(path.read_text(encoding="utf-8").replace("data-key", "data-other"), encoding="utf-8")
-    build.assemble(results, runs)
-    extra = root / "book" / "generated" / "extra" / "downloads"
-    lines = (extra / "llava-tiny-image_size.csv").read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 1 + len(planning.plan("image_size", bookmaking.parameters("llava-tiny")).cells)
-
-
-def test_a_refused_notebook_is_told_of_and_not_published(small: tuple[Path, Path, Path]) -> None:
-    root, results, runs = small
-    bookmaking.executed(runs, "llava-tiny", "device", end_time=None)
-    (line,) = build.assemble(results, runs)
+def test_a_refused_notebook_is_reported_and_not_published(small: Small) -> None:
+    bookmaking.executed(small.runs, "llava-tiny", "device", end_time=None)
+    (line,) = small.assemble()
     assert "llava-tiny/device.ipynb" in line
     assert line.endswith("a sweep makes it again")
-    assert not (root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
-    assert "did not finish" in (root / "book" / "generated" / "status.md").read_text(encoding="utf-8")
+    assert not (small.root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
+    assert "did not finish" in small.read("generated/status.md")
 
 
-def test_a_failed_run_stands_on_the_status_page_and_in_its_chapter(small: tuple[Path, Path, Path]) -> None:
-    root, results, runs = small
-    fail(runs, "seq_len", stderr_tail="Traceback", command="papermill notebooks/seq_len.ipynb out.ipynb")
-    build.assemble(results, runs)
-    status = (root / "book" / "generated" / "status.md").read_text(encoding="utf-8")
+def test_the_status_page_and_the_chapter_show_a_failed_run(small: Small) -> None:
+    command = "papermill notebooks/seq_len.ipynb out.ipynb"
+    bookmaking.fail(small.runs, "llava-tiny", "seq_len", stderr_tail="Traceback", command=command)
+    small.assemble()
+    status = small.read("generated/status.md")
     assert "boom" in status
-    assert "papermill notebooks/seq_len.ipynb out.ipynb" in status
-    chapter = (root / "book" / "generated" / "llava-tiny.md").read_text(encoding="utf-8")
+    assert command in status
+    chapter = small.read("generated/llava-tiny.md")
     assert "Prompt length (not published)" in chapter
     assert "**The run failed**: boom" in chapter
 
 
 @pytest.mark.parametrize(("at", "marked"), [("2026-02-01T00:00:00", True), ("2025-12-01T00:00:00", False)])
-def test_a_page_older_than_a_failed_rerun_is_marked(
-    small: tuple[Path, Path, Path], at: str, marked: bool
-) -> None:
-    root, results, runs = small
-    fail(runs, "device", at=at)
-    build.assemble(results, runs)
-    page = (root / "book" / "runs" / "llava-tiny" / "device.ipynb").read_text(encoding="utf-8")
+def test_a_page_older_than_a_failed_rerun_is_marked(small: Small, at: str, marked: bool) -> None:
+    bookmaking.fail(small.runs, "llava-tiny", "device", at=at)
+    small.assemble()
+    page = small.read("runs/llava-tiny/device.ipynb")
     assert ("The latest attempt to run it again failed" in page) == marked
 
 
-def test_broken_files_are_told_of(small: tuple[Path, Path, Path]) -> None:
-    _, results, runs = small
-    (results / "test-cpu-2c" / "llava-tiny" / "half.json").write_text('{"schema_version"', encoding="utf-8")
-    fail(runs, "device")
-    (runs / "failures" / "llava-tiny" / "device.json").write_text("[]", encoding="utf-8")
-    told = build.assemble(results, runs)
-    assert len(told) == 2
-    assert any("half.json" in line for line in told)
-    assert any("device.json" in line for line in told)
+def test_broken_files_are_reported(small: Small) -> None:
+    broken = small.results / "test-cpu-2c" / "llava-tiny" / "half.json"
+    broken.write_text('{"schema_version"', encoding="utf-8")
+    bookmaking.fail(small.runs, "llava-tiny", "device").write_text("[]", encoding="utf-8")
+    half, device = small.assemble()
+    assert "half.json" in half
+    assert "device.json" in device
 
 
-def test_pages_that_are_gone_leave_the_book(small: tuple[Path, Path, Path]) -> None:
-    root, results, runs = small
-    build.assemble(results, runs)
-    (runs / "llava-tiny" / "device.ipynb").unlink()
-    build.assemble(results, runs)
-    assert not (root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
-    assert "device" not in (root / "book" / "generated" / "_toc.yml").read_text(encoding="utf-8")
+def test_pages_that_are_gone_leave_the_book(small: Small) -> None:
+    small.assemble()
+    (small.runs / "llava-tiny" / "device.ipynb").unlink()
+    small.assemble()
+    assert not (small.root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
+    assert "device" not in small.read("generated/_toc.yml")
 
 
 def test_a_book_of_nothing_says_so() -> None:
@@ -190,16 +152,14 @@ def test_a_book_of_nothing_says_so() -> None:
 def test_markup_keeps_foreign_text_from_being_markup() -> None:
     assert markup.plain("a *b* <c> `d` [e](f)\n# g") == r"a \*b\* \<c\> \`d\` \[e\](f) \# g"
     assert markup.fence("x\n```\ny").startswith("````")
-    failure = Failure("llava-tiny", "device", "<script>x</script>")
+    failure = Failure(model="llava-tiny", axis="device", error="<script>x</script>")
     assert "<script>" not in status.page(Content(failures=(failure,)))
 
 
-def test_version_2_is_refused(
-    monkeypatch: pytest.MonkeyPatch, small: tuple[Path, Path, Path], tmp_path: Path
-) -> None:
+def test_version_2_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(build, "version", lambda name: "2.1.7")
     with pytest.raises(UserError, match="pip install"):
-        build.build(small[1], small[2], tmp_path / "out")
+        build.build(tmp_path, tmp_path, tmp_path / "out")
 
 
 def test_the_reading_side_loads_no_torch(project: Path) -> None:
@@ -253,9 +213,7 @@ class TestBuiltSite:
     def test_pages_are_small(self, site: Path) -> None:
         assert [p for p in (site / "book").rglob("*.html") if p.stat().st_size > 300_000] == []
 
-    def test_a_second_build_is_skipped_and_a_change_is_noticed(
-        self, site: Path, small: tuple[Path, Path, Path], tmp_path: Path
-    ) -> None:
+    def test_a_second_build_is_skipped_and_a_change_is_noticed(self, small: Small, tmp_path: Path) -> None:
         root, results, runs = small
         output = tmp_path / "_build"
         index = build.build(results, runs, output)

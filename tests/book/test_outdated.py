@@ -6,15 +6,15 @@ from pathlib import Path
 
 import bookmaking
 import pytest
-from bookmaking import PROJECT
+from bookmaking import PROJECT, Small
 
-from vlmnb.book import build, outdated, postprocess
+from vlmnb import paths
+from vlmnb.book import collect, outdated, postprocess
 from vlmnb.device import machine
 from vlmnb.records import record_file
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory
 
-Small = tuple[Path, Path, Path]
 SPEC = """
 title: Two pages
 models: [llava-tiny]
@@ -26,86 +26,84 @@ axes: {image_size: {}, device: {}}
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
     """A project with two pages of this machine, just drawn by a sweep."""
-    root, results, runs = bookmaking.project(tmp_path / "project"), tmp_path / "results", tmp_path / "runs"
-    (root / "data").symlink_to(PROJECT / "data")
-    (root / "sweeps").mkdir()
-    (root / "sweeps" / "mine.yaml").write_text(SPEC, encoding="utf-8")
-    (root / "sweeps" / "less.yaml").write_text(SPEC.replace("image_size: {}, ", ""), encoding="utf-8")
-    monkeypatch.setenv("VLMNB_ROOT", str(root))
     monkeypatch.setitem(bookmaking.MACHINE, "fingerprint", machine.describe().fingerprint)
-    bookmaking.records(results, models=("llava-tiny",), axis_names=("image_size", "device", "repeat"))
-    for repeat in (r for r in record_file.read_all(results)[0] if r.cell.repeat):
-        path = results / repeat.hardware / "llava-tiny" / f"{repeat.key}.json"
+    made = bookmaking.small(tmp_path, "repeat")
+    monkeypatch.setenv("VLMNB_ROOT", str(made.root))
+    (made.root / "data").symlink_to(PROJECT / "data")
+    (made.root / "sweeps").mkdir()
+    (made.root / "sweeps" / "mine.yaml").write_text(SPEC, encoding="utf-8")
+    (made.root / "sweeps" / "less.yaml").write_text(SPEC.replace("image_size: {}, ", ""), encoding="utf-8")
+    for repeat in (r for r in record_file.read_all(made.results)[0] if r.cell.repeat):
+        path = paths.record(made.results, repeat.hardware, "llava-tiny", repeat.key)
         path.rename(path.with_suffix(".later"))
-    for axis in ("image_size", "device"):
-        bookmaking.executed(runs, "llava-tiny", axis)
-    drawn(results, runs)
-    return root, results, runs
+    drawn(made)
+    return made
 
 
-def drawn(results: Path, runs: Path) -> None:
+def drawn(small: Small) -> None:
     """Stamp the pages as a sweep does that has just drawn them."""
-    for page in sorted(runs.glob("llava-tiny/*.ipynb")):
-        notebook = postprocess.read(page.read_text(encoding="utf-8"))
-        parameters = postprocess.papermill(notebook)["parameters"]
-        run = Run(model="llava-tiny", axis=page.stem, parameters=parameters)
-        (job,) = inventory.jobs([run], results, runs)
-        inventory.mark_page(job, runs)
+    for name, notebook in executed(small).items():
+        run = Run(model="llava-tiny", axis=name[1], parameters=postprocess.papermill(notebook)["parameters"])
+        (job,) = inventory.jobs([run], small.results, small.runs)
+        inventory.mark_page(job, small.runs)
 
 
-def repeats_arrive(results: Path) -> None:
-    """A/A repeats are measured: every sentence about a difference goes by them from now on."""
-    for later in results.glob("*/*/*.later"):
+def executed(small: Small) -> dict[outdated.Name, postprocess.Notebook]:
+    return collect.notebooks(sorted(small.runs.glob("llava-tiny/*.ipynb")))[0]
+
+
+def repeats_arrive(small: Small) -> None:
+    """Let A/A repeats be measured, which decide every sentence about a difference from then on."""
+    for later in small.results.glob("*/*/*.later"):
         later.rename(later.with_suffix(".json"))
 
 
 def test_pages_older_than_the_repeats_say_so_everywhere(small: Small) -> None:
-    root, results, runs = small
     said: list[str] = []
-    build.assemble(results, runs, said.append)
-    page, status = root / "book/runs/llava-tiny/image_size.ipynb", root / "book/generated/status.md"
+    small.assemble(said.append)
     assert said == []
-    assert "outdated" not in page.read_text(encoding="utf-8")
-    assert "utdated" not in status.read_text(encoding="utf-8")
+    assert "outdated" not in small.read("runs/llava-tiny/image_size.ipynb")
+    assert "utdated" not in small.read("generated/status.md")
 
-    repeats_arrive(results)
-    build.assemble(results, runs, said.append)
+    repeats_arrive(small)
+    small.assemble(said.append)
     (line,) = said
     command = "vlmnb sweep sweeps/mine.yaml"
     assert line.startswith("2 of 2 pages are older than the records, A/A repeats")
-    assert f"{command} --results {results} --runs {runs};" in line
-    for text in (page, root / "book/runs/llava-tiny/device.ipynb"):
-        assert "This page is outdated: its records, the A/A repeats of the machine" in text.read_text("utf-8")
-    assert ">outdated<" in status.read_text(encoding="utf-8")
-    assert f"`{command}`" in status.read_text(encoding="utf-8")
-    assert str(results) not in status.read_text(encoding="utf-8")
-    assert "**Outdated**" in (root / "book/generated/llava-tiny.md").read_text(encoding="utf-8")
+    assert f"{command} --results {small.results} --runs {small.runs};" in line
+    for page in ("image_size", "device"):
+        assert "This page is outdated" in small.read(f"runs/llava-tiny/{page}.ipynb")
+    status = small.read("generated/status.md")
+    assert ">outdated<" in status
+    assert f"`{command}`" in status
+    assert str(small.results) not in status
+    assert "**Outdated**" in small.read("generated/llava-tiny.md")
 
-    drawn(results, runs)
-    build.assemble(results, runs, said.append)
+    drawn(small)
+    small.assemble(said.append)
     assert len(said) == 1
-    assert ">outdated<" not in status.read_text(encoding="utf-8")
+    assert ">outdated<" not in small.read("generated/status.md")
 
 
 def test_pages_of_another_machine_and_pages_made_by_hand_are_not_called_outdated(
     small: Small, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, results, runs = small
-    (runs / "llava-tiny" / "device.stamp").unlink()
-    repeats_arrive(results)
-    assert list(outdated.commands(results, runs)) == [("llava-tiny", "image_size")]
+    (small.runs / "llava-tiny" / "device.stamp").unlink()
+    repeats_arrive(small)
+    found = outdated.commands(executed(small), small.results, small.runs)
+    assert list(found) == [("llava-tiny", "image_size")]
     monkeypatch.setitem(bookmaking.MACHINE, "fingerprint", "another")
-    bookmaking.records(results, models=("llava-tiny",), axis_names=("image_size",))
+    bookmaking.records(small.results, models=("llava-tiny",), axis_names=("image_size",))
     said: list[str] = []
-    build.assemble(results, runs, said.append)
+    small.assemble(said.append)
     assert said == []
 
 
 def test_a_page_that_no_sweep_file_asks_for_names_none(small: Small) -> None:
-    _, results, runs = small
-    page = runs / "llava-tiny" / "device.ipynb"
+    page = small.runs / "llava-tiny" / "device.ipynb"
     own = page.read_text(encoding="utf-8").replace('"samples": 96', '"samples": 32')
     page.write_text(own, encoding="utf-8")
-    drawn(results, runs)
-    repeats_arrive(results)
-    assert outdated.commands(results, runs)["llava-tiny", "device"] == "vlmnb sweep SPEC"
+    drawn(small)
+    repeats_arrive(small)
+    found = outdated.commands(executed(small), small.results, small.runs)
+    assert found["llava-tiny", "device"] == "vlmnb sweep SPEC"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 from typing import Any
 
 import bookmaking
@@ -11,20 +12,19 @@ import nbformat
 import pytest
 
 from vlmnb.book import postprocess
-from vlmnb.book.postprocess import Heading, Refused
+from vlmnb.book.postprocess import Refused
 
-HEADING = Heading("Image size — LLaVA tiny", "llava-tiny-image-size")
-LAST_RESORT = f"Figure of the page {HEADING.title}"
+TITLE = "Image size — LLaVA tiny"
+PICTURE = bookmaking.display(image_png="QQ==")
 
 
-def made(*cells: dict[str, Any], metadata: dict[str, Any] | None = None) -> dict[str, Any]:
+def processed(notebook: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    return postprocess.page(notebook, TITLE, "llava-tiny-image-size", {}, "", "")
+
+
+def made(*cells: dict[str, Any]) -> dict[str, Any]:
     """A page of a notebook of these cells."""
-    source = {"cells": list(cells), "metadata": metadata or {}, "nbformat": 4, "nbformat_minor": 5}
-    return postprocess.page(source, HEADING).notebook
-
-
-def text_cell(source: str) -> dict[str, Any]:
-    return {"cell_type": "markdown", "metadata": {}, "source": source, "id": "m"}
+    return processed({"cells": cells})[0]
 
 
 def sources(notebook: dict[str, Any], kind: str) -> list[str]:
@@ -32,9 +32,10 @@ def sources(notebook: dict[str, Any], kind: str) -> list[str]:
 
 
 def test_a_page_has_one_title_its_own() -> None:
-    notebook = made(text_cell("# Image size\n\nWhat?"), text_cell("# More\n\n```\n# comment\n```\n\ntext"))
+    texts = ("# Image size\n\nWhat?", "# More\n\n```\n# comment\n```\n\n# Last")
+    notebook = made(*({"cell_type": "markdown", "source": text} for text in texts))
     found = sources(notebook, "markdown")
-    assert found == ["# Image size — LLaVA tiny", "What?", "## More\n\n```\n# comment\n```\n\ntext"]
+    assert found == [f"# {TITLE}", "What?", "## More\n\n```\n# comment\n```\n\n## Last"]
 
 
 def test_markdown_that_code_displayed_becomes_a_cell_with_real_headings() -> None:
@@ -61,11 +62,8 @@ def test_a_table_with_notes_stays_in_order() -> None:
     ("outputs", "alt"),
     [
         ([bookmaking.display({"image/png": {"alt": "own"}}, image_png="QQ==")], "own"),
-        ([bookmaking.display({"alt": "top"}, image_png="QQ==")], "top"),
-        ([bookmaking.display(image_png="QQ=="), bookmaking.markdown("*It *halves*.*")], LAST_RESORT),
-        ([bookmaking.display(image_png="QQ=="), bookmaking.markdown("*It halves.*")], "It halves."),
-        ([bookmaking.display(image_png="QQ==", text_plain="told")], "told"),
-        ([bookmaking.display(image_png="QQ==", text_plain="<Figure size 640x480>")], LAST_RESORT),
+        ([PICTURE, bookmaking.markdown("*It *halves*.*")], f"Figure of the page {TITLE}"),
+        ([PICTURE, bookmaking.markdown("*It halves.*")], "It halves."),
     ],
 )  # fmt: skip
 def test_every_figure_has_an_alt_text(outputs: list[Any], alt: str) -> None:
@@ -74,9 +72,7 @@ def test_every_figure_has_an_alt_text(outputs: list[Any], alt: str) -> None:
 
 
 def test_a_caption_belongs_to_its_figure_and_labels_are_unique() -> None:
-    plot = bookmaking.code(
-        "plot()", [bookmaking.display(image_png="QQ=="), bookmaking.markdown("*It halves.*")]
-    )
+    plot = bookmaking.code("plot()", [PICTURE, bookmaking.markdown("*It halves.*")])
     notebook = made(plot, copy.deepcopy(plot))
     figures = [c["metadata"]["mystnb"]["figure"] for c in notebook["cells"] if c["cell_type"] == "code"]
     assert [figure["caption"] for figure in figures] == ["It halves."] * 2
@@ -87,34 +83,31 @@ def test_a_caption_belongs_to_its_figure_and_labels_are_unique() -> None:
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("text", "reason"),
     [
-        {"cells": [bookmaking.code("1/0", [{"output_type": "error", "ename": "E", "evalue": "v"}])]},
-        {"metadata": {"papermill": {"exception": True}}},
-        {"metadata": {"papermill": {"exception": None, "end_time": None}}},
+        ("", "not a notebook"),
+        ("{}", "not a notebook"),
+        ("[]", "not a notebook"),
+        ('{"nbformat": 3, "cells": []}', "format"),
+        ('{"nbformat": 4, "cells": {}}', "format"),
+        ('{"nbformat": 4, "cells": [{"outputs": [{"output_type": "error", "ename": "E"}]}]}', "cell 1"),
+        ('{"nbformat": 4, "cells": [], "metadata": {"papermill": {"exception": true}}}', "exception"),
+        ('{"nbformat": 4, "cells": [], "metadata": {"papermill": {"end_time": null}}}', "not finish"),
     ],
-)  # fmt: skip
-def test_a_notebook_that_did_not_end_well_is_refused(broken: dict[str, Any]) -> None:
-    notebook = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5} | broken
-    with pytest.raises(Refused):
-        postprocess.page(notebook, HEADING)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "{}", "[]", '{"nbformat": 3, "cells": []}', '{"nbformat": 4, "cells": {}}']
 )
-def test_what_is_no_notebook_is_refused(text: str) -> None:
-    with pytest.raises(Refused):
-        postprocess.read(text)
+def test_what_is_no_notebook_or_did_not_end_well_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "device.ipynb"
+    path.write_text(text)
+    with pytest.raises(Refused, match=reason):
+        postprocess.read(path)
 
 
 def test_error_output_is_kept_out_of_the_page_and_told() -> None:
     stderr = {"output_type": "stream", "name": "stderr", "text": ["Warning:\n", "careful\n"]}
     cells = [bookmaking.code("f()", [stderr]), bookmaking.code("g()", [stderr], tags=["remove-output"])]
-    notebook = {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-    done = postprocess.page(notebook, HEADING)
-    assert done.left_out == ("cell 1 wrote to stderr: careful",)
-    assert all(cell.get("outputs", []) == [] for cell in done.notebook["cells"])
+    page, left_out = processed({"cells": cells})
+    assert left_out == ["cell 1 wrote to stderr: careful"]
+    assert all(cell.get("outputs", []) == [] for cell in page["cells"])
 
 
 def test_a_page_is_the_same_bytes_whenever_and_wherever_it_was_executed() -> None:
@@ -126,14 +119,14 @@ def test_a_page_is_the_same_bytes_whenever_and_wherever_it_was_executed() -> Non
         cell["id"] = f"random-{number}"
         cell["metadata"]["execution"] = {"iopub.execute_input": "2026"}
         cell["metadata"]["papermill"] = {"duration": number}
-    texts = [postprocess.dumps(postprocess.page(n, HEADING).notebook) for n in (first, second)]
+    texts = [postprocess.dumps(processed(n)[0]) for n in (first, second)]
     assert texts[0] == texts[1]
     assert "2026" not in texts[0]
     nbformat.validate(nbformat.reads(texts[0], as_version=4))
 
 
 def test_parameters_fold_those_that_override_the_defaults_too() -> None:
-    notebook = postprocess.page(bookmaking.notebook("llava-tiny", "device"), HEADING).notebook
+    notebook = processed(bookmaking.notebook("llava-tiny", "device"))[0]
     tags = [set(c["metadata"]["tags"]) for c in notebook["cells"] if c["cell_type"] == "code"]
     assert {"parameters", "hide-input"} in tags
     assert {"injected-parameters", "hide-input"} in tags

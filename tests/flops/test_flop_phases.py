@@ -65,11 +65,9 @@ def test_the_detail_table_shows_phases_and_the_notes_say_where_counts_differ() -
 
 def test_figures_of_a_page_lead_to_their_records() -> None:
     table = html.render(detail_table.detail_table("batch_size", [record().cell], [record()]))
-    cells = [{"cell_type": "code", "outputs": [{"data": {"text/html": table}}], "source": ""}]
-    made = postprocess.with_links({"cells": cells}, {record().key: "../records/x.json"})
-    page = made["cells"][0]["outputs"][0]["data"]["text/html"]
+    page = postprocess.linked(table, {record().key: "../records/x.json"})
     assert page.count('<a href="../records/x.json">') == table.count(f'data-key="{record().key}"') > 5
-    assert postprocess.with_links({"cells": cells}, {})["cells"] == cells
+    assert postprocess.linked(table, {}) == table
 
 
 @pytest.mark.slow

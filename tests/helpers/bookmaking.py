@@ -9,13 +9,13 @@ import json
 import shutil
 import struct
 import tempfile
-import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
-from vlmnb import experiment
+from vlmnb import experiment, paths
 from vlmnb.book import build
 from vlmnb.files import hashing
 from vlmnb.fit import page as card
@@ -202,18 +202,6 @@ def markdown(text: str) -> dict[str, Any]:
     return display(text_markdown=text, text_plain="<IPython.core.display.Markdown object>")
 
 
-def png() -> str:
-    """A small grey picture."""
-    raw = b"".join(b"\x00" + b"\x80" * 64 for _ in range(32))
-    parts = [
-        (b"IHDR", struct.pack(">IIBBBBB", 64, 32, 8, 0, 0, 0, 0)),
-        (b"IDAT", zlib.compress(raw)),
-        (b"IEND", b""),
-    ]
-    chunks = (struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in parts)
-    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(chunks)).decode()
-
-
 @functools.cache
 def _outputs(source: str, model: str, axis: str, machine: str) -> str:
     """What the functions of ``experiment`` that a cell calls would display, as JSON.
@@ -236,19 +224,41 @@ def _outputs(source: str, model: str, axis: str, machine: str) -> str:
 
     if "experiment.records" in source:
         return json.dumps([{"output_type": "stream", "name": "stderr", "text": "100%|####|\r"}])
-    import IPython.display
-
-    original, IPython.display.display = IPython.display.display, keep
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("IPython.display", "vlmnb.views.show"):
+            patch.setattr(f"{module}.display", keep)
         for name in ("show_table", "show_plot", "show_findings", "show_details"):
             if f"experiment.{name}(" in source:
                 getattr(experiment, name)(plan, found)
         if "page.show(" in source:
             fit = card.begin({**plan.parameters, "results": "no-such-folder"})
             exec(source.partition("page.begin(plan.parameters)\n")[2] or source, {"page": card, "fit": fit})
-    finally:
-        IPython.display.display = original
     return json.dumps(shown)
+
+
+class Small(NamedTuple):
+    """A project with two pages of one model."""
+
+    root: Path
+    results: Path
+    runs: Path
+
+    def assemble(self, say: Callable[[str], object] = print) -> list[str]:
+        """Assemble the book; return what was left out."""
+        return build.assemble(self.results, self.runs, say)
+
+    def read(self, name: str) -> str:
+        """Return the text of an assembled file below ``book/``."""
+        return (self.root / "book" / name).read_text(encoding="utf-8")
+
+
+def small(folder: Path, *axis_names: str) -> Small:
+    """A project with records of one model and its pages on image size and device."""
+    made = Small(project(folder / "project"), folder / "results", folder / "runs")
+    records(made.results, models=("llava-tiny",), axis_names=("image_size", "device", *axis_names))
+    for axis in ("image_size", "device"):
+        executed(made.runs, "llava-tiny", axis)
+    return made
 
 
 def whole(folder: Path, *, models: tuple[str, ...] = MODELS) -> tuple[Path, Path, Path]:
@@ -262,31 +272,34 @@ def whole(folder: Path, *, models: tuple[str, ...] = MODELS) -> tuple[Path, Path
             executed(runs, model, axis)
     (runs / models[-1] / "optimization.ipynb").unlink()
     for axis, error in (("optimization", "RuntimeError: it *broke* in <stdin>"), ("device", "exit code -9")):
-        path = runs / "failures" / models[-1] / f"{axis}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        failure = {
-            "model": models[-1], "axis": axis, "error": error, "at": "2026-01-02T00:00:00+00:00",
-            "stderr_tail": "\x1b[31mTraceback\x1b[0m\n```\nit broke",
-            "command": f"papermill notebooks/{axis}.ipynb out.ipynb",
-        }  # fmt: skip
-        path.write_text(json.dumps(failure), encoding="utf-8")
+        tail = "\x1b[31mTraceback\x1b[0m\n```\nit broke"
+        fail(
+            runs, models[-1], axis, error=error, stderr_tail=tail, command=f"papermill notebooks/{axis}.ipynb"
+        )
     return root, results, runs
+
+
+def fail(runs: Path, model: str, axis: str, **changes: str) -> Path:
+    """File a failed run, as a sweep does."""
+    path = paths.failure(runs, model, axis)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {"model": model, "axis": axis, "error": "boom", "at": "2026-02-01T00:00:00+00:00", **changes}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
 
 
 def lost_tables(site: Path) -> list[str]:
     """Pages that show fewer tables of records than their notebooks have."""
-    lost = []
-    for notebook in sorted((site / "downloads").glob("*.ipynb")):
-        *folder, model, axis = _of_download(notebook.stem)
-        page = site / "book" / (folder[0] if folder else "runs") / model / f"{axis}.html"
-        if page.read_text(encoding="utf-8").count("data-key") < notebook.read_text("utf-8").count("data-key"):
-            lost.append(str(page))
-    return lost
+    return [
+        str(page)
+        for page in sorted((site / "book").glob("r*/*/*.html"))
+        if page.read_text(encoding="utf-8").count("data-key") < _notebook_of(page, site).count("data-key")
+    ]
 
 
-def _of_download(stem: str) -> list[str]:
-    name, _, axis = stem.rpartition("-")
-    return ["reports", name.removeprefix("reports-"), axis] if name.startswith("reports-") else [name, axis]
+def _notebook_of(page: Path, site: Path) -> str:
+    prefix = "reports-" if page.parts[-3] == "reports" else ""
+    return (site / f"downloads/{prefix}{page.parent.name}-{page.stem}.ipynb").read_text(encoding="utf-8")
 
 
 @functools.cache

@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from vlmnb import cli, experiment, models
-from vlmnb.book import contents
-from vlmnb.book.pages import chapters
+from vlmnb.book.content import Content
+from vlmnb.book.pages import model as chapter
 from vlmnb.fit import answer, page, shape, tensors
 from vlmnb.flops import estimate
 from vlmnb.models import families
@@ -110,12 +110,12 @@ def test_its_notebook_and_its_page_show_them(
 ) -> None:
     shown: list[str] = []
     monkeypatch.setattr(
-        "IPython.display.display", lambda *parts: shown.extend(str(one.data) for one in parts)
+        "vlmnb.views.show.display", lambda *parts: shown.extend(str(one.data) for one in parts)
     )
     experiment.show_table(plan, measured)
     assert measured[0].key in "".join(shown)
-    content = contents.Content(records=tuple(measured), pages=(), failures=(), problems=())
+    content = Content(tuple(measured))
     assert content.models == (NAME,)
-    text = chapters.model_page(content, NAME)
+    text = chapter.page(content, NAME)
     assert "ViP-LLaVA mini" in text
     assert models.get(NAME).summary in text

@@ -111,6 +111,12 @@ def test_what_derives_a_shown_number_outdates_pages_and_index(
     assert changed(package) - {"key"} == outdated
 
 
+def test_an_edited_template_outdates_the_pages_that_show_it(package: Path) -> None:
+    template = package / "views" / "templates" / "table.html.j2"
+    template.write_text(template.read_text().replace("<caption>", "<caption hidden>"))
+    assert changed(package) == {"pages", "cards", "report pages"}
+
+
 @pytest.mark.parametrize("folder", ["sweep", "audit", "cli", "files"])
 def test_code_that_launches_or_checks_outdates_nothing(package: Path, folder: str) -> None:
     for file in (package / folder).rglob("*.py"):

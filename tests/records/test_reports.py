@@ -328,7 +328,7 @@ def test_the_notebooks_of_a_report_are_executed_once(tmp_path: Path) -> None:
     assert "text/html" in kinds
     assert not [out for cell in notebook["cells"] for out in cell.get("outputs", ()) if "name" in out]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report_pages, "_execute", None)
+        patch.setattr(report_pages, "executed", None)
         assert report_pages.execute(PROJECT / "results", tmp_path, found)[0] == made
 
 

@@ -137,13 +137,11 @@ def test_every_number_has_a_record_and_an_interval_or_says_why_not(kind: str) ->
 def test_an_interval_stands_beside_its_number_and_the_number_alone_is_the_link() -> None:
     found = SETTINGS[0]
     shown = html.render(axis_table.axis_table("batch_size", [found.cell], [found]))
-    cells = [{"cell_type": "code", "outputs": [{"data": {"text/html": shown}}], "source": ""}]
-    (linked,) = postprocess.with_links({"cells": cells}, {found.key: "x.json"})["cells"]
-    shown_html = linked["outputs"][0]["data"]["text/html"]
+    linked = postprocess.linked(shown, {found.key: "x.json"})
     assert re.search(
-        r'<a href="x.json">0.188</a> <span class="interval">\[0.\d+, 0.\d+\]</span></td>', shown_html
+        r'<a href="x.json">0.188</a> <span class="interval">\[0.\d+, 0.\d+\]</span></td>', linked
     )
-    assert shown_html.count('<a href="x.json">') == shown.count("data-key")
+    assert linked.count('<a href="x.json">') == shown.count("data-key")
 
 
 def test_a_plot_has_as_many_points_as_its_table() -> None:

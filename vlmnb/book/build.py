@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,12 +16,12 @@ from vlmnb import paths
 from vlmnb.analysis import base_configuration, pareto
 from vlmnb.book import collect, outdated, report_pages
 from vlmnb.book.collect import Files
-from vlmnb.book.content import Content
+from vlmnb.book.content import Content, axis_order
 from vlmnb.book.pages import audit, comparison, machine, model, status, support
-from vlmnb.book.toc import toc
+from vlmnb.book.rendering import render
 from vlmnb.errors import UserError
 from vlmnb.records import record_file
-from vlmnb.views import pareto_figure
+from vlmnb.views import markup, pareto_figure
 
 TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
 """Packages whose version can change the built pages."""
@@ -46,31 +45,31 @@ _log = logging.getLogger(__name__)
 def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debug) -> list[str]:
     """Write everything the build reads that is not written by hand.
 
-    These are the folders ``book/runs``, ``book/reports`` and ``book/generated``.
-
-    Args:
-        results: Folder of the records.
-        runs: Folder of the executed notebooks.
-        say: Called with a line on how many pages are outdated, if any is.
+    These are the folders ``book/runs``, ``book/reports`` and ``book/generated``. ``say`` is called with a
+    line on how many pages are outdated, if any is.
 
     Returns:
         A line for each thing that was left out: unreadable records, refused notebooks, error output.
     """
     records, unreadable = record_file.read_all(results)
     failures, unreadable_failures = collect.failures(runs)
-    reported, not_made = report_pages.execute(results, runs, records)
-    redraw = outdated.commands(results, runs)
-    pages, files, refused = collect.run_pages(runs, reported, records, failures, redraw)
-    commands = [page.redraw_command for page in pages if page.redraw_command]
-    if line := outdated.summary(commands, len(pages), results, runs):
-        say(line)
-    problems = [*unreadable, *unreadable_failures, *not_made, *refused]
+    reports, not_made = report_pages.execute(results, runs, records)
+    measured, refused = collect.notebooks(
+        path for path in sorted(runs.glob("*/[!.]*.ipynb")) if path.parent.name != "failures"
+    )
+    reported, refused_reports = collect.notebooks(reports)
+    redraw = outdated.commands(measured, results, runs)
+    pages = collect.pages(measured, records, failures, redraw) + collect.pages(reported, records, (), {})
+    if commands := [page.redraw_command for page in pages if page.redraw_command]:
+        say(outdated.summary(commands, len(pages), results, runs))
+    problems = [*unreadable, *unreadable_failures, *not_made, *refused, *refused_reports]
+    files: Files = {}
+    for page, notebook in zip(pages, [*measured.values(), *reported.values()], strict=True):
+        made, left_out = collect.processed(page, notebook, records)
+        files |= made
+        problems += left_out
     content = Content(tuple(records), tuple(pages), tuple(failures), tuple(problems))
-    files |= _generated(content) | collect.downloads(content, results)
-    for folder in ("runs", "reports", "generated"):
-        prefix = f"{folder}/"
-        own = {name.removeprefix(prefix): file for name, file in files.items() if name.startswith(prefix)}
-        _replace_folder(paths.root() / "book" / folder, own)
+    _write(files | _generated(content) | collect.downloads(content, results))
     return problems
 
 
@@ -79,19 +78,17 @@ def build(results: Path, runs: Path, output: Path, say: Callable[[str], object] 
 
     The new book replaces the old one in one step; when the build fails the old one stays.
 
-    Args:
-        results: Folder of the records.
-        runs: Folder of the executed notebooks.
-        output: Folder in which ``html`` is made.
-        say: Called with a line on how many pages are outdated, if any is.
-
     Returns:
         The book's first page, ``html/index.html``.
 
     Raises:
         UserError: jupyter-book is missing or of version 2, or Sphinx warned of something.
     """
-    _require_version_1()
+    if not (found := version("jupyter-book")).startswith("1."):
+        raise UserError(
+            f"jupyter-book {found} is installed, which does not read _config.yml; "
+            "install the pinned version: pip install -r requirements.txt"
+        )
     for line in assemble(results, runs, say):
         _log.warning("left out of the book: %s", line)
     site, stamp = output / "html", _inputs()
@@ -102,9 +99,8 @@ def build(results: Path, runs: Path, output: Path, say: Callable[[str], object] 
     with tempfile.TemporaryDirectory(prefix=".book-", dir=output) as scratch:
         _sphinx(Path(scratch))
         made = Path(scratch) / "_build" / "html"
-        if not (made / "index.html").exists():
-            raise UserError("jupyter-book reported success but wrote no index.html; is it version 1?")
-        _remove_unwanted(made)
+        for page in made.rglob("*.html"):
+            page.write_text(UNWANTED.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
         (made / ".inputs").write_text(stamp, encoding="utf-8")
         if site.exists():
             site.rename(Path(scratch) / "old")
@@ -120,35 +116,18 @@ def _sphinx(output: Path) -> None:
         "--path-output", str(output), "-W", "-n", "--keep-going", "-q",
     ]  # fmt: skip
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return
-    text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)
-    warnings = [line for line in text.splitlines() if re.search(r"WARNING|ERROR|[Ee]rror:", line)]
-    tail = "\n".join((warnings or text.splitlines())[-WARNINGS_SHOWN:])
-    raise UserError(f"the book was not built; fix what Sphinx reports and build again:\n{tail}")
-
-
-def _remove_unwanted(site: Path) -> None:
-    """Remove the parts of the theme that ``UNWANTED`` matches from every page."""
-    for page in site.rglob("*.html"):
-        page.write_text(UNWANTED.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
-
-
-def _require_version_1() -> None:
-    found = version("jupyter-book")
-    if not found.startswith("1."):
-        raise UserError(
-            f"jupyter-book {found} is installed, which does not read _config.yml; "
-            "install the pinned version: pip install -r requirements.txt"
-        )
+    if done.returncode:
+        lines = markup.without_colors(done.stdout + done.stderr).splitlines()
+        warnings = [line for line in lines if re.search(r"WARNING|ERROR|[Ee]rror:", line)]
+        tail = "\n".join((warnings or lines)[-WARNINGS_SHOWN:])
+        raise UserError(f"the book was not built; fix what Sphinx reports and build again:\n{tail}")
 
 
 def _inputs() -> str:
     """Hash everything the built pages depend on."""
     root = paths.root()
     seen = hashlib.sha256(repr([(name, version(name)) for name in TOOLS]).encode())
-    files = [root / "_config.yml", *sorted((root / "book").rglob("*"))]
-    for file in files:
+    for file in [root / "_config.yml", *sorted((root / "book").rglob("*"))]:
         if file.is_file() and ".ipynb_checkpoints" not in file.parts:
             content = hashlib.sha256(file.read_bytes()).hexdigest()
             seen.update(f"{file.relative_to(root).as_posix()} {content}\n".encode())
@@ -158,6 +137,7 @@ def _inputs() -> str:
 def _generated(content: Content) -> Files:
     """Render the generated pages, the table of contents and the figures of the comparison."""
     texts = {
+        "_toc.yml": table_of_contents(content),
         "comparison.md": comparison.page(content),
         "headline.md": comparison.headline(content),
         "support.md": support.page(content),
@@ -165,31 +145,31 @@ def _generated(content: Content) -> Files:
         "status.md": status.page(content),
         "audit.md": audit.page(content.records, "measured"),
         "reports-checked.md": audit.page(content.records, "reports"),
-        "_toc.yml": toc(
-            [(page.model, page.axis) for page in content.pages if not page.from_report],
-            content.models,
-            [(page.model, page.axis) for page in content.pages if page.from_report],
-        ),
     }
     texts |= {f"{name}.md": model.page(content, name) for name in content.models}
     files = {f"generated/{name}": text.encode() for name, text in texts.items()}
-    for setting, entries in base_configuration.base_results(content.records).items():
-        if pareto.panels(entries):
-            files[f"generated/{pareto_figure.path(setting)}"] = pareto_figure.figure(entries)
+    for setup, results in base_configuration.base_results(content.records).items():
+        if pareto.panels(results):
+            files[f"generated/{pareto_figure.path(setup)}"] = pareto_figure.figure(results)
     return files
 
 
-def _replace_folder(folder: Path, files: Files) -> None:
-    """Make a folder hold exactly these files, without touching those that are the same already."""
+def table_of_contents(content: Content) -> str:
+    """Return the table of contents as YAML, with a chapter per model."""
+    pages = sorted(content.pages, key=lambda page: (not page.from_report, axis_order(page.axis)))
+    chapters = {name: [page for page in pages if page.model == name] for name in content.models}
+    return render("_toc.yml", chapters=chapters)
+
+
+def _write(files: Files) -> None:
+    """Make the generated folders hold exactly these files; those that are the same already stay untouched."""
+    book = paths.root() / "book"
+    for folder in ("runs", "reports", "generated"):
+        for path in (book / folder).rglob("*"):
+            if path.is_file() and path.relative_to(book).as_posix() not in files:
+                path.unlink()
     for name, content in files.items():
-        path = folder / name
+        path = book / name
         if not path.exists() or path.read_bytes() != content:
             with paths.temporary_beside(path) as scratch:
                 scratch.write_bytes(content)
-    kept = {folder / name for name in files}
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir() and not any(path.iterdir()):
-            path.rmdir()
-        elif path.is_file() and path not in kept:
-            path.unlink()
-    shutil.rmtree(folder / ".ipynb_checkpoints", ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,19 +10,17 @@ from typing import Any
 
 from vlmnb import models, paths
 from vlmnb.analysis import base_configuration
-from vlmnb.data import catalogue
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
+from vlmnb.types import Frozen
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Frozen):
     """A failed run, as the sweep filed it."""
 
     model: str
     axis: str
     error: str
-    cell: str = ""
     stderr_tail: str = ""
     command: str = ""
     at: str = ""
@@ -32,11 +31,10 @@ class Page:
     """A published run.
 
     Attributes:
-        model: Name of the model.
         axis: Name of the notebook.
         executed_at: UTC, ISO 8601, or empty.
         parameters: Parameters of the notebook.
-        records: Records of the page's cells.
+        records: Records that the page's tables name.
         failed_rerun: A failed run of the same notebook that is newer than the page.
         redraw_command: The command that draws an outdated page again; empty if the page is up to date.
     """
@@ -66,15 +64,18 @@ class Page:
         return f"{axis_title(self.axis)} — {model_title(self.model)}{suffix}"
 
     @property
+    def name(self) -> str:
+        """The page's name among the downloads, unique in the book."""
+        return f"{'reports-' if self.from_report else ''}{self.model}-{self.axis}"
+
+    @property
     def label(self) -> str:
         """The page's name in labels: letters, digits and hyphens."""
-        name = f"{self.model}-{self.axis}"
-        name = f"reports-{name}" if self.from_report else name
-        return "".join(c if c.isalnum() else "-" for c in name.lower())
+        return re.sub("[^a-z0-9]", "-", self.name.lower())
 
     def download(self, suffix: str) -> str:
         """Return the address of the page's CSV file or notebook in the built site."""
-        return notebook_download(f"{self.folder}/{self.model}/{self.axis}.{suffix}")
+        return f"downloads/{self.name}.{suffix}"
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,6 @@ class Content:
     """Everything the generated pages are made of.
 
     Attributes:
-        records: All records.
-        pages: All published pages.
-        failures: All failed runs.
         problems: A line for each thing that the book leaves out.
     """
 
@@ -95,9 +93,11 @@ class Content:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Models with anything to show, in the registry's order."""
+        """Models with anything to show, in the registry's order, then all others by name."""
         seen = {record.cell.model for record in self.records} | {page.model for page in self.pages}
-        return tuple(sorted(seen | {failure.model for failure in self.failures}, key=model_order))
+        seen |= {failure.model for failure in self.failures}
+        known = [name for name in models.registry() if name in seen]
+        return (*known, *sorted(seen.difference(known)))
 
 
 def model_title(name: str) -> str:
@@ -106,20 +106,9 @@ def model_title(name: str) -> str:
     return entry.title if entry else name
 
 
-def dataset_title(name: str) -> str:
-    """Return a data set's title; its name if the catalogue no longer has it."""
-    return catalogue.CATALOGUE[name].title if name in catalogue.CATALOGUE else name
-
-
 def axis_title(name: str) -> str:
     """Return an axis's title; for another notebook its file name in words."""
     return axes.AXES[name].title if name in axes.AXES else name.replace("_", " ").capitalize()
-
-
-def model_order(name: str) -> tuple[int, str]:
-    """Return a key that sorts models as the registry lists them, then all others by name."""
-    known = list(models.registry())
-    return (known.index(name) if name in known else len(known), name)
 
 
 def axis_order(axis: str) -> tuple[int, str]:
@@ -132,12 +121,6 @@ def record_path(record: Record) -> str:
     """Return the address of a record's file in the built site."""
     folder = Path("downloads/records")
     return paths.record(folder, record.hardware, record.cell.model, record.key).as_posix()
-
-
-def notebook_download(name: str) -> str:
-    """Return the address of the file ``name``, a path below ``book/``, as a download of the built site."""
-    folder, model, file = name.split("/")
-    return f"downloads/{model}-{file}" if folder == "runs" else f"downloads/{folder}-{model}-{file}"
 
 
 def minute(time: str) -> str:

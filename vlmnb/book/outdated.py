@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vlmnb import paths
 from vlmnb.book import postprocess
-from vlmnb.book.postprocess import Refused
+from vlmnb.book.postprocess import Notebook
 from vlmnb.device import machine
 from vlmnb.errors import UserError
 from vlmnb.records.record import Record
@@ -24,25 +24,25 @@ ANY_SPEC = "SPEC"
 """Name of the sweep file in a command if no sweep file of the project asks for the page."""
 
 
-def commands(results: Path, runs: Path) -> dict[Name, str]:
+def commands(executed: Mapping[Name, Notebook], results: Path, runs: Path) -> dict[Name, str]:
     """Return the outdated pages, each with the command that draws it again.
 
     A page is outdated if a sweep would draw it anew without measuring, because its template, the code that
     shows records, its records or the machine's A/A repeats have changed. A page without a stamp, which no
-    sweep made, is never called outdated.
-
-    Args:
-        results: Folder of the records.
-        runs: Folder of the executed notebooks.
+    sweep made, is never called outdated; ``executed`` are the notebooks that show measurements.
     """
-    made = _made(runs)
-    plannable = [run for run in made if _plannable(run)]
-    jobs = inventory.jobs(plannable, results, runs)
-    stale = [run for run in made if run not in plannable]
-    stale += [job.run for job in jobs if job.page == "outdated"]
-    if not stale:
-        return {}
-    return {name: f"vlmnb sweep {spec}" for name, spec in sorted(_specs(stale).items())}
+    stale, plannable = [], []
+    for (model, axis), notebook in executed.items():
+        if axis in axes.AXES and paths.executed(runs, model, axis).with_suffix(".stamp").exists():
+            parameters = postprocess.papermill(notebook).get("parameters", {})
+            run = Run(model=model, axis=axis, parameters=parameters)
+            try:
+                _ = run.plan
+                plannable.append(run)
+            except UserError:  # the model or a value is gone
+                stale.append(run)
+    stale += [job.run for job in inventory.jobs(plannable, results, runs) if job.page == "outdated"]
+    return {name: f"vlmnb sweep {spec}" for name, spec in _specs(stale).items()} if stale else {}
 
 
 def of_this_machine(records: Sequence[Record]) -> bool:
@@ -52,49 +52,21 @@ def of_this_machine(records: Sequence[Record]) -> bool:
 
 
 def summary(commands: Sequence[str], pages: int, results: Path, runs: Path) -> str:
-    """Return a line for the terminal on how many pages are outdated; empty if none is.
-
-    Args:
-        commands: The command that draws each outdated page again.
-        pages: Number of all pages.
-        results: Folder of the records.
-        runs: Folder of the executed notebooks.
-    """
-    if not commands:
-        return ""
-    folders = _options(results, runs)  # they are of this machine, so no page shows them
+    """Return a line for the terminal: how many of all pages are outdated, and the commands that draw them."""
+    given = {"results": results, "runs": runs}
+    # The folders are of this machine, so only the terminal shows them.
+    folders = "".join(
+        f" --{name} {shlex.quote(str(path))}" for name, path in given.items() if path != paths.resolve(name)
+    )
     listed = "; ".join(f"{command}{folders}" for command in dict.fromkeys(commands))
-    subject = f"{len(commands)} of {pages} pages {'is' if len(commands) == 1 else 'are'}"
     return (
-        f"{subject} older than the records, A/A repeats, templates or code that they show. To draw them "
-        f"again, run: {listed}; then build the book once more."
+        f"{len(commands)} of {pages} pages {'is' if len(commands) == 1 else 'are'} older than the records, "
+        f"A/A repeats, templates or code that they show. To draw them again, run: {listed}; then build the "
+        "book once more."
     )
 
 
-def _made(runs: Path) -> list[Run]:
-    """Return the runs whose pages a sweep has made."""
-    found = []
-    for stamp in sorted(runs.glob("*/[!.]*.stamp")):
-        page, axis = stamp.with_suffix(".ipynb"), stamp.stem
-        if page.exists() and axis in axes.AXES:
-            try:
-                notebook = postprocess.read(page.read_text(encoding="utf-8"))
-            except (Refused, UnicodeDecodeError):
-                continue  # the book lists it as left out
-            parameters = postprocess.papermill(notebook).get("parameters", {})
-            found.append(Run(model=page.parent.name, axis=axis, parameters=parameters))
-    return found
-
-
-def _plannable(run: Run) -> bool:
-    try:
-        _ = run.plan
-    except UserError:
-        return False
-    return True
-
-
-def _specs(wanted: Sequence[Run]) -> Mapping[Name, str]:
+def _specs(wanted: Sequence[Run]) -> dict[Name, str]:
     """Return a sweep file that asks for each run with the same parameters, as few files as possible."""
     asks: dict[str, list[Run]] = {}
     for file in sorted((paths.root() / "sweeps").glob("*.yaml")):
@@ -110,9 +82,3 @@ def _specs(wanted: Sequence[Run]) -> Mapping[Name, str]:
 
 def _asked(run: Run) -> dict[str, object]:
     return {name: value for name, value in run.parameters.items() if name not in ("results", "model")}
-
-
-def _options(results: Path, runs: Path) -> str:
-    given = {"results": results, "runs": runs}
-    other = {name: path for name, path in given.items() if path != paths.resolve(name)}
-    return "".join(f" --{name} {shlex.quote(str(path))}" for name, path in other.items())

@@ -13,6 +13,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from vlmnb.analysis import base_configuration
 from vlmnb.book import content
 from vlmnb.stats import formatting
 from vlmnb.views import html, markup
@@ -23,13 +24,8 @@ Value = str | int | Field
 
 
 def render(name: str, **data: object) -> str:
-    """Return the text that a template makes of data.
-
-    Args:
-        name: A template, without ``.md.j2``.
-        data: Values by the names that the template uses.
-    """
-    return _environment().get_template(f"{name}.md.j2").render(**data).strip() + "\n"
+    """Return the text of a page, such as ``audit.md``, from the data that its template uses."""
+    return _environment().get_template(f"{name}.j2").render(**data).strip() + "\n"
 
 
 def code(name: str) -> Markup:
@@ -54,7 +50,7 @@ def _environment() -> Environment:
         "minute": content.minute,
         "model_title": content.model_title,
         "axis_title": content.axis_title,
-        "dataset_title": content.dataset_title,
+        "dataset_title": base_configuration.dataset_title,
         "counted": formatting.counted,
         "enumerated": formatting.enumerated,
     }
@@ -64,27 +60,20 @@ def _environment() -> Environment:
 def _table(
     rows: Table | Iterable[Sequence[Value]], words: Sequence[str] = (), numbers: Sequence[str] = ()
 ) -> Markup:
-    """Return a table as HTML.
-
-    Args:
-        rows: The table, or its rows.
-        words: Headings of the first columns, which hold words.
-        numbers: Headings of the other columns, which hold numbers.
-    """
+    """Return a table, or rows with the headings of columns of words and of numbers, as HTML."""
     if isinstance(rows, Table):
         return Markup(html.render(rows))
-    fields = (
-        tuple(_field(value, words=column < len(words)) for column, value in enumerate(row)) for row in rows
-    )
+    fields = (tuple(_field(value, column < len(words)) for column, value in enumerate(row)) for row in rows)
     return Markup(html.render(Table("", (*words, *numbers), tuple(fields))))
 
 
 def _facts(pairs: Mapping[str, Value]) -> Markup:
     """Return names and values as a table; names without a value are left out."""
-    return Markup(html.render(facts({name: _field(v, words=True) for name, v in pairs.items() if v != ""})))
+    shown = {name: _field(value, True) for name, value in pairs.items() if value != ""}
+    return Markup(html.render(facts(shown)))
 
 
-def _field(value: Value, *, words: bool) -> Field:
+def _field(value: Value, words: bool) -> Field:
     if isinstance(value, Field):
         return value
     return Field(value if isinstance(value, str) else str(value), words=words)

@@ -5,18 +5,17 @@ They only read records. A book has fifteen of them, and starting a kernel for ea
 
 from __future__ import annotations
 
-import hashlib
-import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vlmnb import paths
 from vlmnb.book import postprocess
-from vlmnb.files import code_fingerprint
+from vlmnb.errors import UserError
+from vlmnb.files import code_fingerprint, hashing
 from vlmnb.records import content_key
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
@@ -35,45 +34,36 @@ DRAWING = ("matplotlib", "seaborn", "pandas", "ipython")
 """Packages whose version can change a page."""
 
 
-def models(records: Sequence[Record]) -> list[str]:
-    """Return the models that a report is on record for."""
-    return sorted({record.cell.model for record in records if record.source == "reports"})
-
-
 def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[Path], list[str]]:
     """Execute the notebooks of every reported model whose inputs have changed since they last were.
-
-    Args:
-        results: Folder of the records.
-        runs: Folder of the executed notebooks.
-        records: The records of ``results``.
 
     Returns:
         The executed notebooks, and a line for each that could not be made.
     """
-    made: list[Path] = []
-    outdated: list[tuple[Path, str]] = []
-    for model in models(records):
-        own = [record for record in records if record.cell.model == model]
-        for axis in AXES:
-            path, stamp = paths.executed_report(runs, model, axis), _stamp(axis, own)
-            made.append(path)
-            if page_stamp.state(path, stamp) != "current":
-                outdated.append((path, stamp))
-    problems: list[str] = []
+    stamps: dict[Path, str] = {}
+    for model in sorted({record.cell.model for record in records if record.source == "reports"}):
+        shown = sorted(record.model_dump_json() for record in records if record.cell.model == model)
+        stamps |= {paths.executed_report(runs, model, axis): _stamp(axis, shown) for axis in AXES}
+    problems: dict[Path, str] = {}
+    outdated = [path for path, stamp in stamps.items() if page_stamp.state(path, stamp) != "current"]
     if outdated:
-        with _kernel() as client:
-            for path, stamp in outdated:
-                if problem := _execute(client, path, results):
-                    made.remove(path)
-                    problems.append(problem)
-                else:
-                    page_stamp.mark(path, stamp)
-    return made, problems
+        # The notebooks' default is the project's own folder; its path is not to appear on pages.
+        given = {} if results == paths.resolve("results") else {"results": str(results)}
+        with kernel() as client:
+            for path in outdated:
+                model, axis = path.parent.name, path.stem
+                try:
+                    text = executed(client, axis, {"model": model, "source": "reports", **given})
+                except UserError as error:
+                    problems[path] = f"the page of the report on {model}, {axis}: {error}"
+                    continue
+                paths.write_atomic(path, text)
+                page_stamp.mark(path, stamps[path])
+    return [path for path in stamps if path not in problems], list(problems.values())
 
 
 @contextmanager
-def _kernel() -> Iterator[NotebookClient]:
+def kernel() -> Iterator[NotebookClient]:
     """Start a Jupyter kernel; it ends with the block."""
     from nbclient import NotebookClient
     from nbformat import NotebookNode
@@ -82,25 +72,24 @@ def _kernel() -> Iterator[NotebookClient]:
     with tempfile.TemporaryDirectory(prefix="vlmnb-") as sockets:
         # Socket files instead of TCP ports, which other processes of the machine could listen to.
         own = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/kernel.json"}
+        config, quiet = Config(KernelManager=own), ["--HistoryManager.enabled=False"]
         client = NotebookClient(
-            NotebookNode(),
-            kernel_name="python3",
-            config=Config(KernelManager=own),
-            record_timing=False,
-            extra_arguments=["--HistoryManager.enabled=False"],
+            NotebookNode(), kernel_name="python3", config=config, record_timing=False, extra_arguments=quiet
         )
         with client.setup_kernel():
             yield client
 
 
-def _execute(client: NotebookClient, path: Path, results: Path) -> str:
-    """Execute the notebook of one report page and write it; return why if it could not be made."""
+def executed(client: NotebookClient, axis: str, parameters: Mapping[str, object]) -> str:
+    """Execute an axis's notebook and return it as text.
+
+    Raises:
+        UserError: A cell raised one.
+    """
     from nbclient.exceptions import CellExecutionError
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook
 
-    model, axis = path.parent.name, path.stem
-    parameters = {"model": model, "source": "reports", **_folder(results)}
     notebook = parameterize_notebook(load_notebook_node(str(paths.notebook(axis))), parameters)
     notebook.metadata["papermill"] = {"parameters": parameters}
     client.nb = notebook
@@ -113,23 +102,12 @@ def _execute(client: NotebookClient, path: Path, results: Path) -> str:
     except CellExecutionError as error:
         if error.ename != "UserError":
             raise
-        return f"the page of the report on {model}, {axis}: {error.evalue}"
-    paths.write_atomic(path, postprocess.dumps(notebook))
-    return ""
+        raise UserError(error.evalue) from None
+    return postprocess.dumps(notebook)
 
 
-def _folder(results: Path) -> Mapping[str, str]:
-    """Return the notebook's parameter for a folder of records other than the project's own."""
-    return {} if results == paths.resolve("results") else {"results": str(results)}
-
-
-def _stamp(axis: str, records: Sequence[Record]) -> str:
-    """Hash all that a page depends on: template, code, packages that draw, and the model's records."""
-    seen = hashlib.sha256(paths.notebook(axis).read_bytes())
-    seen.update(code_fingerprint.of(DRAWN_BY).encode())
-    seen.update(repr([(name, version(name)) for name in DRAWING]).encode())
-    for record in sorted(records, key=lambda record: (record.hardware, record.key)):
-        shown: dict[str, Any] | None = record.reported.model_dump(mode="json") if record.reported else None
-        named = [record.hardware, record.key, record.status, record.provenance.started_at, shown]
-        seen.update(json.dumps(named).encode())
-    return seen.hexdigest() + "\n"
+def _stamp(axis: str, shown: Sequence[str]) -> str:
+    """Hash all that a page depends on: template, code, packages, and the model's records as JSON."""
+    inputs = [paths.notebook(axis).read_text(encoding="utf-8"), code_fingerprint.of(DRAWN_BY)]
+    inputs += [f"{name} {version(name)}" for name in DRAWING]
+    return hashing.digest([*inputs, *shown]) + "\n"

@@ -1,4 +1,4 @@
-"""Hash what code does: the definitions in folders of the package, wherever in them each one is written.
+"""Hash what code does: the definitions and templates in folders of the package, wherever in them each is.
 
 Imports, comments and docstrings do not count, nor does the module that holds a definition: moving a function,
 renaming a module or rewording a docstring changes nothing; changing a number or a statement does.
@@ -31,7 +31,7 @@ _PARSING = threading.Lock()
 
 @functools.cache
 def of(folders: tuple[str, ...], package: Path = PACKAGE) -> str:
-    """Return the hash of all definitions in folders of the package, subfolders included.
+    """Return the hash of all definitions and templates in folders of the package, subfolders included.
 
     Args:
         folders: Folders or single modules, relative to the package and without ``.py``, such as ``stats``
@@ -54,6 +54,7 @@ def of(folders: tuple[str, ...], package: Path = PACKAGE) -> str:
         for file in files:
             source = file.read_text(encoding="utf-8")
             found.update(_kept(kept / f"{hashing.digest_of(reader + source, 32)}.json", source, modules))
+        found.update(file.read_text(encoding="utf-8") for file in (package / folder).rglob("templates/*"))
     seen = hashlib.sha256()
     for text in sorted(found):
         seen.update(f"{text}\0".encode())

@@ -7,35 +7,30 @@ import re
 from collections.abc import Mapping, Sequence
 
 MISSING = '<span class="vlmnb-missing">-</span>'
-"""What stands in a table for a number that does not exist."""
+"""What a table shows for a number that does not exist."""
 
 
 def escape(text: object) -> str:
-    """Text for HTML, attributes included."""
+    """Return text for HTML, attributes included."""
     return html.escape(str(text), quote=True)
 
 
 def plain(text: object) -> str:
-    """Text for Markdown: one line, with everything escaped that Markdown or HTML would read as markup."""
+    """Return text for Markdown: one line, with everything escaped that Markdown or HTML takes as markup."""
     line = " ".join(str(text).split())
     return re.sub(r"([\\`*_{}\[\]<>#|~$^])", r"\\\1", line)
-
-
-def link(text: object, target: str) -> str:
-    """An HTML link to a file of the site; Sphinx leaves it as it is."""
-    return f'<a href="{escape(target)}">{escape(text)}</a>'
 
 
 def table(
     header: Sequence[str], rows: Sequence[Sequence[str]], *, text: Sequence[int] = (), caption: str = ""
 ) -> str:
-    """An HTML table on one line, so that Markdown takes it as one block.
+    """Return an HTML table on one line, so that Markdown takes it as one block.
 
     Args:
         header: Column headings, as HTML.
         rows: Cells, as HTML.
         text: Columns that hold words rather than numbers, besides the first.
-        caption: Stands beneath the table, as HTML.
+        caption: Shown beneath the table, as HTML.
     """
     classes = {column: ' class="text"' for column in text}
     heads = "".join(f'<th scope="col"{classes.get(i, "")}>{name}</th>' for i, name in enumerate(header))
@@ -51,7 +46,7 @@ def table(
 
 
 def facts(pairs: Mapping[str, str]) -> str:
-    """A table of names and values, both as HTML."""
+    """Return a table of names and values, both as HTML."""
     rows = "".join(
         f'<tr><th scope="row">{name}</th><td class="text">{value}</td></tr>' for name, value in pairs.items()
     )
@@ -59,12 +54,12 @@ def facts(pairs: Mapping[str, str]) -> str:
 
 
 def fence(text: str, language: str = "text") -> str:
-    """A code block that its content cannot end."""
+    """Return a code block that its content cannot end."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     mark = "`" * max(3, longest + 1)
     return f"{mark}{language}\n{text.rstrip()}\n{mark}"
 
 
 def without_colors(text: str) -> str:
-    """Text without the escape sequences that color a terminal."""
+    """Return text without the escape sequences that color a terminal."""
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)

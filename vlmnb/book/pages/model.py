@@ -8,8 +8,10 @@ from collections.abc import Sequence
 
 from vlmnb import paths
 from vlmnb.analysis import base_configuration
-from vlmnb.book.content import Content, axis_order, dataset_title, model_title
+from vlmnb.analysis.base_configuration import dataset_title
+from vlmnb.book.content import Content, Failure, Page, axis_order, model_title
 from vlmnb.book.pages.comparison import sections
+from vlmnb.book.postprocess import demoted
 from vlmnb.book.rendering import Value, code, render
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
@@ -27,7 +29,7 @@ def page(content: Content, name: str) -> str:
     reported = sorted((page for page in pages if page.from_report), key=lambda page: axis_order(page.axis))
     parameters, file_size = _weights(name)
     return render(
-        "model", title=model_title(name), entry=entry, parameters=parameters, file_size=file_size,
+        "model.md", title=model_title(name), entry=entry, parameters=parameters, file_size=file_size,
         bases=sections(own), reported=reported, listed=_runs(content, name, bool(reported)),
         measured_cells=len(measured), hardware=sorted({record.hardware for record in measured}),
         card=next((page for page in pages if page.axis == "card"), None),
@@ -47,7 +49,7 @@ def _weights(name: str) -> tuple[str, str]:
     return f"{parameters:,}".replace(",", " "), formatting.format_si(path.stat().st_size, "B")
 
 
-def _runs(content: Content, name: str, reported: bool) -> list[dict[str, object]]:
+def _runs(content: Content, name: str, reported: bool) -> list[tuple[str, Page | None, Failure | None]]:
     """Return the notebooks of a model, each with its page or the failed attempt at it.
 
     A reported model of which nothing was measured, apart from its computed card, has none.
@@ -56,10 +58,8 @@ def _runs(content: Content, name: str, reported: bool) -> list[dict[str, object]
     failures = {failure.axis: failure for failure in content.failures if failure.model == name}
     if reported and not published.keys() - {"card"} and not failures:
         return []
-    return [
-        {"axis": axis, "page": published.get(axis), "failure": failures.get(axis)}
-        for axis in sorted({*published, *failures, *axes.AXES}, key=axis_order)
-    ]
+    every = sorted({*published, *failures, *axes.AXES}, key=axis_order)
+    return [(axis, published.get(axis), failures.get(axis)) for axis in every]
 
 
 def _unmeasured(own: Sequence[Record]) -> list[tuple[Value, ...]]:
@@ -75,16 +75,14 @@ def _unmeasured(own: Sequence[Record]) -> list[tuple[Value, ...]]:
 
 
 def _values(cells: Sequence[Cell]) -> str:
-    """Return the values that cells have, of each field all."""
+    """Return all values that cells have, of each field."""
 
     def of(field: str) -> str:
-        return ", ".join(str(value) for value in sorted({getattr(cell, field) for cell in cells}))
+        return ", ".join(map(str, sorted({getattr(cell, field) for cell in cells})))
 
-    names = sorted({dataset_title(cell.dataset) for cell in cells})
-    return (
-        f"{', '.join(names)}; {of('device')}; {of('optimization')}; batch {of('batch_size')}; "
-        f"image {of('image_size')}; prompt {of('seq_len')}"
-    )
+    titles = ", ".join(sorted({dataset_title(cell.dataset) for cell in cells}))
+    sizes = f"batch {of('batch_size')}; image {of('image_size')}; prompt {of('seq_len')}"
+    return f"{titles}; {of('device')}; {of('optimization')}; {sizes}"
 
 
 def _model_card(entry: ModelEntry | None) -> str:
@@ -92,8 +90,4 @@ def _model_card(entry: ModelEntry | None) -> str:
     card = paths.bundled_model(entry.name) / "README.md" if entry and entry.bundled else None
     if card is None or not card.exists():
         return ""
-    lines, fenced = [], False
-    for line in card.read_text(encoding="utf-8").splitlines():
-        fenced ^= line.startswith("```")
-        lines.append(f"#{line}" if line.startswith("#") and not fenced else line)
-    return "\n".join(lines[1:]).strip()
+    return demoted(card.read_text(encoding="utf-8").partition("\n")[2], headings="#").strip()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb.book.content import Page, dataset_title, minute, record_path
+from vlmnb.analysis.base_configuration import dataset_title
+from vlmnb.book.content import Page, minute, record_path
 from vlmnb.book.rendering import Value, render
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
@@ -16,31 +17,26 @@ from vlmnb.views.table import Field
 def opening(page: Page, records: Sequence[Record]) -> str:
     """Return the notes above a page: whether it is outdated, and which report its figures come from.
 
-    Args:
-        page: The page.
-        records: All records; the report is looked up in them if it has no figure for the page's cells.
+    If the report has no figure for the page's cells, it is looked up among all records.
     """
     own = [figure for record in page.records if record.reported for figure in record.reported.figures]
     of_model = [record for record in records if record.reported and record.cell.model == page.model]
     others = [figure for record in of_model if record.reported for figure in record.reported.figures]
     files = {figure.file: figure for figure in own or [f for f in others if f.kind == "report"]}
     sources = [f"{f.file}{' (raw log)' if f.kind == 'log' else ''}" for f in files.values()]
-    return render("run_opening", page=page, sources=sources)
+    return render("run_opening.md", page=page, sources=sources)
 
 
 def closing(page: Page) -> str:
     """Return the last sections of a page: the command that makes it again, and its records."""
-    has_records = page.axis in axes.AXES and not axes.AXES[page.axis].own
-    return render(
-        "run_closing", page=page, command=rerun_command(page), records=_records(page) if has_records else None
-    )
+    records = _records(page) if page.axis in axes.AXES and not axes.AXES[page.axis].own else None
+    return render("run_closing.md", page=page, command=rerun_command(page), records=records)
 
 
 def rerun_command(page: Page) -> str:
     """Return the papermill command that makes a page again, without parameters that are the default."""
     given = {"model": page.model, **page.parameters}
-    changed = {name: value for name, value in given.items() if value not in ("", 0, [], None)}
-    changed.pop("results", None)
+    changed = {name: v for name, v in given.items() if name != "results" and v not in ("", 0, [], None)}
     return execute.papermill_line(page.axis, changed)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import get_args
 
-from vlmnb.book.content import Content, Failure, Page, axis_order, axis_title, minute, model_title
+from vlmnb.book.content import Content, Page, axis_order, axis_title, minute, model_title
 from vlmnb.book.rendering import Value, render
 from vlmnb.types import Status
 from vlmnb.views.table import Field
@@ -16,19 +16,22 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 def page(content: Content) -> str:
     """Return the page."""
     return render(
-        "status", runs=_runs(content), failures=content.failures, cells=_cells(content),
+        "status.md", runs=_runs(content), failures=content.failures, cells=_cells(content),
         commands=[f"`{each}`" for each in dict.fromkeys(p.redraw_command for p in content.pages) if each],
         problems=content.problems, statuses=[status.replace("_", " ") for status in STATUSES],
     )  # fmt: skip
 
 
 def _runs(content: Content) -> list[tuple[Value, ...]]:
-    """Return model, page, state, time, and numbers of cells of every run."""
-    measured = {(page.model, page.axis): page for page in content.pages if not page.from_report}
-    failures = {(failure.model, failure.axis): failure for failure in content.failures}
-    keys = sorted({*measured, *failures}, key=lambda key: (content.models.index(key[0]), axis_order(key[1])))
-    rows = [_published(measured[key]) if key in measured else _failed(failures[key]) for key in keys]
-    return rows + [_published(page) for page in content.pages if page.from_report]
+    """Return model, page, state, time, and numbers of cells of every run, those of reports last."""
+    runs: dict[tuple[bool, str, str], tuple[Value, ...]] = {
+        (False, f.model, f.axis): (model_title(f.model), axis_title(f.axis), "failed", minute(f.at), "-", "-")
+        for f in content.failures
+    }
+    runs |= {(page.from_report, page.model, page.axis): _published(page) for page in content.pages}
+    places = {name: place for place, name in enumerate(content.models)}
+    order = sorted(runs, key=lambda run: (run[0], places[run[1]], axis_order(run[2])))
+    return [runs[run] for run in order]
 
 
 def _published(page: Page) -> tuple[Value, ...]:
@@ -39,10 +42,6 @@ def _published(page: Page) -> tuple[Value, ...]:
     link = Field(axis_title(page.axis), words=True, href=address)
     measured = sum(record.status == "ok" for record in page.records)
     return model_title(page.model), link, state, minute(page.executed_at), len(page.records), measured
-
-
-def _failed(failure: Failure) -> tuple[Value, ...]:
-    return model_title(failure.model), axis_title(failure.axis), "failed", minute(failure.at), "-", "-"
 
 
 def _cells(content: Content) -> list[tuple[Value, ...]]:

@@ -14,9 +14,6 @@ from vlmnb.views.table import STATUS_WORDS, Field, without
 OF_THE_CELL = ("not_applicable", "not_enough_tokens")
 """Statuses that depend on an image size or a prompt length, not on an optimization."""
 
-Group = tuple[str, str]
-"""Hardware and device."""
-
 Tried = dict[tuple[str, str], dict[int, Record]]
 """By optimization and model: the record that counts for each batch size."""
 
@@ -24,20 +21,18 @@ Tried = dict[tuple[str, str], dict[int, Record]]
 def page(content: Content) -> str:
     """Return the page."""
     return render(
-        "support", batches=optimizations.at_batches(optimizations.defaults("fp32"), 16),
-        devices=[
-            _device(group, found, content.models) for group, found in matrix(content.records).items()
-        ],
+        "support.md", batches=optimizations.at_batches(optimizations.defaults("fp32"), 16),
+        devices=[_device(*device, content.models) for device in matrix(content.records).items()],
         descriptions={code(s.name): s.description for s in optimizations.settings().values()},
     )  # fmt: skip
 
 
-def matrix(records: Iterable[Record]) -> dict[Group, Tried]:
+def matrix(records: Iterable[Record]) -> dict[tuple[str, str], Tried]:
     """Choose the record that counts for each optimization, model and batch size, by hardware and device.
 
     A record with status ok goes first, then the newest. Figures of reports do not count: nothing was tried.
     """
-    groups: dict[Group, Tried] = {}
+    groups: dict[tuple[str, str], Tried] = {}
     for record in sorted(records, key=lambda r: (r.status == "ok", r.provenance.started_at)):
         cell = record.cell
         if record.source == "measured" and cell.measure == "generation" and record.status not in OF_THE_CELL:
@@ -46,7 +41,7 @@ def matrix(records: Iterable[Record]) -> dict[Group, Tried]:
     return dict(sorted(groups.items()))
 
 
-def _device(group: Group, found: Tried, models: Sequence[str]) -> dict[str, object]:
+def _device(group: tuple[str, str], found: Tried, models: Sequence[str]) -> dict[str, object]:
     """Collect what was tried on one device; the table refers to the reasons by number, from 1."""
     there = [model for model in models if any(of == model for _, of in found)]
     reasons: dict[str, int] = {}
@@ -69,18 +64,18 @@ def _untried(found: Tried, model: str) -> list[str]:
 
 def _field(found: Mapping[int, Record], reasons: dict[str, int]) -> Field:
     """Return what happened, with the batch sizes at which it did."""
-    results: dict[str, dict[int, str]] = {}
+    if not found:
+        return without("not tried")
+    sizes: dict[str, list[str]] = {}
     for size, record in sorted(found.items()):
         word = "ok"
         if record.status != "ok":
             number = reasons.setdefault(record.reason, len(reasons) + 1)
             word = f"{STATUS_WORDS[record.status]} ({number})"
-        results.setdefault(word, {})[size] = f"batch {size}, record {record.key}: {record.reason or 'ok'}"
-    if not results:
-        return without("not tried")
-    text = "; ".join(f"{word}, batch {', '.join(map(str, sizes))}" for word, sizes in results.items())
-    titles = "; ".join(title for sizes in results.values() for title in sizes.values())
-    return Field(text, titles, words=True)
+        sizes.setdefault(word, []).append(str(size))
+    titles = (f"batch {size}, record {r.key}: {r.reason or 'ok'}" for size, r in sorted(found.items()))
+    text = "; ".join(f"{word}, batch {', '.join(of)}" for word, of in sizes.items())
+    return Field(text, "; ".join(titles), words=True)
 
 
 def _order(name: str) -> tuple[int, Sequence[int], str]:
