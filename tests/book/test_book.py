@@ -19,7 +19,7 @@ from vlmnb.book.pages import comparison, machine, run, status
 from vlmnb.errors import UserError
 from vlmnb.records import export_columns, record_file
 from vlmnb.spec import axes, planning
-from vlmnb.views import markup
+from vlmnb.views import templates
 
 
 @pytest.fixture(scope="module")
@@ -149,9 +149,9 @@ def test_a_book_of_nothing_says_so() -> None:
         assert "Nothing has been measured here yet" in page(Content())
 
 
-def test_markup_keeps_foreign_text_from_being_markup() -> None:
-    assert markup.plain("a *b* <c> `d` [e](f)\n# g") == r"a \*b\* \<c\> \`d\` \[e\](f) \# g"
-    assert markup.fence("x\n```\ny").startswith("````")
+def test_foreign_text_is_not_read_as_markup() -> None:
+    assert templates.plain("a *b* <c> `d` [e](f)\n# g") == r"a \*b\* \<c\> \`d\` \[e\](f) \# g"
+    assert templates.fence("x\n```\ny").startswith("````")
     failure = Failure(model="llava-tiny", axis="device", error="<script>x</script>")
     assert "<script>" not in status.page(Content(failures=(failure,)))
 

@@ -18,10 +18,10 @@ from vlmnb.book import collect, outdated, report_pages
 from vlmnb.book.collect import Files
 from vlmnb.book.content import Content, axis_order
 from vlmnb.book.pages import audit, comparison, machine, model, status, support
-from vlmnb.book.rendering import render
+from vlmnb.book.rendering import render, without_colors
 from vlmnb.errors import UserError
 from vlmnb.records import record_file
-from vlmnb.views import markup, pareto_figure
+from vlmnb.views import pareto_figure
 
 TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
 """Packages whose version can change the built pages."""
@@ -117,7 +117,7 @@ def _sphinx(output: Path) -> None:
     ]  # fmt: skip
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
-        lines = markup.without_colors(done.stdout + done.stderr).splitlines()
+        lines = without_colors(done.stdout + done.stderr).splitlines()
         warnings = [line for line in lines if re.search(r"WARNING|ERROR|[Ee]rror:", line)]
         tail = "\n".join((warnings or lines)[-WARNINGS_SHOWN:])
         raise UserError(f"the book was not built; fix what Sphinx reports and build again:\n{tail}")

@@ -7,16 +7,16 @@ and ``facts`` make tables.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from vlmnb.analysis import base_configuration
 from vlmnb.book import content
-from vlmnb.stats import formatting
-from vlmnb.views import html, markup
+from vlmnb.views import html, templates
 from vlmnb.views.table import Field, Table, facts
 
 Value = str | int | Field
@@ -33,26 +33,25 @@ def code(name: str) -> Markup:
     return Markup("<code>{}</code>").format(name)
 
 
+def without_colors(text: str) -> str:
+    """Return text without the escape sequences that color a terminal."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+
+
 @cache
 def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("vlmnb.book"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    made.filters |= {
-        "plain": lambda text: Markup(markup.plain(text)),
-        "fence": lambda text, language="text": Markup(markup.fence(markup.without_colors(text), language)),
+    made = templates.environment(autoescape=True).overlay(loader=PackageLoader("vlmnb.book"))
+    made.filters = made.filters | {
+        "plain": lambda text: Markup(templates.plain(text)),
+        "fence": lambda text, language="text": Markup(templates.fence(without_colors(text), language)),
         "code": lambda names: Markup(", ".join(f"`{name}`" for name in names)),
         "code_type": code,
         "table": _table,
         "facts": _facts,
-        "si": formatting.format_si,
         "minute": content.minute,
         "model_title": content.model_title,
         "axis_title": content.axis_title,
         "dataset_title": base_configuration.dataset_title,
-        "counted": formatting.counted,
-        "enumerated": formatting.enumerated,
     }
     return made
 

@@ -58,8 +58,3 @@ def fence(text: str, language: str = "text") -> str:
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     mark = "`" * max(3, longest + 1)
     return f"{mark}{language}\n{text.rstrip()}\n{mark}"
-
-
-def without_colors(text: str) -> str:
-    """Return text without the escape sequences that color a terminal."""
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
