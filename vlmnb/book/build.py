@@ -36,9 +36,6 @@ UNWANTED = re.compile(
 """Parts of the theme that cause errors in the browser's console: font preloads, which browsers refuse for
 pages opened as files, and Thebe, which runs code on a server and which the theme sets up twice."""
 
-WARNINGS_SHOWN = 30
-"""Most lines of Sphinx's warnings that an error message quotes."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -74,12 +71,9 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
 
 
 def build(results: Path, runs: Path, output: Path, say: Callable[[str], object] = _log.debug) -> Path:
-    """Assemble and build the book, unless nothing has changed since it was last built there.
+    """Assemble and build the book, unless nothing has changed since, and return its first page.
 
     The new book replaces the old one in one step; when the build fails the old one stays.
-
-    Returns:
-        The book's first page, ``html/index.html``.
 
     Raises:
         UserError: jupyter-book is missing or of version 2, or Sphinx warned of something.
@@ -119,7 +113,7 @@ def _sphinx(output: Path) -> None:
     if done.returncode:
         lines = without_colors(done.stdout + done.stderr).splitlines()
         warnings = [line for line in lines if re.search(r"WARNING|ERROR|[Ee]rror:", line)]
-        tail = "\n".join((warnings or lines)[-WARNINGS_SHOWN:])
+        tail = "\n".join((warnings or lines)[-30:])
         raise UserError(f"the book was not built; fix what Sphinx reports and build again:\n{tail}")
 
 

@@ -35,11 +35,7 @@ DRAWING = ("matplotlib", "seaborn", "pandas", "ipython")
 
 
 def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[Path], list[str]]:
-    """Execute the notebooks of every reported model whose inputs have changed since they last were.
-
-    Returns:
-        The executed notebooks, and a line for each that could not be made.
-    """
+    """Execute the notebooks of reports whose inputs have changed; return all, and why some are missing."""
     stamps: dict[Path, str] = {}
     for model in sorted({record.cell.model for record in records if record.source == "reports"}):
         shown = sorted(record.model_dump_json() for record in records if record.cell.model == model)
