@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
-from auditing import busy, levels
+from auditing import busy, check, levels
 from factory import STEADY, answers, cell, record, timed
 
 from vlmnb.flops.flop_count import FlopCount
@@ -13,37 +14,34 @@ from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.records.record import Record
 
 
+def times(factor: float, **fields: Any) -> Record:
+    """Make a record whose batches take a factor of the usual time."""
+    return timed(tuple(factor * s for s in STEADY), **fields)
+
+
 def test_flops_that_change_with_the_kernel() -> None:
-    base, other = record(), record(cell(optimization="sdpa"))
-    assert levels("flops-do-not-depend-on-kernel", base, other) == []
+    same = record(cell(optimization="sdpa"))
     fewer = record(cell(optimization="sdpa"), flops=FlopCount(fvcore=None, torch=900_000))
-    assert levels("flops-do-not-depend-on-kernel", base, fewer) == ["error"]
+    check("flops-do-not-depend-on-kernel", "error", [same], fewer, beside=[record()])
 
 
 def test_answers_that_change_with_the_batch_size() -> None:
-    base = timed(answers=answers(24, 1))
     few, many = (timed(of=cell(batch_size=1), latencies=STEADY * 2, answers=answers(24, n)) for n in (3, 20))
-    assert levels("answers-do-not-depend-on-setting", base, few) == []
-    assert levels("answers-do-not-depend-on-setting", base, many) == ["warning"]
+    beside = [timed(answers=answers(24, 1))]
+    check("answers-do-not-depend-on-setting", "warning", [few], many, beside=beside)
 
 
 def test_latency_that_falls_with_size_beyond_noise() -> None:
-    small = timed(of=cell(image_size=64))
-
     def larger(factor: float, steps: int = 2) -> Record:
-        latencies = tuple(factor * s for s in STEADY)
-        return timed(latencies, cell(image_size=128), decode_steps=(steps,) * 12)
+        return times(factor, of=cell(image_size=128), decode_steps=(steps,) * 12)
 
-    check = "latency-grows-with-size"
-    assert levels(check, small, larger(1.2)) == levels(check, small, larger(0.97)) == []
-    assert levels(check, small, larger(0.7)) == ["warning"]
-    assert levels(check, small, larger(0.7, steps=1)) == ["note"]
-    assert levels(check, small, busy(larger(0.7))) == []
+    rule, small = "latency-grows-with-size", timed(of=cell(image_size=64))
+    for fine in (larger(1.2), larger(0.97), busy(larger(0.7))):
+        check(rule, "warning", [fine], larger(0.7), beside=[small])
+    assert levels(rule, small, larger(0.7, steps=1)) == ["note"]
 
 
 def test_noise_is_no_finding() -> None:
-    import random
-
     chance = random.Random(0)
     for _ in range(50):
         draw = [tuple(0.5 * chance.lognormvariate(0, 0.1) for _ in range(12)) for _ in range(3)]
@@ -56,15 +54,18 @@ def test_memory_that_falls_with_size() -> None:
         usage = MemoryUsage(peak_bytes=peak_bytes, baseline_bytes=100, method="test")
         return timed(of=cell(device="cuda", image_size=size), memory=usage)
 
-    assert levels("memory-grows-with-size", peak(64, 1000), peak(128, 990)) == []
-    assert levels("memory-grows-with-size", peak(64, 1000), peak(128, 500)) == ["warning"]
+    check("memory-grows-with-size", "warning", [peak(128, 990)], peak(128, 500), beside=[peak(64, 1000)])
 
 
 def test_a_record_that_was_copied() -> None:
-    one = timed(key="1" * 16)
-    other = timed(tuple(s + 1e-9 for s in STEADY), key="2" * 16)
-    assert levels("no-record-twice", one, other) == []
-    assert levels("no-record-twice", one, one.model_copy(update={"key": "2" * 16})) == ["error"]
+    one = timed(tuple(s + 1e-5 * i * i for i, s in enumerate(STEADY)), key="1" * 16)
+    assert one.timing is not None
+    other, scaled = (
+        timed(tuple(factor * s + more for s in one.timing.latencies_s), key="2" * 16)
+        for factor, more in ((1, 1e-9), (1.1, 0))
+    )
+    copied = one.model_copy(update={"key": "2" * 16})
+    check("no-record-twice", "error", [other], copied, scaled, beside=[one])
 
 
 def test_answers_of_one_model_under_another() -> None:
@@ -72,8 +73,8 @@ def test_answers_of_one_model_under_another() -> None:
         given = tuple(a.model_copy(update={"answer": f"{a.sample_id}{extra}"}) for a in answers(4, 1))
         return timed(tuple(s + len(model) for s in STEADY), cell(model=model), answers=given)
 
-    assert levels("no-record-twice", of("llava-tiny"), of("fuyu-tiny", "!")) == []
-    assert levels("no-record-twice", of("llava-tiny"), of("fuyu-tiny")) == ["warning"]
+    other, same = of("fuyu-tiny", "!"), of("fuyu-tiny")
+    check("no-record-twice", "warning", [other], same, beside=[of("llava-tiny")])
 
 
 @pytest.mark.parametrize(("method", "level"), [("rapl", "warning"), ("model", "note")])
@@ -87,10 +88,8 @@ def test_a_power_that_never_changes(method: str, level: str) -> None:
 
 
 def test_an_optimization_that_is_slower() -> None:
-    base = timed()
-    same, slow = (timed(tuple(f * s for s in STEADY), cell(optimization="compile")) for f in (1.03, 1.5))
-    assert levels("optimization-is-faster", base, same) == []
-    assert levels("optimization-is-faster", base, slow) == ["warning"]
+    same, slow = (times(factor, of=cell(optimization="compile")) for factor in (1.03, 1.5))
+    check("optimization-is-faster", "warning", [same], slow, beside=[timed()])
 
 
 def test_an_optimization_that_changes_the_answers() -> None:
@@ -101,20 +100,11 @@ def test_an_optimization_that_changes_the_answers() -> None:
         return timed(latencies, cell(**settings), answers=(*changed, *given[count:]))
 
     base, noise = changing(0), changing(2, batch_size=1)
-    check = "optimization-keeps-the-answers"
-    assert levels(check, base, noise, changing(3, optimization="compile")) == []
-    assert levels(check, base, noise, changing(20, optimization="compile")) == ["warning"]
-    assert levels(check, base, changing(20, optimization="compile")) == []
+    few, many = (changing(count, optimization="compile") for count in (3, 20))
+    check("optimization-keeps-the-answers", "warning", [few], many, beside=[base, noise])
+    assert levels("optimization-keeps-the-answers", base, many) == []
 
 
 def test_a_cell_measured_twice_with_different_results() -> None:
-    one = timed(key="1" * 16)
-    same, other = (timed(tuple(f * s for s in STEADY), key="2" * 16) for f in (1.02, 2.0))
-    assert levels("repeats-agree", one, same) == []
-    assert levels("repeats-agree", one, other) == ["warning"]
-
-
-def test_a_copy_that_was_scaled_is_found_out() -> None:
-    one = timed(tuple(s + 1e-5 * i * i for i, s in enumerate(STEADY)), key="1" * 16)
-    copied = timed(tuple(1.1 * s for s in one.timing.latencies_s if one.timing), key="2" * 16)
-    assert levels("no-record-twice", one, copied) == ["error"]
+    same, other = (times(factor, key="2" * 16) for factor in (1.02, 2.0))
+    check("repeats-agree", "warning", [same], other, beside=[timed(key="1" * 16)])

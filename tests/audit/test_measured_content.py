@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from auditing import GPUS, changed, held_by, layered, levels, of_machine
+from auditing import GPUS, answered, by_formula, changed, check, held_by, layered, levels, of_machine
 from factory import cell, record, timed
 from stored import measured
 
@@ -20,17 +20,16 @@ from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 
+UNSCORED = {"word_errors": None, "reference_words": None, "score": None}
+
 
 def test_flops_that_counters_or_formula_disagree_on() -> None:
-    parts = expected_flops.prefill("llava-tiny", 64, 84, 2)
-    assert parts is not None
-    unused = expected_flops.unused("llava-tiny", 64, 2)
-    good = timed(flops=FlopCount(fvcore=parts.total - unused, torch=parts.total))
-    assert levels("flops-three-ways", good, timed(flops=None)) == []
-    halved = timed(flops=FlopCount(fvcore=parts.total // 2, torch=parts.total))
-    assert levels("flops-three-ways", halved) == ["error"]
-    other = timed(flops=FlopCount(fvcore=None, torch=parts.total * 2))
-    assert levels("flops-three-ways", other) == ["error"]
+    total, unused = by_formula()[0].total, expected_flops.unused("llava-tiny", 64, 2)
+    good, halved, other = (
+        timed(flops=FlopCount(fvcore=fvcore, torch=torch))
+        for fvcore, torch in ((total - unused, total), (total // 2, total), (None, total * 2))
+    )
+    check("flops-three-ways", "error", [good, timed(flops=None)], halved, other)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +47,7 @@ def test_layers_that_do_not_add_up(changes: dict[str, Any], expected: list[str])
 
 
 def test_a_rate_above_the_peak() -> None:
-    assert levels("rates-below-the-ceiling", layered()) == []
-    assert levels("rates-below-the-ceiling", layered(ceiling=5000)) == ["error"]
+    check("rates-below-the-ceiling", "error", [layered()], layered(ceiling=5000))
     # On a CPU background load slows the measurement of the peak: no proof of a mistake.
     assert levels("rates-below-the-ceiling", layered(ceiling=5000, device="cpu")) == ["warning"]
 
@@ -69,23 +67,16 @@ def test_a_cell_above_its_peak() -> None:
     assert levels("rates-below-the-ceiling", of(1e9, 1e3)) == ["note"]
 
 
-def test_word_errors_that_are_not_those_of_the_answers() -> None:
-    good = timed()
-    assert levels("word-errors-are-of-the-answers", good) == []
-    for change in ({"word_errors": 5}, {"score": 1.5}):
-        first = good.answers[0].model_copy(update=change)
-        wrong = good.model_copy(update={"answers": (first, *good.answers[1:])})
-        assert levels("word-errors-are-of-the-answers", wrong) == ["error"], change
+@pytest.mark.parametrize("change", [{"word_errors": 5}, {"score": 1.5}])
+def test_word_errors_that_are_not_those_of_the_answers(change: dict[str, float]) -> None:
+    check("word-errors-are-of-the-answers", "error", [timed()], answered(timed(), **change))
 
 
 def test_word_errors_are_recomputed_without_the_code_that_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "word_errors", None)
-    good = timed()
-    changes = {"answer": "A\u00a0GOOD\n sign", "references": ("GOOD",) * 10, "word_errors": 2, "score": 0.0}
-    for errors, found in ((2, []), (1, ["error"])):
-        first = good.answers[0].model_copy(update=changes | {"word_errors": errors})
-        spaced = good.model_copy(update={"answers": (first, *good.answers[1:])})
-        assert levels("word-errors-are-of-the-answers", spaced) == found
+    changes = {"answer": "A\u00a0GOOD\n sign", "references": ("GOOD",) * 10, "score": 0.0}
+    right, wrong = (answered(timed(), **changes, word_errors=errors) for errors in (2, 1))
+    check("word-errors-are-of-the-answers", "error", [right], wrong)
 
 
 @pytest.mark.parametrize(
@@ -101,29 +92,23 @@ def test_word_errors_are_recomputed_without_the_code_that_scores(monkeypatch: py
     ],
 )
 def test_answers_that_say_nothing(text: str, tokens: int, found: list[str]) -> None:
-    good = timed()
-    change = {"answer": text, "output_tokens": tokens}
-    said = good.model_copy(update={"answers": tuple(a.model_copy(update=change) for a in good.answers)})
-    assert levels("answers-say-something", good, record()) == []
-    assert levels("answers-say-something", said) == found
-    assert levels("answers-say-something", changed(said, "cell", length="fixed")) == []
-    half = said.model_copy(update={"answers": (*said.answers[:12], *good.answers[12:])})
-    assert levels("answers-say-something", half) == []
+    good, rule = timed(), "answers-say-something"
+    said = answered(good, None, answer=text, output_tokens=tokens)
+    half = answered(good, 12, answer=text, output_tokens=tokens)
+    assert levels(rule, good, record(), half, changed(said, "cell", length="fixed")) == []
+    assert levels(rule, said) == found
 
 
 def test_prompts_beyond_their_length() -> None:
-    assert levels("tokens-within-limits", timed()) == []
-    assert levels("tokens-within-limits", timed(of=cell(seq_len=10))) == ["error"]
+    check("tokens-within-limits", "error", [timed()], timed(of=cell(seq_len=10)))
 
 
 def test_a_key_that_is_not_of_its_cell() -> None:
     good = of_machine(timed())
-    check = "key-is-of-the-record"
-    assert levels(check, good, timed(), record()) == []
-    assert levels(check, changed(good, "cell", batch_size=4)) == ["error"]
-    assert levels(check, changed(good, "cell", optimization="sdpa")) == ["error"]
-    for name, value in (("code", "1" * 16), ("threads", 8), ("packages", {"torch": "9"}), ("weights", "v")):
-        assert levels(check, changed(good, "provenance", **{name: value})) == ["error"], name
+    was = {"code": "1" * 16, "threads": 8, "packages": {"torch": "9"}, "weights": "v"}
+    bad = [changed(good, "cell", **change) for change in ({"batch_size": 4}, {"optimization": "sdpa"})]
+    bad += [changed(good, "provenance", **{name: value}) for name, value in was.items()]
+    check("key-is-of-the-record", "error", [good, timed(), record()], *bad)
 
 
 def test_a_key_of_a_record_without_all_its_inputs_is_not_judged() -> None:
@@ -134,88 +119,65 @@ def test_a_key_of_a_record_without_all_its_inputs_is_not_judged() -> None:
 
 
 def test_a_machine_that_is_not_the_one_described() -> None:
-    good = of_machine(timed())
-    check = "machine-is-the-one-it-describes"
-    assert levels(check, good, timed()) == []
-    assert levels(check, of_machine(timed(), gpus=GPUS)) == ["error"]
-    assert levels(check, of_machine(timed(), slug="other")) == ["error"]
+    bad = of_machine(timed(), gpus=GPUS), of_machine(timed(), slug="other")
+    check("machine-is-the-one-it-describes", "error", [of_machine(timed()), timed()], *bad)
 
 
 def test_scores_that_are_not_those_of_the_answers() -> None:
-    check, good = "scores-are-of-the-answers", timed()
-
-    def scored(first: int | None = None, **scores: Any) -> Record:
-        again = tuple(a.model_copy(update=scores) for a in good.answers[:first])
-        return good.model_copy(update={"answers": (*again, *good.answers[len(again) :])})
-
-    nothing = {"word_errors": None, "reference_words": None, "score": None}
-    assert levels(check, good, record(), changed(scored(**nothing), "cell", length="fixed")) == []
-    assert levels(check, scored(score=1.0)) == levels(check, scored(score=None)) == ["error"]
-    assert levels(check, scored(**nothing)) == levels(check, scored(1, **nothing)) == ["error"]
-    assert levels(check, timed(of=cell(length="fixed"))) == ["error"]
-    assert levels(check, scored(1, **nothing, note="the first reference has no words")) == []
+    good = timed()
+    unscored = answered(good, None, **UNSCORED)
+    noted = answered(good, **UNSCORED, note="the first reference has no words")
+    check(
+        "scores-are-of-the-answers",
+        "error",
+        [good, record(), changed(unscored, "cell", length="fixed"), noted],
+        *(answered(good, None, score=score) for score in (1.0, None)),
+        *(unscored, answered(good, **UNSCORED), timed(of=cell(length="fixed"))),
+    )
 
 
 def test_answers_of_fixed_length_that_have_another() -> None:
-    def of(tokens: int) -> Record:
-        return timed(of=cell(length="fixed", max_new_tokens=tokens))
-
-    check = "fixed-answers-have-one-length"
-    assert levels(check, of(3), timed()) == []
-    assert levels(check, of(6)) == ["error"]
+    right, wrong = (timed(of=cell(length="fixed", max_new_tokens=tokens)) for tokens in (3, 6))
+    check("fixed-answers-have-one-length", "error", [right, timed()], wrong)
 
 
 def test_one_question_with_two_references_or_prompts() -> None:
-    check, good = "a-question-is-one-question", timed()
+    good = timed()
     other = changed(good, "cell", batch_size=4)
-
-    def asked(**changes: Any) -> Record:
-        first = good.answers[0].model_copy(update=changes)
-        return other.model_copy(update={"answers": (first, *good.answers[1:])})
-
-    assert levels(check, good, other) == []
-    assert levels(check, good, asked(references=("BAD",) * 10)) == ["error"]
-    assert levels(check, good, asked(text_tokens=21)) == ["error"]
-    assert levels(check, good, changed(asked(text_tokens=21), "cell", seq_len=50)) == []
-    elsewhere = Provenance(code="1" * 16, threads=1)
-    assert levels(check, good, asked(text_tokens=21).model_copy(update={"provenance": elsewhere})) == []
+    longer = answered(other, text_tokens=21)
+    elsewhere = longer.model_copy(update={"provenance": Provenance(code="1" * 16, threads=1)})
+    bad = answered(other, references=("BAD",) * 10), longer
+    fine = [other, changed(longer, "cell", seq_len=50), elsewhere]
+    check("a-question-is-one-question", "error", fine, *bad, beside=[good])
 
 
 def test_flops_by_phase_that_are_not_the_whole() -> None:
-    parts, step = expected_flops.prefill("llava-tiny", 64, 84, 2), expected_flops.step("llava-tiny", 84, 2)
-    assert parts is not None
-    assert step is not None
+    parts, step = by_formula()
     counts = FlopCount(
         fvcore=None, torch=parts.total, formula=parts.total, prefill_torch=parts, prefill_formula=parts,
-        unused=expected_flops.unused("llava-tiny", 64, 2),
+        unused=expected_flops.unused("llava-tiny", 64, 2), decode_torch=Parts(mlp=step),
+        decode_formula=Parts(mlp=step),
     )  # fmt: skip
-    counts = counts.model_copy(update={"decode_torch": Parts(mlp=step), "decode_formula": Parts(mlp=step)})
-
-    def of(**changes: Any) -> Record:
-        return timed(flops=counts.model_copy(update=changes))
-
-    check = "flops-of-phases-add-up"
-    assert levels(check, of(), timed(flops=None)) == []
-    assert levels(check, of(torch=2 * parts.total)) == ["error"]
-    assert levels(check, of(decode_torch=Parts(mlp=2 * step))) == ["error"]
     twice = Parts(mlp=2 * step)
-    assert levels(check, of(decode_torch=twice, decode_formula=twice)) == ["error"]
-    assert levels(check, of(unused=10 * parts.total)) == ["error"]
+    bad = (
+        {"torch": 2 * parts.total},
+        {"decode_torch": twice},
+        {"decode_torch": twice, "decode_formula": twice},
+        {"unused": 10 * parts.total},
+    )
+    wrong = (timed(flops=counts.model_copy(update=changes)) for changes in bad)
+    check("flops-of-phases-add-up", "error", [timed(flops=counts), timed(flops=None)], *wrong)
 
 
 def test_another_geometry_is_reported_once_and_not_compared_with_the_formula() -> None:
-    check = "geometry-is-of-the-named-model"
     other = changed(held_by(cache_bytes=10), "provenance", geometry="text_config.hidden_size 96 for 4096")
     counts = FlopCount(torch=1000, fvcore=1000, decode_torch=Parts(mlp=10), decode_formula=Parts(mlp=10))
     other = other.model_copy(update={"flops": counts})
-    assert levels(check, other) == ["warning"]
-    assert levels(check, timed()) == []
-    for by_formula in ("flops-three-ways", "flops-of-phases-add-up", "cache-is-of-its-tokens"):
-        assert levels(by_formula, other) == []
-        assert levels(by_formula, changed(other, "provenance", geometry="")) == ["error"]
+    check("geometry-is-of-the-named-model", "warning", [timed()], other)
+    for rule in ("flops-three-ways", "flops-of-phases-add-up", "cache-is-of-its-tokens"):
+        check(rule, "error", [other], changed(other, "provenance", geometry=""))
 
 
 def test_the_key_by_the_record_is_the_key_it_is_stored_under(project: Path) -> None:
-    of = cell()
-    blank = measured(of)
+    blank = measured(cell())
     assert content_key.of_record(changed(blank, "provenance", threads=slots.threads())) == blank.key

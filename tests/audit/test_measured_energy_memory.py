@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 from auditing import (
+    around,
     busy,
     calibration,
     changed,
+    check,
     gpu,
     held_by,
     layered,
@@ -20,10 +22,12 @@ from auditing import (
 )
 from factory import record, timed
 
-from vlmnb.device.state import Conditions, DeviceState
+from vlmnb.device.state import DeviceState
 from vlmnb.fit import shape
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.records.record import Record
+
+CODECARBON = "codecarbon 3, cpu_load, TDP 8 W"
 
 
 def test_energy_of_another_window() -> None:
@@ -31,9 +35,8 @@ def test_energy_of_another_window() -> None:
         reading = {"source": "cpu", "method": "rapl", "energy_j": 99.0, "detail": "test", "window_s": 7.0}
         return timed(energy=(EnergyReading.model_validate(reading | changes),))
 
-    assert levels("energy-is-of-the-window", read(), read(samples=24), record()) == []
-    assert levels("energy-is-of-the-window", read(window_s=3.0)) == ["error"]
-    assert levels("energy-is-of-the-window", read(samples=12)) == ["error"]
+    good = [read(), read(samples=24), record()]
+    check("energy-is-of-the-window", "error", good, read(window_s=3.0), read(samples=12))
 
 
 @pytest.mark.parametrize(("watts", "expected"), [(300, []), (405, []), (500, ["error"]), (30, ["warning"])])
@@ -48,20 +51,16 @@ def test_idle_power_of_the_calibration_counts_too() -> None:
 
 def test_a_counter_that_does_not_fit_the_power_of_the_gpu() -> None:
     def reporting(watts: float) -> Record:
-        state = DeviceState(power_w=watts)
-        around = Conditions(start=state, end=state, other_load=0.0, contaminated=False)
-        return changed(gpu(), "provenance", conditions=around)
+        return changed(gpu(), "provenance", conditions=around(DeviceState(power_w=watts)))
 
-    check = "counter-fits-the-power"
-    assert levels(check, gpu(), reporting(280), timed()) == []
-    assert levels(check, reporting(0.3)) == levels(check, reporting(700)) == ["warning"]
-    assert levels(check, with_energy(reporting(300), energy_j=1.0, window_s=1.0)) == [], "a short window"
+    short = with_energy(reporting(300), energy_j=1.0, window_s=1.0)
+    good = [gpu(), reporting(280), timed(), short]
+    check("counter-fits-the-power", "warning", good, reporting(0.3), reporting(700))
 
 
 def test_counter_and_codecarbon_disagree() -> None:
-    joules = 3000 / 3.6e6
-    assert levels("counters-agree", gpu(codecarbon={"gpu_energy": joules}), gpu()) == []
-    assert levels("counters-agree", gpu(codecarbon={"gpu_energy": 2 * joules})) == ["warning"]
+    same, twice = (gpu(codecarbon={"gpu_energy": factor * 3000 / 3.6e6}) for factor in (1, 2))
+    check("counters-agree", "warning", [same, gpu()], twice)
 
 
 @pytest.mark.parametrize(
@@ -74,125 +73,103 @@ def test_counter_and_codecarbon_disagree() -> None:
     ],
 )
 def test_a_peak_that_cannot_be(changes: dict[str, int], expected: list[str]) -> None:
-    usage = MemoryUsage(
-        peak_bytes=1000, baseline_bytes=800, method="test", weights_bytes=700, cache_bytes=100
-    )
-    found = gpu(memory=usage.model_copy(update=changes))
+    usage = {"peak_bytes": 1000, "baseline_bytes": 800, "weights_bytes": 700, "cache_bytes": 100}
+    found = gpu(memory=MemoryUsage.model_validate({"method": "test"} | usage | changes))
     assert levels("peak-holds-its-parts", found) == expected
 
 
 @pytest.mark.parametrize("factor", [2.0, 1000.0, 1 / 6])
 def test_joules_that_codecarbon_contradicts(factor: float) -> None:
-    check = "modelled-energy-is-codecarbons"
-    good = metered()
-    assert levels(check, good, gpu(), timed()) == []
+    rule, good = "modelled-energy-is-codecarbons", metered()
 
-    def multiplied(row: bool = False, power: bool = False) -> Record:
-        names = ["cpu_energy"] * row + ["cpu_power"] * power
+    def multiplied(*names: str) -> Record:
         values = {n: factor * v if n in names else v for n, v in good.codecarbon.items()}
         found = with_energy(good, energy_j=factor * good.energy[0].energy_j)
         return found.model_copy(update={"codecarbon": values})
 
-    assert levels(check, multiplied()) == ["error"]
-    assert levels(check, multiplied(row=True)) == ["error"], "energy is power times time"
+    without = good.model_copy(update={"codecarbon": {}})
+    # Energy is power times time, so another energy alone is wrong too.
+    check(rule, "error", [good, gpu(), timed()], multiplied(), multiplied("cpu_energy"), without)
     beyond = ["error"] * (factor > 8)  # 2 W of a TDP of 8 W
-    assert levels(check, multiplied(row=True, power=True)) == beyond
-    assert levels(check, good.model_copy(update={"codecarbon": {}})) == ["error"]
+    assert levels(rule, multiplied("cpu_energy", "cpu_power")) == beyond
 
 
 def test_meters_that_closed_late_under_load_are_no_error() -> None:
     late = metered(duration=2.6, loop_s=2.46)
     row = late.codecarbon | {"cpu_energy": 2 * 1.9 / 3.6e6}
     late = with_energy(late, energy_j=2 * 1.9).model_copy(update={"codecarbon": row})
-    assert levels("modelled-energy-is-codecarbons", late) == ["error"]
-    assert levels("modelled-energy-is-codecarbons", busy(late)) == []
+    check("modelled-energy-is-codecarbons", "error", [busy(late)], late)
 
 
-def test_a_model_that_is_called_a_counter() -> None:
-    check = "energy-names-its-counter"
-    good = of_machine(metered())
-    assert levels(check, good, gpu(), timed()) == []
-
+@pytest.mark.parametrize(
+    ("modelled", "changes"),
+    [
+        (True, {"method": "nvml_counter"}),
+        (True, {"method": "rapl"}),
+        (True, {"method": "rapl", "detail": "RAPL package-0", "window_s": 7.0}),
+        (True, {"source": "gpu", "method": "nvml_counter", "window_s": 7.0}),
+        (True, {"window_s": 7.0}),
+        (True, {"detail": "RAPL package-0"}),
+        (False, {"method": "model"}),
+        (False, {"idle_j": 6000.0}),
+        (False, {"detail": CODECARBON, "source": "cpu", "method": "model"}),
+    ],
+)
+def test_energy_that_names_another_counter(modelled: bool, changes: dict[str, Any]) -> None:
+    rule, model = "energy-names-its-counter", of_machine(metered())
     counted = {"method": "rapl", "detail": "codecarbon 3, intel_rapl, whole package"}
-    assert levels(check, with_energy(good, **counted)) == []
-    for wrong in (
-        {"method": "nvml_counter"},
-        {"method": "rapl"},
-        {"method": "rapl", "detail": "RAPL package-0", "window_s": 7.0},
-        {"source": "gpu", "method": "nvml_counter", "window_s": 7.0},
-        {"window_s": 7.0},
-    ):
-        assert levels(check, with_energy(good, **wrong)) == ["error"], wrong
-
-
-def test_a_counter_that_is_called_a_model_or_has_another_idle_energy() -> None:
-    modelled = {"detail": "codecarbon 3, cpu_load, TDP 8 W", "source": "cpu", "method": "model"}
-    for wrong in ({"method": "model"}, {"idle_j": 6000.0}, modelled):
-        assert levels("energy-names-its-counter", with_energy(gpu(), **wrong)) == ["error"], wrong
+    good = [model, gpu(), timed(), with_energy(model, **counted)]
+    check(rule, "error", good, with_energy(model if modelled else gpu(), **changes))
 
 
 def test_energy_of_a_part_that_is_of_another_time() -> None:
     def parted(factor: float = 1.0, *, cpu_w: float = 4.0, method: str = "model") -> Record:
         found = layered()
         assert found.layers is not None
-        seconds = factor * 0.8  # 8 replays of 0.1 s
         models = (("cpu", cpu_w, "cpu_load, TDP 8 W"), ("ram", 10.0, "constant 10 W, process mode"))
         energy = tuple(
             EnergyReading.model_validate(
-                {"source": s, "method": method, "energy_j": w * seconds, "detail": f"codecarbon, {d}"}
+                # 8 replays of 0.1 s
+                {"source": s, "method": method, "energy_j": w * factor * 0.8, "detail": f"codecarbon, {d}"}
             )
             for s, w, d in models
         )
         parts = tuple(part.model_copy(update={"energy": energy}) for part in found.layers.parts)
         return changed(found, "layers", parts=parts)
 
-    check = "energy-is-of-the-replays"
-    assert levels(check, parted(), parted(1.6), layered(), timed()) == []
-    assert levels(check, parted(10)) == levels(check, parted(0.1)) == ["error"]
-    assert levels(check, parted(cpu_w=40.0)) == ["error"]
-    assert levels(check, busy(parted(10))) == []
+    good = [parted(), parted(1.6), layered(), timed(), busy(parted(10))]
+    check("energy-is-of-the-replays", "error", good, parted(10), parted(0.1), parted(cpu_w=40.0))
     assert levels("energy-names-its-counter", parted()) == []
     assert "error" in levels("energy-names-its-counter", parted(method="rapl"))
 
 
 def test_a_peak_that_is_not_of_the_process() -> None:
-    check = "memory-of-a-cpu-is-the-process"
-    assert levels(check, held_by(), timed(), gpu()) == []
-    assert levels(check, held_by(peak_bytes=10**5)) == ["error"]
-    assert levels(check, held_by(baseline_bytes=10**5)) == ["error"]
-    shrunk = {
-        f"{name}_bytes": 10**8 // 1024 for name in ("peak", "process_peak", "baseline", "process_baseline")
-    }
-    assert levels(check, held_by(**shrunk)) == ["error"]
+    sizes = ("peak_bytes", "process_peak_bytes", "baseline_bytes", "process_baseline_bytes")
+    bad = held_by(peak_bytes=10**5), held_by(baseline_bytes=10**5), held_by(**dict.fromkeys(sizes, 97656))
+    check("memory-of-a-cpu-is-the-process", "error", [held_by(), timed(), gpu()], *bad)
 
 
 def test_a_cache_that_is_not_of_its_tokens() -> None:
     # Keys and values of two samples, of 20 + 64 tokens and two of three new ones, in fp32.
     decoder = shape.of("llava-tiny").decoder
     right = 2 * decoder.layers * decoder.kv_heads * decoder.head_size * 86 * 2 * 4
-    check = "cache-is-of-its-tokens"
-    assert levels(check, held_by(cache_bytes=right), held_by(), gpu()) == []
-    assert levels(check, held_by(cache_bytes=right // 2)) == ["error"]
+    good = [held_by(cache_bytes=right), held_by(), gpu()]
+    check("cache-is-of-its-tokens", "error", good, held_by(cache_bytes=right // 2))
 
 
 def test_weights_of_two_sizes() -> None:
-    check = "weights-do-not-depend-on-the-work"
-    other = changed(held_by(), "cell", batch_size=4)
-    assert levels(check, held_by(), other, timed()) == []
-    assert levels(check, held_by(), changed(other, "memory", weights_bytes=2 * 10**7)) == ["error"]
-    assert levels(check, held_by(decode_weights_bytes=10**9)) == ["error"]
+    rule, other = "weights-do-not-depend-on-the-work", changed(held_by(), "cell", batch_size=4)
     half = changed(changed(other, "memory", weights_bytes=5 * 10**6), "cell", optimization="bnb-4bit")
-    assert levels(check, held_by(), half) == [], "another optimization"
+    twice = changed(other, "memory", weights_bytes=2 * 10**7)
+    check(rule, "error", [other, timed(), half], twice, beside=[held_by()])
+    assert levels(rule, held_by(decode_weights_bytes=10**9)) == ["error"]
 
 
 def test_joules_that_are_not_those_of_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert levels("samples-times-joules-is-the-window", timed(), gpu(), record(), record(energy=())) == []
+    rule, good = "samples-times-joules-is-the-window", [timed(), gpu(), record(), record(energy=())]
     reading = EnergyReading(source="cpu", method="rapl", energy_j=8.0, detail="test", samples=96)
-    assert levels("samples-times-joules-is-the-window", timed(energy=(reading,))) == ["error"]
-    shown_as(monkeypatch, energy_j_per_sample=2, energy_j_per_batch=2)
-    assert levels("samples-times-joules-is-the-window", timed()) == ["error"]
-
-
-def test_joules_of_a_batch_that_are_those_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    shown_as(monkeypatch, energy_j_per_batch=0.5)
-    assert levels("samples-times-joules-is-the-window", timed()) == ["error"]
+    check(rule, "error", good, timed(energy=(reading,)))
+    for factors in ({"energy_j_per_sample": 2, "energy_j_per_batch": 2}, {"energy_j_per_batch": 0.5}):
+        with monkeypatch.context() as patch:
+            shown_as(patch, **factors)
+            assert levels(rule, timed()) == ["error"]

@@ -5,11 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from auditing import busy, changed, findings, gpu, layered, levels, metered, shown_as
+from auditing import (
+    around,
+    busy,
+    by_formula,
+    changed,
+    check,
+    findings,
+    gpu,
+    layered,
+    levels,
+    metered,
+    shown_as,
+)
 from factory import STEADY, answers, cell, record, timed
 
-from vlmnb.audit import expected_flops
-from vlmnb.device.state import Conditions, DeviceState
+from vlmnb.device.state import DeviceState
 from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.records import export_columns
 from vlmnb.records.record import Record
@@ -36,9 +47,8 @@ def scaled(found: Record, factor: float) -> Record:
 def loaded(shares: tuple[float | None, ...], marks: tuple[bool, ...], window: float, marked: bool) -> Record:
     """Make a record with the background load of each pass and of the window, and their marks."""
     made = changed(metered(passes=len(shares)), "timing", pass_loads=shares, contaminated=marks)
-    state = DeviceState()
-    around = Conditions(start=state, end=state, other_load=window, contaminated=marked)
-    return changed(made, "provenance", conditions=around, other_load=window)
+    conditions = around(DeviceState(), window, marked)
+    return changed(made, "provenance", conditions=conditions, other_load=window)
 
 
 FOUR = cell(batch_size=4, samples=48)
@@ -51,33 +61,27 @@ def looped(share: float = 0.98, of: Any = FOUR, latencies: tuple[float, ...] = S
 
 
 def test_phases_that_do_not_add_up() -> None:
-    assert levels("phases-add-up", timed(), record()) == []
-    assert levels("phases-add-up", timed(vision_s=(0.2,) * 12)) == ["error"]
-    shifted = tuple(0.3 * s + 0.05 for s in STEADY)
-    assert levels("phases-add-up", timed(vision_s=(-0.05,) * 12, prefill_s=shifted)) == ["error"]
+    shifted = timed(vision_s=(-0.05,) * 12, prefill_s=tuple(0.3 * s + 0.05 for s in STEADY))
+    check("phases-add-up", "error", [timed(), record()], timed(vision_s=(0.2,) * 12), shifted)
 
 
 def test_phases_shortened_by_background_load_are_a_note() -> None:
-    lost = timed(vision_s=tuple(0.05 * s for s in STEADY))
+    lost, twice = timed(vision_s=tuple(0.05 * s for s in STEADY)), timed(vision_s=(0.2,) * 12)
     assert levels("phases-add-up", lost) == ["error"]
     assert levels("phases-add-up", busy(lost)) == ["note"]
-    twice = timed(vision_s=(0.2,) * 12)
     assert levels("phases-add-up", busy(twice)) == ["error"], "background load lengthens no part of a batch"
 
 
 def test_batches_that_are_not_counted() -> None:
-    assert levels("every-batch-is-counted", timed(), record()) == []
-    assert levels("every-batch-is-counted", timed(decode_steps=(2,) * 11)) == ["error"]
-    assert levels("every-batch-is-counted", timed(answers=answers(4, 1))) == ["error"]
+    bad = timed(decode_steps=(2,) * 11), timed(answers=answers(4, 1))
+    check("every-batch-is-counted", "error", [timed(), record()], *bad)
 
 
 def test_steps_that_are_not_the_tokens() -> None:
     twice = timed(STEADY, passes=2, answers=answers(12, 1))
-    assert levels("steps-are-tokens", timed(), twice) == []
     guessed = timed(of=cell(optimization="fp32+prompt_lookup"), decode_steps=(1,) * 12)
-    assert levels("steps-are-tokens", guessed) == []
     # What a list that is never cleared between passes counts.
-    assert levels("steps-are-tokens", timed(decode_steps=(2,) * 11 + (4,))) == ["error"]
+    check("steps-are-tokens", "error", [timed(), twice, guessed], timed(decode_steps=(2,) * 11 + (4,)))
 
 
 def test_background_load_and_throttling_are_noted() -> None:
@@ -86,74 +90,67 @@ def test_background_load_and_throttling_are_noted() -> None:
 
 
 def test_times_that_do_not_fit_the_window_that_held_them() -> None:
-    check = "window-holds-the-loop"
-    assert levels(check, metered(), timed(), layered()) == []
-    assert levels(check, scaled(metered(), 1000)) == ["error"]
-    assert levels(check, scaled(metered(), 0.001)) == ["error"]
-    assert levels(check, metered(loop_s=0.69)) == ["error"], "shorter than its batches"
-    assert levels(check, changed(metered(), "provenance", seconds=5.0)) == ["error"]
-    long = changed(layered(), "provenance", seconds=1.0)
-    assert levels(check, long) == ["error"], "22 passes of 0.2 s in 1 s"
+    check(
+        "window-holds-the-loop",
+        "error",
+        [metered(), timed(), layered()],
+        *(scaled(metered(), factor) for factor in (1000, 0.001)),
+        metered(loop_s=0.69),  # shorter than its batches
+        changed(metered(), "provenance", seconds=5.0),
+        changed(layered(), "provenance", seconds=1.0),  # 22 passes of 0.2 s
+    )
 
 
 def test_a_loop_delayed_by_background_load_is_no_error() -> None:
     late = metered(duration=8.2)
-    assert levels("window-holds-the-loop", late) == ["error"]
-    assert levels("window-holds-the-loop", busy(late)) == []
+    check("window-holds-the-loop", "error", [busy(late)], late)
 
 
 def test_time_between_batches() -> None:
-    check = "batches-take-up-the-loop"
-    assert levels(check, metered(loop_s=6.1), timed()) == []
-    assert levels(check, metered(loop_s=6.9)) == ["warning"]
-    assert levels(check, busy(metered(loop_s=6.9))) == []
+    late = metered(loop_s=6.9)
+    check("batches-take-up-the-loop", "warning", [metered(loop_s=6.1), timed(), busy(late)], late)
 
 
 def test_background_load_that_is_not_marked() -> None:
-    check = "others-are-marked"
-    assert levels(check, loaded((0.01,), (False,), 0.01, False), timed(), gpu()) == []
-    assert levels(check, loaded((0.5, None), (True, False), 0.3, True)) == []
-    assert levels(check, loaded((0.5,), (False,), 0.5, True)) == ["error"]
-    assert levels(check, loaded((0.01,), (False,), 0.5, False)) == ["error"]
-    assert levels(check, loaded((0.01, 0.01), (False,), 0.01, False)) == ["error"]
-    assert levels(check, loaded((0.5,), (True,), 0.0, False)) == ["error"], (
-        "a window without its passes' load"
+    clean = loaded((0.01,), (False,), 0.01, False)
+    check(
+        "others-are-marked",
+        "error",
+        [clean, timed(), gpu(), loaded((0.5, None), (True, False), 0.3, True)],
+        loaded((0.5,), (False,), 0.5, True),
+        loaded((0.01,), (False,), 0.5, False),
+        loaded((0.01, 0.01), (False,), 0.01, False),
+        loaded((0.5,), (True,), 0.0, False),  # a window without the load of its passes
+        changed(clean, "provenance", other_load=0.0),
     )
-    twice = changed(loaded((0.01,), (False,), 0.01, False), "provenance", other_load=0.0)
-    assert levels(check, twice) == ["error"]
 
 
 def test_phases_that_were_swapped() -> None:
     def of(vision: float = 0.1, prefill: float = 0.2, decode: float = 0.7) -> Record:
         return phased(vision, prefill, decode)
 
-    check = "phases-keep-their-proportion"
-    usual = [of(), of(0.12, decode=0.68), of(0.09)]
-    assert levels(check, *usual) == []
-    assert set(levels(check, *usual, of(0.7, decode=0.1))) == {"warning"}
-    assert set(levels(check, of(), of(0.7, decode=0.1))) == {"warning"}
-    assert levels(check, *usual, of(0.2, 0.1)) == []
-    assert levels(check, *usual, busy(of(0.7, decode=0.1))) == []
-    assert levels(check, *usual, changed(of(0.7, decode=0.1), "cell", image_size=128)) == []
+    rule, usual = "phases-keep-their-proportion", [of(), of(0.12, decode=0.68), of(0.09)]
+    swapped = of(0.7, decode=0.1)
+    assert levels(rule, *usual) == []
+    assert set(levels(rule, *usual, swapped)) == {"warning"}
+    assert set(levels(rule, of(), swapped)) == {"warning"}
+    for other in (of(0.2, 0.1), busy(swapped), changed(swapped, "cell", image_size=128)):
+        assert levels(rule, *usual, other) == []
 
 
 def test_phases_that_cannot_be_of_their_work() -> None:
-    check = "phases-are-of-their-work"
-    assert levels(check, phased(0.1, 0.3, 0.6), timed(), record()) == []
-    assert levels(check, phased(0.1, 0.1, 0.8)) == ["warning"]
-    assert levels(check, phased(0.1, 0.1, 0.8, optimization="prompt_lookup")) == []
-
-    parts, step = expected_flops.prefill("llava-tiny", 64, 84, 2), expected_flops.step("llava-tiny", 84, 2)
-    assert parts is not None
-    assert step is not None
+    parts, step = by_formula()
     counts = FlopCount(fvcore=None, torch=parts.total, prefill_formula=parts, decode_formula=Parts(mlp=step))
 
-    def counted(found: Record) -> Record:
-        return found.model_copy(update={"flops": counts})
+    def counted(*shares: float, **fields: Any) -> Record:
+        return phased(*shares, **fields).model_copy(update={"flops": counts})
 
-    assert levels(check, counted(phased(0.1, 0.3, 0.6))) == []
-    assert levels(check, counted(phased(0.7, 0.298, 0.002))) == ["warning"], "faster than the prompt per FLOP"
-    assert levels(check, counted(phased(0.7, 0.298, 0.002, optimization="compile"))) == []
+    good = [
+        phased(0.1, 0.3, 0.6), timed(), record(), phased(0.1, 0.1, 0.8, optimization="prompt_lookup"),
+        counted(0.1, 0.3, 0.6), counted(0.7, 0.298, 0.002, optimization="compile"),
+    ]  # fmt: skip
+    faster = counted(0.7, 0.298, 0.002)  # than the prompt, per FLOP
+    check("phases-are-of-their-work", "warning", good, phased(0.1, 0.1, 0.8), faster)
 
 
 def test_phases_that_follow_the_steps_of_another() -> None:
@@ -161,14 +158,13 @@ def test_phases_that_follow_the_steps_of_another() -> None:
     grows, stays = tuple(0.01 * n for n in steps), tuple(0.04 + 0.0001 * (i % 5) for i in range(28))
     given = [a.model_copy(update={"output_tokens": steps[i // 2] + 1}) for i, a in enumerate(answers(56, 1))]
 
-    def of(**phases: tuple[float, ...]) -> Record:
-        latencies = tuple(sum(times) for times in zip(*phases.values(), strict=True))
+    def of(*times: tuple[float, ...]) -> Record:
+        phases = dict(zip(("vision_s", "prefill_s", "decode_s"), times, strict=True))
+        latencies = tuple(map(sum, zip(*times, strict=True)))
         return timed(latencies, answers=tuple(given), decode_steps=steps, **phases)
 
-    check = "phases-are-of-their-work"
-    assert levels(check, of(vision_s=stays, prefill_s=stays, decode_s=grows)) == []
-    assert levels(check, of(vision_s=grows, prefill_s=stays, decode_s=stays)) == ["warning"]
-    assert levels(check, of(vision_s=stays, prefill_s=grows, decode_s=stays)) == ["warning"]
+    bad = of(grows, stays, stays), of(stays, grows, stays)
+    check("phases-are-of-their-work", "warning", [of(stays, stays, grows)], *bad)
 
 
 def test_good_throughput_is_no_finding() -> None:

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from printing import findings, levels, printed, together
+from auditing import check, findings, levels
+from printing import printed, together
 
 from vlmnb import paths
 from vlmnb.audit.reports.log import NO_PASS
-from vlmnb.records import report_transcripts
 from vlmnb.records.record import Record
+from vlmnb.records.report_transcripts import NO_REASON
 
 LOG = {"kind": "log", "file": "004"}
 
@@ -35,24 +36,22 @@ def test_two_values_of_one_cell() -> None:
         printed(energy_j_per_sample=text, table=table)
         for text, table in (("129.2", "A"), ("129", "B"), ("131", "C"))
     )
-    assert levels("one-value-for-one-cell", together(one, same)) == []
-    assert levels("one-value-for-one-cell", together(one, other)) == ["error"]
+    check("one-value-for-one-cell", "error", [together(one, same)], together(one, other))
 
 
-def test_a_percentage_that_is_not_its_rows() -> None:
-    base = printed(energy_j_per_sample="15.913", energy_percent="100")
-    good = printed(energy_j_per_sample="16.079", energy_percent="101.0", optimization="compile")
-    wrong = printed(energy_j_per_sample="16.079", energy_percent="101.4", optimization="compile")
-    assert levels("percent-of-its-base", base, good) == []
-    (found,) = findings("percent-of-its-base", base, wrong)
-    assert (found.level, found.figures["Recomputed"]) == ("error", "101.04 %")
-
-
-def test_a_percentage_may_be_rounded_or_cut_off() -> None:
-    base = printed(energy_j_per_sample="20.432", energy_percent="100")
-    for shown in ("99.4", "99.5", "99"):
-        row = printed(energy_j_per_sample="20.325", energy_percent=shown, optimization="compile")
-        assert levels("percent-of-its-base", base, row) == [], shown
+@pytest.mark.parametrize(
+    ("base", "joules", "percent", "right"),
+    [
+        ("15.913", "16.079", "101.0", None),
+        ("15.913", "16.079", "101.4", "101.04 %"),
+        *(("20.432", "20.325", percent, None) for percent in ("99.4", "99.5", "99")),  # rounded or cut off
+    ],
+)
+def test_a_percentage_that_is_not_its_rows(base: str, joules: str, percent: str, right: str | None) -> None:
+    original = printed(energy_j_per_sample=base, energy_percent="100")
+    row = printed(energy_j_per_sample=joules, energy_percent=percent, optimization="compile")
+    found = findings("percent-of-its-base", original, row)
+    assert [(one.level, one.figures["Recomputed"]) for one in found] == ([("error", right)] if right else [])
 
 
 def test_a_row_of_another_model_in_a_source() -> None:
@@ -66,40 +65,37 @@ def test_a_row_of_another_model_in_a_source() -> None:
 
 
 def test_a_row_under_two_models() -> None:
+    other, pasted = (
+        printed("fuyu-8b", latency_s="1.795", energy_j_per_sample=joules, file="002")
+        for joules in ("20.432", "53.027")
+    )
     one = printed(latency_s="1.795", energy_j_per_sample="53.027")
-    pasted = printed("fuyu-8b", latency_s="1.795", energy_j_per_sample="53.027", file="002")
-    other = printed("fuyu-8b", latency_s="1.795", energy_j_per_sample="20.432", file="002")
-    assert levels("row-of-one-model", one, other) == []
-    assert levels("row-of-one-model", one, pasted) == ["error"]
+    check("row-of-one-model", "error", [other], pasted, beside=[one])
 
 
 def test_an_image_size_that_the_model_does_not_see() -> None:
-    assert levels("image-size-that-is-seen", printed("qwen2.5-vl-3b", latency_s="1.0")) == []
-    assert levels("image-size-that-is-seen", printed(latency_s="1.0")) == ["note"]
+    check(
+        "image-size-that-is-seen", "note", [printed("qwen2.5-vl-3b", latency_s="1")], printed(latency_s="1")
+    )
 
 
 def test_blanks_without_a_reason() -> None:
-    blank = printed(latency_s="-").model_copy(
-        update={"status": "unstated", "reason": report_transcripts.NO_REASON}
+    blank, explained = (
+        printed(latency_s="-").model_copy(update={"status": status, "reason": reason})
+        for status, reason in (("unstated", NO_REASON), ("not_enough_tokens", "not enough tokens"))
     )
-    explained = blank.model_copy(update={"status": "not_enough_tokens", "reason": "not enough tokens"})
-    assert levels("blank-with-a-reason", explained) == []
-    assert levels("blank-with-a-reason", blank) == ["note"]
+    check("blank-with-a-reason", "note", [explained], blank)
 
 
 def rounded(quantity: str, text: str, full: str, batch_size: int = 1) -> Record:
     """Make a figure of a report with the log's in full."""
-    return together(
-        *(
-            printed(**kind, **{quantity: shown}, batch_size=batch_size)
-            for kind, shown in (({}, text), (LOG, full))
-        )
-    )
+    short, long = {quantity: text}, {quantity: full} | LOG
+    return together(printed(**short, batch_size=batch_size), printed(**long, batch_size=batch_size))
 
 
 def test_digits_that_were_cut_off_are_noted() -> None:
-    assert levels("digits-rounded", rounded("latency_s", "1.432", "1.4315514")) == []
-    assert levels("digits-rounded", rounded("latency_s", "1.431", "1.4315514")) == ["note"]
+    up, cut = (rounded("latency_s", text, "1.4315514") for text in ("1.432", "1.431"))
+    check("digits-rounded", "note", [up], cut)
 
 
 def test_another_number_is_no_rounding() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from printing import findings, levels, printed
+from auditing import check, findings, levels
+from printing import printed
 
 from vlmnb.audit import expected_flops
 from vlmnb.records.record import Record
@@ -23,10 +24,8 @@ def counted(model: str, one: str, many: str) -> list[Record]:
 
 @pytest.mark.parametrize(("field", "value"), [("device", "cpu"), ("optimization", "compile")])
 def test_flops_that_change_with_device_or_kernel(field: str, value: str) -> None:
-    base = printed(flops="11.03 T")
-    changed = [printed(flops=text, **{field: value}) for text in ("11.03 T", "8.58 T")]
-    assert levels("flops-do-not-depend-on-setting", base, changed[0]) == []
-    assert levels("flops-do-not-depend-on-setting", base, changed[1]) == ["error"]
+    same, other = (printed(flops=text, **{field: value}) for text in ("11.03 T", "8.58 T"))
+    check("flops-do-not-depend-on-setting", "error", [same], other, beside=[printed(flops="11.03 T")])
 
 
 @pytest.mark.parametrize(
@@ -45,35 +44,22 @@ def test_flops_against_the_geometry(model: str, flops: str, batch: int, expected
     assert levels("flops-of-the-geometry", found) == expected
 
 
-def test_counts_of_a_model_that_no_prompts_explain() -> None:
-    one = printed("qwen2.5-vl-3b", flops="617.84 G")
-    near, far = (printed("qwen2.5-vl-3b", flops=f, batch_size=16) for f in ("12.09 T", "96.3 T"))
-    assert levels("flops-of-a-batch", one, near) == []
-    assert levels("flops-of-a-batch", one, far) == ["error"]
-
-
 def test_counts_in_two_units() -> None:
     llava, qwen = printed(flops="11.03 T"), printed("qwen2.5-vl-3b", flops="617.84 G")
-    assert levels("flops-in-one-unit", llava) == []
-    assert levels("flops-in-one-unit", llava, qwen) == ["warning"]
+    check("flops-in-one-unit", "warning", [], qwen, beside=[llava])
 
 
-def test_a_count_of_the_last_smaller_batch() -> None:
-    one = printed(flops="11.03 T")
-    whole, last = (
-        printed(flops=text, batch_size=16, dataset="scienceqa") for text in ("176.5 T", "132.39 T")
-    )
-    assert levels("flops-of-the-batch-named", one, whole) == []
-    assert levels("flops-of-the-batch-named", one, last) == ["warning"]
-
-
-def test_a_count_that_does_not_follow_the_questions() -> None:
-    one = printed("fuyu-8b", flops="806.5 G")
-    same, other = (
-        printed("fuyu-8b", flops=text, batch_size=16, dataset="scienceqa") for text in ("12.90 T", "14.1 T")
-    )
-    assert levels("flops-follow-the-prompt", one, other) == []
-    assert levels("flops-follow-the-prompt", one, same) == ["note"]
+@pytest.mark.parametrize(
+    ("rule", "model", "one", "right", "wrong", "level"),
+    [
+        ("flops-of-a-batch", "qwen2.5-vl-3b", "617.84 G", "12.09 T", "96.3 T", "error"),
+        ("flops-of-the-batch-named", "llava-1.5-7b", "11.03 T", "176.5 T", "132.39 T", "warning"),
+        ("flops-follow-the-prompt", "fuyu-8b", "806.5 G", "14.1 T", "12.90 T", "note"),
+    ],
+)
+def test_a_count_of_a_batch(rule: str, model: str, one: str, right: str, wrong: str, level: str) -> None:
+    first, good = counted(model, one, right)
+    check(rule, level, [good], counted(model, one, wrong)[1], beside=[first])
 
 
 def test_a_count_that_the_slack_lets_through_is_named() -> None:

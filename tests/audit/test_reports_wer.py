@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from printing import findings, levels, printed
+from auditing import check, findings, levels
+from printing import printed
 
 from vlmnb.audit.reports.wer import reference_words
 from vlmnb.records.record import Record
@@ -41,17 +42,14 @@ def test_a_wer_above_one_is_of_long_texts() -> None:
 
 @pytest.mark.parametrize(("field", "value"), [("batch_size", 16), ("optimization", "flash_attention_2")])
 def test_answers_that_change_with_batch_size_or_kernel(field: str, value: Any) -> None:
-    base = printed(wer="28.216")
     same, other = (printed(wer=text, **{field: value}) for text in ("28.3", "11.116"))
-    assert levels("answers-do-not-depend-on-setting", base, same) == []
-    assert levels("answers-do-not-depend-on-setting", base, other) == ["error"]
+    check("answers-do-not-depend-on-setting", "error", [same], other, beside=[printed(wer="28.216")])
 
 
 def test_a_wer_that_falls_as_the_question_is_cut() -> None:
-    full = printed(wer="31.723", seq_len=200)
     worse, better = (printed(wer=text, seq_len=50) for text in ("33.0", "29.899"))
-    assert levels("wer-does-not-profit-from-less", full, worse) == []
-    assert levels("wer-does-not-profit-from-less", full, better) == ["note"]
+    full = printed(wer="31.723", seq_len=200)
+    check("wer-does-not-profit-from-less", "note", [worse], better, beside=[full])
 
 
 def test_a_limit_that_cuts_nothing_and_yet_costs_time() -> None:

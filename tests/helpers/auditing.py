@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from factory import cell, record, timed
 
-from vlmnb.audit import registry
+from vlmnb.audit import expected_flops, registry
 from vlmnb.audit.rule import Finding
 from vlmnb.device import machine
 from vlmnb.device.state import Conditions, DeviceState
-from vlmnb.flops.flop_count import FlopCount
+from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.meters.readings import EnergyReading, MemoryUsage, SensorCard
 from vlmnb.records import content_key, export_columns
 from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
@@ -24,15 +25,22 @@ HARDWARE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def findings(name: str, *records: Record, source: str = "measured") -> list[Finding]:
-    """Run the rule of a name over records."""
-    (rule,) = (one for one in registry.RULES if (one.name, one.source) == (name, source))
+def findings(name: str, *records: Record) -> list[Finding]:
+    """Run the rule of a name over records, all of the source of the first."""
+    (rule,) = (one for one in registry.RULES if (one.name, one.source) == (name, records[0].source))
     return rule(records)
 
 
 def levels(name: str, *records: Record) -> list[str]:
-    """Run the rule of a name over measured records and return the levels of its findings."""
+    """Run the rule of a name over records and return the levels of its findings."""
     return [one.level for one in findings(name, *records)]
+
+
+def check(name: str, level: str, good: Sequence[Record], *bad: Record, beside: Sequence[Record] = ()) -> None:
+    """Assert that a rule finds nothing in good records, and one thing in each bad one beside some others."""
+    assert levels(name, *beside, *good) == []
+    for wrong in bad:
+        assert levels(name, *beside, wrong) == [level], wrong
 
 
 def gpu(power_w: float = 300.0, **changes: Any) -> Record:
@@ -42,8 +50,12 @@ def gpu(power_w: float = 300.0, **changes: Any) -> Record:
     )
     state = DeviceState(power_cap_w=400.0)
     made = timed(of=cell(device="cuda", optimization="fp16", dtype="fp16"), energy=(reading,), **changes)
-    conditions = Conditions(start=state, end=state, other_load=0.0, contaminated=False)
-    return changed(made, "provenance", conditions=conditions, sensors=(calibration(60.0),))
+    return changed(made, "provenance", conditions=around(state), sensors=(calibration(60.0),))
+
+
+def around(state: DeviceState, load: float = 0.0, marked: bool = False) -> Conditions:
+    """Make the conditions of a window: one state before and after it, and its background load."""
+    return Conditions(start=state, end=state, other_load=load, contaminated=marked)
 
 
 def calibration(idle_power_w: float) -> SensorCard:
@@ -56,10 +68,7 @@ def calibration(idle_power_w: float) -> SensorCard:
 
 def busy(found: Record) -> Record:
     """Copy a record as measured under background load."""
-    state = DeviceState()
-    conditions = Conditions(
-        start=state, end=state, other_load=0.9, contaminated=True, throttled_s={"power cap": 1.0}
-    )
+    conditions = around(DeviceState(), 0.9, True).model_copy(update={"throttled_s": {"power cap": 1.0}})
     return changed(found, "provenance", conditions=conditions)
 
 
@@ -90,6 +99,21 @@ def of_machine(found: Record, **changes: Any) -> Record:
 def changed(found: Record, part: str, **changes: Any) -> Record:
     """Copy a record with some fields of one part changed."""
     return found.model_copy(update={part: getattr(found, part).model_copy(update=changes)})
+
+
+def answered(found: Record, count: int | None = 1, **changes: Any) -> Record:
+    """Copy a record with its first answers changed: one, a number of them, or all."""
+    given = found.answers[:count]
+    made = tuple(answer.model_copy(update=changes) for answer in given)
+    return found.model_copy(update={"answers": (*made, *found.answers[len(given) :])})
+
+
+def by_formula() -> tuple[Parts, int]:
+    """Return FLOPs of the prompts of a batch of ``timed``, and of a decoding step after them."""
+    parts, step = expected_flops.prefill("llava-tiny", 64, 84, 2), expected_flops.step("llava-tiny", 84, 2)
+    assert parts is not None
+    assert step is not None
+    return parts, step
 
 
 def held_by(**changes: int) -> Record:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import auditing
 from factory import cell, record
 
-from vlmnb.audit.rule import Finding
 from vlmnb.records import report_transcripts
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Reported
@@ -57,13 +55,3 @@ def together(*rows: Record) -> Record:
     """Join rows of one cell into one record."""
     figures = tuple(f for row in rows for f in row.reported.figures if row.reported)
     return rows[0].model_copy(update={"reported": Reported(figures=figures)})
-
-
-def findings(name: str, *records: Record) -> list[Finding]:
-    """Run the rule of a name over records of reports."""
-    return auditing.findings(name, *records, source="reports")
-
-
-def levels(name: str, *records: Record) -> list[str]:
-    """Run the rule of a name over records of reports and return the levels of its findings."""
-    return [one.level for one in findings(name, *records)]
