@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import io
 import json
 import os
@@ -200,8 +199,7 @@ def test_a_sweep_waiting_for_a_run_holds_no_device(
         return RunResult(run=job.run)
 
     sweep.before_waiting = (tmp_path / "waits").touch
-    device = slots.held(["cpu"], functools.partial(sweep.waiting, "cpu", todo.run.name))
-    outcome = sweep.work(todo, once, "cpu", device)
+    outcome = sweep.work(todo, once, "cpu", ["cpu"])
     assert outcome is not None
     assert outcome.kind == "ok"
     assert began == ["recorded", "recorded"]

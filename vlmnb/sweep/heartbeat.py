@@ -17,8 +17,8 @@ from vlmnb.files import locks
 from vlmnb.stats.formatting import counted
 from vlmnb.types import Frozen
 
-FOLDER = ".sweeps"
-"""Folder of these files, in the results folder."""
+FOLDER, LOCK = ".sweeps", ".sweeps.lock"
+"""Folder of these files in the results folder, and the file of their locks."""
 
 
 class Current(Frozen):
@@ -68,7 +68,7 @@ class Heartbeat:
             if not alive and before.spec == spec:
                 (results / FOLDER / f"{before.host}-{before.pid}.json").unlink(missing_ok=True)
         self._file = results / FOLDER / f"{socket.gethostname()}-{os.getpid()}.json"
-        self._lock = locks.Locks(_lock_file(results))
+        self._lock = locks.Locks(results / LOCK)
         self._lock.take(self._file.stem)
 
     def write(self, progress: SweepProgress) -> None:
@@ -122,12 +122,8 @@ def assume_threads(results: Path) -> str:
     )
 
 
-def _lock_file(results: Path) -> Path:
-    return results / f"{FOLDER}.lock"
-
-
 def _alive(results: Path, name: str, progress: SweepProgress) -> bool:
     try:
-        return locks.Locks(_lock_file(results)).holder(name) is not None
+        return locks.Locks(results / LOCK).holder(name) is not None
     except OSError:  # a folder that this user cannot write to
         return progress.host == socket.gethostname() and psutil.pid_exists(progress.pid)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import itertools
 import queue
 from collections.abc import Callable, Sequence
@@ -75,8 +74,7 @@ def _one_by_one(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult | None]:
     results: list[RunResult | None] = []
     with contextlib.closing(_Relay(sweep, next(iter(slots.gpus()), slots.CPU))) as relay:
         for job, relay.following in itertools.zip_longest(jobs, jobs[1:]):
-            on_wait = functools.partial(sweep.waiting, "cpu", job.run.name)
-            results.append(sweep.work(job, relay, "cpu", slots.held(slots.everything(), on_wait)))
+            results.append(sweep.work(job, relay, "cpu", slots.everything()))
     return results
 
 
@@ -93,9 +91,8 @@ def _side_by_side(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult | None]:
             started = StartedRun(job.run, sweep.options, slot, again)
             return execute.execute(started, on_poll, sweep.stop)
 
-        on_wait = functools.partial(sweep.waiting, slot.name, job.run.name)
         try:
-            return sweep.work(job, once, slot.name, slots.held([slot.name], on_wait))
+            return sweep.work(job, once, slot.name, [slot.name])
         finally:
             free.put(slot)
 

@@ -53,8 +53,7 @@ class Progress:
         self.stopped_by = ""
         self._began, self._began_at = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
         self._current: dict[str, tuple[str, str, float]] = {}
-        self._at_work: set[str] = set()
-        self._work_s, self._work_since = 0.0, 0.0
+        self._worked_s, self._ticked = 0.0, 0.0
         self._logged, self._logged_at, self._written_at = "", 0.0, 0.0
         self._announced: set[str] = set()
         self._guard = threading.RLock()
@@ -96,19 +95,16 @@ class Progress:
     def doing(self, where: str, run: str, cell: str) -> None:
         """Note that a device works on a cell of a run, or (``cell`` empty) on its notebook."""
         with self._guard:
-            was = self._current.get(where)
-            if was is None or was[:2] != (run, cell):
-                self._current[where] = (run, cell, time.monotonic())
             self._count()
-            self._works(where, not cell.startswith(slots.WAITING))
+            if self._current.get(where, ())[:2] != (run, cell):
+                self._current[where] = (run, cell, time.monotonic())
             self._show()
 
     def leave(self, where: str) -> None:
         """Note that a device has nothing to do."""
         with self._guard:
-            self._current.pop(where, None)
             self._count()
-            self._works(where, False)
+            self._current.pop(where, None)
 
     def announce(self, line: str) -> None:
         """Print a line, unless it was printed before."""
@@ -133,22 +129,23 @@ class Progress:
 
     def _remaining_s(self) -> float | None:
         """Estimate the remaining time; unlike rich's estimate it leaves out the time spent waiting."""
-        return self._worked_s() / self.measured * len(self._pending) if self.measured else None
+        self._tick()
+        return self._worked_s / self.measured * len(self._pending) if self.measured else None
 
-    def _works(self, where: str, at_work: bool) -> None:
-        """Note whether a device is at work; the clock runs while any is."""
-        worked_s, now = self._worked_s(), time.monotonic()
-        (self._at_work.add if at_work else self._at_work.discard)(where)
-        self._work_s, self._work_since = worked_s, now
-
-    def _worked_s(self) -> float:
-        return self._work_s + (time.monotonic() - self._work_since if self._at_work else 0.0)
+    def _tick(self) -> bool:
+        """Let the clock of work go on if any device is at work, and return that."""
+        now = time.monotonic()
+        at_work = any(not cell.startswith(slots.WAITING) for _, cell, _ in self._current.values())
+        self._worked_s += now - self._ticked if at_work else 0.0
+        self._ticked = now
+        return at_work
 
     def _count(self) -> None:
+        """Count the records of the time before this call."""
+        ours = self._tick()  # else another process measured them
         for path, was in list(self._pending.items()):
             if signature(path) != was:
                 del self._pending[path]
-                ours = bool(self._at_work)  # else another process measured it
                 self.measured += ours
                 with contextlib.suppress(ValueError):
                     status = record_file.read(path).status

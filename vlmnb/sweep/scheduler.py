@@ -7,14 +7,12 @@ A problem that is not the notebook's fault is tried again. A notebook's own erro
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent import futures
-from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from vlmnb.device import slots
@@ -62,14 +60,11 @@ class Sweep:
         """Return the job as the records are now."""
         return inventory.jobs([job.run], self.options.results, self.options.runs)[0]
 
-    def work(
-        self, job: Job, execute_once: Execute, where: str, device: AbstractContextManager[None] | None = None
-    ) -> RunResult | None:
+    def work(self, job: Job, execute_once: Execute, where: str, held: Sequence[str] = ()) -> RunResult | None:
         """Execute a job by the rules; return None if another sweep did it meanwhile or this one is to stop.
 
         Everybody locks the run first and its device second, here and on a cluster, so that two sweeps never
-        wait for each other. ``where`` names the device for the progress, ``device`` holds it; None if the
-        cluster assigns it.
+        wait for each other. The progress calls the device ``where``; a cluster assigns its slots itself.
         """
         if self.stop.is_set():
             return None
@@ -77,7 +72,7 @@ class Sweep:
             self._wait_for_run(job.run.name, where)
             if not self.now(job).needs_work(self.remeasure):
                 return None
-            with device or contextlib.nullcontext():
+            with slots.held(held, functools.partial(self.waiting, where, job.run.name)):
                 fresh = self.now(job)
                 if not fresh.needs_work(self.remeasure):
                     return None
