@@ -27,7 +27,7 @@ from vlmnb.records import export_columns, record_file, report_transcripts
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.sweep_file import load_sweep
-from vlmnb.sweep import inventory, preflight, status
+from vlmnb.sweep import inventory, status
 from vlmnb.views import (
     axis_table,
     comparison_tables,
@@ -263,17 +263,17 @@ def test_flash_attention_says_why_it_cannot_run(device: str, dtype: Any, said: s
 
 
 def test_a_dry_run_finds_what_cannot_be_measured_without_a_model(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gpu = Gpu(name="X", uuid="x", memory_bytes=1, driver="1", power_limit_w=None)
     with_gpu = machine.describe().model_copy(update={"gpus": (gpu,)})
     monkeypatch.setattr(machine, "describe", lambda: with_gpu)
-    sweep = load_sweep(PROJECT / "sweeps" / "reports.yaml")
-    asked = {run.name: planning.plan(run.axis, run.parameters).cells for run in planning.runs(sweep)}
-    told = preflight.known(asked)
+    runs = inventory.load(PROJECT / "sweeps" / "reports.yaml")
+    told = status.known(inventory.jobs(runs, tmp_path, tmp_path))
     llava = [cell for cell in told if cell.model == "llava-1.5-7b"]
     assert {cell.image_size for cell in llava if told[cell]["status"] == "not_applicable"} == {448}
-    base = next(cell for cell in asked["fuyu-8b/optimization"] if cell.optimization == "fp16")
+    (axis,) = (run for run in runs if run.name == "fuyu-8b/optimization")
+    base = next(cell for cell in axis.plan.cells if cell.optimization == "fp16")
     assert told[base]["runs"] == ["fuyu-8b/image_size", "fuyu-8b/seq_len", "fuyu-8b/optimization"]
 
 

@@ -19,9 +19,7 @@ from vlmnb.records import record_file
 pytestmark = pytest.mark.slow
 
 
-def test_a_cell_that_kills_its_kernel_twice_fails_and_the_rest_goes_on(
-    checkout: Checkout,
-) -> None:
+def test_a_cell_that_kills_its_kernel_twice_fails_and_the_rest_goes_on(checkout: Checkout) -> None:
     checkout.behave({2: "segfault"})
     done = checkout.sweep()
     assert done.returncode == 1, done.stderr
@@ -71,9 +69,7 @@ def test_a_run_over_its_limit_is_filed_and_keeps_its_records(checkout: Checkout)
     assert processes_of(checkout.root) == []
 
 
-def test_a_notebooks_own_error_is_filed_and_not_tried_again(
-    checkout: Checkout,
-) -> None:
+def test_a_notebooks_own_error_is_filed_and_not_tried_again(checkout: Checkout) -> None:
     assert checkout.sweep().returncode == 0
     page = checkout.page()
     good = page.read_text()
@@ -139,9 +135,7 @@ def test_a_full_disk_stops_the_sweep_with_its_own_exit_code(checkout: Checkout) 
     assert checkout.sweep().returncode == 0
 
 
-def test_after_a_disk_filled_up_the_sweep_continues_once_there_is_room(
-    checkout: Checkout,
-) -> None:
+def test_after_a_disk_filled_up_the_sweep_continues_once_there_is_room(checkout: Checkout) -> None:
     checkout.behave({2: "huge"})
     with small_disk(checkout.results, "1m") as resize:
         done = checkout.sweep()
@@ -181,9 +175,7 @@ def test_stale_cells_are_measured_again_only_when_asked(checkout: Checkout) -> N
     assert len(checkout.record_files()) == 6, "the stale ones are kept"
 
 
-def test_a_damaged_record_and_a_damaged_page_are_made_again(
-    checkout: Checkout,
-) -> None:
+def test_a_damaged_record_and_a_damaged_page_are_made_again(checkout: Checkout) -> None:
     assert checkout.sweep().returncode == 0
     (path,) = (p for p in checkout.record_files() if '"batch_size": 2' in p.read_text())
     path.write_text(path.read_text()[:100])

@@ -9,9 +9,7 @@ import pytest
 from vlmnb.sweep.ray import head as head_ray
 
 
-def test_a_silent_head_counts_as_lost_after_a_while(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_silent_head_counts_as_lost_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(head_ray.time, "monotonic", lambda: now[0])
 

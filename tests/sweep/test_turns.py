@@ -30,9 +30,11 @@ from vlmnb.sweep import inventory, local, progress, scheduler, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Job
 
+Fork = Callable[[Callable[[], object]], int]
+
 
 @pytest.fixture
-def children() -> Iterator[Callable[[Callable[[], object]], int]]:
+def children() -> Iterator[Fork]:
     """Forks a process that calls a function and ends; those that are left at the end are killed."""
     pids: list[int] = []
 
@@ -54,11 +56,11 @@ def children() -> Iterator[Callable[[Callable[[], object]], int]]:
 
 
 @pytest.fixture
-def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Locks of this test alone."""
     monkeypatch.setenv(slots.LOCKS, str(tmp_path))
     slots._locks.cache_clear()
-    yield tmp_path
+    yield
     slots._locks.cache_clear()
 
 
@@ -74,9 +76,7 @@ def stand_in_line(folder: Path, name: str) -> None:
     line.leave()
 
 
-def test_a_line_is_first_come_first_served(
-    tmp_path: Path, children: Callable[[Callable[[], object]], int]
-) -> None:
+def test_a_line_is_first_come_first_served(tmp_path: Path, children: Fork) -> None:
     mine = locks.Line(locks.Locks(tmp_path / "lock"), "cpu")
     assert mine.take()
     for name in "BCDE":
@@ -91,9 +91,7 @@ def test_a_line_is_first_come_first_served(
     assert (tmp_path / "order").read_text() == "BDE"
 
 
-def test_many_processes_get_a_lock_one_at_a_time(
-    tmp_path: Path, children: Callable[[Callable[[], object]], int]
-) -> None:
+def test_many_processes_get_a_lock_one_at_a_time(tmp_path: Path, children: Fork) -> None:
     def often() -> None:
         mine = locks.Locks(tmp_path / "lock")
         for _ in range(30):
@@ -127,9 +125,7 @@ def test_the_lock_does_not_depend_on_the_temporary_folder(
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o1777
 
 
-def test_a_user_with_a_narrow_umask_waits_too(
-    children: Callable[[Callable[[], object]], int], request: pytest.FixtureRequest
-) -> None:
+def test_a_user_with_a_narrow_umask_waits_too(children: Fork, request: pytest.FixtureRequest) -> None:
     if os.getuid() != 0:
         pytest.skip("needs the right to become another user")
     folder = Path(tempfile.mkdtemp())  # pytest's own folders are closed to others
@@ -161,23 +157,18 @@ def test_without_a_common_folder_a_warning_is_shown(
     assert "other users of this machine are not waited for" in capsys.readouterr().err
 
 
-def job(tmp_path: Path) -> Job:
-    return job_of(tmp_path / "results", tmp_path)
-
-
-def a_sweep(tmp_path: Path, todo: Job) -> tuple[scheduler.Sweep, io.StringIO]:
-    said = io.StringIO()
+def a_sweep(tmp_path: Path) -> tuple[Job, scheduler.Sweep, io.StringIO]:
+    """A job, its sweep and what the sweep prints."""
+    todo, said = job_of(tmp_path / "results", tmp_path), io.StringIO()
     shown = progress.Progress([todo], list(todo.cells), Console(file=said), results=tmp_path / "results")
     options = ExecutionOptions(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
-    return scheduler.Sweep(options, inventory.NOTHING_AGAIN, shown), said
+    return todo, scheduler.Sweep(options, inventory.NOTHING_AGAIN, shown), said
 
 
-def test_a_sweep_waiting_for_a_run_holds_no_device(
-    tmp_path: Path, own_locks: Path, children: Callable[[Callable[[], object]], int]
-) -> None:
+def test_a_sweep_waiting_for_a_run_holds_no_device(tmp_path: Path, own_locks: None, children: Fork) -> None:
     """Another sweep holds the run and waits for this device: without the rule both would wait for ever."""
-    todo = job(tmp_path)
-    (tmp_path / "runs").mkdir()
+    todo, sweep, said = a_sweep(tmp_path)
+    (tmp_path / "runs").mkdir(exist_ok=True)
 
     def other() -> None:
         theirs = locks.Locks(tmp_path / "runs" / ".runs.lock")
@@ -191,7 +182,6 @@ def test_a_sweep_waiting_for_a_run_holds_no_device(
 
     children(other)
     wait_for((tmp_path / "theirs").exists)
-    sweep, said = a_sweep(tmp_path, todo)
     began: list[str] = []
 
     def once(job: Job, again: object, on_poll: object) -> RunResult:
@@ -209,8 +199,7 @@ def test_a_sweep_waiting_for_a_run_holds_no_device(
 def test_waiting_is_not_part_of_the_remaining_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    todo = job(tmp_path)
-    sweep, _ = a_sweep(tmp_path, todo)
+    todo, sweep, _ = a_sweep(tmp_path)
     shown = sweep.progress
 
     now[0] = 1000.0  # waited for the device
@@ -228,7 +217,7 @@ def test_waiting_is_not_part_of_the_remaining_time(tmp_path: Path, monkeypatch: 
 
 
 def test_only_folders_of_killed_processes_are_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: Callable[[Callable[[], object]], int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, children: Fork
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(temporary, "short", lambda: tmp_path)
@@ -284,10 +273,7 @@ def test_two_sweeps_take_turns_run_by_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_next_sweep_removes_what_killed_processes_left(
-    tmp_path: Path,
-) -> None:
-    checkout = Checkout(tmp_path)
+def test_the_next_sweep_removes_what_killed_processes_left(checkout: Checkout, tmp_path: Path) -> None:
     checkout.behave({2: "wait"})
     sweep = checkout.start()
     wait_for(lambda: checkout.measured() == [1, 2])
@@ -311,8 +297,7 @@ def test_the_next_sweep_removes_what_killed_processes_left(
 
 
 @pytest.mark.slow
-def test_a_notebook_run_by_hand_shows_whom_it_waits_for(tmp_path: Path) -> None:
-    checkout = Checkout(tmp_path)
+def test_a_notebook_run_by_hand_shows_whom_it_waits_for(checkout: Checkout, tmp_path: Path) -> None:
     mine = locks.Locks(tmp_path / "vlmnb.lock", everybody=True)
     assert mine.take("cpu")
     command = [sys.executable, "-m", "papermill", "notebooks/batch_size.ipynb", "out.ipynb", "-k", "python3",
@@ -334,10 +319,9 @@ def test_a_notebook_run_by_hand_shows_whom_it_waits_for(tmp_path: Path) -> None:
 
 
 def test_nothing_is_started_early_while_waiting_for_a_device(
-    tmp_path: Path, own_locks: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, own_locks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    todo = job(tmp_path)
-    sweep, _ = a_sweep(tmp_path, todo)
+    todo, sweep, _ = a_sweep(tmp_path)
     relay = local._Relay(sweep, slots.CPU)
     begun: list[str] = []
 

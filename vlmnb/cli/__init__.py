@@ -97,14 +97,13 @@ def sweep(
     """Measure the missing cells of a sweep file and make its pages."""
     from vlmnb.cli import sweep_command
     from vlmnb.sweep import inventory, options
-    from vlmnb.sweep.execute import Limits
 
     if on not in ("local", "ray"):
         raise UserError(f"--on takes local or ray, got {on!r}")
     asked = options.Asked(
         spec=spec, results=results, runs=runs, only=tuple(only or ()),
         remeasure=inventory.Remeasure(stale=stale, retry_failed=retry_failed),
-        on=on, hardware=hardware, threads=threads, limits=Limits(run_s=run_limit, cell_s=cell_limit),
+        on=on, hardware=hardware, threads=threads, run_limit_s=run_limit, cell_limit_s=cell_limit,
         as_json=as_json,
     )  # fmt: skip
     options.require_options(asked, slurm=slurm, dry_run=dry_run)
@@ -258,14 +257,14 @@ def fit(
     """Show which GPUs a model fits, and how fast it is there."""
     from vlmnb import paths
     from vlmnb.cli import fit_command
+    from vlmnb.fit import answer
     from vlmnb.fit.choice import Constraint
 
     folder = paths.resolve(results)
     if results != RESULTS and not folder.is_dir():
         raise UserError(f"no folder {folder}; leave --results out to do without records of your own")
-    load = {
-        "batch_size": batch_size, "image_size": image_size, "text_tokens": text_tokens,
-        "new_tokens": new_tokens,
-    }  # fmt: skip
+    load = answer.load_of(
+        model, batch_size=batch_size, image_size=image_size, text_tokens=text_tokens, new_tokens=new_tokens
+    )
     limits = Constraint(vram_gib=vram, price_usd=max_price, power_w=max_power)
     fit_command.run(model, quantization, load, limits, gpu, folder, as_json=as_json)

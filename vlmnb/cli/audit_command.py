@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -65,17 +65,11 @@ def run(results: Path, source: str, *, as_json: bool) -> int:
         for name, listed in found.items():
             count = sum(of == name for _, of, _ in rules)
             _show(f"{counts[name]} records of source {name}, {count} rules", listed)
-        print(_verdict(errors))
+        parts = [f"{counted(n, 'error')} in {WHOSE[name]} (source {name})" for name, n in errors.items()]
+        print(f"{', '.join(parts)}: exit code {int(any(errors.values()))}.")
+        if errors.get("reports") and "measured" in errors:
+            print("To check only your own records: vlmnb audit --source measured")
     return int(any(errors.values()))
-
-
-def _verdict(errors: Mapping[Source, int]) -> str:
-    """Return the number of errors per source and the exit code, and how to check one source alone."""
-    parts = [f"{counted(count, 'error')} in {WHOSE[name]} (source {name})" for name, count in errors.items()]
-    verdict = f"{', '.join(parts)}: exit code {int(any(errors.values()))}."
-    if errors.get("reports") and "measured" in errors:
-        verdict += "\nTo check only your own records: vlmnb audit --source measured"
-    return verdict
 
 
 def _show(heading: str, findings: Sequence[Finding]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
@@ -14,6 +14,7 @@ from vlmnb.errors import UserError
 from vlmnb.fit import answer, answer_text, gpus
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import Constraint
+from vlmnb.fit.memory import Load
 from vlmnb.records import record_file
 from vlmnb.stats.formatting import format_si
 
@@ -25,12 +26,10 @@ MEMORY = (
 
 
 def run(
-    model: str, quantization: str, load: Mapping[str, int], limits: Constraint, gpu: str | None,
-    results: Path, *, as_json: bool,
+    model: str, quantization: str, load: Load, limits: Constraint, gpu: str | None, results: Path, *,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Find the GPUs that a model fits, or look at one GPU alone, and print the answer.
-
-    ``load`` has the arguments of `answer.load_of`.
 
     Raises:
         UserError: A name is unknown, a number makes no sense, or two options exclude each other.
@@ -47,7 +46,7 @@ def run(
         if value > answer.MOST:
             raise UserError(f"{option} is {value:g}; give at most {answer.MOST}")
     fit = answer.of(
-        model, quantization, answer.load_of(model, **load), record_file.read_all(results)[0],
+        model, quantization, load, record_file.read_all(results)[0],
         only=() if gpu is None else (gpus.get(gpu),), constraint=limits,
     )  # fmt: skip
     if as_json:

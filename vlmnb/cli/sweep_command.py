@@ -20,7 +20,7 @@ from vlmnb.files import templates
 from vlmnb.files.temporary import remove_left
 from vlmnb.spec import optimizations
 from vlmnb.stats.formatting import counted
-from vlmnb.sweep import heartbeat, inventory, local, options, preflight, scheduler, status, supervisor
+from vlmnb.sweep import heartbeat, inventory, local, options, scheduler, status, supervisor
 from vlmnb.sweep.execute import RunResult
 from vlmnb.sweep.inventory import Job
 from vlmnb.sweep.progress import Progress
@@ -165,22 +165,14 @@ def require_writable(*folders: Path) -> None:
 
 
 def _require_packages(jobs: Sequence[Job], asked: options.Asked) -> None:
-    """Check that the packages which the cells to be measured need are installed on this machine.
-
-    Raises:
-        UserError: A package is not installed.
-    """
+    """Check that the packages which the cells to be measured need are installed on this machine."""
     for state in status.distinct(jobs):
-        if state.wanted(asked.remeasure) and preflight.verdict(state.cell) is None:
+        if state.wanted(asked.remeasure) and status.verdict(state.cell) is None:
             optimizations.require(state.cell.optimization, state.cell.dtype)
 
 
 def _require_clock(jobs: Sequence[Job]) -> None:
-    """Refuse to measure if the clock went backwards: the new record would look older than the stale one.
-
-    Raises:
-        UserError: A stale record is from the future.
-    """
+    """Refuse to measure if the clock went backwards: the new record would look older than the stale one."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for state in status.distinct(jobs):
         if state.state == "stale" and state.started_at > now:

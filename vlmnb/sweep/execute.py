@@ -33,13 +33,6 @@ TAIL_BYTES = 4000
 Kind = Literal["ok", "failed", "died", "cell_limit", "run_limit", "infrastructure", "stopped"]
 
 
-class Limits(Frozen):
-    """How long a notebook and a cell may take, in seconds."""
-
-    run_s: float = 12 * 3600
-    cell_s: float = 2 * 3600
-
-
 class RunResult(Frozen):
     """How a run ended.
 
@@ -59,22 +52,21 @@ class RunResult(Frozen):
 
 
 class ExecutionOptions(Frozen):
-    """Folders, number of torch threads and time limits for every run of a sweep."""
+    """Folders, number of torch threads and limits in seconds for every run of a sweep."""
 
     results: Path
     runs: Path
     threads: int
-    limits: Limits = Limits()
+    run_limit_s: float = 12 * 3600
+    cell_limit_s: float = 2 * 3600
 
 
-def papermill_line(
-    axis: str, parameters: Mapping[str, Any], output: str = "out.ipynb", *, python: str = ""
-) -> str:
+def papermill_line(axis: str, parameters: Mapping[str, Any], *, python: str = "") -> str:
     """Return the shell command that executes the notebook of an axis with parameters.
 
     ``python`` is the interpreter that has papermill; empty if the environment is activated.
     """
-    words = [*([python, "-m"] if python else []), "papermill", f"notebooks/{axis}.ipynb", output]
+    words = [*([python, "-m"] if python else []), "papermill", f"notebooks/{axis}.ipynb", "out.ipynb"]
     lists = {}
     for name, value in parameters.items():
         if isinstance(value, (list, tuple)):
@@ -108,8 +100,8 @@ class StartedRun:
             "parameters": {**run.parameters, "model": run.model, "results": str(options.results)},
             "scratch": str(self.scratch),
             "sockets": str(sockets),
-            "run_limit_s": options.limits.run_s,
-            "cell_limit_s": options.limits.cell_s,
+            "run_limit_s": options.run_limit_s,
+            "cell_limit_s": options.cell_limit_s,
         }
         environment = {
             **os.environ,
@@ -172,7 +164,7 @@ def execute(begun: StartedRun, on_poll: Callable[[str], None], stop: threading.E
             with contextlib.suppress(subprocess.TimeoutExpired):
                 begun.process.wait(POLL_S)
         begun.end()
-        result = _result(begun.run, begun.scratch, begun.options.limits)
+        result = _result(begun.run, begun.scratch, begun.options)
         return _published(result, begun.options, begun.scratch / "out.ipynb")
 
 
@@ -228,15 +220,15 @@ def _copy(made: Path, target: Path) -> None:
         shutil.copyfile(made, written)
 
 
-def _result(run: Run, scratch: Path, limits: Limits) -> RunResult:
+def _result(run: Run, scratch: Path, options: ExecutionOptions) -> RunResult:
     """Read how a run ended from what its supervisor and papermill left in the temporary folder."""
     ended, notebook = _read(scratch / "ended.json"), _read(scratch / "result.json")
     why, tail = ended.get("why"), _tail(scratch / "stderr")
     at_work = (ended.get("cell") or {}) if why == "cell_limit" else _read(scratch / "cell.json")
     stopped = {
         "stopped": "stopped",
-        "run_limit": f"the run took longer than {limits.run_s:g} s (--run-limit)",
-        "cell_limit": f"a cell took longer than {limits.cell_s:g} s (--cell-limit)",
+        "run_limit": f"the run took longer than {options.run_limit_s:g} s (--run-limit)",
+        "cell_limit": f"a cell took longer than {options.cell_limit_s:g} s (--cell-limit)",
     }
     if why in stopped:
         kind, error = why, stopped[why]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import socket
 from pathlib import Path
@@ -98,7 +97,7 @@ def read_all(results: Path) -> list[tuple[SweepProgress, bool]]:
     found = []
     for file in sorted((results / FOLDER).glob("[!.]*.json")):
         with contextlib.suppress(OSError, ValueError):
-            progress = SweepProgress.model_validate(json.loads(file.read_text(encoding="utf-8")))
+            progress = SweepProgress.model_validate_json(file.read_text(encoding="utf-8"))
             found.append((progress, not progress.ended and _alive(results, file.stem, progress)))
     return sorted(found, key=lambda pair: (pair[1], pair[0].began_at))
 

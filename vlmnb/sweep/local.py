@@ -20,8 +20,7 @@ def local(sweep: Sweep, todo: Sequence[Job]) -> list[RunResult]:
     alone = [job for job in todo if slots.whole_machine([state.cell.device for state in job.cells])]
     shared = [job for job in todo if job not in alone]
     results = _side_by_side(sweep, shared) if shared else []
-    results += _one_by_one(sweep, alone) if alone else []
-    return [result for result in results if result is not None]
+    return results + (_one_by_one(sweep, alone) if alone else [])
 
 
 class _Relay:
@@ -57,12 +56,10 @@ class _Relay:
 
     def _begin_following(self, job: Job) -> None:
         sweep = self._sweep
-        if self._begun or not self.following:
-            return
         # Which cells to measure again is known only when a run begins, too late for an early start.
-        if sweep.remeasure != NOTHING_AGAIN or slots.awaited(slots.everything()):
+        if self._begun or not self.following or sweep.remeasure != NOTHING_AGAIN:
             return
-        if sweep.now(job).wanted():
+        if slots.awaited(slots.everything()) or sweep.now(job).wanted():
             return
         following = sweep.now(self.following)
         if following.needs_work():
@@ -70,15 +67,15 @@ class _Relay:
                 self._begun = StartedRun(following.run, sweep.options, self._slot, ())
 
 
-def _one_by_one(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult | None]:
-    results: list[RunResult | None] = []
+def _one_by_one(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult]:
+    results = []
     with contextlib.closing(_Relay(sweep, next(iter(slots.gpus()), slots.CPU))) as relay:
         for job, relay.following in itertools.zip_longest(jobs, jobs[1:]):
             results.append(sweep.work(job, relay, "cpu", slots.everything()))
-    return results
+    return [result for result in results if result]
 
 
-def _side_by_side(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult | None]:
+def _side_by_side(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult]:
     """Execute one job per GPU at a time."""
     free: queue.SimpleQueue[Slot] = queue.SimpleQueue()
     for slot in slots.gpus():

@@ -18,11 +18,9 @@ _NOT_THE_NOTEBOOKS_FAULT = re.compile(r"\[Errno (5|13|28|30|116|122)\]")
 
 
 def main(request: dict[str, Any]) -> int:
-    """Execute a notebook.
+    """Execute the notebook of a request into its folder ``scratch``.
 
-    Args:
-        request: ``axis``, ``parameters``, ``scratch`` (the folder for the executed notebook ``out.ipynb`` and
-            for ``result.json`` with ``kind`` and ``error``) and ``sockets`` (a folder with a short path).
+    It writes ``out.ipynb``, and ``result.json`` with ``kind`` and ``error``.
     """
     if sys.platform == "linux":
         # End if the supervisor is killed; the Jupyter kernel ends by itself once papermill is gone.

@@ -13,15 +13,14 @@ from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory
-from vlmnb.sweep.execute import ExecutionOptions, Limits
+from vlmnb.sweep.execute import ExecutionOptions
 from vlmnb.sweep.inventory import Remeasure
-from vlmnb.types import Frozen
 
 MOST_THREADS = 4096
 """More than any node of a cluster has processors; a larger number is a typing mistake."""
 
 
-class Asked(Frozen):
+class Asked(ExecutionOptions):
     """The options of ``vlmnb sweep``.
 
     Attributes:
@@ -31,14 +30,11 @@ class Asked(Frozen):
     """
 
     spec: Path
-    results: Path
-    runs: Path
     only: tuple[str, ...] = ()
     remeasure: Remeasure = inventory.NOTHING_AGAIN
     on: Literal["local", "ray"] = "local"
     hardware: str = ""
     threads: int = 0
-    limits: Limits = Limits()
     as_json: bool = False
 
     @property
@@ -47,17 +43,12 @@ class Asked(Frozen):
         words = ["vlmnb", "sweep", named(self.spec)]
         words += [word for name in self.only for word in ("--only", name)]
         words += ["--stale"] * self.remeasure.stale + ["--retry-failed"] * self.remeasure.retry_failed
-        usual = Limits()
-        for option, value, default in (
-            ("--on", self.on, "local"),
-            ("--hardware", self.hardware, ""),
-            ("--threads", str(self.threads), "0"),
-            ("--cell-limit", f"{self.limits.cell_s:g}", f"{usual.cell_s:g}"),
-            ("--run-limit", f"{self.limits.run_s:g}", f"{usual.run_s:g}"),
-            ("--results", str(self.results), "results"),
-            ("--runs", str(self.runs), "runs"),
-        ):
-            words += [option, value] if value != default else []
+        usual = Asked(spec=self.spec, results=Path("results"), runs=Path("runs"))
+        for name in ("on", "hardware", "threads", "cell_limit_s", "run_limit_s", "results", "runs"):
+            value = getattr(self, name)
+            if value != getattr(usual, name):
+                option = name.removesuffix("_s").replace("_", "-")
+                words += [f"--{option}", f"{value:g}" if isinstance(value, float) else str(value)]
         return shlex.join(words)
 
 
@@ -75,8 +66,8 @@ def require_options(asked: Asked, *, slurm: bool, dry_run: bool) -> None:
             bool(asked.hardware) and asked.on != "ray",
             "--hardware names machines of a Ray cluster: give it with --on ray",
         ),
-        (not asked.limits.cell_s > 0, "--cell-limit takes seconds above 0"),
-        (not asked.limits.run_s > 0, "--run-limit takes seconds above 0"),
+        (not asked.cell_limit_s > 0, "--cell-limit takes seconds above 0"),
+        (not asked.run_limit_s > 0, "--run-limit takes seconds above 0"),
         (asked.threads < 0, "--threads takes a number of threads, or 0 for one per physical core"),
     )
     for wrong, message in refused:
@@ -125,7 +116,7 @@ def planned(asked: Asked) -> tuple[tuple[Run, ...], ExecutionOptions]:
         os.environ[slots.THREADS] = str(asked.threads)
     runs = inventory.only(inventory.load(spec_path(asked.spec)), asked.only)
     execution = ExecutionOptions(
-        results=paths.resolve(asked.results), runs=paths.resolve(asked.runs),
-        threads=slots.threads(), limits=asked.limits,
+        results=paths.resolve(asked.results), runs=paths.resolve(asked.runs), threads=slots.threads(),
+        run_limit_s=asked.run_limit_s, cell_limit_s=asked.cell_limit_s,
     )  # fmt: skip
     return runs, execution

@@ -15,7 +15,7 @@ _PAGE = "the page itself "
 
 def mark(page: Path, made_from: str) -> None:
     """Note what a page just published was made from, and the hash of its file."""
-    paths.write_atomic(_file(page), made_from + _seal(page))
+    paths.write_atomic(page.with_suffix(".stamp"), made_from + _seal(page))
 
 
 def state(page: Path, made_from: str) -> State:
@@ -26,16 +26,12 @@ def state(page: Path, made_from: str) -> State:
     """
     if not page.is_file():
         return "missing"
-    stamp = _file(page)
+    stamp = page.with_suffix(".stamp")
     noted = stamp.read_text(encoding="utf-8", errors="replace") if stamp.is_file() else ""
     seal = _seal(page)
     if noted == made_from + seal:
         return "current"
     return "outdated" if noted.endswith(seal) or _PAGE not in noted else "changed"
-
-
-def _file(page: Path) -> Path:
-    return page.with_suffix(".stamp")
 
 
 def _seal(page: Path) -> str:

@@ -98,7 +98,7 @@ class Sweep:
     def side_by_side(
         self, work: Callable[[Job], RunResult | None], jobs: Sequence[Job], most: int,
         watch: Callable[[], None] = lambda: None,
-    ) -> list[RunResult | None]:  # fmt: skip
+    ) -> list[RunResult]:  # fmt: skip
         """Execute jobs in so many threads; when this thread is interrupted, the sweep stops.
 
         ``watch`` is called five times a second; if it raises a ConnectionError, nobody waits for the threads.
@@ -115,7 +115,7 @@ class Sweep:
             raise
         finally:
             pool.shutdown(wait)
-        return [each.result() for each in working]
+        return [result for each in working if (result := each.result())]
 
     def waiting(self, where: str, run: str, line: str) -> None:
         """Show what a run waits for.
@@ -146,7 +146,7 @@ class Sweep:
             result = execute_once(job, again, poll)
             at_work = next((state for state in job.cells if state.key == result.cell), None)
             if result.kind == "cell_limit" and at_work:
-                limit_s = self.options.limits.cell_s
+                limit_s = self.options.cell_limit_s
                 self._fail(at_work, f"took longer than {limit_s:g} s, the limit of a cell (--cell-limit)")
             elif result.kind == "died" and at_work:
                 deaths[at_work.key] += 1

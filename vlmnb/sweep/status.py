@@ -6,14 +6,39 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vlmnb import paths
+from vlmnb import models, paths
+from vlmnb.device import machine
 from vlmnb.files import templates
+from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell, told_apart, words
 from vlmnb.stats.formatting import counted
-from vlmnb.sweep import preflight
 from vlmnb.sweep.heartbeat import SweepProgress
 from vlmnb.sweep.inventory import NOTHING_AGAIN, CellState, Job, Remeasure
 from vlmnb.sweep.progress import duration
+from vlmnb.types import Status
+
+
+def verdict(cell: Cell) -> tuple[Status, str] | None:
+    """Return the status and reason that measuring a cell here must end in; None if only trying shows it."""
+    if reason := models.get(cell.model).size_obstacle(cell.image_size, cell.interpolate):
+        return "not_applicable", reason
+    if cell.device == "cuda" and not machine.describe().gpus:
+        return "unsupported", "this machine has no GPU"
+    if reason := optimizations.obstacle(optimizations.of(cell), cell.device):
+        return "unsupported", reason
+    return None
+
+
+def known(jobs: Sequence[Job]) -> dict[Cell, dict[str, Any]]:
+    """Return each cell's status and reason known in advance (or empty), and the runs whose tables show it."""
+    found: dict[Cell, dict[str, Any]] = {}
+    for job in jobs:
+        for cell in job.run.plan.cells:
+            if cell not in found:
+                status, reason = verdict(cell) or ("", "")
+                found[cell] = {"status": status, "reason": reason, "runs": []}
+            found[cell]["runs"].append(job.run.name)
+    return found
 
 
 def distinct(jobs: Sequence[Job]) -> list[CellState]:
@@ -47,16 +72,13 @@ def report(
 ) -> dict[str, Any]:  # fmt: skip
     """Return for a program how far a sweep is.
 
-    Args:
-        jobs: The sweep's jobs.
-        sweeps: Progress of sweeps here, and whether each is still at work.
-        remeasure: What will be measured again.
-        left_out: A message for each damaged file among the records that is not part of the sweep.
+    ``sweeps`` pairs the progress of each sweep here with whether it is still at work; ``left_out`` is a
+    message for each damaged file among the records that is not part of the sweep.
     """
     states = distinct(jobs)
     counts = Counter(state.state for state in states)
     named = told_apart(state.cell for state in states)
-    known = _known(jobs)
+    advance = known(jobs)
     wanted = [state.cell for state in states if state.wanted(remeasure)]
     return {
         "cells": len(states),
@@ -65,7 +87,7 @@ def report(
         "missing": counts["missing"] + counts["damaged"],
         "damaged": counts["damaged"],
         "to_measure": len(wanted),
-        "cells_to_measure": [{"cell": named[cell], **known[cell]} for cell in wanted],
+        "cells_to_measure": [{"cell": named[cell], **advance[cell]} for cell in wanted],
         "statuses": dict(Counter(state.status for state in states if state.status).most_common()),
         "failed_cells": failed(states),
         "damaged_cells": damaged(states),
@@ -93,7 +115,7 @@ def lines(
     """Return what `report` returns as lines for people, with every cell to measure if ``cells`` is true."""
     states = distinct(jobs)
     wanted = [state for state in states if state.wanted(remeasure)]
-    known = _known(jobs) if cells else {}
+    advance = known(jobs) if cells else {}
     named = told_apart(state.cell for state in states)
     text = templates.render(
         "vlmnb.sweep",
@@ -101,14 +123,14 @@ def lines(
         **report(jobs, sweeps, remeasure=remeasure, left_out=left_out),
         listed={
             job.run.name: [
-                f"{named[state.cell]}{_why(state)}{_remark(known[state.cell])}"
+                f"{named[state.cell]}{_why(state)}{_remark(advance[state.cell])}"
                 for state in (job.wanted(remeasure) if cells else [])
             ]
             for job in jobs
         },
         shared=sum(len(job.cells) for job in jobs) - len(states),
         kinds=Counter(_kind(state, remeasure) for state in wanted),
-        known_in_advance=Counter((one["status"], one["reason"]) for one in known.values() if one["status"]),
+        known_in_advance=Counter((one["status"], one["reason"]) for one in advance.values() if one["status"]),
         replaced=kept(wanted),
         ignored=[line for line in left_out if line not in {state.problem for state in wanted}],
         remeasure=remeasure,
@@ -116,10 +138,6 @@ def lines(
         duration=duration,
     )
     return text.removesuffix("\n").split("\n")
-
-
-def _known(jobs: Sequence[Job]) -> dict[Cell, dict[str, Any]]:
-    return preflight.known({job.run.name: job.run.plan.cells for job in jobs})
 
 
 def _named(state: CellState) -> str:

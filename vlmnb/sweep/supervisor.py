@@ -96,17 +96,11 @@ class Watch:
 def end_all() -> None:
     """Kill every descendant until none is left, or patience ends."""
     until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:  # ended children leave the process table
-                pass
-        alive = [p for p in psutil.Process().children(recursive=True) if _alive(p)]
-        if not alive:
-            return
+    while (alive := psutil.Process().children(recursive=True)) and time.monotonic() < until:
         for process in alive:
             with contextlib.suppress(psutil.Error):
                 process.kill()
-        time.sleep(0.02)
+        psutil.wait_procs(alive, timeout=0.1)
 
 
 def mark_of(pid: int) -> str:
@@ -127,13 +121,6 @@ def _running(mark: str) -> bool:
     try:
         return mark_of(int(mark.partition(":")[0])) == mark
     except (psutil.Error, ValueError):
-        return False
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
         return False
 
 

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from threading import Event
-from typing import Any, NamedTuple
+from typing import Any
 
 from vlmnb.device import machine, slots
 from vlmnb.device.machine import Machine
@@ -25,18 +25,19 @@ from vlmnb.sweep.inventory import Job
 from vlmnb.sweep.ray import node as on_node
 from vlmnb.sweep.ray.head import Head
 from vlmnb.sweep.scheduler import Sweep
+from vlmnb.types import Frozen
 
 
-class Node(NamedTuple):
-    """A node, as a task on it describes it."""
+class Node(Frozen):
+    """A node: its identity and resources by Ray, and what `on_node.describe` returns on it."""
 
-    name: str
     node_id: str
+    gpus: float
+    cpus: float
+    name: str
     machine: Machine
     code: str
     packages: dict[str, str]
-    gpus: float
-    cpus: float
 
 
 class Cluster:
@@ -79,8 +80,7 @@ class Cluster:
         def work(job: Job) -> RunResult | None:
             return sweep.work(job, once, job.run.name)
 
-        results = sweep.side_by_side(work, todo, max(1, len(todo)), self._head.look)
-        return [result for result in results if result]
+        return sweep.side_by_side(work, todo, max(1, len(todo)), self._head.look)
 
     def _once(self, stop: Event, job: Job, again: Sequence[str], on_poll: Callable[[str], None]) -> RunResult:
         ray, options, run = self.ray, self.options, job.run
@@ -184,12 +184,9 @@ def _described(ray: Any) -> list[Node]:
     except ray.exceptions.RayError as error:
         raise UserError(f"a node of the cluster cannot run the project: {one_line(error)}") from None
     return [
-        Node(
-            name=own["host"], node_id=node, machine=Machine.model_validate(own["machine"]),
-            code=own["code"], packages=own["packages"], gpus=has.get("GPU", 0), cpus=has["CPU"],
-        )
+        Node(node_id=node, gpus=has.get("GPU", 0), cpus=has["CPU"], **own)
         for (node, has), own in zip(alive.items(), found, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _chosen(nodes: Sequence[Node], hardware: str) -> list[Node]:

@@ -41,7 +41,7 @@ def describe() -> dict[str, Any]:
     supervisor.end_marked()
     temporary.remove_left()
     return {
-        "host": socket.gethostname(),
+        "name": socket.gethostname(),
         "machine": machine.describe().model_dump(mode="json"),
         "code": content_key.measuring_code(),
         "packages": content_key.packages(),
