@@ -46,16 +46,25 @@ def test_markdown_that_code_displayed_becomes_a_cell_with_real_headings() -> Non
     assert "remove-cell" in code["metadata"]["tags"]
 
 
-def test_a_table_with_notes_stays_in_order() -> None:
-    table = bookmaking.display(text_html="<table></table>")
-    after = bookmaking.display(text_html="<p>after</p>")
-    notebook = made(bookmaking.code("show()", [table, bookmaking.markdown("- why"), after]))
-    kinds = [cell["cell_type"] for cell in notebook["cells"]]
-    assert kinds == ["markdown", "code", "markdown", "code"]
-    assert notebook["cells"][1]["metadata"]["tags"] == ["hide-input"]
-    assert notebook["cells"][3]["metadata"]["tags"] == ["remove-input"]
-    assert notebook["cells"][3]["source"], "MyST-NB leaves out a code cell without source, outputs and all"
-    assert notebook["cells"][3]["outputs"][0]["data"] == {"text/html": "<p>after</p>"}
+def test_outputs_stay_in_order_and_none_is_lost() -> None:
+    tables = [bookmaking.display(text_html=f"<table>{number}</table>") for number in range(2)]
+    outputs = [bookmaking.markdown("first"), tables[0], bookmaking.markdown("- why"), tables[1]]
+    cells = made(bookmaking.code("show()", outputs))["cells"]
+    assert [cell["cell_type"] for cell in cells] == [
+        "markdown",
+        "code",
+        "markdown",
+        "code",
+        "markdown",
+        "code",
+    ]
+    assert cells[1]["metadata"]["tags"] == ["hide-input"]
+    for cell, table in zip(cells[3::2], tables, strict=True):
+        assert cell["metadata"]["tags"] == ["remove-input"]
+        assert cell["source"], "MyST-NB leaves out a code cell without source, outputs and all"
+        assert cell["outputs"][0]["data"] == {"text/html": table["data"]["text/html"]}
+    first = made(bookmaking.code("show()", [tables[0]]))["cells"][1]
+    assert first["outputs"][0]["data"] == {"text/html": "<table>0</table>"}
 
 
 @pytest.mark.parametrize(
@@ -131,12 +140,3 @@ def test_parameters_fold_those_that_override_the_defaults_too() -> None:
     assert {"parameters", "hide-input"} in tags
     assert {"injected-parameters", "hide-input"} in tags
     assert all(t & postprocess.VISIBILITY for t in tags)
-
-
-def test_output_behind_markdown_is_not_lost() -> None:
-    """myst-nb drops a cell without source, so a cell that only carries outputs must have some."""
-    table = bookmaking.display(text_html="<table></table>")
-    notebook = made(bookmaking.code("show()", [bookmaking.markdown("first"), table]))
-    (carrier,) = [cell for cell in notebook["cells"] if cell.get("outputs")]
-    assert carrier["source"].strip()
-    assert "remove-input" in carrier["metadata"]["tags"]
