@@ -1,8 +1,4 @@
-"""Find the rules, and run them over records.
-
-A rule is any :class:`Rule` that a module of ``measured/`` or ``reports/`` defines; a new module is found by
-itself.
-"""
+"""Find the rules that the modules of ``measured`` and ``reports`` define, and run them over records."""
 
 from __future__ import annotations
 

@@ -158,14 +158,7 @@ def found(
     figures: dict[str, str] | None = None,
     **values: Any,
 ) -> Draft:
-    """Return the draft of a finding.
-
-    Args:
-        case: Case of the rule, if it has several.
-        about: Records that it is about.
-        figures: Figures whose names are only known now; those of the text follow them.
-        values: Values for the text.
-    """
+    """Return the draft of a finding; the figures of its text follow those given here."""
     return Draft(case, tuple(about), figures or {}, values)
 
 

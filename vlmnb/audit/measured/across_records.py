@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import combinations, pairwise
 from statistics import median
 from typing import Literal
@@ -214,8 +213,9 @@ def _steps(records: Sequence[Record]) -> Iterator[tuple[Size, str, Record, Recor
     """Yield pairs of records that differ in one size alone, the smaller first."""
     ordered = sorted((r for r in records if _comparable(r)), key=lambda r: r.provenance.started_at)
     for field, name in SIZES.items():
-        for group in grouped(ordered, partial(_but_on_machine, field)):
-            newest = {getattr(r.cell, field): r for r in group}
+        alike = [(_but(record, field), record) for record in ordered]
+        for group in grouped(alike, lambda one: (one[0], one[1].hardware)):
+            newest = {getattr(record.cell, field): record for _, record in group}
             for small, large in combinations(sorted(newest), 2):
                 yield field, name, newest[small], newest[large]
 
@@ -231,10 +231,6 @@ def _ratio(found: comparison.Difference) -> str:
 def _but(record: Record, *fields: str) -> str:
     """Return a cell without some fields."""
     return record.cell.model_dump_json(exclude=set(fields))
-
-
-def _but_on_machine(field: str, record: Record) -> tuple[str, str]:
-    return _but(record, field), record.hardware
 
 
 def _course(record: Record) -> tuple[str, ...]:

@@ -95,19 +95,16 @@ def _cache_bytes(record: Record) -> int | None:
         return None
     if _quantized(cell) or optimizations.of(cell).guesses:
         return None
+    tokens = []
+    for start in range(0, len(record.answers), cell.batch_size):
+        batch = record.answers[start : start + cell.batch_size]
+        longest_prompt = max(a.text_tokens + a.image_tokens for a in batch)
+        # The last token of an answer is not kept.
+        tokens.append(len(batch) * (longest_prompt + max(a.output_tokens for a in batch) - 1))
     decoder = known.decoder
     each = 2 * decoder.layers * decoder.kv_heads * decoder.head_size * ELEMENT_BYTES[cell.dtype]
-    return int(each * max(_cached_tokens(record)))
+    return int(each * max(tokens))
 
 
 def _quantized(cell: Cell) -> bool:
     return bool(optimizations.of(cell).quantization)
-
-
-def _cached_tokens(record: Record) -> Iterator[int]:
-    """Yield samples times positions of each batch: longest prompt plus longest answer less its last token."""
-    size = record.cell.batch_size
-    for start in range(0, len(record.answers), size):
-        batch = record.answers[start : start + size]
-        prompt = max(a.text_tokens + a.image_tokens for a in batch)
-        yield len(batch) * (prompt + max(a.output_tokens for a in batch) - 1)

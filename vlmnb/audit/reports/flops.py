@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from vlmnb.audit import expected_flops
 from vlmnb.audit.reports import printed
@@ -113,7 +114,7 @@ def flops_of_the_geometry(records: Sequence[Record]) -> Iterator[Draft]:
 @rule("reports")
 def flops_of_the_batch_named(records: Sequence[Record]) -> Iterator[Draft]:
     """A count belongs to the batch that the header names."""
-    for one, other in _larger(counts_of(records)):
+    for one, other in larger_batches(counts_of(records)):
         b = other.cell
         if one.cell.batch_size == 1 and other.rest >= 2 and is_multiple(one, other, other.rest):
             figures = {
@@ -160,7 +161,7 @@ def flops_of_a_batch(records: Sequence[Record]) -> Iterator[Draft]:
 def flops_follow_the_prompt(records: Sequence[Record]) -> Iterator[Draft]:
     """Prompts of different data sets take different FLOPs."""
     seen: set[tuple[str, str]] = set()
-    for one, other in _larger(counts_of(records)):
+    for one, other in larger_batches(counts_of(records)):
         a, b = one.cell, other.cell
         if a.dataset == b.dataset or (a.model, b.dataset) in seen:
             continue
@@ -193,13 +194,12 @@ def span(tokens: tuple[int, int]) -> str:
     return f"{tokens[0]}" if tokens[0] == tokens[1] else f"{tokens[0]} to {tokens[1]}"
 
 
-def _larger(counts: Sequence[Count]) -> Iterator[tuple[Count, Count]]:
+def larger_batches(counts: Sequence[Count]) -> Iterator[tuple[Count, Count]]:
     """Yield each count with those of larger batches of the same model and optimization."""
-    for one in counts:
-        for other in counts:
-            a, b = one.cell, other.cell
-            if (a.model, a.optimization) == (b.model, b.optimization) and a.batch_size < b.batch_size:
-                yield one, other
+    for one, other in product(counts, repeat=2):
+        a, b = one.cell, other.cell
+        if (a.model, a.optimization) == (b.model, b.optimization) and a.batch_size < b.batch_size:
+            yield one, other
 
 
 def _way(factor: int, samples: int, size: int) -> str:

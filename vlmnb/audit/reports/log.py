@@ -11,7 +11,7 @@ from vlmnb.audit.reports.flops import CONVENTIONS, Count, counts_of, span
 from vlmnb.audit.reports.printed import OfCell, Row
 from vlmnb.audit.rule import Draft, found, grouped, rule, where
 from vlmnb.records.record import Record
-from vlmnb.records.reported import Figure, digits
+from vlmnb.records.reported import Figure, digits, step
 
 NO_PASS = "none"
 """Shown where a count is no forward pass in any reading."""
@@ -118,9 +118,10 @@ def _rounding(pair: Pair) -> str:
     """Return how the report's figure was made from the log's: cut, up, either, or other."""
     if not printed.prints(pair.short, pair.full.number):
         return "other"
-    if printed.cut_not_rounded(pair.short, pair.full.number):
+    unit, excess = step(pair.short), pair.full.number - pair.short.number
+    if unit / 2 * (1 + 1e-9) < excess < unit:
         return "cut"
-    return "up" if pair.full.number < pair.short.number else "either"
+    return "up" if excess < 0 else "either"
 
 
 def _ways(count: Count) -> str:

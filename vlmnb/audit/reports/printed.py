@@ -30,7 +30,6 @@ class OfCell:
 
     @property
     def cell(self) -> Cell:
-        """Return the cell."""
         return self.record.cell
 
 
@@ -45,7 +44,6 @@ class CellFigure(OfCell):
 
     @property
     def number(self) -> float:
-        """Return the number of the figure."""
         return self.figure.number
 
     @property
@@ -134,12 +132,6 @@ def overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return one[0] <= other[1] and other[0] <= one[1]
 
 
-def cut_not_rounded(short: Figure, full: float) -> bool:
-    """Return whether a figure has the digits that cutting off gives and rounding does not."""
-    unit = step(short)
-    return unit / 2 * (1 + 1e-9) < full - short.number < unit
-
-
 def prints(figure: Figure, value: float) -> bool:
     """Return whether a number prints as the figure."""
     slack = step(figure) * 1e-6
@@ -174,9 +166,9 @@ def watt_ends(row: Row) -> tuple[float, float]:
 
 def distinct(found: Iterable[Row], *quantities: Quantity) -> list[Row]:
     """Return of each cell the row with most digits among those that print all of some quantities."""
-
-    def precision(row: Row) -> int:
-        return min(digits(row.figures[quantity].printed) for quantity in quantities)
-
     complete = [row for row in found if all(row.value(quantity) is not None for quantity in quantities)]
-    return [max(group, key=precision) for group in grouped(complete, lambda row: row.record.key)]
+    groups = grouped(complete, lambda row: row.record.key)
+    return [
+        max(group, key=lambda row: min(digits(row.figures[q].printed) for q in quantities))
+        for group in groups
+    ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vlmnb.audit import expected_flops
 from vlmnb.audit.reports import printed
-from vlmnb.audit.reports.flops import MARGIN, Count, counts_of, is_multiple
+from vlmnb.audit.reports.flops import MARGIN, Count, counts_of, is_multiple, larger_batches
 from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import format_si
@@ -58,19 +58,15 @@ def counts_fit_the_prompt_limit(records: Sequence[Record]) -> Iterator[Draft]:
 @rule("reports")
 def batches_are_counted_alike(records: Sequence[Record]) -> Iterator[Draft]:
     """One way of counting: the larger batch is the same number of samples in every report."""
-    counts = counts_of(records)
     rest: list[tuple[Count, Count]] = []
     whole: list[tuple[Count, Count]] = []
-    for one in (count for count in counts if count.cell.batch_size == 1):
-        for other in counts:
-            a, b = one.cell, other.cell
-            same = (a.model, a.device, a.optimization) == (b.model, b.device, b.optimization)
-            if not same or other.rest < 2:
-                continue
-            if is_multiple(one, other, other.rest):
-                rest.append((one, other))
-            elif is_multiple(one, other, b.batch_size):
-                whole.append((one, other))
+    for one, other in larger_batches(counts_of(records)):
+        if one.cell.batch_size > 1 or one.cell.device != other.cell.device or other.rest < 2:
+            continue
+        if is_multiple(one, other, other.rest):
+            rest.append((one, other))
+        elif is_multiple(one, other, other.cell.batch_size):
+            whole.append((one, other))
     if rest and whole:
         figures = {
             f"{b.cell.model}, batch {b.cell.batch_size} over 1": (

@@ -87,11 +87,8 @@ def _tokens(rows: Sequence[Row]) -> list[int]:
 
 def _comparable(rows: Sequence[Row], others: Sequence[Row]) -> bool:
     """Return whether rows have the same model and image sizes, on another data set."""
-
-    def work(row: Row) -> tuple[str, int]:
-        return row.cell.model, row.cell.image_size
-
-    return list(map(work, rows)) == list(map(work, others)) and rows[0].cell.dataset != others[0].cell.dataset
+    work, other = ([(row.cell.model, row.cell.image_size) for row in series] for series in (rows, others))
+    return work == other and rows[0].cell.dataset != others[0].cell.dataset
 
 
 def _steps_elsewhere(rows: Sequence[Row], whole: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
 from vlmnb.audit.reports import printed
 from vlmnb.audit.reports.printed import CellFigure, OfCell
@@ -181,10 +182,7 @@ def _errors(figure: Figure, words: int | None) -> str:
 def _chance(values: Sequence[float], words: int) -> float:
     """Return a bound on the probability that figures fit one of the numbers up to ``words`` by chance."""
     # A float of 24 bits around v lies within half a step of n * v with about n * v * 2**-24 * 2.
-    odds = 1.0
-    for value in values:
-        odds *= min(1.0, words * value * 2.0**-23)
-    return odds * words
+    return words * prod(min(1.0, words * value * 2.0**-23) for value in values)
 
 
 def _in_full(figure: Figure) -> bool:
