@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import browser
 import linkcheck
 import pytest
+from fakes import vlmnb
 
 from vlmnb.records import record_file
 
@@ -38,15 +36,9 @@ def root(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(project / "_config.yml", root)
     (root / "small.yaml").write_text(SWEEP)
     for command in (["sweep", "small.yaml"], ["book"], ["export", "-o", "all.csv"]):
-        done = call(root, *command)
+        done = vlmnb(root, *command, VLMNB_ROOT=str(root))
         assert done.returncode == 0, done.stdout + done.stderr
     return root
-
-
-def call(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "VLMNB_ROOT": str(root)}
-    command = [sys.executable, "-m", "vlmnb", *arguments]
-    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_pages_exist_have_valid_links_and_load_nothing_remote(root: Path) -> None:
@@ -94,8 +86,8 @@ def test_an_unmeasured_cell_is_a_dash_with_a_reason(root: Path) -> None:
 def test_a_second_sweep_and_build_do_nothing(root: Path) -> None:
     page = root / "_build" / "html" / "index.html"
     before = page.stat().st_mtime_ns
-    done = call(root, "sweep", "small.yaml", "--json")
+    done = vlmnb(root, "sweep", "small.yaml", "--json", VLMNB_ROOT=str(root))
     assert '"measured": 0' in done.stdout
     assert '"runs_executed": 0' in done.stdout
-    assert call(root, "book").returncode == 0
+    assert vlmnb(root, "book", VLMNB_ROOT=str(root)).returncode == 0
     assert page.stat().st_mtime_ns == before

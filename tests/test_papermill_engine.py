@@ -10,17 +10,16 @@ from papermill.exceptions import PapermillExecutionError
 from vlmnb import papermill_engine
 
 
-def error(name: str) -> PapermillExecutionError:
-    return PapermillExecutionError(1, 2, "source", name, "did you mean 'model'?", ["a stack"])
-
-
 def test_a_users_mistake_is_one_line_other_errors_keep_their_stack(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/papermill", "in.ipynb"])
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     papermill_engine.install()
-    mistake, other = error("UserError"), error("ZeroDivisionError")
+    mistake, other = (
+        PapermillExecutionError(1, 2, "source", name, "did you mean 'model'?", ["a stack"])
+        for name in ("UserError", "ZeroDivisionError")
+    )
     with pytest.raises(SystemExit, match="2"):
         sys.excepthook(PapermillExecutionError, mistake, None)
     assert capsys.readouterr().err == "vlmnb: did you mean 'model'?\n"

@@ -96,6 +96,12 @@ if (root / "kill").exists():
 """
 
 
+def vlmnb(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Call the command line in a folder."""
+    command, env = [sys.executable, "-m", "vlmnb", *arguments], os.environ | environment
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+
+
 class Checkout:
     """A project of its own with one notebook, and calls of the command line in it.
 
@@ -105,7 +111,6 @@ class Checkout:
     """
 
     def __init__(self, root: Path) -> None:
-        """Make the folder."""
         self.root, self.results, self.runs = root, root / "results", root / "runs"
         self.locks = root
         root.mkdir(exist_ok=True)
@@ -125,67 +130,61 @@ class Checkout:
         """Set what measuring does, by batch size."""
         (self.root / "behave.json").write_text(json.dumps(how))
 
-    def spec(self, models: list[str], batch_sizes: list[int]) -> None:
-        """Write the sweep file."""
-        axes = {"batch_size": {"batch_sizes": batch_sizes, "device": "cpu"}}
+    def spec(self, models: list[str], batch_sizes: list[int], device: str = "cpu") -> None:
+        axes = {"batch_size": {"batch_sizes": batch_sizes, "device": device}}
         given = {"samples": 4, "length": "natural"}
         content = {"title": "Fake", "models": models, "parameters": given, "axes": axes}
         (self.root / "sweeps" / "fake.yaml").write_text(json.dumps(content))
 
     @property
     def environment(self) -> dict[str, str]:
-        """Environment of every call; temporary files lie in the checkout too."""
+        """What every call has in its environment; temporary files lie in the checkout too."""
         own = {name: str(self.root) for name in ("VLMNB_ROOT", "TMPDIR")} | {"VLMNB_LOCKS": str(self.locks)}
-        return {**os.environ, **own, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
+        return {**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """``vlmnb sweep`` in the background."""
         command = [sys.executable, "-m", "vlmnb", "sweep", "sweeps/fake.yaml", *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            command, cwd=self.root, env=self.environment, stdout=pipe, stderr=pipe, text=True
+            command, cwd=self.root, env=os.environ | self.environment, stdout=pipe, stderr=pipe, text=True
         )
 
     def vlmnb(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A call of the command line."""
-        command = [sys.executable, "-m", "vlmnb", *arguments]
-        return subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True,
-                              check=False)  # fmt: skip
+        return vlmnb(self.root, *arguments, **self.environment)
 
-    def sweep(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """``vlmnb sweep`` to its end."""
-        return self.vlmnb("sweep", "sweeps/fake.yaml", *arguments)
+    def sweep(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = self.vlmnb("sweep", "sweeps/fake.yaml", *arguments)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
 
     def statuses(self) -> dict[tuple[str, int], tuple[str, str]]:
         """Status and reason of every record by model and batch size."""
-        found = {}
-        for path in self.record_files():
-            content = json.loads(path.read_text())
-            cell = content["cell"]
-            found[cell["model"], cell["batch_size"]] = (content["status"], content["reason"])
-        return found
+        found = [json.loads(path.read_text()) for path in self.record_files()]
+        return {(r["cell"]["model"], r["cell"]["batch_size"]): (r["status"], r["reason"]) for r in found}
 
     def record_files(self) -> list[Path]:
-        """Files of the records."""
         return list(self.results.glob("*/*/[!.]*.json"))
 
     def page(self, model: str = "llava-tiny") -> Path:
-        """The published page of a model."""
         return self.runs / model / "batch_size.ipynb"
 
     def failure(self) -> dict[str, str]:
         """The report of the failed run of the first model."""
-        text = (self.runs / "failures" / "llava-tiny" / "batch_size.json").read_text()
-        return dict(json.loads(text))
+        return dict(json.loads((self.runs / "failures/llava-tiny/batch_size.json").read_text()))
 
     def processes(self, word: str) -> list[psutil.Process]:
         """Processes with a word in the first part of their command line."""
         return [p for p in map(psutil.Process, processes_of(self.root)) if word in p.cmdline()[:4]]
 
+    def log(self) -> list[tuple[int, str, float]]:
+        """Batch size, ``CUDA_VISIBLE_DEVICES`` and time of every cell that was begun, in order."""
+        log = self.root / "measured.log"
+        lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        return [(int(size), device, float(at)) for size, device, at in lines]
+
     def measured(self) -> list[int]:
         """Batch sizes in the order in which measuring began."""
-        log = self.root / "measured.log"
-        return [int(line.split()[0]) for line in log.read_text().splitlines()] if log.exists() else []
+        return [size for size, _, _ in self.log()]
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 180) -> None:

@@ -21,8 +21,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_cell_that_kills_its_kernel_twice_fails_and_the_rest_goes_on(checkout: Checkout) -> None:
     checkout.behave({2: "segfault"})
-    done = checkout.sweep()
-    assert done.returncode == 1, done.stderr
+    checkout.sweep(code=1)
     statuses = checkout.statuses()
     assert {size: status for (_, size), (status, _) in statuses.items()} == {1: "ok", 2: "failed", 3: "ok"}
     assert "signal 11" in statuses["llava-tiny", 2][1]
@@ -31,9 +30,9 @@ def test_a_cell_that_kills_its_kernel_twice_fails_and_the_rest_goes_on(checkout:
     assert list(checkout.runs.glob("failures/*/*")) == []
 
     checkout.behave({})
-    assert checkout.sweep().returncode == 1, "a failed cell is not tried again"
+    checkout.sweep(code=1)  # a failed cell is not tried again
     assert checkout.measured() == [1, 2, 2, 3]
-    assert checkout.sweep("--retry-failed").returncode == 0
+    checkout.sweep("--retry-failed")
     assert checkout.measured() == [1, 2, 2, 3, 2]
     assert checkout.statuses()["llava-tiny", 2] == ("ok", "")
 
@@ -41,15 +40,13 @@ def test_a_cell_that_kills_its_kernel_twice_fails_and_the_rest_goes_on(checkout:
 def test_a_kernel_that_died_once_is_not_a_failure(checkout: Checkout) -> None:
     checkout.behave({2: "die once"})
     done = checkout.sweep()
-    assert done.returncode == 0, done.stdout + done.stderr
     assert "signal 9" in done.stdout
     assert {status for status, _ in checkout.statuses().values()} == {"ok"}
 
 
 def test_a_hanging_cell_fails_at_its_limit_and_leaves_no_process(checkout: Checkout) -> None:
     checkout.behave({2: "hang"})
-    done = checkout.sweep("--cell-limit", "5")
-    assert done.returncode == 1, done.stderr
+    checkout.sweep("--cell-limit", "5", code=1)
     assert "longer than 5 s" in checkout.statuses()["llava-tiny", 2][1]
     assert checkout.statuses()["llava-tiny", 3][0] == "ok"
     assert list(checkout.root.glob("stubborn*")), "it had children that ignore SIGTERM"
@@ -58,8 +55,7 @@ def test_a_hanging_cell_fails_at_its_limit_and_leaves_no_process(checkout: Check
 
 def test_a_run_over_its_limit_is_filed_and_keeps_its_records(checkout: Checkout) -> None:
     checkout.behave({3: "hang"})
-    done = checkout.sweep("--run-limit", "40")
-    assert done.returncode == 1
+    checkout.sweep("--run-limit", "40", code=1)
     report = checkout.failure()
     assert "longer than 40 s (--run-limit)" in report["error"]
     assert report["command"].startswith(f"cd {checkout.root} && ")
@@ -70,13 +66,12 @@ def test_a_run_over_its_limit_is_filed_and_keeps_its_records(checkout: Checkout)
 
 
 def test_a_notebooks_own_error_is_filed_and_not_tried_again(checkout: Checkout) -> None:
-    assert checkout.sweep().returncode == 0
+    checkout.sweep()
     page = checkout.page()
     good = page.read_text()
     checkout.spec(["llava-tiny"], [1, 2, 3, 4])
     checkout.behave({4: "error"})
-    done = checkout.sweep()
-    assert done.returncode == 1
+    done = checkout.sweep(code=1)
     assert "no such thing" in done.stdout
     assert checkout.measured().count(4) == 1
     assert page.read_text() == good
@@ -90,8 +85,7 @@ def test_a_notebook_cut_short_after_its_cells_is_not_published(
     checkout: Checkout, end: str, code: int, reason: str
 ) -> None:
     (checkout.root / end).touch()
-    done = checkout.sweep()
-    assert done.returncode == code, done.stdout + done.stderr
+    checkout.sweep(code=code)
     assert reason in checkout.failure()["error"]
     assert checkout.measured() == [1, 2, 3], "its cells are recorded once"
     assert not checkout.page().exists()
@@ -99,12 +93,11 @@ def test_a_notebook_cut_short_after_its_cells_is_not_published(
 
 def test_a_notebook_that_leaves_out_a_cell_has_failed(checkout: Checkout) -> None:
     checkout.behave({2: "leave out"})
-    done = checkout.sweep()
-    assert done.returncode == 1
+    done = checkout.sweep(code=1)
     assert "1 of its cells have no record" in done.stdout
     assert "batch 2" in checkout.failure()["error"]
     checkout.behave({})
-    assert checkout.sweep().returncode == 0
+    checkout.sweep()
     assert checkout.measured() == [1, 2, 3, 2]
     assert not (checkout.runs / "failures").exists(), "nothing is left of a failure that is mended"
 
@@ -112,34 +105,31 @@ def test_a_notebook_that_leaves_out_a_cell_has_failed(checkout: Checkout) -> Non
 def test_sizes_above_an_out_of_memory_one_are_not_tried_unless_asked(checkout: Checkout) -> None:
     checkout.behave({2: "out of memory"})
     done = checkout.sweep()
-    assert done.returncode == 0
     assert "3 cells, 3 recorded now (2 of them without a number), 1 notebook executed" in done.stdout
     assert checkout.measured() == [1, 2]
     status, reason = checkout.statuses()["llava-tiny", 3]
     assert status == "out_of_memory"
     assert "batch size 2 already ran out" in reason
     checkout.behave({})
-    assert checkout.sweep("--retry-failed").returncode == 0
+    checkout.sweep("--retry-failed")
     assert checkout.measured() == [1, 2, 2, 3]
 
 
 def test_a_full_disk_stops_the_sweep_with_its_own_exit_code(checkout: Checkout) -> None:
     checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2])
     checkout.behave({2: "full"})
-    done = checkout.sweep()
-    assert done.returncode == 3
+    done = checkout.sweep(code=3)
     assert "No space left" in done.stdout + done.stderr
     assert "continue with: vlmnb sweep sweeps/fake.yaml" in done.stderr
     assert set(checkout.statuses()) == {("llava-tiny", 1)}, "no other run was begun"
     checkout.behave({})
-    assert checkout.sweep().returncode == 0
+    checkout.sweep()
 
 
 def test_after_a_disk_filled_up_the_sweep_continues_once_there_is_room(checkout: Checkout) -> None:
     checkout.behave({2: "huge"})
     with small_disk(checkout.results, "1m") as resize:
-        done = checkout.sweep()
-        assert done.returncode == 3, done.stdout + done.stderr
+        done = checkout.sweep(code=3)
         assert "No space left" in done.stderr + done.stdout
         assert "continue with: vlmnb sweep sweeps/fake.yaml" in done.stderr
         assert f"'{checkout.results}/" in done.stdout, "and which disk is full"
@@ -149,7 +139,7 @@ def test_after_a_disk_filled_up_the_sweep_continues_once_there_is_room(checkout:
         assert set(checkout.statuses()) == {("llava-tiny", 1)}
         assert not checkout.page().exists()
         resize("40m")
-        assert checkout.sweep().returncode == 0
+        checkout.sweep()
         assert checkout.measured() == [1, 2, 2, 3]
         assert checkout.statuses()["llava-tiny", 2][1].endswith("xxx")
         told = checkout.vlmnb("status")
@@ -159,7 +149,7 @@ def test_after_a_disk_filled_up_the_sweep_continues_once_there_is_room(checkout:
 
 
 def test_stale_cells_are_measured_again_only_when_asked(checkout: Checkout) -> None:
-    assert checkout.sweep().returncode == 0
+    checkout.sweep()
     for path in checkout.record_files():
         old = record_file.read(path)
         key = "0" * 15 + str(old.cell.batch_size)
@@ -167,16 +157,15 @@ def test_stale_cells_are_measured_again_only_when_asked(checkout: Checkout) -> N
         record_file.write(old.model_copy(update={"key": key, "provenance": by_other_code}), checkout.results)
         path.unlink()
     done = checkout.sweep()
-    assert done.returncode == 0
     assert "3 stale cells" in done.stdout
     assert checkout.measured() == [1, 2, 3]
-    assert checkout.sweep("--stale").returncode == 0
+    checkout.sweep("--stale")
     assert checkout.measured() == [1, 2, 3, 1, 2, 3]
     assert len(checkout.record_files()) == 6, "the stale ones are kept"
 
 
 def test_a_damaged_record_and_a_damaged_page_are_made_again(checkout: Checkout) -> None:
-    assert checkout.sweep().returncode == 0
+    checkout.sweep()
     (path,) = (p for p in checkout.record_files() if '"batch_size": 2' in p.read_text())
     path.write_text(path.read_text()[:100])
     checkout.page().write_text("garbage")
@@ -186,7 +175,6 @@ def test_a_damaged_record_and_a_damaged_page_are_made_again(checkout: Checkout) 
     assert "failed cell" not in said
     assert "page changed: damaged, or saved by hand" in said
     done = checkout.sweep()
-    assert done.returncode == 0, done.stdout + done.stderr
     assert f"the file is kept as {path.stem}.damaged" in done.stdout
     assert path.with_suffix(".damaged").stat().st_size == 100
     assert checkout.measured() == [1, 2, 3, 2]

@@ -33,32 +33,23 @@ def cluster(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any
     made.shutdown()
 
 
-def gpu_spec(checkout: Checkout, models: list[str]) -> None:
-    checkout.spec(models, [1, 2, 3])
-    spec = checkout.root / "sweeps" / "fake.yaml"
-    spec.write_text(spec.read_text().replace('"device": "cpu"', '"device": "cuda"'))
-
-
-def devices(checkout: Checkout) -> list[str]:
-    return [line.split()[1] for line in (checkout.root / "measured.log").read_text().splitlines()]
-
-
 def test_runs_go_to_gpu_nodes_and_their_records_come_back(checkout: Checkout, cluster: Any) -> None:
-    gpu_spec(checkout, ["llava-tiny", "fuyu-tiny", "qwen2.5-vl-tiny"])
-    done = checkout.sweep("--on", "ray")
-    assert done.returncode == 0, done.stdout + done.stderr
+    models = ["llava-tiny", "fuyu-tiny", "qwen2.5-vl-tiny"]
+    checkout.spec(models, [1, 2, 3], "cuda")
+    checkout.sweep("--on", "ray")
     assert len(checkout.statuses()) == 9
     assert {status for status, _ in checkout.statuses().values()} == {"ok"}
-    assert set(devices(checkout)) == {"0"}, "each run has the one GPU of its node, none the node without"
-    for model in ("llava-tiny", "fuyu-tiny", "qwen2.5-vl-tiny"):
-        assert (checkout.runs / model / "batch_size.ipynb").exists()
+    assert {device for _, device, _ in checkout.log()} == {"0"}, (
+        "each run has the one GPU of its node, none the node without"
+    )
+    assert all(checkout.page(model).exists() for model in models)
     again = checkout.sweep("--on", "ray", "--json")
     assert '"measured": 0' in again.stdout
     assert '"runs_executed": 0' in again.stdout
 
 
 def test_a_lost_node_costs_only_the_cell_it_was_measuring(checkout: Checkout, cluster: Any) -> None:
-    gpu_spec(checkout, ["llava-tiny", "fuyu-tiny"])
+    checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2, 3], "cuda")
     checkout.behave({2: "wait"})
     sweep = checkout.start("--on", "ray")
     wait_for(lambda: len(checkout.statuses()) >= 2 and checkout.measured().count(2) == 2)
@@ -72,7 +63,7 @@ def test_a_lost_node_costs_only_the_cell_it_was_measuring(checkout: Checkout, cl
 
 
 def test_a_lost_head_ends_the_sweep_with_the_command_to_continue(checkout: Checkout, cluster: Any) -> None:
-    gpu_spec(checkout, ["llava-tiny"])
+    checkout.spec(["llava-tiny"], [1, 2, 3], "cuda")
     checkout.behave({2: "wait"})
     sweep = checkout.start("--on", "ray")
     wait_for(lambda: len(checkout.statuses()) == 1 and checkout.measured() == [1, 2])
@@ -86,7 +77,6 @@ def test_a_lost_head_ends_the_sweep_with_the_command_to_continue(checkout: Check
 
 def test_without_a_cluster_the_error_shows_how_to_start_one(checkout: Checkout) -> None:
     os.environ.pop("RAY_ADDRESS", None)
-    done = checkout.sweep("--on", "ray")
-    assert done.returncode == 2
+    done = checkout.sweep("--on", "ray", code=2)
     assert "ray start --head" in done.stderr
     assert "Traceback" not in done.stderr
