@@ -50,7 +50,7 @@ def test_drift_between_windows_widens_the_interval() -> None:
     a = [1.0, 1.01, 0.99, 1.02, 0.98, 1.0]
     b = [1.04 * x for x in a]
     assert comparison.compare(a, b, paired=True).differ == "yes"
-    allowed = comparison.compare(a, b, paired=True, drift=0.05)
+    allowed = comparison.compare(a, b, paired=True, noise_floor=0.05)
     assert allowed.differ == "no"
     assert (allowed.low, allowed.high) == pytest.approx((1.04 / 1.05, 1.04 * 1.05))
 
@@ -96,9 +96,9 @@ def test_repeats_keep_drift_from_being_called_a_difference(windows: int) -> None
         told = comparison.repeatability([window() for _ in range(windows)])
         a, b = window(), window()
         naive += comparison.compare(a, b, paired=False).differ == "yes"
-        wrong += comparison.compare(a, b, paired=False, drift=told.threshold).differ == "yes"
+        wrong += comparison.compare(a, b, paired=False, noise_floor=told.threshold).differ == "yes"
         shifted = window(math.log1p(told.detectable))
-        found += comparison.compare(a, shifted, paired=False, drift=told.threshold).differ == "yes"
+        found += comparison.compare(a, shifted, paired=False, noise_floor=told.threshold).differ == "yes"
     assert naive / trials > 0.4, "without repeats, drift passes for a difference"
     assert wrong / trials <= 0.08
     assert found / trials == pytest.approx(comparison.POWER, abs=0.07)

@@ -28,14 +28,11 @@ class Agreement(Frozen):
 
     Attributes:
         identical: Answers that are the same, character by character.
-        total: Questions that both answered.
-        low: Lower end of the 95 % interval of the share of identical answers.
-        high: Upper end of it.
-        wer: Word error rate of the answers, with those of the reference run as references; None if all of
-            the references are empty.
+        low: Lower end of the 95 % interval of the share of identical answers; ``high``: the upper end.
+        wer: Word error rate with the answers of the reference run as references; None if all are empty.
         wer_ends: Its 95 % bootstrap interval over questions.
-        gained: Answers whose score is higher than in the reference run; None if there are no scores.
-        lost: Answers whose score is lower.
+        gained: Answers with a higher score than in the reference run, ``lost``: with a lower one; None
+            without scores.
     """
 
     identical: int
@@ -94,8 +91,12 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
 
 def reference_run(records: Iterable[Record]) -> Record | None:
     """Return the run to compare with: smallest batch, then eager attention, then highest precision."""
+
+    def distance(cell: Cell) -> tuple[int, bool, int]:
+        return cell.batch_size, cell.optimization not in DTYPES, PRECISION.index(cell.dtype)
+
     comparable = [record for record in records if record.status == "ok" and record.has_quality]
-    return min(comparable, key=lambda r: _distance(r.cell), default=None)
+    return min(comparable, key=lambda record: distance(record.cell), default=None)
 
 
 def family(record: Record) -> tuple[object, ...]:
@@ -106,35 +107,16 @@ def family(record: Record) -> tuple[object, ...]:
 
 
 class Matrix(Frozen):
-    """Answers of runs by batch size and optimization, each compared with the reference run.
-
-    Attributes:
-        reference: The run that the others are compared with.
-        sizes: Batch sizes, ascending.
-        optimizations: Names of optimizations, precisions first.
-        runs: The run of each batch size and optimization that is on record.
-    """
+    """The runs on record by batch size and optimization, of which one is the reference run."""
 
     reference: Record
     sizes: tuple[int, ...]
     optimizations: tuple[str, ...]
     runs: dict[tuple[int, str], Record]
 
-    @property
-    def total(self) -> int:
-        """Combinations of a batch size and an optimization."""
-        return len(self.sizes) * len(self.optimizations)
-
 
 class ByBatch(Frozen):
-    """Answers of one optimization at several batch sizes, compared with the smallest.
-
-    Attributes:
-        optimization: Name of the optimization.
-        reference: Batch size that the others are compared with; None if none could be measured.
-        others: The comparison of each other batch size.
-        wers: Word error rates of all batch sizes.
-    """
+    """Answers of an optimization at several batch sizes, compared with the smallest that was measured."""
 
     optimization: str
     reference: int | None
@@ -146,7 +128,7 @@ def matrix(records: Sequence[Record]) -> Matrix | None:
     """Arrange the runs of one :func:`family`, the newest of each cell; None with nothing to compare."""
     found = list(by_cell(records).values())
     reference = reference_run(found)
-    if reference is None or sum(bool(record.has_quality) for record in found) < 2:
+    if reference is None or sum(record.has_quality for record in found) < 2:
         return None
     return Matrix(
         reference=reference,
@@ -172,18 +154,14 @@ def by_batch(records: Sequence[Record]) -> list[ByBatch]:
     found = list(by_cell(records).values())
     made = []
     for name in _optimizations(found):
-        own = [r for r in found if r.cell.optimization == name]
-        first = reference_run(own)
-        rest = sorted((r for r in own if r.has_quality and r is not first), key=lambda r: r.cell.batch_size)
-        if first is None:
-            made.append(ByBatch(optimization=name, reference=None, others={}, wers=()))
-            continue
+        own = [r for r in found if r.cell.optimization == name and r.status == "ok" and r.has_quality]
+        own.sort(key=lambda record: record.cell.batch_size)
         made.append(
             ByBatch(
                 optimization=name,
-                reference=first.cell.batch_size,
-                others={record.cell.batch_size: agreement(first, record) for record in rest},
-                wers=tuple(record.wer for record in (first, *rest) if record.wer is not None),
+                reference=own[0].cell.batch_size if own else None,
+                others={record.cell.batch_size: agreement(own[0], record) for record in own[1:]},
+                wers=tuple(record.wer for record in own if record.wer is not None),
             )
         )
     return made
@@ -196,15 +174,7 @@ def _by_sample(record: Record) -> dict[str, Answer]:
     return found
 
 
-def _distance(cell: Cell) -> tuple[int, bool, int]:
-    return cell.batch_size, cell.optimization not in DTYPES, PRECISION.index(cell.dtype)
-
-
 def _optimizations(records: Iterable[Record]) -> tuple[str, ...]:
-    """Return the names of the optimizations: precisions from the highest on, then the others."""
-
-    def order(name: str) -> tuple[bool, int, str]:
-        known = name in PRECISION
-        return not known, PRECISION.index(name) if known else 0, name
-
-    return tuple(sorted({record.cell.optimization for record in records}, key=order))
+    """Return the names of the optimizations: precisions from the highest on, then the others by name."""
+    names = {record.cell.optimization for record in records}
+    return (*(name for name in PRECISION if name in names), *sorted(names.difference(PRECISION)))

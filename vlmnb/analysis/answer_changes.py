@@ -47,28 +47,23 @@ class AnswerChange(Frozen):
 
 
 def answer_change(original: Record, own: Record, noise: Record | None) -> AnswerChange:
-    """Compare a record with that of the original configuration.
-
-    Args:
-        original: Record of the original configuration.
-        own: Record of the optimization.
-        noise: Record of the original at another batch size, or None.
+    """Compare an optimization with the original; ``noise``: the original at another batch size.
 
     Raises:
         ValueError: The records hold answers to different questions.
     """
     found = agreement.agreement(original, own) if original.has_quality and own.has_quality else None
-    p_value = None
+    count = p_value = score_p_value = None
     if found and noise:
-        ours, theirs = differing(original, own), differing(original, noise)
-        p_value = comparison.one_sided_sign_test(len(ours - theirs), len(theirs - ours))
-    score_p_value = None
+        changed, noisy = differing(original, own), differing(original, noise)
+        count = len(noisy)
+        p_value = comparison.one_sided_sign_test(len(changed - noisy), len(noisy - changed))
     if found and found.gained is not None and found.lost is not None:
         score_p_value = comparison.sign_test(found.gained, found.lost)
     return AnswerChange(
         answers=found,
         logits=logit_difference(original, own),
-        noise=len(differing(original, noise)) if found and noise else None,
+        noise=count,
         p_value=p_value,
         score_p_value=score_p_value,
     )
@@ -114,12 +109,9 @@ def noise_of(original: Record, others: Iterable[Record]) -> Record | None:
 def of_cells(
     cells: Sequence[Cell], records: Sequence[Record], others: Iterable[Record]
 ) -> dict[Cell, AnswerChange]:
-    """Compare every measured cell with the first one, which is the original.
+    """Compare every measured cell with the first one, which is the original at the same batch size.
 
-    Args:
-        cells: The original, and optimizations at the same batch size.
-        records: Their records.
-        others: Records among which to look for the original at another batch size.
+    The original at another batch size is looked for among ``others``.
     """
     found = by_cell(records)
     original = found.get(cells[0]) if cells else None

@@ -37,12 +37,7 @@ class Setup(NamedTuple):
 
 @dataclass(frozen=True)
 class BaseResult:
-    """One model at the base configuration in one set-up.
-
-    Attributes:
-        model: Registry entry.
-        records: Its base records, by data set.
-    """
+    """One model at the base configuration in one set-up, with its records by data set."""
 
     model: ModelEntry
     records: dict[str, Record]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from vlmnb.analysis.rates import Peaks, Rate, Rates, peaks, peaks_of, rates
+from vlmnb.analysis.rates import Rate, Rates, peaks, peaks_of, rates
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 
@@ -19,13 +19,7 @@ Limit = Literal["arithmetic", "memory", "neither alone", "neither", "not known"]
 
 
 class Nearest(NamedTuple):
-    """The setting that reads the memory fastest.
-
-    Attributes:
-        cell: Its cell.
-        mbu: Its share of the peak rate of the memory.
-        alike: Cells that cannot be distinguished from it, within intervals and noise floor.
-    """
+    """The setting that reads the memory fastest, and those that cannot be distinguished from it."""
 
     cell: Cell
     mbu: Rate
@@ -45,10 +39,8 @@ class Bottleneck(NamedTuple):
 
     Attributes:
         measured: Number of cells with rates.
-        quiet: Cells whose rates no background load disturbed.
+        quiet: Cells whose rates no background load disturbed; prefill and decoding are those of the first.
         nearest: The setting that reads the memory fastest; None for fewer than two settings.
-        prefill: The prefill of the first quiet cell; None if a share is missing.
-        decode: Its decoding.
     """
 
     measured: int
@@ -59,18 +51,16 @@ class Bottleneck(NamedTuple):
 
 
 def bottleneck(cells: Sequence[Cell], records: Sequence[Record], noise_floor: float = 0.0) -> Bottleneck:
-    """Compare the rates of cells that have answers of one kind of length.
-
-    Args:
-        cells: The cells, in the order of the table.
-        records: Their records.
-        noise_floor: Relative difference that two repeats of one cell may show.
-    """
+    """Compare the rates of cells that have answers of one kind of length."""
     found = by_cell(records)
     shown = [found[cell] for cell in cells if cell in found and found[cell].status == "ok"]
     known = peaks(shown)
     tops = [(record, top) for record in shown if (top := peaks_of(record, known))]
-    quiet = {record.cell: rates(record, known) for record, top in tops if not _disturbed(record, top)}
+    quiet = {
+        record.cell: rates(record, known)
+        for record, top in tops
+        if not (record.batches_under_load or top.flops.contaminated or top.memory.contaminated)
+    }
     first = next(iter(quiet.values()), Rates())
     return Bottleneck(
         measured=len(tops),
@@ -79,10 +69,6 @@ def bottleneck(cells: Sequence[Cell], records: Sequence[Record], noise_floor: fl
         prefill=_phase(first.mfu, first.prefill_memory),
         decode=_phase(first.decode_flops, first.mbu),
     )
-
-
-def _disturbed(record: Record, top: Peaks) -> bool:
-    return record.batches_under_load or top.flops.contaminated or top.memory.contaminated
 
 
 def _nearest(quiet: dict[Cell, Rates], noise_floor: float) -> Nearest | None:

@@ -29,6 +29,11 @@ def components(profile: LayerProfile) -> dict[str, list[LayerPart]]:
     return {name: parts for name, parts in found.items() if parts}
 
 
+def shares(profile: LayerProfile) -> dict[str, Share]:
+    """Return the share of each component in the whole."""
+    return {name: share(profile, parts) for name, parts in components(profile).items()}
+
+
 def whole_s(profile: LayerProfile) -> intervals.Summary:
     """Return the median seconds of a forward pass without hooks."""
     return intervals.median_interval(profile.forward_s)

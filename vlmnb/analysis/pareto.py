@@ -15,11 +15,8 @@ class Point(NamedTuple):
     """A model on one data set.
 
     Attributes:
-        title: Title of the model.
         x: Latency, in seconds per batch.
         y: Error: 1 - accuracy, or the word error rate of a data set without scores.
-        x_ends: Interval of the latency.
-        y_ends: Interval of the error.
         disturbed: Whether background load disturbed the latency.
         few: Whether the batches are too few for an interval.
         number: Place of the model among all models of the set-up.
@@ -43,11 +40,9 @@ class Order(NamedTuple):
 
     Attributes:
         front: Points on the front, from the fastest to the most accurate.
-        behind: All other points.
         doubted: Pairs whose order may be chance.
         disturbed: Points of these whose latency background load disturbed.
-        latencies: Pairs whose latencies are not significantly different.
-        errors: Pairs whose errors are not significantly different.
+        latencies: Pairs whose latencies are not significantly different; ``errors``: whose errors.
     """
 
     front: list[Point]
@@ -75,18 +70,10 @@ def points(results: Sequence[BaseResult], dataset: str) -> list[Point]:
         y, y_ends = record.wer, record.wer_interval or (record.wer, record.wer)
         if record.accuracy is not None and ends is not None:
             y, y_ends = 1 - record.accuracy, (1 - ends[1], 1 - ends[0])
-        made.append(
-            Point(
-                title=result.model.title,
-                x=x,
-                y=y,
-                x_ends=(latency.low, latency.high) if latency else (x, x),
-                y_ends=y_ends,
-                disturbed=latency is not None and record.batches_under_load,
-                few=latency is None or latency.confidence < intervals.ENOUGH,
-                number=number,
-            )
-        )
+        x_ends = (latency.low, latency.high) if latency else (x, x)
+        few = latency is None or latency.confidence < intervals.ENOUGH
+        disturbed = latency is not None and record.batches_under_load
+        made.append(Point(result.model.title, x, y, x_ends, y_ends, disturbed, few, number))
     return made
 
 

@@ -19,8 +19,6 @@ class Peak(Frozen):
 
     Attributes:
         per_s: FLOP/s or B/s.
-        key: Key of the record that measured it.
-        method: How it was measured.
         other_load: Share of all cores that other processes used in the quietest try; None if not known.
         contaminated: Whether other processes disturbed every try, so that the device may do more.
     """
@@ -103,12 +101,7 @@ def peaks_of(record: Record, known: dict[Place, Peaks]) -> Peaks | None:
 
 
 def rates(record: Record, known: dict[Place, Peaks] | None = None) -> Rates:
-    """Return the rates of a record.
-
-    Args:
-        record: A record of generated answers.
-        known: Peak rates to compare with; by default the record's own.
-    """
+    """Return the rates of a record as shares of known peak rates, by default the record's own."""
     top = peaks_of(record, peaks([record]) if known is None else known)
     memory, count = record.memory, record.flops
     first, step, step_bytes = record.ttft_s, _step_s(record), _step_bytes(record)

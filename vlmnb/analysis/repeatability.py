@@ -34,11 +34,9 @@ class NoiseFloor(Frozen):
     """The relative difference that two repeats of one cell may show, and where the number comes from.
 
     Attributes:
-        value: Relative difference.
         measured: Whether A/A repeats gave it; else it is assumed.
         virtual: Whether it is assumed for the processor of a virtual machine.
-        repeats: A/A repeats on record.
-        disturbed: How many of them background load disturbed.
+        repeats: A/A repeats on record; ``disturbed``: how many of them background load disturbed.
     """
 
     value: float
@@ -56,11 +54,7 @@ def read(results: Path) -> list[Record]:
 
 
 def groups(records: Iterable[Record]) -> dict[Cell, tuple[Record, ...]]:
-    """Return the repeats of each cell in order, those of the newest code only.
-
-    Args:
-        records: Records of one machine.
-    """
+    """Return the repeats of each cell in order, those of the newest code only, from one machine's records."""
     found: dict[Cell, dict[str, dict[int, Record]]] = {}
     measured = [r for r in records if r.cell.repeat and r.latency is not None and r.source == "measured"]
     for one in sorted(measured, key=lambda r: r.provenance.started_at):
@@ -89,12 +83,7 @@ def of(repeats: Sequence[Record]) -> Repeatability | None:
 
 
 def noise_floor(records: Iterable[Record], places: Iterable[tuple[str, str]]) -> NoiseFloor:
-    """Return the noise floor of some machines and devices: measured, else assumed.
-
-    Args:
-        records: Repeats on record, and what is to be compared.
-        places: Hardware and device of what is to be compared.
-    """
+    """Return the noise floor of some machines and devices (hardware, device): measured, else assumed."""
     on_record, wanted = list(records), set(places)
     known = [measured_floor(on_record, *place) for place in wanted]
     if known and None not in known:

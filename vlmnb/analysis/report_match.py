@@ -31,11 +31,7 @@ class Match(NamedTuple):
     """A reported figure and our own measurement of it.
 
     Attributes:
-        quantity: Which figure.
-        reported: Record of the report.
-        own: Our record.
         ratio: Measured divided by reported; None with a reason in ``refused``.
-        refused: Why there is no ratio.
     """
 
     quantity: Quantity

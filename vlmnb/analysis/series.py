@@ -28,9 +28,7 @@ class Change(NamedTuple):
     """What becomes of latency and answers from one record to another.
 
     Attributes:
-        low: The record that the other is compared with.
-        high: The other.
-        ratio: Its median latency over that of the first.
+        ratio: Median latency of ``high`` over that of ``low``.
         difference: The comparison of the latencies; None if a record has no spread, or too few batches.
         disturbed: Those of the two that background load disturbed.
         empty: Why the answers of one of the two say nothing; empty if they do say something.
@@ -84,11 +82,6 @@ def extremes(ordered: Sequence[Record], noise_floor: float, quantities: Sequence
     A record counts if it differs from the nearer end, by the rules of any comparison. Records that are not
     returned may still lie outside. Reports state no spread: their numbers count if they differ by more than
     ``comparison.NEGLIGIBLE``. Nothing follows from measurements that background load disturbed.
-
-    Args:
-        ordered: Records along the axis.
-        noise_floor: Relative difference that two repeats of one cell may show on this machine.
-        quantities: What to look at.
     """
     return [found for quantity in quantities for found in _beyond_ends(ordered, noise_floor, quantity)]
 
@@ -116,7 +109,7 @@ def _compare_latency(low: Record, high: Record, noise_floor: float) -> compariso
     if a is None or b is None or min(a.confidence, b.confidence) < intervals.ENOUGH:
         return None
     paired = _same_batches(low, high)
-    return comparison.compare(low.full_batches_s, high.full_batches_s, paired=paired, drift=noise_floor)
+    return comparison.compare(low.full_batches_s, high.full_batches_s, paired=paired, noise_floor=noise_floor)
 
 
 def _trend(low: Record, high: Record, found: comparison.Difference | None, disturbed: bool) -> Trend:
@@ -163,7 +156,8 @@ def _differ(a: Record, b: Record, noise_floor: float, quantity: Quantity) -> boo
     if a.batches_under_load or b.batches_under_load:
         return False
     first, second = (_times(record, quantity) for record in (a, b))
-    return comparison.compare(first, second, paired=_same_batches(a, b), drift=noise_floor).differ == "yes"
+    found = comparison.compare(first, second, paired=_same_batches(a, b), noise_floor=noise_floor)
+    return found.differ == "yes"
 
 
 def _times(record: Record, quantity: Quantity) -> list[float]:

@@ -65,7 +65,7 @@ def compare(
     second: Sequence[float],
     *,
     paired: bool,
-    drift: float = 0.0,
+    noise_floor: float = 0.0,
     margin: float = NEGLIGIBLE,
     confidence: float = 0.95,
 ) -> Difference:
@@ -81,7 +81,7 @@ def compare(
         first: Samples of the first measurement.
         second: Samples of the second, in the order of the first if paired.
         paired: Samples of the same position belong together.
-        drift: Noise floor: relative difference that two repeats of the same cell may show, such as
+        noise_floor: Relative difference that two repeats of the same cell may show, such as
             :attr:`Repeatability.threshold`. The interval is made at least that wide, because the samples of
             one window do not show how windows differ.
         margin: Relative difference that is too small to matter.
@@ -97,7 +97,7 @@ def compare(
         center, low, high = _signs(b - a, confidence)
     else:
         center, low, high = _recovered(a, b, confidence)
-    reach = math.log1p(drift)
+    reach = math.log1p(noise_floor)
     ends = (math.exp(min(low, center - reach)), math.exp(max(high, center + reach)))
     n = min(len(a), len(b))
     return Difference(

@@ -23,7 +23,8 @@ def table(found: Matrix) -> Table:
     cell = found.reference.cell
     caption = say(
         "answers", "matrix", title=catalogue.get(cell.dataset).title, cell=cell, recorded=len(found.runs),
-        total=found.total, attention="eager attention" if cell.optimization in DTYPES else cell.optimization,
+        total=len(found.sizes) * len(found.optimizations),
+        attention="eager attention" if cell.optimization in DTYPES else cell.optimization,
     )  # fmt: skip
     return Table(caption, ("Batch size", *found.optimizations), rows)
 

@@ -142,11 +142,7 @@ def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame, *, legend
     if several and draw is sns.pointplot:
         options["dodge"] = 0.25
     draw(data=shown, x="value", y=panel, errorbar=None, ax=position, **options)
-    if f"{panel}_low" in shown and not several:
-        at = [categories.index(str(value)) for value in shown["value"]]
-        spread = [shown[panel] - shown[f"{panel}_low"], shown[f"{panel}_high"] - shown[panel]]
-        position.errorbar(at, shown[panel], yerr=spread, fmt="none", ecolor=INK, capsize=3, linewidth=1)
-    elif f"{panel}_low" in shown:
+    if f"{panel}_low" in shown:
         _whiskers(position, panel, shown, categories)
     if len(categories) > 5 and draw is sns.barplot:  # names that would overlap
         position.tick_params(axis="x", labelrotation=35)
@@ -166,10 +162,11 @@ def _panel(position: Axes, axis: str, panel: str, frame: pd.DataFrame, *, legend
 def _whiskers(position: Axes, panel: str, shown: pd.DataFrame, categories: Sequence[str]) -> None:
     """Draw the intervals where seaborn draws the data sets, side by side."""
     names = list(dict.fromkeys(shown["dataset"]))
-    step = 0.25 / max(len(names) - 1, 1)
+    width = 0.25 if len(names) > 1 else 0.0
+    step = width / max(len(names) - 1, 1)
     for i, name in enumerate(names):
         part = shown[shown["dataset"] == name]
-        at = [categories.index(str(value)) - 0.125 + i * step for value in part["value"]]
+        at = [categories.index(str(value)) - width / 2 + i * step for value in part["value"]]
         spread = [part[panel] - part[f"{panel}_low"], part[f"{panel}_high"] - part[panel]]
         position.errorbar(at, part[panel], yerr=spread, fmt="none", ecolor=INK, capsize=2, linewidth=0.8)
 

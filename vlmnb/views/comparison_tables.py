@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +19,17 @@ from vlmnb.quality import captions, chance_level
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import format_si
 from vlmnb.views import detail_table, fields
-from vlmnb.views.fields import COUNTED, ONE_READING, UNPRINTED, Column
+from vlmnb.views.fields import ONE_READING, UNPRINTED
 from vlmnb.views.table import MISSING, Field, Row, Table, missing, without
 from vlmnb.views.templates import say
 
+Column = tuple[str, str, Callable[[Record], Field]]
+"""Heading, data set (empty: the one that speed is read from), and what makes the field of a record."""
+
+SPEED: tuple[Column, ...] = (
+    ("Latency, s per batch", "", fields.latency),
+    ("Energy, J per sample", "", fields.energy),
+)
 PROCESS_MEMORY = (
     "known for a GPU only: on a CPU the process keeps what it once took, so the difference is too small"
 )
@@ -32,57 +38,46 @@ PROCESS_MEMORY = (
 
 def cost_table(results: Sequence[BaseResult], folder: str = "") -> Table:
     """Make a table of latency, energy, FLOPs and memory; ``folder``: where the chapters are."""
-    columns: list[Column] = [
-        *_speed_columns(),
-        ("FLOPs per batch", _flops),
-        ("Peak memory", _peak),
-        ("Above baseline", _over_model),
-        ("Image tokens", lambda record: _tokens(record, [a.image_tokens for a in record.answers])),
-        ("Answer tokens", lambda record: _tokens(record, [a.output_tokens for a in record.answers])),
-    ]
-    rows = tuple(
-        (model_link(each, folder), *(_linked(show(each.speed), each.speed, folder) for _, show in columns))
-        for each in results
+    columns: tuple[Column, ...] = (
+        *SPEED,
+        ("FLOPs per batch", "", _flops),
+        ("Peak memory", "", _peak),
+        ("Above baseline", "", _over_model),
+        ("Image tokens", "", lambda record: fields.tokens(record, [a.image_tokens for a in record.answers])),
+        (
+            "Answer tokens",
+            "",
+            lambda record: fields.tokens(record, [a.output_tokens for a in record.answers]),
+        ),
     )
     answered = [len(each.speed.answers) for each in results if each.speed.answers]
-    return Table(_cost_caption(results, answered), ("Model", *(head for head, _ in columns)), rows)
+    return _table(_cost_caption(results, answered), results, columns, folder)
 
 
 def quality_table(results: Sequence[BaseResult], folder: str = "") -> Table:
     """Make a table of word error rate, accuracy and CIDEr of each model on each data set."""
-    columns: list[tuple[str, str, Callable[[Record], Field]]] = []
+    columns: list[Column] = []
     for name in dataset_names(results):
         title = dataset_title(name)
-        columns.append((name, f"{title}, WER", fields.wer))
+        columns.append((f"{title}, WER", name, fields.wer))
         if scored(results, name):
-            columns.append((name, f"{title}, accuracy", detail_table.accuracy))
+            columns.append((f"{title}, accuracy", name, detail_table.accuracy))
         if captions.is_captioning(name):
-            columns.append((name, f"{title}, CIDEr", detail_table.cider))
-    rows = tuple(
-        (model_link(each, folder), *(_on(each, name, show, folder) for name, _, show in columns))
-        for each in results
-    )
+            columns.append((f"{title}, CIDEr", name, detail_table.cider))
     sizes = [record.cell.samples for each in results for record in each.records.values()]
     caption = say("pareto", "quality", reported=of_reports(results), samples=sizes, chance=chance(results))
-    return Table(caption, ("Model", *(head for _, head, _ in columns)), rows)
+    return _table(caption, results, columns, folder)
 
 
 def headline_table(results: Sequence[BaseResult], folder: str = "") -> Table:
     """Make a table of the few columns that answer the question of the first page."""
-    columns: list[Column] = [*_speed_columns(), ("Peak memory", _peak)]
-    datasets = dataset_names(results)
-    errors = {name: _error(results, name) for name in datasets}
-    rows = tuple(
-        (
-            model_link(each, folder),
-            *(_linked(show(each.speed), each.speed, folder) for _, show in columns),
-            *(_on(each, name, errors[name][1], folder) for name in datasets),
-        )
-        for each in results
-    )
-    heads = (f"{dataset_title(name)}, {errors[name][0]}" for name in datasets)
+    columns: list[Column] = [*SPEED, ("Peak memory", "", _peak)]
+    for name in dataset_names(results):
+        # A data set is judged by its accuracy if it has scores, else by the word error rate.
+        error, show = ("accuracy", detail_table.accuracy) if scored(results, name) else ("WER", fields.wer)
+        columns.append((f"{dataset_title(name)}, {error}", name, show))
     caption = f"{_cost_caption(results)} {chance(results)}".rstrip()
-    return Table(caption, ("Model", *(head for head, _ in columns), *heads), rows)
+    return _table(caption, results, columns, folder)
 
 
 def points_table(results: Sequence[BaseResult], folder: str = "") -> Table:
@@ -130,18 +125,16 @@ def model_link(result: BaseResult, folder: str) -> Field:
     return Field(result.model.title, words=True, href=f"{folder}{result.model.name}.html")
 
 
-def _speed_columns() -> tuple[Column, ...]:
-    return ("Latency, s per batch", fields.latency), ("Energy, J per sample", fields.energy)
-
-
-def _error(results: Sequence[BaseResult], dataset: str) -> Column:
-    """Return which error a data set is judged by: the accuracy if it has scores, else the word error rate."""
-    return ("accuracy", detail_table.accuracy) if scored(results, dataset) else ("WER", fields.wer)
-
-
-def _on(result: BaseResult, dataset: str, show: Callable[[Record], Field], folder: str) -> Field:
-    record = result.records.get(dataset)
-    return missing(None) if record is None else _linked(show(record), record, folder)
+def _table(caption: str, results: Sequence[BaseResult], columns: Sequence[Column], folder: str) -> Table:
+    """Make a table with a row for each model, whose numbers link to the files of their records."""
+    rows: list[Row] = []
+    for each in results:
+        row = [model_link(each, folder)]
+        for _, name, show in columns:
+            record = each.records.get(name) if name else each.speed
+            row.append(_linked(show(record), record, folder) if record else missing(None))
+        rows.append(tuple(row))
+    return Table(caption, ("Model", *(head for head, _, _ in columns)), tuple(rows))
 
 
 def _linked(field: Field, record: Record, folder: str) -> Field:
@@ -177,13 +170,6 @@ def _memory(record: Record, size: int | None, why: str, digits: int = 4) -> Fiel
     if size is None:
         return missing(record, why)
     return Field(format_si(size, "B", digits), ONE_READING, record.key, sort=size)
-
-
-def _tokens(record: Record, counts: Sequence[int]) -> Field:
-    if not counts:
-        return missing(record)
-    title = f"median of {len(counts)} answers, {min(counts)} to {max(counts)}; {COUNTED}"
-    return Field(f"{statistics.median(counts):g}", title, record.key)
 
 
 def _cost_caption(results: Sequence[BaseResult], answers: Sequence[int] = ()) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from vlmnb.data import catalogue
 from vlmnb.flops import flop_count
@@ -30,13 +30,7 @@ def detail_tables(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -
 
 
 def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
-    """Make a table with one row per cell: intervals, tokens, memory, counters.
-
-    Args:
-        axis: What varies.
-        cells: Cells of one answer length.
-        records: Their records.
-    """
+    """Make a table with one row per cell of one answer length: intervals, tokens, memory, counters."""
     found = by_cell(records)
     (length,) = {cell.length for cell in cells}
     columns = list(COLUMNS)
@@ -57,11 +51,9 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
     caption = (
         f"Every cell of {length} answer length, with 95 % intervals. {fields.WITHOUT}; tokens are medians"
     )
-    return Table(
-        f"{caption}. {chance}" if chance else caption,
-        (axes.AXES[axis].row_title, "Data set", *(head for head, _ in columns)),
-        fields.by_columns(cells, found, label, columns),
-    )
+    caption += f". {chance}" if chance else ""
+    heads = (axes.AXES[axis].row_title, "Data set")
+    return fields.cell_table(caption, heads, label, columns, cells, records)
 
 
 def background_load(record: Record) -> Field:
@@ -81,14 +73,10 @@ def verdict(record: Record) -> Field:
     return marked(Field(said, title, record.key, words=True), marks.of_latency(record))
 
 
-def _plain(record: Record, value: Any, title: str = "", *, words: bool = False) -> Field:
-    return Field(str(value), title, record.key, words=words) if value else missing(record)
-
-
 def _flops(name: str, record: Record) -> Field:
     """Show one count of FLOPs."""
     count = getattr(record.flops, name, None)
-    return _plain(record, count and format_si(count), COUNTED)
+    return fields.plain(record, count and format_si(count), COUNTED)
 
 
 def _phase_flops(name: str, record: Record) -> Field:
@@ -107,15 +95,11 @@ def _phase_flops(name: str, record: Record) -> Field:
 
 def _peak_memory(record: Record) -> Field:
     peak = record.memory and record.memory.peak_bytes
-    return _plain(record, peak and format_si(peak, "B"), ONE_READING)
+    return fields.plain(record, peak and format_si(peak, "B"), ONE_READING)
 
 
 def _tokens(of: Callable[[Answer], int], record: Record) -> Field:
-    counts = [of(answer) for answer in record.answers]
-    if not counts:
-        return missing(record)
-    title = f"median of {len(counts)} answers, {min(counts)} to {max(counts)}; {COUNTED}"
-    return Field(f"{intervals.median_interval(counts).median:g}", title, record.key)
+    return fields.tokens(record, [of(answer) for answer in record.answers])
 
 
 def _phase(name: Literal["vision_s", "prefill_s", "decode_s"], record: Record) -> Field:
@@ -173,12 +157,12 @@ COLUMNS: tuple[Column, ...] = (
     ("Vision, s [95 %]", partial(_phase, "vision_s")),
     ("Prefill, s [95 %]", partial(_phase, "prefill_s")),
     ("Decode, s [95 %]", partial(_phase, "decode_s")),
-    ("n", lambda r: _plain(r, r.latency and r.latency.n)),
+    ("n", lambda r: fields.plain(r, r.latency and r.latency.n)),
     ("Passes", _passes),
     ("Harness, %", _harness),
     ("Verdict", verdict),
     ("Energy, J per sample", fields.energy),
-    ("Energy method", lambda r: _plain(r, r.headline_energy and r.headline_energy.method)),
+    ("Energy method", lambda r: fields.plain(r, r.headline_energy and r.headline_energy.method)),
     ("FLOPs, torch", partial(_flops, "torch")),
     ("FLOPs, 2 x fvcore", partial(_flops, "fvcore")),
     ("FLOPs, formula", partial(_flops, "formula")),
@@ -189,7 +173,7 @@ COLUMNS: tuple[Column, ...] = (
     ("Image tokens", partial(_tokens, lambda answer: answer.image_tokens)),
     ("Text tokens", partial(_tokens, lambda answer: answer.text_tokens)),
     ("Output tokens", partial(_tokens, lambda answer: answer.output_tokens)),
-    ("Attention kernel", lambda r: _plain(r, r.provenance.attention, "as the model names it", words=True)),
+    fields.ATTENTION,
     ("Background load", background_load),
 )
 OFFICIAL_ACCURACY: tuple[Column, ...] = (("Accuracy, official [95 %]", partial(_score, "accuracy_official")),)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Sequence
 
-from vlmnb.records.record import Record
+from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, formatting, intervals
 from vlmnb.views import marks
 from vlmnb.views.marks import MODELLED, Mark, marked
-from vlmnb.views.table import Field, Row, missing, without
+from vlmnb.views.table import Field, Row, Table, missing, without
 
-Column = tuple[str, Callable[[Record], Field]]
+Show = Callable[[Record], Field]
+Column = tuple[str, Show]
 """Heading of a column, and what makes its field of a record."""
 
 ONE_READING = "one reading of the whole window, without an interval"
@@ -26,50 +28,81 @@ UNPRINTED = Field("")
 """Stands where a report's table has no such column; a column of nothing else is left out."""
 
 
-def latency(record: Record | None) -> Field:
+def _or_printed(
+    quantity: Quantity,
+) -> Callable[[Callable[[Record], Field]], Callable[[Record | None], Field]]:
+    """Make a field function show what a report prints, and a dash for a cell that was not measured."""
+
+    def wrap(show: Show) -> Callable[[Record | None], Field]:
+        def shown(record: Record | None) -> Field:
+            if record is None:
+                return missing(None)
+            return printed(record, quantity) if record.reported else show(record)
+
+        return shown
+
+    return wrap
+
+
+@_or_printed("latency_s")
+def latency(record: Record) -> Field:
     """Show the median seconds per batch."""
-    if record is not None and record.reported:
-        return printed(record, "latency_s")
-    if record is None or record.latency is None:
+    if record.latency is None:
         return missing(record, "fewer samples than one batch")
     return marked(seconds(record.latency, record.key), marks.of_latency(record))
 
 
-def energy(record: Record | None) -> Field:
+@_or_printed("energy_j_per_sample")
+def energy(record: Record) -> Field:
     """Show the joules per sample."""
-    if record is not None and record.reported:
-        return printed(record, "energy_j_per_sample")
-    return joules(record, record.energy_j_per_sample if record else None)
+    return joules(record, record.energy_j_per_sample)
 
 
-def joules(record: Record | None, value: float | None) -> Field:
+@_or_printed("flops")
+def flops(record: Record) -> Field:
+    """Show the FLOPs of a batch of prompts."""
+    if not record.flops_per_batch:
+        return missing(record)
+    title = f"one forward pass over a batch of prompts, 2 per multiply-add; {COUNTED}"
+    return Field(formatting.format_si(record.flops_per_batch), title, record.key)
+
+
+@_or_printed("wer")
+def wer(record: Record) -> Field:
+    """Show the word error rate of all answers."""
+    if record.wer is None or record.wer_interval is None:
+        return missing(record, record.quality_note)
+    counted = sum(answer.word_errors is not None for answer in record.answers)
+    return fraction(record.wer, record.wer_interval, f"{counted} answers", record.key)
+
+
+def joules(record: Record, value: float | None) -> Field:
     """Show joules of a record's energy reading."""
-    reading = record.headline_energy if record else None
-    if record is None or value is None or reading is None:
+    reading = record.headline_energy
+    if value is None or reading is None:
         return missing(record)
     shown = f"{marks.of_method(reading)}{value:.3g}"
     title = f"{reading.method}: {reading.detail}; {ONE_READING}"
     return marked(Field(shown, title, record.key), marks.of_energy(record))
 
 
-def flops(record: Record | None) -> Field:
-    """Show the FLOPs of a batch of prompts."""
-    if record is not None and record.reported:
-        return printed(record, "flops")
-    if record is None or not record.flops_per_batch:
+def plain(record: Record, value: object, title: str = "", *, words: bool = False) -> Field:
+    """Show a value as it is."""
+    return Field(str(value), title, record.key, words=words) if value else missing(record)
+
+
+ATTENTION: Column = (
+    "Attention kernel",
+    lambda record: plain(record, record.provenance.attention, "as the model names it", words=True),
+)
+
+
+def tokens(record: Record, counts: Sequence[int]) -> Field:
+    """Show the median of counts of tokens, one of each answer."""
+    if not counts:
         return missing(record)
-    title = f"one forward pass over a batch of prompts, 2 per multiply-add; {COUNTED}"
-    return Field(formatting.format_si(record.flops_per_batch), title, record.key)
-
-
-def wer(record: Record | None) -> Field:
-    """Show the word error rate of all answers."""
-    if record is not None and record.reported:
-        return printed(record, "wer")
-    if record is None or record.wer is None or record.wer_interval is None:
-        return missing(record, record.quality_note if record else "")
-    counted = sum(answer.word_errors is not None for answer in record.answers)
-    return fraction(record.wer, record.wer_interval, f"{counted} answers", record.key)
+    title = f"median of {len(counts)} answers, {min(counts)} to {max(counts)}; {COUNTED}"
+    return Field(f"{statistics.median(counts):g}", title, record.key)
 
 
 SHOW: dict[Quantity, Callable[[Record | None], Field]] = {
@@ -78,17 +111,21 @@ SHOW: dict[Quantity, Callable[[Record | None], Field]] = {
 """How a quantity of a record is shown."""
 
 
-def by_columns(
-    cells: Sequence[Cell],
-    found: Mapping[Cell, Record],
+def cell_table(
+    caption: str,
+    heads: Sequence[str],
     label: Callable[[Cell], Row],
     columns: Sequence[Column],
-) -> tuple[Row, ...]:
-    """Make a row for each cell: its label, then a field for each column."""
-    return tuple(
+    cells: Sequence[Cell],
+    records: Sequence[Record],
+) -> Table:
+    """Make a table with a row for each cell: its label, under ``heads``, then a field for each column."""
+    found = by_cell(records)
+    rows = tuple(
         (*label(cell), *(show(found[cell]) if cell in found else missing(None) for _, show in columns))
         for cell in cells
     )
+    return Table(caption, (*heads, *(head for head, _ in columns)), rows)
 
 
 def seconds(summary: intervals.Summary, key: str, of: str = "batches") -> Field:
@@ -160,13 +197,7 @@ def percent(
 def times_percent(
     record: Record | None, original: Record | None, times: Callable[[Record], Sequence[float]]
 ) -> Field:
-    """Show a median time of batches in percent of the original's, with the interval of the ratio.
-
-    Args:
-        record: What is shown.
-        original: What it is compared with.
-        times: Returns one time per batch.
-    """
+    """Show a median time of batches in percent of the original's, with the interval of the ratio."""
     mine, base = (times(each) if each else () for each in (record, original))
     if record is None or original is None or not mine or not base:
         return missing(record)

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vlmnb.analysis import layer_shares
-from vlmnb.records.layer_profile import LayerPart, LayerProfile
+from vlmnb.records.layer_profile import LayerPart
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import format_si
 from vlmnb.views import axis_figure, fields, layer_tables
 from vlmnb.views.layer_tables import TITLES
 from vlmnb.views.table import Field, Row, Table, without
+from vlmnb.views.templates import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,17 +23,11 @@ COLORS = dict(zip(TITLES, ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"
 
 
 def figure(records: Sequence[Record]) -> Figure:
-    """Draw shares by component and batch size; of the largest batch time over depth, and the roofline.
-
-    Raises:
-        ValueError: No record has a profile.
-    """
+    """Draw shares by component and batch size; of the largest batch time over depth, and the roofline."""
     import seaborn as sns
     from matplotlib import pyplot
 
     found = [record for record in records if record.layers is not None]
-    if not found:
-        raise ValueError("no cell of the page has a profile to draw")
     with pyplot.rc_context(axis_figure.STYLE):
         drawing, panels = pyplot.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
         _bars(panels[0], found)
@@ -52,18 +47,13 @@ def points(records: Sequence[Record]) -> Table:
     rows = [row for record in found for row in _bar_rows(record)]
     rows += [row for record in found[-1:] for row in _part_rows(record)]
     heads = ("Panel", "Batch size", "Point", "Place", "Value", "Record")
-    caption = (
-        "Every point of the figure with its 95 % interval. Rates (right) are one mean over many calls of a "
-        "part alone, without intervals"
-    )
-    return Table(caption, heads, tuple(rows))
+    return Table(say("layers", "points"), heads, tuple(rows))
 
 
 def _bar_rows(record: Record) -> Iterator[Row]:
     """Yield a row for each component in the left panel."""
     assert record.layers is not None
-    for name, parts in layer_shares.components(record.layers).items():
-        share = layer_shares.share(record.layers, parts)
+    for name, share in layer_shares.shares(record.layers).items():
         value = fields.share(share.value, (share.low, share.high), "of the pass", record.key, " %")
         yield _row("left", record, TITLES[name], without("a bar stands at its batch size"), value)
 
@@ -99,18 +89,14 @@ def _bars(panel: Any, found: Sequence[Record]) -> None:
     sizes = [str(record.cell.batch_size) for record in found]
     below = [0.0] * len(found)
     for name, title in TITLES.items():
-        heights = [_height(record.layers, name) for record in found if record.layers is not None]
+        shares = [layer_shares.shares(record.layers).get(name) for record in found if record.layers]
+        heights = [100 * share.value if share else 0.0 for share in shares]
         if any(heights):
             panel.bar(sizes, heights, bottom=below, label=title, color=COLORS[name], width=0.6)
             below = [a + b for a, b in zip(below, heights, strict=True)]
     panel.axhline(100, linestyle="--", linewidth=1, color=axis_figure.INK)
     panel.set_xlabel("Batch size")
     panel.set_ylabel("Share of the pass, %")
-
-
-def _height(profile: LayerProfile, component: str) -> float:
-    of = layer_shares.components(profile).get(component, [])
-    return 100 * layer_shares.share(profile, of).value if of else 0.0
 
 
 def _depth(panel: Any, record: Record) -> None:

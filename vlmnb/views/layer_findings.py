@@ -38,7 +38,6 @@ def _line(record: Record, profile: LayerProfile) -> str:
 
 
 def _main(record: Record, profile: LayerProfile) -> str:
-    found = layer_shares.components(profile)
-    shares = {TITLES[name]: layer_shares.share(profile, parts) for name, parts in found.items()}
+    shares = {TITLES[name]: share for name, share in layer_shares.shares(profile).items()}
     first, second = sorted(shares.items(), key=lambda pair: -pair[1].value)[:2]
     return say("layers", "main", size=record.cell.batch_size, first=first, second=second)

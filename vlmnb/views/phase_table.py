@@ -14,6 +14,7 @@ from vlmnb.views.detail_table import verdict
 from vlmnb.views.fields import Column
 from vlmnb.views.marks import marked
 from vlmnb.views.table import Field, Table, missing
+from vlmnb.views.templates import say
 
 Of = Callable[[Record], intervals.Summary | None]
 
@@ -48,27 +49,11 @@ def table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         *throughput,
         ("Verdict", verdict),
     ]
-    heads = (axes.AXES[axis].row_title, *(head for head, _ in columns))
-    rows = fields.by_columns(
-        cells, found, lambda cell: (Field(optimization_text.label(axis, cell, cells)),), columns
-    )
-    return Table(_caption(cells, compared=compared), heads, rows)
-
-
-def _caption(cells: Sequence[Cell], *, compared: bool) -> str:
-    fixed, tokens = cells[0].length == "fixed", sorted({cell.max_new_tokens for cell in cells})
-    which = (
-        f"Answers of exactly {' or '.join(map(str, tokens))} tokens" if fixed else "Answers of natural length"
-    )
-    parts = [
-        f"{which}: seconds per batch by phase, medians with 95 % intervals; energy is one reading of the "
-        "window and includes the work on the prompt."
-    ]
-    if fixed:
-        parts.append("Such answers have no quality, and no table of natural answers contains these times.")
-    if compared:
-        parts.append("The original is the first row of a batch size.")
-    return " ".join(parts)
+    tokens = sorted({cell.max_new_tokens for cell in cells}) if fixed else ()
+    return fields.cell_table(
+        say("captions", "phases", tokens=tokens, compared=compared), (axes.AXES[axis].row_title,),
+        lambda cell: (Field(optimization_text.label(axis, cell, cells)),), columns, cells, records,
+    )  # fmt: skip
 
 
 def _seconds(of: Of, record: Record) -> Field:

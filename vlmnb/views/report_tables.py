@@ -14,6 +14,7 @@ from vlmnb.spec.cell import Cell
 from vlmnb.views import fields, marks
 from vlmnb.views.marks import Mark, marked
 from vlmnb.views.table import MISSING, Field, Row, Table, without
+from vlmnb.views.templates import say
 
 TITLES: dict[Quantity, str] = {
     "latency_s": "Latency, s per batch",
@@ -25,10 +26,6 @@ TITLES: dict[Quantity, str] = {
     "energy_percent": "Energy, % of original",
 }
 RATIO = "Measured / report"
-RESERVATION = (
-    "Ratios are measured / report. The reports do not name their machine, their limit of new tokens, or the "
-    "versions of their software, so a ratio compares whole set-ups, not machines."
-)
 REFUSED = {
     "modelled": "modelled energy is not compared with measured energy",
     "another model": "a checkpoint of another geometry is another model than the report's",
@@ -58,7 +55,7 @@ def notes(made: Table) -> str:
     """Return the text below the table: what a ratio means, and why rows have none."""
     at = made.columns.index(RATIO)
     why = dict.fromkeys(row[at].title for row in made.rows if row[at].text == MISSING)
-    return "\n\n".join([RESERVATION, *(f"`-` in that column: {reason}." for reason in why)])
+    return "\n\n".join([say("captions", "ratios"), *(f"`-` in that column: {reason}." for reason in why)])
 
 
 def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Table:
@@ -86,10 +83,7 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
         axes.AXES[axis].row_title, "Data set", "Figure", "As printed", "Unit", "File", "Table", "Row",
         "Column",
     )  # fmt: skip
-    caption = "Every printed figure of the cells of this page, and its place"
-    if inferred:
-        caption += "; inferred: the report prints no such unit (see the methodology)"
-    return Table(caption, heads, tuple(rows))
+    return Table(say("captions", "report_figures", inferred=inferred), heads, tuple(rows))
 
 
 def conflicts(cells: Sequence[Cell], reported: Sequence[Record]) -> list[str]:
@@ -104,23 +98,14 @@ def conflicts(cells: Sequence[Cell], reported: Sequence[Record]) -> list[str]:
     ]
 
 
-def differences(reported: Cell, measured: Record) -> list[str]:
+def differences(reported: Cell, measured: Record) -> str:
     """Return what differs from the report, in words."""
-    own, parts = measured.cell, []
-    if measured.provenance.geometry:
-        parts.append(f"the geometry of the checkpoint: {measured.provenance.geometry}")
-    if own.weights == "pretrained" and measured.provenance.weights.startswith(checkpoints.LOCAL):
-        parts.append("weights of a local folder, not of the Hub's pinned revision")
-    if own.weights != reported.weights:
-        parts.append(f"{own.weights} weights")
-    if own.dtype != reported.dtype:
-        parts.append(f"{own.dtype} for {reported.dtype}")
-    if own.dataset != reported.dataset:
-        parts.append(f"questions of {catalogue.get(own.dataset).title}")
-    if own.samples != reported.samples:
-        parts.append(f"{own.samples} samples for {reported.samples}")
-    limit = "exactly" if own.length == "fixed" else "at most"
-    return [*parts, f"answers of {limit} {own.max_new_tokens} tokens"]
+    made = measured.provenance
+    return say(
+        "captions", "differences", reported=reported, own=measured.cell, geometry=made.geometry,
+        local=made.weights.startswith(checkpoints.LOCAL),
+        dataset=catalogue.get(measured.cell.dataset).title,
+    )  # fmt: skip
 
 
 def _compared(axis: str, match: Match) -> Row:
@@ -133,7 +118,7 @@ def _compared(axis: str, match: Match) -> Row:
         show(own),
         _ratio(match),
         Field(own.hardware, words=True),
-        Field("; ".join(differences(reported.cell, own)), words=True),
+        Field(differences(reported.cell, own), words=True),
     )
 
 

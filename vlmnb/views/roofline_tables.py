@@ -7,6 +7,7 @@ Patterson, Communications of the ACM 52(4), 2009); MFU and MBU are the shares of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -51,9 +52,9 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         ("Decode", partial(rate, "decode", "B/s")),
         ("MBU", partial(share, "mbu")),
     ]
-    rows = fields.by_columns(cells, found, partial(_label, cells), columns)
-    caption = say("roofline", "rates", length=cells[0].length, beyond=marks.beyond(rows))
-    return Table(caption, (OPTIMIZATION, *(head for head, _ in columns)), rows)
+    made = fields.cell_table("", (OPTIMIZATION,), partial(_label, cells), columns, cells, records)
+    caption = say("roofline", "rates", length=cells[0].length, beyond=marks.beyond(made.rows))
+    return replace(made, caption=caption)
 
 
 def peaks_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | None:
@@ -80,11 +81,10 @@ def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         ("Peak memory", lambda r: _memory(r, "peak_bytes", ONE_READING)),
         ("First call, s", _first_call),
         ("Compiled", _compiled),
-        ("Attention kernel", _attention),
+        fields.ATTENTION,
     ]
     caption = say("roofline", "memory", gpu=any(cell.device == "cuda" for cell in cells))
-    heads = (OPTIMIZATION, *(head for head, _ in columns))
-    return Table(caption, heads, fields.by_columns(cells, by_cell(records), partial(_label, cells), columns))
+    return fields.cell_table(caption, (OPTIMIZATION,), partial(_label, cells), columns, cells, records)
 
 
 class Bar(NamedTuple):
@@ -183,9 +183,8 @@ def _memory(record: Record, name: str, title: str) -> Field:
 
 
 def _first_call(record: Record) -> Field:
-    if record.timing is None:
-        return missing(record, "not measured")
-    return Field(f"{record.timing.first_call_s:.3g}", "one call, without an interval", record.key)
+    seconds = record.timing and f"{record.timing.first_call_s:.3g}"
+    return fields.plain(record, seconds, "one call, without an interval")
 
 
 def _compiled(record: Record) -> Field:
@@ -197,9 +196,3 @@ def _compiled(record: Record) -> Field:
     title = f"{made.cache_hits} graphs found compiled, {made.cache_misses} compiled now"
     shown = f"{counted(made.graphs, 'graph')}, {counted(made.graph_breaks, 'break')}"
     return Field(shown, title, record.key, words=True)
-
-
-def _attention(record: Record) -> Field:
-    if record.status != "ok" or not record.provenance.attention:
-        return missing(record, "not known")
-    return Field(record.provenance.attention, "as the model names it", record.key, words=True)

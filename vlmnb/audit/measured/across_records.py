@@ -200,7 +200,7 @@ def _difference(first: Record, second: Record) -> comparison.Difference | None:
     a, b = first.full_batches_s, second.full_batches_s
     if min(intervals.median_interval(list(x), CONFIDENCE).confidence for x in (a, b)) < CONFIDENCE:
         return None
-    found = comparison.compare(a, b, paired=False, drift=ASSUMED, confidence=CONFIDENCE)
+    found = comparison.compare(a, b, paired=False, noise_floor=ASSUMED, confidence=CONFIDENCE)
     return found if found.differ == "yes" else None
 
 
