@@ -10,8 +10,7 @@ from vlmnb.analysis.pareto import Order
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import enumerated
 from vlmnb.views import comparison_tables, html, pareto_figure, repeat_table
-from vlmnb.views.markup import plain
-from vlmnb.views.templates import say
+from vlmnb.views.templates import plain, say
 
 
 def findings(results: Sequence[BaseResult], noise_floor: float = repeatability.ASSUMED) -> list[str]:

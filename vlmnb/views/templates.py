@@ -33,6 +33,18 @@ def foreign(text: str) -> str:
     return re.sub(r"([|*_])", r"\\\1", html.escape(short, quote=False))
 
 
+def plain(text: object) -> str:
+    """Return text for Markdown on one line, with all escaped that Markdown or HTML would read as markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|~$^])", r"\\\1", " ".join(str(text).split()))
+
+
+def fence(text: str, language: str = "text") -> str:
+    """Return a code block that its content cannot end."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    mark = "`" * max(3, longest + 1)
+    return f"{mark}{language}\n{text.rstrip()}\n{mark}"
+
+
 @cache
 def environment(*, autoescape: bool) -> Environment:
     """Return the templates with the filters that write numbers."""
