@@ -54,10 +54,8 @@ def test_a_given_folder_is_relative_to_the_working_folder(elsewhere: Path, vlmnb
     code, said, _ = vlmnb("sweep", "s.yaml", "--dry-run", "--results", "mine", "--runs", "pages")
     assert code == 0
     assert "2 of 2   cells recorded" in said
-    assert (
-        "2 recorded, 0 to measure"
-        in vlmnb("status", "s.yaml", "--results", "../" + elsewhere.name + "/mine")[1]
-    )
+    said = vlmnb("status", "s.yaml", "--results", f"../{elsewhere.name}/mine")[1]
+    assert "2 recorded, 0 to measure" in said
     assert vlmnb("export", "--results", "mine", "-o", "all.csv")[0] == 0
     assert (elsewhere / "all.csv").exists()
     assert f"no folder {elsewhere / 'results'}" in vlmnb("audit", "--results", "results")[2]
@@ -85,10 +83,8 @@ def test_the_command_that_continues_a_sweep_works_from_any_folder(
 
 def test_an_error_names_the_folders_searched_for_a_sweep_file(elsewhere: Path, vlmnb: Called) -> None:
     code, _, said = vlmnb("sweep", "nosuch.yaml", "--dry-run")
-    assert code == 2
-    assert said == (
-        f"vlmnb: there is no file nosuch.yaml in {elsewhere}, nor in the project's folder {paths.root()}\n"
-    )
+    assert (code, said.count("\n")) == (2, 1)
+    assert {"nosuch.yaml", f"{elsewhere},", str(paths.root())} <= set(said.split())
     assert vlmnb("status", "sweeps/quikstart.yaml")[2].endswith("; did you mean sweeps/quickstart.yaml?\n")
 
 

@@ -184,17 +184,13 @@ def test_a_damaged_record_and_a_damaged_page_are_made_again(checkout: Checkout) 
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
+def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], object]]:
     """A file system of its own at a folder; yields what changes its size."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("needs the right to mount")
     try:
-        yield (
-            lambda other: (
-                subprocess.run(["mount", "-o", f"remount,size={other}", str(folder)], check=True) and None
-            )
-        )
+        yield lambda other: subprocess.run(["mount", "-o", f"remount,size={other}", folder], check=True)
     finally:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -9,7 +9,6 @@ import random
 import re
 import signal
 import subprocess
-import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -116,31 +115,13 @@ def test_two_sweeps_of_one_folder_measure_no_cell_twice(checkout: Checkout) -> N
     checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2, 3])
     checkout.behave({2: "wait"})
     sweeps = [checkout.start(), checkout.start()]
-    waiting = threading.Event()
-
-    def output(sweep: subprocess.Popen[str]) -> str:
-        said = ""
-        for line in sweep.stdout or ():
-            said += line
-            if "waiting: process" in line:
-                waiting.set()
-        return said
-
-    with ThreadPoolExecutor() as pool:
-        outputs = [pool.submit(output, sweep) for sweep in sweeps]
-        try:
-            wait_for(lambda: waiting.is_set() or any(sweep.poll() is not None for sweep in sweeps))
-        finally:
-            (checkout.root / "go").touch()  # a sweep that waited for ever would never let go of the pool
-        said = [each.result() for each in outputs]
-    errors = [sweep.stderr.read() for sweep in sweeps if sweep.stderr]
-    assert [sweep.wait() for sweep in sweeps] == [0, 0], (said, errors)
-    assert waiting.is_set(), "one waits for the other"
-    told = [re.search(r"6 cells, (\d) recorded now, (\d) notebooks? executed", each) for each in said]
-    numbers = [[int(number) for number in found.groups()] for found in told if found]
-    assert [sum(column) for column in zip(*numbers, strict=True)] == [6, 2], (
-        "each is counted where it was done"
-    )
+    wait_for(lambda: "waiting: process" in checkout.vlmnb("status").stdout)
+    (checkout.root / "go").touch()
+    said = [sweep.communicate(timeout=300) for sweep in sweeps]
+    assert [sweep.returncode for sweep in sweeps] == [0, 0], said
+    counts = [re.findall(r"6 cells, (\d) recorded now, (\d) notebooks? executed", out)[0] for out, _ in said]
+    sums = [sum(map(int, column)) for column in zip(*counts, strict=True)]
+    assert sums == [6, 2], "each is counted where it was done"
     assert sorted(checkout.measured()) == [1, 1, 2, 2, 3, 3]
     assert len(checkout.statuses()) == 6
 
@@ -182,10 +163,8 @@ def test_random_kills_lose_nothing_and_repeat_nothing(
     contents = [{p.name: p.read_bytes() for p in each.record_files()} for each in (checkout, undisturbed)]
     assert contents[0] == contents[1]
     with store.Index(checkout.results, values=export_columns.values) as index:
-        found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
-    assert found == [export_columns.row(each) for each in read_all(checkout.results)[0]], (
-        "the index is what files say"
-    )
+        indexed = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
+    assert indexed == [export_columns.row(each) for each in read_all(checkout.results)[0]]
     for model in models:
         pages = [printed(each, model) for each in (checkout, undisturbed)]
         assert pages == [str([(size, "ok") for size in sizes])] * 2
