@@ -81,13 +81,3 @@ def test_an_unmeasured_cell_is_a_dash_with_a_reason(root: Path) -> None:
     with browser.opened(page) as (tab, _):
         assert "-" in tab.locator("table.vlmnb-table").first.locator("td").all_inner_texts()
         assert "64 pixels a side and no other" in tab.locator("article").inner_text()
-
-
-def test_a_second_sweep_and_build_do_nothing(root: Path) -> None:
-    page = root / "_build" / "html" / "index.html"
-    before = page.stat().st_mtime_ns
-    done = vlmnb(root, "sweep", "small.yaml", "--json", VLMNB_ROOT=str(root))
-    assert '"measured": 0' in done.stdout
-    assert '"runs_executed": 0' in done.stdout
-    assert vlmnb(root, "book", VLMNB_ROOT=str(root)).returncode == 0
-    assert page.stat().st_mtime_ns == before

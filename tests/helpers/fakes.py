@@ -149,6 +149,13 @@ class Checkout:
             command, cwd=self.root, env=os.environ | self.environment, stdout=pipe, stderr=pipe, text=True
         )
 
+    def at_work(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a sweep and wait until it is in its second cell, which waits for a file ``go``."""
+        self.behave({2: "wait"})
+        sweep = self.start(*arguments)
+        wait_for(lambda: self.measured() == [1, 2])
+        return sweep
+
     def vlmnb(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return vlmnb(self.root, *arguments, **self.environment)
 

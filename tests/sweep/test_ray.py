@@ -64,9 +64,8 @@ def test_a_lost_node_costs_only_the_cell_it_was_measuring(checkout: Checkout, cl
 
 def test_a_lost_head_ends_the_sweep_with_the_command_to_continue(checkout: Checkout, cluster: Any) -> None:
     checkout.spec(["llava-tiny"], [1, 2, 3], "cuda")
-    checkout.behave({2: "wait"})
-    sweep = checkout.start("--on", "ray")
-    wait_for(lambda: len(checkout.statuses()) == 1 and checkout.measured() == [1, 2])
+    sweep = checkout.at_work("--on", "ray")
+    wait_for(lambda: len(checkout.statuses()) == 1)
     cluster.head_node.kill_gcs_server()
     out, said = sweep.communicate(timeout=300)
     assert sweep.returncode == 3, out + said

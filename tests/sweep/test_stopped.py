@@ -59,9 +59,7 @@ def test_a_killed_sweep_leaves_no_process_and_status_shows_it(checkout: Checkout
 
 
 def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Checkout) -> None:
-    checkout.behave({2: "wait"})
-    sweep = checkout.start()
-    wait_for(lambda: checkout.measured() == [1, 2])
+    sweep = checkout.at_work()
     (killed,) = checkout.processes("vlmnb.sweep.notebook_process")
     sockets = Path(json.loads(killed.cmdline()[-1])["sockets"])
     assert list(sockets.iterdir())
@@ -75,11 +73,16 @@ def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Check
     wait_for(lambda: not sockets.exists())
 
 
-def test_the_next_run_starts_early_but_waits_for_its_turn_to_measure(checkout: Checkout) -> None:
+def drawing_while_the_next_starts(checkout: Checkout) -> subprocess.Popen[str]:
     checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2])
     (checkout.root / "draw-llava-tiny").touch()
     sweep = checkout.start()
-    wait_for(lambda: (checkout.root / "started-fuyu-tiny").exists())
+    wait_for((checkout.root / "started-fuyu-tiny").exists)
+    return sweep
+
+
+def test_the_next_run_starts_early_but_waits_for_its_turn_to_measure(checkout: Checkout) -> None:
+    sweep = drawing_while_the_next_starts(checkout)
     assert checkout.measured() == [1, 2], "of the first model alone"
     (checkout.root / "draw-llava-tiny").unlink()
     _, said = sweep.communicate(timeout=120)
@@ -90,15 +93,12 @@ def test_the_next_run_starts_early_but_waits_for_its_turn_to_measure(checkout: C
 
 
 def test_a_run_waiting_for_its_turn_is_stopped_with_the_sweep(checkout: Checkout) -> None:
-    checkout.spec(["llava-tiny", "fuyu-tiny"], [1])
-    (checkout.root / "draw-llava-tiny").touch()
-    sweep = checkout.start()
-    wait_for(lambda: (checkout.root / "started-fuyu-tiny").exists())
+    sweep = drawing_while_the_next_starts(checkout)
     sweep.send_signal(signal.SIGINT)
     sweep.communicate(timeout=60)
     assert sweep.returncode == 130
     assert processes_of(checkout.root) == []
-    assert checkout.measured() == [1]
+    assert checkout.measured() == [1, 2]
     assert list(checkout.root.glob("vlmnb-*")) == []
 
 
@@ -144,7 +144,7 @@ def test_random_kills_lose_nothing_and_repeat_nothing(
     while killed.total() < kills:
         sweep = checkout.start()
         time.sleep(chance.uniform(0.2, 7))
-        victim = ["sweep", "supervisor", "notebook_process", "ipykernel"][killed.total() % 4]
+        victim = ["sweeps/fake.yaml", "supervisor", "notebook_process", "ipykernel"][killed.total() % 4]
         killed[victim] += kill_one(checkout, victim, sweep)
         sweep.communicate(timeout=300)
         wait_for(lambda: processes_of(checkout.root) == [])
@@ -174,13 +174,11 @@ def test_random_kills_lose_nothing_and_repeat_nothing(
 def kill_one(checkout: Checkout, victim: str, sweep: subprocess.Popen[str]) -> bool:
     """Kill a process of a sweep, once there is one of that kind; False where the sweep ends before."""
     while sweep.poll() is None:
-        if victim == "sweep":
-            sweep.kill()
-            return True
         for pid in processes_of(checkout.root):
-            with contextlib.suppress(psutil.Error, ProcessLookupError):
-                if any(victim in word for word in psutil.Process(pid).cmdline()[:4]):
-                    os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(pid)
+                if any(victim in word for word in process.cmdline()[:5]):
+                    process.kill()
                     return True
         time.sleep(0.05)
     return False

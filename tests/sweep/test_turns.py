@@ -189,9 +189,7 @@ def test_a_sweep_waiting_for_a_run_holds_no_device(tmp_path: Path, own_locks: No
         return RunResult(run=job.run)
 
     sweep.before_waiting = (tmp_path / "waits").touch
-    outcome = sweep.work(todo, once, "cpu", ["cpu"])
-    assert outcome is not None
-    assert outcome.kind == "ok"
+    assert sweep.work(todo, once, "cpu", ["cpu"]) == RunResult(run=todo.run)
     assert began == ["recorded", "recorded"]
     assert "llava-tiny/batch_size: waiting: process " in said.getvalue()
 
@@ -270,10 +268,7 @@ def test_two_sweeps_take_turns_run_by_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_next_sweep_removes_what_killed_processes_left(checkout: Checkout, tmp_path: Path) -> None:
-    checkout.behave({2: "wait"})
-    sweep = checkout.start()
-    wait_for(lambda: checkout.measured() == [1, 2])
-
+    sweep = checkout.at_work()
     (papermill,) = checkout.processes("vlmnb.sweep.notebook_process")
     sockets = Path(json.loads(papermill.cmdline()[-1])["sockets"])
     killed = [*checkout.processes("vlmnb.sweep.supervisor"), psutil.Process(sweep.pid)]
