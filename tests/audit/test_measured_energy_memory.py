@@ -28,39 +28,46 @@ from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.records.record import Record
 
 CODECARBON = "codecarbon 3, cpu_load, TDP 8 W"
+SIZES = ("peak_bytes", "process_peak_bytes", "baseline_bytes", "process_baseline_bytes")
+DECODER = shape.of("llava-tiny").decoder
+CACHE = 2 * DECODER.layers * DECODER.kv_heads * DECODER.head_size * 86 * 2 * 4
+"""Keys and values of two samples, of 20 + 64 tokens and two of three new ones, in fp32."""
 
 
-def test_energy_of_another_window() -> None:
-    def read(**changes: Any) -> Record:
-        reading = {"source": "cpu", "method": "rapl", "energy_j": 99.0, "detail": "test", "window_s": 7.0}
-        return timed(energy=(EnergyReading.model_validate(reading | changes),))
+def read(**changes: Any) -> Record:
+    """Make a record with joules of a counter."""
+    reading = {"source": "cpu", "method": "rapl", "energy_j": 99.0, "detail": "test", "window_s": 7.0}
+    return timed(energy=(EnergyReading.model_validate(reading | changes),))
 
-    good = [read(), read(samples=24), record()]
-    check("energy-is-of-the-window", "error", good, read(window_s=3.0), read(samples=12))
+
+def reporting(watts: float) -> Record:
+    """Make a record of a GPU that reports a power before and after the window."""
+    return changed(gpu(), "provenance", conditions=around(DeviceState(power_w=watts)))
+
+
+@pytest.mark.parametrize(("rule", "level", "good", "bad"), [
+    ("energy-is-of-the-window", "error", [read(), read(samples=24), record()],
+     [read(window_s=3.0), read(samples=12)]),
+    # The last good record has a window that is too short for this.
+    ("counter-fits-the-power", "warning", [gpu(), reporting(280), timed(),
+     with_energy(reporting(300), energy_j=1.0, window_s=1.0)], [reporting(0.3), reporting(700)]),
+    ("counters-agree", "warning", [gpu(codecarbon={"gpu_energy": 3000 / 3.6e6}), gpu()],
+     [gpu(codecarbon={"gpu_energy": 6000 / 3.6e6})]),
+    # Idle power of the calibration counts where the reading has none.
+    ("power-between-idle-and-limit", "warning", [gpu()],
+     [with_energy(changed(gpu(50), "provenance", sensors=(calibration(100.0),)), idle_j=None)]),
+    ("memory-of-a-cpu-is-the-process", "error", [held_by(), timed(), gpu()],
+     [held_by(peak_bytes=10**5), held_by(baseline_bytes=10**5), held_by(**dict.fromkeys(SIZES, 97656))]),
+    ("cache-is-of-its-tokens", "error", [held_by(cache_bytes=CACHE), held_by(), gpu()],
+     [held_by(cache_bytes=CACHE // 2)]),
+])  # fmt: skip
+def test_a_planted_contradiction(rule: str, level: str, good: list[Record], bad: list[Record]) -> None:
+    check(rule, level, good, *bad)
 
 
 @pytest.mark.parametrize(("watts", "expected"), [(300, []), (405, []), (500, ["error"]), (30, ["warning"])])
 def test_power_outside_idle_and_limit(watts: float, expected: list[str]) -> None:
     assert levels("power-between-idle-and-limit", gpu(watts)) == expected
-
-
-def test_idle_power_of_the_calibration_counts_too() -> None:
-    found = changed(gpu(50), "provenance", sensors=(calibration(100.0),))
-    assert levels("power-between-idle-and-limit", with_energy(found, idle_j=None)) == ["warning"]
-
-
-def test_a_counter_that_does_not_fit_the_power_of_the_gpu() -> None:
-    def reporting(watts: float) -> Record:
-        return changed(gpu(), "provenance", conditions=around(DeviceState(power_w=watts)))
-
-    short = with_energy(reporting(300), energy_j=1.0, window_s=1.0)
-    good = [gpu(), reporting(280), timed(), short]
-    check("counter-fits-the-power", "warning", good, reporting(0.3), reporting(700))
-
-
-def test_counter_and_codecarbon_disagree() -> None:
-    same, twice = (gpu(codecarbon={"gpu_energy": factor * 3000 / 3.6e6}) for factor in (1, 2))
-    check("counters-agree", "warning", [same, gpu()], twice)
 
 
 @pytest.mark.parametrize(
@@ -141,20 +148,6 @@ def test_energy_of_a_part_that_is_of_another_time() -> None:
     check("energy-is-of-the-replays", "error", good, parted(10), parted(0.1), parted(cpu_w=40.0))
     assert levels("energy-names-its-counter", parted()) == []
     assert "error" in levels("energy-names-its-counter", parted(method="rapl"))
-
-
-def test_a_peak_that_is_not_of_the_process() -> None:
-    sizes = ("peak_bytes", "process_peak_bytes", "baseline_bytes", "process_baseline_bytes")
-    bad = held_by(peak_bytes=10**5), held_by(baseline_bytes=10**5), held_by(**dict.fromkeys(sizes, 97656))
-    check("memory-of-a-cpu-is-the-process", "error", [held_by(), timed(), gpu()], *bad)
-
-
-def test_a_cache_that_is_not_of_its_tokens() -> None:
-    # Keys and values of two samples, of 20 + 64 tokens and two of three new ones, in fp32.
-    decoder = shape.of("llava-tiny").decoder
-    right = 2 * decoder.layers * decoder.kv_heads * decoder.head_size * 86 * 2 * 4
-    good = [held_by(cache_bytes=right), held_by(), gpu()]
-    check("cache-is-of-its-tokens", "error", good, held_by(cache_bytes=right // 2))
 
 
 def test_weights_of_two_sizes() -> None:

@@ -12,7 +12,6 @@ from printing import printed, together
 from vlmnb import paths
 from vlmnb.audit.reports.log import NO_PASS
 from vlmnb.records.record import Record
-from vlmnb.records.report_transcripts import NO_REASON
 
 LOG = {"kind": "log", "file": "004"}
 
@@ -62,29 +61,6 @@ def test_a_row_of_another_model_in_a_source() -> None:
     (found,) = findings("source-of-one-model", *own, together(strange, theirs))
     assert (found.level, len(found.figures)) == ("error", 2)
     assert len({where.key for where in found.records}) == len(found.records)
-
-
-def test_a_row_under_two_models() -> None:
-    other, pasted = (
-        printed("fuyu-8b", latency_s="1.795", energy_j_per_sample=joules, file="002")
-        for joules in ("20.432", "53.027")
-    )
-    one = printed(latency_s="1.795", energy_j_per_sample="53.027")
-    check("row-of-one-model", "error", [other], pasted, beside=[one])
-
-
-def test_an_image_size_that_the_model_does_not_see() -> None:
-    check(
-        "image-size-that-is-seen", "note", [printed("qwen2.5-vl-3b", latency_s="1")], printed(latency_s="1")
-    )
-
-
-def test_blanks_without_a_reason() -> None:
-    blank, explained = (
-        printed(latency_s="-").model_copy(update={"status": status, "reason": reason})
-        for status, reason in (("unstated", NO_REASON), ("not_enough_tokens", "not enough tokens"))
-    )
-    check("blank-with-a-reason", "note", [explained], blank)
 
 
 def rounded(quantity: str, text: str, full: str, batch_size: int = 1) -> Record:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-from auditing import check, findings, levels
+from auditing import findings, levels
 from printing import printed
 
 from vlmnb.audit.reports.wer import reference_words
@@ -38,18 +35,6 @@ def test_a_wer_above_one_is_of_long_texts() -> None:
     ]
     (found,) = findings("wer-of-short-answers", *grid(), *good)
     assert {where.model for where in found.records} == {"llava-1.5-7b"}
-
-
-@pytest.mark.parametrize(("field", "value"), [("batch_size", 16), ("optimization", "flash_attention_2")])
-def test_answers_that_change_with_batch_size_or_kernel(field: str, value: Any) -> None:
-    same, other = (printed(wer=text, **{field: value}) for text in ("28.3", "11.116"))
-    check("answers-do-not-depend-on-setting", "error", [same], other, beside=[printed(wer="28.216")])
-
-
-def test_a_wer_that_falls_as_the_question_is_cut() -> None:
-    worse, better = (printed(wer=text, seq_len=50) for text in ("33.0", "29.899"))
-    full = printed(wer="31.723", seq_len=200)
-    check("wer-does-not-profit-from-less", "note", [worse], better, beside=[full])
 
 
 def test_a_limit_that_cuts_nothing_and_yet_costs_time() -> None:
