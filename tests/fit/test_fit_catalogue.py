@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from markupsafe import escape
 
 from vlmnb.errors import UserError
 from vlmnb.fit import answer, answer_text, gpus, page
 from vlmnb.fit.gpus import Gpu
-from vlmnb.views import markup
 
 ONE_RATE = ("Instinct MI210", "Radeon PRO W7900", "Radeon RX 7900 XTX", "Radeon RX 7900 XT")
 """CDNA 2 and RDNA 3 multiply 8 bits as fast as 16."""
@@ -109,7 +109,7 @@ def test_a_reader_sees_by_row_what_was_compared() -> None:
     fit = answer.of("llava-1.5-7b", "fp16", answer.load_of("llava-1.5-7b"))
     table = page.gpu_table(fit)
     assert '<th scope="col" class="text">Compared</th>' in table
-    assert markup.escape(answer_text.documents(gpus.get("GeForce RTX 5060"))) in table
+    assert escape(answer_text.documents(gpus.get("GeForce RTX 5060"))) in table
     sources = page.sources(fit)
     assert "List of Nvidia graphics processing units" in sources
     assert "(encyclopedia)" in sources

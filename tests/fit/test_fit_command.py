@@ -3,38 +3,32 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import factory
 import pytest
 
-from vlmnb import cli
 from vlmnb.fit import answer, predict
 from vlmnb.fit.choice import Constraint
 from vlmnb.records import record_file
 from vlmnb.records.indexed_record import quantization_of
 from vlmnb.records.record import Record
 
+Run = Callable[..., str]
+
 
 def measured(**changes: Any) -> Record:
     """A record of a GPU run with counted energy."""
     cell = factory.cell(
-        model="llava-1.5-7b",
-        dataset="textvqa",
-        device="cuda",
-        dtype="fp16",
-        optimization="fp16",
+        model="llava-1.5-7b", dataset="textvqa", device="cuda", dtype="fp16", optimization="fp16",
         image_size=336,
-    )
+    )  # fmt: skip
     machine = {"gpus": [{"name": "NVIDIA H200"}]}
     given: dict[str, Any] = {
         "energy": [{"source": "gpu", "method": "nvml_counter", "energy_j": 400.0, "detail": "test"}],
-        "memory": {
-            "peak_bytes": 15_000_000_000,
-            "baseline_bytes": 1,
-            "method": "torch.cuda.max_memory_allocated",
-        },
+        "memory": {"peak_bytes": 15_000_000_000, "baseline_bytes": 1, "method": "test"},
         "provenance": {"code": "0" * 16, "machine": machine, "attention": "eager"},
     }
     return factory.record(cell, **(given | changes))
@@ -117,15 +111,6 @@ def test_the_best_is_named_from_what_is_known_only() -> None:
     assert all(row.gpu.power_w and row.gpu.power_w <= 75 for row in modest.gpus)
 
 
-def run(*arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr("sys.argv", ["vlmnb", "fit", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        cli.main()
-    captured = capsys.readouterr()
-    assert (stop.value.code or 0) == (2 if captured.err else 0)
-    return captured.err or captured.out
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [(["llava-15"], "did you mean 'llava-1.5-7b'"),
@@ -133,6 +118,12 @@ def run(*arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
      (["fuyu-8b", "--gpu", "H20"], "unknown GPU 'H20'"),
      (["fuyu-8b", "--batch-size", "0"], "batch size is 0"),
      (["fuyu-8b", "--gpu", "T4", "--vram", "8"], "not both"),
+     (["fuyu-8b", "--gpu", "T4", "--max-price", "100"], "either --gpu or --max-price, not both"),
+     (["fuyu-8b", "--gpu", "T4", "--max-power", "100"], "either --gpu or --max-power, not both"),
+     (["fuyu-8b", "--gpu", "Acme 9000"], "or give --vram in GiB"),
+     (["fuyu-8b", "--batch-size", "9" * 400], "batch size is more than 1000000"),
+     (["fuyu-8b", "--image-size", "9" * 24], "image size is more than 1000000"),
+     (["fuyu-8b", "--vram", "1e30"], "--vram is 1e+30; give at most 1000000"),
      (["fuyu-8b", "--vram", "-1"], "--vram is -1"),
      (["fuyu-8b", "--vram", "0"], "--vram is 0"),
      (["fuyu-8b", "--vram", "nan"], "--vram is nan"),
@@ -142,59 +133,52 @@ def run(*arguments: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
      (["fuyu-8b", "--gpu", "RTX 9090"], "did you mean 'GeForce RTX 5090'"),
      (["fuyu-8b", "--results", "/no/such/folder"], "no folder /no/such/folder")],
 )  # fmt: skip
-def test_a_users_mistake_is_one_line(
-    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    line = run(*arguments, capsys=capsys, monkeypatch=monkeypatch)
+def test_a_users_mistake_is_one_line(arguments: list[str], told: str, run: Run) -> None:
+    line = run(*arguments)
     assert line.startswith("vlmnb: ")
     assert told in line
     assert line.count("\n") == 1
 
 
-def test_no_figure_is_cut_short_on_a_narrow_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_figure_is_cut_short_on_a_narrow_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     for batch in ("1", "1000000"):
-        text = run("llava-1.5-7b", "--batch-size", batch, capsys=capsys, monkeypatch=monkeypatch)
+        text = run("llava-1.5-7b", "--batch-size", batch)
         assert "\u2026" not in text
 
 
-def test_what_does_not_run_has_no_time_and_one_gpu_alone_is_no_best(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = run("fuyu-8b", "--gpu", "T4", capsys=capsys, monkeypatch=monkeypatch)
+def test_what_does_not_run_has_no_time_and_one_gpu_alone_is_no_best(run: Run) -> None:
+    text = run("fuyu-8b", "--gpu", "T4")
     (row,) = (line for line in text.splitlines() if "NVIDIA T4" in line)
     assert row.rstrip().endswith("-")
     assert "Fastest" not in text
 
 
-def test_an_image_that_the_model_brings_to_its_own_size_is_told(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = run("llava-1.5-7b", "--image-size", "224", capsys=capsys, monkeypatch=monkeypatch)
+def test_an_image_that_the_model_brings_to_its_own_size_is_told(run: Run) -> None:
+    text = run("llava-1.5-7b", "--image-size", "224")
     assert "image 224 px (the model sees 336)" in " ".join(text.split())
 
 
-def test_a_constraint_that_nothing_meets_is_named(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = run("llava-1.5-7b", "--max-price", "0.5", capsys=capsys, monkeypatch=monkeypatch)
+def test_a_constraint_that_nothing_meets_is_named(run: Run) -> None:
+    text = run("llava-1.5-7b", "--max-price", "0.5")
     assert "no GPU of the catalogue is known to keep within 0.5 USD" in " ".join(text.split())
 
 
-def test_the_command_answers_a_reader_and_a_program(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_command_answers_a_reader_and_a_program(run: Run, tmp_path: Path) -> None:
     record_file.write(measured(), tmp_path)
     where = ["--results", str(tmp_path)]
-    text = run("llava-1.5-7b", "--vram", "8", *where, capsys=capsys, monkeypatch=monkeypatch)
+    text = run("llava-1.5-7b", "--vram", "8", *where)
     assert "It does not fit 8 GiB" in text
     assert "nf4" in text
     told = run(
-        "llava-1.5-7b", "--quantization", "nf4", "--gpu", "rtx 4090", "--json", *where,
-        capsys=capsys, monkeypatch=monkeypatch,
-    )  # fmt: skip
+        "llava-1.5-7b",
+        "--quantization",
+        "nf4",
+        "--gpu",
+        "rtx 4090",
+        "--json",
+        *where,
+    )
     content = json.loads(told)
     (row,) = content["gpus"]
     assert row["runs"] is True

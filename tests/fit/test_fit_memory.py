@@ -9,7 +9,7 @@ import pytest
 
 from vlmnb import models
 from vlmnb.errors import UserError
-from vlmnb.fit import memory, model_facts, quantize, shape, tensors
+from vlmnb.fit import memory, model_facts, quantize, shape
 from vlmnb.fit.memory import Load
 from vlmnb.models import geometry
 
@@ -26,7 +26,7 @@ def built(name: str) -> Any:
     """The model with its geometry and no weights."""
     import torch
 
-    config = geometry.config(name)
+    config = geometry.config(models.get(name))
     with torch.device("meta"):
         return models.family_of(models.get(name)).model_class()(config)
 
@@ -34,7 +34,7 @@ def built(name: str) -> Any:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_tensors_by_formula_are_those_of_the_model_object(name: str) -> None:
-    ours = sorted(tensor.shape for tensor in tensors.of(shape.of(name)))
+    ours = sorted(tensor.shape for tensor in shape.of(name).tensors)
     theirs = sorted(tuple(parameter.shape) for parameter in built(name).parameters())
     assert ours == theirs
 
@@ -42,7 +42,7 @@ def test_tensors_by_formula_are_those_of_the_model_object(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_the_numbers_read_from_the_file_are_those_transformers_reads(name: str) -> None:
-    config, found = geometry.config(name), shape.of(name)
+    config, found = geometry.config(models.get(name)), shape.of(name)
     text = config.text_config
     assert found.decoder.layers == text.num_hidden_layers
     assert found.decoder.width == text.hidden_size
@@ -54,17 +54,17 @@ def test_the_numbers_read_from_the_file_are_those_transformers_reads(name: str) 
 
 
 def test_parameters_by_component_add_up_and_are_the_published_count() -> None:
-    parts = tensors.by_component(shape.of("llava-1.5-7b"))
+    parts = shape.of("llava-1.5-7b").parameters
     assert sum(parts.values()) == 7_063_427_072  # of the checkpoint's safetensors index
     assert list(parts) == ["vision", "projector", "embedding", "decoder", "output"]
-    assert "output" not in tensors.by_component(shape.of("qwen2.5-vl-3b"))  # tied
-    assert "vision" not in tensors.by_component(shape.of("fuyu-8b"))
+    assert "output" not in shape.of("qwen2.5-vl-3b").parameters  # tied
+    assert "vision" not in shape.of("fuyu-8b").parameters
 
 
 def test_bundled_weights_have_the_computed_number_of_parameters(project: Any) -> None:
     for name in TINY:
         file = project / "models" / name / "model.safetensors"
-        computed = 4 * sum(tensor.count for tensor in tensors.of(shape.of(name)))  # stored in float32
+        computed = 4 * sum(tensor.count for tensor in shape.of(name).tensors)  # stored in float32
         assert 0 <= file.stat().st_size - computed < 50_000  # the header
 
 
@@ -81,7 +81,7 @@ def test_gguf_sizes_are_those_of_published_files(quantization: str, file_bytes: 
 def test_the_vision_side_under_gguf_is_the_published_mmproj_file() -> None:
     """mmproj-model-f16.gguf of LLaVA-1.5 7B: 624 MB, without the tower's last layer, which nothing reads."""
     assert size("llava-1.5-7b", "Q4_K_M", "vision", "projector") == pytest.approx(624.4e6, rel=1e-3)
-    tower = tensors.by_component(shape.of("llava-1.5-7b"))["vision"]
+    tower = shape.of("llava-1.5-7b").parameters["vision"]
     assert size("llava-1.5-7b", "Q4_K_M", "vision") < 2 * tower * 23.5 / 24
 
 
@@ -171,18 +171,11 @@ def test_the_cache_is_keys_and_values_of_every_layer() -> None:
 def test_memory_grows_with_everything_asked_for() -> None:
     of, fp16 = shape.of("qwen2.5-vl-3b"), quantize.get("fp16")
     base = memory.need(of, fp16, Load(image_size=224)).total_bytes
-    for more in (
-        Load(image_size=224, batch_size=2),
-        Load(image_size=448),
-        Load(image_size=224, text_tokens=2000),
-        Load(image_size=224, new_tokens=2000),
-    ):
-        assert memory.need(of, fp16, more).total_bytes > base
-    eager = memory.need(of, fp16, Load(image_size=224, text_tokens=4000), "eager")
-    assert (
-        eager.activations_bytes
-        > memory.need(of, fp16, Load(image_size=224, text_tokens=4000)).activations_bytes
-    )
+    for more in ({"batch_size": 2}, {"image_size": 448}, {"text_tokens": 2000}, {"new_tokens": 2000}):
+        assert memory.need(of, fp16, Load(**{"image_size": 224, **more})).total_bytes > base
+    long = Load(image_size=224, text_tokens=4000)
+    eager, sdpa = memory.need(of, fp16, long, "eager"), memory.need(of, fp16, long, "sdpa")
+    assert eager.activations_bytes > sdpa.activations_bytes
 
 
 def test_the_largest_batch_fits_and_one_more_does_not() -> None:

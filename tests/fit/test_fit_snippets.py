@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vlmnb.fit import model_facts, shape, snippets
+from vlmnb.fit import answer, page, shape, snippets
 
 TINY = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
 
@@ -23,9 +23,8 @@ def picture(tmp_path: Path) -> Path:
     return path
 
 
-def snippet(name: str, key: str, project: Path, picture: Path) -> snippets.Snippet:
-    found = snippets.of(shape.of(name), str(project / "models" / name), str(picture))
-    return next(one for one in found if one.key == key)
+def code(name: str, key: str, project: Path, picture: Path) -> str:
+    return snippets.codes(shape.of(name), str(project / "models" / name), str(picture))[key]
 
 
 def run(code: str) -> str:
@@ -41,7 +40,7 @@ def run(code: str) -> str:
 def test_a_snippet_runs_as_it_stands(name: str, key: str, project: Path, picture: Path) -> None:
     if key == "4-bit":
         pytest.importorskip("bitsandbytes", reason="the snippet needs bitsandbytes, see requirements-dev.txt")
-    assert run(snippet(name, key, project, picture).code).strip()
+    assert run(code(name, key, project, picture)).strip()
 
 
 def test_a_picture_to_ask_about_comes_with_the_project(
@@ -52,17 +51,16 @@ def test_a_picture_to_ask_about_comes_with_the_project(
     pytest.importorskip("datasets")
     monkeypatch.chdir(project)
     made = tmp_path / "picture.png"
-    first, *others = snippets.of(shape.of("llava-tiny"), "x", str(made))
-    assert first.key == "picture"
-    exec(compile(first.code, "snippet", "exec"), {})
+    codes = snippets.codes(shape.of("llava-tiny"), "x", str(made))
+    exec(compile(codes["picture"], "snippet", "exec"), {})
     assert Image.open(made).size == (128, 128)
-    assert all(str(made) in one.code for one in others if one.language == "python")
+    assert all(str(made) in one for one in codes.values())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TINY)
 def test_the_two_ways_without_quantization_give_one_answer(name: str, project: Path, picture: Path) -> None:
-    answers = {run(snippet(name, key, project, picture).code).strip() for key in ("plain", "pipeline")}
+    answers = {run(code(name, key, project, picture)).strip() for key in ("plain", "pipeline")}
     assert len(answers) == 1
 
 
@@ -73,14 +71,14 @@ def test_flash_attention_ends_as_its_note_says_and_runs_with_another_kernel(
 ) -> None:
     import torch
 
-    flash = snippet(name, "flash", project, picture)
+    flash = code(name, "flash", project, picture)
     if not torch.cuda.is_available():
-        assert "ImportError" in flash.note
+        assert "ImportError" in usage(name)
         with pytest.raises(ImportError):
-            run(flash.code)
-    assert '"flash_attention_2"' in flash.code
-    swapped = flash.code.replace('"flash_attention_2"', '"sdpa"').replace('"cuda"', '"cpu"')
-    assert run(swapped) == run(snippet(name, "plain", project, picture).code)
+            run(flash)
+    assert '"flash_attention_2"' in flash
+    swapped = flash.replace('"flash_attention_2"', '"sdpa"').replace('"cuda"', '"cpu"')
+    assert run(swapped) == run(code(name, "plain", project, picture))
 
 
 @pytest.mark.slow
@@ -92,18 +90,20 @@ def test_the_arguments_of_older_cards_are_gone(argument: str, project: Path) -> 
         LlavaForConditionalGeneration.from_pretrained(project / "models" / "llava-tiny", **{argument: True})
 
 
+def usage(name: str) -> str:
+    return page.usage(answer.of(name, "fp16", answer.load_of(name)))
+
+
 def test_ollamas_tag_is_of_the_model_and_not_of_its_successor() -> None:
-    (llava,) = [one for one in snippets.of(shape.of("llava-1.5-7b"), "x") if one.key == "ollama"]
-    assert llava.code == "ollama run llava:7b-v1.5-q4_K_M\n"
-    assert not [one for one in snippets.of(shape.of("fuyu-8b"), "x") if one.key == "ollama"]
-    assert not [one for one in snippets.of(shape.of("llava-tiny"), "x") if one.key == "ollama"]
-    assert not model_facts.published()["fuyu-8b"].ollama
+    assert "```bash\nollama run llava:7b-v1.5-q4_K_M\n```" in usage("llava-1.5-7b")
+    assert "ollama run" not in usage("fuyu-8b") + usage("llava-tiny")
+    assert "Ollama" not in usage("llava-tiny")
 
 
 def test_snippets_fit_a_page_and_are_python() -> None:
     for name in ("llava-1.5-7b", "qwen2.5-vl-3b", "fuyu-8b"):
         of = shape.of(name)
-        for one in snippets.of(of, of.entry.source):
-            if one.language == "python":
-                compile(one.code, one.key, "exec")
-            assert max(len(line) for line in one.code.splitlines()) <= 100
+        for key, one in snippets.codes(of, of.entry.source).items():
+            compile(one, key, "exec")
+            assert max(len(line) for line in one.splitlines()) <= 100
+            assert one.rstrip() in usage(name)

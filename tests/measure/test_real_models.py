@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from small_models import REAL, published, small_config
+from small_models import REAL, small_config
 
 from vlmnb import models
 from vlmnb.data.catalogue import Sample
@@ -43,20 +43,20 @@ def test_the_registry_has_the_reports_models_in_the_reports_order() -> None:
 def test_the_geometry_is_that_of_the_checkpoint(name: str) -> None:
     import torch
 
-    config = geometry.config(name)
+    config = geometry.config(models.get(name))
     with torch.device("meta"):
         model = models.family_of(models.get(name)).model_class()(config)
     assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(BILLIONS[name], abs=0.006)
-    assert models.get(name).source in geometry.source(name)
-    assert models.get(name).revision in geometry.source(name)
+    assert models.get(name).source in geometry.source(models.get(name))
+    assert models.get(name).revision in geometry.source(models.get(name))
 
 
 @pytest.mark.parametrize("name", REAL)
 def test_a_checkpoint_is_told_by_its_geometry_and_not_by_its_name(name: str) -> None:
-    own = geometry.config(name)
+    own = geometry.config(models.get(name))
     own.dtype = "float32"
-    assert geometry.differences(name, geometry.of(json.loads(own.to_json_string()))) == ""
-    told = geometry.differences(name, small_config(name))
+    assert geometry.differences(models.get(name), geometry.of(json.loads(own.to_json_string()))) == ""
+    told = geometry.differences(models.get(name), small_config(name))
     wide = own.text_config
     assert f"text_config.hidden_size 64 for {wide.hidden_size}" in told
     assert f"text_config.num_hidden_layers 2 for {wide.num_hidden_layers}" in told
@@ -75,7 +75,7 @@ def test_a_checkpoint_is_told_by_its_geometry_and_not_by_its_name(name: str) -> 
 def test_a_stand_in_gives_the_image_tokens_of_the_geometry_and_the_text_tokens_asked_for(
     name: str, tokens: dict[int, int]
 ) -> None:
-    family, config = models.family_of(models.get(name)), geometry.config(name)
+    family, config = models.family_of(models.get(name)), geometry.config(models.get(name))
     processor = stand_in.build(family, config)
     image = Image.new("RGB", (300, 400), "red")
     texts = [short_answer_prompt("what does the sign say? " * times) for times in (1, 60)]
@@ -105,7 +105,7 @@ def cell(name: str, **changes: Any) -> Cell:
 
 def thin(name: str) -> Any:
     """A thin model with the real vocabulary, image tokens and special tokens."""
-    config, small = published(name), small_config(name)
+    config, small = geometry.config(models.get(name)), small_config(name)
     for field in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"):
         setattr(config.text_config, field, getattr(small.text_config, field))
     for field in ("num_key_value_heads", "head_dim", "layer_types", "rope_parameters"):
@@ -166,10 +166,11 @@ def test_building_takes_the_memory_of_the_weights_and_no_more() -> None:
     code = """
 import resource, torch, transformers
 from accelerate import init_empty_weights
+from vlmnb import models
 from vlmnb.measure import random_weights
 from vlmnb.models import geometry
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-config = geometry.config("llava-1.5-7b")
+config = geometry.config(models.get("llava-1.5-7b"))
 config.text_config.num_hidden_layers, config.vision_config.num_hidden_layers = 1, 2
 cls = transformers.LlavaForConditionalGeneration
 before = peak()

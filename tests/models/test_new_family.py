@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from vlmnb import cli, experiment, models
 from vlmnb.book.content import Content
 from vlmnb.book.pages import model as chapter
-from vlmnb.fit import answer, page, shape, tensors
+from vlmnb.fit import answer, page, shape
 from vlmnb.flops import estimate
 from vlmnb.models import families
 from vlmnb.records.record import Record
@@ -77,8 +77,8 @@ def test_its_weights_by_formula_are_those_of_the_model_object() -> None:
     from vlmnb.models import geometry
 
     with torch.device("meta"):
-        model = models.family_of(models.get(NAME)).model_class()(geometry.config(NAME))
-    ours = sorted(tensor.shape for tensor in tensors.of(shape.of(NAME)))
+        model = models.family_of(models.get(NAME)).model_class()(geometry.config(models.get(NAME)))
+    ours = sorted(tensor.shape for tensor in shape.of(NAME).tensors)
     assert ours == sorted(tuple(parameter.shape) for parameter in model.parameters())
 
 

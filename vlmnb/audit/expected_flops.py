@@ -27,19 +27,19 @@ def prefill(model: str, image_size: int, prompt_tokens: int, batch_size: int = 1
     of = geometry(model)
     if of is None:
         return None
-    return formula.prefill(of.family, of.config, of.side(image_size), prompt_tokens, batch_size)
+    return formula.prefill(of.family, of.config, of.side(image_size), prompt_tokens).times(batch_size)
 
 
 def step(model: str, tokens: int, batch_size: int = 1) -> int | None:
     """Return FLOPs of a decoding step of a batch after some tokens; None if the geometry is unknown."""
     of = geometry(model)
-    return formula.decode(of.family, of.config, tokens, 1).times(batch_size).total if of else None
+    return formula.decode(of.family, of.config, tokens).times(batch_size).total if of else None
 
 
 def unused(model: str, image_size: int, batch_size: int = 1) -> int:
     """Return FLOPs of vision layers whose output nothing reads; 0 if the geometry is unknown."""
     of = geometry(model)
-    return formula.unused(of.family, of.config, of.side(image_size), batch_size) if of else 0
+    return batch_size * of.family.image_flops(of.config, of.side(image_size)).unused if of else 0
 
 
 def least(model: str, image_size: int, text_tokens: int) -> int:

@@ -85,7 +85,7 @@ def _gpus(fit: Fit) -> Table:
             for value in (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.power_w, gpu.price_usd):
                 cells.append("-" if value is None else f"{value:g}")
             cells += [answer_text.verdict(row)] if alone else []
-            cells += [answer_text.batch(row), answer_text.least(row)]
+            cells += [str(row.largest_batch) if row.runs else "-", answer_text.least(row)]
             table.add_row(*cells, *([latency, energy] if with_predictions else []))
     return table
 

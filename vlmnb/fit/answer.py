@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from vlmnb.errors import UserError
-from vlmnb.fit import bounds, choice, gpus, memory, model_facts, predict, quantize, shape, tensors
+from vlmnb.fit import bounds, choice, gpus, memory, model_facts, predict, quantize, shape
 from vlmnb.fit.choice import Best, Constraint, GpuFit, LeftOut
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import Claim, Load, Memory
 from vlmnb.fit.model_facts import Card
-from vlmnb.fit.predict import Observation, Prediction, Refusal
+from vlmnb.fit.predict import Observation, Prediction
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
 from vlmnb.records.record import Record
@@ -89,41 +89,28 @@ def load_of(
     """
     entry = shape.of(name).entry
     given = {
-        "batch size": batch_size,
-        "image size": image_size,
-        "text tokens": text_tokens,
+        "batch size": batch_size, "image size": image_size, "text tokens": text_tokens,
         "new tokens": new_tokens,
-    }
+    }  # fmt: skip
     for what, value in given.items():
         if value < 0 or (what == "batch size" and value == 0):
             raise UserError(f"{what} is {value}; give a positive number")
         if value > MOST:
             raise UserError(f"{what} is more than {MOST}; give a smaller number")
-    side = image_size or entry.native_image_size or entry.base_image_size
     return Load(
-        batch_size=batch_size, image_size=side, text_tokens=text_tokens or entry.seq_lens[0],
-        new_tokens=new_tokens or entry.max_new_tokens,
+        batch_size=batch_size, image_size=image_size or entry.image_size,
+        text_tokens=text_tokens or entry.seq_lens[0], new_tokens=new_tokens or entry.max_new_tokens,
     )  # fmt: skip
 
 
 def of(
-    name: str,
-    quantization_name: str,
-    load: Load,
-    records: Iterable[Record] = (),
-    *,
-    only: Sequence[Gpu] = (),
-    constraint: Constraint | None = None,
-) -> Fit:
+    name: str, quantization_name: str, load: Load, records: Iterable[Record] = (), *,
+    only: Sequence[Gpu] = (), constraint: Constraint | None = None,
+) -> Fit:  # fmt: skip
     """Answer everything about a model under a load.
 
-    Args:
-        name: A model of the registry.
-        quantization_name: How its weights are stored.
-        load: Batch, image, prompt and answer.
-        records: To fit predictions on and to check memory with.
-        only: GPUs to look at; empty: the catalogue.
-        constraint: Limits of the best GPU.
+    Predictions are fitted on the records, and memory is checked with them. Without ``only``, all GPUs of the
+    catalogue are looked at.
 
     Raises:
         UserError: A name is unknown, or the load exceeds the model's context.
@@ -131,56 +118,46 @@ def of(
     model, quantization = shape.of(name), quantize.get(quantization_name)
     found = list(records)
     known = predict.observations(found)
-    needed = memory.need(model, quantization, load)
     limits = constraint or Constraint()
+    memories = {kind.name: memory.need(model, kind, load) for kind in quantize.QUANTIZATIONS.values()}
+    needed = memories[quantization.name]
+    obstacles = {
+        kind.name: reason
+        for kind in quantize.QUANTIZATIONS.values()
+        if (reason := quantize.obstacle(model, kind))
+    }
     every = [_gpu(model, quantization, load, gpu, needed, known) for gpu in (only or gpus.catalogue())]
     rows, left_out = (every, ()) if only else choice.within(every, limits)
-    memories = tuple(memory.need(model, other, load) for other in quantize.QUANTIZATIONS.values())
-    obstacles = {
-        name: reason
-        for name, other in quantize.QUANTIZATIONS.items()
-        if (reason := quantize.obstacle(model, other))
-    }
-    obstacle = obstacles.get(quantization.name, "")
     rows.sort(key=lambda row: (not row.runs, row.gpu.memory_gib, row.gpu.name))
-    stored = quantize.stored(model, quantization)
     return Fit(
         card=model_facts.of(model), quantization=quantization, load=load, constraint=limits,
         seen_px=model.side(load.image_size), memory=needed,
-        by_quantization=memories, obstacles=obstacles,
+        by_quantization=tuple(memories.values()), obstacles=obstacles,
         own=_own(limits.vram_gib, needed, memories, obstacles),
-        weights_by_type=quantize.bits_by_type(stored, tuple(tensors.TITLES)),
+        weights_by_type=quantize.bits_by_type(quantize.stored(model, quantization), tuple(shape.TITLES)),
         claims=memory.claims(load) if name == memory.CLAIMED_MODEL else (),
         peaks=tuple(peak for record in found if record.cell.model == name and (peak := _peak(record))),
         gpus=tuple(rows), left_out=left_out,
-        best=() if only else choice.best(rows, limits, left_out, obstacle),
+        best=() if only else choice.best(rows, limits, left_out, obstacles.get(quantization.name, "")),
     )  # fmt: skip
 
 
 def _own(
-    vram_gib: float | None, needed: Memory, memories: Iterable[Memory], obstacles: Mapping[str, str]
+    vram_gib: float | None, needed: Memory, memories: Mapping[str, Memory], obstacles: Mapping[str, str]
 ) -> OwnMemory | None:
     if vram_gib is None:
         return None
     have = vram_gib * 2**30
-    others = tuple(
-        one.quantization
-        for one in memories
-        if one.total_bytes <= have and one.quantization not in (needed.quantization, *obstacles)
-    )
+    fitting = [name for name, one in memories.items() if one.total_bytes <= have and name not in obstacles]
+    others = tuple(name for name in fitting if name != needed.quantization)
     left = have - needed.total_bytes
-    runs = left >= 0 and needed.quantization not in obstacles
-    return OwnMemory(vram_gib=vram_gib, runs=runs, free_bytes=left, others=others)
+    return OwnMemory(vram_gib=vram_gib, runs=needed.quantization in fitting, free_bytes=left, others=others)
 
 
 def _gpu(
-    model: Shape,
-    quantization: Quantization,
-    load: Load,
-    gpu: Gpu,
-    needed: Memory,
+    model: Shape, quantization: Quantization, load: Load, gpu: Gpu, needed: Memory,
     known: Sequence[Observation],
-) -> GpuFit:
+) -> GpuFit:  # fmt: skip
     least = bounds.bound(bounds.work(model, quantization, load), quantization, gpu)
     found = predict.predict(model, quantization, load, gpu, known)
     free = gpu.usable_bytes - needed.total_bytes
@@ -189,7 +166,7 @@ def _gpu(
         obstacle=quantize.obstacle(model, quantization) or gpu.obstacle(quantization),
         largest_batch=memory.largest_batch(model, needed, load, gpu.usable_bytes), bound=least,
         prediction=found if isinstance(found, Prediction) else None,
-        refusal=found.reason if isinstance(found, Refusal) else "",
+        refusal=found if isinstance(found, str) else "",
     )  # fmt: skip
 
 
@@ -205,5 +182,5 @@ def _peak(record: Record) -> Peak | None:
     return Peak(
         model=record.cell.model, key=record.key, batch_size=record.cell.batch_size,
         image_size=record.cell.image_size, measured_bytes=record.memory.peak_bytes,
-        estimated_bytes=ours.allocated_bytes,
+        estimated_bytes=ours.total_bytes - ours.overhead_bytes,
     )  # fmt: skip

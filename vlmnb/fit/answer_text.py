@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 
+from vlmnb.files import templates
 from vlmnb.fit import gpus
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
@@ -48,25 +48,19 @@ def asked(fit: Fit) -> str:
 
 def lines(fit: Fit) -> list[str]:
     """Return the lines beneath the tables: GPUs that do not run it, the best, why there is no prediction."""
-    found = [unrun(fit), claims(fit)]
-    if fit.obstacle:
-        return [line for line in found if line]
-    if not fit.own:
-        found += [f"Not on {', '.join(names)}: {reason}." for reason, names in others(fit)]
-    elif running := sum(row.runs for row in fit.gpus):
-        found.append(f"GPUs of up to {fit.own.vram_gib:g} GiB that run it: {running}; --json lists them.")
-    found += left_out(fit)
-    found += [f"{best.what.capitalize()}: {best.gpu or '-'} ({best.why})." for best in fit.best]
-    found += [*refusals(fit), *checks(fit)]
-    if len(fit.gpus) == 1:
-        found.append(f"Its figures, compared with documents: {documents(fit.gpus[0].gpu)}.")
-    if listed(fit):
-        found += [
-            "At least: lower bound of a batch from peak rate and peak bandwidth; a real run takes longer. "
-            f"*: {BANDWIDTH_ALONE}.",
-            f"{COUNTED} USD: {prices()}.",
-        ]
-    return [line for line in found if line]
+    unsuited: dict[str, list[str]] = {}
+    for row in fit.gpus:
+        if not row.runs:
+            unsuited.setdefault(row.obstacle or "too little memory", []).append(row.gpu.name)
+    text = templates.render(
+        "vlmnb.fit", "lines.txt.j2", enumerated=enumerated, fit=fit, unrun=unrun(fit),
+        unsuited=unsuited, running=sum(row.runs for row in fit.gpus),
+        refusals="\n".join(refusals(fit)), checks="\n".join(checks(fit)), alone=len(fit.gpus) == 1,
+        documents=documents(fit.gpus[0].gpu) if fit.gpus else "", listed=listed(fit), prices=prices(),
+        counted=COUNTED, bandwidth_alone=BANDWIDTH_ALONE, page_address=gpus.sources()["page"].address,
+        claimed_billions=f"{CLAIMED_PARAMETERS / 1e9:g}",
+    )  # fmt: skip
+    return [line for line in text.splitlines() if line]
 
 
 COUNTED = (
@@ -89,44 +83,9 @@ def unrun(fit: Fit) -> str:
 
 def own_memory(fit: Fit) -> str:
     """Say whether it runs in the memory that the reader named; empty if none was named."""
-    own = fit.own
-    if own is None:
+    if fit.own is None:
         return ""
-    name = fit.quantization.name
-    hint = (
-        f"{', '.join(own.others)} would fit" if own.others else "no other quantization here would fit and run"
-    )
-    if fit.obstacle:
-        return f"Nothing runs {name}, whatever the memory: {fit.obstacle}. In {own.vram_gib:g} GiB {hint}."
-    if own.runs:
-        return f"It fits {own.vram_gib:g} GiB under {name} with {gigabytes(own.free_bytes)} GB to spare."
-    missing = gigabytes(-own.free_bytes)
-    return f"It does not fit {own.vram_gib:g} GiB under {name}: {missing} GB are missing; {hint}."
-
-
-def claims(fit: Fit) -> str:
-    """Compare with the figures of a published card, in one line; empty if it has none for the model."""
-    if not fit.claims:
-        return ""
-    figures = ", ".join(
-        f"{one.quantization} {one.claimed_bytes / 1e9:.1f} GB "
-        f"({100 * one.error:+.0f} % compared with our total)"
-        for one in fit.claims
-    )
-    return (
-        f"A model card page ({gpus.sources()['page'].address}) gives {figures}: "
-        f"{CLAIMED_PARAMETERS / 1e9:g} billion parameters x bits / 8 + 0.5 GB, without scales, without a "
-        "cache, and with the vision side in the same bits."
-    )
-
-
-def left_out(fit: Fit) -> list[str]:
-    """Count the GPUs that may be within the limits, but have no known figure."""
-    return [
-        f"Left out: {one.gpus} GPUs of {enumerated(one.vendors)} whose {one.unknown} is not known; "
-        f"{one.running} of them run it."
-        for one in fit.left_out
-    ]
+    return templates.render("vlmnb.fit", "own_memory.txt.j2", fit=fit, own=fit.own, gb=gigabytes).strip()
 
 
 def prices() -> str:
@@ -164,15 +123,6 @@ def checks(fit: Fit) -> list[str]:
     ]
 
 
-def others(fit: Fit) -> Iterator[tuple[str, list[str]]]:
-    """Yield the GPUs that do not run it, by reason."""
-    groups: dict[str, list[str]] = {}
-    for row in fit.gpus:
-        if not row.runs:
-            groups.setdefault(row.obstacle or "too little memory", []).append(row.gpu.name)
-    yield from groups.items()
-
-
 def compared(gpu: Gpu) -> str:
     """Say briefly which figures of a GPU agreed with a document."""
     missing, count = gpu.uncompared, len(gpu.given)
@@ -193,14 +143,10 @@ def documents(gpu: Gpu) -> str:
 
 def memory_cells(fit: Fit) -> list[list[str]]:
     """Return the rows of the memory table: quantization, bits per weight and the parts in GB."""
-    rows = []
-    for one in fit.by_quantization:
-        parts = (
-            one.weights_bytes, one.vision_bytes, one.cache_bytes, one.activations_bytes, one.overhead_bytes,
-            one.total_bytes,
-        )  # fmt: skip
-        rows.append([one.quantization, f"{one.bits_per_weight:.2f}", *map(gigabytes, parts)])
-    return rows
+    return [
+        [one.quantization, f"{one.bits_per_weight:.2f}", *map(gigabytes, (*one.parts, one.total_bytes))]
+        for one in fit.by_quantization
+    ]
 
 
 def verdict(row: GpuFit) -> str:
@@ -227,8 +173,3 @@ def predicted(row: GpuFit) -> tuple[str, str, str]:
     if found.energy_j_per_sample is not None and found.energy_error is not None:
         energy = f"{found.energy_j_per_sample:.3g} J ±{100 * found.energy_error:.0f} %"
     return format_si(found.latency_s, "s", 3) + error, f"{found.samples_per_s:.3g} /s{error}", energy
-
-
-def batch(row: GpuFit) -> str:
-    """Return the largest batch that fits; ``-`` if it does not run."""
-    return str(row.largest_batch) if row.runs else "-"

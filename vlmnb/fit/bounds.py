@@ -51,13 +51,7 @@ class Bound(Frozen):
 
 @functools.cache
 def work(of: Shape, quantization: Quantization, load: Load) -> Work:
-    """Compute the work of one batch.
-
-    Args:
-        of: The model.
-        quantization: How its weights are stored; FLOPs do not depend on it.
-        load: Batch, image, prompt and answer.
-    """
+    """Compute the work of one batch; its FLOPs do not depend on how the weights are stored."""
     found = quantize.stored(of, quantization)
     read = {"decoder", "output", *(["embedding"] if of.decoder.tied else [])}
     prefill, step = _flops(of, load)
@@ -80,12 +74,12 @@ def _flops(of: Shape, load: Load) -> tuple[int, int]:
     Left out of the formula's count: the logits of all positions but the last, which generation does not need,
     the half of the attention scores that a causal mask discards, and vision layers that nothing reads.
     """
-    family, config = of.family, of.config
+    family, config, side = of.family, of.config, of.side(load.image_size)
     prompt, batch = load.prompt_tokens(of), load.batch_size
-    side = of.side(load.image_size)
-    full = formula.prefill(family, config, side, prompt, batch)
-    spared = full.head - full.head // prompt + full.scores // 2 + formula.unused(family, config, side, batch)
-    return full.total - spared, formula.decode(family, config, prompt + load.new_tokens // 2, batch).total
+    full = formula.prefill(family, config, side, prompt)
+    head = full.head // prompt
+    needed = full.total - full.head + head - full.scores // 2 - family.image_flops(config, side).unused
+    return batch * needed, batch * formula.decode(family, config, prompt + load.new_tokens // 2).total
 
 
 NO_FASTER_INT8 = (6.0, 7.0)

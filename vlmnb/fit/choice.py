@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from vlmnb.fit.bounds import Bound
@@ -22,23 +22,24 @@ class Constraint(Frozen):
     price_usd: float | None = None
     power_w: float | None = None
 
+    def _limited(self, gpu: Gpu) -> Iterator[tuple[str, float, float | None]]:
+        """Yield what is limited, the limit and the figure of a GPU."""
+        figures = (
+            ("memory", self.vram_gib, gpu.memory_gib),
+            ("price", self.price_usd, gpu.price_usd),
+            ("power limit", self.power_w, gpu.power_w),
+        )
+        for name, limit, value in figures:
+            if limit is not None:
+                yield name, limit, value
+
     def exceeded(self, gpu: Gpu) -> bool:
         """Return whether a known figure of a GPU is above a limit."""
-        pairs = (
-            (self.vram_gib, gpu.memory_gib),
-            (self.price_usd, gpu.price_usd),
-            (self.power_w, gpu.power_w),
-        )
-        return any(limit is not None and value is not None and value > limit for limit, value in pairs)
+        return any(value is not None and value > limit for _, limit, value in self._limited(gpu))
 
     def unknown(self, gpu: Gpu) -> str:
         """Name the limited figures of a GPU that are unknown, or return an empty text."""
-        pairs = (("price", self.price_usd, gpu.price_usd), ("power limit", self.power_w, gpu.power_w))
-        return " and ".join(name for name, limit, value in pairs if limit is not None and value is None)
-
-    def met(self, gpu: Gpu) -> bool:
-        """Return whether a GPU is known to be within all limits."""
-        return not self.exceeded(gpu) and not self.unknown(gpu)
+        return " and ".join(name for name, _, value in self._limited(gpu) if value is None)
 
     @property
     def words(self) -> str:
@@ -54,8 +55,7 @@ class GpuFit(Frozen):
         free_bytes: Memory left over; negative where it does not fit.
         largest_batch: Samples that fit at one time; 0 if not one does.
         obstacle: Why the tool does not run there, or empty.
-        bound: Least time of a batch.
-        prediction: None if there is a reason against one, in `refusal`.
+        refusal: Why there is no prediction, or empty.
     """
 
     gpu: Gpu
@@ -73,23 +73,19 @@ class GpuFit(Frozen):
         return self.fits and not self.obstacle
 
 
+What = Literal["cheapest", "fastest", "least energy"]
+
+
 class Best(Frozen):
     """The best GPU in one respect, or the reason why none can be named."""
 
-    what: Literal["cheapest", "fastest", "least energy"]
+    what: What
     gpu: str | None
     why: str
 
 
 class LeftOut(Frozen):
-    """GPUs that may or may not be within the limits, because a figure is unknown.
-
-    Attributes:
-        unknown: Names of the unknown figures.
-        vendors: Vendors of these GPUs.
-        gpus: Number of GPUs.
-        running: Number of them that run it.
-    """
+    """How many GPUs may or may not be within the limits, because a figure is unknown, and how many run it."""
 
     unknown: str
     vendors: tuple[str, ...]
@@ -102,10 +98,10 @@ def within(rows: Iterable[GpuFit], limits: Constraint) -> tuple[list[GpuFit], tu
     kept: list[GpuFit] = []
     wanting: dict[str, list[GpuFit]] = {}
     for row in rows:
-        if limits.met(row.gpu):
-            kept.append(row)
-        elif not limits.exceeded(row.gpu):
-            wanting.setdefault(limits.unknown(row.gpu), []).append(row)
+        if limits.exceeded(row.gpu):
+            continue
+        unknown = limits.unknown(row.gpu)
+        (wanting.setdefault(unknown, []) if unknown else kept).append(row)
     left = tuple(
         LeftOut(
             unknown=name, vendors=tuple(dict.fromkeys(row.gpu.vendor for row in found)), gpus=len(found),
@@ -121,23 +117,22 @@ def best(
 ) -> tuple[Best, ...]:
     """Return the cheapest, the fastest and the most economical GPU that runs it, by what is known.
 
-    Args:
-        rows: GPUs that keep within the limits.
-        limits: The reader's limits.
-        left_out: GPUs that may or may not be within them.
-        obstacle: Why nothing runs it anywhere, or empty.
+    The rows keep within the limits; the GPUs left out may or may not. An obstacle is why nothing runs it
+    anywhere.
     """
     running = [row for row in rows if row.runs]
-    if not running:
-        why = "no GPU of the catalogue runs it"
-        if obstacle:
-            why = obstacle
-        elif limits.words and not rows:
+    if running:
+        return (
+            _cheapest(running, sum(one.running for one in left_out)),
+            _fastest(running),
+            _thriftiest(running),
+        )
+    why = obstacle or "no GPU of the catalogue runs it"
+    if limits.words and not obstacle:
+        why = f"none of the {len(rows)} GPUs within {limits.words} runs it"
+        if not rows:
             why = f"no GPU of the catalogue is known to keep within {limits.words}"
-        elif limits.words:
-            why = f"none of the {len(rows)} GPUs within {limits.words} runs it"
-        return tuple(Best(what=what, gpu=None, why=why) for what in ("cheapest", "fastest", "least energy"))
-    return (_cheapest(running, sum(one.running for one in left_out)), _fastest(running), _thriftiest(running))
+    return tuple(Best(what=what, gpu=None, why=why) for what in ("cheapest", "fastest", "least energy"))
 
 
 def _cheapest(running: Sequence[GpuFit], left_out: int) -> Best:
@@ -151,21 +146,13 @@ def _cheapest(running: Sequence[GpuFit], left_out: int) -> Best:
 
 
 def _fastest(running: Sequence[GpuFit]) -> Best:
-    predicted = [(row.prediction, row.gpu) for row in running if row.prediction]
+    predicted = [(p.latency_s, p.latency_error, row.gpu) for row in running if (p := row.prediction)]
     if predicted:
-        found, gpu = min(predicted, key=lambda pair: pair[0].latency_s)
-        rivals = [(one.latency_s, one.latency_error, part) for one, part in predicted]
-        why = (
-            f"predicted {found.latency_s:.3g} s per batch, error {100 * found.latency_error:.0f} % on "
-            f"held-out records; of {len(predicted)} with a prediction among {len(running)} that run it"
-            + _ties(gpu, rivals)
-        )
-        return Best(what="fastest", gpu=gpu.title, why=why)
+        return _lowest("fastest", "s per batch", predicted, len(running))
     complete = [row for row in running if row.bound.compute_known]
     if not complete:
-        return Best(
-            what="fastest", gpu=None, why="no GPU that runs it has a prediction or a known matrix rate"
-        )
+        why = "no GPU that runs it has a prediction or a known matrix rate"
+        return Best(what="fastest", gpu=None, why=why)
     row = min(complete, key=lambda one: one.bound.total_s)
     why = (
         f"by its lower bound of {row.bound.total_s:.3g} s per batch, of {len(complete)} with a known matrix "
@@ -175,32 +162,32 @@ def _fastest(running: Sequence[GpuFit]) -> Best:
 
 
 def _thriftiest(running: Sequence[GpuFit]) -> Best:
+    predicted = [(p, row.gpu) for row in running if (p := row.prediction)]
     counted = [
-        (row.prediction.energy_j_per_sample, row.prediction, row.gpu)
-        for row in running
-        if row.prediction and row.prediction.energy_j_per_sample is not None
+        (p.energy_j_per_sample, p.energy_error, gpu)
+        for p, gpu in predicted
+        if p.energy_j_per_sample is not None
     ]
-    if not counted:
-        why = (
-            "no record has counted joules"
-            if any(row.prediction for row in running)
-            else "there is no prediction"
-        )
-        return Best(what="least energy", gpu=None, why=why)
-    joules, found, gpu = min(counted, key=lambda one: one[0])
-    error = "unknown" if found.energy_error is None else f"{100 * found.energy_error:.0f} %"
-    why = (
-        f"predicted {joules:.3g} J per sample, error {error} on held-out records; "
-        f"of {len(counted)} with a prediction among {len(running)} that run it"
-        + _ties(gpu, [(value, one.energy_error or 0.0, part) for value, one, part in counted])
-    )
-    return Best(what="least energy", gpu=gpu.title, why=why)
+    if counted:
+        return _lowest("least energy", "J per sample", counted, len(running))
+    why = "no record has counted joules" if predicted else "there is no prediction"
+    return Best(what="least energy", gpu=None, why=why)
 
 
-def _ties(best: Gpu, rivals: Sequence[tuple[float, float, Gpu]]) -> str:
-    """Name the GPUs that the errors of predictions cannot distinguish from the best; empty without any."""
-    most = next(value * (1 + error) for value, error, gpu in rivals if gpu == best)
-    near = [(value, gpu.name) for value, error, gpu in rivals if gpu != best and value * (1 - error) <= most]
-    names = [name for _, name in sorted(near)]
+def _lowest(what: What, unit: str, found: Sequence[tuple[float, float | None, Gpu]], running: int) -> Best:
+    """Name the GPU of the lowest prediction, and those that its error cannot distinguish from the best.
+
+    ``found`` has the prediction, its relative error (None: unknown) and the GPU.
+    """
+    value, error, best = min(found, key=lambda one: one[0])
+    most = value * (1 + (error or 0.0))
+    rivals = sorted((v, gpu.name) for v, e, gpu in found if gpu != best and v * (1 - (e or 0.0)) <= most)
+    names = [name for _, name in rivals]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"; within these errors also {', '.join(names[:3])}{more}" if names else ""
+    ties = f"; within these errors also {', '.join(names[:3])}{more}" if names else ""
+    shown = "unknown" if error is None else f"{100 * error:.0f} %"
+    why = (
+        f"predicted {value:.3g} {unit}, error {shown} on held-out records; "
+        f"of {len(found)} with a prediction among {running} that run it{ties}"
+    )
+    return Best(what=what, gpu=best.title, why=why)

@@ -6,6 +6,7 @@ import csv
 import difflib
 import functools
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -72,12 +73,8 @@ class Gpu(Frozen):
         bf16_tflops: Dense matrix rate of bf16.
         int8_tops: Dense matrix rate of int8, in 10^12 operations per second.
         power_w: Power limit of the board, or of the module.
-        year: Year of the announcement.
-        price_usd: Price on the model card page, if it has one.
-        compute_capability: CUDA compute capability.
+        price_usd: Price on the model card page, which lists the GPU under ``page_names``.
         reported_as: Name that the driver reports, as in records.
-        page_names: Names on the model card page, if it lists the GPU.
-        sources: Keys of its sources.
         checked: Figures that agreed with a document, within 1.2 %, years exactly.
     """
 
@@ -129,12 +126,10 @@ class Gpu(Frozen):
 
     def obstacle(self, quantization: Quantization) -> str:
         """Say why a quantization's tool does not run here, whatever the memory; empty if unknown."""
-        if self.vendor != "NVIDIA":
-            if quantization.name == "int8" and self.vendor == "Apple":
-                return "bitsandbytes has no LLM.int8() for Apple GPUs"
-            return ""
-        oldest = OLDEST_INT8 if quantization.name == "int8" else OLDEST_CUDA[quantization.tool]
-        have = self.compute_capability
+        int8, have = quantization.name == "int8", self.compute_capability
+        if int8 and self.vendor == "Apple":
+            return "bitsandbytes has no LLM.int8() for Apple GPUs"
+        oldest = OLDEST_INT8 if int8 else OLDEST_CUDA[quantization.tool]
         if have is None or have >= oldest:
             return ""
         return f"{quantization.tool} needs CUDA compute capability {oldest}, it has {have}"
@@ -147,29 +142,31 @@ def catalogue() -> tuple[Gpu, ...]:
     Raises:
         UserError: A row is wrong, names an unknown source or occurs twice; the message names file and line.
     """
-    path = paths.root() / "data" / "gpus.csv"
-    known = sources()
-    found: list[Gpu] = []
+    found: dict[str, Gpu] = {}
     for number, row in enumerate(_rows("gpus.csv"), start=2):
-        given: dict[str, Any] = {name: value for name, value in row.items() if value}
-        given["page_names"] = tuple(filter(None, row["page_names"].split(";")))
-        given["sources"] = tuple(filter(None, row["source"].split(";")))
-        given.pop("source", None)
-        given["checked"] = _checks(row.get("checked") or "")
+        place = f"{paths.root() / 'data' / 'gpus.csv'}, line {number}"
+        given: dict[str, Any] = {name: value for name, value in row.items() if value and name != "source"}
+        lists = {"page_names": row["page_names"], "sources": row["source"]}
+        given |= {name: tuple(filter(None, text.split(";"))) for name, text in lists.items()}
         try:
-            gpu = Gpu.model_validate(given)
+            gpu = Gpu.model_validate(given | {"checked": _checks(row["checked"])})
         except ValidationError as error:
-            raise UserError(f"{path}, line {number}: {explain(error, Gpu.model_fields)}") from None
-        for key in (*gpu.sources, *(check.source for check in gpu.checked)):
-            if key not in known:
-                raise UserError(f"{path}, line {number}: unknown source {key!r}; {nearest(key, known)}")
-        for figure in (figure for check in gpu.checked for figure in check.figures):
-            if figure not in gpu.given:
-                raise UserError(f"{path}, line {number}: {figure} is compared, but the row has none")
-        if any(gpu.name == other.name for other in found):
-            raise UserError(f"{path}, line {number}: {gpu.name!r} occurs twice; keep one row")
-        found.append(gpu)
-    return tuple(found)
+            raise UserError(f"{place}: {explain(error, Gpu.model_fields)}") from None
+        if problem := _problem(gpu, found):
+            raise UserError(f"{place}: {problem}")
+        found[gpu.name] = gpu
+    return tuple(found.values())
+
+
+def _problem(gpu: Gpu, earlier: Collection[str]) -> str:
+    """Say what is wrong with a row that has all fields; empty if nothing is."""
+    if gpu.name in earlier:
+        return f"{gpu.name!r} occurs twice; keep one row"
+    for key in (*gpu.sources, *(check.source for check in gpu.checked)):
+        if key not in sources():
+            return f"unknown source {key!r}; {nearest(key, sources())}"
+    unknown = [figure for check in gpu.checked for figure in check.figures if figure not in gpu.given]
+    return f"{unknown[0]} is compared, but the row has none" if unknown else ""
 
 
 @functools.cache
@@ -187,18 +184,20 @@ def get(name: str) -> Gpu:
     wanted = _plain(name).split()
     if not wanted:
         raise UserError(f"{name!r} is no name of a GPU; all names are in data/gpus.csv")
-    named = {gpu.name: _plain(gpu.name).split() for gpu in catalogue()}
-    exact = [gpu for gpu in catalogue() if named[gpu.name] == wanted]
+    named = {gpu: _plain(gpu.name).split() for gpu in catalogue()}
+    exact = [gpu for gpu, words in named.items() if words == wanted]
     if found := (exact[0] if exact else reported(name)):
         return found
-    close = [gpu for gpu in catalogue() if named[gpu.name][: len(wanted)] == wanted]
-    close = close or [gpu for gpu in catalogue() if _within(wanted, named[gpu.name])]
+    close = [gpu for gpu, words in named.items() if words[: len(wanted)] == wanted]
+    close = close or [
+        gpu for gpu, words in named.items() if f" {' '.join(wanted)} " in f" {' '.join(words)} "
+    ]
     if len(close) == 1:
         return close[0]
     if close:
         names = ", ".join(gpu.name for gpu in close)
         raise UserError(f"GPU {name!r} could be several; give one of: {names}")
-    plain = {" ".join(words): title for title, words in named.items()}
+    plain = {" ".join(words): gpu.name for gpu, words in named.items()}
     likely = [plain[near] for near in difflib.get_close_matches(_plain(name), plain, n=3)]
     hint = f"did you mean {' or '.join(map(repr, likely))}? " if likely else ""
     raise UserError(f"unknown GPU {name!r}; {hint}all names are in data/gpus.csv; or give --vram in GiB")
@@ -207,11 +206,6 @@ def get(name: str) -> Gpu:
 def reported(name: str) -> Gpu | None:
     """Return the GPU that a driver reports under a name, in upper or lower case."""
     return next((gpu for gpu in catalogue() if gpu.reported_as.lower() == name.lower() != ""), None)
-
-
-def _within(part: list[str], whole: list[str]) -> bool:
-    """Return whether words occur in a name one after the other."""
-    return any(whole[start : start + len(part)] == part for start in range(len(whole)))
 
 
 SERIES = {

@@ -61,29 +61,26 @@ class Memory(Frozen):
     overhead_bytes: int = OVERHEAD_BYTES
 
     @property
+    def parts(self) -> tuple[int, ...]:
+        """Return the bytes of the parts, in the order of tables."""
+        return (
+            self.weights_bytes, self.vision_bytes, self.cache_bytes, self.activations_bytes,
+            self.overhead_bytes,
+        )  # fmt: skip
+
+    @property
     def model_bytes(self) -> int:
         """Return the bytes of all weights."""
         return self.weights_bytes + self.vision_bytes
 
     @property
-    def allocated_bytes(self) -> int:
-        """Return all but the overhead, which is what an allocator counts."""
-        return self.model_bytes + self.cache_bytes + self.activations_bytes
-
-    @property
     def total_bytes(self) -> int:
         """Return the bytes of everything."""
-        return self.allocated_bytes + self.overhead_bytes
+        return sum(self.parts)
 
 
 def need(of: Shape, quantization: Quantization, load: Load, attention: Attention = "sdpa") -> Memory:
-    """Compute the memory of a model under a load.
-
-    Args:
-        of: The model.
-        quantization: How its weights are stored.
-        load: Batch, image and prompt.
-        attention: ``eager`` writes the score matrices out; ``sdpa`` does not.
+    """Compute the memory of a model under a load; ``eager`` attention writes out the matrices of scores.
 
     Raises:
         UserError: The prompt and the answer do not fit the model's context.
@@ -96,7 +93,7 @@ def need(of: Shape, quantization: Quantization, load: Load, attention: Attention
             "ask for less with --text-tokens, --new-tokens or --image-size"
         )
     found = quantize.stored(of, quantization)
-    vision = sum(one.size_bytes for one in found if one.tensor.component in ("vision", "projector"))
+    vision = sum(one.size_bytes for one in found if one.tensor.vision_side)
     size = sum(one.size_bytes for one in found)
     return Memory(
         quantization=quantization.name,
@@ -168,14 +165,10 @@ def largest_batch(of: Shape, needed: Memory, load: Load, usable_bytes: float) ->
 
 
 class Claim(Frozen):
-    """A memory figure of a published model card, compared with ours.
+    """A memory figure of a published model card, compared with our weights and our total.
 
     Attributes:
-        claimed_bytes: Figure of the page.
-        bits_per_weight: Figure of the page.
         rule_bytes: Result of the page's own rule: parameters x bits / 8 + 0.5 GB.
-        weights_bytes: Our bytes of all weights.
-        total_bytes: Our bytes with cache, activations and overhead.
     """
 
     quantization: str

@@ -6,13 +6,12 @@ import functools
 import json
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from vlmnb import paths
 from vlmnb.errors import UserError
-from vlmnb.fit import tensors
-from vlmnb.fit.shape import Shape
+from vlmnb.files import plain_yaml
+from vlmnb.fit.shape import TITLES, Shape
 from vlmnb.models import geometry
 from vlmnb.spec.sweep_file import explain
 from vlmnb.types import Frozen
@@ -88,12 +87,12 @@ def of(shape: Shape) -> Card:
     entry, d = shape.entry, shape.decoder
     return Card(
         name=entry.name, title=entry.title, family=entry.family, architecture="dense",
-        parameters={tensors.TITLES[part]: n for part, n in tensors.by_component(shape).items()},
+        parameters={TITLES[part]: n for part, n in shape.parameters.items()},
         layers=d.layers, heads=d.heads, kv_heads=d.kv_heads, head_size=d.head_size, width=d.width,
         vocabulary=d.vocabulary, context=d.context, released_dtype=shape.released_dtype,
         image_tokens={side: shape.image_tokens(side) for side in entry.image_sizes},
         kv_bytes_per_token=2 * d.layers * d.kv_heads * d.head_size * 2,
-        geometry_source=geometry.source(entry.name), published=published().get(entry.name),
+        geometry_source=geometry.source(entry), published=published().get(entry.name),
         scores=_scores(shape),
     )  # fmt: skip
 
@@ -106,10 +105,7 @@ def published() -> dict[str, Published]:
         UserError: The file is wrong; the message names the model and the field.
     """
     path = paths.root() / "data" / "cards.yaml"
-    try:
-        content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    content: dict[str, Any] = plain_yaml.load(path)
     found = {}
     for name, given in content.items():
         try:

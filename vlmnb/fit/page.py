@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.fit import answer, gpus, memory, quantize, shape, snippets, tensors
+from vlmnb.files import templates
+from vlmnb.fit import answer, gpus, memory, quantize, shape, snippets
 from vlmnb.fit import answer_text as words
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
 from vlmnb.records import record_file
 from vlmnb.stats import formatting
-from vlmnb.views import markup
+from vlmnb.views import html, table
+from vlmnb.views.table import Field, Table
+from vlmnb.views.templates import fence, plain
 
 
 def begin(parameters: Mapping[str, Any]) -> Fit:
@@ -42,9 +45,9 @@ def facts(fit: Fit) -> str:
     """Return the computed facts of the architecture, and the published ones with sources."""
     card = fit.card
     parts = ", ".join(f"{name.lower()} {_count(number)}" for name, number in card.parameters.items())
-    rows = {
+    rows: dict[str, str | Field] = {
         "Parameters": f"{_count(card.parameters_total)} ({parts})",
-        "Family": f"{markup.escape(card.family)}, {card.architecture}",
+        "Family": f"{card.family}, {card.architecture}",
         "Decoder layers": str(card.layers),
         "Heads": f"{card.heads}, of key and value {card.kv_heads}",
         "Head size": str(card.head_size),
@@ -53,116 +56,88 @@ def facts(fit: Fit) -> str:
         "Context": f"{card.context} tokens",
         "Tokens per image": ", ".join(f"{tokens} at {side} px" for side, tokens in card.image_tokens.items()),
         "KV cache per token": formatting.format_si(card.kv_bytes_per_token, "B", 3),
-        "Published in": markup.escape(card.released_dtype),
+        "Published in": card.released_dtype,
     }
-    published = card.published
-    if published:
-        rows |= {
-            "Developer": markup.escape(published.developer),
-            "Released": _sourced(published.released, published.released_source),
-            "Licence": _sourced(published.licence, published.licence_source),
-            "GGUF": markup.escape(published.gguf),
-        }
-        rows |= {
-            f"{one.name} (published)": _sourced(f"{one.score:g}", one.source) for one in published.benchmarks
-        }
-    rows |= {
-        f"{name.replace('_', ' ')} (ours, held out)": f"{100 * value:.1f} %"
-        for name, value in card.scores.items()
-    }
-    rows["Geometry"] = markup.escape(card.geometry_source)
-    return markup.facts(rows)
+    if published := card.published:
+        rows["Developer"] = published.developer
+        rows["Released"] = _sourced(published.released, published.released_source)
+        rows["Licence"] = _sourced(published.licence, published.licence_source)
+        rows["GGUF"] = published.gguf
+        for one in published.benchmarks:
+            rows[f"{one.name} (published)"] = _sourced(f"{one.score:g}", one.source)
+    for name, value in card.scores.items():
+        rows[f"{name.replace('_', ' ')} (ours, held out)"] = f"{100 * value:.1f} %"
+    rows["Geometry"] = card.geometry_source
+    return html.render(table.facts(rows))
 
 
 def unrun(fit: Fit) -> str:
     """Name the quantizations that nothing runs, as Markdown; empty without any."""
-    return f"**{markup.plain(told)}**" if (told := words.unrun(fit)) else ""
+    return f"**{plain(text)}**" if (text := words.unrun(fit)) else ""
 
 
 def memory_table(fit: Fit) -> str:
     """Return the memory by quantization."""
-    header = [*words.MEMORY]
-    caption = f"GB (10^9 bytes) at {words.asked(fit)}"
-    return markup.table(header, words.memory_cells(fit), caption=markup.escape(caption))
+    return _table(words.MEMORY, words.memory_cells(fit), f"GB (10^9 bytes) at {words.asked(fit)}")
 
 
 def weights_table(fit: Fit) -> str:
     """Return the bits per weight of each storage type, by quantization."""
     model = shape.of(fit.card.name)
-    rows = []
+    rows: list[list[str | Field]] = []
     for kind in quantize.QUANTIZATIONS.values():
-        found = quantize.bits_by_type(quantize.stored(model, kind), tuple(tensors.TITLES))
-        types = ", ".join(
-            f"{name} {bits:.5g} bits x {_count(count)}" for name, (count, bits) in found.items()
-        )
-        rows.append([kind.name, kind.tool, types, markup.escape(kind.summary)])
-    return markup.table(["Quantization", "Tool", "Stored as", "What it does"], rows, text=(1, 2, 3))
+        found = quantize.bits_by_type(quantize.stored(model, kind), tuple(shape.TITLES))
+        types = ", ".join(f"{name} {bits:.5g} bits x {_count(n)}" for name, (n, bits) in found.items())
+        rows.append([kind.name, *(Field(text, words=True) for text in (kind.tool, types, kind.summary))])
+    return _table(("Quantization", "Tool", "Stored as", "What it does"), rows)
 
 
 def layers_table(fit: Fit) -> str:
     """Return the bits per weight of each type of layer under the GGUF kinds."""
     model = shape.of(fit.card.name)
     kinds = [kind for kind in quantize.QUANTIZATIONS.values() if kind.gguf]
-    told = {kind.name: quantize.bits_by_layer(quantize.stored(model, kind)) for kind in kinds}
+    found = [quantize.bits_by_layer(quantize.stored(model, kind)) for kind in kinds]
     rows = []
-    for layer in next(iter(told.values())):
-        cells = [told[kind.name][layer] for kind in kinds]
-        shown = [f"{one.bits:.5g} ({', '.join(one.types)})" for one in cells]
-        rows.append([markup.escape(layer), _count(cells[0].count), *shown])
+    for layer, first in found[0].items():
+        cells = [f"{one[layer].bits:.5g} ({', '.join(one[layer].types)})" for one in found]
+        rows.append([layer, _count(first.count), *cells])
     caption = "Bits per weight by type of layer under the GGUF kinds, and the tensor types they are stored as"
-    header = ["Layers", "Weights", *(kind.name for kind in kinds)]
-    return markup.table(header, rows, caption=caption)
+    return _table(("Layers", "Weights", *(kind.name for kind in kinds)), rows, caption)
 
 
 def claims_table(fit: Fit) -> str:
     """Compare the memory figures of a published card with ours; empty for a model that it does not list."""
     if not fit.claims:
         return ""
+    header = (
+        "Quantization", "Its bits", "Its GB", "7.1e9 x bits / 8 + 0.5 GB", "Weights", "Total", "Its error",
+    )  # fmt: skip
     rows = [
-        [
-            one.quantization,
-            f"{one.bits_per_weight:g}",
-            f"{one.claimed_bytes / 1e9:.1f}",
-            f"{one.rule_bytes / 1e9:.2f}",
-            formatting.gigabytes(one.weights_bytes),
-            formatting.gigabytes(one.total_bytes),
-            f"{100 * one.error:+.0f} %",
-        ]
+        (
+            one.quantization, f"{one.bits_per_weight:g}", f"{one.claimed_bytes / 1e9:.1f}",
+            f"{one.rule_bytes / 1e9:.2f}", formatting.gigabytes(one.weights_bytes),
+            formatting.gigabytes(one.total_bytes), f"{100 * one.error:+.0f} %",
+        )
         for one in fit.claims
-    ]
-    header = [
-        "Quantization",
-        "Its bits",
-        "Its GB",
-        "7.1e9 x bits / 8 + 0.5 GB",
-        "Weights",
-        "Total",
-        "Its error",
-    ]
-    return markup.table(header, rows)
+    ]  # fmt: skip
+    return _table(header, rows)
 
 
 def claims_text(fit: Fit) -> str:
     """Describe the comparison, as Markdown; empty for a model that the published card does not list."""
     if not fit.claims:
         return ""
-    parameters = fit.card.parameters_total
     by_name = {one.quantization: one for one in fit.claims}
     q8, q4 = by_name["Q8_0"], by_name["Q4_K_M"]
-    below = q4.claimed_bytes < q4.weights_bytes
-    lines = [
-        f"A [model card page]({gpus.sources()['page'].address}) gives figures for the same model. One rule "
-        f"makes all four: {memory.CLAIMED_PARAMETERS / 1e9:g} billion parameters (exactly: "
-        f"{parameters / 1e9:.3f}) times bits / 8, and 0.5 GB. Compared with ours:",
-        f"- its bits per weight leave out the scales: Q8_0 stores {quantize.bits('Q8_0'):g} bits, Q6_K "
-        f"{quantize.bits('Q6_K'):g}, Q4_K_M {quantize.bits('Q4_K'):g} and {quantize.bits('Q6_K'):g};",
-        "- under GGUF the vision tower stays in 16 bits;",
-        f"- it has no KV cache: {formatting.gigabytes(fit.memory.cache_bytes)} GB here, "
-        f"{formatting.gigabytes(_whole_cache(fit))} GB for the whole context of {fit.card.context} tokens;",
-        f"- so its Q8_0 is {_percent(q8.error)} and its Q4_K_M {_percent(q4.error)} compared with our total"
-        + ("; its figure for Q4_K_M is less than the files of the weights alone." if below else "."),
-    ]
-    return lines[0] + "\n\n" + "\n".join(lines[1:])
+    return _render(
+        "claims.md.j2",
+        address=gpus.sources()["page"].address, claimed=memory.CLAIMED_PARAMETERS,
+        parameters=fit.card.parameters_total,
+        bits={name: quantize.bits(name) for name in ("Q8_0", "Q6_K", "Q4_K")},
+        cache=fit.memory.cache_bytes, whole_cache=fit.card.kv_bytes_per_token * fit.card.context,
+        context=fit.card.context, q8=_percent(q8.error), q4=_percent(q4.error),
+        below=q4.claimed_bytes < q4.weights_bytes,
+    )  # fmt: skip
 
 
 def peaks_table(fit: Fit) -> str:
@@ -170,65 +145,50 @@ def peaks_table(fit: Fit) -> str:
     if not fit.peaks:
         return "<p>No peak of this model was measured on a GPU yet, so the estimates are unchecked here.</p>"
     rows = [
-        [
-            str(one.batch_size),
-            str(one.image_size),
-            formatting.gigabytes(one.measured_bytes),
+        (
+            str(one.batch_size), str(one.image_size), formatting.gigabytes(one.measured_bytes),
             formatting.gigabytes(one.estimated_bytes),
             f"{100 * (one.estimated_bytes / one.measured_bytes - 1):+.0f} %",
-        ]
+        )
         for one in fit.peaks
-    ]
-    return markup.table(["Batch", "Image, px", "Measured, GB", "Estimated, GB", "Error"], rows)
+    ]  # fmt: skip
+    return _table(("Batch", "Image, px", "Measured, GB", "Estimated, GB", "Error"), rows)
 
 
 def gpu_table(fit: Fit) -> str:
     """Return all GPUs as a sortable table with a row of filters above."""
-    told = any(row.prediction for row in fit.gpus)
+    predicted = any(row.prediction for row in fit.gpus)
     header = ["GPU", "Runs it", "Batch up to", "At least"]
-    header += ["Predicted latency", "Throughput", "Energy per sample"] if told else []
+    header += ["Predicted latency", "Throughput", "Energy per sample"] if predicted else []
     header += ["GiB", "GB/s", "fp16 TFLOP/s", "int8 TOP/s", "W", "USD", "Kind", "Year", "Compared"]
-    rows = [_gpu_row(row, told, "no" if fit.obstacle else words.verdict(row)) for row in fit.gpus]
+    rows = [_gpu_row(row, predicted, "no" if fit.obstacle else words.verdict(row)) for row in fit.gpus]
     caption = (
         f"Under {fit.quantization.name} at {words.asked(fit)}. Rates are dense, with 32-bit accumulation. "
         f"At least: the lower bound of a batch. *: {words.BANDWIDTH_ALONE}. {words.COUNTED} "
         f"USD: {words.prices()}. Compared: the figures of the row that agreed with a document; "
         "the others were typed from knowledge. Point at a cell to see the kind of document."
     )
-    worded = (1, len(header) - 3, len(header) - 1)
-    table = markup.table(header, rows, text=worded, caption=markup.escape(caption))
-    return table.replace('class="vlmnb-table"', 'class="vlmnb-table vlmnb-filter vlmnb-sticky"', 1)
+    return _table(header, rows, caption, "vlmnb-filter vlmnb-sticky")
 
 
 def best(fit: Fit) -> str:
     """Name the best GPU in each respect, as Markdown."""
-    if fit.obstacle:
-        return f"**{markup.plain(words.unrun(fit))}**"
-    lines = [
-        f"- **{one.what.capitalize()}**: {markup.plain(one.gpu or '-')} ({markup.plain(one.why)})"
-        for one in fit.best
-    ]
-    lines += [f"- {markup.plain(line)}" for line in words.refusals(fit)]
-    return "\n".join(lines)
+    return unrun(fit) if fit.obstacle else _render("best.md.j2", found=fit.best, refusals=words.refusals(fit))
 
 
 def errors(fit: Fit) -> str:
     """Say how large errors of predictions are, as Markdown; empty without predictions."""
-    return "\n".join(f"- {markup.plain(line)}" for line in words.checks(fit))
+    return "\n".join(f"- {plain(line)}" for line in words.checks(fit))
 
 
 def usage(fit: Fit) -> str:
-    """Return the snippets, as Markdown."""
+    """Return how to use the model, with code, as Markdown."""
     model = shape.of(fit.card.name)
-    where = f"models/{fit.card.name}" if model.entry.bundled else model.entry.source
-    parts = []
-    for one in snippets.of(model, where):
-        needs = f"Needs {one.needs}." if one.needs else ""
-        text = " ".join(filter(None, [needs, one.note]))
-        parts += [f"### {one.title}", text, markup.fence(one.code, one.language)]
-    if fit.card.published and not fit.card.published.ollama:
-        parts += ["### Ollama", "Ollama's library has no tag of this model."]
-    return "\n\n".join(part for part in parts if part)
+    source = model.entry.source or f"models/{fit.card.name}"
+    return _render(
+        "usage.md.j2", image=snippets.IMAGE, code=snippets.codes(model, source), published=fit.card.published,
+        processor_note=model.family.processor_note,
+    )  # fmt: skip
 
 
 def sources(fit: Fit) -> str:
@@ -241,77 +201,58 @@ def sources(fit: Fit) -> str:
         for check in row.gpu.checked:
             compared.setdefault(check.source, []).append(row.gpu.name)
     left = [row.gpu.uncompared for row in fit.gpus if row.gpu.uncompared]
-    figures, missing = sum(len(row.gpu.given) for row in fit.gpus), sum(map(len, left))
-    told = (
-        f"{figures - missing} of {figures} figures agreed with one of the documents below; the other "
-        f"{missing}, of {len(left)} GPUs, were compared with none:"
-    )
-    return "\n".join([*_documents(used), "", told, "", *_documents(compared)])
+    figures = sum(len(row.gpu.given) for row in fit.gpus)
+    return _render(
+        "sources.md.j2", used=used, compared=compared, sources=gpus.sources(), figures=figures,
+        agreed=figures - sum(map(len, left)), left=len(left),
+    )  # fmt: skip
 
 
-def _documents(used: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """Yield a line for each document, with the GPUs that it is used for."""
-    for key, names in used.items():
-        source = gpus.sources()[key]
-        title = markup.plain(source.title)
-        linked = f"[{title}]({source.address})" if source.address else title
-        yield f"- {linked} ({source.kind}): {markup.plain(', '.join(names))}"
+def _table(
+    header: Sequence[str], rows: Iterable[Sequence[str | Field]], caption: str = "", classes: str = ""
+) -> str:
+    fields = [tuple(one if isinstance(one, Field) else Field(one) for one in row) for row in rows]
+    return html.render(Table(caption, tuple(header), tuple(fields), classes))
 
 
-def _gpu_row(row: GpuFit, told: bool, verdict: str) -> list[str]:
-    gpu = row.gpu
-    cells = [
-        f'<span title="{markup.escape(_source_titles(row))}">{markup.escape(gpu.title)}</span>',
-        markup.escape(verdict), _number(row.largest_batch if row.runs else None), _bound(row),
-        *(_predictions(row) if told else ()), _number(gpu.memory_gib), _number(gpu.bandwidth_gb_s),
-        _number(gpu.fp16_tflops), _number(gpu.int8_tops), _number(gpu.power_w), _number(gpu.price_usd),
-        gpu.segment, _number(gpu.year),
-    ]  # fmt: skip
-    share = (len(gpu.given) - len(gpu.uncompared)) / len(gpu.given)
-    compared = (
-        f'<span title="{markup.escape(words.documents(gpu))}">{_sorted(share, words.compared(gpu))}</span>'
-    )
-    return [*cells, compared]
-
-
-def _predictions(row: GpuFit) -> Iterable[str]:
-    found = row.prediction
+def _gpu_row(row: GpuFit, with_prediction: bool, verdict: str) -> list[Field]:
+    gpu, found = row.gpu, row.prediction
     sorts = (found.latency_s, found.samples_per_s, found.energy_j_per_sample) if found else (None, None, None)
-    for text, value in zip(words.predicted(row), sorts, strict=True):
-        yield _sorted(value, text) if value is not None and text != "-" else markup.MISSING
+    predicted = [Field(text, sort=value) for text, value in zip(words.predicted(row), sorts, strict=True)]
+    rates = (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.fp16_tflops, gpu.int8_tops, gpu.power_w, gpu.price_usd)
+    return [
+        Field(gpu.title, title="; ".join(gpus.sources()[key].title for key in gpu.sources)),
+        Field(verdict, words=True),
+        _number(row.largest_batch if row.runs else None),
+        Field(words.least(row), sort=row.bound.total_s if row.runs else None),
+        *(predicted if with_prediction else ()),
+        *map(_number, rates),
+        Field(gpu.segment, words=True),
+        _number(gpu.year),
+        Field(
+            words.compared(gpu), title=words.documents(gpu), words=True,
+            sort=1 - len(gpu.uncompared) / len(gpu.given),
+        ),
+    ]  # fmt: skip
 
 
-def _bound(row: GpuFit) -> str:
-    return _sorted(row.bound.total_s, words.least(row)) if row.runs else markup.MISSING
+def _number(value: float | None) -> Field:
+    return Field(table.MISSING if value is None else f"{value:g}")
 
 
-def _sorted(value: float, text: str) -> str:
-    return f'<span data-sort="{value:.6g}">{markup.escape(text)}</span>'
+def _sourced(text: str, key: str) -> Field:
+    return Field(text, words=True, span=f"({'a model card page' if key == 'page' else key})")
 
 
-def _number(value: float | None) -> str:
-    return markup.MISSING if value is None else f"{value:g}"
-
-
-def _source_titles(row: GpuFit) -> str:
-    return "; ".join(gpus.sources()[key].title for key in row.gpu.sources)
-
-
-def _sourced(text: str, key: str) -> str:
-    return f'{markup.escape(text)} <span class="interval">({markup.escape(_short(key))})</span>'
-
-
-def _short(key: str) -> str:
-    return "a model card page" if key == "page" else key
-
-
-def _whole_cache(fit: Fit) -> int:
-    return fit.card.kv_bytes_per_token * fit.card.context
+def _percent(error: float) -> str:
+    return f"{abs(100 * error):.0f} % too {'low' if error < 0 else 'high'}"
 
 
 def _count(number: int) -> str:
     return f"{number:,}".replace(",", " ")
 
 
-def _percent(error: float) -> str:
-    return f"{abs(100 * error):.0f} % too {'low' if error < 0 else 'high'}"
+def _render(name: str, **data: object) -> str:
+    """Return the Markdown that a template makes of data."""
+    helpers = {"plain": plain, "fence": fence, "gb": formatting.gigabytes}
+    return templates.render("vlmnb.fit", name, **helpers, **data).strip()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from vlmnb import paths
+from vlmnb import models, paths
 from vlmnb.files import hashing
 from vlmnb.fit import gpus, quantize
 from vlmnb.models import geometry
@@ -21,11 +21,6 @@ def of(model: str, parameters: Mapping[str, Any], entries: Iterable[IndexedRecor
 
     Its records are those that predictions are fitted on (any model, under the card's quantization) and those
     of its own model, for their peaks.
-
-    Args:
-        model: Name of the model.
-        parameters: Of the card's notebook, defaults filled in.
-        entries: The records of the results folder that a prediction can be fitted on.
     """
     wanted = quantize.get(str(parameters["quantization"])).name
     newest: dict[tuple[str, str], IndexedRecord] = {}
@@ -36,7 +31,7 @@ def of(model: str, parameters: Mapping[str, Any], entries: Iterable[IndexedRecor
     asked = {name: value for name, value in parameters.items() if name != "results"}
     return (
         f"parameters {json.dumps(asked, sort_keys=True)}",
-        f"geometry {hashing.digest(geometry.document(model))}",
+        f"geometry {hashing.digest(geometry.document(models.get(model)))}",
         *(f"{name} {_digest(name)}" for name in (*FILES, f"models/{model}/scores.json")),
         f"records to fit on: {'some' if newest else 'none'}",
         *sorted(f"record {entry.path} {entry.digest}" for entry in used),

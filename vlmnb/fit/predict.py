@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,28 +55,22 @@ class Observation(Frozen):
     energy_j: float | None = None
     key: str
 
+    @property
+    def bound(self) -> Bound:
+        """Return the least time of the batch on its GPU."""
+        return bounds.bound(self.work, quantize.get(self.quantization), self.gpu)
 
-class Factors(Frozen):
+
+class Factors(NamedTuple):
     """The fitted factors.
 
     Attributes:
-        prefill: Times the prefill bound.
-        decode: Times the decoding bound.
-        layer_s: Seconds for each layer entered.
+        latency: Those of the prefill bound and of the decoding bound, and the seconds for each layer entered.
         power_share: Share of the power limit, or None where no record has counted joules.
-        records: Records fitted on.
     """
 
-    prefill: float
-    decode: float
-    layer_s: float
+    latency: np.ndarray
     power_share: float | None
-    records: int
-
-    @property
-    def values(self) -> tuple[float, float, float]:
-        """Return the three factors of the latency."""
-        return self.prefill, self.decode, self.layer_s
 
 
 class Prediction(Frozen):
@@ -96,12 +92,6 @@ class Prediction(Frozen):
     energy_error: float | None
     held_out: str
     records: int
-
-
-class Refusal(Frozen):
-    """Why there is no prediction."""
-
-    reason: str
 
 
 def observations(records: Iterable[Record]) -> tuple[Observation, ...]:
@@ -140,40 +130,31 @@ def _of_that_size(record: Record, gpu: Gpu) -> bool:
 
 def predict(
     of: Shape, quantization: Quantization, load: Load, gpu: Gpu, known: Sequence[Observation]
-) -> Prediction | Refusal:
-    """Predict latency and energy of a batch on a GPU.
-
-    Args:
-        of: The model.
-        quantization: How its weights are stored.
-        load: Batch, image, prompt and answer.
-        gpu: Where.
-        known: Observations to fit on.
-
-    Returns:
-        The prediction, or why there is none.
-    """
+) -> Prediction | str:
+    """Predict latency and energy of a batch on a GPU from what is known; return the reason if that fails."""
     same = [one for one in known if one.quantization == quantization.name]
+    if not known:
+        return "no record of a GPU of the catalogue is in the results folder: there is nothing to fit on"
     if not same:
-        return Refusal(reason=_nothing(quantization, known))
+        return f"no record was measured under {quantization.name}: there is nothing to fit on"
     asked = bounds.work(of, quantization, load)
     least = bounds.bound(asked, quantization, gpu)
     here = [one for one in same if one.gpu.name == gpu.name]
     if len(here) >= FEWEST and len({one.model for one in here}) > 1:
-        used, group, what = here, _model, f"other models on {gpu.title}"
+        used, what = here, f"other models on {gpu.title}"
+        errors, energy_errors = _held_out(used, attrgetter("model"))
     else:
-        alike = [one for one in same if _alike(one.gpu, gpu) and _bound(one).compute_known]
-        if reason := _against(gpu, least, here, alike):
-            return Refusal(reason=reason)
-        used, group, what = alike, _gpu, "other GPUs"
-    errors, energy_errors = _held_out(used, group)
+        used, what = [one for one in same if _alike(one.gpu, gpu) and one.bound.compute_known], "other GPUs"
+        if reason := _against(gpu, least, here, used):
+            return reason
+        errors, energy_errors = _held_out(used, attrgetter("gpu.name"))
     if not errors:
-        return Refusal(reason="too few records are left to fit on when some are held out")
+        return "too few records are left to fit on when some are held out"
     factors = fit(used)
-    prefill, decode = (float(np.dot(parts, factors.values)) for parts in _parts(asked, least))
+    prefill, decode = (float(parts @ factors.latency) for parts in _parts(asked, least))
     total, share, power = prefill + decode, factors.power_share, gpu.power_w
     if total < least.total_s:
-        return Refusal(reason="factors fitted on the records give less than the lower bound, which cannot be")
+        return "factors fitted on the records give less than the lower bound, which cannot be"
     return Prediction(
         prefill_s=prefill, decode_s=decode, latency_s=total, samples_per_s=load.batch_size / total,
         energy_j_per_sample=share * power * total / load.batch_size if share and power else None,
@@ -183,7 +164,7 @@ def predict(
 
 
 def fit(known: Sequence[Observation]) -> Factors:
-    """Factors that make the relative errors least, none below zero.
+    """Return the factors that make the relative errors least, none below zero.
 
     Where the phases were timed, the prompt's pass and the decoding count as an observation each.
     """
@@ -202,40 +183,21 @@ def fit(known: Sequence[Observation]) -> Factors:
     shares = [
         one.energy_j / (one.gpu.power_w * one.latency_s) for one in known if one.energy_j and one.gpu.power_w
     ]
-    return Factors(
-        prefill=best[0], decode=best[1], layer_s=best[2], power_share=median(shares) if shares else None,
-        records=len(known),
-    )  # fmt: skip
+    return Factors(best, median(shares) if shares else None)
 
 
-def latency(one: Observation, factors: Factors) -> float:
-    """Return the seconds that the factors give for an observed batch."""
-    return sum(float(np.dot(parts, factors.values)) for parts in _of(one))
-
-
-Parts = tuple[float, float, float]
-
-
-def _rows(one: Observation) -> list[tuple[Parts, float]]:
+def _rows(one: Observation) -> list[tuple[np.ndarray, float]]:
     """Return what multiplies the factors, and the measured seconds."""
-    prefill, decode = _of(one)
+    prefill, decode = _parts(one.work, one.bound)
     if one.prefill_s and one.step_s and one.work.steps:
         return [(prefill, one.prefill_s), (decode, one.step_s * one.work.steps)]
-    return [((prefill[0], decode[1], prefill[2] + decode[2]), one.latency_s)]
+    return [(prefill + decode, one.latency_s)]
 
 
-def _of(one: Observation) -> tuple[Parts, Parts]:
-    return _parts(one.work, _bound(one))
-
-
-def _bound(one: Observation) -> Bound:
-    return bounds.bound(one.work, quantize.get(one.quantization), one.gpu)
-
-
-def _parts(asked: Work, least: Bound) -> tuple[Parts, Parts]:
+def _parts(asked: Work, least: Bound) -> tuple[np.ndarray, np.ndarray]:
     """Return what multiplies the factors in the prompt's pass and in decoding."""
-    prefill = (least.prefill_s, 0.0, float(asked.prefill_layers))
-    return prefill, (0.0, asked.steps * least.step_s, float(asked.steps * asked.step_layers))
+    prefill = np.array([least.prefill_s, 0.0, asked.prefill_layers])
+    return prefill, np.array([0.0, asked.steps * least.step_s, asked.steps * asked.step_layers])
 
 
 def _held_out(
@@ -252,7 +214,7 @@ def _held_out(
         for one in known:
             if group(one) != name:
                 continue
-            predicted = latency(one, factors)
+            predicted = float(sum(_parts(one.work, one.bound)) @ factors.latency)
             errors.append(abs(predicted / one.latency_s - 1))
             if factors.power_share and one.energy_j and one.gpu.power_w:
                 joules = factors.power_share * one.gpu.power_w * predicted
@@ -290,32 +252,17 @@ def _against(gpu: Gpu, least: Bound, here: Sequence[Observation], alike: Sequenc
     return ""
 
 
-def _nothing(quantization: Quantization, known: Sequence[Observation]) -> str:
-    if not known:
-        return "no record of a GPU of the catalogue is in the results folder: there is nothing to fit on"
-    return f"no record was measured under {quantization.name}: there is nothing to fit on"
-
-
 def measured_load(record: Record) -> Load:
     """Return the load of a record's full batches: each is as long as its longest prompt and answer."""
-    cell, start = record.cell, 0
-    prompts, answers = [], []
+    cell, answers = record.cell, iter(record.answers)
     assert record.timing is not None
-    for size in record.timing.batch_samples:
-        batch = record.answers[start : start + size]
-        start += size
-        if size == cell.batch_size and batch:
-            prompts.append(max(one.text_tokens for one in batch))
-            answers.append(max(one.output_tokens for one in batch))
+    batches = [list(itertools.islice(answers, size)) for size in record.timing.batch_samples]
+    full = [batch for batch in batches if len(batch) == cell.batch_size]
+    prompt, answer = (
+        median(max(getattr(one, name) for one in batch) for batch in full)
+        for name in ("text_tokens", "output_tokens")
+    )
     return Load(
-        batch_size=cell.batch_size, image_size=cell.image_size, text_tokens=round(median(prompts)),
-        new_tokens=max(1, round(median(answers))),
+        batch_size=cell.batch_size, image_size=cell.image_size, text_tokens=round(prompt),
+        new_tokens=max(1, round(answer)),
     )  # fmt: skip
-
-
-def _model(one: Observation) -> str:
-    return one.model
-
-
-def _gpu(one: Observation) -> str:
-    return one.gpu.name

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 from vlmnb.errors import UserError, nearest
-from vlmnb.fit import tensors
 from vlmnb.fit.shape import Shape
 from vlmnb.models.architecture import Component, Tensor
 from vlmnb.types import Frozen
@@ -38,13 +37,7 @@ NF4_TABLE_BYTES = 64
 
 
 class Quantization(Frozen):
-    """A way to store the weights.
-
-    Attributes:
-        name: As the tools call it.
-        tool: What loads it.
-        summary: One sentence.
-    """
+    """A way to store the weights, under the name that its tool gives it."""
 
     name: str
     tool: Tool
@@ -56,26 +49,23 @@ class Quantization(Frozen):
         return self.tool == "llama.cpp"
 
 
-QUANTIZATIONS: dict[str, Quantization] = {
-    q.name: q
-    for q in (
-        Quantization(name="fp16", tool="transformers", summary="every weight in 16 bits"),
-        Quantization(
-            name="int8", tool="bitsandbytes",
-            summary="LLM.int8(): linear layers in 8 bits with a 32-bit scale per row, all else in 16",
-        ),
-        Quantization(name="Q8_0", tool="llama.cpp", summary="8 bits with a 16-bit scale per 32 weights"),
-        Quantization(name="Q6_K", tool="llama.cpp", summary="6.5625 bits per weight throughout"),
-        Quantization(
-            name="Q4_K_M", tool="llama.cpp",
-            summary="Q4_K; Q6_K for the output layer and for value and down projections of half the layers",
-        ),
-        Quantization(
-            name="nf4", tool="bitsandbytes",
-            summary="linear layers in 4 bits with a 32-bit scale per 64 weights, all else in 16",
-        ),
-    )
-}  # fmt: skip
+_SUMMARIES: dict[str, tuple[Tool, str]] = {
+    "fp16": ("transformers", "every weight in 16 bits"),
+    "int8": (
+        "bitsandbytes",
+        "LLM.int8(): linear layers in 8 bits with a 32-bit scale per row, all else in 16",
+    ),
+    "Q8_0": ("llama.cpp", "8 bits with a 16-bit scale per 32 weights"),
+    "Q6_K": ("llama.cpp", "6.5625 bits per weight throughout"),
+    "Q4_K_M": (
+        "llama.cpp",
+        "Q4_K; Q6_K for the output layer and for value and down projections of half the layers",
+    ),
+    "nf4": ("bitsandbytes", "linear layers in 4 bits with a 32-bit scale per 64 weights, all else in 16"),
+}
+QUANTIZATIONS = {
+    name: Quantization(name=name, tool=tool, summary=summary) for name, (tool, summary) in _SUMMARIES.items()
+}
 
 
 def obstacle(shape: Shape, quantization: Quantization) -> str:
@@ -111,10 +101,16 @@ class Stored(Frozen):
 @functools.cache
 def stored(shape: Shape, quantization: Quantization) -> tuple[Stored, ...]:
     """Return every tensor of a model with its type and size in memory."""
-    every = tensors.of(shape)
-    if quantization.gguf:
-        return tuple(_gguf(every, shape, quantization.name))
-    return tuple(_plain(tensor, quantization.name) for tensor in every)
+    name = quantization.name
+    if not quantization.gguf:
+        return tuple(_plain(tensor, name) for tensor in shape.tensors)
+    # llama.cpp's converter drops a vision layer if nothing reads its output.
+    used = shape.vision.used_layers if shape.vision else 0
+    return tuple(
+        _gguf(tensor, shape, name)
+        for tensor in shape.tensors
+        if tensor.component != "vision" or tensor.layer is None or tensor.layer < used
+    )
 
 
 def bits_by_type(found: Sequence[Stored], components: Sequence[Component]) -> dict[str, tuple[int, float]]:
@@ -154,19 +150,20 @@ def bits_by_layer(found: Sequence[Stored]) -> dict[str, LayerBits]:
     """Return bits per weight of each type of layer, in the order a token passes them."""
     groups: dict[str, list[Stored]] = {name: [] for name in (*LAYERS.values(), VECTORS, VISION_SIDE)}
     for one in found:
-        decoder = one.tensor.component not in ("vision", "projector")
-        name = LAYERS.get(one.tensor.role, VECTORS) if decoder else VISION_SIDE
+        name = VISION_SIDE if one.tensor.vision_side else LAYERS.get(one.tensor.role, VECTORS)
         groups[name].append(one)
-    made = {}
-    for name, group in groups.items():
-        counts: Counter[str] = Counter()
-        for one in group:
-            counts[one.type] += one.tensor.count
-        if group:
-            bits = 8 * sum(one.size_bytes for one in group) / counts.total()
-            types = tuple(kind for kind, _ in counts.most_common())
-            made[name] = LayerBits(count=counts.total(), bits=bits, types=types)
-    return made
+    return {name: _layer_bits(group) for name, group in groups.items() if group}
+
+
+def _layer_bits(group: Sequence[Stored]) -> LayerBits:
+    counts: Counter[str] = Counter()
+    for one in group:
+        counts[one.type] += one.tensor.count
+    total = counts.total()
+    return LayerBits(
+        count=total, bits=8 * sum(one.size_bytes for one in group) / total,
+        types=tuple(kind for kind, _ in counts.most_common()),
+    )  # fmt: skip
 
 
 VECTORS, VISION_SIDE = "norms and biases", "vision side"
@@ -181,59 +178,40 @@ def gguf_type(tensor: Tensor, shape: Shape, name: str) -> str:
     """Return the GGUF type that llama.cpp gives a tensor of the decoder."""
     if len(tensor.shape) < 2:
         return "F32"
-    base = {"Q8_0": "Q8_0", "Q6_K": "Q6_K", "Q4_K_M": "Q4_K"}[name]
+    base = wanted = name.removesuffix("_M")
     tied = shape.decoder.tied and tensor.role == "token_embd"
     if tensor.role == "output" or tied:
         aligned = tensor.shape[-1] % BLOCKS[base][0] == 0
         wanted = "Q8_0" if base == "Q8_0" or not aligned else "Q6_K"
-    elif (
-        name == "Q4_K_M"
-        and tensor.role in ("attn_v", "attn_qkv", "ffn_down")
-        and more_bits(tensor.layer or 0, shape.decoder.layers)
-    ):
-        wanted = "Q6_K"
-    else:
-        wanted = base
+    elif name == "Q4_K_M" and tensor.role in ("attn_v", "attn_qkv", "ffn_down"):
+        wanted = "Q6_K" if more_bits(tensor.layer or 0, shape.decoder.layers) else base
     for candidate in (wanted, FALLBACK.get(wanted, "F16"), "F16"):
         if tensor.shape[-1] % BLOCKS[candidate][0] == 0:
             return candidate
     return "F16"
 
 
-def _gguf(every: Sequence[Tensor], shape: Shape, name: str) -> list[Stored]:
-    made = []
-    for tensor in every:
-        if tensor.component not in ("vision", "projector"):
-            kind = gguf_type(tensor, shape, name)
-        elif _dropped(tensor, shape):
-            continue
-        else:
-            kind = "F32" if tensor.kind == "vector" else "F16"
-        block, size = BLOCKS[kind]
-        made.append(Stored(tensor=tensor, type=kind, size_bytes=tensor.count // block * size))
-    return made
-
-
-def _dropped(tensor: Tensor, shape: Shape) -> bool:
-    """Return whether llama.cpp's converter drops a vision layer because nothing reads its output."""
-    used = shape.vision.used_layers if shape.vision else 0
-    return tensor.component == "vision" and tensor.layer is not None and tensor.layer >= used
+def _gguf(tensor: Tensor, shape: Shape, name: str) -> Stored:
+    kind = "F32" if tensor.kind == "vector" else "F16"
+    if not tensor.vision_side:
+        kind = gguf_type(tensor, shape, name)
+    block, size = BLOCKS[kind]
+    return Stored(tensor=tensor, type=kind, size_bytes=tensor.count // block * size)
 
 
 def _plain(tensor: Tensor, name: str) -> Stored:
-    """Store a tensor as transformers does: in 16 bits, or the matrices as bitsandbytes does."""
+    """Store a tensor as transformers does: in 16 bits, or the matrices as bitsandbytes does.
+
+    transformers gives it all linear layers but the output layer.
+    """
     kind, size = "fp16", 2 * tensor.count
-    if name == "int8" and _replaced(tensor):
+    replaced = tensor.kind == "linear" and tensor.component != "output"
+    if name == "int8" and replaced:
         kind, size = "int8", tensor.count + 4 * tensor.shape[0]
-    elif name == "nf4" and _replaced(tensor):
+    elif name == "nf4" and replaced:
         scales = 4 * math.ceil(tensor.count / NF4_BLOCK)
         kind, size = "nf4", math.ceil(tensor.count / 2) + scales + NF4_TABLE_BYTES
     return Stored(tensor=tensor, type=kind, size_bytes=size)
-
-
-def _replaced(tensor: Tensor) -> bool:
-    """Return whether transformers gives a matrix to bitsandbytes: all linear layers but the output layer."""
-    return tensor.kind == "linear" and tensor.component != "output"
 
 
 def bits(kind: str) -> float:

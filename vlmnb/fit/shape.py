@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from types import SimpleNamespace
 
 from vlmnb import models
 from vlmnb.models import geometry
-from vlmnb.models.architecture import Decoder, Vision
+from vlmnb.models.architecture import Component, Decoder, Tensor, Vision, decoder_tensors
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 from vlmnb.types import Frozen
@@ -34,7 +35,7 @@ class Shape(Frozen):
     @property
     def config(self) -> SimpleNamespace:
         """Return the configuration with plain attributes."""
-        return geometry.plain(self.entry.name)
+        return geometry.plain(self.entry)
 
     def image_tokens(self, image_size: int) -> int:
         """Return the number of tokens that stand for one square image of a side in pixels."""
@@ -50,6 +51,26 @@ class Shape(Frozen):
             return 0
         return self.image_tokens(image_size) * self.vision.merge**2 + self.vision.class_token
 
+    @functools.cached_property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return all weights; a tied output layer has none of its own."""
+        return (*self.family.image_tensors(self.config), *decoder_tensors(self.decoder))
+
+    @property
+    def parameters(self) -> dict[Component, int]:
+        """Return the parameters of each component that the model has, in the order of ``TITLES``."""
+        counts: Counter[Component] = Counter()
+        for tensor in self.tensors:
+            counts[tensor.component] += tensor.count
+        return {component: counts[component] for component in TITLES if counts[component]}
+
+
+TITLES: dict[Component, str] = {
+    "vision": "Vision tower", "projector": "Projector", "embedding": "Token embedding",
+    "decoder": "Decoder layers", "output": "Output layer",
+}  # fmt: skip
+"""Components in the order in which an image passes them."""
+
 
 @functools.cache
 def of(name: str) -> Shape:
@@ -58,8 +79,8 @@ def of(name: str) -> Shape:
     Raises:
         UserError: There is no such model; the message names the nearest.
     """
-    entry, config = models.get(name), geometry.plain(name)
-    family = models.family_of(entry)
+    entry = models.get(name)
+    family, config = models.family_of(entry), geometry.plain(entry)
     dtype = getattr(config, "torch_dtype", None) or getattr(config, "dtype", None) or "float32"
     return Shape(
         entry=entry,

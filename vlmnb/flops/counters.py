@@ -30,8 +30,6 @@ PRODUCTS = frozenset({"addmm", "bmm", "conv", "einsum", "linear", "matmul", "mm"
 """Operators that fvcore counts in multiply-adds. It counts others (layer norm and the like) in operations,
 and ``set_op_handle(name=None)`` does not switch off a rule that it has."""
 
-_TALKATIVE = ("fvcore", "fvcore.nn.jit_analysis", "transformers")
-
 
 def count_forward(
     model: nn.Module, inputs: Mapping[str, Any], places: Sequence[tuple[str, str]] = PLACES
@@ -51,42 +49,23 @@ def count_forward(
         places: Patterns of module names, with the part that they belong to; a family has them.
     """
     with quiet(model):
-        counter, torch_note = attempt("torch", lambda: _counted(model, {**inputs, "use_cache": False}))
+        counter, torch_note = attempt("torch", lambda: watch(lambda: model(**inputs, use_cache=False)))
         traced, fvcore_note = attempt("fvcore", lambda: _count_fvcore(model, inputs))
     by_fvcore, modules, unsupported = traced if traced is not None else (None, {}, {})
+    split: list[Parts | None] = []
     notes = [torch_note, fvcore_note]
-    split: dict[str, Parts | None] = {}
     for name, totals in (("torch", flop_count.totals_of(counter) if counter else {}), ("fvcore", modules)):
-        split[name], note = (
-            attempt(f"{name} by phase", partial(flop_count.split, totals, places)) if totals else (None, "")
-        )
+        parts, note = attempt(f"{name} by phase", partial(flop_count.split, totals, places))
+        split.append(parts if totals else None)
         notes.append(note)
     return FlopCount(
         fvcore=by_fvcore,
         torch=int(counter.get_total_flops()) if counter else None,
         unsupported_ops=unsupported,
         note="; ".join(text for text in notes if text),
-        prefill_torch=split["torch"],
-        prefill_fvcore=split["fvcore"],
+        prefill_torch=split[0],
+        prefill_fvcore=split[1],
     )
-
-
-def count_decode(model: Any, inputs: Mapping[str, Any]) -> FlopCount:
-    """Count one decoding step of a batch, the first after the prompt, with torch's counter alone.
-
-    It is the difference between generating two tokens and one, so that the cache and the positions are those
-    of real generation.
-    """
-    greedy = {"do_sample": False, "num_beams": 1, "use_cache": True}
-
-    def tokens(count: int) -> int:
-        length = {"min_new_tokens": count, "max_new_tokens": count}
-        return _count_torch(model.generate, {**inputs, **greedy, **length})
-
-    with quiet(model):
-        by_torch, failure = attempt("torch", lambda: tokens(2) - tokens(1))
-    note = "; ".join(text for text in ("fvcore cannot trace a step with a cache", failure) if text)
-    return FlopCount(fvcore=None, torch=by_torch, unsupported_ops={}, note=note)
 
 
 def count_call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int | None:
@@ -94,9 +73,16 @@ def count_call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
 
     Attention is counted in the implementation that is set: set it to eager before.
     """
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        _, failure = attempt("torch", lambda: module(*args, **kwargs))
-    return None if failure else int(counter.get_total_flops())
+    counter, _ = attempt("torch", lambda: watch(lambda: module(*args, **kwargs)))
+    return int(counter.get_total_flops()) if counter else None
+
+
+def watch(work: Callable[[], Any]) -> FlopCounterMode:
+    """Return torch's counter after it has watched a work."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        work()
+    return counter
 
 
 class _LogitsOf(nn.Module):
@@ -112,17 +98,6 @@ class _LogitsOf(nn.Module):
         named = dict(zip(self._names, tensors, strict=True))
         logits: Tensor = self.model(**named, **self._fixed, use_cache=False, return_dict=True).logits
         return logits
-
-
-def _counted(work: Callable[..., Any], inputs: Mapping[str, Any]) -> FlopCounterMode:
-    counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
-        work(**inputs)
-    return counter
-
-
-def _count_torch(work: Callable[..., Any], inputs: Mapping[str, Any]) -> int:
-    return int(_counted(work, inputs).get_total_flops())
 
 
 def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[int, dict[str, int], dict[str, int]]:
@@ -153,11 +128,9 @@ def attempt(what: str, count: Callable[[], T]) -> tuple[T | None, str]:
 @contextlib.contextmanager
 def quiet(model: nn.Module) -> Iterator[None]:
     """Set eager attention, evaluation mode and silence for the time of a count."""
-    loggers = [logging.getLogger(name) for name in _TALKATIVE]
-    levels = [logger.level for logger in loggers]
     modes = [(module, module.training) for module in model.modules()]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), _eager_attention(model):
             warnings.simplefilter("ignore")
@@ -166,20 +139,17 @@ def quiet(model: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        logging.disable(disabled)
 
 
 @contextlib.contextmanager
 def _eager_attention(model: Any) -> Iterator[None]:
     """Set eager attention in every part of the model, and afterwards each part's own again."""
-    if not hasattr(model, "set_attn_implementation"):
-        yield
-        return
     # The parts may differ, so one name for all of them could not restore them.
     before = [(config, config._attn_implementation) for config in _configs(model)]
     try:
-        model.set_attn_implementation("eager")
+        if before:
+            model.set_attn_implementation("eager")
         yield
     finally:
         for config, implementation in before:

@@ -48,8 +48,6 @@ class Estimate(Frozen):
     Attributes:
         image_size: Side of the image in pixels that the processor gets.
         seen_image_size: Side that the model sees.
-        image_tokens: Tokens of a prompt that stand for its image.
-        prefill: The forward pass over the prompts.
         decode: The first decoding step: one token for every prompt.
         unused: FLOPs of the prefill whose result nothing uses: vision layers after the one that is taken.
     """
@@ -75,18 +73,14 @@ class Estimate(Frozen):
 def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: int) -> Estimate:
     """Count the work of a model from its configuration, without weights and GPU.
 
-    Args:
-        model: Name in the registry.
-        text_tokens: Tokens of a prompt, those of the image not counted.
-        image_size: Side of the image in pixels; None: the model's own.
-        batch_size: Prompts in the batch.
+    The text tokens leave out those of the image. The image has a side in pixels; None: the model's own.
 
     Raises:
         UserError: The model is unknown, cannot take the image size, or holds fewer tokens.
     """
     entry = models.get(model)
-    family, config = models.family_of(entry), geometry.plain(model)
-    size = image_size or entry.native_image_size or entry.base_image_size
+    family, config = models.family_of(entry), geometry.plain(entry)
+    size = image_size or entry.image_size
     seen = family.seen_side(config, size)
     # A model of one size is given it at its base size too, as cells call it.
     if entry.size_obstacle(size, interpolate=False) or (not entry.native_image_size and seen != size):
@@ -103,25 +97,21 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
 
     from vlmnb.flops import meta
 
-    built = meta.build(model)
+    built = meta.build(entry)
     # Every prompt of a batch does the same work; sizes of a large batch would overflow if counted at once.
     return Estimate(
-        model=model,
-        text_tokens=text_tokens,
-        image_size=size,
-        seen_image_size=seen,
-        batch_size=batch_size,
+        model=model, text_tokens=text_tokens, image_size=size, seen_image_size=seen, batch_size=batch_size,
         image_tokens=image_tokens,
         prefill=Pass(
-            formula=formula.prefill(family, config, seen, tokens, batch_size),
-            counted=meta.prefill(built, seen, tokens, 1).times(batch_size),
+            formula=formula.prefill(family, config, seen, tokens).times(batch_size),
+            counted=meta.prefill(built, seen, tokens).times(batch_size),
         ),
         decode=Pass(
-            formula=formula.decode(family, config, tokens, batch_size),
-            counted=meta.decode(built, tokens, 1).times(batch_size),
+            formula=formula.decode(family, config, tokens).times(batch_size),
+            counted=meta.decode(built, tokens).times(batch_size),
         ),
-        unused=formula.unused(family, config, seen, batch_size),
-    )
+        unused=batch_size * family.image_flops(config, seen).unused,
+    )  # fmt: skip
 
 
 def document(found: Estimate) -> dict[str, Any]:

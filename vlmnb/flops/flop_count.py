@@ -68,11 +68,8 @@ class FlopCount(Frozen):
         formula: Sum over the numbers of the geometry.
         unsupported_ops: Operators fvcore left out, with how often each occurred.
         note: Why a count is missing, or where two counts differ by more than ``AGREE``; else empty.
-        prefill_formula: ``formula``, by phase.
-        prefill_torch: ``torch``, by phase.
-        prefill_fvcore: ``fvcore``, by phase.
-        decode_formula: One decoding step by formula.
-        decode_torch: One decoding step by torch's counter, on tensors without content.
+        prefill_formula: ``formula``, by phase, as ``prefill_torch`` and ``prefill_fvcore`` are.
+        decode_formula: One decoding step by formula; ``decode_torch`` is counted on tensors without content.
         unused: FLOPs of the prefill that are executed and never used: vision layers after the one taken.
     """
 
@@ -106,13 +103,12 @@ class FlopCount(Frozen):
 
     def times(self, prompts: int) -> FlopCount:
         """Return the count of a batch of so many equal prompts."""
-        made = {}
-        for name in ("fvcore", "torch", "formula", "unused"):
-            value = getattr(self, name)
-            made[name] = None if value is None else prompts * value
-        for name in ("prefill_formula", "prefill_torch", "prefill_fvcore", "decode_formula", "decode_torch"):
-            value = getattr(self, name)
-            made[name] = None if value is None else value.times(prompts)
+        made: dict[str, object] = {}
+        for name, value in self:
+            if isinstance(value, int):
+                made[name] = prompts * value
+            elif isinstance(value, Parts):
+                made[name] = value.times(prompts)
         return self.model_copy(update=made)
 
 
@@ -127,21 +123,20 @@ def disagreements(count: FlopCount) -> list[str]:
     fvcore leaves out what the output does not use, so it is compared with the vision tower without that.
     """
     found = []
+    mine, step = count.prefill_formula, count.decode_formula
     pairs = [("torch's counter", count.prefill_torch, 0), ("fvcore", count.prefill_fvcore, count.unused or 0)]
     for title, other, dropped in pairs:
-        if other is not None and count.prefill_formula is not None:
+        if other is not None and mine is not None:
             for name in SHOWN:
-                mine = phase(count.prefill_formula, name) - (dropped if name == "vision" else 0)
-                found += _differ(f"{title} and formula", name, mine, phase(other, name))
-    if count.decode_formula is not None and count.decode_torch is not None:
-        own, theirs = count.decode_formula.total, count.decode_torch.total
-        found += _differ("torch's counter and formula", "a decoding step", own, theirs)
-    return found
-
-
-def _differ(who: str, where: str, expected: int, counted: int) -> list[str]:
-    share = abs(counted - expected) / max(counted, expected, 1)
-    return [f"{who} differ by {100 * share:.1f} % in {where}"] if share > AGREE else []
+                expected = phase(mine, name) - (dropped if name == "vision" else 0)
+                found.append((title, name, expected, phase(other, name)))
+    if step is not None and count.decode_torch is not None:
+        found.append(("torch's counter", "a decoding step", step.total, count.decode_torch.total))
+    return [
+        f"{title} and formula differ by {100 * share:.1f} % in {where}"
+        for title, where, expected, counted in found
+        if (share := abs(counted - expected) / max(counted, expected, 1)) > AGREE
+    ]
 
 
 def totals_of(counter: Any) -> dict[str, int]:

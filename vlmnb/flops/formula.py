@@ -18,33 +18,23 @@ from vlmnb.models.family import Family
 FLOPS_PER_MAC = 2
 
 
-def prefill(family: Family, config: Any, image_size: int, prompt_tokens: int, batch_size: int) -> Parts:
-    """Count a batch's forward pass over its prompts, one image each, with logits for every position.
+def prefill(family: Family, config: Any, image_size: int, prompt_tokens: int) -> Parts:
+    """Count the forward pass over one prompt with one image, with logits for every position.
 
-    Args:
-        family: Family of the model.
-        config: Its configuration, of transformers or plain.
-        image_size: Side in pixels that the model sees.
-        prompt_tokens: Length of a prompt, image tokens included.
-        batch_size: Prompts in the batch.
+    The image has the side in pixels that the model sees; its tokens are among those of the prompt.
     """
     language = _language(family.decoder_shape(config), queries=prompt_tokens, keys=prompt_tokens)
-    return image(family, config, image_size).plus(language).times(batch_size)
+    return image(family, config, image_size).plus(language)
 
 
-def decode(family: Family, config: Any, prompt_tokens: int, batch_size: int) -> Parts:
-    """Count one decoding step of a batch, the first after the prompt: one token for each, with a cache."""
-    return _language(family.decoder_shape(config), queries=1, keys=prompt_tokens + 1).times(batch_size)
+def decode(family: Family, config: Any, prompt_tokens: int) -> Parts:
+    """Count the decoding step of one prompt that comes first after it, with a cache."""
+    return _language(family.decoder_shape(config), queries=1, keys=prompt_tokens + 1)
 
 
 def image(family: Family, config: Any, image_size: int) -> Parts:
     """Count one image before the language model sees it."""
     return Parts(**family.image_flops(config, image_size).model_dump(exclude={"unused"}))
-
-
-def unused(family: Family, config: Any, image_size: int, batch_size: int) -> int:
-    """Count what is executed and never used in the pass over a batch of images."""
-    return batch_size * family.image_flops(config, image_size).unused
 
 
 def _language(decoder: Decoder, queries: int, keys: int) -> Parts:

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from vlmnb import models
 from vlmnb.flops import counters, flop_count
 from vlmnb.flops.flop_count import Parts
 from vlmnb.models import geometry, quiet_libraries
 from vlmnb.models.architecture import key_values
+from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 
 
@@ -29,17 +29,17 @@ class Built(NamedTuple):
     model: Any
 
 
-def build(name: str, config: Any = None) -> Built:
+def build(entry: ModelEntry, config: Any = None) -> Built:
     """Build a model of the registry without weights.
 
     Args:
-        name: In the registry.
+        entry: Of the registry.
         config: Configuration of the checkpoint that is loaded, which is not changed; None: the model's own.
     """
     quiet_libraries.hush()
-    family = models.family_of(models.get(name))
+    family = models.family_of(entry)
     # The class writes precision and attention into what it is given.
-    own = geometry.config(name) if config is None else copy.deepcopy(config)
+    own = geometry.config(entry) if config is None else copy.deepcopy(config)
     with torch.device("meta"):
         model = family.model_class()._from_config(
             own, attn_implementation="eager", dtype=torch.get_default_dtype()
@@ -47,28 +47,20 @@ def build(name: str, config: Any = None) -> Built:
     return Built(family, model.eval())
 
 
-def prefill(built: Built, image_size: int, prompt_tokens: int, batch_size: int) -> Parts:
-    """Count a batch's forward pass over its prompts, one image each, with logits for every position.
+def prefill(built: Built, image_size: int, prompt_tokens: int) -> Parts:
+    """Count the forward pass over one prompt with one image, with logits for every position.
 
-    The images of the batch are one image's count times their number: the tower treats each by itself.
-
-    Args:
-        built: The model.
-        image_size: Side in pixels that the model sees.
-        prompt_tokens: Length of a prompt, image tokens included.
-        batch_size: Prompts in the batch.
+    The image has the side in pixels that the model sees; its tokens are among those of the prompt.
     """
     with counters.quiet(built.model):
-        image = _count(built, _Image(built, image_size))
-        prompt = _count(built, _Language(built, batch_size, prompt_tokens))
-    return image.times(batch_size).plus(prompt)
+        return _count(built, _Image(built, image_size)).plus(_count(built, _Language(built, prompt_tokens)))
 
 
-def decode(built: Built, prompt_tokens: int, batch_size: int) -> Parts:
-    """Count one decoding step of a batch, the first after the prompt: one token for each, with a cache."""
+def decode(built: Built, prompt_tokens: int) -> Parts:
+    """Count the decoding step of one prompt that comes first after it, with a cache."""
     with counters.quiet(built.model), torch.no_grad():
-        cache = _cache(built.model.config.text_config, batch_size, prompt_tokens)
-        return _count(built, _Language(built, batch_size, 1, prompt_tokens, cache))
+        cache = _cache(built.model.config.text_config, prompt_tokens)
+        return _count(built, _Language(built, 1, prompt_tokens, cache))
 
 
 class _Image(nn.Module):
@@ -86,42 +78,38 @@ class _Image(nn.Module):
 class _Language(nn.Module):
     """The language model and its head over embeddings, the image's among them."""
 
-    def __init__(self, built: Built, batch_size: int, tokens: int, seen: int = 0, cache: Any = None) -> None:
+    def __init__(self, built: Built, tokens: int, seen: int = 0, cache: Any = None) -> None:
         super().__init__()
         self.model = built.model
         self.decoder = [built.family.decoder(built.model)]  # in a list: it is in the model already
-        self.shape, self.seen, self.cache = (batch_size, tokens), seen, cache
+        self.tokens, self.seen, self.cache = tokens, seen, cache
 
     def forward(self) -> None:
-        width = self.model.config.text_config.hidden_size
-        positions = torch.arange(self.seen, self.seen + self.shape[1], device="meta").expand(*self.shape)
+        end = self.seen + self.tokens
         out = self.decoder[0](
-            inputs_embeds=_meta(*self.shape, width),
+            inputs_embeds=_meta(1, self.tokens, self.model.config.text_config.hidden_size),
             # transformers takes a complete mask as it is; to make one it would read values.
-            attention_mask=_meta(self.shape[0], 1, self.shape[1], self.seen + self.shape[1]),
-            position_ids=positions,
+            attention_mask=_meta(1, 1, self.tokens, end),
+            position_ids=torch.arange(self.seen, end, device="meta")[None],
             past_key_values=self.cache,
             use_cache=self.cache is not None,
         )
         self.model.get_output_embeddings()(out.last_hidden_state)
 
 
-def _cache(text: Any, batch_size: int, tokens: int) -> Any:
+def _cache(text: Any, tokens: int) -> Any:
     """Make the keys and values of a prompt that has been read."""
     from transformers import DynamicCache
 
     heads, width = key_values(text)
     cache = DynamicCache()
     for layer in range(text.num_hidden_layers):
-        keys, values = (_meta(batch_size, heads, tokens, width) for _ in range(2))
-        cache.update(keys, values, layer)
+        cache.update(_meta(1, heads, tokens, width), _meta(1, heads, tokens, width), layer)
     return cache
 
 
 def _count(built: Built, work: nn.Module) -> Parts:
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        work()
-    return flop_count.split(flop_count.totals_of(counter), built.family.places)
+    return flop_count.split(flop_count.totals_of(counters.watch(work)), built.family.places)
 
 
 def _meta(*shape: int) -> Tensor:

@@ -168,7 +168,7 @@ def _seen(loaded: Loaded, conditions: Conditions | None, cards: tuple[SensorCard
     """Return the fields of the provenance that are known only after measuring."""
     import torch
 
-    attention = str(loaded.model.model.language_model.config._attn_implementation)
+    attention = str(loaded.decoder.config._attn_implementation)
     return {
         "threads": int(torch.get_num_threads()),
         "attention": loaded.configuration.optimization.kernel(attention),

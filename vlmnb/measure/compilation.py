@@ -23,9 +23,8 @@ def keep_compiled_code() -> None:
 
 
 @contextlib.contextmanager
-def uncompiled(model: Any) -> Iterator[None]:
+def uncompiled(decoder: Any) -> Iterator[None]:
     """Run the plain forward pass within the block: FLOP counters see Python's operators only."""
-    decoder = model.model.language_model
     compiled = vars(decoder).pop("forward", None)
     try:
         yield

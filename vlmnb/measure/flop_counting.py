@@ -7,6 +7,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from vlmnb import models
 from vlmnb.flops import counters, flop_count, formula, meta
 from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.measure import compilation, loading
@@ -59,12 +60,12 @@ def _three_ways(loaded: Loaded, one: Any, image_size: int) -> FlopCount:
     side = int(one["pixel_values"].shape[-1]) if entry.native_image_size else image_size
 
     def by_formula() -> dict[str, Any]:
-        prefill = formula.prefill(family, config, side, tokens, 1)
+        prefill = formula.prefill(family, config, side, tokens)
         return {
             "formula": prefill.total,
             "prefill_formula": prefill,
-            "decode_formula": formula.decode(family, config, tokens, 1),
-            "unused": formula.unused(family, config, side, 1),
+            "decode_formula": formula.decode(family, config, tokens),
+            "unused": family.image_flops(config, side).unused,
         }
 
     found, formula_note = counters.attempt("the formula", by_formula)
@@ -85,12 +86,12 @@ def _decode_step(model: str, config: str, tokens: int) -> Parts:
             model it is named after.
         tokens: Tokens of the prompt.
     """
-    return meta.decode(_shapes(model, config), tokens, 1)
+    return meta.decode(_shapes(model, config), tokens)
 
 
 @functools.lru_cache(maxsize=1)
 def _shapes(model: str, config: str) -> Any:
-    return meta.build(model, geometry.of(json.loads(config)))
+    return meta.build(models.get(model), geometry.of(json.loads(config)))
 
 
 def _by_counters(loaded: Loaded, inputs: Any) -> FlopCount:
@@ -98,7 +99,7 @@ def _by_counters(loaded: Loaded, inputs: Any) -> FlopCount:
     configuration = loaded.configuration
     chosen = configuration.optimization
     if not chosen.quantization:
-        with compilation.uncompiled(loaded.model):
+        with compilation.uncompiled(loaded.decoder):
             return counters.count_forward(loaded.model, dict(inputs), loaded.family.places)
     plain = chosen.model_copy(update={"names": (chosen.attention,)})
     model = loading.load(replace(configuration, optimization=plain)).model

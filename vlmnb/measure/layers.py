@@ -77,7 +77,7 @@ def parts(loaded: Loaded) -> list[Part]:
         Part(f"vision layer {i}", "vision", i, layer) for i, layer in enumerate(family.vision_layers(model))
     ]
     found.append(Part("projector", "projector", None, family.projector(model)))
-    for i, layer in enumerate(model.model.language_model.layers):
+    for i, layer in enumerate(loaded.decoder.layers):
         found.append(Part(f"attention {i}", "attention", i, layer.self_attn))
         found.append(Part(f"MLP {i}", "mlp", i, layer.mlp))
     found.append(Part("head", "head", None, model.lm_head))
@@ -87,7 +87,7 @@ def parts(loaded: Loaded) -> list[Part]:
 def wholes(loaded: Loaded) -> list[Whole]:
     """Return the modules around the parts: the vision tower, each decoder layer, the decoder."""
     model, family = loaded.model, loaded.family
-    decoder, tower = model.model.language_model, family.vision_modules(model)[0]
+    decoder, tower = loaded.decoder, family.vision_modules(model)[0]
     found = []
     projector = family.projector(model)
     if tower is not projector:

@@ -67,6 +67,11 @@ class Loaded:
         """The model's family."""
         return self.configuration.family
 
+    @property
+    def decoder(self) -> Any:
+        """The language model without its head."""
+        return self.family.decoder(self.model)
+
 
 def configuration(resolved: Resolved) -> Configuration:
     """Return which model object a cell needs."""
@@ -132,7 +137,7 @@ def require(missing: Sequence[Resolved]) -> None:
         optimizations.require(cell.optimization, cell.dtype)
         if cell.weights == "pretrained" and entry.name not in found:
             found.add(entry.name)
-            folder = checkpoints.find(entry).folder
+            folder = checkpoints.find(entry)
             if not entry.bundled:
                 _try(configuration(resolved), folder)
 
@@ -218,7 +223,7 @@ def _apply(setting: Setting, model: Any, device: str) -> None:
 
 def _random(wanted: Configuration) -> Loaded:
     entry, family = wanted.entry, wanted.family
-    config = geometry.config(entry.name)
+    config = geometry.config(entry)
     model = random_weights.build(
         family.model_class(),
         config,
@@ -234,13 +239,13 @@ def _random(wanted: Configuration) -> Loaded:
 
 
 def _pretrained(wanted: Configuration) -> Loaded:
-    folder = checkpoints.find(wanted.entry).folder
+    folder = checkpoints.find(wanted.entry)
     chosen = wanted.optimization
     dtype, attention = torch_dtype(chosen.dtype), chosen.attention_here()
     model = _from_folder(wanted, folder, dtype=dtype, attn_implementation=attention)
     model.to(wanted.device).eval()
     _decode_greedily(model)
-    other = geometry.differences(wanted.entry.name, model.config)
+    other = geometry.differences(wanted.entry, model.config)
     return Loaded(wanted, wanted.family, model, _processor(wanted, folder), geometry=other)
 
 

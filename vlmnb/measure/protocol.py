@@ -130,7 +130,7 @@ def _memory(loaded: Loaded, outputs: Sequence[Any], window: MeteredWindow) -> Me
         update={
             "weights_bytes": memory.weights_bytes(model),
             "cache_bytes": max(caches),
-            "decode_weights_bytes": memory.decode_weights_bytes(model),
+            "decode_weights_bytes": memory.decode_weights_bytes(model, loaded.decoder),
         }
     )
 

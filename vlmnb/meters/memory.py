@@ -89,12 +89,11 @@ def weights_bytes(model: Any) -> int:
     return _bytes([*model.parameters(), *model.buffers()])
 
 
-def decode_weights_bytes(model: Any) -> int:
+def decode_weights_bytes(model: Any, decoder: Any) -> int:
     """Return the bytes of the parameters that a decoding step reads: the decoder's and the output head's.
 
     Of the table of embeddings a step reads one row per sample, which is negligible.
     """
-    decoder = model.model.language_model
     table = {id(parameter) for parameter in decoder.get_input_embeddings().parameters()}
     head = [*model.lm_head.parameters()]
     return _bytes([p for p in decoder.parameters() if id(p) not in table] + head)

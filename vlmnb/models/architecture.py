@@ -102,6 +102,11 @@ class Tensor(Frozen):
         """Return the number of parameters."""
         return math.prod(self.shape)
 
+    @property
+    def vision_side(self) -> bool:
+        """Return whether it belongs to the vision tower or the projector."""
+        return self.component in ("vision", "projector")
+
 
 def linear(
     component: Component, role: str, rows: int, columns: int, layer: int | None = None, *, bias: bool = True
@@ -146,9 +151,7 @@ def decoder_tensors(d: Decoder) -> Iterator[Tensor]:
 def key_values(text: Any) -> tuple[int, int]:
     """Return the number of key-value heads of a decoder layer and the size of a head.
 
-    Args:
-        text: Configuration of the decoder. If it does not name them, every head has keys and values of its
-            own, and the heads share the width evenly.
+    If a configuration names neither, every head has its own keys and values, and all share the width evenly.
     """
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads

@@ -20,10 +20,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vlmnb import paths
-from vlmnb.errors import UserError
+from vlmnb.errors import UserError, one_line
 from vlmnb.models import geometry
 from vlmnb.models.entry import ModelEntry
-from vlmnb.types import Frozen
 
 FOLDERS = "VLMNB_CHECKPOINTS"
 """Environment variable: a folder of checkpoints, each in it as ``<model>/`` or ``<owner>/<repository>/``."""
@@ -47,18 +46,6 @@ _BLOCKS, _BLOCK_BYTES = 1024, 1 << 16
 """Most blocks of a file in its fingerprint: the whole file up to 64 MiB."""
 
 
-class Checkpoint(Frozen):
-    """A folder in Hub layout.
-
-    Attributes:
-        folder: The folder on this machine.
-        revision: Hash of a bundled or local folder, or repository and commit.
-    """
-
-    folder: Path
-    revision: str
-
-
 def revision(entry: ModelEntry) -> str:
     """Identify the pretrained weights that would be loaded on this machine, without network.
 
@@ -80,10 +67,15 @@ def local_folder(entry: ModelEntry) -> Path | None:
     return next((folder for folder in candidates if folder.is_dir()), None)
 
 
-def cached_folder(entry: ModelEntry) -> Path | None:
-    """Return the pinned revision's snapshot in the Hub's local cache, complete or not, if there is one."""
-    snapshot = _snapshots(entry) / entry.revision
-    return snapshot if snapshot.is_dir() else None
+def processor_folder(entry: ModelEntry) -> Path | None:
+    """Return the folder with the model's own tokenizer for random weights: bundled or in the Hub's cache.
+
+    None if there is none. A folder of the user's may have another vocabulary, so only its own weights use it.
+    """
+    folder = paths.bundled_model(entry.name) if entry.bundled else _snapshots(entry) / entry.revision
+    if not (folder / "tokenizer.json").exists():
+        return None
+    return folder if any((folder / name).exists() for name in IMAGE_PROCESSORS) else None
 
 
 def _snapshots(entry: ModelEntry) -> Path:
@@ -93,33 +85,15 @@ def _snapshots(entry: ModelEntry) -> Path:
     return Path(constants.HF_HUB_CACHE) / f"models--{entry.source.replace('/', '--')}" / "snapshots"
 
 
-def processor_folder(entry: ModelEntry) -> Path | None:
-    """Return the folder with the model's own tokenizer for random weights: bundled or in the Hub's cache.
-
-    None if there is none. A folder of the user's may have another vocabulary, so only its own weights use it.
-    """
-    folder = paths.bundled_model(entry.name) if entry.bundled else cached_folder(entry)
-    if folder is None or not (folder / "tokenizer.json").exists():
-        return None
-    return folder if any((folder / name).exists() for name in IMAGE_PROCESSORS) else None
-
-
-def find(entry: ModelEntry) -> Checkpoint:
-    """Return the checkpoint of a model, checked; it is downloaded if necessary and possible.
+def find(entry: ModelEntry) -> Path:
+    """Return the folder of a model's checkpoint, checked; it is downloaded if necessary and possible.
 
     Raises:
         UserError: There is none, or it cannot be used; the message says which file, why, and what to do.
     """
-    if entry.bundled:
-        folder = paths.bundled_model(entry.name)
-        if not (folder / WEIGHTS).exists():
-            raise UserError(
-                f"the bundled model {folder} is missing; restore it with: git checkout -- {folder}"
-            )
-    else:
-        folder = local_folder(entry) or _snapshot(entry)
+    folder = paths.bundled_model(entry.name) if entry.bundled else local_folder(entry) or _snapshot(entry)
     check(entry, folder)
-    return Checkpoint(folder=folder, revision=revision(entry))
+    return folder
 
 
 def check(entry: ModelEntry, folder: Path) -> None:
@@ -130,22 +104,22 @@ def check(entry: ModelEntry, folder: Path) -> None:
             checkpoint needs code of its own.
     """
     kind = _json(entry, folder / "config.json").get("model_type")
-    wanted = geometry.document(entry.name)["model_type"]
+    wanted, right = geometry.document(entry)["model_type"], entry.source or entry.name
     if kind != wanted:
         raise UserError(
             f"{folder / 'config.json'} describes a model of type {kind!r}, {entry.name} is a {wanted!r}; "
-            f"put the checkpoint of {entry.source or entry.name} there"
+            f"put the checkpoint of {right} there"
         )
-    for name in ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json"):
+    for name in ("config.json", "tokenizer_config.json", *IMAGE_PROCESSORS):
         if (folder / name).exists() and "auto_map" in _json(entry, folder / name):
             raise UserError(
                 f"{folder / name} asks for code of its own (auto_map), which is never run; use a checkpoint "
-                f"that transformers loads by itself, such as {entry.source or entry.name}"
+                f"that transformers loads by itself, such as {right}"
             )
     for file in weight_files(entry, folder):
         _check_safetensors(entry, file)
-    if what := _lacking(folder):
-        raise UserError(f"{entry.name}: {folder} has no {what}; {_ways_out(entry)}")
+    if lacking := _lacking(folder):
+        raise _unusable(entry, f"{folder} has no {lacking}")
 
 
 def _lacking(folder: Path) -> str:
@@ -170,15 +144,18 @@ def weight_files(entry: ModelEntry, folder: Path) -> list[Path]:
     if not (folder / INDEX).exists():
         pickles = sorted(file.name for kind in PICKLES for file in folder.glob(kind))
         seen = f", only {pickles[0]}, a pickle, which is never read" if pickles else ""
-        raise UserError(f"{entry.name}: {folder} has neither {WEIGHTS} nor {INDEX}{seen}; {_ways_out(entry)}")
+        raise _unusable(entry, f"{folder} has neither {WEIGHTS} nor {INDEX}{seen}")
     shards = _json(entry, folder / INDEX).get("weight_map")
     if not isinstance(shards, dict) or not shards:
-        raise UserError(f"{entry.name}: {folder / INDEX} lists no files; {_ways_out(entry)}")
+        raise _unusable(entry, f"{folder / INDEX} lists no files")
     files = [folder / name for name in sorted(set(shards.values()))]
-    for file in files:
-        if not file.exists():
-            raise UserError(f"{entry.name}: {file} is missing; {_ways_out(entry)}")
+    if missing := [file for file in files if not file.exists()]:
+        raise _unusable(entry, f"{missing[0]} is missing")
     return files
+
+
+def _unusable(entry: ModelEntry, why: str) -> UserError:
+    return UserError(f"{entry.name}: {why}; {_ways_out(entry)}")
 
 
 def _ways_out(entry: ModelEntry) -> str:
@@ -194,19 +171,14 @@ def _snapshot(entry: ModelEntry) -> Path:
     """Return the pinned snapshot in the cache, after downloading what is missing."""
     from huggingface_hub import constants
 
-    folder = cached_folder(entry)
-    try:
-        if folder is not None and (folder / "config.json").exists():
-            weight_files(entry, folder)
-            if not _lacking(folder):
-                return folder
-    except UserError:  # a part of it: the rest is downloaded below, or asked for
-        pass
-    places = [os.environ[FOLDERS]] if os.environ.get(FOLDERS) else []
-    places.append(str(folder or constants.HF_HUB_CACHE))
+    folder = _snapshots(entry) / entry.revision
+    wanted = _missing_from(entry, folder)
+    if not wanted:
+        return folder
+    places = [os.environ.get(FOLDERS), str(folder if folder.is_dir() else constants.HF_HUB_CACHE)]
     missing = (
-        f"{entry.name} has no weights on this machine: looked for {_looked_for(folder)} of {entry.source} in "
-        f"{' and '.join(places)}{_other_revisions(entry)}"
+        f"{entry.name} has no weights on this machine: looked for {wanted} of {entry.source} in "
+        f"{' and '.join(filter(None, places))}{_other_revisions(entry)}"
     )
     if constants.HF_HUB_OFFLINE:
         raise UserError(f"{missing}, and HF_HUB_OFFLINE forbids downloads; {_ways_out(entry)}")
@@ -215,55 +187,53 @@ def _snapshot(entry: ModelEntry) -> Path:
     return _download(entry, missing)
 
 
+def _missing_from(entry: ModelEntry, folder: Path) -> str:
+    """Name what a snapshot in the cache lacks; empty if it is complete."""
+    if not (folder / "config.json").exists():
+        return "config.json"
+    if not (folder / WEIGHTS).exists() and not (folder / INDEX).exists():
+        return f"{WEIGHTS} or {INDEX}"
+    if lacking := _lacking(folder):
+        return lacking
+    try:
+        weight_files(entry, folder)
+    except UserError:
+        return f"the files that {INDEX} lists"
+    return ""
+
+
 def _other_revisions(entry: ModelEntry) -> str:
     """Name the other revisions of a model in the cache."""
     snapshots = _snapshots(entry)
-    others = sorted(path.name for path in snapshots.iterdir()) if snapshots.is_dir() else []
-    others = [name for name in others if name != entry.revision]
-    if not others:
-        return ""
-    listed = ", ".join(others)
-    return f"; {snapshots.parent} has revision {listed}, wanted is {entry.revision}"
-
-
-def _looked_for(folder: Path | None) -> str:
-    if folder is None or not (folder / "config.json").exists():
-        return "config.json"
-    if ((folder / WEIGHTS).exists() or (folder / INDEX).exists()) and (what := _lacking(folder)):
-        return what
-    return f"the files that {INDEX} lists" if (folder / INDEX).exists() else f"{WEIGHTS} or {INDEX}"
+    found = sorted(path.name for path in snapshots.iterdir()) if snapshots.is_dir() else []
+    others = ", ".join(name for name in found if name != entry.revision)
+    return f"; {snapshots.parent} has revision {others}, wanted is {entry.revision}" if others else ""
 
 
 def _download(entry: ModelEntry, missing: str) -> Path:
     import huggingface_hub
     from huggingface_hub import errors
 
+    file = f"vlmnb/models/families/{entry.family}.py"
     try:
-        return Path(
-            huggingface_hub.snapshot_download(
-                entry.source, revision=entry.revision, allow_patterns=list(WANTED)
-            )
+        found = huggingface_hub.snapshot_download(
+            entry.source, revision=entry.revision, allow_patterns=list(WANTED)
         )
     except errors.RevisionNotFoundError:
-        raise UserError(
-            f"{entry.source} has no revision {entry.revision}; correct the revision of {entry.name} in "
-            f"vlmnb/models/families/{entry.family}.py"
-        ) from None
+        why = f"{entry.source} has no revision {entry.revision}; correct the one of {entry.name} in {file}"
     except errors.GatedRepoError:
-        raise UserError(
+        why = (
             f"{entry.source} is gated: accept its terms on its page and log in with `hf auth login`, or "
             "measure speed alone with weights: random"
-        ) from None
+        )
     except errors.RepositoryNotFoundError:
-        raise UserError(
-            f"the Hub has no repository {entry.source}; correct the source of {entry.name} in "
-            f"vlmnb/models/families/{entry.family}.py"
-        ) from None
+        why = f"the Hub has no repository {entry.source}; correct the source of {entry.name} in {file}"
     except Exception as error:  # the client of the Hub lets through whatever its own libraries raise
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{missing}, and downloading failed ({type(error).__name__}: {reason}); {_ways_out(entry)}"
-        ) from None
+        reason = f"{type(error).__name__}: {one_line(error)[:200]}"
+        why = f"{missing}, and downloading failed ({reason}); {_ways_out(entry)}"
+    else:
+        return Path(found)
+    raise UserError(why)
 
 
 def _reachable(endpoint: str) -> bool:
@@ -283,39 +253,24 @@ def _json(entry: ModelEntry, path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{entry.name}: {path} is missing; {_ways_out(entry)}") from None
+        raise _unusable(entry, f"{path} is missing") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"{entry.name}: {path} cannot be read: {error}; {_ways_out(entry)}") from None
+        raise _unusable(entry, f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):
-        raise UserError(f"{entry.name}: {path} holds no JSON object; {_ways_out(entry)}")
+        raise _unusable(entry, f"{path} holds no JSON object")
     return content
 
 
 def _check_safetensors(entry: ModelEntry, file: Path) -> None:
-    """Compare a file's length with its header, which finds a download that was cut off.
+    """Compare a file's length with its header, which finds a download that was cut off."""
+    from safetensors import SafetensorError, safe_open
 
-    The layout is that of https://huggingface.co/docs/safetensors: eight bytes with the length of the
-    header, the header in JSON with the offsets of every tensor, then the tensors.
-    """
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if size < 8 or length > size - 8:
-            raise UserError(
-                f"{entry.name}: {file} is truncated: it ends after {size} bytes, within its header; "
-                f"delete it, then {_ways_out(entry)}"
-            )
-        try:
-            header = json.loads(stream.read(length))
-            ends = [t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, IndexError):
-            raise UserError(f"{entry.name}: {file} is no safetensors file; {_ways_out(entry)}") from None
-    wanted = 8 + length + max(ends, default=0)
-    if size != wanted:
-        raise UserError(
-            f"{entry.name}: {file} is truncated or damaged: {size} bytes where its header says {wanted}; "
-            f"delete it, then {_ways_out(entry)}"
-        )
+    try:
+        with safe_open(file, "numpy"):
+            pass
+    except SafetensorError as error:
+        why = f"{file} is truncated, damaged or no safetensors file ({one_line(error)}), so delete it"
+        raise _unusable(entry, why) from None
 
 
 def fingerprint(folder: Path) -> str:

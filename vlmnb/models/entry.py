@@ -9,9 +9,7 @@ class ModelEntry(Frozen):
     """A registry entry.
 
     Attributes:
-        name: The model's name in YAML, columns and pages.
-        family: Name of its family.
-        title: The model's name in text.
+        name: The model's name in YAML, columns and pages; ``title`` is its name in text.
         summary: One sentence on the architecture.
         source: Hub repository, or empty for a bundled checkpoint.
         revision: Commit of the Hub repository that is loaded, or empty for a bundled checkpoint.
@@ -51,12 +49,15 @@ class ModelEntry(Frozen):
         """Return whether the weights are part of the project."""
         return not self.source
 
+    @property
+    def image_size(self) -> int:
+        """Return the side of images if none is asked for: the model's own, else the base configuration's."""
+        return self.native_image_size or self.base_image_size
+
     def size_obstacle(self, image_size: int, interpolate: bool) -> str:
         """Say why the model cannot take images of a side in pixels; empty if it can.
 
-        Args:
-            image_size: Side in pixels.
-            interpolate: Its position embeddings are interpolated, so it takes other sizes.
+        With interpolated position embeddings it takes all.
         """
         native = self.native_image_size
         if not native or interpolate or image_size in (native, self.base_image_size):

@@ -6,8 +6,10 @@ has the usual answers for a vision tower, a projector and a Llama-like decoder i
 
 from __future__ import annotations
 
+import importlib
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +25,12 @@ PLACES = (
     (r"language_model\..*\.self_attn\.", "projections"),
     (r"language_model\..*\.mlp", "mlp"),
 )
+
+
+def chat_template(name: str) -> str:
+    """Return a chat template from the folder ``templates``."""
+    file = resources.files("vlmnb.models") / "templates" / f"{name}.jinja"
+    return file.read_text(encoding="utf-8").removesuffix("\n")
 
 
 class Sizing(Protocol):
@@ -60,6 +68,10 @@ class Family(Sizing, Protocol):
             (``text_config``, ``vision_config``, or "" for the whole).
         places: Patterns of module names, with the part that FLOPs of such a module are counted in; the first
             match counts.
+        vision_names: Names of the modules that turn pixels into image tokens, in the order in which they run.
+        projector_name: Name of the module that brings pixels or vision features to the width of the decoder.
+        layers_name: Name of the list of layers of the vision tower, or empty without a tower.
+        patches_name: Name of the module that makes vectors of patches; empty if the projector does.
         gguf_obstacle: Why llama.cpp cannot run these models, or empty.
     """
 
@@ -73,6 +85,10 @@ class Family(Sizing, Protocol):
     configurations: Mapping[str, Mapping[str, Any]] = {}
     defaults: Mapping[str, Mapping[str, Any]] = {}
     places: tuple[tuple[str, str], ...] = PLACES
+    vision_names: tuple[str, ...]
+    projector_name: str
+    layers_name: str = ""
+    patches_name: str = ""
     gguf_obstacle: str = ""
 
     # Loading
@@ -83,9 +99,10 @@ class Family(Sizing, Protocol):
 
         return getattr(transformers, self.class_name)
 
-    @abstractmethod
     def load_processor(self, folder: str | Path) -> Any:
         """Load the processor of a checkpoint folder, padding on the left."""
+        module, name = self.processor_class
+        return getattr(importlib.import_module(module), name).from_pretrained(folder)
 
     def special_ids(self, config: Any) -> dict[str, int]:
         """Return the full-size ids of special tokens that the stand-in's tokenizer has at other ids."""
@@ -101,21 +118,21 @@ class Family(Sizing, Protocol):
 
     # Modules of a loaded model
 
-    @abstractmethod
     def vision_modules(self, model: Any) -> list[Any]:
         """Return the modules that turn pixels into image tokens, in the order in which they run."""
+        return [model.get_submodule(name) for name in self.vision_names]
 
     def vision_layers(self, model: Any) -> list[Any]:
         """Return the layers of the vision tower."""
-        return []
+        return list(model.get_submodule(self.layers_name)) if self.layers_name else []
 
     def patch_embedding(self, model: Any) -> Any:
         """Return the module that makes vectors of patches, or None if the projector does."""
-        return None
+        return model.get_submodule(self.patches_name) if self.patches_name else None
 
-    @abstractmethod
     def projector(self, model: Any) -> Any:
         """Return the module that brings pixels or vision features to the width of the decoder."""
+        return model.get_submodule(self.projector_name)
 
     def decoder(self, model: Any) -> Any:
         """Return the language model without its head."""

@@ -11,43 +11,35 @@ import functools
 import json
 from collections.abc import Mapping
 from importlib import resources
+from importlib.resources.abc import Traversable
 from types import SimpleNamespace
 from typing import Any
 
 from vlmnb import models, paths
+from vlmnb.models.entry import ModelEntry
 
 
-def document(name: str) -> dict[str, Any]:
-    """Return the checkpoint's ``config.json`` as published.
-
-    Raises:
-        UserError: There is no such model.
-    """
-    entry = models.get(name)
-    given = models.family_of(entry).configurations.get(name)
+def document(entry: ModelEntry) -> dict[str, Any]:
+    """Return the checkpoint's ``config.json`` as published."""
+    given = models.family_of(entry).configurations.get(entry.name)
     if given is not None:
         return dict(given)
     if entry.bundled:
-        text = (paths.bundled_model(name) / "config.json").read_text(encoding="utf-8")
-        return dict(json.loads(text))
-    return dict(_shipped(name)["config"])
+        return _read(paths.bundled_model(entry.name) / "config.json")
+    return dict(_shipped(entry)["config"])
 
 
-def source(name: str) -> str:
+def source(entry: ModelEntry) -> str:
     """Return where the configuration was taken from: an address, a bundled file, or the family's file."""
-    entry = models.get(name)
-    if name in (family := models.family_of(entry)).configurations:
-        return f"{family.name}.py, for {entry.source or name}"
-    return f"models/{name}/config.json" if entry.bundled else str(_shipped(name)["source"])
+    family = models.family_of(entry)
+    if entry.name in family.configurations:
+        return f"{family.name}.py, for {entry.source or entry.name}"
+    return f"models/{entry.name}/config.json" if entry.bundled else str(_shipped(entry)["source"])
 
 
-def config(name: str) -> Any:
-    """Return the configuration as an object of the model's class in transformers, new with every call.
-
-    Raises:
-        UserError: There is no such model.
-    """
-    return of(document(name))
+def config(entry: ModelEntry) -> Any:
+    """Return the configuration as an object of the model's class in transformers, new with every call."""
+    return of(document(entry))
 
 
 def of(content: dict[str, Any]) -> Any:
@@ -58,13 +50,9 @@ def of(content: dict[str, Any]) -> Any:
 
 
 @functools.cache
-def plain(name: str) -> SimpleNamespace:
-    """Return the configuration as an object with plain attributes, defaults filled in, without transformers.
-
-    Raises:
-        UserError: There is no such model.
-    """
-    return _namespace(models.family_of(models.get(name)).complete(document(name)))
+def plain(entry: ModelEntry) -> SimpleNamespace:
+    """Return the configuration as a plain object, defaults filled in, without transformers."""
+    return _namespace(models.family_of(entry).complete(document(entry)))
 
 
 def _namespace(content: Mapping[str, Any]) -> SimpleNamespace:
@@ -87,17 +75,13 @@ _SIZES = {
 """Fields that decide how much work a pass is, by part of the configuration."""
 
 
-def differences(name: str, loaded: Any) -> str:
-    """Compare a checkpoint's configuration with that of the model that it is named after.
-
-    Args:
-        name: A model of the registry.
-        loaded: Configuration of the checkpoint.
+def differences(entry: ModelEntry, loaded: Any) -> str:
+    """Compare the configuration of a loaded checkpoint with that of the model that it is named after.
 
     Returns:
         The fields that differ, such as ``text_config.hidden_size 96 for 4096``; empty if none does.
     """
-    own, found = config(name), []
+    own, found = config(entry), []
     for part, fields in _SIZES.items():
         here, there = (getattr(of, part, None) if part else of for of in (loaded, own))
         for field in fields:
@@ -107,6 +91,9 @@ def differences(name: str, loaded: Any) -> str:
     return ", ".join(found)
 
 
-def _shipped(name: str) -> dict[str, Any]:
-    text = (resources.files("vlmnb.models") / "geometries" / f"{name}.json").read_text(encoding="utf-8")
-    return dict(json.loads(text))
+def _shipped(entry: ModelEntry) -> dict[str, Any]:
+    return _read(resources.files("vlmnb.models") / "geometries" / f"{entry.name}.json")
+
+
+def _read(file: Traversable) -> dict[str, Any]:
+    return dict(json.loads(file.read_text(encoding="utf-8")))

@@ -9,6 +9,7 @@ length; therefore it has ``fills = True``, and the text is brought to exactly th
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,8 @@ def build(family: Family, config: Any) -> Any:
     source = paths.bundled_model(family.stand_in)
     with tempfile.TemporaryDirectory(prefix="vlmnb-") as scratch:
         folder = Path(scratch)
-        for file in source.iterdir():
-            if file.suffix in {".json", ".jinja"} and file.name != "tokenizer.json":
-                (folder / file.name).write_bytes(file.read_bytes())
+        weights = shutil.ignore_patterns("*.safetensors")
+        shutil.copytree(source, folder, ignore=weights, dirs_exist_ok=True)
         tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
         moved = json.dumps(_moved(tokenizer, family.special_ids(config)))
         (folder / "tokenizer.json").write_text(moved, encoding="utf-8")
@@ -43,9 +43,6 @@ def _moved(tokenizer: dict[str, Any], ids: dict[str, int]) -> dict[str, Any]:
     for token in tokenizer["added_tokens"]:
         token["id"] = ids.get(token["content"], token["id"])
         vocabulary[token["content"]] = token["id"]
-    twice = len(vocabulary) - len(set(vocabulary.values()))
-    if twice:
-        raise ValueError(f"{twice} ids of the stand-in's vocabulary occur twice")
     for token in (tokenizer.get("post_processor") or {}).get("special_tokens", {}).values():
         token["ids"] = [ids.get(name, old) for name, old in zip(token["tokens"], token["ids"], strict=True)]
     padding = tokenizer.get("padding")

@@ -118,7 +118,7 @@ def _weights_revision(cell: Cell, entry: ModelEntry) -> str:
     """Return what identifies the weights: hash of a folder, repository and commit, or geometry and seed."""
     if cell.weights == "pretrained":
         return checkpoints.revision(entry)
-    return f"random {hashing.digest(geometry.document(entry.name))} seed {cell.seed}"
+    return f"random {hashing.digest(geometry.document(entry))} seed {cell.seed}"
 
 
 def _processor(cell: Cell, entry: ModelEntry) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, linear
@@ -50,13 +49,9 @@ class Fuyu(Family):
     stand_in = "fuyu-tiny"
     defaults = {"": {"num_channels": 3}}  # of FuyuConfig
     places = ((r"vision_embed_tokens", "projector"), *PLACES)
+    vision_names = ("model.vision_embed_tokens",)
+    projector_name = "model.vision_embed_tokens"
     gguf_obstacle = "llama.cpp has no code for its images: the GGUF rows are arithmetic, nothing runs them"
-
-    def load_processor(self, folder: str | Path) -> Any:
-        """Load the checkpoint's processor, which cuts images into patches itself."""
-        from vlmnb.models.processors.fuyu import ImageOnlyFuyuProcessor
-
-        return ImageOnlyFuyuProcessor.from_pretrained(folder)
 
     def special_ids(self, config: Any) -> dict[str, int]:
         """Return the ids of the image tokens and of the end of the text."""
@@ -73,14 +68,6 @@ class Fuyu(Family):
         patch = int(config.patch_size)
         processor.image_processor.patch_size = {"height": patch, "width": patch}
         processor.chat_template = LINE_TEMPLATE
-
-    def vision_modules(self, model: Any) -> list[Any]:
-        """Return the one linear layer."""
-        return [model.model.vision_embed_tokens]
-
-    def projector(self, model: Any) -> Any:
-        """Return the one linear layer."""
-        return model.model.vision_embed_tokens
 
     def decoder_shape(self, config: Any) -> Decoder:
         """Return the numbers of Persimmon: no gate, biases everywhere, normalized queries and keys."""

@@ -9,14 +9,9 @@ from typing import Any
 
 from vlmnb.models.architecture import ImageFlops, Tensor, Vision, linear, norms
 from vlmnb.models.entry import BUNDLED_DEFAULTS, REPORTED_DEFAULTS, ModelEntry
-from vlmnb.models.family import Family, Sizing
+from vlmnb.models.family import Family, Sizing, chat_template
 
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ message['role'] | upper + ': ' }}"
-    "{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>\n' }}{% endfor %}"
-    "{% for part in message['content'] if part['type'] == 'text' %}{{ part['text'] + ' ' }}{% endfor %}"
-    "{% endfor %}{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
-)
+CHAT_TEMPLATE = chat_template("llava")
 """``USER: <image>\\nquestion ASSISTANT:``, for checkpoint folders without a template."""
 
 
@@ -56,6 +51,8 @@ class Llava(Family):
         },
         "vision_config": {"num_channels": 3},
     }  # fmt: skip
+    vision_names = ("model.vision_tower", "model.multi_modal_projector")
+    projector_name = "model.multi_modal_projector"
 
     def load_processor(self, folder: str | Path) -> Any:
         """Load the checkpoint's own processor, padding on the left.
@@ -105,10 +102,6 @@ class Llava(Family):
         )
         return AnySize(int(processor.patch_size))
 
-    def vision_modules(self, model: Any) -> list[Any]:
-        """Return the tower and the projector."""
-        return [model.model.vision_tower, model.model.multi_modal_projector]
-
     def vision_layers(self, model: Any) -> list[Any]:
         """Return the layers of the tower."""
         return list(_tower(model).encoder.layers)
@@ -116,10 +109,6 @@ class Llava(Family):
     def patch_embedding(self, model: Any) -> Any:
         """Return the tower's convolution."""
         return _tower(model).embeddings.patch_embedding
-
-    def projector(self, model: Any) -> Any:
-        """Return the projector."""
-        return model.model.multi_modal_projector
 
     def vision_shape(self, config: Any) -> Vision:
         """Return the numbers of the CLIP tower."""
@@ -210,11 +199,7 @@ def _resampled(image: Any, image_size: int) -> Any:
 
 @dataclass(frozen=True)
 class AnySize(Sizing):
-    """Image sizing of a model whose position embeddings are interpolated.
-
-    Attributes:
-        patch_size: Side of a patch in pixels.
-    """
+    """Image sizing of a model with interpolated position embeddings; patches have a side in pixels."""
 
     patch_size: int
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, linear, norms
@@ -52,12 +51,10 @@ class Qwen25VL(Family):
         (r"visual", "vision"),
         *PLACES,
     )
-
-    def load_processor(self, folder: str | Path) -> Any:
-        """Load the checkpoint's processor without its video half, which would need torchvision."""
-        from vlmnb.models.processors.qwen2_5_vl import ImageOnlyQwen2_5_VLProcessor
-
-        return ImageOnlyQwen2_5_VLProcessor.from_pretrained(folder)
+    vision_names = ("model.visual",)  # which holds the merger
+    projector_name = "model.visual.merger"
+    layers_name = "model.visual.blocks"
+    patches_name = "model.visual.patch_embed"
 
     def special_ids(self, config: Any) -> dict[str, int]:
         """Return the ids of the chat marks and of the vision marks."""
@@ -84,22 +81,6 @@ class Qwen25VL(Family):
     def image_side(self, processor: Any, image_size: int) -> int:
         """Return the nearest multiple of a merged patch (28 pixels, bundled model 16)."""
         return int(processor.resized_to(image_size, None)[0])
-
-    def vision_modules(self, model: Any) -> list[Any]:
-        """Return the tower, which holds the merger."""
-        return [model.model.visual]
-
-    def vision_layers(self, model: Any) -> list[Any]:
-        """Return the layers of the tower."""
-        return list(model.model.visual.blocks)
-
-    def patch_embedding(self, model: Any) -> Any:
-        """Return the tower's convolution."""
-        return model.model.visual.patch_embed
-
-    def projector(self, model: Any) -> Any:
-        """Return the patch merger."""
-        return model.model.visual.merger
 
     def decoder_shape(self, config: Any) -> Decoder:
         """Return the numbers of Qwen2.5: a Llama with biases on query, key and value."""

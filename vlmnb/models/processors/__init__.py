@@ -1,32 +1,78 @@
 """Processors of families whose own class in transformers needs torchvision or a video processor.
 
-Each is called as ``processor(images=[...], text=[...], padding=True, return_tensors="pt", size=64)``.
-``size`` is a side in pixels or ``(height, width)``; every image is resized to it exactly (each class says how
-it rounds). Without ``size`` images keep the checkpoint's own sizing. Everything else is read from the
-checkpoint folder, and the result has all that ``forward`` and ``generate`` need. Only families import this
-folder, within functions: its files import torch. Here is what the processors share.
+Only families import this folder, within functions: its files import torch. Here is what the processors share.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from PIL import Image
+from transformers import BatchFeature
+from transformers.processing_utils import ProcessorMixin
 
 Size = int | tuple[int, int] | None
 _RESERVED = frozenset({"padding", "return_tensors", "add_special_tokens", "padding_side"})
 
 
-def as_list(value: Any) -> list[Any]:
-    """Return the items, or the one item in a list."""
+class ImageOnlyProcessor(ProcessorMixin):
+    """A processor of one image per text, padding on the left.
+
+    It is called as ``processor(images=[...], text=[...], padding=True, return_tensors="pt", size=64)``.
+    ``size`` is a side in pixels or ``(height, width)``; every image is resized to it exactly (each class says
+    how it rounds). Without ``size`` images keep the checkpoint's own sizing. Everything else is read from the
+    checkpoint folder, and the result has all that ``forward`` and ``generate`` need.
+    """
+
+    own_template = ""
+    """The chat template that is used if the checkpoint has none."""
+
+    def __init__(
+        self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None
+    ) -> None:
+        """Keep the parts; the tokenizer is switched to padding on the left."""
+        tokenizer.padding_side = "left"
+        template = chat_template or getattr(tokenizer, "chat_template", None) or self.own_template
+        super().__init__(image_processor, tokenizer, chat_template=template)  # type: ignore[no-untyped-call]
+
+    def __call__(
+        self,
+        images: Image.Image | Sequence[Image.Image] | None = None,
+        text: str | Sequence[str] = (),
+        size: Size = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """Make pixels and tokens for a batch of one image per text.
+
+        Args:
+            images: One image, or one for each text, or none at all; pipelines give a list for each text.
+            text: Prompts; see the class for their form.
+            size: Side, or ``(height, width)``, to which every image is resized; see the class.
+            **kwargs: ``padding`` (default true) and ``return_tensors`` (only ``"pt"``).
+
+        Raises:
+            TypeError: An argument is unknown.
+            ValueError: There are more or fewer images than texts.
+        """
+        unknown = {name for name, value in kwargs.items() if value is not None} - _RESERVED
+        if unknown:
+            raise TypeError(f"unknown arguments: {', '.join(sorted(unknown))}")
+        given = [] if images is None else _as_list(images)
+        pictures = [image.convert("RGB") for one in given for image in _as_list(one)]
+        texts = [str(item) for item in _as_list(text)]
+        if pictures and len(pictures) != len(texts):
+            raise ValueError(f"one image per text: got {len(pictures)} images and {len(texts)} texts")
+        return BatchFeature(self.features(pictures, texts, size, padding=kwargs.get("padding", True)))
+
+    @abstractmethod
+    def features(self, pictures: list[Any], texts: list[str], size: Size, *, padding: Any) -> dict[str, Any]:
+        """Return what the model takes, by name, for images in RGB and as many texts, or texts alone."""
+
+
+def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def pictures_of(images: Any) -> list[Image.Image]:
-    """Return the images in RGB in one list; pipelines give a list for each text."""
-    given = [] if images is None else as_list(images)
-    return [_rgb(image) for one in given for image in as_list(one)]
 
 
 def height_width(size: Any) -> tuple[int, int]:
@@ -38,16 +84,3 @@ def height_width(size: Any) -> tuple[int, int]:
     if isinstance(size, Sequence):
         return int(size[0]), int(size[1])
     return int(size.height), int(size.width)
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def check_call(images: list[Any], texts: list[str], kwargs: Mapping[str, Any]) -> None:
-    """Refuse unknown arguments, and more or fewer images than texts."""
-    unknown = {name for name, value in kwargs.items() if value is not None} - _RESERVED
-    if unknown:
-        raise TypeError(f"unknown arguments: {', '.join(sorted(unknown))}")
-    if images and len(images) != len(texts):
-        raise ValueError(f"one image per text: got {len(images)} images and {len(texts)} texts")

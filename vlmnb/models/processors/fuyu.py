@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import BatchFeature
-from transformers.processing_utils import ProcessorMixin
+from transformers import FuyuForCausalLM
 
-from vlmnb.models.processors import Size, as_list, check_call, height_width, pictures_of
+from vlmnb.models.family import chat_template
+from vlmnb.models.processors import ImageOnlyProcessor, Size, height_width
 
-CHAT_TEMPLATE = (
-    "{% for message in messages %}{% if message['content'] is string %}{{ message['content'] }}{% else %}"
-    "{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}{{ '|SPEAKER|' }}{% endif %}{% endfor %}"
-    "{{ '<s>' }}"
-    "{% for part in message['content'] %}"
-    "{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
-    "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<0x04>' }}{% endif %}"
-)
+CHAT_TEMPLATE = chat_template("fuyu")
 LINE_TEMPLATE = CHAT_TEMPLATE.replace("{{ part['text'] }}", "{{ part['text'] + '\\n' }}")
 """The template with a line end after the question, as adept/fuyu-8b expects; its repository has none."""
 
@@ -32,47 +23,39 @@ LINE_TEMPLATE = CHAT_TEMPLATE.replace("{{ part['text'] }}", "{{ part['text'] + '
 @cache
 def pixels_name() -> str:
     """Return the name of the patches in ``FuyuForCausalLM.forward``; older releases say ``image_patches``."""
-    from transformers import FuyuForCausalLM
-
     parameters = inspect.signature(FuyuForCausalLM.forward).parameters
     return "pixel_values" if "pixel_values" in parameters else "image_patches"
 
 
-class ImageOnlyFuyuProcessor(ProcessorMixin):
+class ImageOnlyFuyuProcessor(ImageOnlyProcessor):
     """Fuyu's processor, cutting images into patches itself.
 
     A prompt is ``|SPEAKER|<s>question<0x04>``, where the image token stands for one ``|SPEAKER|`` per
     patch and one ``|NEWLINE|`` per row; a text without the image token gets it (and the begin-of-text
     token) in front. With ``size``, each image is resized to exactly that size; without, it is scaled
     down, never up, to fit within the image processor's ``size``. Edges that do not fill a patch are
-    padded.
+    padded. The patches have the shape ``(batch, patches, values)``, or ``(1, all patches, values)`` where the
+    images differ in their number of patches.
     """
 
     image_token = "|SPEAKER|"
     newline_token = "|NEWLINE|"
     begin_token = "<s>"
     answer_token = "<0x04>"
+    own_template = LINE_TEMPLATE
 
     def __init__(
         self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None
     ) -> None:
-        """Keep the parts and look up the special tokens.
-
-        Args:
-            image_processor: A Fuyu image processor; only its settings are used.
-            tokenizer: The checkpoint's tokenizer; switched to left padding.
-            chat_template: The checkpoint's chat template, if it has one.
-        """
+        """Keep the parts and look up the special tokens; only settings of the image processor are used."""
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-        tokenizer.padding_side = "left"
         vocabulary = tokenizer.get_vocab()
         self.image_token_id = vocabulary[self.image_token]
         self.newline_token_id = vocabulary[self.newline_token]
         self.answer_token_id = vocabulary[self.answer_token]
         self.begin_token_id = vocabulary[self.begin_token]
-        template = chat_template or getattr(tokenizer, "chat_template", None) or LINE_TEMPLATE
-        super().__init__(image_processor, tokenizer, chat_template=template)  # type: ignore[no-untyped-call]
+        super().__init__(image_processor, tokenizer, chat_template)
 
     @property
     def patch_size(self) -> tuple[int, int]:
@@ -112,35 +95,14 @@ class ImageOnlyFuyuProcessor(ProcessorMixin):
         ids = self.tokenizer(text.removesuffix(self.answer_token), add_special_tokens=False)["input_ids"]
         return [self.begin_token_id, *ids, *([self.answer_token_id] if wants_answer else [])]
 
-    def __call__(
-        self,
-        images: Image.Image | Sequence[Image.Image] | None = None,
-        text: str | Sequence[str] = (),
-        size: Size = None,
-        **kwargs: Any,
-    ) -> BatchFeature:
-        """Make patches and tokens for a batch of one image per text.
-
-        Args:
-            images: One image, or one for each text, or none at all.
-            text: Prompts; see the class for their form.
-            size: Side, or ``(height, width)``, to which every image is resized; see the class.
-            **kwargs: ``padding`` (always on) and ``return_tensors`` (only ``"pt"``).
-
-        Returns:
-            ``input_ids``, ``attention_mask`` and ``pixel_values`` (or as `pixels_name` says) of shape
-            ``(batch, patches, values)``, or ``(1, all patches, values)`` where the images differ in their
-            number of patches.
-        """
-        pictures = pictures_of(images)
-        texts = [str(item) for item in as_list(text)]
-        check_call(pictures, texts, kwargs)
+    def features(self, pictures: list[Any], texts: list[str], size: Size, *, padding: Any) -> dict[str, Any]:
+        """Return tokens, always padded, and patches."""
         sequences = [self.text_ids(item) for item in texts]
         vision: dict[str, torch.Tensor] = {}
         if pictures:
             cut = [self.patches(image, size) for image in pictures]
-            equal = len({len(patches) for patches, _, _ in cut}) == 1
             every = [patches for patches, _, _ in cut]
+            equal = len({len(patches) for patches in every}) == 1
             vision[pixels_name()] = torch.stack(every) if equal else torch.cat(every)[None]
             rows_of = [
                 ([self.image_token_id] * columns + [self.newline_token_id]) * rows for _, rows, columns in cut
@@ -150,7 +112,7 @@ class ImageOnlyFuyuProcessor(ProcessorMixin):
         pad = self.tokenizer.pad_token_id
         input_ids = torch.tensor([[pad] * (length - len(ids)) + ids for ids in sequences])
         mask = torch.tensor([[0] * (length - len(ids)) + [1] * len(ids) for ids in sequences])
-        return BatchFeature({"input_ids": input_ids, "attention_mask": mask, **vision})
+        return {"input_ids": input_ids, "attention_mask": mask, **vision}
 
     @property
     def model_input_names(self) -> list[str]:
