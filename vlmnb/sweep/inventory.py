@@ -144,11 +144,12 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
     made = []
     for run in planned:
         plan = run.plan
-        inputs = () if plan.source == "reports" else repeats
         if plan.axis.own:
             from vlmnb.fit import page_inputs
 
             inputs = page_inputs.of(plan.model, plan.parameters, usable)
+        else:
+            inputs = () if plan.source == "reports" else repeats
         cells = tuple(states[cell] for cell in plan.cells)
         job = Job(run=run, cells=cells, page="missing", inputs=inputs)
         made.append(job.model_copy(update={"page": _page(job, pages)}))
