@@ -76,10 +76,8 @@ def test_the_findings_follow_the_numbers() -> None:
 
 
 def test_the_comparison_and_the_details_show_the_same_tokens(base: Record) -> None:
-    lengths = [3 + i % 3 * (i % 2) for i in range(len(base.answers))]
     answers = [
-        answer.model_copy(update={"output_tokens": length})
-        for answer, length in zip(base.answers, lengths, strict=True)
+        a.model_copy(update={"output_tokens": 3 + i % 3 * (i % 2)}) for i, a in enumerate(base.answers)
     ]
     made = base.model_copy(update={"answers": tuple(answers)})
     table = comparison_tables.cost_table(results(made))

@@ -8,10 +8,8 @@ import bookmaking
 import pytest
 from bookmaking import PROJECT, Small
 
-from vlmnb import paths
 from vlmnb.book import collect, outdated, postprocess
 from vlmnb.device import machine
-from vlmnb.records import record_file
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory
 
@@ -27,15 +25,12 @@ axes: {image_size: {}, device: {}}
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
     """A project with two pages of this machine, just drawn by a sweep."""
     monkeypatch.setitem(bookmaking.MACHINE, "fingerprint", machine.describe().fingerprint)
-    made = bookmaking.small(tmp_path, "repeat")
+    made = bookmaking.small(tmp_path)
     monkeypatch.setenv("VLMNB_ROOT", str(made.root))
     (made.root / "data").symlink_to(PROJECT / "data")
     (made.root / "sweeps").mkdir()
     (made.root / "sweeps" / "mine.yaml").write_text(SPEC, encoding="utf-8")
     (made.root / "sweeps" / "less.yaml").write_text(SPEC.replace("image_size: {}, ", ""), encoding="utf-8")
-    for repeat in (r for r in record_file.read_all(made.results)[0] if r.cell.repeat):
-        path = paths.record(made.results, repeat.hardware, "llava-tiny", repeat.key)
-        path.rename(path.with_suffix(".later"))
     drawn(made)
     return made
 
@@ -54,8 +49,7 @@ def executed(small: Small) -> dict[outdated.Name, postprocess.Notebook]:
 
 def repeats_arrive(small: Small) -> None:
     """Let A/A repeats be measured, which decide every sentence about a difference from then on."""
-    for later in small.results.glob("*/*/*.later"):
-        later.rename(later.with_suffix(".json"))
+    bookmaking.records(small.results, models=("llava-tiny",), axis_names=("repeat",))
 
 
 def test_pages_older_than_the_repeats_say_so_everywhere(small: Small) -> None:

@@ -13,19 +13,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import factory
 import pytest
 
 from vlmnb import experiment, paths
 from vlmnb.book import build
 from vlmnb.files import hashing
 from vlmnb.fit import page as card
-from vlmnb.flops.flop_count import FlopCount
-from vlmnb.meters.readings import EnergyReading, MemoryUsage
+from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import record_file
-from vlmnb.records.answer import Answer
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
-from vlmnb.records.timing import Timing
 from vlmnb.spec import axes, planning
 from vlmnb.spec.cell import Cell
 
@@ -74,10 +72,11 @@ def beside_reports(results: Path) -> None:
     given = {"model": "fuyu-8b", "weights": "random", "dataset": "textvqa-mini", "device": "cuda",
              "length": "fixed", "samples": 96, "max_new_tokens": 16}  # fmt: skip
     for cell in planning.plan("batch_size", given).cells:
-        stand_in = cell.model_copy(update={"model": "fuyu-tiny", "device": "cpu"})
-        changes = {"cell": cell, "hardware": "test-gpu", "key": hashing.digest(cell.model_dump())}
         energy = EnergyReading(source="gpu", method="nvml_counter", energy_j=960.0, detail="synthetic")
-        record_file.write(measured(stand_in).model_copy(update=changes | {"energy": (energy,)}), results)
+        made = factory.record(
+            cell, hardware="test-gpu", energy=(energy,), key=hashing.digest(cell.model_dump())
+        )
+        record_file.write(made, results)
 
 
 def parameters(model: str, axis: str = "device") -> dict[str, Any]:
@@ -88,41 +87,27 @@ def parameters(model: str, axis: str = "device") -> dict[str, Any]:
 def measured(cell: Cell) -> Record:
     """A record of a cell: numbers that depend on the cell and on nothing else."""
     common: dict[str, Any] = {
-        "key": hashing.digest(cell.model_dump()),
-        "hardware": "test-cpu-2c",
-        "cell": cell,
-    }
-    provenance = Provenance(
-        code="0" * 16, machine=MACHINE, threads=1, other_load=0.25, packages={"torch": "2.13.0"},
-        started_at="2026-01-01T10:00:00+00:00",
-    )  # fmt: skip
+        "key": hashing.digest(cell.model_dump()), "hardware": "test-cpu-2c",
+        "provenance": Provenance(
+            code="0" * 16, machine=MACHINE, threads=1, other_load=0.25, packages={"torch": "2.13.0"},
+            started_at="2026-01-01T10:00:00+00:00",
+        ),
+    }  # fmt: skip
     if cell.device == "cuda":
         reason = "this machine has no GPU that torch can use"
-        return Record(**common, status="unsupported", reason=reason, provenance=provenance)
+        return factory.absent(cell, "unsupported", reason).model_copy(update=common)
     if cell.model == "llava-tiny" and cell.image_size != 64:
         reason = "the vision tower takes images of 64 pixels a side and no other"
-        return Record(**common, status="not_applicable", reason=reason, provenance=provenance)
-    wrong = WRONG[cell.model] + (10 if cell.dataset == "coco-mini" else 0)
-    batches = cell.samples // cell.batch_size
+        return factory.absent(cell, "not_applicable", reason).model_copy(update=common)
+    captions = cell.dataset == "coco-mini"
+    answers = factory.answers(cell.samples, WRONG[cell.model] + 10 * captions)
+    if captions:
+        answers = tuple(answer.model_copy(update={"score": None}) for answer in answers)
     second = SPEED[cell.model] * cell.batch_size / 16 * (cell.image_size / 64) ** 2
-    return Record(
-        **common, status="ok", provenance=provenance,
-        timing=Timing(
-            warmup_batches=2, latencies_s=tuple(second * (1 + 0.01 * (i % 3)) for i in range(batches)),
-            batch_samples=(cell.batch_size,) * batches, preprocess_s=(0.01,) * batches, first_call_s=1.0,
-        ),
+    return factory.record(
+        cell, latencies=tuple(second * (1 + 0.01 * (i % 3)) for i in range(cell.samples // cell.batch_size)),
         energy=(EnergyReading(source="cpu", method="model", energy_j=40.0 * second, detail="synthetic"),),
-        memory=MemoryUsage(peak_bytes=600_000_000, baseline_bytes=550_000_000, method="synthetic"),
-        flops=FlopCount(fvcore=9_000_000_000, torch=9_100_000_000),
-        answers=tuple(answer(i, i < wrong, scored=cell.dataset != "coco-mini") for i in range(cell.samples)),
-    )  # fmt: skip
-
-
-def answer(number: int, wrong: bool, *, scored: bool) -> Answer:
-    return Answer(
-        sample_id=str(number), prompt="what?", answer="BAD" if wrong else "GOOD", references=("GOOD",),
-        text_tokens=20, image_tokens=16, output_tokens=3, word_errors=int(wrong), reference_words=1,
-        score=float(not wrong) if scored else None,
+        answers=answers, **common,
     )  # fmt: skip
 
 
@@ -223,10 +208,10 @@ class Small(NamedTuple):
         return (self.root / "book" / name).read_text(encoding="utf-8")
 
 
-def small(folder: Path, *axis_names: str) -> Small:
+def small(folder: Path) -> Small:
     """A project with records of one model and its pages on image size and device."""
     made = Small(project(folder / "project"), folder / "results", folder / "runs")
-    records(made.results, models=("llava-tiny",), axis_names=("image_size", "device", *axis_names))
+    records(made.results, models=("llava-tiny",), axis_names=("image_size", "device"))
     for axis in ("image_size", "device"):
         executed(made.runs, "llava-tiny", axis)
     return made
