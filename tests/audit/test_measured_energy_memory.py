@@ -53,6 +53,9 @@ def reporting(watts: float) -> Record:
      with_energy(reporting(300), energy_j=1.0, window_s=1.0)], [reporting(0.3), reporting(700)]),
     ("counters-agree", "warning", [gpu(codecarbon={"gpu_energy": 3000 / 3.6e6}), gpu()],
      [gpu(codecarbon={"gpu_energy": 6000 / 3.6e6})]),
+    # Joules are modelled although there is a counter.
+    ("energy-names-its-counter", "error", [metered()],
+     [changed(metered(), "provenance", sensors=(calibration(60.0).model_copy(update={"source": "cpu"}),))]),
     # Idle power of the calibration counts where the reading has none.
     ("power-between-idle-and-limit", "warning", [gpu()],
      [with_energy(changed(gpu(50), "provenance", sensors=(calibration(100.0),)), idle_j=None)]),

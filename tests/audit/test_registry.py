@@ -105,6 +105,12 @@ def test_what_is_known_of_the_reports_is_found(transcribed: list[Finding], rule:
     assert any(figure in one.figures.values() for one in transcribed if one.rule == rule)
 
 
+def test_every_wer_of_the_reports_is_a_whole_number_of_errors(transcribed: list[Finding]) -> None:
+    found = [one for one in transcribed if one.rule == "wer-is-a-fraction-of-words"]
+    assert {one.level for one in found} == {"note"}
+    assert all(one.figures["All figures"] == one.figures["On the grid"] for one in found)
+
+
 def test_every_finding_names_records_figures_and_what_is_unknown(transcribed: list[Finding]) -> None:
     assert [one.rule for one in transcribed if not (one.records and one.figures and one.unknown)] == []
     assert not [text for one in transcribed for text in one.figures.values() if "{" in text]

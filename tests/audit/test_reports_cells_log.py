@@ -87,6 +87,7 @@ def test_another_number_is_no_rounding() -> None:
 def test_a_figure_that_its_log_does_not_have() -> None:
     good = [logged("12.09 T", "12.09 TFLOPS", name) for name in ("fp16", "compile")]
     assert levels("figures-stand-in-their-log", *good) == []
+    assert levels("figures-stand-in-their-log", logged("96.3 T", "null")) == ["warning"]
     (found,) = findings(
         "figures-stand-in-their-log",
         logged("96.3 T", "null"),

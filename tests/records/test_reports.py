@@ -43,7 +43,11 @@ SOURCES = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted((PROJECT / "reports").glob("*.yaml"))
 }
 REPORTS = ("llava-1.5-7b", "qwen2.5-vl-3b", "fuyu-8b")
-REFERENCE_WORDS = {"scienceqa": 300, "textvqa": 430, "coco": 3177}
+SHEETS = [
+    (source["model"], table)
+    for source in SOURCES.values() if source["kind"] == "report"
+    for table in source["tables"] if table["columns"]
+]  # fmt: skip
 
 
 def cells_of(table: str) -> list[list[str]]:
@@ -60,10 +64,6 @@ def committed() -> list[Record]:
     return found
 
 
-def sheets(kind: str) -> list[tuple[str, dict[str, Any]]]:
-    return [(s["model"], t) for s in SOURCES.values() if s["kind"] == kind for t in s["tables"]]
-
-
 def test_the_committed_records_are_those_of_the_transcription(tmp_path: Path) -> None:
     report_transcripts.write(tmp_path)
     made = {p.relative_to(tmp_path): p.read_text() for p in record_file.all_paths(tmp_path)}
@@ -71,7 +71,7 @@ def test_the_committed_records_are_those_of_the_transcription(tmp_path: Path) ->
     assert made == {p.relative_to(PROJECT / "results"): p.read_text() for p in kept}
 
 
-@pytest.mark.parametrize(("model", "sheet"), [(m, t) for m, t in sheets("report") if t["columns"]])
+@pytest.mark.parametrize(("model", "sheet"), SHEETS)
 def test_every_number_of_a_table_is_rendered_as_printed(model: str, sheet: dict[str, Any]) -> None:
     plan, found = shown(model, sheet["axis"])
     cells = [one.cell for one in found]
@@ -120,18 +120,6 @@ def test_figures_are_those_of_the_sources() -> None:
     assert {(one.cell.image_size, one.status) for one in fixed} == {
         (336, "not_applicable"), (448, "not_applicable")
     }  # fmt: skip
-
-
-def test_word_error_rates_of_the_log_are_whole_errors_over_the_words() -> None:
-    checked = 0
-    for _, sheet in sheets("log"):
-        for row in sheet["rows"]:
-            if row["printed"][0] != "-":
-                dataset = row.get("dataset") or sheet["parameters"]["dataset"]
-                errors = float(row["printed"][0]) * REFERENCE_WORDS[dataset]
-                assert errors == pytest.approx(round(errors), abs=1e-3)
-                checked += 1
-    assert checked == 25
 
 
 def test_reported_cells_are_those_of_the_sweep(committed: list[Record]) -> None:
