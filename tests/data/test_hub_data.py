@@ -23,7 +23,7 @@ from PIL import Image
 from vlmnb.data import catalogue, hub
 from vlmnb.errors import UserError
 
-SOURCES = {"coco": catalogue.COCO, "scienceqa": catalogue.SCIENCEQA, "textvqa": catalogue.TEXTVQA}
+COCO, TEXTVQA = hub.SETS["coco"], hub.SETS["textvqa"]
 FILES = {
     "coco": ("data/val-00000-of-00002.parquet", "data/val-00001-of-00002.parquet"),
     "scienceqa": ("data/test-00000-of-00001-f0e719df791966ff.parquet",),
@@ -77,7 +77,7 @@ def write(name: str, folder: Path, ballast: int = 0) -> Path:
 
 def cached(name: str, home: Path) -> Path:
     """The same files where the Hub's cache has them."""
-    source = SOURCES[name]
+    source = hub.SETS[name]
     repository = f"datasets--{source.repository.replace('/', '--')}"
     return write(name, home / repository / "snapshots" / source.commit)
 
@@ -90,7 +90,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLMNB_DATA", raising=False)
 
 
-@pytest.mark.parametrize("name", SOURCES)
+@pytest.mark.parametrize("name", hub.SETS)
 def test_a_sample_holds_what_its_row_says(name: str, tmp_path: Path) -> None:
     cached(name, tmp_path / "hub")
     samples = catalogue.load(name, 12, 0)
@@ -144,22 +144,22 @@ def test_the_choice_spreads_over_the_whole_split(tmp_path: Path) -> None:
 def test_a_folder_in_the_hubs_layout_is_read_and_known_by_its_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pinned = catalogue.revision("coco")
-    write("coco", tmp_path / "mine" / catalogue.COCO.repository)
+    pinned = hub.revision(COCO)
+    write("coco", tmp_path / "mine" / COCO.repository)
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path / "mine"))
     assert len(catalogue.load("coco", 3, 0)) == 3
-    folder = catalogue.revision("coco")
-    assert folder != pinned == f"{catalogue.COCO.repository}@{catalogue.COCO.commit}:val"
-    write("coco", tmp_path / "other" / catalogue.COCO.repository)
-    file = tmp_path / "other" / catalogue.COCO.repository / FILES["coco"][0]
+    folder = hub.revision(COCO)
+    assert folder != pinned == f"{COCO.repository}@{COCO.commit}:val"
+    write("coco", tmp_path / "other" / COCO.repository)
+    file = tmp_path / "other" / COCO.repository / FILES["coco"][0]
     pyarrow.parquet.write_table(pyarrow.parquet.read_table(file).slice(1), file)
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path / "other"))
-    assert catalogue.revision("coco") != folder
+    assert hub.revision(COCO) != folder
 
 
 def test_wrong_columns_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write("textvqa", tmp_path / catalogue.TEXTVQA.repository)
-    for file in folder.glob(catalogue.TEXTVQA.files):
+    folder = write("textvqa", tmp_path / TEXTVQA.repository)
+    for file in folder.glob(TEXTVQA.files):
         pyarrow.parquet.write_table(pyarrow.parquet.read_table(file).drop_columns(["answers"]), file)
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path))
     with pytest.raises(UserError, match=r"no column answers; it has image_id, question_id"):
@@ -167,8 +167,8 @@ def test_wrong_columns_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_broken_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = write("scienceqa", tmp_path / catalogue.SCIENCEQA.repository)
-    (file,) = folder.glob(catalogue.SCIENCEQA.files)
+    folder = write("scienceqa", tmp_path / hub.SETS["scienceqa"].repository)
+    (file,) = folder.glob(hub.SETS["scienceqa"].files)
     file.write_bytes(file.read_bytes()[:5000])
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path))
     with pytest.raises(UserError, match=r"scienceqa: .* is truncated or damaged") as raised:
@@ -182,8 +182,8 @@ def test_a_broken_file_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_damaged_file_of_several_is_the_one_that_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write("textvqa", tmp_path / catalogue.TEXTVQA.repository)
-    file = tmp_path / catalogue.TEXTVQA.repository / FILES["textvqa"][1]
+    write("textvqa", tmp_path / TEXTVQA.repository)
+    file = tmp_path / TEXTVQA.repository / FILES["textvqa"][1]
     file.write_bytes(file.read_bytes()[:5000])
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path))
     with pytest.raises(UserError, match="truncated or damaged") as raised:
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_meant_is_not_passed_over(
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path / "nothing"))
     with pytest.raises(UserError, match=r"VLMNB_DATA is .*nothing, which is no folder"):
         catalogue.load("coco", 3, 0)
-    own = tmp_path / "mine" / catalogue.COCO.repository
+    own = tmp_path / "mine" / COCO.repository
     own.mkdir(parents=True)
     monkeypatch.setenv("VLMNB_DATA", str(tmp_path / "mine"))
     with pytest.raises(UserError, match=f"{own} holds no file data/val-"):
@@ -208,7 +208,7 @@ def test_a_folder_that_cannot_be_meant_is_not_passed_over(
     with pytest.raises(UserError) as raised:
         catalogue.load("textvqa", 3, 0)
     assert "looked for data/validation-*.parquet in" in str(raised.value)
-    for place in ("mine/lmms-lab/textvqa (VLMNB_DATA)", f"snapshots/{catalogue.TEXTVQA.commit}"):
+    for place in ("mine/lmms-lab/textvqa (VLMNB_DATA)", f"snapshots/{TEXTVQA.commit}"):
         assert place in str(raised.value)
 
 
@@ -224,9 +224,7 @@ def test_offline_with_nothing_cached_names_the_ways_out(tmp_path: Path) -> None:
     assert "\n" not in message
     for part in ("textvqa", "lmms-lab/textvqa", "HF_HUB_OFFLINE", "-p dataset textvqa-mini"):
         assert part in message
-    assert (
-        f"hf download lmms-lab/textvqa --repo-type dataset --revision {catalogue.TEXTVQA.commit}" in message
-    )
+    assert f"hf download lmms-lab/textvqa --repo-type dataset --revision {TEXTVQA.commit}" in message
     assert not (tmp_path / "home").exists()
 
 
@@ -312,7 +310,7 @@ class FakeHubHandler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[FakeHub]:
     repository = write("coco", tmp_path / "repository", ballast=300_000)
-    with FakeHub(catalogue.COCO, repository) as fake:
+    with FakeHub(COCO, repository) as fake:
         threading.Thread(target=fake.serve_forever, daemon=True).start()
         yield fake
         fake.shutdown()

@@ -12,9 +12,25 @@ from profiles import part, profiled
 from vlmnb.analysis import layer_shares
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.measure import layers
+from vlmnb.measure.cells import measure_cells
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal
+from vlmnb.records.layer_profile import LayerPart
+from vlmnb.records.record import Record
+from vlmnb.spec import planning
 from vlmnb.views import footnotes, layer_figure, layer_findings, layer_tables
 from vlmnb.views.marks import MODELLED
+
+
+def changed(made: Record, **fields: object) -> Record:
+    """A record with other fields of its profile."""
+    assert made.layers is not None
+    return made.model_copy(update={"layers": made.layers.model_copy(update=fields)})
+
+
+def with_head(made: Record, head: LayerPart) -> Record:
+    """A record with another head as its last part."""
+    assert made.layers is not None
+    return changed(made, parts=(*made.layers.parts[:-1], head))
 
 
 def test_components_show_share_rate_and_modelled_energy_per_call() -> None:
@@ -61,21 +77,14 @@ def test_the_rows_of_the_components_and_what_they_leave_close_on_the_whole() -> 
 
 @pytest.mark.parametrize("middle", [1.0, 1.07])
 def test_whether_parts_add_up_is_not_told_of_an_interval_that_allows_both(middle: float) -> None:
-    steady = profiled(1.0)
-    assert steady.layers is not None
     varied = tuple(middle + 0.1 * (i - 5) for i in range(11))
-    profile = steady.layers.model_copy(update={"forward_s": varied})
-    said = layer_findings.text([steady.model_copy(update={"layers": profile})])
+    said = layer_findings.text([changed(profiled(1.0), forward_s=varied)])
     assert "it is not known whether the parts add up" in said
     assert "; the parts" not in said
 
 
 def test_a_share_of_a_ceiling_above_all_of_it_is_marked_where_it_stands() -> None:
-    found = profiled(1.0)
-    profile = found.layers
-    assert profile is not None
-    parts = (*profile.parts[:-1], part("head", "head", 0.04, activation_bytes=4000))
-    found = found.model_copy(update={"layers": profile.model_copy(update={"parts": parts})})
+    found = with_head(profiled(1.0), part("head", "head", 0.04, activation_bytes=4000))
     for table in (layer_tables.component_table([found]), layer_tables.part_table(found)):
         marked = [field.text for row in table.rows for field in row if field.text.endswith("‡")]
         assert marked == ["125.0 ‡", "220.0 ‡"]
@@ -104,12 +113,8 @@ def test_a_profile_of_a_busy_machine_says_so_and_has_no_note_on_batches() -> Non
     busy = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.4, contaminated=True)
     found = profiled(1.0)
     provenance = found.provenance.model_copy(update={"conditions": busy})
-    profile = found.layers
-    assert profile is not None
-    fast = part("head", "head", 0.04)
-    parts = (*profile.parts[:-1], fast)
-    told = layer_findings.text([found.model_copy(update={
-        "provenance": provenance, "layers": profile.model_copy(update={"parts": parts})})])  # fmt: skip
+    fast = with_head(found, part("head", "head", 0.04))
+    told = layer_findings.text([fast.model_copy(update={"provenance": provenance})])
     assert "Other processes used 40 % of the CPU" in told
     assert "1 of 5 parts were faster than the peak rate" in told
     assert "Other processes" not in layer_findings.text([found])
@@ -167,10 +172,7 @@ def test_a_refused_counter_is_kept_with_its_reason_and_shown(monkeypatch: pytest
     monkeypatch.setattr(Meter, "readable", False)
     (made,) = layers.energies([part("head", "head", 1.0, energy=())], [lambda: None], "cpu")
     assert made.energy == ()
-    profile = profiled(1.0).layers
-    assert profile is not None
-    found = profiled(1.0).model_copy(update={"layers": profile.model_copy(update={"parts": (made,)})})
-    table = layer_tables.part_table(found)
+    table = layer_tables.part_table(changed(profiled(1.0), parts=(made,)))
     field = table.rows[0][table.columns.index("Energy, J")]
     assert (field.text, field.title) == ("-", "it stood still")
 
@@ -178,9 +180,6 @@ def test_a_refused_counter_is_kept_with_its_reason_and_shown(monkeypatch: pytest
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
 def test_every_part_of_a_model_is_there_once_and_its_flops_are_the_models(model: str, tmp_path: Path) -> None:
-    from vlmnb.measure.cells import measure_cells
-    from vlmnb.spec import planning
-
     plan = planning.plan(
         "layers", {"model": model, "batch_sizes": [2], "dataset": "textvqa-mini", "device": "cpu"}
     )
@@ -201,8 +200,7 @@ def test_shares_of_a_ceiling_that_others_disturbed_are_marked_by_layers_too() ->
     made = profiled(1.0)
     assert made.layers is not None
     tops = made.layers.ceilings.model_copy(update={"other_load": 0.4, "contaminated": True})
-    made = made.model_copy(update={"layers": made.layers.model_copy(update={"ceilings": tops})})
-    table = layer_tables.component_table([made])
+    table = layer_tables.component_table([changed(made, ceilings=tops)])
     share = table.columns.index("% of peak rate")
     assert [row[share].text.endswith("†") for row in table.rows if row[share].text != "-"] == [True] * 5
     assert "in every try of the peak rate" in table.rows[0][share].title

@@ -197,22 +197,29 @@ def test_a_plus_with_nothing_beside_it_is_named() -> None:
             optimizations.parse(name, "fp32")
 
 
+@pytest.fixture
+def _own_tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
+
+def _measured(results: Path, model: str, optimizations: list[str], **asked: Any) -> list[Record]:
+    parameters = {"model": model, "device": "cpu", "length": "natural", "dataset": "easy-vqa", **asked}
+    plan = planning.plan("optimization", {**parameters, "optimizations": optimizations})
+    return measure_cells(plan.cells, results)
+
+
 SANE = ["fp32", "static_cache", "bnb-8bit", "bnb-4bit", "torchao-int8"]
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("_own_tmpdir")
 @pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
 def test_every_optimization_of_a_cpu_gives_sane_answers_and_says_what_it_did(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
     asked = [*SANE, "torchao-int4", "flash_attention_2"]
-    plan = planning.plan(
-        "optimization",
-        {"model": model, "device": "cpu", "samples": 16, "optimizations": asked, "dataset": "easy-vqa",
-         "length": "natural"},
-    )  # fmt: skip
-    found = {r.cell.optimization: r for r in measure_cells(plan.cells, tmp_path / "results")}
+    made = _measured(tmp_path / "results", model, asked, samples=16)
+    found = {record.cell.optimization: record for record in made}
     base = found["fp32"]
     assert base.memory
     for name in SANE:
@@ -233,27 +240,21 @@ def test_every_optimization_of_a_cpu_gives_sane_answers_and_says_what_it_did(
 
 
 @pytest.mark.slow
-def test_prompt_lookup_gives_the_original_answers_one_question_at_a_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    asked = {"model": "llava-tiny", "device": "cpu", "samples": 4, "optimizations": ["fp32", "prompt_lookup"],
-             "length": "natural", "dataset": "easy-vqa"}  # fmt: skip
-    one = measure_cells(planning.plan("optimization", {**asked, "batch_size": 1}).cells, tmp_path / "results")
+@pytest.mark.usefixtures("_own_tmpdir")
+def test_prompt_lookup_gives_the_original_answers_one_question_at_a_time(tmp_path: Path) -> None:
+    results, asked = tmp_path / "results", ["fp32", "prompt_lookup"]
+    one = _measured(results, "llava-tiny", asked, samples=4, batch_size=1)
     assert [record.status for record in one] == ["ok", "ok"]
     assert [a.answer for a in one[0].answers] == [a.answer for a in one[1].answers]
-    two = measure_cells(planning.plan("optimization", {**asked, "batch_size": 2}).cells, tmp_path / "results")
+    two = _measured(results, "llava-tiny", asked, samples=4, batch_size=2)
     assert _unsupported(two[1], "batch_size = 1"), "the library's own reason"
 
 
 @pytest.mark.slow
-def test_a_compiled_decoder_answers_alike_and_says_what_the_compiler_did(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    asked = {"model": "llava-tiny", "device": "cpu", "samples": 8, "batch_size": 4, "dataset": "easy-vqa",
-             "optimizations": ["fp32", "compile"], "length": "natural"}  # fmt: skip
-    plain, compiled = measure_cells(planning.plan("optimization", asked).cells, tmp_path / "results")
+@pytest.mark.usefixtures("_own_tmpdir")
+def test_a_compiled_decoder_answers_alike_and_says_what_the_compiler_did(tmp_path: Path) -> None:
+    asked = ["fp32", "compile"]
+    plain, compiled = _measured(tmp_path / "results", "llava-tiny", asked, samples=8, batch_size=4)
     assert compiled.status == "ok", compiled.reason
     assert [a.answer for a in plain.answers] == [a.answer for a in compiled.answers]
     assert compiled.compilation

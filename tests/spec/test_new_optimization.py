@@ -43,7 +43,7 @@ def _sparse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.usefixtures("_sparse")
 def test_one_module_adds_an_optimization() -> None:
     found = optimizations.parse("sdpa+sparse", "fp32")
-    assert (found.name, found.quantization, found.tried) == ("bf16+sparse+sdpa", "sparse", True)
+    assert (found.name, found.of("quantization"), found.tried) == ("bf16+sparse+sdpa", "sparse", True)
     assert found.arguments(None) == {"a": 1}
     assert "bf16+sparse" in optimizations.defaults("fp32")
     assert "nosuchpackage" in optimizations.packages()
@@ -64,7 +64,7 @@ def test_a_new_optimization_is_planned_applied_and_described() -> None:
     ]
     resolved, model = resolve_cell(plan.cells[-1]), SimpleNamespace()
     for setting in loading.configuration(resolved).optimization.settings:
-        loading._apply(setting, model, "cpu")
+        loading.apply(setting, model, "cpu")
     assert model.sparse_on == "cpu"
     content = Content((record(cell()),))
     assert "made up" in support.page(content)

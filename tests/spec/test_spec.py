@@ -26,45 +26,6 @@ def write(folder: Path, text: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (GOOD.replace("models", "modles"), "did you mean 'models'"),
-        (GOOD.replace("[llava-tiny]", "[]"), "models"),
-        (GOOD.replace("[llava-tiny]", "[llava-tiny, llava-tiny]"), "twice"),
-        (GOOD + "models: [fuyu-tiny]\n", "twice"),
-        (GOOD.replace("[llava-tiny]", "[llava-tiny"), "no valid YAML"),
-        ("- just\n- a list\n", "expected keys"),
-        (GOOD + "overrides: {fuyu-tiny: {samples: 3}}\n", "overrides names 'fuyu-tiny'"),
-        ("? [a, b]\n: 1\n", "no valid YAML"),
-    ],
-)
-def test_a_mistake_in_a_sweep_file_is_one_line_that_names_it(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(UserError) as error:
-        load_sweep(write(tmp_path, text))
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (GOOD.replace("llava-tiny", "lava-tiny"), "did you mean 'llava-tiny'"),
-        (GOOD.replace("batch_size", "batchsize"), "did you mean 'batch_size'"),
-        (GOOD.replace("{}", "{batch_sizs: [1]}"), "did you mean 'batch_sizes'"),
-        (GOOD.replace("{}", "{batch_sizes: [0]}"), "batch_size"),
-        (GOOD.replace("{}", "{dataset: coko-mini}"), "did you mean 'coco-mini'"),
-        (GOOD + "parameters: {sampels: 3}\n", "did you mean 'samples'"),
-        (GOOD + "parameters: {samples: many}\n", "samples takes int"),
-        (GOOD + "parameters: {weights: trained}\n", "weights"),
-    ],
-)
-def test_a_mistake_in_what_a_sweep_asks_for_names_the_nearest(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(UserError) as error:
-        planning.runs(load_sweep(write(tmp_path, text)))
-    assert said in str(error.value)
-
-
-@pytest.mark.parametrize(
     ("sweep", "wanted"),
     [
         ("quickstart", {"device", "batch_size", "image_size", "seq_len", "optimization"}),
@@ -110,6 +71,14 @@ def test_atomic_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> Non
     [
         (GOOD.replace("models", "modles"), 2, "did you mean 'models'"),
         (GOOD.replace("[llava-tiny]", "[]"), 2, "models: is empty"),
+        (GOOD.replace("[llava-tiny]", "[llava-tiny, llava-tiny]"), 2, "twice"),
+        (GOOD.replace("[llava-tiny]", "[llava-tiny"), 3, "no valid YAML"),
+        ("? [a, b]\n: 1\n", 1, "no valid YAML"),
+        (GOOD + "overrides: {fuyu-tiny: {samples: 3}}\n", 5, "overrides names 'fuyu-tiny'"),
+        (GOOD.replace("batch_size", "batchsize"), 4, "did you mean 'batch_size'"),
+        (GOOD.replace("{}", "{batch_sizs: [1]}"), 4, "did you mean 'batch_sizes'"),
+        (GOOD + "parameters: {sampels: 3}\n", 5, "did you mean 'samples'"),
+        (GOOD + "parameters: {weights: trained}\n", 5, "weights"),
         (GOOD.replace("[llava-tiny]", "\n  - llava-tiny\n  - lava-tiny"), 4, "did you mean 'llava-tiny'"),
         (GOOD.replace("[llava-tiny]", "llava-tiny"), 2, "takes a list"),
         (GOOD.replace("{}", "{batch_sizes: []}"), 4, "batch_sizes is empty"),
@@ -143,6 +112,7 @@ def test_a_mistake_is_told_with_its_file_and_line_and_stands_once(
         (b"title: \xff\xfe\n", "line 1: this is no UTF-8"),
         (b"title: a\x00b\n", "does not allow"),
         (b"", "found nothing"),
+        (b"- just\n- a list\n", "expected keys"),
         (b"title: T\nparameters:\n  samples: " + b"9" * 6000, "digits"),
     ],
 )

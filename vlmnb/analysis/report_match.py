@@ -101,10 +101,9 @@ def _match(quantity: Quantity, reported: Record, own: Record) -> Match:
     return Match(quantity, reported, own, ratio, "")
 
 
-def _extras(cell: Cell) -> tuple[str, bool, str, str]:
-    """Return an optimization without its precision: attention, compilation, and the rest."""
-    parsed = optimizations.parse(cell.optimization, cell.dtype)
-    return parsed.attention, parsed.compiled, parsed.quantization, parsed.decoding
+def _extras(cell: Cell) -> tuple[str, ...]:
+    """Return the settings of an optimization without its precision."""
+    return optimizations.parse(cell.optimization, cell.dtype).names
 
 
 def _nearness(record: Record, own: Record) -> tuple[bool, bool, bool, bool, int, str]:

@@ -7,6 +7,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -35,27 +36,32 @@ class Sample:
     choices: tuple[str, ...] | None = None
 
 
+Rows = Iterable[tuple[str, Mapping[str, Any]]]
+"""Rows of a data set, each with its place in it."""
+
+ToSample = Callable[[Mapping[str, Any], str], Sample]
+"""Reads a sample from a row and its place."""
+
+
 @dataclass(frozen=True)
 class Dataset:
     """A catalogue entry.
 
     Attributes:
         title: Column heading.
-        about: One sentence for the pages.
-        choose: Makes the seeded choice: number of samples, seed -> rows, each with its place in the data set.
-        to_sample: Reads one row.
-        revision: Identifies the content.
+        choose: Makes the seeded choice from a number of samples and a seed.
+        revision: Identifies the content without the network: hash of the bundled file, version of the
+            package, or commit on the Hub.
     """
 
     title: str
-    about: str
-    choose: Callable[[int, int], Iterable[tuple[str, Mapping[str, Any]]]]
-    to_sample: Callable[[Mapping[str, Any], str], Sample]
+    choose: Callable[[int, int], Rows]
+    to_sample: ToSample
     revision: Callable[[], str]
 
 
 def load(name: str, samples: int, seed: int) -> tuple[Sample, ...]:
-    """A seeded choice of ``samples`` samples in a fixed order.
+    """Return a seeded choice of ``samples`` samples in a fixed order.
 
     Raises:
         UserError: The data set is unknown, has fewer samples, or cannot be read.
@@ -65,7 +71,7 @@ def load(name: str, samples: int, seed: int) -> tuple[Sample, ...]:
 
 
 def get(name: str) -> Dataset:
-    """The catalogue entry of a data set.
+    """Return the catalogue entry of a data set.
 
     Raises:
         UserError: There is none of that name.
@@ -74,12 +80,6 @@ def get(name: str) -> Dataset:
         return CATALOGUE[name]
     except KeyError:
         raise UserError(f"unknown data set {name!r}; {nearest(name, CATALOGUE)}") from None
-
-
-def revision(name: str) -> str:
-    """Identifies a data set's content: hash of the bundled file, version of the package, or commit
-    on the Hub. Never needs the network."""
-    return get(name).revision()
 
 
 def _rgb(image: Any) -> Any:
@@ -129,14 +129,13 @@ def _parquet_rows(path: Path) -> Any:
 
 
 @functools.cache
-def file_hash(path: Path) -> str:
-    """Short SHA-256 of a file."""
+def _file_hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _choose_from(name: str, rows: Any, samples: int, seed: int) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    """A choice from rows that are all at hand."""
+def _choose_from(name: str, rows: Any, samples: int, seed: int) -> Rows:
+    """Choose from rows that are all on this machine."""
     if samples > len(rows):
         raise UserError(
             f"{name} has {len(rows)} samples, {samples} were asked for; set samples to at most that"
@@ -145,84 +144,31 @@ def _choose_from(name: str, rows: Any, samples: int, seed: int) -> Iterable[tupl
     return ((str(index), rows[index]) for index in chosen)
 
 
-def _bundled(
-    name: str, title: str, about: str, to_sample: Callable[[Mapping[str, Any], str], Sample]
-) -> Dataset:
+def _bundled(title: str, to_sample: ToSample) -> Dataset:
+    name = title.lower().replace(" ", "-")
     path = paths.bundled_data(name)
-
-    def choose(samples: int, seed: int) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        return _choose_from(name, _parquet_rows(path), samples, seed)
-
-    return Dataset(title, about, choose, to_sample, lambda: file_hash(path))
-
-
-def _from_hub(
-    title: str, about: str, source: hub.HubSet, to_sample: Callable[[Mapping[str, Any], str], Sample]
-) -> Dataset:
-    def choose(samples: int, seed: int) -> Iterable[tuple[str, Mapping[str, Any]]]:
-        return hub.choose(source, samples, seed)
-
-    return Dataset(title, about, choose, to_sample, lambda: hub.revision(source))
+    return Dataset(
+        title,
+        lambda samples, seed: _choose_from(name, _parquet_rows(path), samples, seed),
+        to_sample,
+        lambda: _file_hash(path),
+    )
 
 
-COCO = hub.HubSet(
-    name="coco",
-    repository="lmms-lab/COCO-Caption2017",
-    commit="3bdd5827e243cc3084ac69a1111e69c3ab9193ff",
-    split="val",
-    files="data/val-*.parquet",
-    columns=("question_id", "image", "answer"),
-    usable=5000,
-    stand_in="coco-mini",
-)
-SCIENCEQA = hub.HubSet(
-    name="scienceqa",
-    repository="derek-thomas/ScienceQA",
-    commit="f18b0a70359ebfb41f658fd564208d0355b013f4",
-    split="test",
-    files="data/test-*.parquet",
-    columns=("image", "question", "choices", "answer", "hint"),
-    usable=2017,
-    stand_in="scienceqa-mini",
-)
-TEXTVQA = hub.HubSet(
-    name="textvqa",
-    repository="lmms-lab/textvqa",
-    commit="9c0699cd19768ac5ab97568f6b3cbac4c0062884",
-    split="validation",
-    files="data/validation-*.parquet",
-    columns=("question_id", "image", "question", "answers"),
-    usable=5000,
-    stand_in="textvqa-mini",
-)
+def _from_hub(title: str, to_sample: ToSample) -> Dataset:
+    source = hub.SETS[title.lower()]
+    return Dataset(title, partial(hub.choose, source), to_sample, partial(hub.revision, source))
 
 
 CATALOGUE: dict[str, Dataset] = {
-    "coco": _from_hub("COCO", "captions of photographs, five or more references each", COCO, _caption),
-    "scienceqa": _from_hub(
-        "ScienceQA",
-        "lettered multiple-choice questions of school science that come with an image",
-        SCIENCEQA,
-        _multiple_choice,
-    ),
-    "textvqa": _from_hub(
-        "TextVQA", "questions about text in photographs, ten references each", TEXTVQA, _text_reading
-    ),
-    "coco-mini": _bundled(
-        "coco-mini", "COCO mini", "captions of scenes of coloured shapes, five references each", _caption
-    ),
-    "scienceqa-mini": _bundled(
-        "scienceqa-mini",
-        "ScienceQA mini",
-        "lettered multiple-choice questions about diagrams and bar charts, with a context passage",
-        _multiple_choice,
-    ),
-    "textvqa-mini": _bundled(
-        "textvqa-mini", "TextVQA mini", "words and numbers on signs, ten references each", _text_reading
-    ),
+    "coco": _from_hub("COCO", _caption),
+    "scienceqa": _from_hub("ScienceQA", _multiple_choice),
+    "textvqa": _from_hub("TextVQA", _text_reading),
+    "coco-mini": _bundled("COCO mini", _caption),
+    "scienceqa-mini": _bundled("ScienceQA mini", _multiple_choice),
+    "textvqa-mini": _bundled("TextVQA mini", _text_reading),
     "easy-vqa": Dataset(
         "easy-VQA",
-        "the test split of the public easy-VQA data set, as its package carries it",
         lambda samples, seed: _choose_from("easy-vqa", _easy_vqa_rows(), samples, seed),
         _easy_vqa,
         lambda: f"easy-vqa {version('easy-vqa')}",

@@ -18,12 +18,14 @@ import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from vlmnb import paths
 from vlmnb.errors import UserError
+from vlmnb.types import Frozen
 
 CHOICE = 1
 """Version of the rule by which rows are chosen; kept rows of another version are not used."""
@@ -40,12 +42,10 @@ ID = "vlmnb_id"
 HubRow = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class HubSet:
+class HubSet(Frozen):
     """A data set on the Hub.
 
     Attributes:
-        name: Name in the catalogue.
         repository: ``owner/name`` on the Hub.
         commit: The pinned revision, a full commit hash.
         split: Name of the split, for pages and messages.
@@ -66,11 +66,17 @@ class HubSet:
 
     @property
     def download(self) -> str:
-        """The command that fetches the split for use without network."""
+        """Return the command that fetches the split for use without network."""
         return (
             f"hf download {self.repository} --repo-type dataset --revision {self.commit} "
             f"--include '{self.files}'"
         )
+
+
+SETS = {
+    name: HubSet(name=name, **entry)
+    for name, entry in yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text("utf-8")).items()
+}
 
 
 def revision(source: HubSet) -> str:
@@ -128,7 +134,7 @@ def picture(image: Any) -> Any:
 
 
 def _in_seeded_order(groups: Sequence[Callable[[], list[HubRow]]], seed: int) -> Iterator[tuple[str, HubRow]]:
-    """Rows with an image: the first half of every row group in turn, then the other halves."""
+    """Yield rows with an image: the first half of every row group in turn, then the other halves."""
     order = sorted(range(len(groups)), key=lambda index: _rank(seed, "group", index))
     for half in (0, 1):
         for group in order:
@@ -175,14 +181,12 @@ def _row_groups(source: HubSet, files: list[str]) -> list[Callable[[], list[HubR
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+
+    def load(**options: Any) -> Any:
+        return datasets.load_dataset("parquet", data_files=files, split="train", streaming=True, **options)
+
     columns = list(source.columns)
-    stream = _reading(
-        source,
-        files,
-        lambda: datasets.load_dataset(
-            "parquet", data_files={source.split: files}, split=source.split, streaming=True
-        ),
-    )
+    stream = _reading(source, files, load)
     missing = [name for name in columns if name not in stream.features]
     if missing:
         raise UserError(
@@ -190,22 +194,14 @@ def _row_groups(source: HubSet, files: list[str]) -> list[Callable[[], list[HubR
             f"{', '.join(stream.features)}; expected is {source.repository} at {source.commit}"
         )
 
-    def selected() -> Any:
-        return datasets.load_dataset(
-            "parquet",
-            data_files={source.split: files},
-            split=source.split,
-            streaming=True,
-            columns=columns,
-        ).decode(False)
-
-    groups = _reading(source, files, lambda: selected().reshard())
+    groups = _reading(source, files, lambda: load(columns=columns).decode(False).reshard())
     total = groups.num_shards
 
-    def reader(index: int) -> Callable[[], list[HubRow]]:
-        return lambda: _reading(source, files, lambda: list(groups.shard(total, index)))
+    def read(index: int) -> list[HubRow]:
+        rows: list[HubRow] = _reading(source, files, lambda: list(groups.shard(total, index)))
+        return rows
 
-    return [reader(index) for index in range(total)]
+    return [functools.partial(read, index) for index in range(total)]
 
 
 def _local(source: HubSet) -> list[str]:
@@ -276,12 +272,12 @@ def _damaged(source: HubSet, files: Sequence[str], error: Exception) -> UserErro
         try:
             pyarrow.parquet.ParquetFile(file).close()
         except Exception as of_file:  # as many kinds as there are ways to be damaged
-            told, error = file, of_file
+            damaged, error = file, of_file
             break
     else:
-        told = files[0] if len(files) == 1 else f"one of {files[0]} to {Path(files[-1]).name}"
+        damaged = files[0] if len(files) == 1 else f"one of {files[0]} to {Path(files[-1]).name}"
     return UserError(
-        f"{source.name}: {told} is truncated or damaged ({_first_line(error)}); delete it and copy or "
+        f"{source.name}: {damaged} is truncated or damaged ({_first_line(error)}); delete it and copy or "
         f"download it again: {source.download}"
     )
 
@@ -328,7 +324,7 @@ def _keep(source: HubSet, seed: int, chosen: list[tuple[str, HubRow]]) -> None:
 
 @functools.cache
 def _footers(files: tuple[Path, ...]) -> str:
-    """Hash of the files' sizes and Parquet footers, which hold the place of every column chunk."""
+    """Return a hash of the files' sizes and Parquet footers, which hold the place of every column chunk."""
     seen = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:

@@ -16,22 +16,19 @@ CAPTION = "Provide a one-sentence caption for the provided image."
 
 
 def caption_prompt() -> str:
-    """The request for a caption (COCO)."""
+    """Return the request for a caption (COCO)."""
     return CAPTION
 
 
 def short_answer_prompt(question: str) -> str:
-    """An open question with a short answer (TextVQA without OCR tokens, easy-VQA)."""
+    """Return an open question with a short answer (TextVQA without OCR tokens, easy-VQA)."""
     return f"{question}\n{SHORT_ANSWER}"
 
 
 def multiple_choice_prompt(question: str, choices: Sequence[str], hint: str = "") -> str:
-    """A multiple-choice question whose answer is the letter of one choice (ScienceQA).
+    """Return a multiple-choice question whose answer is the letter of one choice (ScienceQA).
 
-    Args:
-        question: The question itself.
-        choices: The choices in order; the first becomes ``A``.
-        hint: ScienceQA's context passage; left out when empty.
+    The first choice becomes ``A``; the hint is ScienceQA's context passage.
     """
     context = f"Context: {hint}\n" if hint else ""
     lettered = "\n".join(f"{letter_of(i)}. {choice}" for i, choice in enumerate(choices))
@@ -39,5 +36,5 @@ def multiple_choice_prompt(question: str, choices: Sequence[str], hint: str = ""
 
 
 def letter_of(index: int) -> str:
-    """``0 -> "A"``, ``1 -> "B"``: the letter of a choice."""
+    """Return the letter of a choice: ``0 -> "A"``, ``1 -> "B"``."""
     return ascii_uppercase[index]

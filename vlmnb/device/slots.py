@@ -51,7 +51,7 @@ CPU = Slot(name="cpu", visible=None)
 
 
 def gpus() -> tuple[Slot, ...]:
-    """One slot per GPU that this process may use, as ``CUDA_VISIBLE_DEVICES`` restricts it."""
+    """Return one slot per GPU that this process may use, as ``CUDA_VISIBLE_DEVICES`` restricts it."""
     uuids = [gpu.uuid for gpu in machine.describe().gpus]
     allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
     if allowed is None:
@@ -139,9 +139,8 @@ def _of_everybody(folder: Path) -> bool:
 def held(names: Sequence[str], on_wait: Callable[[str], None]) -> Iterator[None]:
     """Hold slots for a block, first come, first served.
 
-    Args:
-        names: Names of the slots; every process takes them in the same order, which prevents deadlocks.
-        on_wait: Called while waiting, with a line that names the process.
+    Every process takes them in the same order, which prevents deadlocks. While it waits, ``on_wait`` is
+    called with a line that names the process in its way.
     """
     with contextlib.ExitStack() as taken:
         for name in sorted(names):

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vlmnb.data import catalogue
 from vlmnb.data.catalogue import Dataset, Sample
 from vlmnb.measure import encoding
 from vlmnb.measure.encoding import Prompt
@@ -59,8 +60,7 @@ def prepare(resolved: Resolved, loaded: Loaded) -> list[Batch]:
         raise NotApplicable(
             f"the model cannot take a side of {cell.image_size} pixels; the nearest is {side}"
         )
-    dataset = resolved.dataset
-    samples = [dataset.to_sample(row, place) for place, row in dataset.choose(cell.samples, cell.seed)]
+    samples = catalogue.load(cell.dataset, cell.samples, cell.seed)
     batches = []
     for start in range(0, len(samples), cell.batch_size):
         part = samples[start : start + cell.batch_size]

@@ -64,7 +64,6 @@ def measure_cells(
                 with desk.claimed(resolved):
                     found = desk.recorded(resolved)  # another process may have measured it in the meantime
                     if found is None:
-                        _set_threads()
                         found = desk.ran_out(resolved, records) or measure_cell(resolved, slot, counts)
                         desk.write(found)
                 if found.status not in UNDISTURBED:
@@ -91,11 +90,12 @@ def _get_ready(missing: Sequence[Resolved]) -> None:
 def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Record:
     """Measure one cell. Any error of a library becomes a record with a status and a reason.
 
-    Args:
-        resolved: The cell.
-        slot: Holds the model from cell to cell.
-        counts: FLOPs counted so far; they depend on the model and the shapes of a batch alone.
+    The slot holds the model from cell to cell, and ``counts`` the FLOPs counted so far, which depend on the
+    model and the shapes of a batch alone.
     """
+    import torch
+
+    torch.set_num_threads(slots.threads())
     cell, began = resolved.cell, time.perf_counter()
     blank = blank_record(resolved, datetime.now(UTC).isoformat(timespec="seconds"))
     provenance = blank.provenance
@@ -141,7 +141,7 @@ def _generated(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch]) -> 
         "memory": window.memory,
         "answers": score(cell, loaded, batches, window.outputs),
         "probe": generate.probe(batches[0].inputs),
-        "compilation": compilation.report() if resolved.optimization.compiled else None,
+        "compilation": compilation.report() if resolved.optimization.of("compilation") else None,
         "ceilings": peak_rates.measured(cell.device, cell.dtype) if _needs_peak_rates(resolved) else None,
     }
     return found, _seen(loaded, meters.conditions, meters.energy.cards)
@@ -177,9 +177,3 @@ def _seen(loaded: Loaded, conditions: Conditions | None, cards: tuple[SensorCard
         "conditions": conditions,
         "sensors": cards,
     }
-
-
-def _set_threads() -> None:
-    import torch
-
-    torch.set_num_threads(slots.threads())

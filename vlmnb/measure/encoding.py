@@ -98,13 +98,6 @@ def encode(
 
     The processor of a model with one image size then resizes it to that size.
 
-    Args:
-        sizing: The model's family, or what sizes images in its place.
-        processor: The model's processor.
-        samples: The questions.
-        prompts: The same, cut to the prompt length.
-        size: Side in pixels.
-
     Raises:
         ValueError: The processor padded on the right, which spoils answers without any error.
     """

@@ -40,12 +40,10 @@ class Failure(NamedTuple):
 
 
 def of(error: BaseException, *, tried: bool) -> Failure:
-    """Return the status and a one-line reason for an exception.
+    """Return the status and a one-line reason for an exception of this project or of a library.
 
-    Args:
-        error: Raised by this project or by a library.
-        tried: Whether the cell's optimization asks for something that not every model and machine has. The
-            library's exception is then its way of saying that it cannot do it here.
+    ``tried``: the cell's optimization asks for something that not every model and machine has. A library's
+    exception then means that it cannot do it here.
     """
     import torch
 

@@ -26,13 +26,7 @@ def count(loaded: Loaded, batch: Batch, image_size: int, counts: FlopCounts) -> 
     counted alone and multiplied by the batch: the same result for the work of one prompt.
 
     A count is extra: if it fails, the result has a note in place of numbers, and the cell keeps what was
-    measured.
-
-    Args:
-        loaded: The model.
-        batch: Its prompts.
-        image_size: Side of the images in pixels.
-        counts: Counts made so far; a new one is added.
+    measured. A new count is added to those made so far.
     """
     counted, note = counters.attempt(
         "formula and counters", lambda: _of_longest(loaded, batch, image_size, counts)
@@ -78,13 +72,10 @@ def _three_ways(loaded: Loaded, one: Any, image_size: int) -> FlopCount:
 
 @functools.lru_cache(maxsize=256)
 def _decode_step(model: str, config: str, tokens: int) -> Parts:
-    """Count the decoding step after so many tokens, for one prompt, on the geometry alone.
+    """Count the decoding step after a prompt of so many tokens, on the geometry alone.
 
-    Args:
-        model: Name of the model.
-        config: Configuration of the loaded model as JSON: a checkpoint need not have the geometry of the
-            model it is named after.
-        tokens: Tokens of the prompt.
+    The configuration is that of the loaded model, as JSON: a checkpoint need not have the geometry of the
+    model it is named after.
     """
     return meta.decode(_shapes(model, config), tokens)
 
@@ -98,9 +89,9 @@ def _by_counters(loaded: Loaded, inputs: Any) -> FlopCount:
     """Count the plain model: the counters do not see the products of quantized layers."""
     configuration = loaded.configuration
     chosen = configuration.optimization
-    if not chosen.quantization:
+    if not chosen.of("quantization"):
         with compilation.uncompiled(loaded.decoder):
             return counters.count_forward(loaded.model, dict(inputs), loaded.family.places)
-    plain = chosen.model_copy(update={"names": (chosen.attention,)})
+    plain = chosen.model_copy(update={"names": (chosen.of("attention"),)})
     model = loading.load(replace(configuration, optimization=plain)).model
     return counters.count_forward(model, dict(inputs), loaded.family.places)

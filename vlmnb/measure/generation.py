@@ -33,13 +33,7 @@ class Generator:
 
     @classmethod
     def of(cls, resolved: Resolved, loaded: Loaded, inputs: Sequence[Any]) -> Generator:
-        """Return the generator of a cell.
-
-        Args:
-            resolved: The cell.
-            loaded: Its model.
-            inputs: Tensors of all its batches.
-        """
+        """Return the generator of a cell, given its model and the tensors of all its batches."""
         cell, chosen = resolved.cell, resolved.optimization
         longest = max(int(batch["input_ids"].shape[1]) for batch in inputs)
         # Answers of natural and of fixed length use caches of one size, so that a compiled step serves both.

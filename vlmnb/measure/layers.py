@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
 
 from vlmnb.device.clock import now_s, synchronize
 from vlmnb.flops import counters
@@ -37,35 +36,19 @@ ENERGY_BUDGET_S = 60.0
 that needs 10 s, equal parts (the attention of every decoder layer) are replayed in turn in one window."""
 
 
-@dataclass(frozen=True)
-class Part:
-    """A module that is timed as a whole."""
+class Part(NamedTuple):
+    """A module that is timed as a whole, or one that contains parts, whose remaining work is a part too.
+
+    Attributes:
+        depth: Number of its layer, if it is in one.
+        inside: Names of the parts within it.
+    """
 
     name: str
     component: Component
     depth: int | None
     module: Any
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A module that contains parts; its remaining work is a part too."""
-
-    name: str
-    component: Component
-    depth: int | None
-    module: Any
-    inside: tuple[str, ...]
-
-
-@dataclass
-class _Seen:
-    """What the hooks of a module recorded."""
-
-    began: Any = None
-    seconds: list[tuple[Any, Any]] = field(default_factory=list)
-    call: tuple[tuple[Any, ...], dict[str, Any]] | None = None
-    output: Any = None
+    inside: tuple[str, ...] = ()
 
 
 def parts(loaded: Loaded) -> list[Part]:
@@ -84,7 +67,7 @@ def parts(loaded: Loaded) -> list[Part]:
     return found
 
 
-def wholes(loaded: Loaded) -> list[Whole]:
+def wholes(loaded: Loaded) -> list[Part]:
     """Return the modules around the parts: the vision tower, each decoder layer, the decoder."""
     model, family = loaded.model, loaded.family
     decoder, tower = loaded.decoder, family.vision_modules(model)[0]
@@ -94,27 +77,23 @@ def wholes(loaded: Loaded) -> list[Whole]:
         inside = ["patch embedding"] if family.patch_embedding(model) is not None else []
         inside += [f"vision layer {i}" for i in range(len(family.vision_layers(model)))]
         inside += ["projector"] if any(module is projector for module in tower.modules()) else []
-        found.append(Whole("vision, rest", "vision", None, tower, tuple(inside)))
+        found.append(Part("vision, rest", "vision", None, tower, tuple(inside)))
     names = []
     for i, layer in enumerate(decoder.layers):
         names += [f"attention {i}", f"MLP {i}", f"layer {i}, rest"]
-        found.append(Whole(names[-1], "other", i, layer, tuple(names[-3:-1])))
-    found.append(Whole("decoder, rest", "other", None, decoder, tuple(names)))
+        found.append(Part(names[-1], "other", i, layer, tuple(names[-3:-1])))
+    found.append(Part("decoder, rest", "other", None, decoder, tuple(names)))
     return found
 
 
 def profile(loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfile:
-    """Time forward passes over one batch of prompts, whole and by part.
-
-    Args:
-        loaded: The model.
-        inputs: One batch, on the device.
-    """
+    """Time forward passes over one batch of prompts, which is on the device, whole and by part."""
     import torch
 
-    found, around = parts(loaded), wholes(loaded)
-    modules = [part.module for part in found] + [whole.module for whole in around]
-    call, device = {**inputs, "use_cache": False}, loaded.configuration.device
+    device = loaded.configuration.device
+    within = [Watch(part, device) for part in parts(loaded)]
+    around = [Watch(whole, device) for whole in wholes(loaded)]
+    call = {**inputs, "use_cache": False}
 
     def forward() -> None:
         loaded.model(**call)
@@ -122,29 +101,95 @@ def profile(loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfile:
     with torch.inference_mode():
         for _ in range(WARMUP_PASSES):
             forward()
-        whole, hooked = [], []
-        with _watched(modules, device) as seen:
+        with _watching(within + around):
             forward()
+        for watch in within + around:
+            watch.timing = True
+        whole, hooked = [], []
         # Whole and hooked passes alternate, so that a change of the machine's speed affects both.
         for _ in range(PASSES):
             whole.append(_timed(forward, device))
-            with _watched(modules, device, seen):
+            with _watching(within + around):
                 hooked.append(_timed(forward, device))
         with counters.quiet(loaded.model):
-            counts = [
-                counters.count_call(part.module, *_call(note))
-                for part, note in zip(found, seen, strict=False)
-            ]
-        measured = [_part(part, seen[i], counts[i], device) for i, part in enumerate(found)]
-        measured = energies(measured, [_replay(part, seen[i]) for i, part in enumerate(found)], device)
-    for whole_part, note in zip(around, seen[len(found) :], strict=True):
-        measured.append(_rest(whole_part, note, measured))
+            counts = [counters.count_call(watch.part.module, *watch.call) for watch in within]
+        measured = [watch.measured(flops) for watch, flops in zip(within, counts, strict=True)]
+        measured = energies(measured, [watch.replay for watch in within], device)
+    for watch in around:
+        measured.append(watch.rest(measured))
     return LayerProfile(
         forward_s=tuple(whole),
         hooked_s=tuple(hooked),
         parts=tuple(measured),
         ceilings=peak_rates.measured(device, loaded.configuration.optimization.dtype),
     )
+
+
+class Watch:
+    """Hooks of a module: at first they keep its inputs and its output, later they record times only."""
+
+    def __init__(self, part: Part, device: str) -> None:
+        self.part, self.device = part, device
+        self.timing = False
+        self.call: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
+        self._output: Any = None
+        self._times: list[tuple[Any, Any]] = []
+
+    def before(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note the beginning of a call."""
+        if not self.timing:
+            self.call = (args, dict(kwargs))
+        self._began = phases.stamp(self.device)
+
+    def after(self, module: Any, args: Any, kwargs: Any, output: Any) -> None:
+        """Note the end of a call."""
+        ended = phases.stamp(self.device)
+        if self.timing:
+            self._times.append((self._began, ended))
+        else:
+            self._output = output
+
+    def replay(self) -> None:
+        """Call the module with the inputs it had."""
+        args, kwargs = self.call
+        self.part.module(*args, **kwargs)
+
+    def measured(self, flops: int | None) -> LayerPart:
+        """Return the part's times within the pass, and replayed alone."""
+        once_s = min(_timed(self.replay, self.device) for _ in range(3))
+        calls = max(3, round(ALONE_S / max(once_s, 1e-6)))
+
+        def again() -> None:
+            for _ in range(calls):
+                self.replay()
+
+        parameters = list(self.part.module.parameters())
+        return LayerPart(
+            name=self.part.name,
+            component=self.part.component,
+            depth=self.part.depth,
+            parameters=sum(p.numel() for p in parameters),
+            weight_bytes=sum(p.numel() * p.element_size() for p in parameters),
+            activation_bytes=_bytes(self.call) + _bytes(self._output),
+            flops=flops,
+            in_pass_s=self._per_pass(),
+            replay_s=_timed(again, self.device) / calls,
+        )
+
+    def rest(self, measured: Sequence[LayerPart]) -> LayerPart:
+        """Return the time of the module minus that of the parts within it, pass by pass."""
+        part = self.part
+        inside = [each.in_pass_s for each in measured if each.name in part.inside]
+        rest = (own - sum(each[i] for each in inside) for i, own in enumerate(self._per_pass()))
+        return LayerPart(name=part.name, component=part.component, depth=part.depth, in_pass_s=tuple(rest))
+
+    def _per_pass(self) -> tuple[float, ...]:
+        """Return the seconds of each pass; several calls of a module in one pass are added up."""
+        times = [phases.between_s(began, ended) for began, ended in self._times]
+        calls = len(times) // PASSES
+        if not calls:
+            return (0.0,) * PASSES
+        return tuple(sum(times[i : i + calls]) for i in range(0, len(times), calls))
 
 
 def _timed(work: Callable[[], None], device: str) -> float:
@@ -156,77 +201,13 @@ def _timed(work: Callable[[], None], device: str) -> float:
 
 
 @contextmanager
-def _watched(modules: list[Any], device: str, seen: list[_Seen] | None = None) -> Iterator[list[_Seen]]:
-    """Put hooks on every module: the first time they keep its inputs, later they record times only."""
-    keep = seen is None
-    notes = [_Seen() for _ in modules] if seen is None else seen
-    hooks = []
-
-    def before(note: _Seen) -> Callable[..., None]:
-        def hook(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if keep:
-                note.call = (args, dict(kwargs))
-            note.began = phases.stamp(device)
-
-        return hook
-
-    def after(note: _Seen) -> Callable[..., None]:
-        def hook(module: Any, args: Any, kwargs: Any, output: Any) -> None:
-            ended = phases.stamp(device)
-            if keep:
-                note.output = output
-            else:
-                note.seconds.append((note.began, ended))
-
-        return hook
-
-    for module, note in zip(modules, notes, strict=True):
-        hooks.append(module.register_forward_pre_hook(before(note), with_kwargs=True))
-        hooks.append(module.register_forward_hook(after(note), with_kwargs=True))
-    try:
-        yield notes
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _call(seen: _Seen) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    assert seen.call is not None
-    return seen.call
-
-
-def _replay(part: Part, seen: _Seen) -> Callable[[], None]:
-    """Return a call of the part with the inputs it had."""
-    args, kwargs = _call(seen)
-
-    def replay() -> None:
-        part.module(*args, **kwargs)
-
-    return replay
-
-
-def _part(part: Part, seen: _Seen, count: int | None, device: str) -> LayerPart:
-    """Return a part's times within the pass, and replayed alone."""
-    replay = _replay(part, seen)
-    once_s = min(_timed(replay, device) for _ in range(3))
-    calls = max(3, round(ALONE_S / max(once_s, 1e-6)))
-
-    def again() -> None:
-        for _ in range(calls):
-            replay()
-
-    parameters = list(part.module.parameters())
-    return LayerPart(
-        name=part.name,
-        component=part.component,
-        depth=part.depth,
-        parameters=sum(p.numel() for p in parameters),
-        weight_bytes=sum(p.numel() * p.element_size() for p in parameters),
-        activation_bytes=_bytes(_call(seen)) + _bytes(seen.output),
-        flops=count,
-        in_pass_s=_per_pass(seen),
-        replay_s=_timed(again, device) / calls,
-    )
+def _watching(watches: Sequence[Watch]) -> Iterator[None]:
+    with ExitStack() as hooks:
+        for watch in watches:
+            module = watch.part.module
+            hooks.callback(module.register_forward_pre_hook(watch.before, with_kwargs=True).remove)
+            hooks.callback(module.register_forward_hook(watch.after, with_kwargs=True).remove)
+        yield
 
 
 def energies(
@@ -239,9 +220,8 @@ def energies(
         replays: A call of each.
         device: ``cpu`` or ``cuda``.
     """
-    meter = EnergyMeter(device)
     # A tenth more than the counter needs: a replay may be faster than it was when it was timed.
-    window_s = max(REPLAY_S[device], 1.1 * meter.least_window_s)
+    window_s = max(REPLAY_S[device], 1.1 * EnergyMeter(device).least_window_s)
     groups: dict[object, list[int]] = {}
     together = len(measured) * window_s > ENERGY_BUDGET_S
     for i, part in enumerate(measured):
@@ -251,8 +231,7 @@ def energies(
     for members in groups.values():
         round_s = sum(measured[i].replay_s or 0.0 for i in members)
         rounds = max(3, math.ceil(window_s / max(round_s, 1e-6)))
-        meter = EnergyMeter(device)
-        with meter:
+        with EnergyMeter(device) as meter:
             for _ in range(rounds):
                 for i in members:
                     replays[i]()
@@ -265,20 +244,6 @@ def energies(
         for i in members:
             made[i] = measured[i].model_copy(update=found)
     return made
-
-
-def _rest(whole: Whole, seen: _Seen, measured: list[LayerPart]) -> LayerPart:
-    """Return the time of a module minus that of the parts within it, pass by pass."""
-    inside = [part.in_pass_s for part in measured if part.name in whole.inside]
-    rest = (own - sum(each[i] for each in inside) for i, own in enumerate(_per_pass(seen)))
-    return LayerPart(name=whole.name, component=whole.component, depth=whole.depth, in_pass_s=tuple(rest))
-
-
-def _per_pass(seen: _Seen) -> tuple[float, ...]:
-    """Return the seconds of each pass; several calls of a module in one pass are added up."""
-    times = [phases.between_s(began, ended) for began, ended in seen.seconds]
-    calls = len(times) // PASSES
-    return tuple(sum(times[i : i + calls]) for i in range(0, len(times), calls)) if calls else (0.0,) * PASSES
 
 
 def _bytes(value: Any) -> int:

@@ -26,8 +26,6 @@ class Configuration:
     """The part of a cell that decides which model object is needed.
 
     Attributes:
-        entry: Registry entry of the model.
-        family: The model's family.
         optimization: Precision and settings that are part of the model; those of decoding are left out.
         seed: Of random weights; 0 for pretrained ones.
     """
@@ -64,7 +62,7 @@ class Loaded:
 
     @property
     def family(self) -> Family:
-        """The model's family."""
+        """Return the model's family."""
         return self.configuration.family
 
     @property
@@ -92,7 +90,6 @@ class ModelSlot:
     """Holds one loaded model at a time: cells of one configuration share it, the next replaces it."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self._held: Loaded | None = None
 
     def get(self, wanted: Configuration) -> Loaded:
@@ -139,24 +136,16 @@ def require(missing: Sequence[Resolved]) -> None:
             found.add(entry.name)
             folder = checkpoints.find(entry)
             if not entry.bundled:
-                _try(configuration(resolved), folder)
-
-
-def _try(wanted: Configuration, folder: Path) -> None:
-    """Load a checkpoint without its values, which takes a second, to see that its files belong together.
-
-    Raises:
-        UserError: A tensor is missing or of another shape than the configuration says, or the tokenizer or
-            the image processor cannot be made.
-    """
-    _from_folder(wanted, folder, device_map="meta")
-    _processor(wanted, folder)
+                # Loading it without its values takes a second and shows whether its files belong together.
+                wanted = configuration(resolved)
+                _from_folder(wanted, folder, device_map="meta")
+                _processor(wanted, folder)
 
 
 def import_classes(missing: Sequence[Resolved]) -> None:
     """Import the model classes of cells, which takes seconds, before the device is taken."""
-    for family in {id(resolved.family): resolved.family for resolved in missing}.values():
-        family.model_class()
+    for resolved in missing:
+        resolved.family.model_class()
 
 
 def _prepare() -> None:
@@ -184,7 +173,7 @@ def load(wanted: Configuration) -> Loaded:
     if wanted.interpolate:
         loaded = replace(loaded, sizing=wanted.family.interpolated(loaded.model, loaded.processor))
     for setting in wanted.optimization.settings:
-        _apply(setting, loaded.model, wanted.device)
+        apply(setting, loaded.model, wanted.device)
     return loaded
 
 
@@ -202,7 +191,7 @@ def _silence() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def _apply(setting: Setting, model: Any, device: str) -> None:
+def apply(setting: Setting, model: Any, device: str) -> None:
     """Apply a setting to a loaded model in place; only trying shows whether that works here.
 
     Raises:
@@ -210,10 +199,11 @@ def _apply(setting: Setting, model: Any, device: str) -> None:
     """
     import torch
 
+    if setting.prepare is None:
+        return
     try:
         with torch.no_grad():
-            if setting.prepare:
-                setting.prepare(model, device)
+            setting.prepare(model, device)
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # the libraries raise exceptions of many classes
@@ -244,18 +234,13 @@ def _pretrained(wanted: Configuration) -> Loaded:
     dtype, attention = torch_dtype(chosen.dtype), chosen.attention_here()
     model = _from_folder(wanted, folder, dtype=dtype, attn_implementation=attention)
     model.to(wanted.device).eval()
-    _decode_greedily(model)
+    model.generation_config = _greedy(model.generation_config)
     other = geometry.differences(wanted.entry, model.config)
     return Loaded(wanted, wanted.family, model, _processor(wanted, folder), geometry=other)
 
 
 def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Any:
-    """Load the model of a checkpoint that has every weight of the model.
-
-    Args:
-        wanted: The model.
-        folder: Folder of the checkpoint.
-        how: Further arguments of ``from_pretrained``.
+    """Load a checkpoint that has every weight of the model, with further arguments of ``from_pretrained``.
 
     Raises:
         UserError: It cannot be loaded, lacks a weight, or has one of another shape.
@@ -308,13 +293,11 @@ def _unusable(wanted: Configuration, folder: Path, error: Exception) -> UserErro
     return UserError(f"cannot load {wanted.entry.name} from {folder}: {reason}")
 
 
-def _decode_greedily(model: Any) -> None:
-    """Keep only the special tokens of the checkpoint's generation config: no sampling, no penalties."""
+def _greedy(given: Any) -> Any:
+    """Keep only the special tokens of a checkpoint's generation config: no sampling, no penalties."""
     from transformers import GenerationConfig
 
-    given = model.generation_config
-    end = given.eos_token_id
-    pad = given.pad_token_id if given.pad_token_id is not None else end[0] if isinstance(end, list) else end
-    model.generation_config = GenerationConfig(
-        bos_token_id=given.bos_token_id, eos_token_id=end, pad_token_id=pad
-    )
+    end, pad = given.eos_token_id, given.pad_token_id
+    if pad is None:
+        pad = end[0] if isinstance(end, list) else end
+    return GenerationConfig(bos_token_id=given.bos_token_id, eos_token_id=end, pad_token_id=pad)

@@ -7,15 +7,13 @@ put CUDA events into the stream, which are read after the batch is done: nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
-from vlmnb.device.clock import now_s, synchronize
+from vlmnb.device.clock import is_cuda, now_s, synchronize
 
 
-@dataclass(frozen=True)
-class Phases:
+class Phases(NamedTuple):
     """One batch, in seconds; the three phases add up to the latency.
 
     Attributes:
@@ -41,19 +39,12 @@ class PhaseClock:
     """
 
     def __init__(self, model: Any, vision: Sequence[Any], device: str) -> None:
-        """Set up without hooks; they exist inside the ``with`` block only.
-
-        Args:
-            model: The model whose ``generate`` is timed.
-            vision: Its vision modules in the order in which they run.
-            device: ``cpu`` or ``cuda``.
-        """
+        """Take the model and its vision modules in the order in which they run; place no hooks yet."""
         self._model, self._vision, self._device = model, list(vision), device
         self._hooks: list[Any] = []
         self._clear()
 
     def __enter__(self) -> Self:
-        """Place the hooks."""
         first, last = self._vision[0], self._vision[-1]
         self._hooks = [
             first.register_forward_pre_hook(self._vision_began),
@@ -65,7 +56,6 @@ class PhaseClock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Remove the hooks."""
         for hook in self._hooks:
             hook.remove()
 
@@ -109,7 +99,7 @@ class PhaseClock:
 
 def stamp(device: str) -> Any:
     """Return the present time: a CUDA event in the stream, or seconds on the clock."""
-    if not device.startswith("cuda"):
+    if not is_cuda(device):
         return now_s()
     import torch
 

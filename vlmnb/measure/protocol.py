@@ -52,11 +52,6 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
     memory are those of the whole window with all its passes. Passes are added until the energy counters can
     measure the window. A pass with background load is marked, and repeated within the budget; none is
     thrown away.
-
-    Args:
-        cell: The cell.
-        generate: Its generator.
-        batches: Its batches.
     """
     import torch
 
@@ -81,15 +76,17 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
                 taken += [phases for _, phases in found]
                 outputs = outputs or [output for output, _ in found]
             loop_s = now_s() - began_s
+    latencies_s, vision_s, prefill_s, decode_s, decode_steps = zip(*taken, strict=True)
+    passes = len(taken) // len(inputs)
     timing = Timing(
         warmup_batches=len(warmup),
-        latencies_s=tuple(phases.latency_s for phases in taken),
-        vision_s=tuple(phases.vision_s for phases in taken),
-        prefill_s=tuple(phases.prefill_s for phases in taken),
-        decode_s=tuple(phases.decode_s for phases in taken),
-        decode_steps=tuple(phases.decode_steps for phases in taken),
-        batch_samples=tuple(samples) * (len(taken) // len(inputs)),
-        passes=len(taken) // len(inputs),
+        latencies_s=latencies_s,
+        vision_s=vision_s,
+        prefill_s=prefill_s,
+        decode_s=decode_s,
+        decode_steps=decode_steps,
+        batch_samples=tuple(samples) * passes,
+        passes=passes,
         pass_loads=tuple(marks.shares()),
         contaminated=tuple(_contaminated(marks)),
         loop_s=loop_s,

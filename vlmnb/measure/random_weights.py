@@ -32,11 +32,11 @@ def build(model_class: Any, config: Any, *, dtype: Any, device: str, attention: 
         dtype: torch dtype of all parameters.
         device: Where the parameters are allocated.
         attention: Attention implementation by transformers' name.
-        seed: Of the random weights.
+        seed: Chooses the weights.
 
     Returns:
-        The model, in evaluation mode, tied weights tied. It has no end token, so that every answer
-        has the maximum number of new tokens.
+        The model in evaluation mode. It has no end token, so every answer has the maximum number of new
+        tokens.
     """
     import torch
     from accelerate import init_empty_weights

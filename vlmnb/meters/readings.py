@@ -78,11 +78,10 @@ class EnergyRefusal(Frozen):
 
 
 def headline(readings: Sequence[EnergyReading], device: str) -> EnergyReading | None:
-    """Return the one reading that tables show; never a sum, and None if the right source has none.
+    """Return the one reading of a window that tables show; never a sum.
 
-    Args:
-        readings: Readings of one window.
-        device: ``cuda`` asks for the GPU's counter, ``cpu`` for the CPU, counted or modelled.
+    For ``cuda`` it is that of the GPU's counter, for ``cpu`` that of the CPU, counted or modelled; None if
+    there is no such reading.
     """
     source = headline_source(device)
     found = next((reading for reading in readings if reading.source == source), None)

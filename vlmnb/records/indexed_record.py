@@ -138,7 +138,7 @@ def fitted_on(record: Record) -> tuple[str, str] | None:
 def quantization_of(cell: Cell) -> str | None:
     """Return the quantization that a cell was measured under; None if no prediction is made for it."""
     optimization = optimizations.of(cell)
-    if optimization.compiled or optimization.decoding or optimization.dtype == "fp32":
+    if optimization.of("compilation") or optimization.of("decoding") or optimization.dtype == "fp32":
         return None
     stored = [s.stored_as or None for s in optimization.settings if s.kind == "quantization"]
     return stored[0] if stored else "fp16"

@@ -72,7 +72,7 @@ def resolve(cells: Iterable[Cell], results: Path) -> dict[Cell, Resolved]:
             weights[of_model] = (entry, _weights_revision(cell, entry))
         entry, revision = weights[of_model]
         if (*of_model, cell.dataset) not in shared:
-            revisions = Revisions(revision, _processor(cell, entry), catalogue.revision(cell.dataset))
+            revisions = Revisions(revision, _processor(cell, entry), catalogue.get(cell.dataset).revision())
             shared[*of_model, cell.dataset] = (revisions, content_key.surroundings(revisions))
         revisions, surroundings = shared[*of_model, cell.dataset]
         key = content_key.of(cell, surroundings)

@@ -84,10 +84,7 @@ def _problem(error: ValidationError) -> Any:
 def explain(error: ValidationError, fields: Mapping[str, Any], named: Mapping[str, str] = {}) -> str:
     """Describe the first problem that pydantic found in one line, with the nearest valid name for a typo.
 
-    Args:
-        error: What pydantic raised.
-        fields: The valid names.
-        named: Other names under which fields were given.
+    ``named`` holds other names under which fields were given.
     """
     problem = _problem(error)
     steps = [named.get(str(part), str(part)) for part in problem["loc"] if part != "[key]"]

@@ -31,7 +31,6 @@ def batch_values(
         batch_samples: Samples in each timed batch.
         batch_size: Samples of a full batch.
         passes: How often all batches were timed.
-        length: ``natural`` or ``fixed``.
         contaminated: For each pass, whether it had background load; empty if that was not observed.
     """
     if any(contaminated) and not all(contaminated):

@@ -107,7 +107,7 @@ def compare(
 
 
 def sign_test(better: int, worse: int) -> float:
-    """Probability of pairs as one-sided as these, or more so, where both directions are equally likely.
+    """Return the probability of pairs at least as one-sided, if both directions are equally likely.
 
     Exact and two-sided; pairs without a difference do not count. For pairs of right and wrong answers it is
     McNemar's exact test.
@@ -116,7 +116,7 @@ def sign_test(better: int, worse: int) -> float:
 
 
 def one_sided_sign_test(more: int, fewer: int) -> float:
-    """Chance of at least ``more`` heads in ``more + fewer`` tosses of a fair coin."""
+    """Return the probability of at least ``more`` heads in ``more + fewer`` tosses of a fair coin."""
     tosses = more + fewer
     return float(sum(math.comb(tosses, k) for k in range(more, tosses + 1)) / 2**tosses)
 
@@ -129,9 +129,6 @@ def repeatability(windows: Sequence[Sequence[float]]) -> Repeatability:
     threshold is its 97.5 % quantile by Student's t with windows - 1 degrees of freedom, and the detectable
     difference adds the quantile of the power (Bloom, Evaluation Review 19, 1995, 547-556). Two windows
     alone make both very large, as they should: five are a good start.
-
-    Args:
-        windows: Positive samples of each window, in seconds or any other unit.
 
     Raises:
         ValueError: Fewer than two windows, a window that is empty or holds what is not positive, or two
@@ -154,7 +151,7 @@ def repeatability(windows: Sequence[Sequence[float]]) -> Repeatability:
 
 
 def student_quantile(probability: float, freedom: int) -> float:
-    """Quantile of Student's t distribution, for a whole number of degrees of freedom.
+    """Return a quantile of Student's t distribution, for a whole number of degrees of freedom.
 
     Found by bisection of the closed form of its distribution function (Abramowitz and Stegun, Handbook of
     Mathematical Functions, 26.7.3 and 26.7.4).
@@ -172,7 +169,7 @@ def student_quantile(probability: float, freedom: int) -> float:
 
 
 def _central(angle: float, freedom: int) -> float:
-    """Probability that t lies between plus and minus sqrt(freedom) * tan(angle)."""
+    """Return the probability that t lies between plus and minus sqrt(freedom) * tan(angle)."""
     sine, cosine = math.sin(angle), math.cos(angle)
     if freedom % 2 == 0:
         term, total = 1.0, 1.0
@@ -194,7 +191,7 @@ def _differ(low: float, high: float, margin: float) -> Answer:
 
 
 def _signs(values: intervals.Floats, confidence: float) -> tuple[float, float, float]:
-    """Median and the interval between order statistics that has at least the confidence."""
+    """Return the median and the interval between order statistics that has at least the confidence."""
     found = intervals.quantile_interval(values.tolist(), 0.5, confidence)
     if found is None:
         return float(np.median(values)), float(values.min()), float(values.max())

@@ -9,7 +9,8 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+
+from vlmnb.types import Frozen
 
 FEWEST_SAMPLES = 6
 """With fewer samples no distribution-free interval of the median reaches 95 %: 1 - 2 * 0.5**5 = 0.94."""
@@ -24,20 +25,17 @@ Verdict = Literal["stable", "noisy", "few samples"]
 Floats = npt.NDArray[np.float64]
 
 
-class Summary(BaseModel):
+class Summary(Frozen):
     """Median of samples with an interval that assumes nothing about the shape of their distribution.
 
     Attributes:
-        median: Median of the samples, in their unit.
-        low: Lower end of the interval of the median.
+        low: Lower end of the interval of the median, in the unit of the samples.
         high: Upper end of the interval of the median.
         n: Number of samples.
         confidence: Probability that such an interval holds the true median: as requested if there
             are enough samples, else that of the interval from the smallest to the largest sample (0 for
             a single sample).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     median: float
     low: float
@@ -46,24 +44,12 @@ class Summary(BaseModel):
     confidence: float
 
 
-class Quantile(BaseModel):
-    """A quantile of samples with its order-statistic interval.
+class Quantile(Frozen):
+    """A quantile of samples with the ends of its order-statistic interval, in the unit of the samples."""
 
-    Attributes:
-        q: Which quantile, as a fraction.
-        value: The quantile of the samples, in their unit.
-        low: Lower end of its interval.
-        high: Upper end of its interval.
-        n: Number of samples.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    q: float
     value: float
     low: float
     high: float
-    n: int
 
 
 def median_interval(samples: Sequence[float], confidence: float = 0.95) -> Summary:
@@ -152,10 +138,8 @@ def quantile_interval(samples: Sequence[float], q: float, confidence: float = 0.
     upper = int(np.searchsorted(below, 1 - tail, side="left")) + 1  # P(B >= upper) <= tail
     if lower < 1 or upper > n:
         return None
-    return Quantile(
-        q=q, value=float(np.quantile(ordered, q)), low=float(ordered[lower - 1]),
-        high=float(ordered[upper - 1]), n=n,
-    )  # fmt: skip
+    low, high = float(ordered[lower - 1]), float(ordered[upper - 1])
+    return Quantile(value=float(np.quantile(ordered, q)), low=low, high=high)
 
 
 def _binomial(n: int, k: int, p: float) -> float:
@@ -173,17 +157,12 @@ def verdict(samples: Sequence[float]) -> Verdict:
 
 
 def bootstrap_ratio(
-    numerators: Sequence[float],
-    denominators: Sequence[float],
-    *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    numerators: Sequence[float], denominators: Sequence[float], *, resamples: int = 1000
 ) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of ``sum(numerators) / sum(denominators)`` over pairs.
+    """Return the 95 % percentile bootstrap interval of ``sum(numerators) / sum(denominators)`` over pairs.
 
     For a word error rate of a corpus the pairs are errors and reference words of each sample; for a mean
-    the denominators are ones. The same seed gives the same interval.
+    the denominators are ones. The resamples are the same each time.
 
     Raises:
         ValueError: No pairs, sequences of different length, values that are not finite, or denominators
@@ -194,10 +173,10 @@ def bootstrap_ratio(
         raise ValueError(f"There are {len(top)} numerators but {len(bottom)} denominators.")
     if bottom.min() < 0 or bottom.sum() == 0:
         raise ValueError("The denominators must not be negative, and not all be zero.")
-    times = resampled(len(top), resamples, seed)
+    times = resampled(len(top), resamples)
     sums = times @ bottom
     ratios = (times @ top)[sums > 0] / sums[sums > 0]
-    tail = (1 - confidence) / 2
+    tail = (1 - ENOUGH) / 2
     return _quantile(ratios, tail), _quantile(ratios, 1 - tail)
 
 
@@ -213,13 +192,13 @@ def _quantile(values: Floats, q: float) -> float:
 
 
 @functools.lru_cache(maxsize=16)
-def resampled(n: int, resamples: int = 1000, seed: int = 0) -> Floats:
+def resampled(n: int, resamples: int = 1000) -> Floats:
     """Return how often each of n samples is drawn in each resample, of shape (resamples, n).
 
     Sums over resamples are products with it. The array is cached for the many metrics over the same
     samples, and read-only.
     """
-    drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
+    drawn = np.random.default_rng(0).integers(n, size=(resamples, n))
     rows = np.arange(resamples)[:, None] * n
     times = np.bincount((drawn + rows).ravel(), minlength=resamples * n).reshape(resamples, n)
     kept = times.astype(np.float64)

@@ -107,4 +107,4 @@ def _cache_bytes(record: Record) -> int | None:
 
 
 def _quantized(cell: Cell) -> bool:
-    return bool(optimizations.of(cell).quantization)
+    return bool(optimizations.of(cell).of("quantization"))

@@ -57,28 +57,11 @@ class Optimization(Frozen):
         return tuple(settings()[name] for name in self.names)
 
     def of(self, kind: Kind) -> str:
-        """Return the name of the setting of a kind; empty if there is none."""
+        """Return the name of the setting of a kind; empty if there is none.
+
+        A compiled decoder has a static cache, so ``decoding`` is never empty then.
+        """
         return next((setting.name for setting in self.settings if setting.kind == kind), "")
-
-    @property
-    def attention(self) -> str:
-        """Return the name of the attention."""
-        return self.of("attention")
-
-    @property
-    def quantization(self) -> str:
-        """Return the name of the quantization, or an empty text."""
-        return self.of("quantization")
-
-    @property
-    def decoding(self) -> str:
-        """Return the name of the way of decoding, or an empty text. A compiled decoder has a static cache."""
-        return self.of("decoding")
-
-    @property
-    def compiled(self) -> bool:
-        """Return whether the decoder is compiled."""
-        return bool(self.of("compilation"))
 
     @property
     def tried(self) -> bool:
@@ -251,10 +234,6 @@ def at_batches(names: Sequence[str], batch_size: int) -> list[tuple[int, list[st
 
     A setting with a largest batch (prompt lookup takes one question at a time) is measured at that size, and
     so is the original again: a comparison of two batch sizes would show the effect of the batch size.
-
-    Args:
-        names: Optimizations, the first being the original.
-        batch_size: For those that take any number of questions.
     """
     largest = {name: parse(name, "fp32").largest_batch for name in names}
     if size := largest[names[0]]:
