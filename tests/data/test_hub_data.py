@@ -246,15 +246,11 @@ class FakeHub(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
     def entries(self) -> list[dict[str, Any]]:
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        common = {"type": "file", "oid": "0" * 40}
         return [
-            {
-                "type": "file",
-                "oid": "0" * 40,
-                "size": f.stat().st_size,
-                "path": str(f.relative_to(self.folder)),
-            }
-            for f in files
+            {**common, "size": file.stat().st_size, "path": str(file.relative_to(self.folder))}
+            for file in sorted(self.folder.rglob("*"))
+            if file.is_file()
         ]
 
 

@@ -184,19 +184,11 @@ print((peak() - before) / weights)
 
 @pytest.mark.slow
 def test_other_image_sizes_of_llava_are_an_explicit_choice(tmp_path: Path) -> None:
-    parameters = {
-        "model": "llava-tiny",
-        "weights": "random",
-        "samples": 2,
-        "batch_size": 2,
-        "max_new_tokens": 2,
-    }
-    sizes = {"datasets": ["textvqa-mini"], "image_sizes": [32, 64, 100], "device": "cpu"}
-    fixed = measure_cells(planning.plan("image_size", parameters | sizes).cells, tmp_path)
+    asked = {"model": "llava-tiny", "weights": "random", "samples": 2, "batch_size": 2, "max_new_tokens": 2}
+    asked |= {"datasets": ["textvqa-mini"], "image_sizes": [32, 64, 100], "device": "cpu"}
+    fixed = measure_cells(planning.plan("image_size", asked).cells, tmp_path)
     assert [r.status for r in fixed] == ["not_applicable", "ok", "not_applicable"]
-    free = measure_cells(
-        planning.plan("image_size", parameters | sizes | {"interpolate": True}).cells, tmp_path
-    )
+    free = measure_cells(planning.plan("image_size", asked | {"interpolate": True}).cells, tmp_path)
     assert [r.status for r in free] == ["ok", "ok", "not_applicable"]
     assert free[0].answers[0].image_tokens == (32 // 8) ** 2
     assert free[1].key == fixed[1].key
