@@ -36,7 +36,6 @@ def test_only_changes_beyond_the_originals_own_noise_are_flagged() -> None:
     records = [base, planted("sdpa"), planted("bf16", wrong=3), planted("bnb-4bit", wrong=20)]
     cells = [record.cell for record in records]
     made = changes_table(cells, records, [*records, noise])
-    assert made is not None
     assert [row[0].text for row in made.rows] == ["sdpa", "bf16", "bnb-4bit ⚑"]
     assert [row[-1].text for row in made.rows] == ["no, p = 1", "no, p = 0.5", "yes, p = 3.8e-06"]
     assert "2 of the original's own answers differ" in made.caption
@@ -48,7 +47,6 @@ def test_only_changes_beyond_the_originals_own_noise_are_flagged() -> None:
 def test_without_a_run_at_another_batch_size_the_noise_is_said_to_be_unknown() -> None:
     records = [planted("fp32"), planted("sdpa"), planted("bnb-4bit", wrong=20)]
     made = changes_table([record.cell for record in records], records, records)
-    assert made is not None
     assert [row[-1].text for row in made.rows] == ["no", "not known"]
     assert "not known" in made.caption
 
@@ -76,16 +74,11 @@ def test_random_weights_have_no_drift_of_answers() -> None:
     probe = ProbeLogits(vocabulary=2, values=(0.0, 1.0))
     records = [planted(name, cell={"weights": "random"}, probe=probe) for name in ("fp32", "sdpa")]
     made = changes_table([record.cell for record in records], records, records)
-    assert made is not None
     assert [field.text for field in made.rows[0]] == ["sdpa", "-", "-", "0", "-", "-", "-"]
 
 
 def test_rates_are_shares_of_the_measured_ceilings() -> None:
     own = rates.rates(timed("fp32", 2.0))
-    assert own.prefill
-    assert own.mfu
-    assert own.decode
-    assert own.mbu
     assert own.prefill.value == 5000
     assert own.mfu.value == 0.5
     assert own.step_bytes == 1200
@@ -96,9 +89,7 @@ def test_rates_are_shares_of_the_measured_ceilings() -> None:
 def test_guessed_tokens_read_the_weights_once_per_pass() -> None:
     record = timed("prompt_lookup", 1.0, passes=5)
     decode = rates.rates(record).decode
-    assert decode
     assert decode.value == 6000
-    assert record.tpot_s
     assert record.tpot_s.median == 0.1, "ten tokens after the first, in five passes"
 
 
@@ -115,7 +106,6 @@ def test_the_roofline_table_names_kernel_and_compilation_and_leaves_out_what_fai
     assert roofline_tables.memory_table(cells, records).rows[1][5].text == "2 graphs, 1 break"
     assert "no kernel" in made.rows[2][1].title
     tops = roofline_tables.peaks_table(cells, records)
-    assert tops
     assert "planted" in tops.rows[0][1].title
     assert "compile at batch 4, 9 s (graphs compiled since" in footnotes.compiled(records)
     assert footnotes.compiled(records[:1]) == ""
@@ -127,7 +117,6 @@ def test_a_bar_beyond_a_ceiling_that_is_none_leaves_the_others_room() -> None:
     slow = Ceilings(flops_per_s=300, bytes_per_s=24_000, method="a slow product")
     records = [timed("fp32", 2.0), timed("fp16", 2.0, dtype="fp16").model_copy(update={"ceilings": slow})]
     figure = roofline_figure.figure(roofline_tables.bars([record.cell for record in records], records))
-    assert figure is not None
     (place,) = figure.axes
     assert place.get_xlim() == (0, roofline_figure.WIDEST)
     assert [text.get_text() for text in place.texts] == ["1670 %"]
@@ -186,7 +175,6 @@ def test_settings_at_batch_1_are_held_against_the_original_at_batch_1() -> None:
     assert "at batch 1 on" in table.caption
     assert [row[2].text for row in table.rows] == ["100.0", "50.0"]
     drifted = changes_table(second, records, records)
-    assert drifted is not None
     assert "(fp32, batch 1)" in drifted.caption
     assert "at another batch size, 1 of the original's own answers differ" in drifted.caption
     assert drifted.rows[0][1].text == "100.0 %"

@@ -83,7 +83,6 @@ def test_measured_ceilings_carry_their_load(monkeypatch: pytest.MonkeyPatch) -> 
     search = peak_rates.Search()
     monkeypatch.setattr(peak_rates, "_search", lambda device, dtype: search)
     found = peak_rates.measured("cpu", "fp32")
-    assert found.other_load is not None
     assert found.contaminated == is_high(found.other_load)
     assert found.flops_per_s > 0
     assert found.bytes_per_s > 0
@@ -91,7 +90,6 @@ def test_measured_ceilings_carry_their_load(monkeypatch: pytest.MonkeyPatch) -> 
 
 def under(record: Record, **changes: Any) -> Record:
     """The record with ceilings of other conditions."""
-    assert record.ceilings is not None
     return record.model_copy(update={"ceilings": record.ceilings.model_copy(update=changes)})
 
 
@@ -111,7 +109,6 @@ def test_a_share_is_marked_where_its_batches_or_its_ceiling_were_disturbed() -> 
         (point,) = roofline_tables.points(roofline_tables.bars([made.cell], [made])).rows
         assert [MARKED in field.text for field in point] == [False, True, True, False]
         figure = roofline_figure.figure(roofline_tables.bars([made.cell], [made]))
-        assert figure is not None
         assert [text.get_text() for text in figure.axes[0].texts] == [MARKED, MARKED]
 
 
@@ -133,7 +130,6 @@ def test_records_of_one_device_are_held_against_the_best_ceiling_that_any_of_the
     assert [row[2].text for row in rows] == ["50 %", "50 %", f"25 % {MARKED}"]
     assert len({row[5].text for row in rows}) == 1, "a copy is the same in every precision"
     shown = roofline_tables.peaks_table(cells, records)
-    assert shown is not None
     assert [[field.text for field in row] for row in shown.rows] == [
         ["fp32", "10.0 kFLOP/s", "24.0 kB/s", "0 %"],
         ["bf16", f"20.0 kFLOP/s {MARKED}", "24.0 kB/s", f"20 % {MARKED}"],
@@ -144,7 +140,6 @@ def test_records_of_one_device_are_held_against_the_best_ceiling_that_any_of_the
 
 def test_a_disturbed_pass_is_in_no_rate() -> None:
     quiet = timed("fp32", 2.0)
-    assert quiet.timing is not None
     several = {
         name: getattr(quiet.timing, name) * 4
         for name in ("latencies_s", "vision_s", "prefill_s", "decode_steps", "batch_samples")
@@ -158,14 +153,11 @@ def test_a_disturbed_pass_is_in_no_rate() -> None:
         }
     )
     both = [rates.rates(quiet.model_copy(update={"timing": each})).decode for each in (quiet.timing, timing)]
-    assert both[0]
-    assert both[1]
     assert both[1].value == both[0].value
 
 
 def test_a_step_reads_the_cache_as_it_is_on_the_mean_and_not_at_the_last_token() -> None:
     record = timed("fp32", 2.0)
-    assert record.memory is not None
     prompt, new = 69, record.cell.max_new_tokens
     at_last = 4 * (prompt + new - 1)
     memory = record.memory.model_copy(update={"cache_bytes": at_last})
@@ -177,11 +169,9 @@ def test_a_step_reads_the_cache_as_it_is_on_the_mean_and_not_at_the_last_token()
 def spread(optimization: str, decode_s: float, width: float = 0.0) -> Record:
     """Twelve batches that decode for about so long, on a quiet machine."""
     made = under(timed(optimization, decode_s), other_load=0.0)
-    assert made.timing is not None
     times = tuple(decode_s * (1 + width * (i % 5 - 2)) for i in range(12))
     many = {name: getattr(made.timing, name) * 3 for name in ("latencies_s", "vision_s", "prefill_s")}
     many |= {"decode_s": times, "decode_steps": (10,) * 12, "batch_samples": (4,) * 12}
-    assert made.flops is not None
     flops = made.flops.model_copy(update={"decode_torch": Parts(mlp=100)})
     return made.model_copy(update={"timing": made.timing.model_copy(update=many), "flops": flops})
 
@@ -195,10 +185,8 @@ def test_only_settings_beyond_intervals_and_noise_floor_are_ranked() -> None:
     near = [spread("fp32", 2.0, 0.1), spread("sdpa", 1.9, 0.1)]
     cells = [record.cell for record in apart]
     nearest = bottleneck.bottleneck(cells, apart).nearest
-    assert nearest
     assert (nearest.cell, nearest.mbu.value, nearest.alike) == (cells[1], 0.5, [])
     for found in (bottleneck.bottleneck(cells, near), bottleneck.bottleneck(cells, apart, noise_floor=1.0)):
-        assert found.nearest
         assert found.nearest.alike == [cells[0]]
         assert "is not known: sdpa reaches" in said(found)
 
@@ -219,8 +207,6 @@ def test_the_shares_of_both_peaks_show_what_limits_a_phase(
 ) -> None:
     made = under(spread("fp32", 2.0), flops_per_s=flops_per_s, bytes_per_s=bytes_per_s)
     found = bottleneck.bottleneck([made.cell], [made])
-    assert found.prefill
-    assert found.decode
     assert (found.prefill.limit, found.decode.limit) == (prefill, decode)
     assert said(found).count(": ") == 2
 
@@ -249,8 +235,6 @@ def test_memory_shows_the_weights_and_what_the_peak_is_of() -> None:
 
 
 def natural(record: Record, steps: Sequence[int], cache_bytes: int) -> Record:
-    assert record.timing
-    assert record.memory
     return record.model_copy(
         update={
             "cell": record.cell.model_copy(update={"length": "natural", "max_new_tokens": 100}),
@@ -265,9 +249,6 @@ def test_natural_answers_read_the_cache_of_the_steps_that_there_were() -> None:
     (prompt,) = {answer.text_tokens + answer.image_tokens for answer in record.answers}
     steps, at_the_end = 4, 10 * (prompt + 4)
     own = rates.rates(natural(record, (1, steps, 2, 3), at_the_end))
-    assert record.memory
-    assert record.memory.decode_weights_bytes
-    assert own.step_bytes
     assert own.step_bytes - record.memory.decode_weights_bytes == round(
         at_the_end * (prompt + (steps + 1) / 2) / (prompt + steps)
     )

@@ -44,7 +44,6 @@ def measured(seconds: float = 0.3, **changes: object) -> Record:
     )  # fmt: skip
     of = cell(samples=16, **changes)
     base = record(of, timing=timing, answers=answers(16, 3))
-    assert base.memory is not None
     return base.model_copy(
         update={
             "ceilings": Ceilings(flops_per_s=1e9, bytes_per_s=1e9, method="planted"),
@@ -82,13 +81,11 @@ def flips() -> Table:
 def drifted() -> Table:
     changes = answer_changes.of_cells(CELLS, SETTINGS, [measured(batch_size=4)])
     found = answer_changes_table.table(changes, CELLS, SETTINGS)
-    assert found is not None
     return found
 
 
 def ceilings() -> Table:
     found = roofline_tables.peaks_table(CELLS, SETTINGS)
-    assert found is not None
     return found
 
 
@@ -120,7 +117,6 @@ COUNTS = ("n", "Verdict", "Passes", "Began")
 def test_every_number_has_a_record_and_an_interval_or_says_why_not(kind: str) -> None:
     labels, make = KINDS[kind]
     table = make()
-    assert table.rows
     numbers = 0
     for row in table.rows:
         for head, field in list(zip(table.columns, row, strict=True))[labels:]:
@@ -178,8 +174,6 @@ def test_every_mark_by_layers_is_a_row_and_a_component_keeps_its_color() -> None
 def test_rates_have_the_interval_of_their_batches() -> None:
     own = rates.rates(SETTINGS[0])
     for share in (own.mfu, own.mbu):
-        assert share is not None
-        assert share.ends is not None
         assert share.ends[0] < share.value < share.ends[1]
     few = SETTINGS[0].model_copy(update={"timing": record().timing})
     mfu = rates.rates(few).mfu

@@ -80,10 +80,7 @@ def points(results: Sequence[BaseResult], dataset: str) -> list[Point]:
 def order(listed: Sequence[Point], noise_floor: float | None) -> Order:
     """Return who is on the Pareto front, and which order may be chance.
 
-    Args:
-        listed: The models in one panel.
-        noise_floor: Relative difference that two repeats of one cell may show on their machine; None for
-            a report, which states no spread: nothing of it is doubted.
+    Without a noise floor nothing is doubted: a report states no spread.
     """
     front = [listed[i] for i in intervals.pareto_front([(point.x, point.y) for point in listed])]
     behind = [point for point in listed if point not in front]

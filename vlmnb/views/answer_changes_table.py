@@ -24,13 +24,7 @@ HEADS = (
 def table(
     changes: Mapping[Cell, AnswerChange], cells: Sequence[Cell], records: Sequence[Record]
 ) -> Table | None:
-    """Make a table with one row per optimization; None if there is nothing to compare.
-
-    Args:
-        changes: The changes of the measured cells.
-        cells: The original, and the optimizations.
-        records: Their records.
-    """
+    """Make a table with a row for each optimization after the original; None if nothing can be compared."""
     if not changes:
         return None
     found = by_cell(records)

@@ -23,12 +23,9 @@ def caption(
 ) -> str:
     """Return the caption of a figure: what becomes of the latency on each data set, the units, and n.
 
-    Raises:
-        ValueError: No cell has a latency, and so there is no figure; see :func:`measured`.
+    There must be a record with a latency: see :func:`measured`.
     """
     ok, own = measured(axis, cells, records), axes.AXES[axis]
-    if not ok:
-        raise ValueError(f"no cell of the axis {axis} has a latency")
     found = [
         {"title": title, "change": change, "ends": _ends(own, change)}
         for title, part in _by_dataset(ok)
@@ -50,14 +47,7 @@ def caption(
 def text(
     axis: str, cells: Sequence[Cell], records: Sequence[Record], noise_floor: float = repeatability.ASSUMED
 ) -> str:
-    """Return a Markdown list of findings, the main one first.
-
-    Args:
-        axis: What varies.
-        cells: The table's cells.
-        records: Their records.
-        noise_floor: Relative difference that two repeats of one cell may show on this machine.
-    """
+    """Return a Markdown list of findings, the main one first."""
     ok, own = measured(axis, cells, records), axes.AXES[axis]
     if not ok:
         return say("findings", "nothing", reported=any(record.reported for record in records))

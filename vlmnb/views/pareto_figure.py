@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from vlmnb.analysis import pareto
@@ -33,7 +33,11 @@ def figure(results: Sequence[BaseResult]) -> bytes:
         panel.set_xlabel("latency, s per batch", color=INK)
     for unused in list(axes_grid):
         unused.set_axis_off()
-    named = {label: handle for panel in drawing.axes for handle, label in _named(panel)}
+    # Labels beside the points would overlap.
+    named: dict[str, Any] = {}
+    for panel in drawing.axes:
+        handles, labels = panel.get_legend_handles_labels()
+        named |= dict(zip(labels, handles, strict=True))
     drawing.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, frameon=False,
                    labelcolor=INK)  # fmt: skip
     buffer = io.BytesIO()
@@ -46,27 +50,15 @@ def path(setup: Setup) -> str:
     return f"figures/{setup.source}-{setup.hardware}-{setup.device}.png"
 
 
-def _named(panel: Any) -> Iterator[tuple[Any, str]]:
-    """Yield handles and names of a panel's models; labels beside the points would overlap."""
-    yield from zip(*panel.get_legend_handles_labels(), strict=True)
-
-
 def _draw(panel: Any, listed: Sequence[Point]) -> None:
     front = [listed[i] for i in intervals.pareto_front([(p.x, p.y) for p in listed])]
     panel.plot([p.x for p in front], [p.y for p in front], color=INK, linewidth=1, linestyle="--", zorder=1)
     for p in listed:
-        x_reach, y_reach = _reach(p.x, p.x_ends), _reach(p.y, p.y_ends)
+        marker, color = MARKERS[p.number % len(MARKERS)], COLORS[p.number % len(COLORS)]
         panel.errorbar(
-            [p.x],
-            [p.y],
-            xerr=x_reach,
-            yerr=y_reach,
-            fmt=MARKERS[p.number % len(MARKERS)],
-            color=COLORS[p.number % len(COLORS)],
-            label=p.title,
-            capsize=3,
-            zorder=2,
-        )
+            [p.x], [p.y], xerr=_reach(p.x, p.x_ends), yerr=_reach(p.y, p.y_ends), fmt=marker, color=color,
+            label=p.title, capsize=3, zorder=2,
+        )  # fmt: skip
     panel.margins(x=0.15, y=0.15)  # before the limits, which end the automatic ones
     panel.set_xlim(left=0)
     panel.set_ylim(bottom=0)

@@ -14,12 +14,7 @@ from vlmnb.views.templates import plain, say
 
 
 def findings(results: Sequence[BaseResult], noise_floor: float = repeatability.ASSUMED) -> list[str]:
-    """Return who is on the Pareto front: one sentence for the data sets with the same order.
-
-    Args:
-        results: The models of one set-up.
-        noise_floor: Relative difference that two repeats of one cell may show there.
-    """
+    """Return who is on a set-up's Pareto front: one sentence for the data sets with the same order."""
     known = None if of_reports(results) else noise_floor
     sentences: dict[str, list[str]] = {}
     for name, listed in pareto.panels(results).items():

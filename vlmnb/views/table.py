@@ -75,12 +75,7 @@ def facts(pairs: Mapping[str, str | Field]) -> Table:
 
 
 def missing(record: Record | None, why: str = "") -> Field:
-    """Make the field of a value that a record does not have.
-
-    Args:
-        record: The record, or None where the cell was not measured.
-        why: The reason, if the cell could be measured; else its status and reason are given.
-    """
+    """Make the field of a value that a record lacks; ``why``: the reason, if the cell could be measured."""
     if record is None:
         return without("not measured")
     if record.status != "ok":
