@@ -88,20 +88,16 @@ def points_table(results: Sequence[BaseResult], folder: str = "") -> Table:
             record = each.plotted(name)
             if record is None:
                 continue
-            error, show = (
-                ("WER", fields.wer) if record.accuracy is None else ("accuracy", detail_table.accuracy)
-            )
-            numbers = (
-                fields.latency(record),
-                show(record),
-                Field(error, words=True),
-                fields.record_key(record),
-            )
+            scores = record.accuracy is not None
+            quality = detail_table.accuracy(record) if scores else fields.wer(record)
             rows.append(
                 (
                     Field(each.model.title, words=True),
                     Field(dataset_title(name), words=True),
-                    *(_linked(field, record, folder) if field.key else field for field in numbers),
+                    _linked(fields.latency(record), record, folder),
+                    _linked(quality, record, folder),
+                    Field("accuracy" if scores else "WER", words=True),
+                    _linked(fields.record_key(record), record, folder),
                 )
             )
     busy = any(r.batches_under_load for each in results for r in each.records.values())

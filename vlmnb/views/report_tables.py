@@ -89,9 +89,9 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
 def conflicts(cells: Sequence[Cell], reported: Sequence[Record]) -> list[str]:
     """Return a sentence for each pair of figures of one cell that differ."""
     found = by_cell(reported)
-    pairs = [
+    pairs = (
         pair for cell in cells if cell in found and (one := found[cell].reported) for pair in one.conflicts()
-    ]
+    )
     return [
         f"{TITLES[a.quantity]}, of one and the same cell: {a.printed} in {a.place}, {b.printed} in {b.place}."
         for a, b in pairs
