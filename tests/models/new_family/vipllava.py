@@ -45,6 +45,10 @@ class VipLlava(Llava):
         }
     }  # fmt: skip
 
+    def special_ids(self, config: Any) -> dict[str, int]:
+        """Return the id of the image token."""
+        return {"<image>": config.image_token_index}
+
     def adapt(self, processor: Any, config: Any) -> None:
         """Set the size of the tower; ViP-LLaVA always drops the class token."""
         config.vision_feature_select_strategy = "default"
