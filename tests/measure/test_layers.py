@@ -17,7 +17,7 @@ from vlmnb.meters.readings import EnergyReading, EnergyRefusal
 from vlmnb.records.layer_profile import LayerPart
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
-from vlmnb.views import footnotes, layer_figure, layer_findings, layer_tables
+from vlmnb.views import footnotes, layer_findings, layer_tables
 from vlmnb.views.marks import MODELLED
 
 
@@ -59,11 +59,7 @@ def test_a_cell_that_could_not_be_profiled_shows_its_reason() -> None:
     found = absent(cell(measure="layers"), "out_of_memory", "no room")
     table = layer_tables.component_table([found])
     assert table.rows[0][2].title == "out of memory: no room"
-    assert "could not be measured" in layer_findings.text(
-        [found]
-    ) or "could be measured" in layer_findings.text([found])
-    with pytest.raises(ValueError, match="no cell"):
-        layer_figure.figure([found])
+    assert "be measured" in layer_findings.text([found])
 
 
 def test_the_rows_of_the_components_and_what_they_leave_close_on_the_whole() -> None:
