@@ -44,7 +44,7 @@ def test_a_link_to_nothing_hides_no_record_beside_it(tmp_path: Path) -> None:
         f"left out: {line}" for line in left_out[:5]
     ]
     assert [line for line in said if line.startswith("and 15 more")]
-    with store.Index(tmp_path, values=export_columns.values) as index:
+    with store.Index(tmp_path, export=True) as index:
         assert (len(list(index.export())), index.problems()) == (2, left_out)
     links[0].unlink()
     links[1].unlink()
@@ -58,7 +58,7 @@ def test_a_record_edited_by_hand_is_no_record(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("0.4", "0.1"))
     with pytest.raises(ValueError, match="edited by hand"):
         record_file.read(path)
-    with store.Index(tmp_path, values=export_columns.values) as index:
+    with store.Index(tmp_path, export=True) as index:
         assert "edited by hand" in index.problems()[0]
         assert list(index.export()) == []
 
@@ -72,13 +72,13 @@ def test_a_record_of_an_optimization_that_this_code_does_not_know_stops_nothing(
 
 def test_an_edit_that_hides_behind_size_and_time_is_seen(tmp_path: Path) -> None:
     path = store.keep(record(), tmp_path)
-    with store.Index(tmp_path, values=export_columns.values) as index:
+    with store.Index(tmp_path, export=True) as index:
         assert index.problems() == []
     was = path.stat()
     with path.open("r+b") as file:
         file.write(path.read_bytes().replace(b"0.4", b"0.1"))
     os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
-    with store.Index(tmp_path, values=export_columns.values) as index:
+    with store.Index(tmp_path, export=True) as index:
         assert "edited by hand" in index.problems()[0]
         assert list(index.export()) == []
 
@@ -108,7 +108,7 @@ def test_the_index_follows_the_files_and_is_never_trusted(tmp_path: Path) -> Non
 def test_the_index_gives_the_rows_that_the_records_give(tmp_path: Path) -> None:
     for size in (1, 2):
         record_file.write(record(cell(batch_size=size)), tmp_path)
-    with store.Index(tmp_path, values=export_columns.values) as index:
+    with store.Index(tmp_path, export=True) as index:
         found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
     assert found == [export_columns.row(each) for each in record_file.read_all(tmp_path)[0]]
 
@@ -120,7 +120,7 @@ def test_readers_on_all_cores_find_what_one_finds(tmp_path: Path, monkeypatch: p
     found = []
     for least in (1, 1_000):
         monkeypatch.setattr(indexed_record, "PARALLEL_FROM_EXPORT", least)
-        with store.Index(tmp_path, values=export_columns.values) as index:
+        with store.Index(tmp_path, export=True) as index:
             found.append((index.records(), list(index.export()), index.problems()))
         (tmp_path / ".index.sqlite").unlink()
     assert found[0] == found[1]
@@ -170,13 +170,13 @@ def test_rows_are_made_when_an_export_first_asks_and_follow_the_files(
         assert len(index.records()) == 1
     assert made == []
     for _ in range(2):
-        with store.Index(tmp_path, values=export_columns.values) as index:
+        with store.Index(tmp_path, export=True) as index:
             assert len(list(index.export())) == 1
     assert len(made) == 1
     record_file.write(record_file.read(path).model_copy(update={"reason": "changed"}), tmp_path)
     with store.Index(tmp_path) as index:
         assert len(index.records()) == 1
-    with store.Index(tmp_path, values=export_columns.values) as index:
+    with store.Index(tmp_path, export=True) as index:
         ((*values,),) = index.export()
     assert values[export_columns.EXPORT_COLUMNS.index("reason")] == "changed"
 
@@ -193,7 +193,7 @@ def test_what_was_just_measured_need_not_be_read_to_be_exported(
             at.write(record(cell(batch_size=size), key=f"{size:016}"))
     with monkeypatch.context() as patched:
         patched.setattr(indexed_record, "read", refuse)
-        with store.Index(tmp_path, values=export_columns.values) as index:
+        with store.Index(tmp_path, export=True) as index:
             assert [entry.status for entry in index.records().values()] == ["ok", "ok"]
             found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
     assert found == [export_columns.row(each) for each in record_file.read_all(tmp_path)[0]]
@@ -223,7 +223,7 @@ def test_an_index_of_other_code_is_left_to_that_code_by_who_measures(tmp_path: P
     before = (tmp_path / store.INDEX).read_bytes()
     store.keep(record(cell(batch_size=2), key=f"{2:016}"), tmp_path)
     assert (tmp_path / store.INDEX).read_bytes() == before
-    with store.Index(tmp_path, values=export_columns.values) as index:
+    with store.Index(tmp_path, export=True) as index:
         assert len(list(index.export())) == 2
 
 
@@ -233,7 +233,7 @@ def test_records_copied_with_their_index_are_read_again(tmp_path: Path) -> None:
     there = shutil.copytree(tmp_path / "here", tmp_path / "there", copy_function=shutil.copyfile)
     edited = next(there.glob("*/*/*.json"))
     edited.write_text(edited.read_text().replace('"seed": 0', '"seed": 1'))
-    with store.Index(there, values=export_columns.values) as index:
+    with store.Index(there, export=True) as index:
         assert "edited by hand" in index.problems()[0]
         assert len(list(index.export())) == 1
 
@@ -245,7 +245,7 @@ def test_an_index_with_a_broken_page_is_made_again(tmp_path: Path) -> None:
     content = file.read_bytes()
     assert len(content) >= 4 * 4096
     file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
-    with store.Index(tmp_path, values=export_columns.values) as index:
+    with store.Index(tmp_path, export=True) as index:
         assert len(list(index.export())) == 8
 
 
@@ -258,7 +258,7 @@ def test_a_record_of_which_no_row_can_be_made_is_told_by_the_export_and_answers_
         raise ZeroDivisionError("no words")
 
     monkeypatch.setattr(export_columns, "row", fail)
-    with store.Index(tmp_path, values=export_columns.values) as index:
+    with store.Index(tmp_path, export=True) as index:
         assert list(index.export()) == []
         assert index.problems() == [f"{path}: no words"]
     with store.Index(tmp_path) as index:
@@ -270,7 +270,7 @@ def test_huge_answers_with_markup_are_stored_as_they_are_and_not_in_the_index(tm
     spoken = tuple(answer.model_copy(update={"answer": text}) for answer in answers(4, 1))
     path = record_file.write(record(answers=spoken), tmp_path)
     assert record_file.read(path).answers[0].answer == text
-    with store.Index(tmp_path, values=export_columns.values) as index:
+    with store.Index(tmp_path, export=True) as index:
         assert "script" not in json.dumps(list(index.export()))
     assert (tmp_path / ".index.sqlite").stat().st_size < 200_000
 

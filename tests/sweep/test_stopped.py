@@ -162,7 +162,7 @@ def test_random_kills_lose_nothing_and_repeat_nothing(
     checkout.sweep()
     contents = [{p.name: p.read_bytes() for p in each.record_files()} for each in (checkout, undisturbed)]
     assert contents[0] == contents[1]
-    with store.Index(checkout.results, values=export_columns.values) as index:
+    with store.Index(checkout.results, export=True) as index:
         indexed = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
     assert indexed == [export_columns.row(each) for each in read_all(checkout.results)[0]]
     for model in models:

@@ -10,13 +10,13 @@ Signature = tuple[int, int, int]
 """Time of the last change (ctime, in ns), size in bytes and inode number."""
 
 
-def signature(file: Path | os.DirEntry[str]) -> Signature | None:
+def signature(file: Path | str) -> Signature | None:
     """Return the signature of a file; of a link that leads nowhere the link's own; None if there is no file.
 
     The time of modification is no part of it: it can be set, and would then hide an edit.
     """
     for follow in (True, False):
         with contextlib.suppress(OSError):
-            found = file.stat(follow_symlinks=follow)
+            found = os.stat(file, follow_symlinks=follow)
             return found.st_ctime_ns, found.st_size, found.st_ino
     return None

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 
 from vlmnb import paths
 from vlmnb.errors import UserError
-from vlmnb.records import export_columns, record_file, store
+from vlmnb.records import record_file, store
 from vlmnb.records.export_columns import EXPORT_COLUMNS
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
             if file_format == "codecarbon":
                 return _write_emissions(results, scratch)
             write = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[file_format]
-            with store.Index(results, values=export_columns.values) as index:
+            with store.Index(results, export=True) as index:
                 return write(index.export(), scratch), index.problems()
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from None

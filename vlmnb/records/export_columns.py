@@ -1,4 +1,4 @@
-"""Records as flat rows: what the export writes and the comparison reads."""
+"""Records as flat table rows: what the export writes and the comparison reads."""
 
 from __future__ import annotations
 
@@ -33,66 +33,61 @@ EXPORT_COLUMNS = (
 )  # fmt: skip
 
 
+_OF_RECORD = ("source", "hardware", "status", "reason", "key", "wer", "accuracy")
+_COSTS_OF_RECORD = (
+    "latency_s", "energy_j_per_sample", "energy_method", "energy_net_j_per_sample", "energy_j_per_batch",
+    "energy_j_per_output_token",
+)  # fmt: skip
+_OF_MEMORY = ("peak_bytes", "reserved_peak_bytes", "process_peak_bytes", "weights_bytes", "cache_bytes")
+_OF_FLOPS = ("fvcore", "torch", "formula", "used", "per_token")
+_OF_TIMING = ("first_call_s", "passes", "clean_passes", "harness_share")
+
+
 def row(record: Record) -> dict[str, Any]:
-    """A record as one flat row of ``EXPORT_COLUMNS``; what was not measured is None."""
+    """Return a record as one flat row of ``EXPORT_COLUMNS``; what was not measured is None."""
     answers, memory, flops, timing = record.answers, record.memory, record.flops, record.timing
+    provenance = record.provenance
+    conditions = provenance.conditions
     wer_low, wer_high = record.wer_interval or (None, None)
     accuracy_low, accuracy_high = record.accuracy_interval or (None, None)
     p90 = intervals.quantile_interval(record.full_batches_s, 0.9) if record.full_batches_s else None
-    conditions = record.provenance.conditions
+    guessing = None if record.accuracy is None else chance_level.level([a.choices for a in answers])
     found = (
         record.cell.model_dump()
+        | _same(record, _OF_RECORD)
         | costs(record)
+        | _same(memory, _OF_MEMORY)
+        | _same(flops, _OF_FLOPS, "flops_")
+        | _same(timing, _OF_TIMING)
         | {
-            "source": record.source,
-            "hardware": record.hardware,
-            "status": record.status,
-            "reason": record.reason,
-            "key": record.key,
-            "wer": record.wer,
             "wer_low": wer_low,
             "wer_high": wer_high,
-            "accuracy": record.accuracy,
             "accuracy_low": accuracy_low,
             "accuracy_high": accuracy_high,
-            "accuracy_guessing": None
-            if record.accuracy is None
-            else chance_level.level([a.choices for a in answers]),
+            "accuracy_guessing": guessing,
             "quality_note": record.quality_note or None,
             "degenerate": record.degenerate or None,
             "flops": record.flops_per_batch,
-            "flops_fvcore": flops and flops.fvcore,
-            "flops_torch": flops and flops.torch,
-            "flops_formula": flops and flops.formula,
-            "flops_used": flops and flops.used,
-            "flops_per_token": flops and flops.per_token,
-            "clean_passes": timing and timing.clean_passes,
-            "harness_share": timing and timing.harness_share,
-            "peak_bytes": memory and memory.peak_bytes,
             # A process keeps what it once took: the difference that is known of a CPU is under its own name.
             "peak_bytes_over_model": memory and memory.reserved_peak_bytes and memory.over_model_bytes,
-            "reserved_peak_bytes": memory and memory.reserved_peak_bytes,
-            "process_peak_bytes": memory and memory.process_peak_bytes,
             "reserved_peak_bytes_over_model": memory and memory.reserved_over_model_bytes,
             "process_peak_bytes_over_model": memory and memory.process_over_model_bytes,
-            "weights_bytes": memory and memory.weights_bytes,
-            "cache_bytes": memory and memory.cache_bytes,
             "image_tokens": _middle([a.image_tokens for a in answers]),
             "text_tokens": _middle([a.text_tokens for a in answers]),
             "output_tokens": sum(a.output_tokens for a in answers) / len(answers) if answers else None,
             "preprocess_s": _middle(timing.preprocess_s) if timing else None,
-            "first_call_s": timing and timing.first_call_s,
-            **{name: _median(record.phase(name)) for name in ("vision_s", "prefill_s", "decode_s")},
-            **_ends("ttft", record.ttft_s),
-            **_ends("tpot", record.tpot_s),
-            "passes": timing and timing.passes,
-            "other_load": record.provenance.other_load,
+            "vision_s": _median(record.phase("vision_s")),
+            "prefill_s": _median(record.phase("prefill_s")),
+            "decode_s": _median(record.phase("decode_s")),
+            **_interval("ttft", record.ttft_s, "_s"),
+            **_interval("tpot", record.tpot_s, "_s"),
+            "other_load": provenance.other_load,
             "contaminated": conditions and conditions.contaminated,
             "latency_disturbed": None if record.latency is None else record.batches_under_load,
-            "other_geometry": record.provenance.geometry or None,
-            "code": record.provenance.code or None,
-            "threads": record.provenance.threads,
-            "started_at": record.provenance.started_at or None,
+            "other_geometry": provenance.geometry or None,
+            "code": provenance.code or None,
+            "threads": provenance.threads,
+            "started_at": provenance.started_at or None,
             "reported_in": record.reported and record.reported.places,
             "latency_p90_s": p90 and p90.value,
             "latency_p90_low_s": p90 and p90.low,
@@ -110,27 +105,27 @@ def values(record: Record) -> list[Any]:
 
 
 def costs(record: Record) -> dict[str, Any]:
-    """The columns of latency, throughput and energy, which are quick to make."""
+    """Return the columns of latency, throughput and energy, which are quick to make."""
     latency, energy = record.latency, record.headline_energy
     return {
-        "latency_s": record.latency_s,
+        **_same(record, _COSTS_OF_RECORD),
         "latency_low_s": latency and latency.low,
         "latency_high_s": latency and latency.high,
         "latency_n": latency and latency.n,
         "latency_confidence": latency and latency.confidence,
         "latency_verdict": intervals.verdict(record.full_batches_s) if record.full_batches_s else None,
-        "energy_j_per_sample": record.energy_j_per_sample,
-        "energy_method": record.energy_method,
         "energy_source": energy and energy.source,
-        "energy_net_j_per_sample": record.energy_net_j_per_sample,
-        "energy_j_per_batch": record.energy_j_per_batch,
-        "energy_j_per_output_token": record.energy_j_per_output_token,
         "energy_power_w": energy and energy.power_w,
         "energy_window_s": energy and energy.window_s,
         "energy_reason": record.energy_reason or None,
-        **_rate("samples_per_s", record.samples_per_s),
-        **_rate("output_tokens_per_s", record.output_tokens_per_s),
+        **_interval("samples_per_s", record.samples_per_s),
+        **_interval("output_tokens_per_s", record.output_tokens_per_s),
     }
+
+
+def _same(of: object, names: Sequence[str], prefix: str = "") -> dict[str, Any]:
+    """Return attributes as columns of the same name; none if there is no such object."""
+    return {prefix + name: getattr(of, name) for name in names} if of else {}
 
 
 def _middle(values: Sequence[float]) -> float | None:
@@ -141,11 +136,6 @@ def _median(summary: intervals.Summary | None) -> float | None:
     return summary.median if summary else None
 
 
-def _ends(name: str, summary: intervals.Summary | None) -> dict[str, float | None]:
+def _interval(name: str, summary: intervals.Summary | None, unit: str = "") -> dict[str, float | None]:
     low, high = (summary.low, summary.high) if summary else (None, None)
-    return {f"{name}_s": _median(summary), f"{name}_low_s": low, f"{name}_high_s": high}
-
-
-def _rate(name: str, summary: intervals.Summary | None) -> dict[str, float | None]:
-    low, high = (summary.low, summary.high) if summary else (None, None)
-    return {name: _median(summary), f"{name}_low": low, f"{name}_high": high}
+    return {f"{name}{unit}": _median(summary), f"{name}_low{unit}": low, f"{name}_high{unit}": high}

@@ -6,14 +6,15 @@ import contextlib
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic_core import to_json
 
 from vlmnb.errors import Damaged, UserError
+from vlmnb.files import hashing
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
@@ -24,9 +25,6 @@ PARALLEL_FROM = 2_000
 
 PARALLEL_FROM_EXPORT = 200
 """The same where export values are made: scoring the captions of one record can take 50 ms."""
-
-ExportValues = Callable[[Record], list[Any]]
-"""Returns the values of a record in the order of the export columns."""
 
 
 class IndexedRecord(NamedTuple):
@@ -41,6 +39,8 @@ class IndexedRecord(NamedTuple):
         gpu: The driver's name of the GPU if a prediction can be fitted on the record, else empty.
         quantization: How the weights of such a record were stored.
         problem: Why the file is no record; then all fields but ``path`` are empty.
+        export: JSON list of the export values; empty if none can be made, None if none were asked for.
+        export_problem: Why there are no export values.
     """
 
     path: str
@@ -54,48 +54,42 @@ class IndexedRecord(NamedTuple):
     gpu: str = ""
     quantization: str = ""
     problem: str = ""
-
-
-class Indexed(NamedTuple):
-    """A record file as it was read for the index.
-
-    Attributes:
-        summary: What planning and status need.
-        values: JSON list of the export values; empty if none can be made, None if none were asked for.
-        export_problem: Why there are no export values.
-    """
-
-    summary: IndexedRecord
-    values: str | None = None
+    export: str | None = None
     export_problem: str = ""
 
 
 def cell_digest(cell: Cell) -> str:
     """Return what identifies a cell, whatever machine or code measured it."""
-    return hashlib.sha256(cell.model_dump_json().encode()).hexdigest()[:16]
+    return hashing.digest_of(cell.model_dump_json())
 
 
-def read_all(results: Path, names: Sequence[str], values: ExportValues | None) -> Iterator[Indexed]:
+def read_all(results: Path, names: Sequence[str], export: bool) -> Iterator[IndexedRecord]:
     """Read files in their order; many of them on all cores."""
-    one = functools.partial(read, results, values)
+    one = functools.partial(read, results, export)
     cores = os.cpu_count() or 1
-    if len(names) < (PARALLEL_FROM_EXPORT if values else PARALLEL_FROM) or cores == 1:
+    if len(names) < (PARALLEL_FROM_EXPORT if export else PARALLEL_FROM) or cores == 1:
         yield from map(one, names)
         return
     with ProcessPoolExecutor(cores) as pool:
         yield from pool.map(one, names, chunksize=max(1, min(200, len(names) // (4 * cores))))
 
 
-def read(results: Path, values: ExportValues | None, name: str) -> Indexed:
-    """Read one file; ``name`` is its path relative to the results folder."""
+def read(results: Path, export: bool, name: str) -> IndexedRecord:
+    """Read one file.
+
+    Args:
+        results: Folder of the records.
+        export: Whether to make the export values, which takes longer than all else.
+        name: Path of the file relative to the results folder.
+    """
     path = results / name
     try:
         content = path.read_bytes()
         found = record_file.parse(path, content)
     except OSError as error:
-        return Indexed(IndexedRecord(name, problem=str(Damaged.unreadable(path, error))))
+        return IndexedRecord(name, problem=str(Damaged.unreadable(path, error)))
     except Damaged as error:
-        return Indexed(IndexedRecord(name, problem=str(error)))
+        return IndexedRecord(name, problem=str(error))
     gpu = quantization = ""
     with contextlib.suppress(UserError, LookupError):  # an optimization, or a machine, of other code
         gpu, quantization = fitted_on(found) or ("", "")
@@ -111,12 +105,16 @@ def read(results: Path, values: ExportValues | None, name: str) -> Indexed:
         gpu=gpu,
         quantization=quantization,
     )
-    if values is None:
-        return Indexed(summary)
+    return _with_export(summary, found, path) if export else summary
+
+
+def _with_export(summary: IndexedRecord, found: Record, path: Path) -> IndexedRecord:
+    from vlmnb.records import export_columns  # planning does without it
+
     try:
-        return Indexed(summary, to_json(values(found)).decode())
+        return summary._replace(export=to_json(export_columns.values(found)).decode())
     except (ValueError, ArithmeticError, TypeError) as error:
-        return Indexed(summary, "", f"{path}: {error or type(error).__name__}")
+        return summary._replace(export="", export_problem=f"{path}: {error or type(error).__name__}")
 
 
 def fitted_on(record: Record) -> tuple[str, str] | None:

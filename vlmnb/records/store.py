@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import hashlib
 import itertools
 import os
@@ -26,7 +27,7 @@ from pydantic_core import from_json, to_json
 from vlmnb.files import code_fingerprint
 from vlmnb.files.changes import Signature, signature
 from vlmnb.records import record_file
-from vlmnb.records.indexed_record import ExportValues, Indexed, IndexedRecord, read, read_all
+from vlmnb.records.indexed_record import IndexedRecord, read, read_all
 from vlmnb.records.record import Record
 
 INDEX = ".index.sqlite"
@@ -40,8 +41,8 @@ PROGRESS_FROM = 10_000
 READING = ("records", "quality", "stats", "flops", "meters", "spec", "types")
 """Parts of the package that decide what the index holds of a record."""
 
-_FIELDS = IndexedRecord._fields
-_COLUMNS = (*_FIELDS, "export", "export_problem", "ctime_ns", "size", "inode")
+_COLUMNS = (*IndexedRecord._fields, "ctime_ns", "size", "inode")
+_SUMMARY = IndexedRecord._fields[: IndexedRecord._fields.index("export")]
 _TABLE = f"CREATE TABLE records ({', '.join(_COLUMNS)}, PRIMARY KEY (path)) WITHOUT ROWID"
 
 
@@ -54,11 +55,9 @@ def keep(made: Record, results: Path) -> Path:
 
 def enter(path: Path, results: Path) -> None:
     """Enter a record just written. If that fails, the next question about the records does it."""
-    from vlmnb.records import export_columns  # only writing and exporting need them, planning does not
-
     with contextlib.suppress(Exception):  # nothing about an index is a reason to end a measurement
         was = signature(path)  # before reading: a file replaced meanwhile then counts as changed
-        found = read(results, export_columns.values, path.relative_to(results).as_posix())
+        found = read(results, True, path.relative_to(results).as_posix())
         with contextlib.closing(sqlite3.connect(results / INDEX, timeout=1)) as database:
             # The index of other code is left alone: its owner may be at work.
             if was and _version(database) in (0, _code_version()):
@@ -69,29 +68,29 @@ def enter(path: Path, results: Path) -> None:
 class Index:
     """The index of a results folder, or of one folder below it, as the files are now."""
 
-    def __init__(self, results: Path, under: str = "", *, values: ExportValues | None = None) -> None:
+    def __init__(self, results: Path, under: str = "", *, export: bool = False) -> None:
         """Open the index and bring it up to date.
 
         Args:
             results: Folder of the records.
             under: ``hardware/model`` to look at that folder only.
-            values: Makes the values that :meth:`export` returns; None if they are not needed.
+            export: Whether to make the values that :meth:`export` returns.
         """
         self.results, self._under = results, under
         files = dict(_scan(results, under))
         try:
-            self._open(results / INDEX, files, values)
+            self._open(results / INDEX, files, export)
         except sqlite3.OperationalError:  # the file is sound, but cannot be written, or is locked too long
-            self._open(":memory:", files, values)
+            self._open(":memory:", files, export)
         except sqlite3.DatabaseError:
             (results / INDEX).unlink(missing_ok=True)
-            self._open(results / INDEX, files, values)
+            self._open(results / INDEX, files, export)
 
-    def _open(self, place: Path | str, files: dict[str, Signature], values: ExportValues | None) -> None:
+    def _open(self, place: Path | str, files: dict[str, Signature], export: bool) -> None:
         self._database = sqlite3.connect(place, timeout=60, check_same_thread=False)
         try:
             _prepare(self._database)
-            self._refresh(files, values)
+            self._refresh(files, export)
         except BaseException:
             self._database.close()
             raise
@@ -110,16 +109,15 @@ class Index:
         Args:
             having: A field that must not be empty; by default all files are returned.
         """
-        assert not having or having in _FIELDS
-        found = self._query(", ".join(_FIELDS), f"{having} NOT IN ('', 0)" if having else "1")
-        return {each[0]: IndexedRecord._make(each) for each in found}
+        found = self._query(", ".join(_SUMMARY), f"{having} NOT IN ('', 0)" if having else "1")
+        return {each[0]: IndexedRecord(*each) for each in found}
 
     def at(self, names: Iterable[str]) -> dict[str, IndexedRecord]:
         """Return those files that exist among these paths."""
-        fields = ", ".join(f"records.{field}" for field in _FIELDS)
+        fields = ", ".join(f"records.{field}" for field in _SUMMARY)
         asked = "json_each(?) AS asked CROSS JOIN records ON records.path = asked.value"
         found = self._database.execute(f"SELECT {fields} FROM {asked}", (to_json(list(names)).decode(),))
-        return {each[0]: IndexedRecord._make(each) for each in found}
+        return {each[0]: IndexedRecord(*each) for each in found}
 
     def newest(self, hardware: str, machine: str) -> dict[str, str]:
         """Return the path of each cell's newest record, by the cell's digest.
@@ -148,8 +146,8 @@ class Index:
         text = f"SELECT {columns} FROM records WHERE ({where}) AND path > ? AND path < ? ORDER BY path"
         return self._database.execute(text, _below(self._under))
 
-    def _refresh(self, files: dict[str, Signature], values: ExportValues | None) -> None:
-        complete = "export IS NOT NULL OR problem != ''" if values else "1"
+    def _refresh(self, files: dict[str, Signature], export: bool) -> None:
+        complete = "export IS NOT NULL OR problem != ''" if export else "1"
         unchanged: set[str] = set()
         gone: list[tuple[str]] = []
         for path, whole, *known in self._query(f"path, {complete}, ctime_ns, size, inode"):
@@ -163,9 +161,13 @@ class Index:
             with self._database:
                 self._database.executemany("DELETE FROM records WHERE path = ?", gone)
         new = sorted(files.keys() - unchanged)
-        found = _with_progress(read_all(self.results, new, values), len(new))
+        found = read_all(self.results, new, export)
+        if len(new) >= PROGRESS_FROM:
+            from tqdm import tqdm
+
+            found = iter(tqdm(found, "reading records", len(new), leave=False, disable=None, delay=1))
         while some := list(itertools.islice(found, AT_ONCE)):
-            _put(self._database, [(each, files[each.summary.path]) for each in some])
+            _put(self._database, [(each, files[each.path]) for each in some])
 
 
 def _prepare(database: sqlite3.Connection) -> None:
@@ -193,22 +195,13 @@ def _code_version() -> int:
     return 1 + int(hashlib.sha256(code.encode()).hexdigest()[:7], 16)
 
 
-def _put(database: sqlite3.Connection, found: Sequence[tuple[Indexed, Signature]]) -> None:
+def _put(database: sqlite3.Connection, found: Sequence[tuple[IndexedRecord, Signature]]) -> None:
     """Enter files as they were read."""
     with database:
         database.executemany(
             f"INSERT OR REPLACE INTO records VALUES ({', '.join('?' * len(_COLUMNS))})",
-            ((*each.summary, each.values, each.export_problem, *seen) for each, seen in found),
+            ((*each, *seen) for each, seen in found),
         )
-
-
-def _with_progress(found: Iterator[Indexed], files: int) -> Iterator[Indexed]:
-    """Show on a terminal how far reading is, if it takes long."""
-    if files < PROGRESS_FROM:
-        return found
-    from tqdm import tqdm
-
-    return iter(tqdm(found, "reading records", files, leave=False, disable=None, delay=1))
 
 
 def _below(folder: str) -> tuple[str, str]:
@@ -218,23 +211,6 @@ def _below(folder: str) -> tuple[str, str]:
 
 def _scan(results: Path, under: str) -> Iterator[tuple[str, Signature]]:
     """Yield the record files, each with its signature."""
-    folders = [under] if under else [
-        f"{hardware}/{model}" for hardware in _folders(results) for model in _folders(results / hardware)
-    ]  # fmt: skip
-    for folder in folders:
-        for file in _listed(results / folder):
-            named = file.name.endswith(".json") and not file.name.startswith(".")
-            if named and (seen := signature(file)):
-                yield f"{folder}/{file.name}", seen
-
-
-def _folders(parent: Path) -> list[str]:
-    return sorted(each.name for each in _listed(parent) if each.is_dir() and not each.name.startswith("."))
-
-
-def _listed(folder: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as found:
-            return list(found)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    for name in glob.iglob(f"{glob.escape(under) or '*/*'}/*.json", root_dir=results):
+        if seen := signature(os.path.join(results, name)):
+            yield name, seen
