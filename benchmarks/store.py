@@ -159,7 +159,8 @@ def _made_up(cell: Cell) -> record.Record:
     return blank_record(resolve_cell(cell), datetime.now(UTC).isoformat(timespec="seconds")).model_copy(
         update={
             "timing": Timing(warmup_batches=2, latencies_s=(0.5, 0.4), batch_samples=(2, 2),
-                             preprocess_s=(0.01, 0.01), first_call_s=0.6),
+                             preprocess_s=(0.01, 0.01), first_call_s=0.6, pass_loads=(0.0,),
+                             contaminated=(False,), loop_s=0.91),
             "energy": (EnergyReading(source="cpu", method="model", energy_j=8.0, detail="made up"),),
             "memory": MemoryUsage(peak_bytes=2 * 2**20, baseline_bytes=2**20, method="made up"),
             "flops": FlopCount(fvcore=10**6, torch=10**6),

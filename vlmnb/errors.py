@@ -1,4 +1,4 @@
-"""The one exception that means "you can mend this": shown as a line, never as a traceback."""
+"""The exception for what the user can correct: it is shown as a line, never as a traceback."""
 
 from __future__ import annotations
 
@@ -13,38 +13,35 @@ Place = tuple[str | int, ...]
 
 
 class UserError(Exception):
-    """A mistake in what was asked for. The message says what, where and what to do.
+    """A mistake in what the user asked for. The message says what, where and what to do.
 
     Attributes:
-        place: Where in the sweep file the mistake stands, as far as it is known.
+        place: Where in the sweep file the mistake is, as far as it is known.
     """
 
     def __init__(self, message: str, place: Place = ()) -> None:
-        """Take the line to show."""
         super().__init__(message)
         self.place = place
 
     def _render_traceback_(self) -> list[str]:
-        """IPython's hook: in a notebook the message stands alone, without a stack."""
+        """Return what IPython shows in a notebook: the message without a stack."""
         return [f"{type(self).__name__}: {self}"]
 
 
 class Damaged(ValueError):
-    """A file in a record's place that is no record, or none that this code reads.
+    """A file in a record's place that is no record, or no record that this code can read.
 
     Attributes:
-        path: The file.
-        why: What is the matter with it, to stand behind its name.
+        why: What is wrong with it, to be read after its name.
     """
 
     def __init__(self, path: str | Path, why: str) -> None:
-        """Take the file and what is the matter with it."""
         super().__init__(f"{path} {why}")
         self.path, self.why = Path(path), why
 
     @classmethod
     def unreadable(cls, path: str | Path, error: OSError) -> Damaged:
-        """Of a file that the system does not give."""
+        """Make the error for a file that cannot be opened."""
         if os.path.islink(path) and not os.path.exists(path):
             return cls(path, f"is a link to {os.readlink(path)}, which is not there")
         return cls(path, f"cannot be read: {error.strerror or error}")
@@ -52,7 +49,7 @@ class Damaged(ValueError):
 
 @contextlib.contextmanager
 def placed(*place: str | int) -> Iterator[None]:
-    """A mistake found within the block stands at this place of the file, unless it knows better."""
+    """Give an error within the block this place in the file, unless it has one."""
     try:
         yield
     except UserError as error:
@@ -60,7 +57,7 @@ def placed(*place: str | int) -> Iterator[None]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A closing clause for "unknown X" messages: the likeliest name, then all of them."""
+    """Return the end of an "unknown X" message: the most similar name, then all names."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
@@ -68,6 +65,6 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def one_line(text: object, most: int = 1000) -> str:
-    """Return a text, or the message of an exception, on one line of at most so many characters."""
+    """Return a text, or the message of an exception, on one line of at most ``most`` characters."""
     line = " ".join(str(text).split())
     return line if len(line) <= most else line[: most - 1] + "…"

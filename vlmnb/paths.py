@@ -14,37 +14,37 @@ _CHECKOUT = Path(__file__).resolve().parent.parent
 
 
 def root() -> Path:
-    """The project's folder: ``VLMNB_ROOT`` if set, else the checkout this package lies in."""
+    """Return the project's folder: ``VLMNB_ROOT`` if set, else the checkout that holds this package."""
     return Path(os.environ.get("VLMNB_ROOT") or _CHECKOUT)
 
 
 def resolve(path: str | Path) -> Path:
-    """A path as the user gave it; a relative one counts from the project's folder."""
+    """Return a path that a user gave; a relative one counts from the project's folder."""
     return Path(path) if Path(path).is_absolute() else root() / path
 
 
 def from_here(path: Path) -> Path:
-    """A path given on the command line, in full; a relative one counts from the working folder."""
+    """Return a path given on the command line in full; a relative one counts from the working folder."""
     return Path(os.path.abspath(path))
 
 
 def notebook(axis: str) -> Path:
-    """The template of an axis."""
+    """Return the notebook template of an axis."""
     return root() / "notebooks" / f"{axis}.ipynb"
 
 
 def bundled_model(name: str) -> Path:
-    """Folder of a checkpoint that ships with the project."""
+    """Return the folder of a checkpoint that ships with the project."""
     return root() / "models" / name
 
 
 def bundled_data(name: str) -> Path:
-    """Parquet file of a data set that ships with the project."""
+    """Return the Parquet file of a data set that ships with the project."""
     return root() / "data" / name / "test.parquet"
 
 
 def transcripts() -> Path:
-    """Folder of the transcribed reports."""
+    """Return the folder of the transcribed reports."""
     return root() / "reports"
 
 
@@ -63,53 +63,53 @@ def _cache() -> Path:
 
 
 def data_folder() -> Path | None:
-    """Folder of data sets in the Hub's layout (``<owner>/<name>/<files>``): ``VLMNB_DATA``, if set."""
+    """Return ``VLMNB_DATA``, a folder of data sets in the Hub's layout (``<owner>/<name>/<files>``)."""
     given = os.environ.get("VLMNB_DATA")
     return resolve(given) if given else None
 
 
 def kept_samples(dataset: str, revision: str, choice: str) -> Path:
-    """Folder of the rows chosen earlier from a data set on the Hub, beside the Hub's own cache."""
+    """Return the folder of samples chosen earlier from a data set on the Hub, beside the Hub's own cache."""
     home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     return home / "vlmnb" / dataset / re.sub(r"[^\w.-]+", "-", revision) / choice
 
 
 def record(results: Path, hardware: str, model: str, key: str) -> Path:
-    """File of one record."""
+    """Return the file of a record."""
     return results / f"{hardware}/{model}/{key}.json"
 
 
 def damaged(record: Path) -> Path:
-    """Where a file that lies in a record's place and is none is kept."""
+    """Return where to keep a file that lies in a record's place but is no record."""
     return record.with_suffix(".damaged")
 
 
 def executed(runs: Path, model: str, axis: str) -> Path:
-    """The executed notebook of a run that went well."""
+    """Return the executed notebook of a run that succeeded."""
     return runs / model / f"{axis}.ipynb"
 
 
 def executed_report(runs: Path, model: str, axis: str) -> Path:
-    """The executed notebook that shows a report's table of an axis."""
+    """Return the executed notebook that shows a report's table of an axis."""
     return runs / "reports" / model / f"{axis}.ipynb"
 
 
 def failure(runs: Path, model: str, axis: str) -> Path:
-    """What is kept of a run that failed: a JSON file; its notebook lies beside it."""
+    """Return the JSON file on a run that failed; its notebook lies beside it."""
     return runs / "failures" / model / f"{axis}.json"
 
 
 @contextlib.contextmanager
 def temporary_beside(path: Path) -> Iterator[Path]:
-    """A scratch path next to ``path`` that replaces it in one step when the block ends well.
+    """Give a block a file beside a path, and put it in its place in one step when the block succeeds.
 
-    Readers see the old file or the new one, never a part; after an exception ``path`` is untouched.
+    Readers see the old file or the new one, never a part; after an exception ``path`` is as it was.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     make = functools.partial(tempfile.mkstemp, prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         handle, name = make()
-    except FileNotFoundError:  # others remove a folder that has become empty
+    except FileNotFoundError:  # another process removed the folder, which was empty
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = make()
     os.close(handle)
@@ -122,13 +122,15 @@ def temporary_beside(path: Path) -> Iterator[Path]:
         scratch.replace(path)
     except OSError as error:
         if error.errno and not error.filename:
-            error.filename = str(path)  # writing to an open file names none, and one asks which disk is full
+            error.filename = str(
+                path
+            )  # writing to an open file names none, and the user asks which disk is full
         raise
     finally:
         scratch.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` so that the file is never seen half written."""
+    """Write a text to a file in one step, so that nobody sees it half written."""
     with temporary_beside(path) as scratch:
         scratch.write_text(text, encoding="utf-8")

@@ -187,4 +187,7 @@ def test_settings_at_batch_1_are_held_against_the_original_at_batch_1() -> None:
 
 def timing(latency_s: float, size: int = 4) -> Timing:
     """Eight batches of so many seconds."""
-    return Timing(warmup_batches=2, latencies_s=(latency_s,) * 8, batch_samples=(size,) * 8, first_call_s=9.0)
+    return Timing(
+        warmup_batches=2, latencies_s=(latency_s,) * 8, batch_samples=(size,) * 8, first_call_s=9.0,
+        pass_loads=(0.0,), contaminated=(False,), loop_s=8.01 * latency_s,
+    )  # fmt: skip

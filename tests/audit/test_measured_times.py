@@ -176,8 +176,6 @@ def test_times_of_samples_recorded_as_times_of_batches() -> None:
     (found,) = findings("throughput-times-latency-is-the-batch", wrong)
     assert found.level == "error"
     assert found.figures["By the loop"] != found.figures["Samples per second by the batches"]
-    by_energy = gpu(latencies=per_sample)
-    assert levels("throughput-times-latency-is-the-batch", by_energy) == ["error"]
 
 
 def test_throughput_has_the_interval_of_the_latency_upside_down() -> None:

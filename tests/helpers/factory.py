@@ -45,6 +45,7 @@ def record(of: Cell | None = None, *, latencies: tuple[float, ...] = (0.5, 0.4),
         "timing": Timing(
             warmup_batches=2, latencies_s=latencies, batch_samples=(of.batch_size,) * len(latencies),
             preprocess_s=(0.01,) * len(latencies), first_call_s=0.6,
+            pass_loads=(0.0,), contaminated=(False,), loop_s=1.001 * sum(latencies),
         ),
         "energy": (
             EnergyReading(source="cpu", method="model", energy_j=8.0, detail="codecarbon, test"),
@@ -71,14 +72,16 @@ STEADY = tuple(0.5 + 0.001 * i for i in range(12))
 def timed(latencies: tuple[float, ...] = STEADY, of: Any = None, **changes: Any) -> Record:
     """A record with phases: 10 % vision, 40 % prefill, 50 % decode; every answer has three tokens."""
     of = of or cell()
-    count = len(latencies)
-    of = of.model_copy(update={"samples": count * of.batch_size // changes.get("passes", 1)})
+    count, passes = len(latencies), changes.setdefault("passes", 1)
+    of = of.model_copy(update={"samples": count * of.batch_size // passes})
     values = {
         "warmup_batches": 2, "latencies_s": latencies, "vision_s": tuple(0.1 * s for s in latencies),
         "prefill_s": tuple(0.4 * s for s in latencies), "decode_s": tuple(0.5 * s for s in latencies),
         "decode_steps": (2,) * count, "batch_samples": (of.batch_size,) * count, "first_call_s": 1.0,
+        "passes": passes, "pass_loads": (0.0,) * passes, "contaminated": (False,) * passes,
+        "loop_s": 1.001 * sum(latencies),
     }  # fmt: skip
-    values |= {name: changes.pop(name) for name in list(changes) if name in values or name == "passes"}
+    values |= {name: changes.pop(name) for name in list(changes) if name in values}
     row = {"cpu_energy": 8.0 / 3.6e6, "ram_energy": 30.0 / 3.6e6}
     given = {"answers": answers(of.samples, 1), "codecarbon": row} | changes
     return record(of, timing=Timing.model_validate(values), **given)

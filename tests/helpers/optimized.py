@@ -43,6 +43,7 @@ def timed(optimization: str, decode_s: float, passes: int = 10, dtype: str = "fp
         timing=Timing(
             warmup_batches=2, latencies_s=(1 + decode_s,) * 4, vision_s=(0.4,) * 4, prefill_s=(0.6,) * 4,
             decode_s=(decode_s,) * 4, decode_steps=(passes,) * 4, batch_samples=(4,) * 4, first_call_s=9.0,
+            pass_loads=(0.0,), contaminated=(False,), loop_s=4.004 * (1 + decode_s),
         ),
         flops=FlopCount(fvcore=None, torch=5_000),
         memory=MemoryUsage(peak_bytes=4000, baseline_bytes=1000, method="m", weights_bytes=1500,

@@ -87,7 +87,10 @@ def test_one_row_and_batches_that_are_not_full_have_words_and_no_figure(axis: st
     alone = record(cell(batch_size=16), latencies=(0.5,), answers=record().answers)
     assert findings.text(axis, [alone.cell], [alone]).splitlines()[0]
     assert findings.caption(axis, [alone.cell], [alone])
-    timing = Timing(warmup_batches=1, latencies_s=(0.5,), batch_samples=(4,), first_call_s=1.0)
+    timing = Timing(
+        warmup_batches=1, latencies_s=(0.5,), batch_samples=(4,), first_call_s=1.0, pass_loads=(0.0,),
+        contaminated=(False,), loop_s=0.501,
+    )  # fmt: skip
     short = record(cell(batch_size=16), timing=timing)
     assert "could be measured" in findings.text(axis, [short.cell], [short])
     assert findings.measured(axis, [short.cell], [short]) == []

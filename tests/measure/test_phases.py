@@ -89,6 +89,7 @@ def test_the_table_of_fixed_length_shows_phases_and_tokens_per_second() -> None:
     timing = Timing(
         warmup_batches=2, latencies_s=(0.22,) * 8, vision_s=(0.02,) * 8, prefill_s=(0.1,) * 8,
         decode_s=(0.1,) * 8, decode_steps=(10,) * 8, batch_samples=(2,) * 8, first_call_s=1.0,
+        pass_loads=(0.0,), contaminated=(False,), loop_s=1.77,
     )  # fmt: skip
     table = phase_table.table("batch_size", [point], [record(point, timing=timing)])
     shown = {head: field.text for head, field in zip(table.columns, table.rows[0], strict=True)}

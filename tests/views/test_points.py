@@ -41,6 +41,7 @@ def measured(seconds: float = 0.3, **changes: object) -> Record:
         warmup_batches=2, latencies_s=many, vision_s=tuple(0.1 * s for s in many),
         prefill_s=tuple(0.3 * s for s in many), decode_s=tuple(0.6 * s for s in many), decode_steps=(4,) * 8,
         batch_samples=(2,) * 8, loop_s=sum(many) * 1.001, first_call_s=1.0,
+        pass_loads=(0.0,), contaminated=(False,),
     )  # fmt: skip
     of = cell(samples=16, **changes)
     base = record(of, timing=timing, answers=answers(16, 3))

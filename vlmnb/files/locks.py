@@ -1,8 +1,8 @@
-"""Named locks in one file, held by a process and let go by the system when it ends, however it ends.
+"""Named locks in one file, which the system releases when their process ends, however it ends.
 
-POSIX byte-range locks (``fcntl(2)``, F_SETLK): one byte of the file per name. Unlike ``flock`` they are not
-inherited by a child that outlives its parent, they work across NFS, and thousands of names need one file.
-They do not separate threads of one process.
+They are POSIX byte-range locks (``fcntl(2)``, F_SETLK): one byte of the file per name. Unlike ``flock``, and
+so unlike filelock, they are not inherited by a child that outlives its parent, they work across NFS, they
+name the process that holds them, and thousands of names need one file. They do not separate threads.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ _FLOCK = "hhqqi" if sys.platform == "linux" else "qqihh"
 """``struct flock``: type, whence, start, length, pid on Linux; macOS puts start, length and pid first."""
 
 PLACES = 256
-"""How many may stand in a line; whoever comes then waits until there is a place."""
+"""How many processes can wait in a line; the next one waits until there is a place."""
 
 
 class Locks:
-    """The locks of one file. Keep the object: closing the file lets every lock of the process go."""
+    """The locks of one file. It stays open: closing it would release every lock of the process."""
 
     def __init__(self, path: Path, *, everybody: bool = False) -> None:
-        """Open the file, making it where it is missing.
+        """Open the file, and make it if it is missing.
 
         Args:
             path: The file.
-            everybody: Every user of the machine locks with it, whoever made it, and whatever their umask.
+            everybody: Let every user of the machine lock with it, whoever made it, and whatever their umask.
 
         Raises:
             OSError: The file cannot be made or opened.
@@ -50,12 +50,8 @@ class Locks:
             flags |= os.O_CREAT
         self._file = os.open(path, flags, 0o666)
 
-    def close(self) -> None:
-        """Let every lock of this process in the file go."""
-        os.close(self._file)
-
     def take(self, name: str) -> bool:
-        """Take a lock if it is free; False where another process holds it."""
+        """Take a lock if it is free; return False if another process holds it."""
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(name))
         except (BlockingIOError, PermissionError):
@@ -68,11 +64,11 @@ class Locks:
             time.sleep(POLL_S)
 
     def release(self, name: str) -> None:
-        """Let a lock go."""
+        """Release a lock."""
         fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _offset(name))
 
     def holder(self, name: str) -> int | None:
-        """Process that holds a lock; None where it is free or this process's own."""
+        """Return the process that holds a lock; None if it is free or this process's own."""
         if sys.platform == "linux":
             asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _offset(name), 1, 0)
             kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl.fcntl(self._file, fcntl.F_GETLK, asked))
@@ -83,20 +79,19 @@ class Locks:
 
 
 class Line:
-    """A lock that is had in the order of asking: whoever lets it go and asks again stands behind all others.
+    """A lock that processes get in the order in which they asked; who asks again is last.
 
-    Place 0 has the lock; each place is a lock of its own. Who waits holds the last place there was when it
-    came, and moves up by taking the place ahead before letting its own go. So nobody overtakes, and the
-    place of a process that ends, however it ends, is free.
+    Each place in the line is a lock of its own, and place 0 is the lock itself. A process takes the place
+    behind the last, and moves up by taking the place ahead before it releases its own. So nobody overtakes,
+    and the place of a process that ends, however it ends, is free.
     """
 
     def __init__(self, locks: Locks, name: str) -> None:
-        """Not in line yet."""
         self._locks, self._name = locks, name
         self._place: int | None = None
 
     def take(self) -> bool:
-        """Get in line, or move up in it; whether the lock is had. To be called again until it is."""
+        """Get in line or move up; return whether this process has the lock. Call it until it has."""
         if self._place is None:
             self._place = self._last()
         while self._place and self._locks.take(self._lock(self._place - 1)):
@@ -105,21 +100,21 @@ class Line:
         return self._place == 0
 
     def leave(self) -> None:
-        """Let the lock go, or the place in the line."""
+        """Release the lock, or the place in the line."""
         if self._place is not None:
             self._locks.release(self._lock(self._place))
             self._place = None
 
     def holder(self) -> int | None:
-        """Process that has the lock; None where it is free or this process's own."""
+        """Return the process that has the lock; None if it is free or this process's own."""
         return self._locks.holder(self._name)
 
     def awaited(self) -> bool:
-        """Whether another process stands in line."""
+        """Return whether another process waits in line."""
         return self._locks.holder(self._lock(1)) is not None
 
     def _last(self) -> int | None:
-        """Take the place behind everybody; None where there is none."""
+        """Take the place behind everybody; return None if there is none."""
         while True:
             # From the end: those in line move the other way, so that none is missed.
             held = (p for p in range(PLACES, -1, -1) if self._locks.holder(self._lock(p)) is not None)

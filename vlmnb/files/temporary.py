@@ -1,7 +1,7 @@
-"""Temporary folders that a killed process leaves behind and the next sweep removes.
+"""Temporary folders that the next sweep removes if their process was killed.
 
-Each folder holds a file that its process has locked. The system frees the lock when the process ends, however
-it ends; a folder whose lock is free belongs to nobody.
+Each folder holds a file that its process has locked. The system releases the lock when the process ends,
+however it ends; a folder whose lock is free belongs to nobody.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import filelock
 
 RUN, NODE, SOCKETS = "vlmnb-run-", "vlmnb-node-", "vk"
-"""How the names of the folders begin: of a run, of a node of a cluster, of a Jupyter kernel's sockets."""
+"""How the names of folders begin: for a run, for a node of a cluster, for a Jupyter kernel's sockets."""
 
 _OWNER = ".owner"
 _UNLOCKED = ".vlmnb-"
@@ -24,23 +24,10 @@ _UNLOCKED = ".vlmnb-"
 
 
 class Scratch:
-    """A temporary folder that is removed at the end of its block or process.
-
-    Attributes:
-        path: The folder.
-        remove: Removes it; may be called again.
-    """
+    """A temporary folder, ``path``, that is removed at the end of its block or process, or by ``remove``."""
 
     def __init__(self, kind: str, parent: Path | None = None) -> None:
-        """Make a folder.
-
-        Args:
-            kind: How its name begins.
-            parent: Where to make it; None for the folder of temporary files.
-
-        Raises:
-            OSError: It cannot be made.
-        """
+        """Make a folder whose name begins with its kind, in the folder of temporary files or another."""
         made = Path(tempfile.mkdtemp(prefix=_UNLOCKED, dir=parent))
         owner = filelock.FileLock(made / _OWNER, thread_local=False)
         with contextlib.suppress(OSError):  # without locks in the file system, nobody removes what is left

@@ -1,4 +1,4 @@
-"""One question of a record: what was asked, what came, and what counts."""
+"""One sample of a record: the question, the answer and its score."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _REPEATED = re.compile(r"(.{1,40}?)(?:\s*\1){4,}", re.DOTALL)
 
 
 class Answer(Frozen):
-    """One sample: what was asked, what came, and what counts.
+    """One sample: the question, the answer and its score.
 
     Attributes:
-        prompt: The text as it stood after truncation to the prompt budget.
+        prompt: The text after truncation to the prompt length.
         text_tokens: Tokens of the text prompt with its template, without image tokens.
         image_tokens: Tokens that stand for the image.
         output_tokens: Generated tokens, the end mark included.
         word_errors: Substitutions, deletions and insertions against the first reference.
         reference_words: Words of the first reference.
         score: Accuracy of the sample in [0, 1] by its data set's rule, or None where it has none.
-        note: Why a score is missing, or what to know when reading it; empty for most answers.
+        note: Why a score is missing, or how to read it; empty for most answers.
     """
 
     sample_id: str

@@ -1,4 +1,4 @@
-"""By layers: the types of a profile in a record."""
+"""The types of a profile by layers in a record."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ Component = Literal["vision", "projector", "attention", "mlp", "other", "head"]
 
 
 class Ceilings(Frozen):
-    """What the device reached at most, as far as the process that wrote the record had seen.
+    """Peak rates of the device: the highest that the process that wrote the record had seen.
 
     Attributes:
         flops_per_s: Floating-point operations per second of a large matrix product.
         bytes_per_s: Bytes read and written per second by a large copy.
         method: What was done how often.
-        other_load: Share of all cores, 0 to 1, that other processes used in the quietest try; None in
-            records that did not look.
-        contaminated: Whether others disturbed every try, so that the device may do more than that.
+        other_load: Background load in the quietest try, as share of all cores, 0 to 1; None if not known.
+        contaminated: Whether every try had background load, so that the device may reach more.
     """
 
     flops_per_s: float
@@ -33,17 +32,17 @@ class LayerPart(Frozen):
     """One part of the model in a forward pass over a batch of prompts.
 
     Attributes:
-        depth: Number of its layer, counted from the input; None where there is only one.
+        depth: Number of its layer, counted from the input; None if there is only one.
         weight_bytes: Bytes of its parameters.
-        activation_bytes: Bytes of what it is given and of what it gives back.
-        flops: Of one call, 2 per multiply-add; None where they could not be counted.
+        activation_bytes: Bytes of its inputs and outputs.
+        flops: FLOPs of one call, 2 per multiply-add; None if they could not be counted.
         in_pass_s: Seconds within each hooked pass.
         replay_s: Mean seconds of a call when the part is called again and again on the same inputs; None
-            for what a larger part does beside the parts within it, which cannot be called alone.
-        replays: Calls in the window that gave ``energy``, of all parts that share it.
+            for the work of a larger part outside the parts within it, which cannot be called alone.
+        replays: Calls in the window of ``energy``, of all parts that share it.
         energy: Readings over all replays.
-        energy_parts: Parts that were replayed in turn in that window: 1, or all equal ones where a window for
-            each would take too long. Then the energy of each is the mean over them.
+        energy_parts: Parts that were replayed in turn in that window: 1, or all equal ones if a window for
+            each would take too long. Then the energy of each is their mean.
         energy_refused: Counters that could not be read for the window, with the reason.
     """
 
@@ -67,8 +66,8 @@ class LayerProfile(Frozen):
 
     Attributes:
         forward_s: Seconds of each pass without hooks.
-        hooked_s: Seconds of each pass with hooks, taken in turn with the former.
-        parts: In the order in which they run.
+        hooked_s: Seconds of each pass with hooks; the two kinds of passes alternate.
+        parts: The parts of the model in the order in which they run.
     """
 
     forward_s: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""What the numbers of a record came from."""
+"""The code, inputs, machine and conditions that the numbers of a record came from."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ class Provenance(Frozen):
     """What the numbers came from.
 
     Attributes:
-        code: Fingerprint of the measuring code, comments and docstrings left out.
+        code: Fingerprint of the measuring code, without comments and docstrings.
         weights: Revision of the weights.
-        geometry: In what a checkpoint's geometry is not that of the model it is named after, as
-            ``geometry.differences`` has it; empty where it is the same.
+        geometry: How a checkpoint's geometry differs from that of the model it is named after, by
+            ``geometry.differences``; empty if it does not.
         processor: Where tokenizer and image processor came from: ``checkpoint``, or ``stand-in``, whose
-            texts have exactly the tokens of the prompt budget.
+            texts have exactly the tokens of the prompt length.
         data: Revision of the data set.
-        packages: Versions of the packages that can move a number.
+        packages: Versions of the packages that can change a number.
         machine: Description of the machine.
-        threads: Threads torch computed with.
-        attention: Attention implementation the model reported while it was timed.
-        other_load: Share of the machine's cores that other processes used during the window, 0 to 1.
+        threads: Threads that torch computed with.
+        attention: Attention implementation that the model reported while it was timed.
+        other_load: Background load during the window, as share of all cores, 0 to 1.
         conditions: Clocks, power, throttling and limits around the window.
-        sensors: What the counters of energy can tell on this machine.
+        sensors: Calibrations of the energy counters on this machine.
         started_at: UTC, ISO 8601.
-        seconds: Whole time spent on the cell, loading included.
+        seconds: Seconds spent on the cell in all, loading included.
     """
 
     code: str

@@ -1,4 +1,4 @@
-"""Records: what measuring one cell gave. The only thing that crosses from measuring to reading."""
+"""Records: the result of one cell, the only thing that passes from measuring to reading."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SCHEMA_VERSION = 1
 """Raised with every change of the fields below. 1: first version."""
 
 REPORTS = "reports"
-"""Stands where a measured record names its machine: the reports do not name theirs."""
+"""Value of ``hardware`` in records of reports, which do not name their machine."""
 
 
 class Record(Frozen):
@@ -45,8 +45,8 @@ class Record(Frozen):
         energy: At most one reading per source.
         energy_refused: Counters that could not be read for this window, with the reason.
         codecarbon: codecarbon's own row for the window, as its emissions.csv has it.
-        ceilings: What the device can do at most, beside answers of fixed length and beside optimizations.
-        compilation: Of a compiled model.
+        ceilings: Peak rates of the device; measured with answers of fixed length and with optimizations.
+        compilation: How a compiled model was compiled.
         probe: Logits of one question, by which optimizations are compared.
     """
 
@@ -73,7 +73,7 @@ class Record(Frozen):
 
     @model_validator(mode="after")
     def _each_question_once(self) -> Record:
-        """A list of samples held twice leaves every mean as it is and makes every interval too narrow."""
+        """Check for a sample that occurs twice, which makes intervals too narrow."""
         if len({answer.sample_id for answer in self.answers}) < len(self.answers):
             raise ValueError("answers hold a sample twice")
         return self
@@ -87,17 +87,17 @@ class Record(Frozen):
         return readings
 
     def on(self, axis: str) -> Record:
-        """The record as the page of an axis shows it: of a report, only what that axis's own table says."""
+        """Return the record for the page of an axis: a report's has only the figures of that axis's table."""
         return self.model_copy(update={"reported": self.reported.on(axis)}) if self.reported else self
 
     @property
     def full_batches_s(self) -> tuple[float, ...]:
-        """Latencies of the batches that hold as many samples as the cell's batch size says."""
+        """Return the latencies of the batches that are full and count."""
         return self.of_full_batches(self.timing.latencies_s) if self.timing else ()
 
     @property
     def ttft_s(self) -> intervals.Summary | None:
-        """Time to first token: vision and prefill of full batches; None where phases were not timed."""
+        """Return the time to first token of full batches; None if phases were not timed."""
         if self.timing is None or not self.timing.prefill_s:
             return None
         pairs = zip(self.timing.vision_s, self.timing.prefill_s, strict=True)
@@ -105,12 +105,12 @@ class Record(Frozen):
 
     @property
     def tpot_s(self) -> intervals.Summary | None:
-        """Time per output token after the first, of full batches; None where none was decoded."""
+        """Return the time per output token after the first, of full batches; None if none was decoded."""
         return _summary(self.full_tpot_s)
 
     @property
     def full_tpot_s(self) -> tuple[float, ...]:
-        """The same batch by batch; empty where none was decoded."""
+        """Return the time per output token after the first of each full batch; empty if none was decoded."""
         if self.timing is None or not self.timing.decode_s or not all(self.timing.decode_steps):
             return ()
         fixed = self.cell.length == "fixed"
@@ -121,12 +121,12 @@ class Record(Frozen):
         return self.of_full_batches(each)
 
     def phase(self, name: Literal["vision_s", "prefill_s", "decode_s"]) -> intervals.Summary | None:
-        """Seconds of one phase per full batch; None where phases were not timed."""
+        """Return the seconds of one phase per full batch; None if phases were not timed."""
         values = getattr(self.timing, name) if self.timing else ()
         return _summary(self.of_full_batches(values)) if values else None
 
     def of_full_batches(self, values: Sequence[float]) -> tuple[float, ...]:
-        """Those of a record's values, one per timed batch, that statistics are taken over."""
+        """Return those of a record's values, one per timed batch, that statistics are taken over."""
         assert self.timing is not None
         return batch_values(
             values,
@@ -161,30 +161,30 @@ class Record(Frozen):
 
     @property
     def latency(self) -> intervals.Summary | None:
-        """Median seconds per full batch with its interval; None where no batch was full or timed here."""
+        """Return the median seconds per full batch; None if no batch was full or timed."""
         return _summary(self.full_batches_s)
 
     @property
     def latency_s(self) -> float | None:
-        """Seconds per batch: the median, or a report's figure, which has no interval."""
+        """Return the seconds per batch: the median, or a report's figure, which has no interval."""
         if self.reported:
             return self.reported.value("latency_s")
         return self.latency.median if self.latency else None
 
     @property
     def samples_per_s(self) -> intervals.Summary | None:
-        """Samples per second of full batches, with its interval; None where no batch was full or timed."""
+        """Return samples per second of full batches; None if no batch was full or timed."""
         return self._per_s(self.cell.batch_size)
 
     @property
     def output_tokens_per_s(self) -> intervals.Summary | None:
-        """Output tokens per second of full batches; None unless every answer has the same length."""
+        """Return output tokens per second of full batches; None unless every answer has the same length."""
         if self.cell.length != "fixed":
             return None
         return self._per_s(self.cell.batch_size * self.cell.max_new_tokens)
 
     def _per_s(self, things: int) -> intervals.Summary | None:
-        """How many things of a batch are done per second; a long batch is a low rate."""
+        """Return how many things of a batch are done per second; a long batch is a low rate."""
         latency = self.latency
         if latency is None:
             return None
@@ -193,19 +193,19 @@ class Record(Frozen):
 
     @property
     def headline_energy(self) -> EnergyReading | None:
-        """The one reading tables show: see ``headline``."""
+        """Return the reading that tables show: see ``headline``."""
         return headline(self.energy, self.cell.device)
 
     @property
     def energy_method(self) -> EnergyMethod | None:
-        """How :attr:`energy_j_per_sample` was obtained."""
+        """Return how :attr:`energy_j_per_sample` was obtained."""
         if self.reported:
             return None if self.reported.value("energy_j_per_sample") is None else "unstated"
         return self.headline_energy.method if self.headline_energy else None
 
     @property
     def energy_samples(self) -> int | None:
-        """Samples that the headline reading covers, repetitions counted."""
+        """Return the number of samples that the headline reading covers, repetitions counted."""
         reading = self.headline_energy
         if reading is None or self.timing is None:
             return None
@@ -213,7 +213,7 @@ class Record(Frozen):
 
     @property
     def energy_j_per_sample(self) -> float | None:
-        """Gross joules of the headline reading per sample of the window, or a report's figure."""
+        """Return gross joules of the headline reading per sample of the window, or a report's figure."""
         if self.reported:
             return self.reported.value("energy_j_per_sample")
         reading, samples = self.headline_energy, self.energy_samples
@@ -221,25 +221,25 @@ class Record(Frozen):
 
     @property
     def energy_net_j_per_sample(self) -> float | None:
-        """The same less what the device would have used idling; None where that was not measured."""
+        """Return joules per sample without those of an idle device; None if they were not measured."""
         reading, samples = self.headline_energy, self.energy_samples
         return reading.net_j / samples if reading and samples and reading.net_j is not None else None
 
     @property
     def energy_j_per_batch(self) -> float | None:
-        """Gross joules per full batch: those per sample times the batch size; None where none was full."""
+        """Return gross joules per full batch, per sample times batch size; None if none was full."""
         per_sample = self.energy_j_per_sample
         return None if per_sample is None or not self.full_batches_s else per_sample * self.cell.batch_size
 
     @property
     def energy_j_per_output_token(self) -> float | None:
-        """Gross joules per generated token, the work on the prompt included."""
+        """Return gross joules per generated token, the work on the prompt included."""
         per_sample, tokens = self.energy_j_per_sample, sum(a.output_tokens for a in self.answers)
         return per_sample * len(self.answers) / tokens if per_sample is not None and tokens else None
 
     @property
     def energy_reason(self) -> str:
-        """Why there is a counter for this device and yet no reading; empty otherwise."""
+        """Return why the counter of this device gave no reading; empty otherwise."""
         if self.headline_energy is not None:
             return ""
         source = headline_source(self.cell.device)
@@ -247,7 +247,7 @@ class Record(Frozen):
 
     @property
     def wer(self) -> float | None:
-        """Word error rate of the corpus, as a fraction: all errors over all reference words."""
+        """Return the word error rate of the corpus as a fraction: all errors over all reference words."""
         if self.reported:
             return self.reported.value("wer")
         counted = self._word_errors
@@ -255,19 +255,19 @@ class Record(Frozen):
 
     @property
     def wer_interval(self) -> tuple[float, float] | None:
-        """95 % bootstrap interval of the word error rate over samples."""
+        """Return the 95 % bootstrap interval of the word error rate over samples."""
         counted = self._word_errors
         return intervals.bootstrap_ratio(*zip(*counted, strict=True)) if counted else None
 
     @property
     def _word_errors(self) -> list[tuple[int, int]]:
-        """Word errors and reference words of the answers that have any."""
+        """Return word errors and reference words of the answers that have any."""
         answers = self.answers if self.has_quality else ()
         return [(a.word_errors or 0, a.reference_words) for a in answers if a.reference_words]
 
     @property
     def quality_note(self) -> str:
-        """What the notes of the answers say, with the ids of their samples; empty for most records."""
+        """Return the notes of the answers with the ids of their samples; empty for most records."""
         samples: dict[str, list[str]] = {}
         for answer in self.answers:
             if answer.note:
@@ -276,7 +276,7 @@ class Record(Frozen):
 
     @property
     def degenerate(self) -> str:
-        """Why the speed of a cell is no speed of answering: most answers say nothing. Empty otherwise."""
+        """Return how many answers say nothing if most do, so that speed means little; else empty."""
         if self.cell.weights != "pretrained" or self.cell.length != "natural":
             return ""
         count = sum(answer.says_nothing(self.cell.max_new_tokens) for answer in self.answers)
@@ -286,19 +286,19 @@ class Record(Frozen):
 
     @property
     def accuracy(self) -> float | None:
-        """Mean score of the samples, or None where the data set has no accuracy."""
+        """Return the mean score of the samples, or None if the data set has no accuracy."""
         scores = [a.score for a in self.answers if a.score is not None]
         return sum(scores) / len(scores) if scores and self.has_quality else None
 
     @property
     def accuracy_interval(self) -> tuple[float, float] | None:
-        """95 % bootstrap interval of the accuracy over samples."""
+        """Return the 95 % bootstrap interval of the accuracy over samples."""
         scores = [a.score for a in self.answers if a.score is not None]
         return intervals.bootstrap_ratio(scores, [1.0] * len(scores)) if scores and self.has_quality else None
 
     @property
     def scores(self) -> dict[str, Score]:
-        """Metrics computed from the stored answers on reading, by name: see ``vlmnb.quality.scores``."""
+        """Return metrics computed from the stored answers, by name: see ``vlmnb.quality.scores``."""
         if not self.has_quality:
             return {}
         from vlmnb.quality import scores
@@ -309,13 +309,13 @@ class Record(Frozen):
 
     @property
     def has_quality(self) -> bool:
-        """Whether answers mean something: trained weights, natural length, any scored."""
+        """Return whether answers mean something: trained weights, natural length, any scored."""
         scored = any(a.word_errors is not None or a.score is not None for a in self.answers)
         return scored and self.cell.weights == "pretrained" and self.cell.length == "natural"
 
     @property
     def flops_per_batch(self) -> int | None:
-        """FLOPs of one forward pass over a batch of prompts, see ``FlopCount.executed``; or a report's."""
+        """Return FLOPs of a forward pass over a batch of prompts, by ``FlopCount.executed`` or a report."""
         if self.reported:
             figure = self.reported.value("flops")
             return None if figure is None else round(figure)
@@ -327,6 +327,6 @@ def _summary(values: Sequence[float]) -> intervals.Summary | None:
 
 
 def by_cell(records: Iterable[Record], axis: str = "") -> dict[Cell, Record]:
-    """The newest record of each cell, as the page of an axis shows it."""
+    """Return the newest record of each cell, as the page of an axis shows it."""
     ordered = sorted(records, key=lambda record: record.provenance.started_at)
     return {record.cell: record.on(axis) if axis else record for record in ordered}

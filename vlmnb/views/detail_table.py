@@ -119,11 +119,10 @@ def _passes(record: Record) -> Field:
 
 
 def _harness(record: Record) -> Field:
-    share = record.timing.harness_share if record.timing else None
-    if share is None:
+    if record.timing is None:
         return missing(record)
     title = f"share of the measured loop outside the times of the batches; {ONE_READING}"
-    return Field(f"{100 * share:.2f}", title, record.key)
+    return Field(f"{100 * record.timing.harness_share:.2f}", title, record.key)
 
 
 def accuracy(record: Record) -> Field:

@@ -62,10 +62,9 @@ def _by_batches(record: Record, timing: Timing, row: dict[str, Any]) -> Iterator
 
 def _by_loop(record: Record, timing: Timing) -> Iterator[Draft]:
     """Compare the sum of the batches with the time of the loop, which comes from another clock."""
-    windows = [one.window_s for one in record.energy if one.window_s is not None]
-    loop_s = timing.loop_s or min(windows, default=None)
+    loop_s = timing.loop_s
     taken_s, samples = sum(timing.latencies_s), sum(timing.batch_samples)
-    if loop_s and loop_s > 0 and taken_s <= LEAST_OF_LOOP * loop_s:
+    if loop_s > 0 and taken_s <= LEAST_OF_LOOP * loop_s:
         by_batches = f"{samples / taken_s:.4g} /s" if taken_s else "-"
         yield found(
             "by the loop", taken_s=taken_s, loop_s=loop_s, by_batches=by_batches, by_loop=samples / loop_s

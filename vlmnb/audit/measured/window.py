@@ -52,7 +52,7 @@ def window_holds_the_loop(record: Record) -> Iterator[Draft]:
             yield found("inner is longer", figures=figures, inner=inner, outer=outer)
             return
     timing, window_s = record.timing, record.codecarbon.get("duration")
-    if timing is None or timing.loop_s is None or window_s is None:
+    if timing is None or window_s is None:
         return
     if timing.loop_s < LEAST_OF_WINDOW * float(window_s) - closing_s(record):
         yield found("short loop", loop_s=timing.loop_s, window_s=float(window_s))
@@ -62,7 +62,7 @@ def window_holds_the_loop(record: Record) -> Iterator[Draft]:
 def batches_take_up_the_loop(record: Record) -> Iterator[Draft]:
     """Batches take nearly all of the loop: where no counter is read, only a number is noted between them."""
     timing = record.timing
-    if timing is None or timing.loop_s is None or record.provenance.sensors:
+    if timing is None or record.provenance.sensors:
         return
     taken_s = sum(timing.latencies_s)
     between_s = timing.loop_s - taken_s
@@ -76,7 +76,7 @@ def others_are_marked(record: Record) -> Iterator[Draft]:
     """A pass or window is marked where, and only where, the background load was above the limit."""
     timing, conditions = record.timing, record.provenance.conditions
     figures: dict[str, str] = {}
-    if timing is not None and (timing.pass_loads or timing.contaminated):
+    if timing is not None:
         marked = [share is not None and is_high(share) for share in timing.pass_loads]
         if list(timing.contaminated) != marked or len(marked) != timing.passes:
             figures["Passes"] = f"{timing.passes}, {len(marked)} with their background load"
@@ -122,8 +122,7 @@ def _nested_times(record: Record) -> Iterator[tuple[str, float]]:
     if timing is not None:
         first_s = timing.first_call_s
         yield "batches", sum(timing.latencies_s)
-        if timing.loop_s is not None:
-            yield "loop", timing.loop_s
+        yield "loop", timing.loop_s
         if record.codecarbon.get("duration") is not None:
             yield "window of the meters", float(record.codecarbon["duration"])
     elif record.layers is not None:
@@ -136,7 +135,7 @@ def _background_s(record: Record) -> tuple[float, float | None]:
     """Return core seconds of background processes: during the passes, at least, and during the window."""
     timing, conditions = record.timing, record.provenance.conditions
     window_s = record.codecarbon.get("duration")
-    if timing is None or conditions is None or window_s is None or not timing.pass_loads:
+    if timing is None or conditions is None or window_s is None:
         return 0.0, None
     each = len(timing.latencies_s) // timing.passes
     passes_s = [sum(timing.latencies_s[i * each : (i + 1) * each]) for i in range(timing.passes)]
