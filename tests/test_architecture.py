@@ -19,7 +19,6 @@ MOST_LINES = 400
 MOST_AT_THE_TOP = 8
 
 
-@pytest.mark.xfail(reason="18 today: sweep.inventory reaches models through fit.page_inputs")
 def test_no_chain_of_imports_is_longer_than_sixteen_modules() -> None:
     graph = grimp.build_graph("vlmnb", exclude_type_checking_imports=True, cache_dir=None)
 

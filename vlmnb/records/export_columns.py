@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vlmnb.quality import chance_level
-from vlmnb.records.record import Record
 from vlmnb.stats import intervals
+
+if TYPE_CHECKING:
+    from vlmnb.records.record import Record
 
 EXPORT_COLUMNS = (
     "source", "hardware", "model", "weights", "dataset", "samples", "device", "dtype", "optimization",

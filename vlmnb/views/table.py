@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from vlmnb.records.record import Record
+if TYPE_CHECKING:
+    from vlmnb.records.record import Record
+
 
 MISSING = "-"
 """Stands where there is no value."""
