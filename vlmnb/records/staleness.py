@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vlmnb.device import machine, slots
-from vlmnb.records import content_key, store
-from vlmnb.records.record import Record
+from vlmnb.records import content_key
 from vlmnb.records.resolved import resolve_cell
 
+if TYPE_CHECKING:
+    from vlmnb.records.record import Record
+    from vlmnb.records.store import Index
 
-def newest_paths(index: store.Index) -> dict[str, str]:
+
+def newest_paths(index: Index) -> dict[str, str]:
     """Return the path of this machine's newest record of each cell, by the digest of the cell.
 
     If a cell has no record under its present key, this one is *stale*. A record of other hardware is neither
