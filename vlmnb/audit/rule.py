@@ -1,7 +1,7 @@
 """Define what a rule is and what it finds.
 
-A rule checks records and yields drafts: which case it found, in which records, with which values. The YAML
-file beside the rule's module has the level, the figures and the sentences of every case.
+A rule checks records and yields drafts: which case it found, in which records, with which values. ``TEXTS``
+of the rule's module, or the YAML file beside it, has the level, the figures and the sentences of every case.
 """
 
 from __future__ import annotations
@@ -102,21 +102,21 @@ class Rule:
 
     Attributes:
         says: What must hold, in one sentence: the first line of the check's docstring.
-        texts: YAML file with the texts of the rule.
+        module: Name of the module that the rule is in.
     """
 
     name: str
     source: Source
     says: str
     check: Check
-    texts: Path
+    module: str
 
     def __call__(self, records: Sequence[Record]) -> list[Finding]:
         """Return what the check finds, in the words of the texts."""
         return [self._finding(draft) for draft in self.check(records)]
 
     def _finding(self, draft: Draft) -> Finding:
-        text = texts(self.texts)[", ".join(filter(None, (self.name, draft.case)))]
+        text = texts(self.module)[", ".join(filter(None, (self.name, draft.case)))]
         figures = {name: _filled(figure, draft.values) for name, figure in text.figures.items()}
         return Finding(
             level=text.level,
@@ -133,8 +133,7 @@ def rule(source: Source) -> Callable[[Check], Rule]:
 
     def make(check: Check) -> Rule:
         says = (check.__doc__ or "").strip().splitlines()[0]
-        module = Path(str(sys.modules[check.__module__].__file__))
-        return Rule(check.__name__.replace("_", "-"), source, says, check, module.with_suffix(".yaml"))
+        return Rule(check.__name__.replace("_", "-"), source, says, check, check.__module__)
 
     return make
 
@@ -178,9 +177,11 @@ def grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list
 
 
 @functools.cache
-def texts(path: Path) -> dict[str, Text]:
+def texts(module: str) -> dict[str, Text]:
     """Read the texts of the rules of a module, by name of the rule and, where it has several, case."""
-    return TypeAdapter(dict[str, Text]).validate_python(plain_yaml.load(path))
+    found = sys.modules[module]
+    content = getattr(found, "TEXTS", None) or plain_yaml.load(Path(str(found.__file__)).with_suffix(".yaml"))
+    return TypeAdapter(dict[str, Text]).validate_python(content)
 
 
 class _LeftOut(Exception):

@@ -3,8 +3,8 @@
 Imports, comments and docstrings do not count, nor does the module that holds a definition: moving a function,
 renaming a module or rewording a docstring changes nothing; changing a number or a statement does.
 
-Parsing takes seconds, so the definitions of each module are kept in the user's cache
-(:func:`vlmnb.paths.parsed_code`), in a file named after everything that they depend on.
+Parsing takes seconds, so the hashes of each module's definitions are kept in a file of the user's cache
+(:func:`vlmnb.paths.parsed_code`), by the content of the module.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
-import hashlib
 import json
+import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,7 @@ def of(folders: tuple[str, ...], package: Path = PACKAGE) -> str:
     Raises:
         FileNotFoundError: There is no such folder or module.
     """
-    modules = _modules(package)
-    reader = f"{Path(__file__).read_text(encoding='utf-8')}{sys.version}{sorted(modules)}"
-    kept = paths.parsed_code()
+    known = _known(package)
     found: set[str] = set()
     for folder in folders:
         files = sorted((package / folder).rglob("*.py"))
@@ -52,13 +50,32 @@ def of(folders: tuple[str, ...], package: Path = PACKAGE) -> str:
         if not files:
             raise FileNotFoundError(f"{package} has neither a folder nor a module {folder}")
         for file in files:
-            source = file.read_text(encoding="utf-8")
-            found.update(_kept(kept / f"{hashing.digest_of(reader + source, 32)}.json", source, modules))
-        found.update(file.read_text(encoding="utf-8") for file in (package / folder).rglob("templates/*"))
-    seen = hashlib.sha256()
-    for text in sorted(found):
-        seen.update(f"{text}\0".encode())
-    return seen.hexdigest()[:16]
+            found.update(known[file])
+        data = [*(package / folder).rglob("templates/*"), *(package / folder).rglob("*.yaml")]
+        found.update(hashing.digest_of(file.read_text(encoding="utf-8")) for file in data)
+    return hashing.digest_of("".join(sorted(found)))
+
+
+@functools.cache
+def _known(package: Path) -> dict[Path, tuple[str, ...]]:
+    """Return the hashes of the definitions in each module; modules that are as they were come from the cache."""
+    sources = {file: file.read_text(encoding="utf-8") for file in sorted(package.rglob("*.py"))}
+    modules = _modules(package)
+    reader = hashing.digest_of(f"{Path(__file__).read_text(encoding='utf-8')}{sys.version}{sorted(modules)}")
+    cache, kept = paths.parsed_code() / f"{reader}.json", {}
+    with contextlib.suppress(OSError, ValueError):
+        kept = json.loads(cache.read_text(encoding="utf-8"))
+    digests = {file: hashing.digest_of(source, 32) for file, source in sources.items()}
+    made = {
+        digests[file]: kept.get(digests[file]) or _definitions(sources[file], modules) for file in sources
+    }
+    if made.keys() != kept.keys():
+        with contextlib.suppress(OSError):  # a cache that cannot be written is no error
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            scratch = cache.with_suffix(f".{os.getpid()}")
+            scratch.write_text(json.dumps(made), encoding="utf-8")
+            scratch.replace(cache)
+    return {file: tuple(made[digest]) for file, digest in digests.items()}
 
 
 @functools.cache
@@ -71,24 +88,12 @@ def _modules(package: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def _kept(file: Path, source: str, modules: frozenset[str]) -> Sequence[str]:
-    """Return the definitions in a source, kept in a file; a cache that cannot be used is no error."""
-    with contextlib.suppress(OSError, ValueError):
-        kept: list[str] = json.loads(file.read_text(encoding="utf-8"))
-        return kept
-    found = _definitions(source, modules)
-    with contextlib.suppress(OSError):
-        paths.write_atomic(file, json.dumps(found))
-    return found
-
-
-@functools.cache
 def _definitions(source: str, modules: frozenset[str]) -> tuple[str, ...]:
-    """Return the text of each top-level statement of a module that is not an import or a docstring."""
+    """Return the hash of each top-level statement of a module that is not an import or a docstring."""
     with _PARSING:
         tree = ast.parse(source)
         stripped = _Stripped(modules, _imported(tree.body)).visit(tree)
-        return tuple(ast.unparse(node) for node in stripped.body)
+        return tuple(hashing.digest_of(ast.unparse(node)) for node in stripped.body)
 
 
 class _Stripped(ast.NodeTransformer):
