@@ -183,7 +183,8 @@ def test_modules_are_parsed_once_and_again_if_the_cache_is_damaged(
     def known() -> tuple[dict[Path, tuple[str, ...]], int]:
         """What a new process finds, and how many modules it parses for that."""
         parsed.clear()
-        return code_fingerprint._known.__wrapped__(package), len(parsed)
+        found = code_fingerprint._known.__wrapped__(package)
+        return {file: tuple(hashes) for file, hashes in found.items()}, len(parsed)
 
     found, modules = known()
     assert modules > 100

@@ -58,7 +58,7 @@ def of(folders: tuple[str, ...], package: Path = PACKAGE) -> str:
 
 @functools.cache
 def _known(package: Path) -> dict[Path, tuple[str, ...]]:
-    """Return the hashes of the definitions in each module; modules that are as they were come from the cache."""
+    """Return the hashes of the definitions in each module; of an unchanged module from the cache."""
     sources = {file: file.read_text(encoding="utf-8") for file in sorted(package.rglob("*.py"))}
     modules = _modules(package)
     reader = hashing.digest_of(f"{Path(__file__).read_text(encoding='utf-8')}{sys.version}{sorted(modules)}")
