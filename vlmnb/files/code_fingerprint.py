@@ -67,7 +67,8 @@ def _known(package: Path) -> dict[Path, tuple[str, ...]]:
         kept = json.loads(cache.read_text(encoding="utf-8"))
     digests = {file: hashing.digest_of(source, 32) for file, source in sources.items()}
     made = {
-        digests[file]: kept.get(digests[file]) or _definitions(sources[file], modules) for file in sources
+        digest: kept[digest] if digest in kept else _definitions(sources[file], modules)
+        for file, digest in digests.items()
     }
     if made.keys() != kept.keys():
         with contextlib.suppress(OSError):  # a cache that cannot be written is no error
