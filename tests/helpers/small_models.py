@@ -12,7 +12,7 @@ REAL = ("llava-1.5-7b", "qwen2.5-vl-3b", "fuyu-8b")
 
 def small_config(name: str) -> Any:
     """The geometry of a real model a few layers deep and thin, with the bundled tokenizer's ids."""
-    config = geometry.config(models.get(name))
+    config = geometry.of(geometry.document(models.get(name)))
     text = config.text_config
     text.hidden_size, text.intermediate_size, text.num_hidden_layers, text.num_attention_heads = 64, 128, 2, 4
     text.vocab_size, text.bos_token_id, text.eos_token_id = 1000, 0, 2

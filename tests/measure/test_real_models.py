@@ -20,6 +20,7 @@ from vlmnb.measure import encoding, loading
 from vlmnb.measure.batches import prepare
 from vlmnb.measure.cells import measure_cells
 from vlmnb.models import geometry, stand_in
+from vlmnb.models.entry import ModelEntry
 from vlmnb.models.families import llava
 from vlmnb.records import record_file
 from vlmnb.records.resolved import resolve_cell
@@ -103,9 +104,9 @@ def cell(name: str, **changes: Any) -> Cell:
     return Cell.model_validate(base | changes)
 
 
-def thin(name: str) -> Any:
+def thin(entry: ModelEntry) -> Any:
     """A thin model with the real vocabulary, image tokens and special tokens."""
-    config, small = geometry.config(models.get(name)), small_config(name)
+    config, small = geometry.of(geometry.document(entry)), small_config(entry.name)
     for field in ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"):
         setattr(config.text_config, field, getattr(small.text_config, field))
     for field in ("num_key_value_heads", "head_dim", "layer_types", "rope_parameters"):
@@ -155,7 +156,7 @@ def test_random_weights_are_seeded_tied_and_in_the_cells_precision(monkeypatch: 
     head = "model.language_model.layers.0.mlp.gate_proj.weight"
     assert not torch.equal(weights[0][head], weights[2][head])
     assert first.get_output_embeddings().weight is first.get_input_embeddings().weight
-    fresh = type(first)(thin("qwen2.5-vl-3b"))
+    fresh = type(first)(thin(models.get("qwen2.5-vl-3b")))
     for (name, made), (_, wanted) in zip(first.named_buffers(), fresh.named_buffers(), strict=True):
         assert made.dtype == wanted.dtype, name
         assert torch.equal(made, wanted), name
