@@ -15,6 +15,7 @@ from vlmnb.meters.counters import calibration
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.meters.readings import EnergyRefusal
 from vlmnb.records import export, export_columns, record_file
+from vlmnb.records.answer import FailedSample
 from vlmnb.records.export import export_records
 from vlmnb.views import footnotes
 
@@ -115,6 +116,15 @@ def test_rows_without_a_score_are_left_out_and_named() -> None:
     assert none.latency_s == record().latency_s
     assert "0, 1, 2, 3" in export_columns.row(none)["quality_note"]
     assert export_columns.row(record())["quality_note"] is None
+
+
+def test_the_export_shows_notes_and_failed_samples() -> None:
+    failed = FailedSample(row=7, id="q9", reason="its picture is cut short")
+    row = export_columns.row(record(failed_samples=(failed,), notes=("half the weights are unused",)))
+    assert row["failed_samples"] == 1
+    assert row["notes"].startswith("half the weights")
+    assert "q9" in row["notes"]
+    assert {export_columns.row(record())[name] for name in ("failed_samples", "notes")} == {None}
 
 
 @pytest.mark.parametrize("file_format", ["csv", "json", "parquet"])

@@ -64,11 +64,11 @@ def committed() -> list[Record]:
     return found
 
 
-def test_the_committed_records_are_those_of_the_transcription(tmp_path: Path) -> None:
+def test_the_committed_records_are_those_of_the_transcription(
+    committed: list[Record], tmp_path: Path
+) -> None:
     report_transcripts.write(tmp_path)
-    made = {p.relative_to(tmp_path): p.read_text() for p in record_file.all_paths(tmp_path)}
-    kept = record_file.all_paths(PROJECT / "results", hardware="reports")
-    assert made == {p.relative_to(PROJECT / "results"): p.read_text() for p in kept}
+    assert record_file.read_all(tmp_path) == (committed, [])
 
 
 @pytest.mark.parametrize(("model", "sheet"), SHEETS)

@@ -9,6 +9,7 @@ from vlmnb import models
 from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import record as records
+from vlmnb.records.answer import FailedSample
 from vlmnb.views import axis_figure, axis_table, detail_table, findings, footnotes, html, marks
 from vlmnb.views.table import Table
 
@@ -195,6 +196,13 @@ def test_a_missing_score_says_why() -> None:
         assert "no words in it" in shown[head].title
     assert shown["Latency, s [95 %]"].text != "-"
     assert "no words in it" in footnotes.notes([unscored])
+
+
+def test_notes_and_failed_samples_of_a_record_are_shown() -> None:
+    failed = FailedSample(row=7, id="q9", reason="its picture is cut short")
+    shown = footnotes.notes([record(failed_samples=(failed,), notes=("half the weights are unused",))])
+    for words in ("half the weights are unused", "row 7", "q9", "its picture is cut short"):
+        assert words in shown
 
 
 @pytest.mark.parametrize("axis", ["device", "batch_size", "image_size", "seq_len", "optimization"])

@@ -1,7 +1,7 @@
 """The command ``vlmnb``: options, help and exit codes; the work of larger commands is in ``*_command.py``.
 
-May import every folder, but imports lazily, so that each command starts fast; torch is never imported here.
-The long help of a command is in ``templates/``. Start with `main`.
+Imports what stands above it in ARCHITECTURE.md, except measure and experiment, and within functions, so that
+each command starts fast. Read `main` first. The long help of a command is in ``templates/``.
 """
 
 from __future__ import annotations
@@ -185,8 +185,8 @@ def reports(results: ResultsOption = RESULTS) -> None:
     from vlmnb import paths
     from vlmnb.records import report_transcripts
 
-    written = report_transcripts.write(paths.resolve(results))
-    print(f"{len(written)} records written to {paths.resolve(results) / 'reports'}")
+    number = report_transcripts.write(paths.resolve(results))
+    print(f"{number} records are at {paths.resolve(results) / 'reports'}")
 
 
 @_command

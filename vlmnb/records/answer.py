@@ -1,4 +1,4 @@
-"""One sample of a record: the question, the answer and its score."""
+"""One sample of a record: the question, the answer and its score; or why it could not be used."""
 
 from __future__ import annotations
 
@@ -40,3 +40,17 @@ class Answer(Frozen):
         """Return whether the answer has no text, or repeats one text up to ``longest``, its limit."""
         text = self.answer.strip()
         return not text or (self.output_tokens >= longest and bool(_REPEATED.fullmatch(text)))
+
+
+class FailedSample(Frozen):
+    """A row of the data set that was chosen and could not be used, such as one with a damaged picture.
+
+    Attributes:
+        row: Its place in the data set, from 0.
+        id: The sample's id.
+        reason: What is wrong with it.
+    """
+
+    row: int
+    id: str
+    reason: str

@@ -32,6 +32,7 @@ EXPORT_COLUMNS = (
     "output_tokens_per_s_low", "output_tokens_per_s_high", "accuracy_guessing",
     "latency_disturbed", "other_geometry", "code", "threads",
     "accuracy_official", "accuracy_official_low", "accuracy_official_high", "quality_note", "degenerate",
+    "failed_samples", "notes",
 )  # fmt: skip
 
 
@@ -69,6 +70,8 @@ def row(record: Record) -> dict[str, Any]:
             "accuracy_guessing": guessing,
             "quality_note": record.quality_note or None,
             "degenerate": record.degenerate or None,
+            "failed_samples": len(record.failed_samples) or None,
+            "notes": record.remarks or None,
             "flops": record.flops_per_batch,
             # A process keeps what it once took: the difference that is known of a CPU is under its own name.
             "peak_bytes_over_model": memory and memory.reserved_peak_bytes and memory.over_model_bytes,

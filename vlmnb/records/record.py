@@ -18,7 +18,7 @@ from vlmnb.meters.readings import (
     headline,
     headline_source,
 )
-from vlmnb.records.answer import Answer
+from vlmnb.records.answer import Answer, FailedSample
 from vlmnb.records.layer_profile import Ceilings, LayerProfile
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.reported import Reported
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from vlmnb.quality.scores import Score
 
 SCHEMA_VERSION = 1
-"""Raised with every change of the fields below. 1: first version."""
+"""Raised when fields change their meaning or go, not for a new one with a default. 1: first version."""
 
 REPORTS = "reports"
 """Value of ``hardware`` in records of reports, which do not name their machine."""
@@ -45,6 +45,8 @@ class Record(Frozen):
         energy: At most one reading per source.
         energy_refused: Counters that could not be read for this window, with the reason.
         codecarbon: codecarbon's own row for the window, as its emissions.csv has it.
+        failed_samples: Chosen samples that could not be used; all numbers are of the others.
+        notes: What a reader must know about the cell as a whole.
         ceilings: Peak rates of the device; measured with answers of fixed length and with optimizations.
         compilation: How a compiled model was compiled.
         probe: Logits of one question, by which optimizations are compared.
@@ -64,6 +66,8 @@ class Record(Frozen):
     memory: MemoryUsage | None = None
     flops: FlopCount | None = None
     answers: tuple[Answer, ...] = ()
+    failed_samples: tuple[FailedSample, ...] = ()
+    notes: tuple[str, ...] = ()
     layers: LayerProfile | None = None
     ceilings: Ceilings | None = None
     compilation: Compilation | None = None
@@ -273,6 +277,13 @@ class Record(Frozen):
             if answer.note:
                 samples.setdefault(answer.note, []).append(answer.sample_id)
         return "; ".join(f"{note} ({len(ids)}: sample {', '.join(ids)})" for note, ids in samples.items())
+
+    @property
+    def remarks(self) -> str:
+        """Return the notes, and which samples failed with the reason; empty for most records."""
+        rows = (f"row {each.row} (id {each.id}): {each.reason}" for each in self.failed_samples)
+        left_out = f"{len(self.failed_samples)} samples left out: {'; '.join(rows)}"
+        return "; ".join((*self.notes, left_out) if self.failed_samples else self.notes)
 
     @property
     def degenerate(self) -> str:

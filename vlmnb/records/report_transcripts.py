@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from decimal import Decimal
@@ -12,7 +13,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from vlmnb import paths
-from vlmnb.errors import UserError
+from vlmnb.errors import Damaged, UserError
 from vlmnb.files import hashing
 from vlmnb.records import record, record_file
 from vlmnb.records.provenance import Provenance
@@ -123,18 +124,24 @@ def records(transcripts: list[Transcript]) -> list[Record]:
     return [_record(cell, rows) for cell, rows in by_cell.items()]
 
 
-def write(results: Path) -> list[Path]:
-    """Write the records of all transcripts below ``results/reports``, and remove those of other cells.
+def write(results: Path) -> int:
+    """Make the records below ``results/reports`` those of all transcripts, and return their number.
 
     Raises:
         UserError: A transcript cannot be read.
     """
-    made = records(load(paths.transcripts()))
-    written = [record_file.write(one, results) for one in made]
+    missing = {one.key: one for one in records(load(paths.transcripts()))}
+    number = len(missing)
     for path in record_file.all_paths(results, hardware=record.REPORTS):
-        if path not in written:
+        with contextlib.suppress(Damaged):
+            if record_file.read(path) == missing.get(path.stem):
+                del missing[path.stem]
+                continue
+        if path.stem not in missing:
             path.unlink()
-    return written
+    for one in missing.values():
+        record_file.write(one, results)
+    return number
 
 
 def number(printed: str) -> float | None:

@@ -50,6 +50,7 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
         modelled=energy and any(map(_modelled, records)),
         unscored=grouped(records, lambda r: r.quality_note),
         empty=grouped(records, lambda r: r.degenerate),
+        remarked=grouped(records, lambda r: r.remarks),
     )  # fmt: skip
 
 
