@@ -1,6 +1,6 @@
 """Check records for contradictions: rules over what was measured, and over what the earlier reports print.
 
-The rules import records, analysis, views and fit; only ``book`` and ``cli`` import the rules. Read ``rule``
-first, then any module of ``measured`` with the texts of its findings, the YAML file beside it. ``registry``
-finds a module added to ``measured`` or ``reports``.
+Imports what stands above it in ARCHITECTURE.md, except measure. ``registry.py`` finds every module of
+``measured/`` and ``reports/``. Read ``rule.py`` first, then a module of ``measured/`` with its texts, the
+YAML file beside it.
 """

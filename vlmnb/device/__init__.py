@@ -1,4 +1,4 @@
 """The machine: what it is, its clock, its GPUs by NVML, the background load, and whose turn it is to measure.
 
-Imports only files and the top modules; torch only within functions. Read ``machine`` first.
+Imports what stands above it in ARCHITECTURE.md; torch within functions. Read ``machine.py`` first.
 """

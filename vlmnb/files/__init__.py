@@ -1,4 +1,4 @@
-"""Files: locks, temporary folders, hashes and YAML written by hand.
+"""Files: locks, temporary folders, hashes, the fingerprint of code, and YAML written by hand.
 
-Every folder may import from here; nothing here imports from another folder. Read ``locks.py`` first.
+Imports what stands above it in ARCHITECTURE.md. Read ``locks.py`` first.
 """

@@ -1,5 +1,5 @@
 """Measure cells: turn each into a record. Only this folder loads models and runs them.
 
-It may import every folder below it, up to ``records``; of the rest only ``experiment`` imports it, within the
-function that a notebook calls. Begin with ``cells``, then ``protocol``.
+Imports what stands above it in ARCHITECTURE.md, torch and transformers; only ``experiment`` imports it,
+within the function that a notebook calls. Read ``cells.py`` first, then ``protocol.py``.
 """

@@ -1,7 +1,7 @@
 """The models: registry, families, configurations, checkpoints and processors.
 
-Imports only files, paths and types; torch and transformers only within functions. Everything else may import
-it. Read ``family.py`` first: it says what a family must know. A new family is one file in ``families/``.
+Imports what stands above it in ARCHITECTURE.md; torch and transformers within functions and in
+``processors``. Read ``family.py`` first: what a family must know. A new family is one file in ``families/``.
 """
 
 from __future__ import annotations

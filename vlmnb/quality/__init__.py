@@ -1,5 +1,5 @@
 """Scores of answers: word error rate, accuracy and caption metrics, and what guessing would score.
 
-Imports stats and data; measuring stores ``metrics`` of each answer, and readers compute ``scores`` from them.
-Read ``metrics`` first.
+Imports what stands above it in ARCHITECTURE.md. Measuring stores ``metrics.py`` of each answer, readers
+compute ``scores.py`` from them. Read ``metrics.py`` first.
 """

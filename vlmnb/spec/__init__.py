@@ -1,5 +1,5 @@
 """What is asked for: cells, runs, sweeps, axes, and the optimizations that cells combine.
 
-Imports models, data and device, never what measures or reads records; every later folder may import it. Read
-``cell`` first, then ``axes`` and ``planning``.
+Imports what stands above it in ARCHITECTURE.md; torch and transformers within functions of ``optimizations``.
+Read ``cell.py`` first, then ``axes.py`` and ``planning.py``.
 """

@@ -1,5 +1,5 @@
 """Run sweeps: plan them, execute their notebooks in processes of their own, survive what goes wrong.
 
-May import everything up to `experiment` except what measures (no torch, no `measure`); `book` and `cli`
-import from here. Start with `scheduler`, which says what happens to each run and why.
+Imports what stands above it in ARCHITECTURE.md, except measure and experiment. Read ``scheduler.py`` first:
+what happens to each run and why.
 """
