@@ -64,6 +64,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"{hint}known: {', '.join(names)}"
 
 
+def with_name(error: Exception) -> str:
+    """Return the kind of an exception and its message, in one line."""
+    return f"{type(error).__name__}: {one_line(error)}"
+
+
 def one_line(text: object, most: int = 1000) -> str:
     """Return a text, or the message of an exception, on one line of at most ``most`` characters."""
     line = " ".join(str(text).split())

@@ -266,7 +266,8 @@ def test_a_dry_run_finds_what_cannot_be_measured_without_a_model(
 
 
 def test_a_dry_run_prints_the_same_as_json_and_text(tmp_path: Path) -> None:
-    runs = inventory.only(inventory.load(PROJECT / "sweeps" / "reports.yaml"), ["llava-1.5-7b/image_size"])
+    runs = inventory.load(PROJECT / "sweeps" / "reports.yaml")
+    runs = [run for run in runs if run.name == "llava-1.5-7b/image_size"]
     jobs = inventory.jobs(runs, tmp_path / "results", tmp_path / "runs")
     found = status.report(jobs, [])
     assert [each["cell"] for each in found["cells_to_measure"]] == found["runs"][0]["to_measure"]

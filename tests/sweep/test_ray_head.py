@@ -6,12 +6,12 @@ import socket
 
 import pytest
 
-from vlmnb.sweep.ray import head as head_ray
+from vlmnb.sweep.ray import cluster
 
 
 def test_a_silent_head_counts_as_lost_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr(head_ray.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: now[0])
 
     def look_at(seconds: float) -> bool:
         now[0] = seconds
@@ -20,7 +20,7 @@ def test_a_silent_head_counts_as_lost_after_a_while(monkeypatch: pytest.MonkeyPa
 
     with socket.create_server(("127.0.0.1", 0)) as there:
         port = there.getsockname()[1]
-        head = head_ray.Head(f"127.0.0.1:{port}")
+        head = cluster.Head(f"127.0.0.1:{port}")
         assert look_at(10.0)
     assert not look_at(20.0)
     with socket.create_server(("127.0.0.1", port)):

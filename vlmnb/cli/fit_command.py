@@ -29,11 +29,7 @@ def run(
     model: str, quantization: str, load: Load, limits: Constraint, gpu: str | None, results: Path, *,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Find the GPUs that a model fits, or look at one GPU alone, and print the answer.
-
-    Raises:
-        UserError: A name is unknown, a number makes no sense, or two options exclude each other.
-    """
+    """Find the GPUs that a model fits, or look at one GPU alone, and print the answer."""
     given = {"--vram": limits.vram_gib, "--max-price": limits.price_usd, "--max-power": limits.power_w}
     for option, value in given.items():
         if value is None:

@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from vlmnb import paths
-from vlmnb.errors import UserError
+from vlmnb.errors import UserError, with_name
 from vlmnb.files import templates
 from vlmnb.files.temporary import remove_left
 from vlmnb.spec import optimizations
@@ -32,9 +32,6 @@ def show(asked: options.Asked, *, cells: bool) -> None:
     """Print what is recorded and what is missing. Measures nothing and writes nothing.
 
     With ``cells`` it names every cell that will be measured, and refuses what a sweep would refuse.
-
-    Raises:
-        UserError: The options or the sweep file ask for something impossible.
     """
     runs, execution = options.planned(asked)
     jobs, left_out = inventory.look(runs, execution.results, execution.runs)
@@ -63,9 +60,6 @@ def run(asked: options.Asked) -> int:
 
     Returns:
         The exit code: 1 if a run or a cell failed, 3 after a failure that is not the notebooks' fault.
-
-    Raises:
-        UserError: The options or the sweep file ask for something impossible; nothing has been changed.
     """
     runs, execution = options.planned(asked)
     jobs = inventory.jobs(runs, execution.results, execution.runs)
@@ -104,7 +98,7 @@ def run(asked: options.Asked) -> int:
             print(f"\nvlmnb: {done}; continue with: {asked.command}", file=sys.stderr)
             return INTERRUPTED
         except OSError as error:
-            print(f"vlmnb: {scheduler.system_error(error)}; continue with: {asked.command}", file=sys.stderr)
+            print(f"vlmnb: {with_name(error)}; continue with: {asked.command}", file=sys.stderr)
             return INFRASTRUCTURE
     return _report(asked, inventory.jobs(runs, execution.results, execution.runs), progress, results, console)
 
@@ -114,18 +108,17 @@ def _report(
     console: Console,
 ) -> int:  # fmt: skip
     """Print how a sweep ended and return its exit code."""
-    states = status.distinct(jobs)
+    found = status.report(jobs)
     failed_runs = {result.run.name: result.error for result in results if result.kind != "ok"}
-    failed_cells = status.failed(states)
-    damaged_cells = status.damaged(states)  # of a run that failed before it came to them
+    damaged_cells = found["damaged_cells"]  # of a run that failed before it came to them
     report = {
-        "cells": len(states),
+        "cells": found["cells"],
         "measured": progress.measured,
         "without_number": progress.without_number,
-        "stale": sum(state.state == "stale" for state in states),
+        "stale": found["stale"],
         "runs_executed": len(results),
         "failed_runs": failed_runs,
-        "failed_cells": failed_cells,
+        "failed_cells": found["failed_cells"],
     }
     if asked.as_json:
         print(json.dumps(report, indent=1))
@@ -138,15 +131,11 @@ def _report(
     if any(result.kind in ("infrastructure", "stopped") for result in results):
         print(f"vlmnb: the sweep is not complete; continue with: {asked.command}", file=sys.stderr)
         return INFRASTRUCTURE
-    return FAILED if failed_runs or failed_cells or damaged_cells else OK
+    return FAILED if failed_runs or found["failed_cells"] or damaged_cells else OK
 
 
 def require_writable(*folders: Path) -> None:
-    """Make missing folders, and try to write to all of them.
-
-    Raises:
-        UserError: A folder cannot be made or written to.
-    """
+    """Make missing folders, and try to write to all of them."""
     made: list[Path] = []
     try:
         for folder in folders:

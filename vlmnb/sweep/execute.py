@@ -79,13 +79,9 @@ def papermill_line(axis: str, parameters: Mapping[str, Any], *, python: str = ""
 
 
 class StartedRun:
-    """A run whose processes have started. It measures nothing before its turn.
+    """A run whose processes have started, with a temporary folder ``scratch`` and a supervisor ``process``.
 
-    After `close` no process and no temporary file of it is left.
-
-    Attributes:
-        scratch: Its temporary folder.
-        process: Its supervisor.
+    It measures nothing before its turn. After `close` no process and no temporary file of it is left.
     """
 
     def __init__(self, run: Run, options: ExecutionOptions, slot: Slot, again: Collection[str]) -> None:
@@ -125,11 +121,6 @@ class StartedRun:
             raise
         self._mark = supervisor.mark_of(self.process.pid)
 
-    @property
-    def cell(self) -> str:
-        """Describe the cell being measured; empty if there is none."""
-        return str(_read(self.scratch / "cell.json").get("cell", ""))
-
     def end(self) -> None:
         """End every process of the run: the supervisor kills what it watches once its input closes."""
         if self.process.stdin:
@@ -158,7 +149,7 @@ def execute(begun: StartedRun, on_poll: Callable[[str], None], stop: threading.E
     with contextlib.closing(begun):
         (begun.scratch / "turn").touch()
         while begun.process.poll() is None:
-            on_poll(begun.cell)
+            on_poll(_read(begun.scratch / "cell.json").get("cell", ""))
             if stop.is_set():
                 begun.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from vlmnb import paths
-from vlmnb.errors import UserError, nearest
+from vlmnb.errors import UserError
 from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, staleness, store
 from vlmnb.records.indexed_record import IndexedRecord, cell_digest
@@ -101,29 +101,12 @@ class Job(Frozen):
 
 
 def load(path: Path) -> tuple[Run, ...]:
-    """Read the runs of a sweep file.
-
-    Raises:
-        UserError: The file asks for something impossible; the message names file, line and nearest name.
-    """
+    """Read the runs of a sweep file."""
     sweep = sweep_file.load_sweep(path)
     try:
         return planning.runs(sweep)
     except UserError as error:
         raise plain_yaml.located(path, error) from None
-
-
-def only(runs: Sequence[Run], names: Collection[str]) -> tuple[Run, ...]:
-    """Return the runs with these names, or all runs if no name is given.
-
-    Raises:
-        UserError: No run has one of the names.
-    """
-    known = [run.name for run in runs]
-    for name in names:
-        if name not in known:
-            raise UserError(f"the sweep has no run {name!r}; {nearest(name, known)}")
-    return tuple(run for run in runs if not names or run.name in names)
 
 
 def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:

@@ -18,9 +18,7 @@ from vlmnb.sweep.scheduler import Sweep
 def local(sweep: Sweep, todo: Sequence[Job]) -> list[RunResult]:
     """Execute jobs on this machine and return the results of those that no other sweep has done meanwhile."""
     alone = [job for job in todo if slots.whole_machine([state.cell.device for state in job.cells])]
-    shared = [job for job in todo if job not in alone]
-    results = _side_by_side(sweep, shared) if shared else []
-    return results + (_one_by_one(sweep, alone) if alone else [])
+    return _side_by_side(sweep, [job for job in todo if job not in alone]) + _one_by_one(sweep, alone)
 
 
 class _Relay:
@@ -44,15 +42,15 @@ class _Relay:
 
         if self._begun and (self._begun.run != job.run or again):
             self.close()
-        begun, self._begun = self._begun, None
-        begun = begun or StartedRun(job.run, sweep.options, self._slot, again)
+        begun = self._begun or StartedRun(job.run, sweep.options, self._slot, again)
+        self._begun = None
         return execute.execute(begun, poll, sweep.stop)
 
     def close(self) -> None:
         """End the run that has started up and did not get its turn."""
-        begun, self._begun = self._begun, None
-        if begun:
-            begun.close()
+        if self._begun:
+            self._begun.close()
+            self._begun = None
 
     def _begin_following(self, job: Job) -> None:
         sweep = self._sweep
@@ -83,14 +81,9 @@ def _side_by_side(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult]:
 
     def work(job: Job) -> RunResult | None:
         slot = free.get()
-
-        def once(job: Job, again: Sequence[str], on_poll: Callable[[str], None]) -> RunResult:
-            started = StartedRun(job.run, sweep.options, slot, again)
-            return execute.execute(started, on_poll, sweep.stop)
-
         try:
-            return sweep.work(job, once, slot.name, [slot.name])
+            return sweep.work(job, _Relay(sweep, slot), slot.name, [slot.name])
         finally:
             free.put(slot)
 
-    return sweep.side_by_side(work, jobs, len(slots.gpus()))
+    return sweep.side_by_side(work, jobs, len(slots.gpus())) if jobs else []

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.errors import one_line
+from vlmnb.errors import one_line, with_name
 
 _NOT_THE_NOTEBOOKS_FAULT = re.compile(r"\[Errno (5|13|28|30|116|122)\]")
 """Errors of a file system: input/output, permission, full, read-only, stale handle, quota."""
@@ -30,7 +30,7 @@ def main(request: dict[str, Any]) -> int:
     try:
         kind, error = _papermill(request)
     except Exception as trouble:  # papermill, the kernel's start, sockets, a full disk: not the notebook
-        kind, error = "infrastructure", f"{type(trouble).__name__}: {one_line(trouble)}"
+        kind, error = "infrastructure", with_name(trouble)
     if error:
         print(error, file=sys.stderr)
     (scratch / "result.json").write_text(json.dumps({"kind": kind, "error": error}), encoding="utf-8")

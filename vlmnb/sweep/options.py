@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import shlex
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Literal
 
 from vlmnb import paths
 from vlmnb.device import slots
-from vlmnb.errors import UserError
+from vlmnb.errors import UserError, nearest
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory
 from vlmnb.sweep.execute import ExecutionOptions
@@ -53,11 +52,7 @@ class Asked(ExecutionOptions):
 
 
 def require_options(asked: Asked, *, slurm: bool, dry_run: bool) -> None:
-    """Refuse options that contradict each other, and limits under which nothing can be measured.
-
-    Raises:
-        UserError: There is such an option.
-    """
+    """Refuse options that contradict each other, and limits under which nothing can be measured."""
     refused = (
         (slurm and dry_run, "--slurm prints a script and measures nothing: give it without --dry-run"),
         (slurm and asked.as_json, "--slurm prints a script: give it without --json"),
@@ -81,20 +76,14 @@ def require_options(asked: Asked, *, slurm: bool, dry_run: bool) -> None:
 
 
 def spec_path(given: Path) -> Path:
-    """Find a sweep file in the working folder, else in the project's folder.
-
-    Raises:
-        UserError: There is no such file in either.
-    """
+    """Find a sweep file in the working folder, else in the project's folder."""
     if given.exists() or given.is_absolute():
         return given
     there, here = paths.resolve(given), Path.cwd()
     if not there.exists():
         elsewhere = "" if here.samefile(paths.root()) else f", nor in the project's folder {paths.root()}"
-        known = [f"sweeps/{each.name}" for each in paths.resolve(Path("sweeps")).glob("*.yaml")]
-        close = difflib.get_close_matches(str(given), known, n=1, cutoff=0.7)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise UserError(f"there is no file {given} in {here}{elsewhere}{hint}")
+        known = (f"sweeps/{each.name}" for each in paths.resolve(Path("sweeps")).glob("*.yaml"))
+        raise UserError(f"there is no file {given} in {here}{elsewhere}; {nearest(str(given), known)}")
     return there
 
 
@@ -107,16 +96,15 @@ def named(spec: Path) -> str:
 
 
 def planned(asked: Asked) -> tuple[tuple[Run, ...], ExecutionOptions]:
-    """Return the runs that were asked for, and how to execute them.
-
-    Raises:
-        UserError: The sweep file, or an option, asks for something impossible.
-    """
+    """Return the runs that were asked for, and how to execute them."""
     if asked.threads:
         os.environ[slots.THREADS] = str(asked.threads)
-    runs = inventory.only(inventory.load(spec_path(asked.spec)), asked.only)
+    runs = {run.name: run for run in inventory.load(spec_path(asked.spec))}
+    for name in asked.only:
+        if name not in runs:
+            raise UserError(f"the sweep has no run {name!r}; {nearest(name, runs)}")
     execution = ExecutionOptions(
         results=paths.resolve(asked.results), runs=paths.resolve(asked.runs), threads=slots.threads(),
         run_limit_s=asked.run_limit_s, cell_limit_s=asked.cell_limit_s,
     )  # fmt: skip
-    return runs, execution
+    return tuple(run for name, run in runs.items() if name in (asked.only or runs)), execution

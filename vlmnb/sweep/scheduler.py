@@ -16,7 +16,7 @@ from concurrent import futures
 from datetime import UTC, datetime
 
 from vlmnb.device import slots
-from vlmnb.errors import one_line
+from vlmnb.errors import with_name
 from vlmnb.files import locks
 from vlmnb.files.changes import signature
 from vlmnb.records import store
@@ -69,7 +69,10 @@ class Sweep:
         if self.stop.is_set():
             return None
         try:
-            self._wait_for_run(job.run.name, where)
+            while not self._runs.take(job.run.name):
+                line = f"{slots.WAITING}process {self._runs.holder(job.run.name)} is executing it"
+                self.waiting(where, job.run.name, line)
+                self.stop.wait(locks.POLL_S)
             if not self.now(job).needs_work(self.remeasure):
                 return None
             with slots.held(held, functools.partial(self.waiting, where, job.run.name)):
@@ -82,7 +85,7 @@ class Sweep:
         except Stopped:
             return None
         except OSError as error:
-            result = RunResult(run=job.run, kind="infrastructure", error=system_error(error))
+            result = RunResult(run=job.run, kind="infrastructure", error=with_name(error))
         except BaseException:
             self.stop.set()
             raise
@@ -118,21 +121,11 @@ class Sweep:
         return [result for each in working if (result := each.result())]
 
     def waiting(self, where: str, run: str, line: str) -> None:
-        """Show what a run waits for.
-
-        Raises:
-            Stopped: The sweep is to stop.
-        """
+        """Show what a run waits for; raise `Stopped` if the sweep is to stop."""
         self.before_waiting()
         self.progress.doing(where, run, line)
         if self.stop.is_set():
             raise Stopped
-
-    def _wait_for_run(self, name: str, where: str) -> None:
-        while not self._runs.take(name):
-            line = f"{slots.WAITING}process {self._runs.holder(name)} is executing it"
-            self.waiting(where, name, line)
-            self.stop.wait(locks.POLL_S)
 
     def _tried(self, job: Job, execute_once: Execute, where: str) -> RunResult:
         """Execute a job as often as the rules allow."""
@@ -192,8 +185,3 @@ def disk_full(result: RunResult) -> bool:
     """Check whether a run ended because nothing can be written any more, which would end every other run."""
     numbers = (errno.ENOSPC, errno.EROFS, errno.EDQUOT)
     return result.kind == "infrastructure" and any(f"[Errno {n}]" in result.error for n in numbers)
-
-
-def system_error(error: OSError) -> str:
-    """Return an error of the system in one line."""
-    return f"{type(error).__name__}: {one_line(error)}"

@@ -20,9 +20,6 @@ def script(asked: options.Asked) -> str:
     """Return the script for ``sbatch``; if nothing is missing, one that does nothing.
 
     The runs are chosen by what is missing here; on its node, each task measures what is missing there.
-
-    Raises:
-        UserError: The sweep file is wrong.
     """
     runs, execution = options.planned(asked)
     found = inventory.jobs(runs, execution.results, execution.runs)

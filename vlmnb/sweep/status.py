@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from vlmnb import models, paths
 from vlmnb.device import machine
 from vlmnb.files import templates
 from vlmnb.spec import optimizations
-from vlmnb.spec.cell import Cell, told_apart, words
+from vlmnb.spec.cell import Cell, told_apart
 from vlmnb.stats.formatting import counted
 from vlmnb.sweep.heartbeat import SweepProgress
 from vlmnb.sweep.inventory import NOTHING_AGAIN, CellState, Job, Remeasure
@@ -46,16 +46,6 @@ def distinct(jobs: Sequence[Job]) -> list[CellState]:
     return list({state.path: state for job in jobs for state in job.cells}.values())
 
 
-def failed(states: Sequence[CellState]) -> list[str]:
-    """Return a line for each cell recorded as failed."""
-    return [f"{_named(state)}: {state.reason}" for state in states if state.status == "failed"]
-
-
-def damaged(states: Sequence[CellState]) -> list[str]:
-    """Return a line for each cell whose record is damaged."""
-    return [f"{_named(state)}: {state.problem}" for state in states if state.state == "damaged"]
-
-
 def kept(wanted: Iterable[CellState]) -> list[str]:
     """Return a line for each damaged record that measuring these cells will replace."""
     return [
@@ -89,8 +79,12 @@ def report(
         "to_measure": len(wanted),
         "cells_to_measure": [{"cell": named[cell], **advance[cell]} for cell in wanted],
         "statuses": dict(Counter(state.status for state in states if state.status).most_common()),
-        "failed_cells": failed(states),
-        "damaged_cells": damaged(states),
+        "failed_cells": [
+            f"{s.cell.model}, {named[s.cell]}: {s.reason}" for s in states if s.status == "failed"
+        ],
+        "damaged_cells": [
+            f"{s.cell.model}, {named[s.cell]}: {s.problem}" for s in states if s.state == "damaged"
+        ],
         "left_out": list(left_out),
         "runs": [
             {
@@ -123,7 +117,7 @@ def lines(
         **report(jobs, sweeps, remeasure=remeasure, left_out=left_out),
         listed={
             job.run.name: [
-                f"{named[state.cell]}{_why(state)}{_remark(advance[state.cell])}"
+                named[state.cell] + _remarks(state, **advance[state.cell])
                 for state in (job.wanted(remeasure) if cells else [])
             ]
             for job in jobs
@@ -140,10 +134,6 @@ def lines(
     return text.removesuffix("\n").split("\n")
 
 
-def _named(state: CellState) -> str:
-    return f"{state.cell.model}, {words(state.cell)}"
-
-
 def _kind(state: CellState, remeasure: Remeasure) -> str:
     """Return in a word why a cell is measured."""
     if state.state == "recorded" or (state.state == "stale" and not remeasure.stale):
@@ -151,15 +141,10 @@ def _kind(state: CellState, remeasure: Remeasure) -> str:
     return state.state
 
 
-def _why(state: CellState) -> str:
-    """Return in brackets what is recorded of a cell that is measured nevertheless."""
-    parts: list[str] = [state.state] if state.state in ("stale", "damaged") else []
-    parts += [state.status.replace("_", " ")] if state.status not in ("", "ok") else []
-    return f" ({', '.join(parts)})" if parts else ""
-
-
-def _remark(known: Mapping[str, Any]) -> str:
-    """Return in brackets the status of a cell that is known in advance, and the runs that share it."""
-    parts = [f"{known['status'].replace('_', ' ')}: {known['reason']}"] if known["status"] else []
-    parts += [f"shared by {', '.join(known['runs'])}"] if len(known["runs"]) > 1 else []
-    return f" [{'; '.join(parts)}]" if parts else ""
+def _remarks(state: CellState, status: str, reason: str, runs: Sequence[str]) -> str:
+    """Return in brackets what is recorded of a cell to measure, then what is known of it in advance."""
+    recorded: list[str] = [state.state] if state.state in ("stale", "damaged") else []
+    recorded += [state.status.replace("_", " ")] if state.status not in ("", "ok") else []
+    known = [f"{status.replace('_', ' ')}: {reason}"] if status else []
+    known += [f"shared by {', '.join(runs)}"] if len(runs) > 1 else []
+    return (f" ({', '.join(recorded)})" if recorded else "") + (f" [{'; '.join(known)}]" if known else "")

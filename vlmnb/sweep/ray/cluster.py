@@ -7,9 +7,12 @@ already, and the run goes on on another node.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
+import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
@@ -23,9 +26,11 @@ from vlmnb.spec.planning import Run
 from vlmnb.sweep.execute import ExecutionOptions, RunResult, forget_failure
 from vlmnb.sweep.inventory import Job
 from vlmnb.sweep.ray import node as on_node
-from vlmnb.sweep.ray.head import Head
 from vlmnb.sweep.scheduler import Sweep
 from vlmnb.types import Frozen
+
+ASK_S, PATIENCE_S = 1.0, 30.0
+"""The head of the cluster is asked at most once in so many seconds, and may be away for so many."""
 
 
 class Node(Frozen):
@@ -40,6 +45,39 @@ class Node(Frozen):
     packages: dict[str, str]
 
 
+class Head:
+    """Checks without Ray whether the head of a cluster, by host and port of its control service, is alive.
+
+    Ray's own calls wait for a lost head for a minute (RAY_gcs_rpc_server_reconnect_timeout_s); then Ray ends
+    the process without saying how to continue.
+
+    Attributes:
+        answers: Whether it answered last time.
+        lost: Whether it has been away for too long.
+    """
+
+    def __init__(self, address: str) -> None:
+        """Ask nothing yet."""
+        self._address = address
+        self._answered_at = self._asked_at = time.monotonic()
+        self.answers, self.lost = True, False
+
+    def look(self) -> None:
+        """Ask whether it is alive, once a second at most; raise a ConnectionError if it is lost."""
+        if time.monotonic() - self._asked_at < ASK_S:
+            return
+        self._asked_at, self.answers = time.monotonic(), False
+        host, _, port = self._address.rpartition(":")
+        with contextlib.suppress(OSError):
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            self._answered_at, self.answers = self._asked_at, True
+        self.lost = self._asked_at - self._answered_at > PATIENCE_S
+        if self.lost:
+            raise ConnectionError(
+                f"the head of the Ray cluster, {self._address}, has not answered for {PATIENCE_S:.0f} s"
+            )
+
+
 class Cluster:
     """The connection to a Ray cluster, and the nodes that a sweep measures on."""
 
@@ -48,9 +86,6 @@ class Cluster:
 
         Unless threads were given, they become those of that hardware. Its slug can be left empty if the
         cluster has one kind.
-
-        Raises:
-            UserError: Ray is not installed, there is no cluster, or the nodes do not fit.
         """
         self.ray = _connected()
         self._head = Head(self.ray.get_runtime_context().gcs_address)
@@ -76,11 +111,9 @@ class Cluster:
     def execute(self, sweep: Sweep, todo: Sequence[Job]) -> list[RunResult]:
         """Execute as many jobs at the same time as the cluster has room for."""
         once = functools.partial(self._once, sweep.stop)
-
-        def work(job: Job) -> RunResult | None:
-            return sweep.work(job, once, job.run.name)
-
-        return sweep.side_by_side(work, todo, max(1, len(todo)), self._head.look)
+        return sweep.side_by_side(
+            lambda job: sweep.work(job, once, job.run.name), todo, max(1, len(todo)), self._head.look
+        )
 
     def _once(self, stop: Event, job: Job, again: Sequence[str], on_poll: Callable[[str], None]) -> RunResult:
         ray, options, run = self.ray, self.options, job.run
@@ -155,14 +188,13 @@ def _connected() -> Any:
         raise UserError(
             "--on ray needs Ray: pip install -r requirements-ray.txt, here and on every node"
         ) from None
-    if not ray.is_initialized():
-        try:
-            ray.init(address="auto", log_to_driver=False, logging_level="error")
-        except ConnectionError:
-            raise UserError(
-                "there is no Ray cluster here; start one with: ray start --head, and on the other machines: "
-                "ray start --address=HEAD:6379 (or set RAY_ADDRESS)"
-            ) from None
+    try:
+        ray.init(address="auto", log_to_driver=False, logging_level="error")
+    except ConnectionError:
+        raise UserError(
+            "there is no Ray cluster here; start one with: ray start --head, and on the other machines: "
+            "ray start --address=HEAD:6379 (or set RAY_ADDRESS)"
+        ) from None
     return ray
 
 
@@ -190,11 +222,7 @@ def _described(ray: Any) -> list[Node]:
 
 
 def _chosen(nodes: Sequence[Node], hardware: str) -> list[Node]:
-    """Return the nodes to measure on: one kind of hardware, with this machine's code and packages.
-
-    Raises:
-        UserError: There are several kinds or none of that slug, or a node has other code or packages.
-    """
+    """Return the nodes to measure on: one kind of hardware, with this machine's code and packages."""
     kinds = sorted({node.machine.slug for node in nodes})
     chosen = [node for node in nodes if hardware in ("", node.machine.slug)]
     if not chosen:
