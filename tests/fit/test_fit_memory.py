@@ -92,9 +92,9 @@ def test_q4_k_m_gives_more_bits_to_half_of_the_layers() -> None:
     downs = [one.type for one in found if one.tensor.role == "ffn_down" and one.tensor.component == "decoder"]
     assert downs.count("Q6_K") == 16
     assert downs.count("Q4_K") == 16
-    types = quantize.bits_by_type(found, ("embedding", "decoder", "output"))
-    assert types["Q4_K"][1] == 4.5
-    assert types["Q6_K"][1] == 6.5625
+    types = quantize.bits_by_type(found)
+    assert types["Q4_K"].bits == 4.5
+    assert types["Q6_K"].bits == 6.5625
 
 
 def test_bits_by_layer_are_those_of_the_tensor_types_and_add_up_to_the_whole() -> None:
@@ -106,7 +106,7 @@ def test_bits_by_layer_are_those_of_the_tensor_types_and_add_up_to_the_whole() -
     assert told["value"].bits == told["MLP down"].bits == (4.5 + 6.5625) / 2
     assert set(told["value"].types) == {"Q4_K", "Q6_K"}
     assert told["output layer"].bits == 6.5625
-    assert sum(one.count * one.bits for one in told.values()) == 8 * sum(one.size_bytes for one in found)
+    assert sum(one.weights * one.bits for one in told.values()) == 8 * sum(one.size_bytes for one in found)
     assert "query, key and value" in quantize.bits_by_layer(
         quantize.stored(shape.of("fuyu-8b"), quantize.get("Q8_0"))
     )
@@ -191,7 +191,9 @@ def test_the_largest_batch_fits_and_one_more_does_not() -> None:
 
 
 def test_the_pages_figures_follow_from_its_rule_and_leave_something_out() -> None:
-    claims = {one.quantization: one for one in memory.claims(Load(image_size=336))}
+    of = shape.of("llava-1.5-7b")
+    published = model_facts.published()["llava-1.5-7b"]
+    claims = {one.quantization: one for one in memory.claims(of, published, Load(image_size=336))}
     for one in claims.values():
         assert one.rule_bytes == pytest.approx(one.claimed_bytes, abs=0.05e9)
         assert one.error < 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from vlmnb.fit import answer, page, shape, snippets
+from vlmnb.fit import answer, page, shape
 
 TINY = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
 
@@ -24,7 +24,7 @@ def picture(tmp_path: Path) -> Path:
 
 
 def code(name: str, key: str, project: Path, picture: Path) -> str:
-    return snippets.codes(shape.of(name), str(project / "models" / name), str(picture))[key]
+    return page.codes(shape.of(name), str(project / "models" / name), str(picture))[key]
 
 
 def run(code: str) -> str:
@@ -51,7 +51,7 @@ def test_a_picture_to_ask_about_comes_with_the_project(
     pytest.importorskip("datasets")
     monkeypatch.chdir(project)
     made = tmp_path / "picture.png"
-    codes = snippets.codes(shape.of("llava-tiny"), "x", str(made))
+    codes = page.codes(shape.of("llava-tiny"), "x", str(made))
     exec(compile(codes["picture"], "snippet", "exec"), {})
     assert Image.open(made).size == (128, 128)
     assert all(str(made) in one for one in codes.values())
@@ -103,7 +103,7 @@ def test_ollamas_tag_is_of_the_model_and_not_of_its_successor() -> None:
 def test_snippets_fit_a_page_and_are_python() -> None:
     for name in ("llava-1.5-7b", "qwen2.5-vl-3b", "fuyu-8b"):
         of = shape.of(name)
-        for key, one in snippets.codes(of, of.entry.source).items():
+        for key, one in page.codes(of, of.entry.source).items():
             compile(one, key, "exec")
             assert max(len(line) for line in one.splitlines()) <= 100
             assert one.rstrip() in usage(name)

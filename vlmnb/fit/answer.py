@@ -29,12 +29,7 @@ class Peak(Frozen):
 
 
 class OwnMemory(Frozen):
-    """The answer for the memory that the reader named.
-
-    Attributes:
-        free_bytes: Memory left over; negative where it does not fit.
-        others: Quantizations that would fit and that something runs.
-    """
+    """The answer for the memory that the reader named; ``others``: quantizations that would run in it."""
 
     vram_gib: float
     runs: bool
@@ -76,7 +71,7 @@ class Fit(Frozen):
 
 
 MOST = 1_000_000
-"""The largest number that is accepted; larger ones are typing mistakes."""
+"""The largest number that is accepted."""
 
 
 def load_of(
@@ -88,19 +83,17 @@ def load_of(
         UserError: There is no such model, or a number is negative or above ``MOST``.
     """
     entry = shape.of(name).entry
-    given = {
-        "batch size": batch_size, "image size": image_size, "text tokens": text_tokens,
-        "new tokens": new_tokens,
-    }  # fmt: skip
-    for what, value in given.items():
-        if value < 0 or (what == "batch size" and value == 0):
-            raise UserError(f"{what} is {value}; give a positive number")
-        if value > MOST:
-            raise UserError(f"{what} is more than {MOST}; give a smaller number")
-    return Load(
+    load = Load(
         batch_size=batch_size, image_size=image_size or entry.image_size,
         text_tokens=text_tokens or entry.seq_lens[0], new_tokens=new_tokens or entry.max_new_tokens,
     )  # fmt: skip
+    for name, value in load.model_dump().items():
+        what = name.replace("_", " ")
+        if value <= 0:
+            raise UserError(f"{what} is {value}; give a positive number")
+        if value > MOST:
+            raise UserError(f"{what} is more than {MOST}; give a smaller number")
+    return load
 
 
 def of(
@@ -115,10 +108,9 @@ def of(
     Raises:
         UserError: A name is unknown, or the load exceeds the model's context.
     """
-    model, quantization = shape.of(name), quantize.get(quantization_name)
-    found = list(records)
+    model, quantization, limits = shape.of(name), quantize.get(quantization_name), constraint or Constraint()
+    card, found = model_facts.of(model), list(records)
     known = predict.observations(found)
-    limits = constraint or Constraint()
     memories = {kind.name: memory.need(model, kind, load) for kind in quantize.QUANTIZATIONS.values()}
     needed = memories[quantization.name]
     obstacles = {
@@ -126,16 +118,17 @@ def of(
         for kind in quantize.QUANTIZATIONS.values()
         if (reason := quantize.obstacle(model, kind))
     }
+    by_type = quantize.bits_by_type(quantize.stored(model, quantization))
     every = [_gpu(model, quantization, load, gpu, needed, known) for gpu in (only or gpus.catalogue())]
     rows, left_out = (every, ()) if only else choice.within(every, limits)
     rows.sort(key=lambda row: (not row.runs, row.gpu.memory_gib, row.gpu.name))
     return Fit(
-        card=model_facts.of(model), quantization=quantization, load=load, constraint=limits,
+        card=card, quantization=quantization, load=load, constraint=limits,
         seen_px=model.side(load.image_size), memory=needed,
         by_quantization=tuple(memories.values()), obstacles=obstacles,
         own=_own(limits.vram_gib, needed, memories, obstacles),
-        weights_by_type=quantize.bits_by_type(quantize.stored(model, quantization), tuple(shape.TITLES)),
-        claims=memory.claims(load) if name == memory.CLAIMED_MODEL else (),
+        weights_by_type={kind: (stored.weights, stored.bits) for kind, stored in by_type.items()},
+        claims=memory.claims(model, card.published, load) if card.published else (),
         peaks=tuple(peak for record in found if record.cell.model == name and (peak := _peak(record))),
         gpus=tuple(rows), left_out=left_out,
         best=() if only else choice.best(rows, limits, left_out, obstacles.get(quantization.name, "")),

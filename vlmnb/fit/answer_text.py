@@ -10,7 +10,6 @@ from vlmnb.fit import gpus
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.gpus import Gpu
-from vlmnb.fit.memory import CLAIMED_PARAMETERS
 from vlmnb.stats.formatting import enumerated, format_si, gigabytes
 
 MEMORY = (
@@ -58,7 +57,6 @@ def lines(fit: Fit) -> list[str]:
         refusals="\n".join(refusals(fit)), checks="\n".join(checks(fit)), alone=len(fit.gpus) == 1,
         documents=documents(fit.gpus[0].gpu) if fit.gpus else "", listed=listed(fit), prices=prices(),
         counted=COUNTED, bandwidth_alone=BANDWIDTH_ALONE, page_address=gpus.sources()["page"].address,
-        claimed_billions=f"{CLAIMED_PARAMETERS / 1e9:g}",
     )  # fmt: skip
     return [line for line in text.splitlines() if line]
 

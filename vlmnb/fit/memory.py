@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from vlmnb.errors import UserError
-from vlmnb.fit import quantize, shape
+from vlmnb.fit import quantize
+from vlmnb.fit.model_facts import Published
 from vlmnb.fit.quantize import Quantization, Stored
 from vlmnb.fit.shape import Shape
 from vlmnb.types import Frozen
@@ -184,24 +185,16 @@ class Claim(Frozen):
         return self.claimed_bytes / self.total_bytes - 1
 
 
-CLAIMED_PARAMETERS = 7.1e9
-CLAIMS = {"fp16": (14.7, 16.0), "Q8_0": (7.6, 8.0), "Q6_K": (6.3, 6.5), "Q4_K_M": (4.5, 4.5)}
-"""Gigabytes and bits per weight that a model card page gives for LLaVA-1.5 7B (source ``page`` in
-``data/gpu-sources.csv``). All four are 7.1e9 parameters x bits / 8 + 0.5 GB, rounded."""
-CLAIMED_MODEL = "llava-1.5-7b"
-
-
-def claims(load: Load) -> tuple[Claim, ...]:
-    """Compare the page's figures with ours under a load."""
-    of = shape.of(CLAIMED_MODEL)
+def claims(of: Shape, published: Published, load: Load) -> tuple[Claim, ...]:
+    """Compare what a model card page gives with ours under a load; empty if it does not list the model."""
     made = []
-    for name, (gigabytes, bits) in CLAIMS.items():
+    for name, (gigabytes, bits) in published.memory_claimed.items():
         ours = need(of, quantize.get(name), load)
         made.append(
             Claim(
                 quantization=name, claimed_bytes=gigabytes * 1e9, bits_per_weight=bits,
-                rule_bytes=CLAIMED_PARAMETERS * bits / 8 + OVERHEAD_BYTES, weights_bytes=ours.model_bytes,
-                total_bytes=ours.total_bytes,
+                rule_bytes=(published.parameters_claimed or 0) * bits / 8 + OVERHEAD_BYTES,
+                weights_bytes=ours.model_bytes, total_bytes=ours.total_bytes,
             )
         )  # fmt: skip
     return tuple(made)

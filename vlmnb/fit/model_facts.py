@@ -30,6 +30,8 @@ class Published(Frozen):
 
     Attributes:
         parameters_claimed: Number on a model card page.
+        memory_claimed: Gigabytes and bits per weight that the page gives by quantization. All are
+            parameters x bits / 8 + 0.5 GB, rounded.
         gguf: What llama.cpp can do with the model.
         ollama: Its tag in Ollama's library, or empty.
     """
@@ -40,6 +42,7 @@ class Published(Frozen):
     licence: str
     licence_source: str
     parameters_claimed: float | None = None
+    memory_claimed: dict[str, tuple[float, float]] = {}
     gguf: str = ""
     ollama: str = ""
     ollama_note: str = ""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vlmnb import paths
-from vlmnb.files import templates
-from vlmnb.fit import answer, gpus, memory, quantize, shape, snippets
+from vlmnb import models, paths
+from vlmnb.files import hashing, templates
+from vlmnb.fit import answer, gpus, quantize, shape
 from vlmnb.fit import answer_text as words
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
+from vlmnb.fit.shape import Shape
+from vlmnb.models import geometry
 from vlmnb.records import record_file
+from vlmnb.records.indexed_record import IndexedRecord
 from vlmnb.stats import formatting
 from vlmnb.views import html, table
 from vlmnb.views.table import Field, Table
 from vlmnb.views.templates import fence, plain
+
+IMAGE = "picture.png"
 
 
 def begin(parameters: Mapping[str, Any]) -> Fit:
@@ -30,6 +37,35 @@ def begin(parameters: Mapping[str, Any]) -> Fit:
     )  # fmt: skip
     found, _ = record_file.read_all(paths.resolve(str(parameters["results"])))
     return answer.of(parameters["model"], parameters["quantization"], load, found)
+
+
+FILES = ("data/gpus.csv", "data/gpu-sources.csv", "data/cards.yaml")
+
+
+def inputs(model: str, parameters: Mapping[str, Any], entries: Iterable[IndexedRecord]) -> tuple[str, ...]:
+    """Return a line for each input of a model's card, by which a sweep sees that the card is outdated.
+
+    Its records are those that predictions are fitted on (any model, under the card's quantization) and those
+    of its own model, for their peaks.
+    """
+    wanted = quantize.get(str(parameters["quantization"])).name
+    newest: dict[tuple[str, str], IndexedRecord] = {}
+    for entry in sorted(entries, key=lambda entry: entry.started_at):
+        if entry.gpu and gpus.reported(entry.gpu):
+            newest[entry.path.split("/")[0], entry.cell] = entry
+    used = [e for e in newest.values() if e.quantization == wanted or e.path.split("/")[1] == model]
+    asked = {name: value for name, value in parameters.items() if name != "results"}
+    files = (paths.root() / name for name in (*FILES, f"models/{model}/scores.json"))
+    return (
+        f"parameters {json.dumps(asked, sort_keys=True)}",
+        f"geometry {hashing.digest(geometry.document(models.get(model)))}",
+        *(
+            f"{path.name} {hashing.digest_of(path.read_text()) if path.exists() else 'absent'}"
+            for path in files
+        ),
+        f"records to fit on: {'some' if newest else 'none'}",
+        *sorted(f"record {entry.path} {entry.digest}" for entry in used),
+    )
 
 
 def show(*parts: str) -> None:
@@ -86,8 +122,10 @@ def weights_table(fit: Fit) -> str:
     model = shape.of(fit.card.name)
     rows: list[list[str | Field]] = []
     for kind in quantize.QUANTIZATIONS.values():
-        found = quantize.bits_by_type(quantize.stored(model, kind), tuple(shape.TITLES))
-        types = ", ".join(f"{name} {bits:.5g} bits x {_count(n)}" for name, (n, bits) in found.items())
+        found = quantize.bits_by_type(quantize.stored(model, kind))
+        types = ", ".join(
+            f"{name} {one.bits:.5g} bits x {_count(one.weights)}" for name, one in found.items()
+        )
         rows.append([kind.name, *(Field(text, words=True) for text in (kind.tool, types, kind.summary))])
     return _table(("Quantization", "Tool", "Stored as", "What it does"), rows)
 
@@ -100,7 +138,7 @@ def layers_table(fit: Fit) -> str:
     rows = []
     for layer, first in found[0].items():
         cells = [f"{one[layer].bits:.5g} ({', '.join(one[layer].types)})" for one in found]
-        rows.append([layer, _count(first.count), *cells])
+        rows.append([layer, _count(first.weights), *cells])
     caption = "Bits per weight by type of layer under the GGUF kinds, and the tensor types they are stored as"
     return _table(("Layers", "Weights", *(kind.name for kind in kinds)), rows, caption)
 
@@ -127,16 +165,10 @@ def claims_text(fit: Fit) -> str:
     """Describe the comparison, as Markdown; empty for a model that the published card does not list."""
     if not fit.claims:
         return ""
-    by_name = {one.quantization: one for one in fit.claims}
-    q8, q4 = by_name["Q8_0"], by_name["Q4_K_M"]
     return _render(
-        "claims.md.j2",
-        address=gpus.sources()["page"].address, claimed=memory.CLAIMED_PARAMETERS,
-        parameters=fit.card.parameters_total,
-        bits={name: quantize.bits(name) for name in ("Q8_0", "Q6_K", "Q4_K")},
-        cache=fit.memory.cache_bytes, whole_cache=fit.card.kv_bytes_per_token * fit.card.context,
-        context=fit.card.context, q8=_percent(q8.error), q4=_percent(q4.error),
-        below=q4.claimed_bytes < q4.weights_bytes,
+        "claims.md.j2", fit=fit, claims={one.quantization: one for one in fit.claims},
+        address=gpus.sources()["page"].address,
+        bits={name: 8 * size / weights for name, (weights, size) in quantize.BLOCKS.items()},
     )  # fmt: skip
 
 
@@ -184,27 +216,38 @@ def errors(fit: Fit) -> str:
 def usage(fit: Fit) -> str:
     """Return how to use the model, with code, as Markdown."""
     model = shape.of(fit.card.name)
-    source = model.entry.source or f"models/{fit.card.name}"
     return _render(
-        "usage.md.j2", image=snippets.IMAGE, code=snippets.codes(model, source), published=fit.card.published,
-        processor_note=model.family.processor_note,
+        "usage.md.j2", image=IMAGE, code=codes(model, model.entry.source or f"models/{fit.card.name}"),
+        published=fit.card.published, processor_note=model.family.processor_note,
     )  # fmt: skip
+
+
+def codes(model: Shape, source: str, image: str = IMAGE) -> dict[str, str]:
+    """Return the Python code of each way to use a model: ``templates/<key>.py.j2``, filled in.
+
+    The code names the model by its source, a folder or a Hub repository, and opens the image.
+    """
+    module, processor = model.family.processor_class
+    data = {
+        "model": source, "image": image, "question": "What is in the picture?", "module": module,
+        "model_class": model.family.class_name, "processor": processor, "own": module != "transformers",
+    }  # fmt: skip
+    keys = ("picture", "plain", "pipeline", "4-bit", "flash")
+    return {key: templates.render("vlmnb.fit", f"{key}.py.j2", **data) for key in keys}
 
 
 def sources(fit: Fit) -> str:
     """List the sources of the GPUs' figures and the documents they were compared with, as Markdown."""
-    used: dict[str, list[str]] = {}
-    compared: dict[str, list[str]] = {}
+    used, compared = defaultdict(list), defaultdict(list)
     for row in fit.gpus:
         for key in row.gpu.sources:
-            used.setdefault(key, []).append(row.gpu.name)
+            used[key].append(row.gpu.name)
         for check in row.gpu.checked:
-            compared.setdefault(check.source, []).append(row.gpu.name)
+            compared[check.source].append(row.gpu.name)
     left = [row.gpu.uncompared for row in fit.gpus if row.gpu.uncompared]
-    figures = sum(len(row.gpu.given) for row in fit.gpus)
     return _render(
-        "sources.md.j2", used=used, compared=compared, sources=gpus.sources(), figures=figures,
-        agreed=figures - sum(map(len, left)), left=len(left),
+        "sources.md.j2", used=used, compared=compared, sources=gpus.sources(), left=left,
+        figures=sum(len(row.gpu.given) for row in fit.gpus),
     )  # fmt: skip
 
 
@@ -242,10 +285,6 @@ def _number(value: float | None) -> Field:
 
 def _sourced(text: str, key: str) -> Field:
     return Field(text, words=True, span=f"({'a model card page' if key == 'page' else key})")
-
-
-def _percent(error: float) -> str:
-    return f"{abs(100 * error):.0f} % too {'low' if error < 0 else 'high'}"
 
 
 def _count(number: int) -> str:

@@ -12,11 +12,11 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vlmnb.errors import UserError, nearest
 from vlmnb.fit.shape import Shape
-from vlmnb.models.architecture import Component, Tensor
+from vlmnb.models.architecture import Tensor
 from vlmnb.types import Frozen
 
 Tool = Literal["transformers", "llama.cpp", "bitsandbytes"]
@@ -113,60 +113,48 @@ def stored(shape: Shape, quantization: Quantization) -> tuple[Stored, ...]:
     )
 
 
-def bits_by_type(found: Sequence[Stored], components: Sequence[Component]) -> dict[str, tuple[int, float]]:
-    """Return parameters and bits per weight of each storage type in some components, most weights first."""
-    counts: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    for one in found:
-        if one.tensor.component in components:
-            counts[one.type] += one.tensor.count
-            sizes[one.type] += one.size_bytes
-    return {name: (count, 8 * sizes[name] / count) for name, count in counts.most_common()}
+class Bits(NamedTuple):
+    """How some weights are stored: their number, bits per weight, and types, that of most weights first."""
 
-
-class LayerBits(Frozen):
-    """How the weights of one type of layer are stored.
-
-    Attributes:
-        count: Weights.
-        bits: Bits per weight, over all layers of the type.
-        types: GGUF tensor types, that of most weights first.
-    """
-
-    count: int
+    weights: int
     bits: float
     types: tuple[str, ...]
 
 
-LAYERS: dict[str, str] = {
+def bits_by_type(found: Sequence[Stored]) -> dict[str, Bits]:
+    """Return how the weights of each storage type are stored, the type of most weights first."""
+    kinds = {kind: [one for one in found if one.type == kind] for kind in _types(found)}
+    return {kind: _bits(group) for kind, group in kinds.items()}
+
+
+LAYERS = {
     "token_embd": "token embedding", "attn_q": "query", "attn_k": "key", "attn_v": "value",
     "attn_qkv": "query, key and value", "attn_output": "attention output", "ffn_gate": "MLP gate",
-    "ffn_up": "MLP up", "ffn_down": "MLP down", "output": "output layer",
+    "ffn_up": "MLP up", "ffn_down": "MLP down", "output": "output layer", "": "norms and biases",
+    "vision": "vision side",
 }  # fmt: skip
 """Names of the types of layer, by role."""
 
 
-def bits_by_layer(found: Sequence[Stored]) -> dict[str, LayerBits]:
-    """Return bits per weight of each type of layer, in the order a token passes them."""
-    groups: dict[str, list[Stored]] = {name: [] for name in (*LAYERS.values(), VECTORS, VISION_SIDE)}
+def bits_by_layer(found: Sequence[Stored]) -> dict[str, Bits]:
+    """Return how each type of layer is stored, in the order a token passes them."""
+    groups: dict[str, list[Stored]] = {name: [] for name in LAYERS.values()}
     for one in found:
-        name = VISION_SIDE if one.tensor.vision_side else LAYERS.get(one.tensor.role, VECTORS)
-        groups[name].append(one)
-    return {name: _layer_bits(group) for name, group in groups.items() if group}
+        role = "vision" if one.tensor.vision_side else one.tensor.role
+        groups[LAYERS.get(role, LAYERS[""])].append(one)
+    return {name: _bits(group) for name, group in groups.items() if group}
 
 
-def _layer_bits(group: Sequence[Stored]) -> LayerBits:
+def _bits(group: Sequence[Stored]) -> Bits:
+    total = sum(one.tensor.count for one in group)
+    return Bits(total, 8 * sum(one.size_bytes for one in group) / total, _types(group))
+
+
+def _types(group: Sequence[Stored]) -> tuple[str, ...]:
     counts: Counter[str] = Counter()
     for one in group:
         counts[one.type] += one.tensor.count
-    total = counts.total()
-    return LayerBits(
-        count=total, bits=8 * sum(one.size_bytes for one in group) / total,
-        types=tuple(kind for kind, _ in counts.most_common()),
-    )  # fmt: skip
-
-
-VECTORS, VISION_SIDE = "norms and biases", "vision side"
+    return tuple(kind for kind, _ in counts.most_common())
 
 
 def more_bits(layer: int, layers: int) -> bool:
@@ -174,10 +162,16 @@ def more_bits(layer: int, layers: int) -> bool:
     return layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2
 
 
-def gguf_type(tensor: Tensor, shape: Shape, name: str) -> str:
-    """Return the GGUF type that llama.cpp gives a tensor of the decoder."""
-    if len(tensor.shape) < 2:
-        return "F32"
+def _gguf(tensor: Tensor, shape: Shape, name: str) -> Stored:
+    kind = (
+        "F32" if len(tensor.shape) < 2 else "F16" if tensor.vision_side else _gguf_type(tensor, shape, name)
+    )
+    block, size = BLOCKS[kind]
+    return Stored(tensor=tensor, type=kind, size_bytes=tensor.count // block * size)
+
+
+def _gguf_type(tensor: Tensor, shape: Shape, name: str) -> str:
+    """Return the type that llama.cpp gives a matrix of the decoder."""
     base = wanted = name.removesuffix("_M")
     tied = shape.decoder.tied and tensor.role == "token_embd"
     if tensor.role == "output" or tied:
@@ -189,14 +183,6 @@ def gguf_type(tensor: Tensor, shape: Shape, name: str) -> str:
         if tensor.shape[-1] % BLOCKS[candidate][0] == 0:
             return candidate
     return "F16"
-
-
-def _gguf(tensor: Tensor, shape: Shape, name: str) -> Stored:
-    kind = "F32" if tensor.kind == "vector" else "F16"
-    if not tensor.vision_side:
-        kind = gguf_type(tensor, shape, name)
-    block, size = BLOCKS[kind]
-    return Stored(tensor=tensor, type=kind, size_bytes=tensor.count // block * size)
 
 
 def _plain(tensor: Tensor, name: str) -> Stored:
@@ -212,9 +198,3 @@ def _plain(tensor: Tensor, name: str) -> Stored:
         scales = 4 * math.ceil(tensor.count / NF4_BLOCK)
         kind, size = "nf4", math.ceil(tensor.count / 2) + scales + NF4_TABLE_BYTES
     return Stored(tensor=tensor, type=kind, size_bytes=size)
-
-
-def bits(kind: str) -> float:
-    """Return the bits per weight of a GGUF tensor type."""
-    weights, size = BLOCKS[kind]
-    return 8 * size / weights
