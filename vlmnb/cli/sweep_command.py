@@ -10,9 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any
 
 from vlmnb import paths
 from vlmnb.errors import UserError, with_name
@@ -20,10 +18,14 @@ from vlmnb.files import templates
 from vlmnb.files.temporary import remove_left
 from vlmnb.spec import optimizations
 from vlmnb.stats.formatting import counted
-from vlmnb.sweep import heartbeat, inventory, local, options, scheduler, status, supervisor
-from vlmnb.sweep.execute import RunResult
+from vlmnb.sweep import heartbeat, inventory, options, status
 from vlmnb.sweep.inventory import Job
-from vlmnb.sweep.progress import Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vlmnb.sweep.execute import RunResult
+    from vlmnb.sweep.progress import Progress
 
 OK, FAILED, INFRASTRUCTURE, INTERRUPTED = 0, 1, 3, 130
 
@@ -61,6 +63,11 @@ def run(asked: options.Asked) -> int:
     Returns:
         The exit code: 1 if a run or a cell failed, 3 after a failure that is not the notebooks' fault.
     """
+    from rich.console import Console
+
+    from vlmnb.sweep import local, scheduler, supervisor
+    from vlmnb.sweep.progress import Progress
+
     runs, execution = options.planned(asked)
     jobs = inventory.jobs(runs, execution.results, execution.runs)
     if asked.on == "local":

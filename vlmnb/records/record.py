@@ -24,12 +24,12 @@ from vlmnb.records.provenance import Provenance
 from vlmnb.records.reported import Reported
 from vlmnb.records.timing import Timing
 from vlmnb.spec.cell import Cell
-from vlmnb.stats import intervals
 from vlmnb.stats.batches import batch_values
 from vlmnb.types import Frozen, Source, Status
 
 if TYPE_CHECKING:
     from vlmnb.quality.scores import Score
+    from vlmnb.stats import intervals
 
 SCHEMA_VERSION = 1
 """Raised when fields change their meaning or go, not for a new one with a default. 1: first version."""
@@ -261,7 +261,7 @@ class Record(Frozen):
     def wer_interval(self) -> tuple[float, float] | None:
         """Return the 95 % bootstrap interval of the word error rate over samples."""
         counted = self._word_errors
-        return intervals.bootstrap_ratio(*zip(*counted, strict=True)) if counted else None
+        return _bootstrap(*zip(*counted, strict=True)) if counted else None
 
     @property
     def _word_errors(self) -> list[tuple[int, int]]:
@@ -305,7 +305,7 @@ class Record(Frozen):
     def accuracy_interval(self) -> tuple[float, float] | None:
         """Return the 95 % bootstrap interval of the accuracy over samples."""
         scores = [a.score for a in self.answers if a.score is not None]
-        return intervals.bootstrap_ratio(scores, [1.0] * len(scores)) if scores and self.has_quality else None
+        return _bootstrap(scores, [1.0] * len(scores)) if scores and self.has_quality else None
 
     @property
     def scores(self) -> dict[str, Score]:
@@ -334,7 +334,15 @@ class Record(Frozen):
 
 
 def _summary(values: Sequence[float]) -> intervals.Summary | None:
+    from vlmnb.stats import intervals
+
     return intervals.median_interval(values) if values else None
+
+
+def _bootstrap(numerators: Sequence[float], denominators: Sequence[float]) -> tuple[float, float]:
+    from vlmnb.stats import intervals
+
+    return intervals.bootstrap_ratio(numerators, denominators)
 
 
 def by_cell(records: Iterable[Record], axis: str = "") -> dict[Cell, Record]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from vlmnb.stats import intervals
-
 
 def batch_values(
     values: Sequence[float],
@@ -34,6 +32,8 @@ def batch_values(
         contaminated: For each pass, whether it had background load; empty if that was not observed.
     """
     if any(contaminated) and not all(contaminated):
+        from vlmnb.stats import intervals  # planning and status do without numpy
+
         clean = [i for i, loaded in enumerate(contaminated) if not loaded]
         each = len(values) // passes
         at = [index for i in clean for index in range(i * each, (i + 1) * each)]

@@ -84,6 +84,20 @@ def gigabytes(size: float) -> str:
     return f"{size / 1e9:.{decimals}f}"
 
 
+def duration(seconds: float) -> str:
+    """Format seconds for people.
+
+    >>> duration(5), duration(200), duration(7500)
+    ('5 s', '3 min 20 s', '2 h 5 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def counted(number: int, what: str) -> str:
     """Return a number of things, in the singular for one.
 

@@ -20,6 +20,7 @@ from vlmnb.device import slots
 from vlmnb.files.changes import signature
 from vlmnb.records import record_file
 from vlmnb.spec.cell import words
+from vlmnb.stats.formatting import duration
 from vlmnb.sweep.heartbeat import Current, Heartbeat, SweepProgress
 from vlmnb.sweep.inventory import CellState, Job
 
@@ -176,20 +177,6 @@ class Progress:
             self._written_at = now
             with contextlib.suppress(OSError):  # a full disk stops the records, not the progress
                 self._heartbeat.write(self.now())
-
-
-def duration(seconds: float) -> str:
-    """Format seconds for people.
-
-    >>> duration(5), duration(200), duration(7500)
-    ('5 s', '3 min 20 s', '2 h 5 min')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 def _differing_words(job: Job) -> dict[str, str]:

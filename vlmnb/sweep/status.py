@@ -11,10 +11,9 @@ from vlmnb.device import machine
 from vlmnb.files import templates
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell, told_apart
-from vlmnb.stats.formatting import counted
+from vlmnb.stats.formatting import counted, duration
 from vlmnb.sweep.heartbeat import SweepProgress
 from vlmnb.sweep.inventory import NOTHING_AGAIN, CellState, Job, Remeasure
-from vlmnb.sweep.progress import duration
 from vlmnb.types import Status
 
 
