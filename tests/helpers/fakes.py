@@ -27,7 +27,7 @@ results: str = "results"  # records
 MEASURE = """
 import json, os, pathlib, signal, time
 from vlmnb import paths
-from vlmnb.records import claims
+from vlmnb.records import cells_to_measure
 from vlmnb.records.resolved import blank_record
 from vlmnb.spec import planning
 
@@ -72,7 +72,7 @@ def behave(cell):
 
 (root / f"started-{model}").touch()
 records = []
-with claims.Desk(plan.cells, pathlib.Path(results)) as at:
+with cells_to_measure.CellsToMeasure(plan.cells, pathlib.Path(results)) as at:
     for cell in at.cells:
         found = at.recorded(cell)
         if found is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vlmnb.records import claims
+from vlmnb.records.cells_to_measure import CellsToMeasure
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import blank_record, resolve_cell
 from vlmnb.spec.cell import Cell
@@ -28,7 +28,7 @@ def older(of: Cell, key: str = "0123456789abcdef") -> Record:
 
 
 def recorded(of: Cell, results: Path) -> Record | None:
-    with claims.Desk([of], results) as at:
+    with CellsToMeasure([of], results) as at:
         return at.recorded(at.cells[0])
 
 

@@ -18,7 +18,7 @@ from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.files import locks
-from vlmnb.records import claims, record_file, staleness
+from vlmnb.records import cells_to_measure, record_file, staleness
 from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec.cell import told_apart, words
 from vlmnb.sweep import inventory, options, status
@@ -86,14 +86,14 @@ def test_a_stale_cell_is_measured_where_that_is_asked_for(
     record_file.write(older(cell()), tmp_path)
     keys = tmp_path / "again"
     keys.write_text(resolve_cell(cell()).key)
-    monkeypatch.setenv(claims.AGAIN, str(keys))
-    with claims.Desk([cell()], tmp_path) as at:
+    monkeypatch.setenv(cells_to_measure.AGAIN, str(keys))
+    with cells_to_measure.CellsToMeasure([cell()], tmp_path) as at:
         assert at.recorded(at.cells[0]) is None
         with at.claimed(at.cells[0]):
             at.write(measured(cell()))
         assert at.recorded(at.cells[0]) == measured(cell()), "measured again once, not twice"
-    monkeypatch.delenv(claims.AGAIN)
-    monkeypatch.setenv(claims.STALE, "1")
+    monkeypatch.delenv(cells_to_measure.AGAIN)
+    monkeypatch.setenv(cells_to_measure.STALE, "1")
     assert recorded(cell(batch_size=1), tmp_path) is None
 
 
@@ -113,7 +113,7 @@ def test_a_damaged_record_is_measured_again_and_kept_beside(
     path = record_file.write(measured(cell()), tmp_path)
     path.write_text(path.read_text()[:100])
     assert states(tmp_path, tmp_path)[2] == "damaged"
-    with claims.Desk([cell()], tmp_path) as at:
+    with cells_to_measure.CellsToMeasure([cell()], tmp_path) as at:
         assert at.recorded(at.cells[0]) is None
         at.write(measured(cell()))
     assert recorded(cell(), tmp_path) == measured(cell())

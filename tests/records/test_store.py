@@ -20,7 +20,8 @@ from vlmnb import paths
 from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
-from vlmnb.records import claims, export_columns, indexed_record, record_file, store
+from vlmnb.records import export_columns, indexed_record, record_file, store
+from vlmnb.records.cells_to_measure import CellsToMeasure
 from vlmnb.records.record import Record
 from vlmnb.sweep import inventory, options, status
 
@@ -189,7 +190,7 @@ def test_what_was_just_measured_need_not_be_read_to_be_exported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for size in (1, 2):
-        with claims.Desk([cell(batch_size=size)], tmp_path) as at:
+        with CellsToMeasure([cell(batch_size=size)], tmp_path) as at:
             at.write(record(cell(batch_size=size), key=f"{size:016}"))
     with monkeypatch.context() as patched:
         patched.setattr(indexed_record, "read", refuse)

@@ -23,7 +23,7 @@ from vlmnb.measure.protocol import timed
 from vlmnb.measure.scoring import score
 from vlmnb.meters import codecarbon_model
 from vlmnb.meters.readings import SensorCard
-from vlmnb.records import claims
+from vlmnb.records.cells_to_measure import CellsToMeasure
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import Resolved, blank_record
 from vlmnb.spec import optimizations
@@ -53,19 +53,19 @@ def measure_cells(
     """
     slot, counts = ModelSlot(), FlopCounts()
     records: list[Record] = []
-    with claims.Desk(wanted, results) as desk:
-        missing = [resolved for resolved in desk.cells if desk.recorded(resolved) is None]
+    with CellsToMeasure(wanted, results) as work:
+        missing = [resolved for resolved in work.cells if work.recorded(resolved) is None]
         loading.require(missing)
         require_data(missing)
         _get_ready(missing)
-        for resolved in desk.cells:
-            found = desk.recorded(resolved)
+        for resolved in work.cells:
+            found = work.recorded(resolved)
             if found is None:
-                with desk.claimed(resolved):
-                    found = desk.recorded(resolved)  # another process may have measured it in the meantime
+                with work.claimed(resolved):
+                    found = work.recorded(resolved)  # another process may have measured it in the meantime
                     if found is None:
-                        found = desk.ran_out(resolved, records) or measure_cell(resolved, slot, counts)
-                        desk.write(found)
+                        found = work.ran_out(resolved, records) or measure_cell(resolved, slot, counts)
+                        work.write(found)
                 if found.status not in UNDISTURBED:
                     slot.clear()  # after writing: it raises if an error has broken the CUDA context
             if on_cell:

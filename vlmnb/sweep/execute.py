@@ -21,7 +21,7 @@ from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.device.slots import Slot
 from vlmnb.files import temporary
-from vlmnb.records import claims
+from vlmnb.records import cells_to_measure
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import supervisor
 from vlmnb.types import Frozen
@@ -105,9 +105,9 @@ class StartedRun:
             "VLMNB_QUIET": "1",
             "IPYTHONDIR": str(self.scratch),
             "PYTHONUNBUFFERED": "1",
-            claims.PROGRESS: str(self.scratch / "cell.json"),
-            claims.AGAIN: str(self.scratch / "again"),
-            claims.TURN: str(self.scratch / "turn"),
+            cells_to_measure.PROGRESS: str(self.scratch / "cell.json"),
+            cells_to_measure.AGAIN: str(self.scratch / "again"),
+            cells_to_measure.TURN: str(self.scratch / "turn"),
         }
         try:
             (self.scratch / "again").write_text("\n".join(again), encoding="utf-8")
@@ -167,7 +167,7 @@ def file_failure(result: RunResult, options: ExecutionOptions, *, stale: bool = 
     run = result.run
     words = ["cd", shlex.quote(str(paths.root())), "&&"]
     words += [f"{slots.THREADS}={options.threads}"] * (options.threads != slots.default_threads())
-    words += [f"{claims.STALE}=1"] * stale
+    words += [f"{cells_to_measure.STALE}=1"] * stale
     repeated = {"model": run.model, **run.parameters, "results": str(options.results)}
     words.append(papermill_line(run.axis, repeated, python=sys.executable))
     report = {

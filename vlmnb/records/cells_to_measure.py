@@ -44,11 +44,11 @@ TURN_POLL_S = 0.05
 SIZES = ("batch_size", "image_size", "seq_len")
 
 
-class Desk:
+class CellsToMeasure:
     """Hands out the cells of one notebook and holds the device and the locks until it is closed.
 
     Attributes:
-        cells: The notebook's cells in their order, resolved when the desk was opened.
+        cells: The notebook's cells in their order, resolved at the start.
     """
 
     def __init__(self, wanted: Sequence[Cell], results: Path) -> None:
@@ -66,8 +66,8 @@ class Desk:
         self._before = {one.path: signature(one.path) for one in self.cells if one.key in self._again}
         self._held = contextlib.ExitStack()
 
-    def __enter__(self) -> Desk:
-        """Return the desk itself."""
+    def __enter__(self) -> CellsToMeasure:
+        """Return the cells."""
         return self
 
     def __exit__(self, *_: object) -> None:
