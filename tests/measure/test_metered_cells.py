@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,27 +37,13 @@ def test_a_record_says_what_surrounded_it_and_where_the_memory_went(tmp_path: Pa
     assert made.codecarbon["tracking_mode"] == "process"
     assert made.codecarbon["cpu_energy"] > 0
     usage = made.memory
-    assert usage is not None
-    assert usage.weights_bytes is not None
-    assert usage.baseline_bytes is not None
+    assert usage
+    assert usage.weights_bytes
+    assert usage.baseline_bytes
     assert 1_000_000 < usage.weights_bytes < usage.baseline_bytes
     row = export_columns.row(made)
     assert row["energy_j_per_batch"] == pytest.approx(2 * row["energy_j_per_sample"])
     assert row["cache_bytes"] > 0
-
-
-class Steady:
-    """A counter of 50 W that moves every 10 ms."""
-
-    source, method, name, poll_s, limit_w = "cpu", "rapl", "steady", 0.001, None
-
-    def resume(self) -> None: ...
-
-    def read_j(self) -> float:
-        return 50.0 * (time.perf_counter() // 0.01 * 0.01)
-
-    def busy(self) -> float | None:
-        return None
 
 
 def test_a_window_is_extended_by_whole_passes_until_the_counter_can_tell(
@@ -66,13 +53,17 @@ def test_a_window_is_extended_by_whole_passes_until_the_counter_can_tell(
         sensor="steady", source="cpu", method="rapl", period_s=0.03, step_j=0.5, resolution_s=0.001,
         updates=20, idle_power_w=10.0,
     )  # fmt: skip
-    monkeypatch.setattr(calibration, "attached", lambda _: calibration.Attached(((Steady(), card),)))
+    steady = SimpleNamespace(  # a counter of 50 W that moves every 10 ms
+        source="cpu", method="rapl", name="steady", poll_s=0.001, limit_w=None, resume=lambda: None,
+        read_j=lambda: 50.0 * (time.perf_counter() // 0.01 * 0.01), busy=lambda: None,
+    )  # fmt: skip
+    monkeypatch.setattr(calibration, "attached", lambda _: calibration.Attached(((steady, card),)))
     made = measured(tmp_path)
     reading = made.headline_energy
-    assert reading is not None
+    assert reading
     assert reading.method == "rapl"
-    assert reading.window_s is not None
-    assert reading.samples is not None
+    assert reading.window_s
+    assert reading.samples
     assert reading.window_s >= min_window_s(card)
     assert reading.power_w == pytest.approx(50, rel=0.02)
     assert reading.samples % 2 == 0

@@ -29,27 +29,22 @@ BASES = st.sampled_from(["fp32", "bf16", "fp16"])
 
 @given(st.lists(st.sampled_from(NAMES), min_size=1, max_size=4), BASES)
 def test_a_name_has_one_spelling_or_is_refused_in_one_line(settings: list[str], base: Any) -> None:
-    said = ""
     try:
         found = optimizations.parse("+".join(settings), base)
     except UserError as error:
         said = str(error)
+    else:
+        said = ""
     if said:
         assert "\n" not in said
         assert "keep one" in said or "write " in said
         return
+    kinds = [optimizations.settings()[name].kind for name in settings]
+    assert len(set(kinds)) == len(kinds), "two settings of one kind are always refused"
     assert optimizations.parse(found.name, base) == found, "the spelling means what it stands for"
     assert optimizations.parse(found.name, found.dtype).model_copy(update={"name": found.name}) == found
     for order in permutations(settings):
         assert optimizations.parse("+".join(order), base) == found
-
-
-@given(st.lists(st.sampled_from(NAMES), min_size=2, max_size=4, unique=True), BASES)
-def test_two_settings_of_one_kind_are_always_refused(settings: list[str], base: Any) -> None:
-    kinds = [optimizations.settings()[name].kind for name in settings]
-    if len(set(kinds)) < len(kinds):
-        with pytest.raises(UserError, match="names two"):
-            optimizations.parse("+".join(settings), base)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +58,7 @@ def test_two_settings_of_one_kind_are_always_refused(settings: list[str], base: 
         ("static_cache+prompt_lookup", "two ways of decoding"),
         ("sdpa+sdpa", "two kinds of attention"),
         ("bnb-4bits", "bnb-4bit"),
+        *((name, "a setting is missing beside a +") for name in ("bf16+", "+sdpa", "")),
     ],
 )
 def test_what_cannot_be_combined_is_refused_with_the_way_out(name: str, said: str) -> None:
@@ -81,13 +77,17 @@ def test_blanks_around_a_setting_mean_nothing_and_an_empty_name_is_refused() -> 
             planning.plan("optimization", asked | {"optimizations": names})
 
 
-def test_a_setting_that_needs_16_bits_brings_them_along() -> None:
-    assert optimizations.parse("flash_attention_2", "fp32").name == "bf16+flash_attention_2"
-    assert optimizations.parse("flash_attention_2", "fp16").name == "flash_attention_2"
-    assert optimizations.parse("torchao-int4", "fp16").name == "bf16+torchao-int4"
-    assert optimizations.parse("compile+static_cache", "fp32").name == "compile", (
-        "compiling includes the cache"
-    )
+@pytest.mark.parametrize(
+    ("name", "base", "spelled"),
+    [
+        ("flash_attention_2", "fp32", "bf16+flash_attention_2"),
+        ("flash_attention_2", "fp16", "flash_attention_2"),
+        ("torchao-int4", "fp16", "bf16+torchao-int4"),
+        ("compile+static_cache", "fp32", "compile"),
+    ],
+)
+def test_a_setting_brings_along_what_it_needs(name: str, base: Any, spelled: str) -> None:
+    assert optimizations.parse(name, base).name == spelled
 
 
 @pytest.mark.parametrize("model", sorted(models.registry()))
@@ -104,21 +104,15 @@ def test_the_preset_holds_names_in_their_own_spelling(model: str, device: str) -
     assert shown >= set(optimizations.settings()) - {"eager"}, "every setting there is"
 
 
-def quickstart(axis: str) -> dict[str, Any]:
+def test_the_quickstart_tries_every_setting_and_what_another_page_leaves_out_is_known() -> None:
     sweep = load_sweep(paths.root() / "sweeps" / "quickstart.yaml")
-    (run,) = (run for run in planning.runs(sweep) if run.name == f"fuyu-tiny/{axis}")
-    return run.parameters | {"device": "cpu"}
-
-
-def test_the_quickstart_tries_every_setting_there_is() -> None:
-    cells = planning.plan("optimization", quickstart("optimization")).cells
+    (run,) = (run for run in planning.runs(sweep) if run.name == "fuyu-tiny/optimization")
+    asked = run.parameters | {"device": "cpu"}
+    cells = planning.plan("optimization", asked).cells
     assert optimization_text.omitted(cells, "fp32") == []
     tried = {part for cell in cells for part in cell.optimization.split("+")}
     assert tried >= set(optimizations.settings()) - {"eager"}
-
-
-def test_what_a_page_leaves_out_of_the_preset_is_known() -> None:
-    asked = quickstart("optimization") | {"optimizations": ["fp32", "compile", "prompt_lookup"]}
+    asked |= {"optimizations": ["fp32", "compile", "prompt_lookup"]}
     left = optimization_text.omitted(planning.plan("optimization", asked).cells, "fp32")
     assert {"bnb-8bit", "fp16", "bf16+flash_attention_2"} <= set(left)
     assert not {"fp32", "compile", "prompt_lookup"} & set(left)
@@ -155,31 +149,28 @@ def test_a_batch_size_that_was_asked_for_is_kept(
     assert [(cell.optimization, cell.batch_size) for cell in plan.of_length("natural")] == cells
 
 
-def test_a_missing_library_is_said_before_any_model_loads_and_leaves_no_record(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    found = importlib.util.find_spec
-    absent = {"bitsandbytes", "torchao"}
+@pytest.fixture
+def _no_quantization(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, absent = importlib.util.find_spec, {"bitsandbytes", "torchao"}
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else found(name))
+
+
+@pytest.mark.usefixtures("_no_quantization")
+@pytest.mark.parametrize(
+    ("name", "package"), [("bnb-4bit", "bitsandbytes"), ("torchao-int8+compile", "torchao")]
+)
+def test_a_missing_library_is_said_before_any_model_loads_and_leaves_no_record(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(loading, "load", lambda wanted: pytest.fail("a model was loaded"))
-    for name in ("bnb-4bit", "torchao-int8+compile"):
-        plan = planning.plan(
-            "optimization",
-            {"model": "llava-tiny", "device": "cpu", "samples": 2, "optimizations": ["fp32", name]},
-        )
-        with pytest.raises(
-            UserError, match=r"needs the package (bitsandbytes|torchao).*pip install"
-        ) as error:
-            measure_cells(plan.cells, tmp_path / "results")
-        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match=f"needs the package {package}.*pip install") as error:
+        _measured(tmp_path / "results", "llava-tiny", ["fp32", name], samples=2)
+    assert "\n" not in str(error.value)
     assert not (tmp_path / "results").exists()
 
 
-def test_a_sweep_that_needs_a_missing_library_begins_nothing(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torchao" else found(name))
+@pytest.mark.usefixtures("_no_quantization")
+def test_a_sweep_that_needs_a_missing_library_begins_nothing(tmp_path: Path) -> None:
     spec = tmp_path / "sweep.yaml"
     asked = "title: T\nmodels: [llava-tiny]\naxes:\n  optimization:\n    device: cpu\n"
     spec.write_text(f"{asked}    optimizations: [fp32, torchao-int8]\n")
@@ -189,17 +180,6 @@ def test_a_sweep_that_needs_a_missing_library_begins_nothing(
             begin(wish)
     assert list(tmp_path.iterdir()) == [spec]
     sweep_command.show(wish, cells=False)  # what is recorded can be asked for all the same
-
-
-def test_a_plus_with_nothing_beside_it_is_named() -> None:
-    for name in ("bf16+", "+sdpa", ""):
-        with pytest.raises(UserError, match=r"a setting is missing beside a \+"):
-            optimizations.parse(name, "fp32")
-
-
-@pytest.fixture
-def _own_tmpdir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
 
 
 def _measured(results: Path, model: str, optimizations: list[str], **asked: Any) -> list[Record]:
@@ -212,7 +192,6 @@ SANE = ["fp32", "static_cache", "bnb-8bit", "bnb-4bit", "torchao-int8"]
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_own_tmpdir")
 @pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
 def test_every_optimization_of_a_cpu_gives_sane_answers_and_says_what_it_did(
     model: str, tmp_path: Path
@@ -235,23 +214,23 @@ def test_every_optimization_of_a_cpu_gives_sane_answers_and_says_what_it_did(
     sizes = {name: found[name].memory.decode_weights_bytes for name in SANE}
     assert sizes["bnb-4bit"] < sizes["bnb-8bit"] < sizes["fp32"]  # type: ignore[operator]
     assert sizes["torchao-int8"] < 0.5 * sizes["fp32"]  # type: ignore[operator]
-    assert _unsupported(found["bf16+torchao-int4"], "CUDA")
-    assert _unsupported(found["bf16+flash_attention_2"], "a GPU only")
+    for name, reason in (("bf16+torchao-int4", "CUDA"), ("bf16+flash_attention_2", "a GPU only")):
+        assert (found[name].status, found[name].timing) == ("unsupported", None)
+        assert reason in found[name].reason
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_own_tmpdir")
 def test_prompt_lookup_gives_the_original_answers_one_question_at_a_time(tmp_path: Path) -> None:
     results, asked = tmp_path / "results", ["fp32", "prompt_lookup"]
     one = _measured(results, "llava-tiny", asked, samples=4, batch_size=1)
     assert [record.status for record in one] == ["ok", "ok"]
     assert [a.answer for a in one[0].answers] == [a.answer for a in one[1].answers]
     two = _measured(results, "llava-tiny", asked, samples=4, batch_size=2)
-    assert _unsupported(two[1], "batch_size = 1"), "the library's own reason"
+    assert (two[1].status, two[1].timing) == ("unsupported", None)
+    assert "batch_size = 1" in two[1].reason, "the library's own reason"
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_own_tmpdir")
 def test_a_compiled_decoder_answers_alike_and_says_what_the_compiler_did(tmp_path: Path) -> None:
     asked = ["fp32", "compile"]
     plain, compiled = _measured(tmp_path / "results", "llava-tiny", asked, samples=8, batch_size=4)
@@ -263,8 +242,3 @@ def test_a_compiled_decoder_answers_alike_and_says_what_the_compiler_did(tmp_pat
     assert plain.compilation is None
     (path,) = (tmp_path / "results").glob(f"*/*/{compiled.key}.json")
     assert json.loads(path.read_text())["compilation"]["graph_breaks"] == 0
-
-
-def _unsupported(record: Record, reason: str) -> bool:
-    assert record.timing is None
-    return record.status == "unsupported" and reason in record.reason

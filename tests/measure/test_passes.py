@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from background import FourCores
-from factory import cell, record
+from factory import cell, record, timed
 
 from vlmnb.device.load import LoadMarks
 from vlmnb.errors import UserError
 from vlmnb.measure import loading, protocol
 from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.phases import Phases
-from vlmnb.records.timing import Timing
 from vlmnb.spec import planning
 from vlmnb.stats.batches import batch_values
 from vlmnb.views import detail_table, findings
@@ -32,14 +30,25 @@ def test_each_pass_has_its_background_load_and_marking_does_not_wait(
     assert protocol._contaminated(marks) == [False, True, False], "too short to measure is not contaminated"
 
 
-def test_statistics_use_clean_passes_where_they_suffice() -> None:
-    values, sizes = (1.0, 5.0, 9.0, 9.0, 3.0, 7.0), (4, 4) * 3
-    assert batch_values(values, sizes, 4, 3, "natural", (False, True, False)) == (2.0, 6.0)
-    assert batch_values(values, sizes, 4, 3, "natural", (True, True, True)) == (3.0, 7.0)
-    # Four clean batches are too few for an interval: all count.
-    assert batch_values(values, sizes, 4, 3, "fixed", (False, True, False)) == values
-    many = tuple(float(i) for i in range(16))
-    assert batch_values(many, (4,) * 16, 4, 2, "fixed", (True, False)) == many[8:]
+THREE, MANY = (1.0, 5.0, 9.0, 9.0, 3.0, 7.0), tuple(float(i) for i in range(16))
+
+
+@pytest.mark.parametrize(
+    ("values", "sizes", "length", "contaminated", "counted"),
+    [
+        (THREE, (4, 4) * 3, "natural", (False, True, False), (2.0, 6.0)),
+        (THREE, (4, 4) * 3, "natural", (True, True, True), (3.0, 7.0)),
+        (THREE, (4, 4) * 3, "fixed", (False, True, False), THREE),  # four are too few for an interval
+        (MANY, (4,) * 16, "fixed", (True, False), MANY[8:]),
+        (THREE, (4, 4, 1) * 2, "natural", (False, False), (5.0, 4.0)),
+        (THREE, (4, 4, 1) * 2, "fixed", (False, False), (1.0, 5.0, 9.0, 3.0)),
+    ],
+)
+def test_statistics_use_clean_passes_where_they_suffice(
+    values: tuple[float, ...], sizes: tuple[int, ...], length: str, contaminated: tuple[bool, ...],
+    counted: tuple[float, ...],
+) -> None:  # fmt: skip
+    assert batch_values(values, sizes, 4, len(contaminated), length, contaminated) == counted
 
 
 def test_a_disturbed_pass_is_repeated_within_the_budget_and_not_beyond() -> None:
@@ -54,14 +63,12 @@ def test_a_disturbed_pass_is_repeated_within_the_budget_and_not_beyond() -> None
 
 
 def test_the_record_keeps_every_pass_and_the_table_says_which_were_clean() -> None:
-    timing = Timing(
-        warmup_batches=2, latencies_s=(1.0, 2.0, 5.0, 6.0), batch_samples=(2,) * 4, passes=2,
-        pass_loads=(0.0, 0.5), contaminated=(False, True), loop_s=14.14, first_call_s=1.0,
-    )  # fmt: skip
-    made = record(cell(), timing=timing)
+    twice = {"passes": 2, "pass_loads": (0.0, 0.5), "contaminated": (False, True), "loop_s": 14.14}
+    made = timed((1.0, 2.0, 5.0, 6.0), **twice)
     assert made.latency is not None
     assert made.latency.median == 1.5
-    assert timing.harness_share == pytest.approx(0.0099, abs=1e-4)
+    assert made.timing is not None
+    assert made.timing.harness_share == pytest.approx(0.0099, abs=1e-4)
     table = detail_table.detail_table("batch_size", [made.cell], [made])
     shown = dict(zip(table.columns, (field.text for field in table.rows[0]), strict=True))
     assert shown["Passes"] == "1 of 2 clean"
@@ -71,13 +78,9 @@ def test_the_record_keeps_every_pass_and_the_table_says_which_were_clean() -> No
 def test_missing_data_is_told_before_a_model_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def never(*_: Any) -> None:
-        raise AssertionError("a model was loaded")
-
-    monkeypatch.setattr(loading.ModelSlot, "get", never)
-    plan = planning.plan(
-        "seq_len", {"model": "llava-tiny", "samples": 10**6, "seq_lens": [50], "device": "cpu"}
-    )
+    monkeypatch.setattr(loading.ModelSlot, "get", lambda *_: pytest.fail("a model was loaded"))
+    asked = {"model": "llava-tiny", "samples": 10**6, "seq_lens": [50], "device": "cpu"}
+    plan = planning.plan("seq_len", asked)
     with pytest.raises(UserError, match="were asked for"):
         measure_cells(plan.cells, tmp_path)
 
@@ -87,10 +90,6 @@ def test_one_row_and_batches_that_are_not_full_have_words_and_no_figure(axis: st
     alone = record(cell(batch_size=16), latencies=(0.5,), answers=record().answers)
     assert findings.text(axis, [alone.cell], [alone]).splitlines()[0]
     assert findings.caption(axis, [alone.cell], [alone])
-    timing = Timing(
-        warmup_batches=1, latencies_s=(0.5,), batch_samples=(4,), first_call_s=1.0, pass_loads=(0.0,),
-        contaminated=(False,), loop_s=0.501,
-    )  # fmt: skip
-    short = record(cell(batch_size=16), timing=timing)
+    short = timed((0.5,), cell(batch_size=16), batch_samples=(4,))
     assert "could be measured" in findings.text(axis, [short.cell], [short])
     assert findings.measured(axis, [short.cell], [short]) == []

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
-from factory import cell, record
+from factory import cell, timed
+from sensorfakes import FakeClock
 from torch import nn
 
 from vlmnb.measure import phases as phase_clock
 from vlmnb.measure.phases import PhaseClock
-from vlmnb.records.timing import Timing
-from vlmnb.stats.batches import batch_values
 from vlmnb.views import html, phase_table
-
-
-class Clock:
-    """Time that passes only when somebody works."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 class Part(nn.Module):
     """Takes a number of seconds."""
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
+    def __init__(self, clock: FakeClock, seconds: float) -> None:
         super().__init__()
         self.clock, self.seconds = clock, seconds
 
@@ -42,7 +30,7 @@ class Part(nn.Module):
 class Model(nn.Module):
     """A vision part of two modules, a decoder, and a loop that prepares for half a second."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: FakeClock) -> None:
         super().__init__()
         self.clock = clock
         self.tower, self.projector, self.decoder = Part(clock, 2.0), Part(clock, 1.0), Part(clock, 4.0)
@@ -57,15 +45,10 @@ class Model(nn.Module):
         return torch.zeros(tokens)
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
-    made = Clock()
-    monkeypatch.setattr(phase_clock, "now_s", made)
-    return iter([made])
-
-
-def test_phases_are_told_apart_and_add_up(clock: Iterator[Clock]) -> None:
-    model = Model(next(clock))
+def test_phases_are_told_apart_and_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = FakeClock()
+    monkeypatch.setattr(phase_clock, "now_s", lambda: clock.now_s)
+    model = Model(clock)
     with PhaseClock(model, [model.tower, model.projector], "cpu") as phases:
         output, taken = phases.time(lambda: model.generate(3))
         assert len(output) == 3
@@ -78,20 +61,13 @@ def test_phases_are_told_apart_and_add_up(clock: Iterator[Clock]) -> None:
     assert not model.tower._forward_pre_hooks
 
 
-def test_passes_over_the_same_batches_are_no_new_batches() -> None:
-    values, samples = (1.0, 5.0, 2.0, 3.0, 7.0, 9.0), (4, 4, 1) * 2
-    assert batch_values(values, samples, 4, 2, "natural") == (2.0, 6.0)
-    assert batch_values(values, samples, 4, 2, "fixed") == (1.0, 5.0, 3.0, 7.0)
-
-
 def test_the_table_of_fixed_length_shows_phases_and_tokens_per_second() -> None:
     point = cell(length="fixed", samples=16, max_new_tokens=11)
-    timing = Timing(
-        warmup_batches=2, latencies_s=(0.22,) * 8, vision_s=(0.02,) * 8, prefill_s=(0.1,) * 8,
-        decode_s=(0.1,) * 8, decode_steps=(10,) * 8, batch_samples=(2,) * 8, first_call_s=1.0,
-        pass_loads=(0.0,), contaminated=(False,), loop_s=1.77,
+    made = timed(
+        (0.22,) * 8, point, vision_s=(0.02,) * 8, prefill_s=(0.1,) * 8, decode_s=(0.1,) * 8,
+        decode_steps=(10,) * 8,
     )  # fmt: skip
-    table = phase_table.table("batch_size", [point], [record(point, timing=timing)])
+    table = phase_table.table("batch_size", [point], [made])
     shown = {head: field.text for head, field in zip(table.columns, table.rows[0], strict=True)}
     assert "11 tokens" in table.caption
     assert shown["Time to first token, s"].startswith("0.12")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import random
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from factory import cell
 from PIL import Image
 from small_models import REAL, small_config
 
@@ -22,7 +23,6 @@ from vlmnb.measure.cells import measure_cells
 from vlmnb.models import geometry, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.families import llava
-from vlmnb.records import record_file
 from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec import planning
 from vlmnb.spec.cell import Cell
@@ -33,23 +33,19 @@ BILLIONS = {"llava-1.5-7b": 7.06, "qwen2.5-vl-3b": 3.75, "fuyu-8b": 9.41}
 
 def test_the_registry_has_the_reports_models_in_the_reports_order() -> None:
     assert tuple(models.registry())[:3] == REAL
-    for name in REAL:
-        entry = models.get(name)
-        assert len(entry.revision) == 40
-        assert (entry.base_image_size, entry.seq_lens, entry.base_dtype) == (224, (200, 100, 50), "bf16")
     assert models.default().bundled
 
 
 @pytest.mark.parametrize("name", REAL)
-def test_the_geometry_is_that_of_the_checkpoint(name: str) -> None:
-    import torch
-
-    config = geometry.config(models.get(name))
+def test_entry_and_geometry_are_those_of_the_report_and_of_the_checkpoint(name: str) -> None:
+    entry = models.get(name)
+    assert len(entry.revision) == 40
+    assert (entry.base_image_size, entry.seq_lens, entry.base_dtype) == (224, (200, 100, 50), "bf16")
     with torch.device("meta"):
-        model = models.family_of(models.get(name)).model_class()(config)
+        model = models.family_of(entry).model_class()(geometry.config(entry))
     assert sum(p.numel() for p in model.parameters()) / 1e9 == pytest.approx(BILLIONS[name], abs=0.006)
-    assert models.get(name).source in geometry.source(models.get(name))
-    assert models.get(name).revision in geometry.source(models.get(name))
+    assert entry.source in geometry.source(entry)
+    assert entry.revision in geometry.source(entry)
 
 
 @pytest.mark.parametrize("name", REAL)
@@ -95,13 +91,9 @@ def test_a_stand_in_gives_the_image_tokens_of_the_geometry_and_the_text_tokens_a
         encoding.fit(processor, texts[0], 3)
 
 
-def cell(name: str, **changes: Any) -> Cell:
-    base = {
-        "model": name, "weights": "random", "dataset": "textvqa-mini", "samples": 2, "device": "cpu",
-        "dtype": "bf16", "optimization": "bf16", "batch_size": 2, "image_size": 224, "seq_len": 60,
-        "max_new_tokens": 3,
-    }  # fmt: skip
-    return Cell.model_validate(base | changes)
+def random_cell(name: str, dtype: str = "bf16", **changes: Any) -> Cell:
+    size = {"samples": 2, "image_size": 224, "seq_len": 60, "max_new_tokens": 3}
+    return cell(model=name, weights="random", dtype=dtype, optimization=dtype, **size, **changes)
 
 
 def thin(entry: ModelEntry) -> Any:
@@ -123,11 +115,9 @@ def thin(entry: ModelEntry) -> Any:
 def test_random_weights_are_measured_without_quality(
     name: str, dtype: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    import torch
-
     monkeypatch.setattr(geometry, "config", thin)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    asked = cell(name, dtype=dtype, optimization=dtype)
+    asked = random_cell(name, dtype)
     (found,) = measure_cells([asked], tmp_path / "results")
     assert (found.status, found.reason) == ("ok", "")
     assert (found.wer, found.accuracy, found.provenance.processor) == (None, None, "stand-in")
@@ -141,12 +131,10 @@ def test_random_weights_are_measured_without_quality(
 
 @pytest.mark.slow
 def test_random_weights_are_seeded_tied_and_in_the_cells_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    import torch
-
     monkeypatch.setattr(geometry, "config", thin)
 
     def built(seed: int) -> Any:
-        asked = cell("qwen2.5-vl-3b", seed=seed, dtype="fp16", optimization="fp16")
+        asked = random_cell("qwen2.5-vl-3b", "fp16", seed=seed)
         return loading.load(loading.configuration(resolve_cell(asked))).model
 
     first, same, other = built(0), built(0), built(1)
@@ -196,31 +184,9 @@ def test_other_image_sizes_of_llava_are_an_explicit_choice(tmp_path: Path) -> No
     assert "nearest is 96" in free[2].reason or "nearest is 104" in free[2].reason
 
 
-@pytest.mark.slow
-def test_the_notebook_with_random_weights_has_no_quality(project: Path, tmp_path: Path) -> None:
-    output, results = tmp_path / "out.ipynb", tmp_path / "results"
-    parameters = {"model": "llava-tiny", "weights": "random", "samples": 4, "max_new_tokens": 2}
-    words = [word for k, v in parameters.items() for word in ("-p", k, str(v))]
-    subprocess.run(
-        [sys.executable, "-m", "papermill", "notebooks/batch_size.ipynb", str(output), *words,
-         "-p", "results", str(results), "-p", "length", "natural", "-y", "batch_sizes: [2]"],
-        cwd=project, check=True, capture_output=True,
-    )  # fmt: skip
-    (found,), _ = record_file.read_all(results)
-    assert (found.status, found.wer, found.accuracy) == ("ok", None, None)
-    assert found.timing is not None
-    text = json.dumps(json.loads(output.read_text())["cells"])
-    assert "Traceback" not in text
-
-
-def test_the_source_image_of_llava_is_brought_to_the_size_of_the_cell() -> None:
-    family = models.family_of(models.get("llava-1.5-7b"))
-    noise = Image.frombytes("RGB", (400, 300), random.Random(0).randbytes(400 * 300 * 3))
-    assert family.source_image(noise, 224).size == (224, 224)
-
-
-def test_interpolated_positions_take_whole_patches_of_the_size_that_is_asked_for() -> None:
+def test_llava_takes_the_size_of_the_cell_and_with_interpolated_positions_whole_patches_of_it() -> None:
     sizing, image = llava.AnySize(14), Image.new("RGB", (400, 300))
+    assert models.family_of(models.get("llava-1.5-7b")).source_image(image, 224).size == (224, 224)
     assert [sizing.image_side(None, side) for side in (224, 230, 5)] == [224, 224, 14]
     assert set(sizing.sized(448)["crop_size"].values()) == {448}
     assert sizing.source_image(image, 448).size == (448, 448)

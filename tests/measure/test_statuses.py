@@ -25,21 +25,19 @@ def measured(results: Path, axis: str, model: str, **given: object) -> list[Reco
     return cells.measure_cells(planning.plan(axis, parameters).cells, results)
 
 
-def test_an_image_size_the_model_does_not_take_is_not_applicable(tmp_path: Path) -> None:
-    sizes = {"image_sizes": [32, 64], "datasets": ["coco-mini"]}
-    small, native = measured(tmp_path, "image_size", "llava-tiny", **sizes)
-    assert small.status == "not_applicable"
-    assert "64 pixels" in small.reason
-    assert native.status == "ok", native.reason
-
-
-def test_an_image_size_that_would_be_rounded_is_not_applicable(tmp_path: Path) -> None:
-    sizes = {"image_sizes": [48, 100], "datasets": ["coco-mini"]}
-    fits, rounded = measured(tmp_path, "image_size", "qwen2.5-vl-tiny", **sizes)
-    assert fits.status == "ok", fits.reason
-    assert {answer.image_tokens for answer in fits.answers} == {9}
-    assert rounded.status == "not_applicable"
-    assert "nearest is 96" in rounded.reason
+@pytest.mark.parametrize(
+    ("model", "taken", "refused", "tokens", "reason"),
+    [("llava-tiny", 64, 32, 64, "64 pixels"), ("qwen2.5-vl-tiny", 48, 100, 9, "nearest is 96")],
+)
+def test_an_image_size_the_model_does_not_take_or_would_round_is_not_applicable(
+    model: str, taken: int, refused: int, tokens: int, reason: str, tmp_path: Path
+) -> None:
+    sizes = {"image_sizes": [refused, taken], "datasets": ["coco-mini"]}
+    no, yes = measured(tmp_path, "image_size", model, **sizes)
+    assert no.status == "not_applicable"
+    assert reason in no.reason
+    assert yes.status == "ok", yes.reason
+    assert {answer.image_tokens for answer in yes.answers} == {tokens}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 
 def now_s() -> float:
@@ -26,3 +27,12 @@ def synchronize(device: str) -> None:
         import torch
 
         torch.cuda.synchronize(device)
+
+
+def spent_s(work: Callable[[], object], device: str) -> float:
+    """Return the seconds that work takes until the device is done with it."""
+    synchronize(device)
+    began_s = now_s()
+    work()
+    synchronize(device)
+    return now_s() - began_s

@@ -78,7 +78,8 @@ def measure_cells(
 def _get_ready(missing: Sequence[Resolved]) -> None:
     """Do what takes seconds and needs no device, while another notebook may still use the device."""
     with codecarbon_model.naming_the_cpu():
-        loading.import_classes(missing)
+        for resolved in missing:
+            resolved.family.model_class()
     if any(resolved.cell.device == "cpu" for resolved in missing):
         codecarbon_model.detect(None)
     gc.collect()
@@ -117,8 +118,8 @@ def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Rec
     except (KeyboardInterrupt, SystemExit, UserError):
         raise
     except BaseException as error:  # a panic in Rust, as in a tokenizer, is not an Exception
-        failure = failures.of(error, tried=resolved.optimization.tried)
-        found = {"status": failure.status, "reason": failure.reason}
+        status, reason = failures.of(error, tried=resolved.optimization.tried)
+        found = {"status": status, "reason": reason}
     provenance = provenance.model_copy(update={"seconds": time.perf_counter() - began})
     return blank.model_copy(update={**found, "provenance": provenance})
 
@@ -133,6 +134,9 @@ def _generated(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch]) -> 
     generate = Generator.of(resolved, loaded, [batch.inputs for batch in batches])
     window = timed(cell, generate, batches)
     meters = window.meters
+    # For cells that show speed, and for optimizations, which may come nearer to the peak.
+    original = optimizations.base_dtype(resolved.entry.base_dtype, cell.device)
+    compared = cell.length == "fixed" or cell.optimization != original
     found = {
         "timing": window.timing,
         "energy": meters.readings,
@@ -142,7 +146,7 @@ def _generated(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch]) -> 
         "answers": score(cell, loaded, batches, window.outputs),
         "probe": generate.probe(batches[0].inputs),
         "compilation": compilation.report() if resolved.optimization.of("compilation") else None,
-        "ceilings": peak_rates.measured(cell.device, cell.dtype) if _needs_peak_rates(resolved) else None,
+        "ceilings": peak_rates.measured(cell.device, cell.dtype) if compared else None,
     }
     return found, _seen(loaded, meters.conditions, meters.energy.cards)
 
@@ -151,27 +155,20 @@ def _profiled(loaded: Loaded, batches: Sequence[Batch]) -> tuple[Fields, Fields]
     """Time the model's parts and return the fields of the record and of its provenance."""
     meter = ConditionsMeter(loaded.configuration.device)
     meter.start()
-    with loaded.configuration.optimization.within():
+    with loaded.configuration.optimization.attention.within():
         profile = layers.profile(loaded, batches[0].inputs)
     meter.stop()
     return {"layers": profile}, _seen(loaded, meter.conditions())
-
-
-def _needs_peak_rates(resolved: Resolved) -> bool:
-    """Return True for cells that show speed, and for optimizations, which may come nearer to the peak."""
-    cell = resolved.cell
-    original = optimizations.base_dtype(resolved.entry.base_dtype, cell.device)
-    return cell.length == "fixed" or cell.optimization != original
 
 
 def _seen(loaded: Loaded, conditions: Conditions | None, cards: tuple[SensorCard, ...] = ()) -> Fields:
     """Return the fields of the provenance that are known only after measuring."""
     import torch
 
-    attention = str(loaded.decoder.config._attn_implementation)
+    kernel = loaded.configuration.optimization.attention.kernel
     return {
         "threads": int(torch.get_num_threads()),
-        "attention": loaded.configuration.optimization.kernel(attention),
+        "attention": kernel(loaded.decoder.config._attn_implementation),
         "processor": loaded.processor_source,
         "other_load": conditions.other_load if conditions else None,
         "conditions": conditions,

@@ -29,12 +29,6 @@ class Prompt:
     text_tokens: int
 
 
-def render(processor: Any, text: str) -> str:
-    """Return a question within the checkpoint's chat template, generation prompt included."""
-    message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
-    return str(processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False))
-
-
 def fit(processor: Any, text: str, seq_len: int) -> Prompt:
     """Cut the end of a question until the whole text prompt fits ``seq_len`` tokens.
 
@@ -59,36 +53,23 @@ def fit(processor: Any, text: str, seq_len: int) -> Prompt:
                 f"a prompt length of {seq_len} text tokens cannot hold the template and one token of the "
                 f"question, which take {needed}"
             )
-    return _filled(processor, prompt, seq_len) if getattr(processor, "fills", False) else prompt
+    if getattr(processor, "fills", False):
+        prompt = _prompt(processor, prompt.text + FILLER * (seq_len - prompt.text_tokens))
+    return prompt
 
 
 def _prompt(processor: Any, text: str) -> Prompt:
-    rendered = render(processor, text)
-    return Prompt(text, rendered, text_tokens(processor, rendered))
-
-
-def _filled(processor: Any, prompt: Prompt, seq_len: int) -> Prompt:
-    """Add words of one token each until the prompt has ``seq_len`` tokens.
-
-    Raises:
-        ValueError: The word is not one token of the stand-in's tokenizer.
-    """
-    filled = _prompt(processor, prompt.text + FILLER * (seq_len - prompt.text_tokens))
-    if filled.text_tokens != seq_len:
-        raise ValueError(f"a prompt filled up to {seq_len} tokens came out at {filled.text_tokens}")
-    return filled
-
-
-def text_tokens(processor: Any, rendered: str) -> int:
-    """Count the tokens of a rendered prompt without those that stand for the image.
+    """Put a question into the checkpoint's chat template and count the tokens that are not the image's.
 
     Image tokens are subtracted from the count. Cutting them out of the text instead could change how the
     text around them is tokenized.
     """
+    message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
+    rendered = str(processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False))
     if hasattr(processor, "text_ids"):
-        return len(processor.text_ids(rendered))
+        return Prompt(text, rendered, len(processor.text_ids(rendered)))
     ids = processor.tokenizer(rendered)["input_ids"]
-    return len(ids) - int(ids.count(processor.image_token_id))
+    return Prompt(text, rendered, len(ids) - int(ids.count(processor.image_token_id)))
 
 
 def encode(

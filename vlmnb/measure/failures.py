@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from vlmnb.errors import one_line
 from vlmnb.types import Status
 
@@ -32,14 +30,7 @@ class NotEnoughTokens(NotMeasured):
     status = "not_enough_tokens"
 
 
-class Failure(NamedTuple):
-    """Why a cell has no numbers."""
-
-    status: Status
-    reason: str
-
-
-def of(error: BaseException, *, tried: bool) -> Failure:
+def of(error: BaseException, *, tried: bool) -> tuple[Status, str]:
     """Return the status and a one-line reason for an exception of this project or of a library.
 
     ``tried``: the cell's optimization asks for something that not every model and machine has. A library's
@@ -49,9 +40,9 @@ def of(error: BaseException, *, tried: bool) -> Failure:
 
     text = one_line(error, 1900)
     if isinstance(error, NotMeasured):
-        return Failure(error.status, text)
+        return error.status, text
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return Failure("out_of_memory", text or "out of memory")
+        return "out_of_memory", text or "out of memory"
     full = "can't allocate memory" in text or "out of memory" in text
     status: Status = "out_of_memory" if full else "unsupported" if tried else "failed"
-    return Failure(status, f"{type(error).__name__}: {text}")
+    return status, f"{type(error).__name__}: {text}"

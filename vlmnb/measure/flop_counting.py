@@ -9,7 +9,7 @@ from typing import Any
 
 from vlmnb import models
 from vlmnb.flops import counters, flop_count, formula, meta
-from vlmnb.flops.flop_count import FlopCount, Parts
+from vlmnb.flops.flop_count import FlopCount
 from vlmnb.measure import compilation, loading
 from vlmnb.measure.batches import Batch, encode
 from vlmnb.measure.loading import Loaded
@@ -64,24 +64,20 @@ def _three_ways(loaded: Loaded, one: Any, image_size: int) -> FlopCount:
 
     found, formula_note = counters.attempt("the formula", by_formula)
     as_json = config.to_json_string(use_diff=False)
-    step, step_note = counters.attempt("torch, decoding,", lambda: _decode_step(entry.name, as_json, tokens))
+    step, step_note = counters.attempt(
+        "torch, decoding,", lambda: meta.decode(_shapes(entry.name, as_json), tokens)
+    )
     made = counted.model_copy(update={**(found or {}), "decode_torch": step})
     notes = [counted.note, formula_note, step_note, *flop_count.disagreements(made)]
     return made.model_copy(update={"note": "; ".join(note for note in notes if note)})
 
 
-@functools.lru_cache(maxsize=256)
-def _decode_step(model: str, config: str, tokens: int) -> Parts:
-    """Count the decoding step after a prompt of so many tokens, on the geometry alone.
-
-    The configuration is that of the loaded model, as JSON: a checkpoint need not have the geometry of the
-    model it is named after.
-    """
-    return meta.decode(_shapes(model, config), tokens)
-
-
 @functools.lru_cache(maxsize=1)
 def _shapes(model: str, config: str) -> Any:
+    """Return the model's geometry without memory, by the configuration of the loaded model as JSON.
+
+    A checkpoint need not have the geometry of the model it is named after.
+    """
     return meta.build(models.get(model), geometry.of(json.loads(config)))
 
 

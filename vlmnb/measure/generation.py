@@ -68,7 +68,7 @@ class Generator:
                 "past_key_values": self.caches.empty(len(batch["input_ids"])),
                 "disable_compile": True,
             }
-        with self.loaded.configuration.optimization.within():
+        with self.loaded.configuration.optimization.attention.within():
             return self.loaded.model.generate(**batch, **arguments)
 
 

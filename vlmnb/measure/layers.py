@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
-from vlmnb.device.clock import now_s, synchronize
+from vlmnb.device.clock import spent_s
 from vlmnb.flops import counters
 from vlmnb.measure import peak_rates, phases
 from vlmnb.measure.loading import Loaded
@@ -51,39 +51,33 @@ class Part(NamedTuple):
     inside: tuple[str, ...] = ()
 
 
-def parts(loaded: Loaded) -> list[Part]:
-    """Return the parts of a model in the order in which they run."""
-    model, family = loaded.model, loaded.family
-    embedding = family.patch_embedding(model)
-    found = [Part("patch embedding", "vision", None, embedding)] if embedding is not None else []
-    found += [
-        Part(f"vision layer {i}", "vision", i, layer) for i, layer in enumerate(family.vision_layers(model))
-    ]
-    found.append(Part("projector", "projector", None, family.projector(model)))
-    for i, layer in enumerate(loaded.decoder.layers):
+def parts(loaded: Loaded) -> tuple[list[Part], list[Part]]:
+    """Return the parts of a model in the order in which they run, and the modules around them.
+
+    Around them are the vision tower, each decoder layer and the decoder.
+    """
+    model, family, decoder = loaded.model, loaded.family, loaded.decoder
+    tower, projector = family.vision_modules(model)[0], family.projector(model)
+    patches = family.patch_embedding(model)
+    found = [Part("patch embedding", "vision", None, patches)] if patches is not None else []
+    layers = enumerate(family.vision_layers(model))
+    found += [Part(f"vision layer {i}", "vision", i, layer) for i, layer in layers]
+    around = []
+    if tower is not projector:
+        inside = [part.name for part in found]
+        inside += ["projector"] if any(module is projector for module in tower.modules()) else []
+        around.append(Part("vision, rest", "vision", None, tower, tuple(inside)))
+    found.append(Part("projector", "projector", None, projector))
+    names: list[str] = []
+    for i, layer in enumerate(decoder.layers):
         found.append(Part(f"attention {i}", "attention", i, layer.self_attn))
         found.append(Part(f"MLP {i}", "mlp", i, layer.mlp))
+        inside = [part.name for part in found[-2:]]
+        around.append(Part(f"layer {i}, rest", "other", i, layer, tuple(inside)))
+        names += [*inside, around[-1].name]
     found.append(Part("head", "head", None, model.lm_head))
-    return found
-
-
-def wholes(loaded: Loaded) -> list[Part]:
-    """Return the modules around the parts: the vision tower, each decoder layer, the decoder."""
-    model, family = loaded.model, loaded.family
-    decoder, tower = loaded.decoder, family.vision_modules(model)[0]
-    found = []
-    projector = family.projector(model)
-    if tower is not projector:
-        inside = ["patch embedding"] if family.patch_embedding(model) is not None else []
-        inside += [f"vision layer {i}" for i in range(len(family.vision_layers(model)))]
-        inside += ["projector"] if any(module is projector for module in tower.modules()) else []
-        found.append(Part("vision, rest", "vision", None, tower, tuple(inside)))
-    names = []
-    for i, layer in enumerate(decoder.layers):
-        names += [f"attention {i}", f"MLP {i}", f"layer {i}, rest"]
-        found.append(Part(names[-1], "other", i, layer, tuple(names[-3:-1])))
-    found.append(Part("decoder, rest", "other", None, decoder, tuple(names)))
-    return found
+    around.append(Part("decoder, rest", "other", None, decoder, tuple(names)))
+    return found, around
 
 
 def profile(loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfile:
@@ -91,8 +85,7 @@ def profile(loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfile:
     import torch
 
     device = loaded.configuration.device
-    within = [Watch(part, device) for part in parts(loaded)]
-    around = [Watch(whole, device) for whole in wholes(loaded)]
+    within, around = ([Watch(part, device) for part in found] for found in parts(loaded))
     call = {**inputs, "use_cache": False}
 
     def forward() -> None:
@@ -108,9 +101,9 @@ def profile(loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfile:
         whole, hooked = [], []
         # Whole and hooked passes alternate, so that a change of the machine's speed affects both.
         for _ in range(PASSES):
-            whole.append(_timed(forward, device))
+            whole.append(spent_s(forward, device))
             with _watching(within + around):
-                hooked.append(_timed(forward, device))
+                hooked.append(spent_s(forward, device))
         with counters.quiet(loaded.model):
             counts = [counters.count_call(watch.part.module, *watch.call) for watch in within]
         measured = [watch.measured(flops) for watch, flops in zip(within, counts, strict=True)]
@@ -156,7 +149,7 @@ class Watch:
 
     def measured(self, flops: int | None) -> LayerPart:
         """Return the part's times within the pass, and replayed alone."""
-        once_s = min(_timed(self.replay, self.device) for _ in range(3))
+        once_s = min(spent_s(self.replay, self.device) for _ in range(3))
         calls = max(3, round(ALONE_S / max(once_s, 1e-6)))
 
         def again() -> None:
@@ -169,11 +162,11 @@ class Watch:
             component=self.part.component,
             depth=self.part.depth,
             parameters=sum(p.numel() for p in parameters),
-            weight_bytes=sum(p.numel() * p.element_size() for p in parameters),
+            weight_bytes=sum(p.nbytes for p in parameters),
             activation_bytes=_bytes(self.call) + _bytes(self._output),
             flops=flops,
             in_pass_s=self._per_pass(),
-            replay_s=_timed(again, self.device) / calls,
+            replay_s=spent_s(again, self.device) / calls,
         )
 
     def rest(self, measured: Sequence[LayerPart]) -> LayerPart:
@@ -187,17 +180,7 @@ class Watch:
         """Return the seconds of each pass; several calls of a module in one pass are added up."""
         times = [phases.between_s(began, ended) for began, ended in self._times]
         calls = len(times) // PASSES
-        if not calls:
-            return (0.0,) * PASSES
-        return tuple(sum(times[i : i + calls]) for i in range(0, len(times), calls))
-
-
-def _timed(work: Callable[[], None], device: str) -> float:
-    synchronize(device)
-    began_s = now_s()
-    work()
-    synchronize(device)
-    return now_s() - began_s
+        return tuple(sum(times[i * calls : (i + 1) * calls]) for i in range(PASSES))
 
 
 @contextmanager
@@ -215,10 +198,7 @@ def energies(
 ) -> list[LayerPart]:
     """Measure the energy of every part, in a window of its own or in one that equal parts share.
 
-    Args:
-        measured: Parts with the seconds of a call.
-        replays: A call of each.
-        device: ``cpu`` or ``cuda``.
+    ``measured`` has the seconds of a call of each part, ``replays`` makes a call.
     """
     # A tenth more than the counter needs: a replay may be faster than it was when it was timed.
     window_s = max(REPLAY_S[device], 1.1 * EnergyMeter(device).least_window_s)
@@ -249,11 +229,6 @@ def energies(
 def _bytes(value: Any) -> int:
     """Return the bytes of all tensors within a value."""
     import torch
+    from torch.utils import _pytree as trees
 
-    if isinstance(value, torch.Tensor):
-        return value.numel() * value.element_size()
-    if isinstance(value, Mapping):
-        return sum(_bytes(item) for item in value.values())
-    if isinstance(value, (tuple, list)):
-        return sum(_bytes(item) for item in value)
-    return 0
+    return sum(leaf.nbytes for leaf in trees.tree_leaves(value) if isinstance(leaf, torch.Tensor))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -142,16 +143,14 @@ def require(missing: Sequence[Resolved]) -> None:
                 _processor(wanted, folder)
 
 
-def import_classes(missing: Sequence[Resolved]) -> None:
-    """Import the model classes of cells, which takes seconds, before the device is taken."""
-    for resolved in missing:
-        resolved.family.model_class()
-
-
 def _prepare() -> None:
-    """Set up what must be set before torch and transformers are imported."""
+    """Set up torch and transformers before the first use: where compiled code is kept, and silence."""
     quiet_libraries.hush()
     compilation.keep_compiled_code()
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
 
 
 def load(wanted: Configuration) -> Loaded:
@@ -168,7 +167,6 @@ def load(wanted: Configuration) -> Loaded:
         raise Unsupported("this machine has no CUDA device that torch can use")
     if reason := optimizations.obstacle(wanted.optimization, wanted.device):
         raise Unsupported(reason)
-    _silence()
     loaded = _random(wanted) if wanted.weights == "random" else _pretrained(wanted)
     if wanted.interpolate:
         loaded = replace(loaded, sizing=wanted.family.interpolated(loaded.model, loaded.processor))
@@ -182,13 +180,6 @@ def torch_dtype(name: str) -> Any:
     import torch
 
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-
-
-def _silence() -> None:
-    import transformers
-
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
 
 
 def apply(setting: Setting, model: Any, device: str) -> None:
@@ -212,14 +203,14 @@ def apply(setting: Setting, model: Any, device: str) -> None:
 
 
 def _random(wanted: Configuration) -> Loaded:
-    entry, family = wanted.entry, wanted.family
+    entry, family, attention = wanted.entry, wanted.family, wanted.optimization.attention
     config = geometry.config(entry)
     model = random_weights.build(
         family.model_class(),
         config,
         dtype=torch_dtype(wanted.optimization.dtype),
         device=wanted.device,
-        attention=wanted.optimization.attention_here(),
+        attention=attention.implementation(attention.name),
         seed=wanted.seed,
     )
     folder = checkpoints.processor_folder(entry)
@@ -230,9 +221,9 @@ def _random(wanted: Configuration) -> Loaded:
 
 def _pretrained(wanted: Configuration) -> Loaded:
     folder = checkpoints.find(wanted.entry)
-    chosen = wanted.optimization
-    dtype, attention = torch_dtype(chosen.dtype), chosen.attention_here()
-    model = _from_folder(wanted, folder, dtype=dtype, attn_implementation=attention)
+    dtype, attention = torch_dtype(wanted.optimization.dtype), wanted.optimization.attention
+    own = attention.implementation(attention.name)
+    model = _from_folder(wanted, folder, dtype=dtype, attn_implementation=own)
     model.to(wanted.device).eval()
     model.generation_config = _greedy(model.generation_config)
     other = geometry.differences(wanted.entry, model.config)
@@ -245,10 +236,7 @@ def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Any:
     Raises:
         UserError: It cannot be loaded, lacks a weight, or has one of another shape.
     """
-    import torch
-
-    _silence()
-    try:
+    with _usable(wanted, folder):
         model, report = wanted.family.model_class().from_pretrained(
             folder,
             use_safetensors=True,
@@ -257,12 +245,6 @@ def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Any:
             ignore_mismatched_sizes=True,  # reported below, with both shapes
             **how,
         )
-    except (torch.OutOfMemoryError, MemoryError):
-        raise
-    except Exception as error:  # a broken checkpoint shows as any error of a library
-        if "allocate" in str(error):
-            raise
-        raise _unusable(wanted, folder, error) from None
     name = wanted.entry.name
     absent = sorted(report["missing_keys"])
     if absent:
@@ -282,15 +264,24 @@ def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Any:
 
 
 def _processor(wanted: Configuration, folder: Path) -> Any:
-    try:
+    with _usable(wanted, folder):
         return wanted.family.load_processor(folder)
-    except Exception as error:  # as above
-        raise _unusable(wanted, folder, error) from None
 
 
-def _unusable(wanted: Configuration, folder: Path, error: Exception) -> UserError:
-    reason = f"{type(error).__name__}: {one_line(error)[:300]}"
-    return UserError(f"cannot load {wanted.entry.name} from {folder}: {reason}")
+@contextlib.contextmanager
+def _usable(wanted: Configuration, folder: Path) -> Iterator[None]:
+    """Report what a library raises, which can be anything, as a broken checkpoint, unless memory ran out."""
+    import torch
+
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        if "allocate" in str(error):
+            raise
+        reason = f"{type(error).__name__}: {one_line(error)[:300]}"
+        raise UserError(f"cannot load {wanted.entry.name} from {folder}: {reason}") from None
 
 
 def _greedy(given: Any) -> Any:

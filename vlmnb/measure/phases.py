@@ -47,8 +47,8 @@ class PhaseClock:
     def __enter__(self) -> Self:
         first, last = self._vision[0], self._vision[-1]
         self._hooks = [
-            first.register_forward_pre_hook(self._vision_began),
-            last.register_forward_hook(self._vision_ended),
+            first.register_forward_pre_hook(self._encoding),
+            last.register_forward_hook(self._encoding),
             self._model.register_forward_hook(self._pass_ended),
         ]
         return self
@@ -63,33 +63,29 @@ class PhaseClock:
         """Call the model's ``generate``; return its result and its phases."""
         self._clear()
         synchronize(self._device)
-        began_s, self._began = now_s(), stamp(self._device)
+        began_s, began = now_s(), stamp(self._device)
         output = call()
         ended = stamp(self._device)
         synchronize(self._device)
         latency_s = now_s() - began_s
         if self._first_pass is None:
             raise ValueError("generate made no forward pass that could be timed")
-        encoded = self._vision_from is not None and self._vision_to is not None
-        vision_s = between_s(self._vision_from, self._vision_to) if encoded else 0.0
+        vision_s = between_s(self._encoded[0], self._encoded[-1]) if self._encoded else 0.0
         return output, Phases(
             latency_s=latency_s,
             vision_s=vision_s,
-            prefill_s=between_s(self._began, self._first_pass) - vision_s,
+            prefill_s=between_s(began, self._first_pass) - vision_s,
             decode_s=between_s(self._first_pass, ended),
             decode_steps=self._passes - 1,
         )
 
     def _clear(self) -> None:
-        self._began = self._vision_from = self._vision_to = self._first_pass = None
+        self._encoded: list[Any] = []
+        self._first_pass = None
         self._passes = 0
 
-    def _vision_began(self, *_: Any) -> None:
-        if self._vision_from is None:
-            self._vision_from = stamp(self._device)
-
-    def _vision_ended(self, *_: Any) -> None:
-        self._vision_to = stamp(self._device)
+    def _encoding(self, *_: Any) -> None:
+        self._encoded.append(stamp(self._device))
 
     def _pass_ended(self, *_: Any) -> None:
         self._passes += 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from vlmnb.device.clock import now_s, synchronize
+from vlmnb.device.clock import now_s, spent_s
 from vlmnb.device.load import LoadMarks, is_high
 from vlmnb.measure.batches import Batch
 from vlmnb.measure.generation import Generator
@@ -21,17 +21,16 @@ from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 from vlmnb.stats.batches import batch_values
 
-MOST_WARMUP_BATCHES = 3
-"""Untimed batches before the window, at most; at least two, of which the first pays for lazy
-initialization and compilation."""
-
 SETTLED = 0.1
-"""Warm-up ends when a batch takes within this share of the time the same batch took before."""
+"""A third batch of warm-up is left out when the second is the first again and takes within this share of
+its time."""
 
 REPEAT_BUDGET_S = 1.0
-"""After the first pass, passes are added until one is clean and the median stable, or until this much time
-has gone by: a short time, so that a sweep spends it on cells and not on repeats of a number that is known
-well enough."""
+"""Time after which the warm-up makes no third batch, and time for all passes together.
+
+After the first pass, passes are added until one is clean and the median stable, as long as the next one
+would end within this time: a short time, so that a sweep spends it on cells and not on repeats of a number
+that is known well enough. Only a counter of energy that needs a longer window exceeds it."""
 
 
 @dataclass(frozen=True)
@@ -133,20 +132,16 @@ def _memory(loaded: Loaded, outputs: Sequence[Any], window: MeteredWindow) -> Me
 
 
 def _warm_up(generate: Generator, inputs: Sequence[Any], device: str) -> list[float]:
-    """Generate the first batch, then the longest one until its time has settled; return their seconds."""
-    longest = max(inputs, key=lambda batch: int(batch["input_ids"].shape[1]))
-    seconds: list[float] = []
-    for batch in (inputs[0], *[longest] * (MOST_WARMUP_BATCHES - 1)):
-        began_s = now_s()
-        generate(batch)
-        synchronize(device)
-        seconds.append(now_s() - began_s)
-        if len(seconds) > 1 and (longest is inputs[0] or len(seconds) > 2):
-            before, last = seconds[-2:]
-            if abs(last - before) <= SETTLED * last:
-                break
-        if len(seconds) > 1 and sum(seconds) > REPEAT_BUDGET_S:
-            break
+    """Generate the first batch, then the one with the longest prompts, then that again unless it has settled.
+
+    It is not generated again either if the two took more than ``REPEAT_BUDGET_S`` together. Return the
+    seconds of each; the first includes lazy initialization and compilation.
+    """
+    first, longest = inputs[0], max(inputs, key=lambda batch: int(batch["input_ids"].shape[1]))
+    seconds = [spent_s(partial(generate, batch), device) for batch in (first, longest)]
+    settled = first is longest and abs(seconds[1] - seconds[0]) <= SETTLED * seconds[1]
+    if not settled and sum(seconds) <= REPEAT_BUDGET_S:
+        seconds.append(spent_s(partial(generate, longest), device))
     return seconds
 
 

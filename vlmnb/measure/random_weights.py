@@ -18,25 +18,13 @@ POOL = (1 << 22) + 15
 
 
 def build(model_class: Any, config: Any, *, dtype: Any, device: str, attention: str, seed: int) -> Any:
-    """Build a model and fill it with random weights.
+    """Build a model in evaluation mode, without an end token, and fill it with random weights.
 
     Matrices and convolutions are uniform with the variance 1 / inputs, which keeps activations of any depth
     within fp16; a uniform distribution has no tails beyond fp16's range. Norms are the identity, biases zero.
     Buffers, such as the frequencies of rotary positions, are computed by the modules as usual and keep their
     own precision. The same seed gives the same weights on every device. The values are drawn once and
     repeated, each parameter from its own starting place, because drawing billions takes a CPU minutes.
-
-    Args:
-        model_class: A model class of transformers.
-        config: Its configuration; changed by the model as transformers does.
-        dtype: torch dtype of all parameters.
-        device: Where the parameters are allocated.
-        attention: Attention implementation by transformers' name.
-        seed: Chooses the weights.
-
-    Returns:
-        The model in evaluation mode. It has no end token, so every answer has the maximum number of new
-        tokens.
     """
     import torch
     from accelerate import init_empty_weights

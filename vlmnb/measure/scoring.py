@@ -15,15 +15,9 @@ from vlmnb.spec.cell import Cell
 
 
 def score(cell: Cell, loaded: Loaded, batches: Sequence[Batch], outputs: Sequence[Any]) -> tuple[Answer, ...]:
-    """Decode the outputs and compare each with its references.
+    """Decode the outputs (prompts and new tokens of each batch) and compare each with its references.
 
     Random weights and answers of fixed length get no scores.
-
-    Args:
-        cell: The cell that was measured.
-        loaded: The model and its tokenizer.
-        batches: What was asked.
-        outputs: Prompts and new tokens of each batch.
     """
     answers = [
         answer

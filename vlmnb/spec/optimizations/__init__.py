@@ -11,7 +11,6 @@ import functools
 import importlib
 import pkgutil
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from vlmnb.errors import UserError, nearest
@@ -79,26 +78,13 @@ class Optimization(Frozen):
         return any(setting.caches for setting in self.settings)
 
     @property
-    def largest_batch(self) -> int:
-        """Return the largest number of questions that it takes at a time; 0 for any number."""
-        return min((s.largest_batch for s in self.settings if s.largest_batch), default=0)
-
-    def attention_here(self) -> str:
-        """Return transformers' name of the attention on this machine."""
-        (setting,) = (s for s in self.settings if s.kind == "attention")
-        return setting.attention() if setting.attention else setting.name
-
-    def kernel(self, own: str) -> str:
-        """Describe the attention kernel that a model uses, given transformers' name of it."""
-        return next((s.kernel(own) for s in self.settings if s.kernel), own)
-
-    def within(self) -> AbstractContextManager[Any]:
-        """Return the context in which a model is called."""
-        return next((s.within() for s in self.settings if s.within), nullcontext())
+    def attention(self) -> Setting:
+        """Return the setting of the attention, which every optimization has."""
+        return next(setting for setting in self.settings if setting.kind == "attention")
 
     def arguments(self, model: Any) -> dict[str, Any]:
         """Return further arguments of ``generate``."""
-        return {k: v for s in self.settings if s.arguments for k, v in s.arguments(model).items()}
+        return {k: v for s in self.settings for k, v in s.arguments(model).items()}
 
     def caches(self, model: Any, positions: int) -> Any | None:
         """Make the caches that ``generate`` is given; None where it makes its own."""
@@ -189,11 +175,7 @@ def _precision(name: str, named: str, base: Dtype, chosen: Sequence[Setting]) ->
 
 
 def require(name: str, base_dtype: Dtype) -> None:
-    """Check that the packages that an optimization needs are installed, without importing them.
-
-    Raises:
-        UserError: One is not installed.
-    """
+    """Raise a UserError if a package that an optimization needs is not installed; none is imported."""
     for setting in parse(name, base_dtype).settings:
         package = setting.package
         if package and not setting.package_optional and not installed(package):
@@ -210,7 +192,7 @@ def packages() -> tuple[str, ...]:
 
 def obstacle(optimization: Optimization, device: str) -> str:
     """Return why an optimization cannot run on a device, without loading a model; empty if it may."""
-    reasons = (s.obstacle(optimization.dtype, device) for s in optimization.settings if s.obstacle)
+    reasons = (setting.obstacle(optimization.dtype, device) for setting in optimization.settings)
     return next(filter(None, reasons), "")
 
 
@@ -235,7 +217,7 @@ def at_batches(names: Sequence[str], batch_size: int) -> list[tuple[int, list[st
     A setting with a largest batch (prompt lookup takes one question at a time) is measured at that size, and
     so is the original again: a comparison of two batch sizes would show the effect of the batch size.
     """
-    largest = {name: parse(name, "fp32").largest_batch for name in names}
+    largest = {name: max(s.largest_batch for s in parse(name, "fp32").settings) for name in names}
     if size := largest[names[0]]:
         return [(size, list(names))]
     found = [(batch_size, [name for name in names if not largest[name]])]

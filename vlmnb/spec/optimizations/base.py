@@ -1,25 +1,16 @@
 """What every model has on every machine: three precisions, and two kernels of attention."""
 
-from vlmnb.spec.optimizations.setting import Setting
+from vlmnb.spec.optimizations.setting import Kind, Setting
 
-SETTINGS = (
-    Setting(name="bf16", kind="precision", description="bfloat16, eager attention", everywhere=True),
-    Setting(
-        name="fp16", kind="precision", description="16-bit floating point, eager attention", everywhere=True
-    ),
-    Setting(
-        name="fp32", kind="precision", description="32-bit floating point, eager attention", everywhere=True
-    ),
-    Setting(
-        name="eager",
-        kind="attention",
-        description="attention written out as matrix products (the base)",
-        everywhere=True,
-    ),
-    Setting(
-        name="sdpa",
-        kind="attention",
-        description="attention through torch's scaled_dot_product_attention",
-        everywhere=True,
-    ),
+_EVERYWHERE: dict[str, tuple[Kind, str]] = {
+    "bf16": ("precision", "bfloat16, eager attention"),
+    "fp16": ("precision", "16-bit floating point, eager attention"),
+    "fp32": ("precision", "32-bit floating point, eager attention"),
+    "eager": ("attention", "attention written out as matrix products (the base)"),
+    "sdpa": ("attention", "attention through torch's scaled_dot_product_attention"),
+}
+
+SETTINGS = tuple(
+    Setting(name=name, kind=kind, description=description, everywhere=True)
+    for name, (kind, description) in _EVERYWHERE.items()
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from typing import Any
 
 from vlmnb.spec.optimizations.setting import Setting, installed
@@ -13,9 +13,9 @@ NAME = "flash_attention_2"
 PACKAGE = "flash_attn"
 
 
-def implementation() -> str:
+def implementation(name: str = NAME) -> str:
     """Return transformers' name of the attention; without the package it is sdpa."""
-    return NAME if installed(PACKAGE) else "sdpa"
+    return name if installed(PACKAGE) else "sdpa"
 
 
 def only_flash() -> contextlib.AbstractContextManager[Any]:
@@ -33,12 +33,7 @@ def only_flash() -> contextlib.AbstractContextManager[Any]:
 
 def kernel(own: str) -> str:
     """Describe the kernel in use."""
-    if own != NAME:
-        return f"{own}, torch's flash kernel forced"
-    try:
-        return f"{own}, flash-attn {version('flash-attn')}"
-    except PackageNotFoundError:
-        return own
+    return f"{own}, flash-attn {version(PACKAGE)}" if own == NAME else f"{own}, torch's flash kernel forced"
 
 
 def obstacle(dtype: Dtype, device: str) -> str:
@@ -60,7 +55,7 @@ SETTINGS = (
         package_optional=True,
         dtypes=("fp16", "bf16"),
         obstacle=obstacle,
-        attention=implementation,
+        implementation=implementation,
         within=only_flash,
         kernel=kernel,
     ),

@@ -29,7 +29,7 @@ class Setting:
     """One setting: what it is, what it needs, and the functions that apply it to a model.
 
     A module of this package lists its settings in ``SETTINGS``. Its functions import torch and other
-    libraries when they are called, never before. Those that a setting does not need stay None.
+    libraries when they are called, never before.
 
     Attributes:
         name: As it is written in a sweep file; combined with others by ``+``.
@@ -46,7 +46,8 @@ class Setting:
         stored_as: The quantization of ``vlmnb.fit`` that stores the weights in the same way.
         obstacle: Returns why it cannot run in a precision on a device, from the names alone; empty if it may.
         prepare: Changes a loaded model in place; takes the model and its device.
-        attention: Returns the name that transformers has for this attention on this machine.
+        implementation: Returns the name that transformers has for this attention on this machine; takes
+            ``name``.
         within: Returns a context in which ``generate`` and forward passes are called.
         kernel: Describes the attention kernel in use, for the record; takes transformers' name of it.
         arguments: Returns further arguments of ``generate`` for a model.
@@ -66,12 +67,12 @@ class Setting:
     largest_batch: int = 0
     guesses: bool = False
     stored_as: str = ""
-    obstacle: Callable[[Dtype, str], str] | None = None
+    obstacle: Callable[[Dtype, str], str] = lambda dtype, device: ""
     prepare: Callable[[Any, str], None] | None = None
-    attention: Callable[[], str] | None = None
-    within: Callable[[], contextlib.AbstractContextManager[Any]] | None = None
-    kernel: Callable[[str], str] | None = None
-    arguments: Callable[[Any], dict[str, Any]] | None = None
+    implementation: Callable[[str], str] = str
+    within: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
+    kernel: Callable[[str], str] = str
+    arguments: Callable[[Any], dict[str, Any]] = lambda model: {}
     caches: Callable[[Any, int], Any] | None = None
 
 

@@ -24,7 +24,7 @@ def compile_decoder(model: Any, device: str) -> None:
 
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     torch._dynamo.utils.counters.clear()
-    decoder = model.model.language_model
+    decoder = model.get_decoder()
     plain = decoder.forward
     graphs = device == "cuda"
     begin_step: Any = torch.compiler.cudagraph_mark_step_begin
