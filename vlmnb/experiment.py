@@ -73,7 +73,7 @@ def records(plan: Plan) -> list[Record]:
 
 
 def __getattr__(name: str) -> Any:
-    """Return a function of ``vlmnb.views.show``, imported after measuring: pandas would add to the memory."""
+    """Return a function of ``vlmnb.views.show``, imported after measuring: plots would add to the memory."""
     if not name.startswith("show_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from vlmnb.views import show

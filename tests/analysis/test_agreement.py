@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vlmnb.analysis import agreement
 from vlmnb.records.answer import Answer
 from vlmnb.records.record import Record
-from vlmnb.views import agreement_table, findings
+from vlmnb.views import answer_tables, findings
 
 
 def said(*texts: str) -> tuple[Answer, ...]:
@@ -83,7 +83,7 @@ def test_the_matrix_holds_every_run_against_batch_1_in_the_highest_precision() -
     same = [run(size, name, "GOOD", "b") for size in (4, 1) for name in ("sdpa", "fp32")]
     found = [same[0], run(4, "bf16", "GOOD", "x"), run(1, "bf16", "z", "x"), *same[1:]]
     matrix = agreement.matrix(found)
-    table = agreement_table.table(matrix)
+    table = answer_tables.agreement_table(matrix)
     assert table.columns == ("Batch size", "fp32", "bf16", "sdpa")
     shown = [[field.text.split(" [")[0] for field in row] for row in table.rows]
     assert shown == [["1", "reference", "0.0 %", "100.0 %"], ["4", "100.0 %", "50.0 %", "100.0 %"]]
@@ -97,7 +97,7 @@ def test_the_matrix_holds_every_run_against_batch_1_in_the_highest_precision() -
 def test_a_partial_matrix_says_so_and_a_failed_cell_says_why() -> None:
     broken = absent(cell(batch_size=16, optimization="bf16", dtype="bf16"), "out_of_memory", "too large")
     matrix = agreement.matrix([run(4, "fp32", "a", "b"), run(16, "fp32", "a", "c"), broken])
-    table = agreement_table.table(matrix)
+    table = answer_tables.agreement_table(matrix)
     assert "Partial: 3 of 4" in table.caption
     assert "no run at batch 1" in table.caption
     assert [row[2].text for row in table.rows] == ["-", "-"]

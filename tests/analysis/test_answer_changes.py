@@ -16,7 +16,7 @@ from vlmnb.spec import optimizations, planning
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.views import (
-    answer_changes_table,
+    answer_tables,
     axis_table,
     findings,
     footnotes,
@@ -28,7 +28,7 @@ from vlmnb.views.table import Table
 
 def changes_table(cells: list[Cell], records: list[Record], others: list[Record]) -> Table | None:
     changes = answer_changes.of_cells(cells, records, others)
-    return answer_changes_table.table(changes, cells, records)
+    return answer_tables.changes_table(changes, cells, records)
 
 
 def test_only_changes_beyond_the_originals_own_noise_are_flagged() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from vlmnb.analysis import pareto
 from vlmnb.analysis.pareto import Point
-from vlmnb.views import pareto_findings
+from vlmnb.views import pareto_figure
 
 NOISE_FLOOR = 0.2
 
@@ -29,11 +29,11 @@ def test_clear_differences_are_not_doubted() -> None:
     best, slow, poor = point("A", 0.2, 0.1), point("B", 0.5, 0.3), point("C", 0.3, 0.5)
     found = pareto.order([best, slow, poor], NOISE_FLOOR)
     assert (titles(found.front), titles(found.behind), found.doubted) == (["A"], ["B", "C"], [])
-    assert pareto_findings.clause(found) == "A has both the shortest latency and the smallest error"
+    assert pareto_figure.clause(found) == "A has both the shortest latency and the smallest error"
     found = pareto.order([point("A", 0.2, 0.3), point("B", 0.5, 0.1), point("C", 0.5, 0.5)], NOISE_FLOOR)
     assert (titles(found.front), titles(found.behind), found.doubted) == (["A", "B"], ["C"], [])
-    assert "C is beaten in both" in pareto_findings.clause(found)
-    assert pareto_findings.clause(pareto.order([best], NOISE_FLOOR)) == "only A was measured"
+    assert "C is beaten in both" in pareto_figure.clause(found)
+    assert pareto_figure.clause(pareto.order([best], NOISE_FLOOR)) == "only A was measured"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_an_order_within_intervals_or_noise_floor_is_doubted(
     found = pareto.order([one, other], NOISE_FLOOR)
     assert titles(found.front) == ["A"]
     assert (found.latencies == [(one, other)], found.errors == [(one, other)]) == (latencies, errors)
-    said = pareto_findings.clause(found)
+    said = pareto_figure.clause(found)
     assert said.startswith("by the numbers alone, A has both")
     assert said.endswith("significantly different")
 
@@ -62,13 +62,13 @@ def test_a_latency_under_background_load_is_doubted() -> None:
     busy = point("B", 0.9, 0.4, disturbed=True)
     found = pareto.order([point("A", 0.192, 0.1), busy], NOISE_FLOOR)
     assert (found.disturbed, found.latencies, found.errors) == ([busy], [], [])
-    assert "other processes used the machine while B was measured" in pareto_findings.clause(found)
+    assert "other processes used the machine while B was measured" in pareto_figure.clause(found)
 
 
 def test_beaten_by_less_than_the_noise_floor_is_not_beaten() -> None:
     points = [point("A", 0.2, 0.3), point("B", 0.5, 0.1), point("C", 0.234, 0.5)]
     found = pareto.order(points, NOISE_FLOOR)
     assert [titles(pair) for pair in found.latencies] == [["A", "C"]]
-    assert "C is behind in both, but the latencies of A and C" in pareto_findings.clause(found)
+    assert "C is behind in both, but the latencies of A and C" in pareto_figure.clause(found)
     assert not pareto.order(points, 0.05).doubted
     assert not pareto.order(points, None).doubted, "a report states no spread"

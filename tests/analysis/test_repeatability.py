@@ -17,7 +17,7 @@ from vlmnb.records import record_file
 from vlmnb.records.provenance import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
-from vlmnb.views import agreement_table, findings, repeat_table
+from vlmnb.views import answer_tables, findings, repeat_table
 from vlmnb.views.templates import say
 
 
@@ -152,7 +152,7 @@ def test_the_page_of_agreement_asks_for_every_combination_and_says_what_depends_
         for each in cells
     ]  # fmt: skip
     (matrix,) = agreement.matrices(found, ())
-    table = agreement_table.table(matrix)
+    table = answer_tables.agreement_table(matrix)
     assert "Partial" not in table.caption
     assert all(field.text != "-" for row in table.rows for field in row)
     said = say("answers", "by_batch", found=agreement.by_batch(found)).splitlines()

@@ -227,8 +227,8 @@ def test_memory_shows_the_weights_and_what_the_peak_is_of() -> None:
     assert isinstance(record.memory, MemoryUsage)
     made = roofline_tables.memory_table([record.cell], [record])
     shown = dict(zip(made.columns, made.rows[0], strict=True))
-    assert shown["Weights"].text == "1.50 kB"
-    assert shown["Peak memory"].text == "4.00 kB"
+    assert shown["Weights"].text == "1.500 kB"
+    assert shown["Peak memory"].text == "4.000 kB"
     assert "whole process" in made.caption
     gpu = record.model_copy(update={"cell": record.cell.model_copy(update={"device": "cuda"})})
     assert "torch's allocator" in roofline_tables.memory_table([gpu.cell], [gpu]).caption

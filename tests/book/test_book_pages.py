@@ -16,8 +16,8 @@ from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records import export_columns
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
-from vlmnb.views import comparison_tables, detail_table, html, pareto_figure, pareto_findings
-from vlmnb.views.table import Field, Table
+from vlmnb.views import comparison_tables, detail_table, pareto_figure
+from vlmnb.views.table import Field, Table, render
 
 
 def measured(*models: str) -> list[Record]:
@@ -67,7 +67,7 @@ def test_of_two_base_records_the_one_with_more_samples_counts() -> None:
 
 def test_the_findings_follow_the_numbers() -> None:
     found = results(*measured(*bookmaking.MODELS))
-    said = " ".join(pareto_findings.findings(found))
+    said = " ".join(pareto_figure.findings(found))
     assert "LLaVA tiny and Qwen2.5-VL tiny are on the Pareto front" in said
     assert "Fuyu tiny is beaten in both" in said
     drawn = pareto_figure.figure(found)
@@ -92,20 +92,20 @@ def test_the_findings_name_windows_with_background_load() -> None:
     own = measured(*bookmaking.MODELS)
     loaded = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.5, contaminated=True)
     busy = [with_provenance(r, conditions=loaded) if r.cell.model == "fuyu-tiny" else r for r in own]
-    said = " ".join(pareto_findings.findings(results(*busy)))
+    said = " ".join(pareto_figure.findings(results(*busy)))
     assert "other processes used the machine while Fuyu tiny was measured" in said
     assert "beaten" not in said
     ((setup, quiet),) = base_configuration.base_results(own).items()
-    drawn, _ = pareto_findings.figure_blocks((), setup, quiet)
+    drawn = pareto_figure.blocks((), setup, quiet)
     assert "differ by up to 20 % (an assumption" in drawn
-    assert len(pareto_findings.figure_caption(quiet).split()) <= 60
+    assert len(pareto_figure.caption(quiet).split()) <= 60
 
 
 def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
     found = results(*measured("llava-tiny"))
-    assert "≈ 0.167" in html.render(comparison_tables.cost_table(found))
+    assert "≈ 0.167" in render(comparison_tables.cost_table(found))
     changes = {"status": "failed", "reason": 'a "quoted" <reason>', "timing": None}
-    page = html.render(comparison_tables.cost_table(results(found[0].speed.model_copy(update=changes))))
+    page = render(comparison_tables.cost_table(results(found[0].speed.model_copy(update=changes))))
     assert 'class="vlmnb-missing" title="failed: a &#34;quoted&#34; &lt;reason&gt;"' in page
 
 

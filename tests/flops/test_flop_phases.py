@@ -10,7 +10,8 @@ from factory import cell, record
 from vlmnb.book import postprocess
 from vlmnb.flops import flop_count
 from vlmnb.flops.flop_count import FlopCount, Parts
-from vlmnb.views import detail_table, footnotes, html
+from vlmnb.views import detail_table, footnotes
+from vlmnb.views.table import render
 
 WHOLE = Parts(vision=900, vision_scores=100, projector=50, projections=300, mlp=500, scores=100, head=50)
 
@@ -64,7 +65,7 @@ def test_the_detail_table_shows_phases_and_the_notes_say_where_counts_differ() -
 
 
 def test_figures_of_a_page_lead_to_their_records() -> None:
-    table = html.render(detail_table.detail_table("batch_size", [record().cell], [record()]))
+    table = render(detail_table.detail_table("batch_size", [record().cell], [record()]))
     page = postprocess.linked(table, {record().key: "../records/x.json"})
     assert page.count('<a href="../records/x.json">') == table.count(f'data-key="{record().key}"') > 5
     assert postprocess.linked(table, {}) == table

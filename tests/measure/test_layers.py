@@ -17,7 +17,7 @@ from vlmnb.meters.readings import EnergyReading, EnergyRefusal
 from vlmnb.records.layer_profile import LayerPart
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
-from vlmnb.views import footnotes, layer_findings, layer_tables
+from vlmnb.views import footnotes, layer_tables
 from vlmnb.views.marks import MODELLED
 
 
@@ -55,7 +55,7 @@ def test_components_show_share_rate_and_modelled_energy_per_call() -> None:
     ],
 )
 def test_the_page_says_whether_the_parts_add_up(whole_s: float, said: str) -> None:
-    text = layer_findings.text([profiled(whole_s)])
+    text = layer_tables.text([profiled(whole_s)])
     assert said in text
     assert "\n" not in text
 
@@ -64,7 +64,7 @@ def test_a_cell_that_could_not_be_profiled_shows_its_reason() -> None:
     found = absent(cell(measure="layers"), "out_of_memory", "no room")
     table = layer_tables.component_table([found])
     assert table.rows[0][2].title == "out of memory: no room"
-    assert "be measured" in layer_findings.text([found])
+    assert "be measured" in layer_tables.text([found])
 
 
 def test_the_rows_of_the_components_and_what_they_leave_close_on_the_whole() -> None:
@@ -78,7 +78,7 @@ def test_the_rows_of_the_components_and_what_they_leave_close_on_the_whole() -> 
 @pytest.mark.parametrize("middle", [1.0, 1.07])
 def test_whether_parts_add_up_is_not_told_of_an_interval_that_allows_both(middle: float) -> None:
     varied = tuple(middle + 0.1 * (i - 5) for i in range(11))
-    said = layer_findings.text([changed(profiled(1.0), forward_s=varied)])
+    said = layer_tables.text([changed(profiled(1.0), forward_s=varied)])
     assert "it is not known whether the parts add up" in said
     assert "; the parts" not in said
 
@@ -118,10 +118,10 @@ def test_a_profile_of_a_busy_machine_says_so_and_has_no_note_on_batches() -> Non
     found = profiled(1.0)
     provenance = found.provenance.model_copy(update={"conditions": busy})
     fast = with_head(found, part("head", "head", 0.04))
-    told = layer_findings.text([fast.model_copy(update={"provenance": provenance})])
+    told = layer_tables.text([fast.model_copy(update={"provenance": provenance})])
     assert "Other processes used 40 % of the CPU" in told
     assert "1 of 5 parts were faster than the peak rate" in told
-    assert "Other processes" not in layer_findings.text([found])
+    assert "Other processes" not in layer_tables.text([found])
     told = footnotes.reasons([found])
     assert "fewer samples" not in told
     assert "modelled" in told, "the parts' joules are"

@@ -21,7 +21,7 @@ from vlmnb.records.record import Record
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.sweep.options import Asked
-from vlmnb.views import optimization_text
+from vlmnb.views import fields, show
 
 NAMES = sorted(optimizations.settings())
 BASES = st.sampled_from(["fp32", "bf16", "fp16"])
@@ -109,11 +109,11 @@ def test_the_quickstart_tries_every_setting_and_what_another_page_leaves_out_is_
     (run,) = (run for run in planning.runs(sweep) if run.name == "fuyu-tiny/optimization")
     asked = run.parameters | {"device": "cpu"}
     cells = planning.plan("optimization", asked).cells
-    assert optimization_text.omitted(cells, "fp32") == []
+    assert show.omitted(cells, "fp32") == []
     tried = {part for cell in cells for part in cell.optimization.split("+")}
     assert tried >= set(optimizations.settings()) - {"eager"}
     asked |= {"optimizations": ["fp32", "compile", "prompt_lookup"]}
-    left = optimization_text.omitted(planning.plan("optimization", asked).cells, "fp32")
+    left = show.omitted(planning.plan("optimization", asked).cells, "fp32")
     assert {"bnb-8bit", "fp16", "bf16+flash_attention_2"} <= set(left)
     assert not {"fp32", "compile", "prompt_lookup"} & set(left)
 
@@ -127,7 +127,7 @@ def test_prompt_lookup_is_held_against_the_original_at_batch_1(length: str) -> N
     assert "prompt_lookup" not in {cell.optimization for cell in many}
     assert [(cell.optimization, cell.batch_size) for cell in one] == [("fp32", 1), ("prompt_lookup", 1)]
     assert [cell.samples for cell in one] == [96 if length == "natural" else planning.FIXED_BATCHES] * 2
-    assert [optimization_text.label("optimization", cell, plan.cells) for cell in (many[0], *one)] == [
+    assert [fields.label("optimization", cell, plan.cells) for cell in (many[0], *one)] == [
         "fp32", "fp32, batch 1", "prompt_lookup, batch 1"
     ]  # fmt: skip
 

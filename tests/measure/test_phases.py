@@ -12,7 +12,8 @@ from torch import nn
 
 from vlmnb.measure import phases as phase_clock
 from vlmnb.measure.phases import PhaseClock
-from vlmnb.views import html, phase_table
+from vlmnb.views import phase_table
+from vlmnb.views.table import render
 
 
 class Part(nn.Module):
@@ -74,4 +75,4 @@ def test_the_table_of_fixed_length_shows_phases_and_tokens_per_second() -> None:
     assert shown["Time per output token, s"].startswith("0.01")
     assert shown["Output tokens per s"] == "100.0"
     assert shown["Verdict"] == "stable"
-    assert "Word error" not in html.render(table)
+    assert "Word error" not in render(table)

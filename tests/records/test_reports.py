@@ -33,11 +33,10 @@ from vlmnb.views import (
     comparison_tables,
     findings,
     footnotes,
-    html,
     pareto_figure,
-    pareto_findings,
     report_tables,
 )
+from vlmnb.views.table import render
 
 SOURCES = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted((PROJECT / "reports").glob("*.yaml"))
@@ -75,7 +74,7 @@ def test_the_committed_records_are_those_of_the_transcription(
 def test_every_number_of_a_table_is_rendered_as_printed(model: str, sheet: dict[str, Any]) -> None:
     plan, found = shown(model, sheet["axis"])
     cells = [one.cell for one in found]
-    head, *body = cells_of(html.render(axis_table.axis_table(plan.axis.name, cells, found)))
+    head, *body = cells_of(render(axis_table.axis_table(plan.axis.name, cells, found)))
     assert len(head) == 1 + len(sheet["columns"])
     assert body == [[row["row"], *row["printed"]] for row in sheet["rows"]]
 
@@ -90,7 +89,7 @@ def test_every_figure_is_on_a_page_with_its_place() -> None:
         for axis in report_pages.AXES:
             _, found = shown(model, axis)
             table = report_tables.figures(axis, [one.cell for one in found], found)
-            for row in cells_of(html.render(table))[1:]:
+            for row in cells_of(render(table))[1:]:
                 assert (row[2] in UNPRINTED) == row[4].endswith(", inferred")
                 rendered.add((row[5], row[6], row[7], row[8], row[3], row[1]))
     titles = {"coco": "COCO", "scienceqa": "ScienceQA", "textvqa": "TextVQA"}
@@ -238,7 +237,7 @@ def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) ->
     assert "not measured here" in setting.title
     table = comparison_tables.cost_table(entries)
     assert "0.260" in [field.text for row in table.rows for field in row], "as printed, not 0.26"
-    assert "no spread" in pareto_findings.figure_caption(entries)
+    assert "no spread" in pareto_figure.caption(entries)
     assert pareto_figure.figure(entries).startswith(b"\x89PNG")
 
 

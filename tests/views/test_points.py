@@ -16,12 +16,10 @@ from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
 from vlmnb.records.timing import Timing
 from vlmnb.views import (
-    agreement_table,
-    answer_changes_table,
+    answer_tables,
     axis_figure,
     axis_table,
     detail_table,
-    html,
     layer_figure,
     layer_tables,
     phase_table,
@@ -29,7 +27,8 @@ from vlmnb.views import (
     report_tables,
     roofline_tables,
 )
-from vlmnb.views.table import Table
+from vlmnb.views import table as table_module
+from vlmnb.views.table import Table, render
 
 WHY_NOT = ("without an interval", "no interval", "for an interval", "itself", "counted", "sign test", "UTC")
 
@@ -76,12 +75,12 @@ def window() -> Table:
 
 def flips() -> Table:
     (matrix,) = agreement.matrices([measured(), measured(batch_size=4)], ())
-    return agreement_table.table(matrix)
+    return answer_tables.agreement_table(matrix)
 
 
 def drifted() -> Table:
     changes = answer_changes.of_cells(CELLS, SETTINGS, [measured(batch_size=4)])
-    found = answer_changes_table.table(changes, CELLS, SETTINGS)
+    found = answer_tables.changes_table(changes, CELLS, SETTINGS)
     return found
 
 
@@ -133,7 +132,7 @@ def test_every_number_has_a_record_and_an_interval_or_says_why_not(kind: str) ->
 
 def test_an_interval_stands_beside_its_number_and_the_number_alone_is_the_link() -> None:
     found = SETTINGS[0]
-    shown = html.render(axis_table.axis_table("batch_size", [found.cell], [found]))
+    shown = render(axis_table.axis_table("batch_size", [found.cell], [found]))
     linked = postprocess.linked(shown, {found.key: "x.json"})
     assert re.search(
         r'<a href="x.json">0.188</a> <span class="interval">\[0.\d+, 0.\d+\]</span></td>', linked
@@ -148,7 +147,7 @@ def test_a_plot_has_as_many_points_as_its_table() -> None:
     assert len(table.rows) == len(figure.axes[0].patches) == 2
     assert len(set(table.columns) - {"Background load"}) - 3 == len(figure.axes)
     assert [row[-1].key for row in table.rows] == [found.key for found in SETTINGS]
-    folded = html.folded(table, html.POINTS)
+    folded = table_module.points(table)
     assert folded.startswith("<details")
     assert folded.count(f'data-key="{SETTINGS[0].key}"') == 6, (
         "each value, the load by others, and the record itself"

@@ -10,8 +10,8 @@ from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import record as records
 from vlmnb.records.answer import FailedSample
-from vlmnb.views import axis_figure, axis_table, detail_table, findings, footnotes, html, marks
-from vlmnb.views.table import Table
+from vlmnb.views import axis_figure, axis_table, detail_table, findings, footnotes, marks
+from vlmnb.views.table import Table, render
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -88,7 +88,7 @@ def test_text_from_a_model_cannot_become_markup() -> None:
     note = footnotes.reasons([evil])
     assert "<script>" not in note
     assert len(note) < 600
-    shown = html.render(axis_table.axis_table("batch_size", [evil.cell], [evil]))
+    shown = render(axis_table.axis_table("batch_size", [evil.cell], [evil]))
     tags: list[str] = []
     parser = HTMLParser()
     parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]

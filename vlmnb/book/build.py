@@ -16,8 +16,9 @@ from vlmnb import paths
 from vlmnb.analysis import base_configuration, pareto
 from vlmnb.book import collect, outdated, report_pages
 from vlmnb.book.collect import Files
-from vlmnb.book.content import Content, axis_order
+from vlmnb.book.content import Content, axis_order, record_path
 from vlmnb.book.pages import audit, comparison, machine, model, status, support
+from vlmnb.book.postprocess import linked
 from vlmnb.book.rendering import render, without_colors
 from vlmnb.errors import UserError
 from vlmnb.records import record_file
@@ -141,6 +142,10 @@ def _generated(content: Content) -> Files:
         "reports-checked.md": audit.page(content.records, "reports"),
     }
     texts |= {f"{name}.md": model.page(content, name) for name in content.models}
+    targets = {record.key: f"../../{record_path(record)}" for record in content.records}
+    texts = {name: linked(text, targets) for name, text in texts.items()}
+    # The first page includes it, from one folder above.
+    texts["headline.md"] = texts["headline.md"].replace(' href="', ' href="generated/')
     files = {f"generated/{name}": text.encode() for name, text in texts.items()}
     for setup, results in base_configuration.base_results(content.records).items():
         if pareto.panels(results):

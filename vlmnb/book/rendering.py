@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from vlmnb.analysis import base_configuration
 from vlmnb.book import content
-from vlmnb.views import html, templates
-from vlmnb.views.table import Field, Table, facts
+from vlmnb.views import table, templates
+from vlmnb.views.table import Field, Table
 
 Value = str | int | Field
 """One field of a table: its text, or the field itself if it has a link or a tooltip."""
@@ -61,15 +61,15 @@ def _table(
 ) -> Markup:
     """Return a table, or rows with the headings of columns of words and of numbers, as HTML."""
     if isinstance(rows, Table):
-        return Markup(html.render(rows))
+        return Markup(table.render(rows))
     fields = (tuple(_field(value, column < len(words)) for column, value in enumerate(row)) for row in rows)
-    return Markup(html.render(Table("", (*words, *numbers), tuple(fields))))
+    return Markup(table.render(Table("", (*words, *numbers), tuple(fields))))
 
 
 def _facts(pairs: Mapping[str, Value]) -> Markup:
     """Return names and values as a table; names without a value are left out."""
     shown = {name: _field(value, True) for name, value in pairs.items() if value != ""}
-    return Markup(html.render(facts(shown)))
+    return Markup(table.render(table.facts(shown)))
 
 
 def _field(value: Value, words: bool) -> Field:

@@ -18,7 +18,7 @@ from vlmnb.models import geometry
 from vlmnb.records import record_file
 from vlmnb.records.indexed_record import IndexedRecord
 from vlmnb.stats import formatting
-from vlmnb.views import html, table
+from vlmnb.views import table
 from vlmnb.views.table import Field, Table
 from vlmnb.views.templates import fence, plain
 
@@ -104,7 +104,7 @@ def facts(fit: Fit) -> str:
     for name, value in card.scores.items():
         rows[f"{name.replace('_', ' ')} (ours, held out)"] = f"{100 * value:.1f} %"
     rows["Geometry"] = card.geometry_source
-    return html.render(table.facts(rows))
+    return table.render(table.facts(rows))
 
 
 def unrun(fit: Fit) -> str:
@@ -255,7 +255,7 @@ def _table(
     header: Sequence[str], rows: Iterable[Sequence[str | Field]], caption: str = "", classes: str = ""
 ) -> str:
     fields = [tuple(one if isinstance(one, Field) else Field(one) for one in row) for row in rows]
-    return html.render(Table(caption, tuple(header), tuple(fields), classes))
+    return table.render(Table(caption, tuple(header), tuple(fields), classes))
 
 
 def _gpu_row(row: GpuFit, with_prediction: bool, verdict: str) -> list[Field]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vlmnb.data import catalogue
+from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
+from vlmnb.spec.axes import Axis
 from vlmnb.spec.cell import Cell
 from vlmnb.views import fields
 from vlmnb.views.fields import UNPRINTED
@@ -17,56 +18,51 @@ OPTIMIZATION_HEADS = (
     "Latency, s", "% of original", "FLOPs", "% of original", "Energy, J per sample", "% of original", "WER",
 )  # fmt: skip
 HEADS = ("Latency per batch, s", "Energy, J per sample", "FLOPs per batch", "WER")
+SHOWN = (fields.latency, fields.energy, fields.flops, fields.wer)
 
 
 def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """Make the table of an axis. Records of source ``reports`` show exactly what the report prints."""
-    found = by_cell(records, axis)
-    if axes.AXES[axis].several_datasets:
-        return _by_dataset(axis, cells, found)
-    title, shown = axes.AXES[axis].row_title, [found.get(cell) for cell in cells]
-    what = title.split(",")[0]
-    rows: list[Row]
-    if axes.AXES[axis].against_original:
-        what += f" at batch {cells[0].batch_size}"
-        rows = [_compared(record, shown[0]) for record in shown]
-    else:
-        rows = [(fields.latency(r), fields.energy(r), fields.flops(r), fields.wer(r)) for r in shown]
-    labels = [_row_label(axes.AXES[axis].value(cell), [r]) for cell, r in zip(cells, shown, strict=True)]
-    heads = OPTIMIZATION_HEADS if axes.AXES[axis].against_original else HEADS
-    table = Table(
-        f"{what} on {catalogue.get(cells[0].dataset).title}, with 95 % intervals. {fields.WITHOUT}",
-        (title, *heads),
-        tuple((label, *row) for label, row in zip(labels, rows, strict=True)),
+    found, of = by_cell(records, axis), axes.AXES[axis]
+    if of.several_datasets:
+        return _by_dataset(of, cells, found)
+    what, shown = of.row_title.split(",")[0], [found.get(cell) for cell in cells]
+    what += f" at batch {cells[0].batch_size}" if of.against_original else ""
+    rows = tuple(
+        (
+            _row_label(of.value(cell), [record]),
+            *(_compared(record, shown[0]) if of.against_original else [show(record) for show in SHOWN]),
+        )
+        for cell, record in zip(cells, shown, strict=True)
     )
-    return _as_reported(table, shown)
+    caption = f"{what} on {dataset_title(cells[0].dataset)}, with 95 % intervals. {fields.WITHOUT}"
+    heads = (of.row_title, *(OPTIMIZATION_HEADS if of.against_original else HEADS))
+    return _as_reported(Table(caption, heads, rows), shown)
 
 
-def _by_dataset(axis: str, cells: Sequence[Cell], found: dict[Cell, Record]) -> Table:
+def _by_dataset(axis: Axis, cells: Sequence[Cell], found: dict[Cell, Record]) -> Table:
     """Make a table with two columns for each data set: word error rate and latency."""
-    values = list(dict.fromkeys(axes.AXES[axis].value(cell) for cell in cells))
     names = list(dict.fromkeys(cell.dataset for cell in cells))
-    at = {(axes.AXES[axis].value(cell), cell.dataset): found.get(cell) for cell in cells}
+    at = {(axis.value(cell), cell.dataset): found.get(cell) for cell in cells}
     rows = []
-    for value in values:
+    for value in dict.fromkeys(axis.value(cell) for cell in cells):
         shown = [at[value, name] for name in names]
         pairs = (field for record in shown for field in (fields.wer(record), fields.latency(record)))
         rows.append((_row_label(value, shown), *pairs))
-    heads = (f"{catalogue.get(name).title} {what}" for name in names for what in ("WER", "latency, s"))
+    heads = (f"{dataset_title(name)} {what}" for name in names for what in ("WER", "latency, s"))
     caption = "Word error rate (fraction) and latency (seconds per batch) by data set, with 95 % intervals"
-    table = Table(caption, (axes.AXES[axis].row_title, *heads), tuple(rows))
-    return _as_reported(table, list(at.values()))
+    return _as_reported(Table(caption, (axis.row_title, *heads), tuple(rows)), list(at.values()))
 
 
 def _compared(record: Record | None, original: Record | None) -> Row:
     """Return the fields of an optimization, in numbers and in percent of the original."""
     return (
         fields.latency(record),
-        fields.percent(record, original, lambda r: r.latency_s, "latency_percent"),
+        fields.percent(record, original, "latency_percent"),
         fields.flops(record),
-        fields.percent(record, original, lambda r: r.flops_per_batch, "flops_percent"),
+        fields.percent(record, original, "flops_percent"),
         fields.energy(record),
-        fields.percent(record, original, lambda r: r.energy_j_per_sample, "energy_percent"),
+        fields.percent(record, original, "energy_percent"),
         fields.wer(record),
     )
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
+from vlmnb.analysis.base_configuration import dataset_title
+from vlmnb.records.answer import Answer
 from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
+from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, formatting, intervals
 from vlmnb.views import marks
 from vlmnb.views.marks import MODELLED, Mark, marked
-from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.table import Field, Table, missing, without
 
 Show = Callable[[Record], Field]
 Column = tuple[str, Show]
@@ -28,46 +33,86 @@ UNPRINTED = Field("")
 """Stands where a report's table has no such column; a column of nothing else is left out."""
 
 
-def _or_printed(
-    quantity: Quantity,
-) -> Callable[[Callable[[Record], Field]], Callable[[Record | None], Field]]:
-    """Make a field function show what a report prints, and a dash for a cell that was not measured."""
+def value(
+    read: Callable[[Record], Any],
+    write: Callable[[Any], str] = str,
+    title: str = "",
+    why: str = "",
+    *,
+    words: bool = False,
+) -> Show:
+    """Return what shows something read of a record as text, and ``-`` with the reason ``why`` for nothing."""
 
-    def wrap(show: Show) -> Callable[[Record | None], Field]:
-        def shown(record: Record | None) -> Field:
-            if record is None:
-                return missing(None)
-            return printed(record, quantity) if record.reported else show(record)
+    def show(record: Record) -> Field:
+        found = read(record)
+        return Field(write(found), title, record.key, words=words) if found else missing(record, why)
 
-        return shown
-
-    return wrap
-
-
-@_or_printed("latency_s")
-def latency(record: Record) -> Field:
-    """Show the median seconds per batch."""
-    if record.latency is None:
-        return missing(record, "fewer samples than one batch")
-    return marked(seconds(record.latency, record.key), marks.of_latency(record))
+    return show
 
 
-@_or_printed("energy_j_per_sample")
+def time(read: Callable[[Record], intervals.Summary | None], why: str = "") -> Show:
+    """Return what shows the median of times with its interval and its mark."""
+
+    def show(record: Record) -> Field:
+        found = read(record)
+        if found is None:
+            return missing(record, why)
+        return marked(seconds(found, record.key), marks.of_latency(record))
+
+    return show
+
+
+def memory(name: str, title: str = ONE_READING) -> Show:
+    """Return what shows one of a record's amounts of memory."""
+    return value(lambda r: getattr(r.memory, name, None), partial(formatting.format_si, unit="B"), title)
+
+
+def tokens(of: Callable[[Answer], int]) -> Show:
+    """Return what shows the median of a count of tokens over the answers."""
+
+    def show(record: Record) -> Field:
+        counts = [of(answer) for answer in record.answers]
+        if not counts:
+            return missing(record)
+        title = f"median of {len(counts)} answers, {min(counts)} to {max(counts)}; {COUNTED}"
+        return Field(f"{statistics.median(counts):g}", title, record.key)
+
+    return show
+
+
+def _or_printed(quantity: Quantity, show: Show) -> Callable[[Record | None], Field]:
+    """Show what a report prints, and a dash for a cell that was not measured."""
+
+    def shown(record: Record | None) -> Field:
+        if record is None:
+            return missing(None)
+        return printed(record, quantity) if record.reported else show(record)
+
+    return shown
+
+
+latency = _or_printed("latency_s", time(lambda record: record.latency, "fewer samples than one batch"))
+"""Shows the median seconds per batch."""
+
+
+@partial(_or_printed, "energy_j_per_sample")
 def energy(record: Record) -> Field:
     """Show the joules per sample."""
     return joules(record, record.energy_j_per_sample)
 
 
-@_or_printed("flops")
-def flops(record: Record) -> Field:
-    """Show the FLOPs of a batch of prompts."""
-    if not record.flops_per_batch:
-        return missing(record)
-    title = f"one forward pass over a batch of prompts, 2 per multiply-add; {COUNTED}"
-    return Field(formatting.format_si(record.flops_per_batch), title, record.key)
+flops = _or_printed(
+    "flops",
+    value(
+        lambda record: record.flops_per_batch,
+        formatting.format_si,
+        f"one forward pass over a batch of prompts, 2 per multiply-add; {COUNTED}",
+    ),
+)
+"""Shows the FLOPs of a batch of prompts."""
 
 
-@_or_printed("wer")
+@partial(_or_printed, "wer")
 def wer(record: Record) -> Field:
     """Show the word error rate of all answers."""
     if record.wer is None or record.wer_interval is None:
@@ -76,56 +121,63 @@ def wer(record: Record) -> Field:
     return fraction(record.wer, record.wer_interval, f"{counted} answers", record.key)
 
 
-def joules(record: Record, value: float | None) -> Field:
+def joules(record: Record, amount: float | None) -> Field:
     """Show joules of a record's energy reading."""
     reading = record.headline_energy
-    if value is None or reading is None:
+    if amount is None or reading is None:
         return missing(record)
-    shown = f"{marks.of_method(reading)}{value:.3g}"
+    shown = f"{marks.of_method(reading)}{amount:.3g}"
     title = f"{reading.method}: {reading.detail}; {ONE_READING}"
     return marked(Field(shown, title, record.key), marks.of_energy(record))
 
 
-def plain(record: Record, value: object, title: str = "", *, words: bool = False) -> Field:
-    """Show a value as it is."""
-    return Field(str(value), title, record.key, words=words) if value else missing(record)
-
-
 ATTENTION: Column = (
     "Attention kernel",
-    lambda record: plain(record, record.provenance.attention, "as the model names it", words=True),
+    value(lambda record: record.provenance.attention, title="as the model names it", words=True),
 )
-
-
-def tokens(record: Record, counts: Sequence[int]) -> Field:
-    """Show the median of counts of tokens, one of each answer."""
-    if not counts:
-        return missing(record)
-    title = f"median of {len(counts)} answers, {min(counts)} to {max(counts)}; {COUNTED}"
-    return Field(f"{statistics.median(counts):g}", title, record.key)
-
-
 SHOW: dict[Quantity, Callable[[Record | None], Field]] = {
     "latency_s": latency, "energy_j_per_sample": energy, "flops": flops, "wer": wer
 }  # fmt: skip
 """How a quantity of a record is shown."""
 
 
+def label(axis: str, cell: Cell, cells: Sequence[Cell]) -> str:
+    """Return a cell's name in a table: its value on the axis.
+
+    On the optimization axis, where a table can have rows of two batch sizes, it names the batch size if that
+    of the first row is another.
+    """
+    of = axes.AXES[axis]
+    aside = of.against_original and cell.batch_size != cells[0].batch_size
+    return f"{of.value(cell)}, batch {cell.batch_size}" if aside else str(of.value(cell))
+
+
 def cell_table(
     caption: str,
-    heads: Sequence[str],
-    label: Callable[[Cell], Row],
+    axis: str,
     columns: Sequence[Column],
     cells: Sequence[Cell],
     records: Sequence[Record],
+    *,
+    datasets: bool = False,
 ) -> Table:
-    """Make a table with a row for each cell: its label, under ``heads``, then a field for each column."""
+    """Make a table with a row for each cell: its label and, if asked for, data set, then all columns."""
     found = by_cell(records)
+    heads = (axes.AXES[axis].row_title, *(["Data set"] if datasets else []), *(head for head, _ in columns))
     rows = tuple(
-        (*label(cell), *(show(found[cell]) if cell in found else missing(None) for _, show in columns))
+        (
+            Field(label(axis, cell, cells)),
+            *([dataset(cell)] if datasets else []),
+            *(show(found[cell]) if cell in found else missing(None) for _, show in columns),
+        )
         for cell in cells
     )
-    return Table(caption, (*heads, *(head for head, _ in columns)), rows)
+    return Table(caption, heads, rows)
+
+
+def dataset(cell: Cell) -> Field:
+    """Show the title of a cell's data set."""
+    return Field(dataset_title(cell.dataset), words=True)
 
 
 def seconds(summary: intervals.Summary, key: str, of: str = "batches") -> Field:
@@ -144,22 +196,22 @@ def seconds(summary: intervals.Summary, key: str, of: str = "batches") -> Field:
     return Field(f"{summary.median:.3g}", f"{title}, {covers}", key, span=span)
 
 
-def measured(value: float, ends: tuple[float, float], title: str, key: str) -> Field:
+def measured(number: float, ends: tuple[float, float], title: str, key: str) -> Field:
     """Show a number with its interval, in the digits that the interval supports."""
-    shown, low, high = (formatting.significant(number, *ends) for number in (value, *ends))
+    shown, low, high = (formatting.significant(each, *ends) for each in (number, *ends))
     return Field(shown, title, key, span=f"[{low}, {high}]")
 
 
-def fraction(value: float, ends: tuple[float, float], of: str, key: str) -> Field:
+def fraction(number: float, ends: tuple[float, float], of: str, key: str) -> Field:
     """Show a fraction or a score over answers with its interval, with three decimals."""
     title = f"{of}, 95 % interval over the answers"
-    return Field(f"{value:.3f}", title, key, span=f"[{ends[0]:.3f}, {ends[1]:.3f}]")
+    return Field(f"{number:.3f}", title, key, span=f"[{ends[0]:.3f}, {ends[1]:.3f}]")
 
 
-def share(value: float, ends: tuple[float, float], title: str, key: str, unit: str = "") -> Field:
+def share(number: float, ends: tuple[float, float], title: str, key: str, unit: str = "") -> Field:
     """Show a fraction in percent with its interval, with one decimal."""
     span = f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
-    return Field(f"{100 * value:.1f}{unit}", title, key, span=span)
+    return Field(f"{100 * number:.1f}{unit}", title, key, span=span)
 
 
 def record_key(record: Record) -> Field:
@@ -167,12 +219,7 @@ def record_key(record: Record) -> Field:
     return Field(record.key, "file of the record", record.key, words=True)
 
 
-def percent(
-    record: Record | None,
-    original: Record | None,
-    number: Callable[[Record], float | None],
-    quantity: Quantity,
-) -> Field:
+def percent(record: Record | None, original: Record | None, quantity: Quantity) -> Field:
     """Show a number in percent of the original's; ``-`` if one of them is missing.
 
     A report prints this column itself (``quantity``): its figure is shown and nothing is computed.
@@ -181,15 +228,15 @@ def percent(
         return printed(record, quantity)
     if quantity == "latency_percent":
         return times_percent(record, original, lambda r: r.full_batches_s)
-    mine, base = (number(each) if each else None for each in (record, original))
+    what, name, mark = COUNTED, "flops_per_batch", Mark()
+    if record and original and quantity == "energy_percent":
+        what, name, mark = ONE_READING, "energy_j_per_sample", _either(record, original, marks.of_energy)
+    mine, base = (getattr(each, name, None) for each in (record, original))
     if record is None or original is None or mine is None or not base:
         return missing(record)
-    shown, mark = f"{100 * mine / base:.1f}", Mark()
-    if quantity == "energy_percent":
-        mark = _either(record, original, marks.of_energy)
-        if "model" in (record.energy_method, original.energy_method):
-            shown, mark = f"{MODELLED}{shown}", Mark(mark.sign, f"; modelled, not measured{mark.why}")
-    what = COUNTED if quantity == "flops_percent" else ONE_READING
+    shown = f"{100 * mine / base:.1f}"
+    if name == "energy_j_per_sample" and "model" in (record.energy_method, original.energy_method):
+        shown, mark = f"{MODELLED}{shown}", Mark(mark.sign, f"; modelled, not measured{mark.why}")
     title = "the original itself" if record is original else f"of the original; each number is {what}"
     return marked(Field(shown, title, record.key), mark)
 
@@ -203,10 +250,10 @@ def times_percent(
         return missing(record)
     own, first = intervals.median_interval(mine), intervals.median_interval(base)
     ratio, mark = own.median / first.median, _either(record, original, marks.of_latency)
-    if record is original:
-        return marked(Field(f"{100 * ratio:.1f}", "the original itself", record.key), mark)
-    if min(own.confidence, first.confidence) < intervals.ENOUGH:
-        return marked(Field(f"{100 * ratio:.1f}", "too few batches for an interval", record.key), mark)
+    few = min(own.confidence, first.confidence) < intervals.ENOUGH
+    if few or record is original:
+        title = "the original itself" if record is original else "too few batches for an interval"
+        return marked(Field(f"{100 * ratio:.1f}", title, record.key), mark)
     found = comparison.compare(base, mine, paired=False)
     title = "median divided by the original's median; 95 % interval of the ratio, without the noise floor"
     return marked(share(ratio, (found.low, found.high), title, record.key), mark)
@@ -224,5 +271,4 @@ def printed(record: Record, quantity: Quantity) -> Field:
 
 def _either(record: Record, original: Record, of: Callable[[Record], Mark]) -> Mark:
     """Return the mark of a ratio: that of the first of both that has one."""
-    own = of(record)
-    return own if own.sign else of(original)
+    return next((mark for mark in map(of, (record, original)) if mark.sign), Mark())

@@ -18,13 +18,12 @@ from vlmnb.views.templates import say
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLORS = dict(zip(TITLES, ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161"), strict=True))
-"""seaborn's palette for color-blind eyes; a component has one color in all panels."""
+COLORS = dict(zip(TITLES, axis_figure.COLORS, strict=True))
+"""A component has one color in all panels."""
 
 
 def figure(records: Sequence[Record]) -> Figure:
     """Draw shares by component and batch size; of the largest batch time over depth, and the roofline."""
-    import seaborn as sns
     from matplotlib import pyplot
 
     found = [record for record in records if record.layers is not None]
@@ -35,7 +34,6 @@ def figure(records: Sequence[Record]) -> Figure:
         _roof(panels[2], found[-1])
         for panel in panels:
             panel.grid(axis="y")
-            sns.despine(ax=panel)
         handles, names = panels[0].get_legend_handles_labels()
         drawing.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
     return drawing

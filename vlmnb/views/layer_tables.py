@@ -1,4 +1,4 @@
-"""Tables of the page by layers: the components of a forward pass, and every part of it."""
+"""Tables of the page by layers, and sentences on where time goes and whether the parts add up."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ HEADS = (
 ONE_MEAN = "one mean over many calls, without an interval"
 NOT_COUNTED = "norms and the like, whose FLOPs are not counted"
 NO_PARAMETERS = "embeddings and norms belong to no part"
+CLOSES = 0.05
+"""The parts are said to add up to the whole if they differ from it by no more than this share."""
 
 
 def component_table(records: Sequence[Record]) -> Table:
@@ -56,6 +58,19 @@ def part_table(record: Record) -> Table:
     if profile is not None:
         rows = [(Field(part.name, words=True), *_numbers(record, profile, [part])) for part in profile.parts]
     return _captioned(f"Every part at batch size {record.cell.batch_size}", ("Part", *HEADS), rows)
+
+
+def text(records: Sequence[Record]) -> str:
+    """Return a Markdown list: where the time of each batch size goes, and whether the parts add up."""
+    lines = [f"- {_line(record, record.layers)}" for record in records if record.layers is not None]
+    return "\n".join(lines) or say("findings", "nothing", reported=False)
+
+
+def caption(records: Sequence[Record]) -> str:
+    """Return the caption of the figure: the two largest components of the first batch size, and n."""
+    first = next(record for record in records if record.layers is not None)
+    assert first.layers is not None
+    return say("layers", "figure", main=_main(first, first.layers), n=len(first.layers.forward_s))
 
 
 def _captioned(what: str, heads: tuple[str, ...], rows: Sequence[Row]) -> Table:
@@ -141,3 +156,19 @@ def _energy(record: Record, replayed: Sequence[LayerPart]) -> Field:
     how = f"{', '.join(sorted(methods))}, per call of the part alone; {fields.ONE_READING}"
     how += f", the mean of {shared} equal parts replayed in one window" if shared > 1 else ""
     return Field(f"{mark}{joules:.3g}", how, record.key)
+
+
+def _line(record: Record, profile: LayerProfile) -> str:
+    above, rated = layer_shares.above_peak(profile)
+    conditions = record.provenance.conditions
+    return say(
+        "layers", "line", main=_main(record, profile), rest=layer_shares.rest(profile), closes=CLOSES,
+        hooks=layer_shares.hooks(profile), above=above, rated=rated,
+        load=conditions.other_load if conditions and record.window_under_load else None,
+    )  # fmt: skip
+
+
+def _main(record: Record, profile: LayerProfile) -> str:
+    shares = {TITLES[name]: share for name, share in layer_shares.shares(profile).items()}
+    first, second = sorted(shares.items(), key=lambda pair: -pair[1].value)[:2]
+    return say("layers", "main", size=record.cell.batch_size, first=first, second=second)

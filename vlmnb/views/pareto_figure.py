@@ -1,16 +1,27 @@
-"""The figure of the comparison: latency and error, one panel per data set."""
+"""The figure of the comparison, latency and error of each model, and sentences on what it shows."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vlmnb.analysis import pareto
-from vlmnb.analysis.base_configuration import BaseResult, Setup, dataset_title, scored
-from vlmnb.analysis.pareto import Point
+from vlmnb.analysis import pareto, repeatability
+from vlmnb.analysis.base_configuration import (
+    BASE_BATCH_SIZE,
+    BaseResult,
+    Setup,
+    dataset_title,
+    of_reports,
+    scored,
+)
+from vlmnb.analysis.pareto import Order, Point
+from vlmnb.records.record import Record
 from vlmnb.stats import intervals
-from vlmnb.views.axis_figure import INK
+from vlmnb.stats.formatting import enumerated
+from vlmnb.views import comparison_tables, repeat_table, table
+from vlmnb.views.axis_figure import INK, STYLE
+from vlmnb.views.templates import plain, say
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
@@ -19,29 +30,27 @@ COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
 
 def figure(results: Sequence[BaseResult]) -> bytes:
     """Draw latency and error, one panel per data set, as PNG on a transparent ground."""
+    import matplotlib
     from matplotlib.figure import Figure
 
     found = pareto.panels(results)
     columns = min(len(found), 2)
     lines = -(-len(found) // columns)
-    drawing = Figure(figsize=(4.2 * columns, 2.6 * lines), layout="constrained")
-    axes_grid = drawing.subplots(lines, columns, squeeze=False).flat
-    for (name, listed), panel in zip(found.items(), axes_grid, strict=False):
-        _draw(panel, listed)
-        panel.set_title(dataset_title(name), color=INK, fontsize=11)
-        panel.set_ylabel("1 - accuracy" if scored(results, name) else "WER", color=INK)
-        panel.set_xlabel("latency, s per batch", color=INK)
-    for unused in list(axes_grid):
-        unused.set_axis_off()
-    # Labels beside the points would overlap.
-    named: dict[str, Any] = {}
-    for panel in drawing.axes:
-        handles, labels = panel.get_legend_handles_labels()
-        named |= dict(zip(labels, handles, strict=True))
-    drawing.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, frameon=False,
-                   labelcolor=INK)  # fmt: skip
-    buffer = io.BytesIO()
-    drawing.savefig(buffer, format="png", dpi=130, transparent=True, metadata={"Software": None})
+    with matplotlib.rc_context(STYLE):
+        drawing = Figure(figsize=(4.2 * columns, 2.6 * lines), layout="constrained")
+        panels = drawing.subplots(lines, columns, squeeze=False).flat
+        for unused in panels[len(found) :]:
+            unused.set_axis_off()
+        named: dict[str, Any] = {}
+        for (name, listed), panel in zip(found.items(), panels, strict=False):
+            named |= _draw(panel, listed)
+            panel.set_title(dataset_title(name), color=INK, fontsize=11)
+            panel.set_ylabel("1 - accuracy" if scored(results, name) else "WER")
+            panel.set_xlabel("latency, s per batch")
+        # Labels beside the points would overlap.
+        drawing.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, frameon=False)
+        buffer = io.BytesIO()
+        drawing.savefig(buffer, format="png", dpi=130, transparent=True, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -50,23 +59,66 @@ def path(setup: Setup) -> str:
     return f"figures/{setup.source}-{setup.hardware}-{setup.device}.png"
 
 
-def _draw(panel: Any, listed: Sequence[Point]) -> None:
+def findings(results: Sequence[BaseResult], noise_floor: float = repeatability.ASSUMED) -> list[str]:
+    """Return who is on a set-up's Pareto front: one sentence for the data sets with the same order."""
+    known = None if of_reports(results) else noise_floor
+    sentences: dict[str, list[str]] = {}
+    for name, listed in pareto.panels(results).items():
+        sentences.setdefault(clause(pareto.order(listed, known)), []).append(dataset_title(name))
+    return [f"{enumerated(names)}: {said}." for said, names in sentences.items()]
+
+
+def clause(order: Order) -> str:
+    """Return who is on the Pareto front, and what of it may be chance."""
+    return say("pareto", "clause", order=order)
+
+
+def caption(results: Sequence[BaseResult]) -> str:
+    """Return who is on the Pareto front by the numbers alone, with units and numbers of samples."""
+    fronts: dict[str, list[str]] = {}
+    for name, listed in pareto.panels(results).items():
+        front = enumerated([point.title for point in pareto.order(listed, None).front])
+        fronts.setdefault(front, []).append(dataset_title(name))
+    timed = [r for result in results for r in result.records.values() if r.latency_s is not None]
+    return say(
+        "pareto", "figure", fronts=fronts.items(), size=BASE_BATCH_SIZE, reported=of_reports(results),
+        batches=[record.latency.n for record in timed if record.latency],
+        samples=[record.cell.samples for record in timed],
+    )  # fmt: skip
+
+
+def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult]) -> str:
+    """Return a set-up's figure, what it says, and its points, as Markdown."""
+    floor = repeatability.noise_floor(records, [(setup.hardware, setup.device)])
+    lines = findings(results, floor.value)
+    if not of_reports(results):
+        lines.append(repeat_table.noise_floor(floor))
+    drawn = (
+        f"```{{figure}} /book/generated/{path(setup)}\n"
+        f":alt: {plain(f'Scatter plots of latency and error, {setup.title}.')}\n\n"
+        f"{plain(caption(results))}\n```"
+    )
+    said = "\n".join(f"- {plain(line)}" for line in lines)
+    return f"{drawn}\n\n{said}\n\n{table.points(comparison_tables.points_table(results))}"
+
+
+def _draw(panel: Any, listed: Sequence[Point]) -> dict[str, Any]:
+    """Draw the points of a data set; return what the legend shows of each model."""
     front = [listed[i] for i in intervals.pareto_front([(p.x, p.y) for p in listed])]
     panel.plot([p.x for p in front], [p.y for p in front], color=INK, linewidth=1, linestyle="--", zorder=1)
-    for p in listed:
-        marker, color = MARKERS[p.number % len(MARKERS)], COLORS[p.number % len(COLORS)]
-        panel.errorbar(
-            [p.x], [p.y], xerr=_reach(p.x, p.x_ends), yerr=_reach(p.y, p.y_ends), fmt=marker, color=color,
-            label=p.title, capsize=3, zorder=2,
-        )  # fmt: skip
+    named = {
+        p.title: panel.errorbar(
+            [p.x], [p.y], xerr=_reach(p.x, p.x_ends), yerr=_reach(p.y, p.y_ends),
+            fmt=MARKERS[p.number % len(MARKERS)], color=COLORS[p.number % len(COLORS)], capsize=3, zorder=2,
+        )
+        for p in listed
+    }  # fmt: skip
     panel.margins(x=0.15, y=0.15)  # before the limits, which end the automatic ones
     panel.set_xlim(left=0)
     panel.set_ylim(bottom=0)
-    panel.tick_params(colors=INK)
-    panel.grid(color=INK, alpha=0.2)
-    for side, spine in panel.spines.items():
-        spine.set_color(INK)
-        spine.set_visible(side in ("left", "bottom"))
+    panel.grid()
+    panel.spines[["top", "right"]].set_visible(False)
+    return named
 
 
 def _reach(value: float, ends: tuple[float, float]) -> list[list[float]]:

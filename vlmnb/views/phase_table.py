@@ -9,14 +9,12 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes, optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
-from vlmnb.views import fields, marks, optimization_text
+from vlmnb.views import fields, marks
 from vlmnb.views.detail_table import verdict
-from vlmnb.views.fields import Column
+from vlmnb.views.fields import Column, time
 from vlmnb.views.marks import marked
 from vlmnb.views.table import Field, Table, missing
 from vlmnb.views.templates import say
-
-Of = Callable[[Record], intervals.Summary | None]
 
 
 def table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
@@ -29,41 +27,31 @@ def table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     originals = {part[0].batch_size: found.get(part[0]) for part in optimizations.groups(cells)}
 
     def percent(times: Callable[[Record], Sequence[float]]) -> list[Column]:
-        return [("% of original", partial(_percent, originals, times))] if compared else []
+        of = [("% of original", lambda r: fields.times_percent(r, originals[r.cell.batch_size], times))]
+        return of if compared else []
 
-    throughput: list[Column] = [("Output tokens per s", partial(_rate, lambda r: r.output_tokens_per_s))]
-    if compared and not fixed:
-        throughput = []
-    elif not compared:
-        throughput.insert(0, ("Samples per s", partial(_rate, lambda r: r.samples_per_s)))
+    samples: Column = ("Samples per s", partial(_rate, lambda r: r.samples_per_s))
+    output: Column = ("Output tokens per s", partial(_rate, lambda r: r.output_tokens_per_s))
     columns: list[Column] = [
-        ("Latency per batch, s", partial(_seconds, lambda r: r.latency)),
+        ("Latency per batch, s", fields.latency),
         *percent(lambda r: r.full_batches_s),
-        ("Vision encoding, s", partial(_seconds, lambda r: r.phase("vision_s"))),
-        ("Rest of prefill, s", partial(_seconds, lambda r: r.phase("prefill_s"))),
-        ("Time to first token, s", partial(_seconds, lambda r: r.ttft_s)),
-        ("Decode, s", partial(_seconds, lambda r: r.phase("decode_s"))),
-        ("Time per output token, s", partial(_seconds, lambda r: r.tpot_s)),
+        ("Vision encoding, s", time(lambda r: r.phase("vision_s"))),
+        ("Rest of prefill, s", time(lambda r: r.phase("prefill_s"))),
+        ("Time to first token, s", time(lambda r: r.ttft_s)),
+        ("Decode, s", time(lambda r: r.phase("decode_s"))),
+        ("Time per output token, s", time(lambda r: r.tpot_s)),
         *percent(lambda r: r.full_tpot_s),
         ("Energy, J per output token", lambda r: fields.joules(r, r.energy_j_per_output_token)),
-        *throughput,
+        *([] if compared else [samples]),
+        *([] if compared and not fixed else [output]),
         ("Verdict", verdict),
     ]
     tokens = sorted({cell.max_new_tokens for cell in cells}) if fixed else ()
-    return fields.cell_table(
-        say("captions", "phases", tokens=tokens, compared=compared), (axes.AXES[axis].row_title,),
-        lambda cell: (Field(optimization_text.label(axis, cell, cells)),), columns, cells, records,
-    )  # fmt: skip
+    caption = say("captions", "phases", tokens=tokens, compared=compared)
+    return fields.cell_table(caption, axis, columns, cells, records)
 
 
-def _seconds(of: Of, record: Record) -> Field:
-    summary = of(record)
-    if summary is None:
-        return missing(record)
-    return marked(fields.seconds(summary, record.key), marks.of_latency(record))
-
-
-def _rate(of: Of, record: Record) -> Field:
+def _rate(of: Callable[[Record], intervals.Summary | None], record: Record) -> Field:
     rate = of(record)
     if rate is None:
         return missing(record)
@@ -73,9 +61,3 @@ def _rate(of: Of, record: Record) -> Field:
         title = "of a full batch, divided by its latency, 95 % interval"
         shown = fields.measured(rate.median, (rate.low, rate.high), title, record.key)
     return marked(shown, marks.of_latency(record))
-
-
-def _percent(
-    originals: dict[int, Record | None], times: Callable[[Record], Sequence[float]], record: Record
-) -> Field:
-    return fields.times_percent(record, originals[record.cell.batch_size], times)

@@ -10,28 +10,31 @@ from vlmnb.data import catalogue
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison
 from vlmnb.views import detail_table, fields
-from vlmnb.views.fields import Column
-from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.fields import Column, value
+from vlmnb.views.table import Field, Table, missing
 from vlmnb.views.templates import say
 
 COLUMNS: tuple[Column, ...] = (
     ("Latency per batch, s [95 %]", fields.latency),
     ("Verdict", detail_table.verdict),
     ("Background load", detail_table.background_load),
-    ("Began", lambda record: _began(record)),
+    ("Began", value(lambda record: record.provenance.started_at[11:19], title="UTC", why="not recorded")),
 )
 
 
 def table(records: Sequence[Record]) -> Table:
     """Make a table with one row per repeat: median with its interval, and the background load."""
-    rows: list[Row] = []
-    for one in sorted(records, key=lambda r: (r.cell.dataset, r.cell.length, r.cell.repeat)):
-        title = Field(catalogue.get(one.cell.dataset).title, words=True)
-        label = (title, Field(one.cell.length, words=True), Field(str(one.cell.repeat)))
-        timed = one.latency is not None
-        rows.append((*label, *(show(one) if timed else missing(one) for _, show in COLUMNS)))
+    rows = tuple(
+        (
+            fields.dataset(one.cell),
+            Field(one.cell.length, words=True),
+            Field(str(one.cell.repeat)),
+            *(show(one) if one.latency else missing(one) for _, show in COLUMNS),
+        )
+        for one in sorted(records, key=lambda r: (r.cell.dataset, r.cell.length, r.cell.repeat))
+    )
     heads = ("Data set", "Answers", "Repeat", *(head for head, _ in COLUMNS))
-    return Table("Repeats of one and the same cell, each with the model loaded anew", heads, tuple(rows))
+    return Table("Repeats of one and the same cell, each with the model loaded anew", heads, rows)
 
 
 def text(records: Sequence[Record]) -> str:
@@ -52,8 +55,3 @@ def text(records: Sequence[Record]) -> str:
 def noise_floor(floor: NoiseFloor) -> str:
     """Return a sentence on the noise floor and where it comes from."""
     return say("repeats", "noise_floor", floor=floor, fewest=repeatability.FEWEST)
-
-
-def _began(record: Record) -> Field:
-    time = record.provenance.started_at[11:19]
-    return Field(time, "UTC", record.key) if time else without("not recorded", record.key)

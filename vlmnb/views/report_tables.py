@@ -73,7 +73,7 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
             rows.append(
                 (
                     Field(str(axes.AXES[axis].value(cell))),
-                    Field(catalogue.get(cell.dataset).title, words=True),
+                    fields.dataset(cell),
                     Field(TITLES[figure.quantity], words=True),
                     Field(figure.printed, key=record.key if record else ""),
                     *(Field(word, words=True) for word in place),
@@ -112,7 +112,7 @@ def _compared(axis: str, match: Match) -> Row:
     reported, own, show = match.reported, match.own, fields.SHOW[match.quantity]
     return (
         Field(str(axes.AXES[axis].value(reported.cell))),
-        Field(catalogue.get(reported.cell.dataset).title, words=True),
+        fields.dataset(reported.cell),
         Field(TITLES[match.quantity], words=True),
         show(reported),
         show(own),

@@ -11,20 +11,19 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from vlmnb.analysis.rates import Ends, Peak, Rate, peaks, peaks_of, rates
+from vlmnb.analysis.rates import Peak, Rate, peaks, peaks_of, rates
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting
 from vlmnb.stats.formatting import counted, format_si
-from vlmnb.views import fields, marks, optimization_text
-from vlmnb.views.fields import COUNTED, ONE_READING, Column
+from vlmnb.views import fields, marks
+from vlmnb.views.fields import COUNTED, Column, memory, value
 from vlmnb.views.marks import Mark, marked
 from vlmnb.views.table import Field, Row, Table, missing, without
 from vlmnb.views.templates import say
 
 percent = partial(formatting.percent, digits=3)
-OPTIMIZATION = axes.AXES["optimization"].row_title
 ONE_BEST = "the best of all tries, without an interval"
 
 
@@ -34,25 +33,33 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     known = peaks(found[cell] for cell in cells if cell in found)
 
     def rate(name: str, unit: str, record: Record) -> Field:
-        shown = getattr(rates(record, known), name)
-        return _rate(shown, record, marks.of_latency(record), lambda value: format_si(value, unit, 3))
+        write = partial(format_si, unit=unit, digits=3)
+        return _rate(getattr(rates(record, known), name), record, marks.of_latency(record), write)
 
     def share(name: str, record: Record) -> Field:
         top = peaks_of(record, known)
-        mark = marks.of_latency(record)
-        if top:
-            mark = _either(record, top.flops if name == "mfu" else top.memory)
+        mark = _either(record, top.flops if name == "mfu" else top.memory) if top else Mark()
         return _share(getattr(rates(record, known), name), record, mark)
 
     columns: list[Column] = [
         ("Prefill", partial(rate, "prefill", "FLOP/s")),
         ("MFU", partial(share, "mfu")),
-        ("Steps per batch", _steps),
-        ("Bytes per step", lambda r: _bytes(r, rates(r, known).step_bytes, COUNTED)),
+        (
+            "Steps per batch",
+            value(
+                lambda r: r.timing and r.timing.decode_steps,
+                lambda steps: " to ".join(dict.fromkeys(str(end(steps)) for end in (min, max))),
+                COUNTED,
+            ),
+        ),
+        (
+            "Bytes per step",
+            value(lambda r: rates(r, known).step_bytes, partial(format_si, unit="B", digits=3), COUNTED),
+        ),
         ("Decode", partial(rate, "decode", "B/s")),
         ("MBU", partial(share, "mbu")),
     ]
-    made = fields.cell_table("", (OPTIMIZATION,), partial(_label, cells), columns, cells, records)
+    made = fields.cell_table("", "optimization", columns, cells, records)
     caption = say("roofline", "rates", length=cells[0].length, beyond=marks.beyond(made.rows))
     return replace(made, caption=caption)
 
@@ -74,17 +81,21 @@ def peaks_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | Non
 
 def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """Make a table with one row per optimization: memory, compilation and attention kernel."""
-    by_formula = f"by formula, at the last token; {COUNTED}"
     columns: list[Column] = [
-        ("Weights", lambda r: _memory(r, "weights_bytes", COUNTED)),
-        ("Keys and values", lambda r: _memory(r, "cache_bytes", by_formula)),
-        ("Peak memory", lambda r: _memory(r, "peak_bytes", ONE_READING)),
-        ("First call, s", _first_call),
+        ("Weights", memory("weights_bytes", COUNTED)),
+        ("Keys and values", memory("cache_bytes", f"by formula, at the last token; {COUNTED}")),
+        ("Peak memory", memory("peak_bytes")),
+        (
+            "First call, s",
+            value(
+                lambda r: r.timing and r.timing.first_call_s, "{:.3g}".format, "one call, without an interval"
+            ),
+        ),
         ("Compiled", _compiled),
         fields.ATTENTION,
     ]
     caption = say("roofline", "memory", gpu=any(cell.device == "cuda" for cell in cells))
-    return fields.cell_table(caption, (OPTIMIZATION,), partial(_label, cells), columns, cells, records)
+    return fields.cell_table(caption, "optimization", columns, cells, records)
 
 
 class Bar(NamedTuple):
@@ -107,7 +118,7 @@ def bars(cells: Sequence[Cell], records: Sequence[Record]) -> list[Bar]:
     for record in shown:
         own, top = rates(record, known), peaks_of(record, known)
         if own.mfu and own.mbu and top:
-            name = optimization_text.label("optimization", record.cell, cells)
+            name = fields.label("optimization", record.cell, cells)
             signs = _either(record, top.flops), _either(record, top.memory)
             made.append(Bar(name, record, own.mfu, own.mbu, *signs))
     return made
@@ -124,12 +135,8 @@ def points(drawn: Sequence[Bar]) -> Table:
         )
         for bar in drawn
     )
-    caption = "What the figure shows, with 95 % intervals over batches"
-    return Table(caption, (OPTIMIZATION, "MFU", "MBU", "Record"), rows)
-
-
-def _label(cells: Sequence[Cell], cell: Cell) -> Row:
-    return (Field(optimization_text.label("optimization", cell, cells)),)
+    heads = (axes.AXES["optimization"].row_title, "MFU", "MBU", "Record")
+    return Table("What the figure shows, with 95 % intervals over batches", heads, rows)
 
 
 def _either(record: Record, peak: Peak) -> Mark:
@@ -138,53 +145,24 @@ def _either(record: Record, peak: Peak) -> Mark:
     return Mark(own.sign or top.sign, own.why + top.why)
 
 
+def _share(share: Rate | None, record: Record, mark: Mark) -> Field:
+    sign = marks.of_share(share.value) if share else ""
+    return _rate(share, record, Mark(f" %{sign}{mark.sign}", mark.why), percent)
+
+
 def _rate(rate: Rate | None, record: Record, mark: Mark, write: Callable[[float], str]) -> Field:
     if rate is None:
-        return missing(record, "not measured")
-    return marked(_with_ends(write(rate.value), rate.ends, write, record.key), mark)
-
-
-def _share(share: Rate | None, record: Record, mark: Mark) -> Field:
-    if share is None:
-        return missing(record, "not measured")
-    shown = f"{percent(share.value)} %{marks.of_share(share.value)}"
-    return marked(_with_ends(shown, share.ends, percent, record.key), mark)
-
-
-def _with_ends(shown: str, ends: Ends, write: Callable[[float], str], key: str) -> Field:
-    if ends is None:
-        return Field(shown, "too few batches for an interval", key)
-    return Field(shown, "95 % interval over batches", key, span=f"[{write(ends[0])}, {write(ends[1])}]")
+        return missing(record)
+    shown = Field(write(rate.value), "too few batches for an interval", record.key)
+    if rate.ends:
+        span = f"[{write(rate.ends[0])}, {write(rate.ends[1])}]"
+        shown = replace(shown, title="95 % interval over batches", span=span)
+    return marked(shown, mark)
 
 
 def _peak(peak: Peak, unit: str) -> Field:
-    title = f"{peak.method}; {ONE_BEST}"
-    shown = Field(format_si(peak.per_s, unit, 3), title, peak.key)
+    shown = Field(format_si(peak.per_s, unit, 3), f"{peak.method}; {ONE_BEST}", peak.key)
     return marked(shown, marks.of_peak(peak.contaminated, peak.other_load))
-
-
-def _steps(record: Record) -> Field:
-    """Show the decoding steps of a batch, which the rates beside it are of."""
-    steps = record.timing.decode_steps if record.timing else ()
-    if not steps:
-        return missing(record, "not measured")
-    low, high = min(steps), max(steps)
-    return Field(str(low) if low == high else f"{low} to {high}", COUNTED, record.key)
-
-
-def _bytes(record: Record, value: float | None, title: str) -> Field:
-    if value is None:
-        return missing(record, "not measured")
-    return Field(format_si(value, "B", 3), title, record.key)
-
-
-def _memory(record: Record, name: str, title: str) -> Field:
-    return _bytes(record, getattr(record.memory, name, None), title)
-
-
-def _first_call(record: Record) -> Field:
-    seconds = record.timing and f"{record.timing.first_call_s:.3g}"
-    return fields.plain(record, seconds, "one call, without an interval")
 
 
 def _compiled(record: Record) -> Field:

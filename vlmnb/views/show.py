@@ -18,24 +18,23 @@ from vlmnb.records.record import Record
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.planning import Plan
+from vlmnb.types import Dtype
 from vlmnb.views import (
-    agreement_table,
-    answer_changes_table,
+    answer_tables,
     axis_figure,
     axis_table,
     detail_table,
+    fields,
     findings,
     footnotes,
-    html,
     layer_figure,
-    layer_findings,
     layer_tables,
-    optimization_text,
     phase_table,
     repeat_table,
     report_tables,
     roofline_figure,
     roofline_tables,
+    table,
 )
 from vlmnb.views.table import Table
 from vlmnb.views.templates import foreign, say
@@ -89,7 +88,7 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
     _tables(roofline_tables.table(cells, found), roofline_tables.peaks_table(cells, found))
     if drawn := roofline_tables.bars(cells, found):
         limits = bottleneck.bottleneck(cells, found, _noise_floor(plan, found).value)
-        label = partial(optimization_text.label, "optimization", cells=cells)
+        label = partial(fields.label, "optimization", cells=cells)
         n = [len(bar.record.full_batches_s) for bar in drawn]
         widest = roofline_figure.WIDEST
         caption = say("roofline", "figure", found=limits, label=label, n=n, widest=widest)
@@ -131,7 +130,7 @@ def show_repeats(plan: Plan, found: list[Record]) -> None:
 
 def show_flips(plan: Plan, found: list[Record]) -> None:
     """Display how many answers are those of the reference run, by batch size and precision."""
-    _tables(*map(agreement_table.table, agreement.matrices(found, ())))
+    _tables(*map(answer_tables.agreement_table, agreement.matrices(found, ())))
     _text(footnotes.notes(found, energy=False))
     text = say("answers", "by_batch", found=agreement.by_batch(found))
     _text(f"## What it says\n\n{text}")
@@ -140,7 +139,7 @@ def show_flips(plan: Plan, found: list[Record]) -> None:
 def show_agreement(plan: Plan, found: list[Record]) -> None:
     """Display the share of identical answers by batch size and precision, with cells of other pages."""
     others, _ = record_file.read_all(results_folder(plan), plan.model)
-    _tables(*map(agreement_table.table, agreement.matrices(found, others)))
+    _tables(*map(answer_tables.agreement_table, agreement.matrices(found, others)))
 
 
 def show_details(plan: Plan, found: list[Record]) -> None:
@@ -165,10 +164,16 @@ def show_layers(plan: Plan, found: list[Record]) -> None:
     if not any(one.layers for one in found):
         return
     _text("## Plot")
-    _figure(layer_figure.figure(found), layer_findings.caption(found), layer_figure.points(found))
-    _text(f"## What it says\n\n{layer_findings.text(found)}")
+    _figure(layer_figure.figure(found), layer_tables.caption(found), layer_figure.points(found))
+    _text(f"## What it says\n\n{layer_tables.text(found)}")
     _text("## Every part")
     _tables(*map(layer_tables.part_table, found))
+
+
+def omitted(cells: Sequence[Cell], base: Dtype) -> list[str]:
+    """Return the optimizations of the preset that none of the cells has."""
+    shown = {cell.optimization for cell in cells}
+    return [name for name in optimizations.defaults(base) if name not in shown]
 
 
 def results_folder(plan: Plan) -> Path:
@@ -190,10 +195,9 @@ def _show_optimizations(plan: Plan, cells: Sequence[Cell], found: list[Record]) 
             _text(f"### At batch {part[0].batch_size}\n\n{said}")
         changes = answer_changes.of_cells(part, found, others)
         made = axis_table.axis_table(plan.axis.name, part, found)
-        _tables(answer_changes_table.flagged(made, changes), answer_changes_table.table(changes, part, found))
+        _tables(answer_tables.flagged(made, changes), answer_tables.changes_table(changes, part, found))
     entry = models.get(plan.model)
-    rest = optimization_text.omitted(cells, optimizations.base_dtype(entry.base_dtype, cells[0].device))
-    if rest:
+    if rest := omitted(cells, optimizations.base_dtype(entry.base_dtype, cells[0].device)):
         all_of_it = "`vlmnb sweep sweeps/quickstart.yaml` measures all"
         how = all_of_it if entry.bundled else "parameter `optimizations`"
         names = ", ".join(f"`{name}`" for name in rest)
@@ -233,9 +237,9 @@ def _noise_floor(plan: Plan, found: Sequence[Record]) -> NoiseFloor:
 
 
 def _tables(*made: Table | None) -> None:
-    for table in made:
-        if table is not None:
-            display(HTML(html.render(table)))
+    for each in made:
+        if each is not None:
+            display(HTML(table.render(each)))
 
 
 def _text(markdown: str) -> None:
@@ -256,4 +260,4 @@ def _figure(figure: Figure, caption: str, drawn: Table) -> None:
         metadata={"image/png": {"alt": caption}},
     )
     _text(f"*{caption}*")
-    display(HTML(html.folded(drawn, html.POINTS)))
+    display(HTML(table.points(drawn)))

@@ -1,4 +1,4 @@
-"""The one table type of notebooks and pages, and the field of a value that is missing."""
+"""The one table type of notebooks and pages, its HTML, and the field of a value that is missing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vlmnb.views.templates import environment
+
 if TYPE_CHECKING:
     from vlmnb.records.record import Record
-
 
 MISSING = "-"
 """Stands where there is no value."""
@@ -68,6 +69,18 @@ class Table:
     classes: str = ""
 
 
+def render(table: Table) -> str:
+    """Return a table as HTML on one line, so that Markdown takes it as one block."""
+    return environment(autoescape=True).get_template("table.html.j2").render(table=table).strip()
+
+
+def points(table: Table) -> str:
+    """Return the table of a figure as HTML, behind a line that opens it."""
+    summary = "Every point of this figure, with its interval and its record"
+    shown = f"<summary>{summary}</summary>{render(table)}"
+    return f'<details class="vlmnb-points">{shown}</details>'
+
+
 def facts(pairs: Mapping[str, str | Field]) -> Table:
     """Make a table of names and values, without a line of headings."""
     rows = [
@@ -81,9 +94,11 @@ def missing(record: Record | None, why: str = "") -> Field:
     """Make the field of a value that a record lacks; ``why``: the reason, if the cell could be measured."""
     if record is None:
         return without("not measured")
+    if record.reported:
+        why = "has no such figure"
     if record.status != "ok":
         why = f"{STATUS_WORDS[record.status]}: {record.reason}"
-    return without(why or "has no such figure", record.key)
+    return without(why or "not measured", record.key)
 
 
 def without(reason: str, key: str = "") -> Field:

@@ -11,7 +11,7 @@ from vlmnb.analysis.base_configuration import BaseResult, Setup
 from vlmnb.book.content import Content
 from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
-from vlmnb.views import comparison_tables, pareto_findings
+from vlmnb.views import comparison_tables, pareto_figure
 
 
 def page(content: Content) -> str:
@@ -27,8 +27,8 @@ def headline(content: Content) -> str:
         return render("nothing.md")
     setup, results = next(iter(groups.items()))
     return render(
-        "headline.md", title=setup.title, table=comparison_tables.headline_table(results, "generated/"),
-        figure=_figure(content.records, setup, results, "generated/"),
+        "headline.md", title=setup.title, table=comparison_tables.headline_table(results),
+        figure=_figure(content.records, setup, results),
         reported=setup.source == "measured" and any(other.source == "reports" for other in groups),
     )  # fmt: skip
 
@@ -46,9 +46,5 @@ def sections(records: Sequence[Record]) -> list[dict[str, object]]:
     ]
 
 
-def _figure(
-    records: Sequence[Record], setup: Setup, results: Sequence[BaseResult], folder: str = ""
-) -> Markup:
-    if not pareto.panels(results):
-        return Markup()
-    return Markup("\n\n".join(pareto_findings.figure_blocks(records, setup, results, folder)))
+def _figure(records: Sequence[Record], setup: Setup, results: Sequence[BaseResult]) -> Markup:
+    return Markup(pareto_figure.blocks(records, setup, results) if pareto.panels(results) else "")

@@ -10,7 +10,7 @@ from vlmnb.book.rendering import Value, render
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.sweep import execute
-from vlmnb.views import optimization_text
+from vlmnb.views import fields
 from vlmnb.views.table import Field
 
 
@@ -40,10 +40,10 @@ def rerun_command(page: Page) -> str:
 
 def _records(page: Page) -> list[tuple[Value, ...]]:
     """Return value on the axis, data set, status, hardware, time and link of every record."""
-    varying, cells = axes.AXES[page.axis].varies, [record.cell for record in page.records]
+    cells = [record.cell for record in page.records]
     return [
         (
-            optimization_text.label(varying, record.cell, cells),
+            fields.label(page.axis, record.cell, cells),
             dataset_title(record.cell.dataset),
             record.status,
             record.hardware,

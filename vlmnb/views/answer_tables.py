@@ -1,15 +1,17 @@
-"""The table of what optimizations do to the answers, and the mark of those that change them."""
+"""Tables of answers compared with those of another run: by batch size and precision, and by optimization."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from vlmnb.analysis.agreement import Agreement
+from vlmnb.analysis.agreement import Matrix, agreement
 from vlmnb.analysis.answer_changes import SIGNIFICANT, AnswerChange
+from vlmnb.data import catalogue
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations import DTYPES
 from vlmnb.views import fields
 from vlmnb.views.marks import CHANGED
 from vlmnb.views.table import Field, Row, Table, missing, without
@@ -21,7 +23,25 @@ HEADS = (
 )  # fmt: skip
 
 
-def table(
+def agreement_table(found: Matrix) -> Table:
+    """Make a table of identical answers: rows by batch size, columns by optimization."""
+    rows = tuple(
+        (
+            Field(str(size)),
+            *(_identical(found.reference, found.runs.get((size, name))) for name in found.optimizations),
+        )
+        for size in found.sizes
+    )
+    cell = found.reference.cell
+    caption = say(
+        "answers", "matrix", title=catalogue.get(cell.dataset).title, cell=cell, recorded=len(found.runs),
+        total=len(found.sizes) * len(found.optimizations),
+        attention="eager attention" if cell.optimization in DTYPES else cell.optimization,
+    )  # fmt: skip
+    return Table(caption, ("Batch size", *found.optimizations), rows)
+
+
+def changes_table(
     changes: Mapping[Cell, AnswerChange], cells: Sequence[Cell], records: Sequence[Record]
 ) -> Table | None:
     """Make a table with a row for each optimization after the original; None if nothing can be compared."""
@@ -52,6 +72,22 @@ def flagged(made: Table, changes: Mapping[Cell, AnswerChange]) -> Table:
     return replace(made, rows=tuple(rows))
 
 
+def _identical(reference: Record, record: Record | None) -> Field:
+    if record is None or record.status != "ok" or not record.has_quality:
+        return missing(record, "answers of random weights have no quality")
+    try:
+        found = agreement(reference, record)
+    except ValueError as error:
+        return without(str(error), record.key)
+    if record.key == reference.key:
+        return Field("reference", f"{found.total} answers", record.key, words=True)
+    parts = [f"{found.total - found.identical} of {found.total} answers differ"]
+    parts += [f"WER between the answers {found.wer:.3f}"] if found.wer is not None else []
+    if found.gained is not None:
+        parts += [f"score higher in {found.gained}, lower in {found.lost}"]
+    return fields.share(found.share, (found.low, found.high), "; ".join(parts), record.key, " %")
+
+
 def _fields(own: AnswerChange, key: str) -> Row:
     found, logits = own.answers, without("no logits on record", key)
     if own.logits is not None:
@@ -59,8 +95,12 @@ def _fields(own: AnswerChange, key: str) -> Row:
     if found is None:
         none = without("random weights: answers have no meaning", key)
         return none, none, logits, none, none, none
-    counts = f"{found.identical} of {found.total}, 95 % interval"
-    scores = scores_p = without("the data set has no score", key)
+    between, scores, scores_p = (
+        without("empty answers", key),
+        *[without("the data set has no score", key)] * 2,
+    )
+    if found.wer is not None and found.wer_ends is not None:
+        between = fields.fraction(found.wer, found.wer_ends, f"{found.total} answers", key)
     if found.gained is not None:
         scores = Field(f"{found.gained} / {found.lost}", "counted", key)
     if own.score_p_value is not None:
@@ -70,17 +110,10 @@ def _fields(own: AnswerChange, key: str) -> Row:
     if own.p_value is not None:
         beyond, reason = f"{beyond}, p = {own.p_value:.2g}", "one-sided sign test"
     return (
-        fields.share(found.share, (found.low, found.high), counts, key, " %"),
-        _between(found, key),
+        fields.share(found.share, (found.low, found.high), f"{found.identical} of {found.total}", key, " %"),
+        between,
         logits,
         scores,
         scores_p,
         Field(beyond, reason, key, words=True),
     )
-
-
-def _between(found: Agreement, key: str) -> Field:
-    """Show the word error rate between the answers of both runs."""
-    if found.wer is None or found.wer_ends is None:
-        return without("empty answers", key)
-    return fields.fraction(found.wer, found.wer_ends, f"{found.total} answers", key)
