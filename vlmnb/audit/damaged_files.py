@@ -40,15 +40,13 @@ def findings(damaged: Iterable[Damaged], of: Source) -> list[Finding]:
     """Return one finding for each kind of damage to files of a source."""
     return [
         Finding(
-            level="error",
-            rule=RULE,
-            records=tuple(
-                Where(key=one.path.stem, hardware=one.path.parts[-3], model=one.path.parts[-2], cell=one.why)
-                for one in files
-            ),
-            figures={"files": str(len(files))},
-            meaning=f"The file {files[0].why}. No table counts it.",
-            unknown=AGAIN[of],
+            level="error", rule=RULE, records=tuple(map(_where, files)), figures={"files": str(len(files))},
+            meaning=f"The file {files[0].why}. No table counts it.", unknown=AGAIN[of],
         )
         for files in grouped((one for one in damaged if source(one) == of), lambda one: one.why)
-    ]
+    ]  # fmt: skip
+
+
+def _where(damaged: Damaged) -> Where:
+    *_, hardware, model, _ = damaged.path.parts
+    return Where(key=damaged.path.stem, hardware=hardware, model=model, cell=damaged.why)

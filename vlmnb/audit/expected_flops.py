@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 
 from vlmnb.errors import UserError
-from vlmnb.fit import shape
+from vlmnb.fit import bounds, shape
 from vlmnb.fit.shape import Shape
 from vlmnb.flops import formula
 from vlmnb.flops.flop_count import Parts
@@ -43,18 +43,15 @@ def unused(model: str, image_size: int, batch_size: int = 1) -> int:
 
 
 def least(model: str, image_size: int, text_tokens: int) -> int:
-    """Return the FLOPs of one prompt that every way of computing it needs.
-
-    This leaves out the logits of all positions but the last, the half of the attention scores that a causal
-    mask discards, and vision layers that nothing reads.
-    """
-    tokens, parts = _prompt(model, image_size, text_tokens)
-    return parts.total - parts.head + parts.head // tokens - parts.scores // 2 - unused(model, image_size)
+    """Return the FLOPs of one prompt that every way of computing it needs."""
+    return bounds.prompt_flops(shape.of(model), image_size, text_tokens)
 
 
 def most(model: str, image_size: int, text_tokens: int) -> int:
     """Return the FLOPs of one prompt as eager attention executes them, with logits for every position."""
-    return _prompt(model, image_size, text_tokens)[1].total
+    of = shape.of(model)
+    tokens = of.image_tokens(image_size) + text_tokens
+    return formula.prefill(of.family, of.config, of.side(image_size), tokens).total
 
 
 def text_tokens(model: str, image_size: int, flops: float) -> tuple[int, int] | None:
@@ -69,11 +66,3 @@ def text_tokens(model: str, image_size: int, flops: float) -> tuple[int, int] | 
     if flops < least(model, image_size, 0) or max(fewest, largest) > MOST_TEXT_TOKENS:
         return None
     return fewest, largest
-
-
-def _prompt(model: str, image_size: int, text_tokens: int) -> tuple[int, Parts]:
-    """Return the tokens of one prompt and the FLOPs of its pass."""
-    tokens = shape.of(model).image_tokens(image_size) + text_tokens
-    parts = prefill(model, image_size, tokens)
-    assert parts is not None
-    return tokens, parts

@@ -6,6 +6,7 @@ of the rule's module, or the YAML file beside it, has the level, the figures and
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import string
 import sys
@@ -38,7 +39,6 @@ class Where(Frozen):
 
     Attributes:
         key: Key of the record; with hardware and model it gives the path of its file.
-        cell: Its cell in words.
         places: Tables, rows and columns of the figures, for a record of a report.
     """
 
@@ -116,16 +116,13 @@ class Rule:
         return [self._finding(draft) for draft in self.check(records)]
 
     def _finding(self, draft: Draft) -> Finding:
-        text = texts(self.module)[", ".join(filter(None, (self.name, draft.case)))]
-        figures = {name: _filled(figure, draft.values) for name, figure in text.figures.items()}
+        text = texts(self.module)[f"{self.name}, {draft.case}".removesuffix(", ")]
+        figures = {name: _filled(draft.values, figure) for name, figure in text.figures.items()}
         return Finding(
-            level=text.level,
-            rule=self.name,
-            records=_listed(draft.about),
-            figures=draft.figures | {name: figure for name, figure in figures.items() if figure is not None},
-            meaning=_joined(text.meaning, draft.values),
-            unknown=_joined(text.unknown, draft.values),
-        )
+            level=text.level, rule=self.name, records=_listed(draft.about),
+            figures=draft.figures | {name: figure for name, figure in figures.items() if figure},
+            meaning=_filled(draft.values, text.meaning), unknown=_filled(draft.values, text.unknown),
+        )  # fmt: skip
 
 
 def rule(source: Source) -> Callable[[Check], Rule]:
@@ -152,11 +149,8 @@ def record_rule(check: Callable[[Record], Iterable[Draft]]) -> Rule:
 
 
 def found(
-    case: str = "",
-    about: Iterable[Record | Where] = (),
-    figures: dict[str, str] | None = None,
-    **values: Any,
-) -> Draft:
+    case: str = "", about: Iterable[Record | Where] = (), figures: dict[str, str] | None = None, **values: Any
+) -> Draft:  # fmt: skip
     """Return the draft of a finding; the figures of its text follow those given here."""
     return Draft(case, tuple(about), figures or {}, values)
 
@@ -199,24 +193,20 @@ class _Formatter(string.Formatter):
         return text.replace("%", " %") if format_spec.endswith("%") else text
 
 
-def _filled(text: str, values: dict[str, Any]) -> str | None:
-    try:
-        return _Formatter().vformat(text, (), values)
-    except _LeftOut:
-        return None
-
-
-def _joined(text: str | tuple[str, ...], values: dict[str, Any]) -> str:
-    parts = (text,) if isinstance(text, str) else text
-    return " ".join(filter(None, (_filled(part, values) for part in parts)))
+def _filled(values: dict[str, Any], text: str | tuple[str, ...]) -> str:
+    """Return a text with values in place of its braces, without the parts that have none."""
+    made = []
+    for part in (text,) if isinstance(text, str) else text:
+        with contextlib.suppress(_LeftOut):
+            made.append(_Formatter().vformat(part, (), values))
+    return " ".join(made)
 
 
 def _listed(about: Iterable[Record | Where]) -> tuple[Where, ...]:
     """Return each record once, with all its places."""
-    listed: dict[tuple[str, str, str], Where] = {}
-    for one in about:
-        new = one if isinstance(one, Where) else where(one)
-        file = (new.hardware, new.model, new.key)
-        places = [*(listed[file].places if file in listed else ()), *new.places]
-        listed[file] = new.model_copy(update={"places": tuple(dict.fromkeys(places))})
-    return tuple(listed.values())
+    listed = [one if isinstance(one, Where) else where(one) for one in about]
+    files = grouped(listed, lambda one: (one.hardware, one.model, one.key))
+    places = (dict.fromkeys(place for one in same for place in one.places) for same in files)
+    return tuple(
+        same[0].model_copy(update={"places": tuple(own)}) for same, own in zip(files, places, strict=True)
+    )

@@ -54,32 +54,29 @@ def work(of: Shape, quantization: Quantization, load: Load) -> Work:
     """Compute the work of one batch; its FLOPs do not depend on how the weights are stored."""
     found = quantize.stored(of, quantization)
     read = {"decoder", "output", *(["embedding"] if of.decoder.tied else [])}
-    prefill, step = _flops(of, load)
-    half_way = load.prompt_tokens(of) + load.new_tokens // 2
+    batch, half_way = load.batch_size, load.prompt_tokens(of) + load.new_tokens // 2
     return Work(
-        prefill_flops=prefill,
-        step_flops=step,
+        prefill_flops=batch * prompt_flops(of, load.image_size, load.text_tokens),
+        step_flops=batch * formula.decode(of.family, of.config, half_way).total,
         prefill_bytes=sum(one.size_bytes for one in found if one.tensor.component != "embedding"),
         step_bytes=sum(one.size_bytes for one in found if one.tensor.component in read)
-        + cache_bytes(of, load.batch_size, half_way),
+        + cache_bytes(of, batch, half_way),
         steps=load.new_tokens - 1,
         prefill_layers=of.decoder.layers + (of.vision.layers if of.vision else 0),
         step_layers=of.decoder.layers,
     )
 
 
-def _flops(of: Shape, load: Load) -> tuple[int, int]:
-    """Return the FLOPs of a batch's prompts and of one decoding step that every implementation needs.
+def prompt_flops(of: Shape, image_size: int, text_tokens: int) -> int:
+    """Return the FLOPs of one prompt that every implementation needs.
 
     Left out of the formula's count: the logits of all positions but the last, which generation does not need,
     the half of the attention scores that a causal mask discards, and vision layers that nothing reads.
     """
-    family, config, side = of.family, of.config, of.side(load.image_size)
-    prompt, batch = load.prompt_tokens(of), load.batch_size
-    full = formula.prefill(family, config, side, prompt)
-    head = full.head // prompt
-    needed = full.total - full.head + head - full.scores // 2 - family.image_flops(config, side).unused
-    return batch * needed, batch * formula.decode(family, config, prompt + load.new_tokens // 2).total
+    side, tokens = of.side(image_size), of.image_tokens(image_size) + text_tokens
+    full = formula.prefill(of.family, of.config, side, tokens)
+    unused = of.family.image_flops(of.config, side).unused
+    return full.total - full.head + full.head // tokens - full.scores // 2 - unused
 
 
 NO_FASTER_INT8 = (6.0, 7.0)

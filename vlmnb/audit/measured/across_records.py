@@ -9,7 +9,6 @@ from typing import Literal
 
 from vlmnb.analysis import answer_changes, base_configuration
 from vlmnb.analysis.repeatability import ASSUMED
-from vlmnb.audit.constant_power import constant_power
 from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES, base_dtype
@@ -26,6 +25,13 @@ FEWEST_EQUAL = 3
 
 FALLEN_MEMORY = 0.05
 """Share by which peak memory of a GPU may fall as the work grows: kernels choose their workspace by shape."""
+
+SAME_POWER = 0.005
+"""Spread of mean power that no counter shows over different work: a processor's power moves by more than
+half a percent with temperature alone."""
+
+FEWEST_WORKLOADS = 3
+"""Different workloads from which a constant power means something."""
 
 Size = Literal["batch_size", "image_size", "seq_len"]
 SIZES: dict[Size, str] = {"batch_size": "batch size", "image_size": "image size", "seq_len": "prompt length"}
@@ -177,6 +183,13 @@ def repeats_agree(records: Sequence[Record]) -> Iterator[Draft]:
                 "Packages": "the same" if was.packages == now.packages else "changed",
             }
             yield found(about=[before, after], figures=figures)
+
+
+def constant_power(watts: Sequence[float], workloads: int) -> tuple[float, float] | None:
+    """Return the median of powers that are the same over enough workloads, and their relative spread."""
+    usual = median(watts)
+    spread = (max(watts) - min(watts)) / usual
+    return (usual, spread) if workloads >= FEWEST_WORKLOADS and spread <= SAME_POWER else None
 
 
 def _optimized(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:

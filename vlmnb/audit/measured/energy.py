@@ -54,10 +54,8 @@ def modelled_energy_is_codecarbons(record: Record) -> Iterator[Draft]:
     for reading in record.energy:
         if not reading.detail.startswith("codecarbon"):
             continue
-        kwh, watts, seconds = (
-            record.codecarbon.get(name)
-            for name in (f"{reading.source}_energy", f"{reading.source}_power", "duration")
-        )
+        names = (f"{reading.source}_energy", f"{reading.source}_power", "duration")
+        kwh, watts, seconds = map(record.codecarbon.get, names)
         if kwh is None:
             yield found("no row", reading=reading)
             continue
@@ -89,15 +87,14 @@ def energy_names_its_counter(record: Record) -> Iterator[Draft]:
 def energy_is_of_the_replays(record: Record) -> Iterator[Draft]:
     """The energy of a part covers the time of its replays, and modelled energy stays within the TDP."""
     parts = record.layers.parts if record.layers and not record.window_under_load else ()
+    windows = [(part, reading, seconds) for part in parts for reading, seconds in _windows(part)]
     wrong = [
         (part, reading, seconds)
-        for part in parts
-        for reading, seconds in _windows(part)
+        for part, reading, seconds in windows
         if not 1 / REPLAYS <= seconds / (part.replays * (part.replay_s or 0.0)) <= REPLAYS
         or _above_tdp(reading, seconds)
     ]
-    if wrong:
-        part, reading, seconds = wrong[0]
+    for part, reading, seconds in wrong[:1]:
         count = len({part.name for part, _, _ in wrong})
         yield found(wrong=count, parts=len(parts), part=part, reading=reading, seconds=seconds)
 
@@ -113,10 +110,8 @@ def energy_is_of_the_window(record: Record) -> Iterator[Draft]:
         fits = reading.window_s is None or taken_s <= reading.window_s * (1 + WINDOW)
         if not fits or reading.samples not in (None, samples):
             window = "not stated" if reading.window_s is None else f"{reading.window_s:.4g} s"
-            covered = reading.samples or samples
-            yield found(
-                source=reading.source, taken_s=taken_s, samples=samples, window=window, covered=covered
-            )
+            covered, source = reading.samples or samples, reading.source
+            yield found(source=source, taken_s=taken_s, samples=samples, window=window, covered=covered)
 
 
 @record_rule
@@ -167,9 +162,7 @@ def samples_times_joules_is_the_window(record: Record) -> Iterator[Draft]:
     samples = sum(timing.batch_samples)
     fits_batch = batch is None or _same(batch, each * record.cell.batch_size)
     if not _same(each * samples, reading.energy_j) or not fits_batch:
-        yield found(
-            each=each, samples=samples, product=each * samples, window_j=reading.energy_j, batch=batch
-        )
+        yield found(each=each, samples=samples, product=each * samples, reading=reading, batch=batch)
 
 
 def _above_tdp(reading: EnergyReading, seconds: float) -> bool:
@@ -179,23 +172,20 @@ def _above_tdp(reading: EnergyReading, seconds: float) -> bool:
 
 def _naming_problem(record: Record, reading: EnergyReading) -> str:
     """Return the case of why this machine cannot have measured these joules in the named way; else empty."""
-    gpus = record.provenance.machine.get("gpus")
-    if reading.source == "gpu":
-        if reading.method not in counters.methods("gpu"):
-            return "no counter of a GPU"
-        return "" if gpus is None or gpus else "no GPU"
-    if reading.method in counters.methods() and reading.method not in counters.methods(reading.source):
-        return "another source"
+    of_gpu, model = reading.source == "gpu", reading.method == "model"
+    own = reading.method in counters.methods(reading.source)
     by_codecarbon = reading.detail.startswith("codecarbon")
     counted = any(mode in reading.detail for mode in BY_CODECARBON)
-    if reading.method == "model":
-        if not by_codecarbon or counted:
-            return "counter called a model"
-        if reading.window_s is not None or reading.idle_j is not None:
-            return "model with a window"
-    elif by_codecarbon and not counted:
-        return "model called a counter"
-    return ""
+    windowed = reading.window_s is not None or reading.idle_j is not None
+    problems = {
+        "no counter of a GPU": of_gpu and not own,
+        "no GPU": of_gpu and record.provenance.machine.get("gpus") in ([], ()),
+        "another source": reading.method in counters.methods() and not own,
+        "counter called a model": model and (counted or not by_codecarbon),
+        "model with a window": model and windowed,
+        "model called a counter": not model and by_codecarbon and not counted,
+    }
+    return next((case for case, holds in problems.items() if holds), "")
 
 
 def _sensor_problem(record: Record, reading: EnergyReading) -> str:
@@ -206,9 +196,8 @@ def _sensor_problem(record: Record, reading: EnergyReading) -> str:
     card = next((one for one in cards if one.sensor == reading.detail), None)
     if card is None or card.method != reading.method or not reading.window_s:
         return "unknown sensor"
-    if card.idle_power_w is None or _same(card.idle_power_w * reading.window_s, reading.idle_j or 0.0):
-        return ""
-    return "another idle energy"
+    idle_j = None if card.idle_power_w is None else card.idle_power_w * reading.window_s
+    return "" if idle_j is None or _same(idle_j, reading.idle_j or 0.0) else "another idle energy"
 
 
 def _windows(part: LayerPart) -> Iterator[tuple[EnergyReading, float]]:

@@ -46,7 +46,7 @@ def layers_add_up(record: Record) -> Iterator[Draft]:
 @record_rule
 def rates_below_the_ceiling(record: Record) -> Iterator[Draft]:
     """No rate exceeds the measured peak of the device (MFU and MBU are at most 1)."""
-    computes, moves = _layer_rates(record) if record.layers else _cell_rates(record)
+    computes, moves = _rates(record)
     computing = "computes" if record.cell.device.startswith("cuda") else "computes on a CPU"
     for case, rates in ((computing, computes), ("moves", moves)):
         beyond = [rate for rate in rates if rate[1] > 1 + PEAK]
@@ -55,30 +55,25 @@ def rates_below_the_ceiling(record: Record) -> Iterator[Draft]:
             yield found(case, name=name, share=share, beyond=len(beyond), rates=len(rates))
 
 
-Rates = tuple[list[tuple[str, float]], list[tuple[str, float]]]
-"""Shares of the peak in computing and in moving bytes, each with the name of what reached it."""
+Rates = list[tuple[str, float]]
+"""Shares of a peak, each with the name of what reached it."""
 
 
-def _layer_rates(record: Record) -> Rates:
-    assert record.layers is not None
-    peak, whole_s = record.layers.ceilings, median(record.layers.forward_s)
-    replayed = [(part, part.replay_s) for part in record.layers.parts if part.replay_s]
+def _rates(record: Record) -> tuple[Rates, Rates]:
+    """Return shares of the peak in computing and in moving bytes: of the layers, or MFU and MBU of a cell."""
+    profile = record.layers
+    if profile is None:
+        own = rates_of(record)
+        named = (("the prompt (MFU)", own.mfu), ("decoding (MBU)", own.mbu))
+        computes, moves = ([(name, rate.value)] if rate else [] for name, rate in named)
+        return computes, moves
+    peak, replayed = profile.ceilings, [(part, part.replay_s) for part in profile.parts if part.replay_s]
     computes = [(p.name, p.flops / seconds / peak.flops_per_s) for p, seconds in replayed if p.flops]
     if record.flops and record.flops.torch:
+        whole_s = median(profile.forward_s)
         computes.append(("the whole pass", record.flops.torch / whole_s / peak.flops_per_s))
-    return computes, [
-        (p.name, (p.weight_bytes + p.activation_bytes) / seconds / peak.bytes_per_s)
-        for p, seconds in replayed
-    ]
-
-
-def _cell_rates(record: Record) -> Rates:
-    """Return the MFU of the prompt's pass and the MBU of decoding, where the record has a peak."""
-    own = rates_of(record)
-    return (
-        [("the prompt (MFU)", own.mfu.value)] if own.mfu else [],
-        [("decoding (MBU)", own.mbu.value)] if own.mbu else [],
-    )
+    moved = [(p.name, (p.weight_bytes + p.activation_bytes) / seconds) for p, seconds in replayed]
+    return computes, [(name, rate / peak.bytes_per_s) for name, rate in moved]
 
 
 def _flops_of_parts(record: Record, profile: LayerProfile) -> Iterator[Draft]:

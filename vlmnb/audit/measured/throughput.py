@@ -25,14 +25,8 @@ def throughput_times_latency_is_the_batch(record: Record) -> Iterator[Draft]:
     """Throughput times latency is the batch: as shown, for each raw batch, and by the loop's own clock."""
     if record.timing is not None:
         row = export_columns.costs(record)
-        yield from islice(
-            chain(
-                _as_shown(record, row),
-                _by_batches(record, record.timing, row),
-                _by_loop(record, record.timing),
-            ),
-            1,
-        )
+        drafts = (_as_shown(record, row), _by_batches(record, record.timing, row), _by_loop(record.timing))
+        yield from islice(chain(*drafts), 1)
 
 
 def _as_shown(record: Record, row: dict[str, Any]) -> Iterator[Draft]:
@@ -60,12 +54,9 @@ def _by_batches(record: Record, timing: Timing, row: dict[str, Any]) -> Iterator
         yield found("by batches", rate=rate, slowest=slowest, fastest=fastest)
 
 
-def _by_loop(record: Record, timing: Timing) -> Iterator[Draft]:
+def _by_loop(timing: Timing) -> Iterator[Draft]:
     """Compare the sum of the batches with the time of the loop, which comes from another clock."""
-    loop_s = timing.loop_s
-    taken_s, samples = sum(timing.latencies_s), sum(timing.batch_samples)
+    taken_s, loop_s, samples = sum(timing.latencies_s), timing.loop_s, sum(timing.batch_samples)
     if loop_s > 0 and taken_s <= LEAST_OF_LOOP * loop_s:
-        by_batches = f"{samples / taken_s:.4g} /s" if taken_s else "-"
-        yield found(
-            "by the loop", taken_s=taken_s, loop_s=loop_s, by_batches=by_batches, by_loop=samples / loop_s
-        )
+        rates = {"by_batches": samples / taken_s if taken_s else None, "by_loop": samples / loop_s}
+        yield found("by the loop", taken_s=taken_s, loop_s=loop_s, **rates)

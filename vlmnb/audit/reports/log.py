@@ -4,70 +4,57 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from vlmnb.audit.reports import printed
 from vlmnb.audit.reports.flops import CONVENTIONS, Count, counts_of, span
-from vlmnb.audit.reports.printed import OfCell, Row
-from vlmnb.audit.rule import Draft, found, grouped, rule, where
+from vlmnb.audit.reports.printed import CellFigure, Row
+from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
-from vlmnb.records.reported import Figure, digits, step
+from vlmnb.records.reported import digits, step
 
 NO_PASS = "none"
 """Shown where a count is no forward pass in any reading."""
 
 
-@dataclass(frozen=True)
-class Pair(OfCell):
-    """A report's figure of a cell, and the log's figure of the same."""
-
-    short: Figure
-    full: Figure
+Pair = tuple[CellFigure, CellFigure]
+"""A report's figure of a cell, and the log's figure of the same."""
 
 
 @rule("reports")
 def digits_rounded(records: Sequence[Record]) -> Iterator[Draft]:
     """Where the log has all digits, the report's figure is the log's, rounded."""
-    longer = [
-        pair
-        for pair in _with_log(records)
-        if pair.short.value is not None
-        and pair.full.value is not None
-        and digits(pair.full.printed) > digits(pair.short.printed)
-    ]
-    for pairs in grouped(longer, lambda pair: pair.short.file):
-        kinds = Counter(map(_rounding, pairs))
-        cut = [pair for pair in pairs if _rounding(pair) == "cut"]
+    pairs = [pair for pair in _with_log(records) if None not in (one.figure.value for one in pair)]
+    longer = [(a, b) for a, b in pairs if digits(b.figure.printed) > digits(a.figure.printed)]
+    for group in grouped(longer, lambda pair: pair[0].figure.file):
+        kinds = Counter(map(_rounding, group))
+        cut = [pair for pair in group if _rounding(pair) == "cut"]
         if not cut:
             continue
-        worst = max(cut, key=lambda pair: (pair.full.number - pair.short.number) / (pair.short.value or 1))
+        worst = max(cut, key=lambda pair: (pair[1].number - pair[0].number) / (pair[0].number or 1))
+        values = {
+            "kinds": kinds, "same": kinds.total() - kinds["other"], "others": kinds["other"] or None,
+            "file": worst[0].figure.file, "short": worst[0].shown, "full": worst[1].shown,
+        }  # fmt: skip
         case = "some rounded up" if kinds["up"] else "all cut off"
-        about = [where(pair.record, [pair.short]) for pair in cut]
-        short, full = printed.shown(worst.short), printed.shown(worst.full)
-        same, others = kinds.total() - kinds["other"], kinds["other"] or None
-        yield found(
-            case, about, kinds=kinds, same=same, others=others, file=worst.short.file, short=short, full=full
-        )
+        yield found(case, [short.where for short, _ in cut], **values)
 
 
 @rule("reports")
 def figures_stand_in_their_log(records: Sequence[Record]) -> Iterator[Draft]:
     """A figure of a report is in the raw log behind it, where the log has its row."""
-    pairs = [pair for pair in _with_log(records) if pair.short.value is not None]
+    pairs = [pair for pair in _with_log(records) if pair[0].figure.value is not None]
     counts = {(c.record.key, c.figure.value): c for c in counts_of(records)}
-    for group in grouped(pairs, lambda p: (p.cell.model, p.short.quantity, p.short.printed)):
-        absent = [pair for pair in group if pair.full.value is None]
+    for group in grouped(pairs, lambda p: (p[0].cell.model, p[0].figure.quantity, p[0].figure.printed)):
+        absent = [short for short, full in group if full.figure.value is None]
         if not absent:
             continue
-        first = absent[0]
-        other = [
-            p.full for p in group if p.full.value is not None and not printed.prints(p.short, p.full.value)
-        ]
-        listed = [(p.record, figure) for p in group for figure in (p.short, p.full)]
+        known = [pair for pair in group if pair[1].figure.value is not None]
+        other = [full.figure for short, full in known if not printed.prints(short.figure, full.number)]
+        listed = [one for pair in group for one in pair]
         ways = {
-            figure.printed: _ways(counts[record.key, figure.value])
-            for record, figure in listed
-            if first.short.quantity == "flops" and (record.key, figure.value) in counts
+            one.figure.printed: _ways(counts[one.record.key, one.figure.value])
+            for one in listed
+            if absent[0].figure.quantity == "flops" and (one.record.key, one.figure.value) in counts
         }
         passes = [
             f"{text} {'cannot' if way == NO_PASS else 'can'} be one forward pass (flops-of-the-geometry)."
@@ -75,12 +62,11 @@ def figures_stand_in_their_log(records: Sequence[Record]) -> Iterator[Draft]:
         ]
         differ = f"{len(other)} {'is' if len(other) == 1 else 'are'} {', '.join(f.printed for f in other)}"
         case = "others differ" if other else "blank"
-        about = [where(record, [figure]) for record, figure in listed]
-        figures = {p.short.place: p.short.printed for p in group}
-        figures |= {p.full.place: p.full.printed for p in group}
+        figures = {one.figure.place: one.figure.printed for pair in zip(*group, strict=True) for one in pair}
         figures |= {f"{text} as a pass over prompts": way for text, way in ways.items()}
+        log = group[0][1].figure.file
         values = {"rows": len(group), "blank": len(absent), "differ": differ, "passes": " ".join(passes)}
-        yield found(case, about, figures, first=first, **values)
+        yield found(case, [one.where for one in listed], figures, first=absent[0], log=log, **values)
 
 
 @rule("reports")
@@ -116,9 +102,10 @@ def batch_that_the_log_states(records: Sequence[Record]) -> Iterator[Draft]:
 
 def _rounding(pair: Pair) -> str:
     """Return how the report's figure was made from the log's: cut, up, either, or other."""
-    if not printed.prints(pair.short, pair.full.number):
+    short, full = pair
+    if not printed.prints(short.figure, full.number):
         return "other"
-    unit, excess = step(pair.short), pair.full.number - pair.short.number
+    unit, excess = step(short.figure), full.number - short.number
     if unit / 2 * (1 + 1e-9) < excess < unit:
         return "cut"
     return "up" if excess < 0 else "either"
@@ -138,9 +125,8 @@ def _with_log(records: Sequence[Record]) -> Iterator[Pair]:
         for short in printed.figures(record):
             logged = [f for f in printed.figures(record) if f.kind == "log" and f.quantity == short.quantity]
             if short.kind == "report" and logged:
-                yield Pair(
-                    record, short, max(logged, key=lambda f: (f.value is not None, f.axis == short.axis))
-                )
+                full = max(logged, key=lambda f: (f.value is not None, f.axis == short.axis))
+                yield CellFigure(record, short), CellFigure(record, full)
 
 
 def _texts(row: Row) -> dict[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from statistics import median
 
-from vlmnb.audit.constant_power import constant_power
+from vlmnb.audit.measured.across_records import constant_power
 from vlmnb.audit.reports import printed
 from vlmnb.audit.reports.printed import CellFigure, Row
 from vlmnb.audit.reports.wer import SHIFT

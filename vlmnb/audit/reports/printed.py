@@ -47,6 +47,10 @@ class CellFigure(OfCell):
         return self.figure.number
 
     @property
+    def shown(self) -> str:
+        return shown(self.figure)
+
+    @property
     def where(self) -> Where:
         """Return the record and the figure's place in it."""
         return where(self.record, [self.figure])

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
 from vlmnb.audit.reports import printed
-from vlmnb.audit.reports.printed import CellFigure, OfCell
+from vlmnb.audit.reports.printed import CellFigure
 from vlmnb.audit.rule import Draft, found, grouped, rule, where
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, digits
@@ -34,14 +33,6 @@ SAME_LATENCY = 0.05
 
 SETTINGS = {"batch_size": "batch size", "optimization": "optimization", "device": "device"}
 """What must not change the answers of greedy decoding, beyond rounding."""
-
-
-@dataclass(frozen=True)
-class Limit(OfCell):
-    """WER and latency of a cell, in a series of prompt limits."""
-
-    wer: Figure
-    latency: Figure
 
 
 @rule("reports")
@@ -98,25 +89,25 @@ def wer_does_not_profit_from_less(records: Sequence[Record]) -> Iterator[Draft]:
 @rule("reports")
 def limit_that_cuts_nothing_costs_nothing(records: Sequence[Record]) -> Iterator[Draft]:
     """A prompt limit that does not change the answers does not change the latency."""
-    latencies = {one.record.key: one.figure for one in printed.finest(records, "latency_s")}
+    latencies = {one.record.key: one for one in printed.finest(records, "latency_s")}
     for group in _by_limit([r for r in records if r.key in latencies]):
-        limits = [Limit(wer.record, wer.figure, latencies[wer.record.key]) for wer in group]
-        steps = [(a, b) for a, b in pairwise(limits) if abs(a.wer.number / b.wer.number - 1) < UNCUT]
+        uncut = [(a, b) for a, b in pairwise(group) if abs(a.number / b.number - 1) < UNCUT]
+        steps = [(latencies[a.record.key], latencies[b.record.key]) for a, b in uncut]
         for low, high in steps:
-            added_s = high.latency.number - low.latency.number
-            if abs(added_s) <= SAME_LATENCY * low.latency.number:
+            added_s, share = high.number - low.number, high.number / low.number - 1
+            if abs(share) <= SAME_LATENCY:
                 continue
             rest = [step for step in steps if step[0] is not low]
-            shown = [one for one in limits if any(one in step for step in [*rest, (low, high)])]
+            named = {one.record.key for step in [*rest, (low, high)] for one in step}
+            shown = [(wer, latencies[wer.record.key]) for wer in group if wer.record.key in named]
             each_s = added_s / (high.cell.seq_len - low.cell.seq_len)
             figures = {
-                f"At {one.cell.seq_len} tokens": f"WER {one.wer.printed}, {one.latency.printed} s"
-                for one in shown
+                f"At {wer.cell.seq_len} tokens": f"WER {wer.figure.printed}, {latency.figure.printed} s"
+                for wer, latency in shown
             }
-            about = [where(one.record, [one.wer, one.latency]) for one in shown]
+            about = [where(wer.record, [wer.figure, latency.figure]) for wer, latency in shown]
             others = " ".join(_other_step(each_s, *step) for step in rest)
             values = {"low": low.cell, "high": high.cell, "uncut": UNCUT, "others": others}
-            share = added_s / low.latency.number
             case = "third limit" if rest else "two limits"
             yield found(case, about, figures, added_s=added_s, share=share, **values)
 
@@ -159,11 +150,11 @@ def _by_limit(records: Sequence[Record]) -> list[list[CellFigure]]:
     return printed.families([one for one in printed.finest(records, "wer") if one.number], "seq_len")
 
 
-def _other_step(each_s: float, low: Limit, high: Limit) -> str:
+def _other_step(each_s: float, low: CellFigure, high: CellFigure) -> str:
     """Compare what another step of the limit costs with what it would cost at a price per token."""
     few, many = low.cell.seq_len, high.cell.seq_len
-    seen_s, due_s = high.latency.number - low.latency.number, each_s * (many - few)
-    if abs(seen_s - due_s) <= SAME_LATENCY * low.latency.number / 2:
+    seen_s, due_s = high.number - low.number, each_s * (many - few)
+    if abs(seen_s - due_s) <= SAME_LATENCY * low.number / 2:
         return f"From {few} to {many} tokens it is {seen_s:+.3f} s, about as much a token."
     return (
         f"If time grew with the limit, as with prompts padded up to it, the step from {few} to {many} tokens "
