@@ -62,9 +62,8 @@ def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draf
         first = min(group, key=lambda r: (r.cell.batch_size, r.cell.optimization not in DTYPES, r.cell.dtype))
         pairs += [(first, r) for r in group if r is not first and _questions(first) == _questions(r)]
     for first, other in pairs:
-        mine, theirs = _errors(first), _errors(other)
-        more = sum(theirs[name] > mine[name] for name in mine)
-        fewer = sum(theirs[name] < mine[name] for name in mine)
+        mine, theirs = ({a.sample_id: a.word_errors or 0 for a in r.answers} for r in (first, other))
+        more, fewer = (sum(sign * theirs[name] > sign * mine[name] for name in mine) for sign in (1, -1))
         if comparison.sign_test(fewer, more) <= CHANCE / len(pairs):
             yield found(about=[first, other], first=first, other=other, more=more, fewer=fewer, all=len(mine))
 
@@ -74,14 +73,11 @@ def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Draft]:
     """Latency does not fall, beyond the noise floor, as batch, image or prompt grow."""
     for field, name, small, large in _steps(records):
         difference = _difference(small, large)
-        if difference is None or difference.ratio >= 1:
-            continue
-        steps = [
-            median(r.timing.decode_steps) if r.timing and r.timing.decode_steps else 0 for r in (small, large)
-        ]
-        figures = {f"{name} {getattr(r.cell, field)}": _latency(r) for r in (small, large)}
-        case = "shorter answers" if steps[1] < steps[0] else "no less to do"
-        yield found(case, [small, large], figures, name=name, ratio=_ratio(difference), steps=steps)
+        if difference is not None and difference.ratio < 1:
+            steps = [median((r.timing and r.timing.decode_steps) or [0]) for r in (small, large)]
+            figures = {f"{name} {getattr(r.cell, field)}": _latency(r) for r in (small, large)}
+            case = "shorter answers" if steps[1] < steps[0] else "no less to do"
+            yield found(case, [small, large], figures, name=name, ratio=_ratio(difference), steps=steps)
 
 
 @rule("measured")
@@ -92,8 +88,8 @@ def memory_grows_with_size(records: Sequence[Record]) -> Iterator[Draft]:
             continue  # the resident memory of a process keeps what earlier cells took
         low, high = small.memory.peak_bytes, large.memory.peak_bytes
         if low and high and high < low * (1 - FALLEN_MEMORY):
-            peaks = ((small, low), (large, high))
-            figures = {f"{name} {getattr(r.cell, field)}": f"{peak} B" for r, peak in peaks}
+            peaks = ((small.cell, low), (large.cell, high))
+            figures = {f"{name} {getattr(cell, field)}": f"{peak} B" for cell, peak in peaks}
             yield found(about=[small, large], figures=figures, name=name)
 
 
@@ -175,13 +171,9 @@ def repeats_agree(records: Sequence[Record]) -> Iterator[Draft]:
             if difference is None:
                 continue
             was, now = before.provenance, after.provenance
-            figures = {
-                "First": _latency(before),
-                "Then": _latency(after),
-                "Ratio": _ratio(difference),
-                "Measuring code": "the same" if was.code == now.code else "changed",
-                "Packages": "the same" if was.packages == now.packages else "changed",
-            }
+            same = {"Measuring code": was.code == now.code, "Packages": was.packages == now.packages}
+            figures = {"First": _latency(before), "Then": _latency(after), "Ratio": _ratio(difference)}
+            figures |= {name: "the same" if alike else "changed" for name, alike in same.items()}
             yield found(about=[before, after], figures=figures)
 
 
@@ -254,10 +246,6 @@ def _course(record: Record) -> tuple[str, ...]:
 
 def _flops(record: Record) -> int:
     return (record.flops.torch or 0) if record.flops else 0
-
-
-def _errors(record: Record) -> dict[str, int]:
-    return {answer.sample_id: answer.word_errors or 0 for answer in record.answers}
 
 
 def _questions(record: Record) -> set[str]:

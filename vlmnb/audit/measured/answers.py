@@ -23,8 +23,7 @@ def word_errors_are_of_the_answers(record: Record) -> Iterator[Draft]:
     again = [_word_errors(a.references[0], a.answer) for a in scored]
     pairs = zip(scored, again, strict=True)
     wrong = [(a, own) for a, own in pairs if own != (a.word_errors, a.reference_words)]
-    if wrong:
-        first, own = wrong[0]
+    for first, own in wrong[:1]:
         yield found("errors", counts=[len(wrong), len(scored)], answer=first, own=own)
     outside = [a.score for a in record.answers if a.score is not None and not 0 <= a.score <= 1]
     if outside:

@@ -41,16 +41,16 @@ def flops_of_phases_add_up(record: Record) -> Iterator[Draft]:
     counts, cell = record.flops, record.cell
     if counts is None:
         return
+    tokens, samples = _counted_prompt(record)
+    step = expected_flops.step(cell.model, tokens, samples) if tokens else None
+    by_formula = f"one step of {cell.model} by formula"
     compared = [
         ("torch, by phase", counts.prefill_torch, "torch", counts.torch),
         ("fvcore, by phase", counts.prefill_fvcore, "fvcore", counts.fvcore),
         ("formula, by phase", counts.prefill_formula, "formula", counts.formula),
+        ("torch's step", counts.decode_torch, by_formula, step),
+        ("formula's step", counts.decode_formula, by_formula, step),
     ]
-    tokens, samples = _counted_prompt(record)
-    step = expected_flops.step(cell.model, tokens, samples) if tokens else None
-    by_formula = f"one step of {cell.model} by formula"
-    compared.append(("torch's step", counts.decode_torch, by_formula, step))
-    compared.append(("formula's step", counts.decode_formula, by_formula, step))
     totals = [
         (name, parts.total, other, whole)
         for name, parts, other, whole in compared

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from vlmnb.audit import expected_flops
 from vlmnb.audit.rule import Draft, found, grouped, record_rule, rule
+from vlmnb.fit.memory import HALF_BYTES, cache_bytes
 from vlmnb.records import content_key
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
@@ -95,15 +96,13 @@ def _cache_bytes(record: Record) -> int | None:
         return None
     if _quantized(cell) or optimizations.of(cell).guesses:
         return None
-    tokens = []
+    sizes = []
     for start in range(0, len(record.answers), cell.batch_size):
         batch = record.answers[start : start + cell.batch_size]
-        longest_prompt = max(a.text_tokens + a.image_tokens for a in batch)
         # The last token of an answer is not kept.
-        tokens.append(len(batch) * (longest_prompt + max(a.output_tokens for a in batch) - 1))
-    decoder = known.decoder
-    each = 2 * decoder.layers * decoder.kv_heads * decoder.head_size * ELEMENT_BYTES[cell.dtype]
-    return int(each * max(tokens))
+        tokens = max(a.text_tokens + a.image_tokens for a in batch) + max(a.output_tokens for a in batch) - 1
+        sizes.append(cache_bytes(known, len(batch), tokens))
+    return max(sizes) * ELEMENT_BYTES[cell.dtype] // HALF_BYTES
 
 
 def _quantized(cell: Cell) -> bool:

@@ -73,13 +73,11 @@ def phases_keep_their_proportion(records: Sequence[Record]) -> Iterator[Draft]:
             near, other, _ = max(group, key=lambda one: _factor(one[0], far))
             if _factor(far, near) <= PROPORTION:
                 continue
-            figures = {
-                f"{one.cell.dataset}, {one.cell.length} length, prompt {one.cell.seq_len}": (
-                    f"{_seconds(one, phase):.4g} s, {steps:.3g} decoding steps"
-                )
-                for steps, one in ((far, record), (near, other))
-            }
-            yield found(about=[record, other], figures=figures, name=name, usual=usual, cells=len(group))
+            figures = {}
+            for steps, one in ((far, record), (near, other)):
+                place = f"{one.cell.dataset}, {one.cell.length} length, prompt {one.cell.seq_len}"
+                figures[place] = f"{_seconds(one, phase):.4g} s, {steps:.3g} decoding steps"
+            yield found("", [record, other], figures, name=name, usual=usual, cells=len(group))
 
 
 @record_rule
@@ -92,10 +90,9 @@ def phases_are_of_their_work(record: Record) -> Iterator[Draft]:
     full = [i for i, (size, steps) in pairs if size == cell.batch_size and steps]
     if not full:
         return
-    steps = [timing.decode_steps[i] for i in full]
-    vision, prefill, decode = (
-        [values[i] for i in full] for values in (timing.vision_s, timing.prefill_s, timing.decode_s)
-    )
+    of_phases, steps = (timing.vision_s, timing.prefill_s, timing.decode_s), timing.decode_steps
+    vision, prefill, decode = ([values[i] for i in full] for values in of_phases)
+    steps = tuple(steps[i] for i in full)
     step_s, prompt_s = median(s / n for s, n in zip(decode, steps, strict=True)), median(prefill)
     faster = _faster(record, step_s, prompt_s)
     if step_s > STEP * prompt_s:
@@ -103,11 +100,9 @@ def phases_are_of_their_work(record: Record) -> Iterator[Draft]:
     elif faster is not None and faster > 1:
         yield found("fast step", step_s=step_s, prompt_s=prompt_s, faster=faster)
     elif len(steps) >= FEWEST_BATCHES:
-        own, *others = (_rank_correlation(times, steps) for times in (decode, vision, prefill))
-        if own < FOLLOWS and max(others) >= own + FOLLOWS:
-            yield found(
-                "another phase", step_s=step_s, prompt_s=prompt_s, own=own, vision=others[0], prompt=others[1]
-            )
+        follow = [_rank_correlation(times, steps) for times in (decode, vision, prefill)]
+        if follow[0] < FOLLOWS and max(follow) >= follow[0] + FOLLOWS:
+            yield found("another phase", step_s=step_s, prompt_s=prompt_s, follow=follow)
 
 
 def _factor(one: float, other: float) -> float:
@@ -117,9 +112,7 @@ def _factor(one: float, other: float) -> float:
 def _faster(record: Record, step_s: float, prompt_s: float) -> float | None:
     """Return FLOPs per second of a decoding step over those of the prompt in the language model.
 
-    Returns:
-        None where they are unknown, and where the two do not run in the same way: a compiled decoder, or a
-        cache that is laid out with the prompt.
+    None if unknown, and where the two run in different ways: compiled, or with a cache laid out in advance.
     """
     counts, first = record.flops, record.answers[: record.cell.batch_size]
     if counts is None or counts.prefill_formula is None or not counts.per_token or not first or step_s <= 0:

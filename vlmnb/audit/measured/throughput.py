@@ -58,5 +58,5 @@ def _by_loop(timing: Timing) -> Iterator[Draft]:
     """Compare the sum of the batches with the time of the loop, which comes from another clock."""
     taken_s, loop_s, samples = sum(timing.latencies_s), timing.loop_s, sum(timing.batch_samples)
     if loop_s > 0 and taken_s <= LEAST_OF_LOOP * loop_s:
-        rates = {"by_batches": samples / taken_s if taken_s else None, "by_loop": samples / loop_s}
-        yield found("by the loop", taken_s=taken_s, loop_s=loop_s, **rates)
+        by_batches, by_loop = samples / taken_s if taken_s else None, samples / loop_s
+        yield found("by the loop", taken_s=taken_s, loop_s=loop_s, by_batches=by_batches, by_loop=by_loop)

@@ -80,8 +80,7 @@ def others_are_marked(record: Record) -> Iterator[Draft]:
         marked = [share is not None and is_high(share) for share in timing.pass_loads]
         if list(timing.contaminated) != marked or len(marked) != timing.passes:
             figures["Passes"] = f"{timing.passes}, {len(marked)} with their background load"
-            figures["Above the limit"] = str(sum(marked))
-            figures["Marked"] = str(sum(timing.contaminated))
+            figures |= {"Above the limit": str(sum(marked)), "Marked": str(sum(timing.contaminated))}
     if conditions is not None:
         load, again = conditions.other_load, record.provenance.other_load
         if conditions.contaminated != is_high(load):
@@ -118,17 +117,17 @@ def closing_s(record: Record) -> float:
 
 def _nested_times(record: Record) -> Iterator[tuple[str, float]]:
     """Yield times of a record, each contained in the next, the innermost first."""
-    timing, seconds, first_s = record.timing, record.provenance.seconds, 0.0
+    timing, seconds = record.timing, record.provenance.seconds
     if timing is not None:
-        first_s = timing.first_call_s
         yield "batches", sum(timing.latencies_s)
         yield "loop", timing.loop_s
         if record.codecarbon.get("duration") is not None:
             yield "window of the meters", float(record.codecarbon["duration"])
-    elif record.layers is not None:
+        if seconds is not None:
+            yield "cell after its first call", seconds - timing.first_call_s
+    elif record.layers is not None and seconds is not None:
         yield "passes", sum(record.layers.forward_s) + sum(record.layers.hooked_s)
-    if seconds is not None:
-        yield "cell after its first call" if timing else "cell", seconds - first_s
+        yield "cell", seconds
 
 
 def _background_s(record: Record) -> tuple[float, float | None]:

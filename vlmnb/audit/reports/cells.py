@@ -35,10 +35,8 @@ def one_value_for_one_cell(records: Sequence[Record]) -> Iterator[Draft]:
     for record in records:
         for one, other in record.reported.conflicts() if record.reported else ():
             figures = {figure.place: printed.shown(figure) for figure in (one, other)}
-            about = [where(record, (one, other))]
-            yield found(
-                "", about, figures, ratio=other.number / one.number, column=one.column, cell=record.cell
-            )
+            about, ratio = [where(record, (one, other))], other.number / one.number
+            yield found("", about, figures, ratio=ratio, column=one.column, cell=record.cell)
 
 
 @rule("reports")
@@ -47,8 +45,8 @@ def percent_of_its_base(records: Sequence[Record]) -> Iterator[Draft]:
     rows = printed.rows(records)
     for row in rows:
         for percent, quantity in BASES.items():
-            base = _original(rows, row, percent, quantity)
-            if base is None or row.value(percent) is None or row.value(quantity) is None:
+            base = _original(rows, row, percent).get(quantity)
+            if not base or base.value is None or row.value(percent) is None or row.value(quantity) is None:
                 continue
             stated, top = row.figures[percent], row.figures[quantity]
             (low, high), (least, most) = printed.ends(top), printed.ends(base)
@@ -111,21 +109,18 @@ def image_size_that_is_seen(records: Sequence[Record]) -> Iterator[Draft]:
             yield found(about=own, model=model, size=size, seen=seen, tokens=tokens)
 
 
-def _original(rows: Sequence[Row], row: Row, percent: Quantity, quantity: Quantity) -> Figure | None:
-    """Return the figure of the first row of the same table that is 100 % of itself."""
-    for other in rows:
-        if (other.file, other.table) == (row.file, row.table) and other.value(percent) == 100:
-            return other.figures[quantity] if other.value(quantity) is not None else None
-    return None
+def _original(rows: Sequence[Row], row: Row, percent: Quantity) -> dict[str, Figure]:
+    """Return the figures of the first row of the same table that is 100 % of itself."""
+    same = (other for other in rows if (other.file, other.table) == (row.file, row.table))
+    return next((other.figures for other in same if other.value(percent) == 100), {})
 
 
 def _equal(one: Row, other: Row) -> dict[Quantity, Figure]:
     """Return figures of a row, with enough digits, that another row prints too, rounded or cut off or not."""
     same: dict[Quantity, Figure] = {}
     for name in NUMBERS:
-        if one.value(name) is None or other.value(name) is None:
-            continue
-        short, full = sorted((one.figures[name], other.figures[name]), key=lambda f: digits(f.printed))
-        if digits(short.printed) >= TELLING_DIGITS and printed.prints(short, full.number):
-            same[name] = one.figures[name]
+        if one.value(name) is not None and other.value(name) is not None:
+            short, full = sorted((one.figures[name], other.figures[name]), key=lambda f: digits(f.printed))
+            if digits(short.printed) >= TELLING_DIGITS and printed.prints(short, full.number):
+                same[name] = one.figures[name]
     return same

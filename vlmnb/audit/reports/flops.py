@@ -67,15 +67,14 @@ def flops_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draft]
     """The same question takes the same FLOPs on every device and with every kernel."""
     preferred = ((r, r.reported.figure("flops")) for r in records if r.reported)
     counts = [Count(record, figure) for record, figure in preferred if figure and figure.value]
-    for name in FREE:
-        for group in printed.families(counts, name):
-            values = [printed.ends(count.figure) for count in group]
-            if max(low for low, _ in values) <= min(high for _, high in values):
-                continue
+    families = [(name, group) for name in FREE for group in printed.families(counts, name)]
+    for name, group in families:
+        lows, highs = zip(*(printed.ends(count.figure) for count in group), strict=True)
+        if max(lows) > min(highs):
             changes = ", ".join(f"{100 * (c.number / group[0].number - 1):+.1f} %" for c in group[1:])
             figures = {f"{name} {getattr(c.cell, name)}": c.figure.printed for c in group}
-            about = [c.where for c in group]
-            yield found("", about, figures, name=name, changes=changes, cell=group[0].cell)
+            values = {"name": name, "changes": changes, "cell": group[0].cell}
+            yield found("", [c.where for c in group], figures, **values)
 
 
 @rule("reports")
@@ -99,30 +98,23 @@ def flops_of_the_geometry(records: Sequence[Record]) -> Iterator[Draft]:
             f"As {CONVENTIONS[factor]} over {samples}": f"{span(tokens)} text tokens a sample"
             for (factor, samples), tokens in readings.items()
         }
-        about, ratio = [c.where for c in group], first.per_sample / (low if few else high)
-        bound = "less than its image alone takes" if few else "more than a full prompt takes"
-        ways = ", or ".join(_way(factor, samples, size) for factor, samples in readings)
-        inferred = f"; that there are {cell.samples} samples is inferred" if size > 1 else ""
-        if readings:
-            yield found(
-                "other readings", about, figures, count=first, bound=bound, ways=ways, inferred=inferred
-            )
-        else:
-            yield found("no pass", about, figures, count=first, bound=bound, ratio=ratio)
+        values = {
+            "count": first, "ratio": first.per_sample / (low if few else high),
+            "bound": "less than its image alone takes" if few else "more than a full prompt takes",
+            "ways": ", or ".join(_way(factor, samples, size) for factor, samples in readings),
+            "inferred": f"; that there are {cell.samples} samples is inferred" if size > 1 else "",
+        }  # fmt: skip
+        yield found("other readings" if readings else "no pass", [c.where for c in group], figures, **values)
 
 
 @rule("reports")
 def flops_of_the_batch_named(records: Sequence[Record]) -> Iterator[Draft]:
     """A count belongs to the batch that the header names."""
     for one, other in larger_batches(counts_of(records)):
-        b = other.cell
         if one.cell.batch_size == 1 and other.rest >= 2 and is_multiple(one, other, other.rest):
-            figures = {
-                f"Batch 1, {one.cell.dataset}": one.figure.printed,
-                f"Batch {b.batch_size}, {b.dataset}": other.figure.printed,
-            }
-            about, full = [one.where, other.where], b.samples // b.batch_size
-            yield found("", about, figures, one=one, other=other, ratio=other.number / one.number, full=full)
+            figures = {f"Batch {c.cell.batch_size}, {c.cell.dataset}": c.figure.printed for c in (one, other)}
+            values = {"ratio": other.number / one.number, "full": other.cell.samples // other.cell.batch_size}
+            yield found("", [one.where, other.where], figures, one=one, other=other, **values)
 
 
 @rule("reports")
@@ -138,9 +130,9 @@ def flops_in_one_unit(records: Sequence[Record]) -> Iterator[Draft]:
             CONVENTIONS[factor]: "; ".join(sorted({f"{c.cell.model} {c.figure.printed}" for c in counts}))
             for factor, counts in known.items()
         }
-        names = [", ".join(sorted({c.cell.model for c in known[factor]})) for factor in (1, 2)]
+        names = [", ".join(sorted({c.cell.model for c in counts})) for counts in known.values()]
         about = [c.where for counts in known.values() for c in counts]
-        yield found("", about, figures, names=names, units=[CONVENTIONS[1], CONVENTIONS[2]])
+        yield found("", about, figures, names=names, units=[*CONVENTIONS.values()])
 
 
 @rule("reports")
@@ -204,7 +196,5 @@ def larger_batches(counts: Sequence[Count]) -> Iterator[tuple[Count, Count]]:
 
 def _way(factor: int, samples: int, size: int) -> str:
     """Return how a count would have to be made to be one pass."""
-    ways = ["counted as multiply-adds"] * (factor == 2) + [f"of the last batch of {samples}"] * (
-        samples != size
-    )
-    return " and ".join(ways)
+    ways = {"counted as multiply-adds": factor == 2, f"of the last batch of {samples}": samples != size}
+    return " and ".join(way for way, holds in ways.items() if holds)

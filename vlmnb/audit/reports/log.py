@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from vlmnb.audit.reports import printed
 from vlmnb.audit.reports.flops import CONVENTIONS, Count, counts_of, span
@@ -31,7 +32,7 @@ def digits_rounded(records: Sequence[Record]) -> Iterator[Draft]:
         if not cut:
             continue
         worst = max(cut, key=lambda pair: (pair[1].number - pair[0].number) / (pair[0].number or 1))
-        values = {
+        values: dict[str, Any] = {
             "kinds": kinds, "same": kinds.total() - kinds["other"], "others": kinds["other"] or None,
             "file": worst[0].figure.file, "short": worst[0].shown, "full": worst[1].shown,
         }  # fmt: skip

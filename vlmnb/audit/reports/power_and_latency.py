@@ -35,10 +35,10 @@ def power_follows_the_work(records: Sequence[Record]) -> Iterator[Draft]:
         if power is None:
             continue
         figures = {
-            f"{row.cell.model}: {printed.shown(row.figures['energy_j_per_sample'])} / "
-            f"{printed.shown(row.figures['latency_s'])}": f"{printed.watts(row):.2f} W"
+            f"{row.cell.model}: {row.shown('energy_j_per_sample')} / {row.shown('latency_s')}":
+                f"{printed.watts(row):.2f} W"
             for row in rows
-        }
+        }  # fmt: skip
         about = [row.where(*POWER) for row in rows]
         yield found("", about, figures, power=power, device=rows[0].cell.device, models=models)
 
@@ -54,10 +54,8 @@ def power_within_a_gpus_limit(records: Sequence[Record]) -> Iterator[Draft]:
     least, most = printed.watt_ends(top)
     known = [gpu for gpu in gpus.catalogue() if gpu.power_w]
     allow = [gpu.name for gpu in known if (gpu.power_w or 0) >= least]
-    cpu = [printed.watts(row) for row in rows if row.cell.device == "cpu"]
-    left = (
-        f": less the {median(cpu):.0f} W of the CPU rows, {least - median(cpu):.0f} W remain" if cpu else ""
-    )
+    cpu_w = median([printed.watts(row) for row in rows if row.cell.device == "cpu"] or [0])
+    left = f": less the {cpu_w:.0f} W of the CPU rows, {least - cpu_w:.0f} W remain" if cpu_w else ""
     names = ", ".join(allow[:6]) + (" and others" if len(allow) > 6 else "")
     figures = {
         "Highest": f"{printed.watts(top):.0f} W ({least:.0f} to {most:.0f})",
@@ -87,7 +85,7 @@ def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Draft]:
             continue
         name, case = SIZES[field], "beyond noise" if beyond else "within noise"
         sizes = [getattr(one.cell, field) for one in (small, large)]
-        figures = {f"{name} {getattr(one.cell, field)}": printed.shown(one.figure) for one in (small, large)}
+        figures = {f"{name} {getattr(one.cell, field)}": one.shown for one in (small, large)}
         about = [small.where, large.where]
         yield found(case, about, figures, cell=small.cell, fall=fall, name=name, sizes=sizes)
 
@@ -102,30 +100,17 @@ def optimization_is_faster(records: Sequence[Record]) -> Iterator[Draft]:
         for slow in group:
             if base is None or slow is base or slow.number <= base.number * (1 + NOISE):
                 continue
-            pair, ratio = (slow, base), slow.number / base.number
-            compared = [wers[one.record.key] for one in pair if one.record.key in wers]
-            energy = [
-                printed.shown(joules[one.record.key].figure) for one in pair if one.record.key in joules
-            ]
-            figures = {
-                "Latency": _compared(printed.shown(one.figure) for one in pair),
-                "Ratio": f"{ratio:.3f}",
-            }
+            pair, ratio = [slow, base], slow.number / base.number
+            wer, energy = ([of[r.record.key] for r in pair if r.record.key in of] for of in (wers, joules))
+            figures = {"Latency": _compared(one.shown for one in pair), "Ratio": f"{ratio:.3f}"}
             if len(energy) == 2:
-                figures["Energy"] = _compared(energy)
-            about, wer_ratio = [*pair], None
-            if len(compared) == 2:
-                about, wer_ratio = [*pair, *compared], compared[0].number / compared[1].number
-                figures["WER"] = _compared(f"{one.number:.4g}" for one in compared)
-            yield found(
-                _lengths(compared, ratio),
-                [one.where for one in about],
-                figures,
-                slow=slow.cell,
-                base=base.cell,
-                longer=ratio - 1,
-                wer_ratio=wer_ratio,
-            )
+                figures["Energy"] = _compared(one.shown for one in energy)
+            wer_ratio = None
+            if len(wer) == 2:
+                pair, wer_ratio = [*pair, *wer], wer[0].number / wer[1].number
+                figures["WER"] = _compared(f"{one.number:.4g}" for one in wer)
+            values = {"slow": slow.cell, "base": base.cell, "longer": ratio - 1, "wer_ratio": wer_ratio}
+            yield found(_lengths(wer, ratio), [one.where for one in pair], figures, **values)
 
 
 def _lengths(wers: Sequence[CellFigure], ratio: float) -> str:

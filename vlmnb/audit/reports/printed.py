@@ -74,6 +74,10 @@ class Row(OfCell):
         """Return the number of a figure that the row has."""
         return self.figures[quantity].number
 
+    def shown(self, quantity: Quantity) -> str:
+        """Return a figure that the row has, as printed."""
+        return shown(self.figures[quantity])
+
     def where(self, *quantities: Quantity) -> Where:
         """Return the places of some figures of the row; of all, if none is named."""
         chosen = [f for name, f in self.figures.items() if not quantities or name in quantities]
@@ -163,16 +167,15 @@ def watts(row: Row) -> float:
 
 def watt_ends(row: Row) -> tuple[float, float]:
     """Return the smallest and largest mean power that the printed figures of a row allow."""
-    energy, latency = ends(row.figures["energy_j_per_sample"]), ends(row.figures["latency_s"])
-    size = row.cell.batch_size
-    return energy[0] * size / latency[1], energy[1] * size / latency[0]
+    (least, most), (short, long) = ends(row.figures["energy_j_per_sample"]), ends(row.figures["latency_s"])
+    return least * row.cell.batch_size / long, most * row.cell.batch_size / short
 
 
 def distinct(found: Iterable[Row], *quantities: Quantity) -> list[Row]:
     """Return of each cell the row with most digits among those that print all of some quantities."""
     complete = [row for row in found if all(row.value(quantity) is not None for quantity in quantities)]
-    groups = grouped(complete, lambda row: row.record.key)
-    return [
-        max(group, key=lambda row: min(digits(row.figures[q].printed) for q in quantities))
-        for group in groups
-    ]
+
+    def finest(row: Row) -> int:
+        return min(digits(row.figures[quantity].printed) for quantity in quantities)
+
+    return [max(group, key=finest) for group in grouped(complete, lambda row: row.record.key)]

@@ -22,11 +22,9 @@ class Fit:
     tokens: int
 
     def __str__(self) -> str:
-        cell = self.count.cell
+        printed, cell = self.count.figure.printed, self.count.cell
         of = "" if self.samples == 1 else f", as of {self.samples} samples"
-        return (
-            f"{self.count.figure.printed} ({cell.device}, {cell.optimization}, batch {cell.batch_size}{of})"
-        )
+        return f"{printed} ({cell.device}, {cell.optimization}, batch {cell.batch_size}{of})"
 
 
 @rule("reports")
@@ -45,9 +43,11 @@ def counts_fit_the_prompt_limit(records: Sequence[Record]) -> Iterator[Draft]:
         cell = above[0].count.cell
         bound = expected_flops.most(cell.model, cell.image_size, cell.seq_len)
         alone = [fit for fit in fits if fit not in above and fit.samples == 1]
-        figures = {f"Image and {cell.seq_len} text tokens": format_si(bound)}
-        figures |= {str(fit): _tokens(fit) for fit in fits}
-        figures["Slack of flops-of-the-geometry"] = f"{100 * MARGIN:.0f} %"
+        figures = {
+            f"Image and {cell.seq_len} text tokens": format_si(bound),
+            **{str(fit): _tokens(fit) for fit in fits},
+            "Slack of flops-of-the-geometry": f"{100 * MARGIN:.0f} %",
+        }
         counts = " and ".join(dict.fromkeys(map(str, above)))
         lengths = " and ".join(dict.fromkeys(str(fit.tokens) for fit in above))
         others = "".join(f", and {fit} that over {fit.tokens}" for fit in alone)
@@ -68,13 +68,11 @@ def batches_are_counted_alike(records: Sequence[Record]) -> Iterator[Draft]:
         elif is_multiple(one, other, other.cell.batch_size):
             whole.append((one, other))
     if rest and whole:
-        figures = {
-            f"{b.cell.model}, batch {b.cell.batch_size} over 1": (
-                f"{b.figure.printed} / {a.figure.printed} = {b.number / a.number:.3f}"
-            )
-            for a, b in [*rest, *whole]
-        }
-        about = [count.where for pair in [*rest, *whole] for count in pair]
+        figures, both = {}, [*rest, *whole]
+        for a, b in both:
+            ratio = f"{b.figure.printed} / {a.figure.printed} = {b.number / a.number:.3f}"
+            figures[f"{b.cell.model}, batch {b.cell.batch_size} over 1"] = ratio
+        about = [count.where for pair in both for count in pair]
         yield found("", about, figures, last=rest[0][1], full=whole[0][1].cell)
 
 
@@ -84,13 +82,9 @@ def _exact(count: Count, samples: int) -> int | None:
     near = expected_flops.text_tokens(cell.model, cell.image_size, count.number / samples)
     if near is None:
         return None
-    fits = [
-        tokens
-        for tokens in range(max(0, near[0] - 2), near[0] + 3)
-        if printed.prints(
-            count.figure, samples * float(expected_flops.most(cell.model, cell.image_size, tokens))
-        )
-    ]
+    tried = range(max(0, near[0] - 2), near[0] + 3)
+    flops = {tokens: samples * expected_flops.most(cell.model, cell.image_size, tokens) for tokens in tried}
+    fits = [tokens for tokens, number in flops.items() if printed.prints(count.figure, float(number))]
     return fits[0] if len(fits) == 1 else None
 
 

@@ -27,9 +27,9 @@ def batch_row_in_line(records: Sequence[Record]) -> Iterator[Draft]:
         if sublinear or latencies[2] > latencies[1] or latencies[1] <= due_s * (1 + NOISE):
             continue
         figures = {
-            f"Batch {size}": f"{printed.shown(row.figures['latency_s'])}, "
-            f"{printed.shown(row.figures['energy_j_per_sample'])}, {printed.watts(row):.0f} W"
-            for size, row in zip(sizes, three, strict=True)
+            f"Batch {row.cell.batch_size}": f"{row.shown('latency_s')}, {row.shown('energy_j_per_sample')}, "
+            f"{printed.watts(row):.0f} W"
+            for row in three
         } | {f"Batch {sizes[1]} by the rows around it": f"{due_s:.3f} s, {due_j:.2f} J"}
         case = "latency and energy" if joules[1] > due_j * (1 + NOISE) else "latency"
         about = [row.where("latency_s", "energy_j_per_sample") for row in three]
@@ -50,12 +50,10 @@ def image_tokens_cost_alike(records: Sequence[Record]) -> Iterator[Draft]:
         cell = three[1].cell
         alike = [other for other in known if _comparable(three, other)]
         steps = [b - a for a, b in pairwise(latencies)]
+        rows = [pair for series in [three, *alike] for pair in zip(series, tokens, strict=True)]
         figures = {
-            f"{row.cell.dataset}, {row.cell.image_size} px": (
-                f"{printed.shown(row.figures['latency_s'])}, {count} image tokens"
-            )
-            for series in [three, *alike]
-            for row, count in zip(series, tokens, strict=True)
+            f"{row.cell.dataset}, {row.cell.image_size} px": f"{row.shown('latency_s')}, {count} image tokens"
+            for row, count in rows
         } | {f"In line at {cell.image_size} px": f"{due:.3f} s"}
         about, added = [row.where("latency_s") for row in three], [b - a for a, b in pairwise(tokens)]
         shares, off = [b / a - 1 for a, b in pairwise(latencies)], latencies[1] / due - 1
