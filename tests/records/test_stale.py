@@ -18,8 +18,8 @@ from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.files import locks
-from vlmnb.records import cells_to_measure, record_file, staleness
-from vlmnb.records.resolved import resolve_cell
+from vlmnb.records import cells_to_measure, record_file
+from vlmnb.records.resolved import changes_since, resolve_cell
 from vlmnb.spec.cell import told_apart, words
 from vlmnb.sweep import inventory, options, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
@@ -104,7 +104,7 @@ def test_threads_are_part_of_the_key_and_named_when_they_change(monkeypatch: pyt
     assert resolve_cell(cell()).key != before
     one = measured(cell())
     one = one.model_copy(update={"provenance": one.provenance.model_copy(update={"threads": 1})})
-    assert "threads 1 to 7" in staleness.changes(one)
+    assert "threads 1 to 7" in changes_since(one)
 
 
 def test_a_damaged_record_is_measured_again_and_kept_beside(

@@ -1,8 +1,8 @@
 """Decide which cells of a notebook still need measuring, and lock each so that no other process measures it.
 
-A sweep tells its notebooks through files named in the environment which recorded cells to measure again
-(``VLMNB_AGAIN``) and where to write which cell is being measured (``VLMNB_PROGRESS``), so that the sweep
-knows which cell was being measured when a Jupyter kernel died.
+A sweep passes to its notebooks, through files named in the environment, which recorded cells to measure again
+(``VLMNB_AGAIN``), and reads there which cell is being measured (``VLMNB_PROGRESS``), also after the Jupyter
+kernel died.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.files import locks
 from vlmnb.files.changes import signature
-from vlmnb.records import record_file, staleness, store
+from vlmnb.records import record_file, store
 from vlmnb.records.indexed_record import cell_digest
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import Resolved, blank_record, resolve
@@ -45,25 +45,20 @@ SIZES = ("batch_size", "image_size", "seq_len")
 
 
 class CellsToMeasure:
-    """Hands out the cells of one notebook and holds the device and the locks until it is closed.
+    """The cells of one notebook; holds the device and the locks until it is closed.
 
     Attributes:
         cells: The notebook's cells in their order, resolved at the start.
     """
 
     def __init__(self, wanted: Sequence[Cell], results: Path) -> None:
-        """Resolve the cells and read which of them to measure again.
-
-        Args:
-            wanted: The notebook's cells.
-            results: Folder of the records.
-        """
+        """Resolve the cells and read which of them to measure again."""
         self._results = results
         named = os.environ.get(AGAIN)
-        self._again = set(Path(named).read_text(encoding="utf-8").split()) if named else set()
+        again = set(Path(named).read_text(encoding="utf-8").split()) if named else set()
         found = resolve(wanted, results)
         self.cells = [found[cell] for cell in wanted]
-        self._before = {one.path: signature(one.path) for one in self.cells if one.key in self._again}
+        self._again = {one.key: signature(one.path) for one in self.cells if one.key in again}
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> CellsToMeasure:
@@ -77,16 +72,14 @@ class CellsToMeasure:
     def recorded(self, resolved: Resolved) -> Record | None:
         """Return the record that answers for a cell: its exact one, or else a stale one of this machine."""
         path, again = resolved.path, resolved.key in self._again
-        if again and signature(path) == self._before[path]:
+        if again and signature(path) == self._again[resolved.key]:
             return None
         with contextlib.suppress(ValueError):
             if path.exists():
                 return record_file.read(path)
-        if again or os.environ.get(STALE) == "1":
-            return None
-        stale = self._stale.get(cell_digest(resolved.cell))
-        with contextlib.suppress(ValueError):
-            return record_file.read(self._results / stale) if stale else None
+        if not again and os.environ.get(STALE) != "1":
+            with contextlib.suppress(ValueError, KeyError):
+                return record_file.read(self._results / self._stale[cell_digest(resolved.cell)])
         return None
 
     @contextlib.contextmanager
@@ -97,15 +90,15 @@ class CellsToMeasure:
             OSError: The results folder cannot be written.
         """
         self._results.mkdir(parents=True, exist_ok=True)
-        self._take_device()
-        key = resolved.key
-        self._locks.wait(key)
-        _say_progress({"key": key, "cell": words(resolved.cell), "began": datetime.now(UTC).isoformat()})
+        _ = self._device
+        self._locks.wait(resolved.key)
+        began = datetime.now(UTC).isoformat()
+        _say_progress({"key": resolved.key, "cell": words(resolved.cell), "began": began})
         try:
             yield
         finally:
             _say_progress(None)
-            self._locks.release(key)
+            self._locks.release(resolved.key)
 
     def write(self, made: Record) -> None:
         """Store a record. A damaged file in its place is kept under another name.
@@ -140,42 +133,32 @@ class CellsToMeasure:
     @functools.cached_property
     def _stale(self) -> dict[str, str]:
         found: dict[str, str] = {}
-        for folder in dict.fromkeys(one.path.parent for one in self.cells):
+        for folder in {one.path.parent for one in self.cells}:
             with store.Index(self._results, folder.relative_to(self._results).as_posix()) as index:
-                found |= staleness.newest_paths(index)
+                found |= index.newest()
         return found
 
     @functools.cached_property
     def _locks(self) -> locks.Locks:
         return locks.Locks(self._results / ".cells.lock")
 
-    def _take_device(self) -> None:
-        if not hasattr(self, "_device"):
-            devices = [one.cell.device for one in self.cells]
-            shown: set[str] = set()
-
-            def show(line: str) -> None:
-                if line not in shown:
-                    print(line, file=sys.stderr, flush=True)
-                    _show_on_terminal(line)
-                shown.add(line)
-
-            _wait_for_turn()
-            self._device = self._held.enter_context(slots.by_hand(devices, show))
+    @functools.cached_property
+    def _device(self) -> None:
+        """Wait for the turn of this run, then for the device."""
+        turn = os.environ.get(TURN)
+        while turn and not os.path.exists(turn):
+            time.sleep(TURN_POLL_S)
+        show_once = functools.cache(_show)
+        self._held.enter_context(slots.by_hand([one.cell.device for one in self.cells], show_once))
 
 
-def _show_on_terminal(line: str) -> None:
-    """Print a line where the Jupyter kernel was started: papermill shows a cell's output only at its end."""
+def _show(line: str) -> None:
+    """Print a line, also on the terminal of the Jupyter kernel: papermill shows it only at a cell's end."""
+    print(line, file=sys.stderr, flush=True)
     # In a Jupyter kernel sys.stderr goes into the notebook; its fileno is the stream the kernel was given.
     with contextlib.suppress(OSError, ValueError, AttributeError):
         if sys.stderr.fileno() != 2:
             os.write(sys.stderr.fileno(), f"{line}\n".encode())
-
-
-def _wait_for_turn() -> None:
-    file = os.environ.get(TURN)
-    while file and not os.path.exists(file):
-        time.sleep(TURN_POLL_S)
 
 
 def _say_progress(what: dict[str, str] | None) -> None:

@@ -57,16 +57,8 @@ def of(cell: Cell, surroundings: str) -> str:
 
 def surroundings(revisions: Revisions) -> str:
     """Return what a key hashes apart from the cell, as JSON: the same for many cells."""
-    return hashing.canonical(
-        {
-            **revisions._asdict(),
-            "schema": SCHEMA_VERSION,
-            "code": measuring_code(),
-            "packages": packages(),
-            "machine": machine.describe().fingerprint,
-            "threads": slots.threads(),
-        }
-    )
+    here = machine.describe().fingerprint
+    return _surroundings(revisions, SCHEMA_VERSION, measuring_code(), packages(), here, slots.threads())
 
 
 def of_record(found: Record) -> str | None:
@@ -80,17 +72,15 @@ def of_record(found: Record) -> str | None:
     if was.threads is None or not fingerprint or not (pretrained or was.processor == "stand-in"):
         return None
     revisions = Revisions(was.weights, "" if pretrained else was.processor, was.data)
-    return hashing.digest(
-        {
-            "cell": found.cell.model_dump(),
-            **revisions._asdict(),
-            "schema": found.schema_version,
-            "code": was.code,
-            "packages": was.packages,
-            "machine": fingerprint,
-            "threads": was.threads,
-        }
-    )
+    then = _surroundings(revisions, found.schema_version, was.code, was.packages, fingerprint, was.threads)
+    return of(found.cell, then)
+
+
+def _surroundings(
+    revisions: Revisions, schema: int, code: str, packages: dict[str, str], machine: str, threads: int
+) -> str:
+    made_with = {"schema": schema, "code": code, "packages": packages, "machine": machine, "threads": threads}
+    return hashing.canonical(revisions._asdict() | made_with)
 
 
 @functools.cache

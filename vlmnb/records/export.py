@@ -6,7 +6,7 @@ import csv
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -15,27 +15,10 @@ from vlmnb.errors import UserError
 from vlmnb.records import record_file, store
 from vlmnb.records.export_columns import EXPORT_COLUMNS
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 AT_ONCE = 1_000
 """Records that are turned into columns at a time."""
 
 FORMATS = ("csv", "json", "parquet", "codecarbon")
-
-
-def emissions(results: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Return codecarbon's rows as its own emissions.csv has them, one per record that has one.
-
-    ``experiment_id`` is the record's key. Energies are kWh of the whole window and, as codecarbon does, sums
-    of what is counted and what is modelled: ``energy_consumed`` and ``emissions`` are codecarbon's figures,
-    and no table here uses them.
-    """
-    import pandas as pd  # importing it takes as long as a small export
-
-    records, problems = record_file.read_all(results)
-    rows = [{**record.codecarbon, "experiment_id": record.key} for record in records if record.codecarbon]
-    return pd.DataFrame(rows), problems
 
 
 def export_records(results: Path, output: Path, file_format: str) -> tuple[int, list[str]]:
@@ -56,7 +39,7 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
     try:
         with paths.temporary_beside(output) as scratch:
             if file_format == "codecarbon":
-                return _write_emissions(results, scratch)
+                return _write_codecarbon(results, scratch)
             write = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[file_format]
             with store.Index(results, export=True) as index:
                 return write(index.export(), scratch), index.problems()
@@ -64,14 +47,22 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
         raise UserError(f"cannot write {output}: {error.strerror or error}") from None
 
 
-def _write_emissions(results: Path, scratch: Path) -> tuple[int, list[str]]:
-    table, problems = emissions(results)
-    if table.empty:
+def _write_codecarbon(results: Path, scratch: Path) -> tuple[int, list[str]]:
+    """Write codecarbon's rows as its own emissions.csv has them; ``experiment_id`` is the record's key.
+
+    Energies are kWh of the whole window and, as codecarbon does, sums of what is counted and what is
+    modelled: ``energy_consumed`` and ``emissions`` are codecarbon's figures, and no table here uses them.
+    """
+    import pandas as pd  # importing it takes as long as a small export
+
+    records, problems = record_file.read_all(results)
+    rows = [{**record.codecarbon, "experiment_id": record.key} for record in records if record.codecarbon]
+    if not rows:
         raise UserError(
             f"no record at {results} has a row of codecarbon; measure some with: vlmnb sweep SPEC"
         )
-    table.to_csv(scratch, index=False)
-    return len(table), problems
+    pd.DataFrame(rows).to_csv(scratch, index=False)
+    return len(rows), problems
 
 
 def _write_csv(rows: Iterator[list[Any]], scratch: Path) -> int:

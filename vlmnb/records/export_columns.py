@@ -51,8 +51,6 @@ def row(record: Record) -> dict[str, Any]:
     answers, memory, flops, timing = record.answers, record.memory, record.flops, record.timing
     provenance = record.provenance
     conditions = provenance.conditions
-    wer_low, wer_high = record.wer_interval or (None, None)
-    accuracy_low, accuracy_high = record.accuracy_interval or (None, None)
     p90 = intervals.quantile_interval(record.full_batches_s, 0.9) if record.full_batches_s else None
     guessing = None if record.accuracy is None else chance_level.level([a.choices for a in answers])
     found = (
@@ -63,10 +61,8 @@ def row(record: Record) -> dict[str, Any]:
         | _same(flops, _OF_FLOPS, "flops_")
         | _same(timing, _OF_TIMING)
         | {
-            "wer_low": wer_low,
-            "wer_high": wer_high,
-            "accuracy_low": accuracy_low,
-            "accuracy_high": accuracy_high,
+            **_ends("wer", record.wer_interval),
+            **_ends("accuracy", record.accuracy_interval),
             "accuracy_guessing": guessing,
             "quality_note": record.quality_note or None,
             "degenerate": record.degenerate or None,
@@ -95,12 +91,11 @@ def row(record: Record) -> dict[str, Any]:
             "started_at": provenance.started_at or None,
             "reported_in": record.reported and record.reported.places,
             "latency_p90_s": p90 and p90.value,
-            "latency_p90_low_s": p90 and p90.low,
-            "latency_p90_high_s": p90 and p90.high,
+            **_ends("latency_p90", (p90.low, p90.high) if p90 else None, "_s"),
         }
     )
     for name, score in record.scores.items():
-        found |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+        found |= {name: score.value, **_ends(name, (score.low, score.high))}
     return {column: found.get(column) for column in EXPORT_COLUMNS}
 
 
@@ -114,8 +109,7 @@ def costs(record: Record) -> dict[str, Any]:
     latency, energy = record.latency, record.headline_energy
     return {
         **_same(record, _COSTS_OF_RECORD),
-        "latency_low_s": latency and latency.low,
-        "latency_high_s": latency and latency.high,
+        **_ends("latency", (latency.low, latency.high) if latency else None, "_s"),
         "latency_n": latency and latency.n,
         "latency_confidence": latency and latency.confidence,
         "latency_verdict": intervals.verdict(record.full_batches_s) if record.full_batches_s else None,
@@ -141,6 +135,11 @@ def _median(summary: intervals.Summary | None) -> float | None:
     return summary.median if summary else None
 
 
+def _ends(name: str, ends: tuple[float, float] | None, unit: str = "") -> dict[str, float | None]:
+    low, high = ends or (None, None)
+    return {f"{name}_low{unit}": low, f"{name}_high{unit}": high}
+
+
 def _interval(name: str, summary: intervals.Summary | None, unit: str = "") -> dict[str, float | None]:
-    low, high = (summary.low, summary.high) if summary else (None, None)
-    return {f"{name}{unit}": _median(summary), f"{name}_low{unit}": low, f"{name}_high{unit}": high}
+    ends = (summary.low, summary.high) if summary else None
+    return {f"{name}{unit}": _median(summary), **_ends(name, ends, unit)}

@@ -75,19 +75,11 @@ def read_all(results: Path, names: Sequence[str], export: bool) -> Iterator[Inde
 
 
 def read(results: Path, export: bool, name: str) -> IndexedRecord:
-    """Read one file.
-
-    Args:
-        results: Folder of the records.
-        export: Whether to make the export values, which takes longer than all else.
-        name: Path of the file relative to the results folder.
-    """
+    """Read the file ``name`` below the results; ``export``: make the export values, which takes longest."""
     path = results / name
     try:
-        content = path.read_bytes()
+        content = record_file.content(path)
         found = record_file.parse(path, content)
-    except OSError as error:
-        return IndexedRecord(name, problem=str(Damaged.unreadable(path, error)))
     except Damaged as error:
         return IndexedRecord(name, problem=str(error))
     gpu = quantization = ""
@@ -105,10 +97,8 @@ def read(results: Path, export: bool, name: str) -> IndexedRecord:
         gpu=gpu,
         quantization=quantization,
     )
-    return _with_export(summary, found, path) if export else summary
-
-
-def _with_export(summary: IndexedRecord, found: Record, path: Path) -> IndexedRecord:
+    if not export:
+        return summary
     from vlmnb.records import export_columns  # planning does without it
 
     try:

@@ -129,17 +129,15 @@ class Record(Frozen):
         values = getattr(self.timing, name) if self.timing else ()
         return _summary(self.of_full_batches(values)) if values else None
 
-    def of_full_batches(self, values: Sequence[float]) -> tuple[float, ...]:
-        """Return those of a record's values, one per timed batch, that statistics are taken over."""
-        assert self.timing is not None
-        return batch_values(
-            values,
-            self.timing.batch_samples,
-            self.cell.batch_size,
-            self.timing.passes,
-            self.cell.length,
-            self.timing.contaminated,
-        )
+    def of_full_batches(self, values: Sequence[float], *, loaded: bool = False) -> tuple[float, ...]:
+        """Return those of a record's values, one per timed batch, that statistics are taken over.
+
+        ``loaded``: with those of passes under load, which are left out where enough others remain.
+        """
+        timing, cell = self.timing, self.cell
+        assert timing is not None
+        loads = () if loaded else timing.contaminated
+        return batch_values(values, timing.batch_samples, cell.batch_size, timing.passes, cell.length, loads)
 
     @property
     def window_under_load(self) -> bool:
@@ -157,10 +155,7 @@ class Record(Frozen):
         timing = self.timing
         if timing is None or not (self.window_under_load or any(timing.contaminated)):
             return False
-        cell = self.cell
-        every = batch_values(
-            timing.latencies_s, timing.batch_samples, cell.batch_size, timing.passes, cell.length
-        )
+        every = self.of_full_batches(timing.latencies_s, loaded=True)
         return not any(timing.contaminated) or every == self.full_batches_s
 
     @property
@@ -208,26 +203,24 @@ class Record(Frozen):
         return self.headline_energy.method if self.headline_energy else None
 
     @property
-    def energy_samples(self) -> int | None:
-        """Return the number of samples that the headline reading covers, repetitions counted."""
-        reading = self.headline_energy
-        if reading is None or self.timing is None:
-            return None
-        return reading.samples or sum(self.timing.batch_samples)
-
-    @property
     def energy_j_per_sample(self) -> float | None:
         """Return gross joules of the headline reading per sample of the window, or a report's figure."""
         if self.reported:
             return self.reported.value("energy_j_per_sample")
-        reading, samples = self.headline_energy, self.energy_samples
-        return reading.energy_j / samples if reading and samples else None
+        reading = self.headline_energy
+        return self._per_sample(reading.energy_j if reading else None)
 
     @property
     def energy_net_j_per_sample(self) -> float | None:
         """Return joules per sample without those of an idle device; None if they were not measured."""
-        reading, samples = self.headline_energy, self.energy_samples
-        return reading.net_j / samples if reading and samples and reading.net_j is not None else None
+        reading = self.headline_energy
+        return self._per_sample(reading.net_j if reading else None)
+
+    def _per_sample(self, joules: float | None) -> float | None:
+        """Return joules per sample that the headline reading covers, repetitions counted."""
+        reading, timing = self.headline_energy, self.timing
+        samples = reading.samples or sum(timing.batch_samples) if reading and timing else 0
+        return joules / samples if joules is not None and samples else None
 
     @property
     def energy_j_per_batch(self) -> float | None:
@@ -298,14 +291,17 @@ class Record(Frozen):
     @property
     def accuracy(self) -> float | None:
         """Return the mean score of the samples, or None if the data set has no accuracy."""
-        scores = [a.score for a in self.answers if a.score is not None]
-        return sum(scores) / len(scores) if scores and self.has_quality else None
+        return sum(self._sample_scores) / len(self._sample_scores) if self._sample_scores else None
 
     @property
     def accuracy_interval(self) -> tuple[float, float] | None:
         """Return the 95 % bootstrap interval of the accuracy over samples."""
-        scores = [a.score for a in self.answers if a.score is not None]
-        return _bootstrap(scores, [1.0] * len(scores)) if scores and self.has_quality else None
+        scores = self._sample_scores
+        return _bootstrap(scores, [1.0] * len(scores)) if scores else None
+
+    @property
+    def _sample_scores(self) -> list[float]:
+        return [a.score for a in self.answers if a.score is not None] if self.has_quality else []
 
     @property
     def scores(self) -> dict[str, Score]:

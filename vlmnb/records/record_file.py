@@ -58,8 +58,17 @@ def read(path: Path) -> Record:
     Raises:
         Damaged: The file is no record of this schema; the message names the file and the field.
     """
+    return parse(path, content(path))
+
+
+def content(path: Path) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        Damaged: It cannot be read.
+    """
     try:
-        return parse(path, path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise Damaged.unreadable(path, error) from None
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic import Field, ValidationError
@@ -88,7 +88,7 @@ class Transcript(Frozen):
     tables: tuple[Sheet, ...]
 
 
-class _CellRow(Frozen):
+class _CellRow(NamedTuple):
     """The part of one table row that is about one cell."""
 
     cell: Cell
@@ -163,18 +163,20 @@ def number(printed: str) -> float | None:
 
 def _cell_rows(transcript: Transcript) -> Iterator[_CellRow]:
     for sheet in transcript.tables:
+        remarks = tuple(Remark(axis=sheet.axis, text=text) for text in sheet.remarks)
         for row in sheet.rows:
             if sheet.columns and len(row.printed) != len(sheet.columns):
                 place = f"{transcript.file}, {sheet.heading}, {row.row}"
                 raise UserError(f"{place}: {len(row.printed)} figures, {len(sheet.columns)} columns")
             default = row.dataset or sheet.parameters.get("dataset")
             names = dict.fromkeys(column.dataset or default for column in sheet.columns) or {default: None}
-            for name in names:
-                yield _cell_row(transcript, sheet, row, str(name))
+            for name in map(str, names):
+                cell = _cell(transcript, sheet, row, name)
+                yield _CellRow(cell, _figures(transcript, sheet, row, name), remarks, row.status, row.reason)
 
 
-def _cell_row(transcript: Transcript, sheet: Sheet, row: Row, dataset: str) -> _CellRow:
-    figures = [
+def _figures(transcript: Transcript, sheet: Sheet, row: Row, dataset: str) -> tuple[Figure, ...]:
+    return tuple(
         Figure(
             file=transcript.file, kind=transcript.kind, table=sheet.heading, axis=sheet.axis, row=row.row,
             column=column.heading, quantity=column.quantity, unit=column.unit, printed=printed,
@@ -182,14 +184,7 @@ def _cell_row(transcript: Transcript, sheet: Sheet, row: Row, dataset: str) -> _
         )
         for column, printed in zip(sheet.columns, row.printed, strict=True)
         if column.dataset in (None, dataset)
-    ]  # fmt: skip
-    return _CellRow(
-        cell=_cell(transcript, sheet, row, dataset),
-        figures=tuple(figures),
-        remarks=tuple(Remark(axis=sheet.axis, text=text) for text in sheet.remarks),
-        status=row.status,
-        reason=row.reason,
-    )
+    )  # fmt: skip
 
 
 def _cell(transcript: Transcript, sheet: Sheet, row: Row, dataset: str) -> Cell:

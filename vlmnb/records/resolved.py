@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from vlmnb import models, paths
 from vlmnb.data import catalogue
 from vlmnb.data.catalogue import Dataset
-from vlmnb.device import machine
+from vlmnb.device import machine, slots
 from vlmnb.files import hashing
 from vlmnb.models import checkpoints, geometry
 from vlmnb.models.entry import ModelEntry
@@ -21,7 +22,7 @@ from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import Optimization
-from vlmnb.types import Status
+from vlmnb.types import Status, Weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +63,13 @@ def resolve(cells: Iterable[Cell], results: Path) -> dict[Cell, Resolved]:
         UserError: A model, data set or optimization is unknown, or the files of a checkpoint cannot be read.
     """
     slug = machine.describe().slug
-    weights: dict[tuple[str, str, int], tuple[ModelEntry, str]] = {}
-    shared: dict[tuple[str, str, int, str], tuple[Revisions, str]] = {}
+    of_model, surroundings = functools.cache(_of_model), functools.cache(content_key.surroundings)
+    of_data = functools.cache(lambda name: catalogue.get(name).revision())
     found: dict[Cell, Resolved] = {}
     for cell in cells:
-        of_model = (cell.model, cell.weights, cell.seed)
-        if of_model not in weights:
-            entry = models.get(cell.model)
-            weights[of_model] = (entry, _weights_revision(cell, entry))
-        entry, revision = weights[of_model]
-        if (*of_model, cell.dataset) not in shared:
-            revisions = Revisions(revision, _processor(cell, entry), catalogue.get(cell.dataset).revision())
-            shared[*of_model, cell.dataset] = (revisions, content_key.surroundings(revisions))
-        revisions, surroundings = shared[*of_model, cell.dataset]
-        key = content_key.of(cell, surroundings)
+        entry = models.get(cell.model)
+        revisions = Revisions(*of_model(cell.model, cell.weights, cell.seed), of_data(cell.dataset))
+        key = content_key.of(cell, surroundings(revisions))
         found[cell] = Resolved(
             cell=cell,
             entry=entry,
@@ -114,20 +108,32 @@ def blank_record(resolved: Resolved, started_at: str, status: Status = "ok", rea
     )
 
 
-def _weights_revision(cell: Cell, entry: ModelEntry) -> str:
-    """Return what identifies the weights: hash of a folder, repository and commit, or geometry and seed."""
-    if cell.weights == "pretrained":
-        return checkpoints.revision(entry)
-    return f"random {hashing.digest(geometry.document(entry))} seed {cell.seed}"
+def changes_since(found: Record) -> str:
+    """Describe what has changed since a record of this machine was measured; empty if nothing has."""
+    was, now = found.provenance, content_key.packages()
+    revisions = resolve_cell(found.cell).revisions
+    changed = ["the measuring code"] if was.code != content_key.measuring_code() else []
+    changed += [
+        f"{name} {was.packages.get(name, 'absent')} to {now.get(name, 'absent')}"
+        for name in content_key.PACKAGES
+        if was.packages.get(name) != now.get(name)
+    ]
+    changed += ["the weights"] if was.weights != revisions.weights else []
+    changed += ["the data set"] if was.data != revisions.data else []
+    if was.threads not in (None, slots.threads()):
+        changed.append(f"threads {was.threads} to {slots.threads()}")
+    return ", ".join(changed)
 
 
-def _processor(cell: Cell, entry: ModelEntry) -> str:
-    """Return what identifies tokenizer and image processor; empty if they come with the weights.
+def _of_model(model: str, weights: Weights, seed: int) -> tuple[str, str]:
+    """Return what identifies the weights, and tokenizer and image processor (empty if they come with them).
 
     Random weights use the model's own processor if it is on this machine, and otherwise a stand-in. The
     prompts differ, so the records of one must not answer for the other.
     """
-    if cell.weights == "pretrained":
-        return ""
+    entry = models.get(model)
+    if weights == "pretrained":
+        return checkpoints.revision(entry), ""
     folder = checkpoints.processor_folder(entry)
-    return checkpoints.fingerprint(folder) if folder else "stand-in"
+    processor = checkpoints.fingerprint(folder) if folder else "stand-in"
+    return f"random {hashing.digest(geometry.document(entry))} seed {seed}", processor

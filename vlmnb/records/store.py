@@ -24,6 +24,7 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from vlmnb.device import machine
 from vlmnb.files import code_fingerprint
 from vlmnb.files.changes import Signature, signature
 from vlmnb.records import record_file
@@ -119,17 +120,17 @@ class Index:
         found = self._database.execute(f"SELECT {fields} FROM {asked}", (to_json(list(names)).decode(),))
         return {each[0]: IndexedRecord(*each) for each in found}
 
-    def newest(self, hardware: str, machine: str) -> dict[str, str]:
-        """Return the path of each cell's newest record, by the cell's digest.
+    def newest(self) -> dict[str, str]:
+        """Return the path of this machine's newest record of each cell, by the digest of the cell.
 
-        Args:
-            hardware: Slug of the machine.
-            machine: Its fingerprint.
+        If a cell has no record under its present key, this one is *stale*. A record of other hardware is
+        neither exact nor stale: it answers another question.
         """
+        here = machine.describe()
         found = self._database.execute(
             "SELECT cell, path FROM records WHERE machine = ? AND path > ? AND path < ? "
             "AND problem = '' ORDER BY started_at, path",
-            (machine, *_below(hardware)),
+            (here.fingerprint, *_below(here.slug)),
         )
         return dict(found.fetchall())
 

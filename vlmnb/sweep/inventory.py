@@ -10,7 +10,7 @@ from typing import Literal
 from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.files import code_fingerprint, plain_yaml
-from vlmnb.records import content_key, staleness, store
+from vlmnb.records import content_key, store
 from vlmnb.records.indexed_record import IndexedRecord, cell_digest
 from vlmnb.records.resolved import resolve
 from vlmnb.spec import planning, sweep_file
@@ -149,7 +149,7 @@ def _states(places: Mapping[Cell, Path], index: store.Index) -> dict[Cell, CellS
     names = {cell: "/".join(path.parts[-3:]) for cell, path in places.items()}
     exact = index.at(names.values())
     unanswered = [cell for cell, name in names.items() if name not in exact or exact[name].problem]
-    newest = staleness.newest_paths(index) if unanswered else {}
+    newest = index.newest() if unanswered else {}
     others = {cell: name for cell in unanswered if newest and (name := newest.get(cell_digest(cell)))}
     stale = index.at(others.values())
     return {

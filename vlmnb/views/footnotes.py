@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from vlmnb.meters.readings import headline
-from vlmnb.records import staleness
 from vlmnb.records.record import Record
-from vlmnb.records.resolved import resolve_cell
+from vlmnb.records.resolved import changes_since, resolve_cell
 from vlmnb.spec.cell import Cell, words
 from vlmnb.views.table import STATUS_WORDS
 from vlmnb.views.templates import say
@@ -75,7 +74,7 @@ def stale(records: Sequence[Record]) -> str:
     reasons: dict[str, list[str]] = {}
     for one in records:
         if not one.reported and one.key != resolve_cell(one.cell).key:
-            reasons.setdefault(staleness.changes(one) or "its schema", []).append(words(one.cell))
+            reasons.setdefault(changes_since(one) or "its schema", []).append(words(one.cell))
     return say("notes", "stale", reasons=[(changed, "; ".join(cells)) for changed, cells in reasons.items()])
 
 
