@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +21,11 @@ VOCABULARY = ["a", "red", "blue", "square", "circle", "left", "of", "the", "two"
 WORDS = st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=9)
 CAPTION = WORDS.map(" ".join)
 SAMPLE = st.tuples(st.one_of(CAPTION, st.just("")), st.lists(CAPTION, min_size=1, max_size=4))
+
+
+def once(found: captions.CaptionScores) -> np.ndarray:
+    """Count every sample once."""
+    return np.ones((1, len(found.words)))
 
 
 def ngrams(words: list[str], n: int) -> Counter[tuple[str, ...]]:
@@ -89,8 +95,10 @@ def test_cider_and_bleu_are_those_of_the_papers(samples: list[tuple[str, list[st
     texts, references = tuple(c for c, _ in samples), tuple(tuple(r) for _, r in samples)
     found = captions.score(texts, references)
     assert found.cider == pytest.approx(cider_d(samples), abs=1e-9)
-    assert captions.mean_cider(found)[0] == pytest.approx(sum(cider_d(samples)) / len(samples), abs=1e-9)
-    assert captions.bleu(found)[0] == pytest.approx(bleu_4(samples), abs=1e-9)
+    assert captions.mean_cider(found, once(found))[0] == pytest.approx(
+        sum(cider_d(samples)) / len(samples), abs=1e-9
+    )
+    assert captions.bleu(found, once(found))[0] == pytest.approx(bleu_4(samples), abs=1e-9)
 
 
 def test_the_scores_of_bundled_captions_are_those_of_the_coco_evaluation() -> None:
@@ -103,16 +111,18 @@ def test_the_scores_of_bundled_captions_are_those_of_the_coco_evaluation() -> No
     found = captions.score(texts, references)
     wanted = {i: [" ".join(captions.tokens(r)) for r in several] for i, several in enumerate(references)}
     given_answers = {i: [" ".join(captions.tokens(text))] for i, text in enumerate(texts)}
-    assert captions.mean_cider(found)[0] == pytest.approx(Cider().compute_score(wanted, given_answers)[0])
+    assert captions.mean_cider(found, once(found))[0] == pytest.approx(
+        Cider().compute_score(wanted, given_answers)[0]
+    )
     four = Bleu(4).compute_score(wanted, given_answers, verbose=0)[0][3]
-    assert captions.bleu(found)[0] == pytest.approx(four, abs=1e-6)
+    assert captions.bleu(found, once(found))[0] == pytest.approx(four, abs=1e-6)
 
 
 def test_the_caption_that_all_expect_has_bleu_1() -> None:
     said = ("a red square left of a circle", "two blue triangles on a white ground")
     found = captions.score(said, tuple((text,) for text in said))
-    assert captions.bleu(found)[0] == pytest.approx(1)
-    assert captions.mean_cider(found)[0] == pytest.approx(10)
+    assert captions.bleu(found, once(found))[0] == pytest.approx(1)
+    assert captions.mean_cider(found, once(found))[0] == pytest.approx(10)
 
 
 def test_resampling_scores_is_scoring_the_resample() -> None:
@@ -124,52 +134,11 @@ def test_resampling_scores_is_scoring_the_resample() -> None:
     assert captions.mean_cider(found, drawn)[0] == pytest.approx((2 * found.cider[0] + found.cider[2]) / 3)
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("A red square.", "a red square"),
-        ("It's the dog’s; don't!", "it 's the dog 's do n't"),
-        ("(one) black-and-white cat, 3.5 m...", "-lrb- one -rrb- black-and-white cat 3.5 m."),
-        ("", ""),
-        ("a boy,a girl", "a boy a girl"),
-        ("at 5:30 in the evening", "at 5:30 in the evening"),
-        ("10:30am", "10:30 am"),
-        ("It is 3 o'clock now", "it is 3 o'clock now"),
-        ("a cat that cannot swim", "a cat that can not swim"),
-        ("a man & a woman", "a man & a woman"),
-        ("50% off", "50 % off"),
-        ("1,000 people", "1,000 people"),
-        ("a red,white,and blue flag", "a red white and blue flag"),
-        ("a b/c sign", "a b/c sign"),
-        ("Mr. Smith's dog", "mr. smith 's dog"),
-        ("a U.S. flag", "a u.s. flag"),
-        ("the end.A new one", "the end.a new one"),
-        ("a $5 bill", "a $ 5 bill"),
-        ("a@b.com", "a@b.com"),
-        ("#1 fan", "# 1 fan"),
-        ("gonna go", "gon na go"),
-        ("rock 'n' roll", "rock 'n' roll"),
-        ("a [bracket] {brace}", "a -lsb- bracket -rsb- -lcb- brace -rcb-"),
-        ("really?!", "really ?!"),
-        ("o'brien's pub", "o'brien 's pub"),
-        ("5:30 p.m. train", "5:30 p.m. train"),
-        ("no. 1", "no. 1"),
-        ("no.", "no"),
-        ("the letter 'b'", "the letter b"),
-        ("can't won't", "ca n't wo n't"),
-        ("the boys' room", "the boys room"),
-        ("a man(old)", "a man -lrb- old -rrb-"),
-        ("7-eleven", "7-eleven"),
-        ("'90s", "'90s"),
-        ("well--made", "well made"),
-        ("B&W photo of a dog", "b&w photo of a dog"),
-        ("a man/woman sign", "a man/woman sign"),
-        ("two dogs , one cat ; both wet .", "two dogs one cat both wet"),
-    ],
-)
-def test_captions_are_split_as_the_treebank_tokenizer_does(text: str, words: str) -> None:
+def test_captions_are_split_as_the_treebank_tokenizer_does() -> None:
     """The words are what PTBTokenizer of pycocoevalcap 1.2 returned."""
-    assert captions.tokens(text) == words.split()
+    lines = Path(__file__).with_name("treebank.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    wanted = dict(line.split("\t") for line in lines)
+    assert {text: " ".join(captions.tokens(text)) for text in ["", *wanted]} == {"": ""} | wanted
 
 
 @pytest.mark.slow

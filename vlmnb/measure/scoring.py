@@ -43,8 +43,7 @@ def _scored(dataset: str, answer: Answer) -> Answer:
     except Exception as error:
         notes.append(f"no word errors: {one_line(error)}")
     try:
-        scores = metrics.accuracy(dataset, [given], [text], [answer.choices])
-        found["score"] = scores[0] if scores else None
+        found["score"] = metrics.accuracy(dataset, given, text, answer.choices)
         if dataset.startswith("textvqa") and found["score"] and not metrics.normalize_answer(text):
             notes.append("the rule normalizes the answer to nothing, and references too: a match")
     except Exception as error:

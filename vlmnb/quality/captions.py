@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -122,37 +121,32 @@ def _cooked(references: tuple[tuple[str, ...], ...]) -> list[tuple[Any, Any]]:
     return [(cider_scorer.cook_refs(r, LONGEST), bleu_scorer.cook_refs(r, n=LONGEST)) for r in split]
 
 
-def bleu(scores: CaptionScores, times: intervals.Floats | None = None) -> intervals.Floats:
+def bleu(scores: CaptionScores, times: intervals.Floats) -> intervals.Floats:
     """BLEU-4 of the corpus, from 0 to 1: no smoothing, closest reference length.
 
     Args:
         scores: Of each caption.
-        times: How often each sample counts, of shape (resamples, samples); once each if not given.
+        times: How often each sample counts, of shape (resamples, samples).
 
     Returns:
         One value per row of ``times``.
     """
-    counts = np.ones((1, len(scores.words))) if times is None else times
-    matches, ngrams = (counts @ np.array(part, dtype=np.float64) for part in (scores.matches, scores.ngrams))
+    matches, ngrams = (times @ np.array(part, dtype=np.float64) for part in (scores.matches, scores.ngrams))
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = np.where(ngrams > 0, matches / ngrams, 0.0)
         mean = np.exp(np.log(precision).mean(axis=1))
-        shortness = counts @ np.array(scores.reference_words) / (counts @ np.array(scores.words))
+        shortness = times @ np.array(scores.reference_words) / (times @ np.array(scores.words))
     penalty = np.exp(np.minimum(0.0, 1 - np.where(np.isfinite(shortness), shortness, np.inf)))
     result: intervals.Floats = mean * penalty
     return result
 
 
-def mean_cider(scores: CaptionScores, times: intervals.Floats | None = None) -> intervals.Floats:
+def mean_cider(scores: CaptionScores, times: intervals.Floats) -> intervals.Floats:
     """CIDEr-D of the corpus, the mean of its captions'; arguments and result as of :func:`bleu`."""
-    counts = np.ones((1, len(scores.cider))) if times is None else times
-    result: intervals.Floats = counts @ np.array(scores.cider) / counts.sum(axis=1)
+    result: intervals.Floats = times @ np.array(scores.cider) / times.sum(axis=1)
     return result
 
 
 def is_captioning(dataset: str) -> bool:
     """Return whether answers of a data set, or of its stand-in, are captions."""
-    return dataset.removesuffix("-mini") in CAPTIONED
-
-
-CAPTIONED: Sequence[str] = ("coco",)
+    return dataset.removesuffix("-mini") == "coco"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from string import ascii_uppercase
 
 import jiwer
@@ -28,13 +28,8 @@ def word_errors(reference: str, answer: str) -> tuple[int, int]:
     return errors, counted.hits + counted.substitutions + counted.deletions
 
 
-def accuracy(
-    dataset: str,
-    references: Sequence[Sequence[str]],
-    answers: Sequence[str],
-    choices: Sequence[Choices] | None = None,
-) -> tuple[float, ...] | None:
-    """Score of each answer, from 0 to 1, by the official rule of its data set.
+def accuracy(dataset: str, references: Sequence[str], answer: str, choices: Choices = None) -> float | None:
+    """Score an answer, from 0 to 1, by the official rule of its data set.
 
     * ScienceQA: 1 if the answer names the option whose letter is the first reference.
     * TextVQA: soft accuracy over ten references, see :func:`soft_accuracy`.
@@ -43,23 +38,45 @@ def accuracy(
 
     Args:
         dataset: Name of the data set; a stand-in (``...-mini``) is scored like the original.
-        references: Accepted answers of each sample.
-        answers: One answer per sample.
-        choices: The choices of each sample, in the order of their letters, where it has any.
+        references: Accepted answers.
+        answer: The model's.
+        choices: The choices in the order of their letters, where there are any.
 
     Raises:
-        ValueError: The data set is unknown, or the sequences differ in length.
+        ValueError: The data set is unknown, or the references are too few for its rule.
     """
-    _same_length(references, answers)
     base = dataset.removesuffix("-mini")
     if base not in _RULES:
         raise ValueError(f"There is no quality rule for data set {dataset!r}; {nearest(dataset, _RULES)}.")
     rule = _RULES[base]
-    if rule is None:
-        return None
-    listed = choices if choices is not None else [None] * len(references)
-    _same_length(references, listed)
-    return tuple(rule(r, a, c) for r, a, c in zip(references, answers, listed, strict=True))
+    if rule and not references:
+        raise ValueError("There are no references to compare the answer with.")
+    return rule(references, answer, choices) if rule else None
+
+
+def chance_level(choices: Iterable[Choices]) -> float | None:
+    """Return the expected accuracy of a random choice: the mean of 1 / number of choices.
+
+    None if a question has no choices.
+    """
+    counts = [len(offered or ()) for offered in choices]
+    return sum(1 / count for count in counts) / len(counts) if counts and all(counts) else None
+
+
+def chance_sentence(levels: Iterable[tuple[str, float | None]]) -> str:
+    """Describe the level of each data set, from pairs of a title and a level; empty if none has one.
+
+    Records of one data set can hold different questions, and so have different levels.
+    """
+    known: dict[str, list[float]] = {}
+    for title, value in levels:
+        if value is not None:
+            known.setdefault(title, []).append(value)
+    told = []
+    for title, values in known.items():
+        ends = dict.fromkeys(f"{value:.3f}" for value in (min(values), max(values)))
+        told.append(f"{' to '.join(ends)} on {title}")
+    return f"Picking one of the choices at random would score {', '.join(told)}." if told else ""
 
 
 def option_letter(answer: str, choices: Choices = None) -> str | None:
@@ -154,13 +171,6 @@ def _plain(text: str) -> str:
     return _spaced(text).rstrip(".").lower()
 
 
-def _same_length(references: Sequence[object], others: Sequence[object]) -> None:
-    if not references:
-        raise ValueError("There are no references to compare answers with.")
-    if len(references) != len(others):
-        raise ValueError(f"There are {len(references)} references but {len(others)} answers or choices.")
-
-
 def _option(references: Sequence[str], answer: str, choices: Choices) -> float:
     return float(option_letter(answer, choices) == references[0].strip().upper())
 
@@ -221,12 +231,8 @@ _CONTRACTED = {
 """Contractions by their ending. Those that are another word without apostrophe (``well``) are left out."""
 
 
-def _contractions() -> dict[str, str]:
-    """Every contraction by its spellings that lack one apostrophe."""
-    full = [stem + ending for ending, stems in _CONTRACTED.items() for stem in stems.split()]
-    forms = {form[:i] + form[i + 1 :]: form for form in full for i, mark in enumerate(form) if mark == "'"}
-    # The official list turns this one around.
-    return forms | {"somebody'd": "somebodyd"}
-
-
-_CONTRACTIONS = _contractions()
+_FULL = [stem + ending for ending, stems in _CONTRACTED.items() for stem in stems.split()]
+_CONTRACTIONS = {
+    form[:i] + form[i + 1 :]: form for form in _FULL for i, mark in enumerate(form) if mark == "'"
+} | {"somebody'd": "somebodyd"}
+"""Contractions by their spellings that lack one apostrophe; the official list turns the last one around."""

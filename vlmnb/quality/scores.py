@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -103,17 +103,10 @@ def _caption_scores(answers: tuple[str, ...], references: References) -> dict[st
     if len(kept) < 2:
         return {}
     each = captions.score(*zip(*kept, strict=True))
-    times = intervals.resampled(len(kept))
-    return {
-        "cider": _bootstrapped(each, captions.mean_cider, times),
-        "bleu": _bootstrapped(each, captions.bleu, times),
-    }
-
-
-def _bootstrapped(
-    each: captions.CaptionScores,
-    metric: Callable[[captions.CaptionScores, intervals.Floats | None], intervals.Floats],
-    times: intervals.Floats,
-) -> Score:
-    low, high = np.quantile(metric(each, times), [0.025, 0.975])
-    return Score(value=float(metric(each, None)[0]), low=float(low), high=float(high))
+    times = np.vstack([np.ones((1, len(kept))), intervals.resampled(len(kept))])
+    found = {}
+    for name, metric in (("cider", captions.mean_cider), ("bleu", captions.bleu)):
+        value, *others = metric(each, times)
+        low, high = np.quantile(others, [0.025, 0.975])
+        found[name] = Score(value=float(value), low=float(low), high=float(high))
+    return found

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vlmnb.quality import chance_level
+from vlmnb.quality import metrics
 from vlmnb.stats import intervals
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def row(record: Record) -> dict[str, Any]:
     provenance = record.provenance
     conditions = provenance.conditions
     p90 = intervals.quantile_interval(record.full_batches_s, 0.9) if record.full_batches_s else None
-    guessing = None if record.accuracy is None else chance_level.level([a.choices for a in answers])
+    guessing = None if record.accuracy is None else metrics.chance_level([a.choices for a in answers])
     found = (
         record.cell.model_dump()
         | _same(record, _OF_RECORD)

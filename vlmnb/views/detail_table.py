@@ -7,7 +7,7 @@ from functools import partial
 
 from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.flops import flop_count
-from vlmnb.quality import captions, chance_level
+from vlmnb.quality import captions, metrics
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
@@ -45,10 +45,10 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
 
 def guessing(records: Iterable[Record]) -> str:
     """Return which accuracy a random choice would have, by data set."""
-    return chance_level.sentence(
+    return metrics.chance_sentence(
         (
             dataset_title(record.cell.dataset),
-            chance_level.level([answer.choices for answer in record.answers]),
+            metrics.chance_level([answer.choices for answer in record.answers]),
         )
         for record in records
         if record.accuracy is not None
@@ -78,7 +78,7 @@ def accuracy(record: Record) -> Field:
     if number is None or ends is None:
         return missing(record, record.quality_note)
     of = f"fraction of {sum(answer.score is not None for answer in record.answers)} answers"
-    chance = chance_level.level([a.choices for a in record.answers])
+    chance = metrics.chance_level([a.choices for a in record.answers])
     of += "" if chance is None else f" (a random choice would score {chance:.3f})"
     return fields.fraction(number, ends, of, record.key)
 

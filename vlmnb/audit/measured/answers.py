@@ -49,12 +49,9 @@ def scores_are_of_the_answers(record: Record) -> Iterator[Draft]:
     if not meaningful or not given:
         return
     try:
-        again = metrics.accuracy(
-            cell.dataset, [a.references for a in given], [a.answer for a in given], [a.choices for a in given]
-        )
+        expected = [metrics.accuracy(cell.dataset, a.references, a.answer, a.choices) for a in given]
     except ValueError:  # a data set of other code, or references that its rule cannot use
         return
-    expected: Sequence[float | None] = again if again is not None else [None] * len(given)
     wrong = [(a, own) for a, own in zip(given, expected, strict=True) if not _same(a.score, own)]
     if wrong:
         first, own = wrong[0]
