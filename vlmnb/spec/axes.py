@@ -1,7 +1,8 @@
 """The axes: questions that are asked of every model, one notebook each.
 
-Adding an axis means adding an entry to ``axes.yaml`` and a notebook of its name. An entry carries all that is
-known of an axis; no other module treats an axis by its name.
+Adding an axis means adding an entry to ``axes.yaml`` and a notebook of its name. An entry carries all that
+plans, tables, figures and pages ask of an axis. Only texts about one axis alone treat it by name: the tables
+of optimizations, and the rules that compare the written reports with their logs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import yaml
 
 from vlmnb.errors import UserError, nearest
 from vlmnb.spec.cell import Cell
-from vlmnb.spec.parameters import BATCH_SIZE, FIXED, PARAMETERS, Kind
+from vlmnb.spec.parameters import BATCH_SIZE, FIXED, KINDS, Kind
 from vlmnb.types import Frozen, Measured
 
 
@@ -64,18 +65,19 @@ class Axis(Frozen):
     def parameters(self) -> dict[str, Kind]:
         """Notebook parameters and their types, in the order of the parameters cell."""
         if self.own:
-            return {name: PARAMETERS[name].kind for name in self.own}
+            return {name: KINDS[name] for name in self.own}
         data = "datasets" if self.several_datasets else "dataset"
-        kinds = {name: known.kind for name, known in PARAMETERS.items()}
-        kinds[self.values] = (list, int if self.numeric else str)
+        kinds = {**KINDS, self.values: (list, int if self.numeric else str)}
         wanted = ("model", "weights", data, "samples", self.values, *self.extra, *FIXED)
-        return {name: kinds[name] for name in wanted if name != self.varies and self._takes(name)}
-
-    def _takes(self, name: str) -> bool:
-        """Return whether a parameter applies: by layers nothing is generated from one batch."""
-        if "precisions" in self.extra and name in ("optimization", "length"):
-            return False  # precisions replace the first, and answers of fixed length have no quality
-        return self.measure == "generation" or name not in ("samples", "max_new_tokens", "length")
+        left_out = {self.varies}
+        if self.measure == "layers":
+            left_out |= {"samples", "max_new_tokens", "length"}  # one batch, and nothing is generated
+        if "precisions" in self.extra:
+            left_out |= {
+                "optimization",
+                "length",
+            }  # for precisions, and answers of fixed length have no quality
+        return {name: kinds[name] for name in wanted if name not in left_out}
 
     def value(self, cell: Cell) -> Any:
         """Return a cell's value on this axis."""

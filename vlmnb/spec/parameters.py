@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -27,92 +26,52 @@ REPORTED_SAMPLES = 300
 REPORTED_OPTIMIZATIONS = ("fp16", "compile", "flash_attention_2")
 """Of the reports' grid, which is not part of a model's entry."""
 
-
-@dataclass(frozen=True)
-class Context:
-    """What a default value can depend on.
-
-    Attributes:
-        entry: The model's registry entry.
-        reported: The notebook shows a report, so the machine that shows it does not matter.
-        device: The device that was asked for, else the GPU if there is one.
-    """
-
-    entry: ModelEntry
-    reported: bool
-    device: str
-
-    @property
-    def base(self) -> Dtype:
-        """Precision of the base configuration."""
-        return base_dtype(self.entry, self.device)
-
-
-class Parameter(NamedTuple):
-    """A parameter that several notebooks have: its type, and the rule for its default value."""
-
-    kind: Kind
-    default: Callable[[Context, Axis], Any]
-
-
-def _optimizations(context: Context, axis: Axis) -> list[str]:
-    return list(REPORTED_OPTIMIZATIONS) if context.reported else optimizations.defaults(context.base)
-
-
-def _dataset(context: Context, axis: Axis) -> str:
-    return context.entry.choice_dataset if axis.choice_questions else context.entry.speed_dataset
-
-
-def _precisions(context: Context, axis: Axis) -> list[str]:
-    return ["fp32", "bf16", *(["fp16"] if context.device == "cuda" else [])]
-
-
-PARAMETERS: dict[str, Parameter] = {
-    "model": Parameter(str, lambda context, axis: context.entry.name),
-    "weights": Parameter(str, lambda context, axis: "pretrained"),
-    "dataset": Parameter(str, _dataset),
-    "datasets": Parameter((list, str), lambda context, axis: list(context.entry.datasets)),
-    "samples": Parameter(int, lambda context, axis: REPORTED_SAMPLES if context.reported else 96),
-    "interpolate": Parameter(bool, lambda context, axis: False),
-    "image_sizes": Parameter((list, int), lambda context, axis: list(context.entry.image_sizes)),
-    "seq_lens": Parameter((list, int), lambda context, axis: list(context.entry.seq_lens)),
-    "optimizations": Parameter((list, str), _optimizations),
-    "precisions": Parameter((list, str), _precisions),
-    "device": Parameter(str, lambda context, axis: context.device),
-    "optimization": Parameter(str, lambda context, axis: "fp16" if context.reported else ""),
-    "batch_size": Parameter(int, lambda context, axis: axis.batch_size),
-    "image_size": Parameter(int, lambda context, axis: context.entry.base_image_size),
-    "seq_len": Parameter(int, lambda context, axis: context.entry.seq_lens[0]),
-    "max_new_tokens": Parameter(int, lambda context, axis: context.entry.max_new_tokens),
-    "length": Parameter(
-        str, lambda context, axis: "both" if axis.speed and not context.reported else "natural"
-    ),
-    "seed": Parameter(int, lambda context, axis: 0),
-    "source": Parameter(str, lambda context, axis: "measured"),
-    "results": Parameter(str, lambda context, axis: "results"),
-    "quantization": Parameter(str, lambda context, axis: "fp16"),
-}
-"""All parameters but the lists of values for which an axis has default values of its own."""
-
 FIXED = (
     "device", "optimization", "batch_size", "image_size", "seq_len", "max_new_tokens", "length", "seed",
     "source", "results",
 )  # fmt: skip
 """Parameters of every axis, at the end of the parameters cell."""
 
+_NAMES = "model weights dataset device optimization length source results quantization"
+_NUMBERS = "samples batch_size image_size seq_len max_new_tokens seed"
 
-def context(entry: ModelEntry, given: Mapping[str, Any]) -> Context:
-    """Return what the default values of a notebook depend on, given its checked parameters."""
+KINDS: dict[str, Kind] = {
+    **dict.fromkeys(_NAMES.split(), str),
+    **dict.fromkeys(_NUMBERS.split(), int),
+    **dict.fromkeys(("datasets", "optimizations", "precisions"), (list, str)),
+    "interpolate": bool,
+}
+"""Types of all parameters but the list of an axis's values."""
+
+
+def defaults(axis: Axis, entry: ModelEntry, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the default value of every parameter; ``source`` and ``device`` of the given ones matter."""
     reported = given.get("source") == "reports"
-    local = "cuda" if reported or machine.describe().gpus else "cpu"
-    return Context(entry, reported, given.get("device") or local)
-
-
-def default(name: str, context: Context, axis: Axis) -> Any:
-    """Return the default value of a parameter of an axis."""
-    if name == axis.values and axis.default:
-        return list(axis.default)
-    return PARAMETERS[name].default(context, axis)
+    device = given.get("device") or ("cuda" if reported or machine.describe().gpus else "cpu")
+    tried = REPORTED_OPTIMIZATIONS if reported else optimizations.defaults(base_dtype(entry, device))
+    own = {axis.values: list(axis.default)} if axis.default else {}
+    return {
+        "weights": "pretrained",
+        "dataset": entry.choice_dataset if axis.choice_questions else entry.speed_dataset,
+        "datasets": list(entry.datasets),
+        "samples": REPORTED_SAMPLES if reported else 96,
+        "interpolate": False,
+        "image_sizes": list(entry.image_sizes),
+        "seq_lens": list(entry.seq_lens),
+        "optimizations": list(tried),
+        "precisions": ["fp32", "bf16", *["fp16"] * (device == "cuda")],
+        "device": device,
+        "optimization": "fp16" if reported else "",
+        "batch_size": axis.batch_size,
+        "image_size": entry.base_image_size,
+        "seq_len": entry.seq_lens[0],
+        "max_new_tokens": entry.max_new_tokens,
+        "length": "both" if axis.speed and not reported else "natural",
+        "seed": 0,
+        "source": "measured",
+        "results": "results",
+        **own,
+    }
 
 
 def base_dtype(entry: ModelEntry, device: str) -> Dtype:

@@ -18,7 +18,6 @@ from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import axes, optimizations, parameters
 from vlmnb.spec.axes import Axis
 from vlmnb.spec.cell import Cell
-from vlmnb.spec.parameters import Context
 from vlmnb.spec.sweep_file import Sweep, explain
 from vlmnb.types import Frozen, Length, Slug, Source
 
@@ -96,7 +95,10 @@ def plan(axis_name: str, values: Mapping[str, Any]) -> Plan:
     if axis.own:
         filled = {name: given.get(name) or axis.own[name] for name in axis.own}
         return Plan(axis=axis, parameters=filled | {"model": entry.name}, cells=())
-    settings = _filled(axis, parameters.context(entry, given), given)
+    if given.get("source") not in (None, "", *get_args(Source)):
+        raise UserError(f"source is {' or '.join(get_args(Source))}, got {given['source']!r}")
+    default = parameters.defaults(axis, entry, given)
+    settings = {name: given.get(name) or default[name] for name in axis.parameters if name != "model"}
     names = settings.get("datasets") or [settings["dataset"]]
     for name in names:
         catalogue.get(name)
@@ -126,13 +128,14 @@ def runs(sweep: Sweep) -> tuple[Run, ...]:
         UserError: A run is not possible; the error carries its place in the file.
     """
     made = []
+    every = {name: kind for axis in axes.AXES.values() for name, kind in axis.parameters.items()}
     for axis_name, own in sweep.axes.items():
         with placed("axes", axis_name):
-            axes.get(axis_name)
-        _check_names(own or {}, axes.AXES[axis_name].parameters, ("axes", axis_name))
-    _check_names(sweep.parameters, _every_parameter(), ("parameters",))
+            known = axes.get(axis_name).parameters
+        _check_names(own or {}, known, ("axes", axis_name))
+    _check_names(sweep.parameters, every, ("parameters",))
     for model, changes in sweep.overrides.items():
-        _check_names(changes, _every_parameter(), ("overrides", model))
+        _check_names(changes, every, ("overrides", model))
     for i, model in enumerate(sweep.models):
         with placed("models", i):
             models.get(model)
@@ -156,11 +159,6 @@ def runs(sweep: Sweep) -> tuple[Run, ...]:
     return tuple(made)
 
 
-def _every_parameter() -> dict[str, parameters.Kind]:
-    """Return the parameters of all notebooks, with their types."""
-    return {name: kind for axis in axes.AXES.values() for name, kind in axis.parameters.items()}
-
-
 def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], place: Place) -> None:
     """Check that a sweep file may set these parameters, and that none is empty."""
     settable = set(known) - {"model", "results"}
@@ -172,17 +170,6 @@ def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], place: Plac
                 raise UserError(f"{name} is empty; leave it out for the model's own")
             if isinstance(value, list) and len({repr(item) for item in value}) < len(value):
                 raise UserError(f"{name} lists the same value twice: {value!r}")
-
-
-def _filled(axis: Axis, context: Context, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return every parameter of an axis, default values filled in."""
-    if given.get("source") not in (None, "", *get_args(Source)):
-        raise UserError(f"source is {' or '.join(get_args(Source))}, got {given['source']!r}")
-    return {
-        name: given.get(name) or parameters.default(name, context, axis)
-        for name in axis.parameters
-        if name != "model"
-    }
 
 
 def _cell(

@@ -19,6 +19,9 @@ from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting
 
+COMPUTED = {name for name, axis in axes.AXES.items() if axis.own}
+"""Notebooks that measure nothing: the model card."""
+
 
 def page(content: Content, name: str) -> str:
     """Return a model's chapter."""
@@ -32,7 +35,7 @@ def page(content: Content, name: str) -> str:
         "model.md", title=model_title(name), entry=entry, parameters=parameters, file_size=file_size,
         bases=sections(own), reported=reported, listed=_runs(content, name, bool(reported)),
         measured_cells=len(measured), hardware=sorted({record.hardware for record in measured}),
-        card=next((page for page in pages if page.axis == "card"), None),
+        card=next((page for page in pages if page.axis in COMPUTED), None),
         questions={axis: known.question for axis, known in axes.AXES.items()},
         unmeasured=_unmeasured(own), model_card=_model_card(entry),
     )  # fmt: skip
@@ -56,7 +59,7 @@ def _runs(content: Content, name: str, reported: bool) -> list[tuple[str, Page |
     """
     published = {page.axis: page for page in content.pages if page.model == name and not page.from_report}
     failures = {failure.axis: failure for failure in content.failures if failure.model == name}
-    if reported and not published.keys() - {"card"} and not failures:
+    if reported and not published.keys() - COMPUTED and not failures:
         return []
     every = sorted({*published, *failures, *axes.AXES}, key=axis_order)
     return [(axis, published.get(axis), failures.get(axis)) for axis in every]
