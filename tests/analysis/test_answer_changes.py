@@ -5,7 +5,7 @@ from __future__ import annotations
 from optimized import planted, timed
 
 from vlmnb import paths
-from vlmnb.analysis import answer_changes, rates
+from vlmnb.analysis import agreement, rates
 from vlmnb.book.content import Content
 from vlmnb.book.pages import support
 from vlmnb.meters.readings import ProbeLogits
@@ -27,7 +27,7 @@ from vlmnb.views.table import Table
 
 
 def changes_table(cells: list[Cell], records: list[Record], others: list[Record]) -> Table | None:
-    changes = answer_changes.of_cells(cells, records, others)
+    changes = agreement.changes(cells, records, others)
     return answer_tables.changes_table(changes, cells, records)
 
 
@@ -55,9 +55,9 @@ def test_the_logit_difference_is_the_largest_and_only_between_the_same_vocabular
     base = planted("fp32", probe=ProbeLogits(vocabulary=3, values=(1.0, 2.0, 3.0)))
     near = planted("bf16", probe=ProbeLogits(vocabulary=3, values=(1.0, 2.25, 3.0)))
     other = planted("bf16", probe=ProbeLogits(vocabulary=4, values=(1.0, 2.25, 3.0)))
-    assert answer_changes.logit_difference(base, near) == 0.25
-    assert answer_changes.logit_difference(base, other) is None
-    assert answer_changes.logit_difference(base, planted("bf16")) is None
+    assert agreement.logit_difference(base, near) == 0.25
+    assert agreement.logit_difference(base, other) is None
+    assert agreement.logit_difference(base, planted("bf16")) is None
 
 
 def test_logits_of_a_decoding_step_are_compared_after_the_same_token() -> None:
@@ -66,8 +66,8 @@ def test_logits_of_a_decoding_step_are_compared_after_the_same_token() -> None:
         return planted("compile", probe=probe)
 
     original = probed(2, 5.0, 6.0, 7.0)
-    assert answer_changes.logit_difference(original, probed(2, 5.0, 6.5, 7.0)) == 0.5
-    assert answer_changes.logit_difference(original, probed(1, 9.0, 9.0, 9.0)) == 0, "after another word"
+    assert agreement.logit_difference(original, probed(2, 5.0, 6.5, 7.0)) == 0.5
+    assert agreement.logit_difference(original, probed(1, 9.0, 9.0, 9.0)) == 0, "after another word"
 
 
 def test_random_weights_have_no_drift_of_answers() -> None:

@@ -11,7 +11,7 @@ from background import MARKED, FourCores, surrounded
 from factory import cell
 from optimized import timed
 
-from vlmnb.analysis import bottleneck, rates
+from vlmnb.analysis import rates
 from vlmnb.device.load import is_high
 from vlmnb.flops.flop_count import Parts
 from vlmnb.measure import peak_rates
@@ -176,7 +176,7 @@ def spread(optimization: str, decode_s: float, width: float = 0.0) -> Record:
     return made.model_copy(update={"timing": made.timing.model_copy(update=many), "flops": flops})
 
 
-def said(found: bottleneck.Bottleneck) -> str:
+def said(found: rates.Bottleneck) -> str:
     return say("roofline", "text", found=found, label=lambda cell: cell.optimization)
 
 
@@ -184,9 +184,9 @@ def test_only_settings_beyond_intervals_and_noise_floor_are_ranked() -> None:
     apart = [spread("fp32", 2.0), spread("sdpa", 1.0)]
     near = [spread("fp32", 2.0, 0.1), spread("sdpa", 1.9, 0.1)]
     cells = [record.cell for record in apart]
-    nearest = bottleneck.bottleneck(cells, apart).nearest
+    nearest = rates.bottleneck(cells, apart).nearest
     assert (nearest.cell, nearest.mbu.value, nearest.alike) == (cells[1], 0.5, [])
-    for found in (bottleneck.bottleneck(cells, near), bottleneck.bottleneck(cells, apart, noise_floor=1.0)):
+    for found in (rates.bottleneck(cells, near), rates.bottleneck(cells, apart, noise_floor=1.0)):
         assert found.nearest.alike == [cells[0]]
         assert "is not known: sdpa reaches" in said(found)
 
@@ -206,7 +206,7 @@ def test_the_shares_of_both_peaks_show_what_limits_a_phase(
     flops_per_s: float, bytes_per_s: float, prefill: str, decode: str
 ) -> None:
     made = under(spread("fp32", 2.0), flops_per_s=flops_per_s, bytes_per_s=bytes_per_s)
-    found = bottleneck.bottleneck([made.cell], [made])
+    found = rates.bottleneck([made.cell], [made])
     assert (found.prefill.limit, found.decode.limit) == (prefill, decode)
     assert said(found).count(": ") == 2
 
@@ -216,7 +216,7 @@ def test_what_limits_a_phase_needs_an_undisturbed_measurement() -> None:
         under(made, other_load=0.5, contaminated=True) for made in (spread("fp32", 2.0), spread("sdpa", 1.0))
     ]
     cells = [record.cell for record in busy]
-    found = bottleneck.bottleneck(cells, busy)
+    found = rates.bottleneck(cells, busy)
     assert (found.measured, found.quiet, found.nearest, found.prefill) == (2, [], None, None)
     assert "is not known: other processes" in said(found)
     assert "%" not in said(found)

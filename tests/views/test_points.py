@@ -9,7 +9,7 @@ import pytest
 from factory import answers, cell, record
 from profiles import profiled
 
-from vlmnb.analysis import agreement, answer_changes, rates
+from vlmnb.analysis import agreement, rates
 from vlmnb.book import postprocess
 from vlmnb.meters.readings import ProbeLogits
 from vlmnb.records.layer_profile import Ceilings
@@ -79,7 +79,7 @@ def flips() -> Table:
 
 
 def drifted() -> Table:
-    changes = answer_changes.of_cells(CELLS, SETTINGS, [measured(batch_size=4)])
+    changes = agreement.changes(CELLS, SETTINGS, [measured(batch_size=4)])
     found = answer_tables.changes_table(changes, CELLS, SETTINGS)
     return found
 

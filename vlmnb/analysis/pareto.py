@@ -40,9 +40,8 @@ class Order(NamedTuple):
 
     Attributes:
         front: Points on the front, from the fastest to the most accurate.
-        doubted: Pairs whose order may be chance.
+        doubted: Pairs whose order may be chance; ``latencies``, ``errors``: because of which of the two.
         disturbed: Points of these whose latency background load disturbed.
-        latencies: Pairs whose latencies are not significantly different; ``errors``: whose errors.
     """
 
     front: list[Point]
@@ -55,8 +54,7 @@ class Order(NamedTuple):
 
 def panels(results: Sequence[BaseResult]) -> dict[str, list[Point]]:
     """Return the points of each data set that has any."""
-    found = {name: points(results, name) for name in dataset_names(results)}
-    return {name: listed for name, listed in found.items() if listed}
+    return {name: found for name in dataset_names(results) if (found := points(results, name))}
 
 
 def points(results: Sequence[BaseResult], dataset: str) -> list[Point]:

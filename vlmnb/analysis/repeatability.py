@@ -55,17 +55,15 @@ def read(results: Path) -> list[Record]:
 
 def groups(records: Iterable[Record]) -> dict[Cell, tuple[Record, ...]]:
     """Return the repeats of each cell in order, those of the newest code only, from one machine's records."""
-    found: dict[Cell, dict[str, dict[int, Record]]] = {}
+    found: dict[Cell, dict[int, Record]] = {}
     measured = [r for r in records if r.cell.repeat and r.latency is not None and r.source == "measured"]
-    for one in sorted(measured, key=lambda r: r.provenance.started_at):
-        by_code = found.setdefault(one.cell.model_copy(update={"repeat": 0}), {})
-        # The code that measured last comes last.
-        repeats = by_code.pop(one.provenance.code, {})
-        by_code[one.provenance.code] = {**repeats, one.cell.repeat: one}
-    return {
-        cell: tuple(repeats for _, repeats in sorted(list(by_code.values())[-1].items()))
-        for cell, by_code in found.items()
-    }
+    ordered = sorted(measured, key=lambda r: r.provenance.started_at)
+    original = {one.key: one.cell.model_copy(update={"repeat": 0}) for one in ordered}
+    newest = {original[one.key]: one.provenance.code for one in ordered}
+    for one in ordered:
+        if one.provenance.code == newest[original[one.key]]:
+            found.setdefault(original[one.key], {})[one.cell.repeat] = one
+    return {cell: tuple(repeats[i] for i in sorted(repeats)) for cell, repeats in found.items()}
 
 
 def of(repeats: Sequence[Record]) -> Repeatability | None:

@@ -59,18 +59,15 @@ def counterparts(record: Record, quantity: Quantity, measured: Sequence[Record])
     """Return the own measurements of a reported figure: the nearest of each machine, weights and geometry."""
     if not record.reported or record.reported.value(quantity) is None:
         return []
-    best: dict[tuple[str, str, str], Record] = {}
-    for own in measured:
-        if own.reported or own.status != "ok" or value(own, quantity) is None:
-            continue
-        if not same_cell(record.cell, own.cell):
-            continue
-        if quantity == "wer" and own.cell.dataset != record.cell.dataset:
-            continue
-        place = (own.hardware, own.cell.weights, own.provenance.geometry)
-        if place not in best or _nearness(record, own) > _nearness(record, best[place]):
-            best[place] = own
-    return [best[place] for place in sorted(best)]
+    own = [
+        each for each in measured
+        if not each.reported and each.status == "ok" and value(each, quantity) is not None
+        and same_cell(record.cell, each.cell)
+        and (quantity != "wer" or each.cell.dataset == record.cell.dataset)
+    ]  # fmt: skip
+    own.sort(key=lambda each: _nearness(record, each))
+    nearest = {(each.hardware, each.cell.weights, each.provenance.geometry): each for each in own}
+    return [nearest[place] for place in sorted(nearest)]
 
 
 def same_cell(reported: Cell, own: Cell) -> bool:

@@ -10,8 +10,6 @@ from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
 
 Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer"]
-
-
 Trend = Literal["stated", "few", "empty", "disturbed", "grows", "falls", "stays", "unclear"]
 
 
@@ -104,12 +102,16 @@ def _wer_differs(low: Record, high: Record) -> bool:
     return not (a and b and a[0] <= b[1] and b[0] <= a[1])
 
 
-def _compare_latency(low: Record, high: Record, noise_floor: float) -> comparison.Difference | None:
-    a, b = low.latency, high.latency
-    if a is None or b is None or min(a.confidence, b.confidence) < intervals.ENOUGH:
+def _compare_latency(
+    low: Record, high: Record, noise_floor: float, *, per_sample: bool = False
+) -> comparison.Difference | None:
+    if any(r.latency is None or r.latency.confidence < intervals.ENOUGH for r in (low, high)):
         return None
-    paired = _same_batches(low, high)
-    return comparison.compare(low.full_batches_s, high.full_batches_s, paired=paired, noise_floor=noise_floor)
+    mine, theirs = (
+        [seconds / (record.cell.batch_size if per_sample else 1) for seconds in record.full_batches_s]
+        for record in (low, high)
+    )
+    return comparison.compare(mine, theirs, paired=_same_batches(low, high), noise_floor=noise_floor)
 
 
 def _trend(low: Record, high: Record, found: comparison.Difference | None, disturbed: bool) -> Trend:
@@ -151,18 +153,10 @@ def _differ(a: Record, b: Record, noise_floor: float, quantity: Quantity) -> boo
         return _far(a.energy_j_per_sample, b.energy_j_per_sample, noise_floor)
     if a.latency is None or b.latency is None:
         return _far(_value(a, quantity), _value(b, quantity))
-    if min(a.latency.confidence, b.latency.confidence) < intervals.ENOUGH:
-        return False
     if a.batches_under_load or b.batches_under_load:
         return False
-    first, second = (_times(record, quantity) for record in (a, b))
-    found = comparison.compare(first, second, paired=_same_batches(a, b), noise_floor=noise_floor)
-    return found.differ == "yes"
-
-
-def _times(record: Record, quantity: Quantity) -> list[float]:
-    samples = record.cell.batch_size if quantity == "latency_s_per_sample" else 1
-    return [seconds / samples for seconds in record.full_batches_s]
+    found = _compare_latency(a, b, noise_floor, per_sample=quantity == "latency_s_per_sample")
+    return found is not None and found.differ == "yes"
 
 
 def _far(a: float | None, b: float | None, apart: float = comparison.NEGLIGIBLE) -> bool:

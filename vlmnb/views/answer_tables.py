@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from vlmnb.analysis.agreement import Matrix, agreement
-from vlmnb.analysis.answer_changes import SIGNIFICANT, AnswerChange
+from vlmnb.analysis.agreement import SIGNIFICANT, AnswerChange, Matrix, agreement
 from vlmnb.data import catalogue
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from IPython.display import HTML, Markdown, display
 
 from vlmnb import models, paths
-from vlmnb.analysis import agreement, answer_changes, bottleneck, repeatability
+from vlmnb.analysis import agreement, rates, repeatability
 from vlmnb.analysis.repeatability import NoiseFloor
 from vlmnb.records import record, record_file
 from vlmnb.records.record import Record
@@ -87,7 +87,7 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
     _text("## Against the roofline")
     _tables(roofline_tables.table(cells, found), roofline_tables.peaks_table(cells, found))
     if drawn := roofline_tables.bars(cells, found):
-        limits = bottleneck.bottleneck(cells, found, _noise_floor(plan, found).value)
+        limits = rates.bottleneck(cells, found, _noise_floor(plan, found).value)
         label = partial(fields.label, "optimization", cells=cells)
         n = [len(bar.record.full_batches_s) for bar in drawn]
         widest = roofline_figure.WIDEST
@@ -193,7 +193,7 @@ def _show_optimizations(plan: Plan, cells: Sequence[Cell], found: list[Record]) 
         if number:
             said = say("answers", "other_batch_size", cells=part)
             _text(f"### At batch {part[0].batch_size}\n\n{said}")
-        changes = answer_changes.of_cells(part, found, others)
+        changes = agreement.changes(part, found, others)
         made = axis_table.axis_table(plan.axis.name, part, found)
         _tables(answer_tables.flagged(made, changes), answer_tables.changes_table(changes, part, found))
     entry = models.get(plan.model)

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 from statistics import median
 from typing import Literal
 
-from vlmnb.analysis import answer_changes, base_configuration
+from vlmnb.analysis import agreement, base_configuration
 from vlmnb.analysis.repeatability import ASSUMED
 from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
@@ -149,7 +149,7 @@ def optimization_keeps_the_answers(records: Sequence[Record]) -> Iterator[Draft]
         noise = next((r for r in scored if _other_batch(base, r)), None)
         if noise is None or _questions(other) != _questions(base):
             continue
-        change = answer_changes.answer_change(base, other, noise)
+        change = agreement.change(base, other, noise)
         if change.answers is None or change.p_value is None or change.p_value > CHANCE:
             continue
         name, total = other.cell.optimization, change.answers.total
