@@ -6,7 +6,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from vlmnb import experiment, models, paths
+from vlmnb import experiment, paths
 from vlmnb.errors import UserError
 from vlmnb.spec import axes, optimizations, planning
 
@@ -25,34 +25,21 @@ def test_the_base_configuration_is_one_cell_in_several_tables() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
-    [
-        ({"batchsizes": [1]}, "did you mean 'batch_sizes'"),
-        ({"batch_size": 3}, "no parameter 'batch_size'"),
-        ({"samples": "32x"}, "samples takes int, got '32x'"),
-        ({"samples": True}, "samples takes int"),
-        ({"samples": -1}, "samples"),
-        ({"batch_sizes": "one"}, "batch_sizes takes a list of int"),
-        ({"batch_sizes": [1, "2"]}, "batch_sizes takes a list of int"),
-        ({"device": "gpu"}, "device"),
-        ({"optimization": "fp23"}, "did you mean 'fp32'"),
-        ({"optimization": "fp32+bf16"}, "names two"),
-        ({"model": "fuyu-tyni"}, "did you mean 'fuyu-tiny'"),
-        ({"dataset": "text-vqa"}, "unknown data set"),
-        ({"length": "short"}, "length"),
-    ],
-)
-def test_a_wrong_parameter_is_an_error_that_names_the_right_one(
-    parameters: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(UserError) as error:
-        planning.plan("batch_size", DEFAULTS | parameters)
-    assert said in str(error.value)
-
-
-@pytest.mark.parametrize(
     ("axis", "given", "said"),
     [
+        ("batch_size", {"batchsizes": [1]}, "did you mean 'batch_sizes'"),
+        ("batch_size", {"batch_size": 3}, "no parameter 'batch_size'"),
+        ("batch_size", {"samples": "32x"}, "samples takes int, got '32x'"),
+        ("batch_size", {"samples": True}, "samples takes int"),
+        ("batch_size", {"batch_sizes": "one"}, "batch_sizes takes a list of int"),
+        ("batch_size", {"batch_sizes": [1, "2"]}, "batch_sizes takes a list of int"),
+        ("batch_size", {"device": "gpu"}, "device"),
+        ("batch_size", {"optimization": "fp23"}, "did you mean 'fp32'"),
+        ("batch_size", {"optimization": "fp32+bf16"}, "names two"),
+        ("batch_size", {"model": "fuyu-tyni"}, "did you mean 'fuyu-tiny'"),
+        ("batch_size", {"dataset": "text-vqa"}, "unknown data set"),
+        ("batch_size", {"length": "short"}, "length"),
+        # Under the name by which it was given, not that of the cell's field.
         ("batch_size", {"batch_sizes": [0]}, "notebook batch_size: batch_sizes: "),
         ("layers", {"batch_sizes": [4, -1]}, "notebook layers: batch_sizes: "),
         ("image_size", {"image_sizes": [0]}, "notebook image_size: image_sizes: "),
@@ -60,12 +47,10 @@ def test_a_wrong_parameter_is_an_error_that_names_the_right_one(
         ("batch_size", {"samples": -3}, "notebook batch_size: samples: "),
     ],
 )
-def test_a_wrong_value_is_told_under_the_name_it_was_given_by(
-    axis: str, given: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(UserError) as raised:
+def test_a_wrong_parameter_is_an_error_that_names_it(axis: str, given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError) as error:
         planning.plan(axis, DEFAULTS | given)
-    assert str(raised.value).startswith(said)
+    assert said in str(error.value)
 
 
 def test_parameters_from_python_are_checked_like_those_of_papermill() -> None:
@@ -134,11 +119,3 @@ def test_every_notebook_is_clean_and_takes_the_parameters_of_its_axis(axis: str)
     assert {name: annotation for name, (annotation, _) in found.items()} == wanted
     defaults = {name: value for name, (_, value) in found.items()}
     assert planning.plan(axis, defaults).cells == planning.plan(axis, {"model": defaults["model"]}).cells
-
-
-def test_every_model_belongs_to_a_family_that_can_load_it() -> None:
-    for entry in models.registry().values():
-        family = models.family_of(entry)
-        assert family.class_name
-        assert entry in family.entries
-        assert callable(family.load_processor)

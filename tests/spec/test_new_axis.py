@@ -1,35 +1,30 @@
-"""A new axis is one notebook and one entry of ``axes.AXES``."""
+"""A new axis is one entry of ``axes.yaml`` and one notebook, as ARCHITECTURE.md says."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import pytest
-from nbclient import NotebookClient
 
 from vlmnb import paths
-from vlmnb.book import build
-from vlmnb.measure.cells import measure_cells
-from vlmnb.spec import axes, planning
-from vlmnb.spec.sweep_file import Sweep
+from vlmnb.records import record_file
 
-PROJECT = Path(__file__).resolve().parents[2]
 NAME = "max_new_tokens"
-ENTRY = """
-from vlmnb.spec import axes
-
-axes.AXES["max_new_tokens"] = axes.Axis(
-    name="max_new_tokens",
-    varies="max_new_tokens",
-    values="token_limits",
-    default=(2, 8),
-    title="Answer limit",
-    question="What does a longer answer cost?",
-    row_title="New tokens, at most",
-    noun="answer limit",
-)
+ENTRY = f"""
+{NAME}:
+  title: Answer limit
+  question: What does a longer answer cost?
+  varies: max_new_tokens
+  values: token_limits
+  default: [2, 8]
+  row_title: New tokens, at most
+  noun: answer limit
 """
 PARAMETERS = """
 model: str = "llava-tiny"  # registry entry
@@ -41,76 +36,76 @@ batch_size: int = 0  # samples in a batch
 results: str = "results"  # folder of the records
 """
 CODE = (
-    "from vlmnb import experiment\n"
-    f"plan = experiment.begin({NAME!r}, globals())\n"
+    f"from vlmnb import experiment\nplan = experiment.begin({NAME!r}, globals())\n"
     "records = experiment.records(plan)",
     "experiment.show_table(plan, records)",
     "experiment.show_plot(plan, records)",
     "experiment.show_findings(plan, records)",
 )
-GIVEN = {"model": "llava-tiny", "samples": 4, "batch_size": 2, "device": "cpu"}
+PLANNED = f"""
+import json
+from vlmnb.spec import planning
+from vlmnb.spec.sweep_file import Sweep
+asked = {{"token_limits": [1, 4], "samples": 4}}
+sweep = Sweep(title="T", models=("llava-tiny",), axes={{"{NAME}": asked}})
+plans = [planning.runs(sweep)[0].plan, planning.plan("{NAME}", {{}})]
+print(json.dumps([[cell.max_new_tokens for cell in plan.cells] for plan in plans]))
+"""
+PUBLISHED = """
+from pathlib import Path
+from vlmnb.book import build
+print(build.assemble(Path("results"), Path("runs")))
+"""
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with one notebook, that of the new axis."""
+def copy(project: Path, tmp_path: Path) -> Path:
+    """A copy of the project with the entry and the notebook, and no other notebook."""
+    shutil.copytree(project / "vlmnb", tmp_path / "vlmnb", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(project / "book", tmp_path / "book", ignore=shutil.ignore_patterns("generated"))
+    shutil.copy(project / "_config.yml", tmp_path)
     for name in ("models", "data"):
-        (tmp_path / name).symlink_to(PROJECT / name)
-    shutil.copy(PROJECT / "_config.yml", tmp_path)
-    shutil.copytree(PROJECT / "book", tmp_path / "book", ignore=shutil.ignore_patterns("generated"))
-    cells = [nbformat.v4.new_markdown_cell("# Answer limit"), nbformat.v4.new_code_cell(PARAMETERS)]
+        (tmp_path / name).symlink_to(project / name)
+    with (tmp_path / "vlmnb/spec/axes.yaml").open("a") as file:
+        file.write(ENTRY)
+    cells = [nbformat.v4.new_markdown_cell("# Answer limit")]
+    cells += [nbformat.v4.new_code_cell(code) for code in (PARAMETERS, *CODE)]
     cells[1].metadata["tags"] = ["parameters"]
-    cells += [nbformat.v4.new_code_cell(code) for code in CODE]
     cells[2].metadata["tags"] = ["hide-input", "remove-output"]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    (tmp_path / "notebooks").mkdir()
-    nbformat.write(notebook, tmp_path / "notebooks" / f"{NAME}.ipynb")
-    monkeypatch.setenv("VLMNB_ROOT", str(tmp_path))
-    monkeypatch.setattr(axes, "AXES", dict(axes.AXES))
-    exec(ENTRY, {})
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
+    paths.write_atomic(tmp_path / "notebooks" / f"{NAME}.ipynb", nbformat.writes(notebook))
     return tmp_path
 
 
-def executed(project: Path, given: dict[str, object]) -> nbformat.NotebookNode:
-    """Execute the notebook in a kernel that knows the entry, with parameters as papermill gives them."""
-    notebook = nbformat.read(project / "notebooks" / f"{NAME}.ipynb", as_version=4)
-    injected = nbformat.v4.new_code_cell("\n".join(f"{name} = {value!r}" for name, value in given.items()))
-    injected.metadata["tags"] = ["injected-parameters"]
-    notebook.cells[2:2] = [injected]
-    notebook.cells[:0] = [nbformat.v4.new_code_cell(ENTRY)]
-    NotebookClient(notebook, timeout=300).execute()
-    del notebook.cells[0]
-    notebook.metadata["papermill"] = {"parameters": given}
-    return notebook
+def run(copy: Path, *command: str) -> str:
+    """Run Python in the copy, with its package."""
+    env = {**os.environ, "PYTHONPATH": str(copy), "VLMNB_ROOT": str(copy)}
+    return subprocess.run(
+        [sys.executable, *command], cwd=copy, env=env, check=True, stdout=subprocess.PIPE, text=True
+    ).stdout
 
 
-@pytest.mark.usefixtures("project")
-def test_a_new_axis_is_planned() -> None:
-    (run,) = planning.runs(
-        Sweep(
-            title="T",
-            models=("llava-tiny",),
-            parameters={"samples": 4},
-            axes={NAME: {"token_limits": [1, 4]}},
-        )
-    )
-    assert [(cell.max_new_tokens, cell.samples) for cell in run.plan.cells] == [(1, 4), (4, 4)]
-    assert [axes.get(NAME).value(cell) for cell in planning.plan(NAME, GIVEN).cells] == [2, 8]
+def test_a_new_axis_is_planned(copy: Path) -> None:
+    assert json.loads(run(copy, "-c", PLANNED)) == [[1, 4], [2, 8]]
 
 
 @pytest.mark.slow
-def test_a_new_axis_is_measured_drawn_and_published(project: Path) -> None:
-    results, runs = project / "results", project / "runs"
-    records = measure_cells(planning.plan(NAME, GIVEN).cells, results)
-    assert [(found.status, found.cell.max_new_tokens) for found in records] == [("ok", 2), ("ok", 8)]
+def test_a_new_axis_is_measured_drawn_and_published(copy: Path) -> None:
+    given = {"samples": 4, "batch_size": 2, "device": "cpu", "results": str(copy / "results")}
+    out = copy / "runs" / "llava-tiny" / f"{NAME}.ipynb"
+    out.parent.mkdir(parents=True)
+    options = [word for name, value in given.items() for word in ("-p", name, str(value))]
+    run(copy, "-m", "papermill", f"notebooks/{NAME}.ipynb", str(out), "--no-progress-bar", *options)
+    records = record_file.read_all(copy / "results")[0]
+    assert sorted((r.status, r.cell.max_new_tokens) for r in records) == [("ok", 2), ("ok", 8)]
 
-    displayed = nbformat.writes(executed(project, GIVEN | {"results": str(results)}))
-    assert all(found.key in displayed for found in records), "the table names its records"
+    displayed = out.read_text()
+    assert all(record.key in displayed for record in records), "the table names its records"
     assert "image/png" in displayed or "image/svg" in displayed
     assert "New tokens, at most" in displayed
     assert "answer limit 2 to 8" in displayed, "the finding names the axis"
 
-    paths.write_atomic(paths.executed(runs, "llava-tiny", NAME), displayed)
-    assert build.assemble(results, runs) == []
-    assert "Answer limit" in (project / "book" / "runs" / "llava-tiny" / f"{NAME}.ipynb").read_text()
-    assert f"llava-tiny/{NAME}" in (project / "book" / "generated" / "_toc.yml").read_text()
+    assert run(copy, "-c", PUBLISHED).strip() == "[]"
+    assert "Answer limit" in (copy / "book" / "runs" / "llava-tiny" / f"{NAME}.ipynb").read_text()
+    assert f"llava-tiny/{NAME}" in (copy / "book" / "generated" / "_toc.yml").read_text()

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
@@ -36,34 +34,6 @@ def test_the_sweeps_of_the_bundled_models_cover_each_of_them(sweep: str, wanted:
     runs = planning.runs(load_sweep(paths.root() / "sweeps" / f"{sweep}.yaml"))
     assert {run.axis for run in runs} == wanted
     assert len(runs) == 3 * len(wanted) == len({run.name for run in runs})
-
-
-def test_atomic_writing_makes_a_removed_folder_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make, left = tempfile.mkstemp, [tmp_path / "failures"]
-
-    def overtaken(**given: Any) -> tuple[int, str]:
-        if left:
-            left.pop().rmdir()
-        return make(**given)
-
-    monkeypatch.setattr(tempfile, "mkstemp", overtaken)
-    paths.write_atomic(tmp_path / "failures" / "a.json", "{}")
-    assert (tmp_path / "failures" / "a.json").read_text() == "{}"
-
-
-def test_atomic_writing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    paths.write_atomic(path, "old")
-
-    def fail_half_way() -> None:
-        with paths.temporary_beside(path) as scratch:
-            scratch.write_text("half")
-            raise RuntimeError("full")
-
-    with pytest.raises(RuntimeError, match="full"):
-        fail_half_way()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
@@ -123,14 +93,11 @@ def test_a_file_that_is_no_sweep_is_refused_quickly(tmp_path: Path, content: byt
         inventory.load(path)
 
 
-def test_a_missing_file_is_named_once(tmp_path: Path) -> None:
+def test_a_missing_file_is_named_once_and_a_pipe_is_no_sweep_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(UserError) as error:
         inventory.load(tmp_path / "missing.yaml")
     assert str(error.value).count("missing.yaml") == 1
-
-
-def test_a_pipe_is_no_sweep_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.yaml")
     with pytest.raises(UserError, match=r"pipe\.yaml is no file that can be read again"):
         inventory.load(tmp_path / "pipe.yaml")
 
