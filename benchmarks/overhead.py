@@ -45,8 +45,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=_at_least(intervals.FEWEST_SAMPLES), default=40, help=fewest)
     parser.add_argument("--batch-size", type=_at_least(1), default=4)
     parser.add_argument("--batches", type=_at_least(1), default=4)
-    given = parser.parse_args()
     try:
+        given = parser.parse_args()
         cell = _cell(given.model, given.batch_size, given.batches)
         with slots.by_hand([cell.device], _Once()):
             return _compare(cell, given.rounds)
@@ -62,9 +62,8 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and end."""
-        print(f"overhead: {message}", file=sys.stderr)
-        raise SystemExit(2)
+        """Raise the mistake as everything else here does."""
+        raise UserError(message)
 
 
 def _at_least(fewest: int) -> Callable[[str], int]:

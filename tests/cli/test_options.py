@@ -43,27 +43,24 @@ def vlmnb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
     return call
 
 
-def measure(results: Path) -> None:
-    """Put every cell of the sweep on record."""
+def measure(results: Path, spec: str = "s.yaml") -> None:
+    """Put every cell of the sweep on record, and how far a sweep came."""
     for state in job_of(results, Path()).cells:
         record_file.write(measured(state.cell), results)
+    with progress.Progress([], [], Console(file=io.StringIO()), results=results, spec=spec):
+        pass
 
 
 def test_a_given_folder_is_relative_to_the_working_folder(elsewhere: Path, vlmnb: Called) -> None:
     measure(elsewhere / "mine")
-    code, said, _ = vlmnb("sweep", "s.yaml", "--dry-run", "--results", "mine", "--runs", "pages")
-    assert code == 0
-    assert "2 of 2   cells recorded" in said
+    assert "2 of 2   cells recorded" in vlmnb("sweep", "s.yaml", "--dry-run", "--results", "mine")[1]
     said = vlmnb("status", "s.yaml", "--results", f"../{elsewhere.name}/mine")[1]
     assert "2 recorded, 0 to measure" in said
     assert vlmnb("export", "--results", "mine", "-o", "all.csv")[0] == 0
     assert (elsewhere / "all.csv").exists()
     assert f"no folder {elsewhere / 'results'}" in vlmnb("audit", "--results", "results")[2]
-
-
-def test_default_folders_are_the_projects(elsewhere: Path, vlmnb: Called) -> None:
-    measure(elsewhere / "results")
-    assert "0 of 2   cells recorded" in vlmnb("sweep", "s.yaml", "--dry-run")[1]
+    (elsewhere / "mine").rename(elsewhere / "results")
+    assert "0 of 2   cells recorded" in vlmnb("sweep", "s.yaml", "--dry-run")[1], "the project's by default"
 
 
 def test_the_command_that_continues_a_sweep_works_from_any_folder(
@@ -107,29 +104,22 @@ def test_contradicting_options_are_refused_in_one_line(
     elsewhere: Path, vlmnb: Called, options: str, said: str
 ) -> None:
     code, out, error = vlmnb("sweep", "s.yaml", "--results", "mine", *options.split())
-    assert (code, out) == (2, "")
-    assert error.count("\n") == 1
+    assert (code, out, error.count("\n")) == (2, "", 1)
     assert said in error
     assert [path.name for path in elsewhere.iterdir()] == ["s.yaml"]
 
 
-def test_a_cluster_may_have_more_threads_than_this_machine(elsewhere: Path, vlmnb: Called) -> None:
-    code, said, _ = vlmnb("sweep", "s.yaml", "--slurm", "--threads", "1024", "--results", "mine")
-    assert code == 0
-    assert "--cpus-per-task=1024" in said
-
-
-def test_a_script_does_nothing_if_nothing_is_missing(
-    elsewhere: Path, vlmnb: Called, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_script_for_a_cluster_does_nothing_if_nothing_is_missing(elsewhere: Path, vlmnb: Called) -> None:
+    options = ("sweep", "s.yaml", "--slurm", "--results", "mine", "--runs", "pages")
+    code, script, _ = vlmnb(*options, "--threads", "1024")
+    assert (code, "--cpus-per-task=1024" in script) == (0, True), "more threads than this machine has"
+    del os.environ[slots.THREADS]
     measure(elsewhere / "mine")
     job = job_of(elsewhere / "mine", elsewhere)
     paths.write_atomic(paths.executed(elsewhere / "pages", job.run.model, job.run.axis), "{}")
     inventory.mark_page(job, elsewhere / "pages")
-    code, script, said = vlmnb("sweep", "s.yaml", "--slurm", "--results", "mine", "--runs", "pages")
-    assert code == 0
-    assert "nothing is missing" in said
-    assert script.splitlines()[0] == "#!/bin/bash"
+    code, script, said = vlmnb(*options)
+    assert (code, script.splitlines()[0], "nothing is missing" in said) == (0, "#!/bin/bash", True)
     assert [line for line in script.splitlines() if not line.startswith("#")] == []
 
 
@@ -138,18 +128,11 @@ def test_status_without_a_sweep_file_shows_the_latest_sweep(elsewhere: Path, vlm
     assert "none is on record here" in said
     assert said.endswith("sweeps/quickstart.yaml")
     assert json.loads(vlmnb("status", "--results", "mine", "--json")[1])["spec"] == "sweeps/quickstart.yaml"
-    spec = str(elsewhere / "s.yaml")
-    with progress.Progress([], [], Console(file=io.StringIO()), results=elsewhere / "mine", spec=spec):
-        pass
-    said = vlmnb("status", "--results", "mine")[1].splitlines()[0]
-    assert said.endswith(spec)
-
-
-def test_status_reports_a_missing_folder(elsewhere: Path, vlmnb: Called) -> None:
-    code, said, _ = vlmnb("status", "s.yaml", "--results", "mistyped")
-    assert code == 0
-    assert said.startswith(f"There is no folder {elsewhere / 'mistyped'} yet.\n\n")
-    assert not (elsewhere / "mistyped").exists()
+    code, said, _ = vlmnb("status", "s.yaml", "--results", "mine")
+    assert (code, said.partition("\n\n")[0]) == (0, f"There is no folder {elsewhere / 'mine'} yet.")
+    assert not (elsewhere / "mine").exists()
+    measure(elsewhere / "mine", str(elsewhere / "s.yaml"))
+    assert vlmnb("status", "--results", "mine")[1].splitlines()[0].endswith(str(elsewhere / "s.yaml"))
 
 
 def test_status_matches_records_for_the_last_sweeps_threads(
@@ -161,8 +144,6 @@ def test_status_matches_records_for_the_last_sweeps_threads(
     with monkeypatch.context() as sweeping:
         sweeping.setenv(slots.THREADS, str(other))
         measure(elsewhere / "mine")
-        with progress.Progress([], [], Console(file=io.StringIO()), results=elsewhere / "mine"):
-            pass
     told = json.loads(vlmnb("status", "s.yaml", "--results", "mine", "--json")[1])
     assert (told["recorded"], told["stale"], told["missing"]) == (len(told["runs"]) * 2, 0, 0)
     os.environ.pop(slots.THREADS)

@@ -181,7 +181,8 @@ class Checkout:
 
     def processes(self, word: str) -> list[psutil.Process]:
         """Processes with a word in the first part of their command line."""
-        return [p for p in map(psutil.Process, processes_of(self.root)) if word in p.cmdline()[:4]]
+        found = map(psutil.Process, processes_of(self.root))
+        return [p for p in found if any(word in part for part in p.cmdline()[:5])]
 
     def log(self) -> list[tuple[int, str, float]]:
         """Batch size, ``CUDA_VISIBLE_DEVICES`` and time of every cell that was begun, in order."""

@@ -26,11 +26,17 @@ from vlmnb.records.record_file import read_all
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_sweep_shows_how_to_continue_and_leaves_no_process(checkout: Checkout, number: int) -> None:
+def hanging(checkout: Checkout) -> subprocess.Popen[str]:
+    """A sweep whose second cell hangs, with children that ignore signals."""
     checkout.behave({2: "hang"})
     sweep = checkout.start()
     wait_for(lambda: bool(list(checkout.root.glob("stubborn*"))))
+    return sweep
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_sweep_shows_how_to_continue_and_leaves_no_process(checkout: Checkout, number: int) -> None:
+    sweep = hanging(checkout)
     # What other terminals read is written once a second at most.
     wait_for(lambda: "batch 2" in checkout.vlmnb("status").stdout)
     assert "At work on sweeps/fake.yaml" in checkout.vlmnb("status").stdout
@@ -44,9 +50,7 @@ def test_a_stopped_sweep_shows_how_to_continue_and_leaves_no_process(checkout: C
 
 
 def test_a_killed_sweep_leaves_no_process_and_status_shows_it(checkout: Checkout) -> None:
-    checkout.behave({2: "hang"})
-    sweep = checkout.start()
-    wait_for(lambda: bool(list(checkout.root.glob("stubborn*"))))
+    sweep = hanging(checkout)
     sweep.kill()
     sweep.communicate()
     wait_for(lambda: processes_of(checkout.root) == [])
@@ -73,33 +77,24 @@ def test_a_killed_papermill_is_tried_again_and_leaves_no_sockets(checkout: Check
     wait_for(lambda: not sockets.exists())
 
 
-def drawing_while_the_next_starts(checkout: Checkout) -> subprocess.Popen[str]:
+@pytest.mark.parametrize("stop", [False, True])
+def test_the_next_run_starts_early_but_waits_for_its_turn_to_measure(checkout: Checkout, stop: bool) -> None:
     checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2])
     (checkout.root / "draw-llava-tiny").touch()
     sweep = checkout.start()
     wait_for((checkout.root / "started-fuyu-tiny").exists)
-    return sweep
-
-
-def test_the_next_run_starts_early_but_waits_for_its_turn_to_measure(checkout: Checkout) -> None:
-    sweep = drawing_while_the_next_starts(checkout)
     assert checkout.measured() == [1, 2], "of the first model alone"
-    (checkout.root / "draw-llava-tiny").unlink()
+    if stop:
+        sweep.send_signal(signal.SIGINT)
+    else:
+        (checkout.root / "draw-llava-tiny").unlink()
     _, said = sweep.communicate(timeout=120)
-    assert sweep.returncode == 0, said
-    assert checkout.measured() == [1, 2, 1, 2]
-    times = [at for _, _, at in checkout.log()]
-    assert times[1] < checkout.page().stat().st_mtime < times[2]
-
-
-def test_a_run_waiting_for_its_turn_is_stopped_with_the_sweep(checkout: Checkout) -> None:
-    sweep = drawing_while_the_next_starts(checkout)
-    sweep.send_signal(signal.SIGINT)
-    sweep.communicate(timeout=60)
-    assert sweep.returncode == 130
+    assert sweep.returncode == (130 if stop else 0), said
     assert processes_of(checkout.root) == []
-    assert checkout.measured() == [1, 2]
     assert list(checkout.root.glob("vlmnb-*")) == []
+    times = [at for _, _, at in checkout.log()]
+    assert checkout.measured() == [1, 2] * (1 if stop else 2)
+    assert stop or times[1] < checkout.page().stat().st_mtime < times[2]
 
 
 def test_sweeps_can_check_the_same_folder_at_the_same_time(tmp_path: Path) -> None:
@@ -165,26 +160,18 @@ def test_random_kills_lose_nothing_and_repeat_nothing(
     with store.Index(checkout.results, export=True) as index:
         indexed = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
     assert indexed == [export_columns.row(each) for each in read_all(checkout.results)[0]]
-    for model in models:
-        pages = [printed(each, model) for each in (checkout, undisturbed)]
-        assert pages == [str([(size, "ok") for size in sizes])] * 2
+    for page in (each.page(model) for model in models for each in (checkout, undisturbed)):
+        printed = nbformat.read(page, as_version=4).cells[-1].outputs[-1].text
+        assert printed.strip() == str([(size, "ok") for size in sizes])
     assert processes_of(checkout.root) == []
 
 
 def kill_one(checkout: Checkout, victim: str, sweep: subprocess.Popen[str]) -> bool:
     """Kill a process of a sweep, once there is one of that kind; False where the sweep ends before."""
     while sweep.poll() is None:
-        for pid in processes_of(checkout.root):
-            with contextlib.suppress(psutil.Error):
-                process = psutil.Process(pid)
-                if any(victim in word for word in process.cmdline()[:5]):
-                    process.kill()
-                    return True
+        with contextlib.suppress(psutil.Error):
+            for process in checkout.processes(victim):
+                process.kill()
+                return True
         time.sleep(0.05)
     return False
-
-
-def printed(checkout: Checkout, model: str) -> str:
-    """What the last cell of the published page printed last."""
-    page = nbformat.read(checkout.page(model), as_version=4)
-    return str(page.cells[-1].outputs[-1].text).strip()

@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from vlmnb.records import record_file
 from vlmnb.sweep import inventory, local, progress, scheduler, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Job
+from vlmnb.sweep.ray import cluster
 
 Fork = Callable[[Callable[[], object]], int]
 
@@ -212,6 +214,27 @@ def test_waiting_is_not_part_of_the_remaining_time(tmp_path: Path, monkeypatch: 
     shown.leave("cpu")
     now[0] = 9000.0
     assert shown.now().remaining_s == pytest.approx(10.0)
+
+
+def test_a_silent_head_counts_as_lost_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(cluster.time, "monotonic", lambda: now[0])
+
+    def look_at(seconds: float) -> bool:
+        now[0] = seconds
+        head.look()
+        return head.answers
+
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        port = there.getsockname()[1]
+        head = cluster.Head(f"127.0.0.1:{port}")
+        assert look_at(10.0)
+    assert not look_at(20.0)
+    with socket.create_server(("127.0.0.1", port)):
+        assert look_at(35.0)
+    assert not look_at(50.0)
+    with pytest.raises(ConnectionError, match=f"head of the Ray cluster, 127.0.0.1:{port}, has not answered"):
+        look_at(100.0)
 
 
 def test_only_folders_of_killed_processes_are_removed(
