@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from vlmnb import models, paths
-from vlmnb.files import hashing, templates
+from vlmnb import paths
+from vlmnb.files import templates
 from vlmnb.fit import answer, gpus, quantize, shape
 from vlmnb.fit import answer_text as words
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.shape import Shape
-from vlmnb.models import geometry
 from vlmnb.records import record_file
-from vlmnb.records.indexed_record import IndexedRecord
 from vlmnb.stats import formatting
 from vlmnb.views import table
 from vlmnb.views.table import Field, Table
@@ -37,35 +34,6 @@ def begin(parameters: Mapping[str, Any]) -> Fit:
     )  # fmt: skip
     found, _ = record_file.read_all(paths.resolve(str(parameters["results"])))
     return answer.of(parameters["model"], parameters["quantization"], load, found)
-
-
-FILES = ("data/gpus.csv", "data/gpu-sources.csv", "data/cards.yaml")
-
-
-def inputs(model: str, parameters: Mapping[str, Any], entries: Iterable[IndexedRecord]) -> tuple[str, ...]:
-    """Return a line for each input of a model's card, by which a sweep sees that the card is outdated.
-
-    Its records are those that predictions are fitted on (any model, under the card's quantization) and those
-    of its own model, for their peaks.
-    """
-    wanted = quantize.get(str(parameters["quantization"])).name
-    newest: dict[tuple[str, str], IndexedRecord] = {}
-    for entry in sorted(entries, key=lambda entry: entry.started_at):
-        if entry.gpu and gpus.reported(entry.gpu):
-            newest[entry.path.split("/")[0], entry.cell] = entry
-    used = [e for e in newest.values() if e.quantization == wanted or e.path.split("/")[1] == model]
-    asked = {name: value for name, value in parameters.items() if name != "results"}
-    files = (paths.root() / name for name in (*FILES, f"models/{model}/scores.json"))
-    return (
-        f"parameters {json.dumps(asked, sort_keys=True)}",
-        f"geometry {hashing.digest(geometry.document(models.get(model)))}",
-        *(
-            f"{path.name} {hashing.digest_of(path.read_text()) if path.exists() else 'absent'}"
-            for path in files
-        ),
-        f"records to fit on: {'some' if newest else 'none'}",
-        *sorted(f"record {entry.path} {entry.digest}" for entry in used),
-    )
 
 
 def show(*parts: str) -> None:

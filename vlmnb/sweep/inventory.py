@@ -128,9 +128,9 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
     for run in planned:
         plan = run.plan
         if plan.axis.own:
-            from vlmnb.fit import page
+            from vlmnb.fit import page_inputs
 
-            inputs = page.inputs(plan.model, plan.parameters, usable)
+            inputs = page_inputs.of(plan.model, plan.parameters, usable)
         else:
             inputs = () if plan.source == "reports" else repeats
         cells = tuple(states[cell] for cell in plan.cells)
