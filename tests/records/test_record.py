@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -13,11 +14,13 @@ from factory import absent, answers, cell, record
 from vlmnb.errors import UserError
 from vlmnb.meters.counters import calibration
 from vlmnb.meters.energy import EnergyMeter
-from vlmnb.meters.readings import EnergyRefusal
+from vlmnb.meters.readings import EnergyReading, EnergyRefusal, ProbeLogits
 from vlmnb.records import export, export_columns, record_file
 from vlmnb.records.answer import FailedSample
 from vlmnb.records.export import export_records
-from vlmnb.views import footnotes
+from vlmnb.records.provenance import Provenance
+from vlmnb.types import Frozen
+from vlmnb.views import fields, footnotes
 
 
 def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -53,6 +56,45 @@ def test_a_record_in_the_place_of_another_is_no_record(tmp_path: Path) -> None:
         record_file.read(path.rename(path.with_name("0123456789abcdef.json")))
 
 
+NAN, INFINITE = float("nan"), float("inf")
+
+
+def but(part: Frozen, **changes: float | None) -> Any:
+    return part.model_copy(update=changes)
+
+
+READING = EnergyReading(source="cpu", method="rapl", energy_j=8.0, detail="test", window_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "left"),
+    [
+        ({"probe": ProbeLogits(vocabulary=2, values=(1.0, NAN))}, "logits.values (nan)", {"probe": None}),
+        ({"codecarbon": {"pue": INFINITE}}, "codecarbon.pue (inf)", {"codecarbon": {"pue": None}}),
+        ({"energy": (but(READING, energy_j=NAN),)}, "energy.energy_j (nan)", {"energy": ()}),
+        ({"energy": (but(READING, window_s=-INFINITE),)}, "energy.window_s (-inf)",
+         {"energy": (but(READING, window_s=None),)}),
+        ({"answers": (but(answers(1, 0)[0], score=NAN),)}, "answers.score (nan)",
+         {"answers": (but(answers(1, 0)[0], score=None),)}),
+        ({"provenance": Provenance(code="", other_load=NAN)}, "provenance.other_load (nan)",
+         {"provenance": Provenance(code="")}),
+    ],
+)  # fmt: skip
+def test_numbers_that_are_not_finite_are_left_out_and_named(
+    tmp_path: Path, change: dict[str, Any], place: str, left: dict[str, Any]
+) -> None:
+    made = record_file.read(record_file.write(record().model_copy(update=change), tmp_path))
+    assert place in made.notes[0]
+    assert made == record(**left, notes=made.notes)
+    exported = export_columns.row(made)
+    assert place in exported["notes"]
+    assert exported["latency_s"] == 0.45
+    if made.energy == ():
+        assert exported["energy_j_per_sample"] is None
+        assert fields.energy(made).text == "-"
+        assert place in fields.energy(made).title
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -60,6 +102,9 @@ def test_a_record_in_the_place_of_another_is_no_record(tmp_path: Path) -> None:
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 99'), "update the project"),
         (lambda text: text.replace('"status": "ok"', '"status": "fine"'), "status"),
         (lambda text: "[]", "is no record"),
+        (lambda text: "null", "is no record"),
+        (lambda text: text.replace("0.4", "NaN"), "is no record"),
+        (lambda text: text.replace('"machine": {}', '"machine": "laptop"'), "provenance.machine"),
         (lambda text: "{}", "is no record: it has no schema_version"),
         (lambda text: text.replace('"sample_id": "1"', '"sample_id": "0"'), "a sample twice"),
     ],

@@ -65,7 +65,7 @@ def measure_cells(
                     found = work.recorded(resolved)  # another process may have measured it in the meantime
                     if found is None:
                         found = work.ran_out(resolved, records) or measure_cell(resolved, slot, counts)
-                        work.write(found)
+                        found = work.write(found)
                 if found.status not in UNDISTURBED:
                     slot.clear()  # after writing: it raises if an error has broken the CUDA context
             if on_cell:

@@ -100,8 +100,8 @@ class CellsToMeasure:
             _say_progress(None)
             self._locks.release(resolved.key)
 
-    def write(self, made: Record) -> None:
-        """Store a record. A damaged file in its place is kept under another name.
+    def write(self, made: Record) -> Record:
+        """Store a record and return what was stored. A damaged file in its place is kept under another name.
 
         A sweep has reported the damaged file already; without a sweep it is reported here.
 
@@ -110,10 +110,12 @@ class CellsToMeasure:
         """
         path = paths.record(self._results, made.hardware, made.cell.model, made.key)
         before = signature(paths.damaged(path))
+        made = record_file.finite(made)
         store.keep(made, self._results)
         if AGAIN not in os.environ and signature(paths.damaged(path)) != before:
             kept = f"the file that was there is kept as {paths.damaged(path).name}"
             print(f"damaged record: {path} was measured again; {kept}", file=sys.stderr, flush=True)
+        return made
 
     def ran_out(self, resolved: Resolved, before: Sequence[Record]) -> Record | None:
         """Return a record for a cell larger than one that ran out of memory, so that it is not tried."""

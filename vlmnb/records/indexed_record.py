@@ -83,7 +83,7 @@ def read(results: Path, export: bool, name: str) -> IndexedRecord:
     except Damaged as error:
         return IndexedRecord(name, problem=str(error))
     gpu = quantization = ""
-    with contextlib.suppress(UserError, LookupError):  # an optimization, or a machine, of other code
+    with contextlib.suppress(UserError, LookupError, TypeError):  # of other code
         gpu, quantization = fitted_on(found) or ("", "")
     summary = IndexedRecord(
         path=name,

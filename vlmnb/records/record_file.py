@@ -6,11 +6,15 @@ takes no parsing.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
+import math
+import operator
 import os
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import from_json
@@ -25,12 +29,49 @@ _DIGEST = b',\n "digest": "'
 def write(record: Record, results: Path) -> Path:
     """Write a record to its place in one step, and return that place.
 
-    A file there that is no record is kept beside it, see :func:`keep_damaged`.
+    A file there that is no record is kept beside it, see :func:`keep_damaged`. Numbers that are not finite
+    are left out, see :func:`finite`.
     """
     path = paths.record(results, record.hardware, record.cell.model, record.key)
     keep_damaged(path)
-    paths.write_atomic(path, text(json.loads(record.model_dump_json())))
+    paths.write_atomic(path, text(finite(record).model_dump(mode="json")))
     return path
+
+
+def finite(record: Record) -> Record:
+    """Return a record without numbers that are NaN or infinite, and with a note that names them.
+
+    JSON has no such numbers, and no statistic. Where null cannot stand for one, the smallest part of the
+    record that can be left out goes with it.
+    """
+    places: list[str] = []
+    fields = _without_infinite(record.model_dump(), (), places)
+    if not places:
+        return record
+    named = ", ".join(dict.fromkeys(places)).replace("probe.", "logits.")
+    fields["notes"] += [f"no finite numbers, so left out: {named}"]
+    while True:
+        try:
+            return Record.model_validate(fields)
+        except ValidationError as error:
+            *above, holder, _ = error.errors()[0]["loc"]
+            part = functools.reduce(operator.getitem, above, fields)
+            if isinstance(part, list):
+                del part[int(holder)]
+            else:
+                part[holder] = None
+
+
+def _without_infinite(value: Any, place: tuple[str, ...], places: list[str]) -> Any:
+    """Copy a value with null for floats that are not finite, whose places are added to ``places``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        places.append(f"{'.'.join(place)} ({value})")
+        return None
+    if isinstance(value, dict):
+        return {key: _without_infinite(each, (*place, str(key)), places) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_infinite(each, place, places) for each in value]
+    return value
 
 
 def text(content: dict[str, object]) -> str:
@@ -80,7 +121,7 @@ def parse(path: Path, content: bytes) -> Record:
         Damaged: It is no record of this schema, was edited by hand, or is another file's record.
     """
     try:
-        fields = from_json(content)
+        fields = from_json(content, allow_inf_nan=False)
         version = fields["schema_version"]
     except KeyError:
         raise Damaged(path, "is no record: it has no schema_version") from None

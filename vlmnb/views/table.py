@@ -98,7 +98,7 @@ def missing(record: Record | None, why: str = "") -> Field:
         why = "has no such figure"
     if record.status != "ok":
         why = f"{STATUS_WORDS[record.status]}: {record.reason}"
-    return without(why or "not measured", record.key)
+    return without(why or record.remarks or "not measured", record.key)
 
 
 def without(reason: str, key: str = "") -> Field:
