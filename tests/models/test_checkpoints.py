@@ -151,16 +151,16 @@ def another_model(folder: Path) -> None:
         (rewritten("model.safetensors", lambda old: NO_HEADER), ("model.safetensors", "no safetensors file")),
         (rewritten("config.json", remote_code), ("config.json", "auto_map", "never run")),
         (rewritten("processor_config.json", remote_code), ("processor_config.json", "auto_map")),
-        (pickles, ("neither model.safetensors nor", "pytorch_model.bin, a pickle", "weights: random")),
-        (removed("tokenizer.json"), ("has no tokenizer (tokenizer.json", "hf download")),
+        (pickles, ("has no model.safetensors or", "pytorch_model.bin, a pickle", "weights: random")),
+        (removed("tokenizer.json"), ("has no tokenizer: tokenizer.json", "hf download")),
         (rewritten("tokenizer.json", lambda old: b"{}"), ("cannot load fuyu-8b",)),
-        (removed("processor_config.json"), ("has no image processor (preprocessor_config.json",)),
+        (removed("processor_config.json"), ("has no image processor: preprocessor_config.json",)),
         (
             rewritten("config.json", lambda old: old.replace(b'"vocab_size": 1000', b'"vocab_size": 777')),
             ("lm_head.weight has the shape", "(1000, 64)", "(777, 64)"),
         ),
         (no_head, ("lacks 1 weights", "lm_head")),
-        (removed("config.json"), ("config.json is missing",)),
+        (removed("config.json"), ("has no config.json",)),
         (rewritten("config.json", lambda old: b"{"), ("config.json cannot be read",)),
         (another_model, ("'qwen2_5_vl'", "'fuyu'")),
     ],
@@ -182,7 +182,7 @@ def test_what_cannot_be_loaded_stops_the_run_with_one_line_and_no_record(
 def test_a_missing_shard_is_named(own: Path) -> None:
     shard = sorted((own / "qwen2.5-vl-3b").glob("model-*.safetensors"))[1]
     shard.unlink()
-    with pytest.raises(UserError, match=f"{shard.name} is missing"):
+    with pytest.raises(UserError, match=f"has no {shard.name}"):
         loading.require([resolve_cell(cell("qwen2.5-vl-3b"))])
 
 

@@ -18,17 +18,14 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlmnb.flops import flop_count
-from vlmnb.flops.flop_count import FlopCount, Parts
+from vlmnb.flops.flop_count import FlopCount
 from vlmnb.models.family import PLACES
 
 T = TypeVar("T")
 
-FLOPS_PER_MAC = 2
-"""fvcore counts a multiply-add as one, everybody else here as two."""
-
-PRODUCTS = frozenset({"addmm", "bmm", "conv", "einsum", "linear", "matmul", "mm"})
-"""Operators that fvcore counts in multiply-adds. It counts others (layer norm and the like) in operations,
-and ``set_op_handle(name=None)`` does not switch off a rule that it has."""
+PRODUCTS = ("addmm", "bmm", "conv", "einsum", "linear", "matmul", "mm")
+"""Operators that fvcore counts in multiply-adds, two FLOPs each. Others, such as layer norm, it counts in
+operations, and ``set_op_handle(name=None)`` does not switch off a rule that it has."""
 
 
 def count_forward(
@@ -49,22 +46,22 @@ def count_forward(
         places: Patterns of module names, with the part that they belong to; a family has them.
     """
     with quiet(model):
-        counter, torch_note = attempt("torch", lambda: watch(lambda: model(**inputs, use_cache=False)))
-        traced, fvcore_note = attempt("fvcore", lambda: _count_fvcore(model, inputs))
-    by_fvcore, modules, unsupported = traced if traced is not None else (None, {}, {})
-    split: list[Parts | None] = []
-    notes = [torch_note, fvcore_note]
-    for name, totals in (("torch", flop_count.totals_of(counter) if counter else {}), ("fvcore", modules)):
-        parts, note = attempt(f"{name} by phase", partial(flop_count.split, totals, places))
-        split.append(parts if totals else None)
-        notes.append(note)
+        by_torch, *notes = attempt("torch", lambda: watch(lambda: model(**inputs, use_cache=False)))
+        traced, note = attempt("fvcore", lambda: _count_fvcore(model, inputs))
+    by_fvcore, unsupported = traced or (None, {})
+    totals, parts = {"torch": by_torch, "fvcore": by_fvcore}, {}
+    notes.append(note)
+    for way, found in totals.items():
+        if found:
+            parts[f"prefill_{way}"], note = attempt(
+                f"{way} by phase", partial(flop_count.split, found, places)
+            )
+            notes.append(note)
     return FlopCount(
-        fvcore=by_fvcore,
-        torch=int(counter.get_total_flops()) if counter else None,
+        **{way: found[""] if found else None for way, found in totals.items()},
         unsupported_ops=unsupported,
-        note="; ".join(text for text in notes if text),
-        prefill_torch=split[0],
-        prefill_fvcore=split[1],
+        note="; ".join(filter(None, notes)),
+        **parts,
     )
 
 
@@ -73,16 +70,17 @@ def count_call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
 
     Attention is counted in the implementation that is set: set it to eager before.
     """
-    counter, _ = attempt("torch", lambda: watch(lambda: module(*args, **kwargs)))
-    return int(counter.get_total_flops()) if counter else None
+    totals, _ = attempt("torch", lambda: watch(lambda: module(*args, **kwargs)))
+    return totals[""] if totals else None
 
 
-def watch(work: Callable[[], Any]) -> FlopCounterMode:
-    """Return torch's counter after it has watched a work."""
+def watch(work: Callable[[], Any]) -> dict[str, int]:
+    """Return torch's count of each module while a work runs, its children included; the total is ``""``."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         work()
-    return counter
+    modules = {name: int(sum(ops.values())) for name, ops in counter.get_flop_counts().items()}
+    return {"": modules.pop("Global", 0), **modules}
 
 
 class _LogitsOf(nn.Module):
@@ -100,21 +98,26 @@ class _LogitsOf(nn.Module):
         return logits
 
 
-def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[int, dict[str, int], dict[str, int]]:
-    """Return the total, FLOPs by module, and operators left out."""
+def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[dict[str, int], dict[str, int]]:
+    """Return FLOPs of modules as ``watch`` does, and the operators left out."""
     from fvcore.nn import FlopCountAnalysis
+    from fvcore.nn.jit_handles import conv_flop_count, get_shape
+
+    def padded_by_name(given: list[Any], made: list[Any]) -> dict[str, int]:
+        shapes = (get_shape(value) for value in (*given[:2], made[0]))
+        return {"conv": conv_flop_count(*shapes)}
 
     tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
     fixed = {name: value for name, value in inputs.items() if name not in tensors}
-    wrapped = _LogitsOf(model, tuple(tensors), fixed)
     with torch.no_grad():
-        analysis = FlopCountAnalysis(wrapped, tuple(tensors.values()))
+        analysis = FlopCountAnalysis(_LogitsOf(model, tuple(tensors), fixed), tuple(tensors.values()))
+        analysis.set_op_handle("aten::_convolution_mode", padded_by_name)  # as SigLIP's, padding="valid"
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         modules = {
-            f"root.{module}".rstrip("."): FLOPS_PER_MAC * int(sum(ops[name] for name in PRODUCTS))
+            module: 2 * int(sum(ops[name] for name in PRODUCTS))
             for module, ops in analysis.by_module_and_operator().items()
         }
-        return modules["root"], modules, dict(sorted(analysis.unsupported_ops().items()))
+        return modules, dict(sorted(analysis.unsupported_ops().items()))
 
 
 def attempt(what: str, count: Callable[[], T]) -> tuple[T | None, str]:
@@ -145,24 +148,20 @@ def quiet(model: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def _eager_attention(model: Any) -> Iterator[None]:
     """Set eager attention in every part of the model, and afterwards each part's own again."""
-    # The parts may differ, so one name for all of them could not restore them.
-    before = [(config, config._attn_implementation) for config in _configs(model)]
+    before = _attention(model.config) if hasattr(model, "config") else {}
     try:
         if before:
             model.set_attn_implementation("eager")
         yield
     finally:
-        for config, implementation in before:
-            config._attn_implementation_internal = implementation
+        if before:
+            model.set_attn_implementation(before)
 
 
-def _configs(model: nn.Module) -> list[Any]:
-    """Return every configuration within the model once, those of its parts included."""
-    found: dict[int, Any] = {}
-    waiting: list[Any] = [module.config for module in model.modules() if hasattr(module, "config")]
-    while waiting:
-        config = waiting.pop()
-        if id(config) not in found and hasattr(config, "_attn_implementation"):
-            found[id(config)] = config
-            waiting += [getattr(config, name, None) for name in getattr(config, "sub_configs", {})]
-    return list(found.values())
+def _attention(config: Any) -> dict[str, Any]:
+    """Return the attention of a configuration and its parts, as ``set_attn_implementation`` takes it."""
+    parts = {name: getattr(config, name, None) for name in config.sub_configs}
+    return {
+        "": config._attn_implementation,
+        **{name: _attention(part) for name, part in parts.items() if part},
+    }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from vlmnb.types import Frozen
 
@@ -122,16 +122,16 @@ def disagreements(count: FlopCount) -> list[str]:
 
     fvcore leaves out what the output does not use, so it is compared with the vision tower without that.
     """
-    found = []
-    mine, step = count.prefill_formula, count.decode_formula
+    mine, found = count.prefill_formula, []
     pairs = [("torch's counter", count.prefill_torch, 0), ("fvcore", count.prefill_fvcore, count.unused or 0)]
     for title, other, dropped in pairs:
         if other is not None and mine is not None:
             for name in SHOWN:
                 expected = phase(mine, name) - (dropped if name == "vision" else 0)
                 found.append((title, name, expected, phase(other, name)))
-    if step is not None and count.decode_torch is not None:
-        found.append(("torch's counter", "a decoding step", step.total, count.decode_torch.total))
+    if count.decode_formula is not None and count.decode_torch is not None:
+        steps = (count.decode_formula.total, count.decode_torch.total)
+        found.append(("torch's counter", "a decoding step", *steps))
     return [
         f"{title} and formula differ by {100 * share:.1f} % in {where}"
         for title, where, expected, counted in found
@@ -139,17 +139,11 @@ def disagreements(count: FlopCount) -> list[str]:
     ]
 
 
-def totals_of(counter: Any) -> dict[str, int]:
-    """Return the FLOPs of each module, its children included, from torch's counter after it has counted."""
-    found = counter.get_flop_counts().items()
-    return {name: int(sum(ops.values())) for name, ops in found if name != "Global"}
-
-
 def split(totals: Mapping[str, int], places: Sequence[tuple[str, str]]) -> Parts:
     """Sum FLOPs of modules to parts; each module counts what it computes itself, without its children.
 
     Args:
-        totals: FLOPs of each module with those of its children, by its dotted name.
+        totals: FLOPs of each module with those of its children, by its dotted name; of the whole under "".
         places: Patterns of module names, with the part that they belong to; the first match counts.
 
     Raises:
@@ -157,16 +151,17 @@ def split(totals: Mapping[str, int], places: Sequence[tuple[str, str]]) -> Parts
     """
     own = dict(totals)
     for name, total in totals.items():
-        parent = name.rpartition(".")[0]
-        while parent and parent not in own:
+        parent = name
+        while parent:
             parent = parent.rpartition(".")[0]
-        if parent:
-            own[parent] -= total
-    parts: dict[str, int] = {}
+            if parent in own:
+                own[parent] -= total
+                break
+    parts: Counter[str] = Counter()
     for name, value in own.items():
         if value:
             place = next((part for pattern, part in places if re.search(pattern, name)), None)
             if place is None:
-                raise ValueError(f"{name} computes {value} FLOPs and belongs to no part")
-            parts[place] = parts.get(place, 0) + int(value)
+                raise ValueError(f"{name or 'the model'} computes {value} FLOPs and belongs to no part")
+            parts[place] += value
     return Parts(**parts)

@@ -15,16 +15,14 @@ from vlmnb.flops.flop_count import Parts
 from vlmnb.models.architecture import Decoder
 from vlmnb.models.family import Family
 
-FLOPS_PER_MAC = 2
-
 
 def prefill(family: Family, config: Any, image_size: int, prompt_tokens: int) -> Parts:
     """Count the forward pass over one prompt with one image, with logits for every position.
 
     The image has the side in pixels that the model sees; its tokens are among those of the prompt.
     """
-    language = _language(family.decoder_shape(config), queries=prompt_tokens, keys=prompt_tokens)
-    return image(family, config, image_size).plus(language)
+    image = Parts(**family.image_flops(config, image_size).model_dump(exclude={"unused"}))
+    return image.plus(_language(family.decoder_shape(config), queries=prompt_tokens, keys=prompt_tokens))
 
 
 def decode(family: Family, config: Any, prompt_tokens: int) -> Parts:
@@ -32,20 +30,13 @@ def decode(family: Family, config: Any, prompt_tokens: int) -> Parts:
     return _language(family.decoder_shape(config), queries=1, keys=prompt_tokens + 1)
 
 
-def image(family: Family, config: Any, image_size: int) -> Parts:
-    """Count one image before the language model sees it."""
-    return Parts(**family.image_flops(config, image_size).model_dump(exclude={"unused"}))
-
-
 def _language(decoder: Decoder, queries: int, keys: int) -> Parts:
     """Count a decoder over ``queries`` tokens that attend to ``keys`` positions."""
-    width, heads = decoder.width, decoder.heads
-    projections = width * decoder.head_size * (2 * heads + 2 * decoder.kv_heads)
-    mlp = (3 if decoder.gated else 2) * width * decoder.mlp
-    layers = FLOPS_PER_MAC * queries * decoder.layers
+    width, heads, head_size = decoder.width, decoder.heads, decoder.head_size
+    layers = 2 * queries * decoder.layers
     return Parts(
-        projections=layers * projections,
-        mlp=layers * mlp,
-        scores=layers * 2 * keys * heads * decoder.head_size,
-        head=FLOPS_PER_MAC * queries * width * decoder.vocabulary,
+        projections=layers * width * head_size * 2 * (heads + decoder.kv_heads),
+        mlp=layers * (3 if decoder.gated else 2) * width * decoder.mlp,
+        scores=layers * 2 * keys * heads * head_size,
+        head=2 * queries * width * decoder.vocabulary,
     )

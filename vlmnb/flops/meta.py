@@ -8,6 +8,8 @@ passes. The image and the language model run one after the other instead of thro
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -52,64 +54,47 @@ def prefill(built: Built, image_size: int, prompt_tokens: int) -> Parts:
 
     The image has the side in pixels that the model sees; its tokens are among those of the prompt.
     """
-    with counters.quiet(built.model):
-        return _count(built, _Image(built, image_size)).plus(_count(built, _Language(built, prompt_tokens)))
+    image = built.family.meta_image(built.model.config, image_size)
+    features = partial(built.model.base_model.get_image_features, **image)
+    return _count(built, features).plus(_count(built, partial(_language, built, prompt_tokens)))
 
 
 def decode(built: Built, prompt_tokens: int) -> Parts:
     """Count the decoding step of one prompt that comes first after it, with a cache."""
-    with counters.quiet(built.model), torch.no_grad():
-        cache = _cache(built.model.config.text_config, prompt_tokens)
-        return _count(built, _Language(built, 1, prompt_tokens, cache))
-
-
-class _Image(nn.Module):
-    """The vision side over one image, as a module, so that the counter names the modules within."""
-
-    def __init__(self, built: Built, image_size: int) -> None:
-        super().__init__()
-        self.model = built.model
-        self.inputs = built.family.meta_image(built.model.config, image_size)
-
-    def forward(self) -> None:
-        self.model.base_model.get_image_features(**self.inputs)
-
-
-class _Language(nn.Module):
-    """The language model and its head over embeddings, the image's among them."""
-
-    def __init__(self, built: Built, tokens: int, seen: int = 0, cache: Any = None) -> None:
-        super().__init__()
-        self.model = built.model
-        self.decoder = [built.family.decoder(built.model)]  # in a list: it is in the model already
-        self.tokens, self.seen, self.cache = tokens, seen, cache
-
-    def forward(self) -> None:
-        end = self.seen + self.tokens
-        out = self.decoder[0](
-            inputs_embeds=_meta(1, self.tokens, self.model.config.text_config.hidden_size),
-            # transformers takes a complete mask as it is; to make one it would read values.
-            attention_mask=_meta(1, 1, self.tokens, end),
-            position_ids=torch.arange(self.seen, end, device="meta")[None],
-            past_key_values=self.cache,
-            use_cache=self.cache is not None,
-        )
-        self.model.get_output_embeddings()(out.last_hidden_state)
-
-
-def _cache(text: Any, tokens: int) -> Any:
-    """Make the keys and values of a prompt that has been read."""
     from transformers import DynamicCache
 
+    text, cache = built.model.config.text_config, DynamicCache()
     heads, width = key_values(text)
-    cache = DynamicCache()
     for layer in range(text.num_hidden_layers):
-        cache.update(_meta(1, heads, tokens, width), _meta(1, heads, tokens, width), layer)
-    return cache
+        cache.update(_meta(1, heads, prompt_tokens, width), _meta(1, heads, prompt_tokens, width), layer)
+    return _count(built, partial(_language, built, 1, prompt_tokens, cache))
 
 
-def _count(built: Built, work: nn.Module) -> Parts:
-    return flop_count.split(flop_count.totals_of(counters.watch(work)), built.family.places)
+def _language(built: Built, tokens: int, seen: int = 0, cache: Any = None) -> None:
+    """Run the language model and its head over embeddings, the image's among them."""
+    end = seen + tokens
+    out = built.family.decoder(built.model)(
+        inputs_embeds=_meta(1, tokens, built.model.config.text_config.hidden_size),
+        # transformers takes a complete mask as it is; to make one it would read values.
+        attention_mask=_meta(1, 1, tokens, end),
+        position_ids=torch.arange(seen, end, device="meta")[None],
+        past_key_values=cache,
+        use_cache=cache is not None,
+    )
+    built.model.get_output_embeddings()(out.last_hidden_state)
+
+
+class _Whole(nn.Module):
+    """Work within a model as a module that holds the model, so that the counter names the modules within."""
+
+    def __init__(self, model: nn.Module, work: Callable[[], Any]) -> None:
+        super().__init__()
+        self.model, self.forward = model, work
+
+
+def _count(built: Built, work: Callable[[], Any]) -> Parts:
+    with counters.quiet(built.model):
+        return flop_count.split(counters.watch(_Whole(built.model, work)), built.family.places)
 
 
 def _meta(*shape: int) -> Tensor:

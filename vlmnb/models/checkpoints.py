@@ -103,6 +103,8 @@ def check(entry: ModelEntry, folder: Path) -> None:
         UserError: A file is missing, truncated or no safetensors file, the architecture is wrong, or the
             checkpoint needs code of its own.
     """
+    if lacking := _lacking(entry, folder):
+        raise _unusable(entry, f"{folder} has no {lacking}")
     kind = _json(entry, folder / "config.json").get("model_type")
     wanted, right = geometry.document(entry)["model_type"], entry.source or entry.name
     if kind != wanted:
@@ -118,40 +120,39 @@ def check(entry: ModelEntry, folder: Path) -> None:
             )
     for file in weight_files(entry, folder):
         _check_safetensors(entry, file)
-    if lacking := _lacking(folder):
-        raise _unusable(entry, f"{folder} has no {lacking}")
 
 
-def _lacking(folder: Path) -> str:
-    """Name the small files beside the weights that a folder lacks; empty if none."""
-    if not any((folder / name).exists() for name in TOKENIZERS):
-        return f"tokenizer ({' or '.join(TOKENIZERS)})"
+def _lacking(entry: ModelEntry, folder: Path) -> str:
+    """Name the first file that a folder lacks; empty if it is complete."""
+    for names in (("config.json",), (WEIGHTS, INDEX), TOKENIZERS):
+        if not any((folder / name).exists() for name in names):
+            pickles = sorted(file.name for kind in PICKLES for file in folder.glob(kind))
+            seen = (
+                f", only {pickles[0]}, a pickle, which is never read" if WEIGHTS in names and pickles else ""
+            )
+            return f"{'tokenizer: ' * (names is TOKENIZERS)}{' or '.join(names)}{seen}"
+    for file in weight_files(entry, folder):
+        if not file.exists():
+            return f"{file.name}, which {INDEX} lists"
     newer, older = IMAGE_PROCESSORS
     with contextlib.suppress(OSError, ValueError):
         if "image_processor" in json.loads((folder / newer).read_text(encoding="utf-8")):
             return ""
-    return "" if (folder / older).exists() else f"image processor ({older}, or image_processor in {newer})"
+    return "" if (folder / older).exists() else f"image processor: {older}, or image_processor in {newer}"
 
 
 def weight_files(entry: ModelEntry, folder: Path) -> list[Path]:
-    """Return the safetensors files of a checkpoint, all of which exist.
+    """Return the safetensors files of a checkpoint.
 
     Raises:
-        UserError: One is missing, or the weights are in another format.
+        UserError: The index of the files cannot be read.
     """
     if (folder / WEIGHTS).exists():
         return [folder / WEIGHTS]
-    if not (folder / INDEX).exists():
-        pickles = sorted(file.name for kind in PICKLES for file in folder.glob(kind))
-        seen = f", only {pickles[0]}, a pickle, which is never read" if pickles else ""
-        raise _unusable(entry, f"{folder} has neither {WEIGHTS} nor {INDEX}{seen}")
     shards = _json(entry, folder / INDEX).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise _unusable(entry, f"{folder / INDEX} lists no files")
-    files = [folder / name for name in sorted(set(shards.values()))]
-    if missing := [file for file in files if not file.exists()]:
-        raise _unusable(entry, f"{missing[0]} is missing")
-    return files
+    return [folder / name for name in sorted(set(shards.values()))]
 
 
 def _unusable(entry: ModelEntry, why: str) -> UserError:
@@ -172,7 +173,7 @@ def _snapshot(entry: ModelEntry) -> Path:
     from huggingface_hub import constants
 
     folder = _snapshots(entry) / entry.revision
-    wanted = _missing_from(entry, folder)
+    wanted = _lacking(entry, folder)
     if not wanted:
         return folder
     places = [os.environ.get(FOLDERS), str(folder if folder.is_dir() else constants.HF_HUB_CACHE)]
@@ -185,21 +186,6 @@ def _snapshot(entry: ModelEntry) -> Path:
     if not _reachable(constants.ENDPOINT):
         raise UserError(f"{missing}, and {constants.ENDPOINT} cannot be reached; {_ways_out(entry)}")
     return _download(entry, missing)
-
-
-def _missing_from(entry: ModelEntry, folder: Path) -> str:
-    """Name what a snapshot in the cache lacks; empty if it is complete."""
-    if not (folder / "config.json").exists():
-        return "config.json"
-    if not (folder / WEIGHTS).exists() and not (folder / INDEX).exists():
-        return f"{WEIGHTS} or {INDEX}"
-    if lacking := _lacking(folder):
-        return lacking
-    try:
-        weight_files(entry, folder)
-    except UserError:
-        return f"the files that {INDEX} lists"
-    return ""
 
 
 def _other_revisions(entry: ModelEntry) -> str:
@@ -252,8 +238,6 @@ def _reachable(endpoint: str) -> bool:
 def _json(entry: ModelEntry, path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise _unusable(entry, f"{path} is missing") from None
     except (OSError, ValueError) as error:
         raise _unusable(entry, f"{path} cannot be read: {error}") from None
     if not isinstance(content, dict):

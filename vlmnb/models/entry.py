@@ -79,7 +79,6 @@ BUNDLED_DEFAULTS = {
 REPORTED_DEFAULTS = {
     "base_image_size": 224,
     "image_sizes": (224, 336, 448),
-    "seq_lens": (200, 100, 50),
     "base_dtype": "bf16",
     "datasets": ("coco", "scienceqa", "textvqa"),
     "speed_dataset": "textvqa",

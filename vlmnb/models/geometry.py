@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
 from importlib import resources
-from importlib.resources.abc import Traversable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 from vlmnb import models, paths
 from vlmnb.models.entry import ModelEntry
@@ -25,7 +23,8 @@ def document(entry: ModelEntry) -> dict[str, Any]:
     if given is not None:
         return dict(given)
     if entry.bundled:
-        return _read(paths.bundled_model(entry.name) / "config.json")
+        file = paths.bundled_model(entry.name) / "config.json"
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     return dict(_shipped(entry)["config"])
 
 
@@ -52,12 +51,8 @@ def of(content: dict[str, Any]) -> Any:
 @functools.cache
 def plain(entry: ModelEntry) -> SimpleNamespace:
     """Return the configuration as a plain object, defaults filled in, without transformers."""
-    return _namespace(models.family_of(entry).complete(document(entry)))
-
-
-def _namespace(content: Mapping[str, Any]) -> SimpleNamespace:
-    made = {name: _namespace(value) if isinstance(value, dict) else value for name, value in content.items()}
-    return SimpleNamespace(**made)
+    whole = json.dumps(models.family_of(entry).complete(document(entry)))
+    return cast(SimpleNamespace, json.loads(whole, object_hook=lambda part: SimpleNamespace(**part)))
 
 
 _SIZES = {
@@ -92,8 +87,5 @@ def differences(entry: ModelEntry, loaded: Any) -> str:
 
 
 def _shipped(entry: ModelEntry) -> dict[str, Any]:
-    return _read(resources.files("vlmnb.models") / "geometries" / f"{entry.name}.json")
-
-
-def _read(file: Traversable) -> dict[str, Any]:
+    file = resources.files("vlmnb.models") / "geometries" / f"{entry.name}.json"
     return dict(json.loads(file.read_text(encoding="utf-8")))

@@ -15,7 +15,32 @@ CHAT_TEMPLATE = chat_template("llava")
 """``USER: <image>\\nquestion ASSISTANT:``, for checkpoint folders without a template."""
 
 
-class Llava(Family):
+class _Resampled(Sizing):
+    """Images at the size asked for; the processor then brings them to that of the tower."""
+
+    def source_image(self, image: Any, image_size: int) -> Any:
+        """Return the image that the processor is given."""
+        from PIL import Image
+
+        return image.resize((image_size, image_size), Image.Resampling.BICUBIC)
+
+
+@dataclass(frozen=True)
+class AnySize(_Resampled):
+    """Image sizing of a model with interpolated position embeddings; patches have a side in pixels."""
+
+    patch_size: int
+
+    def sized(self, image_size: int) -> dict[str, Any]:
+        """Return the processor's arguments for a size."""
+        return {key: {"height": image_size, "width": image_size} for key in ("size", "crop_size")}
+
+    def image_side(self, processor: Any, image_size: int) -> int:
+        """Return the nearest whole number of patches."""
+        return max(1, round(image_size / self.patch_size)) * self.patch_size
+
+
+class Llava(_Resampled, Family):
     """LLaVA 1.5."""
 
     name = "llava"
@@ -53,6 +78,8 @@ class Llava(Family):
     }  # fmt: skip
     vision_names = ("model.vision_tower", "model.multi_modal_projector")
     projector_name = "model.multi_modal_projector"
+    layers_name = "model.vision_tower.encoder.layers"
+    patches_name = "model.vision_tower.embeddings.patch_embedding"
 
     def load_processor(self, folder: str | Path) -> Any:
         """Load the checkpoint's own processor, padding on the left.
@@ -90,10 +117,6 @@ class Llava(Family):
         """Return nothing: the processor brings every image to the one size of the tower."""
         return {}
 
-    def source_image(self, image: Any, image_size: int) -> Any:
-        """Return the image at the size asked for; the processor then brings it to the tower's size."""
-        return _resampled(image, image_size)
-
     def interpolated(self, model: Any, processor: Any) -> Sizing:
         """Let the tower take images of any whole number of patches, by interpolated position embeddings."""
         model.model.vision_tower.register_forward_pre_hook(
@@ -102,25 +125,13 @@ class Llava(Family):
         )
         return AnySize(int(processor.patch_size))
 
-    def vision_layers(self, model: Any) -> list[Any]:
-        """Return the layers of the tower."""
-        return list(_tower(model).encoder.layers)
-
-    def patch_embedding(self, model: Any) -> Any:
-        """Return the tower's convolution."""
-        return _tower(model).embeddings.patch_embedding
-
     def vision_shape(self, config: Any) -> Vision:
         """Return the numbers of the CLIP tower."""
-        vision = config.vision_config
+        vision, used = config.vision_config, max(_feature_layers(config))
         return Vision(
-            layers=vision.num_hidden_layers,
-            width=vision.hidden_size,
-            heads=vision.num_attention_heads,
-            mlp=vision.intermediate_size,
-            class_token=True,
-            used_layers=max(_feature_layers(config)),
-        )
+            layers=vision.num_hidden_layers, width=vision.hidden_size, heads=vision.num_attention_heads,
+            mlp=vision.intermediate_size, class_token=True, used_layers=used,
+        )  # fmt: skip
 
     def image_tensors(self, config: Any) -> Iterator[Tensor]:
         """Yield the weights of the CLIP tower and of the projector."""
@@ -180,41 +191,10 @@ class Llava(Family):
         }
 
 
-def _tower(model: Any) -> Any:
-    tower = model.model.vision_tower
-    return getattr(tower, "vision_model", tower)  # newer releases of transformers have no inner module
-
-
 def _feature_layers(config: Any) -> list[int]:
     """Return the numbers of the layers whose output the projector gets, counted from 1."""
     taken, layers = config.vision_feature_layer, config.vision_config.num_hidden_layers
     return [layer % (layers + 1) for layer in (taken if isinstance(taken, list) else [taken])]
-
-
-def _resampled(image: Any, image_size: int) -> Any:
-    from PIL import Image
-
-    return image.resize((image_size, image_size), Image.Resampling.BICUBIC)
-
-
-@dataclass(frozen=True)
-class AnySize(Sizing):
-    """Image sizing of a model with interpolated position embeddings; patches have a side in pixels."""
-
-    patch_size: int
-
-    def sized(self, image_size: int) -> dict[str, Any]:
-        """Return the processor's arguments for a size."""
-        size = {"height": image_size, "width": image_size}
-        return {"size": size, "crop_size": size}
-
-    def image_side(self, processor: Any, image_size: int) -> int:
-        """Return the nearest whole number of patches."""
-        return max(1, round(image_size / self.patch_size)) * self.patch_size
-
-    def source_image(self, image: Any, image_size: int) -> Any:
-        """Return the image at the size asked for, resampled as for the tower's own size."""
-        return _resampled(image, image_size)
 
 
 FAMILY = Llava()

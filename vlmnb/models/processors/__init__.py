@@ -6,7 +6,7 @@ Only families import this folder, within functions: its files import torch. Here
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from PIL import Image
@@ -18,7 +18,7 @@ _RESERVED = frozenset({"padding", "return_tensors", "add_special_tokens", "paddi
 
 
 class ImageOnlyProcessor(ProcessorMixin):
-    """A processor of one image per text, padding on the left.
+    """A processor of one image per text that always pads, on the left, and returns torch's tensors.
 
     It is called as ``processor(images=[...], text=[...], padding=True, return_tensors="pt", size=64)``.
     ``size`` is a side in pixels or ``(height, width)``; every image is resized to it exactly (each class says
@@ -44,13 +44,7 @@ class ImageOnlyProcessor(ProcessorMixin):
         size: Size = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Make pixels and tokens for a batch of one image per text.
-
-        Args:
-            images: One image, or one for each text, or none at all; pipelines give a list for each text.
-            text: Prompts; see the class for their form.
-            size: Side, or ``(height, width)``, to which every image is resized; see the class.
-            **kwargs: ``padding`` (default true) and ``return_tensors`` (only ``"pt"``).
+        """Make pixels and tokens for texts with one image each, as pipelines in a list, or for texts alone.
 
         Raises:
             TypeError: An argument is unknown.
@@ -64,10 +58,10 @@ class ImageOnlyProcessor(ProcessorMixin):
         texts = [str(item) for item in _as_list(text)]
         if pictures and len(pictures) != len(texts):
             raise ValueError(f"one image per text: got {len(pictures)} images and {len(texts)} texts")
-        return BatchFeature(self.features(pictures, texts, size, padding=kwargs.get("padding", True)))
+        return BatchFeature(self.features(pictures, texts, size))
 
     @abstractmethod
-    def features(self, pictures: list[Any], texts: list[str], size: Size, *, padding: Any) -> dict[str, Any]:
+    def features(self, pictures: list[Any], texts: list[str], size: Size) -> dict[str, Any]:
         """Return what the model takes, by name, for images in RGB and as many texts, or texts alone."""
 
 
@@ -76,11 +70,8 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def height_width(size: Any) -> tuple[int, int]:
-    """Return ``(height, width)`` of a side, a pair, a mapping or an object with these attributes."""
+    """Return ``(height, width)`` of a side, a pair or a mapping."""
     if isinstance(size, int):
         return size, size
-    if isinstance(size, Mapping):
-        return int(size["height"]), int(size["width"])
-    if isinstance(size, Sequence):
-        return int(size[0]), int(size[1])
-    return int(size.height), int(size.width)
+    height, width = (0, 1) if isinstance(size, Sequence) else ("height", "width")
+    return int(size[height]), int(size[width])

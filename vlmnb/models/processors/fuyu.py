@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from transformers import FuyuForCausalLM
 
 from vlmnb.models.family import chat_template
 from vlmnb.models.processors import ImageOnlyProcessor, Size, height_width
@@ -18,13 +15,6 @@ from vlmnb.models.processors import ImageOnlyProcessor, Size, height_width
 CHAT_TEMPLATE = chat_template("fuyu")
 LINE_TEMPLATE = CHAT_TEMPLATE.replace("{{ part['text'] }}", "{{ part['text'] + '\\n' }}")
 """The template with a line end after the question, as adept/fuyu-8b expects; its repository has none."""
-
-
-@cache
-def pixels_name() -> str:
-    """Return the name of the patches in ``FuyuForCausalLM.forward``; older releases say ``image_patches``."""
-    parameters = inspect.signature(FuyuForCausalLM.forward).parameters
-    return "pixel_values" if "pixel_values" in parameters else "image_patches"
 
 
 class ImageOnlyFuyuProcessor(ImageOnlyProcessor):
@@ -51,16 +41,15 @@ class ImageOnlyFuyuProcessor(ImageOnlyProcessor):
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
         vocabulary = tokenizer.get_vocab()
-        self.image_token_id = vocabulary[self.image_token]
-        self.newline_token_id = vocabulary[self.newline_token]
-        self.answer_token_id = vocabulary[self.answer_token]
-        self.begin_token_id = vocabulary[self.begin_token]
+        self.image_token_id, self.newline_token_id = (
+            vocabulary[self.image_token],
+            vocabulary[self.newline_token],
+        )
+        self.begin_token_id, self.answer_token_id = (
+            vocabulary[self.begin_token],
+            vocabulary[self.answer_token],
+        )
         super().__init__(image_processor, tokenizer, chat_template)
-
-    @property
-    def patch_size(self) -> tuple[int, int]:
-        """Return patch height and width of the checkpoint."""
-        return height_width(self.image_processor.patch_size)
 
     def patches(self, image: Image.Image, size: Size = None) -> tuple[torch.Tensor, int, int]:
         """Return an image's normalized patches in reading order, and the numbers of rows and columns."""
@@ -73,7 +62,7 @@ class ImageOnlyFuyuProcessor(ImageOnlyProcessor):
             height, width = max(1, int(image.height * scale)), max(1, int(image.width * scale))
         if (height, width) != (image.height, image.width):
             image = image.resize((width, height), Image.Resampling(int(settings.resample)))
-        patch_height, patch_width = self.patch_size
+        patch_height, patch_width = height_width(settings.patch_size)
         rows, columns = math.ceil(height / patch_height), math.ceil(width / patch_width)
         pixels = np.asarray(image, dtype=np.float32)
         edges = ((0, rows * patch_height - height), (0, columns * patch_width - width), (0, 0))
@@ -95,26 +84,22 @@ class ImageOnlyFuyuProcessor(ImageOnlyProcessor):
         ids = self.tokenizer(text.removesuffix(self.answer_token), add_special_tokens=False)["input_ids"]
         return [self.begin_token_id, *ids, *([self.answer_token_id] if wants_answer else [])]
 
-    def features(self, pictures: list[Any], texts: list[str], size: Size, *, padding: Any) -> dict[str, Any]:
-        """Return tokens, always padded, and patches."""
+    def features(self, pictures: list[Any], texts: list[str], size: Size) -> dict[str, Any]:
+        """Return tokens and patches."""
         sequences = [self.text_ids(item) for item in texts]
         vision: dict[str, torch.Tensor] = {}
         if pictures:
             cut = [self.patches(image, size) for image in pictures]
             every = [patches for patches, _, _ in cut]
             equal = len({len(patches) for patches in every}) == 1
-            vision[pixels_name()] = torch.stack(every) if equal else torch.cat(every)[None]
-            rows_of = [
-                ([self.image_token_id] * columns + [self.newline_token_id]) * rows for _, rows, columns in cut
+            vision["pixel_values"] = torch.stack(every) if equal else torch.cat(every)[None]
+            sequences = [
+                ([self.image_token_id] * columns + [self.newline_token_id]) * rows + ids
+                for (_, rows, columns), ids in zip(cut, sequences, strict=True)
             ]
-            sequences = [rows + ids for rows, ids in zip(rows_of, sequences, strict=True)]
-        length = max(len(ids) for ids in sequences)
-        pad = self.tokenizer.pad_token_id
-        input_ids = torch.tensor([[pad] * (length - len(ids)) + ids for ids in sequences])
-        mask = torch.tensor([[0] * (length - len(ids)) + [1] * len(ids) for ids in sequences])
-        return {"input_ids": input_ids, "attention_mask": mask, **vision}
+        return {**self.tokenizer.pad({"input_ids": sequences}, return_tensors="pt"), **vision}
 
     @property
     def model_input_names(self) -> list[str]:
         """Return the names of what a call returns."""
-        return ["input_ids", "attention_mask", pixels_name()]
+        return ["input_ids", "attention_mask", "pixel_values"]

@@ -30,9 +30,7 @@ class ImageOnlyQwen2_5_VLProcessor(ImageOnlyProcessor):
     ) -> None:
         """Keep the parts and look up the special tokens; the image processor is Qwen2-VL's."""
         self.image_token = getattr(tokenizer, "image_token", None) or "<|image_pad|>"
-        self.video_token = getattr(tokenizer, "video_token", None) or "<|video_pad|>"
         self.image_token_id = tokenizer.convert_tokens_to_ids(self.image_token)
-        self.video_token_id = tokenizer.convert_tokens_to_ids(self.video_token)
         super().__init__(image_processor, tokenizer, chat_template)
 
     def resized_to(self, size: Size, image: Image.Image) -> tuple[int, int]:
@@ -41,7 +39,7 @@ class ImageOnlyQwen2_5_VLProcessor(ImageOnlyProcessor):
         factor = int(self.image_processor.patch_size) * int(self.image_processor.merge_size)
         return max(1, round(height / factor)) * factor, max(1, round(width / factor)) * factor
 
-    def features(self, pictures: list[Any], texts: list[str], size: Size, *, padding: Any) -> dict[str, Any]:
+    def features(self, pictures: list[Any], texts: list[str], size: Size) -> dict[str, Any]:
         """Return tokens, pixels and the grid of patches of each image."""
         vision: dict[str, torch.Tensor] = {}
         if pictures:
@@ -63,10 +61,9 @@ class ImageOnlyQwen2_5_VLProcessor(ImageOnlyProcessor):
             texts = [
                 t.replace(self.image_token, self.image_token * n) for t, n in zip(texts, counts, strict=True)
             ]
-        tokens = self.tokenizer(texts, padding=padding, padding_side="left", return_tensors="pt")
+        tokens = self.tokenizer(texts, padding=True, return_tensors="pt")
         ids = tokens["input_ids"]
-        kinds = torch.zeros_like(ids)
-        kinds[ids == self.image_token_id] = 1
+        kinds = (ids == self.image_token_id).long()
         mask = tokens["attention_mask"]
         return {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": kinds, **vision}
 
