@@ -8,7 +8,7 @@ import bookmaking
 import pytest
 from bookmaking import PROJECT, Small
 
-from vlmnb.book import collect, outdated, postprocess
+from vlmnb.book import collect, postprocess
 from vlmnb.device import machine
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory
@@ -43,7 +43,7 @@ def drawn(small: Small) -> None:
         inventory.mark_page(job, small.runs)
 
 
-def executed(small: Small) -> dict[outdated.Name, postprocess.Notebook]:
+def executed(small: Small) -> dict[collect.Name, postprocess.Notebook]:
     return collect.notebooks(sorted(small.runs.glob("llava-tiny/*.ipynb")))[0]
 
 
@@ -84,7 +84,7 @@ def test_pages_of_another_machine_and_pages_made_by_hand_are_not_called_outdated
 ) -> None:
     (small.runs / "llava-tiny" / "device.stamp").unlink()
     repeats_arrive(small)
-    found = outdated.commands(executed(small), small.results, small.runs)
+    found = collect.redraw_commands(executed(small), small.results, small.runs)
     assert list(found) == [("llava-tiny", "image_size")]
     monkeypatch.setitem(bookmaking.MACHINE, "fingerprint", "another")
     bookmaking.records(small.results, models=("llava-tiny",), axis_names=("image_size",))
@@ -99,5 +99,5 @@ def test_a_page_that_no_sweep_file_asks_for_names_none(small: Small) -> None:
     page.write_text(own, encoding="utf-8")
     drawn(small)
     repeats_arrive(small)
-    found = outdated.commands(executed(small), small.results, small.runs)
+    found = collect.redraw_commands(executed(small), small.results, small.runs)
     assert found["llava-tiny", "device"] == "vlmnb sweep SPEC"

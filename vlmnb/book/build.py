@@ -14,13 +14,14 @@ from pathlib import Path
 
 from vlmnb import paths
 from vlmnb.analysis import base_configuration, pareto
-from vlmnb.book import collect, outdated, report_pages
+from vlmnb.book import collect, report_pages
 from vlmnb.book.collect import Files
 from vlmnb.book.content import Content, axis_order, record_path
 from vlmnb.book.pages import audit, comparison, machine, model, status, support
 from vlmnb.book.postprocess import linked
 from vlmnb.book.rendering import render, without_colors
 from vlmnb.errors import UserError
+from vlmnb.files import hashing
 from vlmnb.records import record_file
 from vlmnb.views import pareto_figure
 
@@ -41,10 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debug) -> list[str]:
-    """Write everything the build reads that is not written by hand.
-
-    These are the folders ``book/runs``, ``book/reports`` and ``book/generated``. ``say`` is called with a
-    line on how many pages are outdated, if any is.
+    """Write everything the build reads that is not written by hand, and ``say`` how many pages are outdated.
 
     Returns:
         A line for each thing that was left out: unreadable records, refused notebooks, error output.
@@ -56,10 +54,10 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
         path for path in sorted(runs.glob("*/[!.]*.ipynb")) if path.parent.name != "failures"
     )
     reported, refused_reports = collect.notebooks(reports)
-    redraw = outdated.commands(measured, results, runs)
+    redraw = collect.redraw_commands(measured, results, runs)
     pages = collect.pages(measured, records, failures, redraw) + collect.pages(reported, records, (), {})
     if commands := [page.redraw_command for page in pages if page.redraw_command]:
-        say(outdated.summary(commands, len(pages), results, runs))
+        say(collect.outdated_summary(commands, len(pages), results, runs))
     problems = [*unreadable, *unreadable_failures, *not_made, *refused, *refused_reports]
     files: Files = {}
     for page, notebook in zip(pages, [*measured.values(), *reported.values()], strict=True):
@@ -77,7 +75,7 @@ def build(results: Path, runs: Path, output: Path, say: Callable[[str], object] 
     The new book replaces the old one in one step; when the build fails the old one stays.
 
     Raises:
-        UserError: jupyter-book is missing or of version 2, or Sphinx warned of something.
+        UserError: jupyter-book is of version 2, or Sphinx warned of something.
     """
     if not (found := version("jupyter-book")).startswith("1."):
         raise UserError(
@@ -120,13 +118,11 @@ def _sphinx(output: Path) -> None:
 
 def _inputs() -> str:
     """Hash everything the built pages depend on."""
-    root = paths.root()
-    seen = hashlib.sha256(repr([(name, version(name)) for name in TOOLS]).encode())
+    root, seen = paths.root(), [f"{name} {version(name)}" for name in TOOLS]
     for file in [root / "_config.yml", *sorted((root / "book").rglob("*"))]:
         if file.is_file() and ".ipynb_checkpoints" not in file.parts:
-            content = hashlib.sha256(file.read_bytes()).hexdigest()
-            seen.update(f"{file.relative_to(root).as_posix()} {content}\n".encode())
-    return seen.hexdigest() + "\n"
+            seen += [file.relative_to(root).as_posix(), hashlib.sha256(file.read_bytes()).hexdigest()]
+    return hashing.digest(seen) + "\n"
 
 
 def _generated(content: Content) -> Files:

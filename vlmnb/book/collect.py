@@ -1,25 +1,37 @@
-"""Collect what a book is made of: executed notebooks as pages, failed runs, and files to download."""
+"""Collect what a book is made of: executed notebooks as pages, outdated ones, failed runs, downloads."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vlmnb import paths
-from vlmnb.book import outdated, postprocess
+from vlmnb.book import postprocess
 from vlmnb.book.content import Content, Failure, Page, record_path
-from vlmnb.book.outdated import Name
 from vlmnb.book.pages import run
 from vlmnb.book.postprocess import Notebook, Refused
-from vlmnb.records.export_columns import EXPORT_COLUMNS, row
+from vlmnb.device import machine
+from vlmnb.errors import UserError
+from vlmnb.records.export_columns import EXPORT_COLUMNS, values
 from vlmnb.records.record import Record
+from vlmnb.spec import axes
+from vlmnb.spec.planning import Run
+from vlmnb.sweep import inventory
 
 Files = dict[str, bytes]
 """Content of files by their path, relative to ``book/``."""
+
+Name = tuple[str, str]
+"""Model and notebook of a page."""
+
+ANY_SPEC = "SPEC"
+"""Name of the sweep file in a command if no sweep file of the project asks for the page."""
 
 EXTRA = "generated/extra/"
 """Folder whose files are copied into the built site as they are."""
@@ -63,15 +75,53 @@ def pages(
         executed_at = str(written.get("end_time") or "")
         keys = dict.fromkeys(re.findall(r'data-key=\\?"([0-9a-f]+)', json.dumps(notebook["cells"])))
         shown = tuple(by_key[name[0], key] for key in keys if (name[0], key) in by_key)
-        failure = failed.get(name)
+        failure, prints = failed.get(name), {r.provenance.machine.get("fingerprint") for r in shown}
+        # A sweep would measure the records of another machine anew.
+        command = redraw.get(name, "") if not prints or machine.describe().fingerprint in prints else ""
         page = Page(
             *name, executed_at, written.get("parameters", {}), shown,
             # Both times are UTC, to the second or finer.
             failed_rerun=failure if failure and failure.at[:19] > executed_at[:19] else None,
-            redraw_command=redraw.get(name, "") if outdated.of_this_machine(shown) else "",
+            redraw_command=command,
         )  # fmt: skip
         made.append(page)
     return made
+
+
+def redraw_commands(executed: Mapping[Name, Notebook], results: Path, runs: Path) -> dict[Name, str]:
+    """Return the outdated pages, each with the command that draws it again.
+
+    A page is outdated if a sweep would draw it anew without measuring, because its template, the code that
+    shows records, its records or the machine's A/A repeats have changed. A page without a stamp, which no
+    sweep made, is never called outdated; ``executed`` are the notebooks that show measurements.
+    """
+    stale, plannable = [], []
+    for (model, axis), notebook in executed.items():
+        if axis in axes.AXES and paths.executed(runs, model, axis).with_suffix(".stamp").exists():
+            parameters = postprocess.papermill(notebook).get("parameters", {})
+            run = Run(model=model, axis=axis, parameters=parameters)
+            try:
+                _ = run.plan
+                plannable.append(run)
+            except UserError:  # the model or a value is gone
+                stale.append(run)
+    stale += [job.run for job in inventory.jobs(plannable, results, runs) if job.page == "outdated"]
+    return {name: f"vlmnb sweep {spec}" for name, spec in _sweeps(stale).items()} if stale else {}
+
+
+def outdated_summary(commands: Sequence[str], pages: int, results: Path, runs: Path) -> str:
+    """Return a line for the terminal: how many of all pages are outdated, and the commands that draw them."""
+    # The folders are of this machine, so only the terminal shows them.
+    given = [
+        (name, path) for name, path in (("results", results), ("runs", runs)) if path != paths.resolve(name)
+    ]
+    folders = "".join(f" --{name} {shlex.quote(str(path))}" for name, path in given)
+    listed = "; ".join(f"{command}{folders}" for command in dict.fromkeys(commands))
+    return (
+        f"{len(commands)} of {pages} pages {'is' if len(commands) == 1 else 'are'} older than the records, "
+        f"A/A repeats, templates or code that they show. To draw them again, run: {listed}; then build the "
+        "book once more."
+    )
 
 
 def processed(page: Page, notebook: Notebook, records: Sequence[Record]) -> tuple[Files, list[str]]:
@@ -96,7 +146,22 @@ def downloads(book: Content, results: Path) -> Files:
 
 def _csv(records: Iterable[Record]) -> bytes:
     text = io.StringIO()
-    writer = csv.DictWriter(text, EXPORT_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(row(record) for record in records)
+    csv.writer(text, lineterminator="\n").writerows([EXPORT_COLUMNS, *map(values, records)])
     return text.getvalue().encode()
+
+
+def _sweeps(wanted: Sequence[Run]) -> dict[Name, str]:
+    """Return a sweep file that asks for each run with the same parameters, as few files as possible."""
+    asks = [(ANY_SPEC, list(wanted))]
+    for file in sorted((paths.root() / "sweeps").glob("*.yaml")):
+        with contextlib.suppress(UserError):
+            asked = [(run.name, _asked(run)) for run in inventory.load(file)]
+            name = file.relative_to(paths.root()).as_posix()
+            asks.append((name, [run for run in wanted if (run.name, _asked(run)) in asked]))
+    # The file with most runs comes last and wins.
+    ordered = [asks[0], *sorted(asks[1:], key=lambda pair: len(pair[1]))]
+    return {(run.model, run.axis): name for name, runs in ordered for run in runs}
+
+
+def _asked(run: Run) -> dict[str, object]:
+    return {name: value for name, value in run.parameters.items() if name not in ("results", "model")}

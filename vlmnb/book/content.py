@@ -28,12 +28,10 @@ class Failure(Frozen):
 
 @dataclass(frozen=True)
 class Page:
-    """A published run.
+    """A published run of a notebook, which ``axis`` names.
 
     Attributes:
-        axis: Name of the notebook.
         executed_at: UTC, ISO 8601, or empty.
-        parameters: Parameters of the notebook.
         records: Records that the page's tables name.
         failed_rerun: A failed run of the same notebook that is newer than the page.
         redraw_command: The command that draws an outdated page again; empty if the page is up to date.
@@ -80,11 +78,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything the generated pages are made of.
-
-    Attributes:
-        problems: A line for each thing that the book leaves out.
-    """
+    """Everything the generated pages are made of; ``problems``: what the book leaves out, a line each."""
 
     records: tuple[Record, ...] = ()
     pages: tuple[Page, ...] = ()

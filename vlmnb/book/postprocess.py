@@ -76,15 +76,11 @@ def papermill(notebook: Notebook) -> dict[str, Any]:
 def page(
     notebook: Notebook, title: str, label: str, targets: Mapping[str, str], opening: str, closing: str
 ) -> tuple[Notebook, list[str]]:
-    """Make a page of an executed notebook.
+    """Make a page of a notebook as papermill left it.
 
     Args:
-        notebook: The notebook as papermill left it.
-        title: The page's h1, unique in the book.
-        label: Prefix of the labels of its figures, unique in the book.
+        label: Prefix of the labels of its figures, unique in the book like ``title``.
         targets: Address of the record of each key, relative to the page.
-        opening: Markdown that follows the title.
-        closing: Markdown at the end.
 
     Returns:
         The page, and a line for each cell that wrote to stderr, which the page leaves out.
@@ -152,7 +148,7 @@ def _code(cell: Notebook, outputs: Sequence[Notebook], title: str) -> list[Noteb
     if outputs and not any(part.get("outputs") for part in made):
         cell["metadata"]["tags"].append("remove-cell")
     for part in made:
-        _describe_image(part, title)
+        _describe_images(part, title)
     return made
 
 
@@ -185,15 +181,13 @@ def _taken_as_caption(cell: Notebook, text: str) -> bool:
     return True
 
 
-def _describe_image(cell: Notebook, title: str) -> None:
+def _describe_images(cell: Notebook, title: str) -> None:
     """Set the alt text of a cell's image: its own, else the caption, else the page's title."""
-    image = next((output for output in cell.get("outputs", ()) if _image(output)), None)
-    if image is None:
-        return
-    shown = cell["metadata"].setdefault("mystnb", {})
-    own = image["metadata"].get("image/png", {}).get("alt")
-    alt = own or shown.get("figure", {}).get("caption") or f"Figure of the page {title}"
-    shown["image"] = {"alt": " ".join(re.sub(r"[*`]", "", alt).split())}
+    for image in filter(_image, cell.get("outputs", ())):
+        shown = cell["metadata"].setdefault("mystnb", {})
+        own = image["metadata"].get("image/png", {}).get("alt")
+        alt = own or shown.get("figure", {}).get("caption") or f"Figure of the page {title}"
+        shown["image"] = {"alt": " ".join(re.sub(r"[*`]", "", alt).split())}
 
 
 def _code_cell(source: str, execution_count: int | None, tags: set[str]) -> Notebook:

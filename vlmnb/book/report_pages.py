@@ -77,11 +77,7 @@ def kernel() -> Iterator[NotebookClient]:
 
 
 def executed(client: NotebookClient, axis: str, parameters: Mapping[str, object]) -> str:
-    """Execute an axis's notebook and return it as text.
-
-    Raises:
-        UserError: A cell raised one.
-    """
+    """Execute an axis's notebook and return it as text; a user's mistake in a cell is raised again."""
     from nbclient.exceptions import CellExecutionError
     from papermill.iorw import load_notebook_node
     from papermill.parameterize import parameterize_notebook

@@ -32,7 +32,7 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
         for record in among:
             if why := reason(record):
                 found.setdefault(why, []).append(record.cell)
-        return [(why, _where(cells, every)) for why, cells in found.items()]
+        return [(why, where(cells, every)) for why, cells in found.items()]
 
     remarks = (remark.text for record in records if record.reported for remark in record.reported.remarks)
     return say(
@@ -41,7 +41,7 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
             (r.cell.model, r.provenance.geometry) for r in records if r.provenance.geometry
         ),
         failed=grouped(records, lambda r: None if r.status == "ok" else (STATUS_WORDS[r.status], r.reason)),
-        short=_where(short, every) if short else "",
+        short=where(short, every) if short else "",
         energy=grouped(ok if energy else (), lambda r: r.energy_reason),
         flops=grouped(records, lambda r: r.flops.note if r.flops else None),
         unstated=any(record.energy_method == "unstated" for record in records),
@@ -85,8 +85,8 @@ def _modelled(record: Record) -> bool:
     return any(reading is not None and reading.method == "model" for reading in found)
 
 
-def _where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
-    """Name cells by the fields that differ between the cells of a page."""
+def where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
+    """Name cells by the fields that differ between all cells of a page."""
     named = {"dataset": "", "device": "", "optimization": "", "batch_size": "batch size ",
              "image_size": "image size ", "seq_len": "prompt length "}  # fmt: skip
     parts = []

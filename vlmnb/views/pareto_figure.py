@@ -88,7 +88,9 @@ def caption(results: Sequence[BaseResult]) -> str:
 
 
 def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult]) -> str:
-    """Return a set-up's figure, what it says, and its points, as Markdown."""
+    """Return a set-up's figure, what it says, and its points, as Markdown; empty if nothing can be drawn."""
+    if not pareto.panels(results):
+        return ""
     floor = repeatability.noise_floor(records, [(setup.hardware, setup.device)])
     lines = findings(results, floor.value)
     if not of_reports(results):

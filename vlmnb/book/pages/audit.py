@@ -17,12 +17,6 @@ SPELLED = {
 }  # fmt: skip
 """Words of a rule's name that a heading spells otherwise."""
 
-FOLD = 4
-"""Most records of a finding that are listed openly; a longer list is folded."""
-
-MOST = 20
-"""Most findings of one rule on a page: an error of every record need not be read for every record."""
-
 
 def page(records: Sequence[Record], source: Source) -> str:
     """Return the page of findings about the records of a source."""
@@ -34,14 +28,9 @@ def page(records: Sequence[Record], source: Source) -> str:
     rules = {rule.name: rule.says for rule in registry.RULES if rule.source == source}
     levels, of_rules = Counter(finding.level for finding in found), Counter(finding.rule for finding in found)
     return render(
-        "audit.md", source=source, records=len(own), fold=FOLD, most=MOST, groups=groups, titles=TITLES,
-        headings={name: _heading(name) for name in rules}, statements=rules,
+        "audit.md", source=source, records=len(own), groups=groups, titles=TITLES,
+        headings={name: " ".join(SPELLED.get(word, word) for word in name.split("-")) for name in rules},
+        statements=rules,
         counts=", ".join(formatting.counted(levels[level], level) for level in LEVELS),
         rules=[(code(name), says, of_rules[name]) for name, says in rules.items()],
     )  # fmt: skip
-
-
-def _heading(rule: str) -> str:
-    """Return a rule's name as a heading."""
-    words = " ".join(SPELLED.get(word, word) for word in rule.split("-"))
-    return words[0].upper() + words[1:]

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from vlmnb.analysis import base_configuration, pareto
-from vlmnb.analysis.base_configuration import BaseResult, Setup
+from vlmnb.analysis import base_configuration
 from vlmnb.book.content import Content
 from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
@@ -28,7 +27,7 @@ def headline(content: Content) -> str:
     setup, results = next(iter(groups.items()))
     return render(
         "headline.md", title=setup.title, table=comparison_tables.headline_table(results),
-        figure=_figure(content.records, setup, results),
+        figure=Markup(pareto_figure.blocks(content.records, setup, results)),
         reported=setup.source == "measured" and any(other.source == "reports" for other in groups),
     )  # fmt: skip
 
@@ -40,11 +39,7 @@ def sections(records: Sequence[Record]) -> list[dict[str, object]]:
             "title": setup.title,
             "cost": comparison_tables.cost_table(results),
             "quality": comparison_tables.quality_table(results),
-            "figure": _figure(records, setup, results),
+            "figure": Markup(pareto_figure.blocks(records, setup, results)),
         }
         for setup, results in base_configuration.base_results(records).items()
     ]
-
-
-def _figure(records: Sequence[Record], setup: Setup, results: Sequence[BaseResult]) -> Markup:
-    return Markup(pareto_figure.blocks(records, setup, results) if pareto.panels(results) else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 from vlmnb.analysis import repeatability
@@ -30,7 +31,7 @@ def page(content: Content) -> str:
 def _machine(name: str, records: Sequence[Record]) -> dict[str, object]:
     """Collect what the template shows of one machine."""
     made = sorted((record.provenance for record in records), key=lambda one: one.started_at)
-    loads = sorted(one.other_load for one in made if one.other_load is not None)
+    loads = [one.other_load for one in made if one.other_load is not None]
     return {
         "name": name,
         "description": made[-1].machine,
@@ -38,7 +39,7 @@ def _machine(name: str, records: Sequence[Record]) -> dict[str, object]:
         "virtualization": next((v for one in made if (v := one.machine.get("virtualization"))), ""),
         "threads": sorted({one.threads for one in made if one.threads is not None}),
         "energy": sorted({f"{r.source}: {r.method}, {r.detail}" for one in records for r in one.energy}),
-        "load": (loads[len(loads) // 2], loads[-1]) if loads else (),
+        "load": (statistics.median_high(loads), max(loads)) if loads else (),
         "records": len(records),
         "dates": [one.started_at[:10] for one in made if one.started_at],
         "counters": list(_counters(records)),
@@ -66,14 +67,13 @@ def _counters(records: Iterable[Record]) -> Iterator[tuple[Value, ...]]:
 def _observed(found: Sequence[Conditions]) -> dict[str, object]:
     """Collect what the windows observed."""
     states = [state for one in found for state in (one.start, one.end)]
-    limits = sorted({one.cpu_limit or 0 for one in found})
     return {
         "states": states,
         "throttled": sum(bool(one.throttled_s) for one in found),
         "causes": sorted({cause for one in found for cause in one.throttled_s}),
         "reasons": sorted({reason for state in states for reason in state.throttle_reasons}),
         "governors": sorted({state.cpu_governor for state in states if state.cpu_governor}),
-        "cpu_limits": [f"{limit:g} cores" if limit else "none" for limit in limits],
+        "cpu_limits": sorted({f"{one.cpu_limit:g} cores" if one.cpu_limit else "none" for one in found}),
         "cpus": sorted({one.cpus for one in found if one.cpus}),
         "loaded": sum(one.contaminated for one in found),
         "windows": len(found),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from itertools import groupby
 
 from vlmnb import paths
 from vlmnb.analysis import base_configuration
-from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.book.content import Content, Failure, Page, axis_order, model_title
 from vlmnb.book.pages.comparison import sections
 from vlmnb.book.postprocess import demoted
@@ -16,8 +16,8 @@ from vlmnb.book.rendering import Value, code, render
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
-from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting
+from vlmnb.views import footnotes
 
 COMPUTED = {name for name, axis in axes.AXES.items() if axis.own}
 """Notebooks that measure nothing: the model card."""
@@ -67,25 +67,13 @@ def _runs(content: Content, name: str, reported: bool) -> list[tuple[str, Page |
 
 def _unmeasured(own: Sequence[Record]) -> list[tuple[Value, ...]]:
     """Return status, reason, values and number of the cells without numbers."""
-    groups: dict[tuple[str, str], list[Cell]] = {}
-    for record in own:
-        if record.status != "ok":
-            groups.setdefault((record.status, record.reason), []).append(record.cell)
+    every = [record.cell for record in own]
+    failed = sorted((r.status, r.reason, i) for i, r in enumerate(own) if r.status != "ok")
+    groups = ((why, [every[i] for *_, i in of]) for why, of in groupby(failed, key=lambda one: one[:2]))
     return [
-        (code(status), reason, _values(cells), len(cells))
-        for (status, reason), cells in sorted(groups.items())
+        (code(status), reason, footnotes.where(cells, every), len(cells))
+        for (status, reason), cells in groups
     ]
-
-
-def _values(cells: Sequence[Cell]) -> str:
-    """Return all values that cells have, of each field."""
-
-    def of(field: str) -> str:
-        return ", ".join(map(str, sorted({getattr(cell, field) for cell in cells})))
-
-    titles = ", ".join(sorted({dataset_title(cell.dataset) for cell in cells}))
-    sizes = f"batch {of('batch_size')}; image {of('image_size')}; prompt {of('seq_len')}"
-    return f"{titles}; {of('device')}; {of('optimization')}; {sizes}"
 
 
 def _model_card(entry: ModelEntry | None) -> str:

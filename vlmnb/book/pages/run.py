@@ -16,10 +16,11 @@ from vlmnb.views.table import Field
 
 def opening(page: Page, records: Sequence[Record]) -> str:
     """Return the notes above a page: whether it is outdated, and which report its figures come from."""
-    own = [figure for record in page.records if record.reported for figure in record.reported.figures]
+    own, others = (
+        [figure for record in among if record.reported for figure in record.reported.figures]
+        for among in (page.records, [record for record in records if record.cell.model == page.model])
+    )
     # The report may have no figure for the page's cells.
-    of_model = [record for record in records if record.reported and record.cell.model == page.model]
-    others = [figure for record in of_model if record.reported for figure in record.reported.figures]
     files = {figure.file: figure for figure in own or [f for f in others if f.kind == "report"]}
     sources = [f"{f.file}{' (raw log)' if f.kind == 'log' else ''}" for f in files.values()]
     return render("run_opening.md", page=page, sources=sources)

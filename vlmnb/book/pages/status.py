@@ -29,8 +29,7 @@ def _runs(content: Content) -> list[tuple[Value, ...]]:
         for f in content.failures
     }
     runs |= {(page.from_report, page.model, page.axis): _published(page) for page in content.pages}
-    places = {name: place for place, name in enumerate(content.models)}
-    order = sorted(runs, key=lambda run: (run[0], places[run[1]], axis_order(run[2])))
+    order = sorted(runs, key=lambda run: (run[0], content.models.index(run[1]), axis_order(run[2])))
     return [runs[run] for run in order]
 
 
@@ -46,10 +45,11 @@ def _published(page: Page) -> tuple[Value, ...]:
 
 def _cells(content: Content) -> list[tuple[Value, ...]]:
     """Return model, hardware and the number of cells of each status."""
-    rows: list[tuple[Value, ...]] = []
-    for name in content.models:
-        own = [record for record in content.records if record.cell.model == name]
-        for hardware in sorted({record.hardware for record in own}):
-            counts = Counter(record.status for record in own if record.hardware == hardware)
-            rows.append((model_title(name), hardware, *(counts[status] or "-" for status in STATUSES)))
-    return rows
+    counts = Counter((r.cell.model, r.hardware, r.status) for r in content.records)
+    places = sorted(
+        {place[:2] for place in counts}, key=lambda place: (content.models.index(place[0]), place)
+    )
+    return [
+        (model_title(name), hardware, *(counts[name, hardware, status] or "-" for status in STATUSES))
+        for name, hardware in places
+    ]

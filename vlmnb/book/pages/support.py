@@ -49,17 +49,15 @@ def _device(group: tuple[str, str], found: Tried, models: Sequence[str]) -> dict
         (code(name), *(_field(found.get((name, model), {}), reasons) for model in there))
         for name in sorted({name for name, _ in found}, key=_order)
     ]
-    untried = {model_title(model): names for model in there if (names := _untried(found, model))}
+    untried: dict[str, list[str]] = {}
+    for model in there:
+        seen = {BASE_ATTENTION, *(part for name, of in found if of == model for part in name.split("+"))}
+        if left := [name for name in optimizations.settings() if name not in seen]:
+            untried[model_title(model)] = left
     return {
         "group": group, "models": [model_title(model) for model in there], "rows": rows, "reasons": reasons,
         "untried": untried,
     }  # fmt: skip
-
-
-def _untried(found: Tried, model: str) -> list[str]:
-    """Return the optimizations that no record of a model has, alone or combined."""
-    seen = {part for name, of in found if of == model for part in name.split("+")}
-    return [name for name in optimizations.settings() if name not in seen and name != BASE_ATTENTION]
 
 
 def _field(found: Mapping[int, Record], reasons: dict[str, int]) -> Field:
@@ -67,13 +65,14 @@ def _field(found: Mapping[int, Record], reasons: dict[str, int]) -> Field:
     if not found:
         return without("not tried")
     sizes: dict[str, list[str]] = {}
+    titles = []
     for size, record in sorted(found.items()):
         word = "ok"
         if record.status != "ok":
             number = reasons.setdefault(record.reason, len(reasons) + 1)
             word = f"{STATUS_WORDS[record.status]} ({number})"
         sizes.setdefault(word, []).append(str(size))
-    titles = (f"batch {size}, record {r.key}: {r.reason or 'ok'}" for size, r in sorted(found.items()))
+        titles.append(f"batch {size}, record {record.key}: {record.reason or 'ok'}")
     text = "; ".join(f"{word}, batch {', '.join(of)}" for word, of in sizes.items())
     return Field(text, "; ".join(titles), words=True)
 
