@@ -15,14 +15,7 @@ from vlmnb.records.timing import Timing
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.sweep_file import load_sweep
-from vlmnb.views import (
-    answer_tables,
-    axis_table,
-    findings,
-    footnotes,
-    roofline_figure,
-    roofline_tables,
-)
+from vlmnb.views import answer_tables, axis_table, findings, footnotes, roofline
 from vlmnb.views.table import Table
 
 
@@ -99,26 +92,26 @@ def test_the_roofline_table_names_kernel_and_compilation_and_leaves_out_what_fai
     )
     records = [timed("fp32", 2.0), timed("compile", 1.0), failed]
     cells = [record.cell for record in records]
-    made = roofline_tables.table(cells, records)
+    made = roofline.table(cells, records)
     assert [row[2].text for row in made.rows] == ["50 %", "50 %", "-"]
     assert [row[3].text for row in made.rows] == ["10", "10", "-"]
     assert [row[6].text for row in made.rows] == ["25 %", "50 %", "-"]
-    assert roofline_tables.memory_table(cells, records).rows[1][5].text == "2 graphs, 1 break"
+    assert roofline.memory_table(cells, records).rows[1][5].text == "2 graphs, 1 break"
     assert "no kernel" in made.rows[2][1].title
-    tops = roofline_tables.peaks_table(cells, records)
+    tops = roofline.peaks_table(cells, records)
     assert "planted" in tops.rows[0][1].title
     assert "compile at batch 4, 9 s (graphs compiled since" in footnotes.compiled(records)
     assert footnotes.compiled(records[:1]) == ""
-    assert [bar.label for bar in roofline_tables.bars(cells, records)] == ["fp32", "compile"]
-    assert roofline_tables.bars(cells[2:], records) == []
+    assert [bar.label for bar in roofline.bars(cells, records)] == ["fp32", "compile"]
+    assert roofline.bars(cells[2:], records) == []
 
 
 def test_a_bar_beyond_a_ceiling_that_is_none_leaves_the_others_room() -> None:
     slow = Ceilings(flops_per_s=300, bytes_per_s=24_000, method="a slow product")
     records = [timed("fp32", 2.0), timed("fp16", 2.0, dtype="fp16").model_copy(update={"ceilings": slow})]
-    figure = roofline_figure.figure(roofline_tables.bars([record.cell for record in records], records))
+    figure = roofline.figure(roofline.bars([record.cell for record in records], records))
     (place,) = figure.axes
-    assert place.get_xlim() == (0, roofline_figure.WIDEST)
+    assert place.get_xlim() == (0, roofline.WIDEST)
     assert [text.get_text() for text in place.texts] == ["1670 %"]
 
 

@@ -22,7 +22,7 @@ from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records.layer_profile import Ceilings
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import resolve_cell
-from vlmnb.views import phase_table, roofline_figure, roofline_tables
+from vlmnb.views import detail_table, roofline
 from vlmnb.views.templates import say
 
 
@@ -95,20 +95,20 @@ def under(record: Record, **changes: Any) -> Record:
 
 def test_a_share_is_marked_where_its_batches_or_its_ceiling_were_disturbed() -> None:
     quiet = under(timed("fp32", 2.0), other_load=0.0)
-    (row,) = roofline_tables.table([quiet.cell], [quiet]).rows
+    (row,) = roofline.table([quiet.cell], [quiet]).rows
     assert not any(MARKED in field.text for field in row)
     roof = under(quiet, other_load=0.4, contaminated=True)
-    (row,) = roofline_tables.table([roof.cell], [roof]).rows
+    (row,) = roofline.table([roof.cell], [roof]).rows
     assert [MARKED in field.text for field in row] == [False, False, True, False, False, False, True]
     assert "in every try of the peak rate, 40 %" in row[2].title
     busy = quiet.model_copy(update={"provenance": surrounded(0.3).provenance})
-    (row,) = roofline_tables.table([busy.cell], [busy]).rows
+    (row,) = roofline.table([busy.cell], [busy]).rows
     assert [MARKED in field.text for field in row] == [False, True, True, False, False, True, True]
     assert "30 % of the CPU" in row[1].title
     for made in (roof, busy):
-        (point,) = roofline_tables.points(roofline_tables.bars([made.cell], [made])).rows
+        (point,) = roofline.points(roofline.bars([made.cell], [made])).rows
         assert [MARKED in field.text for field in point] == [False, True, True, False]
-        figure = roofline_figure.figure(roofline_tables.bars([made.cell], [made]))
+        figure = roofline.figure(roofline.bars([made.cell], [made]))
         assert [text.get_text() for text in figure.axes[0].texts] == [MARKED, MARKED]
 
 
@@ -126,16 +126,16 @@ def test_records_of_one_device_are_held_against_the_best_ceiling_that_any_of_the
     )
     records = [low, high, half]
     cells = [record.cell for record in records]
-    rows = roofline_tables.table(cells, records).rows
+    rows = roofline.table(cells, records).rows
     assert [row[2].text for row in rows] == ["50 %", "50 %", f"25 % {MARKED}"]
     assert len({row[5].text for row in rows}) == 1, "a copy is the same in every precision"
-    shown = roofline_tables.peaks_table(cells, records)
+    shown = roofline.peaks_table(cells, records)
     assert [[field.text for field in row] for row in shown.rows] == [
         ["fp32", "10.0 kFLOP/s", "24.0 kB/s", "0 %"],
         ["bf16", f"20.0 kFLOP/s {MARKED}", "24.0 kB/s", f"20 % {MARKED}"],
     ]
     assert "once per process" in shown.caption
-    assert roofline_tables.peaks_table(cells, []) is None
+    assert roofline.peaks_table(cells, []) is None
 
 
 def test_a_disturbed_pass_is_in_no_rate() -> None:
@@ -225,13 +225,13 @@ def test_what_limits_a_phase_needs_an_undisturbed_measurement() -> None:
 def test_memory_shows_the_weights_and_what_the_peak_is_of() -> None:
     record = timed("bnb-4bit", 2.0)
     assert isinstance(record.memory, MemoryUsage)
-    made = roofline_tables.memory_table([record.cell], [record])
+    made = roofline.memory_table([record.cell], [record])
     shown = dict(zip(made.columns, made.rows[0], strict=True))
     assert shown["Weights"].text == "1.500 kB"
     assert shown["Peak memory"].text == "4.000 kB"
     assert "whole process" in made.caption
     gpu = record.model_copy(update={"cell": record.cell.model_copy(update={"device": "cuda"})})
-    assert "torch's allocator" in roofline_tables.memory_table([gpu.cell], [gpu]).caption
+    assert "torch's allocator" in roofline.memory_table([gpu.cell], [gpu]).caption
 
 
 def natural(record: Record, steps: Sequence[int], cache_bytes: int) -> Record:
@@ -282,8 +282,8 @@ def test_ceilings_stand_beside_speed_and_beside_every_optimization(monkeypatch: 
 def test_time_by_phase_says_of_which_answers_it_is() -> None:
     fixed = timed("fp32", 2.0)
     slower = natural(timed("compile", 1.0), (3, 3, 3, 3), 10)
-    of_fixed = phase_table.table("optimization", [fixed.cell], [fixed])
-    of_natural = phase_table.table("optimization", [slower.cell], [slower])
+    of_fixed = detail_table.phase_table("optimization", [fixed.cell], [fixed])
+    of_natural = detail_table.phase_table("optimization", [slower.cell], [slower])
     assert of_fixed.caption.startswith("Answers of exactly 11 tokens")
     assert of_natural.caption.startswith("Answers of natural length")
     assert "Output tokens per s" in of_fixed.columns

@@ -17,7 +17,7 @@ from vlmnb.meters.readings import EnergyReading, EnergyRefusal
 from vlmnb.records.layer_profile import LayerPart
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
-from vlmnb.views import footnotes, layer_tables
+from vlmnb.views import by_layers, footnotes
 from vlmnb.views.marks import MODELLED
 
 
@@ -34,7 +34,7 @@ def with_head(made: Record, head: LayerPart) -> Record:
 
 
 def test_components_show_share_rate_and_modelled_energy_per_call() -> None:
-    table = layer_tables.component_table([profiled(1.0)])
+    table = by_layers.component_table([profiled(1.0)])
     shown = {fields[1].text: [field.text for field in fields] for fields in table.rows}
     heads = table.columns
     attention = dict(zip(heads, shown["decoder, attention"], strict=True))
@@ -55,20 +55,20 @@ def test_components_show_share_rate_and_modelled_energy_per_call() -> None:
     ],
 )
 def test_the_page_says_whether_the_parts_add_up(whole_s: float, said: str) -> None:
-    text = layer_tables.text([profiled(whole_s)])
+    text = by_layers.text([profiled(whole_s)])
     assert said in text
     assert "\n" not in text
 
 
 def test_a_cell_that_could_not_be_profiled_shows_its_reason() -> None:
     found = absent(cell(measure="layers"), "out_of_memory", "no room")
-    table = layer_tables.component_table([found])
+    table = by_layers.component_table([found])
     assert table.rows[0][2].title == "out of memory: no room"
-    assert "be measured" in layer_tables.text([found])
+    assert "be measured" in by_layers.text([found])
 
 
 def test_the_rows_of_the_components_and_what_they_leave_close_on_the_whole() -> None:
-    table = layer_tables.component_table([profiled(1.25)])
+    table = by_layers.component_table([profiled(1.25)])
     for name, whole, shown in (("Time in pass, s", 1.25, "1.250"), ("% of whole", 100, "100.0")):
         *parts, last = (row[table.columns.index(name)].text for row in table.rows)
         assert sum(map(float, parts)) == pytest.approx(whole)
@@ -78,22 +78,22 @@ def test_the_rows_of_the_components_and_what_they_leave_close_on_the_whole() -> 
 @pytest.mark.parametrize("middle", [1.0, 1.07])
 def test_whether_parts_add_up_is_not_told_of_an_interval_that_allows_both(middle: float) -> None:
     varied = tuple(middle + 0.1 * (i - 5) for i in range(11))
-    said = layer_tables.text([changed(profiled(1.0), forward_s=varied)])
+    said = by_layers.text([changed(profiled(1.0), forward_s=varied)])
     assert "it is not known whether the parts add up" in said
     assert "; the parts" not in said
 
 
 def test_a_share_of_a_ceiling_is_marked_if_it_is_above_all_of_it_or_others_disturbed_the_ceiling() -> None:
     found = with_head(profiled(1.0), part("head", "head", 0.04, activation_bytes=4000))
-    for table in (layer_tables.component_table([found]), layer_tables.part_table(found)):
+    for table in (by_layers.component_table([found]), by_layers.part_table(found)):
         marked = [field.text for row in table.rows for field in row if field.text.endswith("‡")]
         assert marked == ["125.0 ‡", "220.0 ‡"]
         assert "‡ above 100 %" in table.caption
     made = profiled(1.0)
-    assert "‡" not in str(layer_tables.component_table([made]))
+    assert "‡" not in str(by_layers.component_table([made]))
     assert made.layers is not None
     tops = made.layers.ceilings.model_copy(update={"other_load": 0.4, "contaminated": True})
-    table = layer_tables.component_table([changed(made, ceilings=tops)])
+    table = by_layers.component_table([changed(made, ceilings=tops)])
     share = table.columns.index("% of peak rate")
     assert [row[share].text.endswith("†") for row in table.rows if row[share].text != "-"] == [True] * 5
     assert "in every try of the peak rate" in table.rows[0][share].title
@@ -118,10 +118,10 @@ def test_a_profile_of_a_busy_machine_says_so_and_has_no_note_on_batches() -> Non
     found = profiled(1.0)
     provenance = found.provenance.model_copy(update={"conditions": busy})
     fast = with_head(found, part("head", "head", 0.04))
-    told = layer_tables.text([fast.model_copy(update={"provenance": provenance})])
+    told = by_layers.text([fast.model_copy(update={"provenance": provenance})])
     assert "Other processes used 40 % of the CPU" in told
     assert "1 of 5 parts were faster than the peak rate" in told
-    assert "Other processes" not in layer_tables.text([found])
+    assert "Other processes" not in by_layers.text([found])
     told = footnotes.reasons([found])
     assert "fewer samples" not in told
     assert "modelled" in told, "the parts' joules are"
@@ -176,7 +176,7 @@ def test_a_refused_counter_is_kept_with_its_reason_and_shown(monkeypatch: pytest
     monkeypatch.setattr(Meter, "readable", False)
     (made,) = layers.energies([part("head", "head", 1.0, energy=())], [lambda: None], "cpu")
     assert made.energy == ()
-    table = layer_tables.part_table(changed(profiled(1.0), parts=(made,)))
+    table = by_layers.part_table(changed(profiled(1.0), parts=(made,)))
     field = table.rows[0][table.columns.index("Energy, J")]
     assert (field.text, field.title) == ("-", "it stood still")
 

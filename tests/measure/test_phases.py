@@ -12,7 +12,7 @@ from torch import nn
 
 from vlmnb.measure import phases as phase_clock
 from vlmnb.measure.phases import PhaseClock
-from vlmnb.views import phase_table
+from vlmnb.views import detail_table
 from vlmnb.views.table import render
 
 
@@ -68,7 +68,7 @@ def test_the_table_of_fixed_length_shows_phases_and_tokens_per_second() -> None:
         (0.22,) * 8, point, vision_s=(0.02,) * 8, prefill_s=(0.1,) * 8, decode_s=(0.1,) * 8,
         decode_steps=(10,) * 8,
     )  # fmt: skip
-    table = phase_table.table("batch_size", [point], [made])
+    table = detail_table.phase_table("batch_size", [point], [made])
     shown = {head: field.text for head, field in zip(table.columns, table.rows[0], strict=True)}
     assert "11 tokens" in table.caption
     assert shown["Time to first token, s"].startswith("0.12")

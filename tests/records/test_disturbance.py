@@ -20,7 +20,6 @@ from vlmnb.views import (
     detail_table,
     findings,
     footnotes,
-    phase_table,
     report_tables,
 )
 from vlmnb.views.table import Field, Table
@@ -91,7 +90,7 @@ def test_where_clean_passes_suffice_energy_alone_is_marked(passes: tuple[bool, .
 
 def test_answers_of_fixed_length_are_marked_beside_their_verdict() -> None:
     made = surrounded(0.12, of=cell(length="fixed"))
-    assert shown(phase_table.table("batch_size", [made.cell], [made]), "Verdict").text == "stable †"
+    assert shown(detail_table.phase_table("batch_size", [made.cell], [made]), "Verdict").text == "stable †"
 
 
 def doubled(load: float, **changes: Any) -> Record:
@@ -160,7 +159,7 @@ def test_a_ratio_to_a_reports_figure_carries_the_mark_of_what_was_measured() -> 
 def test_every_time_of_answers_of_fixed_length_carries_the_mark() -> None:
     made = surrounded(0.12, of=cell(length="fixed"))
     made = made.model_copy(update={"answers": answers(4, 1)})
-    table = phase_table.table("optimization", [made.cell], [made])
+    table = detail_table.phase_table("optimization", [made.cell], [made])
     numbers = [field for field in table.rows[0][1:] if field.text != "-"]
     assert len(numbers) >= 4
     assert all(field.text.endswith(MARKED) and "12 % of the CPU" in field.title for field in numbers)
@@ -176,11 +175,11 @@ def test_fixed_length_shows_times_in_percent_of_the_original_and_joules_per_toke
         )
 
     made = [decoding("fp32", 0.4), decoding("static_cache", 0.2), decoding("fp32", 0.1, batch_size=1)]
-    table = phase_table.table("optimization", [one.cell for one in made], made)
+    table = detail_table.phase_table("optimization", [one.cell for one in made], made)
     assert table.columns[2] == "% of original"
     per_token = table.columns.index("Time per output token, s") + 1
     assert [row[2].text for row in table.rows] == ["100.0"] * 3
     assert [row[per_token].text for row in table.rows] == ["100.0", "50.0", "100.0"], "of its own batch size"
     assert table.rows[1][per_token].span
     assert shown(table, "Energy, J per output token").text.startswith("≈ ")
-    assert "% of original" not in phase_table.table("batch_size", [made[0].cell], made).columns
+    assert "% of original" not in detail_table.phase_table("batch_size", [made[0].cell], made).columns

@@ -19,13 +19,11 @@ from vlmnb.views import (
     answer_tables,
     axis_figure,
     axis_table,
+    by_layers,
     detail_table,
-    layer_figure,
-    layer_tables,
-    phase_table,
     repeat_table,
     report_tables,
-    roofline_tables,
+    roofline,
 )
 from vlmnb.views import table as table_module
 from vlmnb.views.table import Table, render
@@ -85,7 +83,7 @@ def drifted() -> Table:
 
 
 def ceilings() -> Table:
-    found = roofline_tables.peaks_table(CELLS, SETTINGS)
+    found = roofline.peaks_table(CELLS, SETTINGS)
     return found
 
 
@@ -94,19 +92,19 @@ KINDS: dict[str, tuple[int, Callable[[], Table]]] = {
     "batch size": (1, lambda: axis_table.axis_table("batch_size", CELLS[:1], SETTINGS)),
     "prompt budget": (1, lambda: axis_table.axis_table("seq_len", CELLS[:1], SETTINGS)),
     "details": (2, lambda: detail_table.detail_table("optimization", CELLS, SETTINGS)),
-    "fixed length": (1, lambda: phase_table.table("optimization", CELLS, SETTINGS)),
-    "roofline": (1, lambda: roofline_tables.table(CELLS, SETTINGS)),
+    "fixed length": (1, lambda: detail_table.phase_table("optimization", CELLS, SETTINGS)),
+    "roofline": (1, lambda: roofline.table(CELLS, SETTINGS)),
     "ceilings": (1, ceilings),
-    "memory": (1, lambda: roofline_tables.memory_table(CELLS, SETTINGS)),
+    "memory": (1, lambda: roofline.memory_table(CELLS, SETTINGS)),
     "drift": (1, drifted),
     "agreement": (1, flips),
     "repeats": (3, window),
-    "components": (2, lambda: layer_tables.component_table([profiled(1.0)])),
-    "parts": (1, lambda: layer_tables.part_table(profiled(1.0))),
+    "components": (2, lambda: by_layers.component_table([profiled(1.0)])),
+    "parts": (1, lambda: by_layers.part_table(profiled(1.0))),
     "beside a report": (4, reported),
     "points of an axis": (2, lambda: axis_figure.points("optimization", CELLS, SETTINGS)),
-    "points by layers": (4, lambda: layer_figure.points([profiled(1.0)])),
-    "points of the roofline": (1, lambda: roofline_tables.points(roofline_tables.bars(CELLS, SETTINGS))),
+    "points by layers": (4, lambda: by_layers.points([profiled(1.0)])),
+    "points of the roofline": (1, lambda: roofline.points(roofline.bars(CELLS, SETTINGS))),
 }
 """Tables by kind, with the number of columns that say which row it is."""
 
@@ -157,9 +155,9 @@ def test_a_plot_has_as_many_points_as_its_table() -> None:
 def test_every_mark_by_layers_is_a_row_and_a_component_keeps_its_color() -> None:
     found = profiled(1.0)
     assert found.layers is not None
-    figure = layer_figure.figure([found])
+    figure = by_layers.figure([found])
     bars, depth, roof = figure.axes
-    rows = [row[0].text for row in layer_figure.points([found]).rows]
+    rows = [row[0].text for row in by_layers.points([found]).rows]
     assert rows.count("left") == len(bars.patches)
     assert rows.count("middle") == sum(
         len(line.get_xdata()) for line in depth.lines if line.get_marker() == "o"

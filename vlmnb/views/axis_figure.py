@@ -10,9 +10,10 @@ from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.views import detail_table, fields, findings
+from vlmnb.views.fields import Column
 from vlmnb.views.marks import MODELLED
 from vlmnb.views.report_tables import TITLES
-from vlmnb.views.table import Field, Table
+from vlmnb.views.table import Field, Table, declared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,23 +68,18 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
 def points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """Make the table of the figure: one row per cell that is drawn, one column per panel."""
     found = findings.measured(axis, cells, records)
-    reported = any(record.reported for record in found)
-    rows = tuple(
-        (
-            Field(str(axes.AXES[axis].value(record.cell))),
-            fields.dataset(record.cell),
-            *(show(record) for show in fields.SHOW.values()),
-            *([] if reported else [detail_table.background_load(record)]),
-            fields.record_key(record),
-        )
-        for record in found
-    )
-    load = () if reported else ("Background load",)
-    heads = (axes.AXES[axis].row_title, "Data set", *(TITLES[name] for name in fields.SHOW), *load, "Record")
-    how = (
-        "as the report prints it, without intervals" if reported else f"with 95 % intervals. {fields.WITHOUT}"
-    )
-    return Table(f"What the figure shows, {how}", heads, rows)
+    reported, how = any(record.reported for record in found), f"with 95 % intervals. {fields.WITHOUT}"
+    columns: list[Column] = [
+        (axes.AXES[axis].row_title, lambda record: Field(str(axes.AXES[axis].value(record.cell)))),
+        ("Data set", lambda record: fields.dataset(record.cell)),
+        *((TITLES[name], show) for name, show in fields.SHOW.items()),
+        ("Background load", detail_table.background_load),
+        ("Record", fields.record_key),
+    ]
+    if reported:
+        how = "as the report prints it, without intervals"
+        del columns[-2]
+    return declared(f"What the figure shows, {how}", columns, found)
 
 
 def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:

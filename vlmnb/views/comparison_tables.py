@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from vlmnb.analysis.base_configuration import (
@@ -14,10 +14,11 @@ from vlmnb.analysis.base_configuration import (
     scored,
 )
 from vlmnb.quality import captions
+from vlmnb.records.record import Record
 from vlmnb.stats.formatting import format_si
 from vlmnb.views import detail_table, fields
 from vlmnb.views.fields import ONE_READING, UNPRINTED, Show, value
-from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.table import Field, Table, declared, missing, without
 from vlmnb.views.templates import say
 
 Column = tuple[str, str, Show]
@@ -82,25 +83,22 @@ def headline_table(results: Sequence[BaseResult]) -> Table:
 def points_table(results: Sequence[BaseResult]) -> Table:
     """Make the table of the figure: every point with its intervals and its record."""
     plotted = [
-        (each, record)
+        (each.model.title, record)
         for name in dataset_names(results)
         for each in results
         if (record := each.plotted(name)) is not None
     ]
-    rows = tuple(
-        (
-            Field(each.model.title, words=True),
-            fields.dataset(record.cell),
-            fields.latency(record),
-            fields.wer(record) if record.accuracy is None else detail_table.accuracy(record),
-            Field("WER" if record.accuracy is None else "accuracy", words=True),
-            fields.record_key(record),
-        )
-        for each, record in plotted
-    )
+    columns: list[tuple[str, Callable[[tuple[str, Record]], Field]]] = [
+        ("Model", lambda pair: Field(pair[0], words=True)),
+        ("Data set", lambda pair: fields.dataset(pair[1].cell)),
+        ("Latency, s per batch", lambda pair: fields.latency(pair[1])),
+        ("Quality", lambda pair: (fields.wer if _by_wer(pair[1]) else detail_table.accuracy)(pair[1])),
+        ("Which", lambda pair: Field("WER" if _by_wer(pair[1]) else "accuracy", words=True)),
+        ("Record", lambda pair: fields.record_key(pair[1])),
+    ]
     busy = any(r.batches_under_load for each in results for r in each.records.values())
     caption = say("pareto", "points", reported=of_reports(results), chance=chance(results), disturbed=busy)
-    return Table(caption, ("Model", "Data set", "Latency, s per batch", "Quality", "Which", "Record"), rows)
+    return declared(caption, columns, plotted)
 
 
 def chance(results: Sequence[BaseResult]) -> str:
@@ -111,19 +109,20 @@ def chance(results: Sequence[BaseResult]) -> str:
 def _table(caption: str, results: Sequence[BaseResult], columns: Sequence[Column]) -> Table:
     """Make a table with a row for each model, whose name links to its chapter."""
 
-    def shown(each: BaseResult, name: str, show: Show) -> Field:
+    def shown(name: str, show: Show, each: BaseResult) -> Field:
         record = each.records.get(name) if name else each.speed
         field = show(record) if record else missing(None)
-        return without("the report prints no such figure", field.key) if field == UNPRINTED else field
+        return without("the report prints no such figure") if field == UNPRINTED else field
 
-    rows: list[Row] = [
-        (
-            Field(each.model.title, words=True, href=f"{each.model.name}.html"),
-            *(shown(each, name, show) for _, name, show in columns),
-        )
-        for each in results
-    ]
-    return Table(caption, ("Model", *(head for head, _, _ in columns)), tuple(rows))
+    def model(each: BaseResult) -> Field:
+        return Field(each.model.title, words=True, href=f"{each.model.name}.html")
+
+    numbers = [(head, partial(shown, name, show)) for head, name, show in columns]
+    return declared(caption, [("Model", model), *numbers], results)
+
+
+def _by_wer(record: Record) -> bool:
+    return record.accuracy is None
 
 
 def _cost_caption(results: Sequence[BaseResult], answers: Sequence[int] = ()) -> str:

@@ -16,8 +16,9 @@ from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, formatting, intervals
 from vlmnb.views import marks
 from vlmnb.views.marks import MODELLED, Mark, marked
-from vlmnb.views.table import Field, Table, missing, without
+from vlmnb.views.table import Field, Table, declared, missing, without
 
+Read = Callable[[Record], Any]
 Show = Callable[[Record], Field]
 Column = tuple[str, Show]
 """Heading of a column, and what makes its field of a record."""
@@ -34,12 +35,7 @@ UNPRINTED = Field("")
 
 
 def value(
-    read: Callable[[Record], Any],
-    write: Callable[[Any], str] = str,
-    title: str = "",
-    why: str = "",
-    *,
-    words: bool = False,
+    read: Read, write: Callable[[Any], str] = str, title: str = "", why: str = "", *, words: bool = False
 ) -> Show:
     """Return what shows something read of a record as text, and ``-`` with the reason ``why`` for nothing."""
 
@@ -163,16 +159,14 @@ def cell_table(
 ) -> Table:
     """Make a table with a row for each cell: its label and, if asked for, data set, then all columns."""
     found = by_cell(records)
-    heads = (axes.AXES[axis].row_title, *(["Data set"] if datasets else []), *(head for head, _ in columns))
-    rows = tuple(
-        (
-            Field(label(axis, cell, cells)),
-            *([dataset(cell)] if datasets else []),
-            *(show(found[cell]) if cell in found else missing(None) for _, show in columns),
-        )
-        for cell in cells
-    )
-    return Table(caption, heads, rows)
+
+    def of_cell(show: Show, cell: Cell) -> Field:
+        return show(found[cell]) if cell in found else missing(None)
+
+    titles = [("Data set", dataset)] if datasets else []
+    labels = (axes.AXES[axis].row_title, lambda cell: Field(label(axis, cell, cells)))
+    shown = [(head, partial(of_cell, show)) for head, show in columns]
+    return declared(caption, [labels, *titles, *shown], cells)
 
 
 def dataset(cell: Cell) -> Field:
@@ -186,32 +180,36 @@ def seconds(summary: intervals.Summary, key: str, of: str = "batches") -> Field:
     Of fewer than six samples the range is shown, with the coverage that it has; of one sample nothing.
     """
     title = f"median of n = {summary.n} {of}"
+    ends = (summary.low, summary.high)
     if summary.confidence >= intervals.ENOUGH:
-        return measured(summary.median, (summary.low, summary.high), f"{title}, 95 % interval", key)
+        return measured(summary.median, ends, f"{title}, 95 % interval", key)
     if summary.n == 1:
         return Field(f"{summary.median:.3g}", f"{title}: a single one has no interval", key)
     covers = f"smallest to largest, which covers {100 * summary.confidence:.0f} %"
     # Their spread does not determine the digits.
-    span = f"[{summary.low:.3g}, {summary.high:.3g}]"
-    return Field(f"{summary.median:.3g}", f"{title}, {covers}", key, span=span)
+    return spanned(summary.median, ends, "{:.3g}".format, f"{title}, {covers}", key)
 
 
-def measured(number: float, ends: tuple[float, float], title: str, key: str) -> Field:
+def spanned(
+    number: float, ends: Sequence[float], write: Callable[[float], str], title: str, key: str, unit: str = ""
+) -> Field:
+    """Show a number with its interval, both written in the same way, the unit beside the number alone."""
+    return Field(f"{write(number)}{unit}", title, key, span=f"[{write(ends[0])}, {write(ends[1])}]")
+
+
+def measured(number: float, ends: Sequence[float], title: str, key: str) -> Field:
     """Show a number with its interval, in the digits that the interval supports."""
-    shown, low, high = (formatting.significant(each, *ends) for each in (number, *ends))
-    return Field(shown, title, key, span=f"[{low}, {high}]")
+    return spanned(number, ends, lambda n: formatting.significant(n, ends[0], ends[1]), title, key)
 
 
-def fraction(number: float, ends: tuple[float, float], of: str, key: str) -> Field:
+def fraction(number: float, ends: Sequence[float], of: str, key: str) -> Field:
     """Show a fraction or a score over answers with its interval, with three decimals."""
-    title = f"{of}, 95 % interval over the answers"
-    return Field(f"{number:.3f}", title, key, span=f"[{ends[0]:.3f}, {ends[1]:.3f}]")
+    return spanned(number, ends, "{:.3f}".format, f"{of}, 95 % interval over the answers", key)
 
 
-def share(number: float, ends: tuple[float, float], title: str, key: str, unit: str = "") -> Field:
+def share(number: float, ends: Sequence[float], title: str, key: str, unit: str = "") -> Field:
     """Show a fraction in percent with its interval, with one decimal."""
-    span = f"[{100 * ends[0]:.1f}, {100 * ends[1]:.1f}]"
-    return Field(f"{100 * number:.1f}{unit}", title, key, span=span)
+    return spanned(100 * number, [100 * end for end in ends], "{:.1f}".format, title, key, unit)
 
 
 def record_key(record: Record) -> Field:

@@ -11,10 +11,13 @@ from vlmnb.records.record import Record
 from vlmnb.stats import comparison
 from vlmnb.views import detail_table, fields
 from vlmnb.views.fields import Column, value
-from vlmnb.views.table import Field, Table, missing
+from vlmnb.views.table import Field, Table, declared
 from vlmnb.views.templates import say
 
 COLUMNS: tuple[Column, ...] = (
+    ("Data set", lambda record: fields.dataset(record.cell)),
+    ("Answers", lambda record: Field(record.cell.length, words=True)),
+    ("Repeat", lambda record: Field(str(record.cell.repeat))),
     ("Latency per batch, s [95 %]", fields.latency),
     ("Verdict", detail_table.verdict),
     ("Background load", detail_table.background_load),
@@ -24,17 +27,8 @@ COLUMNS: tuple[Column, ...] = (
 
 def table(records: Sequence[Record]) -> Table:
     """Make a table with one row per repeat: median with its interval, and the background load."""
-    rows = tuple(
-        (
-            fields.dataset(one.cell),
-            Field(one.cell.length, words=True),
-            Field(str(one.cell.repeat)),
-            *(show(one) if one.latency else missing(one) for _, show in COLUMNS),
-        )
-        for one in sorted(records, key=lambda r: (r.cell.dataset, r.cell.length, r.cell.repeat))
-    )
-    heads = ("Data set", "Answers", "Repeat", *(head for head, _ in COLUMNS))
-    return Table("Repeats of one and the same cell, each with the model loaded anew", heads, rows)
+    ordered = sorted(records, key=lambda r: (r.cell.dataset, r.cell.length, r.cell.repeat))
+    return declared("Repeats of one and the same cell, each with the model loaded anew", COLUMNS, ordered)
 
 
 def text(records: Sequence[Record]) -> str:

@@ -8,12 +8,12 @@ from vlmnb.analysis.report_match import Match, matches
 from vlmnb.data import catalogue
 from vlmnb.models import checkpoints
 from vlmnb.records.record import Record, by_cell
-from vlmnb.records.reported import Quantity
+from vlmnb.records.reported import Figure, Quantity
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.views import fields, marks
 from vlmnb.views.marks import Mark, marked
-from vlmnb.views.table import MISSING, Field, Row, Table, without
+from vlmnb.views.table import MISSING, Field, Table, declared, without
 from vlmnb.views.templates import say
 
 TITLES: dict[Quantity, str] = {
@@ -43,12 +43,21 @@ MARKS: dict[Quantity, Callable[[Record], Mark]] = {
 
 def table(axis: str, cells: Sequence[Cell], reported: Sequence[Record], measured: Sequence[Record]) -> Table:
     """Make a table with one row for each figure of the report that was measured too."""
-    rows = tuple(_compared(axis, match) for match in matches(axis, cells, reported, measured))
-    heads = (
-        axes.AXES[axis].row_title, "Data set", "Figure", "Report", "Measured", RATIO, "Machine",
-        "Differs from the report in",
-    )  # fmt: skip
-    return Table("The report's figures and our own measurements of the same cells", heads, rows)
+    columns: list[tuple[str, Callable[[Match], Field]]] = [
+        (axes.AXES[axis].row_title, lambda match: Field(str(axes.AXES[axis].value(match.reported.cell)))),
+        ("Data set", lambda match: fields.dataset(match.reported.cell)),
+        ("Figure", lambda match: Field(TITLES[match.quantity], words=True)),
+        ("Report", lambda match: fields.SHOW[match.quantity](match.reported)),
+        ("Measured", lambda match: fields.SHOW[match.quantity](match.own)),
+        (RATIO, _ratio),
+        ("Machine", lambda match: Field(match.own.hardware, words=True)),
+        (
+            "Differs from the report in",
+            lambda match: Field(differences(match.reported.cell, match.own), words=True),
+        ),
+    ]
+    caption = "The report's figures and our own measurements of the same cells"
+    return declared(caption, columns, matches(axis, cells, reported, measured))
 
 
 def notes(made: Table) -> str:
@@ -61,29 +70,21 @@ def notes(made: Table) -> str:
 def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Table:
     """Make a table of every printed figure of a page's cells, with its file, table, row and column."""
     found = by_cell(reported)
-    rows: list[Row] = []
-    inferred = False
-    for cell in cells:
-        record = found.get(cell)
-        for figure in record.reported.figures if record and record.reported else ():
-            own = figure.quantity in UNPRINTED_UNITS
-            inferred = inferred or own
-            unit = f"{figure.unit}, inferred" if own else figure.unit
-            place = (unit, figure.file, figure.table, figure.row, figure.column)
-            rows.append(
-                (
-                    Field(str(axes.AXES[axis].value(cell))),
-                    fields.dataset(cell),
-                    Field(TITLES[figure.quantity], words=True),
-                    Field(figure.printed, key=record.key if record else ""),
-                    *(Field(word, words=True) for word in place),
-                )
-            )
-    heads = (
-        axes.AXES[axis].row_title, "Data set", "Figure", "As printed", "Unit", "File", "Table", "Row",
-        "Column",
-    )  # fmt: skip
-    return Table(say("captions", "report_figures", inferred=inferred), heads, tuple(rows))
+    records = [found[cell] for cell in cells if cell in found]
+    printed = [(record, each) for record in records if record.reported for each in record.reported.figures]
+    columns: list[tuple[str, Callable[[tuple[Record, Figure]], Field]]] = [
+        (axes.AXES[axis].row_title, lambda pair: Field(str(axes.AXES[axis].value(pair[0].cell)))),
+        ("Data set", lambda pair: fields.dataset(pair[0].cell)),
+        ("Figure", lambda pair: Field(TITLES[pair[1].quantity], words=True)),
+        ("As printed", lambda pair: Field(pair[1].printed, key=pair[0].key)),
+        ("Unit", lambda pair: Field(pair[1].unit + _inferred(pair[1]), words=True)),
+        ("File", lambda pair: Field(pair[1].file, words=True)),
+        ("Table", lambda pair: Field(pair[1].table, words=True)),
+        ("Row", lambda pair: Field(pair[1].row, words=True)),
+        ("Column", lambda pair: Field(pair[1].column, words=True)),
+    ]
+    caption = say("captions", "report_figures", inferred=any(_inferred(figure) for _, figure in printed))
+    return declared(caption, columns, printed)
 
 
 def conflicts(cells: Sequence[Cell], reported: Sequence[Record]) -> list[str]:
@@ -108,18 +109,8 @@ def differences(reported: Cell, measured: Record) -> str:
     )  # fmt: skip
 
 
-def _compared(axis: str, match: Match) -> Row:
-    reported, own, show = match.reported, match.own, fields.SHOW[match.quantity]
-    return (
-        Field(str(axes.AXES[axis].value(reported.cell))),
-        fields.dataset(reported.cell),
-        Field(TITLES[match.quantity], words=True),
-        show(reported),
-        show(own),
-        _ratio(match),
-        Field(own.hardware, words=True),
-        Field(differences(reported.cell, own), words=True),
-    )
+def _inferred(figure: Figure) -> str:
+    return ", inferred" if figure.quantity in UNPRINTED_UNITS else ""
 
 
 def _ratio(match: Match) -> Field:

@@ -23,17 +23,14 @@ from vlmnb.views import (
     answer_tables,
     axis_figure,
     axis_table,
+    by_layers,
     detail_table,
     fields,
     findings,
     footnotes,
-    layer_figure,
-    layer_tables,
-    phase_table,
     repeat_table,
     report_tables,
-    roofline_figure,
-    roofline_tables,
+    roofline,
     table,
 )
 from vlmnb.views.table import Table
@@ -49,10 +46,9 @@ def show_table(plan: Plan, found: list[Record]) -> None:
     if plan.axis.against_original and plan.source != "reports":
         _show_optimizations(plan, cells, found)
     else:
-        _tables(axis_table.axis_table(plan.axis.name, cells, found))
+        _show(axis_table.axis_table(plan.axis.name, cells, found))
     shown = [one.on(plan.axis.name) for one in found if one.cell in cells]
-    _text(footnotes.notes(shown))
-    _text(footnotes.compiled(shown))
+    _show(footnotes.notes(shown), footnotes.compiled(shown))
     _show_comparison(plan, found)
 
 
@@ -65,15 +61,15 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
         return
     cells = plan.of_length("fixed")
     natural = plan.axis.against_original and not cells
-    _text("## Time by phase" if natural else "## Speed at fixed length")
+    _show("## Time by phase" if natural else "## Speed at fixed length")
     if cells:
-        _tables(phase_table.table(plan.axis.name, cells, found))
-        _text(footnotes.notes([one for one in found if one.cell in cells]))
+        of_cells = [one for one in found if one.cell in cells]
+        _show(detail_table.phase_table(plan.axis.name, cells, found), footnotes.notes(of_cells))
         return
     how = "; `vlmnb sweep sweeps/full.yaml` measures them" if models.get(plan.model).bundled else ""
-    _text(f"Answers of fixed length were not requested (parameter `length`{how}).")
+    _show(f"Answers of fixed length were not requested (parameter `length`{how}).")
     if natural:
-        _tables(phase_table.table(plan.axis.name, plan.cells, found))
+        _show(detail_table.phase_table(plan.axis.name, plan.cells, found))
 
 
 def show_roofline(plan: Plan, found: list[Record]) -> None:
@@ -84,17 +80,15 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
     if plan.source == "reports":
         return
     cells = plan.of_length("fixed") or plan.cells
-    _text("## Against the roofline")
-    _tables(roofline_tables.table(cells, found), roofline_tables.peaks_table(cells, found))
-    if drawn := roofline_tables.bars(cells, found):
+    _show("## Against the roofline", roofline.table(cells, found), roofline.peaks_table(cells, found))
+    if drawn := roofline.bars(cells, found):
         limits = rates.bottleneck(cells, found, _noise_floor(plan, found).value)
         label = partial(fields.label, "optimization", cells=cells)
         n = [len(bar.record.full_batches_s) for bar in drawn]
-        widest = roofline_figure.WIDEST
-        caption = say("roofline", "figure", found=limits, label=label, n=n, widest=widest)
-        _text(say("roofline", "text", found=limits, label=label))
-        _figure(roofline_figure.figure(drawn), caption, roofline_tables.points(drawn))
-    _tables(roofline_tables.memory_table(cells, found))
+        caption = say("roofline", "figure", found=limits, label=label, n=n, widest=roofline.WIDEST)
+        _show(say("roofline", "text", found=limits, label=label))
+        _figure(roofline.figure(drawn), caption, roofline.points(drawn))
+    _show(roofline.memory_table(cells, found))
 
 
 def show_plot(plan: Plan, found: list[Record]) -> None:
@@ -104,7 +98,7 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
         cells = optimizations.groups(cells)[0]  # seconds of batches of one size; the others are in the tables
     if not findings.measured(plan.axis.name, cells, found):
         where = "in the report" if plan.source == "reports" else "here"
-        _text(f"*No cell of this page could be measured {where}; the reasons are given above.*")
+        _show(f"*No cell of this page could be measured {where}; the reasons are given above.*")
         return
     caption = findings.caption(plan.axis.name, cells, found, _noise_floor(plan, found).value)
     if len(cells) < len(every):
@@ -116,58 +110,52 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
 def show_findings(plan: Plan, found: list[Record]) -> None:
     """Display what the table shows, sentence by sentence, computed from the records."""
     floor = _noise_floor(plan, found)
-    _text(findings.text(plan.axis.name, _shown(plan, found), found, floor.value))
+    _show(findings.text(plan.axis.name, _shown(plan, found), found, floor.value))
     if plan.source != "reports":
-        _text(repeat_table.noise_floor(floor))
+        _show(repeat_table.noise_floor(floor))
 
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:
     """Display the repeats of each cell, and which difference between cells they can show."""
-    _tables(repeat_table.table(found))
-    _text(footnotes.notes(found, energy=False))
-    _text(f"## What it says\n\n{repeat_table.text(found)}")
+    said = f"## What it says\n\n{repeat_table.text(found)}"
+    _show(repeat_table.table(found), footnotes.notes(found, energy=False), said)
 
 
 def show_flips(plan: Plan, found: list[Record]) -> None:
     """Display how many answers are those of the reference run, by batch size and precision."""
-    _tables(*map(answer_tables.agreement_table, agreement.matrices(found, ())))
-    _text(footnotes.notes(found, energy=False))
     text = say("answers", "by_batch", found=agreement.by_batch(found))
-    _text(f"## What it says\n\n{text}")
+    tables = map(answer_tables.agreement_table, agreement.matrices(found, ()))
+    _show(*tables, footnotes.notes(found, energy=False), f"## What it says\n\n{text}")
 
 
 def show_agreement(plan: Plan, found: list[Record]) -> None:
     """Display the share of identical answers by batch size and precision, with cells of other pages."""
     others, _ = record_file.read_all(results_folder(plan), plan.model)
-    _tables(*map(answer_tables.agreement_table, agreement.matrices(found, others)))
+    _show(*map(answer_tables.agreement_table, agreement.matrices(found, others)))
 
 
 def show_details(plan: Plan, found: list[Record]) -> None:
     """Display one row per cell, natural and fixed answer length apart; of a report every figure."""
     if plan.source != "reports":
-        _tables(*detail_table.detail_tables(plan.axis.name, plan.cells, found))
+        _show(*detail_table.detail_tables(plan.axis.name, plan.cells, found))
         return
     cells = _shown(plan, found)
     printed = report_tables.figures(plan.axis.name, cells, found)
-    if printed.rows:
-        _tables(printed)
-    else:
-        _text("The report prints no figure of these cells, in this table or another.")
-    conflicts = report_tables.conflicts(cells, found)
-    _text("\n".join(f"- {foreign(line)}" for line in conflicts))
+    _show(
+        printed if printed.rows else "The report prints no figure of these cells, in this table or another."
+    )
+    _show("\n".join(f"- {foreign(line)}" for line in report_tables.conflicts(cells, found)))
 
 
 def show_layers(plan: Plan, found: list[Record]) -> None:
     """Display where the time of a prompt goes: by component, as a figure, in words, and every part."""
-    _tables(layer_tables.component_table(found))
-    _text(footnotes.notes(found))
+    _show(by_layers.component_table(found), footnotes.notes(found))
     if not any(one.layers for one in found):
         return
-    _text("## Plot")
-    _figure(layer_figure.figure(found), layer_tables.caption(found), layer_figure.points(found))
-    _text(f"## What it says\n\n{layer_tables.text(found)}")
-    _text("## Every part")
-    _tables(*map(layer_tables.part_table, found))
+    _show("## Plot")
+    _figure(by_layers.figure(found), by_layers.caption(found), by_layers.points(found))
+    _show(f"## What it says\n\n{by_layers.text(found)}")
+    _show("## Every part", *map(by_layers.part_table, found))
 
 
 def omitted(cells: Sequence[Cell], base: Dtype) -> list[str]:
@@ -192,16 +180,16 @@ def _show_optimizations(plan: Plan, cells: Sequence[Cell], found: list[Record]) 
     for number, part in enumerate(optimizations.groups(cells)):
         if number:
             said = say("answers", "other_batch_size", cells=part)
-            _text(f"### At batch {part[0].batch_size}\n\n{said}")
+            _show(f"### At batch {part[0].batch_size}\n\n{said}")
         changes = agreement.changes(part, found, others)
-        made = axis_table.axis_table(plan.axis.name, part, found)
-        _tables(answer_tables.flagged(made, changes), answer_tables.changes_table(changes, part, found))
+        made = answer_tables.flagged(axis_table.axis_table(plan.axis.name, part, found), changes)
+        _show(made, answer_tables.changes_table(changes, part, found))
     entry = models.get(plan.model)
     if rest := omitted(cells, optimizations.base_dtype(entry.base_dtype, cells[0].device)):
         all_of_it = "`vlmnb sweep sweeps/quickstart.yaml` measures all"
         how = all_of_it if entry.bundled else "parameter `optimizations`"
         names = ", ".join(f"`{name}`" for name in rest)
-        _text(f"Settings of the preset that were not requested on this page: {names} ({how}).")
+        _show(f"Settings of the preset that were not requested on this page: {names} ({how}).")
 
 
 def _show_comparison(plan: Plan, found: list[Record]) -> None:
@@ -216,11 +204,9 @@ def _show_comparison(plan: Plan, found: list[Record]) -> None:
         measured = record_file.read_all(results_folder(plan), model=plan.model)[0]
     made = report_tables.table(plan.axis.name, cells, reported, measured)
     if made.rows:
-        _text("## Compared with our own measurements")
-        _tables(made)
-        _text(report_tables.notes(made))
+        _show("## Compared with our own measurements", made, report_tables.notes(made))
     elif plan.source == "reports":
-        _text("None of these cells has been measured here yet.")
+        _show("None of these cells has been measured here yet.")
 
 
 def _shown(plan: Plan, found: list[Record]) -> tuple[Cell, ...]:
@@ -236,15 +222,11 @@ def _noise_floor(plan: Plan, found: Sequence[Record]) -> NoiseFloor:
     return repeatability.noise_floor([*repeatability.read(results_folder(plan)), *found], places)
 
 
-def _tables(*made: Table | None) -> None:
-    for each in made:
-        if each is not None:
-            display(HTML(table.render(each)))
-
-
-def _text(markdown: str) -> None:
-    if markdown:
-        display(Markdown(markdown))
+def _show(*parts: Table | str | None) -> None:
+    """Display tables, and texts that are not empty as Markdown."""
+    for part in parts:
+        if part:
+            display(Markdown(part) if isinstance(part, str) else HTML(table.render(part)))
 
 
 def _figure(figure: Figure, caption: str, drawn: Table) -> None:
@@ -259,5 +241,4 @@ def _figure(figure: Figure, caption: str, drawn: Table) -> None:
         raw=True,
         metadata={"image/png": {"alt": caption}},
     )
-    _text(f"*{caption}*")
-    display(HTML(table.points(drawn)))
+    display(Markdown(f"*{caption}*"), HTML(table.points(drawn)))

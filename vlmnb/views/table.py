@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vlmnb.views.templates import environment
 
 if TYPE_CHECKING:
     from vlmnb.records.record import Record
 
+T = TypeVar("T")
 MISSING = "-"
 """Stands where there is no value."""
 
@@ -79,6 +80,12 @@ def points(table: Table) -> str:
     summary = "Every point of this figure, with its interval and its record"
     shown = f"<summary>{summary}</summary>{render(table)}"
     return f'<details class="vlmnb-points">{shown}</details>'
+
+
+def declared(caption: str, columns: Sequence[tuple[str, Callable[[T], Field]]], things: Iterable[T]) -> Table:
+    """Make a table of columns, each a heading and what makes its field, with a row for each thing."""
+    rows = tuple(tuple(show(thing) for _, show in columns) for thing in things)
+    return Table(caption, tuple(head for head, _ in columns), rows)
 
 
 def facts(pairs: Mapping[str, str | Field]) -> Table:

@@ -1,4 +1,4 @@
-"""Tables of the rates that each setting reaches, as shares of the device's peak rates, and of its memory.
+"""The rates that each setting reaches, as shares of the device's peak rates, and its memory.
 
 Arithmetic limits the pass over a prompt, reading the weights limits a decoding step (Williams, Waterman and
 Patterson, Communications of the ACM 52(4), 2009); MFU and MBU are the shares of those two peak rates.
@@ -9,22 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vlmnb.analysis.rates import Peak, Rate, peaks, peaks_of, rates
+from vlmnb.analysis.rates import Peak, Place, Rate, peaks, peaks_of, rates
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting
 from vlmnb.stats.formatting import counted, format_si
 from vlmnb.views import fields, marks
+from vlmnb.views.axis_figure import INK, STYLE
 from vlmnb.views.fields import COUNTED, Column, memory, value
 from vlmnb.views.marks import Mark, marked
-from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.table import Field, Table, declared, missing, without
 from vlmnb.views.templates import say
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 percent = partial(formatting.percent, digits=3)
 ONE_BEST = "the best of all tries, without an interval"
+WIDEST = 130
+"""Percent at which the figure ends; a longer bar is cut and its value is written on it."""
 
 
 def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
@@ -67,16 +73,14 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
 def peaks_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | None:
     """Make a table of the peak rates, one row per precision; None if there are none."""
     found = by_cell(records)
-    rows: list[Row] = []
-    for (_, _, dtype), top in peaks(found[cell] for cell in cells if cell in found).items():
-        load = top.flops.other_load
-        quietest = without("not in the record", top.flops.key)
-        if load is not None:
-            quietest = Field(f"{100 * load:.0f} %", ONE_BEST, top.flops.key)
-            quietest = marked(quietest, marks.of_peak(top.flops.contaminated))
-        rows.append((Field(dtype), _peak(top.flops, "FLOP/s"), _peak(top.memory, "B/s"), quietest))
-    heads = ("Precision", "Large products", "Large copies", "Background load")
-    return Table(say("roofline", "peaks"), heads, tuple(rows)) if rows else None
+    known = peaks(found[cell] for cell in cells if cell in found)
+    columns: list[tuple[str, Callable[[Place], Field]]] = [
+        ("Precision", lambda place: Field(place[2])),
+        ("Large products", lambda place: _peak(known[place].flops, "FLOP/s")),
+        ("Large copies", lambda place: _peak(known[place].memory, "B/s")),
+        ("Background load", lambda place: _quietest(known[place].flops)),
+    ]
+    return declared(say("roofline", "peaks"), columns, known) if known else None
 
 
 def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
@@ -124,19 +128,37 @@ def bars(cells: Sequence[Cell], records: Sequence[Record]) -> list[Bar]:
     return made
 
 
+def figure(drawn: Sequence[Bar]) -> Figure:
+    """Draw MFU and MBU of each setting as bars, with their intervals and marks."""
+    from matplotlib import pyplot
+
+    with pyplot.rc_context(STYLE):
+        sketch, place = pyplot.subplots(figsize=(9, 0.9 + 0.42 * len(drawn)))
+        for i, bar in enumerate(drawn):
+            named = ("MFU, prefill", "MBU, decode") if i == 0 else (None, None)
+            _bar(place, i - 0.2, bar.mfu, bar.mfu_mark.sign, color="#0173b2", label=named[0])
+            _bar(place, i + 0.2, bar.mbu, bar.mbu_mark.sign, color="#de8f05", label=named[1])
+        place.axvline(100, color=INK, linestyle="--", linewidth=1)
+        if place.get_xlim()[1] > WIDEST:
+            place.set_xlim(0, WIDEST)
+        place.set_yticks(range(len(drawn)), [bar.label for bar in drawn])
+        place.invert_yaxis()
+        place.set_xlabel("share of the measured peak rate, %")
+        place.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+        place.grid(axis="x")
+        sketch.tight_layout()
+    return sketch
+
+
 def points(drawn: Sequence[Bar]) -> Table:
     """Make the table of the figure: one row per setting."""
-    rows = tuple(
-        (
-            Field(bar.label),
-            _share(bar.mfu, bar.record, bar.mfu_mark),
-            _share(bar.mbu, bar.record, bar.mbu_mark),
-            fields.record_key(bar.record),
-        )
-        for bar in drawn
-    )
-    heads = (axes.AXES["optimization"].row_title, "MFU", "MBU", "Record")
-    return Table("What the figure shows, with 95 % intervals over batches", heads, rows)
+    columns: list[tuple[str, Callable[[Bar], Field]]] = [
+        (axes.AXES["optimization"].row_title, lambda bar: Field(bar.label)),
+        ("MFU", lambda bar: _share(bar.mfu, bar.record, bar.mfu_mark)),
+        ("MBU", lambda bar: _share(bar.mbu, bar.record, bar.mbu_mark)),
+        ("Record", lambda bar: fields.record_key(bar.record)),
+    ]
+    return declared("What the figure shows, with 95 % intervals over batches", columns, drawn)
 
 
 def _either(record: Record, peak: Peak) -> Mark:
@@ -153,16 +175,25 @@ def _share(share: Rate | None, record: Record, mark: Mark) -> Field:
 def _rate(rate: Rate | None, record: Record, mark: Mark, write: Callable[[float], str]) -> Field:
     if rate is None:
         return missing(record)
-    shown = Field(write(rate.value), "too few batches for an interval", record.key)
-    if rate.ends:
-        span = f"[{write(rate.ends[0])}, {write(rate.ends[1])}]"
-        shown = replace(shown, title="95 % interval over batches", span=span)
-    return marked(shown, mark)
+    if not rate.ends:
+        return marked(Field(write(rate.value), "too few batches for an interval", record.key), mark)
+    return marked(
+        fields.spanned(rate.value, rate.ends, write, "95 % interval over batches", record.key), mark
+    )
 
 
 def _peak(peak: Peak, unit: str) -> Field:
     shown = Field(format_si(peak.per_s, unit, 3), f"{peak.method}; {ONE_BEST}", peak.key)
     return marked(shown, marks.of_peak(peak.contaminated, peak.other_load))
+
+
+def _quietest(peak: Peak) -> Field:
+    """Show the background load in the quietest try of a peak rate."""
+    if peak.other_load is None:
+        return without("not in the record", peak.key)
+    return marked(
+        Field(f"{100 * peak.other_load:.0f} %", ONE_BEST, peak.key), marks.of_peak(peak.contaminated)
+    )
 
 
 def _compiled(record: Record) -> Field:
@@ -174,3 +205,18 @@ def _compiled(record: Record) -> Field:
     title = f"{made.cache_hits} graphs found compiled, {made.cache_misses} compiled now"
     shown = f"{counted(made.graphs, 'graph')}, {counted(made.graph_breaks, 'break')}"
     return Field(shown, title, record.key, words=True)
+
+
+def _bar(place: Any, y: float, share: Rate, mark: str, *, color: str, label: str | None) -> None:
+    value = 100 * share.value
+    place.barh(y, value, 0.36, color=color, label=label)
+    end = value
+    if share.ends:
+        low, end = (100 * each for each in share.ends)
+        reach = [[max(value - low, 0.0)], [max(end - value, 0.0)]]
+        place.errorbar([value], [y], xerr=reach, fmt="none", ecolor=INK, capsize=2)
+    if value > WIDEST:  # one such bar would leave the others no room
+        written = f"{percent(share.value)} %{mark}"
+        place.text(WIDEST - 1, y, written, va="center", ha="right", color="white")
+    elif mark:
+        place.text(min(end, WIDEST) + 0.5, y, mark.strip(), va="center", color=INK)
