@@ -24,11 +24,20 @@ FOLDERS = {
 READ = {"index", "pages", "report pages"}
 
 
+@pytest.fixture(scope="module")
+def parsed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the definitions of the package: only what a test edits is parsed again."""
+    folder = tmp_path_factory.mktemp("definitions")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(paths, "parsed_code", lambda: folder)
+        code_fingerprint._known.__wrapped__(code_fingerprint.PACKAGE)
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The folder in which definitions are kept."""
-    monkeypatch.setattr(paths, "parsed_code", lambda: tmp_path / "definitions")
-    return tmp_path / "definitions"
+def _parsed_once(monkeypatch: pytest.MonkeyPatch, parsed: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(parsed, tmp_path / "parsed"))
+    monkeypatch.setattr(paths, "parsed_code", lambda: folder)
 
 
 @pytest.fixture
@@ -128,30 +137,34 @@ def test_words_comments_and_the_way_of_importing_change_nothing(package: Path) -
     for file in package.rglob("*.py"):
         text = re.sub(r'^( *)"""\w', r'\1"""Reworded: ', file.read_text(), flags=re.M)
         file.write_text(f"{text}\n# A comment.\n")
-    batches = package / "stats" / "batches.py"
-    text = batches.read_text()
-    assert "from statistics import median\n" in text
-    assert "intervals.FEWEST_SAMPLES" in text
-    text = text.replace("from statistics import median\n", "import statistics as st\n")
-    text = text.replace(" median(", " st.median(").replace("(median(", "(st.median(")
-    text = text.replace(
-        "from vlmnb.stats import intervals", "from vlmnb.stats.intervals import FEWEST_SAMPLES as F"
-    )
-    batches.write_text(text.replace("intervals.FEWEST_SAMPLES", "F"))
+    comparison = package / "stats" / "comparison.py"
+    text = comparison.read_text()
+    for old, new in (
+        ("from itertools import combinations\n", "import itertools as it\n"),
+        (" combinations(", " it.combinations("),
+        ("from vlmnb.stats import intervals\n", "from vlmnb.stats import intervals\n"
+         "from vlmnb.stats.intervals import FEWEST_SAMPLES as F\n"),
+        (" intervals.FEWEST_SAMPLES ", " F "),
+    ):  # fmt: skip
+        assert old in text
+        text = text.replace(old, new)
+    comparison.write_text(text)
     assert changed(package) == set()
 
 
 def test_a_function_of_another_library_is_not_taken_for_ours(package: Path) -> None:
-    batches, ours = package / "stats" / "batches.py", "from vlmnb.stats.intervals import median"
-    batches.write_text(batches.read_text().replace("from statistics import median", ours))
+    comparison, ours = package / "stats" / "comparison.py", "from vlmnb.stats.intervals import combinations"
+    comparison.write_text(comparison.read_text().replace("from itertools import combinations", ours))
     assert "key" in changed(package)
 
 
 def test_moved_functions_and_renamed_modules_change_nothing(package: Path) -> None:
     stats = package / "stats"
-    (stats / "batches.py").rename(stats / "full_batches.py")
+    (stats / "comparison.py").rename(stats / "differences.py")
     for file in package.rglob("*.py"):
-        file.write_text(file.read_text().replace("vlmnb.stats.batches", "vlmnb.stats.full_batches"))
+        text = file.read_text().replace("vlmnb.stats.comparison", "vlmnb.stats.differences")
+        text = text.replace("stats import comparison", "stats import differences as comparison")
+        file.write_text(text)
     state = package / "device" / "state.py"
     (package / "device" / "moved").mkdir()
     state.rename(package / "device" / "moved" / "state.py")
@@ -161,19 +174,28 @@ def test_moved_functions_and_renamed_modules_change_nothing(package: Path) -> No
 
 
 def test_a_function_moved_out_of_its_folders_changes_their_fingerprints(package: Path) -> None:
-    (package / "stats" / "batches.py").rename(package / "sweep" / "batches.py")
+    (package / "stats" / "comparison.py").rename(package / "sweep" / "comparison.py")
     assert changed(package) == {"key", "cards", *READ}
 
 
-def test_a_folder_that_is_gone_is_an_error(package: Path) -> None:
-    shutil.rmtree(package / "meters")
+@pytest.fixture
+def part(tmp_path: Path) -> Path:
+    """A package of two folders alone."""
+    for name in ("stats", "device"):
+        shutil.copytree(code_fingerprint.PACKAGE / name, tmp_path / "vlmnb" / name)
+    return tmp_path / "vlmnb"
+
+
+def test_a_folder_that_is_gone_is_an_error(part: Path) -> None:
     with pytest.raises(FileNotFoundError, match="meters"):
-        code_fingerprint.of(content_key.MEASURING, package)
+        code_fingerprint.of(("stats", "meters"), part)
 
 
 def test_modules_are_parsed_once_and_again_if_the_cache_is_damaged(
-    package: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+    part: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache = tmp_path / "definitions"
+    monkeypatch.setattr(paths, "parsed_code", lambda: cache)
     parsed: list[str] = []
     definitions = code_fingerprint._definitions
     monkeypatch.setattr(
@@ -183,16 +205,16 @@ def test_modules_are_parsed_once_and_again_if_the_cache_is_damaged(
     def known() -> tuple[dict[Path, tuple[str, ...]], int]:
         """What a new process finds, and how many modules it parses for that."""
         parsed.clear()
-        found = code_fingerprint._known.__wrapped__(package)
+        found = code_fingerprint._known.__wrapped__(part)
         return {file: tuple(hashes) for file, hashes in found.items()}, len(parsed)
 
     found, modules = known()
-    assert modules > 100
+    assert modules == len([*part.rglob("*.py")])
     assert known() == (found, 0)
     (kept,) = cache.iterdir()
     kept.write_text("[")
     assert known() == (found, modules)
-    (package / "stats" / "intervals.py").write_text("FEWEST = 1\n")
+    (part / "stats" / "intervals.py").write_text("FEWEST = 1\n")
     assert known()[1] == 1
     shutil.rmtree(cache)
     cache.touch()  # nothing can be written below a file

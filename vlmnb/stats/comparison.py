@@ -13,7 +13,7 @@ from vlmnb.stats import intervals
 from vlmnb.types import Frozen
 
 NEGLIGIBLE = 0.1
-"""Ratios within this relative distance of 1 count as no difference, unless another margin is given."""
+"""Ratios within this relative distance of 1 count as no difference."""
 
 POWER = 0.8
 """Probability that a difference of the detectable size is found."""
@@ -30,8 +30,8 @@ class Difference(Frozen):
         high: Upper end of it.
         n: Pairs, or the smaller of the two numbers of samples.
         paired: Samples of the same position were compared.
-        differ: ``yes`` if the interval leaves out 1; ``no`` if it lies wholly within the margin;
-            ``cannot tell`` otherwise, and with fewer than ``stats.FEWEST_SAMPLES``.
+        differ: ``yes`` if the interval leaves out 1; ``no`` if it lies wholly within ``NEGLIGIBLE`` of 1;
+            ``cannot tell`` otherwise, and with fewer than ``intervals.FEWEST_SAMPLES``.
     """
 
     ratio: float
@@ -66,7 +66,6 @@ def compare(
     *,
     paired: bool,
     noise_floor: float = 0.0,
-    margin: float = NEGLIGIBLE,
     confidence: float = 0.95,
 ) -> Difference:
     """Compare two lists of positive samples, such as the latencies of two windows.
@@ -81,10 +80,9 @@ def compare(
         first: Samples of the first measurement.
         second: Samples of the second, in the order of the first if paired.
         paired: Samples of the same position belong together.
-        noise_floor: Relative difference that two repeats of the same cell may show, such as
-            :attr:`Repeatability.threshold`. The interval is made at least that wide, because the samples of
-            one window do not show how windows differ.
-        margin: Relative difference that is too small to matter.
+        noise_floor: Relative difference that two repeats of the same cell may show
+            (:attr:`Repeatability.threshold`); the samples of one window do not show how windows differ, so
+            the interval is made at least that wide.
         confidence: Of the interval.
 
     Raises:
@@ -102,15 +100,14 @@ def compare(
     n = min(len(a), len(b))
     return Difference(
         ratio=math.exp(center), low=ends[0], high=ends[1], n=n, paired=paired,
-        differ="cannot tell" if n < intervals.FEWEST_SAMPLES else _differ(*ends, margin),
+        differ="cannot tell" if n < intervals.FEWEST_SAMPLES else _differ(*ends),
     )  # fmt: skip
 
 
 def sign_test(better: int, worse: int) -> float:
-    """Return the probability of pairs at least as one-sided, if both directions are equally likely.
+    """Return the exact, two-sided probability of pairs at least as one-sided, by chance alone.
 
-    Exact and two-sided; pairs without a difference do not count. For pairs of right and wrong answers it is
-    McNemar's exact test.
+    Pairs without a difference do not count. For pairs of right and wrong answers it is McNemar's exact test.
     """
     return min(1.0, 2 * one_sided_sign_test(max(better, worse), min(better, worse)))
 
@@ -151,16 +148,11 @@ def repeatability(windows: Sequence[Sequence[float]]) -> Repeatability:
 
 
 def student_quantile(probability: float, freedom: int) -> float:
-    """Return a quantile of Student's t distribution, for a whole number of degrees of freedom.
+    """Return a quantile (0.5 to 1) of Student's t distribution, for a whole number of degrees of freedom.
 
     Found by bisection of the closed form of its distribution function (Abramowitz and Stegun, Handbook of
     Mathematical Functions, 26.7.3 and 26.7.4).
-
-    Raises:
-        ValueError: The probability is not between 0.5 and 1, or there are no degrees of freedom.
     """
-    if not 0.5 <= probability < 1 or freedom < 1:
-        raise ValueError(f"No quantile for probability {probability}, {freedom} degrees of freedom.")
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         angle = (low + high) / 2
@@ -184,10 +176,10 @@ def _central(angle: float, freedom: int) -> float:
     return 2 / math.pi * (angle + sine * total)
 
 
-def _differ(low: float, high: float, margin: float) -> Answer:
+def _differ(low: float, high: float) -> Answer:
     if low > 1 or high < 1:
         return "yes"
-    return "no" if low >= 1 / (1 + margin) and high <= 1 + margin else "cannot tell"
+    return "no" if low >= 1 / (1 + NEGLIGIBLE) and high <= 1 + NEGLIGIBLE else "cannot tell"
 
 
 def _signs(values: intervals.Floats, confidence: float) -> tuple[float, float, float]:

@@ -32,9 +32,8 @@ class Summary(Frozen):
         low: Lower end of the interval of the median, in the unit of the samples.
         high: Upper end of the interval of the median.
         n: Number of samples.
-        confidence: Probability that such an interval holds the true median: as requested if there
-            are enough samples, else that of the interval from the smallest to the largest sample (0 for
-            a single sample).
+        confidence: Probability that such an interval holds the true median; if there are too few samples
+            for the one requested, that of the interval from the smallest to the largest sample.
     """
 
     median: float
@@ -56,7 +55,7 @@ def median_interval(samples: Sequence[float], confidence: float = 0.95) -> Summa
     """Return the median and its interval by interpolated order statistics, see :func:`median_ends`.
 
     Raises:
-        ValueError: There are no samples, one is not finite, or the confidence is not between 0 and 1.
+        ValueError: There are no samples, or one is not finite.
     """
     return _median_interval(tuple(samples), confidence)
 
@@ -86,8 +85,6 @@ def median_ends(samples: Floats, confidence: float = 0.95) -> tuple[Floats, Floa
     too narrow. If the median falls into a gap between two modes, few samples cover less as well; if samples
     repeat, the interval is conservative.
     """
-    if not 0 < confidence < 1:
-        raise ValueError(f"The confidence must lie between 0 and 1, not be {confidence}.")
     ordered = np.sort(samples, axis=-1)
     n = ordered.shape[-1]
     rank, weight, reached = _median_rank(n, confidence)
@@ -127,10 +124,8 @@ def quantile_interval(samples: Sequence[float], q: float, confidence: float = 0.
         72 for the 95 % quantile, 6 for the median.
 
     Raises:
-        ValueError: There are no samples, one is not finite, or ``q`` is not between 0 and 1.
+        ValueError: There are no samples, or one is not finite.
     """
-    if not 0 < q < 1:
-        raise ValueError(f"A quantile lies between 0 and 1, not at {q}.")
     ordered = np.sort(_finite(samples, "samples"))
     n, tail = len(ordered), (1 - confidence) / 2
     below = np.cumsum([_binomial(n, k, q) for k in range(n + 1)])
@@ -229,7 +224,5 @@ def _finite(values: Sequence[float], what: str) -> Floats:
     if array.size == 0:
         raise ValueError(f"There are no {what} to summarize.")
     if not np.isfinite(array).all():
-        raise ValueError(
-            f"The {what} must be finite, but number {int(np.argmin(np.isfinite(array)))} is not."
-        )
+        raise ValueError(f"The {what} must be finite, but number {np.argmin(np.isfinite(array))} is not.")
     return array
