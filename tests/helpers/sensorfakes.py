@@ -173,8 +173,8 @@ class RAM:
 
 
 class CPU:
-    def __init__(self, mode: str = "cpu_load", tdp: float = 65.0, generic: bool = False) -> None:
-        self._mode, self._tdp, self._is_generic_tdp, self._tracking_mode = mode, tdp, generic, "process"
+    def __init__(self, mode: str = "cpu_load", tdp: float = 65.0) -> None:
+        self._mode, self._tdp, self._tracking_mode = mode, tdp, "process"
 
 
 class GPU:
@@ -182,8 +182,8 @@ class GPU:
 
 
 class FakeTracker:
-    def __init__(self, *hardware: object, fails: bool = False, forced: float | None = None) -> None:
-        self._hardware, self._conf, self.fails = hardware, {"force_cpu_power": forced}, fails
+    def __init__(self, *hardware: object, fails: bool = False) -> None:
+        self._hardware, self.fails = hardware, fails
         self.calls: list[str] = []
 
     def start_task(self) -> None:

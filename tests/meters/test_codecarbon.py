@@ -55,19 +55,18 @@ def test_a_window_has_a_length_and_a_reading_per_source(metered: Metered) -> Non
 
 
 @pytest.mark.parametrize(
-    ("hardware", "forced", "method", "words"),
+    ("hardware", "method", "words"),
     [
-        (CPU("intel_rapl"), None, "rapl", "intel_rapl, whole package, all processes"),
-        (CPU("constant"), None, "model", "constant, half of TDP x time, TDP 65 W"),
-        (CPU(tdp=85, generic=True), None, "model", "TDP 85 W (codecarbon's default"),
-        (CPU(tdp=4 * (psutil.cpu_count() or 1)), None, "model", "(4 W per thread, the CPU is not in"),
-        (CPU(tdp=30.0), 30.0, "model", "TDP 30 W (as configured)"),
+        (CPU("intel_rapl"), "rapl", "intel_rapl, whole package, all processes"),
+        (CPU("constant"), "model", "constant, half of TDP x time, TDP 65 W"),
+        (CPU(tdp=85), "model", "TDP 85 W (codecarbon's default"),
+        (CPU(tdp=4 * (psutil.cpu_count() or 1)), "model", "(4 W per thread, the CPU is not in"),
     ],
 )
 def test_a_reading_says_how_it_came_about(
-    metered: Metered, hardware: object, forced: float | None, method: str, words: str
+    metered: Metered, hardware: object, method: str, words: str
 ) -> None:
-    with metered(FakeTracker(hardware, forced=forced)) as meter:
+    with metered(FakeTracker(hardware)) as meter:
         pass
     (reading,) = meter.readings
     assert reading.method == method
@@ -90,33 +89,26 @@ def test_an_error_of_the_work_hides_one_of_the_meter(metered: Metered) -> None:
         pass
 
 
-@pytest.fixture
-def cuda(monkeypatch: pytest.MonkeyPatch) -> FakeCuda:
-    fake = FakeCuda()
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=fake, device=str))
-    return fake
-
-
-def test_a_window_on_a_gpu_begins_and_ends_with_an_idle_gpu(cuda: FakeCuda, metered: Metered) -> None:
-    tracker = FakeTracker(GPU())
+def test_a_window_on_a_gpu_begins_and_ends_with_an_idle_gpu(
+    metered: Metered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, cuda = FakeTracker(GPU()), FakeCuda()
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda, device=str))
     tracker.calls = cuda.calls
     meter = metered(tracker, "cuda")
     cuda.calls.clear()
     with meter:
         cuda.calls.append("work")
     assert cuda.calls == ["synchronize cuda", "start", "work", "synchronize cuda", "stop"]
+    gpus = [SimpleNamespace(uuid="GPU-a"), SimpleNamespace(uuid="GPU-b")]
+    monkeypatch.setattr(machine, "describe", lambda: SimpleNamespace(gpus=gpus))
+    assert codecarbon_model._gpu_index("cuda:0") == 1
 
 
 def test_a_cpu_needs_no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     synchronize("cpu")
-
-
-def test_codecarbon_is_given_the_gpu_in_use(cuda: FakeCuda, monkeypatch: pytest.MonkeyPatch) -> None:
-    gpus = [SimpleNamespace(uuid="GPU-a"), SimpleNamespace(uuid="GPU-b")]
-    monkeypatch.setattr(machine, "describe", lambda: SimpleNamespace(gpus=gpus))
-    assert codecarbon_model.gpu_index("cuda:0") == 1
-    assert codecarbon_model.gpu_index("cpu") is None
+    assert codecarbon_model._gpu_index("cpu") is None
 
 
 @pytest.fixture

@@ -29,11 +29,11 @@ def test_memory_of_a_gpu_is_what_torch_allocated_and_reserved(
     with MemoryMeter("cuda") as meter:
         assert cuda.calls == ["synchronize cuda", "reset"]
     usage = meter.usage
-    assert (usage.baseline_bytes, usage.peak_bytes, usage.over_model_bytes) == (100, 300, 200)
+    assert (usage.baseline_bytes, usage.peak_bytes, usage.over_model_bytes()) == (100, 300, 200)
     assert (usage.reserved_baseline_bytes, usage.reserved_peak_bytes) == (200, 700)
-    assert usage.reserved_over_model_bytes == 500
+    assert usage.over_model_bytes("reserved_") == 500
     assert (usage.process_baseline_bytes, usage.process_peak_bytes) == (400 * 1024, 900 * 1024)
-    assert usage.process_over_model_bytes == 500 * 1024
+    assert usage.over_model_bytes("process_") == 500 * 1024
 
 
 def test_memory_of_a_process_is_read_from_proc(process: Path) -> None:

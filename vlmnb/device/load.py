@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -33,14 +34,27 @@ class Reading(NamedTuple):
     own_s: float
 
 
+def used_s() -> float:
+    """Return the CPU seconds of this process and its children, at work or ended; takes milliseconds."""
+    seconds = _own_s()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            seconds += sum(child.cpu_times()[:4])  # user and system, its own and of its ended children
+    return seconds
+
+
+def _own_s() -> float:
+    own = os.times()
+    return time.process_time() + own.children_user + own.children_system
+
+
 def reading() -> Reading:
     """Return the counters now. Finished children, such as a tool that was called, count as this process."""
-    cores, own = psutil.cpu_times()._asdict(), os.times()
+    cores = psutil.cpu_times()._asdict()
     # Linux counts the time of guests twice: it is part of user and nice as well.
     total_s = sum(cores.values()) - cores.get("guest", 0.0) - cores.get("guest_nice", 0.0)
     busy_s = total_s - cores["idle"] - cores.get("iowait", 0.0)
-    own_s = time.process_time() + own.children_user + own.children_system
-    return Reading(clock.now_s(), busy_s, total_s, own_s)
+    return Reading(clock.now_s(), busy_s, total_s, _own_s())
 
 
 class BackgroundLoad:

@@ -30,22 +30,20 @@ class EnergyMeter:
 
     * ``gpu``: difference of NVML's energy counter of the GPU in use, other processes included.
     * ``cpu``: RAPL's counters of the whole processor packages if they can be read, other processes included;
-      else codecarbon's model: CPU time of this process and its children x TDP / cores. CPU
-      time advances in ticks of 10 ms, and the TDP is that of the whole processor even where a virtual
-      machine has a part of it. A model: compare only cells of one machine with it.
+      else codecarbon's model: CPU time of this process and its children, also of those that end in the
+      window, x TDP / cores. The TDP is that of the whole processor even where a virtual machine has a part
+      of it. A model: compare only cells of one machine with it.
     * ``ram``: RAPL's counter of the memory if there is one, else codecarbon's constant (5 W per memory
       module that it assumes) x time, which does not depend on the work.
 
     A counter is read when it moves, just before the work and just after it (up to a period each, in which
-    the device idles): its window is that between its own two readings, and contains the work. A window
-    shorter than ``least_window_s``, a counter that does not move, and a mean power that the device cannot
-    draw are refused with a reason, and are not replaced by a model.
+    the device idles): its window is that between its own two readings, and contains the work. What cannot be
+    right (:meth:`_Count.reading`) is refused with a reason, and not replaced by a model.
 
     Making a meter detects the hardware and, once per process, calibrates the counters, which takes seconds.
-    No thread runs during the window: codecarbon's own sampling would cost time there and is of no use for
-    counters and CPU times. Opening and closing cost about 3 ms of CPU time that the readings include and
-    ``duration_s`` does not. Nothing is sent anywhere or written to a file, and other processes may measure
-    as well.
+    No thread runs during the window. Opening and closing cost about 3 ms of CPU time that the readings
+    include and ``duration_s`` does not. Nothing is sent anywhere or written to a file, and other processes
+    may measure as well.
     """
 
     def __init__(self, device: str = "cpu") -> None:
@@ -55,7 +53,7 @@ class EnergyMeter:
         self.emissions: dict[str, Any] = {}
         synchronize(device)
         found = calibration.attached(device)
-        self._counters = found.counters
+        self._counts = [_Count(counter, card) for counter, card in found.counters]
         self.cards = tuple(card for _, card in found.counters)
         self.refused = found.refused
         with codecarbon_model.silence():
@@ -72,23 +70,22 @@ class EnergyMeter:
         return clock.now_s() - self._start_s
 
     def __enter__(self) -> Self:
-        self._failures: dict[int, str] = {}
-        self._started: dict[int, tuple[float, float]] = {}
         with codecarbon_model.silence():
             synchronize(self._device)
             self._tracker.start_task()
-        for i, (counter, card) in enumerate(self._counters):
-            with self._noting(i):
-                counter.resume()
-                self._started[i] = _tick(counter, card)
+        for count in self._counts:
+            with count.noting():
+                count.failure = ""
+                count.counter.resume()
+                count.start = count.tick()
         self._start_s = clock.now_s()
         return self
 
     def checkpoint(self) -> None:
         """Read the counters between batches, so that none wraps around twice; takes microseconds."""
-        for i, (counter, _) in enumerate(self._counters):
-            with self._noting(i):
-                counter.read_j()
+        for count in self._counts:
+            with count.noting():
+                count.counter.read_j()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -97,44 +94,57 @@ class EnergyMeter:
             synchronize(self._device)
         self.duration_s = clock.now_s() - self._start_s
         counted: list[EnergyReading] = []
-        for i, (counter, card) in enumerate(self._counters):
-            with self._noting(i):
-                end = _tick(counter, card)
-                if i not in self._failures:
-                    counted.append(self._reading(counter, card, self._started[i], end))
+        for count in self._counts:
+            with count.noting():
+                end = count.tick()
+                if not count.failure:
+                    counted.append(count.reading(end, self.duration_s))
         self.refused += tuple(
-            EnergyRefusal(source=counter.source, method=counter.method, reason=self._failures[i])
-            for i, (counter, _) in enumerate(self._counters)
-            if i in self._failures
+            EnergyRefusal(source=count.counter.source, method=count.counter.method, reason=count.failure)
+            for count in self._counts
+            if count.failure
         )
         with codecarbon_model.silence(), hidden_after(error):
             self.emissions = dataclasses.asdict(self._tracker.stop_task())
-            has_counter = {counter.source for counter, _ in self._counters}
+            has_counter = {count.counter.source for count in self._counts}
             modelled = codecarbon_model.readings(self._tracker, self.emissions)
             counted += [reading for reading in modelled if reading.source not in has_counter]
         self.readings = tuple(counted)
 
+
+@dataclasses.dataclass
+class _Count:
+    """A counter in a window: its first time and joules, and why it has no reading, if so."""
+
+    counter: EnergyCounter
+    card: SensorCard
+    start: tuple[float, float] = (0.0, 0.0)
+    failure: str = ""
+
     @contextlib.contextmanager
-    def _noting(self, counter: int) -> Iterator[None]:
-        """Keep the first error of a counter; the work goes on without it."""
+    def noting(self) -> Iterator[None]:
+        """Keep the first error of the counter; the work goes on without it."""
         try:
             yield
         except SensorError as error:
-            self._failures.setdefault(counter, str(error))
+            self.failure = self.failure or str(error)
 
-    def _reading(
-        self, counter: EnergyCounter, card: SensorCard, start: tuple[float, float], end: tuple[float, float]
-    ) -> EnergyReading:
-        """Return the difference of two readings, if it can be trusted.
+    def tick(self) -> tuple[float, float]:
+        """Wait until the counter moves; return the time and the joules."""
+        return tick(self.counter, TICK_PERIODS * self.card.period_s)
+
+    def reading(self, end: tuple[float, float], work_s: float) -> EnergyReading:
+        """Return the difference of two readings around work of so many seconds, if it can be trusted.
 
         Raises:
-            SensorError: The window is too short for the counter, or the device cannot draw this power.
+            SensorError: The work was too short for the counter, or the device cannot draw this power.
         """
-        window_s, energy_j = end[0] - start[0], end[1] - start[1]
+        counter, card = self.counter, self.card
+        window_s, energy_j = end[0] - self.start[0], end[1] - self.start[1]
         least_s = min_window_s(card)
-        if self.duration_s < least_s:
+        if work_s < least_s:
             raise SensorError(
-                f"the work took {self.duration_s:.3g} s, and this counter, which moves every "
+                f"the work took {work_s:.3g} s, and this counter, which moves every "
                 f"{card.period_s * 1000:.3g} ms, needs {least_s:.3g} s"
             )
         if counter.limit_w is not None and energy_j / window_s > counter.limit_w:
@@ -150,10 +160,6 @@ class EnergyMeter:
             window_s=window_s,
             idle_j=None if card.idle_power_w is None else card.idle_power_w * window_s,
         )
-
-
-def _tick(counter: EnergyCounter, card: SensorCard) -> tuple[float, float]:
-    return tick(counter, TICK_PERIODS * card.period_s)
 
 
 def hidden_after(error: BaseException | None) -> contextlib.AbstractContextManager[None]:

@@ -50,26 +50,23 @@ class MemoryMeter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        resident_peak = None if self._failure else _resident("VmHWM")
-        process = {"process_peak_bytes": resident_peak, "process_baseline_bytes": self._resident_bytes}
+        peak, baseline = None if self._failure else _resident("VmHWM"), self._resident_bytes
+        self.usage = MemoryUsage(
+            peak_bytes=peak, baseline_bytes=baseline,
+            process_peak_bytes=peak, process_baseline_bytes=baseline,
+            method=self._failure or "resident memory of the process (VmHWM after clear_refs)",
+        )  # fmt: skip
         if is_cuda(self._device):
             import torch
 
-            self.usage = MemoryUsage(
-                peak_bytes=torch.cuda.max_memory_allocated(self._device),
-                baseline_bytes=self._allocated_bytes,
-                method="torch.cuda.max_memory_allocated",
-                reserved_peak_bytes=torch.cuda.max_memory_reserved(self._device),
-                reserved_baseline_bytes=self._reserved_bytes,
-                **process,
-            )
-        else:
-            self.usage = MemoryUsage(
-                peak_bytes=resident_peak,
-                baseline_bytes=self._resident_bytes,
-                method=self._failure or "resident memory of the process (VmHWM after clear_refs)",
-                **process,
-            )
+            of_gpu = {
+                "peak_bytes": torch.cuda.max_memory_allocated(self._device),
+                "baseline_bytes": self._allocated_bytes,
+                "method": "torch.cuda.max_memory_allocated",
+                "reserved_peak_bytes": torch.cuda.max_memory_reserved(self._device),
+                "reserved_baseline_bytes": self._reserved_bytes,
+            }
+            self.usage = self.usage.model_copy(update=of_gpu)
 
 
 def _resident(field: str) -> int:
@@ -90,10 +87,7 @@ def weights_bytes(model: Any) -> int:
 
 
 def decode_weights_bytes(model: Any, decoder: Any) -> int:
-    """Return the bytes of the parameters that a decoding step reads: the decoder's and the output head's.
-
-    Of the table of embeddings a step reads one row per sample, which is negligible.
-    """
+    """Return the bytes of the parameters that a decoding step reads: without the table of embeddings."""
     table = {id(parameter) for parameter in decoder.get_input_embeddings().parameters()}
     head = [*model.lm_head.parameters()]
     return _bytes([p for p in decoder.parameters() if id(p) not in table] + head)
@@ -121,16 +115,11 @@ def _parts(tensor: Any) -> Iterator[Any]:
 
 
 def cache_bytes(config: Any, rows: int, positions: int, element_bytes: int) -> int:
-    """Return the bytes of the keys and values of a decoder with full attention.
+    """Return the bytes of the keys and values of a batch of ``rows``, in a decoder with full attention.
 
-    2 (key and value) x layers x key-value heads x head size x positions x rows x bytes per element.
-
-    Args:
-        config: Configuration of the model, or of its text part.
-        rows: Samples in the batch.
-        positions: Tokens of a row in the cache: prompt with padding and image tokens, and every generated
-            token but the last, which is never fed back.
-        element_bytes: Bytes of an element of the cache: of the precision that is computed in.
+    2 (key and value) x layers x key-value heads x head size x positions x rows x bytes per element. The
+    positions of a row are its prompt with padding and image tokens, and every generated token but the last,
+    which is never fed back.
     """
     text = config.get_text_config(decoder=True)
     heads, head_size = architecture.key_values(text)

@@ -3,41 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from pydantic import AfterValidator, NonNegativeFloat
+from pydantic import NonNegativeFloat, ValidationInfo, field_validator
 
+from vlmnb.device.clock import is_cuda
 from vlmnb.meters import counters
 from vlmnb.types import Frozen
 
 
-def _known_source(name: str) -> str:
-    if name not in {"gpu", "cpu", "ram", *counters.sources()}:
-        raise ValueError(f"no counter or model has the source {name!r}")
-    return name
+class Sourced(Frozen):
+    """What concerns one source of energy and one method.
+
+    Attributes:
+        source: ``gpu``, ``cpu``, ``ram`` or another source of a module of ``counters``.
+        method: That of a module of ``counters``, ``model`` (an estimate from time, load and a nominal power)
+            or ``unstated`` (reports).
+    """
+
+    source: str
+    method: str
+
+    @field_validator("source", "method")
+    @classmethod
+    def _known(cls, name: str, field: ValidationInfo) -> str:
+        known = {"source": ("gpu", "cpu", "ram", *counters.sources()),
+                 "method": ("model", "unstated", *counters.methods())}  # fmt: skip
+        if name not in known[field.field_name or ""]:
+            raise ValueError(f"no counter or model has the {field.field_name} {name!r}")
+        return name
 
 
-def _known_method(name: str) -> str:
-    if name not in {"model", "unstated", *counters.methods()}:
-        raise ValueError(f"no counter or model has the method {name!r}")
-    return name
-
-
-EnergySource = Annotated[str, AfterValidator(_known_source)]
-"""``gpu``, ``cpu``, ``ram`` or another source of a module of ``counters``."""
-
-EnergyMethod = Annotated[str, AfterValidator(_known_method)]
-"""``model``, ``unstated`` (reports), or the method of a module of ``counters``."""
-
-
-class EnergyReading(Frozen):
+class EnergyReading(Sourced):
     """Joules of one source over the whole window, and how they were obtained.
 
     Readings are never added: ``headline`` picks one.
 
     Attributes:
-        source: ``gpu``, ``cpu`` or ``ram``.
-        method: the counter that measured it, or ``model``: an estimate from time, load and a nominal power.
         energy_j: Gross energy: everything the source used in the window, idling included.
         detail: Tool, mode and constants.
         window_s: Seconds between the two readings of the counter; None for a model.
@@ -46,8 +47,6 @@ class EnergyReading(Frozen):
             where it is the number of timed samples.
     """
 
-    source: EnergySource
-    method: EnergyMethod
     energy_j: NonNegativeFloat
     detail: str
     window_s: float | None = None
@@ -56,12 +55,9 @@ class EnergyReading(Frozen):
 
     @property
     def net_j(self) -> float | None:
-        """Return the energy minus idle energy; None if the idle power is unknown.
-
-        None too if the result is negative: then the source was not idle when its idle power was measured.
-        """
-        net = None if self.idle_j is None else self.energy_j - self.idle_j
-        return net if net is not None and net >= 0 else None
+        """Return the energy minus idle energy; None if unknown or negative: the source was not idle then."""
+        known = self.idle_j is not None and self.idle_j <= self.energy_j
+        return self.energy_j - (self.idle_j or 0.0) if known else None
 
     @property
     def power_w(self) -> float | None:
@@ -69,28 +65,37 @@ class EnergyReading(Frozen):
         return self.energy_j / self.window_s if self.window_s else None
 
 
-class EnergyRefusal(Frozen):
+class EnergyRefusal(Sourced):
     """A source with a sensor but without a reading, and the reason."""
 
-    source: EnergySource
-    method: EnergyMethod
     reason: str
 
 
-def headline(readings: Sequence[EnergyReading], device: str) -> EnergyReading | None:
+def headline(
+    readings: Sequence[EnergyReading], device: str, refused: Sequence[EnergyRefusal] = ()
+) -> EnergyReading | None:
     """Return the one reading of a window that tables show; never a sum.
 
-    For ``cuda`` it is that of the GPU's counter, for ``cpu`` that of the CPU, counted or modelled; None if
-    there is no such reading.
+    It is that of the GPU (by a counter alone) or of the CPU; or of a source that a module of ``counters``
+    names in its ``HEADLINE``, if the window has a reading or a refusal of it. None without such a reading.
     """
-    source = headline_source(device)
+    source = _headline_source((*readings, *refused), device)
     found = next((reading for reading in readings if reading.source == source), None)
     return None if found and source == "gpu" and found.method not in counters.methods(source) else found
 
 
-def headline_source(device: str) -> EnergySource:
-    """Return the source whose energy is that of the work on a device."""
-    return "gpu" if device.startswith("cuda") else "cpu"
+def headline_reason(readings: Sequence[EnergyReading], device: str, refused: Sequence[EnergyRefusal]) -> str:
+    """Return why the counter of this device gave no reading; empty otherwise."""
+    if headline(readings, device, refused) is not None:
+        return ""
+    source = _headline_source((*readings, *refused), device)
+    return "; ".join(refusal.reason for refusal in refused if refusal.source == source)
+
+
+def _headline_source(had: Sequence[Sourced], device: str) -> str:
+    kind, own = ("cuda", "gpu") if is_cuda(device) else ("cpu", "cpu")
+    sources = {one.source for one in had}
+    return next((source for source in counters.headlines(kind) if source in sources), own)
 
 
 class MemoryUsage(Frozen):
@@ -121,20 +126,10 @@ class MemoryUsage(Frozen):
     decode_weights_bytes: int | None = None
     cache_bytes: int | None = None
 
-    @property
-    def over_model_bytes(self) -> int | None:
-        """Return peak minus baseline: what generating itself needs."""
-        return _difference(self.peak_bytes, self.baseline_bytes)
-
-    @property
-    def reserved_over_model_bytes(self) -> int | None:
-        """Return the same for the memory that torch's allocator held."""
-        return _difference(self.reserved_peak_bytes, self.reserved_baseline_bytes)
-
-    @property
-    def process_over_model_bytes(self) -> int | None:
-        """Return the same for the process."""
-        return _difference(self.process_peak_bytes, self.process_baseline_bytes)
+    def over_model_bytes(self, of: str = "") -> int | None:
+        """Return peak minus baseline, what generating itself needs; of ``reserved_`` or ``process_`` too."""
+        peak, baseline = getattr(self, f"{of}peak_bytes"), getattr(self, f"{of}baseline_bytes")
+        return None if peak is None or baseline is None else peak - baseline
 
 
 class Compilation(Frozen):
@@ -170,7 +165,7 @@ class ProbeLogits(Frozen):
     step_values: tuple[float, ...] = ()
 
 
-class SensorCard(Frozen):
+class SensorCard(Sourced):
     """Calibration of a counter of energy, measured on this machine and not taken from a data sheet.
 
     Attributes:
@@ -185,17 +180,9 @@ class SensorCard(Frozen):
     """
 
     sensor: str
-    source: EnergySource
-    method: EnergyMethod
     period_s: float
     step_j: float
     resolution_s: float
     updates: int
     idle_power_w: float | None
     note: str = ""
-
-
-def _difference(peak_bytes: int | None, baseline_bytes: int | None) -> int | None:
-    if peak_bytes is None or baseline_bytes is None:
-        return None
-    return peak_bytes - baseline_bytes

@@ -70,9 +70,9 @@ def row(record: Record) -> dict[str, Any]:
             "notes": record.remarks or None,
             "flops": record.flops_per_batch,
             # A process keeps what it once took: the difference that is known of a CPU is under its own name.
-            "peak_bytes_over_model": memory and memory.reserved_peak_bytes and memory.over_model_bytes,
-            "reserved_peak_bytes_over_model": memory and memory.reserved_over_model_bytes,
-            "process_peak_bytes_over_model": memory and memory.process_over_model_bytes,
+            "peak_bytes_over_model": memory and memory.reserved_peak_bytes and memory.over_model_bytes(),
+            "reserved_peak_bytes_over_model": memory and memory.over_model_bytes("reserved_"),
+            "process_peak_bytes_over_model": memory and memory.over_model_bytes("process_"),
             "image_tokens": _middle([a.image_tokens for a in answers]),
             "text_tokens": _middle([a.text_tokens for a in answers]),
             "output_tokens": sum(a.output_tokens for a in answers) / len(answers) if answers else None,

@@ -10,13 +10,12 @@ from pydantic import field_validator, model_validator
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import (
     Compilation,
-    EnergyMethod,
     EnergyReading,
     EnergyRefusal,
     MemoryUsage,
     ProbeLogits,
     headline,
-    headline_source,
+    headline_reason,
 )
 from vlmnb.records.answer import Answer, FailedSample
 from vlmnb.records.layer_profile import Ceilings, LayerProfile
@@ -193,10 +192,10 @@ class Record(Frozen):
     @property
     def headline_energy(self) -> EnergyReading | None:
         """Return the reading that tables show: see ``headline``."""
-        return headline(self.energy, self.cell.device)
+        return headline(self.energy, self.cell.device, self.energy_refused)
 
     @property
-    def energy_method(self) -> EnergyMethod | None:
+    def energy_method(self) -> str | None:
         """Return how :attr:`energy_j_per_sample` was obtained."""
         if self.reported:
             return None if self.reported.value("energy_j_per_sample") is None else "unstated"
@@ -237,10 +236,7 @@ class Record(Frozen):
     @property
     def energy_reason(self) -> str:
         """Return why the counter of this device gave no reading; empty otherwise."""
-        if self.headline_energy is not None:
-            return ""
-        source = headline_source(self.cell.device)
-        return "; ".join(refusal.reason for refusal in self.energy_refused if refusal.source == source)
+        return headline_reason(self.energy, self.cell.device, self.energy_refused)
 
     @property
     def wer(self) -> float | None:

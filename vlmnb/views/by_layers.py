@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from vlmnb.analysis import layer_shares
-from vlmnb.meters.readings import headline, headline_source
+from vlmnb.meters.readings import headline, headline_reason
 from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import format_si
@@ -178,10 +178,10 @@ def _of_peak(share: float, title: str, key: str, peak: Ceilings) -> Field:
 
 
 def _energy(record: Record, replayed: Sequence[LayerPart]) -> Field:
-    readings = [(headline(part.energy, record.cell.device), part.replays) for part in replayed]
+    metered = [(part.energy, record.cell.device, part.energy_refused) for part in replayed]
+    readings = [(headline(*had), part.replays) for had, part in zip(metered, replayed, strict=True)]
     if any(reading is None for reading, _ in readings):
-        source = headline_source(record.cell.device)
-        why = {no.reason for part in replayed for no in part.energy_refused if no.source == source}
+        why = {headline_reason(*had) for had in metered} - {""}
         return without("; ".join(sorted(why)) or "no reading", record.key)
     joules = sum(reading.energy_j / replays for reading, replays in readings if reading)
     methods = {reading.method for reading, _ in readings if reading}

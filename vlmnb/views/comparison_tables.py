@@ -28,7 +28,9 @@ ABOVE: Column = (
     "Above baseline",
     "",
     value(
-        lambda record: record.memory and record.memory.reserved_peak_bytes and record.memory.over_model_bytes,
+        lambda record: (
+            record.memory and record.memory.reserved_peak_bytes and record.memory.over_model_bytes()
+        ),
         partial(format_si, unit="B", digits=3),
         ONE_READING,
         "known for a GPU only: on a CPU the process keeps what it once took, so the difference is too small",

@@ -80,8 +80,9 @@ def stale(records: Sequence[Record]) -> str:
 
 def _modelled(record: Record) -> bool:
     """Return whether energy that is shown of a record, or of its layers, was modelled."""
-    parts = [part.energy for part in record.layers.parts] if record.layers else []
-    found = [record.headline_energy, *(headline(readings, record.cell.device) for readings in parts)]
+    parts = record.layers.parts if record.layers else ()
+    of_parts = (headline(part.energy, record.cell.device, part.energy_refused) for part in parts)
+    found = [record.headline_energy, *of_parts]
     return any(reading is not None and reading.method == "model" for reading in found)
 
 

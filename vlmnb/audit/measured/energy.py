@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from vlmnb.audit.measured.window import closing_s
 from vlmnb.audit.rule import Draft, found, record_rule
 from vlmnb.meters import counters
-from vlmnb.meters.readings import EnergyReading, headline_source
+from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import export_columns
 from vlmnb.records.layer_profile import LayerPart
 from vlmnb.records.record import Record
@@ -154,8 +154,7 @@ def counter_fits_the_power(record: Record) -> Iterator[Draft]:
 @record_rule
 def samples_times_joules_is_the_window(record: Record) -> Iterator[Draft]:
     """Joules per sample times the samples of the window are the joules that the source counted in it."""
-    row, timing, source = export_columns.costs(record), record.timing, headline_source(record.cell.device)
-    reading = next((one for one in record.energy if one.source == source), None)
+    row, timing, reading = export_columns.costs(record), record.timing, record.headline_energy
     each, batch = row["energy_j_per_sample"], row["energy_j_per_batch"]
     if reading is None or timing is None or each is None:
         return

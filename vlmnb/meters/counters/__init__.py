@@ -1,8 +1,9 @@
 """Counters of energy in the hardware, one module each; a new module is found by itself.
 
 A module names its ``METHOD`` and the ``SOURCES`` that it counts, as records name them, and defines
-``attach(device)``, which returns the counters for work on a torch device and those that cannot be used. Read
-``counter`` first: the protocol that every counter follows.
+``attach(device)``, which returns the counters for work on a torch device and those that cannot be used. For
+a source that tables are to show instead of the CPU or the GPU it has ``HEADLINE``, such as
+``{"cpu": "wall"}``: the source by device. Read ``counter`` first: the protocol of every counter.
 """
 
 from __future__ import annotations
@@ -29,3 +30,9 @@ def methods(source: str = "") -> tuple[str, ...]:
 def sources() -> tuple[str, ...]:
     """Return the sources that the counters count."""
     return tuple(dict.fromkeys(source for module in modules() for source in module.SOURCES))
+
+
+def headlines(device: str) -> tuple[str, ...]:
+    """Return the sources that modules want tables to show for work on ``cpu`` or ``cuda``."""
+    wanted = (getattr(module, "HEADLINE", {}).get(device) for module in modules())
+    return tuple(source for source in wanted if source)

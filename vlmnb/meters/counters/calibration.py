@@ -65,9 +65,7 @@ def attached(device: str) -> Attached:
 
 
 def measure_card(counter: EnergyCounter) -> SensorCard:
-    """Calibrate a counter while its device is idle.
-
-    Takes ``SETTLE_S`` + ``IDLE_S`` and the time of 20 changes.
+    """Calibrate a counter while its device is idle: ``SETTLE_S`` + ``IDLE_S`` and the time of 20 changes.
 
     Raises:
         SensorError: The counter cannot be read, or it does not move.
@@ -87,16 +85,12 @@ def measure_card(counter: EnergyCounter) -> SensorCard:
     busy = counter.busy()
     disturbed = busy is not None and is_high(busy)
     return SensorCard(
-        sensor=counter.name,
-        source=counter.source,
-        method=counter.method,
-        period_s=max(period_s, resolution_s),
-        step_j=statistics.median(steps_j),
-        resolution_s=resolution_s,
-        updates=len(steps_j),
+        sensor=counter.name, source=counter.source, method=counter.method,
+        period_s=max(period_s, resolution_s), step_j=statistics.median(steps_j),
+        resolution_s=resolution_s, updates=len(steps_j),
         idle_power_w=None if disturbed else (end_j - start_j) / (end_s - start_s),
         note=f"no idle power: background load of {busy:.0%} on the device" if disturbed else "",
-    )
+    )  # fmt: skip
 
 
 def tick(counter: EnergyCounter, longest_s: float) -> tuple[float, float]:
@@ -116,13 +110,13 @@ def tick(counter: EnergyCounter, longest_s: float) -> tuple[float, float]:
         clock.sleep(counter.poll_s)
 
 
-def min_window_s(card: SensorCard, max_quantization: float = MAX_QUANTIZATION) -> float:
-    """Return the shortest window whose energy is known to within a fraction of it.
+def min_window_s(card: SensorCard) -> float:
+    """Return the shortest window whose energy is known to within ``MAX_QUANTIZATION`` of it.
 
-    Both ends of the window may be off by a period: 2 period / window <= ``max_quantization``, at equal power.
-    A counter's unit (1 mJ, 61 uJ) does not matter: it is tiny compared with the energy of a period.
+    Both ends may be off by a period: 2 period / window <= ``MAX_QUANTIZATION``, at equal power. A counter's
+    unit (1 mJ, 61 uJ) does not matter: it is tiny compared with the energy of a period.
     """
-    return 2 * card.period_s / max_quantization
+    return 2 * card.period_s / MAX_QUANTIZATION
 
 
 def _observe(counter: EnergyCounter) -> tuple[list[float], list[float], list[float]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from vlmnb.meters.readings import EnergyMethod, EnergyRefusal, EnergySource
+from vlmnb.meters.readings import EnergyRefusal
 
 
 class SensorError(Exception):
@@ -26,8 +26,8 @@ class EnergyCounter(Protocol):
         limit_w: A mean power above this is an error of the counter; None if no limit is known.
     """
 
-    source: EnergySource
-    method: EnergyMethod
+    source: str
+    method: str
     name: str
     poll_s: float
     limit_w: float | None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from vlmnb.device import nvml
 from vlmnb.device.clock import is_cuda
 from vlmnb.meters.counters.counter import Found, SensorError
-from vlmnb.meters.readings import EnergyMethod, EnergyRefusal, EnergySource
+from vlmnb.meters.readings import EnergyRefusal
 
-METHOD: EnergyMethod = "nvml_counter"
-SOURCES: tuple[EnergySource, ...] = ("gpu",)
+METHOD = "nvml_counter"
+SOURCES = ("gpu",)
 
 CAP_TOLERANCE = 1.1
 """A GPU's mean power over seconds stays at its limit; a tenth more is an error of the sensor or of ours."""
@@ -36,7 +36,7 @@ class NvmlCounter:
     has 64 bits and never wraps around; it falls only when the driver is loaded again.
     """
 
-    source: EnergySource = "gpu"
+    source = "gpu"
     method = METHOD
     poll_s = 0.001
 

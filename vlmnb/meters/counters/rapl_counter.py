@@ -7,10 +7,10 @@ from pathlib import Path
 from vlmnb.device import clock
 from vlmnb.device.load import BackgroundLoad
 from vlmnb.meters.counters.counter import EnergyCounter, Found, SensorError
-from vlmnb.meters.readings import EnergyMethod, EnergyRefusal, EnergySource
+from vlmnb.meters.readings import EnergyRefusal
 
-METHOD: EnergyMethod = "rapl"
-SOURCES: tuple[EnergySource, ...] = ("cpu", "ram")
+METHOD = "rapl"
+SOURCES = ("cpu", "ram")
 
 POWERCAP = Path("/sys/class/powercap")
 
@@ -26,22 +26,15 @@ def attach(device: str) -> Found:
     zones ``intel-rapl:N``), without memory. The zone ``psys`` is the whole platform and contains the
     packages, so it is left out.
     """
-    zones: dict[EnergySource, list[Path]] = {"cpu": [], "ram": []}
-    for zone in sorted(POWERCAP.glob("intel-rapl:*")):
-        name = _zone_name(zone)
-        if name.startswith("package"):
-            zones["cpu"].append(zone)
-        elif name == "dram":
-            zones["ram"].append(zone)
+    names = {zone: _zone_name(zone) for zone in sorted(POWERCAP.glob("intel-rapl:*"))}
     found: list[EnergyCounter] = []
     refused: list[EnergyRefusal] = []
-    for source, members in zones.items():
-        if not members:
-            continue
-        try:
-            found.append(RaplCounter(source, tuple(members)))
-        except SensorError as error:
-            refused.append(EnergyRefusal(source=source, method=METHOD, reason=str(error)))
+    for source, begin in zip(SOURCES, ("package", "dram"), strict=True):
+        if zones := tuple(zone for zone, name in names.items() if name.startswith(begin)):
+            try:
+                found.append(RaplCounter(source, zones))
+            except SensorError as error:
+                refused.append(EnergyRefusal(source=source, method=METHOD, reason=str(error)))
     return found, refused
 
 
@@ -57,9 +50,8 @@ class RaplCounter:
     poll_s = 0.0
     limit_w: float | None
 
-    def __init__(self, source: EnergySource, zones: tuple[Path, ...]) -> None:
-        self.source: EnergySource = source
-        self._zones = zones
+    def __init__(self, source: str, zones: tuple[Path, ...]) -> None:
+        self.source, self._zones = source, zones
         self._ranges_uj = [_number(zone / "max_energy_range_uj") for zone in zones]
         self._total_uj = 0
         self.resume()
