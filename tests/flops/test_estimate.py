@@ -6,15 +6,15 @@ import functools
 import json
 from typing import Any
 
+import bundled
 import pytest
 from typer.testing import CliRunner
 
 from vlmnb import cli, models
 from vlmnb.errors import UserError
-from vlmnb.flops import counters, estimate, formula, meta
+from vlmnb.flops import estimate, formula, meta
 from vlmnb.models import geometry
 
-TINY = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
 FULL = ("llava-1.5-7b", "qwen2.5-vl-3b", "fuyu-8b")
 LLAVA = models.by_family()["llava"]
 REPORTED = 11.03e12
@@ -63,7 +63,7 @@ def test_qwens_windows_are_cut_as_the_model_cuts_them(side: int) -> None:
     assert vision.depth == 32
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", bundled.NAMES)
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_formula_and_meta_count_agree_in_every_part(name: str, batch_size: int) -> None:
     found = estimate.estimate(name, 40, 64, batch_size)
@@ -81,47 +81,6 @@ def test_they_agree_at_full_size(name: str) -> None:
     assert found.last_position < found.prefill.counted.total
     if name == "llava-1.5-7b":
         assert found.prefill.counted.total == pytest.approx(REPORTED, rel=0.01)
-
-
-def decoded(model: Any, inputs: dict[str, Any]) -> int:
-    """FLOPs of the second new token: of generating two, without those of generating one."""
-
-    def tokens(count: int) -> int:
-        length = {"min_new_tokens": count, "max_new_tokens": count, "do_sample": False, "num_beams": 1}
-        return counters.watch(lambda: model.generate(**inputs, **length))[""]
-
-    with counters.quiet(model):
-        return tokens(2) - tokens(1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", TINY)
-def test_the_real_model_with_real_inputs_counts_the_same(name: str) -> None:
-    from PIL import Image
-
-    from vlmnb import paths
-
-    family = models.family_of(models.get(name))
-    folder = paths.bundled_model(name)
-    model = family.model_class().from_pretrained(folder).eval()
-    processor = family.load_processor(folder)
-    content = [{"type": "image"}, {"type": "text", "text": "What colour is the circle?"}]
-    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    images = [Image.new("RGB", (64, 64), "red")] * 2
-    inputs = dict(
-        processor(images=images, text=[prompt] * 2, padding=True, return_tensors="pt", **family.sized(64))
-    )
-    text = inputs["input_ids"].shape[1] - family.image_tokens(model.config, 64)
-    found = estimate.estimate(name, text, 64, 2)
-    assert counters.count_forward(model, inputs, family.places).torch == pytest.approx(
-        found.prefill.counted.total, rel=0.001
-    )
-    assert decoded(model, inputs) == pytest.approx(found.decode.counted.total, rel=0.001)
-
-
-def test_building_on_meta_takes_no_memory() -> None:
-    model = meta.build(models.get("llava-tiny")).model
-    assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
 
 
 def test_the_table_and_the_document_say_the_same() -> None:
@@ -154,6 +113,7 @@ def test_what_a_model_cannot_take_is_one_line(arguments: tuple[Any, ...], messag
 
 
 def test_the_base_size_of_a_model_of_one_size_is_what_cells_call_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {one.device.type for one in meta.build(models.get("llava-1.5-7b")).model.parameters()} == {"meta"}
     for name in ("build", "prefill", "decode"):  # the same work is counted once, not three times
         monkeypatch.setattr(meta, name, functools.cache(getattr(meta, name)))
     base, native = (estimate.estimate("llava-1.5-7b", 200, side, 1) for side in (224, 336))
@@ -163,12 +123,9 @@ def test_the_base_size_of_a_model_of_one_size_is_what_cells_call_it(monkeypatch:
     assert "llava-1.5-7b, 224 pixels (the model sees 336)" in shown.output
 
 
-def test_a_batch_of_any_size_is_counted() -> None:
+def test_a_batch_of_any_size_is_counted_and_one_of_none_refused() -> None:
+    assert run("llava-tiny", "--batch-size", "0").exit_code == 2
     huge = estimate.estimate("llava-tiny", 40, 64, 10**11)
     one = estimate.estimate("llava-tiny", 40, 64, 1)
     assert huge.prefill.counted == huge.prefill.formula == one.prefill.counted.times(10**11)
     assert huge.decode.counted == huge.decode.formula
-
-
-def test_a_batch_of_none_is_refused() -> None:
-    assert run("llava-tiny", "--batch-size", "0").exit_code == 2

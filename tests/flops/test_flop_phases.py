@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import bundled
 import pytest
 from factory import cell, record
 
@@ -72,7 +73,7 @@ def test_figures_of_a_page_lead_to_their_records() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny"])
+@pytest.mark.parametrize("model", bundled.NAMES)
 def test_formula_torch_and_fvcore_agree_in_every_phase_of_the_bundled_models(
     model: str, tmp_path: Path
 ) -> None:

@@ -4,58 +4,60 @@ from __future__ import annotations
 
 import logging
 from functools import cache
-from typing import Any
 
+import bundled
 import pytest
 import torch
-from PIL import Image
+from bundled import checkpoint
 from torch import Tensor, nn
 
-from vlmnb import models, paths
-from vlmnb.flops import counters
+from vlmnb import models
+from vlmnb.flops import counters, estimate
 from vlmnb.flops.flop_count import FlopCount
 
 LLAVA = models.by_family()["llava"]
-NAMES = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
-
-
-@cache
-def checkpoint(name: str) -> tuple[Any, Any]:
-    family, folder = models.family_of(models.get(name)), paths.bundled_model(name)
-    return family.model_class().from_pretrained(folder).eval(), family.load_processor(folder)
-
-
-def batch(name: str, size: int) -> dict[str, Any]:
-    processor = checkpoint(name)[1]
-    content = [{"type": "image"}, {"type": "text", "text": "What colour is the circle?"}]
-    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    image = Image.new("RGB", (64, 64), "red")
-    return dict(processor(images=[image] * size, text=[prompt] * size, padding=True, return_tensors="pt"))
+QUESTION = "What colour is the circle?"
 
 
 @cache
 def prefill(name: str, size: int = 1) -> FlopCount:
-    return counters.count_forward(
-        checkpoint(name)[0], batch(name, size), models.family_of(models.get(name)).places
-    )
+    family = models.family_of(models.get(name))
+    return counters.count_forward(checkpoint(name)[0], bundled.batch(name, [QUESTION] * size), family.places)
+
+
+def decoded(name: str, size: int) -> int:
+    """FLOPs of the second new token: of generating two, without those of generating one."""
+    model, inputs = checkpoint(name)[0], bundled.batch(name, [QUESTION] * size)
+
+    def tokens(count: int) -> int:
+        length = {"min_new_tokens": count, "max_new_tokens": count, "do_sample": False, "num_beams": 1}
+        return counters.watch(lambda: model.generate(**inputs, **length))[""]
+
+    with counters.quiet(model):
+        return tokens(2) - tokens(1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
-def test_both_counters_agree_and_grow_with_the_batch(name: str) -> None:
+@pytest.mark.parametrize("name", bundled.NAMES)
+def test_both_counters_agree_with_the_estimate_and_grow_with_the_batch(name: str) -> None:
     one, two = prefill(name), prefill(name, 2)
+    assert one.note == ""
+    assert "aten::softmax" in one.unsupported_ops
     assert one.torch is not None
     assert one.fvcore == pytest.approx(one.torch, rel=0.01)
     assert two.torch == pytest.approx(2 * one.torch, rel=0.001)
-    assert one.note == ""
-    assert "aten::softmax" in one.unsupported_ops
+    image = models.family_of(models.get(name)).image_tokens(checkpoint(name)[0].config, 64)
+    text = bundled.batch(name, [QUESTION])["input_ids"].shape[1] - image
+    found = estimate.estimate(name, text, 64, 2)
+    assert two.torch == pytest.approx(found.prefill.counted.total, rel=0.001)
+    assert decoded(name, 2) == pytest.approx(found.decode.counted.total, rel=0.001)
 
 
 @pytest.mark.slow
 def test_fvcore_drops_the_layer_whose_result_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     model = checkpoint("llava-tiny")[0]
     monkeypatch.setattr(model.config, "vision_feature_layer", -2)
-    count = counters.count_forward(model, batch("llava-tiny", 1))
+    count = counters.count_forward(model, bundled.batch("llava-tiny", [QUESTION]))
     assert count.torch == prefill("llava-tiny").torch
     assert count.torch is not None
     assert count.fvcore is not None
@@ -66,7 +68,7 @@ def test_fvcore_drops_the_layer_whose_result_is_not_used(monkeypatch: pytest.Mon
 def test_counting_is_repeatable_silent_and_leaves_the_model_as_it_was(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    model, inputs = checkpoint("llava-tiny")[0], batch("llava-tiny", 1)
+    model, inputs = checkpoint("llava-tiny")[0], bundled.batch("llava-tiny", [QUESTION])
     vision = model.config.vision_config
     vision._attn_implementation_internal = "eager"
     levels = [logging.getLogger(name).level for name in ("fvcore", "transformers")]

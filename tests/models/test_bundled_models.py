@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 from functools import cache
 from typing import Any
 
+import bundled
 import pytest
 import torch
+from bundled import NAMES, checkpoint, rendered
 from safetensors import safe_open
 
 from models.training import stream
-from models.training.build import MODELS, NAMES, load
+from models.training.build import MODELS, load
 from models.training.evaluate import Example, answers, bundled_examples, easy_examples
 from models.training.eyes import image_features, use_lean_attention
 from models.training.forward import packed_forward
@@ -28,12 +31,6 @@ SIZED = NAMES[1:]
 
 
 @cache
-def checkpoint(name: str) -> tuple[Any, Any]:
-    model, processor = load(name)
-    return model.eval(), processor
-
-
-@cache
 def examples() -> tuple[Example, ...]:
     rng = random.Random(5)
     by_task: dict[str, list[Example]] = {}
@@ -42,19 +39,10 @@ def examples() -> tuple[Example, ...]:
     return tuple(e for items in by_task.values() for e in rng.sample(items, min(24, len(items))))
 
 
-def rendered(processor: Any, text: str) -> str:
-    content = [{"type": "image"}, {"type": "text", "text": text}]
-    prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    assert isinstance(prompt, str)
-    return prompt
-
-
 def batch(name: str, texts: tuple[str, ...] = PROMPTS, **options: Any) -> Any:
-    processor = checkpoint(name)[1]
     rng = random.Random(3)
     images = [draw_picture(rng, "train", "sign").image for _ in texts]
-    prompts = [rendered(processor, text) for text in texts]
-    return processor(images=images, text=prompts, padding=True, return_tensors="pt", **options)
+    return bundled.batch(name, texts, images, **options)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -89,9 +77,9 @@ def test_prompt_is_the_training_prompt_token_by_token(name: str, text: str) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pixels_are_the_training_pixels(name: str) -> None:
-    model, processor = checkpoint(name)
+    model = checkpoint(name)[0]
     image = draw_picture(random.Random(3), "train", "sign").image
-    inputs = processor(images=[image], text=[rendered(processor, PROMPTS[0])], return_tensors="pt")
+    inputs = bundled.batch(name, PROMPTS[:1], [image])
     with torch.no_grad():
         trained_on = image_features(name, model, pixels([image], 64, clip=name != "fuyu-tiny"))[0]
         if name == "qwen2.5-vl-tiny":
@@ -130,11 +118,8 @@ def test_a_packed_question_gives_the_logits_of_a_single_one(
         for number in range(1, int(segments.max()) + 1):
             own = (segments == number).nonzero()[:, 0]
             if ids[own].tolist()[: len(question)] == question:
-                inputs = processor(
-                    images=[picture.image], text=[rendered(processor, task.text)], return_tensors="pt"
-                )
                 with torch.no_grad():
-                    alone = model(**inputs).logits[0, -1]
+                    alone = model(**bundled.batch(name, [task.text], [picture.image])).logits[0, -1]
                 torch.testing.assert_close(alone, everywhere[0, own[len(question) - 1]], rtol=2e-3, atol=2e-3)
                 compared += 1
     assert compared >= 2
@@ -199,8 +184,6 @@ def test_batching_does_not_change_answers(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_still_answers_as_the_scores_say(name: str) -> None:
-    import json
-
     model, processor = checkpoint(name)
     scores = json.loads((MODELS / name / "scores.json").read_text())["tasks"]
     found = answers(name, model, processor, list(examples()))

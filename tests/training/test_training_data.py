@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import re
 from collections import Counter, defaultdict
@@ -12,32 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from models.training import tokenization
+from models.training import easy, questions, tokenization
 from models.training.build import NAMES, new_processor
 from models.training.drawing import Chart, Scene, draw_chart, draw_scene
-from models.training.easy import (
-    EASY_COLORS,
-    EASY_SHAPES,
-    easy_images,
-    easy_tasks,
-    easy_truth,
-    is_negated,
-    known_images,
-    presence,
-)
 from models.training.matching import TextStream
 from models.training.pictures import draw_picture
-from models.training.questions import (
-    ABSENT,
-    PRESENT,
-    RIGHT,
-    WRONG,
-    Task,
-    binding,
-    chart_choice,
-    scene_choice,
-    sign_choice,
-)
+from models.training.questions import ABSENT, PRESENT, RIGHT, WRONG, Task
 from models.training.stream import IGNORE, KINDS, Prompter, packed
 from models.training.words import split_of
 
@@ -59,11 +38,6 @@ def marked_words(task: Task) -> dict[int, list[str]]:
     return words
 
 
-@functools.cache
-def processor_of(name: str) -> Any:
-    return new_processor(name)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def _texts_are_drawn_once() -> Iterator[None]:
     """Tokenizers learn from the same texts, whose drawing takes longer than the learning."""
@@ -75,7 +49,7 @@ def _texts_are_drawn_once() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def prompter() -> Prompter:
-    return Prompter(processor_of("llava-tiny"))
+    return Prompter(new_processor("llava-tiny"))
 
 
 def test_the_form_of_a_yes_no_question_does_not_tell_its_answer() -> None:
@@ -83,11 +57,13 @@ def test_the_form_of_a_yes_no_question_does_not_tell_its_answer() -> None:
     answers: dict[bool, Counter[str]] = defaultdict(Counter)
     words: dict[str, Counter[str]] = defaultdict(Counter)
     for _ in range(400):
-        _, color, shape = rng.choice(known_images("train"))
-        for task in easy_tasks(rng, color, shape):
+        _, color, shape = rng.choice(easy.known_images("train"))
+        for task in easy.easy_tasks(rng, color, shape):
             if task.kind == "yes_no":
-                answers[is_negated(question(task))][task.answer] += 1
-                words[next(w for w in (*EASY_COLORS, *EASY_SHAPES) if w in task.text)][task.answer] += 1
+                answers[easy.is_negated(question(task))][task.answer] += 1
+                words[next(w for w in (*easy.EASY_COLORS, *easy.EASY_SHAPES) if w in task.text)][
+                    task.answer
+                ] += 1
     assert set(answers) == {True, False}
     for counts in (*answers.values(), *words.values()):
         assert 0.4 < counts["yes"] / counts.total() < 0.6
@@ -95,19 +71,19 @@ def test_the_form_of_a_yes_no_question_does_not_tell_its_answer() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_presence_is_answered_and_marked_rightly(seed: int) -> None:
-    task = presence(random.Random(seed), "red", "blue", " shape")
+    task = easy.presence(random.Random(seed), "red", "blue", " shape")
     asked_true = " red " in question(task)
     assert asked_true != (" blue " in question(task))
-    assert task.answer == ("yes" if asked_true != is_negated(question(task)) else "no")
+    assert task.answer == ("yes" if asked_true != easy.is_negated(question(task)) else "no")
     assert marked_words(task) == ({PRESENT: ["red"]} if asked_true else {ABSENT: ["blue"]})
 
 
 def test_made_questions_agree_with_the_published_ones() -> None:
     rng = random.Random(9)
     compared = 0
-    for image, color, shape in known_images("train")[:600]:
+    for image, color, shape in easy.known_images("train")[:600]:
         published = dict(image.questions)
-        for task in easy_tasks(rng, color, shape):
+        for task in easy.easy_tasks(rng, color, shape):
             if question(task) in published:
                 assert published[question(task)] == task.answer
                 compared += 1
@@ -115,39 +91,34 @@ def test_made_questions_agree_with_the_published_ones() -> None:
 
 
 def test_truth_of_an_image_answers_all_its_published_questions() -> None:
-    for image in easy_images("train"):
-        color, shape = easy_truth(image)
+    for image in easy.easy_images("train"):
+        color, shape = easy.easy_truth(image)
         for asked, answer in image.questions:
-            named = [w for w in (*EASY_COLORS, *EASY_SHAPES) if w in asked.rstrip("?").split()]
+            named = [w for w in (*easy.EASY_COLORS, *easy.EASY_SHAPES) if w in asked.rstrip("?").split()]
             if answer in ("yes", "no") and color and shape:
-                assert ((named[0] in (color, shape)) != is_negated(asked)) == (answer == "yes")
+                assert ((named[0] in (color, shape)) != easy.is_negated(asked)) == (answer == "yes")
 
 
 def test_easy_splits_share_no_image() -> None:
-    paths = [{image.path for image in easy_images(split)} for split in ("train", "dev", "test")]
-    assert not paths[0] & paths[1]
-    assert not paths[0] & paths[2]
-    assert not paths[1] & paths[2]
-    assert {image.path for image, _, _ in known_images("train")} <= paths[0]
+    paths = [{image.path for image in easy.easy_images(split)} for split in ("train", "dev", "test")]
+    assert len(set.union(*paths)) == sum(map(len, paths))
+    assert {image.path for image, _, _ in easy.known_images("train")} <= paths[0]
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_binding_names_the_choice_it_states(seed: int) -> None:
-    task = binding(random.Random(seed))
-    stated = re.fullmatch(
-        r"Which option says (.*)\?|The answer is (.*)\. Which choice is that\?", question(task)
-    )
+    task = questions.binding(random.Random(seed))
+    forms = r"Which option says (.*)\?|The answer is (.*)\. Which choice is that\?"
+    stated = re.fullmatch(forms, question(task))
     assert stated
     assert chosen(task) == (stated[1] or stated[2])
 
 
 def test_letters_of_right_choices_are_spread() -> None:
     rng = random.Random(3)
-    letters = Counter(binding(rng).answer for _ in range(2000))
+    letters = Counter(questions.binding(rng).answer for _ in range(2000))
     assert letters["A"] < 900
-    assert letters["B"] > 400
-    assert letters["C"] > 200
-    assert letters["D"] > 60
+    assert all(letters[letter] > least for letter, least in {"B": 400, "C": 200, "D": 60}.items())
 
 
 @pytest.mark.parametrize("hint", [True, False])
@@ -155,27 +126,25 @@ def test_letters_of_right_choices_are_spread() -> None:
 def test_choices_are_answered_and_marked_rightly(seed: int, hint: bool) -> None:
     rng = random.Random(seed)
     chart, scene = draw_chart(rng)[1], draw_scene(rng)[1]
-    task = chart_choice(rng, chart).task("choice_chart", hint)
+    task = questions.chart_choice(rng, chart).task("choice_chart", hint)
     assert chosen(task) == _chart_answer(task, chart)
     assert marked_words(task)[RIGHT] == [chosen(task)]
-    task = scene_choice(rng, scene).task("choice_scene", hint)
+    task = questions.scene_choice(rng, scene).task("choice_scene", hint)
     assert _fits(chosen(task), task, scene)
     assert Counter(mark for _, mark in task.marks)[RIGHT] == 1
     assert {mark for _, mark in task.marks} <= {RIGHT, WRONG}
 
 
 def _chart_answer(task: Task, chart: Chart) -> str:
-    if "How many" in task.text:
-        return str(len(chart.bars))
-    return chart.ranked()[0 if "tallest" in task.text else -1]
+    extreme = chart.ranked()[0 if "tallest" in task.text else -1]
+    return str(len(chart.bars)) if "How many" in task.text else extreme
 
 
 def _fits(answer: str, task: Task, scene: Scene) -> bool:
     asked = next(line for line in task.text.split("\n") if line.endswith("?"))
-    if "What color is the" in asked:
-        return any(i.color == answer and i.shape in asked for i in scene.items)
-    if asked.startswith("Which shape in the diagram is"):
-        return any(i.shape == answer and i.color in asked for i in scene.items)
+    if "What color is the" in asked or asked.startswith("Which shape in the diagram is"):
+        found = [(i.color, i.shape) for i in scene.items if answer in (i.color, i.shape)]
+        return any(color in asked or shape in asked for color, shape in found)
     last = "right" in asked or "bottom" in asked
     return scene.items[-1 if last else 0].name == answer
 
@@ -187,7 +156,7 @@ def test_training_shows_no_held_out_word() -> None:
         assert picture.sign
         assert split_of(picture.sign.text) == "train"
         assert picture.description == picture.sign.text
-        choice = sign_choice(rng, picture.sign, "train")
+        choice = questions.sign_choice(rng, picture.sign, "train")
         for task in (*picture.tasks, choice):
             for word in re.findall(r"\b[A-Z]{3,5}\b|\b[0-9]{2,4}\b", task.text + " " + task.answer):
                 assert split_of(word) == "train"
@@ -195,7 +164,7 @@ def test_training_shows_no_held_out_word() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_text_batches_hold_what_they_say(name: str) -> None:
-    processor = processor_of(name)
+    processor = new_processor(name)
     prompter = Prompter(processor)
     batch = next(iter(TextStream(processor, seed=5, rows=12, budget=160)))
     assert "pixels" not in batch
@@ -232,11 +201,8 @@ def test_a_marked_token_ends_the_marked_word(prompter: Prompter) -> None:
     for place in (batch["marks"] != IGNORE).nonzero().tolist():
         token: Any = batch["ids"][tuple(place)]
         words[int(batch["marks"][tuple(place)]) // 2].add(prompter.tokenizer.decode([token]).strip())
-    things = {*EASY_COLORS, *EASY_SHAPES, "purple", "orange", "square", "cross", "2", "3", "4", "5"}
-    assert words[0] <= things
-    assert words[1] <= things
-    assert words[0]
-    assert words[1]
+    things = {*easy.EASY_COLORS, *easy.EASY_SHAPES, "purple", "orange", "square", "cross", "2", "3", "4", "5"}
+    assert all(words[kind] and words[kind] <= things for kind in (0, 1))
 
 
 def test_weights_of_answers_do_not_grow_with_their_length(prompter: Prompter) -> None:
