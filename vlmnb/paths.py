@@ -74,9 +74,14 @@ def kept_samples(dataset: str, revision: str, choice: str) -> Path:
     return home / "vlmnb" / dataset / re.sub(r"[^\w.-]+", "-", revision) / choice
 
 
+def model_folder(model: str) -> str:
+    """Return the name of a model's folders: slashes of a repository or a path become ``--``."""
+    return model.strip("/").replace("/", "--")
+
+
 def record(results: Path, hardware: str, model: str, key: str) -> Path:
     """Return the file of a record."""
-    return results / f"{hardware}/{model}/{key}.json"
+    return results / f"{hardware}/{model_folder(model)}/{key}.json"
 
 
 def damaged(record: Path) -> Path:
@@ -86,17 +91,17 @@ def damaged(record: Path) -> Path:
 
 def executed(runs: Path, model: str, axis: str) -> Path:
     """Return the executed notebook of a run that succeeded."""
-    return runs / model / f"{axis}.ipynb"
+    return runs / model_folder(model) / f"{axis}.ipynb"
 
 
 def executed_report(runs: Path, model: str, axis: str) -> Path:
     """Return the executed notebook that shows a report's table of an axis."""
-    return runs / "reports" / model / f"{axis}.ipynb"
+    return runs / "reports" / model_folder(model) / f"{axis}.ipynb"
 
 
 def failure(runs: Path, model: str, axis: str) -> Path:
     """Return the JSON file on a run that failed; its notebook lies beside it."""
-    return runs / "failures" / model / f"{axis}.json"
+    return runs / "failures" / model_folder(model) / f"{axis}.json"
 
 
 @contextlib.contextmanager

@@ -16,6 +16,10 @@ Status = Literal[
 ]
 Source = Literal["measured", "reports"]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+ModelName = Annotated[
+    str, Field(pattern=r"^([a-z0-9][a-z0-9._-]*|[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*|/.+)$")
+]
+"""Name of a registry entry, ``OWNER/NAME`` of a Hub repository, or the path of a checkpoint folder."""
 
 
 class Frozen(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from types import SimpleNamespace
+from typing import Any
 
 from vlmnb import models
 from vlmnb.models import geometry
@@ -33,7 +33,7 @@ class Shape(Frozen):
         return models.family_of(self.entry)
 
     @property
-    def config(self) -> SimpleNamespace:
+    def config(self) -> Any:
         """Return the configuration with plain attributes."""
         return geometry.plain(self.entry)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from vlmnb.flops.flop_count import Parts
-from vlmnb.models.architecture import Decoder
+from vlmnb.models.architecture import Decoder, ImageFlops
 from vlmnb.models.family import Family
 
 
@@ -21,8 +21,13 @@ def prefill(family: Family, config: Any, image_size: int, prompt_tokens: int) ->
 
     The image has the side in pixels that the model sees; its tokens are among those of the prompt.
     """
-    image = Parts(**family.image_flops(config, image_size).model_dump(exclude={"unused"}))
-    return image.plus(_language(family.decoder_shape(config), queries=prompt_tokens, keys=prompt_tokens))
+    return prompt(family, config, family.image_flops(config, image_size), prompt_tokens)
+
+
+def prompt(family: Family, config: Any, image: ImageFlops, prompt_tokens: int) -> Parts:
+    """Count the forward pass over one prompt, given the FLOPs of its image."""
+    language = _language(family.decoder_shape(config), queries=prompt_tokens, keys=prompt_tokens)
+    return Parts(**image.model_dump(exclude={"unused"})).plus(language)
 
 
 def decode(family: Family, config: Any, prompt_tokens: int) -> Parts:

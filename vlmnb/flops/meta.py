@@ -43,7 +43,7 @@ def build(entry: ModelEntry, config: Any = None) -> Built:
     # The class writes precision and attention into what it is given.
     own = geometry.config(entry) if config is None else copy.deepcopy(config)
     with torch.device("meta"):
-        model = family.model_class()._from_config(
+        model = family.model_class(own)._from_config(
             own, attn_implementation="eager", dtype=torch.get_default_dtype()
         )
     return Built(family, model.eval())
@@ -94,7 +94,7 @@ class _Whole(nn.Module):
 
 def _count(built: Built, work: Callable[[], Any]) -> Parts:
     with counters.quiet(built.model):
-        return flop_count.split(counters.watch(_Whole(built.model, work)), built.family.places)
+        return flop_count.split(counters.watch(_Whole(built.model, work)), built.family.places_of(built.model))
 
 
 def _meta(*shape: int) -> Tensor:

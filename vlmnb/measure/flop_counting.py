@@ -54,12 +54,13 @@ def _three_ways(loaded: Loaded, one: Any, image_size: int) -> FlopCount:
     side = int(one["pixel_values"].shape[-1]) if entry.native_image_size else image_size
 
     def by_formula() -> dict[str, Any]:
-        prefill = formula.prefill(family, config, side, tokens)
+        image = family.image_flops_of(loaded.model, one, side)
+        prefill = formula.prompt(family, config, image, tokens)
         return {
             "formula": prefill.total,
             "prefill_formula": prefill,
             "decode_formula": formula.decode(family, config, tokens),
-            "unused": family.image_flops(config, side).unused,
+            "unused": image.unused,
         }
 
     found, formula_note = counters.attempt("the formula", by_formula)
@@ -87,7 +88,7 @@ def _by_counters(loaded: Loaded, inputs: Any) -> FlopCount:
     chosen = configuration.optimization
     if not chosen.of("quantization"):
         with compilation.uncompiled(loaded.decoder):
-            return counters.count_forward(loaded.model, dict(inputs), loaded.family.places)
+            return counters.count_forward(loaded.model, dict(inputs), loaded.family.places_of(loaded.model))
     plain = chosen.model_copy(update={"names": (chosen.of("attention"),)})
     model = loading.load(replace(configuration, optimization=plain)).model
-    return counters.count_forward(model, dict(inputs), loaded.family.places)
+    return counters.count_forward(model, dict(inputs), loaded.family.places_of(loaded.model))

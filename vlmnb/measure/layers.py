@@ -69,15 +69,16 @@ def parts(loaded: Loaded) -> tuple[list[Part], list[Part]]:
         around.append(Part("vision, rest", "vision", None, tower, tuple(inside)))
     found.append(Part("projector", "projector", None, projector))
     names: list[str] = []
-    for i, layer in enumerate(decoder.layers):
-        found.append(Part(f"attention {i}", "attention", i, layer.self_attn))
-        found.append(Part(f"MLP {i}", "mlp", i, layer.mlp))
+    for i, layer in enumerate(family.decoder_layers(model)):
+        attention, mlp = family.layer_parts(layer)
+        found.append(Part(f"attention {i}", "attention", i, attention))
+        found.append(Part(f"MLP {i}", "mlp", i, mlp))
         inside = [part.name for part in found[-2:]]
         around.append(Part(f"layer {i}, rest", "other", i, layer, tuple(inside)))
         names += [*inside, around[-1].name]
-    found.append(Part("head", "head", None, model.lm_head))
+    found.append(Part("head", "head", None, model.get_output_embeddings()))
     around.append(Part("decoder, rest", "other", None, decoder, tuple(names)))
-    return found, around
+    return [part for part in found if part.module is not None], around
 
 
 def profile(loaded: Loaded, inputs: Mapping[str, Any]) -> LayerProfile:

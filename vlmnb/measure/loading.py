@@ -206,7 +206,7 @@ def _random(wanted: Configuration) -> Loaded:
     entry, family, attention = wanted.entry, wanted.family, wanted.optimization.attention
     config = geometry.config(entry)
     model = random_weights.build(
-        family.model_class(),
+        family.model_class(config),
         config,
         dtype=torch_dtype(wanted.optimization.dtype),
         device=wanted.device,

@@ -11,8 +11,10 @@ import importlib
 import pkgutil
 
 from vlmnb.errors import UserError, nearest
+from vlmnb.models import named
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
+from vlmnb.models.generic.family import NAME, family
 
 
 @functools.cache
@@ -46,12 +48,15 @@ def get(name: str) -> ModelEntry:
     Raises:
         UserError: There is no such model; the message names the nearest.
     """
-    try:
-        return registry()[name]
-    except KeyError:
-        raise UserError(f"unknown model {name!r}; {nearest(name, registry())}") from None
+    found = registry().get(name) or named.entry(name)
+    if found is None:
+        near = nearest(name, registry())
+        raise UserError(
+            f"unknown model {name!r}; {near}, or name a Hub repository OWNER/NAME or a folder ./PATH"
+        )
+    return found
 
 
 def family_of(entry: ModelEntry) -> Family:
     """Return the family of an entry."""
-    return by_family()[entry.family]
+    return family() if entry.family == NAME else by_family()[entry.family]

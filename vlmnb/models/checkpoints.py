@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from vlmnb import paths
 from vlmnb.errors import UserError, one_line
-from vlmnb.models import geometry
+from vlmnb.models import folders, geometry
 from vlmnb.models.entry import ModelEntry
 
 FOLDERS = "VLMNB_CHECKPOINTS"
@@ -55,16 +55,12 @@ def revision(entry: ModelEntry) -> str:
     if entry.bundled:
         return fingerprint(paths.bundled_model(entry.name))
     local = local_folder(entry)
-    return f"{LOCAL}{fingerprint(local)}" if local else f"{entry.source}@{entry.revision}"
+    return f"{LOCAL}{fingerprint(local)}" if local else f"{entry.source}@{folders.commit(entry)}"
 
 
 def local_folder(entry: ModelEntry) -> Path | None:
     """Return the user's folder for a model below ``VLMNB_CHECKPOINTS``, if there is one."""
-    base = os.environ.get(FOLDERS)
-    if not base or entry.bundled:
-        return None
-    candidates = [Path(base).expanduser() / entry.name, Path(base).expanduser() / entry.source]
-    return next((folder for folder in candidates if folder.is_dir()), None)
+    return folders.local(entry)
 
 
 def processor_folder(entry: ModelEntry) -> Path | None:
@@ -72,7 +68,7 @@ def processor_folder(entry: ModelEntry) -> Path | None:
 
     None if there is none. A folder of the user's may have another vocabulary, so only its own weights use it.
     """
-    folder = paths.bundled_model(entry.name) if entry.bundled else _snapshots(entry) / entry.revision
+    folder = folders.anywhere(entry) if entry.named or entry.bundled else folders.snapshot(entry)
     if not (folder / "tokenizer.json").exists():
         return None
     return folder if any((folder / name).exists() for name in IMAGE_PROCESSORS) else None
@@ -172,7 +168,7 @@ def _snapshot(entry: ModelEntry) -> Path:
     """Return the pinned snapshot in the cache, after downloading what is missing."""
     from huggingface_hub import constants
 
-    folder = _snapshots(entry) / entry.revision
+    folder = folders.snapshot(entry)
     wanted = _lacking(entry, folder)
     if not wanted:
         return folder

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlmnb.types import Dtype, Frozen, Slug
+from vlmnb.types import Dtype, Frozen, ModelName
 
 
 class ModelEntry(Frozen):
@@ -27,7 +27,7 @@ class ModelEntry(Frozen):
         fixed_tokens: Length of answers of fixed length, if no other limit is given.
     """
 
-    name: Slug
+    name: ModelName
     family: str
     title: str
     summary: str
@@ -48,6 +48,11 @@ class ModelEntry(Frozen):
     def bundled(self) -> bool:
         """Return whether the weights are part of the project."""
         return not self.source
+
+    @property
+    def named(self) -> bool:
+        """Return whether the model is measured by its repository or folder, without a registry entry."""
+        return "/" in self.name
 
     @property
     def image_size(self) -> int:

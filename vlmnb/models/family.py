@@ -93,8 +93,8 @@ class Family(Sizing, Protocol):
 
     # Loading
 
-    def model_class(self) -> Any:
-        """Return the model class of transformers."""
+    def model_class(self, config: Any = None) -> Any:
+        """Return the model class of transformers, for a configuration if the family has several."""
         import transformers
 
         return getattr(transformers, self.class_name)
@@ -137,6 +137,18 @@ class Family(Sizing, Protocol):
     def decoder(self, model: Any) -> Any:
         """Return the language model without its head."""
         return model.model.language_model
+
+    def decoder_layers(self, model: Any) -> list[Any]:
+        """Return the layers of the language model."""
+        return list(self.decoder(model).layers)
+
+    def layer_parts(self, layer: Any) -> tuple[Any, Any]:
+        """Return attention and MLP of a decoder layer; None for a part that it does not have."""
+        return layer.self_attn, layer.mlp
+
+    def places_of(self, model: Any) -> tuple[tuple[str, str], ...]:
+        """Return ``places``; a family that does not know its modules by name finds them in the model."""
+        return self.places
 
     # Numbers of a configuration
 
@@ -185,6 +197,10 @@ class Family(Sizing, Protocol):
     @abstractmethod
     def image_flops(self, config: Any, image_size: int) -> ImageFlops:
         """Return the FLOPs of one image of the side that the model sees."""
+
+    def image_flops_of(self, model: Any, inputs: Mapping[str, Any], image_size: int) -> ImageFlops:
+        """Return the FLOPs of the one image in the tensors of a prompt, for a loaded model."""
+        return self.image_flops(model.config, image_size)
 
     @abstractmethod
     def meta_image(self, config: Any, image_size: int) -> dict[str, Any]:

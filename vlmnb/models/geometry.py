@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from vlmnb import models, paths
+from vlmnb.models import named
 from vlmnb.models.entry import ModelEntry
 
 
@@ -22,6 +23,8 @@ def document(entry: ModelEntry) -> dict[str, Any]:
     given = models.family_of(entry).configurations.get(entry.name)
     if given is not None:
         return dict(given)
+    if entry.named:
+        return named.document(entry)
     if entry.bundled:
         file = paths.bundled_model(entry.name) / "config.json"
         return dict(json.loads(file.read_text(encoding="utf-8")))
@@ -33,6 +36,8 @@ def source(entry: ModelEntry) -> str:
     family = models.family_of(entry)
     if entry.name in family.configurations:
         return f"{family.name}.py, for {entry.source or entry.name}"
+    if entry.named:
+        return f"config.json of {entry.source}"
     return f"models/{entry.name}/config.json" if entry.bundled else str(_shipped(entry)["source"])
 
 
@@ -49,8 +54,10 @@ def of(content: dict[str, Any]) -> Any:
 
 
 @functools.cache
-def plain(entry: ModelEntry) -> SimpleNamespace:
-    """Return the configuration as a plain object, defaults filled in, without transformers."""
+def plain(entry: ModelEntry) -> Any:
+    """Return the configuration as a plain object, defaults filled in, without transformers if it can."""
+    if entry.named:
+        return config(entry)
     whole = json.dumps(models.family_of(entry).complete(document(entry)))
     return cast(SimpleNamespace, json.loads(whole, object_hook=lambda part: SimpleNamespace(**part)))
 

@@ -156,7 +156,7 @@ def read_all(results: Path, model: str = "*", hardware: str = "*") -> tuple[list
 
 def all_paths(results: Path, model: str = "*", hardware: str = "*") -> list[Path]:
     """Return the paths of the record files below a folder, in order."""
-    return sorted(results.glob(f"{hardware}/{model}/[!.]*.json"))
+    return sorted(results.glob(f"{hardware}/{paths.model_folder(model)}/[!.]*.json"))
 
 
 def _end(body: bytes) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from vlmnb.types import Device, Dtype, Frozen, Length, Measured, Slug, Weights
+from vlmnb.types import Device, Dtype, Frozen, Length, Measured, ModelName, Slug, Weights
 
 
 class Cell(Frozen):
@@ -27,7 +27,7 @@ class Cell(Frozen):
             position embeddings.
     """
 
-    model: Slug
+    model: ModelName
     weights: Weights = "pretrained"
     dataset: Slug
     samples: int = Field(ge=1)

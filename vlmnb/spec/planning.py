@@ -19,7 +19,7 @@ from vlmnb.spec import axes, optimizations, parameters
 from vlmnb.spec.axes import Axis
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.sweep_file import Sweep, explain
-from vlmnb.types import Frozen, Length, Slug, Source
+from vlmnb.types import Frozen, Length, ModelName, Slug, Source
 
 LENGTHS: dict[str, tuple[Length, ...]] = {
     "natural": ("natural",), "fixed": ("fixed",), "both": ("natural", "fixed"),
@@ -57,7 +57,7 @@ class Plan(Frozen):
 class Run(Frozen):
     """One notebook for one model: the unit that is launched, retried and resumed."""
 
-    model: Slug
+    model: ModelName
     axis: Slug
     parameters: dict[str, Any]
 

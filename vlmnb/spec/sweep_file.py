@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from vlmnb.errors import UserError, nearest
 from vlmnb.files import plain_yaml
-from vlmnb.types import Frozen, Slug
+from vlmnb.types import Frozen, ModelName, Slug
 
 
 class Sweep(Frozen):
@@ -23,10 +23,10 @@ class Sweep(Frozen):
     """
 
     title: str = Field(min_length=1)
-    models: tuple[Slug, ...] = Field(min_length=1)
+    models: tuple[ModelName, ...] = Field(min_length=1)
     parameters: dict[str, Any] = {}
     axes: dict[Slug, dict[str, Any] | None] = Field(min_length=1)
-    overrides: dict[Slug, dict[str, Any]] = {}
+    overrides: dict[ModelName, dict[str, Any]] = {}
 
 
 def load_sweep(path: Path) -> Sweep:

@@ -1,0 +1,218 @@
+"""Write small checkpoints of many families: random weights, a tokenizer of bytes, the family's own processor.
+
+Widths are 64, two layers on each side, patches of 8 pixels, pictures of 64. The tokenizer has the 256 bytes
+and the family's marks. Folders look as on the Hub: config.json, weights, tokenizer and processor files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+TEXT = {
+    "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 4096,
+    "pad_token_id": 256, "bos_token_id": 257, "eos_token_id": 258,
+}  # fmt: skip
+VISION = {
+    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "image_size": 64, "patch_size": 8,
+}  # fmt: skip
+QWEN_VISION = {
+    "depth": 2, "hidden_size": 64, "num_heads": 4, "intermediate_size": 128, "patch_size": 8,
+    "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3, "out_hidden_size": 64,
+}  # fmt: skip
+QWEN_IMAGES = {
+    "patch_size": 8, "merge_size": 2, "temporal_patch_size": 2,
+    "size": {"shortest_edge": 256, "longest_edge": 65536},
+}  # fmt: skip
+QWEN_MARKS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+MROPE = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0}
+SQUARE = {"height": 64, "width": 64}
+FIRST_MARK = 259
+
+
+class Small(NamedTuple):
+    """How to build one family small.
+
+    Attributes:
+        marks: Special tokens beyond padding, beginning and end; their ids count from ``FIRST_MARK``.
+        text: Changes to ``TEXT``.
+        vision: The vision configuration.
+        top: Further fields of the configuration.
+        ids: Fields of the configuration that name a mark.
+        images: Settings of the image processor.
+        processor: Settings of the processor.
+        template: What stands for a picture in the chat template.
+    """
+
+    marks: tuple[str, ...]
+    template: str
+    ids: Mapping[str, str]
+    text: Mapping[str, Any] = {}
+    vision: Mapping[str, Any] = VISION
+    top: Mapping[str, Any] = {}
+    images: Mapping[str, Any] = {"size": SQUARE}
+    processor: Mapping[str, Any] = {}
+
+
+def _qwen(template: str = "<|vision_start|><|image_pad|><|vision_end|>", **changes: Any) -> Small:
+    ids = {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
+           "vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>"}  # fmt: skip
+    made = Small(QWEN_MARKS, template, ids, {"rope_parameters": MROPE}, QWEN_VISION, images=QWEN_IMAGES)
+    return made._replace(**changes)
+
+
+def _llava(**changes: Any) -> Small:
+    made = Small(
+        ("<image>",), "<image>\n", {"image_token_index": "<image>"},
+        {"model_type": "llama"}, {**VISION, "model_type": "clip_vision_model"},
+        {"vision_feature_layer": -1, "vision_feature_select_strategy": "default"},
+        {"size": {"shortest_edge": 64}, "crop_size": SQUARE},
+        {"patch_size": 8, "num_additional_image_tokens": 1, "vision_feature_select_strategy": "default",
+         "image_token": "<image>"},
+    )  # fmt: skip
+    return made._replace(**changes)
+
+
+PINPOINTS = [[64, 64], [64, 128], [128, 64], [128, 128]]
+IDEFICS_MARKS = ("<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>")
+TILE_MARKS = tuple(f"<row_{row}_col_{column}>" for row in range(1, 5) for column in range(1, 5))
+
+
+def _idefics() -> Small:
+    tiles = {"size": {"longest_edge": 128}, "max_image_size": {"longest_edge": 64}}
+    return Small(
+        (*IDEFICS_MARKS, *TILE_MARKS), "<image>", {"image_token_id": "<image>"}, {"model_type": "llama"},
+        top={"scale_factor": 2}, images={**tiles, "do_image_splitting": True},
+        processor={"image_seq_len": 16},
+    )  # fmt: skip
+
+
+FAMILIES: dict[str, Small] = {
+    "smolvlm": _idefics(),
+    "idefics3": _idefics(),
+    "qwen2_vl": _qwen(vision={
+        "depth": 2, "embed_dim": 64, "hidden_size": 64, "num_heads": 4, "mlp_ratio": 2, "patch_size": 8,
+        "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3,
+    }),
+    "qwen2_5_vl": _qwen(vision={**QWEN_VISION, "window_size": 32, "fullatt_block_indexes": [1]}),
+    "qwen3_vl": _qwen(vision={
+        **QWEN_VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 64,
+    }),
+    "qwen3_5": _qwen(
+        text={
+            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 0], "mrope_interleaved": True,
+                                "partial_rotary_factor": 0.25, "rope_theta": 10000.0},
+            "layer_types": ["linear_attention", "full_attention"],
+            "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16,
+            "linear_value_head_dim": 16,
+        },
+        vision={**QWEN_VISION, "num_position_embeddings": 64},
+    ),
+    "gemma3": Small(
+        ("<start_of_image>", "<end_of_image>", "<image_soft_token>"), "<start_of_image>",
+        {"boi_token_index": "<start_of_image>", "eoi_token_index": "<end_of_image>",
+         "image_token_index": "<image_soft_token>"},
+        {"sliding_window": 32, "query_pre_attn_scalar": 16}, top={"mm_tokens_per_image": 16},
+        images={"size": SQUARE}, processor={"image_seq_length": 16},
+    ),
+    "paligemma": Small(
+        ("<image>",), "<image>", {"image_token_index": "<image>"}, {"model_type": "gemma"},
+        {**VISION, "projection_dim": 64}, {"projection_dim": 64, "hidden_size": 64},
+        {"size": SQUARE, "image_seq_length": 64},
+    ),
+    "internvl": Small(
+        ("<img>", "</img>", "<IMG_CONTEXT>", "<video>"), "<IMG_CONTEXT>\n",
+        {"image_token_id": "<IMG_CONTEXT>"},
+        {"model_type": "qwen2"}, {**VISION, "image_size": [64, 64], "patch_size": [8, 8]},
+        {"image_seq_length": 16, "downsample_ratio": 0.5},
+        {"size": SQUARE, "min_patches": 1, "max_patches": 4}, {"image_seq_length": 16},
+    ),
+    "llava": _llava(),
+    "vipllava": _llava(top={"vision_feature_layers": [-2, -1]}),
+    "llava_next": _llava(
+        top={"vision_feature_layer": -1, "vision_feature_select_strategy": "default",
+             "image_grid_pinpoints": PINPOINTS},
+        images={"size": {"shortest_edge": 64}, "crop_size": SQUARE, "image_grid_pinpoints": PINPOINTS},
+    ),
+    "llava_onevision": _llava(
+        marks=("<image>", "<video>"), ids={"image_token_index": "<image>", "video_token_index": "<video>"},
+        vision={**VISION, "model_type": "siglip_vision_model"}, text={"model_type": "qwen2"},
+        top={"vision_feature_layer": -1, "vision_feature_select_strategy": "full",
+             "image_grid_pinpoints": PINPOINTS, "vision_aspect_ratio": "anyres_max_9"},
+        images={"size": SQUARE, "image_grid_pinpoints": PINPOINTS},
+        processor={"num_image_tokens": 64, "vision_feature_select_strategy": "full", "image_token": "<image>",
+                   "video_token": "<video>"},
+    ),
+}  # fmt: skip
+
+
+def build(name: str, folder: Path, *, std: float = 0.1, seed: int = 0) -> Path:
+    """Write a small checkpoint of a family and return its folder."""
+    import torch
+    import transformers as tf
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING_NAMES
+    from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
+
+    small = FAMILIES[name]
+    ids = {mark: FIRST_MARK + i for i, mark in enumerate(small.marks)}
+    tokenizer = _tokenizer(small)
+    tokenizer.save_pretrained(folder)
+    config = tf.CONFIG_MAPPING[name](
+        text_config={**TEXT, **small.text}, vision_config=dict(small.vision), **small.top,
+        **{field: ids[mark] for field, mark in small.ids.items()},
+    )  # fmt: skip
+    torch.manual_seed(seed)
+    model = tf.AutoModelForImageTextToText.from_config(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.normal_(0, std)
+    model.generation_config = tf.GenerationConfig(pad_token_id=256, bos_token_id=257, eos_token_id=258)
+    model.save_pretrained(folder)
+    images = getattr(tf, IMAGE_PROCESSOR_MAPPING_NAMES[name]["pil"])(**small.images)
+    images.save_pretrained(folder)
+    settings = {"processor_class": PROCESSOR_MAPPING_NAMES[name], **small.processor}
+    (folder / "processor_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(_template(small.template), encoding="utf-8")
+    return folder
+
+
+def _tokenizer(small: Small) -> Any:
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    alphabet = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    made = Tokenizer(models.BPE(vocab=alphabet, merges=[]))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.add_special_tokens(["<pad>", "<bos>", "<eos>", *small.marks])
+    extra = dict(EXTRA_TOKENS.get(small.template, {}))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
+        model_input_names=["input_ids", "attention_mask"], extra_special_tokens=extra,
+    )  # fmt: skip
+
+
+EXTRA_TOKENS: dict[str, Mapping[str, str]] = {
+    "<start_of_image>": {
+        "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>",
+    },
+    "<IMG_CONTEXT>\n": {
+        "start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    },
+}  # fmt: skip
+"""Names under which processors ask the tokenizer for marks."""
+
+
+def _template(image: str) -> str:
+    return (
+        "{% for m in messages %}{{ m.role }}: {% for c in m.content %}{% if c.type == 'image' %}"
+        + image
+        + "{% else %}{{ c.text }}{% endif %}{% endfor %}<eos>{% endfor %}"
+        "{% if add_generation_prompt %}assistant: {% endif %}"
+    )

@@ -1,0 +1,130 @@
+"""Load the processor of any image-text-to-text model, for pictures and text alone.
+
+Many processors of transformers also want a video or an audio processor, most of which need torchvision. Here
+such a part is replaced by a stand-in that has no settings: it is never called for pictures and text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import transformers
+from transformers import AutoImageProcessor, AutoTokenizer
+from transformers.models.auto import processing_auto
+from transformers.processing_utils import ProcessorMixin
+
+from vlmnb.models.family import chat_template
+
+FLAT_IMAGES = frozenset({"got_ocr2"})
+"""Model types whose processor takes one flat list of images, not a list for each text."""
+
+NOT_INPUTS = ("labels",)
+"""What a processor returns and ``generate`` must not get: PaliGemma's returns labels without an answer."""
+
+
+class Absent:
+    """Stands in the place of a video or audio processor; every setting that is read is None."""
+
+    merge_size = temporal_patch_size = 2
+    model_input_names: Sequence[str] = ()
+
+    def __getattr__(self, name: str) -> None:
+        """Return None for a setting, and raise for Python's own names, so that copying works."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return no settings."""
+        return {}
+
+
+def load(folder: str | Path) -> Any:
+    """Load a checkpoint's processor, padding on the left.
+
+    Raises:
+        ValueError: transformers has no processor for this type of model.
+        Exception: Whatever transformers raises for damaged files or packages that are not installed.
+    """
+    folder = Path(folder)
+    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    base = _class(folder, kind)
+    made: Any = type(base.__name__, (_PicturesAndText, base), {"flat": kind in FLAT_IMAGES})
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    parts = {
+        "tokenizer": tokenizer,
+        "image_processor": AutoImageProcessor.from_pretrained(folder, backend="pil"),
+    }
+    settings, _ = base.get_processor_dict(folder)
+    names = base.get_attributes()
+    processor = made.from_args_and_dict([parts.get(name) or Absent() for name in names], settings)
+    if processor.chat_template is None:
+        processor.chat_template = tokenizer.chat_template or chat_template("plain")
+    return processor
+
+
+def _class(folder: Path, kind: str) -> Any:
+    """Return the processor's class: the one that the checkpoint names, else that of its type of model."""
+    for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
+        file = folder / name
+        named = json.loads(file.read_text(encoding="utf-8")).get("processor_class") if file.exists() else None
+        if named and hasattr(transformers, named):
+            return getattr(transformers, named)
+    known: Any = processing_auto.PROCESSOR_MAPPING_NAMES  # type: ignore[attr-defined]
+    if kind not in known:
+        raise ValueError(f"transformers {transformers.__version__} has no processor for the type {kind}")
+    return getattr(transformers, str(known[kind]))
+
+
+class _PicturesAndText(ProcessorMixin):
+    """What is put before a processor's own class: stand-ins pass, and calls take one image for each text."""
+
+    flat = False
+
+    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
+        """Let stand-ins pass."""
+        if isinstance(argument, Absent):
+            return type(argument)
+        return super().check_argument_for_proper_class(argument_name, argument)  # type: ignore[no-untyped-call]
+
+    def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:
+        """Make the tensors of a batch of one image for each text.
+
+        Tokenizers that put a begin-of-text token in front do not repeat the one of the chat template.
+        """
+        if images is not None and not self.flat:
+            images = [[image] for image in images]
+        begin = self.tokenizer.bos_token
+        if begin and all(one.startswith(begin) for one in text):
+            kwargs["add_special_tokens"] = False
+        batch = super().__call__(images=images, text=text, **kwargs)
+        for name in NOT_INPUTS:
+            batch.pop(name, None)
+        return batch
+
+    def __repr__(self) -> str:
+        """Return the class's name: transformers' own text would ask the stand-ins for JSON."""
+        return type(self).__name__
+
+    def text_ids(self, rendered: str) -> list[int]:
+        """Return a prompt's ids without the mark that stands for its image."""
+        begin = self.tokenizer.bos_token
+        twice = bool(begin) and rendered.startswith(begin)
+        ids = self.tokenizer(rendered, add_special_tokens=not twice)["input_ids"]
+        marks = set(image_marks(self))
+        return [one for one in ids if one not in marks]
+
+
+def image_marks(processor: Any) -> list[int]:
+    """Return the ids of the tokens that stand for an image, or begin one, in a rendered prompt."""
+    names = ("image_token", "boi_token", "start_image_token", "end_image_token")
+    tokens = [getattr(processor, name, None) for name in names]
+    found = processor.tokenizer.convert_tokens_to_ids([token for token in tokens if isinstance(token, str)])
+    unknown = processor.tokenizer.unk_token_id
+    ids = [getattr(processor, "image_token_id", None), *found]
+    return sorted({one for one in ids if isinstance(one, int) and one != unknown})

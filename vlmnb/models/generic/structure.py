@@ -1,0 +1,117 @@
+"""Find the parts of a loaded image-text-to-text model: tower, projector, decoder, layers, attention, head.
+
+transformers' own accessors come first (``get_encoder``, ``get_decoder``, ``get_output_embeddings``); where
+they say nothing, module types and the names that transformers gives its modules decide.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+PROJECTORS = re.compile(
+    r"^(multi_modal_projector|multimodal_projector|mm_projector|projector|connector|aligner|merger|resampler"
+    r"|resampler_model|embed_vision|layerwise_projectors|spatial_projectors|visual_embeddings_table"
+    r"|vision_embed_tokens|abstractor|adapter|image_projection|patch_merger|perceiver_resampler|qformer"
+    r"|language_projection|deepstack_merger_list|vision_projection|visual_projection|pre_mm_projector_norm)$"
+)
+"""Names of modules that bring vision features to the width of the decoder, beside the tower or in it."""
+
+ATTENTION = re.compile(r"Attention$|Attn$|DeltaNet$|Conv$|ShortConv|Mixer$|Mamba")
+"""Names of classes that mix positions: attention, and what stands in its place in hybrid decoders."""
+
+FEED_FORWARD = re.compile(r"^(mlp|feed_forward|block_sparse_moe|moe|ffn|experts)$")
+"""Names of the part of a decoder layer that works on each position by itself."""
+
+
+def tower(model: Any) -> Any | None:
+    """Return the vision tower, or None for a model that has none."""
+    base = model.base_model
+    found = base.get_encoder(modality="image") if hasattr(base, "get_encoder") else None
+    if found is None or found is base or found is model:
+        return next((child for name, child in base.named_children() if re.match(r"vis", name)), None)
+    return found
+
+
+def projectors(model: Any) -> list[Any]:
+    """Return the modules between tower and decoder, in the order of the model; empty if none was found."""
+    found = tower(model)
+    for owner in (model.base_model, found):
+        named = owner.named_children() if owner is not None else ()
+        matching = [child for name, child in named if PROJECTORS.match(name) and child is not found]
+        if matching:
+            return matching
+    return []
+
+
+def vision_layers(model: Any) -> list[Any]:
+    """Return the layers of the vision tower: its longest list of modules that hold attention."""
+    found = tower(model)
+    return _longest(found) if found is not None else []
+
+
+def patch_embedding(model: Any) -> Any | None:
+    """Return the first module of the tower that reads pixels: a convolution, or a linear layer of patches."""
+    from torch import nn
+
+    found = tower(model)
+    if found is None:
+        return None
+    layers = {id(inner) for layer in vision_layers(model) for inner in layer.modules()}
+    for module in found.modules():
+        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)) and id(module) not in layers:
+            return module
+    return None
+
+
+def decoder_layers(decoder: Any) -> list[Any]:
+    """Return the layers of a decoder."""
+    layers = getattr(decoder, "layers", None)
+    return list(layers) if layers is not None else _longest(decoder)
+
+
+def layer_parts(layer: Any) -> tuple[Any | None, Any | None]:
+    """Return the attention (or what stands in its place) and the feed-forward part of a decoder layer."""
+    mixing = next((m for _, m in layer.named_children() if ATTENTION.search(type(m).__name__)), None)
+    forward = next((m for name, m in layer.named_children() if FEED_FORWARD.match(name)), None)
+    return mixing, forward
+
+
+def places(model: Any) -> tuple[tuple[str, str], ...]:
+    """Return patterns of module names, with the part that FLOPs of such a module are counted in."""
+    names = {id(module): name for name, module in model.named_modules()}
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    made: list[tuple[str, str]] = []
+
+    def add(module: Any, part: str, *, whole: bool = True) -> None:
+        if id(module) in names:
+            end = r"(\.|$)" if whole else "$"
+            made.append((rf"(^|\.){re.escape(names[id(module)])}{end}", part))
+
+    add(head, "head")
+    for module in projectors(model):
+        add(module, "projector")
+    for layer in vision_layers(model):
+        for inner in layer.modules():
+            if ATTENTION.search(type(inner).__name__):
+                add(inner, "vision_scores", whole=False)
+    add(tower(model), "vision")
+    for layer in decoder_layers(decoder):
+        mixing, _ = layer_parts(layer)
+        add(mixing, "scores", whole=False)
+        add(mixing, "projections")
+    add(decoder, "mlp")
+    return (*made, (r"", "vision"))
+
+
+def _longest(module: Any) -> list[Any]:
+    """Return the longest list of modules in which each holds attention."""
+    from torch import nn
+
+    lists = [
+        list(inner)
+        for inner in module.modules()
+        if isinstance(inner, nn.ModuleList)
+        and all(any(ATTENTION.search(type(m).__name__) for m in one.modules()) for one in inner)
+    ]
+    return max(lists, key=len, default=[])

@@ -1,0 +1,79 @@
+"""Models that no registry entry names: a Hub repository ``OWNER/NAME``, or a folder by its path."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from vlmnb.errors import UserError
+from vlmnb.models import folders
+from vlmnb.models.entry import REPORTED_DEFAULTS, ModelEntry
+from vlmnb.models.generic import family
+
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def entry(name: str) -> ModelEntry | None:
+    """Return the entry of a model by its repository or folder; None if the name is neither.
+
+    A folder is written as an absolute path, or begins with ``./``, ``../`` or ``~``. Nothing is read.
+    """
+    if name.startswith(("/", "./", "../", "~")):
+        folder = os.path.abspath(Path(name).expanduser())
+        return _made(folder, folder)
+    return _made(name, name) if REPOSITORY.fullmatch(name) else None
+
+
+def _made(name: str, source: str) -> ModelEntry:
+    title = name.rstrip("/").rpartition("/")[2]
+    return ModelEntry(
+        name=name, family=family.NAME, title=title, summary=f"{source}, measured by name.", source=source,
+        **REPORTED_DEFAULTS,
+    )  # fmt: skip
+
+
+def document(of: ModelEntry) -> dict[str, Any]:
+    """Return the ``config.json`` of a model that is measured by its name.
+
+    Raises:
+        UserError: It is not there, cannot be read, or describes no model that answers questions on images
+            in the installed transformers.
+    """
+    file = folders.anywhere(of) / "config.json"
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        kind = content["model_type"]
+    except FileNotFoundError:
+        raise UserError(f"{of.name}: {file} is missing; {_how(of)}") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{of.name}: {file} describes no model ({type(error).__name__}: {error})") from None
+    _require_images(of, str(kind))
+    return dict(content)
+
+
+def _how(of: ModelEntry) -> str:
+    if of.source.startswith("/"):
+        return "name the folder that holds the checkpoint's config.json"
+    return f"download it with `hf download {of.source}`, or put it below {folders.FOLDERS} as {of.source}/"
+
+
+def _require_images(of: ModelEntry, kind: str) -> None:
+    import transformers
+    from transformers.models.auto import configuration_auto
+    from transformers.models.auto import modeling_auto as auto
+
+    if kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return
+    release = f"transformers {transformers.__version__}"
+    if kind not in configuration_auto.CONFIG_MAPPING_NAMES:  # type: ignore[attr-defined]
+        raise UserError(
+            f"{of.name} is of the type {kind!r}, which {release} does not know; a newer release may"
+        )
+    what = "a text model" if kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else "no such model"
+    raise UserError(
+        f"{of.name} is of the type {kind!r}, {what}; vlmnb measures models that answer questions on images "
+        f"(image-text-to-text in {release})"
+    )
