@@ -11,7 +11,9 @@ from typing import Any
 from vlmnb.errors import UserError
 from vlmnb.models import folders
 from vlmnb.models.entry import REPORTED_DEFAULTS, ModelEntry
-from vlmnb.models.generic import family
+
+FAMILY = "generic"
+"""Name of the family of models that have none of their own."""
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -30,7 +32,7 @@ def entry(name: str) -> ModelEntry | None:
 def _made(name: str, source: str) -> ModelEntry:
     title = name.rstrip("/").rpartition("/")[2]
     return ModelEntry(
-        name=name, family=family.NAME, title=title, summary=f"{source}, measured by name.", source=source,
+        name=name, family=FAMILY, title=title, summary=f"{source}, measured by name.", source=source,
         **REPORTED_DEFAULTS,
     )  # fmt: skip
 

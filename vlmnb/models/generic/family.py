@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb.errors import UserError
+from vlmnb.models import named
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, key_values
-from vlmnb.models.family import Family
+from vlmnb.models.family import Family, chat_template
 from vlmnb.models.generic import structure
-
-NAME = "generic"
 
 
 class Generic(Family):
     """Any image-text-to-text model of transformers."""
 
-    name = NAME
+    name = named.FAMILY
     entries = ()
     class_name = "AutoModelForImageTextToText"
     processor_class = ("transformers", "AutoProcessor")
@@ -38,7 +37,7 @@ class Generic(Family):
         """Load the checkpoint's own processor for pictures and text, padding on the left."""
         from vlmnb.models.generic import processor
 
-        return processor.load(folder)
+        return processor.load(folder, chat_template("plain"))
 
     def adapt(self, processor: Any, config: Any) -> None:
         """Refuse: only the model's own processor knows how it cuts images."""

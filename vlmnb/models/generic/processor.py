@@ -16,8 +16,6 @@ from transformers import AutoImageProcessor, AutoTokenizer
 from transformers.models.auto import processing_auto
 from transformers.processing_utils import ProcessorMixin
 
-from vlmnb.models.family import chat_template
-
 FLAT_IMAGES = frozenset({"got_ocr2"})
 """Model types whose processor takes one flat list of images, not a list for each text."""
 
@@ -41,8 +39,8 @@ class Absent:
         return {}
 
 
-def load(folder: str | Path) -> Any:
-    """Load a checkpoint's processor, padding on the left.
+def load(folder: str | Path, template: str) -> Any:
+    """Load a checkpoint's processor, padding on the left; the template is for those without one.
 
     Raises:
         ValueError: transformers has no processor for this type of model.
@@ -64,7 +62,7 @@ def load(folder: str | Path) -> Any:
     names = base.get_attributes()
     processor = made.from_args_and_dict([parts.get(name) or Absent() for name in names], settings)
     if processor.chat_template is None:
-        processor.chat_template = tokenizer.chat_template or chat_template("plain")
+        processor.chat_template = tokenizer.chat_template or template
     return processor
 
 
