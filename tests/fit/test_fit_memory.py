@@ -193,7 +193,12 @@ def test_the_largest_batch_fits_and_one_more_does_not() -> None:
 def test_the_pages_figures_follow_from_its_rule_and_leave_something_out() -> None:
     of = shape.of("llava-1.5-7b")
     published = model_facts.published()["llava-1.5-7b"]
-    claims = {one.quantization: one for one in memory.claims(of, published, Load(image_size=336))}
+    claims = {
+        one.quantization: one
+        for one in memory.claims(
+            of, published.memory_claimed, published.parameters_claimed, Load(image_size=336)
+        )
+    }
     for one in claims.values():
         assert one.rule_bytes == pytest.approx(one.claimed_bytes, abs=0.05e9)
         assert one.error < 0

@@ -128,7 +128,7 @@ def of(
         by_quantization=tuple(memories.values()), obstacles=obstacles,
         own=_own(limits.vram_gib, needed, memories, obstacles),
         weights_by_type={kind: (stored.weights, stored.bits) for kind, stored in by_type.items()},
-        claims=memory.claims(model, card.published, load) if card.published else (),
+        claims=_claims(model, card, load),
         peaks=tuple(peak for record in found if record.cell.model == name and (peak := _peak(record))),
         gpus=tuple(rows), left_out=left_out,
         best=() if only else choice.best(rows, limits, left_out, obstacles.get(quantization.name, "")),
@@ -177,3 +177,8 @@ def _peak(record: Record) -> Peak | None:
         image_size=record.cell.image_size, measured_bytes=record.memory.peak_bytes,
         estimated_bytes=ours.total_bytes - ours.overhead_bytes,
     )  # fmt: skip
+
+
+def _claims(model: Shape, card: Card, load: Load) -> tuple[Claim, ...]:
+    known = card.published
+    return memory.claims(model, known.memory_claimed, known.parameters_claimed, load) if known else ()

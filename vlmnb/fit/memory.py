@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from vlmnb.errors import UserError
 from vlmnb.fit import quantize
-from vlmnb.fit.model_facts import Published
 from vlmnb.fit.quantize import Quantization, Stored
 from vlmnb.fit.shape import Shape
 from vlmnb.types import Frozen
@@ -185,15 +184,17 @@ class Claim(Frozen):
         return self.claimed_bytes / self.total_bytes - 1
 
 
-def claims(of: Shape, published: Published, load: Load) -> tuple[Claim, ...]:
-    """Compare what a model card page gives with ours under a load; empty if it does not list the model."""
+def claims(
+    of: Shape, claimed: Mapping[str, tuple[float, float]], parameters: float | None, load: Load
+) -> tuple[Claim, ...]:
+    """Compare with ours, under a load, what a page claims: gigabytes and bits per weight by quantization."""
     made = []
-    for name, (gigabytes, bits) in published.memory_claimed.items():
+    for name, (gigabytes, bits) in claimed.items():
         ours = need(of, quantize.get(name), load)
         made.append(
             Claim(
                 quantization=name, claimed_bytes=gigabytes * 1e9, bits_per_weight=bits,
-                rule_bytes=(published.parameters_claimed or 0) * bits / 8 + OVERHEAD_BYTES,
+                rule_bytes=(parameters or 0) * bits / 8 + OVERHEAD_BYTES,
                 weights_bytes=ours.model_bytes, total_bytes=ours.total_bytes,
             )
         )  # fmt: skip

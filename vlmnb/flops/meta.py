@@ -94,7 +94,9 @@ class _Whole(nn.Module):
 
 def _count(built: Built, work: Callable[[], Any]) -> Parts:
     with counters.quiet(built.model):
-        return flop_count.split(counters.watch(_Whole(built.model, work)), built.family.places_of(built.model))
+        return flop_count.split(
+            counters.watch(_Whole(built.model, work)), built.family.places_of(built.model)
+        )
 
 
 def _meta(*shape: int) -> Tensor:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from vlmnb.types import Dtype, Frozen, ModelName
 
+NAMED_FAMILY = "generic"
+"""Name of the family of models that are measured by their repository or folder."""
+
 
 class ModelEntry(Frozen):
     """A registry entry.

@@ -10,10 +10,7 @@ from typing import Any
 
 from vlmnb.errors import UserError
 from vlmnb.models import folders
-from vlmnb.models.entry import REPORTED_DEFAULTS, ModelEntry
-
-FAMILY = "generic"
-"""Name of the family of models that have none of their own."""
+from vlmnb.models.entry import NAMED_FAMILY, REPORTED_DEFAULTS, ModelEntry
 
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -32,7 +29,7 @@ def entry(name: str) -> ModelEntry | None:
 def _made(name: str, source: str) -> ModelEntry:
     title = name.rstrip("/").rpartition("/")[2]
     return ModelEntry(
-        name=name, family=FAMILY, title=title, summary=f"{source}, measured by name.", source=source,
+        name=name, family=NAMED_FAMILY, title=title, summary=f"{source}, measured by name.", source=source,
         **REPORTED_DEFAULTS,
     )  # fmt: skip
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb.errors import UserError
-from vlmnb.models import named
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, key_values
+from vlmnb.models.entry import NAMED_FAMILY
 from vlmnb.models.family import Family, chat_template
 from vlmnb.models.generic import structure
 
@@ -17,7 +17,7 @@ from vlmnb.models.generic import structure
 class Generic(Family):
     """Any image-text-to-text model of transformers."""
 
-    name = named.FAMILY
+    name = NAMED_FAMILY
     entries = ()
     class_name = "AutoModelForImageTextToText"
     processor_class = ("transformers", "AutoProcessor")
