@@ -250,7 +250,7 @@ def test_an_index_with_a_broken_page_is_made_again(tmp_path: Path) -> None:
         assert len(list(index.export())) == 8
 
 
-def test_a_record_of_which_no_row_can_be_made_is_told_by_the_export_and_answers_for_its_cell(
+def test_a_record_of_which_no_numbers_can_be_computed_is_exported_with_its_cell_and_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = record_file.write(record(), tmp_path)
@@ -260,8 +260,10 @@ def test_a_record_of_which_no_row_can_be_made_is_told_by_the_export_and_answers_
 
     monkeypatch.setattr(export_columns, "row", fail)
     with store.Index(tmp_path, export=True) as index:
-        assert list(index.export()) == []
-        assert index.problems() == [f"{path}: no words"]
+        (row,) = (dict(zip(export_columns.EXPORT_COLUMNS, values, strict=True)) for values in index.export())
+        assert index.problems() == [f"{path}: {row['notes']}"]
+    assert (row["key"], row["model"], row["latency_s"]) == (record().key, "llava-tiny", None)
+    assert "no words" in row["notes"]
     with store.Index(tmp_path) as index:
         assert [entry.problem for entry in index.records().values()] == [""]
 
@@ -310,13 +312,20 @@ def test_a_read_only_folder_can_be_read_and_a_sweep_into_it_is_refused(
     tiny_disk: Path, tmp_path: Path
 ) -> None:
     record_file.write(measured(cell()), tiny_disk / "results")
-    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
     results = tiny_disk / "results"
+    (results / store.INDEX).write_bytes(b"no database" * 100)
+    subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
     assert states(results, tmp_path)[2] == "recorded"
     assert recorded(cell(), results) == measured(cell())
     asked = options.Asked(spec=tmp_path / "s.yaml", results=results, runs=tmp_path / "runs")
     with pytest.raises(UserError, match="cannot write to"):
         sweep_command.run(asked)
+    with (
+        CellsToMeasure([cell()], results) as work,
+        pytest.raises(UserError, match="cannot write to"),
+        work.claimed(work.cells[0]),
+    ):
+        pass
     with pytest.raises(UserError, match="cannot write to"):
         sweep_command.require_writable(tmp_path / "new" / "results", tiny_disk / "runs")
     assert not (tmp_path / "new").exists(), "what is refused leaves nothing behind"
@@ -341,3 +350,22 @@ def test_a_record_that_comes_while_another_looks_is_not_forgotten(
         pass
     with opened[0] as index:
         assert len(index.records()) == 2
+
+
+def test_a_folder_that_vanishes_while_it_is_read_is_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "results"
+    record_file.write(measured(cell()), results)
+    scan = store._scan
+
+    def vanished(results: Path, under: str) -> list[tuple[str, store.Signature]]:
+        found = list(scan(results, under))
+        shutil.rmtree(results)
+        return found
+
+    monkeypatch.setattr(store, "_scan", vanished)
+    with store.Index(results, export=True) as index:
+        assert list(index.export()) == []
+        assert len(index.problems()) == 1
+    assert record_file.read_all(results) == ([], [])

@@ -57,12 +57,17 @@ QUICKSTART = Path("sweeps/quickstart.yaml")
 
 
 def main() -> None:
-    """Run a command; a user's mistake is one line on stderr and exit code 2, Ctrl-C one line and 130."""
+    """Run a command; a user's mistake is one line and exit code 2, a disk that fails 3, Ctrl-C 130."""
     try:
         app()
     except UserError as error:
         print(f"vlmnb: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except OSError as error:
+        if not error.filename:
+            raise
+        print(f"vlmnb: {error.filename}: {error.strerror}", file=sys.stderr)
+        raise SystemExit(3) from None
     except KeyboardInterrupt:
         print("\nvlmnb: stopped; the same command continues where it stopped", file=sys.stderr)
         raise SystemExit(130) from None

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from vlmnb import paths
 from vlmnb.device import slots
+from vlmnb.errors import UserError
 from vlmnb.files import locks
 from vlmnb.files.changes import signature
 from vlmnb.records import record_file, store
@@ -87,18 +88,17 @@ class CellsToMeasure:
         """Keep other processes from measuring this cell, and from using its device, within the block.
 
         Raises:
-            OSError: The results folder cannot be written.
+            UserError: The results folder cannot be written; within a sweep an OSError.
         """
-        self._results.mkdir(parents=True, exist_ok=True)
-        _ = self._device
-        self._locks.wait(resolved.key)
+        of_cells, _ = self._locks, self._device
+        of_cells.wait(resolved.key)
         began = datetime.now(UTC).isoformat()
         _say_progress({"key": resolved.key, "cell": words(resolved.cell), "began": began})
         try:
             yield
         finally:
             _say_progress(None)
-            self._locks.release(resolved.key)
+            of_cells.release(resolved.key)
 
     def write(self, made: Record) -> Record:
         """Store a record and return what was stored. A damaged file in its place is kept under another name.
@@ -142,7 +142,14 @@ class CellsToMeasure:
 
     @functools.cached_property
     def _locks(self) -> locks.Locks:
-        return locks.Locks(self._results / ".cells.lock")
+        try:
+            return locks.Locks(self._results / ".cells.lock")
+        except OSError as error:
+            if AGAIN in os.environ:
+                raise
+            raise UserError(
+                f"cannot write to {self._results}: {error.strerror}; name another folder"
+            ) from None
 
     @functools.cached_property
     def _device(self) -> None:

@@ -36,7 +36,8 @@ EXPORT_COLUMNS = (
 )  # fmt: skip
 
 
-_OF_RECORD = ("source", "hardware", "status", "reason", "key", "wer", "accuracy")
+_IDENTITY = ("source", "hardware", "status", "reason", "key")
+_OF_RECORD = (*_IDENTITY, "wer", "accuracy")
 _COSTS_OF_RECORD = (
     "latency_s", "energy_j_per_sample", "energy_method", "energy_net_j_per_sample", "energy_j_per_batch",
     "energy_j_per_output_token",
@@ -99,9 +100,14 @@ def row(record: Record) -> dict[str, Any]:
     return {column: found.get(column) for column in EXPORT_COLUMNS}
 
 
-def values(record: Record) -> list[Any]:
-    """Return the values of :func:`row` without their names, as the index keeps them."""
-    return list(row(record).values())
+def values(record: Record) -> tuple[list[Any], str]:
+    """Return the values of :func:`row` without their names, and why a record has none but its cell's."""
+    try:
+        return list(row(record).values()), ""
+    except (ValueError, ArithmeticError, TypeError) as error:
+        why = f"no numbers can be computed: {error or type(error).__name__}"
+        found = record.cell.model_dump() | _same(record, _IDENTITY) | {"notes": why}
+        return [found.get(column) for column in EXPORT_COLUMNS], why
 
 
 def costs(record: Record) -> dict[str, Any]:

@@ -39,8 +39,8 @@ class IndexedRecord(NamedTuple):
         gpu: The driver's name of the GPU if a prediction can be fitted on the record, else empty.
         quantization: How the weights of such a record were stored.
         problem: Why the file is no record; then all fields but ``path`` are empty.
-        export: JSON list of the export values; empty if none can be made, None if none were asked for.
-        export_problem: Why there are no export values.
+        export: JSON list of the export values; None if none were asked for.
+        export_problem: Why the record has only the export values of its cell.
     """
 
     path: str
@@ -101,10 +101,8 @@ def read(results: Path, export: bool, name: str) -> IndexedRecord:
         return summary
     from vlmnb.records import export_columns  # planning does without it
 
-    try:
-        return summary._replace(export=to_json(export_columns.values(found)).decode())
-    except (ValueError, ArithmeticError, TypeError) as error:
-        return summary._replace(export="", export_problem=f"{path}: {error or type(error).__name__}")
+    values, why = export_columns.values(found)
+    return summary._replace(export=to_json(values).decode(), export_problem=why and f"{path}: {why}")
 
 
 def fitted_on(record: Record) -> tuple[str, str] | None:

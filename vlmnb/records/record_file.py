@@ -7,6 +7,7 @@ takes no parsing.
 from __future__ import annotations
 
 import functools
+import glob
 import hashlib
 import itertools
 import json
@@ -156,7 +157,8 @@ def read_all(results: Path, model: str = "*", hardware: str = "*") -> tuple[list
 
 def all_paths(results: Path, model: str = "*", hardware: str = "*") -> list[Path]:
     """Return the paths of the record files below a folder, in order."""
-    return sorted(results.glob(f"{hardware}/{paths.model_folder(model)}/[!.]*.json"))
+    pattern = f"{hardware}/{paths.model_folder(model)}/*.json"
+    return sorted(results / name for name in glob.iglob(pattern, root_dir=results))
 
 
 def _end(body: bytes) -> bytes:

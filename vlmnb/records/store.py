@@ -84,8 +84,11 @@ class Index:
         except sqlite3.OperationalError:  # the file is sound, but cannot be written, or is locked too long
             self._open(":memory:", files, export)
         except sqlite3.DatabaseError:
-            (results / INDEX).unlink(missing_ok=True)
-            self._open(results / INDEX, files, export)
+            try:
+                (results / INDEX).unlink(missing_ok=True)
+                self._open(results / INDEX, files, export)
+            except (OSError, sqlite3.DatabaseError):
+                self._open(":memory:", files, export)
 
     def _open(self, place: Path | str, files: dict[str, Signature], export: bool) -> None:
         self._database = sqlite3.connect(place, timeout=60, check_same_thread=False)
@@ -136,11 +139,11 @@ class Index:
 
     def export(self) -> Iterator[list[Any]]:
         """Yield the export values of each record, in path order."""
-        for (text,) in self._query("export", "export != ''"):
+        for (text,) in self._query("export", "export IS NOT NULL"):
             yield from_json(text)
 
     def problems(self) -> list[str]:
-        """Return a message for each file that is no record or has no export values."""
+        """Return a message for each file that is no record, or of which no numbers can be computed."""
         return [text for (text,) in self._query("problem || export_problem AS why", "why != ''")]
 
     def _query(self, columns: str, where: str = "1") -> sqlite3.Cursor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import socket
 from pathlib import Path
@@ -95,7 +96,8 @@ class Heartbeat:
 def read_all(results: Path) -> list[tuple[SweepProgress, bool]]:
     """Read what each sweep of a results folder wrote last, and whether it is still at work; newest last."""
     found = []
-    for file in sorted((results / FOLDER).glob("[!.]*.json")):
+    for name in sorted(glob.glob(f"{FOLDER}/*.json", root_dir=results)):
+        file = results / name
         with contextlib.suppress(OSError, ValueError):
             progress = SweepProgress.model_validate_json(file.read_text(encoding="utf-8"))
             found.append((progress, not progress.ended and _alive(results, file.stem, progress)))
