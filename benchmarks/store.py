@@ -36,9 +36,8 @@ from vlmnb.files import hashing
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.records import record, record_file, store
-from vlmnb.records.answer import Answer
+from vlmnb.records.parts import Answer, Timing
 from vlmnb.records.resolved import blank_record, resolve_cell
-from vlmnb.records.timing import Timing
 from vlmnb.spec import planning, sweep_file
 from vlmnb.spec.cell import Cell
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmnb.analysis import agreement
-from vlmnb.records.answer import Answer
+from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record
 from vlmnb.views import answer_tables, findings
 

@@ -9,9 +9,8 @@ from vlmnb.analysis import agreement, rates
 from vlmnb.book.content import Content
 from vlmnb.book.pages import support
 from vlmnb.meters.readings import ProbeLogits
-from vlmnb.records.layer_profile import Ceilings
+from vlmnb.records.parts import Ceilings, Timing
 from vlmnb.records.record import Record
-from vlmnb.records.timing import Timing
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.sweep_file import load_sweep

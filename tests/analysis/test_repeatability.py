@@ -14,7 +14,7 @@ from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.files import hashing
 from vlmnb.meters.readings import EnergyRefusal, SensorCard
 from vlmnb.records import record_file
-from vlmnb.records.provenance import Provenance
+from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
 from vlmnb.views import answer_tables, findings, repeat_table

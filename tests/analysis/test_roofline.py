@@ -19,7 +19,7 @@ from vlmnb.measure.cells import measure_cell
 from vlmnb.measure.flop_counting import FlopCounts
 from vlmnb.measure.loading import ModelSlot
 from vlmnb.meters.readings import MemoryUsage
-from vlmnb.records.layer_profile import Ceilings
+from vlmnb.records.parts import Ceilings
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import resolve_cell
 from vlmnb.views import detail_table, roofline

@@ -16,8 +16,7 @@ from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.quality import metrics
 from vlmnb.records import content_key
-from vlmnb.records.layer_profile import Ceilings
-from vlmnb.records.provenance import Provenance
+from vlmnb.records.parts import Ceilings, Provenance
 from vlmnb.records.record import Record
 
 UNSCORED = {"word_errors": None, "reference_words": None, "score": None}

@@ -15,7 +15,7 @@ from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.meters.readings import EnergyReading, MemoryUsage, SensorCard
 from vlmnb.records import content_key, export_columns
-from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
+from vlmnb.records.parts import Ceilings, LayerPart, LayerProfile
 from vlmnb.records.record import Record
 
 GPUS = [{"name": "NVIDIA H200", "uuid": "GPU-1", "memory_bytes": 1, "driver": "1", "power_limit_w": 700.0}]

@@ -9,7 +9,7 @@ from factory import STEADY, timed
 
 from vlmnb.device import clock, load
 from vlmnb.device.state import Conditions, DeviceState
-from vlmnb.records.provenance import Provenance
+from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
 
 MARKED = "†"

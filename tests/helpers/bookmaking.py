@@ -22,7 +22,7 @@ from vlmnb.files import hashing
 from vlmnb.fit import page as card
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import record_file
-from vlmnb.records.provenance import Provenance
+from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, planning
 from vlmnb.spec.cell import Cell

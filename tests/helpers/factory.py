@@ -6,10 +6,8 @@ from typing import Any
 
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
-from vlmnb.records.answer import Answer
-from vlmnb.records.provenance import Provenance
+from vlmnb.records.parts import Answer, Provenance, Timing
 from vlmnb.records.record import Record
-from vlmnb.records.timing import Timing
 from vlmnb.spec.cell import Cell
 
 

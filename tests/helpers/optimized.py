@@ -6,11 +6,8 @@ from typing import Any
 
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import Compilation, MemoryUsage
-from vlmnb.records.answer import Answer
-from vlmnb.records.layer_profile import Ceilings
-from vlmnb.records.provenance import Provenance
+from vlmnb.records.parts import Answer, Ceilings, Provenance, Timing
 from vlmnb.records.record import Record
-from vlmnb.records.timing import Timing
 from vlmnb.spec.cell import Cell
 
 QUESTIONS = 40

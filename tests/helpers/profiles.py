@@ -5,7 +5,7 @@ from __future__ import annotations
 from factory import cell, record
 
 from vlmnb.meters.readings import EnergyReading
-from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
+from vlmnb.records.parts import Ceilings, LayerPart, LayerProfile
 from vlmnb.records.record import Record
 
 

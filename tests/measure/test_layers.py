@@ -14,7 +14,7 @@ from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.measure import layers
 from vlmnb.measure.cells import measure_cells
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal
-from vlmnb.records.layer_profile import LayerPart
+from vlmnb.records.parts import LayerPart
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
 from vlmnb.views import by_layers, footnotes

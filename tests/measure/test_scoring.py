@@ -14,7 +14,7 @@ from vlmnb.measure.batches import Batch
 from vlmnb.measure.encoding import Prompt
 from vlmnb.measure.scoring import score
 from vlmnb.quality import metrics
-from vlmnb.records.answer import Answer
+from vlmnb.records.parts import Answer
 
 
 def scored(dataset: str, text: str, *references: Any, choices: Any = None) -> tuple[Answer, ...]:

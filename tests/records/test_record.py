@@ -16,9 +16,8 @@ from vlmnb.meters.counters import calibration
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal, ProbeLogits
 from vlmnb.records import export, export_columns, record_file
-from vlmnb.records.answer import FailedSample
 from vlmnb.records.export import export_records
-from vlmnb.records.provenance import Provenance
+from vlmnb.records.parts import FailedSample, Provenance
 from vlmnb.types import Frozen
 from vlmnb.views import fields, footnotes
 

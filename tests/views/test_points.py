@@ -12,9 +12,8 @@ from profiles import profiled
 from vlmnb.analysis import agreement, rates
 from vlmnb.book import postprocess
 from vlmnb.meters.readings import ProbeLogits
-from vlmnb.records.layer_profile import Ceilings
+from vlmnb.records.parts import Ceilings, Timing
 from vlmnb.records.record import Record
-from vlmnb.records.timing import Timing
 from vlmnb.views import (
     answer_tables,
     axis_figure,

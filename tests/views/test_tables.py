@@ -9,7 +9,7 @@ from vlmnb import models
 from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import record as records
-from vlmnb.records.answer import FailedSample
+from vlmnb.records.parts import FailedSample
 from vlmnb.views import axis_figure, axis_table, detail_table, findings, footnotes, marks
 from vlmnb.views.table import Table, render
 

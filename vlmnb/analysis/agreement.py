@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from vlmnb.quality import scores
-from vlmnb.records.answer import Answer
+from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import DTYPES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vlmnb.records.layer_profile import LayerPart, LayerProfile
+from vlmnb.records.parts import LayerPart, LayerProfile
 from vlmnb.stats import comparison, intervals
 
 COMPONENTS = ("vision", "projector", "attention", "mlp", "other", "head")

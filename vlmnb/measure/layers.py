@@ -18,7 +18,7 @@ from vlmnb.flops import counters
 from vlmnb.measure import peak_rates, phases
 from vlmnb.measure.loading import Loaded
 from vlmnb.meters.energy import EnergyMeter
-from vlmnb.records.layer_profile import Component, LayerPart, LayerProfile
+from vlmnb.records.parts import Component, LayerPart, LayerProfile
 
 PASSES = 11
 """Timed forward passes with hooks, and as many without: an odd number, so that the median is a sample."""

@@ -13,7 +13,7 @@ from typing import Any
 from vlmnb.device.clock import spent_s
 from vlmnb.device.load import BackgroundLoad, is_high
 from vlmnb.measure.loading import torch_dtype
-from vlmnb.records.layer_profile import Ceilings
+from vlmnb.records.parts import Ceilings
 
 TRIES = 4
 """The best of so many tries counts, products and copies in turn: background processes come and go, and can

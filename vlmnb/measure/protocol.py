@@ -16,7 +16,7 @@ from vlmnb.measure.phases import PhaseClock, Phases
 from vlmnb.meters import memory
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.meters.window import MeteredWindow
-from vlmnb.records.timing import Timing
+from vlmnb.records.parts import Timing
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 from vlmnb.stats.batches import batch_values

@@ -10,7 +10,7 @@ from vlmnb.measure import encoding
 from vlmnb.measure.batches import Batch
 from vlmnb.measure.loading import Loaded
 from vlmnb.quality import metrics
-from vlmnb.records.answer import Answer
+from vlmnb.records.parts import Answer
 from vlmnb.spec.cell import Cell
 
 

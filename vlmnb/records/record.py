@@ -17,11 +17,8 @@ from vlmnb.meters.readings import (
     headline,
     headline_reason,
 )
-from vlmnb.records.answer import Answer, FailedSample
-from vlmnb.records.layer_profile import Ceilings, LayerProfile
-from vlmnb.records.provenance import Provenance
+from vlmnb.records.parts import Answer, Ceilings, FailedSample, LayerProfile, Provenance, Timing
 from vlmnb.records.reported import Reported
-from vlmnb.records.timing import Timing
 from vlmnb.spec.cell import Cell
 from vlmnb.stats.batches import batch_values
 from vlmnb.types import Frozen, Source, Status

@@ -16,7 +16,7 @@ from vlmnb import paths
 from vlmnb.errors import Damaged, UserError
 from vlmnb.files import hashing
 from vlmnb.records import record, record_file
-from vlmnb.records.provenance import Provenance
+from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Kind, Quantity, Remark, Reported
 from vlmnb.spec import axes, planning, sweep_file

@@ -17,7 +17,7 @@ from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 from vlmnb.records import content_key
 from vlmnb.records.content_key import Revisions
-from vlmnb.records.provenance import Provenance
+from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlmnb.analysis import layer_shares
 from vlmnb.meters.readings import headline, headline_reason
-from vlmnb.records.layer_profile import Ceilings, LayerPart, LayerProfile
+from vlmnb.records.parts import Ceilings, LayerPart, LayerProfile
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import format_si
 from vlmnb.views import axis_figure, fields, marks

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from vlmnb.analysis.base_configuration import dataset_title
-from vlmnb.records.answer import Answer
+from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
 from vlmnb.spec import axes

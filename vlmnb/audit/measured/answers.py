@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Hashable, Iterator, Sequence
 
 from vlmnb.audit.rule import Draft, found, record_rule, rule
-from vlmnb.records.answer import Answer
+from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record
 
 SCORE = 1e-9

@@ -11,7 +11,7 @@ from vlmnb.audit.rule import Draft, found, record_rule
 from vlmnb.meters import counters
 from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import export_columns
-from vlmnb.records.layer_profile import LayerPart
+from vlmnb.records.parts import LayerPart
 from vlmnb.records.record import Record
 
 EXACT = 1e-6

@@ -7,7 +7,7 @@ from statistics import median
 
 from vlmnb.analysis.rates import rates as rates_of
 from vlmnb.audit.rule import Draft, found, record_rule
-from vlmnb.records.layer_profile import LayerProfile
+from vlmnb.records.parts import LayerProfile
 from vlmnb.records.record import Record
 
 CLOSED = 0.001

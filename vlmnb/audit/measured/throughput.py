@@ -9,8 +9,8 @@ from typing import Any
 
 from vlmnb.audit.rule import Draft, found, record_rule
 from vlmnb.records import export_columns
+from vlmnb.records.parts import Timing
 from vlmnb.records.record import Record
-from vlmnb.records.timing import Timing
 
 EXACT = 1e-6
 """Relative difference that rounding of floats explains and nothing else does."""

@@ -1,0 +1,209 @@
+"""The types that a record is made of: answers, times, a profile by layers, the origin of its numbers."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from vlmnb.device.state import Conditions
+from vlmnb.meters.readings import EnergyReading, EnergyRefusal, SensorCard
+from vlmnb.types import Frozen
+
+Component = Literal["vision", "projector", "attention", "mlp", "other", "head"]
+_REPEATED = re.compile(r"(.{1,40}?)(?:\s*\1){4,}", re.DOTALL)
+
+
+class Answer(Frozen):
+    """One sample: the question, the answer and its score.
+
+    Attributes:
+        prompt: The text after truncation to the prompt length.
+        text_tokens: Tokens of the text prompt with its template, without image tokens.
+        image_tokens: Tokens that stand for the image.
+        output_tokens: Generated tokens, the end mark included.
+        word_errors: Substitutions, deletions and insertions against the first reference.
+        reference_words: Words of the first reference.
+        score: Accuracy of the sample in [0, 1] by its data set's rule, or None where it has none.
+        note: Why a score is missing, or how to read it; empty for most answers.
+    """
+
+    sample_id: str
+    prompt: str
+    answer: str
+    references: tuple[str, ...]
+    choices: tuple[str, ...] | None = None
+    text_tokens: int
+    image_tokens: int
+    output_tokens: int
+    word_errors: int | None = None
+    reference_words: int | None = None
+    score: float | None = None
+    note: str = ""
+
+    def says_nothing(self, longest: int) -> bool:
+        """Return whether the answer has no text, or repeats one text up to ``longest``, its limit."""
+        text = self.answer.strip()
+        return not text or (self.output_tokens >= longest and bool(_REPEATED.fullmatch(text)))
+
+
+class FailedSample(Frozen):
+    """A row of the data set that was chosen and could not be used, such as one with a damaged picture.
+
+    Attributes:
+        row: Its place in the data set, from 0.
+        id: The sample's id.
+        reason: What is wrong with it.
+    """
+
+    row: int
+    id: str
+    reason: str
+
+
+class Timing(Frozen):
+    """Raw times of generation, one entry per timed batch, in order; passes follow one another.
+
+    Attributes:
+        warmup_batches: Batches generated before, untimed.
+        latencies_s: Seconds from a batch's inputs being on the device to its last token.
+        vision_s: Seconds of them in vision tower and projector.
+        prefill_s: Seconds of them in the rest of the time to the first token.
+        decode_s: Seconds of them from the first token to the last.
+        decode_steps: Forward passes after the first.
+        batch_samples: Samples in each batch; the last may be short of the batch size.
+        passes: How often all batches were timed.
+        pass_loads: Background load of each pass, as share of all cores, 0 to 1; None if it was too short.
+        contaminated: Whether that share is too high to quote the pass; False if it was too short.
+        loop_s: Seconds of the whole measured loop, first batch to last, with the harness between batches.
+        preprocess_s: Seconds of image processing and tokenization of each batch (of one pass), which are no
+            part of the latency.
+        first_call_s: Seconds of the first warm-up batch, which for a compiled model holds the compilation.
+    """
+
+    warmup_batches: int
+    latencies_s: tuple[float, ...]
+    vision_s: tuple[float, ...] = ()
+    prefill_s: tuple[float, ...] = ()
+    decode_s: tuple[float, ...] = ()
+    decode_steps: tuple[int, ...] = ()
+    batch_samples: tuple[int, ...]
+    passes: int = 1
+    pass_loads: tuple[float | None, ...]
+    contaminated: tuple[bool, ...]
+    loop_s: float
+    preprocess_s: tuple[float, ...] = ()
+    first_call_s: float
+
+    @property
+    def harness_share(self) -> float:
+        """Return the share of the loop outside every batch's time, such as reading counters."""
+        return 1 - sum(self.latencies_s) / self.loop_s
+
+    @property
+    def clean_passes(self) -> int:
+        """Return the number of passes without background load."""
+        return self.passes - sum(self.contaminated)
+
+
+class Ceilings(Frozen):
+    """Peak rates of the device: the highest that the process that wrote the record had seen.
+
+    Attributes:
+        flops_per_s: Floating-point operations per second of a large matrix product.
+        bytes_per_s: Bytes read and written per second by a large copy.
+        method: What was done how often.
+        other_load: Background load in the quietest try, as share of all cores, 0 to 1; None if not known.
+        contaminated: Whether every try had background load, so that the device may reach more.
+    """
+
+    flops_per_s: float
+    bytes_per_s: float
+    method: str
+    other_load: float | None = None
+    contaminated: bool = False
+
+
+class LayerPart(Frozen):
+    """One part of the model in a forward pass over a batch of prompts.
+
+    Attributes:
+        depth: Number of its layer, counted from the input; None if there is only one.
+        weight_bytes: Bytes of its parameters.
+        activation_bytes: Bytes of its inputs and outputs.
+        flops: FLOPs of one call, 2 per multiply-add; None if they could not be counted.
+        in_pass_s: Seconds within each hooked pass.
+        replay_s: Mean seconds of a call when the part is called again and again on the same inputs; None
+            for the work of a larger part outside the parts within it, which cannot be called alone.
+        replays: Calls in the window of ``energy``, of all parts that share it.
+        energy: Readings over all replays.
+        energy_parts: Parts that were replayed in turn in that window: 1, or all equal ones if a window for
+            each would take too long. Then the energy of each is their mean.
+        energy_refused: Counters that could not be read for the window, with the reason.
+    """
+
+    name: str
+    component: Component
+    depth: int | None
+    parameters: int = 0
+    weight_bytes: int = 0
+    activation_bytes: int = 0
+    flops: int | None = None
+    in_pass_s: tuple[float, ...]
+    replay_s: float | None = None
+    replays: int = 0
+    energy: tuple[EnergyReading, ...] = ()
+    energy_parts: int = 1
+    energy_refused: tuple[EnergyRefusal, ...] = ()
+
+
+class LayerProfile(Frozen):
+    """Forward passes over one batch of prompts, whole and by part.
+
+    Attributes:
+        forward_s: Seconds of each pass without hooks.
+        hooked_s: Seconds of each pass with hooks; the two kinds of passes alternate.
+        parts: The parts of the model in the order in which they run.
+    """
+
+    forward_s: tuple[float, ...]
+    hooked_s: tuple[float, ...]
+    parts: tuple[LayerPart, ...]
+    ceilings: Ceilings
+
+
+class Provenance(Frozen):
+    """What the numbers came from.
+
+    Attributes:
+        code: Fingerprint of the measuring code, without comments and docstrings.
+        weights: Revision of the weights.
+        geometry: How a checkpoint's geometry differs from that of the model it is named after, by
+            ``geometry.differences``; empty if it does not.
+        processor: Where tokenizer and image processor came from: ``checkpoint``, or ``stand-in``, whose
+            texts have exactly the tokens of the prompt length.
+        data: Revision of the data set.
+        packages: Versions of the packages that can change a number.
+        machine: Description of the machine.
+        threads: Threads that torch computed with.
+        attention: Attention implementation that the model reported while it was timed.
+        other_load: Background load during the window, as share of all cores, 0 to 1.
+        conditions: Clocks, power, throttling and limits around the window.
+        sensors: Calibrations of the energy counters on this machine.
+        started_at: UTC, ISO 8601.
+        seconds: Seconds spent on the cell in all, loading included.
+    """
+
+    code: str
+    weights: str = ""
+    geometry: str = ""
+    processor: str = ""
+    data: str = ""
+    packages: dict[str, str] = {}
+    machine: dict[str, Any] = {}
+    threads: int | None = None
+    attention: str = ""
+    other_load: float | None = None
+    conditions: Conditions | None = None
+    sensors: tuple[SensorCard, ...] = ()
+    started_at: str = ""
+    seconds: float | None = None
