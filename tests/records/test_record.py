@@ -105,7 +105,7 @@ def test_numbers_that_are_not_finite_are_left_out_and_named(
         (lambda text: text.replace("0.4", "NaN"), "is no record"),
         (lambda text: text.replace('"machine": {}', '"machine": "laptop"'), "provenance.machine"),
         (lambda text: "{}", "is no record: it has no schema_version"),
-        (lambda text: text.replace('"sample_id": "1"', '"sample_id": "0"'), "a sample twice"),
+        (lambda text: text.replace('"sample_id": "1"', '"sample_id": "0"'), "answer to a sample"),
     ],
 )
 def test_a_file_that_is_no_record_is_named_with_what_to_do(tmp_path: Path, spoil, said: str) -> None:

@@ -146,7 +146,9 @@ def downloads(book: Content, results: Path) -> Files:
 
 def _csv(records: Iterable[Record]) -> bytes:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([EXPORT_COLUMNS, *map(values, records)])
+    csv.writer(text, lineterminator="\n").writerows(
+        [EXPORT_COLUMNS, *(values(record)[0] for record in records)]
+    )
     return text.getvalue().encode()
 
 

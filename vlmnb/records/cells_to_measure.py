@@ -121,12 +121,11 @@ class CellsToMeasure:
         """Return a record for a cell larger than one that ran out of memory, so that it is not tried."""
         if resolved.key in self._again:
             return None
-        cell, fixed = resolved.cell, set(Cell.model_fields) - set(SIZES)
+        cell = resolved.cell
         for other in (found.cell for found in before if found.status == "out_of_memory"):
-            same = all(getattr(cell, name) == getattr(other, name) for name in fixed)
-            larger = [name for name in SIZES if getattr(cell, name) > getattr(other, name)]
-            if same and larger and all(getattr(cell, name) >= getattr(other, name) for name in SIZES):
-                size = ", ".join(f"{name} {getattr(other, name)}".replace("_", " ") for name in larger)
+            smaller = {n: getattr(other, n) for n in SIZES if getattr(other, n) < getattr(cell, n)}
+            if smaller and cell.model_copy(update=smaller) == other:
+                size = ", ".join(f"{name} {value}".replace("_", " ") for name, value in smaller.items())
                 reason = f"not tried: {size} already ran out of memory"
                 started = datetime.now(UTC).isoformat(timespec="seconds")
                 return blank_record(resolved, started, "out_of_memory", reason)

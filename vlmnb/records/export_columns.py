@@ -4,37 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlmnb.files import plain_yaml
 from vlmnb.quality import metrics
 from vlmnb.stats import intervals
 
 if TYPE_CHECKING:
     from vlmnb.records.record import Record
 
-EXPORT_COLUMNS = (
-    "source", "hardware", "model", "weights", "dataset", "samples", "device", "dtype", "optimization",
-    "batch_size", "image_size", "seq_len", "status", "reason", "wer", "latency_s", "energy_j_per_sample",
-    "energy_method", "flops", "peak_bytes", "key", "max_new_tokens", "length", "seed", "wer_low", "wer_high",
-    "accuracy", "accuracy_low", "accuracy_high", "latency_low_s", "latency_high_s", "latency_n",
-    "latency_confidence", "latency_verdict", "energy_source", "flops_fvcore", "flops_torch",
-    "peak_bytes_over_model", "image_tokens", "text_tokens", "output_tokens", "preprocess_s", "first_call_s",
-    "vision_s", "prefill_s", "decode_s", "ttft_s", "ttft_low_s", "ttft_high_s", "tpot_s", "tpot_low_s",
-    "tpot_high_s", "passes", "other_load", "started_at", "latency_p90_s", "latency_p90_low_s",
-    "latency_p90_high_s", "wer_normalized", "wer_normalized_low", "wer_normalized_high", "cider", "cider_low",
-    "cider_high", "bleu", "bleu_low", "bleu_high",
-    "energy_net_j_per_sample", "energy_j_per_batch",
-    "energy_j_per_output_token", "energy_power_w", "energy_window_s", "energy_reason", "reserved_peak_bytes",
-    "process_peak_bytes", "weights_bytes", "cache_bytes", "contaminated", "reported_in",
-    "flops_formula", "flops_used", "flops_per_token", "clean_passes", "harness_share", "repeat",
-    "reserved_peak_bytes_over_model", "process_peak_bytes_over_model",
-    "samples_per_s", "samples_per_s_low", "samples_per_s_high", "output_tokens_per_s",
-    "output_tokens_per_s_low", "output_tokens_per_s_high", "accuracy_guessing",
-    "latency_disturbed", "other_geometry", "code", "threads",
-    "accuracy_official", "accuracy_official_low", "accuracy_official_high", "quality_note", "degenerate",
-    "failed_samples", "notes",
-)  # fmt: skip
-
+EXPORT_COLUMNS: tuple[str, ...] = tuple(plain_yaml.load(Path(__file__).with_suffix(".yaml")))
+"""Names of the columns in their order; the file says what each holds."""
 
 _IDENTITY = ("source", "hardware", "status", "reason", "key")
 _OF_RECORD = (*_IDENTITY, "wer", "accuracy")

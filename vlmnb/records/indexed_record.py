@@ -32,10 +32,7 @@ class IndexedRecord(NamedTuple):
 
     Attributes:
         path: Relative to the results folder.
-        machine: Fingerprint of the machine, empty if the record has none.
-        cell: Digest of the cell.
-        digest: Digest of the file's content.
-        repeat: Number of an A/A repeat, 0 for any other record.
+        machine: Fingerprint of the machine; ``cell``: digest of the cell, ``digest``: of the file's content.
         gpu: The driver's name of the GPU if a prediction can be fitted on the record, else empty.
         quantization: How the weights of such a record were stored.
         problem: Why the file is no record; then all fields but ``path`` are empty.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.meters.readings import (
@@ -72,19 +72,14 @@ class Record(Frozen):
     provenance: Provenance
 
     @model_validator(mode="after")
-    def _each_question_once(self) -> Record:
-        """Check for a sample that occurs twice, which makes intervals too narrow."""
-        if len({answer.sample_id for answer in self.answers}) < len(self.answers):
-            raise ValueError("answers hold a sample twice")
+    def _nothing_twice(self) -> Record:
+        """Check for a sample that occurs twice, which makes intervals too narrow, and for second readings."""
+        samples = [answer.sample_id for answer in self.answers]
+        sources = [reading.source for reading in self.energy]
+        for what, names in (("answer to a sample", samples), ("energy reading of a source", sources)):
+            if len(names) != len(set(names)):
+                raise ValueError(f"more than one {what}")
         return self
-
-    @field_validator("energy")
-    @classmethod
-    def _one_reading_per_source(cls, readings: tuple[EnergyReading, ...]) -> tuple[EnergyReading, ...]:
-        sources = [reading.source for reading in readings]
-        if len(sources) != len(set(sources)):
-            raise ValueError(f"more than one energy reading of a source: {', '.join(sources)}")
-        return readings
 
     def on(self, axis: str) -> Record:
         """Return the record for the page of an axis: a report's has only the figures of that axis's table."""

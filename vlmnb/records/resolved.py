@@ -30,11 +30,7 @@ class Resolved:
     """A cell with what its names stand for.
 
     Attributes:
-        cell: The cell.
-        entry: Registry entry of its model.
-        family: The model's family.
-        optimization: What the name of its optimization stands for.
-        dataset: Catalogue entry of its data set.
+        entry: Registry entry of its model; ``dataset``: catalogue entry of its data set.
         revisions: Which weights, processor and data are there now.
         key: Content key of the cell on this machine.
         path: Where its record lies, or will lie.
