@@ -91,6 +91,12 @@ def test_a_caption_belongs_to_its_figure_and_labels_are_unique() -> None:
     ]
 
 
+def cells(*parts: str) -> str:
+    """A notebook of code cells, as JSON."""
+    made = ", ".join(f'{{"cell_type": "code", "source": "f()", {part}}}' for part in parts)
+    return f'{{"nbformat": 4, "cells": [{made}]}}'
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -99,7 +105,11 @@ def test_a_caption_belongs_to_its_figure_and_labels_are_unique() -> None:
         ("[]", "not a notebook"),
         ('{"nbformat": 3, "cells": []}', "format"),
         ('{"nbformat": 4, "cells": {}}', "format"),
-        ('{"nbformat": 4, "cells": [{"outputs": [{"output_type": "error", "ename": "E"}]}]}', "cell 1"),
+        (cells('"outputs": [{"output_type": "error", "ename": "SystemExit", "evalue": "0"}]'), "cell 1"),
+        (cells('"outputs": []'), "executed"),
+        (cells('"execution_count": 1', '"execution_count": null'), "executed"),
+        ('{"nbformat": 4, "cells": [], "metadata": null}', "executed"),
+        ('{"nbformat": 4, "cells": ["text"]}', "not a notebook"),
         ('{"nbformat": 4, "cells": [], "metadata": {"papermill": {"exception": true}}}', "exception"),
         ('{"nbformat": 4, "cells": [], "metadata": {"papermill": {"end_time": null}}}', "not finish"),
     ],

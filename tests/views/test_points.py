@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable
 
 import pytest
-from factory import answers, cell, record
+from factory import answers, cell, record, timed
 from profiles import profiled
 
 from vlmnb.analysis import agreement, rates
 from vlmnb.book import postprocess
 from vlmnb.meters.readings import ProbeLogits
-from vlmnb.records.parts import Ceilings, Timing
+from vlmnb.records.parts import Ceilings, FailedSample
 from vlmnb.records.record import Record
 from vlmnb.views import (
     answer_tables,
@@ -20,6 +20,7 @@ from vlmnb.views import (
     axis_table,
     by_layers,
     detail_table,
+    marks,
     repeat_table,
     report_tables,
     roofline,
@@ -28,21 +29,15 @@ from vlmnb.views import table as table_module
 from vlmnb.views.table import Table, render
 
 WHY_NOT = ("without an interval", "no interval", "for an interval", "itself", "counted", "sign test", "UTC")
+MANY = tuple(1 + 0.01 * (i % 5) for i in range(8))
 
 
 def measured(seconds: float = 0.3, **changes: object) -> Record:
     """A record with everything that any table shows."""
-    many = tuple(seconds * (1 + 0.01 * (i % 5)) for i in range(8))
-    timing = Timing(
-        warmup_batches=2, latencies_s=many, vision_s=tuple(0.1 * s for s in many),
-        prefill_s=tuple(0.3 * s for s in many), decode_s=tuple(0.6 * s for s in many), decode_steps=(4,) * 8,
-        batch_samples=(2,) * 8, loop_s=sum(many) * 1.001, first_call_s=1.0,
-        pass_loads=(0.0,), contaminated=(False,),
-    )  # fmt: skip
-    of = cell(samples=16, **changes)
-    base = record(of, timing=timing, answers=answers(16, 3))
+    base = timed(tuple(seconds * each for each in MANY), cell(**changes), answers=answers(16, 3))
     return base.model_copy(
         update={
+            "cell": base.cell.model_copy(update={"samples": 16}),
             "ceilings": Ceilings(flops_per_s=1e9, bytes_per_s=1e9, method="planted"),
             "memory": base.memory.model_copy(update={"decode_weights_bytes": 1000}),
             "probe": ProbeLogits(vocabulary=3, values=(0.1, 0.2, 0.3)),
@@ -54,56 +49,45 @@ SETTINGS = [measured(0.3), measured(0.2, optimization="sdpa")]
 CELLS = [found.cell for found in SETTINGS]
 
 
-def reported() -> Table:
+def reported(found: list[Record]) -> Table:
     from reported import shown
 
     plan, own = shown("llava-1.5-7b", "optimization")
-    report = own[0]
-    mine = measured(model=report.cell.model, **{
-        name: getattr(report.cell, name) for name in ("device", "dtype", "optimization", "image_size")
-    })  # fmt: skip
-    mine = mine.model_copy(update={"cell": report.cell.model_copy(update={"samples": 16})})
+    of = own[0].cell.model_copy(update={"samples": 16})
+    timing = found[0].timing.model_copy(update={"batch_samples": (of.batch_size,) * 8})
+    mine = found[0].model_copy(update={"cell": of, "timing": timing})
     return report_tables.table("optimization", plan.cells, own, [mine])
 
 
-def window() -> Table:
-    return repeat_table.table([measured(repeat=number) for number in (1, 2, 3)])
-
-
-def flips() -> Table:
-    (matrix,) = agreement.matrices([measured(), measured(batch_size=4)], ())
+def flips(found: list[Record]) -> Table:
+    (matrix,) = agreement.matrices([found[0], measured(batch_size=4)], ())
     return answer_tables.agreement_table(matrix)
 
 
-def drifted() -> Table:
-    changes = agreement.changes(CELLS, SETTINGS, [measured(batch_size=4)])
-    found = answer_tables.changes_table(changes, CELLS, SETTINGS)
-    return found
+def drifted(found: list[Record]) -> Table:
+    changes = agreement.changes(CELLS, found, [measured(batch_size=4)])
+    return answer_tables.changes_table(changes, CELLS, found)
 
 
-def ceilings() -> Table:
-    found = roofline.peaks_table(CELLS, SETTINGS)
-    return found
-
-
-KINDS: dict[str, tuple[int, Callable[[], Table]]] = {
-    "optimization": (1, lambda: axis_table.axis_table("optimization", CELLS, SETTINGS)),
-    "batch size": (1, lambda: axis_table.axis_table("batch_size", CELLS[:1], SETTINGS)),
-    "prompt budget": (1, lambda: axis_table.axis_table("seq_len", CELLS[:1], SETTINGS)),
-    "details": (2, lambda: detail_table.detail_table("optimization", CELLS, SETTINGS)),
-    "fixed length": (1, lambda: detail_table.phase_table("optimization", CELLS, SETTINGS)),
-    "roofline": (1, lambda: roofline.table(CELLS, SETTINGS)),
-    "ceilings": (1, ceilings),
-    "memory": (1, lambda: roofline.memory_table(CELLS, SETTINGS)),
+KINDS: dict[str, tuple[int, Callable[[list[Record]], Table]]] = {
+    "optimization": (1, lambda found: axis_table.axis_table("optimization", CELLS, found)),
+    "batch size": (1, lambda found: axis_table.axis_table("batch_size", CELLS[:1], found)),
+    "prompt budget": (1, lambda found: axis_table.axis_table("seq_len", CELLS[:1], found)),
+    "details": (2, lambda found: detail_table.detail_table("optimization", CELLS, found)),
+    "times by phase": (1, lambda found: detail_table.phase_table("batch_size", CELLS, found)),
+    "compared by phase": (1, lambda found: detail_table.phase_table("optimization", CELLS, found)),
+    "roofline": (1, lambda found: roofline.table(CELLS, found)),
+    "ceilings": (1, lambda found: roofline.peaks_table(CELLS, found)),
+    "memory": (1, lambda found: roofline.memory_table(CELLS, found)),
     "drift": (1, drifted),
     "agreement": (1, flips),
-    "repeats": (3, window),
-    "components": (2, lambda: by_layers.component_table([profiled(1.0)])),
-    "parts": (1, lambda: by_layers.part_table(profiled(1.0))),
+    "repeats": (3, repeat_table.table),
+    "components": (2, lambda _: by_layers.component_table([profiled(1.0)])),
+    "parts": (1, lambda _: by_layers.part_table(profiled(1.0))),
     "beside a report": (4, reported),
-    "points of an axis": (2, lambda: axis_figure.points("optimization", CELLS, SETTINGS)),
-    "points by layers": (4, lambda: by_layers.points([profiled(1.0)])),
-    "points of the roofline": (1, lambda: roofline.points(roofline.bars(CELLS, SETTINGS))),
+    "points of an axis": (2, lambda found: axis_figure.points("optimization", CELLS, found)),
+    "points by layers": (4, lambda _: by_layers.points([profiled(1.0)])),
+    "points of the roofline": (1, lambda found: roofline.points(roofline.bars(CELLS, found))),
 }
 """Tables by kind, with the number of columns that say which row it is."""
 
@@ -113,7 +97,7 @@ COUNTS = ("n", "Verdict", "Passes", "Began")
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_number_has_a_record_and_an_interval_or_says_why_not(kind: str) -> None:
     labels, make = KINDS[kind]
-    table = make()
+    table = make(SETTINGS)
     numbers = 0
     for row in table.rows:
         for head, field in list(zip(table.columns, row, strict=True))[labels:]:
@@ -125,6 +109,52 @@ def test_every_number_has_a_record_and_an_interval_or_says_why_not(kind: str) ->
                 told = field.span or any(why in field.title for why in WHY_NOT)
                 assert told or head in COUNTS, (head, field)
     assert numbers
+
+
+SPEED = re.compile(r"latency|, s\b|J per|^(vision|prefill|decode|mfu|mbu)|per s$|verdict", re.IGNORECASE)
+QUALITY = re.compile("WER|Accuracy")
+
+
+PER_CELL = ("optimization", "batch size", "prompt budget", "details", "times by phase", "roofline", "repeats")
+
+
+@pytest.mark.parametrize(
+    "kind", [*PER_CELL, "compared by phase", "points of an axis", "points of the roofline"]
+)
+def test_numbers_of_a_cell_to_be_read_with_care_are_marked_in_every_table(kind: str) -> None:
+    _, make = KINDS[kind]
+    failed = FailedSample(row=4, id="q4", reason="its picture is cut short")
+    for mark, sought, change in (
+        (
+            marks.DEGENERATE,
+            (SPEED,),
+            {"answers": tuple(a.model_copy(update={"answer": ""}) for a in answers(16, 3))},
+        ),
+        (marks.FEWER, (SPEED, QUALITY), {"failed_samples": (failed,)}),
+    ):
+        table = make([found.model_copy(update=change) for found in SETTINGS])
+        shown = [
+            field
+            for row in table.rows
+            for head, field in zip(table.columns, row, strict=True)
+            if any(each.search(head) for each in sought)
+            and field.text != "-"
+            and "as printed" not in field.title
+        ]
+        assert shown
+        assert [field for field in shown if mark.strip() not in field.text] == []
+        assert all("samples" in field.title or "answers" in field.title for field in shown)
+
+
+@pytest.mark.parametrize("kind", [*PER_CELL, "memory"])
+def test_of_fewer_samples_than_a_batch_nothing_is_shown_per_batch(kind: str) -> None:
+    _, make = KINDS[kind]
+    timing = SETTINGS[0].timing.model_copy(update={"batch_samples": (1,) * 8})
+    table = make([found.model_copy(update={"timing": timing}) for found in SETTINGS])
+    for row in table.rows:
+        for head, field in zip(table.columns, row, strict=True):
+            if re.search(r"latency|J per|FLOPs|Steps|Keys|Peak memory|Verdict|, s \[", head):
+                assert (field.text, field.title) == ("-", "fewer samples than one batch"), head
 
 
 def test_an_interval_stands_beside_its_number_and_the_number_alone_is_the_link() -> None:

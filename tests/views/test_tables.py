@@ -8,9 +8,18 @@ from factory import absent, answers, cell, record
 from vlmnb import models
 from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.meters.readings import EnergyReading
+from vlmnb.records import export_columns
 from vlmnb.records import record as records
 from vlmnb.records.parts import FailedSample
-from vlmnb.views import axis_figure, axis_table, detail_table, findings, footnotes, marks
+from vlmnb.views import (
+    axis_figure,
+    axis_table,
+    comparison_tables,
+    detail_table,
+    findings,
+    footnotes,
+    marks,
+)
 from vlmnb.views.table import Table, render
 
 
@@ -251,3 +260,18 @@ def test_answers_of_natural_and_of_fixed_length_never_stand_in_one_table() -> No
     assert keys == [
         {record(each).key for each in cells if each.length == length} for length in ("natural", "fixed")
     ]
+
+
+@pytest.mark.parametrize("dataset", ["coco-mini", "textvqa-mini", "scienceqa-mini"])
+@pytest.mark.parametrize("said", ["...", "", "  ", "\u0301", "\u00bf?"])
+@pytest.mark.parametrize("references", [(), ("",), ("...", "!"), ("a dog runs", "...")])
+def test_answers_and_references_without_words_break_no_page(
+    dataset: str, said: str, references: tuple[str, ...]
+) -> None:
+    of = cell(dataset=dataset)
+    kept = [a.model_copy(update={"answer": said, "references": references}) for a in answers(4, 1)]
+    found = record(of, answers=tuple(kept))
+    base = (BaseResult(models.get("llava-tiny"), {dataset: found}),)
+    assert detail_table.detail_table("seq_len", [of], [found]).rows
+    assert comparison_tables.quality_table(base).rows
+    assert export_columns.row(found)["key"] == found.key

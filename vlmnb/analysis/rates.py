@@ -167,7 +167,7 @@ def bottleneck(cells: Sequence[Cell], records: Sequence[Record], noise_floor: fl
     found = by_cell(records)
     shown = [found[cell] for cell in cells if cell in found and found[cell].status == "ok"]
     known = peaks(shown)
-    tops = [(record, top) for record in shown if (top := peaks_of(record, known))]
+    tops = [(record, top) for record in shown if (top := peaks_of(record, known)) and not record.degenerate]
     quiet = {
         record.cell: rates(record, known)
         for record, top in tops

@@ -67,6 +67,8 @@ def change(low: Record, high: Record, noise_floor: float) -> Change:
 
 
 def _value(record: Record, quantity: Quantity) -> float | None:
+    if record.degenerate and quantity != "wer":
+        return None
     if quantity == "latency_s_per_sample":
         return None if record.latency_s is None else record.latency_s / record.cell.batch_size
     if quantity == "energy_j_per_sample":
@@ -115,10 +117,10 @@ def _compare_latency(
 
 
 def _trend(low: Record, high: Record, found: comparison.Difference | None, disturbed: bool) -> Trend:
-    if found is None:
-        return "stated" if low.latency is None or high.latency is None else "few"
     if low.degenerate or high.degenerate:
         return "empty"
+    if found is None:
+        return "stated" if low.latency is None or high.latency is None else "few"
     if disturbed:
         return "disturbed"
     if found.differ == "yes":

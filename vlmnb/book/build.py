@@ -23,7 +23,7 @@ from vlmnb.book.rendering import render, without_colors
 from vlmnb.errors import UserError
 from vlmnb.files import hashing
 from vlmnb.records import record_file
-from vlmnb.views import pareto_figure
+from vlmnb.views import marks, pareto_figure
 
 TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
 """Packages whose version can change the built pages."""
@@ -138,6 +138,8 @@ def _generated(content: Content) -> Files:
         "reports-checked.md": audit.page(content.records, "reports"),
     }
     texts |= {f"{name}.md": model.page(content, name) for name in content.models}
+    for name in ("comparison.md", "headline.md", *(f"{name}.md" for name in content.models)):
+        texts[name] += f"\n{marks.legend(texts[name])}\n"
     targets = {record.key: f"../../{record_path(record)}" for record in content.records}
     texts = {name: linked(text, targets) for name, text in texts.items()}
     # The first page includes it, from one folder above.

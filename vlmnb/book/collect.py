@@ -23,6 +23,7 @@ from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory
+from vlmnb.views import marks
 
 Files = dict[str, bytes]
 """Content of files by their path, relative to ``book/``."""
@@ -127,7 +128,8 @@ def outdated_summary(commands: Sequence[str], pages: int, results: Path, runs: P
 def processed(page: Page, notebook: Notebook, records: Sequence[Record]) -> tuple[Files, list[str]]:
     """Return a page as a notebook of the book and as a download, and a line for each thing left out of it."""
     targets = {record.key: f"../../../{record_path(record)}" for record in page.records}
-    opening, closing = run.opening(page, records), run.closing(page)
+    opening, legend = run.opening(page, records), marks.legend(postprocess.dumps(notebook))
+    closing = f"{legend}\n\n{run.closing(page)}"
     made, left_out = postprocess.page(notebook, page.title, page.label, targets, opening, closing)
     text, name = postprocess.dumps(made).encode(), f"{page.model}/{page.axis}.ipynb"
     files = {f"{page.folder}/{name}": text, EXTRA + page.download("ipynb"): text}

@@ -47,11 +47,16 @@ def read(path: Path) -> Notebook:
     try:
         notebook = json.loads(path.read_text(encoding="utf-8"))
         well_formed = notebook["nbformat"] == 4 and isinstance(notebook["cells"], list)
-    except (ValueError, KeyError, TypeError) as error:
+        code = [
+            (number, cell)
+            for number, cell in enumerate(notebook["cells"], start=1)
+            if cell["cell_type"] == "code" and _text(cell["source"]).strip()
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Refused(f"not a notebook: {type(error).__name__}: {error}") from None
     if not well_formed:
         raise Refused(f"notebook format {notebook['nbformat']}, expected 4")
-    for number, cell in enumerate(notebook["cells"], start=1):
+    for number, cell in code:
         for output in cell.get("outputs", ()):
             if output["output_type"] == "error":
                 raise Refused(f"cell {number} ends in {output.get('ename')}: {output.get('evalue')}")
@@ -60,6 +65,8 @@ def read(path: Path) -> Notebook:
         raise Refused("papermill noted an exception in it")
     if "end_time" in written and written["end_time"] is None:
         raise Refused("papermill did not finish it")
+    if not code or any(cell.get("execution_count") is None for _, cell in code):
+        raise Refused("not all of its cells were executed")
     return dict(notebook)
 
 
@@ -70,7 +77,7 @@ def dumps(notebook: Notebook) -> str:
 
 def papermill(notebook: Notebook) -> dict[str, Any]:
     """Return what papermill wrote into the notebook's metadata."""
-    return dict(notebook.get("metadata", {}).get("papermill") or {})
+    return dict((notebook.get("metadata") or {}).get("papermill") or {})
 
 
 def page(

@@ -19,7 +19,7 @@ from vlmnb.files import code_fingerprint, hashing
 from vlmnb.records import content_key
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
-from vlmnb.sweep import page_stamp
+from vlmnb.sweep import notebook_template, page_stamp
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
@@ -37,9 +37,16 @@ DRAWING = ("matplotlib", "ipython")
 def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[Path], list[str]]:
     """Execute the notebooks of reports whose inputs have changed; return all, and why some are missing."""
     stamps: dict[Path, str] = {}
+    usable, unusable = [], []
+    for axis in AXES:
+        try:
+            notebook_template.check(axis)
+            usable.append(axis)
+        except UserError as error:
+            unusable.append(f"the pages of the reports on {axis}: {error}")
     for model in sorted({record.cell.model for record in records if record.source == "reports"}):
         shown = sorted(record.model_dump_json() for record in records if record.cell.model == model)
-        stamps |= {paths.executed_report(runs, model, axis): _stamp(axis, shown) for axis in AXES}
+        stamps |= {paths.executed_report(runs, model, axis): _stamp(axis, shown) for axis in usable}
     problems: dict[Path, str] = {}
     outdated = [path for path, stamp in stamps.items() if page_stamp.state(path, stamp) != "current"]
     if outdated:
@@ -55,7 +62,7 @@ def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[
                     continue
                 paths.write_atomic(path, text)
                 page_stamp.mark(path, stamps[path])
-    return [path for path in stamps if path not in problems], list(problems.values())
+    return [path for path in stamps if path not in problems], [*unusable, *problems.values()]
 
 
 @contextmanager

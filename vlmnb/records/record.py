@@ -91,6 +91,11 @@ class Record(Frozen):
         return self.of_full_batches(self.timing.latencies_s) if self.timing else ()
 
     @property
+    def short(self) -> bool:
+        """Return whether no batch was full: then no number is that of a batch of the cell's size."""
+        return self.timing is not None and max(self.timing.batch_samples, default=0) < self.cell.batch_size
+
+    @property
     def ttft_s(self) -> intervals.Summary | None:
         """Return the time to first token of full batches; None if phases were not timed."""
         if self.timing is None or not self.timing.prefill_s:
@@ -211,7 +216,7 @@ class Record(Frozen):
         """Return joules per sample that the headline reading covers, repetitions counted."""
         reading, timing = self.headline_energy, self.timing
         samples = reading.samples or sum(timing.batch_samples) if reading and timing else 0
-        return joules / samples if joules is not None and samples else None
+        return joules / samples if joules is not None and samples and not self.short else None
 
     @property
     def energy_j_per_batch(self) -> float | None:
@@ -314,7 +319,7 @@ class Record(Frozen):
         if self.reported:
             figure = self.reported.value("flops")
             return None if figure is None else round(figure)
-        return self.flops.executed if self.flops else None
+        return self.flops.executed if self.flops and not self.short else None
 
 
 def _summary(values: Sequence[float]) -> intervals.Summary | None:

@@ -16,7 +16,7 @@ from vlmnb.records.resolved import resolve
 from vlmnb.spec import planning, sweep_file
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.planning import Run
-from vlmnb.sweep import page_stamp
+from vlmnb.sweep import notebook_template, page_stamp
 from vlmnb.types import Frozen
 
 State = Literal["recorded", "stale", "missing", "damaged"]
@@ -104,9 +104,12 @@ def load(path: Path) -> tuple[Run, ...]:
     """Read the runs of a sweep file."""
     sweep = sweep_file.load_sweep(path)
     try:
-        return planning.runs(sweep)
+        runs = planning.runs(sweep)
     except UserError as error:
         raise plain_yaml.located(path, error) from None
+    for axis in dict.fromkeys(run.axis for run in runs):
+        notebook_template.check(axis)
+    return runs
 
 
 def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:

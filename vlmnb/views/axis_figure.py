@@ -12,7 +12,7 @@ from vlmnb.spec.cell import Cell
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.fields import Column
 from vlmnb.views.marks import MODELLED
-from vlmnb.views.report_tables import TITLES
+from vlmnb.views.report_tables import MARKS, TITLES
 from vlmnb.views.table import Field, Table, declared
 
 if TYPE_CHECKING:
@@ -99,9 +99,15 @@ def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
             panel.errorbar(at, heights, yerr=reach, marker="o", markersize=5, capsize=2, **style)
         else:
             panel.bar(at, heights, 0.6, yerr=reach, ecolor=INK, capsize=2, **style)
+        for record, place in zip(part, zip(at, (high for _, high in ends), strict=True), strict=True):
+            sign = MARKS[name](record).sign if name in MARKS else ""
+            panel.annotate(sign, place, (0, 2), textcoords="offset points", ha="center")
     if not known:
         panel.text(0.5, 0.5, "not measured", ha="center", transform=panel.transAxes)
         return
+    if len(known) < len(shown):
+        gone = f"not drawn: {len(shown) - len(known)} of {len(shown)}, without a value"
+        panel.set_title(gone, fontsize="small")
     crowded = len(values) > 5 and not of.numeric  # names that would overlap
     turned: Any = {"rotation": 35, "ha": "right"} if crowded else {}
     panel.set_xticks(range(len(values)), map(str, values), **turned)

@@ -98,7 +98,10 @@ def background_load(record: Record) -> Field:
     share = record.provenance.other_load
     if share is None:
         return missing(record)
-    return marked(Field(f"{100 * share:.0f} %", ONE_READING, record.key), marks.of_energy(record))
+    return marked(
+        Field(f"{100 * share:.0f} %", ONE_READING, record.key),
+        marks.of_load(record, record.window_under_load),
+    )
 
 
 def verdict(record: Record) -> Field:
@@ -118,7 +121,7 @@ def accuracy(record: Record) -> Field:
     of = f"fraction of {sum(answer.score is not None for answer in record.answers)} answers"
     chance = metrics.chance_level([a.choices for a in record.answers])
     of += "" if chance is None else f" (a random choice would score {chance:.3f})"
-    return fields.fraction(number, ends, of, record.key)
+    return marked(fields.fraction(number, ends, of, record.key), marks.of_samples(record))
 
 
 def _rate(of: Callable[[Record], intervals.Summary | None], record: Record) -> Field:
@@ -137,7 +140,8 @@ def _score(name: str, record: Record) -> Field:
     score = record.scores.get(name)
     if score is None:
         return missing(record)
-    return fields.fraction(score.value, (score.low, score.high), f"{len(record.answers)} answers", record.key)
+    of, ends = f"{len(record.answers)} answers", (score.low, score.high)
+    return marked(fields.fraction(score.value, ends, of, record.key), marks.of_samples(record))
 
 
 cider: Show = partial(_score, "cider")
@@ -145,7 +149,7 @@ cider: Show = partial(_score, "cider")
 
 
 def _flops(name: str) -> Show:
-    return value(lambda record: getattr(record.flops, name, None), format_si, COUNTED)
+    return value(lambda r: None if r.short else getattr(r.flops, name, None), format_si, COUNTED)
 
 
 def _phase_flops(name: str, record: Record) -> Field:
@@ -155,7 +159,7 @@ def _phase_flops(name: str, record: Record) -> Field:
         "formula": count.prefill_formula, "torch": count.prefill_torch, "2 x fvcore": count.prefill_fvcore,
     }  # fmt: skip
     counts = {way: flop_count.phase(parts, name) for way, parts in ways.items() if parts is not None}
-    if not counts:
+    if not counts or record.short:
         return missing(record)
     title = ", ".join(f"{way} {format_si(number)}" for way, number in counts.items())
     shown = counts.get("torch", next(iter(counts.values())))

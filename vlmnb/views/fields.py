@@ -15,7 +15,7 @@ from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison, formatting, intervals
 from vlmnb.views import marks
-from vlmnb.views.marks import MODELLED, Mark, marked
+from vlmnb.views.marks import MODELLED, Mark, joined, marked
 from vlmnb.views.table import Field, Table, declared, missing, without
 
 Read = Callable[[Record], Any]
@@ -46,21 +46,25 @@ def value(
     return show
 
 
-def time(read: Callable[[Record], intervals.Summary | None], why: str = "") -> Show:
+def time(read: Callable[[Record], intervals.Summary | None]) -> Show:
     """Return what shows the median of times with its interval and its mark."""
 
     def show(record: Record) -> Field:
         found = read(record)
         if found is None:
-            return missing(record, why)
+            return missing(record)
         return marked(seconds(found, record.key), marks.of_latency(record))
 
     return show
 
 
 def memory(name: str, title: str = ONE_READING) -> Show:
-    """Return what shows one of a record's amounts of memory."""
-    return value(lambda r: getattr(r.memory, name, None), partial(formatting.format_si, unit="B"), title)
+    """Return what shows one of a record's amounts of memory; all but the weights are of a full batch."""
+
+    def read(record: Record) -> int | None:
+        return getattr(record.memory, name, None) if name == "weights_bytes" or not record.short else None
+
+    return value(read, partial(formatting.format_si, unit="B"), title)
 
 
 def tokens(of: Callable[[Answer], int]) -> Show:
@@ -87,7 +91,7 @@ def _or_printed(quantity: Quantity, show: Show) -> Callable[[Record | None], Fie
     return shown
 
 
-latency = _or_printed("latency_s", time(lambda record: record.latency, "fewer samples than one batch"))
+latency = _or_printed("latency_s", time(lambda record: record.latency))
 """Shows the median seconds per batch."""
 
 
@@ -114,7 +118,8 @@ def wer(record: Record) -> Field:
     if record.wer is None or record.wer_interval is None:
         return missing(record, record.quality_note)
     counted = sum(answer.word_errors is not None for answer in record.answers)
-    return fraction(record.wer, record.wer_interval, f"{counted} answers", record.key)
+    shown = fraction(record.wer, record.wer_interval, f"{counted} answers", record.key)
+    return marked(shown, marks.of_samples(record))
 
 
 def joules(record: Record, amount: float | None) -> Field:
@@ -228,7 +233,8 @@ def percent(record: Record | None, original: Record | None, quantity: Quantity) 
         return times_percent(record, original, lambda r: r.full_batches_s)
     what, name, mark = COUNTED, "flops_per_batch", Mark()
     if record and original and quantity == "energy_percent":
-        what, name, mark = ONE_READING, "energy_j_per_sample", _either(record, original, marks.of_energy)
+        what, name = ONE_READING, "energy_j_per_sample"
+        mark = joined(marks.of_energy(record), marks.of_energy(original))
     mine, base = (getattr(each, name, None) for each in (record, original))
     if record is None or original is None or mine is None or not base:
         return missing(record)
@@ -247,7 +253,8 @@ def times_percent(
     if record is None or original is None or not mine or not base:
         return missing(record)
     own, first = intervals.median_interval(mine), intervals.median_interval(base)
-    ratio, mark = own.median / first.median, _either(record, original, marks.of_latency)
+    ratio = own.median / first.median
+    mark = joined(marks.of_latency(record), marks.of_latency(original))
     few = min(own.confidence, first.confidence) < intervals.ENOUGH
     if few or record is original:
         title = "the original itself" if record is original else "too few batches for an interval"
@@ -265,8 +272,3 @@ def printed(record: Record, quantity: Quantity) -> Field:
     if figure.value is None:
         return without(f"{missing(record).title}; {figure.place}", record.key)
     return Field(figure.printed, f"as printed: {figure.place}", record.key)
-
-
-def _either(record: Record, original: Record, of: Callable[[Record], Mark]) -> Mark:
-    """Return the mark of a ratio: that of the first of both that has one."""
-    return next((mark for mark in map(of, (record, original)) if mark.sign), Mark())

@@ -41,6 +41,7 @@ def caption(
         modelled=not own.several_datasets and any(record.energy_method == "model" for record in ok),
         busy=sum(record.window_under_load for record in ok),
         total=len(ok),
+        absent=len(cells) - len(ok),
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
     """Return Markdown that says why cells are ``-``, one line per reason; empty if none is."""
     every = [record.cell for record in records]
     ok = [record for record in records if record.status == "ok"]
-    short = [record.cell for record in ok if record.timing is not None and not record.full_batches_s]
+    short = [record.cell for record in ok if record.short]
 
     def grouped(among: Iterable[Record], reason: Callable[[Record], Why | None]) -> list[tuple[Why, str]]:
         found: dict[Why, list[Cell]] = {}
@@ -49,7 +49,8 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
         modelled=energy and any(map(_modelled, records)),
         unscored=grouped(records, lambda r: r.quality_note),
         empty=grouped(records, lambda r: r.degenerate),
-        remarked=grouped(records, lambda r: r.remarks),
+        fewer=grouped(records, _fewer),
+        remarked=grouped(records, lambda r: "; ".join(r.notes)),
     )  # fmt: skip
 
 
@@ -78,6 +79,15 @@ def stale(records: Sequence[Record]) -> str:
     return say("notes", "stale", reasons=[(changed, "; ".join(cells)) for changed, cells in reasons.items()])
 
 
+def _fewer(record: Record) -> str:
+    """Return which samples of a record could not be used, and why; empty if all could."""
+    failed = record.failed_samples
+    rows = ", ".join(f"{one.row} ({one.id})" for one in failed)
+    why = "; ".join(dict.fromkeys(one.reason for one in failed))
+    count = f"{len(failed)} of {record.cell.samples} samples could not be used"
+    return f"{count}: row{'s' * (len(failed) > 1)} {rows} ({why})" if failed else ""
+
+
 def _modelled(record: Record) -> bool:
     """Return whether energy that is shown of a record, or of its layers, was modelled."""
     parts = record.layers.parts if record.layers else ()
@@ -88,7 +98,7 @@ def _modelled(record: Record) -> bool:
 
 def where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
     """Name cells by the fields that differ between all cells of a page."""
-    named = {"dataset": "", "device": "", "optimization": "", "batch_size": "batch size ",
+    named = {"model": "", "dataset": "", "device": "", "optimization": "", "batch_size": "batch size ",
              "image_size": "image size ", "seq_len": "prompt length "}  # fmt: skip
     parts = []
     for name, word in named.items():

@@ -25,6 +25,20 @@ CHANGED = " ⚑"
 DEGENERATE = " ∅"
 """Stands after a time or joules of a cell whose answers say nothing."""
 
+FEWER = " §"
+"""Stands after a number of fewer samples than were chosen, because some could not be used."""
+
+LEGEND = {
+    "vlmnb-missing": "`-` no number (its tooltip or a note says why)",
+    MODELLED: "`≈` modelled, not measured",
+    DISTURBED: "`†` other processes used the machine meanwhile",
+    BEYOND: "`‡` above the measured peak rate",
+    CHANGED: "`⚑` changes answers beyond the noise",
+    DEGENERATE: "`∅` the answers say nothing",
+    FEWER: "`§` some samples could not be used",
+}
+"""What each mark means, by what shows in a page's text that it occurs."""
+
 MEANING = "other processes used the machine meanwhile"
 """What ``DISTURBED`` means."""
 
@@ -34,6 +48,12 @@ class Mark(NamedTuple):
 
     sign: str = ""
     why: str = ""
+
+
+def legend(page: str) -> str:
+    """Return a line of Markdown on the marks that occur in the text of a page; empty if none does."""
+    found = [meaning for mark, meaning in LEGEND.items() if mark in page]
+    return f"*Marks:* {' · '.join(found)}" if found else ""
 
 
 def of_latency(record: Record) -> Mark:
@@ -74,15 +94,26 @@ def marked(field: Field, mark: Mark) -> Field:
     return replace(field, text=field.text + mark.sign, title=field.title + mark.why)
 
 
-def _of_speed(record: Record, disturbed: bool) -> Mark:
-    mark = _disturbed(record) if disturbed else Mark()
-    if record.degenerate:
-        return Mark(f"{DEGENERATE}{mark.sign}", f"; {record.degenerate}{mark.why}")
-    return mark
+def of_samples(record: Record) -> Mark:
+    """Return the mark of a number over samples of which some could not be used."""
+    count = len(record.failed_samples)
+    why = f"; {count} of {record.cell.samples} samples could not be used"
+    return Mark(FEWER, why) if count else Mark()
 
 
-def _disturbed(record: Record) -> Mark:
+def of_load(record: Record, disturbed: bool) -> Mark:
+    """Return the mark of background load, if it disturbed a number."""
     share = record.provenance.other_load
-    if share is None:
-        return Mark(DISTURBED, f"; {MEANING}")
-    return Mark(DISTURBED, f"; other processes used {100 * share:.0f} % of the CPU meanwhile")
+    used = MEANING if share is None else f"other processes used {100 * share:.0f} % of the CPU meanwhile"
+    return Mark(DISTURBED, f"; {used}") if disturbed else Mark()
+
+
+def joined(*marks: Mark) -> Mark:
+    """Return several marks as one, each sign once."""
+    signs = dict.fromkeys(sign for mark in marks for sign in mark.sign.split())
+    return Mark("".join(f" {sign}" for sign in signs), "".join(dict.fromkeys(mark.why for mark in marks)))
+
+
+def _of_speed(record: Record, disturbed: bool) -> Mark:
+    empty = Mark(DEGENERATE, f"; {record.degenerate}") if record.degenerate else Mark()
+    return joined(empty, of_load(record, disturbed), of_samples(record))

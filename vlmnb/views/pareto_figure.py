@@ -19,7 +19,7 @@ from vlmnb.analysis.pareto import Order, Point
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 from vlmnb.stats.formatting import enumerated
-from vlmnb.views import comparison_tables, repeat_table, table
+from vlmnb.views import comparison_tables, fields, repeat_table, table
 from vlmnb.views.axis_figure import INK, STYLE
 from vlmnb.views.templates import plain, say
 
@@ -68,6 +68,18 @@ def findings(results: Sequence[BaseResult], noise_floor: float = repeatability.A
     return [f"{enumerated(names)}: {said}." for said, names in sentences.items()]
 
 
+def left_out(results: Sequence[BaseResult]) -> list[str]:
+    """Return which models are not in the figure, and why."""
+    reasons: dict[str, list[str]] = {}
+    for each in results:
+        for name, record in each.records.items():
+            if each.plotted(name) is None and not record.reported:
+                lacking = [show(record) for show in (fields.latency, fields.wer)]
+                why = record.degenerate or next(one.title for one in lacking if one.text == table.MISSING)
+                reasons.setdefault(why, []).append(f"{each.model.title} on {dataset_title(name)}")
+    return [f"Not in the figure: {enumerated(names)} ({why})." for why, names in reasons.items()]
+
+
 def clause(order: Order) -> str:
     """Return who is on the Pareto front, and what of it may be chance."""
     return say("pareto", "clause", order=order)
@@ -94,7 +106,7 @@ def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult
     floor = repeatability.noise_floor(records, [(setup.hardware, setup.device)])
     lines = findings(results, floor.value)
     if not of_reports(results):
-        lines.append(repeat_table.noise_floor(floor))
+        lines += [*left_out(results), repeat_table.noise_floor(floor)]
     drawn = (
         f"```{{figure}} /book/generated/{path(setup)}\n"
         f":alt: {plain(f'Scatter plots of latency and error, {setup.title}.')}\n\n"

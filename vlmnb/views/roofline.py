@@ -20,7 +20,7 @@ from vlmnb.stats.formatting import counted, format_si
 from vlmnb.views import fields, marks
 from vlmnb.views.axis_figure import INK, STYLE
 from vlmnb.views.fields import COUNTED, Column, memory, value
-from vlmnb.views.marks import Mark, marked
+from vlmnb.views.marks import Mark, joined, marked
 from vlmnb.views.table import Field, Table, declared, missing, without
 from vlmnb.views.templates import say
 
@@ -53,7 +53,7 @@ def table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
         (
             "Steps per batch",
             value(
-                lambda r: r.timing and r.timing.decode_steps,
+                lambda r: r.timing and not r.short and r.timing.decode_steps,
                 lambda steps: " to ".join(dict.fromkeys(str(end(steps)) for end in (min, max))),
                 COUNTED,
             ),
@@ -164,7 +164,7 @@ def points(drawn: Sequence[Bar]) -> Table:
 def _either(record: Record, peak: Peak) -> Mark:
     """Return the mark of a share: of the batches, of the peak rate, or of both."""
     own, top = marks.of_latency(record), marks.of_peak(peak.contaminated, peak.other_load)
-    return Mark(own.sign or top.sign, own.why + top.why)
+    return joined(own, top)
 
 
 def _share(share: Rate | None, record: Record, mark: Mark) -> Field:

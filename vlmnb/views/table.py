@@ -103,6 +103,8 @@ def missing(record: Record | None, why: str = "") -> Field:
         return without("not measured")
     if record.reported:
         why = "has no such figure"
+    elif record.short:
+        why = why or "fewer samples than one batch"
     if record.status != "ok":
         why = f"{STATUS_WORDS[record.status]}: {record.reason}"
     return without(why or record.remarks or "not measured", record.key)

@@ -10,7 +10,7 @@ from vlmnb.analysis import base_configuration
 from vlmnb.book.content import Content
 from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
-from vlmnb.views import comparison_tables, pareto_figure
+from vlmnb.views import comparison_tables, footnotes, pareto_figure
 
 
 def page(content: Content) -> str:
@@ -39,6 +39,7 @@ def sections(records: Sequence[Record]) -> list[dict[str, object]]:
             "title": setup.title,
             "cost": comparison_tables.cost_table(results),
             "quality": comparison_tables.quality_table(results),
+            "notes": Markup(footnotes.reasons([r for each in results for r in each.records.values()])),
             "figure": Markup(pareto_figure.blocks(records, setup, results)),
         }
         for setup, results in base_configuration.base_results(records).items()
