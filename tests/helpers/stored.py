@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+from vlmnb.records import store
 from vlmnb.records.cells_to_measure import CellsToMeasure
+from vlmnb.records.export_columns import EXPORT_COLUMNS
+from vlmnb.records.indexed_record import IndexedRecord
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import blank_record, resolve_cell
 from vlmnb.spec.cell import Cell
@@ -49,3 +53,15 @@ def job_of(results: Path, tmp_path: Path) -> inventory.Job:
 
 def states(results: Path, tmp_path: Path) -> dict[int, str]:
     return {state.cell.batch_size: state.state for state in job_of(results, tmp_path).cells}
+
+
+def exported(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of an export, and what it says of files that are no records."""
+    with store.Index(results, export=True) as index:
+        rows = [dict(zip(EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
+        return rows, index.problems()
+
+
+def indexed(results: Path) -> dict[str, IndexedRecord]:
+    with store.Index(results) as index:
+        return index.records()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from factory import answers, cell, record
-from stored import job_of, measured, recorded, states
+from stored import exported, indexed, job_of, measured, recorded, states
 
 from vlmnb import paths
 from vlmnb.cli import sweep_command
@@ -45,73 +45,47 @@ def test_a_link_to_nothing_hides_no_record_beside_it(tmp_path: Path) -> None:
         f"left out: {line}" for line in left_out[:5]
     ]
     assert [line for line in said if line.startswith("and 15 more")]
-    with store.Index(tmp_path, export=True) as index:
-        assert (len(list(index.export())), index.problems()) == (2, left_out)
+    rows, problems = exported(tmp_path)
+    assert (len(rows), problems) == (2, left_out)
     links[0].unlink()
     links[1].unlink()
     links[1].write_bytes(path.read_bytes())
-    with store.Index(tmp_path) as index:
-        assert [line for line in index.problems() if "is a link" in line] == left_out[2:]
-
-
-def test_a_record_edited_by_hand_is_no_record(tmp_path: Path) -> None:
-    path = record_file.write(record(), tmp_path)
-    path.write_text(path.read_text().replace("0.4", "0.1"))
-    with pytest.raises(ValueError, match="edited by hand"):
-        record_file.read(path)
-    with store.Index(tmp_path, export=True) as index:
-        assert "edited by hand" in index.problems()[0]
-        assert list(index.export()) == []
+    assert [line for line in exported(tmp_path)[1] if "is a link" in line] == left_out[2:]
 
 
 def test_a_record_of_an_optimization_that_this_code_does_not_know_stops_nothing(tmp_path: Path) -> None:
     record_file.write(record(cell(optimization="of-the-future")), tmp_path)
-    with store.Index(tmp_path) as index:
-        assert [entry.problem for entry in index.records().values()] == [""]
+    assert [entry.problem for entry in indexed(tmp_path).values()] == [""]
     assert states(tmp_path, tmp_path) == {1: "missing", 2: "missing"}
 
 
 def test_an_edit_that_hides_behind_size_and_time_is_seen(tmp_path: Path) -> None:
     path = store.keep(record(), tmp_path)
-    with store.Index(tmp_path, export=True) as index:
-        assert index.problems() == []
+    assert exported(tmp_path)[1] == []
     was = path.stat()
     with path.open("r+b") as file:
         file.write(path.read_bytes().replace(b"0.4", b"0.1"))
     os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
-    with store.Index(tmp_path, export=True) as index:
-        assert "edited by hand" in index.problems()[0]
-        assert list(index.export()) == []
+    rows, problems = exported(tmp_path)
+    assert rows == []
+    assert "edited by hand" in problems[0]
 
 
 def test_the_index_follows_the_files_and_is_never_trusted(tmp_path: Path) -> None:
     first = record_file.write(measured(cell()), tmp_path)
     for _ in range(2):
-        with store.Index(tmp_path) as index:
-            assert [entry.status for entry in index.records().values()] == ["ok"]
+        assert [entry.status for entry in indexed(tmp_path).values()] == ["ok"]
     record_file.write(measured(cell(), status="failed", reason="r"), tmp_path)
     second = record_file.write(measured(cell(batch_size=1)), tmp_path)
-    with store.Index(tmp_path) as index:
-        assert sorted(entry.status for entry in index.records().values()) == ["failed", "ok"]
+    assert sorted(entry.status for entry in indexed(tmp_path).values()) == ["failed", "ok"]
     first.unlink()
-    with store.Index(tmp_path) as index:
-        assert list(index.records()) == [second.relative_to(tmp_path).as_posix()]
+    assert list(indexed(tmp_path)) == [second.relative_to(tmp_path).as_posix()]
     (tmp_path / ".index.sqlite").write_bytes(b"no database at all" * 100)
-    with store.Index(tmp_path) as index:
-        assert len(index.records()) == 1
+    assert len(indexed(tmp_path)) == 1
     with sqlite3.connect(tmp_path / ".index.sqlite") as database:
         database.execute("PRAGMA user_version = 1")
         database.execute("UPDATE records SET status = 'wrong'")
-    with store.Index(tmp_path) as index:
-        assert {entry.status for entry in index.records().values()} == {"ok"}
-
-
-def test_the_index_gives_the_rows_that_the_records_give(tmp_path: Path) -> None:
-    for size in (1, 2):
-        record_file.write(record(cell(batch_size=size)), tmp_path)
-    with store.Index(tmp_path, export=True) as index:
-        found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
-    assert found == [export_columns.row(each) for each in record_file.read_all(tmp_path)[0]]
+    assert {entry.status for entry in indexed(tmp_path).values()} == {"ok"}
 
 
 def test_readers_on_all_cores_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,11 +95,11 @@ def test_readers_on_all_cores_find_what_one_finds(tmp_path: Path, monkeypatch: p
     found = []
     for least in (1, 1_000):
         monkeypatch.setattr(indexed_record, "PARALLEL_FROM_EXPORT", least)
-        with store.Index(tmp_path, export=True) as index:
-            found.append((index.records(), list(index.export()), index.problems()))
+        found.append((exported(tmp_path), indexed(tmp_path)))
         (tmp_path / ".index.sqlite").unlink()
     assert found[0] == found[1]
-    assert len(found[0][1]) == 7
+    assert found[0][0][0] == [export_columns.row(each) for each in record_file.read_all(tmp_path)[0]]
+    assert len(found[0][0][0]) == 7
 
 
 def test_reading_many_records_is_told_on_a_terminal_alone(
@@ -134,8 +108,7 @@ def test_reading_many_records_is_told_on_a_terminal_alone(
     for size in (1, 2):
         record_file.write(record(cell(batch_size=size)), tmp_path)
     monkeypatch.setattr(store, "PROGRESS_FROM", 1)
-    with store.Index(tmp_path) as index:
-        assert len(index.records()) == 2
+    assert len(indexed(tmp_path)) == 2
     assert capsys.readouterr().err == ""
 
 
@@ -156,8 +129,7 @@ def test_what_was_kept_of_an_earlier_damage_stays(tmp_path: Path) -> None:
     record_file.write(measured(cell()), tmp_path)
     kept = {one.name.removeprefix(path.stem): one.read_text() for one in path.parent.glob("*.damaged*")}
     assert kept == {".damaged": "damage 2", ".damaged.1": "damage 0", ".damaged.2": "damage 1"}
-    with store.Index(tmp_path) as index:
-        assert index.problems() == []
+    assert exported(tmp_path)[1] == []
 
 
 def test_rows_are_made_when_an_export_first_asks_and_follow_the_files(
@@ -167,19 +139,14 @@ def test_rows_are_made_when_an_export_first_asks_and_follow_the_files(
     made: list[Record] = []
     row = export_columns.row
     monkeypatch.setattr(export_columns, "row", lambda found: made.append(found) or row(found))
-    with store.Index(tmp_path) as index:
-        assert len(index.records()) == 1
+    assert len(indexed(tmp_path)) == 1
     assert made == []
     for _ in range(2):
-        with store.Index(tmp_path, export=True) as index:
-            assert len(list(index.export())) == 1
+        assert len(exported(tmp_path)[0]) == 1
     assert len(made) == 1
     record_file.write(record_file.read(path).model_copy(update={"reason": "changed"}), tmp_path)
-    with store.Index(tmp_path) as index:
-        assert len(index.records()) == 1
-    with store.Index(tmp_path, export=True) as index:
-        ((*values,),) = index.export()
-    assert values[export_columns.EXPORT_COLUMNS.index("reason")] == "changed"
+    assert len(indexed(tmp_path)) == 1
+    assert [row["reason"] for row in exported(tmp_path)[0]] == ["changed"]
 
 
 def refuse(*_: object) -> None:
@@ -194,13 +161,11 @@ def test_what_was_just_measured_need_not_be_read_to_be_exported(
             at.write(record(cell(batch_size=size), key=f"{size:016}"))
     with monkeypatch.context() as patched:
         patched.setattr(indexed_record, "read", refuse)
-        with store.Index(tmp_path, export=True) as index:
-            assert [entry.status for entry in index.records().values()] == ["ok", "ok"]
-            found = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
+        assert [entry.status for entry in indexed(tmp_path).values()] == ["ok", "ok"]
+        found = exported(tmp_path)[0]
     assert found == [export_columns.row(each) for each in record_file.read_all(tmp_path)[0]]
     written = store.keep(record(cell(batch_size=2), key=f"{2:016}", reason="measured again"), tmp_path)
-    with store.Index(tmp_path) as index:
-        assert index.records()[written.relative_to(tmp_path).as_posix()].reason == "measured again"
+    assert indexed(tmp_path)[written.relative_to(tmp_path).as_posix()].reason == "measured again"
 
 
 def test_a_record_that_cannot_be_entered_is_kept_all_the_same(
@@ -224,8 +189,7 @@ def test_an_index_of_other_code_is_left_to_that_code_by_who_measures(tmp_path: P
     before = (tmp_path / store.INDEX).read_bytes()
     store.keep(record(cell(batch_size=2), key=f"{2:016}"), tmp_path)
     assert (tmp_path / store.INDEX).read_bytes() == before
-    with store.Index(tmp_path, export=True) as index:
-        assert len(list(index.export())) == 2
+    assert len(exported(tmp_path)[0]) == 2
 
 
 def test_records_copied_with_their_index_are_read_again(tmp_path: Path) -> None:
@@ -234,9 +198,9 @@ def test_records_copied_with_their_index_are_read_again(tmp_path: Path) -> None:
     there = shutil.copytree(tmp_path / "here", tmp_path / "there", copy_function=shutil.copyfile)
     edited = next(there.glob("*/*/*.json"))
     edited.write_text(edited.read_text().replace('"seed": 0', '"seed": 1'))
-    with store.Index(there, export=True) as index:
-        assert "edited by hand" in index.problems()[0]
-        assert len(list(index.export())) == 1
+    rows, problems = exported(there)
+    assert len(rows) == 1
+    assert "edited by hand" in problems[0]
 
 
 def test_an_index_with_a_broken_page_is_made_again(tmp_path: Path) -> None:
@@ -246,8 +210,7 @@ def test_an_index_with_a_broken_page_is_made_again(tmp_path: Path) -> None:
     content = file.read_bytes()
     assert len(content) >= 4 * 4096
     file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
-    with store.Index(tmp_path, export=True) as index:
-        assert len(list(index.export())) == 8
+    assert len(exported(tmp_path)[0]) == 8
 
 
 def test_a_record_of_which_no_numbers_can_be_computed_is_exported_with_its_cell_and_the_reason(
@@ -259,13 +222,11 @@ def test_a_record_of_which_no_numbers_can_be_computed_is_exported_with_its_cell_
         raise ZeroDivisionError("no words")
 
     monkeypatch.setattr(export_columns, "row", fail)
-    with store.Index(tmp_path, export=True) as index:
-        (row,) = (dict(zip(export_columns.EXPORT_COLUMNS, values, strict=True)) for values in index.export())
-        assert index.problems() == [f"{path}: {row['notes']}"]
+    (row,), problems = exported(tmp_path)
+    assert problems == [f"{path}: {row['notes']}"]
     assert (row["key"], row["model"], row["latency_s"]) == (record().key, "llava-tiny", None)
     assert "no words" in row["notes"]
-    with store.Index(tmp_path) as index:
-        assert [entry.problem for entry in index.records().values()] == [""]
+    assert [entry.problem for entry in indexed(tmp_path).values()] == [""]
 
 
 def test_huge_answers_with_markup_are_stored_as_they_are_and_not_in_the_index(tmp_path: Path) -> None:
@@ -273,8 +234,7 @@ def test_huge_answers_with_markup_are_stored_as_they_are_and_not_in_the_index(tm
     spoken = tuple(answer.model_copy(update={"answer": text}) for answer in answers(4, 1))
     path = record_file.write(record(answers=spoken), tmp_path)
     assert record_file.read(path).answers[0].answer == text
-    with store.Index(tmp_path, export=True) as index:
-        assert "script" not in json.dumps(list(index.export()))
+    assert "script" not in json.dumps(exported(tmp_path))
     assert (tmp_path / ".index.sqlite").stat().st_size < 200_000
 
 
@@ -304,8 +264,7 @@ def test_on_a_full_disk_no_record_is_half_written_and_the_old_ones_stay(tiny_dis
     with contextlib.suppress(OSError), (tiny_disk / "filler").open("wb", buffering=0) as filler:
         while filler.write(b"x" * 4096):
             pass
-    with store.Index(tiny_disk) as index:
-        assert len(index.records()) == 1, "it does without its file"
+    assert len(indexed(tiny_disk)) == 1, "it does without its file"
 
 
 def test_a_read_only_folder_can_be_read_and_a_sweep_into_it_is_refused(
@@ -365,7 +324,6 @@ def test_a_folder_that_vanishes_while_it_is_read_is_an_empty_one(
         return found
 
     monkeypatch.setattr(store, "_scan", vanished)
-    with store.Index(results, export=True) as index:
-        assert list(index.export()) == []
-        assert len(index.problems()) == 1
+    rows, problems = exported(results)
+    assert (rows, len(problems)) == ([], 1)
     assert record_file.read_all(results) == ([], [])
