@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from auditing import GPUS, answered, by_formula, changed, check, held_by, layered, levels, of_machine
-from factory import cell, record, timed
+from auditing import GPUS, answered, by_formula, check, held_by, layered, levels, of_machine
+from factory import cell, changed, record, timed
 from stored import measured
 
 from vlmnb.audit import expected_flops

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from factory import cell, record, timed
+from factory import but, cell, changed, record, timed
 
 from vlmnb.audit import expected_flops, registry
 from vlmnb.audit.rule import Finding
@@ -93,18 +93,13 @@ def layered(*, scale: float = 1.0, flops: int = 1000, ceiling: float = 1e6, devi
 def of_machine(found: Record, **changes: Any) -> Record:
     """Copy a record as measured on a described machine, under the key that follows."""
     made = changed(found, "provenance", machine=HARDWARE | changes, weights="w", data="d")
-    return made.model_copy(update={"key": content_key.of_record(made)})
-
-
-def changed(found: Record, part: str, **changes: Any) -> Record:
-    """Copy a record with some fields of one part changed."""
-    return found.model_copy(update={part: getattr(found, part).model_copy(update=changes)})
+    return but(made, key=content_key.of_record(made))
 
 
 def answered(found: Record, count: int | None = 1, **changes: Any) -> Record:
     """Copy a record with its first answers changed: one, a number of them, or all."""
     given = found.answers[:count]
-    made = tuple(answer.model_copy(update=changes) for answer in given)
+    made = tuple(but(answer, **changes) for answer in given)
     return found.model_copy(update={"answers": (*made, *found.answers[len(given) :])})
 
 

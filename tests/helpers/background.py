@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from factory import STEADY, timed
+from factory import STEADY, but, changed, timed
 
 from vlmnb.device import clock, load
 from vlmnb.device.state import Conditions, DeviceState
@@ -21,8 +21,7 @@ def surrounded(load: float, passes: tuple[bool, ...] = (False,), **changes: Any)
     state = DeviceState()
     around = Conditions(start=state, end=state, other_load=load, contaminated=load > 0.05)
     told = Provenance(code="0" * 16, other_load=load, conditions=around)
-    timing = made.timing.model_copy(update={"contaminated": passes})
-    return made.model_copy(update={"timing": timing, "provenance": told})
+    return but(changed(made, "timing", contaminated=passes), provenance=told)
 
 
 class FourCores:

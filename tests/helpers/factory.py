@@ -57,6 +57,16 @@ def record(of: Cell | None = None, *, latencies: tuple[float, ...] = (0.5, 0.4),
     return Record.model_validate(values | changes)
 
 
+def but(part: Any, **changes: Any) -> Any:
+    """Copy a record or a part of one with some fields changed."""
+    return part.model_copy(update=changes)
+
+
+def changed(found: Record, part: str, **changes: Any) -> Record:
+    """Copy a record with some fields of one part changed."""
+    return but(found, **{part: but(getattr(found, part), **changes)})
+
+
 def absent(of: Cell, status: str, reason: str) -> Record:
     """A record of a cell that could not be measured."""
     nothing = {"timing": None, "energy": (), "memory": None, "flops": None, "answers": ()}

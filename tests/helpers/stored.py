@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from factory import but, changed
+
 from vlmnb.records import store
 from vlmnb.records.cells_to_measure import CellsToMeasure
 from vlmnb.records.export_columns import EXPORT_COLUMNS
@@ -20,15 +22,12 @@ STARTED = "2026-01-01T00:00:00+00:00"
 
 def measured(of: Cell, **changes: object) -> Record:
     """A record of this machine, under its exact key unless changes say otherwise."""
-    return blank_record(resolve_cell(of), STARTED).model_copy(update=changes)
+    return but(blank_record(resolve_cell(of), STARTED), **changes)
 
 
 def older(of: Cell, key: str = "0123456789abcdef") -> Record:
     """A record of this machine, of other code."""
-    exact = blank_record(resolve_cell(of), STARTED)
-    return exact.model_copy(
-        update={"key": key, "provenance": exact.provenance.model_copy(update={"code": "old"})}
-    )
+    return but(changed(measured(of), "provenance", code="old"), key=key)
 
 
 def recorded(of: Cell, results: Path) -> Record | None:

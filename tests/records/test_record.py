@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from factory import absent, answers, cell, record
+from factory import absent, answers, but, cell, changed, record
 
 from vlmnb.errors import UserError
 from vlmnb.meters.counters import calibration
@@ -18,15 +18,22 @@ from vlmnb.meters.readings import EnergyReading, EnergyRefusal, ProbeLogits
 from vlmnb.records import export, export_columns, record_file
 from vlmnb.records.export import export_records
 from vlmnb.records.parts import FailedSample, Provenance
-from vlmnb.types import Frozen
+from vlmnb.spec.cell import Cell
 from vlmnb.views import fields, footnotes
 
 
-def test_a_record_comes_back_as_it_was_written(tmp_path: Path) -> None:
+def test_a_record_comes_back_as_it_was_written_from_its_own_place(tmp_path: Path) -> None:
     made = record()
     path = record_file.write(made, tmp_path)
     assert record_file.read(path) == made
     assert path == tmp_path / "test-machine" / "llava-tiny" / f"{made.key}.json"
+    content = json.loads(path.read_text())
+    assert content["schema_version"] == 1
+    assert content["timing"]["latencies_s"] == [0.5, 0.4]
+    assert content["answers"][0]["references"]
+    assert {reading["method"] for reading in content["energy"]} == {"model"}
+    with pytest.raises(ValueError, match="edited by hand"):
+        record_file.read(path.rename(path.with_name("0123456789abcdef.json")))
 
 
 @pytest.mark.parametrize(
@@ -49,17 +56,7 @@ def test_every_edit_of_a_file_shows(tmp_path: Path, edit: Callable[[str], str]) 
         record_file.read(path)
 
 
-def test_a_record_in_the_place_of_another_is_no_record(tmp_path: Path) -> None:
-    path = record_file.write(record(), tmp_path)
-    with pytest.raises(ValueError, match="edited by hand"):
-        record_file.read(path.rename(path.with_name("0123456789abcdef.json")))
-
-
 NAN, INFINITE = float("nan"), float("inf")
-
-
-def but(part: Frozen, **changes: float | None) -> Any:
-    return part.model_copy(update=changes)
 
 
 READING = EnergyReading(source="cpu", method="rapl", energy_j=8.0, detail="test", window_s=1.0)
@@ -120,42 +117,42 @@ def test_a_file_that_is_no_record_is_named_with_what_to_do(tmp_path: Path, spoil
 
 def test_figures_are_what_their_names_say() -> None:
     made = record(latencies=(0.5, 0.4))
-    assert made.latency is not None
-    assert made.latency.median == pytest.approx(0.45)
+    assert made.latency_s == pytest.approx(0.45)
     assert made.energy_j_per_sample == pytest.approx(8.0 / 4), "joules of the CPU alone, over four samples"
     assert made.wer == pytest.approx(0.25)
     assert made.accuracy == pytest.approx(0.75)
 
 
-def test_a_short_last_batch_counts_for_answers_but_not_for_latency() -> None:
-    timing = record().timing
-    assert timing is not None
-    short = timing.model_copy(update={"latencies_s": (0.5, 0.4, 0.1), "batch_samples": (2, 2, 1),
-                                      "preprocess_s": (0.01,) * 3})  # fmt: skip
-    made = record(timing=short, answers=answers(5, 1))
-    assert made.latency is not None
-    assert made.latency.n == 2
-    assert made.energy_j_per_sample == pytest.approx(8.0 / 5)
+@pytest.mark.parametrize(
+    ("of", "latencies", "samples", "full"),
+    [(cell(), (0.5, 0.4, 0.1), (2, 2, 1), 2), (cell(batch_size=16), (0.5,), (4,), 0)],
+)
+def test_a_short_batch_counts_for_answers_but_gives_no_number_per_batch(
+    of: Cell, latencies: tuple[float, ...], samples: tuple[int, ...], full: int
+) -> None:
+    made = record(of, latencies=latencies, answers=answers(sum(samples), 1))
+    made = changed(made, "timing", batch_samples=samples)
+    assert len(made.full_batches_s) == full
+    row = export_columns.row(made)
+    assert {row[name] is None for name in ("latency_s", "energy_j_per_sample", "flops")} == {not full}
+    assert made.energy_j_per_sample == (pytest.approx(8.0 / sum(samples)) if full else None)
+    assert ("fewer samples than one batch" in footnotes.reasons([made])) is (not full)
 
 
 @pytest.mark.parametrize("change", [{"weights": "random"}, {"length": "fixed"}])
 def test_answers_that_mean_nothing_have_no_quality(change: dict[str, str]) -> None:
-    made = record(cell(**change))
-    assert made.wer is None
-    assert made.accuracy is None
-    assert export_columns.row(made)["wer"] is None
+    row = export_columns.row(record(cell(**change)))
+    assert (row["wer"], row["accuracy"]) == (None, None)
 
 
 def test_rows_without_a_score_are_left_out_and_named() -> None:
     nothing = {"word_errors": None, "reference_words": None, "score": None, "note": "no reference"}
     given = answers(4, 1)
-    partly = record(answers=(*given[:3], given[3].model_copy(update=nothing)))
-    assert partly.wer == pytest.approx(1 / 3)
-    assert partly.accuracy == pytest.approx(2 / 3)
-    row = export_columns.row(partly)
+    row = export_columns.row(record(answers=(*given[:3], but(given[3], **nothing))))
+    assert (row["wer"], row["accuracy"]) == pytest.approx((1 / 3, 2 / 3))
     assert "no reference" in row["quality_note"]
     assert "3" in row["quality_note"]
-    none = record(answers=tuple(answer.model_copy(update=nothing) for answer in given))
+    none = record(answers=tuple(but(answer, **nothing) for answer in given))
     assert (none.wer, none.wer_interval, none.accuracy, none.scores) == (None, None, None, {})
     assert none.latency_s == record().latency_s
     assert "0, 1, 2, 3" in export_columns.row(none)["quality_note"]
@@ -251,48 +248,27 @@ def test_codecarbons_own_table_can_be_had(tmp_path: Path, monkeypatch: pytest.Mo
     assert ours.loc[0, "cpu_energy"] == theirs.loc[0, "cpu_energy"]
 
 
-def test_records_without_codecarbon_have_no_table_of_it(tmp_path: Path) -> None:
-    record_file.write(record(), tmp_path)
-    with pytest.raises(UserError, match="has a row of codecarbon"):
-        export_records(tmp_path, tmp_path / "emissions.csv", "codecarbon")
-    assert not (tmp_path / "emissions.csv").exists()
+@pytest.mark.parametrize(
+    ("results", "output", "kind", "said"),
+    [
+        ("results", "emissions.csv", "codecarbon", "has a row of codecarbon"),
+        ("nowhere", "out.csv", "csv", "vlmnb sweep"),
+        ("results", "mistyped/out.csv", "csv", r"there is no folder .*mistyped; make it first"),
+    ],
+)
+def test_an_export_that_cannot_be_says_why_and_leaves_nothing(
+    tmp_path: Path, results: str, output: str, kind: str, said: str
+) -> None:
+    record_file.write(record(), tmp_path / "results")
+    with pytest.raises(UserError, match=said):
+        export_records(tmp_path / results, tmp_path / output, kind)
+    assert [each.name for each in tmp_path.iterdir()] == ["results"]
 
 
 def test_a_refused_energy_says_why_beneath_the_table() -> None:
     refusal = EnergyRefusal(source="gpu", method="nvml_counter", reason="the work took 0.5 s")
     made = record(cell(device="cuda"), energy=(), energy_refused=(refusal,))
     assert "- `-` energy: the work took 0.5 s" in footnotes.reasons([made])
-
-
-def test_an_export_of_nothing_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="vlmnb sweep"):
-        export_records(tmp_path / "nowhere", tmp_path / "out.csv", "csv")
-    assert not (tmp_path / "out.csv").exists()
-
-
-def test_an_export_makes_no_folder(tmp_path: Path) -> None:
-    record_file.write(record(), tmp_path / "results")
-    with pytest.raises(UserError, match=r"there is no folder .*mistyped; make it first"):
-        export_records(tmp_path / "results", tmp_path / "mistyped" / "out.csv", "csv")
-    assert not (tmp_path / "mistyped").exists()
-
-
-def test_a_record_says_everything_in_its_file(tmp_path: Path) -> None:
-    content = json.loads(record_file.write(record(), tmp_path).read_text())
-    assert content["schema_version"] == 1
-    assert content["timing"]["latencies_s"] == [0.5, 0.4]
-    assert content["answers"][0]["references"]
-    assert {reading["method"] for reading in content["energy"]} == {"model"}
-
-
-def test_a_batch_that_was_never_full_has_no_number_per_batch_or_sample() -> None:
-    made = record(cell(batch_size=16), latencies=(0.5,))
-    assert made.timing is not None
-    short = made.timing.model_copy(update={"batch_samples": (4,)})
-    made = made.model_copy(update={"timing": short})
-    assert made.latency is None
-    assert {export_columns.row(made)[of] for of in ("latency_s", "energy_j_per_sample", "flops")} == {None}
-    assert "fewer samples than one batch" in footnotes.reasons([made])
 
 
 def test_a_quantile_is_exported_only_where_there_are_batches_enough() -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from factory import cell
-from stored import job_of, measured, older, recorded, states
+from factory import but, cell, changed
+from stored import job_of, measured, older, recorded, states, sweep_file
 
 from vlmnb import paths
 from vlmnb.cli import sweep_command
@@ -69,13 +68,9 @@ def test_an_exact_record_goes_before_a_stale_one(tmp_path: Path) -> None:
 
 
 def test_a_record_of_other_hardware_is_neither(tmp_path: Path) -> None:
-    foreign = older(cell())
-    machine = foreign.provenance.machine | {"fingerprint": "other"}
-    foreign = foreign.model_copy(
-        update={"provenance": foreign.provenance.model_copy(update={"machine": machine})}
-    )
-    record_file.write(foreign, tmp_path)
-    record_file.write(older(cell(), "fedcba9876543210").model_copy(update={"hardware": "h200"}), tmp_path)
+    machine = older(cell()).provenance.machine | {"fingerprint": "other"}
+    record_file.write(changed(older(cell()), "provenance", machine=machine), tmp_path)
+    record_file.write(but(older(cell(), "fedcba9876543210"), hardware="h200"), tmp_path)
     assert recorded(cell(), tmp_path) is None
     assert states(tmp_path, tmp_path)[2] == "missing"
 
@@ -102,9 +97,7 @@ def test_threads_are_part_of_the_key_and_named_when_they_change(monkeypatch: pyt
     before = resolve_cell(cell()).key
     monkeypatch.setenv(slots.THREADS, "7")
     assert resolve_cell(cell()).key != before
-    one = measured(cell())
-    one = one.model_copy(update={"provenance": one.provenance.model_copy(update={"threads": 1})})
-    assert "threads 1 to 7" in changes_since(one)
+    assert "threads 1 to 7" in changes_since(changed(measured(cell()), "provenance", threads=1))
 
 
 def test_a_damaged_record_is_measured_again_and_kept_beside(
@@ -145,23 +138,9 @@ def test_a_damaged_file_beside_a_stale_record_is_told_and_kept_once_it_is_measur
     record_file.write(older(cell()), tmp_path)
     jobs, left_out = inventory.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
     assert states(tmp_path, tmp_path)[2] == "stale"
-    told = {line.split(": ")[0] for line in status.lines(jobs, left_out=left_out) if str(path) in line}
-    assert told == {"left out"}
-    told = {
-        line.split(": ")[0]
-        for line in status.lines(jobs, remeasure=Remeasure(stale=True), left_out=left_out)
-        if str(path) in line
-    }
-    assert told == {"damaged record"}
-
-
-def test_whoever_writes_a_record_keeps_the_damaged_file_in_its_place(tmp_path: Path) -> None:
-    path = record_file.write(measured(cell()), tmp_path)
-    newer = path.read_text().replace('"schema_version": 1', '"schema_version": 99')
-    path.write_text(newer)
-    record_file.write(measured(cell(), status="failed", reason="killed twice"), tmp_path)
-    assert record_file.read(path).status == "failed"
-    assert paths.damaged(path).read_text() == newer
+    for stale, told in ((False, "left out"), (True, "damaged record")):
+        said = status.lines(jobs, remeasure=Remeasure(stale=stale), left_out=left_out)
+        assert {line.split(": ")[0] for line in said if str(path) in line} == {told}
 
 
 def test_a_record_from_a_node_keeps_the_damaged_file_in_its_place_too(tmp_path: Path) -> None:
@@ -224,26 +203,24 @@ def test_cells_that_differ_in_what_is_seldom_named_are_told_apart(tmp_path: Path
     assert len(set(lines)) == len(lines) == len(both)
 
 
-def test_a_record_of_a_newer_schema_is_left_alone(tmp_path: Path) -> None:
-    path = record_file.write(older(cell()), tmp_path)
-    text = path.read_text().replace('"schema_version": 1', '"schema_version": 99')
-    path.write_text(text)
+def test_a_record_of_a_newer_schema_is_left_alone_until_its_cell_is_measured(tmp_path: Path) -> None:
+    path = record_file.write(measured(cell()), tmp_path)
+    newer = path.read_text().replace('"schema_version": 1', '"schema_version": 99')
+    path.write_text(newer)
     assert recorded(cell(), tmp_path) is None
     assert "update the project" in record_file.read_all(tmp_path)[1][0]
-    assert path.read_text() == text
+    assert path.read_text() == newer
+    record_file.write(measured(cell(), status="failed", reason="killed twice"), tmp_path)
+    assert record_file.read(path).status == "failed"
+    assert paths.damaged(path).read_text() == newer
 
 
 def test_a_clock_that_went_backwards_refuses_to_replace_what_it_would_file_as_older(tmp_path: Path) -> None:
-    made = older(cell())
-    future = made.provenance.model_copy(update={"started_at": "2999-01-01T00:00:00+00:00"})
-    path = record_file.write(made.model_copy(update={"provenance": future}), tmp_path / "results")
-    states(tmp_path / "results", tmp_path)
-    asked = options.Asked(
-        spec=tmp_path / "s.yaml",
-        results=tmp_path / "results",
-        runs=tmp_path / "runs",
-        remeasure=Remeasure(stale=True),
-    )
+    future = changed(older(cell()), "provenance", started_at="2999-01-01T00:00:00+00:00")
+    results, again = tmp_path / "results", Remeasure(stale=True)
+    path = record_file.write(future, results)
+    spec = sweep_file(tmp_path)
+    asked = options.Asked(spec=spec, results=results, runs=tmp_path / "runs", remeasure=again)
     with pytest.raises(UserError, match="clock") as error:
         sweep_command.run(asked)
     assert str(path) in str(error.value)
@@ -251,16 +228,11 @@ def test_a_clock_that_went_backwards_refuses_to_replace_what_it_would_file_as_ol
 
 def test_locks_are_let_go_when_their_process_ends(tmp_path: Path) -> None:
     mine = locks.Locks(tmp_path / "locks")
-    child = os.fork()
-    if child == 0:
-        theirs = locks.Locks(tmp_path / "locks")
-        os._exit(0 if theirs.take("cell") and theirs.take("other") else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    assert mine.take("cell")
-    child = os.fork()
-    if child == 0:
-        theirs = locks.Locks(tmp_path / "locks")
-        right = not theirs.take("cell") and theirs.take("other") and theirs.holder("cell") == os.getppid()
-        os._exit(0 if right else 1)
-    assert os.waitpid(child, 0)[1] == 0
-    shutil.rmtree(tmp_path, ignore_errors=True)
+    for free in (True, False):
+        child = os.fork()
+        if child == 0:
+            theirs = locks.Locks(tmp_path / "locks")
+            right = theirs.take("other") and theirs.take("cell") is free
+            os._exit(0 if right and (free or theirs.holder("cell") == os.getppid()) else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert mine.take("cell")
