@@ -1,16 +1,23 @@
-"""Show a wrong notebook parameter in one line when people call ``papermill`` themselves.
+"""Show a user's mistake in one line when people call ``papermill`` themselves.
 
-papermill loads its engines when it starts, so an engine of this package can install an exception hook there.
-A `UserError` in the notebook then ends ``papermill`` with one line; every other error keeps its stack.
+papermill loads its engines when it starts, so an engine of this package can look at the notebook before
+papermill does, and install an exception hook: a `UserError` in the notebook, a file that cannot be read or
+written and parameters that are no YAML end ``papermill`` with one line; every other error keeps its stack.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
+from pathlib import Path
 from types import TracebackType
 
+import yaml
 from papermill.engines import NBClientEngine
 from papermill.exceptions import PapermillExecutionError
+
+from vlmnb.errors import UserError, with_name
+from vlmnb.sweep import template
 
 
 class Engine(NBClientEngine):  # type: ignore[misc]
@@ -19,17 +26,27 @@ class Engine(NBClientEngine):  # type: ignore[misc]
 
 def _shown(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if isinstance(error, PapermillExecutionError) and error.ename == "UserError":
-        print(f"vlmnb: {error.evalue}", file=sys.stderr)
-        sys.exit(2)  # as every command of vlmnb does; Python alone would exit with 1
+        line = str(error.evalue)
+    elif isinstance(error, (OSError, yaml.YAMLError)):
+        line = with_name(error)
+    elif isinstance(error, UserError):
+        line = str(error)
     else:
-        sys.__excepthook__(kind, error, trace)
+        return sys.__excepthook__(kind, error, trace)
+    print(f"vlmnb: {line}", file=sys.stderr)
+    sys.exit(2)  # as every command of vlmnb does; Python alone would exit with 1
 
 
 def install() -> None:
     """Install the hook in the ``papermill`` program, not in programs that use papermill as a library."""
-    program = sys.argv[0].replace("\\", "/").removesuffix("/__main__.py").rpartition("/")[2]
-    if program == "papermill" and sys.excepthook is sys.__excepthook__:
+    program, *words = sys.argv
+    name = program.replace("\\", "/").removesuffix("/__main__.py").rpartition("/")[2]
+    if name == "papermill" and sys.excepthook is sys.__excepthook__:
         sys.excepthook = _shown
+        given = next((Path(word) for word in words if word.endswith(".ipynb")), None)
+        if given and given.exists() and "-" not in words:  # else it comes from elsewhere
+            kernels = [after for word, after in itertools.pairwise(words) if word in ("-k", "--kernel")]
+            template.require(given, *kernels[-1:])
 
 
 install()

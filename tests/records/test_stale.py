@@ -170,9 +170,10 @@ def test_a_link_to_nothing_in_the_place_of_a_record_is_a_damaged_one(tmp_path: P
     assert not (tmp_path / "gone.json").exists()
 
 
-def test_a_dry_run_shows_what_its_options_add(tmp_path: Path) -> None:
+@pytest.mark.parametrize("again", ["failed", "out_of_memory", "unsupported"])
+def test_a_dry_run_shows_what_its_options_add(again: str, tmp_path: Path) -> None:
     record_file.write(older(cell()), tmp_path)
-    record_file.write(measured(cell(batch_size=1), status="failed", reason="r"), tmp_path)
+    record_file.write(measured(cell(batch_size=1), status=again, reason="r"), tmp_path)
     jobs = [job_of(tmp_path, tmp_path)]
     plain, said = status.lines(jobs, cells=True), []
     assert not [line for line in plain if "to measure:" in line]
@@ -181,7 +182,8 @@ def test_a_dry_run_shows_what_its_options_add(tmp_path: Path) -> None:
     assert [line for line in said if "to measure:" in line and "batch 2" in line and "(stale)" in line]
     assert "2 cells in all: 2 recorded, 1 to measure (1 stale)." in said
     said = status.lines(jobs, cells=True, remeasure=Remeasure(stale=True, retry_failed=True))
-    assert "2 cells in all: 2 recorded, 2 to measure (1 failed, 1 stale)." in said
+    kinds = f"1 {again.replace('_', ' ')}, 1 stale"
+    assert f"2 cells in all: 2 recorded, 2 to measure ({kinds})." in said
     assert not [line for line in said if "vlmnb sweep --" in line], "asked for already"
     told = status.report(jobs, [], remeasure=Remeasure(retry_failed=True))
     assert (told["to_measure"], told["missing"]) == (1, 0)

@@ -86,7 +86,9 @@ def sweep(
     stale: Annotated[
         bool, Option(help="Also measure stale cells again: those of other code, packages or settings.")
     ] = False,
-    retry_failed: Annotated[bool, Option(help="Also measure failed and out-of-memory cells again.")] = False,
+    retry_failed: Annotated[
+        bool, Option(help="Also measure failed, out-of-memory and unsupported cells again.")
+    ] = False,
     on: Annotated[str, Option(help="local, or ray: the Ray cluster that this machine is part of.")] = "local",
     hardware: Annotated[
         str, Option(help="With --on ray: measure on machines of this kind only.", metavar="SLUG")

@@ -23,8 +23,12 @@ State = Literal["recorded", "stale", "missing", "damaged"]
 PageState = Literal["current", "outdated", "changed", "missing", "failed"]
 
 
+RETRIED = ("failed", "out_of_memory", "unsupported")
+"""Statuses that may change with the machine or with what is installed on it."""
+
+
 class Remeasure(Frozen):
-    """What a sweep measures again, in addition to the missing and damaged cells."""
+    """What a sweep measures again, in addition to the missing and damaged cells: stale and `RETRIED` ones."""
 
     stale: bool = False
     retry_failed: bool = False
@@ -67,7 +71,7 @@ class CellState(Frozen):
         return (
             self.state in ("missing", "damaged")
             or (remeasure.stale and self.state == "stale")
-            or (remeasure.retry_failed and self.status in ("failed", "out_of_memory"))
+            or (remeasure.retry_failed and self.status in RETRIED)
         )
 
 

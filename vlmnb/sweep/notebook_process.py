@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.errors import one_line, with_name
+from vlmnb.errors import UserError, one_line, with_name
+from vlmnb.sweep import template
 
 _NOT_THE_NOTEBOOKS_FAULT = re.compile(r"\[Errno (5|13|28|30|116|122)\]")
 """Errors of a file system: input/output, permission, full, read-only, stale handle, quota."""
@@ -29,6 +30,8 @@ def main(request: dict[str, Any]) -> int:
     scratch = Path(request["scratch"])
     try:
         kind, error = _papermill(request)
+    except UserError as mistake:
+        kind, error = "failed", str(mistake)
     except Exception as trouble:  # papermill, the kernel's start, sockets, a full disk: not the notebook
         kind, error = "infrastructure", with_name(trouble)
     if error:
@@ -44,14 +47,15 @@ def _papermill(request: dict[str, Any]) -> tuple[str, str]:
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    kernels, sockets = _kernel_class(), request["sockets"]
+    kernels, sockets, notebook = _kernel_class(), request["sockets"], paths.notebook(request["axis"])
+    template.require(notebook)
     # Socket files instead of TCP ports: kernels that start at the same time would race for the ports.
     own = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/kernel.json"}
     settings = Config(KernelManager=own)
     settings.HistoryManager.enabled = False
     try:
         executed = papermill.execute_notebook(
-            str(paths.notebook(request["axis"])),
+            str(notebook),
             f"{request['scratch']}/out.ipynb",
             parameters=request["parameters"],
             kernel_name="python3",

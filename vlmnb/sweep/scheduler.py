@@ -84,7 +84,7 @@ class Sweep:
                 execute.file_failure(result, self.options, stale=self.remeasure.stale)
         except Stopped:
             return None
-        except OSError as error:
+        except Exception as error:  # whatever it is, it must not cost the other runs
             result = RunResult(run=job.run, kind="infrastructure", error=with_name(error))
         except BaseException:
             self.stop.set()
