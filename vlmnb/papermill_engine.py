@@ -17,7 +17,7 @@ from papermill.engines import NBClientEngine
 from papermill.exceptions import PapermillExecutionError
 
 from vlmnb.errors import UserError, with_name
-from vlmnb.sweep import template
+from vlmnb.sweep import notebook_template
 
 
 class Engine(NBClientEngine):  # type: ignore[misc]
@@ -46,7 +46,7 @@ def install() -> None:
         given = next((Path(word) for word in words if word.endswith(".ipynb")), None)
         if given and given.exists() and "-" not in words:  # else it comes from elsewhere
             kernels = [after for word, after in itertools.pairwise(words) if word in ("-k", "--kernel")]
-            template.require(given, *kernels[-1:])
+            notebook_template.require(given, *kernels[-1:])
 
 
 install()

@@ -40,7 +40,7 @@ def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[
     usable, unusable = [], []
     for axis in AXES:
         try:
-            notebook_template.check(axis)
+            notebook_template.require(paths.notebook(axis))
             usable.append(axis)
         except UserError as error:
             unusable.append(f"the pages of the reports on {axis}: {error}")

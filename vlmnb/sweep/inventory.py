@@ -112,7 +112,7 @@ def load(path: Path) -> tuple[Run, ...]:
     except UserError as error:
         raise plain_yaml.located(path, error) from None
     for axis in dict.fromkeys(run.axis for run in runs):
-        notebook_template.check(axis)
+        notebook_template.require(paths.notebook(axis))
     return runs
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from vlmnb import paths
 from vlmnb.errors import UserError, one_line, with_name
-from vlmnb.sweep import template
+from vlmnb.sweep import notebook_template
 
 _NOT_THE_NOTEBOOKS_FAULT = re.compile(r"\[Errno (5|13|28|30|116|122)\]")
 """Errors of a file system: input/output, permission, full, read-only, stale handle, quota."""
@@ -48,7 +48,7 @@ def _papermill(request: dict[str, Any]) -> tuple[str, str]:
     from traitlets.config import Config
 
     kernels, sockets, notebook = _kernel_class(), request["sockets"], paths.notebook(request["axis"])
-    template.require(notebook)
+    notebook_template.require(notebook)
     # Socket files instead of TCP ports: kernels that start at the same time would race for the ports.
     own = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/kernel.json"}
     settings = Config(KernelManager=own)

@@ -11,7 +11,7 @@ from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.errors import UserError, nearest
 from vlmnb.spec.planning import Run
-from vlmnb.sweep import inventory, template
+from vlmnb.sweep import inventory
 from vlmnb.sweep.execute import ExecutionOptions
 from vlmnb.sweep.inventory import Remeasure
 
@@ -103,11 +103,8 @@ def planned(asked: Asked) -> tuple[tuple[Run, ...], ExecutionOptions]:
     for name in asked.only:
         if name not in runs:
             raise UserError(f"the sweep has no run {name!r}; {nearest(name, runs)}")
-    asked_for = tuple(run for name, run in runs.items() if name in (asked.only or runs))
-    for axis in {run.axis for run in asked_for}:
-        template.require(paths.notebook(axis))
     execution = ExecutionOptions(
         results=paths.resolve(asked.results), runs=paths.resolve(asked.runs), threads=slots.threads(),
         run_limit_s=asked.run_limit_s, cell_limit_s=asked.cell_limit_s,
     )  # fmt: skip
-    return asked_for, execution
+    return tuple(run for name, run in runs.items() if name in (asked.only or runs)), execution
