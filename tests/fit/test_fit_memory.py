@@ -173,21 +173,61 @@ def test_memory_grows_with_everything_asked_for() -> None:
     base = memory.need(of, fp16, Load(image_size=224)).total_bytes
     for more in ({"batch_size": 2}, {"image_size": 448}, {"text_tokens": 2000}, {"new_tokens": 2000}):
         assert memory.need(of, fp16, Load(**{"image_size": 224, **more})).total_bytes > base
-    long = Load(image_size=224, text_tokens=4000)
-    eager, sdpa = memory.need(of, fp16, long, "eager"), memory.need(of, fp16, long, "sdpa")
-    assert eager.activations_bytes > sdpa.activations_bytes
 
 
-def test_the_largest_batch_fits_and_one_more_does_not() -> None:
-    of, nf4 = shape.of("llava-1.5-7b"), quantize.get("nf4")
-    load = Load(image_size=336)
-    usable = 16 * 2**30
-    batch = memory.largest_batch(of, memory.need(of, nf4, load), load, usable)
+@pytest.mark.parametrize(
+    ("name", "load", "gigabytes"),
+    [("qwen2.5-vl-3b", {"image_size": 1932}, 47.2),
+     ("qwen2.5-vl-3b", {"image_size": 1932, "batch_size": 2}, 48.1),
+     ("llava-1.5-7b", {"image_size": 336, "text_tokens": 2000}, 1.87),
+     ("qwen2.5-vl-tiny", {"image_size": 448, "text_tokens": 60}, 0.327)],
+)  # fmt: skip
+def test_eager_attention_writes_out_its_scores(name: str, load: dict[str, Any], gigabytes: float) -> None:
+    """A tower with windows takes one picture after the other; 0.327 GB were measured of the bundled model."""
+    of = shape.of(name)
+    eager, sdpa = (memory.activations_bytes(of, Load(**load, attention=kind)) for kind in ("eager", "sdpa"))
+    assert eager == pytest.approx(gigabytes * 1e9, rel=0.03)
+    assert sdpa < eager / 5
+
+
+def test_buffers_of_llama_cpp_are_those_of_its_logs() -> None:
+    """Logged: 70.50 MiB for Llama 2 7B, 300.75 for Qwen2.5 3B, 704.79 for the tower at 1288 pixels."""
+    qwen, q4 = shape.of("qwen2.5-vl-3b"), quantize.get("Q4_K_M")
+    llava = memory.llama_cpp_bytes(shape.of("llava-1.5-7b"), Load(image_size=336))
+    assert llava / 2**20 == pytest.approx(70.5 + 14, abs=1)  # the tower's of 577 patches
+    small, warm, large, four = (
+        memory.need(qwen, q4, Load(image_size=side, batch_size=batch).under(qwen, q4)).activations_bytes
+        for side, batch in ((224, 1), (1288, 1), (1932, 1), (1932, 4))
+    )
+    assert small == warm == pytest.approx((300.75 + 704.79) * 2**20, rel=0.02)
+    assert large == four == pytest.approx(2.54e9, rel=0.01)  # 16384 patches
+    seen = Load(image_size=1932).under(qwen, q4)
+    assert (qwen.side(seen.image_size), seen.prompt_tokens(qwen)) == (1792, 200 + 4096)
+    assert Load(image_size=1932).under(qwen, quantize.get("fp16")).image_size == 1932
+
+
+def test_a_cache_for_the_whole_context_counts_every_slot() -> None:
+    of, q4 = shape.of("qwen2.5-vl-3b"), quantize.get("Q4_K_M")
+    load = Load(image_size=224, batch_size=4, context=128_000)
+    assert memory.need(of, q4, load).cache_bytes == 4 * memory.cache_bytes(of, 1, 128_000)
+    for context, told in (
+        (200, "context of 200 tokens, asked for 328"),
+        (200_000, "--context asks for 200000"),
+    ):
+        with pytest.raises(UserError, match=told):
+            memory.need(of, q4, Load(image_size=224, context=context))
+
+
+@pytest.mark.parametrize("kind", ["nf4", "Q4_K_M"])
+def test_the_largest_batch_fits_and_one_more_does_not(kind: str) -> None:
+    of, kind = shape.of("llava-1.5-7b"), quantize.get(kind)
+    load, usable = Load(image_size=336, attention="eager"), 16 * 2**30
+    batch = memory.largest_batch(of, kind, load, usable)
     assert batch > 1
     for samples, fits in ((batch, True), (batch + 1, False)):
         asked = load.model_copy(update={"batch_size": samples})
-        assert (memory.need(of, nf4, asked).total_bytes <= usable) is fits
-    assert memory.largest_batch(of, memory.need(of, nf4, load), load, 2**30) == 0
+        assert (memory.need(of, kind, asked).total_bytes <= usable) is fits
+    assert memory.largest_batch(of, kind, load, 2**30) == 0
 
 
 def test_the_pages_figures_follow_from_its_rule_and_leave_something_out() -> None:

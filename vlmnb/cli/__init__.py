@@ -252,6 +252,8 @@ def fit(
     image_size: Annotated[int, Option(help="Side in pixels; 0: the model's base size.")] = 0,
     text_tokens: Annotated[int, Option(help="Text tokens of a prompt; 0: the model's base.")] = 0,
     new_tokens: Annotated[int, Option(help="Tokens of an answer; 0: the model's own limit.")] = 0,
+    context: Annotated[int, Option(help="Tokens the KV cache has room for; 0: prompt and answer.")] = 0,
+    attention: Annotated[str, Option(help="What transformers computes it with: sdpa or eager.")] = "sdpa",
     gpu: Annotated[str | None, Option(help="Only this GPU of data/gpus.csv.", metavar="NAME")] = None,
     vram: Annotated[
         float | None, Option(help="Check whether the model fits this much GPU memory.", metavar="GIB")
@@ -271,7 +273,8 @@ def fit(
     if results != RESULTS and not folder.is_dir():
         raise UserError(f"no folder {folder}; leave --results out to do without records of your own")
     load = answer.load_of(
-        model, batch_size=batch_size, image_size=image_size, text_tokens=text_tokens, new_tokens=new_tokens
-    )
+        model, batch_size=batch_size, image_size=image_size, text_tokens=text_tokens, new_tokens=new_tokens,
+        context=context, attention=attention,
+    )  # fmt: skip
     limits = Constraint(vram_gib=vram, price_usd=max_price, power_w=max_power)
     fit_command.run(model, quantization, load, limits, gpu, folder, as_json=as_json)

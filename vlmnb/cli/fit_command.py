@@ -70,7 +70,7 @@ def _show(fit: Fit, console: Console) -> None:
 def _gpus(fit: Fit) -> Table:
     with_predictions = any(row.prediction for row in fit.gpus)
     alone = len(fit.gpus) == 1
-    heads = ["GPU", "GiB", "GB/s", "W", "USD", *(["Runs\nit"] if alone else []), "Batch\nup to", "At least"]
+    heads = ["GPU", "GiB", "GB/s", "W", "USD", "Runs\nit", "Batch\nup to", "At least"]
     heads += ["Predicted", "Energy/sample"] if with_predictions else []
     name = fit.quantization.name
     table = _table(heads, f"Under {name}" if alone else f"GPUs that run it under {name}")
@@ -80,7 +80,7 @@ def _gpus(fit: Fit) -> Table:
             cells = [gpu.title]
             for value in (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.power_w, gpu.price_usd):
                 cells.append("-" if value is None else f"{value:g}")
-            cells += [answer_text.verdict(row)] if alone else []
+            cells.append(answer_text.verdict(row))
             cells += [str(row.largest_batch) if row.runs else "-", answer_text.least(row)]
             table.add_row(*cells, *([latency, energy] if with_predictions else []))
     return table

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast, get_args
 
-from vlmnb.errors import UserError
+from vlmnb.errors import UserError, nearest
 from vlmnb.fit import bounds, choice, gpus, memory, model_facts, predict, quantize, shape
 from vlmnb.fit.choice import Best, Constraint, GpuFit, LeftOut
 from vlmnb.fit.gpus import Gpu
-from vlmnb.fit.memory import Claim, Load, Memory
+from vlmnb.fit.memory import Attention, Claim, Load, Memory
 from vlmnb.fit.model_facts import Card
 from vlmnb.fit.predict import Observation, Prediction
 from vlmnb.fit.quantize import Quantization
@@ -34,6 +35,7 @@ class OwnMemory(Frozen):
     vram_gib: float
     runs: bool
     free_bytes: float
+    uncertain: bool
     others: tuple[str, ...]
 
 
@@ -42,6 +44,7 @@ class Fit(Frozen):
 
     Attributes:
         seen_px: Side of an image that the model sees.
+        eager_bytes: Activations if transformers computes eager attention.
         obstacles: Why nothing runs the model, by quantization; only quantizations that nothing runs.
         own: The answer for the memory that the reader named, or None.
         left_out: GPUs that may or may not be within the constraint.
@@ -53,6 +56,7 @@ class Fit(Frozen):
     load: Load
     constraint: Constraint
     seen_px: int
+    eager_bytes: int
     memory: Memory
     by_quantization: tuple[Memory, ...]
     obstacles: dict[str, str]
@@ -75,21 +79,25 @@ MOST = 1_000_000
 
 
 def load_of(
-    name: str, *, batch_size: int = 1, image_size: int = 0, text_tokens: int = 0, new_tokens: int = 0
-) -> Load:
+    name: str, *, batch_size: int = 1, image_size: int = 0, text_tokens: int = 0, new_tokens: int = 0,
+    context: int = 0, attention: str = "sdpa",
+) -> Load:  # fmt: skip
     """Return the load of a model; zeros mean its base configuration.
 
     Raises:
-        UserError: There is no such model, or a number is negative or above ``MOST``.
+        UserError: There is no such model or attention, or a number is negative or above ``MOST``.
     """
-    entry = shape.of(name).entry
+    entry, known = shape.of(name).entry, get_args(Attention)
+    if attention not in known:
+        raise UserError(f"unknown attention {attention!r}; {nearest(attention, known)}")
     load = Load(
         batch_size=batch_size, image_size=image_size or entry.image_size,
         text_tokens=text_tokens or entry.seq_lens[0], new_tokens=new_tokens or entry.max_new_tokens,
+        context=context, attention=cast(Attention, attention),
     )  # fmt: skip
-    for name, value in load.model_dump().items():
+    for name, value in load.model_dump(exclude={"attention"}).items():
         what = name.replace("_", " ")
-        if value <= 0:
+        if value < 0 or (value == 0 and name != "context"):
             raise UserError(f"{what} is {value}; give a positive number")
         if value > MOST:
             raise UserError(f"{what} is more than {MOST}; give a smaller number")
@@ -111,20 +119,25 @@ def of(
     model, quantization, limits = shape.of(name), quantize.get(quantization_name), constraint or Constraint()
     card, found = model_facts.of(model), list(records)
     known = predict.observations(found)
-    memories = {kind.name: memory.need(model, kind, load) for kind in quantize.QUANTIZATIONS.values()}
-    needed = memories[quantization.name]
+    memories = {
+        kind.name: memory.need(model, kind, load.under(model, kind))
+        for kind in quantize.QUANTIZATIONS.values()
+    }
+    seen, needed = load.under(model, quantization), memories[quantization.name]
+    eager = load.model_copy(update={"attention": "eager"})
     obstacles = {
         kind.name: reason
         for kind in quantize.QUANTIZATIONS.values()
         if (reason := quantize.obstacle(model, kind))
     }
     by_type = quantize.bits_by_type(quantize.stored(model, quantization))
-    every = [_gpu(model, quantization, load, gpu, needed, known) for gpu in (only or gpus.catalogue())]
+    every = [_gpu(model, quantization, seen, gpu, needed, known) for gpu in (only or gpus.catalogue())]
     rows, left_out = (every, ()) if only else choice.within(every, limits)
     rows.sort(key=lambda row: (not row.runs, row.gpu.memory_gib, row.gpu.name))
     return Fit(
         card=card, quantization=quantization, load=load, constraint=limits,
-        seen_px=model.side(load.image_size), memory=needed,
+        seen_px=model.side(seen.image_size), memory=needed,
+        eager_bytes=memory.activations_bytes(model, eager),
         by_quantization=tuple(memories.values()), obstacles=obstacles,
         own=_own(limits.vram_gib, needed, memories, obstacles),
         weights_by_type={kind: (stored.weights, stored.bits) for kind, stored in by_type.items()},
@@ -144,7 +157,10 @@ def _own(
     fitting = [name for name, one in memories.items() if one.total_bytes <= have and name not in obstacles]
     others = tuple(name for name in fitting if name != needed.quantization)
     left = have - needed.total_bytes
-    return OwnMemory(vram_gib=vram_gib, runs=needed.quantization in fitting, free_bytes=left, others=others)
+    return OwnMemory(
+        vram_gib=vram_gib, runs=needed.quantization in fitting, free_bytes=left,
+        uncertain=abs(left) < memory.OVERHEAD_BYTES, others=others,
+    )  # fmt: skip
 
 
 def _gpu(
@@ -155,9 +171,9 @@ def _gpu(
     found = predict.predict(model, quantization, load, gpu, known)
     free = gpu.usable_bytes - needed.total_bytes
     return GpuFit(
-        gpu=gpu, fits=free >= 0, free_bytes=free, 
+        gpu=gpu, fits=free >= 0, free_bytes=free, uncertain=abs(free) < memory.OVERHEAD_BYTES, 
         obstacle=quantize.obstacle(model, quantization) or gpu.obstacle(quantization),
-        largest_batch=memory.largest_batch(model, needed, load, gpu.usable_bytes), bound=least,
+        largest_batch=memory.largest_batch(model, quantization, load, gpu.usable_bytes), bound=least,
         prediction=found if isinstance(found, Prediction) else None,
         refusal=found if isinstance(found, str) else "",
     )  # fmt: skip
@@ -168,10 +184,8 @@ def _peak(record: Record) -> Peak | None:
     seen = predict.observed(record)
     if seen is None or record.memory is None or record.memory.peak_bytes is None:
         return None
-    attention: memory.Attention = "eager" if record.provenance.attention == "eager" else "sdpa"
-    ours = memory.need(
-        shape.of(record.cell.model), quantize.get(seen.quantization), predict.measured_load(record), attention
-    )
+    load = predict.measured_load(record)
+    ours = memory.need(shape.of(record.cell.model), quantize.get(seen.quantization), load)
     return Peak(
         model=record.cell.model, key=record.key, batch_size=record.cell.batch_size,
         image_size=record.cell.image_size, measured_bytes=record.memory.peak_bytes,

@@ -10,6 +10,7 @@ from vlmnb.fit import gpus
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.gpus import Gpu
+from vlmnb.fit.memory import OVERHEAD_BYTES
 from vlmnb.stats.formatting import enumerated, format_si, gigabytes
 
 MEMORY = (
@@ -50,11 +51,13 @@ def lines(fit: Fit) -> list[str]:
     unsuited: dict[str, list[str]] = {}
     for row in fit.gpus:
         if not row.runs:
-            unsuited.setdefault(row.obstacle or "too little memory", []).append(row.gpu.name)
+            lacks = f"too little memory{f', if {MARGIN} of overhead are right' * row.uncertain}"
+            unsuited.setdefault(row.obstacle or lacks, []).append(row.gpu.name)
     text = templates.render(
         "vlmnb.fit", "lines.txt.j2", enumerated=enumerated, fit=fit, unrun=unrun(fit),
         unsuited=unsuited, running=sum(row.runs for row in fit.gpus),
-        refusals="\n".join(refusals(fit)), checks="\n".join(checks(fit)), alone=len(fit.gpus) == 1,
+        assumptions=assumptions(fit), refusals="\n".join(refusals(fit)), checks="\n".join(checks(fit)),
+        alone=len(fit.gpus) == 1,
         documents=documents(fit.gpus[0].gpu) if fit.gpus else "", listed=listed(fit), prices=prices(),
         counted=COUNTED, bandwidth_alone=BANDWIDTH_ALONE, page_address=gpus.sources()["page"].address,
     )  # fmt: skip
@@ -71,6 +74,18 @@ BANDWIDTH_ALONE = (
 )
 
 
+MARGIN = f"{gigabytes(OVERHEAD_BYTES)} GB"
+"""What memory is assumed to take beside what is computed; an answer closer than that is uncertain."""
+
+
+def assumptions(fit: Fit) -> str:
+    """Name what the memory table assumes."""
+    return templates.render(
+        "vlmnb.fit", "assumptions.txt.j2", fit=fit, gb=gigabytes, margin=MARGIN,
+        whole=fit.card.kv_bytes_per_token * fit.card.context * fit.load.batch_size,
+    ).strip()  # fmt: skip
+
+
 def unrun(fit: Fit) -> str:
     """Name the quantizations that nothing runs, and say why; empty without any."""
     reasons: dict[str, list[str]] = {}
@@ -83,7 +98,8 @@ def own_memory(fit: Fit) -> str:
     """Say whether it runs in the memory that the reader named; empty if none was named."""
     if fit.own is None:
         return ""
-    return templates.render("vlmnb.fit", "own_memory.txt.j2", fit=fit, own=fit.own, gb=gigabytes).strip()
+    data = {"fit": fit, "own": fit.own, "gb": gigabytes, "margin": MARGIN}
+    return templates.render("vlmnb.fit", "own_memory.txt.j2", **data).strip()
 
 
 def prices() -> str:
@@ -151,7 +167,9 @@ def verdict(row: GpuFit) -> str:
     """Say briefly whether a GPU runs it."""
     if row.obstacle:
         return f"no: {row.obstacle.partition(':')[0]}"
-    return "yes" if row.fits else f"lacks {gigabytes(-row.free_bytes)} GB"
+    if row.fits:
+        return "just about" if row.uncertain else "yes"
+    return f"{'perhaps, ' * row.uncertain}lacks {gigabytes(-row.free_bytes)} GB"
 
 
 def least(row: GpuFit) -> str:

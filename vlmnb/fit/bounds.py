@@ -14,17 +14,14 @@ from vlmnb.types import Frozen
 
 
 class Work(Frozen):
-    """The work of one batch.
+    """The work of a batch: of its prompts' pass with the vision side, and of a step half-way through answers.
 
     Attributes:
-        prefill_flops: FLOPs of the prompts' forward pass, vision side included.
-        step_flops: FLOPs of one decoding step, half-way through the answers.
         prefill_bytes: Bytes of the weights, which are read at least once.
-        step_bytes: Weights that a decoding step reads, and the cache half-way through the answers.
+        step_bytes: Weights that a decoding step reads, and the cache.
         steps: Decoding steps: new tokens but the first, which the prompt's pass gives.
         prefill_layers: Layers run one after the other until the first token, the vision tower's included;
             each launches some CUDA kernels, which takes time however small the work is.
-        step_layers: Layers of one decoding step.
     """
 
     prefill_flops: int
@@ -52,19 +49,17 @@ class Bound(Frozen):
 @functools.cache
 def work(of: Shape, quantization: Quantization, load: Load) -> Work:
     """Compute the work of one batch; its FLOPs do not depend on how the weights are stored."""
-    found = quantize.stored(of, quantization)
-    read = {"decoder", "output", *(["embedding"] if of.decoder.tied else [])}
+    d, found = of.decoder, quantize.stored(of, quantization)
+    read = {"decoder", "output", "embedding" if d.tied else ""}
+    weights = sum(one.size_bytes for one in found if one.tensor.component in read)
     batch, half_way = load.batch_size, load.prompt_tokens(of) + load.new_tokens // 2
     return Work(
         prefill_flops=batch * prompt_flops(of, load.image_size, load.text_tokens),
         step_flops=batch * formula.decode(of.family, of.config, half_way).total,
         prefill_bytes=sum(one.size_bytes for one in found if one.tensor.component != "embedding"),
-        step_bytes=sum(one.size_bytes for one in found if one.tensor.component in read)
-        + cache_bytes(of, batch, half_way),
-        steps=load.new_tokens - 1,
-        prefill_layers=of.decoder.layers + (of.vision.layers if of.vision else 0),
-        step_layers=of.decoder.layers,
-    )
+        step_bytes=weights + cache_bytes(of, batch, half_way), steps=load.new_tokens - 1,
+        prefill_layers=d.layers + (of.vision.layers if of.vision else 0), step_layers=d.layers,
+    )  # fmt: skip
 
 
 def prompt_flops(of: Shape, image_size: int, text_tokens: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from vlmnb.fit.bounds import Bound
@@ -22,16 +22,12 @@ class Constraint(Frozen):
     price_usd: float | None = None
     power_w: float | None = None
 
-    def _limited(self, gpu: Gpu) -> Iterator[tuple[str, float, float | None]]:
-        """Yield what is limited, the limit and the figure of a GPU."""
-        figures = (
-            ("memory", self.vram_gib, gpu.memory_gib),
-            ("price", self.price_usd, gpu.price_usd),
-            ("power limit", self.power_w, gpu.power_w),
-        )
-        for name, limit, value in figures:
-            if limit is not None:
-                yield name, limit, value
+    def _limited(self, gpu: Gpu) -> list[tuple[str, float, float | None]]:
+        """Return what is limited, the limit and the figure of a GPU."""
+        limits = {"memory": self.vram_gib, "price": self.price_usd, "power limit": self.power_w}
+        figures = (gpu.memory_gib, gpu.price_usd, gpu.power_w)
+        pairs = zip(limits.items(), figures, strict=True)
+        return [(name, limit, value) for (name, limit), value in pairs if limit is not None]
 
     def exceeded(self, gpu: Gpu) -> bool:
         """Return whether a known figure of a GPU is above a limit."""
@@ -53,6 +49,7 @@ class GpuFit(Frozen):
 
     Attributes:
         free_bytes: Memory left over; negative where it does not fit.
+        uncertain: That is less than the overhead, which is assumed.
         largest_batch: Samples that fit at one time; 0 if not one does.
         obstacle: Why the tool does not run there, or empty.
         refusal: Why there is no prediction, or empty.
@@ -61,6 +58,7 @@ class GpuFit(Frozen):
     gpu: Gpu
     fits: bool
     free_bytes: float
+    uncertain: bool
     largest_batch: int
     obstacle: str
     bound: Bound
@@ -82,6 +80,10 @@ class Best(Frozen):
     what: What
     gpu: str | None
     why: str
+
+    def noted(self, note: str) -> Best:
+        """Return it with a note behind its reason."""
+        return self.model_copy(update={"why": self.why + note})
 
 
 class LeftOut(Frozen):
@@ -122,11 +124,9 @@ def best(
     """
     running = [row for row in rows if row.runs]
     if running:
-        return (
-            _cheapest(running, sum(one.running for one in left_out)),
-            _fastest(running),
-            _thriftiest(running),
-        )
+        unpriced, close = sum(one.running for one in left_out), {r.gpu.title for r in running if r.uncertain}
+        named = _cheapest(running, unpriced), _fastest(running), _thriftiest(running)
+        return tuple(one.noted("; it fits just about" * (one.gpu in close)) for one in named)
     why = obstacle or "no GPU of the catalogue runs it"
     if limits.words and not obstacle:
         why = f"none of the {len(rows)} GPUs within {limits.words} runs it"
@@ -163,11 +163,8 @@ def _fastest(running: Sequence[GpuFit]) -> Best:
 
 def _thriftiest(running: Sequence[GpuFit]) -> Best:
     predicted = [(p, row.gpu) for row in running if (p := row.prediction)]
-    counted = [
-        (p.energy_j_per_sample, p.energy_error, gpu)
-        for p, gpu in predicted
-        if p.energy_j_per_sample is not None
-    ]
+    joules = [(p.energy_j_per_sample, p.energy_error, gpu) for p, gpu in predicted]
+    counted = [(value, error, gpu) for value, error, gpu in joules if value is not None]
     if counted:
         return _lowest("least energy", "J per sample", counted, len(running))
     why = "no record has counted joules" if predicted else "there is no prediction"

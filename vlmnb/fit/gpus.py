@@ -7,12 +7,14 @@ import difflib
 import functools
 import re
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError
 
 from vlmnb import paths
 from vlmnb.errors import UserError, nearest
+from vlmnb.files import plain_yaml
 from vlmnb.spec.sweep_file import explain
 from vlmnb.types import Frozen
 
@@ -36,14 +38,6 @@ the GPU wire about that much (its ``recommendedMaxWorkingSetSize``)."""
 ECC_SHARE = 15 / 16
 """Share of GDDR memory that ECC leaves, which keeps its bits in the same memory: 6.25 % less (NVIDIA, CUDA
 C++ Best Practices Guide)."""
-
-OLDEST_CUDA: dict[str, float] = {"transformers": 5.0, "llama.cpp": 5.0, "bitsandbytes": 6.0}
-"""Lowest CUDA compute capability of the tools. torch 2.13 has wheels for CUDA 12.6, which start at 5.0
-(PyPI's, for CUDA 13, start at 7.5; pytorch/pytorch#172352, #190355). llama.cpp's default CUDA architectures
-start at 5.0 (ggml/src/ggml-cuda/CMakeLists.txt). bitsandbytes' documentation, Installation, gives 6.0 for
-4 bits."""
-OLDEST_INT8 = 7.5
-"""Figure of the same page for LLM.int8()."""
 
 
 class Source(Frozen):
@@ -126,10 +120,9 @@ class Gpu(Frozen):
 
     def obstacle(self, quantization: Quantization) -> str:
         """Say why a quantization's tool does not run here, whatever the memory; empty if unknown."""
-        int8, have = quantization.name == "int8", self.compute_capability
-        if int8 and self.vendor == "Apple":
+        have, oldest = self.compute_capability, quantization.oldest_cuda
+        if quantization.name == "int8" and self.vendor == "Apple":
             return "bitsandbytes has no LLM.int8() for Apple GPUs"
-        oldest = OLDEST_INT8 if int8 else OLDEST_CUDA[quantization.tool]
         if have is None or have >= oldest:
             return ""
         return f"{quantization.tool} needs CUDA compute capability {oldest}, it has {have}"
@@ -176,29 +169,35 @@ def sources() -> dict[str, Source]:
 
 
 def get(name: str) -> Gpu:
-    """Return the GPU of a name, with or without its vendor or series, in upper or lower case.
+    """Return the GPU of a name as people and drivers write it, such as ``rtx4090`` or ``A100-SXM4-80GB``.
+
+    Vendor and series may be left out. What tells one card from another may not: laptop, Ti, Ada, PCIe, the
+    memory where cards of one name have different memories, or a slice of a card.
 
     Raises:
-        UserError: There is none, or there are several; the message names the nearest.
+        UserError: No GPU of the catalogue has all of that name; the message names the nearest.
     """
-    wanted = _plain(name).split()
-    if not wanted:
+    words, memory = _words(name)
+    wanted, series = words - SERIES, words & SERIES
+    if not words:
         raise UserError(f"{name!r} is no name of a GPU; all names are in data/gpus.csv")
-    named = {gpu: _plain(gpu.name).split() for gpu in catalogue()}
-    exact = [gpu for gpu, words in named.items() if words == wanted]
-    if found := (exact[0] if exact else reported(name)):
-        return found
-    close = [gpu for gpu, words in named.items() if words[: len(wanted)] == wanted]
-    close = close or [
-        gpu for gpu, words in named.items() if f" {' '.join(wanted)} " in f" {' '.join(words)} "
-    ]
-    if len(close) == 1:
-        return close[0]
-    if close:
-        names = ", ".join(gpu.name for gpu in close)
-        raise UserError(f"GPU {name!r} could be several; give one of: {names}")
-    plain = {" ".join(words): gpu.name for gpu, words in named.items()}
-    likely = [plain[near] for near in difflib.get_close_matches(_plain(name), plain, n=3)]
+    near: dict[str, float] = {}
+    several = []
+    for gpu in catalogue():
+        said = {gpu.vendor.lower(), "tesla" if gpu.segment == "data-centre" else ""}
+        for known, own in map(_words, _names(gpu)):
+            core = known - SERIES
+            fits = series <= known | said and memory in ("", own, f"{gpu.memory_gib:g}gb")
+            if fits and wanted == core and own in ("", memory):
+                return gpu
+            if fits and wanted and wanted <= core and gpu.name not in several:
+                several.append(gpu.name)
+            one, other = (" ".join(sorted(texts)) for texts in (wanted, core))
+            alike = difflib.SequenceMatcher(None, one, other).ratio() + 0.4 * bool(wanted & core)
+            near[gpu.name] = max(near.get(gpu.name, 0), alike + 0.1 * (series <= known | said))
+    if len(several) > 1:
+        raise UserError(f"GPU {name!r} could be several; give one of: {', '.join(several)}")
+    likely = several or sorted((one for one in near if near[one] > 0.6), key=lambda one: -near[one])[:3]
     hint = f"did you mean {' or '.join(map(repr, likely))}? " if likely else ""
     raise UserError(f"unknown GPU {name!r}; {hint}all names are in data/gpus.csv; or give --vram in GiB")
 
@@ -208,15 +207,31 @@ def reported(name: str) -> Gpu | None:
     return next((gpu for gpu in catalogue() if gpu.reported_as.lower() == name.lower() != ""), None)
 
 
-SERIES = {
-    "nvidia", "amd", "intel", "apple", "geforce", "tesla", "instinct", "radeon", "rtx", "gtx", "quadro",
-}  # fmt: skip
-"""Words that may be left out of a name."""
+_SPELLED = plain_yaml.load(Path(__file__).with_name("gpu_names.yaml"))
+SERIES = frozenset(_SPELLED["series"])
 
 
-def _plain(name: str) -> str:
-    text = re.sub(r"(\d+) ?gb\b", r"\1gb", re.sub(r"[-()]", " ", name.lower()))
-    return " ".join(word for word in text.split() if word not in SERIES)
+def _words(name: str) -> tuple[set[str], str]:
+    """Return the words of a name, and its memory as ``80gb``, or an empty text."""
+    text = name.lower()
+    for pattern, spelling in _SPELLED["spellings"]:
+        text = re.sub(pattern, spelling, text)
+    words = set(text.split()) - set(_SPELLED["noise"])
+    memory = {word for word in words if re.fullmatch(r"\d+gb", word)}
+    return words - memory, " ".join(sorted(memory))
+
+
+def _names(gpu: Gpu) -> tuple[str, ...]:
+    """Return what a GPU is called: its name, what stands in brackets there, and what its driver calls it.
+
+    Some drivers have one name for cards of several memories.
+    """
+    alone = not _words(gpu.name)[1] or _words(gpu.reported_as)[1]
+    return (
+        gpu.name,
+        *re.split(r" \(|\)$", gpu.name),
+        *([gpu.reported_as] if gpu.reported_as and alone else ()),
+    )
 
 
 def _checks(text: str) -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -14,12 +16,20 @@ from vlmnb.types import Frozen
 Attention = Literal["sdpa", "eager"]
 
 HALF_BYTES = 2
-"""KV cache and activations are in 16 bits under every quantization here: bitsandbytes computes in 16 bits,
-and llama.cpp's cache is f16 by default."""
+"""KV cache and transformers' activations are in 16 bits: bitsandbytes computes in 16 bits, and llama.cpp's
+cache is f16 by default."""
 
 OVERHEAD_BYTES = 500_000_000
 """CUDA context, cuBLAS workspace and what the allocator leaves unused. This is assumed, not measured:
 drivers and GPUs differ by some hundred megabytes. The card page of LLaVA-1.5 adds as much."""
+
+
+UBATCH, GGUF_BYTES = 512, 4
+"""Tokens that llama.cpp's decoder takes at one time (``-ub``), and bytes of a number in its buffers."""
+
+GGUF_TOKENS = {"qwen2_5_vl": (46 * 46, 4096)}
+"""By family: tokens of the picture that llama.cpp lays out its vision buffer for at the start, and the most
+that it makes of one (tools/mtmd/clip.cpp)."""
 
 
 class Load(Frozen):
@@ -29,16 +39,28 @@ class Load(Frozen):
         image_size: Side of the (square) images in pixels.
         text_tokens: Length of the text prompt with its template, without image tokens.
         new_tokens: Tokens that each answer may have.
+        context: Tokens of a sample that the KV cache has room for; 0: prompt and answer.
+        attention: What transformers computes attention with; ``eager`` writes out the matrices of scores.
     """
 
     batch_size: int = 1
     image_size: int
     text_tokens: int = 200
     new_tokens: int = 64
+    context: int = 0
+    attention: Attention = "sdpa"
 
     def prompt_tokens(self, of: Shape) -> int:
         """Return the length of one prompt, image tokens included."""
         return self.text_tokens + of.image_tokens(self.image_size)
+
+    def under(self, of: Shape, quantization: Quantization) -> Load:
+        """Return the load with the picture as a quantization's tool sees it: llama.cpp shrinks large ones."""
+        tokens, most = of.image_tokens(self.image_size), GGUF_TOKENS.get(of.family.name, (0, 0))[1]
+        if not quantization.gguf or not most or tokens <= most:
+            return self
+        side = math.isqrt(most) * of.side(self.image_size) // math.isqrt(tokens)
+        return self.model_copy(update={"image_size": side})
 
 
 class Memory(Frozen):
@@ -48,7 +70,7 @@ class Memory(Frozen):
         weights_bytes: Embedding, decoder and output layer.
         vision_bytes: Vision tower and projector.
         cache_bytes: Keys and values of the whole batch at the end of the answers.
-        activations_bytes: Largest live set within the prompt's forward pass, an estimate.
+        activations_bytes: Largest live set within the prompt's pass, an estimate; or llama.cpp's buffers.
         overhead_bytes: See ``OVERHEAD_BYTES``.
     """
 
@@ -79,29 +101,33 @@ class Memory(Frozen):
         return sum(self.parts)
 
 
-def need(of: Shape, quantization: Quantization, load: Load, attention: Attention = "sdpa") -> Memory:
-    """Compute the memory of a model under a load; ``eager`` attention writes out the matrices of scores.
+@functools.cache
+def need(of: Shape, quantization: Quantization, load: Load) -> Memory:
+    """Compute the memory of a model under a load.
 
     Raises:
-        UserError: The prompt and the answer do not fit the model's context.
+        UserError: The prompt and the answer do not fit the model's context, or that of the load.
     """
-    total = load.prompt_tokens(of) + load.new_tokens
-    if total > of.decoder.context:
+    total, most = load.prompt_tokens(of) + load.new_tokens, of.decoder.context
+    if load.context > most:
+        raise UserError(f"{of.entry.name} has a context of {most} tokens, --context asks for {load.context}")
+    if total > (room := load.context or most):
         raise UserError(
-            f"{of.entry.name} has a context of {of.decoder.context} tokens, asked for {total}: "
+            f"{of.entry.name} has a context of {room} tokens, asked for {total}: "
             f"{of.image_tokens(load.image_size)} image, {load.text_tokens} text, {load.new_tokens} new; "
             "ask for less with --text-tokens, --new-tokens or --image-size"
         )
     found = quantize.stored(of, quantization)
     vision = sum(one.size_bytes for one in found if one.tensor.vision_side)
     size = sum(one.size_bytes for one in found)
+    live = llama_cpp_bytes(of, load) if quantization.gguf else activations_bytes(of, load) + _unpacked(found)
     return Memory(
         quantization=quantization.name,
         bits_per_weight=8 * size / sum(one.tensor.count for one in found),
         weights_bytes=size - vision,
         vision_bytes=vision,
-        cache_bytes=cache_bytes(of, load.batch_size, total),
-        activations_bytes=activations_bytes(of, load, attention) + _unpacked(found),
+        cache_bytes=cache_bytes(of, load.batch_size, load.context or total),
+        activations_bytes=live,
     )
 
 
@@ -111,13 +137,14 @@ def cache_bytes(of: Shape, batch_size: int, tokens: int) -> int:
     return 2 * d.layers * d.kv_heads * d.head_size * tokens * batch_size * HALF_BYTES
 
 
-def activations_bytes(of: Shape, load: Load, attention: Attention = "sdpa") -> int:
-    """Estimate the largest set of activations that exist at one time while the prompt is read.
+def activations_bytes(of: Shape, load: Load) -> int:
+    """Estimate the largest set of activations that exist at one time while transformers reads the prompt.
 
     The largest of four moments, with tensors counted as transformers' code holds them: the decoder's MLP
     (residual, its norm, and the hidden layer of the MLP up to three times), its attention (queries, keys and
     values before and after the rotation), the vision tower's layer, and the logits of the last position in 16
-    and 32 bits. Eager attention adds scores and their softmax, which transformers takes in 32 bits.
+    and 32 bits. Eager attention adds scores and their softmax, which transformers takes in 32 bits. A tower
+    with windows rotates in 32 bits, and attends picture by picture.
     """
     d, batch = of.decoder, load.batch_size
     prompt = load.prompt_tokens(of)
@@ -125,15 +152,32 @@ def activations_bytes(of: Shape, load: Load, attention: Attention = "sdpa") -> i
     heads = (d.heads + 2 * d.kv_heads) * d.head_size
     moments = [
         batch * prompt * (2 * d.width + hidden) * HALF_BYTES,
-        batch * prompt * (2 * d.width + 2 * heads) * HALF_BYTES + _scores(batch, d.heads, prompt, attention),
+        batch * prompt * (2 * d.width + 2 * heads) * HALF_BYTES + _scores(load, batch * d.heads, prompt),
         batch * d.vocabulary * (HALF_BYTES + 4),
     ]
     if of.vision:
         v, positions = of.vision, of.patches(load.image_size)
-        hidden = (3 if v.gated else 2) * v.mlp
-        layer = batch * positions * (2 * v.width + max(hidden, 6 * v.width)) * HALF_BYTES
-        moments.append(layer + _scores(batch, v.heads, positions, attention))
+        hidden, rotation = (3 if v.gated else 2) * v.mlp, 15 if of.windowed else 6
+        layer = batch * positions * (2 * v.width + max(hidden, rotation * v.width)) * HALF_BYTES
+        moments.append(layer + _scores(load, v.heads * (1 if of.windowed else batch), positions))
     return max(moments)
+
+
+def llama_cpp_bytes(of: Shape, load: Load) -> int:
+    """Compute llama.cpp's buffers: the decoder's, whatever the prompt, and the vision tower's.
+
+    With flash attention, its default. The vision buffer is that of one picture, whatever the batch; windowed
+    attention has a mask over all pairs of patches, in 32 and in 16 bits (tools/mtmd/models/qwen2vl.cpp). Logs
+    have 300.75 MiB for a Qwen2.5 of 3B and 704.79 MiB for the tower of Qwen2.5-VL at 1288 pixels, this 713.
+    """
+    d, v = of.decoder, of.vision
+    text = UBATCH * (d.width + max(d.vocabulary, d.width + (2 if d.gated else 1) * d.mlp)) * GGUF_BYTES
+    if v is None:
+        return text
+    least = GGUF_TOKENS.get(of.family.name, (0, 0))[0] * v.merge**2
+    positions = max(of.patches(load.image_size), least)
+    layer = positions * (2 * v.width + max((2 if v.gated else 1) * v.mlp, 4 * v.width)) * GGUF_BYTES
+    return text + layer + (positions**2 * (GGUF_BYTES + HALF_BYTES) if of.windowed else 0)
 
 
 def _unpacked(found: Sequence[Stored]) -> int:
@@ -141,19 +185,18 @@ def _unpacked(found: Sequence[Stored]) -> int:
     return max((HALF_BYTES * one.tensor.count for one in found if one.type == "nf4"), default=0)
 
 
-def _scores(batch: int, heads: int, positions: int, attention: Attention) -> int:
+def _scores(load: Load, matrices: int, positions: int) -> int:
     """Return the bytes of eager attention: scores in 16 bits, softmax in 32, and that in 16."""
-    return batch * heads * positions**2 * (HALF_BYTES + 4 + HALF_BYTES) if attention == "eager" else 0
+    return matrices * positions**2 * (HALF_BYTES + 4 + HALF_BYTES) if load.attention == "eager" else 0
 
 
-def largest_batch(of: Shape, needed: Memory, load: Load, usable_bytes: float) -> int:
-    """Return how many samples fit a memory at one time, given what a load needs; 0 if not one does."""
-    fixed = needed.total_bytes - needed.cache_bytes - activations_bytes(of, load)
-    tokens = load.prompt_tokens(of) + load.new_tokens
+def largest_batch(of: Shape, quantization: Quantization, load: Load, usable_bytes: float) -> int:
+    """Return how many samples of a load fit a memory at one time; 0 if not one does."""
 
     def fits(batch: int) -> bool:
-        varying = activations_bytes(of, load.model_copy(update={"batch_size": batch}))
-        return fixed + cache_bytes(of, batch, tokens) + varying <= usable_bytes
+        return (
+            need(of, quantization, load.model_copy(update={"batch_size": batch})).total_bytes <= usable_bytes
+        )
 
     low, high = 0, 1  # memory only grows with the batch: double, then halve
     while fits(high):
@@ -190,7 +233,7 @@ def claims(
     """Compare with ours, under a load, what a page claims: gigabytes and bits per weight by quantization."""
     made = []
     for name, (gigabytes, bits) in claimed.items():
-        ours = need(of, quantize.get(name), load)
+        ours = need(of, quantize.get(name), load.under(of, quantize.get(name)))
         made.append(
             Claim(
                 quantization=name, claimed_bytes=gigabytes * 1e9, bits_per_weight=bits,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -13,6 +12,7 @@ from vlmnb.errors import UserError
 from vlmnb.files import plain_yaml
 from vlmnb.fit.shape import TITLES, Shape
 from vlmnb.models import geometry
+from vlmnb.models.architecture import Decoder
 from vlmnb.spec.sweep_file import explain
 from vlmnb.types import Frozen
 
@@ -29,9 +29,7 @@ class Published(Frozen):
     """Facts from ``data/cards.yaml``.
 
     Attributes:
-        parameters_claimed: Number on a model card page.
-        memory_claimed: Gigabytes and bits per weight that the page gives by quantization. All are
-            parameters x bits / 8 + 0.5 GB, rounded.
+        memory_claimed: Gigabytes and bits per weight that a model card page gives by quantization.
         gguf: What llama.cpp can do with the model.
         ollama: Its tag in Ollama's library, or empty.
     """
@@ -49,13 +47,12 @@ class Published(Frozen):
     benchmarks: tuple[Benchmark, ...] = ()
 
 
-class Card(Frozen):
-    """The facts of a model.
+class Card(Decoder):
+    """The facts of a model, those of its decoder among them.
 
     Attributes:
         parameters: By component.
         kv_bytes_per_token: Keys and values of one position in 16 bits.
-        geometry_source: Where the geometry was taken from.
         published: None for a bundled model, whose own card is in its folder.
         scores: Accuracies of a bundled model on held-out data by task (``scores.json``), else empty.
     """
@@ -65,13 +62,6 @@ class Card(Frozen):
     family: str
     architecture: str
     parameters: dict[str, int]
-    layers: int
-    heads: int
-    kv_heads: int
-    head_size: int
-    width: int
-    vocabulary: int
-    context: int
     released_dtype: str
     image_tokens: dict[int, int]
     kv_bytes_per_token: int
@@ -90,9 +80,8 @@ def of(shape: Shape) -> Card:
     entry, d = shape.entry, shape.decoder
     return Card(
         name=entry.name, title=entry.title, family=entry.family, architecture="dense",
-        parameters={TITLES[part]: n for part, n in shape.parameters.items()},
-        layers=d.layers, heads=d.heads, kv_heads=d.kv_heads, head_size=d.head_size, width=d.width,
-        vocabulary=d.vocabulary, context=d.context, released_dtype=shape.released_dtype,
+        parameters={TITLES[part]: n for part, n in shape.parameters.items()}, **d.model_dump(),
+        released_dtype=shape.released_dtype,
         image_tokens={side: shape.image_tokens(side) for side in entry.image_sizes},
         kv_bytes_per_token=2 * d.layers * d.kv_heads * d.head_size * 2,
         geometry_source=geometry.source(entry), published=published().get(entry.name),
@@ -107,10 +96,8 @@ def published() -> dict[str, Published]:
     Raises:
         UserError: The file is wrong; the message names the model and the field.
     """
-    path = paths.root() / "data" / "cards.yaml"
-    content: dict[str, Any] = plain_yaml.load(path)
-    found = {}
-    for name, given in content.items():
+    path, found = paths.root() / "data" / "cards.yaml", {}
+    for name, given in plain_yaml.load(path).items():
         try:
             found[name] = Published.model_validate(given)
         except ValidationError as error:

@@ -82,7 +82,8 @@ def unrun(fit: Fit) -> str:
 
 def memory_table(fit: Fit) -> str:
     """Return the memory by quantization."""
-    return _table(words.MEMORY, words.memory_cells(fit), f"GB (10^9 bytes) at {words.asked(fit)}")
+    caption = f"GB (10^9 bytes) at {words.asked(fit)}. {words.assumptions(fit)}"
+    return _table(words.MEMORY, words.memory_cells(fit), caption)
 
 
 def weights_table(fit: Fit) -> str:

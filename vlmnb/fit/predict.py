@@ -265,4 +265,5 @@ def measured_load(record: Record) -> Load:
     return Load(
         batch_size=cell.batch_size, image_size=cell.image_size, text_tokens=round(prompt),
         new_tokens=max(1, round(answer)),
+        attention="eager" if record.provenance.attention == "eager" else "sdpa",
     )  # fmt: skip

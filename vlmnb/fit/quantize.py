@@ -12,23 +12,19 @@ import functools
 import math
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from vlmnb.errors import UserError, nearest
+from vlmnb.files import plain_yaml
 from vlmnb.fit.shape import Shape
 from vlmnb.models.architecture import Tensor
 from vlmnb.types import Frozen
 
 Tool = Literal["transformers", "llama.cpp", "bitsandbytes"]
 
-BLOCKS: dict[str, tuple[int, int]] = {
-    "F32": (1, 4), "F16": (1, 2), "Q8_0": (32, 34), "Q6_K": (256, 210), "Q5_K": (256, 176),
-    "Q4_K": (256, 144), "Q5_1": (32, 24), "Q5_0": (32, 22),
-}  # fmt: skip
-"""Weights and bytes of one block of a GGUF tensor type (ggml-common.h)."""
-
-FALLBACK = {"Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-"""The type that llama.cpp takes if a row is not a whole number of blocks of 256."""
+_CONTENT = plain_yaml.load(Path(__file__).with_name("quantizations.yaml"))
+BLOCKS: dict[str, tuple[int, int]] = _CONTENT["blocks"]
 
 NF4_BLOCK = 64
 """Weights that share one 32-bit scale in bitsandbytes' nf4, without double quantization (its default)."""
@@ -41,6 +37,7 @@ class Quantization(Frozen):
 
     name: str
     tool: Tool
+    oldest_cuda: float
     summary: str
 
     @property
@@ -49,23 +46,7 @@ class Quantization(Frozen):
         return self.tool == "llama.cpp"
 
 
-_SUMMARIES: dict[str, tuple[Tool, str]] = {
-    "fp16": ("transformers", "every weight in 16 bits"),
-    "int8": (
-        "bitsandbytes",
-        "LLM.int8(): linear layers in 8 bits with a 32-bit scale per row, all else in 16",
-    ),
-    "Q8_0": ("llama.cpp", "8 bits with a 16-bit scale per 32 weights"),
-    "Q6_K": ("llama.cpp", "6.5625 bits per weight throughout"),
-    "Q4_K_M": (
-        "llama.cpp",
-        "Q4_K; Q6_K for the output layer and for value and down projections of half the layers",
-    ),
-    "nf4": ("bitsandbytes", "linear layers in 4 bits with a 32-bit scale per 64 weights, all else in 16"),
-}
-QUANTIZATIONS = {
-    name: Quantization(name=name, tool=tool, summary=summary) for name, (tool, summary) in _SUMMARIES.items()
-}
+QUANTIZATIONS = {name: Quantization(name=name, **given) for name, given in _CONTENT["quantizations"].items()}
 
 
 def obstacle(shape: Shape, quantization: Quantization) -> str:
@@ -87,11 +68,7 @@ def get(name: str) -> Quantization:
 
 
 class Stored(Frozen):
-    """A tensor, its type and its size in memory.
-
-    Attributes:
-        type: GGUF tensor type, or ``fp16``, ``int8``, ``nf4``.
-    """
+    """A tensor, its type (of GGUF, or ``fp16``, ``int8``, ``nf4``) and its size in memory."""
 
     tensor: Tensor
     type: str
@@ -127,21 +104,13 @@ def bits_by_type(found: Sequence[Stored]) -> dict[str, Bits]:
     return {kind: _bits(group) for kind, group in kinds.items()}
 
 
-LAYERS = {
-    "token_embd": "token embedding", "attn_q": "query", "attn_k": "key", "attn_v": "value",
-    "attn_qkv": "query, key and value", "attn_output": "attention output", "ffn_gate": "MLP gate",
-    "ffn_up": "MLP up", "ffn_down": "MLP down", "output": "output layer", "": "norms and biases",
-    "vision": "vision side",
-}  # fmt: skip
-"""Names of the types of layer, by role."""
-
-
 def bits_by_layer(found: Sequence[Stored]) -> dict[str, Bits]:
     """Return how each type of layer is stored, in the order a token passes them."""
-    groups: dict[str, list[Stored]] = {name: [] for name in LAYERS.values()}
+    names: dict[str, str] = _CONTENT["layers"]
+    groups: dict[str, list[Stored]] = {name: [] for name in names.values()}
     for one in found:
         role = "vision" if one.tensor.vision_side else one.tensor.role
-        groups[LAYERS.get(role, LAYERS[""])].append(one)
+        groups[names.get(role, names[""])].append(one)
     return {name: _bits(group) for name, group in groups.items() if group}
 
 
@@ -179,7 +148,7 @@ def _gguf_type(tensor: Tensor, shape: Shape, name: str) -> str:
         wanted = "Q8_0" if base == "Q8_0" or not aligned else "Q6_K"
     elif name == "Q4_K_M" and tensor.role in ("attn_v", "attn_qkv", "ffn_down"):
         wanted = "Q6_K" if more_bits(tensor.layer or 0, shape.decoder.layers) else base
-    for candidate in (wanted, FALLBACK.get(wanted, "F16"), "F16"):
+    for candidate in (wanted, _CONTENT["fallback"].get(wanted, "F16"), "F16"):
         if tensor.shape[-1] % BLOCKS[candidate][0] == 0:
             return candidate
     return "F16"

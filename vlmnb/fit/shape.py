@@ -37,6 +37,11 @@ class Shape(Frozen):
         """Return the configuration with plain attributes."""
         return geometry.plain(self.entry)
 
+    @property
+    def windowed(self) -> bool:
+        """Return whether the vision tower attends within windows."""
+        return hasattr(getattr(self.config, "vision_config", None), "window_size")
+
     def image_tokens(self, image_size: int) -> int:
         """Return the number of tokens that stand for one square image of a side in pixels."""
         return self.family.image_tokens(self.config, image_size)
