@@ -184,26 +184,28 @@ def test_a_page_without_a_figure_of_the_report_says_so(
     assert "source 000)" in run.opening(page, committed)
 
 
-def test_a_chapter_counts_single_cells_that_were_measured(committed: list[Record]) -> None:
-    page = Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
-    _, found = shown("fuyu-8b", "batch_size")
-    for records, said in (
-        (committed, "None of the tables has been measured here.\n"),
-        ([*committed, own(found[0])], "measured here as a whole.\nOne cell was measured, on h200"),
-    ):
-        content = Content(tuple(records), (page,))
-        assert said in chapter.page(content, "fuyu-8b")
-
-
-def test_a_chapter_links_its_card_or_says_how_to_make_it(committed: list[Record]) -> None:
+def test_a_chapter_counts_measured_cells_and_links_its_card_or_says_how_to_make_it(
+    committed: list[Record],
+) -> None:
     page = Page("fuyu-8b", "batch_size", "", {"source": "reports"}, ())
     card = Page("fuyu-8b", "card", "", {"source": "measured"}, ())
-    without = chapter.page(Content(tuple(committed), (page,)), "fuyu-8b")
-    assert "`vlmnb sweep sweeps/cards.yaml`, then `vlmnb book`" in without
-    told = chapter.page(Content(tuple(committed), (page, card)), "fuyu-8b")
-    assert "[model card](/book/runs/fuyu-8b/card.ipynb)" in told
-    assert "None of the tables has been measured here.\n" in told, "a card is no measurement"
-    assert "cards.yaml" not in told
+    _, found = shown("fuyu-8b", "batch_size")
+    none, one = (
+        "None of the tables has been measured here.\n",
+        "measured here as a whole.\nOne cell was measured",
+    )
+    make, link = (
+        "`vlmnb sweep sweeps/cards.yaml`, then `vlmnb book`",
+        "[model card](/book/runs/fuyu-8b/card.ipynb)",
+    )
+    for records, pages, said in (
+        (committed, (page,), {none, make}),
+        ([*committed, own(found[0])], (page,), {f"{one}, on h200", make}),
+        (committed, (page, card), {none, link}),
+    ):
+        told = chapter.page(Content(tuple(records), pages), "fuyu-8b")
+        assert all(words in told for words in said)
+        assert ("cards.yaml" in told) is (make in said)
 
 
 def test_a_reported_figure_gets_no_interval_anywhere(committed: list[Record]) -> None:
