@@ -1,89 +1,118 @@
-"""Sentences computed from records: peaks and dips between the ends, and two ways to take a ratio."""
+"""Sentences computed from records: changes from end to end, peaks and dips, and what may be chance."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 from factory import STEADY, answers, cell, record
 
 from vlmnb.records.record import Record
-from vlmnb.views import axis_table, findings
+from vlmnb.spec.cell import Cell
+from vlmnb.views import axis_table, findings, marks
 
-AXIS = "image_size"
-SIZES = (32, 64, 96, 128)
+SIZES = ("image_size", (32, 64, 96, 128))
+BATCHES = ("batch_size", (1, 2, 4))
+SETTINGS: tuple[str, Any] = ("optimization", ("fp32", "sdpa"))
+SPREAD = (0.2, 0.4, 0.25, 0.5, 0.3, 0.22, 0.35, 0.45)
 
 
-def series(*factors: float, wrong: tuple[int, ...] = (5, 5, 5, 5)) -> tuple[list, list[Record]]:
-    cells = [cell(image_size=size) for size in SIZES[: len(factors)]]
+def times(*factors: float, of: tuple[float, ...] = STEADY) -> list[tuple[float, ...]]:
+    return [tuple(factor * s for s in of) for factor in factors]
+
+
+def series(
+    axis: str,
+    values: tuple[Any, ...],
+    latencies: list[tuple[float, ...]],
+    wrong: tuple[int, ...] = (),
+    count: int = 40,
+) -> tuple[list[Cell], list[Record]]:
+    cells = [cell(**{axis: value}) for value in values[: len(latencies)]]
+    bad = wrong or (5,) * len(cells)
     found = [
-        record(of, latencies=tuple(factor * s for s in STEADY), answers=answers(40, bad))
-        for of, factor, bad in zip(cells, factors, wrong, strict=False)
+        record(of, latencies=taken, answers=answers(count, errors))
+        for of, taken, errors in zip(cells, latencies, bad, strict=True)
     ]
     return cells, found
 
 
-def test_a_peak_and_a_dip_between_the_ends_are_told() -> None:
-    told = findings.text(AXIS, *series(1.0, 2.0, 0.5, 1.1))
-    assert "latency per batch is highest at image size 64 (1.01 s)" in told
-    assert "latency per batch is lowest at image size 96 (0.253 s)" in told
+@pytest.mark.parametrize(
+    ("axis", "latencies", "wrong", "said", "unsaid"),
+    [
+        # a peak and a dip between the ends
+        (SIZES, times(1, 2, 0.5, 1.1), (), "per batch is highest at image size 64 (1.01 s)", "64 (0"),
+        (SIZES, times(1, 2, 0.5, 1.1), (), "per batch is lowest at image size 96 (0.253 s)", "96 (1"),
+        # what lies between the ends, within the noise, or rests on few batches
+        (SIZES, times(1, 1.3, 1.6, 2), (), "", "Between them"),
+        (SIZES, times(1, 1.1, 0.9, 1), (), "", "Between them"),
+        (SIZES, times(1, 2), (), "", "Between them"),
+        (SIZES, [(0.2,) * 3, (0.9,) * 3, (0.2,) * 3], (), "", "Between them"),
+        # word errors count by the sign test
+        (SIZES, times(1, 1, 1, 1), (20, 10, 15, 20), "WER is lowest at image size 64 (0.250)", "highest"),
+        (SIZES, times(1, 1, 1, 1), (20, 17, 18, 20), "", "Between them"),
+        # the batch that costs least per sample
+        (BATCHES, times(1, 1.2, 16), (), "per sample is lowest at batch size 2 (0.303 s)", "per batch is"),
+        # few batches are no difference, nor are intervals that overlap
+        (BATCHES, [(0.2, 0.21), (0.9, 0.91)], (), "too few batches", "grows"),
+        (BATCHES, [(0.2,) * 8, (0.9,) * 8], (), "grows to 4.50 times", "too few"),
+        (BATCHES, [(0.2, 0.3) * 4, (0.25, 0.35) * 4], (), "not significantly different", "grows"),
+        # few answers that changed may be chance: five are at 6 %
+        (SETTINGS, times(1, 1), (0, 5), "WER goes from 0.000 to 0.125 (not significantly", "stays 0"),
+        (SETTINGS, times(1, 1), (0, 6), "WER goes from 0.000 to 0.150;", "0.150 (not"),
+    ],
+)  # fmt: skip
+def test_a_finding_says_what_the_numbers_support(
+    axis: Any, latencies: Any, wrong: Any, said: str, unsaid: str
+) -> None:
+    told = findings.text(axis[0], *series(*axis, latencies, wrong))
+    assert said in told
+    assert unsaid not in told
 
 
-@pytest.mark.parametrize("factors", [(1.0, 1.3, 1.6, 2.0), (1.0, 1.1, 0.9, 1.0), (1.0, 2.0)])
-def test_what_lies_between_the_ends_or_within_the_noise_is_not(factors: tuple[float, ...]) -> None:
-    assert "Between them" not in findings.text(AXIS, *series(*factors))
-
-
-def test_few_batches_tell_of_no_peak() -> None:
-    cells = [cell(image_size=size) for size in SIZES[:3]]
-    found = [
-        record(of, latencies=times)
-        for of, times in zip(cells, [(0.2,) * 3, (0.9,) * 3, (0.2,) * 3], strict=True)
-    ]
-    assert "Between them" not in findings.text(AXIS, cells, found)
-
-
-def test_word_errors_in_between_count_by_the_sign_test() -> None:
-    assert "WER is lowest at image size 64 (0.250)" in findings.text(
-        AXIS, *series(1.0, 1.0, 1.0, 1.0, wrong=(20, 10, 15, 20))
-    )
-    assert "Between them" not in findings.text(AXIS, *series(1.0, 1.0, 1.0, 1.0, wrong=(20, 17, 18, 20)))
-
-
-def test_the_batch_that_costs_least_per_sample_is_told() -> None:
-    cells = [cell(batch_size=size) for size in (1, 4, 16)]
-    found = [
-        record(of, latencies=tuple(factor * s for s in STEADY))
-        for of, factor in zip(cells, (1.0, 1.2, 16.0), strict=True)
-    ]
-    told = findings.text("batch_size", cells, found)
-    assert "latency per sample is lowest at batch size 4 (0.152 s)" in told
-    assert "latency per batch is" not in told, "it lies between the ends"
+@pytest.mark.parametrize(
+    ("factor", "said"),
+    [(1.2, "grows to 1.20 times"), (1.03, "stays within 10 %"), (1.07, "grows to 1.07 times")],
+)
+def test_windows_of_the_same_questions_are_compared_batch_by_batch(factor: float, said: str) -> None:
+    """The spread of the questions would hide the change if they were not paired."""
+    assert said in findings.text("optimization", *series(*SETTINGS, times(1, factor, of=SPREAD)), 0.05)
 
 
 def test_a_ratio_batch_by_batch_says_so_and_gives_that_of_the_medians_where_it_is_another() -> None:
-    cells = [cell(optimization="fp32"), cell(optimization="sdpa")]
     spread = (0.20, 0.21, 0.22, 0.23, 0.24, 0.25, 0.26)
     turned = (0.40, 0.42, 0.44, 0.345, 0.36, 0.375, 0.52)
-    pair = [record(cells[0], latencies=spread), record(cells[1], latencies=turned)]
-    assert axis_table.axis_table("optimization", cells, pair).rows[1][2].text == "173.9"
-    told = findings.text("optimization", cells, pair)
+    pair = series(*SETTINGS, [spread, turned])
+    assert axis_table.axis_table("optimization", *pair).rows[1][2].text == "173.9"
+    told = findings.text("optimization", *pair)
     assert "latency per batch grows to 2.00 times the value batch by batch (interval 1.50 to 2.40; " in told
     assert "1.74 by the medians)" in told
-    alike = [record(cells[0], latencies=spread), record(cells[1], latencies=tuple(2 * s for s in spread))]
-    assert "grows to 2.00 times the value batch by batch (interval 1.67 to 2.40);" in findings.text(
-        "optimization", cells, alike
-    )
+    alike = findings.text("optimization", *series(*SETTINGS, times(1, 2, of=spread)))
+    assert "grows to 2.00 times the value batch by batch (interval 1.67 to 2.40);" in alike
+
+
+@pytest.mark.parametrize(
+    "taken", [times(1, 0.5, 2), [(0.4,) * 2, (0.2,) * 2, (0.8,) * 2]], ids=["many", "few"]
+)
+@pytest.mark.parametrize("silent", [0, 1, 2])
+def test_answers_that_say_nothing_are_never_called_fast(taken: Any, silent: int) -> None:
+    cells, found = series(*BATCHES, taken)
+    told = tuple(answer.model_copy(update={"answer": ""}) for answer in found[silent].answers)
+    found[silent] = found[silent].model_copy(update={"answers": told})
+    for said in (findings.text("batch_size", cells, found), findings.caption("batch_size", cells, found)):
+        assert "lowest" not in said
+        assert ("grows" in said or "few batches" in said) == (silent == 1)
+        assert silent == 1 or found[silent].degenerate in said or marks.DEGENERATE.strip() in said
 
 
 def test_a_caption_speaks_of_every_data_set_in_at_most_60_words() -> None:
     names = ("coco-mini", "easy-vqa", "scienceqa-mini", "textvqa-mini")
     cells = [cell(image_size=size, dataset=name) for size in (32, 64) for name in names]
-    factors = (1.0, 1.0, 1.0, 1.0, 2.0, 0.5, 1.02, 1.15)
-    found = [
-        record(of, latencies=tuple(factor * s for s in STEADY))
-        for of, factor in zip(cells, factors, strict=True)
-    ]
-    caption = findings.caption(AXIS, cells, found)
+    taken = times(1.0, 1.0, 1.0, 1.0, 2.0, 0.5, 1.02, 1.15)
+    found = [record(of, latencies=each) for of, each in zip(cells, taken, strict=True)]
+    caption = findings.caption("image_size", [*cells, cell(image_size=96)], found)
     assert caption.startswith("From image size 32 to 64")
     assert "COCO mini 2.00 times" in caption
     assert "TextVQA mini 1.15 times" in caption
+    assert "Not drawn: 1 cell" in caption
     assert len(caption.split()) <= 60

@@ -19,8 +19,10 @@ from vlmnb.views import (
     findings,
     footnotes,
     marks,
+    pareto_figure,
+    templates,
 )
-from vlmnb.views.table import Table, render
+from vlmnb.views.table import Field, Table, render
 
 
 def texts(table: Table) -> list[list[str]]:
@@ -105,46 +107,6 @@ def test_text_from_a_model_cannot_become_markup() -> None:
     assert "script" not in tags
 
 
-def test_few_batches_are_not_called_a_difference() -> None:
-    cells = [cell(batch_size=1), cell(batch_size=2)]
-    few = [record(cells[0], latencies=(0.2, 0.21)), record(cells[1], latencies=(0.9, 0.91))]
-    assert "too few batches" in findings.text("batch_size", cells, few)
-    many = [record(cells[0], latencies=(0.2,) * 8), record(cells[1], latencies=(0.9,) * 8)]
-    assert "grows to 4.50 times" in findings.text("batch_size", cells, many)
-    overlapping = [
-        record(cells[0], latencies=(0.2, 0.3) * 4), record(cells[1], latencies=(0.25, 0.35) * 4)
-    ]  # fmt: skip
-    assert "not significantly different" in findings.text("batch_size", cells, overlapping)
-
-
-def test_windows_of_the_same_questions_are_compared_batch_by_batch() -> None:
-    cells = [cell(optimization="fp32"), cell(optimization="sdpa")]
-    spread = (0.2, 0.4, 0.25, 0.5, 0.3, 0.22, 0.35, 0.45)
-
-    def told(factor: float) -> str:
-        found = [record(cells[0], latencies=spread),
-                 record(cells[1], latencies=tuple(factor * x for x in spread))]  # fmt: skip
-        return findings.text("optimization", cells, found, 0.05)
-
-    assert "grows to 1.20 times" in told(1.2), "hidden by the spread of the questions if not paired"
-    assert "stays within 10 %" in told(1.03), "no more than windows of one cell may drift apart"
-    assert "grows to 1.07 times" in told(1.07)
-
-
-def test_few_answers_that_changed_are_no_change_of_quality() -> None:
-    cells = [cell(optimization="fp32"), cell(optimization="bf16", dtype="bf16")]
-
-    def told(wrong: int) -> str:
-        found = [record(cells[0], answers=answers(20, 0), latencies=(0.2,) * 6),
-                 record(cells[1], answers=answers(20, wrong), latencies=(0.2,) * 6)]  # fmt: skip
-        return findings.text("optimization", cells, found)
-
-    assert "WER goes from 0.000 to 0.250 (not significantly different)" in told(5), (
-        "five flips may be chance: 6 %"
-    )
-    assert "WER goes from 0.000 to 0.300;" in told(6)
-
-
 def test_captions_have_columns_of_their_own_in_the_details() -> None:
     shown = detail_table.detail_table(
         "seq_len", [cell(dataset="coco-mini")], [record(cell(dataset="coco-mini"))]
@@ -165,19 +127,6 @@ def test_answers_that_say_nothing_mark_times_and_joules() -> None:
     for told, empty in ((silent, True), (record(), False)):
         of = BaseResult(models.get("llava-tiny"), {"textvqa-mini": told})
         assert (of.plotted("textvqa-mini") is None) == empty
-
-
-def test_a_ratio_with_answers_that_say_nothing_is_no_finding() -> None:
-    cells = [cell(batch_size=1), cell(batch_size=2)]
-    fast = record(cells[1], latencies=(0.3,) * 8)
-    silent = fast.model_copy(
-        update={"answers": tuple(a.model_copy(update={"answer": ""}) for a in fast.answers)}
-    )
-    original = record(cells[0], latencies=(0.2,) * 8)
-    assert "grows" in findings.text("batch_size", cells, [original, fast])
-    said = findings.text("batch_size", cells, [original, silent])
-    assert "grows" not in said
-    assert silent.degenerate in said
 
 
 def test_only_option_questions_have_an_official_accuracy_of_their_own() -> None:
@@ -275,3 +224,30 @@ def test_answers_and_references_without_words_break_no_page(
     assert detail_table.detail_table("seq_len", [of], [found]).rows
     assert comparison_tables.quality_table(base).rows
     assert export_columns.row(found)["key"] == found.key
+
+
+def test_a_caption_shows_at_most_40_words_and_folds_the_rest() -> None:
+    long = f"One table. {'word ' * 25}here; {'word ' * 25}there. End."
+    shown, more = templates.brief(long)
+    assert len(shown.split()) <= 40
+    assert (shown[-6:], more[:4], more[-4:]) == (" here.", "Word", "End.")
+    assert templates.brief("Short; and sweet") == ("Short; and sweet", "")
+    html = render(Table(long, ("A",), ((Field("b"),),)))
+    assert "<details><summary>More</summary>Word" in html
+    assert '<th scope="row">b</th>' in html
+
+
+def test_a_line_above_a_table_says_what_all_its_cells_share_and_one_below_what_marks_mean() -> None:
+    line = footnotes.setup([record(cell(batch_size=size)) for size in (1, 2)])
+    assert "llava-tiny on test-machine, CPU, fp32, image 64 px, prompt of at most 200 tokens" in line
+    assert "batch" not in line
+    assert footnotes.setup([]) == ""
+    legend = marks.legend(f'<td class="vlmnb-missing">-</td><td>3{marks.DEGENERATE}</td>')
+    assert ("`∅`" in legend, "`-`" in legend, "`†`" in legend) == (True, True, False)
+
+
+def test_the_comparison_says_why_a_model_is_not_in_its_figure() -> None:
+    silent = tuple(a.model_copy(update={"answer": ""}) for a in answers(4, 1))
+    result = BaseResult(models.get("llava-tiny"), {"textvqa-mini": record(answers=silent)})
+    (line,) = pareto_figure.left_out([result])
+    assert "LLaVA tiny on TextVQA mini (4 of 4 answers are empty" in line

@@ -90,7 +90,8 @@ def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
     known = [record for record in shown if getattr(record, name) is not None]
     for number, dataset in enumerate(dict.fromkeys(record.cell.dataset for record in shown)):
         part = [record for record in known if record.cell.dataset == dataset]
-        at, heights = [values.index(of.value(r.cell)) for r in part], [_height(r, name) for r in part]
+        at = [of.value(r.cell) if of.numeric else values.index(of.value(r.cell)) for r in part]
+        heights = [_height(record, name) for record in part]
         ends = [_ends(record, name) for record in part]
         reach = [[y - low for y, (low, _) in zip(heights, ends, strict=True)],
                  [high - y for y, (_, high) in zip(heights, ends, strict=True)]]  # fmt: skip
@@ -110,7 +111,7 @@ def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
         panel.set_title(gone, fontsize="small")
     crowded = len(values) > 5 and not of.numeric  # names that would overlap
     turned: Any = {"rotation": 35, "ha": "right"} if crowded else {}
-    panel.set_xticks(range(len(values)), map(str, values), **turned)
+    panel.set_xticks(values if of.numeric else range(len(values)), map(str, values), **turned)
     modelled = name == "energy_j_per_sample" and any(r.energy_method == "model" for r in known)
     panel.set_xlabel(of.row_title)
     panel.set_ylabel(PANELS[name] + (f"\n({MODELLED}modelled)" if modelled else ""))

@@ -21,6 +21,15 @@ def notes(records: Sequence[Record], energy: bool = True) -> str:
     return "\n".join(filter(None, parts))
 
 
+def setup(records: Sequence[Record]) -> str:
+    """Return what all records of a table have in common, as a line of Markdown above it."""
+    cells = [record.cell for record in records]
+    values = {name: {getattr(cell, name) for cell in cells} for name in Cell.model_fields}
+    common = {name: found.pop() if len(found) == 1 else None for name, found in values.items()}
+    machines = sorted({record.hardware for record in records})
+    return say("captions", "setup", machines=machines, of=common) if records else ""
+
+
 def reasons(records: Sequence[Record], energy: bool = True) -> str:
     """Return Markdown that says why cells are ``-``, one line per reason; empty if none is."""
     every = [record.cell for record in records]

@@ -21,7 +21,7 @@ from vlmnb.stats import intervals
 from vlmnb.stats.formatting import enumerated
 from vlmnb.views import comparison_tables, fields, repeat_table, table
 from vlmnb.views.axis_figure import INK, STYLE
-from vlmnb.views.templates import plain, say
+from vlmnb.views.templates import brief, plain, say
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
@@ -107,10 +107,11 @@ def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult
     lines = findings(results, floor.value)
     if not of_reports(results):
         lines += [*left_out(results), repeat_table.noise_floor(floor)]
+    shown, more = brief(caption(results))
     drawn = (
         f"```{{figure}} /book/generated/{path(setup)}\n"
         f":alt: {plain(f'Scatter plots of latency and error, {setup.title}.')}\n\n"
-        f"{plain(caption(results))}\n```"
+        f"{plain(shown)}\n```\n\n{plain(more)}"
     )
     said = "\n".join(f"- {plain(line)}" for line in lines)
     return f"{drawn}\n\n{said}\n\n{table.points(comparison_tables.points_table(results))}"

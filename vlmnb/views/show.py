@@ -34,7 +34,7 @@ from vlmnb.views import (
     table,
 )
 from vlmnb.views.table import Table
-from vlmnb.views.templates import foreign, say
+from vlmnb.views.templates import brief, foreign, say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 def show_table(plan: Plan, found: list[Record]) -> None:
     """Display the axis's table and, below it, why cells are ``-``."""
     cells = _shown(plan, found)
+    _show(footnotes.setup([one for one in found if one.cell in cells]))
     if plan.axis.against_original and plan.source != "reports":
         _show_optimizations(plan, cells, found)
     else:
@@ -64,7 +65,8 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
     _show("## Time by phase" if natural else "## Speed at fixed length")
     if cells:
         of_cells = [one for one in found if one.cell in cells]
-        _show(detail_table.phase_table(plan.axis.name, cells, found), footnotes.notes(of_cells))
+        timed = detail_table.phase_table(plan.axis.name, cells, found)
+        _show(footnotes.setup(of_cells), timed, footnotes.notes(of_cells))
         return
     how = "; `vlmnb sweep sweeps/full.yaml` measures them" if models.get(plan.model).bundled else ""
     _show(f"Answers of fixed length were not requested (parameter `length`{how}).")
@@ -80,14 +82,16 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
     if plan.source == "reports":
         return
     cells = plan.of_length("fixed") or plan.cells
-    _show("## Against the roofline", roofline.table(cells, found), roofline.peaks_table(cells, found))
+    setup = footnotes.setup([one for one in found if one.cell in cells])
+    _show("## Against the roofline", setup, roofline.table(cells, found), roofline.peaks_table(cells, found))
     if drawn := roofline.bars(cells, found):
         limits = rates.bottleneck(cells, found, _noise_floor(plan, found).value)
         label = partial(fields.label, "optimization", cells=cells)
         n = [len(bar.record.full_batches_s) for bar in drawn]
         caption = say("roofline", "figure", found=limits, label=label, n=n, widest=roofline.WIDEST)
         _show(say("roofline", "text", found=limits, label=label))
-        _figure(roofline.figure(drawn), caption, roofline.points(drawn))
+        alt = "Bars: the shares of both peak rates that each setting reaches."
+        _figure(roofline.figure(drawn), alt, caption, roofline.points(drawn))
     _show(roofline.memory_table(cells, found))
 
 
@@ -104,7 +108,8 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
     if len(cells) < len(every):
         caption += " Other batch sizes: in the tables."
     figure = axis_figure.axis_plot(plan.axis.name, cells, found)
-    _figure(figure, caption, axis_figure.points(plan.axis.name, cells, found))
+    alt = f"Panels of latency, energy, word error rate and FLOPs by {plan.axis.noun}."
+    _figure(figure, alt, caption, axis_figure.points(plan.axis.name, cells, found))
 
 
 def show_findings(plan: Plan, found: list[Record]) -> None:
@@ -118,14 +123,14 @@ def show_findings(plan: Plan, found: list[Record]) -> None:
 def show_repeats(plan: Plan, found: list[Record]) -> None:
     """Display the repeats of each cell, and which difference between cells they can show."""
     said = f"## What it says\n\n{repeat_table.text(found)}"
-    _show(repeat_table.table(found), footnotes.notes(found, energy=False), said)
+    _show(footnotes.setup(found), repeat_table.table(found), footnotes.notes(found, energy=False), said)
 
 
 def show_flips(plan: Plan, found: list[Record]) -> None:
     """Display how many answers are those of the reference run, by batch size and precision."""
     text = say("answers", "by_batch", found=agreement.by_batch(found))
     tables = map(answer_tables.agreement_table, agreement.matrices(found, ()))
-    _show(*tables, footnotes.notes(found, energy=False), f"## What it says\n\n{text}")
+    _show(footnotes.setup(found), *tables, footnotes.notes(found, energy=False), f"## What it says\n\n{text}")
 
 
 def show_agreement(plan: Plan, found: list[Record]) -> None:
@@ -137,7 +142,7 @@ def show_agreement(plan: Plan, found: list[Record]) -> None:
 def show_details(plan: Plan, found: list[Record]) -> None:
     """Display one row per cell, natural and fixed answer length apart; of a report every figure."""
     if plan.source != "reports":
-        _show(*detail_table.detail_tables(plan.axis.name, plan.cells, found))
+        _show(footnotes.setup(found), *detail_table.detail_tables(plan.axis.name, plan.cells, found))
         return
     cells = _shown(plan, found)
     printed = report_tables.figures(plan.axis.name, cells, found)
@@ -149,11 +154,12 @@ def show_details(plan: Plan, found: list[Record]) -> None:
 
 def show_layers(plan: Plan, found: list[Record]) -> None:
     """Display where the time of a prompt goes: by component, as a figure, in words, and every part."""
-    _show(by_layers.component_table(found), footnotes.notes(found))
+    _show(footnotes.setup(found), by_layers.component_table(found), footnotes.notes(found))
     if not any(one.layers for one in found):
         return
     _show("## Plot")
-    _figure(by_layers.figure(found), by_layers.caption(found), by_layers.points(found))
+    alt = "Shares of components, time of each layer, and rates below the peak rates."
+    _figure(by_layers.figure(found), alt, by_layers.caption(found), by_layers.points(found))
     _show(f"## What it says\n\n{by_layers.text(found)}")
     _show("## Every part", *map(by_layers.part_table, found))
 
@@ -229,16 +235,15 @@ def _show(*parts: Table | str | None) -> None:
             display(Markdown(part) if isinstance(part, str) else HTML(table.render(part)))
 
 
-def _figure(figure: Figure, caption: str, drawn: Table) -> None:
+def _figure(figure: Figure, alt: str, caption: str, drawn: Table) -> None:
     """Display a figure, its caption, and the table of its points, whose numbers link to records."""
     from matplotlib import pyplot
 
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", transparent=True)
     pyplot.close(figure)
-    display(
-        {"image/png": buffer.getvalue(), "text/plain": caption},
-        raw=True,
-        metadata={"image/png": {"alt": caption}},
-    )
-    display(Markdown(f"*{caption}*"), HTML(table.points(drawn)))
+    image = {"image/png": buffer.getvalue(), "text/plain": alt}
+    display(image, raw=True, metadata={"image/png": {"alt": alt}})
+    shown, more = brief(caption)
+    _show(f"*{shown}*", more)
+    display(HTML(table.points(drawn)))

@@ -38,6 +38,14 @@ def plain(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|~$^])", r"\\\1", " ".join(str(text).split()))
 
 
+def brief(caption: str, words: int = 40) -> tuple[str, str]:
+    """Split a caption behind the last sentence or clause that ends within so many words."""
+    parts = re.split(r"(?<=[.;]) ", caption)
+    fit = [at for at in range(2, len(parts) + 1) if len(" ".join(parts[:at]).split()) <= words]
+    shown, more = (" ".join(some) for some in (parts[: max(fit, default=1)], parts[max(fit, default=1) :]))
+    return (f"{shown.rstrip(';.')}.", more[0].upper() + more[1:]) if more else (shown, "")
+
+
 def fence(text: str, language: str = "text") -> str:
     """Return a code block that its content cannot end."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
@@ -53,6 +61,7 @@ def environment(*, autoescape: bool) -> Environment:
         loader=loader, autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters |= {
+        "brief": brief,
         "counted": formatting.counted,
         "enumerated": formatting.enumerated,
         "foreign": foreign,
