@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import pytest
 from background import MARKED, FourCores, surrounded
-from factory import cell
+from factory import but, cell, changed
 from optimized import timed
 
 from vlmnb.analysis import rates
@@ -88,9 +87,8 @@ def test_measured_ceilings_carry_their_load(monkeypatch: pytest.MonkeyPatch) -> 
     assert found.bytes_per_s > 0
 
 
-def under(record: Record, **changes: Any) -> Record:
-    """The record with ceilings of other conditions."""
-    return record.model_copy(update={"ceilings": record.ceilings.model_copy(update=changes)})
+under = partial(changed, part="ceilings")
+"""A record with ceilings of other conditions."""
 
 
 def test_a_share_is_marked_where_its_batches_or_its_ceiling_were_disturbed() -> None:
@@ -101,7 +99,7 @@ def test_a_share_is_marked_where_its_batches_or_its_ceiling_were_disturbed() -> 
     (row,) = roofline.table([roof.cell], [roof]).rows
     assert [MARKED in field.text for field in row] == [False, False, True, False, False, False, True]
     assert "in every try of the peak rate, 40 %" in row[2].title
-    busy = quiet.model_copy(update={"provenance": surrounded(0.3).provenance})
+    busy = but(quiet, provenance=surrounded(0.3).provenance)
     (row,) = roofline.table([busy.cell], [busy]).rows
     assert [MARKED in field.text for field in row] == [False, True, True, False, False, True, True]
     assert "30 % of the CPU" in row[1].title
@@ -113,18 +111,13 @@ def test_a_share_is_marked_where_its_batches_or_its_ceiling_were_disturbed() -> 
 
 
 def test_records_of_one_device_are_held_against_the_best_ceiling_that_any_of_them_saw() -> None:
-    low = under(
-        timed("fp32", 2.0), flops_per_s=5_000.0, bytes_per_s=6_000.0, other_load=0.5, contaminated=True
-    )
-    high = under(timed("sdpa", 2.0), other_load=0.0)
-    half = under(
-        timed("bf16", 2.0, dtype="bf16"),
-        flops_per_s=20_000.0,
-        bytes_per_s=1.0,
-        other_load=0.2,
-        contaminated=True,
-    )
-    records = [low, high, half]
+    tried = {"flops_per_s": 5_000.0, "bytes_per_s": 6_000.0, "other_load": 0.5, "contaminated": True}
+    half = {"flops_per_s": 20_000.0, "bytes_per_s": 1.0, "other_load": 0.2, "contaminated": True}
+    records = [
+        under(timed("fp32", 2.0), **tried),
+        under(timed("sdpa", 2.0), other_load=0.0),
+        under(timed("bf16", 2.0, dtype="bf16"), **half),
+    ]
     cells = [record.cell for record in records]
     rows = roofline.table(cells, records).rows
     assert [row[2].text for row in rows] == ["50 %", "50 %", f"25 % {MARKED}"]
@@ -140,29 +133,18 @@ def test_records_of_one_device_are_held_against_the_best_ceiling_that_any_of_the
 
 def test_a_disturbed_pass_is_in_no_rate() -> None:
     quiet = timed("fp32", 2.0)
-    several = {
-        name: getattr(quiet.timing, name) * 4
-        for name in ("latencies_s", "vision_s", "prefill_s", "decode_steps", "batch_samples")
-    }
-    timing = quiet.timing.model_copy(
-        update={
-            **several,
-            "decode_s": (2.0,) * 12 + (20.0,) * 4,
-            "passes": 4,
-            "contaminated": (False,) * 3 + (True,),
-        }
-    )
-    both = [rates.rates(quiet.model_copy(update={"timing": each})).decode for each in (quiet.timing, timing)]
-    assert both[1].value == both[0].value
+    names = ("latencies_s", "vision_s", "prefill_s", "decode_steps", "batch_samples")
+    several = {name: getattr(quiet.timing, name) * 4 for name in names}
+    several |= {"decode_s": (2.0,) * 12 + (20.0,) * 4, "passes": 4, "contaminated": (False,) * 3 + (True,)}
+    assert rates.rates(changed(quiet, "timing", **several)).decode.value == rates.rates(quiet).decode.value
 
 
 def test_a_step_reads_the_cache_as_it_is_on_the_mean_and_not_at_the_last_token() -> None:
     record = timed("fp32", 2.0)
     prompt, new = 69, record.cell.max_new_tokens
     at_last = 4 * (prompt + new - 1)
-    memory = record.memory.model_copy(update={"cache_bytes": at_last})
     steps = [4 * (prompt + step) for step in range(1, new)]
-    found = rates.rates(record.model_copy(update={"memory": memory})).step_bytes
+    found = rates.rates(changed(record, "memory", cache_bytes=at_last)).step_bytes
     assert found == 1051 + round(sum(steps) / len(steps))
 
 
@@ -172,8 +154,7 @@ def spread(optimization: str, decode_s: float, width: float = 0.0) -> Record:
     times = tuple(decode_s * (1 + width * (i % 5 - 2)) for i in range(12))
     many = {name: getattr(made.timing, name) * 3 for name in ("latencies_s", "vision_s", "prefill_s")}
     many |= {"decode_s": times, "decode_steps": (10,) * 12, "batch_samples": (4,) * 12}
-    flops = made.flops.model_copy(update={"decode_torch": Parts(mlp=100)})
-    return made.model_copy(update={"timing": made.timing.model_copy(update=many), "flops": flops})
+    return changed(changed(made, "timing", **many), "flops", decode_torch=Parts(mlp=100))
 
 
 def said(found: rates.Bottleneck) -> str:
@@ -212,9 +193,8 @@ def test_the_shares_of_both_peaks_show_what_limits_a_phase(
 
 
 def test_what_limits_a_phase_needs_an_undisturbed_measurement() -> None:
-    busy = [
-        under(made, other_load=0.5, contaminated=True) for made in (spread("fp32", 2.0), spread("sdpa", 1.0))
-    ]
+    quiet = (spread("fp32", 2.0), spread("sdpa", 1.0))
+    busy = [under(made, other_load=0.5, contaminated=True) for made in quiet]
     cells = [record.cell for record in busy]
     found = rates.bottleneck(cells, busy)
     assert (found.measured, found.quiet, found.nearest, found.prefill) == (2, [], None, None)
@@ -230,18 +210,13 @@ def test_memory_shows_the_weights_and_what_the_peak_is_of() -> None:
     assert shown["Weights"].text == "1.500 kB"
     assert shown["Peak memory"].text == "4.000 kB"
     assert "whole process" in made.caption
-    gpu = record.model_copy(update={"cell": record.cell.model_copy(update={"device": "cuda"})})
+    gpu = changed(record, "cell", device="cuda")
     assert "torch's allocator" in roofline.memory_table([gpu.cell], [gpu]).caption
 
 
 def natural(record: Record, steps: Sequence[int], cache_bytes: int) -> Record:
-    return record.model_copy(
-        update={
-            "cell": record.cell.model_copy(update={"length": "natural", "max_new_tokens": 100}),
-            "timing": record.timing.model_copy(update={"decode_steps": tuple(steps)}),
-            "memory": record.memory.model_copy(update={"cache_bytes": cache_bytes}),
-        }
-    )
+    record = changed(record, "cell", length="natural", max_new_tokens=100)
+    return changed(changed(record, "timing", decode_steps=tuple(steps)), "memory", cache_bytes=cache_bytes)
 
 
 def test_natural_answers_read_the_cache_of_the_steps_that_there_were() -> None:
@@ -265,15 +240,8 @@ def test_ceilings_stand_beside_speed_and_beside_every_optimization(monkeypatch: 
     monkeypatch.setattr(peak_rates, "measured", found)
     slot, counts = ModelSlot(), FlopCounts()
     small = {"samples": 2, "batch_size": 1, "max_new_tokens": 3, "dataset": "textvqa-mini"}
-    made = [
-        measure_cell(resolve_cell(cell(**small, **more)), slot, counts)
-        for more in (
-            {},
-            {"length": "fixed"},
-            {"optimization": "bf16", "dtype": "bf16"},
-            {"optimization": "sdpa"},
-        )
-    ]
+    asked_for = ({}, {"length": "fixed"}, {"optimization": "bf16", "dtype": "bf16"}, {"optimization": "sdpa"})
+    made = [measure_cell(resolve_cell(cell(**small, **more)), slot, counts) for more in asked_for]
     assert [record.status for record in made] == ["ok"] * 4
     assert [record.ceilings is not None for record in made] == [False, True, True, True]
     assert asked == [("cpu", "fp32"), ("cpu", "bf16"), ("cpu", "fp32")]
