@@ -14,7 +14,7 @@ from vlmnb.errors import UserError, nearest
 from vlmnb.models import named
 from vlmnb.models.entry import NAMED_FAMILY, ModelEntry
 from vlmnb.models.family import Family
-from vlmnb.models.generic.family import family
+from vlmnb.models.generic import family
 
 
 @functools.cache
@@ -59,4 +59,4 @@ def get(name: str) -> ModelEntry:
 
 def family_of(entry: ModelEntry) -> Family:
     """Return the family of an entry."""
-    return family() if entry.family == NAMED_FAMILY else by_family()[entry.family]
+    return family.of(entry) if entry.family == NAMED_FAMILY else by_family()[entry.family]

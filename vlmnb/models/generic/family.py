@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vlmnb.errors import UserError
-from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, key_values
-from vlmnb.models.entry import NAMED_FAMILY
+from vlmnb.models import folders
+from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, key_values
+from vlmnb.models.entry import NAMED_FAMILY, ModelEntry
 from vlmnb.models.family import Family, chat_template
 from vlmnb.models.generic import structure
 
@@ -24,6 +26,10 @@ class Generic(Family):
     stand_in = ""
     vision_names = ()
     projector_name = ""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder that has the model's files."""
+        self.folder = folder
 
     def model_class(self, config: Any = None) -> Any:
         """Return the class of a configuration, or without one the class that picks the model's own."""
@@ -113,27 +119,79 @@ class Generic(Family):
             gated=not hasattr(text, "ffn_config"),
         )
 
+    def vision_shape(self, config: Any) -> Vision | None:
+        """Return the numbers of the vision tower as far as the configuration names them."""
+        vision = getattr(config, "vision_config", None)
+        layers, width, heads, mlp = (_first(vision, names) for names in _VISION_NAMES)
+        if not (layers and width and heads):
+            return None
+        merge = _first(vision, ("spatial_merge_size",)) or 1
+        return Vision(
+            layers=layers, width=width, heads=heads, mlp=mlp or 4 * width, merge=merge, used_layers=layers
+        )
+
     def image_tensors(self, config: Any) -> Iterable[Tensor]:
-        """Refuse: the roles of a tower's weights are known for families of their own."""
-        raise UserError(_unknown("the weights of its vision tower by role"))
+        """Yield the weights of the tower and of the projector, found in the model built without memory."""
+        yield from structure.image_tensors(self._built(config))
 
     def image_tokens(self, config: Any, image_size: int) -> int:
-        """Refuse: the processor alone knows; ``vlmnb models NAME`` asks it."""
-        raise UserError(_unknown("its image tokens without a processor"))
+        """Ask the processor how many tokens stand for a square image."""
+        inputs = self._image(image_size)
+        text = len(self._processor.text_ids(self._rendered))
+        return int(inputs["attention_mask"].sum()) - text
+
+    def seen_side(self, config: Any, image_size: int) -> int:
+        """Return the side that the processor brings images to, or the side given."""
+        return self.image_side(self._processor, image_size)
 
     def image_flops(self, config: Any, image_size: int) -> ImageFlops:
-        """Refuse: without the tensors of an image its patches are not known."""
-        raise UserError(_unknown("the FLOPs of an image without its tensors"))
+        """Count tower and projector over the patches that the processor makes of a square image."""
+        return self.image_flops_of(self._built(config), self._image(image_size), image_size)
 
     def image_flops_of(self, model: Any, inputs: Mapping[str, Any], image_size: int) -> ImageFlops:
-        """Count tower and projector over the patches that the processor made."""
+        """Count tower and projector over the patches in a prompt's tensors."""
         from vlmnb.models.generic import image_work
 
         return image_work.count(model, inputs)
 
     def meta_image(self, config: Any, image_size: int) -> dict[str, Any]:
-        """Refuse: the shapes of an image's tensors are its processor's business."""
-        raise UserError(_unknown("the shapes of an image's tensors"))
+        """Return what ``get_image_features`` takes of a square image; only its pixels are without content."""
+        wanted = inspect.signature(self._built(config).base_model.get_image_features).parameters
+        inputs = {name: value for name, value in self._image(image_size).items() if name in wanted}
+        return {name: v.to("meta") if v.is_floating_point() else v for name, v in inputs.items()}
+
+    @functools.cached_property
+    def _processor(self) -> Any:
+        return self.load_processor(self.folder)
+
+    @property
+    def _rendered(self) -> str:
+        message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
+        return str(self._processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False))
+
+    def _image(self, image_size: int) -> Any:
+        from PIL import Image
+
+        blank = Image.new("RGB", (image_size, image_size))
+        return self._processor(images=[blank], text=[self._rendered], padding=True, return_tensors="pt")
+
+    def _built(self, config: Any) -> Any:
+        import torch
+
+        with torch.device("meta"):
+            return self.model_class(config)._from_config(config, attn_implementation="eager")
+
+
+_VISION_NAMES = (
+    ("num_hidden_layers", "depth", "num_layers"), ("hidden_size", "embed_dim"),
+    ("num_attention_heads", "num_heads"), ("intermediate_size",),
+)  # fmt: skip
+"""Names that configurations of towers give to layers, width, heads and the width of the MLP."""
+
+
+def _first(of: Any, names: tuple[str, ...]) -> int:
+    found = (getattr(of, name, None) for name in names)
+    return next((int(value) for value in found if isinstance(value, int)), 0)
 
 
 def _active_mlp(text: Any) -> int:
@@ -146,11 +204,7 @@ def _active_mlp(text: Any) -> int:
     return int(max(found) if isinstance(found, (list, tuple)) else found)
 
 
-def _unknown(what: str) -> str:
-    return f"of a model without a family of its own, {what} cannot be told"
-
-
 @functools.cache
-def family() -> Generic:
-    """Return the family."""
-    return Generic()
+def of(entry: ModelEntry) -> Generic:
+    """Return the family of a model that is measured by its name."""
+    return Generic(folders.anywhere(entry))

@@ -7,7 +7,10 @@ they say nothing, module types and the names that transformers gives its modules
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
+
+from vlmnb.models.architecture import Component, Kind, Tensor
 
 PROJECTORS = re.compile(
     r"^(multi_modal_projector|multimodal_projector|mm_projector|projector|connector|aligner|merger|resampler"
@@ -102,6 +105,27 @@ def places(model: Any) -> tuple[tuple[str, str], ...]:
         add(mixing, "projections")
     add(decoder, "mlp")
     return (*made, (r"", "vision"))
+
+
+def image_tensors(model: Any) -> Iterator[Tensor]:
+    """Yield the weights of tower and projector, each with the name of its parameter as its role."""
+    from torch import nn
+
+    projecting = {id(module) for one in projectors(model) for module in one.modules()}
+    owners = [one for one in (tower(model), *projectors(model)) if one is not None]
+    seen: set[int] = set()
+    for module in (module for owner in owners for module in owner.modules()):
+        component: Component = "projector" if id(module) in projecting else "vision"
+        for name, parameter in module.named_parameters(recurse=False):
+            if id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
+            kind: Kind = "vector" if parameter.dim() < 2 else "table"
+            if name == "weight" and isinstance(module, nn.Linear):
+                kind = "linear"
+            elif name == "weight" and isinstance(module, (nn.Conv2d, nn.Conv3d)):
+                kind = "conv"
+            yield Tensor(component=component, role=name, shape=tuple(parameter.shape), kind=kind)
 
 
 def _longest(module: Any) -> list[Any]:
