@@ -16,17 +16,29 @@ def show(found: Estimate) -> None:
     table.add_column("FLOPs", footer="total", no_wrap=True)
     for name, both in passes:
         for way, parts in (("formula", both.formula), ("counted", both.counted)):
-            table.add_column(f"{name}\n{way}", justify="right", footer=format_si(parts.total), no_wrap=True)
-    columns = [parts.model_dump() for _, both in passes for parts in (both.formula, both.counted)]
+            table.add_column(
+                f"{name}\n{way}",
+                justify="right",
+                footer=format_si(parts.total) if parts else "–",
+                no_wrap=True,
+            )
+    columns = [
+        parts.model_dump() if parts else {} for _, both in passes for parts in (both.formula, both.counted)
+    ]
     for part, label in LABELS.items():
-        if any(column[part] for column in columns):
-            table.add_row(label, *(format_si(column[part]) if column[part] else "–" for column in columns))
+        if any(column.get(part) for column in columns):
+            table.add_row(
+                label, *(format_si(column[part]) if column.get(part) else "–" for column in columns)
+            )
     console = Console(soft_wrap=True, highlight=False)
     images = f"{found.batch_size} x ({found.image_tokens} image + {found.text_tokens} text tokens)"
     seen = "" if found.seen_image_size == found.image_size else f" (the model sees {found.seen_image_size})"
     console.print(f"{found.model}, {found.image_size} pixels{seen}, {images}", markup=False)
     console.print(table)
-    worst = max(both.largest_difference for _, both in passes)
+    worst = max(both.largest_difference or 0 for _, both in passes)
+    for name, both in passes:
+        if both.counted is None:
+            console.print(f"Not counted, {name}: {both.note}", markup=False)
     if worst > 0:
         console.print(f"Formula and counting differ by up to {worst:.2%} in a part.")
     if found.unused:

@@ -91,5 +91,5 @@ def of(name: str) -> Shape:
         entry=entry,
         decoder=family.decoder_shape(config),
         vision=family.vision_shape(config),
-        released_dtype=dtype,
+        released_dtype=str(dtype).removeprefix("torch."),
     )

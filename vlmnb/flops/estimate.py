@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from vlmnb import models
@@ -29,14 +30,22 @@ CONVENTION = (
 
 
 class Pass(Frozen):
-    """One pass of a batch, counted both ways."""
+    """One pass of a batch, counted both ways.
+
+    Attributes:
+        counted: None if the model's code does not run without content.
+        note: Why it does not.
+    """
 
     formula: Parts
-    counted: Parts
+    counted: Parts | None
+    note: str = ""
 
     @property
-    def largest_difference(self) -> float:
+    def largest_difference(self) -> float | None:
         """Return the largest relative difference between the two over all parts and the total."""
+        if self.counted is None:
+            return None
         pairs = [*zip(self.formula.model_dump().values(), self.counted.model_dump().values(), strict=True)]
         pairs.append((self.formula.total, self.counted.total))
         return float(max(abs(one - other) / max(one, other, 1) for one, other in pairs))
@@ -66,7 +75,7 @@ class Estimate(Frozen):
     def last_position(self) -> int:
         """Return the prefill with logits for the last position alone, as ``generate`` computes them."""
         tokens = self.image_tokens + self.text_tokens
-        parts = self.prefill.counted
+        parts = self.prefill.counted or self.prefill.formula
         return parts.total - parts.head + parts.head // tokens
 
 
@@ -83,9 +92,12 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
     size = image_size or entry.image_size
     seen = family.seen_side(config, size)
     # A model of one size is given it at its base size too, as cells call it.
-    if entry.size_obstacle(size, interpolate=False) or (not entry.native_image_size and seen != size):
+    if entry.size_obstacle(size, interpolate=False) or (
+        not entry.native_image_size and not entry.named and seen != size
+    ):
         raise UserError(f"{model} cannot take an image of {size} pixels; the nearest side it takes is {seen}")
-    image_tokens = family.image_tokens(config, seen)
+    given = size if entry.named else seen
+    image_tokens = family.image_tokens(config, given)
     tokens, limit = image_tokens + text_tokens, family.decoder_shape(config).context
     if tokens > limit:
         # An image alone can be too much.
@@ -98,19 +110,24 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
     from vlmnb.flops import meta
 
     built = meta.build(entry)
+
+    def both(by_formula: Parts, count: Callable[[], Parts]) -> Pass:
+        if not entry.named:
+            return Pass(formula=by_formula.times(batch_size), counted=count().times(batch_size))
+        found, note = meta.attempt(count)
+        return Pass(
+            formula=by_formula.times(batch_size), counted=found and found.times(batch_size), note=note
+        )
+
     # Every prompt of a batch does the same work; sizes of a large batch would overflow if counted at once.
     return Estimate(
         model=model, text_tokens=text_tokens, image_size=size, seen_image_size=seen, batch_size=batch_size,
         image_tokens=image_tokens,
-        prefill=Pass(
-            formula=formula.prefill(family, config, seen, tokens).times(batch_size),
-            counted=meta.prefill(built, seen, tokens).times(batch_size),
+        prefill=both(
+            formula.prefill(family, config, given, tokens), lambda: meta.prefill(built, given, tokens)
         ),
-        decode=Pass(
-            formula=formula.decode(family, config, tokens).times(batch_size),
-            counted=meta.decode(built, tokens).times(batch_size),
-        ),
-        unused=batch_size * family.image_flops(config, seen).unused,
+        decode=both(formula.decode(family, config, tokens), lambda: meta.decode(built, tokens)),
+        unused=batch_size * family.image_flops(config, given).unused,
     )  # fmt: skip
 
 
@@ -123,6 +140,8 @@ def document(found: Estimate) -> dict[str, Any]:
     out = found.model_dump()
     for name, both in (("prefill", found.prefill), ("decode", found.decode)):
         for way, parts in (("formula", both.formula), ("counted", both.counted)):
+            if parts is None:
+                continue
             out[name][way].update(
                 language_model=parts.projections + parts.mlp,
                 attention_scores=parts.vision_scores + parts.scores,

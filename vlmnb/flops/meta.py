@@ -59,6 +59,11 @@ def prefill(built: Built, image_size: int, prompt_tokens: int) -> Parts:
     return _count(built, features).plus(_count(built, partial(_language, built, prompt_tokens)))
 
 
+def attempt(count: Callable[[], Parts]) -> tuple[Parts | None, str]:
+    """Return a count, or why the model's code does not run on shapes alone: some read values of tensors."""
+    return counters.attempt("the model's own code, on shapes alone,", count)
+
+
 def decode(built: Built, prompt_tokens: int) -> Parts:
     """Count the decoding step of one prompt that comes first after it, with a cache."""
     from transformers import DynamicCache
