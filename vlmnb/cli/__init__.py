@@ -209,10 +209,21 @@ def audit(
     raise typer.Exit(audit_command.run(paths.resolve(results), source, as_json=as_json))
 
 
-@app.command()
-def models(as_json: JsonOption = False) -> None:
-    """List the models: name, family, source of the weights, summary."""
+@_command
+def models(
+    model: Annotated[
+        str, Argument(help="Describe this model: a name of the list, OWNER/NAME of the Hub, or ./FOLDER.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """List the models, or describe one: parameters, image tokens by size, memory. Loads no weights."""
     from vlmnb import models as registry
+
+    if model:
+        from vlmnb.cli import models_command
+
+        models_command.show(model, as_json=as_json)
+        return
 
     entries = registry.registry().values()
     if as_json:

@@ -14,7 +14,7 @@ from vlmnb.errors import UserError, nearest
 from vlmnb.models import named
 from vlmnb.models.entry import NAMED_FAMILY, ModelEntry
 from vlmnb.models.family import Family
-from vlmnb.models.generic import family
+from vlmnb.models.generic import family as generic
 
 
 @functools.cache
@@ -58,5 +58,8 @@ def get(name: str) -> ModelEntry:
 
 
 def family_of(entry: ModelEntry) -> Family:
-    """Return the family of an entry."""
-    return family.of(entry) if entry.family == NAMED_FAMILY else by_family()[entry.family]
+    """Return the family of an entry; a model measured by its name may have one that serves its type."""
+    if entry.family != NAMED_FAMILY:
+        return by_family()[entry.family]
+    own = by_family().get(named.kind(entry))
+    return own if own is not None and own.serves_named else generic.of(entry)

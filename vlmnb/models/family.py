@@ -73,6 +73,8 @@ class Family(Sizing, Protocol):
         layers_name: Name of the list of layers of the vision tower, or empty without a tower.
         patches_name: Name of the module that makes vectors of patches; empty if the projector does.
         gguf_obstacle: Why llama.cpp cannot run these models, or empty.
+        serves_named: Models of its ``model_type`` (its name) that are measured by repository or folder use it
+            too, because it prepares their images better than transformers does here.
     """
 
     name: str
@@ -90,6 +92,7 @@ class Family(Sizing, Protocol):
     layers_name: str = ""
     patches_name: str = ""
     gguf_obstacle: str = ""
+    serves_named: bool = False
 
     # Loading
 

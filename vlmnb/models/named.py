@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -34,6 +35,15 @@ def _made(name: str, source: str) -> ModelEntry:
     )  # fmt: skip
 
 
+def kind(of: ModelEntry) -> str:
+    """Return the ``model_type`` of a model measured by its name; empty if its files are not here."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return str(
+            json.loads((folders.anywhere(of) / "config.json").read_text(encoding="utf-8"))["model_type"]
+        )
+    return ""
+
+
 def document(of: ModelEntry) -> dict[str, Any]:
     """Return the ``config.json`` of a model that is measured by its name.
 
@@ -44,12 +54,11 @@ def document(of: ModelEntry) -> dict[str, Any]:
     file = folders.anywhere(of) / "config.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        kind = content["model_type"]
+        _require_images(of, str(content["model_type"]))
     except FileNotFoundError:
         raise UserError(f"{of.name}: {file} is missing; {_how(of)}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{of.name}: {file} describes no model ({type(error).__name__}: {error})") from None
-    _require_images(of, str(kind))
     return dict(content)
 
 

@@ -46,6 +46,7 @@ class Fuyu(Family):
         "transformers' own `FuyuProcessor` fails on batches without torchvision and knows no chat template; "
         "the class above is the project's."
     )
+    serves_named = True
     stand_in = "fuyu-tiny"
     defaults = {"": {"num_channels": 3}}  # of FuyuConfig
     places = ((r"vision_embed_tokens", "projector"), *PLACES)

@@ -44,6 +44,7 @@ class Qwen25VL(Family):
         "transformers' own processor of this family also prepares videos, for which it needs torchvision. "
         "The class above is the project's and does images only."
     )
+    serves_named = True
     stand_in = "qwen2.5-vl-tiny"
     places = (
         (r"visual\.merger", "projector"),

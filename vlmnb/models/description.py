@@ -1,0 +1,189 @@
+"""What a model is, before any weight is loaded: size by component, image tokens by size, memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from vlmnb import models
+from vlmnb.errors import UserError, one_line
+from vlmnb.models import folders, geometry
+from vlmnb.models.entry import ModelEntry
+from vlmnb.models.family import Family
+from vlmnb.types import Frozen
+
+SHAPES = ((64, 64), (224, 224), (336, 336), (448, 448), (896, 896), (672, 224))
+"""Widths and heights in pixels at which image tokens are asked for: squares, and one three times as wide."""
+
+BYTES = {"fp32": 4.0, "bf16 or fp16": 2.0, "8 bits": 1.0, "4 bits": 0.5}
+"""Bytes of a parameter by precision, scales of quantized weights left out."""
+
+
+class ImageCost(Frozen):
+    """What an image of one size becomes.
+
+    Attributes:
+        width, height: Of the image that the processor is given, in pixels.
+        tokens: Tokens of the language model that stand for it, separators included.
+        pixels: Shape of the tensor of pixels, which shows tiles and patches.
+    """
+
+    width: int
+    height: int
+    tokens: int
+    pixels: tuple[int, ...]
+
+
+class Description(Frozen):
+    """A model by its own files.
+
+    Attributes:
+        kind: ``model_type`` of its configuration.
+        parameters: By component, in the order in which an image passes them.
+        context: Longest sequence in tokens, or None if the configuration does not say.
+        attention: Attention implementations that its class takes.
+        images: By size; empty if its processor cannot be loaded, for which ``image_note`` gives the reason.
+        licence: As its card says, or empty.
+    """
+
+    name: str
+    kind: str
+    class_name: str
+    source: str
+    parameters: dict[str, int]
+    layers: int
+    heads: int
+    kv_heads: int
+    width: int
+    context: int | None
+    attention: tuple[str, ...]
+    images: tuple[ImageCost, ...]
+    image_note: str = ""
+    licence: str = ""
+
+    @property
+    def total(self) -> int:
+        """Return the number of parameters."""
+        return sum(self.parameters.values())
+
+    @property
+    def weights_bytes(self) -> dict[str, float]:
+        """Return the bytes of all weights by precision."""
+        return {name: self.total * each for name, each in BYTES.items()}
+
+    @property
+    def fixed_cost(self) -> bool:
+        """Return whether an image costs as many tokens at every square size that was tried."""
+        return len({one.tokens for one in self.images if one.width == one.height}) == 1
+
+
+def describe(name: str) -> Description:
+    """Describe a model of the registry, a Hub repository or a checkpoint folder. No weight is loaded.
+
+    Raises:
+        UserError: There is no such model, or its configuration cannot be used.
+    """
+    entry = models.get(name)
+    family, config = models.family_of(entry), geometry.config(entry)
+    model = _built(family, config)
+    shape = family.decoder_shape(config)
+    images, note = _images(entry, family)
+    return Description(
+        name=entry.name,
+        kind=config.model_type,
+        class_name=type(model).__name__,
+        source=geometry.source(entry),
+        parameters=_parameters(family, model),
+        layers=shape.layers,
+        heads=shape.heads,
+        kv_heads=shape.kv_heads,
+        width=shape.width,
+        context=shape.context or None,
+        attention=("eager", *(n for n, flag in _KERNELS.items() if getattr(model, flag, False))),
+        images=images,
+        image_note=note,
+        licence=_licence(entry),
+    )
+
+
+_KERNELS = {"sdpa": "_supports_sdpa", "flash": "_supports_flash_attn", "flex": "_supports_flex_attn"}
+
+
+def _built(family: Family, config: Any) -> Any:
+    import torch
+
+    with torch.device("meta"):
+        return family.model_class(config)._from_config(config)
+
+
+def _parameters(family: Family, model: Any) -> dict[str, int]:
+    """Return parameters by component; each counts where it is met first, so tied weights count once."""
+    tower = family.vision_modules(model)[:1]
+    head = model.get_output_embeddings()
+    order = (
+        ("projector", [one for one in (family.projector(model),) if one is not None]),
+        ("vision", tower if family.vision_layers(model) else []),
+        ("token embedding", [model.get_input_embeddings()]),
+        ("decoder", [family.decoder(model)]),
+        ("head", [head] if head is not None else []),
+        ("other", [model]),
+    )
+    seen: set[int] = set()
+    made = {}
+    for name, owners in order:
+        fresh = {id(p): p for one in owners for p in one.parameters() if id(p) not in seen}
+        seen |= set(fresh)
+        made[name] = sum(p.numel() for p in fresh.values())
+    shown = ("vision", "projector", "token embedding", "decoder", "head", "other")
+    return {name: made[name] for name in shown if made[name]}
+
+
+def _images(entry: ModelEntry, family: Family) -> tuple[tuple[ImageCost, ...], str]:
+    """Ask the processor what images of several sizes become; without its files, say why not."""
+    from PIL import Image
+
+    if not folders.anywhere(entry).is_dir():
+        return (), "its files are not on this machine"
+    try:
+        processor = family.load_processor(folders.anywhere(entry))
+        message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
+        prompt = processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
+        made = []
+        for width, height in SHAPES:
+            blank, how = Image.new("RGB", (width, height)), {}
+            if width == height:
+                blank, how = family.source_image(blank, width), family.sized(width)
+            inputs = processor(images=[blank], text=[prompt], padding=True, return_tensors="pt", **how)
+            pixels = next(v for n, v in inputs.items() if n in ("pixel_values", "image_patches"))
+            tokens = int(inputs["attention_mask"].sum()) - text_tokens(processor, prompt)
+            made.append(ImageCost(width=width, height=height, tokens=tokens, pixels=tuple(pixels.shape)))
+    except UserError:
+        raise
+    except Exception as error:  # a processor's files may be missing, or it wants a package
+        return (), f"{type(error).__name__}: {one_line(error)[:300]}"
+    return tuple(made), ""
+
+
+def text_tokens(processor: Any, rendered: str) -> int:
+    """Count the tokens of a rendered prompt without those that stand for the image."""
+    if hasattr(processor, "text_ids"):
+        return len(processor.text_ids(rendered))
+    ids = processor.tokenizer(rendered)["input_ids"]
+    return len(ids) - int(ids.count(processor.image_token_id))
+
+
+def _licence(entry: ModelEntry) -> str:
+    """Return the licence that the checkpoint's card names in its YAML head."""
+    card = folders.anywhere(entry) / "README.md"
+    if not card.is_file():
+        return ""
+    text = card.read_text(encoding="utf-8", errors="replace")
+    parts = text.split("---", 2)
+    if not text.startswith("---") or len(parts) < 3:
+        return ""
+    try:
+        head = yaml.safe_load(parts[1])
+    except yaml.YAMLError:
+        return ""
+    return str(head.get("license", "")) if isinstance(head, dict) else ""
