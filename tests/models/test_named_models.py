@@ -1,0 +1,159 @@
+"""Models that no registry entry names, built small from their own classes of transformers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import small_families
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText
+
+from vlmnb import models
+from vlmnb.errors import UserError
+from vlmnb.flops import counters, flop_count, formula
+from vlmnb.measure import encoding
+from vlmnb.models import description, geometry, named
+from vlmnb.models.generic import structure
+from vlmnb.models.generic.family import Generic
+
+FAST = ("gemma3", "qwen3_vl", "smolvlm")
+EVERY = [
+    pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in small_families.FAMILIES
+]
+DIFFERENT_FORMULA = {"qwen3_5"}
+"""Families with layers that the formula does not know: linear attention."""
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    """A small checkpoint of the family of the test's parameter."""
+    return small_families.build(request.param, tmp_path_factory.mktemp("small") / request.param)
+
+
+def _inputs(family: Generic, prompts: list[str], sides: list[int]) -> dict[str, torch.Tensor]:
+    processor = family.load_processor(family.folder)
+    rendered = [encoding.fit(processor, prompt, 200).rendered for prompt in prompts]
+    images = [Image.radial_gradient("L").resize((side, side)).convert("RGB") for side in sides]
+    return dict(processor(images=images, text=rendered, padding=True, return_tensors="pt"))
+
+
+@pytest.mark.parametrize("small", EVERY, indirect=True)
+def test_a_batch_padded_on_the_left_has_the_logits_of_its_rows(small: Path) -> None:
+    family = Generic(small)
+    model = AutoModelForImageTextToText.from_pretrained(small).eval()
+    prompts = ["what?", "what is in this picture?"]
+    with torch.inference_mode():
+        both = _inputs(family, prompts, [64, 64])
+        rows = [_inputs(family, [prompt], [64]) for prompt in prompts]
+        together = model(**both).logits[:, -1]
+        alone = torch.cat([model(**row).logits[:, -1] for row in rows])
+    assert both["attention_mask"][:, -1].all()
+    assert not both["attention_mask"][0, 0]
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("small", EVERY, indirect=True)
+def test_formula_and_counter_agree_part_by_part(small: Path) -> None:
+    family = Generic(small)
+    model = AutoModelForImageTextToText.from_pretrained(small).eval()
+    inputs = _inputs(family, ["what?"], [64])
+    counted = counters.count_forward(model, inputs, family.places_of(model))
+    image = family.image_flops_of(model, inputs, 64)
+    by_formula = formula.prompt(family, model.config, image, int(inputs["input_ids"].shape[1]))
+    assert counted.prefill_torch is not None
+    for phase in flop_count.SHOWN:
+        if small.name in DIFFERENT_FORMULA and phase == "language model":
+            continue
+        assert flop_count.phase(counted.prefill_torch, phase) == pytest.approx(
+            flop_count.phase(by_formula, phase), rel=0.01
+        ), phase
+
+
+@pytest.mark.parametrize("small", EVERY, indirect=True)
+def test_every_part_of_the_model_is_found(small: Path) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(small)
+    layers = structure.decoder_layers(model.get_decoder())
+    assert structure.tower(model) is not None
+    assert len(structure.vision_layers(model)) == len(layers) == 2
+    assert structure.patch_embedding(model) is not None
+    assert structure.projectors(model)
+    assert all(part is not None for layer in layers for part in structure.layer_parts(layer))
+
+
+@pytest.mark.parametrize("small", EVERY, indirect=True)
+def test_a_description_counts_every_parameter_once(small: Path) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(small)
+    found = description.describe(str(small))
+    assert found.total == sum(parameter.numel() for parameter in model.parameters())
+    assert found.layers == 2
+    assert found.parameters["vision"] > 0
+    assert len(found.images) == len(description.SHAPES)
+    assert all(one.tokens > 0 for one in found.images)
+
+
+@pytest.mark.parametrize("model", ["llava-tiny"])
+def test_a_bundled_model_by_its_folder_makes_the_same_prompt(model: str, project: Path) -> None:
+    own, folder = models.by_family()["llava"], project / "models" / model
+    image, question = Image.effect_noise((64, 64), 90).convert("RGB"), "what is red?"
+    batches = []
+    for family in (own, Generic(folder)):
+        processor = family.load_processor(folder)
+        prompt = encoding.fit(processor, question, 200)
+        batches.append(processor(images=[image], text=[prompt.rendered], padding=True, return_tensors="pt"))
+    assert batches[0]["input_ids"].tolist() == batches[1]["input_ids"].tolist()
+    assert torch.equal(batches[0]["pixel_values"], batches[1]["pixel_values"])
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [("org/Some-Model", "org--Some-Model"), ("/data/my model", "data--my model"), ("fuyu-tiny", "fuyu-tiny")],
+)
+def test_folders_of_records_are_named_without_slashes(name: str, folder: str) -> None:
+    from vlmnb import paths
+
+    assert paths.record(Path("r"), "cpu", name, "k") == Path("r/cpu") / folder / "k.json"
+
+
+def test_repositories_and_folders_are_names_of_models() -> None:
+    assert models.get("org/Some-Model").source == "org/Some-Model"
+    assert models.get("./here").name == str(Path.cwd() / "here")
+    assert named.entry("plain") is None
+    with pytest.raises(UserError, match="llava-tiny"):
+        models.get("lava-tiny")
+
+
+@pytest.mark.parametrize(
+    ("config", "word"),
+    [
+        ({"model_type": "qwen2"}, "text model"),
+        ({"model_type": "bert"}, "bert"),
+        ({"model_type": "vlm_of_2030"}, "newer"),
+        ({"no": "type"}, "config.json"),
+        ([1, 2], "config.json"),
+    ],
+)
+def test_what_answers_no_questions_on_images_is_refused(config: object, word: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(UserError, match=word):
+        geometry.document(models.get(str(tmp_path)))
+
+
+def test_a_repository_in_the_cache_is_found_by_its_branch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import constants
+
+    from vlmnb.models import checkpoints
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    base, commit = tmp_path / "models--org--tiny", "a" * 40
+    (base / "refs").mkdir(parents=True)
+    (base / "refs" / "main").write_text(commit, encoding="utf-8")
+    folder = small_families.build("smolvlm", base / "snapshots" / commit)
+    entry = models.get("org/tiny")
+    assert checkpoints.find(entry) == folder
+    assert checkpoints.revision(entry) == f"org/tiny@{commit}"
+    assert geometry.document(entry)["model_type"] == "smolvlm"
