@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from factory import absent, answers, cell, record
+from factory import absent, answers, but, cell, record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +18,7 @@ from vlmnb.views import answer_tables, findings
 def said(*texts: str) -> tuple[Answer, ...]:
     """Answers of these texts; GOOD is right."""
     return tuple(
-        answer.model_copy(update={"answer": text, "score": float(text == "GOOD")})
+        but(answer, answer=text, score=float(text == "GOOD"))
         for answer, text in zip(answers(len(texts), 0), texts, strict=True)
     )
 
@@ -45,22 +45,19 @@ def test_empty_answers_of_the_reference_are_no_obstacle() -> None:
 
 def test_answers_without_scores_have_none_that_rose_or_fell() -> None:
     captions = run(1, "fp32", "a", "b")
-    unscored = tuple(answer.model_copy(update={"score": None}) for answer in captions.answers)
-    captions = captions.model_copy(update={"answers": unscored})
+    captions = but(captions, answers=tuple(but(answer, score=None) for answer in captions.answers))
     assert agreement.agreement(captions, captions).gained is None
 
 
 def test_answers_are_paired_by_question_not_by_place() -> None:
     one, other = run(1, "fp32", "a", "b", "c"), run(4, "fp32", "a", "b", "c")
-    turned = other.model_copy(update={"answers": other.answers[::-1]})
-    assert agreement.agreement(one, turned).identical == 3
+    assert agreement.agreement(one, but(other, answers=other.answers[::-1])).identical == 3
 
 
 def test_other_questions_or_a_doubled_list_are_refused() -> None:
     with pytest.raises(ValueError, match="different questions"):
         agreement.agreement(run(1, "fp32", "a", "b"), run(4, "fp32", "a", "b", "c"))
-    doubled = run(4, "fp32", "a", "b")
-    doubled = doubled.model_copy(update={"answers": doubled.answers * 2})
+    doubled = but(run(4, "fp32"), answers=said("a", "b") * 2)
     with pytest.raises(ValueError, match="twice"):
         agreement.agreement(run(1, "fp32", "a", "b"), doubled)
 

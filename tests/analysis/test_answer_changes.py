@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from factory import but, cell, record
 from optimized import planted, timed
 
 from vlmnb import paths
@@ -71,24 +72,19 @@ def test_random_weights_have_no_drift_of_answers() -> None:
 
 def test_rates_are_shares_of_the_measured_ceilings() -> None:
     own = rates.rates(timed("fp32", 2.0))
-    assert own.prefill.value == 5000
-    assert own.mfu.value == 0.5
-    assert own.step_bytes == 1200
-    assert own.decode.value == 6000
-    assert own.mbu.value == 0.25
+    values = (own.prefill, own.mfu, own.decode, own.mbu)
+    assert ([each.value for each in values], own.step_bytes) == ([5000, 0.5, 6000, 0.25], 1200)
 
 
 def test_guessed_tokens_read_the_weights_once_per_pass() -> None:
     record = timed("prompt_lookup", 1.0, passes=5)
-    decode = rates.rates(record).decode
-    assert decode.value == 6000
+    assert rates.rates(record).decode.value == 6000
     assert record.tpot_s.median == 0.1, "ten tokens after the first, in five passes"
 
 
 def test_the_roofline_table_names_kernel_and_compilation_and_leaves_out_what_failed() -> None:
-    failed = planted(
-        "bnb-4bit", cell={"length": "fixed"}, status="unsupported", reason="no kernel", answers=()
-    )
+    missing = {"status": "unsupported", "reason": "no kernel", "answers": ()}
+    failed = planted("bnb-4bit", cell={"length": "fixed"}, **missing)
     records = [timed("fp32", 2.0), timed("compile", 1.0), failed]
     cells = [record.cell for record in records]
     made = roofline.table(cells, records)
@@ -107,7 +103,7 @@ def test_the_roofline_table_names_kernel_and_compilation_and_leaves_out_what_fai
 
 def test_a_bar_beyond_a_ceiling_that_is_none_leaves_the_others_room() -> None:
     slow = Ceilings(flops_per_s=300, bytes_per_s=24_000, method="a slow product")
-    records = [timed("fp32", 2.0), timed("fp16", 2.0, dtype="fp16").model_copy(update={"ceilings": slow})]
+    records = [timed("fp32", 2.0), but(timed("fp16", 2.0, dtype="fp16"), ceilings=slow)]
     figure = roofline.figure(roofline.bars([record.cell for record in records], records))
     (place,) = figure.axes
     assert place.get_xlim() == (0, roofline.WIDEST)
@@ -155,12 +151,17 @@ def test_the_support_page_names_what_the_full_sweep_tries() -> None:
             assert tried[1] == {"fp32", "prompt_lookup"}
 
 
+def lasting(latency_s: float, size: int = 4) -> Timing:
+    """Eight batches of so many seconds."""
+    return record(cell(batch_size=size), latencies=(latency_s,) * 8).timing
+
+
 def test_settings_at_batch_1_are_held_against_the_original_at_batch_1() -> None:
     lone = {"batch_size": 1}
-    one = planted("fp32", cell=lone, timing=timing(2.0, size=1), wrong=1)
-    guessed = planted("prompt_lookup", cell=lone, timing=timing(1.0, size=1), wrong=1)
-    many = planted("fp32", timing=timing(4.0))
-    records = [many, planted("sdpa", timing=timing(4.0)), one, guessed]
+    one = planted("fp32", cell=lone, timing=lasting(2.0, size=1), wrong=1)
+    guessed = planted("prompt_lookup", cell=lone, timing=lasting(1.0, size=1), wrong=1)
+    many = planted("fp32", timing=lasting(4.0))
+    records = [many, planted("sdpa", timing=lasting(4.0)), one, guessed]
     cells = [record.cell for record in records]
     first, second = optimizations.groups(cells)
     table = axis_table.axis_table("optimization", second, records)
@@ -175,11 +176,3 @@ def test_settings_at_batch_1_are_held_against_the_original_at_batch_1() -> None:
     assert "- sdpa compared with fp32" in said
     assert "- At batch 1, prompt_lookup compared with fp32" in said
     assert said.count("compared with") == 2
-
-
-def timing(latency_s: float, size: int = 4) -> Timing:
-    """Eight batches of so many seconds."""
-    return Timing(
-        warmup_batches=2, latencies_s=(latency_s,) * 8, batch_samples=(size,) * 8, first_call_s=9.0,
-        pass_loads=(0.0,), contaminated=(False,), loop_s=8.01 * latency_s,
-    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import factory
+from factory import but, changed, record
 from reported import own, shown
 
 from vlmnb.analysis import base_configuration
@@ -41,7 +41,7 @@ def test_a_checkpoint_of_another_geometry_never_passes_for_the_reports_model() -
     plan, found = shown("llava-1.5-7b", "batch_size")
     real = own(found[0], weights="pretrained", samples=300)
     told = {"weights": "local 0123456789abcdef", "geometry": "text_config.hidden_size 96 for 4096"}
-    toy = real.model_copy(update={"provenance": real.provenance.model_copy(update=told)})
+    toy = changed(real, "provenance", **told)
     table = report_tables.table("batch_size", plan.cells, found[:1], [real, toy])
     latency = [[field.text for field in row] for row in table.rows if row[2].text.startswith("Latency")]
     assert [row[5] == "-" for row in sorted(latency, key=lambda row: row[7])] == [False, True], (
@@ -56,23 +56,18 @@ def test_a_checkpoint_of_another_geometry_never_passes_for_the_reports_model() -
     assert export_columns.row(toy)["other_geometry"] == told["geometry"]
     for one, said in ((real, False), (toy, True)):
         base = {"optimization": "fp16", "image_size": 224, "seq_len": 200, "length": "natural"}
-        cell = one.cell.model_copy(update={**base, "batch_size": base_configuration.BASE_BATCH_SIZE})
-        (entries,) = base_configuration.base_results([one.model_copy(update={"cell": cell})]).values()
+        of_base = changed(one, "cell", **base, batch_size=base_configuration.BASE_BATCH_SIZE)
+        (entries,) = base_configuration.base_results([of_base]).values()
         assert ("of another geometry" in entries[0].model.title) == said
 
 
 def test_a_cpu_row_in_another_precision_is_compared_and_a_modelled_joule_is_not() -> None:
     plan, found = shown("llava-1.5-7b", "device")
-    cell = found[1].cell.model_copy(
-        update={"weights": "random", "dtype": "bf16", "optimization": "bf16", "samples": 4}
-    )
-    mine = factory.record(cell, latencies=(16.746,))
-    rows_by_figure = {
-        row[2].text: row for row in report_tables.table("device", plan.cells, found, [mine]).rows
-    }
-    assert rows_by_figure["Latency, s per batch"][5].text == "2"
-    assert "bf16 for fp16" in rows_by_figure["Latency, s per batch"][7].text
-    assert rows_by_figure["Energy, J per sample"][4].text.startswith("≈")
-    assert rows_by_figure["Energy, J per sample"][5].text == "-"
-    table = report_tables.table("device", plan.cells, found, [mine])
+    cell = but(found[1].cell, weights="random", dtype="bf16", optimization="bf16", samples=4)
+    table = report_tables.table("device", plan.cells, found, [record(cell, latencies=(16.746,))])
+    rows = {row[2].text: row for row in table.rows}
+    assert rows["Latency, s per batch"][5].text == "2"
+    assert "bf16 for fp16" in rows["Latency, s per batch"][7].text
+    assert rows["Energy, J per sample"][4].text.startswith("≈")
+    assert rows["Energy, J per sample"][5].text == "-"
     assert "modelled energy is not compared" in report_tables.notes(table)

@@ -67,10 +67,13 @@ def changed(found: Record, part: str, **changes: Any) -> Record:
     return but(found, **{part: but(getattr(found, part), **changes)})
 
 
+ABSENT: dict[str, Any] = {"timing": None, "energy": (), "memory": None, "flops": None, "answers": ()}
+"""What a record without any number has."""
+
+
 def absent(of: Cell, status: str, reason: str) -> Record:
     """A record of a cell that could not be measured."""
-    nothing = {"timing": None, "energy": (), "memory": None, "flops": None, "answers": ()}
-    return record(of, status=status, reason=reason, **nothing)
+    return record(of, status=status, reason=reason, **ABSENT)
 
 
 STEADY = tuple(0.5 + 0.001 * i for i in range(12))

@@ -4,31 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from factory import cell, record
+from factory import ABSENT, but, cell, record
 
 from vlmnb.records import report_transcripts
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Reported
 
 COLUMNS = {
-    "wer": "fraction",
-    "latency_s": "s",
-    "energy_j_per_sample": "J per sample",
-    "flops": "FLOP",
-    "latency_percent": "%",
-    "energy_percent": "%",
-}
+    "wer": "fraction", "latency_s": "s", "energy_j_per_sample": "J per sample", "flops": "FLOP",
+    "latency_percent": "%", "energy_percent": "%",
+}  # fmt: skip
 
 
 def printed(
-    model: str = "llava-1.5-7b",
-    *,
-    file: str = "000",
-    table: str = "T",
-    kind: str = "report",
-    axis: str = "device",
-    **settings: Any,
-) -> Record:
+    model: str = "llava-1.5-7b", *, file: str = "000", table: str = "T", kind: str = "report",
+    axis: str = "device", **settings: Any,
+) -> Record:  # fmt: skip
     """Make a record of one row of a report: figures by quantity; the rest are fields of the cell."""
     texts = {name: settings.pop(name) for name in COLUMNS if name in settings}
     base = {
@@ -44,14 +35,13 @@ def printed(
         )
         for name, text in texts.items()
     )  # fmt: skip
-    nothing = {"timing": None, "energy": (), "memory": None, "flops": None, "answers": ()}
     return record(
         of, key=f"{abs(hash((of, file, table))):016x}"[:16], source="reports", hardware="reports",
-        reported=Reported(figures=figures), **nothing,
+        reported=Reported(figures=figures), **ABSENT,
     )  # fmt: skip
 
 
 def together(*rows: Record) -> Record:
     """Join rows of one cell into one record."""
     figures = tuple(f for row in rows for f in row.reported.figures if row.reported)
-    return rows[0].model_copy(update={"reported": Reported(figures=figures)})
+    return but(rows[0], reported=Reported(figures=figures))
