@@ -117,7 +117,6 @@ def _sphinx(output: Path) -> None:
 
 
 def _inputs() -> str:
-    """Hash everything the built pages depend on."""
     root, seen = paths.root(), [f"{name} {version(name)}" for name in TOOLS]
     for file in [root / "_config.yml", *sorted((root / "book").rglob("*"))]:
         if file.is_file() and ".ipynb_checkpoints" not in file.parts:
@@ -126,7 +125,6 @@ def _inputs() -> str:
 
 
 def _generated(content: Content) -> Files:
-    """Render the generated pages, the table of contents and the figures of the comparison."""
     texts = {
         "_toc.yml": table_of_contents(content),
         "comparison.md": comparison.page(content),

@@ -215,5 +215,4 @@ def _image(output: Notebook) -> bool:
 
 
 def _text(value: object) -> str:
-    """Join text that a notebook may hold as a list of lines."""
     return "".join(value) if isinstance(value, list) else str(value)

@@ -67,7 +67,6 @@ def _table(
 
 
 def _facts(pairs: Mapping[str, Value]) -> Markup:
-    """Return names and values as a table; names without a value are left out."""
     shown = {name: _field(value, True) for name, value in pairs.items() if value != ""}
     return Markup(table.render(table.facts(shown)))
 

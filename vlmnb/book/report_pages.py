@@ -106,7 +106,6 @@ def executed(client: NotebookClient, axis: str, parameters: Mapping[str, object]
 
 
 def _stamp(axis: str, shown: Sequence[str]) -> str:
-    """Hash all that a page depends on: template, code, packages, and the model's records as JSON."""
     inputs = [paths.notebook(axis).read_text(encoding="utf-8"), code_fingerprint.of(DRAWN_BY)]
     inputs += [f"{name} {version(name)}" for name in DRAWING]
     return hashing.digest([*inputs, *shown]) + "\n"

@@ -83,7 +83,6 @@ def points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table
 
 
 def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
-    """Draw one quantity over the axis: lines with whiskers for numbers, bars for names."""
     of = axes.AXES[axis]
     values = list(dict.fromkeys(of.value(record.cell) for record in shown))
     values = sorted(values) if of.numeric else values

@@ -41,7 +41,6 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
 
 
 def _by_dataset(axis: Axis, cells: Sequence[Cell], found: dict[Cell, Record]) -> Table:
-    """Make a table with two columns for each data set: word error rate and latency."""
     names = list(dict.fromkeys(cell.dataset for cell in cells))
     at = {(axis.value(cell), cell.dataset): found.get(cell) for cell in cells}
     rows = []
@@ -55,7 +54,6 @@ def _by_dataset(axis: Axis, cells: Sequence[Cell], found: dict[Cell, Record]) ->
 
 
 def _compared(record: Record | None, original: Record | None) -> Row:
-    """Return the fields of an optimization, in numbers and in percent of the original."""
     return (
         fields.latency(record),
         fields.percent(record, original, "latency_percent"),
@@ -68,7 +66,6 @@ def _compared(record: Record | None, original: Record | None) -> Row:
 
 
 def _row_label(value: object, records: Sequence[Record | None]) -> Field:
-    """Return the value of a row; in the words of the report, if the row is a report's."""
     figures = [f for record in records if record and record.reported for f in record.reported.figures]
     return Field(figures[0].row, title=str(value)) if figures else Field(str(value))
 
@@ -78,7 +75,8 @@ def _as_reported(table: Table, records: Sequence[Record | None]) -> Table:
     reported = [record.reported for record in records if record and record.reported]
     if not reported:
         return table
-    kept = [i for i, column in enumerate(zip(*table.rows, strict=True)) if not _unprinted(column)]
+    columns = list(zip(*table.rows, strict=True))
+    kept = [i for i, of in enumerate(columns) if UNPRINTED not in of or {f.text for f in of} - {"", MISSING}]
     places = dict.fromkeys(f"{f.file}, {f.table}" for one in reported for f in one.figures)
     shown = table.caption.partition(", with 95 %")[0]
     caption = f"{shown}, as printed in {'; '.join(places)}, without intervals"
@@ -86,7 +84,3 @@ def _as_reported(table: Table, records: Sequence[Record | None]) -> Table:
         caption = f"{shown}: the report prints none of these figures"
     rows = tuple(tuple(row[i] for i in kept) for row in table.rows)
     return replace(table, caption=caption, columns=tuple(table.columns[i] for i in kept), rows=rows)
-
-
-def _unprinted(column: Sequence[Field]) -> bool:
-    return UNPRINTED in column and all(field.text in ("", MISSING) for field in column)

@@ -85,12 +85,12 @@ def figure(records: Sequence[Record]) -> Figure:
     """Draw shares by component and batch size; of the largest batch time over depth, and the roofline."""
     from matplotlib import pyplot
 
-    found = [record for record in records if record.layers is not None]
+    found = [(record.cell.batch_size, record.layers) for record in records if record.layers]
     with pyplot.rc_context(axis_figure.STYLE):
         drawing, panels = pyplot.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
         _bars(panels[0], found)
-        _depth(panels[1], found[-1])
-        _roof(panels[2], found[-1])
+        _depth(panels[1], *found[-1])
+        _roof(panels[2], *found[-1])
         for panel in panels:
             panel.grid(axis="y")
         handles, names = panels[0].get_legend_handles_labels()
@@ -100,9 +100,9 @@ def figure(records: Sequence[Record]) -> Figure:
 
 def points(records: Sequence[Record]) -> Table:
     """Make the table of the figure: one row per point, with its place, value, interval and record."""
-    found = [record for record in records if record.layers is not None]
-    rows = [row for record in found for row in _bar_rows(record)]
-    rows += [row for record in found[-1:] for row in _part_rows(record)]
+    found = [(record, record.layers) for record in records if record.layers]
+    rows = [row for each in found for row in _bar_rows(*each)]
+    rows += [row for each in found[-1:] for row in _part_rows(*each)]
     heads = ("Panel", "Batch size", "Point", "Place", "Value", "Record")
     return Table(say("layers", "points"), heads, tuple(rows))
 
@@ -112,7 +112,6 @@ def _captioned(what: str, heads: tuple[str, ...], rows: Sequence[Row]) -> Table:
 
 
 def _totals(record: Record, profile: LayerProfile) -> list[Row]:
-    """Return the rows of what no part explains, and of the whole pass."""
     key, whole = record.key, layer_shares.whole_s(profile)
     left = layer_shares.rest(profile)
     value, low, high = (whole.median * share for share in left)
@@ -139,7 +138,6 @@ def _totals(record: Record, profile: LayerProfile) -> list[Row]:
 
 
 def _numbers(record: Record, profile: LayerProfile, parts: Sequence[LayerPart]) -> Row:
-    """Return the fields of some parts, one for each of ``HEADS``."""
     key, share = record.key, layer_shares.share(profile, parts)
     title = "median divided by that of passes without hooks, 95 % interval of the ratio"
     count, parameters = sum(part.flops or 0 for part in parts), sum(part.parameters for part in parts)
@@ -155,7 +153,6 @@ def _numbers(record: Record, profile: LayerProfile, parts: Sequence[LayerPart]) 
 
 
 def _rates(record: Record, peak: Ceilings, replayed: Sequence[LayerPart]) -> Row:
-    """Return energy, rate and shares of the peak rates of parts that were called alone."""
     key = record.key
     if not replayed:
         return (without("cannot be called alone", key),) * 4
@@ -208,18 +205,14 @@ def _main(record: Record, profile: LayerProfile) -> str:
     return say("layers", "main", size=record.cell.batch_size, first=first, second=second)
 
 
-def _bar_rows(record: Record) -> Iterator[Row]:
-    """Yield a row for each component in the left panel."""
-    assert record.layers is not None
-    for name, share in layer_shares.shares(record.layers).items():
+def _bar_rows(record: Record, profile: LayerProfile) -> Iterator[Row]:
+    for name, share in layer_shares.shares(profile).items():
         value = fields.share(share.value, (share.low, share.high), "of the pass", record.key, " %")
         yield _row("left", record, TITLES[name], without("a bar stands at its batch size"), value)
 
 
-def _part_rows(record: Record) -> Iterator[Row]:
-    """Yield a row for each layer in the middle panel, and for each rate in the right one."""
-    assert record.layers is not None
-    for part in record.layers.parts:
+def _part_rows(record: Record, profile: LayerProfile) -> Iterator[Row]:
+    for part in profile.parts:
         if part.depth is not None:
             value = fields.seconds(layer_shares.summed_s([part]), record.key, "passes")
             value = replace(value, text=f"{value.text} s")
@@ -243,11 +236,11 @@ def _place(part: LayerPart) -> tuple[float, float]:
     return part.flops / (part.weight_bytes + part.activation_bytes), part.flops / part.replay_s
 
 
-def _bars(panel: Any, found: Sequence[Record]) -> None:
-    sizes = [str(record.cell.batch_size) for record in found]
+def _bars(panel: Any, found: Sequence[tuple[int, LayerProfile]]) -> None:
+    sizes = [str(size) for size, _ in found]
     below = [0.0] * len(found)
     for name, title in TITLES.items():
-        shares = [layer_shares.shares(record.layers).get(name) for record in found if record.layers]
+        shares = [layer_shares.shares(profile).get(name) for _, profile in found]
         heights = [100 * share.value if share else 0.0 for share in shares]
         if any(heights):
             panel.bar(sizes, heights, bottom=below, label=title, color=COLORS[name], width=0.6)
@@ -257,9 +250,8 @@ def _bars(panel: Any, found: Sequence[Record]) -> None:
     panel.set_ylabel("Share of the pass, %")
 
 
-def _depth(panel: Any, record: Record) -> None:
-    assert record.layers is not None
-    for name, of in layer_shares.components(record.layers).items():
+def _depth(panel: Any, size: int, profile: LayerProfile) -> None:
+    for name, of in layer_shares.components(profile).items():
         layers = [part for part in of if part.depth is not None]
         taken = [layer_shares.summed_s([part]) for part in layers]
         if layers:
@@ -272,13 +264,12 @@ def _depth(panel: Any, record: Record) -> None:
     panel.xaxis.get_major_locator().set_params(integer=True)
     panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
     panel.set_xlabel("Layer")
-    panel.set_ylabel(f"Time in the pass, s (batch size {record.cell.batch_size})")
+    panel.set_ylabel(f"Time in the pass, s (batch size {size})")
 
 
-def _roof(panel: Any, record: Record) -> None:
-    assert record.layers is not None
-    peak = record.layers.ceilings
-    drawn = [(*_place(part), part.component) for part in record.layers.parts if part.flops and part.replay_s]
+def _roof(panel: Any, size: int, profile: LayerProfile) -> None:
+    peak = profile.ceilings
+    drawn = [(*_place(part), part.component) for part in profile.parts if part.flops and part.replay_s]
     ridge = peak.flops_per_s / peak.bytes_per_s
     left = min([ridge / 10, *(x / 2 for x, _, _ in drawn)])
     right = max([ridge * 10, *(x * 2 for x, _, _ in drawn)])
@@ -294,7 +285,7 @@ def _roof(panel: Any, record: Record) -> None:
     lows = [y for _, y, _ in drawn] + roof
     panel.set_ylim(10 ** _decade(min(lows)), 10 ** (_decade(max(lows)) + 1))
     panel.set_xlabel("FLOP per byte")
-    panel.set_ylabel(f"FLOP/s (batch size {record.cell.batch_size})")
+    panel.set_ylabel(f"FLOP/s (batch size {size})")
 
 
 def _decade(value: float) -> int:

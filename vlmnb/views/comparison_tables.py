@@ -109,7 +109,6 @@ def chance(results: Sequence[BaseResult]) -> str:
 
 
 def _table(caption: str, results: Sequence[BaseResult], columns: Sequence[Column]) -> Table:
-    """Make a table with a row for each model, whose name links to its chapter."""
 
     def shown(name: str, show: Show, each: BaseResult) -> Field:
         record = each.records.get(name) if name else each.speed

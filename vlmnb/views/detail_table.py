@@ -60,8 +60,8 @@ def phase_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> 
         of = [("% of original", lambda r: fields.times_percent(r, originals[r.cell.batch_size], times))]
         return of if compared else []
 
-    samples: Column = ("Samples per s", partial(_rate, lambda r: r.samples_per_s))
-    output: Column = ("Output tokens per s", partial(_rate, lambda r: r.output_tokens_per_s))
+    samples: Column = ("Samples per s", time(lambda r: r.samples_per_s))
+    output: Column = ("Output tokens per s", time(lambda r: r.output_tokens_per_s))
     columns: list[Column] = [
         ("Latency per batch, s", fields.latency),
         *percent(lambda r: r.full_batches_s),
@@ -122,18 +122,6 @@ def accuracy(record: Record) -> Field:
     chance = metrics.chance_level([a.choices for a in record.answers])
     of += "" if chance is None else f" (a random choice would score {chance:.3f})"
     return marked(fields.fraction(number, ends, of, record.key), marks.of_samples(record))
-
-
-def _rate(of: Callable[[Record], intervals.Summary | None], record: Record) -> Field:
-    rate = of(record)
-    if rate is None:
-        return missing(record)
-    if rate.confidence < intervals.ENOUGH:
-        shown = Field(f"{rate.median:.3g}", f"n = {rate.n}: too few for an interval", record.key)
-    else:
-        title = "of a full batch, divided by its latency, 95 % interval"
-        shown = fields.measured(rate.median, (rate.low, rate.high), title, record.key)
-    return marked(shown, marks.of_latency(record))
 
 
 def _score(name: str, record: Record) -> Field:

@@ -47,7 +47,7 @@ def value(
 
 
 def time(read: Callable[[Record], intervals.Summary | None]) -> Show:
-    """Return what shows the median of times with its interval and its mark."""
+    """Return what shows the median of times, or of rates, with its interval and its mark."""
 
     def show(record: Record) -> Field:
         found = read(record)
@@ -127,7 +127,7 @@ def joules(record: Record, amount: float | None) -> Field:
     reading = record.headline_energy
     if amount is None or reading is None:
         return missing(record)
-    shown = f"{marks.of_method(reading)}{amount:.3g}"
+    shown = f"{MODELLED if reading.method == 'model' else ''}{amount:.3g}"
     title = f"{reading.method}: {reading.detail}; {ONE_READING}"
     return marked(Field(shown, title, record.key), marks.of_energy(record))
 

@@ -77,7 +77,6 @@ def measured(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> lis
 
 
 def _by_dataset(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
-    """Return the records of each data set with its title, which is empty if there is one data set only."""
     names = list(dict.fromkeys(record.cell.dataset for record in records))
     return [
         (
@@ -89,7 +88,6 @@ def _by_dataset(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
 
 
 def _changes(axis: Axis, part: Sequence[Record], noise_floor: float) -> list[Change]:
-    """Compare the end of a series with its start, or optimizations with the original of their batch size."""
     if axis.against_original:
         groups = [list(group) for _, group in groupby(part, key=lambda record: record.cell.batch_size)]
         return [

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from vlmnb.meters.readings import headline
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import changes_since, resolve_cell
 from vlmnb.spec.cell import Cell, words
-from vlmnb.views.table import STATUS_WORDS
 from vlmnb.views.templates import say
 
 Why = TypeVar("Why")
@@ -36,7 +35,9 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
     ok = [record for record in records if record.status == "ok"]
     short = [record.cell for record in ok if record.short]
 
-    def grouped(among: Iterable[Record], reason: Callable[[Record], Why | None]) -> list[tuple[Why, str]]:
+    def grouped(
+        among: Iterable[Record], reason: Callable[[Record], Why | Literal[False] | None]
+    ) -> list[tuple[Why, str]]:
         found: dict[Why, list[Cell]] = {}
         for record in among:
             if why := reason(record):
@@ -49,7 +50,7 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
         geometries=dict.fromkeys(
             (r.cell.model, r.provenance.geometry) for r in records if r.provenance.geometry
         ),
-        failed=grouped(records, lambda r: None if r.status == "ok" else (STATUS_WORDS[r.status], r.reason)),
+        failed=grouped(records, lambda r: r.status != "ok" and (r.status.replace("_", " "), r.reason)),
         short=where(short, every) if short else "",
         energy=grouped(ok if energy else (), lambda r: r.energy_reason),
         flops=grouped(records, lambda r: r.flops.note if r.flops else None),
@@ -98,7 +99,6 @@ def _fewer(record: Record) -> str:
 
 
 def _modelled(record: Record) -> bool:
-    """Return whether energy that is shown of a record, or of its layers, was modelled."""
     parts = record.layers.parts if record.layers else ()
     of_parts = (headline(part.energy, record.cell.device, part.energy_refused) for part in parts)
     found = [record.headline_energy, *of_parts]
@@ -118,7 +118,6 @@ def where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
 
 
 def _loads(records: Iterable[Record]) -> str:
-    """Name records with the share of the CPU that other processes used."""
     shown = []
     for record in records:
         share = record.provenance.other_load

@@ -6,27 +6,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from vlmnb.meters.readings import EnergyReading
 from vlmnb.records.record import Record
 from vlmnb.views.table import Field, Row
 
-MODELLED = "≈ "
-"""Stands before energy that was modelled from time and a nominal power, not measured."""
-
-DISTURBED = " †"
-"""Stands after a number that other processes may have changed."""
-
-BEYOND = " ‡"
-"""Stands after a share above 100 % of a peak rate: the device can do more than was measured as its peak."""
-
-CHANGED = " ⚑"
-"""Stands after an optimization that changes more answers than another batch size does."""
-
-DEGENERATE = " ∅"
-"""Stands after a time or joules of a cell whose answers say nothing."""
-
-FEWER = " §"
-"""Stands after a number of fewer samples than were chosen, because some could not be used."""
+MODELLED, DISTURBED, BEYOND, CHANGED, DEGENERATE, FEWER = "≈ ", " †", " ‡", " ⚑", " ∅", " §"
+"""Signs before (the first) and after numbers."""
 
 LEGEND = {
     "vlmnb-missing": "`-` no number (its tooltip or a note says why)",
@@ -38,9 +22,6 @@ LEGEND = {
     FEWER: "`§` some samples could not be used",
 }
 """What each mark means, by what shows in a page's text that it occurs."""
-
-MEANING = "other processes used the machine meanwhile"
-"""What ``DISTURBED`` means."""
 
 
 class Mark(NamedTuple):
@@ -84,11 +65,6 @@ def beyond(rows: Iterable[Row]) -> bool:
     return any(BEYOND in field.text for row in rows for field in row)
 
 
-def of_method(reading: EnergyReading | None) -> str:
-    """Return the mark that stands before energy; empty if it was measured."""
-    return MODELLED if reading is not None and reading.method == "model" else ""
-
-
 def marked(field: Field, mark: Mark) -> Field:
     """Return a field with a mark after its number."""
     return replace(field, text=field.text + mark.sign, title=field.title + mark.why)
@@ -104,8 +80,8 @@ def of_samples(record: Record) -> Mark:
 def of_load(record: Record, disturbed: bool) -> Mark:
     """Return the mark of background load, if it disturbed a number."""
     share = record.provenance.other_load
-    used = MEANING if share is None else f"other processes used {100 * share:.0f} % of the CPU meanwhile"
-    return Mark(DISTURBED, f"; {used}") if disturbed else Mark()
+    used = "the machine" if share is None else f"{100 * share:.0f} % of the CPU"
+    return Mark(DISTURBED, f"; other processes used {used} meanwhile") if disturbed else Mark()
 
 
 def joined(*marks: Mark) -> Mark:

@@ -118,7 +118,6 @@ def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult
 
 
 def _draw(panel: Any, listed: Sequence[Point]) -> dict[str, Any]:
-    """Draw the points of a data set; return what the legend shows of each model."""
     front = [listed[i] for i in intervals.pareto_front([(p.x, p.y) for p in listed])]
     panel.plot([p.x for p in front], [p.y for p in front], color=INK, linewidth=1, linestyle="--", zorder=1)
     named = {

@@ -188,7 +188,6 @@ def _peak(peak: Peak, unit: str) -> Field:
 
 
 def _quietest(peak: Peak) -> Field:
-    """Show the background load in the quietest try of a peak rate."""
     if peak.other_load is None:
         return without("not in the record", peak.key)
     return marked(

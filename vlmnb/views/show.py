@@ -135,8 +135,7 @@ def show_flips(plan: Plan, found: list[Record]) -> None:
 
 def show_agreement(plan: Plan, found: list[Record]) -> None:
     """Display the share of identical answers by batch size and precision, with cells of other pages."""
-    others, _ = record_file.read_all(results_folder(plan), plan.model)
-    _show(*map(answer_tables.agreement_table, agreement.matrices(found, others)))
+    _show(*map(answer_tables.agreement_table, agreement.matrices(found, _records(plan))))
 
 
 def show_details(plan: Plan, found: list[Record]) -> None:
@@ -170,19 +169,8 @@ def omitted(cells: Sequence[Cell], base: Dtype) -> list[str]:
     return [name for name in optimizations.defaults(base) if name not in shown]
 
 
-def results_folder(plan: Plan) -> Path:
-    """Return the folder of the records that a plan reads and writes."""
-    return paths.resolve(str(plan.parameters["results"]))
-
-
-def of_reports(plan: Plan) -> list[Record]:
-    """Return the reports' records on a plan's model."""
-    return record_file.read_all(results_folder(plan), model=plan.model, hardware=record.REPORTS)[0]
-
-
 def _show_optimizations(plan: Plan, cells: Sequence[Cell], found: list[Record]) -> None:
-    """Display the tables of each batch size: times and energy, and what became of the answers."""
-    others, _ = record_file.read_all(results_folder(plan), plan.model)
+    others = _records(plan)
     for number, part in enumerate(optimizations.groups(cells)):
         if number:
             said = say("answers", "other_batch_size", cells=part)
@@ -199,15 +187,12 @@ def _show_optimizations(plan: Plan, cells: Sequence[Cell], found: list[Record]) 
 
 
 def _show_comparison(plan: Plan, found: list[Record]) -> None:
-    """Display a report's figures and our own measurements, if there is a report on the model."""
-    reported = of_reports(plan)
+    reported = _records(plan, record.REPORTS)
     if not reported:
         return
     cells = planning.plan(plan.axis.name, {"model": plan.model, "source": "reports"}).cells
     # A page of reports shows every machine's measurements, a measured page its own.
-    measured = found
-    if plan.source == "reports":
-        measured = record_file.read_all(results_folder(plan), model=plan.model)[0]
+    measured = _records(plan) if plan.source == "reports" else found
     made = report_tables.table(plan.axis.name, cells, reported, measured)
     if made.rows:
         _show("## Compared with our own measurements", made, report_tables.notes(made))
@@ -222,21 +207,26 @@ def _shown(plan: Plan, found: list[Record]) -> tuple[Cell, ...]:
     return plan.of_length("natural") or plan.cells
 
 
+def _results(plan: Plan) -> Path:
+    return paths.resolve(str(plan.parameters["results"]))
+
+
+def _records(plan: Plan, hardware: str = "*") -> list[Record]:
+    return record_file.read_all(_results(plan), plan.model, hardware)[0]
+
+
 def _noise_floor(plan: Plan, found: Sequence[Record]) -> NoiseFloor:
-    """Return the noise floor of the machines and devices that measured the records."""
     places = {(one.hardware, one.cell.device) for one in found if one.status == "ok"}
-    return repeatability.noise_floor([*repeatability.read(results_folder(plan)), *found], places)
+    return repeatability.noise_floor([*repeatability.read(_results(plan)), *found], places)
 
 
 def _show(*parts: Table | str | None) -> None:
-    """Display tables, and texts that are not empty as Markdown."""
     for part in parts:
         if part:
             display(Markdown(part) if isinstance(part, str) else HTML(table.render(part)))
 
 
 def _figure(figure: Figure, alt: str, caption: str, drawn: Table) -> None:
-    """Display a figure, its caption, and the table of its points, whose numbers link to records."""
     from matplotlib import pyplot
 
     buffer = io.BytesIO()

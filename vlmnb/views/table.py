@@ -15,15 +15,6 @@ T = TypeVar("T")
 MISSING = "-"
 """Stands where there is no value."""
 
-STATUS_WORDS = {
-    "not_applicable": "not applicable",
-    "not_enough_tokens": "not enough tokens",
-    "out_of_memory": "out of memory",
-    "unsupported": "unsupported",
-    "failed": "failed",
-    "unstated": "unstated",
-}
-
 
 @dataclass(frozen=True)
 class Field:
@@ -37,7 +28,6 @@ class Field:
         span: The number's interval as it is shown, ``[low, high]``; empty where there is none.
         href: Address that the text links to.
         sort: Number that the column is sorted by, where the text does not start with it.
-        heading: Whether the field is the heading of its row.
     """
 
     text: str
@@ -47,7 +37,6 @@ class Field:
     span: str = ""
     href: str = ""
     sort: float | None = None
-    heading: bool = False
 
 
 Row = tuple[Field, ...]
@@ -55,12 +44,10 @@ Row = tuple[Field, ...]
 
 @dataclass(frozen=True)
 class Table:
-    """A table ready to be shown.
+    """A table ready to be shown; the first field of a row is its heading.
 
     Attributes:
-        caption: What it shows, with units; may be empty.
         columns: Headings; empty for a table without a line of headings.
-        rows: Fields, as many as there are columns.
         classes: Further CSS classes, such as ``vlmnb-sticky`` or ``vlmnb-filter``.
     """
 
@@ -91,7 +78,7 @@ def declared(caption: str, columns: Sequence[tuple[str, Callable[[T], Field]]], 
 def facts(pairs: Mapping[str, str | Field]) -> Table:
     """Make a table of names and values, without a line of headings."""
     rows = [
-        (Field(name, heading=True), Field(value, words=True) if isinstance(value, str) else value)
+        (Field(name), Field(value, words=True) if isinstance(value, str) else value)
         for name, value in pairs.items()
     ]
     return Table("", (), tuple(rows))
@@ -106,7 +93,7 @@ def missing(record: Record | None, why: str = "") -> Field:
     elif record.short:
         why = why or "fewer samples than one batch"
     if record.status != "ok":
-        why = f"{STATUS_WORDS[record.status]}: {record.reason}"
+        why = f"{record.status.replace('_', ' ')}: {record.reason}"
     return without(why or record.remarks or "not measured", record.key)
 
 

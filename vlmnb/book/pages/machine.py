@@ -29,7 +29,6 @@ def page(content: Content) -> str:
 
 
 def _machine(name: str, records: Sequence[Record]) -> dict[str, object]:
-    """Collect what the template shows of one machine."""
     made = sorted((record.provenance for record in records), key=lambda one: one.started_at)
     loads = [one.other_load for one in made if one.other_load is not None]
     return {
@@ -65,7 +64,6 @@ def _counters(records: Iterable[Record]) -> Iterator[tuple[Value, ...]]:
 
 
 def _observed(found: Sequence[Conditions]) -> dict[str, object]:
-    """Collect what the windows observed."""
     states = [state for one in found for state in (one.start, one.end)]
     return {
         "states": states,
@@ -81,7 +79,6 @@ def _observed(found: Sequence[Conditions]) -> dict[str, object]:
 
 
 def _repeats(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
-    """Return the A/A repeats of each cell, and how many of them all had background load."""
     for cell, repeats in repeatability.groups(records).items():
         found, loaded = repeatability.of(repeats), sum(one.batches_under_load for one in repeats)
         name = f"{cell.model}, {dataset_title(cell.dataset)}, {cell.device}, batch {cell.batch_size}"

@@ -66,7 +66,6 @@ def _runs(content: Content, name: str, reported: bool) -> list[tuple[str, Page |
 
 
 def _unmeasured(own: Sequence[Record]) -> list[tuple[Value, ...]]:
-    """Return status, reason, values and number of the cells without numbers."""
     every = [record.cell for record in own]
     failed = sorted((r.status, r.reason, i) for i, r in enumerate(own) if r.status != "ok")
     groups = ((why, [every[i] for *_, i in of]) for why, of in groupby(failed, key=lambda one: one[:2]))
@@ -77,7 +76,6 @@ def _unmeasured(own: Sequence[Record]) -> list[tuple[Value, ...]]:
 
 
 def _model_card(entry: ModelEntry | None) -> str:
-    """Return the model card that ships with a bundled model, its headings one level lower."""
     card = paths.bundled_model(entry.name) / "README.md" if entry and entry.bundled else None
     if card is None or not card.exists():
         return ""

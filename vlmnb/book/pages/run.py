@@ -40,7 +40,6 @@ def rerun_command(page: Page) -> str:
 
 
 def _records(page: Page) -> list[tuple[Value, ...]]:
-    """Return value on the axis, data set, status, hardware, time and link of every record."""
     cells = [record.cell for record in page.records]
     return [
         (

@@ -23,7 +23,6 @@ def page(content: Content) -> str:
 
 
 def _runs(content: Content) -> list[tuple[Value, ...]]:
-    """Return model, page, state, time, and numbers of cells of every run, those of reports last."""
     runs: dict[tuple[bool, str, str], tuple[Value, ...]] = {
         (False, f.model, f.axis): (model_title(f.model), axis_title(f.axis), "failed", minute(f.at), "-", "-")
         for f in content.failures
@@ -44,7 +43,6 @@ def _published(page: Page) -> tuple[Value, ...]:
 
 
 def _cells(content: Content) -> list[tuple[Value, ...]]:
-    """Return model, hardware and the number of cells of each status."""
     counts = Counter((r.cell.model, r.hardware, r.status) for r in content.records)
     places = sorted(
         {place[:2] for place in counts}, key=lambda place: (content.models.index(place[0]), place)

@@ -9,7 +9,7 @@ from vlmnb.book.rendering import code, render
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations import BASE_ATTENTION
-from vlmnb.views.table import STATUS_WORDS, Field, without
+from vlmnb.views.table import Field, without
 
 OF_THE_CELL = ("not_applicable", "not_enough_tokens")
 """Statuses that depend on an image size or a prompt length, not on an optimization."""
@@ -61,7 +61,6 @@ def _device(group: tuple[str, str], found: Tried, models: Sequence[str]) -> dict
 
 
 def _field(found: Mapping[int, Record], reasons: dict[str, int]) -> Field:
-    """Return what happened, with the batch sizes at which it did."""
     if not found:
         return without("not tried")
     sizes: dict[str, list[str]] = {}
@@ -70,7 +69,7 @@ def _field(found: Mapping[int, Record], reasons: dict[str, int]) -> Field:
         word = "ok"
         if record.status != "ok":
             number = reasons.setdefault(record.reason, len(reasons) + 1)
-            word = f"{STATUS_WORDS[record.status]} ({number})"
+            word = f"{record.status.replace('_', ' ')} ({number})"
         sizes.setdefault(word, []).append(str(size))
         titles.append(f"batch {size}, record {record.key}: {record.reason or 'ok'}")
     text = "; ".join(f"{word}, batch {', '.join(of)}" for word, of in sizes.items())
