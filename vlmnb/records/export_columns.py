@@ -35,47 +35,40 @@ def row(record: Record) -> dict[str, Any]:
     conditions = provenance.conditions
     p90 = intervals.quantile_interval(record.full_batches_s, 0.9) if record.full_batches_s else None
     guessing = None if record.accuracy is None else metrics.chance_level([a.choices for a in answers])
-    found = (
-        record.cell.model_dump()
-        | _same(record, _OF_RECORD)
-        | costs(record)
-        | _same(memory, _OF_MEMORY)
-        | _same(flops, _OF_FLOPS, "flops_")
-        | _same(timing, _OF_TIMING)
-        | {
-            **_ends("wer", record.wer_interval),
-            **_ends("accuracy", record.accuracy_interval),
-            "accuracy_guessing": guessing,
-            "quality_note": record.quality_note or None,
-            "degenerate": record.degenerate or None,
-            "failed_samples": len(record.failed_samples) or None,
-            "notes": record.remarks or None,
-            "flops": record.flops_per_batch,
-            # A process keeps what it once took: the difference that is known of a CPU is under its own name.
-            "peak_bytes_over_model": memory and memory.reserved_peak_bytes and memory.over_model_bytes(),
-            "reserved_peak_bytes_over_model": memory and memory.over_model_bytes("reserved_"),
-            "process_peak_bytes_over_model": memory and memory.over_model_bytes("process_"),
-            "image_tokens": _middle([a.image_tokens for a in answers]),
-            "text_tokens": _middle([a.text_tokens for a in answers]),
-            "output_tokens": sum(a.output_tokens for a in answers) / len(answers) if answers else None,
-            "preprocess_s": _middle(timing.preprocess_s) if timing else None,
-            "vision_s": _median(record.phase("vision_s")),
-            "prefill_s": _median(record.phase("prefill_s")),
-            "decode_s": _median(record.phase("decode_s")),
-            **_interval("ttft", record.ttft_s, "_s"),
-            **_interval("tpot", record.tpot_s, "_s"),
-            "other_load": provenance.other_load,
-            "contaminated": conditions and conditions.contaminated,
-            "latency_disturbed": None if record.latency is None else record.batches_under_load,
-            "other_geometry": provenance.geometry or None,
-            "code": provenance.code or None,
-            "threads": provenance.threads,
-            "started_at": provenance.started_at or None,
-            "reported_in": record.reported and record.reported.places,
-            "latency_p90_s": p90 and p90.value,
-            **_ends("latency_p90", (p90.low, p90.high) if p90 else None, "_s"),
-        }
-    )
+    found = record.cell.model_dump() | _same(record, _OF_RECORD) | costs(record)
+    found |= _same(memory, _OF_MEMORY) | _same(flops, _OF_FLOPS, "flops_") | _same(timing, _OF_TIMING)
+    found |= {
+        **_ends("wer", record.wer_interval),
+        **_ends("accuracy", record.accuracy_interval),
+        "accuracy_guessing": guessing,
+        "quality_note": record.quality_note or None,
+        "degenerate": record.degenerate or None,
+        "failed_samples": len(record.failed_samples) or None,
+        "notes": record.remarks or None,
+        "flops": record.flops_per_batch,
+        # A process keeps what it once took: the difference that is known of a CPU is under its own name.
+        "peak_bytes_over_model": memory and memory.reserved_peak_bytes and memory.over_model_bytes(),
+        "reserved_peak_bytes_over_model": memory and memory.over_model_bytes("reserved_"),
+        "process_peak_bytes_over_model": memory and memory.over_model_bytes("process_"),
+        "image_tokens": _middle([a.image_tokens for a in answers]),
+        "text_tokens": _middle([a.text_tokens for a in answers]),
+        "output_tokens": sum(a.output_tokens for a in answers) / len(answers) if answers else None,
+        "preprocess_s": _middle(timing.preprocess_s) if timing else None,
+        "vision_s": _median(record.phase("vision_s")),
+        "prefill_s": _median(record.phase("prefill_s")),
+        "decode_s": _median(record.phase("decode_s")),
+        **_interval("ttft", record.ttft_s, "_s"),
+        **_interval("tpot", record.tpot_s, "_s"),
+        "contaminated": conditions and conditions.contaminated,
+        "latency_disturbed": None if record.latency is None else record.batches_under_load,
+        "other_geometry": provenance.geometry or None,
+        "code": provenance.code or None,
+        **_same(provenance, ("other_load", "threads")),
+        "started_at": provenance.started_at or None,
+        "reported_in": record.reported and record.reported.places,
+        "latency_p90_s": p90 and p90.value,
+        **_ends("latency_p90", (p90.low, p90.high) if p90 else None, "_s"),
+    }
     for name, score in record.scores.items():
         found |= {name: score.value, **_ends(name, (score.low, score.high))}
     return {column: found.get(column) for column in EXPORT_COLUMNS}

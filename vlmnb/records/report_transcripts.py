@@ -9,12 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
 from pydantic import Field, ValidationError
 
 from vlmnb import paths
 from vlmnb.errors import Damaged, UserError
-from vlmnb.files import hashing
+from vlmnb.files import hashing, plain_yaml
 from vlmnb.records import record, record_file
 from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
@@ -107,9 +106,7 @@ def load(folder: Path) -> list[Transcript]:
     found = []
     for path in sorted(folder.glob("*.yaml")):
         try:
-            found.append(Transcript.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))))
-        except (OSError, yaml.YAMLError) as error:
-            raise UserError(f"cannot read the transcript {path}: {' '.join(str(error).split())}") from None
+            found.append(Transcript.model_validate(plain_yaml.load(path)))
         except ValidationError as error:
             raise UserError(f"{path}: {sweep_file.explain(error, Transcript.model_fields)}") from None
     return sorted(found, key=lambda transcript: (transcript.kind == "log", transcript.file))

@@ -47,13 +47,7 @@ class Resolved:
 
 
 def resolve(cells: Iterable[Cell], results: Path) -> dict[Cell, Resolved]:
-    """Resolve cells, looking at the weights of each model once.
-
-    Nothing is kept for the next call: weights may change while a process lives.
-
-    Args:
-        cells: What is asked for.
-        results: Folder of the records.
+    """Resolve cells, looking at the weights of each model once per call: they may change meanwhile.
 
     Raises:
         UserError: A model, data set or optimization is unknown, or the files of a checkpoint cannot be read.

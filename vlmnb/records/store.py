@@ -70,13 +70,7 @@ class Index:
     """The index of a results folder, or of one folder below it, as the files are now."""
 
     def __init__(self, results: Path, under: str = "", *, export: bool = False) -> None:
-        """Open the index and bring it up to date.
-
-        Args:
-            results: Folder of the records.
-            under: ``hardware/model`` to look at that folder only.
-            export: Whether to make the values that :meth:`export` returns.
-        """
+        """Bring the index up to date, or that of the folder ``under``; ``export``: make those values too."""
         self.results, self._under = results, under
         files = dict(_scan(results, under))
         try:
@@ -108,11 +102,7 @@ class Index:
         self._database.close()
 
     def records(self, *, having: str = "") -> dict[str, IndexedRecord]:
-        """Return files by their path relative to the results folder, in path order.
-
-        Args:
-            having: A field that must not be empty; by default all files are returned.
-        """
+        """Return files by their path below the results, in order; ``having``: a field that is not empty."""
         found = self._query(", ".join(_SUMMARY), f"{having} NOT IN ('', 0)" if having else "1")
         return {each[0]: IndexedRecord(*each) for each in found}
 
