@@ -22,18 +22,13 @@ from vlmnb.spec import axes, planning
 from vlmnb.views import templates
 
 
-def test_jupyter_book_is_of_the_version_that_reads_our_configuration() -> None:
-    assert version("jupyter-book").startswith("1.")
-
-
 def test_the_committed_table_of_contents_is_the_generated_one(project: Path) -> None:
-    measured = [(model, axis) for model in bookmaking.MODELS for axis in axes.AXES if axis != "repeat"]
-    pages = [Page(*name, "", {}, ()) for name in measured]
-    pages += [
-        Page(model, axis, "", {"source": "reports"}, ())
-        for model in bookmaking.REPORTED
-        for axis in report_pages.AXES
-    ]
+    measured = [axis for axis in axes.AXES if axis != "repeat"]
+    asked = (
+        (bookmaking.MODELS, measured, {}),
+        (bookmaking.REPORTED, report_pages.AXES, {"source": "reports"}),
+    )
+    pages = [Page(m, axis, "", given, ()) for models, names, given in asked for m in models for axis in names]
     committed = (project / "_toc.yml").read_text(encoding="utf-8")
     made = build.table_of_contents(Content(pages=tuple(pages)))
     assert yaml.safe_load(committed) == yaml.safe_load(made)
@@ -83,34 +78,19 @@ def test_every_record_of_a_page_can_be_downloaded(small: Small) -> None:
     assert (downloads / "llava-tiny-image_size.ipynb").exists()
 
 
-def test_a_bundled_model_shows_its_size_and_its_card(small: Small) -> None:
-    small.assemble()
-    chapter = small.read("generated/llava-tiny.md")
-    assert "2 100 001" in chapter
-    assert "\n## Model card\n\nA LLaVA model." in chapter
-    assert "\n### Scores\n" in chapter
-    assert "\n# usage\n" in chapter
-
-
-def test_a_refused_notebook_is_reported_and_not_published(small: Small) -> None:
+def test_a_chapter_shows_size_card_and_failed_runs_and_what_is_refused_is_told(small: Small) -> None:
+    command = "papermill notebooks/seq_len.ipynb out.ipynb"
+    bookmaking.fail(small.runs, "llava-tiny", "seq_len", stderr_tail="Traceback", command=command)
     bookmaking.executed(small.runs, "llava-tiny", "device", end_time=None)
     (line,) = small.assemble()
     assert "llava-tiny/device.ipynb" in line
     assert line.endswith("a sweep makes it again")
     assert not (small.root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
-    assert "did not finish" in small.read("generated/status.md")
-
-
-def test_the_status_page_and_the_chapter_show_a_failed_run(small: Small) -> None:
-    command = "papermill notebooks/seq_len.ipynb out.ipynb"
-    bookmaking.fail(small.runs, "llava-tiny", "seq_len", stderr_tail="Traceback", command=command)
-    small.assemble()
-    status = small.read("generated/status.md")
-    assert "boom" in status
-    assert command in status
-    chapter = small.read("generated/llava-tiny.md")
-    assert "Prompt length (not published)" in chapter
-    assert "**The run failed**: boom" in chapter
+    card = ("2 100 001", "\n## Model card\n\nA LLaVA model.", "\n### Scores\n", "\n# usage\n")
+    chapter = (*card, "Prompt length (not published)", "**The run failed**: boom")
+    for page, parts in (("llava-tiny", chapter), ("status", ("boom", command, "did not finish"))):
+        text = small.read(f"generated/{page}.md")
+        assert [part for part in parts if part not in text] == []
 
 
 @pytest.mark.parametrize(("at", "marked"), [("2026-02-01T00:00:00", True), ("2025-12-01T00:00:00", False)])
@@ -121,17 +101,13 @@ def test_a_page_older_than_a_failed_rerun_is_marked(small: Small, at: str, marke
     assert ("The latest attempt to run it again failed" in page) == marked
 
 
-def test_broken_files_are_reported(small: Small) -> None:
+def test_broken_files_are_reported_and_pages_that_are_gone_leave_the_book(small: Small) -> None:
     broken = small.results / "test-cpu-2c" / "llava-tiny" / "half.json"
     broken.write_text('{"schema_version"', encoding="utf-8")
     bookmaking.fail(small.runs, "llava-tiny", "device").write_text("[]", encoding="utf-8")
     half, device = small.assemble()
     assert "half.json" in half
     assert "device.json" in device
-
-
-def test_pages_that_are_gone_leave_the_book(small: Small) -> None:
-    small.assemble()
     (small.runs / "llava-tiny" / "device.ipynb").unlink()
     small.assemble()
     assert not (small.root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
@@ -151,6 +127,7 @@ def test_foreign_text_is_not_read_as_markup() -> None:
 
 
 def test_version_2_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert version("jupyter-book").startswith("1.")
     monkeypatch.setattr(build, "version", lambda name: "2.1.7")
     with pytest.raises(UserError, match="pip install"):
         build.build(tmp_path, tmp_path, tmp_path / "out")
@@ -203,18 +180,16 @@ class TestBuiltSite:
             shown, displayed = (file.read_text("utf-8").count("data-key") for file in (page, notebook))
             assert shown >= displayed, page
 
-    def test_images_have_alt_texts_and_pages_titles(
+    def test_images_have_alt_texts_pages_have_titles_and_are_small(
         self, site: Path, pages: dict[Path, linkcheck.Page]
     ) -> None:
         book = {path: page for path, page in pages.items() if site / "book" in path.parents}
+        assert [path for path in book if path.stat().st_size > 300_000] == []
         alt_texts = [alt for page in book.values() for alt in page.alt_texts]
         assert len(alt_texts) > 10
         assert [alt for alt in alt_texts if not (alt or "").strip()] == []
         assert [path for path, page in book.items() if len(page.headings) != 1] == []
         assert len({page.headings[0] for page in book.values()}) == len(book), "no two titles are the same"
-
-    def test_pages_are_small(self, site: Path) -> None:
-        assert [p for p in (site / "book").rglob("*.html") if p.stat().st_size > 300_000] == []
 
     def test_a_second_build_is_skipped_and_a_change_is_noticed(self, small: Small, tmp_path: Path) -> None:
         root, results, runs = small

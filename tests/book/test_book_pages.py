@@ -48,8 +48,8 @@ def field(table: Table, column: str) -> Field:
 
 def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> None:
     own = measured("llava-tiny", "fuyu-tiny")
-    changes = {"hardware": "other", "key": "0" * 16}
-    other = [record.model_copy(update=changes) for record in own if record.cell.model == "fuyu-tiny"]
+    moved = {"hardware": "other", "key": "0" * 16}
+    other = [record.model_copy(update=moved) for record in own if record.cell.model == "fuyu-tiny"]
     groups = base_configuration.base_results([*own, *other])
     assert [(setup.hardware, [e.model.name for e in found]) for setup, found in groups.items()] == [
         ("test-cpu-2c", ["llava-tiny", "fuyu-tiny"]), ("other", ["fuyu-tiny"]),

@@ -50,14 +50,7 @@ def test_outputs_stay_in_order_and_none_is_lost() -> None:
     tables = [bookmaking.display(text_html=f"<table>{number}</table>") for number in range(2)]
     outputs = [bookmaking.markdown("first"), tables[0], bookmaking.markdown("- why"), tables[1]]
     cells = made(bookmaking.code("show()", outputs))["cells"]
-    assert [cell["cell_type"] for cell in cells] == [
-        "markdown",
-        "code",
-        "markdown",
-        "code",
-        "markdown",
-        "code",
-    ]
+    assert [cell["cell_type"] for cell in cells] == ["markdown", "code"] * 3
     assert cells[1]["metadata"]["tags"] == ["hide-input"]
     for cell, table in zip(cells[3::2], tables, strict=True):
         assert cell["metadata"]["tags"] == ["remove-input"]
@@ -84,11 +77,8 @@ def test_a_caption_belongs_to_its_figure_and_labels_are_unique() -> None:
     plot = bookmaking.code("plot()", [PICTURE, bookmaking.markdown("*It halves.*")])
     notebook = made(plot, copy.deepcopy(plot))
     figures = [c["metadata"]["mystnb"]["figure"] for c in notebook["cells"] if c["cell_type"] == "code"]
-    assert [figure["caption"] for figure in figures] == ["It halves."] * 2
-    assert [figure["name"] for figure in figures] == [
-        "fig-llava-tiny-image-size",
-        "fig-llava-tiny-image-size-2",
-    ]
+    names = ("fig-llava-tiny-image-size", "fig-llava-tiny-image-size-2")
+    assert figures == [{"caption": "It halves.", "name": name} for name in names]
 
 
 def cells(*parts: str) -> str:

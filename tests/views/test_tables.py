@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
-from factory import absent, answers, cell, record
+from factory import absent, answers, but, cell, changed, record
 
 from vlmnb import models
 from vlmnb.analysis.base_configuration import BaseResult
@@ -11,6 +12,8 @@ from vlmnb.meters.readings import EnergyReading
 from vlmnb.records import export_columns
 from vlmnb.records import record as records
 from vlmnb.records.parts import FailedSample
+from vlmnb.records.record import Record
+from vlmnb.spec.cell import Cell
 from vlmnb.views import (
     axis_figure,
     axis_table,
@@ -24,22 +27,30 @@ from vlmnb.views import (
 )
 from vlmnb.views.table import Field, Table, render
 
+MODEL = models.get("llava-tiny")
+
 
 def texts(table: Table) -> list[list[str]]:
     return [[field.text for field in row] for row in table.rows]
+
+
+def details(found: Record) -> dict[str, Field]:
+    """The fields of a record in the table of details, by heading."""
+    table = detail_table.detail_table("seq_len", [found.cell], [found])
+    return dict(zip(table.columns, table.rows[0], strict=True))
+
+
+def answered(of: Cell | None = None, **changes: Any) -> Record:
+    """A record whose four answers, the first of them wrong, have some fields changed."""
+    return record(of, answers=tuple(but(answer, **changes) for answer in answers(4, 1)))
 
 
 def test_the_batch_table_shows_what_the_records_say() -> None:
     cells = [cell(batch_size=1), cell(batch_size=2)]
     found = [record(cells[0], latencies=(0.2,) * 8), record(cells[1], latencies=(0.3,) * 8)]
     table = axis_table.axis_table("batch_size", cells, found)
-    assert table.columns == (
-        "Batch size",
-        "Latency per batch, s",
-        "Energy, J per sample",
-        "FLOPs per batch",
-        "WER",
-    )
+    heads = ("Batch size", "Latency per batch, s", "Energy, J per sample", "FLOPs per batch", "WER")
+    assert table.columns == heads
     assert texts(table) == [
         ["1", "0.2000", "≈ 1", "1.000 M", "0.250"],
         ["2", "0.3000", "≈ 0.5", "1.000 M", "0.250"],
@@ -57,12 +68,9 @@ def test_a_cell_without_a_figure_is_a_dash_with_its_reason_beneath() -> None:
 
 
 def test_percent_columns_are_of_the_first_row_of_their_own_column() -> None:
-    cells = [cell(optimization="fp32"), cell(optimization="sdpa"), cell(optimization="compile")]
-    found = [
-        record(cells[0], latencies=(0.4,) * 6),
-        record(cells[1], latencies=(0.3,) * 6),
-        absent(cells[2], "failed", "broke"),
-    ]
+    cells = [cell(optimization=name) for name in ("fp32", "sdpa", "compile")]
+    timed = [record(of, latencies=(taken,) * 6) for of, taken in zip(cells, (0.4, 0.3), strict=False)]
+    found = [*timed, absent(cells[2], "failed", "broke")]
     rows = texts(axis_table.axis_table("optimization", cells, found))
     assert [row[2] for row in rows] == ["100.0", "75.0", "-"]
     assert [row[4] for row in rows] == ["100.0", "100.0", "-"]
@@ -70,15 +78,14 @@ def test_percent_columns_are_of_the_first_row_of_their_own_column() -> None:
 
 def test_a_share_of_modelled_joules_is_marked_as_the_joules_are() -> None:
     cells = [cell(optimization="fp32"), cell(optimization="sdpa")]
-    found = [record(each) for each in cells]
-    shown = [row[6].text for row in axis_table.axis_table("optimization", cells, found).rows]
-    assert shown == ["≈ 100.0", "≈ 100.0"]
-    counted = (EnergyReading(source="cpu", method="rapl", energy_j=4.0, detail="test"),)
-    read = [each.model_copy(update={"energy": counted}) for each in found]
-    shown = [row[6].text for row in axis_table.axis_table("optimization", cells, read).rows]
-    assert shown == ["100.0", "100.0"]
-    mixed = axis_table.axis_table("optimization", cells, [found[0], read[1]])
-    assert mixed.rows[1][6].text.startswith("≈ "), "a counted joule over a modelled one"
+    modelled = [record(each) for each in cells]
+    counted = EnergyReading(source="cpu", method="rapl", energy_j=4.0, detail="test")
+    read = [but(each, energy=(counted,)) for each in modelled]
+    for found, shown in (
+        (modelled, ["≈ 100.0", "≈ 100.0"]), (read, ["100.0", "100.0"]),
+        ([modelled[0], read[1]], ["≈ 100.0", "≈ 50.0"]),
+    ):  # fmt: skip
+        assert [row[6].text for row in axis_table.axis_table("optimization", cells, found).rows] == shown
 
 
 def test_tables_over_data_sets_keep_each_figure_in_its_column() -> None:
@@ -108,47 +115,37 @@ def test_text_from_a_model_cannot_become_markup() -> None:
 
 
 def test_captions_have_columns_of_their_own_in_the_details() -> None:
-    shown = detail_table.detail_table(
-        "seq_len", [cell(dataset="coco-mini")], [record(cell(dataset="coco-mini"))]
-    )
-    at = dict(zip(shown.columns, shown.rows[0], strict=True))
+    at = details(record(cell(dataset="coco-mini")))
     assert at["CIDEr [95 %]"].text.startswith("0.000")
     assert at["WER, normalized [95 %]"].text == at["WER [95 %]"].text
-    other = detail_table.detail_table("seq_len", [cell()], [record()])
-    assert "CIDEr [95 %]" not in other.columns
+    assert "CIDEr [95 %]" not in details(record())
 
 
-def test_answers_that_say_nothing_mark_times_and_joules() -> None:
-    silent = record(answers=tuple(a.model_copy(update={"answer": ""}) for a in answers(4, 1)))
-    (row,) = axis_table.axis_table("batch_size", [silent.cell], [silent]).rows
-    assert [marks.DEGENERATE in field.text for field in row] == [False, True, True, False, False]
-    assert marks.DEGENERATE.strip() in footnotes.notes([silent])
-    assert marks.DEGENERATE.strip() not in footnotes.notes([record()])
-    for told, empty in ((silent, True), (record(), False)):
-        of = BaseResult(models.get("llava-tiny"), {"textvqa-mini": told})
-        assert (of.plotted("textvqa-mini") is None) == empty
+def test_answers_that_say_nothing_are_noted_and_in_no_figure_of_the_comparison() -> None:
+    silent = answered(answer="")
+    for found, empty in ((silent, True), (record(), False)):
+        assert (marks.DEGENERATE.strip() in footnotes.notes([found])) == empty
+        result = BaseResult(MODEL, {"textvqa-mini": found})
+        assert (result.plotted("textvqa-mini") is None) == empty
+        assert [line[:49] for line in pareto_figure.left_out([result])] == [
+            "Not in the figure: LLaVA tiny on TextVQA mini (4 "
+        ] * empty
 
 
 def test_only_option_questions_have_an_official_accuracy_of_their_own() -> None:
-    def columns(dataset: str) -> dict[str, str]:
-        said = tuple(
-            a.model_copy(update={"answer": text, "references": ("B",), "choices": ("x", "y")})
-            for a, text in zip(answers(4, 0), ("B", "B)", "(b)", "B. y"), strict=True)
-        )
-        asked = record(cell(dataset=dataset), answers=said)
-        table = detail_table.detail_table("seq_len", [asked.cell], [asked])
-        return {head: field.text for head, field in zip(table.columns, table.rows[0], strict=True)}
+    def shown(dataset: str) -> dict[str, Field]:
+        told = zip(answers(4, 0), ("B", "B)", "(b)", "B. y"), strict=True)
+        said = [but(answer, answer=text, references=("B",), choices=("x", "y")) for answer, text in told]
+        return details(record(cell(dataset=dataset), answers=tuple(said)))
 
-    shown = columns("scienceqa-mini")
-    assert (shown["Accuracy [95 %]"], shown["Accuracy, official [95 %]"]) == ("1.000", "0.500")
-    assert "Accuracy, official [95 %]" not in columns("textvqa-mini")
+    own = shown("scienceqa-mini")
+    assert (own["Accuracy [95 %]"].text, own["Accuracy, official [95 %]"].text) == ("1.000", "0.500")
+    assert "Accuracy, official [95 %]" not in shown("textvqa-mini")
 
 
 def test_a_missing_score_says_why() -> None:
-    nothing = {"word_errors": None, "reference_words": None, "score": None, "note": "no words in it"}
-    unscored = record(answers=tuple(a.model_copy(update=nothing) for a in answers(4, 1)))
-    row = detail_table.detail_table("batch_size", [unscored.cell], [unscored])
-    shown = dict(zip(row.columns, row.rows[0], strict=True))
+    unscored = answered(word_errors=None, reference_words=None, score=None, note="no words in it")
+    shown = details(unscored)
     for head in ("WER [95 %]", "Accuracy [95 %]"):
         assert shown[head].text == "-"
         assert "no words in it" in shown[head].title
@@ -178,11 +175,8 @@ def test_every_axis_has_a_plot_and_a_caption_with_units_and_n(axis: str) -> None
 
 
 def test_the_newest_record_of_a_cell_is_the_one_shown() -> None:
-    old, new = record(), record(answers=answers(4, 4))
-    new = new.model_copy(
-        update={"provenance": new.provenance.model_copy(update={"started_at": "2026-02-01T00:00:00+00:00"})}
-    )
-    assert records.by_cell([new, old])[new.cell].wer == 1.0
+    new = changed(record(answers=answers(4, 4)), "provenance", started_at="2026-02-01T00:00:00+00:00")
+    assert records.by_cell([new, record()])[new.cell].wer == 1.0
 
 
 def test_one_reason_is_one_note_that_names_only_what_differs() -> None:
@@ -192,11 +186,8 @@ def test_one_reason_is_one_note_that_names_only_what_differs() -> None:
 
 
 def test_axis_pages_and_comparison_speak_the_same_units() -> None:
-    point = cell()
-    table = detail_table.detail_table("batch_size", [point], [record(point)])
-    shown = dict(zip(table.columns, (field.text for field in table.rows[0]), strict=True))
-    assert shown["Peak memory"] == "2.097 MB"
-    assert shown["Accuracy [95 %]"] == "0.750"
+    shown = details(record())
+    assert (shown["Peak memory"].text, shown["Accuracy [95 %]"].text) == ("2.097 MB", "0.750")
 
 
 def test_answers_of_natural_and_of_fixed_length_never_stand_in_one_table() -> None:
@@ -217,11 +208,9 @@ def test_answers_of_natural_and_of_fixed_length_never_stand_in_one_table() -> No
 def test_answers_and_references_without_words_break_no_page(
     dataset: str, said: str, references: tuple[str, ...]
 ) -> None:
-    of = cell(dataset=dataset)
-    kept = [a.model_copy(update={"answer": said, "references": references}) for a in answers(4, 1)]
-    found = record(of, answers=tuple(kept))
-    base = (BaseResult(models.get("llava-tiny"), {dataset: found}),)
-    assert detail_table.detail_table("seq_len", [of], [found]).rows
+    found = answered(cell(dataset=dataset), answer=said, references=references)
+    base = (BaseResult(MODEL, {dataset: found}),)
+    assert details(found)
     assert comparison_tables.quality_table(base).rows
     assert export_columns.row(found)["key"] == found.key
 
@@ -244,10 +233,3 @@ def test_a_line_above_a_table_says_what_all_its_cells_share_and_one_below_what_m
     assert footnotes.setup([]) == ""
     legend = marks.legend(f'<td class="vlmnb-missing">-</td><td>3{marks.DEGENERATE}</td>')
     assert ("`∅`" in legend, "`-`" in legend, "`†`" in legend) == (True, True, False)
-
-
-def test_the_comparison_says_why_a_model_is_not_in_its_figure() -> None:
-    silent = tuple(a.model_copy(update={"answer": ""}) for a in answers(4, 1))
-    result = BaseResult(models.get("llava-tiny"), {"textvqa-mini": record(answers=silent)})
-    (line,) = pareto_figure.left_out([result])
-    assert "LLaVA tiny on TextVQA mini (4 of 4 answers are empty" in line
