@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import bookmaking
 import pytest
+from factory import but, changed
 
 from vlmnb.analysis import base_configuration
 from vlmnb.analysis.base_configuration import BaseResult
@@ -32,10 +31,6 @@ def base() -> Record:
     return bookmaking.measured(plan.of_length("natural")[-1])
 
 
-def with_provenance(record: Record, **changes: Any) -> Record:
-    return record.model_copy(update={"provenance": record.provenance.model_copy(update=changes)})
-
-
 def results(*records: Record) -> tuple[BaseResult, ...]:
     """The base results of records of one set-up."""
     (found,) = base_configuration.base_results(records).values()
@@ -48,8 +43,7 @@ def field(table: Table, column: str) -> Field:
 
 def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> None:
     own = measured("llava-tiny", "fuyu-tiny")
-    moved = {"hardware": "other", "key": "0" * 16}
-    other = [record.model_copy(update=moved) for record in own if record.cell.model == "fuyu-tiny"]
+    other = [but(one, hardware="other", key="0" * 16) for one in own if one.cell.model == "fuyu-tiny"]
     groups = base_configuration.base_results([*own, *other])
     assert [(setup.hardware, [e.model.name for e in found]) for setup, found in groups.items()] == [
         ("test-cpu-2c", ["llava-tiny", "fuyu-tiny"]), ("other", ["fuyu-tiny"]),
@@ -60,8 +54,8 @@ def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> No
 
 def test_of_two_base_records_the_one_with_more_samples_counts() -> None:
     base = next(record for record in measured("fuyu-tiny") if base_configuration.is_base(record))
-    few = base.model_copy(update={"cell": base.cell.model_copy(update={"samples": 8}), "key": "1" * 16})
-    newer = with_provenance(few, started_at="2027-01-01T00:00:00+00:00")
+    few = but(changed(base, "cell", samples=8), key="1" * 16)
+    newer = changed(few, "provenance", started_at="2027-01-01T00:00:00+00:00")
     assert results(newer, base)[0].speed.cell.samples == 96
 
 
@@ -76,10 +70,8 @@ def test_the_findings_follow_the_numbers() -> None:
 
 
 def test_the_comparison_and_the_details_show_the_same_tokens(base: Record) -> None:
-    answers = [
-        a.model_copy(update={"output_tokens": 3 + i % 3 * (i % 2)}) for i, a in enumerate(base.answers)
-    ]
-    made = base.model_copy(update={"answers": tuple(answers)})
+    answers = tuple(but(a, output_tokens=3 + i % 3 * (i % 2)) for i, a in enumerate(base.answers))
+    made = but(base, answers=answers)
     table = comparison_tables.cost_table(results(made))
     detail = field(detail_table.detail_table("batch_size", [made.cell], [made]), "Output tokens")
     tokens = field(table, "Answer tokens")
@@ -91,7 +83,7 @@ def test_the_comparison_and_the_details_show_the_same_tokens(base: Record) -> No
 def test_the_findings_name_windows_with_background_load() -> None:
     own = measured(*bookmaking.MODELS)
     loaded = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.5, contaminated=True)
-    busy = [with_provenance(r, conditions=loaded) if r.cell.model == "fuyu-tiny" else r for r in own]
+    busy = [changed(r, "provenance", conditions=loaded) if r.cell.model == "fuyu-tiny" else r for r in own]
     said = " ".join(pareto_figure.findings(results(*busy)))
     assert "other processes used the machine while Fuyu tiny was measured" in said
     assert "beaten" not in said
@@ -104,8 +96,8 @@ def test_the_findings_name_windows_with_background_load() -> None:
 def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
     found = results(*measured("llava-tiny"))
     assert "≈ 0.167" in render(comparison_tables.cost_table(found))
-    changes = {"status": "failed", "reason": 'a "quoted" <reason>', "timing": None}
-    page = render(comparison_tables.cost_table(results(found[0].speed.model_copy(update=changes))))
+    failed = but(found[0].speed, status="failed", reason='a "quoted" <reason>', timing=None)
+    page = render(comparison_tables.cost_table(results(failed)))
     assert 'class="vlmnb-missing" title="failed: a &#34;quoted&#34; &lt;reason&gt;"' in page
 
 
@@ -113,17 +105,15 @@ def test_the_machine_page_says_whether_the_machine_is_virtual(base: Record) -> N
     unknown = '<th scope="row">Virtualization</th><td class="text">not recorded'
     assert unknown in machine.page(Content((base,)))
     known = {**base.provenance.machine, "virtualization": "virtual machine (KVM)"}
-    newer = with_provenance(base, machine=known)
+    newer = changed(base, "provenance", machine=known)
     assert "virtual machine (KVM)" in machine.page(Content((base, newer)))
 
 
 def test_an_accuracy_of_choices_is_shown_with_the_score_of_guessing(base: Record) -> None:
-    cell = base.cell.model_copy(update={"dataset": "scienceqa-mini"})
+    cell = but(base.cell, dataset="scienceqa-mini")
     made = bookmaking.measured(cell)
-    answers = [
-        a.model_copy(update={"choices": tuple("abcd"[: 2 + i % 2 * 2])}) for i, a in enumerate(made.answers)
-    ]
-    asked = made.model_copy(update={"answers": tuple(answers)})
+    offered = (tuple("abcd"[: 2 + i % 2 * 2]) for i in range(len(made.answers)))
+    asked = but(made, answers=tuple(but(a, choices=c) for a, c in zip(made.answers, offered, strict=True)))
     said = "Picking one of the choices at random would score 0.375 on ScienceQA mini."
     for table in ("headline_table", "quality_table", "points_table"):
         assert said in getattr(comparison_tables, table)(results(asked)).caption
@@ -138,8 +128,8 @@ def test_an_accuracy_of_choices_is_shown_with_the_score_of_guessing(base: Record
 def test_only_a_gpu_has_a_peak_above_the_baseline(base: Record) -> None:
     held = {"peak_bytes": 600, "baseline_bytes": 500, "method": "m", "process_peak_bytes": 600,
             "process_baseline_bytes": 500}  # fmt: skip
-    of_a_process = base.model_copy(update={"memory": MemoryUsage(**held)})
-    of_a_gpu = base.model_copy(update={"memory": MemoryUsage(**held, reserved_peak_bytes=700)})
+    of_a_process = but(base, memory=MemoryUsage(**held))
+    of_a_gpu = but(base, memory=MemoryUsage(**held, reserved_peak_bytes=700))
     row = export_columns.row(of_a_process)
     assert (row["peak_bytes_over_model"], row["process_peak_bytes_over_model"]) == (None, 100)
     assert export_columns.row(of_a_gpu)["peak_bytes_over_model"] == 100

@@ -86,7 +86,7 @@ def peaks_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | Non
 def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """Make a table with one row per optimization: memory, compilation and attention kernel."""
     columns: list[Column] = [
-        ("Weights", memory("weights_bytes", COUNTED)),
+        ("Weights", _weights),
         ("Keys and values", memory("cache_bytes", f"by formula, at the last token; {COUNTED}")),
         ("Peak memory", memory("peak_bytes")),
         (
@@ -193,6 +193,14 @@ def _quietest(peak: Peak) -> Field:
     return marked(
         Field(f"{100 * peak.other_load:.0f} %", ONE_BEST, peak.key), marks.of_peak(peak.contaminated)
     )
+
+
+def _weights(record: Record) -> Field:
+    """Show the bytes of the weights and, of more than one type of element, those of each."""
+    by_type = getattr(record.memory, "weights_by_type", {})
+    parts = ", ".join(f"{name} {format_si(size, 'B', 3)}" for name, size in by_type.items())
+    shown = memory("weights_bytes", COUNTED)(record)
+    return replace(shown, span=f"({parts})") if len(by_type) > 1 else shown
 
 
 def _compiled(record: Record) -> Field:
