@@ -46,6 +46,7 @@ class Small(NamedTuple):
         images: Settings of the image processor.
         processor: Settings of the processor.
         template: What stands for a picture in the chat template.
+        names: Marks by the names under which the processor asks the tokenizer for them.
     """
 
     marks: tuple[str, ...]
@@ -56,6 +57,7 @@ class Small(NamedTuple):
     top: Mapping[str, Any] = {}
     images: Mapping[str, Any] = {"size": SQUARE}
     processor: Mapping[str, Any] = {}
+    names: Mapping[str, str] = {}
 
 
 def _qwen(template: str = "<|vision_start|><|image_pad|><|vision_end|>", **changes: Any) -> Small:
@@ -91,9 +93,72 @@ def _idefics() -> Small:
     )  # fmt: skip
 
 
+GLM_MARKS = ("<|image|>", "<|video|>", "<|begin_of_image|>", "<|end_of_image|>", "<|begin_of_video|>",
+             "<|end_of_video|>")  # fmt: skip
+GLM_IDS = {
+    "image_token_id": "<|image|>", "video_token_id": "<|video|>",
+    "image_start_token_id": "<|begin_of_image|>",
+    "image_end_token_id": "<|end_of_image|>", "video_start_token_id": "<|begin_of_video|>",
+    "video_end_token_id": "<|end_of_video|>",
+}  # fmt: skip
+GLM_VISION = {
+    "depth": 2, "hidden_size": 64, "num_heads": 4, "intermediate_size": 128, "patch_size": 8,
+    "image_size": 64,
+    "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3, "out_hidden_size": 64,
+}  # fmt: skip
+AYA_MARKS = ("<image>", "<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>", "TILE",
+             "TILE_GLOBAL")  # fmt: skip
+
 FAMILIES: dict[str, Small] = {
     "smolvlm": _idefics(),
     "idefics3": _idefics(),
+    "glm4v": _qwen(
+        marks=GLM_MARKS, template="<|begin_of_image|><|image|><|end_of_image|>", ids=GLM_IDS,
+        text={"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2], "partial_rotary_factor": 0.5}},
+        vision=GLM_VISION,
+    ),
+    "glm46v": _qwen(
+        marks=GLM_MARKS, template="<|begin_of_image|><|image|><|end_of_image|>", ids=GLM_IDS,
+        text={"model_type": "glm4v_text",
+              "rope_parameters": {**MROPE, "mrope_section": [1, 1, 2], "partial_rotary_factor": 0.5}},
+        vision={**GLM_VISION, "model_type": "glm4v_vision"},
+    ),
+    "exaone4_5": _qwen(
+        text={"model_type": "exaone4", "sliding_window": 32,
+              "layer_types": ["sliding_attention", "full_attention"]},
+        vision={**QWEN_VISION, "window_size": 32, "fullatt_block_indexes": [1], "num_key_value_heads": 2},
+    ),
+    "video_llama_3": Small(
+        QWEN_MARKS, "<|image_pad|>\n",
+        {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>"},
+        {"model_type": "qwen2"},
+        {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "patch_size": 8},
+        images={"patch_size": 8, "merge_size": 2, "size": {"shortest_edge": 256, "longest_edge": 65536}},
+    ),
+    "aya_vision": Small(
+        AYA_MARKS, "<image>", {"image_token_index": "<|IMG_PATCH|>"},
+        {"model_type": "cohere2", "sliding_window": 32},
+        {**VISION, "model_type": "siglip_vision_model"},
+        {"downsample_factor": 2, "alignment_intermediate_size": 64, "vision_feature_layer": -1,
+         "vision_feature_select_strategy": "full"},
+        {"size": SQUARE, "min_patches": 1, "max_patches": 4},
+        {"patch_size": 8, "img_size": 64, "downsample_factor": 2},
+    ),
+    "ovis2": Small(
+        ("<image>", "<IMG_ATOM>", "<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"),
+        "<image>\n",
+        {"image_token_id": "<IMG_ATOM>"}, {"model_type": "qwen2"},
+        {**VISION, "hidden_stride": 2, "vocab_size": 128, "num_visual_indicator_tokens": 5},
+        {"hidden_size": 64, "vocab_size": 512, "visual_indicator_token_ids": [261, 262, 263, 264, 265]},
+        {"size": SQUARE, "min_patches": 1, "max_patches": 4}, {"image_seq_length": 16},
+    ),
+    "deepseek_vl": Small(
+        ("<image_placeholder>",), "<image_placeholder>", {"image_token_id": "<image_placeholder>"},
+        {"model_type": "llama"}, {**VISION, "model_type": "siglip_vision_model"},
+        images={"size": SQUARE, "min_size": 14}, processor={"num_image_tokens": 64},
+        names={"image_token": "<image_placeholder>"},
+    ),
     "qwen2_vl": _qwen(vision={
         "depth": 2, "embed_dim": 64, "hidden_size": 64, "num_heads": 4, "mlp_ratio": 2, "patch_size": 8,
         "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3,
@@ -112,12 +177,19 @@ FAMILIES: dict[str, Small] = {
         },
         vision={**QWEN_VISION, "num_position_embeddings": 64},
     ),
+    "qwen3_vl_moe": _qwen(
+        text={"rope_parameters": MROPE, "num_experts": 4, "num_experts_per_tok": 2,
+              "moe_intermediate_size": 64},
+        vision={**QWEN_VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 64},
+    ),
     "gemma3": Small(
         ("<start_of_image>", "<end_of_image>", "<image_soft_token>"), "<start_of_image>",
         {"boi_token_index": "<start_of_image>", "eoi_token_index": "<end_of_image>",
          "image_token_index": "<image_soft_token>"},
         {"sliding_window": 32, "query_pre_attn_scalar": 16}, top={"mm_tokens_per_image": 16},
         images={"size": SQUARE}, processor={"image_seq_length": 16},
+        names={"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>",
+               "image_token": "<image_soft_token>"},
     ),
     "paligemma": Small(
         ("<image>",), "<image>", {"image_token_index": "<image>"}, {"model_type": "gemma"},
@@ -130,6 +202,8 @@ FAMILIES: dict[str, Small] = {
         {"model_type": "qwen2"}, {**VISION, "image_size": [64, 64], "patch_size": [8, 8]},
         {"image_seq_length": 16, "downsample_ratio": 0.5},
         {"size": SQUARE, "min_patches": 1, "max_patches": 4}, {"image_seq_length": 16},
+        {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>",
+         "video_token": "<video>"},
     ),
     "llava": _llava(),
     "vipllava": _llava(top={"vision_feature_layers": [-2, -1]}),
@@ -173,7 +247,7 @@ def build(name: str, folder: Path, *, std: float = 0.1, seed: int = 0) -> Path:
                 parameter.normal_(0, std)
     model.generation_config = tf.GenerationConfig(pad_token_id=256, bos_token_id=257, eos_token_id=258)
     model.save_pretrained(folder)
-    images = getattr(tf, IMAGE_PROCESSOR_MAPPING_NAMES[name]["pil"])(**small.images)
+    images = getattr(tf, IMAGE_PROCESSOR_MAPPING_NAMES[name.removesuffix("_moe")]["pil"])(**small.images)
     images.save_pretrained(folder)
     settings = {"processor_class": PROCESSOR_MAPPING_NAMES[name], **small.processor}
     (folder / "processor_config.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -190,23 +264,10 @@ def _tokenizer(small: Small) -> Any:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens(["<pad>", "<bos>", "<eos>", *small.marks])
-    extra = dict(EXTRA_TOKENS.get(small.template, {}))
     return PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
-        model_input_names=["input_ids", "attention_mask"], extra_special_tokens=extra,
+        model_input_names=["input_ids", "attention_mask"], extra_special_tokens=dict(small.names),
     )  # fmt: skip
-
-
-EXTRA_TOKENS: dict[str, Mapping[str, str]] = {
-    "<start_of_image>": {
-        "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>",
-    },
-    "<IMG_CONTEXT>\n": {
-        "start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>",
-        "video_token": "<video>",
-    },
-}  # fmt: skip
-"""Names under which processors ask the tokenizer for marks."""
 
 
 def _template(image: str) -> str:

@@ -34,11 +34,15 @@ def count(model: Any, inputs: Mapping[str, Any]) -> ImageFlops:
     per_image = rows // images + any(hasattr(m, name) for m in tower.modules() for name in CLASS_TOKENS)
     layers = structure.vision_layers(model)
     vision = [2 * per_image * images * _weights(layer) for layer in layers]
-    scores = [4 * per_image * images * _attended(model, i, per_image) * width for i in range(len(layers))]
+    scores = [
+        4 * per_image * images * _attended(model, i, per_image) * width * structure.attends(layer)
+        for i, layer in enumerate(layers)
+    ]
     pooling = _pooling(tower, layers, per_image, images)
+    rest = _beside_layers(model, tower, patching, layers, rows, width)
     last = _unused_layers(model.config)
     return ImageFlops(
-        vision=2 * rows * fan_in * width + sum(vision) + pooling,
+        vision=2 * rows * fan_in * width + sum(vision) + pooling + rest,
         vision_scores=sum(scores),
         projector=_projector(model, inputs, rows * width),
         unused=pooling + (sum(vision[-last:]) + sum(scores[-last:]) if last else 0),
@@ -62,6 +66,12 @@ def _attended(model: Any, layer: int, per_image: int) -> int:
     return int(min(per_image, (window // vision.patch_size) ** 2))
 
 
+def _has_pooling(module: Any) -> bool:
+    from torch import nn
+
+    return any(isinstance(child, nn.MultiheadAttention) for child in module.children())
+
+
 def _pooling(tower: Any, layers: list[Any], per_image: int, images: int) -> int:
     """Count a pooling head (SigLIP's) that runs after the layers and that no image token comes from."""
     from torch import nn
@@ -75,6 +85,29 @@ def _pooling(tower: Any, layers: list[Any], per_image: int, images: int) -> int:
             mlp = sum(_weights(child) for child in module.children() if child is not heads[0])
             return int(images * (each + 2 * mlp))
     return 0
+
+
+def _beside_layers(model: Any, tower: Any, patching: Any, layers: list[Any], rows: int, width: int) -> int:
+    """Count convolutions and linear layers of the tower that are in none of its other parts.
+
+    A convolution merges as many patches as its stride covers; a linear layer sees all values of the patches.
+    """
+    from torch import nn
+
+    others = [patching, *layers, *structure.projectors(model)]
+    counted = {id(m) for one in others for m in one.modules()}
+    counted |= {id(m) for one in tower.modules() if _has_pooling(one) for m in one.modules()} - {id(tower)}
+    total = 0
+    for module in tower.modules():
+        if id(module) in counted:
+            continue
+        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+            total += 2 * (rows // math.prod(module.stride)) * module.weight.numel()
+        elif isinstance(module, nn.Linear) and not isinstance(
+            module, nn.modules.linear.NonDynamicallyQuantizableLinear
+        ):
+            total += 2 * (rows * width // module.in_features) * module.weight.numel()
+    return total
 
 
 def _unused_layers(config: Any) -> int:
@@ -92,9 +125,9 @@ def _weights(module: Any) -> int:
 
 
 def _projector(model: Any, inputs: Mapping[str, Any], values: int) -> int:
-    """Count the projector over ``values`` features: merging patches keeps all, so they are rows times inputs.
+    """Count the projector over ``values`` features: merging patches keeps all, so rows are values by inputs.
 
-    A projector without linear layers is one matrix, applied to each image token (Gemma 3).
+    With a grid of patches there is a row for each image token, as for a single matrix (Gemma 3).
     """
     from torch import nn
 
@@ -102,15 +135,16 @@ def _projector(model: Any, inputs: Mapping[str, Any], values: int) -> int:
         model.config, "vision_feature_layer", None
     )
     values *= len(taken) if isinstance(taken, (list, tuple)) else 1
+    tokens = int((inputs["input_ids"] == getattr(model.config, "image_token_id", None)).sum())
+    by_tokens = tokens and any(name in inputs for name in GRIDS)
     total = 0
     for part in structure.projectors(model):
         for one in part if isinstance(part, nn.ModuleList) else (part,):
             linear = [m for m in one.modules() if isinstance(m, nn.Linear)]
             matrices = [p for p in one.parameters(recurse=False) if p.dim() == 2]
             if linear:
-                total += sum(2 * (values // linear[0].in_features) * m.weight.numel() for m in linear)
+                rows = tokens if by_tokens else values // linear[0].in_features
+                total += sum(2 * rows * m.weight.numel() for m in linear)
             elif matrices:
-                token = getattr(model.config, "image_token_id", None)
-                tokens = int((inputs["input_ids"] == token).sum())
                 total += sum(2 * tokens * p.numel() for p in matrices)
     return total

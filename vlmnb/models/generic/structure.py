@@ -67,6 +67,11 @@ def patch_embedding(model: Any) -> Any | None:
     return None
 
 
+def attends(layer: Any) -> bool:
+    """Return whether a layer holds attention, and not a convolution in its place."""
+    return any(re.search(r"Attention$|Attn$", type(module).__name__) for module in layer.modules())
+
+
 def decoder_layers(decoder: Any) -> list[Any]:
     """Return the layers of a decoder."""
     layers = getattr(decoder, "layers", None)
