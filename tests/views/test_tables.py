@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from html.parser import HTMLParser
 from typing import Any
 
@@ -233,3 +234,15 @@ def test_a_line_above_a_table_says_what_all_its_cells_share_and_one_below_what_m
     assert footnotes.setup([]) == ""
     legend = marks.legend(f'<td class="vlmnb-missing">-</td><td>3{marks.DEGENERATE}</td>')
     assert ("`∅`" in legend, "`-`" in legend, "`†`" in legend) == (True, True, False)
+
+
+@pytest.mark.parametrize("joules", [math.nan, math.inf])
+def test_what_is_no_finite_number_is_a_dash_and_in_no_figure(joules: float) -> None:
+    cells = [cell(batch_size=1), cell(batch_size=2)]
+    reading = EnergyReading.model_construct(source="cpu", method="model", energy_j=joules, detail="x")
+    found = [record(cells[0]), but(record(cells[1]), energy=(reading,))]
+    (_, row) = axis_table.axis_table("batch_size", cells, found).rows
+    assert (row[2].text, row[2].title) == ("-", "no finite number")
+    assert "nan" not in details(found[1])["Energy, J per sample"].text
+    energy = axis_figure.axis_plot("batch_size", cells, found).axes[1]
+    assert energy.get_title() == "not drawn: 1 of 2, without a value"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
     of = axes.AXES[axis]
     values = list(dict.fromkeys(of.value(record.cell) for record in shown))
     values = sorted(values) if of.numeric else values
-    known = [record for record in shown if getattr(record, name) is not None]
+    known = [r for r in shown if getattr(r, name) is not None and math.isfinite(getattr(r, name))]
     for number, dataset in enumerate(dict.fromkeys(record.cell.dataset for record in shown)):
         part = [record for record in known if record.cell.dataset == dataset]
         at = [of.value(r.cell) if of.numeric else values.index(of.value(r.cell)) for r in part]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -37,6 +38,10 @@ class Field:
     span: str = ""
     href: str = ""
     sort: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.words and re.search(r"\b(nan|inf)\b", self.text):
+            self.__init__(MISSING, "no finite number", self.key)  # type: ignore[misc]
 
 
 Row = tuple[Field, ...]
