@@ -77,22 +77,16 @@ def measured(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> lis
 
 
 def _by_dataset(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:
-    names = list(dict.fromkeys(record.cell.dataset for record in records))
-    return [
-        (
-            catalogue.get(name).title if len(names) > 1 else "",
-            [record for record in records if record.cell.dataset == name],
-        )
-        for name in names
-    ]
+    parts: dict[str, list[Record]] = {}
+    for record in records:
+        parts.setdefault(record.cell.dataset, []).append(record)
+    return [(catalogue.get(name).title if len(parts) > 1 else "", part) for name, part in parts.items()]
 
 
 def _changes(axis: Axis, part: Sequence[Record], noise_floor: float) -> list[Change]:
     if axis.against_original:
         groups = [list(group) for _, group in groupby(part, key=lambda record: record.cell.batch_size)]
-        return [
-            series.change(original, other, noise_floor) for original, *others in groups for other in others
-        ]
+        return [series.change(first, each, noise_floor) for first, *others in groups for each in others]
     ordered = _ordered(axis, part)
     return [series.change(ordered[0], ordered[-1], noise_floor)] if len(ordered) > 1 else []
 
@@ -104,11 +98,9 @@ def _ordered(axis: Axis, part: Sequence[Record]) -> list[Record]:
 def _from_end_to_end(
     title: str, axis: Axis, change: Change, part: Sequence[Record], noise_floor: float
 ) -> str:
-    by_batch = axis.varies == "batch_size"
-    quantities = BY_SAMPLE if by_batch else ("latency_s", "wer")
+    quantities = BY_SAMPLE if axis.varies == "batch_size" else ("latency_s", "wer")
     between = series.extremes(_ordered(axis, part), noise_floor, quantities)
-    ends = (change.low, change.high)
-    joules = [fields.energy(record).text for record in ends if record.energy_j_per_sample]
+    joules = [fields.energy(r).text for r in (change.low, change.high) if r.energy_j_per_sample]
     return say(
         "findings", "ends", title=title, axis=axis, change=change, between=between,
         joules=joules if len(joules) == 2 else (),

@@ -100,9 +100,9 @@ def caption(results: Sequence[BaseResult]) -> str:
 
 
 def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult]) -> str:
-    """Return a set-up's figure, what it says, and its points, as Markdown; empty if nothing can be drawn."""
+    """Return a set-up's figure, what it says, and its points, as Markdown; or why nothing can be drawn."""
     if not pareto.panels(results):
-        return ""
+        return "\n".join(f"- {plain(line)}" for line in left_out(results))
     floor = repeatability.noise_floor(records, [(setup.hardware, setup.device)])
     lines = findings(results, floor.value)
     if not of_reports(results):
@@ -131,7 +131,6 @@ def _draw(panel: Any, listed: Sequence[Point]) -> dict[str, Any]:
     panel.set_xlim(left=0)
     panel.set_ylim(bottom=0)
     panel.grid()
-    panel.spines[["top", "right"]].set_visible(False)
     return named
 
 
