@@ -64,5 +64,9 @@ def test_the_command_line_answers_without_torch(arguments: list[str], project: P
     assert loaded.by_command(*arguments, cwd=project) == set()
 
 
+def test_status_answers_at_once(project: Path) -> None:
+    assert loaded.by_command("status", cwd=project, among={*loaded.HEAVY, "numpy", "rich.console"}) == set()
+
+
 def test_the_check_finds_what_is_loaded(project: Path) -> None:
     assert loaded.by_code("import pandas", cwd=project) == {"pandas"}

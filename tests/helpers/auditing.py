@@ -100,7 +100,7 @@ def answered(found: Record, count: int | None = 1, **changes: Any) -> Record:
     """Copy a record with its first answers changed: one, a number of them, or all."""
     given = found.answers[:count]
     made = tuple(but(answer, **changes) for answer in given)
-    return found.model_copy(update={"answers": (*made, *found.answers[len(given) :])})
+    return but(found, answers=(*made, *found.answers[len(given) :]))
 
 
 def by_formula() -> tuple[Parts, int]:
@@ -136,7 +136,7 @@ def metered(duration: float = 7.0, *, loop_s: float = 6.9, **changes: Any) -> Re
 
 def with_energy(found: Record, **changes: Any) -> Record:
     """Copy a record with its first reading of energy changed, and without the others."""
-    return found.model_copy(update={"energy": (found.energy[0].model_copy(update=changes),)})
+    return but(found, energy=(but(found.energy[0], **changes),))
 
 
 def shown_as(monkeypatch: pytest.MonkeyPatch, **factors: float) -> None:

@@ -27,10 +27,8 @@ class Page(NamedTuple):
 
 def read_site(site: Path) -> dict[Path, Page]:
     """Every page of a site."""
-    files = [
-        path for path in sorted(site.rglob("*.html")) if path.relative_to(site).as_posix() not in SKIPPED
-    ]
-    return {path: _read(path.read_text(encoding="utf-8")) for path in files}
+    files = {path.relative_to(site).as_posix(): path for path in sorted(site.rglob("*.html"))}
+    return {path: _read(path.read_text("utf-8")) for name, path in files.items() if name not in SKIPPED}
 
 
 def _read(text: str) -> Page:

@@ -31,6 +31,8 @@ def by_code(code: str, *arguments: str, cwd: Path, among: Collection[str] = HEAV
     return set(done.stdout.splitlines()[-1].split())
 
 
-def by_command(*arguments: str, cwd: Path, exit_codes: Collection[int | None] = (0, None)) -> set[str]:
-    """The heavy modules that ``vlmnb`` has loaded when it ends, with one of the exit codes."""
-    return by_code(_COMMAND.format(codes=tuple(exit_codes)), *arguments, cwd=cwd)
+def by_command(
+    *arguments: str, cwd: Path, exit_codes: Collection[int | None] = (0, None), among: Collection[str] = HEAVY
+) -> set[str]:
+    """Those of the modules that ``vlmnb`` has loaded when it ends, with one of the exit codes."""
+    return by_code(_COMMAND.format(codes=tuple(exit_codes)), *arguments, cwd=cwd, among=among)

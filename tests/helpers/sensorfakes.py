@@ -196,29 +196,14 @@ class FakeTracker:
         return Row()
 
 
-class FakeCuda:
+class FakeCuda(SimpleNamespace):
     """As much of torch.cuda as meters call, in the order of the calls."""
 
     def __init__(self) -> None:
+        bytes_ = {"memory_allocated": 100, "max_memory_allocated": 300, "memory_reserved": 200,
+                  "max_memory_reserved": 700}  # fmt: skip
+        super().__init__(**{name: lambda device, size=size: size for name, size in bytes_.items()})
         self.calls: list[str] = []
-
-    def synchronize(self, device: str) -> None:
-        self.calls.append(f"synchronize {device}")
-
-    def get_device_properties(self, device: str) -> Any:
-        return SimpleNamespace(uuid="b")
-
-    def reset_peak_memory_stats(self, device: str) -> None:
-        self.calls.append("reset")
-
-    def memory_allocated(self, device: str) -> int:
-        return 100
-
-    def max_memory_allocated(self, device: str) -> int:
-        return 300
-
-    def memory_reserved(self, device: str) -> int:
-        return 200
-
-    def max_memory_reserved(self, device: str) -> int:
-        return 700
+        self.synchronize = lambda device: self.calls.append(f"synchronize {device}")
+        self.reset_peak_memory_stats = lambda device: self.calls.append("reset")
+        self.get_device_properties = lambda device: SimpleNamespace(uuid="b")

@@ -16,13 +16,10 @@ def small_config(name: str) -> Any:
     text = config.text_config
     text.hidden_size, text.intermediate_size, text.num_hidden_layers, text.num_attention_heads = 64, 128, 2, 4
     text.vocab_size, text.bos_token_id, text.eos_token_id = 1000, 0, 2
-    for field, value in {
-        "num_key_value_heads": 2,
-        "head_dim": 16,
-        "layer_types": ["full_attention"] * 2,
-    }.items():
+    small = {"num_key_value_heads": 2, "head_dim": 16, "layer_types": ["full_attention"] * 2}
+    for field in small:
         if getattr(text, field, None):
-            setattr(text, field, value)
+            setattr(text, field, small[field])
     if name == "llava-1.5-7b":
         config.image_token_index, config.pad_token_id = 3, 0
         vision = config.vision_config
