@@ -26,7 +26,7 @@ STYLE: Any = {
     "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.edgecolor": INK,
     "grid.color": INK, "grid.alpha": 0.25, "legend.labelcolor": INK,
     "figure.facecolor": "none", "axes.facecolor": "none",
-    "axes.spines.top": False, "axes.spines.right": False,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
 }  # fmt: skip
 """matplotlib settings of every figure."""
 

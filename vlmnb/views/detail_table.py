@@ -158,11 +158,8 @@ def _passes(record: Record) -> Field:
     if record.timing is None:
         return missing(record)
     passes, clean = record.timing.passes, record.timing.clean_passes
-    title = "how often all batches were timed"
-    if passes == clean:
-        return Field(str(passes), title, record.key)
-    title += f"; {passes - clean} while other processes used the machine"
-    return Field(f"{clean} of {passes} clean", title, record.key)
+    title = f"how often all batches were timed; {passes - clean} while other processes used the machine"
+    return Field(str(passes) if passes == clean else f"{clean} of {passes} clean", title, record.key)
 
 
 COLUMNS: tuple[Column, ...] = (
