@@ -53,6 +53,7 @@ def test_the_sweeps_of_the_bundled_models_cover_each_of_them(sweep: str, wanted:
         (GOOD.replace("[llava-tiny]", "llava-tiny"), 2, "takes a list"),
         (GOOD.replace("{}", "{batch_sizes: []}"), 4, "batch_sizes is empty"),
         (GOOD.replace("{}", "{batch_sizes: [1, 1]}"), 4, "lists the same value twice"),
+        (GOOD.replace("{}", f"{{batch_sizes: {list(range(1, 5000))}}}"), 4, "batch_sizes lists 4999 values"),
         (GOOD.replace("{}", "\n    batch_sizes: [0]"), 5, "greater than or equal to 1"),
         (GOOD.replace("{}", "{results: elsewhere}"), 4, "unknown parameter 'results'"),
         (GOOD + "parameters:\n  samples: 4\n  dataset: coko-mini\n", 7, "did you mean 'coco-mini'"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -27,7 +29,7 @@ from stored import job_of, measured
 from vlmnb.device import slots
 from vlmnb.files import locks, temporary
 from vlmnb.records import record_file
-from vlmnb.sweep import inventory, local, progress, scheduler, status
+from vlmnb.sweep import execute, inventory, local, progress, scheduler, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Job
 from vlmnb.sweep.ray import cluster
@@ -194,6 +196,21 @@ def test_a_sweep_waiting_for_a_run_holds_no_device(tmp_path: Path, own_locks: No
     assert sweep.work(todo, once, "cpu", ["cpu"]) == RunResult(run=todo.run)
     assert began == ["recorded", "recorded"]
     assert "llava-tiny/batch_size: waiting: process " in said.getvalue()
+
+
+def test_an_unexpected_error_of_a_run_ends_that_run_alone(tmp_path: Path, own_locks: None) -> None:
+    todo, sweep, _ = a_sweep(tmp_path)
+    result = sweep.work(todo, {}.__getitem__, "cpu", ["cpu"])
+    assert (result.kind, result.error[:9], sweep.stop.is_set()) == ("infrastructure", "TypeError", False)
+    begun = SimpleNamespace(
+        run=todo.run,
+        options=sweep.options,
+        scratch=tmp_path,
+        process=SimpleNamespace(returncode=errno.ENOSPC),
+    )
+    result = execute._result(begun)
+    assert scheduler.disk_full(result)
+    assert str(tmp_path) in result.error, "it had no room to say how it ended"
 
 
 def test_waiting_is_not_part_of_the_remaining_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

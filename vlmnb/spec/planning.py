@@ -18,7 +18,7 @@ from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import axes, optimizations, parameters
 from vlmnb.spec.axes import Axis
 from vlmnb.spec.cell import Cell
-from vlmnb.spec.sweep_file import Sweep, explain
+from vlmnb.spec.sweep_file import MOST_VALUES, Sweep, explain
 from vlmnb.types import Frozen, Length, ModelName, Slug, Source
 
 LENGTHS: dict[str, tuple[Length, ...]] = {
@@ -168,6 +168,8 @@ def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], place: Plac
                 raise UserError(f"unknown parameter {name!r}; {nearest(str(name), settable)}")
             if value is None or value == []:
                 raise UserError(f"{name} is empty; leave it out for the model's own")
+            if isinstance(value, list) and len(value) > MOST_VALUES:
+                raise UserError(f"{name} lists {len(value)} values; at most {MOST_VALUES} make sense")
             if isinstance(value, list) and len({repr(item) for item in value}) < len(value):
                 raise UserError(f"{name} lists the same value twice: {value!r}")
 

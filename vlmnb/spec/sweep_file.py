@@ -12,6 +12,9 @@ from vlmnb.errors import UserError, nearest
 from vlmnb.files import plain_yaml
 from vlmnb.types import Frozen, ModelName, Slug
 
+MOST_VALUES = 1000
+"""A list that is longer was made by mistake: every value costs at least a cell."""
+
 
 class Sweep(Frozen):
     """A YAML file of ``sweeps/``: the product of models and axes.
@@ -23,7 +26,7 @@ class Sweep(Frozen):
     """
 
     title: str = Field(min_length=1)
-    models: tuple[ModelName, ...] = Field(min_length=1)
+    models: tuple[ModelName, ...] = Field(min_length=1, max_length=MOST_VALUES)
     parameters: dict[str, Any] = {}
     axes: dict[Slug, dict[str, Any] | None] = Field(min_length=1)
     overrides: dict[ModelName, dict[str, Any]] = {}

@@ -20,6 +20,7 @@ import yaml
 from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.device.slots import Slot
+from vlmnb.errors import with_name
 from vlmnb.files import temporary
 from vlmnb.records import cells_to_measure
 from vlmnb.spec.planning import Run
@@ -155,7 +156,7 @@ def execute(begun: StartedRun, on_poll: Callable[[str], None], stop: threading.E
             with contextlib.suppress(subprocess.TimeoutExpired):
                 begun.process.wait(POLL_S)
         begun.end()
-        result = _result(begun.run, begun.scratch, begun.options)
+        result = _result(begun)
         return _published(result, begun.options, begun.scratch / "out.ipynb")
 
 
@@ -211,8 +212,9 @@ def _copy(made: Path, target: Path) -> None:
         shutil.copyfile(made, written)
 
 
-def _result(run: Run, scratch: Path, options: ExecutionOptions) -> RunResult:
+def _result(begun: StartedRun) -> RunResult:
     """Read how a run ended from what its supervisor and papermill left in the temporary folder."""
+    run, scratch, options = begun.run, begun.scratch, begun.options
     ended, notebook = _read(scratch / "ended.json"), _read(scratch / "result.json")
     why, tail = ended.get("why"), _tail(scratch / "stderr")
     at_work = (ended.get("cell") or {}) if why == "cell_limit" else _read(scratch / "cell.json")
@@ -230,6 +232,8 @@ def _result(run: Run, scratch: Path, options: ExecutionOptions) -> RunResult:
         last = next((line for line in reversed(tail.splitlines()) if line.strip()), "")
         how = f"signal {-code}" if isinstance(code, int) and code < 0 else f"exit code {code}"
         kind, error = "infrastructure", f"papermill ended with {how}{': ' if last else ''}{last.strip()}"
+    elif (code := begun.process.returncode) > 1:  # the number of a system's error
+        kind, error = "infrastructure", with_name(OSError(code, os.strerror(code), str(scratch)))
     else:
         kind, error = "infrastructure", "the run's supervisor was killed"
     return RunResult(run=run, kind=kind, error=error, tail=tail, cell=at_work.get("key", ""))

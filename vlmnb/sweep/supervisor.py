@@ -36,7 +36,7 @@ PATIENCE_S = 20.0
 
 
 def main(request: dict[str, Any]) -> int:
-    """Run papermill, watch it, clean up, and write to ``ended.json`` how it ended."""
+    """Run papermill, watch it, clean up, write to ``ended.json`` how it ended; return 0 or why it cannot."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep too, which decides
     asked_to_stop: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _: asked_to_stop.append(number))
@@ -65,8 +65,10 @@ def main(request: dict[str, Any]) -> int:
             shutil.rmtree(folder, ignore_errors=True)
         remove_left()  # other folders of the killed sweep, or of the node
     else:
-        with contextlib.suppress(OSError):
+        try:
             (scratch / "ended.json").write_text(json.dumps(ended), encoding="utf-8")
+        except OSError as error:
+            return error.errno or 0
     return 0
 
 
