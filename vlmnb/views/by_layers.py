@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -283,10 +284,7 @@ def _roof(panel: Any, size: int, profile: LayerProfile) -> None:
     # On less than a decade matplotlib would print every tick, as a power of ten.
     panel.yaxis.set_minor_formatter("")
     lows = [y for _, y, _ in drawn] + roof
-    panel.set_ylim(10 ** _decade(min(lows)), 10 ** (_decade(max(lows)) + 1))
+    low, high = (math.floor(math.log10(end)) for end in (min(lows), max(lows)))
+    panel.set_ylim(10.0**low, 10.0 ** (high + 1))
     panel.set_xlabel("FLOP per byte")
     panel.set_ylabel(f"FLOP/s (batch size {size})")
-
-
-def _decade(value: float) -> int:
-    return int(f"{value:e}".split("e")[1])
