@@ -62,7 +62,7 @@ def children() -> Iterator[Fork]:
 @pytest.fixture
 def own_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Locks of this test alone."""
-    monkeypatch.setenv(slots.LOCKS, str(tmp_path))
+    monkeypatch.setenv(locks.LOCKS, str(tmp_path))
     slots._locks.cache_clear()
     yield
     slots._locks.cache_clear()
@@ -116,7 +116,7 @@ def test_many_processes_get_a_lock_one_at_a_time(tmp_path: Path, children: Fork)
 def test_the_lock_does_not_depend_on_the_temporary_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(slots.LOCKS, raising=False)
+    monkeypatch.delenv(locks.LOCKS, raising=False)
     opened = []
     monkeypatch.setattr(locks, "Locks", lambda path, everybody=False: opened.append((path, everybody)))
     for name in ("one", "other"):
@@ -154,7 +154,7 @@ def test_a_user_with_a_narrow_umask_waits_too(children: Fork, request: pytest.Fi
 def test_without_a_common_folder_a_warning_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv(slots.LOCKS, raising=False)
+    monkeypatch.delenv(locks.LOCKS, raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(slots, "_of_everybody", lambda folder: False)
     assert slots._locks.__wrapped__().take("cpu")

@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from vlmnb.errors import UserError
+
 if sys.platform != "win32":
     import fcntl
 
@@ -26,12 +28,15 @@ _FLOCK = "hhqqi" if sys.platform == "linux" else "qqihh"
 PLACES = 256
 """How many processes can wait in a line; the next one waits until there is a place."""
 
+LOCKS = "VLMNB_LOCKS"
+"""Folder of lock files: of the device's, and of those whose own folder is on a file system without locks."""
+
 
 class Locks:
     """The locks of one file. It stays open: closing it would release every lock of the process."""
 
     def __init__(self, path: Path, *, everybody: bool = False) -> None:
-        """Open the file, and make it if it is missing.
+        """Open the file, or one for it in ``VLMNB_LOCKS``, and make it if it is missing.
 
         Args:
             path: The file.
@@ -39,16 +44,18 @@ class Locks:
 
         Raises:
             OSError: The file cannot be made or opened.
+            UserError: Its file system gives no locks, such as NFS without lockd.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
-        if everybody:
-            _make_for_everybody(path)
-            # Without O_CREAT: Linux refuses that for another user's file in a folder such as /tmp.
-            flags |= getattr(os, "O_NOFOLLOW", 0)
-        else:
-            flags |= os.O_CREAT
-        self._file = os.open(path, flags, 0o666)
+        self._folder, self._file = path.parent, _opened(path, everybody)
+        try:
+            self.take("")
+        except UserError:
+            if not (named := os.environ.get(LOCKS)):
+                raise
+            self._folder = Path(named)
+            self._file = _opened(Path(named) / f"{_offset(os.path.abspath(path))}.lock", everybody)
+            self.take("")
+        self.release("")
 
     def take(self, name: str) -> bool:
         """Take a lock if it is free; return False if another process holds it."""
@@ -56,6 +63,11 @@ class Locks:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _offset(name))
         except (BlockingIOError, PermissionError):
             return False
+        except OSError as error:
+            raise UserError(
+                f"the file system of {self._folder} gives no locks ({error.strerror}); keep this folder on a "
+                f"local disk, or set {LOCKS} to a folder there"
+            ) from None
         return True
 
     def wait(self, name: str) -> None:
@@ -128,18 +140,22 @@ class Line:
         return f"{self._name} {place}" if place else self._name
 
 
-def _make_for_everybody(path: Path) -> None:
-    """Make a lock file that all users may open; it appears with its permissions or not at all."""
-    if os.path.lexists(path):
-        return
-    handle, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        os.fchmod(handle, 0o666)
-        with contextlib.suppress(FileExistsError):
-            os.link(made, path)
-    finally:
-        os.close(handle)
-        os.unlink(made)
+def _opened(path: Path, everybody: bool) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    flags = os.O_RDWR | getattr(os, "O_CLOEXEC", 0)
+    if not everybody:
+        return os.open(path, flags | os.O_CREAT, 0o666)
+    if not os.path.lexists(path):  # it appears with its permissions or not at all
+        handle, made = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        try:
+            os.fchmod(handle, 0o666)
+            with contextlib.suppress(FileExistsError):
+                os.link(made, path)
+        finally:
+            os.close(handle)
+            os.unlink(made)
+    # Without O_CREAT: Linux refuses that for another user's file in a folder such as /tmp.
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))
 
 
 def _offset(name: str) -> int:

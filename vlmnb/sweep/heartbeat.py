@@ -13,6 +13,7 @@ import psutil
 
 from vlmnb import paths
 from vlmnb.device import slots
+from vlmnb.errors import UserError
 from vlmnb.files import locks
 from vlmnb.stats.formatting import counted
 from vlmnb.types import Frozen
@@ -126,5 +127,5 @@ def assume_threads(results: Path) -> str:
 def _alive(results: Path, name: str, progress: SweepProgress) -> bool:
     try:
         return locks.Locks(results / LOCK).holder(name) is not None
-    except OSError:  # a folder that this user cannot write to
+    except (OSError, UserError):  # a folder that this user cannot write to, or without locks
         return progress.host == socket.gethostname() and psutil.pid_exists(progress.pid)
