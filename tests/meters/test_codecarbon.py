@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ import psutil
 import pytest
 from sensorfakes import CPU, GPU, RAM, FakeCuda, FakeTracker, attach
 
-from vlmnb.device import clock, machine
+from vlmnb.device import clock, load, machine, nvml
 from vlmnb.device.clock import synchronize
 from vlmnb.meters import codecarbon_model, window
 from vlmnb.meters.energy import EnergyMeter
@@ -100,8 +99,12 @@ def test_a_window_on_a_gpu_begins_and_ends_with_an_idle_gpu(
     with meter:
         cuda.calls.append("work")
     assert cuda.calls == ["synchronize cuda", "start", "work", "synchronize cuda", "stop"]
-    gpus = [SimpleNamespace(uuid="GPU-a"), SimpleNamespace(uuid="GPU-b")]
+
+
+def test_codecarbon_is_given_the_gpu_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = [SimpleNamespace(uuid="GPU-b", index=1), SimpleNamespace(uuid="GPU-a", index=0)]
     monkeypatch.setattr(machine, "describe", lambda: SimpleNamespace(gpus=gpus))
+    monkeypatch.setattr(nvml, "gpu_of", lambda device: SimpleNamespace(uuid="GPU-b"))
     assert codecarbon_model._gpu_index("cuda:0") == 1
 
 
@@ -111,28 +114,50 @@ def test_a_cpu_needs_no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert codecarbon_model._gpu_index("cpu") is None
 
 
-@pytest.fixture
-def guarded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], None]:
-    """A place where codecarbon finds a lock taken, a configuration against us, and no network."""
+SETTINGS = {
+    "force_cpu_power": 500, "force_ram_power": 500, "force_mode_cpu_load": True, "tracking_mode": "machine",
+    "force_carbon_intensity_g_co2e_kwh": 10, "pue": 3, "wue": 2, "gpu_ids": "7", "country_iso_code": "FRA",
+    "region": "quebec", "cloud_provider": "gcp", "cloud_region": "us-east1", "output_dir": "/nowhere",
+    "output_methods": "csv", "emissions_endpoint": "http://127.0.0.1:9", "electricitymaps_api_token": "t",
+    "measure_power_secs": 0.01, "allow_multiple_runs": False, "log_level": "debug", "rapl_include_dram": True,
+}  # fmt: skip
+
+
+@pytest.fixture(params=["home", "folder", "environment", "damaged", "slurm"])
+def guarded(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[[], None]:
+    """A place where codecarbon finds a lock taken, settings against us, and no network."""
 
     def refuse(*_: object) -> None:
         raise AssertionError("the network was used")
 
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    settings = {"PUE": "3", "OUTPUT_METHODS": "csv", "LOG_LEVEL": "debug", "TRACKING_MODE": "machine"}
-    for name, value in {**settings, "ALLOW_MULTIPLE_RUNS": "False"}.items():
-        monkeypatch.setenv(f"CODECARBON_{name}", value)
-    threads = threading.active_count()
+    for place in ("home", "folder"):
+        (tmp_path / place).mkdir()
+    monkeypatch.chdir(tmp_path / "folder")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    lines = "".join(f"{name} = {value}\n" for name, value in SETTINGS.items())
+    if request.param in ("home", "folder"):
+        (tmp_path / request.param / ".codecarbon.config").write_text(f"[codecarbon]\n{lines}")
+    elif request.param == "damaged":
+        (tmp_path / "folder" / ".codecarbon.config").write_text("no section\n")
+    elif request.param == "slurm":
+        for module in ("core.util", "external.ram"):
+            monkeypatch.setattr(f"codecarbon.{module}.SLURM_JOB_ID", "7")
+    else:
+        for name, value in SETTINGS.items():
+            monkeypatch.setenv(f"CODECARBON_{name.upper()}", str(value))
+    before, threads = list(tmp_path.rglob("*")), threading.active_count()
 
     def check() -> None:
         assert threading.active_count() == threads
-        assert list(tmp_path.iterdir()) == []
+        assert list(tmp_path.rglob("*")) == before
 
     return check
 
 
-def test_codecarbon_works_in_silence_and_leaves_nothing(
+def test_codecarbon_works_in_silence_by_no_settings_and_leaves_nothing(
     guarded: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with EnergyMeter() as outer:
@@ -143,25 +168,40 @@ def test_codecarbon_works_in_silence_and_leaves_nothing(
         raise KeyError
     guarded()
     for meter in (outer, inner, failed):
-        assert {r.source for r in meter.readings} >= {"cpu", "ram"}
-        assert meter.emissions["pue"] == 1
-        assert meter.emissions["tracking_mode"] == "process"
-    assert "codecarbon" in outer.readings[0].detail
+        found = {r.source: r.detail for r in meter.readings}
+        assert found.keys() >= {"cpu", "ram"}
+        assert all(detail.startswith("codecarbon") and "500 W" not in detail for detail in found.values())
+        row = meter.emissions
+        fixed = {"pue": 1, "wue": 0, "tracking_mode": "process", "country_iso_code": "USA", "region": None}
+        assert fixed | {"cpu_count": psutil.cpu_count(), "cloud_provider": ""} == {
+            name: row[name] for name in (*fixed, "cpu_count", "cloud_provider")
+        }
+        assert row["emissions"] / row["energy_consumed"] == pytest.approx(0.37, abs=0.05), "kg per kWh"
     assert capfd.readouterr() == ("", "")
 
 
-def test_modelled_cpu_energy_is_cpu_time_times_tdp_over_cores() -> None:
+BURN = "import time\nwhile time.process_time() < {}: pass"
+
+
+@pytest.mark.parametrize("where", ["here", "in a child that ends", "in a child that goes on"])
+def test_modelled_cpu_energy_is_cpu_time_times_tdp_over_cores(where: str) -> None:
+    command = [sys.executable, "-c", BURN.format(0.4 if "ends" in where else 1e9)]
     with EnergyMeter() as meter:
-        begun = time.process_time()
-        while (used_s := time.process_time() - begun) < 0.4:
-            pass
+        began_s = load.used_s()
+        child = None if where == "here" else subprocess.Popen(command)
+        while (used_s := load.used_s() - began_s) < 0.4:
+            if child and "ends" in where:
+                child.wait()
+    if child:
+        child.kill()
+        child.wait()
     found = headline(meter.readings, "cpu")
     assert found is not None
     tdp_w = re.search(r"cpu_load, process mode, TDP ([\d.]+) W", found.detail)
     if tdp_w is None:
         pytest.skip(f"another method here: {found.detail}")
     per_cpu_second = float(tdp_w[1]) / meter.emissions["cpu_count"]
-    # Opening and closing cost milliseconds, and CPU time is counted in ticks of 10 ms.
+    # Opening and closing cost milliseconds, and CPU time of children is counted in ticks of 10 ms.
     assert used_s - 0.02 <= found.energy_j / per_cpu_second <= used_s + 0.1
 
 
