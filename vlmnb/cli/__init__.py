@@ -6,6 +6,7 @@ each command starts fast. Read `main` first. The long help of a command is in ``
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Callable
@@ -58,6 +59,9 @@ QUICKSTART = Path("sweeps/quickstart.yaml")
 
 def main() -> None:
     """Run a command; a user's mistake is one line and exit code 2, a disk that fails 3, Ctrl-C 130."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8
     try:
         app()
     except UserError as error:
