@@ -104,8 +104,8 @@ def _compare(cell: Cell, rounds: int) -> int:
 
     import torch
 
+    from vlmnb.device import load
     from vlmnb.device.clock import synchronize
-    from vlmnb.device.load import LoadMarks
     from vlmnb.measure import generation, loading, protocol
     from vlmnb.measure.batches import prepare
     from vlmnb.measure.phases import PhaseClock
@@ -125,7 +125,7 @@ def _compare(cell: Cell, rounds: int) -> int:
     seconds: dict[str, list[tuple[float, float]]] = {"bare": [], "measured": []}
     told = _Told(rounds)
     with torch.inference_mode(), MeteredWindow(cell.device) as around:
-        marks = LoadMarks()
+        marks = [load.reading()]
 
         def bare() -> None:
             for batch in inputs:
@@ -134,7 +134,7 @@ def _compare(cell: Cell, rounds: int) -> int:
 
         def measured() -> None:
             protocol.one_pass(clock, generate, inputs, samples, around)
-            marks.mark()
+            marks.append(load.reading())
 
         for number in range(rounds + 1):
             order = ("bare", "measured") if number % 2 else ("measured", "bare")

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlmnb import paths
+from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.records import record, record_file
 from vlmnb.records.record import Record
@@ -35,9 +36,7 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
         UserError: A parameter is unknown, of the wrong type, or has a value no cell can have. Also if
             papermill was given a name the notebook does not have; papermill itself only warns.
     """
-    # Threads that spin while they wait ruin every time on a machine shared with anybody else. OpenMP
-    # reads this when torch is first imported, so it is set here, before anything that measures.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    slots.wait_asleep()
     known = axes.get(axis).parameters
     given = {name: namespace[name] for name in known if name in namespace}
     assigned = _assigned(namespace) if "__name__" in namespace else namespace

@@ -92,7 +92,7 @@ def test_a_gpu_names_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", OneGpu())
     here = machine.describe()
     expected = Gpu(
-        name="NVIDIA H200", uuid="GPU-b", memory_bytes=150 * 10**9, driver="580.1", power_limit_w=700
+        name="NVIDIA H200", uuid="GPU-b", memory_bytes=150 * 10**9, driver="580.1", power_limit_w=700, index=0
     )
     assert here.gpus == (expected,)
     assert here.slug == "h200"

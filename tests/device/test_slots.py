@@ -95,26 +95,6 @@ def test_what_measures_on_the_cpu_has_the_machine_to_itself(
     assert [others for _, _, others in seen] == [1] * 6
 
 
-@pytest.mark.parametrize(
-    ("allowed", "names"),
-    [
-        (None, ["GPU-a", "GPU-b"]),
-        ("1", ["GPU-b"]),
-        ("GPU-b,0", ["GPU-b", "GPU-a"]),
-        ("0,7,1", ["GPU-a"]),
-        ("", []),
-    ],
-)
-def test_only_gpus_that_this_process_may_use_are_slots(
-    two_gpus: Machine, monkeypatch: pytest.MonkeyPatch, allowed: str | None, names: list[str]
-) -> None:
-    if allowed is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", allowed)
-    assert [slot.name for slot in slots.gpus()] == names
-
-
 def test_a_runs_environment_names_device_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     made = slots.environment(slots.Slot(name="GPU-a", visible="GPU-a"), 8)

@@ -8,7 +8,7 @@ import pytest
 from background import FourCores
 from factory import cell, record, timed
 
-from vlmnb.device.load import LoadMarks
+from vlmnb.device import load
 from vlmnb.errors import UserError
 from vlmnb.measure import loading, protocol
 from vlmnb.measure.cells import measure_cells
@@ -21,12 +21,13 @@ from vlmnb.views import detail_table, findings
 def test_each_pass_has_its_background_load_and_marking_does_not_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    cores, marks = FourCores(monkeypatch), LoadMarks()
+    cores, marks = FourCores(monkeypatch), []
+    marks.append(load.reading())
     for seconds, cores.others in ((1.0, 0.0), (1.0, 2.0), (0.1, 2.0)):
         cores.work(seconds)
-        marks.mark()
+        marks.append(load.reading())
     assert cores.now.now_s == pytest.approx(2.1)
-    assert marks.shares() == [pytest.approx(0.0), pytest.approx(0.5), None]
+    assert load.shares(marks) == [pytest.approx(0.0), pytest.approx(0.5), None]
     assert protocol._contaminated(marks) == [False, True, False], "too short to measure is not contaminated"
 
 

@@ -43,6 +43,11 @@ def test_a_window_that_others_disturbed_is_marked_though_no_pass_is() -> None:
     assert note.startswith("- `†` other processes used the machine meanwhile: times and joules")
     assert "batch 2, image 64, prompt 200: 12 %" in note
     assert export_columns.row(made)["latency_disturbed"] is True
+    assert "OMP_WAIT_POLICY" not in note
+    spun = made.provenance.model_copy(update={"tuning": {"OMP_WAIT_POLICY": "ACTIVE"}})
+    made = made.model_copy(update={"provenance": spun})
+    assert "OMP_WAIT_POLICY" in footnotes.disturbed([made])
+    assert export_columns.row(made)["tuning"] == "OMP_WAIT_POLICY=ACTIVE"
 
 
 def test_the_comparison_marks_the_number_and_says_what_the_mark_means() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.files import locks
-from vlmnb.records import cells_to_measure, record_file
+from vlmnb.records import cells_to_measure, content_key, record_file
 from vlmnb.records.resolved import changes_since, resolve_cell
 from vlmnb.spec.cell import told_apart, words
 from vlmnb.sweep import inventory, options, status
@@ -98,6 +99,42 @@ def test_threads_are_part_of_the_key_and_named_when_they_change(monkeypatch: pyt
     monkeypatch.setenv(slots.THREADS, "7")
     assert resolve_cell(cell()).key != before
     assert "threads 1 to 7" in changes_since(changed(measured(cell()), "provenance", threads=1))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "0"), ("KMP_BLOCKTIME", "infinite"),
+     ("OMP_PROC_BIND", "close"), ("ATEN_CPU_CAPABILITY", "default")],
+)  # fmt: skip
+def test_how_threads_wait_is_part_of_the_key_and_named_when_it_changes(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    for other in slots.TUNING:
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    assert slots.tuning() == {"OMP_WAIT_POLICY": "PASSIVE"}, "what a notebook sets, and a sweep foresees"
+    before = resolve_cell(cell()).key
+    one = measured(cell())
+    one = changed(one, "provenance", tuning=slots.tuning(), threads=slots.threads())
+    assert content_key.of_record(one) != content_key.of_record(measured(cell()))
+    monkeypatch.setenv(name, value)
+    assert resolve_cell(cell()).key != before
+    assert (
+        f"{name} {'PASSIVE' if name in one.provenance.tuning else 'absent'} to {value.upper()}"
+        in changes_since(one)
+    )
+
+
+def test_threads_of_a_torch_imported_too_early_do_not_pass_for_sleeping_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(slots.POLICY, raising=False)
+    monkeypatch.setitem(sys.modules, "torch", object())
+    slots.wait_asleep()
+    assert slots.tuning()[slots.POLICY] == "UNSET"
+    monkeypatch.delitem(sys.modules, "torch")
+    slots.wait_asleep()
+    assert slots.tuning()[slots.POLICY] == "PASSIVE"
 
 
 def test_a_damaged_record_is_measured_again_and_kept_beside(

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import psutil
@@ -49,7 +50,7 @@ def _own_s() -> float:
 
 
 def reading() -> Reading:
-    """Return the counters now. Finished children, such as a tool that was called, count as this process."""
+    """Return the counters now, without waiting; finished children, such as a tool, count as this process."""
     cores = psutil.cpu_times()._asdict()
     # Linux counts the time of guests twice: it is part of user and nice as well.
     total_s = sum(cores.values()) - cores.get("guest", 0.0) - cores.get("guest_nice", 0.0)
@@ -83,25 +84,12 @@ class BackgroundLoad:
         return _share(before, self._last)
 
 
-class LoadMarks:
-    """The background load between marks, for pieces of work that follow one another.
-
-    Setting a mark reads the counters and does not wait, so it can be done between timed batches.
-    """
-
-    def __init__(self) -> None:
-        self._marks = [reading()]
-
-    def mark(self) -> None:
-        """End one piece and begin the next."""
-        self._marks.append(reading())
-
-    def shares(self) -> list[float | None]:
-        """Return the load of each piece, 0 to 1; None for a piece too short to measure it."""
-        return [
-            _share(before, after) if after.now_s - before.now_s >= SHORTEST_LOAD_WINDOW_S else None
-            for before, after in itertools.pairwise(self._marks)
-        ]
+def shares(readings: Sequence[Reading]) -> list[float | None]:
+    """Return the background load between readings, 0 to 1; None where it is too short to measure."""
+    return [
+        _share(before, after) if after.now_s - before.now_s >= SHORTEST_LOAD_WINDOW_S else None
+        for before, after in itertools.pairwise(readings)
+    ]
 
 
 def _share(before: Reading, after: Reading) -> float:

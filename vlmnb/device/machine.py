@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from vlmnb.device import nvml
+from vlmnb.device import gpus as all_gpus
 from vlmnb.device.state import Gpu
 from vlmnb.types import Frozen
 
@@ -28,7 +28,8 @@ class Machine(Frozen):
     Attributes:
         slug: Short name for folders and tables, such as ``h200`` or ``amd-epyc-2c``.
         gpus: Every GPU of the machine, whatever ``CUDA_VISIBLE_DEVICES`` hides from torch: a process
-            bound to one GPU must name the same machine as the one that launched it.
+            bound to one GPU must name the same machine as the one that launched it. If there are several
+            kinds, the one that is measured comes first: of those that are not hidden, the largest.
         packages: Versions of ``PACKAGES``, as far as they are installed.
         virtualization: See :func:`virtualization`.
         fingerprint: Hash of the hardware alone; new packages or drivers leave it as it is.
@@ -64,7 +65,9 @@ def describe() -> Machine:
     cpu_model = _cpu_model()
     logical_cores = psutil.cpu_count(logical=True) or 1
     memory_bytes = int(psutil.virtual_memory().total)
-    gpus = nvml.all_gpus(memory_bytes)
+    gpus = all_gpus.of_machine(memory_bytes)
+    largest = max(all_gpus.visible(gpus) or gpus, key=lambda gpu: gpu.memory_bytes, default=None)
+    gpus = tuple(sorted(gpus, key=lambda gpu: largest is not None and gpu.name != largest.name))
     names = tuple(gpu.name for gpu in gpus)
     return Machine(
         slug=slug_of(cpu_model, logical_cores, names),
@@ -97,11 +100,12 @@ def slug_of(cpu_model: str, logical_cores: int, gpu_names: tuple[str, ...] = ())
 
 
 def fingerprint_of(cpu_model: str, logical_cores: int, memory_bytes: int, gpu_names: tuple[str, ...]) -> str:
-    """Return a short SHA-256 of the hardware.
+    """Return a short SHA-256 of the hardware; of several kinds of GPU the first counts as the measured one.
 
     Memory counts in whole GiB, because the operating system reserves another amount at each boot.
     """
     parts = [cpu_model, logical_cores, round(memory_bytes / 2**30), sorted(gpu_names)]
+    parts += [gpu_names[0]] if len(set(gpu_names)) > 1 else []
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 

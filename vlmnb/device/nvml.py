@@ -10,10 +10,12 @@ import contextlib
 import functools
 from typing import Any
 
-from vlmnb.device.clock import is_cuda
 from vlmnb.device.state import DeviceState, Gpu
 
 MHZ = 1_000_000
+WHOLE, PART = "GPU-", "MIG-"
+"""How the UUIDs of a GPU and of an instance of a divided GPU begin."""
+
 THROTTLE_REASONS = {
     0x1: "gpu_idle",
     0x2: "applications_clocks_setting",
@@ -45,16 +47,25 @@ class NvmlGpu:
         self.uuid = _text(nvml.nvmlDeviceGetUUID(handle))
         self.driver = _text(nvml.nvmlSystemGetDriverVersion())
 
-    def describe(self, shared_memory_bytes: int) -> Gpu:
+    def describe(self, index: int, shared_memory_bytes: int) -> Gpu:
         """Describe the GPU; without memory of its own it has that of the machine."""
         memory = self._ask("nvmlDeviceGetMemoryInfo")
+        memory_bytes = int(memory.total) if memory else shared_memory_bytes
+        name = self.name
+        if self.uuid.startswith(PART) and "MIG" not in name:  # older drivers name the whole GPU
+            name += f" MIG {memory_bytes / 1e9:.0f}gb"
         return Gpu(
-            name=self.name,
-            uuid=self.uuid,
-            memory_bytes=int(memory.total) if memory else shared_memory_bytes,
-            driver=self.driver,
-            power_limit_w=self.power_cap_w(),
-        )
+            name=name, uuid=self.uuid, memory_bytes=memory_bytes, driver=self.driver,
+            power_limit_w=self.power_cap_w(), index=index,
+        )  # fmt: skip
+
+    def parts(self) -> list[NvmlGpu]:
+        """Return the instances of a divided GPU (MIG), which are what torch can use; else the GPU itself."""
+        if not self.is_divided():
+            return [self]
+        count = self._ask("nvmlDeviceGetMaxMigDeviceCount") or 0
+        handles = (self._ask("nvmlDeviceGetMigDeviceHandleByIndex", i) for i in range(count))
+        return [NvmlGpu(self._nvml, handle) for handle in handles if handle is not None]
 
     def energy_mj(self) -> int:
         """Return millijoules since the driver was loaded; Volta and later.
@@ -68,9 +79,9 @@ class NvmlGpu:
             raise NvmlUnavailable(f"the energy counter cannot be read: {error}") from None
 
     def is_divided(self) -> bool:
-        """Return whether the GPU is divided into instances (MIG); its counter then counts all of them."""
+        """Return whether the GPU is divided (MIG) or an instance of one that is; its counter counts all."""
         mode = self._ask("nvmlDeviceGetMigMode")
-        return bool(mode and mode[0])
+        return self.uuid.startswith(PART) or bool(mode and mode[0])
 
     def utilization(self) -> float | None:
         """Return the fraction of the last sampling period (1/6 s to 1 s) in which a CUDA kernel ran."""
@@ -121,21 +132,18 @@ class NvmlGpu:
         return None if mhz is None else mhz * MHZ
 
 
-def torch_uuid(device: str) -> str:
-    """Return NVML's UUID of a torch device; torch has it without the prefix ``GPU-``.
-
-    Indices differ: torch counts only the GPUs in ``CUDA_VISIBLE_DEVICES``, NVML all of them.
-    """
-    import torch
-
-    found = str(torch.cuda.get_device_properties(torch.device(device)).uuid)
-    return "GPU-" + found.removeprefix("GPU-")
-
-
 def _initialized() -> Any:
-    import pynvml
+    """Return NVML's module, ready to be asked.
 
-    pynvml.nvmlInit()
+    Raises:
+        NvmlUnavailable: There is none, or no driver that works.
+    """
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception as error:  # a missing library and a broken driver fail in many ways
+        raise NvmlUnavailable(f"NVML cannot be used: {error}") from None
     return pynvml
 
 
@@ -143,34 +151,36 @@ def _initialized() -> Any:
 def gpu_of(device: str) -> NvmlGpu:
     """Return the GPU behind a torch device, found by its UUID. NVML stays initialized.
 
+    Indices differ: torch counts only the GPUs in ``CUDA_VISIBLE_DEVICES``, NVML all of them.
+
     Raises:
-        NvmlUnavailable: There is no GPU at ``device``, or NVML does not know it.
+        NvmlUnavailable: NVML does not know it.
     """
-    if not is_cuda(device):
-        raise NvmlUnavailable(f"{device} is no GPU")
-    try:
-        pynvml = _initialized()
-    except Exception as error:  # a missing library and a broken driver fail in many ways
-        raise NvmlUnavailable(f"NVML cannot be used: {error}") from None
-    uuid = torch_uuid(device)
-    try:
-        return NvmlGpu(pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid))
-    except pynvml.NVMLError as error:
-        raise NvmlUnavailable(f"NVML does not know the GPU {uuid}: {error}") from None
+    pynvml = _initialized()
+    import torch
+
+    uuid = str(torch.cuda.get_device_properties(torch.device(device)).uuid).removeprefix(WHOLE)
+    for prefix in (WHOLE, PART):  # torch leaves the prefix out
+        with contextlib.suppress(pynvml.NVMLError):
+            return NvmlGpu(pynvml, pynvml.nvmlDeviceGetHandleByUUID(prefix + uuid))
+    raise NvmlUnavailable(f"NVML does not know the GPU {uuid}")
 
 
 def all_gpus(shared_memory_bytes: int) -> tuple[Gpu, ...]:
-    """Describe every GPU of the machine, whose memory is given; none without a driver that works."""
+    """Describe every GPU of the machine, whose memory is given.
+
+    Raises:
+        NvmlUnavailable: NVML cannot be used, or cannot describe a GPU.
+    """
+    pynvml = _initialized()
     try:
-        pynvml = _initialized()
-    except Exception:  # a missing or broken driver means a machine without usable GPUs, never a failure
-        return ()
-    try:
-        count = pynvml.nvmlDeviceGetCount()
-        found = [NvmlGpu(pynvml, pynvml.nvmlDeviceGetHandleByIndex(i)) for i in range(count)]
-        return tuple(gpu.describe(shared_memory_bytes) for gpu in found)
-    except pynvml.NVMLError:
-        return ()
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        whole = [NvmlGpu(pynvml, handle) for handle in handles]
+        return tuple(
+            part.describe(i, shared_memory_bytes) for i, gpu in enumerate(whole) for part in gpu.parts()
+        )
+    except pynvml.NVMLError as error:
+        raise NvmlUnavailable(str(error)) from None
     finally:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()

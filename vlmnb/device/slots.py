@@ -19,6 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from vlmnb.device import machine
+from vlmnb.device.gpus import ORDER, VISIBLE
+from vlmnb.device.gpus import visible as visible_gpus
+from vlmnb.errors import UserError
 from vlmnb.files import locks
 from vlmnb.types import Frozen
 
@@ -28,8 +31,18 @@ HELD = "VLMNB_SLOT"
 THREADS = "VLMNB_THREADS"
 """Threads that torch computes with, as a sweep set them."""
 
-LOCKS = "VLMNB_LOCKS"
-"""Folder of the lock file, for tests and for containers that share a machine; left out: the machine's own."""
+TUNING = (
+    "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "KMP_LIBRARY", "OMP_PROC_BIND", "OMP_PLACES",
+    "GOMP_CPU_AFFINITY", "KMP_AFFINITY", "OMP_DYNAMIC", "OMP_THREAD_LIMIT", "MKL_DYNAMIC", "MKL_CBWR",
+    "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ATEN_CPU_CAPABILITY", "TORCHINDUCTOR_FREEZING", "TORCHINDUCTOR_MAX_AUTOTUNE", "CUDA_LAUNCH_BLOCKING",
+    "NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "CUBLAS_WORKSPACE_CONFIG",
+    "PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF",
+)  # fmt: skip
+"""Variables by which a user makes the libraries that compute faster or slower."""
+
+POLICY = "OMP_WAIT_POLICY"
+"""Whether idle threads sleep (``PASSIVE``) or spin."""
 
 WAITING = "waiting: "
 """Beginning of the line that names the process a run waits for."""
@@ -40,7 +53,8 @@ class Slot(Frozen):
 
     Attributes:
         name: ``cpu``, or the UUID of a GPU.
-        visible: Value of ``CUDA_VISIBLE_DEVICES`` for what runs there, None to leave it as it is.
+        visible: Value of ``CUDA_VISIBLE_DEVICES`` for what runs there: a UUID, or the number of a GPU that
+            NVML does not know; None to leave it as it is.
     """
 
     name: str
@@ -51,19 +65,13 @@ CPU = Slot(name="cpu", visible=None)
 
 
 def gpus() -> tuple[Slot, ...]:
-    """Return one slot per GPU that this process may use, as ``CUDA_VISIBLE_DEVICES`` restricts it."""
-    uuids = [gpu.uuid for gpu in machine.describe().gpus]
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is None:
-        return tuple(Slot(name=uuid, visible=uuid) for uuid in uuids)
-    names = []
-    for word in (part.strip() for part in allowed.split(",") if part.strip()):
-        if word.isdigit():
-            if int(word) >= len(uuids):
-                break  # CUDA also ignores what follows an index that does not exist
-            word = uuids[int(word)]
-        names.append(word)
-    return tuple(Slot(name=name, visible=name) for name in names) if uuids else ()
+    """Return one slot per GPU that this process may use and that is of the kind that names the machine."""
+    known = machine.describe().gpus
+    return tuple(
+        Slot(name=gpu.uuid, visible=gpu.uuid if gpu.driver else str(gpu.index))
+        for gpu in visible_gpus(known)
+        if gpu.name == known[0].name
+    )
 
 
 def whole_machine(devices: Sequence[str]) -> bool:
@@ -96,30 +104,50 @@ def default_threads() -> int:
     return max(1, min(cores, usable))
 
 
+def tuning() -> dict[str, str]:
+    """Return what the environment sets of ``TUNING``: a part of the content key.
+
+    Without ``OMP_WAIT_POLICY`` it is ``PASSIVE``, as :func:`wait_asleep` sets it before torch is imported;
+    where torch was imported before, threads spin for a while, which is OpenMP's own choice.
+    """
+    found = {POLICY: "UNSET" if "torch" in sys.modules else "PASSIVE"}
+    return found | {name: os.environ[name].strip().upper() for name in TUNING if os.environ.get(name)}
+
+
+def wait_asleep() -> None:
+    """Let idle threads sleep unless the user chose otherwise; OpenMP reads it when torch is imported.
+
+    Threads that spin while they wait ruin every time on a machine shared with anybody else.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault(POLICY, "PASSIVE")
+
+
 def environment(slot: Slot, threads_: int) -> dict[str, str]:
     """Return the environment of a run in a slot that its sweep holds."""
     set_ = {HELD: slot.name, THREADS: str(threads_)}
     # Set by hand, for a scheduler may have set them to one.
     set_ |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads_))
-    set_["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")
-    if slot.visible is not None:
-        set_["CUDA_VISIBLE_DEVICES"] = slot.visible
-        set_["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
-    return set_
+    set_[POLICY] = os.environ.get(POLICY, "PASSIVE")
+    return set_ | _bound(slot)
+
+
+def _bound(slot: Slot) -> dict[str, str]:
+    return {} if slot.visible is None else {VISIBLE: slot.visible, ORDER: "PCI_BUS_ID"}
 
 
 @functools.cache
 def _locks() -> locks.Locks:
-    if given := os.environ.get(LOCKS):
+    if given := os.environ.get(locks.LOCKS):
         return locks.Locks(Path(given) / "vlmnb.lock", everybody=True)
     why = "this machine has no folder in which all users may write"
     # Not the user's own temporary folder: a scheduler may give each job one.
     for folder in filter(_of_everybody, (Path("/run/lock"), Path("/tmp"))):
         try:
             return locks.Locks(folder / "vlmnb.lock", everybody=True)
-        except OSError as error:
+        except (OSError, UserError) as error:
             why = str(error)
-            if error.errno not in (errno.EROFS, errno.ENOSPC):  # another user may have more luck
+            if getattr(error, "errno", None) not in (errno.EROFS, errno.ENOSPC):  # others may have more luck
                 break
     print(f"vlmnb: {why}; runs of other users of this machine are not waited for", file=sys.stderr)
     user = os.getuid() if hasattr(os, "getuid") else "user"
@@ -167,10 +195,16 @@ def everything() -> list[str]:
 
 @contextlib.contextmanager
 def by_hand(devices: Sequence[str], on_wait: Callable[[str], None]) -> Iterator[None]:
-    """Hold the slots of a notebook that no sweep runs: its GPU, or the whole machine for the CPU."""
+    """Hold the slots of a notebook that no sweep runs: its GPU, or the whole machine for the CPU.
+
+    From now on this process sees that GPU alone.
+    """
     if os.environ.get(HELD):
         yield
         return
-    names = everything() if whole_machine(devices) else [gpus()[0].name]
+    mine = gpus()[:1] if "cuda" in devices else ()
+    names = everything() if whole_machine(devices) else [mine[0].name]
+    for slot in mine:
+        os.environ.update(_bound(slot))
     with held(names, on_wait):
         yield

@@ -6,18 +6,21 @@ from vlmnb.types import Frozen
 
 
 class Gpu(Frozen):
-    """One GPU as NVML describes it.
+    """One GPU, or one instance of a divided GPU, as NVML or torch describes it.
 
     Attributes:
         memory_bytes: Its memory; that of the machine if the GPU shares it.
+        driver: Version of the driver; empty if torch alone knows the GPU.
         power_limit_w: Enforced power limit, None if the driver does not know it.
+        index: Number of the GPU in the order of the PCI bus.
     """
 
     name: str
     uuid: str
     memory_bytes: int
-    driver: str
-    power_limit_w: float | None
+    driver: str = ""
+    power_limit_w: float | None = None
+    index: int | None = None
 
 
 class DeviceState(Frozen):

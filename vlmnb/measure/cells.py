@@ -168,6 +168,7 @@ def _seen(loaded: Loaded, conditions: Conditions | None, cards: tuple[SensorCard
     kernel = loaded.configuration.optimization.attention.kernel
     return {
         "threads": int(torch.get_num_threads()),
+        "tuning": slots.tuning(),
         "attention": kernel(loaded.decoder.config._attn_implementation),
         "processor": loaded.processor_source,
         "other_load": conditions.other_load if conditions else None,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from vlmnb.device import load
 from vlmnb.device.clock import now_s, spent_s
-from vlmnb.device.load import LoadMarks, is_high
 from vlmnb.measure.batches import Batch
 from vlmnb.measure.generation import Generator
 from vlmnb.measure.loading import Loaded
@@ -64,14 +64,14 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
     ):
         warmup = _warm_up(generate, inputs, cell.device)
         with MeteredWindow(cell.device) as window:
-            began_s, marks = now_s(), LoadMarks()
+            began_s, marks = now_s(), [load.reading()]
             while (
                 not taken
                 or window.too_short
                 or _worth_repeating(taken, cell, samples, window.energy.elapsed_s, _contaminated(marks))
             ):
                 found = one_pass(clock, generate, inputs, samples, window)
-                marks.mark()
+                marks.append(load.reading())
                 taken += [phases for _, phases in found]
                 outputs = outputs or [output for output, _ in found]
             loop_s = now_s() - began_s
@@ -86,7 +86,7 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
         decode_steps=decode_steps,
         batch_samples=tuple(samples) * passes,
         passes=passes,
-        pass_loads=tuple(marks.shares()),
+        pass_loads=tuple(load.shares(marks)),
         contaminated=tuple(_contaminated(marks)),
         loop_s=loop_s,
         preprocess_s=tuple(batch.preprocess_s for batch in batches),
@@ -110,9 +110,9 @@ def one_pass(
     return found
 
 
-def _contaminated(marks: LoadMarks) -> list[bool]:
+def _contaminated(marks: list[load.Reading]) -> list[bool]:
     """Return for each pass whether it had background load; one too short to measure that had none."""
-    return [share is not None and is_high(share) for share in marks.shares()]
+    return [share is not None and load.is_high(share) for share in load.shares(marks)]
 
 
 def _memory(loaded: Loaded, outputs: Sequence[Any], window: MeteredWindow) -> MemoryUsage:

@@ -97,9 +97,10 @@ def _gpu_index(device: str) -> int | None:
     """Return NVML's index of a torch device; codecarbon 3.3.2 does not find a UUID that begins with GPU-."""
     if not is_cuda(device):
         return None
-    uuids = [gpu.uuid for gpu in machine.describe().gpus]
-    wanted = nvml.torch_uuid(device)
-    return uuids.index(wanted) if wanted in uuids else None
+    with contextlib.suppress(nvml.NvmlUnavailable):
+        uuid = nvml.gpu_of(device).uuid
+        return next((gpu.index for gpu in machine.describe().gpus if gpu.uuid == uuid), None)
+    return None
 
 
 def readings(tracker: Any, row: dict[str, Any]) -> Iterator[EnergyReading]:

@@ -58,7 +58,8 @@ def of(cell: Cell, surroundings: str) -> str:
 def surroundings(revisions: Revisions) -> str:
     """Return what a key hashes apart from the cell, as JSON: the same for many cells."""
     here = machine.describe().fingerprint
-    return _surroundings(revisions, SCHEMA_VERSION, measuring_code(), packages(), here, slots.threads())
+    on = (measuring_code(), packages(), here, slots.threads(), slots.tuning())
+    return _surroundings(revisions, SCHEMA_VERSION, *on)
 
 
 def of_record(found: Record) -> str | None:
@@ -72,15 +73,17 @@ def of_record(found: Record) -> str | None:
     if was.threads is None or not fingerprint or not (pretrained or was.processor == "stand-in"):
         return None
     revisions = Revisions(was.weights, "" if pretrained else was.processor, was.data)
-    then = _surroundings(revisions, found.schema_version, was.code, was.packages, fingerprint, was.threads)
-    return of(found.cell, then)
+    on = (was.code, was.packages, fingerprint, was.threads, was.tuning)
+    return of(found.cell, _surroundings(revisions, found.schema_version, *on))
 
 
 def _surroundings(
-    revisions: Revisions, schema: int, code: str, packages: dict[str, str], machine: str, threads: int
-) -> str:
+    revisions: Revisions, schema: int, code: str, packages: dict[str, str], machine: str, threads: int,
+    tuning: dict[str, str],
+) -> str:  # fmt: skip
     made_with = {"schema": schema, "code": code, "packages": packages, "machine": machine, "threads": threads}
-    return hashing.canonical(revisions._asdict() | made_with)
+    noted = {"tuning": tuning} if tuning else {}  # older records have no note of it
+    return hashing.canonical(revisions._asdict() | made_with | noted)
 
 
 @functools.cache

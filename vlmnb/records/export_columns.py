@@ -64,6 +64,7 @@ def row(record: Record) -> dict[str, Any]:
         "other_geometry": provenance.geometry or None,
         "code": provenance.code or None,
         **_same(provenance, ("other_load", "threads")),
+        "tuning": " ".join(f"{name}={value}" for name, value in provenance.tuning.items()) or None,
         "started_at": provenance.started_at or None,
         "reported_in": record.reported and record.reported.places,
         "latency_p90_s": p90 and p90.value,

@@ -185,6 +185,8 @@ class Provenance(Frozen):
         packages: Versions of the packages that can change a number.
         machine: Description of the machine.
         threads: Threads that torch computed with.
+        tuning: How these threads waited (``OMP_WAIT_POLICY``) and what else the environment set of
+            ``slots.TUNING``; empty in records that did not note it.
         attention: Attention implementation that the model reported while it was timed.
         other_load: Background load during the window, as share of all cores, 0 to 1.
         conditions: Clocks, power, throttling and limits around the window.
@@ -201,6 +203,7 @@ class Provenance(Frozen):
     packages: dict[str, str] = {}
     machine: dict[str, Any] = {}
     threads: int | None = None
+    tuning: dict[str, str] = {}
     attention: str = ""
     other_load: float | None = None
     conditions: Conditions | None = None

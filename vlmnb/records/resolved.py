@@ -112,6 +112,12 @@ def changes_since(found: Record) -> str:
     changed += ["the data set"] if was.data != revisions.data else []
     if was.threads not in (None, slots.threads()):
         changed.append(f"threads {was.threads} to {slots.threads()}")
+    own = slots.tuning()
+    changed += [
+        f"{name} {was.tuning.get(name, 'absent')} to {own.get(name, 'absent')}"
+        for name in sorted(was.tuning.keys() | own.keys())
+        if was.tuning and was.tuning.get(name) != own.get(name)
+    ]
     return ", ".join(changed)
 
 

@@ -68,9 +68,10 @@ def disturbed(records: Sequence[Record], energy: bool = True) -> str:
     """Return Markdown that explains ``†`` in the tables of a page; empty if it does not occur."""
     timed = [record for record in records if record.status == "ok" and record.timing is not None]
     whole = [record for record in timed if energy and record.window_under_load]
+    kept = [record for record in timed if record.batches_under_load]
     return say(
         "notes", "disturbed", energy=energy,
-        kept=_loads(record for record in timed if record.batches_under_load),
+        kept=_loads(kept), spinning=any(map(_spins, [*kept, *whole])),
         left_out=_loads(record for record in whole if not record.batches_under_load),
     )  # fmt: skip
 
@@ -115,6 +116,11 @@ def where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
             values = dict.fromkeys(str(getattr(cell, name)) for cell in cells)
             parts.append(word + ", ".join(values))
     return "; ".join(parts)
+
+
+def _spins(record: Record) -> bool:
+    waits = record.provenance.tuning.get("OMP_WAIT_POLICY", "PASSIVE")
+    return record.cell.device == "cpu" and waits != "PASSIVE"
 
 
 def _loads(records: Iterable[Record]) -> str:

@@ -37,7 +37,7 @@ def _machine(name: str, records: Sequence[Record]) -> dict[str, object]:
         "packages": sorted(made[-1].packages.items()),
         "virtualization": next((v for one in made if (v := one.machine.get("virtualization"))), ""),
         "threads": sorted({one.threads for one in made if one.threads is not None}),
-        "tuning": sorted({f"{k}={v}" for one in made for k, v in getattr(one, "tuning", {}).items()}),
+        "tuning": sorted({f"{k}={v}" for one in made for k, v in one.tuning.items()}),
         "energy": sorted({f"{r.source}: {r.method}, {r.detail}" for one in records for r in one.energy}),
         "load": (statistics.median_high(loads), max(loads)) if loads else (),
         "records": len(records),
