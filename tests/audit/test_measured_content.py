@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-from auditing import GPUS, answered, by_formula, check, held_by, layered, levels, of_machine
+from auditing import GPUS, answered, by_formula, check, gpu, held_by, layered, levels, of_machine
 from factory import cell, changed, record, timed
 from stored import measured
 
@@ -15,7 +16,7 @@ from vlmnb.device import slots
 from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.quality import metrics
-from vlmnb.records import content_key
+from vlmnb.records import content_key, record_file
 from vlmnb.records.parts import Ceilings, Provenance
 from vlmnb.records.record import Record
 
@@ -88,6 +89,56 @@ def test_a_cell_above_its_peak() -> None:
     assert levels("rates-below-the-ceiling", of(1e6, 1e6)) == ["error"]
     assert levels("rates-below-the-ceiling", of(1e6, 1e6, "cpu")) == ["warning"]
     assert levels("rates-below-the-ceiling", of(1e9, 1e3)) == ["note"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "answer", "references", "score"),
+    [("textvqa-mini", "The sign", ("sign", "a sign", *["stop"] * 8), 0.6),
+     ("textvqa-mini", "Two", ("2",) * 10, 1.0), ("scienceqa-mini", "The answer is B.", ("B",), 1.0)],
+)  # fmt: skip
+def test_scores_are_recomputed_without_the_code_that_scores(
+    dataset: str, answer: str, references: tuple[str, ...], score: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "accuracy", None)
+    of = changed(timed(), "cell", dataset=dataset)
+    changes = {"answer": answer, "references": references, "choices": ("red", "blue")}
+    right, wrong = (answered(of, None, **changes, score=value) for value in (score, score / 2))
+    check("scores-are-of-the-answers", "error", [right], wrong)
+
+
+CAPTIONS = ("a red square and a blue circle", "two shapes: a green cross, a red ring", "a red square.", "red")
+OF_OPTIONS = "B", "B. blue", "The answer is A. The answer is B.", "The answer is B"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "given", "wanted", "metric"),
+    [("coco-mini", CAPTIONS, CAPTIONS[::-1], "cider"), ("coco-mini", CAPTIONS, CAPTIONS, "bleu"),
+     ("scienceqa-mini", OF_OPTIONS, ("B",) * 4, "accuracy_official")],
+)  # fmt: skip
+def test_metrics_are_recomputed_without_the_code_that_scores(
+    dataset: str,
+    given: tuple[str, ...],
+    wanted: tuple[str, ...],
+    metric: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rule, of = "metrics-are-of-the-answers", changed(timed(), "cell", dataset=dataset)
+    made = tuple(
+        one.model_copy(update={"answer": a, "references": (b, *CAPTIONS[:2]), "choices": ("red", "blue")})
+        for one, a, b in zip(of.answers, given, wanted, strict=False)
+    )
+    of = of.model_copy(update={"answers": made})
+    assert metric in of.scores
+    assert levels(rule, of, record(), timed()) == []
+    raised = {name: one.model_copy(update={"value": one.value + 0.01}) for name, one in of.scores.items()}
+    monkeypatch.setattr(Record, "scores", raised)
+    assert set(levels(rule, of)) == {"error"}
+
+
+def test_numbers_that_are_not_finite() -> None:
+    bad = timed().model_copy(update={"codecarbon": {"cpu_energy": math.nan}})
+    check("numbers-are-finite", "error", [timed(), record(), gpu()], bad)
+    assert levels("numbers-are-finite", record_file.finite(bad)) == ["warning"]
 
 
 def test_word_errors_are_recomputed_without_the_code_that_scores(monkeypatch: pytest.MonkeyPatch) -> None:

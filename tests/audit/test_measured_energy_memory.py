@@ -23,13 +23,18 @@ from auditing import (
 from factory import record, timed
 
 from vlmnb.device.state import DeviceState
-from vlmnb.fit import shape
+from vlmnb.fit import quantize, shape
 from vlmnb.meters.readings import EnergyReading, MemoryUsage
 from vlmnb.records.record import Record
 
 CODECARBON = "codecarbon 3, cpu_load, TDP 8 W"
 SIZES = ("peak_bytes", "process_peak_bytes", "baseline_bytes", "process_baseline_bytes")
 DECODER = shape.of("llava-tiny").decoder
+TENSORS = shape.of("llava-tiny").tensors
+WEIGHTS = 4 * sum(one.count for one in TENSORS)
+PACKED = sum(
+    quantize.packed_bytes(one, "nf4") if quantize.is_replaced(one) else 4 * one.count for one in TENSORS
+)
 CACHE = 2 * DECODER.layers * DECODER.kv_heads * DECODER.head_size * 86 * 2 * 4
 """Keys and values of two samples, of 20 + 64 tokens and two of three new ones, in fp32."""
 
@@ -38,6 +43,11 @@ def read(**changes: Any) -> Record:
     """Make a record with joules of a counter."""
     reading = {"source": "cpu", "method": "rapl", "energy_j": 99.0, "detail": "test", "window_s": 7.0}
     return timed(energy=(EnergyReading.model_validate(reading | changes),))
+
+
+def weighing(size: int, optimization: str = "fp32", **fields: Any) -> Record:
+    """Make a record whose weights take some bytes."""
+    return changed(held_by(weights_bytes=size), "cell", optimization=optimization, **fields)
 
 
 def reporting(watts: float) -> Record:
@@ -61,6 +71,10 @@ def reporting(watts: float) -> Record:
      [with_energy(changed(gpu(50), "provenance", sensors=(calibration(100.0),)), idle_j=None)]),
     ("memory-of-a-cpu-is-the-process", "error", [held_by(), timed(), gpu()],
      [held_by(peak_bytes=10**5), held_by(baseline_bytes=10**5), held_by(**dict.fromkeys(SIZES, 97656))]),
+    ("weights-have-the-bytes-of-their-type", "error",
+     [weighing(WEIGHTS), weighing(PACKED, "bnb-4bit"), weighing(WEIGHTS, model="gone"), gpu()],
+     [weighing(WEIGHTS // 2), weighing(WEIGHTS, "bnb-4bit"), weighing(PACKED * 9 // 10, "bnb-4bit"),
+      weighing(WEIGHTS, "bf16", dtype="bf16"), weighing(PACKED, "bnb-8bit")]),
     ("cache-is-of-its-tokens", "error", [held_by(cache_bytes=CACHE), held_by(), gpu()],
      [held_by(cache_bytes=CACHE // 2)]),
 ])  # fmt: skip
@@ -159,6 +173,14 @@ def test_weights_of_two_sizes() -> None:
     twice = changed(other, "memory", weights_bytes=2 * 10**7)
     check(rule, "error", [other, timed(), half], twice, beside=[held_by()])
     assert levels(rule, held_by(decode_weights_bytes=10**9)) == ["error"]
+
+
+def test_modelled_joules_added_to_counted_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = gpu()
+    model = {"source": "cpu", "method": "model", "energy_j": 500.0, "detail": "codecarbon 3, TDP 8 W"}
+    both = one.model_copy(update={"energy": (*one.energy, EnergyReading.model_validate(model))})
+    shown_as(monkeypatch, energy_j_per_sample=3500 / 3000, energy_j_per_batch=3500 / 3000)
+    assert levels("samples-times-joules-is-the-window", both) == ["error"]
 
 
 def test_joules_that_are_not_those_of_the_window(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from factory import STEADY, answers, cell, record, timed
 from vlmnb.device.state import DeviceState
 from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.records import export_columns
+from vlmnb.records.parts import FailedSample
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 
@@ -51,6 +52,7 @@ def loaded(shares: tuple[float | None, ...], marks: tuple[bool, ...], window: fl
     return changed(made, "provenance", conditions=conditions, other_load=window)
 
 
+FAILED = FailedSample(row=3, id="3", reason="cannot identify image file")
 FOUR = cell(batch_size=4, samples=48)
 FIXED = cell(batch_size=4, samples=48, length="fixed", max_new_tokens=3)
 
@@ -69,7 +71,7 @@ GUESSED = timed(of=cell(optimization="fp32+prompt_lookup"), decode_steps=(1,) * 
     ("phases-add-up", "error", [timed(), record()],
      [timed(vision_s=(0.2,) * 12), timed(vision_s=(-0.05,) * 12, prefill_s=SHIFTED)]),
     ("every-batch-is-counted", "error", [timed(), record()],
-     [timed(decode_steps=(2,) * 11), timed(answers=answers(4, 1))]),
+     [timed(decode_steps=(2,) * 11), timed(answers=answers(4, 1)), timed(failed_samples=(FAILED,))]),
     # The last record has what a list that is never cleared between passes counts.
     ("steps-are-tokens", "error", [timed(), timed(STEADY, passes=2, answers=answers(12, 1)), GUESSED],
      [timed(decode_steps=(2,) * 11 + (4,))]),
@@ -88,6 +90,14 @@ GUESSED = timed(of=cell(optimization="fp32+prompt_lookup"), decode_steps=(1,) * 
 ])  # fmt: skip
 def test_a_planted_contradiction(rule: str, level: str, good: list[Record], bad: list[Record]) -> None:
     check(rule, level, good, *bad)
+
+
+def test_figures_of_a_batch_that_was_never_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    rule, short = "figures-of-a-batch-need-a-full-one", timed((0.5,), cell(batch_size=8), batch_samples=(4,))
+    assert levels(rule, timed(), record(), short, record(timing=None)) == []
+    monkeypatch.setattr(Record, "short", False)
+    (found,) = findings(rule, short)
+    assert (found.level, found.figures["Shown"]) == ("error", "energy_j_per_sample, flops")
 
 
 def test_phases_shortened_by_background_load_are_a_note() -> None:

@@ -25,11 +25,7 @@ Tool = Literal["transformers", "llama.cpp", "bitsandbytes"]
 
 _CONTENT = plain_yaml.load(Path(__file__).with_name("quantizations.yaml"))
 BLOCKS: dict[str, tuple[int, int]] = _CONTENT["blocks"]
-
-NF4_BLOCK = 64
-"""Weights that share one 32-bit scale in bitsandbytes' nf4, without double quantization (its default)."""
-NF4_TABLE_BYTES = 64
-"""The sixteen 32-bit levels that bitsandbytes keeps with every nf4 matrix."""
+PACKED: dict[str, dict[str, int]] = _CONTENT["packed"]
 
 
 class Quantization(Frozen):
@@ -155,15 +151,19 @@ def _gguf_type(tensor: Tensor, shape: Shape, name: str) -> str:
 
 
 def _plain(tensor: Tensor, name: str) -> Stored:
-    """Store a tensor as transformers does: in 16 bits, or the matrices as bitsandbytes does.
+    if name in PACKED and is_replaced(tensor):
+        return Stored(tensor=tensor, type=name, size_bytes=packed_bytes(tensor, name))
+    return Stored(tensor=tensor, type="fp16", size_bytes=2 * tensor.count)
 
-    transformers gives it all linear layers but the output layer.
-    """
-    kind, size = "fp16", 2 * tensor.count
-    replaced = tensor.kind == "linear" and tensor.component != "output"
-    if name == "int8" and replaced:
-        kind, size = "int8", tensor.count + 4 * tensor.shape[0]
-    elif name == "nf4" and replaced:
-        scales = 4 * math.ceil(tensor.count / NF4_BLOCK)
-        kind, size = "nf4", math.ceil(tensor.count / 2) + scales + NF4_TABLE_BYTES
-    return Stored(tensor=tensor, type=kind, size_bytes=size)
+
+def is_replaced(tensor: Tensor) -> bool:
+    """Return whether a quantizer gets a weight: that of a linear layer, but not the output layer's."""
+    return tensor.kind == "linear" and tensor.component != "output"
+
+
+def packed_bytes(tensor: Tensor, name: str) -> int:
+    """Return the bytes of a matrix as bitsandbytes or torchao pack it, with scales."""
+    how = PACKED[name]
+    groups = math.ceil(tensor.count / how["group"]) if "group" in how else 0
+    beside = tensor.shape[0] * how.get("row", 0) + groups * how.get("each", 0) + how.get("matrix", 0)
+    return math.ceil(tensor.count * how["bits"] / 8) + beside

@@ -26,6 +26,9 @@ from vlmnb.records.record import SCHEMA_VERSION, Record
 
 _DIGEST = b',\n "digest": "'
 
+NOT_FINITE = "no finite numbers, so left out"
+"""Begins the note that names numbers which were NaN or infinite."""
+
 
 def write(record: Record, results: Path) -> Path:
     """Write a record to its place in one step, and return that place.
@@ -50,7 +53,7 @@ def finite(record: Record) -> Record:
     if not places:
         return record
     named = ", ".join(dict.fromkeys(places)).replace("probe.", "logits.")
-    fields["notes"] += [f"no finite numbers, so left out: {named}"]
+    fields["notes"] += [f"{NOT_FINITE}: {named}"]
     while True:
         try:
             return Record.model_validate(fields)

@@ -7,13 +7,18 @@ import math
 import re
 import unicodedata
 from collections.abc import Hashable, Iterator, Sequence
+from statistics import mean
 
+from vlmnb.audit import independent_scores
 from vlmnb.audit.rule import Draft, found, record_rule, rule
 from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record
 
 SCORE = 1e-9
 """Difference of two scores that rounding of floats explains."""
+
+METRIC = 1e-6
+"""The same of a metric over all answers."""
 
 
 @record_rule
@@ -33,8 +38,6 @@ def word_errors_are_of_the_answers(record: Record) -> Iterator[Draft]:
 @record_rule
 def scores_are_of_the_answers(record: Record) -> Iterator[Draft]:
     """Stored scores are those of the stored answers, and every answer that can be scored is."""
-    from vlmnb.quality import metrics
-
     cell, given = record.cell, record.answers
     if not given:
         return
@@ -49,7 +52,7 @@ def scores_are_of_the_answers(record: Record) -> Iterator[Draft]:
     if not meaningful or not given:
         return
     try:
-        expected = [metrics.accuracy(cell.dataset, a.references, a.answer, a.choices) for a in given]
+        expected = [_score(cell.dataset, a) for a in given]
     except ValueError:  # a data set of other code, or references that its rule cannot use
         return
     wrong = [(a, own) for a, own in zip(given, expected, strict=True) if not _same(a.score, own)]
@@ -58,6 +61,27 @@ def scores_are_of_the_answers(record: Record) -> Iterator[Draft]:
         stored, recomputed = ("none" if score is None else f"{score:.4g}" for score in (first.score, own))
         counts = [len(wrong), len(given)]
         yield found("others", counts=counts, answer=first, stored=stored, recomputed=recomputed)
+
+
+@record_rule
+def metrics_are_of_the_answers(record: Record) -> Iterator[Draft]:
+    """BLEU, CIDEr and the official accuracy of ScienceQA are those of the answers, computed independently."""
+    texts, references = [a.answer for a in record.answers], [a.references for a in record.answers]
+    again = (
+        (independent_scores.captions(texts, references) or {})
+        if record.cell.dataset.startswith("coco")
+        else {}
+    )
+    if record.cell.dataset.startswith("scienceqa") and all(
+        a.choices and a.references for a in record.answers
+    ):
+        right = [
+            independent_scores.option(a.answer, a.choices or ()) == a.references[0] for a in record.answers
+        ]
+        again["accuracy_official"] = mean(right or [0])
+    for name, own in again.items():
+        if name in record.scores and not math.isclose(record.scores[name].value, own, abs_tol=METRIC):
+            yield found(name=name, shown=record.scores[name].value, own=own)
 
 
 @record_rule
@@ -113,6 +137,15 @@ def _word_errors(reference: str, answer: str) -> tuple[int, int]:
         for j, other in enumerate(given, 1):
             line.append(min(above[j] + 1, line[-1] + 1, above[j - 1] + (word != other)))
     return line[-1], len(wanted)
+
+
+def _score(dataset: str, answer: Answer) -> float | None:
+    """Score an answer independently, or by the code that scores where the text is not simple enough."""
+    from vlmnb.quality import metrics
+
+    given = dataset, answer.references, answer.answer, answer.choices
+    own = independent_scores.sample(*given)
+    return metrics.accuracy(*given) if own is None else own
 
 
 def _of_sample(record: Record, answer: Answer) -> Iterator[tuple[str, Hashable, Hashable]]:

@@ -153,15 +153,17 @@ def counter_fits_the_power(record: Record) -> Iterator[Draft]:
 
 @record_rule
 def samples_times_joules_is_the_window(record: Record) -> Iterator[Draft]:
-    """Joules per sample times the samples of the window are the joules that the source counted in it."""
-    row, timing, reading = export_columns.costs(record), record.timing, record.headline_energy
-    each, batch = row["energy_j_per_sample"], row["energy_j_per_batch"]
+    """Joules per sample times the samples of the window are those of one reading, never a sum of several."""
+    row, timing = export_columns.costs(record), record.timing
+    reading = next((one for one in record.energy if one.source == row["energy_source"]), None)
+    each, batch, method = row["energy_j_per_sample"], row["energy_j_per_batch"], row["energy_method"]
     if reading is None or timing is None or each is None:
         return
     samples = sum(timing.batch_samples)
     fits_batch = batch is None or _same(batch, each * record.cell.batch_size)
-    if not _same(each * samples, reading.energy_j) or not fits_batch:
-        yield found(each=each, samples=samples, product=each * samples, reading=reading, batch=batch)
+    if not _same(each * samples, reading.energy_j) or not fits_batch or method != reading.method:
+        values = {"reading": reading, "batch": batch, "method": method}
+        yield found(each=each, samples=samples, product=each * samples, **values)
 
 
 def _above_tdp(reading: EnergyReading, seconds: float) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from vlmnb.audit import expected_flops
 from vlmnb.audit.rule import Draft, found, grouped, record_rule, rule
+from vlmnb.fit import quantize
 from vlmnb.fit.memory import HALF_BYTES, cache_bytes
 from vlmnb.records import content_key
 from vlmnb.records.record import Record
@@ -16,6 +17,10 @@ ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 SHARE_OF_PEAK = 0.01
 """Share by which parts of memory may exceed the peak: allocators round blocks."""
+
+
+TYPE, BUFFERS = 0.02, 20_000
+"""Share and bytes by which weights may differ from those of their type: padding, buffers of positions."""
 
 
 @record_rule
@@ -69,6 +74,24 @@ def weights_do_not_depend_on_the_work(records: Sequence[Record]) -> Iterator[Dra
             whole, step = then
             if before != then or (step is not None and step > whole):
                 yield found(about=[first, record], before=before, then=then)
+
+
+@record_rule
+def weights_have_the_bytes_of_their_type(record: Record) -> Iterator[Draft]:
+    """Weights take the bytes of their storage type: precision of the cell, packed by its quantization."""
+    cell, stored = record.cell, record.memory.weights_bytes if record.memory else None
+    known = expected_flops.geometry(cell.model)
+    if stored is None or known is None or record.provenance.geometry or cell.interpolate:
+        return
+    settings = optimizations.of(cell).settings
+    kind = next((s.stored_as or s.name for s in settings if s.kind == "quantization"), "")
+    each = (
+        quantize.packed_bytes(one, kind) if kind and quantize.is_replaced(one)
+        else one.count * ELEMENT_BYTES[cell.dtype] for one in known.tensors
+    )  # fmt: skip
+    expected = sum(each)
+    if abs(stored - expected) > max(TYPE * expected, BUFFERS):
+        yield found(stored=stored, expected=expected, kind=kind or cell.dtype)
 
 
 def _same_weights(record: Record) -> tuple[object, ...]:

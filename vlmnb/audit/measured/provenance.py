@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vlmnb.audit.rule import Draft, found, record_rule
 from vlmnb.device import machine
-from vlmnb.records import content_key
+from vlmnb.records import content_key, record_file
 from vlmnb.records.record import Record
 
 
@@ -37,6 +37,16 @@ def machine_is_the_one_it_describes(record: Record) -> Iterator[Draft]:
         wrong["Name"] = f"{record.hardware}, in the description {slug}"
     if wrong:
         yield found(figures=wrong)
+
+
+@record_rule
+def numbers_are_finite(record: Record) -> Iterator[Draft]:
+    """Every number is finite, and none had to be left out because it was not."""
+    left_out = [note for note in record.notes if note.startswith(record_file.NOT_FINITE)]
+    if (finite := record_file.finite(record)) is not record:
+        yield found("in the record", note=finite.notes[-1])
+    elif left_out:
+        yield found("left out", note=left_out[-1])
 
 
 @record_rule

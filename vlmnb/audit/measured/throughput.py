@@ -20,6 +20,12 @@ LEAST_OF_LOOP = 0.5
 latency per sample instead of per batch leaves 1 / batch size, half at most."""
 
 
+OF_A_BATCH = (
+    "latency_s", "samples_per_s", "output_tokens_per_s", "energy_j_per_batch", "energy_j_per_sample", "flops",
+)  # fmt: skip
+"""Columns of the export that are of a batch of the cell's size."""
+
+
 @record_rule
 def throughput_times_latency_is_the_batch(record: Record) -> Iterator[Draft]:
     """Throughput times latency is the batch: as shown, for each raw batch, and by the loop's own clock."""
@@ -27,6 +33,17 @@ def throughput_times_latency_is_the_batch(record: Record) -> Iterator[Draft]:
         row = export_columns.costs(record)
         drafts = (_as_shown(record, row), _by_batches(record, record.timing, row), _by_loop(record.timing))
         yield from islice(chain(*drafts), 1)
+
+
+@record_rule
+def figures_of_a_batch_need_a_full_one(record: Record) -> Iterator[Draft]:
+    """Where no batch was full, no figure is shown as one of a batch."""
+    timing = record.timing
+    if timing is None or max(timing.batch_samples, default=0) >= record.cell.batch_size:
+        return
+    row = export_columns.costs(record) | {"flops": record.flops_per_batch}
+    if shown := [name for name in OF_A_BATCH if row[name] is not None]:
+        yield found(shown=", ".join(shown), most=max(timing.batch_samples, default=0))
 
 
 def _as_shown(record: Record, row: dict[str, Any]) -> Iterator[Draft]:

@@ -13,15 +13,16 @@ PER_BATCH = ("latencies_s", "vision_s", "prefill_s", "decode_s", "decode_steps",
 
 @record_rule
 def every_batch_is_counted(record: Record) -> Iterator[Draft]:
-    """Every pass has every sample of the cell once, in full batches and a rest; all lists are as long."""
+    """Every pass has every usable sample once, in full batches and a rest; all lists are as long."""
     timing, cell = record.timing, record.cell
     if timing is None:
         return
-    full, rest = divmod(cell.samples, cell.batch_size)
+    usable = cell.samples - len(record.failed_samples)
+    full, rest = divmod(usable, cell.batch_size)
     expected = ((cell.batch_size,) * full + ((rest,) if rest else ())) * timing.passes
     lengths = {name: len(values) for name in PER_BATCH if (values := getattr(timing, name))}
     lengths["batches"] = len(expected)
-    complete = timing.batch_samples == expected and len(record.answers) in (0, cell.samples)
+    complete = timing.batch_samples == expected and len(record.answers) in (0, usable)
     if len(set(lengths.values())) > 1 or not complete:
         yield found(
             figures={name: str(length) for name, length in lengths.items()},
