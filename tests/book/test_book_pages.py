@@ -101,12 +101,14 @@ def test_tables_mark_modelled_energy_and_say_why_a_number_is_missing() -> None:
     assert 'class="vlmnb-missing" title="failed: a &#34;quoted&#34; &lt;reason&gt;"' in page
 
 
-def test_the_machine_page_says_whether_the_machine_is_virtual(base: Record) -> None:
+def test_the_machine_page_says_whether_the_machine_is_virtual_and_how_threads_wait(base: Record) -> None:
     unknown = '<th scope="row">Virtualization</th><td class="text">not recorded'
     assert unknown in machine.page(Content((base,)))
     known = {**base.provenance.machine, "virtualization": "virtual machine (KVM)"}
-    newer = changed(base, "provenance", machine=known)
-    assert "virtual machine (KVM)" in machine.page(Content((base, newer)))
+    newer = changed(base, "provenance", machine=known, tuning={"OMP_WAIT_POLICY": "PASSIVE"})
+    page = machine.page(Content((base, newer)))
+    assert "virtual machine (KVM)" in page
+    assert "OMP_WAIT_POLICY=PASSIVE" in page
 
 
 def test_an_accuracy_of_choices_is_shown_with_the_score_of_guessing(base: Record) -> None:
