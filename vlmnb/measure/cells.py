@@ -107,7 +107,9 @@ def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Rec
         if cell.repeat:
             slot.clear()  # a repeat begins as the first measurement did: with nothing in memory
         loaded = slot.get(loading.configuration(resolved))
-        provenance = provenance.model_copy(update={"geometry": loaded.geometry})
+        known = {"geometry": loaded.geometry, "template": loaded.template}
+        provenance = provenance.model_copy(update=known)
+        blank = blank.model_copy(update={"notes": loaded.notes})
         batches = prepare(resolved, loaded)
         if cell.measure == "layers":
             found, seen = _profiled(loaded, batches)

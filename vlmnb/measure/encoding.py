@@ -8,6 +8,7 @@ from typing import Any
 
 from vlmnb.data.catalogue import Sample
 from vlmnb.measure.failures import NotEnoughTokens
+from vlmnb.models import prompting
 from vlmnb.models.family import Sizing
 
 FILLER = " the"
@@ -42,7 +43,7 @@ def fit(processor: Any, text: str, seq_len: int) -> Prompt:
     prompt = _prompt(processor, text)
     if prompt.text_tokens > seq_len:
         template = _prompt(processor, "").text_tokens
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids = prompting.question_ids(processor, text)
         for kept in range(min(seq_len - template + 2, len(ids)), 0, -1):
             prompt = _prompt(processor, tokenizer.decode(ids[:kept]))
             if prompt.text_tokens <= seq_len:
@@ -64,12 +65,12 @@ def _prompt(processor: Any, text: str) -> Prompt:
     Image tokens are subtracted from the count. Cutting them out of the text instead could change how the
     text around them is tokenized.
     """
-    message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
-    rendered = str(processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False))
+    rendered = prompting.render(processor, text)
     if hasattr(processor, "text_ids"):
-        return Prompt(text, rendered, len(processor.text_ids(rendered)))
-    ids = processor.tokenizer(rendered)["input_ids"]
-    return Prompt(text, rendered, len(ids) - int(ids.count(processor.image_token_id)))
+        ids = processor.text_ids(rendered)
+    else:
+        ids = [one for one in processor.tokenizer(rendered)["input_ids"] if one != processor.image_token_id]
+    return Prompt(text, rendered, len(prompting.without_breaks(processor, ids)))
 
 
 def encode(
@@ -91,7 +92,7 @@ def encode(
     )
     if not bool(batch["attention_mask"][:, -1].all()):
         raise ValueError(f"{type(processor).__name__} pads on the right; generation needs left padding")
-    return batch
+    return prompting.mend(processor, batch)
 
 
 def image_tokens(batch: Any, prompts: Sequence[Prompt]) -> list[int]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from vlmnb.errors import UserError, one_line
 from vlmnb.measure import compilation, random_weights
-from vlmnb.measure.failures import Unsupported
-from vlmnb.models import checkpoints, geometry, quiet_libraries, stand_in
+from vlmnb.measure.failures import NotMeasured, Unsupported
+from vlmnb.models import checkpoints, geometry, prompting, quiet_libraries, soundness, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family, Sizing
 from vlmnb.records.resolved import Resolved
@@ -52,6 +52,8 @@ class Loaded:
         processor: Its processor, padding on the left.
         processor_source: ``checkpoint``, or ``stand-in`` if there was none for random weights.
         geometry: How a checkpoint's geometry differs from that of the model it is named after.
+        template: Where its chat template comes from, with a digest.
+        notes: What a reader of its numbers should know about the checkpoint.
     """
 
     configuration: Configuration
@@ -60,6 +62,8 @@ class Loaded:
     processor: Any
     processor_source: str = "checkpoint"
     geometry: str = ""
+    template: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def family(self) -> Family:
@@ -138,9 +142,8 @@ def require(missing: Sequence[Resolved]) -> None:
             folder = checkpoints.find(entry)
             if not entry.bundled:
                 # Loading it without its values takes a second and shows whether its files belong together.
-                wanted = configuration(resolved)
-                _from_folder(wanted, folder, device_map="meta")
-                _processor(wanted, folder)
+                for note in _from_folder(configuration(resolved), folder, device_map="meta").notes:
+                    print(f"{entry.name}: {note} ({folder})", file=sys.stderr)
 
 
 def _prepare() -> None:
@@ -223,18 +226,20 @@ def _pretrained(wanted: Configuration) -> Loaded:
     folder = checkpoints.find(wanted.entry)
     dtype, attention = torch_dtype(wanted.optimization.dtype), wanted.optimization.attention
     own = attention.implementation(attention.name)
-    model = _from_folder(wanted, folder, dtype=dtype, attn_implementation=own)
+    loaded = _from_folder(wanted, folder, dtype=dtype, attn_implementation=own)
+    model = loaded.model
+    if reason := soundness.check_values(model, wanted.entry.name):
+        raise NotMeasured(reason)
     model.to(wanted.device).eval()
     model.generation_config = _greedy(model.generation_config)
-    other = geometry.differences(wanted.entry, model.config)
-    return Loaded(wanted, wanted.family, model, _processor(wanted, folder), geometry=other)
+    return loaded
 
 
-def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Any:
+def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Loaded:
     """Load a checkpoint that has every weight of the model, with further arguments of ``from_pretrained``.
 
     Raises:
-        UserError: It cannot be loaded, lacks a weight, or has one of another shape.
+        UserError: It cannot be loaded, lacks a weight, or has one too many or of another shape.
     """
     with _usable(wanted, folder):
         model, report = wanted.family.model_class().from_pretrained(
@@ -260,7 +265,14 @@ def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Any:
             f"config.json, one of {len(wrong)} that differ; restore the config.json that belongs to the "
             f"weights of {name}"
         )
-    return model
+    processor = _processor(wanted, folder)
+    notes = soundness.check_model(model, processor.tokenizer, name, report["unexpected_keys"])
+    return Loaded(
+        wanted, wanted.family, model, processor,
+        geometry=geometry.differences(wanted.entry, model.config),
+        template=prompting.template_source(processor, folder),
+        notes=(*soundness.beside(wanted.entry, folder), *notes),
+    )  # fmt: skip
 
 
 def _processor(wanted: Configuration, folder: Path) -> Any:

@@ -1,39 +1,30 @@
 """The weights of a model, found and checked before anything is loaded.
 
 A Hub model is looked for in this order: a folder of the user's below ``VLMNB_CHECKPOINTS``, the local cache
-of the Hub at the pinned revision, the Hub itself. Checks read only parts of the files: the architecture must
-be right, the weights in safetensors and complete, and no code of the checkpoint's own is accepted.
+of the Hub at the pinned revision, the Hub itself. ``soundness.py`` says what is refused.
 """
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import functools
 import hashlib
-import json
 import math
 import os
 import re
 import socket
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from vlmnb import paths
 from vlmnb.errors import UserError, one_line
-from vlmnb.models import folders, geometry
+from vlmnb.models import folders, soundness
 from vlmnb.models.entry import ModelEntry
 
-FOLDERS = "VLMNB_CHECKPOINTS"
-"""Environment variable: a folder of checkpoints, each in it as ``<model>/`` or ``<owner>/<repository>/``."""
-
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json")
-IMAGE_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
-"""Files that may describe the image processor, the newer layout first."""
-WANTED = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
-"""What is downloaded of a repository; never pickles, never code."""
+KINDS = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
+"""What is downloaded of a repository, and what of a folder makes its fingerprint: no pickles, no code."""
+NOT_READ = frozenset({"scores.json", "training.json", "trainer_state.json"})
+"""Files of these kinds that are no part of a model."""
 
 LOCAL = "local "
 """First word of the revision of a folder of the user's."""
@@ -41,7 +32,6 @@ LOCAL = "local "
 REACH_S = 5.0
 """Seconds within which the Hub must take a connection, so that a missing network is reported at once."""
 
-_IDENTIFYING = ("*config.json", "tokenizer*", "*.safetensors", "*.jinja")
 _BLOCKS, _BLOCK_BYTES = 1024, 1 << 16
 """Most blocks of a file in its fingerprint: the whole file up to 64 MiB."""
 
@@ -71,14 +61,7 @@ def processor_folder(entry: ModelEntry) -> Path | None:
     folder = folders.anywhere(entry) if entry.named or entry.bundled else folders.snapshot(entry)
     if not (folder / "tokenizer.json").exists():
         return None
-    return folder if any((folder / name).exists() for name in IMAGE_PROCESSORS) else None
-
-
-def _snapshots(entry: ModelEntry) -> Path:
-    """Return the folder of all revisions of a model in the Hub's local cache."""
-    from huggingface_hub import constants
-
-    return Path(constants.HF_HUB_CACHE) / f"models--{entry.source.replace('/', '--')}" / "snapshots"
+    return folder if any((folder / name).exists() for name in soundness.IMAGE_PROCESSORS) else None
 
 
 def find(entry: ModelEntry) -> Path:
@@ -88,80 +71,8 @@ def find(entry: ModelEntry) -> Path:
         UserError: There is none, or it cannot be used; the message says which file, why, and what to do.
     """
     folder = paths.bundled_model(entry.name) if entry.bundled else local_folder(entry) or _snapshot(entry)
-    check(entry, folder)
+    soundness.check(entry, folder)
     return folder
-
-
-def check(entry: ModelEntry, folder: Path) -> None:
-    """Refuse a folder that cannot or must not be loaded.
-
-    Raises:
-        UserError: A file is missing, truncated or no safetensors file, the architecture is wrong, or the
-            checkpoint needs code of its own.
-    """
-    if lacking := _lacking(entry, folder):
-        raise _unusable(entry, f"{folder} has no {lacking}")
-    kind = _json(entry, folder / "config.json").get("model_type")
-    wanted, right = geometry.document(entry)["model_type"], entry.source or entry.name
-    if kind != wanted:
-        raise UserError(
-            f"{folder / 'config.json'} describes a model of type {kind!r}, {entry.name} is a {wanted!r}; "
-            f"put the checkpoint of {right} there"
-        )
-    for name in ("config.json", "tokenizer_config.json", *IMAGE_PROCESSORS):
-        if (folder / name).exists() and "auto_map" in _json(entry, folder / name):
-            raise UserError(
-                f"{folder / name} asks for code of its own (auto_map), which is never run; use a checkpoint "
-                f"that transformers loads by itself, such as {right}"
-            )
-    for file in weight_files(entry, folder):
-        _check_safetensors(entry, file)
-
-
-def _lacking(entry: ModelEntry, folder: Path) -> str:
-    """Name the first file that a folder lacks; empty if it is complete."""
-    for names in (("config.json",), (WEIGHTS, INDEX), TOKENIZERS):
-        if not any((folder / name).exists() for name in names):
-            pickles = sorted(file.name for kind in PICKLES for file in folder.glob(kind))
-            seen = (
-                f", only {pickles[0]}, a pickle, which is never read" if WEIGHTS in names and pickles else ""
-            )
-            return f"{'tokenizer: ' * (names is TOKENIZERS)}{' or '.join(names)}{seen}"
-    for file in weight_files(entry, folder):
-        if not file.exists():
-            return f"{file.name}, which {INDEX} lists"
-    newer, older = IMAGE_PROCESSORS
-    with contextlib.suppress(OSError, ValueError):
-        if "image_processor" in json.loads((folder / newer).read_text(encoding="utf-8")):
-            return ""
-    return "" if (folder / older).exists() else f"image processor: {older}, or image_processor in {newer}"
-
-
-def weight_files(entry: ModelEntry, folder: Path) -> list[Path]:
-    """Return the safetensors files of a checkpoint.
-
-    Raises:
-        UserError: The index of the files cannot be read.
-    """
-    if (folder / WEIGHTS).exists():
-        return [folder / WEIGHTS]
-    shards = _json(entry, folder / INDEX).get("weight_map")
-    if not isinstance(shards, dict) or not shards:
-        raise _unusable(entry, f"{folder / INDEX} lists no files")
-    return [folder / name for name in sorted(set(shards.values()))]
-
-
-def _unusable(entry: ModelEntry, why: str) -> UserError:
-    return UserError(f"{entry.name}: {why}; {_ways_out(entry)}")
-
-
-def _ways_out(entry: ModelEntry) -> str:
-    if entry.bundled:
-        return f"restore it with: git checkout -- {paths.bundled_model(entry.name)}"
-    return (
-        f"download it with `hf download {entry.source} --revision {entry.revision}`, or set {FOLDERS} to a "
-        f"folder that has it as {entry.name}/ or {entry.source}/, or measure speed alone with weights: random"
-    )
 
 
 def _snapshot(entry: ModelEntry) -> Path:
@@ -169,53 +80,62 @@ def _snapshot(entry: ModelEntry) -> Path:
     from huggingface_hub import constants
 
     folder = folders.snapshot(entry)
-    wanted = _lacking(entry, folder)
+    wanted = soundness.lacking_file(entry, folder)
     if not wanted:
         return folder
-    places = [os.environ.get(FOLDERS), str(folder if folder.is_dir() else constants.HF_HUB_CACHE)]
+    places = [os.environ.get(folders.FOLDERS), str(folder if folder.is_dir() else constants.HF_HUB_CACHE)]
     missing = (
         f"{entry.name} has no weights on this machine: looked for {wanted} of {entry.source} in "
         f"{' and '.join(filter(None, places))}{_other_revisions(entry)}"
     )
     if constants.HF_HUB_OFFLINE:
-        raise UserError(f"{missing}, and HF_HUB_OFFLINE forbids downloads; {_ways_out(entry)}")
+        raise UserError(f"{missing}, and HF_HUB_OFFLINE forbids downloads; {soundness.ways_out(entry)}")
     if not _reachable(constants.ENDPOINT):
-        raise UserError(f"{missing}, and {constants.ENDPOINT} cannot be reached; {_ways_out(entry)}")
+        raise UserError(f"{missing}, and {constants.ENDPOINT} cannot be reached; {soundness.ways_out(entry)}")
     return _download(entry, missing)
 
 
 def _other_revisions(entry: ModelEntry) -> str:
     """Name the other revisions of a model in the cache."""
-    snapshots = _snapshots(entry)
+    snapshots, wanted = folders.snapshots(entry), folders.commit(entry)
     found = sorted(path.name for path in snapshots.iterdir()) if snapshots.is_dir() else []
-    others = ", ".join(name for name in found if name != entry.revision)
-    return f"; {snapshots.parent} has revision {others}, wanted is {entry.revision}" if others else ""
+    others = ", ".join(name for name in found if name != wanted)
+    return f"; {snapshots.parent} has revision {others}, wanted is {wanted}" if others else ""
 
 
 def _download(entry: ModelEntry, missing: str) -> Path:
     import huggingface_hub
-    from huggingface_hub import errors
 
-    file = f"vlmnb/models/families/{entry.family}.py"
     try:
         found = huggingface_hub.snapshot_download(
-            entry.source, revision=entry.revision, allow_patterns=list(WANTED)
+            entry.source, revision=entry.revision or None, allow_patterns=list(KINDS)
         )
-    except errors.RevisionNotFoundError:
-        why = f"{entry.source} has no revision {entry.revision}; correct the one of {entry.name} in {file}"
-    except errors.GatedRepoError:
-        why = (
-            f"{entry.source} is gated: accept its terms on its page and log in with `hf auth login`, or "
-            "measure speed alone with weights: random"
-        )
-    except errors.RepositoryNotFoundError:
-        why = f"the Hub has no repository {entry.source}; correct the source of {entry.name} in {file}"
     except Exception as error:  # the client of the Hub lets through whatever its own libraries raise
-        reason = f"{type(error).__name__}: {one_line(error)[:200]}"
-        why = f"{missing}, and downloading failed ({reason}); {_ways_out(entry)}"
-    else:
-        return Path(found)
-    raise UserError(why)
+        reason = f"downloading failed ({type(error).__name__}: {one_line(error)[:200]})"
+        why = _refused(entry, error) or f"{reason}; {soundness.ways_out(entry)}"
+        raise UserError(f"{missing}, and {why}") from None
+    return Path(found)
+
+
+def _refused(entry: ModelEntry, error: BaseException | None) -> str:
+    """Say why the Hub or the disk refused a download, with the way out; empty if that is not known."""
+    from huggingface_hub import constants, errors
+
+    log_in = "log in with `hf auth login` (or set HF_TOKEN) with a token that may read it"
+    while error is not None:  # the client raises errors of its own from those that have the answer
+        code = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no space is left in {constants.HF_HUB_CACHE}; free some, or set HF_HOME to another disk"
+        if isinstance(error, errors.RevisionNotFoundError):
+            return f"{entry.source} has no revision {folders.commit(entry)} on the Hub"
+        if isinstance(error, errors.GatedRepoError) or code == 403:
+            return f"{entry.source} is gated, or the token has no rights: accept its terms there, {log_in}"
+        if code == 401:
+            return f"the token is wrong, expired or without rights, or there is none (401): {log_in}"
+        if isinstance(error, errors.RepositoryNotFoundError) or code == 404:
+            return f"the Hub has no repository {entry.source}: the name is wrong, or it was moved or deleted"
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _reachable(endpoint: str) -> bool:
@@ -231,28 +151,6 @@ def _reachable(endpoint: str) -> bool:
     return True
 
 
-def _json(entry: ModelEntry, path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unusable(entry, f"{path} cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise _unusable(entry, f"{path} holds no JSON object")
-    return content
-
-
-def _check_safetensors(entry: ModelEntry, file: Path) -> None:
-    """Compare a file's length with its header, which finds a download that was cut off."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, "numpy"):
-            pass
-    except SafetensorError as error:
-        why = f"{file} is truncated, damaged or no safetensors file ({one_line(error)}), so delete it"
-        raise _unusable(entry, why) from None
-
-
 def fingerprint(folder: Path) -> str:
     """Return a hash of a folder's configuration and weights, 16 digits, quick for large files.
 
@@ -260,21 +158,26 @@ def fingerprint(folder: Path) -> str:
     """
     if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
         return folder.name
-    stamps = tuple(
-        (str(file), file.stat().st_size, file.stat().st_mtime_ns)
-        for file in sorted({file for pattern in _IDENTIFYING for file in folder.glob(pattern)})
+    named = [
+        file for pattern in (*KINDS, "additional_chat_templates/*.jinja") for file in folder.glob(pattern)
+    ]
+    return _hash(
+        tuple(
+            (file, str(file.relative_to(folder)), file.stat().st_size, file.stat().st_mtime_ns)
+            for file in sorted(named)
+            if file.name not in NOT_READ
+        )
     )
-    return _hash(stamps)
 
 
 @functools.lru_cache(maxsize=64)
-def _hash(files: tuple[tuple[str, int, int], ...]) -> str:
+def _hash(files: tuple[tuple[Path, str, int, int], ...]) -> str:
     """Hash small files whole; of large ones the size and evenly spread blocks."""
     seen = hashlib.sha256()
-    for name, size, _ in files:
-        seen.update(f"{Path(name).name} {size}\n".encode())
+    for file, name, size, _ in files:
+        seen.update(f"{name} {size}\n".encode())
         step = max(1, math.ceil(size / _BLOCK_BYTES / _BLOCKS)) * _BLOCK_BYTES
-        with Path(name).open("rb") as stream:
+        with file.open("rb") as stream:
             for start in range(0, size, step):
                 stream.seek(start)
                 seen.update(stream.read(_BLOCK_BYTES))

@@ -26,8 +26,8 @@ def build(family: Family, config: Any) -> Any:
     source = paths.bundled_model(family.stand_in)
     with tempfile.TemporaryDirectory(prefix="vlmnb-") as scratch:
         folder = Path(scratch)
-        weights = shutil.ignore_patterns("*.safetensors")
-        shutil.copytree(source, folder, ignore=weights, dirs_exist_ok=True)
+        others = shutil.ignore_patterns("*.safetensors", "config.json")
+        shutil.copytree(source, folder, ignore=others, dirs_exist_ok=True)
         tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
         moved = json.dumps(_moved(tokenizer, family.special_ids(config)))
         (folder / "tokenizer.json").write_text(moved, encoding="utf-8")

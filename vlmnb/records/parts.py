@@ -181,6 +181,7 @@ class Provenance(Frozen):
             ``geometry.differences``; empty if it does not.
         processor: Where tokenizer and image processor came from: ``checkpoint``, or ``stand-in``, whose
             texts have exactly the tokens of the prompt length.
+        template: File of the checkpoint's chat template, or ``own`` for the family's, and a digest.
         data: Revision of the data set.
         packages: Versions of the packages that can change a number.
         machine: Description of the machine.
@@ -199,6 +200,7 @@ class Provenance(Frozen):
     weights: str = ""
     geometry: str = ""
     processor: str = ""
+    template: str = ""
     data: str = ""
     packages: dict[str, str] = {}
     machine: dict[str, Any] = {}

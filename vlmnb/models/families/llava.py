@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vlmnb.models import prompting
 from vlmnb.models.architecture import ImageFlops, Tensor, Vision, linear, norms
 from vlmnb.models.entry import BUNDLED_DEFAULTS, REPORTED_DEFAULTS, ModelEntry
 from vlmnb.models.family import Family, Sizing, chat_template
@@ -84,21 +85,24 @@ class Llava(_Resampled, Family):
     def load_processor(self, folder: str | Path) -> Any:
         """Load the checkpoint's own processor, padding on the left.
 
-        Older checkpoints do not say how many tokens stand for an image, which newer releases of transformers
-        need; the checkpoint's configuration says it.
+        How many tokens stand for an image follows from the configuration, by which the model makes as many
+        features: older checkpoints do not say it for the processor, or in part.
         """
         from transformers import AutoConfig, LlavaProcessor
 
         processor = LlavaProcessor.from_pretrained(folder)
-        if processor.patch_size is None:
+        if (Path(folder) / "config.json").exists():
             config = AutoConfig.from_pretrained(folder)
-            processor.patch_size = config.vision_config.patch_size
-            processor.vision_feature_select_strategy = config.vision_feature_select_strategy
-            processor.num_additional_image_tokens = 1
-        processor.chat_template = processor.chat_template or CHAT_TEMPLATE
+            _count_as_the_model(processor, config)
+            if processor.image_token_id != config.image_token_id:
+                raise ValueError(
+                    f"the tokenizer writes {processor.image_token} as token {processor.image_token_id}, and "
+                    f"config.json has image_token_index {config.image_token_id}"
+                )
         if processor.tokenizer.pad_token_id is None:
             processor.tokenizer.pad_token = processor.tokenizer.eos_token
         processor.tokenizer.padding_side = "left"
+        prompting.choose_template(processor, CHAT_TEMPLATE)
         return processor
 
     def special_ids(self, config: Any) -> dict[str, int]:
@@ -108,8 +112,7 @@ class Llava(_Resampled, Family):
     def adapt(self, processor: Any, config: Any) -> None:
         """Set CLIP's preprocessing to the size of the tower."""
         side = int(config.vision_config.image_size)
-        processor.patch_size = int(config.vision_config.patch_size)
-        processor.vision_feature_select_strategy = config.vision_feature_select_strategy
+        _count_as_the_model(processor, config)
         processor.image_processor.size = {"height": side, "width": side}
         processor.image_processor.crop_size = {"height": side, "width": side}
 
@@ -137,7 +140,7 @@ class Llava(_Resampled, Family):
         """Yield the weights of the CLIP tower and of the projector."""
         vision, width = config.vision_config, config.vision_config.hidden_size
         patch = (width, vision.num_channels, vision.patch_size, vision.patch_size)
-        positions = self.image_tokens(config, vision.image_size) + 1
+        positions = (vision.image_size // vision.patch_size) ** 2 + 1
         yield Tensor(component="vision", role="patch_embd", shape=patch, kind="conv")
         yield Tensor(component="vision", role="class_embd", shape=(width,), kind="vector")
         yield Tensor(component="vision", role="position_embd", shape=(positions, width), kind="table")
@@ -153,8 +156,12 @@ class Llava(_Resampled, Family):
         yield from linear("projector", "mm.2", outer, outer)
 
     def image_tokens(self, config: Any, image_size: int) -> int:
-        """Return one token for each patch of the tower's own size, whatever the size of the image."""
-        return int(config.vision_config.image_size // config.vision_config.patch_size) ** 2
+        """Return one token for each patch of the tower's own size, whatever the size of the image.
+
+        The class token is one more, unless the features are taken without it, as usual.
+        """
+        patches = int(config.vision_config.image_size // config.vision_config.patch_size) ** 2
+        return patches + (_strategy(config) == "full")
 
     def seen_side(self, config: Any, image_size: int) -> int:
         """Return the one size of the tower."""
@@ -168,14 +175,14 @@ class Llava(_Resampled, Family):
         vision, outer = config.vision_config, config.text_config.hidden_size
         width, layers, taken = vision.hidden_size, vision.num_hidden_layers, _feature_layers(config)
         patches = (image_size // vision.patch_size) ** 2
-        tokens = patches + 1
+        tokens, taken_tokens = patches + 1, patches + (_strategy(config) == "full")
         embedding = patches * vision.num_channels * vision.patch_size**2 * width
         layer = tokens * (4 * width**2 + 2 * width * vision.intermediate_size)
         scores = 2 * tokens**2 * width
         return ImageFlops(
             vision=2 * (embedding + layers * layer),
             vision_scores=2 * layers * scores,
-            projector=2 * patches * (len(taken) * width * outer + outer**2),
+            projector=2 * taken_tokens * (len(taken) * width * outer + outer**2),
             unused=2 * (layers - max(taken)) * (layer + scores),
         )
 
@@ -189,6 +196,17 @@ class Llava(_Resampled, Family):
             "vision_feature_layer": config.vision_feature_layer,
             "vision_feature_select_strategy": config.vision_feature_select_strategy,
         }
+
+
+def _count_as_the_model(processor: Any, config: Any) -> None:
+    """Let a processor put as many image tokens as the model makes features; CLIP has a class token."""
+    processor.patch_size = int(config.vision_config.patch_size)
+    processor.vision_feature_select_strategy = _strategy(config)
+    processor.num_additional_image_tokens = int(config.vision_config.model_type.startswith("clip"))
+
+
+def _strategy(config: Any) -> str:
+    return str(getattr(config, "vision_feature_select_strategy", "default"))
 
 
 def _feature_layers(config: Any) -> list[int]:

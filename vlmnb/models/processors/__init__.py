@@ -13,6 +13,8 @@ from PIL import Image
 from transformers import BatchFeature
 from transformers.processing_utils import ProcessorMixin
 
+from vlmnb.models import prompting
+
 Size = int | tuple[int, int] | None
 _RESERVED = frozenset({"padding", "return_tensors", "add_special_tokens", "padding_side"})
 
@@ -27,15 +29,15 @@ class ImageOnlyProcessor(ProcessorMixin):
     """
 
     own_template = ""
-    """The chat template that is used if the checkpoint has none."""
+    """The chat template that is used if the checkpoint has none that puts an image."""
 
     def __init__(
         self, image_processor: Any = None, tokenizer: Any = None, chat_template: str | None = None
     ) -> None:
         """Keep the parts; the tokenizer is switched to padding on the left."""
         tokenizer.padding_side = "left"
-        template = chat_template or getattr(tokenizer, "chat_template", None) or self.own_template
-        super().__init__(image_processor, tokenizer, chat_template=template)  # type: ignore[no-untyped-call]
+        super().__init__(image_processor, tokenizer, chat_template=chat_template)  # type: ignore[no-untyped-call]
+        prompting.choose_template(self, self.own_template)
 
     def __call__(
         self,

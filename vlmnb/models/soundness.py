@@ -1,0 +1,231 @@
+"""What a checkpoint's folder must hold, and must not: what would make another model of it is refused.
+
+Only headers and small files are read here. What needs the weights or the model object is checked where they
+are loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from vlmnb import paths
+from vlmnb.errors import UserError, one_line
+from vlmnb.models import folders, geometry
+from vlmnb.models.entry import ModelEntry
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+ALL_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.gguf")
+OF_TRAINING = ("training_args", "optimizer", "scheduler", "rng_state", "scaler")
+TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+IMAGE_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
+"""Files that may describe the image processor, the newer layout first."""
+
+QUANTIZED = ("quantization_config", "compression_config")
+"""Parts of a ``config.json`` whose weights are stored quantized."""
+QUANTIZED_BESIDE = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
+"""Files in which other tools say the same."""
+PLAIN_DTYPES = ("F64", "F32", "F16", "BF16", "I64", "BOOL")
+"""Types of stored tensors that are not quantized; whole numbers are positions."""
+
+LEFTOVERS = re.compile(r"(inv_freq|position_ids|masked_bias|attn\.bias|num_batches_tracked)$")
+"""Stored tensors that a model computes itself: no weights, so they may be left out."""
+
+
+def check(entry: ModelEntry, folder: Path) -> None:
+    """Refuse a folder that cannot be loaded, or of which another model would be loaded.
+
+    Raises:
+        UserError: A file is missing or damaged, the architecture is wrong, the checkpoint needs code of its
+            own, the weights are quantized, an adapter's, or there are two sets of them.
+    """
+    if lacking := lacking_file(entry, folder):
+        raise unusable(entry, f"{folder} has no {lacking}")
+    config = read_json(entry, folder / "config.json")
+    kind, wanted = config.get("model_type"), geometry.document(entry)["model_type"]
+    right = entry.source or entry.name
+    if kind != wanted:
+        raise UserError(
+            f"{folder / 'config.json'} describes a model of type {kind!r}, {entry.name} is a {wanted!r}; "
+            f"put the checkpoint of {right} there"
+        )
+    for name in ("config.json", "tokenizer_config.json", *IMAGE_PROCESSORS):
+        if (folder / name).exists() and "auto_map" in read_json(entry, folder / name):
+            raise UserError(
+                f"{folder / name} asks for code of its own (auto_map), which is never run; use a checkpoint "
+                f"that transformers loads by itself, such as {right}"
+            )
+    if adapters := sorted(folder.glob("adapter_*")):
+        raise UserError(
+            f"{adapters[0]} belongs to an adapter, which is not loaded: {entry.name} would be measured "
+            "without it; merge it into the weights (peft: merge_and_unload), or move its files away"
+        )
+    said = [f"{folder / name}" for name in QUANTIZED_BESIDE if (folder / name).exists()]
+    said += [f"{folder / 'config.json'} ({name})" for name in _quantized(config)]
+    files = weight_files(entry, folder)
+    if others := sorted(set(folder.glob("model-*-of-*.safetensors")) - set(files)):
+        raise UserError(
+            f"{folder} has weights twice: {files[0].name} would be loaded, {others[0].name} would not, of "
+            f"{len(others)}; keep those that are {entry.name}, and move the others away"
+        )
+    said += [f"{file.name} ({name} is {dtype})" for file in files for name, dtype in _odd(entry, file)][:1]
+    if said:
+        raise UserError(
+            f"{entry.name}: the weights in {folder} are quantized, by {said[0]}, and are measured neither as "
+            "they are nor as plain ones; use the unquantized checkpoint, and an optimization such as bnb-4bit"
+        )
+
+
+def beside(entry: ModelEntry, folder: Path) -> tuple[str, ...]:
+    """Return a sentence on files of weights that are not loaded; empty if there are none."""
+    unread = _all_weights(folder) - {file.name for file in weight_files(entry, folder)}
+    return (f"beside the weights, and not loaded: {', '.join(sorted(unread))}",) if unread else ()
+
+
+def _all_weights(folder: Path) -> set[str]:
+    names = {file.name for kind in ALL_WEIGHTS for file in folder.glob(kind)}
+    return {name for name in names if not name.startswith(OF_TRAINING)}
+
+
+def lacking_file(entry: ModelEntry, folder: Path) -> str:
+    """Name the first file that a folder lacks; empty if it is complete."""
+    for names in (("config.json",), (WEIGHTS, INDEX), TOKENIZERS):
+        if not any((folder / name).exists() for name in names):
+            only = min(_all_weights(folder), default="") if WEIGHTS in names else ""
+            seen = f", only {only}, which is never read" if only else ""
+            return f"{'tokenizer: ' * (names is TOKENIZERS)}{' or '.join(names)}{seen}"
+    for file in weight_files(entry, folder):
+        if not file.is_file():
+            return f"{file.name}, which {INDEX} lists"
+    newer, older = IMAGE_PROCESSORS
+    with contextlib.suppress(OSError, ValueError):
+        if "image_processor" in json.loads((folder / newer).read_text(encoding="utf-8")):
+            return ""
+    return "" if (folder / older).exists() else f"image processor: {older}, or image_processor in {newer}"
+
+
+def weight_files(entry: ModelEntry, folder: Path) -> list[Path]:
+    """Return the safetensors files of a checkpoint that are loaded; a single one comes before shards.
+
+    Raises:
+        UserError: The index of the files cannot be read.
+    """
+    if (folder / WEIGHTS).exists():
+        return [folder / WEIGHTS]
+    index = read_json(entry, folder / INDEX)
+    shards = index.get("weight_map")
+    if not isinstance(shards, dict) or not shards or not isinstance(index.get("metadata"), dict):
+        raise unusable(entry, f"{folder / INDEX} has no weight_map, or no metadata beside it")
+    for weight, file in shards.items():
+        if not isinstance(file, str) or Path(file).name != file:
+            raise unusable(entry, f"{folder / INDEX} names no file of the folder for {weight}, but {file!r}")
+    return [folder / name for name in sorted(set(shards.values()))]
+
+
+def unusable(entry: ModelEntry, why: str) -> UserError:
+    """Return the error of a folder that cannot be loaded, with the ways out."""
+    return UserError(f"{entry.name}: {why}; {ways_out(entry)}")
+
+
+def ways_out(entry: ModelEntry) -> str:
+    """Say how to get a model's weights."""
+    if entry.bundled:
+        return f"restore it with: git checkout -- {paths.bundled_model(entry.name)}"
+    if entry.source.startswith("/"):
+        return "put the whole checkpoint there, or measure speed alone with weights: random"
+    revision = f" --revision {entry.revision}" if entry.revision else ""
+    return (
+        f"download it with `hf download {entry.source}{revision}`, or set {folders.FOLDERS} to a folder that "
+        f"has it as {entry.name}/ or {entry.source}/, or measure speed alone with weights: random"
+    )
+
+
+def read_json(entry: ModelEntry, path: Path) -> dict[str, Any]:
+    """Return the object in a JSON file.
+
+    Raises:
+        UserError: The file cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise unusable(entry, f"{path} cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise unusable(entry, f"{path} holds no JSON object")
+    return content
+
+
+def check_model(model: Any, tokenizer: Any, name: str, unexpected: Sequence[str]) -> tuple[str, ...]:
+    """Compare a model object with its tokenizer, and with the stored weights that it did not take.
+
+    Returns:
+        What a reader of its numbers should know about its end token.
+
+    Raises:
+        UserError: Weights are left out, or the end token is not in the vocabulary.
+    """
+    if unused := sorted(weight for weight in unexpected if not LEFTOVERS.search(weight)):
+        raise UserError(
+            f"{name}: {len(unused)} stored weights are not part of the model that config.json describes, the "
+            f"first is {unused[0]}; restore the config.json that belongs to the weights"
+        )
+    vocabulary, given = model.config.get_text_config().vocab_size, model.generation_config.eos_token_id
+    ends = given if isinstance(given, list) else [] if given is None else [given]
+    if outside := [end for end in ends if not 0 <= end < vocabulary]:
+        raise UserError(
+            f"{name}: eos_token_id in generation_config.json (or config.json) is {outside[0]}, outside the "
+            f"vocabulary of {vocabulary}: no answer would end; the tokenizer's is {tokenizer.eos_token_id}"
+        )
+    if not ends:
+        return ("no eos_token_id is set, so every answer runs to the limit",)
+    if tokenizer.eos_token_id in ends:
+        return ()
+    return (f"answers end at token {given}, the tokenizer's end is {tokenizer.eos_token_id}",)
+
+
+def check_values(model: Any, name: str) -> str:
+    """Say which loaded weight is infinite or no number; empty if none is.
+
+    Raises:
+        UserError: The output layer is to be the token embedding, and has other values.
+    """
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if getattr(model.config, "tie_word_embeddings", False) and head.weight is not embedding.weight:
+        raise UserError(
+            f"{name}: by tie_word_embeddings in config.json the output layer is the token embedding, and the "
+            "stored one has other values; set it to false, or take that weight away"
+        )
+    for weight, values in model.named_parameters():
+        if not all(bound.isfinite() for bound in values.aminmax()):
+            return f"{weight} has values that are infinite or no numbers in {values.dtype}"
+    return ""
+
+
+def _quantized(config: dict[str, Any], place: str = "") -> Iterator[str]:
+    """Yield the parts of a configuration, however deep, that say that the weights are quantized."""
+    for name, value in config.items():
+        if name in QUANTIZED and value:
+            yield f"{place}{name}"
+        elif isinstance(value, dict):
+            yield from _quantized(value, f"{place}{name}.")
+
+
+def _odd(entry: ModelEntry, file: Path) -> Iterator[tuple[str, str]]:
+    """Yield tensors of a file that are no plain numbers; opening it finds a download that was cut off."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, "numpy") as held:
+            dtypes = {name: held.get_slice(name).get_dtype() for name in held.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        why = f"is truncated, damaged or no safetensors file ({one_line(error)}), so replace it"
+        if isinstance(error, OSError):
+            why = f"cannot be read ({one_line(error)})"
+        elif file.read_bytes()[:23] == b"version https://git-lfs":
+            why = "is a pointer of Git LFS in place of the weights, which `git lfs pull` brings"
+        raise unusable(entry, f"{file} {why}") from None
+    yield from ((name, dtype) for name, dtype in dtypes.items() if dtype not in PLAIN_DTYPES)
