@@ -213,5 +213,5 @@ def test_another_geometry_is_reported_once_and_not_compared_with_the_formula() -
 
 
 def test_the_key_by_the_record_is_the_key_it_is_stored_under(project: Path) -> None:
-    blank = measured(cell())
-    assert content_key.of_record(changed(blank, "provenance", threads=slots.threads())) == blank.key
+    blank, here = measured(cell()), {"threads": slots.threads(), "tuning": slots.tuning()}
+    assert content_key.of_record(changed(blank, "provenance", **here)) == blank.key
