@@ -89,12 +89,12 @@ def _reported(plan: Plan) -> list[Record]:
             f"no report on {plan.model} is on record in {results}; `vlmnb reports` writes the "
             "records of all there are"
         )
-    found = {made.cell: made for made in own}
-    seen = [found[cell] for cell in plan.cells if cell in found]
-    axis = plan.axis.name
+    found, axis = {made.cell: made for made in own}, plan.axis.name
     return [
-        made for made in seen if made.status != "ok" or (made.reported and made.reported.on(axis).figures)
-    ]
+        made for cell in plan.cells
+        if (made := found.get(cell))
+        and (made.status != "ok" or (made.reported and made.reported.on(axis).figures))
+    ]  # fmt: skip
 
 
 def _assigned(namespace: Mapping[str, Any]) -> set[str]:

@@ -126,10 +126,8 @@ def temporary_beside(path: Path) -> Iterator[Path]:
         scratch.chmod(0o644)
         scratch.replace(path)
     except OSError as error:
-        if error.errno and not error.filename:
-            error.filename = str(
-                path
-            )  # writing to an open file names none, and the user asks which disk is full
+        if error.errno and not error.filename:  # as of an open file; the user asks which disk is full
+            error.filename = str(path)
         raise
     finally:
         scratch.unlink(missing_ok=True)

@@ -109,12 +109,11 @@ class CellsToMeasure:
             OSError: The results folder cannot be written.
         """
         path = paths.record(self._results, made.hardware, made.cell.model, made.key)
-        before = signature(paths.damaged(path))
-        made = record_file.finite(made)
+        kept, made = record_file.keep_damaged(path), record_file.finite(made)
         store.keep(made, self._results)
-        if AGAIN not in os.environ and signature(paths.damaged(path)) != before:
-            kept = f"the file that was there is kept as {paths.damaged(path).name}"
-            print(f"damaged record: {path} was measured again; {kept}", file=sys.stderr, flush=True)
+        if kept and AGAIN not in os.environ:
+            why = f"was measured again; the file that was there is kept as {kept.name}"
+            print(f"damaged record: {path} {why}", file=sys.stderr, flush=True)
         return made
 
     def ran_out(self, resolved: Resolved, before: Sequence[Record]) -> Record | None:

@@ -84,17 +84,18 @@ def text(content: dict[str, object]) -> str:
     return (body + _end(body)).decode()
 
 
-def keep_damaged(path: Path) -> None:
-    """Move what lies in a record's place and is no record to a name beside it."""
+def keep_damaged(path: Path) -> Path | None:
+    """Move what lies in a record's place and is no record to a name beside it, and return that name."""
     try:
         if os.path.lexists(path):
             read(path)
+        return None
     except Damaged:
         kept = paths.damaged(path)
         if os.path.lexists(kept):  # an earlier one gets a number
             numbered = (kept.with_name(f"{kept.name}.{number}") for number in itertools.count(1))
             kept.replace(next(each for each in numbered if not os.path.lexists(each)))
-        path.replace(kept)
+        return path.replace(kept)
 
 
 def read(path: Path) -> Record:
