@@ -126,7 +126,7 @@ def joules(record: Record, amount: float | None) -> Field:
     """Show joules of a record's energy reading."""
     reading = record.headline_energy
     if amount is None or reading is None:
-        return missing(record)
+        return missing(record, record.energy_reason)
     shown = f"{MODELLED if reading.method == 'model' else ''}{amount:.3g}"
     title = f"{reading.method}: {reading.detail}; {ONE_READING}"
     return marked(Field(shown, title, record.key), marks.of_energy(record))
