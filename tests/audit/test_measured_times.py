@@ -72,6 +72,9 @@ GUESSED = timed(of=cell(optimization="fp32+prompt_lookup"), decode_steps=(1,) * 
      [timed(vision_s=(0.2,) * 12), timed(vision_s=(-0.05,) * 12, prefill_s=SHIFTED)]),
     ("every-batch-is-counted", "error", [timed(), record()],
      [timed(decode_steps=(2,) * 11), timed(answers=answers(4, 1)), timed(failed_samples=(FAILED,))]),
+    ("failed-samples-are-few", "error", [timed(), timed(answers=answers(3, 1), failed_samples=(FAILED,))],
+     [timed(failed_samples=(FAILED,)), timed(failed_samples=tuple(
+         FailedSample(row=i, id=f"x{i}", reason="damaged") for i in range(7)))]),
     # The last record has what a list that is never cleared between passes counts.
     ("steps-are-tokens", "error", [timed(), timed(STEADY, passes=2, answers=answers(12, 1)), GUESSED],
      [timed(decode_steps=(2,) * 11 + (4,))]),

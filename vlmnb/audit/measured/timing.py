@@ -10,6 +10,9 @@ from vlmnb.spec import optimizations
 
 PER_BATCH = ("latencies_s", "vision_s", "prefill_s", "decode_s", "decode_steps", "batch_samples")
 
+MOST_FAILED = 0.25
+"""Share of the samples beyond which measuring refuses a cell."""
+
 
 @record_rule
 def every_batch_is_counted(record: Record) -> Iterator[Draft]:
@@ -29,6 +32,15 @@ def every_batch_is_counted(record: Record) -> Iterator[Draft]:
             samples_a_pass=sum(timing.batch_samples) / timing.passes,
             answers=len(record.answers),
         )
+
+
+@record_rule
+def failed_samples_are_few(record: Record) -> Iterator[Draft]:
+    """Few samples of a measured cell could not be used, and none of them has an answer."""
+    failed = {each.id for each in record.failed_samples}
+    answered = failed & {answer.sample_id for answer in record.answers}
+    if record.status == "ok" and (answered or len(failed) > MOST_FAILED * record.cell.samples):
+        yield found(failed=len(failed), answered=len(answered))
 
 
 @record_rule
