@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from html.parser import HTMLParser
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from vlmnb.views import (
     footnotes,
     marks,
     pareto_figure,
+    roofline,
     templates,
 )
 from vlmnb.views.table import Field, Table, render
@@ -247,3 +249,10 @@ def test_what_is_no_finite_number_is_a_dash_and_in_no_figure(joules: float) -> N
     assert "nan" not in details(found[1])["Energy, J per sample"].text
     energy = axis_figure.axis_plot("batch_size", cells, found).axes[1]
     assert energy.get_title() == "not drawn: 1 of 2, without a value"
+
+
+def test_weights_of_more_than_one_type_are_shown_by_type() -> None:
+    held = SimpleNamespace(weights_bytes=1500, weights_by_type={"int8": 1000, "float32": 500})
+    found = but(record(), memory=held)
+    (row,) = roofline.memory_table([found.cell], [found]).rows
+    assert (row[1].text, row[1].span) == ("1.500 kB", "(int8 1.00 kB, float32 500 B)")
