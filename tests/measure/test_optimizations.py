@@ -9,15 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from factory import cell
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vlmnb import models, paths
 from vlmnb.cli import sweep_command
+from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.measure import loading
 from vlmnb.measure.cells import measure_cells
+from vlmnb.records import content_key
 from vlmnb.records.record import Record
+from vlmnb.records.resolved import blank_record, resolve_cell
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.sweep.options import Asked
@@ -147,6 +151,28 @@ def test_a_batch_size_that_was_asked_for_is_kept(
     asked = {"model": "llava-tiny", "device": "cpu", "optimizations": optimizations}
     plan = planning.plan("optimization", asked | {"batch_size": batch_size})
     assert [(cell.optimization, cell.batch_size) for cell in plan.of_length("natural")] == cells
+
+
+def test_what_decides_whether_an_optimization_works_is_in_the_keys_of_its_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keys() -> list[str]:
+        found = [resolve_cell(cell(optimization=name)) for name in ("sdpa", "compile")]
+        for resolved in found:
+            made = blank_record(resolved, "2026-01-01T00:00:00+00:00")
+            was = made.provenance.model_copy(update={"threads": slots.threads()})
+            assert content_key.of_record(made.model_copy(update={"provenance": was})) == resolved.key
+        return [resolved.key for resolved in found]
+
+    before = keys()
+    compiler = tmp_path / "c++"
+    compiler.write_text("#!/bin/sh\necho compiler 99")
+    compiler.chmod(0o700)
+    for program in (str(compiler), "/nowhere/c++"):
+        monkeypatch.setenv("CXX", program)
+        after = keys()
+        assert [old == new for old, new in zip(before, after, strict=True)] == [True, False]
+        before = after
 
 
 @pytest.fixture

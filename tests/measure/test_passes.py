@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from background import FourCores
 from factory import cell, record, timed
@@ -61,6 +63,30 @@ def test_a_disturbed_pass_is_repeated_within_the_budget_and_not_beyond() -> None
     assert not protocol._worth_repeating(*asked, 0.6, [True]), "another pass would end after the budget"
     twice = (phases * 2, point, (2,) * 6)
     assert not protocol._worth_repeating(*twice, 0.2, [True, False])
+
+
+@pytest.mark.parametrize(
+    ("shapes", "warmed"),
+    [
+        ([(4, 9), (4, 7)], [0, 0]),
+        ([(4, 7), (4, 9)], [0, 1, 1]),
+        ([(4, 9), (4, 7), (1, 7)], [0, 0, 2]),  # a last batch of other rows needs code of its own
+        ([(4, 7), (4, 9), (1, 7)], [0, 1, 1, 2]),
+        ([(1, 7)], [0, 0]),
+    ],
+)
+def test_what_the_window_does_has_been_done_before(
+    shapes: list[tuple[int, int]], warmed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = [{"input_ids": np.zeros(shape)} for shape in shapes]
+    seen: list[int] = []
+
+    def generate(batch: Any) -> None:
+        seen.append(next(i for i, one in enumerate(inputs) if one is batch))
+
+    monkeypatch.setattr(protocol, "spent_s", lambda work, device: work() or 0.1)
+    assert len(protocol._warm_up(generate, inputs, "cpu")) == len(warmed)  # type: ignore[arg-type]
+    assert seen == warmed
 
 
 def test_the_record_keeps_every_pass_and_the_table_says_which_were_clean() -> None:

@@ -163,7 +163,7 @@ config = geometry.config(models.get("llava-1.5-7b"))
 config.text_config.num_hidden_layers, config.vision_config.num_hidden_layers = 1, 2
 cls = transformers.LlavaForConditionalGeneration
 before = peak()
-model = random_weights.build(cls, config, dtype=torch.bfloat16, device="cpu", attention="eager", seed=0)
+model = random_weights.build(cls, config, dtype=torch.bfloat16, device="cpu", seed=0)
 weights = 2 * sum(p.numel() for p in model.parameters())
 print((peak() - before) / weights)
 """

@@ -72,8 +72,8 @@ def test_weights_count_once_however_often_they_are_used() -> None:
     table, head = torch.nn.Embedding(10, 4), torch.nn.Linear(4, 10, bias=False)
     head.weight = table.weight
     model = torch.nn.ModuleList([table, head, torch.nn.BatchNorm1d(3)])
-    assert memory.weights_bytes(model) == 10 * 4 * 4 + 4 * 3 * 4 + 8, "the table, four vectors, one counter"
-    assert memory.weights_bytes(model.half()) == 10 * 4 * 2 + 4 * 3 * 2 + 8
+    assert memory.weights_by_type(model) == {"float32": 10 * 4 * 4 + 4 * 3 * 4, "int64": 8}
+    assert memory.weights_by_type(model.half()) == {"float16": 10 * 4 * 2 + 4 * 3 * 2, "int64": 8}
 
 
 def test_keys_and_values_are_counted_by_head_and_position() -> None:

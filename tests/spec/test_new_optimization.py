@@ -62,7 +62,8 @@ def test_a_new_optimization_is_planned_applied_and_described() -> None:
         ("fp32", 2),
         ("bf16+sparse", 2),
     ]
-    resolved, model = resolve_cell(plan.cells[-1]), SimpleNamespace()
+    model = SimpleNamespace(set_attn_implementation=str)
+    resolved = resolve_cell(plan.cells[-1])
     for setting in loading.configuration(resolved).optimization.settings:
         loading.apply(setting, model, "cpu")
     assert model.sparse_on == "cpu"

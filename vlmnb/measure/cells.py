@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +14,21 @@ from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.device.state import Conditions
 from vlmnb.errors import UserError
-from vlmnb.measure import compilation, failures, layers, loading, peak_rates
+from vlmnb.measure import compilation, failures, layers, loading, peak_rates, process_state
 from vlmnb.measure.batches import Batch, prepare, require_data
-from vlmnb.measure.failures import NotApplicable
+from vlmnb.measure.failures import CallFailed, NotApplicable
 from vlmnb.measure.flop_counting import FlopCounts, count
-from vlmnb.measure.generation import Generator
+from vlmnb.measure.generation import Generator, limits
 from vlmnb.measure.loading import Loaded, ModelSlot
-from vlmnb.measure.protocol import timed
+from vlmnb.measure.protocol import memory_of, timed
 from vlmnb.measure.scoring import score
 from vlmnb.meters import codecarbon_model
-from vlmnb.meters.readings import SensorCard
 from vlmnb.records.cells_to_measure import CellsToMeasure
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import Resolved, blank_record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations import quantization
 
 UNDISTURBED = ("ok", "not_applicable", "not_enough_tokens")
 """Statuses after which the loaded model serves the next cell."""
@@ -88,92 +89,128 @@ def _get_ready(missing: Sequence[Resolved]) -> None:
     gc.freeze()
 
 
+Fields = dict[str, Any]
+"""Values by the name of a field."""
+
+
 def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Record:
     """Measure one cell. Any error of a library becomes a record with a status and a reason.
 
     The slot holds the model from cell to cell, and ``counts`` the FLOPs counted so far, which depend on the
     model and the shapes of a batch alone.
     """
-    import torch
-
-    torch.set_num_threads(slots.threads())
-    cell, began = resolved.cell, time.perf_counter()
+    began = time.perf_counter()
     blank = blank_record(resolved, datetime.now(UTC).isoformat(timespec="seconds"))
-    provenance = blank.provenance
-    found: dict[str, Any]
+    found: Fields = {}
+    seen: Fields = {}
+    notes: list[str] = []
+    rejected = None
     try:
-        if reason := resolved.entry.size_obstacle(cell.image_size, cell.interpolate):
-            raise NotApplicable(reason)
-        if cell.repeat:
-            slot.clear()  # a repeat begins as the first measurement did: with nothing in memory
-        loaded = slot.get(loading.configuration(resolved))
-        known = {"geometry": loaded.geometry, "template": loaded.template}
-        provenance = provenance.model_copy(update=known)
-        blank = blank.model_copy(update={"notes": loaded.notes})
-        batches = prepare(resolved, loaded)
-        if cell.measure == "layers":
-            found, seen = _profiled(loaded, batches)
-        else:
-            found, seen = _generated(resolved, loaded, batches)
-        found["flops"] = count(loaded, batches[0], cell.image_size, counts)
-        provenance = provenance.model_copy(update=seen)
-    except (KeyboardInterrupt, SystemExit, UserError):
+        with process_state.kept():
+            found = _measured(resolved, slot, counts, seen, notes)
+    except (KeyboardInterrupt, UserError):
         raise
     except BaseException as error:  # a panic in Rust, as in a tokenizer, is not an Exception
-        status, reason = failures.of(error, tried=resolved.optimization.tried)
+        status, reason = failures.of(error)
         found = {"status": status, "reason": reason}
-    provenance = provenance.model_copy(update={"seconds": time.perf_counter() - began})
-    return blank.model_copy(update={**found, "provenance": provenance})
+        if status == "failed" and isinstance(error, CallFailed) and resolved.optimization.tried:
+            rejected = error.inputs
+    if rejected is not None and _runs_plain(resolved, slot, rejected):
+        found["status"] = "unsupported"
+    seen["seconds"] = time.perf_counter() - began
+    provenance = blank.provenance.model_copy(update=seen)
+    return blank.model_copy(update={**found, "notes": tuple(notes), "provenance": provenance})
 
 
-Fields = dict[str, Any]
-"""Values by the name of a field."""
+def _measured(
+    resolved: Resolved, slot: ModelSlot, counts: FlopCounts, seen: Fields, notes: list[str]
+) -> Fields:
+    """Return the fields of the record; add those of its provenance to ``seen``, and its notes."""
+    import torch
+
+    cell = resolved.cell
+    torch.set_num_threads(slots.threads())
+    if reason := resolved.entry.size_obstacle(cell.image_size, cell.interpolate):
+        raise NotApplicable(reason)
+    if cell.repeat:
+        slot.clear()  # a repeat begins as the first measurement did: with nothing in memory
+    loaded = slot.get(loading.configuration(resolved))
+    notes += loaded.notes
+    seen |= {name: getattr(loaded, name) for name in ("geometry", "template")}
+    seen["processor"] = loaded.processor_source
+    batches = prepare(resolved, loaded)
+    measuring = _profiled if cell.measure == "layers" else _generated
+    found, conditions = measuring(resolved, loaded, batches, notes)
+    seen |= {
+        "threads": int(torch.get_num_threads()),
+        "tuning": slots.tuning(),
+        "attention": resolved.optimization.kernel(str(loaded.decoder.config._attn_implementation)),
+        "other_load": conditions.other_load if conditions else None,
+        "conditions": conditions,
+        "sensors": found.pop("sensors", ()),
+    }
+    if resolved.optimization.of("quantization"):
+        look = partial(quantization.unquantized, loaded.model)
+        if left := failures.attempt("list of layers that are not quantized", look, notes):
+            notes.append(f"linear layers that are not quantized: {left}")
+    counting = partial(count, loaded, batches[0], cell.image_size, counts)
+    flops = failures.attempt("FLOPs", counting, notes)
+    return {**found, "flops": flops}
 
 
-def _generated(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch]) -> tuple[Fields, Fields]:
-    """Generate answers and return the fields of the record and of its provenance."""
+def _runs_plain(resolved: Resolved, slot: ModelSlot, inputs: Any) -> bool:
+    """Return whether the model takes inputs without the optimization, which then is what cannot run here."""
+    try:
+        with process_state.kept():
+            loaded = slot.get(loading.plain(loading.configuration(resolved)))
+            Generator(loaded, limits(resolved.cell), {}, None)(inputs)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return failures.of(error)[0] == "out_of_memory"  # then nothing is known of the inputs
+    return True
+
+
+def _generated(
+    resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], notes: list[str]
+) -> tuple[Fields, Conditions | None]:
+    """Generate answers and return the fields of the record; what fails after the measurement is a note."""
     cell = resolved.cell
     generate = Generator.of(resolved, loaded, [batch.inputs for batch in batches])
     window = timed(cell, generate, batches)
-    meters = window.meters
-    # For cells that show speed, and for optimizations, which may come nearer to the peak.
-    original = optimizations.base_dtype(resolved.entry.base_dtype, cell.device)
-    compared = cell.length == "fixed" or cell.optimization != original
+    energy = window.meters.energy
     found = {
         "timing": window.timing,
-        "energy": meters.readings,
-        "energy_refused": meters.energy.refused,
-        "codecarbon": meters.energy.emissions,
-        "memory": window.memory,
-        "answers": score(cell, loaded, batches, window.outputs),
-        "probe": generate.probe(batches[0].inputs),
+        "energy": window.meters.readings,
+        "energy_refused": energy.refused,
+        "sensors": energy.cards,
+        "codecarbon": energy.emissions,
+        "memory": window.meters.memory.usage,
         "compilation": compilation.report() if resolved.optimization.of("compilation") else None,
-        "ceilings": peak_rates.measured(cell.device, cell.dtype) if compared else None,
     }
-    return found, _seen(loaded, meters.conditions, meters.energy.cards)
+    extra: dict[str, Callable[[], Any]] = {
+        "memory": partial(memory_of, loaded, window),
+        "answers": partial(score, cell, loaded, batches, window.outputs),
+        "probe": partial(generate.probe, batches[0].inputs),
+    }
+    # For cells that show speed, and for optimizations, which may come nearer to the peak.
+    if cell.length == "fixed" or cell.optimization != optimizations.base_dtype(
+        resolved.entry.base_dtype, cell.device
+    ):
+        extra["ceilings"] = partial(peak_rates.measured, cell.device, cell.dtype)
+    for name, work in extra.items():
+        if (made := failures.attempt(name, work, notes)) is not None:
+            found[name] = made
+    return found, window.meters.conditions
 
 
-def _profiled(loaded: Loaded, batches: Sequence[Batch]) -> tuple[Fields, Fields]:
-    """Time the model's parts and return the fields of the record and of its provenance."""
-    meter = ConditionsMeter(loaded.configuration.device)
+def _profiled(
+    resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], notes: list[str]
+) -> tuple[Fields, Conditions | None]:
+    """Time the model's parts and return the fields of the record."""
+    meter, inputs = ConditionsMeter(resolved.cell.device), batches[0].inputs
     meter.start()
-    with loaded.configuration.optimization.attention.within():
-        profile = layers.profile(loaded, batches[0].inputs)
+    with failures.calling(inputs), resolved.optimization.within():
+        profile = layers.profile(loaded, inputs)
     meter.stop()
-    return {"layers": profile}, _seen(loaded, meter.conditions())
-
-
-def _seen(loaded: Loaded, conditions: Conditions | None, cards: tuple[SensorCard, ...] = ()) -> Fields:
-    """Return the fields of the provenance that are known only after measuring."""
-    import torch
-
-    kernel = loaded.configuration.optimization.attention.kernel
-    return {
-        "threads": int(torch.get_num_threads()),
-        "tuning": slots.tuning(),
-        "attention": kernel(loaded.decoder.config._attn_implementation),
-        "processor": loaded.processor_source,
-        "other_load": conditions.other_load if conditions else None,
-        "conditions": conditions,
-        "sensors": cards,
-    }
+    return {"layers": profile}, meter.conditions()

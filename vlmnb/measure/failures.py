@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
 from vlmnb.errors import one_line
 from vlmnb.types import Status
+
+T = TypeVar("T")
 
 
 class NotMeasured(Exception):
@@ -30,19 +37,46 @@ class NotEnoughTokens(NotMeasured):
     status = "not_enough_tokens"
 
 
-def of(error: BaseException, *, tried: bool) -> tuple[Status, str]:
-    """Return the status and a one-line reason for an exception of this project or of a library.
+class CallFailed(Exception):
+    """Calling the model on these inputs raised an exception, which is the cause of this one."""
 
-    ``tried``: the cell's optimization asks for something that not every model and machine has. A library's
-    exception then means that it cannot do it here.
-    """
+    def __init__(self, inputs: Any) -> None:
+        super().__init__()
+        self.inputs = inputs
+
+
+@contextlib.contextmanager
+def calling(inputs: Any) -> Iterator[None]:
+    """Raise what a call of the model raises within the block as ``CallFailed``."""
+    try:
+        yield
+    except Exception as error:
+        raise CallFailed(inputs) from error
+
+
+def of(error: BaseException) -> tuple[Status, str]:
+    """Return the status and a one-line reason for an exception of this project or of a library."""
     import torch
 
-    text = one_line(error, 1900)
+    if isinstance(error, CallFailed) and error.__cause__:
+        return of(error.__cause__)
     if isinstance(error, NotMeasured):
-        return error.status, text
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return "out_of_memory", text or "out of memory"
-    full = "can't allocate memory" in text or "out of memory" in text
-    status: Status = "out_of_memory" if full else "unsupported" if tried else "failed"
-    return status, f"{type(error).__name__}: {text}"
+        return error.status, one_line(error, 1900)
+    text = one_line("".join(traceback.format_exception_only(error)), 1900)
+    full = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    full |= "can't allocate memory" in text or "out of memory" in text
+    return "out_of_memory" if full else "failed", text
+
+
+def attempt(what: str, work: Callable[[], T], notes: list[str]) -> T | None:
+    """Return the result of extra work after the measurement; if it fails, None and a note of what is missing.
+
+    Only Ctrl-C ends the cell: what was measured is kept whatever a library raises.
+    """
+    try:
+        return work()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        notes.append(f"{what} missing: {of(error)[1]}")
+        return None

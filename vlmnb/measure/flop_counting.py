@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import replace
 from typing import Any
 
 from vlmnb import models
@@ -84,11 +83,7 @@ def _shapes(model: str, config: str) -> Any:
 
 def _by_counters(loaded: Loaded, inputs: Any) -> FlopCount:
     """Count the plain model: the counters do not see the products of quantized layers."""
-    configuration = loaded.configuration
-    chosen = configuration.optimization
-    if not chosen.of("quantization"):
-        with compilation.uncompiled(loaded.decoder):
-            return counters.count_forward(loaded.model, dict(inputs), loaded.family.places_of(loaded.model))
-    plain = chosen.model_copy(update={"names": (chosen.of("attention"),)})
-    model = loading.load(replace(configuration, optimization=plain)).model
-    return counters.count_forward(model, dict(inputs), loaded.family.places_of(loaded.model))
+    if loaded.configuration.optimization.of("quantization"):
+        loaded = loading.load(loading.plain(loaded.configuration))
+    with compilation.uncompiled(loaded.decoder):
+        return counters.count_forward(loaded.model, dict(inputs), loaded.family.places_of(loaded.model))

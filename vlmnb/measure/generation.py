@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from vlmnb.measure import failures
 from vlmnb.measure.loading import Loaded
 from vlmnb.meters.readings import ProbeLogits
 from vlmnb.records.resolved import Resolved
@@ -46,13 +47,22 @@ class Generator:
         return self._generate(batch, **self.limits)
 
     def probe(self, batch: Any) -> ProbeLogits:
-        """Return logits of the first question's first two new tokens, by the prefill and a decoding step."""
+        """Return logits of the first question's first two new tokens, by the prefill and a decoding step.
+
+        Raises:
+            NotMeasured: Some are not numbers.
+        """
         import torch
 
         two = {"max_new_tokens": 2, "min_new_tokens": 2, "do_sample": False}
         with torch.inference_mode():
             made = self._generate(batch, **two, output_logits=True, return_dict_in_generate=True)
-        first, second = (_kept(logits[0]) for logits in made.logits[:2])
+        both = torch.stack(made.logits[:2])[:, 0]
+        if wrong := int((~both.isfinite()).sum()):
+            raise failures.NotMeasured(
+                f"{wrong} of {both.numel()} are not numbers, so answers, scores and lengths mean nothing"
+            )
+        first, second = (_kept(logits) for logits in both)
         return ProbeLogits(
             vocabulary=made.logits[0].shape[-1],
             values=first,
@@ -68,7 +78,7 @@ class Generator:
                 "past_key_values": self.caches.empty(len(batch["input_ids"])),
                 "disable_compile": True,
             }
-        with self.loaded.configuration.optimization.attention.within():
+        with failures.calling(batch), self.loaded.configuration.optimization.within():
             return self.loaded.model.generate(**batch, **arguments)
 
 

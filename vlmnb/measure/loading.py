@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from vlmnb.errors import UserError, one_line
-from vlmnb.measure import compilation, random_weights
+from vlmnb.measure import compilation, process_state, random_weights
 from vlmnb.measure.failures import NotMeasured, Unsupported
 from vlmnb.models import checkpoints, geometry, prompting, quiet_libraries, soundness, stand_in
 from vlmnb.models.entry import ModelEntry
@@ -91,6 +90,12 @@ def configuration(resolved: Resolved) -> Configuration:
     )
 
 
+def plain(wanted: Configuration) -> Configuration:
+    """Return the same configuration without an optimization, in its precision."""
+    names = (optimizations.BASE_ATTENTION,)
+    return replace(wanted, optimization=wanted.optimization.model_copy(update={"names": names}))
+
+
 class ModelSlot:
     """Holds one loaded model at a time: cells of one configuration share it, the next replaces it."""
 
@@ -106,7 +111,8 @@ class ModelSlot:
         """
         if self._held is None or self._held.configuration != wanted:
             self.clear()
-            self._held = load(wanted)
+            with process_state.kept():
+                self._held = load(wanted)
         return self._held
 
     def clear(self) -> None:
@@ -114,8 +120,7 @@ class ModelSlot:
         import torch
 
         self._held = None
-        if "torch._dynamo" in sys.modules:  # importing it takes seconds, and nothing was compiled without it
-            torch.compiler.reset()
+        process_state.forget_compiled()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -206,14 +211,13 @@ def apply(setting: Setting, model: Any, device: str) -> None:
 
 
 def _random(wanted: Configuration) -> Loaded:
-    entry, family, attention = wanted.entry, wanted.family, wanted.optimization.attention
+    entry, family = wanted.entry, wanted.family
     config = geometry.config(entry)
     model = random_weights.build(
         family.model_class(config),
         config,
         dtype=torch_dtype(wanted.optimization.dtype),
         device=wanted.device,
-        attention=attention.implementation(attention.name),
         seed=wanted.seed,
     )
     folder = checkpoints.processor_folder(entry)
@@ -224,9 +228,7 @@ def _random(wanted: Configuration) -> Loaded:
 
 def _pretrained(wanted: Configuration) -> Loaded:
     folder = checkpoints.find(wanted.entry)
-    dtype, attention = torch_dtype(wanted.optimization.dtype), wanted.optimization.attention
-    own = attention.implementation(attention.name)
-    loaded = _from_folder(wanted, folder, dtype=dtype, attn_implementation=own)
+    loaded = _from_folder(wanted, folder, dtype=torch_dtype(wanted.optimization.dtype))
     model = loaded.model
     if reason := soundness.check_values(model, wanted.entry.name):
         raise NotMeasured(reason)

@@ -40,7 +40,6 @@ class TimedWindow:
     timing: Timing
     outputs: list[Any]
     meters: MeteredWindow
-    memory: MemoryUsage
 
 
 def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWindow:
@@ -92,7 +91,7 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
         preprocess_s=tuple(batch.preprocess_s for batch in batches),
         first_call_s=warmup[0],
     )
-    return TimedWindow(timing, outputs, window, _memory(loaded, outputs, window))
+    return TimedWindow(timing, outputs, window)
 
 
 def one_pass(
@@ -115,16 +114,17 @@ def _contaminated(marks: list[load.Reading]) -> list[bool]:
     return [share is not None and load.is_high(share) for share in load.shares(marks)]
 
 
-def _memory(loaded: Loaded, outputs: Sequence[Any], window: MeteredWindow) -> MemoryUsage:
+def memory_of(loaded: Loaded, window: TimedWindow) -> MemoryUsage:
     """Return the window's memory with the parts that can be computed: weights, keys and values."""
-    model = loaded.model
+    model, by_type = loaded.model, memory.weights_by_type(loaded.model)
     caches = [
         memory.cache_bytes(model.config, output.shape[0], output.shape[1] - 1, model.dtype.itemsize)
-        for output in outputs
+        for output in window.outputs
     ]
-    return window.memory.usage.model_copy(
+    return window.meters.memory.usage.model_copy(
         update={
-            "weights_bytes": memory.weights_bytes(model),
+            "weights_bytes": sum(by_type.values()),
+            "weights_by_type": by_type,
             "cache_bytes": max(caches),
             "decode_weights_bytes": memory.decode_weights_bytes(model, loaded.decoder),
         }
@@ -134,14 +134,17 @@ def _memory(loaded: Loaded, outputs: Sequence[Any], window: MeteredWindow) -> Me
 def _warm_up(generate: Generator, inputs: Sequence[Any], device: str) -> list[float]:
     """Generate the first batch, then the one with the longest prompts, then that again unless it has settled.
 
-    It is not generated again either if the two took more than ``REPEAT_BUDGET_S`` together. Return the
-    seconds of each; the first includes lazy initialization and compilation.
+    It is not generated again either if the two took more than ``REPEAT_BUDGET_S`` together. A last batch of
+    fewer rows comes last: it may need code of its own. Return the seconds of each; the first includes lazy
+    initialization and compilation.
     """
     first, longest = inputs[0], max(inputs, key=lambda batch: int(batch["input_ids"].shape[1]))
     seconds = [spent_s(partial(generate, batch), device) for batch in (first, longest)]
     settled = first is longest and abs(seconds[1] - seconds[0]) <= SETTLED * seconds[1]
     if not settled and sum(seconds) <= REPEAT_BUDGET_S:
         seconds.append(spent_s(partial(generate, longest), device))
+    if len(inputs[-1]["input_ids"]) not in (len(first["input_ids"]), len(longest["input_ids"])):
+        seconds.append(spent_s(partial(generate, inputs[-1]), device))
     return seconds
 
 

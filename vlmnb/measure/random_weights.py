@@ -17,7 +17,7 @@ POOL = (1 << 22) + 15
 """Number of random values drawn; longer parameters repeat them. A prime, so that no two rows are equal."""
 
 
-def build(model_class: Any, config: Any, *, dtype: Any, device: str, attention: str, seed: int) -> Any:
+def build(model_class: Any, config: Any, *, dtype: Any, device: str, seed: int) -> Any:
     """Build a model in evaluation mode, without an end token, and fill it with random weights.
 
     Matrices and convolutions are uniform with the variance 1 / inputs, which keeps activations of any depth
@@ -35,7 +35,6 @@ def build(model_class: Any, config: Any, *, dtype: Any, device: str, attention: 
         model = model_class(config)
     # Some releases tie within the block above, where setting a parameter copies it and unties the two.
     model.tie_weights()
-    model.set_attn_implementation(attention)
     generator = torch.Generator().manual_seed(seed)
     pool = torch.empty(POOL).uniform_(-1, 1, generator=generator).to(dtype).to(device)
     pools: dict[float | None, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -77,41 +78,52 @@ def _resident(field: str) -> int:
     raise ValueError(f"{PROCESS / 'status'} has no {field}")
 
 
-def weights_bytes(model: Any) -> int:
-    """Return the bytes of a torch module's parameters and buffers as they lie in memory.
+def weights_by_type(model: Any) -> dict[str, int]:
+    """Return the bytes of a torch module's parameters and buffers as they lie in memory, by type of element.
 
     Tensors that share their storage, such as tied embeddings, count once. So do the scales that a
     quantization library keeps beside or within its packed weights.
     """
-    return _bytes([*model.parameters(), *model.buffers()])
+    return _by_type(model.modules(), buffers=True)
 
 
 def decode_weights_bytes(model: Any, decoder: Any) -> int:
-    """Return the bytes of the parameters that a decoding step reads: without the table of embeddings."""
-    table = {id(parameter) for parameter in decoder.get_input_embeddings().parameters()}
-    head = [*model.lm_head.parameters()]
-    return _bytes([p for p in decoder.parameters() if id(p) not in table] + head)
+    """Return the bytes of the parameters that a decoding step reads: the decoder's and the output head's.
+
+    Of the table of embeddings a step reads one row per sample, which is negligible.
+    """
+    table = set(decoder.get_input_embeddings().modules())
+    read = [module for module in decoder.modules() if module not in table]
+    return sum(_by_type([*read, *model.lm_head.modules()], buffers=False).values())
 
 
-def _bytes(tensors: Iterable[Any]) -> int:
-    sizes = {}
-    for tensor in (part for given in tensors for part in _parts(given)):
-        storage = tensor.untyped_storage()
-        sizes[storage.data_ptr() or id(tensor)] = storage.nbytes()
-    return sum(sizes.values())
+def _by_type(modules: Iterable[Any], buffers: bool) -> dict[str, int]:
+    sizes: dict[int, tuple[str, int]] = {}
+    for module in modules:
+        held = [*module._parameters.values(), *(module._buffers.values() if buffers else ())]
+        # bitsandbytes moves the scales of its 8 bits from the weight into a state when the layer is called.
+        held.append(getattr(getattr(module, "state", None), "SCB", None))
+        for tensor in (part for each in held for part in _parts(each)):
+            storage = tensor.untyped_storage()
+            sizes[storage.data_ptr()] = (str(tensor.dtype).removeprefix("torch."), storage.nbytes())
+    found: Counter[str] = Counter()
+    for name, size in sizes.values():
+        found[name] += size
+    return dict(found.most_common())
 
 
-def _parts(tensor: Any) -> Iterator[Any]:
+def _parts(held: Any) -> Iterator[Any]:
     """Yield the tensors that a parameter is made of, with the scales of a quantized one."""
-    if hasattr(tensor, "__tensor_flatten__"):  # torchao's weights are a tensor made of tensors
-        for name in tensor.__tensor_flatten__()[0]:
-            yield from _parts(getattr(tensor, name))
-        return
-    yield tensor.data if hasattr(tensor, "data") else tensor
-    state = getattr(tensor, "quant_state", None)  # of bitsandbytes' 4 bits; SCB of its 8 bits
-    for scales in (getattr(state, "absmax", None), getattr(tensor, "SCB", None)):
-        if scales is not None:
-            yield scales
+    if hasattr(held, "__tensor_flatten__"):  # torchao's weights are a tensor made of tensors
+        for name in held.__tensor_flatten__()[0]:
+            yield from _parts(getattr(held, name))
+    elif hasattr(held, "untyped_storage"):
+        yield held
+        for name in ("quant_state", "SCB"):  # of bitsandbytes' 4 bits and 8 bits
+            yield from _parts(getattr(held, name, None))
+    elif hasattr(held, "absmax"):
+        for scales in vars(held).values():
+            yield from _parts(scales)
 
 
 def cache_bytes(config: Any, rows: int, positions: int, element_bytes: int) -> int:

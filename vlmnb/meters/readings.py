@@ -111,6 +111,7 @@ class MemoryUsage(Frozen):
         process_peak_bytes: Highest resident memory of the process, on any device.
         process_baseline_bytes: The same when the window began.
         weights_bytes: Parameters and buffers of the model; shared ones count once.
+        weights_by_type: The same by the type of their elements, such as ``int8``.
         decode_weights_bytes: Of these, what each decoding step reads: decoder and output head.
         cache_bytes: Keys and values of the largest batch at its last token, by formula.
     """
@@ -123,6 +124,7 @@ class MemoryUsage(Frozen):
     process_peak_bytes: int | None = None
     process_baseline_bytes: int | None = None
     weights_bytes: int | None = None
+    weights_by_type: dict[str, int] = {}
     decode_weights_bytes: int | None = None
     cache_bytes: int | None = None
 

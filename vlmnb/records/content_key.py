@@ -8,7 +8,7 @@ another key is *stale*: worth showing, not worth trusting blindly.
 from __future__ import annotations
 
 import functools
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from vlmnb.device import machine, slots
@@ -16,6 +16,7 @@ from vlmnb.files import code_fingerprint, hashing
 from vlmnb.records.record import SCHEMA_VERSION, Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations.setting import versions
 
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "codecarbon", "fvcore", "jiwer",
             *optimizations.packages())  # fmt: skip
@@ -49,10 +50,11 @@ class Revisions(NamedTuple):
     data: str
 
 
-def of(cell: Cell, surroundings: str) -> str:
-    """Return the content key of a cell, 16 hexadecimal digits."""
-    # The digest of the whole dictionary: "cell" sorts before everything in the surroundings.
-    return hashing.digest_of(f"{hashing.canonical({'cell': cell.model_dump()})[:-1]},{surroundings[1:]}")
+def of(cell: Cell, surroundings: str, tools: Mapping[str, str]) -> str:
+    """Return the content key of a cell, 16 hexadecimal digits; ``tools`` are those of its optimization."""
+    own = {"cell": cell.model_dump()} | ({"cell_tools": tools} if tools else {})
+    # The digest of the whole dictionary: these two sort before everything in the surroundings.
+    return hashing.digest_of(f"{hashing.canonical(own)[:-1]},{surroundings[1:]}")
 
 
 def surroundings(revisions: Revisions) -> str:
@@ -74,7 +76,7 @@ def of_record(found: Record) -> str | None:
         return None
     revisions = Revisions(was.weights, "" if pretrained else was.processor, was.data)
     on = (was.code, was.packages, fingerprint, was.threads, was.tuning)
-    return of(found.cell, _surroundings(revisions, found.schema_version, *on))
+    return of(found.cell, _surroundings(revisions, found.schema_version, *on), was.tools)
 
 
 def _surroundings(
@@ -89,13 +91,7 @@ def _surroundings(
 @functools.cache
 def packages() -> dict[str, str]:
     """Return the versions of ``PACKAGES``; one that is not installed is left out."""
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return versions(*PACKAGES)
 
 
 def measuring_code() -> str:

@@ -184,6 +184,8 @@ class Provenance(Frozen):
         template: File of the checkpoint's chat template, or ``own`` for the family's, and a digest.
         data: Revision of the data set.
         packages: Versions of the packages that can change a number.
+        tools: What else on the machine decides whether and how the cell's optimization works, such as a
+            compiler.
         machine: Description of the machine.
         threads: Threads that torch computed with.
         tuning: How these threads waited (``OMP_WAIT_POLICY``) and what else the environment set of
@@ -203,6 +205,7 @@ class Provenance(Frozen):
     template: str = ""
     data: str = ""
     packages: dict[str, str] = {}
+    tools: dict[str, str] = {}
     machine: dict[str, Any] = {}
     threads: int | None = None
     tuning: dict[str, str] = {}

@@ -59,12 +59,13 @@ def resolve(cells: Iterable[Cell], results: Path) -> dict[Cell, Resolved]:
     for cell in cells:
         entry = models.get(cell.model)
         revisions = Revisions(*of_model(cell.model, cell.weights, cell.seed), of_data(cell.dataset))
-        key = content_key.of(cell, surroundings(revisions))
+        optimization = optimizations.of(cell)
+        key = content_key.of(cell, surroundings(revisions), optimization.tools())
         found[cell] = Resolved(
             cell=cell,
             entry=entry,
             family=models.family_of(entry),
-            optimization=optimizations.of(cell),
+            optimization=optimization,
             dataset=catalogue.get(cell.dataset),
             revisions=revisions,
             key=key,
@@ -92,6 +93,7 @@ def blank_record(resolved: Resolved, started_at: str, status: Status = "ok", rea
             weights=resolved.revisions.weights,
             data=resolved.revisions.data,
             packages=content_key.packages(),
+            tools=resolved.optimization.tools(),
             machine=here.model_dump(mode="json"),
             started_at=started_at,
         ),
@@ -100,13 +102,14 @@ def blank_record(resolved: Resolved, started_at: str, status: Status = "ok", rea
 
 def changes_since(found: Record) -> str:
     """Describe what has changed since a record of this machine was measured; empty if nothing has."""
-    was, now = found.provenance, content_key.packages()
+    was, now = found.provenance, content_key.packages() | optimizations.of(found.cell).tools()
+    then = was.packages | was.tools
     revisions = resolve_cell(found.cell).revisions
     changed = ["the measuring code"] if was.code != content_key.measuring_code() else []
     changed += [
-        f"{name} {was.packages.get(name, 'absent')} to {now.get(name, 'absent')}"
-        for name in content_key.PACKAGES
-        if was.packages.get(name) != now.get(name)
+        f"{name} {then.get(name, 'absent')} to {now.get(name, 'absent')}"
+        for name in dict.fromkeys((*content_key.PACKAGES, *then, *now))
+        if then.get(name) != now.get(name)
     ]
     changed += ["the weights"] if was.weights != revisions.weights else []
     changed += ["the data set"] if was.data != revisions.data else []

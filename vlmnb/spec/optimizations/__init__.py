@@ -10,7 +10,8 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vlmnb.errors import UserError, nearest
@@ -67,6 +68,10 @@ class Optimization(Frozen):
         """Return whether some library may refuse it, because not every model or machine can do it."""
         return not all(setting.everywhere for setting in self.settings)
 
+    def tools(self) -> dict[str, str]:
+        """Return what on this machine decides whether and how it works, packages of settings apart."""
+        return {name: found for s in self.settings for name, found in s.tools().items()}
+
     @property
     def guesses(self) -> bool:
         """Return whether a decoding step can yield several tokens."""
@@ -77,10 +82,17 @@ class Optimization(Frozen):
         """Return whether keys and values are in memory of fixed size."""
         return any(setting.caches for setting in self.settings)
 
-    @property
-    def attention(self) -> Setting:
-        """Return the setting of the attention, which every optimization has."""
-        return next(setting for setting in self.settings if setting.kind == "attention")
+    def kernel(self, own: str) -> str:
+        """Describe the attention kernel that a model uses, given transformers' name of it."""
+        return next(s.kernel(own) for s in self.settings if s.kind == "attention")
+
+    @contextmanager
+    def within(self) -> Iterator[None]:
+        """Set up what calls of the model need, for the time of a block."""
+        with ExitStack() as stack:
+            for setting in self.settings:
+                stack.enter_context(setting.within())
+            yield
 
     def arguments(self, model: Any) -> dict[str, Any]:
         """Return further arguments of ``generate``."""

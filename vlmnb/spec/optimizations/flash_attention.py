@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from vlmnb.spec.optimizations.setting import Setting, installed
+from vlmnb.spec.optimizations.setting import Setting, installed, versions
 from vlmnb.types import Dtype
 
 NAME = "flash_attention_2"
 PACKAGE = "flash_attn"
 
 
-def implementation(name: str = NAME) -> str:
-    """Return transformers' name of the attention; without the package it is sdpa."""
-    return name if installed(PACKAGE) else "sdpa"
+def attend(model: Any, device: str) -> None:
+    """Set the attention of a model: that of the package, or without it sdpa."""
+    model.set_attn_implementation(NAME if installed(PACKAGE) else "sdpa")
 
 
 def only_flash() -> contextlib.AbstractContextManager[Any]:
@@ -24,7 +25,7 @@ def only_flash() -> contextlib.AbstractContextManager[Any]:
     Without it sdpa chooses among several kernels. A batch that the flash kernel cannot take (one with a
     padding mask, for example) then fails, where another kernel would compute it unnoticed.
     """
-    if implementation() == NAME:
+    if installed(PACKAGE):
         return contextlib.nullcontext()
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -54,8 +55,9 @@ SETTINGS = (
         package=PACKAGE,
         package_optional=True,
         dtypes=("fp16", "bf16"),
+        tools=partial(versions, "kernels"),
         obstacle=obstacle,
-        implementation=implementation,
+        prepare=attend,
         within=only_flash,
         kernel=kernel,
     ),

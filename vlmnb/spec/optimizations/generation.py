@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from vlmnb.models import architecture
@@ -9,6 +10,10 @@ from vlmnb.spec.optimizations.setting import Setting
 
 LOOKUP_TOKENS = 10
 """Tokens that prompt lookup guesses at a time, as in its authors' code (prompt-lookup-decoding)."""
+
+
+BLOCK = 64
+"""A static cache has a multiple of so many positions, so that cells of similar length share compiled code."""
 
 
 class StaticCaches:
@@ -20,7 +25,7 @@ class StaticCaches:
 
     def __init__(self, model: Any, positions: int) -> None:
         """Set up for rows of at most so many tokens (prompt and new tokens), without allocating."""
-        self._model, self._positions = model, positions
+        self._model, self._positions = model, math.ceil(positions / BLOCK) * BLOCK
         self._held: dict[int, Any] = {}
 
     def empty(self, rows: int) -> Any:

@@ -7,6 +7,8 @@ random weights are treated in the same way.
 from __future__ import annotations
 
 import importlib
+import re
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -30,6 +32,19 @@ def linear_layers(model: Any) -> list[str]:
     ]
 
 
+def unquantized(model: Any) -> str:
+    """Return the linear layers, the output head apart, that a quantization left as they were."""
+    from torch import nn
+
+    places = [
+        re.sub(r"\b\d+\b", "*", place)
+        for place in linear_layers(model)
+        if type(model.get_submodule(place).weight)
+        is nn.Parameter  # torchao's weights are of types of its own
+    ]
+    return ", ".join(f"{place} ({count})" for place, count in Counter(places).items())
+
+
 def by_bitsandbytes(model: Any, device: str, bits: int) -> None:
     """Replace the linear layers of a model by quantized ones."""
     for place in linear_layers(model):
@@ -48,7 +63,12 @@ def _quantized(layer: Any, bits: int) -> Any:
     # On a CPU weights are packed at once, on a GPU while they are moved there.
     if bits == 4:
         made = bnb.nn.Linear4bit(*shape, compute_dtype=weight.dtype, quant_type="nf4", **common)
-        made.weight = bnb.nn.Params4bit(weight.cpu(), requires_grad=False, quant_type="nf4", module=made)
+        made.weight = bnb.nn.Params4bit(
+            weight.cpu(), requires_grad=False, quant_type="nf4", compress_statistics=False, module=made
+        )
+        # A CPU with AVX512-BF16 would compute in bf16 whatever the precision, and refuse some shapes.
+        fits = layer.in_features % GROUP == 0 and layer.out_features % 32 == 0
+        made.support_avx512bf16_for_cpu &= fits and str(weight.dtype) == "torch.bfloat16"
     else:
         made = bnb.nn.Linear8bitLt(*shape, has_fp16_weights=False, threshold=OUTLIERS, **common)
         made.weight = bnb.nn.Int8Params(weight.cpu(), requires_grad=False, has_fp16_weights=False)
@@ -60,7 +80,8 @@ def by_torchao(model: Any, device: str, config: str, **options: Any) -> None:
     """Quantize the linear layers of a model in place, as a configuration of torchao says."""
     torchao: Any = importlib.import_module("torchao.quantization")
     chosen = set(linear_layers(model))
-    made = getattr(torchao, config)(**options)
+    # Its advice to the compiler would be in force for every later model of the process.
+    made = getattr(torchao, config)(set_inductor_config=False, **options)
     torchao.quantize_(model, made, filter_fn=lambda _, place: place in chosen)
 
 

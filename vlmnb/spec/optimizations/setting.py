@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, get_args
 
 from vlmnb.types import Dtype
@@ -44,10 +45,10 @@ class Setting:
         largest_batch: Questions that it can take at a time; 0 for any number.
         guesses: A decoding step can yield several tokens.
         stored_as: The quantization of ``vlmnb.fit`` that stores the weights in the same way.
+        tools: Returns versions of programs and packages, ``package`` apart, that decide whether and how it
+            works on this machine; part of the content key of its cells.
         obstacle: Returns why it cannot run in a precision on a device, from the names alone; empty if it may.
         prepare: Changes a loaded model in place; takes the model and its device.
-        implementation: Returns the name that transformers has for this attention on this machine; takes
-            ``name``.
         within: Returns a context in which ``generate`` and forward passes are called.
         kernel: Describes the attention kernel in use, for the record; takes transformers' name of it.
         arguments: Returns further arguments of ``generate`` for a model.
@@ -67,13 +68,22 @@ class Setting:
     largest_batch: int = 0
     guesses: bool = False
     stored_as: str = ""
+    tools: Callable[[], Mapping[str, str]] = dict
     obstacle: Callable[[Dtype, str], str] = lambda dtype, device: ""
     prepare: Callable[[Any, str], None] | None = None
-    implementation: Callable[[str], str] = str
     within: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext
     kernel: Callable[[str], str] = str
     arguments: Callable[[Any], dict[str, Any]] = lambda model: {}
     caches: Callable[[Any, int], Any] | None = None
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def installed(package: str) -> bool:

@@ -5,9 +5,14 @@ The vision tower runs once per batch and is not compiled, which limits the time 
 
 from __future__ import annotations
 
+import functools
+import os
+import shutil
+import subprocess
+import sys
 from typing import Any
 
-from vlmnb.spec.optimizations.setting import Setting
+from vlmnb.spec.optimizations.setting import Setting, versions
 
 
 def compile_decoder(model: Any, device: str) -> None:
@@ -17,13 +22,10 @@ def compile_decoder(model: Any, device: str) -> None:
     change, and it would be one more graph to compile.
 
     A single token with a static cache always has the same shapes: on a GPU that step is recorded as a
-    CUDA graph (``reduce-overhead``), so that no CUDA kernel waits for Python. Where torch would give up
-    recompiling and fall back to eager, it raises instead, because the result would not be of compiled code.
+    CUDA graph (``reduce-overhead``), so that no CUDA kernel waits for Python.
     """
     import torch
 
-    torch._dynamo.config.fail_on_recompile_limit_hit = True
-    torch._dynamo.utils.counters.clear()
     decoder = model.get_decoder()
     plain = decoder.forward
     graphs = device == "cuda"
@@ -42,6 +44,25 @@ def compile_decoder(model: Any, device: str) -> None:
     decoder.forward = forward
 
 
+def compiled_only() -> Any:
+    """Return a context in which torch raises where it would give up compiling and fall back to eager."""
+    import torch
+
+    return torch._dynamo.config.patch(fail_on_recompile_limit_hit=True)
+
+
+def tools() -> dict[str, str]:
+    """Return the versions of the C++ compiler that torch's inductor would take, and of triton."""
+    program = shutil.which(os.environ.get("CXX") or ("clang++" if sys.platform == "darwin" else "g++"))
+    return versions("triton") | ({"C++ compiler": _version(program)} if program else {})
+
+
+@functools.cache
+def _version(program: str) -> str:
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    return told.stdout.partition("\n")[0]
+
+
 SETTINGS = (
     Setting(
         name="compile",
@@ -51,6 +72,8 @@ SETTINGS = (
         ),
         in_reports=True,
         implies="static_cache",
+        tools=tools,
         prepare=compile_decoder,
+        within=compiled_only,
     ),
 )
