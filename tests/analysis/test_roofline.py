@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import pytest
 from background import MARKED, FourCores, surrounded
@@ -74,17 +75,37 @@ def test_a_machine_that_is_never_idle_is_not_tried_for_ever(monkeypatch: pytest.
     assert made == peak_rates.MOST_TRIES
 
 
-def test_measured_ceilings_carry_their_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("torch")
-    monkeypatch.setattr(peak_rates, "TRY_S", 0.0)
-    monkeypatch.setattr(peak_rates, "SIDES", {"cpu": 8})
-    monkeypatch.setattr(peak_rates, "COPY_BYTES", {"cpu": 2**12})
+@pytest.fixture
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     search = peak_rates.Search()
     monkeypatch.setattr(peak_rates, "_search", lambda device, dtype: search)
+    for name, value in {"TRY_S": 0.0, "SIDES": {"cpu": 8}, "COPY_BYTES": {"cpu": 2**12}}.items():
+        monkeypatch.setattr(peak_rates, name, value)
+
+
+@pytest.mark.usefixtures("_small")
+def test_measured_ceilings_carry_their_load() -> None:
     found = peak_rates.measured("cpu", "fp32")
-    assert found.contaminated == is_high(found.other_load)
+    assert found.contaminated == is_high(found.other_load or 0)
     assert found.flops_per_s > 0
     assert found.bytes_per_s > 0
+
+
+@pytest.mark.usefixtures("_small")
+@pytest.mark.parametrize("faster", [0, 1])
+def test_the_faster_layout_of_a_product_is_its_peak_rate(
+    faster: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+
+    def spent_s(work: Any, device: str) -> float:
+        result = float(work().sum())
+        seen.extend([result] * (result not in seen))
+        return 1.0 if seen.index(result) == faster else 2000.0
+
+    monkeypatch.setattr(peak_rates, "spent_s", spent_s)
+    assert peak_rates.measured("cpu", "fp16").flops_per_s == 2 * 8**3
+    assert len(seen) == 3, "two layouts and the copy"
 
 
 under = partial(changed, part="ceilings")
