@@ -87,9 +87,9 @@ def test_what_the_user_ends_or_can_mend_is_no_record(
 def loaded(generate: Any = None) -> Any:
     """What measuring asks of a loaded model."""
     decoder = SimpleNamespace(config=SimpleNamespace(_attn_implementation="eager"))
-    optimization = resolve_cell(cell()).optimization
+    configuration = SimpleNamespace(optimization=resolve_cell(cell()).optimization)
     return SimpleNamespace(
-        configuration=SimpleNamespace(optimization=optimization), geometry="", template="", notes=(), processor_source="",
+        configuration=configuration, geometry="", template="", notes=(), processor_source="",
         model=SimpleNamespace(generate=generate), decoder=decoder,
     )  # fmt: skip
 

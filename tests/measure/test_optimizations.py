@@ -160,7 +160,8 @@ def test_what_decides_whether_an_optimization_works_is_in_the_keys_of_its_cells(
         found = [resolve_cell(cell(optimization=name)) for name in ("sdpa", "compile")]
         for resolved in found:
             made = blank_record(resolved, "2026-01-01T00:00:00+00:00")
-            was = made.provenance.model_copy(update={"threads": slots.threads()})
+            here = {"threads": slots.threads(), "tuning": slots.tuning()}
+            was = made.provenance.model_copy(update=here)
             assert content_key.of_record(made.model_copy(update={"provenance": was})) == resolved.key
         return [resolved.key for resolved in found]
 
