@@ -53,11 +53,11 @@ def test_every_rule_has_a_test_that_plants_its_error(rule: Rule) -> None:
 
 
 def test_every_text_is_of_a_rule() -> None:
-    modules = {rule.module for rule in registry.RULES}
+    modules = {rule.check.__module__ for rule in registry.RULES}
     files = {path.stem for path in Path(measured.__file__).parents[1].rglob("*.yaml")}
     assert files == {module.rpartition(".")[2] for module in modules}
     for module in modules:
-        named = {rule.name for rule in registry.RULES if rule.module == module}
+        named = {rule.name for rule in registry.RULES if rule.check.__module__ == module}
         assert {name.split(",")[0] for name in texts(module)} == named
 
 

@@ -31,12 +31,8 @@ def test_nothing_runs_fuyu_under_gguf_anywhere(kind: str) -> None:
     assert [one["quantization"] for one in content["by_quantization"] if one["obstacle"]] == [
         "Q8_0", "Q6_K", "Q4_K_M",
     ]  # fmt: skip
-    for text in (
-        page.best(found),
-        page.unrun(found),
-        "\n".join(answer_text.lines(found)),
-        answer_text.own_memory(found),
-    ):
+    lines, own = "\n".join(answer_text.lines(found)), answer_text.own_memory(found)
+    for text in (page.best(found), page.unrun(found), lines, own):
         assert NO_IMAGES in text.replace("\\", "")
     assert ">yes<" not in page.gpu_table(found)
 
@@ -128,10 +124,9 @@ def test_a_limited_figure_is_in_the_table_with_the_source_of_prices(run: Run) ->
 
 
 def test_the_published_memory_figures_are_explained_on_the_terminal_too() -> None:
-    text, other = (
-        " ".join(answer_text.lines(answer.of(name, "fp16", answer.load_of(name))))
-        for name in ("llava-1.5-7b", "fuyu-8b")
-    )
+    names = ("llava-1.5-7b", "fuyu-8b")
+    fits = (answer.of(name, "fp16", answer.load_of(name)) for name in names)
+    text, other = (" ".join(answer_text.lines(fit)) for fit in fits)
     for claimed in ("14.7 GB (-3 %", "7.6 GB", "6.3 GB", "4.5 GB (-22 %"):
         assert claimed in text
     assert "7.1 billion parameters x bits / 8 + 0.5 GB" in text

@@ -13,7 +13,6 @@ import pytest
 from vlmnb.fit import answer, predict
 from vlmnb.fit.choice import Constraint
 from vlmnb.records import record_file
-from vlmnb.records.indexed_record import quantization_of
 from vlmnb.records.record import Record
 
 Run = Callable[..., str]
@@ -43,12 +42,14 @@ def test_a_record_becomes_an_observation_with_its_own_tokens() -> None:
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"provenance": {"code": "0" * 16, "machine": {"gpus": [{"name": "Acme 9000"}]}}},
-     {"source": "reports"}, {"answers": ()}],
+    "left_out",
+    [measured(provenance={"code": "0" * 16, "machine": {"gpus": [{"name": "Acme 9000"}]}}),
+     measured(source="reports"), measured(answers=()), factory.record(),
+     factory.changed(measured(), "provenance", geometry="text_config.hidden_size 96 for 4096")],
 )  # fmt: skip
-def test_a_record_without_what_a_fit_needs_is_left_out(changes: dict[str, Any]) -> None:
-    assert predict.observed(measured(**changes)) is None
+def test_a_record_without_what_a_fit_needs_is_left_out(left_out: Record) -> None:
+    """Of another GPU, of no run, without answers, of a CPU, of other work than that of the model named."""
+    assert predict.observed(left_out) is None
 
 
 @pytest.mark.parametrize(("gib", "taken"), [(140.4, True), (132.0, True), (70.0, False), (17.5, False)])
@@ -57,18 +58,6 @@ def test_a_gpu_of_another_memory_size_under_the_same_name_is_left_out(gib: float
     machine = {"gpus": [{"name": "NVIDIA H200", "memory_bytes": int(gib * 2**30)}]}
     found = predict.observed(measured(provenance={"code": "0" * 16, "machine": machine}))
     assert (found is not None) is taken
-
-
-def test_a_checkpoint_of_another_geometry_is_left_out() -> None:
-    """Its work is not that of the model it is named after, by which predictions go."""
-    told = measured().provenance.model_dump() | {"geometry": "text_config.hidden_size 96 for 4096"}
-    assert predict.observed(measured()) is not None
-    assert predict.observed(measured(provenance=told)) is None
-
-
-def test_a_cpu_record_or_a_compiled_one_is_left_out() -> None:
-    assert predict.observed(factory.record()) is None
-    assert quantization_of(factory.cell(device="cuda", dtype="fp16", optimization="compile")) is None
 
 
 @pytest.mark.parametrize(
@@ -170,16 +159,8 @@ def test_the_command_answers_a_reader_and_a_program(run: Run, tmp_path: Path) ->
     text = run("llava-1.5-7b", "--vram", "8", *where)
     assert "It does not fit 8 GiB" in text
     assert "nf4" in text
-    told = run(
-        "llava-1.5-7b",
-        "--quantization",
-        "nf4",
-        "--gpu",
-        "rtx 4090",
-        "--json",
-        *where,
-    )
-    content = json.loads(told)
+    asked = ("llava-1.5-7b", "--quantization", "nf4", "--gpu", "rtx 4090", "--json", *where)
+    content = json.loads(run(*asked))
     (row,) = content["gpus"]
     assert row["runs"] is True
     assert row["prediction"] is None

@@ -38,7 +38,6 @@ class Where(Frozen):
     """A record that a finding is about.
 
     Attributes:
-        key: Key of the record; with hardware and model it gives the path of its file.
         places: Tables, rows and columns of the figures, for a record of a report.
     """
 
@@ -67,7 +66,7 @@ class Finding(Frozen):
 
 
 class Draft(NamedTuple):
-    """What a check found: a case, and the values for the text of that case."""
+    """What a check found: a case, and the values for its text."""
 
     case: str
     about: tuple[Record | Where, ...]
@@ -102,21 +101,19 @@ class Rule:
 
     Attributes:
         says: What must hold, in one sentence: the first line of the check's docstring.
-        module: Name of the module that the rule is in.
     """
 
-    name: str
     source: Source
-    says: str
     check: Check
-    module: str
+    name: str
+    says: str
 
     def __call__(self, records: Sequence[Record]) -> list[Finding]:
         """Return what the check finds, in the words of the texts."""
         return [self._finding(draft) for draft in self.check(records)]
 
     def _finding(self, draft: Draft) -> Finding:
-        text = texts(self.module)[f"{self.name}, {draft.case}".removesuffix(", ")]
+        text = texts(self.check.__module__)[f"{self.name}, {draft.case}".removesuffix(", ")]
         figures = {name: _filled(draft.values, figure) for name, figure in text.figures.items()}
         return Finding(
             level=text.level, rule=self.name, records=_listed(draft.about),
@@ -130,7 +127,7 @@ def rule(source: Source) -> Callable[[Check], Rule]:
 
     def make(check: Check) -> Rule:
         says = (check.__doc__ or "").strip().splitlines()[0]
-        return Rule(check.__name__.replace("_", "-"), source, says, check, check.__module__)
+        return Rule(source, check, check.__name__.replace("_", "-"), says)
 
     return make
 
