@@ -108,10 +108,9 @@ def of(
     name: str, quantization_name: str, load: Load, records: Iterable[Record] = (), *,
     only: Sequence[Gpu] = (), constraint: Constraint | None = None,
 ) -> Fit:  # fmt: skip
-    """Answer everything about a model under a load.
+    """Answer everything about a model under a load; predictions are fitted on the records.
 
-    Predictions are fitted on the records, and memory is checked with them. Without ``only``, all GPUs of the
-    catalogue are looked at.
+    Without ``only``, all GPUs of the catalogue are looked at.
 
     Raises:
         UserError: A name is unknown, or the load exceeds the model's context.

@@ -34,11 +34,7 @@ class Work(Frozen):
 
 
 class Bound(Frozen):
-    """The fewest seconds that a batch can take.
-
-    Attributes:
-        compute_known: The GPU's matrix rate is known; else the bound comes from the bandwidth alone.
-    """
+    """The fewest seconds that a batch can take; from the bandwidth alone, unless ``compute_known``."""
 
     prefill_s: float
     step_s: float

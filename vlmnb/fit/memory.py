@@ -67,11 +67,9 @@ class Memory(Frozen):
     """Bytes by what they store.
 
     Attributes:
-        weights_bytes: Embedding, decoder and output layer.
-        vision_bytes: Vision tower and projector.
+        vision_bytes: Vision tower and projector; ``weights_bytes`` are all others.
         cache_bytes: Keys and values of the whole batch at the end of the answers.
         activations_bytes: Largest live set within the prompt's pass, an estimate; or llama.cpp's buffers.
-        overhead_bytes: See ``OVERHEAD_BYTES``.
     """
 
     quantization: str
@@ -208,11 +206,7 @@ def largest_batch(of: Shape, quantization: Quantization, load: Load, usable_byte
 
 
 class Claim(Frozen):
-    """A memory figure of a published model card, compared with our weights and our total.
-
-    Attributes:
-        rule_bytes: Result of the page's own rule: parameters x bits / 8 + 0.5 GB.
-    """
+    """A published memory figure, what the page's own rule gives, and our weights and total."""
 
     quantization: str
     claimed_bytes: float

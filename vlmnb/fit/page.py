@@ -23,11 +23,7 @@ IMAGE = "picture.png"
 
 
 def begin(parameters: Mapping[str, Any]) -> Fit:
-    """Return the answer for the parameters of the notebook.
-
-    Raises:
-        UserError: A name is unknown, or a number makes no sense.
-    """
+    """Return the answer for the parameters of the notebook."""
     load = answer.load_of(
         parameters["model"], batch_size=parameters["batch_size"], image_size=parameters["image_size"],
         text_tokens=parameters["seq_len"], new_tokens=parameters["max_new_tokens"],

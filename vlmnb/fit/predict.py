@@ -36,14 +36,7 @@ OTHER_SIZE = 0.15
 
 
 class Observation(Frozen):
-    """A measured batch, with its work.
-
-    Attributes:
-        latency_s: Median seconds of a full batch.
-        prefill_s: Seconds up to the first token, or None if phases were not timed.
-        step_s: Seconds for each token after the first, or None.
-        energy_j: Joules of one batch by the GPU's counter, or None.
-    """
+    """A measured batch, with its work; seconds up to the first token and for each after it may be unknown."""
 
     gpu: Gpu
     model: str
@@ -62,25 +55,14 @@ class Observation(Frozen):
 
 
 class Factors(NamedTuple):
-    """The fitted factors.
-
-    Attributes:
-        latency: Those of the prefill bound and of the decoding bound, and the seconds for each layer entered.
-        power_share: Share of the power limit, or None where no record has counted joules.
-    """
+    """The factors of both bounds with the seconds for each layer entered; the share of the power limit."""
 
     latency: np.ndarray
     power_share: float | None
 
 
 class Prediction(Frozen):
-    """The expected cost of a batch, with the error of such predictions on held-out records.
-
-    Attributes:
-        latency_error: Median of |predicted / measured - 1| over held-out records.
-        worst_error: The largest of them.
-        held_out: What was held out, in words.
-    """
+    """The expected cost of a batch; errors are medians of |predicted / measured - 1| of held-out records."""
 
     prefill_s: float
     decode_s: float
@@ -119,11 +101,7 @@ def observed(record: Record) -> Observation | None:
 
 
 def _of_that_size(record: Record, gpu: Gpu) -> bool:
-    """Return whether the measured GPU has as much memory as the catalogue's.
-
-    Drivers have one name for cards of two sizes (RTX 3080 and 3060, with different bandwidths), and for a GPU
-    and its slices.
-    """
+    """Return whether the measured GPU is no slice, and no card of another size under the same name."""
     size = (record.provenance.machine.get("gpus") or [{}])[0].get("memory_bytes")
     return size is None or abs(size / gpu.memory_bytes - 1) < OTHER_SIZE
 
@@ -171,15 +149,13 @@ def fit(known: Sequence[Observation]) -> Factors:
     rows = [row for one in known for row in _rows(one)]
     matrix = np.array([parts for parts, _ in rows]) / np.array([seconds for _, seconds in rows])[:, None]
     best, least = np.zeros(3), float("inf")
-    for size in (1, 2, 3):  # least squares without negative factors: three are few enough to try all choices
-        for columns in itertools.combinations(range(3), size):
-            chosen = list(columns)
-            solved = np.linalg.lstsq(matrix[:, chosen], np.ones(len(rows)), rcond=None)[0]
-            factors = np.zeros(3)
-            factors[chosen] = solved
-            error = float(np.sum((matrix @ factors - 1) ** 2))
-            if (solved >= 0).all() and error < least - 1e-12:
-                best, least = factors, error
+    # Least squares without negative factors: three are few enough to try all choices of them.
+    for chosen in (list(c) for size in (1, 2, 3) for c in itertools.combinations(range(3), size)):
+        factors = np.zeros(3)
+        factors[chosen] = np.linalg.lstsq(matrix[:, chosen], np.ones(len(rows)), rcond=None)[0]
+        error = float(np.sum((matrix @ factors - 1) ** 2))
+        if (factors >= 0).all() and error < least - 1e-12:
+            best, least = factors, error
     shares = [
         one.energy_j / (one.gpu.power_w * one.latency_s) for one in known if one.energy_j and one.gpu.power_w
     ]
@@ -207,13 +183,11 @@ def _held_out(
     errors: list[float] = []
     energy_errors: list[float] = []
     for name in {group(one) for one in known}:
-        rest = [one for one in known if group(one) != name]
+        rest, held = ([one for one in known if (group(one) == name) is out] for out in (False, True))
         if len(rest) < 3:
             continue
         factors = fit(rest)
-        for one in known:
-            if group(one) != name:
-                continue
+        for one in held:
             predicted = float(sum(_parts(one.work, one.bound)) @ factors.latency)
             errors.append(abs(predicted / one.latency_s - 1))
             if factors.power_share and one.energy_j and one.gpu.power_w:
