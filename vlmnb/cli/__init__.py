@@ -218,15 +218,16 @@ def models(
     model: Annotated[
         str, Argument(help="Describe this model: a name of the list, OWNER/NAME of the Hub, or ./FOLDER.")
     ] = "",
+    every: Annotated[bool, Option("--all", help="Show which families of transformers were tried.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the models, or describe one: parameters, image tokens by size, memory. Loads no weights."""
     from vlmnb import models as registry
 
-    if model:
+    if model or every:
         from vlmnb.cli import models_command
 
-        models_command.show(model, as_json=as_json)
+        models_command.show(model, as_json=as_json) if model else models_command.show_all(as_json=as_json)
         return
 
     entries = registry.registry().values()

@@ -1,11 +1,11 @@
-"""The output of ``vlmnb models NAME``."""
+"""The output of ``vlmnb models NAME`` and ``vlmnb models --all``."""
 
 from __future__ import annotations
 
 import json
 
 from vlmnb.files import templates
-from vlmnb.models import description, quiet_libraries
+from vlmnb.models import description, quiet_libraries, tried
 from vlmnb.stats.formatting import format_si
 
 
@@ -17,3 +17,20 @@ def show(name: str, *, as_json: bool) -> None:
         print(json.dumps(found.model_dump(mode="json") | {"parameters_total": found.total}, indent=1))
         return
     print(templates.render("vlmnb.cli", "model.txt.j2", of=found, format_si=format_si).strip())
+
+
+def show_all(*, as_json: bool) -> None:
+    """Print the families that were tried, and the names of the others."""
+    quiet_libraries.hush()
+    known = tried.families()
+    if as_json:
+        print(json.dumps({name: one.model_dump(mode="json") for name, one in known.items()}, indent=1))
+        return
+    worked = [one for one in known.values() if one.works]
+    text = templates.render(
+        "vlmnb.cli", "families.txt.j2", tried=known,
+        sizes=list(worked[0].image_tokens) if worked else [],
+        settings=list(worked[0].settings) if worked else [],
+        others=[name for name in tried.every_type() if name not in known],
+    )  # fmt: skip
+    print(text.strip())

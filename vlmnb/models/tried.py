@@ -1,0 +1,66 @@
+"""Families of transformers that were tried, built small with random weights, and what was found.
+
+``scripts/try_families.py`` writes ``tried.yaml``.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib import resources
+
+import yaml
+from pydantic import TypeAdapter
+
+from vlmnb.types import Frozen
+
+
+class Tried(Frozen):
+    """What was found about one family.
+
+    Attributes:
+        loads: ``ok``, or why it cannot be measured; then nothing else is known.
+        image_tokens: Tokens that stand for an image, by its width and height in pixels.
+        image_tokens_predicted: Whether the processor's own prediction is right at all sizes; ``none`` if it
+            makes none.
+        batch: ``equal`` if four questions in a batch have the answers that each has alone.
+        phases: Whether the vision phase was found and timed.
+        flops: Difference of the formula from torch's count, in percent of the count.
+        settings: By setting of the optimization axis: ``ok``, or the library's reason.
+    """
+
+    transformers: str = ""
+    torch: str = ""
+    loads: str = ""
+    failed: str = ""
+    processor: str = ""
+    image_tokens: dict[str, int] = {}
+    image_tokens_predicted: str = ""
+    batch: str = ""
+    phases: bool | None = None
+    flops: float | None = None
+    flops_note: str = ""
+    settings: dict[str, str] = {}
+
+    @property
+    def works(self) -> bool:
+        """Return whether the family was measured."""
+        return self.loads == "ok"
+
+    @property
+    def reason(self) -> str:
+        """Return why it was not measured; empty if it was."""
+        return "" if self.works else self.loads or self.failed
+
+
+@functools.cache
+def families() -> dict[str, Tried]:
+    """Return the families that were tried, by ``model_type``."""
+    file = resources.files("vlmnb.models") / "tried.yaml"
+    return TypeAdapter(dict[str, Tried]).validate_python(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+def every_type() -> list[str]:
+    """Return every ``model_type`` of the installed transformers that answers questions on images."""
+    from transformers.models.auto import modeling_auto
+
+    return sorted(modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
