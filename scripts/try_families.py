@@ -21,7 +21,7 @@ import yaml
 
 FILE = Path(__file__).resolve().parent.parent / "vlmnb" / "models" / "tried.yaml"
 SIZES = ((64, 64), (96, 96), (128, 128), (48, 48), (224, 224), (192, 64))
-SETTINGS = ("sdpa", "static_cache", "compile", "bf16", "bnb-8bit", "bnb-4bit", "torchao-int8", "torchao-int4")
+SETTINGS = ("sdpa", "static_cache", "bf16", "bnb-8bit", "bnb-4bit", "torchao-int8", "torchao-int4")
 SECONDS = 600
 
 
