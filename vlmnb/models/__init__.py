@@ -14,7 +14,6 @@ from vlmnb.errors import UserError, nearest
 from vlmnb.models import named
 from vlmnb.models.entry import NAMED_FAMILY, ModelEntry
 from vlmnb.models.family import Family
-from vlmnb.models.generic import family as generic
 
 
 @functools.cache
@@ -62,4 +61,7 @@ def family_of(entry: ModelEntry) -> Family:
     if entry.family != NAMED_FAMILY:
         return by_family()[entry.family]
     own = by_family().get(named.kind(entry))
-    return own if own is not None and own.serves_named else generic.of(entry)
+    if own is not None and own.serves_named:
+        return own
+    made: Family = importlib.import_module("vlmnb.models.generic.family").of(entry)  # like every family
+    return made
