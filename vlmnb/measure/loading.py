@@ -224,7 +224,10 @@ def _random(wanted: Configuration) -> Loaded:
     folder = checkpoints.processor_folder(entry)
     if folder is None:
         return Loaded(wanted, family, model, stand_in.build(family, config), stand_in.NAME)
-    return Loaded(wanted, family, model, _processor(wanted, folder))
+    processor = _processor(wanted, folder)
+    return Loaded(
+        wanted, family, model, processor, template=prompting.template_source(processor, folder)
+    )
 
 
 def _pretrained(wanted: Configuration) -> Loaded:
