@@ -225,9 +225,7 @@ def _random(wanted: Configuration) -> Loaded:
     if folder is None:
         return Loaded(wanted, family, model, stand_in.build(family, config), stand_in.NAME)
     processor = _processor(wanted, folder)
-    return Loaded(
-        wanted, family, model, processor, template=prompting.template_source(processor, folder)
-    )
+    return Loaded(wanted, family, model, processor, template=prompting.template_source(processor, folder))
 
 
 def _pretrained(wanted: Configuration) -> Loaded:

@@ -44,13 +44,8 @@ def revision(entry: ModelEntry) -> str:
     """
     if entry.bundled:
         return fingerprint(paths.bundled_model(entry.name))
-    local = local_folder(entry)
+    local = folders.local(entry)
     return f"{LOCAL}{fingerprint(local)}" if local else f"{entry.source}@{folders.commit(entry)}"
-
-
-def local_folder(entry: ModelEntry) -> Path | None:
-    """Return the user's folder for a model below ``VLMNB_CHECKPOINTS``, if there is one."""
-    return folders.local(entry)
 
 
 def processor_folder(entry: ModelEntry) -> Path | None:
@@ -68,9 +63,9 @@ def find(entry: ModelEntry) -> Path:
     """Return the folder of a model's checkpoint, checked; it is downloaded if necessary and possible.
 
     Raises:
-        UserError: There is none, or it cannot be used; the message says which file, why, and what to do.
+        UserError: There is none, or it cannot be used.
     """
-    folder = paths.bundled_model(entry.name) if entry.bundled else local_folder(entry) or _snapshot(entry)
+    folder = paths.bundled_model(entry.name) if entry.bundled else folders.local(entry) or _snapshot(entry)
     soundness.check(entry, folder)
     return folder
 
@@ -158,24 +153,21 @@ def fingerprint(folder: Path) -> str:
     """
     if folder.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", folder.name):
         return folder.name
-    named = [
-        file for pattern in (*KINDS, "additional_chat_templates/*.jinja") for file in folder.glob(pattern)
-    ]
-    return _hash(
-        tuple(
-            (file, str(file.relative_to(folder)), file.stat().st_size, file.stat().st_mtime_ns)
-            for file in sorted(named)
-            if file.name not in NOT_READ
-        )
-    )
+    kinds = (*KINDS, "additional_chat_templates/*.jinja")
+    found = sorted(file for kind in kinds for file in folder.glob(kind) if file.is_file())
+    stats = [(file, file.stat()) for file in found if file.name not in NOT_READ]
+    try:
+        return _hash(folder, tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats))
+    except OSError as error:
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
 @functools.lru_cache(maxsize=64)
-def _hash(files: tuple[tuple[Path, str, int, int], ...]) -> str:
+def _hash(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
     """Hash small files whole; of large ones the size and evenly spread blocks."""
     seen = hashlib.sha256()
-    for file, name, size, _ in files:
-        seen.update(f"{name} {size}\n".encode())
+    for file, size, _ in files:
+        seen.update(f"{file.relative_to(folder)} {size}\n".encode())
         step = max(1, math.ceil(size / _BLOCK_BYTES / _BLOCKS)) * _BLOCK_BYTES
         with file.open("rb") as stream:
             for start in range(0, size, step):

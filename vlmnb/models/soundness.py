@@ -40,48 +40,51 @@ def check(entry: ModelEntry, folder: Path) -> None:
     """Refuse a folder that cannot be loaded, or of which another model would be loaded.
 
     Raises:
-        UserError: A file is missing or damaged, the architecture is wrong, the checkpoint needs code of its
-            own, the weights are quantized, an adapter's, or there are two sets of them.
+        UserError: A file is missing or damaged, or the folder holds something else than the model's weights.
     """
     if lacking := lacking_file(entry, folder):
         raise unusable(entry, f"{folder} has no {lacking}")
-    config = read_json(entry, folder / "config.json")
+    if obstacle := next(_obstacles(entry, folder), ""):
+        raise UserError(f"{entry.name}: {obstacle}")
+
+
+def _obstacles(entry: ModelEntry, folder: Path) -> Iterator[str]:
+    config, right = read_json(entry, folder / "config.json"), entry.source or entry.name
     kind, wanted = config.get("model_type"), geometry.document(entry)["model_type"]
-    right = entry.source or entry.name
     if kind != wanted:
-        raise UserError(
-            f"{folder / 'config.json'} describes a model of type {kind!r}, {entry.name} is a {wanted!r}; "
-            f"put the checkpoint of {right} there"
+        yield (
+            f"{folder / 'config.json'} describes a model of type {kind!r} in place of {wanted!r}; put the "
+            f"checkpoint of {right} there"
         )
     for name in ("config.json", "tokenizer_config.json", *IMAGE_PROCESSORS):
         if (folder / name).exists() and "auto_map" in read_json(entry, folder / name):
-            raise UserError(
+            yield (
                 f"{folder / name} asks for code of its own (auto_map), which is never run; use a checkpoint "
                 f"that transformers loads by itself, such as {right}"
             )
-    if adapters := sorted(folder.glob("adapter_*")):
-        raise UserError(
-            f"{adapters[0]} belongs to an adapter, which is not loaded: {entry.name} would be measured "
-            "without it; merge it into the weights (peft: merge_and_unload), or move its files away"
+    for file in folder.glob("adapter_*"):
+        yield (
+            f"{file} belongs to an adapter, without which the model would be measured; merge it into the "
+            "weights (peft: merge_and_unload), or move its files away"
         )
-    said = [f"{folder / name}" for name in QUANTIZED_BESIDE if (folder / name).exists()]
-    said += [f"{folder / 'config.json'} ({name})" for name in _quantized(config)]
     files = weight_files(entry, folder)
-    if others := sorted(set(folder.glob("model-*-of-*.safetensors")) - set(files)):
-        raise UserError(
-            f"{folder} has weights twice: {files[0].name} would be loaded, {others[0].name} would not, of "
-            f"{len(others)}; keep those that are {entry.name}, and move the others away"
+    for file in sorted(set(folder.glob("model-*-of-*.safetensors")) - set(files)):
+        yield (
+            f"{folder} has weights twice: {files[0].name} would be loaded and {file.name} would not; keep "
+            "those that belong to the model, and move the others away"
         )
-    said += [f"{file.name} ({name} is {dtype})" for file in files for name, dtype in _odd(entry, file)][:1]
-    if said:
-        raise UserError(
-            f"{entry.name}: the weights in {folder} are quantized, by {said[0]}, and are measured neither as "
-            "they are nor as plain ones; use the unquantized checkpoint, and an optimization such as bnb-4bit"
+    quantized = [f"{folder / name}" for name in QUANTIZED_BESIDE if (folder / name).exists()]
+    quantized += [f"{folder / 'config.json'} ({name})" for name in _quantized(config)]
+    quantized += [f"{file} ({tensor} is {dtype})" for file in files for tensor, dtype in _odd(entry, file)]
+    if quantized:
+        yield (
+            f"the weights are quantized by {quantized[0]}, and would be measured as something else; use the "
+            "unquantized checkpoint, and an optimization such as bnb-4bit"
         )
 
 
 def beside(entry: ModelEntry, folder: Path) -> tuple[str, ...]:
-    """Return a sentence on files of weights that are not loaded; empty if there are none."""
+    """Return a note on files of weights that are not loaded, if there are any."""
     unread = _all_weights(folder) - {file.name for file in weight_files(entry, folder)}
     return (f"beside the weights, and not loaded: {', '.join(sorted(unread))}",) if unread else ()
 
@@ -127,7 +130,7 @@ def weight_files(entry: ModelEntry, folder: Path) -> list[Path]:
 
 
 def unusable(entry: ModelEntry, why: str) -> UserError:
-    """Return the error of a folder that cannot be loaded, with the ways out."""
+    """Return the error of files that cannot be used, with the ways out."""
     return UserError(f"{entry.name}: {why}; {ways_out(entry)}")
 
 
@@ -145,11 +148,7 @@ def ways_out(entry: ModelEntry) -> str:
 
 
 def read_json(entry: ModelEntry, path: Path) -> dict[str, Any]:
-    """Return the object in a JSON file.
-
-    Raises:
-        UserError: The file cannot be read, or holds something else.
-    """
+    """Return the object in a JSON file, or raise a ``UserError``."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -174,17 +173,16 @@ def check_model(model: Any, tokenizer: Any, name: str, unexpected: Sequence[str]
             f"first is {unused[0]}; restore the config.json that belongs to the weights"
         )
     vocabulary, given = model.config.get_text_config().vocab_size, model.generation_config.eos_token_id
-    ends = given if isinstance(given, list) else [] if given is None else [given]
+    if given is None:
+        return ("no eos_token_id is set, so every answer runs to the limit",)
+    ends = given if isinstance(given, list) else [given]
     if outside := [end for end in ends if not 0 <= end < vocabulary]:
         raise UserError(
             f"{name}: eos_token_id in generation_config.json (or config.json) is {outside[0]}, outside the "
             f"vocabulary of {vocabulary}: no answer would end; the tokenizer's is {tokenizer.eos_token_id}"
         )
-    if not ends:
-        return ("no eos_token_id is set, so every answer runs to the limit",)
-    if tokenizer.eos_token_id in ends:
-        return ()
-    return (f"answers end at token {given}, the tokenizer's end is {tokenizer.eos_token_id}",)
+    other = (f"answers end at token {given}, the tokenizer's end is {tokenizer.eos_token_id}",)
+    return () if tokenizer.eos_token_id in ends else other
 
 
 def check_values(model: Any, name: str) -> str:
