@@ -39,7 +39,7 @@ def a_library() -> None:
 
 def test_what_a_library_changes_is_put_back() -> None:
     before = state()
-    with process_state.kept():
+    with process_state.of_a_cell():
         with pytest.raises(ZeroDivisionError):
             a_library()
         assert sum(one != other for one, other in zip(before, state(), strict=True)) == 10
@@ -61,9 +61,9 @@ def test_shapes_of_any_number_of_cells_are_compiled(monkeypatch: pytest.MonkeyPa
     forward = model.get_decoder().forward
     for rows in range(2, 2 * dynamo.recompile_limit):
         # Counting before the first call turns compiling off for good, without a message.
-        with process_state.kept(), FlopCounterMode(display=False):
+        with process_state.of_a_cell(), FlopCounterMode(display=False):
             forward(inputs_embeds=torch.ones(rows, 1, 4))
-        with process_state.kept(), torch_compile.compiled_only():
+        with process_state.of_a_cell(), torch_compile.compiled_only():
             forward(inputs_embeds=torch.ones(rows, 1, 4))
             assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 

@@ -14,7 +14,7 @@ from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.device.state import Conditions
 from vlmnb.errors import UserError
-from vlmnb.measure import compilation, failures, layers, loading, peak_rates, process_state
+from vlmnb.measure import failures, layers, loading, peak_rates, process_state
 from vlmnb.measure.batches import Batch, prepare, require_data
 from vlmnb.measure.failures import CallFailed, NotApplicable
 from vlmnb.measure.flop_counting import FlopCounts, count
@@ -106,7 +106,7 @@ def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Rec
     notes: list[str] = []
     rejected = None
     try:
-        with process_state.kept():
+        with process_state.of_a_cell():
             found = _measured(resolved, slot, counts, seen, notes)
     except (KeyboardInterrupt, UserError):
         raise
@@ -161,7 +161,7 @@ def _measured(
 def _runs_plain(resolved: Resolved, slot: ModelSlot, inputs: Any) -> bool:
     """Return whether the model takes inputs without the optimization, which then is what cannot run here."""
     try:
-        with process_state.kept():
+        with process_state.of_a_cell():
             loaded = slot.get(loading.plain(loading.configuration(resolved)))
             Generator(loaded, limits(resolved.cell), {}, None)(inputs)
     except KeyboardInterrupt:
@@ -186,7 +186,7 @@ def _generated(
         "sensors": energy.cards,
         "codecarbon": energy.emissions,
         "memory": window.meters.memory.usage,
-        "compilation": compilation.report() if resolved.optimization.of("compilation") else None,
+        "compilation": process_state.compilation() if resolved.optimization.of("compilation") else None,
     }
     extra: dict[str, Callable[[], Any]] = {
         "memory": partial(memory_of, loaded, window),

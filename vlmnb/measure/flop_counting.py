@@ -9,7 +9,7 @@ from typing import Any
 from vlmnb import models
 from vlmnb.flops import counters, flop_count, formula, meta
 from vlmnb.flops.flop_count import FlopCount
-from vlmnb.measure import compilation, loading
+from vlmnb.measure import loading, process_state
 from vlmnb.measure.batches import Batch, encode
 from vlmnb.measure.loading import Loaded
 from vlmnb.models import geometry
@@ -22,18 +22,9 @@ def count(loaded: Loaded, batch: Batch, image_size: int, counts: FlopCounts) -> 
     """Count the FLOPs of one forward pass over a batch of prompts, and of a decoding step.
 
     All prompts of a batch are padded to the longest one and take the same work. So the longest prompt is
-    counted alone and multiplied by the batch: the same result for the work of one prompt.
-
-    A count is extra: if it fails, the result has a note in place of numbers, and the cell keeps what was
-    measured. A new count is added to those made so far.
+    counted alone and multiplied by the batch: the same result for the work of one prompt. A new count is
+    added to those made so far.
     """
-    counted, note = counters.attempt(
-        "formula and counters", lambda: _of_longest(loaded, batch, image_size, counts)
-    )
-    return counted.times(len(batch.samples)) if counted else FlopCount(fvcore=None, torch=None, note=note)
-
-
-def _of_longest(loaded: Loaded, batch: Batch, image_size: int, counts: FlopCounts) -> FlopCount:
     lengths = [prompt.text_tokens for prompt in batch.prompts]
     at = lengths.index(max(lengths))
     one = encode(loaded, batch.samples[at : at + 1], batch.prompts[at : at + 1], image_size)
@@ -41,7 +32,7 @@ def _of_longest(loaded: Loaded, batch: Batch, image_size: int, counts: FlopCount
     known = (loaded.configuration.entry.name, loaded.configuration.weights, str(shapes))
     if known not in counts:
         counts[known] = _three_ways(loaded, one, image_size)
-    return counts[known]
+    return counts[known].times(len(batch.samples))
 
 
 def _three_ways(loaded: Loaded, one: Any, image_size: int) -> FlopCount:
@@ -85,5 +76,5 @@ def _by_counters(loaded: Loaded, inputs: Any) -> FlopCount:
     """Count the plain model: the counters do not see the products of quantized layers."""
     if loaded.configuration.optimization.of("quantization"):
         loaded = loading.load(loading.plain(loaded.configuration))
-    with compilation.uncompiled(loaded.decoder):
+    with process_state.uncompiled(loaded.decoder):
         return counters.count_forward(loaded.model, dict(inputs), loaded.family.places_of(loaded.model))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb.errors import UserError, one_line
-from vlmnb.measure import compilation, process_state, random_weights
+from vlmnb.measure import process_state, random_weights
 from vlmnb.measure.failures import NotMeasured, Unsupported
 from vlmnb.models import checkpoints, geometry, prompting, quiet_libraries, soundness, stand_in
 from vlmnb.models.entry import ModelEntry
@@ -112,7 +112,7 @@ class ModelSlot:
         """
         if self._held is None or self._held.configuration != wanted:
             self.clear()
-            with process_state.kept():
+            with process_state.of_a_cell():
                 self._held = load(wanted)
         return self._held
 
@@ -155,7 +155,7 @@ def require(missing: Sequence[Resolved]) -> None:
 def _prepare() -> None:
     """Set up torch and transformers before the first use: where compiled code is kept, and silence."""
     quiet_libraries.hush()
-    compilation.keep_compiled_code()
+    process_state.keep_compiled_code()
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
@@ -199,11 +199,9 @@ def apply(setting: Setting, model: Any, device: str) -> None:
     """
     import torch
 
-    if setting.prepare is None:
-        return
     try:
         with torch.no_grad():
-            setting.prepare(model, device)
+            setting.apply(model, device)
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as error:  # the libraries raise exceptions of many classes

@@ -1,18 +1,33 @@
-"""Begin every cell in the same state of the process: settings of torch as they were, no compiled code."""
+"""The state of the process that a cell is measured in: settings of torch, compiled code."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from vlmnb import paths
+from vlmnb.meters.readings import Compilation
+
 CONFIGURATIONS = ("torch._dynamo.config", "torch._functorch.config", "torch._inductor.config")
 
 
+def keep_compiled_code() -> None:
+    """Make torch keep compiled code in the user's cache folder, where later processes find it.
+
+    Call this before importing anything of torch's compiler, which reads the folder once.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(paths.compiled_code()))
+    # torch would compile and load a trial library for each instruction set, which takes seconds in every
+    # process and only guards against compilers too old to build torch.
+    os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
+
+
 def forget_compiled() -> None:
-    """Drop all compiled code and what is counted of it."""
+    """Drop all compiled code of this process and what is counted of it."""
     import torch
 
     if "torch._dynamo" in sys.modules:  # importing it takes seconds, and nothing was compiled without it
@@ -20,8 +35,31 @@ def forget_compiled() -> None:
         torch._dynamo.utils.counters.clear()
 
 
+def compilation() -> Compilation:
+    """Return what the compiler did since ``forget_compiled``."""
+    from torch._dynamo.utils import counters
+
+    return Compilation(
+        graphs=int(counters["stats"].get("unique_graphs", 0)),
+        graph_breaks=int(sum(counters["graph_break"].values())),
+        cache_hits=int(counters["inductor"].get("fxgraph_cache_hit", 0)),
+        cache_misses=int(counters["inductor"].get("fxgraph_cache_miss", 0)),
+    )
+
+
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
+def uncompiled(decoder: Any) -> Iterator[None]:
+    """Run the plain forward pass within the block: FLOP counters see Python's operators only."""
+    compiled = vars(decoder).pop("forward", None)
+    try:
+        yield
+    finally:
+        if compiled is not None:
+            decoder.forward = compiled
+
+
+@contextlib.contextmanager
+def of_a_cell() -> Iterator[None]:
     """Forget what was compiled, and put torch's settings back after the block.
 
     Without it a cell would depend on the cells before it: each shape compiled counts towards torch's limit,
@@ -41,7 +79,7 @@ def _settings() -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
     """Return for each setting what reads it and what sets it."""
     import torch
 
-    cuda, backends = torch.backends.cuda, (torch.backends.cudnn, torch.backends.mkldnn)
+    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
     found: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
         (torch.get_default_dtype, torch.set_default_dtype),
         (torch.get_default_device, torch.set_default_device),
@@ -49,20 +87,13 @@ def _settings() -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
         (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
         (torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms),
         (torch.is_grad_enabled, torch.set_grad_enabled),
-        (cuda.flash_sdp_enabled, cuda.enable_flash_sdp),
-        (cuda.mem_efficient_sdp_enabled, cuda.enable_mem_efficient_sdp),
-        (cuda.math_sdp_enabled, cuda.enable_math_sdp),
-        (cuda.cudnn_sdp_enabled, cuda.enable_cudnn_sdp),
     ]
-    for backend in backends:
-        for name in ("enabled", "benchmark", "deterministic"):
-            if hasattr(backend, name):
-                found.append((partial(getattr, backend, name), partial(setattr, backend, name)))
-    for name in CONFIGURATIONS:
-        if name in sys.modules:
-            module: Any = sys.modules[name]
-            found.append((module.get_config_copy, partial(_load, module)))
-    return found
+    for name in ("flash", "mem_efficient", "math", "cudnn"):
+        found.append((getattr(cuda, f"{name}_sdp_enabled"), getattr(cuda, f"enable_{name}_sdp")))
+    switches = ((cudnn, "enabled"), (cudnn, "benchmark"), (cudnn, "deterministic"), (mkldnn, "enabled"))
+    found += [(partial(getattr, *switch), partial(setattr, *switch)) for switch in switches]
+    modules: list[Any] = [sys.modules[name] for name in CONFIGURATIONS if name in sys.modules]
+    return found + [(module.get_config_copy, partial(_load, module)) for module in modules]
 
 
 def _load(module: Any, values: Mapping[str, Any]) -> None:

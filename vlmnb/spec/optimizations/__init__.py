@@ -130,19 +130,19 @@ def parse(name: str, base_dtype: Dtype) -> Optimization:
         UserError: A setting is unknown, two are of one kind, or they exclude one another.
     """
     chosen = _chosen(name)
-    implied = [settings()[s.implies] for s in chosen.values() if s.implies]
-    for setting in implied:
-        other = chosen.setdefault(setting.kind, setting)
-        if other is not setting:
-            by = next(s.name for s in chosen.values() if s.implies == setting.name)
+    implied = [(s.name, settings()[s.implies]) for s in chosen.values() if s.implies]
+    for by, needed in implied:
+        other = chosen.setdefault(needed.kind, needed)
+        if other is not needed:
             raise UserError(
-                f"optimization {name!r}: {by} needs {setting.name}, which excludes {other.name}; keep one"
+                f"optimization {name!r}: {by} needs {needed.name}, which excludes {other.name}; keep one"
             )
     chosen.setdefault("attention", settings()[BASE_ATTENTION])
     named = chosen.pop("precision", None)
     dtype = _precision(name, named.name if named else "", base_dtype, list(chosen.values()))
     ordered = [chosen[kind] for kind in KINDS if kind in chosen]
-    extra = [s.name for s in ordered if s.name != BASE_ATTENTION and s not in implied]
+    unsaid = {BASE_ATTENTION, *(needed.name for _, needed in implied)}
+    extra = [s.name for s in ordered if s.name not in unsaid]
     spelled = [dtype] * (dtype != base_dtype or not extra) + extra
     return Optimization(name="+".join(spelled), dtype=dtype, names=tuple(s.name for s in ordered))
 
@@ -154,19 +154,17 @@ def of(cell: Cell) -> Optimization:
 
 def _chosen(name: str) -> dict[Kind, Setting]:
     """Return the settings of a name by their kind."""
-    parts = name.split("+")
-    if not all(parts):
-        raise UserError(f"optimization {name!r}: a setting is missing beside a +")
-    known = settings()
-    for part in parts:
+    known, chosen = settings(), dict[Kind, Setting]()
+    for part in name.split("+"):
+        if not part:
+            raise UserError(f"optimization {name!r}: a setting is missing beside a +")
         if part not in known:
             raise UserError(f"unknown optimization {part!r}; {nearest(part, known)}")
-    chosen: dict[Kind, Setting] = {}
-    for setting in (known[part] for part in parts):
-        if setting.kind in chosen:
-            both = f"{chosen[setting.kind].name}, {setting.name}"
-            raise UserError(f"optimization {name!r} names two {KINDS[setting.kind]} ({both}); keep one")
-        chosen[setting.kind] = setting
+        kind = known[part].kind
+        if kind in chosen:
+            both = f"{chosen[kind].name}, {part}"
+            raise UserError(f"optimization {name!r} names two {KINDS[kind]} ({both}); keep one")
+        chosen[kind] = known[part]
     return chosen
 
 

@@ -20,11 +20,10 @@ class StaticCaches:
     """Keys and values in memory of fixed size, one block per number of rows, used again batch after batch.
 
     Compiled code and CUDA graphs depend on addresses and lengths: a new block for each batch would have them
-    compiled and recorded again.
+    compiled and recorded again. It is allocated when it is first asked for.
     """
 
     def __init__(self, model: Any, positions: int) -> None:
-        """Set up for rows of at most so many tokens (prompt and new tokens), without allocating."""
         self._model, self._positions = model, math.ceil(positions / BLOCK) * BLOCK
         self._held: dict[int, Any] = {}
 

@@ -85,35 +85,30 @@ def by_torchao(model: Any, device: str, config: str, **options: Any) -> None:
     torchao.quantize_(model, made, filter_fn=lambda _, place: place in chosen)
 
 
+_bitsandbytes = partial(Setting, kind="quantization", package="bitsandbytes")
+_torchao = partial(Setting, kind="quantization", package="torchao")
+
 SETTINGS = (
-    Setting(
+    _bitsandbytes(
         name="bnb-4bit",
-        kind="quantization",
         description="weights in 4 bits (bitsandbytes, nf4)",
-        package="bitsandbytes",
         stored_as="nf4",
         prepare=partial(by_bitsandbytes, bits=4),
     ),
-    Setting(
+    _bitsandbytes(
         name="bnb-8bit",
-        kind="quantization",
         description="weights and products in 8 bits (bitsandbytes, LLM.int8)",
-        package="bitsandbytes",
         stored_as="int8",
         prepare=partial(by_bitsandbytes, bits=8),
     ),
-    Setting(
+    _torchao(
         name="torchao-int8",
-        kind="quantization",
         description="weights in 8 bits (torchao)",
-        package="torchao",
         prepare=partial(by_torchao, config="Int8WeightOnlyConfig"),
     ),
-    Setting(
+    _torchao(
         name="torchao-int4",
-        kind="quantization",
         description="weights in 4 bits (torchao), computing in bf16",
-        package="torchao",
         dtypes=("bf16",),
         prepare=partial(
             by_torchao,

@@ -48,7 +48,8 @@ class Setting:
         tools: Returns versions of programs and packages, ``package`` apart, that decide whether and how it
             works on this machine; part of the content key of its cells.
         obstacle: Returns why it cannot run in a precision on a device, from the names alone; empty if it may.
-        prepare: Changes a loaded model in place; takes the model and its device.
+        prepare: Changes a loaded model in place; takes the model and its device. Left out for an attention
+            that transformers has under the same name.
         within: Returns a context in which ``generate`` and forward passes are called.
         kernel: Describes the attention kernel in use, for the record; takes transformers' name of it.
         arguments: Returns further arguments of ``generate`` for a model.
@@ -75,6 +76,13 @@ class Setting:
     kernel: Callable[[str], str] = str
     arguments: Callable[[Any], dict[str, Any]] = lambda model: {}
     caches: Callable[[Any, int], Any] | None = None
+
+    def apply(self, model: Any, device: str) -> None:
+        """Change a loaded model in place."""
+        if self.prepare:
+            self.prepare(model, device)
+        elif self.kind == "attention":
+            model.set_attn_implementation(self.name)
 
 
 def versions(*packages: str) -> dict[str, str]:

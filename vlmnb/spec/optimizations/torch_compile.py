@@ -18,11 +18,9 @@ from vlmnb.spec.optimizations.setting import Setting, versions
 def compile_decoder(model: Any, device: str) -> None:
     """Compile the decoder's forward pass for single tokens; on a GPU also for prompts of all lengths.
 
-    On a CPU the prompt's pass is not compiled: most of it is large matrix products, which compiling does not
-    change, and it would be one more graph to compile.
-
-    A single token with a static cache always has the same shapes: on a GPU that step is recorded as a
-    CUDA graph (``reduce-overhead``), so that no CUDA kernel waits for Python.
+    On a CPU most of the prompt's pass is large matrix products, which compiling does not change. The step of
+    a token with a static cache always has the same shapes: on a GPU it is recorded as a CUDA graph
+    (``reduce-overhead``), so that no CUDA kernel waits for Python.
     """
     import torch
 
