@@ -12,26 +12,13 @@ from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.fields import Column
+from vlmnb.views.figure_style import COLORS, INK, STYLE
 from vlmnb.views.marks import MODELLED
 from vlmnb.views.report_tables import MARKS, TITLES
 from vlmnb.views.table import Field, Table, declared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-INK = "#808080"
-"""Mid grey: axes and text keep a contrast of 3.9 to 1 or more on white and on the dark theme's ground."""
-
-STYLE: Any = {
-    "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.edgecolor": INK,
-    "grid.color": INK, "grid.alpha": 0.25, "legend.labelcolor": INK,
-    "figure.facecolor": "none", "axes.facecolor": "none",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
-}  # fmt: skip
-"""matplotlib settings of every figure."""
-
-COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161")
-"""seaborn's palette for color-blind eyes."""
 
 PANELS = {
     "latency_s": "Latency per batch, s",

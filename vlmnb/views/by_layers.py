@@ -12,7 +12,7 @@ from vlmnb.meters.readings import headline, headline_reason
 from vlmnb.records.parts import Ceilings, LayerPart, LayerProfile
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import format_si
-from vlmnb.views import axis_figure, fields, marks
+from vlmnb.views import fields, figure_style, marks
 from vlmnb.views.fields import COUNTED
 from vlmnb.views.marks import MODELLED
 from vlmnb.views.table import Field, Row, Table, missing, without
@@ -31,7 +31,7 @@ TITLES = {
 }
 """Titles of ``layer_shares.COMPONENTS``."""
 
-COLORS = dict(zip(TITLES, axis_figure.COLORS, strict=True))
+COLORS = dict(zip(TITLES, figure_style.COLORS, strict=True))
 """A component has one color in all panels."""
 
 HEADS = (
@@ -87,7 +87,7 @@ def figure(records: Sequence[Record]) -> Figure:
     from matplotlib import pyplot
 
     found = [(record.cell.batch_size, record.layers) for record in records if record.layers]
-    with pyplot.rc_context(axis_figure.STYLE):
+    with pyplot.rc_context(figure_style.STYLE):
         drawing, panels = pyplot.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
         _bars(panels[0], found)
         _depth(panels[1], *found[-1])
@@ -246,7 +246,7 @@ def _bars(panel: Any, found: Sequence[tuple[int, LayerProfile]]) -> None:
         if any(heights):
             panel.bar(sizes, heights, bottom=below, label=title, color=COLORS[name], width=0.6)
             below = [a + b for a, b in zip(below, heights, strict=True)]
-    panel.axhline(100, linestyle="--", linewidth=1, color=axis_figure.INK)
+    panel.axhline(100, linestyle="--", linewidth=1, color=figure_style.INK)
     panel.set_xlabel("Batch size")
     panel.set_ylabel("Share of the pass, %")
 
@@ -275,7 +275,7 @@ def _roof(panel: Any, size: int, profile: LayerProfile) -> None:
     left = min([ridge / 10, *(x / 2 for x, _, _ in drawn)])
     right = max([ridge * 10, *(x * 2 for x, _, _ in drawn)])
     roof = [left * peak.bytes_per_s, peak.flops_per_s, peak.flops_per_s]
-    panel.plot([left, ridge, right], roof, color=axis_figure.INK, linewidth=1)
+    panel.plot([left, ridge, right], roof, color=figure_style.INK, linewidth=1)
     for name in TITLES:
         of = [(x, y) for x, y, component in drawn if component == name]
         panel.scatter([x for x, _ in of], [y for _, y in of], color=COLORS[name], s=18)

@@ -20,7 +20,7 @@ from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 from vlmnb.stats.formatting import enumerated
 from vlmnb.views import comparison_tables, fields, repeat_table, table
-from vlmnb.views.axis_figure import INK, STYLE
+from vlmnb.views.figure_style import INK, STYLE
 from vlmnb.views.templates import brief, plain, say
 
 MARKERS = ("o", "s", "^", "D", "v", "P")

@@ -18,8 +18,8 @@ from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting
 from vlmnb.stats.formatting import counted, format_si
 from vlmnb.views import fields, marks
-from vlmnb.views.axis_figure import INK, STYLE
 from vlmnb.views.fields import COUNTED, Column, memory, value
+from vlmnb.views.figure_style import INK, STYLE
 from vlmnb.views.marks import Mark, joined, marked
 from vlmnb.views.table import Field, Table, declared, missing, without
 from vlmnb.views.templates import say
