@@ -98,7 +98,12 @@ def own_memory(fit: Fit) -> str:
     """Say whether it runs in the memory that the reader named; empty if none was named."""
     if fit.own is None:
         return ""
-    data = {"fit": fit, "own": fit.own, "gb": gigabytes, "margin": MARGIN}
+    have, totals = (
+        fit.own.vram_gib * 2**30,
+        {one.quantization: one.total_bytes for one in fit.by_quantization},
+    )
+    others = [f"{name}{' (just about)' * (have < totals[name] + OVERHEAD_BYTES)}" for name in fit.own.others]
+    data = {"fit": fit, "own": fit.own, "others": others, "gb": gigabytes, "margin": MARGIN}
     return templates.render("vlmnb.fit", "own_memory.txt.j2", **data).strip()
 
 
