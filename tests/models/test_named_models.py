@@ -15,7 +15,8 @@ from vlmnb import models
 from vlmnb.errors import UserError
 from vlmnb.flops import counters, flop_count, formula
 from vlmnb.measure import encoding
-from vlmnb.models import description, geometry, named
+from vlmnb.models import description, geometry
+from vlmnb.models.entry import named_entry
 from vlmnb.models.generic import structure
 from vlmnb.models.generic.family import Generic
 
@@ -120,7 +121,7 @@ def test_folders_of_records_are_named_without_slashes(name: str, folder: str) ->
 def test_repositories_and_folders_are_names_of_models() -> None:
     assert models.get("org/Some-Model").source == "org/Some-Model"
     assert models.get("./here").name == str(Path.cwd() / "here")
-    assert named.entry("plain") is None
+    assert named_entry("plain") is None
     with pytest.raises(UserError, match="llava-tiny"):
         models.get("lava-tiny")
 

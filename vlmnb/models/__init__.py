@@ -11,8 +11,7 @@ import importlib
 import pkgutil
 
 from vlmnb.errors import UserError, nearest
-from vlmnb.models import named
-from vlmnb.models.entry import NAMED_FAMILY, ModelEntry
+from vlmnb.models.entry import NAMED_FAMILY, ModelEntry, named_entry
 from vlmnb.models.family import Family
 
 
@@ -47,7 +46,7 @@ def get(name: str) -> ModelEntry:
     Raises:
         UserError: There is no such model; the message names the nearest.
     """
-    found = registry().get(name) or named.entry(name)
+    found = registry().get(name) or named_entry(name)
     if found is None:
         near = nearest(name, registry())
         raise UserError(
@@ -60,8 +59,6 @@ def family_of(entry: ModelEntry) -> Family:
     """Return the family of an entry; a model measured by its name may have one that serves its type."""
     if entry.family != NAMED_FAMILY:
         return by_family()[entry.family]
-    own = by_family().get(named.kind(entry))
-    if own is not None and own.serves_named:
-        return own
-    made: Family = importlib.import_module("vlmnb.models.generic.family").of(entry)  # like every family
+    generic = importlib.import_module("vlmnb.models.generic.family")  # by name, like every family
+    made: Family = generic.of(entry, by_family())
     return made

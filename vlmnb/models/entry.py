@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+from pathlib import Path
+
 from vlmnb.types import Dtype, Frozen, ModelName
 
 NAMED_FAMILY = "generic"
@@ -95,3 +99,24 @@ REPORTED_DEFAULTS = {
 }
 """Fields that the reports' models share. The reports do not state a limit of new tokens; 64 is lmms-eval's
 for COCO captions, and shorter answers end by themselves."""
+
+REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
+def named_entry(name: str) -> ModelEntry | None:
+    """Return the entry of a model by its repository or folder; None if the name is neither.
+
+    A folder is written as an absolute path, or begins with ``./``, ``../`` or ``~``. Nothing is read.
+    """
+    if name.startswith(("/", "./", "../", "~")):
+        folder = os.path.abspath(Path(name).expanduser())
+        return _made(folder, folder)
+    return _made(name, name) if REPOSITORY.fullmatch(name) else None
+
+
+def _made(name: str, source: str) -> ModelEntry:
+    title = name.rstrip("/").rpartition("/")[2]
+    return ModelEntry(
+        name=name, family=NAMED_FAMILY, title=title, summary=f"{source}, measured by name.", source=source,
+        **REPORTED_DEFAULTS,
+    )  # fmt: skip

@@ -4,35 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import re
-from pathlib import Path
 from typing import Any
 
 from vlmnb.errors import UserError
 from vlmnb.models import folders
-from vlmnb.models.entry import NAMED_FAMILY, REPORTED_DEFAULTS, ModelEntry
-
-REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-
-
-def entry(name: str) -> ModelEntry | None:
-    """Return the entry of a model by its repository or folder; None if the name is neither.
-
-    A folder is written as an absolute path, or begins with ``./``, ``../`` or ``~``. Nothing is read.
-    """
-    if name.startswith(("/", "./", "../", "~")):
-        folder = os.path.abspath(Path(name).expanduser())
-        return _made(folder, folder)
-    return _made(name, name) if REPOSITORY.fullmatch(name) else None
-
-
-def _made(name: str, source: str) -> ModelEntry:
-    title = name.rstrip("/").rpartition("/")[2]
-    return ModelEntry(
-        name=name, family=NAMED_FAMILY, title=title, summary=f"{source}, measured by name.", source=source,
-        **REPORTED_DEFAULTS,
-    )  # fmt: skip
+from vlmnb.models.entry import ModelEntry
 
 
 def kind(of: ModelEntry) -> str:

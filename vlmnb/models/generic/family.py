@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb.errors import UserError
-from vlmnb.models import folders
+from vlmnb.models import folders, named
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, key_values
 from vlmnb.models.entry import NAMED_FAMILY, ModelEntry
 from vlmnb.models.family import Family, chat_template
@@ -204,7 +204,12 @@ def _active_mlp(text: Any) -> int:
     return int(max(found) if isinstance(found, (list, tuple)) else found)
 
 
+def of(entry: ModelEntry, families: Mapping[str, Family]) -> Family:
+    """Return the family of a model measured by its name: its type's own if that serves such models."""
+    own = families.get(named.kind(entry))
+    return own if own is not None and own.serves_named else _generic(folders.anywhere(entry))
+
+
 @functools.cache
-def of(entry: ModelEntry) -> Generic:
-    """Return the family of a model that is measured by its name."""
-    return Generic(folders.anywhere(entry))
+def _generic(folder: Path) -> Generic:
+    return Generic(folder)
