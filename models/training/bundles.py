@@ -16,7 +16,7 @@ from PIL import Image as PillowImage
 
 from models.training.drawing import SIDE, draw_chart, draw_scene, draw_sign
 from models.training.questions import captions, choice_question, sign_question
-from vlmnb.data.prompts import caption_prompt
+from vlmnb.data.prompts import CAPTION
 
 ROWS = 300
 SEEDS = {"coco-mini": 910_001, "scienceqa-mini": 910_002, "textvqa-mini": 910_003}
@@ -87,7 +87,7 @@ def coco_row(index: int) -> Row:
     return {
         "question_id": f"scene_{index:06d}",
         "image": png(image),
-        "question": caption_prompt(),
+        "question": CAPTION,
         "answer": captions(scene),
         "id": index,
         "file_name": f"scene_{index:06d}.png",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from models.training.drawing import COLORS, SHAPES, Chart, Facts, Scene, Sign
 from models.training.words import COMMON_WORDS, Split, made_up_word
-from vlmnb.data.prompts import caption_prompt, letter_of, multiple_choice_prompt, short_answer_prompt
+from vlmnb.data.prompts import CAPTION, letter_of, multiple_choice_prompt, short_answer_prompt
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth")
 SIGN_WORD = (
@@ -103,7 +103,7 @@ def captions(scene: Scene) -> list[str]:
 
 def caption(scene: Scene) -> Task:
     """The request for a caption of a scene."""
-    text = caption_prompt()
+    text = CAPTION
     return Task("caption", text, captions(scene)[0], len(text))
 
 

@@ -20,10 +20,10 @@ from models.training.eyes import image_features, use_lean_attention
 from models.training.forward import packed_forward
 from models.training.pictures import draw_picture
 from models.training.stream import Prompter, packed, pixels
-from vlmnb.data.prompts import caption_prompt, multiple_choice_prompt, short_answer_prompt
+from vlmnb.data.prompts import CAPTION, multiple_choice_prompt, short_answer_prompt
 
 PROMPTS = (
-    caption_prompt(),
+    CAPTION,
     short_answer_prompt("what does the sign say?"),
     multiple_choice_prompt("Which bar is the tallest?", ["red", "blue"], "Look at the chart. It shows bars."),
 )

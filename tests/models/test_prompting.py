@@ -71,6 +71,11 @@ def fast(pre: Any, normalizer: Any = None, decoder: Any = None) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=made)
 
 
+def question_ids(processor: Any, text: str) -> list[int]:
+    ids = processor.tokenizer(prompting._broken(processor, text), add_special_tokens=False)["input_ids"]
+    return prompting.without_breaks(processor, ids)
+
+
 @pytest.mark.parametrize(
     "tokenizer",
     [
@@ -84,11 +89,11 @@ def fast(pre: Any, normalizer: Any = None, decoder: Any = None) -> Any:
 def test_any_tokenizer_gives_back_a_question_with_marks(tokenizer: Any) -> None:
     processor = SimpleNamespace(tokenizer=tokenizer, image_token="<image>", other_token="{other}")
     for text in ("a<image>b", "<s>|SPEAKER|", "a {other}b<0x0A>c", "<image>"):
-        ids = prompting.question_ids(processor, text)
+        ids = question_ids(processor, text)
         assert tokenizer.decode(ids).strip() == text
         assert not {"<image>", "<s>", "|SPEAKER|"} & set(tokenizer.convert_ids_to_tokens(ids))
     kept = tokenizer.convert_tokens_to_ids("word")
-    assert kept in prompting.question_ids(processor, "a word <image>")
+    assert kept in question_ids(processor, "a word <image>")
 
 
 TEMPLATE = "chat_template.jinja"

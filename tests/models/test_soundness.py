@@ -159,7 +159,7 @@ def test_what_older_checkpoints_lack_and_harmless_leftovers_pass(
     assert [note in one for one in loaded.notes] == ([True] if note else [])
     assert note in capsys.readouterr().err
     prompt = encoding.fit(loaded.processor, "what is it?", 100)
-    samples = [Sample("0", Image.new("RGB", (90, 60)), "", ("a",))]
+    samples = [Sample("0", Image.new("RGB", (224, 224)), "", ("a",))]
     batch = encoding.encode(loaded.sizing, loaded.processor, samples, [prompt], 224)
     assert encoding.image_tokens(batch, [prompt]) == [image_tokens]
     assert loaded.family.image_tokens(loaded.model.config, 64) == image_tokens

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vlmnb import paths
-from vlmnb.data import hub, prompts
+from vlmnb.data import hub, pictures, prompts, rows
+from vlmnb.data.rows import BadRow, Row, Texts, Values
 from vlmnb.errors import UserError, nearest
+from vlmnb.files import changes, hashing
 
 
 @dataclass(frozen=True)
@@ -23,24 +24,33 @@ class Sample:
 
     Attributes:
         sample_id: Identifies the sample within its data set.
-        image: A PIL image, RGB.
+        image: The image as it is stored; ``pictures.decoded`` opens it.
         prompt: The text put to the model, before its chat template.
         references: Accepted answers; word error rate is taken against the first.
         choices: The choices of a multiple-choice question, else None.
+        row: Number of its row in the file, from 0.
+        file: Data set and file of the row.
     """
 
     sample_id: str
     image: Any
     prompt: str
-    references: tuple[str, ...]
-    choices: tuple[str, ...] | None = None
+    references: Texts
+    choices: Texts | None = None
+    row: int = 0
+    file: str = ""
 
 
-Rows = Iterable[tuple[str, Mapping[str, Any]]]
-"""Rows of a data set, each with its place in it."""
+class Failed(NamedTuple):
+    """A chosen row that cannot be used."""
 
-ToSample = Callable[[Mapping[str, Any], str], Sample]
-"""Reads a sample from a row and its place."""
+    row: int
+    id: str
+    reason: str
+
+
+Asked = tuple[str, Texts, Texts | None]
+"""Prompt, references and choices of a row."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +60,36 @@ class Dataset:
     Attributes:
         title: Column heading.
         choose: Makes the seeded choice from a number of samples and a seed.
+        ask: Reads prompt, references and choices from a row.
         revision: Identifies the content without the network: hash of the bundled file, version of the
             package, or commit on the Hub.
     """
 
     title: str
-    choose: Callable[[int, int], Rows]
-    to_sample: ToSample
+    choose: Callable[[int, int], Iterable[Row]]
+    ask: Callable[[Values], Asked]
     revision: Callable[[], str]
 
 
-def load(name: str, samples: int, seed: int) -> tuple[Sample, ...]:
-    """Return a seeded choice of ``samples`` samples in a fixed order.
+def load(name: str, samples: int, seed: int) -> tuple[list[Sample], list[Failed]]:
+    """Return a seeded choice of ``samples`` rows in a fixed order: those that can be used, and the others.
 
     Raises:
         UserError: The data set is unknown, has fewer samples, or cannot be read.
     """
     dataset = get(name)
-    return tuple(dataset.to_sample(row, place) for place, row in dataset.choose(samples, seed))
+    found: dict[str, Sample] = {}
+    failed = []
+    for place, values, file, number in dataset.choose(samples, seed):
+        own = values.get("question_id")
+        sample_id = place if own is None else str(own)
+        sample_id = f"{sample_id} in row {place}" if sample_id in found else sample_id
+        try:
+            image, asked = pictures.encoded(values["image"]), dataset.ask(values)
+            found[sample_id] = Sample(sample_id, image, *asked, number, f"{name}, {file}")
+        except BadRow as error:
+            failed.append(Failed(number, sample_id, f"{name}, {file}: {error}"))
+    return list(found.values()), failed
 
 
 def get(name: str) -> Dataset:
@@ -82,95 +104,87 @@ def get(name: str) -> Dataset:
         raise UserError(f"unknown data set {name!r}; {nearest(name, CATALOGUE)}") from None
 
 
-def _rgb(image: Any) -> Any:
-    return (hub.picture(image) if isinstance(image, dict) else image).convert("RGB")
+def _caption(row: Values) -> Asked:
+    return prompts.CAPTION, rows.references(row, "answer"), None
 
 
-def _caption(row: Mapping[str, Any], place: str) -> Sample:
-    return Sample(str(row["question_id"]), _rgb(row["image"]), prompts.caption_prompt(), tuple(row["answer"]))
+def _multiple_choice(row: Values) -> Asked:
+    offered = rows.choices(row, "choices")
+    texts, hint = tuple(offered.values()), rows.text(row, "hint", needed=False)
+    prompt = prompts.multiple_choice_prompt(rows.text(row, "question"), texts, hint)
+    return prompt, (rows.letter(row, "answer", offered),), texts
 
 
-def _multiple_choice(row: Mapping[str, Any], place: str) -> Sample:
-    prompt = prompts.multiple_choice_prompt(row["question"], row["choices"], row["hint"])
-    letter = prompts.letter_of(row["answer"])
-    return Sample(place, _rgb(row["image"]), prompt, (letter,), tuple(row["choices"]))
+def _short_answer(column: str) -> Callable[[Values], Asked]:
+    return lambda row: (
+        prompts.short_answer_prompt(rows.text(row, "question")), rows.references(row, column), None,
+    )  # fmt: skip
 
 
-def _text_reading(row: Mapping[str, Any], place: str) -> Sample:
-    prompt = prompts.short_answer_prompt(row["question"])
-    return Sample(str(row["question_id"]), _rgb(row["image"]), prompt, tuple(row["answers"]))
-
-
-def _easy_vqa(row: Mapping[str, Any], place: str) -> Sample:
-    from PIL import Image
-
-    with Image.open(row["path"]) as image:
-        picture = _rgb(image)
-    return Sample(place, picture, prompts.short_answer_prompt(row["question"]), (row["answer"],))
+def _choose_from(name: str, read: Callable[[], Sequence[Row]], samples: int, seed: int) -> list[Row]:
+    """Choose from rows that are all on this machine."""
+    every = read()
+    if samples > len(every):
+        raise UserError(
+            f"{name} has {len(every)} samples, {samples} were asked for; set samples to at most that"
+        )
+    return [every[index] for index in random.Random(seed).sample(range(len(every)), samples)]
 
 
 @functools.cache
-def _easy_vqa_rows() -> list[dict[str, Any]]:
+def _easy_vqa_rows() -> list[Row]:
     import easy_vqa
 
     images = easy_vqa.get_test_image_paths()
-    rows = zip(*easy_vqa.get_test_questions(), strict=True)
-    return [{"question": q, "answer": a, "path": images[image]} for q, a, image in rows]
+    asked = zip(*easy_vqa.get_test_questions(), strict=True)
+    columns = ({"question": q, "answer": a, "image": images[image]} for q, a, image in asked)
+    return [Row(str(i), values, "easy_vqa", i) for i, values in enumerate(columns)]
 
 
-@functools.cache
-def _parquet_rows(path: Path) -> Any:
-    import datasets
+@functools.lru_cache(maxsize=8)
+def _parquet_rows(path: Path, signature: changes.Signature) -> list[Row]:
+    import pyarrow.parquet
 
-    datasets.disable_progress_bars()
-    if not path.exists():
-        raise UserError(f"the bundled data set {path} is missing; restore it with: git checkout -- {path}")
-    return datasets.load_dataset("parquet", data_files=str(path), split="train")
-
-
-@functools.cache
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    try:
+        read = pyarrow.parquet.read_table(path).to_pylist()
+    except Exception as error:  # as many kinds as there are ways to be damaged
+        raise UserError(f"the bundled data set {path} cannot be read ({error}); {_RESTORE}{path}") from None
+    return [Row(str(i), values, path.name, i) for i, values in enumerate(read)]
 
 
-def _choose_from(name: str, rows: Any, samples: int, seed: int) -> Rows:
-    """Choose from rows that are all on this machine."""
-    if samples > len(rows):
-        raise UserError(
-            f"{name} has {len(rows)} samples, {samples} were asked for; set samples to at most that"
-        )
-    chosen = random.Random(seed).sample(range(len(rows)), samples)
-    return ((str(index), rows[index]) for index in chosen)
+_RESTORE = "restore it with: git checkout -- "
 
 
-def _bundled(title: str, to_sample: ToSample) -> Dataset:
+def _bundled(title: str, ask: Callable[[Values], Asked]) -> Dataset:
     name = title.lower().replace(" ", "-")
     path = paths.bundled_data(name)
-    return Dataset(
-        title,
-        lambda samples, seed: _choose_from(name, _parquet_rows(path), samples, seed),
-        to_sample,
-        lambda: _file_hash(path),
-    )
+
+    def signature() -> changes.Signature:
+        found = changes.signature(path)
+        if found is None:
+            raise UserError(f"the bundled data set {path} is missing; {_RESTORE}{path}")
+        return found
+
+    choose = partial(_choose_from, name, lambda: _parquet_rows(path, signature()))
+    return Dataset(title, choose, ask, lambda: hashing.of_file(path) if signature() else "")
 
 
-def _from_hub(title: str, to_sample: ToSample) -> Dataset:
+def _from_hub(title: str, ask: Callable[[Values], Asked]) -> Dataset:
     source = hub.SETS[title.lower()]
-    return Dataset(title, partial(hub.choose, source), to_sample, partial(hub.revision, source))
+    return Dataset(title, partial(hub.choose, source), ask, partial(hub.revision, source))
 
 
 CATALOGUE: dict[str, Dataset] = {
     "coco": _from_hub("COCO", _caption),
     "scienceqa": _from_hub("ScienceQA", _multiple_choice),
-    "textvqa": _from_hub("TextVQA", _text_reading),
+    "textvqa": _from_hub("TextVQA", _short_answer("answers")),
     "coco-mini": _bundled("COCO mini", _caption),
     "scienceqa-mini": _bundled("ScienceQA mini", _multiple_choice),
-    "textvqa-mini": _bundled("TextVQA mini", _text_reading),
+    "textvqa-mini": _bundled("TextVQA mini", _short_answer("answers")),
     "easy-vqa": Dataset(
         "easy-VQA",
-        lambda samples, seed: _choose_from("easy-vqa", _easy_vqa_rows(), samples, seed),
-        _easy_vqa,
+        partial(_choose_from, "easy-vqa", _easy_vqa_rows),
+        _short_answer("answer"),
         lambda: f"easy-vqa {version('easy-vqa')}",
     ),
 }

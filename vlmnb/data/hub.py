@@ -7,24 +7,29 @@ all halves not suffice, the other halves follow in the same order. A larger choi
 one of the same seed.
 
 Where the rows come from, first match wins: rows chosen earlier (kept in the Hub's cache folder), a folder
-given by ``VLMNB_DATA``, the Hub's local cache, the Hub itself by range requests.
+given by ``VLMNB_DATA``, the Hub's local cache, the Hub itself by range requests. Local files are read by
+pyarrow, which needs no cache folder; what the Hub has is read by datasets.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
-import functools
 import hashlib
-import os
+import re
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vlmnb import paths
-from vlmnb.errors import UserError
+from vlmnb.data import pictures
+from vlmnb.data.rows import BadRow, Row
+from vlmnb.errors import UserError, one_line
+from vlmnb.files import hashing
 from vlmnb.types import Frozen
 
 CHOICE = 1
@@ -33,13 +38,12 @@ CHOICE = 1
 REQUEST_TIMEOUT_S = 10.0
 """Timeout of the first request to the Hub."""
 
-REMOTE = "hf://"
-"""Begins the name of a file that is read from the Hub."""
-
 ID = "vlmnb_id"
 """Column of the kept rows that holds ``<row group>.<row>``, a row's place in the split."""
 
-HubRow = dict[str, Any]
+Values = dict[str, Any]
+Group = tuple[str, int, Callable[[], list[Values]]]
+"""A row group: its file, the number of its first row there, and what reads its rows."""
 
 
 class HubSet(Frozen):
@@ -52,6 +56,7 @@ class HubSet(Frozen):
         files: Pattern of the split's Parquet files within the repository.
         columns: The columns that are read; nothing else is fetched.
         usable: Rows of the split that have an image.
+        text_only: Some rows have no image: questions of another kind, which are not chosen from.
         stand_in: Bundled data set with the same columns.
     """
 
@@ -62,6 +67,7 @@ class HubSet(Frozen):
     files: str
     columns: tuple[str, ...]
     usable: int
+    text_only: bool = False
     stand_in: str
 
     @property
@@ -82,17 +88,19 @@ SETS = {
 def revision(source: HubSet) -> str:
     """Identify the content without network: repository, commit and split.
 
-    A folder given by ``VLMNB_DATA`` need not hold the pinned commit; it is identified by the sizes and
-    footers of its files.
+    A folder given by ``VLMNB_DATA`` need not hold the pinned commit; it is identified by the content of its
+    files and of the pictures that they name.
     """
     files = _in_folder(source)
     if not files:
         return f"{source.repository}@{source.commit}:{source.split}"
-    return f"{source.repository}@folder-{_footers(tuple(files))}:{source.split}"
+    beside = sorted({picture for file in files for picture in _pictures_beside(file)})
+    content = hashing.digest([(file.name, hashing.of_file(file)) for file in [*files, *beside]])
+    return f"{source.repository}@folder-{content}:{source.split}"
 
 
-def choose(source: HubSet, samples: int, seed: int) -> list[tuple[str, HubRow]]:
-    """Return a seeded choice of rows with an image, in a fixed order, each with its place in the split.
+def choose(source: HubSet, samples: int, seed: int) -> list[Row]:
+    """Return a seeded choice of rows in a fixed order.
 
     It depends only on the files and the seed: no library's random numbers are used.
 
@@ -107,11 +115,11 @@ def choose(source: HubSet, samples: int, seed: int) -> list[tuple[str, HubRow]]:
     _check_folder(source)
     kept = _kept(source, seed, samples)
     if kept is not None:
-        return kept[:samples]
-    chosen: list[tuple[str, HubRow]] = []
-    files = _local(source) or _on_hub(source)
-    for place, row in _in_seeded_order(_row_groups(source, files), seed):
-        chosen.append((place, row))
+        return kept
+    chosen: list[Row] = []
+    local = _in_folder(source) or _in_cache(source)
+    for row in _in_seeded_order(source, _local_groups(source, local) if local else _hub_groups(source), seed):
+        chosen.append(row)
         if len(chosen) == samples:
             break
     else:
@@ -119,39 +127,35 @@ def choose(source: HubSet, samples: int, seed: int) -> list[tuple[str, HubRow]]:
             f"{source.name}: the files found hold {len(chosen)} samples with an image, {samples} were asked "
             "for; set samples to at most that"
         )
-    if not _local(source):
+    if not local:
         # If the cache folder cannot be written, the rows are read again; the measurement goes on.
         with contextlib.suppress(OSError):
             _keep(source, seed, chosen)
     return chosen
 
 
-def picture(image: Any) -> Any:
-    """Return the PIL image of a row's image column, which holds the encoded bytes."""
-    import datasets
-
-    return datasets.Image().decode_example(image)
-
-
-def _in_seeded_order(groups: Sequence[Callable[[], list[HubRow]]], seed: int) -> Iterator[tuple[str, HubRow]]:
-    """Yield rows with an image: the first half of every row group in turn, then the other halves."""
+def _in_seeded_order(source: HubSet, groups: Sequence[Group], seed: int) -> Iterator[Row]:
+    """Yield the rows to choose from: the first half of every row group in turn, then the other halves."""
     order = sorted(range(len(groups)), key=lambda index: _rank(seed, "group", index))
     for half in (0, 1):
         for group in order:
-            rows = {i: row for i, row in enumerate(groups[group]()) if _has_image(row)}
+            file, first, read = groups[group]
+            rows = {i: row for i, row in enumerate(read()) if not source.text_only or _has_image(row)}
             ranked = sorted(rows, key=lambda index: _rank(seed, f"row {group}", index))
             middle = (len(ranked) + 1) // 2
             for index in ranked[middle:] if half else ranked[:middle]:
-                yield f"{group}.{index}", rows[index]
+                yield Row(f"{group}.{index}", rows[index], file, first + index)
 
 
 def _rank(seed: int, what: str, index: int) -> bytes:
     return hashlib.sha256(f"{seed} {what} {index}".encode()).digest()
 
 
-def _has_image(row: HubRow) -> bool:
+def _has_image(row: Values) -> bool:
     image = row["image"]
-    return image is not None and bool(image["bytes"] or image["path"])
+    return (
+        any(value is not None for value in image.values()) if isinstance(image, dict) else image is not None
+    )
 
 
 def _check_folder(source: HubSet) -> None:
@@ -175,37 +179,63 @@ def _check_folder(source: HubSet) -> None:
         )
 
 
-def _row_groups(source: HubSet, files: list[str]) -> list[Callable[[], list[HubRow]]]:
-    """Return one reader for each row group of the split; until they are called only footers are read."""
+def _local_groups(source: HubSet, files: Sequence[Path]) -> list[Group]:
+    """Return the row groups of files on this machine; until they are read only footers are."""
+    import pyarrow.parquet
+
+    def read(opened: Any, index: int) -> list[Values]:
+        rows: list[Values] = opened.read_row_group(index, list(source.columns)).to_pylist()
+        return rows
+
+    groups: list[Group] = []
+    types: dict[str, tuple[str, Path]] = {}
+    for path in files:
+        opened = _reading(source, partial(pyarrow.parquet.ParquetFile, path), path)
+        _check_columns(source, str(path), opened.schema_arrow.names)
+        for column in source.columns:
+            # Whole numbers of any width are the same to us, and texts of any size.
+            kind = re.sub(r"u?int\d+", "int", str(opened.schema_arrow.field(column).type)).replace(
+                "large_", ""
+            )
+            other, before = types.setdefault(column, (kind, path))
+            if other != kind:
+                raise UserError(
+                    f"{source.name}: the column {column} is {other} in {before} and {kind} in {path}; write "
+                    "both files with the same type"
+                )
+        first = 0
+        for index in range(opened.num_row_groups):
+            groups.append((path.name, first, partial(_reading, source, partial(read, opened, index), path)))
+            first += opened.metadata.row_group(index).num_rows
+    return groups
+
+
+def _check_columns(source: HubSet, file: str, names: Sequence[str]) -> None:
+    missing = [name for name in source.columns if name not in names]
+    if missing:
+        raise UserError(
+            f"{source.name}: {file} has no column {', '.join(missing)}; it has {', '.join(names)}; expected "
+            f"is {source.repository} at {source.commit}"
+        )
+
+
+def _hub_groups(source: HubSet) -> list[Group]:
+    """Return the row groups of the files on the Hub, read by range requests."""
     import datasets
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    files = _on_hub(source)
+    load = partial(datasets.load_dataset, "parquet", data_files=files, split="train", streaming=True)
+    _check_columns(source, files[0], list(_reading(source, load).features))
+    stream = _reading(source, lambda: load(columns=list(source.columns)).decode(False).reshard())
+    total = stream.num_shards
 
-    def load(**options: Any) -> Any:
-        return datasets.load_dataset("parquet", data_files=files, split="train", streaming=True, **options)
-
-    columns = list(source.columns)
-    stream = _reading(source, files, load)
-    missing = [name for name in columns if name not in stream.features]
-    if missing:
-        raise UserError(
-            f"{source.name}: {files[0]} has no column {', '.join(missing)}; it has "
-            f"{', '.join(stream.features)}; expected is {source.repository} at {source.commit}"
-        )
-
-    groups = _reading(source, files, lambda: load(columns=columns).decode(False).reshard())
-    total = groups.num_shards
-
-    def read(index: int) -> list[HubRow]:
-        rows: list[HubRow] = _reading(source, files, lambda: list(groups.shard(total, index)))
+    def read(index: int) -> list[Values]:
+        rows: list[Values] = _reading(source, lambda: list(stream.shard(total, index)))
         return rows
 
-    return [functools.partial(read, index) for index in range(total)]
-
-
-def _local(source: HubSet) -> list[str]:
-    return [str(path) for path in _in_folder(source) or _in_cache(source)]
+    return [(f"row group {index}", 0, partial(read, index)) for index in range(total)]
 
 
 def _in_folder(source: HubSet) -> list[Path]:
@@ -234,72 +264,59 @@ def _on_hub(source: HubSet) -> list[str]:
     from huggingface_hub import HfApi, constants
 
     if constants.HF_HUB_OFFLINE:
-        raise _out_of_reach(source, f"{_looked_in(source)}, and HF_HUB_OFFLINE is set")
-    try:
-        info = HfApi().dataset_info(source.repository, revision=source.commit, timeout=REQUEST_TIMEOUT_S)
-    except Exception as error:  # whatever the HTTP library raises, to the user it is the same
-        raise _out_of_reach(source, f"{_looked_in(source)}, then the Hub: {_first_line(error)}") from None
-    names = sorted(file.rfilename for file in info.siblings or ())
-    found = fnmatch.filter(names, source.files)
+        raise _out_of_reach(source, "HF_HUB_OFFLINE is set")
+    ask = partial(HfApi().dataset_info, source.repository, revision=source.commit, timeout=REQUEST_TIMEOUT_S)
+    info = _reading(source, ask)
+    found = fnmatch.filter(sorted(file.rfilename for file in info.siblings or ()), source.files)
     if not found:
-        raise _out_of_reach(source, f"it has no files {source.files}")
-    return [f"{REMOTE}datasets/{source.repository}@{source.commit}/{name}" for name in found]
+        raise _out_of_reach(source, "the Hub has none")
+    return [f"hf://datasets/{source.repository}@{source.commit}/{name}" for name in found]
 
 
-def _looked_in(source: HubSet) -> str:
-    """Describe where on this machine we looked for the files."""
-    given = paths.data_folder()
-    places = [f"{given / source.repository} (VLMNB_DATA)"] if given else []
-    return f"looked for {source.files} in {' and '.join([*places, str(_snapshot(source))])}"
-
-
-def _reading(source: HubSet, files: Sequence[str], read: Callable[[], Any]) -> Any:
+def _reading(source: HubSet, read: Callable[[], Any], file: Path | None = None) -> Any:
+    """Return what is read from a file, or from the Hub, and say why it cannot be."""
     try:
         return read()
-    except UserError:
-        raise
-    except Exception as error:
-        if not files[0].startswith(REMOTE):
-            raise _damaged(source, files, error) from None
-        raise _out_of_reach(source, _first_line(error)) from None
+    except Exception as error:  # as many kinds as there are ways to be damaged or out of reach
+        said = f"{type(error).__name__}: {one_line(error, 200)}"
+        if file is None:
+            status = getattr(getattr(error, "response", None), "status_code", None)
+            advice = _ADVICE.get(status or getattr(error, "errno", None), "")
+            raise _out_of_reach(source, f"the Hub: {said}", advice.format(source)) from None
+        if isinstance(error, OSError) and error.errno:
+            raise UserError(f"{source.name}: {file} cannot be read: {error.strerror}") from None
+        raise UserError(
+            f"{source.name}: {file} is truncated or damaged ({said}); delete it and copy or download it "
+            f"again: {source.download}"
+        ) from None
 
 
-def _damaged(source: HubSet, files: Sequence[str], error: Exception) -> UserError:
-    """Return the error for local files that cannot be read."""
-    import pyarrow.parquet
-
-    for file in files:
-        try:
-            pyarrow.parquet.ParquetFile(file).close()
-        except Exception as of_file:  # as many kinds as there are ways to be damaged
-            damaged, error = file, of_file
-            break
-    else:
-        damaged = files[0] if len(files) == 1 else f"one of {files[0]} to {Path(files[-1]).name}"
+def _out_of_reach(source: HubSet, why: str, advice: str = "") -> UserError:
+    """Return the error for data that is not here and cannot be had from the Hub, with what would help."""
+    given = paths.data_folder()
+    places = [f"{given / source.repository} (VLMNB_DATA)"] if given else []
+    looked = f"looked for {source.files} in {' and '.join([*places, str(_snapshot(source))])}"
     return UserError(
-        f"{source.name}: {damaged} is truncated or damaged ({_first_line(error)}); delete it and copy or "
-        f"download it again: {source.download}"
+        f"the data set {source.name} ({source.repository} at {source.commit[:8]}) cannot be read: {looked}, "
+        f"then {why}; {advice or f'with network, fetch it once: {source.download}'}; or use the bundled "
+        f"stand-in: -p dataset {source.stand_in}"
     )
 
 
-def _out_of_reach(source: HubSet, why: str) -> UserError:
-    return UserError(
-        f"the data set {source.name} ({source.repository} at {source.commit[:8]}) cannot be read: {why}; "
-        f"with network, fetch it once: {source.download}; or use the bundled stand-in: "
-        f"-p dataset {source.stand_in}"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n", maxsplit=1)[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+_ADVICE: dict[int | None, str] = {
+    401: "the Hub refuses the token: log in with `hf auth login`, or correct or unset HF_TOKEN",
+    403: "this account has no access: ask for it at https://huggingface.co/datasets/{0.repository}",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "the disk is full: free it, or set HF_HOME to another"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "set HF_HOME to a folder that can be written"),
+}
+"""What helps, by the Hub's answer or the system's error number."""
 
 
 def _kept_folder(source: HubSet, seed: int) -> Path:
     return paths.kept_samples(source.name, revision(source), f"choice-{CHOICE}-seed-{seed}")
 
 
-def _kept(source: HubSet, seed: int, samples: int) -> list[tuple[str, HubRow]] | None:
+def _kept(source: HubSet, seed: int, samples: int) -> list[Row] | None:
     """Return rows chosen earlier for this seed, if there were enough."""
     import pyarrow.parquet
 
@@ -307,30 +324,37 @@ def _kept(source: HubSet, seed: int, samples: int) -> list[tuple[str, HubRow]] |
     enough = sorted(int(file.stem) for file in folder.glob("*.parquet") if int(file.stem) >= samples)
     if not enough:
         return None
-    rows = pyarrow.parquet.read_table(folder / f"{enough[0]}.parquet").to_pylist()
-    return [(row.pop(ID), row) for row in rows]
+    kept = []
+    for row in pyarrow.parquet.read_table(folder / f"{enough[0]}.parquet").to_pylist()[:samples]:
+        place = row.pop(ID)
+        group, _, index = place.partition(".")
+        kept.append(Row(place, row, f"row group {group}", int(index)))
+    return kept
 
 
-def _keep(source: HubSet, seed: int, chosen: list[tuple[str, HubRow]]) -> None:
+def _keep(source: HubSet, seed: int, chosen: Sequence[Row]) -> None:
     """Keep the rows, so that the next cell, also without network, need not read them again."""
     import pyarrow
     import pyarrow.parquet
 
-    table = pyarrow.Table.from_pylist([{ID: place, **row} for place, row in chosen])
-    file = _kept_folder(source, seed) / f"{len(chosen)}.parquet"
-    with paths.temporary_beside(file) as scratch:
+    table = pyarrow.Table.from_pylist([{ID: row.place, **row.values} for row in chosen])
+    with paths.temporary_beside(_kept_folder(source, seed) / f"{len(chosen)}.parquet") as scratch:
         pyarrow.parquet.write_table(table, scratch)
 
 
-@functools.cache
-def _footers(files: tuple[Path, ...]) -> str:
-    """Return a hash of the files' sizes and Parquet footers, which hold the place of every column chunk."""
-    seen = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 8))
-            footer = int.from_bytes(file.read(4), "little") + 8
-            file.seek(max(0, size - footer))
-            seen.update(f"{path.name} {size}\n".encode() + file.read())
-    return seen.hexdigest()[:16]
+def _pictures_beside(file: Path) -> set[Path]:
+    """Return the files on this machine that rows name, instead of holding a picture."""
+    import pyarrow.parquet
+
+    names: list[Any] = []
+    with contextlib.suppress(Exception):  # reading the rows says what is wrong with the file
+        opened = pyarrow.parquet.ParquetFile(file)
+        leaves = [opened.schema.column(index) for index in range(len(opened.schema))]
+        wanted = [leaf.path for leaf in leaves if leaf.path.split(".")[0] == "image" and leaf.name != "bytes"]
+        names = [row["image"] for row in opened.read(columns=wanted).to_pylist()] if wanted else []
+    found = set()
+    for name in names:
+        with contextlib.suppress(BadRow):
+            picture = pictures.encoded(name)
+            found |= {picture} if isinstance(picture, Path) else set()
+    return found

@@ -15,11 +15,6 @@ LETTER_ANSWER = "Answer with the option's letter from the given choices directly
 CAPTION = "Provide a one-sentence caption for the provided image."
 
 
-def caption_prompt() -> str:
-    """Return the request for a caption (COCO)."""
-    return CAPTION
-
-
 def short_answer_prompt(question: str) -> str:
     """Return an open question with a short answer (TextVQA without OCR tokens, easy-VQA)."""
     return f"{question}\n{SHORT_ANSWER}"

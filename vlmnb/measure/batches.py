@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from vlmnb.data import catalogue
+from PIL.Image import Resampling
+
+from vlmnb.data import catalogue, pictures
 from vlmnb.data.catalogue import Dataset, Sample
+from vlmnb.data.rows import BadRow
 from vlmnb.measure import encoding
 from vlmnb.measure.encoding import Prompt
-from vlmnb.measure.failures import NotApplicable
+from vlmnb.measure.failures import NotApplicable, NotMeasured
 from vlmnb.measure.loading import Loaded
+from vlmnb.records.parts import FailedSample
 from vlmnb.records.resolved import Resolved
+from vlmnb.spec.cell import Cell
+
+MOST_FAILED = 0.25
+"""Share of a cell's samples that may be unusable. With more the cell fails: it would be another data set."""
 
 
 @dataclass(frozen=True)
@@ -47,28 +56,73 @@ def require_data(missing: Iterable[Resolved]) -> None:
         dataset.choose(samples, seed)
 
 
-def prepare(resolved: Resolved, loaded: Loaded) -> list[Batch]:
+def choose(cell: Cell) -> tuple[list[Sample], list[FailedSample]]:
+    """Return the samples of a cell, and the chosen rows that cannot be used.
+
+    Raises:
+        NotMeasured: Too many cannot be used.
+    """
+    samples, failed = catalogue.load(cell.dataset, cell.samples, cell.seed)
+    bad = [FailedSample(row=row, id=own, reason=reason) for row, own, reason in failed]
+    _require_most(cell, bad)
+    return samples, bad
+
+
+def prepare(cell: Cell, loaded: Loaded, samples: Iterable[Sample], failed: list[FailedSample]) -> list[Batch]:
     """Return all batches of a cell on the model's device, so that the timed window prepares nothing.
+
+    Pictures are opened and brought to the cell's size one by one; one that cannot be opened is added to
+    ``failed``, and the next sample takes its place in the batch.
 
     Raises:
         NotApplicable: The model would see the images at another size than the cell's.
         NotEnoughTokens: The prompt length cannot hold a question of the data set.
+        NotMeasured: Too many samples cannot be used.
     """
-    cell = resolved.cell
     side = loaded.sizing.image_side(loaded.processor, cell.image_size)
     if side != cell.image_size:
         raise NotApplicable(
             f"the model cannot take a side of {cell.image_size} pixels; the nearest is {side}"
         )
-    samples = catalogue.load(cell.dataset, cell.samples, cell.seed)
-    batches = []
-    for start in range(0, len(samples), cell.batch_size):
-        part = samples[start : start + cell.batch_size]
+    resampling = getattr(loaded.processor.image_processor, "resample", None) or Resampling.BICUBIC
+    sized = _sized(samples, side, int(resampling), failed)
+    batches: list[Batch] = []
+    while part := list(itertools.islice(sized, cell.batch_size)):
+        of_batch, resize_s = zip(*part, strict=True)
         began = time.perf_counter()
-        prompts = [encoding.fit(loaded.processor, sample.prompt, cell.seq_len) for sample in part]
-        inputs = encode(loaded, part, prompts, cell.image_size)
-        batches.append(Batch(part, prompts, inputs, time.perf_counter() - began))
+        prompts = [encoding.fit(loaded.processor, sample.prompt, cell.seq_len) for sample in of_batch]
+        inputs = encode(loaded, of_batch, prompts, side)
+        seconds = time.perf_counter() - began + sum(resize_s)
+        # FLOPs are counted for the first batch alone, the only one whose pictures are needed again.
+        kept = of_batch if not batches else [replace(sample, image=None) for sample in of_batch]
+        batches.append(Batch(kept, prompts, inputs, seconds))
+    _require_most(cell, failed)
     return batches
+
+
+def _sized(
+    samples: Iterable[Sample], side: int, resampling: int, failed: list[FailedSample]
+) -> Iterator[tuple[Sample, float]]:
+    """Yield samples with their pictures as squares, as the processor would resize them, and the seconds."""
+    for sample in samples:
+        try:
+            picture = pictures.decoded(sample.image)
+        except BadRow as error:
+            reason = f"{sample.file}: {error}"
+            failed.append(FailedSample(row=sample.row, id=sample.sample_id, reason=reason))
+            continue
+        began = time.perf_counter()
+        image = picture.resize((side, side), resampling)
+        yield replace(sample, image=image), time.perf_counter() - began
+
+
+def _require_most(cell: Cell, failed: Sequence[FailedSample]) -> None:
+    if len(failed) > MOST_FAILED * cell.samples:
+        rows = "; ".join(f"row {each.row} (id {each.id}): {each.reason}" for each in failed[:3])
+        raise NotMeasured(
+            f"{len(failed)} of the {cell.samples} chosen rows of {cell.dataset} cannot be used, more than "
+            f"{MOST_FAILED:.0%}: {rows}{'; ...' * (len(failed) > 3)}"
+        )
 
 
 def encode(loaded: Loaded, samples: Sequence[Sample], prompts: Sequence[Prompt], image_size: int) -> Any:

@@ -15,7 +15,7 @@ from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.device.state import Conditions
 from vlmnb.errors import UserError
 from vlmnb.measure import failures, layers, loading, peak_rates, process_state
-from vlmnb.measure.batches import Batch, prepare, require_data
+from vlmnb.measure.batches import Batch, choose, prepare, require_data
 from vlmnb.measure.failures import CallFailed, NotApplicable
 from vlmnb.measure.flop_counting import FlopCounts, count
 from vlmnb.measure.generation import Generator, limits
@@ -132,13 +132,15 @@ def _measured(
     torch.set_num_threads(slots.threads())
     if reason := resolved.entry.size_obstacle(cell.image_size, cell.interpolate):
         raise NotApplicable(reason)
+    samples, failed = choose(cell)
     if cell.repeat:
         slot.clear()  # a repeat begins as the first measurement did: with nothing in memory
     loaded = slot.get(loading.configuration(resolved))
     notes += loaded.notes
     seen |= {name: getattr(loaded, name) for name in ("geometry", "template")}
     seen["processor"] = loaded.processor_source
-    batches = prepare(resolved, loaded)
+    batches = prepare(cell, loaded, samples, failed)
+    del samples  # encoded pictures, which are not to be counted as memory of the model
     measuring = _profiled if cell.measure == "layers" else _generated
     found, conditions = measuring(resolved, loaded, batches, notes)
     seen |= {
@@ -155,7 +157,7 @@ def _measured(
             notes.append(f"linear layers that are not quantized: {left}")
     counting = partial(count, loaded, batches[0], cell.image_size, counts)
     flops = failures.attempt("FLOPs", counting, notes)
-    return {**found, "flops": flops}
+    return {**found, "flops": flops, "failed_samples": tuple(failed)}
 
 
 def _runs_plain(resolved: Resolved, slot: ModelSlot, inputs: Any) -> bool:

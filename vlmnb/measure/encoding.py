@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import regex
 
 from vlmnb.data.catalogue import Sample
 from vlmnb.measure.failures import NotEnoughTokens
@@ -33,25 +36,30 @@ class Prompt:
 def fit(processor: Any, text: str, seq_len: int) -> Prompt:
     """Cut the end of a question until the whole text prompt fits ``seq_len`` tokens.
 
-    The template, the image placeholder and the generation prompt are kept whole. A stand-in processor
+    The template, the image placeholder and the generation prompt are kept whole, and so is what a reader
+    takes for one character, which can be several code points and many tokens. A stand-in processor
     (``fills``) does not know the real length of a question, so its prompts get exactly ``seq_len`` tokens.
 
     Raises:
-        NotEnoughTokens: Not even one token of the question fits.
+        NotEnoughTokens: Not even one character of the question fits.
     """
-    tokenizer = processor.tokenizer
     prompt = _prompt(processor, text)
     if prompt.text_tokens > seq_len:
-        template = _prompt(processor, "").text_tokens
-        ids = prompting.question_ids(processor, text)
-        for kept in range(min(seq_len - template + 2, len(ids)), 0, -1):
-            prompt = _prompt(processor, tokenizer.decode(ids[:kept]))
+        room = max(0, seq_len - _prompt(processor, "").text_tokens + 2)
+        characters = [0, *(found.end() for found in regex.finditer(r"\X", text))]
+        ends = characters
+        if processor.tokenizer.is_fast:
+            found = processor.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+            ends = [end for _, end in found["offset_mapping"][:room]]
+        cuts = {characters[bisect.bisect_right(characters, end) - 1] for end in ends} - {0}
+        for cut in sorted(cuts, reverse=True):
+            prompt = _prompt(processor, text[:cut])
             if prompt.text_tokens <= seq_len:
                 break
         else:
-            needed = _prompt(processor, tokenizer.decode(ids[:1])).text_tokens
+            needed = _prompt(processor, text[: characters[1]]).text_tokens
             raise NotEnoughTokens(
-                f"a prompt length of {seq_len} text tokens cannot hold the template and one token of the "
+                f"a prompt length of {seq_len} text tokens cannot hold the template and one character of the "
                 f"question, which take {needed}"
             )
     if getattr(processor, "fills", False):
@@ -76,15 +84,15 @@ def _prompt(processor: Any, text: str) -> Prompt:
 def encode(
     sizing: Sizing, processor: Any, samples: Sequence[Sample], prompts: Sequence[Prompt], size: int
 ) -> Any:
-    """Return the tensors of one batch, padded on the left, every image resized to ``size`` pixels a side.
+    """Return the tensors of one batch, padded on the left, given images of ``size`` pixels a side.
 
-    The processor of a model with one image size then resizes it to that size.
+    The processor of a model with one image size resizes them to that size.
 
     Raises:
         ValueError: The processor padded on the right, which spoils answers without any error.
     """
     batch = processor(
-        images=[sizing.source_image(sample.image, size) for sample in samples],
+        images=[sample.image for sample in samples],
         text=[prompt.rendered for prompt in prompts],
         padding=True,
         return_tensors="pt",

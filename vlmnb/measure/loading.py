@@ -46,7 +46,7 @@ class Loaded:
 
     Attributes:
         configuration: What was asked for.
-        sizing: What sizes images for it (``sized``, ``image_side``, ``source_image``): the family, or
+        sizing: What sizes images for it (``sized``, ``image_side``): the family, or
             another object if positions are interpolated.
         model: The transformers model, on its device, in evaluation mode.
         processor: Its processor, padding on the left.

@@ -153,7 +153,7 @@ def _images(entry: ModelEntry, family: Family) -> tuple[tuple[ImageCost, ...], s
         for width, height in SHAPES:
             blank, how = Image.new("RGB", (width, height)), {}
             if width == height:
-                blank, how = family.source_image(blank, width), family.sized(width)
+                how = family.sized(width)
             inputs = processor(images=[blank], text=[prompt], padding=True, return_tensors="pt", **how)
             pixels = next(v for n, v in inputs.items() if n in ("pixel_values", "image_patches"))
             tokens = int(inputs["attention_mask"].sum()) - text_tokens(processor, prompt)

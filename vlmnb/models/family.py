@@ -44,10 +44,6 @@ class Sizing(Protocol):
         """Return the side at which the model then takes the image, as records state it."""
         return image_size
 
-    def source_image(self, image: Any, image_size: int) -> Any:
-        """Return the image that the processor is given."""
-        return image
-
 
 class Family(Sizing, Protocol):
     """What the project knows about one architecture.

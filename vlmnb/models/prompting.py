@@ -97,12 +97,6 @@ def _broken(processor: Any, text: str) -> str:
     return found.sub(lambda mark: f"{mark[0][0]}{BREAK}\n{mark[0][1:]}", text)
 
 
-def question_ids(processor: Any, text: str) -> list[int]:
-    """Return the tokens of a question."""
-    broken = processor.tokenizer(_broken(processor, text), add_special_tokens=False)
-    return without_breaks(processor, broken["input_ids"])
-
-
 def without_breaks(processor: Any, ids: Sequence[int]) -> list[int]:
     """Return the tokens of a prompt without those that break marks."""
     return [one for one, kept in zip(ids, _kept(processor.tokenizer, ids), strict=True) if kept]

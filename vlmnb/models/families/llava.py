@@ -16,18 +16,8 @@ CHAT_TEMPLATE = chat_template("llava")
 """``USER: <image>\\nquestion ASSISTANT:``, for checkpoint folders without a template."""
 
 
-class _Resampled(Sizing):
-    """Images at the size asked for; the processor then brings them to that of the tower."""
-
-    def source_image(self, image: Any, image_size: int) -> Any:
-        """Return the image that the processor is given."""
-        from PIL import Image
-
-        return image.resize((image_size, image_size), Image.Resampling.BICUBIC)
-
-
 @dataclass(frozen=True)
-class AnySize(_Resampled):
+class AnySize(Sizing):
     """Image sizing of a model with interpolated position embeddings; patches have a side in pixels."""
 
     patch_size: int
@@ -41,7 +31,7 @@ class AnySize(_Resampled):
         return max(1, round(image_size / self.patch_size)) * self.patch_size
 
 
-class Llava(_Resampled, Family):
+class Llava(Family):
     """LLaVA 1.5."""
 
     name = "llava"

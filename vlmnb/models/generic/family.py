@@ -61,12 +61,6 @@ class Generic(Family):
         height = size.get("height") if isinstance(size, Mapping) else getattr(size, "height", None)
         return int(height) if height else image_size
 
-    def source_image(self, image: Any, image_size: int) -> Any:
-        """Return the image as a square of the side that was asked for."""
-        from PIL import Image
-
-        return image.resize((image_size, image_size), Image.Resampling.BICUBIC)
-
     def vision_modules(self, model: Any) -> list[Any]:
         """Return the tower, and what follows it up to the decoder unless that is in the tower."""
         tower = structure.tower(model)
