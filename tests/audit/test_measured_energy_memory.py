@@ -50,6 +50,11 @@ def weighing(size: int, optimization: str = "fp32", **fields: Any) -> Record:
     return changed(held_by(weights_bytes=size), "cell", optimization=optimization, **fields)
 
 
+def typed(**sizes: int) -> Record:
+    """Make a record with the bytes of its weights by type."""
+    return changed(weighing(WEIGHTS), "memory", weights_by_type=sizes)
+
+
 def reporting(watts: float) -> Record:
     """Make a record of a GPU that reports a power before and after the window."""
     return changed(gpu(), "provenance", conditions=around(DeviceState(power_w=watts)))
@@ -72,9 +77,11 @@ def reporting(watts: float) -> Record:
     ("memory-of-a-cpu-is-the-process", "error", [held_by(), timed(), gpu()],
      [held_by(peak_bytes=10**5), held_by(baseline_bytes=10**5), held_by(**dict.fromkeys(SIZES, 97656))]),
     ("weights-have-the-bytes-of-their-type", "error",
-     [weighing(WEIGHTS), weighing(PACKED, "bnb-4bit"), weighing(WEIGHTS, model="gone"), gpu()],
-     [weighing(WEIGHTS // 2), weighing(WEIGHTS, "bnb-4bit"), weighing(PACKED * 9 // 10, "bnb-4bit"),
-      weighing(WEIGHTS, "bf16", dtype="bf16"), weighing(PACKED, "bnb-8bit")]),
+     [weighing(WEIGHTS), typed(float32=WEIGHTS - 8, int64=8), weighing(PACKED, "bnb-4bit"),
+      weighing(WEIGHTS, model="gone"), gpu()],
+     [weighing(WEIGHTS // 2), typed(float16=WEIGHTS), typed(float32=WEIGHTS - 8),
+      weighing(WEIGHTS, "bnb-4bit"), weighing(PACKED * 9 // 10, "bnb-4bit"), weighing(PACKED, "bnb-8bit"),
+      weighing(WEIGHTS, "bf16", dtype="bf16")]),
     ("cache-is-of-its-tokens", "error", [held_by(cache_bytes=CACHE), held_by(), gpu()],
      [held_by(cache_bytes=CACHE // 2)]),
 ])  # fmt: skip

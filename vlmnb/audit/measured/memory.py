@@ -14,6 +14,7 @@ from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 
 ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 SHARE_OF_PEAK = 0.01
 """Share by which parts of memory may exceed the peak: allocators round blocks."""
@@ -90,8 +91,12 @@ def weights_have_the_bytes_of_their_type(record: Record) -> Iterator[Draft]:
         else one.count * ELEMENT_BYTES[cell.dtype] for one in known.tensors
     )  # fmt: skip
     expected = sum(each)
-    if abs(stored - expected) > max(TYPE * expected, BUFFERS):
-        yield found(stored=stored, expected=expected, kind=kind or cell.dtype)
+    by_type: dict[str, int] = record.memory.weights_by_type if record.memory else {}
+    named = not kind and sum(size for name, size in by_type.items() if name != NAMES[cell.dtype])
+    wrong = by_type and (sum(by_type.values()) != stored or named > TYPE * stored)
+    if wrong or abs(stored - expected) > max(TYPE * expected, BUFFERS):
+        types = ", ".join(f"{size} B of {name}" for name, size in by_type.items()) or None
+        yield found(stored=stored, expected=expected, kind=kind or cell.dtype, types=types)
 
 
 def _same_weights(record: Record) -> tuple[object, ...]:
