@@ -92,9 +92,9 @@ def weights_have_the_bytes_of_their_type(record: Record) -> Iterator[Draft]:
     )  # fmt: skip
     expected = sum(each)
     by_type: dict[str, int] = record.memory.weights_by_type if record.memory else {}
-    named = not kind and sum(size for name, size in by_type.items() if name != NAMES[cell.dtype])
-    wrong = by_type and (sum(by_type.values()) != stored or named > TYPE * stored)
-    if wrong or abs(stored - expected) > max(TYPE * expected, BUFFERS):
+    others = sum(size for name, size in by_type.items() if not kind and name != NAMES[cell.dtype])
+    mixed = bool(by_type) and (sum(by_type.values()) != stored or others > TYPE * stored)
+    if mixed or abs(stored - expected) > max(TYPE * expected, BUFFERS):
         types = ", ".join(f"{size} B of {name}" for name, size in by_type.items()) or None
         yield found(stored=stored, expected=expected, kind=kind or cell.dtype, types=types)
 
