@@ -6,19 +6,16 @@ of the Hub at the pinned revision, the Hub itself. ``soundness.py`` says what is
 
 from __future__ import annotations
 
-import errno
 import functools
 import hashlib
 import math
 import os
 import re
-import socket
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from vlmnb import paths
-from vlmnb.errors import UserError, one_line
-from vlmnb.models import folders, soundness
+from vlmnb.errors import UserError
+from vlmnb.models import folders, hub, soundness
 from vlmnb.models.entry import ModelEntry
 
 KINDS = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
@@ -28,9 +25,6 @@ NOT_READ = frozenset({"scores.json", "training.json", "trainer_state.json"})
 
 LOCAL = "local "
 """First word of the revision of a folder of the user's."""
-
-REACH_S = 5.0
-"""Seconds within which the Hub must take a connection, so that a missing network is reported at once."""
 
 _BLOCKS, _BLOCK_BYTES = 1024, 1 << 16
 """Most blocks of a file in its fingerprint: the whole file up to 64 MiB."""
@@ -83,11 +77,7 @@ def _snapshot(entry: ModelEntry) -> Path:
         f"{entry.name} has no weights on this machine: looked for {wanted} of {entry.source} in "
         f"{' and '.join(filter(None, places))}{_other_revisions(entry)}"
     )
-    if constants.HF_HUB_OFFLINE:
-        raise UserError(f"{missing}, and HF_HUB_OFFLINE forbids downloads; {soundness.ways_out(entry)}")
-    if not _reachable(constants.ENDPOINT):
-        raise UserError(f"{missing}, and {constants.ENDPOINT} cannot be reached; {soundness.ways_out(entry)}")
-    return _download(entry, missing)
+    return hub.fetch(entry, missing, KINDS)
 
 
 def _other_revisions(entry: ModelEntry) -> str:
@@ -96,54 +86,6 @@ def _other_revisions(entry: ModelEntry) -> str:
     found = sorted(path.name for path in snapshots.iterdir()) if snapshots.is_dir() else []
     others = ", ".join(name for name in found if name != wanted)
     return f"; {snapshots.parent} has revision {others}, wanted is {wanted}" if others else ""
-
-
-def _download(entry: ModelEntry, missing: str) -> Path:
-    import huggingface_hub
-
-    try:
-        found = huggingface_hub.snapshot_download(
-            entry.source, revision=entry.revision or None, allow_patterns=list(KINDS)
-        )
-    except Exception as error:  # the client of the Hub lets through whatever its own libraries raise
-        reason = f"downloading failed ({type(error).__name__}: {one_line(error)[:200]})"
-        why = _refused(entry, error) or f"{reason}; {soundness.ways_out(entry)}"
-        raise UserError(f"{missing}, and {why}") from None
-    return Path(found)
-
-
-def _refused(entry: ModelEntry, error: BaseException | None) -> str:
-    """Say why the Hub or the disk refused a download, with the way out; empty if that is not known."""
-    from huggingface_hub import constants, errors
-
-    log_in = "log in with `hf auth login` (or set HF_TOKEN) with a token that may read it"
-    while error is not None:  # the client raises errors of its own from those that have the answer
-        code = getattr(getattr(error, "response", None), "status_code", None)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return f"no space is left in {constants.HF_HUB_CACHE}; free some, or set HF_HOME to another disk"
-        if isinstance(error, errors.RevisionNotFoundError):
-            return f"{entry.source} has no revision {folders.commit(entry)} on the Hub"
-        if isinstance(error, errors.GatedRepoError) or code == 403:
-            return f"{entry.source} is gated, or the token has no rights: accept its terms there, {log_in}"
-        if code == 401:
-            return f"the token is wrong, expired or without rights, or there is none (401): {log_in}"
-        if isinstance(error, errors.RepositoryNotFoundError) or code == 404:
-            return f"the Hub has no repository {entry.source}: the name is wrong, or it was moved or deleted"
-        error = error.__cause__ or error.__context__
-    return ""
-
-
-def _reachable(endpoint: str) -> bool:
-    """Return whether the Hub takes connections; with a proxy, assume so."""
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
-        return True
-    address = urlsplit(endpoint)
-    port = address.port or (443 if address.scheme == "https" else 80)
-    try:
-        socket.create_connection((address.hostname or "", port), timeout=REACH_S).close()
-    except OSError:
-        return False
-    return True
 
 
 def fingerprint(folder: Path) -> str:

@@ -46,3 +46,17 @@ def snapshot(entry: ModelEntry) -> Path:
 def anywhere(entry: ModelEntry) -> Path:
     """Return the folder that has a model's files, or would have them after a download."""
     return paths.bundled_model(entry.name) if entry.bundled else local(entry) or snapshot(entry)
+
+
+def ways_out(entry: ModelEntry) -> str:
+    """Say how to get a model's weights."""
+    if entry.bundled:
+        return f"restore it with: git checkout -- {paths.bundled_model(entry.name)}"
+    if entry.source.startswith("/"):
+        return "put the whole checkpoint there, or measure speed alone with weights: random"
+    places = " or ".join(dict.fromkeys((f"{entry.name}/", f"{entry.source}/")))
+    revision = f" --revision {entry.revision}" if entry.revision else ""
+    return (
+        f"download it with `hf download {entry.source}{revision}`, or set {FOLDERS} to a folder that "
+        f"has it as {places}, or measure speed alone with weights: random"
+    )

@@ -7,8 +7,11 @@ import json
 from typing import Any
 
 from vlmnb.errors import UserError
-from vlmnb.models import folders
+from vlmnb.models import folders, hub
 from vlmnb.models.entry import ModelEntry
+
+SMALL = ("*.json", "*.jinja", "*.model", "*.txt", "README.md")
+"""Files of a repository that describe a model, without its weights."""
 
 
 def kind(of: ModelEntry) -> str:
@@ -28,20 +31,17 @@ def document(of: ModelEntry) -> dict[str, Any]:
             in the installed transformers.
     """
     file = folders.anywhere(of) / "config.json"
+    if not file.exists() and not of.source.startswith("/") and folders.local(of) is None:
+        missing = f"{of.name}: config.json is neither below {folders.FOLDERS} nor in the Hub's cache"
+        file = hub.fetch(of, missing, SMALL) / "config.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         _require_images(of, str(content["model_type"]))
     except FileNotFoundError:
-        raise UserError(f"{of.name}: {file} is missing; {_how(of)}") from None
+        raise UserError(f"{of.name}: {file} is missing; name the folder that holds it") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{of.name}: {file} describes no model ({type(error).__name__}: {error})") from None
     return dict(content)
-
-
-def _how(of: ModelEntry) -> str:
-    if of.source.startswith("/"):
-        return "name the folder that holds the checkpoint's config.json"
-    return f"download it with `hf download {of.source}`, or put it below {folders.FOLDERS} as {of.source}/"
 
 
 def _require_images(of: ModelEntry, kind: str) -> None:

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmnb import paths
 from vlmnb.errors import UserError, one_line
 from vlmnb.models import folders, geometry
 from vlmnb.models.entry import ModelEntry
@@ -131,20 +130,7 @@ def weight_files(entry: ModelEntry, folder: Path) -> list[Path]:
 
 def unusable(entry: ModelEntry, why: str) -> UserError:
     """Return the error of files that cannot be used, with the ways out."""
-    return UserError(f"{entry.name}: {why}; {ways_out(entry)}")
-
-
-def ways_out(entry: ModelEntry) -> str:
-    """Say how to get a model's weights."""
-    if entry.bundled:
-        return f"restore it with: git checkout -- {paths.bundled_model(entry.name)}"
-    if entry.source.startswith("/"):
-        return "put the whole checkpoint there, or measure speed alone with weights: random"
-    revision = f" --revision {entry.revision}" if entry.revision else ""
-    return (
-        f"download it with `hf download {entry.source}{revision}`, or set {folders.FOLDERS} to a folder that "
-        f"has it as {entry.name}/ or {entry.source}/, or measure speed alone with weights: random"
-    )
+    return UserError(f"{entry.name}: {why}; {folders.ways_out(entry)}")
 
 
 def read_json(entry: ModelEntry, path: Path) -> dict[str, Any]:
