@@ -256,3 +256,21 @@ def test_weights_of_more_than_one_type_are_shown_by_type() -> None:
     found = but(record(), memory=held)
     (row,) = roofline.memory_table([found.cell], [found]).rows
     assert (row[1].text, row[1].span) == ("1.500 kB", "(int8 1.00 kB, float32 500 B)")
+
+
+@pytest.mark.parametrize("axis", ["batch_size", "optimization"])
+def test_points_stand_at_their_values_with_their_own_intervals(axis: str) -> None:
+    values = {"batch_size": [1, 4, 64], "optimization": ["fp32", "sdpa", "bf16"]}[axis]
+    cells = [cell(**{axis: value}, dataset=d) for value in values for d in ("coco-mini", "textvqa-mini")]
+    found = [
+        record(one, latencies=tuple(0.2 + 0.01 * i for i in range(8 + n))) for n, one in enumerate(cells)
+    ]
+    panel = axis_figure.axis_plot(axis, cells, found).axes[0]
+    ends = {tuple(line.get_ydata()) for line in panel.lines if len(line.get_ydata()) == 2}
+    assert ends == {(one.latency.low, one.latency.high) for one in found if one.latency}
+    numeric = axis == "batch_size"
+    assert list(panel.get_xticks()) == (values if numeric else [0, 1, 2])
+    if numeric:
+        drawn = [line for line in panel.lines if len(line.get_xdata()) == 3]
+        assert [list(line.get_xdata()) for line in drawn] == [values, values]
+    assert len(panel.get_legend().get_texts()) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vlmnb.analysis.base_configuration import dataset_title
@@ -12,13 +13,16 @@ from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.fields import Column
-from vlmnb.views.figure_style import COLORS, INK, STYLE
+from vlmnb.views.figure_style import INK, PALETTE, themed
 from vlmnb.views.marks import MODELLED
 from vlmnb.views.report_tables import MARKS, TITLES
 from vlmnb.views.table import Field, Table, declared
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+WIDTH = 0.6
+"""Of the bars of one value together; the distance of values is 1."""
 
 PANELS = {
     "latency_s": "Latency per batch, s",
@@ -34,6 +38,7 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
 
     Bars and points are medians; whiskers are the intervals of the tables.
     """
+    import seaborn as sns
     from matplotlib import pyplot
 
     shown = findings.measured(axis, cells, records)
@@ -41,14 +46,14 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
     if all(record.reported for record in shown):  # a report's table has only some of the quantities
         panels = [name for name in panels if any(getattr(record, name) is not None for record in shown)]
     lines = -(-len(panels) // 2)
-    with pyplot.rc_context(STYLE):
+    with themed():
         figure, grid = pyplot.subplots(lines, 2, figsize=(9, 3.2 * lines), squeeze=False)
         for unused in grid.flat[len(panels) :]:
             unused.set_axis_off()
         for position, name in zip(grid.flat, panels, strict=False):
-            _panel(position, axis, name, shown)
-        if len({record.cell.dataset for record in shown}) > 1:
-            grid.flat[0].legend(framealpha=0)
+            _panel(position, axis, name, shown, legend="auto" if position is grid.flat[0] else False)
+        if grid.flat[0].get_legend():
+            sns.move_legend(grid.flat[0], "lower left", bbox_to_anchor=(0, 1.08), ncols=2)
         figure.tight_layout()
     return figure
 
@@ -70,29 +75,38 @@ def points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table
     return declared(f"What the figure shows, {how}", columns, found)
 
 
-def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
+def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record], legend: str | bool) -> None:
+    import seaborn as sns
+
     of = axes.AXES[axis]
+    titles = list(dict.fromkeys(dataset_title(record.cell.dataset) for record in shown))
     values = list(dict.fromkeys(of.value(record.cell) for record in shown))
-    values = sorted(values) if of.numeric else values
     known = [r for r in shown if getattr(r, name) is not None and math.isfinite(getattr(r, name))]
-    for number, dataset in enumerate(dict.fromkeys(record.cell.dataset for record in shown)):
-        part = [record for record in known if record.cell.dataset == dataset]
-        at = [of.value(r.cell) if of.numeric else values.index(of.value(r.cell)) for r in part]
-        heights = [_height(record, name) for record in part]
-        ends = [_ends(record, name) for record in part]
-        reach = [[y - low for y, (low, _) in zip(heights, ends, strict=True)],
-                 [high - y for y, (_, high) in zip(heights, ends, strict=True)]]  # fmt: skip
-        style: Any = {"color": COLORS[number % len(COLORS)], "label": dataset_title(dataset)}
-        if of.numeric:
-            panel.errorbar(at, heights, yerr=reach, marker="o", markersize=5, capsize=2, **style)
-        else:
-            panel.bar(at, heights, 0.6, yerr=reach, ecolor=INK, capsize=2, **style)
-        for record, place in zip(part, zip(at, (high for _, high in ends), strict=True), strict=True):
-            sign = MARKS[name](record).sign if name in MARKS else ""
-            panel.annotate(sign, place, (0, 2), textcoords="offset points", ha="center")
+    # Each value is followed by the ends of its interval, which seaborn shows as they are.
+    rows = [
+        (of.value(record.cell), y, dataset_title(record.cell.dataset))
+        for record in known
+        for y in (_height(record, name), *_ends(record, name))
+    ]
     if not known:
         panel.text(0.5, 0.5, "not measured", ha="center", transform=panel.transAxes)
         return
+    places, heights, datasets = zip(*rows, strict=True)
+    draw = partial(
+        sns.barplot, order=values, width=WIDTH, saturation=1, err_kws={"color": INK, "linewidth": 1.2}
+    )
+    if of.numeric:
+        draw = partial(sns.pointplot, native_scale=True, err_kws={"linewidth": 1.2})  # at true distances
+    draw(
+        x=places, y=heights, hue=datasets, hue_order=titles, palette=PALETTE, estimator=lambda of: of.iloc[0],
+        errorbar=lambda of: (of.min(), of.max()), legend=legend if len(titles) > 1 else False, ax=panel,
+    )  # fmt: skip
+    for record in known:
+        number, value = titles.index(dataset_title(record.cell.dataset)), of.value(record.cell)
+        beside = (number + 0.5) * WIDTH / len(titles) - WIDTH / 2  # of the bars of a value
+        at = value if of.numeric else values.index(value) + beside
+        sign = MARKS[name](record).sign if name in MARKS else ""
+        panel.annotate(sign, (at, _ends(record, name)[1]), (0, 2), textcoords="offset points", ha="center")
     if len(known) < len(shown):
         gone = f"not drawn: {len(shown) - len(known)} of {len(shown)}, without a value"
         panel.set_title(gone, fontsize="small")
@@ -103,7 +117,6 @@ def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
     panel.set_xlabel(of.row_title)
     panel.set_ylabel(PANELS[name] + (f"\n({MODELLED}modelled)" if modelled else ""))
     panel.set_ylim(bottom=0)
-    panel.grid(axis="y")
 
 
 def _height(record: Record, name: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,8 @@ TITLES = {
 }
 """Titles of ``layer_shares.COMPONENTS``."""
 
-COLORS = dict(zip(TITLES, figure_style.COLORS, strict=True))
-"""A component has one color in all panels."""
+Colors = Mapping[str, Any]
+"""The color of a component, the same in all panels."""
 
 HEADS = (
     "Time in pass, s", "% of whole", "FLOPs", "Parameters", "Energy, J", "FLOP/s", "% of peak rate",
@@ -84,18 +84,18 @@ def caption(records: Sequence[Record]) -> str:
 
 def figure(records: Sequence[Record]) -> Figure:
     """Draw shares by component and batch size; of the largest batch time over depth, and the roofline."""
+    import seaborn as sns
     from matplotlib import pyplot
 
+    colors = dict(zip(TITLES, sns.color_palette(figure_style.PALETTE), strict=False))
     found = [(record.cell.batch_size, record.layers) for record in records if record.layers]
-    with pyplot.rc_context(figure_style.STYLE):
+    with figure_style.themed():
         drawing, panels = pyplot.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
-        _bars(panels[0], found)
-        _depth(panels[1], *found[-1])
-        _roof(panels[2], *found[-1])
-        for panel in panels:
-            panel.grid(axis="y")
+        _bars(panels[0], colors, found)
+        _depth(panels[1], colors, *found[-1])
+        _roof(panels[2], colors, *found[-1])
         handles, names = panels[0].get_legend_handles_labels()
-        drawing.legend(handles, names, loc="outside upper center", ncols=len(names), frameon=False)
+        drawing.legend(handles, names, loc="outside upper center", ncols=len(names))
     return drawing
 
 
@@ -237,21 +237,21 @@ def _place(part: LayerPart) -> tuple[float, float]:
     return part.flops / (part.weight_bytes + part.activation_bytes), part.flops / part.replay_s
 
 
-def _bars(panel: Any, found: Sequence[tuple[int, LayerProfile]]) -> None:
+def _bars(panel: Any, colors: Colors, found: Sequence[tuple[int, LayerProfile]]) -> None:
     sizes = [str(size) for size, _ in found]
     below = [0.0] * len(found)
     for name, title in TITLES.items():
         shares = [layer_shares.shares(profile).get(name) for _, profile in found]
         heights = [100 * share.value if share else 0.0 for share in shares]
         if any(heights):
-            panel.bar(sizes, heights, bottom=below, label=title, color=COLORS[name], width=0.6)
+            panel.bar(sizes, heights, bottom=below, label=title, color=colors[name], width=0.6)
             below = [a + b for a, b in zip(below, heights, strict=True)]
     panel.axhline(100, linestyle="--", linewidth=1, color=figure_style.INK)
     panel.set_xlabel("Batch size")
     panel.set_ylabel("Share of the pass, %")
 
 
-def _depth(panel: Any, size: int, profile: LayerProfile) -> None:
+def _depth(panel: Any, colors: Colors, size: int, profile: LayerProfile) -> None:
     for name, of in layer_shares.components(profile).items():
         layers = [part for part in of if part.depth is not None]
         taken = [layer_shares.summed_s([part]) for part in layers]
@@ -260,7 +260,7 @@ def _depth(panel: Any, size: int, profile: LayerProfile) -> None:
                 [part.depth for part in layers],
                 [each.median for each in taken],
                 yerr=[[x.median - x.low for x in taken], [x.high - x.median for x in taken]],
-                color=COLORS[name], marker="o", markersize=4, linewidth=1.5, elinewidth=0.8, capsize=2,
+                color=colors[name], marker="o", markersize=4, linewidth=1.5, elinewidth=0.8, capsize=2,
             )  # fmt: skip
     panel.xaxis.get_major_locator().set_params(integer=True)
     panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
@@ -268,7 +268,9 @@ def _depth(panel: Any, size: int, profile: LayerProfile) -> None:
     panel.set_ylabel(f"Time in the pass, s (batch size {size})")
 
 
-def _roof(panel: Any, size: int, profile: LayerProfile) -> None:
+def _roof(panel: Any, colors: Colors, size: int, profile: LayerProfile) -> None:
+    import seaborn as sns
+
     peak = profile.ceilings
     drawn = [(*_place(part), part.component) for part in profile.parts if part.flops and part.replay_s]
     ridge = peak.flops_per_s / peak.bytes_per_s
@@ -276,9 +278,9 @@ def _roof(panel: Any, size: int, profile: LayerProfile) -> None:
     right = max([ridge * 10, *(x * 2 for x, _, _ in drawn)])
     roof = [left * peak.bytes_per_s, peak.flops_per_s, peak.flops_per_s]
     panel.plot([left, ridge, right], roof, color=figure_style.INK, linewidth=1)
-    for name in TITLES:
-        of = [(x, y) for x, y, component in drawn if component == name]
-        panel.scatter([x for x, _ in of], [y for _, y in of], color=COLORS[name], s=18)
+    if drawn:
+        x, y, of = zip(*drawn, strict=True)
+        sns.scatterplot(x=x, y=y, hue=of, palette=colors, s=18, linewidth=0, legend=False, ax=panel)
     panel.set_xscale("log")
     panel.set_yscale("log")
     # On less than a decade matplotlib would print every tick, as a power of ten.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 INK = "#808080"
@@ -11,9 +12,18 @@ STYLE: Any = {
     "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.edgecolor": INK,
     "grid.color": INK, "grid.alpha": 0.25, "legend.labelcolor": INK,
     "figure.facecolor": "none", "axes.facecolor": "none",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid.axis": "y",
+    "legend.frameon": False, "patch.edgecolor": "none", "lines.solid_capstyle": "butt",
 }  # fmt: skip
-"""matplotlib settings of every figure."""
+"""What every figure changes of seaborn's style."""
 
-COLORS = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161")
+PALETTE = "colorblind"
 """seaborn's palette for color-blind eyes."""
+
+
+def themed() -> AbstractContextManager[None]:
+    """Return a context for drawing: seaborn's theme, in colors for light and dark pages."""
+    import matplotlib
+    import seaborn as sns
+
+    return matplotlib.rc_context(sns.axes_style("whitegrid") | sns.plotting_context("paper") | STYLE)

@@ -20,7 +20,7 @@ from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 from vlmnb.stats.formatting import enumerated
 from vlmnb.views import comparison_tables, fields, repeat_table, table
-from vlmnb.views.figure_style import INK, STYLE
+from vlmnb.views.figure_style import INK, themed
 from vlmnb.views.templates import brief, plain, say
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -30,13 +30,12 @@ COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
 
 def figure(results: Sequence[BaseResult]) -> bytes:
     """Draw latency and error, one panel per data set, as PNG on a transparent ground."""
-    import matplotlib
     from matplotlib.figure import Figure
 
     found = pareto.panels(results)
     columns = min(len(found), 2)
     lines = -(-len(found) // columns)
-    with matplotlib.rc_context(STYLE):
+    with themed():
         drawing = Figure(figsize=(4.2 * columns, 2.6 * lines), layout="constrained")
         panels = drawing.subplots(lines, columns, squeeze=False).flat
         for unused in panels[len(found) :]:
@@ -48,7 +47,7 @@ def figure(results: Sequence[BaseResult]) -> bytes:
             panel.set_ylabel("1 - accuracy" if scored(results, name) else "WER")
             panel.set_xlabel("latency, s per batch")
         # Labels beside the points would overlap.
-        drawing.legend(named.values(), named.keys(), loc="outside upper center", ncols=4, frameon=False)
+        drawing.legend(named.values(), named.keys(), loc="outside upper center", ncols=4)
         buffer = io.BytesIO()
         drawing.savefig(buffer, format="png", dpi=130, transparent=True, metadata={"Software": None})
     return buffer.getvalue()
@@ -118,20 +117,28 @@ def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult
 
 
 def _draw(panel: Any, listed: Sequence[Point]) -> dict[str, Any]:
+    import seaborn as sns
+
     front = [listed[i] for i in intervals.pareto_front([(p.x, p.y) for p in listed])]
     panel.plot([p.x for p in front], [p.y for p in front], color=INK, linewidth=1, linestyle="--", zorder=1)
-    named = {
-        p.title: panel.errorbar(
+    colors = {p.title: COLORS[p.number % len(COLORS)] for p in listed}
+    for p in listed:
+        panel.errorbar(
             [p.x], [p.y], xerr=_reach(p.x, p.x_ends), yerr=_reach(p.y, p.y_ends),
-            fmt=MARKERS[p.number % len(MARKERS)], color=COLORS[p.number % len(COLORS)], capsize=3, zorder=2,
-        )
-        for p in listed
-    }  # fmt: skip
+            fmt="none", ecolor=colors[p.title], capsize=3,
+        )  # fmt: skip
+    sns.scatterplot(
+        x=[p.x for p in listed], y=[p.y for p in listed], hue=list(colors), style=list(colors),
+        palette=colors, markers={p.title: MARKERS[p.number % len(MARKERS)] for p in listed},
+        s=40, linewidth=0, zorder=3, ax=panel,
+    )  # fmt: skip
+    handles, names = panel.get_legend_handles_labels()
+    panel.get_legend().remove()
     panel.margins(x=0.15, y=0.15)  # before the limits, which end the automatic ones
     panel.set_xlim(left=0)
     panel.set_ylim(bottom=0)
-    panel.grid()
-    return named
+    panel.grid(visible=True)
+    return dict(zip(names, handles, strict=True))
 
 
 def _reach(value: float, ends: tuple[float, float]) -> list[list[float]]:

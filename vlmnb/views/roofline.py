@@ -19,7 +19,7 @@ from vlmnb.stats import formatting
 from vlmnb.stats.formatting import counted, format_si
 from vlmnb.views import fields, marks
 from vlmnb.views.fields import COUNTED, Column, memory, value
-from vlmnb.views.figure_style import INK, STYLE
+from vlmnb.views.figure_style import INK, PALETTE, themed
 from vlmnb.views.marks import Mark, joined, marked
 from vlmnb.views.table import Field, Table, declared, missing, without
 from vlmnb.views.templates import say
@@ -130,22 +130,25 @@ def bars(cells: Sequence[Cell], records: Sequence[Record]) -> list[Bar]:
 
 def figure(drawn: Sequence[Bar]) -> Figure:
     """Draw MFU and MBU of each setting as bars, with their intervals and marks."""
+    import seaborn as sns
     from matplotlib import pyplot
 
-    with pyplot.rc_context(STYLE):
+    mfu, mbu = sns.color_palette(PALETTE, 2)
+    with themed():
         sketch, place = pyplot.subplots(figsize=(9, 0.9 + 0.42 * len(drawn)))
         for i, bar in enumerate(drawn):
             named = ("MFU, prefill", "MBU, decode") if i == 0 else (None, None)
-            _bar(place, i - 0.2, bar.mfu, bar.mfu_mark.sign, color="#0173b2", label=named[0])
-            _bar(place, i + 0.2, bar.mbu, bar.mbu_mark.sign, color="#de8f05", label=named[1])
+            _bar(place, i - 0.2, bar.mfu, bar.mfu_mark.sign, color=mfu, label=named[0])
+            _bar(place, i + 0.2, bar.mbu, bar.mbu_mark.sign, color=mbu, label=named[1])
         place.axvline(100, color=INK, linestyle="--", linewidth=1)
         if place.get_xlim()[1] > WIDEST:
             place.set_xlim(0, WIDEST)
         place.set_yticks(range(len(drawn)), [bar.label for bar in drawn])
         place.invert_yaxis()
         place.set_xlabel("share of the measured peak rate, %")
-        place.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
-        place.grid(axis="x")
+        place.legend(ncols=2, loc="lower right", bbox_to_anchor=(1, 1))
+        place.grid(visible=False, axis="y")
+        place.grid(visible=True, axis="x")
         sketch.tight_layout()
     return sketch
 
@@ -214,7 +217,7 @@ def _compiled(record: Record) -> Field:
     return Field(shown, title, record.key, words=True)
 
 
-def _bar(place: Any, y: float, share: Rate, mark: str, *, color: str, label: str | None) -> None:
+def _bar(place: Any, y: float, share: Rate, mark: str, *, color: Any, label: str | None) -> None:
     value = 100 * share.value
     place.barh(y, value, 0.36, color=color, label=label)
     end = value
