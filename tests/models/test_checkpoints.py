@@ -27,6 +27,7 @@ def save(name: str, folder: Path) -> None:
     model = family.model_class()(config).to(torch.bfloat16)
     model.save_pretrained(folder, max_shard_size="200KB" if name == "qwen2.5-vl-3b" else "1GB")
     processor = family.load_processor(paths.bundled_model(family.stand_in))
+    family.match(processor, config)
     family.adapt(processor, config)
     if name == "qwen2.5-vl-3b":
         processor.tokenizer.chat_template = processor.chat_template
@@ -92,10 +93,9 @@ def offline(tmp_path: Path, code: str, **environment: str) -> list[str]:
         env=clean,
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
         timeout=120,
     )
-    assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 

@@ -8,22 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from altered import (
-    Change,
-    both,
-    cell,
-    copied,
-    cut,
-    edited,
-    removed,
-    reweighted,
-    sharded,
-    without,
-    written,
-)
+from altered import Change, both, cell, copied, cut, edited, removed, reweighted, sharded, without, written
+from PIL import Image
 
+from vlmnb.data.catalogue import Sample
 from vlmnb.errors import UserError
-from vlmnb.measure import loading
+from vlmnb.measure import encoding, loading
 from vlmnb.measure.cells import measure_cells
 from vlmnb.models import folders
 from vlmnb.records.resolved import resolve_cell
@@ -33,9 +23,9 @@ INDEX, SHARD = "model.safetensors.index.json", "model-00002-of-00002.safetensors
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
     monkeypatch.setenv(folders.FOLDERS, str(tmp_path / "checkpoints"))
-    return copied(tmp_path / "checkpoints")
+    return copied(tmp_path / "checkpoints", getattr(request, "param", "llava-tiny"))
 
 
 def set_to(**values: Any) -> Change:
@@ -92,7 +82,7 @@ QUANTIZED = {"quant_method": "bitsandbytes", "load_in_4bit": True}
         (set_to(**{Q: torch.ones(128, 128).to(torch.float8_e4m3fn)}), ("quantized", "F8_E4M3")),
         (edited("generation_config.json", eos_token_id=99999), ("eos_token_id", "99999", "896", "is 2")),
         (edited("generation_config.json", eos_token_id=[2, -1]), ("eos_token_id", "-1")),
-        (edited("config.json", image_token_index=7), ("image_token_index 7", "token 3")),
+        (edited("config.json", image_token_index=7), ("token 3", "config.json has 7")),
     ],
 )
 def test_what_cannot_be_loaded_or_would_be_another_model_is_refused_in_one_line(
@@ -147,23 +137,36 @@ OLD = ("image_seq_length", "vision_feature_layer", "vision_feature_select_strate
 def test_what_older_checkpoints_lack_and_harmless_leftovers_pass(
     change: Change, image_tokens: int, note: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from PIL import Image
-
-    from vlmnb.data.catalogue import Sample
-    from vlmnb.measure import encoding
-
     change(folder)
-    resolved = resolve_cell(cell())
-    loading.require([resolved])
-    loaded = loading.load(loading.configuration(resolved))
+    loaded, found = load_and_encode(folder.name)
+    assert found == image_tokens == loaded.family.image_tokens(loaded.model.config, 64)
     assert [note in one for one in loaded.notes] == ([True] if note else [])
     assert note in capsys.readouterr().err
+
+
+PATCHES = [f"image_processor__{key}" for key in ("patch_size", "merge_size", "temporal_patch_size")]
+
+
+@pytest.mark.parametrize(
+    ("folder", "keys", "image_tokens"),
+    [("qwen2.5-vl-tiny", PATCHES, 196), ("fuyu-tiny", PATCHES[:1], 28 * 29)],
+    indirect=["folder"],
+)
+def test_patches_are_cut_as_the_model_does_it(folder: Path, keys: list[str], image_tokens: int) -> None:
+    without("processor_config.json", *keys)(folder)
+    assert load_and_encode(folder.name)[1] == image_tokens
+
+
+def load_and_encode(name: str) -> tuple[loading.Loaded, int]:
+    """A model that has generated for a picture of 224 pixels, and the tokens of the picture."""
+    resolved = resolve_cell(cell(name))
+    loading.require([resolved])
+    loaded = loading.load(loading.configuration(resolved))
     prompt = encoding.fit(loaded.processor, "what is it?", 100)
     samples = [Sample("0", Image.new("RGB", (224, 224)), "", ("a",))]
     batch = encoding.encode(loaded.sizing, loaded.processor, samples, [prompt], 224)
-    assert encoding.image_tokens(batch, [prompt]) == [image_tokens]
-    assert loaded.family.image_tokens(loaded.model.config, 64) == image_tokens
     assert loaded.model.generate(**batch, max_new_tokens=1, pad_token_id=0).shape[0] == 1
+    return loaded, encoding.image_tokens(batch, [prompt])[0]
 
 
 TIED = edited("config.json", tie_word_embeddings=True, text_config__tie_word_embeddings=True)

@@ -230,7 +230,7 @@ def _pretrained(wanted: Configuration) -> Loaded:
     folder = checkpoints.find(wanted.entry)
     loaded = _from_folder(wanted, folder, dtype=torch_dtype(wanted.optimization.dtype))
     model = loaded.model
-    if reason := soundness.check_values(model, wanted.entry.name):
+    if reason := soundness.check_values(model, wanted.entry, folder):
         raise NotMeasured(reason)
     model.to(wanted.device).eval()
     model.generation_config = _greedy(model.generation_config)

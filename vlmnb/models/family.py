@@ -99,9 +99,26 @@ class Family(Sizing, Protocol):
         return getattr(transformers, self.class_name)
 
     def load_processor(self, folder: str | Path) -> Any:
-        """Load the processor of a checkpoint folder, padding on the left."""
+        """Load the processor of a checkpoint folder, padding on the left.
+
+        Raises:
+            ValueError: The tokenizer writes an image as another token than the configuration expects.
+        """
         module, name = self.processor_class
-        return getattr(importlib.import_module(module), name).from_pretrained(folder)
+        processor = getattr(importlib.import_module(module), name).from_pretrained(folder)
+        if (Path(folder) / "config.json").exists():
+            from transformers import AutoConfig
+
+            config = AutoConfig.from_pretrained(folder)
+            self.match(processor, config)
+            ids = (processor.image_token_id, config.image_token_id)
+            if ids[0] != ids[1]:
+                raise ValueError(f"the tokenizer writes an image as token {ids[0]}, config.json has {ids[1]}")
+        return processor
+
+    def match(self, processor: Any, config: Any) -> None:
+        """Let a processor make as many image tokens as the model; older checkpoints do not say how many."""
+        return
 
     def special_ids(self, config: Any) -> dict[str, int]:
         """Return the full-size ids of special tokens that the stand-in's tokenizer has at other ids."""
@@ -109,7 +126,7 @@ class Family(Sizing, Protocol):
 
     @abstractmethod
     def adapt(self, processor: Any, config: Any) -> None:
-        """Give a stand-in processor the image settings of a configuration, and the prompt template."""
+        """Give a stand-in processor, which matches, the checkpoint's image size and prompt template."""
 
     def interpolated(self, model: Any, processor: Any) -> Sizing:
         """Let a loaded model of one image size take others, and return how images are then sized."""

@@ -61,7 +61,7 @@ def _obstacles(entry: ModelEntry, folder: Path) -> Iterator[str]:
                 f"{folder / name} asks for code of its own (auto_map), which is never run; use a checkpoint "
                 f"that transformers loads by itself, such as {right}"
             )
-    for file in folder.glob("adapter_*"):
+    for file in sorted(folder.glob("adapter_*")):
         yield (
             f"{file} belongs to an adapter, without which the model would be measured; merge it into the "
             "weights (peft: merge_and_unload), or move its files away"
@@ -171,17 +171,17 @@ def check_model(model: Any, tokenizer: Any, name: str, unexpected: Sequence[str]
     return () if tokenizer.eos_token_id in ends else other
 
 
-def check_values(model: Any, name: str) -> str:
+def check_values(model: Any, entry: ModelEntry, folder: Path) -> str:
     """Say which loaded weight is infinite or no number; empty if none is.
 
     Raises:
         UserError: The output layer is to be the token embedding, and has other values.
     """
-    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    if getattr(model.config, "tie_word_embeddings", False) and head.weight is not embedding.weight:
+    tied = read_json(entry, folder / "config.json").get("tie_word_embeddings")
+    if tied and model.get_output_embeddings().weight is not model.get_input_embeddings().weight:
         raise UserError(
-            f"{name}: by tie_word_embeddings in config.json the output layer is the token embedding, and the "
-            "stored one has other values; set it to false, or take that weight away"
+            f"{entry.name}: by tie_word_embeddings in config.json the output layer is the token embedding, "
+            "and the stored one has other values; set it to false, or take that weight away"
         )
     for weight, values in model.named_parameters():
         if not all(bound.isfinite() for bound in values.aminmax()):

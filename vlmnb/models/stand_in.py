@@ -32,6 +32,7 @@ def build(family: Family, config: Any) -> Any:
         moved = json.dumps(_moved(tokenizer, family.special_ids(config)))
         (folder / "tokenizer.json").write_text(moved, encoding="utf-8")
         processor = family.load_processor(folder)
+    family.match(processor, config)
     family.adapt(processor, config)
     processor.fills = True
     return processor

@@ -54,11 +54,14 @@ class PaliGemma(Family):
         """Return the id of the image token."""
         return {"<image>": config.image_token_index}
 
-    def adapt(self, processor: Any, config: Any) -> None:
-        """Set the size of the tower, which has no class token."""
-        side = config.vision_config.image_size
+    def match(self, processor: Any, config: Any) -> None:
+        """Count the patches of the tower, which has no class token."""
         processor.patch_size, processor.num_additional_image_tokens = config.vision_config.patch_size, 0
         processor.vision_feature_select_strategy = "full"
+
+    def adapt(self, processor: Any, config: Any) -> None:
+        """Set the size of the tower."""
+        side = config.vision_config.image_size
         processor.image_processor.size = {"height": side, "width": side}
 
     def sized(self, image_size: int) -> dict[str, Any]:

@@ -62,12 +62,15 @@ class Fuyu(Family):
             "|NEWLINE|": NEWLINE_ID,
         }
 
-    def adapt(self, processor: Any, config: Any) -> None:
-        """Set the patches of a configuration, and the checkpoint's prompt."""
-        from vlmnb.models.processors.fuyu import LINE_TEMPLATE
-
+    def match(self, processor: Any, config: Any) -> None:
+        """Cut patches of the model's size."""
         patch = int(config.patch_size)
         processor.image_processor.patch_size = {"height": patch, "width": patch}
+
+    def adapt(self, processor: Any, config: Any) -> None:
+        """Set the checkpoint's prompt."""
+        from vlmnb.models.processors.fuyu import LINE_TEMPLATE
+
         processor.chat_template = LINE_TEMPLATE
 
     def decoder_shape(self, config: Any) -> Decoder:

@@ -73,27 +73,19 @@ class Llava(Family):
     patches_name = "model.vision_tower.embeddings.patch_embedding"
 
     def load_processor(self, folder: str | Path) -> Any:
-        """Load the checkpoint's own processor, padding on the left.
-
-        How many tokens stand for an image follows from the configuration, by which the model makes as many
-        features: older checkpoints do not say it for the processor, or in part.
-        """
-        from transformers import AutoConfig, LlavaProcessor
-
-        processor = LlavaProcessor.from_pretrained(folder)
-        if (Path(folder) / "config.json").exists():
-            config = AutoConfig.from_pretrained(folder)
-            _count_as_the_model(processor, config)
-            if processor.image_token_id != config.image_token_id:
-                raise ValueError(
-                    f"the tokenizer writes {processor.image_token} as token {processor.image_token_id}, and "
-                    f"config.json has image_token_index {config.image_token_id}"
-                )
+        """Load the checkpoint's own processor, padding on the left."""
+        processor = super().load_processor(folder)
         if processor.tokenizer.pad_token_id is None:
             processor.tokenizer.pad_token = processor.tokenizer.eos_token
         processor.tokenizer.padding_side = "left"
         prompting.choose_template(processor, CHAT_TEMPLATE)
         return processor
+
+    def match(self, processor: Any, config: Any) -> None:
+        """Count image tokens as the model does: CLIP has a class token, which is dropped by default."""
+        processor.patch_size = int(config.vision_config.patch_size)
+        processor.vision_feature_select_strategy = _strategy(config)
+        processor.num_additional_image_tokens = int(config.vision_config.model_type.startswith("clip"))
 
     def special_ids(self, config: Any) -> dict[str, int]:
         """Return the ids of the image token and of padding."""
@@ -102,7 +94,6 @@ class Llava(Family):
     def adapt(self, processor: Any, config: Any) -> None:
         """Set CLIP's preprocessing to the size of the tower."""
         side = int(config.vision_config.image_size)
-        _count_as_the_model(processor, config)
         processor.image_processor.size = {"height": side, "width": side}
         processor.image_processor.crop_size = {"height": side, "width": side}
 
@@ -186,13 +177,6 @@ class Llava(Family):
             "vision_feature_layer": config.vision_feature_layer,
             "vision_feature_select_strategy": config.vision_feature_select_strategy,
         }
-
-
-def _count_as_the_model(processor: Any, config: Any) -> None:
-    """Let a processor put as many image tokens as the model makes features; CLIP has a class token."""
-    processor.patch_size = int(config.vision_config.patch_size)
-    processor.vision_feature_select_strategy = _strategy(config)
-    processor.num_additional_image_tokens = int(config.vision_config.model_type.startswith("clip"))
 
 
 def _strategy(config: Any) -> str:

@@ -69,14 +69,16 @@ class Qwen25VL(Family):
             "<|video_pad|>": config.video_token_id,
         }
 
+    def match(self, processor: Any, config: Any) -> None:
+        """Cut and merge patches as the tower does."""
+        images, vision = processor.image_processor, config.vision_config
+        images.patch_size, images.merge_size = int(vision.patch_size), int(vision.spatial_merge_size)
+        images.temporal_patch_size = int(vision.temporal_patch_size)
+
     def adapt(self, processor: Any, config: Any) -> None:
-        """Set the patches of a configuration, and the checkpoint's template with its system prompt."""
+        """Set the checkpoint's template with its system prompt."""
         from vlmnb.models.processors.qwen2_5_vl import CHAT_TEMPLATE, SYSTEM
 
-        vision = config.vision_config
-        processor.image_processor.patch_size = int(vision.patch_size)
-        processor.image_processor.merge_size = int(vision.spatial_merge_size)
-        processor.image_processor.temporal_patch_size = int(vision.temporal_patch_size)
         processor.chat_template = SYSTEM + CHAT_TEMPLATE
 
     def image_side(self, processor: Any, image_size: int) -> int:
