@@ -54,24 +54,13 @@ def lines(fit: Fit) -> list[str]:
             lacks = f"too little memory{f', if {MARGIN} of overhead are right' * row.uncertain}"
             unsuited.setdefault(row.obstacle or lacks, []).append(row.gpu.name)
     text = templates.render(
-        "vlmnb.fit", "lines.txt.j2", enumerated=enumerated, fit=fit, unrun=unrun(fit),
-        unsuited=unsuited, running=sum(row.runs for row in fit.gpus),
-        assumptions=assumptions(fit), refusals="\n".join(refusals(fit)), checks="\n".join(checks(fit)),
-        alone=len(fit.gpus) == 1,
-        documents=documents(fit.gpus[0].gpu) if fit.gpus else "", listed=listed(fit), prices=prices(),
-        counted=COUNTED, bandwidth_alone=BANDWIDTH_ALONE, page_address=gpus.sources()["page"].address,
+        "vlmnb.fit", "lines.txt.j2", enumerated=enumerated, fit=fit, unrun=unrun(fit), unsuited=unsuited,
+        running=sum(row.runs for row in fit.gpus), assumptions=assumptions(fit), notes=gpu_notes(),
+        refusals="\n".join(refusals(fit)), checks="\n".join(checks(fit)), alone=len(fit.gpus) == 1,
+        documents=documents(fit.gpus[0].gpu) if fit.gpus else "", listed=listed(fit),
+        page_address=gpus.sources()["page"].address,
     )  # fmt: skip
     return [line for line in text.splitlines() if line]
-
-
-COUNTED = (
-    "GiB: as on the label. Three quarters of unified memory are counted, and 15 of 16 parts on NVIDIA's "
-    "data-centre cards with GDDR memory, because ECC takes the rest unless it is switched off."
-)
-BANDWIDTH_ALONE = (
-    "the catalogue has no matrix rate for the number format that the tool multiplies in, so the bound comes "
-    "from the bandwidth alone"
-)
 
 
 MARGIN = f"{gigabytes(OVERHEAD_BYTES)} GB"
@@ -107,14 +96,10 @@ def own_memory(fit: Fit) -> str:
     return templates.render("vlmnb.fit", "own_memory.txt.j2", **data).strip()
 
 
-def prices() -> str:
-    """Say how many GPUs have a price, and where it comes from."""
-    found = gpus.catalogue()
-    priced = sum(gpu.price_usd is not None for gpu in found)
-    return (
-        f"{priced} of {len(found)} GPUs have a price, from a model card page without a date "
-        f"({gpus.sources()['page'].address}), not from a shop"
-    )
+def gpu_notes() -> str:
+    """Explain the columns of a table of GPUs."""
+    page = gpus.sources()["page"].address
+    return templates.render("vlmnb.fit", "gpu_notes.txt.j2", catalogue=gpus.catalogue(), address=page).strip()
 
 
 def refusals(fit: Fit) -> list[str]:

@@ -161,9 +161,8 @@ def gpu_table(fit: Fit) -> str:
     rows = [_gpu_row(row, predicted, "no" if fit.obstacle else words.verdict(row)) for row in fit.gpus]
     caption = (
         f"Under {fit.quantization.name} at {words.asked(fit)}. Rates are dense, with 32-bit accumulation. "
-        f"At least: the lower bound of a batch. *: {words.BANDWIDTH_ALONE}. {words.COUNTED} "
-        f"USD: {words.prices()}. Compared: the figures of the row that agreed with a document; "
-        "the others were typed from knowledge. Point at a cell to see the kind of document."
+        f"{words.gpu_notes()} Compared: the figures of the row that agreed with a document; the others were "
+        "typed from knowledge. Point at a cell to see the kind of document."
     )
     return _table(header, rows, caption, "vlmnb-filter vlmnb-sticky")
 
