@@ -58,14 +58,9 @@ def test_flops_that_counters_or_formula_disagree_on() -> None:
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
-    [
-        ({}, []),
-        ({"scale": 1.5}, ["error"]),
-        ({"scale": 0.8}, ["warning"]),
-        ({"flops": 1500}, ["error"]),
-        ({"flops": 800}, ["warning"]),
-    ],
-)
+    [({}, []), ({"scale": 1.5}, ["error"]), ({"scale": 0.8}, ["warning"]), ({"flops": 1500}, ["error"]),
+     ({"flops": 800}, ["warning"])],
+)  # fmt: skip
 def test_layers_that_do_not_add_up(changes: dict[str, Any], expected: list[str]) -> None:
     assert levels("layers-add-up", layered(**changes)) == expected
 
@@ -116,11 +111,7 @@ OF_OPTIONS = "B", "B. blue", "The answer is A. The answer is B.", "The answer is
      ("scienceqa-mini", OF_OPTIONS, ("B",) * 4, "accuracy_official")],
 )  # fmt: skip
 def test_metrics_are_recomputed_without_the_code_that_scores(
-    dataset: str,
-    given: tuple[str, ...],
-    wanted: tuple[str, ...],
-    metric: str,
-    monkeypatch: pytest.MonkeyPatch,
+    dataset: str, given: tuple[str, ...], wanted: tuple[str, ...], metric: str, monkeypatch: Any
 ) -> None:
     rule, of = "metrics-are-of-the-answers", changed(timed(), "cell", dataset=dataset)
     made = tuple(
@@ -150,16 +141,10 @@ def test_word_errors_are_recomputed_without_the_code_that_scores(monkeypatch: py
 
 @pytest.mark.parametrize(
     ("text", "tokens", "found"),
-    [
-        ("", 24, ["warning"]),
-        ("", 1, ["warning"]),
-        ("the the the the the the", 24, ["warning"]),
-        ("!!!!!!!!", 24, ["warning"]),
-        ("a cat\na cat\na cat\na cat\na cat", 24, ["warning"]),
-        ("0000000", 3, []),
-        ("the cat the dog the cat", 24, []),
-    ],
-)
+    [("", 24, ["warning"]), ("", 1, ["warning"]), ("the the the the the the", 24, ["warning"]),
+     ("!!!!!!!!", 24, ["warning"]), ("a cat\na cat\na cat\na cat\na cat", 24, ["warning"]),
+     ("0000000", 3, []), ("the cat the dog the cat", 24, [])],
+)  # fmt: skip
 def test_answers_that_say_nothing(text: str, tokens: int, found: list[str]) -> None:
     good, rule = timed(), "answers-say-something"
     said = answered(good, None, answer=text, output_tokens=tokens)
@@ -192,13 +177,9 @@ def test_flops_by_phase_that_are_not_the_whole() -> None:
         unused=expected_flops.unused("llava-tiny", 64, 2), decode_torch=Parts(mlp=step),
         decode_formula=Parts(mlp=step),
     )  # fmt: skip
-    twice = Parts(mlp=2 * step)
-    bad = (
-        {"torch": 2 * parts.total},
-        {"decode_torch": twice},
-        {"decode_torch": twice, "decode_formula": twice},
-        {"unused": 10 * parts.total},
-    )
+    twice, many = Parts(mlp=2 * step), 10 * parts.total
+    steps = {"decode_torch": twice}, {"decode_torch": twice, "decode_formula": twice}
+    bad = ({"torch": 2 * parts.total}, {"unused": many}, *steps)
     wrong = (timed(flops=counts.model_copy(update=changes)) for changes in bad)
     check("flops-of-phases-add-up", "error", [timed(flops=counts), timed(flops=None)], *wrong)
 

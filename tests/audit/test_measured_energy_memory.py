@@ -96,13 +96,9 @@ def test_power_outside_idle_and_limit(watts: float, expected: list[str]) -> None
 
 @pytest.mark.parametrize(
     ("changes", "expected"),
-    [
-        ({}, []),
-        ({"peak_bytes": 50}, ["error"]),
-        ({"weights_bytes": 900, "cache_bytes": 200}, ["error"]),
-        ({"reserved_peak_bytes": 500}, ["error"]),
-    ],
-)
+    [({}, []), ({"peak_bytes": 50}, ["error"]), ({"weights_bytes": 900, "cache_bytes": 200}, ["error"]),
+     ({"reserved_peak_bytes": 500}, ["error"])],
+)  # fmt: skip
 def test_a_peak_that_cannot_be(changes: dict[str, int], expected: list[str]) -> None:
     usage = {"peak_bytes": 1000, "baseline_bytes": 800, "weights_bytes": 700, "cache_bytes": 100}
     found = gpu(memory=MemoryUsage.model_validate({"method": "test"} | usage | changes))
@@ -134,18 +130,12 @@ def test_meters_that_closed_late_under_load_are_no_error() -> None:
 
 @pytest.mark.parametrize(
     ("modelled", "changes"),
-    [
-        (True, {"method": "nvml_counter"}),
-        (True, {"method": "rapl"}),
-        (True, {"method": "rapl", "detail": "RAPL package-0", "window_s": 7.0}),
-        (True, {"source": "gpu", "method": "nvml_counter", "window_s": 7.0}),
-        (True, {"window_s": 7.0}),
-        (True, {"detail": "RAPL package-0"}),
-        (False, {"method": "model"}),
-        (False, {"idle_j": 6000.0}),
-        (False, {"detail": CODECARBON, "source": "cpu", "method": "model"}),
-    ],
-)
+    [(True, {"method": "nvml_counter"}), (True, {"method": "rapl"}), (True, {"window_s": 7.0}),
+     (True, {"method": "rapl", "detail": "RAPL package-0", "window_s": 7.0}),
+     (True, {"source": "gpu", "method": "nvml_counter", "window_s": 7.0}),
+     (True, {"detail": "RAPL package-0"}), (False, {"method": "model"}), (False, {"idle_j": 6000.0}),
+     (False, {"detail": CODECARBON, "source": "cpu", "method": "model"})],
+)  # fmt: skip
 def test_energy_that_names_another_counter(modelled: bool, changes: dict[str, Any]) -> None:
     rule, model = "energy-names-its-counter", of_machine(metered())
     counted = {"method": "rapl", "detail": "codecarbon 3, intel_rapl, whole package"}
@@ -155,14 +145,11 @@ def test_energy_that_names_another_counter(modelled: bool, changes: dict[str, An
 
 def test_energy_of_a_part_that_is_of_another_time() -> None:
     def parted(factor: float = 1.0, *, cpu_w: float = 4.0, method: str = "model") -> Record:
-        found = layered()
+        found, replays_s = layered(), 8 * 0.1
         assert found.layers is not None
         models = (("cpu", cpu_w, "cpu_load, TDP 8 W"), ("ram", 10.0, "constant 10 W, process mode"))
         energy = tuple(
-            EnergyReading.model_validate(
-                # 8 replays of 0.1 s
-                {"source": s, "method": method, "energy_j": w * factor * 0.8, "detail": f"codecarbon, {d}"}
-            )
+            EnergyReading(source=s, method=method, energy_j=w * factor * replays_s, detail=f"codecarbon, {d}")
             for s, w, d in models
         )
         parts = tuple(part.model_copy(update={"energy": energy}) for part in found.layers.parts)

@@ -31,21 +31,16 @@ def quality(wer: str, axis: str, batch_size: int) -> Record:
 
 
 def test_two_values_of_one_cell() -> None:
-    one, same, other = (
-        printed(energy_j_per_sample=text, table=table)
-        for text, table in (("129.2", "A"), ("129", "B"), ("131", "C"))
-    )
+    texts = (("129.2", "A"), ("129", "B"), ("131", "C"))
+    one, same, other = (printed(energy_j_per_sample=text, table=table) for text, table in texts)
     check("one-value-for-one-cell", "error", [together(one, same)], together(one, other))
 
 
 @pytest.mark.parametrize(
     ("base", "joules", "percent", "right"),
-    [
-        ("15.913", "16.079", "101.0", None),
-        ("15.913", "16.079", "101.4", "101.04 %"),
-        *(("20.432", "20.325", percent, None) for percent in ("99.4", "99.5", "99")),  # rounded or cut off
-    ],
-)
+    [("15.913", "16.079", "101.0", None), ("15.913", "16.079", "101.4", "101.04 %"),
+     *(("20.432", "20.325", percent, None) for percent in ("99.4", "99.5", "99"))],  # rounded or cut off
+)  # fmt: skip
 def test_a_percentage_that_is_not_its_rows(base: str, joules: str, percent: str, right: str | None) -> None:
     original = printed(energy_j_per_sample=base, energy_percent="100")
     row = printed(energy_j_per_sample=joules, energy_percent=percent, optimization="compile")
@@ -88,11 +83,8 @@ def test_a_figure_that_its_log_does_not_have() -> None:
     good = [logged("12.09 T", "12.09 TFLOPS", name) for name in ("fp16", "compile")]
     assert levels("figures-stand-in-their-log", *good) == []
     assert levels("figures-stand-in-their-log", logged("96.3 T", "null")) == ["warning"]
-    (found,) = findings(
-        "figures-stand-in-their-log",
-        logged("96.3 T", "null"),
-        logged("96.3 T", "12.09 TFLOPS", "flash_attention_2"),
-    )
+    others = logged("96.3 T", "null"), logged("96.3 T", "12.09 TFLOPS", "flash_attention_2")
+    (found,) = findings("figures-stand-in-their-log", *others)
     assert found.level == "warning"
     assert {"null", "12.09 TFLOPS", "96.3 T"} <= set(found.figures.values())
     assert found.figures["96.3 T as a pass over prompts"] == NO_PASS
