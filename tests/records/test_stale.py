@@ -59,6 +59,12 @@ def test_a_record_of_other_code_answers_as_stale_and_is_kept(tmp_path: Path) -> 
     assert path.exists()
 
 
+def test_an_unsupported_cell_is_measured_again_once_something_has_changed(tmp_path: Path) -> None:
+    record_file.write(but(older(cell()), status="unsupported", reason="no compiler"), tmp_path)
+    assert recorded(cell(), tmp_path) is None
+    assert states(tmp_path, tmp_path)[2] == "missing"
+
+
 def test_an_exact_record_goes_before_a_stale_one(tmp_path: Path) -> None:
     record_file.write(older(cell()), tmp_path)
     exact = measured(cell())

@@ -117,12 +117,13 @@ class Index:
         """Return the path of this machine's newest record of each cell, by the digest of the cell.
 
         If a cell has no record under its present key, this one is *stale*. A record of other hardware is
-        neither exact nor stale: it answers another question.
+        neither exact nor stale: it answers another question. Nor is one of an unsupported cell: what it
+        lacked may be here now.
         """
         here = machine.describe()
         found = self._database.execute(
             "SELECT cell, path FROM records WHERE machine = ? AND path > ? AND path < ? "
-            "AND problem = '' ORDER BY started_at, path",
+            "AND problem = '' AND status != 'unsupported' ORDER BY started_at, path",
             (here.fingerprint, *_below(here.slug)),
         )
         return dict(found.fetchall())
