@@ -82,6 +82,13 @@ def test_a_record_of_other_hardware_is_neither(tmp_path: Path) -> None:
     assert states(tmp_path, tmp_path)[2] == "missing"
 
 
+@pytest.mark.parametrize("input_", ["weights", "data"])
+def test_a_record_of_other_inputs_answers_another_question(tmp_path: Path, input_: str) -> None:
+    record_file.write(changed(older(cell()), "provenance", **{input_: "other"}), tmp_path)
+    assert recorded(cell(), tmp_path) is None
+    assert states(tmp_path, tmp_path)[2] == "missing"
+
+
 def test_a_stale_cell_is_measured_where_that_is_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,8 +79,9 @@ class CellsToMeasure:
             if path.exists():
                 return record_file.read(path)
         if not again and os.environ.get(STALE) != "1":
+            inputs = resolved.revisions.weights, resolved.revisions.data
             with contextlib.suppress(ValueError, KeyError):
-                return record_file.read(self._results / self._stale[cell_digest(resolved.cell)])
+                return record_file.read(self._results / self._stale[cell_digest(resolved.cell, *inputs)])
         return None
 
     @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """Content keys: which record answers for a cell on this machine, as it is now.
 
 The key hashes everything that can move a number: the cell, the weights, the data, the measuring code, the
-versions of the packages that compute, the machine and the number of threads. A record of the same cell under
-another key is *stale*: worth showing, not worth trusting blindly.
+versions of the packages that compute, the machine and the number of threads. A record of the same cell,
+weights and data under another key is *stale*: worth showing, not worth trusting blindly.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ class IndexedRecord(NamedTuple):
 
     Attributes:
         path: Relative to the results folder.
-        machine: Fingerprint of the machine; ``cell``: digest of the cell, ``digest``: of the file's content.
+        machine: Fingerprint of the machine.
+        cell: Digest of the cell and its inputs; ``digest``: of the file's content.
         gpu: The driver's name of the GPU if a prediction can be fitted on the record, else empty.
         quantization: How the weights of such a record were stored.
         problem: Why the file is no record; then all fields but ``path`` are empty.
@@ -55,9 +56,9 @@ class IndexedRecord(NamedTuple):
     export_problem: str = ""
 
 
-def cell_digest(cell: Cell) -> str:
-    """Return what identifies a cell, whatever machine or code measured it."""
-    return hashing.digest_of(cell.model_dump_json())
+def cell_digest(cell: Cell, weights: str, data: str) -> str:
+    """Return what identifies a cell and the inputs it was measured on, whatever machine or code did it."""
+    return hashing.digest_of(f"{cell.model_dump_json()} {weights} {data}")
 
 
 def read_all(results: Path, names: Sequence[str], export: bool) -> Iterator[IndexedRecord]:
@@ -85,7 +86,7 @@ def read(results: Path, export: bool, name: str) -> IndexedRecord:
     summary = IndexedRecord(
         path=name,
         machine=str(found.provenance.machine.get("fingerprint", "")),
-        cell=cell_digest(found.cell),
+        cell=cell_digest(found.cell, found.provenance.weights, found.provenance.data),
         status=found.status,
         reason=found.reason,
         started_at=found.provenance.started_at,

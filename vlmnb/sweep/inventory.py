@@ -12,7 +12,7 @@ from vlmnb.errors import UserError
 from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, store
 from vlmnb.records.indexed_record import IndexedRecord, cell_digest
-from vlmnb.records.resolved import resolve
+from vlmnb.records.resolved import Resolved, resolve
 from vlmnb.spec import planning, sweep_file
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.planning import Run
@@ -125,9 +125,8 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
     """Look up every run, and return a message for each damaged file that belongs to none of them."""
     planned = list(runs)
     asked = resolve((cell for run in planned for cell in run.plan.cells), results)
-    places = {cell: resolved.path for cell, resolved in asked.items()}
     with store.Index(results) as index:
-        states = _states(places, index)
+        states = _states(asked, index)
         repeats = tuple(f"repeat {e.path} {e.digest}" for e in index.records(having="repeat").values())
         usable = index.records(having="gpu").values() if any(run.plan.axis.own for run in planned) else ()
         problems = [entry.problem for entry in index.records(having="problem").values()]
@@ -152,16 +151,17 @@ def mark_page(job: Job, pages: Path) -> None:
     page_stamp.mark(paths.executed(pages, job.run.model, job.run.axis), job.stamp())
 
 
-def _states(places: Mapping[Cell, Path], index: store.Index) -> dict[Cell, CellState]:
-    names = {cell: "/".join(path.parts[-3:]) for cell, path in places.items()}
+def _states(asked: Mapping[Cell, Resolved], index: store.Index) -> dict[Cell, CellState]:
+    names = {cell: "/".join(resolved.path.parts[-3:]) for cell, resolved in asked.items()}
     exact = index.at(names.values())
     unanswered = [cell for cell, name in names.items() if name not in exact or exact[name].problem]
     newest = index.newest() if unanswered else {}
-    others = {cell: name for cell in unanswered if newest and (name := newest.get(cell_digest(cell)))}
+    inputs = {cell: (asked[cell].revisions.weights, asked[cell].revisions.data) for cell in unanswered}
+    others = {cell: name for cell, own in inputs.items() if (name := newest.get(cell_digest(cell, *own)))}
     stale = index.at(others.values())
     return {
-        cell: _state(cell, path, exact.get(names[cell]), stale.get(others.get(cell, "")), index.results)
-        for cell, path in places.items()
+        cell: _state(cell, one.path, exact.get(names[cell]), stale.get(others.get(cell, "")), index.results)
+        for cell, one in asked.items()
     }
 
 
