@@ -77,7 +77,7 @@ def test_figures_of_a_page_lead_to_their_records() -> None:
 def test_formula_torch_and_fvcore_agree_in_every_phase_of_the_bundled_models(
     model: str, tmp_path: Path
 ) -> None:
-    from vlmnb.measure.batches import prepare
+    from vlmnb.measure.batches import choose, prepare
     from vlmnb.measure.flop_counting import count as counted
     from vlmnb.measure.loading import ModelSlot, configuration
     from vlmnb.records.resolved import resolve_cell
@@ -87,7 +87,7 @@ def test_formula_torch_and_fvcore_agree_in_every_phase_of_the_bundled_models(
     (point,) = planning.plan("batch_size", asked).cells
     resolved = resolve_cell(point)
     loaded = ModelSlot().get(configuration(resolved))
-    (batch,) = prepare(resolved, loaded)
+    (batch,) = prepare(point, loaded, *choose(point))
     count = counted(loaded, batch, point.image_size, {})
     assert count.note == ""
     assert count.prefill_formula == count.prefill_torch == count.prefill_fvcore

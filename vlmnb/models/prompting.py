@@ -113,7 +113,7 @@ def mend(processor: Any, batch: Any) -> Any:
     order = kept.int().argsort(dim=1, stable=True)  # what is taken out comes first, the rest keeps its order
     taken = ~kept.gather(1, order)
     longest = int((batch["attention_mask"] * kept).sum(dim=1).max())
-    for name in [name for name, value in batch.items() if value.shape == ids.shape]:
+    for name in [name for name, value in batch.items() if getattr(value, "shape", None) == ids.shape]:
         fill = tokenizer.pad_token_id if name == "input_ids" else 0
         batch[name] = batch[name].gather(1, order).masked_fill(taken, fill)[:, -longest:]
     return batch
