@@ -39,7 +39,11 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
     slots.wait_asleep()
     known = axes.get(axis).parameters
     given = {name: namespace[name] for name in known if name in namespace}
-    assigned = _assigned(namespace) if "__name__" in namespace else namespace
+    cells = _assigned(namespace) if "__name__" in namespace else {"injected": set(namespace)}
+    for name in sorted(cells.get("injected", set()) & given.keys()):
+        if isinstance(known[name], tuple) and given[name] in ([], (), "", "[]"):
+            raise UserError(f"{name} is empty; leave it out for the model's own")
+    assigned = set().union(*cells.values())
     extra = {name: namespace.get(name) for name in sorted(assigned) if name not in known}
     return planning.plan(axis, given | extra)
 
@@ -97,7 +101,7 @@ def _reported(plan: Plan) -> list[Record]:
     ]  # fmt: skip
 
 
-def _assigned(namespace: Mapping[str, Any]) -> set[str]:
+def _assigned(namespace: Mapping[str, Any]) -> dict[str, set[str]]:
     """Return the names assigned in the parameters cell, and in the one that papermill injects after it.
 
     They are read from the Jupyter kernel's history, latest version of each cell: an unknown name is a typo.
@@ -116,4 +120,4 @@ def _assigned(namespace: Mapping[str, Any]) -> set[str]:
                 names["injected"] = found
             elif {"model", "results"} <= found:
                 names["parameters"] = found
-    return set().union(*names.values())
+    return names

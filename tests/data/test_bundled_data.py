@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import random
+import shutil
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import pyarrow
+import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 from PIL import Image
@@ -79,3 +86,31 @@ def test_training_never_draws_a_held_out_image() -> None:
     rng = random.Random(71)
     assert len(held_out) == 3 * bundles.ROWS
     assert not held_out & {pixel_hash(draw_picture(rng, "train").image) for _ in range(4_000)}
+
+
+ASK = """
+import pathlib, sys
+from vlmnb.data import catalogue
+entry = catalogue.get("textvqa-mini")
+before = entry.revision(), catalogue.load("textvqa-mini", 3, 0)[0]
+pathlib.Path(sys.argv[1]).replace(sys.argv[2])
+after = entry.revision(), catalogue.load("textvqa-mini", 3, 0)[0]
+assert "datasets" not in sys.modules
+print(before[0] != after[0], before[1][0].references != after[1][0].references)
+"""
+
+
+def test_bundled_rows_need_no_cache_and_are_read_anew_when_the_file_changes(tmp_path: Path) -> None:
+    file, other = tmp_path / "data/textvqa-mini/test.parquet", tmp_path / "other.parquet"
+    file.parent.mkdir(parents=True)
+    shutil.copy(bundles.DATA / "textvqa-mini/test.parquet", file)
+    table = pq.read_table(file)
+    rows = table.column("answers").to_pylist()[::-1]
+    at = table.schema.get_field_index("answers")
+    pq.write_table(table.set_column(at, "answers", pyarrow.array(rows)), other)
+    os.utime(other, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
+    env = {**os.environ, "VLMNB_ROOT": str(tmp_path), "HF_HOME": "/dev/null/cache"}
+    command = [sys.executable, "-c", ASK, str(other), str(file)]
+    assert (
+        subprocess.run(command, env=env, check=True, capture_output=True, text=True).stdout == "True True\n"
+    )

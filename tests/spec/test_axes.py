@@ -60,6 +60,22 @@ def test_parameters_from_python_are_checked_like_those_of_papermill() -> None:
     assert experiment.begin("batch_size", a_notebook).model == "llava-tiny"
 
 
+def test_an_empty_list_given_to_papermill_is_no_default() -> None:
+    own = 'model = "llava-tiny"\nseq_lens = []\nresults = ""'
+    namespace = {
+        "__name__": "__main__",
+        "model": "llava-tiny",
+        "seq_lens": [],
+        "results": "",
+        "In": ["", own],
+    }
+    assert experiment.begin("seq_len", namespace).cells
+    for value in ([], "[]"):
+        history = ["", own, f"# Parameters\nseq_lens = {value!r}\n"]
+        with pytest.raises(UserError, match="seq_lens is empty"):
+            experiment.begin("seq_len", namespace | {"seq_lens": value, "In": history})
+
+
 def test_a_list_may_come_as_the_text_that_papermill_passes() -> None:
     plan = planning.plan("batch_size", DEFAULTS | {"batch_sizes": "[2, 3]"})
     assert [cell.batch_size for cell in plan.of_length("natural")] == [2, 3]

@@ -121,7 +121,7 @@ def official_option(answer: str, choices: Choices = None) -> str | None:
     """
     text = answer.strip()
     known = "ABCDE" if choices is None else "ABCDE"[: len(choices)]
-    if len(text) == 1 or text[1:3] == ". ":
+    if text[:1] in tuple("ABCDE") and text[1:3] in ("", ". "):
         letters = [text[0]]
     else:
         letters = re.findall(r"The answer is ([A-Z]).", text)
@@ -207,7 +207,7 @@ _LETTER_FIRST = re.compile(
     r"([A-HJ-Z])(?:[).:,\]]+(?=\s|$)(?!\s*(?:(?:and|or)\s+)?[A-Z]\b)|\s*[\n:]|\s+(?:[-\u2013]|because)\s)"
 )
 _PICKED = re.compile(
-    r"\b(?i:option|choice|answer|choose|pick|select|it is|it's|go with|be)\W+([A-HJ-Z])\b(?!')"
+    r"\b(?i:option|choice|answer|choose|pick|select|it is|it's|go with|be|but)\W+([A-HJ-Z])\b(?!')"
 )
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
