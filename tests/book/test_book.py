@@ -114,6 +114,35 @@ def test_broken_files_are_reported_and_pages_that_are_gone_leave_the_book(small:
     assert "device" not in small.read("generated/_toc.yml")
 
 
+def test_a_model_measured_by_its_name_has_its_chapter_pages_and_downloads(small: Small) -> None:
+    name, folder = "lab/eye", "lab--eye"
+    for found in record_file.read_all(small.results)[0]:
+        cell = found.cell.model_copy(update={"model": name})
+        record_file.write(found.model_copy(update={"cell": cell}), small.results)
+    page = bookmaking.executed(small.runs, "llava-tiny", "device")
+    (small.runs / folder).mkdir()
+    text = page.read_text(encoding="utf-8").replace('"model": "llava-tiny"', f'"model": "{name}"')
+    (small.runs / folder / "device.ipynb").write_text(text, encoding="utf-8")
+    assert small.assemble() == []
+    contents = yaml.safe_load(small.read("generated/_toc.yml"))["parts"][0]["chapters"]
+    assert {
+        "file": f"book/generated/{folder}",
+        "sections": [{"file": f"book/runs/{folder}/device"}],
+    } in contents
+    assert contents[-1] == {"file": "book/generated/tried"}
+    chapter = small.read(f"generated/{folder}.md")
+    assert chapter.startswith(f"# {name}\n")
+    assert f"(/book/runs/{folder}/device.ipynb)" in chapter
+    assert f'"../runs/{folder}/device.html"' in small.read("generated/status.md")
+    records = re.findall(
+        rf"downloads/(records/[^\"]*/{folder}/\w+\.json)", small.read(f"runs/{folder}/device.ipynb")
+    )
+    downloads = small.root / "book" / "generated" / "extra" / "downloads"
+    assert records
+    assert all((downloads / file).is_file() for file in records)
+    assert (downloads / f"{folder}-device.csv").is_file()
+
+
 def test_a_book_of_nothing_says_so() -> None:
     for page in (comparison.page, comparison.headline, machine.page, status.page):
         assert "Nothing has been measured here yet" in page(Content())

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import bookmaking
 import pytest
 from factory import but, changed
 
+from vlmnb import models
 from vlmnb.analysis import base_configuration
 from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.book.content import Content
 from vlmnb.book.pages import machine
+from vlmnb.book.pages import tried as tried_page
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import MemoryUsage
+from vlmnb.models import tried
+from vlmnb.models.tried import Tried
 from vlmnb.records import export_columns
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
@@ -50,6 +56,42 @@ def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> No
     ]  # fmt: skip
     records = [record for found in groups.values() for each in found for record in each.records.values()]
     assert {record.cell.image_size for record in records} == {64}
+
+
+def test_models_that_are_not_in_the_registry_come_last_by_name() -> None:
+    base, entry = next(filter(base_configuration.is_base, measured("fuyu-tiny"))), models.get("b/eye")
+    given = {"image_size": entry.base_image_size, "optimization": entry.base_dtype}
+    named = [changed(base, "cell", model=name, **given) for name in ("b/eye", "a/eye", "/somewhere/eye")]
+    found = results(*named, base)
+    assert [each.model.title for each in found] == ["Fuyu tiny", "/somewhere/eye", "a/eye", "b/eye"]
+    assert len(comparison_tables.cost_table(found).rows) == 4
+
+
+def test_families_that_were_tried_have_their_row_and_each_reason_its_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ran = Tried(
+        transformers="5.1", torch="2.1", loads="ok", processor="EyeProcessor", batch="equal", flops=-0.5,
+        image_tokens={"64x64": 16, "192x64": 48}, settings={"fp32": "ok", "sdpa": "no <kernel>", "bf16": "no <kernel>"},
+    )  # fmt: skip
+    found = {"eye": ran, "blind": Tried(loads="it has no *processor*"), "ear": Tried(failed="killed")}
+    monkeypatch.setattr(tried, "families", lambda: found)
+    page = tried_page.page()
+    rows = re.findall(r'<tr><th scope="row"[^>]*>(.*?)</th>(.*?)</tr>', page)
+    assert [name for name, _ in rows] == [f"<code>{name}</code>" for name in ("blind", "ear", "eye")]
+    (blind, ear, eye) = (re.findall(r"<td[^>]*>(.*?)</td>", fields) for _, fields in rows)
+    assert blind == [*["-"] * 5, "not measured (1)"]
+    assert ear == [*["-"] * 5, "not measured (2)"]
+    assert eye == ["EyeProcessor", "16", "48", "equal", "-0.5 %", "sdpa (3), bf16 (3)"]
+    assert rows[0][1].count('title="it has no *processor*"') == 6
+    assert re.findall(r"^\d\. .*$", page, re.MULTILINE) == [
+        r"1. it has no \*processor\*", "2. killed", r"3. no \<kernel\>"
+    ]  # fmt: skip
+    assert "transformers 5.1 and torch 2.1" in page
+
+
+def test_the_families_that_are_committed_make_a_page() -> None:
+    assert all(f"<code>{name}</code>" in tried_page.page() for name in tried.families())
 
 
 def test_of_two_base_records_the_one_with_more_samples_counts() -> None:

@@ -86,9 +86,8 @@ def base_results(records: Iterable[Record]) -> dict[Setup, tuple[BaseResult, ...
         if is_base(found):
             setup = Setup(found.source, found.hardware, found.cell.device)
             chosen.setdefault(setup, {}).setdefault(found.cell.model, {})[found.cell.dataset] = found
-    order = list(models.registry())
     made = {
-        setup: tuple(_result(name, by_model[name]) for name in sorted(by_model, key=order.index))
+        setup: tuple(_result(name, by_model[name]) for name in models.ordered(by_model))
         for setup, by_model in chosen.items()
     }
     return dict(sorted(made.items(), key=lambda item: (item[0].source != "measured", -len(item[1]), item[0])))

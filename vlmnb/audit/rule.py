@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 
+from vlmnb import paths
 from vlmnb.files import plain_yaml
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure
@@ -46,6 +47,11 @@ class Where(Frozen):
     model: str
     cell: str
     places: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> str:
+        """Return the record's file below the folder of records."""
+        return paths.record(Path(), self.hardware, self.model, self.key).as_posix()
 
 
 class Finding(Frozen):

@@ -17,7 +17,7 @@ from vlmnb.analysis import base_configuration, pareto
 from vlmnb.book import collect, report_pages
 from vlmnb.book.collect import Files
 from vlmnb.book.content import Content, axis_order, record_path
-from vlmnb.book.pages import audit, comparison, machine, model, status, support
+from vlmnb.book.pages import audit, comparison, machine, model, status, support, tried
 from vlmnb.book.postprocess import linked
 from vlmnb.book.rendering import render, without_colors
 from vlmnb.errors import UserError
@@ -130,13 +130,15 @@ def _generated(content: Content) -> Files:
         "comparison.md": comparison.page(content),
         "headline.md": comparison.headline(content),
         "support.md": support.page(content),
+        "tried.md": tried.page(),
         "machine.md": machine.page(content),
         "status.md": status.page(content),
         "audit.md": audit.page(content.records, "measured"),
         "reports-checked.md": audit.page(content.records, "reports"),
     }
-    texts |= {f"{name}.md": model.page(content, name) for name in content.models}
-    for name in ("comparison.md", "headline.md", *(f"{name}.md" for name in content.models)):
+    chapters = {f"{paths.model_folder(name)}.md": model.page(content, name) for name in content.models}
+    texts |= chapters
+    for name in ("comparison.md", "headline.md", *chapters):
         texts[name] += f"\n{marks.legend(texts[name])}\n"
     targets = {record.key: f"../../{record_path(record)}" for record in content.records}
     texts = {name: linked(text, targets) for name, text in texts.items()}

@@ -44,7 +44,9 @@ def notebooks(files: Iterable[Path]) -> tuple[dict[Name, Notebook], list[str]]:
     problems = []
     for path in files:
         try:
-            read[path.parent.name, path.stem] = postprocess.read(path)
+            notebook = postprocess.read(path)
+            model = postprocess.papermill(notebook).get("parameters", {}).get("model", path.parent.name)
+            read[model, path.stem] = notebook
         except Refused as error:
             problems.append(f"the page {path.parent.name}/{path.name}: {error}; a sweep makes it again")
     return read, problems
@@ -131,8 +133,8 @@ def processed(page: Page, notebook: Notebook, records: Sequence[Record]) -> tupl
     opening, legend = run.opening(page, records), marks.legend(postprocess.dumps(notebook))
     closing = f"{legend}\n\n{run.closing(page)}"
     made, left_out = postprocess.page(notebook, page.title, page.label, targets, opening, closing)
-    text, name = postprocess.dumps(made).encode(), f"{page.model}/{page.axis}.ipynb"
-    files = {f"{page.folder}/{name}": text, EXTRA + page.download("ipynb"): text}
+    text, name = postprocess.dumps(made).encode(), f"{page.path}.ipynb"
+    files = {name: text, EXTRA + page.download("ipynb"): text}
     return files, [f"in {name}, {line}" for line in left_out]
 
 

@@ -51,9 +51,10 @@ class Page:
         return self.parameters.get("source") == "reports"
 
     @property
-    def folder(self) -> str:
-        """Folder of the page, below ``book/``."""
-        return "reports" if self.from_report else "runs"
+    def path(self) -> str:
+        """File of the page below ``book/``, without the ending."""
+        folder = "reports" if self.from_report else "runs"
+        return f"{folder}/{paths.model_folder(self.model)}/{self.axis}"
 
     @property
     def title(self) -> str:
@@ -64,7 +65,7 @@ class Page:
     @property
     def name(self) -> str:
         """The page's name among the downloads, unique in the book."""
-        return f"{'reports-' if self.from_report else ''}{self.model}-{self.axis}"
+        return f"{'reports-' if self.from_report else ''}{paths.model_folder(self.model)}-{self.axis}"
 
     @property
     def label(self) -> str:
@@ -90,8 +91,7 @@ class Content:
         """Models with anything to show, in the registry's order, then all others by name."""
         seen = {record.cell.model for record in self.records} | {page.model for page in self.pages}
         seen |= {failure.model for failure in self.failures}
-        known = [name for name in models.registry() if name in seen]
-        return (*known, *sorted(seen.difference(known)))
+        return tuple(models.ordered(seen))
 
 
 def model_title(name: str) -> str:

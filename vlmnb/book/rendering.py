@@ -14,6 +14,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
+from vlmnb import paths
 from vlmnb.analysis import base_configuration
 from vlmnb.book import content
 from vlmnb.views import table, templates
@@ -48,6 +49,7 @@ def _environment() -> Environment:
         "code_type": code,
         "table": _table,
         "facts": _facts,
+        "folder": paths.model_folder,
         "minute": content.minute,
         "model_title": content.model_title,
         "axis_title": content.axis_title,

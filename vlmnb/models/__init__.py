@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+from collections.abc import Iterable
 
 from vlmnb.errors import UserError, nearest
 from vlmnb.models.entry import NAMED_FAMILY, ModelEntry, named_entry
@@ -33,6 +34,12 @@ def registry() -> dict[str, ModelEntry]:
     """Return all models by name: those of the Hub in the order of their families, then the bundled ones."""
     entries = [entry for family in by_family().values() for entry in family.entries]
     return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.bundled)}
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Return names of models in the registry's order, then by name those that it does not have."""
+    place = {name: number for number, name in enumerate(registry())}
+    return sorted(names, key=lambda name: (place.get(name, len(place)), name))
 
 
 def default() -> ModelEntry:

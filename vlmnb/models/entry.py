@@ -115,8 +115,7 @@ def named_entry(name: str) -> ModelEntry | None:
 
 
 def _made(name: str, source: str) -> ModelEntry:
-    title = name.rstrip("/").rpartition("/")[2]
     return ModelEntry(
-        name=name, family=NAMED_FAMILY, title=title, summary=f"{source}, measured by name.", source=source,
+        name=name, family=NAMED_FAMILY, title=name, summary=f"{source}, measured by name.", source=source,
         **REPORTED_DEFAULTS,
     )  # fmt: skip

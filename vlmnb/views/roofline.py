@@ -200,7 +200,7 @@ def _quietest(peak: Peak) -> Field:
 
 def _weights(record: Record) -> Field:
     """Show the bytes of the weights and, of more than one type of element, those of each."""
-    by_type = getattr(record.memory, "weights_by_type", {})
+    by_type = record.memory.weights_by_type if record.memory else {}
     parts = ", ".join(f"{name} {format_si(size, 'B', 3)}" for name, size in by_type.items())
     shown = memory("weights_bytes", COUNTED)(record)
     return replace(shown, span=f"({parts})") if len(by_type) > 1 else shown

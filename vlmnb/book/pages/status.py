@@ -36,7 +36,7 @@ def _published(page: Page) -> tuple[Value, ...]:
     state = "outdated" if page.redraw_command else "published"
     state += "; the last rerun failed" if page.failed_rerun else ""
     state = "published, from a report" if page.from_report else state
-    address = f"../{page.folder}/{page.model}/{page.axis}.html"
+    address = f"../{page.path}.html"
     link = Field(axis_title(page.axis), words=True, href=address)
     measured = sum(record.status == "ok" for record in page.records)
     return model_title(page.model), link, state, minute(page.executed_at), len(page.records), measured

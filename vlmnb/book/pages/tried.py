@@ -1,0 +1,45 @@
+"""The page of the families that were built small and measured by their folder: what came out of it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from vlmnb.book.rendering import code, render
+from vlmnb.models import tried
+from vlmnb.models.tried import Tried
+from vlmnb.views.table import Field, Row, Table, without
+
+
+def page() -> str:
+    """Return the page."""
+    known = dict(sorted(tried.families().items()))
+    reasons: dict[str, int] = {}
+    sizes = list(dict.fromkeys(size for one in known.values() for size in one.image_tokens))
+    heads = ("Family", "Processor", *sizes, "Batch of four", "FLOPs", "Does not run")
+    rows = tuple(_row(name, one, sizes, reasons) for name, one in known.items())
+    return render(
+        "tried.md", table=Table("", heads, rows, "vlmnb-sticky"), reasons=reasons,
+        settings=list(dict.fromkeys(name for one in known.values() for name in one.settings)),
+        transformers=sorted({one.transformers for one in known.values() if one.transformers}),
+        torch=sorted({one.torch for one in known.values() if one.torch}),
+        works=sum(one.works for one in known.values()), families=len(known),
+    )  # fmt: skip
+
+
+def _row(name: str, one: Tried, sizes: list[str], reasons: dict[str, int]) -> Row:
+    """Make a family's row; its last field names what does not run, with the number of the reason."""
+    gone = {setting: why for setting, why in one.settings.items() if why != "ok"}
+    if not one.works:
+        gone = {"not measured": one.reason}
+    numbered = [f"{what} ({reasons.setdefault(why, len(reasons) + 1)})" for what, why in gone.items()]
+    none = partial(without, one.reason or "not tried")
+    tokens = [str(one.image_tokens[size]) if size in one.image_tokens else "" for size in sizes]
+    flops = "" if one.flops is None else f"{one.flops:+.1f} %"
+    return (
+        Field(code(name), words=True),
+        Field(one.processor, words=True) if one.processor else none(),
+        *(Field(count, "counted") if count else none() for count in tokens),
+        Field(one.batch, words=True) if one.batch else none(),
+        Field(flops, one.flops_note) if flops else without(one.flops_note or one.reason or "not counted"),
+        Field(", ".join(numbered) or "all run", "; ".join(gone.values()), words=True),
+    )
