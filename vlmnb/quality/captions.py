@@ -20,25 +20,38 @@ SIGMA = 6.0
 
 _SPLIT = (
     (re.compile(r"(?<=\w)(n't|'(?:s|re|ve|ll|d|m))\b", re.I), r" \1"),
-    (re.compile(r"\b(?:can(?=not\b)|(?:gon|wan)(?=na\b)|got(?=ta\b)|(?:gim|lem)(?=me\b))", re.I), r"\g<0> "),
+    (
+        re.compile(r"\b(?:can(?=not\b)|(?:gon|wan)(?=na\b(?!-))|got(?=ta\b)|(?:gim|lem)(?=me\b))", re.I),
+        r"\g<0> ",
+    ),
+    (re.compile(r"('t)(?=is\b|was\b)|\b(y')(?=all\b)", re.I), r"\g<0> "),
 )
 """Words that the treebank counts as two."""
 
 _TOKEN = re.compile(
     r"""
-    n't\b | '(?:s|re|ve|ll|d|m)\b | '(?:n'|\d\ds\b)
-    | (?:mrs?|ms|dr|st|mt|jr|sr|vs|etc|inc|ltd|corp|ave|blvd)\.(?!\w) | no\.(?=\s*\d)  # abbreviations
-    | (?<![\w.])(?:[a-z]\.){2,} | \b[a-z]\.(?!\w)  # u.s., p.m., a.
-    | (?-i:\b[A-Z]&[A-Z]\b)
-    | \d+:\d+                              # 5:30
+    n't\b | '(?:s|re|ve|ll|d|m)\b | '(?:n'|\d\ds\b|t(?=\s(?:is|was)\b)|em\b|cause\b|till?\b) | y'(?=\s)
+    | (?:mrs?|ms|dr|prof|gen|rev|sgt|capt|lt|st|mt|jr|sr|bros|vs|etc|inc|ltd|corp|co|dept|ave|blvd|rd|ft
+        |fig|pp|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|thu|thurs|fri|ph\.d)\.(?!\w)
+    | no\.(?=\s*\d)
+    | (?<![\w.])(?:[a-z]\.){2,}(?:-\w+)* | \b[a-z]\.(?!\w)  # u.s., p.m., a.
+    | (?-i:\b[A-Z]+(?:&[A-Z]+)+) | \bc\+\+ | \bc\#
+    | https?://\S+
+    | \d+(?::\d+)+                         # 5:30
+    | (?<![\w.])\.\d+
+    | \d[\d,]*\.\d+(?=[a-z])               # 1.5 m
+    | (?<!\S)[-+]\d+(?:[.,:]\d+)* | (?-i:\b[A-Z]+\$)
     | [@#][a-z]\w*
-    | [do]'\w\w+                           # o'clock
+    | (?:[do]'\w|\w+[aeiouy]'(?=[aeiou])|s'm)\w+ | ne'er\b  # o'clock, ma'am
     | \w+(?:(?:[-./@]|(?<=\d),(?=\d))\w+)*
-    | [?!]{2,} | [&%$#@+=<>*~^|/\\()\[\]{}]
+    | [?!]{2,} | \*+ | [$&%#@+=<>^~|/\\()\[\]{}]
+    | [\xa2\xa3\xa5\xa9\xae\xb0\xb1\xb4\xd7\xf7\u20ac\u2022\u2032\u2033\u2100-\u2bff]
     """,
     re.VERBOSE | re.I,
 )
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
+_WRITTEN = _BRACKETS | {"\xa2": "cents", "\xa3": "#", "\u20ac": "$"}
+"""Brackets, and signs of money, as the treebank writes them."""
 
 
 class CaptionScores(Frozen):
@@ -63,12 +76,12 @@ def tokens(text: str) -> list[str]:
     """Split a caption into the words that the COCO evaluation counts, in lower case.
 
     That evaluation uses the Penn Treebank tokenizer of Stanford CoreNLP, a Java program, and then drops
-    punctuation but no brackets, ``&`` or ``%``. Rarities such as signs of currency are split otherwise here.
+    punctuation but no brackets, ``&`` or ``%``. Rarities such as smileys and tags are split otherwise here.
     """
     text = unicodedata.normalize("NFC", text).replace("\u2019", "'")
     for pattern, parts in _SPLIT:
         text = pattern.sub(parts, text)
-    return [_BRACKETS.get(token, token.lower()) for token in _TOKEN.findall(text)]
+    return [_WRITTEN.get(token, token.lower()) for token in _TOKEN.findall(text)]
 
 
 @functools.lru_cache(maxsize=256)
