@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from vlmnb.measure.batches import prepare
+from vlmnb.measure.batches import choose, prepare
 from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.loading import ModelSlot, configuration
 from vlmnb.meters.counters import calibration
@@ -81,7 +81,7 @@ def test_the_formula_of_the_cache_is_what_the_cache_holds(model: str) -> None:
     parameters = {"model": model, "samples": 3, "batch_sizes": [3], "device": "cpu"}
     cell = resolve_cell(planning.plan("batch_size", parameters).cells[0])
     loaded = ModelSlot().get(configuration(cell))
-    (batch,) = prepare(cell, loaded)
+    (batch,) = prepare(cell.cell, loaded, *choose(cell.cell))
     with torch.inference_mode():
         made = loaded.model.generate(
             **batch.inputs, max_new_tokens=4, min_new_tokens=4, do_sample=False, return_dict_in_generate=True

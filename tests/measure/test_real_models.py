@@ -18,7 +18,7 @@ from vlmnb import models
 from vlmnb.data.catalogue import Sample
 from vlmnb.data.prompts import short_answer_prompt
 from vlmnb.measure import encoding, loading
-from vlmnb.measure.batches import prepare
+from vlmnb.measure.batches import choose, prepare
 from vlmnb.measure.cells import measure_cells
 from vlmnb.models import geometry, stand_in
 from vlmnb.models.entry import ModelEntry
@@ -124,7 +124,7 @@ def test_random_weights_are_measured_without_quality(
     assert {(a.text_tokens, a.output_tokens) for a in found.answers} == {(60, 3)}
     resolved = resolve_cell(asked)
     loaded = loading.load(loading.configuration(resolved))
-    batch = prepare(resolved, loaded)[0]
+    batch = prepare(asked, loaded, *choose(asked))[0]
     with torch.no_grad():
         assert loaded.model(**batch.inputs).logits.isfinite().all()
 

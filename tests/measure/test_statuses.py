@@ -10,7 +10,7 @@ import torch
 from vlmnb.errors import UserError
 from vlmnb.flops import counters
 from vlmnb.measure import cells, loading
-from vlmnb.measure.batches import prepare
+from vlmnb.measure.batches import choose, prepare
 from vlmnb.measure.flop_counting import count
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
@@ -61,7 +61,7 @@ def test_flops_of_a_batch_are_those_of_its_padded_prompts(model: str) -> None:
     (cell,) = planning.plan("batch_size", parameters).cells
     resolved = resolve_cell(cell)
     loaded = loading.load(loading.configuration(resolved))
-    (batch,) = prepare(resolved, loaded)
+    (batch,) = prepare(cell, loaded, *choose(cell))
     assert len({prompt.text_tokens for prompt in batch.prompts}) > 1, "the prompts differ in length"
     whole = counters.count_forward(loaded.model, dict(batch.inputs))
     assert count(loaded, batch, cell.image_size, {}).torch == whole.torch

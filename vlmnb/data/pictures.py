@@ -7,8 +7,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vlmnb import paths
 from vlmnb.data.rows import BadRow, shown
 from vlmnb.errors import one_line
@@ -79,6 +77,8 @@ def _eight_bits(image: Any) -> Any:
 
     if image.mode[0] not in "IF":
         return image
+    import numpy as np
+
     values = np.nan_to_num(np.asarray(image, dtype=np.float64))
     tops = (1, 255, 65535) if image.mode == "F" else (65535,)
     white = next((top for top in tops if values.max(initial=0) <= top), values.max(initial=0))

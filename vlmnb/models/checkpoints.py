@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vlmnb import paths
 from vlmnb.errors import UserError
-from vlmnb.models import folders, hub, soundness
+from vlmnb.models import folders, soundness
 from vlmnb.models.entry import ModelEntry
 
 KINDS = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
@@ -77,7 +77,7 @@ def _snapshot(entry: ModelEntry) -> Path:
         f"{entry.name} has no weights on this machine: looked for {wanted} of {entry.source} in "
         f"{' and '.join(filter(None, places))}{_other_revisions(entry)}"
     )
-    return hub.fetch(entry, missing, KINDS)
+    return folders.fetch(entry, missing, KINDS)
 
 
 def _other_revisions(entry: ModelEntry) -> str:

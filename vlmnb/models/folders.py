@@ -1,15 +1,23 @@
-"""Where a model's files lie on this machine: a folder of the user's, or the Hub's local cache."""
+"""Where the files of a model lie: in a folder of the user, in the cache of the Hub, or on the Hub."""
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
+from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from vlmnb import paths
+from vlmnb.errors import UserError, one_line
 from vlmnb.models.entry import ModelEntry
 
 FOLDERS = "VLMNB_CHECKPOINTS"
 """Environment variable: a folder of checkpoints, each in it as ``<model>/`` or ``<owner>/<repository>/``."""
+
+REACH_S = 5.0
+"""Seconds within which the Hub must take a connection, so that a missing network is reported at once."""
 
 
 def local(entry: ModelEntry) -> Path | None:
@@ -60,3 +68,66 @@ def ways_out(entry: ModelEntry) -> str:
         f"download it with `hf download {entry.source}{revision}`, or set {FOLDERS} to a folder that "
         f"has it as {places}, or measure speed alone with weights: random"
     )
+
+
+def fetch(entry: ModelEntry, missing: str, patterns: Sequence[str]) -> Path:
+    """Download files of a model's repository into the Hub's cache and return the folder of its revision.
+
+    Args:
+        entry: Names the repository and, if it pins one, the revision.
+        missing: What is missing; the message begins with it.
+        patterns: Which files.
+
+    Raises:
+        UserError: The Hub is not to be asked, cannot be reached, or refuses; or the disk is full.
+    """
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise UserError(f"{missing}, and HF_HUB_OFFLINE forbids downloads; {ways_out(entry)}")
+    if not _reachable(constants.ENDPOINT):
+        raise UserError(f"{missing}, and {constants.ENDPOINT} cannot be reached; {ways_out(entry)}")
+    try:
+        found = huggingface_hub.snapshot_download(
+            entry.source, revision=entry.revision or None, allow_patterns=list(patterns)
+        )
+    except Exception as error:  # the client of the Hub lets through whatever its own libraries raise
+        reason = f"downloading failed ({type(error).__name__}: {one_line(error)[:200]})"
+        why = _refused(entry, error) or f"{reason}; {ways_out(entry)}"
+        raise UserError(f"{missing}, and {why}") from None
+    return Path(found)
+
+
+def _refused(entry: ModelEntry, error: BaseException | None) -> str:
+    """Say why the Hub or the disk refused a download, with the way out; empty if that is not known."""
+    from huggingface_hub import constants, errors
+
+    log_in = "log in with `hf auth login` (or set HF_TOKEN) with a token that may read it"
+    while error is not None:  # the client raises errors of its own from those that have the answer
+        code = getattr(getattr(error, "response", None), "status_code", None)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"no space is left in {constants.HF_HUB_CACHE}; free some, or set HF_HOME to another disk"
+        if isinstance(error, errors.RevisionNotFoundError):
+            return f"{entry.source} has no revision {commit(entry)} on the Hub"
+        if isinstance(error, errors.GatedRepoError) or code == 403:
+            return f"{entry.source} is gated, or the token has no rights: accept its terms there, {log_in}"
+        if code == 401:
+            return f"the token is wrong, expired or without rights, or there is none (401): {log_in}"
+        if isinstance(error, errors.RepositoryNotFoundError) or code == 404:
+            return f"the Hub has no repository {entry.source}: the name is wrong, or it was moved or deleted"
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _reachable(endpoint: str) -> bool:
+    """Return whether the Hub takes connections; with a proxy, assume so."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    address = urlsplit(endpoint)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        socket.create_connection((address.hostname or "", port), timeout=REACH_S).close()
+    except OSError:
+        return False
+    return True

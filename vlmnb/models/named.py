@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from vlmnb.errors import UserError
-from vlmnb.models import folders, hub
+from vlmnb.models import folders
 from vlmnb.models.entry import ModelEntry
 
 SMALL = ("*.json", "*.jinja", "*.model", "*.txt", "README.md")
@@ -33,7 +33,7 @@ def document(of: ModelEntry) -> dict[str, Any]:
     file = folders.anywhere(of) / "config.json"
     if not file.exists() and not of.source.startswith("/") and folders.local(of) is None:
         missing = f"{of.name}: config.json is neither below {folders.FOLDERS} nor in the Hub's cache"
-        file = hub.fetch(of, missing, SMALL) / "config.json"
+        file = folders.fetch(of, missing, SMALL) / "config.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         _require_images(of, str(content["model_type"]))
