@@ -72,7 +72,8 @@ def test_families_that_were_tried_have_their_row_and_each_reason_its_number(
 ) -> None:
     ran = Tried(
         transformers="5.1", torch="2.1", loads="ok", processor="EyeProcessor", batch="equal", flops=-0.5,
-        image_tokens={"64x64": 16, "192x64": 48}, settings={"fp32": "ok", "sdpa": "no <kernel>", "bf16": "no <kernel>"},
+        image_tokens={"64x64": 16, "192x64": 48},
+        settings={"fp32": "ok", "sdpa": "no <kernel>", "bf16": "no <kernel>"},
     )  # fmt: skip
     found = {"eye": ran, "blind": Tried(loads="it has no *processor*"), "ear": Tried(failed="killed")}
     monkeypatch.setattr(tried, "families", lambda: found)

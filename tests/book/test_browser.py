@@ -76,6 +76,15 @@ def test_columns_that_are_cut_off_are_told_by_a_shade(project: Path, tmp_path: P
         assert max(edges(page)) < 10
 
 
+@pytest.mark.parametrize("name", ["data", "generated/tried"])
+def test_a_wide_table_scrolls_inside_the_page_of_a_phone(site: Path, name: str) -> None:
+    with browser.opened(site / f"book/{name}.html", width=380) as (page, _):
+        table = page.locator("article table").first
+        assert table.evaluate("e => e.scrollWidth > e.parentElement.clientWidth")
+        assert table.evaluate("e => getComputedStyle(e.parentElement).overflowX") == "auto"
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_figures_have_no_box_behind_them(site: Path, dark: bool) -> None:
     with browser.opened(site / "book/runs/qwen2.5-vl-tiny/image_size.html", dark=dark) as (page, _):
