@@ -73,6 +73,7 @@ def _eight_bits(image: Any) -> Any:
     Whole numbers are taken for 16 bits, as cameras and PNG files have them; real numbers reach to 1, 255 or
     65535. Where values go beyond, the largest is white.
     """
+    import numpy as np
     from PIL import Image
 
     if image.mode[0] not in "IF":
