@@ -78,7 +78,6 @@ def _eight_bits(image: Any) -> Any:
 
     if image.mode[0] not in "IF":
         return image
-    import numpy as np
 
     values = np.nan_to_num(np.asarray(image, dtype=np.float64))
     tops = (1, 255, 65535) if image.mode == "F" else (65535,)
