@@ -139,7 +139,7 @@ def test_what_fails_after_the_measurement_is_a_note_and_the_times_are_kept(
     made = measure_cell(resolve_cell(cell(optimization="sdpa")), ModelSlot(), {})
     assert (made.status, made.timing, made.energy) == ("ok", kept.timing, kept.energy)
     assert made.memory == kept.memory
-    assert [note.split()[0] for note in made.notes] == ["memory", "answers", "probe", "ceilings", "FLOPs"]
+    assert [note.split()[0] for note in made.notes] == ["memory", "answers", "probe", "ceilings", "flops"]
     assert all("no place" in note for note in made.notes)
 
 

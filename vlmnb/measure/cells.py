@@ -12,7 +12,6 @@ from typing import Any
 
 from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
-from vlmnb.device.state import Conditions
 from vlmnb.errors import UserError
 from vlmnb.measure import failures, layers, loading, peak_rates, process_state
 from vlmnb.measure.batches import Batch, choose, prepare, require_data
@@ -28,7 +27,6 @@ from vlmnb.records.record import Record
 from vlmnb.records.resolved import Resolved, blank_record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
-from vlmnb.spec.optimizations import quantization
 
 UNDISTURBED = ("ok", "not_applicable", "not_enough_tokens")
 """Statuses after which the loaded model serves the next cell."""
@@ -89,8 +87,25 @@ def _get_ready(missing: Sequence[Resolved]) -> None:
     gc.freeze()
 
 
-Fields = dict[str, Any]
-"""Values by the name of a field."""
+class Findings:
+    """What is known of a cell so far: fields of its record and of its provenance, and notes."""
+
+    def __init__(self) -> None:
+        self.record: dict[str, Any] = {}
+        self.provenance: dict[str, Any] = {}
+        self.notes: list[str] = []
+
+    def extra(self, name: str, work: Callable[[], Any]) -> None:
+        """Add a field of the record after the measurement; if that fails, a note says what is missing.
+
+        Only Ctrl-C ends the cell: what was measured is kept whatever a library raises.
+        """
+        try:
+            self.record[name] = work()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self.notes.append(f"{name} missing: {failures.of(error)[1]}")
 
 
 def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Record:
@@ -99,33 +114,26 @@ def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Rec
     The slot holds the model from cell to cell, and ``counts`` the FLOPs counted so far, which depend on the
     model and the shapes of a batch alone.
     """
-    began = time.perf_counter()
+    began, made, rejected = time.perf_counter(), Findings(), None
     blank = blank_record(resolved, datetime.now(UTC).isoformat(timespec="seconds"))
-    found: Fields = {}
-    seen: Fields = {}
-    notes: list[str] = []
-    rejected = None
     try:
         with process_state.of_a_cell():
-            found = _measured(resolved, slot, counts, seen, notes)
+            _measure(resolved, slot, counts, made)
     except (KeyboardInterrupt, UserError):
         raise
     except BaseException as error:  # a panic in Rust, as in a tokenizer, is not an Exception
         status, reason = failures.of(error)
-        found = {"status": status, "reason": reason}
+        made.record = {"status": status, "reason": reason}
         if status == "failed" and isinstance(error, CallFailed) and resolved.optimization.tried:
             rejected = error.inputs
     if rejected is not None and _runs_plain(resolved, slot, rejected):
-        found["status"] = "unsupported"
-    seen["seconds"] = time.perf_counter() - began
-    provenance = blank.provenance.model_copy(update=seen)
-    return blank.model_copy(update={**found, "notes": tuple(notes), "provenance": provenance})
+        made.record["status"] = "unsupported"
+    made.provenance["seconds"] = time.perf_counter() - began
+    provenance = blank.provenance.model_copy(update=made.provenance)
+    return blank.model_copy(update={**made.record, "notes": tuple(made.notes), "provenance": provenance})
 
 
-def _measured(
-    resolved: Resolved, slot: ModelSlot, counts: FlopCounts, seen: Fields, notes: list[str]
-) -> Fields:
-    """Return the fields of the record; add those of its provenance to ``seen``, and its notes."""
+def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Findings) -> None:
     import torch
 
     cell = resolved.cell
@@ -136,28 +144,22 @@ def _measured(
     if cell.repeat:
         slot.clear()  # a repeat begins as the first measurement did: with nothing in memory
     loaded = slot.get(loading.configuration(resolved))
-    notes += loaded.notes
-    seen |= {name: getattr(loaded, name) for name in ("geometry", "template")}
-    seen["processor"] = loaded.processor_source
-    batches = prepare(cell, loaded, samples, failed)
-    del samples  # encoded pictures, which are not to be counted as memory of the model
-    measuring = _profiled if cell.measure == "layers" else _generated
-    found, conditions = measuring(resolved, loaded, batches, notes)
-    seen |= {
+    made.notes += loaded.notes
+    made.provenance |= {
+        "geometry": loaded.geometry,
+        "template": loaded.template,
+        "processor": loaded.processor_source,
         "threads": int(torch.get_num_threads()),
         "tuning": slots.tuning(),
         "attention": resolved.optimization.kernel(str(loaded.decoder.config._attn_implementation)),
-        "other_load": conditions.other_load if conditions else None,
-        "conditions": conditions,
-        "sensors": found.pop("sensors", ()),
     }
-    if resolved.optimization.of("quantization"):
-        look = partial(quantization.unquantized, loaded.model)
-        if left := failures.attempt("list of layers that are not quantized", look, notes):
-            notes.append(f"linear layers that are not quantized: {left}")
-    counting = partial(count, loaded, batches[0], cell.image_size, counts)
-    flops = failures.attempt("FLOPs", counting, notes)
-    return {**found, "flops": flops, "failed_samples": tuple(failed)}
+    batches = prepare(cell, loaded, samples, failed)
+    del samples  # encoded pictures, which are not to be counted as memory of the model
+    made.record["failed_samples"] = tuple(failed)
+    (_profile if cell.measure == "layers" else _generate)(resolved, loaded, batches, made)
+    if conditions := made.provenance["conditions"]:
+        made.provenance["other_load"] = conditions.other_load
+    made.extra("flops", partial(count, loaded, batches[0], cell.image_size, counts))
 
 
 def _runs_plain(resolved: Resolved, slot: ModelSlot, inputs: Any) -> bool:
@@ -173,46 +175,33 @@ def _runs_plain(resolved: Resolved, slot: ModelSlot, inputs: Any) -> bool:
     return True
 
 
-def _generated(
-    resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], notes: list[str]
-) -> tuple[Fields, Conditions | None]:
-    """Generate answers and return the fields of the record; what fails after the measurement is a note."""
+def _generate(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made: Findings) -> None:
     cell = resolved.cell
     generate = Generator.of(resolved, loaded, [batch.inputs for batch in batches])
     window = timed(cell, generate, batches)
     energy = window.meters.energy
-    found = {
+    made.provenance |= {"sensors": energy.cards, "conditions": window.meters.conditions}
+    made.record |= {
         "timing": window.timing,
         "energy": window.meters.readings,
         "energy_refused": energy.refused,
-        "sensors": energy.cards,
         "codecarbon": energy.emissions,
         "memory": window.meters.memory.usage,
         "compilation": process_state.compilation() if resolved.optimization.of("compilation") else None,
     }
-    extra: dict[str, Callable[[], Any]] = {
-        "memory": partial(memory_of, loaded, window),
-        "answers": partial(score, cell, loaded, batches, window.outputs),
-        "probe": partial(generate.probe, batches[0].inputs),
-    }
+    made.extra("memory", partial(memory_of, loaded, window))
+    made.extra("answers", partial(score, cell, loaded, batches, window.outputs))
+    made.extra("probe", partial(generate.probe, batches[0].inputs))
     # For cells that show speed, and for optimizations, which may come nearer to the peak.
-    if cell.length == "fixed" or cell.optimization != optimizations.base_dtype(
-        resolved.entry.base_dtype, cell.device
-    ):
-        extra["ceilings"] = partial(peak_rates.measured, cell.device, cell.dtype)
-    for name, work in extra.items():
-        if (made := failures.attempt(name, work, notes)) is not None:
-            found[name] = made
-    return found, window.meters.conditions
+    original = optimizations.base_dtype(resolved.entry.base_dtype, cell.device)
+    if cell.length == "fixed" or cell.optimization != original:
+        made.extra("ceilings", partial(peak_rates.measured, cell.device, cell.dtype))
 
 
-def _profiled(
-    resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], notes: list[str]
-) -> tuple[Fields, Conditions | None]:
-    """Time the model's parts and return the fields of the record."""
+def _profile(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made: Findings) -> None:
     meter, inputs = ConditionsMeter(resolved.cell.device), batches[0].inputs
     meter.start()
     with failures.calling(inputs), resolved.optimization.within():
-        profile = layers.profile(loaded, inputs)
+        made.record["layers"] = layers.profile(loaded, inputs)
     meter.stop()
-    return {"layers": profile}, meter.conditions()
+    made.provenance["conditions"] = meter.conditions()

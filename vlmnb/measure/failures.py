@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
 from vlmnb.errors import one_line
 from vlmnb.types import Status
-
-T = TypeVar("T")
 
 
 class NotMeasured(Exception):
@@ -66,17 +64,3 @@ def of(error: BaseException) -> tuple[Status, str]:
     full = isinstance(error, (torch.OutOfMemoryError, MemoryError))
     full |= "can't allocate memory" in text or "out of memory" in text
     return "out_of_memory" if full else "failed", text
-
-
-def attempt(what: str, work: Callable[[], T], notes: list[str]) -> T | None:
-    """Return the result of extra work after the measurement; if it fails, None and a note of what is missing.
-
-    Only Ctrl-C ends the cell: what was measured is kept whatever a library raises.
-    """
-    try:
-        return work()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        notes.append(f"{what} missing: {of(error)[1]}")
-        return None

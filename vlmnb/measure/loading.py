@@ -18,7 +18,7 @@ from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family, Sizing
 from vlmnb.records.resolved import Resolved
 from vlmnb.spec import optimizations
-from vlmnb.spec.optimizations import Optimization, Setting
+from vlmnb.spec.optimizations import Optimization, Setting, quantization
 from vlmnb.types import Device, Weights
 
 
@@ -104,12 +104,7 @@ class ModelSlot:
         self._held: Loaded | None = None
 
     def get(self, wanted: Configuration) -> Loaded:
-        """Return the model of a configuration, loading it unless it is the one held.
-
-        Raises:
-            Unsupported: The device or the quantization does not work here.
-            UserError: The checkpoint is missing.
-        """
+        """Return the model of a configuration, loading it unless it is the one held."""
         if self._held is None or self._held.configuration != wanted:
             self.clear()
             with process_state.of_a_cell():
@@ -181,6 +176,8 @@ def load(wanted: Configuration) -> Loaded:
         loaded = replace(loaded, sizing=wanted.family.interpolated(loaded.model, loaded.processor))
     for setting in wanted.optimization.settings:
         apply(setting, loaded.model, wanted.device)
+    if wanted.optimization.of("quantization") and (left := quantization.unquantized(loaded.model)):
+        loaded = replace(loaded, notes=(*loaded.notes, f"linear layers that are not quantized: {left}"))
     return loaded
 
 
@@ -192,11 +189,7 @@ def torch_dtype(name: str) -> Any:
 
 
 def apply(setting: Setting, model: Any, device: str) -> None:
-    """Apply a setting to a loaded model in place; only trying shows whether that works here.
-
-    Raises:
-        Unsupported: The library cannot do it here; the reason is the library's own.
-    """
+    """Apply a setting to a loaded model in place; what the library raises is why it is unsupported here."""
     import torch
 
     try:
@@ -238,11 +231,7 @@ def _pretrained(wanted: Configuration) -> Loaded:
 
 
 def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Loaded:
-    """Load a checkpoint that has every weight of the model, with further arguments of ``from_pretrained``.
-
-    Raises:
-        UserError: It cannot be loaded, lacks a weight, or has one too many or of another shape.
-    """
+    """Load a checkpoint that has exactly the model's weights, with arguments of ``from_pretrained``."""
     with _usable(wanted, folder):
         model, report = wanted.family.model_class().from_pretrained(
             folder,
