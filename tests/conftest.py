@@ -2,8 +2,17 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from vlmnb import paths
+
+if sys.dont_write_bytecode:
+    # To compile what is imported, in each process, takes longer than most tests. Kept apart from the code.
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(paths.parsed_code().with_name("bytecode"))
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 import pytest
 from hypothesis import settings
@@ -15,6 +24,9 @@ settings.load_profile("untimed")
 # Read when torch is first imported: threads that spin while waiting stall each other on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "agg")
+
+# No test pulls the plug, after which alone it matters.
+os.fsync = lambda file: None
 
 
 def pytest_collection_finish() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,3 +169,13 @@ def test_a_narrow_terminal_keeps_the_count(tmp_path: Path) -> None:
     assert "llava-tiny/device: " in screen.getvalue()
     assert cell.optimization in screen.getvalue(), "and of the cell what others do not share"
     assert cell.dataset not in screen.getvalue()
+
+
+def test_a_terminal_without_utf8_gets_replaced_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    monkeypatch.setattr(cli, "app", lambda: print("≈ 3 µJ", file=print("2 × 4") or sys.stderr))
+    cli.main()
+    for stream, shown in ((sys.stdout, b"2 ? 4"), (sys.stderr, b"? 3 ?J")):
+        stream.flush()
+        assert stream.buffer.getvalue().strip() == shown

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,11 +41,31 @@ def _parsed_once(monkeypatch: pytest.MonkeyPatch, parsed: Path, tmp_path: Path) 
     monkeypatch.setattr(paths, "parsed_code", lambda: folder)
 
 
-@pytest.fixture
-def package(tmp_path: Path) -> Path:
-    """A copy of the package that a test may edit."""
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package."""
     only_code = shutil.ignore_patterns("__pycache__", "*.json")
-    return Path(shutil.copytree(code_fingerprint.PACKAGE, tmp_path / "vlmnb", ignore=only_code))
+    return Path(
+        shutil.copytree(code_fingerprint.PACKAGE, tmp_path_factory.mktemp("copy") / "vlmnb", ignore=only_code)
+    )
+
+
+@pytest.fixture
+def package(copied: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the package that a test may edit, under a path of its own."""
+
+    def texts() -> dict[Path, str]:
+        return {file: file.read_text() for file in copied.rglob("*") if file.is_file()}
+
+    before = texts()
+    (tmp_path / "vlmnb").symlink_to(copied)
+    yield tmp_path / "vlmnb"
+    after = texts()
+    for file in after.keys() - before.keys():
+        file.unlink()
+    for file, text in before.items():
+        if after.get(file) != text:
+            file.write_text(text)
 
 
 def changed(package: Path) -> set[str]:

@@ -60,9 +60,9 @@ SKEWED = ("log-normal", "log-normal, wide", "gamma", "shifted gamma", "Pareto", 
 @pytest.mark.parametrize("name", SKEWED)
 def test_the_interval_of_the_median_covers_between_93_and_97_percent(name: str) -> None:
     rng = np.random.default_rng(7)
-    truth = np.median(latencies(name, (1, 1_000_000), rng))
+    truth = np.median(latencies(name, (1, 300_000), rng))
     for n in (6, 7, 8, 9, 10, 12, 16, 25, 50, 100, 200):
-        low, high, confidence = intervals.median_ends(latencies(name, (6000, n), rng))
+        low, high, confidence = intervals.median_ends(latencies(name, (3000, n), rng))
         covered = np.mean((low <= truth) & (truth <= high))
         assert 0.93 <= covered <= 0.97, f"n = {n}"
         assert confidence == 0.95
@@ -96,7 +96,7 @@ def test_a_quantile_of_too_few_samples_has_no_interval(q: float, fewest: int) ->
 
 @pytest.mark.parametrize(("q", "n"), [(0.5, 15), (0.9, 40), (0.9, 200), (0.25, 60)])
 def test_the_interval_of_a_quantile_covers_at_least_95_percent(q: float, n: int) -> None:
-    rng, trials = np.random.default_rng(5), 1500
+    rng, trials = np.random.default_rng(5), 1000
     found = [intervals.quantile_interval(rng.exponential(size=n).tolist(), q) for _ in range(trials)]
     covered = sum(f is not None and f.low <= -math.log(1 - q) <= f.high for f in found) / trials
     assert covered >= 0.94

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections import Counter, defaultdict
@@ -23,6 +24,9 @@ from models.training.words import split_of
 
 def question(task: Task) -> str:
     return task.text.split("\n")[0]
+
+
+processor_of = functools.cache(new_processor)
 
 
 def chosen(task: Task) -> str:
@@ -49,7 +53,7 @@ def _texts_are_drawn_once() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def prompter() -> Prompter:
-    return Prompter(new_processor("llava-tiny"))
+    return Prompter(processor_of("llava-tiny"))
 
 
 def test_the_form_of_a_yes_no_question_does_not_tell_its_answer() -> None:
@@ -164,7 +168,7 @@ def test_training_shows_no_held_out_word() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_text_batches_hold_what_they_say(name: str) -> None:
-    processor = new_processor(name)
+    processor = processor_of(name)
     prompter = Prompter(processor)
     batch = next(iter(TextStream(processor, seed=5, rows=12, budget=160)))
     assert "pixels" not in batch

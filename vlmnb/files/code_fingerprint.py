@@ -16,7 +16,6 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -177,17 +176,21 @@ class _Stripped(ast.NodeTransformer):
 def _bound(scope: ast.AST) -> dict[str, str]:
     """Return the names that a function or comprehension binds; the imported ones with what they mean."""
     found: dict[str, str] = {}
+    imports: list[ast.stmt] = []
     for node in ast.walk(scope):
-        if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            found[node.id] = ""
+        if isinstance(node, ast.Name):
+            if not isinstance(node.ctx, ast.Load):
+                found[node.id] = ""
         elif isinstance(node, ast.arg):
             found[node.arg] = ""
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            imports.append(node)
         elif isinstance(node, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and node.name:
             found[node.name] = ""
-    return found | _imported(ast.walk(scope))
+    return found | _imported(imports)
 
 
-def _imported(nodes: Iterator[ast.AST] | list[ast.stmt]) -> dict[str, str]:
+def _imported(nodes: list[ast.stmt]) -> dict[str, str]:
     """Return what names stand for after the import statements among nodes."""
     found: dict[str, str] = {}
     for node in nodes:
