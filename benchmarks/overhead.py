@@ -107,7 +107,7 @@ def _compare(cell: Cell, rounds: int) -> int:
     from vlmnb.device import load
     from vlmnb.device.clock import synchronize
     from vlmnb.measure import generation, loading, protocol
-    from vlmnb.measure.batches import prepare
+    from vlmnb.measure.batches import choose, prepare
     from vlmnb.measure.phases import PhaseClock
     from vlmnb.meters.window import MeteredWindow
     from vlmnb.records.resolved import resolve_cell
@@ -117,7 +117,7 @@ def _compare(cell: Cell, rounds: int) -> int:
     resolved = resolve_cell(cell)
     loading.require([resolved])
     loaded = loading.ModelSlot().get(loading.configuration(resolved))
-    batches = prepare(resolved, loaded)
+    batches = prepare(cell, loaded, *choose(cell))
     inputs, samples = [b.inputs for b in batches], [len(b.samples) for b in batches]
     arguments = generation.limits(cell)
     generate = generation.Generator.of(resolved, loaded, inputs)
