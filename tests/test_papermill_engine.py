@@ -7,14 +7,16 @@ import sys
 import pytest
 from papermill.exceptions import PapermillExecutionError
 
-from vlmnb import papermill_engine
+from vlmnb import papermill_engine, paths
 from vlmnb.errors import UserError
+from vlmnb.sweep import supervisor
 
 
 def raised(name: str) -> PapermillExecutionError:
     return PapermillExecutionError(1, 2, "source", name, "did you mean 'model'?", ["a stack"])
 
 
+@pytest.mark.parametrize("program", [["/somewhere/bin/papermill"], ["-m"]])
 @pytest.mark.parametrize(
     ("mistake", "line"),
     [
@@ -24,9 +26,14 @@ def raised(name: str) -> PapermillExecutionError:
     ],
 )
 def test_a_users_mistake_is_one_line_other_errors_keep_their_stack(
-    mistake: Exception, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    mistake: Exception,
+    line: str,
+    program: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/papermill", "in.ipynb"])
+    monkeypatch.setattr(sys, "argv", [*program, "in.ipynb"])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "papermill", "in.ipynb"])
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     papermill_engine.install()
     with pytest.raises(SystemExit, match="2"):
@@ -44,3 +51,12 @@ def test_other_programs_are_left_alone(monkeypatch: pytest.MonkeyPatch, program:
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     papermill_engine.install()
     assert sys.excepthook is sys.__excepthook__
+
+
+def test_processes_keep_their_bytecode_where_this_one_keeps_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(sys, "pycache_prefix", None)
+    kept = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(paths.bytecode())}
+    assert supervisor.with_bytecode() == kept
+    monkeypatch.setattr(sys, "pycache_prefix", "a folder of the user's own")
+    assert supervisor.with_bytecode() == {}

@@ -60,7 +60,10 @@ def records(plan: Plan) -> list[Record]:
         return _reported(plan)
     from tqdm import tqdm
 
-    from vlmnb.measure.cells import measure_cells
+    from vlmnb.measure import process_state
+
+    with process_state.importing():
+        from vlmnb.measure.cells import measure_cells
 
     # Raised by tqdm.auto within datasets where ipywidgets is not installed; nothing is missing.
     warnings.filterwarnings("ignore", message="IProgress not found")

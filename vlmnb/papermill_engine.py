@@ -8,6 +8,7 @@ written and parameters that are no YAML end ``papermill`` with one line; every o
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -17,7 +18,7 @@ from papermill.engines import NBClientEngine
 from papermill.exceptions import PapermillExecutionError
 
 from vlmnb.errors import UserError, with_name
-from vlmnb.sweep import notebook_template
+from vlmnb.sweep import notebook_template, supervisor
 
 
 class Engine(NBClientEngine):  # type: ignore[misc]
@@ -40,9 +41,12 @@ def _shown(kind: type[BaseException], error: BaseException, trace: TracebackType
 def install() -> None:
     """Install the hook in the ``papermill`` program, not in programs that use papermill as a library."""
     program, *words = sys.argv
+    if program == "-m":  # Python has not replaced it yet while it looks for the module
+        program = sys.orig_argv[sys.orig_argv.index("-m") + 1]
     name = program.replace("\\", "/").removesuffix("/__main__.py").rpartition("/")[2]
     if name == "papermill" and sys.excepthook is sys.__excepthook__:
         sys.excepthook = _shown
+        os.environ.update(supervisor.with_bytecode())
         given = next((Path(word) for word in words if word.endswith(".ipynb")), None)
         if given and given.exists() and "-" not in words:  # else it comes from elsewhere
             kernels = [after for word, after in itertools.pairwise(words) if word in ("-k", "--kernel")]

@@ -58,6 +58,11 @@ def parsed_code() -> Path:
     return _cache() / "definitions"
 
 
+def bytecode() -> Path:
+    """Return the folder in the user's cache for Python's bytecode where it is not kept beside the sources."""
+    return _cache() / "bytecode"
+
+
 def _cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vlmnb"
 

@@ -54,9 +54,10 @@ def measure_cells(
     records: list[Record] = []
     with CellsToMeasure(wanted, results) as work:
         missing = [resolved for resolved in work.cells if work.recorded(resolved) is None]
-        loading.require(missing)
-        require_data(missing)
-        _get_ready(missing)
+        with process_state.importing():
+            loading.require(missing)
+            require_data(missing)
+            _get_ready(missing)
         for resolved in work.cells:
             found = work.recorded(resolved)
             if found is None:

@@ -103,6 +103,7 @@ class StartedRun:
         environment = {
             **os.environ,
             **slots.environment(slot, options.threads),
+            **supervisor.with_bytecode(),
             "VLMNB_QUIET": "1",
             "IPYTHONDIR": str(self.scratch),
             "PYTHONUNBUFFERED": "1",

@@ -5,7 +5,7 @@ a GPU. On Linux this process adopts all of them when their parent ends (``prctl(
 PR_SET_CHILD_SUBREAPER), so that at the end it can kill until it has no child left. It also ends the run if
 the sweep is killed, because its standard input closes then.
 
-It starts for every run, so it imports only the standard library, psutil and `vlmnb.files.temporary`.
+It starts for every run, so it imports only the standard library, psutil and light modules of this package.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any
 
 import psutil
 
+from vlmnb import paths
 from vlmnb.files.temporary import remove_left
 
 MARK = "VLMNB_SUPERVISOR"
@@ -103,6 +104,16 @@ def end_all() -> None:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         psutil.wait_procs(alive, timeout=0.1)
+
+
+def with_bytecode() -> dict[str, str]:
+    """Return the environment in which processes keep their bytecode, if this one keeps none.
+
+    Containers often set PYTHONDONTWRITEBYTECODE, and every Jupyter kernel would compile all modules anew.
+    """
+    if not sys.dont_write_bytecode or sys.pycache_prefix:
+        return {}
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(paths.bytecode())}
 
 
 def mark_of(pid: int) -> str:
