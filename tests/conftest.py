@@ -10,7 +10,7 @@ from vlmnb import paths
 
 if sys.dont_write_bytecode:
     # To compile what is imported, in each process, takes longer than most tests. Kept apart from the code.
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(paths.parsed_code().with_name("bytecode"))
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(paths.bytecode())
     sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 

@@ -163,7 +163,7 @@ def gpu_of(device: str) -> NvmlGpu:
     for prefix in (WHOLE, PART):  # torch leaves the prefix out
         with contextlib.suppress(pynvml.NVMLError):
             return NvmlGpu(pynvml, pynvml.nvmlDeviceGetHandleByUUID(prefix + uuid))
-    raise NvmlUnavailable(f"NVML does not know the GPU {uuid}")
+    raise NvmlUnavailable(f"NVML does not know the GPU {WHOLE}{uuid}")
 
 
 def all_gpus(shared_memory_bytes: int) -> tuple[Gpu, ...]:
