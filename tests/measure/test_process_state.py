@@ -67,6 +67,14 @@ def test_shapes_of_any_number_of_cells_are_compiled(monkeypatch: pytest.MonkeyPa
             forward(inputs_embeds=torch.ones(rows, 1, 4))
             assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
+    def in_one_cell() -> None:
+        with process_state.of_a_cell(), torch_compile.compiled_only():
+            for rows in range(2, 2 * dynamo.recompile_limit):
+                forward(inputs_embeds=torch.ones(rows, 1, 4))
+
+    with pytest.raises(RuntimeError, match="its limit"):
+        in_one_cell()
+
 
 @pytest.mark.slow
 def test_optimizations_in_any_order_get_the_same_code_and_settings(

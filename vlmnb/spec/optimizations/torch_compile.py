@@ -5,11 +5,13 @@ The vision tower runs once per batch and is not compiled, which limits the time 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from vlmnb.spec.optimizations.setting import Setting, versions
@@ -42,11 +44,17 @@ def compile_decoder(model: Any, device: str) -> None:
     decoder.forward = forward
 
 
-def compiled_only() -> Any:
-    """Return a context in which torch raises where it would give up compiling and fall back to eager."""
-    import torch
+@contextlib.contextmanager
+def compiled_only() -> Iterator[None]:
+    """Raise within the block where torch would give up compiling and fall back to eager."""
+    from torch._dynamo import config, exc
 
-    return torch._dynamo.config.patch(fail_on_recompile_limit_hit=True)
+    try:
+        with config.patch(fail_on_recompile_limit_hit=True):
+            yield
+    except exc.FailOnRecompileLimitHit:
+        limit = f"torch compiled a function {config.recompile_limit} times, its limit"
+        raise RuntimeError(f"{limit}, and would call it uncompiled from then on") from None
 
 
 def tools() -> dict[str, str]:
