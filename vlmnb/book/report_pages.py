@@ -38,13 +38,14 @@ def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[
     """Execute the notebooks of reports whose inputs have changed; return all, and why some are missing."""
     stamps: dict[Path, str] = {}
     usable, unusable = [], []
-    for axis in AXES:
+    reported = sorted({record.cell.model for record in records if record.source == "reports"})
+    for axis in AXES if reported else ():
         try:
             notebook_template.require(paths.notebook(axis))
             usable.append(axis)
         except UserError as error:
             unusable.append(f"the pages of the reports on {axis}: {error}")
-    for model in sorted({record.cell.model for record in records if record.source == "reports"}):
+    for model in reported:
         shown = sorted(record.model_dump_json() for record in records if record.cell.model == model)
         stamps |= {paths.executed_report(runs, model, axis): _stamp(axis, shown) for axis in usable}
     problems: dict[Path, str] = {}
