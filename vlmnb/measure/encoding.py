@@ -68,16 +68,9 @@ def fit(processor: Any, text: str, seq_len: int) -> Prompt:
 
 
 def _prompt(processor: Any, text: str) -> Prompt:
-    """Put a question into the checkpoint's chat template and count the tokens that are not the image's.
-
-    Image tokens are subtracted from the count. Cutting them out of the text instead could change how the
-    text around them is tokenized.
-    """
+    """Put a question into the checkpoint's chat template and count the tokens that are not the image's."""
     rendered = prompting.render(processor, text)
-    if hasattr(processor, "text_ids"):
-        ids = processor.text_ids(rendered)
-    else:
-        ids = [one for one in processor.tokenizer(rendered)["input_ids"] if one != processor.image_token_id]
+    ids = prompting.text_ids(processor, rendered)
     return Prompt(text, rendered, len(prompting.without_breaks(processor, ids)))
 
 

@@ -156,3 +156,19 @@ def key_values(text: Any) -> tuple[int, int]:
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
     size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     return int(heads), int(size)
+
+
+def llama_like(config: Any, text: Any, mlp: int) -> Decoder:
+    """Return the numbers of a Llama-like decoder from a configuration, its text part and the MLP's width."""
+    kv_heads, head_size = key_values(text)
+    return Decoder(
+        layers=text.num_hidden_layers,
+        width=text.hidden_size,
+        heads=text.num_attention_heads,
+        kv_heads=kv_heads,
+        head_size=head_size,
+        mlp=mlp,
+        vocabulary=text.vocab_size,
+        context=getattr(text, "max_position_embeddings", 0) or 0,
+        tied=bool(getattr(config, "tie_word_embeddings", False)),
+    )

@@ -8,7 +8,7 @@ import yaml
 
 from vlmnb import models
 from vlmnb.errors import UserError, one_line
-from vlmnb.models import folders, geometry
+from vlmnb.models import folders, geometry, prompting
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 from vlmnb.types import Frozen
@@ -156,21 +156,13 @@ def _images(entry: ModelEntry, family: Family) -> tuple[tuple[ImageCost, ...], s
                 how = family.sized(width)
             inputs = processor(images=[blank], text=[prompt], padding=True, return_tensors="pt", **how)
             pixels = next(v for n, v in inputs.items() if n in ("pixel_values", "image_patches"))
-            tokens = int(inputs["attention_mask"].sum()) - text_tokens(processor, prompt)
+            tokens = int(inputs["attention_mask"].sum()) - len(prompting.text_ids(processor, prompt))
             made.append(ImageCost(width=width, height=height, tokens=tokens, pixels=tuple(pixels.shape)))
     except UserError:
         raise
     except Exception as error:  # a processor's files may be missing, or it wants a package
         return (), f"{type(error).__name__}: {one_line(error)[:300]}"
     return tuple(made), ""
-
-
-def text_tokens(processor: Any, rendered: str) -> int:
-    """Count the tokens of a rendered prompt without those that stand for the image."""
-    if hasattr(processor, "text_ids"):
-        return len(processor.text_ids(rendered))
-    ids = processor.tokenizer(rendered)["input_ids"]
-    return len(ids) - int(ids.count(processor.image_token_id))
 
 
 def _licence(entry: ModelEntry) -> str:

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
-from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, key_values
+from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, llama_like
 from vlmnb.models.entry import ModelEntry
 
 PLACES = (
@@ -181,18 +181,7 @@ class Family(Sizing, Protocol):
     def decoder_shape(self, config: Any) -> Decoder:
         """Return the numbers of the language model, as a Llama has them."""
         text = config.text_config
-        kv_heads, head_size = key_values(text)
-        return Decoder(
-            layers=text.num_hidden_layers,
-            width=text.hidden_size,
-            heads=text.num_attention_heads,
-            kv_heads=kv_heads,
-            head_size=head_size,
-            mlp=text.intermediate_size,
-            vocabulary=text.vocab_size,
-            context=text.max_position_embeddings,
-            tied=getattr(config, "tie_word_embeddings", False),
-        )
+        return llama_like(config, text, text.intermediate_size)
 
     def vision_shape(self, config: Any) -> Vision | None:
         """Return the numbers of the vision tower, or None without one."""

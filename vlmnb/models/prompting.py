@@ -41,6 +41,18 @@ def render(processor: Any, text: str, template: str | None = None) -> str:
     return rendered
 
 
+def text_ids(processor: Any, rendered: str) -> list[int]:
+    """Return the ids of a rendered prompt without those that stand for its image.
+
+    They are left out of the ids. Cutting them out of the text instead could change how the text around them
+    is tokenized.
+    """
+    if hasattr(processor, "text_ids"):
+        return list(processor.text_ids(rendered))
+    ids = processor.tokenizer(rendered)["input_ids"]
+    return [one for one in ids if one != processor.image_token_id]
+
+
 def choose_template(processor: Any, own: str) -> None:
     """Set the first template that puts an image: the processor's, the tokenizer's, or the family's own.
 

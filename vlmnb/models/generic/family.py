@@ -10,7 +10,7 @@ from typing import Any
 
 from vlmnb.errors import UserError
 from vlmnb.models import folders, named
-from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, key_values
+from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, llama_like
 from vlmnb.models.entry import NAMED_FAMILY, ModelEntry
 from vlmnb.models.family import Family, chat_template
 from vlmnb.models.generic import structure
@@ -99,19 +99,8 @@ class Generic(Family):
     def decoder_shape(self, config: Any) -> Decoder:
         """Return the numbers of the language model, experts counted as far as a token passes them."""
         text = config.get_text_config()
-        kv_heads, head_size = key_values(text)
-        return Decoder(
-            layers=text.num_hidden_layers,
-            width=text.hidden_size,
-            heads=text.num_attention_heads,
-            kv_heads=kv_heads,
-            head_size=head_size,
-            mlp=_active_mlp(text),
-            vocabulary=text.vocab_size,
-            context=getattr(text, "max_position_embeddings", 0) or 0,
-            tied=bool(getattr(config, "tie_word_embeddings", False)),
-            gated=not hasattr(text, "ffn_config"),
-        )
+        shape = llama_like(config, text, _active_mlp(text))
+        return shape.model_copy(update={"gated": not hasattr(text, "ffn_config")})
 
     def vision_shape(self, config: Any) -> Vision | None:
         """Return the numbers of the vision tower as far as the configuration names them."""
