@@ -228,9 +228,23 @@ def test_files_that_differ_in_the_type_of_a_column_are_both_named(mine: Path) ->
         assert "damaged" not in said
         for part in (str(first), str(second), "answers", f"{kind} in"):
             assert part in said
-    numbers = table.column("question_id").cast(pyarrow.int16())
-    table = table.set_column(table.schema.get_field_index("question_id"), "question_id", numbers)
-    pyarrow.parquet.write_table(table, second)
+
+
+def test_files_may_differ_in_what_values_do_not_show(mine: Path) -> None:
+    folder = write("textvqa", mine / TEXTVQA.repository)
+    file = folder / FILES["textvqa"][1]
+    table = pyarrow.parquet.read_table(file)
+    texts = pyarrow.large_list(pyarrow.field("element", pyarrow.large_string(), nullable=False))
+    picture = pyarrow.struct({"bytes": pyarrow.large_binary(), "path": pyarrow.null()})
+    pictures = [{"bytes": each["bytes"], "path": None} for each in table.column("image").to_pylist()]
+    for name, column in {
+        "question_id": table.column("question_id").cast(pyarrow.float64()),
+        "question": table.column("question").dictionary_encode(),
+        "answers": table.column("answers").cast(texts),
+        "image": pyarrow.array(pictures, picture),
+    }.items():
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    pyarrow.parquet.write_table(table, file)
     assert len(load("textvqa", 3 * ROWS)) == 3 * ROWS
 
 

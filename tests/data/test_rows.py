@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,10 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Any:
         (["13", "thirteen"], ("13", "thirteen")),
         ("a cat, sitting", ("a cat, sitting",)),
         ("['13', '14']", ("13", "14")),
+        ("('13', '14')", ("13", "14")),
+        ("1,000", ("1,000",)),
+        ("(5, 6)", ("(5, 6)",)),
+        (b"caf\xc3\xa9", ("caf\u00e9",)),
         ([13, 3.5, 13.0, float("nan")], ("13", "3.5", "13")),
         (13, ("13",)),
         ([None, "x", ""], ("x", "")),
@@ -73,12 +78,17 @@ def test_references_are_read_as_they_are_meant(given: Any, references: tuple[str
         {"A": "krill", "B": "it's a whale", "C": None},
         "{'A': 'krill', 'B': \"it's a whale\"}",
         {"text": ["krill", "it's a whale"], "label": ["1", "2"]},
+        [{"text": "krill"}, {"text": "it's a whale"}],
+        [{"label": "1", "text": "krill"}, {"label": "2", "text": "it's a whale"}],
+        ["A. krill", "B) it's a whale"],
+        ["(a) krill", "(b) it's a whale"],
+        [b"krill", b"it's a whale"],
         "{'text': array(['krill', \"it's a whale\"], dtype=object), 'label': array(['1', '2'])}",
     ],
 )
-@pytest.mark.parametrize("answer", [1, 1.0, "B", "b", "(B)", "It's a whale.", "1"])
+@pytest.mark.parametrize("answer", [1, 1.0, "B", "b", "(B)", "[B]", "It's a whale.", "B: it's a whale", "1"])
 def test_choices_and_their_answer_are_read_as_they_are_meant(given: Any, answer: Any, read: Any) -> None:
-    if answer == "1" and "label" in given:
+    if answer == "1" and "label" in str(given):
         answer = "2"  # the label of the second
     (sample,), failed = read("scienceqa", {"question": "?", "hint": None, "choices": given, "answer": answer})
     assert (sample.choices, sample.references, failed) == (("krill", "it's a whale"), ("B",), [])
@@ -117,6 +127,12 @@ def test_a_row_without_a_plain_meaning_is_named_with_its_column(column: str, val
     assert len(reason) < 200
 
 
+@pytest.mark.parametrize("hint", [None, "", " \n", float("nan")])
+def test_a_hint_may_be_missing(hint: Any, read: Any) -> None:
+    (sample,), failed = read("scienceqa", OFFERED | {"hint": hint})
+    assert (sample.prompt.split("\n")[0], failed) == ("?", [])
+
+
 def test_the_answer_must_be_plain_among_choices_that_look_like_letters(read: Any) -> None:
     swapped = OFFERED | {"choices": ["C", "B", "A"]}
     samples, failed = read("scienceqa", swapped | {"answer": "B"}, swapped | {"answer": "A"}, swapped)
@@ -130,7 +146,16 @@ def test_rows_of_one_id_are_told_apart(read: Any) -> None:
     assert [sample.sample_id for sample in samples] == ["7", "7 in row 0.1", "0.2"]
 
 
-@pytest.mark.parametrize("value", [PNG, [PNG], {"bytes": PNG, "path": "a.png"}, {"path": "a.png"}, "a.png"])
+BASE64 = base64.b64encode(PNG).decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        PNG, [PNG], {"bytes": PNG, "path": "a.png"}, {"path": "a.png"}, "a.png", BASE64,
+        f"data:image/png;base64,{BASE64}",
+    ],
+)  # fmt: skip
 def test_a_picture_is_found_where_it_is_stored(
     value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,7 +181,13 @@ PALETTE = Image.fromarray(TWO // 255).convert("P")
         (stored(RAMP.astype(np.uint16) * 257, "TIFF"), RAMP),
         (stored(RAMP.astype(np.int32) * 257, "TIFF"), RAMP),
         (stored(RAMP.astype(np.int32) * 257 * 30000, "TIFF"), None),
+        (stored(RAMP.astype(np.int32), "TIFF"), RAMP),
         (stored((RAMP / 255).astype(np.float32), "TIFF"), RAMP),
+        (stored((RAMP / 240).astype(np.float32), "TIFF"), np.minimum(RAMP * (255 / 240), 255)),
+        (
+            stored(np.where(RAMP == 252, np.inf, RAMP / 255).astype(np.float32), "TIFF"),
+            np.where(RAMP == 252, 248, RAMP),
+        ),
         (stored(RAMP.astype(np.float32), "TIFF"), RAMP),
         (stored(layers(BLACK, BLACK, BLACK, 255 - RAMP)), RAMP),
         (stored(layers(BLACK, 255 - RAMP)), RAMP),

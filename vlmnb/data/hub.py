@@ -193,10 +193,7 @@ def _local_groups(source: HubSet, files: Sequence[Path]) -> list[Group]:
         opened = _reading(source, partial(pyarrow.parquet.ParquetFile, path), path)
         _check_columns(source, str(path), opened.schema_arrow.names)
         for column in source.columns:
-            # Whole numbers of any width are the same to us, and texts of any size.
-            kind = re.sub(r"u?int\d+", "int", str(opened.schema_arrow.field(column).type)).replace(
-                "large_", ""
-            )
+            kind = _kind(opened.schema_arrow.field(column).type)
             other, before = types.setdefault(column, (kind, path))
             if other != kind:
                 raise UserError(
@@ -208,6 +205,15 @@ def _local_groups(source: HubSet, files: Sequence[Path]) -> list[Group]:
             groups.append((path.name, first, partial(_reading, source, partial(read, opened, index), path)))
             first += opened.metadata.row_group(index).num_rows
     return groups
+
+
+def _kind(type_: Any) -> str:
+    """Describe the type of a column; what its values do not show is left out: widths, names, encodings."""
+    kind = re.sub(r"u?int\d+|halffloat|float|double|decimal\d+\([^)]*\)", "number", str(type_))
+    kind = re.sub(r"(?<=: )null", "string", kind)
+    kind = re.sub(r"dictionary<values=(\w+),[^>]*>", r"\1", kind)
+    kind = re.sub(r"large_|_view| not null|fixed_size_|(?<=<)\w+: (?=[^<>,]+>)|(?<=>)\[\d+\]", "", kind)
+    return kind
 
 
 def _check_columns(source: HubSet, file: str, names: Sequence[str]) -> None:

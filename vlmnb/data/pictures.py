@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import io
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,14 @@ from vlmnb.errors import one_line
 Encoded = bytes | Path
 """A picture as it is stored: the content of a file, or the file."""
 
+_BASE64 = re.compile(
+    r"(data:image/[\w.+-]+;base64,|(?=(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|Qk|SUkqA|TU0AK)[\w+/]{60}))"
+)
+"""A picture written as text: as a data address, or as base64 of what JPEG, PNG, GIF ... begin with."""
+
 
 def encoded(value: Any) -> Encoded:
-    """Return the picture in a column: bytes, a path, or one of them in a dictionary or in a list of one.
+    """Return the picture in a column: bytes, base64, a path, or one of them in a dictionary or a list of one.
 
     A relative path counts from ``VLMNB_DATA``, or from the project's folder where that is not set.
 
@@ -35,9 +43,13 @@ def encoded(value: Any) -> Encoded:
         return value
     if not isinstance(value, str):
         raise BadRow(f"image is {shown(value)}, not the content or the path of a picture")
-    if "://" in value:
-        raise BadRow(f"image is the address {shown(value)}; download it, here nothing is")
-    path = (paths.data_folder() or paths.root()) / value
+    if written := _BASE64.match(value):
+        with contextlib.suppress(ValueError):
+            return bytes(base64.b64decode(value[written.end(1) :]))
+    name = value.removeprefix("file://")
+    if "://" in name:
+        raise BadRow(f"image is the address {shown(name)}; download it, here nothing is")
+    path = (paths.data_folder() or paths.root()) / name
     if not os.path.isfile(path):
         raise BadRow(f"image names {shown(str(path))}, which is no file")
     return path
@@ -70,8 +82,9 @@ def decoded(picture: Encoded) -> Any:
 def _eight_bits(image: Any) -> Any:
     """Return a picture of more than 8 bits a channel with 8; Pillow's own conversion clips it to white.
 
-    Whole numbers are taken for 16 bits, as cameras and PNG files have them; real numbers reach to 1, 255 or
-    65535. Where values go beyond, the largest is white.
+    Whole numbers are taken for 16 bits, as cameras and PNG files have them, in files of 32 bits for 8 if all
+    are below 256; real numbers reach to 1, 255 or 65535, and may go a tenth beyond, as resampling does.
+    Where values go further, the largest is white.
     """
     import numpy as np
     from PIL import Image
@@ -79,9 +92,11 @@ def _eight_bits(image: Any) -> Any:
     if image.mode[0] not in "IF":
         return image
 
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-    tops = (1, 255, 65535) if image.mode == "F" else (65535,)
-    white = next((top for top in tops if values.max(initial=0) <= top), values.max(initial=0))
+    values = np.asarray(image, dtype=np.float64)
+    largest = values[np.isfinite(values)].max(initial=0)
+    values = np.nan_to_num(values, posinf=largest, neginf=0)
+    tops = {"F": (1, 255, 65535), "I": (255, 65535)}.get(image.mode, (65535,))
+    white = next((top for top in tops if largest <= top * (1.1 if image.mode == "F" else 1)), largest)
     if "transparency" in image.info:
         values[values == image.info["transparency"]] = white
     return Image.fromarray(np.rint(values.clip(0, white) * 255 / white).astype(np.uint8))

@@ -84,32 +84,36 @@ def option_letter(answer: str, choices: Choices = None) -> str | None:
 
     The official rule comes first, see :func:`official_option`. Where it fails, the first of these counts:
 
-    1. The exact text of one choice.
+    1. The exact text of one choice, alone, behind its letter (``B red``, ``b)red``) or as a statement
+       (``The answer is red.``).
     2. A letter alone, with any marks: ``b``, ``(B)``, ``**B**``.
-    3. The last statement: ``Answer: B``, ``the correct option is (b)``, ``**B** is correct``.
+    3. The last statement: ``Answer: B``, ``the correct option is (b)``, ``answer: b``, ``**B** is correct``.
     4. A letter at the start, before a mark or a reason: ``B) red``, ``B, because it is red``.
     5. A letter that is picked: ``option B``, ``I choose B``, ``It's B``; no other may be picked as well.
 
-    Emphasis and what is said to be wrong (``not A``, ``option A is wrong``) are left out. In the last three a
-    letter is a capital or stands in brackets, and ``I`` is the pronoun.
+    Emphasis, tags and what is said to be wrong (``not A``, ``option A is wrong``) are left out. In the last
+    three a letter is a capital, stands in brackets or ends its sentence, and ``I`` is the pronoun.
     """
     official = official_option(answer, choices)
     if official:
         return official
     known = ascii_uppercase if choices is None else ascii_uppercase[: len(choices)]
-    text = _EMPHASIS.sub("", answer).strip()
-    same = [i for i, choice in enumerate(choices or ()) if _plain(choice) in (_plain(answer), _plain(text))]
+    text = _EMPHASIS.sub("", _TAGGED.sub(r"\2", unicodedata.normalize("NFKC", answer))).strip()
+    named = zip(known, choices or (), strict=False)
+    same = [
+        letter for letter, choice in named if _names(letter, choice, answer) or _names(letter, choice, text)
+    ]
     if len(same) == 1:
-        return known[same[0]]
+        return same[0]
     text = _BRACKETED.sub(lambda found: f"{found[1].upper()})", text)
     text = _WRONG.sub("", text).strip()
     alone, stated, first = _LETTER_ALONE.fullmatch(text), _STATED.findall(text), _LETTER_FIRST.match(text)
     if alone:
         letters = {alone[1].upper()}
     elif stated:
-        letters = {"".join(stated[-1])}
+        letters = {"".join(stated[-1]).upper()}
     else:
-        letters = {first[1]} if first else set(_PICKED.findall(text))
+        letters = {first[1], *_LISTED.findall(text)} if first else set(map(str.upper, _PICKED.findall(text)))
     return letters.pop() if len(letters) == 1 and letters <= set(known) else None
 
 
@@ -171,6 +175,21 @@ def _plain(text: str) -> str:
     return _spaced(text).rstrip(".").lower()
 
 
+def _names(letter: str, choice: str, answer: str) -> bool:
+    """Return whether an answer is the text of a choice, alone, behind its letter or as a statement."""
+    own, said = _plain(choice), _plain(answer)
+    lettered = re.fullmatch(rf"\(?{letter.lower()}(\W*)(.+)", said)
+    return (
+        said == own
+        or (
+            lettered is not None
+            and lettered[2] == own
+            and (answer[:1].isupper() or lettered[1].strip() != "")
+        )
+        or re.search(rf"\banswer(?: is)?:? {re.escape(own)}(?:$|[.,;!]| because\b)", said) is not None
+    )
+
+
 def _option(references: Sequence[str], answer: str, choices: Choices) -> float:
     return float(option_letter(answer, choices) == references[0].strip().upper())
 
@@ -190,24 +209,32 @@ _RULES: dict[str, Callable[[Sequence[str], str, Choices], float] | None] = {
     "easy-vqa": _exact,
 }
 
-_EMPHASIS = re.compile(r"[*_`$\"\u201c\u201d]|\\(?:boxed|text)")
+_EMPHASIS = re.compile(
+    r"[*_`$\"\u201c\u201d]|\\(?:boxed|text)|(?<!\w)['\u2018\u2019](?=\w['\u2019])|(?<=\W\w)['\u2019]"
+)
+_TAGGED = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
 _BRACKETED = re.compile(r"(?:^|[(\[{])([A-Za-z])[)\]}]")
 _WRONG = re.compile(
-    r"\b(?i:not\s+(?:option\s+|choice\s+)?)[A-Z]\b\)?"
+    r"(?i:(?:\bnot|\bcannot|n't)\s+(?:be\s+)?(?:option\s+|choice\s+)?)[A-Z]\b\)?"
     r"|(?i:\b(?:option|choice)\s+)?\b[A-Z]\b\)?\s+(?:is|was)(?:n't|\s+(?:not|wrong|incorrect|false))\b"
 )
 _LETTER_ALONE = re.compile(r"\W*([A-Za-z])\W*")
-# A letter must be a capital here: "the answer is a red block" names no option.
+# A letter is a capital or ends a sentence: "the answer is a red block" names no option.
+_LETTER = r"([A-HJ-Z]\b(?!')|(?i:[A-HJ-Z])(?=[.,;:)]+\s|[.)]*$|\s*\n))"
 _STATED = re.compile(
-    r"\b(?i:answer|(?:correct|right|best) (?:option|choice))\b[^.:\n]{0,30}?(?:\b(?i:is)\b|[:=])"
-    r"\W*(?i:(?:option|choice)\W+)?([A-HJ-Z])\b(?!')"
+    r"\b(?i:answer|assistant|letter|(?:correct|right|best) (?:option|choice))\b[^.:\n]{0,30}?"
+    r"(?:\b(?i:is)\b|[:=])"
+    rf"\W*(?i:(?:option|choice|letter)\W+)?{_LETTER}"
     r"|\b([A-HJ-Z])\)?\s+is\s+(?:the\s+)?(?:correct|right|best|answer)\b"
 )
 _LETTER_FIRST = re.compile(
-    r"([A-HJ-Z])(?:[).:,\]]+(?=\s|$)(?!\s*(?:(?:and|or)\s+)?[A-Z]\b)|\s*[\n:]|\s+(?:[-\u2013]|because)\s)"
+    r"([A-HJ-Z])(?:[).:,;\]]+(?=\s|$)(?!\s*(?:(?:and|or)\s+)?[A-Z]\b)|\s*[\n:]"
+    r"|\s+(?:[-\u2013]|because|since|rather|instead)\s)"
 )
+_LISTED = re.compile(r"(?<=[.;!?\n])\s*([A-HJ-Z])[):]")
 _PICKED = re.compile(
-    r"\b(?i:option|choice|answer|choose|pick|select|it is|it's|go with|be|but)\W+([A-HJ-Z])\b(?!')"
+    r"\b(?i:option|choice|answer|choose|pick|select|it is|it's|go with|must be|be|but|so|therefore|thus|hence"
+    rf"|leaves)\W+{_LETTER}"
 )
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
