@@ -89,7 +89,7 @@ run() {
     [ -f "$spec" ] || die "run: there is no sweep file ${1:-$spec}"
     local deadline=$((SECONDS + minutes * 60))
     [ -x "$venv/bin/vlmnb" ] || install
-    export OMP_WAIT_POLICY=PASSIVE HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
+    export HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
     timeout --signal=INT --kill-after=20 $((deadline - SECONDS)) "$venv/bin/vlmnb" sweep "$spec" || status=$?
     # A mistake, which the sweep has reported: nothing was measured.
     [ "$status" != 2 ] || exit 2

@@ -36,7 +36,7 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
         UserError: A parameter is unknown, of the wrong type, or has a value no cell can have. Also if
             papermill was given a name the notebook does not have; papermill itself only warns.
     """
-    slots.wait_asleep()
+    slots.spin_briefly()
     known = axes.get(axis).parameters
     given = {name: namespace[name] for name in known if name in namespace}
     cells = _assigned(namespace) if "__name__" in namespace else {"injected": set(namespace)}

@@ -48,6 +48,8 @@ def test_a_window_that_others_disturbed_is_marked_though_no_pass_is() -> None:
     made = made.model_copy(update={"provenance": spun})
     assert "OMP_WAIT_POLICY" in footnotes.disturbed([made])
     assert export_columns.row(made)["tuning"] == "OMP_WAIT_POLICY=ACTIVE"
+    brief = made.provenance.model_copy(update={"tuning": {"GOMP_SPINCOUNT": "10000"}})
+    assert "OMP_WAIT_POLICY" in footnotes.disturbed([made.model_copy(update={"provenance": brief})])
 
 
 def test_the_comparison_marks_the_number_and_says_what_the_mark_means() -> None:

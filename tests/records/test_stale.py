@@ -116,7 +116,7 @@ def test_threads_are_part_of_the_key_and_named_when_they_change(monkeypatch: pyt
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("OMP_WAIT_POLICY", "ACTIVE"), ("GOMP_SPINCOUNT", "0"), ("KMP_BLOCKTIME", "infinite"),
+    [("OMP_WAIT_POLICY", "PASSIVE"), ("GOMP_SPINCOUNT", "0"), ("KMP_BLOCKTIME", "infinite"),
      ("OMP_PROC_BIND", "close"), ("ATEN_CPU_CAPABILITY", "default")],
 )  # fmt: skip
 def test_how_threads_wait_is_part_of_the_key_and_named_when_it_changes(
@@ -125,29 +125,39 @@ def test_how_threads_wait_is_part_of_the_key_and_named_when_it_changes(
     for other in slots.TUNING:
         monkeypatch.delenv(other, raising=False)
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    assert slots.tuning() == {"OMP_WAIT_POLICY": "PASSIVE"}, "what a notebook sets, and a sweep foresees"
+    assert slots.tuning() == {"GOMP_SPINCOUNT": "10000"}, "what a notebook sets, and a sweep foresees"
     before = resolve_cell(cell()).key
     one = measured(cell())
     one = changed(one, "provenance", tuning=slots.tuning(), threads=slots.threads())
     assert content_key.of_record(one) != content_key.of_record(measured(cell()))
     monkeypatch.setenv(name, value)
     assert resolve_cell(cell()).key != before
-    assert (
-        f"{name} {'PASSIVE' if name in one.provenance.tuning else 'absent'} to {value.upper()}"
-        in changes_since(one)
-    )
+    assert f"{name} {one.provenance.tuning.get(name, 'absent')} to {value.upper()}" in changes_since(one)
 
 
-def test_threads_of_a_torch_imported_too_early_do_not_pass_for_sleeping_ones(
+def test_threads_of_a_torch_imported_too_early_wait_as_openmp_chooses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv(slots.POLICY, raising=False)
+    for name in (slots.POLICY, slots.SPINS):
+        monkeypatch.setenv(name, "")
     monkeypatch.setitem(sys.modules, "torch", object())
-    slots.wait_asleep()
-    assert slots.tuning()[slots.POLICY] == "UNSET"
+    slots.spin_briefly()
+    assert slots.tuning() == {slots.POLICY: "UNSET"}
     monkeypatch.delitem(sys.modules, "torch")
-    slots.wait_asleep()
-    assert slots.tuning()[slots.POLICY] == "PASSIVE"
+    slots.spin_briefly()
+    assert slots.tuning() == {slots.SPINS: slots.BRIEF}
+    assert slots.environment(slots.CPU, 2)[slots.THREADS] == "2"
+
+
+@pytest.mark.parametrize("policy", ["PASSIVE", "ACTIVE"])
+def test_a_policy_that_the_user_set_is_left_alone(monkeypatch: pytest.MonkeyPatch, policy: str) -> None:
+    monkeypatch.setenv(slots.POLICY, policy)
+    monkeypatch.delenv(slots.SPINS, raising=False)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    slots.spin_briefly()
+    assert slots.SPINS not in slots.tuning()
+    assert slots.tuning()[slots.POLICY] == policy
+    assert slots.SPINS not in slots.environment(slots.CPU, 2)
 
 
 def test_a_damaged_record_is_measured_again_and_kept_beside(

@@ -119,8 +119,8 @@ def where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
 
 
 def _spins(record: Record) -> bool:
-    waits = record.provenance.tuning.get("OMP_WAIT_POLICY", "PASSIVE")
-    return record.cell.device == "cpu" and waits != "PASSIVE"
+    sleeps = record.provenance.tuning.get("OMP_WAIT_POLICY", "PASSIVE") == "PASSIVE"
+    return record.cell.device == "cpu" and not (sleeps and "GOMP_SPINCOUNT" not in record.provenance.tuning)
 
 
 def _loads(records: Iterable[Record]) -> str:
