@@ -4,9 +4,9 @@
     python benchmarks/threads.py --busy 1   # the same beside one process that never rests
 
 Each round starts one fresh process per choice, in turn, because OpenMP reads its settings when torch is
-imported. The process generates eight tokens with the bundled LLaVA at batch sizes 1 and 8. The table shows the
-milliseconds of each choice (median of the rounds' medians) and their ratio to those of PyTorch when nothing is
-set, which is what a user gets by default.
+imported. The process generates eight tokens with the bundled LLaVA at batch sizes 1 and 8. The table
+shows the milliseconds of each choice (median of the rounds' medians) and their ratio to those of PyTorch
+when nothing is set, which is what a user gets by default.
 """
 
 from __future__ import annotations
