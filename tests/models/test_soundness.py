@@ -54,6 +54,10 @@ QUANTIZED = {"quant_method": "bitsandbytes", "load_in_4bit": True}
             ("has no model.safetensors or", "pytorch_model.bin", "weights: random"),
         ),
         (removed("tokenizer.json"), ("has no tokenizer: tokenizer.json", "hf download")),
+        (
+            both(removed("tokenizer.json"), written("tokenizer.model", "")),
+            ("has no tokenizer", "only tokenizer.model", "LlamaTokenizer.from_pretrained"),
+        ),
         (written("tokenizer.json", "{}"), ("cannot load llava-1.5-7b",)),
         (removed("processor_config.json"), ("has no image processor: preprocessor_config.json",)),
         (edited("config.json", text_config__vocab_size=777), ("has the shape", "(896, 128)", "(777, 128)")),

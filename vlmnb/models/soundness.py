@@ -20,7 +20,9 @@ from vlmnb.models.entry import ModelEntry
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 ALL_WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth", "*.ckpt", "*.gguf")
 OF_TRAINING = ("training_args", "optimizer", "scheduler", "rng_state", "scaler")
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt")
+SENTENCEPIECE = ("tokenizer.model", "spiece.model")
+"""Tokenizers that transformers converts otherwise for a LLaVA than for the Llama they belong to."""
 IMAGE_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 """Files that may describe the image processor, the newer layout first."""
 
@@ -99,6 +101,11 @@ def lacking_file(entry: ModelEntry, folder: Path) -> str:
         if not any((folder / name).exists() for name in names):
             only = min(_all_weights(folder), default="") if WEIGHTS in names else ""
             seen = f", only {only}, which is never read" if only else ""
+            if names is TOKENIZERS and (old := [name for name in SENTENCEPIECE if (folder / name).exists()]):
+                seen = (
+                    f", only {old[0]}, from which other tokens would be made; write the first with the "
+                    "tokenizer's own class, as LlamaTokenizer.from_pretrained(folder).save_pretrained(folder)"
+                )
             return f"{'tokenizer: ' * (names is TOKENIZERS)}{' or '.join(names)}{seen}"
     for file in weight_files(entry, folder):
         if not file.is_file():
