@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from papermill.exceptions import PapermillExecutionError
@@ -43,6 +45,20 @@ def test_a_users_mistake_is_one_line_other_errors_keep_their_stack(
     assert told.count("\n") == 1
     sys.excepthook(PapermillExecutionError, raised("ZeroDivisionError"), None)
     assert "a stack" in capsys.readouterr().err
+
+
+DEEP = "{a: " * 2000 + "1" + "}" * 2000
+
+
+@pytest.mark.parametrize("parameters", ["5", "[1, 2]", "text", "{a: &a [*a]}", "{a: b", DEEP])
+def test_parameters_that_are_no_plain_mapping_are_one_line(parameters: str, tmp_path: Path) -> None:
+    notebook, out = paths.root() / "notebooks" / "batch_size.ipynb", tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", str(notebook), str(out), "-y", parameters]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    *_, line = ended.stderr.splitlines()
+    assert (ended.returncode, line.split(" ")[0]) == (2, "vlmnb:")
+    assert "Traceback" not in ended.stderr
+    assert not out.exists()
 
 
 @pytest.mark.parametrize("program", ["/usr/bin/pytest", "-c", "/x/vlmnb/notebook_run.py"])

@@ -2,7 +2,7 @@
 
 papermill loads its engines when it starts, so an engine of this package can look at the notebook before
 papermill does, and install an exception hook: a `UserError` in the notebook, a file that cannot be read or
-written and parameters that are no YAML end ``papermill`` with one line; every other error keeps its stack.
+written and parameters that are no mapping end ``papermill`` with one line; every other error keeps its stack.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+import traceback
 from pathlib import Path
 from types import TracebackType
 
@@ -32,10 +33,20 @@ def _shown(kind: type[BaseException], error: BaseException, trace: TracebackType
         line = with_name(error)
     elif isinstance(error, UserError):
         line = str(error)
+    elif kind in (TypeError, ValueError, RecursionError) and _in_parameters(trace):
+        line = (
+            f"the parameters cannot be used ({error}); give -y, -b or -f names with values: '{{samples: 8}}'"
+        )
     else:
         return sys.__excepthook__(kind, error, trace)
     print(f"vlmnb: {line}", file=sys.stderr)
     sys.exit(2)  # as every command of vlmnb does; Python alone would exit with 1
+
+
+def _in_parameters(trace: TracebackType | None) -> bool:
+    """Return whether papermill was still reading its parameters, or writing them into the notebook."""
+    modules = {frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(trace)}
+    return "papermill.cli" in modules and "papermill.engines" not in modules
 
 
 def install() -> None:
