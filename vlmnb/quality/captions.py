@@ -32,9 +32,11 @@ _TOKEN = re.compile(
     r"""
     n't\b | '(?:s|re|ve|ll|d|m)\b | '(?:n'|\d\ds\b|t(?=\s(?:is|was)\b)|em\b|cause\b|till?\b) | y'(?=\s)
     | (?:mrs?|ms|dr|prof|gen|rev|sgt|capt|lt|st|mt|jr|sr|bros|vs|etc|inc|ltd|corp|co|dept|ave|blvd|rd|ft
-        |fig|pp|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|thu|thurs|fri|ph\.d)\.(?!\w)
-    | no\.(?=\s*\d)
-    | (?<![\w.])(?:[a-z]\.){2,}(?:-\w+)* | \b[a-z]\.(?!\w)  # u.s., p.m., a.
+        |pp|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tues?|wed|thu|thurs|fri|ph\.d|gov|sen|rep
+        |maj|col|hon|pres|adm|est|bldg|sq|asst|assoc|univ|intl|ca)\.(?!\w)
+    | (?:no|fig)\.(?=\s*\d)
+    | (?<![\w.])(?:[a-z]\.){2,}(?:[a-z]{1,2}\b)?(?:-\w+)* | \b[a-z]\.(?!\w)  # u.s., p.m., a. dog
+    | </?[a-z][\w:.-]*\s*/?> | &\#\d+; | [<>]?[:;=][-o*']?[()\\{@|\[\]dpo](?![\w']) | \^_\^
     | (?-i:\b[A-Z]+(?:&[A-Z]+)+) | \bc\+\+ | \bc\#
     | https?://\S+
     | \d+(?::\d+)+                         # 5:30
@@ -42,13 +44,17 @@ _TOKEN = re.compile(
     | \d[\d,]*\.\d+(?=[a-z])               # 1.5 m
     | (?<!\S)[-+]\d+(?:[.,:]\d+)* | (?-i:\b[A-Z]+\$)
     | [@#][a-z]\w*
-    | (?:[do]'\w|\w+[aeiouy]'(?=[aeiou])|s'm)\w+ | ne'er\b  # o'clock, ma'am
-    | \w+(?:(?:[-./@]|(?<=\d),(?=\d))\w+)*
+    | (?:(?:[do]['\u2019]\w|\w+[aeiouy]['\u2019](?=[aeiou])|s'm|l'(?=[aeio])|c'm)\w+|n?e'er|li'l|nat'l)\b | \bol'
+    | \u2019n\u2019 | y\u2019(?=all\b)  # the ones before are o'clock, ma'am
+    | [^\W\xb2\xb3\xb9]+(?:(?:[-./@\u2010\u2011]|(?<=\d),(?=\d))\w+)*(?:\.(?=[,;:]))? | [\xb2\xb3\xb9]
     | [?!]{2,} | \*+ | [$&%#@+=<>^~|/\\()\[\]{}]
     | [\xa2\xa3\xa5\xa9\xae\xb0\xb1\xb4\xd7\xf7\u20ac\u2022\u2032\u2033\u2100-\u2bff]
     """,
     re.VERBOSE | re.I,
 )
+_SIGNS = {"\xbd": " 1/2 ", "\xbc": " 1/4 ", "\xbe": " 3/4 ", "\u2153": " 1/3 ", "\u2154": " 2/3 ", "\xad": ""}
+_ENTITIES = {"&amp;": "&", "&lt;": "< ", "&gt;": " >", "&quot;": '"', "&apos;": "'", "&nbsp;": " "}
+_CURLY = re.compile(r"(?<=n)\u2019(?=t\b)|\u2019(?=(?:s|re|ve|ll|d|m)\b)", re.I)
 _BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-", "}": "-rcb-"}
 _WRITTEN = _BRACKETS | {"\xa2": "cents", "\xa3": "#", "\u20ac": "$"}
 """Brackets, and signs of money, as the treebank writes them."""
@@ -76,12 +82,15 @@ def tokens(text: str) -> list[str]:
     """Split a caption into the words that the COCO evaluation counts, in lower case.
 
     That evaluation uses the Penn Treebank tokenizer of Stanford CoreNLP, a Java program, and then drops
-    punctuation but no brackets, ``&`` or ``%``. Rarities such as smileys and tags are split otherwise here.
+    punctuation but no brackets, ``&`` or ``%``. Rarities such as telephone numbers are split otherwise here.
     """
-    text = unicodedata.normalize("NFC", text).replace("\u2019", "'")
+    text = _CURLY.sub("'", unicodedata.normalize("NFC", text))
+    for written, meant in (_SIGNS | _ENTITIES).items():
+        text = text.replace(written, meant)
     for pattern, parts in _SPLIT:
         text = pattern.sub(parts, text)
-    return [_WRITTEN.get(token, token.lower()) for token in _TOKEN.findall(text)]
+    found = (_WRITTEN.get(token, token.lower()) for token in _TOKEN.findall(text))
+    return ["".join(_BRACKETS.get(each, each) for each in token) for token in found]
 
 
 @functools.lru_cache(maxsize=256)
