@@ -44,8 +44,8 @@ _TOKEN = re.compile(
     | \d[\d,]*\.\d+(?=[a-z])               # 1.5 m
     | (?<!\S)[-+]\d+(?:[.,:]\d+)* | (?-i:\b[A-Z]+\$)
     | [@#][a-z]\w*
-    | (?:(?:[do]['\u2019]\w|\w+[aeiouy]['\u2019](?=[aeiou])|s'm|l'(?=[aeio])|c'm)\w+|n?e'er|li'l|nat'l)\b | \bol'
-    | \u2019n\u2019 | y\u2019(?=all\b)  # the ones before are o'clock, ma'am
+    | (?:(?:[do]['\u2019]\w|\w+[aeiouy]['\u2019](?=[aeiou])|s'm|l'(?=[aeio])|c'm)\w+|n?e'er|li'l|nat'l)\b
+    | \bol' | \u2019n\u2019 | y\u2019(?=all\b)  # the ones before are o'clock, ma'am
     | [^\W\xb2\xb3\xb9]+(?:(?:[-./@\u2010\u2011]|(?<=\d),(?=\d))\w+)*(?:\.(?=[,;:]))? | [\xb2\xb3\xb9]
     | [?!]{2,} | \*+ | [$&%#@+=<>^~|/\\()\[\]{}]
     | [\xa2\xa3\xa5\xa9\xae\xb0\xb1\xb4\xd7\xf7\u20ac\u2022\u2032\u2033\u2100-\u2bff]
