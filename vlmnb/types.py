@@ -10,7 +10,8 @@ Weights = Literal["pretrained", "random"]
 Device = Literal["cpu", "cuda"]
 Dtype = Literal["fp32", "bf16", "fp16"]
 Length = Literal["natural", "fixed"]
-Measured = Literal["generation", "layers"]
+Measured = Literal["generation", "layers", "reuse"]
+Reuse = Literal["", "encoder", "prefix"]
 Status = Literal[
     "ok", "not_applicable", "not_enough_tokens", "out_of_memory", "unsupported", "failed", "unstated"
 ]

@@ -87,7 +87,8 @@ LISTS = [(axis.name, name) for axis in axes.AXES.values()
 
 @pytest.mark.parametrize(("axis", "name"), LISTS)
 def test_one_value_stands_for_a_list_of_it(axis: str, name: str) -> None:
-    values = {"datasets": "textvqa-mini", "devices": "cpu", "optimizations": "bf16", "precisions": "bf16"}
+    values = {"datasets": "textvqa-mini", "devices": "cpu", "optimizations": "bf16", "precisions": "bf16",
+              "reuses": "prefix"}  # fmt: skip
     one = values.get(name, 56)
     assert planning.plan(axis, {name: one}) == planning.plan(axis, {name: [one]})
     for wrong in (1.5, True, {"a": 1}):

@@ -64,7 +64,7 @@ def choose(cell: Cell) -> tuple[list[Sample], list[FailedSample]]:
     """
     samples, failed = catalogue.load(cell.dataset, cell.samples, cell.seed)
     bad = [FailedSample(row=row, id=own, reason=reason) for row, own, reason in failed]
-    _require_most(cell, bad)
+    require_most(cell, bad)
     return samples, bad
 
 
@@ -79,13 +79,7 @@ def prepare(cell: Cell, loaded: Loaded, samples: Iterable[Sample], failed: list[
         NotEnoughTokens: The prompt length cannot hold a question of the data set.
         NotMeasured: Too many samples cannot be used.
     """
-    side = loaded.sizing.image_side(loaded.processor, cell.image_size)
-    if side != cell.image_size:
-        raise NotApplicable(
-            f"the model cannot take a side of {cell.image_size} pixels; the nearest is {side}"
-        )
-    resampling = getattr(loaded.processor.image_processor, "resample", None) or Resampling.BICUBIC
-    sized = _sized(samples, side, int(resampling), failed)
+    side, sized = squares(cell, loaded, samples, failed)
     batches: list[Batch] = []
     while part := list(itertools.islice(sized, cell.batch_size)):
         of_batch, resize_s = zip(*part, strict=True)
@@ -96,8 +90,25 @@ def prepare(cell: Cell, loaded: Loaded, samples: Iterable[Sample], failed: list[
         # FLOPs are counted for the first batch alone, the only one whose pictures are needed again.
         kept = of_batch if not batches else [replace(sample, image=None) for sample in of_batch]
         batches.append(Batch(kept, prompts, inputs, seconds))
-    _require_most(cell, failed)
+    require_most(cell, failed)
     return batches
+
+
+def squares(
+    cell: Cell, loaded: Loaded, samples: Iterable[Sample], failed: list[FailedSample]
+) -> tuple[int, Iterator[tuple[Sample, float]]]:
+    """Return the side of a cell's images, and its samples with their pictures of that side and the seconds.
+
+    Raises:
+        NotApplicable: The model would see the images at another size than the cell's.
+    """
+    side = loaded.sizing.image_side(loaded.processor, cell.image_size)
+    if side != cell.image_size:
+        raise NotApplicable(
+            f"the model cannot take a side of {cell.image_size} pixels; the nearest is {side}"
+        )
+    resampling = getattr(loaded.processor.image_processor, "resample", None) or Resampling.BICUBIC
+    return side, _sized(samples, side, int(resampling), failed)
 
 
 def _sized(
@@ -116,7 +127,8 @@ def _sized(
         yield replace(sample, image=image), time.perf_counter() - began
 
 
-def _require_most(cell: Cell, failed: Sequence[FailedSample]) -> None:
+def require_most(cell: Cell, failed: Sequence[FailedSample]) -> None:
+    """Raise NotMeasured if too many of a cell's samples could not be used."""
     if len(failed) > MOST_FAILED * cell.samples:
         rows = "; ".join(f"row {each.row} (id {each.id}): {each.reason}" for each in failed[:3])
         raise NotMeasured(

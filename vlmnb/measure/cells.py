@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vlmnb.data.catalogue import Sample
 from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.errors import UserError
-from vlmnb.measure import failures, layers, loading, peak_rates, process_state
+from vlmnb.measure import failures, layers, loading, peak_rates, process_state, reuse
 from vlmnb.measure.batches import Batch, choose, prepare, require_data
 from vlmnb.measure.failures import CallFailed, NotApplicable
 from vlmnb.measure.flop_counting import FlopCounts, count
@@ -23,6 +24,7 @@ from vlmnb.measure.protocol import memory_of, timed
 from vlmnb.measure.scoring import score
 from vlmnb.meters import codecarbon_model
 from vlmnb.records.cells_to_measure import CellsToMeasure
+from vlmnb.records.parts import FailedSample
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import Resolved, blank_record
 from vlmnb.spec import optimizations
@@ -154,6 +156,9 @@ def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Find
         "tuning": slots.tuning(),
         "attention": resolved.optimization.kernel(str(loaded.decoder.config._attn_implementation)),
     }
+    if cell.measure == "reuse":
+        _reuse(resolved, loaded, samples, failed, made)
+        return
     batches = prepare(cell, loaded, samples, failed)
     del samples  # encoded pictures, which are not to be counted as memory of the model
     made.record["failed_samples"] = tuple(failed)
@@ -197,6 +202,16 @@ def _generate(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made
     original = optimizations.base_dtype(resolved.entry.base_dtype, cell.device)
     if cell.length == "fixed" or cell.optimization != original:
         made.extra("ceilings", partial(peak_rates.measured, cell.device, cell.dtype))
+
+
+def _reuse(
+    resolved: Resolved, loaded: Loaded, samples: Sequence[Sample], failed: list[FailedSample], made: Findings
+) -> None:
+    asked = reuse.pictures(resolved, loaded, samples, failed)
+    made.record["failed_samples"] = tuple(failed)
+    found, conditions = reuse.measured(resolved, loaded, asked)
+    made.record["reused"] = found
+    made.provenance |= {"conditions": conditions, "other_load": conditions and conditions.other_load}
 
 
 def _profile(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made: Findings) -> None:

@@ -19,6 +19,7 @@ from vlmnb.meters.readings import (
 )
 from vlmnb.records.parts import Answer, Ceilings, FailedSample, LayerProfile, Provenance, Timing
 from vlmnb.records.reported import Reported
+from vlmnb.records.reused import Reused
 from vlmnb.spec.cell import Cell
 from vlmnb.stats.batches import batch_values
 from vlmnb.types import Frozen, Source, Status
@@ -65,6 +66,7 @@ class Record(Frozen):
     failed_samples: tuple[FailedSample, ...] = ()
     notes: tuple[str, ...] = ()
     layers: LayerProfile | None = None
+    reused: Reused | None = None
     ceilings: Ceilings | None = None
     compilation: Compilation | None = None
     probe: ProbeLogits | None = None

@@ -72,6 +72,8 @@ class Axis(Frozen):
         left_out = {self.varies}
         if self.measure == "layers":
             left_out |= {"samples", "max_new_tokens", "length"}  # one batch, and nothing is generated
+        if self.measure == "reuse":
+            left_out |= {"batch_size", "length"}  # one question after the other, and answers are compared
         if "precisions" in self.extra:
             left_out |= {
                 "optimization",

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from vlmnb.types import Device, Dtype, Frozen, Length, Measured, ModelName, Slug, Weights
+from vlmnb.types import Device, Dtype, Frozen, Length, Measured, ModelName, Reuse, Slug, Weights
+
+LATER = ("questions", "reuse")
+"""Fields that came later: left out where they have their default, so that older records keep their keys."""
 
 
 class Cell(Frozen):
@@ -19,12 +23,16 @@ class Cell(Frozen):
         max_new_tokens: Upper limit of generated tokens per answer.
         length: ``natural`` ends an answer where the model ends it; ``fixed`` generates exactly
             ``max_new_tokens`` (for speed; such a cell has no quality).
-        measure: ``generation`` of answers, or one forward pass of the prompts by ``layers``.
+        measure: ``generation`` of answers, one forward pass of the prompts by ``layers``, or ``reuse`` of a
+            picture for several questions.
         seed: Chooses the samples of the data set, and random weights.
         repeat: 0 for the one measurement that tables show; 1, 2, ... are repeats of it in windows of their
             own, which show how far two repeats of one cell differ (A/A repeats).
         interpolate: A model of one image size takes the size that is asked for, by interpolated
             position embeddings.
+        questions: Questions asked about each picture, one after the other; 0 where pictures are not reused.
+        reuse: What is kept of a picture between its questions: the output of its ``encoder``, or the
+            ``prefix`` of the prompts in the cache of keys and values.
     """
 
     model: ModelName
@@ -43,13 +51,21 @@ class Cell(Frozen):
     measure: Measured = "generation"
     interpolate: bool = False
     repeat: int = Field(default=0, ge=0)
+    questions: int = Field(default=0, ge=0)
+    reuse: Reuse = ""
+
+    @model_serializer(mode="wrap")
+    def _without_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value or name not in LATER}
 
 
 def words(cell: Cell) -> str:
     """Describe a cell in a few words."""
+    more = f", repeat {cell.repeat}" * bool(cell.repeat)
+    more += f", {cell.reuse} cache, {cell.questions} questions a picture" * bool(cell.questions)
     return (
         f"{cell.dataset}, {cell.device}, {cell.optimization}, batch {cell.batch_size}, "
-        f"image {cell.image_size}, prompt {cell.seq_len}{f', repeat {cell.repeat}' * bool(cell.repeat)}"
+        f"image {cell.image_size}, prompt {cell.seq_len}{more}"
     )
 
 

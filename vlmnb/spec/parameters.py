@@ -38,7 +38,7 @@ _NUMBERS = "samples batch_size image_size seq_len max_new_tokens seed"
 KINDS: dict[str, Kind] = {
     **dict.fromkeys(_NAMES.split(), str),
     **dict.fromkeys(_NUMBERS.split(), int),
-    **dict.fromkeys(("datasets", "optimizations", "precisions"), (list, str)),
+    **dict.fromkeys(("datasets", "optimizations", "precisions", "reuses"), (list, str)),
     "interpolate": bool,
 }
 """Types of all parameters but the list of an axis's values."""
@@ -60,6 +60,7 @@ def defaults(axis: Axis, entry: ModelEntry, given: Mapping[str, Any]) -> dict[st
         "seq_lens": list(entry.seq_lens),
         "optimizations": list(tried),
         "precisions": ["fp32", "bf16", *["fp16"] * (device == "cuda")],
+        "reuses": ["encoder", "prefix"],
         "device": device,
         "optimization": "fp16" if reported else "",
         "batch_size": axis.batch_size,

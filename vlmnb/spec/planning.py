@@ -110,10 +110,11 @@ def plan(axis_name: str, values: Mapping[str, Any]) -> Plan:
         batches = optimizations.at_batches(settings[axis.values], axis.batch_size)
         rows = [(settings | {"batch_size": size}, values) for size, values in batches]
     cells = [
-        _cell(entry, axis, own | {"optimization": optimization}, value, name, length)
+        _cell(entry, axis, own | {"optimization": optimization, "reuse": reuse}, value, name, length)
         for own, values in rows
         for value in values
         for optimization in settings.get("precisions") or [settings.get("optimization", "")]
+        for reuse in settings.get("reuses") or [""]
         for name in names
         for length in lengths
     ]
@@ -181,12 +182,23 @@ def _cell(
     if axis.measure == "layers":
         # Nothing is generated: one batch, and a limit of one token that no pass reaches.
         point |= {"samples": value, "max_new_tokens": 1}
+    if axis.measure == "reuse":
+        point["batch_size"] = 1
+        if not 0 < value <= point["samples"]:
+            raise UserError(
+                f"question_counts lists {value} questions a picture, and samples has {point['samples']} "
+                "questions in all; list numbers from 1 to that"
+            )
     if length == "fixed" and settings.get("max_new_tokens") == entry.max_new_tokens:
         point["max_new_tokens"] = entry.fixed_tokens
     if length == "fixed" and type(point["batch_size"]) is int:
         point["samples"] = min(point["samples"], FIXED_BATCHES * point["batch_size"])
     base = parameters.base_dtype(entry, point["device"])
     optimization = optimizations.parse(point["optimization"] or base, base)
+    if point.get("reuse") == "prefix" and (optimization.static_cache or optimization.guesses):
+        raise UserError(
+            f"a prefix cache excludes {optimization.name}, which has a cache of its own; leave one out"
+        )
     fields = {name: point[name] for name in point if name in _CELL}
     fields |= {"model": entry.name, "dataset": dataset}
     fields |= {"dtype": optimization.dtype, "optimization": optimization.name}

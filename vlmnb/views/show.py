@@ -30,6 +30,7 @@ from vlmnb.views import (
     footnotes,
     repeat_table,
     report_tables,
+    reuse_page,
     roofline,
     table,
 )
@@ -149,6 +150,17 @@ def show_details(plan: Plan, found: list[Record]) -> None:
         printed if printed.rows else "The report prints no figure of these cells, in this table or another."
     )
     _show("\n".join(f"- {foreign(line)}" for line in report_tables.conflicts(cells, found)))
+
+
+def show_reuse(plan: Plan, found: list[Record]) -> None:
+    """Display what a question costs by questions a picture, table and figure, and when keeping pays."""
+    _show(footnotes.setup(found), reuse_page.table(found), footnotes.notes(found))
+    if any(one.reused for one in found):
+        _show("## Plot")
+        alt = "Cost of a question over the number of questions a picture, by what is kept."
+        _figure(reuse_page.figure(found), alt, reuse_page.caption(found), reuse_page.points(found))
+    floor = _noise_floor(plan, found)
+    _show(f"## What it says\n\n{reuse_page.text(found, floor.value)}", repeat_table.noise_floor(floor))
 
 
 def show_layers(plan: Plan, found: list[Record]) -> None:

@@ -128,6 +128,9 @@ def _nested_times(record: Record) -> Iterator[tuple[str, float]]:
     elif record.layers is not None and seconds is not None:
         yield "passes", sum(record.layers.forward_s) + sum(record.layers.hooked_s)
         yield "cell", seconds
+    elif record.reused is not None and seconds is not None:
+        yield "questions", sum(sum(asked.question_s) for asked in (record.reused.plain, record.reused.kept))
+        yield "cell", seconds
 
 
 def _background_s(record: Record) -> tuple[float, float | None]:

@@ -1,0 +1,47 @@
+"""The page on the reuse of a picture: costs, when keeping pays, and why a way is missing."""
+
+from __future__ import annotations
+
+import pytest
+from factory import absent, but
+from reusing import reused
+
+from vlmnb.analysis import picture_reuse
+from vlmnb.audit import registry
+from vlmnb.views import reuse_page
+
+
+@pytest.mark.parametrize(
+    ("keep_s", "plain_s", "kept_s", "questions"),
+    [
+        (3.0, 2.0, 1.0, 3), (0.5, 2.0, 1.0, 1), (3.5, 2.0, 1.0, 4), (0.5, 1.0, 1.0, None),
+        (1.0, 1.0, 2.0, None),
+    ],
+)  # fmt: skip
+def test_keeping_pays_from_the_question_that_wins_it_back(
+    keep_s: float, plain_s: float, kept_s: float, questions: int | None
+) -> None:
+    record = reused(keep_s, plain_s, kept_s)
+    assert record.reused
+    found = picture_reuse.break_even(record)
+    assert found
+    assert found.questions == questions
+    assert picture_reuse.costs_s(record, record.reused.kept) == (kept_s + keep_s / 2,) * 4
+    assert not registry.run([record], "measured")
+    row = [field.text for field in reuse_page.table([record]).rows[1]]
+    shown = dict(zip(reuse_page.HEADS, row, strict=True))
+    assert shown["Pays from, questions"] == str(questions or "-")
+    assert shown["Same answers"] == "8 of 8"
+    assert shown["% of plain"].startswith(f"{100 * (kept_s + keep_s / 2) / plain_s:.1f}")
+
+
+def test_the_page_says_when_it_pays_and_why_a_way_is_missing() -> None:
+    record = reused()
+    gone = absent(but(record.cell, reuse="prefix"), "unsupported", "no such cache")
+    said = reuse_page.text([record, gone], 0.02)
+    assert "pays from 3 questions" in said
+    assert "no such cache" in said
+    assert len(said.splitlines()) == 2
+    assert [row[2].text for row in reuse_page.table([record, gone]).rows] == ["2", "2.5", "-"]
+    assert len(reuse_page.points([record, gone]).rows) == 2
+    assert reuse_page.figure([record, gone]).axes

@@ -1,0 +1,77 @@
+"""What a question about the same picture costs, plainly and with something kept, and when keeping pays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from vlmnb.meters.readings import headline
+from vlmnb.records.record import Record
+from vlmnb.records.reused import Asked
+from vlmnb.stats import comparison, intervals
+from vlmnb.types import Frozen
+
+
+class BreakEven(Frozen):
+    """When keeping pays, from medians.
+
+    Attributes:
+        keep_s: Seconds of making what is kept, once a picture.
+        plain_s: Seconds of a question that has nothing kept.
+        kept_s: Seconds of a question after something was kept.
+        questions: The fewest questions a picture with which keeping is no dearer; None if no number is.
+    """
+
+    keep_s: float
+    plain_s: float
+    kept_s: float
+    questions: int | None
+
+
+def costs_s(record: Record, asked: Asked) -> tuple[float, ...]:
+    """Return the seconds per question of each picture and pass, with what keeping took."""
+    size, keep_s = record.cell.questions, asked.keep_s
+    pictures = len(asked.question_s) // size
+    sums = (sum(asked.question_s[i * size : (i + 1) * size]) for i in range(pictures))
+    return tuple(
+        (seconds + keep) / size for seconds, keep in zip(sums, keep_s or [0.0] * pictures, strict=True)
+    )
+
+
+def cost(record: Record, asked: Asked) -> intervals.Summary:
+    """Return the median seconds per question over pictures."""
+    return intervals.median_interval(costs_s(record, asked))
+
+
+def saved(record: Record, noise_floor: float = 0.0) -> comparison.Difference | None:
+    """Compare the cost per question with the plain one, picture by picture; None without both."""
+    if record.reused is None:
+        return None
+    plain, kept = (costs_s(record, asked) for asked in (record.reused.plain, record.reused.kept))
+    paired = len(plain) == len(kept)
+    return comparison.compare(plain, kept, paired=paired, noise_floor=noise_floor)
+
+
+def break_even(record: Record) -> BreakEven | None:
+    """Return when keeping pays: the smallest n with keep + n x kept <= n x plain; None without times."""
+    if record.reused is None:
+        return None
+    plain, kept = record.reused.plain, record.reused.kept
+    if not (plain.question_s and kept.question_s and kept.keep_s):
+        return None
+    plain_s, kept_s, keep_s = map(_median, (plain.question_s, kept.question_s, kept.keep_s))
+    gain_s = plain_s - kept_s
+    questions = max(1, math.ceil(keep_s / gain_s)) if gain_s > 0 else None
+    return BreakEven(keep_s=keep_s, plain_s=plain_s, kept_s=kept_s, questions=questions)
+
+
+def joules(record: Record, asked: Asked) -> tuple[float | None, str, str]:
+    """Return joules per question, how they were obtained, and why there are none."""
+    reading = headline(asked.energy, record.cell.device, asked.energy_refused)
+    if reading is None or not reading.samples:
+        return None, "", "; ".join(refusal.reason for refusal in asked.energy_refused) or "no reading"
+    return reading.energy_j / reading.samples, reading.method, ""
+
+
+def _median(seconds: Sequence[float]) -> float:
+    return intervals.median_interval(seconds).median

@@ -1,0 +1,184 @@
+"""The page on the reuse of a picture: table, figure, and when keeping something of a picture pays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vlmnb.analysis import picture_reuse
+from vlmnb.records.record import Record
+from vlmnb.records.reused import Asked, Reused
+from vlmnb.stats import formatting, intervals
+from vlmnb.views import fields, figure_style, marks
+from vlmnb.views.marks import MODELLED, marked
+from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.templates import say
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEADS = (
+    "Questions a picture", "Kept", "Cost of a question, s", "% of plain", "Energy, J a question",
+    "Kept, made in, s", "Kept, memory", "Pays from, questions", "Same answers",
+)  # fmt: skip
+KEPT = {"": "nothing", "encoder": "encoder's output", "prefix": "prefix in the cache"}
+
+
+def table(records: Sequence[Record]) -> Table:
+    """Make a table with a row for nothing kept and one for each way, by number of questions a picture."""
+    rows: list[Row] = []
+    for number in dict.fromkeys(record.cell.questions for record in records):
+        same = [record for record in records if record.cell.questions == number]
+        if first := next((record for record in same if record.reused), None):
+            rows.append(_plain(first))
+        rows += [_kept(record) for record in same]
+    return Table(say("reuse", "table"), HEADS, tuple(rows))
+
+
+def figure(records: Sequence[Record]) -> Figure:
+    """Draw the cost of a question over the number of questions a picture, with intervals."""
+    from matplotlib import pyplot
+
+    with figure_style.themed():
+        import seaborn as sns
+
+        drawing, panel = pyplot.subplots(figsize=(6.5, 4), layout="constrained")
+        for color, (way, drawn) in zip(
+            sns.color_palette(figure_style.PALETTE), _series(records).items(), strict=False
+        ):
+            at = [record.cell.questions for record, _ in drawn]
+            found = [picture_reuse.cost(record, asked) for record, asked in drawn]
+            panel.errorbar(
+                at, [each.median for each in found],
+                yerr=[[x.median - x.low for x in found], [x.high - x.median for x in found]],
+                label=KEPT[way], color=color, marker="o", markersize=4, capsize=2,
+            )  # fmt: skip
+        panel.set_xscale("log", base=2)
+        ticks = sorted({record.cell.questions for record in records})
+        panel.set_xticks(ticks, [str(each) for each in ticks])
+        panel.set_ylim(bottom=0)
+        panel.set_xlabel("Questions a picture")
+        panel.set_ylabel("Cost of a question, s")
+        panel.legend()
+    return drawing
+
+
+def points(records: Sequence[Record]) -> Table:
+    """Make the table of the figure's points."""
+    rows = [
+        (
+            Field(str(record.cell.questions)),
+            Field(KEPT[way], words=True),
+            fields.seconds(picture_reuse.cost(record, asked), record.key, "pictures"),
+            fields.record_key(record),
+        )
+        for way, drawn in _series(records).items()
+        for record, asked in drawn
+    ]
+    return Table(say("reuse", "points"), (*HEADS[:3], "Record"), tuple(rows))
+
+
+def caption(records: Sequence[Record]) -> str:
+    """Return the caption of the figure."""
+    return say(
+        "reuse", "figure", n=[len(picture_reuse.costs_s(r, r.reused.kept)) for r in records if r.reused]
+    )
+
+
+def text(records: Sequence[Record], noise_floor: float) -> str:
+    """Return a Markdown list: what each way saves with the most questions, and when it pays."""
+    lines = []
+    for way in dict.fromkeys(record.cell.reuse for record in records):
+        of_way = [record for record in records if record.cell.reuse == way]
+        measured = [record for record in of_way if record.reused]
+        if not measured:
+            lines.append(
+                say("reuse", "absent", kept=KEPT[way], status=of_way[0].status, reason=of_way[0].reason)
+            )
+            continue
+        most = max(measured, key=lambda record: record.cell.questions)
+        found, pays = picture_reuse.saved(most, noise_floor), picture_reuse.break_even(most)
+        answers = sum(len(record.reused.sample_ids) for record in measured if record.reused)
+        lines.append(
+            say("reuse", "line", kept=KEPT[way], record=most, found=found, pays=pays, answers=answers,
+                disturbed=most.window_under_load)
+        )  # fmt: skip
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _series(records: Sequence[Record]) -> dict[str, list[tuple[Record, Asked]]]:
+    """Return what is drawn by way; the plain cost is that of the first way's record."""
+    found: dict[str, list[tuple[Record, Asked]]] = {"": []}
+    for record in records:
+        if record.reused is not None:
+            if all(one.cell.questions != record.cell.questions for one, _ in found[""]):
+                found[""].append((record, record.reused.plain))
+            found.setdefault(record.cell.reuse, []).append((record, record.reused.kept))
+    return found
+
+
+def _plain(record: Record) -> Row:
+    assert record.reused is not None
+    nothing = without("nothing is kept")
+    shown = _cost(record, record.reused.plain)
+    itself, energy = Field("100", "the plain run itself"), _energy(record, record.reused.plain)
+    return (*_names(record, ""), shown, itself, energy, nothing, nothing, nothing, without(itself.title))
+
+
+def _kept(record: Record) -> Row:
+    names, found = _names(record, record.cell.reuse), record.reused
+    if found is None:
+        return (*names, *[missing(record)] * 7)
+    return (
+        *names,
+        _cost(record, found.kept),
+        _share(record),
+        _energy(record, found.kept),
+        *_paid(record, found),
+    )
+
+
+def _paid(record: Record, found: Reused) -> Row:
+    key, made = record.key, intervals.median_interval(found.kept.keep_s)
+    size, same = max(found.kept_bytes), len(found.sample_ids)
+    pays = picture_reuse.break_even(record)
+    assert pays is not None
+    shown = without("a question costs no less than plainly", key)
+    if pays.questions:
+        why = f"({pays.keep_s:.3g} s once, then {pays.kept_s:.3g} s instead of {pays.plain_s:.3g} s)"
+        shown = Field(str(pays.questions), f"from medians {why}, without an interval", key)
+    return (
+        marked(fields.seconds(made, key, "pictures"), marks.of_load(record, record.window_under_load)),
+        Field(formatting.format_si(size, "B"), "of one picture; counted, without an interval", key),
+        marked(shown, marks.of_load(record, record.window_under_load)),
+        Field(f"{same} of {same}", "token by token; counted, without an interval", key),
+    )
+
+
+def _names(record: Record, way: str) -> Row:
+    return Field(str(record.cell.questions)), Field(KEPT[way], words=True)
+
+
+def _cost(record: Record, asked: Asked) -> Field:
+    shown = fields.seconds(picture_reuse.cost(record, asked), record.key, "pictures")
+    return marked(shown, marks.of_load(record, record.window_under_load))
+
+
+def _share(record: Record) -> Field:
+    found = picture_reuse.saved(record)
+    if found is None:
+        return missing(record)
+    few = found.n < intervals.FEWEST_SAMPLES
+    if few:
+        return Field(f"{100 * found.ratio:.1f}", "too few pictures for an interval", record.key)
+    title = f"median of the ratios of {found.n} pictures, 95 % interval, without the noise floor"
+    shown = fields.share(found.ratio, (found.low, found.high), title, record.key)
+    return marked(shown, marks.of_load(record, record.window_under_load))
+
+
+def _energy(record: Record, asked: Asked) -> Field:
+    amount, method, why = picture_reuse.joules(record, asked)
+    if amount is None:
+        return without(why, record.key)
+    text = f"{MODELLED if method == 'model' else ''}{amount:.3g}"
+    return Field(text, f"{method}, {fields.ONE_READING}", record.key)
