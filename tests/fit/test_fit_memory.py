@@ -179,11 +179,11 @@ def test_weights_that_are_measured_are_the_computed_ones(project: Any, setting: 
 
 def test_the_cache_is_keys_and_values_of_every_layer() -> None:
     of = shape.of("llava-1.5-7b")
-    assert memory.cache_bytes(of, 1, 4096) == 2 * 32 * 4096 * 4096 * 2  # 2 GiB
+    assert of.decoder.cache_bytes(4096, 2) == 2 * 32 * 4096 * 4096 * 2  # 2 GiB
     grouped = shape.of("qwen2.5-vl-3b")
-    assert memory.cache_bytes(grouped, 1, 1) == 2 * 36 * 2 * 128 * 2
+    assert grouped.decoder.cache_bytes(1, 2) == 2 * 36 * 2 * 128 * 2
     need = memory.need(of, quantize.get("fp16"), Load(batch_size=4, image_size=336))
-    assert need.cache_bytes == memory.cache_bytes(of, 4, 200 + 576 + 64)
+    assert need.cache_bytes == 4 * of.decoder.cache_bytes(200 + 576 + 64, 2)
 
 
 def test_memory_grows_with_everything_asked_for() -> None:
@@ -227,7 +227,7 @@ def test_buffers_of_llama_cpp_are_those_of_its_logs() -> None:
 def test_a_cache_for_the_whole_context_counts_every_slot() -> None:
     of, q4 = shape.of("qwen2.5-vl-3b"), quantize.get("Q4_K_M")
     load = Load(image_size=224, batch_size=4, context=128_000)
-    assert memory.need(of, q4, load).cache_bytes == 4 * memory.cache_bytes(of, 1, 128_000)
+    assert memory.need(of, q4, load).cache_bytes == 4 * of.decoder.cache_bytes(128_000, 2)
     with pytest.raises(UserError, match="context of 200 tokens, asked for 328"):
         memory.need(of, q4, Load(image_size=224, context=200))
     with pytest.raises(UserError, match="--context asks for 200000"):

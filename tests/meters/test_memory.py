@@ -74,11 +74,3 @@ def test_weights_count_once_however_often_they_are_used() -> None:
     model = torch.nn.ModuleList([table, head, torch.nn.BatchNorm1d(3)])
     assert memory.weights_by_type(model) == {"float32": 10 * 4 * 4 + 4 * 3 * 4, "int64": 8}
     assert memory.weights_by_type(model.half()) == {"float16": 10 * 4 * 2 + 4 * 3 * 2, "int64": 8}
-
-
-def test_keys_and_values_are_counted_by_head_and_position() -> None:
-    text = SimpleNamespace(
-        num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=2, hidden_size=64, head_dim=None
-    )
-    config = SimpleNamespace(get_text_config=lambda decoder: text)
-    assert memory.cache_bytes(config, 3, 10, 2) == 2 * 2 * 2 * 8 * 10 * 3 * 2

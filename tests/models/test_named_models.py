@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import small_families
@@ -13,19 +14,17 @@ from transformers import AutoModelForImageTextToText
 
 from vlmnb import models
 from vlmnb.errors import UserError
-from vlmnb.flops import counters, flop_count, formula
+from vlmnb.flops import counters, flop_count, formula, meta
 from vlmnb.measure import encoding
 from vlmnb.models import description, geometry
 from vlmnb.models.entry import named_entry
 from vlmnb.models.generic import structure
 from vlmnb.models.generic.family import Generic
 
-FAST = ("gemma3", "qwen3_vl", "smolvlm")
+FAST = ("gemma3", "qwen3_5", "qwen3_vl_moe", "smolvlm")
 EVERY = [
     pytest.param(name, marks=() if name in FAST else pytest.mark.slow) for name in small_families.FAMILIES
 ]
-DIFFERENT_FORMULA = {"qwen3_5", "qwen3_vl_moe"}
-"""The formula does not know linear attention; the counter does not see the grouped products of experts."""
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +59,40 @@ def test_a_batch_padded_on_the_left_has_the_logits_of_its_rows(small: Path) -> N
 def test_formula_and_counter_agree_part_by_part(small: Path) -> None:
     family = Generic(small)
     model = AutoModelForImageTextToText.from_pretrained(small).eval()
-    inputs = _inputs(family, ["what?"], [64])
+    inputs = _inputs(family, ["what is in this picture?" * 2], [64])  # longer than any window here
+    tokens = int(inputs["input_ids"].shape[1])
     counted = counters.count_forward(model, inputs, family.places_of(model))
     image = family.image_flops_of(model, inputs, 64)
-    by_formula = formula.prompt(family, model.config, image, int(inputs["input_ids"].shape[1]))
+    by_formula = formula.prompt(family, model.config, image, tokens)
+    step = meta.decode(meta.build(models.get(str(small))), tokens)
+    assert formula.decode(family, model.config, tokens).total == pytest.approx(step.total, rel=0.01)
     assert counted.prefill_torch is not None
     for phase in flop_count.SHOWN:
-        if small.name in DIFFERENT_FORMULA and phase == "language model":
-            continue
         assert flop_count.phase(counted.prefill_torch, phase) == pytest.approx(
             flop_count.phase(by_formula, phase), rel=0.01
         ), phase
+
+
+@pytest.mark.parametrize("small", EVERY, indirect=True)
+def test_the_cache_and_the_weights_have_the_bytes_of_the_formula(small: Path) -> None:
+    family, model = Generic(small), AutoModelForImageTextToText.from_pretrained(small).eval()
+    inputs = _inputs(family, ["what is in this picture?" * 2], [64])
+    how: dict[str, Any] = {"max_new_tokens": 9, "min_new_tokens": 9, "return_dict_in_generate": True}
+    kept = model.generate(**inputs, **how).past_key_values.layers
+    states = ("keys", "values", "conv_states", "recurrent_states")
+    found = sum(_bytes(getattr(layer, name, None)) for layer in kept for name in states)
+    tokens = int(inputs["input_ids"].shape[1]) + 8  # the last token of the answer is never fed back
+    assert family.decoder_shape(model.config).cache_bytes(tokens, 4) == found
+    weights = (*family.image_tensors(model.config), *family.text_tensors(model.config))
+    assert sum(one.count for one in weights) == sum(p.numel() for p in model.parameters())
+
+
+def _bytes(held: Any) -> int:
+    if isinstance(held, torch.Tensor):
+        return held.nbytes
+    if isinstance(held, dict):
+        held = list(held.values())
+    return sum(map(_bytes, held)) if isinstance(held, list | tuple) else 0
 
 
 @pytest.mark.parametrize("small", EVERY, indirect=True)

@@ -71,7 +71,7 @@ def assumptions(fit: Fit) -> str:
     """Name what the memory table assumes."""
     return templates.render(
         "vlmnb.fit", "assumptions.txt.j2", fit=fit, gb=gigabytes, margin=MARGIN,
-        whole=fit.card.kv_bytes_per_token * fit.card.context * fit.load.batch_size,
+        whole=fit.card.kv_bytes_whole * fit.load.batch_size,
     ).strip()  # fmt: skip
 
 

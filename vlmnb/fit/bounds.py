@@ -6,7 +6,7 @@ import functools
 
 from vlmnb.fit import quantize
 from vlmnb.fit.gpus import Gpu
-from vlmnb.fit.memory import Load, cache_bytes
+from vlmnb.fit.memory import HALF_BYTES, Load
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
 from vlmnb.flops import formula
@@ -47,13 +47,13 @@ def work(of: Shape, quantization: Quantization, load: Load) -> Work:
     """Compute the work of one batch; its FLOPs do not depend on how the weights are stored."""
     d, found = of.decoder, quantize.stored(of, quantization)
     read = {"decoder", "output", "embedding" if d.tied else ""}
-    weights = sum(one.size_bytes for one in found if one.tensor.component in read)
+    weights = sum(int(one.size_bytes * one.tensor.read) for one in found if one.tensor.component in read)
     batch, half_way = load.batch_size, load.prompt_tokens(of) + load.new_tokens // 2
     return Work(
         prefill_flops=batch * prompt_flops(of, load.image_size, load.text_tokens),
         step_flops=batch * formula.decode(of.family, of.config, half_way).total,
         prefill_bytes=sum(one.size_bytes for one in found if one.tensor.component != "embedding"),
-        step_bytes=weights + cache_bytes(of, batch, half_way), steps=load.new_tokens - 1,
+        step_bytes=weights + batch * d.cache_bytes(half_way, HALF_BYTES), steps=load.new_tokens - 1,
         prefill_layers=d.layers + (of.vision.layers if of.vision else 0), step_layers=d.layers,
     )  # fmt: skip
 
@@ -62,12 +62,13 @@ def prompt_flops(of: Shape, image_size: int, text_tokens: int) -> int:
     """Return the FLOPs of one prompt that every implementation needs.
 
     Left out of the formula's count: the logits of all positions but the last, which generation does not need,
-    the half of the attention scores that a causal mask discards, and vision layers that nothing reads.
+    the attention scores that a causal mask or a window discards, and vision layers that nothing reads.
     """
     side, tokens = of.side(image_size), of.image_tokens(image_size) + text_tokens
     full = formula.prefill(of.family, of.config, side, tokens)
     unused = of.family.image_flops(of.config, side).unused
-    return full.total - full.head + full.head // tokens - full.scores // 2 - unused
+    hidden = sum(layer.hidden_flops(tokens) for layer in of.decoder.each_layer)
+    return full.total - full.head + full.head // tokens - hidden - unused
 
 
 NO_FASTER_INT8 = (6.0, 7.0)

@@ -107,9 +107,9 @@ def need(of: Shape, quantization: Quantization, load: Load) -> Memory:
         UserError: The prompt and the answer do not fit the model's context, or that of the load.
     """
     total, most = load.prompt_tokens(of) + load.new_tokens, of.decoder.context
-    if load.context > most:
+    if most and load.context > most:
         raise UserError(f"{of.entry.name} has a context of {most} tokens, --context asks for {load.context}")
-    if total > (room := load.context or most):
+    if (room := load.context or most) and total > room:
         raise UserError(
             f"{of.entry.name} has a context of {room} tokens, asked for {total}: "
             f"{of.image_tokens(load.image_size)} image, {load.text_tokens} text, {load.new_tokens} new; "
@@ -124,15 +124,10 @@ def need(of: Shape, quantization: Quantization, load: Load) -> Memory:
         bits_per_weight=8 * size / sum(one.tensor.count for one in found),
         weights_bytes=size - vision,
         vision_bytes=vision,
-        cache_bytes=cache_bytes(of, load.batch_size, load.context or total),
+        cache_bytes=load.batch_size
+        * of.decoder.cache_bytes(load.context or total, HALF_BYTES, UBATCH if quantization.gguf else 0),
         activations_bytes=live,
     )
-
-
-def cache_bytes(of: Shape, batch_size: int, tokens: int) -> int:
-    """Compute keys and values: 2 x layers x key-value heads x head size x tokens x batch, 16 bits each."""
-    d = of.decoder
-    return 2 * d.layers * d.kv_heads * d.head_size * tokens * batch_size * HALF_BYTES
 
 
 def activations_bytes(of: Shape, load: Load) -> int:

@@ -53,6 +53,7 @@ class Card(Decoder):
     Attributes:
         parameters: By component.
         kv_bytes_per_token: Keys and values of one position in 16 bits.
+        kv_bytes_whole: Of the whole context, in which layers with a window keep no more than that.
         published: None for a bundled model, whose own card is in its folder.
         scores: Accuracies of a bundled model on held-out data by task (``scores.json``), else empty.
     """
@@ -65,6 +66,7 @@ class Card(Decoder):
     released_dtype: str
     image_tokens: dict[int, int]
     kv_bytes_per_token: int
+    kv_bytes_whole: int
     geometry_source: str
     published: Published | None
     scores: dict[str, float]
@@ -83,7 +85,8 @@ def of(shape: Shape) -> Card:
         parameters={TITLES[part]: n for part, n in shape.parameters.items()}, **d.model_dump(),
         released_dtype=shape.released_dtype,
         image_tokens={side: shape.image_tokens(side) for side in entry.image_sizes},
-        kv_bytes_per_token=2 * d.layers * d.kv_heads * d.head_size * 2,
+        kv_bytes_per_token=2 * sum(layer.kept for layer in d.each_layer),
+        kv_bytes_whole=d.cache_bytes(d.context, 2),
         geometry_source=geometry.source(entry), published=published().get(entry.name),
         scores=_scores(shape),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from vlmnb import models
 from vlmnb.models import geometry
-from vlmnb.models.architecture import Component, Decoder, Tensor, Vision, decoder_tensors
+from vlmnb.models.architecture import Component, Decoder, Tensor, Vision
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 from vlmnb.types import Frozen
@@ -59,7 +59,7 @@ class Shape(Frozen):
     @functools.cached_property
     def tensors(self) -> tuple[Tensor, ...]:
         """Return all weights; a tied output layer has none of its own."""
-        return (*self.family.image_tensors(self.config), *decoder_tensors(self.decoder))
+        return (*self.family.image_tensors(self.config), *self.family.text_tensors(self.config))
 
     @property
     def parameters(self) -> dict[Component, int]:
@@ -72,7 +72,7 @@ class Shape(Frozen):
 
 TITLES: dict[Component, str] = {
     "vision": "Vision tower", "projector": "Projector", "embedding": "Token embedding",
-    "decoder": "Decoder layers", "output": "Output layer",
+    "decoder": "Decoder layers", "output": "Output layer", "other": "Other parts",
 }  # fmt: skip
 """Components in the order in which an image passes them."""
 
@@ -85,8 +85,9 @@ def of(name: str) -> Shape:
         UserError: There is no such model; the message names the nearest.
     """
     entry = models.get(name)
-    family, config = models.family_of(entry), geometry.plain(entry)
-    dtype = getattr(config, "torch_dtype", None) or getattr(config, "dtype", None) or "float32"
+    config = geometry.plain(entry)  # before its family is known, its files may have to be downloaded
+    family = models.family_of(entry)
+    dtype = getattr(config, "dtype", None) or getattr(config, "torch_dtype", None) or "float32"
     return Shape(
         entry=entry,
         decoder=family.decoder_shape(config),

@@ -129,13 +129,19 @@ def attempt(what: str, count: Callable[[], T]) -> tuple[T | None, str]:
 
 
 @contextlib.contextmanager
-def quiet(model: nn.Module) -> Iterator[None]:
-    """Set eager attention, evaluation mode and silence for the time of a count."""
+def quiet(model: nn.Module, experts: str = "eager") -> Iterator[None]:
+    """Set eager attention, evaluation mode and silence for the time of a count.
+
+    Args:
+        model: A model of transformers, or a part of one.
+        experts: How experts are computed meanwhile, where transformers offers several ways: both counters
+            miss grouped products (``grouped_mm``), which it takes by itself.
+    """
     modes = [(module, module.training) for module in model.modules()]
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), _eager_attention(model):
+        with warnings.catch_warnings(), _counted_ways(model, experts):
             warnings.simplefilter("ignore")
             model.eval()
             yield
@@ -146,16 +152,22 @@ def quiet(model: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _eager_attention(model: Any) -> Iterator[None]:
-    """Set eager attention in every part of the model, and afterwards each part's own again."""
-    before = _attention(model.config) if hasattr(model, "config") else {}
+def _counted_ways(model: Any, experts: str) -> Iterator[None]:
+    """Set eager attention and a way of experts in every part of the model, afterwards each part's own."""
+    if not hasattr(model, "config"):
+        yield
+        return
+    attention = _attention(model.config)
+    before = model.get_experts_implementation() if hasattr(model, "get_experts_implementation") else {}
     try:
-        if before:
-            model.set_attn_implementation("eager")
+        model.set_attn_implementation("eager")
+        if any(before.values()):
+            model.set_experts_implementation(experts)
         yield
     finally:
-        if before:
-            model.set_attn_implementation(before)
+        model.set_attn_implementation(attention)
+        if any(before.values()):
+            model.set_experts_implementation(before)
 
 
 def _attention(config: Any) -> dict[str, Any]:

@@ -88,7 +88,7 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
         UserError: The model is unknown, cannot take the image size, or holds fewer tokens.
     """
     entry = models.get(model)
-    family, config = models.family_of(entry), geometry.plain(entry)
+    config, family = geometry.plain(entry), models.family_of(entry)  # in this order: config.json says which
     size = image_size or entry.image_size
     seen = family.seen_side(config, size)
     # A model of one size is given it at its base size too, as cells call it.
@@ -99,7 +99,7 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
     given = size if entry.named else seen
     image_tokens = family.image_tokens(config, given)
     tokens, limit = image_tokens + text_tokens, family.decoder_shape(config).context
-    if tokens > limit:
+    if limit and tokens > limit:
         # An image alone can be too much.
         way_out = f"use at most {limit - image_tokens}" if limit > image_tokens else "use a smaller image"
         raise UserError(

@@ -2,7 +2,8 @@
 
 A FLOP is one floating-point operation, a multiply-add is two. Counted are matrix products and convolutions,
 as torch's counter counts them; norms, activations, softmax and rotary angles are left out. Attention is full:
-every query against every key, which is what eager attention computes even if a causal mask discards half.
+every query against every key, which is what eager attention computes even if a causal mask discards half, or
+a window more; after the prompt, the cache has no more than the window. A token passes a few of many experts.
 There is no padding: all prompts of the batch are equally long. Source for the products of a transformer
 layer: Kaplan et al. 2020, section 2.1 (https://arxiv.org/abs/2001.08361). Each family counts its own images.
 """
@@ -26,22 +27,21 @@ def prefill(family: Family, config: Any, image_size: int, prompt_tokens: int) ->
 
 def prompt(family: Family, config: Any, image: ImageFlops, prompt_tokens: int) -> Parts:
     """Count the forward pass over one prompt, given the FLOPs of its image."""
-    language = _language(family.decoder_shape(config), queries=prompt_tokens, keys=prompt_tokens)
+    language = _language(family.decoder_shape(config), queries=prompt_tokens, before=0)
     return Parts(**image.model_dump(exclude={"unused"})).plus(language)
 
 
 def decode(family: Family, config: Any, prompt_tokens: int) -> Parts:
     """Count the decoding step of one prompt that comes first after it, with a cache."""
-    return _language(family.decoder_shape(config), queries=1, keys=prompt_tokens + 1)
+    return _language(family.decoder_shape(config), queries=1, before=prompt_tokens)
 
 
-def _language(decoder: Decoder, queries: int, keys: int) -> Parts:
-    """Count a decoder over ``queries`` tokens that attend to ``keys`` positions."""
-    width, heads, head_size = decoder.width, decoder.heads, decoder.head_size
-    layers = 2 * queries * decoder.layers
+def _language(decoder: Decoder, queries: int, before: int) -> Parts:
+    """Count a decoder over ``queries`` tokens that come after so many others."""
+    layers = decoder.each_layer
     return Parts(
-        projections=layers * width * head_size * 2 * (heads + decoder.kv_heads),
-        mlp=layers * (3 if decoder.gated else 2) * width * decoder.mlp,
-        scores=layers * 2 * keys * heads * head_size,
-        head=2 * queries * width * decoder.vocabulary,
+        projections=2 * queries * sum(layer.projections for layer in layers),
+        mlp=2 * queries * sum(layer.mlp for layer in layers),
+        scores=2 * sum(layer.pairs(queries, before) * layer.scores for layer in layers),
+        head=2 * queries * decoder.width * decoder.vocabulary,
     )

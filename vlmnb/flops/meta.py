@@ -19,7 +19,6 @@ from vlmnb import models
 from vlmnb.flops import counters, flop_count
 from vlmnb.flops.flop_count import Parts
 from vlmnb.models import geometry, quiet_libraries
-from vlmnb.models.architecture import key_values
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 
@@ -39,9 +38,9 @@ def build(entry: ModelEntry, config: Any = None) -> Built:
         config: Configuration of the checkpoint that is loaded, which is not changed; None: the model's own.
     """
     quiet_libraries.hush()
-    family = models.family_of(entry)
     # The class writes precision and attention into what it is given.
     own = geometry.config(entry) if config is None else copy.deepcopy(config)
+    family = models.family_of(entry)
     with torch.device("meta"):
         model = family.model_class(own)._from_config(
             own, attn_implementation="eager", dtype=torch.get_default_dtype()
@@ -65,23 +64,27 @@ def attempt(count: Callable[[], Parts]) -> tuple[Parts | None, str]:
 
 
 def decode(built: Built, prompt_tokens: int) -> Parts:
-    """Count the decoding step of one prompt that comes first after it, with a cache."""
+    """Count the decoding step of one prompt that comes first after it, with a cache.
+
+    The prompt runs first, so that every layer has in the cache what it keeps of it.
+    """
     from transformers import DynamicCache
 
-    text, cache = built.model.config.text_config, DynamicCache()
-    heads, width = key_values(text)
-    for layer in range(text.num_hidden_layers):
-        cache.update(_meta(1, heads, prompt_tokens, width), _meta(1, heads, prompt_tokens, width), layer)
+    cache = DynamicCache(config=built.model.config)
+    with torch.no_grad(), counters.quiet(built.model, "batched_mm"):
+        _language(built, prompt_tokens, cache=cache)
     return _count(built, partial(_language, built, 1, prompt_tokens, cache))
 
 
 def _language(built: Built, tokens: int, seen: int = 0, cache: Any = None) -> None:
     """Run the language model and its head over embeddings, the image's among them."""
     end = seen + tokens
+    text = built.model.config.get_text_config(decoder=True)
     out = built.family.decoder(built.model)(
-        inputs_embeds=_meta(1, tokens, built.model.config.text_config.hidden_size),
-        # transformers takes a complete mask as it is; to make one it would read values.
-        attention_mask=_meta(1, 1, tokens, end),
+        inputs_embeds=_meta(1, tokens, text.hidden_size),
+        # transformers takes a complete mask as it is; to make one it would read values. One column serves
+        # caches of every length.
+        attention_mask=_meta(1, 1, tokens, 1),
         position_ids=torch.arange(seen, end, device="meta")[None],
         past_key_values=cache,
         use_cache=cache is not None,
@@ -98,7 +101,8 @@ class _Whole(nn.Module):
 
 
 def _count(built: Built, work: Callable[[], Any]) -> Parts:
-    with counters.quiet(built.model):
+    # Experts gathered for each token and multiplied in a batch are counted; grouped products are not.
+    with counters.quiet(built.model, "batched_mm"):
         return flop_count.split(
             counters.watch(_Whole(built.model, work)), built.family.places_of(built.model)
         )

@@ -9,6 +9,7 @@ from typing import Any
 
 from vlmnb.device import load
 from vlmnb.device.clock import now_s, spent_s
+from vlmnb.flops import counters
 from vlmnb.measure.batches import Batch
 from vlmnb.measure.generation import Generator
 from vlmnb.measure.loading import Loaded
@@ -117,15 +118,18 @@ def _contaminated(marks: list[load.Reading]) -> list[bool]:
 def memory_of(loaded: Loaded, window: TimedWindow) -> MemoryUsage:
     """Return the window's memory with the parts that can be computed: weights, keys and values."""
     model, by_type = loaded.model, memory.weights_by_type(loaded.model)
-    caches = [
-        memory.cache_bytes(model.config, output.shape[0], output.shape[1] - 1, model.dtype.itemsize)
-        for output in window.outputs
-    ]
+
+    def cache(output: Any) -> int:
+        """Leave out the last token, which is never fed back."""
+        decoder = loaded.family.decoder_shape(model.config)
+        return int(output.shape[0]) * decoder.cache_bytes(output.shape[1] - 1, model.dtype.itemsize)
+
+    largest, _ = counters.attempt("the cache", lambda: max(map(cache, window.outputs)))
     return window.meters.memory.usage.model_copy(
         update={
             "weights_bytes": sum(by_type.values()),
             "weights_by_type": by_type,
-            "cache_bytes": max(caches),
+            "cache_bytes": largest,
             "decode_weights_bytes": memory.decode_weights_bytes(model, loaded.decoder),
         }
     )

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 from vlmnb.device.clock import is_cuda, synchronize
 from vlmnb.meters.readings import MemoryUsage
-from vlmnb.models import architecture
 
 PROCESS = Path("/proc/self")
 
@@ -124,15 +123,3 @@ def _parts(held: Any) -> Iterator[Any]:
     elif hasattr(held, "absmax"):
         for scales in vars(held).values():
             yield from _parts(scales)
-
-
-def cache_bytes(config: Any, rows: int, positions: int, element_bytes: int) -> int:
-    """Return the bytes of the keys and values of a batch of ``rows``, in a decoder with full attention.
-
-    2 (key and value) x layers x key-value heads x head size x positions x rows x bytes per element. The
-    positions of a row are its prompt with padding and image tokens, and every generated token but the last,
-    which is never fed back.
-    """
-    text = config.get_text_config(decoder=True)
-    heads, head_size = architecture.key_values(text)
-    return int(2 * text.num_hidden_layers * heads * head_size * positions * rows * element_bytes)

@@ -11,8 +11,51 @@ from typing import Any, Literal
 
 from vlmnb.types import Frozen
 
-Component = Literal["embedding", "decoder", "output", "vision", "projector"]
+Component = Literal["embedding", "decoder", "output", "vision", "projector", "other"]
 Kind = Literal["linear", "embedding", "conv", "table", "vector"]
+
+
+class Layer(Frozen):
+    """A layer of the language model: multiply-adds of one token, and numbers that are kept of it.
+
+    Attributes:
+        projections: Multiply-adds of the matrices of its attention, or of what stands in its place.
+        mlp: Those of everything else; of many experts, of the ones that a token passes.
+        scores: Multiply-adds of a query with one position: its key and its value, over all heads.
+        kept: Numbers that the cache keeps of a position; 0 where a layer reads the cache of another.
+        window: Positions that a token sees, itself included; 0: all before it.
+        chunk: Positions that linear attention takes together, as transformers computes it without other
+            packages; then ``scores`` are multiply-adds of one position whatever came before.
+        conv_state: Numbers of the last positions that a convolution keeps, however long the text is.
+        state: Numbers of linear attention's state, which are in 32 bits.
+    """
+
+    projections: int
+    mlp: int
+    scores: int = 0
+    kept: int = 0
+    window: int = 0
+    chunk: int = 0
+    conv_state: int = 0
+    state: int = 0
+
+    def pairs(self, queries: int, before: int) -> int:
+        """Return the products of queries and positions that eager attention computes: the hidden ones too.
+
+        Where a layer has a window, the cache has dropped what no query sees any more.
+        """
+        if self.chunk:
+            return -(-queries // self.chunk) * self.chunk if queries > 1 else 0
+        return queries * (queries + self.positions(before))
+
+    def positions(self, tokens: int, beyond: int = 0) -> int:
+        """Return how many positions of a sequence the cache keeps: of a window, all but the newest."""
+        return min(tokens, self.window - 1 + beyond) if self.window else tokens
+
+    def hidden_flops(self, tokens: int) -> int:
+        """Return the FLOPs of a prompt's scores that a causal mask and the window discard."""
+        beyond = max(0, tokens - self.window) if self.window else 0
+        return 0 if self.chunk else self.scores * (tokens**2 + beyond**2)
 
 
 class Decoder(Frozen):
@@ -26,6 +69,7 @@ class Decoder(Frozen):
         qkv_bias: That projection has biases, or those three have.
         bias: All other linear layers and norms have biases.
         qk_norm: Queries and keys are normalized, head by head.
+        own_layers: The layers one by one, where they are not all as a Llama with these numbers has them.
     """
 
     layers: int
@@ -42,6 +86,34 @@ class Decoder(Frozen):
     qkv_bias: bool = False
     bias: bool = False
     qk_norm: bool = False
+    own_layers: tuple[Layer, ...] = ()
+
+    @property
+    def each_layer(self) -> tuple[Layer, ...]:
+        """Return the layers one by one."""
+        kept = 2 * self.kv_heads * self.head_size
+        queries = self.heads * self.head_size
+        alike = Layer(
+            projections=self.width * (2 * queries + kept),
+            mlp=(3 if self.gated else 2) * self.width * self.mlp,
+            scores=2 * queries,
+            kept=kept,
+        )
+        return self.own_layers or (alike,) * self.layers
+
+    def cache_bytes(self, tokens: int, element_bytes: int, beyond: int = 0) -> int:
+        """Return the bytes that the cache keeps of a sequence: keys and values, and states.
+
+        Args:
+            tokens: Length of the sequence.
+            element_bytes: Of a key or value.
+            beyond: Positions that a cache of a window has beyond it.
+        """
+        return sum(
+            element_bytes * (layer.kept * layer.positions(tokens, beyond) + layer.conv_state)
+            + 4 * layer.state
+            for layer in self.each_layer
+        )
 
 
 class Vision(Frozen):
@@ -89,6 +161,7 @@ class Tensor(Frozen):
         kind: ``linear`` is the matrix of a linear layer, ``table`` a learned position table, ``vector`` a
             norm or a bias.
         layer: Number of the layer, or None outside the layers.
+        read: Share of it that one token reads: of many experts, those that it passes.
     """
 
     component: Component
@@ -96,6 +169,7 @@ class Tensor(Frozen):
     shape: tuple[int, ...]
     kind: Kind
     layer: int | None = None
+    read: float = 1.0
 
     @property
     def count(self) -> int:

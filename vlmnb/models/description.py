@@ -85,7 +85,7 @@ def describe(name: str) -> Description:
         UserError: There is no such model, or its configuration cannot be used.
     """
     entry = models.get(name)
-    family, config = models.family_of(entry), geometry.config(entry)
+    config, family = geometry.config(entry), models.family_of(entry)  # in this order: config.json says which
     model = _built(family, config)
     shape = family.decoder_shape(config)
     images, note = _images(entry, family)

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
 
-from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, llama_like
+from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, decoder_tensors, llama_like
 from vlmnb.models.entry import ModelEntry
 
 PLACES = (
@@ -186,6 +186,10 @@ class Family(Sizing, Protocol):
     def vision_shape(self, config: Any) -> Vision | None:
         """Return the numbers of the vision tower, or None without one."""
         return None
+
+    def text_tensors(self, config: Any) -> Iterable[Tensor]:
+        """Yield the weights of the language model; a tied output layer has none of its own."""
+        return decoder_tensors(self.decoder_shape(config))
 
     @abstractmethod
     def image_tensors(self, config: Any) -> Iterable[Tensor]:

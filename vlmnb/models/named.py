@@ -44,6 +44,14 @@ def document(of: ModelEntry) -> dict[str, Any]:
     return dict(content)
 
 
+def class_name(kind: str) -> str:
+    """Return the class of transformers for a ``model_type`` that answers questions on images, or empty."""
+    from transformers.models.auto import modeling_auto as auto
+
+    found = auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES.get(kind, "")
+    return str(found[0] if isinstance(found, (list, tuple)) else found)
+
+
 def _require_images(of: ModelEntry, kind: str) -> None:
     import transformers
     from transformers.models.auto import configuration_auto

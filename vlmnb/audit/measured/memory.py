@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from vlmnb.audit import expected_flops
 from vlmnb.audit.rule import Draft, found, grouped, record_rule, rule
 from vlmnb.fit import quantize
-from vlmnb.fit.memory import HALF_BYTES, cache_bytes
 from vlmnb.records import content_key
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
@@ -129,8 +128,8 @@ def _cache_bytes(record: Record) -> int | None:
         batch = record.answers[start : start + cell.batch_size]
         # The last token of an answer is not kept.
         tokens = max(a.text_tokens + a.image_tokens for a in batch) + max(a.output_tokens for a in batch) - 1
-        sizes.append(cache_bytes(known, len(batch), tokens))
-    return max(sizes) * ELEMENT_BYTES[cell.dtype] // HALF_BYTES
+        sizes.append(len(batch) * known.decoder.cache_bytes(tokens, ELEMENT_BYTES[cell.dtype]))
+    return max(sizes)
 
 
 def _quantized(cell: Cell) -> bool:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
+import json
 from collections.abc import Iterable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from vlmnb.errors import UserError
-from vlmnb.models import folders, named
+from vlmnb.models import folders, named, quiet_libraries
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, llama_like
 from vlmnb.models.entry import NAMED_FAMILY, ModelEntry
 from vlmnb.models.family import Family, chat_template
-from vlmnb.models.generic import structure
+from vlmnb.models.generic import decoder, structure
 
 
 class Generic(Family):
@@ -30,6 +35,7 @@ class Generic(Family):
     def __init__(self, folder: Path) -> None:
         """Take the folder that has the model's files."""
         self.folder = folder
+        self._last: tuple[str, Any] | None = None
 
     def model_class(self, config: Any = None) -> Any:
         """Return the class of a configuration, or without one the class that picks the model's own."""
@@ -38,6 +44,17 @@ class Generic(Family):
         if config is None:
             return AutoModelForImageTextToText
         return MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING[type(config)]
+
+    @property
+    def gguf_obstacle(self) -> str:  # type: ignore[override]
+        """Say why llama.cpp cannot run the model; empty if its converter knows the class."""
+        file = resources.files("vlmnb.models.generic") / "gguf.yaml"
+        known = yaml.safe_load(file.read_text(encoding="utf-8"))
+        found = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        name = named.class_name(str(found.get("model_type")))
+        if name in known["classes"].split():
+            return ""
+        return f"llama.cpp's converter, at {known['commit'][:7]}, has no {name or 'model of this type'}"
 
     def load_processor(self, folder: str | Path) -> Any:
         """Load the checkpoint's own processor for pictures and text, padding on the left."""
@@ -98,9 +115,10 @@ class Generic(Family):
 
     def decoder_shape(self, config: Any) -> Decoder:
         """Return the numbers of the language model, experts counted as far as a token passes them."""
-        text = config.get_text_config()
-        shape = llama_like(config, text, _active_mlp(text))
-        return shape.model_copy(update={"gated": not hasattr(text, "ffn_config")})
+        text, model = config.get_text_config(decoder=True), self._built(config)
+        shape, head = llama_like(config, text, _active_mlp(text)), model.get_output_embeddings()
+        tied = head is not None and head.weight is model.get_input_embeddings().weight
+        return shape.model_copy(update={"tied": tied, "own_layers": decoder.layers(model)})
 
     def vision_shape(self, config: Any) -> Vision | None:
         """Return the numbers of the vision tower as far as the configuration names them."""
@@ -112,6 +130,10 @@ class Generic(Family):
         return Vision(
             layers=layers, width=width, heads=heads, mlp=mlp or 4 * width, merge=merge, used_layers=layers
         )
+
+    def text_tensors(self, config: Any) -> Iterable[Tensor]:
+        """Yield the other weights, found in the model built without memory."""
+        yield from decoder.tensors(self._built(config))
 
     def image_tensors(self, config: Any) -> Iterable[Tensor]:
         """Yield the weights of the tower and of the projector, found in the model built without memory."""
@@ -159,10 +181,17 @@ class Generic(Family):
         return self._processor(images=[blank], text=[self._rendered], padding=True, return_tensors="pt")
 
     def _built(self, config: Any) -> Any:
+        """Return the model without memory, built once for each configuration."""
         import torch
 
-        with torch.device("meta"):
-            return self.model_class(config)._from_config(config, attn_implementation="eager")
+        asked = config.to_json_string(use_diff=False)
+        if self._last is None or self._last[0] != asked:
+            with torch.device("meta"):
+                model = self.model_class(config)._from_config(
+                    copy.deepcopy(config), attn_implementation="eager"
+                )
+            self._last = asked, model
+        return self._last[1]
 
 
 _VISION_NAMES = (
@@ -189,6 +218,7 @@ def _active_mlp(text: Any) -> int:
 
 def of(entry: ModelEntry, families: Mapping[str, Family]) -> Family:
     """Return the family of a model measured by its name: its type's own if that serves such models."""
+    quiet_libraries.hush()
     own = families.get(named.kind(entry))
     return own if own is not None and own.serves_named else _generic(folders.anywhere(entry))
 
