@@ -171,20 +171,52 @@ def test_a_gpu_that_nvml_does_not_know_is_named_by_torch(
     assert "NVML cannot be used" in made.energy_reason
 
 
+AMD = tuple(gpu(f"GPU-{i}", i).model_copy(update={"driver": ""}) for i in range(4))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "left", "bound"),
+    [
+        ({}, "0123", "0123"),
+        ({"HIP_VISIBLE_DEVICES": "2,0"}, "20", "20"),
+        ({"HIP_VISIBLE_DEVICES": "2", "CUDA_VISIBLE_DEVICES": "1"}, "2", "2"),
+        ({"CUDA_VISIBLE_DEVICES": "1"}, "1", "1"),
+        ({"ROCR_VISIBLE_DEVICES": "3,1"}, "31", "01"),
+        ({"ROCR_VISIBLE_DEVICES": "GPU-3,GPU-1", "HIP_VISIBLE_DEVICES": "1"}, "1", "1"),
+        ({"HIP_VISIBLE_DEVICES": ""}, "", ""),
+    ],
+)
+def test_what_hides_gpus_of_amd(
+    monkeypatch: pytest.MonkeyPatch, hidden: dict[str, str], left: str, bound: str
+) -> None:
+    monkeypatch.setattr(gpus, "of_machine", lambda memory: AMD)
+    for name, value in hidden.items():
+        monkeypatch.setenv(name, value)
+    assert [one.uuid for one in gpus.visible(AMD)] == [f"GPU-{i}" for i in left]
+    made = [slots.environment(slot, 1) for slot in slots.gpus()]
+    names = {"CUDA_VISIBLE_DEVICES"} | ({"HIP_VISIBLE_DEVICES"} & hidden.keys())
+    assert [{each[name] for name in names} for each in made] == [{i} for i in bound]
+    assert [one.uuid for one in gpus.visible(THREE)] == [
+        one.uuid for one in THREE if "CUDA_VISIBLE_DEVICES" not in hidden or one.index == 1
+    ]
+
+
 def test_without_torch_in_this_process_another_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
     monkeypatch.setattr(gpus, "SIGNS", ("/dev/null",))
     monkeypatch.setattr(gpus, "version", lambda name: "9.9")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    for hiding in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+        monkeypatch.setenv(hiding, "1")
     asked = []
 
     def run(command: list[str], env: dict[str, str], **_: object) -> Any:
-        asked.append((command[-1], env.get("CUDA_VISIBLE_DEVICES"), env["CUDA_DEVICE_ORDER"]))
+        hidden = [name for name in env if name.endswith("VISIBLE_DEVICES")]
+        asked.append((command[-1], hidden, env["CUDA_DEVICE_ORDER"]))
         return SimpleNamespace(stdout="\n".join(one.model_dump_json() for one in THREE))
 
     monkeypatch.setattr(subprocess, "run", run)
     assert gpus.of_machine(5) == THREE
-    assert asked == [("5", None, "PCI_BUS_ID")], "not what this process is bound to"
+    assert asked == [("5", [], "PCI_BUS_ID")], "not what this process is bound to"
     monkeypatch.setattr(gpus, "version", lambda name: "9.9+cpu")
     assert gpus.of_machine(5) == ()
 

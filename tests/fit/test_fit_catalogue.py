@@ -150,7 +150,8 @@ def test_the_pages_own_gpus_are_all_there_with_its_prices() -> None:
      ("4070tisuper", "GeForce RTX 4070 Ti SUPER"), ("3090", "GeForce RTX 3090"),
      ("3090 ti", "GeForce RTX 3090 Ti"), ("GTX1080Ti", "GeForce GTX 1080 Ti"),
      ("4060 Ti 16 GB", "GeForce RTX 4060 Ti 16GB"), ("RTX 3080 10GB", "GeForce RTX 3080 10GB"),
-     ("A100-SXM4-80GB", "A100 SXM 80GB"), ("nvidia a100 80gb pcie", "A100 PCIe 80GB"),
+     ("A100-SXM4-80GB", "A100 SXM 80GB"), ("GPU 0: NVIDIA H200 (UUID: GPU-6a-b)", "H200 SXM"),
+     ("Tesla V100-SXM2-32GB", "V100 SXM2 32GB"), ("nvidia a100 80gb pcie", "A100 PCIe 80GB"),
      ("NVIDIA H100 80GB HBM3", "H100 SXM"), ("H100 NVL", "H100 NVL"), ("H200", "H200 SXM"), ("L40", "L40"),
      ("L40S", "L40S"), ("Tesla T4", "T4"), ("RTX A6000", "RTX A6000"), ("RTX 6000 Ada", "RTX 6000 Ada"),
      ("RTX 6000 Ada Generation", "RTX 6000 Ada"), ("mi300x", "Instinct MI300X"),
@@ -166,8 +167,10 @@ def test_a_gpu_is_found_as_people_and_drivers_write_it(asked: str, found: str) -
 
 @pytest.mark.parametrize(
     ("asked", "near"),
-    [("Quadro RTX 6000", "RTX 6000 Ada"), ("RTX 4090 Laptop GPU", "GeForce RTX 4090"),
-     ("RTX 4090D", "GeForce RTX 4090"), ("RTX 3060 Laptop", "GeForce RTX 3060 12GB"),
+    [("V100-SXM3-32GB", "V100 SXM2 32GB"),
+     ("Quadro RTX 6000", "RTX 6000 Ada"),
+     ("RTX 4090 Laptop GPU", "GeForce RTX 4090"), ("RTX 4090D", "GeForce RTX 4090"),
+     ("RTX 3060 Laptop", "GeForce RTX 3060 12GB"),
      ("RTX 3080 12GB", "GeForce RTX 3080 10GB"), ("RTX 4070 Max-Q", "GeForce RTX 4070"),
      ("RTX 2080", "GeForce RTX 2080 Ti"), ("GTX 4090", "GeForce RTX 4090"), ("GRID T4-16Q", "T4"),
      ("A100-SXM4-40GB MIG 1g.5gb", "A100 SXM 40GB"), ("MIG 1g.10gb", ""), ("A10G", "A10"),

@@ -16,6 +16,8 @@ SIGNS = ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg", "/dev
 """Files that show a GPU: NVIDIA's, Jetson's, that of Windows' Linux, AMD's."""
 
 VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+HIP, ROCR = "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
+"""The same for AMD: the driver hides by ``ROCR``; of the rest HIP hides by ``HIP``, or else by ``VISIBLE``."""
 
 
 def of_machine(memory_bytes: int) -> tuple[Gpu, ...]:
@@ -28,8 +30,9 @@ def of_machine(memory_bytes: int) -> tuple[Gpu, ...]:
         return nvml.all_gpus(memory_bytes)
     if not any(map(glob.glob, SIGNS)):
         return of_torch(memory_bytes) if "torch" in sys.modules else ()
-    environment = os.environ | {ORDER: "PCI_BUS_ID"}
-    environment.pop(VISIBLE, None)
+    hiding = (VISIBLE, HIP, ROCR)
+    environment = {name: value for name, value in os.environ.items() if name not in hiding}
+    environment[ORDER] = "PCI_BUS_ID"
     command = [sys.executable, "-m", __name__, str(memory_bytes)]
     with contextlib.suppress(OSError, subprocess.SubprocessError, PackageNotFoundError):
         if not version("torch").endswith("+cpu"):
@@ -54,17 +57,34 @@ def of_torch(memory_bytes: int) -> tuple[Gpu, ...]:
 
 
 def visible(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
-    """Return those of the machine's GPUs that ``CUDA_VISIBLE_DEVICES`` leaves to this process.
+    """Return those of the machine's GPUs that the environment leaves to this process.
 
     As CUDA reads it (CUDA C++ programming guide, environment variables): numbers, or beginnings of UUIDs that
-    fit one GPU. What names none, such as -1, hides itself and all that follows; a repetition hides all.
+    fit one GPU. What names none, such as -1, hides itself and all that follows; a repetition hides all. For
+    GPUs without NVML, which may be AMD's, torch's ``_parse_visible_devices`` says which variables count.
     """
-    allowed = os.environ.get(VISIBLE)
+    if any(gpu.driver for gpu in gpus):
+        return _left(gpus, VISIBLE)
+    return _left(_driven(gpus), HIP if HIP in os.environ else VISIBLE)
+
+
+def binding(gpu: Gpu, gpus: tuple[Gpu, ...]) -> str:
+    """Return what names a GPU of this machine to the libraries of another process: a UUID, or a number."""
+    return gpu.uuid if gpu.driver else str(_driven(gpus).index(gpu))
+
+
+def _driven(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
+    """Return the GPUs that AMD's driver leaves, in the order by which HIP numbers them."""
+    return _left(tuple(sorted(gpus, key=lambda gpu: gpu.index)), ROCR)
+
+
+def _left(gpus: tuple[Gpu, ...], variable: str) -> tuple[Gpu, ...]:
+    allowed = os.environ.get(variable)
     if allowed is None:
         return gpus
     found: list[Gpu] = []
     for word in map(str.strip, allowed.split(",")):
-        named = [gpu for gpu in gpus if word == str(gpu.index)][:1]
+        named = [gpu for i, gpu in enumerate(gpus) if word == str(gpu.index if gpu.driver else i)][:1]
         if word.startswith((nvml.WHOLE, nvml.PART)):
             named = [gpu for gpu in gpus if gpu.uuid.startswith(word)]
         if len(named) != 1:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from vlmnb.device import machine
-from vlmnb.device.gpus import ORDER, VISIBLE
+from vlmnb.device.gpus import HIP, ORDER, VISIBLE, binding
 from vlmnb.device.gpus import visible as visible_gpus
 from vlmnb.errors import UserError
 from vlmnb.files import locks
@@ -76,7 +76,7 @@ def gpus() -> tuple[Slot, ...]:
     """Return one slot per GPU that this process may use and that is of the kind that names the machine."""
     known = machine.describe().gpus
     return tuple(
-        Slot(name=gpu.uuid, visible=gpu.uuid if gpu.driver else str(gpu.index))
+        Slot(name=gpu.uuid, visible=binding(gpu, known))
         for gpu in visible_gpus(known)
         if gpu.name == known[0].name
     )
@@ -148,7 +148,10 @@ def environment(slot: Slot, threads_: int) -> dict[str, str]:
 
 
 def _bound(slot: Slot) -> dict[str, str]:
-    return {} if slot.visible is None else {VISIBLE: slot.visible, ORDER: "PCI_BUS_ID"}
+    if slot.visible is None:
+        return {}
+    names = (VISIBLE, HIP) if HIP in os.environ else (VISIBLE,)
+    return dict.fromkeys(names, slot.visible) | {ORDER: "PCI_BUS_ID"}
 
 
 @functools.cache
