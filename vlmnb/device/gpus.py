@@ -17,7 +17,7 @@ SIGNS = ("/dev/nvidia[0-9]*", "/dev/nvhost-gpu", "/dev/nvgpu", "/dev/dxg", "/dev
 
 VISIBLE, ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
 HIP, ROCR = "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"
-"""The same for AMD: the driver hides by ``ROCR``; of the rest HIP hides by ``HIP``, or else by ``VISIBLE``."""
+"""The same for AMD: the driver hides by ``ROCR``, of the rest HIP by ``HIP``, or else by ``VISIBLE``."""
 
 
 def of_machine(memory_bytes: int) -> tuple[Gpu, ...]:
