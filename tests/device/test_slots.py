@@ -71,7 +71,7 @@ def run_all(
 
     monkeypatch.setattr(execute, "execute", stand_in)
     monkeypatch.setattr(
-        local, "StartedRun", lambda run, options, slot, again: SimpleNamespace(run=run, slot=slot)
+        local, "StartedRun", lambda run, options, slot, again, _: SimpleNamespace(run=run, slot=slot)
     )
     setting = ExecutionOptions(results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
     shown = progress.Progress(todo, [], Console(file=io.StringIO()), results=tmp_path / "results")

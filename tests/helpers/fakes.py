@@ -13,6 +13,8 @@ from pathlib import Path
 import nbformat
 import psutil
 
+from vlmnb.sweep import warm
+
 PROJECT = Path(__file__).resolve().parents[2]
 
 PARAMETERS = """
@@ -108,11 +110,13 @@ class Checkout:
     Attributes:
         root: The folder; ``results`` and ``runs`` lie in it.
         locks: Folder of the device locks; its own, so that it waits for no other process of this machine.
+        warm: Whether Jupyter kernels are forked from a parent that has imported torch, which takes seconds.
     """
 
     def __init__(self, root: Path) -> None:
         self.root, self.results, self.runs = root, root / "results", root / "runs"
         self.locks = root
+        self.warm = "0"
         root.mkdir(exist_ok=True)
         for name in ("models", "data"):
             (root / name).symlink_to(PROJECT / name)
@@ -140,6 +144,7 @@ class Checkout:
     def environment(self) -> dict[str, str]:
         """What every call has in its environment; temporary files lie in the checkout too."""
         own = {name: str(self.root) for name in ("VLMNB_ROOT", "TMPDIR")} | {"VLMNB_LOCKS": str(self.locks)}
+        own[warm.SWITCH] = self.warm
         return {**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:

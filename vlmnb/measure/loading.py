@@ -128,7 +128,7 @@ def require(missing: Sequence[Resolved]) -> None:
     Raises:
         UserError: A checkpoint is not there or cannot be used, or a package is not installed.
     """
-    _prepare()
+    prepare()
     import torch
 
     usable = {"cpu"} | ({"cuda"} if torch.cuda.is_available() else set())
@@ -147,7 +147,7 @@ def require(missing: Sequence[Resolved]) -> None:
                     print(f"{entry.name}: {note} ({folder})", file=sys.stderr)
 
 
-def _prepare() -> None:
+def prepare() -> None:
     """Set up torch and transformers before the first use: where compiled code is kept, and silence."""
     quiet_libraries.hush()
     process_state.keep_compiled_code()
@@ -164,7 +164,7 @@ def load(wanted: Configuration) -> Loaded:
         Unsupported: The device, the attention or the quantization does not work here.
         UserError: The checkpoint is missing or cannot be used.
     """
-    _prepare()
+    prepare()
     import torch
 
     if wanted.device == "cuda" and not torch.cuda.is_available():

@@ -24,7 +24,7 @@ from vlmnb.errors import with_name
 from vlmnb.files import temporary
 from vlmnb.records import cells_to_measure
 from vlmnb.spec.planning import Run
-from vlmnb.sweep import supervisor
+from vlmnb.sweep import supervisor, warm
 from vlmnb.types import Frozen
 
 POLL_S = 0.5
@@ -85,13 +85,28 @@ class StartedRun:
     It measures nothing before its turn. After `close` no process and no temporary file of it is left.
     """
 
-    def __init__(self, run: Run, options: ExecutionOptions, slot: Slot, again: Collection[str]) -> None:
-        """Start the processes; the caller holds the slot, ``again`` are keys of cells to measure again."""
+    def __init__(
+        self, run: Run, options: ExecutionOptions, slot: Slot, again: Collection[str],
+        parents: warm.Parents | None = None,
+    ) -> None:  # fmt: skip
+        """Start the processes; the caller holds the slot.
+
+        Args:
+            again: Keys of cells to measure again.
+            parents: Warm parents of the sweep, to fork the Jupyter kernel from.
+        """
         self.run, self.options = run, options
         self._folders = contextlib.ExitStack()
         self.scratch = self._folders.enter_context(temporary.Scratch(temporary.RUN))
         # The Jupyter kernel's sockets need a short path.
         sockets = self._folders.enter_context(temporary.Scratch(temporary.SOCKETS, temporary.short()))
+        shared = {
+            **os.environ,
+            **slots.environment(slot, options.threads),
+            **supervisor.with_bytecode(),
+            "VLMNB_QUIET": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
         request = {
             "axis": run.axis,
             "parameters": {**run.parameters, "model": run.model, "results": str(options.results)},
@@ -99,14 +114,11 @@ class StartedRun:
             "sockets": str(sockets),
             "run_limit_s": options.run_limit_s,
             "cell_limit_s": options.cell_limit_s,
+            "warm": parents.of(shared) if parents else "",
         }
         environment = {
-            **os.environ,
-            **slots.environment(slot, options.threads),
-            **supervisor.with_bytecode(),
-            "VLMNB_QUIET": "1",
+            **shared,
             "IPYTHONDIR": str(self.scratch),
-            "PYTHONUNBUFFERED": "1",
             cells_to_measure.PROGRESS: str(self.scratch / "cell.json"),
             cells_to_measure.AGAIN: str(self.scratch / "again"),
             cells_to_measure.TURN: str(self.scratch / "turn"),
@@ -135,6 +147,7 @@ class StartedRun:
             self.process.wait()
         if not (self.scratch / "ended.json").exists():
             supervisor.end_marked(self._mark)
+            supervisor.await_guards(self.scratch)
 
     def close(self) -> None:
         """End every process of the run and remove its files."""

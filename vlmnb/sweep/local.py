@@ -17,8 +17,9 @@ from vlmnb.sweep.scheduler import Sweep
 
 def local(sweep: Sweep, todo: Sequence[Job]) -> list[RunResult]:
     """Execute jobs on this machine and return the results of those that no other sweep has done meanwhile."""
-    alone = [job for job in todo if slots.whole_machine([state.cell.device for state in job.cells])]
-    return _side_by_side(sweep, [job for job in todo if job not in alone]) + _one_by_one(sweep, alone)
+    with contextlib.closing(sweep.parents):
+        alone = [job for job in todo if slots.whole_machine([state.cell.device for state in job.cells])]
+        return _side_by_side(sweep, [job for job in todo if job not in alone]) + _one_by_one(sweep, alone)
 
 
 class _Relay:
@@ -42,7 +43,7 @@ class _Relay:
 
         if self._begun and (self._begun.run != job.run or again):
             self.close()
-        begun = self._begun or StartedRun(job.run, sweep.options, self._slot, again)
+        begun = self._begun or StartedRun(job.run, sweep.options, self._slot, again, sweep.parents)
         self._begun = None
         return execute.execute(begun, poll, sweep.stop)
 
@@ -62,7 +63,7 @@ class _Relay:
         following = sweep.now(self.following)
         if following.needs_work():
             with contextlib.suppress(OSError):
-                self._begun = StartedRun(following.run, sweep.options, self._slot, ())
+                self._begun = StartedRun(following.run, sweep.options, self._slot, (), sweep.parents)
 
 
 def _one_by_one(sweep: Sweep, jobs: Sequence[Job]) -> list[RunResult]:

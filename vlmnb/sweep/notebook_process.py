@@ -12,7 +12,7 @@ from typing import Any
 
 from vlmnb import paths
 from vlmnb.errors import UserError, one_line, with_name
-from vlmnb.sweep import notebook_template
+from vlmnb.sweep import notebook_template, supervisor, warm
 
 _NOT_THE_NOTEBOOKS_FAULT = re.compile(r"\[Errno (5|13|28|30|116|122)\]")
 """Errors of a file system: input/output, permission, full, read-only, stale handle, quota."""
@@ -47,7 +47,7 @@ def _papermill(request: dict[str, Any]) -> tuple[str, str]:
     from papermill.exceptions import PapermillExecutionError
     from traitlets.config import Config
 
-    kernels, sockets, notebook = _kernel_class(), request["sockets"], paths.notebook(request["axis"])
+    kernels, sockets, notebook = _kernel_class(request), request["sockets"], paths.notebook(request["axis"])
     notebook_template.require(notebook)
     # Socket files instead of TCP ports: kernels that start at the same time would race for the ports.
     own = {"transport": "ipc", "ip": f"{sockets}/k", "connection_file": f"{sockets}/kernel.json"}
@@ -89,12 +89,38 @@ def _unfinished(executed: Any) -> tuple[str, str] | None:
     return None
 
 
-def _kernel_class() -> Any:
-    """Return a kernel manager that remembers the exit code of its Jupyter kernel."""
+def _kernel_class(request: dict[str, Any]) -> Any:
+    """Return a kernel manager that forks its Jupyter kernel from a warm parent and remembers its exit code.
+
+    The kernel starts as an ordinary process if there is no such parent or it cannot serve.
+    """
     from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+    class Forking(LocalProvisioner):
+        async def launch_kernel(self, cmd: list[str], **how: Any) -> Any:
+            module, arguments = cmd[2:3], cmd[3:]
+            try:
+                if module != [warm.LAUNCHER]:
+                    raise OSError(f"it cannot become {module}")
+                forked: Any = warm.ForkedKernel(request["warm"], arguments, how["env"], how.get("cwd") or "")
+            except OSError as error:
+                print(f"no warm start ({error}); an ordinary Jupyter kernel starts", file=sys.stderr)
+                return await super().launch_kernel(cmd, **how)
+            supervisor.note_guard(Path(request["scratch"]), forked.guard)
+            self.process, self.pid, self.pgid = forked, forked.pid, forked.pid
+            return self.connection_info
 
     class Remembering(AsyncKernelManager):
         exit_code: int | None = None
+
+        async def _async_pre_start_kernel(self, **how: Any) -> Any:
+            if request.get("warm") and self.provisioner is None:
+                self.kernel_id = self.kernel_id or "notebook"
+                self.provisioner = Forking(
+                    kernel_id=self.kernel_id, kernel_spec=self.kernel_spec, parent=self
+                )
+            return await super()._async_pre_start_kernel(**how)
 
         async def _async_is_alive(self) -> bool:
             code = await self.provisioner.poll() if self.provisioner else None
@@ -102,7 +128,7 @@ def _kernel_class() -> Any:
                 type(self).exit_code = code
             return bool(await super()._async_is_alive())
 
-        is_alive = _async_is_alive
+        pre_start_kernel, is_alive = _async_pre_start_kernel, _async_is_alive
 
     return Remembering
 

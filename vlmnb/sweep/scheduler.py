@@ -22,7 +22,7 @@ from vlmnb.files.changes import signature
 from vlmnb.records import store
 from vlmnb.records.resolved import blank_record, resolve_cell
 from vlmnb.spec.cell import words
-from vlmnb.sweep import execute, inventory
+from vlmnb.sweep import execute, inventory, warm
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import CellState, Job, Remeasure
 from vlmnb.sweep.progress import Progress
@@ -46,6 +46,7 @@ class Sweep:
 
     Attributes:
         stop: Set when it is to stop.
+        parents: Warm parents, of which Jupyter kernels on this machine are forked.
         before_waiting: Called before it waits for another process.
     """
 
@@ -53,6 +54,7 @@ class Sweep:
         """Execute nothing yet."""
         self.options, self.remeasure, self.progress = options, remeasure, progress
         self.stop = threading.Event()
+        self.parents = warm.Parents()
         self.before_waiting: Callable[[], None] = lambda: None
         self._runs = locks.Locks(options.runs / ".runs.lock")
 

@@ -60,6 +60,7 @@ def main(request: dict[str, Any]) -> int:
         else:
             why = watch.exceeded()
     end_all()
+    await_guards(scratch)
     ended = {"why": why, "code": child.returncode, "cell": watch.cell}
     if why == "orphaned":
         for folder in (scratch, request["sockets"]):
@@ -104,6 +105,26 @@ def end_all() -> None:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         psutil.wait_procs(alive, timeout=0.1)
+
+
+def note_guard(scratch: Path, guard: str) -> None:
+    """Note the guard of a forked Jupyter kernel, which is no descendant of the run's supervisor."""
+    with (scratch / "guards").open("a", encoding="utf-8") as file:
+        file.write(f"{guard}\n")
+
+
+def await_guards(scratch: Path) -> None:
+    """Wait until the guards of a run have killed what they watch and ended; after a while, kill it."""
+    until = time.monotonic() + PATIENCE_S
+    with contextlib.suppress(OSError):
+        for guard in (scratch / "guards").read_text(encoding="utf-8").split():
+            while _running(guard):
+                if time.monotonic() > until:
+                    process = psutil.Process(int(guard.partition(":")[0]))
+                    for each in [*process.children(recursive=True), process]:
+                        with contextlib.suppress(psutil.Error):
+                            each.kill()
+                time.sleep(0.01)
 
 
 def with_bytecode() -> dict[str, str]:

@@ -1,0 +1,20 @@
+"""Import, in a process that Jupyter kernels are forked from, what measuring any cell imports.
+
+It runs no tensor work and starts no thread.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+from vlmnb.measure import cells, loading
+
+MODULES = (
+    "transformers.modeling_utils", "transformers.generation.utils", "transformers.processing_utils",
+    "transformers.models.auto.processing_auto",
+)  # fmt: skip
+
+assert cells
+loading.prepare()
+for name in MODULES:
+    importlib.import_module(name)
