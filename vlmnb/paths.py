@@ -58,6 +58,11 @@ def parsed_code() -> Path:
     return _cache() / "definitions"
 
 
+def hash_of(file: Path) -> Path:
+    """Return the file in the user's cache that keeps the hash of a large file."""
+    return _cache() / "hashes" / str(file.absolute()).lstrip("/")
+
+
 def bytecode() -> Path:
     """Return the folder in the user's cache for Python's bytecode where it is not kept beside the sources."""
     return _cache() / "bytecode"

@@ -75,7 +75,7 @@ def binding(gpu: Gpu, gpus: tuple[Gpu, ...]) -> str:
 
 def _driven(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
     """Return the GPUs that AMD's driver leaves, in the order by which HIP numbers them."""
-    return _left(tuple(sorted(gpus, key=lambda gpu: gpu.index)), ROCR)
+    return _left(tuple(sorted(gpus, key=lambda gpu: gpu.index or 0)), ROCR)
 
 
 def _left(gpus: tuple[Gpu, ...], variable: str) -> tuple[Gpu, ...]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 from pathlib import Path
 
+from vlmnb import paths
 from vlmnb.files import changes
+
+LARGE = 1 << 26
+"""Bytes from which on the hash of a file is kept in the user's cache: weights take seconds to minutes."""
 
 
 def digest(value: object, length: int = 16) -> str:
@@ -27,8 +32,18 @@ def of_file(path: Path) -> str:
 
 @functools.lru_cache(maxsize=4096)
 def _of_file(path: Path, signature: changes.Signature | None) -> str:
+    large = signature is not None and signature[1] >= LARGE
+    if large:
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            was, found = json.loads(paths.hash_of(path).read_text(encoding="utf-8"))
+            if signature == tuple(was):
+                return str(found)
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        made = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    if large:
+        with contextlib.suppress(OSError):  # a cache that cannot be written is no error
+            paths.write_atomic(paths.hash_of(path), json.dumps([signature, made]))
+    return made
 
 
 canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 import os
 import re
 from pathlib import Path
 
 from vlmnb import paths
 from vlmnb.errors import UserError
+from vlmnb.files import changes, hashing
 from vlmnb.models import folders, soundness
 from vlmnb.models.entry import ModelEntry
 
@@ -25,9 +25,6 @@ NOT_READ = frozenset({"scores.json", "training.json", "trainer_state.json"})
 
 LOCAL = "local "
 """First word of the revision of a folder of the user's."""
-
-_BLOCKS, _BLOCK_BYTES = 1024, 1 << 16
-"""Most blocks of a file in its fingerprint: the whole file up to 64 MiB."""
 
 
 def revision(entry: ModelEntry) -> str:
@@ -89,7 +86,7 @@ def _other_revisions(entry: ModelEntry) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """Return a hash of a folder's configuration and weights, 16 digits, quick for large files.
+    """Return a hash of a folder's configuration and weights, 16 digits.
 
     A snapshot folder of the Hub is identified by its commit, which is its name.
     """
@@ -97,22 +94,19 @@ def fingerprint(folder: Path) -> str:
         return folder.name
     kinds = (*KINDS, "additional_chat_templates/*.jinja")
     found = sorted(file for kind in kinds for file in folder.glob(kind) if file.is_file())
-    stats = [(file, file.stat()) for file in found if file.name not in NOT_READ]
+    read = tuple((file, changes.signature(file)) for file in found if file.name not in NOT_READ)
     try:
-        return _hash(folder, tuple((file, stat.st_size, stat.st_mtime_ns) for file, stat in stats))
+        return _hash(folder, read)
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read: {error.strerror}") from None
 
 
 @functools.lru_cache(maxsize=64)
-def _hash(folder: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
-    """Hash small files whole; of large ones the size and evenly spread blocks."""
+def _hash(folder: Path, files: tuple[tuple[Path, changes.Signature | None], ...]) -> str:
+    """Hash files whole; of a large one its kept hash."""
     seen = hashlib.sha256()
-    for file, size, _ in files:
+    for file, _ in files:
+        size = file.stat().st_size
         seen.update(f"{file.relative_to(folder)} {size}\n".encode())
-        step = max(1, math.ceil(size / _BLOCK_BYTES / _BLOCKS)) * _BLOCK_BYTES
-        with file.open("rb") as stream:
-            for start in range(0, size, step):
-                stream.seek(start)
-                seen.update(stream.read(_BLOCK_BYTES))
+        seen.update(file.read_bytes() if size < hashing.LARGE else hashing.of_file(file).encode())
     return seen.hexdigest()[:16]
