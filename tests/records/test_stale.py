@@ -86,7 +86,10 @@ def test_a_record_of_other_hardware_is_neither(tmp_path: Path) -> None:
 def test_a_record_of_other_inputs_answers_another_question(tmp_path: Path, input_: str) -> None:
     record_file.write(changed(older(cell()), "provenance", **{input_: "other"}), tmp_path)
     assert recorded(cell(), tmp_path) is None
-    assert states(tmp_path, tmp_path)[2] == "missing"
+    job = job_of(tmp_path, tmp_path)
+    told = status.report([job])
+    assert (told["missing"], told["stale"], told["other_inputs"]) == (2, 0, 1)
+    assert "1 missing cell: this machine has an older record" in "\n".join(status.lines([job]))
 
 
 def test_a_stale_cell_is_measured_where_that_is_asked_for(

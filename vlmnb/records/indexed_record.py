@@ -33,7 +33,7 @@ class IndexedRecord(NamedTuple):
     Attributes:
         path: Relative to the results folder.
         machine: Fingerprint of the machine.
-        cell: Digest of the cell and its inputs; ``digest``: of the file's content.
+        cell: Digest of the cell and its inputs; ``asked``: of the cell alone; ``digest``: of the file.
         gpu: The driver's name of the GPU if a prediction can be fitted on the record, else empty.
         quantization: How the weights of such a record were stored.
         problem: Why the file is no record; then all fields but ``path`` are empty.
@@ -44,6 +44,7 @@ class IndexedRecord(NamedTuple):
     path: str
     machine: str = ""
     cell: str = ""
+    asked: str = ""
     status: str = ""
     reason: str = ""
     started_at: str = ""
@@ -87,6 +88,7 @@ def read(results: Path, export: bool, name: str) -> IndexedRecord:
         path=name,
         machine=str(found.provenance.machine.get("fingerprint", "")),
         cell=cell_digest(found.cell, found.provenance.weights, found.provenance.data),
+        asked=cell_digest(found.cell, "", ""),
         status=found.status,
         reason=found.reason,
         started_at=found.provenance.started_at,

@@ -128,6 +128,14 @@ class Index:
         )
         return dict(found.fetchall())
 
+    def asked(self) -> set[str]:
+        """Return the digests, without inputs, of the cells that this machine has a record of."""
+        here, found = machine.describe(), "machine = ? AND path > ? AND path < ? AND problem = ''"
+        rows = self._database.execute(
+            f"SELECT DISTINCT asked FROM records WHERE {found}", (here.fingerprint, *_below(here.slug))
+        )
+        return {asked for (asked,) in rows}
+
     def export(self) -> Iterator[list[Any]]:
         """Yield the export values of each record, in path order."""
         for (text,) in self._query("export", "export IS NOT NULL"):

@@ -49,6 +49,7 @@ class CellState(Frozen):
         answer: File of that record.
         started_at: When that record was measured.
         problem: Why the file at ``path`` is not a valid record, or empty.
+        other_inputs: There is a record of this machine, of other weights or data, or unsupported before.
     """
 
     cell: Cell
@@ -60,6 +61,7 @@ class CellState(Frozen):
     answer: Path | None = None
     started_at: str = ""
     problem: str = ""
+    other_inputs: bool = False
 
     @property
     def key(self) -> str:
@@ -159,10 +161,14 @@ def _states(asked: Mapping[Cell, Resolved], index: store.Index) -> dict[Cell, Ce
     inputs = {cell: (asked[cell].revisions.weights, asked[cell].revisions.data) for cell in unanswered}
     others = {cell: name for cell, own in inputs.items() if (name := newest.get(cell_digest(cell, *own)))}
     stale = index.at(others.values())
-    return {
+    found = {
         cell: _state(cell, one.path, exact.get(names[cell]), stale.get(others.get(cell, "")), index.results)
         for cell, one in asked.items()
     }
+    known = index.asked() if unanswered else set()
+    missing = [cell for cell, state in found.items() if state.state == "missing"]
+    superseded = [cell for cell in missing if cell_digest(cell, "", "") in known]
+    return found | {cell: found[cell].model_copy(update={"other_inputs": True}) for cell in superseded}
 
 
 def _state(

@@ -75,6 +75,7 @@ def report(
         "stale": counts["stale"],
         "missing": counts["missing"] + counts["damaged"],
         "damaged": counts["damaged"],
+        "other_inputs": sum(state.other_inputs for state in states),
         "to_measure": len(wanted),
         "cells_to_measure": [{"cell": named[cell], **advance[cell]} for cell in wanted],
         "statuses": dict(Counter(state.status for state in states if state.status).most_common()),
