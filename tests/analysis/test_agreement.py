@@ -118,4 +118,4 @@ def test_a_page_takes_cells_of_other_pages_along_but_no_other_questions() -> Non
 
 def test_the_batch_page_says_how_many_answers_stayed() -> None:
     found = [run(1, "fp32", "GOOD", "b", "c"), run(4, "fp32", "GOOD", "x", "c")]
-    assert "2 of 3 answers are identical" in findings.text("batch_size", [r.cell for r in found], found)
+    assert "2 of 3 answers are the same" in findings.text("batch_size", [r.cell for r in found], found)

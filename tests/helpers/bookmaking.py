@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import base64
 import functools
 import json
 import shutil
@@ -171,8 +170,7 @@ def _outputs(source: str, model: str, axis: str, machine: str) -> str:
     def keep(*objects: Any, raw: bool = False, metadata: Any = None) -> None:
         for item in objects:
             if raw:
-                data = {**item, "image/png": base64.b64encode(item["image/png"]).decode()}
-                shown.append({"output_type": "display_data", "data": data, "metadata": metadata or {}})
+                shown.append({"output_type": "display_data", "data": item, "metadata": metadata or {}})
             elif type(item).__name__ == "Markdown":
                 shown.append(markdown(item.data))
             else:

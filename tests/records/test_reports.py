@@ -220,7 +220,7 @@ def test_a_reported_figure_gets_no_interval_anywhere(committed: list[Record]) ->
     _, found = shown("fuyu-8b", "batch_size")
     told = findings.text("batch_size", [r.cell for r in found], found)
     assert "3.33 times" in told
-    assert "interval" not in told
+    assert "(" not in told
 
 
 def test_a_model_without_a_report_is_an_error_that_says_so(tmp_path: Path) -> None:
@@ -240,7 +240,7 @@ def test_the_comparison_keeps_reports_apart_and_last(committed: list[Record]) ->
     table = comparison_tables.cost_table(entries)
     assert "0.260" in [field.text for row in table.rows for field in row], "as printed, not 0.26"
     assert "no spread" in pareto_figure.caption(entries)
-    assert pareto_figure.figure(entries).startswith(b"\x89PNG")
+    assert pareto_figure.figure(entries).startswith("<svg")
 
 
 @pytest.mark.parametrize(

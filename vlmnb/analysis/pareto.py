@@ -19,7 +19,7 @@ class Point(NamedTuple):
         y: Error: 1 - accuracy, or the word error rate of a data set without scores.
         disturbed: Whether background load disturbed the latency.
         few: Whether the batches are too few for an interval.
-        number: Place of the model among all models of the set-up.
+        model: Name of the model.
     """
 
     title: str
@@ -29,7 +29,7 @@ class Point(NamedTuple):
     y_ends: tuple[float, float]
     disturbed: bool = False
     few: bool = False
-    number: int = 0
+    model: str = ""
 
 
 Pair = tuple[Point, Point]
@@ -60,7 +60,7 @@ def panels(results: Sequence[BaseResult]) -> dict[str, list[Point]]:
 def points(results: Sequence[BaseResult], dataset: str) -> list[Point]:
     """Return the models that have both a latency and an error on a data set."""
     made = []
-    for number, result in enumerate(results):
+    for result in results:
         record = result.plotted(dataset)
         if record is None or record.latency_s is None or record.wer is None:
             continue
@@ -71,7 +71,7 @@ def points(results: Sequence[BaseResult], dataset: str) -> list[Point]:
         x_ends = (latency.low, latency.high) if latency else (x, x)
         few = latency is None or latency.confidence < intervals.ENOUGH
         disturbed = latency is not None and record.batches_under_load
-        made.append(Point(result.model.title, x, y, x_ends, y_ends, disturbed, few, number))
+        made.append(Point(result.model.title, x, y, x_ends, y_ends, disturbed, few, result.model.name))
     return made
 
 

@@ -13,6 +13,10 @@ Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "
 Trend = Literal["stated", "few", "empty", "disturbed", "grows", "falls", "stays", "unclear"]
 
 
+COARSE = 0.25
+"""Latencies that are equal within more than this share are not called equal."""
+
+
 class Extreme(NamedTuple):
     """A record between the ends of a series whose number lies outside their range."""
 
@@ -48,6 +52,15 @@ class Change(NamedTuple):
         """Answers that are the same, character by character."""
         theirs = {answer.sample_id: answer.answer for answer in self.high.answers}
         return sum(theirs.get(answer.sample_id) == answer.answer for answer in self.low.answers)
+
+    @property
+    def within(self) -> float | None:
+        """The share within which the latencies are equal; None if they differ or it is above ``COARSE``."""
+        found = self.difference
+        if found is None or self.trend not in ("stays", "unclear"):
+            return None
+        share = max(found.high - 1, 1 / found.low - 1)
+        return share if share <= COARSE else None
 
 
 def change(low: Record, high: Record, noise_floor: float) -> Change:
@@ -107,12 +120,23 @@ def _wer_differs(low: Record, high: Record) -> bool:
 def _compare_latency(
     low: Record, high: Record, noise_floor: float, *, per_sample: bool = False
 ) -> comparison.Difference | None:
-    if any(r.latency is None or r.latency.confidence < intervals.ENOUGH for r in (low, high)):
-        return None
     mine, theirs = (
         [seconds / (record.cell.batch_size if per_sample else 1) for seconds in record.full_batches_s]
         for record in (low, high)
     )
+    return compared(low, high, mine, theirs, noise_floor)
+
+
+def compared(
+    low: Record, high: Record, mine: Sequence[float], theirs: Sequence[float], noise_floor: float
+) -> comparison.Difference | None:
+    """Compare times of the full batches of two records by the one rule that tables and sentences follow.
+
+    Returns:
+        None if either has too few batches.
+    """
+    if min(len(mine), len(theirs)) < intervals.FEWEST_SAMPLES:
+        return None
     return comparison.compare(mine, theirs, paired=_same_batches(low, high), noise_floor=noise_floor)
 
 

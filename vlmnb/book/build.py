@@ -17,13 +17,13 @@ from vlmnb.analysis import base_configuration, pareto
 from vlmnb.book import collect, report_pages
 from vlmnb.book.collect import Files
 from vlmnb.book.content import Content, axis_order, record_path
-from vlmnb.book.pages import audit, comparison, machine, model, status, support, tried
+from vlmnb.book.pages import audit, axis, comparison, first, machine, model, status, support, tried
 from vlmnb.book.postprocess import linked
 from vlmnb.book.rendering import render, without_colors
 from vlmnb.errors import UserError
 from vlmnb.files import hashing
 from vlmnb.records import record_file
-from vlmnb.views import marks, pareto_figure
+from vlmnb.views import figure_style, marks, pareto_figure
 
 TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
 """Packages whose version can change the built pages."""
@@ -37,6 +37,12 @@ UNWANTED = re.compile(
 )
 """Parts of the theme that cause errors in the browser's console: font preloads, which browsers refuse for
 pages opened as files, and Thebe, which runs code on a server and which the theme sets up twice."""
+
+DRAWN = re.compile(r'<img\b(?=[^>]*\balt="(?P<alt>[^"]*)")[^>]*\bsrc="(?P<file>[^":]+\.svg)"[^>]*>')
+"""An image of a page that is a drawing."""
+
+ORIGIN = "xmlns:xlink"
+"""Occurs in what matplotlib drew."""
 
 _log = logging.getLogger(__name__)
 
@@ -93,12 +99,23 @@ def build(results: Path, runs: Path, output: Path, say: Callable[[str], object] 
         _sphinx(Path(scratch))
         made = Path(scratch) / "_build" / "html"
         for page in made.rglob("*.html"):
-            page.write_text(UNWANTED.sub("", page.read_text(encoding="utf-8")), encoding="utf-8")
+            text = UNWANTED.sub("", page.read_text(encoding="utf-8"))
+            page.write_text(_with_figures(text, page.parent), encoding="utf-8")
         (made / ".inputs").write_text(stamp, encoding="utf-8")
         if site.exists():
             site.rename(Path(scratch) / "old")
         made.rename(site)
     return index
+
+
+def _with_figures(text: str, folder: Path) -> str:
+    """Return a page with its figures within it, so that their text follows the colors of the page."""
+
+    def inlined(found: re.Match[str]) -> str:
+        drawn = (folder / found["file"]).read_text(encoding="utf-8")
+        return figure_style.inlined(drawn, found["alt"]) if ORIGIN in drawn else found[0]
+
+    return DRAWN.sub(inlined, text)
 
 
 def _sphinx(output: Path) -> None:
@@ -125,10 +142,11 @@ def _inputs() -> str:
 
 
 def _generated(content: Content) -> Files:
+    opening, drawn = first.page(content)
     texts = {
         "_toc.yml": table_of_contents(content),
         "comparison.md": comparison.page(content),
-        "headline.md": comparison.headline(content),
+        "headline.md": opening,
         "support.md": support.page(content),
         "tried.md": tried.page(),
         "machine.md": machine.page(content),
@@ -138,7 +156,10 @@ def _generated(content: Content) -> Files:
     }
     chapters = {f"{paths.model_folder(name)}.md": model.page(content, name) for name in content.models}
     texts |= chapters
-    for name in ("comparison.md", "headline.md", *chapters):
+    for name in axis.AXES:
+        texts[f"{axis.name(name)}.md"], figures = axis.page(content, name)
+        drawn |= figures
+    for name in ("comparison.md", "headline.md", *chapters, *(f"{axis.name(name)}.md" for name in axis.AXES)):
         texts[name] += f"\n{marks.legend(texts[name])}\n"
     targets = {record.key: f"../../{record_path(record)}" for record in content.records}
     texts = {name: linked(text, targets) for name, text in texts.items()}
@@ -147,15 +168,15 @@ def _generated(content: Content) -> Files:
     files = {f"generated/{name}": text.encode() for name, text in texts.items()}
     for setup, results in base_configuration.base_results(content.records).items():
         if pareto.panels(results):
-            files[f"generated/{pareto_figure.path(setup)}"] = pareto_figure.figure(results)
-    return files
+            drawn[pareto_figure.path(setup)] = pareto_figure.figure(results)
+    return files | {f"generated/{name}": text.encode() for name, text in drawn.items()}
 
 
 def table_of_contents(content: Content) -> str:
     """Return the table of contents as YAML, with a chapter per model."""
     pages = sorted(content.pages, key=lambda page: (not page.from_report, axis_order(page.axis)))
     chapters = {name: [page for page in pages if page.model == name] for name in content.models}
-    return render("_toc.yml", chapters=chapters)
+    return render("_toc.yml", chapters=chapters, axes=axis.AXES)
 
 
 def _write(files: Files) -> None:

@@ -192,7 +192,7 @@ def _describe_images(cell: Notebook, title: str) -> None:
     """Set the alt text of a cell's image: its own, else the caption, else the page's title."""
     for image in filter(_image, cell.get("outputs", ())):
         shown = cell["metadata"].setdefault("mystnb", {})
-        own = image["metadata"].get("image/png", {}).get("alt")
+        own = next((of["alt"] for kind in IMAGES if "alt" in (of := image["metadata"].get(kind, {}))), "")
         alt = own or shown.get("figure", {}).get("caption") or f"Figure of the page {title}"
         shown["image"] = {"alt": " ".join(re.sub(r"[*`]", "", alt).split())}
 

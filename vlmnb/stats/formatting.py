@@ -56,6 +56,18 @@ def short(value: float, digits: int = 3) -> str:
     return f"{float(text):.0f}" if "e+" in text else text
 
 
+def digits(value: float, number: int = 3) -> str:
+    """Return ``value`` with so many significant digits, zeros at the end included, and no exponent.
+
+    >>> digits(0.05), digits(1256.0), digits(13.89), digits(0.0)
+    ('0.0500', '1260', '13.9', '0')
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    rounded = float(f"{value:.{number - 1}e}")
+    return f"{rounded:.{max(number - 1 - _magnitude(rounded), 0)}f}"
+
+
 def percent(fraction: float, digits: int = 2) -> str:
     """Return a fraction in percent, without the sign %.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from vlmnb.analysis.base_configuration import dataset_title
+from vlmnb.data import catalogue
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.fields import Column
-from vlmnb.views.figure_style import INK, PALETTE, themed
+from vlmnb.views.figure_style import INK, look, themed
 from vlmnb.views.marks import MODELLED
 from vlmnb.views.report_tables import MARKS, TITLES
 from vlmnb.views.table import Field, Table, declared
@@ -28,32 +28,36 @@ PANELS = {
     "latency_s": "Latency per batch, s",
     "energy_j_per_sample": "Energy per sample, J",
     "wer": "Word error rate, fraction",
-    "flops_per_batch": "GFLOPs per batch of prompts",
+    "flops_per_batch": "FLOPs per batch of prompts",
 }
 """Quantities of every plot, with units."""
 
 
-def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Figure:
+def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
     """Draw latency per batch, energy per sample, word error rate and FLOPs over the axis.
 
-    Bars and points are medians; whiskers are the intervals of the tables.
+    Bars and points are medians; whiskers are the intervals of the tables. A quantity that no two cells show,
+    or that is the same in all of them, has no panel.
+
+    Returns:
+        None if there is nothing to draw.
     """
-    import seaborn as sns
     from matplotlib import pyplot
 
     shown = findings.measured(axis, cells, records)
-    panels = list(PANELS)
-    if all(record.reported for record in shown):  # a report's table has only some of the quantities
-        panels = [name for name in panels if any(getattr(record, name) is not None for record in shown)]
-    lines = -(-len(panels) // 2)
+    panels = [name for name in PANELS if _worth_drawing(name, shown)]
+    if not panels:
+        return None
+    columns = min(len(panels), 2)
+    lines = -(-len(panels) // columns)
     with themed():
-        figure, grid = pyplot.subplots(lines, 2, figsize=(9, 3.2 * lines), squeeze=False)
+        figure, grid = pyplot.subplots(lines, columns, figsize=(4.5 * columns, 3.2 * lines), squeeze=False)
         for unused in grid.flat[len(panels) :]:
-            unused.set_axis_off()
+            unused.remove()
         for position, name in zip(grid.flat, panels, strict=False):
-            _panel(position, axis, name, shown, legend="auto" if position is grid.flat[0] else False)
-        if grid.flat[0].get_legend():
-            sns.move_legend(grid.flat[0], "lower left", bbox_to_anchor=(0, 1.08), ncols=2)
+            _panel(position, axis, name, shown)
+        if len({record.cell.dataset for record in shown}) > 1:
+            grid.flat[0].legend(loc="lower left", bbox_to_anchor=(0, 1.08), ncols=2)
         figure.tight_layout()
     return figure
 
@@ -75,58 +79,65 @@ def points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table
     return declared(f"What the figure shows, {how}", columns, found)
 
 
-def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record], legend: str | bool) -> None:
-    import seaborn as sns
-
+def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
     of = axes.AXES[axis]
-    titles = list(dict.fromkeys(dataset_title(record.cell.dataset) for record in shown))
+    names = list(dict.fromkeys(record.cell.dataset for record in shown))
     values = list(dict.fromkeys(of.value(record.cell) for record in shown))
     known = [r for r in shown if getattr(r, name) is not None and math.isfinite(getattr(r, name))]
-    # Each value is followed by the ends of its interval, which seaborn shows as they are.
-    rows = [
-        (of.value(record.cell), y, dataset_title(record.cell.dataset))
-        for record in known
-        for y in (_height(record, name), *_ends(record, name))
-    ]
-    if not known:
-        panel.text(0.5, 0.5, "not measured", ha="center", transform=panel.transAxes)
-        return
-    places, heights, datasets = zip(*rows, strict=True)
-    draw = partial(
-        sns.barplot, order=values, width=WIDTH, saturation=1, err_kws={"color": INK, "linewidth": 1.2}
-    )
-    if of.numeric:
-        draw = partial(sns.pointplot, native_scale=True, err_kws={"linewidth": 1.2})  # at true distances
-    draw(
-        x=places, y=heights, hue=datasets, hue_order=titles, palette=PALETTE, estimator=lambda of: of.iloc[0],
-        errorbar=lambda of: (of.min(), of.max()), legend=legend if len(titles) > 1 else False, ax=panel,
-    )  # fmt: skip
-    for record in known:
-        number, value = titles.index(dataset_title(record.cell.dataset)), of.value(record.cell)
-        beside = (number + 0.5) * WIDTH / len(titles) - WIDTH / 2  # of the bars of a value
-        at = value if of.numeric else values.index(value) + beside
-        sign = MARKS[name](record).sign if name in MARKS else ""
-        panel.annotate(sign, (at, _ends(record, name)[1]), (0, 2), textcoords="offset points", ha="center")
+    for number, dataset in enumerate(names):
+        own = [record for record in known if record.cell.dataset == dataset]
+        beside = 0 if of.numeric else (number + 0.5) * WIDTH / len(names) - WIDTH / 2
+        at = [(v if of.numeric else values.index(v)) + beside for v in (of.value(r.cell) for r in own)]
+        heights, ends = [float(getattr(r, name)) for r in own], [_ends(r, name) for r in own]
+        reach = [[max(y - low, 0) for y, (low, _) in zip(heights, ends, strict=True)],
+                 [max(high - y, 0) for y, (_, high) in zip(heights, ends, strict=True)]]  # fmt: skip
+        title, drawn = dataset_title(dataset), look(dataset, catalogue.CATALOGUE)
+        if of.numeric:
+            panel.errorbar(
+                at, heights, yerr=reach, label=title, color=drawn.color, marker=drawn.marker, linewidth=1.5,
+                elinewidth=1, capsize=2,
+            )  # fmt: skip
+        else:
+            panel.bar(at, heights, WIDTH / len(names), label=title, color=drawn.color)
+            panel.errorbar(at, heights, yerr=reach, fmt="none", ecolor=INK, elinewidth=1.4, capsize=3)
+        for x, record, (_, top) in zip(at, own, ends, strict=True):
+            sign = MARKS[name](record).sign if name in MARKS else ""
+            panel.annotate(sign, (x, top), (0, 2), textcoords="offset points", ha="center")
     if len(known) < len(shown):
         gone = f"not drawn: {len(shown) - len(known)} of {len(shown)}, without a value"
         panel.set_title(gone, fontsize="small")
+    number_axis(panel, axis, values)
+    modelled = name == "energy_j_per_sample" and any(r.energy_method == "model" for r in known)
+    panel.set_ylabel(PANELS[name] + (f"\n({MODELLED}modelled)" if modelled else ""))
+    panel.set_ylim(bottom=0)
+    if name == "flops_per_batch":
+        from matplotlib.ticker import EngFormatter
+
+        panel.yaxis.set_major_formatter(EngFormatter())
+
+
+def _worth_drawing(name: str, shown: Sequence[Record]) -> bool:
+    """Return whether at least two cells have a finite number, and, of all but the latency, not the same."""
+    found = [getattr(record, name) for record in shown if getattr(record, name) is not None]
+    known = [number for number in found if math.isfinite(number)]
+    return len(known) > 1 and (name == "latency_s" or len(set(known)) > 1)
+
+
+def number_axis(panel: Any, axis: str, values: Sequence[Any]) -> None:
+    """Label the axis of values: sizes and lengths at the distance of their doublings, names one by one."""
+    of = axes.AXES[axis]
+    panel.set_xlabel(of.row_title)
+    if of.numeric:
+        panel.set_xscale("log", base=2)
+        panel.minorticks_off()
     crowded = len(values) > 5 and not of.numeric  # names that would overlap
     turned: Any = {"rotation": 35, "ha": "right"} if crowded else {}
     panel.set_xticks(values if of.numeric else range(len(values)), map(str, values), **turned)
-    modelled = name == "energy_j_per_sample" and any(r.energy_method == "model" for r in known)
-    panel.set_xlabel(of.row_title)
-    panel.set_ylabel(PANELS[name] + (f"\n({MODELLED}modelled)" if modelled else ""))
-    panel.set_ylim(bottom=0)
-
-
-def _height(record: Record, name: str) -> float:
-    height = float(getattr(record, name))
-    return height / 1e9 if name == "flops_per_batch" else height
 
 
 def _ends(record: Record, name: str) -> tuple[float, float]:
     """Return the interval of a quantity, which has no width where none is known."""
     if name == "latency_s" and record.latency:
         return record.latency.low, record.latency.high
-    height = _height(record, name)
+    height = float(getattr(record, name))
     return (record.wer_interval if name == "wer" else None) or (height, height)

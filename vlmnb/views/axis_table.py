@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from vlmnb.analysis import repeatability
 from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
@@ -15,13 +16,16 @@ from vlmnb.views.fields import UNPRINTED
 from vlmnb.views.table import MISSING, Field, Row, Table
 
 OPTIMIZATION_HEADS = (
-    "Latency, s", "% of original", "FLOPs", "% of original", "Energy, J per sample", "% of original", "WER",
+    "Latency, s per batch", "% of original latency", "FLOPs per batch", "% of original FLOPs",
+    "Energy, J per sample", "% of original energy", "WER",
 )  # fmt: skip
-HEADS = ("Latency per batch, s", "Energy, J per sample", "FLOPs per batch", "WER")
+HEADS = ("Latency, s per batch", "Energy, J per sample", "FLOPs per batch", "WER")
 SHOWN = (fields.latency, fields.energy, fields.flops, fields.wer)
 
 
-def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
+def axis_table(
+    axis: str, cells: Sequence[Cell], records: Sequence[Record], noise_floor: float = repeatability.ASSUMED
+) -> Table:
     """Make the table of an axis. Records of source ``reports`` show exactly what the report prints."""
     found, of = by_cell(records, axis), axes.AXES[axis]
     if of.several_datasets:
@@ -31,7 +35,11 @@ def axis_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> T
     rows = tuple(
         (
             _row_label(of.value(cell), [record]),
-            *(_compared(record, shown[0]) if of.against_original else [show(record) for show in SHOWN]),
+            *(
+                _compared(record, shown[0], noise_floor)
+                if of.against_original
+                else [show(record) for show in SHOWN]
+            ),
         )
         for cell, record in zip(cells, shown, strict=True)
     )
@@ -53,14 +61,14 @@ def _by_dataset(axis: Axis, cells: Sequence[Cell], found: dict[Cell, Record]) ->
     return _as_reported(Table(caption, (axis.row_title, *heads), tuple(rows)), list(at.values()))
 
 
-def _compared(record: Record | None, original: Record | None) -> Row:
+def _compared(record: Record | None, original: Record | None, noise_floor: float) -> Row:
     return (
         fields.latency(record),
-        fields.percent(record, original, "latency_percent"),
+        fields.percent(record, original, "latency_percent", noise_floor),
         fields.flops(record),
-        fields.percent(record, original, "flops_percent"),
+        fields.percent(record, original, "flops_percent", noise_floor),
         fields.energy(record),
-        fields.percent(record, original, "energy_percent"),
+        fields.percent(record, original, "energy_percent", noise_floor),
         fields.wer(record),
     )
 

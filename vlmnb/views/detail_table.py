@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
+from vlmnb.analysis import repeatability
 from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.flops import flop_count
 from vlmnb.quality import captions, metrics
@@ -45,7 +46,9 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
     return fields.cell_table(caption, axis, columns, cells, records, datasets=True)
 
 
-def phase_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
+def phase_table(
+    axis: str, cells: Sequence[Cell], records: Sequence[Record], noise_floor: float = repeatability.ASSUMED
+) -> Table:
     """Make a table of times by phase, one row per cell, with throughput, energy, and the verdict.
 
     With answers of fixed length all rows of a batch do the same decoding.
@@ -56,21 +59,23 @@ def phase_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> 
     compared, fixed = axes.AXES[axis].against_original, cells[0].length == "fixed"
     originals = {part[0].batch_size: found.get(part[0]) for part in optimizations.groups(cells)}
 
-    def percent(times: Callable[[Record], Sequence[float]]) -> list[Column]:
-        of = [("% of original", lambda r: fields.times_percent(r, originals[r.cell.batch_size], times))]
-        return of if compared else []
+    def percent(what: str, times: Callable[[Record], Sequence[float]]) -> list[Column]:
+        def show(record: Record) -> Field:
+            return fields.times_percent(record, originals[record.cell.batch_size], times, noise_floor)
+
+        return [(f"% of original {what}", show)] if compared else []
 
     samples: Column = ("Samples per s", time(lambda r: r.samples_per_s))
     output: Column = ("Output tokens per s", time(lambda r: r.output_tokens_per_s))
     columns: list[Column] = [
-        ("Latency per batch, s", fields.latency),
-        *percent(lambda r: r.full_batches_s),
+        ("Latency, s per batch", fields.latency),
+        *percent("latency", lambda r: r.full_batches_s),
         ("Vision encoding, s", time(lambda r: r.phase("vision_s"))),
         ("Rest of prefill, s", time(lambda r: r.phase("prefill_s"))),
         ("Time to first token, s", time(lambda r: r.ttft_s)),
         ("Decode, s", time(lambda r: r.phase("decode_s"))),
         ("Time per output token, s", time(lambda r: r.tpot_s)),
-        *percent(lambda r: r.full_tpot_s),
+        *percent("time per token", lambda r: r.full_tpot_s),
         ("Energy, J per output token", lambda r: fields.joules(r, r.energy_j_per_output_token)),
         *([] if compared else [samples]),
         *([] if compared and not fixed else [output]),
@@ -166,7 +171,7 @@ COLUMNS: tuple[Column, ...] = (
     ("WER [95 %]", fields.wer),
     ("WER, normalized [95 %]", partial(_score, "wer_normalized")),
     ("Accuracy [95 %]", accuracy),
-    ("Latency, s [95 %]", fields.latency),
+    ("Latency, s per batch [95 %]", fields.latency),
     ("Vision, s [95 %]", time(lambda record: record.phase("vision_s"))),
     ("Prefill, s [95 %]", time(lambda record: record.phase("prefill_s"))),
     ("Decode, s [95 %]", time(lambda record: record.phase("decode_s"))),

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from vlmnb.analysis import series
 from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
-from vlmnb.stats import comparison, formatting, intervals
+from vlmnb.stats import formatting, intervals
 from vlmnb.views import marks
 from vlmnb.views.marks import MODELLED, Mark, joined, marked
 from vlmnb.views.table import Field, Table, declared, missing, without
@@ -91,14 +93,63 @@ def _or_printed(quantity: Quantity, show: Show) -> Callable[[Record | None], Fie
     return shown
 
 
-latency = _or_printed("latency_s", time(lambda record: record.latency))
-"""Shows the median seconds per batch."""
+@partial(_or_printed, "latency_s")
+def _latency(record: Record) -> Field:
+    return time(lambda r: r.latency)(record)
+
+
+def latency(record: Record | None) -> Field:
+    """Show the median seconds per batch; readers can switch to time per image or images per second."""
+    shown = _latency(record)
+    if record is None or not record.latency_s:
+        return shown
+    others = (ms_per_image(record), images_per_s(record))
+    return replace(shown, units=tuple((each.text, each.span) for each in others))
+
+
+def ms_per_image(record: Record) -> Field:
+    """Show the milliseconds per image: those of a batch shared among its images."""
+    return _per_image(record, lambda batch_s: 1000 * batch_s / record.cell.batch_size)
+
+
+def images_per_s(record: Record) -> Field:
+    """Show how many images a second are answered, batch after batch."""
+    return _per_image(record, lambda batch_s: record.cell.batch_size / batch_s)
+
+
+def _per_image(record: Record, converted: Callable[[float], float]) -> Field:
+    """Show a number that follows from the seconds of a batch, with its interval."""
+    if record.latency_s is None:
+        return missing(record)
+    if record.latency is None:
+        title = "computed from the seconds per batch that the report prints"
+        return Field(formatting.digits(converted(record.latency_s)), title, record.key)
+    of = record.latency
+    low, high = sorted((converted(of.low), converted(of.high)))
+    summary = of.model_copy(update={"median": converted(of.median), "low": low, "high": high})
+    return marked(seconds(summary, record.key), marks.of_latency(record))
 
 
 @partial(_or_printed, "energy_j_per_sample")
-def energy(record: Record) -> Field:
-    """Show the joules per sample."""
+def _energy(record: Record) -> Field:
     return joules(record, record.energy_j_per_sample)
+
+
+def energy(record: Record | None) -> Field:
+    """Show the joules per sample; readers can switch to watt-hours per 1,000 images."""
+    shown = _energy(record)
+    if record is None or record.energy_j_per_sample is None:
+        return shown
+    return replace(shown, units=((watt_hours(record).text, ""),) * 2)
+
+
+def watt_hours(record: Record) -> Field:
+    """Show the watt-hours per 1,000 images."""
+    amount = record.energy_j_per_sample
+    if amount is None or not record.reported:
+        return joules(record, None if amount is None else amount / 3.6)
+    title = "computed from the joules per sample that the report prints"
+    return Field(formatting.digits(amount / 3.6), title, record.key)
 
 
 flops = _or_printed(
@@ -127,7 +178,7 @@ def joules(record: Record, amount: float | None) -> Field:
     reading = record.headline_energy
     if amount is None or reading is None:
         return missing(record, record.energy_reason)
-    shown = f"{MODELLED if reading.method == 'model' else ''}{amount:.3g}"
+    shown = f"{MODELLED if reading.method == 'model' else ''}{formatting.digits(amount)}"
     title = f"{reading.method}: {reading.detail}; {ONE_READING}"
     return marked(Field(shown, title, record.key), marks.of_energy(record))
 
@@ -189,10 +240,10 @@ def seconds(summary: intervals.Summary, key: str, of: str = "batches") -> Field:
     if summary.confidence >= intervals.ENOUGH:
         return measured(summary.median, ends, f"{title}, 95 % interval", key)
     if summary.n == 1:
-        return Field(f"{summary.median:.3g}", f"{title}: a single one has no interval", key)
+        return Field(formatting.digits(summary.median), f"{title}: a single one has no interval", key)
     covers = f"smallest to largest, which covers {100 * summary.confidence:.0f} %"
     # Their spread does not determine the digits.
-    return spanned(summary.median, ends, "{:.3g}".format, f"{title}, {covers}", key)
+    return spanned(summary.median, ends, formatting.digits, f"{title}, {covers}", key)
 
 
 def spanned(
@@ -222,7 +273,7 @@ def record_key(record: Record) -> Field:
     return Field(record.key, "file of the record", record.key, words=True)
 
 
-def percent(record: Record | None, original: Record | None, quantity: Quantity) -> Field:
+def percent(record: Record | None, original: Record | None, quantity: Quantity, noise_floor: float) -> Field:
     """Show a number in percent of the original's; ``-`` if one of them is missing.
 
     A report prints this column itself (``quantity``): its figure is shown and nothing is computed.
@@ -230,7 +281,7 @@ def percent(record: Record | None, original: Record | None, quantity: Quantity) 
     if record is not None and record.reported:
         return printed(record, quantity)
     if quantity == "latency_percent":
-        return times_percent(record, original, lambda r: r.full_batches_s)
+        return times_percent(record, original, lambda r: r.full_batches_s, noise_floor)
     what, name, mark = COUNTED, "flops_per_batch", Mark()
     if record and original and quantity == "energy_percent":
         what, name = ONE_READING, "energy_j_per_sample"
@@ -246,22 +297,25 @@ def percent(record: Record | None, original: Record | None, quantity: Quantity) 
 
 
 def times_percent(
-    record: Record | None, original: Record | None, times: Callable[[Record], Sequence[float]]
+    record: Record | None,
+    original: Record | None,
+    times: Callable[[Record], Sequence[float]],
+    noise_floor: float,
 ) -> Field:
-    """Show a median time of batches in percent of the original's, with the interval of the ratio."""
+    """Show a time of batches in percent of the original's, with the interval that decides: see ``series``."""
     mine, base = (times(each) if each else () for each in (record, original))
     if record is None or original is None or not mine or not base:
         return missing(record)
-    own, first = intervals.median_interval(mine), intervals.median_interval(base)
-    ratio = own.median / first.median
     mark = joined(marks.of_latency(record), marks.of_latency(original))
-    few = min(own.confidence, first.confidence) < intervals.ENOUGH
-    if few or record is original:
-        title = "the original itself" if record is original else "too few batches for an interval"
-        return marked(Field(f"{100 * ratio:.1f}", title, record.key), mark)
-    found = comparison.compare(base, mine, paired=False)
-    title = "median divided by the original's median; 95 % interval of the ratio, without the noise floor"
-    return marked(share(ratio, (found.low, found.high), title, record.key), mark)
+    if record is original:
+        return marked(Field("100.0", "the original itself", record.key), mark)
+    found = series.compared(original, record, base, mine, noise_floor)
+    if found is None:
+        ratio = statistics.median(mine) / statistics.median(base)
+        return marked(Field(f"{100 * ratio:.1f}", "too few batches for an interval", record.key), mark)
+    title = f"{'median of the ratios, batch by batch' if found.paired else 'ratio of the medians'}; "
+    title += "the interval includes the noise floor and decides whether there is a difference"
+    return marked(share(found.ratio, (found.low, found.high), title, record.key), mark)
 
 
 def printed(record: Record, quantity: Quantity) -> Field:

@@ -13,6 +13,7 @@ from vlmnb.spec import axes
 from vlmnb.spec.axes import Axis
 from vlmnb.spec.cell import Cell
 from vlmnb.views import fields
+from vlmnb.views.marks import DEGENERATE, DISTURBED, Mark
 from vlmnb.views.templates import say
 
 BY_SAMPLE: tuple[Quantity, ...] = ("latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer")
@@ -70,6 +71,17 @@ def text(
     return "\n".join(f"- {line}" for line in lines)
 
 
+def verdict_mark(change: Change) -> Mark:
+    """Return the mark of a ratio: whether the two are reliably different, as sentences say it."""
+    if change.trend == "disturbed":
+        return Mark(DISTURBED, "; other processes used the machine")
+    if change.trend == "empty":
+        return Mark(DEGENERATE, f"; {change.empty}")
+    if change.within:
+        return Mark("", f"; equal within {100 * change.within:.0f} %")
+    return Mark("", "; no measurable change" if change.trend == "unclear" else "")
+
+
 def measured(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> list[Record]:
     """Return the records of cells that have a latency, in the order of the cells."""
     found = by_cell(records, axis)
@@ -110,4 +122,4 @@ def _from_end_to_end(
 def _ends(axis: Axis, change: Change) -> str:
     """Return between what a change is, as a caption begins with it."""
     low, high = axis.value(change.low.cell), axis.value(change.high.cell)
-    return f"{high} compared with {low}:" if axis.against_original else f"From {axis.noun} {low} to {high},"
+    return f"{high} compared with {low}:" if axis.against_original else f"From {axis.noun} {low} to {high}:"

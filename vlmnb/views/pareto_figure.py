@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from vlmnb import models
 from vlmnb.analysis import pareto, repeatability
 from vlmnb.analysis.base_configuration import (
     BASE_BATCH_SIZE,
@@ -20,16 +20,12 @@ from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 from vlmnb.stats.formatting import enumerated
 from vlmnb.views import comparison_tables, fields, repeat_table, table
-from vlmnb.views.figure_style import INK, themed
+from vlmnb.views.figure_style import INK, look, svg, themed
 from vlmnb.views.templates import brief, plain, say
 
-MARKERS = ("o", "s", "^", "D", "v", "P")
-COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
-"""Okabe and Ito's palette, which color-blind eyes can distinguish, in shades for light and dark ground."""
 
-
-def figure(results: Sequence[BaseResult]) -> bytes:
-    """Draw latency and error, one panel per data set, as PNG on a transparent ground."""
+def figure(results: Sequence[BaseResult]) -> str:
+    """Draw latency and error, one panel per data set, as SVG."""
     from matplotlib.figure import Figure
 
     found = pareto.panels(results)
@@ -48,14 +44,12 @@ def figure(results: Sequence[BaseResult]) -> bytes:
             panel.set_xlabel("latency, s per batch")
         # Labels beside the points would overlap.
         drawing.legend(named.values(), named.keys(), loc="outside upper center", ncols=4)
-        buffer = io.BytesIO()
-        drawing.savefig(buffer, format="png", dpi=130, transparent=True, metadata={"Software": None})
-    return buffer.getvalue()
+    return svg(drawing)
 
 
 def path(setup: Setup) -> str:
     """Return the file of a set-up's figure, below ``book/generated``."""
-    return f"figures/{setup.source}-{setup.hardware}-{setup.device}.png"
+    return f"figures/{setup.source}-{setup.hardware}-{setup.device}.svg"
 
 
 def findings(results: Sequence[BaseResult], noise_floor: float = repeatability.ASSUMED) -> list[str]:
@@ -121,7 +115,8 @@ def _draw(panel: Any, listed: Sequence[Point]) -> dict[str, Any]:
 
     front = [listed[i] for i in intervals.pareto_front([(p.x, p.y) for p in listed])]
     panel.plot([p.x for p in front], [p.y for p in front], color=INK, linewidth=1, linestyle="--", zorder=1)
-    colors = {p.title: COLORS[p.number % len(COLORS)] for p in listed}
+    looks = {p.title: look(p.model, models.registry()) for p in listed}
+    colors = {title: one.color for title, one in looks.items()}
     for p in listed:
         panel.errorbar(
             [p.x], [p.y], xerr=_reach(p.x, p.x_ends), yerr=_reach(p.y, p.y_ends),
@@ -129,7 +124,7 @@ def _draw(panel: Any, listed: Sequence[Point]) -> dict[str, Any]:
         )  # fmt: skip
     sns.scatterplot(
         x=[p.x for p in listed], y=[p.y for p in listed], hue=list(colors), style=list(colors),
-        palette=colors, markers={p.title: MARKERS[p.number % len(MARKERS)] for p in listed},
+        palette=colors, markers={title: one.marker for title, one in looks.items()},
         s=40, linewidth=0, zorder=3, ax=panel,
     )  # fmt: skip
     handles, names = panel.get_legend_handles_labels()

@@ -18,7 +18,7 @@ COLUMNS: tuple[Column, ...] = (
     ("Data set", lambda record: fields.dataset(record.cell)),
     ("Answers", lambda record: Field(record.cell.length, words=True)),
     ("Repeat", lambda record: Field(str(record.cell.repeat))),
-    ("Latency per batch, s [95 %]", fields.latency),
+    ("Latency, s per batch [95 %]", fields.latency),
     ("Verdict", detail_table.verdict),
     ("Background load", detail_table.background_load),
     ("Began", value(lambda record: record.provenance.started_at[11:19], title="UTC", why="not recorded")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from vlmnb.views import (
     by_layers,
     detail_table,
     fields,
+    figure_style,
     findings,
     footnotes,
     repeat_table,
@@ -61,18 +61,18 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
     """
     if plan.source == "reports":
         return
-    cells = plan.of_length("fixed")
+    cells, floor = plan.of_length("fixed"), _noise_floor(plan, found).value
     natural = plan.axis.against_original and not cells
     _show("## Time by phase" if natural else "## Speed at fixed length")
     if cells:
         of_cells = [one for one in found if one.cell in cells]
-        timed = detail_table.phase_table(plan.axis.name, cells, found)
+        timed = detail_table.phase_table(plan.axis.name, cells, found, floor)
         _show(footnotes.setup(of_cells), timed, footnotes.notes(of_cells))
         return
     how = "; `vlmnb sweep sweeps/full.yaml` measures them" if models.get(plan.model).bundled else ""
     _show(f"Answers of fixed length were not requested (parameter `length`{how}).")
     if natural:
-        _show(detail_table.phase_table(plan.axis.name, plan.cells, found))
+        _show(detail_table.phase_table(plan.axis.name, plan.cells, found, floor))
 
 
 def show_roofline(plan: Plan, found: list[Record]) -> None:
@@ -105,10 +105,13 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
         where = "in the report" if plan.source == "reports" else "here"
         _show(f"*No cell of this page could be measured {where}; the reasons are given above.*")
         return
+    figure = axis_figure.axis_plot(plan.axis.name, cells, found)
+    if figure is None:
+        _show("*Fewer than two rows have a number, so there is no figure.*")
+        return
     caption = findings.caption(plan.axis.name, cells, found, _noise_floor(plan, found).value)
     if len(cells) < len(every):
         caption += " Other batch sizes: in the tables."
-    figure = axis_figure.axis_plot(plan.axis.name, cells, found)
     alt = f"Panels of latency, energy, word error rate and FLOPs by {plan.axis.noun}."
     _figure(figure, alt, caption, axis_figure.points(plan.axis.name, cells, found))
 
@@ -182,13 +185,14 @@ def omitted(cells: Sequence[Cell], base: Dtype) -> list[str]:
 
 
 def _show_optimizations(plan: Plan, cells: Sequence[Cell], found: list[Record]) -> None:
-    others = _records(plan)
+    others, floor = _records(plan), _noise_floor(plan, found).value
     for number, part in enumerate(optimizations.groups(cells)):
         if number:
             said = say("answers", "other_batch_size", cells=part)
             _show(f"### At batch {part[0].batch_size}\n\n{said}")
         changes = agreement.changes(part, found, others)
-        made = answer_tables.flagged(axis_table.axis_table(plan.axis.name, part, found), changes)
+        shown = axis_table.axis_table(plan.axis.name, part, found, floor)
+        made = answer_tables.flagged(shown, changes)
         _show(made, answer_tables.changes_table(changes, part, found))
     entry = models.get(plan.model)
     if rest := omitted(cells, optimizations.base_dtype(entry.base_dtype, cells[0].device)):
@@ -241,11 +245,9 @@ def _show(*parts: Table | str | None) -> None:
 def _figure(figure: Figure, alt: str, caption: str, drawn: Table) -> None:
     from matplotlib import pyplot
 
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120, bbox_inches="tight", transparent=True)
+    image = {"image/svg+xml": figure_style.svg(figure), "text/plain": alt}
     pyplot.close(figure)
-    image = {"image/png": buffer.getvalue(), "text/plain": alt}
-    display(image, raw=True, metadata={"image/png": {"alt": alt}})
+    display(image, raw=True, metadata={"image/svg+xml": {"alt": alt}})
     shown, more = brief(caption)
     _show(f"*{shown}*", more)
     display(HTML(table.points(drawn)))

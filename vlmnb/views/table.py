@@ -17,6 +17,14 @@ MISSING = "-"
 """Stands where there is no value."""
 
 
+UNITS = {
+    "Latency, s per batch": ("Time, ms per image", "Speed, images per s"),
+    "latency, s": ("ms per image", "images per s"),
+    "Energy, J per sample": ("Energy, Wh per 1,000 images",) * 2,
+}
+"""Headings of columns in the units that readers can switch to, by what the heading contains."""
+
+
 @dataclass(frozen=True)
 class Field:
     """One field of a table.
@@ -29,6 +37,7 @@ class Field:
         span: The number's interval as it is shown, ``[low, high]``; empty where there is none.
         href: Address that the text links to.
         sort: Number that the column is sorted by, where the text does not start with it.
+        units: Text and span in the units of ``UNITS``, which readers can switch to; empty for none.
     """
 
     text: str
@@ -38,6 +47,7 @@ class Field:
     span: str = ""
     href: str = ""
     sort: float | None = None
+    units: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         if not self.words and re.search(r"\b(nan|inf)\b", self.text):
@@ -64,7 +74,14 @@ class Table:
 
 def render(table: Table) -> str:
     """Return a table as HTML on one line, so that Markdown takes it as one block."""
-    return environment(autoescape=True).get_template("table.html.j2").render(table=table).strip()
+    template = environment(autoescape=True).get_template("table.html.j2")
+    return template.render(table=table, in_units=in_units).strip()
+
+
+def in_units(heading: str) -> tuple[str, ...]:
+    """Return a column's heading in the other units; empty if it has none."""
+    found = next((own for own in UNITS if own in heading), "")
+    return tuple(heading.replace(found, other) for other in UNITS[found]) if found else ()
 
 
 def points(table: Table) -> str:

@@ -63,6 +63,7 @@ def environment(*, autoescape: bool) -> Environment:
     made.filters |= {
         "brief": brief,
         "counted": formatting.counted,
+        "digits": formatting.digits,
         "enumerated": formatting.enumerated,
         "foreign": foreign,
         "percent": formatting.percent,

@@ -1,4 +1,4 @@
-"""The models at their base configuration: the comparison page, and the table on the first page."""
+"""The models at their base configuration: the comparison page."""
 
 from __future__ import annotations
 
@@ -12,24 +12,14 @@ from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
 from vlmnb.views import comparison_tables, footnotes, pareto_figure
 
+EXPLORE = ""
+"""Page on which readers choose what is compared."""
+
 
 def page(content: Content) -> str:
     """Return the comparison, one section per machine and device."""
     made = sections(content.records)
     return render("comparison.md", sections=made, batch_size=base_configuration.BASE_BATCH_SIZE)
-
-
-def headline(content: Content) -> str:
-    """Return the table and the figure of the first page, of the device with the most models."""
-    groups = base_configuration.base_results(content.records)
-    if not groups:
-        return render("nothing.md")
-    setup, results = next(iter(groups.items()))
-    return render(
-        "headline.md", title=setup.title, table=comparison_tables.headline_table(results),
-        figure=Markup(pareto_figure.blocks(content.records, setup, results)),
-        reported=setup.source == "measured" and any(other.source == "reports" for other in groups),
-    )  # fmt: skip
 
 
 def sections(records: Sequence[Record]) -> list[dict[str, object]]:

@@ -30,9 +30,9 @@ def page(content: Content, name: str) -> str:
     measured = [record for record in own if record.source == "measured" and record.status == "ok"]
     pages = [page for page in content.pages if page.model == name]
     reported = sorted((page for page in pages if page.from_report), key=lambda page: axis_order(page.axis))
-    parameters, file_size = _weights(name)
+    count, file_size = _weights(name)
     return render(
-        "model.md", title=model_title(name), entry=entry, parameters=parameters, file_size=file_size,
+        "model.md", title=model_title(name), entry=entry, parameters=count, file_size=file_size,
         bases=sections(own), reported=reported, listed=_runs(content, name, bool(reported)),
         measured_cells=len(measured), hardware=sorted({record.hardware for record in measured}),
         card=next((page for page in pages if page.axis in COMPUTED), None),
@@ -43,13 +43,19 @@ def page(content: Content, name: str) -> str:
 
 def _weights(name: str) -> tuple[str, str]:
     """Return the number of parameters and the file size of bundled weights; empty if there are none."""
+    count, path = parameters(name), paths.bundled_model(name) / "model.safetensors"
+    size = formatting.format_si(path.stat().st_size, "B") if count else ""
+    return f"{count:,}".replace(",", " ") if count else "", size
+
+
+def parameters(name: str) -> int:
+    """Return the number of parameters of bundled weights; 0 if there are none."""
     path = paths.bundled_model(name) / "model.safetensors"
     if not path.exists():
-        return "", ""
+        return 0
     with path.open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    parameters = sum(math.prod(t["shape"]) for tensor, t in header.items() if tensor != "__metadata__")
-    return f"{parameters:,}".replace(",", " "), formatting.format_si(path.stat().st_size, "B")
+    return sum(math.prod(t["shape"]) for tensor, t in header.items() if tensor != "__metadata__")
 
 
 def _runs(content: Content, name: str, reported: bool) -> list[tuple[str, Page | None, Failure | None]]:

@@ -1,0 +1,86 @@
+"""The page of an axis across all models: a table, a figure and sentences per machine and device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from markupsafe import Markup
+
+from vlmnb import paths
+from vlmnb.analysis import repeatability
+from vlmnb.analysis.base_configuration import Setup
+from vlmnb.book.content import Content, Page, model_title
+from vlmnb.book.rendering import render
+from vlmnb.errors import UserError
+from vlmnb.records.record import Record, by_cell
+from vlmnb.spec import axes
+from vlmnb.spec.planning import Run
+from vlmnb.views import across, footnotes, repeat_table, table
+
+AXES = tuple(axis.name for axis in axes.AXES.values() if axis.in_reports)
+"""The axes that have such a page."""
+
+Found = dict[Setup, dict[str, list[Record]]]
+"""By set-up, then by model."""
+
+
+def name(axis: str) -> str:
+    """Return the file of an axis's page below ``generated/``, without the ending."""
+    return f"axis-{axis}"
+
+
+def page(content: Content, axis: str) -> tuple[str, dict[str, str]]:
+    """Return the page, and its figures by their file."""
+    figures: dict[str, str] = {}
+    sections = list(_sections(content, axis, figures))
+    return render("axis.md", axis=axes.AXES[axis], sections=sections), figures
+
+
+def found(content: Content, axis: str) -> Found:
+    """Return the records of an axis's table of every model; the device axis has all devices in one."""
+    made: Found = {}
+    for page in sorted(content.pages, key=lambda page: content.models.index(page.model)):
+        for record in _shown(page) if page.axis == axis else ():
+            device = "" if axis == "device" else record.cell.device
+            setup = Setup(record.source, record.hardware, device)
+            made.setdefault(setup, {}).setdefault(page.model, []).append(record)
+    return dict(sorted(made.items(), key=lambda item: (item[0].source != "reports", item[0])))
+
+
+def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[dict[str, object]]:
+    titles = {model: model_title(model) for model in content.models}
+    for setup, models in found(content, axis).items():
+        floor = repeatability.noise_floor(content.records, [setup[1:]] if setup.device else ())
+        if not setup.device and setup.source == "measured":
+            places = {(r.hardware, r.cell.device) for own in models.values() for r in own}
+            floor = repeatability.noise_floor(content.records, places)
+        folder = "reports" if setup.source == "reports" else "runs"
+        links = {model: f"../{folder}/{paths.model_folder(model)}/{axis}.html" for model in models}
+        rows = across.rows(axis, models, titles, links, floor.value)
+        file = f"figures/{name(axis)}-{setup.source}-{setup.hardware}-{setup.device or 'all'}.svg"
+        if drawn := across.figure(axis, models, titles):
+            figures[file] = drawn
+        made = across.table(axis, rows, "Medians with 95 % intervals" * (setup.source == "measured"))
+        yield {
+            "title": setup.title, "setup": Markup(footnotes.setup([row.record for row in rows])),
+            "figure": file if drawn else "", "said": Markup(across.sentences(axis, rows)), "table": made,
+            "points": Markup(table.points(made)), "bundled": _small(models),
+            "notes": Markup(footnotes.notes([row.record for row in rows])),
+            "floor": "" if setup.source == "reports" else Markup(repeat_table.noise_floor(floor)),
+        }  # fmt: skip
+
+
+def _small(models: Sequence[str] | dict[str, list[Record]]) -> bool:
+    return all(paths.bundled_model(model).exists() for model in models)
+
+
+def _shown(page: Page) -> list[Record]:
+    """Return the records of a page's own table that have a time, in the order of its rows."""
+    source = "reports" if page.from_report else "measured"
+    records = {cell: r for cell, r in by_cell(page.records, page.axis).items() if r.source == source}
+    try:
+        plan = Run(model=page.model, axis=page.axis, parameters=page.parameters).plan
+    except UserError:  # the model or a value is gone
+        return []
+    cells = plan.cells if page.from_report else plan.of_length("natural") or plan.cells
+    return [records[cell] for cell in cells if cell in records and records[cell].latency_s is not None]
