@@ -156,10 +156,15 @@ def _generated(content: Content) -> Files:
     }
     chapters = {f"{paths.model_folder(name)}.md": model.page(content, name) for name in content.models}
     texts |= chapters
-    for name in axis.AXES:
+    for name in axis.published(content):
         texts[f"{axis.name(name)}.md"], figures = axis.page(content, name)
         drawn |= figures
-    for name in ("comparison.md", "headline.md", *chapters, *(f"{axis.name(name)}.md" for name in axis.AXES)):
+    for name in (
+        "comparison.md",
+        "headline.md",
+        *chapters,
+        *(f"{axis.name(name)}.md" for name in axis.published(content)),
+    ):
         texts[name] += f"\n{marks.legend(texts[name])}\n"
     targets = {record.key: f"../../{record_path(record)}" for record in content.records}
     texts = {name: linked(text, targets) for name, text in texts.items()}
@@ -176,7 +181,7 @@ def table_of_contents(content: Content) -> str:
     """Return the table of contents as YAML, with a chapter per model."""
     pages = sorted(content.pages, key=lambda page: (not page.from_report, axis_order(page.axis)))
     chapters = {name: [page for page in pages if page.model == name] for name in content.models}
-    return render("_toc.yml", chapters=chapters, axes=axis.AXES)
+    return render("_toc.yml", chapters=chapters, axes=axis.published(content))
 
 
 def _write(files: Files) -> None:

@@ -24,6 +24,11 @@ Found = dict[Setup, dict[str, list[Record]]]
 """By set-up, then by model."""
 
 
+def published(content: Content) -> list[str]:
+    """Return the axes of which the book has a model's page."""
+    return [axis for axis in AXES if any(page.axis == axis for page in content.pages)]
+
+
 def name(axis: str) -> str:
     """Return the file of an axis's page below ``generated/``, without the ending."""
     return f"axis-{axis}"

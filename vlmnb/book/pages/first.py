@@ -42,7 +42,7 @@ def page(content: Content) -> tuple[str, dict[str, str]]:
         "first.md", findings=_findings(content, reports, small, batches), figure=FIGURE if batches else "",
         points=drawn, reports=len(checked), levels=_levels(checked),
         small=[(setup.title, comparison_tables.headline_table(results)) for setup, results in small.items()],
-        explore=comparison.EXPLORE,
+        explore=comparison.EXPLORE, axes=axis.published(content),
     )  # fmt: skip
     return text, figures
 
