@@ -119,11 +119,13 @@ def test_sentences_take_the_machines_own_threshold() -> None:
     assert "no measurable change" in findings.text("batch_size", [low, high], pair), "assumed"
 
 
-def test_repeats_are_found_in_a_results_folder(tmp_path: Path) -> None:
+def test_repeats_are_found_in_a_results_folder(tmp_path: Path, shown: list[str]) -> None:
     kept = windows((1.0, 1.1, 1.2))
     for one in [*kept, record(cell(), key="0" * 16)]:
         record_file.write(one, tmp_path)
-    assert sorted(one.cell.repeat for one in repeatability.read(tmp_path)) == [1, 2, 3]
+    plan = planning.plan("batch_size", {"model": "llava-tiny", "device": "cpu", "results": str(tmp_path)})
+    show.show_findings(plan, [])
+    assert "A/A repeats of this machine" in shown[-1]
     assert "3 repeats have a spread of" in repeat_table.text(kept)
     assert len(repeat_table.table(kept).rows) == 3
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from vlmnb.records import record_file, store
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison
@@ -44,13 +42,6 @@ class NoiseFloor(Frozen):
     virtual: bool = False
     repeats: int = 0
     disturbed: int = 0
-
-
-def read(results: Path) -> list[Record]:
-    """Return all records of repeats below a folder, found by the index."""
-    with store.Index(results) as index:
-        files = [results / name for name in index.records(having="repeat")]
-    return [record_file.read(file) for file in files if file.exists()]
 
 
 def groups(records: Iterable[Record]) -> dict[Cell, tuple[Record, ...]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -98,6 +100,16 @@ def model_title(name: str) -> str:
     """Return a model's title; its name if the registry no longer has it."""
     entry = base_configuration.entry_of(name)
     return entry.title if entry else name
+
+
+def parameters(name: str) -> int:
+    """Return the number of parameters of bundled weights; 0 if there are none."""
+    path = paths.bundled_model(name) / "model.safetensors"
+    if not path.exists():
+        return 0
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return sum(math.prod(t["shape"]) for tensor, t in header.items() if tensor != "__metadata__")
 
 
 def axis_title(name: str) -> str:

@@ -12,7 +12,7 @@ from IPython.display import HTML, Markdown, display
 from vlmnb import models, paths
 from vlmnb.analysis import agreement, rates, repeatability
 from vlmnb.analysis.repeatability import NoiseFloor
-from vlmnb.records import record, record_file
+from vlmnb.records import record, record_file, store
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.cell import Cell
@@ -233,7 +233,10 @@ def _records(plan: Plan, hardware: str = "*") -> list[Record]:
 
 def _noise_floor(plan: Plan, found: Sequence[Record]) -> NoiseFloor:
     places = {(one.hardware, one.cell.device) for one in found if one.status == "ok"}
-    return repeatability.noise_floor([*repeatability.read(_results(plan)), *found], places)
+    with store.Index(results := _results(plan)) as index:  # the A/A repeats, of all models
+        files = [results / name for name in index.records(having="repeat")]
+    repeats = [record_file.read(file) for file in files if file.exists()]
+    return repeatability.noise_floor([*repeats, *found], places)
 
 
 def _show(*parts: Table | str | None) -> None:

@@ -12,9 +12,6 @@ from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
 from vlmnb.views import comparison_tables, footnotes, pareto_figure
 
-EXPLORE = ""
-"""Page on which readers choose what is compared."""
-
 
 def page(content: Content) -> str:
     """Return the comparison, one section per machine and device."""

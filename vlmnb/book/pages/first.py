@@ -10,12 +10,15 @@ from vlmnb import paths
 from vlmnb.analysis import base_configuration, repeatability, series
 from vlmnb.analysis.base_configuration import BaseResult, Setup, entry_of
 from vlmnb.audit import registry
-from vlmnb.book.content import Content, model_title
-from vlmnb.book.pages import axis, comparison, model
+from vlmnb.book.content import Content, model_title, parameters
+from vlmnb.book.pages import axis
 from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
 from vlmnb.views import across, comparison_tables, pareto_figure, table
 from vlmnb.views.templates import say
+
+EXPLORE = ""
+"""Page on which readers choose what is compared."""
 
 FIGURE = "figures/first.svg"
 
@@ -42,7 +45,7 @@ def page(content: Content) -> tuple[str, dict[str, str]]:
         "first.md", findings=_findings(content, reports, small, batches), figure=FIGURE if batches else "",
         points=drawn, reports=len(checked), levels=_levels(checked),
         small=[(setup.title, comparison_tables.headline_table(results)) for setup, results in small.items()],
-        explore=comparison.EXPLORE, axes=axis.published(content),
+        explore=EXPLORE, axes=axis.published(content),
     )  # fmt: skip
     return text, figures
 
@@ -88,7 +91,7 @@ def _findings(
         if timed:
             timed.sort(key=lambda pair: pair[1].latency_s or 0)
             change = series.change(timed[0][1], timed[-1][1], floor.value)
-            sizes = [count for entry, _ in timed if (count := model.parameters(entry.name))]
+            sizes = [count for entry, _ in timed if (count := parameters(entry.name))]
             rows = [(entry.title, record) for entry, record in timed]
             several = len(rows) > 1
             said.append(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
 from itertools import groupby
 
 from vlmnb import paths
 from vlmnb.analysis import base_configuration
-from vlmnb.book.content import Content, Failure, Page, axis_order, model_title
+from vlmnb.book.content import Content, Failure, Page, axis_order, model_title, parameters
 from vlmnb.book.pages.comparison import sections
 from vlmnb.book.postprocess import demoted
 from vlmnb.book.rendering import Value, code, render
@@ -46,16 +44,6 @@ def _weights(name: str) -> tuple[str, str]:
     count, path = parameters(name), paths.bundled_model(name) / "model.safetensors"
     size = formatting.format_si(path.stat().st_size, "B") if count else ""
     return f"{count:,}".replace(",", " ") if count else "", size
-
-
-def parameters(name: str) -> int:
-    """Return the number of parameters of bundled weights; 0 if there are none."""
-    path = paths.bundled_model(name) / "model.safetensors"
-    if not path.exists():
-        return 0
-    with path.open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    return sum(math.prod(t["shape"]) for tensor, t in header.items() if tensor != "__metadata__")
 
 
 def _runs(content: Content, name: str, reported: bool) -> list[tuple[str, Page | None, Failure | None]]:
