@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from factory import answers, but, cell, changed, record
 
 from vlmnb.analysis import agreement, repeatability
@@ -17,7 +18,7 @@ from vlmnb.records import record_file
 from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
-from vlmnb.views import answer_tables, findings, repeat_table
+from vlmnb.views import answer_tables, findings, repeat_table, show
 from vlmnb.views.templates import say
 
 
@@ -119,13 +120,15 @@ def test_sentences_take_the_machines_own_threshold() -> None:
     assert "no measurable change" in findings.text("batch_size", [low, high], pair), "assumed"
 
 
-def test_repeats_are_found_in_a_results_folder(tmp_path: Path, shown: list[str]) -> None:
+def test_repeats_are_found_in_a_results_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = windows((1.0, 1.1, 1.2))
     for one in [*kept, record(cell(), key="0" * 16)]:
         record_file.write(one, tmp_path)
     plan = planning.plan("batch_size", {"model": "llava-tiny", "device": "cpu", "results": str(tmp_path)})
-    show.show_findings(plan, [])
-    assert "A/A repeats of this machine" in shown[-1]
+    said: list[Any] = []
+    monkeypatch.setattr(show, "display", said.append)
+    show.show_findings(plan, [record(cell())])
+    assert "A/A repeats of this machine" in said[-1].data
     assert "3 repeats have a spread of" in repeat_table.text(kept)
     assert len(repeat_table.table(kept).rows) == 3
 
