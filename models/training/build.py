@@ -1,4 +1,4 @@
-"""Configurations, fresh models and processors of the three tiny checkpoints."""
+"""Configurations, fresh models and processors of the tiny checkpoints."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from transformers import (
     FuyuForCausalLM,
     FuyuImageProcessorPil,
     GenerationConfig,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessorPil,
+    Idefics3Processor,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
@@ -32,10 +36,12 @@ from vlmnb.models.processors.fuyu import CHAT_TEMPLATE as FUYU_CHAT_TEMPLATE
 from vlmnb.models.processors.fuyu import ImageOnlyFuyuProcessor
 from vlmnb.models.processors.qwen2_5_vl import ImageOnlyQwen2_5_VLProcessor
 
-NAMES = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny")
+NAMES = ("llava-tiny", "qwen2.5-vl-tiny", "fuyu-tiny", "smolvlm-tiny")
 MODELS = Path(__file__).resolve().parents[1]
 BASE_SIZE = 64
 PATCH = 8
+TILE = 64
+"""Side of the tiles that SmolVLM cuts larger pictures into."""
 VOCABULARY = 896
 INIT_STD = 0.07
 EYE_LAYERS = 4
@@ -153,6 +159,41 @@ def _fuyu_config(ids: dict[str, int]) -> FuyuConfig:
     )
 
 
+def _smolvlm_config(ids: dict[str, int]) -> Idefics3Config:
+    text = {
+        "model_type": "llama",
+        "vocab_size": VOCABULARY,
+        "hidden_size": 128,
+        "intermediate_size": 384,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 1024,
+        "initializer_range": INIT_STD,
+        "tie_word_embeddings": False,
+        "bos_token_id": ids["bos"],
+        "eos_token_id": ids["eos"],
+        "pad_token_id": ids["pad"],
+    }
+    vision = {
+        "hidden_size": 128,
+        "intermediate_size": 512,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "image_size": TILE,
+        "patch_size": PATCH,
+        "initializer_range": INIT_STD,
+    }
+    return Idefics3Config(
+        text_config=text,
+        vision_config=vision,
+        scale_factor=2,
+        image_token_id=ids["image"],
+        pad_token_id=ids["pad"],
+        tie_word_embeddings=False,
+    )
+
+
 def token_ids(name: str, tokenizer: Any) -> dict[str, int]:
     """Ids of a checkpoint's special tokens by role."""
     return {role: int(tokenizer.convert_tokens_to_ids(token)) for role, token in SPECIAL[name].items()}
@@ -188,6 +229,16 @@ def new_processor(name: str, tokenizer: PreTrainedTokenizerFast | None = None) -
             image_std=CLIP_STD,
         )
         return ImageOnlyQwen2_5_VLProcessor(image_processor, tokenizer, tokenizer.chat_template)
+    if name == "smolvlm-tiny":
+        image_processor = Idefics3ImageProcessorPil(
+            do_resize=False,  # to a fixed longest side; a picture keeps its own, brought to whole tiles
+            do_image_splitting=True,
+            max_image_size={"longest_edge": TILE},
+        )
+        side = TILE // PATCH // 2
+        return Idefics3Processor(
+            image_processor, tokenizer, image_seq_len=side**2, chat_template=tokenizer.chat_template
+        )
     image_processor = FuyuImageProcessorPil(
         size={"height": BASE_SIZE, "width": BASE_SIZE},
         patch_size={"height": PATCH, "width": PATCH},  # type: ignore[arg-type]
@@ -219,6 +270,11 @@ def new_model(name: str, tokenizer: Any) -> PreTrainedModel:
             position.weight[1:] += 0.5 * table
     elif name == "qwen2.5-vl-tiny":
         model = Qwen2_5_VLForConditionalGeneration(_qwen_config(ids))
+    elif name == "smolvlm-tiny":
+        model = Idefics3ForConditionalGeneration(_smolvlm_config(ids))
+        table = _sincos_table(TILE // PATCH, 128)
+        with torch.no_grad():
+            find_module(model, "position_embedding").weight.mul_(0.1).add_(0.5 * table)
     else:
         model = FuyuForCausalLM(_fuyu_config(ids))
     model.generation_config = GenerationConfig(
@@ -260,4 +316,7 @@ def load(name: str, folder: Path | None = None) -> tuple[Any, Any]:
     if name == "qwen2.5-vl-tiny":
         model: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(source)
         return model, ImageOnlyQwen2_5_VLProcessor.from_pretrained(source)
+    if name == "smolvlm-tiny":
+        model = Idefics3ForConditionalGeneration.from_pretrained(source)
+        return model, Idefics3Processor.from_pretrained(source)
     return FuyuForCausalLM.from_pretrained(source), ImageOnlyFuyuProcessor.from_pretrained(source)

@@ -52,7 +52,7 @@ def answers(
     """Greedy answers to a list of examples, in order."""
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].text))
     found = [""] * len(examples)
-    options = {} if name == "llava-tiny" else {"size": size}
+    options = {"size": size} if name in ("qwen2.5-vl-tiny", "fuyu-tiny") else {}
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         prompts = [
@@ -67,7 +67,10 @@ def answers(
             )
             for i in chosen
         ]
-        images = [examples[i].image for i in chosen]
+        images: list[Any] = [examples[i].image for i in chosen]
+        if name == "smolvlm-tiny":  # its processor takes a picture at its own size
+            scale = processor.image_processor.resample
+            images = [[image.resize((size, size), scale)] for image in images]
         inputs = processor(images=images, text=prompts, padding=True, return_tensors="pt", **options)
         with torch.inference_mode():
             output = model.generate(**inputs, max_new_tokens=24)

@@ -117,7 +117,19 @@ def image_features(name: str, model: Any, pixels: torch.Tensor) -> torch.Tensor:
         return core.multi_modal_projector(hidden)  # type: ignore[no-any-return]
     if name == "qwen2.5-vl-tiny":
         return _qwen_features(core.visual, pixels)
+    if name == "smolvlm-tiny":
+        return _smolvlm_features(core, pixels)
     return core.vision_embed_tokens(patches(pixels))  # type: ignore[no-any-return]
+
+
+def _smolvlm_features(core: Any, tiles: torch.Tensor) -> torch.Tensor:
+    """SmolVLM's tower and projector over ``(batch, tiles, 3, side, side)``, all pixels of which count."""
+    pixels, tower = tiles.flatten(0, 1), core.vision_model
+    everywhere = torch.ones(len(pixels), *(side // PATCH for side in pixels.shape[-2:]), dtype=torch.bool)
+    hidden = tower.embeddings(pixel_values=pixels, patch_attention_mask=everywhere)
+    hidden = tower.encoder(inputs_embeds=hidden, attention_mask=None).last_hidden_state
+    features = core.connector(tower.post_layernorm(hidden))
+    return features.reshape(len(tiles), -1, features.shape[-1])  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -161,7 +173,7 @@ class Marker(nn.Module):
         super().__init__()
         self.mark_head = nn.Linear(width, 2)
         self.hidden: torch.Tensor | None = None
-        self.hook = model.model.language_model.layers[-3].register_forward_hook(self._keep)
+        self.hook = model.get_decoder().layers[-3].register_forward_hook(self._keep)
         self.hits = [0.5, 0.5]
 
     def _keep(self, module: nn.Module, inputs: Any, output: Any) -> None:
@@ -183,12 +195,13 @@ class Marker(nn.Module):
 class Reader(nn.Module):
     """Throw-away heads: one attention query per attribute, and the character in each cell."""
 
-    def __init__(self, width: int, cells_per_token: int) -> None:
+    def __init__(self, width: int, cells_per_token: int, cells_per_tile: int | None = None) -> None:
         """Make the heads.
 
         Args:
             width: Width of the eye's tokens.
             cells_per_token: Patches that one token stands for.
+            cells_per_tile: Patches of a tile, or none if pictures are not cut.
         """
         super().__init__()
         self.queries = nn.Parameter(torch.randn(len(SLOTS), width) * 0.1)
@@ -196,7 +209,7 @@ class Reader(nn.Module):
         self.key_head = nn.Linear(width, width)
         self.value_head = nn.Linear(width, width)
         self.slot_heads = nn.ModuleList([nn.Linear(width, classes) for classes in SLOTS.values()])
-        self.cells_per_token = cells_per_token
+        self.cells_per_token, self.cells_per_tile = cells_per_token, cells_per_tile
         self.cell_head = nn.Linear(width, cells_per_token * (len(CHARACTERS) + 1 + 6))
 
     def loss(self, tokens: torch.Tensor, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
@@ -235,8 +248,9 @@ class Reader(nn.Module):
         logits = logits.view(logits.shape[0], count * self.cells_per_token, -1)
         cells, places = batch["cells"], batch["places"]
         if self.cells_per_token > 1:
-            order = _merge_order(int(cells.shape[1] ** 0.5), int(self.cells_per_token**0.5))
-            cells, places = cells[:, order], places[:, order]
+            tile = self.cells_per_tile or cells.shape[1]
+            order = _merge_order(int(tile**0.5), int(self.cells_per_token**0.5))
+            cells, places = (x.unflatten(1, (-1, tile))[..., order].flatten(1) for x in (cells, places))
         return cells, places, logits
 
 
@@ -247,6 +261,8 @@ def whiten(name: str, model: Any, pixels: torch.Tensor) -> None:
         weight = model.model.vision_tower.embeddings.patch_embedding.weight
     elif name == "qwen2.5-vl-tiny":
         weight = model.model.visual.patch_embed.proj.weight
+    elif name == "smolvlm-tiny":
+        weight = model.model.vision_model.embeddings.patch_embedding.weight
     else:
         weight = model.model.vision_embed_tokens.weight
     cut = patches(pixels).flatten(0, 1)

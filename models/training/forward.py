@@ -57,7 +57,7 @@ def packed_forward(
     mask = attention_mask(batch["segment"])
     if torch.is_autocast_enabled("cpu"):
         mask = mask.bfloat16()
-    decoder, low = model.model.language_model, []
+    decoder, low = model.get_decoder(), []
     hook = None
     if features is not None and name == "fuyu-tiny":
         hook = decoder.layers[EYE_LAYERS - 1].register_forward_hook(

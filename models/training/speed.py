@@ -11,9 +11,11 @@ from models.training import eyes
 
 
 def _layers(name: str, model: Any) -> list[Any]:
-    layers = list(model.model.language_model.layers)
+    layers = list(model.get_decoder().layers)
     if name == "llava-tiny":
         return list(itertools.chain(layers, model.model.vision_tower.encoder.layers))
+    if name == "smolvlm-tiny":
+        return list(itertools.chain(layers, model.model.vision_model.encoder.layers))
     return layers
 
 

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch.utils.data import IterableDataset
 
-from models.training.build import CLIP_MEAN, CLIP_STD, PATCH
+from models.training.build import CLIP_MEAN, CLIP_STD, PATCH, TILE
 from models.training.pictures import EYE_MIXTURE, MIXTURE, SLOTS, Picture, cell_maps, draw_picture
 from models.training.questions import Task
 from models.training.words import Split
@@ -63,6 +63,10 @@ class Prompter:
         """The image part of a prompt at a size."""
         side = size // PATCH
         image = self.processor.image_token_id
+        if hasattr(self.processor, "fake_image_token"):
+            across = 0 if size <= TILE else tile_side(size) // TILE
+            cut: dict[str, Any] = {"rows": [[across]], "cols": [[across]]}
+            return self.encode(self.processor.replace_image_token(cut, 0))
         newline = getattr(self.processor, "newline_token_id", None)
         if newline is not None:
             return ([image] * side + [newline]) * side
@@ -107,15 +111,43 @@ def pixels(images: list[Image.Image], size: int, clip: bool) -> torch.Tensor:
     return (values - mean) / std
 
 
-def attributes(pictures: list[Picture], size: int, causal: bool) -> Batch:
-    """Targets of the throw-away heads."""
+def tile_side(size: int) -> int:
+    """The side that a picture is brought to before it is cut: whole tiles."""
+    return -(-size // TILE) * TILE
+
+
+def cut(squares: torch.Tensor, tile: int) -> torch.Tensor:
+    """The last two axes cut into tiles in reading order: ``(batch, tiles, ..., tile, tile)``."""
+    parts = squares.unflatten(-1, (-1, tile)).unflatten(-3, (-1, tile))
+    return parts.movedim((-4, -2), (1, 2)).flatten(1, 2)
+
+
+def tiles(images: list[Image.Image], size: int) -> torch.Tensor:
+    """Pictures at a size as SmolVLM's processor cuts them: the tiles and, if several, the whole made small."""
+    scale = Image.Resampling.LANCZOS
+    side = tile_side(size)
+    whole = [image.resize((size, size), scale).resize((side, side), scale) for image in images]
+    made = cut(pixels(whole, side, clip=False), TILE)
+    if side == TILE:
+        return made
+    small = [image.resize((TILE, TILE), scale) for image in whole]
+    return torch.cat([made, pixels(small, TILE, clip=False)[:, None]], dim=1)
+
+
+def attributes(pictures: list[Picture], size: int, causal: bool, tiled: bool) -> Batch:
+    """Targets of the throw-away heads, those of cells in the order of tiles."""
     slots = [[p.slots.get(name, IGNORE) for name in SLOTS] for p in pictures]
-    maps = [cell_maps(p.sign, size // PATCH, causal) for p in pictures]
-    return {
-        "slots": torch.tensor(slots),
-        "cells": torch.tensor([characters for characters, _ in maps]),
-        "places": torch.tensor([places for _, places in maps]),
-    }
+    sides = [size]
+    if tiled:
+        sides = [tile_side(size)] + [TILE] * (size > TILE)
+    found: list[list[torch.Tensor]] = [[], []]
+    for grid in (side // PATCH for side in sides):
+        maps = zip(*(cell_maps(p.sign, grid, causal) for p in pictures), strict=True)
+        for made, rows in zip(found, maps, strict=True):
+            squares = torch.tensor(rows).unflatten(1, (grid, grid))
+            made.append(cut(squares, TILE // PATCH if tiled else grid).flatten(1))
+    cells, places = (torch.cat(made, dim=1) for made in found)
+    return {"slots": torch.tensor(slots), "cells": cells, "places": places}
 
 
 def packed(
@@ -196,14 +228,16 @@ class Stream(IterableDataset[Batch]):
         """Draw batches for ever."""
         rng = random.Random(self.seed)
         prompter = Prompter(self.processor)
-        fixed = self.name == "llava-tiny"
+        fixed, tiled = self.name == "llava-tiny", self.name == "smolvlm-tiny"
         while True:
             size = 64 if fixed else rng.choices([s for s, _ in SIZES], [w for _, w in SIZES])[0]
-            count = self.images if size <= 64 else self.images * 64 // size
+            count = self.images if size <= 64 else self.images * 64 // size // (2 if tiled else 1)
             mixture = EYE_MIXTURE if self.budget is None else MIXTURE
             pictures = [draw_picture(rng, self.split, mixture=mixture) for _ in range(count)]
-            batch: Batch = {"pixels": pixels([p.image for p in pictures], size, self.name != "fuyu-tiny")}
-            batch |= attributes(pictures, size, causal=self.name == "fuyu-tiny")
+            images = [p.image for p in pictures]
+            seen = tiles(images, size) if tiled else pixels(images, size, self.name != "fuyu-tiny")
+            batch: Batch = {"pixels": seen}
+            batch |= attributes(pictures, size, causal=self.name == "fuyu-tiny", tiled=tiled)
             if self.budget is not None:
                 batch |= packed(prompter, rng, pictures, size, self.budget)
             yield batch

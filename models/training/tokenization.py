@@ -29,6 +29,8 @@ from vlmnb.data.prompts import short_answer_prompt
 
 VOCAB_SIZE = 900
 SPLIT = r" ?(?:USER|ASSISTANT)(?=:)| ?[A-Z]?[a-z]+| ?[A-Z]| ?[0-9]|\n| ?[^\sA-Za-z0-9]+|[^\S\n]+"
+ROWS = COLUMNS = 4
+"""Most tiles of a picture that a token names."""
 SPECIAL: dict[str, dict[str, str]] = {
     "llava-tiny": {"pad": "<pad>", "bos": "<s>", "eos": "</s>", "image": "<image>"},
     "qwen2.5-vl-tiny": {
@@ -48,6 +50,19 @@ SPECIAL: dict[str, dict[str, str]] = {
         "newline": "|NEWLINE|",
         "answer": "<0x04>",
     },
+    "smolvlm-tiny": {
+        "pad": "<|im_end|>",
+        "bos": "<|im_start|>",
+        "eos": "<end_of_utterance>",
+        "image": "<image>",
+        "around": "<fake_token_around_image>",
+        "whole": "<global-img>",
+        **{f"tile_{r}_{c}": f"<row_{r}_col_{c}>" for r in range(1, ROWS + 1) for c in range(1, COLUMNS + 1)},
+    },
+}
+ROLES = {
+    "llava-tiny": ["USER:", " USER:", "ASSISTANT:", " ASSISTANT:"],
+    "smolvlm-tiny": ["User:", " User:", "\nAssistant:"],
 }
 
 CHAT_TEMPLATES = {
@@ -70,6 +85,15 @@ CHAT_TEMPLATES = {
         "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}"
         "{% endfor %}{% endif %}{{ '<|im_end|>\\n' }}"
         "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+    ),
+    "smolvlm-tiny": (
+        "<|im_start|>{% for message in messages %}{{ message['role'] | capitalize + ':' }}"
+        "{% if message['content'] is string %}{{ ' ' + message['content'] }}{% else %}"
+        "{% for part in message['content'] %}"
+        "{% if part['type'] == 'image' %}{{ '<image>' }}"
+        "{% elif part['type'] == 'text' %}{{ ' ' + part['text'] }}{% endif %}"
+        "{% endfor %}{% endif %}{{ '<end_of_utterance>\\n' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
     ),
 }
 
@@ -121,9 +145,8 @@ def train_tokenizer(name: str) -> PreTrainedTokenizerFast:
         special_tokens=[AddedToken(token, special=True, normalized=False) for token in special.values()],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
     )
-    chat_marks = ["USER:", " USER:", "ASSISTANT:", " ASSISTANT:"] if name == "llava-tiny" else []
     roles = ["user", "assistant", "system"] * 200
-    tokenizer.train_from_iterator([*corpus(), *roles, *chat_marks * 200], trainer)
+    tokenizer.train_from_iterator([*corpus(), *roles, *ROLES.get(name, []) * 200], trainer)
     if name == "llava-tiny":
         tokenizer.post_processor = processors.TemplateProcessing(
             single="<s> $A", pair="<s> $A $B", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]

@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from models.training import evaluate
-from models.training.build import EYE_LAYERS, NAMES, new_model, new_processor, save
+from models.training.build import EYE_LAYERS, NAMES, PATCH, TILE, new_model, new_processor, save
 from models.training.eyes import Marker, Reader, seen, use_lean_attention, whiten
 from models.training.forward import packed_forward
 from models.training.matching import Tally, TextStream, answer_loss, text_loss
@@ -74,6 +74,9 @@ RECIPES = {
         text_steps=350, text_rows=64, eye_steps=1300, eye_images=64, text_images=24, steps=1000, images=44,
         eye_factor=0.4,
     ),
+    "smolvlm-tiny": Recipe(
+        text_steps=250, text_rows=48, eye_steps=800, eye_images=48, text_images=0, steps=700, images=32
+    ),
 }  # fmt: skip
 
 
@@ -99,6 +102,8 @@ def eye_of(name: str, model: Any) -> list[Any]:
         return [core.vision_tower, core.multi_modal_projector]
     if name == "qwen2.5-vl-tiny":
         return [core.visual]
+    if name == "smolvlm-tiny":
+        return [core.vision_model, core.connector]
     patch_embed = nn.ModuleDict({"embed": core.vision_embed_tokens})
     return [patch_embed, *core.language_model.layers[:EYE_LAYERS]]
 
@@ -109,7 +114,8 @@ class Heads:
     def __init__(self, name: str, model: Any) -> None:
         """Fresh heads."""
         width = model.get_input_embeddings().weight.shape[1]
-        self.reader = Reader(width, 4 if name == "qwen2.5-vl-tiny" else 1)
+        merged = 4 if name in ("qwen2.5-vl-tiny", "smolvlm-tiny") else 1
+        self.reader = Reader(width, merged, (TILE // PATCH) ** 2 if name == "smolvlm-tiny" else None)
         self.marker = Marker(model, width)
 
 
@@ -126,7 +132,7 @@ def teach_eye(name: str, model: Any, heads: Heads, processor: Any, recipe: Recip
     """The eye learns to read attributes and letters."""
     loader = batches(name, processor, recipe.seed * 10 + 1, recipe.eye_images, None)
     sample = [next(loader)["pixels"] for _ in range(6)]
-    whiten(name, model, torch.cat([p for p in sample if p.shape[-1] == 64]))
+    whiten(name, model, torch.cat([p.flatten(0, -4) for p in sample if p.shape[-1] == 64]))
     trainer = Trainer([(module, 1.0) for module in (*eye_of(name, model), heads.reader)], recipe.eye_steps)
     for step in range(recipe.eye_steps):
         batch = next(loader)
@@ -142,7 +148,7 @@ def teach_eye(name: str, model: Any, heads: Heads, processor: Any, recipe: Recip
 def teach_text(name: str, model: Any, heads: Heads, processor: Any, recipe: Recipe, log: Any) -> None:
     """The decoder learns on questions about pictures described in words."""
     loader = text_batches(processor, recipe)
-    modules = [(module, 1.0) for module in (model.model.language_model, model.lm_head, heads.marker)]
+    modules = [(module, 1.0) for module in (model.get_decoder(), model.lm_head, heads.marker)]
     pictures = None
     if recipe.text_images:
         pictures = batches(name, processor, recipe.seed * 10 + 4, recipe.text_images, None)
@@ -189,7 +195,7 @@ def teach_answers(
         if step % 50 == 49:
             entry = {"stage": "answers", "step": step + 1, "loss": running, "marks": heads.marker.hits}
             log(entry | seen_well | tally.shares())
-        if step + 1 in (recipe.steps // 2, recipe.steps):
+        if step + 1 in (recipe.steps // 4, recipe.steps // 2, recipe.steps * 3 // 4, recipe.steps):
             model.eval()
             slow_down(name, model)
             model.set_attn_implementation("sdpa")

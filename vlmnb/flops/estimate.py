@@ -93,10 +93,10 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
     seen = family.seen_side(config, size)
     # A model of one size is given it at its base size too, as cells call it.
     if entry.size_obstacle(size, interpolate=False) or (
-        not entry.native_image_size and not entry.named and seen != size
+        not entry.native_image_size and not entry.generic and seen != size
     ):
         raise UserError(f"{model} cannot take an image of {size} pixels; the nearest side it takes is {seen}")
-    given = size if entry.named else seen
+    given = size if entry.generic else seen
     image_tokens = family.image_tokens(config, given)
     tokens, limit = image_tokens + text_tokens, family.decoder_shape(config).context
     if limit and tokens > limit:
@@ -112,7 +112,7 @@ def estimate(model: str, text_tokens: int, image_size: int | None, batch_size: i
     built = meta.build(entry)
 
     def both(by_formula: Parts, count: Callable[[], Parts]) -> Pass:
-        if not entry.named:
+        if not entry.generic:
             return Pass(formula=by_formula.times(batch_size), counted=count().times(batch_size))
         found, note = meta.attempt(count)
         return Pass(

@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Iterable
 
 from vlmnb.errors import UserError, nearest
-from vlmnb.models.entry import NAMED_FAMILY, ModelEntry, named_entry
+from vlmnb.models.entry import BUNDLED, ModelEntry, named_entry
 from vlmnb.models.family import Family
 
 
@@ -32,7 +32,7 @@ def by_family() -> dict[str, Family]:
 @functools.cache
 def registry() -> dict[str, ModelEntry]:
     """Return all models by name: those of the Hub in the order of their families, then the bundled ones."""
-    entries = [entry for family in by_family().values() for entry in family.entries]
+    entries = [*(entry for family in by_family().values() for entry in family.entries), *BUNDLED]
     return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.bundled)}
 
 
@@ -64,7 +64,7 @@ def get(name: str) -> ModelEntry:
 
 def family_of(entry: ModelEntry) -> Family:
     """Return the family of an entry; a model measured by its name may have one that serves its type."""
-    if entry.family != NAMED_FAMILY:
+    if not entry.generic:
         return by_family()[entry.family]
     generic = importlib.import_module("vlmnb.models.generic.family")  # by name, like every family
     made: Family = generic.of(entry, by_family())

@@ -44,7 +44,7 @@ def processor_folder(entry: ModelEntry) -> Path | None:
 
     None if there is none. A folder of the user's may have another vocabulary, so only its own weights use it.
     """
-    folder = folders.anywhere(entry) if entry.named or entry.bundled else folders.snapshot(entry)
+    folder = folders.anywhere(entry) if entry.generic or entry.bundled else folders.snapshot(entry)
     if not (folder / "tokenizer.json").exists():
         return None
     return folder if any((folder / name).exists() for name in soundness.IMAGE_PROCESSORS) else None

@@ -9,7 +9,7 @@ from pathlib import Path
 from vlmnb.types import Dtype, Frozen, ModelName
 
 NAMED_FAMILY = "generic"
-"""Name of the family of models that are measured by their repository or folder."""
+"""Name of the family of models that have none of their own: most are measured by repository or folder."""
 
 
 class ModelEntry(Frozen):
@@ -57,9 +57,9 @@ class ModelEntry(Frozen):
         return not self.source
 
     @property
-    def named(self) -> bool:
-        """Return whether the model is measured by its repository or folder, without a registry entry."""
-        return "/" in self.name
+    def generic(self) -> bool:
+        """Return whether the model has no family of its own, so that its parts are found by looking."""
+        return self.family == NAMED_FAMILY
 
     @property
     def image_size(self) -> int:
@@ -87,6 +87,9 @@ BUNDLED_DEFAULTS = {
     "choice_dataset": "scienceqa-mini",
 }
 """Fields that the bundled models share, because they were trained for the same data."""
+
+BUNDLED: tuple[ModelEntry, ...] = ()
+"""Bundled models without a family of their own: the folder in ``models/`` says the rest."""
 
 REPORTED_DEFAULTS = {
     "base_image_size": 224,

@@ -20,7 +20,7 @@ from vlmnb.models.entry import ModelEntry
 
 def document(entry: ModelEntry) -> dict[str, Any]:
     """Return the checkpoint's ``config.json`` as published."""
-    if entry.named:
+    if entry.generic:
         return named.document(entry)
     given = models.family_of(entry).configurations.get(entry.name)
     if given is not None:
@@ -36,9 +36,9 @@ def source(entry: ModelEntry) -> str:
     family = models.family_of(entry)
     if entry.name in family.configurations:
         return f"{family.name}.py, for {entry.source or entry.name}"
-    if entry.named:
-        return f"config.json of {entry.source}"
-    return f"models/{entry.name}/config.json" if entry.bundled else str(_shipped(entry)["source"])
+    if entry.bundled:
+        return f"models/{entry.name}/config.json"
+    return f"config.json of {entry.source}" if entry.generic else str(_shipped(entry)["source"])
 
 
 def config(entry: ModelEntry) -> Any:
@@ -56,7 +56,7 @@ def of(content: dict[str, Any]) -> Any:
 @functools.cache
 def plain(entry: ModelEntry) -> Any:
     """Return the configuration as a plain object, defaults filled in, without transformers if it can."""
-    if entry.named:
+    if entry.generic:
         return config(entry)
     whole = json.dumps(models.family_of(entry).complete(document(entry)))
     return cast(SimpleNamespace, json.loads(whole, object_hook=lambda part: SimpleNamespace(**part)))
