@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Weights = Literal["pretrained", "random"]
 Device = Literal["cpu", "cuda"]
 Dtype = Literal["fp32", "bf16", "fp16"]
+Shape = Literal["square", "kept"]
 Length = Literal["natural", "fixed"]
 Measured = Literal["generation", "layers", "reuse"]
 Reuse = Literal["", "encoder", "prefix"]

@@ -19,11 +19,28 @@ from models.training.questions import captions, choice_question, sign_question
 from vlmnb.data.prompts import CAPTION
 
 ROWS = 300
-SEEDS = {"coco-mini": 910_001, "scienceqa-mini": 910_002, "textvqa-mini": 910_003}
+SEEDS = {
+    "coco-mini": 910_001,
+    "scienceqa-mini": 910_002,
+    "textvqa-mini": 910_003,
+    "scienceqa-text-mini": 910_004,
+    "pairs-mini": 910_005,
+}
+PAPER = ((128, 128), (192, 128), (128, 192), (384, 128))
+"""Widths and heights of the pictures of pairs."""
 DATA = Path(__file__).resolve().parents[2] / "data"
 Row = dict[str, Any]
 
+_CHOICE = {
+    "question": Value("string"),
+    "choices": List(Value("string")),
+    "answer": Value("int8"),
+    "hint": Value("string"),
+    "topic": Value("string"),
+}
 FEATURES: dict[str, Features] = {
+    "scienceqa-text-mini": Features({"image": Image(), **_CHOICE}),
+    "pairs-mini": Features({"images": List(Image()), **_CHOICE}),
     "coco-mini": Features(
         {
             "question_id": Value("string"),
@@ -153,7 +170,49 @@ def textvqa_row(index: int) -> Row:
     }
 
 
-MAKERS = {"coco-mini": coco_row, "scienceqa-mini": scienceqa_row, "textvqa-mini": textvqa_row}
+def text_row(index: int) -> Row:
+    """One multiple-choice question about a scene that the hint describes in words; there is no picture."""
+    rng = _row_rng("scienceqa-text-mini", index)
+    scene = draw_scene(rng)[1]
+    choice = choice_question(rng, scene)
+    hint = f"The diagram shows {captions(scene)[0]}."
+    asked = {"question": choice.question, "choices": list(choice.choices), "answer": choice.answer}
+    return {"image": None, **asked, "hint": hint, "topic": "scenes"}
+
+
+def pair_row(index: int) -> Row:
+    """Which of two scenes, on papers of several shapes, shows something that the other does not."""
+    rng = _row_rng("pairs-mini", index)
+    answer, only = index % 2, list[str]()
+    while not only:
+        drawn = [draw_scene(rng) for _ in range(2)]
+        shown, hidden = ({item.name for item in drawn[i][1].items} for i in (answer, 1 - answer))
+        only = sorted(shown - hidden)
+    asked = rng.choice(only)
+    return {
+        "images": [png(on_paper(image, rng.choice(PAPER))) for image, _ in drawn],
+        "question": f"Which image shows {'an' if asked[0] in 'aeiou' else 'a'} {asked}?",
+        "choices": ["the first", "the second"],
+        "answer": answer,
+        "hint": "",
+        "topic": "pairs",
+    }
+
+
+def on_paper(image: PillowImage.Image, size: tuple[int, int]) -> PillowImage.Image:
+    """A scene in the middle of a larger paper of its own colour."""
+    paper = PillowImage.new("RGB", size, image.getpixel((0, 0)))
+    paper.paste(image, ((size[0] - image.width) // 2, (size[1] - image.height) // 2))
+    return paper
+
+
+MAKERS = {
+    "scienceqa-text-mini": text_row,
+    "pairs-mini": pair_row,
+    "coco-mini": coco_row,
+    "scienceqa-mini": scienceqa_row,
+    "textvqa-mini": textvqa_row,
+}
 
 
 def write(name: str) -> Path:
@@ -167,7 +226,7 @@ def write(name: str) -> Path:
 
 
 def main() -> None:
-    """Write all three data sets."""
+    """Write all data sets."""
     for name in MAKERS:
         path = write(name)
         print(f"{path.relative_to(DATA.parent)}: {ROWS} rows, {path.stat().st_size / 1e6:.2f} MB")

@@ -123,7 +123,7 @@ def cut(squares: torch.Tensor, tile: int) -> torch.Tensor:
 
 
 def tiles(images: list[Image.Image], size: int) -> torch.Tensor:
-    """Pictures at a size as SmolVLM's processor cuts them: the tiles and, if several, the whole made small."""
+    """Pictures at a size as SmolVLM takes them: the tiles and, if several, the whole made small."""
     scale = Image.Resampling.LANCZOS
     side = tile_side(size)
     whole = [image.resize((size, size), scale).resize((side, side), scale) for image in images]

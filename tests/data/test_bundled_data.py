@@ -24,6 +24,7 @@ from models.training.pictures import draw_picture
 from models.training.words import made_up_word, number, split_of
 
 NAMES = tuple(bundles.MAKERS)
+PICTURED = ("coco-mini", "scienceqa-mini", "textvqa-mini")
 
 
 @cache
@@ -36,19 +37,31 @@ def pixel_hash(image: Image.Image) -> str:
     return hashlib.sha256(image.convert("RGB").tobytes()).hexdigest()
 
 
+def shown(row: dict[str, Any]) -> list[Image.Image]:
+    """Take the pictures out of a row, read from the file or as it is made."""
+    given = row.pop("images") if "images" in row else [row.pop("image")]
+    return [
+        Image.open(io.BytesIO(one["bytes"])) if isinstance(one, dict) else one
+        for one in given
+        if one is not None
+    ]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_rows_and_columns(name: str) -> None:
     data = stored(name)
     assert len(data) == bundles.ROWS
     assert data.features == bundles.FEATURES[name]
-    assert data[0]["image"].size == (128, 128)
+    pictures = shown(data[0])
+    assert len(pictures) == {"scienceqa-text-mini": 0, "pairs-mini": 2}.get(name, 1)
+    assert all(min(picture.size) == 128 for picture in pictures)
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("index", [0, 1, 57, 298, 299])
 def test_rows_can_be_made_again(name: str, index: int) -> None:
     made, row = bundles.MAKERS[name](index), stored(name)[index]
-    assert pixel_hash(Image.open(io.BytesIO(made.pop("image")["bytes"]))) == pixel_hash(row.pop("image"))
+    assert [pixel_hash(one) for one in shown(made)] == [pixel_hash(one) for one in shown(row)]
     assert made == row
 
 
@@ -82,7 +95,7 @@ def test_training_never_draws_a_test_word() -> None:
 
 
 def test_training_never_draws_a_held_out_image() -> None:
-    held_out = {pixel_hash(image) for name in NAMES for image in stored(name)["image"]}
+    held_out = {pixel_hash(image) for name in PICTURED for image in stored(name)["image"]}
     rng = random.Random(71)
     assert len(held_out) == 3 * bundles.ROWS
     assert not held_out & {pixel_hash(draw_picture(rng, "train").image) for _ in range(4_000)}

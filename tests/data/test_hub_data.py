@@ -120,7 +120,7 @@ def test_a_sample_holds_what_its_row_says(name: str, tmp_path: Path) -> None:
     for sample in samples:
         number = number_of(name, sample)
         stored = row(name, number)
-        picture = pictures.decoded(sample.image)
+        picture = pictures.decoded(sample.images[0])
         assert picture.mode == "RGB"
         assert picture.tobytes() == Image.open(io.BytesIO(png(number))).tobytes()
         assert (sample.row, sample.file) == (
@@ -195,7 +195,7 @@ def test_a_picture_named_by_a_row_is_read_from_the_folder_and_known_by_its_conte
     before = hub.revision(TEXTVQA)
     for sample in load("textvqa", 2):
         assert (
-            pictures.decoded(sample.image).tobytes() == pictures.decoded(png(int(sample.sample_id))).tobytes()
+            pictures.decoded(sample.images[0]).tobytes() == pictures.decoded(png(int(sample.sample_id))).tobytes()
         )
     (mine / "images/1.png").write_bytes(png(2))
     assert hub.revision(TEXTVQA) != before

@@ -50,11 +50,11 @@ def test_pictures_are_sized_one_by_one_and_a_damaged_one_leaves_no_gap(
     loaded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        batches, "encode", lambda loaded, samples, prompts, side: [s.image.size for s in samples]
+        batches, "encode", lambda loaded, samples, prompts, side, shape: [s.images[0].size for s in samples]
     )
     contents = [png(), png(900), b"no picture", png()]
     samples = [
-        Sample(str(i), content, "?", ("a",), row=i, file="textvqa, f") for i, content in enumerate(contents)
+        Sample(str(i), (content,), "?", ("a",), row=i, file="textvqa, f") for i, content in enumerate(contents)
     ]
     failed: list[Any] = []
     made = batches.prepare(cell(), loaded, samples, failed)

@@ -80,7 +80,7 @@ def test_a_stand_in_gives_the_image_tokens_of_the_geometry_and_the_text_tokens_a
         assert family.image_tokens(config, size) == expected
         for budget in (200, 50):
             prompts = [encoding.fit(processor, text, budget) for text in texts]
-            samples = [Sample("0", image.resize((size, size)), text, ("a",)) for text in texts]
+            samples = [Sample("0", (image.resize((size, size)),), text, ("a",)) for text in texts]
             batch = encoding.encode(family, processor, samples, prompts, size)
             assert encoding.image_tokens(batch, prompts) == [expected] * 2
             assert [prompt.text_tokens for prompt in prompts] == [budget] * 2

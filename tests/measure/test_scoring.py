@@ -19,7 +19,7 @@ from vlmnb.records.parts import Answer
 
 def scored(dataset: str, text: str, *references: Any, choices: Any = None) -> tuple[Answer, ...]:
     """Score one text as the answer to several questions, one for each list of references."""
-    samples = [Sample(f"row-{i}", None, "?", several, choices) for i, several in enumerate(references)]
+    samples = [Sample(f"row-{i}", (), "?", several, choices) for i, several in enumerate(references)]
     inputs = {name: torch.ones(len(samples), 3, dtype=int) for name in ("input_ids", "attention_mask")}
     batch = Batch(samples, [Prompt("?", "?", 1)] * len(samples), inputs, 0.0)
     tokenizer = SimpleNamespace(decode=lambda ids, **how: text)

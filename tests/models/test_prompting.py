@@ -32,7 +32,7 @@ def test_marks_in_a_question_are_text(name: str) -> None:
     asked = [*QUESTIONS, "what is it?"]
     prompts = [encoding.fit(processor, text, 100) for text in asked]
     assert [prompt.text for prompt in prompts] == asked
-    samples = [Sample("0", Image.new("RGB", (64, 64)), text, ("a",)) for text in asked]
+    samples = [Sample("0", (Image.new("RGB", (64, 64)),), text, ("a",)) for text in asked]
     batch = encoding.encode(family, processor, samples, prompts, 64)
     expected = family.image_tokens(bundled.checkpoint(name)[0].config, 64)
     assert encoding.image_tokens(batch, prompts) == [expected] * len(asked)

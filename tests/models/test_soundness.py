@@ -167,7 +167,7 @@ def load_and_encode(name: str) -> tuple[loading.Loaded, int]:
     loading.require([resolved])
     loaded = loading.load(loading.configuration(resolved))
     prompt = encoding.fit(loaded.processor, "what is it?", 100)
-    samples = [Sample("0", Image.new("RGB", (224, 224)), "", ("a",))]
+    samples = [Sample("0", (Image.new("RGB", (224, 224)),), "", ("a",))]
     batch = encoding.encode(loaded.sizing, loaded.processor, samples, [prompt], 224)
     assert loaded.model.generate(**batch, max_new_tokens=1, pad_token_id=0).shape[0] == 1
     return loaded, encoding.image_tokens(batch, [prompt])[0]

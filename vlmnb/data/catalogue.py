@@ -20,11 +20,11 @@ from vlmnb.files import changes, hashing
 
 @dataclass(frozen=True)
 class Sample:
-    """One question about one image.
+    """One question, mostly about one image.
 
     Attributes:
         sample_id: Identifies the sample within its data set.
-        image: The image as it is stored; ``pictures.decoded`` opens it.
+        images: Its images as they are stored; ``pictures.decoded`` opens one.
         prompt: The text put to the model, before its chat template.
         references: Accepted answers; word error rate is taken against the first.
         choices: The choices of a multiple-choice question, else None.
@@ -33,7 +33,7 @@ class Sample:
     """
 
     sample_id: str
-    image: Any
+    images: tuple[Any, ...]
     prompt: str
     references: Texts
     choices: Texts | None = None
@@ -63,12 +63,14 @@ class Dataset:
         ask: Reads prompt, references and choices from a row.
         revision: Identifies the content without the network: hash of the bundled file, version of the
             package, or commit on the Hub.
+        pictures: How many images a row has, at least and at most.
     """
 
     title: str
     choose: Callable[[int, int], Iterable[Row]]
     ask: Callable[[Values], Asked]
     revision: Callable[[], str]
+    pictures: tuple[int, int] = (1, 1)
 
 
 def load(name: str, samples: int, seed: int) -> tuple[list[Sample], list[Failed]]:
@@ -85,8 +87,8 @@ def load(name: str, samples: int, seed: int) -> tuple[list[Sample], list[Failed]
         sample_id = place if own is None else str(own)
         sample_id = f"{sample_id} in row {place}" if sample_id in found else sample_id
         try:
-            image, asked = pictures.encoded(values["image"]), dataset.ask(values)
-            found[sample_id] = Sample(sample_id, image, *asked, number, f"{name}, {file}")
+            images, asked = pictures.of_row(values, *dataset.pictures), dataset.ask(values)
+            found[sample_id] = Sample(sample_id, images, *asked, number, f"{name}, {file}")
         except BadRow as error:
             failed.append(Failed(number, sample_id, f"{name}, {file}: {error}"))
     return list(found.values()), failed
@@ -155,7 +157,7 @@ def _parquet_rows(path: Path, signature: changes.Signature) -> list[Row]:
 _RESTORE = "restore it with: git checkout -- "
 
 
-def _bundled(title: str, ask: Callable[[Values], Asked]) -> Dataset:
+def _bundled(title: str, ask: Callable[[Values], Asked], count: int = 1) -> Dataset:
     name = title.lower().replace(" ", "-")
     path = paths.bundled_data(name)
 
@@ -166,21 +168,24 @@ def _bundled(title: str, ask: Callable[[Values], Asked]) -> Dataset:
         return found
 
     choose = partial(_choose_from, name, lambda: _parquet_rows(path, signature()))
-    return Dataset(title, choose, ask, lambda: hashing.of_file(path) if signature() else "")
+    return Dataset(title, choose, ask, lambda: hashing.of_file(path) if signature() else "", (count, count))
 
 
-def _from_hub(title: str, ask: Callable[[Values], Asked]) -> Dataset:
-    source = hub.SETS[title.lower()]
-    return Dataset(title, partial(hub.choose, source), ask, partial(hub.revision, source))
+def _from_hub(title: str, ask: Callable[[Values], Asked], count: int = 1) -> Dataset:
+    source = hub.SETS[title.lower().replace(" ", "-")]
+    return Dataset(title, partial(hub.choose, source), ask, partial(hub.revision, source), (count, count))
 
 
 CATALOGUE: dict[str, Dataset] = {
     "coco": _from_hub("COCO", _caption),
     "scienceqa": _from_hub("ScienceQA", _multiple_choice),
+    "scienceqa-text": _from_hub("ScienceQA text", _multiple_choice, 0),
     "textvqa": _from_hub("TextVQA", _short_answer("answers")),
     "coco-mini": _bundled("COCO mini", _caption),
     "scienceqa-mini": _bundled("ScienceQA mini", _multiple_choice),
+    "scienceqa-text-mini": _bundled("ScienceQA text mini", _multiple_choice, 0),
     "textvqa-mini": _bundled("TextVQA mini", _short_answer("answers")),
+    "pairs-mini": _bundled("Pairs mini", _multiple_choice, 2),
     "easy-vqa": Dataset(
         "easy-VQA",
         partial(_choose_from, "easy-vqa", _easy_vqa_rows),

@@ -21,7 +21,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -55,8 +55,8 @@ class HubSet(Frozen):
         split: Name of the split, for pages and messages.
         files: Pattern of the split's Parquet files within the repository.
         columns: The columns that are read; nothing else is fetched.
-        usable: Rows of the split that have an image.
-        text_only: Some rows have no image: questions of another kind, which are not chosen from.
+        usable: Rows of the split that are chosen from.
+        only: Chosen are only rows with an image (``pictured``) or without (``text``), where there are both.
         stand_in: Bundled data set with the same columns.
     """
 
@@ -67,7 +67,7 @@ class HubSet(Frozen):
     files: str
     columns: tuple[str, ...]
     usable: int
-    text_only: bool = False
+    only: Literal["", "pictured", "text"] = ""
     stand_in: str
 
     @property
@@ -109,7 +109,7 @@ def choose(source: HubSet, samples: int, seed: int) -> list[Row]:
     """
     if samples > source.usable:
         raise UserError(
-            f"{source.name} has {source.usable} samples with an image, {samples} were asked for; "
+            f"{source.name} has {source.usable} usable samples, {samples} were asked for; "
             "set samples to at most that"
         )
     _check_folder(source)
@@ -124,7 +124,7 @@ def choose(source: HubSet, samples: int, seed: int) -> list[Row]:
             break
     else:
         raise UserError(
-            f"{source.name}: the files found hold {len(chosen)} samples with an image, {samples} were asked "
+            f"{source.name}: the files found hold {len(chosen)} usable samples, {samples} were asked "
             "for; set samples to at most that"
         )
     if not local:
@@ -140,7 +140,7 @@ def _in_seeded_order(source: HubSet, groups: Sequence[Group], seed: int) -> Iter
     for half in (0, 1):
         for group in order:
             file, first, read = groups[group]
-            rows = {i: row for i, row in enumerate(read()) if not source.text_only or _has_image(row)}
+            rows = {i: row for i, row in enumerate(read()) if _wanted(source, row)}
             ranked = sorted(rows, key=lambda index: _rank(seed, f"row {group}", index))
             middle = (len(ranked) + 1) // 2
             for index in ranked[middle:] if half else ranked[:middle]:
@@ -149,6 +149,10 @@ def _in_seeded_order(source: HubSet, groups: Sequence[Group], seed: int) -> Iter
 
 def _rank(seed: int, what: str, index: int) -> bytes:
     return hashlib.sha256(f"{seed} {what} {index}".encode()).digest()
+
+
+def _wanted(source: HubSet, row: Values) -> bool:
+    return not source.only or _has_image(row) == (source.only == "pictured")
 
 
 def _has_image(row: Values) -> bool:

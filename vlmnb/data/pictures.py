@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.data.rows import BadRow, shown
+from vlmnb.data.rows import BadRow, Values, shown
 from vlmnb.errors import one_line
 
 Encoded = bytes | Path
@@ -21,6 +21,22 @@ _BASE64 = re.compile(
     r"(data:image/[\w.+-]+;base64,|(?=(?:/9j/|iVBORw0KGgo|R0lGOD|UklGR|Qk|SUkqA|TU0AK)[\w+/]{60}))"
 )
 """A picture written as text: as a data address, or as base64 of what JPEG, PNG, GIF ... begin with."""
+
+
+def of_row(row: Values, fewest: int = 1, most: int = 1) -> tuple[Encoded, ...]:
+    """Return the pictures in the column ``images`` or ``image``: none where it is empty, several in a list.
+
+    Raises:
+        BadRow: There are fewer or more than the data set may have, or one is not on this machine.
+    """
+    value = row["images" if "images" in row else "image"]
+    if fewest == most == 1:
+        return (encoded(value),)
+    held = value if isinstance(value, (list, tuple)) else [value]
+    given = [each for each in held if each and (not isinstance(each, dict) or any(each.values()))]
+    if not fewest <= len(given) <= most:
+        raise BadRow(f"image holds {len(given)} pictures, not {fewest}{f' to {most}' * (most > fewest)}")
+    return tuple(map(encoded, given))
 
 
 def encoded(value: Any) -> Encoded:

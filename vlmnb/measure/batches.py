@@ -13,6 +13,7 @@ from PIL.Image import Resampling
 from vlmnb.data import catalogue, pictures
 from vlmnb.data.catalogue import Dataset, Sample
 from vlmnb.data.rows import BadRow
+from vlmnb.errors import one_line
 from vlmnb.measure import encoding
 from vlmnb.measure.encoding import Prompt
 from vlmnb.measure.failures import NotApplicable, NotMeasured
@@ -20,6 +21,7 @@ from vlmnb.measure.loading import Loaded
 from vlmnb.records.parts import FailedSample
 from vlmnb.records.resolved import Resolved
 from vlmnb.spec.cell import Cell
+from vlmnb.types import Shape
 
 MOST_FAILED = 0.25
 """Share of a cell's samples that may be unusable. With more the cell fails: it would be another data set."""
@@ -75,56 +77,73 @@ def prepare(cell: Cell, loaded: Loaded, samples: Iterable[Sample], failed: list[
     ``failed``, and the next sample takes its place in the batch.
 
     Raises:
-        NotApplicable: The model would see the images at another size than the cell's.
+        NotApplicable: The model would see the images at another size or shape than the cell's, or takes no
+            prompts of so many images.
         NotEnoughTokens: The prompt length cannot hold a question of the data set.
         NotMeasured: Too many samples cannot be used.
     """
-    side, sized = squares(cell, loaded, samples, failed)
+    side, sized = sized(cell, loaded, samples, failed)
     batches: list[Batch] = []
     while part := list(itertools.islice(sized, cell.batch_size)):
         of_batch, resize_s = zip(*part, strict=True)
         began = time.perf_counter()
-        prompts = [encoding.fit(loaded.processor, sample.prompt, cell.seq_len) for sample in of_batch]
-        inputs = encode(loaded, of_batch, prompts, side)
+        prompts = [
+            encoding.fit(loaded.processor, sample.prompt, cell.seq_len, len(sample.images))
+            for sample in of_batch
+        ]
+        inputs = encode(loaded, of_batch, prompts, side, cell.image_shape)
         seconds = time.perf_counter() - began + sum(resize_s)
         # FLOPs are counted for the first batch alone, the only one whose pictures are needed again.
-        kept = of_batch if not batches else [replace(sample, image=None) for sample in of_batch]
+        kept = of_batch if not batches else [replace(sample, images=()) for sample in of_batch]
         batches.append(Batch(kept, prompts, inputs, seconds))
     require_most(cell, failed)
     return batches
 
 
-def squares(
+def sized(
     cell: Cell, loaded: Loaded, samples: Iterable[Sample], failed: list[FailedSample]
 ) -> tuple[int, Iterator[tuple[Sample, float]]]:
     """Return the side of a cell's images, and its samples with their pictures of that side and the seconds.
 
     Raises:
-        NotApplicable: The model would see the images at another size than the cell's.
+        NotApplicable: The model would see the images at another size or shape than the cell's.
     """
     side = loaded.sizing.image_side(loaded.processor, cell.image_size)
     if side != cell.image_size:
         raise NotApplicable(
             f"the model cannot take a side of {cell.image_size} pixels; the nearest is {side}"
         )
+    if cell.image_shape == "kept" and loaded.sizing.own_size() is None:
+        raise NotApplicable("the model's processor makes every image square, whatever its shape")
     resampling = getattr(loaded.processor.image_processor, "resample", None) or Resampling.BICUBIC
-    return side, _sized(samples, side, int(resampling), failed)
+    return side, _sized(samples, side, cell.image_shape, int(resampling), failed)
 
 
 def _sized(
-    samples: Iterable[Sample], side: int, resampling: int, failed: list[FailedSample]
+    samples: Iterable[Sample], side: int, shape: Shape, resampling: int, failed: list[FailedSample]
 ) -> Iterator[tuple[Sample, float]]:
-    """Yield samples with their pictures as squares, as the processor would resize them, and the seconds."""
+    """Yield samples with their pictures resized, as the processor would resize them, and the seconds.
+
+    A picture becomes a square, or keeps its shape and gets the side as its longer one.
+    """
     for sample in samples:
         try:
-            picture = pictures.decoded(sample.image)
+            opened = [pictures.decoded(image) for image in sample.images]
         except BadRow as error:
             reason = f"{sample.file}: {error}"
             failed.append(FailedSample(row=sample.row, id=sample.sample_id, reason=reason))
             continue
         began = time.perf_counter()
-        image = picture.resize((side, side), resampling)
-        yield replace(sample, image=image), time.perf_counter() - began
+        sized = tuple(picture.resize(_sides(picture.size, side, shape), resampling) for picture in opened)
+        yield replace(sample, images=sized), time.perf_counter() - began
+
+
+def _sides(own: tuple[int, int], side: int, shape: Shape) -> tuple[int, int]:
+    """Return the width and height to which a picture is resized."""
+    if shape == "square":
+        return side, side
+    width, height = (max(1, round(length * side / max(own))) for length in own)
+    return width, height
 
 
 def require_most(cell: Cell, failed: Sequence[FailedSample]) -> None:
@@ -137,11 +156,26 @@ def require_most(cell: Cell, failed: Sequence[FailedSample]) -> None:
         )
 
 
-def encode(loaded: Loaded, samples: Sequence[Sample], prompts: Sequence[Prompt], image_size: int) -> Any:
-    """Return the tensors of a batch on the model's device, floating-point ones in the model's precision."""
+def encode(
+    loaded: Loaded, samples: Sequence[Sample], prompts: Sequence[Prompt], image_size: int, shape: Shape
+) -> Any:
+    """Return the tensors of a batch on the model's device, floating-point ones in the model's precision.
+
+    Raises:
+        NotApplicable: The processor refuses prompts without an image, or with several.
+    """
     import torch
 
-    inputs = encoding.encode(loaded.sizing, loaded.processor, samples, prompts, image_size)
+    processor = loaded.processor
+    try:
+        inputs = encoding.encode(loaded.sizing, processor, samples, prompts, image_size, shape)
+    except Exception as error:  # whatever the library raises
+        counts = {prompt.images for prompt in prompts}
+        if counts == {1}:
+            raise
+        several = f"{max(counts)} images" if max(counts) > 1 else "no image"
+        said = f"{type(error).__name__}: {one_line(error, 300)}"
+        raise NotApplicable(f"{type(processor).__name__} takes no prompt of {several}: {said}") from error
     for name, value in inputs.items():
         kept = value.to(loaded.model.dtype) if torch.is_floating_point(value) else value
         inputs[name] = kept.to(loaded.configuration.device)

@@ -126,6 +126,8 @@ def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Rec
         raise
     except BaseException as error:  # a panic in Rust, as in a tokenizer, is not an Exception
         status, reason = failures.of(error)
+        if status == "failed" and isinstance(error, CallFailed) and resolved.dataset.pictures != (1, 1):
+            status = "not_applicable"  # the model takes no prompt without an image, or with several
         made.record = {"status": status, "reason": reason}
         if status == "failed" and isinstance(error, CallFailed) and resolved.optimization.tried:
             rejected = error.inputs
@@ -165,7 +167,7 @@ def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Find
     (_profile if cell.measure == "layers" else _generate)(resolved, loaded, batches, made)
     if conditions := made.provenance["conditions"]:
         made.provenance["other_load"] = conditions.other_load
-    made.extra("flops", partial(count, loaded, batches[0], cell.image_size, counts))
+    made.extra("flops", partial(count, loaded, batches[0], cell, counts))
 
 
 def _runs_plain(resolved: Resolved, slot: ModelSlot, inputs: Any) -> bool:

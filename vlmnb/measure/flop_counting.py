@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from vlmnb import models
@@ -13,50 +14,71 @@ from vlmnb.measure import loading, process_state
 from vlmnb.measure.batches import Batch, encode
 from vlmnb.measure.loading import Loaded
 from vlmnb.models import geometry
+from vlmnb.models.architecture import ImageFlops
+from vlmnb.spec.cell import Cell
 
 FlopCounts = dict[tuple[str, str, str], FlopCount]
 """FLOPs of one prompt by model, weights and shapes of its tensors."""
 
 
-def count(loaded: Loaded, batch: Batch, image_size: int, counts: FlopCounts) -> FlopCount:
+def count(loaded: Loaded, batch: Batch, cell: Cell, counts: FlopCounts) -> FlopCount:
     """Count the FLOPs of one forward pass over a batch of prompts, and of a decoding step.
 
-    All prompts of a batch are padded to the longest one and take the same work. So the longest prompt is
-    counted alone and multiplied by the batch: the same result for the work of one prompt. A new count is
-    added to those made so far.
+    All prompts of a batch are padded to the longest one. If their images are alike too, they take the same
+    work: the longest prompt is counted alone and multiplied by the batch. A new count is added to those made
+    so far. Otherwise the batch is counted as a whole.
     """
-    lengths = [prompt.text_tokens for prompt in batch.prompts]
+
+    def encoded(first: int, end: int) -> Any:
+        samples, prompts = batch.samples[first:end], batch.prompts[first:end]
+        return encode(loaded, samples, prompts, cell.image_size, cell.image_shape)
+
+    lengths, images = ([getattr(p, name) for p in batch.prompts] for name in ("text_tokens", "images"))
+    every = range(len(lengths))
+    if cell.image_shape == "kept" or len(set(images)) > 1:
+        singles = [encoded(i, i + 1) for i in every if images[i]]
+        return _three_ways(loaded, batch.inputs, singles, cell.image_size)
     at = lengths.index(max(lengths))
-    one = encode(loaded, batch.samples[at : at + 1], batch.prompts[at : at + 1], image_size)
+    one = encoded(at, at + 1)
     shapes = sorted((name, tuple(value.shape)) for name, value in one.items())
     known = (loaded.configuration.entry.name, loaded.configuration.weights, str(shapes))
     if known not in counts:
-        counts[known] = _three_ways(loaded, one, image_size)
-    return counts[known].times(len(batch.samples))
+        counts[known] = _three_ways(loaded, one, [one] if images[at] else [], cell.image_size)
+    return counts[known].times(len(every))
 
 
-def _three_ways(loaded: Loaded, one: Any, image_size: int) -> FlopCount:
-    """Count one prompt and the token after it by formula, torch and fvcore, and compare the three."""
-    counted = _by_counters(loaded, one)
-    config, tokens = loaded.model.config, int(one["input_ids"].shape[1])
+def _three_ways(loaded: Loaded, inputs: Any, with_images: Sequence[Any], image_size: int) -> FlopCount:
+    """Count prompts and the token after each by formula, torch and fvcore, and compare the three.
+
+    Args:
+        loaded: The model.
+        inputs: The tensors of one prompt or of a batch.
+        with_images: The tensors of each of these prompts that has images.
+        image_size: Side of the images in pixels.
+    """
+    counted = _by_counters(loaded, inputs)
+    config, (prompts, tokens) = loaded.model.config, inputs["input_ids"].shape
     entry, family = loaded.configuration.entry, loaded.family
-    # A vision tower with one size gets that size, whatever size was asked for.
-    side = int(one["pixel_values"].shape[-1]) if entry.native_image_size else image_size
 
     def by_formula() -> dict[str, Any]:
-        image = family.image_flops_of(loaded.model, one, side)
-        prefill = formula.prompt(family, config, image, tokens)
+        image = ImageFlops()
+        for one in with_images:
+            # A vision tower with one size gets that size, whatever size was asked for.
+            side = int(one["pixel_values"].shape[-1]) if entry.native_image_size else image_size
+            image = image.plus(family.image_flops_of(loaded.model, one, side))
+        others = formula.prompt(family, config, ImageFlops(), tokens).times(prompts - 1)
+        prefill = formula.prompt(family, config, image, tokens).plus(others)
         return {
             "formula": prefill.total,
             "prefill_formula": prefill,
-            "decode_formula": formula.decode(family, config, tokens),
+            "decode_formula": formula.decode(family, config, tokens).times(prompts),
             "unused": image.unused,
         }
 
     found, formula_note = counters.attempt("the formula", by_formula)
     as_json = config.to_json_string(use_diff=False)
     step, step_note = counters.attempt(
-        "torch, decoding,", lambda: meta.decode(_shapes(entry.name, as_json), tokens)
+        "torch, decoding,", lambda: meta.decode(_shapes(entry.name, as_json), tokens).times(prompts)
     )
     made = counted.model_copy(update={**(found or {}), "decode_torch": step})
     notes = [counted.note, formula_note, step_note, *flop_count.disagreements(made)]

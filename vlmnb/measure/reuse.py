@@ -66,16 +66,17 @@ def pictures(
     Questions that fill no whole group are left out.
     """
     cell, found = resolved.cell, []
-    side, sized = batches.squares(cell, loaded, samples, failed)
+    side, sized = batches.sized(cell, loaded, samples, failed)
     usable = [sample for sample, _ in sized]
     batches.require_most(cell, failed)
     for start in range(0, len(usable) - cell.questions + 1, cell.questions):
         group = usable[start : start + cell.questions]
-        asked = [replace(sample, image=group[0].image) for sample in group]
+        asked = [replace(sample, images=group[0].images) for sample in group]
         texts = [*(sample.prompt for sample in group), ""]
-        prompts = [encoding.fit(loaded.processor, text, cell.seq_len) for text in texts]
+        images = len(group[0].images)
+        prompts = [encoding.fit(loaded.processor, text, cell.seq_len, images) for text in texts]
         inputs = [
-            batches.encode(loaded, [sample], [prompt], side)
+            batches.encode(loaded, [sample], [prompt], side, cell.image_shape)
             for sample, prompt in zip([*asked, asked[0]], prompts, strict=True)
         ]
         prefix = _shared([one["input_ids"][0].tolist() for one in inputs])

@@ -64,6 +64,7 @@ def _decoded(loaded: Loaded, batch: Batch, output: Any) -> list[Answer]:
             choices=sample.choices,
             text_tokens=prompt.text_tokens,
             image_tokens=image_tokens[i],
+            images=prompt.images,
             output_tokens=_length(generated[i], loaded.model.generation_config.eos_token_id),
         )
         for i, (sample, prompt) in enumerate(zip(batch.samples, batch.prompts, strict=True))

@@ -151,6 +151,14 @@ class ImageFlops(Frozen):
     projector: int = 0
     unused: int = 0
 
+    def times(self, images: int) -> ImageFlops:
+        """Return the FLOPs of so many equal images."""
+        return ImageFlops(**{name: images * value for name, value in self})
+
+    def plus(self, other: ImageFlops) -> ImageFlops:
+        """Return the FLOPs of two images together."""
+        return ImageFlops(**{name: value + getattr(other, name) for name, value in self})
+
 
 class Tensor(Frozen):
     """One weight.

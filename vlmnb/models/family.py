@@ -40,6 +40,10 @@ class Sizing(Protocol):
         """Return the arguments of the processor for a side."""
         return {"size": image_size}
 
+    def own_size(self) -> dict[str, Any] | None:
+        """Return its arguments for images that keep their shape and size; None if all are made square."""
+        return {"size": "own"}
+
     def image_side(self, processor: Any, image_size: int) -> int:
         """Return the side at which the model then takes the image, as records state it."""
         return image_size
@@ -196,8 +200,8 @@ class Family(Sizing, Protocol):
         """Yield the weights of the vision tower and the projector."""
 
     @abstractmethod
-    def image_tokens(self, config: Any, image_size: int) -> int:
-        """Return the number of tokens that stand for a square image of a side in pixels."""
+    def image_tokens(self, config: Any, image_size: int, height: int | None = None) -> int:
+        """Return the number of tokens for a square image of a side in pixels, or of a width and a height."""
 
     def seen_side(self, config: Any, image_size: int) -> int:
         """Return the side that the model sees of an image given to its processor at a size."""
@@ -208,8 +212,11 @@ class Family(Sizing, Protocol):
         """Return the FLOPs of one image of the side that the model sees."""
 
     def image_flops_of(self, model: Any, inputs: Mapping[str, Any], image_size: int) -> ImageFlops:
-        """Return the FLOPs of the one image in the tensors of a prompt, for a loaded model."""
-        return self.image_flops(model.config, image_size)
+        """Return the FLOPs of the images, at least one, in the tensors of a prompt, for a loaded model.
+
+        Each place of the first axis of the pixels is an image of the size that the model sees.
+        """
+        return self.image_flops(model.config, image_size).times(len(inputs["pixel_values"]))
 
     @abstractmethod
     def meta_image(self, config: Any, image_size: int) -> dict[str, Any]:

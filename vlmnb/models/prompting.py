@@ -25,12 +25,12 @@ _TEMPLATE_FILES = (
 )  # fmt: skip
 
 
-def render(processor: Any, text: str, template: str | None = None) -> str:
-    """Return the prompt of a question about an image, by the processor's template or another.
+def render(processor: Any, text: str, template: str | None = None, images: int = 1) -> str:
+    """Return the prompt of a question about images, by the processor's template or another.
 
     A begin-of-text token that both template and tokenizer put is left to the tokenizer.
     """
-    content = [{"type": "image"}, {"type": "text", "text": _broken(processor, text)}]
+    content = [{"type": "image"}] * images + [{"type": "text", "text": _broken(processor, text)}]
     how = {"add_generation_prompt": True, "tokenize": False, "chat_template": template}
     rendered = str(processor.apply_chat_template([{"role": "user", "content": content}], **how))
     tokenizer = processor.tokenizer
@@ -42,7 +42,7 @@ def render(processor: Any, text: str, template: str | None = None) -> str:
 
 
 def text_ids(processor: Any, rendered: str) -> list[int]:
-    """Return the ids of a rendered prompt without those that stand for its image.
+    """Return the ids of a rendered prompt without those that stand for its images.
 
     They are left out of the ids. Cutting them out of the text instead could change how the text around them
     is tokenized.

@@ -31,7 +31,7 @@ def word_errors(reference: str, answer: str) -> tuple[int, int]:
 def accuracy(dataset: str, references: Sequence[str], answer: str, choices: Choices = None) -> float | None:
     """Score an answer, from 0 to 1, by the official rule of its data set.
 
-    * ScienceQA: 1 if the answer names the option whose letter is the first reference.
+    * ScienceQA, and pairs of pictures: 1 if the answer names the option whose letter is the first reference.
     * TextVQA: soft accuracy over ten references, see :func:`soft_accuracy`.
     * easy-VQA: 1 if the answer is the reference, case and surrounding white space aside.
     * COCO: None. How good a caption is, is not a matter of right or wrong.
@@ -205,6 +205,8 @@ def _exact(references: Sequence[str], answer: str, choices: Choices) -> float:
 _RULES: dict[str, Callable[[Sequence[str], str, Choices], float] | None] = {
     "coco": None,
     "scienceqa": _option,
+    "scienceqa-text": _option,
+    "pairs": _option,
     "textvqa": _soft,
     "easy-vqa": _exact,
 }

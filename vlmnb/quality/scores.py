@@ -55,7 +55,7 @@ def of(
         found["wer_normalized"] = normalized
     if captions.is_captioning(dataset):
         found |= _caption_scores(tuple(answers), tuple(map(tuple, references)))
-    if dataset.removesuffix("-mini") == "scienceqa" and choices and asked:
+    if dataset.startswith("scienceqa") and choices and asked:
         named = [official_option(*pair) for pair in zip(answers, choices, strict=True)]
         right = [float(name in own[:1]) for name, own in zip(named, references, strict=True)]
         low, high = intervals.bootstrap_ratio(right, [1.0] * len(right))

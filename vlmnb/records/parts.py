@@ -19,7 +19,8 @@ class Answer(Frozen):
     Attributes:
         prompt: The text after truncation to the prompt length.
         text_tokens: Tokens of the text prompt with its template, without image tokens.
-        image_tokens: Tokens that stand for the image.
+        image_tokens: Tokens that stand for its images.
+        images: How many images the prompt has.
         output_tokens: Generated tokens, the end mark included.
         word_errors: Substitutions, deletions and insertions against the first reference.
         reference_words: Words of the first reference.
@@ -34,6 +35,7 @@ class Answer(Frozen):
     choices: tuple[str, ...] | None = None
     text_tokens: int
     image_tokens: int
+    images: int = 1
     output_tokens: int
     word_errors: int | None = None
     reference_words: int | None = None

@@ -7,9 +7,20 @@ from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from vlmnb.types import Device, Dtype, Frozen, Length, Measured, ModelName, Reuse, Slug, Weights
+from vlmnb.types import (
+    Device,
+    Dtype,
+    Frozen,
+    Length,
+    Measured,
+    ModelName,
+    Reuse,
+    Shape,
+    Slug,
+    Weights,
+)
 
-LATER = ("questions", "reuse")
+LATER = {"questions": 0, "reuse": "", "image_shape": "square"}
 """Fields that came later: left out where they have their default, so that older records keep their keys."""
 
 
@@ -17,7 +28,8 @@ class Cell(Frozen):
     """One point of a table, completely described.
 
     Attributes:
-        image_size: Side in pixels to which the (square) image is resized.
+        image_size: Side in pixels of the square to which an image is resized, or its longer side.
+        image_shape: ``square``, or ``kept``: the image keeps its shape.
         seq_len: Largest length of the text prompt in tokens: template, question and generation prompt,
             without the image tokens.
         max_new_tokens: Upper limit of generated tokens per answer.
@@ -53,10 +65,11 @@ class Cell(Frozen):
     repeat: int = Field(default=0, ge=0)
     questions: int = Field(default=0, ge=0)
     reuse: Reuse = ""
+    image_shape: Shape = "square"
 
     @model_serializer(mode="wrap")
     def _without_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {name: value for name, value in handler(self).items() if value or name not in LATER}
+        return {name: value for name, value in handler(self).items() if LATER.get(name) != value}
 
 
 def words(cell: Cell) -> str:

@@ -32,7 +32,7 @@ FIXED = (
 )  # fmt: skip
 """Parameters of every axis, at the end of the parameters cell."""
 
-_NAMES = "model weights dataset device optimization length source results quantization"
+_NAMES = "model weights dataset device optimization length source results quantization image_shape"
 _NUMBERS = "samples batch_size image_size seq_len max_new_tokens seed"
 
 KINDS: dict[str, Kind] = {
@@ -56,6 +56,7 @@ def defaults(axis: Axis, entry: ModelEntry, given: Mapping[str, Any]) -> dict[st
         "datasets": list(entry.datasets),
         "samples": REPORTED_SAMPLES if reported else 96,
         "interpolate": False,
+        "image_shape": "square",
         "image_sizes": list(entry.image_sizes),
         "seq_lens": list(entry.seq_lens),
         "optimizations": list(tried),

@@ -92,7 +92,7 @@ class PaliGemma(Family):
         yield from norms("vision", width, bias=True)
         yield from linear("projector", "mm.0", config.text_config.hidden_size, width)
 
-    def image_tokens(self, config: Any, image_size: int) -> int:
+    def image_tokens(self, config: Any, image_size: int, height: int | None = None) -> int:
         """Return one token for each patch of the tower's own size."""
         return int(config.vision_config.image_size // config.vision_config.patch_size) ** 2
 

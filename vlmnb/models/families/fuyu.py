@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, linear
@@ -82,15 +82,21 @@ class Fuyu(Family):
         """Yield the weights of the one linear layer."""
         yield from linear("projector", "patches", config.text_config.hidden_size, _patch_values(config))
 
-    def image_tokens(self, config: Any, image_size: int) -> int:
+    def image_tokens(self, config: Any, image_size: int, height: int | None = None) -> int:
         """Return one token for each patch, edges padded, and a line-end token for each row of patches."""
-        rows = _rows(config, image_size)
-        return rows * (rows + 1)
+        return _rows(config, height or image_size) * (_rows(config, image_size) + 1)
 
     def image_flops(self, config: Any, image_size: int) -> ImageFlops:
         """Count the linear layer over the patches; line ends are tokens of the decoder alone."""
         macs = _rows(config, image_size) ** 2 * _patch_values(config) * config.text_config.hidden_size
         return ImageFlops(projector=2 * macs)
+
+    def image_flops_of(self, model: Any, inputs: Mapping[str, Any], image_size: int) -> ImageFlops:
+        """Count the linear layer over all patches in the tensors."""
+        patches = inputs["pixel_values"].flatten(0, -2).shape[0]
+        return ImageFlops(
+            projector=2 * patches * _patch_values(model.config) * model.config.text_config.hidden_size
+        )
 
     def meta_image(self, config: Any, image_size: int) -> dict[str, Any]:
         """Return one image's patches without content."""

@@ -26,6 +26,9 @@ class AnySize(Sizing):
         """Return the processor's arguments for a size."""
         return {key: {"height": image_size, "width": image_size} for key in ("size", "crop_size")}
 
+    def own_size(self) -> None:
+        """Return nothing: a tower takes squares."""
+
     def image_side(self, processor: Any, image_size: int) -> int:
         """Return the nearest whole number of patches."""
         return max(1, round(image_size / self.patch_size)) * self.patch_size
@@ -101,6 +104,9 @@ class Llava(Family):
         """Return nothing: the processor brings every image to the one size of the tower."""
         return {}
 
+    def own_size(self) -> None:
+        """Return nothing: the tower takes squares."""
+
     def interpolated(self, model: Any, processor: Any) -> Sizing:
         """Let the tower take images of any whole number of patches, by interpolated position embeddings."""
         model.model.vision_tower.register_forward_pre_hook(
@@ -136,7 +142,7 @@ class Llava(Family):
         yield from linear("projector", "mm.0", outer, width * len(_feature_layers(config)))
         yield from linear("projector", "mm.2", outer, outer)
 
-    def image_tokens(self, config: Any, image_size: int) -> int:
+    def image_tokens(self, config: Any, image_size: int, height: int | None = None) -> int:
         """Return one token for each patch of the tower's own size, whatever the size of the image.
 
         The class token is one more, unless the features are taken without it, as usual.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, linear, norms
@@ -119,9 +120,13 @@ class Qwen25VL(Family):
         yield from linear("projector", "mm.0", merged, merged)
         yield from linear("projector", "mm.2", config.text_config.hidden_size, merged)
 
-    def image_tokens(self, config: Any, image_size: int) -> int:
+    def image_tokens(self, config: Any, image_size: int, height: int | None = None) -> int:
         """Return one token for each merged patch of the image at the nearest whole size."""
-        return int(self.seen_side(config, image_size) // _merged_patch(config)) ** 2
+        sides = (
+            self.seen_side(config, side) // _merged_patch(config)
+            for side in (image_size, height or image_size)
+        )
+        return int(math.prod(sides))
 
     def seen_side(self, config: Any, image_size: int) -> int:
         """Return the nearest whole number of merged patches."""
@@ -133,23 +138,15 @@ class Qwen25VL(Family):
         An image is doubled to fill the temporal patch. All layers but ``fullatt_block_indexes`` attend
         within windows of whole merged patches; those at the right and lower edges may be smaller.
         """
-        vision = config.vision_config
-        width, merge = vision.hidden_size, vision.spatial_merge_size
-        side = self.seen_side(config, image_size) // vision.patch_size
-        patches = side**2
-        embedding = patches * _channels(vision) * vision.temporal_patch_size * vision.patch_size**2 * width
-        layer = patches * (4 * width**2 + 3 * width * vision.intermediate_size)
-        window = vision.window_size // vision.patch_size
-        edges = [window] * (side // window) + ([side % window] if side % window else [])
-        in_windows = sum(edge**2 for edge in edges) ** 2
-        full = len(set(vision.fullatt_block_indexes) & set(range(vision.depth)))
-        pairs = full * patches**2 + (vision.depth - full) * in_windows
-        merged = merge**2 * width
-        return ImageFlops(
-            vision=2 * (embedding + vision.depth * layer),
-            vision_scores=2 * 2 * pairs * width,
-            projector=2 * patches // merge**2 * (merged**2 + merged * vision.out_hidden_size),
-        )
+        side = self.seen_side(config, image_size) // config.vision_config.patch_size
+        return _grid_flops(config.vision_config, side, side)
+
+    def image_flops_of(self, model: Any, inputs: Mapping[str, Any], image_size: int) -> ImageFlops:
+        """Count every image in the tensors by its grid of patches."""
+        total = ImageFlops()
+        for _, rows, columns in inputs["image_grid_thw"].tolist():
+            total = total.plus(_grid_flops(model.config.vision_config, rows, columns))
+        return total
 
     def meta_image(self, config: Any, image_size: int) -> dict[str, Any]:
         """Return one image's patches and positions without content.
@@ -166,6 +163,26 @@ class Qwen25VL(Family):
             "image_grid_thw": torch.tensor([[1, side, side]]),
             "position_ids": torch.empty(side**2, 2, dtype=torch.long, device="meta"),
         }
+
+
+def _grid_flops(vision: Any, rows: int, columns: int) -> ImageFlops:
+    """Count the tower and the merger over an image of so many rows and columns of patches."""
+    width, merge = vision.hidden_size, vision.spatial_merge_size
+    patches = rows * columns
+    embedding = patches * _channels(vision) * vision.temporal_patch_size * vision.patch_size**2 * width
+    layer = patches * (4 * width**2 + 3 * width * vision.intermediate_size)
+    window = vision.window_size // vision.patch_size
+    in_windows = math.prod(
+        side // window * window**2 + (side % window) ** 2 for side in (rows, columns)
+    )  # positions that each position sees, summed over an image
+    full = len(set(vision.fullatt_block_indexes) & set(range(vision.depth)))
+    pairs = full * patches**2 + (vision.depth - full) * in_windows
+    merged = merge**2 * width
+    return ImageFlops(
+        vision=2 * (embedding + vision.depth * layer),
+        vision_scores=2 * 2 * pairs * width,
+        projector=2 * patches // merge**2 * (merged**2 + merged * vision.out_hidden_size),
+    )
 
 
 def _merged_patch(config: Any) -> int:

@@ -72,6 +72,10 @@ class Generic(Family):
         """Return nothing: the processor keeps its own rules for an image of any size."""
         return {}
 
+    def own_size(self) -> dict[str, Any] | None:
+        """Return nothing to say, or None if the processor makes the same of a square and of a wide image."""
+        return {} if self._keeps_shape else None
+
     def image_side(self, processor: Any, image_size: int) -> int:
         """Return the one side that the processor brings every image to, or without one the side given."""
         size = getattr(processor.image_processor, "size", None) or {}
@@ -139,9 +143,9 @@ class Generic(Family):
         """Yield the weights of the tower and of the projector, found in the model built without memory."""
         yield from structure.image_tensors(self._built(config))
 
-    def image_tokens(self, config: Any, image_size: int) -> int:
-        """Ask the processor how many tokens stand for a square image."""
-        inputs = self._image(image_size)
+    def image_tokens(self, config: Any, image_size: int, height: int | None = None) -> int:
+        """Ask the processor how many tokens stand for an image."""
+        inputs = self._image(image_size, height)
         text = len(self._processor.text_ids(self._rendered))
         return int(inputs["attention_mask"].sum()) - text
 
@@ -166,6 +170,11 @@ class Generic(Family):
         return {name: v.to("meta") if v.is_floating_point() else v for name, v in inputs.items()}
 
     @functools.cached_property
+    def _keeps_shape(self) -> bool:
+        square, wide = (self._image(672, height) for height in (672, 224))
+        return any(square[name].shape != wide[name].shape for name in square)
+
+    @functools.cached_property
     def _processor(self) -> Any:
         return self.load_processor(self.folder)
 
@@ -174,10 +183,10 @@ class Generic(Family):
         message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
         return str(self._processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False))
 
-    def _image(self, image_size: int) -> Any:
+    def _image(self, image_size: int, height: int | None = None) -> Any:
         from PIL import Image
 
-        blank = Image.new("RGB", (image_size, image_size))
+        blank = Image.new("RGB", (image_size, height or image_size))
         return self._processor(images=[blank], text=[self._rendered], padding=True, return_tensors="pt")
 
     def _built(self, config: Any) -> Any:

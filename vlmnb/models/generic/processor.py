@@ -80,9 +80,10 @@ def _class(folder: Path, kind: str) -> Any:
 
 
 class _PicturesAndText(ProcessorMixin):
-    """What is put before a processor's own class: stand-ins pass, and calls take one image for each text."""
+    """What is put before a processor's own class: stand-ins pass, calls take the images of each text."""
 
     flat = False
+    nested_images = True
 
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
         """Let stand-ins pass."""
@@ -91,12 +92,13 @@ class _PicturesAndText(ProcessorMixin):
         return super().check_argument_for_proper_class(argument_name, argument)  # type: ignore[no-untyped-call]
 
     def __call__(self, images: Any = None, text: Any = None, **kwargs: Any) -> Any:
-        """Make the tensors of a batch of one image for each text.
+        """Make the tensors of a batch of one image for each text, or of a list of images for each.
 
         Tokenizers that put a begin-of-text token in front do not repeat the one of the chat template.
         """
-        if images is not None and not self.flat:
-            images = [[image] for image in images]
+        if images is not None:
+            lists = [image if isinstance(image, list) else [image] for image in images]
+            images = [image for one in lists for image in one] if self.flat else lists
         begin = self.tokenizer.bos_token
         if begin and all(one.startswith(begin) for one in text):
             kwargs["add_special_tokens"] = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 from transformers import BatchFeature
@@ -15,19 +15,21 @@ from transformers.processing_utils import ProcessorMixin
 
 from vlmnb.models import prompting
 
-Size = int | tuple[int, int] | None
+Size = int | tuple[int, int] | Literal["own"] | None
 _RESERVED = frozenset({"padding", "return_tensors", "add_special_tokens", "padding_side"})
 
 
 class ImageOnlyProcessor(ProcessorMixin):
-    """A processor of one image per text that always pads, on the left, and returns torch's tensors.
+    """A processor of images and texts that always pads, on the left, and returns torch's tensors.
 
     It is called as ``processor(images=[...], text=[...], padding=True, return_tensors="pt", size=64)``.
-    ``size`` is a side in pixels or ``(height, width)``; every image is resized to it exactly (each class says
-    how it rounds). Without ``size`` images keep the checkpoint's own sizing. Everything else is read from the
+    Images are one for each text, or a list for each. ``size`` is a side in pixels or ``(height, width)``;
+    every image is resized to it exactly (each class says how it rounds). With ``own`` an image keeps its
+    size, without ``size`` it is sized as the checkpoint says. Everything else is read from the
     checkpoint folder, and the result has all that ``forward`` and ``generate`` need.
     """
 
+    nested_images = True
     own_template = ""
     """The chat template that is used if the checkpoint has none that puts an image."""
 
@@ -46,7 +48,7 @@ class ImageOnlyProcessor(ProcessorMixin):
         size: Size = None,
         **kwargs: Any,
     ) -> BatchFeature:
-        """Make pixels and tokens for texts with one image each, as pipelines in a list, or for texts alone.
+        """Make pixels and tokens for texts with an image or a list of images each, or for texts alone.
 
         Raises:
             TypeError: An argument is unknown.
@@ -56,23 +58,25 @@ class ImageOnlyProcessor(ProcessorMixin):
         if unknown:
             raise TypeError(f"unknown arguments: {', '.join(sorted(unknown))}")
         given = [] if images is None else _as_list(images)
-        pictures = [image.convert("RGB") for one in given for image in _as_list(one)]
+        pictures = [[image.convert("RGB") for image in _as_list(one)] for one in given]
         texts = [str(item) for item in _as_list(text)]
         if pictures and len(pictures) != len(texts):
             raise ValueError(f"one image per text: got {len(pictures)} images and {len(texts)} texts")
-        return BatchFeature(self.features(pictures, texts, size))
+        return BatchFeature(self.features(pictures or [[] for _ in texts], texts, size))
 
     @abstractmethod
-    def features(self, pictures: list[Any], texts: list[str], size: Size) -> dict[str, Any]:
-        """Return what the model takes, by name, for images in RGB and as many texts, or texts alone."""
+    def features(self, pictures: list[list[Any]], texts: list[str], size: Size) -> dict[str, Any]:
+        """Return what the model takes, by name, for the images in RGB of each text."""
 
 
 def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def height_width(size: Any) -> tuple[int, int]:
-    """Return ``(height, width)`` of a side, a pair or a mapping."""
+def height_width(size: Any, image: Image.Image | None = None) -> tuple[int, int]:
+    """Return ``(height, width)`` of a side, a pair or a mapping, or of an image that keeps its own."""
+    if image is not None and size in ("own", None):
+        return image.height, image.width
     if isinstance(size, int):
         return size, size
     height, width = (0, 1) if isinstance(size, Sequence) else ("height", "width")

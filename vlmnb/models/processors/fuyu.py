@@ -55,7 +55,7 @@ class ImageOnlyFuyuProcessor(ImageOnlyProcessor):
         """Return an image's normalized patches in reading order, and the numbers of rows and columns."""
         settings = self.image_processor
         if size is not None:
-            height, width = height_width(size)
+            height, width = height_width(size, image)
         else:
             limit_height, limit_width = height_width(settings.size)
             scale = min(1.0, limit_height / image.height, limit_width / image.width)
@@ -84,19 +84,25 @@ class ImageOnlyFuyuProcessor(ImageOnlyProcessor):
         ids = self.tokenizer(text.removesuffix(self.answer_token), add_special_tokens=False)["input_ids"]
         return [self.begin_token_id, *ids, *([self.answer_token_id] if wants_answer else [])]
 
-    def features(self, pictures: list[Any], texts: list[str], size: Size) -> dict[str, Any]:
-        """Return tokens and patches."""
-        sequences = [self.text_ids(item) for item in texts]
+    def features(self, pictures: list[list[Any]], texts: list[str], size: Size) -> dict[str, Any]:
+        """Return tokens and patches.
+
+        Raises:
+            ValueError: A text has several images, which Fuyu was not trained for.
+        """
+        sequences, every = [], []
         vision: dict[str, torch.Tensor] = {}
-        if pictures:
-            cut = [self.patches(image, size) for image in pictures]
-            every = [patches for patches, _, _ in cut]
+        for images, item in zip(pictures, texts, strict=True):
+            if len(images) > 1:
+                raise ValueError(f"Fuyu takes one image in a prompt or none, not {len(images)}")
+            before: list[int] = []
+            for patches, rows, columns in (self.patches(image, size) for image in images):
+                every.append(patches)
+                before = ([self.image_token_id] * columns + [self.newline_token_id]) * rows
+            sequences.append(before + self.text_ids(item))
+        if every:
             equal = len({len(patches) for patches in every}) == 1
             vision["pixel_values"] = torch.stack(every) if equal else torch.cat(every)[None]
-            sequences = [
-                ([self.image_token_id] * columns + [self.newline_token_id]) * rows + ids
-                for (_, rows, columns), ids in zip(cut, sequences, strict=True)
-            ]
         return {**self.tokenizer.pad({"input_ids": sequences}, return_tensors="pt"), **vision}
 
     @property

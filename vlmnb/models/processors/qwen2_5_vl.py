@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ SYSTEM = chat_template("qwen2_5_vl_system")
 class ImageOnlyQwen2_5_VLProcessor(ImageOnlyProcessor):
     """Qwen2.5-VL's processor without its video half.
 
-    Each prompt has one image token where its image goes. With ``size``, each image is resized to that size
+    Each prompt has an image token where an image goes. With ``size``, each image is resized to that size
     rounded to multiples of ``patch_size * merge_size`` (28 pixels in the published checkpoints, 16 in the
     bundled one); without, the image processor's own ``min_pixels``/``max_pixels`` rule applies.
     """
@@ -35,31 +36,32 @@ class ImageOnlyQwen2_5_VLProcessor(ImageOnlyProcessor):
 
     def resized_to(self, size: Size, image: Image.Image) -> tuple[int, int]:
         """Return the exact ``(height, width)`` to which an image is brought for a requested ``size``."""
-        height, width = (image.height, image.width) if size is None else height_width(size)
+        height, width = height_width(size, image)
         factor = int(self.image_processor.patch_size) * int(self.image_processor.merge_size)
         return max(1, round(height / factor)) * factor, max(1, round(width / factor)) * factor
 
-    def features(self, pictures: list[Any], texts: list[str], size: Size) -> dict[str, Any]:
+    def features(self, pictures: list[list[Any]], texts: list[str], size: Size) -> dict[str, Any]:
         """Return tokens, pixels and the grid of patches of each image."""
         vision: dict[str, torch.Tensor] = {}
-        if pictures:
+        for images, item in zip(pictures, texts, strict=True):
+            if item.count(self.image_token) != len(images):
+                raise ValueError(f"expected {len(images)} {self.image_token} in the text: {item!r}")
+        if every := [image for images in pictures for image in images]:
             options: dict[str, Any] = {"return_tensors": "pt"}
             if size is not None:
-                sizes = [self.resized_to(size, image) for image in pictures]
-                pictures = [
+                sizes = [self.resized_to(size, image) for image in every]
+                every = [
                     image.resize((width, height), Image.Resampling.BICUBIC)
-                    for image, (height, width) in zip(pictures, sizes, strict=True)
+                    for image, (height, width) in zip(every, sizes, strict=True)
                 ]
                 options["do_resize"] = False
-            features = self.image_processor(images=pictures, **options)
+            features = self.image_processor(images=every, **options)
             grid = features["image_grid_thw"]
             vision = {"pixel_values": features["pixel_values"], "image_grid_thw": grid}
-            counts = (grid.prod(dim=-1) // int(self.image_processor.merge_size) ** 2).tolist()
-            for item in texts:
-                if item.count(self.image_token) != 1:
-                    raise ValueError(f"expected one {self.image_token} in the text: {item!r}")
+            counts = iter((grid.prod(dim=-1) // int(self.image_processor.merge_size) ** 2).tolist())
+            # A mark of another kind stands in, so that none is replaced twice.
             texts = [
-                t.replace(self.image_token, self.image_token * n) for t, n in zip(texts, counts, strict=True)
+                re.sub(re.escape(self.image_token), lambda mark: mark[0] * next(counts), t) for t in texts
             ]
         tokens = self.tokenizer(texts, padding=True, return_tensors="pt")
         ids = tokens["input_ids"]
