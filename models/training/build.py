@@ -167,7 +167,7 @@ def _smolvlm_config(ids: dict[str, int]) -> Idefics3Config:
         "intermediate_size": 384,
         "num_hidden_layers": 6,
         "num_attention_heads": 4,
-        "num_key_value_heads": 2,
+        "num_key_value_heads": 4,
         "max_position_embeddings": 1024,
         "initializer_range": INIT_STD,
         "tie_word_embeddings": False,

@@ -124,12 +124,16 @@ def image_features(name: str, model: Any, pixels: torch.Tensor) -> torch.Tensor:
 
 def _smolvlm_features(core: Any, tiles: torch.Tensor) -> torch.Tensor:
     """SmolVLM's tower and projector over ``(batch, tiles, 3, side, side)``, all pixels of which count."""
-    pixels, tower = tiles.flatten(0, 1), core.vision_model
+    features = core.connector(tower_features(core.vision_model, tiles.flatten(0, 1)))
+    return features.reshape(len(tiles), -1, features.shape[-1])  # type: ignore[no-any-return]
+
+
+def tower_features(tower: Any, pixels: torch.Tensor) -> torch.Tensor:
+    """SmolVLM's tower over tiles without margins: ``(tiles, patches, width)``."""
     everywhere = torch.ones(len(pixels), *(side // PATCH for side in pixels.shape[-2:]), dtype=torch.bool)
     hidden = tower.embeddings(pixel_values=pixels, patch_attention_mask=everywhere)
     hidden = tower.encoder(inputs_embeds=hidden, attention_mask=None).last_hidden_state
-    features = core.connector(tower.post_layernorm(hidden))
-    return features.reshape(len(tiles), -1, features.shape[-1])  # type: ignore[no-any-return]
+    return tower.post_layernorm(hidden)  # type: ignore[no-any-return]
 
 
 @contextmanager
@@ -261,8 +265,6 @@ def whiten(name: str, model: Any, pixels: torch.Tensor) -> None:
         weight = model.model.vision_tower.embeddings.patch_embedding.weight
     elif name == "qwen2.5-vl-tiny":
         weight = model.model.visual.patch_embed.proj.weight
-    elif name == "smolvlm-tiny":
-        weight = model.model.vision_model.embeddings.patch_embedding.weight
     else:
         weight = model.model.vision_embed_tokens.weight
     cut = patches(pixels).flatten(0, 1)

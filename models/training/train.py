@@ -21,6 +21,7 @@ from models.training import evaluate
 from models.training.build import EYE_LAYERS, NAMES, PATCH, TILE, new_model, new_processor, save
 from models.training.eyes import Marker, Reader, seen, use_lean_attention, whiten
 from models.training.forward import packed_forward
+from models.training.inherit import inherit
 from models.training.matching import Tally, TextStream, answer_loss, text_loss
 from models.training.optim import Trainer
 from models.training.speed import slow_down, speed_up
@@ -46,6 +47,7 @@ class Recipe:
         eye_factor: Learning rate of the eye there, relative to that of the first stage.
         decoder_factor: The same for the decoder.
         seed: Seed of weights and data.
+        start: Finished checkpoint that the weights start from, or empty for fresh ones.
     """
 
     text_steps: int
@@ -61,6 +63,7 @@ class Recipe:
     eye_factor: float = 0.3
     decoder_factor: float = 0.7
     seed: int = 7
+    start: str = ""
 
 
 RECIPES = {
@@ -75,7 +78,8 @@ RECIPES = {
         eye_factor=0.4,
     ),
     "smolvlm-tiny": Recipe(
-        text_steps=250, text_rows=48, eye_steps=800, eye_images=48, text_images=0, steps=700, images=32
+        text_steps=0, text_rows=0, eye_steps=0, eye_images=48, text_images=0, steps=450, images=32,
+        eye_factor=0.5, decoder_factor=0.4, start="llava-tiny",
     ),
 }  # fmt: skip
 
@@ -132,7 +136,10 @@ def teach_eye(name: str, model: Any, heads: Heads, processor: Any, recipe: Recip
     """The eye learns to read attributes and letters."""
     loader = batches(name, processor, recipe.seed * 10 + 1, recipe.eye_images, None)
     sample = [next(loader)["pixels"] for _ in range(6)]
-    whiten(name, model, torch.cat([p.flatten(0, -4) for p in sample if p.shape[-1] == 64]))
+    if recipe.start:
+        inherit(model, processor.tokenizer, torch.cat([p for p in sample if p.shape[1] == 1]))
+    else:
+        whiten(name, model, torch.cat([p for p in sample if p.shape[-1] == 64]))
     trainer = Trainer([(module, 1.0) for module in (*eye_of(name, model), heads.reader)], recipe.eye_steps)
     for step in range(recipe.eye_steps):
         batch = next(loader)
@@ -195,7 +202,9 @@ def teach_answers(
         if step % 50 == 49:
             entry = {"stage": "answers", "step": step + 1, "loss": running, "marks": heads.marker.hits}
             log(entry | seen_well | tally.shares())
-        if step + 1 in (recipe.steps // 4, recipe.steps // 2, recipe.steps * 3 // 4, recipe.steps):
+        if (step + 1) % max(1, recipe.steps // 6) == 0:
+            save(name, model, processor, keep)
+        if step + 1 in (recipe.steps // 2, recipe.steps):
             model.eval()
             slow_down(name, model)
             model.set_attn_implementation("sdpa")
@@ -226,7 +235,7 @@ def train(name: str, recipe: Recipe, keep: Path) -> None:
     use_lean_attention(model)
     speed_up(name, model)
     stages = [teach_eye, teach_text] if recipe.text_images else [teach_text, teach_eye]
-    for stage in stages:
+    for stage in stages if recipe.text_steps else stages[1:]:
         stage(name, model, heads, processor, recipe, log)
     teach_answers(name, model, heads, processor, recipe, log, keep)
     summary = {"model": name, "recipe": asdict(recipe), "seconds": history[-1]["seconds"], "history": history}

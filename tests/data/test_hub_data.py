@@ -29,6 +29,7 @@ FILES = {
     "scienceqa": ("data/test-00000-of-00001-f0e719df791966ff.parquet",),
     "textvqa": tuple(f"data/validation-0000{i}-of-00003.parquet" for i in range(3)),
 }
+FILES["scienceqa-text"] = FILES["scienceqa"]
 ROWS, GROUP = 40, 10
 """Rows of a file, and of one of its row groups."""
 
@@ -47,7 +48,7 @@ def row(name: str, number: int, ballast: bytes = b"") -> dict[str, Any]:
         captions = [f"caption {number} {i}" for i in range(5)]
         return {"question_id": f"{number}.jpg", "image": image, "question": "Look", "answer": captions,
                 "id": number, "license": 1, "file_name": f"{number}.jpg"}  # fmt: skip
-    if name == "scienceqa":
+    if name.startswith("scienceqa"):
         return {"image": image if number % 2 else None, "question": f"question {number}?",
                 "choices": ["one", "two", "three"], "answer": number % 3, "hint": f"hint {number}",
                 "task": "closed choice", "lecture": "", "solution": ""}  # fmt: skip
@@ -57,7 +58,7 @@ def row(name: str, number: int, ballast: bytes = b"") -> dict[str, Any]:
 
 def number_of(name: str, sample: catalogue.Sample) -> int:
     """Which row of the files a sample is: ScienceQA's rows have no number of their own."""
-    if name == "scienceqa":
+    if name.startswith("scienceqa"):
         group, index = map(int, sample.sample_id.split("."))
         return group * GROUP + index
     return int(sample.sample_id.removesuffix(".jpg"))
@@ -120,9 +121,10 @@ def test_a_sample_holds_what_its_row_says(name: str, tmp_path: Path) -> None:
     for sample in samples:
         number = number_of(name, sample)
         stored = row(name, number)
-        picture = pictures.decoded(sample.images[0])
-        assert picture.mode == "RGB"
-        assert picture.tobytes() == Image.open(io.BytesIO(png(number))).tobytes()
+        assert len(sample.images) == (name != "scienceqa-text")
+        for picture in map(pictures.decoded, sample.images):
+            assert picture.mode == "RGB"
+            assert picture.tobytes() == Image.open(io.BytesIO(png(number))).tobytes()
         assert (sample.row, sample.file) == (
             number % ROWS,
             f"{name}, {Path(FILES[name][number // ROWS]).name}",
@@ -139,10 +141,13 @@ def test_a_sample_holds_what_its_row_says(name: str, tmp_path: Path) -> None:
             assert sample.prompt.startswith(f"Context: {stored['hint']}\n{stored['question']}\nA. one\n")
 
 
-def test_questions_without_an_image_are_left_out(tmp_path: Path) -> None:
-    cached("scienceqa", tmp_path / "hub")
-    assert all(int(sample.sample_id.split(".")[1]) % 2 for sample in load("scienceqa", ROWS // 2))
-    assert "20 samples with an image, 21 were asked" in refused("scienceqa", ROWS // 2 + 1)
+@pytest.mark.parametrize(("name", "odd"), [("scienceqa", 1), ("scienceqa-text", 0)])
+def test_questions_with_an_image_and_without_are_data_sets_of_their_own(
+    name: str, odd: int, tmp_path: Path
+) -> None:
+    cached(name, tmp_path / "hub")
+    assert {int(sample.sample_id.split(".")[1]) % 2 for sample in load(name, ROWS // 2)} == {odd}
+    assert "20 usable samples, 21 were asked" in refused(name, ROWS // 2 + 1)
 
 
 def test_the_seed_fixes_the_choice_and_larger_choices_extend_smaller(tmp_path: Path) -> None:
@@ -195,7 +200,8 @@ def test_a_picture_named_by_a_row_is_read_from_the_folder_and_known_by_its_conte
     before = hub.revision(TEXTVQA)
     for sample in load("textvqa", 2):
         assert (
-            pictures.decoded(sample.images[0]).tobytes() == pictures.decoded(png(int(sample.sample_id))).tobytes()
+            pictures.decoded(sample.images[0]).tobytes()
+            == pictures.decoded(png(int(sample.sample_id))).tobytes()
         )
     (mine / "images/1.png").write_bytes(png(2))
     assert hub.revision(TEXTVQA) != before
@@ -268,7 +274,7 @@ def test_a_folder_that_cannot_be_meant_is_not_passed_over(mine: Path, tmp_path: 
 
 
 def test_too_many_samples_are_refused_before_reading() -> None:
-    assert "scienceqa has 2017 samples with an image, 2018 were asked" in refused("scienceqa", 2018)
+    assert "scienceqa has 2017 usable samples, 2018 were asked" in refused("scienceqa", 2018)
 
 
 def test_offline_with_nothing_cached_names_the_ways_out(tmp_path: Path) -> None:

@@ -215,3 +215,19 @@ HUGE = PNG.replace((64).to_bytes(4, "big") * 2, (20000).to_bytes(4, "big") * 2, 
 def test_a_damaged_picture_is_a_bad_row(content: bytes) -> None:
     with pytest.raises(BadRow, match="image cannot be decoded"):
         pictures.decoded(content)
+
+
+@pytest.mark.parametrize(
+    ("row", "count"),
+    [
+        ({"image": None}, 0), ({"image": []}, 0), ({"images": None}, 0), ({"image": {"bytes": None, "path": None}}, 0),
+        ({"image": PNG}, 1), ({"image": [PNG, {"bytes": PNG, "path": None}]}, 2), ({"images": [PNG, None, PNG]}, 2),
+    ],
+)  # fmt: skip
+def test_a_row_has_the_images_that_its_data_set_may_have(row: dict[str, Any], count: int) -> None:
+    assert pictures.of_row(row, 0, 2) == (PNG,) * count
+    if count != 1:
+        with pytest.raises(BadRow, match="image"):
+            pictures.of_row(row)
+    with pytest.raises(BadRow, match=f"holds {count} pictures, not 3"):
+        pictures.of_row(row, 3, 3)

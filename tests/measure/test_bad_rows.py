@@ -54,7 +54,8 @@ def test_pictures_are_sized_one_by_one_and_a_damaged_one_leaves_no_gap(
     )
     contents = [png(), png(900), b"no picture", png()]
     samples = [
-        Sample(str(i), (content,), "?", ("a",), row=i, file="textvqa, f") for i, content in enumerate(contents)
+        Sample(str(i), (content,), "?", ("a",), row=i, file="textvqa, f")
+        for i, content in enumerate(contents)
     ]
     failed: list[Any] = []
     made = batches.prepare(cell(), loaded, samples, failed)
