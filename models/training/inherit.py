@@ -15,8 +15,8 @@ from models.training.eyes import image_features, tower_features
 def inherit(model: Any, tokenizer: Any, pixels: torch.Tensor) -> None:
     """Copy what both have, and fit the rest by least squares.
 
-    The tower's patch embedding takes over the layer norm that only CLIP has behind it, by its mean effect. The
-    projector, which sees four patches at once, is fitted to the mean of what LLaVA's makes of each.
+    The tower's patch embedding takes over the layer norm that only CLIP has behind it, by its mean effect.
+    The projector, which sees four patches at once, is fitted to the mean of what LLaVA's makes of each.
 
     Args:
         model: A fresh SmolVLM of the same widths.
@@ -28,14 +28,11 @@ def inherit(model: Any, tokenizer: Any, pixels: torch.Tensor) -> None:
     new.text_model.layers.load_state_dict(old.language_model.layers.state_dict())
     new.text_model.norm.load_state_dict(old.language_model.norm.state_dict())
     here, there = tokenizer.get_vocab(), other.tokenizer.get_vocab()
-    here = {**here, **{token: here[mine] for token, mine in (("</s>", tokenizer.eos_token),) if mine in here}}
+    here[other.tokenizer.eos_token] = here[tokenizer.eos_token]
     shared = [(here[word], there[word]) for word in here.keys() & there.keys()]
     mine, theirs = (list(ids) for ids in zip(*shared, strict=True))
-    for to, of in (
-        (new.text_model.embed_tokens, old.language_model.embed_tokens),
-        (model.lm_head, source.lm_head),
-    ):
-        to.weight[mine] = of.weight[theirs]
+    new.text_model.embed_tokens.weight[mine] = old.language_model.embed_tokens.weight[theirs]
+    model.lm_head.weight[mine] = source.lm_head.weight[theirs]
     tower, clip = new.vision_model, old.vision_tower
     tower.encoder.layers.load_state_dict(clip.encoder.layers.state_dict())
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))

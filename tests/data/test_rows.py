@@ -220,8 +220,9 @@ def test_a_damaged_picture_is_a_bad_row(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("row", "count"),
     [
-        ({"image": None}, 0), ({"image": []}, 0), ({"images": None}, 0), ({"image": {"bytes": None, "path": None}}, 0),
-        ({"image": PNG}, 1), ({"image": [PNG, {"bytes": PNG, "path": None}]}, 2), ({"images": [PNG, None, PNG]}, 2),
+        ({"image": None}, 0), ({"image": []}, 0), ({"images": None}, 0),
+        ({"image": {"bytes": None, "path": None}}, 0), ({"image": PNG}, 1),
+        ({"image": [PNG, {"bytes": PNG, "path": None}]}, 2), ({"images": [PNG, None, PNG]}, 2),
     ],
 )  # fmt: skip
 def test_a_row_has_the_images_that_its_data_set_may_have(row: dict[str, Any], count: int) -> None:

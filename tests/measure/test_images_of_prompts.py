@@ -1,4 +1,4 @@
-"""Prompts with no image and with several, and images that keep their shape: tokens, answers, FLOPs, reasons."""
+"""Prompts with no image and with several, and images that keep their shape: tokens, FLOPs, reasons."""
 
 from __future__ import annotations
 
@@ -99,11 +99,13 @@ def test_a_cell_of_several_images_or_none(model: str, dataset: str, shape: str, 
     assert all(bool(answer.image_tokens) == bool(images) for answer in found.answers)
     assert found.accuracy is not None
     flops = found.flops
-    assert flops and flops.formula == pytest.approx(flops.torch, rel=1e-9)
+    assert flops
+    assert flops.formula == pytest.approx(flops.torch, rel=1e-9)
     assert not flops.note
-    assert flops.prefill_formula and bool(flops.prefill_formula.projector) == bool(images)
-    assert flops.decode_formula and flops.decode_torch
-    assert flops.decode_formula.total == flops.decode_torch.total
+    assert flops.prefill_formula
+    assert bool(flops.prefill_formula.projector) == bool(images)
+    steps = [one and one.total for one in (flops.decode_formula, flops.decode_torch)]
+    assert steps[0] == steps[1] != 0
 
 
 def test_the_side_of_an_image_that_keeps_its_shape_is_its_longer_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,7 @@ def prepare(cell: Cell, loaded: Loaded, samples: Iterable[Sample], failed: list[
         NotEnoughTokens: The prompt length cannot hold a question of the data set.
         NotMeasured: Too many samples cannot be used.
     """
-    side, sized = sized(cell, loaded, samples, failed)
+    side, sized = at_size(cell, loaded, samples, failed)
     batches: list[Batch] = []
     while part := list(itertools.islice(sized, cell.batch_size)):
         of_batch, resize_s = zip(*part, strict=True)
@@ -100,7 +100,7 @@ def prepare(cell: Cell, loaded: Loaded, samples: Iterable[Sample], failed: list[
     return batches
 
 
-def sized(
+def at_size(
     cell: Cell, loaded: Loaded, samples: Iterable[Sample], failed: list[FailedSample]
 ) -> tuple[int, Iterator[tuple[Sample, float]]]:
     """Return the side of a cell's images, and its samples with their pictures of that side and the seconds.
@@ -134,8 +134,8 @@ def _sized(
             failed.append(FailedSample(row=sample.row, id=sample.sample_id, reason=reason))
             continue
         began = time.perf_counter()
-        sized = tuple(picture.resize(_sides(picture.size, side, shape), resampling) for picture in opened)
-        yield replace(sample, images=sized), time.perf_counter() - began
+        made = tuple(picture.resize(_sides(picture.size, side, shape), resampling) for picture in opened)
+        yield replace(sample, images=made), time.perf_counter() - began
 
 
 def _sides(own: tuple[int, int], side: int, shape: Shape) -> tuple[int, int]:

@@ -66,7 +66,7 @@ def pictures(
     Questions that fill no whole group are left out.
     """
     cell, found = resolved.cell, []
-    side, sized = batches.sized(cell, loaded, samples, failed)
+    side, sized = batches.at_size(cell, loaded, samples, failed)
     usable = [sample for sample, _ in sized]
     batches.require_most(cell, failed)
     for start in range(0, len(usable) - cell.questions + 1, cell.questions):
