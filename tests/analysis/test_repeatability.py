@@ -40,11 +40,15 @@ def test_repeats_are_cells_of_their_own_beside_the_one_that_tables_show() -> Non
     assert {each.model_copy(update={"repeat": 0}) for each in cells} == {base}
 
 
-def test_the_threshold_is_the_machines_largest_and_needs_three_windows() -> None:
+def test_the_threshold_is_that_of_all_repeats_together_and_needs_three_windows() -> None:
     calm, wild = windows((1.0, 1.01, 1.02, 1.005, 1.015)), windows((1.0, 1.3, 0.8), batch_size=4)
     known = repeatability.measured_floor([*calm, *wild], "test-machine", "cpu")
     alone = repeatability.measured_floor(calm, "test-machine", "cpu")
     assert 0.01 < alone < 0.1 < known
+    (both,) = (repeatability.of(windows((1.0, 1.3, 0.8))),)
+    assert both is not None
+    assert alone < known < both.threshold, "between the calm and the wild ones"
+    assert repeatability.measured_floor([*calm, *wild[:2]], "test-machine", "cpu") == alone
     assert repeatability.measured_floor(calm[:2], "test-machine", "cpu") is None
     assert repeatability.measured_floor(calm, "test-machine", "cuda") is None
     assert repeatability.measured_floor(calm, "another-machine", "cpu") is None

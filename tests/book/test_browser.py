@@ -88,10 +88,10 @@ def test_a_wide_table_scrolls_inside_the_page_of_a_phone(site: Path, name: str) 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_figures_have_no_box_behind_them(site: Path, dark: bool) -> None:
     with browser.opened(site / "book/runs/qwen2.5-vl-tiny/image_size.html", dark=dark) as (page, _):
-        style = "e => { const s = getComputedStyle(e); return [s.backgroundColor, s.filter, e.naturalWidth] }"
+        style = "e => { const s = getComputedStyle(e); return [s.backgroundColor, s.filter, e.clientWidth] }"
         caption = page.locator("article figcaption p").first
         assert caption.evaluate("e => Number(getComputedStyle(e).fontWeight)") >= 400, "thin type fades"
-        ground, effect, width = page.locator("article figure img").first.evaluate(style)
+        ground, effect, width = page.locator("article figure svg").first.evaluate(style)
         assert ground in ("rgba(0, 0, 0, 0)", "transparent")
         assert effect == "none"
         assert width > 100

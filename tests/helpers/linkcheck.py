@@ -38,7 +38,7 @@ def _read(text: str) -> Page:
         links=[tag["href"] for tag in page.select("a[href]")],
         loaded=[tag["src"] for tag in sources] + [tag.get("href", "") for tag in assets],
         ids={tag[name] for name in ("id", "name") for tag in page.select(f"[{name}]")},
-        alt_texts=[tag.get("alt") for tag in page.select("img")],
+        alt_texts=[tag.get("alt") or tag.get("aria-label") for tag in page.select("img, svg[role=img]")],
         headings=[tag.get_text() for tag in page.select("article h1")],
     )
 

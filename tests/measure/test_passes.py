@@ -14,7 +14,6 @@ from vlmnb.device import load
 from vlmnb.errors import UserError
 from vlmnb.measure import loading, protocol
 from vlmnb.measure.cells import measure_cells
-from vlmnb.measure.phases import Phases
 from vlmnb.spec import planning
 from vlmnb.stats.batches import batch_values
 from vlmnb.views import detail_table, findings
@@ -54,15 +53,11 @@ def test_statistics_use_clean_passes_where_they_suffice(
     assert batch_values(values, sizes, 4, len(contaminated), length, contaminated) == counted
 
 
-def test_a_disturbed_pass_is_repeated_within_the_budget_and_not_beyond() -> None:
-    phases = [Phases(latency_s=0.1, vision_s=0.0, prefill_s=0.1, decode_s=0.0, decode_steps=0)] * 6
-    point = cell(batch_size=2)
-    asked = (phases, point, (2,) * 6)
-    assert not protocol._worth_repeating(*asked, 0.1, [False]), "stable and clean"
-    assert protocol._worth_repeating(*asked, 0.1, [True])
-    assert not protocol._worth_repeating(*asked, 0.6, [True]), "another pass would end after the budget"
-    twice = (phases * 2, point, (2,) * 6)
-    assert not protocol._worth_repeating(*twice, 0.2, [True, False])
+@pytest.mark.parametrize(("spent_s", "passes", "fits"), [(0.1, 1, True), (0.8, 1, False), (1.2, 4, True)])
+def test_passes_are_added_as_long_as_the_next_ends_within_the_window(
+    spent_s: float, passes: int, fits: bool
+) -> None:
+    assert protocol._another_fits(spent_s, passes) is fits
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def of(repeats: Sequence[Record]) -> Repeatability | None:
 
     Repeats that background load disturbed do not count.
     """
-    quiet = [one for one in repeats if not one.batches_under_load]
+    quiet = _quiet(repeats)
     if len(quiet) < FEWEST:
         return None
     try:
@@ -92,11 +92,19 @@ def noise_floor(records: Iterable[Record], places: Iterable[tuple[str, str]]) ->
 def measured_floor(records: Iterable[Record], hardware: str, device: str) -> float | None:
     """Return the noise floor from the repeats of a machine's device; None if it is not known.
 
-    It is the largest threshold of the cells that were repeated: a smaller one holds for some cells only.
+    All cells that were repeated often enough count together, each around its own median: the more repeats,
+    the less the threshold owes to their small number.
     """
     own = [r for r in records if r.hardware == hardware and r.cell.device == device]
-    known = (of(repeats) for repeats in groups(own).values())
-    return max((found.threshold for found in known if found), default=None)
+    known = [quiet for repeats in groups(own).values() if len(quiet := _quiet(repeats)) >= FEWEST]
+    try:
+        return comparison.pooled([[r.full_batches_s for r in quiet] for quiet in known]) if known else None
+    except ValueError:
+        return None
+
+
+def _quiet(repeats: Sequence[Record]) -> list[Record]:
+    return [one for one in repeats if not one.batches_under_load]
 
 
 def _in_virtual_machine(record: Record) -> bool:

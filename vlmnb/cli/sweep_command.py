@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,16 @@ from vlmnb.files.temporary import remove_left
 from vlmnb.spec import optimizations
 from vlmnb.stats.formatting import counted
 from vlmnb.sweep import heartbeat, inventory, options, status
-from vlmnb.sweep.inventory import Job
+from vlmnb.sweep.inventory import Job, Remeasure
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from vlmnb.sweep.execute import RunResult
+    from vlmnb.sweep.execute import ExecutionOptions, RunResult
     from vlmnb.sweep.progress import Progress
+
+QUIET_S = 1.0
+"""Seconds after a sweep in which the machine must be quiet for a second try of what was disturbed."""
 
 OK, FAILED, INFRASTRUCTURE, INTERRUPTED = 0, 1, 3, 130
 
@@ -100,6 +103,9 @@ def run(asked: options.Asked) -> int:
         try:
             with progress:
                 results = execute(sweep, [job for job in jobs if job.needs_work(asked.remeasure)])
+            if asked.on == "local":
+                again = inventory.jobs(runs, execution.results, execution.runs)
+                results = _without_load(again, wanted, results, execution, progress, console, asked)
         except KeyboardInterrupt:
             done = f"stopped after {progress.done} of {progress.total} cells"
             print(f"\nvlmnb: {done}; continue with: {asked.command}", file=sys.stderr)
@@ -108,6 +114,41 @@ def run(asked: options.Asked) -> int:
             print(f"vlmnb: {with_name(error)}; continue with: {asked.command}", file=sys.stderr)
             return INFRASTRUCTURE
     return _report(asked, inventory.jobs(runs, execution.results, execution.runs), progress, results, console)
+
+
+def _without_load(
+    jobs: Sequence[Job], measured: Container[Path], results: Sequence[RunResult], execution: ExecutionOptions,
+    progress: Progress, console: Console, asked: options.Asked,
+) -> Sequence[RunResult]:  # fmt: skip
+    """Measure once more, on a machine that is quiet now, what other processes disturbed in this sweep."""
+    from vlmnb.device import clock, load
+    from vlmnb.sweep import local, scheduler
+    from vlmnb.sweep.progress import Progress
+
+    disturbed = inventory.disturbed(jobs, measured)
+    if not disturbed or any(result.kind != "ok" for result in results):
+        return results
+    now = load.BackgroundLoad()
+    now.start()
+    clock.sleep(QUIET_S)
+    if load.is_high(now.share()):
+        progress.announce(
+            f"{counted(len(disturbed), 'cell')} measured while other processes used the machine (†), which "
+            "they still do; to measure them again, delete their records on a quiet machine"
+        )
+        return results
+    progress.announce(f"measuring again what other processes disturbed: {counted(len(disturbed), 'cell')}")
+    remeasure = Remeasure(disturbed=disturbed)
+    cells = {cell.path: cell for job in jobs for cell in job.wanted(remeasure)}
+    more = Progress(
+        jobs, list(cells.values()), console,
+        results=execution.results, spec=options.named(asked.spec), command=asked.command,
+    )  # fmt: skip
+    with more:
+        # A page shows records of other runs: those drawn before are drawn again.
+        again = local.local(scheduler.Sweep(execution, remeasure, more), jobs)
+    names = {result.run.name for result in again}
+    return [*(result for result in results if result.run.name not in names), *again]
 
 
 def _report(

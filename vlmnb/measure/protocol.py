@@ -1,4 +1,4 @@
-"""Time a cell: warm up, generate every batch, and add passes until the median is known well enough."""
+"""Time a cell: warm up, generate every batch, and add passes until the window is long enough."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from vlmnb.meters.readings import MemoryUsage
 from vlmnb.meters.window import MeteredWindow
 from vlmnb.records.parts import Timing
 from vlmnb.spec.cell import Cell
-from vlmnb.stats import intervals
-from vlmnb.stats.batches import batch_values
 
 SETTLED = 0.1
 """A third batch of warm-up is left out when the second is the first again and takes within this share of
 its time."""
 
 REPEAT_BUDGET_S = 1.0
-"""Time after which the warm-up makes no third batch, and time for all passes together.
+"""Time after which the warm-up makes no third batch."""
 
-After the first pass, passes are added until one is clean and the median stable, as long as the next one
-would end within this time: a short time, so that a sweep spends it on cells and not on repeats of a number
-that is known well enough. Only a counter of energy that needs a longer window exceeds it."""
+WINDOW_S = 1.5
+"""Time for all passes together: after the first pass, others follow as long as they would end within it.
+
+A window averages over the bursts in which a machine does other work, and a sweep spends its time on cells
+rather than on repeats. Only a counter of energy that needs a longer window exceeds it."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
             while (
                 not taken
                 or window.too_short
-                or _worth_repeating(taken, cell, samples, window.energy.elapsed_s, _contaminated(marks))
+                or _another_fits(window.energy.elapsed_s, len(taken) // len(inputs))
             ):
                 found = one_pass(clock, generate, inputs, samples, window)
                 marks.append(load.reading())
@@ -152,15 +152,6 @@ def _warm_up(generate: Generator, inputs: Sequence[Any], device: str) -> list[fl
     return seconds
 
 
-def _worth_repeating(
-    taken: Sequence[Phases], cell: Cell, samples: Sequence[int], spent_s: float, contaminated: Sequence[bool]
-) -> bool:
-    """Return True if another pass fits the budget, and no pass is clean or the median is not yet stable."""
-    passes = len(taken) // len(samples)
-    if spent_s * (passes + 1) / passes > REPEAT_BUDGET_S:
-        return False
-    if all(contaminated):
-        return True
-    seconds, sizes = [phases.latency_s for phases in taken], tuple(samples) * passes
-    full = batch_values(seconds, sizes, cell.batch_size, passes, cell.length, contaminated)
-    return bool(full) and intervals.verdict(full) != "stable"
+def _another_fits(spent_s: float, passes: int) -> bool:
+    """Return whether one more pass like those made would end within the window."""
+    return spent_s * (passes + 1) / passes <= WINDOW_S

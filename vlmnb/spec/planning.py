@@ -123,7 +123,7 @@ def plan(axis_name: str, values: Mapping[str, Any]) -> Plan:
 
 
 def runs(sweep: Sweep) -> tuple[Run, ...]:
-    """Return the runs of a sweep, model by model, each of them checked.
+    """Return the runs of a sweep, model by model, each of them checked; A/A repeats, which all need, first.
 
     Raises:
         UserError: A run is not possible; the error carries its place in the file.
@@ -157,7 +157,7 @@ def runs(sweep: Sweep) -> tuple[Run, ...]:
                 with placed("axes", axis_name):
                     plan(axis_name, merged)
             made.append(run)
-    return tuple(made)
+    return tuple(sorted(made, key=lambda run: axes.AXES[run.axis].varies != "repeat"))
 
 
 def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], place: Place) -> None:

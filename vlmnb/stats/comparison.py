@@ -147,6 +147,21 @@ def repeatability(windows: Sequence[Sequence[float]]) -> Repeatability:
     )
 
 
+def pooled(cells: Sequence[Sequence[Sequence[float]]]) -> float:
+    """Return the threshold (see :class:`Repeatability`) of the repeats of several cells together.
+
+    The spread is the root of the mean of the cells' variances, weighted by their degrees of freedom, as in
+    the analysis of variance within groups.
+
+    Raises:
+        ValueError: As :func:`repeatability`.
+    """
+    found = [repeatability(windows) for windows in cells]
+    freedom = sum(one.windows - 1 for one in found)
+    spread = math.sqrt(sum((one.windows - 1) * one.spread**2 for one in found) / freedom)
+    return _relative(student_quantile(0.975, freedom) * math.sqrt(2) * spread)
+
+
 def student_quantile(probability: float, freedom: int) -> float:
     """Return a quantile (0.5 to 1) of Student's t distribution, for a whole number of degrees of freedom.
 

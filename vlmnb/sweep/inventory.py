@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.files import code_fingerprint, plain_yaml
-from vlmnb.records import content_key, store
+from vlmnb.records import content_key, record_file, store
 from vlmnb.records.indexed_record import IndexedRecord, cell_digest
 from vlmnb.records.resolved import Resolved, resolve
 from vlmnb.spec import planning, sweep_file
@@ -28,10 +28,15 @@ RETRIED = ("failed", "out_of_memory", "unsupported")
 
 
 class Remeasure(Frozen):
-    """What a sweep measures again, in addition to the missing and damaged cells: stale and `RETRIED` ones."""
+    """What a sweep measures again, in addition to the missing and damaged cells: stale and `RETRIED` ones.
+
+    Attributes:
+        disturbed: Digests of records that background load disturbed.
+    """
 
     stale: bool = False
     retry_failed: bool = False
+    disturbed: frozenset[str] = frozenset()
 
 
 NOTHING_AGAIN = Remeasure()
@@ -74,6 +79,7 @@ class CellState(Frozen):
             self.state in ("missing", "damaged")
             or (remeasure.stale and self.state == "stale")
             or (remeasure.retry_failed and self.status in RETRIED)
+            or (self.state == "recorded" and self.shown in remeasure.disturbed)
         )
 
 
@@ -146,6 +152,13 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
         made.append(job.model_copy(update={"page": _page(job, pages)}))
     own = {state.problem for state in states.values() if state.state == "damaged"}
     return made, [problem for problem in problems if problem not in own]
+
+
+def disturbed(jobs: Iterable[Job], paths: Container[Path]) -> frozenset[str]:
+    """Return the digests of those records at some paths whose latency background load disturbed."""
+    states = {state.path: state for job in jobs for state in job.cells if state.path in paths}
+    ok = [state for state in states.values() if state.state == "recorded" and state.status == "ok"]
+    return frozenset(state.shown for state in ok if record_file.read(state.path).batches_under_load)
 
 
 def mark_page(job: Job, pages: Path) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from statistics import median
 from typing import Literal
 
 from vlmnb.analysis import agreement, base_configuration
-from vlmnb.analysis.repeatability import ASSUMED
+from vlmnb.analysis.repeatability import noise_floor
 from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES, base_dtype
@@ -71,8 +71,9 @@ def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draf
 @rule("measured")
 def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Draft]:
     """Latency does not fall, beyond the noise floor, as batch, image or prompt grow."""
+    floors = _floors(records)
     for field, name, small, large in _steps(records):
-        difference = _difference(small, large)
+        difference = _difference(small, large, floors)
         if difference is not None and difference.ratio < 1:
             steps = [median((r.timing and r.timing.decode_steps) or [0]) for r in (small, large)]
             figures = {f"{name} {getattr(r.cell, field)}": _latency(r) for r in (small, large)}
@@ -133,8 +134,9 @@ def power_follows_the_work(records: Sequence[Record]) -> Iterator[Draft]:
 @rule("measured")
 def optimization_is_faster(records: Sequence[Record]) -> Iterator[Draft]:
     """An optimization is not slower than the original, beyond the noise floor."""
+    floors = _floors(records)
     for base, other in _optimized([r for r in records if _comparable(r)]):
-        difference = None if other.cell.optimization in DTYPES else _difference(base, other)
+        difference = None if other.cell.optimization in DTYPES else _difference(base, other, floors)
         if difference is not None and difference.ratio > 1:
             figures = {r.cell.optimization: _latency(r) for r in (base, other)}
             ratio = _ratio(difference)
@@ -165,9 +167,10 @@ def optimization_keeps_the_answers(records: Sequence[Record]) -> Iterator[Draft]
 @rule("measured")
 def repeats_agree(records: Sequence[Record]) -> Iterator[Draft]:
     """Records of one cell on one machine have one value, beyond the noise floor."""
+    floors = _floors(records)
     for group in grouped([r for r in records if _comparable(r)], lambda r: (_but(r), r.hardware)):
         for before, after in pairwise(sorted(group, key=lambda r: r.provenance.started_at)):
-            difference = _difference(before, after)
+            difference = _difference(before, after, floors)
             if difference is None:
                 continue
             was, now = before.provenance, after.provenance
@@ -200,12 +203,22 @@ def _other_batch(base: Record, other: Record) -> bool:
     return same and other.cell.batch_size != base.cell.batch_size and _questions(other) == _questions(base)
 
 
-def _difference(first: Record, second: Record) -> comparison.Difference | None:
+def _floors(records: Sequence[Record]) -> dict[tuple[str, str], float]:
+    """Return the noise floor of each machine and device, which the book's sentences use as well."""
+    places = {(record.hardware, record.cell.device) for record in records}
+    return {place: noise_floor(records, [place]).value for place in places}
+
+
+def _difference(
+    first: Record, second: Record, floors: Mapping[tuple[str, str], float]
+) -> comparison.Difference | None:
     """Return how the latencies of two records differ; None if they do not, or there are too few."""
     a, b = first.full_batches_s, second.full_batches_s
     if min(intervals.median_interval(list(x), CONFIDENCE).confidence for x in (a, b)) < CONFIDENCE:
         return None
-    found = comparison.compare(a, b, paired=False, noise_floor=ASSUMED, confidence=CONFIDENCE)
+    found = comparison.compare(
+        a, b, paired=False, noise_floor=floors[first.hardware, first.cell.device], confidence=CONFIDENCE
+    )
     return found if found.differ == "yes" else None
 
 
