@@ -182,11 +182,25 @@ def test_a_reference_of_punctuation_makes_every_word_an_error() -> None:
     assert scores.of("textvqa", ["a b"], [[]]) == {}
 
 
-@pytest.mark.parametrize(("one", "other"), [("3.5", "35"), ("1.99", "199"), ("5:30", "530"), ("2,5", "25")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("3.5", "35"),
+        ("1.99", "199"),
+        ("5:30", "530"),
+        ("2,5", "25"),
+        ("-5", "5"),
+        (".5", "5"),
+        ("5%", "5"),
+        ("-.5", ".5"),
+    ],
+)
 def test_normalized_errors_keep_numbers_apart(one: str, other: str) -> None:
     assert scores.of("textvqa", [f"{one}."], [[other]])["wer_normalized"].value == 1
     assert scores.of("textvqa", [f"({one})"], [[one]])["wer_normalized"].value == 0
     assert scores.normalized("1,000 or 1,000,000") == "1000 or 1000000"
+    assert scores.normalized("\u22125 % of F-16s - 5-6") == "-5% of f 16s 5 6"
+    assert scores.normalized("\ufeffsto\u200bp") == "stop"
 
 
 def test_samples_without_words_in_references_are_left_out_of_caption_scores() -> None:

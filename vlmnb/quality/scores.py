@@ -15,7 +15,9 @@ from vlmnb.stats import intervals
 from vlmnb.types import Frozen
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_DASH = re.compile(r"[-/\u2010-\u2015]")
+_DASH = re.compile(r"(?<=\w)-|-(?!\.?\d)|[/\u2010-\u2015]")
+_OF_NUMBER = re.compile(r"(?<=\d)[^\w\s](?=\d)|(?<!\w)-?\.?(?=\d)|(?<=\d)%")
+"""Marks that are part of a number: between digits, a minus or a point in front, per cent behind."""
 
 
 class Score(Frozen):
@@ -66,17 +68,19 @@ def of(
 def normalized(text: str) -> str:
     """Return a text as normalized word error rate compares it: lower case, no punctuation, single blanks.
 
-    Punctuation between digits stays, commas of thousands apart: 3.5 is not 35.
+    What is part of a number stays, commas of thousands apart: 3.5, .5, -5 and 5% are not 35 or 5. Characters
+    without width go.
 
-    >>> normalized("A red-and-blue  SIGN: 'Stop!' 1,000 or 3.5.")
-    'a red and blue sign stop 1000 or 3.5'
+    >>> normalized("A red-and-blue  SIGN: 'Stop!' 1,000 or 3.5 at -5 %.")
+    'a red and blue sign stop 1000 or 3.5 at -5%'
     """
-    text = _DASH.sub(" ", _THOUSANDS.sub("", text.lower()))
-    around = zip(f" {text}", text, f"{text[1:]} ", strict=False)
+    text = re.sub(r"(?<=\d)\s+%", "%", _THOUSANDS.sub("", text.lower().replace("\u2212", "-")))
+    text = _DASH.sub(" ", text)
+    marks = {place for found in _OF_NUMBER.finditer(text) for place in range(*found.span())}
     kept = (
         mark
-        for before, mark, after in around
-        if not unicodedata.category(mark).startswith("P") or (before.isdigit() and after.isdigit())
+        for place, mark in enumerate(text)
+        if place in marks or unicodedata.category(mark)[0] not in "PC" or mark.isspace()
     )
     return " ".join("".join(kept).split())
 
