@@ -87,7 +87,9 @@ def observed(record: Record) -> Observation | None:
     """Return one record as an observation, or None if it lacks a needed figure."""
     cell, known = record.cell, fitted_on(record)
     gpu = gpus.reported(known[0]) if known else None
-    if known is None or gpu is None or record.latency is None or not _of_that_size(record, gpu):
+    if known is None or gpu is None or record.latency is None or not record.one_square_image:
+        return None
+    if not _of_that_size(record, gpu):
         return None
     of, chosen = shape.of(cell.model), quantize.get(known[1])
     load = measured_load(record)

@@ -51,6 +51,8 @@ def row(record: Record) -> dict[str, Any]:
         "reserved_peak_bytes_over_model": memory and memory.over_model_bytes("reserved_"),
         "process_peak_bytes_over_model": memory and memory.over_model_bytes("process_"),
         "image_tokens": _middle([a.image_tokens for a in answers]),
+        "images": _middle([a.images for a in answers]),
+        "image_shape": record.cell.image_shape,
         "text_tokens": _middle([a.text_tokens for a in answers]),
         "output_tokens": sum(a.output_tokens for a in answers) / len(answers) if answers else None,
         "preprocess_s": _middle(timing.preprocess_s) if timing else None,

@@ -138,6 +138,11 @@ class Record(Frozen):
         return batch_values(values, timing.batch_samples, cell.batch_size, timing.passes, cell.length, loads)
 
     @property
+    def one_square_image(self) -> bool:
+        """Return whether each prompt had one image that was made square, as formulas for a model assume."""
+        return self.cell.image_shape == "square" and all(answer.images == 1 for answer in self.answers)
+
+    @property
     def window_under_load(self) -> bool:
         """Return whether the window had background load; energy and memory are of the window as a whole."""
         conditions = self.provenance.conditions

@@ -22,7 +22,7 @@ def flops_three_ways(record: Record) -> Iterator[Draft]:
     counts, cell = record.flops, record.cell
     if counts is None or counts.torch is None:
         return
-    named = not record.provenance.geometry  # the formula here is that of the model of this name
+    named = _as_named(record)
     ways = {"torch": counts.torch}
     if counts.fvcore is not None and (named or not counts.unused):
         # fvcore traces the output, and so leaves out layers that nothing reads.
@@ -69,10 +69,15 @@ def flops_of_phases_add_up(record: Record) -> Iterator[Draft]:
             return
 
 
+def _as_named(record: Record) -> bool:
+    """Return whether the formula of the model of this name applies: its geometry, and one square image."""
+    return not record.provenance.geometry and record.one_square_image
+
+
 def _counted_prompt(record: Record) -> tuple[int, int]:
     """Return tokens and samples of the prompts that were counted; no tokens if no formula applies to them."""
     first = record.answers[: record.cell.batch_size]
-    if record.provenance.geometry:
+    if not _as_named(record):
         return 0, len(first)
     return max((a.text_tokens + a.image_tokens for a in first if a.image_tokens), default=0), len(first)
 

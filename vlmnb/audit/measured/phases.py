@@ -141,7 +141,8 @@ def _ranks(values: Sequence[float]) -> intervals.Floats:
 def _same_work(record: Record, phase: Phase) -> Hashable:
     """Return what two cells share that do the same work in a phase, on one machine in one configuration."""
     cell, was = record.cell, record.provenance
-    work = (cell.dataset, cell.seq_len) if phase == "prefill_s" else ()
+    images = (cell.image_shape, max((answer.images for answer in record.answers), default=1))
+    work = (cell.dataset, cell.seq_len) if phase == "prefill_s" or images != ("square", 1) else ()
     return (record.hardware, was.threads, cell.model, was.weights, cell.device, cell.dtype,
             cell.optimization, cell.batch_size, cell.image_size, cell.interpolate, work)  # fmt: skip
 

@@ -115,7 +115,9 @@ def _full_size(record: Record) -> bool:
     timed = (
         record.source == "measured" and record.latency_s is not None and record.cell.measure == "generation"
     )
-    return bool(timed and entry and not entry.bundled and not entry.named and not record.provenance.geometry)
+    return bool(
+        timed and entry and not entry.bundled and not entry.generic and not record.provenance.geometry
+    )
 
 
 def _small(results: Sequence[BaseResult]) -> bool:
