@@ -85,8 +85,12 @@ def kept_samples(dataset: str, revision: str, choice: str) -> Path:
 
 
 def model_folder(model: str) -> str:
-    """Return the name of a model's folders: slashes of a repository or a path become ``--``."""
-    return model.strip("/").replace("/", "--")
+    """Return the name of a model's folders: slashes of a repository or a path become ``--``.
+
+    A folder near the root ends in ``--``, or it would be named as a page, a bundled model or a repository.
+    """
+    near_root = model.startswith("/") and model.strip("/").count("/") < 2
+    return model.strip("/").replace("/", "--") + "--" * near_root
 
 
 def record(results: Path, hardware: str, model: str, key: str) -> Path:

@@ -132,7 +132,13 @@ def test_a_bundled_model_by_its_folder_makes_the_same_prompt(model: str, project
 
 @pytest.mark.parametrize(
     ("name", "folder"),
-    [("org/Some-Model", "org--Some-Model"), ("/data/my model", "data--my model"), ("fuyu-tiny", "fuyu-tiny")],
+    [
+        ("org/Some-Model", "org--Some-Model"),
+        ("/org/Some-Model", "org--Some-Model--"),
+        ("/data/some/my model", "data--some--my model"),
+        ("/status", "status--"),
+        ("fuyu-tiny", "fuyu-tiny"),
+    ],
 )
 def test_folders_of_records_are_named_without_slashes(name: str, folder: str) -> None:
     from vlmnb import paths
@@ -154,6 +160,7 @@ def test_repositories_and_folders_are_names_of_models() -> None:
         ({"model_type": "qwen2"}, "text model"),
         ({"model_type": "bert"}, "bert"),
         ({"model_type": "vlm_of_2030"}, "newer"),
+        ({"model_type": "own_vlm", "auto_map": {"AutoModel": "own.Model"}}, "auto_map"),
         ({"no": "type"}, "config.json"),
         ([1, 2], "config.json"),
     ],

@@ -13,7 +13,7 @@ from typing import Any
 from vlmnb.errors import UserError, one_line
 from vlmnb.measure import process_state, random_weights
 from vlmnb.measure.failures import NotMeasured, Unsupported
-from vlmnb.models import checkpoints, geometry, prompting, quiet_libraries, soundness, stand_in
+from vlmnb.models import checkpoints, folders, geometry, prompting, quiet_libraries, soundness, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family, Sizing
 from vlmnb.records.resolved import Resolved
@@ -132,14 +132,20 @@ def require(missing: Sequence[Resolved]) -> None:
     import torch
 
     usable = {"cpu"} | ({"cuda"} if torch.cuda.is_available() else set())
-    found: set[str] = set()
+    found: set[tuple[str, str]] = set()
     for resolved in missing:
         cell, entry = resolved.cell, resolved.entry
         if cell.device not in usable:
             continue
         optimizations.require(cell.optimization, cell.dtype)
-        if cell.weights == "pretrained" and entry.name not in found:
-            found.add(entry.name)
+        if (entry.name, cell.weights) in found:
+            continue
+        if entry.named and (cell.weights == "random" or not entry.source.startswith("/")):
+            # Small files are enough to see that a processor wants a package, before weights are downloaded.
+            geometry.document(entry)
+            _processor(configuration(resolved), folders.anywhere(entry))
+        found.add((entry.name, cell.weights))
+        if cell.weights == "pretrained":
             folder = checkpoints.find(entry)
             if not entry.bundled:
                 # Loading it without its values takes a second and shows whether its files belong together.
@@ -283,7 +289,7 @@ def _usable(wanted: Configuration, folder: Path) -> Iterator[None]:
     except Exception as error:
         if "allocate" in str(error):
             raise
-        reason = f"{type(error).__name__}: {one_line(error)[:300]}"
+        reason = f"{type(error).__name__}: {one_line(str(error).replace(str(folder), 'it'))[:300]}"
         raise UserError(f"cannot load {wanted.entry.name} from {folder}: {reason}") from None
 
 

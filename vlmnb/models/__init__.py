@@ -12,7 +12,8 @@ import pkgutil
 from collections.abc import Iterable
 
 from vlmnb.errors import UserError, nearest
-from vlmnb.models.entry import BUNDLED, ModelEntry, named_entry
+from vlmnb.models import named
+from vlmnb.models.entry import BUNDLED, ModelEntry
 from vlmnb.models.family import Family
 
 
@@ -53,7 +54,7 @@ def get(name: str) -> ModelEntry:
     Raises:
         UserError: There is no such model; the message names the nearest.
     """
-    found = registry().get(name) or named_entry(name)
+    found = registry().get(name) or named.entry(name)
     if found is None:
         near = nearest(name, registry())
         raise UserError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.files import changes, hashing
-from vlmnb.models import folders, soundness
+from vlmnb.models import folders, named, soundness
 from vlmnb.models.entry import ModelEntry
 
 KINDS = ("*.json", "*.safetensors", "*.jinja", "*.model", "*.txt")
@@ -56,6 +56,8 @@ def find(entry: ModelEntry) -> Path:
     Raises:
         UserError: There is none, or it cannot be used.
     """
+    if entry.named:
+        named.document(entry)  # a model that cannot be measured is refused before its weights are downloaded
     folder = paths.bundled_model(entry.name) if entry.bundled else folders.local(entry) or _snapshot(entry)
     soundness.check(entry, folder)
     return folder
@@ -74,7 +76,12 @@ def _snapshot(entry: ModelEntry) -> Path:
         f"{entry.name} has no weights on this machine: looked for {wanted} of {entry.source} in "
         f"{' and '.join(filter(None, places))}{_other_revisions(entry)}"
     )
-    return folders.fetch(entry, missing, KINDS)
+    found = folders.fetch(entry, missing, KINDS)
+    if lacking := soundness.lacking_file(entry, found):
+        others = ", ".join(folders.on_the_hub(entry, soundness.ALL_WEIGHTS)[:3])
+        beside = f"; of weights it has {others}, and only safetensors are read" if others else ""
+        raise UserError(f"{entry.name}: {entry.source} on the Hub has no {lacking}{beside}")
+    return found
 
 
 def _other_revisions(entry: ModelEntry) -> str:

@@ -77,14 +77,19 @@ class ModelEntry(Frozen):
         return f"the vision tower takes images of {native} pixels a side and no other"
 
 
+BUNDLED_DATA = {
+    "datasets": ("coco-mini", "scienceqa-mini", "textvqa-mini", "easy-vqa"),
+    "speed_dataset": "textvqa-mini",
+    "choice_dataset": "scienceqa-mini",
+}
+"""Data sets that need no download."""
+
 BUNDLED_DEFAULTS = {
     "fixed_tokens": 8,
     "base_image_size": 64,
     "image_sizes": (32, 64, 96, 128),
     "seq_lens": (200, 100, 50, 25, 10),
-    "datasets": ("coco-mini", "scienceqa-mini", "textvqa-mini", "easy-vqa"),
-    "speed_dataset": "textvqa-mini",
-    "choice_dataset": "scienceqa-mini",
+    **BUNDLED_DATA,
 }
 """Fields that the bundled models share, because they were trained for the same data."""
 
@@ -120,5 +125,5 @@ def named_entry(name: str) -> ModelEntry | None:
 def _made(name: str, source: str) -> ModelEntry:
     return ModelEntry(
         name=name, family=NAMED_FAMILY, title=name, summary=f"{source}, measured by name.", source=source,
-        **REPORTED_DEFAULTS,
+        **(REPORTED_DEFAULTS | BUNDLED_DATA),
     )  # fmt: skip

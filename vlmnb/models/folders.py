@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
+from fnmatch import fnmatch
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -70,6 +71,21 @@ def ways_out(entry: ModelEntry) -> str:
     )
 
 
+UNREAD = ("*/*.safetensors", "consolidated*.safetensors")
+"""Weights that repositories have beside those of transformers: of other models or in other layouts."""
+
+
+def on_the_hub(entry: ModelEntry, patterns: Sequence[str]) -> list[str]:
+    """Return the files of a repository that match; none if it cannot be asked."""
+    import huggingface_hub
+
+    try:
+        names = huggingface_hub.list_repo_files(entry.source, revision=entry.revision or None)
+    except Exception:  # the list only explains what is missing
+        return []
+    return sorted(name for name in names if any(fnmatch(name, one) for one in patterns))
+
+
 def fetch(entry: ModelEntry, missing: str, patterns: Sequence[str]) -> Path:
     """Download files of a model's repository into the Hub's cache and return the folder of its revision.
 
@@ -90,8 +106,9 @@ def fetch(entry: ModelEntry, missing: str, patterns: Sequence[str]) -> Path:
         raise UserError(f"{missing}, and {constants.ENDPOINT} cannot be reached; {ways_out(entry)}")
     try:
         found = huggingface_hub.snapshot_download(
-            entry.source, revision=entry.revision or None, allow_patterns=list(patterns)
-        )
+            entry.source, revision=entry.revision or None, allow_patterns=list(patterns),
+            ignore_patterns=list(UNREAD),
+        )  # fmt: skip
     except Exception as error:  # the client of the Hub lets through whatever its own libraries raise
         reason = f"downloading failed ({type(error).__name__}: {one_line(error)[:200]})"
         why = _refused(entry, error) or f"{reason}; {ways_out(entry)}"

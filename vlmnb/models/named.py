@@ -3,24 +3,87 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
+from pathlib import Path
 from typing import Any
 
 from vlmnb.errors import UserError
 from vlmnb.models import folders
-from vlmnb.models.entry import ModelEntry
+from vlmnb.models.entry import ModelEntry, named_entry
 
 SMALL = ("*.json", "*.jinja", "*.model", "*.txt", "README.md")
 """Files of a repository that describe a model, without its weights."""
 
 
+def entry(name: str) -> ModelEntry | None:
+    """Return the entry of a model by its repository or folder, with the image sizes that suit its files.
+
+    Nothing is downloaded: without its files, images have the side that entries have by default.
+    """
+    found = named_entry(name)
+    side = _own_side(folders.anywhere(found)) if found else 0
+    if found is None or not side:
+        return found
+    return found.model_copy(update={"base_image_size": side, "image_sizes": (side, side * 3 // 2, side * 2)})
+
+
+def _own_side(folder: Path) -> int:
+    """Return the side in pixels that a processor's settings name: of a tile, of its images, of the tower."""
+    config, older, newer = (
+        _read(folder / name) for name in ("config.json", "preprocessor_config.json", "processor_config.json")
+    )
+    given = {**older, **_part(newer, "image_processor")}
+    size, crop = _part(given, "size"), _part(given, "crop_size")
+    vision = _part(config, "vision_config").get("image_size")
+    places = (
+        _part(given, "max_image_size").get("longest_edge"), crop.get("height"), size.get("height"),
+        size.get("shortest_edge") if "longest_edge" not in size else None,
+        vision[0] if isinstance(vision, list) and vision else vision,
+    )  # fmt: skip
+    return next((side for side in places if isinstance(side, int) and 0 < side <= LARGEST), 0)
+
+
+LARGEST = 4096
+"""A larger number among sizes is no side but an area."""
+
+
+def _part(of: dict[str, Any], name: str) -> dict[str, Any]:
+    found = of.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, ValueError):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return content if isinstance(content, dict) else {}
+    return {}
+
+
 def kind(of: ModelEntry) -> str:
     """Return the ``model_type`` of a model measured by its name; empty if its files are not here."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        return str(
-            json.loads((folders.anywhere(of) / "config.json").read_text(encoding="utf-8"))["model_type"]
-        )
-    return ""
+    return str(_read(folders.anywhere(of) / "config.json").get("model_type", ""))
+
+
+@functools.cache
+def described(of: ModelEntry) -> bool:
+    """Download the files that describe a model, unless they are here; return whether they are here now.
+
+    It is tried once; measuring tries again and raises what is wrong. Records are shown without the files.
+    """
+    try:
+        return _configuration(of).exists()
+    except UserError:
+        return False
+
+
+def _configuration(of: ModelEntry) -> Path:
+    """Return where the ``config.json`` is, or should be; a repository's is downloaded."""
+    file = folders.anywhere(of) / "config.json"
+    if not file.exists() and not of.source.startswith("/") and folders.local(of) is None:
+        missing = f"{of.name}: config.json is neither below {folders.FOLDERS} nor in the Hub's cache"
+        file = folders.fetch(of, missing, SMALL) / "config.json"
+    return file
 
 
 def document(of: ModelEntry) -> dict[str, Any]:
@@ -30,15 +93,12 @@ def document(of: ModelEntry) -> dict[str, Any]:
         UserError: It is not there, cannot be read, or describes no model that answers questions on images
             in the installed transformers.
     """
-    file = folders.anywhere(of) / "config.json"
-    if not file.exists() and not of.source.startswith("/") and folders.local(of) is None:
-        missing = f"{of.name}: config.json is neither below {folders.FOLDERS} nor in the Hub's cache"
-        file = folders.fetch(of, missing, SMALL) / "config.json"
+    file = _configuration(of)
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        _require_images(of, str(content["model_type"]))
+        _require_images(of, str(content["model_type"]), content)
     except FileNotFoundError:
-        raise UserError(f"{of.name}: {file} is missing; name the folder that holds it") from None
+        raise UserError(_no_configuration(of, file)) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{of.name}: {file} describes no model ({type(error).__name__}: {error})") from None
     return dict(content)
@@ -52,7 +112,18 @@ def class_name(kind: str) -> str:
     return str(found[0] if isinstance(found, (list, tuple)) else found)
 
 
-def _require_images(of: ModelEntry, kind: str) -> None:
+def _no_configuration(of: ModelEntry, file: Path) -> str:
+    """Say that a model has no configuration, and where in it others are."""
+    others = sorted(str(one.parent.relative_to(file.parent)) for one in file.parent.glob("*/**/config.json"))
+    if not others:
+        return f"{of.name}: {file} is missing; name the folder that holds it"
+    return (
+        f"{of.name} has several models and none of its own: {', '.join(others[:5])} have a config.json; "
+        f"download one and name its folder, as ./{others[0]}"
+    )
+
+
+def _require_images(of: ModelEntry, kind: str, content: dict[str, Any]) -> None:
     import transformers
     from transformers.models.auto import configuration_auto
     from transformers.models.auto import modeling_auto as auto
@@ -61,10 +132,17 @@ def _require_images(of: ModelEntry, kind: str) -> None:
         return
     release = f"transformers {transformers.__version__}"
     if kind not in configuration_auto.CONFIG_MAPPING_NAMES:  # type: ignore[attr-defined]
+        if "auto_map" in content:
+            raise UserError(
+                f"{of.name} is of the type {kind!r}, which {release} does not know, and its config.json asks "
+                "for code of its own (auto_map), which is never run; name a checkpoint for transformers"
+            )
+        written = content.get("transformers_version")
+        by = f" (written by transformers {written})" if written else ""
         raise UserError(
-            f"{of.name} is of the type {kind!r}, which {release} does not know; a newer release may"
+            f"{of.name} is of the type {kind!r}{by}, which {release} does not know; a newer release may"
         )
-    what = "a text model" if kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else "no such model"
+    what = "a text model" if kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else "which writes no answers"
     raise UserError(
         f"{of.name} is of the type {kind!r}, {what}; vlmnb measures models that answer questions on images "
         f"(image-text-to-text in {release})"

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from vlmnb import models
 from vlmnb.data import catalogue
 from vlmnb.errors import Place, UserError, nearest, placed
+from vlmnb.models import named
 from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import axes, optimizations, parameters
 from vlmnb.spec.axes import Axis
@@ -92,6 +93,8 @@ def plan(axis_name: str, values: Mapping[str, Any]) -> Plan:
     if given.get("source") == "reports" and given.get("length") == "both":
         given["length"] = ""  # the notebooks' default; a report has no answers of fixed length
     entry = models.get(given["model"]) if given.get("model") else models.default()
+    if entry.named and named.described(entry):
+        entry = models.get(entry.name)  # with the sizes of its images, which are in its files
     if axis.own:
         filled = {name: given.get(name) or axis.own[name] for name in axis.own}
         return Plan(axis=axis, parameters=filled | {"model": entry.name}, cells=())
