@@ -8,11 +8,14 @@ import socket
 from collections.abc import Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from vlmnb import paths
 from vlmnb.errors import UserError, one_line
-from vlmnb.models.entry import ModelEntry
+
+if TYPE_CHECKING:
+    from vlmnb.models.entry import ModelEntry
 
 FOLDERS = "VLMNB_CHECKPOINTS"
 """Environment variable: a folder of checkpoints, each in it as ``<model>/`` or ``<owner>/<repository>/``."""
