@@ -140,7 +140,7 @@ def require(missing: Sequence[Resolved]) -> None:
         optimizations.require(cell.optimization, cell.dtype)
         if (entry.name, cell.weights) in found:
             continue
-        if entry.named and (cell.weights == "random" or not entry.source.startswith("/")):
+        if entry.generic and not entry.bundled and (cell.weights == "random" or entry.source[0] != "/"):
             # Small files are enough to see that a processor wants a package, before weights are downloaded.
             geometry.document(entry)
             _processor(configuration(resolved), folders.anywhere(entry))

@@ -56,7 +56,7 @@ def find(entry: ModelEntry) -> Path:
     Raises:
         UserError: There is none, or it cannot be used.
     """
-    if entry.named:
+    if entry.generic:
         named.document(entry)  # a model that cannot be measured is refused before its weights are downloaded
     folder = paths.bundled_model(entry.name) if entry.bundled else folders.local(entry) or _snapshot(entry)
     soundness.check(entry, folder)

@@ -93,7 +93,7 @@ def plan(axis_name: str, values: Mapping[str, Any]) -> Plan:
     if given.get("source") == "reports" and given.get("length") == "both":
         given["length"] = ""  # the notebooks' default; a report has no answers of fixed length
     entry = models.get(given["model"]) if given.get("model") else models.default()
-    if entry.named and named.described(entry):
+    if entry.generic and named.described(entry):
         entry = models.get(entry.name)  # with the sizes of its images, which are in its files
     if axis.own:
         filled = {name: given.get(name) or axis.own[name] for name in axis.own}
