@@ -63,6 +63,11 @@ def hash_of(file: Path) -> Path:
     return _cache() / "hashes" / str(file.absolute()).lstrip("/")
 
 
+def counted_flops() -> Path:
+    """Return the folder of FLOP counts, which are made once for each model and shape of its inputs."""
+    return _cache() / "flops"
+
+
 def bytecode() -> Path:
     """Return the folder in the user's cache for Python's bytecode where it is not kept beside the sources."""
     return _cache() / "bytecode"

@@ -152,6 +152,10 @@ def test_the_machine_page_says_whether_the_machine_is_virtual_and_how_threads_wa
     page = machine.page(Content((base, newer)))
     assert "virtual machine (KVM)" in page
     assert "OMP_WAIT_POLICY=PASSIVE" in page
+    assert "Where the time of the cells went" not in page
+    newer = changed(newer, "provenance", seconds=4.0, stages={"load": 1.0, "window": 2.0})
+    page = machine.page(Content((base, newer)))
+    assert re.search(r"timed windows</.*>2.0 s<.*>50 %<", page, re.DOTALL)
 
 
 def test_an_accuracy_of_choices_is_shown_with_the_score_of_guessing(base: Record) -> None:

@@ -135,6 +135,7 @@ def status(
     ] = None,
     results: ResultsOption = RESULTS,
     runs: RunsOption = RUNS,
+    profile: Annotated[bool, Option("--profile", help="Show where the notebooks' time went.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show how far a sweep is, also one in another terminal."""
@@ -142,6 +143,12 @@ def status(
     from vlmnb.cli import sweep_command
     from vlmnb.sweep import heartbeat, options
 
+    if profile:
+        from vlmnb.sweep import profile as profiles
+
+        found = profiles.of(paths.resolve(results), paths.resolve(runs))
+        print(found.model_dump_json(indent=1) if as_json else "\n".join(profiles.lines(found)))
+        return
     threads = heartbeat.assume_threads(paths.resolve(results))
     latest = None if spec else sweep_command.latest_spec(results)
     asked = options.Asked(spec=spec or latest or QUICKSTART, results=results, runs=runs, as_json=as_json)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -97,6 +98,16 @@ class Findings:
         self.record: dict[str, Any] = {}
         self.provenance: dict[str, Any] = {}
         self.notes: list[str] = []
+        self.stages: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Note how long the block takes."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - began
 
     def extra(self, name: str, work: Callable[[], Any]) -> None:
         """Add a field of the record after the measurement; if that fails, a note says what is missing.
@@ -104,7 +115,8 @@ class Findings:
         Only Ctrl-C ends the cell: what was measured is kept whatever a library raises.
         """
         try:
-            self.record[name] = work()
+            with self.stage(name):
+                self.record[name] = work()
         except KeyboardInterrupt:
             raise
         except BaseException as error:
@@ -133,7 +145,7 @@ def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Rec
             rejected = error.inputs
     if rejected is not None and _runs_plain(resolved, slot, rejected):
         made.record["status"] = "unsupported"
-    made.provenance["seconds"] = time.perf_counter() - began
+    made.provenance |= {"seconds": time.perf_counter() - began, "stages": made.stages}
     provenance = blank.provenance.model_copy(update=made.provenance)
     return blank.model_copy(update={**made.record, "notes": tuple(made.notes), "provenance": provenance})
 
@@ -145,10 +157,12 @@ def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Find
     torch.set_num_threads(slots.threads())
     if reason := resolved.entry.size_obstacle(cell.image_size, cell.interpolate):
         raise NotApplicable(reason)
-    samples, failed = choose(cell)
-    if cell.repeat:
-        slot.clear()  # a repeat begins as the first measurement did: with nothing in memory
-    loaded = slot.get(loading.configuration(resolved))
+    with made.stage("samples"):
+        samples, failed = choose(cell)
+    with made.stage("load"):
+        if cell.repeat:
+            slot.clear()  # a repeat begins as the first measurement did: with nothing in memory
+        loaded = slot.get(loading.configuration(resolved))
     made.notes += loaded.notes
     made.provenance |= {
         "geometry": loaded.geometry,
@@ -161,7 +175,8 @@ def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Find
     if cell.measure == "reuse":
         _reuse(resolved, loaded, samples, failed, made)
         return
-    batches = prepare(cell, loaded, samples, failed)
+    with made.stage("samples"):
+        batches = prepare(cell, loaded, samples, failed)
     del samples  # encoded pictures, which are not to be counted as memory of the model
     made.record["failed_samples"] = tuple(failed)
     (_profile if cell.measure == "layers" else _generate)(resolved, loaded, batches, made)
@@ -186,7 +201,10 @@ def _runs_plain(resolved: Resolved, slot: ModelSlot, inputs: Any) -> bool:
 def _generate(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made: Findings) -> None:
     cell = resolved.cell
     generate = Generator.of(resolved, loaded, [batch.inputs for batch in batches])
-    window = timed(cell, generate, batches)
+    with made.stage("meters"):
+        window = timed(cell, generate, batches)
+    made.stages["warm-up"], made.stages["window"] = window.warmup_s, window.timing.loop_s
+    made.stages["meters"] -= window.warmup_s + window.timing.loop_s
     energy = window.meters.energy
     made.provenance |= {"sensors": energy.cards, "conditions": window.meters.conditions}
     made.record |= {
@@ -219,7 +237,7 @@ def _reuse(
 def _profile(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made: Findings) -> None:
     meter, inputs = ConditionsMeter(resolved.cell.device), batches[0].inputs
     meter.start()
-    with failures.calling(inputs), resolved.optimization.within():
+    with made.stage("window"), failures.calling(inputs), resolved.optimization.within():
         made.record["layers"] = layers.profile(loaded, inputs)
     meter.stop()
     made.provenance["conditions"] = meter.conditions()

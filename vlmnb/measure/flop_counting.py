@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from vlmnb import models
+from vlmnb import models, paths
+from vlmnb.files import code_fingerprint, hashing
 from vlmnb.flops import counters, flop_count, formula, meta
 from vlmnb.flops.flop_count import FlopCount
 from vlmnb.measure import loading, process_state
@@ -15,6 +18,7 @@ from vlmnb.measure.batches import Batch, encode
 from vlmnb.measure.loading import Loaded
 from vlmnb.models import geometry
 from vlmnb.models.architecture import ImageFlops
+from vlmnb.records import content_key
 from vlmnb.spec.cell import Cell
 
 FlopCounts = dict[tuple[str, str, str], FlopCount]
@@ -26,7 +30,7 @@ def count(loaded: Loaded, batch: Batch, cell: Cell, counts: FlopCounts) -> FlopC
 
     All prompts of a batch are padded to the longest one. If their images are alike too, they take the same
     work: the longest prompt is counted alone and multiplied by the batch. A new count is added to those made
-    so far. Otherwise the batch is counted as a whole.
+    so far. Otherwise the batch is counted as a whole. Counts are kept in the user's cache.
     """
 
     def encoded(first: int, end: int) -> Any:
@@ -48,6 +52,33 @@ def count(loaded: Loaded, batch: Batch, cell: Cell, counts: FlopCounts) -> FlopC
 
 
 def _three_ways(loaded: Loaded, inputs: Any, with_images: Sequence[Any], image_size: int) -> FlopCount:
+    """Return the count of these prompts from the cache; else count them, and keep it if nothing is missing."""
+    file = _place(loaded, [inputs, *with_images], image_size)
+    with contextlib.suppress(OSError, ValueError):
+        return FlopCount.model_validate_json(file.read_bytes())
+    made = _counted(loaded, inputs, with_images, image_size)
+    if None not in (made.torch, made.fvcore, made.formula, made.decode_torch):
+        with contextlib.suppress(OSError):
+            paths.write_atomic(file, made.model_dump_json())
+    return made
+
+
+def _place(loaded: Loaded, tensors: Sequence[Any], image_size: int) -> Path:
+    """Return the file of a count, named after everything that it depends on.
+
+    Of tensors it depends on the shapes, and of small ones, such as the grid of an image, on the values.
+    """
+    named = [(name, tensor) for each in tensors for name, tensor in sorted(each.items())]
+    shapes = [(n, *t.shape, *(t.flatten().tolist() if t.numel() <= 64 else ())) for n, t in named]
+    depends = [
+        loaded.model.config.to_json_string(use_diff=False), loaded.configuration.entry.model_dump_json(),
+        loaded.configuration.weights, image_size, shapes, content_key.packages(),
+        code_fingerprint.of(content_key.MEASURING),
+    ]  # fmt: skip
+    return paths.counted_flops() / f"{hashing.digest_of(repr(depends), 32)}.json"
+
+
+def _counted(loaded: Loaded, inputs: Any, with_images: Sequence[Any], image_size: int) -> FlopCount:
     """Count prompts and the token after each by formula, torch and fvcore, and compare the three.
 
     Args:

@@ -36,9 +36,10 @@ rather than on repeats. Only a counter of energy that needs a longer window exce
 
 @dataclass(frozen=True)
 class TimedWindow:
-    """Results of the timed window; outputs are those of the first pass."""
+    """Results of the timed window; outputs are those of the first pass, ``warmup_s`` of the whole warm-up."""
 
     timing: Timing
+    warmup_s: float
     outputs: list[Any]
     meters: MeteredWindow
 
@@ -92,7 +93,7 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
         preprocess_s=tuple(batch.preprocess_s for batch in batches),
         first_call_s=warmup[0],
     )
-    return TimedWindow(timing, outputs, window)
+    return TimedWindow(timing, sum(warmup), outputs, window)
 
 
 def one_pass(

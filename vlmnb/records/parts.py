@@ -198,6 +198,7 @@ class Provenance(Frozen):
         sensors: Calibrations of the energy counters on this machine.
         started_at: UTC, ISO 8601.
         seconds: Seconds spent on the cell in all, loading included.
+        stages: What they were spent on, in order; what is in no stage is the difference.
     """
 
     code: str
@@ -217,3 +218,4 @@ class Provenance(Frozen):
     sensors: tuple[SensorCard, ...] = ()
     started_at: str = ""
     seconds: float | None = None
+    stages: dict[str, float] = {}

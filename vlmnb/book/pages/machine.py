@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
-from vlmnb.analysis import repeatability
+from vlmnb.analysis import repeatability, time_spent
 from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.book.content import Content
 from vlmnb.book.rendering import Value, render
@@ -44,6 +44,7 @@ def _machine(name: str, records: Sequence[Record]) -> dict[str, object]:
         "dates": [one.started_at[:10] for one in made if one.started_at],
         "counters": list(_counters(records)),
         "conditions": _observed([one.conditions for one in made if one.conditions is not None]),
+        "spent": list(_spent(records)),
         "repeats": list(_repeats(records)),
     }
 
@@ -77,6 +78,13 @@ def _observed(found: Sequence[Conditions]) -> dict[str, object]:
         "loaded": sum(one.contaminated for one in found),
         "windows": len(found),
     }
+
+
+def _spent(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
+    """Return each stage of the cells with its seconds and its share of all."""
+    stages = time_spent.of_cells(records)
+    for stage, seconds in stages.items():
+        yield stage, f"{seconds:.1f} s", f"{formatting.percent(seconds / sum(stages.values()))} %"
 
 
 def _repeats(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
