@@ -129,7 +129,7 @@ def test_what_fails_after_the_measurement_is_a_note_and_the_times_are_kept(
         energy=SimpleNamespace(refused=(), cards=(), emissions={}), readings=kept.energy, conditions=None,
         memory=SimpleNamespace(usage=kept.memory),
     )  # fmt: skip
-    window = SimpleNamespace(timing=kept.timing, meters=meters, outputs=[])
+    window = SimpleNamespace(timing=kept.timing, warmup_s=0.0, meters=meters, outputs=[])
     monkeypatch.setattr(ModelSlot, "get", lambda *_: loaded())
     monkeypatch.setattr(cells, "prepare", lambda *_: [SimpleNamespace(inputs={})])
     monkeypatch.setattr(cells.Generator, "of", lambda *_: SimpleNamespace(probe=raising(error)))

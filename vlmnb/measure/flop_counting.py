@@ -68,8 +68,9 @@ def _place(loaded: Loaded, tensors: Sequence[Any], image_size: int) -> Path:
 
     Of tensors it depends on the shapes, and of small ones, such as the grid of an image, on the values.
     """
-    named = [(name, tensor) for each in tensors for name, tensor in sorted(each.items())]
-    shapes = [(n, *t.shape, *(t.flatten().tolist() if t.numel() <= 64 else ())) for n, t in named]
+    named = [(name, value) for each in tensors for name, value in sorted(each.items())]
+    large = [hasattr(value, "numel") and value.numel() > 64 for _, value in named]
+    shapes = [(n, v.shape if big else v) for (n, v), big in zip(named, large, strict=True)]
     depends = [
         loaded.model.config.to_json_string(use_diff=False), loaded.configuration.entry.model_dump_json(),
         loaded.configuration.weights, image_size, shapes, content_key.packages(),
