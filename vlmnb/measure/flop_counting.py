@@ -52,7 +52,7 @@ def count(loaded: Loaded, batch: Batch, cell: Cell, counts: FlopCounts) -> FlopC
 
 
 def _three_ways(loaded: Loaded, inputs: Any, with_images: Sequence[Any], image_size: int) -> FlopCount:
-    """Return the count of these prompts from the cache; else count them, and keep it if nothing is missing."""
+    """Return the count of these prompts, from the cache if it is there; keep it there if it is complete."""
     file = _place(loaded, [inputs, *with_images], image_size)
     with contextlib.suppress(OSError, ValueError):
         return FlopCount.model_validate_json(file.read_bytes())
