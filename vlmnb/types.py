@@ -11,7 +11,7 @@ Device = Literal["cpu", "cuda"]
 Dtype = Literal["fp32", "bf16", "fp16"]
 Shape = Literal["square", "kept"]
 Length = Literal["natural", "fixed"]
-Measured = Literal["generation", "layers", "reuse"]
+Measured = Literal["generation", "layers", "reuse", "preprocessing"]
 Reuse = Literal["", "encoder", "prefix"]
 Status = Literal[
     "ok", "not_applicable", "not_enough_tokens", "out_of_memory", "unsupported", "failed", "unstated"

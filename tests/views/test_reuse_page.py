@@ -42,6 +42,6 @@ def test_the_page_says_when_it_pays_and_why_a_way_is_missing() -> None:
     assert "pays from 3 questions" in said
     assert "no such cache" in said
     assert len(said.splitlines()) == 2
-    assert [row[2].text for row in reuse_page.table([record, gone]).rows] == ["2", "2.5", "-"]
+    assert [row[2].text for row in reuse_page.table([record, gone]).rows] == ["2.00", "2.50", "-"]
     assert len(reuse_page.points([record, gone]).rows) == 2
     assert reuse_page.figure([record, gone]).axes

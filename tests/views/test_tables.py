@@ -52,11 +52,10 @@ def test_the_batch_table_shows_what_the_records_say() -> None:
     cells = [cell(batch_size=1), cell(batch_size=2)]
     found = [record(cells[0], latencies=(0.2,) * 8), record(cells[1], latencies=(0.3,) * 8)]
     table = axis_table.axis_table("batch_size", cells, found)
-    heads = ("Batch size", "Latency, s per batch", "Energy, J per sample", "FLOPs per batch", "WER")
-    assert table.columns == heads
+    assert table.columns == ("Batch size", *axis_table.HEADS)
     assert texts(table) == [
-        ["1", "0.2000", "≈ 1.00", "1.000 M", "0.250"],
-        ["2", "0.3000", "≈ 0.500", "1.000 M", "0.250"],
+        ["1", "0.2000", "≈ 1.00", "1.000 M", "0.250", "0.01000 (5 %)"],
+        ["2", "0.3000", "≈ 0.500", "1.000 M", "0.250", "0.01000 (3 %)"],
     ]
 
 
@@ -64,7 +63,7 @@ def test_a_cell_without_a_figure_is_a_dash_with_its_reason_beneath() -> None:
     cells = [cell(device="cuda", dtype="fp16", optimization="fp16"), cell()]
     found = [absent(cells[0], "unsupported", "this machine has no CUDA device"), record(cells[1])]
     table = axis_table.axis_table("device", cells, found)
-    assert texts(table)[0] == ["cuda", "-", "-", "-", "-"]
+    assert texts(table)[0] == ["cuda", "-", "-", "-", "-", "-"]
     assert "no CUDA device" in table.rows[0][1].title
     assert "*unsupported*: this machine has no CUDA device" in footnotes.reasons(found)
     assert "modelled" in footnotes.reasons(found)
@@ -96,11 +95,12 @@ def test_tables_over_data_sets_keep_each_figure_in_its_column() -> None:
     found = [record(c, answers=answers(4, i), latencies=(0.1 * (i + 1),) * 6) for i, c in enumerate(cells)]
     table = axis_table.axis_table("seq_len", cells, found)
     assert table.columns[1:] == (
-        "COCO mini WER", "COCO mini latency, s", "TextVQA mini WER", "TextVQA mini latency, s"
+        "COCO mini WER", "COCO mini latency, s", "TextVQA mini WER", "TextVQA mini latency, s",
+        "COCO mini preprocessing, s", "TextVQA mini preprocessing, s",
     )  # fmt: skip
     assert texts(table) == [
-        ["200", "0.000", "0.1000", "0.250", "0.2000"],
-        ["50", "0.500", "0.3000", "0.750", "0.4000"],
+        ["200", "0.000", "0.1000", "0.250", "0.2000", "0.01000 (9 %)", "0.01000 (5 %)"],
+        ["50", "0.500", "0.3000", "0.750", "0.4000", "0.01000 (3 %)", "0.01000 (2 %)"],
     ]
 
 

@@ -35,7 +35,7 @@ class Batch:
         samples: The questions.
         prompts: The same, cut to the prompt length.
         inputs: Tensors on the model's device.
-        preprocess_s: Seconds of image processing and tokenization.
+        preprocess_s: Seconds of decoding, image processing, tokenization and copying.
     """
 
     samples: Sequence[Sample]
@@ -115,27 +115,32 @@ def at_size(
         )
     if cell.image_shape == "kept" and loaded.sizing.own_size() is None:
         raise NotApplicable("the model's processor makes every image square, whatever its shape")
-    resampling = getattr(loaded.processor.image_processor, "resample", None) or Resampling.BICUBIC
-    return side, _sized(samples, side, cell.image_shape, int(resampling), failed)
+    return side, _sized(loaded, samples, side, cell.image_shape, failed)
 
 
 def _sized(
-    samples: Iterable[Sample], side: int, shape: Shape, resampling: int, failed: list[FailedSample]
+    loaded: Loaded, samples: Iterable[Sample], side: int, shape: Shape, failed: list[FailedSample]
 ) -> Iterator[tuple[Sample, float]]:
-    """Yield samples with their pictures resized, as the processor would resize them, and the seconds.
-
-    A picture becomes a square, or keeps its shape and gets the side as its longer one.
-    """
+    """Yield samples with their pictures opened and resized, and the seconds."""
     for sample in samples:
+        began = time.perf_counter()
         try:
             opened = [pictures.decoded(image) for image in sample.images]
         except BadRow as error:
             reason = f"{sample.file}: {error}"
             failed.append(FailedSample(row=sample.row, id=sample.sample_id, reason=reason))
             continue
-        began = time.perf_counter()
-        made = tuple(picture.resize(_sides(picture.size, side, shape), resampling) for picture in opened)
+        made = resized(loaded, opened, side, shape)
         yield replace(sample, images=made), time.perf_counter() - began
+
+
+def resized(loaded: Loaded, opened: Iterable[Any], side: int, shape: Shape) -> tuple[Any, ...]:
+    """Return pictures resized as the processor would resize them.
+
+    A picture becomes a square, or keeps its shape and gets the side as its longer one.
+    """
+    resampling = int(getattr(loaded.processor.image_processor, "resample", None) or Resampling.BICUBIC)
+    return tuple(picture.resize(_sides(picture.size, side, shape), resampling) for picture in opened)
 
 
 def _sides(own: tuple[int, int], side: int, shape: Shape) -> tuple[int, int]:
@@ -164,8 +169,6 @@ def encode(
     Raises:
         NotApplicable: The processor refuses prompts without an image, or with several.
     """
-    import torch
-
     processor = loaded.processor
     try:
         inputs = encoding.encode(loaded.sizing, processor, samples, prompts, image_size, shape)
@@ -176,6 +179,13 @@ def encode(
         several = f"{max(counts)} images" if max(counts) > 1 else "no image"
         said = f"{type(error).__name__}: {one_line(error, 300)}"
         raise NotApplicable(f"{type(processor).__name__} takes no prompt of {several}: {said}") from error
+    return on_device(loaded, inputs)
+
+
+def on_device(loaded: Loaded, inputs: Any) -> Any:
+    """Return tensors on the model's device, floating-point ones in the model's precision."""
+    import torch
+
     for name, value in inputs.items():
         kept = value.to(loaded.model.dtype) if torch.is_floating_point(value) else value
         inputs[name] = kept.to(loaded.configuration.device)

@@ -15,7 +15,7 @@ from vlmnb.data.catalogue import Sample
 from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.errors import UserError
-from vlmnb.measure import failures, layers, loading, peak_rates, process_state, reuse
+from vlmnb.measure import failures, layers, loading, peak_rates, preprocessing, process_state, reuse
 from vlmnb.measure.batches import Batch, choose, prepare, require_data
 from vlmnb.measure.failures import CallFailed, NotApplicable
 from vlmnb.measure.flop_counting import FlopCounts, count
@@ -172,8 +172,8 @@ def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Find
         "tuning": slots.tuning(),
         "attention": resolved.optimization.kernel(str(loaded.decoder.config._attn_implementation)),
     }
-    if cell.measure == "reuse":
-        _reuse(resolved, loaded, samples, failed, made)
+    if cell.measure in APART:
+        APART[cell.measure](resolved, loaded, samples, failed, made)
         return
     with made.stage("samples"):
         batches = prepare(cell, loaded, samples, failed)
@@ -232,6 +232,22 @@ def _reuse(
     found, conditions = reuse.measured(resolved, loaded, asked)
     made.record["reused"] = found
     made.provenance |= {"conditions": conditions, "other_load": conditions and conditions.other_load}
+
+
+def _preprocess(
+    resolved: Resolved, loaded: Loaded, samples: Sequence[Sample], failed: list[FailedSample], made: Findings
+) -> None:
+    meter = ConditionsMeter(resolved.cell.device)
+    meter.start()
+    made.record["preprocessing"] = preprocessing.profile(resolved, loaded, samples, failed)
+    meter.stop()
+    conditions = meter.conditions()
+    made.record["failed_samples"] = tuple(failed)
+    made.provenance |= {"conditions": conditions, "other_load": conditions.other_load}
+
+
+APART = {"reuse": _reuse, "preprocessing": _preprocess}
+"""What measures cells whose batches are not prepared beforehand, by what they measure."""
 
 
 def _profile(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made: Findings) -> None:

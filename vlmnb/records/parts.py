@@ -77,8 +77,8 @@ class Timing(Frozen):
         pass_loads: Background load of each pass, as share of all cores, 0 to 1; None if it was too short.
         contaminated: Whether that share is too high to quote the pass; False if it was too short.
         loop_s: Seconds of the whole measured loop, first batch to last, with the harness between batches.
-        preprocess_s: Seconds of image processing and tokenization of each batch (of one pass), which are no
-            part of the latency.
+        preprocess_s: Seconds of preparing each batch (of one pass), which are no part of the latency:
+            decoding and processing its pictures, tokenization and copying.
         first_call_s: Seconds of the first warm-up batch, which for a compiled model holds the compilation.
     """
 

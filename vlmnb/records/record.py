@@ -17,9 +17,18 @@ from vlmnb.meters.readings import (
     headline,
     headline_reason,
 )
-from vlmnb.records.parts import Answer, Ceilings, FailedSample, LayerProfile, Provenance, Timing
+from vlmnb.records.parts import (
+    Answer,
+    Ceilings,
+    FailedSample,
+    LayerPart,
+    LayerProfile,
+    Provenance,
+    Timing,
+)
+from vlmnb.records.preprocessed import Prepared, Preprocessing
 from vlmnb.records.reported import Reported
-from vlmnb.records.reused import Reused
+from vlmnb.records.reused import Asked, Reused
 from vlmnb.spec.cell import Cell
 from vlmnb.stats.batches import batch_values
 from vlmnb.types import Frozen, Source, Status
@@ -67,6 +76,7 @@ class Record(Frozen):
     notes: tuple[str, ...] = ()
     layers: LayerProfile | None = None
     reused: Reused | None = None
+    preprocessing: Preprocessing | None = None
     ceilings: Ceilings | None = None
     compilation: Compilation | None = None
     probe: ProbeLogits | None = None
@@ -88,6 +98,13 @@ class Record(Frozen):
         return self.model_copy(update={"reported": self.reported.on(axis)}) if self.reported else self
 
     @property
+    def metered_parts(self) -> tuple[LayerPart | Asked | Prepared, ...]:
+        """Return the parts that have energy readings of their own."""
+        asked = (self.reused.plain, self.reused.kept) if self.reused else ()
+        ways = self.preprocessing.ways if self.preprocessing else ()
+        return (*(self.layers.parts if self.layers else ()), *asked, *ways)
+
+    @property
     def full_batches_s(self) -> tuple[float, ...]:
         """Return the latencies of the batches that are full and count."""
         return self.of_full_batches(self.timing.latencies_s) if self.timing else ()
@@ -104,6 +121,15 @@ class Record(Frozen):
             return None
         pairs = zip(self.timing.vision_s, self.timing.prefill_s, strict=True)
         return _summary(self.of_full_batches(tuple(vision + prefill for vision, prefill in pairs)))
+
+    @property
+    def preprocess_s(self) -> intervals.Summary | None:
+        """Return the seconds of preparing a full batch; None if they were not timed."""
+        timing, size = self.timing, self.cell.batch_size
+        if timing is None:
+            return None
+        pairs = zip(timing.preprocess_s, timing.batch_samples, strict=False)
+        return _summary([seconds for seconds, samples in pairs if samples == size])
 
     @property
     def tpot_s(self) -> intervals.Summary | None:

@@ -74,6 +74,8 @@ class Axis(Frozen):
             left_out |= {"samples", "max_new_tokens", "length"}  # one batch, and nothing is generated
         if self.measure == "reuse":
             left_out |= {"batch_size", "length"}  # one question after the other, and answers are compared
+        if self.measure == "preprocessing":
+            left_out |= {"length"}
         if "precisions" in self.extra:
             left_out |= {
                 "optimization",

@@ -35,8 +35,8 @@ class Cell(Frozen):
         max_new_tokens: Upper limit of generated tokens per answer.
         length: ``natural`` ends an answer where the model ends it; ``fixed`` generates exactly
             ``max_new_tokens`` (for speed; such a cell has no quality).
-        measure: ``generation`` of answers, one forward pass of the prompts by ``layers``, or ``reuse`` of a
-            picture for several questions.
+        measure: ``generation`` of answers, one forward pass of the prompts by ``layers``, ``reuse`` of a
+            picture for several questions, or the ``preprocessing`` of batches.
         seed: Chooses the samples of the data set, and random weights.
         repeat: 0 for the one measurement that tables show; 1, 2, ... are repeats of it in windows of their
             own, which show how far two repeats of one cell differ (A/A repeats).

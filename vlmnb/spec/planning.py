@@ -28,7 +28,7 @@ LENGTHS: dict[str, tuple[Length, ...]] = {
 """Values of the notebook parameter ``length``."""
 
 FIXED_BATCHES = 8
-"""Batches of a cell of fixed length: all do the same work, so more samples would add nothing."""
+"""Batches of a cell of fixed length, or of preprocessing: all do the same work; more would add nothing."""
 
 _CELL = frozenset(Cell.model_fields)
 
@@ -185,6 +185,8 @@ def _cell(
     if axis.measure == "layers":
         # Nothing is generated: one batch, and a limit of one token that no pass reaches.
         point |= {"samples": value, "max_new_tokens": 1}
+    if axis.measure == "preprocessing" and type(value) is int:
+        point["samples"] = min(point["samples"], FIXED_BATCHES * value)
     if axis.measure == "reuse":
         point["batch_size"] = 1
         if not 0 < value <= point["samples"]:

@@ -15,12 +15,14 @@ from vlmnb.views import fields
 from vlmnb.views.fields import UNPRINTED
 from vlmnb.views.table import MISSING, Field, Row, Table
 
+PREPROCESSING = "Preprocessing, s (% of both)"
 OPTIMIZATION_HEADS = (
     "Latency, s per batch", "% of original latency", "FLOPs per batch", "% of original FLOPs",
     "Energy, J per sample", "% of original energy", "WER",
+    PREPROCESSING,
 )  # fmt: skip
-HEADS = ("Latency, s per batch", "Energy, J per sample", "FLOPs per batch", "WER")
-SHOWN = (fields.latency, fields.energy, fields.flops, fields.wer)
+HEADS = ("Latency, s per batch", "Energy, J per sample", "FLOPs per batch", "WER", PREPROCESSING)
+SHOWN = (fields.latency, fields.energy, fields.flops, fields.wer, fields.preprocessing)
 
 
 def axis_table(
@@ -55,10 +57,11 @@ def _by_dataset(axis: Axis, cells: Sequence[Cell], found: dict[Cell, Record]) ->
     for value in dict.fromkeys(axis.value(cell) for cell in cells):
         shown = [at[value, name] for name in names]
         pairs = (field for record in shown for field in (fields.wer(record), fields.latency(record)))
-        rows.append((_row_label(value, shown), *pairs))
+        rows.append((_row_label(value, shown), *pairs, *map(fields.preprocessing, shown)))
     heads = (f"{dataset_title(name)} {what}" for name in names for what in ("WER", "latency, s"))
     caption = "Word error rate (fraction) and latency (seconds per batch) by data set, with 95 % intervals"
-    return _as_reported(Table(caption, (axis.row_title, *heads), tuple(rows)), list(at.values()))
+    more = (f"{dataset_title(name)} preprocessing, s" for name in names)
+    return _as_reported(Table(caption, (axis.row_title, *heads, *more), tuple(rows)), list(at.values()))
 
 
 def _compared(record: Record | None, original: Record | None, noise_floor: float) -> Row:
@@ -70,6 +73,7 @@ def _compared(record: Record | None, original: Record | None, noise_floor: float
         fields.energy(record),
         fields.percent(record, original, "energy_percent", noise_floor),
         fields.wer(record),
+        fields.preprocessing(record),
     )
 
 

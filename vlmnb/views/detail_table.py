@@ -70,6 +70,7 @@ def phase_table(
     columns: list[Column] = [
         ("Latency, s per batch", fields.latency),
         *percent("latency", lambda r: r.full_batches_s),
+        ("Preprocessing, s (% of both)", fields.preprocessing),
         ("Vision encoding, s", time(lambda r: r.phase("vision_s"))),
         ("Rest of prefill, s", time(lambda r: r.phase("prefill_s"))),
         ("Time to first token, s", time(lambda r: r.ttft_s)),
@@ -172,6 +173,7 @@ COLUMNS: tuple[Column, ...] = (
     ("WER, normalized [95 %]", partial(_score, "wer_normalized")),
     ("Accuracy [95 %]", accuracy),
     ("Latency, s per batch [95 %]", fields.latency),
+    ("Preprocessing, s [95 %]", fields.preprocessing),
     ("Vision, s [95 %]", time(lambda record: record.phase("vision_s"))),
     ("Prefill, s [95 %]", time(lambda record: record.phase("prefill_s"))),
     ("Decode, s [95 %]", time(lambda record: record.phase("decode_s"))),

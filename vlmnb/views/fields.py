@@ -130,6 +130,19 @@ def _per_image(record: Record, converted: Callable[[float], float]) -> Field:
     return marked(seconds(summary, record.key), marks.of_latency(record))
 
 
+def preprocessing(record: Record | None) -> Field:
+    """Show the seconds of preparing a batch, and what share they are of preparing and latency together."""
+    if record is not None and record.reported:
+        return UNPRINTED
+    found = record.preprocess_s if record else None
+    if record is None or found is None or record.latency_s is None:
+        return missing(record)
+    part = 100 * found.median / (found.median + record.latency_s)
+    shown = seconds(found, record.key)
+    title = f"{shown.title}; {part:.3g} % of preprocessing and latency one after the other"
+    return replace(shown, text=f"{shown.text} ({part:.0f} %)", title=title)
+
+
 @partial(_or_printed, "energy_j_per_sample")
 def _energy(record: Record) -> Field:
     return joules(record, record.energy_j_per_sample)

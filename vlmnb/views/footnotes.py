@@ -100,9 +100,8 @@ def _fewer(record: Record) -> str:
 
 
 def _modelled(record: Record) -> bool:
-    parts = record.layers.parts if record.layers else ()
-    asked = (record.reused.plain, record.reused.kept) if record.reused else ()
-    of_parts = (headline(one.energy, record.cell.device, one.energy_refused) for one in (*parts, *asked))
+    device = "cpu" if record.preprocessing else record.cell.device
+    of_parts = (headline(part.energy, device, part.energy_refused) for part in record.metered_parts)
     found = [record.headline_energy, *of_parts]
     return any(reading is not None and reading.method == "model" for reading in found)
 

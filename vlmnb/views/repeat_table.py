@@ -19,6 +19,7 @@ COLUMNS: tuple[Column, ...] = (
     ("Answers", lambda record: Field(record.cell.length, words=True)),
     ("Repeat", lambda record: Field(str(record.cell.repeat))),
     ("Latency, s per batch [95 %]", fields.latency),
+    ("Preprocessing, s (% of both)", fields.preprocessing),
     ("Verdict", detail_table.verdict),
     ("Background load", detail_table.background_load),
     ("Began", value(lambda record: record.provenance.started_at[11:19], title="UTC", why="not recorded")),

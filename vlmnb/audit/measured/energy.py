@@ -76,9 +76,7 @@ def modelled_energy_is_codecarbons(record: Record) -> Iterator[Draft]:
 def energy_names_its_counter(record: Record) -> Iterator[Draft]:
     """Energy is called counted only where the machine has that counter, modelled only where it has none."""
     problems = [(r, _naming_problem(record, r) or _sensor_problem(record, r)) for r in record.energy]
-    parts = record.layers.parts if record.layers else ()
-    asked = (record.reused.plain, record.reused.kept) if record.reused else ()
-    problems += [(r, _naming_problem(record, r)) for part in (*parts, *asked) for r in part.energy]
+    problems += [(r, _naming_problem(record, r)) for part in record.metered_parts for r in part.energy]
     for reading, problem in problems:
         if problem:
             yield found(problem, reading=reading)

@@ -131,6 +131,10 @@ def _nested_times(record: Record) -> Iterator[tuple[str, float]]:
     elif record.reused is not None and seconds is not None:
         yield "questions", sum(sum(asked.question_s) for asked in (record.reused.plain, record.reused.kept))
         yield "cell", seconds
+    elif record.preprocessing is not None and seconds is not None:
+        rounds_s = sum(sum(way.round_s) for way in record.preprocessing.ways)
+        yield "rounds and batches", rounds_s + sum(record.preprocessing.model_s)
+        yield "cell", seconds
 
 
 def _background_s(record: Record) -> tuple[float, float | None]:

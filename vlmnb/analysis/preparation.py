@@ -1,0 +1,70 @@
+"""What preparing a batch takes beside the model, and the batch size from which the model waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vlmnb.meters.readings import headline
+from vlmnb.records.preprocessed import Prepared
+from vlmnb.records.record import Record
+from vlmnb.stats import intervals
+
+
+def batch_s(record: Record, way: Prepared) -> tuple[float, ...]:
+    """Return the seconds from one prepared batch to the next, round by round; empty if it was not here."""
+    of = record.preprocessing
+    return tuple(seconds / of.batches for seconds in way.round_s) if of else ()
+
+
+def step_s(record: Record, way: Prepared, step: str) -> float:
+    """Return the median seconds of a step for a batch, of all threads together."""
+    assert record.preprocessing is not None
+    return intervals.median_interval(way.steps[step]).median / record.preprocessing.batches
+
+
+def model_s(record: Record) -> intervals.Summary | None:
+    """Return the median seconds of the model for a batch."""
+    return intervals.median_interval(record.preprocessing.model_s) if record.preprocessing else None
+
+
+def share(record: Record, way: Prepared) -> float | None:
+    """Return preparing as a share of preparing and model together, one after the other; from medians."""
+    model, prepared = model_s(record), batch_s(record, way)
+    if model is None or not prepared:
+        return None
+    own = intervals.median_interval(prepared).median
+    return own / (own + model.median)
+
+
+def waits(record: Record, way: Prepared) -> bool | None:
+    """Return whether the model waits although batches are prepared while it works on the one before."""
+    model, prepared = model_s(record), batch_s(record, way)
+    if model is None or not prepared:
+        return None
+    return intervals.median_interval(prepared).median > model.median
+
+
+def waits_from(records: Sequence[Record], backend: str, threads: int) -> int | None:
+    """Return the smallest batch size from which on the model waits in every measured size; None if never."""
+    found = {
+        record.cell.batch_size: waits(record, way)
+        for record in records
+        if record.preprocessing
+        for way in record.preprocessing.ways
+        if (way.backend, way.threads) == (backend, threads)
+    }
+    size = None
+    for at in sorted(found, reverse=True):
+        if not found[at]:
+            break
+        size = at
+    return size
+
+
+def joules(way: Prepared) -> tuple[float | None, str, str]:
+    """Return the joules of the CPU per sample, how they were obtained, and why there are none."""
+    reading = headline(way.energy, "cpu", way.energy_refused)
+    if reading is None or not way.samples:
+        why = "; ".join(refusal.reason for refusal in way.energy_refused) or way.reason or "no reading"
+        return None, "", why
+    return reading.energy_j / way.samples, reading.method, ""

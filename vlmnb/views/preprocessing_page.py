@@ -1,0 +1,164 @@
+"""The page on preprocessing: what each step takes, by backend and threads, and when the model waits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vlmnb.analysis import preparation
+from vlmnb.records.preprocessed import STEPS, Prepared
+from vlmnb.records.record import Record
+from vlmnb.stats import intervals
+from vlmnb.views import fields, figure_style, marks
+from vlmnb.views.marks import MODELLED, marked
+from vlmnb.views.table import Field, Row, Table, missing, without
+from vlmnb.views.templates import say
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+HEADS = (
+    "Batch size", "Pixels by", "Threads", "Preprocessing, s per batch", "Model, s per batch", "% of both",
+    "Model waits", "Energy, J per sample", *(f"{step.capitalize()}, s" for step in STEPS),
+)  # fmt: skip
+TITLES = {"pil": "PIL", "torchvision": "torchvision", "cached": "kept pixels"}
+
+
+def table(records: Sequence[Record]) -> Table:
+    """Make a table with a row for each batch size, backend and number of threads."""
+    rows: list[Row] = []
+    for record in records:
+        size = Field(str(record.cell.batch_size))
+        if record.preprocessing is None:
+            rows.append((size, *[missing(record)] * (len(HEADS) - 1)))
+            continue
+        for way in record.preprocessing.ways:
+            names = size, Field(TITLES[way.backend], way.processor, words=True), Field(str(way.threads))
+            numbers = _numbers(record, way) if way.round_s else [without(way.reason, record.key)] * 10
+            rows.append((*names, *numbers))
+    return Table(say("preprocessing", "table"), HEADS, tuple(rows))
+
+
+def figure(records: Sequence[Record]) -> Figure:
+    """Draw the seconds per sample of the model and of each way, by batch size."""
+    from matplotlib import pyplot
+
+    with figure_style.themed():
+        import seaborn as sns
+
+        drawing, panel = pyplot.subplots(figsize=(6.5, 4), layout="constrained")
+        drawn = _series(records)
+        for color, (label, found) in zip(
+            sns.color_palette(figure_style.PALETTE, len(drawn)), drawn.items(), strict=True
+        ):
+            panel.errorbar(
+                [record.cell.batch_size for record, _ in found], [each.median for _, each in found],
+                yerr=[[x.median - x.low for _, x in found], [x.high - x.median for _, x in found]],
+                label=label, color=color, marker="o", markersize=4, capsize=2,
+                linestyle="--" if label == "model" else "-",
+            )  # fmt: skip
+        sizes = sorted({record.cell.batch_size for record in records})
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(sizes, [str(size) for size in sizes])
+        panel.set_yscale("log")
+        panel.set_xlabel("Batch size")
+        panel.set_ylabel("Time per batch, s")
+        panel.legend(fontsize="small")
+    return drawing
+
+
+def points(records: Sequence[Record]) -> Table:
+    """Make the table of the figure's points."""
+    rows = [
+        (
+            Field(str(record.cell.batch_size)),
+            Field(label, words=True),
+            fields.seconds(found, record.key, "batches" if label == "model" else "rounds"),
+            fields.record_key(record),
+        )
+        for label, drawn in _series(records).items()
+        for record, found in drawn
+    ]
+    return Table(
+        say("preprocessing", "points"), ("Batch size", "What", "Time per batch, s", "Record"), tuple(rows)
+    )
+
+
+def text(records: Sequence[Record]) -> str:
+    """Return a Markdown list: the largest step, when the model waits, and what is missing."""
+    measured = [record for record in records if record.preprocessing]
+    if not measured:
+        return say("findings", "nothing", reported=False)
+    last = max(measured, key=lambda record: record.cell.batch_size)
+    assert last.preprocessing is not None
+    here = [way for way in last.preprocessing.ways if way.round_s]
+    lines = []
+    if first := next((way for way in here if way.backend == "pil" and way.threads == 1), None):
+        steps = {step: preparation.step_s(last, first, step) for step in STEPS}
+        largest = max(steps, key=lambda step: steps[step])
+        lines.append(
+            say("preprocessing", "steps", size=last.cell.batch_size, step=largest,
+                part=steps[largest] / sum(steps.values()), share=preparation.share(last, first))
+        )  # fmt: skip
+    sizes = sorted(record.cell.batch_size for record in measured)
+    for way in here:
+        found = preparation.waits_from(measured, way.backend, way.threads)
+        title = TITLES[way.backend]
+        lines.append(
+            say("preprocessing", "waits", title=title, threads=way.threads, found=found, sizes=sizes)
+        )
+    absent = {way.reason: TITLES[way.backend] for way in last.preprocessing.ways if way.reason}
+    lines += [say("preprocessing", "absent", title=title, reason=why) for why, title in absent.items()]
+    if any(record.window_under_load for record in measured):
+        lines.append(say("preprocessing", "disturbed"))
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _series(records: Sequence[Record]) -> dict[str, list[tuple[Record, intervals.Summary]]]:
+    found: dict[str, list[tuple[Record, intervals.Summary]]] = {}
+    for record in records:
+        if record.preprocessing is None or (model := preparation.model_s(record)) is None:
+            continue
+        found.setdefault("model", []).append((record, model))
+        for way in record.preprocessing.ways:
+            if way.round_s:
+                seconds = intervals.median_interval(preparation.batch_s(record, way))
+                found.setdefault(_label(way), []).append((record, seconds))
+    return found
+
+
+def _label(way: Prepared) -> str:
+    return f"{TITLES[way.backend]}, {way.threads} thread{'s' * (way.threads > 1)}"
+
+
+def _numbers(record: Record, way: Prepared) -> list[Field]:
+    key, model = record.key, preparation.model_s(record)
+    assert model is not None
+    own = intervals.median_interval(preparation.batch_s(record, way))
+    amount, method, why = preparation.joules(way)
+    energy = without(why, key)
+    if amount is not None:
+        energy = Field(
+            f"{MODELLED if method == 'model' else ''}{amount:.3g}", f"{method}, {fields.ONE_READING}", key
+        )
+    title = "preprocessing divided by preprocessing and model, of medians, without an interval"
+    said = "yes" if preparation.waits(record, way) else "no"
+    overlapped = "if the next batch is prepared while the model works; by medians"
+    mark = marks.of_load(record, record.window_under_load)
+    steps = [
+        Field(
+            f"{preparation.step_s(record, way, step):.3g}", "median, of all threads, without an interval", key
+        )
+        for step in STEPS
+    ]
+    return [
+        marked(fields.seconds(own, key, "rounds"), mark),
+        marked(fields.seconds(model, key, "batches"), mark),
+        Field(f"{100 * (preparation.share(record, way) or 0):.1f}", title, key),
+        marked(
+            Field(said, overlapped, key, words=True),
+            mark,
+        ),
+        energy,
+        *steps,
+    ]
