@@ -45,11 +45,16 @@ def project(folder: Path) -> Path:
     ignored = shutil.ignore_patterns("generated", "runs", "reports", ".ipynb_checkpoints")
     shutil.copytree(PROJECT / "book", folder / "book", ignore=ignored)
     shutil.copytree(PROJECT / "notebooks", folder / "notebooks", ignore=ignored)
+    shutil.copytree(
+        PROJECT / "data", folder / "data", ignore=shutil.ignore_patterns("*-mini*", "*.md", "*.py")
+    )
+    for name in MODELS:  # the finder of GPUs needs their geometry
+        (folder / "models" / name).mkdir(parents=True)
+        shutil.copy(PROJECT / "models" / name / "config.json", folder / "models" / name)
     (folder / ".pytest_cache").mkdir()
     for litter in (".pytest_cache/README.md", "out.ipynb", "notes.md"):  # of tools and of experiments
         (folder / litter).write_text("# No page", encoding="utf-8")
     model = folder / "models" / "llava-tiny"
-    model.mkdir(parents=True)
     shutil.copy(Path(__file__).parent / "model_card.md", model / "README.md")
     header = json.dumps({"__metadata__": {}, "w": {"shape": [1500, 1400]}, "b": {"shape": []}}).encode()
     (model / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)

@@ -26,29 +26,36 @@ class Noise(NamedTuple):
 
 
 @contextmanager
-def opened(file: Path, *, dark: bool = False, width: int = 1280) -> Iterator[tuple[Any, Noise]]:
-    """A page in a browser of its own."""
+def started() -> Iterator[Any]:
+    """Chromium, which closes at the end."""
     from playwright.sync_api import sync_playwright
 
-    noise = Noise([], [], [])
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=executable(), args=["--no-sandbox", "--disable-gpu"]
         )
         try:
-            context = browser.new_context(
-                color_scheme="dark" if dark else "light", viewport={"width": width, "height": 900}
-            )
-            page = context.new_page()
-            page.on("console", lambda m: noise.errors.append(m.text) if m.type == "error" else None)
-            page.on("pageerror", lambda error: noise.errors.append(str(error)))
-            page.on("requestfailed", lambda request: noise.failed.append(request.url))
-            page.on(
-                "request",
-                lambda r: None if r.url.startswith(("file:", "data:")) else noise.network.append(r.url),
-            )
-            page.goto(file.as_uri(), wait_until="load")
-            page.wait_for_timeout(600)
-            yield page, noise
+            yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def opened(file: Path, *, dark: bool = False, width: int = 1280) -> Iterator[tuple[Any, Noise]]:
+    """A page in a browser of its own."""
+    noise = Noise([], [], [])
+    with started() as browser:
+        context = browser.new_context(
+            color_scheme="dark" if dark else "light", viewport={"width": width, "height": 900}
+        )
+        page = context.new_page()
+        page.on("console", lambda m: noise.errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: noise.errors.append(str(error)))
+        page.on("requestfailed", lambda request: noise.failed.append(request.url))
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith(("file:", "data:")) else noise.network.append(r.url),
+        )
+        page.goto(file.as_uri(), wait_until="load")
+        page.wait_for_timeout(600)
+        yield page, noise

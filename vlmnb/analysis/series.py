@@ -65,7 +65,7 @@ class Change(NamedTuple):
 
 def change(low: Record, high: Record, noise_floor: float) -> Change:
     """Compare two records that have a latency."""
-    found = _compare_latency(low, high, noise_floor)
+    found = latency_difference(low, high, noise_floor)
     disturbed = [record for record in (low, high) if record.batches_under_load]
     return Change(
         low=low,
@@ -117,9 +117,10 @@ def _wer_differs(low: Record, high: Record) -> bool:
     return not (a and b and a[0] <= b[1] and b[0] <= a[1])
 
 
-def _compare_latency(
+def latency_difference(
     low: Record, high: Record, noise_floor: float, *, per_sample: bool = False
 ) -> comparison.Difference | None:
+    """Compare two latencies, batch by batch where the batches are the same; None for too few batches."""
     mine, theirs = (
         [seconds / (record.cell.batch_size if per_sample else 1) for seconds in record.full_batches_s]
         for record in (low, high)
@@ -181,7 +182,7 @@ def _differ(a: Record, b: Record, noise_floor: float, quantity: Quantity) -> boo
         return _far(_value(a, quantity), _value(b, quantity))
     if a.batches_under_load or b.batches_under_load:
         return False
-    found = _compare_latency(a, b, noise_floor, per_sample=quantity == "latency_s_per_sample")
+    found = latency_difference(a, b, noise_floor, per_sample=quantity == "latency_s_per_sample")
     return found is not None and found.differ == "yes"
 
 

@@ -17,7 +17,19 @@ from vlmnb.analysis import base_configuration, pareto
 from vlmnb.book import collect, report_pages
 from vlmnb.book.collect import Files
 from vlmnb.book.content import Content, axis_order, record_path
-from vlmnb.book.pages import audit, axis, comparison, first, machine, model, status, support, tried
+from vlmnb.book.pages import (
+    audit,
+    axis,
+    comparison,
+    explore,
+    finder,
+    first,
+    machine,
+    model,
+    status,
+    support,
+    tried,
+)  # fmt: skip
 from vlmnb.book.postprocess import linked
 from vlmnb.book.rendering import render, without_colors
 from vlmnb.errors import UserError
@@ -43,6 +55,12 @@ DRAWN = re.compile(r'<img\b(?=[^>]*\balt="(?P<alt>[^"]*)")[^>]*\bsrc="(?P<file>[
 
 ORIGIN = "xmlns:xlink"
 """Occurs in what matplotlib drew."""
+
+MENDED = {
+    '<summary><span class="toctree': '<summary aria-label="Pages of this chapter"><span class="toctree',
+    '<div class="bd-sidebar-primary': '<div role="navigation" aria-label="Book" class="bd-sidebar-primary',
+}
+"""Parts of the theme that a screen reader cannot name, and what takes their place."""
 
 _log = logging.getLogger(__name__)
 
@@ -100,6 +118,8 @@ def build(results: Path, runs: Path, output: Path, say: Callable[[str], object] 
         made = Path(scratch) / "_build" / "html"
         for page in made.rglob("*.html"):
             text = UNWANTED.sub("", page.read_text(encoding="utf-8"))
+            for found, mended in MENDED.items():
+                text = text.replace(found, mended)
             page.write_text(_with_figures(text, page.parent), encoding="utf-8")
         (made / ".inputs").write_text(stamp, encoding="utf-8")
         if site.exists():
@@ -147,6 +167,8 @@ def _generated(content: Content) -> Files:
         "_toc.yml": table_of_contents(content),
         "comparison.md": comparison.page(content),
         "headline.md": opening,
+        "explore.md": explore.page(content),
+        "finder.md": finder.page(content),
         "support.md": support.page(content),
         "tried.md": tried.page(),
         "machine.md": machine.page(content),
@@ -171,6 +193,8 @@ def _generated(content: Content) -> Files:
     # The first page includes it, from one folder above.
     texts["headline.md"] = texts["headline.md"].replace(' href="', ' href="generated/')
     files = {f"generated/{name}": text.encode() for name, text in texts.items()}
+    files[f"{collect.EXTRA}downloads/explore.js"] = explore.script(content)
+    files[f"{collect.EXTRA}downloads/finder.js"] = finder.script()
     for setup, results in base_configuration.base_results(content.records).items():
         if pareto.panels(results):
             drawn[pareto_figure.path(setup)] = pareto_figure.figure(results)

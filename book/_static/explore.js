@@ -1,0 +1,464 @@
+// The page Explore: draws the records of downloads/explore.js with Observable Plot, in the reader's choice.
+(() => {
+  const data = window.vlmnbExplore;
+  const root = document.getElementById("vlmnb-explore");
+  if (!data || !root) return;
+  const { quantities, kinds, datasets, points } = data;
+  const form = root.querySelector("form");
+  const place = (name) => root.querySelector(`[data-${name}]`);
+  const make = (tag, properties = {}, ...children) => {
+    const made = Object.assign(document.createElement(tag), properties);
+    made.append(...children);
+    return made;
+  };
+  points.forEach((point, number) => { point.number = number; });
+
+  // Numbers and their text.
+  const PREFIXES = [["T", 1e12], ["G", 1e9], ["M", 1e6], ["k", 1e3], ["", 1], ["m", 1e-3], ["µ", 1e-6], ["n", 1e-9]];
+  const plain = (value) => {
+    if (value === 0) return "0";
+    const digits = Math.max(2 - Math.floor(Math.log10(Math.abs(value))), 0);
+    return value.toFixed(Math.min(digits, 12));
+  };
+  const text = (value, unit) => {
+    if (unit === "$") return `$${plain(value)}`;
+    if (!["s", "J", "B", "FLOP", "g", "Wh"].includes(unit) || value === 0) return `${plain(value)} ${unit}`.trim();
+    const [prefix, factor] = PREFIXES.find(([, size]) => Math.abs(value) >= size * 0.9995) ?? PREFIXES.at(-1);
+    return `${plain(value / factor)} ${prefix}${unit}`;
+  };
+
+  // A quantity of a point as [value, low, high] or [value]; undefined where it has none.
+  const PER_KWH = 1 / 3.6e6;
+  const scaled = (found, factor) => found?.map((value) => value * factor);
+  const price = (name) => Math.max(Number(form.elements[name].value) || 0, 0);
+  const derived = {
+    wh_1000: (own) => scaled(own.j_image, 1 / 3.6),
+    g_1000: (own) => scaled(own.j_image, 1000 * PER_KWH * price("grid")),
+    usd_1000: (own) => own.j_image && own.s_image?.map((seconds) =>
+      1000 * (seconds * price("hire") / 36 / (price("use") || NaN) + own.j_image[0] * PER_KWH * price("tariff"))),
+    g_right: (own) => right(derived.g_1000(own), own.accuracy),
+    usd_right: (own) => right(derived.usd_1000(own), own.accuracy),
+  };
+  const right = (cost, share) => {
+    if (!cost || !share || !share[0]) return undefined;
+    const [low, high] = [cost[1] ?? cost[0], cost[2] ?? cost[0]];
+    return share.length > 2 && share[1] > 0
+      ? [cost[0] / share[0], low / share[2], high / share[1]] : [cost[0] / share[0]];
+  };
+  const value = (point, name) => {
+    const found = derived[name] ? derived[name](point.values) : point.values[name];
+    return found && found.every(Number.isFinite) && (!quantities[name].log || found[0] > 0) ? found : undefined;
+  };
+  const ofEnergy = (name) => ["j_image", "wh_1000", "usd_1000", "usd_right", "g_1000", "g_right"].includes(name);
+  const shown = (point, name) => {
+    const found = value(point, name);
+    if (!found) return "-";
+    const { unit } = quantities[name];
+    const ends = found.length > 2 ? ` [${text(found[1], unit)}, ${text(found[2], unit)}]` : "";
+    return `${ofEnergy(name) && point.modelled ? "≈ " : ""}${text(found[0], unit)}${ends}`;
+  };
+  const named = (point) => {
+    const own = point.values;
+    const size = own.batch ? `, batch ${own.batch[0]}, ${own.image[0]} px, prompt ${own.prompt[0]}` : "";
+    const marks = `${point.busy ? " †" : ""}${point.degenerate ? " ∅" : ""}`;
+    return `${point.title}, ${point.setting}${size}${marks}`;
+  };
+
+  // Whether two points differ: the few lines of vlmnb/stats/comparison.py, which a test holds equal to them.
+  const ratio = (one, other, floor) => {
+    const center = other[0] - one[0];
+    const reach = Math.log1p(floor);
+    const down = Math.hypot(other[0] - other[1], one[2] - one[0]);
+    const up = Math.hypot(other[2] - other[0], one[0] - one[1]);
+    return [center, center - Math.max(down, reach), center + Math.max(up, reach)].map(Math.exp);
+  };
+  const differ = (low, high) => {
+    if (low > 1 || high < 1) return "yes";
+    return low >= 1 / (1 + data.negligible) && high <= 1 + data.negligible ? "no" : "cannot tell";
+  };
+  const spread = (point, name) => {
+    if (name === "j_image") return point.values.j_image && Array(3).fill(Math.log(point.values.j_image[0]));
+    if (name === "s_image" || !point.spread) return point.spread;
+    const seconds = point.spread.map((each) => derived.usd_1000({ ...point.values, s_image: [Math.exp(each)] })[0]);
+    return seconds.map(Math.log);
+  };
+  const difference = (one, other, name = "s_image") => {
+    const floor = kinds[one.kind].floor;
+    const busy = name === "j_image" ? "busy_window" : "busy";
+    const [low, high] = [spread(one, name), spread(other, name)];
+    if (floor === null) return { why: "the report states no spread, so this cannot be said" };
+    if (one[busy] || other[busy]) return { why: "cannot be said: other processes used the machine (†)" };
+    if (!low || !high) return { why: "cannot be said: too few batches" };
+    const same = name === "s_image" && data.paired[[one.number, other.number].sort((a, b) => a - b).join(" ")];
+    const paired = same && (one.number < other.number ? same : [1 / same[0], 1 / same[2], 1 / same[1]]);
+    const ends = paired || ratio(low, high, floor);
+    return { ends, answer: differ(ends[1], ends[2]) };
+  };
+  const front = (found, x, y) => {
+    const signs = [x, y].map((name) => (quantities[name].better === "low" ? 1 : -1));
+    const at = (point) => [x, y].map((name, i) => signs[i] * value(point, name)[0]);
+    return found.filter((point) => !found.some((other) => {
+      const [[a, b], [c, d]] = [at(point), at(other)];
+      return c <= a && d <= b && (c < a || d < b);
+    }));
+  };
+  Object.assign(data, { difference, front, value });
+
+  // What the reader chose, in the fields and in the address.
+  const tally = (found, of) => {
+    const counts = new Map();
+    found.forEach((point) => counts.set(of(point), (counts.get(of(point)) ?? 0) + 1));
+    return counts;
+  };
+  const most = (counts) => [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
+  const withNumbers = points.filter((point) => value(point, "s_image"));
+  const usual = withNumbers.filter((point) => kinds[point.kind].usual);
+  const kindFirst = most(tally(usual.length ? usual : withNumbers, (point) => String(point.kind))) ?? "0";
+  const ofFirst = withNumbers.filter((point) => String(point.kind) === kindFirst);
+  const scored = ofFirst.filter((point) => value(point, "accuracy"));
+  const CHOICES = {
+    kind: ["Kind of record", kinds.map((kind, i) => [String(i), kind.title]), [kindFirst]],
+    dataset: ["Data set", Object.entries(datasets),
+      [most(tally(scored.length ? scored : ofFirst, (point) => point.dataset)) ?? Object.keys(datasets)[0]]],
+    model: ["Model", Object.keys(data.marks).map((name) => [name, name]), null],
+    setting: ["Setting", [...new Set(points.map((point) => point.setting))].sort().map((name) => [name, name]), null],
+    batch: ["Batch size", [...tally(withNumbers, (p) => p.values.batch[0]).keys()].sort((a, b) => a - b)
+      .map((size) => [String(size), String(size)]), null],
+  };
+  const LIMITS = {
+    quality: ["at least", () => form.elements.metric.value],
+    seconds: ["at most", () => "s_image"],
+    joules: ["at most", () => "j_image"],
+    memory: ["at most", () => "peak"],
+    price: ["at most", () => "usd_1000"],
+  };
+  const quality = Object.keys(quantities).filter((name) => quantities[name].quality);
+  const DEFAULTS = { x: "s_image", y: scored.length ? "accuracy" : "j_image", metric: scored.length ? "accuracy" : "wer" };
+  const limits = {};
+  const boxes = {};
+  const options = (select, names) => names.forEach((name) =>
+    select.append(make("option", { value: name, textContent: quantities[name].title })));
+  const has = (name) => points.some((point) => value(point, name));
+  const known = Object.keys(quantities).filter(has);
+  options(form.elements.x, known);
+  options(form.elements.y, known);
+  options(form.elements.metric, quality.filter(has));
+  for (const [name, [title, choices]] of Object.entries(CHOICES)) {
+    const summary = make("summary");
+    const list = make("div", { className: "choices" });
+    boxes[name] = choices.map(([key, label]) => {
+      const box = make("input", { type: "checkbox", name, value: key });
+      list.append(make("label", {}, box, ` ${label}`));
+      return box;
+    });
+    place("choices").append(make("details", {}, summary, list));
+    boxes[name].label = () => {
+      const on = boxes[name].filter((box) => box.checked);
+      summary.textContent = `${title}: ${on.length === 1 ? choices.find(([key]) => key === on[0].value)[1]
+        : on.length === choices.length ? "all" : `${on.length} of ${choices.length}`}`;
+    };
+  }
+  for (const [name, [how]] of Object.entries(LIMITS)) {
+    const slider = make("input", { type: "range", name: `limit-${name}`, min: 0, max: 100, step: 1 });
+    const output = make("output");
+    const caption = make("span");
+    place("limits").append(make("label", {}, caption, slider, output));
+    limits[name] = { slider, output, caption, how, value: null };
+  }
+  const range = (name) => {
+    const found = points.filter((point) => boxes.kind.some((box) => box.checked && box.value === String(point.kind)))
+      .map((point) => value(point, LIMITS[name][1]())?.[0]).filter((each) => each !== undefined);
+    return found.length ? [Math.min(...found), Math.max(...found)] : null;
+  };
+  const low = (name) => quantities[LIMITS[name][1]()]?.better === "low";
+  const off = (name) => (low(name) ? 100 : 0);
+  const toValue = (name, position) => {
+    const [least, top] = range(name);
+    const log = quantities[LIMITS[name][1]()].log;
+    return log ? least * (top / least) ** (position / 100) : least + (top - least) * position / 100;
+  };
+  const toPosition = (name, limit) => {
+    const [least, top] = range(name);
+    if (top === least) return off(name);
+    const log = quantities[LIMITS[name][1]()].log;
+    const share = log ? Math.log(limit / least) / Math.log(top / least) : (limit - least) / (top - least);
+    return Math.round(100 * Math.min(Math.max(share, 0), 1));
+  };
+  const chosen = (name) => boxes[name].filter((box) => box.checked).map((box) => box.value);
+  const fill = (wanted) => {
+    for (const name of ["x", "y", "metric"]) {
+      const select = form.elements[name];
+      const valid = (key) => [...select.options].some((option) => option.value === key);
+      select.value = [wanted.get(name), DEFAULTS[name], select.options[0]?.value].find(valid) ?? "";
+    }
+    for (const name of Object.keys(data.prices)) {
+      const given = Number(wanted.get(name));
+      form.elements[name].value = wanted.has(name) && given >= 0 ? given : data.prices[name].value;
+    }
+    for (const [name, [, , first]] of Object.entries(CHOICES)) {
+      const asked = wanted.getAll(name).filter((key) => boxes[name].some((box) => box.value === key));
+      const on = asked.length ? asked : first;
+      boxes[name].forEach((box) => { box.checked = !on || on.includes(box.value); });
+    }
+    for (const name of Object.keys(LIMITS)) {
+      const given = parseFloat(wanted.get(name));
+      limits[name].value = Number.isFinite(given) ? given : null;
+    }
+  };
+  const address = () => {
+    const state = new URLSearchParams();
+    for (const name of ["x", "y", "metric"]) {
+      if (form.elements[name].value !== DEFAULTS[name]) state.set(name, form.elements[name].value);
+    }
+    for (const name of Object.keys(data.prices)) {
+      if (price(name) !== data.prices[name].value) state.set(name, price(name));
+    }
+    for (const [name, [, choices, first]] of Object.entries(CHOICES)) {
+      const on = chosen(name);
+      const usualChoice = first ? String(on) === String(first) : on.length === choices.length;
+      if (!usualChoice) on.forEach((key) => state.append(name, key));
+    }
+    for (const [name, limit] of Object.entries(limits)) {
+      if (limit.value !== null) state.set(name, Number(limit.value.toPrecision(4)));
+    }
+    history.replaceState(null, "", `#${state}`);
+  };
+
+  // Limits: a point without the number cannot meet one.
+  const missed = (point) => Object.entries(limits).flatMap(([name, limit]) => {
+    if (limit.value === null) return [];
+    const quantity = LIMITS[name][1]();
+    const found = value(point, quantity)?.[0];
+    if (found === undefined) return [`no ${quantities[quantity].title.toLowerCase()}`];
+    const sign = low(name) ? 1 : -1;
+    return sign * found <= sign * limit.value ? [] : [quantities[quantity].title.toLowerCase()];
+  });
+  const unsure = (point) => Object.entries(limits).some(([name, limit]) => {
+    const found = limit.value === null ? undefined : value(point, LIMITS[name][1]());
+    return found?.length > 2 && found[1] < limit.value && limit.value < found[2];
+  });
+
+  let hovered = null;
+  let selected = null;
+  let drawn = [];
+  const detail = () => {
+    place("detail").replaceChildren(...(selected ? [
+      `${named(selected)} on ${datasets[selected.dataset]}: `,
+      [form.elements.x.value, form.elements.y.value].map((name) =>
+        `${quantities[name].title.toLowerCase()} ${shown(selected, name)}`).join(", "),
+      ". ", make("a", { href: selected.href, textContent: "Open the record" }),
+    ] : []));
+  };
+  const axis = (name) => {
+    const { title, unit, log } = quantities[name];
+    const modelled = ofEnergy(name) && drawn.some((point) => point.modelled) ? ", ≈ modelled" : "";
+    return {
+      type: log ? "log" : "linear", label: `${title}${modelled}`, grid: true, nice: !log,
+      ticks: 5, tickFormat: (each) => text(each, unit), labelArrow: false,
+    };
+  };
+  const draw = () => {
+    const [x, y] = [form.elements.x.value, form.elements.y.value];
+    const width = Math.max(Math.min(place("chart").clientWidth, 900), 280);
+    const groups = [...tally(drawn, (point) => point.group).keys()];
+    const center = (name) => (point) => value(point, name)[0];
+    const end = (name, i) => (point) => value(point, name)[i];
+    const ends = (name) => drawn.filter((point) => value(point, name).length > 2);
+    const panel = groups.length > 1 ? { fy: "group" } : {};
+    const pale = (point) => (point.missed.length ? 0.25 : 1);
+    const dot = { x: center(x), y: center(y), symbol: "title", r: 5, ...panel };
+    const titles = Object.keys(data.marks);
+    const line = groups.flatMap((group) => {
+      const own = drawn.filter((point) => point.group === group && point.front);
+      return own.sort((a, b) => value(a, x)[0] - value(b, x)[0]);
+    });
+    const whisker = { stroke: "title", strokeWidth: 1.5, strokeOpacity: pale, ...panel };
+    const chart = Plot.plot({
+      width, height: 80 + 330 * Math.max(groups.length, 1), marginLeft: 62, marginBottom: 42, marginTop: 28,
+      style: { fontSize: "13px", background: "transparent", overflow: "visible" },
+      inset: 12, x: axis(x), y: axis(y), fy: { label: null, axis: null, padding: 0.15, domain: groups },
+      color: { domain: titles, range: titles.map((name) => data.marks[name][0]) },
+      symbol: { domain: titles, range: titles.map((name) => data.marks[name][1]) },
+      marks: [
+        Plot.frame({ strokeOpacity: 0.3 }),
+        Plot.text(groups.length > 1 ? groups : [], { fy: (d) => d, text: (d) => d, frameAnchor: "top-left", dy: -16, fontWeight: 600, lineWidth: width / 14, textOverflow: "ellipsis" }),
+        Plot.line(line, { x: center(x), y: center(y), z: "group", strokeDasharray: "5 3", ...panel }),
+        Plot.ruleY(ends(x), { y: center(y), x1: end(x, 1), x2: end(x, 2), ...whisker }),
+        Plot.ruleX(ends(y), { x: center(x), y1: end(y, 1), y2: end(y, 2), ...whisker }),
+        Plot.dot(drawn.filter((p) => !p.busy), { ...dot, fill: "title", fillOpacity: pale }),
+        Plot.dot(drawn.filter((p) => p.busy), { ...dot, stroke: "title", strokeWidth: 2, strokeOpacity: pale }),
+        Plot.dot(selected && drawn.includes(selected) ? [selected] : [], { ...dot, symbol: "circle", r: 10, stroke: "currentColor", strokeWidth: 2 }),
+        Plot.tip(drawn, Plot.pointer({
+          x: center(x), y: center(y), ...panel, lineWidth: Math.min(32, width / 12),
+          title: (point) => [named(point), `${quantities[x].title}: ${shown(point, x)}`, `${quantities[y].title}: ${shown(point, y)}`,
+            point.missed.length ? `Misses a limit: ${point.missed.join(", ")}` : "", `Record ${point.key}`].filter(Boolean).join("\n"),
+        })),
+      ],
+    });
+    chart.setAttribute("aria-hidden", "true"); // the table below holds the same
+    chart.addEventListener("input", () => {
+      hovered = chart.value;
+      chart.style.cursor = hovered ? "pointer" : "";
+    });
+    const names = [...new Set(drawn.map((point) => point.title))];
+    const key = Plot.plot({
+      width, height: 26 * Math.ceil(names.length / Math.max(Math.floor(width / 190), 1)), margin: 0, axis: null,
+      style: { fontSize: "13px", background: "transparent" },
+      x: { domain: [0, width] }, y: { domain: [0, 26 * Math.ceil(names.length / Math.max(Math.floor(width / 190), 1))], reverse: true },
+      color: { domain: titles, range: titles.map((name) => data.marks[name][0]) },
+      symbol: { domain: titles, range: titles.map((name) => data.marks[name][1]) },
+      marks: ["dot", "text"].map((mark) => {
+        const across = Math.max(Math.floor(width / 190), 1);
+        const at = { x: (d, i) => 10 + 190 * (i % across), y: (d, i) => 13 + 26 * Math.floor(i / across) };
+        return mark === "dot" ? Plot.dot(names, { ...at, fill: (d) => d, symbol: (d) => d, r: 5 })
+          : Plot.text(names, { ...at, text: (d) => d, textAnchor: "start", dx: 12 });
+      }),
+    });
+    key.setAttribute("aria-hidden", "true");
+    place("chart").replaceChildren(key, chart);
+  };
+  const cells = (tag, texts) => texts.map((each) => {
+    const cell = make(tag, tag === "th" ? { scope: "col" } : {});
+    cell.append(each);
+    return cell;
+  });
+  const table = (caption, heads, rows) => make("div", { className: "vlmnb-scroll", tabIndex: 0, role: "region", ariaLabel: caption },
+    make("table", { className: "vlmnb-table words" },
+      make("caption", {}, make("span", { textContent: caption })),
+      make("thead", {}, make("tr", {}, ...cells("th", heads))),
+      make("tbody", {}, ...rows.map(([first, ...rest]) => {
+        const head = make("th", { scope: "row" });
+        head.append(first);
+        return make("tr", {}, head, ...cells("td", rest));
+      }))));
+  const link = (point, words) => make("a", { href: point.href, textContent: words });
+  const AIMS = { usd_1000: "Cheapest", s_image: "Fastest", j_image: "Thriftiest" };
+  const verdict = (one, other, name) => {
+    const { ends, answer, why } = difference(one, other, name);
+    if (why) return why;
+    const times = `${plain(ends[0])} times [${plain(ends[1])}, ${plain(ends[2])}]`;
+    return { yes: `real: ${times}`, no: `equal within ${100 * data.negligible} %: ${times}`,
+      "cannot tell": `may be noise: ${times}` }[answer];
+  };
+  const best = () => {
+    const groups = Map.groupBy(filtered(), (point) => point.group);
+    const made = [...groups].map(([group, own]) => {
+      const able = own.filter((point) => !point.missed.length && !point.degenerate);
+      const rows = Object.entries(AIMS).map(([name, aim]) => {
+        const [first, second] = able.filter((point) => value(point, name))
+          .sort((a, b) => value(a, name)[0] - value(b, name)[0]);
+        if (!first) return [aim, "-", "nothing meets the limits, or no record has the number", "-", "-", "-"];
+        const sure = unsure(first) ? " (its interval reaches beyond a limit)" : "";
+        return [aim, link(first, named(first)), shown(first, name) + sure,
+          second ? link(second, named(second)) : "-", second ? shown(second, name) : "-",
+          second ? verdict(first, second, name) : "no runner-up"];
+      });
+      return table(`Best of ${able.length} within the limits: ${group}`,
+        ["Aim", "Best", "Value", "Runner-up", "Its value", "Is the lead real?"], rows);
+    });
+    place("best").replaceChildren(...made);
+  };
+  const filtered = () => {
+    const on = Object.fromEntries(Object.keys(CHOICES).map((name) => [name, new Set(chosen(name))]));
+    return points.filter((point) => on.kind.has(String(point.kind)) && on.dataset.has(point.dataset)
+      && on.model.has(point.title) && on.setting.has(point.setting)
+      && (!point.values.batch || on.batch.has(String(point.values.batch[0]))));
+  };
+  const update = () => {
+    const [x, y] = [form.elements.x.value, form.elements.y.value];
+    Object.values(boxes).forEach((list) => list.label());
+    for (const [name, limit] of Object.entries(limits)) {
+      const known = range(name);
+      const quantity = LIMITS[name][1]();
+      limit.slider.disabled = !known;
+      limit.slider.value = known && limit.value !== null ? toPosition(name, limit.value) : off(name);
+      const said = limit.value === null ? "no limit" : text(limit.value, quantities[quantity].unit);
+      limit.output.value = said;
+      limit.slider.setAttribute("aria-valuetext", said);
+      limit.caption.textContent = quantities[quantity]
+        ? `${quantities[quantity].title} at ${low(name) ? "most" : "least"} ` : "No quality is known ";
+    }
+    const found = filtered();
+    found.forEach((point) => {
+      point.group = `${datasets[point.dataset]}, ${kinds[point.kind].title}`;
+      point.missed = missed(point);
+      point.front = false;
+    });
+    drawn = found.filter((point) => value(point, x) && value(point, y)).sort((a, b) => value(a, x)[0] - value(b, x)[0]);
+    const notes = [];
+    for (const own of Map.groupBy(drawn, (point) => point.group).values()) {
+      if (!quantities[x].better || !quantities[y].better || x === y) continue;
+      const long = [x, y].some((name) => name.startsWith("wer") && own.some((point) => value(point, name)[0] > 1));
+      if (long) notes.push(`No front for ${own[0].group}: word error rates above 1 measure length.`);
+      else front(own.filter((point) => !point.missed.length && !point.degenerate), x, y).forEach((point) => { point.front = true; });
+    }
+    if (selected && !drawn.includes(selected)) selected = null;
+    const groups = new Set(drawn.map((point) => point.group)).size;
+    const apart = groups > 1 ? ` They are of ${groups} kinds, each with a panel of its own.` : "";
+    const within = drawn.filter((point) => !point.missed.length).length;
+    place("status").textContent = `${drawn.length} of ${found.length} chosen records have both numbers; ${within} of them meet the limits.${apart} ${notes.join(" ")}`;
+    draw();
+    best();
+    const apartIn = (point) => (groups > 1 ? [point.group] : []);
+    const limited = Object.values(limits).some((limit) => limit.value !== null);
+    const meets = (point) => (point.missed.length ? `no: ${point.missed.join(", ")}`
+      : unsure(point) ? "perhaps: its interval reaches beyond" : "yes");
+    const rows = drawn.map((point) => [named(point), shown(point, x), shown(point, y), point.front ? "yes" : "no",
+      ...(limited ? [meets(point)] : []), ...apartIn(point), link(point, point.key)]);
+    const without = found.filter((point) => !drawn.includes(point)).map((point) =>
+      [named(point), point.reason ?? "has no such number", point.group, link(point, point.key)]);
+    const head = (name) => quantities[name].title;
+    place("table").replaceChildren(
+      table(`The same ${drawn.length} points as a table`,
+        ["Configuration", head(x), head(y), "On the front", ...(limited ? ["Meets the limits"] : []),
+          ...(groups > 1 ? ["Kind"] : []), "Record"], rows),
+      ...(without.length ? [make("details", {}, make("summary", { textContent: `${without.length} records without both numbers` }),
+        table("Records without both numbers", ["Configuration", "Why", "Kind", "Record"], without))] : []));
+    detail();
+    address();
+  };
+  const chart = place("chart");
+  let pointer = "mouse";
+  chart.addEventListener("pointerdown", (event) => { pointer = event.pointerType; }, true);
+  chart.addEventListener("click", () => {
+    if (!hovered) return;
+    if (pointer === "mouse") location.assign(hovered.href);
+    else { selected = hovered; draw(); detail(); }
+  });
+  chart.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];
+    if (event.key === "Enter" && selected) location.assign(selected.href);
+    if (!step || !drawn.length) return;
+    event.preventDefault();
+    const at = drawn.indexOf(selected);
+    selected = drawn[at < 0 ? (step > 0 ? 0 : drawn.length - 1) : (at + step + drawn.length) % drawn.length];
+    draw();
+    detail();
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", (event) => {
+    const [, name] = event.target.name.match(/^limit-(.*)/) ?? [];
+    if (name) {
+      const position = Number(event.target.value);
+      limits[name].value = position === off(name) ? null : toValue(name, position);
+    }
+    if (event.target.name === "metric") limits.quality.value = null;
+    update();
+  });
+  form.elements.reset.addEventListener("click", () => {
+    fill(new URLSearchParams());
+    update();
+  });
+  const start = () => {
+    fill(new URLSearchParams(location.hash.slice(1)));
+    update();
+  };
+  addEventListener("hashchange", start);
+  let width = 0;
+  new ResizeObserver(() => {
+    if (Math.abs(chart.clientWidth - width) < 2) return;
+    width = chart.clientWidth;
+    draw();
+  }).observe(chart);
+  start();
+})();

@@ -1,0 +1,203 @@
+"""The page that explores records: its data, and the page driven in a browser from file://."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import browser
+import codecarbon
+import factory
+import pytest
+
+from vlmnb.analysis import series
+from vlmnb.book import explorer
+from vlmnb.records import record_file
+from vlmnb.records.record import Record
+from vlmnb.stats import intervals
+
+DIFFERENCES = """pairs => pairs.map(([i, j]) => {
+  const { points, difference } = vlmnbExplore;
+  const found = difference(points[i], points[j]);
+  return found.why ? null : [found.answer, ...found.ends];
+})"""
+FRONT = """() => {
+  const { points, value, front } = vlmnbExplore;
+  const found = points.filter((p) => value(p, 's_image') && value(p, 'accuracy'));
+  return [found.map((p) => [value(p, 's_image')[0], 1 - value(p, 'accuracy')[0], p.key]),
+    front(found, 's_image', 'accuracy').map((p) => p.key)];
+}"""
+COST = """() => {
+  const p = vlmnbExplore.points.find((p) => p.values.j_image);
+  return [p.values.s_image[0], p.values.j_image[0], vlmnbExplore.value(p, 'usd_1000')[0]];
+}"""
+ALL_KINDS = "location.hash = 'x=s_image&y=wer&' + vlmnbExplore.kinds.map((_, i) => `kind=${i}`).join('&')"
+
+in_browser = [
+    pytest.mark.slow,
+    pytest.mark.skipif(browser.executable() is None, reason="no Chromium here; install the package chromium"),
+]
+
+
+def test_the_libraries_are_the_ones_that_were_published(project: Path) -> None:
+    folder = project / "book" / "_static" / "vendor"
+    listed = re.findall(r"^\| (\S+\.js) .* ([0-9a-f]{64}) \|$", (folder / "README.md").read_text(), re.M)
+    assert {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name, _ in listed} == dict(
+        listed
+    )
+    assert {path.name for path in folder.glob("*.js")} == {name for name, _ in listed}
+
+
+def test_every_price_begins_with_a_source_and_the_grid_with_that_of_codecarbon() -> None:
+    prices = explorer.CONTENT["prices"]
+    assert all(one["source"] for one in prices.values())
+    file = Path(codecarbon.__file__).parent / "data" / "private_infra" / "global_energy_mix.json"
+    mix = json.loads(file.read_text())["USA"]
+    assert (prices["grid"]["value"], mix["year"]) == (round(mix["carbon_intensity"]), 2023)
+
+
+def test_kinds_of_records_are_kept_apart() -> None:
+    cells = [
+        factory.cell(), factory.cell(length="fixed"), factory.cell(length="fixed", max_new_tokens=8),
+        factory.cell(weights="random"), factory.cell(repeat=1), factory.cell(measure="layers"),
+    ]  # fmt: skip
+    made = [factory.record(cell, key=f"{i:016x}") for i, cell in enumerate(cells)]
+    older = factory.but(made[0], key="a" * 16)
+    newer = factory.changed(made[0], "provenance", started_at="2026-02-01T00:00:00+00:00")
+    found = explorer.data([older, newer, *made[1:]])
+    assert sorted(point["kind"] for point in found["points"]) == list(range(7))
+    assert [kind["usual"] for kind in found["kinds"]].count(True) == 1
+    by_key = {point["key"]: point for point in found["points"]}
+    random = by_key[made[3].key]
+    assert "accuracy" not in random["values"], "random weights have no quality"
+    assert by_key[made[0].key]["values"]["accuracy"][0] == 0.75
+    assert all(point["modelled"] for point in found["points"])
+
+
+def test_values_are_per_image_and_pairs_are_those_of_the_pages() -> None:
+    cell = factory.cell(samples=24)
+    told = factory.answers(24, 3)
+    one, other = (
+        factory.record(
+            factory.but(cell, optimization=name), key=key, answers=told,
+            latencies=tuple(scale * (1 + 0.01 * (i % 3)) for i in range(12)),
+        )
+        for name, key, scale in (("fp32", "a" * 16, 0.5), ("sdpa", "b" * 16, 0.8))
+    )  # fmt: skip
+    found = explorer.data([one, other])
+    assert found["points"][0]["values"]["s_image"][0] == pytest.approx(one.latency_s / 2)
+    assert found["points"][0]["values"]["images_s"][0] == pytest.approx(2 / one.latency_s)
+    expected = series.latency_difference(one, other, found["kinds"][0]["floor"])
+    assert found["paired"]["0 1"] == pytest.approx([expected.ratio, expected.low, expected.high], rel=1e-8)
+
+
+class TestInABrowser:
+    pytestmark = in_browser
+
+    @pytest.fixture
+    def opened(self, site: Path) -> Iterator[Any]:
+        with browser.opened(site / "book/generated/explore.html") as (page, noise):
+            yield page
+            assert noise == browser.Noise([], [], [])
+
+    def test_the_browser_compares_as_the_package_does(self, site: Path, opened: Any) -> None:
+        files = sorted((site / "downloads" / "records").rglob("*.json"))
+        records = {record.key: record for record in map(record_file.read, files)}
+        points = opened.evaluate("vlmnbExplore.points.map(p => [p.key, p.kind, p.dataset])")
+        floors = opened.evaluate("vlmnbExplore.kinds.map(k => k.floor)")
+        pairs = [
+            (i, j) for i, j in combinations(range(len(points)), 2)
+            if points[i][1:] == points[j][1:] and floors[points[i][1]] is not None
+        ][:4000]  # fmt: skip
+        told = opened.evaluate(DIFFERENCES, pairs)
+        answers = []
+        for (i, j), theirs in zip(pairs, told, strict=True):
+            one, other = records[points[i][0]], records[points[j][0]]
+            ours = _difference(one, other, floors[points[i][1]])
+            assert (ours is None) == (theirs is None), (one.cell, other.cell)
+            if ours and theirs:
+                assert theirs[0] == ours.differ
+                assert theirs[1:] == pytest.approx([ours.ratio, ours.low, ours.high], rel=1e-6)
+                answers.append((ours.paired, ours.differ))
+        assert {paired for paired, _ in answers} == {True, False}
+        assert {"yes", "cannot tell"} <= {answer for _, answer in answers}
+
+    def test_the_front_is_that_of_the_package(self, opened: Any) -> None:
+        values, keys = opened.evaluate(FRONT)
+        ours = intervals.pareto_front([(x, y) for x, y, _ in values])
+        ends = {(values[i][0], values[i][1]) for i in ours}
+        assert {(x, y) for x, y, key in values if key in keys} == ends
+
+    def test_axes_limits_and_prices_are_chosen_and_kept_in_the_address(self, opened: Any) -> None:
+        rows = opened.locator("[data-table] > .vlmnb-scroll tbody tr")
+        status = opened.locator("[data-status]")
+        assert status.inner_text().startswith(f"{rows.count()} of ")
+        best = opened.locator("[data-best] tbody tr")
+        assert best.locator("th").all_inner_texts() == ["Cheapest", "Fastest", "Thriftiest"]
+        fastest = best.nth(1).locator("td").first.inner_text()
+        opened.get_by_label("Vertical axis").select_option("usd_right")
+        opened.locator("summary", has_text="Your prices").click()
+        before = opened.evaluate(
+            "vlmnbExplore.value(vlmnbExplore.points.find(p => p.values.j_image), 'usd_1000')[0]"
+        )
+        opened.get_by_label("GPU or machine, $ per hour").fill("0")
+        seconds, joules, cost = opened.evaluate(COST)
+        assert cost == pytest.approx(1000 * joules / 3.6e6 * 0.0895)
+        assert before - cost == pytest.approx(1000 * seconds * 2.5 / 3600)
+        slider = opened.get_by_role("slider", name="Latency per image at most")
+        slider.focus()
+        slider.press("Home")
+        limited = best.nth(1).locator("td").first.inner_text()
+        assert limited == fastest, "the fastest alone meets the shortest limit"
+        assert slider.get_attribute("aria-valuetext") != "no limit"
+        assert "y=usd_right" in opened.url
+        assert "hire=0" in opened.url
+        assert "seconds=" in opened.url
+        kept = status.inner_text()
+        opened.reload()
+        opened.wait_for_timeout(500)
+        assert status.inner_text() == kept
+        assert opened.get_by_label("Vertical axis").input_value() == "usd_right"
+        opened.get_by_role("button", name="Reset").click()
+        assert opened.url.endswith("#")
+
+    def test_a_click_opens_the_record_and_keys_move_from_point_to_point(self, opened: Any) -> None:
+        chart = opened.locator("[data-chart]")
+        chart.focus()
+        chart.press("ArrowRight")
+        link = opened.locator("[data-detail] a")
+        first = link.get_attribute("href")
+        chart.press("ArrowRight")
+        assert first != link.get_attribute("href")
+        chart.press("ArrowLeft")
+        assert link.get_attribute("href") == first
+        ring = chart.locator("svg").nth(1).locator("g[aria-label=dot]").last.locator("path, circle")
+        box = ring.first.bounding_box()
+        opened.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        opened.wait_for_timeout(300)
+        assert "Record " in chart.locator("g[aria-label=tip]").text_content()
+        opened.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        opened.wait_for_url("**/downloads/records/**")
+
+    def test_kinds_and_data_sets_have_panels_of_their_own(self, opened: Any) -> None:
+        opened.evaluate(
+            "location.hash = 'x=s_image&y=wer&' + vlmnbExplore.kinds.map((_, i) => `kind=${i}`).join('&')"
+        )
+        opened.wait_for_timeout(500)
+        assert "kinds, each with a panel of its own" in opened.locator("[data-status]").inner_text()
+        panels = opened.locator("[data-chart] svg").nth(1).locator("g[aria-label=frame] rect").count()
+        groups = opened.evaluate(
+            "new Set([...document.querySelectorAll('[data-best] caption')].map(c => c.textContent)).size"
+        )
+        assert 1 < panels <= groups
+
+
+def _difference(one: Record, other: Record, floor: float) -> Any:
+    if one.batches_under_load or other.batches_under_load:
+        return None
+    return series.latency_difference(one, other, floor, per_sample=True)

@@ -1,0 +1,30 @@
+"""The finder of GPUs holds what ``vlmnb fit`` answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from vlmnb.fit import answer, finder, gpus
+
+
+@pytest.mark.parametrize(
+    ("model", "kind", "batch", "context"),
+    [("llava-1.5-7b", "fp16", 8, 4096), ("qwen2.5-vl-3b", "Q4_K_M", 1, 0), ("fuyu-8b", "nf4", 64, 0)],
+)
+def test_memory_and_gpus_are_those_of_fit(model: str, kind: str, batch: int, context: int) -> None:
+    found = finder.data([model])
+    ours = found["models"][model]
+    fit = answer.of(model, kind, answer.load_of(model, batch_size=batch, context=context))
+    needed = ours["bytes"][kind][found["batches"].index(batch)][ours["contexts"].index(context)]
+    assert needed == fit.memory.total_bytes
+    rows = {row.gpu.name: row for row in fit.gpus}
+    number = list(found["quantizations"]).index(kind)
+    for gpu, theirs in zip(gpus.catalogue(), found["gpus"], strict=True):
+        obstacle = ours["obstacles"].get(kind) or theirs["obstacles"][number]
+        runs = theirs["usable"] >= needed and not obstacle
+        assert runs == rows[gpu.name].runs
+
+
+def test_only_contexts_that_a_model_was_trained_for_are_offered() -> None:
+    ours = finder.data(["llava-1.5-7b"])["models"]["llava-1.5-7b"]
+    assert ours["contexts"] == [0, 1024, 2048, 4096]

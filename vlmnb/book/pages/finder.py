@@ -1,0 +1,27 @@
+"""The page that finds GPUs for a model, a quantization, a batch size and a context."""
+
+from __future__ import annotations
+
+import json
+
+from markupsafe import Markup
+
+from vlmnb import models
+from vlmnb.book.content import Content
+from vlmnb.book.rendering import render
+from vlmnb.fit import finder, gpus
+
+
+def page(content: Content) -> str:
+    """Return the page: every model of the registry, and every GPU of the catalogue."""
+    cards = [page for page in content.pages if page.axis == "card"]
+    return render(
+        "finder.md", memory=Markup(finder.memory_table(models.registry())), gpus=Markup(finder.gpu_table()),
+        count=len(gpus.catalogue()), cards=cards,
+    )  # fmt: skip
+
+
+def script() -> bytes:
+    """Return the data as a script, because a page opened as a file may not read other files."""
+    found = json.dumps(finder.data(models.registry()), separators=(",", ":"))
+    return f"window.vlmnbFinder = {found};\n".encode()

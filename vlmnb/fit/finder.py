@@ -1,0 +1,97 @@
+"""Which GPUs run which model: the memory of every load that the book's finder offers, and the GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from vlmnb.files import templates
+from vlmnb.fit import gpus, memory, quantize, shape
+from vlmnb.fit.memory import Load
+from vlmnb.fit.shape import Shape
+from vlmnb.stats import formatting
+from vlmnb.views import table
+from vlmnb.views.table import Field, Table
+
+BATCHES = (1, 2, 4, 8, 16, 32, 64)
+CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
+"""Tokens per sample, those that a model was trained for; 0 comes first: prompt and longest answer."""
+
+
+def data(names: Iterable[str]) -> dict[str, Any]:
+    """Return, as plain values for JSON, what each load takes and what each GPU has.
+
+    ``models`` hold ``bytes`` by quantization, a row per batch of ``batches`` and a number per context.
+    """
+    kinds = list(quantize.QUANTIZATIONS.values())
+    return {
+        "batches": BATCHES,
+        "overhead": memory.OVERHEAD_BYTES,
+        "quantizations": {kind.name: kind.summary for kind in kinds},
+        "models": {name: _model(name) for name in names},
+        "gpus": [
+            {"usable": gpu.usable_bytes, "obstacles": [gpu.obstacle(kind) for kind in kinds]}
+            for gpu in gpus.catalogue()
+        ],
+    }
+
+
+def memory_table(names: Iterable[str]) -> str:
+    """Return the memory of each model by quantization at its base configuration and batch 1."""
+    rows = []
+    for name in names:
+        model = shape.of(name)
+        load = _load(model)
+        cells = [
+            Field(table.MISSING, why)
+            if (why := quantize.obstacle(model, kind))
+            else Field(formatting.gigabytes(memory.need(model, kind, load.under(model, kind)).total_bytes))
+            for kind in quantize.QUANTIZATIONS.values()
+        ]
+        rows.append((Field(model.entry.title), *cells))
+    caption = "GB (10^9 bytes) for one sample: weights, cache, activations and 0.5 GB of overhead"
+    return table.render(Table(caption, ("Model", *quantize.QUANTIZATIONS), tuple(rows)))
+
+
+def gpu_table() -> str:
+    """Return all GPUs, with columns for the answer, which the page fills."""
+    columns = ("GPU", "Runs it", "Free, GB", "GiB", "GB/s", "fp16 TFLOP/s", "W", "USD", "Kind", "Year")
+    rows = []
+    for gpu in gpus.catalogue():
+        figures = (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.fp16_tflops, gpu.power_w, gpu.price_usd)
+        numbers = [Field(table.MISSING if one is None else f"{one:g}") for one in (*figures, gpu.year)]
+        answers = (Field(table.MISSING, words=True), Field(table.MISSING))
+        kind = Field(gpu.segment, words=True)
+        rows.append((Field(gpu.title), *answers, *numbers[:-1], kind, numbers[-1]))
+    address = gpus.sources()["page"].address
+    notes = templates.render("vlmnb.fit", "gpu_notes.txt.j2", catalogue=gpus.catalogue(), address=address)
+    return table.render(Table(notes.strip(), columns, tuple(rows), "vlmnb-filter vlmnb-sticky"))
+
+
+def _load(of: Shape) -> Load:
+    """Return one sample of the base configuration."""
+    entry = of.entry
+    return Load(image_size=entry.image_size, text_tokens=entry.seq_lens[0], new_tokens=entry.max_new_tokens)
+
+
+def _model(name: str) -> dict[str, Any]:
+    model = shape.of(name)
+    load = _load(model)
+    asked = load.prompt_tokens(model) + load.new_tokens
+    contexts = [0, *(tokens for tokens in CONTEXTS if asked <= tokens <= model.decoder.context)]
+    sizes = {
+        kind.name: [
+            [
+                memory.need(model, kind, load.model_copy(
+                    update={"batch_size": batch, "context": context}).under(model, kind)).total_bytes
+                for context in contexts
+            ]
+            for batch in BATCHES
+        ]
+        for kind in quantize.QUANTIZATIONS.values()
+    }  # fmt: skip
+    obstacles = {kind.name: quantize.obstacle(model, kind) for kind in quantize.QUANTIZATIONS.values()}
+    return {
+        "title": model.entry.title, "contexts": contexts, "tokens": asked, "bytes": sizes,
+        "obstacles": {kind: why for kind, why in obstacles.items() if why},
+    }  # fmt: skip
