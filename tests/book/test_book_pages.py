@@ -182,10 +182,11 @@ def test_only_a_gpu_has_a_peak_above_the_baseline(base: Record) -> None:
     row = export_columns.row(of_a_process)
     assert (row["peak_bytes_over_model"], row["process_peak_bytes_over_model"]) == (None, 100)
     assert export_columns.row(of_a_gpu)["peak_bytes_over_model"] == 100
+    parts = {"weights_bytes": 300, "cache_bytes": 100}
     process, gpu = (
-        field(comparison_tables.cost_table(results(one)), "Above baseline")
-        for one in (of_a_process, of_a_gpu)
+        field(comparison_tables.cost_table(results(changed(one, "memory", **parts))), "Activations")
+        for one in (of_a_process, changed(of_a_gpu, "cell", device="cuda"))
     )
     assert process.text == "-"
-    assert "keeps what it once took" in process.title
-    assert gpu.text == "100 B"
+    assert "all its libraries" in process.title
+    assert gpu.text == "200 B", "peak without weights and cache"

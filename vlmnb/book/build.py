@@ -84,8 +84,9 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
         say(collect.outdated_summary(commands, len(pages), results, runs))
     problems = [*unreadable, *unreadable_failures, *not_made, *refused, *refused_reports]
     files: Files = {}
+    found = audit.findings(records, "reports")
     for page, notebook in zip(pages, [*measured.values(), *reported.values()], strict=True):
-        made, left_out = collect.processed(page, notebook, records)
+        made, left_out = collect.processed(page, notebook, records, found)
         files |= made
         problems += left_out
     content = Content(tuple(records), tuple(pages), tuple(failures), tuple(problems))

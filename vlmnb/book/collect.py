@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vlmnb import paths
-from vlmnb.book import postprocess
+from vlmnb.audit.rule import Finding
+from vlmnb.book import disputed, postprocess
 from vlmnb.book.content import Content, Failure, Page, record_path
 from vlmnb.book.pages import run
 from vlmnb.book.postprocess import Notebook, Refused
@@ -127,12 +128,25 @@ def outdated_summary(commands: Sequence[str], pages: int, results: Path, runs: P
     )
 
 
-def processed(page: Page, notebook: Notebook, records: Sequence[Record]) -> tuple[Files, list[str]]:
-    """Return a page as a notebook of the book and as a download, and a line for each thing left out of it."""
+def processed(
+    page: Page, notebook: Notebook, records: Sequence[Record], found: Sequence[Finding] = ()
+) -> tuple[Files, list[str]]:
+    """Return a page as a notebook of the book and as a download, and a line for each thing left out of it.
+
+    ``found``: what the audit found about the figures of the reports.
+    """
+    disputed_places = disputed.places(found) if page.from_report else set()
+    lines = disputed.lines(found, page) if page.from_report else []
     targets = {record.key: f"../../../{record_path(record)}" for record in page.records}
-    opening, legend = run.opening(page, records), marks.legend(postprocess.dumps(notebook))
+    opening, legend = run.opening(page, records, lines), marks.legend(postprocess.dumps(notebook))
+    if any(line.level != "note" for line in lines):
+        legend = f"{legend or '*Marks:*'} {marks.DISPUTED}"
     closing = f"{legend}\n\n{run.closing(page)}"
     made, left_out = postprocess.page(notebook, page.title, page.label, targets, opening, closing)
+    for cell in made["cells"]:
+        for output in cell.get("outputs", ()):
+            if table := output.get("data", {}).get("text/html"):
+                output["data"]["text/html"] = disputed.marked(table, disputed_places)
     text, name = postprocess.dumps(made).encode(), f"{page.path}.ipynb"
     files = {name: text, EXTRA + page.download("ipynb"): text}
     return files, [f"in {name}, {line}" for line in left_out]

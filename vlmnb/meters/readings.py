@@ -133,6 +133,18 @@ class MemoryUsage(Frozen):
         peak, baseline = getattr(self, f"{of}peak_bytes"), getattr(self, f"{of}baseline_bytes")
         return None if peak is None or baseline is None else peak - baseline
 
+    @property
+    def held_bytes(self) -> int | None:
+        """Return weights with the keys and values of the largest batch."""
+        parts = self.weights_bytes, self.cache_bytes
+        return None if None in parts else sum(part or 0 for part in parts)
+
+    @property
+    def activations_bytes(self) -> int | None:
+        """Return what the peak holds besides weights, keys and values; only of a GPU's allocator."""
+        peak, held = self.peak_bytes, self.held_bytes
+        return None if peak is None or held is None else max(peak - held, 0)
+
 
 class Compilation(Frozen):
     """The work of torch.compile from loading the model to the end of the cell.

@@ -14,7 +14,7 @@ from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.axis_figure import number_axis
-from vlmnb.views.figure_style import INK, look, svg, themed
+from vlmnb.views.figure_style import look, plain_log, svg, themed
 from vlmnb.views.table import MISSING, Field, Table, declared
 from vlmnb.views.templates import say
 
@@ -119,54 +119,13 @@ def figure(axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str
             for name, own in chosen.items():
                 _line(place, axis, values, titles[name], name, [(r, y) for r in own if (y := get(r))])
             number_axis(place, axis, values)
-            _plain_log(place.yaxis)
+            plain_log(place.yaxis)
             place.set_ylabel(title)
             place.grid(visible=True, axis="y", which="major")
+            place.margins(y=0.15)
         handles, names = places[0].get_legend_handles_labels()
         sketch.legend(handles, names, loc="outside upper center", ncols=3)
     return svg(sketch)
-
-
-def cost_figure(found: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> str:
-    """Draw joules against milliseconds per image of each model, a point per batch size, as SVG."""
-    from matplotlib.figure import Figure
-
-    with themed():
-        sketch = Figure(figsize=(6.2, 3.4), layout="constrained")
-        place = sketch.subplots()
-        for name, records in found.items():
-            at = [
-                (1000 * (r.latency_s or 0) / r.cell.batch_size, r.energy_j_per_sample or 0, r)
-                for r in records
-            ]
-            of = look(name, models.registry())
-            xs, ys = [x for x, _, _ in at], [y for _, y, _ in at]
-            place.plot(xs, ys, color=of.color, marker=of.marker, linewidth=1.5, label=titles[name])
-            for x, y, record in (at[0], at[-1]) if len(at) > 1 else at:
-                label = f"batch {record.cell.batch_size}"
-                place.annotate(
-                    label, (x, y), (5, -10), textcoords="offset points", fontsize="small", color=INK
-                )
-        _plain_log(place.xaxis)
-        _plain_log(place.yaxis)
-        place.set_xlabel("ms per image")
-        place.set_ylabel("J per image")
-        place.grid(visible=True, which="major")
-        place.margins(x=0.15, y=0.15)
-        sketch.legend(loc="outside upper center", ncols=3)
-    return svg(sketch)
-
-
-def cost_points(found: Mapping[str, Sequence[Record]], titles: Mapping[str, str], caption: str) -> Table:
-    """Make the table of the points of :func:`cost_figure`."""
-    columns: list[tuple[str, Callable[[tuple[str, Record]], Field]]] = [
-        ("Model", lambda pair: Field(titles[pair[0]], words=True)),
-        ("Batch size", lambda pair: Field(str(pair[1].cell.batch_size))),
-        ("Time, ms per image", lambda pair: fields.ms_per_image(pair[1])),
-        ("Energy, J per sample", lambda pair: fields.energy(pair[1])),
-        ("Record", lambda pair: fields.record_key(pair[1])),
-    ]
-    return declared(caption, columns, [(name, record) for name, own in found.items() for record in own])
 
 
 def _of_one_dataset(name: str, records: Sequence[Record]) -> list[Record]:
@@ -191,17 +150,6 @@ def _line(
     place.plot(
         at, [y for _, y in points], color=shown.color, marker=shown.marker, linestyle=style, label=title
     )
-
-
-def _plain_log(along: Any) -> None:
-    """Make an axis logarithmic, with plain numbers at 1, 2 and 5."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    scale = "set_xscale" if along.axis_name == "x" else "set_yscale"
-    getattr(along.axes, scale)("log")
-    along.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    along.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    along.set_minor_formatter(NullFormatter())
 
 
 def _value(axis: str, record: Record) -> Field:

@@ -17,26 +17,45 @@ from vlmnb.quality import captions
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import format_si
 from vlmnb.views import detail_table, fields
-from vlmnb.views.fields import ONE_READING, UNPRINTED, Show, value
-from vlmnb.views.table import Field, Table, declared, missing, without
+from vlmnb.views.fields import UNPRINTED, Show, value
+from vlmnb.views.table import MISSING, Field, Table, declared, missing, without
 from vlmnb.views.templates import say
 
 Column = tuple[str, str, Show]
 """Heading, data set (empty: the one that speed is read from), and what makes the field of a record."""
 
-ABOVE: Column = (
-    "Above baseline",
-    "",
-    value(
-        lambda record: (
-            record.memory and record.memory.reserved_peak_bytes and record.memory.over_model_bytes()
+MEMORY: tuple[Column, ...] = (
+    ("Weights", "", fields.memory("weights_bytes", "as stored in memory; counted")),
+    (
+        "Keys and values",
+        "",
+        fields.memory("cache_bytes", "of the largest batch at its last token; by formula"),
+    ),
+    (
+        "Activations",
+        "",
+        value(
+            lambda record: record.memory and record.cell.device == "cuda" and record.memory.activations_bytes,
+            partial(format_si, unit="B", digits=3),
+            "the measured peak without weights, keys and values",
+            "known for a GPU only: on a CPU the peak is that of the process with all its libraries",
         ),
-        partial(format_si, unit="B", digits=3),
-        ONE_READING,
-        "known for a GPU only: on a CPU the process keeps what it once took, so the difference is too small",
+    ),
+    (
+        "Measured peak",
+        "",
+        fields.memory("peak_bytes", "of the allocator on a GPU, of the whole process on a CPU"),
     ),
 )
-PEAK: Column = ("Peak memory", "", fields.memory("peak_bytes"))
+HELD: Column = (
+    "Weights + cache",
+    "",
+    value(
+        lambda record: record.memory and record.memory.held_bytes,
+        partial(format_si, unit="B", digits=3),
+        "weights as stored, keys and values of the largest batch",
+    ),
+)
 SPEED: tuple[Column, ...] = (
     ("Latency, s per batch", "", fields.latency),
     ("Energy, J per sample", "", fields.energy),
@@ -48,8 +67,7 @@ def cost_table(results: Sequence[BaseResult]) -> Table:
     columns: tuple[Column, ...] = (
         *SPEED,
         ("FLOPs per batch", "", fields.flops),
-        PEAK,
-        ABOVE,
+        *MEMORY,
         ("Image tokens", "", fields.tokens(lambda answer: answer.image_tokens)),
         ("Answer tokens", "", fields.tokens(lambda answer: answer.output_tokens)),
     )
@@ -74,7 +92,7 @@ def quality_table(results: Sequence[BaseResult]) -> Table:
 
 def headline_table(results: Sequence[BaseResult]) -> Table:
     """Make a table of the few columns that answer the question of the first page."""
-    columns: list[Column] = [*SPEED, PEAK]
+    columns: list[Column] = [*SPEED, HELD]
     for name in dataset_names(results):
         # A data set is judged by its accuracy if it has scores, else by the word error rate.
         error, show = ("accuracy", detail_table.accuracy) if scored(results, name) else ("WER", fields.wer)
@@ -119,7 +137,11 @@ def _table(caption: str, results: Sequence[BaseResult], columns: Sequence[Column
         return Field(each.model.title, words=True, href=f"{each.model.name}.html")
 
     numbers = [(head, partial(shown, name, show)) for head, name, show in columns]
-    return declared(caption, [("Model", model), *numbers], results)
+    # A report prints few of these.
+    known = [
+        c for c in numbers if not of_reports(results) or any(c[1](each).text != MISSING for each in results)
+    ]
+    return declared(caption, [("Model", model), *known], results)
 
 
 def _by_wer(record: Record) -> bool:

@@ -65,6 +65,17 @@ def inlined(markup: str, alt: str) -> str:
     return re.sub(r"\s*\n\s*", " ", shown).strip()
 
 
+def plain_log(along: Any) -> None:
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    scale = "set_xscale" if along.axis_name == "x" else "set_yscale"
+    getattr(along.axes, scale)("log")
+    along.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    along.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    along.set_minor_formatter(NullFormatter())
+
+
 def themed() -> AbstractContextManager[None]:
     """Return a context for drawing: seaborn's theme, in colors for light and dark pages."""
     import matplotlib

@@ -24,6 +24,10 @@ LEGEND = {
 """What each mark means, by what shows in a page's text that it occurs."""
 
 
+DISPUTED = "· `⚠` disputed: the box at the top of the page says why"
+"""Meaning of the mark at a report's figure that the audit has a finding about."""
+
+
 class Mark(NamedTuple):
     """A mark after a number, and what the number's tooltip adds; both empty for a number without one."""
 

@@ -19,7 +19,7 @@ from vlmnb.analysis.pareto import Order, Point
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 from vlmnb.stats.formatting import enumerated
-from vlmnb.views import comparison_tables, fields, repeat_table, table
+from vlmnb.views import comparison_tables, cost_figure, fields, repeat_table, table
 from vlmnb.views.figure_style import INK, look, svg, themed
 from vlmnb.views.templates import brief, plain, say
 
@@ -28,6 +28,8 @@ def figure(results: Sequence[BaseResult]) -> str:
     """Draw latency and error, one panel per data set, as SVG."""
     from matplotlib.figure import Figure
 
+    if of_length(results):
+        return cost_figure.figure(*_costs(results))
     found = pareto.panels(results)
     columns = min(len(found), 2)
     lines = -(-len(found) // columns)
@@ -45,6 +47,16 @@ def figure(results: Sequence[BaseResult]) -> str:
         # Labels beside the points would overlap.
         drawing.legend(named.values(), named.keys(), loc="outside upper center", ncols=4)
     return svg(drawing)
+
+
+def of_length(results: Sequence[BaseResult]) -> bool:
+    """Return whether a word error rate is above 1: it measures the length of answers and ranks no model."""
+    return any((record.wer or 0) > 1 for each in results for record in each.records.values())
+
+
+def _costs(results: Sequence[BaseResult]) -> tuple[dict[str, list[Record]], dict[str, str]]:
+    timed = [each for each in results if each.speed.latency_s and each.speed.energy_j_per_sample]
+    return {e.model.name: [e.speed] for e in timed}, {e.model.name: e.model.title for e in timed}
 
 
 def path(setup: Setup) -> str:
@@ -96,18 +108,24 @@ def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult
     """Return a set-up's figure, what it says, and its points, as Markdown; or why nothing can be drawn."""
     if not pareto.panels(results):
         return "\n".join(f"- {plain(line)}" for line in left_out(results))
+    if of_length(results):
+        said = say("pareto", "length")
+        made = cost_figure.points(*_costs(results), "What the figure shows, at the base configuration")
+        alt = f"Joules against milliseconds per image, {setup.title}."
+        drawn = _drawn(setup, alt, say("pareto", "cost_figure", size=BASE_BATCH_SIZE))
+        return f"{said}\n\n{drawn}\n\n{table.points(made)}"
     floor = repeatability.noise_floor(records, [(setup.hardware, setup.device)])
     lines = findings(results, floor.value)
     if not of_reports(results):
         lines += [*left_out(results), repeat_table.noise_floor(floor)]
     shown, more = brief(caption(results))
-    drawn = (
-        f"```{{figure}} /book/generated/{path(setup)}\n"
-        f":alt: {plain(f'Scatter plots of latency and error, {setup.title}.')}\n\n"
-        f"{plain(shown)}\n```\n\n{plain(more)}"
-    )
+    drawn = f"{_drawn(setup, f'Scatter plots of latency and error, {setup.title}.', shown)}\n\n{plain(more)}"
     said = "\n".join(f"- {plain(line)}" for line in lines)
     return f"{drawn}\n\n{said}\n\n{table.points(comparison_tables.points_table(results))}"
+
+
+def _drawn(setup: Setup, alt: str, caption: str) -> str:
+    return f"```{{figure}} /book/generated/{path(setup)}\n:alt: {plain(alt)}\n\n{plain(caption)}\n```"
 
 
 def _draw(panel: Any, listed: Sequence[Point]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from vlmnb.book.content import Content, model_title, parameters
 from vlmnb.book.pages import axis
 from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
-from vlmnb.views import across, comparison_tables, pareto_figure, table
+from vlmnb.views import comparison_tables, cost_figure, pareto_figure, table
 from vlmnb.views.templates import say
 
 EXPLORE = ""
@@ -34,8 +34,8 @@ def page(content: Content) -> tuple[str, dict[str, str]]:
     titles = {name: model_title(name) for name in content.models}
     figures, drawn = {}, Markup("")
     if batches:
-        figures[FIGURE] = across.cost_figure(batches, titles)
-        points = across.cost_points(batches, titles, "What the figure shows, as the reports print it")
+        figures[FIGURE] = cost_figure.figure(batches, titles)
+        points = cost_figure.points(batches, titles, "What the figure shows, as the reports print it")
         drawn = Markup(table.points(points))
     elif small:
         setup, results = next(iter(small.items()))

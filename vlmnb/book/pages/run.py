@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.book.content import Page, minute, record_path
+from vlmnb.book.disputed import Line
 from vlmnb.book.rendering import Value, render
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
@@ -14,8 +15,8 @@ from vlmnb.views import fields
 from vlmnb.views.table import Field
 
 
-def opening(page: Page, records: Sequence[Record]) -> str:
-    """Return the notes above a page: whether it is outdated, and which report its figures come from."""
+def opening(page: Page, records: Sequence[Record], disputed: Sequence[Line] = ()) -> str:
+    """Return the notes above a page: whether it is outdated, its report, and which figures are disputed."""
     own, others = (
         [figure for record in among if record.reported for figure in record.reported.figures]
         for among in (page.records, [record for record in records if record.cell.model == page.model])
@@ -23,7 +24,7 @@ def opening(page: Page, records: Sequence[Record]) -> str:
     # The report may have no figure for the page's cells.
     files = {figure.file: figure for figure in own or [f for f in others if f.kind == "report"]}
     sources = [f"{f.file}{' (raw log)' if f.kind == 'log' else ''}" for f in files.values()]
-    return render("run_opening.md", page=page, sources=sources)
+    return render("run_opening.md", page=page, sources=sources, disputed=disputed)
 
 
 def closing(page: Page) -> str:

@@ -1,0 +1,54 @@
+"""The figure of cost alone: joules against milliseconds per image, and the table of its points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from vlmnb import models
+from vlmnb.records.record import Record
+from vlmnb.views import fields
+from vlmnb.views.figure_style import INK, look, plain_log, svg, themed
+from vlmnb.views.table import Field, Table, declared
+
+
+def figure(found: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> str:
+    """Draw joules against milliseconds per image of each model, a point per batch size, as SVG."""
+    from matplotlib.figure import Figure
+
+    with themed():
+        sketch = Figure(figsize=(6.2, 3.4), layout="constrained")
+        place = sketch.subplots()
+        for name, records in found.items():
+            at = [
+                (1000 * (r.latency_s or 0) / r.cell.batch_size, r.energy_j_per_sample or 0, r)
+                for r in records
+            ]
+            of = look(name, models.registry())
+            xs, ys = [x for x, _, _ in at], [y for _, y, _ in at]
+            place.plot(xs, ys, color=of.color, marker=of.marker, linewidth=1.5, label=titles[name])
+            sides = ((-4, 6), "right"), ((4, -12), "left")
+            for (x, y, record), (beside, side) in zip((at[0], at[-1])[: len(at)], sides, strict=False):
+                place.annotate(
+                    f"batch {record.cell.batch_size}", (x, y), beside, textcoords="offset points",
+                    ha=side, fontsize="small", color=INK,
+                )  # fmt: skip
+        plain_log(place.xaxis)
+        plain_log(place.yaxis)
+        place.set_xlabel("ms per image")
+        place.set_ylabel("J per image")
+        place.grid(visible=True, which="major")
+        place.margins(x=0.15, y=0.15)
+        sketch.legend(loc="outside upper center", ncols=3)
+    return svg(sketch)
+
+
+def points(found: Mapping[str, Sequence[Record]], titles: Mapping[str, str], caption: str) -> Table:
+    """Make the table of the points of :func:`figure`."""
+    columns: list[tuple[str, Callable[[tuple[str, Record]], Field]]] = [
+        ("Model", lambda pair: Field(titles[pair[0]], words=True)),
+        ("Batch size", lambda pair: Field(str(pair[1].cell.batch_size))),
+        ("Time, ms per image", lambda pair: fields.ms_per_image(pair[1])),
+        ("Energy, J per sample", lambda pair: fields.energy(pair[1])),
+        ("Record", lambda pair: fields.record_key(pair[1])),
+    ]
+    return declared(caption, columns, [(name, record) for name, own in found.items() for record in own])
