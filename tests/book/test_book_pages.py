@@ -185,7 +185,7 @@ def test_only_a_gpu_has_a_peak_above_the_baseline(base: Record) -> None:
     parts = {"weights_bytes": 300, "cache_bytes": 100}
     process, gpu = (
         field(comparison_tables.cost_table(results(changed(one, "memory", **parts))), "Activations")
-        for one in (of_a_process, changed(of_a_gpu, "cell", device="cuda"))
+        for one in (of_a_process, changed(of_a_gpu, "cell", device="cuda", optimization="fp16", dtype="fp16"))
     )
     assert process.text == "-"
     assert "all its libraries" in process.title
