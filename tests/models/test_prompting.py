@@ -108,6 +108,7 @@ RAISES = "{{ raise_exception('text alone') }}"
         (removed(TEMPLATE), "own", "<s>USER:"),
         (rewritten(TEMPLATE, "{% for message", "{{ bos_token }}{% for message"), TEMPLATE, "<s>USER:"),
         (written(TEMPLATE, OTHER), TEMPLATE, "<s>Q: hm"),
+        (written(TEMPLATE, f"{{{{ strftime_now('%d %b') }}}} {OTHER}"), TEMPLATE, "<s>2024-07-26 Q: hm"),
         (
             written("chat_template.json", json.dumps({"chat_template": OTHER})),
             "chat_template.json",
@@ -134,6 +135,10 @@ def test_the_template_is_the_checkpoints_and_begins_once(
     change(folder)
     processor = models.by_family()["llava"].load_processor(folder)
     assert prompting.template_source(processor, folder).split()[0] == source
+    told = prompting.passed_over(processor, folder)
+    assert bool(told) == (
+        source == "own" and (folder / "tokenizer_config.json").read_text().count("chat_template")
+    )
     ids = processor.tokenizer(prompting.render(processor, "hm"))["input_ids"]
     shown = processor.tokenizer.decode([one for one in ids if one != processor.image_token_id])
     assert shown.startswith(start)

@@ -36,6 +36,11 @@ def index_names(value: Any) -> Change:
     return both(sharded, written(INDEX, json.dumps({"metadata": {}, "weight_map": value})))
 
 
+def linked_nowhere(folder: Path) -> None:
+    removed("model.safetensors")(folder)
+    (folder / "model.safetensors").symlink_to("/nowhere")
+
+
 NO_HEADER = (12).to_bytes(8, "little") + b"no json at all"
 QUANTIZED = {"quant_method": "bitsandbytes", "load_in_4bit": True}
 
@@ -63,6 +68,7 @@ QUANTIZED = {"quant_method": "bitsandbytes", "load_in_4bit": True}
         (edited("config.json", text_config__vocab_size=777), ("has the shape", "(896, 128)", "(777, 128)")),
         (reweighted(lambda held: held.pop("language_model.lm_head.weight")), ("lacks 1 weights", "lm_head")),
         (removed("config.json"), ("has no config.json",)),
+        (linked_nowhere, ("has no model.safetensors", "a link to /nowhere")),
         (written("config.json", "{"), ("config.json cannot be read",)),
         (edited("config.json", model_type="fuyu"), ("'llava'", "'fuyu'")),
         (both(sharded, removed(SHARD)), (f"has no {SHARD}",)),
@@ -86,6 +92,8 @@ QUANTIZED = {"quant_method": "bitsandbytes", "load_in_4bit": True}
         (set_to(**{Q: torch.ones(128, 128).to(torch.float8_e4m3fn)}), ("quantized", "F8_E4M3")),
         (edited("generation_config.json", eos_token_id=99999), ("eos_token_id", "99999", "896", "is 2")),
         (edited("generation_config.json", eos_token_id=[2, -1]), ("eos_token_id", "-1")),
+        (edited("generation_config.json", eos_token_id="2"), ("eos_token_id", "'2'")),
+        (written("generation_config.json", "{"), ("generation_config.json cannot be read",)),
         (edited("config.json", image_token_index=7), ("token 3", "config.json has 7")),
     ],
 )
@@ -113,6 +121,12 @@ def old_processor(folder: Path) -> None:
     (folder / "processor_config.json").unlink()
 
 
+def smaller_vocabulary(folder: Path) -> None:
+    embeds = ("language_model.lm_head.weight", "language_model.model.embed_tokens.weight")
+    reweighted(lambda held: held.update({name: held[name][:800] for name in embeds}))(folder)
+    edited("config.json", text_config__vocab_size=800)(folder)
+
+
 COUNTING = ("patch_size", "num_additional_image_tokens", "vision_feature_select_strategy")
 OLD = ("image_seq_length", "vision_feature_layer", "vision_feature_select_strategy", "dtype")
 
@@ -130,6 +144,14 @@ OLD = ("image_seq_length", "vision_feature_layer", "vision_feature_select_strate
         (edited("generation_config.json", eos_token_id=[2, 5]), 64, ""),
         (edited("generation_config.json", eos_token_id=5), 64, "end at token 5, the tokenizer's end is 2"),
         (without("generation_config.json", "eos_token_id"), 64, "no eos_token_id"),
+        (edited("generation_config.json", eos_token_id=[]), 64, "no eos_token_id"),
+        (edited("config.json", _attn_implementation="flash_attention_2"), 64, ""),
+        (
+            written("chat_template.jinja", "{{ raise_exception('no') }}"),
+            64,
+            "chat template in chat_template.jinja",
+        ),
+        (smaller_vocabulary, 64, "77 tokens of the tokenizer"),
         (removed("generation_config.json"), 64, ""),
         *((without("processor_config.json", key), 64, "") for key in COUNTING),
         (without("processor_config.json", *COUNTING), 64, ""),

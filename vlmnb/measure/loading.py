@@ -245,6 +245,7 @@ def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Loaded:
             local_files_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # reported below, with both shapes
+            attn_implementation="eager",  # not what config.json names; the optimization sets its own
             **how,
         )
     name = wanted.entry.name
@@ -268,7 +269,7 @@ def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Loaded:
         wanted, wanted.family, model, processor,
         geometry=geometry.differences(wanted.entry, model.config),
         template=prompting.template_source(processor, folder),
-        notes=(*soundness.beside(wanted.entry, folder), *notes),
+        notes=(*soundness.beside(wanted.entry, folder), *prompting.passed_over(processor, folder), *notes),
     )  # fmt: skip
 
 

@@ -18,6 +18,9 @@ from vlmnb.files import hashing
 BREAK = "\ufdd0"
 """A code point that no text has: Unicode keeps it for uses within a program."""
 
+DAY = "{% macro strftime_now(format) %}2024-07-26{% endmacro %}"
+"""Before a template that asks for the date: the prompt of one key must not change from day to day."""
+
 _MARK = re.compile(r"[<\[|].+[>\]|]", re.DOTALL)
 _TEMPLATE_FILES = (
     "chat_template.json", "processor_config.json", "chat_template.jinja",
@@ -31,7 +34,10 @@ def render(processor: Any, text: str, template: str | None = None, images: int =
     A begin-of-text token that both template and tokenizer put is left to the tokenizer.
     """
     content = [{"type": "image"}] * images + [{"type": "text", "text": _broken(processor, text)}]
-    how = {"add_generation_prompt": True, "tokenize": False, "chat_template": template}
+    used = template or processor.chat_template
+    if isinstance(used, str) and "strftime_now" in used:
+        used = DAY + used
+    how = {"add_generation_prompt": True, "tokenize": False, "chat_template": used}
     rendered = str(processor.apply_chat_template([{"role": "user", "content": content}], **how))
     tokenizer = processor.tokenizer
     begin = tokenizer.bos_token
@@ -78,6 +84,14 @@ def template_source(processor: Any, folder: Path) -> str:
     used = processor.chat_template
     name = next((name for name in _TEMPLATE_FILES if used and used in _templates(folder / name)), "own")
     return f"{name} {hashing.digest_of(str(used))[:8]}"
+
+
+def passed_over(processor: Any, folder: Path) -> tuple[str, ...]:
+    """Return a note on a chat template of the folder that puts no picture, or not the question."""
+    given = [name for name in _TEMPLATE_FILES if any(_templates(folder / name))]
+    if not given or not template_source(processor, folder).startswith("own"):
+        return ()
+    return (f"the chat template in {given[0]} does not put one picture and the question, so another is used",)
 
 
 def _templates(file: Path) -> list[Any]:

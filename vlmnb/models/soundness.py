@@ -57,7 +57,7 @@ def _obstacles(entry: ModelEntry, folder: Path) -> Iterator[str]:
             f"{folder / 'config.json'} describes a model of type {kind!r} in place of {wanted!r}; put the "
             f"checkpoint of {right} there"
         )
-    for name in ("config.json", "tokenizer_config.json", *IMAGE_PROCESSORS):
+    for name in ("config.json", "tokenizer_config.json", "generation_config.json", *IMAGE_PROCESSORS):
         if (folder / name).exists() and "auto_map" in read_json(entry, folder / name):
             yield (
                 f"{folder / name} asks for code of its own (auto_map), which is never run; use a checkpoint "
@@ -97,6 +97,9 @@ def _all_weights(folder: Path) -> set[str]:
 
 def lacking_file(entry: ModelEntry, folder: Path) -> str:
     """Name the first file that a folder lacks; empty if it is complete."""
+    for file in (*folder.glob("*.json"), *folder.glob("*.safetensors")):
+        if file.is_symlink() and not file.exists():
+            return f"{file.name}: it is a link to {file.readlink()}, which is not there"
     for names in (("config.json",), (WEIGHTS, INDEX), TOKENIZERS):
         if not any((folder / name).exists() for name in names):
             only = min(_all_weights(folder), default="") if WEIGHTS in names else ""
@@ -155,7 +158,7 @@ def check_model(model: Any, tokenizer: Any, name: str, unexpected: Sequence[str]
     """Compare a model object with its tokenizer, and with the stored weights that it did not take.
 
     Returns:
-        What a reader of its numbers should know about its end token.
+        What a reader of its numbers should know about its vocabulary and its end token.
 
     Raises:
         UserError: Weights are left out, or the end token is not in the vocabulary.
@@ -166,16 +169,18 @@ def check_model(model: Any, tokenizer: Any, name: str, unexpected: Sequence[str]
             f"first is {unused[0]}; restore the config.json that belongs to the weights"
         )
     vocabulary, given = model.config.get_text_config().vocab_size, model.generation_config.eos_token_id
-    if given is None:
-        return ("no eos_token_id is set, so every answer runs to the limit",)
+    missing = len(tokenizer) - vocabulary
+    notes = (f"{missing} tokens of the tokenizer are not in the model's vocabulary",) if missing > 0 else ()
+    if given in (None, []):
+        return (*notes, "no eos_token_id is set, so every answer runs to the limit")
     ends = given if isinstance(given, list) else [given]
-    if outside := [end for end in ends if not 0 <= end < vocabulary]:
+    if outside := [end for end in ends if not isinstance(end, int) or not 0 <= end < vocabulary]:
         raise UserError(
-            f"{name}: eos_token_id in generation_config.json (or config.json) is {outside[0]}, outside the "
+            f"{name}: eos_token_id in generation_config.json (or config.json) is {outside[0]!r}, outside the "
             f"vocabulary of {vocabulary}: no answer would end; the tokenizer's is {tokenizer.eos_token_id}"
         )
     other = (f"answers end at token {given}, the tokenizer's end is {tokenizer.eos_token_id}",)
-    return () if tokenizer.eos_token_id in ends else other
+    return notes if tokenizer.eos_token_id in ends else notes + other
 
 
 def check_values(model: Any, entry: ModelEntry, folder: Path) -> str:
