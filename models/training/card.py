@@ -16,6 +16,8 @@ from models.training.easy import easy_images
 from models.training.evaluate import drawn_examples
 from models.training.stream import SIZES
 
+EASY_TEST = 9673
+"""Questions of the test split of easy-VQA."""
 TASKS = {
     "easy_vqa": ("easy-VQA, whole test split", "question alone"),
     "easy_vqa_yes_no": ("- its yes/no questions", "question alone"),
@@ -32,6 +34,7 @@ CLASSES = {
     "llava-tiny": ("LLaVA-1.5", "LlavaForConditionalGeneration", "LlavaProcessor"),
     "qwen2.5-vl-tiny": ("Qwen2.5-VL", "Qwen2_5_VLForConditionalGeneration", "ImageOnlyQwen2_5_VLProcessor"),
     "fuyu-tiny": ("Fuyu", "FuyuForCausalLM", "ImageOnlyFuyuProcessor"),
+    "smolvlm-tiny": ("SmolVLM", "Idefics3ForConditionalGeneration", "Idefics3Processor"),
 }
 PROCESSOR_MODULES = {
     "qwen2.5-vl-tiny": "vlmnb.models.processors.qwen2_5_vl",
@@ -45,6 +48,10 @@ GEOMETRY = {
     "any size in multiples of 16.",
     "fuyu-tiny": "no vision tower: patches of 8 pixels go through one linear map into a Persimmon decoder "
     "128 wide, 9 layers. (size / 8)^2 image tokens and size / 8 row ends; any size.",
+    "smolvlm-tiny": "tiles of 64 pixels; tower 128 wide, 4 layers, patch 8; pixel shuffle by 2 into one "
+    "linear map; Llama decoder 128 wide, 6 layers. 16 image tokens for a tile and, where there are several "
+    "tiles, for the whole picture made small. Published SmolVLMs enlarge every picture first; this processor "
+    "cuts a picture at its own size, so the number of tiles follows it.",
 }
 
 
@@ -121,7 +128,10 @@ def _sizes(scores: dict[str, Any]) -> str:
         f"| {size} | " + " | ".join(_percent(found[task]) for task in ("word", "number", "easy_vqa")) + " |"
         for size, found in sizes.items()
     ]
-    head = "Pass `size=` to the processor. On textvqa-mini and a seeded part of the easy-VQA test split:\n"
+    how = "Pass `size=` to the processor."
+    if scores["model"] == "smolvlm-tiny":
+        how = "Pictures are resized before they are given to the processor; 96 pixels are cut as 128 are."
+    head = f"{how} On textvqa-mini and a seeded part of the easy-VQA test split:\n"
     columns = ["| image size | word | number | easy-VQA (500 questions) |", "| --- | --- | --- | --- |"]
     return "\n".join([head, *columns, *rows])
 
@@ -153,6 +163,12 @@ def _stages(recipe: dict[str, int]) -> str:
         f"{recipe['steps']} steps of {recipe['images']} images with several packed questions each, loss on "
         "answers only"
     )
+    if recipe.get("start"):
+        start = (
+            f"The weights start from {recipe['start']}: decoder, words and tower are copied, the projector "
+            "is fitted by least squares (`models/training/inherit.py`)"
+        )
+        return _numbered([start, last])
     if "text_steps" not in recipe:
         return _numbered([eye, last])
     text = (
@@ -187,12 +203,15 @@ def card(name: str, folder: Path) -> str:
     scores = json.loads((folder / "scores.json").read_text())
     training = json.loads((folder / "training.json").read_text())
     guess = baselines()
+    all_of_it = scores["tasks"]["easy_vqa"]["n"] == EASY_TEST
     rows = [
-        f"| {title} | {_percent(scores['tasks'][task]['accuracy'])} | {_percent(guess[task])} ({how}) "
+        f"| {title if all_of_it else title.replace('whole', 'part of the')} "
+        f"| {_percent(scores['tasks'][task]['accuracy'])} | {_percent(guess[task])} ({how}) "
         f"| {scores['tasks'][task]['n']} |"
         for task, (title, how) in TASKS.items()
     ]
     shares = ", ".join(f"{size} ({share:.0%})" for size, share in SIZES)
+    start = training["recipe"].get("start")
     earlier = "text_steps" not in training["recipe"]
     shares = "64 (55%), 32, 96 and 128" if earlier else shares
     mixed = "" if name == "llava-tiny" else f" Image sizes in pixels: {shares}."
@@ -212,6 +231,7 @@ def card(name: str, folder: Path) -> str:
         data="\n".join(textwrap.wrap(DATA.format(PUBLISHED if earlier else MADE) + mixed, 110)),
         provenance="\n".join(["", *textwrap.wrap(EARLIER, 110), ""]) if earlier else "",
         seed=training["recipe"]["seed"],
+        **{"from": f"from the weights of {start}" if start else "from scratch"},
     )
 
 

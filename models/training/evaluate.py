@@ -158,11 +158,11 @@ def quick(name: str, model: Any, processor: Any, count: int = 60) -> dict[str, f
     return {task: round(value, 3) for task, value in scores.items()}
 
 
-def full(name: str, model: Any, processor: Any) -> dict[str, Any]:
-    """Test scores: everything the model card states."""
+def full(name: str, model: Any, processor: Any, easy_limit: int | None = None) -> dict[str, Any]:
+    """Test scores: everything the model card states, on all questions of easy-VQA or a seeded part."""
     started = time.perf_counter()
     drawn = [e for e in drawn_examples(TEST_SEED, "test", 300) if e.task in ("scene", "chart")]
-    examples = bundled_examples() + drawn + easy_examples("test")
+    examples = bundled_examples() + drawn + easy_examples("test", easy_limit)
     found = answers(name, model, processor, examples, batch_size=128)
     tasks = {t: {"accuracy": round(a, 4), "n": n} for t, (a, n) in sorted(accuracy(examples, found).items())}
     easy = [(e, a) for e, a in zip(examples, found, strict=True) if e.task == "easy_vqa"]
@@ -193,6 +193,9 @@ def main() -> None:
     parser.add_argument("name", choices=NAMES)
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument("--quick", action="store_true", help="development scores only, nothing written")
+    parser.add_argument(
+        "--easy", type=int, default=None, help="questions of easy-VQA; default: all of its test"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(2)
     folder = arguments.folder or MODELS / arguments.name
@@ -201,7 +204,7 @@ def main() -> None:
     if arguments.quick:
         print(json.dumps(quick(arguments.name, model, processor)))
         return
-    scores = full(arguments.name, model, processor)
+    scores = full(arguments.name, model, processor, arguments.easy)
     (folder / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     print(json.dumps(scores, indent=2))
 
