@@ -152,7 +152,8 @@ BASE64 = base64.b64encode(PNG).decode()
 @pytest.mark.parametrize(
     "value",
     [
-        PNG, [PNG], {"bytes": PNG, "path": "a.png"}, {"path": "a.png"}, "a.png", BASE64,
+        PNG, [PNG], list(PNG), {"bytes": list(PNG)}, [{"bytes": PNG}], {"bytes": PNG, "path": "a.png"},
+        {"path": "a.png"}, "a.png", BASE64,
         f"data:image/png;base64,{BASE64}",
     ],
 )  # fmt: skip

@@ -68,6 +68,10 @@ QUANTIZED = {"quant_method": "bitsandbytes", "load_in_4bit": True}
         (edited("config.json", text_config__vocab_size=777), ("has the shape", "(896, 128)", "(777, 128)")),
         (reweighted(lambda held: held.pop("language_model.lm_head.weight")), ("lacks 1 weights", "lm_head")),
         (removed("config.json"), ("has no config.json",)),
+        (
+            both(removed("config.json"), written("adapter_config.json")),
+            ("no config.json", "adapter", "merge"),
+        ),
         (linked_nowhere, ("has no model.safetensors", "a link to /nowhere")),
         (written("config.json", "{"), ("config.json cannot be read",)),
         (edited("config.json", model_type="fuyu"), ("'llava'", "'fuyu'")),

@@ -40,19 +40,21 @@ def of_row(row: Values, fewest: int = 1, most: int = 1) -> tuple[Encoded, ...]:
 
 
 def encoded(value: Any) -> Encoded:
-    """Return the picture in a column: bytes, base64, a path, or one of them in a dictionary or a list of one.
+    """Return the picture in a column: bytes, base64 or a path, also in a dictionary or in a list of one.
 
     A relative path counts from ``VLMNB_DATA``, or from the project's folder where that is not set.
 
     Raises:
         BadRow: There is no picture, there are several, or it is not on this machine.
     """
-    if isinstance(value, (list, tuple)):
-        if len(value) > 1:
-            raise BadRow(f"image is a list of {len(value)}, not one picture")
-        value = value[0] if value else None
     if isinstance(value, dict) and {"bytes", "path"} & value.keys():
         value = value.get("bytes") or value.get("path")
+    if isinstance(value, (list, tuple)):
+        if len(value) > 1 and all(isinstance(each, int) and 0 <= each < 256 for each in value):
+            return bytes(value)
+        if len(value) > 1:
+            raise BadRow(f"image is a list of {len(value)}, not one picture")
+        return encoded(value[0] if value else None)
     if value is None or value in (b"", ""):
         raise BadRow("image is empty")
     if isinstance(value, bytes):

@@ -104,6 +104,8 @@ def lacking_file(entry: ModelEntry, folder: Path) -> str:
         if not any((folder / name).exists() for name in names):
             only = min(_all_weights(folder), default="") if WEIGHTS in names else ""
             seen = f", only {only}, which is never read" if only else ""
+            if (folder / "adapter_config.json").exists() and "config.json" in names:
+                seen = ", only an adapter: merge it into its base model (peft: merge_and_unload)"
             if names is TOKENIZERS and (old := [name for name in SENTENCEPIECE if (folder / name).exists()]):
                 seen = (
                     f", only {old[0]}, from which other tokens would be made; write the first with the "
