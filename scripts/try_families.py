@@ -20,9 +20,11 @@ import small_families
 import yaml
 
 FILE = Path(__file__).resolve().parent.parent / "vlmnb" / "models" / "tried.yaml"
-SIZES = ((64, 64), (96, 96), (128, 128), (48, 48), (224, 224), (192, 64))
+SIZES = ((48, 48), (64, 64), (96, 96), (128, 128), (224, 224), (192, 64), (288, 96))
 SETTINGS = ("sdpa", "static_cache", "bf16", "bnb-8bit", "bnb-4bit", "torchao-int8", "torchao-int4")
 SECONDS = 600
+CLOSE = 1e-3
+"""Difference of logits, as a share of their spread, that rounding may make."""
 
 
 def main(names: list[str]) -> None:
@@ -30,9 +32,13 @@ def main(names: list[str]) -> None:
     rows = yaml.safe_load(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     for name in names or list(small_families.FAMILIES):
         command = [sys.executable, __file__, "--one", name]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-        lines = done.stdout.strip().splitlines()
-        row = json.loads(lines[-1]) if done.returncode == 0 else {"failed": done.stderr.strip()[-300:]}
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            row = {"failed": f"nothing came of it within {SECONDS} s"}
+        else:
+            lines = done.stdout.strip().splitlines()
+            row = json.loads(lines[-1]) if done.returncode == 0 else {"failed": done.stderr.strip()[-300:]}
         print(name, row, flush=True)
         rows[name] = row
         text = yaml.safe_dump(dict(sorted(rows.items())), sort_keys=False, width=110, allow_unicode=True)
@@ -44,6 +50,7 @@ def tried(name: str, scratch: Path) -> dict[str, Any]:
     import torch
     import transformers
 
+    from vlmnb.errors import UserError
     from vlmnb.measure.cells import measure_cells
     from vlmnb.spec import planning
 
@@ -53,32 +60,76 @@ def tried(name: str, scratch: Path) -> dict[str, Any]:
         "max_new_tokens": 8, "image_size": 64,
     }  # fmt: skip
     batches = planning.plan("batch_size", {**shared, "batch_sizes": [1, 4], "optimization": "fp32"})
-    one, four = measure_cells(batches.cells, scratch / "records")
+    versions = {"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]}
+    try:
+        one, four = measure_cells(batches.cells, scratch / "records")
+    except UserError as error:  # a processor that cannot be loaded
+        return versions | {"loads": str(error).partition(": ")[2].replace(str(folder), "it")}
+    if one.status != "ok":
+        return versions | {"loads": one.reason}
     names = ["fp32", *SETTINGS]
     settings = planning.plan("optimization", {**shared, "batch_size": 1, "optimizations": names})
     records = measure_cells(settings.cells, scratch / "records")
-    row: dict[str, Any] = {
-        "transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0],
-        "loads": one.status if one.status == "ok" else one.reason,
-    }  # fmt: skip
-    if one.status != "ok" or one.flops is None or one.timing is None:
-        return row
+    assert one.flops is not None
+    assert one.timing is not None
     executed, by_formula = one.flops.torch, one.flops.formula
     tokens, predicted = _image_tokens(folder)
-    row |= {
+    alike = [a.answer for a in one.answers] == [a.answer for a in four.answers]
+    return versions | {
+        "loads": "ok",
         "processor": type(_processor(folder)).__name__,
         "image_tokens": tokens,
         "image_tokens_predicted": predicted,
-        "batch": "equal" if [a.answer for a in one.answers] == [a.answer for a in four.answers] else "other",
+        "batch": _logits(folder) if alike else "other answers",
         "phases": bool(all(seconds > 0 for seconds in one.timing.vision_s or ())),
         "flops": round(100 * (by_formula / executed - 1), 2) if executed and by_formula else None,
         "flops_note": one.flops.note,
         "settings": {
             record.cell.optimization: record.status if record.status == "ok" else record.reason[:160]
             for record in records
-        },
+        }
+        | {"one graph": _graphs(folder)},
     }
-    return row
+
+
+def _logits(folder: Path) -> str:
+    """Return whether four prompts in a batch have the logits that each has alone."""
+    import torch
+    from PIL import Image
+    from transformers import AutoModelForImageTextToText
+
+    from vlmnb.measure import encoding
+
+    processor, model = _processor(folder), AutoModelForImageTextToText.from_pretrained(folder).eval()
+    prompts = [encoding.fit(processor, "what? " * (1 + i), 200).rendered for i in range(4)]
+    image = Image.radial_gradient("L").resize((64, 64)).convert("RGB")
+
+    def logits(texts: list[str]) -> Any:
+        inputs = processor(images=[image] * len(texts), text=texts, padding=True, return_tensors="pt")
+        return model(**inputs).logits[:, -1]
+
+    with torch.inference_mode():
+        together, alone = logits(prompts), torch.cat([logits([prompt]) for prompt in prompts])
+    difference = (together - alone).abs().max() / alone.std()
+    return "equal" if difference < CLOSE else f"other logits, by {float(difference):.1%} of their spread"
+
+
+def _graphs(folder: Path) -> str:
+    """Return ``ok`` if torch.compile sees the language model as one graph, else where it breaks."""
+    import torch
+    from transformers import AutoModelForImageTextToText
+
+    decoder = AutoModelForImageTextToText.from_pretrained(folder).eval().get_decoder()
+    width = decoder.get_input_embeddings().weight.shape[1]
+    try:
+        with torch.no_grad():
+            found = torch._dynamo.explain(decoder)(inputs_embeds=torch.zeros(1, 8, width), use_cache=False)
+    except Exception as error:  # whatever tracing raises is the answer
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:140]}"
+    if found.graph_break_count == 0:
+        return "ok"
+    why = next((str(one.reason) for one in found.break_reasons), "")
+    return f"{found.graph_count} graphs: {' '.join(why.split())[:140]}"
 
 
 def _processor(folder: Path) -> Any:

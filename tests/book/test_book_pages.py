@@ -72,7 +72,7 @@ def test_families_that_were_tried_have_their_row_and_each_reason_its_number(
 ) -> None:
     ran = Tried(
         transformers="5.1", torch="2.1", loads="ok", processor="EyeProcessor", batch="equal", flops=-0.5,
-        image_tokens={"64x64": 16, "192x64": 48},
+        image_tokens={"64x64": 16, "192x64": 48}, image_tokens_predicted="none",
         settings={"fp32": "ok", "sdpa": "no <kernel>", "bf16": "no <kernel>"},
     )  # fmt: skip
     found = {"eye": ran, "blind": Tried(loads="it has no *processor*"), "ear": Tried(failed="killed")}
@@ -81,10 +81,10 @@ def test_families_that_were_tried_have_their_row_and_each_reason_its_number(
     rows = re.findall(r'<tr><th scope="row"[^>]*>(.*?)</th>(.*?)</tr>', page)
     assert [name for name, _ in rows] == [f"<code>{name}</code>" for name in ("blind", "ear", "eye")]
     (blind, ear, eye) = (re.findall(r"<td[^>]*>(.*?)</td>", fields) for _, fields in rows)
-    assert blind == [*["-"] * 5, "not measured (1)"]
-    assert ear == [*["-"] * 5, "not measured (2)"]
-    assert eye == ["EyeProcessor", "16", "48", "equal", "-0.5 %", "sdpa (3), bf16 (3)"]
-    assert rows[0][1].count('title="it has no *processor*"') == 6
+    assert blind == [*["-"] * 6, "not measured (1)"]
+    assert ear == [*["-"] * 6, "not measured (2)"]
+    assert eye == ["EyeProcessor", "16", "48", "none", "equal", "-0.5 %", "sdpa (3), bf16 (3)"]
+    assert rows[0][1].count('title="it has no *processor*"') == 7
     assert re.findall(r"^\d\. .*$", page, re.MULTILINE) == [
         r"1. it has no \*processor\*", "2. killed", r"3. no \<kernel\>"
     ]  # fmt: skip

@@ -8,7 +8,7 @@ import yaml
 
 from vlmnb import models
 from vlmnb.errors import UserError, one_line
-from vlmnb.models import folders, geometry, prompting
+from vlmnb.models import folders, geometry, prompting, tried
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 from vlmnb.types import Frozen
@@ -45,6 +45,8 @@ class Description(Frozen):
         attention: Attention implementations that its class takes.
         images: By size; empty if its processor cannot be loaded, for which ``image_note`` gives the reason.
         licence: As its card says, or empty.
+        warning: What to know before batch sizes are compared, or empty.
+        gguf: Why llama.cpp cannot run it, or empty.
     """
 
     name: str
@@ -61,6 +63,8 @@ class Description(Frozen):
     images: tuple[ImageCost, ...]
     image_note: str = ""
     licence: str = ""
+    warning: str = ""
+    gguf: str = ""
 
     @property
     def total(self) -> int:
@@ -104,6 +108,8 @@ def describe(name: str) -> Description:
         images=images,
         image_note=note,
         licence=_licence(entry),
+        warning=tried.warning(config.model_type),
+        gguf=family.gguf_obstacle,
     )
 
 

@@ -83,6 +83,8 @@ def differences(entry: ModelEntry, loaded: Any) -> str:
     Returns:
         The fields that differ, such as ``text_config.hidden_size 96 for 4096``; empty if none does.
     """
+    if entry.generic:  # it is named after itself
+        return ""
     own, found = config(entry), []
     for part, fields in _SIZES.items():
         here, there = (getattr(of, part, None) if part else of for of in (loaded, own))

@@ -128,6 +128,11 @@ def _require_images(of: ModelEntry, kind: str, content: dict[str, Any]) -> None:
     from transformers.models.auto import configuration_auto
     from transformers.models.auto import modeling_auto as auto
 
+    if "mm_vision_tower" in content:
+        raise UserError(
+            f"{of.name}: config.json is that of LLaVA's own code (mm_vision_tower), which transformers does "
+            "not read; use a converted checkpoint, such as those of llava-hf"
+        )
     if kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         return
     release = f"transformers {transformers.__version__}"

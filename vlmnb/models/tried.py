@@ -22,10 +22,11 @@ class Tried(Frozen):
         image_tokens: Tokens that stand for an image, by its width and height in pixels.
         image_tokens_predicted: Whether the processor's own prediction is right at all sizes; ``none`` if it
             makes none.
-        batch: ``equal`` if four questions in a batch have the answers that each has alone.
+        batch: ``equal`` if four questions in a batch have the answers and logits that each has alone.
         phases: Whether the vision phase was found and timed.
         flops: Difference of the formula from torch's count, in percent of the count.
-        settings: By setting of the optimization axis: ``ok``, or the library's reason.
+        settings: By setting of the optimization axis: ``ok``, or the library's reason. ``one graph`` is not
+            measured: it says whether torch.compile traces the language model as a whole.
     """
 
     transformers: str = ""
@@ -50,6 +51,18 @@ class Tried(Frozen):
     def reason(self) -> str:
         """Return why it was not measured; empty if it was."""
         return "" if self.works else self.loads or self.failed
+
+
+def warning(kind: str) -> str:
+    """Say that rows of a batch differ from each alone in a type of models; empty if none was seen."""
+    found = families().get(kind)
+    if found is None or found.batch in ("", "equal"):
+        return ""
+    return (
+        f"A small {kind} model was seen to differ, with transformers {found.transformers}: a question in a "
+        f"batch of four has {found.batch}, compared with the same question alone. Results of other batch "
+        "sizes are not those of the same model."
+    )
 
 
 @functools.cache

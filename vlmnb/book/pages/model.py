@@ -11,6 +11,7 @@ from vlmnb.book.content import Content, Failure, Page, axis_order, model_title, 
 from vlmnb.book.pages.comparison import sections
 from vlmnb.book.postprocess import demoted
 from vlmnb.book.rendering import Value, code, render
+from vlmnb.models import named, tried
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
@@ -35,8 +36,13 @@ def page(content: Content, name: str) -> str:
         measured_cells=len(measured), hardware=sorted({record.hardware for record in measured}),
         card=next((page for page in pages if page.axis in COMPUTED), None),
         questions={axis: known.question for axis, known in axes.AXES.items()},
-        unmeasured=_unmeasured(own), model_card=_model_card(entry),
+        unmeasured=_unmeasured(own), model_card=_model_card(entry), warning=_warning(entry),
     )  # fmt: skip
+
+
+def _warning(entry: ModelEntry | None) -> str:
+    """Say what was seen of the model's type before its batch sizes are compared; empty without a warning."""
+    return tried.warning(named.kind(entry)) if entry and entry.generic else ""
 
 
 def _weights(name: str) -> tuple[str, str]:

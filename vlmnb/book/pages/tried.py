@@ -15,7 +15,7 @@ def page() -> str:
     known = dict(sorted(tried.families().items()))
     reasons: dict[str, int] = {}
     sizes = list(dict.fromkeys(size for one in known.values() for size in one.image_tokens))
-    heads = ("Family", "Processor", *sizes, "Batch of four", "FLOPs", "Does not run")
+    heads = ("Family", "Processor", *sizes, "As predicted", "Batch of four", "FLOPs", "Does not run")
     rows = tuple(_row(name, one, sizes, reasons) for name, one in known.items())
     return render(
         "tried.md", table=Table("", heads, rows, "vlmnb-sticky"), reasons=reasons,
@@ -39,6 +39,7 @@ def _row(name: str, one: Tried, sizes: list[str], reasons: dict[str, int]) -> Ro
         Field(code(name), words=True),
         Field(one.processor, words=True) if one.processor else none(),
         *(Field(count, "counted") if count else none() for count in tokens),
+        Field(one.image_tokens_predicted, words=True) if one.image_tokens_predicted else none(),
         Field(one.batch, words=True) if one.batch else none(),
         Field(flops, one.flops_note) if flops else without(one.flops_note or one.reason or "not counted"),
         Field(", ".join(numbered) or "all run", "; ".join(gone.values()), words=True),

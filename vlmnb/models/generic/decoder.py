@@ -30,20 +30,28 @@ CHUNK = 64
 
 def layers(model: Any) -> tuple[Layer, ...]:
     """Return what each layer computes and keeps."""
-    text = model.config.get_text_config(decoder=True)
-    kinds = _cached(text)
-    found = structure.decoder_layers(model.get_decoder())
-    return tuple(
+    text, kinds = structure.text_of(model.config), _cached(model.config)
+    decoder = model.get_decoder()
+    found = structure.decoder_layers(decoder)
+    inside = {id(p) for layer in found for p in layer.parameters()}
+    beside = sum(
+        p.numel() for m in decoder.modules() for p in m.parameters(recurse=False)
+        if id(p) not in inside and type(m).__name__ == "Linear" and p.dim() == 2
+    )  # fmt: skip
+    made = [
         _layer(layer, text, kinds[number] if number < len(kinds) else None)
         for number, layer in enumerate(found)
-    )
+    ]
+    # What the decoder multiplies before its layers, as Gemma 4 does, is counted with the first.
+    made[:1] = [one.model_copy(update={"mlp": one.mlp + beside}) for one in made[:1]]
+    return tuple(made)
 
 
 def tensors(model: Any) -> Iterator[Tensor]:
     """Yield the weights outside the vision side, each once, with the part of them that a token reads."""
     seen = {id(p) for one in (structure.tower(model), *structure.projectors(model)) if one is not None
             for p in one.parameters()}  # fmt: skip
-    text, decoder = model.config.get_text_config(decoder=True), model.get_decoder()
+    text, decoder = structure.text_of(model.config), model.get_decoder()
     numbers = {
         id(module): number
         for number, layer in enumerate(structure.decoder_layers(decoder))
@@ -132,11 +140,11 @@ def _keeps(kind: Any) -> bool:
     return type(kind).__name__ != "DummyLayer"
 
 
-def _cached(text: Any) -> list[Any]:
-    """Return the layers of the cache that transformers makes for a language model."""
+def _cached(config: Any) -> list[Any]:
+    """Return the layers of the cache that transformers makes for a model."""
     from transformers import DynamicCache
 
-    return list(DynamicCache(config=text).layers)
+    return list(DynamicCache(config=config).layers)
 
 
 _HEADS = ("num_heads", "num_attention_heads", "n_heads")

@@ -119,7 +119,7 @@ class Generic(Family):
 
     def decoder_shape(self, config: Any) -> Decoder:
         """Return the numbers of the language model, experts counted as far as a token passes them."""
-        text, model = config.get_text_config(decoder=True), self._built(config)
+        text, model = structure.text_of(config), self._built(config)
         shape, head = llama_like(config, text, _active_mlp(text)), model.get_output_embeddings()
         tied = head is not None and head.weight is model.get_input_embeddings().weight
         return shape.model_copy(update={"tied": tied, "own_layers": decoder.layers(model)})
@@ -219,6 +219,7 @@ def _active_mlp(text: Any) -> int:
     """Return the width of the MLP that one token passes: of all experts, only those it is sent to."""
     experts = getattr(text, "num_experts_per_tok", None) or getattr(text, "top_k_experts", None)
     width = getattr(text, "moe_intermediate_size", None)
+    width = width[0] if isinstance(width, (list, tuple)) else width  # Ernie: of text, of pictures
     if experts and width:
         return int(experts * width + (getattr(text, "shared_expert_intermediate_size", None) or 0))
     found = getattr(text, "intermediate_size", None) or 4 * text.hidden_size

@@ -15,7 +15,7 @@ from vlmnb.models.architecture import ImageFlops
 from vlmnb.models.generic import structure
 
 PIXELS = ("pixel_values", "image_patches")
-GRIDS = ("image_grid_thw", "grid_thw", "image_grid_hws", "target_sizes")
+GRIDS = ("image_grid_thw", "grid_thw", "image_grid_hws", "target_sizes", "image_position_ids")
 CLASS_TOKENS = ("class_embedding", "cls_token", "class_token")
 
 
@@ -139,12 +139,15 @@ def _projector(model: Any, inputs: Mapping[str, Any], values: int) -> int:
     by_tokens = tokens and any(name in inputs for name in GRIDS)
     total = 0
     for part in structure.projectors(model):
+        if any(structure.ATTENTION.search(type(m).__name__) for m in part.modules()):
+            raise ValueError("the projector attends to the features, for which there is no formula")
         for one in part if isinstance(part, nn.ModuleList) else (part,):
-            linear = [m for m in one.modules() if isinstance(m, nn.Linear)]
+            products = [m for m in one.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
             matrices = [p for p in one.parameters(recurse=False) if p.dim() == 2]
-            if linear:
-                rows = tokens if by_tokens else values // linear[0].in_features
-                total += sum(2 * rows * m.weight.numel() for m in linear)
+            if products:
+                merged = isinstance(products[0], nn.Conv2d) or not by_tokens
+                rows = values // math.prod(products[0].weight.shape[1:]) if merged else tokens
+                total += sum(2 * rows * m.weight.numel() for m in products)
             elif matrices:
                 total += sum(2 * tokens * p.numel() for p in matrices)
     return total

@@ -27,6 +27,13 @@ FEED_FORWARD = re.compile(r"^(mlp|feed_forward|block_sparse_moe|moe|ffn|experts)
 """Names of the part of a decoder layer that works on each position by itself."""
 
 
+def text_of(config: Any) -> Any:
+    """Return the configuration of the language model; of its first layer where layers have their own."""
+    text = config.get_text_config(decoder=True)
+    layers = getattr(text, "per_layer_config", None)
+    return layers[0] if layers else text
+
+
 def tower(model: Any) -> Any | None:
     """Return the vision tower, or None for a model that has none."""
     base = model.base_model
