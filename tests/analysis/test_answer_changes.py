@@ -148,7 +148,7 @@ def test_the_support_page_names_what_the_full_sweep_tries() -> None:
             cells = planning.plan(run.axis, run.parameters | {"device": "cpu"}).cells
             tried = {size: {c.optimization for c in cells if c.batch_size == size} for size in (16, 1)}
             assert set(told.split(" at batch 16")[0].split("`")[1::2]) == tried[16]
-            assert tried[1] == {"fp32", "prompt_lookup"}
+            assert tried[1] == {"fp32", "prompt_lookup", "assisted", "early_exit"}
 
 
 def lasting(latency_s: float, size: int = 4) -> Timing:

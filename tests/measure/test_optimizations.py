@@ -123,16 +123,17 @@ def test_the_quickstart_tries_every_setting_and_what_another_page_leaves_out_is_
 
 
 @pytest.mark.parametrize("length", ["natural", "fixed"])
-def test_prompt_lookup_is_held_against_the_original_at_batch_1(length: str) -> None:
+def test_guessing_is_held_against_the_original_at_batch_1(length: str) -> None:
     asked = {"model": "llava-tiny", "device": "cpu", "length": length}
     plan = planning.plan("optimization", asked)
     many, one = optimizations.groups(plan.cells)
     assert {cell.batch_size for cell in many} == {16}
     assert "prompt_lookup" not in {cell.optimization for cell in many}
-    assert [(cell.optimization, cell.batch_size) for cell in one] == [("fp32", 1), ("prompt_lookup", 1)]
-    assert [cell.samples for cell in one] == [96 if length == "natural" else planning.FIXED_BATCHES] * 2
+    names = ["fp32", "early_exit", "assisted", "prompt_lookup"]
+    assert [(cell.optimization, cell.batch_size) for cell in one] == [(name, 1) for name in names]
+    assert {cell.samples for cell in one} == {96 if length == "natural" else planning.FIXED_BATCHES}
     assert [fields.label("optimization", cell, plan.cells) for cell in (many[0], *one)] == [
-        "fp32", "fp32, batch 1", "prompt_lookup, batch 1"
+        "fp32", *(f"{name}, batch 1" for name in names)
     ]  # fmt: skip
 
 
@@ -247,8 +248,9 @@ def test_every_optimization_of_a_cpu_gives_sane_answers_and_says_what_it_did(
 
 
 @pytest.mark.slow
-def test_prompt_lookup_gives_the_original_answers_one_question_at_a_time(tmp_path: Path) -> None:
-    results, asked = tmp_path / "results", ["fp32", "prompt_lookup"]
+@pytest.mark.parametrize("name", ["prompt_lookup", "assisted"])
+def test_guessed_tokens_give_the_original_answers_one_question_at_a_time(tmp_path: Path, name: str) -> None:
+    results, asked = tmp_path / "results", ["fp32", name]
     one = _measured(results, "llava-tiny", asked, samples=4, batch_size=1)
     assert [record.status for record in one] == ["ok", "ok"]
     assert [a.answer for a in one[0].answers] == [a.answer for a in one[1].answers]

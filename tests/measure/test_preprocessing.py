@@ -19,7 +19,10 @@ def test_a_cell_times_every_step_of_every_way(tmp_path: Path) -> None:
     assert found
     assert found.batches == len(found.model_s) == 2
     ways = {(way.backend, way.threads): way for way in found.ways}
-    assert list(ways) == [(b, n) for b in preprocessing.BACKENDS for n in preprocessing.THREADS]
+    here = [one for one in preprocessing.BACKENDS if not ways[one, 1].reason]
+    assert {"pil", "cached"} <= set(here)
+    assert {n for _, n in ways} == set(preprocessing.THREADS)
+    assert len(ways) == 3 * len(here) + (len(preprocessing.BACKENDS) - len(here))
     one = ways["pil", 1]
     assert len(one.round_s) >= preprocessing.ROUNDS
     assert one.samples == 4 * len(one.round_s)

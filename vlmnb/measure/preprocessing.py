@@ -126,11 +126,12 @@ def profile(
     for one in (inputs[0], inputs[-1]):
         generate(one)
     model_s = [spent_s(partial(generate, one), cell.device) for one in inputs]
-    ways = [
-        _timed(resolved, loaded, stored, backend, threads, side)
-        for backend in BACKENDS
-        for threads in THREADS
-    ]
+    ways: list[Prepared] = []
+    for backend in BACKENDS:
+        for threads in THREADS:
+            ways.append(_timed(resolved, loaded, stored, backend, threads, side))
+            if ways[-1].reason:
+                break  # more threads would not bring the backend here
     return Preprocessing(batches=len(stored), model_s=tuple(model_s), ways=tuple(ways))
 
 

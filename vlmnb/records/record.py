@@ -29,6 +29,7 @@ from vlmnb.records.parts import (
 from vlmnb.records.preprocessed import Prepared, Preprocessing
 from vlmnb.records.reported import Reported
 from vlmnb.records.reused import Asked, Reused
+from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.stats.batches import batch_values
 from vlmnb.types import Frozen, Source, Status
@@ -142,7 +143,7 @@ class Record(Frozen):
         if self.timing is None or not self.timing.decode_s or not all(self.timing.decode_steps):
             return ()
         fixed = self.cell.length == "fixed"
-        if "prompt_lookup" in self.cell.optimization and not fixed:
+        if optimizations.of(self.cell).guesses and not fixed:
             return ()  # guessed tokens come several to a pass
         new = [self.cell.max_new_tokens - 1 if fixed else steps for steps in self.timing.decode_steps]
         each = tuple(seconds / n for seconds, n in zip(self.timing.decode_s, new, strict=True))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 HEADS = (
     "Batch size", "Pixels by", "Threads", "Preprocessing, s per batch", "Model, s per batch", "% of both",
-    "Model waits", "Energy, J per sample", *(f"{step.capitalize()}, s" for step in STEPS),
+    "Model waits", "Energy, J per sample", *(f"{step.capitalize()}, ms" for step in STEPS),
 )  # fmt: skip
 TITLES = {"pil": "PIL", "torchvision": "torchvision", "cached": "kept pixels"}
 
@@ -147,7 +147,9 @@ def _numbers(record: Record, way: Prepared) -> list[Field]:
     mark = marks.of_load(record, record.window_under_load)
     steps = [
         Field(
-            f"{preparation.step_s(record, way, step):.3g}", "median, of all threads, without an interval", key
+            f"{1000 * preparation.step_s(record, way, step):.3g}",
+            "median, of all threads, without an interval",
+            key,
         )
         for step in STEPS
     ]

@@ -50,7 +50,7 @@ def failed_samples_are_few(record: Record) -> Iterator[Draft]:
 
 @record_rule
 def steps_are_tokens(record: Record) -> Iterator[Draft]:
-    """Decoding steps of a batch are the tokens of its longest answer less one; fewer with prompt lookup."""
+    """Decoding steps of a batch are the tokens of its longest answer less one; fewer with guessed tokens."""
     timing = record.timing
     if timing is None or not timing.decode_steps or not record.answers:
         return
@@ -59,7 +59,7 @@ def steps_are_tokens(record: Record) -> Iterator[Draft]:
         longest = max((a.output_tokens for a in record.answers[start : start + size]), default=1)
         start += size
         steps = set(timing.decode_steps[batch::batches])
-        # Prompt lookup guesses several tokens a step.
+        # Guessed tokens come several to a step.
         guessing = optimizations.of(record.cell).guesses and max(steps) < longest
         if steps != {longest - 1} and not guessing:
             shown = ", ".join(map(str, sorted(steps)))

@@ -44,14 +44,14 @@ class StaticCaches:
 
 
 def lookup_arguments(model: Any) -> dict[str, Any]:
-    """Return the arguments of ``generate`` for guessing tokens from the prompt.
+    """Return the arguments of ``generate`` for guessing tokens from the prompt."""
+    return {"prompt_lookup_num_tokens": LOOKUP_TOKENS, "suppress_tokens": image_ids(model)}
 
-    Tokens that stand for an image or a video are suppressed: copied from the prompt, they would ask for
-    another image.
-    """
+
+def image_ids(model: Any) -> list[int]:
+    """Return the tokens that stand for an image or a video: guessed, they would ask for another image."""
     names = ("image_token_id", "image_token_index", "video_token_id")
-    ids = {found for name in names if (found := getattr(model.config, name, None)) is not None}
-    return {"prompt_lookup_num_tokens": LOOKUP_TOKENS, "suppress_tokens": sorted(ids)}
+    return sorted({found for name in names if (found := getattr(model.config, name, None)) is not None})
 
 
 SETTINGS = (
