@@ -8,12 +8,16 @@ export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-compile
 SHELL := /bin/bash
 
-.PHONY: book test test-ray setup setup-test browser lint clean
+.PHONY: book lab test test-ray setup setup-test browser lint clean
 
 book: setup
 	@status=0; $(BIN)/vlmnb sweep sweeps/quickstart.yaml || status=$$?; \
 	if [ $$status -gt 1 ]; then exit $$status; fi; \
 	$(BIN)/vlmnb book || exit $$?; exit $$status
+
+# Opens the notebooks in JupyterLab, which is installed at the first time.
+lab: $(VENV)/.installed-lab
+	$(BIN)/jupyter lab notebooks
 
 test: setup-test browser lint
 	$(BIN)/python -m pytest -m "not slow"
@@ -42,6 +46,10 @@ $(VENV)/.installed: requirements.txt constraints.txt pyproject.toml | $(VENV)/bi
 	@echo "Installing the pinned requirements into $(VENV) (once, a few minutes; about 2 GB)"
 	$(PIP) -r requirements.txt -c constraints.txt
 	$(PIP) --no-deps -e .
+	@touch $@
+
+$(VENV)/.installed-lab: requirements-lab.txt $(VENV)/.installed
+	$(PIP) -r requirements-lab.txt -c constraints.txt
 	@touch $@
 
 $(VENV)/.installed-test: requirements-dev.txt $(VENV)/.installed

@@ -135,7 +135,7 @@ def notebook(model: str, axis: str, *, end_time: str | None = "2026-01-01T11:00:
         cell["outputs"] = json.loads(_outputs("".join(cell["source"]), model, axis, json.dumps(MACHINE)))
     given = "".join(f"{name} = {value!r}\n" for name, value in parameters(model, axis).items())
     injected = code(f"# Parameters\n{given}", tags=["injected-parameters"])
-    made["cells"].insert(2, injected)
+    made["cells"].insert(3, injected)
     made["metadata"]["papermill"] = {
         "parameters": {**parameters(model, axis), "results": "/somewhere/results"}, "end_time": end_time,
         "start_time": "2026-01-01T10:59:00+00:00", "duration": 60.1, "exception": None,

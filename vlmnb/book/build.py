@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import logging
 import re
 import subprocess
@@ -14,13 +15,14 @@ from pathlib import Path
 
 from vlmnb import paths
 from vlmnb.analysis import base_configuration, pareto
-from vlmnb.book import collect, report_pages
+from vlmnb.book import collect, contents, report_pages
 from vlmnb.book.collect import Files
 from vlmnb.book.content import Content, axis_order, record_path
 from vlmnb.book.pages import (
     audit,
     axis,
     comparison,
+    dictionary,
     explore,
     finder,
     first,
@@ -44,11 +46,20 @@ UNWANTED = re.compile(
     r"""<link\ rel="preload"[^>]*\ as="font"[^>]*>\n?
     |<script>const\ THEBE_JS_URL.*?</script>\n?
     |<script[^>]*\ src="[^"]*sphinx-thebe\.js[^"]*"></script>\n?
+    |<script[^>]*\ src="[^"]*mathjax[^"]*"></script>\n?
+    |<script>window\.MathJax\ =.*?</script>\n?
     |<script\ type="text/x-thebe-config">.*?</script>\n?""",
     re.DOTALL | re.VERBOSE,
 )
 """Parts of the theme that cause errors in the browser's console: font preloads, which browsers refuse for
-pages opened as files, and Thebe, which runs code on a server and which the theme sets up twice."""
+pages opened as files; Thebe, which runs code on a server and which the theme sets up twice; and MathJax,
+which is loaded from a network: formulas are MathML."""
+
+FORMULA = re.compile(
+    r'<(?P<tag>div|span) class="math notranslate nohighlight">\s*\\[\[(](?P<latex>.*?)\\[\])]</(?P=tag)>',
+    re.DOTALL,
+)
+"""A formula as Sphinx leaves it to a script."""
 
 DRAWN = re.compile(r'<img\b(?=[^>]*\balt="(?P<alt>[^"]*)")[^>]*\bsrc="(?P<file>[^":]+\.svg)"[^>]*>')
 """An image of a page that is a drawing."""
@@ -121,12 +132,23 @@ def build(results: Path, runs: Path, output: Path, say: Callable[[str], object] 
             text = UNWANTED.sub("", page.read_text(encoding="utf-8"))
             for found, mended in MENDED.items():
                 text = text.replace(found, mended)
-            page.write_text(_with_figures(text, page.parent), encoding="utf-8")
+            text = _with_figures(FORMULA.sub(_formula, text), page.parent)
+            page.write_text(text, encoding="utf-8")
+        for name, content in contents.files(made).items():
+            (made / name).write_text(content, encoding="utf-8")
         (made / ".inputs").write_text(stamp, encoding="utf-8")
         if site.exists():
             site.rename(Path(scratch) / "old")
         made.rename(site)
     return index
+
+
+def _formula(found: re.Match[str]) -> str:
+    from latex2mathml import converter
+
+    display = "block" if found["tag"] == "div" else "inline"
+    made = converter.convert(html.unescape(found["latex"]).strip(), display=display)
+    return f'<{found["tag"]} class="vlmnb-math">{made}</{found["tag"]}>'
 
 
 def _with_figures(text: str, folder: Path) -> str:
@@ -171,6 +193,7 @@ def _generated(content: Content) -> Files:
         "explore.md": explore.page(content),
         "finder.md": finder.page(content),
         "support.md": support.page(content),
+        "dictionary.md": dictionary.page(),
         "tried.md": tried.page(),
         "machine.md": machine.page(content),
         "status.md": status.page(content),

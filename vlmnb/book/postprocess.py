@@ -96,7 +96,7 @@ def page(
     cells = [_markdown(f"# {title}"), _markdown(opening)]
     for number, cell in enumerate(notebook["cells"], start=1):
         source = _text(cell["source"])
-        if cell["cell_type"] == "markdown":
+        if cell["cell_type"] == "markdown" and "remove-cell" not in cell.get("metadata", {}).get("tags", ()):
             source = re.sub(r"\A\s*# [^\n]*\n*", "", source) if number == 1 else source
             cells.append(_markdown(demoted(source)))
         elif cell["cell_type"] == "code" and source.strip():

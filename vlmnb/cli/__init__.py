@@ -181,7 +181,10 @@ def book(
 def export(
     output: Annotated[Path, Option("-o", "--output", help="File to write.", metavar="FILE")],
     file_format: Annotated[
-        str, Option("--format", help="csv, json, parquet, or codecarbon (its emissions.csv).")
+        str,
+        Option(
+            "--format", help="csv, json, parquet, codecarbon (its emissions.csv), croissant or model-index."
+        ),
     ] = "csv",
     results: ResultsOption = RESULTS,
 ) -> None:

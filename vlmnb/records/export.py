@@ -12,19 +12,21 @@ from pydantic_core import to_json
 
 from vlmnb import paths
 from vlmnb.errors import UserError
-from vlmnb.records import record_file, store
+from vlmnb.records import described, record_file, store
 from vlmnb.records.export_columns import EXPORT_COLUMNS
 
 AT_ONCE = 1_000
 """Records that are turned into columns at a time."""
 
-FORMATS = ("csv", "json", "parquet", "codecarbon")
+FORMATS = ("csv", "json", "parquet", "codecarbon", "croissant", "model-index")
 
 
 def export_records(results: Path, output: Path, file_format: str) -> tuple[int, list[str]]:
     """Write all records of a folder to one file, which is replaced in one step.
 
-    The format ``codecarbon`` writes codecarbon's emissions.csv, the others ``EXPORT_COLUMNS``.
+    The format ``codecarbon`` writes codecarbon's emissions.csv, ``croissant`` the description of a CSV file
+    that it writes beside it, ``model-index`` the evaluation results of model cards on the Hub; the others
+    write ``EXPORT_COLUMNS``.
 
     Returns:
         The number of rows, and a message for each file that is no record.
@@ -40,6 +42,13 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
         with paths.temporary_beside(output) as scratch:
             if file_format == "codecarbon":
                 return _write_codecarbon(results, scratch)
+            if file_format == "model-index":
+                return described.write_model_index(results, scratch)
+            if file_format == "croissant":
+                table = output.with_suffix(".csv")
+                count, problems = export_records(results, table, "csv")
+                scratch.write_text(described.croissant(table), encoding="utf-8")
+                return count, problems
             write = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[file_format]
             with store.Index(results, export=True) as index:
                 return write(index.export(), scratch), index.problems()

@@ -14,8 +14,11 @@ from vlmnb.stats import intervals
 if TYPE_CHECKING:
     from vlmnb.records.record import Record
 
-EXPORT_COLUMNS: tuple[str, ...] = tuple(plain_yaml.load(Path(__file__).with_suffix(".yaml")))
-"""Names of the columns in their order; the file says what each holds."""
+MEANINGS: dict[str, str | None] = plain_yaml.load(Path(__file__).with_suffix(".yaml"))
+"""What each column holds, by its name; of the ends of an interval nothing."""
+
+EXPORT_COLUMNS: tuple[str, ...] = tuple(MEANINGS)
+"""Names of the columns in their order."""
 
 _IDENTITY = ("source", "hardware", "status", "reason", "key")
 _OF_RECORD = (*_IDENTITY, "wer", "accuracy")

@@ -17,7 +17,7 @@ from vlmnb.records.record import Record
 from vlmnb.views import comparison_tables, cost_figure, pareto_figure, table
 from vlmnb.views.templates import say
 
-EXPLORE = ""
+EXPLORE = "explore"
 """Page on which readers choose what is compared."""
 
 FIGURE = "figures/first.svg"
