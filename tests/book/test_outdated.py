@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import bookmaking
@@ -27,6 +28,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
     monkeypatch.setitem(bookmaking.MACHINE, "fingerprint", machine.describe().fingerprint)
     made = bookmaking.small(tmp_path)
     monkeypatch.setenv("VLMNB_ROOT", str(made.root))
+    shutil.rmtree(made.root / "data")
     (made.root / "data").symlink_to(PROJECT / "data")
     (made.root / "sweeps").mkdir()
     (made.root / "sweeps" / "mine.yaml").write_text(SPEC, encoding="utf-8")
