@@ -11,8 +11,10 @@ SHELL := /bin/bash
 .PHONY: book lab test test-ray setup setup-test browser lint clean
 
 book: setup
-	@status=0; $(BIN)/vlmnb sweep sweeps/quickstart.yaml || status=$$?; \
-	if [ $$status -gt 1 ]; then exit $$status; fi; \
+	@status=0; for name in quickstart cards; do \
+	  $(BIN)/vlmnb sweep sweeps/$$name.yaml; code=$$?; \
+	  if [ $$code -gt 1 ]; then exit $$code; fi; status=$$((status | code)); \
+	done; \
 	$(BIN)/vlmnb book || exit $$?; exit $$status
 
 # Opens the notebooks in JupyterLab, which is installed at the first time.

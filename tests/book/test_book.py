@@ -27,6 +27,7 @@ def test_the_committed_table_of_contents_is_the_generated_one(project: Path) -> 
     asked = (
         (bookmaking.MODELS, measured, {}),
         (bookmaking.REPORTED, report_pages.AXES, {"source": "reports"}),
+        (bookmaking.REPORTED, ["card"], {}),
     )
     pages = [Page(m, axis, "", given, ()) for models, names, given in asked for m in models for axis in names]
     committed = (project / "_toc.yml").read_text(encoding="utf-8")

@@ -1,0 +1,116 @@
+"""Every page for fingers, keys and screen readers: axe-core, a phone's width, the size of targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import browser
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(browser.executable() is None, reason="no Chromium here; install the package chromium"),
+]
+AXE = (Path(__file__).parents[1] / "vendor" / "axe.min.js").read_text(encoding="utf-8")
+"""axe-core 4.12.1 of npm, unchanged; its licence lies beside it."""
+
+FAILURES = """axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) =>
+  violations.map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map((node) => node.target.join(" "))}`))"""
+
+SMALL = """() => {
+  const least = 43.5;
+  const touched = `a[href], button, input:not([type=hidden]), select, summary,
+    td[title], th[title], th[aria-sort]`;
+  const small = (e) => { const r = e.getBoundingClientRect(); return r.width < least || r.height < least; };
+  return [...document.querySelectorAll(touched)].filter((e) => {
+    if (!e.checkVisibility({ visibilityProperty: true }) || !e.getBoundingClientRect().width) return false;
+    if (e.matches(".skip-link a, a.headerlink")) return false;
+    if (e.matches("a") && getComputedStyle(e).display === "inline" && e.closest("p, li, dd")) return false;
+    if (e.matches("input") && e.closest("label")) return small(e.closest("label"));
+    return small(e);
+  }).map((e) => `${e.tagName} ${e.className} ${e.textContent.trim().slice(0, 30)}`);
+}"""
+"""What is smaller than 44 pixels; links within sentences may be."""
+
+
+@pytest.fixture(params=["phone, light", "desk, dark"])
+def window(request: pytest.FixtureRequest) -> Iterator[Any]:
+    phone = request.param.startswith("phone")
+    with browser.started() as chromium:
+        context = chromium.new_context(
+            color_scheme="light" if phone else "dark", has_touch=phone, is_mobile=phone,
+            viewport={"width": 390 if phone else 1280, "height": 844},
+        )  # fmt: skip
+        yield context.new_page(), phone
+
+
+@pytest.mark.parametrize("part", ["*", "generated/*", "reports/*/*", "runs/*/*"])
+def test_a_page_has_no_failure_of_axe_does_not_scroll_sideways_and_has_large_targets(
+    site: Path, window: Any, part: str
+) -> None:
+    page, phone = window
+    failures = {}
+    for file in sorted((site / "book").glob(f"{part}.html")):
+        page.goto(file.as_uri(), wait_until="load")
+        page.add_style_tag(content="* { animation: none !important; transition: none !important; }")
+        page.evaluate("document.querySelectorAll('details').forEach((each) => (each.open = true))")
+        page.wait_for_timeout(100)
+        page.evaluate(AXE)
+        found = page.evaluate(FAILURES)
+        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+            found.append("scrolls sideways")
+        if phone:
+            found += page.evaluate(SMALL)[:5]
+        if found:
+            failures[file.relative_to(site).as_posix()] = found
+    assert failures == {}
+
+
+def test_a_tap_on_a_number_opens_its_tooltip_with_the_link_to_its_record(site: Path) -> None:
+    with browser.started() as chromium:
+        page = chromium.new_context(has_touch=True, is_mobile=True).new_page()
+        page.goto((site / "book/runs/llava-tiny/batch_size.html").as_uri())
+        field = page.locator("table.vlmnb-table td[title]:has(a)").first
+        field.scroll_into_view_if_needed()
+        address, tooltip = page.url, field.get_attribute("title")
+        field.tap()
+        assert page.url.split("#")[0] == address
+        assert page.locator(".vlmnb-tip").inner_text().startswith(tooltip[:20])
+        page.locator(".vlmnb-tip a").tap()
+        page.wait_for_url("**/downloads/records/**")
+
+
+def test_keys_reach_a_record_once_a_row_and_move_within_it(site: Path) -> None:
+    with browser.opened(site / "book/runs/llava-tiny/batch_size.html") as (page, _):
+        row = page.locator("table.vlmnb-table tbody tr:has(a)").first
+        links = row.locator("a[href]")
+        addresses = set(links.evaluate_all("all => all.map(a => a.href)"))
+        assert row.locator("a[href][tabindex='0']").count() == len(addresses) < links.count()
+        row.locator("[tabindex='0']").first.focus()
+        page.keyboard.press("ArrowRight")
+        assert page.locator(".vlmnb-tip").count() == 1
+        page.keyboard.press("Escape")
+        assert page.locator(".vlmnb-tip").count() == 0
+
+
+def test_the_finder_shows_which_gpus_run_a_model(site: Path) -> None:
+    with browser.opened(site / "book/generated/finder.html") as (page, noise):
+        rows = page.locator("table.vlmnb-filter tbody tr")
+        page.locator("#vlmnb-finder [name=model]").select_option("llava-1.5-7b")
+        page.locator("#vlmnb-finder [name=quantization]").select_option("fp16")
+        runs = rows.filter(has_text="GeForce RTX 3060").first.locator("td").first
+        before = runs.inner_text()
+        page.locator("#vlmnb-finder [name=quantization]").select_option("Q4_K_M")
+        assert before.startswith("lacks")
+        assert runs.inner_text() == "yes"
+        page.locator("#vlmnb-finder [name=batch]").select_option("64")
+        assert runs.inner_text().startswith("lacks")
+        page.get_by_label("only those that run it").check()
+        assert set(rows.locator("visible=true").locator("td:first-of-type").all_inner_texts()) == {"yes"}
+        address = page.url
+        page.reload()
+        assert page.locator("#vlmnb-finder [name=batch]").input_value() == "64"
+        assert page.url == address
+    assert noise == browser.Noise([], [], [])
