@@ -79,5 +79,5 @@ def _model_card(entry: ModelEntry | None) -> str:
     card = paths.bundled_model(entry.name) / "README.md" if entry and entry.bundled else None
     if card is None or not card.exists():
         return ""
-    text = card.read_text(encoding="utf-8").split("---\n", 2)[2]  # behind the YAML head
+    text = card.read_text(encoding="utf-8").split("---\n", 2)[-1]  # behind the YAML head
     return demoted(text.strip().partition("\n")[2], headings="#").strip()
