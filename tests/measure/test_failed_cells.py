@@ -132,7 +132,7 @@ def test_what_fails_after_the_measurement_is_a_note_and_the_times_are_kept(
     window = SimpleNamespace(timing=kept.timing, warmup_s=0.0, meters=meters, outputs=[])
     monkeypatch.setattr(ModelSlot, "get", lambda *_: loaded())
     monkeypatch.setattr(cells, "prepare", lambda *_: [SimpleNamespace(inputs={})])
-    monkeypatch.setattr(cells.Generator, "of", lambda *_: SimpleNamespace(probe=raising(error)))
+    monkeypatch.setattr(cells.Generator, "of", lambda *_: SimpleNamespace(probe=raising(error), reduce=None))
     monkeypatch.setattr(cells, "timed", lambda *_: window)
     for where, name in ((cells, "memory_of"), (cells, "score"), (cells, "count"), (peak_rates, "measured")):
         monkeypatch.setattr(where, name, raising(error))
@@ -162,8 +162,8 @@ def test_a_formula_that_fails_leaves_the_counters_and_a_note(monkeypatch: pytest
         configuration=loading.configuration(resolve_cell(cell())), model=SimpleNamespace(config=config),
         family=SimpleNamespace(image_flops_of=raising(KeyError("newfamily"))),
     )  # fmt: skip
-    batch: Any = SimpleNamespace(samples=[1, 2], prompts=[SimpleNamespace(text_tokens=5)] * 2)
-    made = flop_counting.count(loaded, batch, 64, {})
+    batch: Any = SimpleNamespace(samples=[1, 2], prompts=[SimpleNamespace(text_tokens=5, images=1)] * 2)
+    made = flop_counting.count(loaded, batch, cell(), {})
     assert (made.fvcore, made.torch, made.formula, made.decode_torch) == (14, 16, None, None)
     assert "newfamily" in made.note
     assert "no place" in made.note

@@ -12,6 +12,7 @@ from factory import cell
 from vlmnb.data.catalogue import Sample
 from vlmnb.measure.batches import Batch
 from vlmnb.measure.encoding import Prompt
+from vlmnb.measure.generation import Generator
 from vlmnb.measure.scoring import score
 from vlmnb.quality import metrics
 from vlmnb.records.parts import Answer
@@ -26,7 +27,7 @@ def scored(dataset: str, text: str, *references: Any, choices: Any = None) -> tu
     model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=2))
     loaded: Any = SimpleNamespace(processor=SimpleNamespace(tokenizer=tokenizer), model=model)
     outputs = [torch.full((len(samples), 5), 2)]
-    return score(cell(dataset=dataset), loaded, [batch], outputs)
+    return score(cell(dataset=dataset), Generator(loaded, {}, {}, None), [batch], outputs)
 
 
 @pytest.mark.parametrize(

@@ -28,16 +28,19 @@ SETTINGS = (Setting(name="sparse", kind="quantization", description="made up", p
 """
 
 
+def _forget() -> None:
+    for found in (optimizations._modules, optimizations.settings, optimizations.parse):
+        found.cache_clear()
+
+
 @pytest.fixture
 def _sparse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (tmp_path / "sparse.py").write_text(MODULE)
     monkeypatch.setattr(optimizations, "__path__", [*optimizations.__path__, str(tmp_path)])
-    optimizations.settings.cache_clear()
-    optimizations.parse.cache_clear()
+    _forget()
     yield
     sys.modules.pop("vlmnb.spec.optimizations.sparse", None)
-    optimizations.settings.cache_clear()
-    optimizations.parse.cache_clear()
+    _forget()
 
 
 @pytest.mark.usefixtures("_sparse")

@@ -26,7 +26,10 @@ def write(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("sweep", "wanted"),
     [
-        ("quickstart", {"repeat", "device", "batch_size", "image_size", "seq_len", "optimization"}),
+        (
+            "quickstart",
+            {"repeat", "device", "batch_size", "image_size", "seq_len", "optimization", "visual_tokens"},
+        ),
         ("full", set(axes.AXES) - {"repeat"}),  # repeats are of a machine, not of a model: sweeps/repeat.yaml
     ],
 )

@@ -155,7 +155,8 @@ def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Find
 
     cell = resolved.cell
     torch.set_num_threads(slots.threads())
-    if reason := resolved.entry.size_obstacle(cell.image_size, cell.interpolate):
+    reason = resolved.entry.size_obstacle(cell.image_size, cell.interpolate)
+    if reason := reason or _reduction_obstacle(resolved):
         raise NotApplicable(reason)
     with made.stage("samples"):
         samples, failed = choose(cell)
@@ -185,6 +186,14 @@ def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Find
     made.extra("flops", partial(count, loaded, batches[0], cell, counts))
 
 
+def _reduction_obstacle(resolved: Resolved) -> str:
+    """Return why the model's image tokens cannot be chosen as the cell asks; empty if they may."""
+    reduction = resolved.optimization.reduction
+    if reduction and resolved.cell.image_shape != "square":
+        return "image tokens are chosen from a square of them, and the pictures keep their shape"
+    return resolved.family.attention_obstacle if reduction and reduction.way == "attention" else ""
+
+
 def _runs_plain(resolved: Resolved, slot: ModelSlot, inputs: Any) -> bool:
     """Return whether the model takes inputs without the optimization, which then is what cannot run here."""
     try:
@@ -200,6 +209,9 @@ def _runs_plain(resolved: Resolved, slot: ModelSlot, inputs: Any) -> bool:
 
 def _generate(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made: Findings) -> None:
     cell = resolved.cell
+    reduced = batches if resolved.optimization.reduction else ()
+    if any(prompt.images != 1 for batch in reduced for prompt in batch.prompts):
+        raise NotApplicable("image tokens are chosen in prompts with one picture each")
     generate = Generator.of(resolved, loaded, [batch.inputs for batch in batches])
     with made.stage("meters"):
         window = timed(cell, generate, batches)
@@ -216,7 +228,9 @@ def _generate(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made
         "compilation": process_state.compilation() if resolved.optimization.of("compilation") else None,
     }
     made.extra("memory", partial(memory_of, loaded, window))
-    made.extra("answers", partial(score, cell, loaded, batches, window.outputs))
+    if generate.reduce:
+        made.record["visual_tokens"] = generate.reduce.seen
+    made.extra("answers", partial(score, cell, generate, batches, window.outputs))
     made.extra("probe", partial(generate.probe, batches[0].inputs))
     # For cells that show speed, and for optimizations, which may come nearer to the peak.
     original = optimizations.base_dtype(resolved.entry.base_dtype, cell.device)

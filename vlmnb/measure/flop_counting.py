@@ -16,13 +16,16 @@ from vlmnb.flops.flop_count import FlopCount
 from vlmnb.measure import loading, process_state
 from vlmnb.measure.batches import Batch, encode
 from vlmnb.measure.loading import Loaded
+from vlmnb.measure.visual_tokens import Reducer
 from vlmnb.models import geometry
 from vlmnb.models.architecture import ImageFlops
 from vlmnb.records import content_key
+from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations.visual_tokens import Reduction, selection_flops
 
 FlopCounts = dict[tuple[str, str, str], FlopCount]
-"""FLOPs of one prompt by model, weights and shapes of its tensors."""
+"""FLOPs of one prompt by model, weights and shapes of its tensors, with what is left of its image tokens."""
 
 
 def count(loaded: Loaded, batch: Batch, cell: Cell, counts: FlopCounts) -> FlopCount:
@@ -32,6 +35,7 @@ def count(loaded: Loaded, batch: Batch, cell: Cell, counts: FlopCounts) -> FlopC
     work: the longest prompt is counted alone and multiplied by the batch. A new count is added to those made
     so far. Otherwise the batch is counted as a whole. Counts are kept in the user's cache.
     """
+    reduction = optimizations.of(cell).reduction
 
     def encoded(first: int, end: int) -> Any:
         samples, prompts = batch.samples[first:end], batch.prompts[first:end]
@@ -41,29 +45,31 @@ def count(loaded: Loaded, batch: Batch, cell: Cell, counts: FlopCounts) -> FlopC
     every = range(len(lengths))
     if cell.image_shape == "kept" or len(set(images)) > 1:
         singles = [encoded(i, i + 1) for i in every if images[i]]
-        return _three_ways(loaded, batch.inputs, singles, cell.image_size)
+        return _three_ways(loaded, batch.inputs, singles, cell.image_size, reduction)
     at = lengths.index(max(lengths))
     one = encoded(at, at + 1)
-    shapes = sorted((name, tuple(value.shape)) for name, value in one.items())
-    known = (loaded.configuration.entry.name, loaded.configuration.weights, str(shapes))
+    work = (sorted((name, tuple(value.shape)) for name, value in one.items()), reduction)
+    known = (loaded.configuration.entry.name, loaded.configuration.weights, str(work))
     if known not in counts:
-        counts[known] = _three_ways(loaded, one, [one] if images[at] else [], cell.image_size)
+        counts[known] = _three_ways(loaded, one, [one] if images[at] else [], cell.image_size, reduction)
     return counts[known].times(len(every))
 
 
-def _three_ways(loaded: Loaded, inputs: Any, with_images: Sequence[Any], image_size: int) -> FlopCount:
+def _three_ways(
+    loaded: Loaded, inputs: Any, with_images: Sequence[Any], image_size: int, reduction: Reduction | None
+) -> FlopCount:
     """Return the count of these prompts, from the cache if it is there; keep it there if it is complete."""
-    file = _place(loaded, [inputs, *with_images], image_size)
+    file = _place(loaded, [inputs, *with_images], image_size, reduction)
     with contextlib.suppress(OSError, ValueError):
         return FlopCount.model_validate_json(file.read_bytes())
-    made = _counted(loaded, inputs, with_images, image_size)
+    made = _counted(loaded, inputs, with_images, image_size, reduction)
     if None not in (made.torch, made.fvcore, made.formula, made.decode_torch):
         with contextlib.suppress(OSError):
             paths.write_atomic(file, made.model_dump_json())
     return made
 
 
-def _place(loaded: Loaded, tensors: Sequence[Any], image_size: int) -> Path:
+def _place(loaded: Loaded, tensors: Sequence[Any], image_size: int, reduction: Reduction | None) -> Path:
     """Return the file of a count, named after everything that it depends on.
 
     Of tensors it depends on the shapes, and of small ones, such as the grid of an image, on the values.
@@ -73,13 +79,15 @@ def _place(loaded: Loaded, tensors: Sequence[Any], image_size: int) -> Path:
     shapes = [(n, v.shape if big else v) for (n, v), big in zip(named, large, strict=True)]
     depends = [
         loaded.model.config.to_json_string(use_diff=False), loaded.configuration.entry.model_dump_json(),
-        loaded.configuration.weights, image_size, shapes, content_key.packages(),
+        loaded.configuration.weights, image_size, reduction, shapes, content_key.packages(),
         code_fingerprint.of(content_key.MEASURING),
     ]  # fmt: skip
     return paths.counted_flops() / f"{hashing.digest_of(repr(depends), 32)}.json"
 
 
-def _counted(loaded: Loaded, inputs: Any, with_images: Sequence[Any], image_size: int) -> FlopCount:
+def _counted(
+    loaded: Loaded, inputs: Any, with_images: Sequence[Any], image_size: int, reduction: Reduction | None
+) -> FlopCount:
     """Count prompts and the token after each by formula, torch and fvcore, and compare the three.
 
     Args:
@@ -87,9 +95,15 @@ def _counted(loaded: Loaded, inputs: Any, with_images: Sequence[Any], image_size
         inputs: The tensors of one prompt or of a batch.
         with_images: The tensors of each of these prompts that has images.
         image_size: Side of the images in pixels.
+        reduction: What is left of their image tokens.
     """
-    counted = _by_counters(loaded, inputs)
+    counted, chosen = _by_counters(loaded, inputs, reduction), 0
     config, (prompts, tokens) = loaded.model.config, inputs["input_ids"].shape
+    if reduction:
+        reduce = Reducer(loaded, reduction, 0, ())
+        tokens = reduce.text(inputs)["input_ids"].shape[1]
+        if reduce.seen:
+            chosen = selection_flops(reduction, reduce.seen.of, config.get_text_config().hidden_size)
     entry, family = loaded.configuration.entry, loaded.family
 
     def by_formula() -> dict[str, Any]:
@@ -98,6 +112,7 @@ def _counted(loaded: Loaded, inputs: Any, with_images: Sequence[Any], image_size
             # A vision tower with one size gets that size, whatever size was asked for.
             side = int(one["pixel_values"].shape[-1]) if entry.native_image_size else image_size
             image = image.plus(family.image_flops_of(loaded.model, one, side))
+        image = image.model_copy(update={"projector": image.projector + chosen * len(with_images)})
         others = formula.prompt(family, config, ImageFlops(), tokens).times(prompts - 1)
         prefill = formula.prompt(family, config, image, tokens).plus(others)
         return {
@@ -126,9 +141,13 @@ def _shapes(model: str, config: str) -> Any:
     return meta.build(models.get(model), geometry.of(json.loads(config)))
 
 
-def _by_counters(loaded: Loaded, inputs: Any) -> FlopCount:
+def _by_counters(loaded: Loaded, inputs: Any, reduction: Reduction | None) -> FlopCount:
     """Count the plain model: the counters do not see the products of quantized layers."""
     if loaded.configuration.optimization.of("quantization"):
         loaded = loading.load(loading.plain(loaded.configuration))
-    with process_state.uncompiled(loaded.decoder):
-        return counters.count_forward(loaded.model, dict(inputs), loaded.family.places_of(loaded.model))
+    places = loaded.family.places_of(loaded.model)
+    with process_state.uncompiled(loaded.decoder), contextlib.ExitStack() as stack:
+        if reduction:
+            stack.enter_context(Reducer(loaded, reduction, 0, ()).within_forward())
+            places = (*places, ("", "projector"))  # what compares image tokens is in no module
+        return counters.count_forward(loaded.model, dict(inputs), places)

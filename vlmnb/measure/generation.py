@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vlmnb.measure import failures
 from vlmnb.measure.loading import Loaded
+from vlmnb.measure.visual_tokens import Reducer
 from vlmnb.meters.readings import ProbeLogits
 from vlmnb.records.resolved import Resolved
 from vlmnb.spec.cell import Cell
@@ -25,26 +26,36 @@ class Generator:
         limits: Arguments for the length of answers.
         decoding: Arguments for the way of decoding.
         caches: Static caches, if the cell's optimization has them.
+        reduce: Reduces image tokens, if the cell's optimization does.
     """
 
     loaded: Loaded
     limits: dict[str, Any]
     decoding: dict[str, Any]
     caches: Any | None
+    reduce: Reducer | None = None
 
     @classmethod
     def of(cls, resolved: Resolved, loaded: Loaded, inputs: Sequence[Any]) -> Generator:
         """Return the generator of a cell, given its model and the tensors of all its batches."""
         cell, chosen = resolved.cell, resolved.optimization
-        longest = max(int(batch["input_ids"].shape[1]) for batch in inputs)
+        reduce = None
+        if chosen.reduction:
+            reduce = Reducer(loaded, chosen.reduction, cell.seed, inputs)
+        texts = [reduce.text(batch) if reduce else batch for batch in inputs]
+        longest = max(int(batch["input_ids"].shape[1]) for batch in texts)
         # Answers of natural and of fixed length use caches of one size, so that a compiled step serves both.
         new = max(cell.max_new_tokens, resolved.entry.max_new_tokens)
         caches = chosen.caches(loaded.model, longest + new)
-        return cls(loaded, limits(cell), chosen.arguments(loaded.model), caches)
+        return cls(loaded, limits(cell), chosen.arguments(loaded.model), caches, reduce)
 
     def __call__(self, batch: Any) -> Any:
         """Return prompts and new tokens of a batch."""
         return self._generate(batch, **self.limits)
+
+    def text(self, batch: Any) -> Mapping[str, Any]:
+        """Return the tokens and the mask of a batch as the decoder gets them."""
+        return self.reduce.text(batch) if self.reduce else batch
 
     def probe(self, batch: Any) -> ProbeLogits:
         """Return logits of the first question's first two new tokens, by the prefill and a decoding step.
@@ -63,11 +74,13 @@ class Generator:
                 f"{wrong} of {both.numel()} are not numbers, so answers, scores and lengths mean nothing"
             )
         first, second = (_kept(logits) for logits in both)
+        cache = made.past_key_values
         return ProbeLogits(
             vocabulary=made.logits[0].shape[-1],
             values=first,
-            token=int(made.sequences[0, batch["input_ids"].shape[1]]),
+            token=int(made.sequences[0, -2]),
             step_values=second,
+            cache_tokens=None if cache is None else int(cache.get_seq_length()),
         )
 
     def _generate(self, batch: Any, **arguments: Any) -> Any:
@@ -79,7 +92,8 @@ class Generator:
                 "disable_compile": True,
             }
         with failures.calling(batch), self.loaded.configuration.optimization.within():
-            return self.loaded.model.generate(**batch, **arguments)
+            given = self.reduce(batch) if self.reduce else batch
+            return self.loaded.model.generate(**given, **arguments)
 
 
 def limits(cell: Cell) -> dict[str, Any]:

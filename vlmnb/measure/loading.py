@@ -19,6 +19,7 @@ from vlmnb.models.family import Family, Sizing
 from vlmnb.records.resolved import Resolved
 from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations import Optimization, Setting, quantization
+from vlmnb.spec.optimizations.setting import OF_CALLS
 from vlmnb.types import Device, Weights
 
 
@@ -27,7 +28,7 @@ class Configuration:
     """The part of a cell that decides which model object is needed.
 
     Attributes:
-        optimization: Precision and settings that are part of the model; those of decoding are left out.
+        optimization: Precision and settings that are part of the model; those of ``OF_CALLS`` are left out.
         seed: Of random weights; 0 for pretrained ones.
     """
 
@@ -79,7 +80,7 @@ class Loaded:
 def configuration(resolved: Resolved) -> Configuration:
     """Return which model object a cell needs."""
     cell, chosen = resolved.cell, resolved.optimization
-    names = tuple(setting.name for setting in chosen.settings if setting.kind != "decoding")
+    names = tuple(setting.name for setting in chosen.settings if setting.kind not in OF_CALLS)
     return Configuration(
         entry=resolved.entry,
         family=resolved.family,

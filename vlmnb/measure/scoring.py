@@ -8,13 +8,15 @@ from typing import Any
 from vlmnb.errors import one_line
 from vlmnb.measure import encoding
 from vlmnb.measure.batches import Batch
-from vlmnb.measure.loading import Loaded
+from vlmnb.measure.generation import Generator
 from vlmnb.quality import metrics
 from vlmnb.records.parts import Answer
 from vlmnb.spec.cell import Cell
 
 
-def score(cell: Cell, loaded: Loaded, batches: Sequence[Batch], outputs: Sequence[Any]) -> tuple[Answer, ...]:
+def score(
+    cell: Cell, generate: Generator, batches: Sequence[Batch], outputs: Sequence[Any]
+) -> tuple[Answer, ...]:
     """Decode the outputs (prompts and new tokens of each batch) and compare each with its references.
 
     Random weights and answers of fixed length get no scores.
@@ -22,7 +24,7 @@ def score(cell: Cell, loaded: Loaded, batches: Sequence[Batch], outputs: Sequenc
     answers = [
         answer
         for batch, output in zip(batches, outputs, strict=True)
-        for answer in _decoded(loaded, batch, output)
+        for answer in _decoded(generate, batch, output)
     ]
     if cell.weights == "random" or cell.length == "fixed":
         return tuple(answers)
@@ -51,10 +53,11 @@ def _scored(dataset: str, answer: Answer) -> Answer:
     return answer.model_copy(update={**found, "note": "; ".join(notes)})
 
 
-def _decoded(loaded: Loaded, batch: Batch, output: Any) -> list[Answer]:
+def _decoded(generate: Generator, batch: Batch, output: Any) -> list[Answer]:
     """Return the answers of one batch without scores."""
-    generated = output[:, batch.inputs["input_ids"].shape[1] :].tolist()
-    image_tokens = encoding.image_tokens(batch.inputs, batch.prompts)
+    loaded, text = generate.loaded, generate.text(batch.inputs)
+    generated = output[:, text["input_ids"].shape[1] :].tolist()
+    image_tokens = encoding.image_tokens(text, batch.prompts)
     return [
         Answer(
             sample_id=sample.sample_id,

@@ -171,12 +171,15 @@ class ProbeLogits(Frozen):
             first new token, which the prompt's pass computes.
         token: The first new token.
         step_values: The same values for the token after it, which a decoding step computes.
+        cache_tokens: Positions that the model's cache held after the decoding step: those of the prompt and
+            of the first new token.
     """
 
     vocabulary: int
     values: tuple[float, ...]
     token: int | None = None
     step_values: tuple[float, ...] = ()
+    cache_tokens: int | None = None
 
 
 class SensorCard(Sourced):

@@ -7,6 +7,8 @@ has the usual answers for a vision tower, a projector and a Llama-like decoder i
 from __future__ import annotations
 
 import importlib
+import inspect
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from importlib import resources
@@ -31,6 +33,12 @@ def chat_template(name: str) -> str:
     """Return a chat template from the folder ``templates``."""
     file = resources.files("vlmnb.models") / "templates" / f"{name}.jinja"
     return file.read_text(encoding="utf-8").removesuffix("\n")
+
+
+def square(tokens: int) -> tuple[int, int]:
+    """Return rows and columns of image tokens: a square if they can fill one, else a single row."""
+    side = math.isqrt(tokens)
+    return (side, side) if side * side == tokens else (1, tokens)
 
 
 class Sizing(Protocol):
@@ -73,6 +81,8 @@ class Family(Sizing, Protocol):
         layers_name: Name of the list of layers of the vision tower, or empty without a tower.
         patches_name: Name of the module that makes vectors of patches; empty if the projector does.
         gguf_obstacle: Why llama.cpp cannot run these models, or empty.
+        line_ends: A token of its own follows each row of image tokens.
+        attention_obstacle: Why the attention that its image tokens get in the tower is not known, or empty.
         serves_named: Models of its ``model_type`` (its name) that are measured by repository or folder use it
             too, because it prepares their images better than transformers does here.
     """
@@ -92,6 +102,8 @@ class Family(Sizing, Protocol):
     layers_name: str = ""
     patches_name: str = ""
     gguf_obstacle: str = ""
+    line_ends: bool = False
+    attention_obstacle: str = ""
     serves_named: bool = False
 
     # Loading
@@ -169,6 +181,46 @@ class Family(Sizing, Protocol):
     def places_of(self, model: Any) -> tuple[tuple[str, str], ...]:
         """Return ``places``; a family that does not know its modules by name finds them in the model."""
         return self.places
+
+    # Image tokens on their way into the decoder
+
+    def image_grid(self, config: Any, image_size: int) -> tuple[int, int]:
+        """Return rows and columns of the image tokens of a square image, line ends left out."""
+        return square(self.image_tokens(config, image_size))
+
+    def image_features(self, model: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Encode the images of a batch, as ``generate`` does.
+
+        Returns:
+            What the model made, and the image tokens in it: a tensor of prompts x tokens x width.
+        """
+        import torch
+
+        made = model.base_model.get_image_features(**self.encoder_inputs(model, inputs), return_dict=True)
+        found = made.pooler_output
+        every = found if isinstance(found, torch.Tensor) else torch.cat(tuple(found))
+        return made, every.reshape(len(inputs["input_ids"]), -1, every.shape[-1])
+
+    def encoder_inputs(self, model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those tensors of a prompt that the encoding of its image takes."""
+        wanted = inspect.signature(model.base_model.get_image_features).parameters
+        return {name: value for name, value in inputs.items() if name in wanted}
+
+    def with_features(self, made: Any, features: Any) -> Any:
+        """Put other image tokens into what ``image_features`` returned first, and return it."""
+        listed = isinstance(made.pooler_output, (list, tuple))
+        made.pooler_output = tuple(features) if listed else features
+        return made
+
+    def image_positions(self, model: Any, inputs: Mapping[str, Any]) -> Any | None:
+        """Return positions of all tokens, axes x prompts x tokens; None if they are counted in one row."""
+        return None
+
+    def attending(self, model: Any) -> tuple[Any, bool]:
+        """Return the attention of the tower's last used layer, and whether there is a class token."""
+        shape = self.vision_shape(model.config)
+        assert shape is not None
+        return self.vision_layers(model)[shape.used_layers - 1].self_attn, shape.class_token
 
     # Numbers of a configuration
 

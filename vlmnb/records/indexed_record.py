@@ -19,6 +19,7 @@ from vlmnb.records import record_file
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations.setting import OF_CALLS
 
 PARALLEL_FROM = 2_000
 """Number of new files from which on all cores read them."""
@@ -124,7 +125,7 @@ def fitted_on(record: Record) -> tuple[str, str] | None:
 def quantization_of(cell: Cell) -> str | None:
     """Return the quantization that a cell was measured under; None if no prediction is made for it."""
     optimization = optimizations.of(cell)
-    if optimization.of("compilation") or optimization.of("decoding") or optimization.dtype == "fp32":
+    if optimization.dtype == "fp32" or any(map(optimization.of, ("compilation", *OF_CALLS))):
         return None
     stored = [s.stored_as or None for s in optimization.settings if s.kind == "quantization"]
     return stored[0] if stored else "fp16"

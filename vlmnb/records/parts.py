@@ -48,6 +48,20 @@ class Answer(Frozen):
         return not text or (self.output_tokens >= longest and bool(_REPEATED.fullmatch(text)))
 
 
+class VisualTokens(Frozen):
+    """How many image tokens reach the decoder where an optimization reduces them.
+
+    Attributes:
+        kept: Tokens that are left of a picture.
+        of: Tokens that the picture has.
+        beside: Tokens that stand beside them, such as line ends; none of the two counts them.
+    """
+
+    kept: int
+    of: int
+    beside: int = 0
+
+
 class FailedSample(Frozen):
     """A row of the data set that was chosen and could not be used, such as one with a damaged picture.
 

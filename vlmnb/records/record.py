@@ -25,6 +25,7 @@ from vlmnb.records.parts import (
     LayerProfile,
     Provenance,
     Timing,
+    VisualTokens,
 )
 from vlmnb.records.preprocessed import Prepared, Preprocessing
 from vlmnb.records.reported import Reported
@@ -57,6 +58,7 @@ class Record(Frozen):
         ceilings: Peak rates of the device; measured with answers of fixed length and with optimizations.
         compilation: How a compiled model was compiled.
         probe: Logits of one question, by which optimizations are compared.
+        visual_tokens: How many image tokens are left, of an optimization that reduces them.
     """
 
     schema_version: Literal[1] = 1
@@ -81,6 +83,7 @@ class Record(Frozen):
     ceilings: Ceilings | None = None
     compilation: Compilation | None = None
     probe: ProbeLogits | None = None
+    visual_tokens: VisualTokens | None = None
     reported: Reported | None = None
     provenance: Provenance
 

@@ -49,7 +49,8 @@ def defaults(axis: Axis, entry: ModelEntry, given: Mapping[str, Any]) -> dict[st
     reported = given.get("source") == "reports"
     device = given.get("device") or ("cuda" if reported or machine.describe().gpus else "cpu")
     tried = REPORTED_OPTIMIZATIONS if reported else optimizations.defaults(base_dtype(entry, device))
-    own = {axis.values: list(axis.default)} if axis.default else {}
+    first = [base_dtype(entry, device)] if axis.against_original else []
+    own = {axis.values: [*first, *axis.default]} if axis.default else {}
     return {
         "weights": "pretrained",
         "dataset": entry.choice_dataset if axis.choice_questions else entry.speed_dataset,

@@ -14,11 +14,12 @@ from pydantic import ValidationError
 from vlmnb import models
 from vlmnb.data import catalogue
 from vlmnb.errors import Place, UserError, nearest, placed
-from vlmnb.models import named
+from vlmnb.models import geometry, named
 from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import axes, optimizations, parameters
 from vlmnb.spec.axes import Axis
 from vlmnb.spec.cell import Cell
+from vlmnb.spec.optimizations import Optimization
 from vlmnb.spec.sweep_file import MOST_VALUES, Sweep, explain
 from vlmnb.types import Frozen, Length, ModelName, Slug, Source
 
@@ -178,6 +179,21 @@ def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], place: Plac
                 raise UserError(f"{name} lists the same value twice: {value!r}")
 
 
+def _check_reduction(entry: ModelEntry, axis: Axis, optimization: Optimization, image_size: Any) -> None:
+    """Check that a picture has the image tokens that an optimization keeps, and that the notebook takes it.
+
+    A model measured by its name has no entry that could say it; its cells show the reason.
+    """
+    reduction = optimization.reduction
+    if reduction and axis.measure != "generation":
+        raise UserError(f"notebook {axis.name} takes whole pictures; leave out {optimization.name}")
+    if reduction is None or entry.generic or type(image_size) is not int or image_size < 1:
+        return
+    grid = models.family_of(entry).image_grid(geometry.plain(entry), image_size)
+    if why := reduction.obstacle(*grid):
+        raise UserError(f"optimization {optimization.name} {why} ({entry.name}, {image_size} pixels)")
+
+
 def _cell(
     entry: ModelEntry, axis: Axis, settings: Mapping[str, Any], value: Any, dataset: str, length: Length
 ) -> Cell:
@@ -204,6 +220,7 @@ def _cell(
         raise UserError(
             f"a prefix cache excludes {optimization.name}, which has a cache of its own; leave one out"
         )
+    _check_reduction(entry, axis, optimization, point["image_size"])
     fields = {name: point[name] for name in point if name in _CELL}
     fields |= {"model": entry.name, "dataset": dataset}
     fields |= {"dtype": optimization.dtype, "optimization": optimization.name}

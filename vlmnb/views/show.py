@@ -34,6 +34,8 @@ from vlmnb.views import (
     reuse_page,
     roofline,
     table,
+    token_figure,
+    worth_table,
 )
 from vlmnb.views.table import Table
 from vlmnb.views.templates import brief, foreign, say
@@ -115,6 +117,22 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
         caption += " Other batch sizes: in the tables."
     alt = f"Panels of latency, energy, word error rate and FLOPs by {plan.axis.noun}."
     _figure(figure, alt, caption, axis_figure.points(plan.axis.name, cells, found))
+
+
+def show_tokens(plan: Plan, found: list[Record]) -> None:
+    """Display score and time against the image tokens kept, a line for each way to choose them."""
+    for part in optimizations.groups(_shown(plan, found)):
+        lines = token_figure.lines(part, found)
+        if not any(points for name, points in lines.items() if name):
+            _show("*No reduction of image tokens could be measured here; the reasons are given above.*")
+            continue
+        alt = "Score and time to first token by image tokens kept, a line for each way to choose them."
+        _figure(token_figure.figure(lines), alt, token_figure.caption(lines), token_figure.points(lines))
+
+
+def show_published(plan: Plan, found: list[Record]) -> None:
+    """Display what others published on fewer image tokens, with the source of each figure."""
+    _show(*token_figure.published(), token_figure.contradictions())
 
 
 def show_findings(plan: Plan, found: list[Record]) -> None:
@@ -205,8 +223,13 @@ def _show_optimizations(plan: Plan, cells: Sequence[Cell], found: list[Record]) 
         changes = agreement.changes(part, found, others)
         shown = axis_table.axis_table(plan.axis.name, part, found, floor)
         made = answer_tables.flagged(shown, changes)
+        own = worth_table.rows(part, found, others, floor)
         _show(made, answer_tables.changes_table(changes, part, found))
+        if any(one.record and one.record.status == "ok" for one in own[1:]):
+            _show(worth_table.table(own), worth_table.text(own))
     entry = models.get(plan.model)
+    if plan.axis.default:
+        return
     if rest := omitted(cells, optimizations.base_dtype(entry.base_dtype, cells[0].device)):
         all_of_it = "`vlmnb sweep sweeps/quickstart.yaml` measures all"
         how = all_of_it if entry.bundled else "parameter `optimizations`"

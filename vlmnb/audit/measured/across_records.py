@@ -11,6 +11,7 @@ from vlmnb.analysis import agreement, base_configuration
 from vlmnb.analysis.repeatability import noise_floor
 from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
+from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations import DTYPES, base_dtype
 from vlmnb.stats import comparison, intervals
 
@@ -45,7 +46,12 @@ def flops_do_not_depend_on_kernel(records: Sequence[Record]) -> Iterator[Draft]:
     # Data and processor make prompts of the same cell differ.
     for group in grouped(
         counted,
-        lambda r: (_but(r, *KERNEL, "length", "max_new_tokens"), r.provenance.data, r.provenance.processor),
+        lambda r: (
+            _but(r, *KERNEL, "length", "max_new_tokens"),
+            r.provenance.data,
+            r.provenance.processor,
+            optimizations.of(r.cell).reduction,
+        ),
     ):
         low, high = (pick(group, key=_flops) for pick in (min, max))
         if _flops(low) != _flops(high):
@@ -58,6 +64,7 @@ def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draf
     """Answers do not depend on batch size, device or kernel, beyond what rounding changes either way."""
     scored = [r for r in records if r.wer is not None]
     pairs = []
+    scored = [r for r in scored if not optimizations.of(r.cell).reduction]  # which is meant to change answers
     for group in grouped(scored, lambda r: (_but(r, *KERNEL, "batch_size"), r.hardware, r.provenance.data)):
         first = min(group, key=lambda r: (r.cell.batch_size, r.cell.optimization not in DTYPES, r.cell.dtype))
         pairs += [(first, r) for r in group if r is not first and _questions(first) == _questions(r)]
@@ -71,7 +78,7 @@ def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draf
 @rule("measured")
 def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Draft]:
     """Latency does not fall, beyond the noise floor, as batch, image or prompt grow."""
-    floors = _floors(records)
+    floors = noise_floors(records)
     for field, name, small, large in _steps(records):
         difference = _difference(small, large, floors)
         if difference is not None and difference.ratio < 1:
@@ -134,8 +141,8 @@ def power_follows_the_work(records: Sequence[Record]) -> Iterator[Draft]:
 @rule("measured")
 def optimization_is_faster(records: Sequence[Record]) -> Iterator[Draft]:
     """An optimization is not slower than the original, beyond the noise floor."""
-    floors = _floors(records)
-    for base, other in _optimized([r for r in records if _comparable(r)]):
+    floors = noise_floors(records)
+    for base, other in optimized([r for r in records if comparable(r)]):
         difference = None if other.cell.optimization in DTYPES else _difference(base, other, floors)
         if difference is not None and difference.ratio > 1:
             figures = {r.cell.optimization: _latency(r) for r in (base, other)}
@@ -147,7 +154,7 @@ def optimization_is_faster(records: Sequence[Record]) -> Iterator[Draft]:
 def optimization_keeps_the_answers(records: Sequence[Record]) -> Iterator[Draft]:
     """An optimization changes no more answers than another batch size of the original does."""
     scored = [r for r in records if r.has_quality]
-    for base, other in _optimized(scored):
+    for base, other in optimized(scored):
         noise = next((r for r in scored if _other_batch(base, r)), None)
         if noise is None or _questions(other) != _questions(base):
             continue
@@ -167,8 +174,8 @@ def optimization_keeps_the_answers(records: Sequence[Record]) -> Iterator[Draft]
 @rule("measured")
 def repeats_agree(records: Sequence[Record]) -> Iterator[Draft]:
     """Records of one cell on one machine have one value, beyond the noise floor."""
-    floors = _floors(records)
-    for group in grouped([r for r in records if _comparable(r)], lambda r: (_but(r), r.hardware)):
+    floors = noise_floors(records)
+    for group in grouped([r for r in records if comparable(r)], lambda r: (_but(r), r.hardware)):
         for before, after in pairwise(sorted(group, key=lambda r: r.provenance.started_at)):
             difference = _difference(before, after, floors)
             if difference is None:
@@ -187,7 +194,7 @@ def constant_power(watts: Sequence[float], workloads: int) -> tuple[float, float
     return (usual, spread) if workloads >= FEWEST_WORKLOADS and spread <= SAME_POWER else None
 
 
-def _optimized(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
+def optimized(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
     """Yield each record with the one of its model's base precision, which it is compared with."""
     for group in grouped(records, lambda r: (_but(r, "optimization", "dtype"), r.hardware)):
         cell = group[0].cell
@@ -203,7 +210,7 @@ def _other_batch(base: Record, other: Record) -> bool:
     return same and other.cell.batch_size != base.cell.batch_size and _questions(other) == _questions(base)
 
 
-def _floors(records: Sequence[Record]) -> dict[tuple[str, str], float]:
+def noise_floors(records: Sequence[Record]) -> dict[tuple[str, str], float]:
     """Return the noise floor of each machine and device, which the book's sentences use as well."""
     places = {(record.hardware, record.cell.device) for record in records}
     return {place: noise_floor(records, [place]).value for place in places}
@@ -222,14 +229,14 @@ def _difference(
     return found if found.differ == "yes" else None
 
 
-def _comparable(record: Record) -> bool:
+def comparable(record: Record) -> bool:
     """Return whether a record has latencies measured without background load."""
     return bool(record.full_batches_s) and not record.window_under_load
 
 
 def _steps(records: Sequence[Record]) -> Iterator[tuple[Size, str, Record, Record]]:
     """Yield pairs of records that differ in one size alone, the smaller first."""
-    ordered = sorted((r for r in records if _comparable(r)), key=lambda r: r.provenance.started_at)
+    ordered = sorted((r for r in records if comparable(r)), key=lambda r: r.provenance.started_at)
     for field, name in SIZES.items():
         alike = [(_but(record, field), record) for record in ordered]
         for group in grouped(alike, lambda one: (one[0], one[1].hardware)):

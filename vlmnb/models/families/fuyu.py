@@ -52,6 +52,8 @@ class Fuyu(Family):
     places = ((r"vision_embed_tokens", "projector"), *PLACES)
     vision_names = ("model.vision_embed_tokens",)
     projector_name = "model.vision_embed_tokens"
+    line_ends = True
+    attention_obstacle = "Fuyu has no vision tower, so its image tokens get no attention before the decoder"
     gguf_obstacle = "llama.cpp has no code for its images: the GGUF rows are arithmetic, nothing runs them"
 
     def special_ids(self, config: Any) -> dict[str, int]:
@@ -72,6 +74,20 @@ class Fuyu(Family):
         from vlmnb.models.processors.fuyu import LINE_TEMPLATE
 
         processor.chat_template = LINE_TEMPLATE
+
+    def image_grid(self, config: Any, image_size: int) -> tuple[int, int]:
+        """Return rows and columns of patches."""
+        return _rows(config, image_size), _rows(config, image_size)
+
+    def image_features(self, model: Any, inputs: Mapping[str, Any]) -> tuple[Any, Any]:
+        """Return the embedded patches."""
+        made = model.model.get_image_features(inputs["pixel_values"], return_dict=True)
+        return made, made.last_hidden_state
+
+    def with_features(self, made: Any, features: Any) -> Any:
+        """Put other embedded patches in place."""
+        made.last_hidden_state = features
+        return made
 
     def decoder_shape(self, config: Any) -> Decoder:
         """Return the numbers of Persimmon: no gate, biases everywhere, normalized queries and keys."""

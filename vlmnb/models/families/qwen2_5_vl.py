@@ -57,6 +57,7 @@ class Qwen25VL(Family):
     projector_name = "model.visual.merger"
     layers_name = "model.visual.blocks"
     patches_name = "model.visual.patch_embed"
+    attention_obstacle = "transformers' vision tower of Qwen2.5-VL returns no attention weights"
 
     def special_ids(self, config: Any) -> dict[str, int]:
         """Return the ids of the chat marks and of the vision marks."""
@@ -85,6 +86,11 @@ class Qwen25VL(Family):
     def image_side(self, processor: Any, image_size: int) -> int:
         """Return the nearest multiple of a merged patch (28 pixels, bundled model 16)."""
         return int(processor.resized_to(image_size, None)[0])
+
+    def image_positions(self, model: Any, inputs: Mapping[str, Any]) -> Any:
+        """Return the positions in time, height and width."""
+        names = ("input_ids", "mm_token_type_ids", "image_grid_thw", "attention_mask")
+        return model.model.get_rope_index(**{name: inputs[name] for name in names})[0]
 
     def decoder_shape(self, config: Any) -> Decoder:
         """Return the numbers of Qwen2.5: a Llama with biases on query, key and value."""

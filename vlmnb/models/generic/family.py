@@ -117,6 +117,26 @@ class Generic(Family):
         """Return where FLOPs of this model's modules are counted."""
         return structure.places(model)
 
+    def image_positions(self, model: Any, inputs: Mapping[str, Any]) -> Any | None:
+        """Return the positions in time, height and width, if the model computes such."""
+        index = getattr(model.base_model, "get_rope_index", None)
+        if index is None:
+            return None
+        wanted = inspect.signature(index).parameters
+        return index(**{name: value for name, value in inputs.items() if name in wanted})[0]
+
+    def attending(self, model: Any) -> tuple[Any, bool]:
+        """Return the attention of the last layer of the tower, and whether the tower has a class token."""
+        from vlmnb.models.generic import image_work
+
+        layers, tower = structure.vision_layers(model), structure.tower(model)
+        used = layers[: len(layers) - image_work.unused_layers(model.config)]
+        attention = structure.layer_parts(used[-1])[0] if used else None
+        if tower is None or attention is None:
+            raise ValueError("the attention of the vision tower was not found")
+        class_token = any(hasattr(m, name) for m in tower.modules() for name in image_work.CLASS_TOKENS)
+        return attention, class_token
+
     def decoder_shape(self, config: Any) -> Decoder:
         """Return the numbers of the language model, experts counted as far as a token passes them."""
         text, model = structure.text_of(config), self._built(config)

@@ -40,7 +40,7 @@ def count(model: Any, inputs: Mapping[str, Any]) -> ImageFlops:
     ]
     pooling = _pooling(tower, layers, per_image, images)
     rest = _beside_layers(model, tower, patching, layers, rows, width)
-    last = _unused_layers(model.config)
+    last = unused_layers(model.config)
     return ImageFlops(
         vision=2 * rows * fan_in * width + sum(vision) + pooling + rest,
         vision_scores=sum(scores),
@@ -110,7 +110,7 @@ def _beside_layers(model: Any, tower: Any, patching: Any, layers: list[Any], row
     return total
 
 
-def _unused_layers(config: Any) -> int:
+def unused_layers(config: Any) -> int:
     """Return how many layers of the tower run after the last one that is taken (-1 is the last)."""
     taken = getattr(config, "vision_feature_layer", None) or getattr(config, "vision_feature_layers", None)
     last = max(taken) if isinstance(taken, (list, tuple)) else taken

@@ -1,8 +1,9 @@
 """Optimizations: settings, and names such as ``bf16+sdpa`` that combine them, with one spelling each.
 
 Each module here holds one setting, or a small group of one library, in ``SETTINGS``; a new module is found by
-itself. Everything known of a setting is there, the functions that apply it to a model included; torch and
-other libraries are imported only when such a function is called. Read ``setting`` first.
+itself. A module whose settings have numbers in their names has a function ``find``. Everything known of a
+setting is there, the functions that apply it to a model included; torch and other libraries are imported only
+when such a function is called. Read ``setting`` first.
 """
 
 from __future__ import annotations
@@ -22,20 +23,39 @@ from vlmnb.types import Device, Dtype, Frozen
 
 if TYPE_CHECKING:
     from vlmnb.spec.cell import Cell
+    from vlmnb.spec.optimizations.visual_tokens import Reduction
 
 BASE_ATTENTION = "eager"
 
-_SHOWN: tuple[Kind, ...] = ("precision", "attention", "compilation", "quantization", "decoding")
+_SHOWN: tuple[Kind, ...] = (
+    "precision", "attention", "compilation", "quantization", "decoding", "visual_tokens"
+)  # fmt: skip
 """Order of the kinds in the table of the optimization axis."""
 
 
 @functools.cache
 def settings() -> dict[str, Setting]:
     """Return all settings by name: found in the modules of this package, ordered by kind."""
-    names = sorted(info.name for info in pkgutil.iter_modules(__path__, f"{__name__}."))
-    modules = [importlib.import_module(name) for name in names]
-    found = [setting for module in modules for setting in getattr(module, "SETTINGS", ())]
+    found = [setting for module in _modules() for setting in getattr(module, "SETTINGS", ())]
     return {setting.name: setting for setting in sorted(found, key=lambda s: _SHOWN.index(s.kind))}
+
+
+def setting(name: str) -> Setting | None:
+    """Return the setting of a name: one of ``settings``, or one that a module finds by its name.
+
+    Raises:
+        UserError: A number in the name is wrong.
+    """
+    if name in settings():
+        return settings()[name]
+    made = (module.find(name) for module in _modules() if hasattr(module, "find"))
+    return next((found for found in made if found), None)
+
+
+@functools.cache
+def _modules() -> list[Any]:
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__, f"{__name__}."))
+    return [importlib.import_module(name) for name in names]
 
 
 class Optimization(Frozen):
@@ -54,7 +74,7 @@ class Optimization(Frozen):
     @property
     def settings(self) -> tuple[Setting, ...]:
         """Return the settings in force."""
-        return tuple(settings()[name] for name in self.names)
+        return tuple(found for name in self.names if (found := setting(name)))
 
     def of(self, kind: Kind) -> str:
         """Return the name of the setting of a kind; empty if there is none.
@@ -81,6 +101,11 @@ class Optimization(Frozen):
     def static_cache(self) -> bool:
         """Return whether keys and values are in memory of fixed size."""
         return any(setting.caches for setting in self.settings)
+
+    @property
+    def reduction(self) -> Reduction | None:
+        """Return how image tokens are reduced; None if all are kept."""
+        return next((setting.reduction for setting in self.settings if setting.reduction), None)
 
     def kernel(self, own: str) -> str:
         """Describe the attention kernel that a model uses, given transformers' name of it."""
@@ -154,17 +179,24 @@ def of(cell: Cell) -> Optimization:
 
 def _chosen(name: str) -> dict[Kind, Setting]:
     """Return the settings of a name by their kind."""
-    known, chosen = settings(), dict[Kind, Setting]()
+    chosen = dict[Kind, Setting]()
     for part in name.split("+"):
         if not part:
             raise UserError(f"optimization {name!r}: a setting is missing beside a +")
-        if part not in known:
-            raise UserError(f"unknown optimization {part!r}; {nearest(part, known)}")
-        kind = known[part].kind
-        if kind in chosen:
-            both = f"{chosen[kind].name}, {part}"
-            raise UserError(f"optimization {name!r} names two {KINDS[kind]} ({both}); keep one")
-        chosen[kind] = known[part]
+        found = setting(part)
+        if found is None:
+            raise UserError(f"unknown optimization {part!r}; {nearest(part, settings())}")
+        if found.kind in chosen:
+            both = f"{chosen[found.kind].name}, {part}"
+            raise UserError(f"optimization {name!r} names two {KINDS[found.kind]} ({both}); keep one")
+        chosen[found.kind] = found
+    names = [found.name for found in chosen.values()]
+    for found in chosen.values():
+        for other in names:
+            if why := found.excludes.get(other):
+                raise UserError(
+                    f"optimization {name!r}: {found.name} excludes {other}, which {why}; keep one"
+                )
     return chosen
 
 

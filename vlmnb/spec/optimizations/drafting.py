@@ -51,6 +51,7 @@ SETTINGS = (
         description="tokens drafted by the model's own first half of layers; one question at a time",
         largest_batch=1,
         guesses=True,
+        touches=("decode",),
         arguments=_early_exit,
     ),
     Setting(
@@ -62,6 +63,7 @@ SETTINGS = (
         ),
         largest_batch=1,
         guesses=True,
+        touches=("decode",),
         arguments=_assisted,
     ),
 )

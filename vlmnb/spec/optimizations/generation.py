@@ -59,6 +59,7 @@ SETTINGS = (
         name="static_cache",
         kind="decoding",
         description="keys and values in memory of fixed size",
+        touches=("prefill", "decode"),
         caches=StaticCaches,
     ),
     Setting(
@@ -67,6 +68,7 @@ SETTINGS = (
         description="tokens guessed from the prompt and checked in one pass; one question at a time",
         largest_batch=1,
         guesses=True,
+        touches=("decode",),
         arguments=lookup_arguments,
     ),
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, get_args
 
 from vlmnb.types import Dtype
 
-Kind = Literal["precision", "quantization", "attention", "compilation", "decoding"]
+Kind = Literal["precision", "quantization", "attention", "compilation", "decoding", "visual_tokens"]
+Phase = Literal["vision", "prefill", "decode"]
 
 KINDS: dict[Kind, str] = {
     "precision": "precisions",
@@ -19,10 +20,15 @@ KINDS: dict[Kind, str] = {
     "attention": "kinds of attention",
     "compilation": "ways of compiling",
     "decoding": "ways of decoding",
+    "visual_tokens": "reductions of image tokens",
 }
 """Kinds of settings with their plurals, in the order in which a combined name spells them."""
 
+OF_CALLS: tuple[Kind, ...] = ("decoding", "visual_tokens")
+"""Kinds that concern how a model is called; the others are part of the loaded model."""
+
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+PHASES: tuple[Phase, ...] = get_args(Phase)
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,9 @@ class Setting:
         package_optional: Works without the package too.
         dtypes: Precisions that it computes in.
         implies: Name of another setting that it brings along.
+        excludes: Names of settings that it cannot be combined with, each with what the other one does.
+        touches: Phases of generation whose work it can change; it cannot save more than they take.
+        reduction: How image tokens are reduced; a ``visual_tokens.Reduction``.
         largest_batch: Questions that it can take at a time; 0 for any number.
         guesses: A decoding step can yield several tokens.
         stored_as: The quantization of ``vlmnb.fit`` that stores the weights in the same way.
@@ -66,6 +75,9 @@ class Setting:
     package_optional: bool = False
     dtypes: tuple[Dtype, ...] = DTYPES
     implies: str = ""
+    excludes: Mapping[str, str] = field(default_factory=dict)
+    touches: tuple[Phase, ...] = PHASES
+    reduction: Any = None
     largest_batch: int = 0
     guesses: bool = False
     stored_as: str = ""

@@ -78,6 +78,7 @@ SETTINGS = (
         ),
         in_reports=True,
         implies="static_cache",
+        touches=("prefill", "decode"),
         tools=tools,
         prepare=compile_decoder,
         within=compiled_only,

@@ -1,0 +1,224 @@
+"""What an optimization saved and could save, whether it keeps the score, and the cost of a right answer.
+
+The bound is Amdahl's (Proceedings of the AFIPS Spring Joint Computer Conference, 1967): no more than the
+phases take whose work a setting can change; of image tokens, no more than their share of it. Joules are
+bounded by the same share at the original's mean power: phases with a higher power can save somewhat more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Literal
+
+from vlmnb.records.record import Record
+from vlmnb.spec import optimizations
+from vlmnb.spec.optimizations.setting import PHASES, Phase
+from vlmnb.stats import comparison, intervals
+from vlmnb.types import Frozen
+
+KEEPS = 0.99
+"""Share of the original's score that passes, as MLPerf Inference asks of a closed division's model
+(https://github.com/mlcommons/inference_policies)."""
+
+Verdict = Literal["passed", "failed", "cannot tell"]
+
+_FIELDS: dict[Phase, Literal["vision_s", "prefill_s", "decode_s"]] = {
+    "vision": "vision_s", "prefill": "prefill_s", "decode": "decode_s",
+}  # fmt: skip
+
+
+class Estimate(Frozen):
+    """A number with the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Saving(Frozen):
+    """What an optimization saved compared with the original, and the most that it could.
+
+    Attributes:
+        seconds: Seconds per batch that it saves at the original's number of decoding steps, so that shorter
+            answers count as no saving; None with too few batches.
+        bound_s: The most it could; ``bound_high_s``: the same with the upper ends of the phases' intervals.
+        joules: Joules per sample; one reading each, so there is no interval.
+        bound_j: The most it could at the original's mean power.
+        phases: Seconds that each phase of a batch lost, medians.
+    """
+
+    seconds: Estimate | None
+    bound_s: float
+    bound_high_s: float
+    joules: float | None
+    bound_j: float | None
+    phases: dict[Phase, float]
+
+    @property
+    def most(self) -> Phase:
+        """Return the phase that lost the most seconds."""
+        return max(self.phases, key=lambda name: self.phases[name])
+
+
+class Gate(Frozen):
+    """Whether an optimization keeps the original's score.
+
+    Attributes:
+        kept: Its score over the original's, question by question.
+        spread: Largest relative change of the original's own score between its repeats and batch sizes.
+        runs: Other runs of the original that the spread comes from.
+    """
+
+    kept: Estimate
+    spread: float
+    runs: int
+
+    @property
+    def verdict(self) -> Verdict:
+        """Return whether at least ``KEEPS`` of the score is kept, the interval widened by the spread."""
+        if self.kept.low - self.spread >= KEEPS:
+            return "passed"
+        return "failed" if self.kept.high + self.spread < KEEPS else "cannot tell"
+
+
+def saving(original: Record, own: Record, noise_floor: float, confidence: float = 0.95) -> Saving | None:
+    """Compare an optimization with the original at the same batch size; None if phases were not timed."""
+    summaries = {name: original.phase(field) for name, field in _FIELDS.items()}
+    theirs = {name: own.phase(field) for name, field in _FIELDS.items()}
+    before = {name: found for name, found in summaries.items() if found}
+    after = {name: found for name, found in theirs.items() if found}
+    if len(before) < len(PHASES) or len(after) < len(PHASES):
+        return None
+    shares = _shares(original, own)
+    bounds = [
+        sum(share * getattr(before[name], end) for name, share in shares.items())
+        for end in ("median", "high")
+    ]
+    base, mine = _at_steps_of(original, original), _at_steps_of(own, original)
+    spent, now, latency = original.energy_j_per_sample, own.energy_j_per_sample, original.latency_s
+    return Saving(
+        seconds=_saved(base, mine, noise_floor, confidence),
+        bound_s=bounds[0],
+        bound_high_s=bounds[1],
+        joules=None if spent is None or now is None else spent - now,
+        bound_j=None if spent is None or not latency else spent * min(1.0, bounds[0] / latency),
+        phases={name: before[name].median - after[name].median for name in PHASES},
+    )
+
+
+def gate(original: Record, own: Record, others: Iterable[Record]) -> Gate | None:
+    """Compare the scores of two records, question by question; None if there are none to compare.
+
+    Repeats of the original, and the original at other batch sizes, are looked for among ``others``.
+    """
+    kept = _kept(original, own)
+    if kept is None:
+        return None
+    runs = [other for other in others if _same_work(original, other)]
+    shifts = [found.value for other in runs if (found := _kept(original, other))]
+    return Gate(kept=kept, spread=max((abs(shift - 1) for shift in shifts), default=0.0), runs=len(shifts))
+
+
+def seconds_per_right(record: Record) -> Estimate | None:
+    """Return the seconds per right answer: all seconds over the sum of the scores."""
+    timing, scores = record.timing, _scores(record)
+    if timing is None or not any(scores.values()):
+        return None
+    count = len(timing.batch_samples) // timing.passes
+    each: list[float] = []
+    for i, size in enumerate(timing.batch_samples[:count]):
+        each += [median(timing.latencies_s[i::count]) / size] * size
+    asked = zip(each, record.answers, strict=False)
+    pairs = [(spent, scores[a.sample_id]) for spent, a in asked if a.sample_id in scores]
+    seconds, right = zip(*pairs, strict=True)
+    low, high = intervals.bootstrap_ratio(seconds, right)
+    return Estimate(value=sum(seconds) / sum(right), low=low, high=high)
+
+
+def joules_per_right(record: Record) -> Estimate | None:
+    """Return the joules per right answer; the interval is that of the accuracy alone."""
+    joules, ends = record.energy_j_per_sample, record.accuracy_interval
+    if joules is None or not record.accuracy or ends is None or not ends[0]:
+        return None
+    return Estimate(value=joules / record.accuracy, low=joules / ends[1], high=joules / ends[0])
+
+
+def _shares(original: Record, own: Record) -> dict[Phase, float]:
+    """Return which share of each phase the settings that differ can save."""
+    was, now = optimizations.of(original.cell), optimizations.of(own.cell)
+    shares: dict[Phase, float] = dict.fromkeys(PHASES, 0.0)
+    if was.dtype != now.dtype:
+        return dict.fromkeys(PHASES, 1.0)
+    for setting in now.settings:
+        if setting.name in was.names:
+            continue
+        most = _of_tokens(original, own) if setting.reduction else dict.fromkeys(setting.touches, 1.0)
+        for phase, share in most.items():
+            shares[phase] = max(shares[phase], share)
+    return shares
+
+
+def _of_tokens(original: Record, own: Record) -> dict[Phase, float]:
+    """Return the image tokens' share of the work of prefill and decoding that a reduction takes away.
+
+    Of decoding it is the larger one of two shares: of the bytes that a step reads, and of its FLOPs.
+    """
+    before, after = original.flops, own.flops
+    if not (before and after and before.prefill_formula and after.prefill_formula):
+        return {"prefill": 1.0, "decode": 1.0}
+    whole, rest = (p.projections + p.mlp + p.scores for p in (before.prefill_formula, after.prefill_formula))
+    steps, left = before.per_token or 0, after.per_token or 0
+    decode = 1 - left / steps if steps else 1.0
+    memory, less = original.memory, own.memory
+    if memory and less and memory.decode_weights_bytes and memory.cache_bytes and less.cache_bytes:
+        read = memory.decode_weights_bytes + memory.cache_bytes
+        decode = max(decode, (memory.cache_bytes - less.cache_bytes) / read)
+    return {"prefill": 1 - rest / whole, "decode": max(0.0, decode)}
+
+
+def _at_steps_of(record: Record, original: Record) -> list[float]:
+    """Return the seconds of full batches, decoding scaled to the original's median number of steps.
+
+    Passes that yield several tokens are not scaled.
+    """
+    timing, base = record.timing, original.timing
+    if timing is None or base is None:
+        return []
+    steps = median(base.decode_steps) if base.decode_steps else 0
+    guesses = optimizations.of(record.cell).guesses or not all(timing.decode_steps) or not steps
+    batches = zip(timing.vision_s, timing.prefill_s, timing.decode_s, timing.decode_steps, strict=True)
+    each = tuple(v + p + (d if guesses else d / n * steps) for v, p, d, n in batches)
+    return list(record.of_full_batches(each))
+
+
+def _saved(
+    base: Sequence[float], mine: Sequence[float], noise_floor: float, confidence: float
+) -> Estimate | None:
+    if min(len(base), len(mine)) < intervals.FEWEST_SAMPLES:
+        return None
+    found = comparison.compare(base, mine, paired=False, noise_floor=noise_floor, confidence=confidence)
+    whole = median(base)
+    return Estimate(value=whole - median(mine), low=whole * (1 - found.high), high=whole * (1 - found.low))
+
+
+def _scores(record: Record) -> dict[str, float]:
+    return {a.sample_id: a.score for a in record.answers if a.score is not None} if record.has_quality else {}
+
+
+def _kept(original: Record, own: Record) -> Estimate | None:
+    """Return the score of a record over the original's, with the bootstrap interval over questions."""
+    before, after = _scores(original), _scores(own)
+    names = [name for name in before if name in after]
+    if not names or not any(before[name] for name in names):
+        return None
+    pairs = [after[name] for name in names], [before[name] for name in names]
+    low, high = intervals.bootstrap_ratio(*pairs)
+    return Estimate(value=sum(pairs[0]) / sum(pairs[1]), low=low, high=high)
+
+
+def _same_work(original: Record, other: Record) -> bool:
+    """Return whether a record is another run of the original: a repeat, or one at another batch size."""
+    free = {"batch_size": 0, "repeat": 0}
+    same = other.cell.model_copy(update=free) == original.cell.model_copy(update=free)
+    return same and other.key != original.key and other.hardware == original.hardware and other.status == "ok"

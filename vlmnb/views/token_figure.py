@@ -1,0 +1,165 @@
+"""Score and cost against the image tokens kept, and the tables that others published on them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vlmnb.analysis.worth import Estimate
+from vlmnb.files import plain_yaml
+from vlmnb.records.record import Record, by_cell
+from vlmnb.spec import optimizations
+from vlmnb.spec.cell import Cell
+from vlmnb.views import detail_table, fields
+from vlmnb.views.figure_style import PALETTE, themed
+from vlmnb.views.table import Field, Table, declared
+from vlmnb.views.templates import say
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ORIGINAL = "all"
+
+
+class Point(NamedTuple):
+    """A record in the figure: the way its image tokens were chosen, and how many are left."""
+
+    way: str
+    kept: int
+    record: Record
+
+
+Lines = Mapping[str, Sequence[Point]]
+"""Points by the way to choose tokens, from the fewest tokens to the most; the original ends each line."""
+
+
+def lines(cells: Sequence[Cell], records: Sequence[Record]) -> Lines:
+    """Return the points of each way to choose image tokens; empty without the original."""
+    found = by_cell(records)
+    original = found.get(cells[0])
+    if original is None or original.status != "ok" or not original.answers:
+        return {}
+    by_way: dict[str, list[Point]] = {}
+    seen = None
+    for cell in cells[1:]:
+        record, reduction = found.get(cell), optimizations.of(cell).reduction
+        if record and record.visual_tokens and reduction:
+            seen = record.visual_tokens
+            by_way.setdefault(reduction.way, []).append(Point(reduction.way, seen.kept, record))
+    if seen is None:
+        return {}
+    last = Point(ORIGINAL, seen.of, original)
+    return {way: [*sorted(points, key=lambda p: p.kept), last] for way, points in by_way.items()}
+
+
+def figure(drawn: Lines) -> Figure:
+    """Draw the score and the time to first token over the image tokens kept, medians with 95 % intervals."""
+    import seaborn as sns
+    from matplotlib import pyplot
+
+    colors = sns.color_palette(PALETTE, len(drawn))
+    panels: list[tuple[str, Callable[[Record], Estimate | None]]] = [
+        ("Score (accuracy, else 1 - WER)", _score), ("Time to first token, s", _first_token)
+    ]  # fmt: skip
+    with themed():
+        made, grid = pyplot.subplots(1, 2, figsize=(9, 3.4))
+        for panel, (title, read) in zip(grid, panels, strict=True):
+            for i, (way, line) in enumerate(drawn.items()):
+                known = [(p.kept, value) for p in line if (value := read(p.record))]
+                shift = 1 + 0.015 * (i - (len(drawn) - 1) / 2)
+                panel.errorbar(
+                    [kept * shift for kept, _ in known], [value.value for _, value in known],
+                    yerr=[[v.value - v.low for _, v in known], [v.high - v.value for _, v in known]],
+                    label=way, color=colors[i], marker="o", markersize=4, linewidth=1, capsize=2,
+                )  # fmt: skip
+            panel.set_xlabel("Image tokens kept")
+            panel.set_ylabel(title)
+            panel.set_xlim(left=0)
+            panel.set_ylim(bottom=0)
+        grid[0].legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=5)
+        made.tight_layout()
+    return made
+
+
+def caption(drawn: Lines) -> str:
+    """Return which ways beat the random choice, with units and numbers."""
+    every = [p for points in drawn.values() for p in points]
+    return say(
+        "tokens", "figure", of=max((p.kept for p in every), default=0), ways=list(drawn),
+        answers=len(every[0].record.answers), beats=beaten(drawn),
+    )  # fmt: skip
+
+
+def beaten(drawn: Lines) -> list[str]:
+    """Return the ways whose score is above that of the random choice at each number of tokens of both.
+
+    Above means that the interval of one does not hold the other's value.
+    """
+    random = {p.kept: value for p in drawn.get("random", ()) if (value := _score(p.record))}
+    found = []
+    for way, points in drawn.items():
+        own = {p.kept: value for p in points if p.way != ORIGINAL and (value := _score(p.record))}
+        shared = [kept for kept in own if kept in random]
+        if way != "random" and shared and all(own[n].low > random[n].value for n in shared):
+            found.append(way)
+    return found
+
+
+def points(drawn: Lines) -> Table:
+    """Make the table of the figure: every point with its interval and its record."""
+    every = list({(p.way, p.record.key): p for line in drawn.values() for p in line}.values())
+    columns: list[tuple[str, Callable[[Point], Field]]] = [
+        ("Way", lambda p: Field(p.way, words=True)),
+        ("Image tokens kept", lambda p: Field(str(p.kept), fields.COUNTED, p.record.key)),
+        ("Accuracy", lambda p: detail_table.accuracy(p.record)),
+        ("WER", lambda p: fields.wer(p.record)),
+        ("Time to first token, s", lambda p: fields.time(lambda r: r.ttft_s)(p.record)),
+        ("FLOPs per batch", lambda p: fields.flops(p.record)),
+        ("Keys and values", lambda p: fields.memory("cache_bytes", fields.COUNTED)(p.record)),
+        ("Record", lambda p: fields.record_key(p.record)),
+    ]
+    return declared("", columns, every)
+
+
+def published() -> list[Table]:
+    """Make the tables that others published, each with its source."""
+    return [
+        Table(
+            f"{one['caption']}. Source: {one['source']['title']}",
+            tuple(one["columns"]),
+            tuple(
+                tuple(
+                    Field(text, title=one["source"]["title"], href=one["source"]["address"]) for text in row
+                )
+                for row in one["rows"]
+            ),
+        )
+        for one in _published()["tables"]
+    ]
+
+
+def contradictions() -> str:
+    """Return where the published figures contradict one another, as a Markdown list."""
+    return "\n".join(f"- {line}" for line in _published()["contradictions"])
+
+
+@functools.cache
+def _published() -> Any:
+    return plain_yaml.load(Path(__file__).with_name("published_tokens.yaml"))
+
+
+def _score(record: Record) -> Estimate | None:
+    if record.accuracy is not None and record.accuracy_interval:
+        low, high = record.accuracy_interval
+        return Estimate(value=record.accuracy, low=low, high=high)
+    if record.wer is None or record.wer_interval is None:
+        return None
+    low, high = record.wer_interval
+    return Estimate(value=1 - record.wer, low=1 - high, high=1 - low)
+
+
+def _first_token(record: Record) -> Estimate | None:
+    found = record.ttft_s
+    return Estimate(value=found.median, low=found.low, high=found.high) if found else None

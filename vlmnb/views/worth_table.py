@@ -1,0 +1,143 @@
+"""Whether an optimization pays: what it saved and could save, its score, the cost of a right answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from vlmnb.analysis import worth
+from vlmnb.analysis.worth import Estimate, Gate, Saving
+from vlmnb.records.record import Record, by_cell
+from vlmnb.spec.cell import Cell
+from vlmnb.stats.formatting import significant
+from vlmnb.views import fields, marks
+from vlmnb.views.marks import MODELLED, joined, marked
+from vlmnb.views.table import Field, Table, declared, missing, without
+from vlmnb.views.templates import say
+
+
+class Worth(NamedTuple):
+    """A row: a cell, its record and the original's, and their comparison; None where it cannot be made."""
+
+    cell: Cell
+    record: Record | None
+    original: Record | None
+    saving: Saving | None
+    gate: Gate | None
+
+
+def rows(
+    cells: Sequence[Cell], records: Sequence[Record], others: Iterable[Record], noise_floor: float
+) -> list[Worth]:
+    """Compare every cell with the first one, which is the original at the same batch size."""
+    found, runs = by_cell(records), list(others)
+    original = found.get(cells[0])
+    made = []
+    for cell in cells:
+        own, saved, kept = found.get(cell), None, None
+        if original and own and own is not original and original.status == own.status == "ok":
+            saved = worth.saving(original, own, noise_floor)
+            kept = worth.gate(original, own, runs)
+        made.append(Worth(cell, own, original, saved, kept))
+    return made
+
+
+def table(found: Sequence[Worth]) -> Table:
+    """Make a table with a row for each optimization, the original first."""
+    reduced = any(one.record and one.record.visual_tokens for one in found)
+    columns: list[tuple[str, Callable[[Worth], Field]]] = [
+        ("Optimization", lambda one: Field(one.cell.optimization)),
+        *([("Image tokens", _image_tokens)] if reduced else []),
+        ("Score kept", _kept),
+        (f"Keeps {worth.KEEPS:.0%}".replace("%", " %"), _verdict),
+        ("Saved, s per batch", _saved),
+        ("At most, s", partial(_bound, "bound_s")),
+        ("Saved, J per sample", partial(_joules, "joules")),
+        ("At most, J", partial(_joules, "bound_j")),
+        ("s per right answer", partial(_per_right, worth.seconds_per_right)),
+        ("J per right answer", partial(_per_right, worth.joules_per_right)),
+    ]
+    spread = next((one.gate for one in found if one.gate), None)
+    caption = say("worth", "caption", first=found[0].cell, gate=spread, keeps=worth.KEEPS)
+    return declared(caption, columns, found)
+
+
+def text(found: Sequence[Worth]) -> str:
+    """Return a sentence for each optimization on where it pays, as a Markdown list."""
+    compared = [one for one in found if one.saving]
+    lines = (say("worth", "pays", one=one, saving=one.saving, gate=one.gate) for one in compared)
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _image_tokens(one: Worth) -> Field:
+    if one.record is None or one.record.visual_tokens is None:
+        if one.record is None or not one.record.answers:
+            return missing(one.record)
+        return fields.tokens(lambda answer: answer.image_tokens)(one.record)
+    seen = one.record.visual_tokens
+    beside = f", and {seen.beside} line ends" if seen.beside else ""
+    return Field(f"{seen.kept} of {seen.of}", f"kept{beside}; {fields.COUNTED}", one.record.key)
+
+
+def _kept(one: Worth) -> Field:
+    if one.gate is None or one.record is None:
+        return _nothing(one, "the data set has no scores, or the answers no meaning")
+    kept = one.gate.kept
+    title = "sum of the scores over the original's; bootstrap interval over questions"
+    shown = fields.share(kept.value, (kept.low, kept.high), title, one.record.key, " %")
+    return marked(shown, marks.of_samples(one.record))
+
+
+def _verdict(one: Worth) -> Field:
+    if one.gate is None or one.record is None:
+        return _nothing(one, "the data set has no scores, or the answers no meaning")
+    title = f"the original's own score differs by {100 * one.gate.spread:.1f} % in {one.gate.runs} other runs"
+    return Field(one.gate.verdict, title, one.record.key, words=True)
+
+
+def _saved(one: Worth) -> Field:
+    if one.saving is None or one.saving.seconds is None or one.record is None or one.original is None:
+        return _nothing(one, "too few batches")
+    title = "at the original's number of steps; noise floor included"
+    shown = _estimate(one.saving.seconds, title, one.record)
+    return marked(shown, joined(marks.of_latency(one.record), marks.of_latency(one.original)))
+
+
+def _bound(name: str, one: Worth) -> Field:
+    if one.saving is None or one.original is None:
+        return _nothing(one)
+    title = "by the phases of the original; median, without an interval"
+    return Field(f"{getattr(one.saving, name):.3g}", title, one.original.key)
+
+
+def _joules(name: str, one: Worth) -> Field:
+    amount = getattr(one.saving, name) if one.saving else None
+    if amount is None or one.record is None:
+        return _nothing(one, one.record.energy_reason if one.record else "")
+    methods = [record.energy_method for record in (one.record, one.original) if record]
+    sign = MODELLED if "model" in methods else ""
+    return Field(f"{sign}{amount:.3g}", fields.ONE_READING, one.record.key)
+
+
+def _per_right(read: Callable[[Record], Estimate | None], one: Worth) -> Field:
+    found = read(one.record) if one.record else None
+    if found is None or one.record is None:
+        return missing(one.record, "no right answer, or no score or energy to count by")
+    shown = _estimate(found, "bootstrap interval over questions", one.record)
+    if read is worth.joules_per_right and one.record.energy_method == "model":
+        shown = Field(f"{MODELLED}{shown.text}", f"{shown.title}; modelled", shown.key, span=shown.span)
+    return marked(shown, marks.of_samples(one.record))
+
+
+def _estimate(found: Estimate, title: str, record: Record) -> Field:
+    low, high = found.low, found.high
+    return fields.spanned(
+        found.value, (low, high), lambda n: significant(n, low, high), f"95 % interval; {title}", record.key
+    )
+
+
+def _nothing(one: Worth, why: str = "") -> Field:
+    if one.record is not None and one.record is one.original:
+        return without("the original itself", one.record.key)
+    return missing(one.record, why)
