@@ -156,7 +156,7 @@ def test_accuracy_by_data_set() -> None:
 
 
 def test_accuracy_refuses_unknown_data_sets_and_too_few_references() -> None:
-    with pytest.raises(ValueError, match="known: coco, easy-vqa, .*textvqa"):
+    with pytest.raises(ValueError, match=r"known: coco, easy-vqa, .*textvqa"):
         metrics.accuracy("imagenet", ["a"], "a")
     for dataset, references in (("textvqa", ["a"]), ("textvqa", []), ("scienceqa", []), ("easy-vqa", [])):
         with pytest.raises(ValueError, match="reference"):
