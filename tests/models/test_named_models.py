@@ -16,10 +16,11 @@ from vlmnb import models
 from vlmnb.errors import UserError
 from vlmnb.flops import counters, flop_count, formula, meta
 from vlmnb.measure import encoding
-from vlmnb.models import description, geometry
+from vlmnb.models import description, geometry, tried
 from vlmnb.models.entry import named_entry
 from vlmnb.models.generic import structure
 from vlmnb.models.generic.family import Generic
+from vlmnb.models.tried import Tried
 
 FAST = ("gemma3", "qwen3_5", "qwen3_vl_moe", "smolvlm")
 EVERY = [
@@ -187,3 +188,47 @@ def test_a_repository_in_the_cache_is_found_by_its_branch(
     assert checkpoints.find(entry) == folder
     assert checkpoints.revision(entry) == f"org/tiny@{commit}"
     assert geometry.document(entry)["model_type"] == "smolvlm"
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [
+        ("gemma3", ""),
+        ("qwen3_5", ""),
+        ("llava_next", "LlavaNextForConditionalGeneration"),
+        ("bert", "converter"),
+    ],
+)
+def test_llama_cpp_runs_the_classes_that_its_converter_knows(kind: str, word: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}), encoding="utf-8")
+    found = Generic(tmp_path).gguf_obstacle
+    assert bool(found) == bool(word)
+    assert word in found
+
+
+@pytest.mark.parametrize(
+    ("config", "processor", "side"),
+    [
+        ({"vision_config": {"image_size": [448, 448]}}, {}, 448),
+        ({"vision_config": {"image_size": 448}}, {"size": {"height": 384, "width": 384}}, 384),
+        ({}, {"size": {"longest_edge": 2048}, "max_image_size": {"longest_edge": 512}}, 512),
+        ({}, {"size": {"shortest_edge": 3136, "longest_edge": 12845056}}, 224),
+        ({}, {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}, 336),
+    ],
+)
+def test_images_have_the_side_that_the_processor_names(
+    config: dict[str, Any], processor: dict[str, Any], side: int, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(processor), encoding="utf-8")
+    entry = models.get(str(tmp_path))
+    assert (entry.base_image_size, entry.image_sizes) == (side, (side, side * 3 // 2, side * 2))
+    assert entry.speed_dataset == "textvqa-mini"
+
+
+def test_a_type_whose_batches_differ_has_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {"eye": Tried(batch="other answers", transformers="5.1"), "ear": Tried(batch="equal")}
+    monkeypatch.setattr(tried, "families", lambda: found)
+    assert "other answers" in tried.warning("eye")
+    assert not tried.warning("ear")
+    assert not tried.warning("nose")

@@ -125,10 +125,10 @@ def _built(family: Family, config: Any) -> Any:
 
 def _parameters(family: Family, model: Any) -> dict[str, int]:
     """Return parameters by component; each counts where it is met first, so tied weights count once."""
-    tower = family.vision_modules(model)[:1]
+    tower, beside = family.vision_modules(model)[:1], family.vision_modules(model)[1:]
     head = model.get_output_embeddings()
     order = (
-        ("projector", [one for one in (family.projector(model),) if one is not None]),
+        ("projector", [one for one in (*beside, family.projector(model)) if one is not None]),
         ("vision", tower if family.vision_layers(model) else []),
         ("token embedding", [model.get_input_embeddings()]),
         ("decoder", [family.decoder(model)]),
