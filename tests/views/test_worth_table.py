@@ -1,0 +1,74 @@
+"""Tables and figure of what optimizations save, keep and cost, made from records."""
+
+from __future__ import annotations
+
+import pytest
+from factory import STEADY, absent, but, cell
+from savings import HALF, original, reduced
+
+from vlmnb.records.parts import VisualTokens
+from vlmnb.records.record import Record
+from vlmnb.spec.cell import Cell
+from vlmnb.views import token_figure, worth_table
+from vlmnb.views.marks import MODELLED
+
+
+def of_way(name: str, kept: int, factor: float = 0.9) -> Record:
+    made = reduced(factor)
+    seen = VisualTokens(kept=kept, of=64)
+    key = f"{abs(hash(name)):016x}"[:16]
+    return but(made, cell=cell(optimization=name, samples=made.cell.samples), visual_tokens=seen, key=key)
+
+
+def rows(*records: Record) -> list[worth_table.Worth]:
+    return worth_table.rows([record.cell for record in records], records, records, 0.0)
+
+
+def test_a_row_has_what_was_saved_beside_the_most_it_could() -> None:
+    found = rows(original(), of_way(HALF, 32))
+    made = worth_table.table(found)
+    at = {name: [row[i] for row in made.rows] for i, name in enumerate(made.columns)}
+    assert [field.text for field in at["Image tokens"]] == ["64", "32 of 64"]
+    assert [field.text for field in at["Keeps 99 %"]] == ["-", "passed"]
+    assert at["Saved, s per batch"][0].text == "-"
+    assert float(at["Saved, s per batch"][1].text) == pytest.approx(0.05, rel=0.2)
+    assert float(at["At most, s"][1].text) == pytest.approx(0.126, rel=0.02)
+    assert at["At most, J"][1].text.startswith(MODELLED), "modelled joules are marked"
+    assert all(field.span for field in at["s per right answer"])
+    assert "`visual_tokens-50%-grid` pays in decoding" in worth_table.text(found)
+
+
+def test_a_cell_that_could_not_be_measured_is_a_dash_with_its_reason() -> None:
+    none = absent(cell(optimization="visual_tokens-50%-attention"), "not_applicable", "no tower")
+    made = worth_table.table(rows(original(), none))
+    assert {field.text for field in made.rows[1][1:]} == {"-"}
+    assert all("no tower" in field.title for field in made.rows[1][1:])
+
+
+def test_each_way_is_a_line_that_ends_at_the_original() -> None:
+    records = [
+        original(),
+        *(of_way(f"visual_tokens-{n}-{w}", n) for w in ("random", "grid") for n in (32, 16)),
+    ]
+    lines = token_figure.lines([record.cell for record in records], records)
+    assert {way: [p.kept for p in line] for way, line in lines.items()} == {
+        "random": [16, 32, 64], "grid": [16, 32, 64]
+    }  # fmt: skip
+    assert token_figure.beaten(lines) == [], "the same answers are no better"
+    assert len(token_figure.points(lines).rows) == 5, "the original once"
+    assert token_figure.figure(lines).axes[0].get_xlim()[0] == 0
+    assert "No way to choose" in token_figure.caption(lines)
+
+
+def test_without_a_reduction_there_is_no_line() -> None:
+    cells: list[Cell] = [original().cell]
+    assert token_figure.lines(cells, [original()]) == {}
+    assert len(STEADY) == 12
+
+
+def test_every_published_figure_has_a_source() -> None:
+    tables = token_figure.published()
+    assert len(tables) >= 5
+    assert all("Source: " in table.caption for table in tables)
+    assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
+    assert token_figure.contradictions().count("\n- ") >= 2
