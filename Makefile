@@ -11,7 +11,7 @@ SHELL := /bin/bash
 .PHONY: book lab test test-ray setup setup-test browser lint clean
 
 book: setup
-	@status=0; for name in quickstart cards; do \
+	@status=0; for name in quickstart pictures cards; do \
 	  $(BIN)/vlmnb sweep sweeps/$$name.yaml; code=$$?; \
 	  if [ $$code -gt 1 ]; then exit $$code; fi; status=$$((status | code)); \
 	done; \

@@ -75,7 +75,8 @@ class Cell(Frozen):
 def words(cell: Cell) -> str:
     """Describe a cell in a few words."""
     more = f", repeat {cell.repeat}" * bool(cell.repeat) + ", shape kept" * (cell.image_shape == "kept")
-    more += f", {cell.reuse} cache, {cell.questions} questions a picture" * bool(cell.questions)
+    plural = "s" * (cell.questions > 1)
+    more += f", {cell.reuse} cache, {cell.questions} question{plural} a picture" * bool(cell.questions)
     return (
         f"{cell.dataset}, {cell.device}, {cell.optimization}, batch {cell.batch_size}, "
         f"image {cell.image_size}, prompt {cell.seq_len}{more}"
