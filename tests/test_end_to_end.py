@@ -70,9 +70,9 @@ def test_a_page_shows_the_numbers_of_records_and_export(root: Path) -> None:
             assert made.latency is not None
             assert float(rows[made.key]["latency_s"]) == pytest.approx(made.latency.median)
             assert any(text.startswith("≈") for text in shown), "modelled energy is marked"
-        picture = tab.locator("img[alt*='latency']")
+        picture = tab.locator("svg[aria-label*='latency']")
         assert picture.count() >= 1
-        assert picture.first.evaluate("image => image.naturalWidth") > 300
+        assert picture.first.evaluate("image => image.clientWidth") > 300
     assert noise.errors == noise.failed == noise.network == []
 
 

@@ -51,7 +51,7 @@ def test_outputs_stay_in_order_and_none_is_lost() -> None:
     outputs = [bookmaking.markdown("first"), tables[0], bookmaking.markdown("- why"), tables[1]]
     cells = made(bookmaking.code("show()", outputs))["cells"]
     assert [cell["cell_type"] for cell in cells] == ["markdown", "code"] * 3
-    assert cells[1]["metadata"]["tags"] == ["hide-input"]
+    assert cells[1]["metadata"]["tags"] == ["hide-input", "remove-cell"], "what shows nothing"
     for cell, table in zip(cells[3::2], tables, strict=True):
         assert cell["metadata"]["tags"] == ["remove-input"]
         assert cell["source"], "MyST-NB leaves out a code cell without source, outputs and all"
@@ -134,9 +134,9 @@ def test_a_page_is_the_same_bytes_whenever_and_wherever_it_was_executed() -> Non
     nbformat.validate(nbformat.reads(texts[0], as_version=4))
 
 
-def test_parameters_fold_those_that_override_the_defaults_too() -> None:
+def test_parameters_are_in_the_download_and_not_on_the_page() -> None:
     notebook = processed(bookmaking.notebook("llava-tiny", "device"))[0]
     tags = [set(c["metadata"]["tags"]) for c in notebook["cells"] if c["cell_type"] == "code"]
-    assert {"parameters", "hide-input"} in tags
-    assert {"injected-parameters", "hide-input"} in tags
+    assert {"parameters", "hide-input", "remove-cell"} in tags
+    assert {"injected-parameters", "hide-input", "remove-cell"} in tags
     assert all(t & postprocess.VISIBILITY for t in tags)

@@ -105,6 +105,9 @@ def page(
             outputs = _kept(shown, number, targets, left_out)
             cells += _code(_code_cell(source, cell.get("execution_count"), tags), outputs, title)
     cells = [cell for cell in [*cells, _markdown(closing)] if cell["source"].strip()]
+    for cell in cells:  # The page begins with the answer; the download has the code that shows nothing, too.
+        if cell["cell_type"] == "code" and not cell["outputs"]:
+            cell["metadata"]["tags"] = sorted({*cell["metadata"]["tags"], "remove-cell"})
     figures = [figure for cell in cells if (figure := cell["metadata"].get("mystnb", {}).get("figure"))]
     for number, figure in enumerate(figures, start=1):
         figure["name"] = f"fig-{label}" if number == 1 else f"fig-{label}-{number}"

@@ -127,7 +127,7 @@ def number_axis(panel: Any, axis: str, values: Sequence[Any]) -> None:
     """Label the axis of values: sizes and lengths at the distance of their doublings, names one by one."""
     of = axes.AXES[axis]
     panel.set_xlabel(of.row_title)
-    if of.numeric:
+    if of.numeric and min(values) > 0:
         panel.set_xscale("log", base=2)
         panel.minorticks_off()
     crowded = len(values) > 5 and not of.numeric  # names that would overlap
