@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-compile
 SHELL := /bin/bash
 
-.PHONY: book lab test test-ray setup setup-test browser lint clean
+.PHONY: book lab test test-ray test-llama-cpp setup setup-test browser lint clean
 
 book: setup
 	@status=0; for name in quickstart pictures cards; do \
@@ -29,6 +29,11 @@ test: setup-test browser lint
 test-ray: setup-test
 	$(PIP) -r requirements-ray.txt -c constraints.txt
 	$(BIN)/python -m pytest -m slow tests/sweep/test_ray.py
+
+# What `make test` skips: llama.cpp as the engine.
+test-llama-cpp: setup-test
+	$(PIP) -r requirements-llama-cpp.txt -c constraints.txt
+	$(BIN)/python -m pytest -m slow tests/measure/test_llama_cpp.py
 
 lint: setup-test
 	$(BIN)/ruff check .

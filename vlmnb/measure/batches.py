@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from PIL.Image import Resampling
 
 from vlmnb.data import catalogue, pictures
 from vlmnb.data.catalogue import Dataset, Sample
 from vlmnb.data.rows import BadRow
 from vlmnb.errors import one_line
-from vlmnb.measure import encoding
+from vlmnb.measure import encoding, llama_cpp
 from vlmnb.measure.encoding import Prompt
 from vlmnb.measure.failures import NotApplicable, NotMeasured
 from vlmnb.measure.loading import Loaded
@@ -92,6 +93,8 @@ def prepare(cell: Cell, loaded: Loaded, samples: Iterable[Sample], failed: list[
             for sample in of_batch
         ]
         inputs = encode(loaded, of_batch, prompts, side, cell.image_shape)
+        if loaded.engine:
+            inputs[llama_cpp.PICTURES] = [np.asarray(image) for each in of_batch for image in each.images]
         seconds = time.perf_counter() - began + sum(resize_s)
         # FLOPs are counted for the first batch alone, the only one whose pictures are needed again.
         kept = of_batch if not batches else [replace(sample, images=()) for sample in of_batch]

@@ -47,6 +47,8 @@ class Generator:
         # Answers of natural and of fixed length use caches of one size, so that a compiled step serves both.
         new = max(cell.max_new_tokens, resolved.entry.max_new_tokens)
         caches = chosen.caches(loaded.model, longest + new)
+        if loaded.engine:
+            loaded.engine.room(longest + new)
         return cls(loaded, limits(cell), chosen.arguments(loaded.model), caches, reduce)
 
     def __call__(self, batch: Any) -> Any:
@@ -65,6 +67,8 @@ class Generator:
         """
         import torch
 
+        if self.loaded.engine:
+            raise failures.NotMeasured("llama.cpp's package for Python does not hand out logits")
         two = {"max_new_tokens": 2, "min_new_tokens": 2, "do_sample": False}
         with torch.inference_mode():
             made = self._generate(batch, **two, output_logits=True, return_dict_in_generate=True)
@@ -91,6 +95,8 @@ class Generator:
                 "past_key_values": self.caches.empty(len(batch["input_ids"])),
                 "disable_compile": True,
             }
+        if self.loaded.engine:
+            return self.loaded.engine.generate(batch, **arguments)
         with failures.calling(batch), self.loaded.configuration.optimization.within():
             given = self.reduce(batch) if self.reduce else batch
             return self.loaded.model.generate(**given, **arguments)

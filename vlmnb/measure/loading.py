@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vlmnb.errors import UserError, one_line
-from vlmnb.measure import process_state, random_weights
+from vlmnb.measure import llama_cpp, process_state, random_weights
 from vlmnb.measure.failures import NotMeasured, Unsupported
 from vlmnb.models import checkpoints, folders, geometry, prompting, quiet_libraries, soundness, stand_in
 from vlmnb.models.entry import ModelEntry
@@ -55,6 +55,7 @@ class Loaded:
         geometry: How a checkpoint's geometry differs from that of the model it is named after.
         template: Where its chat template comes from, with a digest.
         notes: What a reader of its numbers should know about the checkpoint.
+        engine: What generates in the model's place (``llama_cpp.Engine``); None if the model does.
     """
 
     configuration: Configuration
@@ -65,6 +66,7 @@ class Loaded:
     geometry: str = ""
     template: str = ""
     notes: tuple[str, ...] = ()
+    engine: Any = None
 
     @property
     def family(self) -> Family:
@@ -183,6 +185,9 @@ def load(wanted: Configuration) -> Loaded:
         loaded = replace(loaded, sizing=wanted.family.interpolated(loaded.model, loaded.processor))
     for setting in wanted.optimization.settings:
         apply(setting, loaded.model, wanted.device)
+    if name := wanted.optimization.of("engine"):
+        engine = llama_cpp.Engine(loaded.family, loaded.model, loaded.processor, name)
+        loaded = replace(loaded, engine=engine, notes=(*loaded.notes, *engine.notes))
     if wanted.optimization.of("quantization") and (left := quantization.unquantized(loaded.model)):
         loaded = replace(loaded, notes=(*loaded.notes, f"linear layers that are not quantized: {left}"))
     return loaded

@@ -56,12 +56,15 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
     import torch
 
     loaded = generate.loaded
+    clock_of = loaded.engine or PhaseClock(
+        loaded.model, loaded.family.vision_modules(loaded.model), cell.device
+    )
     inputs, samples = [batch.inputs for batch in batches], [len(batch.samples) for batch in batches]
     outputs: list[Any] = []
     taken: list[Phases] = []
     with (
         torch.inference_mode(),
-        PhaseClock(loaded.model, loaded.family.vision_modules(loaded.model), cell.device) as clock,
+        clock_of as clock,
     ):
         warmup = _warm_up(generate, inputs, cell.device)
         with MeteredWindow(cell.device) as window:
@@ -118,6 +121,13 @@ def _contaminated(marks: list[load.Reading]) -> list[bool]:
 
 def memory_of(loaded: Loaded, window: TimedWindow) -> MemoryUsage:
     """Return the window's memory with the parts that can be computed: weights, keys and values."""
+    if engine := loaded.engine:
+        sizes: dict[str, Any] = {
+            "weights_by_type": engine.weights_by_type,
+            "weights_bytes": sum(engine.weights_by_type.values()),
+            "cache_bytes": engine.cache_bytes(),
+        }
+        return window.meters.memory.usage.model_copy(update=sizes)
     model, by_type = loaded.model, memory.weights_by_type(loaded.model)
 
     def cache(output: Any) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, decoder_tensors, llama_like
 from vlmnb.models.entry import ModelEntry
+from vlmnb.models.gguf_files import GgufParts
 
 PLACES = (
     (r"lm_head", "head"),
@@ -147,6 +148,14 @@ class Family(Sizing, Protocol):
     def interpolated(self, model: Any, processor: Any) -> Sizing:
         """Let a loaded model of one image size take others, and return how images are then sized."""
         raise ValueError(f"{self.name} has no position embeddings to interpolate")
+
+    def gguf(self, config: Any, images: Any) -> GgufParts:
+        """Return how a model is written for llama.cpp, given its configuration and image processor.
+
+        Raises:
+            ValueError: llama.cpp cannot run it, or its conversion is not known.
+        """
+        raise ValueError(self.gguf_obstacle or f"no conversion of {self.name} to GGUF is known here")
 
     # Modules of a loaded model
 

@@ -11,6 +11,7 @@ from vlmnb.models import prompting
 from vlmnb.models.architecture import ImageFlops, Tensor, Vision, linear, norms
 from vlmnb.models.entry import BUNDLED_DEFAULTS, REPORTED_DEFAULTS, ModelEntry
 from vlmnb.models.family import Family, Sizing, chat_template
+from vlmnb.models.gguf_files import GgufParts, image_values, interleaved
 
 CHAT_TEMPLATE = chat_template("llava")
 """``USER: <image>\\nquestion ASSISTANT:``, for checkpoint folders without a template."""
@@ -89,6 +90,55 @@ class Llava(Family):
         processor.patch_size = int(config.vision_config.patch_size)
         processor.vision_feature_select_strategy = _strategy(config)
         processor.num_additional_image_tokens = int(config.vision_config.model_type.startswith("clip"))
+
+    def gguf(self, config: Any, images: Any) -> GgufParts:
+        """Write a Llama and a CLIP tower so that llama.cpp computes almost the same.
+
+        llama.cpp leaves out the last layer of the file, so a layer of zeros follows those that are used, and
+        it puts the class embedding behind the patches, so its position moves there. It then drops the first
+        patch instead of the class embedding, which no file can change (findings/llama-cpp-llava-drops-*).
+        """
+        import numpy as np
+
+        vision, text, used = config.vision_config, config.text_config, _feature_layers(config)
+        if len(used) > 1 or _strategy(config) != "default":
+            raise ValueError("llama.cpp takes the features of one layer, without the class token")
+        heads = {"q": text.num_attention_heads, "k": text.num_key_value_heads or text.num_attention_heads}
+
+        def tensors(name: str, values: Any) -> Iterator[tuple[str, Any]]:
+            name = name.removeprefix("model.")
+            layer = int(name.split("encoder.layers.")[1].split(".")[0]) if "encoder.layers." in name else -1
+            if name.startswith("language_model.") or name == "lm_head.weight":
+                part = name.split("self_attn.")[-1][0]
+                if "self_attn." in name and part in heads:
+                    values = interleaved(values, heads[part])
+                yield name.replace("language_model.", "model."), values
+            elif name.startswith("multi_modal_projector.linear_"):
+                number, kind = name.removeprefix("multi_modal_projector.linear_").split(".")
+                yield f"mm.{2 * int(number) - 2}.{kind}", values
+            elif name.endswith("class_embedding"):
+                yield "v.class_embd", values
+            elif name.endswith("position_embedding.weight"):
+                yield "v.position_embd.weight", np.concatenate([values[1:], values[:1]])
+            elif "post_layernorm" not in name and layer < used[0]:
+                plain = name.replace("vision_tower.", "vision_tower.vision_model.")
+                yield plain, values
+                if layer == used[0] - 1:
+                    yield plain.replace(f".layers.{layer}.", f".layers.{layer + 1}."), np.zeros_like(values)
+
+        return GgufParts("llama", {}, {
+            "clip.projector_type": "mlp",
+            "clip.use_gelu": vision.hidden_act == "gelu",
+            "clip.vision.image_size": int(vision.image_size),
+            "clip.vision.patch_size": int(vision.patch_size),
+            "clip.vision.embedding_length": int(vision.hidden_size),
+            "clip.vision.feed_forward_length": int(vision.intermediate_size),
+            "clip.vision.projection_dim": int(text.hidden_size),
+            "clip.vision.attention.head_count": int(vision.num_attention_heads),
+            "clip.vision.attention.layer_norm_epsilon": float(vision.layer_norm_eps),
+            "clip.vision.block_count": used[0] + 1,
+            **image_values(images),
+        }, tensors)  # fmt: skip
 
     def special_ids(self, config: Any) -> dict[str, int]:
         """Return the ids of the image token and of padding."""

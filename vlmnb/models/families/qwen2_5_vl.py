@@ -9,6 +9,7 @@ from typing import Any
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, linear, norms
 from vlmnb.models.entry import BUNDLED_DEFAULTS, REPORTED_DEFAULTS, ModelEntry
 from vlmnb.models.family import PLACES, Family
+from vlmnb.models.gguf_files import GgufParts, image_values
 
 
 class Qwen25VL(Family):
@@ -76,6 +77,48 @@ class Qwen25VL(Family):
         images, vision = processor.image_processor, config.vision_config
         images.patch_size, images.merge_size = int(vision.patch_size), int(vision.spatial_merge_size)
         images.temporal_patch_size = int(vision.temporal_patch_size)
+
+    def gguf(self, config: Any, images: Any) -> GgufParts:
+        """Write a Qwen2 and its tower, with query, key and value apart and the patches of two frames apart.
+
+        llama.cpp's windows have 112 pixels, whatever the configuration says.
+        """
+        import numpy as np
+
+        vision, text = config.vision_config, config.text_config
+        whole, step = vision.fullatt_block_indexes, vision.fullatt_block_indexes[0] + 1
+        if list(whole) != list(range(step - 1, vision.depth, step)):
+            raise ValueError(f"llama.cpp cannot run full attention in the layers {whole} of the tower")
+
+        def tensors(name: str, values: Any) -> Iterator[tuple[str, Any]]:
+            name = name.removeprefix("model.")
+            if "patch_embed.proj" in name:
+                for frame, end in enumerate(("", ".1")):
+                    yield f"v.patch_embd.weight{end}", np.ascontiguousarray(values[:, :, frame])
+            elif ".qkv." in name:
+                for part, piece in zip("qkv", np.split(values, 3), strict=True):
+                    yield name.replace("qkv", part), piece
+            else:
+                yield name.replace("language_model.", "model."), values
+
+        sections = [*text.rope_parameters["mrope_section"], 0]
+        return GgufParts("qwen2vl", {"qwen2vl.rope.dimension_sections": sections}, {
+            "clip.projector_type": "qwen2.5vl_merger",
+            "clip.use_silu": True,
+            "clip.vision.image_size": 560,
+            "clip.vision.image_min_pixels": 1,
+            "clip.vision.image_max_pixels": 16_777_216,
+            "clip.vision.n_wa_pattern": step,
+            "clip.vision.patch_size": int(vision.patch_size),
+            "clip.vision.spatial_merge_size": int(vision.spatial_merge_size),
+            "clip.vision.embedding_length": int(vision.hidden_size),
+            "clip.vision.feed_forward_length": int(vision.intermediate_size),
+            "clip.vision.projection_dim": int(text.hidden_size),
+            "clip.vision.attention.head_count": int(vision.num_heads),
+            "clip.vision.attention.layer_norm_epsilon": 1e-6,  # of Qwen2_5_VLVisionBlock
+            "clip.vision.block_count": int(vision.depth),
+            **image_values(images),
+        }, tensors)  # fmt: skip
 
     def adapt(self, processor: Any, config: Any) -> None:
         """Set the checkpoint's template with its system prompt."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BASE_ATTENTION = "eager"
 
 _SHOWN: tuple[Kind, ...] = (
-    "precision", "attention", "compilation", "quantization", "decoding", "visual_tokens"
+    "precision", "attention", "compilation", "quantization", "decoding", "visual_tokens", "engine"
 )  # fmt: skip
 """Order of the kinds in the table of the optimization axis."""
 
@@ -109,7 +109,8 @@ class Optimization(Frozen):
 
     def kernel(self, own: str) -> str:
         """Describe the attention kernel that a model uses, given transformers' name of it."""
-        return next(s.kernel(own) for s in self.settings if s.kind == "attention")
+        kind = "engine" if self.of("engine") else "attention"
+        return next(s.kernel(own) for s in self.settings if s.kind == kind)
 
     @contextmanager
     def within(self) -> Iterator[None]:
@@ -191,6 +192,12 @@ def _chosen(name: str) -> dict[Kind, Setting]:
             raise UserError(f"optimization {name!r} names two {KINDS[found.kind]} ({both}); keep one")
         chosen[found.kind] = found
     names = [found.name for found in chosen.values()]
+    others = [found.name for kind, found in chosen.items() if kind not in ("precision", "engine")]
+    if "engine" in chosen and others:
+        raise UserError(
+            f"optimization {name!r}: {chosen['engine'].name} runs the model outside torch, where "
+            f"{' and '.join(others)} cannot change it; keep one"
+        )
     for found in chosen.values():
         for other in names:
             if why := found.excludes.get(other):

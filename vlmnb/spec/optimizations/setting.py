@@ -11,7 +11,9 @@ from typing import Any, Literal, get_args
 
 from vlmnb.types import Dtype
 
-Kind = Literal["precision", "quantization", "attention", "compilation", "decoding", "visual_tokens"]
+Kind = Literal[
+    "precision", "quantization", "attention", "compilation", "decoding", "visual_tokens", "engine"
+]  # fmt: skip
 Phase = Literal["vision", "prefill", "decode"]
 
 KINDS: dict[Kind, str] = {
@@ -21,6 +23,7 @@ KINDS: dict[Kind, str] = {
     "compilation": "ways of compiling",
     "decoding": "ways of decoding",
     "visual_tokens": "reductions of image tokens",
+    "engine": "engines",
 }
 """Kinds of settings with their plurals, in the order in which a combined name spells them."""
 
