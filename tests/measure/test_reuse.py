@@ -90,6 +90,7 @@ def test_what_a_model_does_not_take_is_unsupported(tmp_path: Path, monkeypatch: 
         ({"question_counts": [0]}, "from 1 to that"),
         ({"reuses": ["prefixes"]}, "reuse"),
         ({"optimization": "static_cache"}, "a prefix cache excludes static_cache"),
+        ({"optimization": "visual_tokens-50%-grid"}, "reuse of a picture excludes visual_tokens"),
     ],
 )
 def test_wrong_numbers_are_refused_before_a_model_loads(given: dict[str, Any], said: str) -> None:

@@ -220,6 +220,10 @@ def _cell(
         raise UserError(
             f"a prefix cache excludes {optimization.name}, which has a cache of its own; leave one out"
         )
+    if point.get("reuse") and optimization.reduction:
+        raise UserError(
+            f"reuse of a picture excludes {optimization.name}, which changes image tokens; leave one out"
+        )
     _check_reduction(entry, axis, optimization, point["image_size"])
     fields = {name: point[name] for name in point if name in _CELL}
     fields |= {"model": entry.name, "dataset": dataset}
