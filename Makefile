@@ -8,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --no-compile
 SHELL := /bin/bash
 
-.PHONY: book lab test test-ray test-llama-cpp setup setup-test browser lint clean
+.PHONY: book lab test test-ray test-llama-cpp peers setup setup-test browser lint clean
 
 book: setup
 	@status=0; for name in quickstart pictures cards; do \
@@ -34,6 +34,12 @@ test-ray: setup-test
 test-llama-cpp: setup-test
 	$(PIP) -r requirements-llama-cpp.txt -c constraints.txt
 	$(BIN)/python -m pytest -m slow tests/measure/test_llama_cpp.py
+
+# Compares with optimum-benchmark, which needs an older transformers and so an environment of its own.
+peers: setup
+	test -x $(VENV)-peers/bin/python || $(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip install --disable-pip-version-check --no-input -r requirements-peers.txt
+	$(BIN)/python benchmarks/peers.py $(VENV)-peers/bin/python
 
 lint: setup-test
 	$(BIN)/ruff check .
