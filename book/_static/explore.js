@@ -249,12 +249,23 @@
       ". ", make("a", { href: selected.href, textContent: "Open the record" }),
     ] : []));
   };
-  const axis = (name) => {
-    const { title, unit, log } = quantities[name];
+  // On a logarithmic axis, powers of ten have a number; 2 and 5, or all, where there is room.
+  const ticked = (name, room) => {
+    const { unit, log } = quantities[name];
+    const found = drawn.map((point) => value(point, name)[0]);
+    const decades = Math.log10(Math.max(...found) / Math.min(...found));
+    return (each) => {
+      const lead = Math.round(each / 10 ** Math.floor(Math.log10(each) + 1e-9));
+      const between = decades < room / 350 && [2, 5].includes(lead);
+      return !log || lead === 1 || between || decades < room / 1400 ? text(each, unit) : "";
+    };
+  };
+  const axis = (name, room) => {
+    const { title, log } = quantities[name];
     const modelled = ofEnergy(name) && drawn.some((point) => point.modelled) ? ", ≈ modelled" : "";
     return {
       type: log ? "log" : "linear", label: `${title}${modelled}`, grid: true, nice: !log,
-      ticks: 5, tickFormat: (each) => text(each, unit), labelArrow: false,
+      ticks: 5, tickFormat: ticked(name, room), labelArrow: false,
     };
   };
   const draw = () => {
@@ -266,7 +277,7 @@
     const ends = (name) => drawn.filter((point) => value(point, name).length > 2);
     const panel = groups.length > 1 ? { fy: "group" } : {};
     const pale = (point) => (point.missed.length ? 0.25 : 1);
-    const dot = { x: center(x), y: center(y), symbol: "title", r: 5, ...panel };
+    const dot = { x: center(x), y: center(y), symbol: "title", r: 5, ariaLabel: (point) => `record ${point.key}`, ...panel };
     const titles = Object.keys(data.marks);
     const line = groups.flatMap((group) => {
       const own = drawn.filter((point) => point.group === group && point.front);
@@ -274,9 +285,9 @@
     });
     const whisker = { stroke: "title", strokeWidth: 1.5, strokeOpacity: pale, ...panel };
     const chart = Plot.plot({
-      width, height: 80 + 330 * Math.max(groups.length, 1), marginLeft: 62, marginBottom: 42, marginTop: 28,
+      width, height: 80 + 330 * Math.max(groups.length, 1), marginLeft: 74, marginBottom: 42, marginTop: 28,
       style: { fontSize: "13px", background: "transparent", overflow: "visible" },
-      inset: 12, x: axis(x), y: axis(y), fy: { label: null, axis: null, padding: 0.15, domain: groups },
+      inset: 12, x: axis(x, width), y: { ...axis(y, 600), labelAnchor: "center" }, fy: { label: null, axis: null, padding: 0.15, domain: groups },
       color: { domain: titles, range: titles.map((name) => data.marks[name][0]) },
       symbol: { domain: titles, range: titles.map((name) => data.marks[name][1]) },
       marks: [
@@ -420,10 +431,22 @@
   const chart = place("chart");
   let pointer = "mouse";
   chart.addEventListener("pointerdown", (event) => { pointer = event.pointerType; }, true);
-  chart.addEventListener("click", () => {
-    if (!hovered) return;
-    if (pointer === "mouse") location.assign(hovered.href);
-    else { selected = hovered; draw(); detail(); }
+  const FINGER = 30; // pixels
+  const touched = ({ clientX, clientY }) => {
+    const far = [...chart.querySelectorAll("[data-chart] [aria-label^='record ']")].map((mark) => {
+      const { left, right, top, bottom } = mark.getBoundingClientRect();
+      return [Math.hypot((left + right) / 2 - clientX, (top + bottom) / 2 - clientY), mark.getAttribute("aria-label")];
+    }).sort((a, b) => a[0] - b[0])[0];
+    return far && far[0] < FINGER ? drawn.find((point) => `record ${point.key}` === far[1]) : null;
+  };
+  chart.addEventListener("click", (event) => {
+    if (pointer === "mouse") {
+      if (hovered) location.assign(hovered.href);
+    } else {
+      selected = touched(event);
+      draw();
+      detail();
+    }
   });
   chart.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1 }[event.key];

@@ -16,7 +16,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const { contexts: known, tokens } = data.models[model.value];
     const before = context.value;
     options(context, known.map((size) => [size, size ? `${size} tokens` : `prompt and answer, ${tokens} tokens`]));
-    context.value = known.includes(Number(before)) ? before : 0;
+    context.value = before && known.includes(Number(before)) ? before : 0;
   };
   const update = () => {
     const one = data.models[model.value];

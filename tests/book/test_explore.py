@@ -184,6 +184,17 @@ class TestInABrowser:
         opened.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
         opened.wait_for_url("**/downloads/records/**")
 
+    def test_a_tap_shows_the_record_below_the_plot(self, site: Path) -> None:
+        with browser.started() as chromium:
+            page = chromium.new_context(has_touch=True, is_mobile=True).new_page()
+            page.goto((site / "book/generated/explore.html").as_uri())
+            dot = page.locator("[data-chart] svg").nth(1).locator("g[aria-label=dot] path").first
+            dot.scroll_into_view_if_needed()
+            box = dot.bounding_box()
+            page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+            assert "/downloads/records/" in page.locator("[data-detail] a").get_attribute("href")
+            assert page.url.split("#")[0].endswith("explore.html")
+
     def test_kinds_and_data_sets_have_panels_of_their_own(self, opened: Any) -> None:
         opened.evaluate(
             "location.hash = 'x=s_image&y=wer&' + vlmnbExplore.kinds.map((_, i) => `kind=${i}`).join('&')"
