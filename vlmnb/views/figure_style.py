@@ -61,6 +61,9 @@ def inlined(markup: str, alt: str) -> str:
     """Return a figure's SVG as a part of a page: a name for readers, text in the color of the page's own."""
     used = set(re.findall(r"#([\w-]+)", markup))
     kept = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", markup)
+    # What says nothing, and digits below a hundredth of a point, only make pages larger.
+    kept = re.sub(r' transform="rotate\(-0 [^"]*"|font-family: sans-serif; ', "", kept)
+    kept = re.sub(r"(\d\.\d\d)\d+", r"\1", kept)
     shown = kept.replace(INK, "currentColor").replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1)
     return re.sub(r"\s*\n\s*", " ", shown).strip()
 
