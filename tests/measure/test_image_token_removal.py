@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import small_families
 import torch
 from auditing import levels
 
@@ -142,6 +143,23 @@ def test_cache_and_flops_shrink_with_the_tokens(model: str, of: int, beside: int
             assert levels(rule, whole, record) == [], (name, rule)
     assert [a.answer for a in made[-1].answers] == [a.answer for a in whole.answers], "all tokens kept"
     assert made[-1].flops.torch == whole.flops.torch  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_a_model_without_a_family_of_its_own_is_reduced_where_it_can_be(tmp_path: Path) -> None:
+    folder = small_families.build("smolvlm", tmp_path / "smolvlm")
+    names = ("visual_tokens-25%-diverse", "visual_tokens-25%-attention", "visual_tokens-pool2x2")
+    asked = {"model": str(folder), "device": "cpu", "length": "natural", "samples": 2, "batch_size": 2}
+    asked |= {"optimizations": ["fp32", *names], "max_new_tokens": 3, "image_size": 64, "dataset": "easy-vqa"}
+    whole, diverse, *refused = measure_cells(
+        planning.plan("visual_tokens", asked).cells, tmp_path / "results"
+    )
+    assert (whole.status, diverse.status) == ("ok", "ok"), (whole.reason, diverse.reason)
+    assert [record.status for record in refused] == ["unsupported", "not_applicable"]
+    assert diverse.flops
+    assert diverse.flops.torch == diverse.flops.formula == diverse.flops.fvcore, diverse.flops.note
+    for rule in RULES:
+        assert levels(rule, whole, diverse) == [], rule
 
 
 @pytest.mark.slow

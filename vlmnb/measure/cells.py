@@ -15,7 +15,7 @@ from vlmnb.data.catalogue import Sample
 from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.errors import UserError
-from vlmnb.measure import failures, layers, loading, peak_rates, preprocessing, process_state, reuse
+from vlmnb.measure import encoding, failures, layers, loading, peak_rates, preprocessing, process_state, reuse
 from vlmnb.measure.batches import Batch, choose, prepare, require_data
 from vlmnb.measure.failures import CallFailed, NotApplicable
 from vlmnb.measure.flop_counting import FlopCounts, count
@@ -23,9 +23,10 @@ from vlmnb.measure.generation import Generator, limits
 from vlmnb.measure.loading import Loaded, ModelSlot
 from vlmnb.measure.protocol import memory_of, timed
 from vlmnb.measure.scoring import score
+from vlmnb.measure.visual_tokens import Reducer
 from vlmnb.meters import codecarbon_model
 from vlmnb.records.cells_to_measure import CellsToMeasure
-from vlmnb.records.parts import FailedSample
+from vlmnb.records.parts import FailedSample, VisualTokens
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import Resolved, blank_record
 from vlmnb.spec import optimizations
@@ -229,13 +230,22 @@ def _generate(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made
     }
     made.extra("memory", partial(memory_of, loaded, window))
     if generate.reduce:
-        made.record["visual_tokens"] = generate.reduce.seen
+        made.extra("visual_tokens", partial(_left, loaded, generate.reduce, batches[0]))
     made.extra("answers", partial(score, cell, generate, batches, window.outputs))
     made.extra("probe", partial(generate.probe, batches[0].inputs))
     # For cells that show speed, and for optimizations, which may come nearer to the peak.
     original = optimizations.base_dtype(resolved.entry.base_dtype, cell.device)
     if cell.length == "fixed" or cell.optimization != original:
         made.extra("ceilings", partial(peak_rates.measured, cell.device, cell.dtype))
+
+
+def _left(loaded: Loaded, reduce: Reducer, batch: Batch) -> VisualTokens | None:
+    """Return what is left of the image tokens; what a processor writes between tiles is beside them."""
+    seen = reduce.seen
+    if seen is None or loaded.family.line_ends:
+        return seen
+    whole = encoding.image_tokens(batch.inputs, batch.prompts)[0]
+    return seen.model_copy(update={"beside": whole - seen.of})
 
 
 def _reuse(

@@ -149,5 +149,6 @@ def _by_counters(loaded: Loaded, inputs: Any, reduction: Reduction | None) -> Fl
     with process_state.uncompiled(loaded.decoder), contextlib.ExitStack() as stack:
         if reduction:
             stack.enter_context(Reducer(loaded, reduction, 0, ()).within_forward())
-            places = (*places, ("", "projector"))  # what compares image tokens is in no module
+            # What compares image tokens is in no module.
+            places = (*(place for place in places if place[0]), ("", "projector"))
         return counters.count_forward(loaded.model, dict(inputs), places)

@@ -68,7 +68,7 @@ class Reducer:
         """
         family, model = self._loaded.family, self._loaded.model
         made, features, attended = self._encoded(batch)
-        rows, columns = self._grid(features.shape[1])
+        rows, columns = self._grid(int(features.shape[1]))
         if self._reduction.side:
             features, slots = self._reduction.merged(features, rows, columns)
         else:
@@ -115,7 +115,11 @@ class Reducer:
         else:
             found: list[Any] = []
             attention, class_token = family.attending(model)
-            hook = attention.register_forward_hook(lambda module, args, output: found.append(output[1]))
+
+            def keep(module: Any, args: Any, output: Any) -> None:
+                found.append(output[1] if isinstance(output, tuple) else None)
+
+            hook = attention.register_forward_hook(keep)
             try:
                 made, features = family.image_features(model, batch)
             finally:
