@@ -114,3 +114,11 @@ def test_a_caption_speaks_of_every_data_set() -> None:
     assert "COCO mini: a batch takes 2.00 times" in caption
     assert "TextVQA mini: a batch shows no measurable" in caption
     assert "Not drawn: 1 cell" in caption
+
+
+def test_an_image_is_called_faster_only_if_its_own_interval_says_so() -> None:
+    told = findings.text("batch_size", *series(*BATCHES, times(1, 1.9, 3.8)), 0.1)
+    assert "a batch takes 3.80 times as long" in told
+    assert "so an image takes the same time within" in told, "5 % less, by a noise floor of 10 %"
+    told = findings.text("batch_size", *series(*BATCHES, times(1, 1.9, 3.8)), 0.5)
+    assert "so an image shows no measurable change" in told

@@ -53,14 +53,21 @@ class Change(NamedTuple):
         theirs = {answer.sample_id: answer.answer for answer in self.high.answers}
         return sum(theirs.get(answer.sample_id) == answer.answer for answer in self.low.answers)
 
-    @property
-    def within(self) -> float | None:
-        """The share within which the latencies are equal; None if they differ or it is above ``COARSE``."""
+    def equal_within(self, scale: float = 1.0) -> float | None:
+        """Return the share within which the two are equal; None if they differ or it is above ``COARSE``."""
+        share = self.undecided(scale)
+        return share if share is not None and share <= COARSE else None
+
+    def undecided(self, scale: float = 1.0) -> float | None:
+        """Return how far the interval of the ratio reaches from 1; None if the two differ, or it is unknown.
+
+        Args:
+            scale: Factor of ratio and interval, such as that from batches to samples.
+        """
         found = self.difference
-        if found is None or self.trend not in ("stays", "unclear"):
+        if found is None or not scale * found.low <= 1 <= scale * found.high:
             return None
-        share = max(found.high - 1, 1 / found.low - 1)
-        return share if share <= COARSE else None
+        return max(scale * found.high, 1 / (scale * found.low)) - 1
 
 
 def change(low: Record, high: Record, noise_floor: float) -> Change:

@@ -77,8 +77,8 @@ def verdict_mark(change: Change) -> Mark:
         return Mark(DISTURBED, "; other processes used the machine")
     if change.trend == "empty":
         return Mark(DEGENERATE, f"; {change.empty}")
-    if change.within:
-        return Mark("", f"; equal within {100 * change.within:.0f} %")
+    if within := change.equal_within():
+        return Mark("", f"; equal within {100 * within:.0f} %")
     return Mark("", "; no measurable change" if change.trend == "unclear" else "")
 
 
