@@ -63,7 +63,8 @@ def figure(records: Sequence[Record]) -> Figure:
         panel.set_yscale("log")
         panel.set_xlabel("Batch size")
         panel.set_ylabel("Time per batch, s")
-        panel.legend(fontsize="small")
+        handles, names = panel.get_legend_handles_labels()
+        drawing.legend(handles, names, loc="outside upper center", ncols=4, fontsize="small")
     return drawing
 
 
