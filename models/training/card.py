@@ -131,8 +131,9 @@ def _sizes(scores: dict[str, Any]) -> str:
     how = "Pass `size=` to the processor."
     if scores["model"] == "smolvlm-tiny":
         how = "Pictures are resized before they are given to the processor; 96 pixels are cut as 128 are."
+    asked = min(500, scores["tasks"]["easy_vqa"]["n"])
     head = f"{how} On textvqa-mini and a seeded part of the easy-VQA test split:\n"
-    columns = ["| image size | word | number | easy-VQA (500 questions) |", "| --- | --- | --- | --- |"]
+    columns = [f"| image size | word | number | easy-VQA ({asked} questions) |", "| --- | --- | --- | --- |"]
     return "\n".join([head, *columns, *rows])
 
 
@@ -153,15 +154,16 @@ EARLIER = (
 )
 
 
-def _stages(recipe: dict[str, int]) -> str:
+def _stages(recipe: dict[str, Any], stopped: int | None) -> str:
     """The stages of the run, in their order."""
     eye = (
         f"{recipe['eye_steps']} steps of {recipe['eye_images']} images: the eye learns to see with "
         "throw-away heads"
     )
+    early = f" (stopped after {stopped})" if stopped else ""
     last = (
-        f"{recipe['steps']} steps of {recipe['images']} images with several packed questions each, loss on "
-        "answers only"
+        f"{recipe['steps']} steps{early} of {recipe['images']} images with several packed questions each, "
+        "loss on answers only"
     )
     if recipe.get("start"):
         start = (
@@ -226,7 +228,7 @@ def card(name: str, folder: Path) -> str:
         sizes=_sizes(scores),
         verdict="\n".join(textwrap.wrap(_verdict(scores, guess), 110)),
         minutes=f"{training['seconds'] / 60:.0f}",
-        stages=_stages(training["recipe"]),
+        stages=_stages(training["recipe"], training.get("stopped")),
         cores="two cores" if earlier else "one thread",
         data="\n".join(textwrap.wrap(DATA.format(PUBLISHED if earlier else MADE) + mixed, 110)),
         provenance="\n".join(["", *textwrap.wrap(EARLIER, 110), ""]) if earlier else "",

@@ -171,7 +171,9 @@ def full(name: str, model: Any, processor: Any, easy_limit: int | None = None) -
         tasks[kind] = {"accuracy": round(sum(hits) / len(hits), 4), "n": len(hits)}
     by_size: dict[str, dict[str, float]] = {}
     if name != "llava-tiny":
-        subset = [e for e in bundled_examples() if e.task in ("word", "number")] + easy_examples("test", 500)
+        subset = [e for e in bundled_examples() if e.task in ("word", "number")] + easy_examples(
+            "test", min(easy_limit or 500, 500)
+        )
         for size in SIZES:
             result = accuracy(subset, answers(name, model, processor, subset, size))
             by_size[str(size)] = {task: round(value, 4) for task, (value, _) in sorted(result.items())}

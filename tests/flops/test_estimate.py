@@ -63,7 +63,7 @@ def test_qwens_windows_are_cut_as_the_model_cuts_them(side: int) -> None:
     assert vision.depth == 32
 
 
-@pytest.mark.parametrize("name", bundled.NAMES)
+@pytest.mark.parametrize("name", bundled.WITH_FAMILY)
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_formula_and_meta_count_agree_in_every_part(name: str, batch_size: int) -> None:
     found = estimate.estimate(name, 40, 64, batch_size)

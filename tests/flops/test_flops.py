@@ -38,7 +38,7 @@ def decoded(name: str, size: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", bundled.NAMES)
+@pytest.mark.parametrize("name", bundled.WITH_FAMILY)
 def test_both_counters_agree_with_the_estimate_and_grow_with_the_batch(name: str) -> None:
     one, two = prefill(name), prefill(name, 2)
     assert one.note == ""

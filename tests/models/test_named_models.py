@@ -232,3 +232,16 @@ def test_a_type_whose_batches_differ_has_a_warning(monkeypatch: pytest.MonkeyPat
     assert "other answers" in tried.warning("eye")
     assert not tried.warning("ear")
     assert not tried.warning("nose")
+
+
+def test_a_bundled_model_without_a_family_of_its_own_is_described_by_its_folder() -> None:
+    entry = models.get("smolvlm-tiny")
+    family, config = models.family_of(entry), geometry.config(entry)
+    assert entry.bundled
+    assert isinstance(family, Generic)
+    # 16 tokens for each tile and for the whole made small; 3, 14 and 9 marks and line ends between them
+    assert [family.image_tokens(config, size) for size in (32, 64, 96, 128)] == [19, 19, 94, 94]
+    assert family.image_tokens(config, 128, 43) == 3 * 16 + 9
+    found = description.describe("smolvlm-tiny")
+    assert (found.source, found.licence) == ("models/smolvlm-tiny/config.json", "apache-2.0")
+    assert found.total == 2_400_768

@@ -93,7 +93,16 @@ BUNDLED_DEFAULTS = {
 }
 """Fields that the bundled models share, because they were trained for the same data."""
 
-BUNDLED: tuple[ModelEntry, ...] = ()
+BUNDLED = (
+    ModelEntry(
+        name="smolvlm-tiny",
+        family=NAMED_FAMILY,
+        title="SmolVLM tiny",
+        summary="SmolVLM's architecture at two million parameters: tiles, SigLIP-like tower, pixel shuffle, "
+        "Llama decoder; measured as any model without a family of its own.",
+        **BUNDLED_DEFAULTS,
+    ),
+)
 """Bundled models without a family of their own: the folder in ``models/`` says the rest."""
 
 REPORTED_DEFAULTS = {
