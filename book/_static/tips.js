@@ -62,7 +62,8 @@ document.addEventListener("DOMContentLoaded", () => {
 });
 // What scrolls sideways can be scrolled with the keyboard.
 addEventListener("load", () => {
-  for (const box of document.querySelectorAll(".vlmnb-scroll, .pst-scrollable-table-container, div.cell_output .text_html")) {
+  const SCROLLING = ".vlmnb-scroll, .vlmnb-math, .pst-scrollable-table-container, div.cell_output .text_html";
+  for (const box of document.querySelectorAll(SCROLLING)) {
     if (box.scrollWidth <= box.clientWidth || box.querySelector("[tabindex='0'], a[href]:not([tabindex])")) continue;
     box.tabIndex = 0;
     box.setAttribute("role", "group");
