@@ -109,11 +109,11 @@ class ForkedKernel:
 
     def _connect(self, place: str) -> None:
         """Connect; a parent that has just been started makes its socket in a moment."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while True:
             try:
                 return self._connection.connect(place)
-            except (FileNotFoundError, ConnectionRefusedError):
+            except FileNotFoundError:
                 if not Path(place).parent.is_dir() or time.monotonic() > until:
                     raise
                 time.sleep(0.02)
