@@ -13,7 +13,7 @@ import pytest
 import yaml
 from bookmaking import Small
 
-from vlmnb.book import build, report_pages
+from vlmnb.book import build, kept, report_pages
 from vlmnb.book.content import Content, Failure, Page
 from vlmnb.book.pages import comparison, first, machine, run, status
 from vlmnb.errors import UserError
@@ -232,8 +232,18 @@ class TestBuiltSite:
         with pytest.raises(UserError, match=r"gone\.md"):
             build.build(results, runs, output)
         assert index.stat().st_mtime_ns == built, "a failed build must leave the last good book"
-        (root / "book" / "data.md").write_text("# Data sets\n", encoding="utf-8")
-        assert build.build(results, runs, output).stat().st_mtime_ns != built
+        (root / "book" / "data.md").write_text("# Data sets\n\nNew text.\n", encoding="utf-8")
+        build.build(results, runs, output)
+        assert "New text." in next(output.rglob("data.html")).read_text()
+        assert index.stat().st_mtime_ns == built, "only the changed page is made again"
+        build.build(results, runs, tmp_path / "anew")
+        ours, anew = ({p.relative_to(at): p for at in [f / "html"] for p in at.rglob("*.html")}
+                      for f in (output, tmp_path / "anew"))  # fmt: skip
+        assert ours.keys() == anew.keys()
+        assert [name for name, page in ours.items() if page.read_bytes() != anew[name].read_bytes()] == []
+        before = kept.frame()
+        (root / "book" / "data.md").write_text("# Data\n", encoding="utf-8")
+        assert kept.frame() != before, "the sidebar of every page has its title"
 
     def test_a_book_of_nothing_builds(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("VLMNB_ROOT", str(bookmaking.project(tmp_path / "project")))

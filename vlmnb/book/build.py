@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import logging
 import re
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import filelock
+
 from vlmnb import paths
 from vlmnb.analysis import base_configuration, pareto
-from vlmnb.book import collect, contents, report_pages
+from vlmnb.book import collect, contents, kept, report_pages
 from vlmnb.book.collect import Files
 from vlmnb.book.content import Content, axis_order, record_path
 from vlmnb.book.pages import (
@@ -35,12 +36,8 @@ from vlmnb.book.pages import (
 from vlmnb.book.postprocess import linked
 from vlmnb.book.rendering import render, without_colors
 from vlmnb.errors import UserError
-from vlmnb.files import hashing
 from vlmnb.records import record_file
 from vlmnb.views import figure_style, marks, pareto_figure
-
-TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
-"""Packages whose version can change the built pages."""
 
 UNWANTED = re.compile(
     r"""<link\ rel="preload"[^>]*\ as="font"[^>]*>\n?
@@ -108,7 +105,9 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
 def build(results: Path, runs: Path, output: Path, say: Callable[[str], object] = _log.debug) -> Path:
     """Assemble and build the book, unless nothing has changed since, and return its first page.
 
-    The new book replaces the old one in one step; when the build fails the old one stays.
+    Sphinx reads and writes only the pages that changed since the last build, as long as the table of contents
+    and the configuration are the same. The new book replaces the old one in one step; when the build fails
+    the old one stays.
 
     Raises:
         UserError: jupyter-book is of version 2, or Sphinx warned of something.
@@ -118,29 +117,59 @@ def build(results: Path, runs: Path, output: Path, say: Callable[[str], object] 
             f"jupyter-book {found} is installed, which does not read _config.yml; "
             "install the pinned version: pip install -r requirements.txt"
         )
-    for line in assemble(results, runs, say):
+    site, given = output / "html", kept.given(results, runs)
+    last = kept.noted(site)
+    said: list[str] = []
+    if not last or (last.given, last.sources) != (given, kept.sources()):
+        left_out = assemble(results, runs, said.append)
+        seen = kept.Seen(
+            given=given,
+            sources=kept.sources(),
+            frame=kept.frame(),
+            said=tuple(said),
+            left_out=tuple(left_out),
+        )
+        if last and (last.sources, last.frame) == (seen.sources, seen.frame):
+            kept.write(seen, site)
+        else:
+            _build(site, seen, last)
+        last = seen
+    for line in last.said:
+        say(line)
+    for line in last.left_out:
         _log.warning("left out of the book: %s", line)
-    site, stamp = output / "html", _inputs()
-    index, marker = site / "index.html", site / ".inputs"
-    if index.exists() and marker.exists() and marker.read_text(encoding="utf-8") == stamp:
-        return index
+    return site / "index.html"
+
+
+def _build(site: Path, seen: kept.Seen, last: kept.Seen | None) -> None:
+    """Run Sphinx, mend its pages and put the new site in the place of the old one."""
+    output = site.parent
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".book-", dir=output) as scratch:
-        _sphinx(Path(scratch))
-        made = Path(scratch) / "_build" / "html"
-        for page in made.rglob("*.html"):
-            text = UNWANTED.sub("", page.read_text(encoding="utf-8"))
+    # Always the same folder: Sphinx reads everything again if a path in its configuration changes.
+    scratch = output / ".next"
+    with filelock.FileLock(output / ".lock"):
+        shutil.rmtree(scratch, ignore_errors=True)
+        build = scratch / "_build"
+        if last and last.frame == seen.frame:
+            kept.bring(site, build)
+        _sphinx(scratch)
+        texts = []
+        for page in sorted((build / "html").rglob("*.html")):
+            was = page.read_text(encoding="utf-8")
+            text = UNWANTED.sub("", was)
             for found, mended in MENDED.items():
                 text = text.replace(found, mended)
-            text = _with_figures(FORMULA.sub(_formula, text), page.parent)
-            page.write_text(text, encoding="utf-8")
-        for name, content in contents.files(made).items():
-            (made / name).write_text(content, encoding="utf-8")
-        (made / ".inputs").write_text(stamp, encoding="utf-8")
+            texts.append(text := _with_figures(FORMULA.sub(_formula, text), page.parent))
+            if text != was:
+                page.write_text(text, encoding="utf-8")
+        for name, content in contents.files(build / "html").items():
+            (build / "html" / name).write_text(content, encoding="utf-8")
+        kept.prune(build / "html", texts)
+        kept.keep(build, site, seen)
         if site.exists():
-            site.rename(Path(scratch) / "old")
-        made.rename(site)
-    return index
+            site.rename(scratch / "old")
+        (build / "html").rename(site)
+        shutil.rmtree(scratch)
 
 
 def _formula(found: re.Match[str]) -> str:
@@ -174,14 +203,6 @@ def _sphinx(output: Path) -> None:
         warnings = [line for line in lines if re.search(r"WARNING|ERROR|[Ee]rror:", line)]
         tail = "\n".join((warnings or lines)[-30:])
         raise UserError(f"the book was not built; fix what Sphinx reports and build again:\n{tail}")
-
-
-def _inputs() -> str:
-    root, seen = paths.root(), [f"{name} {version(name)}" for name in TOOLS]
-    for file in [root / "_config.yml", *sorted((root / "book").rglob("*"))]:
-        if file.is_file() and ".ipynb_checkpoints" not in file.parts:
-            seen += [file.relative_to(root).as_posix(), hashlib.sha256(file.read_bytes()).hexdigest()]
-    return hashing.digest(seen) + "\n"
 
 
 def _generated(content: Content) -> Files:

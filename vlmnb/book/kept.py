@@ -1,0 +1,127 @@
+"""What a build of the book keeps for the next one: what it was made of, and what Sphinx has read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from vlmnb import paths
+from vlmnb.device import machine, slots
+from vlmnb.files import hashing
+from vlmnb.files.changes import signature
+from vlmnb.types import Frozen
+
+TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
+"""Packages whose version can change the built pages."""
+
+NOTE, READ = ".seen", ".doctrees"
+"""Names of the note in the site, and of the folder beside it of what Sphinx has read."""
+
+_TITLE = re.compile(r'^\s*(?:"source": \[?\s*)?"?# .*', re.MULTILINE)
+"""A heading of the first level, in Markdown or in the text of a notebook."""
+
+
+class Seen(Frozen):
+    """What a book was made of, and what was said when it was made.
+
+    Attributes:
+        given: Digest of records, pages, code and templates, as they were before the book was assembled.
+        sources: Digest of the sources that Sphinx reads, as they were after that.
+        frame: Digest of what every page depends on: table of contents, configuration, versions.
+    """
+
+    given: str
+    sources: str
+    frame: str
+    said: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def noted(site: Path) -> Seen | None:
+    """Return what a site was made of; None if there is no site or it does not say."""
+    try:
+        return (
+            Seen.model_validate_json((site / NOTE).read_bytes()) if (site / "index.html").exists() else None
+        )
+    except (OSError, ValueError):
+        return None
+
+
+def given(results: Path, runs: Path) -> str:
+    """Return a digest of all that pages are assembled from: of files the time of change, size and number."""
+    root, package = paths.root(), Path(__file__).parents[1]
+    files = [
+        *results.glob("*/*/*.json"),
+        *_below(runs),
+        *_below(package, ".py", ".j2", ".yaml", ".txt", ".json"),
+    ]
+    for name in ("notebooks", "sweeps", "data", "reports", "models"):
+        files += _below(root / name)
+    here = [
+        machine.describe().fingerprint,
+        slots.threads(),
+        slots.tuning(),
+        [f"{n} {version(n)}" for n in TOOLS],
+    ]
+    return hashing.digest([here, *([str(file), signature(file)] for file in sorted(files))])
+
+
+def sources() -> str:
+    """Return the same digest of what Sphinx reads."""
+    return hashing.digest([[str(file), signature(file)] for file in sorted(_below(paths.root() / "book"))])
+
+
+def frame() -> str:
+    """Return a digest of what every page depends on: its sidebar has the titles of all."""
+    files = (paths.root() / "_config.yml", paths.root() / "book" / "generated" / "_toc.yml")
+    contents = (hashlib.sha256(file.read_bytes()).hexdigest() for file in files)
+    book = paths.root() / "book"
+    found = [[str(file), signature(file)] for file in sorted(_below(book / "_static"))]
+    for file in sorted(_below(book, ".md", ".ipynb")):
+        found.append([str(file), *_TITLE.findall(file.read_text(encoding="utf-8"))[:1]])
+    return hashing.digest([*contents, *map(version, TOOLS), *found])
+
+
+def bring(site: Path, build: Path) -> None:
+    """Copy the last site, and what Sphinx read for it, to where the next build goes on from it."""
+    if (site.parent / READ).is_dir():
+        # The theme adds a checksum to the address of a style sheet only if it is there already.
+        shutil.copytree(site, build / "html", ignore=shutil.ignore_patterns("mystnb.*.css"))
+        shutil.copytree(site.parent / READ, build / ".doctrees")
+
+
+def keep(build: Path, site: Path, seen: Seen) -> None:
+    """Keep what Sphinx has read, and note in the new site what it was made of."""
+    shutil.rmtree(site.parent / READ, ignore_errors=True)
+    if (build / ".doctrees").is_dir():
+        (build / ".doctrees").rename(site.parent / READ)
+    write(seen, build / "html")
+
+
+def write(seen: Seen, site: Path) -> None:
+    """Note in a site what it was made of."""
+    (site / NOTE).write_text(seen.model_dump_json(indent=1) + "\n", encoding="utf-8")
+
+
+def prune(made: Path, pages: Iterable[str]) -> None:
+    """Remove what an earlier build left: downloads that are gone, and pictures that no page shows."""
+    extra = paths.root() / "book" / "generated" / "extra"
+    for file in _below(made / "downloads"):
+        if not (extra / file.relative_to(made)).exists():
+            file.unlink()
+    shown = set(re.findall(r"_images/([^\"')\s?#]+)", json.dumps(list(pages))))
+    for file in _below(made / "_images"):
+        if file.name not in shown:
+            file.unlink()
+
+
+def _below(folder: Path, *endings: str) -> Iterator[Path]:
+    for at, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in (".ipynb_checkpoints", "__pycache__")]
+        yield from (Path(at, name) for name in names if not endings or name.endswith(endings))
