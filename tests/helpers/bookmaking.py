@@ -20,6 +20,7 @@ from vlmnb.book import build
 from vlmnb.files import hashing
 from vlmnb.fit import page as card
 from vlmnb.meters.readings import EnergyReading
+from vlmnb.models import registry
 from vlmnb.records import record_file
 from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
@@ -48,9 +49,9 @@ def project(folder: Path) -> Path:
     shutil.copytree(
         PROJECT / "data", folder / "data", ignore=shutil.ignore_patterns("*-mini*", "*.md", "*.py")
     )
-    for name in MODELS:  # the finder of GPUs needs their geometry
-        (folder / "models" / name).mkdir(parents=True)
-        shutil.copy(PROJECT / "models" / name / "config.json", folder / "models" / name)
+    for name in (entry.name for entry in registry().values() if entry.bundled):
+        ignored = shutil.ignore_patterns("*.safetensors", "*.md")  # the finder of GPUs needs the geometry
+        shutil.copytree(PROJECT / "models" / name, folder / "models" / name, ignore=ignored)
     (folder / ".pytest_cache").mkdir()
     for litter in (".pytest_cache/README.md", "out.ipynb", "notes.md"):  # of tools and of experiments
         (folder / litter).write_text("# No page", encoding="utf-8")
