@@ -158,7 +158,8 @@ def test_status_matches_records_for_the_last_sweeps_threads(
 def test_a_narrow_terminal_keeps_the_count(tmp_path: Path) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=60)
-    job = inventory.load(paths.root() / "sweeps" / "quickstart.yaml")[0]
+    every = inventory.load(paths.root() / "sweeps" / "quickstart.yaml")
+    job = next(job for job in every if job.axis == "device")
     jobs = inventory.jobs([job], tmp_path, tmp_path)
     shown = progress.Progress(jobs, list(jobs[0].cells), console, results=tmp_path, spec="s", command="c")
     assert shown._live

@@ -43,7 +43,7 @@ def loaded() -> Any:
     entry = models.get("llava-tiny")
     family = models.family_of(entry)
     processor = family.load_processor(paths.bundled_model(entry.name))
-    return SimpleNamespace(processor=processor, sizing=family)
+    return SimpleNamespace(processor=processor, sizing=family, engine=None)
 
 
 def test_pictures_are_sized_one_by_one_and_a_damaged_one_leaves_no_gap(

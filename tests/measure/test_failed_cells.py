@@ -90,7 +90,7 @@ def loaded(generate: Any = None) -> Any:
     configuration = SimpleNamespace(optimization=resolve_cell(cell()).optimization)
     return SimpleNamespace(
         configuration=configuration, geometry="", template="", notes=(), processor_source="",
-        model=SimpleNamespace(generate=generate), decoder=decoder,
+        model=SimpleNamespace(generate=generate), decoder=decoder, engine=None,
     )  # fmt: skip
 
 
@@ -149,7 +149,8 @@ def test_logits_that_are_no_numbers_are_said(monkeypatch: pytest.MonkeyPatch) ->
     made = SimpleNamespace(logits=tuple(logits), sequences=torch.zeros(1, 9))
     monkeypatch.setattr(cells.Generator, "_generate", lambda *_, **__: made)
     with pytest.raises(failures.NotMeasured, match="2 of 14 are not numbers"):
-        cells.Generator(Any, {}, {}, None).probe({"input_ids": torch.zeros(1, 5)})  # type: ignore[arg-type]
+        loaded: Any = SimpleNamespace(engine=None)
+        cells.Generator(loaded, {}, {}, None).probe({"input_ids": torch.zeros(1, 5)})
 
 
 def test_a_formula_that_fails_leaves_the_counters_and_a_note(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,7 +110,7 @@ def test_a_cell_of_several_images_or_none(model: str, dataset: str, shape: str, 
 
 def test_the_side_of_an_image_that_keeps_its_shape_is_its_longer_one(monkeypatch: pytest.MonkeyPatch) -> None:
     processor = checkpoint("qwen2.5-vl-tiny")[1]
-    loaded: Any = SimpleNamespace(processor=processor, sizing=models.by_family()["qwen2_5_vl"])
+    loaded: Any = SimpleNamespace(processor=processor, sizing=models.by_family()["qwen2_5_vl"], engine=None)
     monkeypatch.setattr(
         batches, "encode", lambda loaded, samples, *_: [[i.size for i in s.images] for s in samples]
     )

@@ -13,7 +13,6 @@ from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.loading import ModelSlot, configuration
 from vlmnb.meters.counters import calibration
 from vlmnb.meters.counters.calibration import min_window_s
-from vlmnb.meters.memory import cache_bytes
 from vlmnb.meters.readings import SensorCard
 from vlmnb.records import export_columns
 from vlmnb.records.record import Record
@@ -90,4 +89,5 @@ def test_the_formula_of_the_cache_is_what_the_cache_holds(model: str) -> None:
         tensor.nbytes for layer in made.past_key_values.layers for tensor in (layer.keys, layer.values)
     )
     rows, tokens = made.sequences.shape
-    assert cache_bytes(loaded.model.config, rows, tokens - 1, loaded.model.dtype.itemsize) == held
+    decoder = loaded.family.decoder_shape(loaded.model.config)
+    assert rows * decoder.cache_bytes(tokens - 1, loaded.model.dtype.itemsize) == held

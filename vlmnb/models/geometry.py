@@ -20,14 +20,14 @@ from vlmnb.models.entry import ModelEntry
 
 def document(entry: ModelEntry) -> dict[str, Any]:
     """Return the checkpoint's ``config.json`` as published."""
+    if entry.bundled:
+        file = paths.bundled_model(entry.name) / "config.json"
+        return dict(json.loads(file.read_text(encoding="utf-8")))
     if entry.generic:
         return named.document(entry)
     given = models.family_of(entry).configurations.get(entry.name)
     if given is not None:
         return dict(given)
-    if entry.bundled:
-        file = paths.bundled_model(entry.name) / "config.json"
-        return dict(json.loads(file.read_text(encoding="utf-8")))
     return dict(_shipped(entry)["config"])
 
 
