@@ -48,7 +48,7 @@ def window(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 
 ALL = bool(os.environ.get("VLMNB_ALL_PAGES"))
-"""``make test-pages`` visits every page; ``make test`` those of one model and one report, for the others are alike."""
+"""``make test-pages`` visits every page, ``make test`` those of one model and one report."""
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,8 @@ def test_logits_that_are_no_numbers_are_said(monkeypatch: pytest.MonkeyPatch) ->
     logits[1, 0, 3:5] = torch.tensor([torch.nan, torch.inf])
     made = SimpleNamespace(logits=tuple(logits), sequences=torch.zeros(1, 9))
     monkeypatch.setattr(cells.Generator, "_generate", lambda *_, **__: made)
+    loaded: Any = SimpleNamespace(engine=None)
     with pytest.raises(failures.NotMeasured, match="2 of 14 are not numbers"):
-        loaded: Any = SimpleNamespace(engine=None)
         cells.Generator(loaded, {}, {}, None).probe({"input_ids": torch.zeros(1, 5)})
 
 
