@@ -30,7 +30,7 @@ def built(name: str) -> Any:
 
     config = geometry.config(models.get(name))
     with torch.device("meta"):
-        return models.family_of(models.get(name)).model_class()(config)
+        return models.family_of(models.get(name)).model_class(config)(config)
 
 
 @pytest.mark.slow

@@ -107,9 +107,10 @@ def test_a_wrong_parameter_measures_nothing(project: Path, tmp_path: Path, argum
 def by_hand(project: Path, tmp_path: Path, *changes: tuple[str, str]) -> nbformat.NotebookNode:
     """Execute a notebook as JupyterLab would, its parameters cell edited."""
     notebook = nbformat.read(project / "notebooks" / "batch_size.ipynb", as_version=4)
+    (parameters,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     for old, new in (('results: str = "results"', f'results: str = "{tmp_path}"'), *changes):
-        assert old in notebook.cells[1].source
-        notebook.cells[1].source = notebook.cells[1].source.replace(old, new)
+        assert old in parameters.source
+        parameters.source = parameters.source.replace(old, new)
     return NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
 
 
