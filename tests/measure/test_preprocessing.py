@@ -11,6 +11,7 @@ from vlmnb.records.preprocessed import STEPS
 from vlmnb.spec import planning
 
 
+@pytest.mark.slow
 def test_a_cell_times_every_step_of_every_way(tmp_path: Path) -> None:
     plan = planning.plan("preprocessing", {"model": "llava-tiny", "batch_sizes": [2], "samples": 5})
     (record,) = measure_cells(plan.cells, tmp_path)

@@ -29,11 +29,13 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     return measured(tmp_path_factory.mktemp("results"), "llava-tiny")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS[1:])
 def test_families_keep_pictures_and_answer_the_same(tmp_path: Path, model: str) -> None:
     _answers_the_same(measured(tmp_path, model))
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_counted(llava: list[Record]) -> None:
     _answers_the_same(llava)
     encoder, prefix = (record.reused for record in llava)
@@ -57,6 +59,7 @@ def _answers_the_same(found: list[Record]) -> None:
     assert not errors
 
 
+@pytest.mark.slow
 def test_an_answer_with_another_token_makes_the_cell_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +77,7 @@ def test_an_answer_with_another_token_makes_the_cell_fail(
     assert record.reused is None
 
 
+@pytest.mark.slow
 def test_what_a_model_does_not_take_is_unsupported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(loaded: Any, picture: Any) -> Any:
         raise AttributeError("no such cache")
