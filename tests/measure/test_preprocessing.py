@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from vlmnb.audit import registry
 from vlmnb.measure import preprocessing
 from vlmnb.measure.cells import measure_cells

@@ -302,7 +302,9 @@ def test_the_notebooks_of_a_report_are_executed_once(tmp_path: Path) -> None:
     kinds = [
         kind for cell in notebook["cells"] for out in cell.get("outputs", ()) for kind in out.get("data", ())
     ]
-    assert {"image/png", "image/svg+xml"} & set(kinds) or "<svg" in made[1].read_text(), "the plot over batch size that the report links"
+    assert {"image/png", "image/svg+xml"} & set(kinds) or "<svg" in made[1].read_text(), (
+        "the plot over batch size that the report links"
+    )
     assert "text/html" in kinds
     assert not [out for cell in notebook["cells"] for out in cell.get("outputs", ()) if "name" in out]
     with pytest.MonkeyPatch.context() as patch:
