@@ -226,7 +226,11 @@ def card(name: str, folder: Path) -> str:
         usage=_usage(name),
         rows="\n".join(rows),
         sizes=_sizes(scores),
-        verdict="\n".join(textwrap.wrap(_verdict(scores, guess), 110)),
+        # A line that begins with % would be a comment in Markdown.
+        verdict="\n".join(
+            line.replace("~%", " %")
+            for line in textwrap.wrap(_verdict(scores, guess).replace(" %", "~%"), 110)
+        ),
         minutes=f"{training['seconds'] / 60:.0f}",
         stages=_stages(training["recipe"], training.get("stopped")),
         cores="two cores" if earlier else "one thread",

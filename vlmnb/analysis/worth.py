@@ -107,6 +107,16 @@ def saving(original: Record, own: Record, noise_floor: float, confidence: float 
     )
 
 
+def slowed_apart(original: Record, own: Record, noise_floor: float) -> bool:
+    """Return whether the original was slower, beyond the noise floor, where the setting changes nothing.
+
+    The machine was slower then, and what the setting saved cannot be told from that.
+    """
+    shares = _shares(original, own)
+    same = [(original.phase(f), own.phase(f)) for name, f in _FIELDS.items() if not shares.get(name)]
+    return any(before.median > (1 + noise_floor) * after.median for before, after in same if before and after)
+
+
 def gate(original: Record, own: Record, others: Iterable[Record]) -> Gate | None:
     """Compare the scores of two records, question by question; None if there are none to compare.
 

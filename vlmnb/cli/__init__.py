@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
+from vlmnb.device import slots
 from vlmnb.errors import UserError
 
 
@@ -62,6 +63,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8
+    slots.spin_briefly()  # before anything imports torch: what records are compared with is how notebooks run
     try:
         app()
     except UserError as error:

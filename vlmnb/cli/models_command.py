@@ -29,7 +29,7 @@ def show_all(*, as_json: bool) -> None:
     worked = [one for one in known.values() if one.works]
     text = templates.render(
         "vlmnb.cli", "families.txt.j2", tried=known,
-        sizes=list(worked[0].image_tokens) if worked else [],
+        sizes=list(dict.fromkeys(size for one in worked for size in one.image_tokens)),
         settings=list(worked[0].settings) if worked else [],
         others=[name for name in tried.every_type() if name not in known],
     )  # fmt: skip

@@ -12,12 +12,12 @@ from vlmnb.records.record import Record
 
 @rule("measured")
 def savings_within_their_bound(records: Sequence[Record]) -> Iterator[Draft]:
-    """No optimization saves more than its bound, beyond the interval."""
+    """No optimization saves more than its bound, beyond the interval, where the machine kept its speed."""
     floors = noise_floors(records)
     for base, other in optimized([r for r in records if comparable(r)]):
         floor = floors[base.hardware, base.cell.device]
         saved = worth.saving(base, other, floor, CONFIDENCE)
-        if saved is None:
+        if saved is None or worth.slowed_apart(base, other, floor):
             continue
         case = ""
         if saved.seconds and saved.seconds.low > saved.bound_high_s:
