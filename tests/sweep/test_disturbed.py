@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -54,3 +56,28 @@ def test_disturbed_cells_are_measured_again_on_a_quiet_machine_only(
     assert inventory.disturbed(found, set()) == frozenset(), "only what this sweep measured"
     sweep_command._without_load(found, every, [], asked, progress, Console(quiet=True), asked)
     assert tried == again
+
+
+def test_pages_older_than_the_repeats_of_a_later_run_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def job(name: str, page: str, *, wanted: bool = False) -> Any:
+        return SimpleNamespace(run=SimpleNamespace(name=name), page=page, wanted=lambda: [name] * wanted)
+
+    def result(name: str, kind: str = "ok") -> Any:
+        return SimpleNamespace(run=SimpleNamespace(name=name), kind=kind)
+
+    drawn: list[str] = []
+
+    def launch(_: Any, late: list[Any]) -> list[Any]:
+        drawn.extend(one.run.name for one in late)
+        return [result(one.run.name) for one in late]
+
+    monkeypatch.setattr("vlmnb.sweep.local.local", launch)
+    monkeypatch.setattr("vlmnb.sweep.progress.Progress", lambda *_, **__: contextlib.nullcontext())
+    late = [job("early", "outdated"), job("now", "current"), job("broken", "outdated")]
+    late.append(job("open", "outdated", wanted=True))
+    results = [result("early"), result("now"), result("broken", "failed"), result("open")]
+    asked: Any = SimpleNamespace(spec=Path("sweeps/repeat.yaml"), command="c")
+    execution: Any = SimpleNamespace(results=Path("r"))
+    made = sweep_command._drawn_again(late, results, execution, Console(), asked)
+    assert drawn == ["early"]
+    assert sorted(one.run.name for one in made) == ["broken", "early", "now", "open"]

@@ -106,6 +106,8 @@ def run(asked: options.Asked) -> int:
             if asked.on == "local":
                 again = inventory.jobs(runs, execution.results, execution.runs)
                 results = _without_load(again, wanted, results, execution, progress, console, asked)
+                again = inventory.jobs(runs, execution.results, execution.runs)
+                results = _drawn_again(again, results, execution, console, asked)
         except KeyboardInterrupt:
             done = f"stopped after {progress.done} of {progress.total} cells"
             print(f"\nvlmnb: {done}; continue with: {asked.command}", file=sys.stderr)
@@ -147,6 +149,27 @@ def _without_load(
     with more:
         # A page shows records of other runs: those drawn before are drawn again.
         again = local.local(scheduler.Sweep(execution, remeasure, more), jobs)
+    names = {result.run.name for result in again}
+    return [*(result for result in results if result.run.name not in names), *again]
+
+
+def _drawn_again(
+    jobs: Sequence[Job], results: Sequence[RunResult], execution: ExecutionOptions, console: Console,
+    asked: options.Asked,
+) -> Sequence[RunResult]:  # fmt: skip
+    """Draw pages again that show records of runs that came after them: A/A repeats of another model."""
+    from vlmnb.sweep import local, scheduler
+    from vlmnb.sweep.progress import Progress
+
+    made = {result.run.name for result in results if result.kind == "ok"}
+    late = [job for job in jobs if job.run.name in made and job.page != "current" and not job.wanted()]
+    if not late:
+        return results
+    progress = Progress(
+        late, [], console, results=execution.results, spec=options.named(asked.spec), command=asked.command
+    )
+    with progress:
+        again = local.local(scheduler.Sweep(execution, Remeasure(), progress), late)
     names = {result.run.name for result in again}
     return [*(result for result in results if result.run.name not in names), *again]
 
