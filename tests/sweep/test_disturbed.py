@@ -58,7 +58,9 @@ def test_disturbed_cells_are_measured_again_on_a_quiet_machine_only(
     assert tried == again
 
 
-def test_pages_older_than_the_repeats_of_a_later_run_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pages_older_than_the_repeats_of_a_later_run_are_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def job(name: str, page: str, *, wanted: bool = False) -> Any:
         return SimpleNamespace(run=SimpleNamespace(name=name), page=page, wanted=lambda: [name] * wanted)
 
@@ -77,7 +79,7 @@ def test_pages_older_than_the_repeats_of_a_later_run_are_drawn_again(monkeypatch
     late.append(job("open", "outdated", wanted=True))
     results = [result("early"), result("now"), result("broken", "failed"), result("open")]
     asked: Any = SimpleNamespace(spec=Path("sweeps/repeat.yaml"), command="c")
-    execution: Any = SimpleNamespace(results=Path("r"))
+    execution: Any = SimpleNamespace(results=tmp_path, runs=tmp_path)
     made = sweep_command._drawn_again(late, results, execution, Console(), asked)
     assert drawn == ["early"]
     assert sorted(one.run.name for one in made) == ["broken", "early", "now", "open"]
