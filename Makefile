@@ -23,7 +23,11 @@ lab: $(VENV)/.installed-lab
 
 test: setup-test browser lint
 	$(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not long"
+
+# What `make test` skips: two minutes more of kills, hangs and the benchmark of the overhead.
+test-long: setup-test
+	$(BIN)/python -m pytest -m long
 
 # What `make test` skips: sweeps on a Ray cluster of three nodes, all on this machine; Ray is 260 MB.
 test-ray: setup-test

@@ -62,6 +62,7 @@ def test_it_measures_in_its_turn(overhead: ModuleType, monkeypatch: pytest.Monke
     assert steps == [set(slots.everything()), "compared", "released"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_it_tells_how_far_it_is_and_a_verdict(project: Path) -> None:
     options = "--rounds 6 --batches 1 --batch-size 1"

@@ -121,6 +121,7 @@ def test_two_sweeps_of_one_folder_measure_no_cell_twice(checkout: Checkout) -> N
     assert len(checkout.statuses()) == 6
 
 
+@pytest.mark.long
 def test_random_kills_lose_nothing_and_repeat_nothing(
     checkout: Checkout, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

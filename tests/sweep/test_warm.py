@@ -109,6 +109,7 @@ def warm_checkout(checkout: Checkout) -> Checkout:
     return checkout
 
 
+@pytest.mark.long
 def test_a_killed_kernel_costs_only_itself_and_a_hanging_one_leaves_nothing(warm_checkout: Checkout) -> None:
     warm_checkout.spec(["llava-tiny", "fuyu-tiny"], [1, 2, 3])
     warm_checkout.behave({1: "die once", 2: "segfault", 3: "hang"})
