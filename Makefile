@@ -34,7 +34,7 @@ test-ray: setup-test
 	$(PIP) -r requirements-ray.txt -c constraints.txt
 	$(BIN)/python -m pytest -m slow tests/sweep/test_ray.py
 
-# What `make test` does for the pages of one model and one report: every page with axe-core, 15 minutes.
+# What `make test` does for the pages of one model and one report: every page with axe-core.
 test-pages: setup-test browser
 	VLMNB_ALL_PAGES=1 $(BIN)/python -m pytest -m slow tests/book/test_accessible.py
 

@@ -50,8 +50,8 @@ CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
 CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 
 
-def _llava_config(ids: dict[str, int]) -> LlavaConfig:
-    text = {
+def _llama(ids: dict[str, int]) -> dict[str, Any]:
+    return {
         "model_type": "llama",
         "vocab_size": VOCABULARY,
         "hidden_size": 128,
@@ -66,6 +66,10 @@ def _llava_config(ids: dict[str, int]) -> LlavaConfig:
         "eos_token_id": ids["eos"],
         "pad_token_id": ids["pad"],
     }
+
+
+def _llava_config(ids: dict[str, int]) -> LlavaConfig:
+    text = _llama(ids)
     vision = {
         "model_type": "clip_vision_model",
         "hidden_size": 128,
@@ -160,21 +164,7 @@ def _fuyu_config(ids: dict[str, int]) -> FuyuConfig:
 
 
 def _smolvlm_config(ids: dict[str, int]) -> Idefics3Config:
-    text = {
-        "model_type": "llama",
-        "vocab_size": VOCABULARY,
-        "hidden_size": 128,
-        "intermediate_size": 384,
-        "num_hidden_layers": 6,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 1024,
-        "initializer_range": INIT_STD,
-        "tie_word_embeddings": False,
-        "bos_token_id": ids["bos"],
-        "eos_token_id": ids["eos"],
-        "pad_token_id": ids["pad"],
-    }
+    text = _llama(ids)
     vision = {
         "hidden_size": 128,
         "intermediate_size": 512,

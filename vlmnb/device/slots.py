@@ -45,10 +45,10 @@ POLICY = "OMP_WAIT_POLICY"
 """Whether idle threads sleep (``PASSIVE``) or spin; if unset, GNU OpenMP spins for ``SPINS`` turns."""
 
 SPINS, BRIEF = "GOMP_SPINCOUNT", "10000"
-"""How many turns an idle thread spins before it sleeps, and ours: about half a millisecond.
+"""How many turns an idle thread spins before it sleeps, and ours.
 
 On a quiet machine that is as fast as OpenMP's own 300,000 turns, and two to three times as fast as sleeping
-at once with the bundled models; beside busy processes it costs twice, where 300,000 cost 5 to 40 times.
+at once with the bundled models; beside busy processes it costs twice, where 300,000 cost up to 15 times.
 ``benchmarks/threads.py`` measures all of it.
 """
 

@@ -48,7 +48,7 @@ class Generator:
         new = max(cell.max_new_tokens, resolved.entry.max_new_tokens)
         caches = chosen.caches(loaded.model, longest + new)
         if loaded.engine:
-            loaded.engine.room(longest + new)
+            loaded.engine.prepare(inputs, longest + new)
         return cls(loaded, limits(cell), chosen.arguments(loaded.model), caches, reduce)
 
     def __call__(self, batch: Any) -> Any:

@@ -9,13 +9,12 @@ size alone, the median of five before the window.
 from __future__ import annotations
 
 import importlib
-import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from vlmnb.device import slots
 from vlmnb.device.clock import now_s
@@ -25,12 +24,31 @@ from vlmnb.models import gguf_files
 from vlmnb.spec.optimizations.llama_cpp import FILE_TYPES, PREFIX
 
 PICTURES = "pictures"
-"""Key of a batch's inputs with its pictures as arrays of bytes."""
+"""Key of a batch's inputs with its pictures: arrays of bytes, and from ``Engine.prepare`` on what it makes of
+them."""
 
 ALONE = (
     "the seconds of vision encoding were measured apart, with pictures of this size; the process also holds "
-    "the model of transformers, which prepares the prompts"
+    "the model of transformers, which prepares the prompts and by which FLOPs are counted"
 )
+
+
+class _Picture(NamedTuple):
+    """A picture as llama.cpp prepared it.
+
+    Attributes:
+        chunks: The picture with the marks around it, for ``eval_chunks``.
+        before: Tokens of the marks before it.
+        after: Number of those after it.
+        tokens: Its own tokens.
+        encoding_s: Seconds of encoding a picture of its size.
+    """
+
+    chunks: Any
+    before: list[int]
+    after: int
+    tokens: int
+    encoding_s: float
 
 
 class Engine:
@@ -70,8 +88,10 @@ class Engine:
         self._phases: Phases | None = None
         self._encoding_s: dict[tuple[int, ...], float] = {}
 
-    def room(self, tokens: int) -> None:
-        """Make room for keys and values of so many tokens."""
+    def prepare(self, inputs: Sequence[Any], tokens: int) -> None:
+        """Prepare the pictures of all batches, and make room for keys and values of so many tokens."""
+        for batch in inputs:
+            batch[PICTURES] = [self._prepared(picture) for picture in batch[PICTURES]]
         settings = self._library.LlamaContextParams()
         settings.n_ctx = settings.n_batch = -(-tokens // 256) * 256
         settings.n_threads = settings.n_threads_batch = slots.threads()
@@ -100,14 +120,15 @@ class Engine:
         sampler = self._endless if min_new_tokens >= max_new_tokens else self._greedy
         made = [sampler.sample(self._context, -1)]
         first_s = now_s()
+        vision_s = min(vision_s, first_s - began_s)
         while len(made) < max_new_tokens and made[-1] not in self._end:
             position = self._feed([made[-1]], position, True)
             made.append(sampler.sample(self._context, -1))
         ended_s = now_s()
         self._phases = Phases(
             latency_s=ended_s - began_s,
-            vision_s=min(vision_s, first_s - began_s),
-            prefill_s=max(0.0, first_s - began_s - vision_s),
+            vision_s=vision_s,
+            prefill_s=first_s - began_s - vision_s,
             decode_s=ended_s - first_s,
             decode_steps=len(made) - 1,
         )
@@ -117,39 +138,45 @@ class Engine:
         """Return the bytes of keys and values that the last question left."""
         return int(self._context.get_state_seq_size(0))
 
-    def _prompt(self, tokens: Sequence[int], pictures: Sequence[Any]) -> tuple[float, int]:
+    def _prompt(self, tokens: Sequence[int], pictures: Sequence[_Picture]) -> tuple[float, int]:
         """Feed a prompt; return the seconds of encoding its pictures and the next position."""
         self._context.kv_cache_clear()
         position, begin, vision_s = 0, 0, 0.0
         for picture in pictures:
-            chunks, leading, trailing, count = self._image(picture)
             place = tokens.index(self._image_token, begin)
             after = place + next(
                 (n for n, token in enumerate(tokens[place:]) if token != self._image_token),
                 len(tokens) - place,
             )
-            if after - place != count or list(tokens[place - leading : place]) != chunks[1][:leading]:
+            first = place - len(picture.before)
+            if after - place != picture.tokens or list(tokens[first:place]) != picture.before:
                 raise Unsupported(
-                    f"llama.cpp makes {count} tokens of a picture of which transformers makes {after - place}"
+                    f"llama.cpp makes {picture.tokens} tokens of a picture of which transformers makes "
+                    f"{after - place}"
                 )
-            position = self._feed(tokens[begin : place - leading], position, False)
-            position = self._tower.eval_chunks(self._context, chunks[0], position, 0, count, False)
-            vision_s += self._encoding_s[picture.shape]
-            begin = after + trailing
+            position = self._feed(tokens[begin:first], position, False)
+            position = self._tower.eval_chunks(
+                self._context, picture.chunks, position, 0, picture.tokens, False
+            )
+            vision_s += picture.encoding_s
+            begin = after + picture.after
         return vision_s, self._feed(tokens[begin:], position, True)
 
-    def _image(self, picture: Any) -> tuple[tuple[Any, list[int]], int, int, int]:
-        """Return a picture's chunks with their marks, how many come before and after, and its tokens."""
+    def _prepared(self, picture: Any) -> _Picture:
         library, (height, width, _) = self._library, picture.shape
         bitmap = library.MtmdBitmap.create_image(width, height, picture.tobytes())
         chunks = self._tower.tokenize(library.get_default_media_marker(), [bitmap], False, True)
         parts = [chunks[number] for number in range(len(chunks))]
         image = next(n for n, part in enumerate(parts) if part.type != library.MtmdInputChunkType.TEXT)
-        if picture.shape not in self._encoding_s:  # in the warm-up
+        if picture.shape not in self._encoding_s:
             self._encoding_s[picture.shape] = median(self._encoded_s(parts[image]) for _ in range(5))
-        marks = [[] if n == image else list(part.get_text_tokens()) for n, part in enumerate(parts)]
-        before, after = (sum(map(len, some)) for some in (marks[:image], marks[image + 1 :]))
-        return (chunks, list(itertools.chain(*marks))), before, after, int(parts[image].n_tokens)
+        return _Picture(
+            chunks=chunks,
+            before=[token for part in parts[:image] for token in part.get_text_tokens()],
+            after=sum(len(part.get_text_tokens()) for part in parts[image + 1 :]),
+            tokens=int(parts[image].n_tokens),
+            encoding_s=self._encoding_s[picture.shape],
+        )
 
     def _feed(self, tokens: Sequence[int], position: int, wanted: bool) -> int:
         """Let the language model read tokens, and return the next position."""
