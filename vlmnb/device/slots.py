@@ -47,7 +47,7 @@ POLICY = "OMP_WAIT_POLICY"
 SPINS, BRIEF = "GOMP_SPINCOUNT", "10000"
 """How many turns an idle thread spins before it sleeps, and ours.
 
-On a quiet machine that is as fast as OpenMP's own 300,000 turns, and two to three times as fast as sleeping
+On a quiet machine that is nearly as fast as OpenMP's own 300,000 turns, and about twice as fast as sleeping
 at once with the bundled models; beside busy processes it costs twice, where 300,000 cost up to 15 times.
 ``benchmarks/threads.py`` measures all of it.
 """
