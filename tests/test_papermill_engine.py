@@ -50,13 +50,20 @@ def test_a_users_mistake_is_one_line_other_errors_keep_their_stack(
 DEEP = "{a: " * 2000 + "1" + "}" * 2000
 
 
-@pytest.mark.parametrize("parameters", ["5", "[1, 2]", "text", "{a: &a [*a]}", "{a: b", DEEP])
-def test_parameters_that_are_no_plain_mapping_are_one_line(parameters: str, tmp_path: Path) -> None:
+NO_MAPPING = [(given, "") for given in ("5", "[1, 2]", "text", "{a: &a [*a]}", "{a: b", DEEP)]
+NO_NAME = [("{1: 2}", "1"), ("{true: 2}", "True"), ("{class: 3}", "'class'"), ('{"a\\n": 1}', "'a\\n'")]
+NO_VALUE = [('{model: !!binary "Ig=="}', "model"), ("{samples: [!!set {'\"'}]}", "samples")]
+
+
+@pytest.mark.parametrize(("parameters", "named"), NO_MAPPING + NO_NAME + NO_VALUE)
+def test_parameters_that_are_no_plain_mapping_are_one_line(
+    parameters: str, named: str, tmp_path: Path
+) -> None:
     notebook, out = paths.root() / "notebooks" / "batch_size.ipynb", tmp_path / "out.ipynb"
     command = [sys.executable, "-m", "papermill", str(notebook), str(out), "-y", parameters]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     *_, line = ended.stderr.splitlines()
-    assert (ended.returncode, line.split(" ")[0]) == (2, "vlmnb:")
+    assert (ended.returncode, line.startswith(f"vlmnb: {named}")) == (2, True)
     assert "Traceback" not in ended.stderr
     assert not out.exists()
 

@@ -110,7 +110,7 @@ def _assigned(namespace: Mapping[str, Any]) -> dict[str, set[str]]:
     They are read from the Jupyter kernel's history, latest version of each cell: an unknown name is a typo.
     """
     names: dict[str, set[str]] = {}
-    for source in namespace.get("In", ()):
+    for source in namespace.get("_ih", ()):
         with contextlib.suppress(SyntaxError):
             found = {
                 target.id

@@ -8,15 +8,18 @@ written and parameters that are no mapping end ``papermill`` with one line; ever
 from __future__ import annotations
 
 import itertools
+import keyword
 import os
 import sys
 import traceback
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import yaml
 from papermill.engines import NBClientEngine
 from papermill.exceptions import PapermillExecutionError
+from papermill.translators import PythonTranslator, papermill_translators
 
 from vlmnb.errors import UserError, with_name
 from vlmnb.sweep import notebook_template, supervisor
@@ -24,6 +27,31 @@ from vlmnb.sweep import notebook_template, supervisor
 
 class Engine(NBClientEngine):  # type: ignore[misc]
     """papermill's own engine under a name of this package; it changes nothing."""
+
+
+class Translator(PythonTranslator):  # type: ignore[misc]
+    """papermill's own, but for parameters that make no Python: they would be written and end with a stack."""
+
+    @classmethod
+    def codify(cls, parameters: Any, comment: str = "Parameters") -> str:
+        """Return the code of the parameters cell.
+
+        Raises:
+            UserError: A name is no name of Python, or a value is of no type that YAML's plain values have.
+        """
+        for name, value in parameters.items():
+            if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+                raise UserError(f"{name!r} cannot name a parameter; give a name and a value: '{{samples: 8}}'")
+            _require_plain(name, value)
+        return str(super().codify(parameters, comment))
+
+
+def _require_plain(name: str, value: Any) -> None:
+    if isinstance(value, (list, dict)):
+        for each in [*value, *(value.values() if isinstance(value, dict) else ())]:
+            _require_plain(name, each)
+    elif not isinstance(value, (str, int, float, type(None))):
+        raise UserError(f"{name} takes text, numbers, true, false or lists of them, got {value!r}")
 
 
 def _shown(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -57,6 +85,7 @@ def install() -> None:
     name = program.replace("\\", "/").removesuffix("/__main__.py").rpartition("/")[2]
     if name == "papermill" and sys.excepthook is sys.__excepthook__:
         sys.excepthook = _shown
+        papermill_translators.register("python", Translator)
         os.environ.update(supervisor.with_bytecode())
         given = next((Path(word) for word in words if word.endswith(".ipynb")), None)
         if given and given.exists() and "-" not in words:  # else it comes from elsewhere

@@ -56,7 +56,7 @@ def test_a_wrong_parameter_is_an_error_that_names_it(axis: str, given: dict[str,
 def test_parameters_from_python_are_checked_like_those_of_papermill() -> None:
     with pytest.raises(UserError, match="no parameter 'modell'; did you mean 'model'"):
         experiment.begin("batch_size", {"modell": "llava-tiny"})
-    a_notebook = {"__name__": "__main__", "In": [""], "plan": None, "model": "llava-tiny"}
+    a_notebook = {"__name__": "__main__", "_ih": [""], "plan": None, "model": "llava-tiny"}
     assert experiment.begin("batch_size", a_notebook).model == "llava-tiny"
 
 
@@ -67,13 +67,13 @@ def test_an_empty_list_given_to_papermill_is_no_default() -> None:
         "model": "llava-tiny",
         "seq_lens": [],
         "results": "",
-        "In": ["", own],
+        "_ih": ["", own],
     }
     assert experiment.begin("seq_len", namespace).cells
     for value in ([], "[]"):
         history = ["", own, f"# Parameters\nseq_lens = {value!r}\n"]
         with pytest.raises(UserError, match="seq_lens is empty"):
-            experiment.begin("seq_len", namespace | {"seq_lens": value, "In": history})
+            experiment.begin("seq_len", namespace | {"seq_lens": value, "_ih": history})
 
 
 def test_a_list_may_come_as_the_text_that_papermill_passes() -> None:
