@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,47 @@ def test_the_picture_is_what_a_viewer_shows_on_white_paper(content: bytes, seen:
     wanted = (RAMP / RAMP.max() * 255).round() if seen is None else seen
     assert image.mode == "RGB"
     assert np.abs(np.asarray(image).astype(int) - wanted[..., None]).max() <= 1
+
+
+def png(width: int, depth: int, colour: int, values: bytes, transparent: bytes) -> bytes:
+    """Return a PNG of one row in which a colour is transparent."""
+    head = struct.pack(">IIBBBBB", width, 1, depth, colour, 0, 0, 0)
+    parts = {b"IHDR": head, b"tRNS": transparent, b"IDAT": zlib.compress(b"\0" + values), b"IEND": b""}
+    framed = (
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in parts.items()
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
+
+
+def tiff(width: int, bits: int, values: bytes, *, zero_is_white: bool = False, sort: int = 1) -> bytes:
+    """Return a TIFF of one row of grey."""
+    tags = {256: width, 257: 1, 258: bits, 259: 1, 262: int(not zero_is_white), 273: 134, 277: 1, 278: 1,
+            279: len(values), 339: sort}  # fmt: skip
+    entries = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries
+    return head.ljust(134, b"\0") + values
+
+
+SMALL = stored(Image.new("L", (2, 1), 60), "GIF")
+FRAMES = [Image.new("L", (2, 1), value) for value in (90, 60, 30)]
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        (png(4, 2, 0, b"\x1b", b"\0\1"), [0, 255, 170, 255]),
+        (png(4, 4, 0, b"\x0f\x37", b"\0\3"), [0, 255, 255, 119]),
+        (png(2, 16, 2, b"\x12\x34" * 3 + b"\x12\xff" * 3, b"\x12\x34" * 3), [255, 18]),
+        (tiff(2, 16, struct.pack("<HH", 257, 65535), zero_is_white=True), [254, 0]),
+        (tiff(2, 12, b"\x80\0\xff"), [128, 16]),
+        (tiff(2, 32, struct.pack("<II", 2**31, 2**32 - 1)), [128, 255]),
+        (SMALL[:6] + struct.pack("<HH", 4, 1) + SMALL[10:], [60, 60, 255, 255]),
+        (stored(FRAMES[0], save_all=True, append_images=FRAMES[1:], default_image=True), [60, 60]),
+    ],
+)
+def test_what_pillow_leaves_out_of_a_file_is_seen(content: bytes, seen: list[int]) -> None:
+    assert np.asarray(pictures.decoded(content))[0, :, 0].tolist() == seen
 
 
 HUGE = PNG.replace((64).to_bytes(4, "big") * 2, (20000).to_bytes(4, "big") * 2, 1)

@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +85,9 @@ def decoded(picture: Encoded) -> Any:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as opened:
-            image = _eight_bits(ImageOps.exif_transpose(opened))
+        with _opened(picture) as opened:
+            tags = dict(getattr(opened, "tag_v2", {}))
+            image = _eight_bits(ImageOps.exif_transpose(_masked(opened, picture)), tags)
             if image.has_transparency_data:
                 own = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", own.size, "white"), own)
@@ -97,12 +99,52 @@ def decoded(picture: Encoded) -> Any:
         raise BadRow(f"image cannot be decoded ({type(error).__name__}: {said})") from None
 
 
-def _eight_bits(image: Any) -> Any:
+def _opened(picture: Encoded) -> Any:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture)
+
+
+_LEVEL = {"L;2": 85, "L;4": 17}
+"""By how much Pillow multiplies grey of 2 and 4 bits, but not the grey that a file says is transparent."""
+
+
+def _masked(opened: Any, picture: Encoded) -> Any:
+    """Return the first frame of a picture with its transparent pixels, where Pillow misses them.
+
+    Those are pixels of a colour that a PNG of 2, 4 or 16 bits names, and a screen that a GIF does not fill.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if opened.info.get("default_image"):
+        opened.seek(1)  # the frame before it is for viewers without animation
+    tile, mark = opened.tile[:1], opened.info.get("transparency")
+    raw = tile[0].args if tile else None
+    if isinstance(mark, int) and raw in _LEVEL:
+        opened.info["transparency"] = mark * _LEVEL[raw]
+    elif isinstance(mark, tuple) and raw == "RGB;16B":
+        with _opened(picture) as low:  # Pillow reads the high bytes; as if the low bytes came last, these
+            low.tile = [each._replace(args="RGB;16L") for each in low.tile]
+            values = np.asarray(opened, np.uint16) * 256 + np.asarray(low)
+        shown = Image.fromarray((values != mark).any(axis=2).astype(np.uint8) * 255)
+        del opened.info["transparency"]
+        opened.putalpha(shown)
+    elif opened.format == "GIF" and tile and tile[0].extents != (0, 0, *opened.size):
+        shown = Image.new("L", opened.size)
+        shown.paste(255, tile[0].extents)
+        own = opened.convert("RGBA")
+        return Image.composite(own, Image.new("RGBA", own.size), shown)
+    return opened
+
+
+def _eight_bits(image: Any, tags: Mapping[int, Any]) -> Any:
     """Return a picture of more than 8 bits a channel with 8; Pillow's own conversion clips it to white.
 
     Whole numbers are taken for 16 bits, as cameras and PNG files have them, in files of 32 bits for 8 if all
     are below 256; real numbers reach to 1, 255 or 65535, and may go a tenth beyond, as resampling does.
-    Where values go further, the largest is white.
+    Where values go further, the largest is white. The tags of a TIFF say how many bits there are and whether
+    0 is white (Adobe, TIFF 6.0: 258, 262, 339).
     """
     import numpy as np
     from PIL import Image
@@ -110,11 +152,14 @@ def _eight_bits(image: Any) -> Any:
     if image.mode[0] not in "IF":
         return image
 
-    values = np.asarray(image, dtype=np.float64)
+    values, bits = np.asarray(image, dtype=np.float64), max(tags.get(258, (16,)))
+    if bits == 32 and image.mode == "I" and max(tags.get(339, (1,))) == 1:
+        values = values % 2**32  # unsigned
     largest = values[np.isfinite(values)].max(initial=0)
     values = np.nan_to_num(values, posinf=largest, neginf=0)
-    tops = {"F": (1, 255, 65535), "I": (255, 65535)}.get(image.mode, (65535,))
+    tops = {"F": (1, 255, 65535), "I": (255, 65535)}.get(image.mode, (2 ** min(bits, 16) - 1,))
     white = next((top for top in tops if largest <= top * (1.1 if image.mode == "F" else 1)), largest)
     if "transparency" in image.info:
         values[values == image.info["transparency"]] = white
-    return Image.fromarray(np.rint(values.clip(0, white) * 255 / white).astype(np.uint8))
+    values = np.rint(values.clip(0, white) * 255 / white).astype(np.uint8)
+    return Image.fromarray(255 - values if tags.get(262) == 0 else values)
