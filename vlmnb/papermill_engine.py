@@ -41,7 +41,9 @@ class Translator(PythonTranslator):  # type: ignore[misc]
         """
         for name, value in parameters.items():
             if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
-                raise UserError(f"{name!r} cannot name a parameter; give a name and a value: '{{samples: 8}}'")
+                raise UserError(
+                    f"{name!r} cannot name a parameter; give a name and a value: '{{samples: 8}}'"
+                )
             _require_plain(name, value)
         return str(super().codify(parameters, comment))
 

@@ -96,7 +96,9 @@ def test_its_memory_is_its_own_and_reads_the_same(seen: dict[str, list[dict[str,
     (one, other), (ordinary,) = seen["1"], seen["0"]
     for forked in (one, other):
         assert forked["rss"] == pytest.approx(ordinary["rss"], rel=0.03)
-        assert forked["hwm"] == pytest.approx(ordinary["hwm"], rel=0.08), "the highest of imports, which varies"
+        assert forked["hwm"] == pytest.approx(ordinary["hwm"], rel=0.08), (
+            "the highest of imports, which varies"
+        )
         assert forked["window"] == pytest.approx(ordinary["window"], rel=0.02)
         assert forked["window"] == pytest.approx(2**28, rel=0.05)
         assert forked["shared_dirty"] < 8192, "KiB: what could be written was copied before it began"

@@ -40,6 +40,10 @@ ECC_SHARE = 15 / 16
 C++ Best Practices Guide)."""
 
 
+PRINTED_SHARE = (0.9, 1.02)
+"""What drivers print of the memory on the label: they keep some, as does ECC; some labels are rounded."""
+
+
 class Source(Frozen):
     """A document that figures come from or were compared with; the address may be unknown."""
 
@@ -172,12 +176,14 @@ def get(name: str) -> Gpu:
     """Return the GPU of a name as people and drivers write it, such as ``rtx4090`` or ``A100-SXM4-80GB``.
 
     Vendor and series may be left out. What tells one card from another may not: laptop, Ti, Ada, PCIe, the
-    memory where cards of one name have different memories, or a slice of a card.
+    memory where cards of one name have different memories, or a slice of a card. Memory behind the name, as
+    nvidia-smi prints it, must be the card's.
 
     Raises:
         UserError: No GPU of the catalogue has all of that name; the message names the nearest.
     """
-    words, memory = _words(name)
+    bare, printed_gib = _printed(name)
+    words, memory = _words(bare)
     wanted, series = words - SERIES, words & SERIES
     if not words:
         raise UserError(f"{name!r} is no name of a GPU; all names are in data/gpus.csv")
@@ -188,7 +194,8 @@ def get(name: str) -> Gpu:
         for known, own in map(_words, _names(gpu)):
             core = known - SERIES
             fits = series <= known | said and memory in ("", own, f"{gpu.memory_gib:g}gb")
-            if fits and wanted == core and own in ("", memory):
+            fits &= not printed_gib or PRINTED_SHARE[0] <= printed_gib / gpu.memory_gib <= PRINTED_SHARE[1]
+            if fits and wanted == core and (printed_gib or own in ("", memory)):
                 return gpu
             if fits and wanted and wanted <= core and gpu.name not in several:
                 several.append(gpu.name)
@@ -209,6 +216,22 @@ def reported(name: str) -> Gpu | None:
 
 _SPELLED = plain_yaml.load(Path(__file__).with_name("gpu_names.yaml"))
 SERIES = frozenset(_SPELLED["series"])
+
+
+_BEHIND = re.compile(
+    r"[\s,;(]*(?:\b(?P<mib>\d+(\.\d+)?) ?mi?b\b|\b(?P<gib>\d+\.\d+) ?gi?b\b"
+    r"|(?<=,)\s*(?P<bare>\d{4,6})\s*$|\[n/a\])\)?",
+    re.IGNORECASE,
+)
+
+
+def _printed(name: str) -> tuple[str, float]:
+    """Return a name without the memory that a driver counts, and that memory in GiB; 0 if it is not there."""
+    found = _BEHIND.search(name)
+    if found is None:
+        return name, 0
+    mib, gib = found["mib"] or found["bare"] or 0, found["gib"] or 0
+    return name.replace(found[0], " "), float(gib) or float(mib) / 1024
 
 
 def _words(name: str) -> tuple[set[str], str]:
