@@ -1,4 +1,4 @@
-// Tables of class vlmnb-filter get fields above them: words in any column, limits on numbers, only "yes".
+// Tables of class vlmnb-filter get fields above them: words in any column, limits on numbers, only "yes", no old ones.
 document.addEventListener("DOMContentLoaded", () => {
   const LIMITS = [["GiB", "at least", 1], ["GB/s", "at least", 1], ["W", "at most", -1], ["USD", "at most", -1]];
   const field = (bar, text, type) => {
@@ -34,6 +34,12 @@ document.addEventListener("DOMContentLoaded", () => {
     if (runs >= 0) {
       const only = field(bar, " only those that run it", "checkbox");
       tests.push((row) => !only.checked || row.cells[runs].textContent.trim() === "yes");
+    }
+    const kind = heads.indexOf("Kind");
+    const old = (row) => kind >= 0 && row.cells[kind].textContent.includes(", old");
+    if (rows.some(old)) {
+      const also = field(bar, " also old ones, which the current torch does not support", "checkbox");
+      tests.push((row) => also.checked || !old(row));
     }
     const count = document.createElement("output");
     bar.append(count);

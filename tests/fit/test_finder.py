@@ -19,7 +19,7 @@ def test_memory_and_gpus_are_those_of_fit(model: str, kind: str, batch: int, con
     assert needed == fit.memory.total_bytes
     rows = {row.gpu.name: row for row in fit.gpus}
     number = list(found["quantizations"]).index(kind)
-    for gpu, theirs in zip(gpus.catalogue(), found["gpus"], strict=True):
+    for gpu, theirs in zip(gpus.newest_first(), found["gpus"], strict=True):
         obstacle = ours["obstacles"].get(kind) or theirs["obstacles"][number]
         runs = theirs["usable"] >= needed and not obstacle
         assert runs == rows[gpu.name].runs
@@ -28,3 +28,16 @@ def test_memory_and_gpus_are_those_of_fit(model: str, kind: str, batch: int, con
 def test_only_contexts_that_a_model_was_trained_for_are_offered() -> None:
     ours = finder.data(["llava-1.5-7b"])["models"]["llava-1.5-7b"]
     assert ours["contexts"] == [0, 1024, 2048, 4096]
+
+
+def test_the_table_opens_with_gpus_that_the_current_torch_supports() -> None:
+    listed = gpus.newest_first()
+    assert sorted(gpu.name for gpu in listed) == sorted(gpu.name for gpu in gpus.catalogue())
+    assert [gpu.old for gpu in listed] == sorted(gpu.old for gpu in listed)
+    years = [gpu.year or 0 for gpu in listed if not gpu.old]
+    assert years == sorted(years, reverse=True)
+    assert years[0] >= 2025
+    assert {gpus.get(name).old for name in ("Tesla K20c", "V100 SXM2 16GB", "GTX 1080 Ti")} == {True}
+    assert {gpus.get(name).old for name in ("T4", "RTX 4090", "H100 SXM 80GB", "M5")} == {False}
+    rows = finder.gpu_table().split("<tr")[2:]
+    assert [", old" in row for row in rows] == [gpu.old for gpu in listed]

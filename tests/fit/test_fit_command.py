@@ -150,7 +150,7 @@ def test_an_image_that_the_model_brings_to_its_own_size_is_told(run: Run) -> Non
 
 def test_a_constraint_that_nothing_meets_is_named(run: Run) -> None:
     text = run("llava-1.5-7b", "--max-price", "0.5")
-    assert "no GPU of the catalogue is known to keep within 0.5 USD" in " ".join(text.split())
+    assert "No GPU of the catalogue is known to keep within 0.5 USD" in " ".join(text.split())
 
 
 def test_the_command_answers_a_reader_and_a_program(run: Run, tmp_path: Path) -> None:
@@ -158,6 +158,9 @@ def test_the_command_answers_a_reader_and_a_program(run: Run, tmp_path: Path) ->
     where = ["--results", str(tmp_path)]
     text = run("llava-1.5-7b", "--vram", "8", *where)
     assert "It does not fit 8 GiB" in text
+    said = " ".join(text.split())
+    assert "GPUs within 8 GiB runs it as fp16; try --quantization Q6_K." in said
+    assert said.count("runs it") == 1
     assert "nf4" in text
     asked = ("llava-1.5-7b", "--quantization", "nf4", "--gpu", "rtx 4090", "--json", *where)
     content = json.loads(run(*asked))

@@ -30,13 +30,19 @@ class Peak(Frozen):
 
 
 class OwnMemory(Frozen):
-    """The answer for the memory that the reader named; ``others``: quantizations that would run in it."""
+    """The answer for the memory that the reader named.
+
+    Attributes:
+        others: Quantizations that would run in it.
+        sure: Those of them that leave as much free as is assumed for driver and allocator.
+    """
 
     vram_gib: float
     runs: bool
     free_bytes: float
     uncertain: bool
     others: tuple[str, ...]
+    sure: tuple[str, ...]
 
 
 class Fit(Frozen):
@@ -132,7 +138,7 @@ def of(
     by_type = quantize.bits_by_type(quantize.stored(model, quantization))
     every = [_gpu(model, quantization, seen, gpu, needed, known) for gpu in (only or gpus.catalogue())]
     rows, left_out = (every, ()) if only else choice.within(every, limits)
-    rows.sort(key=lambda row: (not row.runs, row.gpu.memory_gib, row.gpu.name))
+    rows.sort(key=lambda row: (not row.runs, row.gpu.old, row.gpu.memory_gib, row.gpu.name))
     return Fit(
         card=card, quantization=quantization, load=load, constraint=limits,
         seen_px=model.side(seen.image_size), memory=needed,
@@ -143,7 +149,8 @@ def of(
         claims=_claims(model, card, load),
         peaks=tuple(peak for record in found if record.cell.model == name and (peak := _peak(record))),
         gpus=tuple(rows), left_out=left_out,
-        best=() if only else choice.best(rows, limits, left_out, obstacles.get(quantization.name, "")),
+        best=() if only
+        else choice.best(rows, limits, left_out, obstacles.get(quantization.name, ""), quantization.name),
     )  # fmt: skip
 
 
@@ -159,6 +166,7 @@ def _own(
     return OwnMemory(
         vram_gib=vram_gib, runs=needed.quantization in fitting, free_bytes=left,
         uncertain=abs(left) < memory.OVERHEAD_BYTES, others=others,
+        sure=tuple(name for name in others if memories[name].total_bytes + memory.OVERHEAD_BYTES <= have),
     )  # fmt: skip
 
 

@@ -56,6 +56,7 @@ def lines(fit: Fit) -> list[str]:
     text = templates.render(
         "vlmnb.fit", "lines.txt.j2", enumerated=enumerated, fit=fit, unrun=unrun(fit), unsuited=unsuited,
         running=sum(row.runs for row in fit.gpus), assumptions=assumptions(fit), notes=gpu_notes(),
+        other=next(iter(fit.own.sure or fit.own.others), "") if fit.own else "",
         refusals="\n".join(refusals(fit)), checks="\n".join(checks(fit)), alone=len(fit.gpus) == 1,
         documents=documents(fit.gpus[0].gpu) if fit.gpus else "", listed=listed(fit),
         page_address=gpus.sources()["page"].address,
@@ -87,11 +88,7 @@ def own_memory(fit: Fit) -> str:
     """Say whether it runs in the memory that the reader named; empty if none was named."""
     if fit.own is None:
         return ""
-    have, totals = (
-        fit.own.vram_gib * 2**30,
-        {one.quantization: one.total_bytes for one in fit.by_quantization},
-    )
-    others = [f"{name}{' (just about)' * (have < totals[name] + OVERHEAD_BYTES)}" for name in fit.own.others]
+    others = [f"{name}{' (just about)' * (name not in fit.own.sure)}" for name in fit.own.others]
     data = {"fit": fit, "own": fit.own, "others": others, "gb": gigabytes, "margin": MARGIN}
     return templates.render("vlmnb.fit", "own_memory.txt.j2", **data).strip()
 

@@ -115,21 +115,26 @@ def within(rows: Iterable[GpuFit], limits: Constraint) -> tuple[list[GpuFit], tu
 
 
 def best(
-    rows: Sequence[GpuFit], limits: Constraint, left_out: Sequence[LeftOut] = (), obstacle: str = ""
+    rows: Sequence[GpuFit],
+    limits: Constraint,
+    left_out: Sequence[LeftOut] = (),
+    obstacle: str = "",
+    stored: str = "",
 ) -> tuple[Best, ...]:
     """Return the cheapest, the fastest and the most economical GPU that runs it, by what is known.
 
     The rows keep within the limits; the GPUs left out may or may not. An obstacle is why nothing runs it
-    anywhere.
+    anywhere; ``stored`` is the quantization, for the reason why none runs it.
     """
     running = [row for row in rows if row.runs]
     if running:
         unpriced, close = sum(one.running for one in left_out), {r.gpu.title for r in running if r.uncertain}
         named = _cheapest(running, unpriced), _fastest(running), _thriftiest(running)
         return tuple(one.noted("; it fits just about" * (one.gpu in close)) for one in named)
-    why = obstacle or "no GPU of the catalogue runs it"
+    how = f" as {stored}" * bool(stored)
+    why = obstacle or f"no GPU of the catalogue runs it{how}"
     if limits.words and not obstacle:
-        why = f"none of the {len(rows)} GPUs within {limits.words} runs it"
+        why = f"none of the {len(rows)} GPUs within {limits.words} runs it{how}"
         if not rows:
             why = f"no GPU of the catalogue is known to keep within {limits.words}"
     return tuple(Best(what=what, gpu=None, why=why) for what in ("cheapest", "fastest", "least energy"))

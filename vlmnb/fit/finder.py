@@ -31,7 +31,7 @@ def data(names: Iterable[str]) -> dict[str, Any]:
         "models": {name: _model(name) for name in names},
         "gpus": [
             {"usable": gpu.usable_bytes, "obstacles": [gpu.obstacle(kind) for kind in kinds]}
-            for gpu in gpus.catalogue()
+            for gpu in gpus.newest_first()
         ],
     }
 
@@ -54,14 +54,15 @@ def memory_table(names: Iterable[str]) -> str:
 
 
 def gpu_table() -> str:
-    """Return all GPUs, with columns for the answer, which the page fills."""
+    """Return all GPUs, the newest first, with columns for the answer, which the page fills."""
     columns = ("GPU", "Runs it", "Free, GB", "GiB", "GB/s", "fp16 TFLOP/s", "W", "USD", "Kind", "Year")
     rows = []
-    for gpu in gpus.catalogue():
+    for gpu in gpus.newest_first():
         figures = (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.fp16_tflops, gpu.power_w, gpu.price_usd)
         numbers = [Field(table.MISSING if one is None else f"{one:g}") for one in (*figures, gpu.year)]
         answers = (Field(table.MISSING, words=True), Field(table.MISSING))
-        kind = Field(gpu.segment, words=True)
+        old = f"the torch of PyPI needs CUDA compute capability {gpus.CURRENT_CUDA}, or a GPU of that time"
+        kind = Field(f"{gpu.segment}, old", old, words=True) if gpu.old else Field(gpu.segment, words=True)
         rows.append((Field(gpu.title), *answers, *numbers[:-1], kind, numbers[-1]))
     address = gpus.sources()["page"].address
     notes = templates.render("vlmnb.fit", "gpu_notes.txt.j2", catalogue=gpus.catalogue(), address=address)

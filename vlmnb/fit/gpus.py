@@ -39,6 +39,12 @@ ECC_SHARE = 15 / 16
 """Share of GDDR memory that ECC leaves, which keeps its bits in the same memory: 6.25 % less (NVIDIA, CUDA
 C++ Best Practices Guide)."""
 
+CURRENT_CUDA = 7.5
+"""CUDA compute capability from which the torch of PyPI (2.13) has kernels; see quantizations.yaml."""
+
+CURRENT_YEAR = 2018
+"""Year of the first NVIDIA GPUs with it; GPUs without a capability count by it."""
+
 
 PRINTED_SHARE = (0.9, 1.02)
 """What drivers print of the memory on the label: they keep some, as does ECC; some labels are rounded."""
@@ -122,6 +128,13 @@ class Gpu(Frozen):
         """Return vendor and name."""
         return f"{self.vendor} {self.name}"
 
+    @property
+    def old(self) -> bool:
+        """Return whether the torch of PyPI no longer supports it, or would not if it were NVIDIA's."""
+        if self.compute_capability is not None:
+            return self.compute_capability < CURRENT_CUDA
+        return self.year is None or self.year < CURRENT_YEAR
+
     def obstacle(self, quantization: Quantization) -> str:
         """Say why a quantization's tool does not run here, whatever the memory; empty if unknown."""
         have, oldest = self.compute_capability, quantization.oldest_cuda
@@ -153,6 +166,11 @@ def catalogue() -> tuple[Gpu, ...]:
             raise UserError(f"{place}: {problem}")
         found[gpu.name] = gpu
     return tuple(found.values())
+
+
+def newest_first() -> list[Gpu]:
+    """Return all GPUs for somebody who chooses one: those that torch supports first, then by year."""
+    return sorted(catalogue(), key=lambda gpu: (gpu.old, -(gpu.year or 0), gpu.segment, gpu.name))
 
 
 def _problem(gpu: Gpu, earlier: Collection[str]) -> str:
