@@ -124,7 +124,7 @@ def test_a_script_for_a_cluster_does_nothing_if_nothing_is_missing(elsewhere: Pa
     assert [line for line in script.splitlines() if not line.startswith("#")] == []
 
 
-def test_status_without_a_sweep_file_shows_the_latest_sweep(elsewhere: Path, vlmnb: Called) -> None:
+def test_status_without_a_sweep_file_shows_all_sweeps_here(elsewhere: Path, vlmnb: Called) -> None:
     said = vlmnb("status", "--results", "mine")[1].splitlines()[0]
     assert "none is on record here" in said
     assert said.endswith("sweeps/quickstart.yaml")
@@ -134,6 +134,13 @@ def test_status_without_a_sweep_file_shows_the_latest_sweep(elsewhere: Path, vlm
     assert not (elsewhere / "mine").exists()
     measure(elsewhere / "mine", str(elsewhere / "s.yaml"))
     assert vlmnb("status", "--results", "mine")[1].splitlines()[0].endswith(str(elsewhere / "s.yaml"))
+    (written,) = (elsewhere / "mine" / ".sweeps").glob("*.json")
+    later = json.loads(written.read_text()) | {"spec": "sweeps/cards.yaml", "began_at": "2099-01-01T00:00:00"}
+    written.with_name("host-1.json").write_text(json.dumps(later))
+    said = vlmnb("status", "--results", "mine")[1]
+    assert said.splitlines()[0].endswith(f"{elsewhere / 's.yaml'}, sweeps/cards.yaml")
+    assert "2 cells in all: 2 recorded" in said, "the cards have no cells"
+    assert "llava-tiny/card " in said
 
 
 def test_status_matches_records_for_the_last_sweeps_threads(

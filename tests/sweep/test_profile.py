@@ -52,6 +52,8 @@ def test_the_stages_of_notebooks_and_of_their_cells_add_up(tmp_path: Path) -> No
     page(runs, "batch_size", 10.0, [])
     found = profile.of(results, runs)
     assert (found.notebooks, found.cells, found.wall_s) == (2, 1, 25.0), "one record is older than the page"
+    assert found.on_record == 1
+    assert "1 cell measured and 1 shown that were on record before" in profile.lines(found)[-2]
     assert found.stages[profile.KERNEL] == pytest.approx(4.0)
     assert found.stages[profile.AROUND] == pytest.approx(18.0 - 7.0)
     assert found.stages[time_spent.STAGES[""]] == pytest.approx(0.5)

@@ -133,7 +133,7 @@ def sweep(
 @_command
 def status(
     spec: Annotated[
-        Path | None, Argument(help="A sweep file. Default: the sweep at work here, or the last one.")
+        Path | None, Argument(help="A sweep file. Default: the sweeps at work here, or all that were.")
     ] = None,
     results: ResultsOption = RESULTS,
     runs: RunsOption = RUNS,
@@ -152,11 +152,12 @@ def status(
         print(found.model_dump_json(indent=1) if as_json else "\n".join(profiles.lines(found)))
         return
     threads = heartbeat.assume_threads(paths.resolve(results))
-    latest = None if spec else sweep_command.latest_spec(results)
-    asked = options.Asked(spec=spec or latest or QUICKSTART, results=results, runs=runs, as_json=as_json)
+    here = () if spec else sweep_command.specs_here(results)
+    first, *others = (spec,) if spec else here or (QUICKSTART,)
+    asked = options.Asked(spec=first, others=others, results=results, runs=runs, as_json=as_json)
     if not spec and not as_json:
-        why = "the latest sweep here is" if latest else "none is on record here; this is"
-        print(f"No sweep file named: {why} {options.named(asked.spec)}\n")
+        why = "the sweeps here:" if here else "none is on record here; this is"
+        print(f"No sweep file named: {why} {', '.join(map(options.named, (first, *others)))}\n")
     if threads and not as_json:
         print(f"{threads}\n")
     sweep_command.show(asked, cells=False)

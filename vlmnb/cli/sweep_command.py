@@ -52,12 +52,15 @@ def show(asked: options.Asked, *, cells: bool) -> None:
     print(*status.lines(jobs, sweeps, cells=cells, remeasure=asked.remeasure, left_out=left_out), sep="\n")
 
 
-def latest_spec(results: Path) -> Path | None:
-    """Return the sweep file of the sweep that is at work or was last; None if no sweep has written here."""
+def specs_here(results: Path) -> tuple[Path, ...]:
+    """Return the sweep files of the sweeps at work here; if there are none, of all that have written here."""
     found = heartbeat.read_all(paths.resolve(results))
-    with contextlib.suppress(UserError):
-        return options.spec_path(Path(found[-1][0].spec)) if found else None
-    return None
+    specs: dict[str, Path] = {}
+    for progress, alive in found:
+        if alive or not found[-1][1]:  # those at work come last
+            with contextlib.suppress(UserError):
+                specs[progress.spec] = options.spec_path(Path(progress.spec))
+    return tuple(specs.values())
 
 
 def run(asked: options.Asked) -> int:
@@ -139,7 +142,10 @@ def _without_load(
             "they still do; to measure them again, delete their records on a quiet machine"
         )
         return results
-    progress.announce(f"measuring again what other processes disturbed: {counted(len(disturbed), 'cell')}")
+    progress.announce(
+        f"Second round: {counted(len(disturbed), 'cell')} measured again, because other processes used the "
+        "machine the first time (†); the time starts at zero"
+    )
     remeasure = Remeasure(disturbed=disturbed)
     cells = {cell.path: cell for job in jobs for cell in job.wanted(remeasure)}
     more = Progress(
@@ -165,6 +171,10 @@ def _drawn_again(
     late = [job for job in jobs if job.run.name in made and job.page != "current" and not job.wanted()]
     if not late:
         return results
+    console.print(
+        f"{counted(len(late), 'page')} drawn again: records that they show came after them",
+        markup=False, highlight=False,
+    )  # fmt: skip
     progress = Progress(
         late, [], console, results=execution.results, spec=options.named(asked.spec), command=asked.command
     )

@@ -23,12 +23,14 @@ class Asked(ExecutionOptions):
     """The options of ``vlmnb sweep``.
 
     Attributes:
+        others: Sweep files whose runs are shown beside those of ``spec``.
         only: Names of the runs to execute; empty means all.
         hardware: On a cluster: slug of the machines to measure on; empty if there is one kind.
         threads: Threads that torch computes with; 0 means one per physical core.
     """
 
     spec: Path
+    others: tuple[Path, ...] = ()
     only: tuple[str, ...] = ()
     remeasure: Remeasure = inventory.NOTHING_AGAIN
     on: Literal["local", "ray"] = "local"
@@ -99,12 +101,13 @@ def planned(asked: Asked) -> tuple[tuple[Run, ...], ExecutionOptions]:
     """Return the runs that were asked for, and how to execute them."""
     if asked.threads:
         os.environ[slots.THREADS] = str(asked.threads)
-    runs = {run.name: run for run in inventory.load(spec_path(asked.spec))}
+    runs = [run for spec in (asked.spec, *asked.others) for run in inventory.load(spec_path(spec))]
+    names = {run.name for run in runs}
     for name in asked.only:
-        if name not in runs:
-            raise UserError(f"the sweep has no run {name!r}; {nearest(name, runs)}")
+        if name not in names:
+            raise UserError(f"the sweep has no run {name!r}; {nearest(name, names)}")
     execution = ExecutionOptions(
         results=paths.resolve(asked.results), runs=paths.resolve(asked.runs), threads=slots.threads(),
         run_limit_s=asked.run_limit_s, cell_limit_s=asked.cell_limit_s,
     )  # fmt: skip
-    return tuple(run for name, run in runs.items() if name in (asked.only or runs)), execution
+    return tuple(run for run in runs if run.name in (asked.only or names)), execution

@@ -23,12 +23,14 @@ class Profile(Frozen):
 
     Attributes:
         wall_s: Time in which at least one of them was executed: the next starts while one draws its page.
-        cells: Cells that they measured; those that were on record already are not counted.
+        cells: Cells that they measured when they were last executed.
+        on_record: Cells that they show and that were on record before, as on a page drawn again.
     """
 
     wall_s: float
     notebooks: int
     cells: int
+    on_record: int
     stages: dict[str, float]
 
     @property
@@ -45,7 +47,8 @@ def of(results: Path, runs: Path) -> Profile:
     """
     spent: defaultdict[str, float] = defaultdict(float)
     intervals: list[tuple[float, float]] = []
-    cells = 0
+    cells: set[str] = set()
+    shown: set[str] = set()
     for page in sorted(runs.glob("*/[!.]*.ipynb")):
         notebook = json.loads(page.read_text(encoding="utf-8"))
         whole = notebook["metadata"].get("papermill") or {}
@@ -57,13 +60,14 @@ def of(results: Path, runs: Path) -> Profile:
         intervals.append((began, ended))
         model = (whole.get("parameters") or {}).get("model", page.parent.name)
         keys = json.dumps(notebook["cells"])
+        own = [record for record in record_file.read_all(results, model)[0] if record.key in keys]
+        shown.update(record.key for record in own)
         measured = [
             record
-            for record in record_file.read_all(results, model)[0]
-            if record.provenance.stages and record.key in keys
-            and int(began) <= _time(record.provenance.started_at) <= ended
+            for record in own
+            if record.provenance.stages and int(began) <= _time(record.provenance.started_at) <= ended
         ]  # fmt: skip
-        cells += len(measured)
+        cells.update(record.key for record in measured)
         for stage, seconds in time_spent.of_cells(measured).items():
             spent[stage] += seconds
         measuring = sum(_seconds(times) for cell, times in timed if _measures(cell))
@@ -78,7 +82,10 @@ def of(results: Path, runs: Path) -> Profile:
         raise UserError(f"there is no executed notebook in {runs}; make some with: vlmnb sweep SPEC")
     order = (KERNEL, AROUND, *time_spent.STAGES.values(), DRAWN, PAPERMILL)
     stages = {name: spent[name] for name in order if name in spent}
-    return Profile(wall_s=_covered(intervals), notebooks=len(intervals), cells=cells, stages=stages)
+    return Profile(
+        wall_s=_covered(intervals), notebooks=len(intervals), cells=len(cells),
+        on_record=len(shown - cells), stages=stages,
+    )  # fmt: skip
 
 
 def lines(found: Profile) -> list[str]:
@@ -90,6 +97,7 @@ def lines(found: Profile) -> list[str]:
         each = seconds / found.notebooks
         rows.append(f"{name:{width}} {seconds:9.1f} {seconds / total:7.1%} {each:11.2f}")
     what = f"{counted(found.notebooks, 'notebook')}, {counted(found.cells, 'cell')} measured"
+    what += f" and {found.on_record} shown that were on record before" if found.on_record else ""
     rows.append(f"\n{what}: {found.wall_s:.1f} s, {found.window_share:.0%} of it inside timed windows.")
     rows.append("A notebook starts up while the one before it draws its page, so the stages add up to more.")
     return rows
