@@ -72,10 +72,7 @@
     const up = Math.hypot(other[2] - other[0], one[0] - one[1]);
     return [center, center - Math.max(down, reach), center + Math.max(up, reach)].map(Math.exp);
   };
-  const differ = (low, high) => {
-    if (low > 1 || high < 1) return "yes";
-    return low >= 1 / (1 + data.negligible) && high <= 1 + data.negligible ? "no" : "cannot tell";
-  };
+  const differ = (low, high) => (low > 1 || high < 1 ? "yes" : "within");
   const spread = (point, name) => {
     if (name === "j_image") return point.values.j_image && Array(3).fill(Math.log(point.values.j_image[0]));
     if (name === "s_image" || !point.spread) return point.spread;
@@ -163,7 +160,7 @@
     const output = make("output");
     const caption = make("span");
     place("limits").append(make("label", {}, caption, slider, output));
-    limits[name] = { slider, output, caption, how, value: null };
+    limits[name] = { slider, output, caption, how, value: null, start: null };
   }
   const range = (name) => {
     const found = points.filter((point) => boxes.kind.some((box) => box.checked && box.value === String(point.kind)))
@@ -224,19 +221,31 @@
     history.replaceState(null, "", `#${state}`);
   };
 
-  // Limits: a point without the number cannot meet one.
-  const missed = (point) => Object.entries(limits).flatMap(([name, limit]) => {
-    if (limit.value === null) return [];
-    const quantity = LIMITS[name][1]();
+  // Limits: a point without the number cannot meet one. Until the reader moves it, the limit of the accuracy is half
+  // the best of what is chosen; 0 is none.
+  const limitOf = (name) => {
+    const { value: asked, start: begin } = limits[name];
+    return asked === 0 && !low(name) ? null : asked ?? begin;
+  };
+  const begin = (found) => {
+    const known = found.map((point) => value(point, "accuracy")?.[0]).filter((each) => each !== undefined);
+    const half = form.elements.metric.value === "accuracy" && Math.max(0, ...known) / 2;
+    limits.quality.start = half ? Number(half.toPrecision(2)) : null;
+  };
+  const missed = (point) => Object.entries(limits).flatMap(([name, { value: asked }]) => {
+    const [limit, quantity] = [limitOf(name), LIMITS[name][1]()];
+    if (limit === null) return [];
     const found = value(point, quantity)?.[0];
-    if (found === undefined) return [`no ${quantities[quantity].title.toLowerCase()}`];
+    if (found === undefined) return asked === null ? [] : [`no ${quantities[quantity].title.toLowerCase()}`];
     const sign = low(name) ? 1 : -1;
-    return sign * found <= sign * limit.value ? [] : [quantities[quantity].title.toLowerCase()];
+    return sign * found <= sign * limit ? [] : [quantities[quantity].title.toLowerCase()];
   });
-  const unsure = (point) => Object.entries(limits).some(([name, limit]) => {
-    const found = limit.value === null ? undefined : value(point, LIMITS[name][1]());
-    return found?.length > 2 && found[1] < limit.value && limit.value < found[2];
+  const unsure = (point) => Object.keys(limits).some((name) => {
+    const limit = limitOf(name);
+    const found = limit === null ? undefined : value(point, LIMITS[name][1]());
+    return found?.length > 2 && found[1] < limit && limit < found[2];
   });
+  const useless = (point) => point.degenerate || value(point, "accuracy")?.[0] === 0;
 
   let hovered = null;
   let selected = null;
@@ -348,13 +357,13 @@
     const { ends, answer, why } = difference(one, other, name);
     if (why) return why;
     const times = `${plain(ends[0])} times [${plain(ends[1])}, ${plain(ends[2])}]`;
-    return { yes: `real: ${times}`, no: `equal within ${100 * data.negligible} %: ${times}`,
-      "cannot tell": `may be noise: ${times}` }[answer];
+    const most = Math.ceil(100 * (Math.max(ends[2], 1 / ends[1]) - 1));
+    return answer === "yes" ? `real: ${times}` : `may be noise, equal within ${most} %: ${times}`;
   };
   const best = () => {
     const groups = Map.groupBy(filtered(), (point) => point.group);
     const made = [...groups].map(([group, own]) => {
-      const able = own.filter((point) => !point.missed.length && !point.degenerate);
+      const able = own.filter((point) => !point.missed.length && !useless(point));
       const rows = Object.entries(AIMS).map(([name, aim]) => {
         const [first, second] = able.filter((point) => value(point, name))
           .sort((a, b) => value(a, name)[0] - value(b, name)[0]);
@@ -364,7 +373,9 @@
           second ? link(second, named(second)) : "-", second ? shown(second, name) : "-",
           second ? verdict(first, second, name) : "no runner-up"];
       });
-      return table(`Best of ${able.length} within the limits: ${group}`,
+      const wrong = own.filter((point) => !point.missed.length && useless(point)).length;
+      const out = wrong ? `, ${wrong} without a right answer left out` : "";
+      return table(`Best of ${able.length} within the limits${out}: ${group}`,
         ["Aim", "Best", "Value", "Runner-up", "Its value", "Is the lead real?"], rows);
     });
     place("best").replaceChildren(...made);
@@ -378,18 +389,20 @@
   const update = () => {
     const [x, y] = [form.elements.x.value, form.elements.y.value];
     Object.values(boxes).forEach((list) => list.label());
+    const found = filtered();
+    begin(found);
     for (const [name, limit] of Object.entries(limits)) {
       const known = range(name);
       const quantity = LIMITS[name][1]();
       limit.slider.disabled = !known;
-      limit.slider.value = known && limit.value !== null ? toPosition(name, limit.value) : off(name);
-      const said = limit.value === null ? "no limit" : text(limit.value, quantities[quantity].unit);
+      const now = limitOf(name);
+      limit.slider.value = known && now !== null ? toPosition(name, now) : off(name);
+      const said = now === null ? "no limit" : text(now, quantities[quantity].unit);
       limit.output.value = said;
       limit.slider.setAttribute("aria-valuetext", said);
       limit.caption.textContent = quantities[quantity]
         ? `${quantities[quantity].title} at ${low(name) ? "most" : "least"} ` : "No quality is known ";
     }
-    const found = filtered();
     found.forEach((point) => {
       point.group = `${datasets[point.dataset]}, ${kinds[point.kind].title}`;
       point.missed = missed(point);
@@ -401,7 +414,7 @@
       if (!quantities[x].better || !quantities[y].better || x === y) continue;
       const long = [x, y].some((name) => name.startsWith("wer") && own.some((point) => value(point, name)[0] > 1));
       if (long) notes.push(`No front for ${own[0].group}: word error rates above 1 measure length.`);
-      else front(own.filter((point) => !point.missed.length && !point.degenerate), x, y).forEach((point) => { point.front = true; });
+      else front(own.filter((point) => !point.missed.length && !useless(point)), x, y).forEach((point) => { point.front = true; });
     }
     if (selected && !drawn.includes(selected)) selected = null;
     const groups = new Set(drawn.map((point) => point.group)).size;
@@ -411,7 +424,7 @@
     draw();
     best();
     const apartIn = (point) => (groups > 1 ? [point.group] : []);
-    const limited = Object.values(limits).some((limit) => limit.value !== null);
+    const limited = Object.keys(limits).some((name) => limitOf(name) !== null);
     const meets = (point) => (point.missed.length ? `no: ${point.missed.join(", ")}`
       : unsure(point) ? "perhaps: its interval reaches beyond" : "yes");
     const rows = drawn.map((point) => [named(point), shown(point, x), shown(point, y), point.front ? "yes" : "no",
@@ -463,7 +476,8 @@
     const [, name] = event.target.name.match(/^limit-(.*)/) ?? [];
     if (name) {
       const position = Number(event.target.value);
-      limits[name].value = position === off(name) ? null : toValue(name, position);
+      const none = limits[name].start === null ? null : 0;
+      limits[name].value = position === off(name) ? none : toValue(name, position);
     }
     if (event.target.name === "metric") limits.quality.value = null;
     update();

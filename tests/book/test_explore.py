@@ -125,7 +125,7 @@ class TestInABrowser:
                 assert theirs[1:] == pytest.approx([ours.ratio, ours.low, ours.high], rel=1e-6)
                 answers.append((ours.paired, ours.differ))
         assert {paired for paired, _ in answers} == {True, False}
-        assert {"yes", "cannot tell"} <= {answer for _, answer in answers}
+        assert {"yes", "within"} <= {answer for _, answer in answers}
 
     def test_the_front_is_that_of_the_package(self, opened: Any) -> None:
         values, keys = opened.evaluate(FRONT)
@@ -165,6 +165,25 @@ class TestInABrowser:
         assert opened.get_by_label("Vertical axis").input_value() == "usd_right"
         opened.get_by_role("button", name="Reset").click()
         assert opened.url.endswith("#")
+
+    def test_a_record_without_a_right_answer_never_wins(self, opened: Any) -> None:
+        best = opened.locator("[data-best] tbody tr").nth(1).locator("td").first
+        slider = opened.get_by_role("slider", name="Accuracy at least")
+        top = opened.evaluate(
+            "() => Math.max(...vlmnbExplore.points.map(p => vlmnbExplore.value(p, 'accuracy')?.[0] ?? 0))"
+        )
+        assert 0 < float(slider.get_attribute("aria-valuetext")) <= top / 2 + 0.005
+        opened.evaluate("""() => {
+          const { href } = document.querySelector('[data-best] tbody tr:nth-child(2) a');
+          const won = vlmnbExplore.points.find((p) => href.endsWith(p.href.split('/').at(-1)));
+          won.values.accuracy = [0, 0, 0.1];
+        }""")
+        fastest = best.inner_text()
+        slider.focus()
+        slider.press("Home")
+        assert slider.get_attribute("aria-valuetext") == "no limit"
+        assert "quality=0" in opened.url
+        assert best.inner_text() != fastest
 
     def test_a_click_opens_the_record_and_keys_move_from_point_to_point(self, opened: Any) -> None:
         chart = opened.locator("[data-chart]")

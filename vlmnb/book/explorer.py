@@ -17,7 +17,7 @@ from vlmnb.files import plain_yaml
 from vlmnb.records import export_columns
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
-from vlmnb.stats import comparison, intervals
+from vlmnb.stats import intervals
 
 CONTENT = plain_yaml.load(Path(__file__).with_suffix(".yaml"))
 PAIRS_AT_MOST = 20_000
@@ -44,7 +44,6 @@ def data(records: Sequence[Record]) -> dict[str, Any]:
         points.append({"kind": list(kinds).index(tuple(kind.values())), **_point(record)})
     return {
         **CONTENT,
-        "negligible": comparison.NEGLIGIBLE,
         "kinds": list(kinds.values()),
         "datasets": {r.cell.dataset: base_configuration.dataset_title(r.cell.dataset) for r in ordered},
         "points": points,
