@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from background import disturbed
 from factory import answers, but, cell, changed, record
 
 from vlmnb.analysis import agreement, repeatability
@@ -52,12 +53,6 @@ def test_the_threshold_is_that_of_all_repeats_together_and_needs_three_windows()
     assert repeatability.measured_floor(calm[:2], "test-machine", "cpu") is None
     assert repeatability.measured_floor(calm, "test-machine", "cuda") is None
     assert repeatability.measured_floor(calm, "another-machine", "cpu") is None
-
-
-def disturbed(one: Record, load: float = 0.5) -> Record:
-    """The same window, while others used a share of the cores."""
-    around = Conditions(start=DeviceState(), end=DeviceState(), other_load=load, contaminated=True)
-    return changed(one, "provenance", conditions=around, other_load=load)
 
 
 def test_windows_that_others_disturbed_are_no_repeats() -> None:

@@ -30,7 +30,7 @@ def test_steps_that_do_not_fit_their_rounds_are_found(changes: dict[str, object]
 
 
 def test_a_wrong_batch_size_of_waiting_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(preparation, "waits_from", lambda records, backend, threads: 16)
+    monkeypatch.setattr(preparation, "waits_from", lambda records, backend, threads, floor: 1)
     found = registry.run([prepared(1, 0.8, 0.2), prepared(4, 3.2, 0.3)], "measured")
     assert {one.rule for one in found} == {"the-model-waits-where-preparing-takes-longer"}
     assert found[0].figures["From the seconds"] == "4"

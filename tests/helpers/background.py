@@ -24,6 +24,12 @@ def surrounded(load: float, passes: tuple[bool, ...] = (False,), **changes: Any)
     return but(changed(made, "timing", contaminated=passes), provenance=told)
 
 
+def disturbed(one: Record, load: float = 0.5) -> Record:
+    """The same window, while others used a share of the cores."""
+    around = Conditions(start=DeviceState(), end=DeviceState(), other_load=load, contaminated=True)
+    return changed(one, "provenance", conditions=around, other_load=load)
+
+
 class FourCores:
     """Counters of a machine of four cores: one is ours, and the others are used as a test says."""
 

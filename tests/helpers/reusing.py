@@ -8,15 +8,16 @@ from vlmnb.records.record import Record
 from vlmnb.records.reused import Asked, Reused
 
 
-def reused(keep_s: float = 3.0, plain_s: float = 2.0, kept_s: float = 1.0) -> Record:
-    """A record of four pictures with two questions each, without energy."""
-    tokens = tuple((7, i, 2) for i in range(8))
+def reused(keep_s: float = 3.0, plain_s: float = 2.0, kept_s: float = 1.0, pictures: int = 4) -> Record:
+    """A record of some pictures with two questions each, without energy."""
+    n = 2 * pictures
+    tokens = tuple((7, i, 2) for i in range(n))
     return record(
-        cell(measure="reuse", samples=8, batch_size=1, questions=2, reuse="encoder"),
+        cell(measure="reuse", samples=n, batch_size=1, questions=2, reuse="encoder"),
         reused=Reused(
-            sample_ids=tuple(map(str, range(8))), prompt_tokens=(90,) * 8, prefix_tokens=(70,) * 4,
-            kept_bytes=(1000,) * 4, plain=Asked(question_s=(plain_s,) * 8, tokens=tokens),
-            kept=Asked(question_s=(kept_s,) * 8, keep_s=(keep_s,) * 4, tokens=tokens),
+            sample_ids=tuple(map(str, range(n))), prompt_tokens=(90,) * n, prefix_tokens=(70,) * pictures,
+            kept_bytes=(1000,) * pictures, plain=Asked(question_s=(plain_s,) * n, tokens=tokens),
+            kept=Asked(question_s=(kept_s,) * n, keep_s=(keep_s,) * pictures, tokens=tokens),
         ),
         **ABSENT,
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from background import disturbed
 from factory import absent, but
 from reusing import reused
 
@@ -39,9 +40,25 @@ def test_the_page_says_when_it_pays_and_why_a_way_is_missing() -> None:
     record = reused()
     gone = absent(but(record.cell, reuse="prefix"), "unsupported", "no such cache")
     said = reuse_page.text([record, gone], 0.02)
-    assert "pays from 3 questions" in said
+    assert "2.50 s instead of 2.00 s, 125 % of plain" in said
+    assert "too few pictures" in said
     assert "no such cache" in said
     assert len(said.splitlines()) == 2
     assert [row[2].text for row in reuse_page.table([record, gone]).rows] == ["2.00", "2.50", "-"]
+    assert [row[3].text for row in reuse_page.table([record, gone]).rows] == ["-", "2.00", "-"]
     assert len(reuse_page.points([record, gone]).rows) == 2
     assert reuse_page.figure([record, gone]).axes
+
+
+def test_a_saving_is_concluded_only_from_a_quiet_machine_and_beyond_the_noise_floor() -> None:
+    record = reused(0.6, 2.0, 1.0, pictures=6)
+    assert "65 % of plain (59 to 72, noise floor included). By the medians it pays from 1 question" in (
+        reuse_page.text([record], 0.1)
+    )
+    said = reuse_page.text([record], 0.9)
+    assert "no measurable change: less than 3.0 times apart" in said
+    assert "pays" not in said
+    said = reuse_page.text([disturbed(record)], 0.1)
+    assert "†" in said
+    assert "pays" not in said
+    assert "%" not in said

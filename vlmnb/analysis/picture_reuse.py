@@ -43,6 +43,12 @@ def cost(record: Record, asked: Asked) -> intervals.Summary:
     return intervals.median_interval(costs_s(record, asked))
 
 
+def medians(record: Record) -> tuple[float, float]:
+    """Return the median seconds per question, plainly and with something kept."""
+    assert record.reused is not None
+    return cost(record, record.reused.plain).median, cost(record, record.reused.kept).median
+
+
 def saved(record: Record, noise_floor: float = 0.0) -> comparison.Difference | None:
     """Compare the cost per question with the plain one, picture by picture; None without both."""
     if record.reused is None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from vlmnb.meters.readings import headline
 from vlmnb.records.preprocessed import Prepared
 from vlmnb.records.record import Record
-from vlmnb.stats import intervals
+from vlmnb.stats import comparison, intervals
 
 
 def batch_s(record: Record, way: Prepared) -> tuple[float, ...]:
@@ -36,18 +36,27 @@ def share(record: Record, way: Prepared) -> float | None:
     return own / (own + model.median)
 
 
-def waits(record: Record, way: Prepared) -> bool | None:
-    """Return whether the model waits although batches are prepared while it works on the one before."""
-    model, prepared = model_s(record), batch_s(record, way)
-    if model is None or not prepared:
+def against_model(record: Record, way: Prepared, noise_floor: float) -> comparison.Difference | None:
+    """Compare preparing a batch with the model's work on it; None without times of both.
+
+    A ratio above 1 makes the model wait although batches are prepared while it works on the one before.
+    """
+    prepared = batch_s(record, way)
+    if record.preprocessing is None or not prepared:
         return None
-    return intervals.median_interval(prepared).median > model.median
+    return comparison.compare(record.preprocessing.model_s, prepared, paired=False, noise_floor=noise_floor)
 
 
-def waits_from(records: Sequence[Record], backend: str, threads: int) -> int | None:
+def waits(record: Record, way: Prepared, noise_floor: float) -> bool:
+    """Return whether the model waits, by more than intervals and noise floor."""
+    found = against_model(record, way, noise_floor)
+    return found is not None and found.differ == "yes" and found.ratio > 1
+
+
+def waits_from(records: Sequence[Record], backend: str, threads: int, noise_floor: float) -> int | None:
     """Return the smallest batch size from which on the model waits in every measured size; None if never."""
     found = {
-        record.cell.batch_size: waits(record, way)
+        record.cell.batch_size: waits(record, way, noise_floor)
         for record in records
         if record.preprocessing
         for way in record.preprocessing.ways

@@ -10,11 +10,10 @@ from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
 
 Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer"]
-Trend = Literal["stated", "few", "empty", "disturbed", "grows", "falls", "stays", "unclear"]
+Trend = Literal["stated", "few", "empty", "disturbed", "grows", "falls", "within"]
 
-
-COARSE = 0.25
-"""Latencies that are equal within more than this share are not called equal."""
+APART = 0.1
+"""Figures of reports, which state no spread, differ if they are further apart than this share."""
 
 
 class Extreme(NamedTuple):
@@ -53,21 +52,13 @@ class Change(NamedTuple):
         theirs = {answer.sample_id: answer.answer for answer in self.high.answers}
         return sum(theirs.get(answer.sample_id) == answer.answer for answer in self.low.answers)
 
-    def equal_within(self, scale: float = 1.0) -> float | None:
-        """Return the share within which the two are equal; None if they differ or it is above ``COARSE``."""
-        share = self.undecided(scale)
-        return share if share is not None and share <= COARSE else None
-
-    def undecided(self, scale: float = 1.0) -> float | None:
-        """Return how far the interval of the ratio reaches from 1; None if the two differ, or it is unknown.
+    def within(self, scale: float = 1.0) -> float | None:
+        """Return the share that any difference stays below; None if the two differ, or it is unknown.
 
         Args:
             scale: Factor of ratio and interval, such as that from batches to samples.
         """
-        found = self.difference
-        if found is None or not scale * found.low <= 1 <= scale * found.high:
-            return None
-        return max(scale * found.high, 1 / (scale * found.low)) - 1
+        return self.difference.most(scale) if self.difference else None
 
 
 def change(low: Record, high: Record, noise_floor: float) -> Change:
@@ -101,7 +92,7 @@ def extremes(ordered: Sequence[Record], noise_floor: float, quantities: Sequence
 
     A record counts if it differs from the nearer end, by the rules of any comparison. Records that are not
     returned may still lie outside. Reports state no spread: their numbers count if they differ by more than
-    ``comparison.NEGLIGIBLE``. Nothing follows from measurements that background load disturbed.
+    ``APART``. Nothing follows from measurements that background load disturbed.
     """
     return [found for quantity in quantities for found in _beyond_ends(ordered, noise_floor, quantity)]
 
@@ -136,16 +127,18 @@ def latency_difference(
 
 
 def compared(
-    low: Record, high: Record, mine: Sequence[float], theirs: Sequence[float], noise_floor: float
-) -> comparison.Difference | None:
-    """Compare times of the full batches of two records by the one rule that tables and sentences follow.
+    low: Record, high: Record, mine: Sequence[float], theirs: Sequence[float], noise_floor: float,
+    confidence: float = intervals.ENOUGH,
+) -> comparison.Difference | None:  # fmt: skip
+    """Compare times of full batches of two records by the one rule of tables, sentences, Explore and audit.
 
     Returns:
         None if either has too few batches.
     """
     if min(len(mine), len(theirs)) < intervals.FEWEST_SAMPLES:
         return None
-    return comparison.compare(mine, theirs, paired=_same_batches(low, high), noise_floor=noise_floor)
+    paired = _same_batches(low, high)
+    return comparison.compare(mine, theirs, paired=paired, noise_floor=noise_floor, confidence=confidence)
 
 
 def _trend(low: Record, high: Record, found: comparison.Difference | None, disturbed: bool) -> Trend:
@@ -157,7 +150,7 @@ def _trend(low: Record, high: Record, found: comparison.Difference | None, distu
         return "disturbed"
     if found.differ == "yes":
         return "grows" if found.ratio > 1 else "falls"
-    return "stays" if found.differ == "no" else "unclear"
+    return "within"
 
 
 def _beyond_ends(ordered: Sequence[Record], noise_floor: float, quantity: Quantity) -> list[Extreme]:
@@ -193,5 +186,5 @@ def _differ(a: Record, b: Record, noise_floor: float, quantity: Quantity) -> boo
     return found is not None and found.differ == "yes"
 
 
-def _far(a: float | None, b: float | None, apart: float = comparison.NEGLIGIBLE) -> bool:
+def _far(a: float | None, b: float | None, apart: float = APART) -> bool:
     return bool(a and b) and abs(math.log((a or 1) / (b or 1))) > math.log1p(apart)

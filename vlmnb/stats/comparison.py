@@ -12,13 +12,10 @@ import numpy as np
 from vlmnb.stats import intervals
 from vlmnb.types import Frozen
 
-NEGLIGIBLE = 0.1
-"""Ratios within this relative distance of 1 count as no difference."""
-
 POWER = 0.8
 """Probability that a difference of the detectable size is found."""
 
-Answer = Literal["yes", "no", "cannot tell"]
+Answer = Literal["yes", "within", "too few"]
 
 
 class Difference(Frozen):
@@ -30,8 +27,8 @@ class Difference(Frozen):
         high: Upper end of it.
         n: Pairs, or the smaller of the two numbers of samples.
         paired: Samples of the same position were compared.
-        differ: ``yes`` if the interval leaves out 1; ``no`` if it lies wholly within ``NEGLIGIBLE`` of 1;
-            ``cannot tell`` otherwise, and with fewer than ``intervals.FEWEST_SAMPLES``.
+        differ: ``yes`` if the interval leaves out 1; ``within`` if it holds 1, so that no difference is
+            larger than :meth:`most`; ``too few`` with fewer samples than ``intervals.FEWEST_SAMPLES``.
     """
 
     ratio: float
@@ -40,6 +37,19 @@ class Difference(Frozen):
     n: int
     paired: bool
     differ: Answer
+
+    def most(self, scale: float = 1.0) -> float | None:
+        """Return the largest relative difference that the interval allows, either way round.
+
+        Args:
+            scale: Factor of ratio and interval, such as that from batches to samples.
+
+        Returns:
+            How far the interval reaches from 1: 0.25 for 0.8 to 1.1, since the first is then at most 1.25
+            times the second. None if the interval leaves out 1, or samples are too few.
+        """
+        low, high = scale * self.low, scale * self.high
+        return None if self.differ == "too few" or not low <= 1 <= high else max(high, 1 / low) - 1
 
 
 class Repeatability(Frozen):
@@ -100,7 +110,7 @@ def compare(
     n = min(len(a), len(b))
     return Difference(
         ratio=math.exp(center), low=ends[0], high=ends[1], n=n, paired=paired,
-        differ="cannot tell" if n < intervals.FEWEST_SAMPLES else _differ(*ends),
+        differ=_differ(n, *ends),
     )  # fmt: skip
 
 
@@ -191,10 +201,10 @@ def _central(angle: float, freedom: int) -> float:
     return 2 / math.pi * (angle + sine * total)
 
 
-def _differ(low: float, high: float) -> Answer:
-    if low > 1 or high < 1:
-        return "yes"
-    return "no" if low >= 1 / (1 + NEGLIGIBLE) and high <= 1 + NEGLIGIBLE else "cannot tell"
+def _differ(n: int, low: float, high: float) -> Answer:
+    if n < intervals.FEWEST_SAMPLES:
+        return "too few"
+    return "within" if low <= 1 <= high else "yes"
 
 
 def _signs(values: intervals.Floats, confidence: float) -> tuple[float, float, float]:

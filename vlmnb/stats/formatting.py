@@ -77,6 +77,17 @@ def percent(fraction: float, digits: int = 2) -> str:
     return short(100 * fraction, digits)
 
 
+def equal(share: float) -> str:
+    """Return how large a difference could be at most: the share rounded up, a factor from twice on.
+
+    >>> equal(0.131), equal(1.31)
+    ('equal within 14 %', 'less than 2.4 times apart')
+    """
+    if share < 1:
+        return f"equal within {math.ceil(100 * share)} %"
+    return f"less than {math.ceil(10 * (1 + share)) / 10:.1f} times apart"
+
+
 def seconds(duration_s: float) -> str:
     """Return a duration in seconds with three digits and its unit.
 

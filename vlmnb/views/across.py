@@ -169,6 +169,6 @@ def _against(row: Row) -> Field:
     found, key = change.difference, row.record.key
     if found is None:
         return Field(f"{scale * change.ratio:.2f} times", "without an interval", key)
-    mark = findings.verdict_mark(change)
+    mark = findings.verdict_mark(change, scale)
     ends, why = (scale * found.low, scale * found.high), f"interval with the noise floor{mark.why}"
     return fields.spanned(scale * found.ratio, ends, "{:.2f}".format, why, key, f" times{mark.sign}")

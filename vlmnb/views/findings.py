@@ -12,6 +12,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.axes import Axis
 from vlmnb.spec.cell import Cell
+from vlmnb.stats import formatting
 from vlmnb.views import fields
 from vlmnb.views.marks import DEGENERATE, DISTURBED, Mark
 from vlmnb.views.templates import say
@@ -71,15 +72,14 @@ def text(
     return "\n".join(f"- {line}" for line in lines)
 
 
-def verdict_mark(change: Change) -> Mark:
-    """Return the mark of a ratio: whether the two are reliably different, as sentences say it."""
+def verdict_mark(change: Change, scale: float = 1.0) -> Mark:
+    """Return the mark of a ratio times ``scale``: what sentences say of the difference."""
     if change.trend == "disturbed":
         return Mark(DISTURBED, "; other processes used the machine")
     if change.trend == "empty":
         return Mark(DEGENERATE, f"; {change.empty}")
-    if within := change.equal_within():
-        return Mark("", f"; equal within {100 * within:.0f} %")
-    return Mark("", "; no measurable change" if change.trend == "unclear" else "")
+    within = change.within(scale)
+    return Mark("", "" if within is None else f"; {formatting.equal(within)}")
 
 
 def measured(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> list[Record]:

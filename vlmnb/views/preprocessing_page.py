@@ -24,7 +24,7 @@ HEADS = (
 TITLES = {"pil": "PIL", "torchvision": "torchvision", "cached": "kept pixels"}
 
 
-def table(records: Sequence[Record]) -> Table:
+def table(records: Sequence[Record], noise_floor: float) -> Table:
     """Make a table with a row for each batch size, backend and number of threads."""
     rows: list[Row] = []
     for record in records:
@@ -34,7 +34,9 @@ def table(records: Sequence[Record]) -> Table:
             continue
         for way in record.preprocessing.ways:
             names = size, Field(TITLES[way.backend], way.processor, words=True), Field(str(way.threads))
-            numbers = _numbers(record, way) if way.round_s else [without(way.reason, record.key)] * 10
+            numbers = (
+                _numbers(record, way, noise_floor) if way.round_s else [without(way.reason, record.key)] * 10
+            )
             rows.append((*names, *numbers))
     return Table(say("preprocessing", "table"), HEADS, tuple(rows))
 
@@ -85,11 +87,18 @@ def points(records: Sequence[Record]) -> Table:
     )
 
 
-def text(records: Sequence[Record]) -> str:
-    """Return a Markdown list: the largest step, when the model waits, and what is missing."""
-    measured = [record for record in records if record.preprocessing]
-    if not measured:
+def text(records: Sequence[Record], noise_floor: float) -> str:
+    """Return a Markdown list: the largest step, when the model waits, and what is missing.
+
+    Nothing is concluded from batch sizes that background load disturbed.
+    """
+    every = [record for record in records if record.preprocessing]
+    if not every:
         return say("findings", "nothing", reported=False)
+    measured = [record for record in every if not record.window_under_load]
+    busy = sorted(record.cell.batch_size for record in every if record.window_under_load)
+    if not measured:
+        return f"- {say('preprocessing', 'disturbed', sizes=busy, all=True)}"
     last = max(measured, key=lambda record: record.cell.batch_size)
     assert last.preprocessing is not None
     here = [way for way in last.preprocessing.ways if way.round_s]
@@ -103,15 +112,17 @@ def text(records: Sequence[Record]) -> str:
         )  # fmt: skip
     sizes = sorted(record.cell.batch_size for record in measured)
     for way in here:
-        found = preparation.waits_from(measured, way.backend, way.threads)
+        found = preparation.waits_from(measured, way.backend, way.threads, noise_floor)
+        most = preparation.against_model(last, way, noise_floor)
         title = TITLES[way.backend]
         lines.append(
-            say("preprocessing", "waits", title=title, threads=way.threads, found=found, sizes=sizes)
-        )
+            say("preprocessing", "waits", title=title, threads=way.threads, found=found, sizes=sizes,
+                close=most and most.differ != "yes")
+        )  # fmt: skip
     absent = {way.reason: TITLES[way.backend] for way in last.preprocessing.ways if way.reason}
     lines += [say("preprocessing", "absent", title=title, reason=why) for why, title in absent.items()]
-    if any(record.window_under_load for record in measured):
-        lines.append(say("preprocessing", "disturbed"))
+    if busy:
+        lines.append(say("preprocessing", "disturbed", sizes=busy, all=False))
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -132,7 +143,7 @@ def _label(way: Prepared) -> str:
     return f"{TITLES[way.backend]}, {way.threads} thread{'s' * (way.threads > 1)}"
 
 
-def _numbers(record: Record, way: Prepared) -> list[Field]:
+def _numbers(record: Record, way: Prepared, noise_floor: float) -> list[Field]:
     key, model = record.key, preparation.model_s(record)
     assert model is not None
     own = intervals.median_interval(preparation.batch_s(record, way))
@@ -143,8 +154,13 @@ def _numbers(record: Record, way: Prepared) -> list[Field]:
             f"{MODELLED if method == 'model' else ''}{amount:.3g}", f"{method}, {fields.ONE_READING}", key
         )
     title = "preprocessing divided by preprocessing and model, of medians, without an interval"
-    said = "yes" if preparation.waits(record, way) else "no"
-    overlapped = "if the next batch is prepared while the model works; by medians"
+    found = preparation.against_model(record, way, noise_floor)
+    assert found is not None
+    said = {"yes": "yes" if found.ratio > 1 else "no", "within": "too close"}.get(found.differ, "-")
+    overlapped = (
+        f"if the next batch is prepared while the model works: {found.ratio:.3g} times as long as the "
+        f"model takes, {found.low:.3g} to {found.high:.3g} with the noise floor"
+    )
     mark = marks.of_load(record, record.window_under_load)
     steps = [
         Field(
@@ -158,10 +174,7 @@ def _numbers(record: Record, way: Prepared) -> list[Field]:
         marked(fields.seconds(own, key, "rounds"), mark),
         marked(fields.seconds(model, key, "batches"), mark),
         Field(f"{100 * (preparation.share(record, way) or 0):.1f}", title, key),
-        marked(
-            Field(said, overlapped, key, words=True),
-            mark,
-        ),
+        marked(Field(said, overlapped, key, words=True), mark),
         energy,
         *steps,
     ]

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEADS = (
-    "Questions a picture", "Kept", "Cost of a question, s", "% of plain", "Energy, J a question",
-    "Kept, made in, s", "Kept, memory", "Pays from, questions", "Same answers",
+    "Questions a picture", "Kept", "Cost of a question, s", "Plain beside it, s", "% of plain",
+    "Energy, J a question", "Kept, made in, s", "Kept, memory", "Pays from, questions", "Same answers",
 )  # fmt: skip
 KEPT = {"": "nothing", "encoder": "encoder's output", "prefix": "prefix in the cache"}
 
@@ -100,8 +100,8 @@ def text(records: Sequence[Record], noise_floor: float) -> str:
         found, pays = picture_reuse.saved(most, noise_floor), picture_reuse.break_even(most)
         answers = sum(len(record.reused.sample_ids) for record in measured if record.reused)
         lines.append(
-            say("reuse", "line", kept=KEPT[way], record=most, found=found, pays=pays, answers=answers,
-                disturbed=most.window_under_load)
+            say("reuse", "line", kept=KEPT[way], record=most, found=found, costs=picture_reuse.medians(most),
+                pays=pays, answers=answers, disturbed=most.window_under_load)
         )  # fmt: skip
     return "\n".join(f"- {line}" for line in lines)
 
@@ -122,16 +122,27 @@ def _plain(record: Record) -> Row:
     nothing = without("nothing is kept")
     shown = _cost(record, record.reused.plain)
     itself, energy = Field("100", "the plain run itself"), _energy(record, record.reused.plain)
-    return (*_names(record, ""), shown, itself, energy, nothing, nothing, nothing, without(itself.title))
+    return (
+        *_names(record, ""),
+        shown,
+        without(itself.title),
+        itself,
+        energy,
+        nothing,
+        nothing,
+        nothing,
+        without(itself.title),
+    )
 
 
 def _kept(record: Record) -> Row:
     names, found = _names(record, record.cell.reuse), record.reused
     if found is None:
-        return (*names, *[missing(record)] * 7)
+        return (*names, *[missing(record)] * 8)
     return (
         *names,
         _cost(record, found.kept),
+        _cost(record, found.plain),
         _share(record),
         _energy(record, found.kept),
         *_paid(record, found),

@@ -187,13 +187,15 @@ def show_reuse(plan: Plan, found: list[Record]) -> None:
 
 def show_preprocessing(plan: Plan, found: list[Record]) -> None:
     """Display what preparing a batch takes, by backend, threads and step, and when the model waits for it."""
-    _show(footnotes.setup(found), preprocessing_page.table(found), footnotes.notes(found))
+    floor = _noise_floor(plan, found)
+    _show(footnotes.setup(found), preprocessing_page.table(found, floor.value), footnotes.notes(found))
     if any(one.preprocessing for one in found):
         _show("## Plot")
         alt = "Time per batch of the model and of preprocessing, by batch size, backend and threads."
         drawn = preprocessing_page.points(found)
         _figure(preprocessing_page.figure(found), alt, say("preprocessing", "figure"), drawn)
-    _show(f"## What it says\n\n{preprocessing_page.text(found)}")
+    said = f"## What it says\n\n{preprocessing_page.text(found, floor.value)}"
+    _show(said, repeat_table.noise_floor(floor))
 
 
 def show_layers(plan: Plan, found: list[Record]) -> None:

@@ -64,6 +64,7 @@ def environment(*, autoescape: bool) -> Environment:
         "brief": brief,
         "counted": formatting.counted,
         "digits": formatting.digits,
+        "equal": formatting.equal,
         "enumerated": formatting.enumerated,
         "foreign": foreign,
         "percent": formatting.percent,

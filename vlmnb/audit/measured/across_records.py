@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 from statistics import median
 from typing import Literal
 
-from vlmnb.analysis import agreement, base_configuration
+from vlmnb.analysis import agreement, base_configuration, series
 from vlmnb.analysis.repeatability import noise_floor
 from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
@@ -223,10 +223,8 @@ def _difference(
     a, b = first.full_batches_s, second.full_batches_s
     if min(intervals.median_interval(list(x), CONFIDENCE).confidence for x in (a, b)) < CONFIDENCE:
         return None
-    found = comparison.compare(
-        a, b, paired=False, noise_floor=floors[first.hardware, first.cell.device], confidence=CONFIDENCE
-    )
-    return found if found.differ == "yes" else None
+    found = series.compared(first, second, a, b, floors[first.hardware, first.cell.device], CONFIDENCE)
+    return found if found and found.differ == "yes" else None
 
 
 def comparable(record: Record) -> bool:

@@ -34,7 +34,7 @@ def steps_fit_their_rounds(record: Record) -> Iterator[Draft]:
 
 @rule("measured")
 def the_model_waits_where_preparing_takes_longer(records: Sequence[Record]) -> Iterator[Draft]:
-    """The model waits from the batch size on from which preparing a batch takes longer than its work."""
+    """Where pages say that the model waits, preparing a batch takes longer than its work, by the medians."""
     of = [record for record in records if record.preprocessing]
     for group in grouped(of, lambda record: record.cell.model_copy(update={"batch_size": 1, "samples": 1})):
         longer: dict[tuple[str, int], dict[int, bool]] = {}
@@ -46,8 +46,6 @@ def the_model_waits_where_preparing_takes_longer(records: Sequence[Record]) -> I
                     longer.setdefault((way.backend, way.threads), {})[record.cell.batch_size] = slower
         for (backend, threads), sizes in longer.items():
             own = next((at for at in sorted(sizes) if all(sizes[b] for b in sizes if b >= at)), None)
-            shown = preparation.waits_from(group, backend, threads)
-            if own != shown:
-                yield found(
-                    "", group, backend=backend, threads=threads, shown=shown or "never", own=own or "never"
-                )
+            shown = preparation.waits_from(group, backend, threads, 0.0)
+            if shown and (own is None or own > shown):
+                yield found("", group, backend=backend, threads=threads, shown=shown, own=own or "never")
