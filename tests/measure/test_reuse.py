@@ -100,3 +100,19 @@ def test_what_a_model_does_not_take_is_unsupported(tmp_path: Path, monkeypatch: 
 def test_wrong_numbers_are_refused_before_a_model_loads(given: dict[str, Any], said: str) -> None:
     with pytest.raises(UserError, match=said):
         planning.plan("reuse", SMALL | {"model": "llava-tiny"} | given)
+
+
+@pytest.mark.parametrize(
+    ("axis", "given", "reason"),
+    [
+        ("reuse", {"dataset": "scienceqa-text-mini", "question_counts": [2]}, "have no picture"),
+        ("preprocessing", {"batch_sizes": [8]}, "4 samples do not fill a batch of 8"),
+    ],
+)
+def test_what_the_samples_do_not_have_is_not_applicable(
+    axis: str, given: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    cells = planning.plan(axis, {"model": "llava-tiny", "samples": 4} | given).cells
+    found = measure_cells(cells, tmp_path)
+    assert {record.status for record in found} == {"not_applicable"}
+    assert all(reason in record.reason for record in found)

@@ -274,3 +274,9 @@ def test_points_stand_at_their_values_with_their_own_intervals(axis: str) -> Non
         drawn = [line for line in panel.lines if len(line.get_xdata()) == 3]
         assert [list(line.get_xdata()) for line in drawn if line.get_linestyle() != "None"] == [values] * 2
     assert len(panel.get_legend().get_texts()) == 2
+
+
+def test_a_note_says_which_of_the_cells_that_differ_in_their_reuse_alone_it_is_about() -> None:
+    encoder, prefix = (cell(measure="reuse", questions=2, reuse=kept) for kept in ("encoder", "prefix"))
+    assert footnotes.where([encoder], [encoder, prefix]) == "kept: encoder"
+    assert footnotes.where([encoder, prefix], [encoder, prefix]) == "all cells"

@@ -19,6 +19,7 @@ from vlmnb.data.catalogue import Sample
 from vlmnb.device.clock import spent_s, synchronize
 from vlmnb.measure import batches, encoding, failures
 from vlmnb.measure.encoding import Prompt
+from vlmnb.measure.failures import NotApplicable, NotMeasured
 from vlmnb.measure.generation import Generator
 from vlmnb.measure.loading import Loaded
 from vlmnb.meters.energy import EnergyMeter
@@ -99,10 +100,15 @@ def profile(
     """Time the preparation of full batches in every way, and the model on the same batches.
 
     Raises:
-        NotApplicable: The model would see the images at another size than the cell's.
+        NotApplicable: The model would see the images at another size than the cell's, or the cell has fewer
+            samples than a batch.
         NotMeasured: Too many samples cannot be used, or not even one batch is full.
     """
     cell = resolved.cell
+    if cell.samples < cell.batch_size:
+        raise NotApplicable(
+            f"{cell.samples} samples do not fill a batch of {cell.batch_size}; set samples to at least that"
+        )
     side, sized = batches.at_size(cell, loaded, samples, failed)
     # Stored pictures of the samples whose pictures can be opened.
     known = {sample.sample_id: sample for sample in samples}
@@ -111,7 +117,7 @@ def profile(
     groups = [usable[i : i + cell.batch_size] for i in range(0, len(usable), cell.batch_size)]
     full = [group for group in groups if len(group) == cell.batch_size]
     if not full:
-        raise failures.NotMeasured(f"{len(usable)} samples do not fill a batch of {cell.batch_size}")
+        raise NotMeasured(f"{len(usable)} usable samples do not fill a batch of {cell.batch_size}")
     stored, inputs = [], []
     for group in full:
         prompts = [

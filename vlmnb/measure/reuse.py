@@ -16,7 +16,7 @@ from vlmnb.data.catalogue import Sample
 from vlmnb.device.clock import now_s, synchronize
 from vlmnb.device.state import Conditions
 from vlmnb.measure import batches, encoding, failures
-from vlmnb.measure.failures import NotMeasured, Unsupported
+from vlmnb.measure.failures import NotApplicable, NotMeasured, Unsupported
 from vlmnb.measure.generation import Generator
 from vlmnb.measure.loading import Loaded
 from vlmnb.meters.window import MeteredWindow
@@ -64,11 +64,18 @@ def pictures(
     """Return the pictures of a cell with their questions, on the model's device.
 
     Questions that fill no whole group are left out.
+
+    Raises:
+        NotApplicable: The questions have no pictures.
     """
     cell, found = resolved.cell, []
     side, sized = batches.at_size(cell, loaded, samples, failed)
     usable = [sample for sample, _ in sized]
     batches.require_most(cell, failed)
+    if not all(sample.images for sample in usable):
+        raise NotApplicable(
+            f"the questions of {cell.dataset} have no picture of which something could be kept"
+        )
     for start in range(0, len(usable) - cell.questions + 1, cell.questions):
         group = usable[start : start + cell.questions]
         asked = [replace(sample, images=group[0].images) for sample in group]

@@ -110,12 +110,14 @@ def where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
     """Name cells by the fields that differ between all cells of a page."""
     named = {"model": "", "dataset": "", "device": "", "optimization": "", "batch_size": "batch size ",
              "image_size": "image size ", "seq_len": "prompt length "}  # fmt: skip
+    fewer = {"length": "answers of length ", "reuse": "kept: ", "questions": "questions a picture: "}
     parts = []
-    for name, word in named.items():
-        if len({getattr(cell, name) for cell in every}) > 1 or len(every) == 1:
-            values = dict.fromkeys(str(getattr(cell, name)) for cell in cells)
-            parts.append(word + ", ".join(values))
-    return "; ".join(parts)
+    for name, word in (named | fewer).items():
+        known = {getattr(cell, name) for cell in every}
+        values = dict.fromkeys(getattr(cell, name) for cell in cells)
+        if len(values) < len(known) or (name in named and (len(known) > 1 or len(every) == 1)):
+            parts.append(word + ", ".join(map(str, values)))
+    return "; ".join(parts) or "all cells"
 
 
 def _spins(record: Record) -> bool:
