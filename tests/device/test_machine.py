@@ -38,7 +38,9 @@ def test_slug(cpu: str, gpus: tuple[str, ...], slug: str) -> None:
 
 def test_fingerprint_is_of_the_hardware() -> None:
     base = machine.fingerprint_of("cpu", 8, 24 * 2**30, ("h200",))
-    assert machine.fingerprint_of("cpu", 8, 24 * 2**30 - 10**7, ("h200",)) == base
+    for reported in (24 * 2**30 - 10**7, 23.5 * 2**30 + 1, 23.5 * 2**30 - 1):
+        assert machine.fingerprint_of("cpu", 8, int(reported), ("h200",)) == base
+    assert machine.fingerprint_of("cpu", 8, 31 * 2**30, ("h200",)) != base
     assert (
         len({base, machine.fingerprint_of("cpu", 9, 24 * 2**30, ()), machine.fingerprint_of("x", 8, 1, ())})
         == 3

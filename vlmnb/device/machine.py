@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import platform
 import re
 import subprocess
@@ -102,9 +103,12 @@ def slug_of(cpu_model: str, logical_cores: int, gpu_names: tuple[str, ...] = ())
 def fingerprint_of(cpu_model: str, logical_cores: int, memory_bytes: int, gpu_names: tuple[str, ...]) -> str:
     """Return a short SHA-256 of the hardware; of several kinds of GPU the first counts as the measured one.
 
-    Memory counts in whole GiB, because the operating system reserves another amount at each boot.
+    Memory counts as the size of the modules that have it, the next of 16, 20, 24, 28, 32, 40 GiB and so on:
+    what the operating system has of it is less, another amount at each boot, and may change meanwhile.
     """
-    parts = [cpu_model, logical_cores, round(memory_bytes / 2**30), sorted(gpu_names)]
+    gib = memory_bytes / 2**30
+    step = 2.0 ** (math.floor(math.log2(gib)) - 2)
+    parts = [cpu_model, logical_cores, math.ceil(gib / step) * step, sorted(gpu_names)]
     parts += [gpu_names[0]] if len(set(gpu_names)) > 1 else []
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
