@@ -117,7 +117,7 @@ def _compare(cell: Cell, rounds: int) -> int:
     resolved = resolve_cell(cell)
     loading.require([resolved])
     loaded = loading.ModelSlot().get(loading.configuration(resolved))
-    batches = prepare(cell, loaded, *choose(cell))
+    batches = prepare(cell, loaded, *choose(resolved))
     inputs, samples = [b.inputs for b in batches], [len(b.samples) for b in batches]
     arguments = generation.limits(cell)
     generate = generation.Generator.of(resolved, loaded, inputs)

@@ -105,9 +105,9 @@ ASK = """
 import pathlib, sys
 from vlmnb.data import catalogue
 entry = catalogue.get("textvqa-mini")
-before = entry.revision(), catalogue.load("textvqa-mini", 3, 0)[0]
+before = entry.revision(), catalogue.load(entry, 3, 0)[0]
 pathlib.Path(sys.argv[1]).replace(sys.argv[2])
-after = entry.revision(), catalogue.load("textvqa-mini", 3, 0)[0]
+after = entry.revision(), catalogue.load(entry, 3, 0)[0]
 assert "datasets" not in sys.modules
 print(before[0] != after[0], before[1][0].references != after[1][0].references)
 """

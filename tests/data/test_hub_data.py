@@ -84,7 +84,7 @@ def cached(name: str, home: Path) -> Path:
 
 def load(name: str, samples: int, seed: int = 0) -> list[catalogue.Sample]:
     """Samples of a data set of which every row can be used."""
-    found, failed = catalogue.load(name, samples, seed)
+    found, failed = catalogue.load(catalogue.get(name), samples, seed)
     assert not failed
     return found
 
@@ -92,7 +92,7 @@ def load(name: str, samples: int, seed: int = 0) -> list[catalogue.Sample]:
 def refused(name: str, samples: int = 3) -> str:
     """The one line that says why a data set cannot be read."""
     with pytest.raises(UserError) as raised:
-        catalogue.load(name, samples, 0)
+        catalogue.load(catalogue.get(name), samples, 0)
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
@@ -329,7 +329,7 @@ def server(tmp_path: Path) -> Iterator[FakeHub]:
 ASK = """
 import sys
 from vlmnb.data import catalogue
-print([sample.sample_id for sample in catalogue.load("coco", int(sys.argv[1]), 0)[0]])
+print([sample.sample_id for sample in catalogue.load(catalogue.get("coco"), int(sys.argv[1]), 0)[0]])
 """
 
 

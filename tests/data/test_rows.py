@@ -33,14 +33,13 @@ PNG = stored(RAMP)
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> Any:
+def read() -> Any:
     """Reads rows of a data set: samples and failed rows."""
 
     def load(name: str, *rows: dict[str, Any]) -> Any:
         made = [Row(f"0.{i}", {"image": PNG, **row}, "a.parquet", i) for i, row in enumerate(rows)]
         entry = replace(catalogue.CATALOGUE[name], choose=lambda samples, seed: made)
-        monkeypatch.setitem(catalogue.CATALOGUE, name, entry)
-        return catalogue.load(name, len(rows), 0)
+        return catalogue.load(entry, len(rows), 0)
 
     return load
 

@@ -87,7 +87,7 @@ def test_formula_torch_and_fvcore_agree_in_every_phase_of_the_bundled_models(
     (point,) = planning.plan("batch_size", asked).cells
     resolved = resolve_cell(point)
     loaded = ModelSlot().get(configuration(resolved))
-    (batch,) = prepare(point, loaded, *choose(point))
+    (batch,) = prepare(point, loaded, *choose(resolved))
     count = counted(loaded, batch, point, {})
     assert count.note == ""
     assert count.prefill_formula == count.prefill_torch == count.prefill_fvcore

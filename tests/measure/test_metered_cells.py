@@ -80,7 +80,7 @@ def test_the_formula_of_the_cache_is_what_the_cache_holds(model: str) -> None:
     parameters = {"model": model, "samples": 3, "batch_sizes": [3], "device": "cpu"}
     cell = resolve_cell(planning.plan("batch_size", parameters).cells[0])
     loaded = ModelSlot().get(configuration(cell))
-    (batch,) = prepare(cell.cell, loaded, *choose(cell.cell))
+    (batch,) = prepare(cell.cell, loaded, *choose(cell))
     with torch.inference_mode():
         made = loaded.model.generate(
             **batch.inputs, max_new_tokens=4, min_new_tokens=4, do_sample=False, return_dict_in_generate=True

@@ -124,7 +124,7 @@ def test_random_weights_are_measured_without_quality(
     assert {(a.text_tokens, a.output_tokens) for a in found.answers} == {(60, 3)}
     resolved = resolve_cell(asked)
     loaded = loading.load(loading.configuration(resolved))
-    batch = prepare(asked, loaded, *choose(asked))[0]
+    batch = prepare(asked, loaded, *choose(resolved))[0]
     with torch.no_grad():
         assert loaded.model(**batch.inputs).logits.isfinite().all()
 

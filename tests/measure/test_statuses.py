@@ -61,7 +61,7 @@ def test_flops_of_a_batch_are_those_of_its_padded_prompts(model: str) -> None:
     (cell,) = planning.plan("batch_size", parameters).cells
     resolved = resolve_cell(cell)
     loaded = loading.load(loading.configuration(resolved))
-    (batch,) = prepare(cell, loaded, *choose(cell))
+    (batch,) = prepare(cell, loaded, *choose(resolved))
     assert len({prompt.text_tokens for prompt in batch.prompts}) > 1, "the prompts differ in length"
     whole = counters.count_forward(loaded.model, dict(batch.inputs))
     assert count(loaded, batch, cell, {}).torch == whole.torch

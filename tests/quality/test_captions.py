@@ -105,7 +105,7 @@ def test_the_scores_of_bundled_captions_are_those_of_the_coco_evaluation() -> No
     from pycocoevalcap.bleu.bleu import Bleu
     from pycocoevalcap.cider.cider import Cider
 
-    samples, _ = catalogue.load("coco-mini", 20, 0)
+    samples, _ = catalogue.load(catalogue.get("coco-mini"), 20, 0)
     references = tuple(sample.references for sample in samples)
     texts = (*(several[1] for several in references[1:]), "A red square.")
     found = captions.score(texts, references)
@@ -146,7 +146,9 @@ def test_captions_are_split_as_the_treebank_tokenizer_does() -> None:
 def test_every_bundled_caption_is_split_as_the_official_tokenizer_does() -> None:
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-    said = [text for sample in catalogue.load("coco-mini", 300, 0)[0] for text in sample.references]
+    said = [
+        text for sample in catalogue.load(catalogue.get("coco-mini"), 300, 0)[0] for text in sample.references
+    ]
     said += [text.replace(", ", ",") for text in said if "," in text]
     official = PTBTokenizer().tokenize({i: [{"caption": text}] for i, text in enumerate(said)})
     assert [captions.tokens(text) for text in said] == [official[i][0].split() for i in range(len(said))]

@@ -72,14 +72,18 @@ class Dataset:
     revision: Callable[[], str]
     pictures: tuple[int, int] = (1, 1)
 
+    @property
+    def name(self) -> str:
+        """Return the name in YAML, records and file names."""
+        return _name(self.title)
 
-def load(name: str, samples: int, seed: int) -> tuple[list[Sample], list[Failed]]:
+
+def load(dataset: Dataset, samples: int, seed: int) -> tuple[list[Sample], list[Failed]]:
     """Return a seeded choice of ``samples`` rows in a fixed order: those that can be used, and the others.
 
     Raises:
-        UserError: The data set is unknown, has fewer samples, or cannot be read.
+        UserError: The data set has fewer samples, or cannot be read.
     """
-    dataset = get(name)
     found: dict[str, Sample] = {}
     failed = []
     for place, values, file, number in dataset.choose(samples, seed):
@@ -88,9 +92,9 @@ def load(name: str, samples: int, seed: int) -> tuple[list[Sample], list[Failed]
         sample_id = f"{sample_id} in row {place}" if sample_id in found else sample_id
         try:
             images, asked = pictures.of_row(values, *dataset.pictures), dataset.ask(values)
-            found[sample_id] = Sample(sample_id, images, *asked, number, f"{name}, {file}")
+            found[sample_id] = Sample(sample_id, images, *asked, number, f"{dataset.name}, {file}")
         except BadRow as error:
-            failed.append(Failed(number, sample_id, f"{name}, {file}: {error}"))
+            failed.append(Failed(number, sample_id, f"{dataset.name}, {file}: {error}"))
     return list(found.values()), failed
 
 
@@ -158,8 +162,7 @@ _RESTORE = "restore it with: git checkout -- "
 
 
 def _bundled(title: str, ask: Callable[[Values], Asked], count: int = 1) -> Dataset:
-    name = title.lower().replace(" ", "-")
-    path = paths.bundled_data(name)
+    path = paths.bundled_data(name := _name(title))
 
     def signature() -> changes.Signature:
         found = changes.signature(path)
@@ -172,24 +175,30 @@ def _bundled(title: str, ask: Callable[[Values], Asked], count: int = 1) -> Data
 
 
 def _from_hub(title: str, ask: Callable[[Values], Asked], count: int = 1) -> Dataset:
-    source = hub.SETS[title.lower().replace(" ", "-")]
+    source = hub.SETS[_name(title)]
     return Dataset(title, partial(hub.choose, source), ask, partial(hub.revision, source), (count, count))
 
 
-CATALOGUE: dict[str, Dataset] = {
-    "coco": _from_hub("COCO", _caption),
-    "scienceqa": _from_hub("ScienceQA", _multiple_choice),
-    "scienceqa-text": _from_hub("ScienceQA text", _multiple_choice, 0),
-    "textvqa": _from_hub("TextVQA", _short_answer("answers")),
-    "coco-mini": _bundled("COCO mini", _caption),
-    "scienceqa-mini": _bundled("ScienceQA mini", _multiple_choice),
-    "scienceqa-text-mini": _bundled("ScienceQA text mini", _multiple_choice, 0),
-    "textvqa-mini": _bundled("TextVQA mini", _short_answer("answers")),
-    "pairs-mini": _bundled("Pairs mini", _multiple_choice, 2),
-    "easy-vqa": Dataset(
+def _name(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
+_DATASETS = (
+    _from_hub("COCO", _caption),
+    _from_hub("ScienceQA", _multiple_choice),
+    _from_hub("ScienceQA text", _multiple_choice, 0),
+    _from_hub("TextVQA", _short_answer("answers")),
+    _bundled("COCO mini", _caption),
+    _bundled("ScienceQA mini", _multiple_choice),
+    _bundled("ScienceQA text mini", _multiple_choice, 0),
+    _bundled("TextVQA mini", _short_answer("answers")),
+    _bundled("Pairs mini", _multiple_choice, 2),
+    Dataset(
         "easy-VQA",
         partial(_choose_from, "easy-vqa", _easy_vqa_rows),
         _short_answer("answer"),
         lambda: f"easy-vqa {version('easy-vqa')}",
     ),
-}
+)
+
+CATALOGUE: dict[str, Dataset] = {dataset.name: dataset for dataset in _DATASETS}

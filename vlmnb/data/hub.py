@@ -71,6 +71,11 @@ class HubSet(Frozen):
     stand_in: str
 
     @property
+    def pinned(self) -> str:
+        """Return what identifies the rows of the pinned commit."""
+        return f"{self.repository}@{self.commit}:{self.split}"
+
+    @property
     def download(self) -> str:
         """Return the command that fetches the split for use without network."""
         return (
@@ -93,7 +98,7 @@ def revision(source: HubSet) -> str:
     """
     files = _in_folder(source)
     if not files:
-        return f"{source.repository}@{source.commit}:{source.split}"
+        return source.pinned
     beside = sorted({picture for file in files for picture in _pictures_beside(file)})
     content = hashing.digest([(file.name, hashing.of_file(file)) for file in [*files, *beside]])
     return f"{source.repository}@folder-{content}:{source.split}"
@@ -113,11 +118,12 @@ def choose(source: HubSet, samples: int, seed: int) -> list[Row]:
             "set samples to at most that"
         )
     _check_folder(source)
-    kept = _kept(source, seed, samples)
+    own = _in_folder(source)
+    kept = None if own else _kept(source, seed, samples)
     if kept is not None:
         return kept
     chosen: list[Row] = []
-    local = _in_folder(source) or _in_cache(source)
+    local = own or _in_cache(source)
     for row in _in_seeded_order(source, _local_groups(source, local) if local else _hub_groups(source), seed):
         chosen.append(row)
         if len(chosen) == samples:
@@ -323,7 +329,7 @@ _ADVICE: dict[int | None, str] = {
 
 
 def _kept_folder(source: HubSet, seed: int) -> Path:
-    return paths.kept_samples(source.name, revision(source), f"choice-{CHOICE}-seed-{seed}")
+    return paths.kept_samples(source.name, source.pinned, f"choice-{CHOICE}-seed-{seed}")
 
 
 def _kept(source: HubSet, seed: int, samples: int) -> list[Row] | None:

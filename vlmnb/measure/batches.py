@@ -59,13 +59,14 @@ def require_data(missing: Iterable[Resolved]) -> None:
         dataset.choose(samples, seed)
 
 
-def choose(cell: Cell) -> tuple[list[Sample], list[FailedSample]]:
+def choose(resolved: Resolved) -> tuple[list[Sample], list[FailedSample]]:
     """Return the samples of a cell, and the chosen rows that cannot be used.
 
     Raises:
         NotMeasured: Too many cannot be used.
     """
-    samples, failed = catalogue.load(cell.dataset, cell.samples, cell.seed)
+    cell = resolved.cell
+    samples, failed = catalogue.load(resolved.dataset, cell.samples, cell.seed)
     bad = [FailedSample(row=row, id=own, reason=reason) for row, own, reason in failed]
     require_most(cell, bad)
     return samples, bad

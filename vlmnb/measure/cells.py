@@ -160,7 +160,7 @@ def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Find
     if reason := reason or _reduction_obstacle(resolved):
         raise NotApplicable(reason)
     with made.stage("samples"):
-        samples, failed = choose(cell)
+        samples, failed = choose(resolved)
     with made.stage("load"):
         if cell.repeat:
             slot.clear()  # a repeat begins as the first measurement did: with nothing in memory
