@@ -88,7 +88,7 @@ def test_formula_torch_and_fvcore_agree_in_every_phase_of_the_bundled_models(
     resolved = resolve_cell(point)
     loaded = ModelSlot().get(configuration(resolved))
     (batch,) = prepare(point, loaded, *choose(resolved))
-    count = counted(loaded, batch, point, {})
+    count = counted(resolved, loaded, batch, {})
     assert count.note == ""
     assert count.prefill_formula == count.prefill_torch == count.prefill_fvcore
     assert count.decode_formula == count.decode_torch

@@ -164,7 +164,7 @@ def test_a_formula_that_fails_leaves_the_counters_and_a_note(monkeypatch: pytest
         family=SimpleNamespace(image_flops_of=raising(KeyError("newfamily"))),
     )  # fmt: skip
     batch: Any = SimpleNamespace(samples=[1, 2], prompts=[SimpleNamespace(text_tokens=5, images=1)] * 2)
-    made = flop_counting.count(loaded, batch, cell(), {})
+    made = flop_counting.count(resolve_cell(cell()), loaded, batch, {})
     assert (made.fvcore, made.torch, made.formula, made.decode_torch) == (14, 16, None, None)
     assert "newfamily" in made.note
     assert "no place" in made.note

@@ -64,8 +64,8 @@ def test_flops_of_a_batch_are_those_of_its_padded_prompts(model: str) -> None:
     (batch,) = prepare(cell, loaded, *choose(resolved))
     assert len({prompt.text_tokens for prompt in batch.prompts}) > 1, "the prompts differ in length"
     whole = counters.count_forward(loaded.model, dict(batch.inputs))
-    assert count(loaded, batch, cell, {}).torch == whole.torch
-    assert count(loaded, batch, cell, {}).fvcore == whole.fvcore
+    assert count(resolved, loaded, batch, {}).torch == whole.torch
+    assert count(resolved, loaded, batch, {}).fvcore == whole.fvcore
 
 
 def test_more_samples_than_the_data_set_has_are_refused(tmp_path: Path) -> None:

@@ -184,7 +184,7 @@ def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Find
     (_profile if cell.measure == "layers" else _generate)(resolved, loaded, batches, made)
     if conditions := made.provenance["conditions"]:
         made.provenance["other_load"] = conditions.other_load
-    made.extra("flops", partial(count, loaded, batches[0], cell, counts))
+    made.extra("flops", partial(count, resolved, loaded, batches[0], counts))
 
 
 def _reduction_obstacle(resolved: Resolved) -> str:

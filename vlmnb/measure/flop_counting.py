@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vlmnb import models, paths
+from vlmnb import paths
 from vlmnb.files import code_fingerprint, hashing
 from vlmnb.flops import counters, flop_count, formula, meta
 from vlmnb.flops.flop_count import FlopCount
@@ -19,23 +19,23 @@ from vlmnb.measure.loading import Loaded
 from vlmnb.measure.visual_tokens import Reducer
 from vlmnb.models import geometry
 from vlmnb.models.architecture import ImageFlops
+from vlmnb.models.entry import ModelEntry
 from vlmnb.records import content_key
-from vlmnb.spec import optimizations
-from vlmnb.spec.cell import Cell
+from vlmnb.records.resolved import Resolved
 from vlmnb.spec.optimizations.visual_tokens import Reduction, selection_flops
 
 FlopCounts = dict[tuple[str, str, str], FlopCount]
 """FLOPs of one prompt by model, weights and shapes of its tensors, with what is left of its image tokens."""
 
 
-def count(loaded: Loaded, batch: Batch, cell: Cell, counts: FlopCounts) -> FlopCount:
+def count(resolved: Resolved, loaded: Loaded, batch: Batch, counts: FlopCounts) -> FlopCount:
     """Count the FLOPs of one forward pass over a batch of prompts, and of a decoding step.
 
     All prompts of a batch are padded to the longest one. If their images are alike too, they take the same
     work: the longest prompt is counted alone and multiplied by the batch. A new count is added to those made
     so far. Otherwise the batch is counted as a whole. Counts are kept in the user's cache.
     """
-    reduction = optimizations.of(cell).reduction
+    cell, reduction = resolved.cell, resolved.optimization.reduction
 
     def encoded(first: int, end: int) -> Any:
         samples, prompts = batch.samples[first:end], batch.prompts[first:end]
@@ -125,7 +125,7 @@ def _counted(
     found, formula_note = counters.attempt("the formula", by_formula)
     as_json = config.to_json_string(use_diff=False)
     step, step_note = counters.attempt(
-        "torch, decoding,", lambda: meta.decode(_shapes(entry.name, as_json), tokens).times(prompts)
+        "torch, decoding,", lambda: meta.decode(_shapes(entry, as_json), tokens).times(prompts)
     )
     made = counted.model_copy(update={**(found or {}), "decode_torch": step})
     notes = [counted.note, formula_note, step_note, *flop_count.disagreements(made)]
@@ -133,12 +133,12 @@ def _counted(
 
 
 @functools.lru_cache(maxsize=1)
-def _shapes(model: str, config: str) -> Any:
+def _shapes(entry: ModelEntry, config: str) -> Any:
     """Return the model's geometry without memory, by the configuration of the loaded model as JSON.
 
     A checkpoint need not have the geometry of the model it is named after.
     """
-    return meta.build(models.get(model), geometry.of(json.loads(config)))
+    return meta.build(entry, geometry.of(json.loads(config)))
 
 
 def _by_counters(loaded: Loaded, inputs: Any, reduction: Reduction | None) -> FlopCount:

@@ -29,7 +29,7 @@ class Configuration:
 
     Attributes:
         optimization: Precision and settings that are part of the model; those of ``OF_CALLS`` are left out.
-        seed: Of random weights; 0 for pretrained ones.
+        seed: Of random weights, made by ``config``; 0 for pretrained ones.
     """
 
     entry: ModelEntry
@@ -37,8 +37,10 @@ class Configuration:
     weights: Weights
     device: Device
     optimization: Optimization
-    seed: int = 0
-    interpolate: bool = False
+    seed: int
+    interpolate: bool
+    config: dict[str, Any]
+    folder: Path | None
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,6 @@ class Loaded:
             another object if positions are interpolated.
         model: The transformers model, on its device, in evaluation mode.
         processor: Its processor, padding on the left.
-        processor_source: ``checkpoint``, or ``stand-in`` if there was none for random weights.
         geometry: How a checkpoint's geometry differs from that of the model it is named after.
         template: Where its chat template comes from, with a digest.
         notes: What a reader of its numbers should know about the checkpoint.
@@ -62,11 +63,15 @@ class Loaded:
     sizing: Sizing
     model: Any
     processor: Any
-    processor_source: str = "checkpoint"
     geometry: str = ""
     template: str = ""
     notes: tuple[str, ...] = ()
     engine: Any = None
+
+    @property
+    def processor_source(self) -> str:
+        """Return ``checkpoint`` or ``stand-in``."""
+        return "checkpoint" if self.configuration.folder else stand_in.NAME
 
     @property
     def family(self) -> Family:
@@ -91,6 +96,8 @@ def configuration(resolved: Resolved) -> Configuration:
         optimization=Optimization(name="", dtype=cell.dtype, names=names),
         seed=cell.seed if cell.weights == "random" else 0,
         interpolate=cell.interpolate,
+        config=resolved.config,
+        folder=resolved.folder,
     )
 
 
@@ -215,8 +222,7 @@ def apply(setting: Setting, model: Any, device: str) -> None:
 
 
 def _random(wanted: Configuration) -> Loaded:
-    entry, family = wanted.entry, wanted.family
-    config = geometry.config(entry)
+    family, folder, config = wanted.family, wanted.folder, geometry.of(wanted.config)
     model = random_weights.build(
         family.model_class(config),
         config,
@@ -224,15 +230,16 @@ def _random(wanted: Configuration) -> Loaded:
         device=wanted.device,
         seed=wanted.seed,
     )
-    folder = checkpoints.processor_folder(entry)
     if folder is None:
-        return Loaded(wanted, family, model, stand_in.build(family, config), stand_in.NAME)
+        return Loaded(wanted, family, model, stand_in.build(family, config))
     processor = _processor(wanted, folder)
-    return Loaded(wanted, family, model, processor, template=prompting.template_source(processor, folder))
+    template = prompting.template_source(processor, folder)
+    return Loaded(wanted, family, model, processor, template=template)
 
 
 def _pretrained(wanted: Configuration) -> Loaded:
-    folder = checkpoints.find(wanted.entry)
+    folder = wanted.folder
+    assert folder is not None  # `require` has found and checked it
     loaded = _from_folder(wanted, folder, dtype=torch_dtype(wanted.optimization.dtype))
     model = loaded.model
     if reason := soundness.check_values(model, wanted.entry, folder):

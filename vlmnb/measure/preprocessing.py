@@ -23,7 +23,7 @@ from vlmnb.measure.failures import NotApplicable, NotMeasured
 from vlmnb.measure.generation import Generator
 from vlmnb.measure.loading import Loaded
 from vlmnb.meters.energy import EnergyMeter
-from vlmnb.models import checkpoints, prompting
+from vlmnb.models import prompting
 from vlmnb.records.parts import FailedSample
 from vlmnb.records.preprocessed import STEPS, Prepared, Preprocessing
 from vlmnb.records.resolved import Resolved
@@ -237,7 +237,7 @@ def _processor(loaded: Loaded, backend: str) -> Any:
 
     if hasattr(processor, "patches"):
         raise NotImplementedError(f"{type(processor).__name__} cuts patches itself")
-    folder = checkpoints.processor_folder(loaded.configuration.entry)
-    own = AutoImageProcessor.from_pretrained(folder, backend="torchvision")
-    processor.image_processor = own
+    processor.image_processor = AutoImageProcessor.from_pretrained(
+        loaded.configuration.folder, backend="torchvision"
+    )
     return processor

@@ -109,7 +109,7 @@ def fetch(entry: ModelEntry, missing: str, patterns: Sequence[str]) -> Path:
         raise UserError(f"{missing}, and {constants.ENDPOINT} cannot be reached; {ways_out(entry)}")
     try:
         found = huggingface_hub.snapshot_download(
-            entry.source, revision=entry.revision or None, allow_patterns=list(patterns),
+            entry.source, revision=commit(entry), allow_patterns=list(patterns),
             ignore_patterns=list(UNREAD),
         )  # fmt: skip
     except Exception as error:  # the client of the Hub lets through whatever its own libraries raise

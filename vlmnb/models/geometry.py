@@ -25,10 +25,8 @@ def document(entry: ModelEntry) -> dict[str, Any]:
         return dict(json.loads(file.read_text(encoding="utf-8")))
     if entry.generic:
         return named.document(entry)
-    given = models.family_of(entry).configurations.get(entry.name)
-    if given is not None:
-        return dict(given)
-    return dict(_shipped(entry)["config"])
+    own = models.family_of(entry).configurations
+    return dict(own[entry.name] if entry.name in own else _shipped(entry)["config"])
 
 
 def source(entry: ModelEntry) -> str:

@@ -6,13 +6,14 @@ import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vlmnb import models, paths
 from vlmnb.data import catalogue
 from vlmnb.data.catalogue import Dataset
 from vlmnb.device import machine, slots
 from vlmnb.files import hashing
-from vlmnb.models import checkpoints, geometry
+from vlmnb.models import checkpoints, folders, geometry
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 from vlmnb.records import content_key
@@ -32,6 +33,8 @@ class Resolved:
     Attributes:
         entry: Registry entry of its model; ``dataset``: catalogue entry of its data set.
         revisions: Which weights, processor and data are there now.
+        config: The ``config.json`` of random weights; empty for pretrained ones, which have their own.
+        folder: Where the checkpoint lies or will lie, for random weights the processor; None for a stand-in.
         key: Content key of the cell on this machine.
         path: Where its record lies, or will lie.
     """
@@ -42,6 +45,8 @@ class Resolved:
     optimization: Optimization
     dataset: Dataset
     revisions: Revisions
+    config: dict[str, Any]
+    folder: Path | None
     key: str
     path: Path
 
@@ -53,12 +58,13 @@ def resolve(cells: Iterable[Cell], results: Path) -> dict[Cell, Resolved]:
         UserError: A model, data set or optimization is unknown, or the files of a checkpoint cannot be read.
     """
     slug = machine.describe().slug
-    of_model, surroundings = functools.cache(_of_model), functools.cache(content_key.surroundings)
+    made, surroundings = functools.cache(_weights), functools.cache(content_key.surroundings)
     of_data = functools.cache(lambda name: catalogue.get(name).revision())
     found: dict[Cell, Resolved] = {}
     for cell in cells:
         entry = models.get(cell.model)
-        revisions = Revisions(*of_model(cell.model, cell.weights, cell.seed), of_data(cell.dataset))
+        weights, processor, config, folder = made(entry, cell.weights, cell.seed)
+        revisions = Revisions(weights, processor, of_data(cell.dataset))
         optimization = optimizations.of(cell)
         key = content_key.of(cell, surroundings(revisions), optimization.tools())
         found[cell] = Resolved(
@@ -68,6 +74,8 @@ def resolve(cells: Iterable[Cell], results: Path) -> dict[Cell, Resolved]:
             optimization=optimization,
             dataset=catalogue.get(cell.dataset),
             revisions=revisions,
+            config=config,
+            folder=folder,
             key=key,
             path=paths.record(results, slug, cell.model, key),
         )
@@ -124,15 +132,15 @@ def changes_since(found: Record) -> str:
     return ", ".join(changed)
 
 
-def _of_model(model: str, weights: Weights, seed: int) -> tuple[str, str]:
-    """Return what identifies the weights, and tokenizer and image processor (empty if they come with them).
+def _weights(entry: ModelEntry, weights: Weights, seed: int) -> tuple[str, str, dict[str, Any], Path | None]:
+    """Return what identifies the weights and the processor, and what random weights are made of.
 
-    Random weights use the model's own processor if it is on this machine, and otherwise a stand-in. The
-    prompts differ, so the records of one must not answer for the other.
+    A processor that comes with the weights has an empty revision. Random weights use the model's own
+    processor if it is on this machine, and otherwise a stand-in. The prompts differ, so the records of one
+    must not answer for the other.
     """
-    entry = models.get(model)
     if weights == "pretrained":
-        return checkpoints.revision(entry), ""
-    folder = checkpoints.processor_folder(entry)
+        return checkpoints.revision(entry), "", {}, folders.anywhere(entry)
+    folder, config = checkpoints.processor_folder(entry), geometry.document(entry)
     processor = checkpoints.fingerprint(folder) if folder else "stand-in"
-    return f"random {hashing.digest(geometry.document(entry))} seed {seed}", processor
+    return f"random {hashing.digest(config)} seed {seed}", processor, config, folder
