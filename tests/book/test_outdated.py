@@ -6,13 +6,15 @@ import shutil
 from pathlib import Path
 
 import bookmaking
+import factory
 import pytest
 from bookmaking import PROJECT, Small
 
 from vlmnb.book import collect, postprocess
 from vlmnb.device import machine
+from vlmnb.records import record_file, resolved
 from vlmnb.spec.planning import Run
-from vlmnb.sweep import inventory
+from vlmnb.sweep import inventory, status
 
 SPEC = """
 title: Two pages
@@ -86,7 +88,7 @@ def test_pages_of_another_machine_and_pages_made_by_hand_are_not_called_outdated
 ) -> None:
     (small.runs / "llava-tiny" / "device.stamp").unlink()
     repeats_arrive(small)
-    found = collect.redraw_commands(executed(small), small.results, small.runs)
+    found = collect.outdated(executed(small), small.results, small.runs)
     assert list(found) == [("llava-tiny", "image_size")]
     monkeypatch.setitem(bookmaking.MACHINE, "fingerprint", "another")
     bookmaking.records(small.results, models=("llava-tiny",), axis_names=("image_size",))
@@ -101,5 +103,26 @@ def test_a_page_that_no_sweep_file_asks_for_names_none(small: Small) -> None:
     page.write_text(own, encoding="utf-8")
     drawn(small)
     repeats_arrive(small)
-    found = collect.redraw_commands(executed(small), small.results, small.runs)
-    assert found["llava-tiny", "device"] == "vlmnb sweep SPEC"
+    found = collect.outdated(executed(small), small.results, small.runs)
+    assert found["llava-tiny", "device"].command == "vlmnb sweep SPEC"
+
+
+@pytest.mark.parametrize(
+    ("weights", "name", "said"),
+    [("others", "other_inputs", "only an older record, of other weights"), ("", "stale", "other code")],
+)
+def test_an_outdated_page_counts_older_records_as_status_does(
+    weights: str, name: str, said: str, small: Small
+) -> None:
+    page = executed(small)["llava-tiny", "image_size"]
+    run = Run(model="llava-tiny", axis="image_size", parameters=postprocess.papermill(page)["parameters"])
+    for cell, one in resolved.resolve(run.plan.cells, small.results).items():
+        inputs = {"weights": weights or one.revisions.weights, "data": one.revisions.data}
+        made = factory.changed(bookmaking.measured(cell), "provenance", **inputs)
+        record_file.write(factory.but(made, hardware=machine.describe().slug), small.results)
+    repeats_arrive(small)
+    found = collect.outdated(executed(small), small.results, small.runs)["llava-tiny", "image_size"]
+    counted = status.report(inventory.jobs([run], small.results, small.runs))
+    assert found._asdict()[name] == counted[name] == len(run.plan.cells)
+    small.assemble()
+    assert said in small.read("runs/llava-tiny/image_size.ipynb")

@@ -86,7 +86,7 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
         path for path in sorted(runs.glob("*/[!.]*.ipynb")) if path.parent.name != "failures"
     )
     reported, refused_reports = collect.notebooks(reports)
-    redraw = collect.redraw_commands(measured, results, runs)
+    redraw = collect.outdated(measured, results, runs)
     pages = collect.pages(measured, records, failures, redraw) + collect.pages(reported, records, (), {})
     if commands := [page.redraw_command for page in pages if page.redraw_command]:
         say(collect.outdated_summary(commands, len(pages), results, runs))

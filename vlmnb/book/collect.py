@@ -14,7 +14,7 @@ from pathlib import Path
 from vlmnb import paths
 from vlmnb.audit.rule import Finding
 from vlmnb.book import disputed, postprocess
-from vlmnb.book.content import Content, Failure, Page, record_path
+from vlmnb.book.content import Content, Failure, Page, Redraw, record_path
 from vlmnb.book.pages import run
 from vlmnb.book.postprocess import Notebook, Refused
 from vlmnb.device import machine
@@ -68,9 +68,9 @@ def pages(
     executed: Mapping[Name, Notebook],
     records: Iterable[Record],
     failures: Iterable[Failure],
-    redraw: Mapping[Name, str],
+    redraw: Mapping[Name, Redraw],
 ) -> list[Page]:
-    """Describe the page of each executed notebook; ``redraw``: commands that draw outdated pages again."""
+    """Describe the page of each executed notebook; ``redraw``: the outdated ones."""
     by_key = {(record.cell.model, record.key): record for record in records}
     failed = {(failure.model, failure.axis): failure for failure in failures}
     made = []
@@ -81,25 +81,25 @@ def pages(
         shown = tuple(by_key[name[0], key] for key in keys if (name[0], key) in by_key)
         failure, prints = failed.get(name), {r.provenance.machine.get("fingerprint") for r in shown}
         # A sweep would measure the records of another machine anew.
-        command = redraw.get(name, "") if not prints or machine.describe().fingerprint in prints else ""
+        own = not prints or machine.describe().fingerprint in prints
         page = Page(
             *name, executed_at, written.get("parameters", {}), shown,
             # Both times are UTC, to the second or finer.
             failed_rerun=failure if failure and failure.at[:19] > executed_at[:19] else None,
-            redraw_command=command,
+            redraw=redraw.get(name) if own else None,
         )  # fmt: skip
         made.append(page)
     return made
 
 
-def redraw_commands(executed: Mapping[Name, Notebook], results: Path, runs: Path) -> dict[Name, str]:
-    """Return the outdated pages, each with the command that draws it again.
+def outdated(executed: Mapping[Name, Notebook], results: Path, runs: Path) -> dict[Name, Redraw]:
+    """Return the outdated pages, each with the command that draws it again and what `vlmnb status` counts.
 
-    A page is outdated if a sweep would draw it anew without measuring, because its template, the code that
-    shows records, its records or the machine's A/A repeats have changed. A page without a stamp, which no
-    sweep made, is never called outdated; ``executed`` are the notebooks that show measurements.
+    A page is outdated if its template, the code that shows records, its records or the machine's A/A repeats
+    have changed. A page without a stamp, which no sweep made, is never called outdated; ``executed`` are the
+    notebooks that show measurements.
     """
-    stale, plannable = [], []
+    gone, plannable = [], []
     for (model, axis), notebook in executed.items():
         if axis in axes.AXES and paths.executed(runs, model, axis).with_suffix(".stamp").exists():
             parameters = postprocess.papermill(notebook).get("parameters", {})
@@ -108,9 +108,17 @@ def redraw_commands(executed: Mapping[Name, Notebook], results: Path, runs: Path
                 _ = run.plan
                 plannable.append(run)
             except UserError:  # the model or a value is gone
-                stale.append(run)
-    stale += [job.run for job in inventory.jobs(plannable, results, runs) if job.page == "outdated"]
-    return {name: f"vlmnb sweep {spec}" for name, spec in _sweeps(stale).items()} if stale else {}
+                gone.append(run)
+    jobs = [job for job in inventory.jobs(plannable, results, runs) if job.page == "outdated"]
+    older = {
+        (job.run.model, job.run.axis): (
+            sum(state.state == "stale" for state in job.cells), sum(state.other_inputs for state in job.cells)
+        )
+        for job in jobs
+    }  # fmt: skip
+    wanted = gone + [job.run for job in jobs]
+    commands = _sweeps(wanted) if wanted else {}
+    return {name: Redraw(f"vlmnb sweep {spec}", *older.get(name, ())) for name, spec in commands.items()}
 
 
 def outdated_summary(commands: Sequence[str], pages: int, results: Path, runs: Path) -> str:

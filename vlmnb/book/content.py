@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from vlmnb import models, paths
 from vlmnb.analysis import base_configuration
@@ -28,6 +28,20 @@ class Failure(Frozen):
     at: str = ""
 
 
+class Redraw(NamedTuple):
+    """How an outdated page is drawn again, and how many of its cells have older records.
+
+    Attributes:
+        command: A sweep.
+        stale: Cells measured with other code, packages or settings.
+        other_inputs: Cells without a record that have one of other weights, data or tools.
+    """
+
+    command: str
+    stale: int = 0
+    other_inputs: int = 0
+
+
 @dataclass(frozen=True)
 class Page:
     """A published run of a notebook, which ``axis`` names.
@@ -36,7 +50,7 @@ class Page:
         executed_at: UTC, ISO 8601, or empty.
         records: Records that the page's tables name.
         failed_rerun: A failed run of the same notebook that is newer than the page.
-        redraw_command: The command that draws an outdated page again; empty if the page is up to date.
+        redraw: How an outdated page is drawn again; None if the page is up to date.
     """
 
     model: str
@@ -45,7 +59,12 @@ class Page:
     parameters: Mapping[str, Any]
     records: tuple[Record, ...]
     failed_rerun: Failure | None = None
-    redraw_command: str = ""
+    redraw: Redraw | None = None
+
+    @property
+    def redraw_command(self) -> str:
+        """The command that draws an outdated page again; empty if the page is up to date."""
+        return self.redraw.command if self.redraw else ""
 
     @property
     def from_report(self) -> bool:

@@ -107,7 +107,7 @@ def fingerprint_of(cpu_model: str, logical_cores: int, memory_bytes: int, gpu_na
     what the operating system has of it is less, another amount at each boot, and may change meanwhile.
     """
     gib = memory_bytes / 2**30
-    step = 2.0 ** (math.floor(math.log2(gib)) - 2)
+    step = 2 ** max(math.floor(math.log2(gib)) - 2, 0)
     parts = [cpu_model, logical_cores, math.ceil(gib / step) * step, sorted(gpu_names)]
     parts += [gpu_names[0]] if len(set(gpu_names)) > 1 else []
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
