@@ -68,6 +68,15 @@ def test_parameters_that_are_no_plain_mapping_are_one_line(
     assert not out.exists()
 
 
+@pytest.mark.slow
+def test_a_good_run_logs_nothing_of_the_kernels(tmp_path: Path) -> None:
+    notebook, out = paths.root() / "notebooks" / "card.ipynb", tmp_path / "out.ipynb"
+    command = [sys.executable, "-m", "papermill", str(notebook), str(out), "-p", "results", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Executing" in ended.stderr
+    assert "IPKernelApp" not in ended.stderr
+
+
 @pytest.mark.parametrize("program", ["/usr/bin/pytest", "-c", "/x/vlmnb/notebook_run.py"])
 def test_other_programs_are_left_alone(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     monkeypatch.setattr(sys, "argv", [program])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import keyword
+import logging
 import os
 import sys
 import traceback
@@ -17,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 import yaml
-from papermill.engines import NBClientEngine
+from papermill.engines import NBClientEngine, papermill_engines
 from papermill.exceptions import PapermillExecutionError
 from papermill.translators import PythonTranslator, papermill_translators
 
@@ -26,7 +27,17 @@ from vlmnb.sweep import notebook_template, supervisor
 
 
 class Engine(NBClientEngine):  # type: ignore[misc]
-    """papermill's own engine under a name of this package; it changes nothing."""
+    """papermill's own engine, with a Jupyter kernel that does not log what happens in every good run.
+
+    ipykernel warns that it uses TCP without encryption, on this machine alone, and logs an error when papermill
+    ends it with an interrupt. What the notebook raises, and why a kernel dies, is still shown.
+    """
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **options: Any) -> Any:
+        """Execute a notebook."""
+        quiet = {"extra_arguments": [f"--IPKernelApp.log_level={logging.CRITICAL}"]}
+        return super().execute_managed_notebook(nb_man, kernel_name, **{**quiet, **options})
 
 
 class Translator(PythonTranslator):  # type: ignore[misc]
@@ -88,6 +99,7 @@ def install() -> None:
     if name == "papermill" and sys.excepthook is sys.__excepthook__:
         sys.excepthook = _shown
         papermill_translators.register("python", Translator)
+        papermill_engines.register(None, Engine)
         os.environ.update(supervisor.with_bytecode())
         given = next((Path(word) for word in words if word.endswith(".ipynb")), None)
         if given and given.exists() and "-" not in words:  # else it comes from elsewhere
