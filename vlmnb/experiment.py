@@ -43,6 +43,8 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
     for name in sorted(cells.get("injected", set()) & given.keys()):
         if isinstance(known[name], tuple) and given[name] in ([], (), "", "[]"):
             raise UserError(f"{name} is empty; leave it out for the model's own")
+        if name == "model" and not given[name]:
+            raise UserError("model is empty; name one, or leave it out; `vlmnb models` lists names")
     assigned = set().union(*cells.values())
     extra = {name: namespace.get(name) for name in sorted(assigned) if name not in known}
     return planning.plan(axis, given | extra)

@@ -74,6 +74,15 @@ def test_an_empty_list_given_to_papermill_is_no_default() -> None:
         history = ["", own, f"# Parameters\nseq_lens = {value!r}\n"]
         with pytest.raises(UserError, match="seq_lens is empty"):
             experiment.begin("seq_len", namespace | {"seq_lens": value, "_ih": history})
+    history = ["", own, '# Parameters\nmodel = ""\n']
+    with pytest.raises(UserError, match="model is empty"):
+        experiment.begin("seq_len", namespace | {"model": "", "_ih": history})
+
+
+def test_a_list_names_a_value_once() -> None:
+    for axis, name in (("repeat", "repeats"), ("batch_size", "batch_sizes")):
+        with pytest.raises(UserError, match=f"{name} lists the same value twice"):
+            planning.plan(axis, {"model": "llava-tiny", name: [1, 1]})
 
 
 def test_a_list_may_come_as_the_text_that_papermill_passes() -> None:

@@ -88,7 +88,7 @@ def checked(axis: Axis, name: str, value: Any) -> Any:
     A list may also be given as YAML text (as ``papermill -p`` does), or as its only value.
 
     Raises:
-        UserError: The notebook has no such parameter, or the value has another type.
+        UserError: The notebook has no such parameter, or the value has another type or is listed twice.
     """
     if name not in axis.parameters:
         raise UserError(f"notebook {axis.name} has no parameter {name!r}; {nearest(name, axis.parameters)}")
@@ -102,6 +102,8 @@ def checked(axis: Axis, name: str, value: Any) -> Any:
         items = list(value) if isinstance(value, (list, tuple)) else [value]
         if any(type(item) is not wanted[1] for item in items):
             raise UserError(f"{name} takes a list of {wanted[1].__name__}, got {value!r}")
+        if len(set(items)) < len(items):
+            raise UserError(f"{name} lists the same value twice: {items!r}")
         return optimizations.tidied(items, name) if name in ("optimizations", "precisions") else items
     if type(value) is not wanted:
         raise UserError(f"{name} takes {wanted.__name__}, got {value!r}")

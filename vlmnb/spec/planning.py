@@ -175,8 +175,6 @@ def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], place: Plac
                 raise UserError(f"{name} is empty; leave it out for the model's own")
             if isinstance(value, list) and len(value) > MOST_VALUES:
                 raise UserError(f"{name} lists {len(value)} values; at most {MOST_VALUES} make sense")
-            if isinstance(value, list) and len({repr(item) for item in value}) < len(value):
-                raise UserError(f"{name} lists the same value twice: {value!r}")
 
 
 def _check_reduction(entry: ModelEntry, axis: Axis, optimization: Optimization, image_size: Any) -> None:
