@@ -358,12 +358,13 @@
     if (why) return why;
     const times = `${plain(ends[0])} times [${plain(ends[1])}, ${plain(ends[2])}]`;
     const most = Math.ceil(100 * (Math.max(ends[2], 1 / ends[1]) - 1));
-    return answer === "yes" ? `real: ${times}` : `may be noise, equal within ${most} %: ${times}`;
+    return answer === "yes" ? `real: ${times}` : `may be noise, at most ${most} % apart: ${times}`;
   };
   const best = () => {
     const groups = Map.groupBy(filtered(), (point) => point.group);
     const made = [...groups].map(([group, own]) => {
-      const able = own.filter((point) => !point.missed.length && !useless(point));
+      const known = own.filter((point) => Object.keys(AIMS).some((name) => value(point, name)));
+      const able = known.filter((point) => !point.missed.length && !useless(point));
       const rows = Object.entries(AIMS).map(([name, aim]) => {
         const [first, second] = able.filter((point) => value(point, name))
           .sort((a, b) => value(a, name)[0] - value(b, name)[0]);
@@ -373,7 +374,7 @@
           second ? link(second, named(second)) : "-", second ? shown(second, name) : "-",
           second ? verdict(first, second, name) : "no runner-up"];
       });
-      const wrong = own.filter((point) => !point.missed.length && useless(point)).length;
+      const wrong = known.filter((point) => !point.missed.length && useless(point)).length;
       const out = wrong ? `, ${wrong} without a right answer left out` : "";
       return table(`Best of ${able.length} within the limits${out}: ${group}`,
         ["Aim", "Best", "Value", "Runner-up", "Its value", "Is the lead real?"], rows);

@@ -127,6 +127,6 @@ def test_an_image_is_called_faster_only_if_its_own_interval_says_so() -> None:
         "0.95, by a noise floor of 10 %"
     )
     told = findings.text("batch_size", *series(*BATCHES, times(1, 1.9, 3.8)), 0.5)
-    assert "so an image shows no measurable change: equal within 58 %" in told
+    assert "so an image shows no measurable change: at most 58 % apart" in told
     told = findings.text("batch_size", *series(*BATCHES, times(1, 1.9, 3.8)), 1.5)
-    assert "so an image shows no measurable change: less than 2.7 times apart" in told
+    assert "so an image shows no measurable change: at most 2.7 times apart" in told

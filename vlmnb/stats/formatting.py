@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+EQUAL = 25
+"""Percent above which two that may differ by so much are not called equal."""
+
 _PREFIXES = {-12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T", 15: "P", 18: "E"}
 
 
@@ -80,12 +83,17 @@ def percent(fraction: float, digits: int = 2) -> str:
 def equal(share: float) -> str:
     """Return how large a difference could be at most: the share rounded up, a factor from twice on.
 
-    >>> equal(0.131), equal(1.31)
-    ('equal within 14 %', 'less than 2.4 times apart')
+    >>> equal(0.131), equal(0.43), equal(1.31)
+    ('equal within 14 %', 'at most 43 % apart', 'at most 2.4 times apart')
     """
-    if share < 1:
-        return f"equal within {math.ceil(100 * share)} %"
-    return f"less than {math.ceil(10 * (1 + share)) / 10:.1f} times apart"
+    bound = math.ceil(round(100 * share, 6))
+    if bound <= EQUAL:
+        return f"equal within {bound} %"
+    return (
+        f"at most {bound} % apart"
+        if bound < 100
+        else f"at most {math.ceil(10 + bound / 10) / 10:.1f} times apart"
+    )
 
 
 def seconds(duration_s: float) -> str:
