@@ -24,6 +24,12 @@ QWEN_IMAGES = {
 }  # fmt: skip
 QWEN_MARKS = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
 MROPE = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 10000.0}
+HYBRID = {
+    "rope_parameters": {**MROPE, "mrope_section": [1, 1, 0], "mrope_interleaved": True,
+                        "partial_rotary_factor": 0.25},
+    "layer_types": ["linear_attention", "full_attention"], "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
+}  # fmt: skip
 SQUARE = {"height": 64, "width": 64}
 FIRST_MARK = 259
 
@@ -162,13 +168,7 @@ FAMILIES: dict[str, Small] = {
         **QWEN_VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 64,
     }),
     "qwen3_5": _qwen(
-        text={
-            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 0], "mrope_interleaved": True,
-                                "partial_rotary_factor": 0.25, "rope_theta": 10000.0},
-            "layer_types": ["linear_attention", "full_attention"],
-            "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16,
-            "linear_value_head_dim": 16,
-        },
+        text=HYBRID,
         vision={**QWEN_VISION, "num_position_embeddings": 64},
     ),
     "qwen3_vl_moe": _qwen(
@@ -264,11 +264,7 @@ FAMILIES: dict[str, Small] = {
         ("<image>", "</image>", "<slice>", "</slice>", "<image_id>", "</image_id>", "<|image_pad|>",
          "<|video_pad|>"),
         "<|image_pad|>", {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>"},
-        {"model_type": "qwen3_5_text", "layer_types": ["linear_attention", "full_attention"],
-         "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 0], "mrope_interleaved": True,
-                             "partial_rotary_factor": 0.25, "rope_theta": 10000.0},
-         "linear_num_key_heads": 2, "linear_num_value_heads": 4, "linear_key_head_dim": 16,
-         "linear_value_head_dim": 16},
+        {**HYBRID, "model_type": "qwen3_5_text"},
         {**VISION, "insert_layer_id": 0}, {"insert_layer_id": 0, "image_size": 64, "patch_size": 8},
         {"patch_size": 8, "scale_resolution": 64, "max_slice_nums": 4}, {},
         {"image_token": "<|image_pad|>", "video_token": "<|video_pad|>", "image_start_token": "<image>",
@@ -318,7 +314,7 @@ FAMILIES: dict[str, Small] = {
     ),
     "granite_docling": Small(
         (*IDEFICS_MARKS, *TILE_MARKS), "<image>", {"image_token_id": "<image>"}, {},
-        {**VISION, "out_hidden_size": 64, "scale_factor": 4},
+        {**VISION, "out_hidden_size": 64, "scale_factor": 4, "deepstack_visual_indexes": [0]},
         images={"size": SQUARE, "min_patches": 1, "max_patches": 4}, processor={"image_seq_len": 4},
     ),
     "ernie4_5_vl_moe": _qwen(
@@ -337,5 +333,51 @@ FAMILIES: dict[str, Small] = {
                "image_end_token": "<|IMAGE_END|>", "video_token": "<|VIDEO_PLACEHOLDER|>",
                "video_start_token": "<|VIDEO_START|>", "video_end_token": "<|VIDEO_END|>"},
         images={**QWEN_IMAGES, "temporal_patch_size": 1},
+    ),
+    "glm4v_moe": _qwen(
+        marks=GLM_MARKS, template="<|begin_of_image|><|image|><|end_of_image|>", ids=GLM_IDS,
+        text={"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2], "partial_rotary_factor": 0.5},
+              "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+              "n_shared_experts": 1, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1},
+        vision=GLM_VISION,
+    ),
+    "qwen3_5_moe": _qwen(
+        text={**HYBRID, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+              "shared_expert_intermediate_size": 32},
+        vision={**QWEN_VISION, "num_position_embeddings": 64},
+    ),
+    "paddleocr_vl": _qwen(
+        vision={**VISION, "spatial_merge_size": 2}, images={**QWEN_IMAGES, "temporal_patch_size": 1},
+        names={"image_token": "<|image_pad|>"},
+    ),
+    "llava_next_video": _llava(
+        marks=("<image>", "<video>"), ids={"image_token_index": "<image>", "video_token_index": "<video>"},
+        top={"vision_feature_layer": -1, "vision_feature_select_strategy": "default",
+             "image_grid_pinpoints": PINPOINTS, "image_seq_length": 64},
+        images={"size": {"shortest_edge": 64}, "crop_size": SQUARE, "image_grid_pinpoints": PINPOINTS},
+        processor={"patch_size": 8, "num_additional_image_tokens": 1, "image_token": "<image>",
+                   "vision_feature_select_strategy": "default", "video_token": "<video>"},
+    ),
+    "lighton_ocr": Small(
+        ("<image>", "<break>", "<end>"), "<image>", {"image_token_id": "<image>"}, {"model_type": "qwen3"},
+        {**VISION, "model_type": "pixtral", "head_dim": 16}, {"spatial_merge_size": 2},
+        {"size": {"longest_edge": 128}, "patch_size": 8}, {"patch_size": 8, "spatial_merge_size": 2},
+        {"image_token": "<image>", "image_break_token": "<break>", "image_end_token": "<end>"},
+    ),
+    "aria": Small(
+        ("<image>",), "<image>", {"image_token_index": "<image>"},
+        {"moe_num_experts": 4, "moe_topk": 2, "moe_num_shared_experts": 1},
+        {**VISION, "model_type": "idefics3_vision", "image_size": 490, "patch_size": 35},
+        {"projector_patch_to_query_dict": {196: 16, 784: 32}},
+        {"max_image_size": 490, "min_image_size": 336}, {"size_conversion": {"490": 16, "980": 32}},
+        {"image_token": "<image>"},
+    ),
+    "got_ocr2": Small(
+        ("<|im_start|>", "<|im_end|>", "<img>", "</img>", "<imgpad>"), "<img><imgpad></img>\n",
+        {"image_token_index": "<imgpad>"}, {"model_type": "qwen2"},
+        {"hidden_size": 64, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "image_size": 1024, "patch_size": 16, "window_size": 14, "global_attn_indexes": [1],
+         "mlp_dim": 128},
+        {"image_seq_length": 256}, {"size": {"height": 1024, "width": 1024}},
     ),
 }  # fmt: skip

@@ -19,10 +19,14 @@ from typing import Any
 import small_families
 import yaml
 
+from vlmnb.errors import one_line
+
 FILE = Path(__file__).resolve().parent.parent / "vlmnb" / "models" / "tried.yaml"
 SIZES = ((48, 48), (64, 64), (96, 96), (128, 128), (224, 224), (192, 64), (288, 96))
 SETTINGS = ("sdpa", "static_cache", "bf16", "bnb-8bit", "bnb-4bit", "torchao-int8", "torchao-int4")
 SECONDS = 600
+SAID = 200
+"""Characters of a reason that are kept."""
 CLOSE = 1e-3
 """Difference of logits, as a share of their spread, that rounding may make."""
 
@@ -38,7 +42,11 @@ def main(names: list[str]) -> None:
             row = {"failed": f"nothing came of it within {SECONDS} s"}
         else:
             lines = done.stdout.strip().splitlines()
-            row = json.loads(lines[-1]) if done.returncode == 0 else {"failed": done.stderr.strip()[-300:]}
+            row = (
+                json.loads(lines[-1])
+                if done.returncode == 0
+                else {"failed": one_line(done.stderr.strip().rpartition("\n")[2], 300)}
+            )
         print(name, row, flush=True)
         rows[name] = row
         text = yaml.safe_dump(dict(sorted(rows.items())), sort_keys=False, width=110, allow_unicode=True)
@@ -85,7 +93,9 @@ def tried(name: str, scratch: Path) -> dict[str, Any]:
         "flops": round(100 * (by_formula / executed - 1), 2) if executed and by_formula else None,
         "flops_note": one.flops.note,
         "settings": {
-            record.cell.optimization: record.status if record.status == "ok" else record.reason[:160]
+            record.cell.optimization: record.status
+            if record.status == "ok"
+            else one_line(record.reason, SAID)
             for record in records
         }
         | {"one graph": _graphs(folder)},
@@ -125,11 +135,11 @@ def _graphs(folder: Path) -> str:
         with torch.no_grad():
             found = torch._dynamo.explain(decoder)(inputs_embeds=torch.zeros(1, 8, width), use_cache=False)
     except Exception as error:  # whatever tracing raises is the answer
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:140]}"
+        return f"{type(error).__name__}: {one_line(error, SAID)}"
     if found.graph_break_count == 0:
         return "ok"
     why = next((str(one.reason) for one in found.break_reasons), "")
-    return f"{found.graph_count} graphs: {' '.join(why.split())[:140]}"
+    return f"{found.graph_count} graphs: {one_line(why, SAID)}"
 
 
 def _processor(folder: Path) -> Any:

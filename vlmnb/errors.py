@@ -70,6 +70,13 @@ def with_name(error: Exception) -> str:
 
 
 def one_line(text: object, most: int = 1000) -> str:
-    """Return a text, or the message of an exception, on one line of at most ``most`` characters."""
+    """Return a text, or the message of an exception, on one line of at most ``most`` characters.
+
+    A longer one is cut at a blank.
+    """
     line = " ".join(str(text).split())
-    return line if len(line) <= most else line[: most - 1] + "…"
+    if len(line) <= most:
+        return line
+    cut = line[: most - 1]
+    end = cut.rfind(" ")
+    return (cut[:end] if end > most // 2 else cut) + "…"

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import bundled
 import pytest
 import small_families
 import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText
 
-from vlmnb import models
+from vlmnb import models, paths
 from vlmnb.errors import UserError
 from vlmnb.flops import counters, flop_count, formula, meta
 from vlmnb.measure import encoding
 from vlmnb.models import description, geometry, tried
 from vlmnb.models.entry import named_entry
-from vlmnb.models.generic import structure
+from vlmnb.models.generic import processor, structure
 from vlmnb.models.generic.family import Generic
 from vlmnb.models.tried import Tried
 
@@ -35,6 +37,12 @@ EVERY = [
 def small(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A small checkpoint of the family of the test's parameter."""
     return small_families.build(request.param, tmp_path_factory.mktemp("small") / request.param)
+
+
+@pytest.fixture(scope="module")
+def small_smolvlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkpoint of one family."""
+    return small_families.build("smolvlm", tmp_path_factory.mktemp("one") / "smolvlm")
 
 
 def _inputs(family: Generic, prompts: list[str], sides: list[int]) -> dict[str, torch.Tensor]:
@@ -104,7 +112,8 @@ def test_every_part_of_the_model_is_found(small: Path) -> None:
     model = AutoModelForImageTextToText.from_pretrained(small)
     layers = structure.decoder_layers(model.get_decoder())
     assert structure.tower(model) is not None
-    assert len(structure.vision_layers(model)) == len(layers) == 2
+    assert len(structure.vision_layers(model)) == 2
+    assert len(layers) == structure.text_of(model.config).num_hidden_layers
     assert structure.patch_embedding(model) is not None
     assert structure.projectors(model)
     assert all(part is not None for layer in layers for part in structure.layer_parts(layer))
@@ -115,7 +124,7 @@ def test_a_description_counts_every_parameter_once(small: Path) -> None:
     model = AutoModelForImageTextToText.from_pretrained(small)
     found = description.describe(str(small))
     assert found.total == sum(parameter.numel() for parameter in model.parameters())
-    assert found.layers == 2
+    assert found.layers == structure.text_of(model.config).num_hidden_layers
     assert found.parameters["vision"] > 0
     assert len(found.images) == len(description.SHAPES)
     assert all(one.tokens > 0 for one in found.images)
@@ -145,8 +154,6 @@ def test_a_bundled_model_by_its_folder_makes_the_same_prompt(model: str, project
     ],
 )
 def test_folders_of_records_are_named_without_slashes(name: str, folder: str) -> None:
-    from vlmnb import paths
-
     assert paths.record(Path("r"), "cpu", name, "k") == Path("r/cpu") / folder / "k.json"
 
 
@@ -217,6 +224,10 @@ def test_llama_cpp_runs_the_classes_that_its_converter_knows(kind: str, word: st
         ({}, {"size": {"longest_edge": 2048}, "max_image_size": {"longest_edge": 512}}, 512),
         ({}, {"size": {"shortest_edge": 3136, "longest_edge": 12845056}}, 224),
         ({}, {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}, 336),
+        ({}, {"size": {"shortest_edge": 4096, "longest_edge": 4096}, "merge_size": 2}, 64),
+        ({}, {"min_pixels": 3136, "max_pixels": 12845056, "merge_size": 2}, 224),
+        ({"vision_config": {"image_size": 1540}}, {"size": {"longest_edge": 128}}, 128),
+        ({"vision_config": {"image_size": 980}}, {"size": {"shortest_edge": 378, "longest_edge": 980}}, 378),
     ],
 )
 def test_images_have_the_side_that_the_processor_names(
@@ -227,6 +238,55 @@ def test_images_have_the_side_that_the_processor_names(
     entry = models.get(str(tmp_path))
     assert (entry.base_image_size, entry.image_sizes) == (side, (side, side * 3 // 2, side * 2))
     assert entry.speed_dataset == "textvqa-mini"
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        ({"dtype": "float32"}, "fp32"),
+        ({"torch_dtype": "float32"}, "fp32"),
+        ({"text_config": {"torch_dtype": "float32"}}, "fp32"),
+        ({"dtype": "float16"}, "bf16"),
+        ({}, "bf16"),
+    ],
+)
+def test_weights_in_32_bits_are_measured_in_32_bits(
+    config: dict[str, Any], dtype: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert models.get(str(tmp_path)).base_dtype == dtype
+
+
+@pytest.mark.parametrize("name", bundled.NAMES)
+def test_the_folder_of_a_bundled_model_has_its_sizes_and_precision(name: str, tmp_path: Path) -> None:
+    own, folder = models.get(name), paths.bundled_model(name)
+    named = models.get(str(folder))
+    shared = ("base_image_size", "image_sizes", "base_dtype", "seq_lens", "max_new_tokens", "fixed_tokens")
+    assert [getattr(named, field) for field in shared] == [getattr(own, field) for field in shared]
+    copied = models.get(str(shutil.copytree(folder, tmp_path / "copy")))
+    assert (copied.base_image_size, copied.base_dtype) == (own.base_image_size, own.base_dtype)
+    assert copied.image_sizes == (64, 96, 128)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "PixtralProcessor requires the Torchvision library but it was not found",
+        "None could be imported. Missing optional dependencies: torchvision. Please install",
+        "No module named 'torchvision.ops'",
+        "torchvision is missing, run `pip install torchvision`",
+    ],
+)
+def test_a_package_that_a_processor_lacks_is_named(
+    message: str, small_smolvlm: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ImportError(message)
+
+    monkeypatch.setattr(processor, "_loaded", fails)
+    with pytest.raises(UserError, match="smolvlm models needs torchvision, which is not installed"):
+        Generic(small_smolvlm).load_processor(small_smolvlm)
+    assert "torchvision" in description.describe(str(small_smolvlm)).image_note
 
 
 def test_a_type_whose_batches_differ_has_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

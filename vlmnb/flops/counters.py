@@ -138,16 +138,21 @@ def quiet(model: nn.Module, experts: str = "eager") -> Iterator[None]:
             miss grouped products (``grouped_mm``), which it takes by itself.
     """
     modes = [(module, module.training) for module in model.modules()]
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         with warnings.catch_warnings(), _counted_ways(model, experts):
             warnings.simplefilter("ignore")
             model.eval()
+            for parameter in learned:  # torch's counter fails where a module is given one (Idefics2)
+                parameter.requires_grad = False
             yield
     finally:
         for module, training in modes:
             module.training = training
+        for parameter in learned:
+            parameter.requires_grad = True
         logging.disable(disabled)
 
 

@@ -27,8 +27,8 @@ def prefill(family: Family, config: Any, image_size: int, prompt_tokens: int) ->
 
 def prompt(family: Family, config: Any, image: ImageFlops, prompt_tokens: int) -> Parts:
     """Count the forward pass over one prompt, given the FLOPs of its image."""
-    language = _language(family.decoder_shape(config), queries=prompt_tokens, before=0)
-    return Parts(**image.model_dump(exclude={"unused"})).plus(language)
+    language = _language(family.decoder_shape(config), prompt_tokens, before=0, of_images=image.routed)
+    return Parts(**image.model_dump(exclude={"unused", "routed"})).plus(language)
 
 
 def decode(family: Family, config: Any, prompt_tokens: int) -> Parts:
@@ -36,12 +36,12 @@ def decode(family: Family, config: Any, prompt_tokens: int) -> Parts:
     return _language(family.decoder_shape(config), queries=1, before=prompt_tokens)
 
 
-def _language(decoder: Decoder, queries: int, before: int) -> Parts:
-    """Count a decoder over ``queries`` tokens that come after so many others."""
+def _language(decoder: Decoder, queries: int, before: int, of_images: int = 0) -> Parts:
+    """Count a decoder over ``queries`` tokens, some of them of images, that come after so many others."""
     layers = decoder.each_layer
     return Parts(
         projections=2 * queries * sum(layer.projections for layer in layers),
-        mlp=2 * queries * sum(layer.mlp for layer in layers),
+        mlp=2 * sum(layer.work(queries, of_images) for layer in layers),
         scores=2 * sum(layer.pairs(queries, before) * layer.scores for layer in layers),
         head=2 * queries * decoder.width * decoder.vocabulary,
     )

@@ -300,10 +300,12 @@ def _usable(wanted: Configuration, folder: Path) -> Iterator[None]:
         yield
     except (torch.OutOfMemoryError, MemoryError):
         raise
+    except UserError as error:
+        raise UserError(f"cannot load {wanted.entry.name} from {folder}: {error}") from None
     except Exception as error:
         if "allocate" in str(error):
             raise
-        reason = f"{type(error).__name__}: {one_line(str(error).replace(str(folder), 'it'))[:300]}"
+        reason = f"{type(error).__name__}: {one_line(str(error).replace(str(folder), 'it'), 300)}"
         raise UserError(f"cannot load {wanted.entry.name} from {folder}: {reason}") from None
 
 

@@ -54,7 +54,7 @@ def get(name: str) -> ModelEntry:
     Raises:
         UserError: There is no such model; the message names the nearest.
     """
-    found = registry().get(name) or named.entry(name)
+    found = registry().get(name) or named.entry(name, registry().values())
     if found is None:
         near = nearest(name, registry())
         raise UserError(

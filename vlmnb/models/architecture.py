@@ -21,6 +21,7 @@ class Layer(Frozen):
     Attributes:
         projections: Multiply-adds of the matrices of its attention, or of what stands in its place.
         mlp: Those of everything else; of many experts, of the ones that a token passes.
+        mlp_of_image: The same for a token of an image, where images have experts of their own.
         scores: Multiply-adds of a query with one position: its key and its value, over all heads.
         kept: Numbers that the cache keeps of a position; 0 where a layer reads the cache of another.
         window: Positions that a token sees, itself included; 0: all before it.
@@ -32,12 +33,18 @@ class Layer(Frozen):
 
     projections: int
     mlp: int
+    mlp_of_image: int | None = None
     scores: int = 0
     kept: int = 0
     window: int = 0
     chunk: int = 0
     conv_state: int = 0
     state: int = 0
+
+    def work(self, queries: int, of_images: int) -> int:
+        """Return the multiply-adds of ``mlp`` over so many tokens, some of them of images."""
+        other = self.mlp if self.mlp_of_image is None else self.mlp_of_image
+        return self.mlp * (queries - of_images) + other * of_images
 
     def pairs(self, queries: int, before: int) -> int:
         """Return the products of queries and positions that eager attention computes: the hidden ones too.
@@ -144,12 +151,14 @@ class ImageFlops(Frozen):
         vision_scores: Queries times keys, and weights times values.
         projector: What brings the image to the width of the decoder.
         unused: FLOPs of the tower whose result nothing uses; they are counted in the others.
+        routed: Tokens, no FLOPs, that go to the experts of images, where a decoder has such.
     """
 
     vision: int = 0
     vision_scores: int = 0
     projector: int = 0
     unused: int = 0
+    routed: int = 0
 
     def times(self, images: int) -> ImageFlops:
         """Return the FLOPs of so many equal images."""

@@ -164,10 +164,10 @@ def _images(entry: ModelEntry, family: Family) -> tuple[tuple[ImageCost, ...], s
             pixels = next(v for n, v in inputs.items() if n in ("pixel_values", "image_patches"))
             tokens = int(inputs["attention_mask"].sum()) - len(prompting.text_ids(processor, prompt))
             made.append(ImageCost(width=width, height=height, tokens=tokens, pixels=tuple(pixels.shape)))
-    except UserError:
-        raise
-    except Exception as error:  # a processor's files may be missing, or it wants a package
-        return (), f"{type(error).__name__}: {one_line(error)[:300]}"
+    except UserError as error:  # it wants a package
+        return (), one_line(error)
+    except Exception as error:  # its files may be missing or damaged
+        return (), f"{type(error).__name__}: {one_line(error, 300)}"
     return tuple(made), ""
 
 

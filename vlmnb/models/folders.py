@@ -113,7 +113,7 @@ def fetch(entry: ModelEntry, missing: str, patterns: Sequence[str]) -> Path:
             ignore_patterns=list(UNREAD),
         )  # fmt: skip
     except Exception as error:  # the client of the Hub lets through whatever its own libraries raise
-        reason = f"downloading failed ({type(error).__name__}: {one_line(error)[:200]})"
+        reason = f"downloading failed ({type(error).__name__}: {one_line(error, 200)})"
         why = _refused(entry, error) or f"{reason}; {ways_out(entry)}"
         raise UserError(f"{missing}, and {why}") from None
     return Path(found)

@@ -5,47 +5,81 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.models import folders
-from vlmnb.models.entry import ModelEntry, named_entry
+from vlmnb.models.entry import BUNDLED_DATA, ModelEntry, named_entry
 
 SMALL = ("*.json", "*.jinja", "*.model", "*.txt", "README.md")
 """Files of a repository that describe a model, without its weights."""
 
 
-def entry(name: str) -> ModelEntry | None:
-    """Return the entry of a model by its repository or folder, with the image sizes that suit its files.
+def entry(name: str, known: Iterable[ModelEntry] = ()) -> ModelEntry | None:
+    """Return the entry of a model by its repository or folder, with sizes and precision that suit its files.
 
-    Nothing is downloaded: without its files, images have the side that entries have by default.
+    A folder or repository that one of the known entries has too takes that entry's. Nothing is downloaded:
+    without its files, images have the side and the precision that entries have by default.
     """
     found = named_entry(name)
-    side = _own_side(folders.anywhere(found)) if found else 0
-    if found is None or not side:
-        return found
-    return found.model_copy(update={"base_image_size": side, "image_sizes": (side, side * 3 // 2, side * 2)})
-
-
-def _own_side(folder: Path) -> int:
-    """Return the side in pixels that a processor's settings name: of a tile, of its images, of the tower."""
+    if found is None:
+        return None
+    if (twin := next((one for one in known if _same_files(found, one)), None)) is not None:
+        return found.model_copy(update={field: getattr(twin, field) for field in SHARED})
     config, older, newer = (
-        _read(folder / name) for name in ("config.json", "preprocessor_config.json", "processor_config.json")
+        _read(folders.anywhere(found) / name)
+        for name in ("config.json", "preprocessor_config.json", "processor_config.json")
     )
-    given = {**older, **_part(newer, "image_processor")}
-    size, crop = _part(given, "size"), _part(given, "crop_size")
-    vision = _part(config, "vision_config").get("image_size")
-    places = (
-        _part(given, "max_image_size").get("longest_edge"), crop.get("height"), size.get("height"),
-        size.get("shortest_edge") if "longest_edge" not in size else None,
-        vision[0] if isinstance(vision, list) and vision else vision,
-    )  # fmt: skip
-    return next((side for side in places if isinstance(side, int) and 0 < side <= LARGEST), 0)
+    side = _own_side(config, {**older, **_part(newer, "image_processor")}, found.base_image_size)
+    own = {"base_image_size": side, "image_sizes": (side, side * 3 // 2, side * 2)}
+    return found.model_copy(update=own | {"base_dtype": "fp32" if _in_32_bits(config) else found.base_dtype})
 
+
+SHARED = ("base_image_size", "image_sizes", "seq_lens", "base_dtype", *BUNDLED_DATA, "max_new_tokens",
+          "fixed_tokens")  # fmt: skip
+"""What a model measured by its name takes from an entry that has the same files."""
+
+
+def _same_files(of: ModelEntry, entry: ModelEntry) -> bool:
+    if entry.bundled and of.source.startswith("/"):
+        return paths.bundled_model(entry.name).resolve() == Path(of.source).resolve()
+    return entry.source == of.source
+
+
+def _own_side(config: dict[str, Any], given: dict[str, Any], usual: int) -> int:
+    """Return the side in pixels that a processor's settings name: of a tile, of its images, of the tower.
+
+    A processor that takes images of many sizes has the usual side, within its limits.
+    """
+    size, crop, vision = _part(given, "size"), _part(given, "crop_size"), _part(config, "vision_config")
+    least, most = (size.get(edge, given.get(pixels)) for edge, pixels in LIMITS)
+    fixed = [_part(given, "max_image_size").get("longest_edge"), crop.get("height"), size.get("height")]
+    if most is None:
+        tower = vision.get("image_size")
+        fixed += [least, tower[0] if isinstance(tower, list) and tower else tower]
+    if found := next((side for side in fixed if isinstance(side, int) and 0 < side <= LARGEST), 0):
+        return found
+    areas = "merge_size" in given or (isinstance(most, int) and most > LARGEST)
+    bounds = [math.isqrt(n) if areas else n for n in (least, most) if isinstance(n, int) and n > 0]
+    return max(bounds[0], min(usual, bounds[-1])) if bounds else usual
+
+
+LIMITS = (("shortest_edge", "min_pixels"), ("longest_edge", "max_pixels"))
+"""Names of the smallest and of the largest image: sides, or areas in pixels."""
 
 LARGEST = 4096
 """A larger number among sizes is no side but an area."""
+
+
+def _in_32_bits(config: dict[str, Any]) -> bool:
+    """Return whether the weights are in 32 bits, by the newer or the older name of their precision."""
+    places = (config, _part(config, "text_config"))
+    given = (one.get(name) for one in places for name in ("dtype", "torch_dtype"))
+    return next((one for one in given if one), "") == "float32"
 
 
 def _part(of: dict[str, Any], name: str) -> dict[str, Any]:

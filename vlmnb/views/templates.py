@@ -11,6 +11,7 @@ from functools import cache, partial
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from vlmnb.errors import one_line
 from vlmnb.stats import formatting
 
 
@@ -28,9 +29,7 @@ def say(template: str, macro: str, **values: object) -> str:
 
 def foreign(text: str) -> str:
     """Return foreign text for a Markdown line: no markup, no line breaks, at most 300 characters."""
-    short = " ".join(text.split())
-    short = short if len(short) <= 300 else short[:299] + "…"
-    return re.sub(r"([|*_])", r"\\\1", html.escape(short, quote=False))
+    return re.sub(r"([|*_])", r"\\\1", html.escape(one_line(text, 300), quote=False))
 
 
 def plain(text: object) -> str:

@@ -82,7 +82,7 @@ def _tensor(
     elif isinstance(module, nn.Linear) and name == "weight":
         kind, role = "linear", "output" if component == "output" else role
     if layer is not None:
-        read *= _share(module, parameter, path, text)
+        read *= _share(module, parameter, path, text) * (_taken_by(path) != "image")
     shape = tuple(parameter.shape)
     return Tensor(component=component, role=role, shape=shape, kind=kind, layer=layer, read=read)
 
@@ -91,7 +91,7 @@ def _layer(layer: Any, text: Any, kind: Any) -> Layer:
     """Count one layer; ``kind`` is the layer of transformers' cache that belongs to it, if there is one."""
     mixing, _ = structure.layer_parts(layer)
     inside = set(map(id, mixing.modules())) if mixing is not None else set()
-    projections = mlp = 0
+    projections, mlp = 0, {"text": 0, "image": 0, "": 0}
     for path, module in layer.named_modules():
         work = sum(
             int(parameter.numel() * _share(module, parameter, path, text))
@@ -101,16 +101,16 @@ def _layer(layer: Any, text: Any, kind: Any) -> Layer:
         if id(module) in inside:
             projections += work
         else:
-            mlp += work
-    own: dict[str, int] = {}
+            mlp[_taken_by(path)] += work
+    own: dict[str, int] = {"mlp_of_image": mlp[""] + mlp["image"]} if mlp["image"] else {}
     if mixing is not None:
-        own = _linear_attention(mixing) or _attention(mixing, text)
+        own |= _linear_attention(mixing) or _attention(mixing, text)
         if kind is not None and not _keeps(kind):
             own["kept"] = 0
         window = getattr(kind, "sliding_window", None)
         if own.get("scores") and not own.get("chunk") and isinstance(window, int):
             own["window"] = window
-    return Layer(projections=projections, mlp=mlp, **own)
+    return Layer(projections=projections, mlp=mlp[""] + mlp["text"], **own)
 
 
 def _multiplied(module: Any, parameter: Any) -> bool:
@@ -118,6 +118,12 @@ def _multiplied(module: Any, parameter: Any) -> bool:
     from torch import nn
 
     return parameter.dim() >= 2 and not isinstance(module, nn.Embedding)
+
+
+def _taken_by(path: str) -> str:
+    """Return whose tokens pass a part of a layer: ``text``, ``image``, or empty for all."""
+    found = re.search(r"(?:^|\.)(text|vision|image)_(?:moe|experts|mlp)(?:\.|$)", path)
+    return {"vision": "image"}.get(found[1], found[1]) if found else ""
 
 
 def _share(module: Any, parameter: Any, path: str, text: Any) -> float:

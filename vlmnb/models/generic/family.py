@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vlmnb.errors import UserError
+from vlmnb.errors import UserError, one_line, with_name
 from vlmnb.models import folders, named, quiet_libraries
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, llama_like
 from vlmnb.models.entry import NAMED_FAMILY, ModelEntry
@@ -196,7 +197,19 @@ class Generic(Family):
 
     @functools.cached_property
     def _processor(self) -> Any:
-        return self.load_processor(self.folder)
+        with self._usable("cannot be loaded"):
+            return self.load_processor(self.folder)
+
+    @contextlib.contextmanager
+    def _usable(self, trouble: str) -> Iterator[None]:
+        """Report whatever a processor raises in a line."""
+        try:
+            yield
+        except UserError as error:
+            raise UserError(f"{self.folder}: {error}") from None
+        except Exception as error:
+            said = one_line(with_name(error), 300)
+            raise UserError(f"{self.folder}: its processor {trouble}: {said}") from None
 
     @property
     def _rendered(self) -> str:
@@ -206,8 +219,9 @@ class Generic(Family):
     def _image(self, image_size: int, height: int | None = None) -> Any:
         from PIL import Image
 
-        blank = Image.new("RGB", (image_size, height or image_size))
-        return self._processor(images=[blank], text=[self._rendered], padding=True, return_tensors="pt")
+        blank, processor = Image.new("RGB", (image_size, height or image_size)), self._processor
+        with self._usable(f"fails with an image of {blank.width} x {blank.height} pixels"):
+            return processor(images=[blank], text=[self._rendered], padding=True, return_tensors="pt")
 
     def _built(self, config: Any) -> Any:
         """Return the model without memory, built once for each configuration."""

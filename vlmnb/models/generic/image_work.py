@@ -8,6 +8,7 @@ section 2.1 (https://arxiv.org/abs/2001.08361).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,40 +31,64 @@ def count(model: Any, inputs: Mapping[str, Any]) -> ImageFlops:
     if tower is None or patching is None or pixels is None:
         raise ValueError("the vision tower, its patch embedding or the pixels were not found")
     fan_in, width = math.prod(patching.weight.shape[1:]), int(patching.weight.shape[0])
-    rows, images = pixels.numel() // fan_in, _images(inputs, pixels)
-    per_image = rows // images + any(hasattr(m, name) for m in tower.modules() for name in CLASS_TOKENS)
+    rows = pixels.numel() // fan_in
+    marked = any(hasattr(m, name) for m in tower.modules() for name in CLASS_TOKENS)
+    images = [patches + marked for patches in _images(inputs, pixels, rows)]
     layers = structure.vision_layers(model)
-    vision = [2 * per_image * images * _weights(layer) for layer in layers]
-    scores = [
-        4 * per_image * images * _attended(model, i, per_image) * width * structure.attends(layer)
-        for i, layer in enumerate(layers)
-    ]
-    pooling = _pooling(tower, layers, per_image, images)
+    merger, after, merged = structure.inner_merger(model)
+    vision, scores = [], []
+    for number, layer in enumerate(layers):
+        seen = [patches // merged if number > after else patches for patches in images]
+        mixing = structure.layer_parts(layer)[0]
+        mixed = _weights(mixing) if mixing is not None else 0
+        spans = [_attended(model, layer, number, patches) for patches in seen]
+        vision.append(2 * sum(seen) * (_weights(layer) - mixed) + 2 * mixed * sum(r for r, _ in spans))
+        relative = hasattr(mixing, "rel_pos_h")  # then queries are multiplied with positions on both axes
+        pairs = sum(r * (span + relative * math.isqrt(span)) for r, span in spans)
+        scores.append(4 * pairs * width * structure.attends(layer))
+    pooling = sum(_pooling(tower, layers, patches) for patches in images)
     rest = _beside_layers(model, tower, patching, layers, rows, width)
-    last = unused_layers(model.config)
+    rest += 4 * sum(images) * merged * width * (merger is not None)  # its attention, within what it merges
+    rest += sum(_averaging(model, tower, patches, width) for patches in images)
+    last, routed = unused_layers(model.config), inputs.get("moe_mm_token_type_ids")
     return ImageFlops(
         vision=2 * rows * fan_in * width + sum(vision) + pooling + rest,
         vision_scores=sum(scores),
-        projector=_projector(model, inputs, rows * width),
+        projector=_projector(model, inputs, rows // merged, width),
         unused=pooling + (sum(vision[-last:]) + sum(scores[-last:]) if last else 0),
+        routed=int((routed > 0).sum()) if routed is not None else 0,
     )
 
 
-def _images(inputs: Mapping[str, Any], pixels: Any) -> int:
-    """Return how many pictures, or tiles of pictures, the tower sees apart from each other."""
-    if pixels.dim() >= 4:
-        return math.prod(pixels.shape[:-3])
+def _images(inputs: Mapping[str, Any], pixels: Any, rows: int) -> list[int]:
+    """Return the patches of each picture, or tile of a picture, that the tower sees apart from the others."""
     grid = next((inputs[name] for name in GRIDS if name in inputs), None)
-    return len(grid) if grid is not None else 1
+    if grid is not None and grid.dim() == 2 and int(grid.prod(-1).sum()) == rows:
+        return [int(patches) for patches in grid.prod(-1)]
+    count = math.prod(pixels.shape[:-3]) if pixels.dim() >= 4 else len(grid) if grid is not None else 1
+    return [rows // count] * count
 
 
-def _attended(model: Any, layer: int, per_image: int) -> int:
-    """Return to how many positions a patch attends in a layer of the tower."""
+def _attended(model: Any, layer: Any, number: int, patches: int) -> tuple[int, int]:
+    """Return how many rows the attention of a layer of the tower computes, and to how many each attends.
+
+    Windows that a layer itself has (SAM's) are filled up at the edges.
+    """
+    side, own = math.isqrt(patches), getattr(layer, "window_size", None)
+    if isinstance(own, int) and own > 0:
+        return (-(-side // own) * own) ** 2, own**2
     vision = getattr(model.config, "vision_config", None)
     window, full = (getattr(vision, name, None) for name in ("window_size", "fullatt_block_indexes"))
-    if vision is None or not window or full is None or layer in full:
-        return per_image
-    return int(min(per_image, (window // vision.patch_size) ** 2))
+    if vision is None or not window or full is None or number in full:
+        return patches, patches
+    return patches, int(min(patches, (window // vision.patch_size) ** 2))
+
+
+def _averaging(model: Any, tower: Any, patches: int, width: int) -> int:
+    """Count an average over squares of patches that is computed as a product with a matrix (Gemma 4's)."""
+    side = getattr(getattr(model.config, "vision_config", None), "pooling_kernel_size", 1)
+    pools = any(re.search(r"Pooler$", type(m).__name__) and not any(m.parameters()) for m in tower.modules())
+    return 2 * patches * (patches // side**2) * width if pools and side > 1 else 0
 
 
 def _has_pooling(module: Any) -> bool:
@@ -72,8 +97,8 @@ def _has_pooling(module: Any) -> bool:
     return any(isinstance(child, nn.MultiheadAttention) for child in module.children())
 
 
-def _pooling(tower: Any, layers: list[Any], per_image: int, images: int) -> int:
-    """Count a pooling head (SigLIP's) that runs after the layers and that no image token comes from."""
+def _pooling(tower: Any, layers: list[Any], per_image: int) -> int:
+    """Count for one image a pooling head (SigLIP's): it runs last, and no image token comes from it."""
     from torch import nn
 
     inside = {id(m) for layer in layers for m in layer.modules()}
@@ -83,7 +108,7 @@ def _pooling(tower: Any, layers: list[Any], per_image: int, images: int) -> int:
             width = heads[0].embed_dim
             each = 2 * width**2 * (1 + 2 * per_image + 1) + 4 * per_image * width
             mlp = sum(_weights(child) for child in module.children() if child is not heads[0])
-            return int(images * (each + 2 * mlp))
+            return int(each + 2 * mlp)
     return 0
 
 
@@ -98,15 +123,19 @@ def _beside_layers(model: Any, tower: Any, patching: Any, layers: list[Any], row
     counted = {id(m) for one in others for m in one.modules()}
     counted |= {id(m) for one in tower.modules() if _has_pooling(one) for m in one.modules()} - {id(tower)}
     total = 0
-    for module in tower.modules():
-        if id(module) in counted:
-            continue
-        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-            total += 2 * (rows // math.prod(module.stride)) * module.weight.numel()
-        elif isinstance(module, nn.Linear) and not isinstance(
-            module, nn.modules.linear.NonDynamicallyQuantizableLinear
-        ):
-            total += 2 * (rows * width // module.in_features) * module.weight.numel()
+    for parent in tower.modules():
+        before, outputs = 0, 0  # rows and width of the linear layer before
+        for module in parent.children():
+            if id(module) in counted:
+                continue
+            if isinstance(module, (nn.Conv2d, nn.Conv3d)):
+                total += 2 * (rows // math.prod(module.stride)) * module.weight.numel()
+            elif isinstance(module, nn.Linear) and not isinstance(
+                module, nn.modules.linear.NonDynamicallyQuantizableLinear
+            ):
+                before = before if outputs == module.in_features else rows * width // module.in_features
+                outputs = module.out_features
+                total += 2 * before * module.weight.numel()
     return total
 
 
@@ -118,23 +147,25 @@ def unused_layers(config: Any) -> int:
 
 
 def _weights(module: Any) -> int:
-    """Return multiply-adds of a module's linear layers for one row."""
+    """Return multiply-adds of a module's linear layers, and of convolutions of stride 1, for one row."""
     from torch import nn
 
-    return sum(m.weight.numel() for m in module.modules() if isinstance(m, nn.Linear))
+    products = (nn.Linear, nn.Conv1d, nn.Conv2d)
+    return sum(m.weight.numel() for m in module.modules() if isinstance(m, products))
 
 
-def _projector(model: Any, inputs: Mapping[str, Any], values: int) -> int:
-    """Count the projector over ``values`` features: merging patches keeps all, so rows are values by inputs.
+def _projector(model: Any, inputs: Mapping[str, Any], patches: int, width: int) -> int:
+    """Count the projector over the features of patches: merging keeps all, so rows are features by inputs.
 
-    With a grid of patches there is a row for each image token, as for a single matrix (Gemma 3).
+    Convolutions merge as many as their strides cover. With a grid of patches, linear layers have a row for
+    each image token, as a single matrix has (Gemma 3).
     """
     from torch import nn
 
     taken = getattr(model.config, "vision_feature_layers", None) or getattr(
         model.config, "vision_feature_layer", None
     )
-    values *= len(taken) if isinstance(taken, (list, tuple)) else 1
+    values = patches * width * (len(taken) if isinstance(taken, (list, tuple)) else 1)
     tokens = int((inputs["input_ids"] == getattr(model.config, "image_token_id", None)).sum())
     by_tokens = tokens and any(name in inputs for name in GRIDS)
     total = 0
@@ -142,12 +173,42 @@ def _projector(model: Any, inputs: Mapping[str, Any], values: int) -> int:
         if any(structure.ATTENTION.search(type(m).__name__) for m in part.modules()):
             raise ValueError("the projector attends to the features, for which there is no formula")
         for one in part if isinstance(part, nn.ModuleList) else (part,):
-            products = [m for m in one.modules() if isinstance(m, (nn.Linear, nn.Conv2d))]
+            skipped = _other_ways(one, values, tokens)
+            products: list[Any] = [
+                m for m in one.modules() if isinstance(m, (nn.Linear, nn.Conv2d)) and id(m) not in skipped
+            ]
             matrices = [p for p in one.parameters(recurse=False) if p.dim() == 2]
-            if products:
-                merged = isinstance(products[0], nn.Conv2d) or not by_tokens
-                rows = values // math.prod(products[0].weight.shape[1:]) if merged else tokens
+            if products and isinstance(products[0], nn.Conv2d):
+                rows, ends = patches, _line_ends(one, inputs, products[0])
+                for m in products:
+                    rows //= math.prod(m.stride) if isinstance(m, nn.Conv2d) else 1
+                    total += 2 * (rows + ends * isinstance(m, nn.Linear)) * m.weight.numel()
+            elif products:
+                rows = tokens if by_tokens else values // products[0].in_features
                 total += sum(2 * rows * m.weight.numel() for m in products)
             elif matrices:
                 total += sum(2 * tokens * p.numel() for p in matrices)
     return total
+
+
+def _line_ends(part: Any, inputs: Mapping[str, Any], first: Any) -> int:
+    """Return the vectors that a projector puts at the ends of lines, after its convolutions."""
+    grid = inputs.get("image_grid_thw")
+    if grid is None or not any("newline" in name for name, _ in part.named_parameters(recurse=False)):
+        return 0
+    return int((grid[:, 0] * (grid[:, 1] // first.stride[0])).sum())
+
+
+def _other_ways(part: Any, values: int, tokens: int) -> set[int]:
+    """Return the modules of a projector's ways that an image does not take, if it has several (Granite
+    Docling's, coarse and fine): the way taken makes as many tokens as there are."""
+    from torch import nn
+
+    ways = [child for child in part.children() if hasattr(child, "scale_factor")]
+    firsts = [next(m for m in way.modules() if isinstance(m, nn.Linear)) for way in ways]
+    return {
+        id(m)
+        for way, first in zip(ways, firsts, strict=True)
+        if len(ways) > 1 and values // first.in_features != tokens
+        for m in way.modules()
+    }

@@ -7,6 +7,7 @@ such a part is replaced by a stand-in that has no settings: it is never called f
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ import transformers
 from transformers import AutoImageProcessor, AutoTokenizer
 from transformers.models.auto import processing_auto
 from transformers.processing_utils import ProcessorMixin
+
+from vlmnb.errors import UserError
 
 FLAT_IMAGES = frozenset({"got_ocr2"})
 """Model types whose processor takes one flat list of images, not a list for each text."""
@@ -43,11 +46,33 @@ def load(folder: str | Path, template: str) -> Any:
     """Load a checkpoint's processor, padding on the left; the template is for those without one.
 
     Raises:
+        UserError: It needs a package that is not installed.
         ValueError: transformers has no processor for this type of model.
-        Exception: Whatever transformers raises for damaged files or packages that are not installed.
+        Exception: Whatever transformers raises for damaged files.
     """
     folder = Path(folder)
     kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    try:
+        return _loaded(folder, kind, template)
+    except (ImportError, ValueError) as error:
+        found = LACKING.search(" ".join(str(error).split()))
+        if found is None:
+            raise
+        package = next(filter(None, found.groups())).lower()
+        beside = ", from the index that torch is from" if package == "torchvision" else ""
+        raise UserError(
+            f"the processor of {kind} models needs {package}, which is not installed "
+            f"(transformers {transformers.__version__}); install it{beside}"
+        ) from None
+
+
+LACKING = re.compile(
+    r"requires the (\w+) library|dependencies: (\w+)|No module named '(\w+)|pip install [`']*([\w-]+)"
+)
+"""How transformers, and Python, name a package that is not installed."""
+
+
+def _loaded(folder: Path, kind: str, template: str) -> Any:
     base = _class(folder, kind)
     made: Any = type(base.__name__, (_PicturesAndText, base), {"flat": kind in FLAT_IMAGES})
     tokenizer = AutoTokenizer.from_pretrained(folder)

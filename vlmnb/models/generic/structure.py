@@ -6,6 +6,7 @@ they say nothing, module types and the names that transformers gives its modules
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -58,6 +59,19 @@ def vision_layers(model: Any) -> list[Any]:
     """Return the layers of the vision tower: its longest list of modules that hold attention."""
     found = tower(model)
     return _longest(found) if found is not None else []
+
+
+def inner_merger(model: Any) -> tuple[Any | None, int, int]:
+    """Return the module within the tower that merges patches (MiniCPM-V's), after which layer, and how many.
+
+    Without one, it is None, and 1 is merged after the last layer.
+    """
+    found, vision = tower(model), getattr(model.config, "vision_config", None)
+    after, last = getattr(vision, "insert_layer_id", -1), len(vision_layers(model))
+    for module in found.children() if found is not None and after >= 0 else ():
+        if (window := getattr(module, "window_kernel_size", None)) is not None:
+            return module, after, math.prod(window)
+    return None, last, 1
 
 
 def patch_embedding(model: Any) -> Any | None:
