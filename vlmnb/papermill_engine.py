@@ -29,8 +29,8 @@ from vlmnb.sweep import notebook_template, supervisor
 class Engine(NBClientEngine):  # type: ignore[misc]
     """papermill's own engine, with a Jupyter kernel that does not log what happens in every good run.
 
-    ipykernel warns that it uses TCP without encryption, on this machine alone, and logs an error when papermill
-    ends it with an interrupt. What the notebook raises, and why a kernel dies, is still shown.
+    ipykernel warns that it uses TCP without encryption, on this machine alone, and logs an error when
+    papermill ends it with an interrupt. What the notebook raises, and why a kernel dies, is still shown.
     """
 
     @classmethod

@@ -29,7 +29,11 @@ def test_the_committed_table_of_contents_is_the_generated_one(project: Path) -> 
         (bookmaking.REPORTED, report_pages.AXES, {"source": "reports"}),
         (bookmaking.REPORTED, ["card"], {}),
     )
-    pages = [Page(m, axis, "", given, ()) for models, names, given in asked for m in models for axis in names]
+    pages = [
+        Page(m, axis, "", given, ())
+        for models, names, given in asked for m in models for axis in names
+        if (m, axis) != ("llava-1.5-7b", "image_size")  # its report has no such figure
+    ]  # fmt: skip
     committed = (project / "_toc.yml").read_text(encoding="utf-8")
     made = build.table_of_contents(Content(pages=tuple(pages)))
     assert yaml.safe_load(committed) == yaml.safe_load(made)

@@ -250,7 +250,8 @@ def table_of_contents(content: Content) -> str:
     """Return the table of contents as YAML, with a chapter per model."""
     pages = sorted(content.pages, key=lambda page: (not page.from_report, axis_order(page.axis)))
     chapters = {name: [page for page in pages if page.model == name] for name in content.models}
-    return render("_toc.yml", chapters=chapters, axes=axis.published(content))
+    small = [name for name in content.models if paths.bundled_model(name).exists()]
+    return render("_toc.yml", chapters=chapters, small=small, axes=axis.published(content))
 
 
 def _write(files: Files) -> None:

@@ -161,12 +161,15 @@ def processed(
 
 
 def downloads(book: Content, results: Path) -> Files:
-    """Return the records and CSV files that readers can download."""
+    """Return the records, CSV files and transcribed reports that readers can download."""
     files = {f"{EXTRA}downloads/records.csv": _csv(book.records)}
     for record in book.records:
         file = paths.record(results, record.hardware, record.cell.model, record.key)
         text = file.read_bytes() if file.exists() else record.model_dump_json(indent=1).encode()
         files[EXTRA + record_path(record)] = text
+    if any(page.from_report for page in book.pages):
+        for file in sorted((paths.root() / "reports").glob("*.yaml")):
+            files[f"{EXTRA}downloads/reports/{file.name}"] = file.read_bytes()
     return files | {EXTRA + page.download("csv"): _csv(page.records) for page in book.pages if page.records}
 
 

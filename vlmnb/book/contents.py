@@ -13,7 +13,7 @@ from vlmnb.files import plain_yaml
 
 SUMMARY = (
     "What vision-language models cost to run: latency, energy, FLOPs, memory and answer quality by device, "
-    "batch size, image size, prompt length and optimization. Every number comes from a record."
+    "batch size, image size, prompt length and optimization. Every measured number comes from a record."
 )
 
 

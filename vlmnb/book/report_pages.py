@@ -47,7 +47,8 @@ def execute(results: Path, runs: Path, records: Sequence[Record]) -> tuple[list[
             unusable.append(f"the pages of the reports on {axis}: {error}")
     for model in reported:
         shown = sorted(record.model_dump_json() for record in records if record.cell.model == model)
-        stamps |= {paths.executed_report(runs, model, axis): _stamp(axis, shown) for axis in usable}
+        own = [axis for axis in usable if _has_numbers(axis, model, records)]
+        stamps |= {paths.executed_report(runs, model, axis): _stamp(axis, shown) for axis in own}
     problems: dict[Path, str] = {}
     outdated = [path for path, stamp in stamps.items() if page_stamp.state(path, stamp) != "current"]
     if outdated:
@@ -104,6 +105,12 @@ def executed(client: NotebookClient, axis: str, parameters: Mapping[str, object]
             raise
         raise UserError(error.evalue) from None
     return postprocess.dumps(notebook)
+
+
+def _has_numbers(axis: str, model: str, records: Sequence[Record]) -> bool:
+    """Return whether a report prints a number in its table of an axis."""
+    own = (r.reported for r in records if r.cell.model == model and r.reported)
+    return any(figure.axis == axis and figure.value is not None for each in own for figure in each.figures)
 
 
 def _stamp(axis: str, shown: Sequence[str]) -> str:

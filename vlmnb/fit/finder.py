@@ -9,6 +9,7 @@ from vlmnb.files import templates
 from vlmnb.fit import gpus, memory, quantize, shape
 from vlmnb.fit.memory import Load
 from vlmnb.fit.shape import Shape
+from vlmnb.flops import formula
 from vlmnb.stats import formatting
 from vlmnb.views import table
 from vlmnb.views.table import Field, Table
@@ -51,6 +52,36 @@ def memory_table(names: Iterable[str]) -> str:
         rows.append((Field(model.entry.title), *cells))
     caption = "GB (10^9 bytes) for one sample: weights, cache, activations and 0.5 GB of overhead"
     return table.render(Table(caption, ("Model", *quantize.QUANTIZATIONS), tuple(rows)))
+
+
+def computed_table(names: Iterable[str], batch_size: int) -> str:
+    """Return what the geometry alone says of models at their base configuration: tokens, FLOPs and memory."""
+    columns = (
+        "Model", "Parameters", "Image tokens", "FLOPs of a prompt", "Weights, fp16", "Keys and values",
+        "Activations",
+    )  # fmt: skip
+    half, rows = quantize.get("fp16"), []
+    for name in names:
+        model = shape.of(name)
+        load = _load(model).model_copy(update={"batch_size": batch_size})
+        flops = formula.prefill(
+            model.family, model.config, model.side(load.image_size), load.prompt_tokens(model)
+        )
+        needed = memory.need(model, half, load)
+        sizes = (needed.weights_bytes + needed.vision_bytes, needed.cache_bytes, needed.activations_bytes)
+        rows.append(
+            (
+                Field(model.entry.title),
+                Field(formatting.format_si(sum(model.parameters.values()), digits=3)),
+                Field(str(model.image_tokens(load.image_size))),
+                Field(formatting.format_si(flops.total, digits=4)),
+                *(Field(formatting.format_si(size, "B", 3)) for size in sizes),
+            )
+        )
+    caption = (
+        f"By formula, not measured: one prompt with its image; keys, values and activations of {batch_size}"
+    )
+    return table.render(Table(caption, columns, tuple(rows)))
 
 
 def gpu_table() -> str:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from vlmnb import models
 from vlmnb.analysis import base_configuration
 from vlmnb.book.content import Content
 from vlmnb.book.rendering import render
+from vlmnb.fit import finder
 from vlmnb.records.record import Record
 from vlmnb.views import comparison_tables, footnotes, pareto_figure
 
@@ -17,6 +19,12 @@ def page(content: Content) -> str:
     """Return the comparison, one section per machine and device."""
     made = sections(content.records)
     return render("comparison.md", sections=made, batch_size=base_configuration.BASE_BATCH_SIZE)
+
+
+def _computed(results: Sequence[base_configuration.BaseResult]) -> Markup:
+    """Return the table of what the reports do not print and the geometry says."""
+    names = [each.model.name for each in results if each.model.name in models.registry()]
+    return Markup(finder.computed_table(names, base_configuration.BASE_BATCH_SIZE) if names else "")
 
 
 def sections(records: Sequence[Record]) -> list[dict[str, object]]:
@@ -28,6 +36,7 @@ def sections(records: Sequence[Record]) -> list[dict[str, object]]:
             "quality": comparison_tables.quality_table(results),
             "notes": Markup(footnotes.reasons([r for each in results for r in each.records.values()])),
             "figure": Markup(pareto_figure.blocks(records, setup, results)),
+            "computed": _computed(results) if setup.source == "reports" else "",
         }
         for setup, results in base_configuration.base_results(records).items()
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vlmnb import paths
 from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.book.content import Page, minute, record_path
 from vlmnb.book.disputed import Line
@@ -23,8 +24,13 @@ def opening(page: Page, records: Sequence[Record], disputed: Sequence[Line] = ()
     )
     # The report may have no figure for the page's cells.
     files = {figure.file: figure for figure in own or [f for f in others if f.kind == "report"]}
-    sources = [f"{f.file}{' (raw log)' if f.kind == 'log' else ''}" for f in files.values()]
-    return render("run_opening.md", page=page, sources=sources, disputed=disputed)
+    logs = {name: f.kind == "log" for name, f in files.items()}
+    sources = {
+        f"{'raw log' if log else 'report'} {name}": f"{page.model}{'-log' * log}.yaml"
+        for name, log in logs.items()
+    }
+    small = page.axis != "card" and paths.bundled_model(page.model).exists()
+    return render("run_opening.md", page=page, sources=sources, disputed=disputed, small=small)
 
 
 def closing(page: Page) -> str:

@@ -49,11 +49,11 @@ def _device(group: tuple[str, str], found: Tried, models: Sequence[str]) -> dict
         (code(name), *(_field(found.get((name, model), {}), reasons) for model in there))
         for name in sorted({name for name, _ in found}, key=_order)
     ]
-    untried: dict[str, list[str]] = {}
+    untried: dict[tuple[str, ...], list[str]] = {}
     for model in there:
         seen = {BASE_ATTENTION, *(part for name, of in found if of == model for part in name.split("+"))}
         if left := [name for name in optimizations.settings() if name not in seen]:
-            untried[model_title(model)] = left
+            untried.setdefault(tuple(left), []).append(model_title(model))
     return {
         "group": group, "models": [model_title(model) for model in there], "rows": rows, "reasons": reasons,
         "untried": untried,
