@@ -154,15 +154,14 @@ EARLIER = (
 )
 
 
-def _stages(recipe: dict[str, Any], stopped: int | None) -> str:
+def _stages(recipe: dict[str, Any]) -> str:
     """The stages of the run, in their order."""
     eye = (
         f"{recipe['eye_steps']} steps of {recipe['eye_images']} images: the eye learns to see with "
         "throw-away heads"
     )
-    early = f" (stopped after {stopped})" if stopped else ""
     last = (
-        f"{recipe['steps']} steps{early} of {recipe['images']} images with several packed questions each, "
+        f"{recipe['steps']} steps of {recipe['images']} images with several packed questions each, "
         "loss on answers only"
     )
     if recipe.get("start"):
@@ -170,7 +169,7 @@ def _stages(recipe: dict[str, Any], stopped: int | None) -> str:
             f"The weights start from {recipe['start']}: decoder, words and tower are copied, the projector "
             "is fitted by least squares (`models/training/inherit.py`)"
         )
-        return _numbered([start, last])
+        return _numbered([start, *([eye] if recipe["eye_steps"] else []), last])
     if "text_steps" not in recipe:
         return _numbered([eye, last])
     text = (
@@ -232,7 +231,7 @@ def card(name: str, folder: Path) -> str:
             for line in textwrap.wrap(_verdict(scores, guess).replace(" %", "~%"), 110)
         ),
         minutes=f"{training['seconds'] / 60:.0f}",
-        stages=_stages(training["recipe"], training.get("stopped")),
+        stages=_stages(training["recipe"]),
         cores="two cores" if earlier else "one thread",
         data="\n".join(textwrap.wrap(DATA.format(PUBLISHED if earlier else MADE) + mixed, 110)),
         provenance="\n".join(["", *textwrap.wrap(EARLIER, 110), ""]) if earlier else "",

@@ -48,7 +48,6 @@ class Recipe:
         decoder_factor: The same for the decoder.
         seed: Seed of weights and data.
         start: Finished checkpoint that the weights start from, or empty for fresh ones.
-        compiled: Compile the layers, which takes minutes that a short run does not earn back.
     """
 
     text_steps: int
@@ -65,7 +64,6 @@ class Recipe:
     decoder_factor: float = 0.7
     seed: int = 7
     start: str = ""
-    compiled: bool = True
 
 
 RECIPES = {
@@ -80,8 +78,8 @@ RECIPES = {
         eye_factor=0.4,
     ),
     "smolvlm-tiny": Recipe(
-        text_steps=0, text_rows=0, eye_steps=0, eye_images=48, text_images=0, steps=200, images=24, budget=96,
-        seeing=0.0, marking=0.0, eye_factor=0.5, decoder_factor=0.4, start="llava-tiny", compiled=False,
+        text_steps=0, text_rows=0, eye_steps=1600, eye_images=48, text_images=0, steps=1200, images=32,
+        eye_factor=0.5, decoder_factor=0.4, start="llava-tiny",
     ),
 }  # fmt: skip
 
@@ -231,8 +229,7 @@ def train(name: str, recipe: Recipe, keep: Path) -> None:
     heads = Heads(name, model)
     model.train()
     use_lean_attention(model)
-    if recipe.compiled:
-        speed_up(name, model)
+    speed_up(name, model)
     stages = [teach_eye, teach_text] if recipe.text_images else [teach_text, teach_eye]
     for stage in stages if recipe.text_steps else stages[1:]:
         stage(name, model, heads, processor, recipe, log)
