@@ -121,7 +121,7 @@ def test_metrics_are_recomputed_without_the_code_that_scores(
     of = of.model_copy(update={"answers": made})
     assert metric in of.scores
     assert levels(rule, of, record(), timed()) == []
-    raised = {name: one.model_copy(update={"value": one.value + 0.01}) for name, one in of.scores.items()}
+    raised = {name: one._replace(value=one.value + 0.01) for name, one in of.scores.items()}
     monkeypatch.setattr(Record, "scores", raised)
     assert set(levels(rule, of)) == {"error"}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from factory import ABSENT, cell, record
 
 from vlmnb.meters.readings import EnergyReading
-from vlmnb.records.preprocessed import STEPS, Prepared, Preprocessing
+from vlmnb.records.parts import STEPS, Prepared, Preprocessing
 from vlmnb.records.record import Record
 
 

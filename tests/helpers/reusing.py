@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from factory import ABSENT, cell, record
 
+from vlmnb.records.parts import Asked, Reused
 from vlmnb.records.record import Record
-from vlmnb.records.reused import Asked, Reused
 
 
 def reused(keep_s: float = 3.0, plain_s: float = 2.0, kept_s: float = 1.0, pictures: int = 4) -> Record:

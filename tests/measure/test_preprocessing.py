@@ -9,7 +9,7 @@ import pytest
 from vlmnb.audit import registry
 from vlmnb.measure import preprocessing
 from vlmnb.measure.cells import measure_cells
-from vlmnb.records.preprocessed import STEPS
+from vlmnb.records.parts import STEPS
 from vlmnb.spec import planning
 
 

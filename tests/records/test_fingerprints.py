@@ -165,7 +165,7 @@ def test_words_comments_and_the_way_of_importing_change_nothing(package: Path) -
         (" combinations(", " it.combinations("),
         ("from vlmnb.stats import intervals\n", "from vlmnb.stats import intervals\n"
          "from vlmnb.stats.intervals import FEWEST_SAMPLES as F\n"),
-        (" intervals.FEWEST_SAMPLES ", " F "),
+        (" intervals.FEWEST_SAMPLES:", " F:"),
     ):  # fmt: skip
         assert old in text
         text = text.replace(old, new)

@@ -273,7 +273,7 @@ def test_a_record_of_a_newer_schema_is_left_alone_until_its_cell_is_measured(tmp
     newer = path.read_text().replace('"schema_version": 1', '"schema_version": 99')
     path.write_text(newer)
     assert recorded(cell(), tmp_path) is None
-    assert "update the project" in record_file.read_all(tmp_path)[1][0]
+    assert "update the project" in str(record_file.read_all(tmp_path)[1][0])
     assert path.read_text() == newer
     record_file.write(measured(cell(), status="failed", reason="killed twice"), tmp_path)
     assert record_file.read(path).status == "failed"

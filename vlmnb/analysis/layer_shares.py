@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from vlmnb.records.parts import LayerPart, LayerProfile
 from vlmnb.stats import comparison, intervals
+from vlmnb.stats.intervals import Interval
 
 COMPONENTS = ("vision", "projector", "attention", "mlp", "other", "head")
 """Components in the order in which they run."""
@@ -15,21 +15,13 @@ ABOVE = 1.1
 """A rate that exceeds the peak rate by more than a tenth is not explained by noise of either."""
 
 
-class Share(NamedTuple):
-    """A share of the pass, as a fraction, with the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
 def components(profile: LayerProfile) -> dict[str, list[LayerPart]]:
     """Return the parts of each component that a profile has, in the order of ``COMPONENTS``."""
     found = {name: [part for part in profile.parts if part.component == name] for name in COMPONENTS}
     return {name: parts for name, parts in found.items() if parts}
 
 
-def shares(profile: LayerProfile) -> dict[str, Share]:
+def shares(profile: LayerProfile) -> dict[str, Interval]:
     """Return the share of each component in the whole."""
     return {name: share(profile, parts) for name, parts in components(profile).items()}
 
@@ -44,7 +36,7 @@ def summed_s(parts: Sequence[LayerPart]) -> intervals.Summary:
     return intervals.median_interval(_sums(parts))
 
 
-def share(profile: LayerProfile, parts: Sequence[LayerPart]) -> Share:
+def share(profile: LayerProfile, parts: Sequence[LayerPart]) -> Interval:
     """Return the share of parts in the whole, median divided by median.
 
     The interval is that of the ratio of both medians. Where the sum is not positive in every pass, the
@@ -53,14 +45,14 @@ def share(profile: LayerProfile, parts: Sequence[LayerPart]) -> Share:
     taken, whole = summed_s(parts), whole_s(profile)
     if min(summed := _sums(parts)) > 0:
         found = comparison.compare(profile.forward_s, summed, paired=False)
-        return Share(taken.median / whole.median, found.low, found.high)
-    return Share(taken.median / whole.median, taken.low / whole.median, taken.high / whole.median)
+        return Interval(taken.median / whole.median, found.low, found.high)
+    return Interval(taken.median / whole.median, taken.low / whole.median, taken.high / whole.median)
 
 
-def rest(profile: LayerProfile) -> Share:
+def rest(profile: LayerProfile) -> Interval:
     """Return the share that no part explains; negative where hooks made the parts longer than the whole."""
     explained = share(profile, profile.parts)
-    return Share(1 - explained.value, 1 - explained.high, 1 - explained.low)
+    return Interval(1 - explained.value, 1 - explained.high, 1 - explained.low)
 
 
 def hooks(profile: LayerProfile) -> comparison.Difference:

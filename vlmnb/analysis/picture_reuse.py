@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from vlmnb.meters.readings import headline
+from vlmnb.records.parts import Asked
 from vlmnb.records.record import Record
-from vlmnb.records.reused import Asked
 from vlmnb.stats import comparison, intervals
 from vlmnb.types import Frozen
 

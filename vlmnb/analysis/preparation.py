@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vlmnb.meters.readings import headline
-from vlmnb.records.preprocessed import Prepared
+from vlmnb.records.parts import Prepared
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
 

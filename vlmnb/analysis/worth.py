@@ -15,6 +15,7 @@ from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations.setting import PHASES, Phase
 from vlmnb.stats import comparison, intervals
+from vlmnb.stats.intervals import Interval
 from vlmnb.types import Frozen
 
 KEEPS = 0.99
@@ -26,14 +27,6 @@ Verdict = Literal["passed", "failed", "cannot tell"]
 _FIELDS: dict[Phase, Literal["vision_s", "prefill_s", "decode_s"]] = {
     "vision": "vision_s", "prefill": "prefill_s", "decode": "decode_s",
 }  # fmt: skip
-
-
-class Estimate(Frozen):
-    """A number with the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Saving(Frozen):
@@ -48,7 +41,7 @@ class Saving(Frozen):
         phases: Seconds that each phase of a batch lost, medians.
     """
 
-    seconds: Estimate | None
+    seconds: Interval | None
     bound_s: float
     bound_high_s: float
     joules: float | None
@@ -70,7 +63,7 @@ class Gate(Frozen):
         runs: Other runs of the original that the spread comes from.
     """
 
-    kept: Estimate
+    kept: Interval
     spread: float
     runs: int
 
@@ -130,7 +123,7 @@ def gate(original: Record, own: Record, others: Iterable[Record]) -> Gate | None
     return Gate(kept=kept, spread=max((abs(shift - 1) for shift in shifts), default=0.0), runs=len(shifts))
 
 
-def seconds_per_right(record: Record) -> Estimate | None:
+def seconds_per_right(record: Record) -> Interval | None:
     """Return the seconds per right answer: all seconds over the sum of the scores."""
     timing, scores = record.timing, _scores(record)
     if timing is None or not any(scores.values()):
@@ -142,16 +135,15 @@ def seconds_per_right(record: Record) -> Estimate | None:
     asked = zip(each, record.answers, strict=False)
     pairs = [(spent, scores[a.sample_id]) for spent, a in asked if a.sample_id in scores]
     seconds, right = zip(*pairs, strict=True)
-    low, high = intervals.bootstrap_ratio(seconds, right)
-    return Estimate(value=sum(seconds) / sum(right), low=low, high=high)
+    return intervals.ratio(seconds, right)
 
 
-def joules_per_right(record: Record) -> Estimate | None:
+def joules_per_right(record: Record) -> Interval | None:
     """Return the joules per right answer; the interval is that of the accuracy alone."""
     joules, ends = record.energy_j_per_sample, record.accuracy_interval
     if joules is None or not record.accuracy or ends is None or not ends[0]:
         return None
-    return Estimate(value=joules / record.accuracy, low=joules / ends[1], high=joules / ends[0])
+    return Interval(value=joules / record.accuracy, low=joules / ends[1], high=joules / ends[0])
 
 
 def _shares(original: Record, own: Record) -> dict[Phase, float]:
@@ -204,27 +196,25 @@ def _at_steps_of(record: Record, original: Record) -> list[float]:
 
 def _saved(
     base: Sequence[float], mine: Sequence[float], noise_floor: float, confidence: float
-) -> Estimate | None:
+) -> Interval | None:
     if min(len(base), len(mine)) < intervals.FEWEST_SAMPLES:
         return None
     found = comparison.compare(base, mine, paired=False, noise_floor=noise_floor, confidence=confidence)
     whole = median(base)
-    return Estimate(value=whole - median(mine), low=whole * (1 - found.high), high=whole * (1 - found.low))
+    return Interval(value=whole - median(mine), low=whole * (1 - found.high), high=whole * (1 - found.low))
 
 
 def _scores(record: Record) -> dict[str, float]:
     return {a.sample_id: a.score for a in record.answers if a.score is not None} if record.has_quality else {}
 
 
-def _kept(original: Record, own: Record) -> Estimate | None:
+def _kept(original: Record, own: Record) -> Interval | None:
     """Return the score of a record over the original's, with the bootstrap interval over questions."""
     before, after = _scores(original), _scores(own)
     names = [name for name in before if name in after]
     if not names or not any(before[name] for name in names):
         return None
-    pairs = [after[name] for name in names], [before[name] for name in names]
-    low, high = intervals.bootstrap_ratio(*pairs)
-    return Estimate(value=sum(pairs[0]) / sum(pairs[1]), low=low, high=high)
+    return intervals.ratio([after[name] for name in names], [before[name] for name in names])
 
 
 def _same_work(original: Record, other: Record) -> bool:

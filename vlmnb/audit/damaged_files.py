@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from vlmnb.audit.rule import Finding, Where, grouped
 from vlmnb.errors import Damaged
-from vlmnb.records import record, record_file
-from vlmnb.records.record import Record
+from vlmnb.records import record
 from vlmnb.types import Source
 
 RULE = "every-file-is-a-record"
@@ -18,17 +16,6 @@ AGAIN: dict[Source, str] = {
     "measured": "The next sweep over its cell measures it again and keeps the file as <key>.damaged.",
     "reports": "`vlmnb reports` writes it again.",
 }
-
-
-def read(results: Path) -> tuple[list[Record], list[Damaged]]:
-    """Return all records below a folder, and its damaged files."""
-    records, damaged = [], []
-    for path in record_file.all_paths(results):
-        try:
-            records.append(record_file.read(path))
-        except Damaged as problem:
-            damaged.append(problem)
-    return records, damaged
 
 
 def source(damaged: Damaged) -> Source:

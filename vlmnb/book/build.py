@@ -90,7 +90,7 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
     pages = collect.pages(measured, records, failures, redraw) + collect.pages(reported, records, (), {})
     if commands := [page.redraw_command for page in pages if page.redraw_command]:
         say(collect.outdated_summary(commands, len(pages), results, runs))
-    problems = [*unreadable, *unreadable_failures, *not_made, *refused, *refused_reports]
+    problems = [*map(str, unreadable), *unreadable_failures, *not_made, *refused, *refused_reports]
     files: Files = {}
     found = audit.findings(records, "reports")
     for page, notebook in zip(pages, [*measured.values(), *reported.values()], strict=True):

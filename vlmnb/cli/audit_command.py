@@ -14,6 +14,7 @@ from vlmnb.audit import damaged_files, registry
 from vlmnb.audit.rule import TITLES
 from vlmnb.errors import UserError, nearest
 from vlmnb.files import templates
+from vlmnb.records import record_file
 from vlmnb.stats.formatting import counted
 from vlmnb.types import Source
 
@@ -31,7 +32,7 @@ def run(results: Path, source: str, *, as_json: bool) -> int:
         raise UserError(f"no source {source!r}; {nearest(source, sources)}")
     if not results.is_dir():
         raise UserError(f"no folder {results}; measure something first, or name the records with --results")
-    records, damaged = damaged_files.read(results)
+    records, damaged = record_file.read_all(results)
     sources_found = {found.source for found in records} | {damaged_files.source(one) for one in damaged}
     chosen = [name for name in sources if name in sources_found and source in ("", name)]
     if not chosen:

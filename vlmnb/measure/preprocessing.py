@@ -24,8 +24,7 @@ from vlmnb.measure.generation import Generator
 from vlmnb.measure.loading import Loaded
 from vlmnb.meters.energy import EnergyMeter
 from vlmnb.models import prompting
-from vlmnb.records.parts import FailedSample
-from vlmnb.records.preprocessed import STEPS, Prepared, Preprocessing
+from vlmnb.records.parts import STEPS, FailedSample, Prepared, Preprocessing
 from vlmnb.records.resolved import Resolved
 from vlmnb.types import Shape
 

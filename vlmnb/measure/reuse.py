@@ -20,9 +20,8 @@ from vlmnb.measure.failures import NotApplicable, NotMeasured, Unsupported
 from vlmnb.measure.generation import Generator
 from vlmnb.measure.loading import Loaded
 from vlmnb.meters.window import MeteredWindow
-from vlmnb.records.parts import FailedSample
+from vlmnb.records.parts import Asked, FailedSample, Reused
 from vlmnb.records.resolved import Resolved
-from vlmnb.records.reused import Asked, Reused
 
 UNUSED = ("hidden_states", "attentions")
 """Fields of an encoder's output that no decoder reads; what is kept is freed of them."""

@@ -12,20 +12,12 @@ import numpy as np
 from vlmnb.quality import captions
 from vlmnb.quality.metrics import Choices, official_option, word_errors
 from vlmnb.stats import intervals
-from vlmnb.types import Frozen
+from vlmnb.stats.intervals import Interval
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _DASH = re.compile(r"(?<=\w)-|-(?!\.?\d)|[/\u2010-\u2015]")
 _OF_NUMBER = re.compile(r"(?<=\d)[^\w\s](?=\d)|(?<!\w)-?\.?(?=\d)|(?<=\d)%")
 """Marks that are part of a number: between digits, a minus or a point in front, per cent behind."""
-
-
-class Score(Frozen):
-    """A metric of a cell with its 95 % bootstrap interval over samples."""
-
-    value: float
-    low: float
-    high: float
 
 
 Pairs = tuple[tuple[str, str], ...]
@@ -37,7 +29,7 @@ def of(
     answers: Sequence[str],
     references: Sequence[Sequence[str]],
     choices: Sequence[Choices] | None = None,
-) -> dict[str, Score]:
+) -> dict[str, Interval]:
     """Return the metrics of a data set that are computed from its answers.
 
     They are ``wer_normalized``, ``cider`` and ``bleu`` for captions, and ``accuracy_official`` for ScienceQA
@@ -50,7 +42,7 @@ def of(
         references: Accepted answers of each sample; word errors are counted against the first.
         choices: The choices of each sample, where it has any.
     """
-    found: dict[str, Score] = {}
+    found: dict[str, Interval] = {}
     asked = [(several, answer) for several, answer in zip(references, answers, strict=True) if several]
     normalized = _wer_normalized(tuple((several[0], answer) for several, answer in asked))
     if normalized is not None:
@@ -60,8 +52,7 @@ def of(
     if dataset.startswith("scienceqa") and choices and asked:
         named = [official_option(*pair) for pair in zip(answers, choices, strict=True)]
         right = [float(name in own[:1]) for name, own in zip(named, references, strict=True)]
-        low, high = intervals.bootstrap_ratio(right, [1.0] * len(right))
-        found["accuracy_official"] = Score(value=sum(right) / len(right), low=low, high=high)
+        found["accuracy_official"] = intervals.ratio(right, [1.0] * len(right))
     return found
 
 
@@ -85,22 +76,19 @@ def normalized(text: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def corpus_wer(pairs: Pairs) -> Score | None:
+def corpus_wer(pairs: Pairs) -> Interval | None:
     """Word error rate of (reference, answer) pairs as they stand; None where no reference has a word."""
     errors, words = zip(*(word_errors(*pair) for pair in pairs), strict=True) if pairs else ((), ())
-    if sum(words) == 0:
-        return None
-    low, high = intervals.bootstrap_ratio(errors, words)
-    return Score(value=sum(errors) / sum(words), low=low, high=high)
+    return intervals.ratio(errors, words) if sum(words) else None
 
 
 @functools.lru_cache(maxsize=1024)
-def _wer_normalized(pairs: Pairs) -> Score | None:
+def _wer_normalized(pairs: Pairs) -> Interval | None:
     return corpus_wer(tuple((normalized(reference), normalized(answer)) for reference, answer in pairs))
 
 
 @functools.lru_cache(maxsize=1024)
-def _caption_scores(answers: tuple[str, ...], references: References) -> dict[str, Score]:
+def _caption_scores(answers: tuple[str, ...], references: References) -> dict[str, Interval]:
     pairs = zip(answers, references, strict=True)
     kept = [pair for pair in pairs if any(map(captions.tokens, pair[1]))]
     # The document frequencies of a single sample weigh every word 0: that CIDEr says nothing.
@@ -112,5 +100,5 @@ def _caption_scores(answers: tuple[str, ...], references: References) -> dict[st
     for name, metric in (("cider", captions.mean_cider), ("bleu", captions.bleu)):
         value, *others = metric(each, times)
         low, high = np.quantile(others, [0.025, 0.975])
-        found[name] = Score(value=float(value), low=float(low), high=float(high))
+        found[name] = Interval(value=float(value), low=float(low), high=float(high))
     return found

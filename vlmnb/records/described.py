@@ -92,7 +92,7 @@ def write_model_index(results: Path, output: Path) -> tuple[int, list[str]]:
     import yaml
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
-    records, problems = record_file.read_all(results)
+    records, damaged = record_file.read_all(results)
     by_model: dict[str, list[Any]] = {}
     for record in records:
         for result in _results(record):
@@ -100,7 +100,7 @@ def write_model_index(results: Path, output: Path) -> tuple[int, list[str]]:
     documents = [eval_results_to_model_index(name, found) for name, found in by_model.items()]
     text = yaml.safe_dump_all([{"model-index": each} for each in documents], sort_keys=False)
     output.write_text(text, encoding="utf-8")
-    return sum(map(len, by_model.values())), problems
+    return sum(map(len, by_model.values())), [*map(str, damaged)]
 
 
 def _results(record: Record) -> Iterator[Any]:

@@ -64,14 +64,14 @@ def _write_codecarbon(results: Path, scratch: Path) -> tuple[int, list[str]]:
     """
     import pandas as pd  # importing it takes as long as a small export
 
-    records, problems = record_file.read_all(results)
+    records, damaged = record_file.read_all(results)
     rows = [{**record.codecarbon, "experiment_id": record.key} for record in records if record.codecarbon]
     if not rows:
         raise UserError(
             f"no record at {results} has a row of codecarbon; measure some with: vlmnb sweep SPEC"
         )
     pd.DataFrame(rows).to_csv(scratch, index=False)
-    return len(rows), problems
+    return len(rows), [*map(str, damaged)]
 
 
 def _write_csv(rows: Iterator[list[Any]], scratch: Path) -> int:

@@ -1,4 +1,4 @@
-"""The types that a record is made of: answers, times, a profile by layers, the origin of its numbers."""
+"""The types that a record is made of: answers, times, profiles of layers or preparing, provenance."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import re
 from typing import Any, Literal
 
 from vlmnb.device.state import Conditions
-from vlmnb.meters.readings import EnergyReading, EnergyRefusal, SensorCard
+from vlmnb.meters.readings import EnergyReading, EnergyRefusal, MemoryUsage, SensorCard
 from vlmnb.types import Frozen
 
 Component = Literal["vision", "projector", "attention", "mlp", "other", "head"]
+STEPS = ("decode", "resize", "normalise", "tokenize", "copy")
+"""Steps from a stored picture and a question to tensors on the device, in this order."""
+
 _REPEATED = re.compile(r"(.{1,40}?)(?:\s*\1){4,}", re.DOTALL)
 
 
@@ -185,6 +188,80 @@ class LayerProfile(Frozen):
     hooked_s: tuple[float, ...]
     parts: tuple[LayerPart, ...]
     ceilings: Ceilings
+
+
+class Asked(Frozen):
+    """All questions about all pictures, asked in one way in one window, once or in several passes.
+
+    Attributes:
+        question_s: Seconds of each question, from its tensors being on the device to its last token.
+        keep_s: Seconds of making what is kept, for each picture; empty where nothing is kept.
+        tokens: New tokens of each question, of the first pass.
+    """
+
+    question_s: tuple[float, ...]
+    keep_s: tuple[float, ...] = ()
+    tokens: tuple[tuple[int, ...], ...]
+    energy: tuple[EnergyReading, ...] = ()
+    energy_refused: tuple[EnergyRefusal, ...] = ()
+    memory: MemoryUsage | None = None
+
+
+class Reused(Frozen):
+    """The same questions in the same order, asked plainly and with something of each picture kept.
+
+    Attributes:
+        sample_ids: The question's sample, question by question; the questions of a picture are together.
+        prompt_tokens: Length of each prompt.
+        prefix_tokens: Tokens with which all prompts of a picture begin, picture by picture.
+        kept_bytes: Memory of what is kept of a picture, picture by picture.
+        plain: Nothing is kept: every question encodes its picture and its whole prompt.
+        kept: The cell's way.
+    """
+
+    sample_ids: tuple[str, ...]
+    prompt_tokens: tuple[int, ...]
+    prefix_tokens: tuple[int, ...]
+    kept_bytes: tuple[int, ...]
+    plain: Asked
+    kept: Asked
+
+
+class Prepared(Frozen):
+    """All batches of a cell, prepared again and again in one way.
+
+    Attributes:
+        backend: ``pil`` or ``torchvision`` for the image processor, ``cached`` for pixels that were kept.
+        threads: Threads that prepared batches at the same time.
+        processor: Class of the image processor.
+        reason: Why it could not be done here; then there are no numbers.
+        round_s: Seconds of each round over all batches.
+        steps: Seconds of the threads together in each step, by round.
+        samples: Samples that the energy is of.
+    """
+
+    backend: str
+    threads: int
+    processor: str = ""
+    reason: str = ""
+    round_s: tuple[float, ...] = ()
+    steps: dict[str, tuple[float, ...]] = {}
+    samples: int = 0
+    energy: tuple[EnergyReading, ...] = ()
+    energy_refused: tuple[EnergyRefusal, ...] = ()
+
+
+class Preprocessing(Frozen):
+    """The preparation of some batches in several ways, and what the model takes for the same batches.
+
+    Attributes:
+        batches: Number of full batches of a round.
+        model_s: Seconds of the model for each batch, from its tensors to the last token.
+    """
+
+    batches: int
+    model_s: tuple[float, ...]
+    ways: tuple[Prepared, ...]
 
 
 class Provenance(Frozen):

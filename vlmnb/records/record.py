@@ -19,24 +19,25 @@ from vlmnb.meters.readings import (
 )
 from vlmnb.records.parts import (
     Answer,
+    Asked,
     Ceilings,
     FailedSample,
     LayerPart,
     LayerProfile,
+    Prepared,
+    Preprocessing,
     Provenance,
+    Reused,
     Timing,
     VisualTokens,
 )
-from vlmnb.records.preprocessed import Prepared, Preprocessing
 from vlmnb.records.reported import Reported
-from vlmnb.records.reused import Asked, Reused
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.stats.batches import batch_values
 from vlmnb.types import Frozen, Source, Status
 
 if TYPE_CHECKING:
-    from vlmnb.quality.scores import Score
     from vlmnb.stats import intervals
 
 SCHEMA_VERSION = 1
@@ -334,7 +335,7 @@ class Record(Frozen):
         return [a.score for a in self.answers if a.score is not None] if self.has_quality else []
 
     @property
-    def scores(self) -> dict[str, Score]:
+    def scores(self) -> dict[str, intervals.Interval]:
         """Return metrics computed from the stored answers, by name: see ``vlmnb.quality.scores``."""
         if not self.has_quality:
             return {}

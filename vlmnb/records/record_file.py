@@ -148,15 +148,15 @@ def parse(path: Path, content: bytes) -> Record:
     return record
 
 
-def read_all(results: Path, model: str = "*", hardware: str = "*") -> tuple[list[Record], list[str]]:
-    """Return all records below a folder, in path order, and a message for each file that is no record."""
-    records, problems = [], []
+def read_all(results: Path, model: str = "*", hardware: str = "*") -> tuple[list[Record], list[Damaged]]:
+    """Return all records below a folder, in path order, and what is wrong with each file that is none."""
+    records, damaged = [], []
     for path in all_paths(results, model, hardware):
         try:
             records.append(read(path))
-        except Damaged as error:
-            problems.append(str(error))
-    return records, problems
+        except Damaged as problem:
+            damaged.append(problem)
+    return records, damaged
 
 
 def all_paths(results: Path, model: str = "*", hardware: str = "*") -> list[Path]:

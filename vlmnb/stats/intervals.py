@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,8 +43,8 @@ class Summary(Frozen):
     confidence: float
 
 
-class Quantile(Frozen):
-    """A quantile of samples with the ends of its order-statistic interval, in the unit of the samples."""
+class Interval(NamedTuple):
+    """A number with the ends of its interval, in the same unit."""
 
     value: float
     low: float
@@ -112,7 +112,7 @@ def _median_rank(n: int, confidence: float) -> tuple[int, float, float]:
     return rank, 0.0, 1 - 2 * tail
 
 
-def quantile_interval(samples: Sequence[float], q: float, confidence: float = 0.95) -> Quantile | None:
+def quantile_interval(samples: Sequence[float], q: float, confidence: float = 0.95) -> Interval | None:
     """Return a quantile with the interval between order statistics that enclose it with this confidence.
 
     Each end is missed with at most half of the remaining probability, by the binomial distribution
@@ -134,7 +134,7 @@ def quantile_interval(samples: Sequence[float], q: float, confidence: float = 0.
     if lower < 1 or upper > n:
         return None
     low, high = float(ordered[lower - 1]), float(ordered[upper - 1])
-    return Quantile(value=float(np.quantile(ordered, q)), low=low, high=high)
+    return Interval(value=float(np.quantile(ordered, q)), low=low, high=high)
 
 
 def _binomial(n: int, k: int, p: float) -> float:
@@ -149,6 +149,11 @@ def verdict(samples: Sequence[float]) -> Verdict:
     summary = median_interval(samples)
     half_width = (summary.high - summary.low) / 2
     return "noisy" if half_width > NOISY_HALF_WIDTH * abs(summary.median) else "stable"
+
+
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
+    """Return ``sum(numerators) / sum(denominators)`` with its interval, see :func:`bootstrap_ratio`."""
+    return Interval(sum(numerators) / sum(denominators), *bootstrap_ratio(numerators, denominators))
 
 
 def bootstrap_ratio(

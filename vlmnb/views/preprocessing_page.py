@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vlmnb.analysis import preparation
-from vlmnb.records.preprocessed import STEPS, Prepared
+from vlmnb.records.parts import STEPS, Prepared
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 from vlmnb.views import fields, figure_style, marks

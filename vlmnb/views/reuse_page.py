@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vlmnb.analysis import picture_reuse
+from vlmnb.records.parts import Asked, Reused
 from vlmnb.records.record import Record
-from vlmnb.records.reused import Asked, Reused
 from vlmnb.stats import formatting, intervals
 from vlmnb.views import fields, figure_style, marks
 from vlmnb.views.marks import MODELLED, marked

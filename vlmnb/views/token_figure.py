@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vlmnb.analysis.worth import Estimate
 from vlmnb.files import plain_yaml
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
+from vlmnb.stats.intervals import Interval
 from vlmnb.views import detail_table, fields
 from vlmnb.views.figure_style import PALETTE, themed
 from vlmnb.views.table import Field, Table, declared
@@ -60,7 +60,7 @@ def figure(drawn: Lines) -> Figure:
     from matplotlib import pyplot
 
     colors = sns.color_palette(PALETTE, len(drawn))
-    panels: list[tuple[str, Callable[[Record], Estimate | None]]] = [
+    panels: list[tuple[str, Callable[[Record], Interval | None]]] = [
         ("Score (accuracy, else 1 - WER)", _score), ("Time to first token, s", _first_token)
     ]  # fmt: skip
     with themed():
@@ -150,16 +150,16 @@ def _published() -> Any:
     return plain_yaml.load(Path(__file__).with_name("published_tokens.yaml"))
 
 
-def _score(record: Record) -> Estimate | None:
+def _score(record: Record) -> Interval | None:
     if record.accuracy is not None and record.accuracy_interval:
         low, high = record.accuracy_interval
-        return Estimate(value=record.accuracy, low=low, high=high)
+        return Interval(value=record.accuracy, low=low, high=high)
     if record.wer is None or record.wer_interval is None:
         return None
     low, high = record.wer_interval
-    return Estimate(value=1 - record.wer, low=1 - high, high=1 - low)
+    return Interval(value=1 - record.wer, low=1 - high, high=1 - low)
 
 
-def _first_token(record: Record) -> Estimate | None:
+def _first_token(record: Record) -> Interval | None:
     found = record.ttft_s
-    return Estimate(value=found.median, low=found.low, high=found.high) if found else None
+    return Interval(value=found.median, low=found.low, high=found.high) if found else None

@@ -7,10 +7,11 @@ from functools import partial
 from typing import NamedTuple
 
 from vlmnb.analysis import worth
-from vlmnb.analysis.worth import Estimate, Gate, Saving
+from vlmnb.analysis.worth import Gate, Saving
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.stats.formatting import significant
+from vlmnb.stats.intervals import Interval
 from vlmnb.views import fields, marks
 from vlmnb.views.marks import MODELLED, joined, marked
 from vlmnb.views.table import Field, Table, declared, missing, without
@@ -120,7 +121,7 @@ def _joules(name: str, one: Worth) -> Field:
     return Field(f"{sign}{amount:.3g}", fields.ONE_READING, one.record.key)
 
 
-def _per_right(read: Callable[[Record], Estimate | None], one: Worth) -> Field:
+def _per_right(read: Callable[[Record], Interval | None], one: Worth) -> Field:
     found = read(one.record) if one.record else None
     if found is None or one.record is None:
         return missing(one.record, "no right answer, or no score or energy to count by")
@@ -130,7 +131,7 @@ def _per_right(read: Callable[[Record], Estimate | None], one: Worth) -> Field:
     return marked(shown, marks.of_samples(one.record))
 
 
-def _estimate(found: Estimate, title: str, record: Record) -> Field:
+def _estimate(found: Interval, title: str, record: Record) -> Field:
     low, high = found.low, found.high
     return fields.spanned(
         found.value, (low, high), lambda n: significant(n, low, high), f"95 % interval; {title}", record.key

@@ -155,7 +155,7 @@ def optimization_keeps_the_answers(records: Sequence[Record]) -> Iterator[Draft]
     """An optimization changes no more answers than another batch size of the original does."""
     scored = [r for r in records if r.has_quality]
     for base, other in optimized(scored):
-        noise = next((r for r in scored if _other_batch(base, r)), None)
+        noise = agreement.noise_of(base, scored)
         if noise is None or _questions(other) != _questions(base):
             continue
         change = agreement.change(base, other, noise)
@@ -202,12 +202,6 @@ def optimized(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
         name = base_dtype(entry.base_dtype, cell.device) if entry else None
         base = next((r for r in group if r.cell.optimization == name), None)
         yield from ((base, other) for other in group if base is not None and other is not base)
-
-
-def _other_batch(base: Record, other: Record) -> bool:
-    """Return whether a record differs from another only in the batch size."""
-    same = other.hardware == base.hardware and _but(other, "batch_size") == _but(base, "batch_size")
-    return same and other.cell.batch_size != base.cell.batch_size and _questions(other) == _questions(base)
 
 
 def noise_floors(records: Sequence[Record]) -> dict[tuple[str, str], float]:

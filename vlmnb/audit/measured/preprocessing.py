@@ -7,7 +7,7 @@ from statistics import median
 
 from vlmnb.analysis import preparation
 from vlmnb.audit.rule import Draft, found, grouped, record_rule, rule
-from vlmnb.records.preprocessed import STEPS
+from vlmnb.records.parts import STEPS
 from vlmnb.records.record import Record
 
 CLOCK = 0.02
