@@ -2,6 +2,9 @@
 
 A FLOP is one floating-point operation: a multiply-add is two. Counted are matrix products, convolutions
 and attention; norms, activations and other elementwise work, a few thousandths, are left out.
+
+Counters go by shapes, so products of matrices are not computed while they count: zeros of the right shape
+stand for them. A count of a large model takes little time and needs no values of its weights.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlmnb.flops import flop_count
@@ -22,6 +26,9 @@ from vlmnb.flops.flop_count import FlopCount
 from vlmnb.models.family import PLACES
 
 T = TypeVar("T")
+
+COMPUTED = {getattr(torch.ops.aten, name).default for name in ("mm", "addmm", "bmm", "baddbmm")}
+"""Products of matrices whose last two arguments are the matrices, as torch runs them."""
 
 PRODUCTS = ("addmm", "bmm", "conv", "einsum", "linear", "matmul", "mm")
 """Operators that fvcore counts in multiply-adds, two FLOPs each. Others, such as layer norm, it counts in
@@ -77,10 +84,50 @@ def count_call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
 def watch(work: Callable[[], Any]) -> dict[str, int]:
     """Return torch's count of each module while a work runs, its children included; the total is ``""``."""
     counter = FlopCounterMode(display=False)
-    with torch.no_grad(), counter:
+    shapes: Any = _SHAPES()
+    with torch.no_grad(), shapes, counter:
         work()
     modules = {name: int(sum(ops.values())) for name, ops in counter.get_flop_counts().items()}
     return {"": modules.pop("Global", 0), **modules}
+
+
+class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Gives zeros of the right shape in place of products of matrices."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func not in COMPUTED:
+            return func(*args, **(kwargs or {}))
+        left, right = args[-2:]
+        return left.new_zeros((*left.shape[:-1], right.shape[-1]))
+
+
+_SHAPES: Any = _Shapes
+"""The same, for mypy: torch's class has no types."""
+
+
+@contextlib.contextmanager
+def _shapes_but_of_convolutions(model: nn.Module) -> Iterator[None]:
+    """Compute no products of matrices within the block; convolutions would be lost to torch's tracing."""
+    mode: Any = _SHAPES()
+    hooks = []
+
+    def leave(module: Any, args: Any) -> None:
+        mode.__exit__(None, None, None)
+
+    def enter(module: Any, args: Any, output: Any) -> None:
+        mode.__enter__()
+
+    for module in model.modules():
+        if isinstance(module, nn.modules.conv._ConvNd):
+            hooks += [module.register_forward_pre_hook(leave), module.register_forward_hook(enter)]
+    try:
+        with mode:
+            yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 class _LogitsOf(nn.Module):
@@ -109,7 +156,7 @@ def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[dict[str
 
     tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
     fixed = {name: value for name, value in inputs.items() if name not in tensors}
-    with torch.no_grad():
+    with torch.no_grad(), _shapes_but_of_convolutions(model):
         analysis = FlopCountAnalysis(_LogitsOf(model, tuple(tensors), fixed), tuple(tensors.values()))
         analysis.set_op_handle("aten::_convolution_mode", padded_by_name)  # as SigLIP's, padding="valid"
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")

@@ -142,9 +142,12 @@ def _shapes(entry: ModelEntry, config: str) -> Any:
 
 
 def _by_counters(loaded: Loaded, inputs: Any, reduction: Reduction | None) -> FlopCount:
-    """Count the plain model: the counters do not see the products of quantized layers."""
+    """Count the plain model: the counters do not see the products of quantized layers.
+
+    That model has no values, so that memory holds one model of full size and no more.
+    """
     if loaded.configuration.optimization.of("quantization"):
-        loaded = loading.load(loading.plain(loaded.configuration))
+        loaded = loading.outline(loaded)
     places = loaded.family.places_of(loaded.model)
     with process_state.uncompiled(loaded.decoder), contextlib.ExitStack() as stack:
         if reduction:

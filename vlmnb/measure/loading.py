@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import sys
 from collections.abc import Iterator, Sequence
@@ -198,6 +199,17 @@ def load(wanted: Configuration) -> Loaded:
     if wanted.optimization.of("quantization") and (left := quantization.unquantized(loaded.model)):
         loaded = replace(loaded, notes=(*loaded.notes, f"linear layers that are not quantized: {left}"))
     return loaded
+
+
+def outline(loaded: Loaded) -> Loaded:
+    """Return the plain model of a loaded one without values: its weights take no memory."""
+    wanted, model = plain(loaded.configuration), loaded.model
+    made = random_weights.outline(
+        type(model), copy.deepcopy(model.config), torch_dtype(wanted.optimization.dtype), model.device
+    )
+    if wanted.interpolate:
+        wanted.family.interpolated(made, loaded.processor)
+    return replace(loaded, configuration=wanted, model=made)
 
 
 def torch_dtype(name: str) -> Any:

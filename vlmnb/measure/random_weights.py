@@ -61,6 +61,23 @@ def build(model_class: Any, config: Any, *, dtype: Any, device: str, seed: int) 
     return model.eval()
 
 
+def outline(model_class: Any, config: Any, dtype: Any, device: Any) -> Any:
+    """Build a model in evaluation mode each of whose weights is one zero, repeated without memory."""
+    import torch
+    from accelerate import init_empty_weights
+    from torch import nn
+
+    with init_empty_weights(include_buffers=False):
+        model = model_class(config)
+    zero = torch.zeros((), dtype=dtype, device=device)
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = nn.Parameter(zero.expand(parameter.shape), requires_grad=False)
+    model.to(device)  # moves the buffers
+    return model.eval()
+
+
 def _bound(module: Any, name: str, weight: Any) -> float | None:
     """Return the largest magnitude of a parameter's values; None for a norm's scale, which is all ones."""
     from torch import nn
