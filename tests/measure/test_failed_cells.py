@@ -129,7 +129,7 @@ def test_what_fails_after_the_measurement_is_a_note_and_the_times_are_kept(
         energy=SimpleNamespace(refused=(), cards=(), emissions={}), readings=kept.energy, conditions=None,
         memory=SimpleNamespace(usage=kept.memory),
     )  # fmt: skip
-    window = SimpleNamespace(timing=kept.timing, warmup_s=0.0, meters=meters, outputs=[])
+    window = SimpleNamespace(timing=kept.timing, warmup_s=0.0, meters=meters, outputs=[], heard=None)
     monkeypatch.setattr(ModelSlot, "get", lambda *_: loaded())
     monkeypatch.setattr(cells, "prepare", lambda *_: [SimpleNamespace(inputs={})])
     monkeypatch.setattr(cells.Generator, "of", lambda *_: SimpleNamespace(probe=raising(error), reduce=None))
@@ -146,7 +146,7 @@ def test_what_fails_after_the_measurement_is_a_note_and_the_times_are_kept(
 def test_logits_that_are_no_numbers_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = torch.zeros(2, 1, 7)
     logits[1, 0, 3:5] = torch.tensor([torch.nan, torch.inf])
-    made = SimpleNamespace(logits=tuple(logits), sequences=torch.zeros(1, 9))
+    made = SimpleNamespace(logits=tuple(logits), sequences=torch.zeros(1, 9), past_key_values=None)
     monkeypatch.setattr(cells.Generator, "_generate", lambda *_, **__: made)
     loaded: Any = SimpleNamespace(engine=None)
     with pytest.raises(failures.NotMeasured, match="2 of 14 are not numbers"):

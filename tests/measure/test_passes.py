@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +17,8 @@ from vlmnb.device import load
 from vlmnb.errors import UserError
 from vlmnb.measure import loading, protocol
 from vlmnb.measure.cells import measure_cells
-from vlmnb.spec import planning
+from vlmnb.measure.generation import Heard
+from vlmnb.spec import optimizations, planning
 from vlmnb.stats.batches import batch_values
 from vlmnb.views import detail_table, findings
 
@@ -61,27 +65,50 @@ def test_passes_are_added_as_long_as_the_next_ends_within_the_window(
 
 
 @pytest.mark.parametrize(
-    ("shapes", "warmed"),
+    ("shapes", "name", "first_s", "warmed"),
     [
-        ([(4, 9), (4, 7)], [0, 0]),
-        ([(4, 7), (4, 9)], [0, 1, 1]),
-        ([(4, 9), (4, 7), (1, 7)], [0, 0, 2]),  # a last batch of other rows needs code of its own
-        ([(4, 7), (4, 9), (1, 7)], [0, 1, 1, 2]),
-        ([(1, 7)], [0, 0]),
+        ([(4, 9), (4, 7)], "fp32", 0.1, [0, 0]),
+        ([(4, 7), (4, 9)], "fp32", 0.1, [0, 1, 1]),
+        ([(4, 9), (4, 7), (1, 7)], "fp32", 0.1, [0, 0, 2]),  # a last batch of other rows needs its own code
+        ([(4, 7), (4, 9), (1, 7)], "fp32", 0.1, [0, 1, 1, 2]),
+        ([(1, 7)], "fp32", 0.1, [0, 0]),
+        ([(1, 7)], "fp32", 12.0, [0]),
+        ([(4, 7), (4, 9), (1, 7)], "fp32", 12.0, [0]),
+        ([(1, 7)], "compile", 12.0, [0, 0]),  # which may have been compiling
     ],
 )
 def test_what_the_window_does_has_been_done_before(
-    shapes: list[tuple[int, int]], warmed: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    shapes: list[tuple[int, int]], name: str, first_s: float, warmed: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     inputs = [{"input_ids": np.zeros(shape)} for shape in shapes]
-    seen: list[int] = []
+    generate = OfShapes(inputs, name)
+    seconds = iter([first_s, *[0.1] * 3])
+    monkeypatch.setattr(protocol, "spent_s", lambda work, device: (work(), next(seconds))[1])
+    took, heard = protocol._warm_up(generate, inputs, "cpu")  # type: ignore[arg-type]
+    assert len(took) == len(warmed)
+    assert generate.seen == warmed
+    assert (heard is not None) == (len(warmed) == 1)
 
-    def generate(batch: Any) -> None:
-        seen.append(next(i for i, one in enumerate(inputs) if one is batch))
 
-    monkeypatch.setattr(protocol, "spent_s", lambda work, device: work() or 0.1)
-    assert len(protocol._warm_up(generate, inputs, "cpu")) == len(warmed)  # type: ignore[arg-type]
-    assert seen == warmed
+class OfShapes:
+    """A generator that notes which batches it was called with, and answers each prompt with a 5."""
+
+    def __init__(self, inputs: list[dict[str, Any]], name: str) -> None:
+        self.inputs, self.seen = inputs, list[int]()
+        optimization = optimizations.parse(name, "fp32")
+        self.loaded = SimpleNamespace(configuration=SimpleNamespace(optimization=optimization))
+
+    def __call__(self, batch: Any) -> Any:
+        self.seen.append(next(i for i, one in enumerate(self.inputs) if one is batch))
+        return np.pad(batch["input_ids"], ((0, 0), (0, 1)), constant_values=5)
+
+    @contextlib.contextmanager
+    def heard(self, batch: Any) -> Iterator[Heard]:
+        yield Heard()
+
+    def text(self, batch: Any) -> Any:
+        return batch
 
 
 def test_the_record_keeps_every_pass_and_the_table_says_which_were_clean() -> None:

@@ -39,9 +39,9 @@ class Model(nn.Module):
     def forward(self, x: Any, first: bool) -> Any:
         return self.decoder(self.projector(self.tower(x)) if first else x)
 
-    def generate(self, tokens: int) -> torch.Tensor:
+    def generate(self, tokens: int, chunks: int = 1) -> torch.Tensor:
         self.clock.now_s += 0.5
-        for step in range(tokens):
+        for step in range(chunks - 1 + tokens):
             self(torch.zeros(1), step == 0)
         return torch.zeros(tokens)
 
@@ -58,6 +58,11 @@ def test_phases_are_told_apart_and_add_up(monkeypatch: pytest.MonkeyPatch) -> No
         assert taken.vision_s + taken.prefill_s + taken.decode_s == taken.latency_s
         alone = phases.time(lambda: model.generate(1))[1]
         assert (alone.decode_s, alone.decode_steps) == (0.0, 0)
+        in_chunks = phases.time(lambda: model.generate(3, chunks=4), 4)[1]
+        assert (in_chunks.vision_s, in_chunks.prefill_s, in_chunks.decode_s) == (3.0, 16.5, 8.0)
+        assert in_chunks.decode_steps == 2
+        with pytest.raises(ValueError, match="2 forward passes, and a prompt takes 3"):
+            phases.time(lambda: model.generate(2), 3)
     assert not model._forward_hooks
     assert not model.tower._forward_pre_hooks
 

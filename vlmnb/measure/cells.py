@@ -228,11 +228,11 @@ def _generate(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made
         "memory": window.meters.memory.usage,
         "compilation": process_state.compilation() if resolved.optimization.of("compilation") else None,
     }
-    made.extra("memory", partial(memory_of, loaded, window))
+    made.extra("memory", partial(memory_of, cell, loaded, window))
     if generate.reduce:
         made.extra("visual_tokens", partial(_left, loaded, generate.reduce, batches[0]))
     made.extra("answers", partial(score, cell, generate, batches, window.outputs))
-    made.extra("probe", partial(generate.probe, batches[0].inputs))
+    made.extra("probe", partial(generate.probe, batches[0].inputs, window.heard))
     # For cells that show speed, and for optimizations, which may come nearer to the peak.
     original = optimizations.base_dtype(resolved.entry.base_dtype, cell.device)
     if cell.length == "fixed" or cell.optimization != original:

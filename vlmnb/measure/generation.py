@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from vlmnb.measure import failures
@@ -17,6 +18,21 @@ PROBED = 128
 """Logits of a token that a record keeps: enough to see a shift, few enough to be committed."""
 
 
+@dataclass
+class Heard:
+    """What a call of ``generate`` showed.
+
+    Attributes:
+        logits: Those of the first question's first two new tokens.
+        token: The first of these tokens.
+        cache_tokens: Positions that the cache held after the second one's pass.
+    """
+
+    logits: list[Any] = field(default_factory=list)
+    token: int | None = None
+    cache_tokens: int | None = None
+
+
 @dataclass(frozen=True)
 class Generator:
     """Calls a model's ``generate``.
@@ -27,6 +43,8 @@ class Generator:
         decoding: Arguments for the way of decoding.
         caches: Static caches, if the cell's optimization has them.
         reduce: Reduces image tokens, if the cell's optimization does.
+        passes: Forward passes over the prompt by a batch's id; those that take one are left out.
+        guesses: A pass can yield several tokens.
     """
 
     loaded: Loaded
@@ -34,6 +52,8 @@ class Generator:
     decoding: dict[str, Any]
     caches: Any | None
     reduce: Reducer | None = None
+    passes: Mapping[int, int] = field(default_factory=dict)
+    guesses: bool = False
 
     @classmethod
     def of(cls, resolved: Resolved, loaded: Loaded, inputs: Sequence[Any]) -> Generator:
@@ -43,24 +63,56 @@ class Generator:
         if chosen.reduction:
             reduce = Reducer(loaded, chosen.reduction, cell.seed, inputs)
         texts = [reduce.text(batch) if reduce else batch for batch in inputs]
-        longest = max(int(batch["input_ids"].shape[1]) for batch in texts)
+        lengths = [int(batch["input_ids"].shape[1]) for batch in texts]
+        longest, passes = max(lengths), dict[int, int]()
+        if chunk := chosen.chunk:
+            passes = {id(batch): -(-size // chunk) for batch, size in zip(inputs, lengths, strict=True)}
         # Answers of natural and of fixed length use caches of one size, so that a compiled step serves both.
         new = max(cell.max_new_tokens, resolved.entry.max_new_tokens)
         caches = chosen.caches(loaded.model, longest + new)
         if loaded.engine:
             loaded.engine.prepare(inputs, longest + new)
-        return cls(loaded, limits(cell), chosen.arguments(loaded.model), caches, reduce)
+        arguments = chosen.arguments(loaded.model)
+        return cls(loaded, limits(cell), arguments, caches, reduce, passes, chosen.guesses)
 
     def __call__(self, batch: Any) -> Any:
         """Return prompts and new tokens of a batch."""
         return self._generate(batch, **self.limits)
 
+    def prompt_passes(self, batch: Any) -> int:
+        """Return how many forward passes the prompts of a batch take."""
+        return self.passes.get(id(batch), 1)
+
     def text(self, batch: Any) -> Mapping[str, Any]:
         """Return the tokens and the mask of a batch as the decoder gets them."""
         return self.reduce.text(batch) if self.reduce else batch
 
-    def probe(self, batch: Any) -> ProbeLogits:
+    @contextlib.contextmanager
+    def heard(self, batch: Any) -> Iterator[Heard]:
+        """Listen to a call with a batch within the block: it shows what ``probe`` would need a run for."""
+        last, found = self.prompt_passes(batch), Heard()
+        passes = 0
+
+        def keep(module: Any, args: Any, output: Any) -> None:
+            nonlocal passes
+            passes += 1
+            if passes in (last, last + 1):
+                found.logits.append(output.logits[0, -1].float().clone())
+                found.cache_tokens = int(output.past_key_values.get_seq_length())
+
+        hook = self.loaded.model.register_forward_hook(keep)
+        try:
+            yield found
+        finally:
+            hook.remove()
+
+    def probe(self, batch: Any, heard: Heard | None = None) -> ProbeLogits:
         """Return logits of the first question's first two new tokens, by the prefill and a decoding step.
+
+        Args:
+            batch: Whose first question it is.
+            heard: What a call with this batch showed; without it, or where a pass yields several tokens, the
+                model runs.
 
         Raises:
             NotMeasured: Some are not numbers.
@@ -69,22 +121,27 @@ class Generator:
 
         if self.loaded.engine:
             raise failures.NotMeasured("llama.cpp's package for Python does not hand out logits")
-        two = {"max_new_tokens": 2, "min_new_tokens": 2, "do_sample": False}
-        with torch.inference_mode():
-            made = self._generate(batch, **two, output_logits=True, return_dict_in_generate=True)
-        both = torch.stack(made.logits[:2])[:, 0]
+        if heard is None or len(heard.logits) < 2 or self.guesses:
+            two = {"max_new_tokens": 2, "min_new_tokens": 2, "do_sample": False}
+            with torch.inference_mode():
+                made = self._generate(batch, **two, output_logits=True, return_dict_in_generate=True)
+            cache = made.past_key_values
+            heard = Heard(
+                [logits[0] for logits in made.logits[:2]], int(made.sequences[0, -2]),
+                None if cache is None else int(cache.get_seq_length()),
+            )  # fmt: skip
+        both = torch.stack(heard.logits)
         if wrong := int((~both.isfinite()).sum()):
             raise failures.NotMeasured(
                 f"{wrong} of {both.numel()} are not numbers, so answers, scores and lengths mean nothing"
             )
         first, second = (_kept(logits) for logits in both)
-        cache = made.past_key_values
         return ProbeLogits(
-            vocabulary=made.logits[0].shape[-1],
+            vocabulary=both.shape[-1],
             values=first,
-            token=int(made.sequences[0, -2]),
+            token=heard.token,
             step_values=second,
-            cache_tokens=None if cache is None else int(cache.get_seq_length()),
+            cache_tokens=heard.cache_tokens,
         )
 
     def _generate(self, batch: Any, **arguments: Any) -> Any:

@@ -103,7 +103,7 @@ class Engine:
     def __exit__(self, *_: object) -> None:
         return
 
-    def time(self, call: Callable[[], Any]) -> tuple[Any, Phases]:
+    def time(self, call: Callable[[], Any], prompt_passes: int = 1) -> tuple[Any, Phases]:
         """Call ``generate`` by a function without arguments; return its result and its phases."""
         output = call()
         if self._phases is None:

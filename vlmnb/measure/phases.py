@@ -1,7 +1,8 @@
 """Time the phases of generation from outside: vision encoding, the rest of the prefill, decoding.
 
 Hooks record when vision encoding begins and ends and when each forward pass of the model ends. On a GPU they
-put CUDA events into the stream, which are read after the batch is done: nothing waits inside the batch.
+put CUDA events into the stream, which are read after the batch is done: nothing waits inside the batch. The
+prefill of a prompt that is read in chunks ends with the pass of the last chunk.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ class Phases(NamedTuple):
         vision_s: Vision tower and projector (Fuyu: the patch embedding); 0 if no image was encoded.
         prefill_s: The rest of the time to the first token: generate's preparation and the prompt's pass
             through the language model.
-        decode_s: From the end of the first forward pass to the last token.
-        decode_steps: Forward passes after the first.
+        decode_s: From the end of the prompt's last forward pass to the last token.
+        decode_steps: Forward passes after that.
     """
 
     latency_s: float
@@ -59,38 +60,44 @@ class PhaseClock:
         for hook in self._hooks:
             hook.remove()
 
-    def time(self, call: Callable[[], Any]) -> tuple[Any, Phases]:
-        """Call the model's ``generate``; return its result and its phases."""
-        self._clear()
+    def time(self, call: Callable[[], Any], prompt_passes: int = 1) -> tuple[Any, Phases]:
+        """Call the model's ``generate``; return its result and its phases.
+
+        Args:
+            call: Calls it.
+            prompt_passes: Forward passes that the prompt takes.
+        """
+        self._clear(prompt_passes)
         synchronize(self._device)
         began_s, began = now_s(), stamp(self._device)
         output = call()
         ended = stamp(self._device)
         synchronize(self._device)
         latency_s = now_s() - began_s
-        if self._first_pass is None:
-            raise ValueError("generate made no forward pass that could be timed")
+        if self._prompt_read is None:
+            made = f"{self._passes} forward passes, and a prompt takes {prompt_passes}"
+            raise ValueError(f"generate made {made}: its phases cannot be timed")
         vision_s = between_s(self._encoded[0], self._encoded[-1]) if self._encoded else 0.0
         return output, Phases(
             latency_s=latency_s,
             vision_s=vision_s,
-            prefill_s=between_s(began, self._first_pass) - vision_s,
-            decode_s=between_s(self._first_pass, ended),
-            decode_steps=self._passes - 1,
+            prefill_s=between_s(began, self._prompt_read) - vision_s,
+            decode_s=between_s(self._prompt_read, ended),
+            decode_steps=self._passes - prompt_passes,
         )
 
-    def _clear(self) -> None:
+    def _clear(self, prompt_passes: int = 1) -> None:
         self._encoded: list[Any] = []
-        self._first_pass = None
-        self._passes = 0
+        self._prompt_read = None
+        self._passes, self._prompt_passes = 0, prompt_passes
 
     def _encoding(self, *_: Any) -> None:
         self._encoded.append(stamp(self._device))
 
     def _pass_ended(self, *_: Any) -> None:
         self._passes += 1
-        if self._passes == 1:
-            self._first_pass = stamp(self._device)
+        if self._passes == self._prompt_passes:
+            self._prompt_read = stamp(self._device)
 
 
 def stamp(device: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,13 +11,14 @@ from vlmnb.device import load
 from vlmnb.device.clock import now_s, spent_s
 from vlmnb.flops import counters
 from vlmnb.measure.batches import Batch
-from vlmnb.measure.generation import Generator
+from vlmnb.measure.generation import Generator, Heard
 from vlmnb.measure.loading import Loaded
 from vlmnb.measure.phases import PhaseClock, Phases
 from vlmnb.meters import memory
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.meters.window import MeteredWindow
 from vlmnb.records.parts import Timing
+from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 
 SETTLED = 0.1
@@ -26,6 +27,10 @@ its time."""
 
 REPEAT_BUDGET_S = 1.0
 """Time after which the warm-up makes no third batch."""
+
+LONG_S = 8.0
+"""A first batch that takes longer is all of the warm-up, and shows the logits that the record keeps: what it
+initializes takes a second or two. Compiling takes longer, so a compiled decoder warms up as ever."""
 
 WINDOW_S = 1.5
 """Time for all passes together: after the first pass, others follow as long as they would end within it.
@@ -36,12 +41,19 @@ rather than on repeats. Only a counter of energy that needs a longer window exce
 
 @dataclass(frozen=True)
 class TimedWindow:
-    """Results of the timed window; outputs are those of the first pass, ``warmup_s`` of the whole warm-up."""
+    """Results of the timed window.
+
+    Attributes:
+        warmup_s: Seconds of the whole warm-up.
+        outputs: Those of the first pass.
+        heard: What the only batch of a long warm-up showed; None if there were several.
+    """
 
     timing: Timing
     warmup_s: float
     outputs: list[Any]
     meters: MeteredWindow
+    heard: Heard | None
 
 
 def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWindow:
@@ -66,7 +78,7 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
         torch.inference_mode(),
         clock_of as clock,
     ):
-        warmup = _warm_up(generate, inputs, cell.device)
+        warmup, heard = _warm_up(generate, inputs, cell.device)
         with MeteredWindow(cell.device) as window:
             began_s, marks = now_s(), [load.reading()]
             while (
@@ -96,12 +108,12 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
         preprocess_s=tuple(batch.preprocess_s for batch in batches),
         first_call_s=warmup[0],
     )
-    return TimedWindow(timing, sum(warmup), outputs, window)
+    return TimedWindow(timing, sum(warmup), outputs, window, heard)
 
 
 def one_pass(
     clock: PhaseClock,
-    generate: Callable[[Any], Any],
+    generate: Generator,
     inputs: Sequence[Any],
     samples: Sequence[int],
     window: MeteredWindow,
@@ -109,7 +121,7 @@ def one_pass(
     """Generate every batch once and return output and phases of each, in order."""
     found = []
     for batch, size in zip(inputs, samples, strict=True):
-        found.append(clock.time(partial(generate, batch)))
+        found.append(clock.time(partial(generate, batch), generate.prompt_passes(batch)))
         window.covered(size)
     return found
 
@@ -119,8 +131,10 @@ def _contaminated(marks: list[load.Reading]) -> list[bool]:
     return [share is not None and load.is_high(share) for share in load.shares(marks)]
 
 
-def memory_of(loaded: Loaded, window: TimedWindow) -> MemoryUsage:
+def memory_of(cell: Cell, loaded: Loaded, window: TimedWindow) -> MemoryUsage:
     """Return the window's memory with the parts that can be computed: weights, keys and values."""
+    import torch
+
     if engine := loaded.engine:
         sizes: dict[str, Any] = {
             "weights_by_type": engine.weights_by_type,
@@ -130,37 +144,53 @@ def memory_of(loaded: Loaded, window: TimedWindow) -> MemoryUsage:
         return window.meters.memory.usage.model_copy(update=sizes)
     model, by_type = loaded.model, memory.weights_by_type(loaded.model)
 
-    def cache(output: Any) -> int:
+    stored = optimizations.of(cell).cache_type
+
+    def cache(output: Any) -> dict[str, int]:
         """Leave out the last token, which is never fed back."""
         decoder = loaded.family.decoder_shape(model.config)
-        return int(output.shape[0]) * decoder.cache_bytes(output.shape[1] - 1, model.dtype.itemsize)
+        kind = getattr(torch, stored) if stored else model.dtype
+        size = int(output.shape[0]) * decoder.cache_bytes(output.shape[1] - 1, kind.itemsize)
+        scales = 2 * model.config.get_text_config(decoder=True).num_hidden_layers * torch.float32.itemsize
+        sizes = {kind: size} | ({torch.float32: scales} if stored else {})
+        return {str(name).removeprefix("torch."): size for name, size in sizes.items()}
 
-    largest, _ = counters.attempt("the cache", lambda: max(map(cache, window.outputs)))
+    largest, _ = counters.attempt(
+        "the cache", lambda: max(map(cache, window.outputs), key=lambda sizes: sum(sizes.values()))
+    )
     return window.meters.memory.usage.model_copy(
         update={
             "weights_bytes": sum(by_type.values()),
             "weights_by_type": by_type,
-            "cache_bytes": largest,
+            "cache_bytes": sum(largest.values()) if largest else None,
+            "cache_by_type": largest or {},
             "decode_weights_bytes": memory.decode_weights_bytes(model, loaded.decoder),
         }
     )
 
 
-def _warm_up(generate: Generator, inputs: Sequence[Any], device: str) -> list[float]:
+def _warm_up(generate: Generator, inputs: Sequence[Any], device: str) -> tuple[list[float], Heard | None]:
     """Generate the first batch, then the one with the longest prompts, then that again unless it has settled.
 
     It is not generated again either if the two took more than ``REPEAT_BUDGET_S`` together. A last batch of
-    fewer rows comes last: it may need code of its own. Return the seconds of each; the first includes lazy
-    initialization and compilation.
+    fewer rows comes last: it may need code of its own. A first batch that takes more than ``LONG_S`` is the
+    only one. Return the seconds of each, of which the first includes lazy initialization and compilation, and
+    what an only one showed.
     """
     first, longest = inputs[0], max(inputs, key=lambda batch: int(batch["input_ids"].shape[1]))
-    seconds = [spent_s(partial(generate, batch), device) for batch in (first, longest)]
+    made: list[Any] = []
+    with generate.heard(first) as heard:
+        seconds = [spent_s(lambda: made.append(generate(first)), device)]
+    if seconds[0] > LONG_S and not generate.loaded.configuration.optimization.of("compilation"):
+        heard.token = int(made[0][0, generate.text(first)["input_ids"].shape[1]])
+        return seconds, heard
+    seconds.append(spent_s(partial(generate, longest), device))
     settled = first is longest and abs(seconds[1] - seconds[0]) <= SETTLED * seconds[1]
     if not settled and sum(seconds) <= REPEAT_BUDGET_S:
         seconds.append(spent_s(partial(generate, longest), device))
     if len(inputs[-1]["input_ids"]) not in (len(first["input_ids"]), len(longest["input_ids"])):
         seconds.append(spent_s(partial(generate, inputs[-1]), device))
-    return seconds
+    return seconds, None
 
 
 def _another_fits(spent_s: float, passes: int) -> bool:

@@ -114,6 +114,7 @@ class MemoryUsage(Frozen):
         weights_by_type: The same by the type of their elements, such as ``int8``.
         decode_weights_bytes: Of these, what each decoding step reads: decoder and output head.
         cache_bytes: Keys and values of the largest batch at its last token, by formula.
+        cache_by_type: The same by the type that they are stored as.
     """
 
     peak_bytes: int | None
@@ -127,6 +128,7 @@ class MemoryUsage(Frozen):
     weights_by_type: dict[str, int] = {}
     decode_weights_bytes: int | None = None
     cache_bytes: int | None = None
+    cache_by_type: dict[str, int] = {}
 
     def over_model_bytes(self, of: str = "") -> int | None:
         """Return peak minus baseline, what generating itself needs; of ``reserved_`` or ``process_`` too."""

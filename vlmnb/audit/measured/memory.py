@@ -13,6 +13,9 @@ from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 
 ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+SCALE_BYTES = 4
+"""Of the scale of a layer's keys, and of its values, where these are stored in 8 bits."""
+
 NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 SHARE_OF_PEAK = 0.01
@@ -123,13 +126,15 @@ def _cache_bytes(record: Record) -> int | None:
         return None
     if _quantized(cell) or optimizations.of(cell).guesses:
         return None
-    sizes = []
+    each, scales, sizes = ELEMENT_BYTES[cell.dtype], 0, []
+    if optimizations.of(cell).cache_type:
+        each, scales = 1, 2 * SCALE_BYTES * known.decoder.layers
     for start in range(0, len(record.answers), cell.batch_size):
         batch = record.answers[start : start + cell.batch_size]
         # The last token of an answer is not kept.
         tokens = max(a.text_tokens + a.image_tokens for a in batch) + max(a.output_tokens for a in batch) - 1
-        sizes.append(len(batch) * known.decoder.cache_bytes(tokens, ELEMENT_BYTES[cell.dtype]))
-    return max(sizes)
+        sizes.append(len(batch) * known.decoder.cache_bytes(tokens, each))
+    return max(sizes) + scales
 
 
 def _quantized(cell: Cell) -> bool:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BASE_ATTENTION = "eager"
 
 _SHOWN: tuple[Kind, ...] = (
-    "precision", "attention", "compilation", "quantization", "decoding", "visual_tokens", "engine"
+    "precision", "attention", "compilation", "quantization", "decoding", "prefill", "visual_tokens", "engine"
 )  # fmt: skip
 """Order of the kinds in the table of the optimization axis."""
 
@@ -101,6 +101,16 @@ class Optimization(Frozen):
     def static_cache(self) -> bool:
         """Return whether keys and values are in memory of fixed size."""
         return any(setting.caches for setting in self.settings)
+
+    @property
+    def cache_type(self) -> str:
+        """Return the type that keys and values are stored as; empty for the model's precision."""
+        return next((setting.cache_type for setting in self.settings if setting.cache_type), "")
+
+    @property
+    def chunk(self) -> int:
+        """Return how many tokens of the prompt a forward pass takes; 0 for all of them."""
+        return next((setting.chunk for setting in self.settings if setting.chunk), 0)
 
     @property
     def reduction(self) -> Reduction | None:

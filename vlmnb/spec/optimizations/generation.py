@@ -1,4 +1,4 @@
-"""Ways of decoding that transformers' ``generate`` offers: a static cache, and prompt lookup."""
+"""Ways of decoding that transformers' ``generate`` offers: two kinds of cache, and prompt lookup."""
 
 from __future__ import annotations
 
@@ -61,6 +61,14 @@ SETTINGS = (
         description="keys and values in memory of fixed size",
         touches=("prefill", "decode"),
         caches=StaticCaches,
+    ),
+    Setting(
+        name="fp8_cache",
+        kind="decoding",
+        description="keys and values stored in 8 bits (float8_e4m3fn); each step restores them",
+        touches=("prefill", "decode"),
+        cache_type="float8_e4m3fn",
+        arguments=lambda model: {"cache_implementation": "quantized", "cache_config": {"backend": "fp8"}},
     ),
     Setting(
         name="prompt_lookup",

@@ -12,8 +12,8 @@ from typing import Any, Literal, get_args
 from vlmnb.types import Dtype
 
 Kind = Literal[
-    "precision", "quantization", "attention", "compilation", "decoding", "visual_tokens", "engine"
-]  # fmt: skip
+    "precision", "quantization", "attention", "compilation", "decoding", "prefill", "visual_tokens", "engine"
+]
 Phase = Literal["vision", "prefill", "decode"]
 
 KINDS: dict[Kind, str] = {
@@ -22,12 +22,13 @@ KINDS: dict[Kind, str] = {
     "attention": "kinds of attention",
     "compilation": "ways of compiling",
     "decoding": "ways of decoding",
+    "prefill": "ways of reading the prompt",
     "visual_tokens": "reductions of image tokens",
     "engine": "engines",
 }
 """Kinds of settings with their plurals, in the order in which a combined name spells them."""
 
-OF_CALLS: tuple[Kind, ...] = ("decoding", "visual_tokens")
+OF_CALLS: tuple[Kind, ...] = ("decoding", "prefill", "visual_tokens")
 """Kinds that concern how a model is called; the others are part of the loaded model."""
 
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
@@ -56,6 +57,9 @@ class Setting:
         reduction: How image tokens are reduced; a ``visual_tokens.Reduction``.
         largest_batch: Questions that it can take at a time; 0 for any number.
         guesses: A decoding step can yield several tokens.
+        chunk: Tokens of the prompt that a forward pass takes; 0 for all of them.
+        cache_type: Type that keys and values are stored as, with a scale of 32 bits for each layer's keys and
+            for its values; empty for the model's precision.
         stored_as: The quantization of ``vlmnb.fit`` that stores the weights in the same way.
         tools: Returns versions of programs and packages, ``package`` apart, that decide whether and how it
             works on this machine; part of the content key of its cells.
@@ -83,6 +87,8 @@ class Setting:
     reduction: Any = None
     largest_batch: int = 0
     guesses: bool = False
+    chunk: int = 0
+    cache_type: str = ""
     stored_as: str = ""
     tools: Callable[[], Mapping[str, str]] = dict
     obstacle: Callable[[Dtype, str], str] = lambda dtype, device: ""
