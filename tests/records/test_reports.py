@@ -103,6 +103,32 @@ def test_every_figure_is_on_a_page_with_its_place() -> None:
     assert transcribed == rendered
 
 
+@pytest.mark.parametrize(
+    ("axis", "at", "logged"),
+    [
+        ("image_size", 3, ["15.72", "18.73", "23.96"]),
+        ("batch_size", 1, ["28.22", "14.33", "12.1", "11.12"]),
+        ("optimization", 1, ["31.9", "31.9", "56.94"]),
+    ],
+)
+def test_figures_that_only_the_log_has_stand_in_a_table(
+    committed: list[Record], axis: str, at: int, logged: list[str]
+) -> None:
+    cells = planning.plan(axis, {"model": "qwen2.5-vl-3b", "source": "reports"}).cells
+    table = report_tables.only_in_log(axis, cells, committed)
+    assert [row[at].text for row in table.rows] == logged
+    assert not report_tables.only_in_log("device", cells, committed).rows
+
+
+def test_a_report_has_no_page_on_what_it_has_no_figure_of(committed: list[Record]) -> None:
+    models = {record.cell.model for record in committed}
+    without = [
+        (model, axis) for model in models for axis in report_pages.AXES
+        if not report_pages._has_numbers(axis, model, committed)
+    ]  # fmt: skip
+    assert without == [("llava-1.5-7b", "image_size")]
+
+
 def test_figures_are_those_of_the_sources() -> None:
     """These are typed in again: none of them comes from a file of this project."""
     _, device = shown("llava-1.5-7b", "device")
@@ -181,7 +207,7 @@ def test_a_page_without_a_figure_of_the_report_says_so(
     experiment.show_details(plan, found)
     assert "HTML" not in capsys.readouterr().out, "no empty table"
     page = Page("llava-1.5-7b", "image_size", "", {"source": "reports"}, tuple(found))
-    assert "source 000)" in run.opening(page, committed)
+    assert 'llava-1.5-7b.yaml">report 000</a>' in run.opening(page, committed)
 
 
 def test_a_chapter_counts_measured_cells_and_links_its_card_or_says_how_to_make_it(

@@ -59,13 +59,14 @@ def _environment() -> Environment:
 
 
 def _table(
-    rows: Table | Iterable[Sequence[Value]], words: Sequence[str] = (), numbers: Sequence[str] = ()
-) -> Markup:
+    rows: Table | Iterable[Sequence[Value]], words: Sequence[str] = (), numbers: Sequence[str] = (),
+    classes: str = "",
+) -> Markup:  # fmt: skip
     """Return a table, or rows with the headings of columns of words and of numbers, as HTML."""
     if isinstance(rows, Table):
         return Markup(table.render(rows))
     fields = (tuple(_field(value, column < len(words)) for column, value in enumerate(row)) for row in rows)
-    return Markup(table.render(Table("", (*words, *numbers), tuple(fields))))
+    return Markup(table.render(Table("", (*words, *numbers), tuple(fields), classes)))
 
 
 def _facts(pairs: Mapping[str, Value]) -> Markup:

@@ -11,6 +11,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Figure, Quantity
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
+from vlmnb.stats.formatting import format_si
 from vlmnb.views import fields, marks
 from vlmnb.views.marks import Mark, marked
 from vlmnb.views.table import MISSING, Field, Table, declared, without
@@ -85,6 +86,32 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
     ]
     caption = say("captions", "report_figures", inferred=any(_inferred(figure) for _, figure in printed))
     return declared(caption, columns, printed)
+
+
+def only_in_log(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Table:
+    """Make a table of figures that a raw log has and the report's own table of the axis has not."""
+    found = by_cell(reported)
+    logged: dict[tuple[Quantity, str], dict[str, Field]] = {}
+    for cell in cells:
+        of = found[cell].reported if cell in found else None
+        own = [figure for figure in of.figures if figure.axis == axis] if of else []
+        printed = {figure.quantity for figure in own if figure.kind == "report"}
+        for figure in own:
+            if figure.kind == "log" and figure.value is not None and figure.quantity not in printed:
+                title = f"as logged: {figure.printed}; {figure.place}"
+                number = format_si(figure.value) if figure.quantity == "flops" else f"{figure.value:.4g}"
+                shown = Field(number, title, found[cell].key)
+                value = str(axes.AXES[axis].value(cell))
+                logged.setdefault((figure.quantity, cell.dataset), {}).setdefault(value, shown)
+    values = dict.fromkeys(value for of in logged.values() for value in of)
+    several = len({dataset for _, dataset in logged}) > 1
+    heads = [
+        f"{catalogue.get(dataset).title + ', ' if several else ''}{TITLES[quantity]}"
+        for quantity, dataset in logged
+    ]
+    missed = without("the log has no such figure")
+    rows = [(Field(value), *(column.get(value, missed) for column in logged.values())) for value in values]
+    return Table(say("captions", "only_in_log"), (axes.AXES[axis].row_title, *heads), tuple(rows))
 
 
 def conflicts(cells: Sequence[Cell], reported: Sequence[Record]) -> list[str]:

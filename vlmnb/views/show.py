@@ -167,6 +167,8 @@ def show_details(plan: Plan, found: list[Record]) -> None:
         _show(footnotes.setup(found), *detail_table.detail_tables(plan.axis.name, plan.cells, found))
         return
     cells = _shown(plan, found)
+    if (logged := report_tables.only_in_log(plan.axis.name, cells, found)).rows:
+        _show(logged)
     printed = report_tables.figures(plan.axis.name, cells, found)
     _show(
         printed if printed.rows else "The report prints no figure of these cells, in this table or another."
