@@ -98,7 +98,7 @@ def tried(name: str, scratch: Path) -> dict[str, Any]:
             else one_line(record.reason, SAID)
             for record in records
         }
-        | {"one graph": _graphs(folder)},
+        | {"compile (traced only)": _graphs(folder)},
     }
 
 

@@ -16,21 +16,30 @@ from transformers import AutoModelForImageTextToText
 
 from vlmnb import models, paths
 from vlmnb.errors import UserError
-from vlmnb.flops import counters, flop_count, formula, meta
+from vlmnb.flops import counters, estimate, flop_count, formula, meta
 from vlmnb.measure import encoding
 from vlmnb.models import description, geometry, tried
 from vlmnb.models.entry import named_entry
 from vlmnb.models.generic import processor, structure
 from vlmnb.models.generic.family import Generic
 from vlmnb.models.tried import Tried
+from vlmnb.spec.optimizations.generation import StaticCaches
 
 FAST = ("gemma3", "qwen3_5", "qwen3_vl_moe", "smolvlm")
-EVERY = [
-    pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
-    for name, row in tried.families().items()
-    if row.batch == "equal" and row.flops is not None and abs(row.flops) < 0.1
-]
-"""Families of which the table says that a batch is as its rows and that formula and counter agree."""
+KINDS = ("ernie4_5_vl_moe", "hunyuan_vl", "minicpmv4_7")
+"""Families with experts of images, with ends of lines, and with a tower that merges patches midway."""
+
+
+def _families(fast: tuple[str, ...], *, batches: bool) -> list[Any]:
+    """Return families of which the table says that formula and counter agree, and batches if asked."""
+    return [
+        pytest.param(name, marks=() if name in fast else pytest.mark.slow)
+        for name, row in tried.families().items()
+        if row.flops is not None and abs(row.flops) < 0.1 and (row.batch == "equal" or not batches)
+    ]
+
+
+EVERY = _families(FAST, batches=True)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +76,7 @@ def test_a_batch_padded_on_the_left_has_the_logits_of_its_rows(small: Path) -> N
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("small", EVERY, indirect=True)
+@pytest.mark.parametrize("small", _families(FAST + KINDS, batches=False), indirect=True)
 def test_formula_and_counter_agree_part_by_part(small: Path) -> None:
     family = Generic(small)
     model = AutoModelForImageTextToText.from_pretrained(small).eval()
@@ -76,8 +85,10 @@ def test_formula_and_counter_agree_part_by_part(small: Path) -> None:
     counted = counters.count_forward(model, inputs, family.places_of(model))
     image = family.image_flops_of(model, inputs, 64)
     by_formula = formula.prompt(family, model.config, image, tokens)
-    step = meta.decode(meta.build(models.get(str(small))), tokens)
-    assert formula.decode(family, model.config, tokens).total == pytest.approx(step.total, rel=0.01)
+    step, _ = meta.attempt(lambda: meta.decode(meta.build(models.get(str(small))), tokens))
+    assert (step is None) == (small.name == "gemma4")  # which asks on shapes alone where a mask is not zero
+    if step is not None:
+        assert formula.decode(family, model.config, tokens).total == pytest.approx(step.total, rel=0.01)
     assert counted.prefill_torch is not None
     for phase in flop_count.SHOWN:
         assert flop_count.phase(counted.prefill_torch, phase) == pytest.approx(
@@ -130,6 +141,16 @@ def test_a_description_counts_every_parameter_once(small: Path) -> None:
     assert all(one.tokens > 0 for one in found.images)
 
 
+@pytest.mark.parametrize("small", ["gemma4"], indirect=True)
+def test_a_static_cache_has_heads_of_the_size_of_each_layer(small: Path) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(small).eval()
+    inputs = _inputs(Generic(small), ["what?"], [64])
+    cache, how = StaticCaches(model, 256).empty(1), {"max_new_tokens": 4, "do_sample": False}
+    assert {layer.keys.shape[-1] for layer in cache.layers} == {16, 32}
+    found = model.generate(**inputs, **how, past_key_values=cache)
+    assert found.tolist() == model.generate(**inputs, **how).tolist()
+
+
 @pytest.mark.parametrize("model", ["llava-tiny"])
 def test_a_bundled_model_by_its_folder_makes_the_same_prompt(model: str, project: Path) -> None:
     own, folder = models.by_family()["llava"], project / "models" / model
@@ -171,6 +192,13 @@ def test_repositories_and_folders_are_names_of_models() -> None:
         ({"model_type": "qwen2"}, "text model"),
         ({"model_type": "bert"}, "bert"),
         ({"model_type": "vlm_of_2030"}, "newer"),
+        ({"model_type": "florence2"}, "through an encoder"),
+        ({"model_type": "blip-2", "text_config": {"model_type": "t5"}}, "through an encoder"),
+        (
+            {"model_type": "llava", "text_config": {"model_type": "of_2030"}, "transformers_version": "6.1"},
+            "6.1",
+        ),
+        ({"model_type": "gemma3", "text_config": {"hidden_size": "wide"}}, "hidden_size"),
         ({"model_type": "own_vlm", "auto_map": {"AutoModel": "own.Model"}}, "auto_map"),
         ({"no": "type"}, "config.json"),
         ([1, 2], "config.json"),
@@ -178,8 +206,10 @@ def test_repositories_and_folders_are_names_of_models() -> None:
 )
 def test_what_answers_no_questions_on_images_is_refused(config: object, word: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(UserError, match=word):
+    with pytest.raises(UserError, match=word) as raised:
         geometry.document(models.get(str(tmp_path)))
+    assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 500
 
 
 def test_a_repository_in_the_cache_is_found_by_its_branch(
@@ -287,6 +317,22 @@ def test_a_package_that_a_processor_lacks_is_named(
     with pytest.raises(UserError, match="smolvlm models needs torchvision, which is not installed"):
         Generic(small_smolvlm).load_processor(small_smolvlm)
     assert "torchvision" in description.describe(str(small_smolvlm)).image_note
+
+
+@pytest.mark.parametrize("text", [{"rope_parameters": {"rope_type": "quantum"}}, {"hidden_act": "shiny"}])
+def test_a_configuration_of_which_no_model_can_be_built_is_one_line(
+    text: dict[str, Any], small_smolvlm: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(small_smolvlm, tmp_path / "odd")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["text_config"] |= text
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    for work in (
+        lambda: description.describe(str(folder)),
+        lambda: estimate.estimate(str(folder), 40, 64, 1),
+    ):
+        with pytest.raises(UserError, match=r"quantum|shiny"):
+            work()
 
 
 def test_a_type_whose_batches_differ_has_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import yaml
 
 from vlmnb import models
 from vlmnb.errors import UserError, one_line
-from vlmnb.models import folders, geometry, prompting, tried
+from vlmnb.models import folders, geometry, named, prompting, tried
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 from vlmnb.types import Frozen
@@ -90,7 +90,7 @@ def describe(name: str) -> Description:
     """
     entry = models.get(name)
     config, family = geometry.config(entry), models.family_of(entry)  # in this order: config.json says which
-    model = _built(family, config)
+    model = _built(entry.name, family, config)
     shape = family.decoder_shape(config)
     images, note = _images(entry, family)
     return Description(
@@ -116,10 +116,10 @@ def describe(name: str) -> Description:
 _KERNELS = {"sdpa": "_supports_sdpa", "flash": "_supports_flash_attn", "flex": "_supports_flex_attn"}
 
 
-def _built(family: Family, config: Any) -> Any:
+def _built(name: str, family: Family, config: Any) -> Any:
     import torch
 
-    with torch.device("meta"):
+    with named.explained(f"{name}: its configuration"), torch.device("meta"):
         return family.model_class(config)._from_config(config)
 
 

@@ -6,12 +6,13 @@ import contextlib
 import functools
 import json
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from vlmnb import paths
-from vlmnb.errors import UserError
+from vlmnb.errors import UserError, one_line, with_name
 from vlmnb.models import folders
 from vlmnb.models.entry import BUNDLED_DATA, ModelEntry, named_entry
 
@@ -138,6 +139,48 @@ def document(of: ModelEntry) -> dict[str, Any]:
     return dict(content)
 
 
+LACKING = re.compile(
+    r"requires the (\w+) library|dependencies: (\w+)|No module named '(\w+)|pip install [`']*([\w-]+)"
+)
+"""How transformers, and Python, name a package that is not installed."""
+
+
+def require_package(what: str, error: Exception) -> None:
+    """Raise if an error of transformers says that a package is not installed, with its name.
+
+    Raises:
+        UserError: It says so.
+    """
+    import transformers
+
+    found = LACKING.search(" ".join(str(error).split()))
+    if found is None:
+        return
+    package = next(filter(None, found.groups())).lower()
+    beside = ", from the index that torch is from" if package in ("torchvision", "timm") else ""
+    raise UserError(
+        f"{what} needs {package}, which is not installed (transformers {transformers.__version__}); "
+        f"install it{beside}"
+    )
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Report in a line whatever transformers raises, which can be anything, about something of a model.
+
+    Raises:
+        UserError: It raised.
+    """
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{what}: {error}") from None
+    except Exception as error:
+        require_package(what, error)
+        said = with_name(error).partition(" Should contain one of")[0]  # all types that there are
+        raise UserError(f"{what} cannot be used: {one_line(said, 300)}") from None
+
+
 def class_name(kind: str) -> str:
     """Return the class of transformers for a ``model_type`` that answers questions on images, or empty."""
     from transformers.models.auto import modeling_auto as auto
@@ -149,6 +192,8 @@ def class_name(kind: str) -> str:
 def _no_configuration(of: ModelEntry, file: Path) -> str:
     """Say that a model has no configuration, and where in it others are."""
     others = sorted(str(one.parent.relative_to(file.parent)) for one in file.parent.glob("*/**/config.json"))
+    if not others and (file.parent / "params.json").exists():
+        return f"{of.name}: {file} is missing, and params.json is of another layout, which is not read"
     if not others:
         return f"{of.name}: {file} is missing; name the folder that holds it"
     return (
@@ -167,22 +212,34 @@ def _require_images(of: ModelEntry, kind: str, content: dict[str, Any]) -> None:
             f"{of.name}: config.json is that of LLaVA's own code (mm_vision_tower), which transformers does "
             "not read; use a converted checkpoint, such as those of llava-hf"
         )
-    if kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
-        return
     release = f"transformers {transformers.__version__}"
+    if kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        by = f"(written by transformers {_written(content)}), in {release},"
+        with explained(f"{of.name}: its configuration {by}"):
+            config = transformers.CONFIG_MAPPING[kind].from_dict(content)
+            encoded = config.is_encoder_decoder or config.get_text_config(decoder=True).is_encoder_decoder
+        if encoded:
+            raise UserError(
+                f"{of.name} is of the type {kind!r}, which reads the question through an encoder; vlmnb "
+                "measures models in which image and question come before the answer"
+            )
+        return
     if kind not in configuration_auto.CONFIG_MAPPING_NAMES:  # type: ignore[attr-defined]
         if "auto_map" in content:
             raise UserError(
                 f"{of.name} is of the type {kind!r}, which {release} does not know, and its config.json asks "
                 "for code of its own (auto_map), which is never run; name a checkpoint for transformers"
             )
-        written = content.get("transformers_version")
-        by = f" (written by transformers {written})" if written else ""
         raise UserError(
-            f"{of.name} is of the type {kind!r}{by}, which {release} does not know; a newer release may"
+            f"{of.name} is of the type {kind!r} (written by transformers {_written(content)}), which "
+            f"{release} does not know; a newer release may"
         )
     what = "a text model" if kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else "which writes no answers"
     raise UserError(
         f"{of.name} is of the type {kind!r}, {what}; vlmnb measures models that answer questions on images "
         f"(image-text-to-text in {release})"
     )
+
+
+def _written(content: dict[str, Any]) -> str:
+    return str(content.get("transformers_version", "of an unknown release"))

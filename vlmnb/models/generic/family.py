@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import functools
 import inspect
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vlmnb.errors import UserError, one_line, with_name
+from vlmnb.errors import UserError
 from vlmnb.models import folders, named, quiet_libraries
 from vlmnb.models.architecture import Decoder, ImageFlops, Tensor, Vision, llama_like
 from vlmnb.models.entry import NAMED_FAMILY, ModelEntry
@@ -197,19 +196,8 @@ class Generic(Family):
 
     @functools.cached_property
     def _processor(self) -> Any:
-        with self._usable("cannot be loaded"):
+        with named.explained(f"{self.folder}: its processor"):
             return self.load_processor(self.folder)
-
-    @contextlib.contextmanager
-    def _usable(self, trouble: str) -> Iterator[None]:
-        """Report whatever a processor raises in a line."""
-        try:
-            yield
-        except UserError as error:
-            raise UserError(f"{self.folder}: {error}") from None
-        except Exception as error:
-            said = one_line(with_name(error), 300)
-            raise UserError(f"{self.folder}: its processor {trouble}: {said}") from None
 
     @property
     def _rendered(self) -> str:
@@ -220,7 +208,8 @@ class Generic(Family):
         from PIL import Image
 
         blank, processor = Image.new("RGB", (image_size, height or image_size)), self._processor
-        with self._usable(f"fails with an image of {blank.width} x {blank.height} pixels"):
+        what = f"{self.folder}: its processor, for an image of {blank.width} x {blank.height} pixels,"
+        with named.explained(what):
             return processor(images=[blank], text=[self._rendered], padding=True, return_tensors="pt")
 
     def _built(self, config: Any) -> Any:
@@ -229,7 +218,7 @@ class Generic(Family):
 
         asked = config.to_json_string(use_diff=False)
         if self._last is None or self._last[0] != asked:
-            with torch.device("meta"):
+            with named.explained(f"{self.folder}: its configuration"), torch.device("meta"):
                 model = self.model_class(config)._from_config(
                     copy.deepcopy(config), attn_implementation="eager"
                 )

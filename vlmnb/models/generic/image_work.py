@@ -28,6 +28,9 @@ def count(model: Any, inputs: Mapping[str, Any]) -> ImageFlops:
     """
     tower, patching = structure.tower(model), structure.patch_embedding(model)
     pixels = next((inputs[name] for name in PIXELS if name in inputs), None)
+    if tower is None and pixels is not None and structure.projectors(model):  # patches go to the decoder
+        (first, *_) = structure.projectors(model)
+        return ImageFlops(projector=2 * pixels.numel() * first.weight.shape[0])
     if tower is None or patching is None or pixels is None:
         raise ValueError("the vision tower, its patch embedding or the pixels were not found")
     fan_in, width = math.prod(patching.weight.shape[1:]), int(patching.weight.shape[0])

@@ -7,7 +7,6 @@ such a part is replaced by a stand-in that has no settings: it is never called f
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from transformers import AutoImageProcessor, AutoTokenizer
 from transformers.models.auto import processing_auto
 from transformers.processing_utils import ProcessorMixin
 
-from vlmnb.errors import UserError
+from vlmnb.models import named
 
 FLAT_IMAGES = frozenset({"got_ocr2"})
 """Model types whose processor takes one flat list of images, not a list for each text."""
@@ -55,21 +54,8 @@ def load(folder: str | Path, template: str) -> Any:
     try:
         return _loaded(folder, kind, template)
     except (ImportError, ValueError) as error:
-        found = LACKING.search(" ".join(str(error).split()))
-        if found is None:
-            raise
-        package = next(filter(None, found.groups())).lower()
-        beside = ", from the index that torch is from" if package == "torchvision" else ""
-        raise UserError(
-            f"the processor of {kind} models needs {package}, which is not installed "
-            f"(transformers {transformers.__version__}); install it{beside}"
-        ) from None
-
-
-LACKING = re.compile(
-    r"requires the (\w+) library|dependencies: (\w+)|No module named '(\w+)|pip install [`']*([\w-]+)"
-)
-"""How transformers, and Python, name a package that is not installed."""
+        named.require_package(f"the processor of {kind} models", error)
+        raise
 
 
 def _loaded(folder: Path, kind: str, template: str) -> Any:
@@ -95,9 +81,11 @@ def _class(folder: Path, kind: str) -> Any:
     """Return the processor's class: the one that the checkpoint names, else that of its type of model."""
     for name in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
         file = folder / name
-        named = json.loads(file.read_text(encoding="utf-8")).get("processor_class") if file.exists() else None
-        if named and hasattr(transformers, named):
-            return getattr(transformers, named)
+        stated = (
+            json.loads(file.read_text(encoding="utf-8")).get("processor_class") if file.exists() else None
+        )
+        if stated and hasattr(transformers, stated):
+            return getattr(transformers, stated)
     known: Any = processing_auto.PROCESSOR_MAPPING_NAMES  # type: ignore[attr-defined]
     if kind not in known:
         raise ValueError(f"transformers {transformers.__version__} has no processor for the type {kind}")

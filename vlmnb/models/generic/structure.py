@@ -40,7 +40,8 @@ def tower(model: Any) -> Any | None:
     base = model.base_model
     found = base.get_encoder(modality="image") if hasattr(base, "get_encoder") else None
     if found is None or found is base or found is model:
-        return next((child for name, child in base.named_children() if re.match(r"vis", name)), None)
+        named = base.named_children()
+        return next((child for name, child in named if re.match(r"vis", name) and _longest(child)), None)
     return found
 
 

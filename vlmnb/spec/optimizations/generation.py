@@ -36,9 +36,10 @@ class StaticCaches:
         else:
             text = self._model.config.get_text_config(decoder=True)
             made = StaticCache(config=text, max_cache_len=self._positions)
-            made.early_initialization(
-                rows, *architecture.key_values(text), self._model.dtype, self._model.device
-            )
+            count = len(made.layers)
+            each = (getattr(text, "per_layer_config", None) or [text] * count)[:count]
+            heads, sizes = zip(*map(architecture.key_values, each), strict=True)
+            made.early_initialization(rows, list(heads), list(sizes), self._model.dtype, self._model.device)
             self._held[rows] = made
         return self._held[rows]
 
