@@ -9,7 +9,7 @@ from factory import STEADY, answers, cell, record
 
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
-from vlmnb.views import axis_table, findings, marks
+from vlmnb.views import axis_table, findings, marks, templates
 
 SIZES = ("image_size", (32, 64, 96, 128))
 BATCHES = ("batch_size", (1, 2, 4))
@@ -118,6 +118,8 @@ def test_a_caption_speaks_of_every_data_set() -> None:
     assert "COCO mini: a batch takes 2.00 times" in caption
     assert "TextVQA mini: a batch shows no measurable" in caption
     assert "Not drawn: 1 cell" in caption
+    assert len(templates.brief(caption)[0].split()) <= 40
+    assert len(templates.brief(findings.caption("image_size", cells[::4], found[::4]))[0].split()) <= 40
 
 
 def test_an_image_is_called_faster_only_if_its_own_interval_says_so() -> None:
