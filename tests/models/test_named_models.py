@@ -146,9 +146,10 @@ def test_a_static_cache_has_heads_of_the_size_of_each_layer(small: Path) -> None
     model = AutoModelForImageTextToText.from_pretrained(small).eval()
     inputs = _inputs(Generic(small), ["what?"], [64])
     cache, how = StaticCaches(model, 256).empty(1), {"max_new_tokens": 4, "do_sample": False}
-    assert {layer.keys.shape[-1] for layer in cache.layers} == {16, 32}
     found = model.generate(**inputs, **how, past_key_values=cache)
     assert found.tolist() == model.generate(**inputs, **how).tolist()
+    held = [layer.keys for layer in cache.layers if hasattr(layer, "keys")]  # others read those of a layer
+    assert {keys.shape[-1] for keys in held} == {16, 32}
 
 
 @pytest.mark.parametrize("model", ["llava-tiny"])
