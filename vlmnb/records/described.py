@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlmnb.data import catalogue
+from vlmnb.files import plain_yaml
 from vlmnb.quality import captions
 from vlmnb.records import record_file
 from vlmnb.records.export_columns import MEANINGS
@@ -25,24 +26,6 @@ UNITS = {
     "c": "°C", "wer": "fraction", "accuracy": "fraction", "share": "fraction", "load": "fraction",
 }  # fmt: skip
 """Units by a word of a column's name; of several the first of these counts."""
-
-CONTEXT = {
-    "@language": "en", "@vocab": "https://schema.org/", "sc": "https://schema.org/",
-    "cr": "http://mlcommons.org/croissant/", "rai": "http://mlcommons.org/croissant/RAI/",
-    "dct": "http://purl.org/dc/terms/", "conformsTo": "dct:conformsTo",
-    "citeAs": "cr:citeAs", "column": "cr:column", "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"}, "extract": "cr:extract", "field": "cr:field",
-    "examples": {"@id": "cr:examples", "@type": "@json"}, "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty", "fileSet": "cr:fileSet", "format": "cr:format",
-    "includes": "cr:includes", "isLiveDataset": "cr:isLiveDataset", "jsonPath": "cr:jsonPath",
-    "key": "cr:key", "md5": "cr:md5", "parentField": "cr:parentField", "path": "cr:path",
-    "equivalentProperty": "cr:equivalentProperty", "samplingRate": "cr:samplingRate",
-    "recordSet": "cr:recordSet", "references": "cr:references", "regex": "cr:regex",
-    "repeated": "cr:repeated", "replace": "cr:replace",
-    "separator": "cr:separator", "source": "cr:source", "subField": "cr:subField",
-    "transform": "cr:transform",
-}  # fmt: skip
-"""The JSON-LD context that Croissant 1.0 prescribes."""
 
 
 class ColumnMeaning(NamedTuple):
@@ -72,11 +55,8 @@ def croissant(table: Path) -> str:
         for column in dictionary()
     ]  # fmt: skip
     described = {
-        "@context": CONTEXT, "@type": "sc:Dataset", "conformsTo": "http://mlcommons.org/croissant/1.0",
-        "name": "vlmnb-records",
-        "description": "What vision-language models cost to run: one row per measured cell.",
-        "license": "https://spdx.org/licenses/Apache-2.0.html", "version": "0.1.0", "url": table.name,
-        "citeAs": "the vlmnb project: What vision-language models cost to run",
+        **plain_yaml.load(Path(__file__).with_suffix(".yaml")),
+        "url": table.name,
         "datePublished": _newest(table),
         "distribution": [{
             "@type": "cr:FileObject", "@id": table.name, "name": table.name, "contentUrl": table.name,
@@ -137,26 +117,12 @@ def _meaning(name: str) -> str:
 
 def _types(table: Path) -> dict[str, str]:
     """Return the type of each column that has values and does not hold text."""
-    found: dict[str, set[str]] = {}
-    with table.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            for name, value in row.items():
-                if value:
-                    found.setdefault(name, set()).add(_type(value))
-    named = {frozenset({"sc:Integer"}): "sc:Integer", frozenset({"sc:Boolean"}): "sc:Boolean"}
-    numbers = {"sc:Integer", "sc:Float"}
-    return {
-        name: named.get(frozenset(types), "sc:Float" if types <= numbers else "sc:Text")
-        for name, types in found.items()
-    }
+    from pyarrow import csv as read
+    from pyarrow import types
 
-
-def _type(value: str) -> str:
-    if value in ("True", "False"):
-        return "sc:Boolean"
-    if re.fullmatch(r"-?\d+", value):
-        return "sc:Integer"
-    return "sc:Float" if re.fullmatch(r"-?\d+\.?\d*(e[-+]?\d+)?", value) else "sc:Text"
+    kinds = {types.is_integer: "sc:Integer", types.is_floating: "sc:Float", types.is_boolean: "sc:Boolean"}
+    fields = read.read_csv(table).schema
+    return {field.name: kind for field in fields for fits, kind in kinds.items() if fits(field.type)}
 
 
 def _newest(table: Path) -> str:
