@@ -96,7 +96,7 @@ def test_on_a_virtual_machine_more_drift_is_assumed_until_repeats_tell() -> None
     found = repeatability.noise_floor(virtual[:2], here)
     assert found.value == repeatability.ASSUMED_VIRTUAL > repeatability.ASSUMED
     assert found.virtual
-    bare = [placed(one, "none that the processor tells of") for one in calm]
+    bare = [placed(one, "none that the processor reports") for one in calm]
     assert repeatability.noise_floor(bare[:2], here).value == repeatability.ASSUMED
     assert repeatability.noise_floor(virtual, here).measured
 

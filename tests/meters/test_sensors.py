@@ -183,20 +183,16 @@ def test_the_counter_is_that_of_the_gpu_torch_uses(driver: FakeNvml) -> None:
         ("nvmlDeviceGetTotalEnergyConsumption", "cannot be read"),
         ("nvmlDeviceGetHandleByUUID", "does not know the GPU GPU-b"),
         ("nvmlInit", "NVML cannot be used"),
+        ("", "MIG"),
     ],
 )
-def test_a_gpu_without_a_counter_says_why(driver: FakeNvml, missing: str, said: str) -> None:
+def test_a_gpu_or_a_part_of_one_without_a_counter_says_why(driver: FakeNvml, missing: str, said: str) -> None:
     driver.missing = (missing,)
+    if said == "MIG":
+        driver.answers["nvmlDeviceGetMigMode"] = [1, 1]
     found, (refused,) = nvml_counter.attach("cuda")
     assert found == []
     assert said in refused.reason
-
-
-def test_a_part_of_a_gpu_has_no_counter_of_its_own(driver: FakeNvml) -> None:
-    driver.answers["nvmlDeviceGetMigMode"] = [1, 1]
-    found, (refused,) = nvml_counter.attach("cuda")
-    assert found == []
-    assert "MIG" in refused.reason
 
 
 def test_refused_counters_are_listed_and_not_attached(driver: FakeNvml) -> None:

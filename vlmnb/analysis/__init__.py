@@ -1,4 +1,4 @@
 """Numbers computed from records, as small frozen types without any text for pages.
 
-Imports what stands above it in ARCHITECTURE.md, except measure. Read ``rates.py`` first.
+Imports the folders above it in ARCHITECTURE.md, except measure. Read ``rates.py`` first.
 """

@@ -25,7 +25,6 @@ PRECISION = ("fp32", "fp16", "bf16")
 NORMAL_QUANTILE = 1.959963985
 """97.5 % quantile of the standard normal distribution."""
 
-
 SIGNIFICANT = 0.05
 """A p-value below this counts as significant."""
 
@@ -53,7 +52,7 @@ class Agreement(Frozen):
 
     @property
     def share(self) -> float:
-        """Identical answers as a fraction of all answers."""
+        """Return identical answers as a fraction of all answers."""
         return self.identical / self.total
 
 
@@ -77,7 +76,7 @@ class AnswerChange(Frozen):
 
     @property
     def changed(self) -> bool | None:
-        """Whether answers change beyond the original's noise; None if that is not known."""
+        """Return whether answers change beyond the original's noise; None if that is not known."""
         if self.answers is None:
             return None
         if self.answers.identical == self.answers.total:

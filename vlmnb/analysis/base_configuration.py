@@ -28,7 +28,7 @@ class Setup(NamedTuple):
 
     @property
     def title(self) -> str:
-        """Name of the set-up."""
+        """Return the name of the set-up."""
         device = "GPU" if self.device == "cuda" else "CPU"
         if self.source == "reports":
             return f"the {device} of the reports (transcribed, not measured here)"
@@ -44,7 +44,7 @@ class BaseResult:
 
     @property
     def speed(self) -> Record:
-        """The record that speed, energy and memory are read from."""
+        """Return the record that speed, energy and memory are read from."""
         ok = {name: record for name, record in self.records.items() if record.status == "ok"}
         return ok.get(self.model.speed_dataset) or next(iter((ok or self.records).values()))
 

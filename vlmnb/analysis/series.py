@@ -48,7 +48,7 @@ class Change(NamedTuple):
 
     @property
     def same_answers(self) -> int:
-        """Answers that are the same, character by character."""
+        """Return the number of answers that are the same, character by character."""
         theirs = {answer.sample_id: answer.answer for answer in self.high.answers}
         return sum(theirs.get(answer.sample_id) == answer.answer for answer in self.low.answers)
 

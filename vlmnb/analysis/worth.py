@@ -103,7 +103,7 @@ def saving(original: Record, own: Record, noise_floor: float, confidence: float 
 def slowed_apart(original: Record, own: Record, noise_floor: float) -> bool:
     """Return whether the original was slower, beyond the noise floor, where the setting changes nothing.
 
-    The machine was slower then, and what the setting saved cannot be told from that.
+    The machine was slower then, and what the setting saved cannot be separated from that.
     """
     shares = _shares(original, own)
     same = [(original.phase(f), own.phase(f)) for name, f in _FIELDS.items() if not shares.get(name)]

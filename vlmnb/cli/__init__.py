@@ -1,6 +1,6 @@
 """The command ``vlmnb``: options, help and exit codes; the work of larger commands is in ``*_command.py``.
 
-Imports what stands above it in ARCHITECTURE.md, except measure and experiment, and within functions, so that
+Imports the folders above it in ARCHITECTURE.md, except measure and experiment, and within functions, so that
 each command starts fast. Read `main` first. The long help of a command is in ``templates/``.
 """
 

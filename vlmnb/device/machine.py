@@ -145,13 +145,13 @@ def virtualization(cpuinfo: Path = Path("/proc/cpuinfo"), dmi: Path = Path("/sys
     if flags is None:
         return ""
     if "hypervisor" not in flags[1].split():
-        return "none that the processor tells of"
+        return "none that the processor reports"
     kind = []
     for name in ("sys_vendor", "product_name"):
         with contextlib.suppress(OSError):
             kind.append((dmi / name).read_text().strip())
-    told = " ".join(filter(None, kind))
-    return f"virtual machine ({told})" if told else "virtual machine"
+    named = " ".join(filter(None, kind))
+    return f"virtual machine ({named})" if named else "virtual machine"
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
 """Files: locks, temporary folders, hashes, the fingerprint of code, and YAML written by hand.
 
-Imports what stands above it in ARCHITECTURE.md. Read ``locks.py`` first.
+Imports the folders above it in ARCHITECTURE.md. Read ``locks.py`` first.
 """

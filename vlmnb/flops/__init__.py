@@ -1,5 +1,5 @@
 """FLOPs by formula and by two counters, by part of the model.
 
-Imports what stands above it in ARCHITECTURE.md; torch in ``counters.py`` and ``meta.py``. Read
+Imports the folders above it in ARCHITECTURE.md; torch in ``counters.py`` and ``meta.py``. Read
 ``flop_count.py`` first: its types are what a record has.
 """

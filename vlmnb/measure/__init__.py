@@ -1,5 +1,5 @@
 """Measure cells: turn each into a record. Only this folder loads models and runs them.
 
-Imports what stands above it in ARCHITECTURE.md, torch and transformers; only ``experiment`` imports it,
+Imports the folders above it in ARCHITECTURE.md, torch and transformers; only ``experiment`` imports it,
 within the function that a notebook calls. Read ``cells.py`` first, then ``protocol.py``.
 """

@@ -19,8 +19,8 @@ class MemoryMeter:
 
     On a GPU: what torch's allocator handed out (*allocated*), and what it held with its cache (*reserved*);
     the CUDA context is in neither. On any device, resident memory of this process, everything it has loaded
-    included; the kernel keeps the peak and can be told to forget an earlier one (``clear_refs`` in the
-    manual page proc(5); Linux only).
+    included; Linux keeps the peak and forgets an earlier one on request (``clear_refs`` in the manual page
+    proc(5)); other systems do not.
 
     Open it inside the energy window (``with EnergyMeter(d) as energy, MemoryMeter(d) as memory``): what
     codecarbon loads when it is first used would count as a peak otherwise.

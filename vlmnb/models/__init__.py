@@ -1,6 +1,6 @@
 """The models: registry, families, configurations, checkpoints and processors.
 
-Imports what stands above it in ARCHITECTURE.md; torch and transformers within functions and in
+Imports the folders above it in ARCHITECTURE.md; torch and transformers within functions and in
 ``processors``. Read ``family.py`` first: what a family must know. A new family is one file in ``families/``.
 """
 

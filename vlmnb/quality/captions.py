@@ -135,7 +135,7 @@ def score(captions: tuple[str, ...], references: tuple[tuple[str, ...], ...]) ->
 
 @functools.lru_cache(maxsize=32)
 def _cooked(references: tuple[tuple[str, ...], ...]) -> list[tuple[Any, Any]]:
-    """N-grams of the references as both scorers want them; the same in every cell of a data set."""
+    """Return the n-grams of the references as both scorers want them: one list for all cells of a data set."""
     from pycocoevalcap.bleu import bleu_scorer
     from pycocoevalcap.cider import cider_scorer
 
@@ -144,7 +144,7 @@ def _cooked(references: tuple[tuple[str, ...], ...]) -> list[tuple[Any, Any]]:
 
 
 def bleu(scores: CaptionScores, times: intervals.Floats) -> intervals.Floats:
-    """BLEU-4 of the corpus, from 0 to 1: no smoothing, closest reference length.
+    """Return BLEU-4 of the corpus, from 0 to 1: no smoothing, closest reference length.
 
     Args:
         scores: Of each caption.
@@ -164,7 +164,7 @@ def bleu(scores: CaptionScores, times: intervals.Floats) -> intervals.Floats:
 
 
 def mean_cider(scores: CaptionScores, times: intervals.Floats) -> intervals.Floats:
-    """CIDEr-D of the corpus, the mean of its captions'; arguments and result as of :func:`bleu`."""
+    """Return CIDEr-D of the corpus, the mean of its captions'; arguments and result as of :func:`bleu`."""
     result: intervals.Floats = times @ np.array(scores.cider) / times.sum(axis=1)
     return result
 

@@ -72,11 +72,11 @@ def chance_sentence(levels: Iterable[tuple[str, float | None]]) -> str:
     for title, value in levels:
         if value is not None:
             known.setdefault(title, []).append(value)
-    told = []
+    said = []
     for title, values in known.items():
         ends = dict.fromkeys(f"{value:.3f}" for value in (min(values), max(values)))
-        told.append(f"{' to '.join(ends)} on {title}")
-    return f"Picking one of the choices at random would score {', '.join(told)}." if told else ""
+        said.append(f"{' to '.join(ends)} on {title}")
+    return f"Picking one of the choices at random would score {', '.join(said)}." if said else ""
 
 
 def option_letter(answer: str, choices: Choices = None) -> str | None:
@@ -133,7 +133,7 @@ def official_option(answer: str, choices: Choices = None) -> str | None:
 
 
 def soft_accuracy(references: Sequence[str], answer: str) -> float:
-    """VQA soft accuracy: agreement with the annotators, leaving out each of them in turn.
+    """Return VQA's soft accuracy: agreement with the annotators, leaving out each of them in turn.
 
     For every reference left out, min(matches among the others / 3, 1); the mean of these. With ten
     references, 0, 1, 2, 3 and 4 or more matches give 0, 0.3, 0.6, 0.9 and 1 (https://visualqa.org/evaluation.html).
@@ -147,7 +147,7 @@ def soft_accuracy(references: Sequence[str], answer: str) -> float:
 
 
 def normalize_answer(text: str) -> str:
-    """The answer in the form in which VQA and TextVQA compare answers.
+    """Return an answer in the form in which VQA and TextVQA compare answers.
 
     Lower case; without articles, most punctuation, and full stops outside numbers; number words as
     digits; missing apostrophes of contractions restored. The rule is that of the TextVQA challenge

@@ -77,7 +77,7 @@ def normalized(text: str) -> str:
 
 
 def corpus_wer(pairs: Pairs) -> Interval | None:
-    """Word error rate of (reference, answer) pairs as they stand; None where no reference has a word."""
+    """Return the word error rate of (reference, answer) pairs; None if no reference has a word."""
     errors, words = zip(*(word_errors(*pair) for pair in pairs), strict=True) if pairs else ((), ())
     return intervals.ratio(errors, words) if sum(words) else None
 

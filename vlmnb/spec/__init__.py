@@ -1,5 +1,5 @@
 """What is asked for: cells, runs, sweeps, axes, and the optimizations that cells combine.
 
-Imports what stands above it in ARCHITECTURE.md; torch and transformers within functions of ``optimizations``.
+Imports the folders above it in ARCHITECTURE.md; torch and transformers within functions of ``optimizations``.
 Read ``cell.py`` first, then ``axes.py`` and ``planning.py``.
 """

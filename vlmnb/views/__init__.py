@@ -1,5 +1,5 @@
 """Tables, figures and sentences of notebooks and pages, made from records and from what analysis returns.
 
-Imports what stands above it in ARCHITECTURE.md, except measure. Every table is a ``Table``; ``show.py``
+Imports the folders above it in ARCHITECTURE.md, except measure. Every table is a ``Table``; ``show.py``
 displays all of them in a notebook. Read ``table.py`` first.
 """
