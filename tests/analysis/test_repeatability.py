@@ -12,6 +12,7 @@ from factory import answers, but, cell, changed, record
 from vlmnb.analysis import agreement, repeatability
 from vlmnb.book.content import Content
 from vlmnb.book.pages import machine as machine_page
+from vlmnb.device import machine
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.files import hashing
 from vlmnb.meters.readings import EnergyRefusal, SensorCard
@@ -164,8 +165,11 @@ def test_the_machine_page_shows_sensors_conditions_and_what_is_assumed() -> None
         start=start, end=start, throttled_s={"power cap": 1.0}, cpu_limit=2.0, cpus=4, other_load=0.2,
         contaminated=True,
     )  # fmt: skip
-    provenance = Provenance(code="0" * 16, started_at="2026-01-01T00:00:00+00:00", sensors=(card,),
-                            conditions=around)  # fmt: skip
+    gpu = {"name": "NVIDIA H200", "memory_bytes": 2**37, "driver": "580.1"}
+    provenance = Provenance(
+        code="0" * 16, started_at="2026-01-01T00:00:00+00:00", sensors=(card,), conditions=around,
+        machine=machine.describe().model_dump(mode="json") | {"gpus": [gpu]},
+    )  # fmt: skip
     refusal = EnergyRefusal(source="cpu", method="rapl", reason="readable by root alone")
     page = machine_page.page(Content((record(provenance=provenance, energy_refused=(refusal,)),)))
     for told in ("GPU 0 energy", "100 ms", "75.0 W", "readable by root alone", "1.98 GHz", "700 W",

@@ -135,7 +135,7 @@ def score(captions: tuple[str, ...], references: tuple[tuple[str, ...], ...]) ->
 
 @functools.lru_cache(maxsize=32)
 def _cooked(references: tuple[tuple[str, ...], ...]) -> list[tuple[Any, Any]]:
-    """Return the n-grams of the references as both scorers want them: one list for all cells of a data set."""
+    """Return the n-grams of the references as both scorers want them, one list for a data set."""
     from pycocoevalcap.bleu import bleu_scorer
     from pycocoevalcap.cider import cider_scorer
 
