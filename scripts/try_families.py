@@ -93,7 +93,7 @@ def tried(name: str, scratch: Path) -> dict[str, Any]:
         "flops": round(100 * (by_formula / executed - 1), 2) if executed and by_formula else None,
         "flops_note": one.flops.note,
         "settings": {
-            record.cell.optimization: record.status
+            record.cell.optimization.removeprefix("bf16+"): record.status
             if record.status == "ok"
             else one_line(record.reason, SAID)
             for record in records

@@ -15,7 +15,7 @@ def page() -> str:
     known = dict(sorted(tried.families().items()))
     reasons: dict[str, int] = {}
     sizes = list(dict.fromkeys(size for one in known.values() for size in one.image_tokens))
-    heads = ("Family", "Processor", *sizes, "As predicted", "Batch of four", "FLOPs", "Does not run")
+    heads = ("Family", "Batch of four", "FLOPs", "Does not run", *sizes, "As predicted", "Processor")
     rows = tuple(_row(name, one, sizes, reasons) for name, one in known.items())
     return render(
         "tried.md", table=Table("", heads, rows, "vlmnb-sticky"), reasons=reasons,
@@ -27,7 +27,7 @@ def page() -> str:
 
 
 def _row(name: str, one: Tried, sizes: list[str], reasons: dict[str, int]) -> Row:
-    """Make a family's row; its last field names what does not run, with the number of the reason."""
+    """Make a family's row; one field names what does not run, with the number of the reason."""
     gone = {setting: why for setting, why in one.settings.items() if why != "ok"}
     if not one.works:
         gone = {"not measured": one.reason}
@@ -37,10 +37,10 @@ def _row(name: str, one: Tried, sizes: list[str], reasons: dict[str, int]) -> Ro
     flops = "" if one.flops is None else f"{one.flops:+.1f} %"
     return (
         Field(code(name), words=True),
-        Field(one.processor, words=True) if one.processor else none(),
-        *(Field(count, "counted") if count else none() for count in tokens),
-        Field(one.image_tokens_predicted, words=True) if one.image_tokens_predicted else none(),
         Field(one.batch, words=True) if one.batch else none(),
         Field(flops, one.flops_note) if flops else without(one.flops_note or one.reason or "not counted"),
         Field(", ".join(numbered) or "all run", "; ".join(gone.values()), words=True),
+        *(Field(count, "counted") if count else none() for count in tokens),
+        Field(one.image_tokens_predicted, words=True) if one.image_tokens_predicted else none(),
+        Field(one.processor, words=True) if one.processor else none(),
     )
