@@ -98,7 +98,7 @@ def option_letter(answer: str, choices: Choices = None) -> str | None:
     if official:
         return official
     known = ascii_uppercase if choices is None else ascii_uppercase[: len(choices)]
-    text = _EMPHASIS.sub("", _TAGGED.sub(r"\2", unicodedata.normalize("NFKC", answer))).strip()
+    text = _EMPHASIS.sub("", _TAGGED.sub(r"\2", unicodedata.normalize("NFKC", answer))).strip().lstrip("-#> ")
     named = zip(known, choices or (), strict=False)
     same = [
         letter for letter, choice in named if _names(letter, choice, answer) or _names(letter, choice, text)
@@ -218,7 +218,7 @@ _TAGGED = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
 _BRACKETED = re.compile(r"(?:^|[(\[{])([A-Za-z])[)\]}]")
 _WRONG = re.compile(
     r"(?i:(?:\bnot|\bcannot|n't)\s+(?:be\s+)?(?:option\s+|choice\s+)?)[A-Z]\b\)?"
-    r"|(?i:\b(?:option|choice)\s+)?\b[A-Z]\b\)?\s+(?:is|was)(?:n't|\s+(?:not|wrong|incorrect|false))\b"
+    r"|(?i:\b(?:option|choice)\s+)?\b[A-Z](?:\b\)?|\)\s+\w+)\s+(?:is|was)(?:n't|\s+(?:not|wrong|incorrect|false))\b"
 )
 _LETTER_ALONE = re.compile(r"\W*([A-Za-z])\W*")
 # A letter is a capital or ends a sentence: "the answer is a red block" names no option.
@@ -227,7 +227,7 @@ _STATED = re.compile(
     r"\b(?i:answer|assistant|letter|(?:correct|right|best) (?:option|choice))\b[^.:\n]{0,30}?"
     r"(?:\b(?i:is)\b|[:=])"
     rf"\W*(?i:(?:option|choice|letter)\W+)?{_LETTER}"
-    r"|\b([A-HJ-Z])\)?\s+is\s+(?:the\s+)?(?:correct|right|best|answer)\b"
+    r"|\b([A-HJ-Z])(?:\)?|\)\s+\w+)\s+is\s+(?:the\s+)?(?:correct|right|true|best|answer)\b"
 )
 _LETTER_FIRST = re.compile(
     r"([A-HJ-Z])(?:[).:,;\]]+(?=\s|$)(?!\s*(?:(?:and|or)\s+)?[A-Z]\b)|\s*[\n:]"
