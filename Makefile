@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS := 2
 # Python compiles what it imports, once, unless it is told not to keep that; compiling all that is installed
 # beforehand takes a minute.
 export PYTHONDONTWRITEBYTECODE :=
@@ -21,9 +22,10 @@ book: setup
 lab: $(VENV)/.installed-lab
 	$(BIN)/jupyter lab notebooks
 
+# Two processes share the tests: those of a file, and those that watch the machine's processes, stay together.
 test: setup-test browser lint
-	$(BIN)/python -m pytest -m "not slow"
-	$(BIN)/python -m pytest -m "slow and not long"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "slow and not long"
 
 # What `make test` skips: two minutes more of kills, hangs and the benchmark of the overhead.
 test-long: setup-test

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import atexit
 import gc
 import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,6 +30,23 @@ os.environ.setdefault("MPLBACKEND", "agg")
 
 # No test pulls the plug, after which alone it matters.
 os.fsync = lambda file: None
+
+
+def pytest_configure() -> None:
+    """Let the processes that share the tests measure at the same time: no test asserts how long it takes."""
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        folder = tempfile.mkdtemp(prefix=f"vlmnb-locks-{worker}-")
+        os.environ["VLMNB_LOCKS"] = folder
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep tests of one process together: those that share fixtures, and those that kill and clean up."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            file = str(item.path.relative_to(config.rootpath))
+            group = "sweeps" if file.startswith(("tests/sweep/", "tests/test_end_to_end")) else file
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_collection_finish() -> None:

@@ -145,7 +145,7 @@ class Checkout:
         """What every call has in its environment; temporary files lie in the checkout too."""
         own = {name: str(self.root) for name in ("VLMNB_ROOT", "TMPDIR")} | {"VLMNB_LOCKS": str(self.locks)}
         own[warm.SWITCH] = self.warm
-        return {**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
+        return {**own, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{PROJECT}:{self.root}"}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "vlmnb", "sweep", "sweeps/fake.yaml", *arguments]
