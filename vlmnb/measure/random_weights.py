@@ -37,7 +37,6 @@ def build(model_class: Any, config: Any, *, dtype: Any, device: str, seed: int) 
     model.tie_weights()
     generator = torch.Generator().manual_seed(seed)
     pool = torch.empty(POOL).uniform_(-1, 1, generator=generator).to(dtype).to(device)
-    pools: dict[float | None, Any] = {}
     made: dict[int, Any] = {}
     with torch.no_grad():
         for module in model.modules():
@@ -47,10 +46,7 @@ def build(model_class: Any, config: Any, *, dtype: Any, device: str, seed: int) 
                 if id(parameter) not in made:
                     weight = torch.empty(parameter.shape, dtype=dtype, device=device)
                     start = int(torch.randint(POOL, (), generator=generator))
-                    bound = _bound(module, name, weight)
-                    if bound not in pools:
-                        pools[bound] = torch.ones_like(pool) if bound is None else pool * bound
-                    _fill(weight, pools[bound], start)
+                    _fill(weight, pool, start, _bound(module, name, weight))
                     # The placeholder is kept with the weight, so that its id is not reused.
                     made[id(parameter)] = (parameter, nn.Parameter(weight, requires_grad=False))
                 module._parameters[name] = made[id(parameter)][1]
@@ -89,10 +85,15 @@ def _bound(module: Any, name: str, weight: Any) -> float | None:
     return None if name == "weight" and weight.dim() == 1 else EMBEDDING_STD * math.sqrt(3)
 
 
-def _fill(weight: Any, pool: Any, start: int) -> None:
-    """Fill a parameter in place with the pool's values from ``start`` on, repeating them."""
+def _fill(weight: Any, pool: Any, start: int, bound: float | None) -> None:
+    """Fill a parameter in place with the pool's values from ``start`` on times ``bound``, repeating them."""
+    import torch
+
+    if bound is None:
+        weight.fill_(1)
+        return
     flat, filled = weight.view(-1), 0
     while filled < flat.numel():
         part = pool[start : start + flat.numel() - filled]
-        flat[filled : filled + part.numel()].copy_(part)
+        torch.mul(part, bound, out=flat[filled : filled + part.numel()])
         filled, start = filled + part.numel(), 0
