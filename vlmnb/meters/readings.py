@@ -26,9 +26,9 @@ class Sourced(Frozen):
     @field_validator("source", "method")
     @classmethod
     def _known(cls, name: str, field: ValidationInfo) -> str:
-        known = {"source": ("gpu", "cpu", "ram", *counters.sources()),
-                 "method": ("model", "unstated", *counters.methods())}  # fmt: skip
-        if name not in known[field.field_name or ""]:
+        source = field.field_name == "source"
+        known = ("gpu", "cpu", "ram") if source else ("model", "unstated")
+        if name not in known and name not in (counters.sources() if source else counters.methods()):
             raise ValueError(f"no counter or model has the {field.field_name} {name!r}")
         return name
 

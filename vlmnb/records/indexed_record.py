@@ -60,7 +60,11 @@ class IndexedRecord(NamedTuple):
 
 def cell_digest(cell: Cell, weights: str, data: str) -> str:
     """Return what identifies a cell and the inputs it was measured on, whatever machine or code did it."""
-    return hashing.digest_of(f"{cell.model_dump_json()} {weights} {data}")
+    return _digest(cell.model_dump_json(), weights, data)
+
+
+def _digest(cell: str, weights: str, data: str) -> str:
+    return hashing.digest_of(f"{cell} {weights} {data}")
 
 
 def read_all(results: Path, names: Sequence[str], export: bool) -> Iterator[IndexedRecord]:
@@ -83,13 +87,14 @@ def read(results: Path, export: bool, name: str) -> IndexedRecord:
     except Damaged as error:
         return IndexedRecord(name, problem=str(error))
     gpu = quantization = ""
+    cell = found.cell.model_dump_json()
     with contextlib.suppress(UserError, LookupError, TypeError):  # of other code
         gpu, quantization = fitted_on(found) or ("", "")
     summary = IndexedRecord(
         path=name,
         machine=str(found.provenance.machine.get("fingerprint", "")),
-        cell=cell_digest(found.cell, found.provenance.weights, found.provenance.data),
-        asked=cell_digest(found.cell, "", ""),
+        cell=_digest(cell, found.provenance.weights, found.provenance.data),
+        asked=_digest(cell, "", ""),
         status=found.status,
         reason=found.reason,
         started_at=found.provenance.started_at,

@@ -6,6 +6,7 @@ takes no parsing.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import glob
 import hashlib
@@ -114,7 +115,8 @@ def content(path: Path) -> bytes:
         Damaged: It cannot be read.
     """
     try:
-        return path.read_bytes()
+        with open(path, "rb", buffering=0) as file:  # faster than the path's own
+            return file.readall()
     except OSError as error:
         raise Damaged.unreadable(path, error) from None
 
@@ -125,6 +127,14 @@ def parse(path: Path, content: bytes) -> Record:
     Raises:
         Damaged: It is no record of this schema, was edited by hand, or is another file's record.
     """
+    body, found, end = content.rpartition(_DIGEST)
+    whole = found + end == _end(body)
+    if whole and b"NaN" not in content and b"Infinity" not in content:
+        # As it was written: parsed and checked in one step. What is wrong with any other file is said below.
+        with contextlib.suppress(ValidationError):
+            record = Record.model_validate_json(body + b"\n}")
+            if path.name == f"{record.key}.json":
+                return record
     try:
         fields = from_json(content, allow_inf_nan=False)
         version = fields["schema_version"]
@@ -142,8 +152,7 @@ def parse(path: Path, content: bytes) -> Record:
         problem = error.errors()[0]
         place = ".".join(str(part) for part in problem["loc"])
         raise Damaged(path, f"is no record: {place}: {problem['msg']}") from None
-    body, found, end = content.rpartition(_DIGEST)
-    if found + end != _end(body) or path.name != f"{record.key}.json":
+    if not whole or path.name != f"{record.key}.json":
         raise Damaged(path, "was edited by hand")
     return record
 

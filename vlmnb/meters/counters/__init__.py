@@ -24,15 +24,33 @@ def modules() -> tuple[ModuleType, ...]:
 
 def methods(source: str = "") -> tuple[str, ...]:
     """Return the methods of the counters, of one source or of all."""
-    return tuple(m.METHOD for m in modules() if not source or source in m.SOURCES)
+    return _methods(modules(), source)
 
 
 def sources() -> tuple[str, ...]:
     """Return the sources that the counters count."""
-    return tuple(dict.fromkeys(source for module in modules() for source in module.SOURCES))
+    return _sources(modules())
 
 
 def headlines(device: str) -> tuple[str, ...]:
     """Return the sources that modules want tables to show for work on ``cpu`` or ``cuda``."""
-    wanted = (getattr(module, "HEADLINE", {}).get(device) for module in modules())
+    return _headlines(modules(), device)
+
+
+# Every reading of every record asks for these when it is read.
+
+
+@functools.lru_cache
+def _methods(found: tuple[ModuleType, ...], source: str) -> tuple[str, ...]:
+    return tuple(module.METHOD for module in found if not source or source in module.SOURCES)
+
+
+@functools.lru_cache
+def _sources(found: tuple[ModuleType, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(source for module in found for source in module.SOURCES))
+
+
+@functools.lru_cache
+def _headlines(found: tuple[ModuleType, ...], device: str) -> tuple[str, ...]:
+    wanted = (getattr(module, "HEADLINE", {}).get(device) for module in found)
     return tuple(source for source in wanted if source)
