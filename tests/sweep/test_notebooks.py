@@ -51,11 +51,18 @@ def papermill(project: Path, tmp_path: Path, arguments: str) -> subprocess.Compl
     return subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
 
 
-def test_plain_papermill_measures_records_and_shows_its_cells(project: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def by_papermill(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the records and the notebook of plain papermill."""
+    folder = tmp_path_factory.mktemp("papermill")
     arguments = "-p model fuyu-tiny -p samples 6 -p max_new_tokens 5 -y '{batch_sizes: [3, 4]}'"
-    done = papermill(project, tmp_path, arguments)
+    done = papermill(project, folder, arguments)
     assert done.returncode == 0, done.stderr[-3000:]
-    found, problems = record_file.read_all(tmp_path / "results")
+    return folder
+
+
+def test_plain_papermill_measures_records_and_shows_its_cells(by_papermill: Path) -> None:
+    found, problems = record_file.read_all(by_papermill / "results")
     assert problems == []
     by_batch = {r.cell.batch_size: r for r in found if r.cell.length == "natural"}
     assert sorted(by_batch) == [3, 4]
@@ -81,7 +88,7 @@ def test_plain_papermill_measures_records_and_shows_its_cells(project: Path, tmp
         assert all(a.output_tokens <= 5 for a in made.answers)
     assert [a.answer for a in by_batch[3].answers] == [a.answer for a in by_batch[4].answers]
     assert len(by_batch[4].full_batches_s) == 1, "the batch of two left over is no batch of four"
-    notebook = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    notebook = nbformat.read(by_papermill / "out.ipynb", as_version=4)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     html = "".join(output.get("data", {}).get("text/html", "") for output in outputs)
     for made in found:
@@ -119,13 +126,13 @@ def written(results: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in record_file.all_paths(results)}
 
 
-def test_a_notebook_edited_by_hand_loads_what_is_recorded(project: Path, tmp_path: Path) -> None:
-    changes = ("samples: int = 0", "samples: int = 4"), ("[1, 4, 8, 16]", "[4]"), ('"both"', '"natural"')
-    by_hand(project, tmp_path, *changes)
-    ((path, _),) = before = written(tmp_path).items()
-    again = by_hand(project, tmp_path, *changes)
-    assert written(tmp_path).items() == before
-    assert path.stem in json.dumps(again)
+def test_a_notebook_edited_by_hand_loads_what_is_recorded(project: Path, by_papermill: Path) -> None:
+    changes = {'"llava-tiny"': '"fuyu-tiny"', "samples: int = 0": "samples: int = 6",
+               "[1, 4, 8, 16]": "[3, 4]", "max_new_tokens: int = 0": "max_new_tokens: int = 5"}  # fmt: skip
+    before = written(by_papermill / "results")
+    again = by_hand(project, by_papermill / "results", *changes.items())
+    assert written(by_papermill / "results") == before
+    assert all(path.stem in json.dumps(again) for path in before)
 
 
 def test_a_mistyped_parameter_is_an_error_without_a_stack(project: Path, tmp_path: Path) -> None:
