@@ -22,10 +22,10 @@ book: setup
 lab: $(VENV)/.installed-lab
 	$(BIN)/jupyter lab notebooks
 
-# Two processes share the tests: those of a file, and those that watch the machine's processes, stay together.
+# Two processes share the tests (tests/conftest.py).
 test: setup-test browser lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "slow and not long"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not long"
 
 # What `make test` skips: two minutes more of kills, hangs and the benchmark of the overhead.
 test-long: setup-test

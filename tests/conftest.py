@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from vlmnb import paths
 
@@ -45,13 +46,17 @@ def pytest_configure(config: pytest.Config) -> None:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep tests of one process together: those that share fixtures, and those that kill and clean up."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            file = str(item.path.relative_to(config.rootpath))
-            group = "sweeps" if file.startswith(("tests/sweep/", "tests/test_end_to_end")) else file
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep tests of one process together: those of a file, and all that kill processes and clean up."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            sweeps = nodeid.startswith(("tests/sweep/", "tests/test_end_to_end"))
+            return "sweeps" if sweeps else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
 
 
 def pytest_collection_finish() -> None:

@@ -59,8 +59,9 @@ def test_statistics_use_clean_passes_where_they_suffice(
 
 @pytest.mark.parametrize(("spent_s", "passes", "fits"), [(0.1, 1, True), (0.8, 1, False), (1.2, 4, True)])
 def test_passes_are_added_as_long_as_the_next_ends_within_the_window(
-    spent_s: float, passes: int, fits: bool
+    spent_s: float, passes: int, fits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(protocol, "WINDOW_S", 1.5)
     assert protocol._another_fits(spent_s, passes) is fits
 
 

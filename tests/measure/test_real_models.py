@@ -161,7 +161,7 @@ from vlmnb.models import geometry
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 config = geometry.config(models.get("llava-1.5-7b"))
 config.text_config.num_hidden_layers, config.vision_config.num_hidden_layers = 1, 2
-config.text_config.vocab_size, config.text_config.intermediate_size = 2048, 4096
+config.text_config.vocab_size, config.text_config.intermediate_size = 2048, 8192
 cls = transformers.LlavaForConditionalGeneration
 before = peak()
 model = random_weights.build(cls, config, dtype=torch.bfloat16, device="cpu", seed=0)

@@ -36,7 +36,10 @@ def build(model_class: Any, config: Any, *, dtype: Any, device: str, seed: int) 
     # Some releases tie within the block above, where setting a parameter copies it and unties the two.
     model.tie_weights()
     generator = torch.Generator().manual_seed(seed)
-    pool = torch.empty(POOL).uniform_(-1, 1, generator=generator).to(dtype).to(device)
+    pool = torch.empty(POOL, dtype=dtype)
+    for part in torch.split(pool, 1 << 18):  # drawn in single precision, without a second pool of that
+        part.copy_(torch.empty(part.shape).uniform_(-1, 1, generator=generator))
+    pool = pool.to(device)
     made: dict[int, Any] = {}
     with torch.no_grad():
         for module in model.modules():
