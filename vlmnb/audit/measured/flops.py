@@ -15,6 +15,25 @@ from vlmnb.stats.formatting import format_si
 COUNTERS = 0.02
 """Relative difference of counters: biases of convolutions and the like, which not all of them count."""
 
+CLOSED = 0.001
+"""Share by which FLOPs of the parts may exceed those of the pass: counts are whole numbers of products."""
+
+OUTSIDE = 0.05
+"""Share of the FLOPs of a pass that may lie outside its parts: patch embeddings, 2.8 % in a bundled model."""
+
+OVERLAP = 0.02
+"""Share by which parts may exceed the pass around them: time stamps of hooks nest within each other."""
+
+UNEXPLAINED = 0.05
+"""Share of a pass that its parts may leave unexplained, as the pages by layers say."""
+
+PEAK = 0.1
+"""Share by which a rate may exceed a measured peak: the best of many rounds, on a machine that varies. On a
+CPU background load may slow the rounds and not the parts: there a larger excess is a warning, no error."""
+
+Rates = list[tuple[str, float]]
+"""Shares of a peak, each with the name of what reached it."""
+
 
 @record_rule
 def flops_three_ways(record: Record) -> Iterator[Draft]:
@@ -69,36 +88,6 @@ def flops_of_phases_add_up(record: Record) -> Iterator[Draft]:
             return
 
 
-def _as_named(record: Record) -> bool:
-    """Return whether the formula of the model of this name applies: its geometry, and one square image."""
-    return not record.provenance.geometry and record.one_square_image
-
-
-def _counted_prompt(record: Record) -> tuple[int, int]:
-    """Return tokens and samples of the prompts that were counted; no tokens if no formula applies to them."""
-    first = record.answers[: record.cell.batch_size]
-    if not _as_named(record):
-        return 0, len(first)
-    return max((a.text_tokens + a.image_tokens for a in first if a.image_tokens), default=0), len(first)
-
-
-CLOSED = 0.001
-"""Share by which FLOPs of the parts may exceed those of the pass: counts are whole numbers of products."""
-
-OUTSIDE = 0.05
-"""Share of the FLOPs of a pass that may lie outside its parts: patch embeddings, 2.8 % in a bundled model."""
-
-OVERLAP = 0.02
-"""Share by which parts may exceed the pass around them: time stamps of hooks nest within each other."""
-
-UNEXPLAINED = 0.05
-"""Share of a pass that its parts may leave unexplained, as the pages by layers say."""
-
-PEAK = 0.1
-"""Share by which a rate may exceed a measured peak: the best of many rounds, on a machine that varies. On a
-CPU background load may slow the rounds and not the parts: there a larger excess is a warning, no error."""
-
-
 @record_rule
 def layers_add_up(record: Record) -> Iterator[Draft]:
     """Parts add up to the pass: in time with hooks, in time without, and in FLOPs."""
@@ -127,8 +116,17 @@ def rates_below_the_ceiling(record: Record) -> Iterator[Draft]:
             yield found(case, name=name, share=share, beyond=len(beyond), rates=len(rates))
 
 
-Rates = list[tuple[str, float]]
-"""Shares of a peak, each with the name of what reached it."""
+def _as_named(record: Record) -> bool:
+    """Return whether the formula of the model of this name applies: its geometry, and one square image."""
+    return not record.provenance.geometry and record.one_square_image
+
+
+def _counted_prompt(record: Record) -> tuple[int, int]:
+    """Return tokens and samples of the prompts that were counted; no tokens if no formula applies to them."""
+    first = record.answers[: record.cell.batch_size]
+    if not _as_named(record):
+        return 0, len(first)
+    return max((a.text_tokens + a.image_tokens for a in first if a.image_tokens), default=0), len(first)
 
 
 def _rates(record: Record) -> tuple[Rates, Rates]:

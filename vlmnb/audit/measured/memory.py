@@ -21,7 +21,6 @@ NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 SHARE_OF_PEAK = 0.01
 """Share by which parts of memory may exceed the peak: allocators round blocks."""
 
-
 TYPE, BUFFERS = 0.02, 20_000
 """Share and bytes by which weights may differ from those of their type: padding, buffers of positions."""
 

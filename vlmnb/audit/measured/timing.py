@@ -18,6 +18,18 @@ PER_BATCH = ("latencies_s", "vision_s", "prefill_s", "decode_s", "decode_steps",
 MOST_FAILED = 0.25
 """Share of the samples beyond which measuring refuses a cell."""
 
+EXACT = 1e-6
+"""Relative difference that rounding of floats explains and nothing else does."""
+
+LEAST_OF_LOOP = 0.5
+"""Share of the measured loop that its batches must take. Between batches the harness only notes a time; a
+latency per sample instead of per batch leaves 1 / batch size, half at most."""
+
+OF_A_BATCH = (
+    "latency_s", "samples_per_s", "output_tokens_per_s", "energy_j_per_batch", "energy_j_per_sample", "flops",
+)  # fmt: skip
+"""Columns of the export that are of a batch of the cell's size."""
+
 
 @record_rule
 def every_batch_is_counted(record: Record) -> Iterator[Draft]:
@@ -65,20 +77,6 @@ def steps_are_tokens(record: Record) -> Iterator[Draft]:
             shown = ", ".join(map(str, sorted(steps)))
             yield found(batch=batch + 1, batches=batches, longest=longest, steps=shown)
             return
-
-
-EXACT = 1e-6
-"""Relative difference that rounding of floats explains and nothing else does."""
-
-LEAST_OF_LOOP = 0.5
-"""Share of the measured loop that its batches must take. Between batches the harness only notes a time; a
-latency per sample instead of per batch leaves 1 / batch size, half at most."""
-
-
-OF_A_BATCH = (
-    "latency_s", "samples_per_s", "output_tokens_per_s", "energy_j_per_batch", "energy_j_per_sample", "flops",
-)  # fmt: skip
-"""Columns of the export that are of a batch of the cell's size."""
 
 
 @record_rule

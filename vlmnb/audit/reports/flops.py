@@ -62,6 +62,20 @@ class Count(CellFigure):
         return ways
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A count that is exactly a pass over a whole number of text tokens."""
+
+    count: Count
+    samples: int
+    tokens: int
+
+    def __str__(self) -> str:
+        printed, cell = self.count.figure.printed, self.count.cell
+        of = "" if self.samples == 1 else f", as of {self.samples} samples"
+        return f"{printed} ({cell.device}, {cell.optimization}, batch {cell.batch_size}{of})"
+
+
 @rule("reports")
 def flops_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draft]:
     """The same question takes the same FLOPs on every device and with every kernel."""
@@ -198,20 +212,6 @@ def _way(factor: int, samples: int, size: int) -> str:
     """Return how a count would have to be made to be one pass."""
     ways = {"counted as multiply-adds": factor == 2, f"of the last batch of {samples}": samples != size}
     return " and ".join(way for way, holds in ways.items() if holds)
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A count that is exactly a pass over a whole number of text tokens."""
-
-    count: Count
-    samples: int
-    tokens: int
-
-    def __str__(self) -> str:
-        printed, cell = self.count.figure.printed, self.count.cell
-        of = "" if self.samples == 1 else f", as of {self.samples} samples"
-        return f"{printed} ({cell.device}, {cell.optimization}, batch {cell.batch_size}{of})"
 
 
 @rule("reports")

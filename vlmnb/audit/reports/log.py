@@ -16,7 +16,6 @@ from vlmnb.records.reported import digits, step
 NO_PASS = "none"
 """Shown where a count is no forward pass in any reading."""
 
-
 Pair = tuple[CellFigure, CellFigure]
 """A report's figure of a cell, and the log's figure of the same."""
 

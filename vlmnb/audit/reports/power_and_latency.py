@@ -10,17 +10,13 @@ from statistics import median
 from vlmnb.audit import expected_flops
 from vlmnb.audit.measured.across_records import constant_power
 from vlmnb.audit.reports import printed
-from vlmnb.audit.reports.printed import CellFigure, Row
+from vlmnb.audit.reports.printed import NOISE, CellFigure, Row
 from vlmnb.audit.reports.wer import SHIFT
 from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.fit import gpus
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Quantity
 from vlmnb.spec.optimizations import DTYPES
-
-NOISE = 0.05
-"""Relative difference of latencies that repeats of one cell may show. The reports state no repeats; it is
-the noise floor that this project assumes on a busy machine."""
 
 POWER: tuple[Quantity, ...] = ("latency_s", "energy_j_per_sample")
 """The figures that give the mean power of a row."""

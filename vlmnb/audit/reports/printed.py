@@ -16,6 +16,9 @@ from vlmnb.spec.cell import Cell
 SHOWN_DIGITS = 7
 """Digits shown of a log's figure."""
 
+NOISE = 0.05
+"""Relative difference of latencies that repeats of one cell may show; the reports state no repeats."""
+
 UNITS = {"latency_s": "s", "energy_j_per_sample": "J", "flops": "FLOP", "wer": ""}
 
 ORIGINAL = ("cuda", "fp16")

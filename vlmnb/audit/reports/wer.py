@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import prod
 
 from vlmnb.audit.reports import printed
-from vlmnb.audit.reports.printed import CellFigure
+from vlmnb.audit.reports.printed import NOISE, CellFigure
 from vlmnb.audit.rule import Draft, found, grouped, rule, where
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, digits
@@ -27,9 +27,6 @@ answers: for LLaVA-1.5 7B a change of 16 % by batch size was reported (lmms-eval
 
 UNCUT = 0.01
 """Relative change of a WER below which a shorter prompt limit is taken to have cut next to nothing."""
-
-SAME_LATENCY = 0.05
-"""Relative difference of latencies that repeats of one cell may show; the reports give no repeats."""
 
 SETTINGS = {"batch_size": "batch size", "optimization": "optimization", "device": "device"}
 """What must not change the answers of greedy decoding, beyond rounding."""
@@ -95,7 +92,7 @@ def limit_that_cuts_nothing_costs_nothing(records: Sequence[Record]) -> Iterator
         steps = [(latencies[a.record.key], latencies[b.record.key]) for a, b in uncut]
         for low, high in steps:
             added_s, share = high.number - low.number, high.number / low.number - 1
-            if abs(share) <= SAME_LATENCY:
+            if abs(share) <= NOISE:
                 continue
             rest = [step for step in steps if step[0] is not low]
             named = {one.record.key for step in [*rest, (low, high)] for one in step}
@@ -154,7 +151,7 @@ def _other_step(each_s: float, low: CellFigure, high: CellFigure) -> str:
     """Compare what another step of the limit costs with what it would cost at a price per token."""
     few, many = low.cell.seq_len, high.cell.seq_len
     seen_s, due_s = high.number - low.number, each_s * (many - few)
-    if abs(seen_s - due_s) <= SAME_LATENCY * low.number / 2:
+    if abs(seen_s - due_s) <= NOISE * low.number / 2:
         return f"From {few} to {many} tokens it is {seen_s:+.3f} s, about as much a token."
     return (
         f"If time grew with the limit, as with prompts padded up to it, the step from {few} to {many} tokens "
