@@ -1,3 +1,5 @@
+"""The record: its file, what its numbers are called, and its export."""
+
 from __future__ import annotations
 
 import csv
