@@ -19,7 +19,7 @@ from vlmnb.analysis import base_configuration
 from vlmnb.book import report_pages
 from vlmnb.book.content import Content, Page
 from vlmnb.book.pages import model as chapter
-from vlmnb.book.pages import run
+from vlmnb.book.pages import run, support
 from vlmnb.device import machine
 from vlmnb.device.state import Gpu
 from vlmnb.errors import UserError
@@ -127,6 +127,12 @@ def test_a_report_has_no_page_on_what_it_has_no_figure_of(committed: list[Record
         if not report_pages._has_numbers(axis, model, committed)
     ]  # fmt: skip
     assert without == [("llava-1.5-7b", "image_size")]
+
+
+def test_what_runs_where_names_the_settings_of_the_reports(committed: list[Record]) -> None:
+    page = support.page(Content(tuple(committed)))
+    assert "Fuyu 8B: `fp16`, `compile`; blank in the report: `flash_attention_2`" in page
+    assert "LLaVA-1.5 7B: `fp16`, `flash_attention_2`, `compile`\n" in page
 
 
 def test_figures_are_those_of_the_sources() -> None:

@@ -23,8 +23,22 @@ def page(content: Content) -> str:
     return render(
         "support.md", batches=optimizations.at_batches(optimizations.defaults("fp32"), 16),
         devices=[_device(*device, content.models) for device in matrix(content.records).items()],
+        reported=_reported(content),
         descriptions={code(s.name): s.description for s in optimizations.settings().values()},
     )  # fmt: skip
+
+
+def _reported(content: Content) -> dict[str, tuple[list[str], list[str]]]:
+    """Return by model the optimizations of which a report has figures on a GPU, and those it leaves blank."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
+    for record in content.records:
+        if record.source == "reports" and record.cell.device == "cuda":
+            ran, blank = found.setdefault(model_title(record.cell.model), ([], []))
+            (ran if record.status == "ok" else blank).append(record.cell.optimization)
+    return {
+        title: (sorted(set(ran), key=_order), sorted(set(blank) - set(ran), key=_order))
+        for title, (ran, blank) in found.items()
+    }
 
 
 def matrix(records: Iterable[Record]) -> dict[tuple[str, str], Tried]:
