@@ -173,8 +173,8 @@ def explained(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except UserError as error:
-        raise UserError(f"{what}: {error}") from None
+    except UserError:
+        raise
     except Exception as error:
         require_package(what, error)
         said = with_name(error).partition(" Should contain one of")[0]  # all types that there are
