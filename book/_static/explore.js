@@ -165,7 +165,7 @@
   const range = (name) => {
     const found = points.filter((point) => boxes.kind.some((box) => box.checked && box.value === String(point.kind)))
       .map((point) => value(point, LIMITS[name][1]())?.[0]).filter((each) => each !== undefined);
-    return found.length ? [Math.min(...found), Math.max(...found)] : null;
+    return found.length ? [low(name) ? Math.min(...found) : Math.min(0, ...found), Math.max(...found)] : null;
   };
   const low = (name) => quantities[LIMITS[name][1]()]?.better === "low";
   const off = (name) => (low(name) ? 100 : 0);
@@ -230,7 +230,7 @@
   const begin = (found) => {
     const known = found.map((point) => value(point, "accuracy")?.[0]).filter((each) => each !== undefined);
     const half = form.elements.metric.value === "accuracy" && Math.max(0, ...known) / 2;
-    limits.quality.start = half ? Number(half.toPrecision(2)) : null;
+    limits.quality.start = half ? Math.floor(100 * half) / 100 : null;
   };
   const missed = (point) => Object.entries(limits).flatMap(([name, { value: asked }]) => {
     const [limit, quantity] = [limitOf(name), LIMITS[name][1]()];
