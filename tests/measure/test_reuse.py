@@ -94,6 +94,7 @@ def test_what_a_model_does_not_take_is_unsupported(tmp_path: Path, monkeypatch: 
         ({"question_counts": [0]}, "from 1 to that"),
         ({"reuses": ["prefixes"]}, "reuse"),
         ({"optimization": "static_cache"}, "a prefix cache excludes static_cache"),
+        ({"optimization": "fp8_cache"}, "a prefix cache excludes fp8_cache"),
         ({"optimization": "visual_tokens-50%-grid"}, "reuse of a picture excludes visual_tokens"),
     ],
 )

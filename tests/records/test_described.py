@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from factory import answers, cell, record
+from preparing import prepared
+from reusing import reused
 
 from vlmnb.records import described, export, record_file
 from vlmnb.records.export_columns import EXPORT_COLUMNS
@@ -22,6 +25,7 @@ def results(tmp_path: Path) -> Path:
     return tmp_path / "results"
 
 
+@pytest.mark.filterwarnings("ignore:DataFrame is highly fragmented")  # within mlcroissant
 def test_croissant_is_valid_and_reads_every_column_back(results: Path, tmp_path: Path) -> None:
     mlcroissant = pytest.importorskip("mlcroissant")
     output = tmp_path / "records.json"
@@ -44,6 +48,28 @@ def test_the_hub_gets_the_quality_of_trained_weights_alone(results: Path, tmp_pa
     assert (model, len(found)) == ("llava-tiny", count)
     assert {(one.metric_type, one.metric_value) for one in found} == {("wer", 0.25), ("accuracy", 0.75)}
     assert {one.dataset_config for one in found} == {"2" * 16}
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "parquet"])
+def test_reused_pictures_and_prepared_batches_have_their_columns(kind: str, tmp_path: Path) -> None:
+    made = {"1" * 16: reused(3.0, 2.0, 1.0), "2" * 16: prepared(4, 16.0, 3.0)}
+    for key, one in made.items():
+        record_file.write(one.model_copy(update={"key": key}), tmp_path / "results")
+    output = tmp_path / f"records.{kind}"
+    assert export.export_records(tmp_path / "results", output, kind) == (2, [])
+    read = {"csv": pd.read_csv, "json": pd.read_json, "parquet": pd.read_parquet}[kind]
+    rows = read(output, dtype={"key": str}) if kind != "parquet" else read(output)
+    first, second = (rows[rows["key"] == key].iloc[0] for key in made)
+    assert (first["reuse"], first["questions"], first["reuse_kept_bytes"]) == ("encoder", 2, 1000)
+    assert [first[f"reuse_{n}_s"] for n in ("keep", "question_plain", "question_kept")] == [3.0, 2.0, 1.0]
+    assert [second[f"prepare_{n}_s"] for n in ("pil_1", "pil_2", "model", "decode")] == [2.0, 1.0, 3.0, 0.1]
+    assert second["prepare_pil_1_j_per_sample"] == 0.25
+    for row, column in (
+        (first, "prepare_pil_1_s"),
+        (second, "questions"),
+        (second, "prepare_torchvision_1_s"),
+    ):
+        assert pd.isna(row[column])
 
 
 def test_every_column_has_a_meaning_and_ends_of_intervals_have_their_unit() -> None:

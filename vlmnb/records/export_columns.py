@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlmnb.files import plain_yaml
+from vlmnb.meters.readings import headline
 from vlmnb.quality import metrics
 from vlmnb.stats import intervals
 
 if TYPE_CHECKING:
+    from vlmnb.meters.readings import MemoryUsage
     from vlmnb.records.record import Record
 
 MEANINGS: dict[str, str | None] = plain_yaml.load(Path(__file__).with_suffix(".yaml"))
@@ -74,6 +76,9 @@ def row(record: Record) -> dict[str, Any]:
         "reported_in": record.reported and record.reported.places,
         "latency_p90_s": p90 and p90.value,
         **_ends("latency_p90", (p90.low, p90.high) if p90 else None, "_s"),
+        **_stored(memory),
+        **_reused(record),
+        **_prepared(record),
     }
     for name, score in record.scores.items():
         found |= {name: score.value, **_ends(name, (score.low, score.high))}
@@ -106,6 +111,51 @@ def costs(record: Record) -> dict[str, Any]:
         **_interval("samples_per_s", record.samples_per_s),
         **_interval("output_tokens_per_s", record.output_tokens_per_s),
     }
+
+
+def _stored(memory: MemoryUsage | None) -> dict[str, Any]:
+    """Return the columns of how keys and values are stored."""
+    sizes = memory.cache_by_type if memory else {}
+    return {"cache_type": max(sizes, key=lambda name: sizes[name], default=None)}
+
+
+def _reused(record: Record) -> dict[str, Any]:
+    """Return the columns of a picture that several questions are about; energy is per question."""
+    found, device = record.reused, record.cell.device
+    if found is None:
+        return {}
+    row: dict[str, Any] = {
+        "reuse": record.cell.reuse,
+        "questions": record.cell.questions,
+        "reuse_keep_s": _middle(found.kept.keep_s),
+        "reuse_kept_bytes": _middle(found.kept_bytes),
+    }
+    for name, asked in (("plain", found.plain), ("kept", found.kept)):
+        reading = headline(asked.energy, device, asked.energy_refused)
+        row[f"reuse_question_{name}_s"] = _middle(asked.question_s)
+        row[f"reuse_question_{name}_j"] = reading and reading.samples and reading.energy_j / reading.samples
+    return row
+
+
+def _prepared(record: Record) -> dict[str, Any]:
+    """Return the columns of preparing a batch; those of steps and energy are of PIL with one thread."""
+    found = record.preprocessing
+    if found is None:
+        return {}
+    row: dict[str, Any] = {"prepare_model_s": _middle(found.model_s)}
+    for way in found.ways:
+        if way.round_s:
+            row[f"prepare_{way.backend}_{way.threads}_s"] = _per_batch(way.round_s, found.batches)
+        if way.round_s and (way.backend, way.threads) == ("pil", 1):
+            row |= {f"prepare_{step}_s": _per_batch(s, found.batches) for step, s in way.steps.items()}
+            reading = headline(way.energy, record.cell.device, way.energy_refused)
+            row["prepare_pil_1_j_per_sample"] = reading and way.samples and reading.energy_j / way.samples
+    return row
+
+
+def _per_batch(rounds: Sequence[float], batches: int) -> float | None:
+    middle = _middle(rounds)
+    return None if middle is None else middle / batches
 
 
 def _same(of: object, names: Sequence[str], prefix: str = "") -> dict[str, Any]:

@@ -214,7 +214,8 @@ def _cell(
         point["samples"] = min(point["samples"], FIXED_BATCHES * point["batch_size"])
     base = parameters.base_dtype(entry, point["device"])
     optimization = optimizations.parse(point["optimization"] or base, base)
-    if point.get("reuse") == "prefix" and (optimization.static_cache or optimization.guesses):
+    own_cache = optimization.static_cache or optimization.guesses or optimization.cache_type
+    if point.get("reuse") == "prefix" and own_cache:
         raise UserError(
             f"a prefix cache excludes {optimization.name}, which has a cache of its own; leave one out"
         )
