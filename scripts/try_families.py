@@ -19,7 +19,8 @@ from typing import Any
 import small_families
 import yaml
 
-from vlmnb.errors import one_line
+from vlmnb.errors import UserError, one_line
+from vlmnb.models.generic.family import Generic
 
 FILE = Path(__file__).resolve().parent.parent / "vlmnb" / "models" / "tried.yaml"
 SIZES = ((48, 48), (64, 64), (96, 96), (128, 128), (224, 224), (192, 64), (288, 96))
@@ -58,21 +59,21 @@ def tried(name: str, scratch: Path) -> dict[str, Any]:
     import torch
     import transformers
 
-    from vlmnb.errors import UserError
     from vlmnb.measure.cells import measure_cells
     from vlmnb.spec import planning
 
     folder = small_families.build(name, scratch / name)
-    shared = {
-        "model": str(folder), "dataset": "textvqa-mini", "samples": 4, "length": "natural",
-        "max_new_tokens": 8, "image_size": 64,
-    }  # fmt: skip
-    batches = planning.plan("batch_size", {**shared, "batch_sizes": [1, 4], "optimization": "fp32"})
     versions = {"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]}
     try:
+        side = Generic(folder).image_side(_processor(folder), 64)  # 64, if the processor takes it
+        shared = {
+            "model": str(folder), "dataset": "textvqa-mini", "samples": 4, "length": "natural",
+            "max_new_tokens": 8, "image_size": side,
+        }  # fmt: skip
+        batches = planning.plan("batch_size", {**shared, "batch_sizes": [1, 4], "optimization": "fp32"})
         one, four = measure_cells(batches.cells, scratch / "records")
     except UserError as error:  # a processor that cannot be loaded
-        return versions | {"loads": str(error).partition(": ")[2].replace(str(folder), "it")}
+        return versions | {"loads": str(error).replace(str(folder), "it")}
     if one.status != "ok":
         return versions | {"loads": one.reason}
     names = ["fp32", *SETTINGS]
@@ -143,8 +144,6 @@ def _graphs(folder: Path) -> str:
 
 
 def _processor(folder: Path) -> Any:
-    from vlmnb.models.generic.family import Generic
-
     return Generic(folder).load_processor(folder)
 
 

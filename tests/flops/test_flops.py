@@ -112,6 +112,24 @@ def test_a_counter_that_fails_says_so() -> None:
     )
 
 
+class Queries(nn.Module):
+    """Hands a view of its own parameter to a module, as a perceiver does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.learned, self.layer = nn.Parameter(torch.zeros(3, 4)), nn.Linear(4, 4)
+
+    def forward(self) -> Tensor:
+        return torch.as_tensor(self.layer(self.learned.expand(2, 3, 4)))
+
+
+def test_learned_queries_are_counted_and_stay_learned() -> None:
+    model = Queries()
+    with counters.quiet(model):
+        assert counters.watch(model)[""] == 2 * 2 * 3 * 4 * 4
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
 @pytest.mark.slow
 def test_attention_is_restored_after_a_failure() -> None:
     model = checkpoint("fuyu-tiny")[0]
