@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from vlmnb.measure.cells import measure_cells
 from vlmnb.models import geometry, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.families import llava
-from vlmnb.records.resolved import resolve_cell
+from vlmnb.records.resolved import Resolved, resolve_cell
 from vlmnb.spec import planning
 from vlmnb.spec.cell import Cell
 
@@ -109,13 +110,21 @@ def thin(entry: ModelEntry) -> Any:
     return config
 
 
+configuration = loading.configuration
+
+
+def thinned(resolved: Resolved) -> loading.Configuration:
+    """Return which model object a cell needs, of the thin geometry."""
+    return replace(configuration(resolved), config=thin(resolved.entry).to_dict())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 @pytest.mark.parametrize("name", REAL)
 def test_random_weights_are_measured_without_quality(
     name: str, dtype: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(geometry, "config", thin)
+    monkeypatch.setattr(loading, "configuration", thinned)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     asked = random_cell(name, dtype)
     (found,) = measure_cells([asked], tmp_path / "results")
@@ -131,7 +140,7 @@ def test_random_weights_are_measured_without_quality(
 
 @pytest.mark.slow
 def test_random_weights_are_seeded_tied_and_in_the_cells_precision(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(geometry, "config", thin)
+    monkeypatch.setattr(loading, "configuration", thinned)
 
     def built(seed: int) -> Any:
         asked = random_cell("qwen2.5-vl-3b", "fp16", seed=seed)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from statistics import NormalDist
 
 from vlmnb.quality import scores
 from vlmnb.records.parts import Answer
@@ -21,9 +22,6 @@ from vlmnb.types import Frozen
 
 PRECISION = ("fp32", "fp16", "bf16")
 """Precisions from the most digits to the fewest: 24, 11 and 8 bits of significand."""
-
-NORMAL_QUANTILE = 1.959963985
-"""97.5 % quantile of the standard normal distribution."""
 
 SIGNIFICANT = 0.05
 """A p-value below this counts as significant."""
@@ -115,7 +113,7 @@ def wilson(successes: int, total: int) -> tuple[float, float]:
 
     Wilson's score interval (Journal of the American Statistical Association 22, 1927, 209-212).
     """
-    z2 = NORMAL_QUANTILE**2
+    z2 = NormalDist().inv_cdf(0.975) ** 2
     share = successes / total
     center = (share + z2 / (2 * total)) / (1 + z2 / total)
     reach = math.sqrt(z2 * (share * (1 - share) / total + z2 / (4 * total**2))) / (1 + z2 / total)

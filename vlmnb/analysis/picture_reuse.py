@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from statistics import median
 
 from vlmnb.meters.readings import headline
 from vlmnb.records.parts import Asked
@@ -65,7 +65,7 @@ def break_even(record: Record) -> BreakEven | None:
     plain, kept = record.reused.plain, record.reused.kept
     if not (plain.question_s and kept.question_s and kept.keep_s):
         return None
-    plain_s, kept_s, keep_s = map(_median, (plain.question_s, kept.question_s, kept.keep_s))
+    plain_s, kept_s, keep_s = map(median, (plain.question_s, kept.question_s, kept.keep_s))
     gain_s = plain_s - kept_s
     questions = max(1, math.ceil(keep_s / gain_s)) if gain_s > 0 else None
     return BreakEven(keep_s=keep_s, plain_s=plain_s, kept_s=kept_s, questions=questions)
@@ -77,7 +77,3 @@ def joules(record: Record, asked: Asked) -> tuple[float | None, str, str]:
     if reading is None or not reading.samples:
         return None, "", "; ".join(refusal.reason for refusal in asked.energy_refused) or "no reading"
     return reading.energy_j / reading.samples, reading.method, ""
-
-
-def _median(seconds: Sequence[float]) -> float:
-    return intervals.median_interval(seconds).median
