@@ -152,7 +152,8 @@ def _parquet_rows(path: Path, signature: changes.Signature) -> list[Row]:
     import pyarrow.parquet
 
     try:
-        read = pyarrow.parquet.read_table(path).to_pylist()
+        with pyarrow.parquet.ParquetFile(path) as file:  # read_table imports pandas
+            read = file.read().to_pylist()
     except Exception as error:  # as many kinds as there are ways to be damaged
         raise UserError(f"the bundled data set {path} cannot be read ({error}); {_RESTORE}{path}") from None
     return [Row(str(i), values, path.name, i) for i, values in enumerate(read)]

@@ -8,7 +8,7 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vlmnb import paths
 from vlmnb.errors import UserError, one_line, with_name
@@ -42,6 +42,8 @@ def main(request: dict[str, Any]) -> int:
 
 def _papermill(request: dict[str, Any]) -> tuple[str, str]:
     """Execute a notebook; return the kind of its result and an error in one line, or an empty text."""
+    # papermill imports it for a file system that it is not asked for, which takes as long as the rest.
+    sys.modules.setdefault("pyarrow", cast(Any, None))
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
