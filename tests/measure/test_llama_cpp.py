@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from factory import cell
 
+from vlmnb import models
+from vlmnb.measure import random_weights
 from vlmnb.measure.cells import measure_cells
+from vlmnb.measure.llama_cpp import Engine
+from vlmnb.models import geometry, stand_in
 from vlmnb.records.record import Record
 
 pytest.importorskip("cyllama", reason="needs llama.cpp: make test-llama-cpp")
@@ -45,6 +50,27 @@ def test_types_that_the_quantizer_chose_itself_are_said(tmp_path: Path) -> None:
     (made,) = measured(tmp_path, "llava-tiny", "llama.cpp-Q6_K", samples=2)
     assert "Q6_K" not in made.memory.weights_by_type
     assert any("44 as Q8_0" in note for note in made.notes)
+
+
+def test_k_kinds_are_stored_as_such_at_the_width_of_a_full_size_model() -> None:
+    entry = models.get("qwen2.5-vl-3b")
+    family, config = models.family_of(entry), geometry.config(entry)
+    text, vision = config.text_config, config.vision_config
+    text.num_hidden_layers, vision.depth, vision.fullatt_block_indexes = 1, 4, [3]
+    text.layer_types = text.layer_types[:1]
+    text.vocab_size, text.bos_token_id, text.eos_token_id = 1024, 1000, 1002
+    config.vision_start_token_id, config.vision_end_token_id = 1003, 1004
+    config.image_token_id, config.video_token_id = 1005, 1006
+    built = random_weights.build(
+        family.model_class(config), config, dtype=torch.float32, device="cpu", seed=0
+    )
+    made = Engine(family, built, stand_in.build(family, config), "llama.cpp-Q4_K_M")
+    assert {"Q4_K", "Q6_K"} <= set(made.weights_by_type), "the kind, and what llama.cpp mixes with it"
+    matrices = sum(
+        p.numel() for n, p in built.named_parameters() if "language_model.layers" in n and p.dim() > 1
+    )
+    bits = 8 * (made.weights_by_type["Q4_K"] + made.weights_by_type["Q6_K"]) / matrices
+    assert 4.5 < bits < 6.6
 
 
 def test_fixed_length_generates_every_token(tmp_path: Path) -> None:
