@@ -48,13 +48,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep tests of one process together: those of a file, and all that kill processes and clean up."""
+    """Keep together, in one process, tests of a file, those that kill and clean up, those of one book."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFile(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            sweeps = nodeid.startswith(("tests/sweep/", "tests/test_end_to_end"))
-            return "sweeps" if sweeps else nodeid.partition("::")[0]
+            together = {"tests/sweep/": "sweeps", "tests/test_end_to_end": "sweeps", "tests/book/": "book"}
+            found = (group for begin, group in together.items() if nodeid.startswith(begin))
+            return next(found, nodeid.partition("::")[0])
 
     return ByFile(config, log)
 
