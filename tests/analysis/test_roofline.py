@@ -231,6 +231,10 @@ def test_memory_shows_the_weights_and_what_the_peak_is_of() -> None:
     assert shown["Weights"].text == "1.500 kB"
     assert shown["Peak memory"].text == "4.000 kB"
     assert "whole process" in made.caption
+    stored = changed(record, "memory", cache_by_type={"float8_e4m3fn": 256, "float32": 16}, cache_bytes=272)
+    (row,) = roofline.memory_table([record.cell], [stored]).rows
+    cache = row[made.columns.index("Keys and values")]
+    assert (cache.text, cache.span) == ("272.0 B", "(float8_e4m3fn 256 B, float32 16.0 B)")
     gpu = changed(record, "cell", device="cuda")
     assert "torch's allocator" in roofline.memory_table([gpu.cell], [gpu]).caption
 

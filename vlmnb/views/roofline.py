@@ -18,10 +18,10 @@ from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting
 from vlmnb.stats.formatting import counted, format_si
 from vlmnb.views import fields, marks
-from vlmnb.views.fields import COUNTED, Column, memory, value
+from vlmnb.views.fields import COUNTED, Column, Show, memory, value
 from vlmnb.views.figure_style import INK, PALETTE, themed
 from vlmnb.views.marks import Mark, joined, marked
-from vlmnb.views.table import Field, Table, declared, missing, without
+from vlmnb.views.table import MISSING, Field, Table, declared, missing, without
 from vlmnb.views.templates import say
 
 if TYPE_CHECKING:
@@ -86,8 +86,8 @@ def peaks_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table | Non
 def memory_table(cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """Make a table with one row per optimization: memory, compilation and attention kernel."""
     columns: list[Column] = [
-        ("Weights", _weights),
-        ("Keys and values", memory("cache_bytes", f"by formula, at the last token; {COUNTED}")),
+        ("Weights", _by_type("weights", COUNTED)),
+        ("Keys and values", _by_type("cache", f"by formula, at the last token; {COUNTED}")),
         ("Peak memory", memory("peak_bytes")),
         (
             "First call, s",
@@ -198,12 +198,17 @@ def _quietest(peak: Peak) -> Field:
     )
 
 
-def _weights(record: Record) -> Field:
-    """Show the bytes of the weights and, of more than one type of element, those of each."""
-    by_type = record.memory.weights_by_type if record.memory else {}
-    parts = ", ".join(f"{name} {format_si(size, 'B', 3)}" for name, size in by_type.items())
-    shown = memory("weights_bytes", COUNTED)(record)
-    return replace(shown, span=f"({parts})") if len(by_type) > 1 else shown
+def _by_type(name: str, title: str) -> Show:
+    """Return what shows an amount of memory and, if its elements are of several types, that of each."""
+    whole = memory(f"{name}_bytes", title)
+
+    def show(record: Record) -> Field:
+        by_type = getattr(record.memory, f"{name}_by_type", {})
+        parts = ", ".join(f"{kind} {format_si(size, 'B', 3)}" for kind, size in by_type.items())
+        shown = whole(record)
+        return replace(shown, span=f"({parts})") if len(by_type) > 1 and shown.text != MISSING else shown
+
+    return show
 
 
 def _compiled(record: Record) -> Field:
