@@ -357,3 +357,17 @@ def test_a_bundled_model_without_a_family_of_its_own_is_described_by_its_folder(
     found = description.describe("smolvlm-tiny")
     assert (found.source, found.licence) == ("models/smolvlm-tiny/config.json", "apache-2.0")
     assert found.total == 2_400_768
+
+
+def test_a_model_without_files_is_described_by_its_stand_in() -> None:
+    llava, qwen = description.describe("llava-1.5-7b"), description.describe("qwen2.5-vl-3b")
+    assert {image.tokens for image in llava.images} == {576}
+    assert {image.width: image.tokens for image in qwen.images} == {
+        64: 4,
+        224: 64,
+        336: 144,
+        448: 256,
+        896: 1024,
+    }
+    assert set(llava.limits) == {"image_size"}
+    assert set(qwen.limits) == {"visual_tokens"}

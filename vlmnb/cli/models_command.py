@@ -6,6 +6,7 @@ import json
 
 from vlmnb.files import templates
 from vlmnb.models import description, quiet_libraries, tried
+from vlmnb.spec import axes
 from vlmnb.stats.formatting import format_si
 
 
@@ -16,7 +17,9 @@ def show(name: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(found.model_dump(mode="json") | {"parameters_total": found.total}, indent=1))
         return
-    print(templates.render("vlmnb.cli", "model.txt.j2", of=found, format_si=format_si).strip())
+    measuring = [axis.name for axis in axes.AXES.values() if axis.varies]
+    text = templates.render("vlmnb.cli", "model.txt.j2", of=found, axes=measuring, format_si=format_si)
+    print(text.strip())
 
 
 def show_all(*, as_json: bool) -> None:

@@ -8,7 +8,7 @@ import yaml
 
 from vlmnb import models
 from vlmnb.errors import UserError, one_line
-from vlmnb.models import folders, geometry, named, prompting, tried
+from vlmnb.models import folders, geometry, named, prompting, stand_in, tried
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 from vlmnb.types import Frozen
@@ -47,6 +47,7 @@ class Description(Frozen):
         licence: As its card says, or empty.
         warning: What to know before batch sizes are compared, or empty.
         gguf: Why llama.cpp cannot run it, or empty.
+        limits: What it cannot do on an axis, by the axis's name; axes that are not named apply as they are.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Description(Frozen):
     licence: str = ""
     warning: str = ""
     gguf: str = ""
+    limits: dict[str, str] = {}
 
     @property
     def total(self) -> int:
@@ -92,7 +94,7 @@ def describe(name: str) -> Description:
     config, family = geometry.config(entry), models.family_of(entry)  # in this order: config.json says which
     model = _built(entry.name, family, config)
     shape = family.decoder_shape(config)
-    images, note = _images(entry, family)
+    images, note = _images(entry, family, config)
     return Description(
         name=entry.name,
         kind=config.model_type,
@@ -110,7 +112,20 @@ def describe(name: str) -> Description:
         licence=_licence(entry),
         warning=tried.warning(config.model_type),
         gguf=family.gguf_obstacle,
+        limits=_limits(entry, family),
     )
+
+
+def _limits(entry: ModelEntry, family: Family) -> dict[str, str]:
+    """Return what the model cannot do on an axis, by the axis's name."""
+    sizes = [entry.size_obstacle(size, False) for size in entry.image_sizes]
+    found = {
+        "image_size": f"{next(filter(None, sizes))} without interpolate" if any(sizes) else "",
+        "visual_tokens": f"not by attention: {family.attention_obstacle}"
+        if family.attention_obstacle
+        else "",
+    }
+    return {axis: why for axis, why in found.items() if why}
 
 
 _KERNELS = {"sdpa": "_supports_sdpa", "flash": "_supports_flash_attn", "flex": "_supports_flex_attn"}
@@ -145,18 +160,21 @@ def _parameters(family: Family, model: Any) -> dict[str, int]:
     return {name: made[name] for name in shown if made[name]}
 
 
-def _images(entry: ModelEntry, family: Family) -> tuple[tuple[ImageCost, ...], str]:
-    """Ask the processor what images of several sizes become; without its files, say why not."""
+def _images(entry: ModelEntry, family: Family, config: Any) -> tuple[tuple[ImageCost, ...], str]:
+    """Ask the processor what images of several sizes become, or that of a stand-in; else say why not."""
     from PIL import Image
 
-    if not folders.anywhere(entry).is_dir():
+    here = folders.anywhere(entry).is_dir()
+    if not here and not family.stand_in:
         return (), "its files are not on this machine"
     try:
-        processor = family.load_processor(folders.anywhere(entry))
+        processor = family.load_processor(folders.anywhere(entry)) if here else stand_in.build(family, config)
         message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
         prompt = processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
         made = []
         for width, height in SHAPES:
+            if not here and width != height:
+                continue  # the size of a stand-in's own, which only squares are given anew
             blank, how = Image.new("RGB", (width, height)), {}
             if width == height:
                 how = family.sized(width)
