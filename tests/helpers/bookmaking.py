@@ -46,6 +46,7 @@ def project(folder: Path) -> Path:
     ignored = shutil.ignore_patterns("generated", "runs", "reports", ".ipynb_checkpoints")
     shutil.copytree(PROJECT / "book", folder / "book", ignore=ignored)
     shutil.copytree(PROJECT / "notebooks", folder / "notebooks", ignore=ignored)
+    shutil.copytree(PROJECT / "reports", folder / "reports", ignore=ignored)
     shutil.copytree(
         PROJECT / "data", folder / "data", ignore=shutil.ignore_patterns("*-mini*", "*.md", "*.py")
     )

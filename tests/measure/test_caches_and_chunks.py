@@ -51,7 +51,7 @@ def test_a_cache_in_8_bits_has_the_bytes_that_it_holds(model: str, tmp_path: Pat
     (cell,) = plan(model, "fp8_cache", length="fixed", max_new_tokens=4, samples=2).cells
     resolved = resolve_cell(cell)
     loaded = ModelSlot().get(configuration(resolved))
-    (batch,) = prepare(cell, loaded, *choose(cell))
+    (batch,) = prepare(cell, loaded, *choose(resolved))
     generate = Generator.of(resolved, loaded, [batch.inputs])
     with torch.inference_mode():
         made = generate._generate(batch.inputs, **generate.limits, return_dict_in_generate=True)
