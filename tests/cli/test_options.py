@@ -187,3 +187,30 @@ def test_a_terminal_without_utf8_gets_replaced_characters(monkeypatch: pytest.Mo
     for stream, shown in ((sys.stdout, b"2 ? 4"), (sys.stderr, b"? 3 ?J")):
         stream.flush()
         assert stream.buffer.getvalue().strip() == shown
+
+
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [("all.parquet", b"PAR1"), ("all.json", b"["), ("all.JSON", b"["), ("all.csv", b"source,"),
+     ("all", b"source,"), ("all.json --format croissant", b"{"), ("all.txt --format json", b"[")],
+)  # fmt: skip
+def test_an_export_has_the_format_of_its_ending(
+    words: str, begins: bytes, elsewhere: Path, vlmnb: Called
+) -> None:
+    measure(elsewhere / "mine")
+    file = elsewhere / words.split()[0]
+    assert vlmnb("export", "--results", "mine", "-o", *words.split())[0] == 0
+    assert file.read_bytes().startswith(begins)
+
+
+def test_an_ending_of_another_format_is_refused_as_are_options_that_exclude_each_other(
+    elsewhere: Path, vlmnb: Called
+) -> None:
+    measure(elsewhere / "mine")
+    code, _, said = vlmnb("export", "--results", "mine", "-o", "all.parquet", "--format", "csv")
+    assert (code, said.count("\n")) == (2, 1)
+    assert ".csv" in said
+    assert not (elsewhere / "all.parquet").exists()
+    code, _, said = vlmnb("models", "fuyu-tiny", "--all")
+    assert (code, said.count("\n")) == (2, 1)
+    assert "--all" in said

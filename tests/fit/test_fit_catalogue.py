@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 from pathlib import Path
 from typing import get_args
@@ -178,19 +179,34 @@ def test_a_gpu_is_found_as_people_and_drivers_write_it(asked: str, found: str) -
      ("RTX 3080 12GB", "GeForce RTX 3080 10GB"), ("RTX 4070 Max-Q", "GeForce RTX 4070"),
      ("RTX 2080", "GeForce RTX 2080 Ti"), ("GTX 4090", "GeForce RTX 4090"), ("GRID T4-16Q", "T4"),
      ("A100-SXM4-40GB MIG 1g.5gb", "A100 SXM 40GB"), ("MIG 1g.10gb", ""), ("A10G", "A10"),
-     ("NVIDIA L40-48Q", "L40"), ("GH200 480GB", "H200 SXM"), ("Tesla V100-PCIE-32GB", "V100 SXM2 32GB"),
+     ("NVIDIA L40-48Q", "L40"), ("GH200 480GB", "H200 SXM"), ("Tesla V100-PCIE-32GB", "V100 PCIe 16GB"),
      ("Apple M2", "M2 Ultra"), ("M3 Max", "M3 Max 40-core"), ("MI300A", "Instinct MI300X"),
      ("RX 9070", "RX 9070 XT"), ("RTX 3060", "GeForce RTX 3060 12GB"), ("H200 SXN", "H200 SXM"),
      ("NVIDIA GeForce RTX 3080, 12288 MiB", "GeForce RTX 3080 10GB"), ("RTX 4090, 48G", "GeForce RTX 4090"),
      ("NVIDIA A100-SXM4-40GB, 81920 MiB", "A100 SXM 80GB"), ("A10G, 23028 MiB", "A10"), ("24564 MiB", ""),
      ("NVIDIA GeForce RTX 4090 Laptop GPU, 16376 MiB", "GeForce RTX 4090"),
      ("RTX 6000", "RTX 6000 Ada"), ("A100", "could be several; give one of: A100 SXM 80GB"),
-     ("Orin NX", "Jetson Orin NX 16GB, Jetson")],
+     ("Orin NX", "memory; data/gpus.csv has Jetson Orin NX 16GB; or")],
 )  # fmt: skip
 def test_a_gpu_that_is_not_there_is_refused_with_those_near_it(asked: str, near: str) -> None:
     with pytest.raises(UserError) as error:
         gpus.get(asked)
     assert near in str(error.value)
+
+
+def test_a_name_without_its_memory_lists_the_cards_of_that_name_and_no_other() -> None:
+    stripped: dict[str, list[str]] = {}
+    for gpu in gpus.catalogue():
+        if (bare := re.sub(r" \d+GB\b", "", gpu.name)) != gpu.name:
+            stripped.setdefault(bare, []).append(gpu.name)
+    assert len(stripped) > 20
+    for bare, cards in stripped.items():
+        for spelled in (bare, f"NVIDIA {bare}") if gpus.get(cards[0]).vendor == "NVIDIA" else (bare,):
+            with pytest.raises(UserError, match="needs its memory") as error:
+                gpus.get(spelled)
+            assert f"data/gpus.csv has {' and '.join(cards)};" in str(error.value)
+    with pytest.raises(UserError, match=r"another memory; data/gpus\.csv has GeForce RTX 3060 12GB;"):
+        gpus.get("RTX 3060 8GB")
 
 
 def test_a_row_has_the_highest_speed_that_its_name_stands_for() -> None:

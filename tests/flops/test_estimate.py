@@ -72,6 +72,24 @@ def test_formula_and_meta_count_agree_in_every_part(name: str, batch_size: int) 
     assert found.decode.counted.vision == found.decode.counted.projector == 0
 
 
+def test_code_that_reads_pixels_is_counted_too_or_left_out_in_a_plain_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = estimate.estimate("smolvlm-tiny", 40, 64, 2)
+    assert found.prefill.counted == found.prefill.formula
+    assert found.prefill.formula.vision > 0
+
+    def fails(*_: object) -> None:
+        raise NotImplementedError("long\nwords of torch")
+
+    monkeypatch.setattr(meta, "_features", fails)
+    out = run("smolvlm-tiny").output
+    (line,) = [line for line in out.splitlines() if "Not counted" in line]
+    assert "NotImplementedError" in line
+    assert "words of torch" not in out
+    assert " 871.6 M        -  " in out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FULL)
 def test_they_agree_at_full_size(name: str) -> None:

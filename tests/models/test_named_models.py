@@ -371,3 +371,16 @@ def test_a_model_without_files_is_described_by_its_stand_in() -> None:
     }
     assert set(llava.limits) == {"image_size"}
     assert set(qwen.limits) == {"visual_tokens"}
+
+
+@pytest.mark.parametrize(
+    ("name", "squares"), [("qwen2.5-vl-tiny", 3), ("fuyu-tiny", 2.931), ("llava-tiny", 1)]
+)
+def test_an_image_that_is_not_square_is_given_its_size_too_or_says_that_it_is_not(
+    name: str, squares: float
+) -> None:
+    images = {(one.width, one.height): one for one in description.describe(name).images}
+    wide, square = images[672, 224], images[224, 224]
+    assert wide.tokens / square.tokens == pytest.approx(squares, rel=0.01)
+    assert bool(wide.note) == (squares == 1)
+    assert not square.note

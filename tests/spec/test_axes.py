@@ -33,6 +33,8 @@ def test_the_base_configuration_is_one_cell_in_several_tables() -> None:
         ("batch_size", {"samples": True}, "samples takes int"),
         ("batch_size", {"batch_sizes": "one"}, "batch_sizes takes a list of int"),
         ("batch_size", {"batch_sizes": [1, "2"]}, "batch_sizes takes a list of int"),
+        ("batch_size", {"batch_sizes": "4"}, "batch_sizes takes a list of int"),
+        ("batch_size", {"batch_sizes": "['4', 8]"}, "batch_sizes takes a list of int"),
         ("batch_size", {"device": "gpu"}, "device"),
         ("batch_size", {"optimization": "fp23"}, "did you mean 'fp32'"),
         ("batch_size", {"optimization": "fp32+bf16"}, "names two"),

@@ -186,18 +186,20 @@ def export(
     file_format: Annotated[
         str,
         Option(
-            "--format", help="csv, json, parquet, codecarbon (its emissions.csv), croissant or model-index."
+            "--format",
+            help="csv, json, parquet, codecarbon (its emissions.csv), croissant or model-index. "
+            "Default: by the file's ending, else csv.",
+            show_default=False,
         ),
-    ] = "csv",
+    ] = "",
     results: ResultsOption = RESULTS,
 ) -> None:
     """Write a table with one row per record."""
     from vlmnb import paths
-    from vlmnb.records.export import FORMATS, export_records
+    from vlmnb.records import export as exporting
 
-    if file_format not in FORMATS:
-        raise UserError(f"unknown format {file_format!r}; known: {', '.join(FORMATS)}")
-    rows, problems = export_records(paths.resolve(results), output, file_format)
+    wanted = exporting.format_of(output, file_format)
+    rows, problems = exporting.export_records(paths.resolve(results), output, wanted)
     for problem in problems:
         print(f"vlmnb: left out: {problem}", file=sys.stderr)
     print(f"{rows} records written to {output}")
@@ -237,6 +239,8 @@ def models(
     """List the models, or describe one: parameters, image tokens by size, memory. Loads no weights."""
     from vlmnb import models as registry
 
+    if model and every:
+        raise UserError("--all shows every family that was tried; leave out --all or the model's name")
     if model or every:
         from vlmnb.cli import models_command
 

@@ -19,7 +19,7 @@ def show(found: Estimate) -> None:
             table.add_column(
                 f"{name}\n{way}",
                 justify="right",
-                footer=format_si(parts.total) if parts else "–",
+                footer=format_si(parts.total) if parts else "-",
                 no_wrap=True,
             )
     columns = [

@@ -206,7 +206,7 @@ def get(name: str) -> Gpu:
     if not words:
         raise UserError(f"{name!r} is no name of a GPU; all names are in data/gpus.csv")
     near: dict[str, float] = {}
-    several = []
+    several, of_that_name = [], []
     for gpu in catalogue():
         said = {gpu.vendor.lower(), "tesla" if gpu.segment == "data-centre" else ""}
         for known, own in map(_words, _names(gpu)):
@@ -215,11 +215,18 @@ def get(name: str) -> Gpu:
             fits &= not printed_gib or PRINTED_SHARE[0] <= printed_gib / gpu.memory_gib <= PRINTED_SHARE[1]
             if fits and wanted == core and (printed_gib or own in ("", memory)):
                 return gpu
+            if wanted == core and series <= known | said and gpu.name not in of_that_name:
+                of_that_name.append(gpu.name)
             if fits and wanted and wanted <= core and gpu.name not in several:
                 several.append(gpu.name)
             one, other = (" ".join(sorted(texts)) for texts in (wanted, core))
             alike = difflib.SequenceMatcher(None, one, other).ratio() + 0.4 * bool(wanted & core)
             near[gpu.name] = max(near.get(gpu.name, 0), alike + 0.1 * (series <= known | said))
+    if of_that_name and wanted:  # all but the memory is the same: no other card is meant
+        given = "has another memory" if memory or printed_gib else "needs its memory"
+        raise UserError(
+            f"GPU {name!r} {given}; data/gpus.csv has {' and '.join(of_that_name)}; or give --vram in GiB"
+        )
     if len(several) > 1:
         raise UserError(f"GPU {name!r} could be several; give one of: {', '.join(several)}")
     likely = several or sorted((one for one in near if near[one] > 0.6), key=lambda one: -near[one])[:3]

@@ -33,7 +33,7 @@ class Pass(Frozen):
     """One pass of a batch, counted both ways.
 
     Attributes:
-        counted: None if the model's code does not run without content.
+        counted: None if the model's code does not run without a real image.
         note: Why it does not.
     """
 

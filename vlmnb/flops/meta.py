@@ -3,17 +3,19 @@
 The model is built from its configuration on torch's meta device, and torch's counter watches its forward
 passes. The image and the language model run one after the other instead of through the model's own
 ``forward``, which reads token values to place the image; placing is not a product, so the count is the same.
+Where the code for images reads values too, an image of ones runs through a model with unfilled weights.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from transformers import initialization
 
 from vlmnb import models
 from vlmnb.flops import counters, flop_count
@@ -38,10 +40,12 @@ def build(entry: ModelEntry, config: Any = None) -> Built:
         config: Configuration of the checkpoint that is loaded, which is not changed; None: the model's own.
     """
     quiet_libraries.hush()
-    # The class writes precision and attention into what it is given.
-    own = geometry.config(entry) if config is None else copy.deepcopy(config)
-    family = models.family_of(entry)
-    with torch.device("meta"):
+    return _built(models.family_of(entry), geometry.config(entry) if config is None else config, "meta")
+
+
+def _built(family: Family, config: Any, device: str) -> Built:
+    own = copy.deepcopy(config)  # the class writes precision and attention into what it is given
+    with torch.device(device), initialization.no_init_weights():
         model = family.model_class(own)._from_config(
             own, attn_implementation="eager", dtype=torch.get_default_dtype()
         )
@@ -54,13 +58,24 @@ def prefill(built: Built, image_size: int, prompt_tokens: int) -> Parts:
     The image has the side in pixels that the model sees; its tokens are among those of the prompt.
     """
     image = built.family.meta_image(built.model.config, image_size)
-    features = partial(built.model.base_model.get_image_features, **image)
-    return _count(built, features).plus(_count(built, partial(_language, built, prompt_tokens)))
+    return _features(built, image).plus(_count(built, partial(_language, built, prompt_tokens)))
+
+
+def _features(built: Built, image: Mapping[str, Any]) -> Parts:
+    try:
+        return _count(built, partial(built.model.base_model.get_image_features, **image))
+    except (NotImplementedError, RuntimeError):  # it reads values: Idefics3 looks for empty tiles
+        real = _built(built.family, built.model.config, "cpu")  # its unfilled memory is hardly touched
+        pixels = {name: torch.ones_like(v, device="cpu") if v.is_meta else v for name, v in image.items()}
+        return _count(real, partial(real.model.base_model.get_image_features, **pixels))
 
 
 def attempt(count: Callable[[], Parts]) -> tuple[Parts | None, str]:
-    """Return a count, or why the model's code does not run on shapes alone: some read values of tensors."""
-    return counters.attempt("the model's own code, on shapes alone,", count)
+    """Return a count, or why there is none: the code of some models does not run on such an image."""
+    try:
+        return count(), ""
+    except Exception as error:  # a count is extra: the formula's is shown without it
+        return None, f"the model's own code does not run without a real image ({type(error).__name__})"
 
 
 def decode(built: Built, prompt_tokens: int) -> Parts:

@@ -19,6 +19,9 @@ SHAPES = ((64, 64), (224, 224), (336, 336), (448, 448), (896, 896), (672, 224))
 BYTES = {"fp32": 4.0, "bf16 or fp16": 2.0, "8 bits": 1.0, "4 bits": 0.5}
 """Bytes of a parameter by precision, scales of quantized weights left out."""
 
+UNKEPT = "made square by the processor, at a size of its own"
+"""Of an image that is not square, where a model takes only squares."""
+
 
 class ImageCost(Frozen):
     """What an image of one size becomes.
@@ -27,12 +30,14 @@ class ImageCost(Frozen):
         width, height: Of the image that the processor is given, in pixels.
         tokens: Tokens of the language model that stand for it, separators included.
         pixels: Shape of the tensor of pixels, which shows tiles and patches.
+        note: What else to know of it, or empty.
     """
 
     width: int
     height: int
     tokens: int
     pixels: tuple[int, ...]
+    note: str = ""
 
 
 class Description(Frozen):
@@ -175,13 +180,15 @@ def _images(entry: ModelEntry, family: Family, config: Any) -> tuple[tuple[Image
         for width, height in SHAPES:
             if not here and width != height:
                 continue  # the size of a stand-in's own, which only squares are given anew
-            blank, how = Image.new("RGB", (width, height)), {}
-            if width == height:
-                how = family.sized(width)
+            # What keeps shapes is given this one's own size, as squares are given theirs.
+            blank, own = Image.new("RGB", (width, height)), family.own_size()
+            how = family.sized(width) if width == height else own or {}
             inputs = processor(images=[blank], text=[prompt], padding=True, return_tensors="pt", **how)
             pixels = next(v for n, v in inputs.items() if n in ("pixel_values", "image_patches"))
             tokens = int(inputs["attention_mask"].sum()) - len(prompting.text_ids(processor, prompt))
-            made.append(ImageCost(width=width, height=height, tokens=tokens, pixels=tuple(pixels.shape)))
+            note = "" if width == height or own is not None else UNKEPT
+            shape = tuple(pixels.shape)
+            made.append(ImageCost(width=width, height=height, tokens=tokens, pixels=shape, note=note))
     except UserError as error:  # it wants a package
         return (), one_line(error)
     except Exception as error:  # its files may be missing or damaged

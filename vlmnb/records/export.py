@@ -18,7 +18,27 @@ from vlmnb.records.export_columns import EXPORT_COLUMNS
 AT_ONCE = 1_000
 """Records that are turned into columns at a time."""
 
-FORMATS = ("csv", "json", "parquet", "codecarbon", "croissant", "model-index")
+FORMATS = {
+    "csv": ".csv", "json": ".json", "parquet": ".parquet",
+    "codecarbon": ".csv", "croissant": ".json", "model-index": ".md",
+}  # fmt: skip
+"""Formats, and the ending of the file that each writes."""
+
+
+def format_of(output: Path, asked: str) -> str:
+    """Return the format to write a file in: the one that is asked for, else by the file's ending, else csv.
+
+    Raises:
+        UserError: The format is unknown, or the ending is another format's.
+    """
+    ending = output.suffix.lower()
+    if not asked:
+        return next((name for name in FORMATS if FORMATS[name] == ending), "csv")
+    if asked not in FORMATS:
+        raise UserError(f"unknown format {asked!r}; known: {', '.join(FORMATS)}")
+    if ending in FORMATS.values() and ending != FORMATS[asked]:
+        raise UserError(f"{output} is no name for {asked}: end it in {FORMATS[asked]} or change --format")
+    return asked
 
 
 def export_records(results: Path, output: Path, file_format: str) -> tuple[int, list[str]]:

@@ -85,7 +85,8 @@ def base_dtype(entry: ModelEntry, device: str) -> Dtype:
 def checked(axis: Axis, name: str, value: Any) -> Any:
     """Return a value in the type of its parameter.
 
-    A list may also be given as YAML text (as ``papermill -p`` does), or as its only value.
+    A list may also be given as YAML text (as ``papermill -p`` does), or as its only value: a number in
+    quotes is a text, alone as in a list.
 
     Raises:
         UserError: The notebook has no such parameter, or the value has another type or is listed twice.
@@ -96,9 +97,10 @@ def checked(axis: Axis, name: str, value: Any) -> Any:
     if isinstance(wanted, tuple):
         if isinstance(value, str):
             try:
-                value = yaml.safe_load(value)
+                listed = yaml.safe_load(value)
             except yaml.YAMLError:
-                value = [value]
+                listed = None
+            value = listed if isinstance(listed, list) else value
         items = list(value) if isinstance(value, (list, tuple)) else [value]
         if any(type(item) is not wanted[1] for item in items):
             raise UserError(f"{name} takes a list of {wanted[1].__name__}, got {value!r}")
