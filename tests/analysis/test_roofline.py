@@ -156,7 +156,12 @@ def test_a_disturbed_pass_is_in_no_rate() -> None:
     quiet = timed("fp32", 2.0)
     names = ("latencies_s", "vision_s", "prefill_s", "decode_steps", "batch_samples")
     several = {name: getattr(quiet.timing, name) * 4 for name in names}
-    several |= {"decode_s": (2.0,) * 12 + (20.0,) * 4, "passes": 4, "contaminated": (False,) * 3 + (True,)}
+    several |= {
+        "decode_s": (2.0,) * 12 + (20.0,) * 4,
+        "passes": 4,
+        "pass_loads": (0.0,) * 3 + (0.5,),
+        "contaminated": (False,) * 3 + (True,),
+    }
     assert rates.rates(changed(quiet, "timing", **several)).decode.value == rates.rates(quiet).decode.value
 
 

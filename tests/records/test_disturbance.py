@@ -95,6 +95,28 @@ def test_where_clean_passes_suffice_energy_alone_is_marked(passes: tuple[bool, .
     assert (footnotes.disturbed([made], energy=False) == "") is not marked
 
 
+@pytest.mark.parametrize(
+    ("load", "shares", "loaded"),
+    [
+        (0.5, (None, 0.9, 0.96), (True, True, True)),
+        (0.5, (None, None), (True, True)),
+        (0.5, (0.01, None, 0.02, 0.9), (False, False, False, True)),
+        (0.5, (0.9, None, None, 0.01, None), (True, True, True, False, False)),
+        (0.02, (None, 0.06, None), (False, True, False)),
+        (0.02, (None, None), (False, False)),
+    ],
+)
+def test_a_pass_without_a_reading_has_the_load_that_is_known_around_it(
+    load: float, shares: tuple[float | None, ...], loaded: tuple[bool, ...]
+) -> None:
+    made = surrounded(load, tuple(share is not None and share > 0.05 for share in shares))
+    each = tuple((1 + at / 8) * s for at in range(len(shares)) for s in STEADY)
+    made = changed(made, "timing", pass_loads=shares, latencies_s=each)
+    assert made.loaded_passes == loaded
+    assert made.clean_passes == export_columns.row(made)["clean_passes"] == loaded.count(False)
+    assert made.batches_under_load is all(loaded)
+
+
 def doubled(load: float, **changes: Any) -> Record:
     """A record whose batches took twice as long as those of ``surrounded``."""
     made = surrounded(load, **changes)

@@ -92,7 +92,7 @@ class Timing(Frozen):
         batch_samples: Samples in each batch; the last may be short of the batch size.
         passes: How often all batches were timed.
         pass_loads: Background load of each pass, as share of all cores, 0 to 1; None if it was too short.
-        contaminated: Whether that share is too high to quote the pass; False if it was too short.
+        contaminated: Whether that share is too high to quote the pass; False without one: see :meth:`loaded`.
         loop_s: Seconds of the whole measured loop, first batch to last, with the harness between batches.
         preprocess_s: Seconds of preparing each batch (of one pass), which are no part of the latency:
             decoding and processing its pictures, tokenization and copying.
@@ -118,10 +118,23 @@ class Timing(Frozen):
         """Return the share of the loop outside every batch's time, such as reading counters."""
         return 1 - sum(self.latencies_s) / self.loop_s
 
-    @property
-    def clean_passes(self) -> int:
-        """Return the number of passes without background load."""
-        return self.passes - sum(self.contaminated)
+    def loaded(self, window: bool) -> tuple[bool, ...]:
+        """Return for each pass whether it had background load; ``window``: whether the window as a whole had.
+
+        Of a pass that was too short for a reading, the readings next to it on either side decide, and the
+        window where there are none. Without background load in the window as a whole it had none.
+        """
+        marks = zip(self.pass_loads, self.contaminated, strict=True)
+        known = [(at, marked) for at, (share, marked) in enumerate(marks) if share is not None]
+        if not window or len(known) == self.passes:
+            return self.contaminated
+
+        def around(at: int) -> bool:
+            before = [marked for i, marked in known if i <= at][-1:]
+            after = [marked for i, marked in known if i >= at][:1]
+            return any(before + after) or not known
+
+        return tuple(around(at) for at in range(self.passes))
 
 
 class Ceilings(Frozen):

@@ -165,7 +165,7 @@ class Record(Frozen):
         """
         timing, cell = self.timing, self.cell
         assert timing is not None
-        loads = () if loaded else timing.contaminated
+        loads = () if loaded else self.loaded_passes
         return batch_values(values, timing.batch_samples, cell.batch_size, timing.passes, cell.length, loads)
 
     @property
@@ -180,17 +180,26 @@ class Record(Frozen):
         return bool(conditions and conditions.contaminated)
 
     @property
+    def loaded_passes(self) -> tuple[bool, ...]:
+        """Return for each pass whether it had background load: see ``Timing.loaded``."""
+        return self.timing.loaded(self.window_under_load) if self.timing else ()
+
+    @property
+    def clean_passes(self) -> int | None:
+        """Return the number of passes without background load; None if nothing was timed."""
+        return self.loaded_passes.count(False) if self.timing else None
+
+    @property
     def batches_under_load(self) -> bool:
         """Return whether the batches that statistics are taken over had background load.
 
-        They had none where the passes under load could be left out. A window can be under load although no
-        pass is marked: passes are judged one by one, and very short ones cannot be judged.
+        They had none where the passes under load could be left out.
         """
         timing = self.timing
-        if timing is None or not (self.window_under_load or any(timing.contaminated)):
+        if timing is None or not (self.window_under_load or any(self.loaded_passes)):
             return False
         every = self.of_full_batches(timing.latencies_s, loaded=True)
-        return not any(timing.contaminated) or every == self.full_batches_s
+        return not any(self.loaded_passes) or every == self.full_batches_s
 
     @property
     def latency(self) -> intervals.Summary | None:
