@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from background import surrounded
 from factory import STEADY, answers, but, cell, changed, timed
 from savings import HALF, original, reduced
 
 from vlmnb.analysis import worth
+from vlmnb.analysis.agreement import wilson
 from vlmnb.records.record import Record
 
 
@@ -55,13 +57,21 @@ def scored(wrong: int, total: int = 96, **changes: Any) -> Record:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "verdict"), [(24, "passed"), (12, "passed"), (25, "cannot tell"), (60, "failed")]
-)
-def test_the_gate_asks_for_99_percent_of_the_score(wrong: int, verdict: str) -> None:
-    found = worth.gate(scored(24), scored(wrong, of=cell(optimization=HALF)), [])
+    ("wrong", "total", "verdict"),
+    [(24, 600, "passed"), (24, 96, "cannot tell"), (12, 96, "passed"), (25, 96, "cannot tell"),
+     (60, 96, "failed"), (24, 28, "cannot tell")],
+)  # fmt: skip
+def test_the_gate_asks_for_99_percent_of_the_score(wrong: int, total: int, verdict: str) -> None:
+    found = worth.gate(scored(24, total), scored(wrong, total, of=cell(optimization=HALF)), [])
     assert found
-    assert found.kept.value == pytest.approx((96 - wrong) / 72)
+    assert found.kept.value == pytest.approx((total - wrong) / (total - 24))
     assert (found.verdict, found.spread, found.runs) == (verdict, 0.0, 0)
+
+
+def test_answers_that_are_all_the_same_leave_the_interval_of_their_number() -> None:
+    found = worth.gate(scored(0, 4), scored(0, 4, of=cell(optimization=HALF)), [])
+    assert found
+    assert found.kept == pytest.approx((1.0, wilson(4, 4)[0], 1.0))
 
 
 def test_the_originals_own_spread_widens_the_gate() -> None:
@@ -83,3 +93,22 @@ def test_the_cost_of_a_right_answer_has_the_interval_of_the_score() -> None:
     assert joules.value == pytest.approx((scored(24).energy_j_per_sample or 0) / 0.75)
     assert worth.seconds_per_right(scored(96)) is None
     assert worth.joules_per_right(scored(96)) is None
+
+
+def test_a_right_answer_costs_the_seconds_of_the_passes_that_the_latency_has() -> None:
+    busy = surrounded(0.5, (True, True, False), answers=answers(2 * len(STEADY), 0))
+    assert busy.timing
+    each = len(STEADY)
+    slow = tuple(s * (3 if at < 2 * each else 1) for at, s in enumerate(busy.timing.latencies_s))
+    found = worth.seconds_per_right(changed(busy, "timing", latencies_s=slow))
+    assert found
+    assert found.value == pytest.approx(sum(STEADY) / (2 * each))
+    short = changed(scored(24), "timing", batch_samples=(1,) * 48)
+    assert worth.seconds_per_right(short) is None
+
+
+def test_joules_are_saved_where_seconds_are_known() -> None:
+    few = timed(STEADY[:3], of=cell(optimization=HALF))
+    found = worth.saving(timed(STEADY[:3]), few, 0.0)
+    assert found
+    assert (found.seconds, found.joules) == (None, None)

@@ -108,7 +108,7 @@ def agreement(reference: Record, other: Record) -> Agreement:
     )
 
 
-def wilson(successes: int, total: int) -> tuple[float, float]:
+def wilson(successes: float, total: float) -> tuple[float, float]:
     """Return the 95 % interval of a proportion, which has a width even if all or none succeed.
 
     Wilson's score interval (Journal of the American Statistical Association 22, 1927, 209-212).

@@ -7,10 +7,12 @@ bounded by the same share at the original's mean power: phases with a higher pow
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Literal
 
+from vlmnb.analysis.agreement import wilson
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations.setting import PHASES, Phase
@@ -36,7 +38,7 @@ class Saving(Frozen):
         seconds: Seconds per batch that it saves at the original's number of decoding steps, so that shorter
             answers count as no saving; None with too few batches.
         bound_s: The most it could; ``bound_high_s``: the same with the upper ends of the phases' intervals.
-        joules: Joules per sample; one reading each, so there is no interval.
+        joules: Joules per sample; one reading each, so there is no interval. None where ``seconds`` is.
         bound_j: The most it could at the original's mean power.
         phases: Seconds that each phase of a batch lost, medians.
     """
@@ -90,11 +92,12 @@ def saving(original: Record, own: Record, noise_floor: float, confidence: float 
     ]
     base, mine = _at_steps_of(original, original), _at_steps_of(own, original)
     spent, now, latency = original.energy_j_per_sample, own.energy_j_per_sample, original.latency_s
+    seconds = _saved(base, mine, noise_floor, confidence)
     return Saving(
-        seconds=_saved(base, mine, noise_floor, confidence),
+        seconds=seconds,
         bound_s=bounds[0],
         bound_high_s=bounds[1],
-        joules=None if spent is None or now is None else spent - now,
+        joules=None if seconds is None or spent is None or now is None else spent - now,
         bound_j=None if spent is None or not latency else spent * min(1.0, bounds[0] / latency),
         phases={name: before[name].median - after[name].median for name in PHASES},
     )
@@ -124,14 +127,19 @@ def gate(original: Record, own: Record, others: Iterable[Record]) -> Gate | None
 
 
 def seconds_per_right(record: Record) -> Interval | None:
-    """Return the seconds per right answer: all seconds over the sum of the scores."""
+    """Return the seconds per right answer: all seconds over the sum of the scores.
+
+    They are those of the passes that the latency is taken over; None where there is no latency.
+    """
     timing, scores = record.timing, _scores(record)
-    if timing is None or not any(scores.values()):
+    if timing is None or record.latency is None or not any(scores.values()):
         return None
+    loaded = record.loaded_passes
+    counted = [at for at in range(timing.passes) if not loaded[at] or all(loaded)]
     count = len(timing.batch_samples) // timing.passes
     each: list[float] = []
     for i, size in enumerate(timing.batch_samples[:count]):
-        each += [median(timing.latencies_s[i::count]) / size] * size
+        each += [median(timing.latencies_s[at * count + i] for at in counted) / size] * size
     asked = zip(each, record.answers, strict=False)
     pairs = [(spent, scores[a.sample_id]) for spent, a in asked if a.sample_id in scores]
     seconds, right = zip(*pairs, strict=True)
@@ -209,12 +217,26 @@ def _scores(record: Record) -> dict[str, float]:
 
 
 def _kept(original: Record, own: Record) -> Interval | None:
-    """Return the score of a record over the original's, with the bootstrap interval over questions."""
+    """Return the score of a record over the original's, with an interval that has a width if none changes.
+
+    What is lost is a share of the right answers, what is gained one of the wrong ones: different questions.
+    The ends of both intervals (:func:`wilson`; scores between 0 and 1 vary less than it takes) are put
+    together by the method of variance estimates recovery, as in ``comparison.compare``.
+    """
     before, after = _scores(original), _scores(own)
     names = [name for name in before if name in after]
     if not names or not any(before[name] for name in names):
         return None
-    return intervals.ratio([after[name] for name in names], [before[name] for name in names])
+    right = sum(before[name] for name in names)
+    wrong = len(names) - right
+    lost, gained = (sum(max(sign * (before[name] - after[name]), 0.0) for name in names) for sign in (1, -1))
+    fewest, most = wilson(lost, right)
+    least, highest = wilson(gained, wrong) if wrong else (0.0, 0.0)
+    share, more, weight = lost / right, gained / wrong if wrong else 0.0, wrong / right
+    kept = 1 - share + weight * more
+    down = math.hypot(most - share, weight * (more - least))
+    up = math.hypot(share - fewest, weight * (highest - more))
+    return Interval(kept, max(kept - down, 0.0), kept + up)
 
 
 def _same_work(original: Record, other: Record) -> bool:

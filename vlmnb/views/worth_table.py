@@ -17,6 +17,9 @@ from vlmnb.views.marks import MODELLED, joined, marked
 from vlmnb.views.table import Field, Table, declared, missing, without
 from vlmnb.views.templates import say
 
+FEW = "too few batches"
+"""Why it is not known what was saved."""
+
 
 class Worth(NamedTuple):
     """A row: a cell, its record and the original's, and their comparison; None where it cannot be made."""
@@ -67,7 +70,11 @@ def table(found: Sequence[Worth]) -> Table:
 def text(found: Sequence[Worth]) -> str:
     """Return a sentence for each optimization on where it pays, as a Markdown list."""
     compared = [one for one in found if one.saving]
-    lines = (say("worth", "pays", one=one, saving=one.saving, gate=one.gate) for one in compared)
+    lines = (
+        say("worth", "pays", one=one, saving=one.saving, gate=one.gate,
+            busy=any(of and of.batches_under_load for of in (one.record, one.original)))
+        for one in compared
+    )  # fmt: skip
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -85,7 +92,7 @@ def _kept(one: Worth) -> Field:
     if one.gate is None or one.record is None:
         return _nothing(one, "the data set has no scores, or the answers no meaning")
     kept = one.gate.kept
-    title = "sum of the scores over the original's; bootstrap interval over questions"
+    title = "sum of the scores over the original's; 95 % interval from the answers lost and gained"
     shown = fields.share(kept.value, (kept.low, kept.high), title, one.record.key, " %")
     return marked(shown, marks.of_samples(one.record))
 
@@ -99,7 +106,7 @@ def _verdict(one: Worth) -> Field:
 
 def _saved(one: Worth) -> Field:
     if one.saving is None or one.saving.seconds is None or one.record is None or one.original is None:
-        return _nothing(one, "too few batches")
+        return _nothing(one, FEW)
     title = "at the original's number of steps; noise floor included"
     shown = _estimate(one.saving.seconds, title, one.record)
     return marked(shown, joined(marks.of_latency(one.record), marks.of_latency(one.original)))
@@ -115,20 +122,24 @@ def _bound(name: str, one: Worth) -> Field:
 def _joules(name: str, one: Worth) -> Field:
     amount = getattr(one.saving, name) if one.saving else None
     if amount is None or one.record is None:
-        return _nothing(one, one.record.energy_reason if one.record else "")
-    methods = [record.energy_method for record in (one.record, one.original) if record]
-    sign = MODELLED if "model" in methods else ""
-    return Field(f"{sign}{amount:.3g}", fields.ONE_READING, one.record.key)
+        few = name == "joules" and one.saving is not None and one.saving.seconds is None
+        return _nothing(one, FEW if few else one.record.energy_reason if one.record else "")
+    of = [record for record in (one.record, one.original) if record]
+    sign = MODELLED if any(record.energy_method == "model" for record in of) else ""
+    shown = Field(f"{sign}{amount:.3g}", fields.ONE_READING, one.record.key)
+    return marked(shown, joined(*map(marks.of_energy, of)))
 
 
 def _per_right(read: Callable[[Record], Interval | None], one: Worth) -> Field:
     found = read(one.record) if one.record else None
     if found is None or one.record is None:
-        return missing(one.record, "no right answer, or no score or energy to count by")
+        short = one.record is not None and one.record.short
+        return missing(one.record, "" if short else "no right answer, or no score or energy to count by")
     shown = _estimate(found, "bootstrap interval over questions", one.record)
     if read is worth.joules_per_right and one.record.energy_method == "model":
         shown = Field(f"{MODELLED}{shown.text}", f"{shown.title}; modelled", shown.key, span=shown.span)
-    return marked(shown, marks.of_samples(one.record))
+    of = marks.of_latency if read is worth.seconds_per_right else marks.of_energy
+    return marked(shown, of(one.record))
 
 
 def _estimate(found: Interval, title: str, record: Record) -> Field:
