@@ -5,11 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from factory import STEADY, answers, cell, record
+from background import MARKED, disturbed, surrounded
+from factory import STEADY, absent, answers, cell, changed, record, timed
 
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
-from vlmnb.views import axis_table, findings, marks, templates
+from vlmnb.views import (
+    across,
+    axis_figure,
+    axis_table,
+    detail_table,
+    findings,
+    footnotes,
+    marks,
+    templates,
+)
 
 SIZES = ("image_size", (32, 64, 96, 128))
 BATCHES = ("batch_size", (1, 2, 4))
@@ -132,3 +142,62 @@ def test_an_image_is_called_faster_only_if_its_own_interval_says_so() -> None:
     assert "so an image shows no measurable change: at most 58 % apart" in told
     told = findings.text("batch_size", *series(*BATCHES, times(1, 1.9, 3.8)), 1.5)
     assert "so an image shows no measurable change: at most 2.7 times apart" in told
+
+
+def test_few_batches_under_load_carry_the_mark_in_table_and_sentence() -> None:
+    cells = [cell(optimization=name) for name in ("fp32", "sdpa")]
+    pair = [disturbed(record(of, latencies=(0.5, 0.4))) for of in cells]
+    row = axis_table.axis_table("optimization", cells, pair).rows[1]
+    assert row[2].text.endswith(MARKED)
+    said = findings.text("optimization", cells, pair)
+    assert "too few batches" in said
+    assert MARKED in said
+    assert MARKED in across.table("optimization", _across(pair), "").rows[1][-1].text
+    assert MARKED in templates.say("first", "ms", record=pair[0])
+    quiet = [record(of, latencies=(0.5, 0.4)) for of in cells]
+    assert MARKED not in findings.text("optimization", cells, quiet)
+    assert MARKED not in templates.say("first", "ms", record=quiet[0])
+
+
+def _across(records: list[Record]) -> list[across.Row]:
+    name = {"llava-tiny": ""}
+    return across.rows("optimization", {"llava-tiny": records}, name, name, 0.0)
+
+
+def test_a_cell_without_a_full_batch_was_measured_and_has_no_time() -> None:
+    of = cell(batch_size=512)
+    short = changed(timed(of=of), "timing", batch_samples=(4,) * len(STEADY))
+    assert short.short
+    said = findings.text("batch_size", [short.cell], [short])
+    assert "No time could be measured: fewer samples than one batch" in said
+    failed = absent(of, "out_of_memory", "no room")
+    assert "No cell of this page" in findings.text("batch_size", [of], [failed])
+
+
+@pytest.mark.parametrize(
+    ("batches", "said"), [((1,), "no intervals"), ((2, 2), "50 %"), ((2, 12), "50 to 95 %"), ((12, 12), "")]
+)
+def test_captions_state_the_confidence_that_the_intervals_have(batches: tuple[int, ...], said: str) -> None:
+    cells = [cell(batch_size=at + 1) for at in range(len(batches))]
+    made = [timed(STEADY[:n], of=of) for n, of in zip(batches, cells, strict=True)]
+    cells = [each.cell for each in made]
+    captions = (
+        findings.caption("batch_size", cells, made),
+        axis_table.axis_table("batch_size", cells, made).caption,
+        axis_figure.points("batch_size", cells, made).caption,
+        detail_table.detail_table("batch_size", cells, made).caption,
+    )
+    for caption in captions:
+        assert "95 % intervals" in caption
+        assert f"(times: {said}" in caption if said else "(times" not in caption
+
+
+def test_energy_follows_the_time_where_both_are_of_the_same_passes() -> None:
+    same = [surrounded(0.5, (True, True))]
+    made = surrounded(0.5, (True, False))
+    assert made.timing
+    slower = tuple(s * (2 if at < len(STEADY) else 1) for at, s in enumerate(made.timing.latencies_s))
+    apart = [changed(made, "timing", latencies_s=slower)]
+    assert "follows the time" in footnotes.notes(same)
+    assert "modelled" in footnotes.notes(apart)
+    assert "follows the time" not in footnotes.notes(apart)

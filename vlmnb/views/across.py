@@ -15,6 +15,7 @@ from vlmnb.spec import axes
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.axis_figure import number_axis
 from vlmnb.views.figure_style import look, plain_log, svg, themed
+from vlmnb.views.marks import marked
 from vlmnb.views.table import MISSING, Field, Table, declared
 from vlmnb.views.templates import say
 
@@ -166,9 +167,8 @@ def _against(row: Row) -> Field:
     if change is None:
         return Field("", "the first row itself")
     scale = change.low.cell.batch_size / change.high.cell.batch_size
-    found, key = change.difference, row.record.key
+    found, key, mark = change.difference, row.record.key, findings.verdict_mark(change, scale)
     if found is None:
-        return Field(f"{scale * change.ratio:.2f} times", "without an interval", key)
-    mark = findings.verdict_mark(change, scale)
+        return marked(Field(f"{scale * change.ratio:.2f} times", "without an interval", key), mark)
     ends, why = (scale * found.low, scale * found.high), f"interval with the noise floor{mark.why}"
     return fields.spanned(scale * found.ratio, ends, "{:.2f}".format, why, key, f" times{mark.sign}")

@@ -65,7 +65,10 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
 def points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """Make the table of the figure: one row per cell that is drawn, one column per panel."""
     found = findings.measured(axis, cells, records)
-    reported, how = any(record.reported for record in found), f"with 95 % intervals. {fields.WITHOUT}"
+    reported, how = (
+        any(record.reported for record in found),
+        f"with {fields.confidence(found)}. {fields.WITHOUT}",
+    )
     columns: list[Column] = [
         (axes.AXES[axis].row_title, lambda record: Field(str(axes.AXES[axis].value(record.cell)))),
         ("Data set", lambda record: fields.dataset(record.cell)),

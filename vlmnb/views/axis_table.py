@@ -45,7 +45,9 @@ def axis_table(
         )
         for cell, record in zip(cells, shown, strict=True)
     )
-    caption = f"{what} on {dataset_title(cells[0].dataset)}, with 95 % intervals. {fields.WITHOUT}"
+    caption = (
+        f"{what} on {dataset_title(cells[0].dataset)}, with {fields.confidence(shown)}. {fields.WITHOUT}"
+    )
     heads = (of.row_title, *(OPTIMIZATION_HEADS if of.against_original else HEADS))
     return _as_reported(Table(caption, heads, rows), shown)
 
@@ -59,7 +61,8 @@ def _by_dataset(axis: Axis, cells: Sequence[Cell], found: dict[Cell, Record]) ->
         pairs = (field for record in shown for field in (fields.wer(record), fields.latency(record)))
         rows.append((_row_label(value, shown), *pairs, *map(fields.preprocessing, shown)))
     heads = (f"{dataset_title(name)} {what}" for name in names for what in ("WER", "latency, s"))
-    caption = "Word error rate (fraction) and latency (seconds per batch) by data set, with 95 % intervals"
+    intervals = fields.confidence(list(at.values()))
+    caption = f"Word error rate (fraction) and latency (seconds per batch) by data set, with {intervals}"
     more = (f"{dataset_title(name)} preprocessing, s" for name in names)
     return _as_reported(Table(caption, (axis.row_title, *heads, *more), tuple(rows)), list(at.values()))
 

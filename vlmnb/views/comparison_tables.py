@@ -117,7 +117,8 @@ def points_table(results: Sequence[BaseResult]) -> Table:
         ("Record", lambda pair: fields.record_key(pair[1])),
     ]
     busy = any(r.batches_under_load for each in results for r in each.records.values())
-    caption = say("pareto", "points", reported=of_reports(results), chance=chance(results), disturbed=busy)
+    caption = say("pareto", "points", reported=of_reports(results), chance=chance(results), disturbed=busy,
+                  intervals=fields.confidence([record for _, record in plotted]))  # fmt: skip
     return declared(caption, columns, plotted)
 
 
@@ -155,7 +156,7 @@ def _cost_caption(results: Sequence[BaseResult], answers: Sequence[int] = ()) ->
     return say(
         "pareto", "cost", size=BASE_BATCH_SIZE, reported=of_reports(results), answers=answers,
         dataset=dataset_title(names.pop()) if len(names) == 1 else "",
-        covers=min((summary.confidence for summary in summaries), default=0.0),
+        covers=fields.of_times(shown),
         batches=[summary.n for summary in summaries],
         modelled=any(record.energy_method == "model" for record in shown),
         disturbed=any(record.window_under_load for record in shown),

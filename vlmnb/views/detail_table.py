@@ -38,9 +38,9 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
     if any(cell.dataset.startswith("scienceqa") for cell in cells):
         columns[3:3] = OFFICIAL_ACCURACY
     chance = guessing(found[cell] for cell in cells if cell in found)
+    known = fields.confidence([found.get(cell) for cell in cells])
     caption = (
-        f"Every cell of {cells[0].length} answer length, with 95 % intervals. {fields.WITHOUT}; "
-        "tokens are medians"
+        f"Every cell of {cells[0].length} answer length, with {known}. {fields.WITHOUT}; tokens are medians"
     )
     caption += f". {chance}" if chance else ""
     return fields.cell_table(caption, axis, columns, cells, records, datasets=True)
@@ -83,7 +83,13 @@ def phase_table(
         ("Verdict", verdict),
     ]
     tokens = sorted({cell.max_new_tokens for cell in cells}) if fixed else ()
-    caption = say("captions", "phases", tokens=tokens, compared=compared)
+    caption = say(
+        "captions",
+        "phases",
+        tokens=tokens,
+        compared=compared,
+        intervals=fields.of_times([found.get(cell) for cell in cells]),
+    )
     return fields.cell_table(caption, axis, columns, cells, records)
 
 
@@ -161,9 +167,10 @@ def _phase_flops(name: str, record: Record) -> Field:
 
 
 def _passes(record: Record) -> Field:
-    if record.timing is None:
+    clean = record.clean_passes
+    if record.timing is None or clean is None:
         return missing(record)
-    passes, clean = record.timing.passes, record.timing.clean_passes
+    passes = record.timing.passes
     title = f"how often all batches were timed; {passes - clean} while other processes used the machine"
     return Field(str(passes) if passes == clean else f"{clean} of {passes} clean", title, record.key)
 
@@ -172,11 +179,11 @@ COLUMNS: tuple[Column, ...] = (
     ("WER [95 %]", fields.wer),
     ("WER, normalized [95 %]", partial(_score, "wer_normalized")),
     ("Accuracy [95 %]", accuracy),
-    ("Latency, s per batch [95 %]", fields.latency),
-    ("Preprocessing, s [95 %]", fields.preprocessing),
-    ("Vision, s [95 %]", time(lambda record: record.phase("vision_s"))),
-    ("Prefill, s [95 %]", time(lambda record: record.phase("prefill_s"))),
-    ("Decode, s [95 %]", time(lambda record: record.phase("decode_s"))),
+    ("Latency, s per batch", fields.latency),
+    ("Preprocessing, s", fields.preprocessing),
+    ("Vision, s", time(lambda record: record.phase("vision_s"))),
+    ("Prefill, s", time(lambda record: record.phase("prefill_s"))),
+    ("Decode, s", time(lambda record: record.phase("decode_s"))),
     ("n", value(lambda record: record.latency and record.latency.n)),
     ("Passes", _passes),
     (

@@ -259,6 +259,20 @@ def seconds(summary: intervals.Summary, key: str, of: str = "batches") -> Field:
     return spanned(summary.median, ends, formatting.digits, f"{title}, {covers}", key)
 
 
+def of_times(records: Sequence[Record | None]) -> str:
+    """Return which intervals the times of records have, for a caption: those of few batches cover less."""
+    timed = [record.latency for record in records if record and record.latency]
+    covered = sorted({round(100 * found.confidence) for found in timed if found.n > 1})
+    return f"{formatting.reach(covered)} % intervals" if covered else "no intervals"
+
+
+def confidence(records: Sequence[Record | None]) -> str:
+    """Return which intervals times and scores of records have, for a caption; those of scores have 95 %."""
+    times, scores = of_times(records), "95 % intervals"
+    timed = any(record and record.latency for record in records)
+    return f"{scores} (times: {times})" if timed and times != scores else scores
+
+
 def spanned(
     number: float, ends: Sequence[float], write: Callable[[float], str], title: str, key: str, unit: str = ""
 ) -> Field:

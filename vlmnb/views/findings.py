@@ -14,7 +14,8 @@ from vlmnb.spec.axes import Axis
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting
 from vlmnb.views import fields
-from vlmnb.views.marks import DEGENERATE, DISTURBED, Mark
+from vlmnb.views.marks import DEGENERATE, DISTURBED, Mark, joined
+from vlmnb.views.table import missing
 from vlmnb.views.templates import say
 
 BY_SAMPLE: tuple[Quantity, ...] = ("latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer")
@@ -38,6 +39,7 @@ def caption(
         "findings", "caption",
         main=say("findings", "main", axis=own, found=found) if found else lines[0].removeprefix("- "),
         reported=ok[0].reported,
+        intervals=fields.confidence(ok),
         n=[record.latency.n for record in ok if record.latency],
         answers=[len(record.answers) for record in ok],
         modelled=not own.several_datasets and any(record.energy_method == "model" for record in ok),
@@ -53,7 +55,8 @@ def text(
     """Return a Markdown list of findings, the main one first."""
     ok, own = measured(axis, cells, records), axes.AXES[axis]
     if not ok:
-        return say("findings", "nothing", reported=any(record.reported for record in records))
+        reported = any(record.reported for record in records)
+        return say("findings", "nothing", reported=reported, short=untimed(axis, cells, records))
     lines: list[str] = []
     for title, part in _by_dataset(ok):
         prefix = title and f"{title}:"
@@ -74,10 +77,10 @@ def text(
 
 def verdict_mark(change: Change, scale: float = 1.0) -> Mark:
     """Return the mark of a ratio times ``scale``: what sentences say of the difference."""
-    if change.trend == "disturbed":
-        return Mark(DISTURBED, "; other processes used the machine")
-    if change.trend == "empty":
-        return Mark(DEGENERATE, f"; {change.empty}")
+    busy = Mark(DISTURBED, "; other processes used the machine") if change.disturbed else Mark()
+    empty = Mark(DEGENERATE, f"; {change.empty}") if change.trend == "empty" else Mark()
+    if busy.sign or empty.sign:
+        return joined(empty, busy)
     within = change.within(scale)
     return Mark("", "" if within is None else f"; {formatting.equal(within)}")
 
@@ -86,6 +89,13 @@ def measured(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> lis
     """Return the records of cells that have a latency, in the order of the cells."""
     found = by_cell(records, axis)
     return [found[cell] for cell in cells if cell in found and found[cell].latency_s is not None]
+
+
+def untimed(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> str:
+    """Return why cells that could be measured have no time; empty if no cell could be measured."""
+    found = by_cell(records, axis)
+    ok = [found[cell] for cell in cells if cell in found and found[cell].status == "ok"]
+    return "; ".join(dict.fromkeys(missing(record).title for record in ok if not record.reported))
 
 
 def _by_dataset(records: Sequence[Record]) -> list[tuple[str, list[Record]]]:

@@ -57,6 +57,7 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
         unstated=any(record.energy_method == "unstated" for record in records),
         remarks=dict.fromkeys(remarks),
         modelled=energy and any(map(_modelled, records)),
+        same_passes=not any(record.window_under_load and not record.batches_under_load for record in ok),
         unscored=grouped(records, lambda r: r.quality_note),
         empty=grouped(records, lambda r: r.degenerate),
         fewer=grouped(records, _fewer),

@@ -100,7 +100,7 @@ def caption(results: Sequence[BaseResult]) -> str:
     return say(
         "pareto", "figure", fronts=fronts.items(), size=BASE_BATCH_SIZE, reported=of_reports(results),
         batches=[record.latency.n for record in timed if record.latency],
-        samples=[record.cell.samples for record in timed],
+        samples=[record.cell.samples for record in timed], intervals=fields.confidence(timed),
     )  # fmt: skip
 
 

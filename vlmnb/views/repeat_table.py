@@ -18,7 +18,7 @@ COLUMNS: tuple[Column, ...] = (
     ("Data set", lambda record: fields.dataset(record.cell)),
     ("Answers", lambda record: Field(record.cell.length, words=True)),
     ("Repeat", lambda record: Field(str(record.cell.repeat))),
-    ("Latency, s per batch [95 %]", fields.latency),
+    ("Latency, s per batch", fields.latency),
     ("Preprocessing, s (% of both)", fields.preprocessing),
     ("Verdict", detail_table.verdict),
     ("Background load", detail_table.background_load),

@@ -106,6 +106,9 @@ def show_plot(plan: Plan, found: list[Record]) -> None:
         cells = optimizations.groups(cells)[0]  # seconds of batches of one size; the others are in the tables
     if not findings.measured(plan.axis.name, cells, found):
         where = "in the report" if plan.source == "reports" else "here"
+        if short := findings.untimed(plan.axis.name, cells, found):
+            _show(f"*No time could be measured: {short}.*")
+            return
         _show(f"*No cell of this page could be measured {where}; the reasons are given above.*")
         return
     figure = axis_figure.axis_plot(plan.axis.name, cells, found)

@@ -89,6 +89,7 @@ def caption(drawn: Lines) -> str:
     return say(
         "tokens", "figure", of=max((p.kept for p in every), default=0), ways=list(drawn),
         answers=len(every[0].record.answers), beats=beaten(drawn),
+        intervals=fields.confidence([p.record for p in every]),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from vlmnb.errors import UserError
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.planning import Run
-from vlmnb.views import across, footnotes, repeat_table, table
+from vlmnb.views import across, fields, footnotes, repeat_table, table
 
 AXES = tuple(axis.name for axis in axes.AXES.values() if axis.in_reports)
 """The axes that have such a page."""
@@ -65,7 +65,11 @@ def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[
         file = f"figures/{name(axis)}-{setup.source}-{setup.hardware}-{setup.device or 'all'}.svg"
         if drawn := across.figure(axis, models, titles):
             figures[file] = drawn
-        made = across.table(axis, rows, "Medians with 95 % intervals" * (setup.source == "measured"))
+        made = across.table(
+            axis,
+            rows,
+            f"Medians with {fields.confidence([row.record for row in rows])}" * (setup.source == "measured"),
+        )
         yield {
             "title": setup.title, "setup": Markup(footnotes.setup([row.record for row in rows])),
             "figure": file if drawn else "", "said": Markup(across.sentences(axis, rows)), "table": made,
