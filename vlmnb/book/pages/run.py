@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
 
 from vlmnb import paths
 from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.book.content import Page, minute, record_path
 from vlmnb.book.disputed import Line
 from vlmnb.book.rendering import Value, render
+from vlmnb.files import plain_yaml
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.sweep import execute
@@ -24,13 +27,19 @@ def opening(page: Page, records: Sequence[Record], disputed: Sequence[Line] = ()
     )
     # The report may have no figure for the page's cells.
     files = {figure.file: figure for figure in own or [f for f in others if f.kind == "report"]}
-    logs = {name: f.kind == "log" for name, f in files.items()}
+    transcripts = _transcripts(paths.transcripts())
     sources = {
-        f"{'raw log' if log else 'report'} {name}": f"{page.model}{'-log' * log}.yaml"
-        for name, log in logs.items()
+        f"{'raw log' if figure.kind == 'log' else 'report'} {name}": transcripts[name]
+        for name, figure in files.items()
     }
     small = page.axis != "card" and paths.bundled_model(page.model).exists()
     return render("run_opening.md", page=page, sources=sources, disputed=disputed, small=small)
+
+
+@cache
+def _transcripts(folder: Path) -> dict[str, str]:
+    """Return the files of the transcripts by the names of what they transcribe."""
+    return {plain_yaml.load(path)["file"]: path.name for path in sorted(folder.glob("*.yaml"))}
 
 
 def closing(page: Page) -> str:
