@@ -11,7 +11,8 @@ from auditing import GPUS, answered, by_formula, check, gpu, held_by, layered, l
 from factory import cell, changed, record, timed
 from stored import measured
 
-from vlmnb.audit import expected_flops
+from vlmnb.audit import expected_flops, registry
+from vlmnb.audit.measured import flops
 from vlmnb.device import slots
 from vlmnb.flops.flop_count import FlopCount, Parts
 from vlmnb.meters.readings import MemoryUsage
@@ -72,18 +73,24 @@ def test_a_rate_above_the_peak() -> None:
 
 
 def test_a_cell_above_its_peak() -> None:
-    def of(flops_per_s: float, bytes_per_s: float, device: str = "cuda") -> Record:
+    def of(flops_per_s: float, bytes_per_s: float, device: str = "cuda", **load: Any) -> Record:
         at = cell(device=device, dtype="fp16", optimization="fp16", length="fixed")
         memory = MemoryUsage(
             peak_bytes=10_000, baseline_bytes=1, method="test", decode_weights_bytes=500, cache_bytes=0
         )
-        ceilings = Ceilings(flops_per_s=flops_per_s, bytes_per_s=bytes_per_s, method="test")
+        ceilings = Ceilings(flops_per_s=flops_per_s, bytes_per_s=bytes_per_s, method="test", **load)
         return timed(of=at, memory=memory, ceilings=ceilings)
 
     assert levels("rates-below-the-ceiling", of(1e9, 1e6)) == []
     assert levels("rates-below-the-ceiling", of(1e6, 1e6)) == ["error"]
     assert levels("rates-below-the-ceiling", of(1e6, 1e6, "cpu")) == ["warning"]
     assert levels("rates-below-the-ceiling", of(1e9, 1e3)) == ["note"]
+    # As on pages, the peak is the best that any record of the device measured.
+    assert levels("rates-below-the-ceiling", of(1e6, 1e6), of(1e9, 1e6)) == []
+    assert levels("rates-below-the-ceiling", of(1e6, 1e6, "cpu"), of(1e9, 1e6)) == ["warning"]
+    for load, said in ({"other_load": 0.88, "contaminated": True}, True), ({"other_load": 0.01}, False):
+        (finding,) = registry.run([of(1e6, 1e6, **load)], "measured", [flops.rates_below_the_ceiling])
+        assert ("background load, at least 88 %" in finding.meaning) == said
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,37 @@ def test_a_record_of_other_inputs_answers_another_question(tmp_path: Path, input
     job = job_of(tmp_path, tmp_path)
     told = status.report([job])
     assert (told["missing"], told["stale"], told["other_inputs"]) == (2, 0, 1)
-    assert "1 missing cell: this machine has an older record" in "\n".join(status.lines([job]))
+    assert told["older"] == {f"of other {input_}": 1}
+    assert f"1 missing cell: this machine has an older record, of other {input_}." in status.lines([job])[3]
+
+
+def test_a_cell_that_could_not_run_is_missing_for_that_reason_alone(tmp_path: Path) -> None:
+    record_file.write(but(older(cell()), status="unsupported", reason="no GPU"), tmp_path)
+    assert status.report([job_of(tmp_path, tmp_path)])["older"] == {"unsupported then: no GPU": 1}
+
+
+def test_a_record_that_only_a_setting_makes_stale_is_said_to_be_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(slots.POLICY, "PASSIVE")
+    one = measured(cell())
+    one = changed(
+        one,
+        "provenance",
+        tuning=slots.tuning(),
+        threads=slots.threads(),
+        code=content_key.measuring_code(),
+        packages=content_key.packages(),
+    )
+    record_file.write(one, tmp_path)
+    monkeypatch.setenv(slots.POLICY, "ACTIVE")
+    (why,) = status.report([job_of(tmp_path, tmp_path)])["stale_since"]
+    assert why.startswith("OMP_WAIT_POLICY PASSIVE to ACTIVE (only a setting")
+    assert why in "\n".join(status.lines([job_of(tmp_path, tmp_path)]))
+    record_file.write(older(cell(batch_size=1)), tmp_path)
+    assert any(
+        "only a setting" not in one for one in status.report([job_of(tmp_path, tmp_path)])["stale_since"]
+    )
 
 
 def test_a_stale_cell_is_measured_where_that_is_asked_for(

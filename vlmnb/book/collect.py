@@ -112,7 +112,8 @@ def outdated(executed: Mapping[Name, Notebook], results: Path, runs: Path) -> di
     jobs = [job for job in inventory.jobs(plannable, results, runs) if job.page == "outdated"]
     older = {
         (job.run.model, job.run.axis): (
-            sum(state.state == "stale" for state in job.cells), sum(state.other_inputs for state in job.cells)
+            sum(state.state == "stale" for state in job.cells), sum(bool(state.older) for state in job.cells),
+            ", or ".join(dict.fromkeys(state.older for state in job.cells if state.older)),
         )
         for job in jobs
     }  # fmt: skip

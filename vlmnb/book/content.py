@@ -34,12 +34,13 @@ class Redraw(NamedTuple):
     Attributes:
         command: A sweep.
         stale: Cells measured with other code, packages or settings.
-        other_inputs: Cells without a record that have one of other weights, data or tools.
+        other_inputs: Cells without a record that have an older one, which ``older`` describes.
     """
 
     command: str
     stale: int = 0
     other_inputs: int = 0
+    older: str = ""
 
 
 @dataclass(frozen=True)

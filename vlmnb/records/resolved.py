@@ -121,15 +121,20 @@ def changes_since(found: Record) -> str:
     ]
     changed += ["the weights"] if was.weights != revisions.weights else []
     changed += ["the data set"] if was.data != revisions.data else []
+    return ", ".join(changed + other_settings(found))
+
+
+def other_settings(found: Record) -> list[str]:
+    """Return what the environment or a sweep sets of threads otherwise than when a record was measured."""
+    was, own = found.provenance, slots.tuning()
+    changed = []
     if was.threads not in (None, slots.threads()):
         changed.append(f"threads {was.threads} to {slots.threads()}")
-    own = slots.tuning()
-    changed += [
+    return changed + [
         f"{name} {was.tuning.get(name, 'absent')} to {own.get(name, 'absent')}"
         for name in sorted(was.tuning.keys() | own.keys())
         if was.tuning and was.tuning.get(name) != own.get(name)
     ]
-    return ", ".join(changed)
 
 
 def _weights(entry: ModelEntry, weights: Weights, seed: int) -> tuple[str, str, dict[str, Any], Path | None]:

@@ -128,13 +128,14 @@ class Index:
         )
         return dict(found.fetchall())
 
-    def asked(self) -> set[str]:
-        """Return the digests, without inputs, of the cells that this machine has a record of."""
+    def asked(self) -> dict[str, str]:
+        """Return the path of this machine's newest record of each cell, by its digest without inputs."""
         here, found = machine.describe(), "machine = ? AND path > ? AND path < ? AND problem = ''"
         rows = self._database.execute(
-            f"SELECT DISTINCT asked FROM records WHERE {found}", (here.fingerprint, *_below(here.slug))
+            f"SELECT asked, path FROM records WHERE {found} ORDER BY started_at, path",
+            (here.fingerprint, *_below(here.slug)),
         )
-        return {asked for (asked,) in rows}
+        return dict(rows.fetchall())
 
     def export(self) -> Iterator[list[Any]]:
         """Yield the export values of each record, in path order."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from vlmnb import paths
-from vlmnb.errors import UserError
+from vlmnb.errors import UserError, one_line
 from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, record_file, store
 from vlmnb.records.indexed_record import IndexedRecord, cell_digest
@@ -54,7 +54,7 @@ class CellState(Frozen):
         answer: File of that record.
         started_at: When that record was measured.
         problem: Why the file at ``path`` is not a valid record, or empty.
-        other_inputs: There is a record of this machine, of other weights or data, or unsupported before.
+        older: What an older record of this machine is, which does not answer for the cell; or empty.
     """
 
     cell: Cell
@@ -66,7 +66,7 @@ class CellState(Frozen):
     answer: Path | None = None
     started_at: str = ""
     problem: str = ""
-    other_inputs: bool = False
+    older: str = ""
 
     @property
     def key(self) -> str:
@@ -178,10 +178,23 @@ def _states(asked: Mapping[Cell, Resolved], index: store.Index) -> dict[Cell, Ce
         cell: _state(cell, one.path, exact.get(names[cell]), stale.get(others.get(cell, "")), index.results)
         for cell, one in asked.items()
     }
-    known = index.asked() if unanswered else set()
+    known = index.asked() if unanswered else {}
     missing = [cell for cell, state in found.items() if state.state == "missing"]
-    superseded = [cell for cell in missing if cell_digest(cell, "", "") in known]
-    return found | {cell: found[cell].model_copy(update={"other_inputs": True}) for cell in superseded}
+    older = {cell: known[name] for cell in missing if (name := cell_digest(cell, "", "")) in known}
+    return found | {
+        cell: found[cell].model_copy(update={"older": _why_not(asked[cell], index.results / name)})
+        for cell, name in older.items()
+    }
+
+
+def _why_not(resolved: Resolved, path: Path) -> str:
+    """Say what a record of the same cell is that does not answer for it."""
+    found, own = record_file.read(path), resolved.revisions
+    other = [("weights", found.provenance.weights, own.weights), ("data", found.provenance.data, own.data)]
+    differing = [f"other {name}" for name, then, now in other if then != now]
+    if differing:
+        return f"of {' and '.join(differing)}"
+    return f"{found.status.replace('_', ' ')} then: {one_line(found.reason, 200)}"
 
 
 def _state(

@@ -9,6 +9,8 @@ from typing import Any
 from vlmnb import models, paths
 from vlmnb.device import machine
 from vlmnb.files import templates
+from vlmnb.records import record_file
+from vlmnb.records.resolved import changes_since, other_settings
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell, told_apart
 from vlmnb.stats.formatting import counted, duration
@@ -45,6 +47,15 @@ def distinct(jobs: Sequence[Job]) -> list[CellState]:
     return list({state.path: state for job in jobs for state in job.cells}.values())
 
 
+def since(state: CellState) -> str:
+    """Say what has changed since the record of a stale cell; settings alone leave the record right."""
+    assert state.answer is not None
+    found = record_file.read(state.answer)
+    changed = changes_since(found) or "its schema"
+    alone = changed == ", ".join(other_settings(found))
+    return f"{changed} (only a setting: with the one before it is not stale)" if alone else changed
+
+
 def kept(wanted: Iterable[CellState]) -> list[str]:
     """Return a line for each damaged record that measuring these cells will replace."""
     return [
@@ -75,7 +86,9 @@ def report(
         "stale": counts["stale"],
         "missing": counts["missing"] + counts["damaged"],
         "damaged": counts["damaged"],
-        "other_inputs": sum(state.other_inputs for state in states),
+        "stale_since": dict(Counter(since(state) for state in states if state.state == "stale")),
+        "other_inputs": sum(bool(state.older) for state in states),
+        "older": dict(Counter(state.older for state in states if state.older)),
         "to_measure": len(wanted),
         "cells_to_measure": [{"cell": named[cell], **advance[cell]} for cell in wanted],
         "statuses": dict(Counter(state.status for state in states if state.status).most_common()),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
+from vlmnb.analysis.rates import Peaks, Place, peaks, peaks_of
 from vlmnb.analysis.rates import rates as rates_of
 from vlmnb.audit import expected_flops
-from vlmnb.audit.rule import Draft, found, record_rule
+from vlmnb.audit.rule import Draft, found, record_rule, rule
 from vlmnb.records.parts import LayerProfile
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import format_si
@@ -104,16 +105,30 @@ def layers_add_up(record: Record) -> Iterator[Draft]:
     yield from _flops_of_parts(record, profile)
 
 
-@record_rule
-def rates_below_the_ceiling(record: Record) -> Iterator[Draft]:
-    """No rate exceeds the measured peak of the device (MFU and MBU are at most 1)."""
-    computes, moves = _rates(record)
-    computing = "computes" if record.cell.device.startswith("cuda") else "computes on a CPU"
-    for case, rates in ((computing, computes), ("moves", moves)):
-        beyond = [rate for rate in rates if rate[1] > 1 + PEAK]
-        if beyond:
-            name, share = max(beyond, key=lambda rate: rate[1])
-            yield found(case, name=name, share=share, beyond=len(beyond), rates=len(rates))
+@rule("measured")
+def rates_below_the_ceiling(records: Sequence[Record]) -> Iterator[Draft]:
+    """No rate exceeds the best measured peak of the device (MFU and MBU are at most 1)."""
+    known = peaks(records)
+    for record in records:
+        computes, moves = _rates(record, known)
+        top = peaks_of(record, known)
+        computing = "computes" if record.cell.device.startswith("cuda") else "computes on a CPU"
+        for case, rates, peak in (
+            (computing, computes, top and top.flops), ("moves", moves, top and top.memory)
+        ):  # fmt: skip
+            beyond = [rate for rate in rates if rate[1] > 1 + PEAK]
+            if beyond:
+                name, share = max(beyond, key=lambda rate: rate[1])
+                loaded = peak.other_load if peak and peak.contaminated else None
+                yield found(
+                    case,
+                    [record],
+                    name=name,
+                    share=share,
+                    beyond=len(beyond),
+                    rates=len(rates),
+                    loaded=loaded,
+                )
 
 
 def _as_named(record: Record) -> bool:
@@ -129,21 +144,23 @@ def _counted_prompt(record: Record) -> tuple[int, int]:
     return max((a.text_tokens + a.image_tokens for a in first if a.image_tokens), default=0), len(first)
 
 
-def _rates(record: Record) -> tuple[Rates, Rates]:
+def _rates(record: Record, known: dict[Place, Peaks]) -> tuple[Rates, Rates]:
     """Return shares of the peak in computing and in moving bytes: of the layers, or MFU and MBU of a cell."""
     profile = record.layers
     if profile is None:
-        own = rates_of(record)
+        own = rates_of(record, known)
         named = (("the prompt (MFU)", own.mfu), ("decoding (MBU)", own.mbu))
         computes, moves = ([(name, rate.value)] if rate else [] for name, rate in named)
         return computes, moves
-    peak, replayed = profile.ceilings, [(part, part.replay_s) for part in profile.parts if part.replay_s]
-    computes = [(p.name, p.flops / seconds / peak.flops_per_s) for p, seconds in replayed if p.flops]
+    top, replayed = peaks_of(record, known), [(p, p.replay_s) for p in profile.parts if p.replay_s]
+    flops_per_s = max(profile.ceilings.flops_per_s, top.flops.per_s if top else 0)
+    bytes_per_s = max(profile.ceilings.bytes_per_s, top.memory.per_s if top else 0)
+    computes = [(p.name, p.flops / seconds / flops_per_s) for p, seconds in replayed if p.flops]
     if record.flops and record.flops.torch:
         whole_s = median(profile.forward_s)
-        computes.append(("the whole pass", record.flops.torch / whole_s / peak.flops_per_s))
+        computes.append(("the whole pass", record.flops.torch / whole_s / flops_per_s))
     moved = [(p.name, (p.weight_bytes + p.activation_bytes) / seconds) for p, seconds in replayed]
-    return computes, [(name, rate / peak.bytes_per_s) for name, rate in moved]
+    return computes, [(name, rate / bytes_per_s) for name, rate in moved]
 
 
 def _flops_of_parts(record: Record, profile: LayerProfile) -> Iterator[Draft]:
