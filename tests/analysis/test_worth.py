@@ -59,7 +59,7 @@ def scored(wrong: int, total: int = 96, **changes: Any) -> Record:
 @pytest.mark.parametrize(
     ("wrong", "total", "verdict"),
     [(24, 600, "passed"), (24, 96, "cannot tell"), (12, 96, "passed"), (25, 96, "cannot tell"),
-     (60, 96, "failed"), (24, 28, "cannot tell")],
+     (60, 96, "failed"), (24, 28, "cannot tell"), (26, 32, "cannot tell")],
 )  # fmt: skip
 def test_the_gate_asks_for_99_percent_of_the_score(wrong: int, total: int, verdict: str) -> None:
     found = worth.gate(scored(24, total), scored(wrong, total, of=cell(optimization=HALF)), [])
@@ -91,6 +91,9 @@ def test_the_cost_of_a_right_answer_has_the_interval_of_the_score() -> None:
     joules = worth.joules_per_right(scored(24))
     assert joules
     assert joules.value == pytest.approx((scored(24).energy_j_per_sample or 0) / 0.75)
+    equal, share = worth.seconds_per_right(scored(0, 4)), wilson(4, 4)
+    assert equal
+    assert equal == pytest.approx((0.25, 0.25, 0.25 / share[0]))
     assert worth.seconds_per_right(scored(96)) is None
     assert worth.joules_per_right(scored(96)) is None
 

@@ -143,7 +143,8 @@ def seconds_per_right(record: Record) -> Interval | None:
     asked = zip(each, record.answers, strict=False)
     pairs = [(spent, scores[a.sample_id]) for spent, a in asked if a.sample_id in scores]
     seconds, right = zip(*pairs, strict=True)
-    return intervals.ratio(seconds, right)
+    found = intervals.ratio(seconds, right)
+    return _widened(found, right)
 
 
 def joules_per_right(record: Record) -> Interval | None:
@@ -151,7 +152,16 @@ def joules_per_right(record: Record) -> Interval | None:
     joules, ends = record.energy_j_per_sample, record.accuracy_interval
     if joules is None or not record.accuracy or ends is None or not ends[0]:
         return None
-    return Interval(value=joules / record.accuracy, low=joules / ends[1], high=joules / ends[0])
+    found = Interval(value=joules / record.accuracy, low=joules / ends[1], high=joules / ends[0])
+    return _widened(found, list(_scores(record).values()))
+
+
+def _widened(found: Interval, scores: Sequence[float]) -> Interval:
+    """Widen the interval of a cost per right answer if all scores are the same: a bootstrap shows none."""
+    if len(set(scores)) > 1:
+        return found
+    low, high = (found.value * scores[0] / end for end in reversed(wilson(sum(scores), len(scores))))
+    return Interval(found.value, min(low, found.low), max(high, found.high))
 
 
 def _shares(original: Record, own: Record) -> dict[Phase, float]:
@@ -219,24 +229,22 @@ def _scores(record: Record) -> dict[str, float]:
 def _kept(original: Record, own: Record) -> Interval | None:
     """Return the score of a record over the original's, with an interval that has a width if none changes.
 
-    What is lost is a share of the right answers, what is gained one of the wrong ones: different questions.
-    The ends of both intervals (:func:`wilson`; scores between 0 and 1 vary less than it takes) are put
-    together by the method of variance estimates recovery, as in ``comparison.compare``.
+    Wilson's intervals of the shares of answers that were lost and gained (:func:`wilson`; scores between
+    0 and 1 vary less than it takes) are put together by the method of variance estimates recovery, as in
+    ``comparison.compare``. More than all right is not possible.
     """
     before, after = _scores(original), _scores(own)
     names = [name for name in before if name in after]
     if not names or not any(before[name] for name in names):
         return None
-    right = sum(before[name] for name in names)
-    wrong = len(names) - right
-    lost, gained = (sum(max(sign * (before[name] - after[name]), 0.0) for name in names) for sign in (1, -1))
-    fewest, most = wilson(lost, right)
-    least, highest = wilson(gained, wrong) if wrong else (0.0, 0.0)
-    share, more, weight = lost / right, gained / wrong if wrong else 0.0, wrong / right
-    kept = 1 - share + weight * more
-    down = math.hypot(most - share, weight * (more - least))
-    up = math.hypot(share - fewest, weight * (highest - more))
-    return Interval(kept, max(kept - down, 0.0), kept + up)
+    asked, whole = len(names), len(names) / sum(before[name] for name in names)
+    changes = [after[name] - before[name] for name in names]
+    lost, gained = sum(max(-each, 0.0) for each in changes), sum(max(each, 0.0) for each in changes)
+    (fewest, most), (least, highest) = wilson(lost, asked), wilson(gained, asked)
+    kept = 1 + whole * (gained - lost) / asked
+    down = whole * math.hypot(most - lost / asked, gained / asked - least)
+    up = whole * math.hypot(lost / asked - fewest, highest - gained / asked)
+    return Interval(kept, max(kept - down, 0.0), max(kept, min(kept + up, whole)))
 
 
 def _same_work(original: Record, other: Record) -> bool:

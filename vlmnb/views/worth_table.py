@@ -135,7 +135,7 @@ def _per_right(read: Callable[[Record], Interval | None], one: Worth) -> Field:
     if found is None or one.record is None:
         short = one.record is not None and one.record.short
         return missing(one.record, "" if short else "no right answer, or no score or energy to count by")
-    shown = _estimate(found, "bootstrap interval over questions", one.record)
+    shown = _estimate(found, "interval over questions", one.record)
     if read is worth.joules_per_right and one.record.energy_method == "model":
         shown = Field(f"{MODELLED}{shown.text}", f"{shown.title}; modelled", shown.key, span=shown.span)
     of = marks.of_latency if read is worth.seconds_per_right else marks.of_energy
