@@ -12,6 +12,7 @@ from factory import but, cell, changed
 from optimized import timed
 
 from vlmnb.analysis import rates
+from vlmnb.analysis.rates import Rate
 from vlmnb.device.load import is_high
 from vlmnb.flops.flop_count import Parts
 from vlmnb.measure import peak_rates
@@ -127,7 +128,10 @@ def test_a_share_is_marked_where_its_batches_or_its_ceiling_were_disturbed() -> 
     for made in (roof, busy):
         (point,) = roofline.points(roofline.bars([made.cell], [made])).rows
         assert [MARKED in field.text for field in point] == [False, True, True, False]
-        figure = roofline.figure(roofline.bars([made.cell], [made]))
+        bars = roofline.bars([made.cell], [made])
+        figure = roofline.figure(bars)
+        wide = bars[0]._replace(mbu=Rate(value=1.2, ends=(1.1, 1.31)))
+        assert (roofline.cut(bars), roofline.cut([wide])) == (0, roofline.WIDEST)
         assert [text.get_text() for text in figure.axes[0].texts] == [MARKED, MARKED]
 
 

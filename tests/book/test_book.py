@@ -92,7 +92,7 @@ def test_a_chapter_shows_size_card_and_failed_runs_and_what_is_refused_is_told(s
     assert line.endswith("a sweep makes it again")
     assert not (small.root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
     card = ("2 100 001", "\n## Model card\n\nA LLaVA model.", "\n### Scores\n", "\n# usage\n")
-    chapter = (*card, "Prompt length (not published)", "**The run failed**: boom")
+    chapter = (*card, "Prompt length (no page yet)", "**The run failed**: boom")
     for page, parts in (("llava-tiny", chapter), ("status", ("boom", command, "did not finish"))):
         text = small.read(f"generated/{page}.md")
         assert [part for part in parts if part not in text] == []

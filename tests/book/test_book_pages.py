@@ -11,8 +11,9 @@ from factory import but, changed
 from vlmnb import models
 from vlmnb.analysis import base_configuration
 from vlmnb.analysis.base_configuration import BaseResult
-from vlmnb.book.content import Content
-from vlmnb.book.pages import machine
+from vlmnb.book import citation
+from vlmnb.book.content import Content, Page
+from vlmnb.book.pages import machine, model
 from vlmnb.book.pages import tried as tried_page
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import MemoryUsage
@@ -116,7 +117,15 @@ def test_the_comparison_and_the_details_show_the_same_tokens(base: Record) -> No
     answers = tuple(but(a, output_tokens=3 + i % 3 * (i % 2)) for i, a in enumerate(base.answers))
     made = but(base, answers=answers)
     table = comparison_tables.cost_table(results(made))
-    detail = field(detail_table.detail_table("batch_size", [made.cell], [made]), "Output tokens")
+    details = detail_table.detail_table("batch_size", [made.cell], [made])
+    assert len(details.groups) == len(details.columns), "readers choose columns by group"
+    first = [
+        head
+        for head, group in zip(details.columns, details.groups, strict=True)
+        if group in details.groups[:3]
+    ]
+    assert 5 < len(first) < 11 < len(details.columns)
+    detail = field(details, "Output tokens")
     tokens = field(table, "Answer tokens")
     assert (tokens.text, tokens.title) == (detail.text, detail.title)
     assert "median of 96 answers, 3 to 5" in tokens.title
@@ -132,7 +141,7 @@ def test_the_findings_name_windows_with_background_load() -> None:
     assert "beaten" not in said
     ((setup, quiet),) = base_configuration.base_results(own).items()
     drawn = pareto_figure.blocks((), setup, quiet)
-    assert "differ by up to 20 % (an assumption" in drawn
+    assert "assumed to differ by up to 20 %" in drawn
     assert len(pareto_figure.caption(quiet).split()) <= 60
 
 
@@ -190,3 +199,26 @@ def test_only_a_gpu_has_a_peak_above_the_baseline(base: Record) -> None:
     assert process.text == "-"
     assert "all its libraries" in process.title
     assert gpu.text == "200 B", "peak without weights and cache"
+
+
+def test_a_folder_is_called_by_the_end_of_its_path() -> None:
+    entry = base_configuration.entry_of("/home/me/checkpoints/my-vlm")
+    assert entry is not None
+    assert (entry.title, entry.name) == ("checkpoints/my-vlm", "/home/me/checkpoints/my-vlm")
+
+
+def test_a_chapter_counts_what_is_recorded_but_on_no_page(base: Record) -> None:
+    text = model.page(Content((base,)), base.cell.model)
+    assert "1 cell of this model is recorded but on none" in text
+    assert f"runs/{base.cell.model}/" in text
+    of_it = Page(base.cell.model, "batch_size", "", {"model": base.cell.model}, (base,))
+    assert "on none of its pages" not in model.page(Content((base,), (of_it,)), base.cell.model)
+
+
+def test_a_page_has_one_citation_also_after_it_is_built_again() -> None:
+    bare = '<p>text</p>\n<footer class="bd-footer-content"></footer>'
+    once = citation.cited(bare, "A: T & U.")
+    assert "T &amp; U" in once
+    assert citation.cited(once, "A: T & U.") == once
+    assert citation.cited(once, "B.").count("<details") == 1
+    assert "vlmnb" in citation.text()

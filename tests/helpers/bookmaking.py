@@ -42,7 +42,8 @@ MACHINE = {
 def project(folder: Path) -> Path:
     """The hand-written half of the book, in a project folder of its own."""
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(PROJECT / "_config.yml", folder)
+    for name in ("_config.yml", "CITATION.cff"):
+        shutil.copy(PROJECT / name, folder)
     ignored = shutil.ignore_patterns("generated", "runs", "reports", ".ipynb_checkpoints")
     shutil.copytree(PROJECT / "book", folder / "book", ignore=ignored)
     shutil.copytree(PROJECT / "notebooks", folder / "notebooks", ignore=ignored)

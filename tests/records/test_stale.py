@@ -20,7 +20,7 @@ from vlmnb.errors import UserError
 from vlmnb.files import locks
 from vlmnb.records import cells_to_measure, content_key, record_file
 from vlmnb.records.resolved import changes_since, resolve_cell
-from vlmnb.spec.cell import told_apart, words
+from vlmnb.spec.cell import line, told_apart, words
 from vlmnb.sweep import inventory, options, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Remeasure
@@ -288,6 +288,7 @@ def test_cells_that_differ_in_what_is_seldom_named_are_told_apart(tmp_path: Path
     assert said[cell()].endswith(", length natural")
     assert said[cell(length="fixed")].endswith(", length fixed")
     assert "length" not in said[cell(batch_size=1)] + said[cell(model="fuyu-tiny")]
+    assert line(cell()) != line(cell(length="fixed")), "so a sweep's bar names the length"
     content = {"title": "T", "models": ["llava-tiny"], "parameters": {"device": "cpu"},
                "axes": {"batch_size": {"batch_sizes": [2]}}}  # fmt: skip
     (tmp_path / "s.yaml").write_text(json.dumps(content))

@@ -58,6 +58,7 @@ def test_each_way_is_a_line_that_ends_at_the_original() -> None:
     assert len(token_figure.points(lines).rows) == 5, "the original once"
     assert token_figure.figure(lines).axes[0].get_xlim()[0] == 0
     assert "No way to choose" in token_figure.caption(lines)
+    assert "random" not in token_figure.caption({"random": lines["random"]}), "nothing to compare it with"
 
 
 def test_without_a_reduction_there_is_no_line() -> None:

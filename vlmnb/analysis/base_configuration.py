@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from vlmnb import models
@@ -57,11 +58,18 @@ class BaseResult:
 
 
 def entry_of(name: str) -> ModelEntry | None:
-    """Return a model's registry entry; None for a model that the registry no longer has."""
+    """Return a model's registry entry; None for a model that the registry no longer has.
+
+    A folder's title is the end of its path: the whole one is too long for a heading.
+    """
     try:
-        return models.get(name)
+        entry = models.get(name)
     except UserError:
         return None
+    if not entry.title.startswith("/"):
+        return entry
+    short = {"title": "/".join(Path(entry.title).parts[-2:]), "summary": "A model measured by its folder."}
+    return entry.model_copy(update=short)
 
 
 def is_base(found: Record) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from vlmnb.records.record import Record
+from vlmnb.spec.cell import where
 from vlmnb.stats import comparison, intervals
 
 Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer"]
@@ -71,7 +72,7 @@ def change(low: Record, high: Record, noise_floor: float) -> Change:
         ratio=(high.latency_s or 0.0) / (low.latency_s or 1.0),
         difference=found,
         disturbed=disturbed,
-        empty=low.degenerate or high.degenerate,
+        empty=_empty(low, high),
         trend=_trend(low, high, found, bool(disturbed)),
         wer_differs=bool(low.reported) or low.wer is None or high.wer is None or _wer_differs(low, high),
     )
@@ -139,6 +140,13 @@ def compared(
         return None
     paired = _same_batches(low, high)
     return comparison.compare(mine, theirs, paired=paired, noise_floor=noise_floor, confidence=confidence)
+
+
+def _empty(low: Record, high: Record) -> str:
+    """Say which of two records has answers that say nothing, and how many; empty if neither has."""
+    both = (low.cell, high.cell)
+    said = [(where([one.cell], both), one.degenerate) for one in (low, high) if one.degenerate]
+    return ", and ".join(f"with {which}, {why}" for which, why in said)
 
 
 def _trend(low: Record, high: Record, found: comparison.Difference | None, disturbed: bool) -> Trend:

@@ -16,7 +16,7 @@ import filelock
 
 from vlmnb import paths
 from vlmnb.analysis import base_configuration, pareto
-from vlmnb.book import collect, contents, kept, report_pages
+from vlmnb.book import citation, collect, contents, kept, report_pages
 from vlmnb.book.collect import Files
 from vlmnb.book.content import Content, axis_order, record_path
 from vlmnb.book.pages import (
@@ -153,13 +153,14 @@ def _build(site: Path, seen: kept.Seen, last: kept.Seen | None) -> None:
         if last and last.frame == seen.frame:
             kept.bring(site, build)
         _sphinx(scratch)
-        texts = []
+        texts, cite = [], citation.text()
         for page in sorted((build / "html").rglob("*.html")):
             was = page.read_text(encoding="utf-8")
             text = UNWANTED.sub("", was)
             for found, mended in MENDED.items():
                 text = text.replace(found, mended)
-            texts.append(text := _with_figures(FORMULA.sub(_formula, text), page.parent))
+            text = citation.cited(_with_figures(FORMULA.sub(_formula, text), page.parent), cite)
+            texts.append(text)
             if text != was:
                 page.write_text(text, encoding="utf-8")
         for name, content in contents.files(build / "html").items():

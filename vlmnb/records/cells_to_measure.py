@@ -26,7 +26,7 @@ from vlmnb.records import record_file, store
 from vlmnb.records.indexed_record import cell_digest
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import Resolved, blank_record, resolve
-from vlmnb.spec.cell import Cell, words
+from vlmnb.spec.cell import Cell, line
 
 AGAIN = "VLMNB_AGAIN"
 """File with the keys, one per line, of recorded or stale cells to measure again."""
@@ -94,7 +94,7 @@ class CellsToMeasure:
         of_cells, _ = self._locks, self._device
         of_cells.wait(resolved.key)
         began = datetime.now(UTC).isoformat()
-        _say_progress({"key": resolved.key, "cell": words(resolved.cell), "began": began})
+        _say_progress({"key": resolved.key, "cell": line(resolved.cell), "began": began})
         try:
             yield
         finally:

@@ -19,7 +19,7 @@ from rich.table import Column
 from vlmnb.device import slots
 from vlmnb.files.changes import signature
 from vlmnb.records import record_file
-from vlmnb.spec.cell import words
+from vlmnb.spec.cell import line as line_of
 from vlmnb.stats.formatting import duration
 from vlmnb.sweep.heartbeat import Current, Heartbeat, SweepProgress
 from vlmnb.sweep.inventory import CellState, Job
@@ -181,6 +181,6 @@ class Progress:
 
 def _differing_words(job: Job) -> dict[str, str]:
     """Map the description of each cell of a job to the part that not all its cells share."""
-    parts = {line: line.split(", ") for line in (words(state.cell) for state in job.cells)}
+    parts = {line: line.split(", ") for line in (line_of(state.cell) for state in job.cells)}
     common = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
     return {line: ", ".join(part for part in own if part not in common) for line, own in parts.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from vlmnb.analysis import repeatability
@@ -32,18 +33,21 @@ def detail_tables(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -
 def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table:
     """Make a table with one row per cell of one answer length: intervals, tokens, memory, counters."""
     found = by_cell(records)
-    columns = list(COLUMNS)
-    if any(captions.is_captioning(cell.dataset) for cell in cells):
-        columns[3:3] = CAPTION_SCORES
+    groups = dict(GROUPS)
     if any(cell.dataset.startswith("scienceqa") for cell in cells):
-        columns[3:3] = OFFICIAL_ACCURACY
+        groups[SCORES] += OFFICIAL_ACCURACY
+    if any(captions.is_captioning(cell.dataset) for cell in cells):
+        groups[SCORES] += CAPTION_SCORES
+    columns = [column for own in groups.values() for column in own]
     chance = guessing(found[cell] for cell in cells if cell in found)
     known = fields.confidence([found.get(cell) for cell in cells])
     caption = (
         f"Every cell of {cells[0].length} answer length, with {known}. {fields.WITHOUT}; tokens are medians"
     )
     caption += f". {chance}" if chance else ""
-    return fields.cell_table(caption, axis, columns, cells, records, datasets=True)
+    made = fields.cell_table(caption, axis, columns, cells, records, datasets=True)
+    named = [name for name, own in groups.items() for _ in own]
+    return replace(made, groups=("",) * (len(made.columns) - len(named)) + tuple(named))
 
 
 def phase_table(
@@ -175,41 +179,54 @@ def _passes(record: Record) -> Field:
     return Field(str(passes) if passes == clean else f"{clean} of {passes} clean", title, record.key)
 
 
-COLUMNS: tuple[Column, ...] = (
-    ("WER [95 %]", fields.wer),
-    ("WER, normalized [95 %]", partial(_score, "wer_normalized")),
-    ("Accuracy [95 %]", accuracy),
-    ("Latency, s per batch", fields.latency),
-    ("Preprocessing, s", fields.preprocessing),
-    ("Vision, s", time(lambda record: record.phase("vision_s"))),
-    ("Prefill, s", time(lambda record: record.phase("prefill_s"))),
-    ("Decode, s", time(lambda record: record.phase("decode_s"))),
-    ("n", value(lambda record: record.latency and record.latency.n)),
-    ("Passes", _passes),
-    (
-        "Harness, %",
-        value(
-            lambda record: record.timing,
-            lambda timing: f"{100 * timing.harness_share:.2f}",
-            f"share of the measured loop outside the times of the batches; {ONE_READING}",
-        ),
+SCORES = "Other scores"
+GROUPS: dict[str, tuple[Column, ...]] = {
+    "What is compared": (
+        ("WER [95 %]", fields.wer),
+        ("Accuracy [95 %]", accuracy),
+        ("Latency, s per batch", fields.latency),
+        ("Energy, J per sample", fields.energy),
+        ("FLOPs used", _flops("used")),
+        ("Peak memory", memory("peak_bytes")),
+        ("Verdict", verdict),
     ),
-    ("Verdict", verdict),
-    ("Energy, J per sample", fields.energy),
-    ("Energy method", value(lambda record: record.headline_energy and record.headline_energy.method)),
-    ("FLOPs, torch", _flops("torch")),
-    ("FLOPs, 2 x fvcore", _flops("fvcore")),
-    ("FLOPs, formula", _flops("formula")),
-    *((f"Of these, {name}", partial(_phase_flops, name)) for name in flop_count.SHOWN),
-    ("FLOPs used", _flops("used")),
-    ("FLOPs per decoded token", _flops("per_token")),
-    ("Peak memory", memory("peak_bytes")),
-    ("Image tokens", tokens(lambda answer: answer.image_tokens)),
-    ("Text tokens", tokens(lambda answer: answer.text_tokens)),
-    ("Output tokens", tokens(lambda answer: answer.output_tokens)),
-    fields.ATTENTION,
-    ("Background load", background_load),
-)
+    SCORES: (("WER, normalized [95 %]", partial(_score, "wer_normalized")),),
+    "Times": (
+        ("Preprocessing, s", fields.preprocessing),
+        ("Vision, s", time(lambda record: record.phase("vision_s"))),
+        ("Prefill, s", time(lambda record: record.phase("prefill_s"))),
+        ("Decode, s", time(lambda record: record.phase("decode_s"))),
+    ),
+    "FLOPs": (
+        ("FLOPs, torch", _flops("torch")),
+        ("FLOPs, 2 x fvcore", _flops("fvcore")),
+        ("FLOPs, formula", _flops("formula")),
+        *((f"Of these, {name}", partial(_phase_flops, name)) for name in flop_count.SHOWN),
+        ("FLOPs per decoded token", _flops("per_token")),
+    ),
+    "Tokens": (
+        ("Image tokens", tokens(lambda answer: answer.image_tokens)),
+        ("Text tokens", tokens(lambda answer: answer.text_tokens)),
+        ("Output tokens", tokens(lambda answer: answer.output_tokens)),
+    ),
+    "How it was measured": (
+        ("n", value(lambda record: record.latency and record.latency.n)),
+        ("Passes", _passes),
+        (
+            "Harness, %",
+            value(
+                lambda record: record.timing,
+                lambda timing: f"{100 * timing.harness_share:.2f}",
+                f"share of the measured loop outside the times of the batches; {ONE_READING}",
+            ),
+        ),
+        ("Energy method", value(lambda record: record.headline_energy and record.headline_energy.method)),
+        fields.ATTENTION,
+        ("Background load", background_load),
+    ),
+}
+"""Columns by the group that readers show or hide; a page begins with the first group."""
+
 OFFICIAL_ACCURACY: tuple[Column, ...] = (("Accuracy, official [95 %]", partial(_score, "accuracy_official")),)
 CAPTION_SCORES: tuple[Column, ...] = (
     ("CIDEr [95 %]", cider),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Literal, TypeVar
 
+from vlmnb import paths
 from vlmnb.meters.readings import headline
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import changes_since, resolve_cell
-from vlmnb.spec.cell import Cell, words
+from vlmnb.spec.cell import Cell, where, words
 from vlmnb.views.templates import say
 
 Why = TypeVar("Why")
@@ -72,7 +74,9 @@ def disturbed(records: Sequence[Record], energy: bool = True) -> str:
     kept = [record for record in timed if record.batches_under_load]
     return say(
         "notes", "disturbed", energy=energy,
-        kept=_loads(kept), spinning=any(map(_spins, [*kept, *whole])),
+        kept=_loads(kept, files=True),
+        folders=dict.fromkeys(_file(record).parent.as_posix() for record in kept),
+        spinning=any(map(_spins, [*kept, *whole])),
         left_out=_loads(record for record in whole if not record.batches_under_load),
     )  # fmt: skip
 
@@ -107,28 +111,20 @@ def _modelled(record: Record) -> bool:
     return any(reading is not None and reading.method == "model" for reading in found)
 
 
-def where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
-    """Name cells by the fields that differ between all cells of a page."""
-    named = {"model": "", "dataset": "", "device": "", "optimization": "", "batch_size": "batch size ",
-             "image_size": "image size ", "seq_len": "prompt length "}  # fmt: skip
-    fewer = {"length": "answers of length ", "reuse": "kept: ", "questions": "questions a picture: "}
-    parts = []
-    for name, word in (named | fewer).items():
-        known = {getattr(cell, name) for cell in every}
-        values = dict.fromkeys(getattr(cell, name) for cell in cells)
-        if len(values) < len(known) or (name in named and (len(known) > 1 or len(every) == 1)):
-            parts.append(word + ", ".join(map(str, values)))
-    return "; ".join(parts) or "all cells"
-
-
 def _spins(record: Record) -> bool:
     sleeps = record.provenance.tuning.get("OMP_WAIT_POLICY", "PASSIVE") == "PASSIVE"
     return record.cell.device == "cpu" and not (sleeps and "GOMP_SPINCOUNT" not in record.provenance.tuning)
 
 
-def _loads(records: Iterable[Record]) -> str:
+def _loads(records: Iterable[Record], files: bool = False) -> str:
     shown = []
     for record in records:
         share = record.provenance.other_load
-        shown.append(words(record.cell) + ("" if share is None else f": {100 * share:.0f} %"))
+        name = f", `{_file(record).name}`" if files else ""
+        shown.append(words(record.cell) + ("" if share is None else f": {100 * share:.0f} %") + name)
     return "; ".join(shown)
+
+
+def _file(record: Record) -> Path:
+    """Return a record's file as it lies in the usual results folder."""
+    return paths.record(Path("results"), record.hardware, record.cell.model, record.key)

@@ -117,10 +117,13 @@ def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult
     floor = repeatability.noise_floor(records, [(setup.hardware, setup.device)])
     lines = findings(results, floor.value)
     if not of_reports(results):
-        lines += [*left_out(results), repeat_table.noise_floor(floor)]
+        lines += left_out(results)
     shown, more = brief(caption(results))
     drawn = f"{_drawn(setup, f'Scatter plots of latency and error, {setup.title}.', shown)}\n\n{plain(more)}"
-    said = "\n".join(f"- {plain(line)}" for line in lines)
+    listed = [plain(line) for line in lines]
+    if not of_reports(results):
+        listed.append(repeat_table.noise_floor(floor))
+    said = "\n".join(f"- {line}" for line in listed)
     return f"{drawn}\n\n{said}\n\n{table.points(comparison_tables.points_table(results))}"
 
 

@@ -141,8 +141,8 @@ def figure(drawn: Sequence[Bar]) -> Figure:
             _bar(place, i - 0.2, bar.mfu, bar.mfu_mark.sign, color=mfu, label=named[0])
             _bar(place, i + 0.2, bar.mbu, bar.mbu_mark.sign, color=mbu, label=named[1])
         place.axvline(100, color=INK, linestyle="--", linewidth=1)
-        if place.get_xlim()[1] > WIDEST:
-            place.set_xlim(0, WIDEST)
+        if at := cut(drawn):
+            place.set_xlim(0, at)
         place.set_yticks(range(len(drawn)), [bar.label for bar in drawn])
         place.invert_yaxis()
         place.set_xlabel("share of the measured peak rate, %")
@@ -151,6 +151,17 @@ def figure(drawn: Sequence[Bar]) -> Figure:
         place.grid(visible=True, axis="x")
         sketch.tight_layout()
     return sketch
+
+
+def cut(drawn: Sequence[Bar]) -> int:
+    """Return the percent at which the figure ends, if a bar or its interval goes beyond; else 0."""
+    ends = [
+        100 * end
+        for bar in drawn
+        for share in (bar.mfu, bar.mbu)
+        for end in (share.value, *(share.ends or ()))
+    ]
+    return WIDEST if max(ends, default=0) > WIDEST else 0
 
 
 def points(drawn: Sequence[Bar]) -> Table:

@@ -53,7 +53,7 @@ def show_table(plan: Plan, found: list[Record]) -> None:
     else:
         _show(axis_table.axis_table(plan.axis.name, cells, found))
     shown = [one.on(plan.axis.name) for one in found if one.cell in cells]
-    _show(footnotes.notes(shown), footnotes.compiled(shown))
+    _show(footnotes.notes(shown, energy=not plan.axis.several_datasets), footnotes.compiled(shown))
     _show_comparison(plan, found)
 
 
@@ -92,7 +92,10 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
         limits = rates.bottleneck(cells, found, _noise_floor(plan, found).value)
         label = partial(fields.label, "optimization", cells=cells)
         n = [len(bar.record.full_batches_s) for bar in drawn]
-        caption = say("roofline", "figure", found=limits, label=label, n=n, widest=roofline.WIDEST)
+        caption = say(
+            "roofline", "figure", found=limits, label=label, n=n,
+            marked=any(bar.mfu_mark.sign or bar.mbu_mark.sign for bar in drawn), cut=roofline.cut(drawn),
+        )  # fmt: skip
         _show(say("roofline", "text", found=limits, label=label))
         alt = "Bars: the shares of both peak rates that each setting reaches."
         _figure(roofline.figure(drawn), alt, caption, roofline.points(drawn))
@@ -141,9 +144,7 @@ def show_published(plan: Plan, found: list[Record]) -> None:
 def show_findings(plan: Plan, found: list[Record]) -> None:
     """Display what the table shows, sentence by sentence, computed from the records."""
     floor = _noise_floor(plan, found)
-    _show(findings.text(plan.axis.name, _shown(plan, found), found, floor.value))
-    if plan.source != "reports":
-        _show(repeat_table.noise_floor(floor))
+    _show(findings.text(plan.axis.name, _shown(plan, found), found, floor.value), _on_repeats(floor, found))
 
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:
@@ -187,7 +188,7 @@ def show_reuse(plan: Plan, found: list[Record]) -> None:
         alt = "Cost of a question over the number of questions a picture, by what is kept."
         _figure(reuse_page.figure(found), alt, reuse_page.caption(found), reuse_page.points(found))
     floor = _noise_floor(plan, found)
-    _show(f"## What it says\n\n{reuse_page.text(found, floor.value)}", repeat_table.noise_floor(floor))
+    _show(f"## What it says\n\n{reuse_page.text(found, floor.value)}", _on_repeats(floor, found))
 
 
 def show_preprocessing(plan: Plan, found: list[Record]) -> None:
@@ -200,7 +201,7 @@ def show_preprocessing(plan: Plan, found: list[Record]) -> None:
         drawn = preprocessing_page.points(found)
         _figure(preprocessing_page.figure(found), alt, say("preprocessing", "figure"), drawn)
     said = f"## What it says\n\n{preprocessing_page.text(found, floor.value)}"
-    _show(said, repeat_table.noise_floor(floor))
+    _show(said, _on_repeats(floor, found))
 
 
 def show_layers(plan: Plan, found: list[Record]) -> None:
@@ -279,6 +280,12 @@ def _noise_floor(plan: Plan, found: Sequence[Record]) -> NoiseFloor:
         files = [results / name for name in index.records(having="repeat")]
     repeats = [record_file.read(file) for file in files if file.exists()]
     return repeatability.noise_floor([*repeats, *found], places)
+
+
+def _on_repeats(floor: NoiseFloor, found: Sequence[Record]) -> str:
+    """Return the sentence on the noise floor; empty where nothing was measured that it would be of."""
+    timed = any(one.source == "measured" and one.status == "ok" for one in found)
+    return repeat_table.noise_floor(floor) if timed else ""
 
 
 def _show(*parts: Table | str | None) -> None:

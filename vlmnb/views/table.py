@@ -64,12 +64,15 @@ class Table:
     Attributes:
         columns: Headings; empty for a table without a line of headings.
         classes: Further CSS classes, such as ``vlmnb-sticky`` or ``vlmnb-filter``.
+        groups: Of each column the group that readers can hide; empty for one that always shows. A page begins
+            with the first group alone.
     """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     classes: str = ""
+    groups: tuple[str, ...] = ()
 
 
 def render(table: Table) -> str:

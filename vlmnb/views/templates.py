@@ -66,6 +66,7 @@ def environment(*, autoescape: bool) -> Environment:
         "equal": formatting.equal,
         "enumerated": formatting.enumerated,
         "foreign": foreign,
+        "millions": lambda count: f"{count / 1e6:.2f}",
         "percent": formatting.percent,
         "percent3": partial(formatting.percent, digits=3),
         "reach": lambda values: formatting.reach(sorted(set(values))),

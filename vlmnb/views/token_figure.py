@@ -86,10 +86,11 @@ def figure(drawn: Lines) -> Figure:
 def caption(drawn: Lines) -> str:
     """Return which ways beat the random choice, with units and numbers."""
     every = [p for points in drawn.values() for p in points]
+    compared = "random" in drawn and len(drawn) > 1
     return say(
-        "tokens", "figure", of=max((p.kept for p in every), default=0), ways=list(drawn),
-        answers=len(every[0].record.answers), beats=beaten(drawn),
-        intervals=fields.confidence([p.record for p in every]),
+        "tokens", "figure", of=max((p.kept for p in every), default=0),
+        answers=len(every[0].record.answers), compared=compared,
+        beats=beaten(drawn), intervals=fields.confidence([p.record for p in every]),
     )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from vlmnb.models import named, tried
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
+from vlmnb.spec.cell import where
 from vlmnb.stats import formatting
-from vlmnb.views import footnotes
 
 COMPUTED = {name for name, axis in axes.AXES.items() if axis.own}
 """Notebooks that measure nothing: the model card."""
@@ -31,9 +31,11 @@ def page(content: Content, name: str) -> str:
     reported = sorted((page for page in pages if page.from_report), key=lambda page: axis_order(page.axis))
     count, file_size = _weights(name)
     return render(
-        "model.md", title=model_title(name), entry=entry, parameters=count, file_size=file_size,
+        "model.md", folder=paths.model_folder(name), title=model_title(name), entry=entry,
+        parameters=count, file_size=file_size,
         bases=sections(own), reported=reported, listed=_runs(content, name, bool(reported)),
-        measured_cells=len(measured), hardware=sorted({record.hardware for record in measured}),
+        measured_cells=len(measured), unshown=_unshown(measured, pages),
+        hardware=sorted({record.hardware for record in measured}),
         card=next((page for page in pages if page.axis in COMPUTED), None),
         questions={axis: known.question for axis, known in axes.AXES.items()},
         unmeasured=_unmeasured(own), model_card=_model_card(entry), warning=_warning(entry),
@@ -65,14 +67,17 @@ def _runs(content: Content, name: str, reported: bool) -> list[tuple[str, Page |
     return [(axis, published.get(axis), failures.get(axis)) for axis in every]
 
 
+def _unshown(measured: Sequence[Record], pages: Sequence[Page]) -> int:
+    """Return how many measured records are on none of the model's pages."""
+    shown = {record.key for page in pages for record in page.records}
+    return sum(record.key not in shown for record in measured)
+
+
 def _unmeasured(own: Sequence[Record]) -> list[tuple[Value, ...]]:
     every = [record.cell for record in own]
     failed = sorted((r.status, r.reason, i) for i, r in enumerate(own) if r.status != "ok")
     groups = ((why, [every[i] for *_, i in of]) for why, of in groupby(failed, key=lambda one: one[:2]))
-    return [
-        (code(status), reason, footnotes.where(cells, every), len(cells))
-        for (status, reason), cells in groups
-    ]
+    return [(code(status), reason, where(cells, every), len(cells)) for (status, reason), cells in groups]
 
 
 def _model_card(entry: ModelEntry | None) -> str:
