@@ -59,6 +59,17 @@ def test_the_comparison_takes_base_records_only_and_keeps_machines_apart() -> No
     assert {record.cell.image_size for record in records} == {64}
 
 
+def test_a_gpu_that_is_not_there_is_no_set_up() -> None:
+    own = measured("llava-tiny")
+    gpu = [changed(one, "cell", device="cuda", dtype="fp16", optimization="fp16") for one in own]
+    without = [but(one, status="unsupported", reason="this machine has no GPU", timing=None) for one in gpu]
+    t4 = {**own[0].provenance.machine, "gpus": [{"name": "T4"}]}
+    there = [changed(one, "provenance", machine=t4) for one in without]
+    for records, devices in (without, []), (there, ["cuda"]), (gpu, ["cuda"]):
+        named = [setup.device for setup in base_configuration.base_results([*own, *records])]
+        assert named == ["cpu", *devices]
+
+
 def test_models_that_are_not_in_the_registry_come_last_by_name() -> None:
     base, entry = next(filter(base_configuration.is_base, measured("fuyu-tiny"))), models.get("b/eye")
     given = {"image_size": entry.base_image_size, "optimization": entry.base_dtype}

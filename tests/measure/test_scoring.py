@@ -13,7 +13,7 @@ from vlmnb.data.catalogue import Sample
 from vlmnb.measure.batches import Batch
 from vlmnb.measure.encoding import Prompt
 from vlmnb.measure.generation import Generator
-from vlmnb.measure.scoring import score
+from vlmnb.measure.scoring import remarks, score
 from vlmnb.quality import metrics
 from vlmnb.records.parts import Answer
 
@@ -53,6 +53,20 @@ def test_a_row_that_cannot_be_scored_says_why(dataset: str, references: Any, has
     assert (bad.answer, bad.output_tokens) == (good.answer, good.output_tokens)
     assert (bad.word_errors is not None) == ("word_errors" in has)
     assert (bad.score is not None) == ("score" in has)
+
+
+@pytest.mark.parametrize(
+    ("changes", "references", "noted"),
+    [({"dataset": "coco-mini"}, [("a dog",), ("a cat", "a pet"), ("a hen",)], "2 of 3"),
+     ({"dataset": "coco-mini"}, [("a dog", "a pet")] * 3, ""),
+     ({"dataset": "coco-mini", "length": "fixed"}, [("a dog",)] * 3, ""),
+     ({"dataset": "scienceqa-mini"}, [("A",)] * 3, "")],
+)  # fmt: skip
+def test_captions_with_one_reference_alone_are_noted_once(
+    changes: dict[str, str], references: list[tuple[str, ...]], noted: str
+) -> None:
+    found = remarks(cell(**changes), scored(changes["dataset"], "a dog", *references))
+    assert [one[: len(noted)] for one in found] == [noted] * bool(noted)
 
 
 def test_numbers_as_references_are_read_as_text() -> None:

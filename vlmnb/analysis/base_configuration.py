@@ -87,18 +87,33 @@ def is_base(found: Record) -> bool:
 def base_results(records: Iterable[Record]) -> dict[Setup, tuple[BaseResult, ...]]:
     """Return the base results of each set-up: measured set-ups first, then those of most models.
 
-    If a cell has several records, the one with most samples counts, then the newest.
+    If a cell has several records, the one with most samples counts, then the newest. A GPU that a machine
+    does not have makes no set-up.
     """
     chosen: dict[Setup, dict[str, dict[str, Record]]] = {}
     for found in sorted(records, key=lambda r: (r.cell.samples, r.provenance.started_at)):
         if is_base(found):
             setup = Setup(found.source, found.hardware, found.cell.device)
             chosen.setdefault(setup, {}).setdefault(found.cell.model, {})[found.cell.dataset] = found
+    chosen = {
+        setup: by_model for setup, by_model in chosen.items()
+        if on_a_device(record for own in by_model.values() for record in own.values())
+    }  # fmt: skip
     made = {
         setup: tuple(_result(name, by_model[name]) for name in models.ordered(by_model))
         for setup, by_model in chosen.items()
     }
     return dict(sorted(made.items(), key=lambda item: (item[0].source != "measured", -len(item[1]), item[0])))
+
+
+def on_a_device(records: Iterable[Record]) -> bool:
+    """Return whether the device of a set-up exists: on a machine without a GPU its cells are unsupported."""
+    return any(
+        record.cell.device != "cuda"
+        or record.status != "unsupported"
+        or record.provenance.machine.get("gpus")
+        for record in records
+    )
 
 
 def dataset_names(results: Sequence[BaseResult]) -> list[str]:

@@ -22,7 +22,7 @@ from vlmnb.measure.flop_counting import FlopCounts, count
 from vlmnb.measure.generation import Generator, limits
 from vlmnb.measure.loading import Loaded, ModelSlot
 from vlmnb.measure.protocol import memory_of, timed
-from vlmnb.measure.scoring import score
+from vlmnb.measure.scoring import remarks, score
 from vlmnb.measure.visual_tokens import Reducer
 from vlmnb.meters import codecarbon_model
 from vlmnb.records.cells_to_measure import CellsToMeasure
@@ -232,6 +232,7 @@ def _generate(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made
     if generate.reduce:
         made.extra("visual_tokens", partial(_left, loaded, generate.reduce, batches[0]))
     made.extra("answers", partial(score, cell, generate, batches, window.outputs))
+    made.notes += remarks(cell, made.record.get("answers", ()))
     made.extra("probe", partial(generate.probe, batches[0].inputs, window.heard))
     # For cells that show speed, and for optimizations, which may come nearer to the peak.
     original = optimizations.base_dtype(resolved.entry.base_dtype, cell.device)

@@ -9,7 +9,7 @@ from vlmnb.errors import one_line
 from vlmnb.measure import encoding
 from vlmnb.measure.batches import Batch
 from vlmnb.measure.generation import Generator
-from vlmnb.quality import metrics
+from vlmnb.quality import captions, metrics
 from vlmnb.records.parts import Answer
 from vlmnb.spec.cell import Cell
 
@@ -26,9 +26,24 @@ def score(
         for batch, output in zip(batches, outputs, strict=True)
         for answer in _decoded(generate, batch, output)
     ]
-    if cell.weights == "random" or cell.length == "fixed":
+    if not _compared(cell):
         return tuple(answers)
     return tuple(_scored(cell.dataset, answer) for answer in answers)
+
+
+def _compared(cell: Cell) -> bool:
+    return cell.weights != "random" and cell.length != "fixed"
+
+
+def remarks(cell: Cell, answers: Sequence[Answer]) -> list[str]:
+    """Return what a reader should know of the references as a whole: captions with a reference alone."""
+    alone = sum(len(answer.references) == 1 for answer in answers)
+    if not captions.is_captioning(cell.dataset) or not alone or not _compared(cell):
+        return []
+    return [
+        f"{alone} of {len(answers)} pictures have one reference alone, where COCO has five: CIDEr and BLEU "
+        "do not compare with published ones"
+    ]
 
 
 def _scored(dataset: str, answer: Answer) -> Answer:
