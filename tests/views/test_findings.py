@@ -206,3 +206,9 @@ def test_energy_follows_the_time_where_both_are_of_the_same_passes() -> None:
     assert "follows the time" in footnotes.notes(same)
     assert "modelled" in footnotes.notes(apart)
     assert "follows the time" not in footnotes.notes(apart)
+
+
+def test_cells_without_a_score_were_measured() -> None:
+    assert "could be measured" in templates.say("answers", "by_batch", found=[])
+    assert "could be measured" not in templates.say("answers", "by_batch", found=[], measured=True)
+    assert "could be measured" in templates.say("findings", "nothing", reported=False)

@@ -48,6 +48,12 @@ def test_the_page_says_when_it_pays_and_why_a_way_is_missing() -> None:
     assert [row[3].text for row in reuse_page.table([record, gone]).rows] == ["-", "2.00", "-"]
     assert len(reuse_page.points([record, gone]).rows) == 2
     assert reuse_page.figure([record, gone]).axes
+    captions = (
+        reuse_page.table([record]).caption,
+        reuse_page.points([record]).caption,
+        reuse_page.caption([record]),
+    )
+    assert all("88 % intervals" in caption for caption in captions), "of four pictures"
 
 
 def test_a_saving_is_concluded_only_from_a_quiet_machine_and_beyond_the_noise_floor() -> None:

@@ -21,6 +21,9 @@ from vlmnb.records import record_file
 from vlmnb.records.export_columns import MEANINGS
 from vlmnb.records.record import Record
 
+OF_BATCHES = ("latency_s", "ttft_s", "tpot_s", "samples_per_s", "output_tokens_per_s")
+"""Columns whose interval is over batches, few of which cover less than 95 %."""
+
 UNITS = {
     "bytes": "bytes", "tokens": "tokens", "flops": "FLOPs", "hz": "Hz", "w": "W", "j": "J", "s": "s",
     "c": "°C", "wer": "fraction", "accuracy": "fraction", "share": "fraction", "load": "fraction",
@@ -112,7 +115,9 @@ def _meaning(name: str) -> str:
     if own:
         return own
     side = "lower" if "_low" in name else "upper"
-    return f"{side} end of the 95 % interval of {re.sub('_(low|high)', '', name)}"
+    of = re.sub("_(low|high)", "", name)
+    covers = "interval (covers latency_confidence)" if of in OF_BATCHES else "95 % interval"
+    return f"{side} end of the {covers} of {of}"
 
 
 def _types(table: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -261,8 +261,12 @@ def seconds(summary: intervals.Summary, key: str, of: str = "batches") -> Field:
 
 def of_times(records: Sequence[Record | None]) -> str:
     """Return which intervals the times of records have, for a caption: those of few batches cover less."""
-    timed = [record.latency for record in records if record and record.latency]
-    covered = sorted({round(100 * found.confidence) for found in timed if found.n > 1})
+    return covering(record.latency for record in records if record and record.latency)
+
+
+def covering(found: Iterable[intervals.Summary]) -> str:
+    """Return which confidence the intervals of medians have, for a caption."""
+    covered = sorted({round(100 * each.confidence) for each in found if each.n > 1})
     return f"{formatting.reach(covered)} % intervals" if covered else "no intervals"
 
 

@@ -38,7 +38,7 @@ def table(records: Sequence[Record], noise_floor: float) -> Table:
                 _numbers(record, way, noise_floor) if way.round_s else [without(way.reason, record.key)] * 10
             )
             rows.append((*names, *numbers))
-    return Table(say("preprocessing", "table"), HEADS, tuple(rows))
+    return Table(say("preprocessing", "table", intervals=intervals_of(records)), HEADS, tuple(rows))
 
 
 def figure(records: Sequence[Record]) -> Figure:
@@ -83,7 +83,9 @@ def points(records: Sequence[Record]) -> Table:
         for record, found in drawn
     ]
     return Table(
-        say("preprocessing", "points"), ("Batch size", "What", "Time per batch, s", "Record"), tuple(rows)
+        say("preprocessing", "points", intervals=intervals_of(records)),
+        ("Batch size", "What", "Time per batch, s", "Record"),
+        tuple(rows),
     )
 
 
@@ -124,6 +126,11 @@ def text(records: Sequence[Record], noise_floor: float) -> str:
     if busy:
         lines.append(say("preprocessing", "disturbed", sizes=busy, all=False))
     return "\n".join(f"- {line}" for line in lines)
+
+
+def intervals_of(records: Sequence[Record]) -> str:
+    """Return which confidence the intervals of the figure have, for a caption."""
+    return fields.covering(summary for found in _series(records).values() for _, summary in found)
 
 
 def _series(records: Sequence[Record]) -> dict[str, list[tuple[Record, intervals.Summary]]]:

@@ -32,7 +32,7 @@ def table(records: Sequence[Record]) -> Table:
         if first := next((record for record in same if record.reused), None):
             rows.append(_plain(first))
         rows += [_kept(record) for record in same]
-    return Table(say("reuse", "table"), HEADS, tuple(rows))
+    return Table(say("reuse", "table", intervals=_intervals(records)), HEADS, tuple(rows))
 
 
 def figure(records: Sequence[Record]) -> Figure:
@@ -75,14 +75,19 @@ def points(records: Sequence[Record]) -> Table:
         for way, drawn in _series(records).items()
         for record, asked in drawn
     ]
-    return Table(say("reuse", "points"), (*HEADS[:3], "Record"), tuple(rows))
+    return Table(say("reuse", "points", intervals=_intervals(records)), (*HEADS[:3], "Record"), tuple(rows))
 
 
 def caption(records: Sequence[Record]) -> str:
     """Return the caption of the figure."""
     return say(
-        "reuse", "figure", n=[len(picture_reuse.costs_s(r, r.reused.kept)) for r in records if r.reused]
-    )
+        "reuse", "figure", n=[len(picture_reuse.costs_s(r, r.reused.kept)) for r in records if r.reused],
+        intervals=_intervals(records),
+    )  # fmt: skip
+
+
+def _intervals(records: Sequence[Record]) -> str:
+    return fields.covering(picture_reuse.cost(r, r.reused.kept) for r in records if r.reused)
 
 
 def text(records: Sequence[Record], noise_floor: float) -> str:

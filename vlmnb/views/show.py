@@ -155,7 +155,9 @@ def show_repeats(plan: Plan, found: list[Record]) -> None:
 
 def show_flips(plan: Plan, found: list[Record]) -> None:
     """Display how many answers are those of the reference run, by batch size and precision."""
-    text = say("answers", "by_batch", found=agreement.by_batch(found))
+    text = say(
+        "answers", "by_batch", found=agreement.by_batch(found), measured=any(r.status == "ok" for r in found)
+    )
     tables = map(answer_tables.agreement_table, agreement.matrices(found, ()))
     _show(footnotes.setup(found), *tables, footnotes.notes(found, energy=False), f"## What it says\n\n{text}")
 
@@ -199,7 +201,12 @@ def show_preprocessing(plan: Plan, found: list[Record]) -> None:
         _show("## Plot")
         alt = "Time per batch of the model and of preprocessing, by batch size, backend and threads."
         drawn = preprocessing_page.points(found)
-        _figure(preprocessing_page.figure(found), alt, say("preprocessing", "figure"), drawn)
+        _figure(
+            preprocessing_page.figure(found),
+            alt,
+            say("preprocessing", "figure", intervals=preprocessing_page.intervals_of(found)),
+            drawn,
+        )
     said = f"## What it says\n\n{preprocessing_page.text(found, floor.value)}"
     _show(said, _on_repeats(floor, found))
 
