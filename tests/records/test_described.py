@@ -79,3 +79,9 @@ def test_every_column_has_a_meaning_and_ends_of_intervals_have_their_unit() -> N
     assert columns["latency_low_s"].unit == columns["latency_s"].unit == "s"
     assert "latency_s" in columns["latency_low_s"].meaning
     assert columns["peak_bytes"].unit == "bytes"
+
+
+def test_ends_of_intervals_over_batches_do_not_claim_95_percent() -> None:
+    assert "latency_confidence" in described._meaning("latency_low_s")
+    assert "latency_confidence" in described._meaning("samples_per_s_high")
+    assert "95 %" in described._meaning("wer_low")

@@ -180,7 +180,7 @@ def test_a_cell_without_a_full_batch_was_measured_and_has_no_time() -> None:
 
 
 @pytest.mark.parametrize(
-    ("batches", "said"), [((1,), "no intervals"), ((2, 2), "50 %"), ((2, 12), "50 to 95 %"), ((12, 12), "")]
+    ("batches", "said"), [((1,), "none"), ((2, 2), "50 %"), ((2, 12), "50 to 95 %"), ((12, 12), "")]
 )
 def test_captions_state_the_confidence_that_the_intervals_have(batches: tuple[int, ...], said: str) -> None:
     cells = [cell(batch_size=at + 1) for at in range(len(batches))]

@@ -32,6 +32,9 @@ COUNTED = "counted, without an interval"
 WITHOUT = "Energy and memory are one reading of the window, FLOPs are counted: these have no interval"
 """The same for a caption."""
 
+NONE = "no intervals"
+"""Of times that are all single ones."""
+
 UNPRINTED = Field("")
 """Stands where a report's table has no such column; a column of nothing else is left out."""
 
@@ -267,14 +270,16 @@ def of_times(records: Sequence[Record | None]) -> str:
 def covering(found: Iterable[intervals.Summary]) -> str:
     """Return which confidence the intervals of medians have, for a caption."""
     covered = sorted({round(100 * each.confidence) for each in found if each.n > 1})
-    return f"{formatting.reach(covered)} % intervals" if covered else "no intervals"
+    return f"{formatting.reach(covered)} % intervals" if covered else NONE
 
 
 def confidence(records: Sequence[Record | None]) -> str:
     """Return which intervals times and scores of records have, for a caption; those of scores have 95 %."""
     times, scores = of_times(records), "95 % intervals"
     timed = any(record and record.latency for record in records)
-    return f"{scores} (times: {times})" if timed and times != scores else scores
+    if not timed or times == scores:
+        return scores
+    return f"{scores} (times: {'none' if times == NONE else times.removesuffix(' intervals')})"
 
 
 def spanned(

@@ -172,7 +172,7 @@ def points(drawn: Sequence[Bar]) -> Table:
         ("MBU", lambda bar: _share(bar.mbu, bar.record, bar.mbu_mark)),
         ("Record", lambda bar: fields.record_key(bar.record)),
     ]
-    return declared("What the figure shows, with 95 % intervals over batches", columns, drawn)
+    return declared("What the figure shows, with 95 % intervals over batches, from six on", columns, drawn)
 
 
 def _either(record: Record, peak: Peak) -> Mark:
