@@ -50,6 +50,17 @@ def test_tables_are_visible_and_fit_their_page(site: Path) -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
 
 
+def test_readers_choose_the_columns_of_every_cell_by_group(site: Path) -> None:
+    with browser.opened(site / "book/runs/llava-tiny/image_size.html") as (page, _):
+        heads = page.locator("table:has(th[data-group])").first.locator("thead th:visible")
+        boxes = page.locator("form[aria-label=Columns]").first.locator("input")
+        first = heads.count()
+        assert 5 < first < 12
+        for number in range(1, boxes.count()):
+            boxes.nth(number).check()
+        assert heads.count() > 2 * first
+
+
 def test_columns_that_are_cut_off_are_told_by_a_shade(project: Path, tmp_path: Path) -> None:
     style = (project / "book/_static/book.css").as_uri()
     words = "".join(f"<td>column {i} of many</td>" for i in range(20))

@@ -21,7 +21,7 @@ from vlmnb.files import locks
 from vlmnb.records import cells_to_measure, content_key, record_file
 from vlmnb.records.resolved import changes_since, resolve_cell
 from vlmnb.spec.cell import line, told_apart, words
-from vlmnb.sweep import inventory, options, status
+from vlmnb.sweep import inventory, options, progress, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Remeasure
 from vlmnb.sweep.ray import cluster as cluster_ray
@@ -295,6 +295,7 @@ def test_cells_that_differ_in_what_is_seldom_named_are_told_apart(tmp_path: Path
     jobs = inventory.jobs(inventory.load(tmp_path / "s.yaml"), tmp_path, tmp_path)
     both = [state.cell for state in jobs[0].cells]
     assert len({words(one) for one in both}) < len(both), "the axis asks for both lengths"
+    assert len(set(progress._differing_words(jobs[0]).values())) == len(both), "the bar names the length"
     lines = [line for line in status.lines(jobs, cells=True) if "to measure:" in line]
     assert len(set(lines)) == len(lines) == len(both)
 

@@ -19,7 +19,9 @@ def text() -> str:
     authors = ", ".join(author["name"] for author in of["authors"])
     title = str(of["title"]).partition(": ")[2] or of["title"]
     where = f", {commit}" if (commit := _commit()) else ""
-    return f"{authors}: {title[:1].upper()}{title[1:]}. vlmnb {of['version']}{where}."
+    return (
+        f"{authors[:1].upper()}{authors[1:]}: {title[:1].upper()}{title[1:]}. vlmnb {of['version']}{where}."
+    )
 
 
 def cited(page: str, said: str) -> str:
