@@ -197,15 +197,12 @@ def test_captions_state_the_confidence_that_the_intervals_have(batches: tuple[in
         assert f"(times: {said}" in caption if said else "(times" not in caption
 
 
-def test_energy_follows_the_time_where_both_are_of_the_same_passes() -> None:
-    same = [surrounded(0.5, (True, True))]
-    made = surrounded(0.5, (True, False))
-    assert made.timing
-    slower = tuple(s * (2 if at < len(STEADY) else 1) for at, s in enumerate(made.timing.latencies_s))
-    apart = [changed(made, "timing", latencies_s=slower)]
-    assert "follows the time" in footnotes.notes(same)
-    assert "modelled" in footnotes.notes(apart)
-    assert "follows the time" not in footnotes.notes(apart)
+def test_energy_is_said_to_follow_the_time_of_quiet_windows_alone() -> None:
+    assert "follows the time" in footnotes.notes([surrounded(0.02)])
+    for passes in ((True, True), (True, False)):
+        said = footnotes.notes([surrounded(0.02), surrounded(0.5, passes)])
+        assert "modelled" in said
+        assert "follows the time" not in said
 
 
 def test_cells_without_a_score_were_measured() -> None:

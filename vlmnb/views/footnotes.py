@@ -59,7 +59,8 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
         unstated=any(record.energy_method == "unstated" for record in records),
         remarks=dict.fromkeys(remarks),
         modelled=energy and any(map(_modelled, records)),
-        same_passes=not any(record.window_under_load and not record.batches_under_load for record in ok),
+        # Under load a median of the passes, or of some, and their sum in the joules go apart.
+        follows=not any(record.window_under_load for record in ok),
         unscored=grouped(records, lambda r: r.quality_note),
         empty=grouped(records, lambda r: r.degenerate),
         fewer=grouped(records, _fewer),
