@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from vlmnb.analysis import agreement
 from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record
+from vlmnb.stats import intervals
 from vlmnb.views import answer_tables, findings
 
 
@@ -65,7 +66,7 @@ def test_other_questions_or_a_doubled_list_are_refused() -> None:
 @given(st.integers(1, 500), st.data())
 def test_the_interval_of_a_share_holds_it_and_never_vanishes(total: int, drawn: st.DataObject) -> None:
     some = drawn.draw(st.integers(0, total))
-    low, high = agreement.wilson(some, total)
+    low, high = intervals.wilson(some, total)
     assert 0 <= low <= some / total <= high <= 1
     assert high > low
 
@@ -73,7 +74,7 @@ def test_the_interval_of_a_share_holds_it_and_never_vanishes(total: int, drawn: 
 def test_the_interval_of_a_share_is_wilsons() -> None:
     # Newcombe, Statistics in Medicine 17, 1998, table I: 81 of 263, 15 of 148, 0 of 20.
     for some, total, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0, 0.1611)):
-        assert agreement.wilson(some, total) == pytest.approx((low, high), abs=1e-4)
+        assert intervals.wilson(some, total) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_the_matrix_holds_every_run_against_batch_1_in_the_highest_precision() -> None:

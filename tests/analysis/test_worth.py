@@ -10,8 +10,8 @@ from factory import STEADY, answers, but, cell, changed, timed
 from savings import HALF, original, reduced
 
 from vlmnb.analysis import worth
-from vlmnb.analysis.agreement import wilson
 from vlmnb.records.record import Record
+from vlmnb.stats.intervals import wilson
 
 
 def test_image_tokens_save_at_most_their_share_of_prefill_and_of_a_step() -> None:
@@ -54,6 +54,11 @@ def test_shorter_answers_are_no_saving() -> None:
 
 def scored(wrong: int, total: int = 96, **changes: Any) -> Record:
     return timed((0.5,) * (total // 2), answers=answers(total, wrong), **changes)
+
+
+def test_accuracy_where_all_answers_are_right_has_an_interval_with_a_width() -> None:
+    assert scored(0, 4).accuracy_interval == pytest.approx((0.5101, 1.0), abs=1e-4)
+    assert scored(48, 96).accuracy_interval == pytest.approx((0.4019, 0.5981), abs=1e-4)
 
 
 @pytest.mark.parametrize(

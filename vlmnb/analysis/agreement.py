@@ -8,16 +8,14 @@ would call that a change.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from statistics import NormalDist
 
 from vlmnb.quality import scores
 from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import DTYPES
-from vlmnb.stats import comparison
+from vlmnb.stats import comparison, intervals
 from vlmnb.types import Frozen
 
 PRECISION = ("fp32", "fp16", "bf16")
@@ -95,7 +93,7 @@ def agreement(reference: Record, other: Record) -> Agreement:
     identical = sum(a.answer == b.answer for a, b in pairs)
     both = [(a.score, b.score) for a, b in pairs if a.score is not None and b.score is not None]
     errors = scores.corpus_wer(tuple((a.answer, b.answer) for a, b in pairs))
-    low, high = wilson(identical, len(pairs))
+    low, high = intervals.wilson(identical, len(pairs))
     return Agreement(
         identical=identical,
         total=len(pairs),
@@ -106,19 +104,6 @@ def agreement(reference: Record, other: Record) -> Agreement:
         gained=sum(b > a for a, b in both) if both else None,
         lost=sum(b < a for a, b in both) if both else None,
     )
-
-
-def wilson(successes: float, total: float) -> tuple[float, float]:
-    """Return the 95 % interval of a proportion, which has a width even if all or none succeed.
-
-    Wilson's score interval (Journal of the American Statistical Association 22, 1927, 209-212).
-    """
-    z2 = NormalDist().inv_cdf(0.975) ** 2
-    share = successes / total
-    center = (share + z2 / (2 * total)) / (1 + z2 / total)
-    reach = math.sqrt(z2 * (share * (1 - share) / total + z2 / (4 * total**2))) / (1 + z2 / total)
-    # At the ends the exact value is 0 or 1; rounding must not leave the share outside its interval.
-    return min(max(center - reach, 0.0), share), max(min(center + reach, 1.0), share)
 
 
 def reference_run(records: Iterable[Record]) -> Record | None:

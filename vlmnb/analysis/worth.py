@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Literal
 
-from vlmnb.analysis.agreement import wilson
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations.setting import PHASES, Phase
@@ -152,15 +151,16 @@ def joules_per_right(record: Record) -> Interval | None:
     joules, ends = record.energy_j_per_sample, record.accuracy_interval
     if joules is None or not record.accuracy or ends is None or not ends[0]:
         return None
-    found = Interval(value=joules / record.accuracy, low=joules / ends[1], high=joules / ends[0])
-    return _widened(found, list(_scores(record).values()))
+    return Interval(value=joules / record.accuracy, low=joules / ends[1], high=joules / ends[0])
 
 
 def _widened(found: Interval, scores: Sequence[float]) -> Interval:
     """Widen the interval of a cost per right answer if all scores are the same: a bootstrap shows none."""
     if len(set(scores)) > 1:
         return found
-    low, high = (found.value * scores[0] / end for end in reversed(wilson(sum(scores), len(scores))))
+    low, high = (
+        found.value * scores[0] / end for end in reversed(intervals.wilson(sum(scores), len(scores)))
+    )
     return Interval(found.value, min(low, found.low), max(high, found.high))
 
 
@@ -229,8 +229,8 @@ def _scores(record: Record) -> dict[str, float]:
 def _kept(original: Record, own: Record) -> Interval | None:
     """Return the score of a record over the original's, with an interval that has a width if none changes.
 
-    Wilson's intervals of the shares of answers that were lost and gained (:func:`wilson`; scores between
-    0 and 1 vary less than it takes) are put together by the method of variance estimates recovery, as in
+    Wilson's intervals of the shares of answers that were lost and gained (:func:`intervals.wilson`; scores
+    between 0 and 1 vary less than it takes) are put together by the method of variance estimates recovery, as in
     ``comparison.compare``. More than all right is not possible.
     """
     before, after = _scores(original), _scores(own)
@@ -240,7 +240,7 @@ def _kept(original: Record, own: Record) -> Interval | None:
     asked, whole = len(names), len(names) / sum(before[name] for name in names)
     changes = [after[name] - before[name] for name in names]
     lost, gained = sum(max(-each, 0.0) for each in changes), sum(max(each, 0.0) for each in changes)
-    (fewest, most), (least, highest) = wilson(lost, asked), wilson(gained, asked)
+    (fewest, most), (least, highest) = intervals.wilson(lost, asked), intervals.wilson(gained, asked)
     kept = 1 + whole * (gained - lost) / asked
     down = whole * math.hypot(most - lost / asked, gained / asked - least)
     up = whole * math.hypot(lost / asked - fewest, highest - gained / asked)

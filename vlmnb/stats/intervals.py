@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -154,6 +155,19 @@ def verdict(samples: Sequence[float]) -> Verdict:
 def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Interval:
     """Return ``sum(numerators) / sum(denominators)`` with its interval, see :func:`bootstrap_ratio`."""
     return Interval(sum(numerators) / sum(denominators), *bootstrap_ratio(numerators, denominators))
+
+
+def wilson(successes: float, total: float) -> tuple[float, float]:
+    """Return the 95 % interval of a proportion, which has a width even if all or none succeed.
+
+    Wilson's score interval (Journal of the American Statistical Association 22, 1927, 209-212).
+    """
+    z2 = NormalDist().inv_cdf(0.975) ** 2
+    share = successes / total
+    center = (share + z2 / (2 * total)) / (1 + z2 / total)
+    reach = math.sqrt(z2 * (share * (1 - share) / total + z2 / (4 * total**2))) / (1 + z2 / total)
+    # At the ends the exact value is 0 or 1; rounding must not leave the share outside its interval.
+    return min(max(center - reach, 0.0), share), max(min(center + reach, 1.0), share)
 
 
 def bootstrap_ratio(
