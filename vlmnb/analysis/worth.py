@@ -230,8 +230,8 @@ def _kept(original: Record, own: Record) -> Interval | None:
     """Return the score of a record over the original's, with an interval that has a width if none changes.
 
     Wilson's intervals of the shares of answers that were lost and gained (:func:`intervals.wilson`; scores
-    between 0 and 1 vary less than it takes) are put together by the method of variance estimates recovery, as in
-    ``comparison.compare``. More than all right is not possible.
+    between 0 and 1 vary less than it takes) are put together by the method of variance estimates recovery, as
+    in ``comparison.compare``. More than all right is not possible.
     """
     before, after = _scores(original), _scores(own)
     names = [name for name in before if name in after]
