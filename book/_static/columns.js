@@ -4,8 +4,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const heads = [...table.tHead.rows[0].cells];
     const groups = [...new Set(heads.map((head) => head.dataset.group).filter(Boolean))];
     const bar = document.createElement("form");
-    bar.className = "vlmnb-filters";
-    bar.setAttribute("aria-label", "Columns");
+    bar.className = "vlmnb-filters vlmnb-columns";
     const boxes = new Map(groups.map((name, number) => {
       const label = document.createElement("label");
       const box = document.createElement("input");
