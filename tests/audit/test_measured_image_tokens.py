@@ -47,6 +47,17 @@ def test_a_saving_beyond_its_bound_is_an_error(factor: float, level: list[str]) 
     assert levels("savings-within-their-bound", original(), reduced(factor)) == level
 
 
+def test_nothing_follows_where_the_machine_changed_its_speed_between_passes() -> None:
+    base = original()
+    assert base.timing
+    every = base.timing.latencies_s
+    half = len(every) // 2
+    slower = tuple(2 * s if at < half else s for at, s in enumerate(every))
+    assert levels("savings-within-their-bound", changed(base, "timing", passes=2), reduced(0.5)) == ["error"]
+    uneven = changed(base, "timing", passes=2, latencies_s=slower)
+    assert levels("savings-within-their-bound", uneven, reduced(0.5)) == []
+
+
 def test_joules_beyond_the_bound_are_a_warning_where_a_counter_measured_them() -> None:
     def spent(joules: float, of: Record) -> Record:
         reading = EnergyReading(source="cpu", method="rapl", energy_j=joules, detail="t", window_s=5.0)

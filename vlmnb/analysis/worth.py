@@ -102,14 +102,27 @@ def saving(original: Record, own: Record, noise_floor: float, confidence: float 
     )
 
 
-def slowed_apart(original: Record, own: Record, noise_floor: float) -> bool:
-    """Return whether the original was slower, beyond the noise floor, where the setting changes nothing.
+def speed_changed(original: Record, own: Record, noise_floor: float) -> bool:
+    """Return whether the machine got faster or slower, beyond the noise floor, so that a saving says little.
 
-    The machine was slower then, and what the setting saved cannot be separated from that.
+    That shows in the original, where it is slower in what the setting does not change, or in either record,
+    where one pass over the same batches takes longer than another.
     """
     shares = _shares(original, own)
     same = [(original.phase(f), own.phase(f)) for name, f in _FIELDS.items() if not shares.get(name)]
-    return any(before.median > (1 + noise_floor) * after.median for before, after in same if before and after)
+    pairs = [(before.median, after.median) for before, after in same if before and after]
+    for passes in map(_passes_s, (original, own)):
+        pairs += [(max(passes), min(passes))] if passes else []
+    return any(slow > (1 + noise_floor) * fast for slow, fast in pairs)
+
+
+def _passes_s(record: Record) -> list[float]:
+    """Return the seconds of each pass over all batches."""
+    if record.timing is None:
+        return []
+    every, passes = record.timing.latencies_s, record.timing.passes
+    count = len(every) // passes
+    return [sum(every[at * count : (at + 1) * count]) for at in range(passes)]
 
 
 def gate(original: Record, own: Record, others: Iterable[Record]) -> Gate | None:

@@ -17,7 +17,7 @@ def savings_within_their_bound(records: Sequence[Record]) -> Iterator[Draft]:
     for base, other in optimized([r for r in records if comparable(r)]):
         floor = floors[base.hardware, base.cell.device]
         saved = worth.saving(base, other, floor, CONFIDENCE)
-        if saved is None or worth.slowed_apart(base, other, floor):
+        if saved is None or worth.speed_changed(base, other, floor):
             continue
         case = ""
         if saved.seconds and saved.seconds.low > saved.bound_high_s:
