@@ -16,7 +16,7 @@ from stored import job_of, measured, sweep_file
 from vlmnb import cli, paths
 from vlmnb.device import slots
 from vlmnb.records import record_file
-from vlmnb.spec.cell import words as words_of
+from vlmnb.spec.cell import line as line_of
 from vlmnb.sweep import inventory, options, progress
 
 Called = Callable[..., tuple[int, str, str]]
@@ -171,7 +171,7 @@ def test_a_narrow_terminal_keeps_the_count(tmp_path: Path) -> None:
     shown = progress.Progress(jobs, list(jobs[0].cells), console, results=tmp_path, spec="s", command="c")
     assert shown._live
     cell = jobs[0].cells[-1].cell
-    shown.doing("cpu", job.name, words_of(cell))
+    shown.doing("cpu", job.name, line_of(cell))
     console.print(shown._live.get_renderable())
     assert f"0/{len(jobs[0].cells)}" in screen.getvalue()
     assert "llava-tiny/device: " in screen.getvalue()
