@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from factory import answers, cell, record, timed
+from matplotlib.figure import Figure
 from profiles import profiled
 
 from vlmnb.analysis import agreement, rates
@@ -20,6 +21,7 @@ from vlmnb.views import (
     axis_table,
     by_layers,
     detail_table,
+    figure_style,
     marks,
     repeat_table,
     report_tables,
@@ -205,3 +207,13 @@ def test_rates_have_the_interval_of_their_batches() -> None:
     few = SETTINGS[0].model_copy(update={"timing": record().timing})
     mfu = rates.rates(few).mfu
     assert mfu is None or mfu.ends is None
+
+
+@pytest.mark.parametrize("ends", [(75, 180), (5, 21), (1, 400), (61, 66)])
+def test_a_logarithmic_axis_has_two_numbers_at_least_and_ten_at_most(ends: tuple[float, float]) -> None:
+    figure = Figure()
+    panel = figure.add_subplot()
+    panel.plot([1, 2], ends)
+    figure_style.plain_log(panel.yaxis)
+    low, high = panel.get_ylim()
+    assert 2 <= sum(low <= tick <= high for tick in panel.get_yticks()) <= 10

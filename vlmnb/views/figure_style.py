@@ -69,12 +69,17 @@ def inlined(markup: str, alt: str) -> str:
 
 
 def plain_log(along: Any) -> None:
-    """Make an axis logarithmic, with plain numbers at 1, 2 and 5."""
+    """Make an axis logarithmic, with plain numbers at 1, 2 and 5, and closer ones where it is short."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    class Ticks(LogLocator):
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            self.set_params(subs=(1, 2, 5) if vmax > 6 * vmin else (1, 1.5, 2, 3, 4, 5, 7))
+            return super().tick_values(vmin, vmax)
 
     scale = "set_xscale" if along.axis_name == "x" else "set_yscale"
     getattr(along.axes, scale)("log")
-    along.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    along.set_major_locator(Ticks())
     along.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     along.set_minor_formatter(NullFormatter())
 
