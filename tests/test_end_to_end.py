@@ -33,7 +33,8 @@ def root(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).symlink_to(project / name)
     ignored = shutil.ignore_patterns("generated", "runs")
     shutil.copytree(project / "book", root / "book", ignore=ignored)
-    shutil.copy(project / "_config.yml", root)
+    for name in ("_config.yml", "CITATION.cff"):
+        shutil.copy(project / name, root)
     (root / "small.yaml").write_text(SWEEP)
     for command in (["sweep", "small.yaml"], ["book"], ["export", "-o", "all.csv"]):
         done = vlmnb(root, *command, VLMNB_ROOT=str(root))
