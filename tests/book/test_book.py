@@ -226,6 +226,13 @@ class TestBuiltSite:
         assert [path for path, page in book.items() if len(page.headings) != 1] == []
         assert len({page.headings[0] for page in book.values()}) == len(book), "no two titles are the same"
 
+    def test_what_a_build_executes_makes_no_other_build_due(self, small: Small) -> None:
+        before = kept.given(small.results, small.runs)
+        for name, changes in (("reports/fuyu-8b/device.ipynb", False), ("llava-tiny/new.ipynb", True)):
+            (small.runs / name).parent.mkdir(parents=True, exist_ok=True)
+            (small.runs / name).write_text("{}", encoding="utf-8")
+            assert (kept.given(small.results, small.runs) != before) is changes
+
     def test_a_second_build_is_skipped_and_a_change_is_noticed(self, small: Small, tmp_path: Path) -> None:
         root, results, runs = small
         output = tmp_path / "_build"

@@ -56,9 +56,10 @@ def noted(site: Path) -> Seen | None:
 def given(results: Path, runs: Path) -> str:
     """Return a digest of all that pages are assembled from: of files the time of change, size and number."""
     root, package = paths.root(), Path(__file__).parents[1]
+    own = runs / "reports"  # which the build itself executes
     files = [
         *results.glob("*/*/*.json"),
-        *_below(runs),
+        *(file for file in _below(runs) if own not in file.parents),
         *_below(package, ".py", ".j2", ".yaml", ".txt", ".json"),
     ]
     for name in ("notebooks", "sweeps", "data", "reports", "models"):
