@@ -12,12 +12,14 @@ import loaded
 import pytest
 import yaml
 from bookmaking import Small
+from factory import but, cell, timed
 
 from vlmnb.book import build, kept, report_pages
 from vlmnb.book.content import Content, Failure, Page
 from vlmnb.book.pages import comparison, first, machine, run, status
 from vlmnb.errors import UserError
 from vlmnb.records import export_columns, record_file
+from vlmnb.records.record import Record
 from vlmnb.spec import axes, planning
 from vlmnb.views import templates
 
@@ -152,6 +154,26 @@ def test_a_book_of_nothing_says_so() -> None:
     for page in (comparison.page, machine.page, status.page):
         assert "Nothing has been measured here yet" in page(Content())
     assert "Nothing has been measured here yet" in first.page(Content())[0]
+
+
+def test_the_first_page_takes_the_originals_of_the_machine_that_ran_most_full_size_models() -> None:
+    def at(machine: str, model: str, latency_s: float, optimization: str = "bf16") -> Record:
+        of = cell(model=model, weights="random", optimization=optimization, batch_size=1)
+        return but(timed((latency_s,), of=of), hardware=machine)
+
+    made = (
+        at("one-machine", "fuyu-8b", 11.0),
+        at("other-machine", "qwen2.5-vl-3b", 22.0),
+        at("other-machine", "llava-1.5-7b", 44.0),
+        at("other-machine", "llava-1.5-7b", 33.0, "visual_tokens-50%-grid"),
+    )
+    (text,) = first._findings(Content(made), {}, {}, {})
+    assert ["11.0 s" in text, "22.0 s" in text, "44.0 s" in text, "33.0 s" in text] == [
+        False,
+        True,
+        True,
+        False,
+    ]
 
 
 def test_foreign_text_is_not_read_as_markup() -> None:

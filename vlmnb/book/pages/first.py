@@ -14,6 +14,7 @@ from vlmnb.book.content import Content, model_title, parameters
 from vlmnb.book.pages import axis
 from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
+from vlmnb.spec.optimizations import DTYPES
 from vlmnb.views import comparison_tables, cost_figure, pareto_figure, table
 from vlmnb.views.templates import say
 
@@ -76,10 +77,16 @@ def _findings(
             changed.setdefault(other.cell.optimization, []).append((model_title(name), ratio))
     if changed:
         said.append(say("first", "settings", changed=changed))
-    own = [record for record in content.records if _full_size(record)]
+    full_size = [record for record in content.records if _full_size(record)]
+    own = [record for record in full_size if record.cell.optimization in DTYPES] or full_size
     if own:
-        best = min(own, key=lambda record: record.cell.device != "cuda")
-        place = [r for r in own if (r.hardware, r.cell.device) == (best.hardware, best.cell.device)]
+        places: dict[tuple[str, str], list[Record]] = {}
+        for record in own:
+            places.setdefault((record.hardware, record.cell.device), []).append(record)
+        place = max(
+            places.values(), key=lambda of: (of[0].cell.device == "cuda", len({r.cell.model for r in of}))
+        )
+        best = place[0]
         fastest: dict[str, Record] = {}
         for record in sorted(place, key=lambda r: -(r.latency_s or 0) / r.cell.batch_size):
             fastest[record.cell.model] = record
