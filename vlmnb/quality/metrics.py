@@ -90,15 +90,18 @@ def option_letter(answer: str, choices: Choices = None) -> str | None:
     3. The last statement: ``Answer: B``, ``the correct option is (b)``, ``answer: b``, ``**B** is correct``.
     4. A letter at the start, before a mark or a reason: ``B) red``, ``B, because it is red``.
     5. A letter that is picked: ``option B``, ``I choose B``, ``It's B``; no other may be picked as well.
+    6. A letter alone as the last sentence, if no other stands alone before it: ``Let me think. B``.
 
-    Emphasis, tags and what is said to be wrong (``not A``, ``option A is wrong``) are left out. In the last
-    three a letter is a capital, stands in brackets or ends its sentence, and ``I`` is the pronoun.
+    Emphasis, tags, opening words (``Sure!``, ``Correct:``) and what is said to be wrong (``not A``,
+    ``option A is wrong``) are left out. In 3 to 5 ``I`` is the pronoun, and an ``a`` is a letter only as a
+    capital, in brackets or at the end of its sentence.
     """
     official = official_option(answer, choices)
     if official:
         return official
     known = ascii_uppercase if choices is None else ascii_uppercase[: len(choices)]
-    text = _EMPHASIS.sub("", _TAGGED.sub(r"\2", unicodedata.normalize("NFKC", answer))).strip().lstrip("-#> ")
+    text = _EMPHASIS.sub("", _TAGGED.sub(r"\2", unicodedata.normalize("NFKC", answer))).strip()
+    text = text.lstrip("-#> ").removeprefix(opening[0] if (opening := _OPENING.match(text)) else "")
     named = zip(known, choices or (), strict=False)
     same = [
         letter for letter, choice in named if _names(letter, choice, answer) or _names(letter, choice, text)
@@ -112,8 +115,11 @@ def option_letter(answer: str, choices: Choices = None) -> str | None:
         letters = {alone[1].upper()}
     elif stated:
         letters = {"".join(stated[-1]).upper()}
+    elif first:
+        letters = {first[1], *_LISTED.findall(text)}
     else:
-        letters = {first[1], *_LISTED.findall(text)} if first else set(map(str.upper, _PICKED.findall(text)))
+        last = _LETTER_LAST.fullmatch(text)
+        letters = set(map(str.upper, _PICKED.findall(text) or (last.groups() if last else ())))
     return letters.pop() if len(letters) == 1 and letters <= set(known) else None
 
 
@@ -214,6 +220,10 @@ _RULES: dict[str, Callable[[Sequence[str], str, Choices], float] | None] = {
 _EMPHASIS = re.compile(
     r"[*_`$\"\u201c\u201d]|\\(?:boxed|text)|(?<!\w)['\u2018\u2019](?=\w['\u2019])|(?<=\W\w)['\u2019]"
 )
+_OPENING = re.compile(
+    r"(?i:(?:(?:sure|of course|certainly|absolutely|yes|okay|ok|correct|right|response|solution|result|final)"
+    r"\s?[^\w\s([{<]+\s*)+)"
+)
 _TAGGED = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
 _BRACKETED = re.compile(r"(?:^|[(\[{])([A-Za-z])[)\]}]")
 _WRONG = re.compile(
@@ -221,10 +231,10 @@ _WRONG = re.compile(
     r"|(?i:\b(?:option|choice)\s+)?\b[A-Z](?:\b\)?|\)\s+\w+)\s+(?:is|was)(?:n't|\s+(?:not|wrong|incorrect|false))\b"
 )
 _LETTER_ALONE = re.compile(r"\W*([A-Za-z])\W*")
-# A letter is a capital or ends a sentence: "the answer is a red block" names no option.
-_LETTER = r"([A-HJ-Z]\b(?!')|(?i:[A-HJ-Z])(?=[.,;:)]+\s|[.)]*$|\s*\n))"
+# Letters that are words are capitals or end a sentence: "the answer is a red block" names no option.
+_LETTER = r"([A-HJ-Zb-hj-z]\b(?![-'.]\w)|(?i:[A-HJ-Z])(?=[.,;:)]+\s|[.)]*$|\s*\n))"
 _STATED = re.compile(
-    r"\b(?i:answer|assistant|letter|(?:correct|right|best) (?:option|choice))\b[^.:\n]{0,30}?"
+    r"\b(?i:answer|assistant|letter|(?:correct|right|best) (?:option|choice|one))\b[^.:\n]{0,30}?"
     r"(?:\b(?i:is)\b|[:=])"
     rf"\W*(?i:(?:option|choice|letter)\W+)?{_LETTER}"
     r"|\b([A-HJ-Z])(?:\)?|\)\s+\w+)\s+is\s+(?:the\s+)?(?:correct|right|true|best|answer)\b"
@@ -233,10 +243,11 @@ _LETTER_FIRST = re.compile(
     r"([A-HJ-Z])(?:[).:,;\]]+(?=\s|$)(?!\s*(?:(?:and|or)\s+)?[A-Z]\b)|\s*[\n:]"
     r"|\s+(?:[-\u2013]|because|since|rather|instead)\s)"
 )
+_LETTER_LAST = re.compile(r"(?:(?!\b[A-HJ-Z]\b).)*[.!?\n]\W*([A-HJ-Z])\W*", re.DOTALL)
 _LISTED = re.compile(r"(?<=[.;!?\n])\s*([A-HJ-Z])[):]")
 _PICKED = re.compile(
-    r"\b(?i:option|choice|answer|choose|pick|select|it is|it's|go with|must be|be|but|so|therefore|thus|hence"
-    rf"|leaves)\W+{_LETTER}"
+    r"\b(?i:option|choice|answer|letter|choose|pick|select|say|it is|it's|go with|must be|be|but|so"
+    rf"|therefore|thus|hence|leaves)\W+{_LETTER}"
 )
 
 _PUNCTUATION = ';/[]"{}()=+\\_-><@`,?!'
