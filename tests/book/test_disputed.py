@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import bookmaking
 import pytest
 
 from vlmnb.book import disputed
-from vlmnb.book.content import Page
-from vlmnb.book.pages import audit, run
+from vlmnb.book.content import Content, Page
+from vlmnb.book.pages import audit, axis, first, run
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
 
@@ -37,3 +39,58 @@ def test_a_disputed_figure_is_marked_and_no_other() -> None:
     table = '<td title="as printed: 001, Tests, &#39;fp16&#39;, FLOPS" data-key="a">96.3 T</td>'
     assert 'class="vlmnb-disputed"' in disputed.marked(table, {"001, Tests, 'fp16', FLOPS"})
     assert disputed.marked(table, {"001, Tests, fp16, FLOPS"}) == table
+
+
+@pytest.fixture(scope="module")
+def content(reported: list[Record]) -> Content:
+    models = dict.fromkeys(record.cell.model for record in reported)
+    pages = tuple(
+        Page(
+            name,
+            of,
+            "",
+            {"source": "reports", "model": name},
+            tuple(r for r in reported if r.cell.model == name),
+        )
+        for name in models
+        for of in ("batch_size", "optimization", "device")
+    )
+    return Content(tuple(reported), pages, disputed=tuple(audit.findings(reported, "reports")))
+
+
+def test_a_gain_is_doubted_on_the_first_page_if_the_answers_changed_with_it(content: Content) -> None:
+    page, _ = first.page(content)
+    gains = next(line for line in page.splitlines() if "Batching pays" in line)
+    settings = next(line for line in page.splitlines() if "What settings do" in line)
+    for line, doubted, sure in (
+        (gains, "11 % (Qwen2.5-VL 3B ⚠)", "29 % (LLaVA-1.5 7B)"),
+        (settings, "+39 % (Qwen2.5-VL 3B ⚠)", "+1 % (Qwen2.5-VL 3B)"),
+    ):
+        assert (doubted in line, sure in line, line.count("⚠:")) == (True, True, 1)
+        (number,) = {int(found) for found in re.findall(r"#finding-(\d+)", line)}
+        assert content.disputed[number - 1].rule == disputed.OTHER_ANSWERS
+
+
+def test_the_page_of_an_axis_marks_disputed_figures_and_lists_the_findings(content: Content) -> None:
+    page, _ = axis.page(content, "device")
+    rows = [row for row in re.findall(r"<tr>.*?</tr>", page) if ">CPU<" in row]
+    energy = [row.split("<td")[4] for row in rows]
+    assert len(energy) == 3
+    assert all("⚠" in field for field in energy), "114.8 W times the latency"
+    assert "114.8 W" in page.partition("<table")[0]
+    ratios = [
+        row.split("<td")[-1] for row in re.findall(r"<tr>.*?</tr>", axis.page(content, "batch_size")[0])
+    ]
+    assert [
+        ("⚠" in ratio, ratio.partition(">")[2].partition(" times")[0]) for ratio in ratios if "0.11" in ratio
+    ] == [(True, "0.11")]
+
+
+def test_findings_call_models_data_sets_and_rules_by_their_titles(content: Content) -> None:
+    names = {record.cell.model for record in content.records}
+    for finding in content.disputed:
+        said = f"{finding.meaning} {finding.unknown}"
+        assert not [name for name in (*names, "textvqa", "flops-of-the-batch-named") if name in said]
+    assert any("“FLOPs of the batch named”" in finding.meaning for finding in content.disputed)
+    clauses = [disputed.sentence(finding) for finding in content.disputed]
+    assert len(set(clauses)) == len(clauses)

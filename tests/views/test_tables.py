@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import reported
 from factory import absent, answers, but, cell, changed, record
 
 from vlmnb import models
@@ -63,7 +64,7 @@ def test_a_cell_without_a_figure_is_a_dash_with_its_reason_beneath() -> None:
     cells = [cell(device="cuda", dtype="fp16", optimization="fp16"), cell()]
     found = [absent(cells[0], "unsupported", "this machine has no CUDA device"), record(cells[1])]
     table = axis_table.axis_table("device", cells, found)
-    assert texts(table)[0] == ["cuda", "-", "-", "-", "-", "-"]
+    assert texts(table)[0] == ["GPU", "-", "-", "-", "-", "-"]
     assert "no CUDA device" in table.rows[0][1].title
     assert "*unsupported*: this machine has no CUDA device" in footnotes.reasons(found)
     assert "modelled" in footnotes.reasons(found)
@@ -232,9 +233,11 @@ def test_a_caption_shows_at_most_40_words_and_folds_the_rest() -> None:
 
 def test_a_line_above_a_table_says_what_all_its_cells_share_and_one_below_what_marks_mean() -> None:
     line = footnotes.setup([record(cell(batch_size=size)) for size in (1, 2)])
-    assert "llava-tiny on test-machine, CPU, fp32, image 64 px, prompt of at most 200 tokens" in line
+    assert "LLaVA tiny on test-machine, CPU, fp32, image 64 px, prompt of at most 200 tokens" in line
     assert "batch" not in line
     assert footnotes.setup([]) == ""
+    _, reported_rows = reported.shown("fuyu-8b", "batch_size")
+    assert "samples" not in footnotes.setup(reported_rows), "no report states its samples"
     legend = marks.legend(f'<td class="vlmnb-missing">-</td><td>3{marks.DEGENERATE}</td>')
     assert ("`∅`" in legend, "`-`" in legend, "`†`" in legend) == (True, True, False)
 

@@ -97,7 +97,7 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
         made, left_out = collect.processed(page, notebook, records, found)
         files |= made
         problems += left_out
-    content = Content(tuple(records), tuple(pages), tuple(failures), tuple(problems))
+    content = Content(tuple(records), tuple(pages), tuple(failures), tuple(problems), tuple(found))
     _write(files | _generated(content) | collect.downloads(content, results))
     return problems
 

@@ -147,9 +147,11 @@ def processed(
     disputed_places = disputed.places(found) if page.from_report else set()
     lines = disputed.lines(found, page) if page.from_report else []
     targets = {record.key: f"../../../{record_path(record)}" for record in page.records}
-    opening, legend = run.opening(page, records, lines), marks.legend(postprocess.dumps(notebook))
-    if any(line.level != "note" for line in lines):
-        legend = f"{legend or '*Marks:*'} {marks.DISPUTED}"
+    disputed_here = marks.DISPUTED * any(line.level != "note" for line in lines)
+    opening, legend = (
+        run.opening(page, records, lines),
+        marks.legend(postprocess.dumps(notebook) + disputed_here),
+    )
     closing = f"{legend}\n\n{run.closing(page)}"
     made, left_out = postprocess.page(notebook, page.title, page.label, targets, opening, closing)
     for cell in made["cells"]:

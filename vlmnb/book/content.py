@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from vlmnb import models, paths
 from vlmnb.analysis import base_configuration
+from vlmnb.audit.rule import Finding
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.types import Frozen
@@ -101,12 +102,18 @@ class Page:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything the generated pages are made of; ``problems``: what the book leaves out, a line each."""
+    """Everything the generated pages are made of.
+
+    Attributes:
+        problems: What the book leaves out, a line each.
+        disputed: What the audit finds in the figures of the reports.
+    """
 
     records: tuple[Record, ...] = ()
     pages: tuple[Page, ...] = ()
     failures: tuple[Failure, ...] = ()
     problems: tuple[str, ...] = ()
+    disputed: tuple[Finding, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:

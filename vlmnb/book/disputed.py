@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import html
+import math
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import permutations
 from typing import NamedTuple
 
 from vlmnb.audit.rule import Finding, Level
 from vlmnb.book.content import Page
+from vlmnb.records.record import Record
+from vlmnb.records.reported import Quantity
 
 SURE: dict[Level, str] = {"error": "certain", "warning": "strong", "note": "worth knowing"}
 """How sure a finding is, by its level."""
@@ -16,18 +20,30 @@ SURE: dict[Level, str] = {"error": "certain", "warning": "strong", "note": "wort
 PRINTED = re.compile(r'<td (?P<title>title="as printed: (?P<place>[^"]*))"')
 
 
+OTHER_ANSWERS = "answers-do-not-depend-on-setting"
+"""The rule whose findings say that a difference of times may be one of answers."""
+
+SHIFT = 0.1
+"""Word error rates whose logarithms are closer together than this are of the same answers."""
+
+
 class Line(NamedTuple):
-    """A finding in one sentence; ``number``: its place on the page of findings, from 1."""
+    """A finding in one sentence: its first clause, and the rest.
+
+    Attributes:
+        number: Its place on the page of findings, from 1.
+    """
 
     number: int
     level: Level
-    sentence: str
+    clause: str
+    rest: str
 
 
 def lines(found: Sequence[Finding], page: Page) -> list[Line]:
     """Return the findings about figures that a report's page shows."""
     return [
-        Line(number, finding.level, sentence(finding))
+        Line(number, finding.level, *_parts(finding))
         for number, finding in enumerate(found, start=1)
         if _places([finding]) & _shown(page)
     ]
@@ -35,7 +51,14 @@ def lines(found: Sequence[Finding], page: Page) -> list[Line]:
 
 def sentence(finding: Finding) -> str:
     """Return what was found, up to the end of the first sentence or clause."""
-    return f"{re.split(r'[.:;] ', finding.meaning)[0].rstrip('.:;')}."
+    return f"{_parts(finding)[0]}."
+
+
+def _parts(finding: Finding) -> tuple[str, str]:
+    """Return the first clause of what was found, and the rest of its first sentence."""
+    first = re.split(r"(?<=[a-z0-9%)])\. ", finding.meaning)[0]
+    clause = re.split(r"[:;] ", first)[0].rstrip(".:;")
+    return clause, f"{first[len(clause) :].rstrip('.')}."
 
 
 def marked(table: str, places: Collection[str]) -> str:
@@ -55,6 +78,33 @@ def marked(table: str, places: Collection[str]) -> str:
 def places(found: Sequence[Finding]) -> set[str]:
     """Return the places of figures that errors and warnings are about."""
     return _places([finding for finding in found if finding.level != "note"])
+
+
+def figures(found: Sequence[Finding], records: Sequence[Record]) -> set[tuple[str, Quantity]]:
+    """Return the figures of records, by key and quantity, that errors and warnings are about."""
+    known = places(found)
+    return {
+        (record.key, figure.quantity)
+        for record in records
+        for figure in (record.reported.figures if record.reported else ())
+        if figure.place in known
+    }
+
+
+def doubted(found: Sequence[Finding], records: Iterable[Record]) -> dict[tuple[str, str], int]:
+    """Return the number of the finding that answers differ, by the keys of two records for which it holds."""
+    by_key = {record.key: record for record in records if record.reported}
+    pairs = (
+        (number, by_key[low.key], by_key[high.key])
+        for number, finding in enumerate(found, start=1)
+        if finding.rule == OTHER_ANSWERS
+        for low, high in permutations(finding.records, 2)
+    )
+    return {(low.key, high.key): number for number, low, high in pairs if _differ(low, high)}
+
+
+def _differ(low: Record, high: Record) -> bool:
+    return bool(low.wer and high.wer) and abs(math.log((high.wer or 1) / (low.wer or 1))) > SHIFT
 
 
 def _places(found: Sequence[Finding]) -> set[str]:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from vlmnb import paths
 from vlmnb.analysis import base_configuration
 from vlmnb.book import content
+from vlmnb.book.disputed import Line
 from vlmnb.views import table, templates
 from vlmnb.views.table import Field, Table
 
@@ -49,6 +50,7 @@ def _environment() -> Environment:
         "code_type": code,
         "table": _table,
         "facts": _facts,
+        "disputed": _disputed,
         "folder": paths.model_folder,
         "minute": content.minute,
         "model_title": content.model_title,
@@ -67,6 +69,13 @@ def _table(
         return Markup(table.render(rows))
     fields = (tuple(_field(value, column < len(words)) for column, value in enumerate(row)) for row in rows)
     return Markup(table.render(Table("", (*words, *numbers), tuple(fields), classes)))
+
+
+def _disputed(line: Line, folder: str) -> Markup:
+    """Return the item of a list on a finding, whose first clause leads to the finding."""
+    address = f"{folder}reports-checked.html#finding-{line.number}"
+    shown, rest = (templates.plain(part) for part in (line.clause, line.rest))
+    return Markup(f'- <a href="{address}">{shown}</a>{rest}')
 
 
 def _facts(pairs: Mapping[str, Value]) -> Markup:

@@ -17,6 +17,9 @@ from vlmnb.spec.cell import Cell
 from vlmnb.spec.parameters import BATCH_SIZE, FIXED, KINDS, Kind
 from vlmnb.types import Frozen, Measured
 
+DEVICES = {"cuda": "GPU", "cpu": "CPU"}
+"""What readers call a device."""
+
 
 class Axis(Frozen):
     """One question asked of every model.
@@ -86,6 +89,14 @@ class Axis(Frozen):
     def value(self, cell: Cell) -> Any:
         """Return a cell's value on this axis."""
         return getattr(cell, self.varies)
+
+    def shown(self, value: object) -> str:
+        """Return a value of this axis as readers see it."""
+        return DEVICES[str(value)] if self.varies == "device" else str(value)
+
+    def text(self, cell: Cell) -> str:
+        """Return a cell's value on this axis as readers see it."""
+        return self.shown(self.value(cell))
 
 
 AXES: dict[str, Axis] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,10 +12,11 @@ from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.analysis.series import Change
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
+from vlmnb.stats.formatting import enumerated
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.axis_figure import number_axis
 from vlmnb.views.figure_style import look, plain_log, svg, themed
-from vlmnb.views.marks import marked
+from vlmnb.views.marks import DISPUTED, Mark, joined, marked
 from vlmnb.views.table import MISSING, Field, Table, declared
 from vlmnb.views.templates import say
 
@@ -23,20 +24,36 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+TIME, ENERGY = "ms per image", "Wh per 1,000 images"
+WHAT = {TIME: "time per image", ENERGY: "energy"}
+"""What the panels of the figure show, by their labels."""
+
+DOUBT = Mark(DISPUTED, "; disputed: the box on this page says why")
+
+
 class Row(NamedTuple):
-    """A record in the table; ``change``: compared with the first of its model and data set."""
+    """A record in the table.
+
+    Attributes:
+        change: Compared with the first of its model and data set.
+        doubted: Whether the answers differ between the two rows of a report.
+    """
 
     title: str
     record: Record
     change: Change | None
     link: str = ""
+    doubted: bool = False
 
 
 def rows(
     axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str, str], links: Mapping[str, str],
-    noise_floor: float,
+    noise_floor: float, doubted: Collection[tuple[str, str]] = (),
 ) -> list[Row]:  # fmt: skip
-    """Return the rows of models by name, each compared with the first row of its data set and batch size."""
+    """Return the rows of models by name, each compared with the first row of its data set and batch size.
+
+    ``doubted``: the keys of every two records of a report between which answers differ.
+    """
     made, of = [], axes.AXES[axis]
     for name, records in found.items():
         first: dict[tuple[str, int], Record] = {}
@@ -44,23 +61,32 @@ def rows(
             kind = record.cell.dataset, record.cell.batch_size * of.against_original
             low = first.setdefault(kind, record)
             change = None if low is record else series.change(low, record, noise_floor)
-            made.append(Row(titles[name], record, change, links[name]))
+            made.append(Row(titles[name], record, change, links[name], (low.key, record.key) in doubted))
     return made
 
 
-def table(axis: str, shown: Sequence[Row], caption: str) -> Table:
-    """Make the table: time per image, images per second, energy, quality and the change."""
+def table(axis: str, shown: Sequence[Row], caption: str, disputed: Collection[tuple[str, str]] = ()) -> Table:
+    """Make the table: time per image, images per second, energy, quality and the change.
+
+    ``disputed``: figures of reports that the audit has a finding about, by key and quantity.
+    """
     of = axes.AXES[axis]
+
+    def marks(quantity: str, show: Callable[[Record], Field]) -> Callable[[Row], Field]:
+        return lambda row: marked(
+            show(row.record), DOUBT if (row.record.key, quantity) in disputed else Mark()
+        )
+
     columns: list[tuple[str, Callable[[Row], Field]]] = [
         ("Model", lambda row: Field(row.title, words=True, href=row.link)),
         (of.row_title, lambda row: _value(axis, row.record)),
         ("Data set", lambda row: fields.dataset(row.record.cell)),
-        ("Time, ms per image", lambda row: fields.ms_per_image(row.record)),
-        ("Speed, images per s", lambda row: fields.images_per_s(row.record)),
-        ("Energy, Wh per 1,000 images", lambda row: fields.watt_hours(row.record)),
-        ("WER", lambda row: fields.wer(row.record)),
+        ("Time, ms per image", marks("latency_s", fields.ms_per_image)),
+        ("Speed, images per s", marks("latency_s", fields.images_per_s)),
+        ("Energy, Wh per 1,000 images", marks("energy_j_per_sample", fields.watt_hours)),
+        ("WER", marks("wer", fields.wer)),
         ("Accuracy", lambda row: detail_table.accuracy(row.record)),
-        ("Time per image against the first row", _against),
+        ("Time per image compared with the first row", _compared),
     ]
     made = declared(caption, columns, shown)
     said = [{row[at].text for row in made.rows} - {"", MISSING} for at in range(len(columns))]
@@ -85,18 +111,20 @@ def sentences(axis: str, shown: Sequence[Row]) -> str:
         assert change is not None
         if of.varies == "batch_size":
             scale = change.low.cell.batch_size / change.high.cell.batch_size
-        ends = of.value(change.low.cell), of.value(change.high.cell)
-        head = str(ends[1]) if of.against_original else f"{row.title}, {of.noun} {ends[0]} to {ends[1]}"
-        where = row.title if of.against_original else dataset_title(row.record.cell.dataset)
-        said = say("findings", "per_image", change=change, scale=scale)
-        groups.setdefault(head, []).append(f"{where} {said}" if of.against_original or several else said)
+        low, high = of.text(change.low.cell), of.text(change.high.cell)
+        between = say("findings", "from_to", axis=of, low=low, high=high)
+        head = high if of.against_original else f"{row.title}, {between[0].lower()}{between[1:]}"
+        who = f"on {dataset_title(row.record.cell.dataset)} an image" if several else "an image"
+        said = say("findings", "per_image", change=change, scale=scale) + DISPUTED * row.doubted
+        groups.setdefault(head, []).append(f"{row.title if of.against_original else who} {said}")
     return "\n".join(f"- **{head}**: {'; '.join(said)}." for head, said in groups.items())
 
 
-def figure(axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> str:
-    """Draw the time per image and the energy of each model over the axis, as SVG; empty with too little.
+def figure(axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> tuple[str, str]:
+    """Draw the time per image and the energy of each model over the axis, on the data set of its speed.
 
-    Each model is drawn on the data set that its speed is read from.
+    Returns:
+        The figure as SVG, empty with too little to draw, and what it shows.
     """
     from matplotlib.figure import Figure
 
@@ -106,13 +134,15 @@ def figure(axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str
     if of.numeric:
         values.sort()
     panels: list[tuple[str, Callable[[Record], float | None]]] = [
-        ("ms per image", lambda r: 1000 * r.latency_s / r.cell.batch_size if r.latency_s else None),
-        ("Wh per 1,000 images", lambda r: r.energy_j_per_sample and r.energy_j_per_sample / 3.6),
+        (TIME, lambda r: 1000 * r.latency_s / r.cell.batch_size if r.latency_s else None),
+        (ENERGY, lambda r: r.energy_j_per_sample and r.energy_j_per_sample / 3.6),
     ]
     drawn = [(title, get) for title, get in panels
              if sum(get(record) is not None for own in chosen.values() for record in own) > 1]  # fmt: skip
     if not drawn or len(values) < 2:
-        return ""
+        return "", ""
+    datasets = dict.fromkeys(dataset_title(r.cell.dataset) for own in chosen.values() for r in own)
+    shows = f"{' and '.join(WHAT[title] for title, _ in drawn)} by {of.noun}, on {enumerated(list(datasets))}"
     with themed():
         sketch = Figure(figsize=(4.4 * len(drawn), 3.2), layout="constrained")
         places = sketch.subplots(1, len(drawn), squeeze=False).flat
@@ -124,9 +154,8 @@ def figure(axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str
             place.set_ylabel(title)
             place.grid(visible=True, axis="y", which="major")
             place.margins(y=0.15)
-        handles, names = places[0].get_legend_handles_labels()
-        sketch.legend(handles, names, loc="outside upper center", ncols=3)
-    return svg(sketch)
+        sketch.legend(*places[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return svg(sketch), shows
 
 
 def _of_one_dataset(name: str, records: Sequence[Record]) -> list[Record]:
@@ -156,18 +185,20 @@ def _line(
 def _value(axis: str, record: Record) -> Field:
     of = axes.AXES[axis]
     printed = record.on(axis).reported
-    text = printed.figures[0].row if printed and printed.figures else str(of.value(record.cell))
+    text = printed.figures[0].row if printed and printed.figures else of.text(record.cell)
     aside = of.against_original and record.cell.batch_size != 16
     return Field(f"{text}, batch {record.cell.batch_size}" if aside else text, words=not of.numeric)
 
 
-def _against(row: Row) -> Field:
-    """Show the time per image against the first row: the ratio with the interval that decides."""
+def _compared(row: Row) -> Field:
+    """Show the ratio of the time per image to that of the first row, with the interval that decides."""
     change = row.change
     if change is None:
-        return Field("", "the first row itself")
+        return Field("first row", words=True)
     scale = change.low.cell.batch_size / change.high.cell.batch_size
     found, key, mark = change.difference, row.record.key, findings.verdict_mark(change, scale)
+    if row.doubted:
+        mark = joined(mark, Mark(DISPUTED, "; the answers differ, too, so this may be more than the setting"))
     if found is None:
         return marked(Field(f"{scale * change.ratio:.2f} times", "without an interval", key), mark)
     ends, why = (scale * found.low, scale * found.high), f"interval with the noise floor{mark.why}"

@@ -70,7 +70,7 @@ def points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table
         f"with {fields.confidence(found)}. {fields.WITHOUT}",
     )
     columns: list[Column] = [
-        (axes.AXES[axis].row_title, lambda record: Field(str(axes.AXES[axis].value(record.cell)))),
+        (axes.AXES[axis].row_title, lambda record: Field(axes.AXES[axis].text(record.cell))),
         ("Data set", lambda record: fields.dataset(record.cell)),
         *((TITLES[name], show) for name, show in fields.SHOW.items()),
         ("Background load", detail_table.background_load),
@@ -135,7 +135,7 @@ def number_axis(panel: Any, axis: str, values: Sequence[Any]) -> None:
         panel.minorticks_off()
     crowded = len(values) > 5 and not of.numeric  # names that would overlap
     turned: Any = {"rotation": 35, "ha": "right"} if crowded else {}
-    panel.set_xticks(values if of.numeric else range(len(values)), map(str, values), **turned)
+    panel.set_xticks(values if of.numeric else range(len(values)), map(of.shown, values), **turned)
 
 
 def _ends(record: Record, name: str) -> tuple[float, float]:

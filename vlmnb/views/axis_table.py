@@ -36,7 +36,7 @@ def axis_table(
     what += f" at batch {cells[0].batch_size}" if of.against_original else ""
     rows = tuple(
         (
-            _row_label(of.value(cell), [record]),
+            _row_label(of.text(cell), [record]),
             *(
                 _compared(record, shown[0], noise_floor)
                 if of.against_original
@@ -59,7 +59,7 @@ def _by_dataset(axis: Axis, cells: Sequence[Cell], found: dict[Cell, Record]) ->
     for value in dict.fromkeys(axis.value(cell) for cell in cells):
         shown = [at[value, name] for name in names]
         pairs = (field for record in shown for field in (fields.wer(record), fields.latency(record)))
-        rows.append((_row_label(value, shown), *pairs, *map(fields.preprocessing, shown)))
+        rows.append((_row_label(axis.shown(value), shown), *pairs, *map(fields.preprocessing, shown)))
     heads = (f"{dataset_title(name)} {what}" for name in names for what in ("WER", "latency, s"))
     intervals = fields.confidence(list(at.values()))
     caption = f"Word error rate (fraction) and latency (seconds per batch) by data set, with {intervals}"
@@ -80,9 +80,9 @@ def _compared(record: Record | None, original: Record | None, noise_floor: float
     )
 
 
-def _row_label(value: object, records: Sequence[Record | None]) -> Field:
+def _row_label(value: str, records: Sequence[Record | None]) -> Field:
     figures = [f for record in records if record and record.reported for f in record.reported.figures]
-    return Field(figures[0].row, title=str(value)) if figures else Field(str(value))
+    return Field(figures[0].row, title=value) if figures else Field(value)
 
 
 def _as_reported(table: Table, records: Sequence[Record | None]) -> Table:

@@ -217,7 +217,7 @@ def label(axis: str, cell: Cell, cells: Sequence[Cell]) -> str:
     """
     of = axes.AXES[axis]
     aside = of.against_original and cell.batch_size != cells[0].batch_size
-    return f"{of.value(cell)}, batch {cell.batch_size}" if aside else str(of.value(cell))
+    return f"{of.text(cell)}, batch {cell.batch_size}" if aside else of.text(cell)
 
 
 def cell_table(

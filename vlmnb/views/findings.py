@@ -131,5 +131,6 @@ def _from_end_to_end(
 
 def _ends(axis: Axis, change: Change) -> str:
     """Return between what a change is, as a caption begins with it."""
-    low, high = axis.value(change.low.cell), axis.value(change.high.cell)
-    return f"{high} compared with {low}:" if axis.against_original else f"From {axis.noun} {low} to {high}:"
+    low, high = axis.text(change.low.cell), axis.text(change.high.cell)
+    ends = say("findings", "from_to", axis=axis, low=low, high=high)
+    return f"{high} compared with {low}:" if axis.against_original else f"{ends}:"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from vlmnb import paths
+from vlmnb.analysis.base_configuration import dataset_title, entry_of
 from vlmnb.meters.readings import headline
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import changes_since, resolve_cell
@@ -28,7 +29,13 @@ def setup(records: Sequence[Record]) -> str:
     values = {name: {getattr(cell, name) for cell in cells} for name in Cell.model_fields}
     common = {name: found.pop() if len(found) == 1 else None for name, found in values.items()}
     machines = sorted({record.hardware for record in records})
-    return say("captions", "setup", machines=machines, of=common) if records else ""
+    model, dataset = str(common["model"] or ""), str(common["dataset"] or "")
+    title = entry.title if (entry := entry_of(model)) else model
+    return (
+        say("captions", "setup", machines=machines, of=common, model=title, dataset=dataset_title(dataset))
+        if records
+        else ""
+    )
 
 
 def reasons(records: Sequence[Record], energy: bool = True) -> str:

@@ -10,6 +10,7 @@ from vlmnb.records.record import Record
 from vlmnb.views.table import Field, Row
 
 MODELLED, DISTURBED, BEYOND, CHANGED, DEGENERATE, FEWER = "≈ ", " †", " ‡", " ⚑", " ∅", " §"
+DISPUTED = " ⚠"
 """Signs before (the first) and after numbers."""
 
 LEGEND = {
@@ -20,12 +21,9 @@ LEGEND = {
     CHANGED: "`⚑` changes answers beyond the noise",
     DEGENERATE: "`∅` the answers say nothing",
     FEWER: "`§` some samples could not be used",
+    DISPUTED: "`⚠` disputed: the box on this page says why",
 }
 """What each mark means, by what shows in a page's text that it occurs."""
-
-
-DISPUTED = "· `⚠` disputed: the box at the top of the page says why"
-"""Meaning of the mark at a report's figure that the audit has a finding about."""
 
 
 class Mark(NamedTuple):

@@ -45,7 +45,7 @@ MARKS: dict[Quantity, Callable[[Record], Mark]] = {
 def table(axis: str, cells: Sequence[Cell], reported: Sequence[Record], measured: Sequence[Record]) -> Table:
     """Make a table with one row for each figure of the report that was measured too."""
     columns: list[tuple[str, Callable[[Match], Field]]] = [
-        (axes.AXES[axis].row_title, lambda match: Field(str(axes.AXES[axis].value(match.reported.cell)))),
+        (axes.AXES[axis].row_title, lambda match: Field(axes.AXES[axis].text(match.reported.cell))),
         ("Data set", lambda match: fields.dataset(match.reported.cell)),
         ("Figure", lambda match: Field(TITLES[match.quantity], words=True)),
         ("Report", lambda match: fields.SHOW[match.quantity](match.reported)),
@@ -74,7 +74,7 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
     records = [found[cell] for cell in cells if cell in found]
     printed = [(record, each) for record in records if record.reported for each in record.reported.figures]
     columns: list[tuple[str, Callable[[tuple[Record, Figure]], Field]]] = [
-        (axes.AXES[axis].row_title, lambda pair: Field(str(axes.AXES[axis].value(pair[0].cell)))),
+        (axes.AXES[axis].row_title, lambda pair: Field(axes.AXES[axis].text(pair[0].cell))),
         ("Data set", lambda pair: fields.dataset(pair[0].cell)),
         ("Figure", lambda pair: Field(TITLES[pair[1].quantity], words=True)),
         ("As printed", lambda pair: Field(pair[1].printed, key=pair[0].key)),
@@ -101,7 +101,7 @@ def only_in_log(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) ->
                 title = f"as logged: {figure.printed}; {figure.place}"
                 number = format_si(figure.value) if figure.quantity == "flops" else f"{figure.value:.4g}"
                 shown = Field(number, title, found[cell].key)
-                value = str(axes.AXES[axis].value(cell))
+                value = axes.AXES[axis].text(cell)
                 logged.setdefault((figure.quantity, cell.dataset), {}).setdefault(value, shown)
     values = dict.fromkeys(value for of in logged.values() for value in of)
     several = len({dataset for _, dataset in logged}) > 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
+from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.audit import registry
 from vlmnb.audit.rule import LEVELS, TITLES, Finding, Level
 from vlmnb.book import disputed
@@ -22,9 +24,31 @@ SPELLED = {
 
 
 def findings(records: Sequence[Record], source: Source) -> list[Finding]:
-    """Return what the rules find in the records of a source."""
+    """Return what the rules find in the records of a source, models and rules called as on other pages."""
     own = [record for record in records if record.source == source]
-    return registry.run(own, source) if own else []
+    names = {record.cell.model: model_title(record.cell.model) for record in own}
+    names |= {record.cell.dataset: dataset_title(record.cell.dataset) for record in own}
+    names |= {rule.name: f"“{_heading(rule.name)}”" for rule in registry.RULES}
+    longest = sorted(map(re.escape, names), key=len, reverse=True)
+    name = re.compile(rf"(?<![\w./-])({'|'.join(longest)})(?![\w/-])")
+
+    def titled(text: str) -> str:
+        return name.sub(lambda found: names[found[0]], text)
+
+    def readable(finding: Finding) -> Finding:
+        figures = {titled(what): titled(value) for what, value in finding.figures.items()}
+        where = tuple(one.model_copy(update={"cell": titled(one.cell)}) for one in finding.records)
+        meaning, unknown = titled(finding.meaning), titled(finding.unknown)
+        return finding.model_copy(
+            update={"figures": figures, "records": where, "meaning": meaning, "unknown": unknown}
+        )
+
+    return [readable(finding) for finding in registry.run(own, source)] if own else []
+
+
+def _heading(rule: str) -> str:
+    words = " ".join(SPELLED.get(word, word) for word in rule.split("-"))
+    return f"{words[0].upper()}{words[1:]}"
 
 
 def page(records: Sequence[Record], source: Source) -> str:
@@ -47,7 +71,7 @@ def page(records: Sequence[Record], source: Source) -> str:
     return render(
         "audit.md", overview=overview, source=source,
         records=sum(record.source == source for record in records), groups=groups, titles=TITLES,
-        headings={name: " ".join(SPELLED.get(word, word) for word in name.split("-")) for name in rules},
+        headings={name: _heading(name) for name in rules},
         statements=rules,
         counts=", ".join(formatting.counted(levels[level], level) for level in LEVELS),
         rules=[(code(name), says, of_rules[name]) for name, says in rules.items()],

@@ -9,13 +9,14 @@ from markupsafe import Markup
 from vlmnb import paths
 from vlmnb.analysis import repeatability
 from vlmnb.analysis.base_configuration import Setup
+from vlmnb.book import disputed
 from vlmnb.book.content import Content, Page, model_title
 from vlmnb.book.rendering import render
 from vlmnb.errors import UserError
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.planning import Run
-from vlmnb.views import across, fields, footnotes, repeat_table, table
+from vlmnb.views import across, fields, footnotes, repeat_table
 
 AXES = tuple(axis.name for axis in axes.AXES.values() if axis.in_reports)
 """The axes that have such a page."""
@@ -61,22 +62,38 @@ def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[
             floor = repeatability.noise_floor(content.records, places)
         folder = "reports" if setup.source == "reports" else "runs"
         links = {model: f"../{folder}/{paths.model_folder(model)}/{axis}.html" for model in models}
-        rows = across.rows(axis, models, titles, links, floor.value)
+        rows = across.rows(
+            axis, models, titles, links, floor.value, disputed.doubted(content.disputed, content.records)
+        )
         file = f"figures/{name(axis)}-{setup.source}-{setup.hardware}-{setup.device or 'all'}.svg"
-        if drawn := across.figure(axis, models, titles):
+        drawn, shows = across.figure(axis, models, titles)
+        if drawn:
             figures[file] = drawn
         made = across.table(
             axis,
             rows,
             f"Medians with {fields.confidence([row.record for row in rows])}" * (setup.source == "measured"),
+            disputed.figures(content.disputed, [row.record for row in rows]),
         )
         yield {
             "title": setup.title, "setup": Markup(footnotes.setup([row.record for row in rows])),
             "figure": file if drawn else "", "said": Markup(across.sentences(axis, rows)), "table": made,
-            "points": Markup(table.points(made)), "bundled": _small(models),
+            "shows": f"{shows[:1].upper()}{shows[1:]}", "bundled": _small(models),
+            "disputed": _disputed(content, axis) if setup.source == "reports" else (),
             "notes": Markup(footnotes.notes([row.record for row in rows])),
             "floor": "" if setup.source == "reports" else Markup(repeat_table.noise_floor(floor)),
         }  # fmt: skip
+
+
+def _disputed(content: Content, axis: str) -> list[disputed.Line]:
+    """Return the errors and warnings about figures of the reports' pages on an axis."""
+    found = (
+        line
+        for page in content.pages
+        if page.from_report and page.axis == axis
+        for line in disputed.lines(content.disputed, page)
+    )
+    return sorted({line for line in found if line.level != "note"})
 
 
 def _small(models: Sequence[str] | dict[str, list[Record]]) -> bool:

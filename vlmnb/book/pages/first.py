@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
@@ -9,7 +10,7 @@ from markupsafe import Markup
 from vlmnb import paths
 from vlmnb.analysis import base_configuration, repeatability, series
 from vlmnb.analysis.base_configuration import BaseResult, Setup, entry_of
-from vlmnb.audit import registry
+from vlmnb.book import disputed
 from vlmnb.book.content import Content, model_title, parameters
 from vlmnb.book.pages import axis
 from vlmnb.book.rendering import render
@@ -41,10 +42,10 @@ def page(content: Content) -> tuple[str, dict[str, str]]:
     elif small:
         setup, results = next(iter(small.items()))
         drawn = Markup(pareto_figure.blocks(content.records, setup, results))
-    checked = [record for record in content.records if record.source == "reports"]
     text = render(
         "first.md", findings=_findings(content, reports, small, batches), figure=FIGURE if batches else "",
-        points=drawn, reports=len(checked), levels=_levels(checked),
+        points=drawn, reports=sum(record.source == "reports" for record in content.records),
+        levels=Counter(finding.level for finding in content.disputed),
         small=[(setup.title, comparison_tables.headline_table(results)) for setup, results in small.items()],
         explore=EXPLORE, axes=axis.published(content),
     )  # fmt: skip
@@ -59,6 +60,7 @@ def _findings(
 ) -> list[Markup]:
     """Return the sentences for which there are records: full-size models first, then the stand-ins."""
     said: list[str] = []
+    doubted = disputed.doubted(content.disputed, content.records)
     gpu = next((own for setup, own in reports.items() if setup.device == "cuda"), ())
     costs = [
         (each.model.title, each.speed)
@@ -67,14 +69,20 @@ def _findings(
     ]
     if costs:
         said.append(say("first", "costs", costs=sorted(costs, key=lambda cost: cost[1].latency_s or 0)))
-    if gains := [(model_title(name), own[0], own[-1]) for name, own in batches.items() if len(own) > 1]:
+    gains = [
+        (model_title(name), own[0], own[-1], doubted.get((own[0].key, own[-1].key), 0))
+        for name, own in batches.items()
+        if len(own) > 1
+    ]
+    if gains:
         said.append(say("first", "batches", gains=gains))
     settings = _of_device(axis.found(content, "optimization"), "reports", "cuda")
-    changed: dict[str, list[tuple[str, float]]] = {}
+    changed: dict[str, list[tuple[str, float, int]]] = {}
     for name, own in settings.items():
         for other in own[1:]:
             ratio = (other.latency_s or 0) / (own[0].latency_s or 1)
-            changed.setdefault(other.cell.optimization, []).append((model_title(name), ratio))
+            number = doubted.get((own[0].key, other.key), 0)
+            changed.setdefault(other.cell.optimization, []).append((model_title(name), ratio, number))
     if changed:
         said.append(say("first", "settings", changed=changed))
     full_size = [record for record in content.records if _full_size(record)]
@@ -105,11 +113,6 @@ def _findings(
                 say("first", "small", setup=setup, rows=rows, sizes=sizes, change=change, several=several)
             )
     return [Markup(line) for line in said]
-
-
-def _levels(reported: Sequence[Record]) -> dict[str, int]:
-    found = registry.run(list(reported), "reports") if reported else []
-    return {level: sum(each.level == level for each in found) for level in ("error", "warning")}
 
 
 def _of_device(found: axis.Found, source: str, device: str) -> dict[str, list[Record]]:
