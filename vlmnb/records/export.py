@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import itertools
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,6 @@ from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.records import described, record_file, store
 from vlmnb.records.export_columns import EXPORT_COLUMNS
-
-AT_ONCE = 1_000
-"""Records that are turned into columns at a time."""
 
 FORMATS = {
     "csv": ".csv", "json": ".json", "parquet": ".parquet",
@@ -69,9 +65,10 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
                 count, problems = export_records(results, table, "csv")
                 scratch.write_text(described.croissant(table), encoding="utf-8")
                 return count, problems
-            write = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[file_format]
             with store.Index(results, export=True) as index:
-                return write(index.export(), scratch), index.problems()
+                rows, problems = list(index.export()), index.problems()
+            {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[file_format](rows, scratch)
+            return len(rows), problems
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from None
 
@@ -94,37 +91,19 @@ def _write_codecarbon(results: Path, scratch: Path) -> tuple[int, list[str]]:
     return len(rows), [*map(str, damaged)]
 
 
-def _write_csv(rows: Iterator[list[Any]], scratch: Path) -> int:
-    count = 0
+def _write_csv(rows: Sequence[Sequence[Any]], scratch: Path) -> None:
     with scratch.open("w", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file, lineterminator="\n")
-        lines.writerow(EXPORT_COLUMNS)
-        for values in rows:
-            lines.writerow(values)
-            count += 1
-    return count
+        csv.writer(file, lineterminator="\n").writerows([EXPORT_COLUMNS, *rows])
 
 
-def _write_json(rows: Iterator[list[Any]], scratch: Path) -> int:
-    count = 0
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write("[")
-        for count, values in enumerate(rows, start=1):
-            file.write("\n" if count == 1 else ",\n")
-            file.write(to_json(dict(zip(EXPORT_COLUMNS, values, strict=True))).decode())
-        file.write("\n]\n" if count else "]\n")
-    return count
+def _write_json(rows: Sequence[Sequence[Any]], scratch: Path) -> None:
+    lines = (to_json(dict(zip(EXPORT_COLUMNS, values, strict=True))).decode() for values in rows)
+    scratch.write_text("[" + ",".join(f"\n{line}" for line in lines) + "\n]\n", encoding="utf-8")
 
 
-def _write_parquet(rows: Iterator[list[Any]], scratch: Path) -> int:
+def _write_parquet(rows: Sequence[Sequence[Any]], scratch: Path) -> None:
     import pyarrow as pa
     from pyarrow import parquet
 
-    parts = [pa.table(dict.fromkeys(EXPORT_COLUMNS, pa.array([])))]
-    while some := list(itertools.islice(rows, AT_ONCE)):
-        columns = map(pa.array, zip(*some, strict=True))
-        parts.append(pa.table(dict(zip(EXPORT_COLUMNS, columns, strict=True))))
-    # A column may be empty, or hold whole numbers, in one part and not in the next.
-    table = pa.concat_tables(parts, promote_options="permissive")
-    parquet.write_table(table, scratch)
-    return int(table.num_rows)
+    columns = zip(*rows, strict=True) if rows else [()] * len(EXPORT_COLUMNS)
+    parquet.write_table(pa.table(dict(zip(EXPORT_COLUMNS, map(pa.array, columns), strict=True))), scratch)
