@@ -111,18 +111,9 @@ def speed_changed(original: Record, own: Record, noise_floor: float) -> bool:
     shares = _shares(original, own)
     same = [(original.phase(f), own.phase(f)) for name, f in _FIELDS.items() if not shares.get(name)]
     pairs = [(before.median, after.median) for before, after in same if before and after]
-    for passes in map(_passes_s, (original, own)):
-        pairs += [(max(passes), min(passes))] if passes else []
+    timings = [record.timing for record in (original, own) if record.timing]
+    pairs += [(max(timing.passes_s), min(timing.passes_s)) for timing in timings]
     return any(slow > (1 + noise_floor) * fast for slow, fast in pairs)
-
-
-def _passes_s(record: Record) -> list[float]:
-    """Return the seconds of each pass over all batches."""
-    if record.timing is None:
-        return []
-    every, passes = record.timing.latencies_s, record.timing.passes
-    count = len(every) // passes
-    return [sum(every[at * count : (at + 1) * count]) for at in range(passes)]
 
 
 def gate(original: Record, own: Record, others: Iterable[Record]) -> Gate | None:

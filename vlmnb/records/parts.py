@@ -118,6 +118,12 @@ class Timing(Frozen):
         """Return the share of the loop outside every batch's time, such as reading counters."""
         return 1 - sum(self.latencies_s) / self.loop_s
 
+    @property
+    def passes_s(self) -> list[float]:
+        """Return the seconds of each pass over all batches."""
+        each = len(self.latencies_s) // self.passes
+        return [sum(self.latencies_s[at * each : (at + 1) * each]) for at in range(self.passes)]
+
     def loaded(self, window: bool) -> tuple[bool, ...]:
         """Return for each pass whether it had background load; ``window``: whether the window as a whole had.
 

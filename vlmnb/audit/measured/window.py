@@ -143,10 +143,9 @@ def _background_s(record: Record) -> tuple[float, float | None]:
     window_s = record.codecarbon.get("duration")
     if timing is None or conditions is None or window_s is None:
         return 0.0, None
-    each = len(timing.latencies_s) // timing.passes
-    passes_s = [sum(timing.latencies_s[i * each : (i + 1) * each]) for i in range(timing.passes)]
-    used_s = sum((share or 0.0) * taken for share, taken in zip(timing.pass_loads, passes_s, strict=False))
-    least_s = used_s * (1 - PASSES) - TICKS_S - TICKS * sum(passes_s)
+    loads = zip(timing.pass_loads, timing.passes_s, strict=False)
+    used_s = sum((share or 0.0) * taken for share, taken in loads)
+    least_s = used_s * (1 - PASSES) - TICKS_S - TICKS * sum(timing.passes_s)
     return least_s, conditions.other_load * float(window_s)
 
 
