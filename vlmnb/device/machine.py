@@ -79,7 +79,7 @@ def describe() -> Machine:
         gpus=gpus,
         os=platform.platform(),
         python=platform.python_version(),
-        packages=_versions(),
+        packages=versions(*PACKAGES),
         virtualization=virtualization(),
         fingerprint=fingerprint_of(cpu_model, logical_cores, memory_bytes, names),
     )
@@ -154,9 +154,10 @@ def virtualization(cpuinfo: Path = Path("/proc/cpuinfo"), dmi: Path = Path("/sys
     return f"virtual machine ({named})" if named else "virtual machine"
 
 
-def _versions() -> dict[str, str]:
+def versions(*packages: str) -> dict[str, str]:
+    """Return the versions of those packages that are installed."""
     found = {}
-    for name in PACKAGES:
+    for package in packages:
         with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
+            found[package] = version(package)
     return found

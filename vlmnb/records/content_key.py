@@ -16,7 +16,6 @@ from vlmnb.files import code_fingerprint, hashing
 from vlmnb.records.record import SCHEMA_VERSION, Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
-from vlmnb.spec.optimizations.setting import versions
 
 PACKAGES = ("torch", "transformers", "tokenizers", "pillow", "codecarbon", "fvcore", "jiwer",
             *optimizations.packages())  # fmt: skip
@@ -91,7 +90,7 @@ def _surroundings(
 @functools.cache
 def packages() -> dict[str, str]:
     """Return the versions of ``PACKAGES``; one that is not installed is left out."""
-    return versions(*PACKAGES)
+    return machine.versions(*PACKAGES)
 
 
 def measuring_code() -> str:

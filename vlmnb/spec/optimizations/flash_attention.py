@@ -7,7 +7,8 @@ from functools import partial
 from importlib.metadata import version
 from typing import Any
 
-from vlmnb.spec.optimizations.setting import Setting, installed, versions
+from vlmnb.device.machine import versions
+from vlmnb.spec.optimizations.setting import Setting, installed
 from vlmnb.types import Dtype
 
 NAME = "flash_attention_2"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from vlmnb.device.machine import versions
 from vlmnb.errors import UserError
-from vlmnb.spec.optimizations.setting import Setting, installed, versions
+from vlmnb.spec.optimizations.setting import Setting, installed
 
 PREFIX = "llama.cpp-"
 

@@ -6,7 +6,6 @@ import contextlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, get_args
 
 from vlmnb.types import Dtype
@@ -104,15 +103,6 @@ class Setting:
             self.prepare(model, device)
         elif self.kind == "attention":
             model.set_attn_implementation(self.name)
-
-
-def versions(*packages: str) -> dict[str, str]:
-    """Return the versions of those packages that are installed."""
-    found = {}
-    for package in packages:
-        with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def installed(package: str) -> bool:

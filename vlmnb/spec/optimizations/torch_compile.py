@@ -14,7 +14,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from vlmnb.spec.optimizations.setting import Setting, versions
+from vlmnb.device.machine import versions
+from vlmnb.spec.optimizations.setting import Setting
 
 
 def compile_decoder(model: Any, device: str) -> None:
