@@ -110,6 +110,15 @@ class Findings:
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - began
 
+    @contextlib.contextmanager
+    def conditions(self, device: str) -> Iterator[None]:
+        """Note the conditions around the block."""
+        meter = ConditionsMeter(device)
+        meter.start()
+        yield
+        meter.stop()
+        self.provenance["conditions"] = meter.conditions()
+
     def extra(self, name: str, work: Callable[[], Any]) -> None:
         """Add a field of the record after the measurement; if that fails, a note says what is missing.
 
@@ -146,6 +155,8 @@ def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Rec
             rejected = error.inputs
     if rejected is not None and _runs_plain(resolved, slot, rejected):
         made.record["status"] = "unsupported"
+    if conditions := made.provenance.get("conditions"):
+        made.provenance["other_load"] = conditions.other_load
     made.provenance |= {"seconds": time.perf_counter() - began, "stages": made.stages}
     provenance = blank.provenance.model_copy(update=made.provenance)
     return blank.model_copy(update={**made.record, "notes": tuple(made.notes), "provenance": provenance})
@@ -182,8 +193,6 @@ def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Find
     del samples  # encoded pictures, which are not to be counted as memory of the model
     made.record["failed_samples"] = tuple(failed)
     (_profile if cell.measure == "layers" else _generate)(resolved, loaded, batches, made)
-    if conditions := made.provenance["conditions"]:
-        made.provenance["other_load"] = conditions.other_load
     made.extra("flops", partial(count, resolved, loaded, batches[0], counts))
 
 
@@ -254,21 +263,15 @@ def _reuse(
 ) -> None:
     asked = reuse.pictures(resolved, loaded, samples, failed)
     made.record["failed_samples"] = tuple(failed)
-    found, conditions = reuse.measured(resolved, loaded, asked)
-    made.record["reused"] = found
-    made.provenance |= {"conditions": conditions, "other_load": conditions and conditions.other_load}
+    made.record["reused"], made.provenance["conditions"] = reuse.measured(resolved, loaded, asked)
 
 
 def _preprocess(
     resolved: Resolved, loaded: Loaded, samples: Sequence[Sample], failed: list[FailedSample], made: Findings
 ) -> None:
-    meter = ConditionsMeter(resolved.cell.device)
-    meter.start()
-    made.record["preprocessing"] = preprocessing.profile(resolved, loaded, samples, failed)
-    meter.stop()
-    conditions = meter.conditions()
+    with made.conditions(resolved.cell.device):
+        made.record["preprocessing"] = preprocessing.profile(resolved, loaded, samples, failed)
     made.record["failed_samples"] = tuple(failed)
-    made.provenance |= {"conditions": conditions, "other_load": conditions.other_load}
 
 
 APART = {"reuse": _reuse, "preprocessing": _preprocess}
@@ -276,9 +279,9 @@ APART = {"reuse": _reuse, "preprocessing": _preprocess}
 
 
 def _profile(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made: Findings) -> None:
-    meter, inputs = ConditionsMeter(resolved.cell.device), batches[0].inputs
-    meter.start()
-    with made.stage("window"), failures.calling(inputs), resolved.optimization.within():
+    inputs = batches[0].inputs
+    with (
+        made.conditions(resolved.cell.device), made.stage("window"),
+        failures.calling(inputs), resolved.optimization.within(),
+    ):  # fmt: skip
         made.record["layers"] = layers.profile(loaded, inputs)
-    meter.stop()
-    made.provenance["conditions"] = meter.conditions()
