@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from optimized import timed
 
 from vlmnb.analysis import rates
 from vlmnb.analysis.rates import Rate
+from vlmnb.device import conditions, load
 from vlmnb.device.load import is_high
 from vlmnb.flops.flop_count import Parts
 from vlmnb.measure import peak_rates
@@ -20,6 +23,7 @@ from vlmnb.measure.cells import measure_cell
 from vlmnb.measure.flop_counting import FlopCounts
 from vlmnb.measure.loading import ModelSlot
 from vlmnb.meters.readings import MemoryUsage
+from vlmnb.records.cells_to_measure import RATES
 from vlmnb.records.parts import Ceilings
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import resolve_cell
@@ -107,6 +111,33 @@ def test_the_faster_layout_of_a_product_is_its_peak_rate(
     monkeypatch.setattr(peak_rates, "spent_s", spent_s)
     assert peak_rates.measured("cpu", "fp16").flops_per_s == 2 * 8**3
     assert len(seen) == 3, "two layouts and the copy"
+
+
+@pytest.mark.usefixtures("_small")
+def test_the_runs_of_a_sweep_search_once_while_the_device_may_do_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(dtype: str = "fp32") -> Ceilings:
+        """Ask as a new process would."""
+        search = functools.cache(peak_rates.search_of)
+        monkeypatch.setattr(peak_rates, "_search", search)
+        return peak_rates.measured("cpu", dtype)
+
+    monkeypatch.setattr(peak_rates, "is_high", lambda share: False)
+    monkeypatch.setattr(load, "SHORTEST_LOAD_WINDOW_S", 0.0)
+    alone = run()
+    assert len(alone.product_s) == len(alone.copy_s) == len(alone.loads) == peak_rates.TRIES
+    monkeypatch.setenv(RATES, str(tmp_path))
+    first = run()
+    assert first != alone
+    assert run() == first, "the next run takes what the first has found, with all raw samples"
+    assert run("bf16").product_s != first.product_s
+    monkeypatch.setattr(conditions, "cpu_limit", lambda: 0.5)
+    slowed = run()
+    assert slowed.began_at >= first.began_at
+    assert slowed.product_s != first.product_s, "a device that may do less is searched again"
+    monkeypatch.setattr(peak_rates, "FRESH_S", 0.0)
+    assert run().product_s != slowed.product_s, "and so is one searched long ago"
 
 
 under = partial(changed, part="ceilings")

@@ -65,6 +65,15 @@ class ConditionsMeter:
         return state.model_copy(update={"cpu_clock_hz": cpu_clock_hz(), "cpu_governor": cpu_governor()})
 
 
+def limits(device: str) -> str:
+    """Return what the system lets a device do: this process's cores, their limit and governor, its power."""
+    power_w = None
+    if is_cuda(device):
+        with contextlib.suppress(nvml.NvmlUnavailable):
+            power_w = nvml.gpu_of(device).power_cap_w()
+    return f"{sorted(_own_cpus())} {cpu_limit()} {cpu_governor()} {power_w}"
+
+
 def cpu_clock_hz(folder: Path = CPU_FOLDER, cpuinfo: Path = CPUINFO) -> int | None:
     """Return the mean clock of the cores this process may use, from cpufreq, else /proc/cpuinfo, else None.
 

@@ -37,6 +37,9 @@ PROGRESS = "VLMNB_PROGRESS"
 TURN = "VLMNB_TURN"
 """File that a sweep creates when this run may begin to measure; until then the run waits, already started."""
 
+RATES = "VLMNB_RATES"
+"""Folder in which the runs of a sweep in one environment keep the peak rates of their device."""
+
 STALE = "VLMNB_STALE"
 """Set to ``1`` by hand to measure cells that have only a stale record."""
 

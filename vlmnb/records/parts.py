@@ -144,7 +144,7 @@ class Timing(Frozen):
 
 
 class Ceilings(Frozen):
-    """Peak rates of the device: the highest that the process that wrote the record had seen.
+    """Peak rates of the device: the highest that the sweep of the record, or its process, had seen.
 
     Attributes:
         flops_per_s: Floating-point operations per second of a large matrix product.
@@ -152,6 +152,9 @@ class Ceilings(Frozen):
         method: What was done how often.
         other_load: Background load in the quietest try, as share of all cores, 0 to 1; None if not known.
         contaminated: Whether every try had background load, so that the device may reach more.
+        product_s: Seconds of the shortest product of each try; ``copy_s`` of the shortest copy.
+        loads: Background load of each try.
+        began_at: When the first try began, which may be before the record's own measurement.
     """
 
     flops_per_s: float
@@ -159,6 +162,10 @@ class Ceilings(Frozen):
     method: str
     other_load: float | None = None
     contaminated: bool = False
+    product_s: tuple[float, ...] = ()
+    copy_s: tuple[float, ...] = ()
+    loads: tuple[float, ...] = ()
+    began_at: str = ""
 
 
 class LayerPart(Frozen):

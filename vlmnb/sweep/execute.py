@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +23,15 @@ from vlmnb.device import slots
 from vlmnb.device.slots import Slot
 from vlmnb.errors import with_name
 from vlmnb.files import temporary
+from vlmnb.files.changes import signature
 from vlmnb.records import cells_to_measure
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import supervisor, warm
 from vlmnb.types import Frozen
 
-POLL_S = 0.5
+POLL_S, LOOK_S = 0.5, 0.05
+"""How often a run is looked at, and whether it has begun or ended a cell."""
+
 TAIL_BYTES = 4000
 """How much of the end of a failed run's stderr is kept."""
 
@@ -107,6 +111,7 @@ class StartedRun:
             "VLMNB_QUIET": "1",
             "PYTHONUNBUFFERED": "1",
         }
+        place = parents.of(shared) if parents else ""
         request = {
             "axis": run.axis,
             "parameters": {**run.parameters, "model": run.model, "results": str(options.results)},
@@ -114,10 +119,11 @@ class StartedRun:
             "sockets": str(sockets),
             "run_limit_s": options.run_limit_s,
             "cell_limit_s": options.cell_limit_s,
-            "warm": parents.of(shared) if parents else "",
+            "warm": place,
         }
         environment = {
             **shared,
+            cells_to_measure.RATES: str(Path(place).parent) if place else "",
             "IPYTHONDIR": str(self.scratch),
             cells_to_measure.PROGRESS: str(self.scratch / "cell.json"),
             cells_to_measure.AGAIN: str(self.scratch / "again"),
@@ -167,11 +173,19 @@ def execute(begun: StartedRun, on_poll: Callable[[str], None], stop: threading.E
             on_poll(_read(begun.scratch / "cell.json").get("cell", ""))
             if stop.is_set():
                 begun.process.terminate()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                begun.process.wait(POLL_S)
+            _wait(begun.process, begun.scratch / "cell.json")
         begun.end()
         result = _result(begun)
         return _published(result, begun.options, begun.scratch / "out.ipynb")
+
+
+def _wait(process: subprocess.Popen[bytes], file: Path) -> None:
+    """Wait until a process ends or the file changes, a while at most."""
+    until, was = time.monotonic() + POLL_S, signature(file)
+    while time.monotonic() < until and signature(file) == was:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LOOK_S)
+            return
 
 
 def file_failure(result: RunResult, options: ExecutionOptions, *, stale: bool = False) -> None:

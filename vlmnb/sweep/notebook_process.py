@@ -63,6 +63,7 @@ def _papermill(request: dict[str, Any]) -> tuple[str, str]:
             kernel_name="python3",
             progress_bar=False,
             autosave_cell_every=0,
+            shutdown_kernel="immediate",
             config=settings,
             kernel_manager_class=kernels,
         )

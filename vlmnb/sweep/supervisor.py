@@ -52,23 +52,24 @@ def main(request: dict[str, Any]) -> int:
         env=environment,
     )
     watch, why = Watch(request["run_limit_s"], request["cell_limit_s"], scratch / "cell.json"), ""
+    ended = [os.pidfd_open(child.pid)] if sys.platform == "linux" else []  # its end is seen at once
     while child.poll() is None and not why:
         if asked_to_stop:
             why = "stopped"
-        elif select.select([sys.stdin], [], [], POLL_S)[0] and not os.read(sys.stdin.fileno(), 1):
+        elif sys.stdin in select.select([sys.stdin, *ended], [], [], POLL_S)[0] and not os.read(0, 1):
             why = "orphaned"
         else:
             why = watch.exceeded()
     end_all()
     await_guards(scratch)
-    ended = {"why": why, "code": child.returncode, "cell": watch.cell}
+    report = {"why": why, "code": child.returncode, "cell": watch.cell}
     if why == "orphaned":
         for folder in (scratch, request["sockets"]):
             shutil.rmtree(folder, ignore_errors=True)
         remove_left()  # other folders of the killed sweep, or of the node
     else:
         try:
-            (scratch / "ended.json").write_text(json.dumps(ended), encoding="utf-8")
+            (scratch / "ended.json").write_text(json.dumps(report), encoding="utf-8")
         except OSError as error:
             return error.errno or 0
     return 0
