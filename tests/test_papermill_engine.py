@@ -77,6 +77,18 @@ def test_a_good_run_logs_nothing_of_the_kernels(tmp_path: Path) -> None:
     assert "IPKernelApp" not in ended.stderr
 
 
+@pytest.mark.slow
+def test_a_notebook_does_not_show_that_widgets_are_missing() -> None:
+    script = """
+import types
+import ipykernel.zmqshell
+from vlmnb import experiment
+print(experiment.records(types.SimpleNamespace(source="measured", parameters={"results": "results"}, cells=[])))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert (ended.stdout.strip(), "IProgress" in ended.stderr) == ("[]", False)
+
+
 @pytest.mark.parametrize("program", ["/usr/bin/pytest", "-c", "/x/vlmnb/notebook_run.py"])
 def test_other_programs_are_left_alone(monkeypatch: pytest.MonkeyPatch, program: str) -> None:
     monkeypatch.setattr(sys, "argv", [program])

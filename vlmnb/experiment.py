@@ -62,13 +62,13 @@ def records(plan: Plan) -> list[Record]:
         return _reported(plan)
     from tqdm import tqdm
 
+    # Raised by tqdm.auto, which transformers imports, where ipywidgets is not installed; nothing is missing.
+    warnings.filterwarnings("ignore", message="IProgress not found")
     from vlmnb.measure import process_state
 
     with process_state.importing():
         from vlmnb.measure.cells import measure_cells
 
-    # Raised by tqdm.auto within datasets where ipywidgets is not installed; nothing is missing.
-    warnings.filterwarnings("ignore", message="IProgress not found")
     quiet = os.environ.get(QUIET) == "1"
     results = paths.resolve(str(plan.parameters["results"]))
     with tqdm(total=len(plan.cells), unit="cell", disable=quiet, leave=False) as bar:

@@ -130,6 +130,7 @@ def test_answers_of_fixed_length_are_separate_cells_with_few_samples() -> None:
 def test_every_notebook_is_clean_and_takes_the_parameters_of_its_axis(axis: str) -> None:
     notebook = nbformat.read(paths.notebook(axis), as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(".." not in cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert len(notebook.cells) <= 13
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     (parameters,) = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
