@@ -237,7 +237,7 @@ def test_a_line_above_a_table_says_what_all_its_cells_share_and_one_below_what_m
     assert "batch" not in line
     assert footnotes.setup([]) == ""
     single = footnotes.setup([record(cell(samples=1, max_new_tokens=1, seq_len=1))])
-    assert "1 sample," in single and single.count("1 token") == 2 and "1 tokens" not in single
+    assert ("1 sample," in single, single.count("1 token"), "1 tokens" in single) == (True, 2, False)
     _, reported_rows = reported.shown("fuyu-8b", "batch_size")
     assert "samples" not in footnotes.setup(reported_rows), "no report states its samples"
     legend = marks.legend(f'<td class="vlmnb-missing">-</td><td>3{marks.DEGENERATE}</td>')
