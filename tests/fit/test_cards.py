@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,35 +113,3 @@ def test_a_changed_catalogue_outdates_every_card(sweep: Path, monkeypatch: pytes
     with (root / "data" / "gpus.csv").open("a") as file:
         file.write("\n")
     assert set(pages(sweep).values()) == {"outdated"}
-
-
-@pytest.mark.slow
-def test_a_sweep_makes_the_outdated_cards_again_and_no_other(sweep: Path) -> None:
-    root = sweep.parent.parent
-    own = dict.fromkeys(("VLMNB_ROOT", "TMPDIR", "VLMNB_LOCKS"), str(root))
-    environment = {**os.environ, **own, "PYTHONPATH": str(PROJECT)}
-
-    def vlmnb(*arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "vlmnb", *arguments], cwd=root, env=environment, check=False,
-            capture_output=True, text=True, timeout=600,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def states() -> dict[str, str]:
-        told = json.loads(vlmnb("status", "sweeps/cards.yaml", "--json"))
-        return {run["run"]: run["page"] for run in told["runs"]}
-
-    page = {name: paths.executed(root / "runs", name, "card") for name in MODELS}
-    record_file.write(measured(), root / "results")
-    vlmnb("sweep", "sweeps/cards.yaml")
-    assert set(states().values()) == {"current"}
-    before = {name: file.stat().st_mtime_ns for name, file in page.items()}
-
-    record_file.write(measured(optimization="fp16+bnb-4bit", key="b" * 16), root / "results")
-    assert states() == {"llava-tiny/card": "outdated", "fuyu-tiny/card": "current"}
-    vlmnb("sweep", "sweeps/cards.yaml")
-    assert set(states().values()) == {"current"}
-    assert page["fuyu-tiny"].stat().st_mtime_ns == before["fuyu-tiny"]
-    assert page["llava-tiny"].stat().st_mtime_ns > before["llava-tiny"]
