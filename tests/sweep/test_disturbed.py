@@ -62,7 +62,7 @@ def test_pages_older_than_the_repeats_of_a_later_run_are_drawn_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def job(name: str, page: str, *, wanted: bool = False) -> Any:
-        return SimpleNamespace(run=SimpleNamespace(name=name), page=page, wanted=lambda: [name] * wanted)
+        return SimpleNamespace(run=SimpleNamespace(name=name), page=page, wanted=lambda *_: [name] * wanted)
 
     def result(name: str, kind: str = "ok") -> Any:
         return SimpleNamespace(run=SimpleNamespace(name=name), kind=kind)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from statistics import median
 
-from vlmnb.meters.readings import headline
 from vlmnb.records.parts import Asked
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
@@ -69,11 +68,3 @@ def break_even(record: Record) -> BreakEven | None:
     gain_s = plain_s - kept_s
     questions = max(1, math.ceil(keep_s / gain_s)) if gain_s > 0 else None
     return BreakEven(keep_s=keep_s, plain_s=plain_s, kept_s=kept_s, questions=questions)
-
-
-def joules(record: Record, asked: Asked) -> tuple[float | None, str, str]:
-    """Return joules per question, how they were obtained, and why there are none."""
-    reading = headline(asked.energy, record.cell.device, asked.energy_refused)
-    if reading is None or not reading.samples:
-        return None, "", "; ".join(refusal.reason for refusal in asked.energy_refused) or "no reading"
-    return reading.energy_j / reading.samples, reading.method, ""

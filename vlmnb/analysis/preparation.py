@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb.meters.readings import headline
 from vlmnb.records.parts import Prepared
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
@@ -68,12 +67,3 @@ def waits_from(records: Sequence[Record], backend: str, threads: int, noise_floo
             break
         size = at
     return size
-
-
-def joules(way: Prepared) -> tuple[float | None, str, str]:
-    """Return the joules of the CPU per sample, how they were obtained, and why there are none."""
-    reading = headline(way.energy, "cpu", way.energy_refused)
-    if reading is None or not way.samples:
-        why = "; ".join(refusal.reason for refusal in way.energy_refused) or way.reason or "no reading"
-        return None, "", why
-    return reading.energy_j / way.samples, reading.method, ""

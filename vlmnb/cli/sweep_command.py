@@ -72,7 +72,6 @@ def run(asked: options.Asked) -> int:
     from rich.console import Console
 
     from vlmnb.sweep import local, scheduler, supervisor
-    from vlmnb.sweep.progress import Progress
 
     runs, execution = options.planned(asked)
     jobs = inventory.jobs(runs, execution.results, execution.runs)
@@ -96,10 +95,7 @@ def run(asked: options.Asked) -> int:
         wanted = {cell.path: cell for job in jobs for cell in job.wanted(asked.remeasure)}
         if asked.remeasure.stale:
             _require_clock(jobs)
-        progress = Progress(
-            jobs, list(wanted.values()), console,
-            results=execution.results, spec=options.named(asked.spec), command=asked.command,
-        )  # fmt: skip
+        progress = _progress(jobs, asked.remeasure, execution, console, asked)
         for line in status.kept(wanted.values()):
             progress.announce(line)
         sweep = scheduler.Sweep(execution, asked.remeasure, progress)
@@ -127,8 +123,6 @@ def _without_load(
 ) -> Sequence[RunResult]:  # fmt: skip
     """Measure once more, on a machine that is quiet now, what other processes disturbed in this sweep."""
     from vlmnb.device import clock, load
-    from vlmnb.sweep import local, scheduler
-    from vlmnb.sweep.progress import Progress
 
     disturbed = inventory.disturbed(jobs, measured)
     if not disturbed or any(result.kind != "ok" for result in results):
@@ -146,17 +140,8 @@ def _without_load(
         f"Second round: {counted(len(disturbed), 'cell')} measured again, because other processes used the "
         "machine the first time (†); the time starts at zero"
     )
-    remeasure = Remeasure(disturbed=disturbed)
-    cells = {cell.path: cell for job in jobs for cell in job.wanted(remeasure)}
-    more = Progress(
-        jobs, list(cells.values()), console,
-        results=execution.results, spec=options.named(asked.spec), command=asked.command,
-    )  # fmt: skip
-    with more:
-        # A page shows records of other runs: those drawn before are drawn again.
-        again = local.local(scheduler.Sweep(execution, remeasure, more), jobs)
-    names = {result.run.name for result in again}
-    return [*(result for result in results if result.run.name not in names), *again]
+    # All jobs: a page shows records of other runs, and those drawn before are drawn again.
+    return _again(jobs, Remeasure(disturbed=disturbed), results, execution, console, asked)
 
 
 def _drawn_again(
@@ -164,9 +149,6 @@ def _drawn_again(
     asked: options.Asked,
 ) -> Sequence[RunResult]:  # fmt: skip
     """Draw pages again that show records of runs that came after them: A/A repeats of another model."""
-    from vlmnb.sweep import local, scheduler
-    from vlmnb.sweep.progress import Progress
-
     made = {result.run.name for result in results if result.kind == "ok"}
     late = [job for job in jobs if job.run.name in made and job.page != "current" and not job.wanted()]
     if not late:
@@ -175,13 +157,35 @@ def _drawn_again(
         f"{counted(len(late), 'page')} drawn again: records that they show came after them",
         markup=False, highlight=False,
     )  # fmt: skip
-    progress = Progress(
-        late, [], console, results=execution.results, spec=options.named(asked.spec), command=asked.command
-    )
+    return _again(late, inventory.NOTHING_AGAIN, results, execution, console, asked)
+
+
+def _again(
+    jobs: Sequence[Job], remeasure: Remeasure, results: Sequence[RunResult], execution: ExecutionOptions,
+    console: Console, asked: options.Asked,
+) -> Sequence[RunResult]:  # fmt: skip
+    """Execute jobs once more on this machine; return all results, the new ones in place of the old."""
+    from vlmnb.sweep import local, scheduler
+
+    progress = _progress(jobs, remeasure, execution, console, asked)
     with progress:
-        again = local.local(scheduler.Sweep(execution, Remeasure(), progress), late)
+        again = local.local(scheduler.Sweep(execution, remeasure, progress), jobs)
     names = {result.run.name for result in again}
     return [*(result for result in results if result.run.name not in names), *again]
+
+
+def _progress(
+    jobs: Sequence[Job], remeasure: Remeasure, execution: ExecutionOptions, console: Console,
+    asked: options.Asked,
+) -> Progress:  # fmt: skip
+    """Return what shows how far the wanted cells of jobs are, each counted once."""
+    from vlmnb.sweep.progress import Progress
+
+    cells = {cell.path: cell for job in jobs for cell in job.wanted(remeasure)}
+    return Progress(
+        jobs, list(cells.values()), console,
+        results=execution.results, spec=options.named(asked.spec), command=asked.command,
+    )  # fmt: skip
 
 
 def _report(

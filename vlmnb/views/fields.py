@@ -10,6 +10,7 @@ from typing import Any
 
 from vlmnb.analysis import series
 from vlmnb.analysis.base_configuration import dataset_title
+from vlmnb.meters.readings import EnergyReading, EnergyRefusal
 from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
@@ -197,6 +198,16 @@ def joules(record: Record, amount: float | None) -> Field:
     shown = f"{MODELLED if reading.method == 'model' else ''}{formatting.digits(amount)}"
     title = f"{reading.method}: {reading.detail}; {ONE_READING}"
     return marked(Field(shown, title, record.key), marks.of_energy(record))
+
+
+def of_part(
+    reading: EnergyReading | None, samples: int | None, refused: Sequence[EnergyRefusal], key: str
+) -> Field:
+    """Show the joules per sample of a part of a cell that has a reading of its own."""
+    if reading is None or not samples:
+        return without("; ".join(one.reason for one in refused) or "no reading", key)
+    shown = f"{MODELLED if reading.method == 'model' else ''}{reading.energy_j / samples:.3g}"
+    return Field(shown, f"{reading.method}, {ONE_READING}", key)
 
 
 ATTENTION: Column = (

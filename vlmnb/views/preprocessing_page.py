@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vlmnb.analysis import preparation
+from vlmnb.meters.readings import headline
 from vlmnb.records.parts import STEPS, Prepared
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 from vlmnb.views import fields, figure_style, marks
-from vlmnb.views.marks import MODELLED, marked
+from vlmnb.views.marks import marked
 from vlmnb.views.table import Field, Row, Table, missing, without
 from vlmnb.views.templates import say
 
@@ -154,12 +155,8 @@ def _numbers(record: Record, way: Prepared, noise_floor: float) -> list[Field]:
     key, model = record.key, preparation.model_s(record)
     assert model is not None
     own = intervals.median_interval(preparation.batch_s(record, way))
-    amount, method, why = preparation.joules(way)
-    energy = without(why, key)
-    if amount is not None:
-        energy = Field(
-            f"{MODELLED if method == 'model' else ''}{amount:.3g}", f"{method}, {fields.ONE_READING}", key
-        )
+    reading = headline(way.energy, "cpu", way.energy_refused)
+    energy = fields.of_part(reading, way.samples, way.energy_refused, key)
     title = "preprocessing divided by preprocessing and model, of medians, without an interval"
     found = preparation.against_model(record, way, noise_floor)
     assert found is not None

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vlmnb.analysis import picture_reuse
+from vlmnb.meters.readings import headline
 from vlmnb.records.parts import Asked, Reused
 from vlmnb.records.record import Record
 from vlmnb.stats import formatting, intervals
 from vlmnb.views import fields, figure_style, marks
-from vlmnb.views.marks import MODELLED, marked
+from vlmnb.views.marks import marked
 from vlmnb.views.table import Field, Row, Table, missing, without
 from vlmnb.views.templates import say
 
@@ -124,34 +125,17 @@ def _series(records: Sequence[Record]) -> dict[str, list[tuple[Record, Asked]]]:
 
 def _plain(record: Record) -> Row:
     assert record.reused is not None
-    nothing = without("nothing is kept")
-    shown = _cost(record, record.reused.plain)
-    itself, energy = Field("100", "the plain run itself"), _energy(record, record.reused.plain)
-    return (
-        *_names(record, ""),
-        shown,
-        without(itself.title),
-        itself,
-        energy,
-        nothing,
-        nothing,
-        nothing,
-        without(itself.title),
-    )
+    plain, itself = record.reused.plain, Field("100", "the plain run itself")
+    costs = _cost(record, plain), without(itself.title), itself, _energy(record, plain)
+    return (*_names(record, ""), *costs, *[without("nothing is kept")] * 3, without(itself.title))
 
 
 def _kept(record: Record) -> Row:
     names, found = _names(record, record.cell.reuse), record.reused
     if found is None:
         return (*names, *[missing(record)] * 8)
-    return (
-        *names,
-        _cost(record, found.kept),
-        _cost(record, found.plain),
-        _share(record),
-        _energy(record, found.kept),
-        *_paid(record, found),
-    )
+    costs = _cost(record, found.kept), _cost(record, found.plain), _share(record)
+    return (*names, *costs, _energy(record, found.kept), *_paid(record, found))
 
 
 def _paid(record: Record, found: Reused) -> Row:
@@ -193,8 +177,5 @@ def _share(record: Record) -> Field:
 
 
 def _energy(record: Record, asked: Asked) -> Field:
-    amount, method, why = picture_reuse.joules(record, asked)
-    if amount is None:
-        return without(why, record.key)
-    text = f"{MODELLED if method == 'model' else ''}{amount:.3g}"
-    return Field(text, f"{method}, {fields.ONE_READING}", record.key)
+    reading = headline(asked.energy, record.cell.device, asked.energy_refused)
+    return fields.of_part(reading, reading.samples if reading else None, asked.energy_refused, record.key)
