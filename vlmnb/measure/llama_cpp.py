@@ -74,7 +74,8 @@ class Engine:
         llama_cpp.ggml_backend_load_all()
         with tempfile.TemporaryDirectory(prefix="vlmnb-gguf-") as folder:
             try:
-                language, vision = gguf_files.write(family, model, processor, Path(folder))
+                parts = family.gguf(model.config, processor.image_processor)
+                language, vision = gguf_files.write(parts, model, processor.tokenizer, Path(folder))
                 quantized = _quantized(llama_cpp, language, kind)
                 self._model = llama_cpp.LlamaModel(str(quantized), _in_memory(llama_cpp), False)
                 self._tower = llama_cpp.MtmdContext(str(vision), self._model, _tower_settings(llama_cpp))

@@ -10,10 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from vlmnb.models.family import Family
+from typing import Any
 
 OF_VISION = ("v.", "mm.", "vision_tower.", "visual.")
 """How the names of tensors begin that belong to the mmproj file."""
@@ -37,22 +34,21 @@ class GgufParts:
     tensors: Callable[[str, Any], Iterable[tuple[str, Any]]]
 
 
-def write(family: Family, model: Any, processor: Any, folder: Path) -> tuple[Path, Path]:
+def write(parts: GgufParts, model: Any, tokenizer: Any, folder: Path) -> tuple[Path, Path]:
     """Write a model in 32 bits into a folder; return the files of the language model and of the vision side.
 
     Raises:
-        ValueError: llama.cpp cannot run the architecture, or its conversion is not known.
+        ValueError: llama.cpp has no name for a weight.
     """
     import gguf
 
     config = model.config
     text, layers = config.text_config, int(config.text_config.num_hidden_layers)
-    parts = family.gguf(config, processor.image_processor)
     files = folder / "model.gguf", folder / "mmproj.gguf"
     language = gguf.GGUFWriter(files[0], parts.architecture)
     vision = gguf.GGUFWriter(files[1], "clip")
     _put(language, _sizes(parts.architecture, text) | dict(parts.language))
-    _put(language, _vocabulary(processor.tokenizer, int(text.vocab_size)))
+    _put(language, _vocabulary(tokenizer, int(text.vocab_size)))
     _put(vision, {"clip.has_vision_encoder": True, "general.file_type": 0, **parts.vision})
     of_language = gguf.get_tensor_name_map(gguf.MODEL_ARCH[parts.architecture.upper()], layers)
     of_vision = gguf.get_tensor_name_map(gguf.MODEL_ARCH.MMPROJ, int(parts.vision["clip.vision.block_count"]))
