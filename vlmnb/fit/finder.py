@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from vlmnb.files import templates
-from vlmnb.fit import answer, gpus, memory, quantize, shape
+from vlmnb.fit import gpus, memory, quantize, shape
+from vlmnb.fit.memory import Load
+from vlmnb.fit.shape import Shape
 from vlmnb.flops import formula
 from vlmnb.stats import formatting
 from vlmnb.views import table
@@ -39,7 +41,8 @@ def memory_table(names: Iterable[str]) -> str:
     """Return the memory of each model by quantization at its base configuration and batch 1."""
     rows = []
     for name in names:
-        model, load = shape.of(name), answer.load_of(name)
+        model = shape.of(name)
+        load = _load(model)
         cells = [
             Field(table.MISSING, why)
             if (why := quantize.obstacle(model, kind))
@@ -59,7 +62,8 @@ def computed_table(names: Iterable[str], batch_size: int) -> str:
     )  # fmt: skip
     half, rows = quantize.get("fp16"), []
     for name in names:
-        model, load = shape.of(name), answer.load_of(name, batch_size=batch_size)
+        model = shape.of(name)
+        load = _load(model).model_copy(update={"batch_size": batch_size})
         flops = formula.prefill(
             model.family, model.config, model.side(load.image_size), load.prompt_tokens(model)
         )
@@ -96,8 +100,15 @@ def gpu_table() -> str:
     return table.render(Table(notes.strip(), columns, tuple(rows), "vlmnb-filter vlmnb-sticky"))
 
 
+def _load(of: Shape) -> Load:
+    """Return one sample of the base configuration."""
+    entry = of.entry
+    return Load(image_size=entry.image_size, text_tokens=entry.seq_lens[0], new_tokens=entry.max_new_tokens)
+
+
 def _model(name: str) -> dict[str, Any]:
-    model, load = shape.of(name), answer.load_of(name)
+    model = shape.of(name)
+    load = _load(model)
     asked = load.prompt_tokens(model) + load.new_tokens
     contexts = [0, *(tokens for tokens in CONTEXTS if asked <= tokens <= model.decoder.context)]
     sizes = {
