@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from factory import cell
+from factory import answers, cell
 
 from vlmnb.data.catalogue import Sample
 from vlmnb.measure.batches import Batch
@@ -67,6 +67,15 @@ def test_captions_with_one_reference_alone_are_noted_once(
 ) -> None:
     found = remarks(cell(**changes), scored(changes["dataset"], "a dog", *references))
     assert [one[: len(noted)] for one in found] == [noted] * bool(noted)
+
+
+@pytest.mark.parametrize(("context", "noted"), [(87, []), (0, []), (86, ["4 of 4"])])
+def test_a_prompt_longer_than_the_context_is_noted_where_answers_are_scored(
+    context: int, noted: list[str]
+) -> None:
+    found = remarks(cell(), answers(4, 1), context)
+    assert [one[:6] for one in found] == noted
+    assert not remarks(cell(length="fixed"), answers(4, 1), context)
 
 
 def test_numbers_as_references_are_read_as_text() -> None:

@@ -47,6 +47,13 @@ def test_a_missing_device_is_unsupported_with_a_reason(tmp_path: Path) -> None:
     assert "CUDA" in gpu.reason
 
 
+def test_a_picture_of_more_tokens_than_the_context_is_measured_and_noted(tmp_path: Path) -> None:
+    sizes = {"image_sizes": [64, 448], "datasets": ["textvqa-mini"], "samples": 1, "batch_size": 1}
+    small, large = measured(tmp_path, "image_size", "smolvlm-tiny", **sizes)
+    assert (small.status, large.status, small.notes) == ("ok", "ok", ())
+    assert "context of 1024 tokens" in large.notes[0]
+
+
 def test_fixed_length_generates_exactly_as_many_tokens_without_wer(tmp_path: Path) -> None:
     fixed = {"batch_sizes": [2], "max_new_tokens": 7, "length": "fixed"}
     (made,) = measured(tmp_path, "batch_size", "llava-tiny", **fixed)

@@ -241,7 +241,8 @@ def _generate(resolved: Resolved, loaded: Loaded, batches: Sequence[Batch], made
     if generate.reduce:
         made.extra("visual_tokens", partial(_left, loaded, generate.reduce, batches[0]))
     made.extra("answers", partial(score, cell, generate, batches, window.outputs))
-    made.notes += remarks(cell, made.record.get("answers", ()))
+    context = 0 if generate.reduce else getattr(loaded.decoder.config, "max_position_embeddings", 0) or 0
+    made.notes += remarks(cell, made.record.get("answers", ()), context)
     made.extra("probe", partial(generate.probe, batches[0].inputs, window.heard))
     # For cells that show speed, and for optimizations, which may come nearer to the peak.
     original = optimizations.base_dtype(resolved.entry.base_dtype, cell.device)

@@ -35,15 +35,28 @@ def _compared(cell: Cell) -> bool:
     return cell.weights != "random" and cell.length != "fixed"
 
 
-def remarks(cell: Cell, answers: Sequence[Answer]) -> list[str]:
-    """Return what a reader should know of the references as a whole: captions with a reference alone."""
-    alone = sum(len(answer.references) == 1 for answer in answers)
-    if not captions.is_captioning(cell.dataset) or not alone or not _compared(cell):
+def remarks(cell: Cell, answers: Sequence[Answer], context: int = 0) -> list[str]:
+    """Return what a reader should know of the scores as a whole.
+
+    That is captions with a reference alone, and prompts that, with their answers, take more tokens than the
+    model was trained for (``context``; 0 if that is not known).
+    """
+    if not _compared(cell):
         return []
-    return [
-        f"{alone} of {len(answers)} pictures have one reference alone, where COCO has five: CIDEr and BLEU "
-        "do not compare with published ones"
-    ]
+    found, count = [], len(answers)
+    alone = sum(len(answer.references) == 1 for answer in answers)
+    if captions.is_captioning(cell.dataset) and alone:
+        found.append(
+            f"{alone} of {count} pictures have one reference alone, where COCO has five: CIDEr and BLEU "
+            "do not compare with published ones"
+        )
+    lengths = [answer.text_tokens + answer.image_tokens + answer.output_tokens for answer in answers]
+    if longer := [length for length in lengths if 0 < context < length]:
+        found.append(
+            f"{len(longer)} of {count} prompts with their answers are longer than the model's context "
+            f"of {context} tokens, up to {max(longer)}; it was not trained for these"
+        )
+    return found
 
 
 def _scored(dataset: str, answer: Answer) -> Answer:
