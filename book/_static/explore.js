@@ -22,9 +22,9 @@
   };
   const text = (value, unit) => {
     if (unit === "$") return `$${plain(value)}`;
-    if (!["s", "J", "B", "FLOP", "g", "Wh"].includes(unit) || value === 0) return `${plain(value)} ${unit}`.trim();
+    if (!["s", "J", "B", "FLOP", "g", "Wh"].includes(unit) || value === 0) return `${plain(value)}\u00a0${unit}`.trim();
     const [prefix, factor] = PREFIXES.find(([, size]) => Math.abs(value) >= size * 0.9995) ?? PREFIXES.at(-1);
-    return `${plain(value / factor)} ${prefix}${unit}`;
+    return `${plain(value / factor)}\u00a0${prefix}${unit}`;
   };
 
   // A quantity of a point as [value, low, high] or [value]; undefined where it has none.
@@ -55,7 +55,7 @@
     if (!found) return "-";
     const { unit } = quantities[name];
     const ends = found.length > 2 ? ` [${text(found[1], unit)}, ${text(found[2], unit)}]` : "";
-    return `${ofEnergy(name) && point.modelled ? "≈ " : ""}${text(found[0], unit)}${ends}`;
+    return `${ofEnergy(name) && point.modelled ? "≈\u00a0" : ""}${text(found[0], unit)}${ends}`;
   };
   const named = (point) => {
     const own = point.values;
@@ -353,6 +353,7 @@
       }))));
   const link = (point, words) => make("a", { href: point.href, textContent: words });
   const AIMS = { usd_1000: "Cheapest", s_image: "Fastest", j_image: "Thriftiest" };
+  const aimed = (name) => `${AIMS[name]}, by ${quantities[name].title.toLowerCase()}`;
   const verdict = (one, other, name) => {
     const { ends, answer, why } = difference(one, other, name);
     if (why) return why;
@@ -365,7 +366,8 @@
     const made = [...groups].map(([group, own]) => {
       const known = own.filter((point) => Object.keys(AIMS).some((name) => value(point, name)));
       const able = known.filter((point) => !point.missed.length && !useless(point));
-      const rows = Object.entries(AIMS).map(([name, aim]) => {
+      const rows = Object.keys(AIMS).map((name) => {
+        const aim = aimed(name);
         const [first, second] = able.filter((point) => value(point, name))
           .sort((a, b) => value(a, name)[0] - value(b, name)[0]);
         if (!first) return [aim, "-", "nothing meets the limits, or no record has the number", "-", "-", "-"];

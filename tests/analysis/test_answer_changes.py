@@ -119,17 +119,17 @@ def test_the_support_matrix_tells_what_ran_and_why_not() -> None:
         planted("sdpa", status="unsupported", reason="batch", answers=(), cell={"batch_size": 16}),
         planted("sdpa"),
         planted("fp16", status="not_applicable", reason="of an image size", answers=()),
-        planted("fp32", cell={"device": "cuda"}, status="unsupported", reason="no GPU", answers=()),
+        planted("fp32", cell={"device": "cuda"}, status="failed", reason="no driver", answers=()),
     ]
     page = support.page(Content(tuple(records)))
-    cpu, cuda = page.split("## box, cpu")[1].split("## box, cuda")
+    cpu, cuda = page.split("## box, on the CPU")[1].split("## box, on the GPU")
     assert cpu.count("ok, batch 4") == 3, "fp32 of both, and sdpa"
     assert "unsupported (2), batch 4" in cpu
     assert "2. bnb-4bit cannot be had here" in cpu
     assert "unsupported (1), batch 16" in cpu, "sdpa at another batch size"
     assert "<b>no</b>" not in page
     assert "<code>fp16" not in cpu
-    assert "1. no GPU" in cuda
+    assert "1. no driver" in cuda
     assert cpu.index("fp32") < cpu.index("sdpa") < cpu.index("bnb-4bit")
     assert 'title="not tried">-<' in cpu
     untried = cpu.split("neither alone nor combined")[1]

@@ -20,6 +20,7 @@ from vlmnb.records import record_file
 from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
+from vlmnb.stats import formatting
 from vlmnb.views import answer_tables, findings, repeat_table, show
 from vlmnb.views.templates import say
 
@@ -69,7 +70,12 @@ def test_windows_that_others_disturbed_are_no_repeats() -> None:
     assert [number for number, text in shown.items() if text.endswith("†")] == ["4", "5"]
     assert "Other processes" not in repeat_table.text(calm)
     assert "delete their records" in machine_page.page(Content(tuple([*calm, *wild])))
-    assert "delete their records" not in machine_page.page(Content(tuple(calm)))
+    page = machine_page.page(Content(tuple(calm)))
+    assert "delete their records" not in page
+    assert known is not None
+    assert f"**{formatting.percent(known)} %** on test-machine" in page, (
+        "the floor that all pages compare with"
+    )
 
 
 def test_where_too_few_windows_are_undisturbed_the_assumption_stands_and_the_page_says_why() -> None:

@@ -11,15 +11,15 @@ from factory import but, changed
 from vlmnb import models
 from vlmnb.analysis import base_configuration
 from vlmnb.analysis.base_configuration import BaseResult
-from vlmnb.book import citation
+from vlmnb.book import build, citation, explorer
 from vlmnb.book.content import Content, Page
-from vlmnb.book.pages import machine, model
+from vlmnb.book.pages import comparison, machine, model, support
 from vlmnb.book.pages import tried as tried_page
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import MemoryUsage
 from vlmnb.models import tried
 from vlmnb.models.tried import Tried
-from vlmnb.records import export_columns
+from vlmnb.records import export_columns, record_file
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
 from vlmnb.views import comparison_tables, detail_table, pareto_figure
@@ -66,6 +66,9 @@ def test_a_gpu_that_is_not_there_is_no_set_up() -> None:
     t4 = {**own[0].provenance.machine, "gpus": [{"name": "T4"}]}
     there = [changed(one, "provenance", machine=t4) for one in without]
     for records, devices in (without, []), (there, ["cuda"]), (gpu, ["cuda"]):
+        shown = [*own, *records]
+        assert ("on the GPU" in support.page(Content(tuple(shown)))) == bool(devices)
+        assert any("on the GPU" in kind["title"] for kind in explorer.data(shown)["kinds"]) == bool(devices)
         named = [setup.device for setup in base_configuration.base_results([*own, *records])]
         assert named == ["cpu", *devices]
 
@@ -112,6 +115,31 @@ def test_of_two_base_records_the_one_with_more_samples_counts() -> None:
     few = but(changed(base, "cell", samples=8), key="1" * 16)
     newer = changed(few, "provenance", started_at="2027-01-01T00:00:00+00:00")
     assert results(newer, base)[0].speed.cell.samples == 96
+
+
+def test_no_line_ends_between_a_number_and_its_unit_or_before_a_mark() -> None:
+    page = (
+        '<p title="3 s"> +22 % of 1.5 GB, ≈ 3 J † at batch 16, 3 samples </p><pre>5 s</pre><style>9 %</style>'
+    )
+    mended = build.unbroken(page)
+    assert mended.replace("\N{NO-BREAK SPACE}", " ") == page
+    kept = [
+        found.replace("\N{NO-BREAK SPACE}", " ")
+        for found in re.findall(r"[^ ]+\N{NO-BREAK SPACE}[^ ]+", mended)
+    ]
+    assert kept == ["+22 %", "1.5 GB,", "≈ 3 J †", "batch 16,"]
+    assert build.unbroken(mended) == mended
+
+
+def test_a_comparison_has_no_column_of_dashes_and_no_note_on_another_table() -> None:
+    reported = [r for r in record_file.read_all(bookmaking.PROJECT / "results")[0] if r.source == "reports"]
+    own, theirs = (comparison.sections(found)[0] for found in (measured("llava-tiny"), reported))
+    assert "Activations" not in own["cost"].columns, "a CPU has none"
+    assert "Measured peak" in own["cost"].columns
+    assert "Eagle" not in theirs["notes"], "that is of the table of optimizations"
+    assert "FLOPs: counted" in own["cost"].caption
+    headline = comparison_tables.headline_table(results(*measured("llava-tiny")))
+    assert "FLOPs" not in headline.caption
 
 
 def test_the_findings_follow_the_numbers() -> None:
@@ -204,12 +232,11 @@ def test_only_a_gpu_has_a_peak_above_the_baseline(base: Record) -> None:
     assert export_columns.row(of_a_gpu)["peak_bytes_over_model"] == 100
     parts = {"weights_bytes": 300, "cache_bytes": 100}
     process, gpu = (
-        field(comparison_tables.cost_table(results(changed(one, "memory", **parts))), "Activations")
+        comparison_tables.cost_table(results(changed(one, "memory", **parts)))
         for one in (of_a_process, changed(of_a_gpu, "cell", device="cuda", optimization="fp16", dtype="fp16"))
     )
-    assert process.text == "-"
-    assert "all its libraries" in process.title
-    assert gpu.text == "200 B", "peak without weights and cache"
+    assert "Activations" not in process.columns, "the peak is that of the process with all its libraries"
+    assert field(gpu, "Activations").text == "200 B", "peak without weights and cache"
 
 
 def test_a_folder_is_called_by_the_end_of_its_path() -> None:

@@ -21,7 +21,7 @@ BASE_BATCH_SIZE = parameters.BATCH_SIZE
 
 
 class Setup(NamedTuple):
-    """What two numbers must have in common to be compared."""
+    """What two numbers must have in common to be compared; ``device``: empty for all of a machine."""
 
     source: str
     hardware: str
@@ -30,10 +30,10 @@ class Setup(NamedTuple):
     @property
     def title(self) -> str:
         """Return the name of the set-up."""
-        device = "GPU" if self.device == "cuda" else "CPU"
+        device = {"cuda": "the GPU", "cpu": "the CPU"}.get(self.device, "")
         if self.source == "reports":
-            return f"the {device} of the reports (transcribed, not measured here)"
-        return f"{self.hardware}, on the {device}"
+            return f"{device and f'{device} of '}the reports (transcribed, not measured here)"
+        return f"{self.hardware}{device and f', on {device}'}"
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,10 @@ def base_results(records: Iterable[Record]) -> dict[Setup, tuple[BaseResult, ...
     does not have makes no set-up.
     """
     chosen: dict[Setup, dict[str, dict[str, Record]]] = {}
-    for found in sorted(records, key=lambda r: (r.cell.samples, r.provenance.started_at)):
+    for found in sorted(on_a_device(records), key=lambda r: (r.cell.samples, r.provenance.started_at)):
         if is_base(found):
             setup = Setup(found.source, found.hardware, found.cell.device)
             chosen.setdefault(setup, {}).setdefault(found.cell.model, {})[found.cell.dataset] = found
-    chosen = {
-        setup: by_model for setup, by_model in chosen.items()
-        if on_a_device(record for own in by_model.values() for record in own.values())
-    }  # fmt: skip
     made = {
         setup: tuple(_result(name, by_model[name]) for name in models.ordered(by_model))
         for setup, by_model in chosen.items()
@@ -106,14 +102,17 @@ def base_results(records: Iterable[Record]) -> dict[Setup, tuple[BaseResult, ...
     return dict(sorted(made.items(), key=lambda item: (item[0].source != "measured", -len(item[1]), item[0])))
 
 
-def on_a_device(records: Iterable[Record]) -> bool:
-    """Return whether the device of a set-up exists: on a machine without a GPU its cells are unsupported."""
-    return any(
-        record.cell.device != "cuda"
+def on_a_device(records: Iterable[Record]) -> list[Record]:
+    """Return the records but those of a GPU that a machine does not have: its cells are all unsupported."""
+    found = list(records)
+    there = {
+        (record.hardware, record.cell.device)
+        for record in found
+        if record.cell.device != "cuda"
         or record.status != "unsupported"
         or record.provenance.machine.get("gpus")
-        for record in records
-    )
+    }
+    return [record for record in found if (record.hardware, record.cell.device) in there]
 
 
 def dataset_names(results: Sequence[BaseResult]) -> list[str]:

@@ -70,6 +70,15 @@ MENDED = {
 }
 """Parts of the theme that a screen reader cannot name, and what takes their place."""
 
+UNTOUCHED = re.compile(r"(<(script|style|pre)\b.*?</\2>|<[^>]*>)", re.DOTALL)
+"""What of a page is no running text."""
+
+UNITS = r"%|[mµ]?s|[mk]?J|k?W|k?Wh|[kMGT]?i?B|px|[kMGT]|[kMGT]?FLOPs?|GHz|°C"
+BROKEN = re.compile(
+    rf"(?<=\d) (?=(?:{UNITS})(?!\w))|(?<=≈) (?=\d)|(?<=[\w\])]) (?=[†‡⚑∅§⚠])|(?<=\bbatch) (?=\d)"
+)
+"""A space at which no line may end: between a number and its unit, and before a mark."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -159,7 +168,8 @@ def _build(site: Path, seen: kept.Seen, last: kept.Seen | None) -> None:
             text = UNWANTED.sub("", was)
             for found, mended in MENDED.items():
                 text = text.replace(found, mended)
-            text = citation.cited(_with_figures(FORMULA.sub(_formula, text), page.parent), cite)
+            text = unbroken(FORMULA.sub(_formula, text))
+            text = citation.cited(_with_figures(text, page.parent), cite)
             texts.append(text)
             if text != was:
                 page.write_text(text, encoding="utf-8")
@@ -171,6 +181,15 @@ def _build(site: Path, seen: kept.Seen, last: kept.Seen | None) -> None:
             site.rename(scratch / "old")
         (build / "html").rename(site)
         shutil.rmtree(scratch)
+
+
+def unbroken(page: str) -> str:
+    """Return a page's HTML in which no line ends between a number and its unit, or before a mark."""
+    made, end = [], 0
+    for found in UNTOUCHED.finditer(page):
+        made += [BROKEN.sub("\N{NO-BREAK SPACE}", page[end : found.start()]), found[0]]
+        end = found.end()
+    return "".join([*made, BROKEN.sub("\N{NO-BREAK SPACE}", page[end:])])
 
 
 def _formula(found: re.Match[str]) -> str:
@@ -233,7 +252,8 @@ def _generated(content: Content) -> Files:
         *chapters,
         *(f"{axis.name(name)}.md" for name in axis.published(content)),
     ):
-        texts[name] += f"\n{marks.legend(texts[name])}\n"
+        # The first page explains a disputed figure where it stands.
+        texts[name] += f"\n{marks.legend(texts[name], but=marks.DISPUTED * (name == 'headline.md'))}\n"
     targets = {record.key: f"../../{record_path(record)}" for record in content.records}
     texts = {name: linked(text, targets) for name, text in texts.items()}
     # The first page includes it, from one folder above.

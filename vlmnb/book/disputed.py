@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from itertools import permutations
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from vlmnb.audit.rule import Finding, Level
 from vlmnb.book.content import Page
@@ -40,12 +40,14 @@ class Line(NamedTuple):
     rest: str
 
 
-def lines(found: Sequence[Finding], page: Page) -> list[Line]:
+def lines(
+    found: Sequence[Finding], page: Page, quantities: Collection[str] = get_args(Quantity)
+) -> list[Line]:
     """Return the findings about figures that a report's page shows."""
     return [
         Line(number, finding.level, *_parts(finding))
         for number, finding in enumerate(found, start=1)
-        if _places([finding]) & _shown(page)
+        if _places([finding]) & _shown(page, quantities)
     ]
 
 
@@ -111,6 +113,6 @@ def _places(found: Sequence[Finding]) -> set[str]:
     return {place for finding in found for where in finding.records for place in where.places}
 
 
-def _shown(page: Page) -> set[str]:
-    own = [record.reported for record in page.records if record.reported]
-    return {figure.place for one in own for figure in one.figures if figure.axis == page.axis}
+def _shown(page: Page, quantities: Collection[str]) -> set[str]:
+    own = (figure for record in page.records if record.reported for figure in record.reported.figures)
+    return {figure.place for figure in own if figure.axis == page.axis and figure.quantity in quantities}

@@ -30,6 +30,7 @@ def data(records: Sequence[Record]) -> dict[str, Any]:
     ``points`` have their values as ``[value]`` or ``[value, low, high]``, in SI units; ``paired`` holds, by
     the numbers of two points of the same batches, the ratio of their latencies and its interval.
     """
+    records = base_configuration.on_a_device(records)
     newest: dict[tuple[str, Cell], Record] = {}
     for record in sorted(records, key=lambda one: one.provenance.started_at):
         newest[record.hardware, record.cell] = record

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+QUANTITIES = ("latency_s", "energy_j_per_sample", "wer")
+"""Quantities of the table."""
+
 TIME, ENERGY = "ms per image", "Wh per 1,000 images"
 WHAT = {TIME: "time per image", ENERGY: "energy"}
 """What the panels of the figure show, by their labels."""
@@ -93,6 +96,15 @@ def table(axis: str, shown: Sequence[Row], caption: str, disputed: Collection[tu
     kept = [at for at, texts in enumerate(said) if texts and (columns[at][0] != "Data set" or len(texts) > 1)]
     heads = tuple(columns[at][0] for at in kept)
     return replace(made, columns=heads, rows=tuple(tuple(row[at] for at in kept) for row in made.rows))
+
+
+def caption(shown: Sequence[Row]) -> str:
+    """Return the caption of the table; a report states neither medians nor intervals."""
+    if all(row.record.reported for row in shown):
+        return ""
+    compared = any(row.change and row.change.difference for row in shown)
+    more = ". The interval of the last column includes the noise floor" * compared
+    return f"Medians with {fields.confidence([row.record for row in shown])}{more}"
 
 
 def sentences(axis: str, shown: Sequence[Row]) -> str:
@@ -194,7 +206,7 @@ def _compared(row: Row) -> Field:
     """Show the ratio of the time per image to that of the first row, with the interval that decides."""
     change = row.change
     if change is None:
-        return Field("first row", words=True)
+        return Field("first row")
     scale = change.low.cell.batch_size / change.high.cell.batch_size
     found, key, mark = change.difference, row.record.key, findings.verdict_mark(change, scale)
     if row.doubted:

@@ -24,6 +24,7 @@ from vlmnb.views.templates import say
 Column = tuple[str, str, Show]
 """Heading, data set (empty: the one that speed is read from), and what makes the field of a record."""
 
+ACTIVATIONS = "Activations"
 MEMORY: tuple[Column, ...] = (
     ("Weights", "", fields.memory("weights_bytes", "as stored in memory; counted")),
     (
@@ -32,7 +33,7 @@ MEMORY: tuple[Column, ...] = (
         fields.memory("cache_bytes", "of the largest batch at its last token; by formula"),
     ),
     (
-        "Activations",
+        ACTIVATIONS,
         "",
         value(
             lambda record: record.memory and record.cell.device == "cuda" and record.memory.activations_bytes,
@@ -72,7 +73,7 @@ def cost_table(results: Sequence[BaseResult]) -> Table:
         ("Answer tokens", "", fields.tokens(lambda answer: answer.output_tokens)),
     )
     answered = [len(each.speed.answers) for each in results if each.speed.answers]
-    return _table(_cost_caption(results, answered), results, columns)
+    return _table(_cost_caption(results, answered, flops=True), results, columns)
 
 
 def quality_table(results: Sequence[BaseResult]) -> Table:
@@ -138,10 +139,12 @@ def _table(caption: str, results: Sequence[BaseResult], columns: Sequence[Column
         return Field(each.model.title, words=True, href=f"{each.model.name}.html")
 
     numbers = [(head, partial(shown, name, show)) for head, name, show in columns]
-    # A report prints few of these.
+    # A report prints few of these, and a CPU has no activations.
     known = [
-        c for c in numbers if not of_reports(results) or any(c[1](each).text != MISSING for each in results)
-    ]
+        column for column in numbers
+        if not (of_reports(results) or column[0] == ACTIVATIONS)
+        or any(column[1](each).text != MISSING for each in results)
+    ]  # fmt: skip
     return declared(caption, [("Model", model), *known], results)
 
 
@@ -149,12 +152,12 @@ def _by_wer(record: Record) -> bool:
     return record.accuracy is None
 
 
-def _cost_caption(results: Sequence[BaseResult], answers: Sequence[int] = ()) -> str:
+def _cost_caption(results: Sequence[BaseResult], answers: Sequence[int] = (), flops: bool = False) -> str:
     shown = [each.speed for each in results]
     summaries = [record.latency for record in shown if record.latency]
     names = {record.cell.dataset for record in shown}
     return say(
-        "pareto", "cost", size=BASE_BATCH_SIZE, reported=of_reports(results), answers=answers,
+        "pareto", "cost", size=BASE_BATCH_SIZE, reported=of_reports(results), answers=answers, flops=flops,
         dataset=dataset_title(names.pop()) if len(names) == 1 else "",
         covers=fields.of_times(shown),
         batches=[summary.n for summary in summaries],

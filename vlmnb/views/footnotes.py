@@ -38,8 +38,11 @@ def setup(records: Sequence[Record]) -> str:
     )
 
 
-def reasons(records: Sequence[Record], energy: bool = True) -> str:
-    """Return Markdown that says why cells are ``-``, one line per reason; empty if none is."""
+def reasons(records: Sequence[Record], energy: bool = True, remarks: bool = True) -> str:
+    """Return Markdown that says why cells are ``-``, one line per reason; empty if none is.
+
+    ``remarks``: with ours on the reports' tables of the cells.
+    """
     every = [record.cell for record in records]
     ok = [record for record in records if record.status == "ok"]
     short = [record.cell for record in ok if record.short]
@@ -53,7 +56,7 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
                 found.setdefault(why, []).append(record.cell)
         return [(why, where(cells, every)) for why, cells in found.items()]
 
-    remarks = (remark.text for record in records if record.reported for remark in record.reported.remarks)
+    own = (remark.text for record in records if record.reported for remark in record.reported.remarks)
     return say(
         "notes", "reasons",
         geometries=dict.fromkeys(
@@ -64,7 +67,7 @@ def reasons(records: Sequence[Record], energy: bool = True) -> str:
         energy=grouped(ok if energy else (), lambda r: r.energy_reason),
         flops=grouped(records, lambda r: r.flops.note if r.flops else None),
         unstated=any(record.energy_method == "unstated" for record in records),
-        remarks=dict.fromkeys(remarks),
+        remarks=dict.fromkeys(own if remarks else ()),
         modelled=energy and any(map(_modelled, records)),
         # Under load a median of the passes, or of some, and their sum in the joules go apart.
         follows=not any(record.window_under_load for record in ok),

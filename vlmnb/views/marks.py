@@ -33,9 +33,9 @@ class Mark(NamedTuple):
     why: str = ""
 
 
-def legend(page: str) -> str:
+def legend(page: str, but: str = "") -> str:
     """Return a line of Markdown on the marks that occur in the text of a page; empty if none does."""
-    found = [meaning for mark, meaning in LEGEND.items() if mark in page]
+    found = [meaning for mark, meaning in LEGEND.items() if mark in page and mark != but]
     return f"*Marks:* {' · '.join(found)}" if found else ""
 
 

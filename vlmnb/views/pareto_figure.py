@@ -91,14 +91,10 @@ def clause(order: Order) -> str:
 
 
 def caption(results: Sequence[BaseResult]) -> str:
-    """Return who is on the Pareto front by the numbers alone, with units and numbers of samples."""
-    fronts: dict[str, list[str]] = {}
-    for name, listed in pareto.panels(results).items():
-        front = enumerated([point.title for point in pareto.order(listed, None).front])
-        fronts.setdefault(front, []).append(dataset_title(name))
+    """Return what the figure shows, with units and numbers of samples."""
     timed = [r for result in results for r in result.records.values() if r.latency_s is not None]
     return say(
-        "pareto", "figure", fronts=fronts.items(), size=BASE_BATCH_SIZE, reported=of_reports(results),
+        "pareto", "figure", size=BASE_BATCH_SIZE, reported=of_reports(results),
         batches=[record.latency.n for record in timed if record.latency],
         samples=[record.cell.samples for record in timed], intervals=fields.confidence(timed),
     )  # fmt: skip

@@ -16,7 +16,7 @@ from vlmnb.errors import UserError
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.planning import Run
-from vlmnb.views import across, fields, footnotes, repeat_table
+from vlmnb.views import across, footnotes, repeat_table
 
 AXES = tuple(axis.name for axis in axes.AXES.values() if axis.in_reports)
 """The axes that have such a page."""
@@ -72,7 +72,7 @@ def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[
         made = across.table(
             axis,
             rows,
-            f"Medians with {fields.confidence([row.record for row in rows])}" * (setup.source == "measured"),
+            across.caption(rows),
             disputed.figures(content.disputed, [row.record for row in rows]),
         )
         yield {
@@ -91,7 +91,7 @@ def _disputed(content: Content, axis: str) -> list[disputed.Line]:
         line
         for page in content.pages
         if page.from_report and page.axis == axis
-        for line in disputed.lines(content.disputed, page)
+        for line in disputed.lines(content.disputed, page, across.QUANTITIES)
     )
     return sorted({line for line in found if line.level != "note"})
 

@@ -34,7 +34,9 @@ def sections(records: Sequence[Record]) -> list[dict[str, object]]:
             "title": setup.title,
             "cost": comparison_tables.cost_table(results),
             "quality": comparison_tables.quality_table(results),
-            "notes": Markup(footnotes.reasons([r for each in results for r in each.records.values()])),
+            "notes": Markup(
+                footnotes.reasons([r for each in results for r in each.records.values()], remarks=False)
+            ),
             "figure": Markup(pareto_figure.blocks(records, setup, results)),
             "computed": _computed(results) if setup.source == "reports" else "",
         }

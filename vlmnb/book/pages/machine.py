@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 from vlmnb.analysis import repeatability, time_spent
-from vlmnb.analysis.base_configuration import dataset_title
-from vlmnb.book.content import Content
+from vlmnb.analysis.base_configuration import Setup, dataset_title, on_a_device
+from vlmnb.book.content import Content, model_title
 from vlmnb.book.rendering import Value, render
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import SensorCard
@@ -46,6 +46,11 @@ def _machine(name: str, records: Sequence[Record]) -> dict[str, object]:
         "conditions": _observed([one.conditions for one in made if one.conditions is not None]),
         "spent": list(_spent(records)),
         "repeats": list(_repeats(records)),
+        "floors": [
+            (Setup("measured", name, device).title, floor)
+            for device in sorted({record.cell.device for record in on_a_device(records)})
+            if (floor := repeatability.measured_floor(records, name, device)) is not None
+        ],
     }
 
 
@@ -90,7 +95,8 @@ def _spent(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
 def _repeats(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
     for cell, repeats in repeatability.groups(records).items():
         found, loaded = repeatability.of(repeats), sum(one.batches_under_load for one in repeats)
-        name = f"{cell.model}, {dataset_title(cell.dataset)}, {cell.device}, batch {cell.batch_size}"
+        on = f"{dataset_title(cell.dataset)}, {cell.device}, batch {cell.batch_size}"
+        name = f"{model_title(cell.model)}, {on}"
         shares = (found.spread, found.threshold, found.detectable) if found else ()
         shown = [f"{formatting.percent(share)} %" for share in shares] or ["-"] * 3
         yield name, cell.length, len(repeats), loaded, *shown

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
+from vlmnb.analysis.base_configuration import Setup, on_a_device
 from vlmnb.book.content import Content, model_title
 from vlmnb.book.rendering import code, render
 from vlmnb.records.record import Record
@@ -35,9 +37,10 @@ def _reported(content: Content) -> dict[str, tuple[list[str], list[str]]]:
         if record.source == "reports" and record.cell.device == "cuda":
             ran, blank = found.setdefault(model_title(record.cell.model), ([], []))
             (ran if record.status == "ok" else blank).append(record.cell.optimization)
+    titles = [title for title in map(model_title, content.models) if title in found]
     return {
         title: (sorted(set(ran), key=_order), sorted(set(blank) - set(ran), key=_order))
-        for title, (ran, blank) in found.items()
+        for title, (ran, blank) in ((title, found[title]) for title in titles)
     }
 
 
@@ -47,7 +50,7 @@ def matrix(records: Iterable[Record]) -> dict[tuple[str, str], Tried]:
     A record with status ok goes first, then the newest. Figures of reports do not count: nothing was tried.
     """
     groups: dict[tuple[str, str], Tried] = {}
-    for record in sorted(records, key=lambda r: (r.status == "ok", r.provenance.started_at)):
+    for record in sorted(on_a_device(records), key=lambda r: (r.status == "ok", r.provenance.started_at)):
         cell = record.cell
         if record.source == "measured" and cell.measure == "generation" and record.status not in OF_THE_CELL:
             tried = groups.setdefault((record.hardware, cell.device), {})
@@ -69,14 +72,14 @@ def _device(group: tuple[str, str], found: Tried, models: Sequence[str]) -> dict
         if left := [name for name in optimizations.settings() if name not in seen]:
             untried.setdefault(tuple(left), []).append(model_title(model))
     return {
-        "group": group, "models": [model_title(model) for model in there], "rows": rows, "reasons": reasons,
-        "untried": untried,
+        "title": Setup("measured", *group).title, "models": [model_title(model) for model in there],
+        "rows": rows, "reasons": reasons, "untried": untried,
     }  # fmt: skip
 
 
 def _field(found: Mapping[int, Record], reasons: dict[str, int]) -> Field:
     if not found:
-        return without("not tried")
+        return replace(without("not tried"), words=True)
     sizes: dict[str, list[str]] = {}
     titles = []
     for size, record in sorted(found.items()):
