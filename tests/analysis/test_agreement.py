@@ -120,3 +120,16 @@ def test_a_page_takes_cells_of_other_pages_along_but_no_other_questions() -> Non
 def test_the_batch_page_says_how_many_answers_stayed() -> None:
     found = [run(1, "fp32", "GOOD", "b", "c"), run(4, "fp32", "GOOD", "x", "c")]
     assert "2 of 3 answers are the same" in findings.text("batch_size", [r.cell for r in found], found)
+
+
+def test_a_batch_size_that_no_batch_had_is_compared_with_none() -> None:
+    short = run(16, "fp32", "GOOD", "b")
+    short = but(short, timing=but(short.timing, batch_samples=(2,) * 6))
+    found = [run(1, "fp32", "GOOD", "x"), run(2, "fp32", "GOOD", "x"), short]
+    (by_batch,) = agreement.by_batch(found)
+    assert list(by_batch.others) == [2]
+    assert agreement.noise_of(found[0], found) is found[1]
+    table = answer_tables.agreement_table(agreement.matrix(found))
+    assert table.rows[2][1].text == "-"
+    assert "fewer samples" in table.rows[2][1].title
+    assert agreement.matrix([found[0], short]) is None

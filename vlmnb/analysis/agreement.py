@@ -112,8 +112,12 @@ def reference_run(records: Iterable[Record]) -> Record | None:
     def distance(cell: Cell) -> tuple[int, bool, int]:
         return cell.batch_size, cell.optimization not in DTYPES, PRECISION.index(cell.dtype)
 
-    comparable = [record for record in records if record.status == "ok" and record.has_quality]
-    return min(comparable, key=lambda record: distance(record.cell), default=None)
+    return min(filter(comparable, records), key=lambda record: distance(record.cell), default=None)
+
+
+def comparable(record: Record) -> bool:
+    """Return whether a record has answers that were generated in batches of its size."""
+    return record.status == "ok" and record.has_quality and not record.short
 
 
 def family(record: Record) -> tuple[object, ...]:
@@ -145,7 +149,7 @@ def matrix(records: Sequence[Record]) -> Matrix | None:
     """Arrange the runs of one :func:`family`, the newest of each cell; None with nothing to compare."""
     found = list(by_cell(records).values())
     reference = reference_run(found)
-    if reference is None or sum(record.has_quality for record in found) < 2:
+    if reference is None or sum(map(comparable, found)) < 2:
         return None
     return Matrix(
         reference=reference,
@@ -171,7 +175,7 @@ def by_batch(records: Sequence[Record]) -> list[ByBatch]:
     found = list(by_cell(records).values())
     made = []
     for name in _optimizations(found):
-        own = [r for r in found if r.cell.optimization == name and r.status == "ok" and r.has_quality]
+        own = [record for record in found if record.cell.optimization == name and comparable(record)]
         own.sort(key=lambda record: record.cell.batch_size)
         made.append(
             ByBatch(
@@ -235,7 +239,7 @@ def noise_of(original: Record, others: Iterable[Record]) -> Record | None:
     repeats = [
         other
         for other in by_cell(others).values()
-        if other.status == "ok" and other.has_quality and family(other) == family(original)
+        if comparable(other) and family(other) == family(original)
         and other.cell.optimization == original.cell.optimization
         and other.cell.batch_size != original.cell.batch_size
         and {a.sample_id for a in other.answers} == {a.sample_id for a in original.answers}

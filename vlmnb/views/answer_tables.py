@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from vlmnb.analysis.agreement import SIGNIFICANT, AnswerChange, Matrix, agreement
+from vlmnb.analysis.agreement import SIGNIFICANT, AnswerChange, Matrix, agreement, comparable
 from vlmnb.data import catalogue
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
@@ -72,8 +72,8 @@ def flagged(made: Table, changes: Mapping[Cell, AnswerChange]) -> Table:
 
 
 def _identical(reference: Record, record: Record | None) -> Field:
-    if record is None or record.status != "ok" or not record.has_quality:
-        return missing(record, "answers of random weights have no quality")
+    if record is None or not comparable(record):
+        return missing(record, "" if record and record.short else "answers of random weights have no quality")
     try:
         found = agreement(reference, record)
     except ValueError as error:
