@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import pytest
+import small_families
 import torch
 
+from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.loading import torch_dtype
 from vlmnb.meters import memory
-from vlmnb.spec import optimizations
+from vlmnb.spec import optimizations, planning
 from vlmnb.spec.optimizations import quantization
 
 WIDE, NARROW = 128, 100
@@ -64,3 +67,46 @@ def test_layers_that_a_quantization_left_are_named() -> None:
     torchao = importlib.import_module("torchao.quantization")
     torchao.quantize_(model["layers"][:2], torchao.Int8WeightOnlyConfig(set_inductor_config=False))
     assert quantization.unquantized(model) == "layers.* (1)"
+
+
+class Reads(torch.nn.Module):
+    """Converts its input to the type of a weight, as SigLIP 2 and Ernie 4.5 VL do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches, self.rest = torch.nn.Linear(64, 64), torch.nn.Linear(64, 64)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        given = self.patches(pixels.to(self.patches.weight.dtype))
+        if (kind := self.rest.weight.dtype).is_floating_point:
+            given = given.to(kind)
+        made: torch.Tensor = self.rest(given)
+        return made
+
+
+@pytest.mark.parametrize("name", ["bnb-4bit", "bnb-8bit"])
+def test_pixels_stay_what_they_are_where_code_asks_for_the_type_of_a_weight(name: str) -> None:
+    model = Reads().eval()
+    prepare = optimizations.settings()[name].prepare
+    assert prepare
+    prepare(model, "cpu")
+    assert quantization.unquantized(model) == "patches (1)"
+    with torch.inference_mode():
+        one, other = model(torch.full((1, 64), 0.2)), model(torch.full((1, 64), 0.7))
+    assert not torch.equal(one, other)
+
+
+def test_flops_of_a_quantized_model_are_those_of_the_plain_one(tmp_path: Path) -> None:
+    folder = small_families.build("ernie4_5_vl_moe", tmp_path / "ernie")
+    cells = planning.plan(
+        "optimization",
+        {
+            "model": str(folder),
+            "samples": 1,
+            "length": "natural",
+            "max_new_tokens": 2,
+            "optimizations": ["bnb-4bit"],
+        },
+    )
+    (record,) = measure_cells(cells.cells, tmp_path / "records")
+    assert (record.status, record.flops and record.flops.note) == ("ok", "")

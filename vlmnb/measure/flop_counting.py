@@ -91,12 +91,15 @@ def _counted(
     """Count prompts and the token after each by formula, torch and fvcore, and compare the three.
 
     Args:
-        loaded: The model.
+        loaded: The model. Of a quantized one the plain model is counted, without values: memory holds one
+            model of full size and no more.
         inputs: The tensors of one prompt or of a batch.
         with_images: The tensors of each of these prompts that has images.
         image_size: Side of the images in pixels.
         reduction: What is left of their image tokens.
     """
+    if loaded.configuration.optimization.of("quantization"):  # its layers hide sizes and products
+        loaded = loading.outline(loaded)
     counted, chosen = _by_counters(loaded, inputs, reduction), 0
     config, (prompts, tokens) = loaded.model.config, inputs["input_ids"].shape
     if reduction:
@@ -142,12 +145,7 @@ def _shapes(entry: ModelEntry, config: str) -> Any:
 
 
 def _by_counters(loaded: Loaded, inputs: Any, reduction: Reduction | None) -> FlopCount:
-    """Count the plain model: the counters do not see the products of quantized layers.
-
-    That model has no values, so that memory holds one model of full size and no more.
-    """
-    if loaded.configuration.optimization.of("quantization"):
-        loaded = loading.outline(loaded)
+    """Count a model as it is, uncompiled."""
     places = loaded.family.places_of(loaded.model)
     with process_state.uncompiled(loaded.decoder), contextlib.ExitStack() as stack:
         if reduction:

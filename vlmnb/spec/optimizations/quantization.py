@@ -6,7 +6,9 @@ random weights are treated in the same way.
 
 from __future__ import annotations
 
+import functools
 import importlib
+import inspect
 import re
 from collections import Counter
 from functools import partial
@@ -46,10 +48,26 @@ def unquantized(model: Any) -> str:
 
 
 def by_bitsandbytes(model: Any, device: str, bits: int) -> None:
-    """Replace the linear layers of a model by quantized ones."""
+    """Replace the linear layers of a model by quantized ones.
+
+    Where code of the model converts the input to the type of the layer's weight, it stays as it is: an input
+    in integers is another one (findings/transformers-quantized-siglip2-sees-no-picture.sh).
+    """
     for place in linear_layers(model):
         parent, _, own = place.rpartition(".")
-        setattr(model.get_submodule(parent), own, _quantized(model.get_submodule(place), bits))
+        owner: Any = model.get_submodule(parent)
+        kind: Any = type(owner)
+        if not re.search(rf"\.{own}\.weight\.dtype(?!\)\.is_floating_point)", _code(kind)):
+            setattr(owner, own, _quantized(model.get_submodule(place), bits))
+
+
+@functools.cache
+def _code(kind: type) -> str:
+    """Return the source of a class; empty if it is not to be had."""
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        return ""
 
 
 def _quantized(layer: Any, bits: int) -> Any:
