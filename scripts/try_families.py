@@ -9,23 +9,51 @@ named are tried again; the rows of the others stay.
 
 from __future__ import annotations
 
-import json
-import subprocess
+import multiprocessing
+import os
 import sys
 import tempfile
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import small_families
+import torch
+import transformers
 import yaml
+from PIL import Image
+from transformers import AutoModelForImageTextToText
 
 from vlmnb.errors import UserError, one_line
+from vlmnb.measure import encoding, peak_rates, protocol
+from vlmnb.measure.cells import measure_cells
 from vlmnb.models.generic.family import Generic
+from vlmnb.records.record import Record
+from vlmnb.spec import planning
+
+protocol.WINDOW_S = peak_rates.TRY_S = 0.05  # what runs is asked, not how fast
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else each family starts compilers of its own
 
 FILE = Path(__file__).resolve().parent.parent / "vlmnb" / "models" / "tried.yaml"
 SIZES = ((48, 48), (64, 64), (96, 96), (128, 128), (224, 224), (192, 64), (288, 96))
-SETTINGS = ("sdpa", "static_cache", "bf16", "bnb-8bit", "bnb-4bit", "torchao-int8", "torchao-int4")
-SECONDS = 600
+SAME = ("sdpa", "static_cache", "prefill_chunks-32", "prompt_lookup", "compile")
+"""Settings that must not change answers."""
+SETTINGS = (
+    *(f"fp32+{name}" for name in SAME), "fp32+early_exit", "fp32+visual_tokens-50%-grid",
+    "fp32+visual_tokens-pool2x2", "bf16", "bf16+fp8_cache", "bf16+bnb-8bit", "bf16+bnb-4bit",
+    "bf16+torchao-int8", "bf16+torchao-int4",
+)  # fmt: skip
+CAUSES = {
+    "must match the size of tensor b": ("bitsandbytes", "in 8 bits on a CPU, no input may have four axes"),
+    "no attribute 'num_hidden_layers'": (
+        "transformers",
+        "asks for the layers of the text in the whole model",
+    ),
+    "not compiled with CUDA": ("torchao", "packs its 4 bits on CUDA alone"),
+}
+"""What a library's words mean where they do not say it, by a part of them, with the library."""
+SECONDS = 1200
 SAID = 200
 """Characters of a reason that are kept."""
 CLOSE = 1e-3
@@ -35,35 +63,33 @@ CLOSE = 1e-3
 def main(names: list[str]) -> None:
     """Try families one by one, each in a process of its own, and write the file after each."""
     rows = yaml.safe_load(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
-    for name in names or list(small_families.FAMILIES):
-        command = [sys.executable, __file__, "--one", name]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-        except subprocess.TimeoutExpired:
-            row = {"failed": f"nothing came of it within {SECONDS} s"}
-        else:
-            lines = done.stdout.strip().splitlines()
-            row = (
-                json.loads(lines[-1])
-                if done.returncode == 0
-                else {"failed": one_line(done.stderr.strip().rpartition("\n")[2], 300)}
-            )
-        print(name, row, flush=True)
-        rows[name] = row
-        text = yaml.safe_dump(dict(sorted(rows.items())), sort_keys=False, width=110, allow_unicode=True)
-        FILE.write_text(text, encoding="utf-8")
+    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
+        for name in names or list(small_families.FAMILIES):
+            try:
+                row = pool.apply_async(tried, (name,)).get(SECONDS)
+            except multiprocessing.TimeoutError:
+                raise SystemExit(f"{name}: nothing came of it within {SECONDS} s") from None
+            except Exception as error:  # whatever a library raises is the answer
+                row = {"failed": f"{type(error).__name__}: {one_line(error, SAID)}"}
+            print(name, row, flush=True)
+            rows[name] = row
+            text = yaml.safe_dump(dict(sorted(rows.items())), sort_keys=False, width=110, allow_unicode=True)
+            FILE.write_text(text, encoding="utf-8")
 
 
-def tried(name: str, scratch: Path) -> dict[str, Any]:
+def tried(name: str) -> dict[str, Any]:
     """Try one family and return its row."""
-    import torch
-    import transformers
+    with tempfile.TemporaryDirectory(prefix="vlmnb-") as temporary:
+        return _tried(name, Path(temporary))
 
-    from vlmnb.measure.cells import measure_cells
-    from vlmnb.spec import planning
 
+def _tried(name: str, scratch: Path) -> dict[str, Any]:
     folder = small_families.build(name, scratch / name)
-    versions = {"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]}
+    versions = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "transformers": transformers.__version__,
+        "torch": torch.__version__.partition("+")[0],
+    }
     try:
         side = Generic(folder).image_side(_processor(folder), 64)  # 64, if the processor takes it
         shared = {
@@ -76,9 +102,10 @@ def tried(name: str, scratch: Path) -> dict[str, Any]:
         return versions | {"loads": str(error).replace(str(folder), "it")}
     if one.status != "ok":
         return versions | {"loads": one.reason}
-    names = ["fp32", *SETTINGS]
-    settings = planning.plan("optimization", {**shared, "batch_size": 1, "optimizations": names})
-    records = measure_cells(settings.cells, scratch / "records")
+    settings = planning.plan(
+        "optimization", {**shared, "batch_size": 1, "optimizations": ["fp32", *SETTINGS]}
+    )
+    plain, *records = measure_cells(settings.cells, scratch / "records")
     assert one.flops is not None
     assert one.timing is not None
     executed, by_formula = one.flops.torch, one.flops.formula
@@ -94,23 +121,27 @@ def tried(name: str, scratch: Path) -> dict[str, Any]:
         "flops": round(100 * (by_formula / executed - 1), 2) if executed and by_formula else None,
         "flops_note": one.flops.note,
         "settings": {
-            record.cell.optimization.removeprefix("bf16+"): record.status
-            if record.status == "ok"
-            else one_line(record.reason, SAID)
-            for record in records
-        }
-        | {"compile (traced only)": _graphs(folder)},
+            named.removeprefix("fp32+").removeprefix("bf16+"): _outcome(record, plain)
+            for named, record in zip(SETTINGS, records, strict=True)
+        },
     }
+
+
+def _outcome(record: Record, plain: Record) -> str:
+    """Return ``ok``, that answers differ where they must not, or why a setting does not run."""
+    if record.status == "ok":
+        compared = record.cell.optimization.removeprefix("fp32+") in SAME
+        alike = [one.answer for one in record.answers] == [one.answer for one in plain.answers]
+        return "ok" if alike or not compared else "runs, with other answers than without it"
+    said = one_line(record.reason, SAID)
+    for words, (package, meaning) in CAUSES.items():
+        if words in said:
+            return f"{package} {metadata.version(package)}: {meaning} ({said})"
+    return said
 
 
 def _logits(folder: Path) -> str:
     """Return whether four prompts in a batch have the logits that each has alone."""
-    import torch
-    from PIL import Image
-    from transformers import AutoModelForImageTextToText
-
-    from vlmnb.measure import encoding
-
     processor, model = _processor(folder), AutoModelForImageTextToText.from_pretrained(folder).eval()
     prompts = [encoding.fit(processor, "what? " * (1 + i), 200).rendered for i in range(4)]
     image = Image.radial_gradient("L").resize((64, 64)).convert("RGB")
@@ -125,24 +156,6 @@ def _logits(folder: Path) -> str:
     return "equal" if difference < CLOSE else f"other logits, by {float(difference):.1%} of their spread"
 
 
-def _graphs(folder: Path) -> str:
-    """Return ``ok`` if torch.compile sees the language model as one graph, else where it breaks."""
-    import torch
-    from transformers import AutoModelForImageTextToText
-
-    decoder = AutoModelForImageTextToText.from_pretrained(folder).eval().get_decoder()
-    width = decoder.get_input_embeddings().weight.shape[1]
-    try:
-        with torch.no_grad():
-            found = torch._dynamo.explain(decoder)(inputs_embeds=torch.zeros(1, 8, width), use_cache=False)
-    except Exception as error:  # whatever tracing raises is the answer
-        return f"{type(error).__name__}: {one_line(error, SAID)}"
-    if found.graph_break_count == 0:
-        return "ok"
-    why = next((str(one.reason) for one in found.break_reasons), "")
-    return f"{found.graph_count} graphs: {one_line(why, SAID)}"
-
-
 def _processor(folder: Path) -> Any:
     return Generic(folder).load_processor(folder)
 
@@ -152,8 +165,6 @@ def _image_tokens(folder: Path) -> tuple[dict[str, int], str]:
 
     The prediction is that of the processor's own function, which counts with or without the marks around.
     """
-    from PIL import Image
-
     processor = _processor(folder)
     message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
     prompt = processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
@@ -170,8 +181,4 @@ def _image_tokens(folder: Path) -> tuple[dict[str, int], str]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--one"]:
-        with tempfile.TemporaryDirectory(prefix="vlmnb-") as temporary:
-            print(json.dumps(tried(sys.argv[2], Path(temporary))))
-    else:
-        main(sys.argv[1:])
+    main(sys.argv[1:])

@@ -25,10 +25,11 @@ class Tried(Frozen):
         batch: ``equal`` if four questions in a batch have the answers and logits that each has alone.
         phases: Whether the vision phase was found and timed.
         flops: Difference of the formula from torch's count, in percent of the count.
-        settings: By setting of the optimization axis: ``ok``, or the library's reason. ``compile (traced
-            only)`` is not measured: it says whether torch.compile traces the language model as one graph.
+        settings: By setting of the optimization axis: ``ok``, or the library's reason.
+        date: The day, in UTC.
     """
 
+    date: str = ""
     transformers: str = ""
     torch: str = ""
     loads: str = ""

@@ -21,6 +21,8 @@ def page() -> str:
         "tried.md", table=Table("", heads, rows, "vlmnb-sticky"), reasons=reasons,
         settings=list(dict.fromkeys(name for one in known.values() for name in one.settings)),
         transformers=sorted({one.transformers for one in known.values() if one.transformers}),
+        traced=[name for name, one in known.items() if "compile (traced only)" in one.settings],
+        dates=sorted({one.date for one in known.values() if one.date}),
         torch=sorted({one.torch for one in known.values() if one.torch}),
         works=sum(one.works for one in known.values()), families=len(known),
     )  # fmt: skip
