@@ -17,7 +17,8 @@ from vlmnb.measure.generation import Generator
 from vlmnb.measure.loading import ModelSlot, configuration
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import resolve_cell
-from vlmnb.spec import planning
+from vlmnb.spec import optimizations, planning
+from vlmnb.spec.optimizations import Setting
 
 pytestmark = pytest.mark.slow
 
@@ -137,3 +138,20 @@ def test_a_long_cell_generates_twice_and_keeps_the_same_logits(
     assert (len(calls), long.timing.passes, long.timing.warmup_batches) == (2, 1, 1)
     assert long.probe
     assert long.probe == short.probe
+
+
+def test_a_setting_without_a_cache_gives_the_same_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = Setting(
+        name="no_cache", kind="decoding", description="", arguments=lambda model: {"use_cache": False}
+    )
+    monkeypatch.setitem(optimizations.settings(), own.name, own)
+    plain, without = measured(tmp_path, "llava-tiny", "fp32", "no_cache", max_new_tokens=3)
+    assert (plain.status, without.status) == ("ok", "ok"), without.reason
+    assert [answer.answer for answer in plain.answers] == [answer.answer for answer in without.answers]
+    assert plain.probe
+    assert without.probe
+    assert (bool(plain.probe.cache_tokens), without.probe.cache_tokens) == (True, None)
+    assert without.notes == plain.notes
+    assert not [one for one in registry.run([plain, without], "measured") if one.level == "error"]

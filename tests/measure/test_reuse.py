@@ -107,7 +107,7 @@ def test_wrong_numbers_are_refused_before_a_model_loads(given: dict[str, Any], s
     ("axis", "given", "reason"),
     [
         ("reuse", {"dataset": "scienceqa-text-mini", "question_counts": [2]}, "have no picture"),
-        ("preprocessing", {"batch_sizes": [8]}, "4 samples do not fill a batch of 8"),
+        ("preprocessing", {"batch_sizes": [8]}, "a batch of 8 needs"),
     ],
 )
 def test_what_the_samples_do_not_have_is_not_applicable(

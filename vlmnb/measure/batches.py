@@ -22,6 +22,7 @@ from vlmnb.measure.loading import Loaded
 from vlmnb.records.parts import FailedSample
 from vlmnb.records.resolved import Resolved
 from vlmnb.spec.cell import Cell
+from vlmnb.stats.formatting import counted
 from vlmnb.types import Shape
 
 MOST_FAILED = 0.25
@@ -115,7 +116,7 @@ def at_size(
     side = loaded.sizing.image_side(loaded.processor, cell.image_size)
     if side != cell.image_size:
         raise NotApplicable(
-            f"the model cannot take a side of {cell.image_size} pixels; the nearest is {side}"
+            f"the model cannot take a side of {counted(cell.image_size, 'pixel')}; the nearest is {side}"
         )
     if cell.image_shape == "kept" and loaded.sizing.own_size() is None:
         raise NotApplicable("the model's processor makes every image square, whatever its shape")

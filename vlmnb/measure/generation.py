@@ -98,7 +98,7 @@ class Generator:
             passes += 1
             if passes in (last, last + 1):
                 found.logits.append(output.logits[0, -1].float().clone())
-                found.cache_tokens = int(output.past_key_values.get_seq_length())
+                found.cache_tokens = _held(output.get("past_key_values"))
 
         hook = self.loaded.model.register_forward_hook(keep)
         try:
@@ -125,10 +125,9 @@ class Generator:
             two = {"max_new_tokens": 2, "min_new_tokens": 2, "do_sample": False}
             with torch.inference_mode():
                 made = self._generate(batch, **two, output_logits=True, return_dict_in_generate=True)
-            cache = made.past_key_values
             heard = Heard(
                 [logits[0] for logits in made.logits[:2]], int(made.sequences[0, -2]),
-                None if cache is None else int(cache.get_seq_length()),
+                _held(made.past_key_values),
             )  # fmt: skip
         both = torch.stack(heard.logits)
         if wrong := int((~both.isfinite()).sum()):
@@ -171,3 +170,8 @@ def _kept(logits: Any) -> tuple[float, ...]:
 
     places = torch.linspace(0, len(logits) - 1, min(PROBED, len(logits))).round().long()
     return tuple(float(f"{value:.6g}") for value in logits.float().cpu()[places].tolist())
+
+
+def _held(cache: Any) -> int | None:
+    """Return the positions that a cache holds; None without a cache, or with one that does not count them."""
+    return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else None

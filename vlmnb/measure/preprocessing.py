@@ -106,7 +106,7 @@ def profile(
     cell = resolved.cell
     if cell.samples < cell.batch_size:
         raise NotApplicable(
-            f"{cell.samples} samples do not fill a batch of {cell.batch_size}; set samples to at least that"
+            f"a batch of {cell.batch_size} needs as many samples: set samples, now {cell.samples}, to at least that"
         )
     side, sized = batches.at_size(cell, loaded, samples, failed)
     # Stored pictures of the samples whose pictures can be opened.
