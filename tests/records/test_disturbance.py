@@ -141,6 +141,10 @@ def test_nothing_is_concluded_from_windows_that_others_disturbed(
     busy = sum(load > 0.05 for load in loads)
     assert told in said
     assert ("not reliable" in said) == (busy > 0)
+    claims = re.split(r"(?<=[.;]) ", caption)
+    assert all("not reliable" in claim for claim in claims if "a batch takes" in claim and busy), (
+        "never cut apart"
+    )
     assert ("used the machine" in caption) is (f"({busy} of 2 cells)" in caption) is bool(busy)
 
 

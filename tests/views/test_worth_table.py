@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from background import disturbed
 from factory import STEADY, absent, but, cell
 from savings import HALF, original, reduced
 
@@ -36,6 +37,13 @@ def test_a_row_has_what_was_saved_beside_the_most_it_could() -> None:
     assert at["At most, J"][1].text.startswith(MODELLED), "modelled joules are marked"
     assert all(field.span for field in at["s per right answer"])
     assert "`visual_tokens-50%-grid` pays in decoding" in worth_table.text(found)
+
+
+def test_of_a_disturbed_time_nothing_is_concluded() -> None:
+    said = worth_table.text(rows(original(), disturbed(of_way(HALF, 32))))
+    assert "nothing is concluded about its time" in said
+    assert "pays" not in said
+    assert "could save" not in said
 
 
 def test_a_cell_that_could_not_be_measured_is_a_dash_with_its_reason() -> None:

@@ -11,6 +11,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations import DTYPES
+from vlmnb.stats.formatting import digits
 from vlmnb.views import fields
 from vlmnb.views.marks import CHANGED
 from vlmnb.views.table import Field, Row, Table, missing, without
@@ -87,10 +88,15 @@ def _identical(reference: Record, record: Record | None) -> Field:
     return fields.share(found.share, (found.low, found.high), "; ".join(parts), record.key, " %")
 
 
+def _chance(p_value: float, equals: str = "") -> str:
+    """Return a p value with three decimals, or that it is smaller."""
+    return "< 0.001" if p_value < 0.0005 else f"{equals}{p_value:.3f}"
+
+
 def _fields(own: AnswerChange, key: str) -> Row:
     found, logits = own.answers, without("no logits on record", key)
     if own.logits is not None:
-        logits = Field(f"{own.logits:.3g}", "of one question, without an interval", key)
+        logits = Field(digits(own.logits), "of one question, without an interval", key)
     if found is None:
         none = without("random weights: answers have no meaning", key)
         return none, none, logits, none, none, none
@@ -103,11 +109,11 @@ def _fields(own: AnswerChange, key: str) -> Row:
     if found.gained is not None:
         scores = Field(f"{found.gained} / {found.lost}", "counted", key)
     if own.score_p_value is not None:
-        scores_p = Field(f"{own.score_p_value:.3g}", "two-sided sign test", key)
+        scores_p = Field(_chance(own.score_p_value), "two-sided sign test", key)
     beyond = {True: "yes", False: "no", None: "not known"}[own.changed]
     reason = "no run at another batch size to compare with"
     if own.p_value is not None:
-        beyond, reason = f"{beyond}, p = {own.p_value:.2g}", "one-sided sign test"
+        beyond, reason = f"{beyond}, p {_chance(own.p_value, '= ')}", "one-sided sign test"
     return (
         fields.share(found.share, (found.low, found.high), f"{found.identical} of {found.total}", key, " %"),
         between,

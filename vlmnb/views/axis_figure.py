@@ -16,7 +16,7 @@ from vlmnb.views.fields import Column
 from vlmnb.views.figure_style import INK, look, themed
 from vlmnb.views.marks import MODELLED
 from vlmnb.views.report_tables import MARKS, TITLES
-from vlmnb.views.table import Field, Table, declared
+from vlmnb.views.table import Field, Table, declared, without_blanks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ def points(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Table
     if reported:
         how = "as the report prints it, without intervals"
         del columns[-2]
-    return declared(f"What the figure shows, {how}", columns, found)
+    return without_blanks(declared(f"What the figure shows, {how}", columns, found))
 
 
 def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:

@@ -137,7 +137,8 @@ def accuracy(record: Record) -> Field:
     of = f"fraction of {sum(answer.score is not None for answer in record.answers)} answers"
     chance = metrics.chance_level([a.choices for a in record.answers])
     of += "" if chance is None else f" (a random choice would score {chance:.3f})"
-    return marked(fields.fraction(number, ends, of, record.key), marks.of_samples(record))
+    shown = fields.fraction(number, ends, of, record.key, "Wilson's, of a share")
+    return marked(shown, marks.of_samples(record))
 
 
 def _score(name: str, record: Record) -> Field:

@@ -305,9 +305,11 @@ def measured(number: float, ends: Sequence[float], title: str, key: str) -> Fiel
     return spanned(number, ends, lambda n: formatting.significant(n, ends[0], ends[1]), title, key)
 
 
-def fraction(number: float, ends: Sequence[float], of: str, key: str) -> Field:
+def fraction(
+    number: float, ends: Sequence[float], of: str, key: str, method: str = "bootstrap over the answers"
+) -> Field:
     """Show a fraction or a score over answers with its interval, with three decimals."""
-    return spanned(number, ends, "{:.3f}".format, f"{of}, 95 % interval over the answers", key)
+    return spanned(number, ends, "{:.3f}".format, f"{of}, 95 % interval: {method}", key)
 
 
 def share(number: float, ends: Sequence[float], title: str, key: str, unit: str = "") -> Field:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from vlmnb.views.templates import environment
@@ -98,6 +98,13 @@ def declared(caption: str, columns: Sequence[tuple[str, Callable[[T], Field]]], 
     """Make a table of columns, each a heading and what makes its field, with a row for each thing."""
     rows = tuple(tuple(show(thing) for _, show in columns) for thing in things)
     return Table(caption, tuple(head for head, _ in columns), rows)
+
+
+def without_blanks(table: Table) -> Table:
+    """Return a table without the columns in which every field is empty."""
+    kept = [at for at in range(len(table.columns)) if any(row[at].text for row in table.rows)]
+    rows = tuple(tuple(row[at] for at in kept) for row in table.rows)
+    return replace(table, columns=tuple(table.columns[at] for at in kept), rows=rows)
 
 
 def facts(pairs: Mapping[str, str | Field]) -> Table:
