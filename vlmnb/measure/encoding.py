@@ -63,8 +63,8 @@ def fit(processor: Any, text: str, seq_len: int, images: int = 1) -> Prompt:
         else:
             needed = _prompt(processor, text[: characters[1]], images).text_tokens
             raise NotEnoughTokens(
-                f"a prompt length of {counted(seq_len, 'text token')} cannot hold the template and one character "
-                f"of the question, which take {needed}"
+                f"a prompt length of {counted(seq_len, 'text token')} cannot hold the template and one "
+                f"character of the question, which take {needed}"
             )
     if getattr(processor, "fills", False):
         prompt = _prompt(processor, prompt.text + FILLER * (seq_len - prompt.text_tokens), images)

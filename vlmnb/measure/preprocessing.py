@@ -106,7 +106,7 @@ def profile(
     cell = resolved.cell
     if cell.samples < cell.batch_size:
         raise NotApplicable(
-            f"a batch of {cell.batch_size} needs as many samples: set samples, now {cell.samples}, to at least that"
+            f"a batch of {cell.batch_size} needs as many samples, and samples is {cell.samples}: set it so"
         )
     side, sized = batches.at_size(cell, loaded, samples, failed)
     # Stored pictures of the samples whose pictures can be opened.
