@@ -116,7 +116,7 @@ def test_a_model_without_values_takes_no_memory() -> None:
 
 
 @pytest.mark.parametrize("name", ["fp32", "static_cache", "prefill_chunks-32", "visual_tokens-16-grid"])
-def test_a_long_cell_generates_twice_and_keeps_the_same_logits(
+def test_the_logits_are_those_of_the_warm_up_and_a_long_cell_generates_twice(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[int] = []
@@ -130,7 +130,15 @@ def test_a_long_cell_generates_twice_and_keeps_the_same_logits(
     monkeypatch.setattr(protocol, "WINDOW_S", 0.0)
     asked = {"samples": 1, "batch_size": 1, "length": "fixed", "max_new_tokens": 4}
     (short,) = measured(tmp_path / "short", "llava-tiny", name, **asked)
-    assert len(calls) >= 4
+    assert short.timing
+    assert len(calls) == short.timing.warmup_batches + short.timing.passes
+    calls.clear()
+    with monkeypatch.context() as ended:
+        ended.setattr(generation.Generator, "_ends", lambda self: range(10**6))
+        (apart,) = measured(tmp_path / "apart", "llava-tiny", name, **asked)
+    assert apart.timing
+    assert len(calls) == apart.timing.warmup_batches + apart.timing.passes + 1, "a run of its own"
+    assert apart.probe == short.probe
     calls.clear()
     monkeypatch.setattr(protocol, "LONG_S", 0.0)
     (long,) = measured(tmp_path / "long", "llava-tiny", name, **asked)

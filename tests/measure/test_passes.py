@@ -89,7 +89,7 @@ def test_what_the_window_does_has_been_done_before(
     took, heard = protocol._warm_up(generate, inputs, "cpu")  # type: ignore[arg-type]
     assert len(took) == len(warmed)
     assert generate.seen == warmed
-    assert (heard is not None) == (len(warmed) == 1)
+    assert (heard is None) == (name == "compile"), "a later batch may run other compiled code"
 
 
 class OfShapes:

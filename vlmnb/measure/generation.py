@@ -111,8 +111,8 @@ class Generator:
 
         Args:
             batch: Whose first question it is.
-            heard: What a call with this batch showed; without it, or where a pass yields several tokens, the
-                model runs.
+            heard: What a call with this batch showed; without it, or where a pass yields several tokens or
+                the answer ended with its first, the model runs.
 
         Raises:
             NotMeasured: Some are not numbers.
@@ -121,7 +121,7 @@ class Generator:
 
         if self.loaded.engine:
             raise failures.NotMeasured("llama.cpp's package for Python does not hand out logits")
-        if heard is None or len(heard.logits) < 2 or self.guesses:
+        if heard is None or len(heard.logits) < 2 or self.guesses or heard.token in self._ends():
             two = {"max_new_tokens": 2, "min_new_tokens": 2, "do_sample": False}
             with torch.inference_mode():
                 made = self._generate(batch, **two, output_logits=True, return_dict_in_generate=True)
@@ -142,6 +142,11 @@ class Generator:
             step_values=second,
             cache_tokens=heard.cache_tokens,
         )
+
+    def _ends(self) -> Sequence[int]:
+        """Return the tokens that end an answer; what follows one in a batch is padding."""
+        end = self.loaded.model.generation_config.eos_token_id
+        return end if isinstance(end, list) else [end]
 
     def _generate(self, batch: Any, **arguments: Any) -> Any:
         arguments |= self.decoding

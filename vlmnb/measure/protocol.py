@@ -29,8 +29,8 @@ REPEAT_BUDGET_S = 1.0
 """Time after which the warm-up makes no third batch."""
 
 LONG_S = 8.0
-"""A first batch that takes longer is all of the warm-up, and shows the logits that the record keeps: what it
-initializes takes a second or two. Compiling takes longer, so a compiled decoder warms up as ever."""
+"""A first batch that takes longer is all of the warm-up: what it initializes takes a second or two. Compiling
+takes longer, so a compiled decoder warms up as ever."""
 
 WINDOW_S = 1.5
 """Time for all passes together: after the first pass, others follow as long as they would end within it.
@@ -46,7 +46,8 @@ class TimedWindow:
     Attributes:
         warmup_s: Seconds of the whole warm-up.
         outputs: Those of the first pass.
-        heard: What the only batch of a long warm-up showed; None if there were several.
+        heard: What the first batch of the warm-up showed; None of a compiled decoder, of which a later batch
+            may run other code.
     """
 
     timing: Timing
@@ -175,14 +176,15 @@ def _warm_up(generate: Generator, inputs: Sequence[Any], device: str) -> tuple[l
     It is not generated again either if the two took more than ``REPEAT_BUDGET_S`` together. A last batch of
     fewer rows comes last: it may need code of its own. A first batch that takes more than ``LONG_S`` is the
     only one. Return the seconds of each, of which the first includes lazy initialization and compilation, and
-    what an only one showed.
+    what it showed.
     """
     first, longest = inputs[0], max(inputs, key=lambda batch: int(batch["input_ids"].shape[1]))
     made: list[Any] = []
     with generate.heard(first) as heard:
         seconds = [spent_s(lambda: made.append(generate(first)), device)]
-    if seconds[0] > LONG_S and not generate.loaded.configuration.optimization.of("compilation"):
-        heard.token = int(made[0][0, generate.text(first)["input_ids"].shape[1]])
+    heard.token = int(made.pop()[0, generate.text(first)["input_ids"].shape[1]])
+    compiled = bool(generate.loaded.configuration.optimization.of("compilation"))
+    if seconds[0] > LONG_S and not compiled:
         return seconds, heard
     seconds.append(spent_s(partial(generate, longest), device))
     settled = first is longest and abs(seconds[1] - seconds[0]) <= SETTLED * seconds[1]
@@ -190,7 +192,7 @@ def _warm_up(generate: Generator, inputs: Sequence[Any], device: str) -> tuple[l
         seconds.append(spent_s(partial(generate, longest), device))
     if len(inputs[-1]["input_ids"]) not in (len(first["input_ids"]), len(longest["input_ids"])):
         seconds.append(spent_s(partial(generate, inputs[-1]), device))
-    return seconds, None
+    return seconds, None if compiled else heard
 
 
 def _another_fits(spent_s: float, passes: int) -> bool:
