@@ -12,7 +12,7 @@ import loaded
 import pytest
 import yaml
 from bookmaking import Small
-from factory import but, cell, timed
+from factory import but, cell, changed, timed
 
 from vlmnb.book import build, kept, report_pages
 from vlmnb.book.content import Content, Failure, Page
@@ -168,6 +168,9 @@ def test_the_first_page_takes_the_originals_of_the_machine_that_ran_most_full_si
         at("other-machine", "llava-1.5-7b", 33.0, "visual_tokens-50%-grid"),
     )
     (text,) = first._findings(Content(made), {}, {}, {})
+    fixed = tuple(changed(one, "cell", length="fixed") for one in made)
+    (exact,) = first._findings(Content(fixed), {}, {}, {})
+    assert ("answers of exactly" in exact, "answers of exactly" in text) == (True, False)
     assert ["11.0 s" in text, "22.0 s" in text, "44.0 s" in text, "33.0 s" in text] == [
         False,
         True,

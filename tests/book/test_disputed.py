@@ -6,12 +6,14 @@ import re
 
 import bookmaking
 import pytest
+import reported as reports
 
 from vlmnb.book import disputed
 from vlmnb.book.content import Content, Page
 from vlmnb.book.pages import audit, axis, first, run
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
+from vlmnb.views import axis_figure
 
 QWEN = "qwen2.5-vl-3b"
 
@@ -86,6 +88,14 @@ def test_the_page_of_an_axis_marks_disputed_figures_and_lists_the_findings(conte
     assert [
         ("⚠" in ratio, ratio.partition(">")[2].partition(" times")[0]) for ratio in ratios if "0.11" in ratio
     ] == [(True, "0.11")]
+
+
+def test_the_points_of_a_reports_figure_have_no_blank_column() -> None:
+    plan, shown = reports.shown(QWEN, "batch_size")
+    made = axis_figure.points("batch_size", plan.cells, shown)
+    assert {"Latency, s per batch", "Record"} < set(made.columns)
+    assert "FLOPs per batch" not in made.columns, "the report prints none there"
+    assert all(any(row[at].text for row in made.rows) for at in range(len(made.columns)))
 
 
 def test_findings_call_models_data_sets_and_rules_by_their_titles(content: Content) -> None:
