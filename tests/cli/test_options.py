@@ -52,6 +52,17 @@ def measure(results: Path, spec: str = "s.yaml") -> None:
         pass
 
 
+@pytest.mark.parametrize("command", [["fit", "fuyu-8b"], ["models", "llava-tiny"], ["status"]])
+def test_a_package_without_a_checkout_names_what_is_missing(
+    command: list[str], elsewhere: Path, vlmnb: Called, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VLMNB_ROOT", str(elsewhere))
+    code, _, said = vlmnb(*command)
+    assert code in (2, 3)
+    assert said.count("\n") == 1
+    assert said.endswith(f"{elsewhere} is not a checkout of the project: set VLMNB_ROOT to one\n")
+
+
 def test_a_given_folder_is_relative_to_the_working_folder(elsewhere: Path, vlmnb: Called) -> None:
     measure(elsewhere / "mine")
     assert "2 of 2   cells recorded" in vlmnb("sweep", "s.yaml", "--dry-run", "--results", "mine")[1]

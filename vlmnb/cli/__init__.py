@@ -67,16 +67,25 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"vlmnb: {error}", file=sys.stderr)
+        print(f"vlmnb: {error}{_outside()}", file=sys.stderr)
         raise SystemExit(2) from None
     except OSError as error:
         if not error.filename:
             raise
-        print(f"vlmnb: {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"vlmnb: {error.filename}: {error.strerror}{_outside()}", file=sys.stderr)
         raise SystemExit(3) from None
     except KeyboardInterrupt:
         print("\nvlmnb: stopped; the same command continues where it stopped", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+def _outside() -> str:
+    """Say that a package installed by itself needs a checkout; empty if it has one."""
+    from vlmnb import paths
+
+    root = paths.root()
+    known = paths.notebook("device").exists()
+    return "" if known else f"; {root} is not a checkout of the project: set VLMNB_ROOT to one"
 
 
 @_command
