@@ -30,7 +30,7 @@ AXES = tuple(axis.name for axis in axes.AXES.values() if axis.in_reports)
 DRAWN_BY = (*content_key.SHOWING, "book/report_pages", "book/postprocess")
 """Folders and modules whose code can change a page."""
 
-DRAWING = ("matplotlib", "ipython")
+DRAWING = ("matplotlib", "seaborn", "ipython")
 """Packages whose version can change a page."""
 
 

@@ -84,9 +84,10 @@ def caption(records: Sequence[Record]) -> str:
 
 def figure(records: Sequence[Record]) -> Figure:
     """Draw shares by component and batch size; of the largest batch time over depth, and the roofline."""
+    import seaborn as sns
     from matplotlib import pyplot
 
-    colors = dict(zip(TITLES, figure_style.PALETTE, strict=False))
+    colors = dict(zip(TITLES, sns.color_palette(figure_style.PALETTE), strict=False))
     found = [(record.cell.batch_size, record.layers) for record in records if record.layers]
     with figure_style.themed():
         drawing, panels = pyplot.subplots(1, 3, figsize=(13, 4.4), layout="constrained")
@@ -268,6 +269,8 @@ def _depth(panel: Any, colors: Colors, size: int, profile: LayerProfile) -> None
 
 
 def _roof(panel: Any, colors: Colors, size: int, profile: LayerProfile) -> None:
+    import seaborn as sns
+
     peak = profile.ceilings
     drawn = [(*_place(part), part.component) for part in profile.parts if part.flops and part.replay_s]
     ridge = peak.flops_per_s / peak.bytes_per_s
@@ -277,7 +280,7 @@ def _roof(panel: Any, colors: Colors, size: int, profile: LayerProfile) -> None:
     panel.plot([left, ridge, right], roof, color=figure_style.INK, linewidth=1)
     if drawn:
         x, y, of = zip(*drawn, strict=True)
-        panel.scatter(x, y, s=18, color=[colors[component] for component in of], linewidth=0)
+        sns.scatterplot(x=x, y=y, hue=of, palette=colors, s=18, linewidth=0, legend=False, ax=panel)
     panel.set_xscale("log")
     panel.set_yscale("log")
     # On less than a decade matplotlib would print every tick, as a power of ten.

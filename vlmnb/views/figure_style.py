@@ -17,25 +17,15 @@ INK = "#767676"
 
 STYLE: Any = {
     "text.color": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK, "axes.edgecolor": INK,
-    "grid.color": INK, "grid.alpha": 0.25, "grid.linewidth": 0.8, "legend.labelcolor": INK,
+    "grid.color": INK, "grid.alpha": 0.25, "legend.labelcolor": INK,
     "figure.facecolor": "none", "axes.facecolor": "none",
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.grid.axis": "y",
-    "axes.axisbelow": True, "axes.linewidth": 1.0,
-    "legend.frameon": False, "patch.edgecolor": "none", "patch.force_edgecolor": True, "patch.linewidth": 0.8,
-    "lines.solid_capstyle": "butt", "lines.linewidth": 1.2, "lines.markersize": 4.8,
-    **{f"{axis}tick.labelsize": 8.8 for axis in "xy"}, "xtick.bottom": False, "ytick.left": False,
-    "font.size": 9.6, "axes.labelsize": 9.6, "axes.titlesize": 9.6, "legend.fontsize": 8.8,
-    "legend.title_fontsize": 9.6, "font.family": "sans-serif",
-    "font.sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "Bitstream Vera Sans", "sans-serif"],
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid.axis": "y",
+    "legend.frameon": False, "patch.edgecolor": "none", "lines.solid_capstyle": "butt",
     "svg.fonttype": "none", "svg.hashsalt": "vlmnb",
 }  # fmt: skip
-"""What every figure changes of matplotlib's style: seaborn's *whitegrid* for paper, which takes as long to
-import as a page to draw, in colors for light and dark pages."""
+"""What every figure changes of seaborn's style."""
 
-PALETTE = (
-    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc",
-    "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9",
-)  # fmt: skip
+PALETTE = "colorblind"
 """seaborn's palette for color-blind eyes."""
 
 COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
@@ -95,7 +85,8 @@ def plain_log(along: Any) -> None:
 
 
 def themed() -> AbstractContextManager[None]:
-    """Return a context for drawing."""
+    """Return a context for drawing: seaborn's theme, in colors for light and dark pages."""
     import matplotlib
+    import seaborn as sns
 
-    return matplotlib.rc_context(STYLE)
+    return matplotlib.rc_context(sns.axes_style("whitegrid") | sns.plotting_context("paper") | STYLE)

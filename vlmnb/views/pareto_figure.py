@@ -128,6 +128,8 @@ def _drawn(setup: Setup, alt: str, caption: str) -> str:
 
 
 def _draw(panel: Any, listed: Sequence[Point]) -> dict[str, Any]:
+    import seaborn as sns
+
     front = [listed[i] for i in intervals.pareto_front([(p.x, p.y) for p in listed])]
     panel.plot([p.x for p in front], [p.y for p in front], color=INK, linewidth=1, linestyle="--", zorder=1)
     looks = {p.title: look(p.model, models.registry()) for p in listed}
@@ -137,11 +139,13 @@ def _draw(panel: Any, listed: Sequence[Point]) -> dict[str, Any]:
             [p.x], [p.y], xerr=_reach(p.x, p.x_ends), yerr=_reach(p.y, p.y_ends),
             fmt="none", ecolor=colors[p.title], capsize=3,
         )  # fmt: skip
-        panel.scatter(
-            [p.x], [p.y], s=40, color=colors[p.title], marker=looks[p.title].marker, linewidth=0, zorder=3,
-            label=p.title,
-        )  # fmt: skip
+    sns.scatterplot(
+        x=[p.x for p in listed], y=[p.y for p in listed], hue=list(colors), style=list(colors),
+        palette=colors, markers={title: one.marker for title, one in looks.items()},
+        s=40, linewidth=0, zorder=3, ax=panel,
+    )  # fmt: skip
     handles, names = panel.get_legend_handles_labels()
+    panel.get_legend().remove()
     panel.margins(x=0.15, y=0.15)  # before the limits, which end the automatic ones
     panel.set_xlim(left=0)
     panel.set_ylim(bottom=0)

@@ -47,9 +47,13 @@ def figure(records: Sequence[Record]) -> Figure:
     from matplotlib import pyplot
 
     with figure_style.themed():
+        import seaborn as sns
+
         drawing, panel = pyplot.subplots(figsize=(6.5, 4), layout="constrained")
         drawn = _series(records)
-        for color, (label, found) in zip(figure_style.PALETTE, drawn.items(), strict=False):
+        for color, (label, found) in zip(
+            sns.color_palette(figure_style.PALETTE, len(drawn)), drawn.items(), strict=True
+        ):
             panel.errorbar(
                 [record.cell.batch_size for record, _ in found], [each.median for _, each in found],
                 yerr=[[x.median - x.low for _, x in found], [x.high - x.median for _, x in found]],

@@ -41,8 +41,12 @@ def figure(records: Sequence[Record]) -> Figure:
     from matplotlib import pyplot
 
     with figure_style.themed():
+        import seaborn as sns
+
         drawing, panel = pyplot.subplots(figsize=(6.5, 4), layout="constrained")
-        for color, (way, drawn) in zip(figure_style.PALETTE, _series(records).items(), strict=False):
+        for color, (way, drawn) in zip(
+            sns.color_palette(figure_style.PALETTE), _series(records).items(), strict=False
+        ):
             at = [record.cell.questions for record, _ in drawn]
             found = [picture_reuse.cost(record, asked) for record, asked in drawn]
             panel.errorbar(

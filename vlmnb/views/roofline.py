@@ -130,9 +130,10 @@ def bars(cells: Sequence[Cell], records: Sequence[Record]) -> list[Bar]:
 
 def figure(drawn: Sequence[Bar]) -> Figure:
     """Draw MFU and MBU of each setting as bars, with their intervals and marks."""
+    import seaborn as sns
     from matplotlib import pyplot
 
-    mfu, mbu = PALETTE[:2]
+    mfu, mbu = sns.color_palette(PALETTE, 2)
     with themed():
         sketch, place = pyplot.subplots(figsize=(9, 0.9 + 0.42 * len(drawn)))
         for i, bar in enumerate(drawn):

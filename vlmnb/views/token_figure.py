@@ -56,8 +56,10 @@ def lines(cells: Sequence[Cell], records: Sequence[Record]) -> Lines:
 
 def figure(drawn: Lines) -> Figure:
     """Draw the score and the time to first token over the image tokens kept, medians with 95 % intervals."""
+    import seaborn as sns
     from matplotlib import pyplot
 
+    colors = sns.color_palette(PALETTE, len(drawn))
     panels: list[tuple[str, Callable[[Record], Interval | None]]] = [
         ("Score (accuracy, else 1 - WER)", _score), ("Time to first token, s", _first_token)
     ]  # fmt: skip
@@ -70,8 +72,7 @@ def figure(drawn: Lines) -> Figure:
                 panel.errorbar(
                     [kept * shift for kept, _ in known], [value.value for _, value in known],
                     yerr=[[v.value - v.low for _, v in known], [v.high - v.value for _, v in known]],
-                    label=way, color=PALETTE[i % len(PALETTE)], marker="o", markersize=4, linewidth=1,
-                    capsize=2,
+                    label=way, color=colors[i], marker="o", markersize=4, linewidth=1, capsize=2,
                 )  # fmt: skip
             panel.set_xlabel("Image tokens kept")
             panel.set_ylabel(title)
