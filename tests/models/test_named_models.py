@@ -18,7 +18,7 @@ from vlmnb import models, paths
 from vlmnb.errors import UserError
 from vlmnb.flops import counters, estimate, flop_count, formula, meta
 from vlmnb.measure import encoding
-from vlmnb.models import description, geometry, tried
+from vlmnb.models import description, folders, geometry, tried
 from vlmnb.models.entry import named_entry
 from vlmnb.models.generic import processor, structure
 from vlmnb.models.generic.family import Generic
@@ -213,6 +213,15 @@ def test_what_answers_no_questions_on_images_is_refused(config: object, word: st
         geometry.document(models.get(str(tmp_path)))
     assert "\n" not in str(raised.value)
     assert len(str(raised.value)) < 500
+
+
+def test_random_weights_are_offered_where_there_is_a_configuration(tmp_path: Path) -> None:
+    entry = models.get(str(tmp_path))
+    assert "random" not in folders.ways_out(entry)
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    assert "weights: random" in folders.ways_out(entry)
+    assert "weights: random" in folders.ways_out(models.get("llava-1.5-7b"))
+    assert "random" not in folders.ways_out(models.get("nobody/Has-This"))
 
 
 def test_a_repository_in_the_cache_is_found_by_its_branch(

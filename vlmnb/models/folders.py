@@ -61,16 +61,18 @@ def anywhere(entry: ModelEntry) -> Path:
 
 
 def ways_out(entry: ModelEntry) -> str:
-    """Say how to get a model's weights."""
+    """Say how to get a model's weights; random ones need its configuration."""
     if entry.bundled:
         return f"restore it with: git checkout -- {paths.bundled_model(entry.name)}"
+    configured = not entry.generic or (anywhere(entry) / "config.json").is_file()
+    random = ", or measure speed alone with weights: random" if configured else ""
     if entry.source.startswith("/"):
-        return "put the whole checkpoint there, or measure speed alone with weights: random"
+        return f"put the whole checkpoint there{random}"
     places = " or ".join(dict.fromkeys((f"{entry.name}/", f"{entry.source}/")))
     revision = f" --revision {entry.revision}" if entry.revision else ""
     return (
         f"download it with `hf download {entry.source}{revision}`, or set {FOLDERS} to a folder that "
-        f"has it as {places}, or measure speed alone with weights: random"
+        f"has it as {places}{random}"
     )
 
 
