@@ -90,7 +90,7 @@ def test_what_a_model_does_not_take_is_unsupported(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"question_counts": [8]}, "samples has 4 questions"),
+        ({"question_counts": [8]}, "samples, the questions in all, is 4"),
         ({"question_counts": [0]}, "from 1 to that"),
         ({"reuses": ["prefixes"]}, "reuse"),
         ({"optimization": "static_cache"}, "a prefix cache excludes static_cache"),

@@ -45,7 +45,8 @@ def test_the_base_configuration_is_one_cell_in_several_tables() -> None:
         ("batch_size", {"batch_sizes": [0]}, "notebook batch_size: batch_sizes: "),
         ("layers", {"batch_sizes": [4, -1]}, "notebook layers: batch_sizes: "),
         ("image_size", {"image_sizes": [0]}, "notebook image_size: image_sizes: "),
-        ("repeat", {"repeats": [-1]}, "notebook repeat: repeats: "),
+        ("repeat", {"repeats": [-1]}, "repeats lists -1"),
+        ("repeat", {"repeats": [1, 0]}, "repeats lists 0"),
         ("batch_size", {"samples": -3}, "notebook batch_size: samples: "),
     ],
 )

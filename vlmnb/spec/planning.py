@@ -201,12 +201,14 @@ def _cell(
         point |= {"samples": value, "max_new_tokens": 1}
     if axis.measure == "preprocessing" and type(value) is int:
         point["samples"] = min(point["samples"], FIXED_BATCHES * value)
+    if axis.varies == "repeat" and type(value) is int and value < 1:
+        raise UserError(f"repeats lists {value}; list numbers from 1 on")
     if axis.measure == "reuse":
         point["batch_size"] = 1
         if not 0 < value <= point["samples"]:
             raise UserError(
-                f"question_counts lists {value} questions a picture, and samples has {point['samples']} "
-                "questions in all; list numbers from 1 to that"
+                f"question_counts lists {value}, and samples, the questions in all, is {point['samples']}; "
+                "list numbers from 1 to that"
             )
     if length == "fixed" and settings.get("max_new_tokens") == entry.max_new_tokens:
         point["max_new_tokens"] = entry.fixed_tokens
