@@ -96,6 +96,19 @@ def test_formula_and_counter_agree_part_by_part(small: Path) -> None:
         ), phase
 
 
+@pytest.mark.parametrize("small", ["idefics2"], indirect=True)
+def test_a_projector_that_attends_is_counted_without_weights_too(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = estimate.estimate(str(small), 40, 64, 1).prefill
+    assert found.formula.projector > 0
+    assert found.largest_difference is not None
+    assert found.largest_difference < 0.01
+    monkeypatch.setattr(structure, "patch_embedding", lambda model: None)
+    with pytest.raises(UserError, match="patch embedding"):
+        estimate.estimate(str(small), 40, 64, 1)
+
+
 @pytest.mark.parametrize("small", EVERY, indirect=True)
 def test_the_cache_and_the_weights_have_the_bytes_of_the_formula(small: Path) -> None:
     family, model = Generic(small), AutoModelForImageTextToText.from_pretrained(small).eval()

@@ -175,7 +175,8 @@ class Generic(Family):
 
     def image_flops(self, config: Any, image_size: int) -> ImageFlops:
         """Count tower and projector over the patches that the processor makes of a square image."""
-        return self.image_flops_of(self._built(config), self._image(image_size), image_size)
+        with named.explained(f"{self.folder}: the formula of its FLOPs"):
+            return self.image_flops_of(self._built(config), self._image(image_size), image_size)
 
     def image_flops_of(self, model: Any, inputs: Mapping[str, Any], image_size: int) -> ImageFlops:
         """Count tower and projector over the patches in a prompt's tensors."""

@@ -7,6 +7,8 @@ section 2.1 (https://arxiv.org/abs/2001.08361).
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
 import re
 from collections.abc import Mapping
@@ -171,10 +173,10 @@ def _projector(model: Any, inputs: Mapping[str, Any], patches: int, width: int) 
     values = patches * width * (len(taken) if isinstance(taken, (list, tuple)) else 1)
     tokens = int((inputs["input_ids"] == getattr(model.config, "image_token_id", None)).sum())
     by_tokens = tokens and any(name in inputs for name in GRIDS)
-    total = 0
-    for part in structure.projectors(model):
-        if any(structure.ATTENTION.search(type(m).__name__) for m in part.modules()):
-            raise ValueError("the projector attends to the features, for which there is no formula")
+    total, parts = 0, structure.projectors(model)
+    if any(structure.ATTENTION.search(type(m).__name__) for part in parts for m in part.modules()):
+        return _as_it_runs(_with_memory(model), inputs)
+    for part in parts:
         for one in part if isinstance(part, nn.ModuleList) else (part,):
             skipped = _other_ways(one, values, tokens)
             products: list[Any] = [
@@ -191,6 +193,67 @@ def _projector(model: Any, inputs: Mapping[str, Any], patches: int, width: int) 
                 total += sum(2 * rows * m.weight.numel() for m in products)
             elif matrices:
                 total += sum(2 * tokens * p.numel() for p in matrices)
+    return total
+
+
+def _with_memory(model: Any) -> Any:
+    """Return a model that runs: one on the meta device again, in memory that nothing fills."""
+    import torch
+    from transformers import initialization
+
+    if model.device.type != "meta":
+        return model
+    with torch.device("cpu"), initialization.no_init_weights():
+        return type(model)._from_config(copy.deepcopy(model.config), attn_implementation="eager").eval()
+
+
+def _as_it_runs(model: Any, inputs: Mapping[str, Any]) -> int:
+    """Count a projector that attends (Q-Formers, resamplers) by the rows that pass it as the images run."""
+    import torch
+    from torch import nn
+
+    total, shapes = 0, dict[int, Any]()
+
+    def passed(module: Any, args: Any, named: Any, output: Any) -> None:
+        nonlocal total
+        if isinstance(module, nn.MultiheadAttention):
+            query, key = (*args, *named.values())[:2]
+            width, images = module.embed_dim, query.shape[0]
+            rows, keys = query.shape[-2], key.shape[-2]
+            total += images * 4 * (width**2 * (rows + keys) + rows * keys * width)
+        elif isinstance(module, nn.Linear):
+            shapes[id(module)] = output.shape
+            total += 2 * output.numel() * module.in_features
+        else:
+            query, key = (shapes[id(child)] for child in queries_and_keys(module))
+            total += 4 * query.numel() * key[-2]
+
+    def queries_and_keys(module: Any) -> list[Any]:
+        named = dict(module.named_children())
+        if any(isinstance(child, nn.MultiheadAttention) for child in named.values()):
+            return []  # which attends in its place
+        pairs = (("q_proj", "k_proj"), ("query", "key"))
+        return next(([named[q], named[k]] for q, k in pairs if q in named and k in named), [])
+
+    hooks = [
+        module.register_forward_hook(passed, with_kwargs=True)
+        for part in structure.projectors(model)
+        for module in part.modules()
+        if isinstance(module, (nn.Linear, nn.MultiheadAttention))
+        or (
+            queries_and_keys(module)
+            and not any(isinstance(m, nn.MultiheadAttention) for m in module.children())
+        )
+    ]
+    features = model.base_model.get_image_features
+    wanted = inspect.signature(features).parameters
+    given = {name: value.to(model.device) for name, value in inputs.items() if name in wanted}
+    try:
+        with torch.no_grad():
+            features(**{n: v.to(model.dtype) if v.is_floating_point() else v for n, v in given.items()})
+    finally:
+        for hook in hooks:
+            hook.remove()
     return total
 
 
