@@ -132,7 +132,7 @@ def _choose_from(name: str, read: Callable[[], Sequence[Row]], samples: int, see
     every = read()
     if samples > len(every):
         raise UserError(
-            f"{name} has {len(every)} samples, {samples} were asked for; set samples to at most that"
+            f"{name} has {len(every)} samples, {samples} were asked for; ask for at most that many"
         )
     return [every[index] for index in random.Random(seed).sample(range(len(every)), samples)]
 

@@ -115,7 +115,7 @@ def choose(source: HubSet, samples: int, seed: int) -> list[Row]:
     if samples > source.usable:
         raise UserError(
             f"{source.name} has {source.usable} usable samples, {samples} were asked for; "
-            "set samples to at most that"
+            "ask for at most that many"
         )
     _check_folder(source)
     own = _in_folder(source)
@@ -131,7 +131,7 @@ def choose(source: HubSet, samples: int, seed: int) -> list[Row]:
     else:
         raise UserError(
             f"{source.name}: the files found hold {len(chosen)} usable samples, {samples} were asked "
-            "for; set samples to at most that"
+            "for; ask for at most that many"
         )
     if not local:
         # If the cache folder cannot be written, the rows are read again; the measurement goes on.
