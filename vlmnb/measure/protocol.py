@@ -22,8 +22,8 @@ from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 
 SETTLED = 0.1
-"""A third batch of warm-up is left out when the second is the first again and takes within this share of
-its time."""
+"""A third batch of warm-up is left out when the first took at most this share longer than the second: what is
+initialized, is initialized in the first."""
 
 REPEAT_BUDGET_S = 1.0
 """Time after which the warm-up makes no third batch."""
@@ -187,8 +187,7 @@ def _warm_up(generate: Generator, inputs: Sequence[Any], device: str) -> tuple[l
     if seconds[0] > LONG_S and not compiled:
         return seconds, heard
     seconds.append(spent_s(partial(generate, longest), device))
-    settled = first is longest and abs(seconds[1] - seconds[0]) <= SETTLED * seconds[1]
-    if not settled and sum(seconds) <= REPEAT_BUDGET_S:
+    if seconds[0] > (1 + SETTLED) * seconds[1] and sum(seconds) <= REPEAT_BUDGET_S:
         seconds.append(spent_s(partial(generate, longest), device))
     if len(inputs[-1]["input_ids"]) not in (len(first["input_ids"]), len(longest["input_ids"])):
         seconds.append(spent_s(partial(generate, inputs[-1]), device))
