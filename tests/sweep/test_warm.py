@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,48 @@ def test_whatever_is_killed_costs_one_try_at_most(warm_checkout: Checkout, victi
     assert sweep.returncode == 0, out + error
     assert warm_checkout.measured() == ([1, 2, 3] if victim == "warm parent" else [1, 2, 2, 3])
     assert processes_of(warm_checkout.root) == []
+
+
+ON_A_GPU = """
+import importlib, sys
+import pynvml, torch, torch._dynamo.device_interface
+asked, held = [], []
+torch.cuda._is_compiled = lambda: True
+torch._C._cuda_getDeviceCount = lambda: asked.append("driver") or 1
+torch.cuda._lazy_init = lambda: asked.append("CUDA")
+torch._C._cuda_getDevice = lambda: 0
+torch.cuda.get_device_properties = lambda *_: torch.cuda._lazy_init()
+torch.cuda.get_device_capability = lambda *_: torch.cuda._lazy_init() or (9, 0)
+torch.version.cuda = "13.0"
+pynvml.nvmlInit, pynvml.nvmlShutdown = lambda: held.append("NVML"), lambda: held.pop()
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+import torchao
+print(asked, held)
+"""
+
+
+def test_a_warm_parent_leaves_the_gpu_alone() -> None:
+    """A process forked from one that has initialized CUDA cannot use it, and would share NVML's state."""
+    own = {name: value for name, value in os.environ.items() if name != "CUDA_VISIBLE_DEVICES"}
+    command = [sys.executable, "-c", ON_A_GPU, *warm.MODULES]
+    done = subprocess.run(command, env=own | warm.NO_GPU, capture_output=True, text=True, timeout=100)
+    assert done.stdout == "[] []\n", done.stderr
+    # What the test is about: without the variables torchao asks CUDA when transformers imports it.
+    done = subprocess.run(command, env=own, capture_output=True, text=True, timeout=100)
+    assert "'CUDA'" in done.stdout, done.stderr
+
+
+def test_a_parent_that_has_initialized_cuda_forks_no_kernel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("class cuda:\n    _is_in_bad_fork = lambda: True\n")
+    monkeypatch.setattr(warm, "MODULES", ("torch",))
+    parents = warm.Parents()
+    place = parents.of({**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(warm.__file__).parents[2]}"})
+    with pytest.raises(OSError, match="ended|reset|pipe"):  # the caller then starts an ordinary kernel
+        warm.ForkedKernel(place, [], {}, "")
+    parents.close()
 
 
 def test_a_parent_that_cannot_serve_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:

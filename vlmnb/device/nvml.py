@@ -132,7 +132,7 @@ class NvmlGpu:
         return None if mhz is None else mhz * MHZ
 
 
-def _initialized() -> Any:
+def initialized() -> Any:
     """Return NVML's module, ready to be asked.
 
     Raises:
@@ -147,6 +147,15 @@ def _initialized() -> Any:
     return pynvml
 
 
+def forget() -> None:
+    """Shut NVML down, however often libraries have initialized it: it is not to be shared with a fork."""
+    with contextlib.suppress(Exception):  # the last is one too many
+        import pynvml
+
+        for _ in range(100):
+            pynvml.nvmlShutdown()
+
+
 @functools.cache
 def gpu_of(device: str) -> NvmlGpu:
     """Return the GPU behind a torch device, found by its UUID. NVML stays initialized.
@@ -156,7 +165,7 @@ def gpu_of(device: str) -> NvmlGpu:
     Raises:
         NvmlUnavailable: NVML does not know it.
     """
-    pynvml = _initialized()
+    pynvml = initialized()
     import torch
 
     uuid = str(torch.cuda.get_device_properties(torch.device(device)).uuid).removeprefix(WHOLE)
@@ -172,7 +181,7 @@ def all_gpus(shared_memory_bytes: int) -> tuple[Gpu, ...]:
     Raises:
         NvmlUnavailable: NVML cannot be used, or cannot describe a GPU.
     """
-    pynvml = _initialized()
+    pynvml = initialized()
     try:
         handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
         whole = [NvmlGpu(pynvml, handle) for handle in handles]

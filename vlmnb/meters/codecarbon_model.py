@@ -63,6 +63,8 @@ def naming_the_cpu() -> Iterator[None]:
 @functools.cache
 def detect(gpu: int | None) -> None:
     """Let codecarbon find the hardware and read its tables, which it keeps for later trackers."""
+    with contextlib.suppress(nvml.NvmlUnavailable):
+        nvml.initialized()  # codecarbon did it when it was imported, perhaps before this process was forked
     with silence():
         found = _new_tracker(gpu)
         found.start_task()

@@ -100,6 +100,8 @@ def _reap(guards: set[int]) -> None:
 
 def _guard(connection: socket.socket, memory: Memory, libc: Any) -> dict[str, Any]:
     """Fork the kernel, report its end, and leave nothing behind; return the request in the kernel."""
+    if (torch := sys.modules.get("torch")) and torch.cuda._is_in_bad_fork():
+        os._exit(1)  # a library has initialized CUDA in the parent all the same: an ordinary kernel starts
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
     _, streams, _, _ = socket.recv_fds(connection, 1, 2)
     with connection.makefile() as lines:

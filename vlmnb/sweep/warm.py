@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vlmnb.device.gpus import HIP, VISIBLE
 from vlmnb.files import temporary
 
 SWITCH = "VLMNB_WARM"
@@ -30,6 +31,11 @@ MODULES = (
     "vlmnb.measure.ahead",
 )
 """What a warm parent imports. This process imports none of it."""
+
+NO_GPU = {VISIBLE: "", HIP: "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+"""What a warm parent has in its environment, and no kernel: it must not initialize CUDA, which no fork of it
+could use then. torchao asks for the GPU's generation when transformers imports it. With these variables torch
+answers that there is no GPU, without asking the driver ("poison fork" in torch's notes on multiprocessing)."""
 
 
 class Parents:
@@ -77,7 +83,7 @@ def _start(environment: Mapping[str, str]) -> tuple[temporary.Scratch, subproces
     command = [sys.executable, "-m", "vlmnb.sweep.fork_server", str(folder.path / "s"), *MODULES]
     with (folder.path / "log").open("wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=dict(environment),
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, env={**environment, **NO_GPU},
             start_new_session=True,
         )  # fmt: skip
     return folder, process
