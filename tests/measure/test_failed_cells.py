@@ -44,6 +44,10 @@ def raising(error: BaseException) -> Any:
         (MemoryError(), "out_of_memory"),
         (torch.OutOfMemoryError("r"), "out_of_memory"),
         (RuntimeError("CUDA out of memory. Tried"), "out_of_memory"),
+        (
+            RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+            "out_of_memory",
+        ),
         (OSError("r"), "failed"),
         (Panic("r"), "failed"),
         (SystemExit(), "failed"),

@@ -11,10 +11,12 @@ import pytest
 import torch
 import torch._dynamo.config as dynamo
 import torch._inductor.config as inductor
+from torch._dynamo.utils import counters
 from torch.utils.flop_counter import FlopCounterMode
 
 from vlmnb.measure import process_state
 from vlmnb.measure.cells import measure_cells
+from vlmnb.measure.loading import ModelSlot
 from vlmnb.spec import planning
 from vlmnb.spec.optimizations import torch_compile
 
@@ -44,6 +46,34 @@ def test_what_a_library_changes_is_put_back() -> None:
             a_library()
         assert sum(one != other for one, other in zip(before, state(), strict=True)) == 10
     assert state() == before
+
+
+def test_a_cell_begins_with_a_gpu_whose_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: called.append("wait"))
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: called.append("free"))
+    with process_state.of_a_cell():
+        assert called == ["wait", "free"]
+
+
+def test_a_broken_cuda_context_is_found_before_the_next_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", broken)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        ModelSlot().clear()
+
+
+def test_a_step_that_is_no_cuda_graph_is_counted() -> None:
+    process_state.forget_compiled()
+    counters["inductor"]["cudagraph_skips"] += 2
+    assert process_state.compilation().cuda_graphs_skipped == 2
+    process_state.forget_compiled()
+    assert process_state.compilation().cuda_graphs_skipped == 0
 
 
 def decoder(width: int = 4) -> Any:

@@ -223,9 +223,16 @@ def _counted_ways(model: Any, experts: str) -> Iterator[None]:
 
 
 def _attention(config: Any) -> dict[str, Any]:
-    """Return the attention of a configuration and its parts, as ``set_attn_implementation`` takes it."""
+    """Return the attention of a configuration and its parts, as ``set_attn_implementation`` takes it.
+
+    A part without parts of its own has a plain name: transformers 5.17 takes no other.
+    """
     parts = {name: getattr(config, name, None) for name in config.sub_configs}
     return {
         "": config._attn_implementation,
-        **{name: _attention(part) for name, part in parts.items() if part},
+        **{
+            name: _attention(part) if part.sub_configs else part._attn_implementation
+            for name, part in parts.items()
+            if part
+        },
     }

@@ -10,6 +10,9 @@ from typing import Any
 from vlmnb.errors import one_line
 from vlmnb.types import Status
 
+FULL = ("can't allocate memory", "out of memory", "STATUS_ALLOC_FAILED")
+"""What errors without a class of their own say when memory is full; the last is of CUDA's libraries."""
+
 
 class NotMeasured(Exception):
     """A cell that cannot be measured; the message is the reason that its record carries."""
@@ -62,5 +65,5 @@ def of(error: BaseException) -> tuple[Status, str]:
         return error.status, one_line(error, 1900)
     text = one_line("".join(traceback.format_exception_only(error)), 1900)
     full = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    full |= "can't allocate memory" in text or "out of memory" in text
+    full |= any(sign in text for sign in FULL)
     return "out_of_memory" if full else "failed", text

@@ -123,14 +123,15 @@ class ModelSlot:
         return self._held
 
     def clear(self) -> None:
-        """Release the model and the memory that it took."""
-        import torch
+        """Release the model and the memory that it took.
 
+        Raises:
+            RuntimeError: An error has broken the CUDA context.
+        """
         self._held = None
         process_state.forget_compiled()
         gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        process_state.free_unused()
 
 
 def require(missing: Sequence[Resolved]) -> None:

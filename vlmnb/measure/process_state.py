@@ -46,6 +46,21 @@ def forget_compiled() -> None:
         torch._dynamo.utils.counters.clear()
 
 
+def free_unused() -> None:
+    """Return to the GPU what torch's allocator keeps of it unused, once the GPU has done its work.
+
+    Without it a cell's reserved memory would hold what cells before it have left, and a large cell less.
+
+    Raises:
+        RuntimeError: An error has broken the CUDA context: nothing else can be measured in this process.
+    """
+    import torch
+
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+
+
 def compilation() -> Compilation:
     """Return what the compiler did since ``forget_compiled``."""
     from torch._dynamo.utils import counters
@@ -55,6 +70,7 @@ def compilation() -> Compilation:
         graph_breaks=int(sum(counters["graph_break"].values())),
         cache_hits=int(counters["inductor"].get("fxgraph_cache_hit", 0)),
         cache_misses=int(counters["inductor"].get("fxgraph_cache_miss", 0)),
+        cuda_graphs_skipped=int(counters["inductor"].get("cudagraph_skips", 0)),
     )
 
 
@@ -71,12 +87,13 @@ def uncompiled(decoder: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def of_a_cell() -> Iterator[None]:
-    """Forget what was compiled, and put torch's settings back after the block.
+    """Forget what was compiled, free unused memory of a GPU, and put torch's settings back after the block.
 
     Without it a cell would depend on the cells before it: each shape compiled counts towards torch's limit,
     and a decoder whose FLOPs are counted before its first call is never compiled.
     """
     forget_compiled()
+    free_unused()
     before = [(read(), read, write) for read, write in _settings()]
     try:
         yield

@@ -156,12 +156,14 @@ class Compilation(Frozen):
         graph_breaks: Places where Python had to take over.
         cache_hits: Graphs whose code an earlier process had compiled.
         cache_misses: Graphs that were compiled now.
+        cuda_graphs_skipped: Graphs that could not be recorded as CUDA graphs, though they were to be.
     """
 
     graphs: int
     graph_breaks: int
     cache_hits: int
     cache_misses: int
+    cuda_graphs_skipped: int = 0
 
 
 class ProbeLogits(Frozen):

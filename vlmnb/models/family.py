@@ -27,6 +27,7 @@ PLACES = (
     (r"language_model\..*\.self_attn$", "scores"),
     (r"language_model\..*\.self_attn\.", "projections"),
     (r"language_model\..*\.mlp", "mlp"),
+    (r"rotary", "scores"),  # a product of matrices in older transformers, such as 5.17
 )
 
 

@@ -230,6 +230,8 @@ def _compiled(record: Record) -> Field:
         return Field("no", key=record.key, words=True)
     title = f"{made.cache_hits} graphs found compiled, {made.cache_misses} compiled now"
     shown = f"{counted(made.graphs, 'graph')}, {counted(made.graph_breaks, 'break')}"
+    if made.cuda_graphs_skipped:
+        shown += f", {made.cuda_graphs_skipped} not as a CUDA graph"
     return Field(shown, title, record.key, words=True)
 
 
