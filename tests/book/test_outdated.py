@@ -56,6 +56,19 @@ def repeats_arrive(small: Small) -> None:
     bookmaking.records(small.results, models=("llava-tiny",), axis_names=("repeat",))
 
 
+def test_a_page_is_of_the_notebook_and_model_that_it_was_made_with(tmp_path: Path) -> None:
+    own = bookmaking.executed(tmp_path, "fuyu-tiny", "batch_size")
+    misplaced = own.with_name("visual_tokens.ipynb")
+    misplaced.write_text(own.read_text("utf-8").replace("1.0", "2.0"), encoding="utf-8")
+    copied = tmp_path / "llava-tiny" / "mine.ipynb"
+    copied.parent.mkdir()
+    copied.write_bytes(bookmaking.executed(tmp_path, "llava-tiny", "device").read_bytes())
+    (tmp_path / "llava-tiny" / "device.ipynb").unlink()
+    found, problems = collect.notebooks([misplaced, copied, own, misplaced])
+    assert (set(found), problems) == ({("fuyu-tiny", "batch_size"), ("llava-tiny", "device")}, [])
+    assert found["fuyu-tiny", "batch_size"] == postprocess.read(own)
+
+
 def test_pages_older_than_the_repeats_say_so_everywhere(small: Small) -> None:
     said: list[str] = []
     small.assemble(said.append)

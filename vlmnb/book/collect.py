@@ -40,14 +40,21 @@ EXTRA = "generated/extra/"
 
 
 def notebooks(files: Iterable[Path]) -> tuple[dict[Name, Notebook], list[str]]:
-    """Read executed notebooks; return them, and a line for each that must not be published."""
+    """Read executed notebooks; return them, and a line for each that must not be published.
+
+    What a notebook is of, papermill wrote into it: a file under another name is not a page of that name.
+    """
     read: dict[Name, Notebook] = {}
     problems = []
     for path in files:
         try:
             notebook = postprocess.read(path)
-            model = postprocess.papermill(notebook).get("parameters", {}).get("model", path.parent.name)
-            read[model, path.stem] = notebook
+            written = postprocess.papermill(notebook)
+            model = written.get("parameters", {}).get("model", path.parent.name)
+            template = Path(str(written.get("input_path"))).stem
+            axis = template if template in axes.AXES else path.stem
+            if path.stem == axis or (model, axis) not in read:
+                read[model, axis] = notebook
         except Refused as error:
             problems.append(f"the page {path.parent.name}/{path.name}: {error}; a sweep makes it again")
     return read, problems
