@@ -13,7 +13,7 @@ from vlmnb.analysis import base_configuration
 from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.book import build, citation, explorer
 from vlmnb.book.content import Content, Page
-from vlmnb.book.pages import comparison, machine, model, support
+from vlmnb.book.pages import audit, comparison, finder, machine, model, support
 from vlmnb.book.pages import tried as tried_page
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import MemoryUsage
@@ -140,6 +140,25 @@ def test_a_comparison_has_no_column_of_dashes_and_no_note_on_another_table() -> 
     assert "FLOPs: counted" in own["cost"].caption
     headline = comparison_tables.headline_table(results(*measured("llava-tiny")))
     assert "FLOPs" not in headline.caption
+
+
+def test_the_audit_of_our_records_names_the_model_and_folds_many_findings_of_a_rule(base: Record) -> None:
+    wrong = [but(answer, answer="other", word_errors=1, score=0.0) for answer in base.answers]
+    at_1 = changed(base, "cell", batch_size=1)
+    names = ("sdpa", "bf16", "fp16", "bnb-4bit", "bnb-8bit")
+    others = [but(changed(base, "cell", optimization=name), answers=tuple(wrong), key=str(at) * 16)
+              for at, name in enumerate(names)]  # fmt: skip
+    page = audit.page([base, but(at_1, key="f" * 16), *others], "measured")
+    part = page.partition("### Optimization keeps the answers")[2].partition("###")[0]
+    assert part.count("answers of LLaVA tiny on TextVQA mini") == len(names)
+    assert part.count("Whether the new answers are worse") == 1, "once for all"
+    assert part.count("<summary>Figures and records</summary>") == len(names)
+
+
+def test_the_finder_explains_no_column_that_it_has_not() -> None:
+    notes = finder.page(Content()).partition("<caption>")[2].partition("</caption>")[0]
+    assert "GiB" in notes
+    assert "lower bound" not in notes
 
 
 def test_the_findings_follow_the_numbers() -> None:

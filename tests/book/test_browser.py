@@ -41,6 +41,14 @@ def test_a_page_opened_as_a_file_is_quiet_offline_and_readable(site: Path, name:
     assert noise == browser.Noise([], [], [])
 
 
+def test_the_search_of_a_book_opened_as_a_file_is_quiet_and_finds_pages(site: Path) -> None:
+    with browser.opened(site / "search.html") as (page, noise):
+        page.goto(f"{(site / 'search.html').as_uri()}?q=image+tokens")
+        page.wait_for_selector("#search-results li")
+        page.wait_for_timeout(600)
+    assert noise == browser.Noise([], [], [])
+
+
 def test_tables_are_visible_and_fit_their_page(site: Path) -> None:
     with browser.opened(site / "book/runs/qwen2.5-vl-tiny/image_size.html", width=500) as (page, _):
         tables = page.locator("table.vlmnb-table")

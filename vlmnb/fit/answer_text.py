@@ -93,10 +93,10 @@ def own_memory(fit: Fit) -> str:
     return templates.render("vlmnb.fit", "own_memory.txt.j2", **data).strip()
 
 
-def gpu_notes() -> str:
-    """Explain the columns of a table of GPUs."""
-    page = gpus.sources()["page"].address
-    return templates.render("vlmnb.fit", "gpu_notes.txt.j2", catalogue=gpus.catalogue(), address=page).strip()
+def gpu_notes(*, bounds: bool = True) -> str:
+    """Explain the columns of a table of GPUs; ``bounds``: with the one of lower bounds."""
+    of = {"catalogue": gpus.catalogue(), "address": gpus.sources()["page"].address, "bounds": bounds}
+    return templates.render("vlmnb.fit", "gpu_notes.txt.j2", **of).strip()
 
 
 def refusals(fit: Fit) -> list[str]:

@@ -167,8 +167,11 @@ def optimization_keeps_the_answers(records: Sequence[Record]) -> Iterator[Draft]
             f"Answers changed by {name}": f"{changed} of {total}",
             f"By batch {noise.cell.batch_size}": f"{change.noise} of {total}",
         }
-        about = [base, other, noise]
-        yield found("", about, figures, name=name, chance=change.p_value, changed=changed, total=total)
+        about, chance = [base, other, noise], "less than 0.001"
+        if change.p_value >= 0.001:
+            chance = f"{change.p_value:.3f}"
+        of = {"model": other.cell.model, "dataset": other.cell.dataset}
+        yield found("", about, figures, name=name, chance=chance, changed=changed, total=total, **of)
 
 
 @rule("measured")
