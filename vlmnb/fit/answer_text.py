@@ -93,9 +93,9 @@ def own_memory(fit: Fit) -> str:
     return templates.render("vlmnb.fit", "own_memory.txt.j2", **data).strip()
 
 
-def gpu_notes(*, bounds: bool = True) -> str:
-    """Explain the columns of a table of GPUs; ``bounds``: with the one of lower bounds."""
-    of = {"catalogue": gpus.catalogue(), "address": gpus.sources()["page"].address, "bounds": bounds}
+def gpu_notes() -> str:
+    """Explain the columns of a table of GPUs, that of lower bounds included."""
+    of = {"catalogue": gpus.catalogue(), "address": gpus.sources()["page"].address, "bounds": True}
     return templates.render("vlmnb.fit", "gpu_notes.txt.j2", **of).strip()
 
 

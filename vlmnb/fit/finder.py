@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from vlmnb.fit import answer_text, gpus, memory, quantize, shape
+from vlmnb.files import templates
+from vlmnb.fit import gpus, memory, quantize, shape
 from vlmnb.fit.memory import Load
 from vlmnb.fit.shape import Shape
 from vlmnb.flops import formula
@@ -94,9 +95,9 @@ def gpu_table() -> str:
         old = f"the torch of PyPI needs CUDA compute capability {gpus.CURRENT_CUDA}, or a GPU of that time"
         kind = Field(f"{gpu.segment}, old", old, words=True) if gpu.old else Field(gpu.segment, words=True)
         rows.append((Field(gpu.title), *answers, *numbers[:-1], kind, numbers[-1]))
-    return table.render(
-        Table(answer_text.gpu_notes(bounds=False), columns, tuple(rows), "vlmnb-filter vlmnb-sticky")
-    )
+    of = {"catalogue": gpus.catalogue(), "address": gpus.sources()["page"].address, "bounds": False}
+    notes = templates.render("vlmnb.fit", "gpu_notes.txt.j2", **of).strip()
+    return table.render(Table(notes, columns, tuple(rows), "vlmnb-filter vlmnb-sticky"))
 
 
 def _load(of: Shape) -> Load:
