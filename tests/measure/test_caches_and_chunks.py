@@ -9,12 +9,14 @@ import pytest
 import torch
 from torch.utils import _pytree as trees
 
+from vlmnb import models
 from vlmnb.audit import registry
-from vlmnb.measure import flop_counting, generation, loading, protocol
+from vlmnb.measure import flop_counting, generation, loading, protocol, random_weights
 from vlmnb.measure.batches import choose, prepare
 from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.generation import Generator
 from vlmnb.measure.loading import ModelSlot, configuration
+from vlmnb.models import geometry
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import resolve_cell
 from vlmnb.spec import optimizations, planning
@@ -113,6 +115,18 @@ def test_a_model_without_values_takes_no_memory() -> None:
     storages = {p.untyped_storage().data_ptr(): p for p in loading.outline(loaded).model.parameters()}
     (only,) = storages.values()
     assert only.untyped_storage().nbytes() == 2
+
+
+@pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny"])
+def test_random_weights_one_at_a_time_are_those_of_the_model_that_is_built(model: str) -> None:
+    entry = models.get(model)
+    family, config = models.family_of(entry), geometry.config(entry)
+    how: dict[str, Any] = {"dtype": torch.bfloat16, "device": "cpu"}
+    built = random_weights.build(family.model_class(config), config, **how, seed=3)
+    empty = random_weights.outline(family.model_class(config), config, **how)
+    values = dict(random_weights.values(empty, **how, seed=3))
+    assert values.keys() == dict(built.named_parameters()).keys()
+    assert all(torch.equal(values[name], weight) for name, weight in built.named_parameters())
 
 
 @pytest.mark.parametrize("name", ["fp32", "static_cache", "prefill_chunks-32", "visual_tokens-16-grid"])

@@ -9,11 +9,12 @@ import torch
 from factory import cell
 
 from vlmnb import models
-from vlmnb.measure import random_weights
+from vlmnb.measure import loading, random_weights
 from vlmnb.measure.cells import measure_cells
 from vlmnb.measure.llama_cpp import Engine
 from vlmnb.models import geometry, stand_in
 from vlmnb.records.record import Record
+from vlmnb.records.resolved import resolve
 
 pytest.importorskip("cyllama", reason="needs llama.cpp: make test-llama-cpp")
 pytestmark = pytest.mark.slow
@@ -64,11 +65,11 @@ def test_k_kinds_are_stored_as_such_at_the_width_of_a_full_size_model() -> None:
     built = random_weights.build(
         family.model_class(config), config, dtype=torch.float32, device="cpu", seed=0
     )
-    made = Engine(family, built, stand_in.build(family, config), "llama.cpp-Q4_K_M")
-    assert {"Q4_K", "Q6_K"} <= set(made.weights_by_type), "the kind, and what llama.cpp mixes with it"
     matrices = sum(
         p.numel() for n, p in built.named_parameters() if "language_model.layers" in n and p.dim() > 1
     )
+    made = Engine(family, built, stand_in.build(family, config), "llama.cpp-Q4_K_M", built.named_parameters())
+    assert {"Q4_K", "Q6_K"} <= set(made.weights_by_type), "the kind, and what llama.cpp mixes with it"
     bits = 8 * (made.weights_by_type["Q4_K"] + made.weights_by_type["Q6_K"]) / matrices
     assert 4.5 < bits < 6.6
 
@@ -82,3 +83,12 @@ def test_fuyu_is_unsupported_with_the_reason(tmp_path: Path) -> None:
     (made,) = measured(tmp_path, "fuyu-tiny", "llama.cpp-Q8_0", samples=2)
     assert made.status == "unsupported"
     assert "llama.cpp" in made.reason
+
+
+def test_random_weights_in_16_bits_are_written_in_16_bits_and_no_model_is_kept(tmp_path: Path) -> None:
+    fields = {"weights": "random", "dtype": "fp16", "optimization": "fp16+llama.cpp-F16"}
+    resolved = resolve([cell(model="llava-tiny", **fields)], tmp_path)
+    loaded = loading.load(loading.configuration(next(iter(resolved.values()))))
+    sizes = loaded.engine.weights_by_type
+    assert sizes["F32"] < 0.02 * sizes["F16"], "the vision side too"
+    assert sum(p.untyped_storage().nbytes() for p in set(loaded.model.parameters())) < 1000

@@ -11,13 +11,14 @@ from __future__ import annotations
 import importlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple, Self
 
-from vlmnb.device import slots
+from vlmnb.device import host_memory, slots
 from vlmnb.device.clock import now_s
+from vlmnb.measure import random_weights
 from vlmnb.measure.failures import Unsupported
 from vlmnb.measure.phases import Phases
 from vlmnb.models import gguf_files
@@ -28,8 +29,8 @@ PICTURES = "pictures"
 them."""
 
 ALONE = (
-    "the seconds of vision encoding were measured apart, with pictures of this size; the process also holds "
-    "the model of transformers, which prepares the prompts and by which FLOPs are counted"
+    "the seconds of vision encoding were measured apart, with pictures of this size; memory is that of the "
+    "process, with the libraries that prepare the prompts and count FLOPs"
 )
 
 
@@ -59,11 +60,14 @@ class Engine:
         notes: What a reader of its numbers should know.
     """
 
-    def __init__(self, family: Any, model: Any, processor: Any, name: str) -> None:
-        """Write, quantize and load a model, as a setting's name says.
+    def __init__(
+        self, family: Any, model: Any, processor: Any, name: str, weights: Iterable[tuple[str, Any]]
+    ) -> None:
+        """Write, quantize and load a model, as a setting's name says; the model itself loses its values.
 
         Raises:
             Unsupported: llama.cpp cannot run the architecture, or refuses to.
+            MemoryError: It takes more memory than is free.
         """
         # The package is optional, and comes without types.
         llama_cpp: Any = importlib.import_module("cyllama.llama.llama_cpp")
@@ -75,8 +79,11 @@ class Engine:
         with tempfile.TemporaryDirectory(prefix="vlmnb-gguf-") as folder:
             try:
                 parts = family.gguf(model.config, processor.image_processor)
-                language, vision = gguf_files.write(parts, model, processor.tokenizer, Path(folder))
+                files = gguf_files.write(parts, model, processor.tokenizer, weights, Path(folder))
+                language, vision = files
+                random_weights.emptied(model, model.dtype, model.device)
                 quantized = _quantized(llama_cpp, language, kind)
+                host_memory.require(quantized.stat().st_size + vision.stat().st_size, f"a model in {kind}")
                 self._model = llama_cpp.LlamaModel(str(quantized), _in_memory(llama_cpp), False)
                 self._tower = llama_cpp.MtmdContext(str(vision), self._model, _tower_settings(llama_cpp))
             except (ValueError, RuntimeError) as error:

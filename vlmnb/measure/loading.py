@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vlmnb.device import host_memory
 from vlmnb.errors import UserError, one_line
 from vlmnb.measure import llama_cpp, process_state, random_weights
 from vlmnb.measure.failures import NotMeasured, Unsupported
@@ -181,6 +182,7 @@ def load(wanted: Configuration) -> Loaded:
     Raises:
         Unsupported: The device, the attention or the quantization does not work here.
         UserError: The checkpoint is missing or cannot be used.
+        MemoryError: The weights take more memory than is free.
     """
     prepare()
     import torch
@@ -195,10 +197,13 @@ def load(wanted: Configuration) -> Loaded:
     for setting in wanted.optimization.settings:
         apply(setting, loaded.model, wanted.device)
     if name := wanted.optimization.of("engine"):
-        engine = llama_cpp.Engine(loaded.family, loaded.model, loaded.processor, name)
+        # No list of them is kept, so that each may be freed once it is written.
+        weights = _random_values(loaded) if wanted.weights == "random" else loaded.model.named_parameters()
+        engine = llama_cpp.Engine(loaded.family, loaded.model, loaded.processor, name, weights)
         loaded = replace(loaded, engine=engine, notes=(*loaded.notes, *engine.notes))
     if wanted.optimization.of("quantization") and (left := quantization.unquantized(loaded.model)):
         loaded = replace(loaded, notes=(*loaded.notes, f"linear layers that are not quantized: {left}"))
+    host_memory.give_back()  # what was quantized or converted, which would count as the model's memory
     return loaded
 
 
@@ -236,13 +241,11 @@ def apply(setting: Setting, model: Any, device: str) -> None:
 
 def _random(wanted: Configuration) -> Loaded:
     family, folder, config = wanted.family, wanted.folder, geometry.of(wanted.config)
-    model = random_weights.build(
-        family.model_class(config),
-        config,
-        dtype=torch_dtype(wanted.optimization.dtype),
-        device=wanted.device,
-        seed=wanted.seed,
-    )
+    kind, dtype = family.model_class(config), torch_dtype(wanted.optimization.dtype)
+    if wanted.optimization.of("engine"):  # which gets the values one by one
+        model = random_weights.outline(kind, config, dtype, wanted.device)
+    else:
+        model = random_weights.build(kind, config, dtype=dtype, device=wanted.device, seed=wanted.seed)
     if folder is None:
         return Loaded(wanted, family, model, stand_in.build(family, config))
     processor = _processor(wanted, folder)
@@ -250,9 +253,16 @@ def _random(wanted: Configuration) -> Loaded:
     return Loaded(wanted, family, model, processor, template=template)
 
 
+def _random_values(loaded: Loaded) -> Iterator[tuple[str, Any]]:
+    wanted = loaded.configuration
+    dtype = torch_dtype(wanted.optimization.dtype)
+    return random_weights.values(loaded.model, dtype=dtype, device=wanted.device, seed=wanted.seed)
+
+
 def _pretrained(wanted: Configuration) -> Loaded:
     folder = wanted.folder
     assert folder is not None  # `require` has found and checked it
+    host_memory.require(sum(f.stat().st_size for f in folder.glob("*.safetensors")), "the weights")
     loaded = _from_folder(wanted, folder, dtype=torch_dtype(wanted.optimization.dtype))
     model = loaded.model
     if reason := soundness.check_values(model, wanted.entry, folder):

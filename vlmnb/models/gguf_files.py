@@ -34,8 +34,19 @@ class GgufParts:
     tensors: Callable[[str, Any], Iterable[tuple[str, Any]]]
 
 
-def write(parts: GgufParts, model: Any, tokenizer: Any, folder: Path) -> tuple[Path, Path]:
-    """Write a model in 32 bits into a folder; return the files of the language model and of the vision side.
+def write(
+    parts: GgufParts, model: Any, tokenizer: Any, weights: Iterable[tuple[str, Any]], folder: Path
+) -> tuple[Path, Path]:
+    """Write a model into a folder; return the files of the language model and of the vision side.
+
+    Matrices have 32 bits if the weights do, else 16 (F16). Only one weight is held at a time.
+
+    Args:
+        parts: What its family says of its files.
+        model: The model; its weights are not read.
+        tokenizer: Its tokenizer.
+        weights: Names and values of its weights.
+        folder: Where the files go. The package ``gguf`` needs room for a second copy beside them.
 
     Raises:
         ValueError: llama.cpp has no name for a weight.
@@ -45,18 +56,18 @@ def write(parts: GgufParts, model: Any, tokenizer: Any, folder: Path) -> tuple[P
     config = model.config
     text, layers = config.text_config, int(config.text_config.num_hidden_layers)
     files = folder / "model.gguf", folder / "mmproj.gguf"
-    language = gguf.GGUFWriter(files[0], parts.architecture)
-    vision = gguf.GGUFWriter(files[1], "clip")
+    language = gguf.GGUFWriter(files[0], parts.architecture, use_temp_file=True)
+    vision = gguf.GGUFWriter(files[1], "clip", use_temp_file=True)
     _put(language, _sizes(parts.architecture, text) | dict(parts.language))
     _put(language, _vocabulary(tokenizer, int(text.vocab_size)))
     _put(vision, {"clip.has_vision_encoder": True, "general.file_type": 0, **parts.vision})
     of_language = gguf.get_tensor_name_map(gguf.MODEL_ARCH[parts.architecture.upper()], layers)
     of_vision = gguf.get_tensor_name_map(gguf.MODEL_ARCH.MMPROJ, int(parts.vision["clip.vision.block_count"]))
     tied = bool(getattr(config, "tie_word_embeddings", False))
-    for name, weight in model.state_dict().items():
+    for name, weight in weights:
         if tied and name == "lm_head.weight":
             continue
-        for own, values in parts.tensors(name, weight.float().cpu().numpy()):
+        for own, values in parts.tensors(name, _array(weight)):
             file, names = (vision, of_vision) if own.startswith(OF_VISION) else (language, of_language)
             made = (
                 own
@@ -72,6 +83,12 @@ def write(parts: GgufParts, model: Any, tokenizer: Any, folder: Path) -> tuple[P
         file.write_tensors_to_file()
         file.close()
     return files
+
+
+def _array(weight: Any) -> Any:
+    """Return a weight as it is written: vectors, and what had 32 bits, in 32 bits, all else in 16."""
+    whole = weight.dim() < 2 or weight.element_size() == 4
+    return (weight.float() if whole else weight.half()).detach().cpu().numpy()
 
 
 def interleaved(weight: Any, heads: int) -> Any:

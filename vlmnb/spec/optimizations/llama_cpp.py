@@ -32,7 +32,6 @@ def find(name: str) -> Setting | None:
         name=name,
         kind="engine",
         description=f"run by llama.cpp, weights of the language model as GGUF {kind}",
-        dtypes=("fp32",),
         largest_batch=1,
         stored_as=kind.lower(),
         tools=partial(versions, "cyllama", "gguf"),
