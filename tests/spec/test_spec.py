@@ -40,6 +40,14 @@ def test_the_sweeps_of_the_bundled_models_cover_each_of_them(sweep: str, wanted:
     assert len(runs) == len(spec.models) * len(wanted) == len({run.name for run in runs})
 
 
+def test_a_folder_of_a_checkpoint_is_a_model(tmp_path: Path) -> None:
+    names = "[./models/llava-tiny, Owner/Some-Model]"
+    text = GOOD.replace("[llava-tiny]", names) + "overrides: {./models/llava-tiny: {samples: 3}}\n"
+    found = load_sweep(write(tmp_path, text))
+    folder = str(Path.cwd() / "models" / "llava-tiny")
+    assert (found.models, list(found.overrides)) == ((folder, "Owner/Some-Model"), [folder])
+
+
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [
@@ -66,6 +74,9 @@ def test_the_sweeps_of_the_bundled_models_cover_each_of_them(sweep: str, wanted:
         (GOOD + "extra: !secret x\n", 5, "is not allowed here"),
         (GOOD.replace("title: T", "title: 2026-01-01"), 1, "write dates in quotes"),
         (GOOD + "title: again\n", 5, "twice"),
+        (GOOD.replace("[llava-tiny]", "[Mine]"), 2, "./PATH"),
+        (GOOD.replace("[llava-tiny]", "[./a, ./b/../a]"), 2, "twice"),
+        (GOOD.replace("[llava-tiny]", "[./a]") + "overrides: {./b: {samples: 3}}\n", 5, "/b'"),
     ],
 )
 def test_a_mistake_is_told_with_its_file_and_line_and_stands_once(

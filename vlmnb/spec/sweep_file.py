@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from vlmnb.errors import UserError, nearest
 from vlmnb.files import plain_yaml
+from vlmnb.models.entry import named_entry
 from vlmnb.types import Frozen, ModelName, Slug
 
 MOST_VALUES = 1000
 """A list that is longer was made by mistake: every value costs at least a cell."""
+
+
+def _in_full(name: Any) -> Any:
+    """Return a model's name; that of a folder (``./PATH``, from the working folder) is its whole path."""
+    return found.name if isinstance(name, str) and (found := named_entry(name)) else name
+
+
+Model = Annotated[ModelName, BeforeValidator(_in_full)]
 
 
 class Sweep(Frozen):
@@ -26,10 +35,10 @@ class Sweep(Frozen):
     """
 
     title: str = Field(min_length=1)
-    models: tuple[ModelName, ...] = Field(min_length=1, max_length=MOST_VALUES)
+    models: tuple[Model, ...] = Field(min_length=1, max_length=MOST_VALUES)
     parameters: dict[str, Any] = {}
     axes: dict[Slug, dict[str, Any] | None] = Field(min_length=1)
-    overrides: dict[ModelName, dict[str, Any]] = {}
+    overrides: dict[Model, dict[str, Any]] = {}
 
 
 def load_sweep(path: Path) -> Sweep:
@@ -96,6 +105,8 @@ def explain(error: ValidationError, fields: Mapping[str, Any], named: Mapping[st
         return f"unknown key {place!r}; {nearest(place, fields)}"
     if problem["type"] == "missing":
         return f"key {place!r} is missing"
-    said = _KINDS.get(problem["type"]) or f"{problem['msg'][:1].lower()}{problem['msg'][1:]}"
+    of_model = problem["type"] == "string_pattern_mismatch" and problem["loc"][0] in ("models", "overrides")
+    said = "is no model: name one of `vlmnb models`, OWNER/NAME or a folder ./PATH" if of_model else ""
+    said = said or _KINDS.get(problem["type"]) or f"{problem['msg'][:1].lower()}{problem['msg'][1:]}"
     given = " ".join(repr(problem["input"]).split())
     return f"{place}: {said} (got {given if len(given) <= 60 else given[:59] + '…'})"
