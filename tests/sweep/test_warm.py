@@ -195,7 +195,7 @@ def test_a_parent_that_has_initialized_cuda_forks_no_kernel(
     monkeypatch.setattr(warm, "MODULES", ("torch",))
     parents = warm.Parents()
     place = parents.of({**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(warm.__file__).parents[2]}"})
-    with pytest.raises(OSError, match="ended|reset|pipe"):  # the caller then starts an ordinary kernel
+    with pytest.raises(OSError, match=r"ended|reset|pipe"):  # the caller then starts an ordinary kernel
         warm.ForkedKernel(place, [], {}, "")
     parents.close()
 

@@ -34,8 +34,8 @@ MODULES = (
 
 NO_GPU = {VISIBLE: "", HIP: "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 """What a warm parent has in its environment, and no kernel: it must not initialize CUDA, which no fork of it
-could use then. torchao asks for the GPU's generation when transformers imports it. With these variables torch
-answers that there is no GPU, without asking the driver ("poison fork" in torch's notes on multiprocessing)."""
+could use then. torchao asks for the GPU's generation when transformers imports it. With these variables
+torch answers that there is no GPU, without asking the driver (torch's notes on multiprocessing)."""
 
 
 class Parents:
