@@ -63,6 +63,14 @@ def test_a_package_without_a_checkout_names_what_is_missing(
     assert said.endswith(f"{elsewhere} is not a checkout of the project: set VLMNB_ROOT to one\n")
 
 
+@pytest.mark.parametrize("option", ["--results", "--runs"])
+def test_a_book_of_a_folder_that_is_not_there_is_refused(option: str, elsewhere: Path, vlmnb: Called) -> None:
+    code, _, said = vlmnb("book", option, "nope", "--output", "made")
+    assert (code, said) == (2, f"vlmnb: {option}: there is no folder {elsewhere / 'nope'}\n")
+    assert not (elsewhere / "nope").exists()
+    assert not (elsewhere / "made").exists()
+
+
 def test_a_given_folder_is_relative_to_the_working_folder(elsewhere: Path, vlmnb: Called) -> None:
     measure(elsewhere / "mine")
     assert "2 of 2   cells recorded" in vlmnb("sweep", "s.yaml", "--dry-run", "--results", "mine")[1]

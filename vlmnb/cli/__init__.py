@@ -84,7 +84,7 @@ def _outside() -> str:
     from vlmnb import paths
 
     root = paths.root()
-    known = paths.notebook("device").exists()
+    known = paths.notebook("").parent.is_dir()
     return "" if known else f"; {root} is not a checkout of the project: set VLMNB_ROOT to one"
 
 
@@ -183,6 +183,9 @@ def book(
     from vlmnb.book import build as publishing
     from vlmnb.sweep import heartbeat
 
+    for name, folder in (("results", results), ("runs", runs)):
+        if folder.is_absolute() and not folder.is_dir():  # given on the command line
+            raise UserError(f"--{name}: there is no folder {folder}")
     heartbeat.assume_threads(paths.resolve(results))
     print("Building the book; this takes a minute if something has changed.", flush=True)
     index = publishing.build(paths.resolve(results), paths.resolve(runs), paths.resolve(output), say=print)
