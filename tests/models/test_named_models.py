@@ -12,7 +12,7 @@ import pytest
 import small_families
 import torch
 from PIL import Image
-from transformers import AutoModelForImageTextToText
+from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 
 from vlmnb import models, paths
 from vlmnb.errors import UserError
@@ -107,6 +107,27 @@ def test_a_projector_that_attends_is_counted_without_weights_too(
     monkeypatch.setattr(structure, "patch_embedding", lambda model: None)
     with pytest.raises(UserError, match="patch embedding"):
         estimate.estimate(str(small), 40, 64, 1)
+
+
+VISION = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "word"),
+    [
+        ("mllama", {"vision_config": {"num_hidden_layers": 1, "num_global_layers": 1}}, "decoder"),
+        ("deepseek_vl_hybrid", {"vision_config": VISION}, "high_res_vision_model"),
+        ("deepseek_vl", {"vision_config": VISION}, ""),
+    ],
+)
+def test_what_has_no_formula_is_named(kind: str, parts: dict[str, Any], word: str) -> None:
+    text = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2}
+    text |= {"cross_attention_layers": [3], "pad_token_id": 1} if kind == "mllama" else {}
+    config = CONFIG_MAPPING[kind](text_config=text, **parts)
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config)
+    found = structure.unlike(model)
+    assert word in found if word else not found
 
 
 @pytest.mark.parametrize("small", EVERY, indirect=True)

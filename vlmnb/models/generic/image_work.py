@@ -26,7 +26,8 @@ def count(model: Any, inputs: Mapping[str, Any]) -> ImageFlops:
     """Count tower and projector over one prompt's image.
 
     Raises:
-        ValueError: The tower or its patch embedding was not found, or there are no pixels.
+        ValueError: The tower or its patch embedding was not found, there are no pixels, or the model has
+            parts for which there is no formula.
     """
     tower, patching = structure.tower(model), structure.patch_embedding(model)
     pixels = next((inputs[name] for name in PIXELS if name in inputs), None)
@@ -35,6 +36,8 @@ def count(model: Any, inputs: Mapping[str, Any]) -> ImageFlops:
         return ImageFlops(projector=2 * pixels.numel() * first.weight.shape[0])
     if tower is None or patching is None or pixels is None:
         raise ValueError("the vision tower, its patch embedding or the pixels were not found")
+    if unlike := structure.unlike(model):
+        raise ValueError(f"there is no formula for {unlike}")
     fan_in, width = math.prod(patching.weight.shape[1:]), int(patching.weight.shape[0])
     rows = pixels.numel() // fan_in
     marked = any(hasattr(m, name) for m in tower.modules() for name in CLASS_TOKENS)
@@ -92,7 +95,7 @@ def _attended(model: Any, layer: Any, number: int, patches: int) -> tuple[int, i
 def _averaging(model: Any, tower: Any, patches: int, width: int) -> int:
     """Count an average over squares of patches that is computed as a product with a matrix (Gemma 4's)."""
     side = getattr(getattr(model.config, "vision_config", None), "pooling_kernel_size", 1)
-    pools = any(re.search(r"Pooler$", type(m).__name__) and not any(m.parameters()) for m in tower.modules())
+    pools = any(re.search(r"Pooler$", type(m).__name__) and not list(m.parameters()) for m in tower.modules())
     return 2 * patches * (patches // side**2) * width if pools and side > 1 else 0
 
 

@@ -75,6 +75,19 @@ def inner_merger(model: Any) -> tuple[Any | None, int, int]:
     return None, last, 1
 
 
+def unlike(model: Any) -> str:
+    """Say what of a model works otherwise than formulas assume; empty if nothing is known to."""
+    known = {id(one) for one in (tower(model), *projectors(model), model.get_decoder())}
+    further = [
+        name for name, child in model.base_model.named_children()
+        if "vision" in name and id(child) not in known and list(child.parameters())
+    ]  # fmt: skip
+    if further:
+        return f"a second vision tower ({', '.join(further)})"
+    crossing = [m for m in model.get_decoder().modules() if "CrossAttention" in type(m).__name__]
+    return "layers of the decoder that attend to the picture itself" if crossing else ""
+
+
 def patch_embedding(model: Any) -> Any | None:
     """Return the first module of the tower that reads pixels: a convolution, or a linear layer of patches."""
     from torch import nn
