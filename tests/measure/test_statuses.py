@@ -79,3 +79,16 @@ def test_more_samples_than_the_data_set_has_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has 300 samples"):
         measured(tmp_path, "batch_size", "llava-tiny", samples=301, batch_sizes=[1])
     assert list(record_file.all_paths(tmp_path)) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "batch_size", "word"), [("llava-tiny", 2, "batch"), ("fuyu-tiny", 1, "images")]
+)
+def test_what_llama_cpp_cannot_run_is_unsupported_before_a_model_loads(
+    model: str, batch_size: int, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "load", lambda wanted: pytest.fail("loaded"))
+    asked = {"model": model, "optimizations": ["llama.cpp-Q8_0"], "batch_size": batch_size, "samples": 2}
+    made = measured(tmp_path, "optimization", **asked, device="cpu", dataset="easy-vqa", length="natural")
+    assert {record.status for record in made} == {"unsupported"}
+    assert all(word in record.reason for record in made)

@@ -17,7 +17,7 @@ from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.errors import UserError
 from vlmnb.measure import encoding, failures, layers, loading, peak_rates, preprocessing, process_state, reuse
 from vlmnb.measure.batches import Batch, choose, prepare, require_data
-from vlmnb.measure.failures import CallFailed, NotApplicable
+from vlmnb.measure.failures import CallFailed, NotApplicable, Unsupported
 from vlmnb.measure.flop_counting import FlopCounts, count
 from vlmnb.measure.generation import Generator, limits
 from vlmnb.measure.loading import Loaded, ModelSlot
@@ -170,6 +170,8 @@ def _measure(resolved: Resolved, slot: ModelSlot, counts: FlopCounts, made: Find
     reason = resolved.entry.size_obstacle(cell.image_size, cell.interpolate)
     if reason := reason or _reduction_obstacle(resolved):
         raise NotApplicable(reason)
+    if reason := _engine_obstacle(resolved):
+        raise Unsupported(reason)
     with made.stage("samples"):
         samples, failed = choose(resolved)
     with made.stage("load"):
@@ -202,6 +204,14 @@ def _reduction_obstacle(resolved: Resolved) -> str:
     if reduction and resolved.cell.image_shape != "square":
         return "image tokens are chosen from a square of them, and the pictures keep their shape"
     return resolved.family.attention_obstacle if reduction and reduction.way == "attention" else ""
+
+
+def _engine_obstacle(resolved: Resolved) -> str:
+    """Return why the cell's engine cannot run it, from the names alone; empty if it has none or may."""
+    engine = resolved.optimization.of("engine")
+    if engine and resolved.cell.batch_size > 1:
+        return f"{engine} answers one question at a time; measure it with batch size 1"
+    return resolved.family.gguf_obstacle if engine else ""
 
 
 def _runs_plain(resolved: Resolved, slot: ModelSlot, inputs: Any) -> bool:
