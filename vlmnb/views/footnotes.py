@@ -99,11 +99,16 @@ def compiled(records: Sequence[Record]) -> str:
 
 def stale(records: Sequence[Record]) -> str:
     """Return Markdown that says which records are stale and why, one line per reason; empty if none is."""
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, list[Cell]] = {}
     for one in records:
         if not one.reported and one.key != resolve_cell(one.cell).key:
-            reasons.setdefault(changes_since(one) or "its schema", []).append(words(one.cell))
-    return say("notes", "stale", reasons=[(changed, "; ".join(cells)) for changed, cells in reasons.items()])
+            reasons.setdefault(changes_since(one) or "its schema", []).append(one.cell)
+    every, size = [one.cell for one in records], len(records)
+    told = [
+        (changed, "all of them" if len(cells) == size > 1 else where(cells, every))
+        for changed, cells in reasons.items()
+    ]
+    return say("notes", "stale", reasons=told)
 
 
 def _fewer(record: Record) -> str:
