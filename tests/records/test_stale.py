@@ -56,9 +56,9 @@ def test_a_record_of_other_code_answers_as_stale_and_is_kept(tmp_path: Path) -> 
     assert states(tmp_path, tmp_path) == {1: "missing", 2: "stale"}
     assert "the measuring code" in footnotes.stale([found])
     assert "--stale" in footnotes.stale([found])
-    other = older(cell(batch_size=2))
+    other = older(cell(batch_size=4))
     assert "(all of them)" in footnotes.stale([found, other])
-    assert f"(batch size {cell().batch_size})" in footnotes.stale([found, measured(cell(batch_size=2))])
+    assert f"(batch size {cell().batch_size})" in footnotes.stale([found, measured(cell(batch_size=4))])
     assert path.exists()
 
 
