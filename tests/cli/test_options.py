@@ -233,3 +233,10 @@ def test_an_ending_of_another_format_is_refused_as_are_options_that_exclude_each
     code, _, said = vlmnb("models", "fuyu-tiny", "--all")
     assert (code, said.count("\n")) == (2, 1)
     assert "--all" in said
+
+
+def test_a_picture_of_more_tokens_than_the_context_is_marked(vlmnb: Called) -> None:
+    said = vlmnb("models", "smolvlm-tiny")[1]
+    marked = {line.split()[0] for line in said.splitlines() if line.endswith("more than the context")}
+    assert marked == {"448", "896", "672"}
+    assert "more than the context" not in vlmnb("models", "llava-tiny")[1]
