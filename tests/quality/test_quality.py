@@ -144,6 +144,9 @@ def test_the_official_rule_goes_before_the_text_of_a_choice() -> None:
     assert metrics.option_letter("A", ["C", "B", "A"]) == "A"
     assert metrics.option_letter("a", ["c", "b", "a"]) == "C"
     assert metrics.option_letter("red", ["red", "red"]) is None
+    for answer in ("Yes.", "**Yes.**", "yes", "Sure! Yes.", "Yes! A"):
+        assert metrics.option_letter(answer, ["yes", "no"]) == "A"
+    assert metrics.option_letter("*Right*.", ["left", "right"]) == "B"
 
 
 def test_accuracy_by_data_set() -> None:

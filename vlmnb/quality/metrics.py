@@ -100,11 +100,15 @@ def option_letter(answer: str, choices: Choices = None) -> str | None:
     if official:
         return official
     known = ascii_uppercase if choices is None else ascii_uppercase[: len(choices)]
-    text = _EMPHASIS.sub("", _TAGGED.sub(r"\2", unicodedata.normalize("NFKC", answer))).strip()
-    text = text.lstrip("-#> ").removeprefix(opening[0] if (opening := _OPENING.match(text)) else "")
+    whole = (
+        _EMPHASIS.sub("", _TAGGED.sub(r"\2", unicodedata.normalize("NFKC", answer))).strip().lstrip("-#> ")
+    )
+    text = whole.removeprefix(opening[0] if (opening := _OPENING.match(whole)) else "")
     named = zip(known, choices or (), strict=False)
     same = [
-        letter for letter, choice in named if _names(letter, choice, answer) or _names(letter, choice, text)
+        letter
+        for letter, choice in named
+        if any(_names(letter, choice, said) for said in (answer, whole, text))
     ]
     if len(same) == 1:
         return same[0]
@@ -222,7 +226,7 @@ _EMPHASIS = re.compile(
 )
 _OPENING = re.compile(
     r"(?i:(?:(?:sure|of course|certainly|absolutely|yes|okay|ok|correct|right|response|solution|result|final)"
-    r"\s?[^\w\s([{<]+\s*)+)"
+    r"\s?[^\w\s([{<]+\s*)+)(?=[\w([{<])"
 )
 _TAGGED = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
 _BRACKETED = re.compile(r"(?:^|[(\[{])([A-Za-z])[)\]}]")
