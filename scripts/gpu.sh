@@ -2,7 +2,7 @@
 # Run a sweep on a machine that has a GPU, torch and transformers, but no network; bring the records back.
 #
 #   scripts/gpu.sh wheels [3.12] [130]      here, with network: download the packages that a machine with this
-#                                           Python and CUDA lacks to .wheels/1, .wheels/2, ... (25 MiB each)
+#                                           Python and CUDA lacks to .wheels/1, .wheels/2, ... (15 MiB each)
 #   scripts/gpu.sh install                  there: install the packages in .wheels/; repeat for each load
 #   scripts/gpu.sh run [SPEC] [MINUTES]     there: install, sweep for that long, pack the records into $OUT
 #   scripts/gpu.sh unpack FILE              here: put the records of a run into results/
@@ -41,13 +41,13 @@ fetch() {
     "${pip[@]}" download "${there[@]}" --no-deps bitsandbytes torchao
     # Remove what every such machine has, and what is too large: CUDA kernels for other GPUs, country names in
     # two hundred languages.
-    rm -f $new/others.txt $new/{torch,transformers,tokenizers,huggingface_hub,hf_xet,numpy,pandas,pyarrow}[-_0-9]*.whl \
-        $new/{scipy,pillow,nvidia_,triton,matplotlib,sympy,fonttools,kiwisolver,contourpy}[-_0-9]*.whl
+    rm -f $new/others.txt $new/{torch,transformers,tokenizers,huggingface_hub,hf_xet,numpy,pandas,pyarrow}-[0-9]*.whl \
+        $new/{scipy,pillow,triton,matplotlib,sympy,fonttools,kiwisolver,contourpy}-[0-9]*.whl
     lighten "$python" $new/bitsandbytes-*.whl "libbitsandbytes_(?!cpu|cuda$cuda\\.)"
     lighten "$python" $new/pycountry-*.whl "/locales/"
     for wheel in $new/*.whl; do
         size=$((size + $(stat -c %s "$wheel")))
-        if [ $size -gt $((25 << 20)) ]; then part=$((part + 1)) size=$(stat -c %s "$wheel"); fi
+        if [ $size -gt $((15 << 20)) ]; then part=$((part + 1)) size=$(stat -c %s "$wheel"); fi
         mkdir -p "$new/$part" && mv "$wheel" "$new/$part/"
     done
     rm -rf .wheels && mv $new .wheels
@@ -75,14 +75,20 @@ install() {
     [ $# = 0 ] || die "install takes no argument, got: $*"
     compgen -G '.wheels/*/*.whl' > /dev/null \
         || die "install: nothing in .wheels/; run scripts/gpu.sh wheels on a machine with a network"
-    [ -x "$venv/bin/python" ] || python3 -m venv --system-site-packages "$venv"
+    if [ ! -x "$venv/bin/python" ]; then
+        python3 -m venv "$venv"
+        # Not --system-site-packages: where python3 is itself in an environment, that leaves out its torch.
+        python3 -c 'import site; print(*site.getsitepackages(), sep="\n")' \
+            > "$("$venv/bin/python" -c 'import site; print(site.getsitepackages()[0])')/machine.pth"
+    fi
+    "$venv/bin/python" -c 'import torch, transformers' || die "install: python3 there has no torch or no transformers"
     # Without dependencies: they may come with the next load, and torch is the machine's own.
     "$venv/bin/python" -m pip install -q --no-index --no-deps --no-compile .wheels/*/*.whl
     "$venv/bin/python" -m pip install -q --no-index --no-deps --no-compile --no-build-isolation -e .
 }
 
 run() {
-    local spec=${1:-sweeps/h200.yaml} minutes=${2:-9} out=${OUT:-out} status=0
+    local spec=${1:-sweeps/h200-optimization.yaml} minutes=${2:-9} out=${OUT:-out} status=0
     [ $# -le 2 ] || die "run takes a sweep file and minutes, got $# arguments"
     [[ $minutes =~ ^[1-9][0-9]{0,4}$ ]] || die "run: '$minutes' is not a whole number of minutes such as 9"
     [ -f "$spec" ] || spec=$(from_caller "$spec")
@@ -90,9 +96,17 @@ run() {
     local deadline=$((SECONDS + minutes * 60))
     [ -x "$venv/bin/vlmnb" ] || install
     export HF_HUB_OFFLINE=1 PYTHONUNBUFFERED=1
-    timeout --signal=INT --kill-after=20 $((deadline - SECONDS)) "$venv/bin/vlmnb" sweep "$spec" || status=$?
-    # A mistake, which the sweep has reported: nothing was measured.
-    [ "$status" != 2 ] || exit 2
+    local before after
+    after=$(measured)
+    while :; do
+        before=$after status=0
+        timeout --signal=INT --kill-after=20 $((deadline - SECONDS)) "$venv/bin/vlmnb" sweep "$spec" || status=$?
+        # A mistake, which the sweep has reported: nothing was measured.
+        [ "$status" != 2 ] || exit 2
+        # A CUDA error costs a notebook its remaining cells: go on as long as each sweep adds records.
+        after=$(measured)
+        [ "$status" = 1 ] && [ "$after" != "$before" ] && [ $((deadline - SECONDS)) -gt 30 ] || break
+    done
     "$venv/bin/vlmnb" status "$spec" || true
     mkdir -p "$out"
     measured > "$out/records.txt"

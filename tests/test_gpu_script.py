@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -112,6 +113,27 @@ def test_new_records_are_packed_and_unpacked_from_any_folder(copy: Path, tmp_pat
     done = script(copy, "unpack", "records.tar.gz", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "unpacked into results/: 1 records\n")
     assert (copy / "results" / RECORD).exists()
+
+
+def test_a_sweep_that_lost_cells_goes_on_as_long_as_records_are_added(copy: Path) -> None:
+    add = f"echo '{{}}' > {Path('results') / RECORD}"
+    calls = installed(copy, f"[ $1 = status ] || {{ {add}; exit 1; }}")
+    assert script(copy, "run", "sweeps/one.yaml", "1").returncode == 0
+    assert calls.read_text().count("sweep ") == 2, "the second added nothing"
+
+
+def test_the_packages_of_an_interpreter_that_is_in_an_environment_are_found(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path / 'machine' / 'bin'}:{os.environ['PATH']}")
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "machine"], check=True)
+    done = script(copy, "install")
+    assert (done.returncode, "has no torch or no transformers" in done.stderr) == (2, True)
+    (packages,) = (tmp_path / "machine" / "lib").glob("python*/site-packages")
+    for name in ("torch", "transformers"):
+        (packages / f"{name}.py").touch()
+    done = script(copy, "install")
+    assert "no torch" not in done.stderr, "what it installs then is no wheel"
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "../outside/fuyu-8b/0123456789abcdef.json"])
