@@ -74,6 +74,8 @@ def test_a_folder_of_a_checkpoint_is_a_model(tmp_path: Path) -> None:
         (GOOD + "extra: !secret x\n", 5, "is not allowed here"),
         (GOOD.replace("title: T", "title: 2026-01-01"), 1, "write dates in quotes"),
         (GOOD + "title: again\n", 5, "twice"),
+        (GOOD + "parameters: {question_counts: [1]}\n", 5, "unknown parameter 'question_counts'"),
+        (GOOD + "overrides:\n  llava-tiny: {seq_lens: [9]}\n", 6, "unknown parameter 'seq_lens'"),
         (GOOD.replace("[llava-tiny]", "[Mine]"), 2, "./PATH"),
         (GOOD.replace("[llava-tiny]", "[./a, ./b/../a]"), 2, "twice"),
         (GOOD.replace("[llava-tiny]", "[./a]") + "overrides: {./b: {samples: 3}}\n", 5, "/b'"),

@@ -133,11 +133,11 @@ def runs(sweep: Sweep) -> tuple[Run, ...]:
         UserError: A run is not possible; the error carries its place in the file.
     """
     made = []
-    every = {name: kind for axis in axes.AXES.values() for name, kind in axis.parameters.items()}
     for axis_name, own in sweep.axes.items():
         with placed("axes", axis_name):
             known = axes.get(axis_name).parameters
         _check_names(own or {}, known, ("axes", axis_name))
+    every = {name: kind for axis in sweep.axes for name, kind in axes.get(axis).parameters.items()}
     _check_names(sweep.parameters, every, ("parameters",))
     for model, changes in sweep.overrides.items():
         _check_names(changes, every, ("overrides", model))
