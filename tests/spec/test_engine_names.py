@@ -10,7 +10,8 @@ from vlmnb.spec import optimizations
 
 def test_an_engine_is_a_setting_of_its_own_beside_the_precision() -> None:
     made = optimizations.parse("llama.cpp-Q4_K_M", "bf16")
-    assert made.name == "fp32+llama.cpp-Q4_K_M"
+    assert (made.name, made.dtype) == ("llama.cpp-Q4_K_M", "bf16")
+    assert optimizations.parse("bf16+llama.cpp-F16", "fp32").name == "bf16+llama.cpp-F16"
     assert made.of("engine") == "llama.cpp-Q4_K_M"
     assert made.kernel("eager") != "eager"
     assert not any("llama.cpp" in name for name in optimizations.defaults("fp32"))
@@ -24,7 +25,6 @@ def test_an_engine_is_a_setting_of_its_own_beside_the_precision() -> None:
         "visual_tokens-4-grid+llama.cpp-F16",
         "llama.cpp-Q3_X",
         "llama.cpp-F16+llama.cpp-Q8_0",
-        "bf16+llama.cpp-F16",
     ],
 )
 def test_what_an_engine_cannot_take_is_one_line(name: str) -> None:
