@@ -372,6 +372,15 @@ FAMILIES: dict[str, Small] = {
         {"max_image_size": 490, "min_image_size": 336}, {"size_conversion": {"490": 16, "980": 32}},
         {"image_token": "<image>"},
     ),
+    "blip-2": Small(
+        ("<image>",), "<image>", {"image_token_index": "<image>"},
+        {"model_type": "opt", "ffn_dim": 128, "word_embed_proj_dim": 64}, {**VISION, "qkv_bias": True},
+        {"num_query_tokens": 8,
+         "qformer_config": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
+                            "intermediate_size": 128, "encoder_hidden_size": 64, "vocab_size": 512,
+                            "cross_attention_frequency": 2}},
+        {"size": SQUARE}, {"num_query_tokens": 8},
+    ),
     "got_ocr2": Small(
         ("<|im_start|>", "<|im_end|>", "<img>", "</img>", "<imgpad>"), "<img><imgpad></img>\n",
         {"image_token_index": "<imgpad>"}, {"model_type": "qwen2"},

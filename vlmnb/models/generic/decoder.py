@@ -31,7 +31,7 @@ CHUNK = 64
 def layers(model: Any) -> tuple[Layer, ...]:
     """Return what each layer computes and keeps."""
     text, kinds = structure.text_of(model.config), _cached(model.config)
-    decoder = model.get_decoder()
+    decoder = structure.decoder_of(model)
     found = structure.decoder_layers(decoder)
     inside = {id(p) for layer in found for p in layer.parameters()}
     beside = sum(
@@ -51,7 +51,7 @@ def tensors(model: Any) -> Iterator[Tensor]:
     """Yield the weights outside the vision side, each once, with the part of them that a token reads."""
     seen = {id(p) for one in (structure.tower(model), *structure.projectors(model)) if one is not None
             for p in one.parameters()}  # fmt: skip
-    text, decoder = structure.text_of(model.config), model.get_decoder()
+    text, decoder = structure.text_of(model.config), structure.decoder_of(model)
     numbers = {
         id(module): number
         for number, layer in enumerate(structure.decoder_layers(decoder))

@@ -103,7 +103,7 @@ class Generic(Family):
 
     def decoder(self, model: Any) -> Any:
         """Return the language model without its head."""
-        return model.get_decoder()
+        return structure.decoder_of(model)
 
     def decoder_layers(self, model: Any) -> list[Any]:
         """Return the layers of the language model."""

@@ -112,6 +112,9 @@ class _PicturesAndText(ProcessorMixin):
         if images is not None:
             lists = [image if isinstance(image, list) else [image] for image in images]
             images = [image for one in lists for image in one] if self.flat else lists
+        own: Any = self
+        if images is not None and getattr(own, "num_query_tokens", None):  # BLIP-2 adds its marks itself
+            text = [one.replace(str(own.image_token), "") for one in text]
         begin = self.tokenizer.bos_token
         if begin and all(one.startswith(begin) for one in text):
             kwargs["add_special_tokens"] = False
@@ -136,8 +139,8 @@ class _PicturesAndText(ProcessorMixin):
 def image_marks(processor: Any) -> list[int]:
     """Return the ids of the tokens that stand for an image, or begin one, in a rendered prompt."""
     names = ("image_token", "boi_token", "start_image_token", "end_image_token")
-    tokens = [getattr(processor, name, None) for name in names]
-    found = processor.tokenizer.convert_tokens_to_ids([token for token in tokens if isinstance(token, str)])
+    tokens = [str(getattr(processor, name, None) or "") for name in names]  # BLIP-2's is an AddedToken
+    found = processor.tokenizer.convert_tokens_to_ids([token for token in tokens if token])
     unknown = processor.tokenizer.unk_token_id
     ids = [getattr(processor, "image_token_id", None), *found]
     return sorted({one for one in ids if isinstance(one, int) and one != unknown})

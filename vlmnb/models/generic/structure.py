@@ -35,6 +35,13 @@ def text_of(config: Any) -> Any:
     return layers[0] if layers else text
 
 
+def decoder_of(model: Any) -> Any:
+    """Return the language model without its head, which ``get_decoder`` of BLIP-2 leaves on."""
+    found = model.get_decoder()
+    headed = hasattr(found, "get_output_embeddings") and found.get_output_embeddings() is not None
+    return found.base_model if headed else found
+
+
 def tower(model: Any) -> Any | None:
     """Return the vision tower, or None for a model that has none."""
     base = model.base_model
@@ -77,14 +84,14 @@ def inner_merger(model: Any) -> tuple[Any | None, int, int]:
 
 def unlike(model: Any) -> str:
     """Say what of a model works otherwise than formulas assume; empty if nothing is known to."""
-    known = {id(one) for one in (tower(model), *projectors(model), model.get_decoder())}
+    known = {id(one) for one in (tower(model), *projectors(model), decoder_of(model))}
     further = [
         name for name, child in model.base_model.named_children()
         if "vision" in name and id(child) not in known and list(child.parameters())
     ]  # fmt: skip
     if further:
         return f"a second vision tower ({', '.join(further)})"
-    crossing = [m for m in model.get_decoder().modules() if "CrossAttention" in type(m).__name__]
+    crossing = [m for m in decoder_of(model).modules() if "CrossAttention" in type(m).__name__]
     return "layers of the decoder that attend to the picture itself" if crossing else ""
 
 
@@ -123,7 +130,7 @@ def layer_parts(layer: Any) -> tuple[Any | None, Any | None]:
 def places(model: Any) -> tuple[tuple[str, str], ...]:
     """Return patterns of module names, with the part that FLOPs of such a module are counted in."""
     names = {id(module): name for name, module in model.named_modules()}
-    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    decoder, head = decoder_of(model), model.get_output_embeddings()
     made: list[tuple[str, str]] = []
 
     def add(module: Any, part: str, *, whole: bool = True) -> None:
