@@ -58,6 +58,15 @@ def test_tables_are_visible_and_fit_their_page(site: Path) -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth + 1")
 
 
+def test_tables_do_not_scroll_where_a_desk_has_room(site: Path) -> None:
+    for name in ("book/index.html", "book/generated/finder.html"):
+        with browser.opened(site / name) as (page, _):
+            beyond = page.locator(".vlmnb-scroll:visible").evaluate_all(
+                "all => all.map((each) => each.scrollWidth - each.clientWidth)"
+            )
+            assert max(beyond) <= 1, name
+
+
 def test_readers_choose_the_columns_of_every_cell_by_group(site: Path) -> None:
     with browser.opened(site / "book/runs/llava-tiny/image_size.html") as (page, _):
         heads = page.locator("table:has(th[data-group])").first.locator("thead th:visible")

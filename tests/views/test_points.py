@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from factory import answers, cell, record, timed
+from factory import answers, cell, changed, record, timed
 from matplotlib.figure import Figure
 from profiles import profiled
 
@@ -198,6 +198,20 @@ def test_every_mark_by_layers_is_a_row_and_a_component_keeps_its_color() -> None
     assert {
         tuple(places.get_facecolor()[0]) for places in roof.collections if len(places.get_offsets())
     } <= colors
+
+
+@pytest.mark.parametrize(("passes", "covered"), [(11, "95 % intervals"), (3, "75 % intervals")])
+def test_captions_by_layers_state_the_confidence_of_their_passes(passes: int, covered: str) -> None:
+    found = profiled(1.0)
+    assert found.layers is not None
+    of = {name: getattr(found.layers, name)[:passes] for name in ("forward_s", "hooked_s")}
+    parts = tuple(
+        part.model_copy(update={"in_pass_s": part.in_pass_s[:passes]}) for part in found.layers.parts
+    )
+    fewer = changed(found, "layers", **of, parts=parts)
+    for made in (by_layers.component_table([fewer]), by_layers.part_table(fewer), by_layers.points([fewer])):
+        assert covered in made.caption
+    assert covered in by_layers.caption([fewer])
 
 
 def test_rates_have_the_interval_of_their_batches() -> None:

@@ -57,7 +57,7 @@ def component_table(records: Sequence[Record]) -> Table:
             rows.append((size, Field(TITLES[name], words=True), *_numbers(record, record.layers, parts)))
         rows += [(size, *row) for row in _totals(record, record.layers)]
     heads = ("Batch size", "Component", *HEADS)
-    return _captioned("One forward pass over a batch of prompts", heads, rows)
+    return _captioned("One forward pass over a batch of prompts", heads, rows, records)
 
 
 def part_table(record: Record) -> Table:
@@ -66,7 +66,7 @@ def part_table(record: Record) -> Table:
     rows: list[Row] = [(Field("-", words=True), *[missing(record)] * len(HEADS))]
     if profile is not None:
         rows = [(Field(part.name, words=True), *_numbers(record, profile, [part])) for part in profile.parts]
-    return _captioned(f"Every part at batch size {record.cell.batch_size}", ("Part", *HEADS), rows)
+    return _captioned(f"Every part at batch size {record.cell.batch_size}", ("Part", *HEADS), rows, [record])
 
 
 def text(records: Sequence[Record]) -> str:
@@ -79,7 +79,10 @@ def caption(records: Sequence[Record]) -> str:
     """Return the caption of the figure: the two largest components of the first batch size, and n."""
     first = next(record for record in records if record.layers is not None)
     assert first.layers is not None
-    return say("layers", "figure", main=_main(first, first.layers), n=len(first.layers.forward_s))
+    return say(
+        "layers", "figure", main=_main(first, first.layers), n=len(first.layers.forward_s),
+        intervals=_intervals(records),
+    )  # fmt: skip
 
 
 def figure(records: Sequence[Record]) -> Figure:
@@ -105,11 +108,17 @@ def points(records: Sequence[Record]) -> Table:
     rows = [row for each in found for row in _bar_rows(*each)]
     rows += [row for each in found[-1:] for row in _part_rows(*each)]
     heads = ("Panel", "Batch size", "Point", "Place", "Value", "Record")
-    return Table(say("layers", "points"), heads, tuple(rows))
+    return Table(say("layers", "points", intervals=_intervals(records)), heads, tuple(rows))
 
 
-def _captioned(what: str, heads: tuple[str, ...], rows: Sequence[Row]) -> Table:
-    return Table(say("layers", "table", what=what, beyond=marks.beyond(rows)), heads, tuple(rows))
+def _captioned(what: str, heads: tuple[str, ...], rows: Sequence[Row], of: Sequence[Record]) -> Table:
+    caption = say("layers", "table", what=what, beyond=marks.beyond(rows), intervals=_intervals(of))
+    return Table(caption, heads, tuple(rows))
+
+
+def _intervals(records: Sequence[Record]) -> str:
+    """Return which confidence the intervals of times have, by the number of passes."""
+    return fields.covering(layer_shares.whole_s(one.layers) for one in records if one.layers)
 
 
 def _totals(record: Record, profile: LayerProfile) -> list[Row]:
