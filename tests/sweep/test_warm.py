@@ -15,7 +15,7 @@ import psutil
 import pytest
 from fakes import MEASURE, PARAMETERS, Checkout, processes_of, wait_for
 
-from vlmnb.sweep import warm
+from vlmnb.sweep import fork_server, warm
 
 pytestmark = pytest.mark.slow
 
@@ -207,6 +207,18 @@ def test_a_parent_that_cannot_serve_is_done_without(monkeypatch: pytest.MonkeyPa
         warm.ForkedKernel(parents.of(os.environ), [], {}, "")
     assert parents.of({warm.SWITCH: "0"}) == ""
     parents.close()
+
+
+@pytest.mark.parametrize(("place", "name"), [(fork_server, "Memory"), (os, "pidfd_open")])
+def test_a_system_that_cannot_fork_kernels_is_found_before_imports(
+    place: Any, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError("not in this system")
+
+    monkeypatch.setattr(place, name, refused)
+    with pytest.raises(OSError, match="not in this system"):
+        fork_server.main(str(tmp_path / "s"), ["no_such_module"])
 
 
 def test_runs_of_another_environment_have_a_parent_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,9 @@ class MemoryMeter:
     """Peak memory of the work inside a ``with`` block; ``usage`` is filled in when the block ends.
 
     On a GPU: what torch's allocator handed out (*allocated*), and what it held with its cache (*reserved*);
-    the CUDA context is in neither. On any device, resident memory of this process, everything it has loaded
-    included; Linux keeps the peak and forgets an earlier one on request (``clear_refs`` in the manual page
-    proc(5)); other systems do not.
+    the CUDA context is in neither, and what a CUDA graph needs within itself is in the second alone. On any
+    device, resident memory of this process, everything it has loaded included; Linux keeps the peak and
+    forgets an earlier one on request (``clear_refs`` in the manual page proc(5)); other systems do not.
 
     Open it inside the energy window (``with EnergyMeter(d) as energy, MemoryMeter(d) as memory``): what
     codecarbon loads when it is first used would count as a peak otherwise.

@@ -45,7 +45,14 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def main(place: str, modules: list[str]) -> int:
-    """Serve requests on a socket until standard input closes; in a forked kernel, be the kernel."""
+    """Serve requests on a socket until standard input closes; in a forked kernel, be the kernel.
+
+    Raises:
+        OSError: This system (gVisor, for one) cannot give a fork its own memory or tell when it ends. That is
+            found before anything is imported, so that an ordinary kernel starts at once.
+    """
+    Memory()
+    os.close(os.pidfd_open(os.getpid()))
     server = socket.socket(socket.AF_UNIX)
     server.bind(place)
     server.listen(16)
