@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from factory import cell
 
 from vlmnb.errors import UserError
 from vlmnb.flops import counters
@@ -82,13 +83,21 @@ def test_more_samples_than_the_data_set_has_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "batch_size", "word"), [("llava-tiny", 2, "batch"), ("fuyu-tiny", 1, "images")]
+    ("model", "given", "word"),
+    [
+        ("llava-tiny", {"batch_size": 2}, "batch"),
+        ("fuyu-tiny", {}, "images"),
+        ("llava-tiny", {"measure": "layers"}, "layers"),
+        ("llava-tiny", {"measure": "reuse", "questions": 2, "reuse": "prefix"}, "reuse"),
+    ],
 )
 def test_what_llama_cpp_cannot_run_is_unsupported_before_a_model_loads(
-    model: str, batch_size: int, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: str, given: dict[str, object], word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loading, "load", lambda wanted: pytest.fail("loaded"))
-    asked = {"model": model, "optimizations": ["llama.cpp-Q8_0"], "batch_size": batch_size, "samples": 2}
-    made = measured(tmp_path, "optimization", **asked, device="cpu", dataset="easy-vqa", length="natural")
-    assert {record.status for record in made} == {"unsupported"}
-    assert all(word in record.reason for record in made)
+    wanted = cell(
+        **{"model": model, "optimization": "llama.cpp-Q8_0", "batch_size": 1, "samples": 2, **given}
+    )
+    (record,) = cells.measure_cells([wanted], tmp_path)
+    assert record.status == "unsupported"
+    assert word in record.reason

@@ -208,8 +208,10 @@ def _reduction_obstacle(resolved: Resolved) -> str:
 
 def _engine_obstacle(resolved: Resolved) -> str:
     """Return why the cell's engine cannot run it, from the names alone; empty if it has none or may."""
-    engine = resolved.optimization.of("engine")
-    if engine and resolved.cell.batch_size > 1:
+    engine, cell = resolved.optimization.of("engine"), resolved.cell
+    if engine and cell.measure != "generation":
+        return f"{engine} runs the model outside torch, where {cell.measure} cannot be measured"
+    if engine and cell.batch_size > 1:
         return f"{engine} answers one question at a time; measure it with batch size 1"
     return resolved.family.gguf_obstacle if engine else ""
 
