@@ -81,7 +81,8 @@ class Qwen25VL(Family):
     def gguf(self, config: Any, images: Any) -> GgufParts:
         """Write a Qwen2 and its tower, with query, key and value apart and the patches of two frames apart.
 
-        llama.cpp's windows have 112 pixels, whatever the configuration says (findings/llama-cpp-qwen-windows-*).
+        llama.cpp's windows have 112 pixels, whatever the configuration says
+        (findings/llama-cpp-qwen-windows-*).
         """
         import numpy as np
 
