@@ -76,10 +76,11 @@ def test_more_tokens_than_the_picture_has_are_refused_before_a_model_loads(
         planning.plan(axis, {"model": model, "device": "cpu", "optimizations": ["fp32", name]})
 
 
+@pytest.mark.parametrize("name", ["visual_tokens-50%-grid", "llama.cpp-Q8_0"])
 @pytest.mark.parametrize("axis", ["layers", "reuse"])
-def test_a_notebook_that_takes_whole_pictures_says_so(axis: str) -> None:
-    with pytest.raises(UserError, match="visual_tokens-50%-grid"):
-        planning.plan(axis, {"model": "llava-tiny", "optimization": "visual_tokens-50%-grid"})
+def test_a_notebook_of_whole_pictures_and_of_torch_says_so(axis: str, name: str) -> None:
+    with pytest.raises(UserError, match=name):
+        planning.plan(axis, {"model": "llava-tiny", "optimization": name})
 
 
 @pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-3b", "fuyu-8b"])

@@ -216,6 +216,10 @@ def _cell(
         point["samples"] = min(point["samples"], FIXED_BATCHES * point["batch_size"])
     base = parameters.base_dtype(entry, point["device"])
     optimization = optimizations.parse(point["optimization"] or base, base)
+    if axis.measure != "generation" and (engine := optimization.of("engine")):
+        raise UserError(
+            f"{engine} runs the model outside torch, where {axis.measure} cannot be measured; leave it out"
+        )
     own_cache = optimization.static_cache or optimization.guesses or optimization.cache_type
     if point.get("reuse") == "prefix" and own_cache:
         raise UserError(
