@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 from vlmnb.book.rendering import code, render
@@ -30,7 +31,8 @@ def page() -> str:
 
 def _row(name: str, one: Tried, sizes: list[str], reasons: dict[str, int]) -> Row:
     """Make a family's row; one field names what does not run, with the number of the reason."""
-    gone = {setting: why for setting, why in one.settings.items() if why != "ok"}
+    named = re.compile(r"'\w+Config' object")  # one reason, whatever the class
+    gone = {key: named.sub("the configuration", why) for key, why in one.settings.items() if why != "ok"}
     if not one.works:
         gone = {"not measured": one.reason}
     numbered = [f"{what} ({reasons.setdefault(why, len(reasons) + 1)})" for what, why in gone.items()]
