@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Run a sweep on a machine that has a GPU, torch and transformers, but no network; bring the records back.
+# Run a sweep on a machine that has a GPU and torch, but no network; bring the records back.
 #
 #   scripts/gpu.sh wheels [3.12] [130]      here, with network: download the packages that a machine with this
-#                                           Python and CUDA lacks to .wheels/1, .wheels/2, ... (15 MiB each)
+#                                           Python and CUDA lacks to .wheels/1, .wheels/2, ... (18 MiB each)
 #   scripts/gpu.sh install                  there: install the packages in .wheels/; repeat for each load
 #   scripts/gpu.sh run [SPEC] [MINUTES]     there: install, sweep for that long, pack the records into $OUT
 #   scripts/gpu.sh unpack FILE              here: put the records of a run into results/
@@ -41,13 +41,13 @@ fetch() {
     "${pip[@]}" download "${there[@]}" --no-deps bitsandbytes torchao
     # Remove what every such machine has, and what is too large: CUDA kernels for other GPUs, country names in
     # two hundred languages.
-    rm -f $new/others.txt $new/{torch,transformers,tokenizers,huggingface_hub,hf_xet,numpy,pandas,pyarrow}-[0-9]*.whl \
+    rm -f $new/others.txt $new/{torch,hf_xet,numpy,pandas,pyarrow}-[0-9]*.whl \
         $new/{scipy,pillow,triton,matplotlib,sympy,fonttools,kiwisolver,contourpy}-[0-9]*.whl
     lighten "$python" $new/bitsandbytes-*.whl "libbitsandbytes_(?!cpu|cuda$cuda\\.)"
     lighten "$python" $new/pycountry-*.whl "/locales/"
     for wheel in $new/*.whl; do
         size=$((size + $(stat -c %s "$wheel")))
-        if [ $size -gt $((15 << 20)) ]; then part=$((part + 1)) size=$(stat -c %s "$wheel"); fi
+        if [ $size -gt $((18 << 20)) ]; then part=$((part + 1)) size=$(stat -c %s "$wheel"); fi
         mkdir -p "$new/$part" && mv "$wheel" "$new/$part/"
     done
     rm -rf .wheels && mv $new .wheels
@@ -81,7 +81,7 @@ install() {
         python3 -c 'import site; print(*site.getsitepackages(), sep="\n")' \
             > "$("$venv/bin/python" -c 'import site; print(site.getsitepackages()[0])')/machine.pth"
     fi
-    "$venv/bin/python" -c 'import torch, transformers' || die "install: python3 there has no torch or no transformers"
+    "$venv/bin/python" -c 'import torch' || die "install: python3 there has no torch"
     # Without dependencies: they may come with the next load, and torch is the machine's own.
     "$venv/bin/python" -m pip install -q --no-index --no-deps --no-compile .wheels/*/*.whl
     "$venv/bin/python" -m pip install -q --no-index --no-deps --no-compile --no-build-isolation -e .

@@ -128,10 +128,9 @@ def test_the_packages_of_an_interpreter_that_is_in_an_environment_are_found(
     monkeypatch.setenv("PATH", f"{tmp_path / 'machine' / 'bin'}:{os.environ['PATH']}")
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "machine"], check=True)
     done = script(copy, "install")
-    assert (done.returncode, "has no torch or no transformers" in done.stderr) == (2, True)
+    assert (done.returncode, "has no torch" in done.stderr) == (2, True)
     (packages,) = (tmp_path / "machine" / "lib").glob("python*/site-packages")
-    for name in ("torch", "transformers"):
-        (packages / f"{name}.py").touch()
+    (packages / "torch.py").touch()
     done = script(copy, "install")
     assert "no torch" not in done.stderr, "what it installs then is no wheel"
 
