@@ -215,3 +215,14 @@ def test_a_first_window_is_silent_in_a_fresh_process() -> None:
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=120, check=True
     )
     assert (told.stdout, told.stderr) == ("", "")
+
+
+def test_nvml_is_initialized_before_codecarbon_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It initializes NVML only when it is imported, and a process that Jupyter kernels fork from undoes that."""
+    called: list[str] = []
+    tracker = FakeTracker()
+    tracker.calls = called
+    monkeypatch.setattr(nvml, "initialized", lambda: called.append("NVML"))
+    monkeypatch.setattr(codecarbon_model, "_new_tracker", lambda gpu: tracker)
+    codecarbon_model.detect.__wrapped__(None)
+    assert called == ["NVML", "start", "stop"]
