@@ -218,7 +218,7 @@ def test_a_first_window_is_silent_in_a_fresh_process() -> None:
 
 
 def test_nvml_is_initialized_before_codecarbon_asks_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It initializes NVML only when it is imported, and a process that Jupyter kernels fork from undoes that."""
+    """It initializes NVML when it is imported alone, and a process that kernels fork from undoes that."""
     called: list[str] = []
     tracker = FakeTracker()
     tracker.calls = called
