@@ -8,8 +8,9 @@ from __future__ import annotations
 import ast
 import contextlib
 import os
+import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vlmnb import paths
@@ -77,7 +78,30 @@ def records(plan: Plan) -> list[Record]:
             bar.set_postfix_str(f"{words(cell)}: {record.status}", refresh=False)
             bar.update()
 
-        return measure_cells(plan.cells, results, on_cell=advance)
+        with _past_jupyter():
+            return measure_cells(plan.cells, results, on_cell=advance)
+
+
+@contextlib.contextmanager
+def _past_jupyter() -> Iterator[None]:
+    """Let what compiled libraries print go where the Jupyter kernel's own output went, within the block.
+
+    A Jupyter kernel reads its descriptors 1 and 2 in a thread of Python. A library that prints more than a
+    pipe holds, and lets no other thread of Python run meanwhile, would wait for ever.
+    """
+    kept: list[tuple[int, int]] = []
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        with contextlib.suppress(OSError, ValueError):
+            original = stream.fileno()
+            if original != number:
+                kept.append((number, os.dup(number)))
+                os.dup2(original, number)
+    try:
+        yield
+    finally:
+        for number, copy in kept:
+            os.dup2(copy, number)
+            os.close(copy)
 
 
 def __getattr__(name: str) -> Any:

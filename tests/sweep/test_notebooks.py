@@ -192,3 +192,20 @@ def test_a_failed_run_is_filed_with_the_command_that_repeats_it(tmp_path: Path) 
     assert f"-p results {results}" in report["command"], "where its records belong"
     execute.file_failure(result, options, stale=True)
     assert "VLMNB_STALE=1 " in json.loads(failure.read_text())["command"]
+
+
+PRINTS = """
+import ctypes
+from vlmnb import experiment
+from vlmnb.measure import cells
+text = b"x" * 200_000
+cells.measure_cells = lambda *_, **__: [ctypes.PyDLL(None).write(n, text, len(text)) for n in (1, 2)]
+experiment.records(experiment.begin("batch_size", {"model": "llava-tiny"}))
+"""
+
+
+def test_a_library_that_prints_much_and_lets_no_thread_run_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTEST_CURRENT_TEST")  # with it, ipykernel does not read descriptors
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(PRINTS)])
+    (cell,) = NotebookClient(notebook, timeout=30, kernel_name="python3").execute().cells
+    assert cell.outputs[-1].data["text/plain"] == "[200000, 200000]"
