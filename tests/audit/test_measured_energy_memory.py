@@ -45,6 +45,14 @@ def read(**changes: Any) -> Record:
     return timed(energy=(EnergyReading.model_validate(reading | changes),))
 
 
+def in_llama_cpp(total: int = 0, cache_bytes: int | None = None, **types: int) -> Record:
+    """Make a record of a model in llama.cpp, given the bytes of its weights by type."""
+    sizes = types or {"F16": 100}
+    found = changed(held_by(), "cell", optimization="llama.cpp-Q4_K_M")
+    return changed(found, "memory", weights_bytes=total or sum(sizes.values()), weights_by_type=sizes,
+                   cache_bytes=cache_bytes)  # fmt: skip
+
+
 def weighing(size: int, optimization: str = "fp32", **fields: Any) -> Record:
     """Make a record whose weights take some bytes."""
     return changed(held_by(weights_bytes=size), "cell", optimization=optimization, **fields)
@@ -78,12 +86,14 @@ def reporting(watts: float) -> Record:
      [held_by(peak_bytes=10**5), held_by(baseline_bytes=10**5), held_by(**dict.fromkeys(SIZES, 97656))]),
     ("weights-have-the-bytes-of-their-type", "error",
      [weighing(WEIGHTS), typed(float32=WEIGHTS - 8, int64=8), weighing(PACKED, "bnb-4bit"),
-      weighing(WEIGHTS, model="gone"), gpu()],
+      weighing(WEIGHTS, model="gone"), gpu(), in_llama_cpp(F32=8, Q4_K=WEIGHTS // 4)],
      [weighing(WEIGHTS // 2), typed(float16=WEIGHTS), typed(float32=WEIGHTS - 8),
       weighing(WEIGHTS, "bnb-4bit"), weighing(PACKED * 9 // 10, "bnb-4bit"), weighing(PACKED, "bnb-8bit"),
-      weighing(WEIGHTS, "bf16", dtype="bf16")]),
-    ("cache-is-of-its-tokens", "error", [held_by(cache_bytes=CACHE), held_by(), gpu()],
-     [held_by(cache_bytes=CACHE // 2)]),
+      weighing(WEIGHTS, "bf16", dtype="bf16"), in_llama_cpp(total=9, F32=8)]),
+    ("cache-is-of-its-tokens", "error",
+     [held_by(cache_bytes=CACHE), held_by(), gpu(), in_llama_cpp(cache_bytes=CACHE + CACHE // 200)],
+     [held_by(cache_bytes=CACHE // 2), held_by(cache_bytes=CACHE + CACHE // 200),
+      in_llama_cpp(cache_bytes=CACHE + CACHE // 50), in_llama_cpp(cache_bytes=CACHE - 1)]),
 ])  # fmt: skip
 def test_a_planted_contradiction(rule: str, level: str, good: list[Record], bad: list[Record]) -> None:
     check(rule, level, good, *bad)
