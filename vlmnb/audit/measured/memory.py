@@ -63,7 +63,7 @@ def memory_of_a_cpu_is_the_process(record: Record) -> Iterator[Draft]:
 @record_rule
 def cache_is_of_its_tokens(record: Record) -> Iterator[Draft]:
     """Keys and values have the size that the geometry gives for the tokens of the largest batch."""
-    stored, expected = record.memory and record.memory.cache_bytes, _cache_bytes(record)
+    stored, expected = record.memory.cache_bytes if record.memory else None, _cache_bytes(record)
     if stored is None or expected is None:
         return
     headers = STATE * expected if optimizations.of(record.cell).of("engine") else 0
