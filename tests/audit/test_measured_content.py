@@ -108,6 +108,31 @@ def test_scores_are_recomputed_without_the_code_that_scores(
     check("scores-are-of-the-answers", "error", [right], wrong)
 
 
+CAPTIONS = ("a red square and a blue circle", "two shapes: a green cross, a red ring", "a red square.", "red")
+OF_OPTIONS = "B", "B. blue", "The answer is A. The answer is B.", "The answer is B"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "given", "wanted", "metric"),
+    [("coco-mini", CAPTIONS, CAPTIONS[::-1], "cider"), ("coco-mini", CAPTIONS, CAPTIONS, "bleu"),
+     ("scienceqa-mini", OF_OPTIONS, ("B",) * 4, "accuracy_official")],
+)  # fmt: skip
+def test_metrics_are_recomputed_without_the_code_that_scores(
+    dataset: str, given: tuple[str, ...], wanted: tuple[str, ...], metric: str, monkeypatch: Any
+) -> None:
+    rule, of = "metrics-are-of-the-answers", changed(timed(), "cell", dataset=dataset)
+    made = tuple(
+        one.model_copy(update={"answer": a, "references": (b, *CAPTIONS[:2]), "choices": ("red", "blue")})
+        for one, a, b in zip(of.answers, given, wanted, strict=False)
+    )
+    of = of.model_copy(update={"answers": made})
+    assert metric in of.scores
+    assert levels(rule, of, record(), timed()) == []
+    raised = {name: one._replace(value=one.value + 0.01) for name, one in of.scores.items()}
+    monkeypatch.setattr(Record, "scores", raised)
+    assert set(levels(rule, of)) == {"error"}
+
+
 def test_numbers_that_are_not_finite() -> None:
     bad = timed().model_copy(update={"codecarbon": {"cpu_energy": math.nan}})
     check("numbers-are-finite", "error", [timed(), record(), gpu()], bad)

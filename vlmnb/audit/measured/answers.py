@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Hashable, Iterator, Sequence
+from statistics import mean
 
 from vlmnb.audit import independent_scores
 from vlmnb.audit.rule import Draft, found, record_rule, rule
@@ -15,6 +16,9 @@ from vlmnb.records.record import Record
 
 SCORE = 1e-9
 """Difference of two scores that rounding of floats explains."""
+
+METRIC = 1e-6
+"""The same of a metric over all answers."""
 
 
 @record_rule
@@ -57,6 +61,27 @@ def scores_are_of_the_answers(record: Record) -> Iterator[Draft]:
         stored, recomputed = ("none" if score is None else f"{score:.4g}" for score in (first.score, own))
         counts = [len(wrong), len(given)]
         yield found("others", counts=counts, answer=first, stored=stored, recomputed=recomputed)
+
+
+@record_rule
+def metrics_are_of_the_answers(record: Record) -> Iterator[Draft]:
+    """BLEU, CIDEr and the official accuracy of ScienceQA are those of the answers, computed independently."""
+    texts, references = [a.answer for a in record.answers], [a.references for a in record.answers]
+    again = (
+        (independent_scores.captions(texts, references) or {})
+        if record.cell.dataset.startswith("coco")
+        else {}
+    )
+    if record.cell.dataset.startswith("scienceqa") and all(
+        a.choices and a.references for a in record.answers
+    ):
+        right = [
+            independent_scores.option(a.answer, a.choices or ()) == a.references[0] for a in record.answers
+        ]
+        again["accuracy_official"] = mean(right or [0])
+    for name, own in again.items():
+        if name in record.scores and not math.isclose(record.scores[name].value, own, abs_tol=METRIC):
+            yield found(name=name, shown=record.scores[name].value, own=own)
 
 
 @record_rule
