@@ -103,11 +103,9 @@ def weights_have_the_bytes_of_their_type(record: Record) -> Iterator[Draft]:
     expected = sum(each)
     by_type: dict[str, int] = record.memory.weights_by_type if record.memory else {}
     others = sum(size for name, size in by_type.items() if not kind and name != NAMES[cell.dtype])
-    mixed = bool(by_type) and sum(by_type.values()) != stored
     engine = bool(optimizations.of(cell).of("engine"))
-    mixed |= bool(by_type) and not engine and others > TYPE * stored
-    expected = stored if engine else expected
-    if mixed or abs(stored - expected) > max(TYPE * expected, BUFFERS):
+    mixed = bool(by_type) and (sum(by_type.values()) != stored or (not engine and others > TYPE * stored))
+    if mixed or (not engine and abs(stored - expected) > max(TYPE * expected, BUFFERS)):
         types = ", ".join(f"{size} B of {name}" for name, size in by_type.items()) or None
         yield found(stored=stored, expected=expected, kind=kind or cell.dtype, types=types)
 
