@@ -18,8 +18,7 @@ from vlmnb import models, paths
 from vlmnb.errors import UserError
 from vlmnb.flops import counters, estimate, flop_count, formula, meta
 from vlmnb.measure import encoding
-from vlmnb.models import description, folders, geometry, tried
-from vlmnb.models.entry import named_entry
+from vlmnb.models import description, geometry, tried
 from vlmnb.models.generic import processor, structure
 from vlmnb.models.generic.family import Generic
 from vlmnb.models.tried import Tried
@@ -201,81 +200,6 @@ def test_a_bundled_model_by_its_folder_makes_the_same_prompt(model: str, project
         batches.append(processor(images=[image], text=[prompt.rendered], padding=True, return_tensors="pt"))
     assert batches[0]["input_ids"].tolist() == batches[1]["input_ids"].tolist()
     assert torch.equal(batches[0]["pixel_values"], batches[1]["pixel_values"])
-
-
-@pytest.mark.parametrize(
-    ("name", "folder"),
-    [
-        ("org/Some-Model", "org--Some-Model"),
-        ("/org/Some-Model", "org--Some-Model--"),
-        ("/data/some/my model", "data--some--my model"),
-        ("/status", "status--"),
-        ("fuyu-tiny", "fuyu-tiny"),
-    ],
-)
-def test_folders_of_records_are_named_without_slashes(name: str, folder: str) -> None:
-    assert paths.record(Path("r"), "cpu", name, "k") == Path("r/cpu") / folder / "k.json"
-
-
-def test_repositories_and_folders_are_names_of_models() -> None:
-    assert models.get("org/Some-Model").source == "org/Some-Model"
-    assert models.get("./here").name == str(Path.cwd() / "here")
-    assert named_entry("plain") is None
-    with pytest.raises(UserError, match="llava-tiny"):
-        models.get("lava-tiny")
-
-
-@pytest.mark.parametrize(
-    ("config", "word"),
-    [
-        ({"model_type": "qwen2"}, "text model"),
-        ({"model_type": "bert"}, "bert"),
-        ({"model_type": "vlm_of_2030"}, "newer"),
-        ({"model_type": "florence2"}, "through an encoder"),
-        ({"model_type": "blip-2", "text_config": {"model_type": "t5"}}, "through an encoder"),
-        (
-            {"model_type": "llava", "text_config": {"model_type": "of_2030"}, "transformers_version": "6.1"},
-            "6.1",
-        ),
-        ({"model_type": "gemma3", "text_config": {"hidden_size": "wide"}}, "hidden_size"),
-        ({"model_type": "own_vlm", "auto_map": {"AutoModel": "own.Model"}}, "auto_map"),
-        ({"no": "type"}, "config.json"),
-        ([1, 2], "config.json"),
-    ],
-)
-def test_what_answers_no_questions_on_images_is_refused(config: object, word: str, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    with pytest.raises(UserError, match=word) as raised:
-        geometry.document(models.get(str(tmp_path)))
-    assert "\n" not in str(raised.value)
-    assert len(str(raised.value)) < 500
-
-
-def test_random_weights_are_offered_where_there_is_a_configuration(tmp_path: Path) -> None:
-    entry = models.get(str(tmp_path))
-    assert "random" not in folders.ways_out(entry)
-    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
-    assert "weights: random" in folders.ways_out(entry)
-    assert "weights: random" in folders.ways_out(models.get("llava-1.5-7b"))
-    assert "random" not in folders.ways_out(models.get("nobody/Has-This"))
-
-
-def test_a_repository_in_the_cache_is_found_by_its_branch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from huggingface_hub import constants
-
-    from vlmnb.models import checkpoints
-
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    base, commit = tmp_path / "models--org--tiny", "a" * 40
-    (base / "refs").mkdir(parents=True)
-    (base / "refs" / "main").write_text(commit, encoding="utf-8")
-    folder = small_families.build("smolvlm", base / "snapshots" / commit)
-    entry = models.get("org/tiny")
-    assert checkpoints.find(entry) == folder
-    assert checkpoints.revision(entry) == f"org/tiny@{commit}"
-    assert geometry.document(entry)["model_type"] == "smolvlm"
 
 
 @pytest.mark.parametrize(
