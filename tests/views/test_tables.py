@@ -187,7 +187,7 @@ def test_the_newest_record_of_a_cell_is_the_one_shown() -> None:
 def test_one_reason_is_one_note_that_names_only_what_differs() -> None:
     cells = [cell(image_size=s, dataset=d) for s in (32, 96) for d in ("coco-mini", "textvqa-mini")]
     note = footnotes.reasons([absent(c, "not_applicable", "fixed size") for c in cells])
-    assert note == "- `-` *not applicable*: fixed size (coco-mini, textvqa-mini; image size 32, 96)"
+    assert note == "- `-` *not applicable*: fixed size (COCO mini, TextVQA mini; image size 32, 96)"
 
 
 def test_axis_pages_and_comparison_speak_the_same_units() -> None:

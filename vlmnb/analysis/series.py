@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+from vlmnb.analysis.cell_names import where
 from vlmnb.records.record import Record
-from vlmnb.spec.cell import where
 from vlmnb.stats import comparison, intervals
 
 Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer"]

@@ -18,10 +18,10 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pydantic import TypeAdapter
 
 from vlmnb import paths
+from vlmnb.analysis.cell_names import words
 from vlmnb.files import plain_yaml
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure
-from vlmnb.spec.cell import words
 from vlmnb.stats import formatting
 from vlmnb.types import Frozen, Source
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
@@ -86,20 +86,6 @@ def words(cell: Cell) -> str:
 def line(cell: Cell) -> str:
     """Describe a cell that is being measured: also by the length of its answers, which a run may vary."""
     return f"{words(cell)}, {cell.length} length"
-
-
-def where(cells: Sequence[Cell], every: Sequence[Cell]) -> str:
-    """Name cells by the fields that differ between all cells of a page."""
-    named = {"model": "", "dataset": "", "device": "", "optimization": "", "batch_size": "batch size ",
-             "image_size": "image size ", "seq_len": "prompt length "}  # fmt: skip
-    fewer = {"length": "answers of length ", "reuse": "kept: ", "questions": "questions a picture: "}
-    parts = []
-    for name, word in (named | fewer).items():
-        known = {getattr(cell, name) for cell in every}
-        values = dict.fromkeys(getattr(cell, name) for cell in cells)
-        if len(values) < len(known) or (name in named and (len(known) > 1 or len(every) == 1)):
-            parts.append(word + ", ".join(map(str, values)))
-    return "; ".join(parts) or "all cells"
 
 
 def told_apart(cells: Iterable[Cell]) -> dict[Cell, str]:

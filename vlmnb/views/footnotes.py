@@ -8,10 +8,11 @@ from typing import Literal, TypeVar
 
 from vlmnb import paths
 from vlmnb.analysis.base_configuration import dataset_title, entry_of
+from vlmnb.analysis.cell_names import where
 from vlmnb.meters.readings import headline
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import changes_since, resolve_cell
-from vlmnb.spec.cell import Cell, where, words
+from vlmnb.spec.cell import Cell
 from vlmnb.views.templates import say
 
 Why = TypeVar("Why")
@@ -85,10 +86,10 @@ def disturbed(records: Sequence[Record], energy: bool = True) -> str:
     kept = [record for record in timed if record.batches_under_load]
     return say(
         "notes", "disturbed", energy=energy,
-        kept=_loads(kept, files=True),
+        kept=_loads(kept, records, files=True),
         folders=dict.fromkeys(_file(record).parent.as_posix() for record in kept),
         spinning=any(map(_spins, [*kept, *whole])),
-        left_out=_loads(record for record in whole if not record.batches_under_load),
+        left_out=_loads([record for record in whole if not record.batches_under_load], records),
     )  # fmt: skip
 
 
@@ -132,13 +133,14 @@ def _spins(record: Record) -> bool:
     return record.cell.device == "cpu" and not (sleeps and "GOMP_SPINCOUNT" not in record.provenance.tuning)
 
 
-def _loads(records: Iterable[Record], files: bool = False) -> str:
-    shown = []
+def _loads(records: Iterable[Record], every: Sequence[Record], files: bool = False) -> str:
+    shown, cells = [], [record.cell for record in every]
     for record in records:
         share = record.provenance.other_load
         name = f", `{_file(record).name}`" if files else ""
-        shown.append(words(record.cell) + ("" if share is None else f": {100 * share:.0f} %") + name)
-    return "; ".join(shown)
+        load = "" if share is None else f": {100 * share:.0f} % of the CPU"
+        shown.append(f"{where([record.cell], cells)}{load}{name}")
+    return " · ".join(shown)
 
 
 def _file(record: Record) -> Path:

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from vlmnb import paths
 from vlmnb.analysis import base_configuration
+from vlmnb.analysis.cell_names import where
 from vlmnb.book.content import Content, Failure, Page, axis_order, model_title, parameters
 from vlmnb.book.pages.comparison import sections
 from vlmnb.book.postprocess import demoted
@@ -15,7 +16,6 @@ from vlmnb.models import named, tried
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
-from vlmnb.spec.cell import where
 from vlmnb.stats import formatting
 
 COMPUTED = {name for name, axis in axes.AXES.items() if axis.own}
