@@ -58,24 +58,19 @@ def show_table(plan: Plan, found: list[Record]) -> None:
 
 
 def show_speed(plan: Plan, found: list[Record]) -> None:
-    """Display the times of answers of fixed length by phase, and why cells are ``-``.
+    """Display the times of answers of fixed length by phase, and why cells are ``-``, if any was measured.
 
     On a page of optimizations without answers of fixed length, display those of natural answers.
     """
-    if plan.source == "reports":
-        return
     cells, floor = plan.of_length("fixed"), _noise_floor(plan, found).value
-    natural = plan.axis.against_original and not cells
-    _show("## Time by phase" if natural else "## Speed at fixed length")
+    if plan.source == "reports" or not _measured(found):
+        return
     if cells:
         of_cells = [one for one in found if one.cell in cells]
         timed = detail_table.phase_table(plan.axis.name, cells, found, floor)
-        _show(footnotes.setup(of_cells), timed, footnotes.notes(of_cells))
-        return
-    how = "; `vlmnb sweep sweeps/full.yaml` measures them" if models.get(plan.model).bundled else ""
-    _show(f"Answers of fixed length were not requested (parameter `length`{how}).")
-    if natural:
-        _show(detail_table.phase_table(plan.axis.name, plan.cells, found, floor))
+        _show("## Speed at fixed length", footnotes.setup(of_cells), timed, footnotes.notes(of_cells))
+    elif plan.axis.against_original:
+        _show("## Time by phase", detail_table.phase_table(plan.axis.name, plan.cells, found, floor))
 
 
 def show_roofline(plan: Plan, found: list[Record]) -> None:
@@ -83,9 +78,9 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
 
     Cells of fixed length are shown if there are any: with them every row of a batch decodes to the end.
     """
-    if plan.source == "reports":
-        return
     cells = plan.of_length("fixed") or plan.cells
+    if plan.source == "reports" or not _measured([one for one in found if one.cell in cells]):
+        return
     setup = footnotes.setup([one for one in found if one.cell in cells])
     _show("## Against the roofline", setup, roofline.table(cells, found), roofline.peaks_table(cells, found))
     if drawn := roofline.bars(cells, found):
@@ -103,35 +98,28 @@ def show_roofline(plan: Plan, found: list[Record]) -> None:
 
 
 def show_plot(plan: Plan, found: list[Record]) -> None:
-    """Display the axis's figure with a caption that states the finding."""
+    """Display the axis's figure with a caption that states the finding, if there are two numbers."""
     cells = every = _shown(plan, found)
     if plan.axis.against_original:
         cells = optimizations.groups(cells)[0]  # seconds of batches of one size; the others are in the tables
-    if not findings.measured(plan.axis.name, cells, found):
-        where = "in the report" if plan.source == "reports" else "here"
-        if short := findings.untimed(plan.axis.name, cells, found):
-            _show(f"*No time could be measured: {short}.*")
-            return
-        _show(f"*No cell of this page could be measured {where}; the reasons are given above.*")
-        return
     figure = axis_figure.axis_plot(plan.axis.name, cells, found)
     if figure is None:
-        _show("*Fewer than two rows have a number, so there is no figure.*")
         return
     caption = findings.caption(plan.axis.name, cells, found, _noise_floor(plan, found).value)
     if len(cells) < len(every):
         caption += " Other batch sizes: in the tables."
     alt = f"Panels of latency, energy, word error rate and FLOPs by {plan.axis.noun}."
+    _show("## Plot")
     _figure(figure, alt, caption, axis_figure.points(plan.axis.name, cells, found))
 
 
 def show_tokens(plan: Plan, found: list[Record]) -> None:
     """Display score and time against the image tokens kept, a line for each way to choose them."""
-    for part in optimizations.groups(_shown(plan, found)):
-        lines = token_figure.lines(part, found)
-        if not any(points for name, points in lines.items() if name):
-            _show("*No reduction of image tokens could be measured here; the reasons are given above.*")
-            continue
+    drawn = [token_figure.lines(part, found) for part in optimizations.groups(_shown(plan, found))]
+    drawn = [lines for lines in drawn if any(points for name, points in lines.items() if name)]
+    if drawn:
+        _show("## Plot")
+    for lines in drawn:
         alt = "Score and time to first token by image tokens kept, a line for each way to choose them."
         _figure(token_figure.figure(lines), alt, token_figure.caption(lines), token_figure.points(lines))
 
@@ -170,9 +158,12 @@ def show_agreement(plan: Plan, found: list[Record]) -> None:
 def show_details(plan: Plan, found: list[Record]) -> None:
     """Display one row per cell, natural and fixed answer length apart; of a report every figure."""
     if plan.source != "reports":
-        _show(footnotes.setup(found), *detail_table.detail_tables(plan.axis.name, plan.cells, found))
+        if _measured(found):
+            tables = detail_table.detail_tables(plan.axis.name, plan.cells, found)
+            _show("## Every cell", footnotes.setup(found), *tables)
         return
     cells = _shown(plan, found)
+    _show("## Every cell")
     if (logged := report_tables.only_in_log(plan.axis.name, cells, found)).rows:
         _show(logged)
     printed = report_tables.figures(plan.axis.name, cells, found)
@@ -271,6 +262,10 @@ def _shown(plan: Plan, found: list[Record]) -> tuple[Cell, ...]:
     if plan.source == "reports":
         return tuple(one.cell for one in found)
     return plan.of_length("natural") or plan.cells
+
+
+def _measured(found: Sequence[Record]) -> bool:
+    return any(one.status == "ok" for one in found)
 
 
 def _results(plan: Plan) -> Path:
