@@ -64,17 +64,16 @@
     return `${point.title}, ${point.setting}${size}${marks}`;
   };
 
-  // Whether two points differ: the few lines of vlmnb/stats/comparison.py, which a test holds equal to them.
-  const ratio = (one, other, floor) => {
-    const center = other[0] - one[0];
-    const reach = Math.log1p(floor);
-    const down = Math.hypot(other[0] - other[1], one[2] - one[0]);
-    const up = Math.hypot(other[2] - other[0], one[0] - one[1]);
-    return [center, center - Math.max(down, reach), center + Math.max(up, reach)].map(Math.exp);
+  // Whether two points differ: the few lines of vlmnb/analysis/ratios.py, which a test holds equal to them.
+  const ratio = ([oneMedian, one, oneLow, oneHigh], [otherMedian, other, otherLow, otherHigh], floor) => {
+    const [of, center, reach] = [otherMedian - oneMedian, other - one, Math.log1p(floor)];
+    const down = Math.hypot(other - otherLow, oneHigh - one);
+    const up = Math.hypot(otherHigh - other, one - oneLow);
+    return [of, Math.min(center - down, of - reach), Math.max(center + up, of + reach)].map(Math.exp);
   };
   const differ = (low, high) => (low > 1 || high < 1 ? "yes" : "within");
   const spread = (point, name) => {
-    if (name === "j_image") return point.values.j_image && Array(3).fill(Math.log(point.values.j_image[0]));
+    if (name === "j_image") return point.values.j_image && Array(4).fill(Math.log(point.values.j_image[0]));
     if (name === "s_image" || !point.spread) return point.spread;
     const seconds = point.spread.map((each) => derived.usd_1000({ ...point.values, s_image: [Math.exp(each)] })[0]);
     return seconds.map(Math.log);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vlmnb.analysis import ratios
 from vlmnb.records.parts import LayerPart, LayerProfile
 from vlmnb.stats import comparison, intervals
 from vlmnb.stats.intervals import Interval
@@ -44,7 +45,7 @@ def share(profile: LayerProfile, parts: Sequence[LayerPart]) -> Interval:
     """
     taken, whole = summed_s(parts), whole_s(profile)
     if min(summed := _sums(parts)) > 0:
-        found = comparison.compare(profile.forward_s, summed, paired=False)
+        found = ratios.compare(profile.forward_s, summed, paired=False)
         return Interval(taken.median / whole.median, found.low, found.high)
     return Interval(taken.median / whole.median, taken.low / whole.median, taken.high / whole.median)
 
@@ -57,7 +58,7 @@ def rest(profile: LayerProfile) -> Interval:
 
 def hooks(profile: LayerProfile) -> comparison.Difference:
     """Compare the passes with hooks with those without."""
-    return comparison.compare(profile.forward_s, profile.hooked_s, paired=False)
+    return ratios.compare(profile.forward_s, profile.hooked_s, paired=False)
 
 
 def above_peak(profile: LayerProfile) -> tuple[int, int]:

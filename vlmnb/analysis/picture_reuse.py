@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from statistics import median
 
+from vlmnb.analysis import ratios
 from vlmnb.records.parts import Asked
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
@@ -54,7 +55,7 @@ def saved(record: Record, noise_floor: float = 0.0) -> comparison.Difference | N
         return None
     plain, kept = (costs_s(record, asked) for asked in (record.reused.plain, record.reused.kept))
     paired = len(plain) == len(kept)
-    return comparison.compare(plain, kept, paired=paired, noise_floor=noise_floor)
+    return ratios.compare(plain, kept, paired=paired, noise_floor=noise_floor)
 
 
 def break_even(record: Record) -> BreakEven | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vlmnb.analysis import ratios
 from vlmnb.records.parts import Prepared
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
@@ -43,7 +44,7 @@ def against_model(record: Record, way: Prepared, noise_floor: float) -> comparis
     prepared = batch_s(record, way)
     if record.preprocessing is None or not prepared:
         return None
-    return comparison.compare(record.preprocessing.model_s, prepared, paired=False, noise_floor=noise_floor)
+    return ratios.compare(record.preprocessing.model_s, prepared, paired=False, noise_floor=noise_floor)
 
 
 def waits(record: Record, way: Prepared, noise_floor: float) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+from vlmnb.analysis import ratios
 from vlmnb.analysis.cell_names import where
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
@@ -139,7 +140,7 @@ def compared(
     if min(len(mine), len(theirs)) < intervals.FEWEST_SAMPLES:
         return None
     paired = _same_batches(low, high)
-    return comparison.compare(mine, theirs, paired=paired, noise_floor=noise_floor, confidence=confidence)
+    return ratios.compare(mine, theirs, paired=paired, noise_floor=noise_floor, confidence=confidence)
 
 
 def _empty(low: Record, high: Record) -> str:

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Literal
 
+from vlmnb.analysis import series
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations.setting import PHASES, Phase
-from vlmnb.stats import comparison, intervals
+from vlmnb.stats import intervals
 from vlmnb.stats.intervals import Interval
 from vlmnb.types import Frozen
 
@@ -91,7 +92,11 @@ def saving(original: Record, own: Record, noise_floor: float, confidence: float 
     ]
     base, mine = _at_steps_of(original, original), _at_steps_of(own, original)
     spent, now, latency = original.energy_j_per_sample, own.energy_j_per_sample, original.latency_s
-    seconds = _saved(base, mine, noise_floor, confidence)
+    found = series.compared(original, own, base, mine, noise_floor, confidence)
+    whole = median(base) if base else 0.0
+    seconds = found and Interval(
+        value=whole - median(mine), low=whole * (1 - found.high), high=whole * (1 - found.low)
+    )
     return Saving(
         seconds=seconds,
         bound_s=bounds[0],
@@ -214,16 +219,6 @@ def _at_steps_of(record: Record, original: Record) -> list[float]:
     batches = zip(timing.vision_s, timing.prefill_s, timing.decode_s, timing.decode_steps, strict=True)
     each = tuple(v + p + (d if guesses else d / n * steps) for v, p, d, n in batches)
     return list(record.of_full_batches(each))
-
-
-def _saved(
-    base: Sequence[float], mine: Sequence[float], noise_floor: float, confidence: float
-) -> Interval | None:
-    if min(len(base), len(mine)) < intervals.FEWEST_SAMPLES:
-        return None
-    found = comparison.compare(base, mine, paired=False, noise_floor=noise_floor, confidence=confidence)
-    whole = median(base)
-    return Interval(value=whole - median(mine), low=whole * (1 - found.high), high=whole * (1 - found.low))
 
 
 def _scores(record: Record) -> dict[str, float]:

@@ -128,13 +128,14 @@ def _ends(row: dict[str, Any], name: str, unit: str = "") -> list[float | None]:
 
 
 def _spread(record: Record) -> list[float]:
-    """Return the logarithm of the median latency per image and the ends of its interval.
+    """Return logarithms of latencies per image: of their median, their own median, the ends of its interval.
 
-    Of them ``comparison.compare`` makes the interval of the ratio of two medians.
+    Of them ``ratios.compare`` makes the ratio of two medians and its interval.
     """
-    logs = np.log(np.array(record.full_batches_s) / record.cell.batch_size)
+    seconds = np.array(record.full_batches_s) / record.cell.batch_size
+    logs = np.log(seconds)
     low, high, _ = intervals.median_ends(logs)
-    return [float(np.median(logs)), float(low), float(high)]
+    return [float(np.log(np.median(seconds))), float(np.median(logs)), float(low), float(high)]
 
 
 def _paired(

@@ -362,8 +362,10 @@ def times_percent(
     if found is None:
         ratio = statistics.median(mine) / statistics.median(base)
         return marked(Field(f"{100 * ratio:.1f}", "too few batches for an interval", record.key), mark)
-    title = f"{'median of the ratios, batch by batch' if found.paired else 'ratio of the medians'}; "
-    title += "the interval includes the noise floor and decides whether there is a difference"
+    title = (
+        f"ratio of the medians; the interval{', batch by batch,' * found.paired} includes the noise floor "
+    )
+    title += "and decides whether there is a difference"
     return marked(share(found.ratio, (found.low, found.high), title, record.key), mark)
 
 
