@@ -9,7 +9,7 @@ import pytest
 from factory import but, changed
 
 from vlmnb import models
-from vlmnb.analysis import base_configuration
+from vlmnb.analysis import base_configuration, titles
 from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.book import build, citation, explorer
 from vlmnb.book.content import Content, Page
@@ -259,7 +259,7 @@ def test_only_a_gpu_has_a_peak_above_the_baseline(base: Record) -> None:
 
 
 def test_a_folder_is_called_by_the_end_of_its_path() -> None:
-    entry = base_configuration.entry_of("/home/me/checkpoints/my-vlm")
+    entry = titles.entry_of("/home/me/checkpoints/my-vlm")
     assert entry is not None
     assert (entry.title, entry.name) == ("checkpoints/my-vlm", "/home/me/checkpoints/my-vlm")
 

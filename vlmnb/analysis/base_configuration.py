@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from vlmnb import models
-from vlmnb.data import catalogue
-from vlmnb.errors import UserError
+from vlmnb.analysis.titles import entry_of
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations, parameters
@@ -55,21 +53,6 @@ class BaseResult:
         if record is None or record.latency_s is None or record.wer is None or record.degenerate:
             return None
         return record
-
-
-def entry_of(name: str) -> ModelEntry | None:
-    """Return a model's registry entry; None for a model that the registry no longer has.
-
-    A folder's title is the end of its path: the whole one is too long for a heading.
-    """
-    try:
-        entry = models.get(name)
-    except UserError:
-        return None
-    if not entry.title.startswith("/"):
-        return entry
-    short = {"title": "/".join(Path(entry.title).parts[-2:]), "summary": "A model measured by its folder."}
-    return entry.model_copy(update=short)
 
 
 def is_base(found: Record) -> bool:
@@ -120,11 +103,6 @@ def dataset_names(results: Sequence[BaseResult]) -> list[str]:
     listed = [name for result in results for name in (*result.model.datasets, *result.records)]
     present = {name for result in results for name in result.records}
     return [name for name in dict.fromkeys(listed) if name in present]
-
-
-def dataset_title(name: str) -> str:
-    """Return the title of a data set; the name of one that is no longer known."""
-    return catalogue.CATALOGUE[name].title if name in catalogue.CATALOGUE else name
 
 
 def scored(results: Sequence[BaseResult], dataset: str) -> bool:

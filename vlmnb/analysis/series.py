@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from vlmnb.analysis import ratios
-from vlmnb.analysis.cell_names import where
+from vlmnb.analysis.titles import where
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, intervals
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pydantic import TypeAdapter
 
 from vlmnb import paths
-from vlmnb.analysis.cell_names import words
+from vlmnb.analysis.titles import words
 from vlmnb.files import plain_yaml
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vlmnb import models, paths
-from vlmnb.analysis import base_configuration
+from vlmnb.analysis import titles
 from vlmnb.audit.rule import Finding
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
@@ -125,7 +125,7 @@ class Content:
 
 def model_title(name: str) -> str:
     """Return a model's title; its name if the registry no longer has it."""
-    entry = base_configuration.entry_of(name)
+    entry = titles.entry_of(name)
     return entry.title if entry else name
 
 

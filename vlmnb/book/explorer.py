@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmnb.analysis import base_configuration, repeatability, series
+from vlmnb.analysis import base_configuration, repeatability, series, titles
 from vlmnb.analysis.base_configuration import Setup
 from vlmnb.book.content import model_title, record_path
 from vlmnb.files import plain_yaml
@@ -46,7 +46,7 @@ def data(records: Sequence[Record]) -> dict[str, Any]:
     return {
         **CONTENT,
         "kinds": list(kinds.values()),
-        "datasets": {r.cell.dataset: base_configuration.dataset_title(r.cell.dataset) for r in ordered},
+        "datasets": {r.cell.dataset: titles.dataset_title(r.cell.dataset) for r in ordered},
         "points": points,
         "paired": _paired(ordered, [point["kind"] for point in points], list(kinds.values())),
     }

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from vlmnb import paths
-from vlmnb.analysis import base_configuration
+from vlmnb.analysis import titles
 from vlmnb.book import content
 from vlmnb.book.disputed import Line
 from vlmnb.views import table, templates
@@ -55,7 +55,7 @@ def _environment() -> Environment:
         "minute": content.minute,
         "model_title": content.model_title,
         "axis_title": content.axis_title,
-        "dataset_title": base_configuration.dataset_title,
+        "dataset_title": titles.dataset_title,
     }
     return made
 

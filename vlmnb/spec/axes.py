@@ -13,12 +13,9 @@ from typing import Any
 import yaml
 
 from vlmnb.errors import UserError, nearest
-from vlmnb.spec.cell import Cell
+from vlmnb.spec.cell import DEVICES, Cell
 from vlmnb.spec.parameters import BATCH_SIZE, FIXED, KINDS, Kind
 from vlmnb.types import Frozen, Measured
-
-DEVICES = {"cuda": "GPU", "cpu": "CPU"}
-"""What readers call a device."""
 
 
 class Axis(Frozen):

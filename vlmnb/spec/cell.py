@@ -23,6 +23,9 @@ from vlmnb.types import (
 LATER = {"questions": 0, "reuse": "", "image_shape": "square"}
 """Fields that came later: left out where they have their default, so that older records keep their keys."""
 
+DEVICES = {"cuda": "GPU", "cpu": "CPU"}
+"""What readers call a device."""
+
 
 class Cell(Frozen):
     """One point of a table, completely described.

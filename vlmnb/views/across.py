@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlmnb import models
 from vlmnb.analysis import series
-from vlmnb.analysis.base_configuration import dataset_title
 from vlmnb.analysis.series import Change
+from vlmnb.analysis.titles import dataset_title
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.stats.formatting import enumerated

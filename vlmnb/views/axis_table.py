@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from vlmnb.analysis import repeatability
-from vlmnb.analysis.base_configuration import dataset_title
+from vlmnb.analysis.titles import dataset_title
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.axes import Axis

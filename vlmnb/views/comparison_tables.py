@@ -9,10 +9,10 @@ from vlmnb.analysis.base_configuration import (
     BASE_BATCH_SIZE,
     BaseResult,
     dataset_names,
-    dataset_title,
     of_reports,
     scored,
 )
+from vlmnb.analysis.titles import dataset_title
 from vlmnb.quality import captions
 from vlmnb.records.record import Record
 from vlmnb.stats.formatting import format_si

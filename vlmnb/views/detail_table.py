@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from vlmnb.analysis import repeatability
-from vlmnb.analysis.base_configuration import dataset_title
+from vlmnb.analysis.titles import dataset_title
 from vlmnb.flops import flop_count
 from vlmnb.quality import captions, metrics
 from vlmnb.records.record import Record, by_cell

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from vlmnb.analysis import series
-from vlmnb.analysis.base_configuration import dataset_title
+from vlmnb.analysis.titles import dataset_title
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal
 from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record, by_cell

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from vlmnb import paths
-from vlmnb.analysis.base_configuration import dataset_title, entry_of
-from vlmnb.analysis.cell_names import where
+from vlmnb.analysis.titles import dataset_title, entry_of, where
 from vlmnb.meters.readings import headline
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import changes_since, resolve_cell

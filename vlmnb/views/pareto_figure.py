@@ -11,11 +11,11 @@ from vlmnb.analysis.base_configuration import (
     BASE_BATCH_SIZE,
     BaseResult,
     Setup,
-    dataset_title,
     of_reports,
     scored,
 )
 from vlmnb.analysis.pareto import Order, Point
+from vlmnb.analysis.titles import dataset_title
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 from vlmnb.stats.formatting import enumerated

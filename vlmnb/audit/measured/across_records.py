@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 from statistics import median
 from typing import Literal
 
-from vlmnb.analysis import agreement, base_configuration, series
+from vlmnb.analysis import agreement, series, titles
 from vlmnb.analysis.repeatability import noise_floor
 from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
@@ -201,7 +201,7 @@ def optimized(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
     """Yield each record with the one of its model's base precision, which it is compared with."""
     for group in grouped(records, lambda r: (_but(r, "optimization", "dtype"), r.hardware)):
         cell = group[0].cell
-        entry = base_configuration.entry_of(cell.model)
+        entry = titles.entry_of(cell.model)
         name = base_dtype(entry.base_dtype, cell.device) if entry else None
         base = next((r for r in group if r.cell.optimization == name), None)
         yield from ((base, other) for other in group if base is not None and other is not base)

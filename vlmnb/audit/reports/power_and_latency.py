@@ -16,7 +16,7 @@ from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.fit import gpus
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Quantity
-from vlmnb.spec import axes
+from vlmnb.spec.cell import DEVICES
 from vlmnb.spec.optimizations import DTYPES
 
 POWER: tuple[Quantity, ...] = ("latency_s", "energy_j_per_sample")
@@ -39,7 +39,7 @@ def power_follows_the_work(records: Sequence[Record]) -> Iterator[Draft]:
             for row in rows
         }  # fmt: skip
         about = [row.where(*POWER) for row in rows]
-        yield found("", about, figures, power=power, name=axes.DEVICES[rows[0].cell.device], models=models)
+        yield found("", about, figures, power=power, name=DEVICES[rows[0].cell.device], models=models)
 
 
 @rule("reports")

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from vlmnb.analysis.base_configuration import dataset_title
+from vlmnb.analysis.titles import dataset_title
 from vlmnb.audit import registry
 from vlmnb.audit.rule import LEVELS, TITLES, Finding, Level
 from vlmnb.book import disputed

@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from vlmnb import paths
 from vlmnb.analysis import base_configuration, repeatability, series
-from vlmnb.analysis.base_configuration import BaseResult, Setup, entry_of
+from vlmnb.analysis.base_configuration import BaseResult, Setup
+from vlmnb.analysis.titles import entry_of
 from vlmnb.book import disputed
 from vlmnb.book.content import Content, model_title, parameters
 from vlmnb.book.pages import axis

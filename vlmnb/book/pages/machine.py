@@ -6,7 +6,8 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 
 from vlmnb.analysis import repeatability, time_spent
-from vlmnb.analysis.base_configuration import Setup, dataset_title, on_a_device
+from vlmnb.analysis.base_configuration import Setup, on_a_device
+from vlmnb.analysis.titles import dataset_title
 from vlmnb.book.content import Content, model_title
 from vlmnb.book.rendering import Value, render
 from vlmnb.device.state import Conditions, DeviceState

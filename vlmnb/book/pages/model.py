@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from vlmnb import paths
-from vlmnb.analysis import base_configuration
-from vlmnb.analysis.cell_names import where
+from vlmnb.analysis import titles
+from vlmnb.analysis.titles import where
 from vlmnb.book.content import Content, Failure, Page, axis_order, model_title, parameters
 from vlmnb.book.pages.comparison import sections
 from vlmnb.book.postprocess import demoted
@@ -24,7 +24,7 @@ COMPUTED = {name for name, axis in axes.AXES.items() if axis.own}
 
 def page(content: Content, name: str) -> str:
     """Return a model's chapter."""
-    entry = base_configuration.entry_of(name)
+    entry = titles.entry_of(name)
     own = [record for record in content.records if record.cell.model == name]
     measured = [record for record in own if record.source == "measured" and record.status == "ok"]
     pages = [page for page in content.pages if page.model == name]

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from vlmnb import paths
-from vlmnb.analysis.base_configuration import dataset_title
+from vlmnb.analysis.titles import dataset_title
 from vlmnb.book.content import Page, minute, record_path
 from vlmnb.book.disputed import Line
 from vlmnb.book.rendering import Value, render

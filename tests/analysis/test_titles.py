@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from factory import absent, but, cell, timed
 
-from vlmnb.analysis.cell_names import where, words
+from vlmnb.analysis.titles import where, words
 from vlmnb.views import footnotes
 
 

@@ -1,13 +1,16 @@
-"""Cells in the words of the pages: titles of models, data sets and devices in place of their names."""
+"""What readers call models, data sets and cells. Imports little, so that all of ``analysis`` can use it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
-from vlmnb.analysis.base_configuration import dataset_title, entry_of
+from vlmnb import models
+from vlmnb.data import catalogue
+from vlmnb.errors import UserError
+from vlmnb.models.entry import ModelEntry
 from vlmnb.spec import cell as names
-from vlmnb.spec.axes import DEVICES
-from vlmnb.spec.cell import Cell
+from vlmnb.spec.cell import DEVICES, Cell
 
 ALWAYS = {
     "model": "{}", "dataset": "{}", "device": "{}", "optimization": "{}", "batch_size": "batch size {}",
@@ -19,6 +22,26 @@ SELDOM = {
     "length": "answers of {} length", "reuse": "kept: {}", "questions": "questions a picture: {}",
     "repeat": "repeat {}",
 }  # fmt: skip
+
+
+def entry_of(name: str) -> ModelEntry | None:
+    """Return a model's registry entry; None for a model that the registry no longer has.
+
+    A folder's title is the end of its path: the whole one is too long for a heading.
+    """
+    try:
+        entry = models.get(name)
+    except UserError:
+        return None
+    if not entry.title.startswith("/"):
+        return entry
+    short = {"title": "/".join(Path(entry.title).parts[-2:]), "summary": "A model measured by its folder."}
+    return entry.model_copy(update=short)
+
+
+def dataset_title(name: str) -> str:
+    """Return the title of a data set; the name of one that is no longer known."""
+    return catalogue.CATALOGUE[name].title if name in catalogue.CATALOGUE else name
 
 
 def titled(cell: Cell) -> Cell:
