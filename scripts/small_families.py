@@ -36,15 +36,16 @@ def build(name: str, folder: Path, *, std: float = 0.1, seed: int = 0) -> Path:
                 parameter.normal_(0, std)
     model.generation_config = tf.GenerationConfig(pad_token_id=256, bos_token_id=257, eos_token_id=258)
     model.save_pretrained(folder)
+    whole = name.removesuffix("_thinker")  # processors are those of the model that also speaks
     kinds = (
-        IMAGE_PROCESSOR_MAPPING_NAMES.get(name) or IMAGE_PROCESSOR_MAPPING_NAMES[name.removesuffix("_moe")]
+        IMAGE_PROCESSOR_MAPPING_NAMES.get(whole) or IMAGE_PROCESSOR_MAPPING_NAMES[name.removesuffix("_moe")]
     )
     if "pil" in kinds:
         getattr(tf, kinds["pil"])(**small.images).save_pretrained(folder)
     else:  # a class that needs torchvision
         described = {"image_processor_type": kinds["torchvision"], **small.images}
         (folder / "preprocessor_config.json").write_text(json.dumps(described), encoding="utf-8")
-    settings = {"processor_class": PROCESSOR_MAPPING_NAMES[name], **small.processor}
+    settings = {"processor_class": PROCESSOR_MAPPING_NAMES[whole], **small.processor}
     (folder / "processor_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "chat_template.jinja").write_text(_template(small.template), encoding="utf-8")
     return folder

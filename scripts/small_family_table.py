@@ -109,7 +109,33 @@ GLM_VISION = {
 AYA_MARKS = ("<image>", "<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>", "TILE",
              "TILE_GLOBAL")  # fmt: skip
 
+OMNI_MARKS = (*QWEN_MARKS, "<|audio_bos|>", "<|audio_eos|>", "<|AUDIO|>")
+OMNI_NAMES = {
+    "image_token": "<|image_pad|>", "video_token": "<|video_pad|>", "audio_token": "<|AUDIO|>",
+    "vision_bos_token": "<|vision_start|>", "vision_eos_token": "<|vision_end|>",
+    "audio_bos_token": "<|audio_bos|>", "audio_eos_token": "<|audio_eos|>",
+}  # fmt: skip
+OMNI_AUDIO = {
+    "d_model": 64, "encoder_layers": 1, "encoder_attention_heads": 4, "encoder_ffn_dim": 64, "output_dim": 64,
+}  # fmt: skip
+
 FAMILIES: dict[str, Small] = {
+    "qwen2_5_omni_thinker": _qwen(
+        marks=OMNI_MARKS, names=OMNI_NAMES, top={"audio_config": OMNI_AUDIO},
+        ids={"image_token_index": "<|image_pad|>", "video_token_index": "<|video_pad|>",
+             "audio_token_index": "<|AUDIO|>", "audio_start_token_id": "<|audio_bos|>",
+             "audio_end_token_id": "<|audio_eos|>"},
+        vision={**QWEN_VISION, "window_size": 32, "fullatt_block_indexes": [1]},
+    ),
+    "qwen3_omni_moe_thinker": _qwen(
+        marks=OMNI_MARKS, names=OMNI_NAMES,
+        top={"audio_config": {**OMNI_AUDIO, "downsample_hidden_size": 16, "num_mel_bins": 32}},
+        ids={"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
+             "audio_token_id": "<|AUDIO|>", "audio_start_token_id": "<|audio_bos|>"},
+        text={"rope_parameters": MROPE, "num_experts": 4, "num_experts_per_tok": 2,
+              "moe_intermediate_size": 64},
+        vision={**QWEN_VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 64},
+    ),
     "smolvlm": _idefics(),
     "idefics3": _idefics(),
     "glm4v": _qwen(
@@ -380,6 +406,23 @@ FAMILIES: dict[str, Small] = {
                             "intermediate_size": 128, "encoder_hidden_size": 64, "vocab_size": 512,
                             "cross_attention_frequency": 2}},
         {"size": SQUARE}, {"num_query_tokens": 8},
+    ),
+    "mllama": Small(
+        ("<|image|>", "<|python_tag|>"), "<|image|>", {"image_token_index": "<|image|>"},
+        {"num_hidden_layers": 3, "cross_attention_layers": [1]},
+        {**VISION, "attention_heads": 4, "num_global_layers": 2, "num_hidden_layers": 3,
+         "intermediate_layers_indices": [0, 2], "vision_output_dim": 192},
+        images={"size": SQUARE, "max_image_tiles": 4},
+    ),
+    "deepseek_vl_hybrid": Small(
+        ("<image_placeholder>",), "<image_placeholder>", {"image_token_id": "<image_placeholder>"},
+        {"model_type": "llama"}, {**VISION, "model_type": "siglip_vision_model"},
+        {"high_res_vision_config": {
+            "model_type": "sam_vision_model", "hidden_size": 64, "output_channels": 16, "mlp_dim": 128,
+            "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 256, "patch_size": 16,
+            "window_size": 6, "global_attn_indexes": [1]}},
+        {"size": SQUARE, "min_size": 14, "high_res_size": {"height": 256, "width": 256}},
+        {"num_image_tokens": 64}, {"image_token": "<image_placeholder>"},
     ),
     "got_ocr2": Small(
         ("<|im_start|>", "<|im_end|>", "<img>", "</img>", "<imgpad>"), "<img><imgpad></img>\n",

@@ -19,12 +19,13 @@ from vlmnb.errors import UserError
 from vlmnb.flops import counters, estimate, flop_count, formula, meta
 from vlmnb.measure import encoding
 from vlmnb.models import description, geometry, tried
+from vlmnb.models.architecture import ImageFlops
 from vlmnb.models.generic import processor, structure
 from vlmnb.models.generic.family import Generic
 from vlmnb.models.tried import Tried
 from vlmnb.spec.optimizations.generation import StaticCaches
 
-FAST = ("gemma3", "qwen3_5", "qwen3_vl_moe", "smolvlm")
+FAST = ("gemma3", "mllama", "qwen3_5", "qwen3_vl_moe", "smolvlm")
 KINDS = ("ernie4_5_vl_moe", "hunyuan_vl", "minicpmv4_7")
 """Families with experts of images, with ends of lines, and with a tower that merges patches midway."""
 
@@ -113,22 +114,45 @@ def test_a_projector_that_attends_is_counted_without_weights_too(
 VISION = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
 
-@pytest.mark.parametrize(
-    ("kind", "parts", "word"),
-    [
-        ("mllama", {"vision_config": {"num_hidden_layers": 1, "num_global_layers": 1}}, "decoder"),
-        ("deepseek_vl_hybrid", {"vision_config": VISION}, "high_res_vision_model"),
-        ("deepseek_vl", {"vision_config": VISION}, ""),
-    ],
-)
-def test_what_has_no_formula_is_named(kind: str, parts: dict[str, Any], word: str) -> None:
+def test_what_has_no_formula_is_named() -> None:
     text = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2}
-    text |= {"cross_attention_layers": [3], "pad_token_id": 1} if kind == "mllama" else {}
-    config = CONFIG_MAPPING[kind](text_config=text, **parts)
     with torch.device("meta"):
-        model = AutoModelForImageTextToText.from_config(config)
-    found = structure.unlike(model)
-    assert word in found if word else not found
+        plain, crossing = (
+            AutoModelForImageTextToText.from_config(CONFIG_MAPPING[kind](**parts))
+            for kind, parts in (
+                ("deepseek_vl", {"text_config": text, "vision_config": VISION}),
+                ("idefics", {**text, "cross_layer_interval": 2, "use_resampler": False}),
+            )
+        )
+        assert not structure.unlike(plain)
+        plain.model.vision_extra = torch.nn.Linear(2, 2)
+    assert "vision_extra" in structure.unlike(plain)
+    assert "decoder" in structure.unlike(crossing)
+
+
+@pytest.mark.parametrize("small", ["mllama"], indirect=True)
+def test_layers_that_attend_to_the_picture_keep_its_positions_whatever_the_text(small: Path) -> None:
+    family = Generic(small)
+    config = geometry.config(models.get(str(small)))
+    shape, positions = family.decoder_shape(config), 4 * (8 * 8 + 1)  # four tiles, each with a class token
+    assert shape.crosses == positions
+    per_token, whole = 2 * 2 * 32, 2 * 32 * positions  # keys and values of two layers and of the third
+    assert shape.cache_bytes(10, 2) == 2 * (10 * per_token + whole)
+    steps = [formula.decode(family, config, tokens) for tokens in (10, 11)]
+    assert steps[1].scores - steps[0].scores == 2 * 2 * 2 * 64
+    few, many = (family.image_flops_of(family._built(config), _inputs(family, ["?"], [side]), side)
+                 for side in (64, 128))  # fmt: skip
+    assert few == many
+    assert few.crossed == 1
+    without = formula.prompt(family, config, ImageFlops(), 10)
+    with_one = formula.prompt(family, config, ImageFlops(crossed=1), 10)
+    assert with_one.mlp * 2 == without.mlp * 3  # a prompt without a picture skips the layer
+    keys = 2 * positions * 2 * 64 * 32
+    assert with_one.projections - keys == without.projections * 3 // 2 - 10 * 2 * 2 * 64 * 32
+    read = [
+        one.read for one in family.text_tensors(config) if one.layer == 1 and one.role in ("attn_k", "attn_v")
+    ]
+    assert read == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("small", EVERY, indirect=True)
@@ -158,7 +182,7 @@ def test_every_part_of_the_model_is_found(small: Path) -> None:
     model = AutoModelForImageTextToText.from_pretrained(small)
     layers = structure.decoder_layers(model.get_decoder())
     assert structure.tower(model) is not None
-    assert len(structure.vision_layers(model)) == 2
+    assert len(structure.vision_layers(model)) >= 2
     assert len(layers) == structure.text_of(model.config).num_hidden_layers
     assert structure.patch_embedding(model) is not None
     assert structure.projectors(model)

@@ -247,3 +247,17 @@ def test_a_file_that_is_not_read_is_not_in_the_key(name: str, folder: Path) -> N
     before = resolve_cell(cell()).key
     written(name)(folder)
     assert resolve_cell(cell()).key == before
+
+
+@pytest.mark.parametrize("folder", ["llava-tiny"], indirect=True)
+def test_memory_is_asked_for_in_the_precision_that_weights_are_loaded_in(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    halved = reweighted(lambda held: held.update({name: one.half() for name, one in held.items()}))
+    halved(folder)
+    asked: list[int] = []
+    monkeypatch.setattr(loading.host_memory, "require", lambda needed, what: asked.append(needed))
+    loaded = loading.load(loading.configuration(resolve_cell(cell())))
+    weights = sum(one.nbytes for one in loaded.model.parameters())
+    assert loaded.model.dtype == torch.float32
+    assert asked == [pytest.approx(weights, rel=0.01)]

@@ -85,7 +85,7 @@ def of(shape: Shape) -> Card:
         parameters={TITLES[part]: n for part, n in shape.parameters.items()}, **d.model_dump(),
         released_dtype=shape.released_dtype,
         image_tokens={side: shape.image_tokens(side) for side in entry.image_sizes},
-        kv_bytes_per_token=2 * sum(layer.kept for layer in d.each_layer),
+        kv_bytes_per_token=2 * sum(layer.kept for layer in d.each_layer if not layer.crosses),
         kv_bytes_whole=d.cache_bytes(d.context, 2),
         geometry_source=geometry.source(entry), published=published().get(entry.name),
         scores=_scores(shape),

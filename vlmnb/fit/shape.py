@@ -54,7 +54,8 @@ class Shape(Frozen):
         """Return the positions of the vision tower for one square image; 0 without a tower."""
         if self.vision is None:
             return 0
-        return self.image_tokens(image_size) * self.vision.merge**2 + self.vision.class_token
+        tokens = self.image_tokens(image_size) * self.vision.merge**2 + self.vision.class_token
+        return self.decoder.crosses or tokens
 
     @functools.cached_property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -27,21 +27,25 @@ def prefill(family: Family, config: Any, image_size: int, prompt_tokens: int) ->
 
 def prompt(family: Family, config: Any, image: ImageFlops, prompt_tokens: int) -> Parts:
     """Count the forward pass over one prompt, given the FLOPs of its image."""
-    language = _language(family.decoder_shape(config), prompt_tokens, before=0, of_images=image.routed)
-    return Parts(**image.model_dump(exclude={"unused", "routed"})).plus(language)
+    language = _language(family.decoder_shape(config), prompt_tokens, 0, image.routed, image.crossed)
+    return Parts(**image.model_dump(exclude={"unused", "routed", "crossed"})).plus(language)
 
 
 def decode(family: Family, config: Any, prompt_tokens: int) -> Parts:
-    """Count the decoding step of one prompt that comes first after it, with a cache."""
-    return _language(family.decoder_shape(config), queries=1, before=prompt_tokens)
+    """Count the decoding step of one prompt with an image that comes first after it, with a cache."""
+    return _language(family.decoder_shape(config), 1, prompt_tokens, 0, 1)
 
 
-def _language(decoder: Decoder, queries: int, before: int, of_images: int = 0) -> Parts:
-    """Count a decoder over ``queries`` tokens, some of them of images, that come after so many others."""
-    layers = decoder.each_layer
+def _language(decoder: Decoder, queries: int, before: int, of_images: int, images: int) -> Parts:
+    """Count a decoder over ``queries`` tokens, some of them of images, that come after so many others.
+
+    Layers that attend to images themselves are skipped without one, and make keys and values of it once.
+    """
+    layers = [layer for layer in decoder.each_layer if images or not layer.crosses]
+    of_keys = 0 if before else images * sum(layer.crosses * layer.of_image for layer in layers)
     return Parts(
-        projections=2 * queries * sum(layer.projections for layer in layers),
+        projections=2 * (queries * sum(layer.projections for layer in layers) + of_keys),
         mlp=2 * sum(layer.work(queries, of_images) for layer in layers),
-        scores=2 * sum(layer.pairs(queries, before) * layer.scores for layer in layers),
+        scores=2 * sum(layer.pairs(queries, before, images) * layer.scores for layer in layers),
         head=2 * queries * decoder.width * decoder.vocabulary,
     )

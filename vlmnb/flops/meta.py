@@ -63,11 +63,11 @@ def prefill(built: Built, image_size: int, prompt_tokens: int) -> Parts:
 
 def _features(built: Built, image: Mapping[str, Any]) -> Parts:
     try:
-        return _count(built, partial(built.model.base_model.get_image_features, **image))
+        return _count(built, partial(built.family.encode, built.model, **image))
     except (NotImplementedError, RuntimeError):  # it reads values: Idefics3 looks for empty tiles
         real = _built(built.family, built.model.config, "cpu")  # its unfilled memory is hardly touched
         pixels = {name: torch.ones_like(v, device="cpu") if v.is_meta else v for name, v in image.items()}
-        return _count(real, partial(real.model.base_model.get_image_features, **pixels))
+        return _count(real, partial(built.family.encode, real.model, **pixels))
 
 
 def attempt(count: Callable[[], Parts]) -> tuple[Parts | None, str]:
@@ -95,6 +95,8 @@ def _language(built: Built, tokens: int, seen: int = 0, cache: Any = None) -> No
     """Run the language model and its head over embeddings, the image's among them."""
     end = seen + tokens
     text = built.model.config.get_text_config(decoder=True)
+    crosses = 0 if seen else built.family.decoder_shape(built.model.config).crosses
+    images = {"cross_attention_states": _meta(1, crosses, text.hidden_size)} if crosses else {}
     out = built.family.decoder(built.model)(
         inputs_embeds=_meta(1, tokens, text.hidden_size),
         # transformers takes a complete mask as it is; to make one it would read values. One column serves
@@ -103,6 +105,7 @@ def _language(built: Built, tokens: int, seen: int = 0, cache: Any = None) -> No
         position_ids=torch.arange(seen, end, device="meta")[None],
         past_key_values=cache,
         use_cache=cache is not None,
+        **images,
     )
     built.model.get_output_embeddings()(out.last_hidden_state)
 

@@ -110,19 +110,20 @@ def _counted(
     entry, family = loaded.configuration.entry, loaded.family
 
     def by_formula() -> dict[str, Any]:
-        image = ImageFlops()
+        unused, texts = 0, prompts - len(with_images)
+        prefill = formula.prompt(family, config, ImageFlops(), tokens).times(texts)
         for one in with_images:
             # A vision tower with one size gets that size, whatever size was asked for.
             side = int(one["pixel_values"].shape[-1]) if entry.native_image_size else image_size
-            image = image.plus(family.image_flops_of(loaded.model, one, side))
-        image = image.model_copy(update={"projector": image.projector + chosen * len(with_images)})
-        others = formula.prompt(family, config, ImageFlops(), tokens).times(prompts - 1)
-        prefill = formula.prompt(family, config, image, tokens).plus(others)
+            image = family.image_flops_of(loaded.model, one, side)
+            image = image.model_copy(update={"projector": image.projector + chosen})
+            prefill = prefill.plus(formula.prompt(family, config, image, tokens))
+            unused += image.unused
         return {
             "formula": prefill.total,
             "prefill_formula": prefill,
             "decode_formula": formula.decode(family, config, tokens).times(prompts),
-            "unused": image.unused,
+            "unused": unused,
         }
 
     found, formula_note = counters.attempt("the formula", by_formula)

@@ -262,8 +262,9 @@ def _random_values(loaded: Loaded) -> Iterator[tuple[str, Any]]:
 def _pretrained(wanted: Configuration) -> Loaded:
     folder = wanted.folder
     assert folder is not None  # `require` has found and checked it
-    host_memory.require(sum(f.stat().st_size for f in folder.glob("*.safetensors")), "the weights")
-    loaded = _from_folder(wanted, folder, dtype=torch_dtype(wanted.optimization.dtype))
+    dtype = torch_dtype(wanted.optimization.dtype)
+    host_memory.require(soundness.loaded_bytes(wanted.entry, folder, dtype.itemsize), "the weights")
+    loaded = _from_folder(wanted, folder, dtype=dtype)
     model = loaded.model
     if reason := soundness.check_values(model, wanted.entry, folder):
         raise NotMeasured(reason)

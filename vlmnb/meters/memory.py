@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from vlmnb.device.clock import is_cuda, synchronize
 from vlmnb.meters.readings import MemoryUsage
+from vlmnb.models.generic import structure
 
 PROCESS = Path("/proc/self")
 
@@ -91,8 +92,9 @@ def decode_weights_bytes(model: Any, decoder: Any) -> int:
 
     Of the table of embeddings a step reads one row per sample, which is negligible.
     """
-    table = set(decoder.get_input_embeddings().modules())
-    read = [module for module in decoder.modules() if module not in table]
+    unread = {*decoder.get_input_embeddings().modules()}
+    unread |= {part for one in structure.keys_of_images(decoder) for part in one.modules()}
+    read = [module for module in decoder.modules() if module not in unread]
     return sum(_by_type([*read, *model.lm_head.modules()], buffers=False).values())
 
 

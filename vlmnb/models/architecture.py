@@ -29,6 +29,9 @@ class Layer(Frozen):
             packages; then ``scores`` are multiply-adds of one position whatever came before.
         conv_state: Numbers of the last positions that a convolution keeps, however long the text is.
         state: Numbers of linear attention's state, which are in 32 bits.
+        crosses: Positions of one image that it attends to in place of the text (Llama 3.2 Vision); then
+            ``kept`` is of those. A prompt without an image skips the layer.
+        of_image: Multiply-adds of such a position's key and value, which are made once.
     """
 
     projections: int
@@ -40,29 +43,35 @@ class Layer(Frozen):
     chunk: int = 0
     conv_state: int = 0
     state: int = 0
+    crosses: int = 0
+    of_image: int = 0
 
     def work(self, queries: int, of_images: int) -> int:
         """Return the multiply-adds of ``mlp`` over so many tokens, some of them of images."""
         other = self.mlp if self.mlp_of_image is None else self.mlp_of_image
         return self.mlp * (queries - of_images) + other * of_images
 
-    def pairs(self, queries: int, before: int) -> int:
+    def pairs(self, queries: int, before: int, images: int) -> int:
         """Return the products of queries and positions that eager attention computes: the hidden ones too.
 
         Where a layer has a window, the cache has dropped what no query sees any more.
         """
+        if self.crosses:
+            return queries * images * self.crosses
         if self.chunk:
             return -(-queries // self.chunk) * self.chunk if queries > 1 else 0
         return queries * (queries + self.positions(before))
 
     def positions(self, tokens: int, beyond: int = 0) -> int:
-        """Return how many positions of a sequence the cache keeps: of a window, all but the newest."""
+        """Return how many positions the cache keeps of a sequence: of a window, all but the newest."""
+        if self.crosses:
+            return self.crosses
         return min(tokens, self.window - 1 + beyond) if self.window else tokens
 
     def hidden_flops(self, tokens: int) -> int:
         """Return the FLOPs of a prompt's scores that a causal mask and the window discard."""
         beyond = max(0, tokens - self.window) if self.window else 0
-        return 0 if self.chunk else self.scores * (tokens**2 + beyond**2)
+        return 0 if self.chunk or self.crosses else self.scores * (tokens**2 + beyond**2)
 
 
 class Decoder(Frozen):
@@ -108,8 +117,13 @@ class Decoder(Frozen):
         )
         return self.own_layers or (alike,) * self.layers
 
+    @property
+    def crosses(self) -> int:
+        """Return the positions of one image that layers attend to, which are no tokens of the prompt."""
+        return max((layer.crosses for layer in self.each_layer), default=0)
+
     def cache_bytes(self, tokens: int, element_bytes: int, beyond: int = 0) -> int:
-        """Return the bytes that the cache keeps of a sequence: keys and values, and states.
+        """Return the bytes that the cache keeps of a sequence with one image: keys and values, and states.
 
         Args:
             tokens: Length of the sequence.
@@ -152,6 +166,7 @@ class ImageFlops(Frozen):
         projector: What brings the image to the width of the decoder.
         unused: FLOPs of the tower whose result nothing uses; they are counted in the others.
         routed: Tokens, no FLOPs, that go to the experts of images, where a decoder has such.
+        crossed: Images, no FLOPs, that layers of the decoder attend to, where it has such.
     """
 
     vision: int = 0
@@ -159,6 +174,7 @@ class ImageFlops(Frozen):
     projector: int = 0
     unused: int = 0
     routed: int = 0
+    crossed: int = 0
 
     def times(self, images: int) -> ImageFlops:
         """Return the FLOPs of so many equal images."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import yaml
@@ -105,7 +106,7 @@ def describe(name: str) -> Description:
         kind=config.model_type,
         class_name=type(model).__name__,
         source=geometry.source(entry),
-        parameters=_parameters(family, model),
+        parameters=_parameters(family, config),
         layers=shape.layers,
         heads=shape.heads,
         kv_heads=shape.kv_heads,
@@ -143,26 +144,16 @@ def _built(name: str, family: Family, config: Any) -> Any:
         return family.model_class(config)._from_config(config)
 
 
-def _parameters(family: Family, model: Any) -> dict[str, int]:
-    """Return parameters by component; each counts where it is met first, so tied weights count once."""
-    tower, beside = family.vision_modules(model)[:1], family.vision_modules(model)[1:]
-    head = model.get_output_embeddings()
-    order = (
-        ("projector", [one for one in (*beside, family.projector(model)) if one is not None]),
-        ("vision", tower if family.vision_layers(model) else []),
-        ("token embedding", [model.get_input_embeddings()]),
-        ("decoder", [family.decoder(model)]),
-        ("head", [head] if head is not None else []),
-        ("other", [model]),
-    )
-    seen: set[int] = set()
-    made = {}
-    for name, owners in order:
-        fresh = {id(p): p for one in owners for p in one.parameters() if id(p) not in seen}
-        seen |= set(fresh)
-        made[name] = sum(p.numel() for p in fresh.values())
+def _parameters(family: Family, config: Any) -> dict[str, int]:
+    """Return parameters by component, in the order in which an image passes them."""
+    found: Counter[str] = Counter()
+    for tensor in (*family.image_tensors(config), *family.text_tensors(config)):
+        found[_SHOWN.get(tensor.component, tensor.component)] += tensor.count
     shown = ("vision", "projector", "token embedding", "decoder", "head", "other")
-    return {name: made[name] for name in shown if made[name]}
+    return {name: found[name] for name in shown if found[name]}
+
+
+_SHOWN = {"embedding": "token embedding", "output": "head"}
 
 
 def _images(entry: ModelEntry, family: Family, config: Any) -> tuple[tuple[ImageCost, ...], str]:

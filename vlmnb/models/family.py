@@ -206,10 +206,14 @@ class Family(Sizing, Protocol):
         """
         import torch
 
-        made = model.base_model.get_image_features(**self.encoder_inputs(model, inputs), return_dict=True)
+        made = self.encode(model, **self.encoder_inputs(model, inputs), return_dict=True)
         found = made.pooler_output
         every = found if isinstance(found, torch.Tensor) else torch.cat(tuple(found))
         return made, every.reshape(len(inputs["input_ids"]), -1, every.shape[-1])
+
+    def encode(self, model: Any, **tensors: Any) -> Any:
+        """Run tower and projector on the tensors of a prompt that ``encoder_inputs`` takes of it."""
+        return model.base_model.get_image_features(**tensors)
 
     def encoder_inputs(self, model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Return those tensors of a prompt that the encoding of its image takes."""

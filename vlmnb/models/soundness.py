@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,7 +31,8 @@ QUANTIZED = ("quantization_config", "compression_config")
 """Parts of a ``config.json`` whose weights are stored quantized."""
 QUANTIZED_BESIDE = ("quantize_config.json", "quant_config.json", "hf_quant_config.json")
 """Files in which other tools say the same."""
-PLAIN_DTYPES = ("F64", "F32", "F16", "BF16", "I64", "BOOL")
+FRACTIONS = ("F64", "F32", "F16", "BF16")
+PLAIN_DTYPES = (*FRACTIONS, "I64", "BOOL")
 """Types of stored tensors that are not quantized; whole numbers are positions."""
 
 LEFTOVERS = re.compile(r"(inv_freq|position_ids|masked_bias|attn\.bias|num_batches_tracked)$")
@@ -138,6 +140,20 @@ def weight_files(entry: ModelEntry, folder: Path) -> list[Path]:
         if not isinstance(file, str) or Path(file).name != file:
             raise unusable(entry, f"{folder / INDEX} names no file of the folder for {weight}, but {file!r}")
     return [folder / name for name in sorted(set(shards.values()))]
+
+
+def loaded_bytes(entry: ModelEntry, folder: Path, element_bytes: int) -> int:
+    """Return the bytes that the weights of a sound folder take, loaded with so many bytes for a number."""
+    from safetensors import safe_open
+
+    total = 0
+    for file in weight_files(entry, folder):
+        with safe_open(file, "numpy") as held:
+            for name in held.keys():  # noqa: SIM118
+                stored = held.get_slice(name)
+                converted = stored.get_dtype() in FRACTIONS
+                total += math.prod(stored.get_shape()) * (element_bytes if converted else 8)
+    return total
 
 
 def unusable(entry: ModelEntry, why: str) -> UserError:

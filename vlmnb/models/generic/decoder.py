@@ -38,8 +38,9 @@ def layers(model: Any) -> tuple[Layer, ...]:
         p.numel() for m in decoder.modules() for p in m.parameters(recurse=False)
         if id(p) not in inside and type(m).__name__ == "Linear" and p.dim() == 2
     )  # fmt: skip
+    crossed = structure.crossed(model)
     made = [
-        _layer(layer, text, kinds[number] if number < len(kinds) else None)
+        _layer(layer, text, kinds[number] if number < len(kinds) else None, crossed)
         for number, layer in enumerate(found)
     ]
     # What the decoder multiplies before its layers, as Gemma 4 does, is counted with the first.
@@ -49,8 +50,8 @@ def layers(model: Any) -> tuple[Layer, ...]:
 
 def tensors(model: Any) -> Iterator[Tensor]:
     """Yield the weights outside the vision side, each once, with the part of them that a token reads."""
-    seen = {id(p) for one in (structure.tower(model), *structure.projectors(model)) if one is not None
-            for p in one.parameters()}  # fmt: skip
+    seen = {id(p) for one in (*structure.towers(model), *structure.projectors(model),
+                              *structure.high_resolution(model)) for p in one.parameters()}  # fmt: skip
     text, decoder = structure.text_of(model.config), structure.decoder_of(model)
     numbers = {
         id(module): number
@@ -58,13 +59,15 @@ def tensors(model: Any) -> Iterator[Tensor]:
         for module in layer.modules()
     }
     head = model.get_output_embeddings()
+    once = structure.keys_of_images(decoder)
     owners: tuple[tuple[Any, Component], ...] = ((decoder, "decoder"), (head, "output"), (model, "other"))
     for owner, component in owners:
         for path, module in owner.named_modules() if owner is not None else ():
             for name, parameter in module.named_parameters(recurse=False):
                 if id(parameter) not in seen:
                     seen.add(id(parameter))
-                    yield _tensor(model, module, path, name, component, text, numbers.get(id(module)))
+                    made = _tensor(model, module, path, name, component, text, numbers.get(id(module)))
+                    yield made.model_copy(update={"read": 0.0}) if module in once else made
 
 
 def _tensor(
@@ -87,8 +90,15 @@ def _tensor(
     return Tensor(component=component, role=role, shape=shape, kind=kind, layer=layer, read=read)
 
 
-def _layer(layer: Any, text: Any, kind: Any) -> Layer:
-    """Count one layer; ``kind`` is the layer of transformers' cache that belongs to it, if there is one."""
+def _layer(layer: Any, text: Any, kind: Any, crossed: int) -> Layer:
+    """Count one layer.
+
+    Args:
+        layer: The module.
+        text: The language model's configuration.
+        kind: The layer of transformers' cache that belongs to it, if there is one.
+        crossed: Positions of an image that layers of cross-attention attend to.
+    """
     mixing, _ = structure.layer_parts(layer)
     inside = set(map(id, mixing.modules())) if mixing is not None else set()
     projections, mlp = 0, {"text": 0, "image": 0, "": 0}
@@ -110,6 +120,10 @@ def _layer(layer: Any, text: Any, kind: Any) -> Layer:
         window = getattr(kind, "sliding_window", None)
         if own.get("scores") and not own.get("chunk") and isinstance(window, int):
             own["window"] = window
+        if crossed and "CrossAttention" in type(mixing).__name__:
+            of_image = sum(one.weight.numel() for one in structure.keys_of_images(mixing))
+            own |= {"crosses": crossed, "of_image": of_image}
+            projections -= of_image
     return Layer(projections=projections, mlp=mlp[""] + mlp["text"], **own)
 
 

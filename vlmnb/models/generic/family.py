@@ -117,6 +117,15 @@ class Generic(Family):
         """Return where FLOPs of this model's modules are counted."""
         return structure.places(model)
 
+    def encode(self, model: Any, **tensors: Any) -> Any:
+        """Run tower and projector, with the model's own function if it has one."""
+        return structure.encoder(model)(**tensors)
+
+    def encoder_inputs(self, model: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those tensors of a prompt that the encoding of its image takes."""
+        wanted = inspect.signature(structure.encoder(model)).parameters
+        return {name: value for name, value in inputs.items() if name in wanted}
+
     def image_positions(self, model: Any, inputs: Mapping[str, Any]) -> Any | None:
         """Return the positions in time, height and width, if the model computes such."""
         index = getattr(model.base_model, "get_rope_index", None)
@@ -151,6 +160,7 @@ class Generic(Family):
         if not (layers and width and heads):
             return None
         merge = _first(vision, ("spatial_merge_size",)) or 1
+        layers += _first(vision, ("num_global_layers",))
         return Vision(
             layers=layers, width=width, heads=heads, mlp=mlp or 4 * width, merge=merge, used_layers=layers
         )
@@ -186,14 +196,17 @@ class Generic(Family):
 
     def meta_image(self, config: Any, image_size: int) -> dict[str, Any]:
         """Return what ``get_image_features`` takes of a square image; only its pixels are without content."""
-        wanted = inspect.signature(self._built(config).base_model.get_image_features).parameters
-        inputs = {name: value for name, value in self._image(image_size).items() if name in wanted}
+        inputs = self.encoder_inputs(self._built(config), self._image(image_size))
         return {name: v.to("meta") if v.is_floating_point() else v for name, v in inputs.items()}
 
     @functools.cached_property
     def _keeps_shape(self) -> bool:
         square, wide = (self._image(672, height) for height in (672, 224))
-        return any(square[name].shape != wide[name].shape for name in square)
+        # Llama 3.2 Vision's tensors have one shape whatever tiles are filled.
+        arranged = [one.get("aspect_ratio_ids") for one in (square, wide)]
+        return any(square[name].shape != wide[name].shape for name in square) or (
+            arranged[0] is not None and not arranged[0].equal(arranged[1])
+        )
 
     @functools.cached_property
     def _processor(self) -> Any:

@@ -18,6 +18,7 @@ from vlmnb.models.architecture import ImageFlops
 from vlmnb.models.generic import structure
 
 PIXELS = ("pixel_values", "image_patches")
+HIGH_RESOLUTION = "high_res_pixel_values"
 GRIDS = ("image_grid_thw", "grid_thw", "image_grid_hws", "target_sizes", "image_position_ids")
 CLASS_TOKENS = ("class_embedding", "cls_token", "class_token")
 
@@ -38,11 +39,32 @@ def count(model: Any, inputs: Mapping[str, Any]) -> ImageFlops:
         raise ValueError("the vision tower, its patch embedding or the pixels were not found")
     if unlike := structure.unlike(model):
         raise ValueError(f"there is no formula for {unlike}")
+    given = (pixels, inputs.get(HIGH_RESOLUTION))
+    pairs = zip(structure.towers(model), given, strict=False)
+    first, *others = [_tower(model, found, inputs, seen) for found, seen in pairs]
+    patches = pixels.numel() // math.prod(patching.weight.shape[1:]) // structure.inner_merger(model)[2]
+    routed = inputs.get("moe_mm_token_type_ids")
+    crossed = math.prod(pixels.shape[:-4]) if structure.crossed(model) else 0
+    made = first.model_copy(
+        update={
+            "projector": _projector(model, inputs, patches, int(patching.weight.shape[0])),
+            "routed": int((routed > 0).sum()) if routed is not None else 0,
+            "crossed": crossed,
+        }
+    )
+    for one in others:
+        made = made.plus(one)
+    return made
+
+
+def _tower(model: Any, tower: Any, inputs: Mapping[str, Any], pixels: Any) -> ImageFlops:
+    """Count one tower over the pixels that it is given, without the projector."""
+    patching: Any = structure.patch_embedding(model, tower)
     fan_in, width = math.prod(patching.weight.shape[1:]), int(patching.weight.shape[0])
     rows = pixels.numel() // fan_in
     marked = any(hasattr(m, name) for m in tower.modules() for name in CLASS_TOKENS)
-    images = [patches + marked for patches in _images(inputs, pixels, rows)]
-    layers = structure.vision_layers(model)
+    images = _images(inputs, pixels, rows, marked)
+    layers = structure.layers_of(tower)
     merger, after, merged = structure.inner_merger(model)
     vision, scores = [], []
     for number, layer in enumerate(layers):
@@ -58,23 +80,43 @@ def count(model: Any, inputs: Mapping[str, Any]) -> ImageFlops:
     rest = _beside_layers(model, tower, patching, layers, rows, width)
     rest += 4 * sum(images) * merged * width * (merger is not None)  # its attention, within what it merges
     rest += sum(_averaging(model, tower, patches, width) for patches in images)
-    last, routed = unused_layers(model.config), inputs.get("moe_mm_token_type_ids")
+    if tower is not structure.tower(model):
+        rest += _to_first(model, rows)
+    last = unused_layers(model.config)
     return ImageFlops(
         vision=2 * rows * fan_in * width + sum(vision) + pooling + rest,
         vision_scores=sum(scores),
-        projector=_projector(model, inputs, rows // merged, width),
         unused=pooling + (sum(vision[-last:]) + sum(scores[-last:]) if last else 0),
-        routed=int((routed > 0).sum()) if routed is not None else 0,
     )
 
 
-def _images(inputs: Mapping[str, Any], pixels: Any, rows: int) -> list[int]:
-    """Return the patches of each picture, or tile of a picture, that the tower sees apart from the others."""
+def _to_first(model: Any, rows: int) -> int:
+    """Count what brings a second tower's features to the first's (DeepSeek-VL's neck and convolutions).
+
+    The features of one layer pass a neck, as those of the last do in the tower; both are brought to four
+    times the patches of the first tower along a side, and pass the same two convolutions of stride 2.
+    """
+    neck, behind = structure.high_resolution(model)
+    total, side = 2 * rows * _weights(neck), 4 * behind.output_size
+    for module in (behind.conv1, behind.conv2):
+        side //= module.stride[0]
+        total += 2 * 2 * side**2 * module.weight.numel()
+    return total
+
+
+def _images(inputs: Mapping[str, Any], pixels: Any, rows: int, marked: bool) -> list[int]:
+    """Return the positions of each picture, or tile of a picture, that the tower sees apart from the others.
+
+    Llama 3.2 Vision sees all tiles of a picture together, each filled up to a multiple of 8.
+    """
+    if "aspect_ratio_mask" in inputs:
+        tile = rows // math.prod(pixels.shape[:-3]) + marked
+        return [pixels.shape[-4] * -(-tile // 8) * 8] * math.prod(pixels.shape[:-4])
     grid = next((inputs[name] for name in GRIDS if name in inputs), None)
     if grid is not None and grid.dim() == 2 and int(grid.prod(-1).sum()) == rows:
-        return [int(patches) for patches in grid.prod(-1)]
+        return [int(patches) + marked for patches in grid.prod(-1)]
     count = math.prod(pixels.shape[:-3]) if pixels.dim() >= 4 else len(grid) if grid is not None else 1
-    return [rows // count] * count
+    return [rows // count + marked] * count
 
 
 def _attended(model: Any, layer: Any, number: int, patches: int) -> tuple[int, int]:
@@ -176,6 +218,8 @@ def _projector(model: Any, inputs: Mapping[str, Any], patches: int, width: int) 
     values = patches * width * (len(taken) if isinstance(taken, (list, tuple)) else 1)
     tokens = int((inputs["input_ids"] == getattr(model.config, "image_token_id", None)).sum())
     by_tokens = tokens and any(name in inputs for name in GRIDS)
+    if crossed := structure.crossed(model):
+        tokens, by_tokens = crossed * math.prod(inputs["pixel_values"].shape[:-4]), True
     total, parts = 0, structure.projectors(model)
     if any(structure.ATTENTION.search(type(m).__name__) for part in parts for m in part.modules()):
         return _as_it_runs(_with_memory(model), inputs)
@@ -248,7 +292,7 @@ def _as_it_runs(model: Any, inputs: Mapping[str, Any]) -> int:
             and not any(isinstance(m, nn.MultiheadAttention) for m in module.children())
         )
     ]
-    features = model.base_model.get_image_features
+    features = structure.encoder(model)
     wanted = inspect.signature(features).parameters
     given = {name: value.to(model.device) for name, value in inputs.items() if name in wanted}
     try:

@@ -6,6 +6,7 @@ they say nothing, module types and the names that transformers gives its modules
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Iterator
@@ -63,10 +64,63 @@ def projectors(model: Any) -> list[Any]:
     return []
 
 
+def towers(model: Any) -> list[Any]:
+    """Return the vision tower, and a second one beside it (DeepSeek-VL's for high resolution)."""
+    first, named = tower(model), model.base_model.named_children()
+    others = {id(first), *map(id, projectors(model))}
+    beside = [one for name, one in named if "vision" in name and id(one) not in others and _longest(one)]
+    return [first, *beside] if first is not None else []
+
+
 def vision_layers(model: Any) -> list[Any]:
-    """Return the layers of the vision tower: its longest list of modules that hold attention."""
+    """Return the layers of all vision towers."""
+    return [layer for one in towers(model) for layer in layers_of(one)]
+
+
+def layers_of(found: Any) -> list[Any]:
+    """Return the layers of a vision tower: its longest list of modules that hold attention.
+
+    Other lists of the same modules belong to it (the global layers of Llama 3.2 Vision).
+    """
+    kinds = {type(layer) for layer in _longest(found)}
+    return [layer for one in _lists(found) if {type(layer) for layer in one} <= kinds for layer in one]
+
+
+def encoder(model: Any) -> Any:
+    """Return what makes image tokens of pixels: the model's own function, or tower and projector in turn."""
+    found: Any = tower(model)
+    if (own := getattr(model.base_model, "get_image_features", None)) is not None:
+        return own
+
+    @functools.wraps(found.forward)
+    def encoded(**tensors: Any) -> Any:
+        made = found(**tensors).last_hidden_state
+        for module in projectors(model):
+            made = module(made)
+        return made
+
+    return encoded
+
+
+def crossed(model: Any) -> int:
+    """Return the positions of an image that layers of the decoder attend to themselves; 0 if none do.
+
+    Llama 3.2 Vision's are those of all tiles that an image may have, each with a class token.
+    """
     found = tower(model)
-    return _longest(found) if found is not None else []
+    each, tiles = (getattr(found, name, None) for name in ("num_patches", "max_num_tiles"))
+    return each * tiles if _crosses(decoder_of(model)) and each and tiles else 0
+
+
+def _crosses(module: Any) -> bool:
+    return any("CrossAttention" in type(inner).__name__ for inner in module.modules())
+
+
+def keys_of_images(decoder: Any) -> set[Any]:
+    """Return the modules of a decoder that make keys and values of images, once for each prompt."""
+    crossing = [inner for inner in decoder.modules() if "CrossAttention" in type(inner).__name__]
+    named = [getattr(inner, name, None) for inner in crossing for name in ("k_proj", "v_proj")]
+    return {module for module in named if module is not None}
 
 
 def inner_merger(model: Any) -> tuple[Any | None, int, int]:
@@ -84,25 +138,36 @@ def inner_merger(model: Any) -> tuple[Any | None, int, int]:
 
 def unlike(model: Any) -> str:
     """Say what of a model works otherwise than formulas assume; empty if nothing is known to."""
-    known = {id(one) for one in (tower(model), *projectors(model), decoder_of(model))}
+    known = {
+        id(one) for one in (*towers(model), *projectors(model), *high_resolution(model), decoder_of(model))
+    }
     further = [
         name for name, child in model.base_model.named_children()
         if "vision" in name and id(child) not in known and list(child.parameters())
     ]  # fmt: skip
     if further:
-        return f"a second vision tower ({', '.join(further)})"
-    crossing = [m for m in decoder_of(model).modules() if "CrossAttention" in type(m).__name__]
+        return f"further parts of vision ({', '.join(further)})"
+    crossing = _crosses(decoder_of(model)) and not crossed(model)
     return "layers of the decoder that attend to the picture itself" if crossing else ""
 
 
-def patch_embedding(model: Any) -> Any | None:
-    """Return the first module of the tower that reads pixels: a convolution, or a linear layer of patches."""
+def high_resolution(model: Any) -> list[Any]:
+    """Return what brings a second tower's features to those of the first."""
+    return [one for one in model.base_model.children() if type(one).__name__ in HIGH_RESOLUTION]
+
+
+HIGH_RESOLUTION = ("DeepseekVLSamVisionNeck", "DeepseekVLSamVisionProj")
+"""Classes of the neck and the convolutions behind DeepSeek-VL's second tower."""
+
+
+def patch_embedding(model: Any, found: Any | None = None) -> Any | None:
+    """Return the first module of a tower that reads pixels: a convolution, or a linear layer of patches."""
     from torch import nn
 
-    found = tower(model)
+    found = found or tower(model)
     if found is None:
         return None
-    layers = {id(inner) for layer in vision_layers(model) for inner in layer.modules()}
+    layers = {id(inner) for layer in layers_of(found) for inner in layer.modules()}
     for module in found.modules():
         if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)) and id(module) not in layers:
             return module
@@ -145,7 +210,8 @@ def places(model: Any) -> tuple[tuple[str, str], ...]:
         for inner in layer.modules():
             if ATTENTION.search(type(inner).__name__):
                 add(inner, "vision_scores", whole=False)
-    add(tower(model), "vision")
+    for module in towers(model):
+        add(module, "vision")
     for layer in decoder_layers(decoder):
         mixing, _ = layer_parts(layer)
         add(mixing, "scores", whole=False)
@@ -159,7 +225,7 @@ def image_tensors(model: Any) -> Iterator[Tensor]:
     from torch import nn
 
     projecting = {id(module) for one in projectors(model) for module in one.modules()}
-    owners = [one for one in (tower(model), *projectors(model)) if one is not None]
+    owners = [*towers(model), *projectors(model), *high_resolution(model)]
     seen: set[int] = set()
     for module in (module for owner in owners for module in owner.modules()):
         component: Component = "projector" if id(module) in projecting else "vision"
@@ -177,12 +243,15 @@ def image_tensors(model: Any) -> Iterator[Tensor]:
 
 def _longest(module: Any) -> list[Any]:
     """Return the longest list of modules in which each holds attention."""
+    return max(_lists(module), key=len, default=[])
+
+
+def _lists(module: Any) -> list[list[Any]]:
     from torch import nn
 
-    lists = [
+    return [
         list(inner)
         for inner in module.modules()
         if isinstance(inner, nn.ModuleList)
         and all(any(ATTENTION.search(type(m).__name__) for m in one.modules()) for one in inner)
     ]
-    return max(lists, key=len, default=[])
