@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from vlmnb.analysis import ratios
 from vlmnb.analysis.titles import where
 from vlmnb.records.record import Record
-from vlmnb.stats import comparison, intervals
+from vlmnb.stats import comparison, formatting, intervals
 
 Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer"]
 Trend = Literal["stated", "few", "empty", "disturbed", "grows", "falls", "within"]
@@ -61,6 +61,16 @@ class Change(NamedTuple):
             scale: Factor of ratio and interval, such as that from batches to samples.
         """
         return self.difference.most(scale) if self.difference else None
+
+    def equal(self, scale: float = 1.0) -> bool:
+        """Return whether any difference is so small that the two are called equal."""
+        within = self.within(scale)
+        return within is not None and round(100 * within, 6) <= formatting.EQUAL
+
+    def hidden(self, scale: float = 1.0) -> bool:
+        """Return whether the two may differ by much, but their ratio is within the noise."""
+        known = self.trend in ("grows", "falls", "within")
+        return known and self.within(scale) is not None and not self.equal(scale)
 
 
 def change(low: Record, high: Record, noise_floor: float) -> Change:

@@ -117,7 +117,7 @@ def sentences(axis: str, shown: Sequence[Row]) -> str:
                 row
             )
     several = len({row.record.cell.dataset for row in last.values()}) > 1
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, tuple[list[str], list[str]]] = {}
     for row in last.values():
         change, scale = row.change, 1.0
         assert change is not None
@@ -126,10 +126,19 @@ def sentences(axis: str, shown: Sequence[Row]) -> str:
         low, high = of.text(change.low.cell), of.text(change.high.cell)
         between = say("findings", "from_to", axis=of, low=low, high=high)
         head = high if of.against_original else f"{row.title}, {between[0].lower()}{between[1:]}"
-        who = f"on {dataset_title(row.record.cell.dataset)} an image" if several else "an image"
+        own = row.title if of.against_original else dataset_title(row.record.cell.dataset)
+        certain, noise = groups.setdefault(head, ([], []))
+        if change.hidden(scale) and (several or of.against_original):
+            noise.append(f"{own} ({scale * change.ratio:.2f} times)")
+            continue
+        who = own if of.against_original else f"on {own} an image" if several else "an image"
         said = say("findings", "per_image", change=change, scale=scale) + DISPUTED * row.doubted
-        groups.setdefault(head, []).append(f"{row.title if of.against_original else who} {said}")
-    return "\n".join(f"- **{head}**: {'; '.join(said)}." for head, said in groups.items())
+        certain.append(f"{who} {said}")
+    lines = []
+    for head, (certain, noise) in groups.items():
+        parts = [*certain, *([f"within the noise: {enumerated(noise)}"] if noise else [])]
+        lines.append(f"- **{head}**: {'; '.join(parts)}.")
+    return "\n".join(lines)
 
 
 def figure(axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> tuple[str, str]:
