@@ -170,7 +170,9 @@ def test_models_whose_change_may_be_noise_share_a_clause() -> None:
     }
     titles = {name: name.upper() for name in found}
     said = across.sentences("optimization", across.rows("optimization", found, titles, titles, 0.5))
-    assert said.startswith("- **sdpa**: C takes 4.00 times as long (2.67 to 6.00 times); D takes 60 % less time (40 to 73 %);")
+    assert said.startswith(
+        "- **sdpa**: C takes 4.00 times as long (2.67 to 6.00 times); D takes 60 % less time (40 to 73 %);"
+    )
     assert said.endswith("within the noise: A (1.30 times) and B (0.80 times).")
 
 

@@ -10,14 +10,14 @@ from markupsafe import Markup
 from vlmnb import paths
 from vlmnb.analysis import base_configuration, repeatability, series
 from vlmnb.analysis.base_configuration import BaseResult, Setup
-from vlmnb.analysis.titles import entry_of
+from vlmnb.analysis.titles import dataset_title, entry_of
 from vlmnb.book import disputed
 from vlmnb.book.content import Content, model_title, parameters
 from vlmnb.book.pages import axis
 from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES
-from vlmnb.views import comparison_tables, cost_figure, pareto_figure, table
+from vlmnb.views import comparison_tables, cost_figure, fields, pareto_figure, table
 from vlmnb.views.templates import say
 
 EXPLORE = "explore"
@@ -64,12 +64,15 @@ def _findings(
     doubted = disputed.doubted(content.disputed, content.records)
     gpu = next((own for setup, own in reports.items() if setup.device == "cuda"), ())
     costs = [
-        (each.model.title, each.speed)
+        (each.model.title, each.speed, fields.energy(each.speed).text)
         for each in gpu
         if each.speed.latency_s and each.speed.energy_j_per_sample
     ]
     if costs:
-        said.append(say("first", "costs", costs=sorted(costs, key=lambda cost: cost[1].latency_s or 0)))
+        thriftiest = min(costs, key=lambda cost: cost[1].energy_j_per_sample or 0)[0]
+        costs.sort(key=lambda cost: cost[1].latency_s or 0)
+        dataset = dataset_title(costs[0][1].cell.dataset)
+        said.append(say("first", "costs", costs=costs, thriftiest=thriftiest, dataset=dataset))
     gains = [
         (model_title(name), own[0], own[-1], doubted.get((own[0].key, own[-1].key), 0))
         for name, own in batches.items()
@@ -85,35 +88,54 @@ def _findings(
             number = doubted.get((own[0].key, other.key), 0)
             changed.setdefault(other.cell.optimization, []).append((model_title(name), ratio, number))
     if changed:
-        said.append(say("first", "settings", changed=changed))
-    full_size = [record for record in content.records if _full_size(record)]
-    own = [record for record in full_size if record.cell.optimization in DTYPES] or full_size
-    if own:
-        places: dict[tuple[str, str], list[Record]] = {}
-        for record in own:
-            places.setdefault((record.hardware, record.cell.device), []).append(record)
-        place = max(
-            places.values(), key=lambda of: (of[0].cell.device == "cuda", len({r.cell.model for r in of}))
-        )
-        best = place[0]
-        fastest: dict[str, Record] = {}
-        for record in sorted(place, key=lambda r: -(r.latency_s or 0) / r.cell.batch_size):
-            fastest[record.cell.model] = record
-        ordered = sorted(fastest.items(), key=lambda pair: content.models.index(pair[0]))
-        said.append(say("first", "own", rows=[(model_title(n), r) for n, r in ordered], best=best))
+        saved = max(1 - ratio for own in changed.values() for _, ratio, _ in own)
+        said.append(say("first", "settings", changed=changed, saved=saved))
+    if rows := _full_size_rows(content.records):
+        cells = [(r.cell.batch_size, r.cell.max_new_tokens, r.cell.length) for r in rows]
+        named = [(model_title(record.cell.model), record) for record in rows]
+        said.append(say("first", "own", rows=named, best=rows[0], alike=len(set(cells)) == 1))
     for setup, results in small.items():
-        timed = [(each.model, each.speed) for each in results if each.speed.latency_s]
-        floor = repeatability.noise_floor(content.records, [setup[1:]])
-        if timed:
-            timed.sort(key=lambda pair: pair[1].latency_s or 0)
-            change = series.change(timed[0][1], timed[-1][1], floor.value)
-            sizes = [count for entry, _ in timed if (count := parameters(entry.name))]
-            rows = [(entry.title, record) for entry, record in timed]
-            several = len(rows) > 1
-            said.append(
-                say("first", "small", setup=setup, rows=rows, sizes=sizes, change=change, several=several)
-            )
+        sizes = [count for each in results if (count := parameters(each.model.name))]
+        less, batch = _saved_by_batches(content, setup)
+        said.append(
+            say("first", "small", setup=setup, sizes=sizes, models=len(results), less=less, batch=batch)
+        )
     return [Markup(line) for line in said]
+
+
+def _full_size_rows(records: Sequence[Record]) -> list[Record]:
+    """Return the fastest row of each full-size model, of the machine that ran most of them, a GPU first."""
+    full_size = [record for record in records if _full_size(record)]
+    places: dict[tuple[str, str], list[Record]] = {}
+    for record in [r for r in full_size if r.cell.optimization in DTYPES] or full_size:
+        places.setdefault((record.hardware, record.cell.device), []).append(record)
+    fastest: dict[str, Record] = {}
+    place = max(
+        places.values(),
+        default=[],
+        key=lambda of: (of[0].cell.device == "cuda", len({r.cell.model for r in of})),
+    )
+    for record in sorted(place, key=lambda r: (r.latency_s or 0) / r.cell.batch_size):
+        fastest.setdefault(record.cell.model, record)
+    return list(fastest.values())
+
+
+def _saved_by_batches(content: Content, setup: Setup) -> tuple[list[float], int]:
+    """Return which part of the time of an image each model saves in the largest batch, and its size.
+
+    Models whose change may be noise are left out.
+    """
+    floor = repeatability.noise_floor(content.records, [setup[1:]]).value
+    found = axis.found(content, "batch_size").get(setup, {})
+    changes = [series.change(own[0], own[-1], floor) for own in found.values() if len(own) > 1]
+    shares, size = [], 0
+    for change in changes:
+        size = change.high.cell.batch_size
+        scale = change.low.cell.batch_size / size
+        known = change.trend in ("grows", "falls", "within") and change.within(scale) is None
+        if known and scale * change.ratio < 1:
+            shares.append(1 - scale * change.ratio)
+    return shares, size
 
 
 def _of_device(found: axis.Found, source: str, device: str) -> dict[str, list[Record]]:
