@@ -106,8 +106,8 @@ GLM_VISION = {
     "image_size": 64,
     "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3, "out_hidden_size": 64,
 }  # fmt: skip
-AYA_MARKS = ("<image>", "<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>", "TILE",
-             "TILE_GLOBAL")  # fmt: skip
+AYA_MARKS = ("<image>", "<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>",
+             "TILE_GLOBAL", *(f"TILE_{number}" for number in range(1, 5)))  # fmt: skip
 
 OMNI_MARKS = (*QWEN_MARKS, "<|audio_bos|>", "<|audio_eos|>", "<|AUDIO|>")
 OMNI_NAMES = {
@@ -124,6 +124,7 @@ FAMILIES: dict[str, Small] = {
         marks=OMNI_MARKS, names=OMNI_NAMES, top={"audio_config": OMNI_AUDIO},
         ids={"image_token_index": "<|image_pad|>", "video_token_index": "<|video_pad|>",
              "audio_token_index": "<|AUDIO|>", "audio_start_token_id": "<|audio_bos|>",
+             "vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>",
              "audio_end_token_id": "<|audio_eos|>"},
         vision={**QWEN_VISION, "window_size": 32, "fullatt_block_indexes": [1]},
     ),
@@ -131,7 +132,8 @@ FAMILIES: dict[str, Small] = {
         marks=OMNI_MARKS, names=OMNI_NAMES,
         top={"audio_config": {**OMNI_AUDIO, "downsample_hidden_size": 16, "num_mel_bins": 32}},
         ids={"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
-             "audio_token_id": "<|AUDIO|>", "audio_start_token_id": "<|audio_bos|>"},
+             "audio_token_id": "<|AUDIO|>", "audio_start_token_id": "<|audio_bos|>",
+             "vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>"},
         text={"rope_parameters": MROPE, "num_experts": 4, "num_experts_per_tok": 2,
               "moe_intermediate_size": 64},
         vision={**QWEN_VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 64},

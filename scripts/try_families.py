@@ -23,7 +23,7 @@ import torch
 import transformers
 import yaml
 from PIL import Image
-from transformers import AutoModelForImageTextToText
+from transformers import AutoConfig, AutoModelForImageTextToText
 
 from vlmnb.errors import UserError, one_line
 from vlmnb.measure import encoding, peak_rates, protocol
@@ -135,7 +135,7 @@ def _outcome(record: Record, plain: Record) -> str:
         return "ok" if alike or not compared else "runs, with other answers than without it"
     said = one_line(record.reason, SAID)
     for words, (package, meaning) in CAUSES.items():
-        if words in said:
+        if words in said and (package != "bitsandbytes" or "bnb" in record.cell.optimization):
             return f"{package} {metadata.version(package)}: {meaning} ({said})"
     return said
 
@@ -165,7 +165,7 @@ def _image_tokens(folder: Path) -> tuple[dict[str, int], str]:
 
     The prediction is that of the processor's own function, which counts with or without the marks around.
     """
-    processor = _processor(folder)
+    processor, config = _processor(folder), AutoConfig.from_pretrained(folder)
     message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "?"}]}
     prompt = processor.apply_chat_template([message], add_generation_prompt=True, tokenize=False)
     found, right = {}, []
@@ -175,7 +175,7 @@ def _image_tokens(folder: Path) -> tuple[dict[str, int], str]:
         found[f"{width}x{height}"] = len(ids) - len(processor.text_ids(prompt))
         if hasattr(processor, "_get_num_multimodal_tokens"):
             made = processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
-            alone = int((ids == processor.image_token_id).sum())
+            alone = int((ids == config.image_token_id).sum())  # the processor's own may be that of its mark
             right.append(made.num_image_tokens[0] in (alone, found[f"{width}x{height}"]))
     return found, ("equal" if all(right) else "other") if right else "none"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from types import SimpleNamespace
 
 import bundled
 import pytest
@@ -128,6 +129,23 @@ def test_learned_queries_are_counted_and_stay_learned() -> None:
     with counters.quiet(model):
         assert counters.watch(model)[""] == 2 * 2 * 3 * 4 * 4
     assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+class Masked(nn.Module):
+    """Attends under a mask, as Aria's projector does: torch adds it within one product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x: Tensor, **_: object) -> SimpleNamespace:
+        mask = torch.zeros(x.shape[1], x.shape[1])
+        return SimpleNamespace(logits=self.attention(x, x, x, attn_mask=mask)[0])
+
+
+def test_products_that_a_mask_is_added_to_are_counted_by_both() -> None:
+    count = counters.count_forward(Masked(), {"x": torch.zeros(3, 5, 8)}, ((r"", "projector"),))
+    assert count.torch == count.fvcore == 3 * (4 * 2 * 5 * 8 * 8 + 4 * 5 * 5 * 8)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,13 @@ def small_smolvlm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_families.build("smolvlm", tmp_path_factory.mktemp("one") / "smolvlm")
 
 
-def _inputs(family: Generic, prompts: list[str], sides: list[int]) -> dict[str, torch.Tensor]:
+def _inputs(
+    family: Generic, prompts: list[str], sides: Sequence[int | tuple[int, int]]
+) -> dict[str, torch.Tensor]:
     processor = family.load_processor(family.folder)
     rendered = [encoding.fit(processor, prompt, 200).rendered for prompt in prompts]
-    images = [Image.radial_gradient("L").resize((side, side)).convert("RGB") for side in sides]
+    sizes = [(side, side) if isinstance(side, int) else side for side in sides]
+    images = [Image.radial_gradient("L").resize(size).convert("RGB") for size in sizes]
     return dict(processor(images=images, text=rendered, padding=True, return_tensors="pt"))
 
 
@@ -74,6 +78,25 @@ def test_a_batch_padded_on_the_left_has_the_logits_of_its_rows(small: Path) -> N
     assert both["attention_mask"][:, -1].all()
     assert not both["attention_mask"][0, 0]
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+EDGES = {"exaone4_5": (50, 30), "idefics2": (50, 30), "lighton_ocr": (33, 100)}
+"""Pictures whose last windows, patches or squares of patches are not full."""
+
+
+@pytest.mark.parametrize("small", _families((*EDGES,), batches=False), indirect=True)
+def test_tokens_and_flops_of_a_picture_of_an_odd_size(small: Path) -> None:
+    family, size = Generic(small), EDGES.get(small.name, (33, 100))
+    model = AutoModelForImageTextToText.from_pretrained(small, attn_implementation="eager").eval()
+    inputs, prompt = _inputs(family, ["?"], [size]), encoding.fit(family._processor, "?", 200).rendered
+    marked = int(inputs["input_ids"].shape[1]) - len(family._processor.text_ids(prompt))
+    assert family.image_tokens(model.config, *size) == marked
+    with counters.quiet(model):
+        watched = counters.watch(lambda: model(**inputs, use_cache=False))
+    counted = flop_count.split(watched, family.places_of(model))
+    image = family.image_flops_of(model, inputs, 64)
+    for part in ("vision", "vision_scores", "projector"):
+        assert getattr(image, part) == pytest.approx(getattr(counted, part), rel=0.002), part
 
 
 @pytest.mark.parametrize("small", _families(FAST + KINDS, batches=False), indirect=True)
@@ -200,17 +223,25 @@ def test_a_description_counts_every_parameter_once(small: Path) -> None:
     assert all(one.tokens > 0 for one in found.images)
 
 
-@pytest.mark.parametrize("small", ["gemma4"], indirect=True)
-def test_a_static_cache_has_heads_of_the_size_of_each_layer(small: Path) -> None:
+@pytest.mark.parametrize(
+    ("small", "sizes"),
+    [("gemma4", {(32, 16), (256, 32)}), ("mllama", {(256, 16), (260, 16)})],
+    indirect=["small"],
+)
+def test_a_static_cache_has_positions_and_heads_of_the_size_of_each_layer(
+    small: Path, sizes: set[tuple[int, int]]
+) -> None:
     model = AutoModelForImageTextToText.from_pretrained(small).eval()
     inputs = _inputs(Generic(small), ["what?"], [64])
-    cache, how = StaticCaches(model, 256).empty(1), {"max_new_tokens": 4, "do_sample": False}
-    found = model.generate(**inputs, **how, past_key_values=cache)
-    assert found.tolist() == model.generate(**inputs, **how).tolist()
+    caches, how = StaticCaches(model, 256), {"max_new_tokens": 4, "do_sample": False}
+    for _ in range(2):  # the second time in memory that was used before
+        cache = caches.empty(1)
+        found = model.generate(**inputs, **how, past_key_values=cache)
+        assert found.tolist() == model.generate(**inputs, **how).tolist()
     held = [
         layer.keys for layer in cache.layers if getattr(layer, "keys", None) is not None
     ]  # others read those of a layer
-    assert {keys.shape[-1] for keys in held} == {16, 32}
+    assert {tuple(keys.shape[-2:]) for keys in held} == sizes
 
 
 @pytest.mark.parametrize("model", ["llava-tiny"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -154,11 +155,15 @@ def _count_fvcore(model: nn.Module, inputs: Mapping[str, Any]) -> tuple[dict[str
         shapes = (get_shape(value) for value in (*given[:2], made[0]))
         return {"conv": conv_flop_count(*shapes)}
 
+    def added_to(given: list[Any], made: list[Any]) -> dict[str, int]:
+        return {"bmm": math.prod(get_shape(given[1])) * get_shape(given[2])[-1]}
+
     tensors = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
     fixed = {name: value for name, value in inputs.items() if name not in tensors}
     with torch.no_grad(), _shapes_but_of_convolutions(model):
         analysis = FlopCountAnalysis(_LogitsOf(model, tuple(tensors), fixed), tuple(tensors.values()))
         analysis.set_op_handle("aten::_convolution_mode", padded_by_name)  # as SigLIP's, padding="valid"
+        analysis.set_op_handle("aten::baddbmm", added_to)  # nn.MultiheadAttention with a mask, as Aria's
         analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
         modules = {
             module: 2 * int(sum(ops[name] for name in PRODUCTS))

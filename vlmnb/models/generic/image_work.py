@@ -42,7 +42,7 @@ def count(model: Any, inputs: Mapping[str, Any]) -> ImageFlops:
     given = (pixels, inputs.get(HIGH_RESOLUTION))
     pairs = zip(structure.towers(model), given, strict=False)
     first, *others = [_tower(model, found, inputs, seen) for found, seen in pairs]
-    patches = pixels.numel() // math.prod(patching.weight.shape[1:]) // structure.inner_merger(model)[2]
+    patches = _rows(patching, pixels) // structure.inner_merger(model)[2]
     routed = inputs.get("moe_mm_token_type_ids")
     crossed = math.prod(pixels.shape[:-4]) if structure.crossed(model) else 0
     made = first.model_copy(
@@ -61,9 +61,11 @@ def _tower(model: Any, tower: Any, inputs: Mapping[str, Any], pixels: Any) -> Im
     """Count one tower over the pixels that it is given, without the projector."""
     patching: Any = structure.patch_embedding(model, tower)
     fan_in, width = math.prod(patching.weight.shape[1:]), int(patching.weight.shape[0])
-    rows = pixels.numel() // fan_in
+    rows = _rows(patching, pixels)
     marked = any(hasattr(m, name) for m in tower.modules() for name in CLASS_TOKENS)
     images = _images(inputs, pixels, rows, marked)
+    known = inputs.get("image_grid_thw")
+    grids = known if known is not None and len(known) == len(images) else [None] * len(images)
     layers = structure.layers_of(tower)
     merger, after, merged = structure.inner_merger(model)
     vision, scores = [], []
@@ -71,10 +73,11 @@ def _tower(model: Any, tower: Any, inputs: Mapping[str, Any], pixels: Any) -> Im
         seen = [patches // merged if number > after else patches for patches in images]
         mixing = structure.layer_parts(layer)[0]
         mixed = _weights(mixing) if mixing is not None else 0
-        spans = [_attended(model, layer, number, patches) for patches in seen]
-        vision.append(2 * sum(seen) * (_weights(layer) - mixed) + 2 * mixed * sum(r for r, _ in spans))
+        attending = zip(seen, grids, strict=True)
+        groups = [one for patches, grid in attending for one in _groups(model, layer, number, patches, grid)]
+        vision.append(2 * sum(seen) * (_weights(layer) - mixed) + 2 * mixed * sum(groups))
         relative = hasattr(mixing, "rel_pos_h")  # then queries are multiplied with positions on both axes
-        pairs = sum(r * (span + relative * math.isqrt(span)) for r, span in spans)
+        pairs = sum(one * (one + relative * math.isqrt(one)) for one in groups)
         scores.append(4 * pairs * width * structure.attends(layer))
     pooling = sum(_pooling(tower, layers, patches) for patches in images)
     rest = _beside_layers(model, tower, patching, layers, rows, width)
@@ -88,6 +91,16 @@ def _tower(model: Any, tower: Any, inputs: Mapping[str, Any], pixels: Any) -> Im
         vision_scores=sum(scores),
         unused=pooling + (sum(vision[-last:]) + sum(scores[-last:]) if last else 0),
     )
+
+
+def _rows(patching: Any, pixels: Any) -> int:
+    """Return the patches that a module makes of pixels; a convolution leaves out what fills no patch."""
+    kernel = getattr(patching, "kernel_size", None)
+    if kernel is None or pixels.dim() < 4 or len(kernel) != 2:
+        return int(pixels.numel() // math.prod(patching.weight.shape[1:]))
+    sides = zip(pixels.shape[-2:], kernel, patching.stride, strict=True)
+    each = math.prod((side - size) // step + 1 for side, size, step in sides)
+    return int(math.prod(pixels.shape[:-3]) * each)
 
 
 def _to_first(model: Any, rows: int) -> int:
@@ -119,19 +132,23 @@ def _images(inputs: Mapping[str, Any], pixels: Any, rows: int, marked: bool) -> 
     return [rows // count + marked] * count
 
 
-def _attended(model: Any, layer: Any, number: int, patches: int) -> tuple[int, int]:
-    """Return how many rows the attention of a layer of the tower computes, and to how many each attends.
+def _groups(model: Any, layer: Any, number: int, patches: int, grid: Any) -> list[int]:
+    """Return the groups of positions of one image that a layer of the tower lets attend within themselves.
 
-    Windows that a layer itself has (SAM's) are filled up at the edges.
+    Windows that a layer itself has (SAM's) are filled up at the edges; those of a configuration
+    (Qwen2.5-VL's) are not.
     """
     side, own = math.isqrt(patches), getattr(layer, "window_size", None)
     if isinstance(own, int) and own > 0:
-        return (-(-side // own) * own) ** 2, own**2
+        return [own**2] * (-(-side // own)) ** 2
     vision = getattr(model.config, "vision_config", None)
     window, full = (getattr(vision, name, None) for name in ("window_size", "fullatt_block_indexes"))
-    if vision is None or not window or full is None or number in full:
-        return patches, patches
-    return patches, int(min(patches, (window // vision.patch_size) ** 2))
+    if vision is None or not window or full is None or number in full or grid is None:
+        return [patches]
+    frames, *sides = map(int, grid)
+    step = window // vision.patch_size // vision.spatial_merge_size * vision.spatial_merge_size
+    rows, columns = ([min(step, length - at) for at in range(0, length, step)] for length in sides)
+    return [height * width for height in rows for width in columns] * frames
 
 
 def _averaging(model: Any, tower: Any, patches: int, width: int) -> int:
@@ -217,7 +234,8 @@ def _projector(model: Any, inputs: Mapping[str, Any], patches: int, width: int) 
     )
     values = patches * width * (len(taken) if isinstance(taken, (list, tuple)) else 1)
     tokens = int((inputs["input_ids"] == getattr(model.config, "image_token_id", None)).sum())
-    by_tokens = tokens and any(name in inputs for name in GRIDS)
+    merges = hasattr(model.config, "spatial_merge_size")  # Mistral 3, which leaves out what fills no square
+    by_tokens = tokens and (merges or any(name in inputs for name in GRIDS))
     if crossed := structure.crossed(model):
         tokens, by_tokens = crossed * math.prod(inputs["pixel_values"].shape[:-4]), True
     total, parts = 0, structure.projectors(model)

@@ -18,7 +18,7 @@ PROJECTORS = re.compile(
     r"^(multi_modal_projector|multimodal_projector|mm_projector|projector|connector|aligner|merger|resampler"
     r"|resampler_model|embed_vision|layerwise_projectors|spatial_projectors|visual_embeddings_table"
     r"|vision_embed_tokens|abstractor|adapter|image_projection|patch_merger|perceiver_resampler|qformer"
-    r"|language_projection|deepstack_merger_list|vision_projection|visual_projection|pre_mm_projector_norm)$"
+    r"|language_projection|(deepstack_)?merger_list|vision_projection|visual_projection|pre_mm_projector_norm)$"
 )
 """Names of modules that bring vision features to the width of the decoder, beside the tower or in it."""
 
@@ -167,9 +167,9 @@ def patch_embedding(model: Any, found: Any | None = None) -> Any | None:
     found = found or tower(model)
     if found is None:
         return None
-    layers = {id(inner) for layer in layers_of(found) for inner in layer.modules()}
+    others = {id(inner) for one in (*layers_of(found), *projectors(model)) for inner in one.modules()}
     for module in found.modules():
-        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)) and id(module) not in layers:
+        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.Linear)) and id(module) not in others:
             return module
     return None
 

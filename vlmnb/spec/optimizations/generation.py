@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from vlmnb.models import architecture
+from vlmnb.models.generic import structure
 from vlmnb.spec.optimizations.setting import Setting
 
 LOOKUP_TOKENS = 10
@@ -29,13 +30,17 @@ class StaticCaches:
 
     def empty(self, rows: int) -> Any:
         """Return the block for a number of rows, cleared."""
-        from transformers import StaticCache
+        from transformers.cache_utils import StaticCache, StaticLayer
 
         if rows in self._held:
             self._held[rows].reset()
         else:
             text = self._model.config.get_text_config(decoder=True)
             made = StaticCache(config=text, max_cache_len=self._positions)
+            if crossed := structure.crossed(self._model):  # of one picture, whatever the text
+                layers = structure.decoder_layers(structure.decoder_of(self._model))
+                for number in (n for n, layer in enumerate(layers) if structure.keys_of_images(layer)):
+                    made.layers[number] = StaticLayer(max_cache_len=crossed)
             count = len(made.layers)
             each = (getattr(text, "per_layer_config", None) or [text] * count)[:count]
             heads, sizes = zip(*map(architecture.key_values, each), strict=True)
