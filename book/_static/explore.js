@@ -434,11 +434,13 @@
     const without = found.filter((point) => !drawn.includes(point)).map((point) =>
       [named(point), point.reason ?? "has no such number", point.group, link(point, point.key)]);
     const head = (name) => quantities[name].title;
+    const opened = [...place("table").children].map((each) => each.open);
+    const folded = (open, title, shown) => make("details", { open }, make("summary", { textContent: title }), shown);
     place("table").replaceChildren(
-      table(`The same ${drawn.length} points as a table`,
+      folded(opened[0] ?? false, `The same ${drawn.length} points as a table`, table("Points of the figure",
         ["Configuration", head(x), head(y), "On the front", ...(limited ? ["Meets the limits"] : []),
-          ...(groups > 1 ? ["Kind"] : []), "Record"], rows),
-      ...(without.length ? [make("details", {}, make("summary", { textContent: `${without.length} records without both numbers` }),
+          ...(groups > 1 ? ["Kind"] : []), "Record"], rows)),
+      ...(without.length ? [folded(opened[1] ?? false, `${without.length} records without both numbers`,
         table("Records without both numbers", ["Configuration", "Why", "Kind", "Record"], without))] : []));
     detail();
     address();

@@ -88,9 +88,9 @@ def test_the_roofline_table_names_kernel_and_compilation_and_leaves_out_what_fai
     records = [timed("fp32", 2.0), timed("compile", 1.0), failed]
     cells = [record.cell for record in records]
     made = roofline.table(cells, records)
-    assert [row[2].text for row in made.rows] == ["50 %", "50 %", "-"]
+    assert [row[2].text for row in made.rows] == ["50.0 %", "50.0 %", "-"]
     assert [row[3].text for row in made.rows] == ["10", "10", "-"]
-    assert [row[6].text for row in made.rows] == ["25 %", "50 %", "-"]
+    assert [row[6].text for row in made.rows] == ["25.0 %", "50.0 %", "-"]
     assert roofline.memory_table(cells, records).rows[1][5].text == "2 graphs, 1 break"
     assert "no kernel" in made.rows[2][1].title
     tops = roofline.peaks_table(cells, records)

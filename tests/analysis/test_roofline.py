@@ -176,7 +176,7 @@ def test_records_of_one_device_are_held_against_the_best_ceiling_that_any_of_the
     ]
     cells = [record.cell for record in records]
     rows = roofline.table(cells, records).rows
-    assert [row[2].text for row in rows] == ["50 %", "50 %", f"25 % {MARKED}"]
+    assert [row[2].text for row in rows] == ["50.0 %", "50.0 %", f"25.0 % {MARKED}"]
     assert len({row[5].text for row in rows}) == 1, "a copy is the same in every precision"
     shown = roofline.peaks_table(cells, records)
     assert [[field.text for field in row] for row in shown.rows] == [

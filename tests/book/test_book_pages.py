@@ -149,7 +149,7 @@ def test_the_audit_of_our_records_names_the_model_and_folds_many_findings_of_a_r
     others = [but(changed(base, "cell", optimization=name), answers=tuple(wrong), key=str(at) * 16)
               for at, name in enumerate(names)]  # fmt: skip
     page = audit.page([base, but(at_1, key="f" * 16), *others], "measured")
-    part = page.partition("### Optimization keeps the answers")[2].partition("###")[0]
+    part = page.partition("### Rule: Optimization keeps the answers")[2].partition("###")[0]
     assert part.count("answers of LLaVA tiny on TextVQA mini") == len(names)
     assert part.count("Whether the new answers are worse") == 1, "once for all"
     assert part.count("<summary>Figures and records</summary>") == len(names)
@@ -195,7 +195,7 @@ def test_the_findings_name_windows_with_background_load() -> None:
     loaded = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.5, contaminated=True)
     busy = [changed(r, "provenance", conditions=loaded) if r.cell.model == "fuyu-tiny" else r for r in own]
     said = " ".join(pareto_figure.findings(results(*busy)))
-    assert "other processes used the machine while Fuyu tiny was measured" in said
+    assert "Other processes used the machine while Fuyu tiny was measured" in said
     assert "beaten" not in said
     ((setup, quiet),) = base_configuration.base_results(own).items()
     drawn = pareto_figure.blocks((), setup, quiet)

@@ -134,7 +134,7 @@ class TestInABrowser:
         assert {(x, y) for x, y, key in values if key in keys} == ends
 
     def test_axes_limits_and_prices_are_chosen_and_kept_in_the_address(self, opened: Any) -> None:
-        rows = opened.locator("[data-table] > .vlmnb-scroll tbody tr")
+        rows = opened.locator("[data-table] > details:first-child tbody tr")
         status = opened.locator("[data-status]")
         assert status.inner_text().startswith(f"{rows.count()} of ")
         best = opened.locator("[data-best] tbody tr")

@@ -41,9 +41,22 @@ def test_a_row_has_what_was_saved_beside_the_most_it_could() -> None:
 
 def test_of_a_disturbed_time_nothing_is_concluded() -> None:
     said = worth_table.text(rows(original(), disturbed(of_way(HALF, 32))))
-    assert "nothing is concluded about its time" in said
+    assert "not reliable" in said
     assert "pays" not in said
     assert "could save" not in said
+
+
+def test_settings_with_the_same_answer_share_a_line() -> None:
+    factors = (0.5, 2.0, 1.0, 1.01)
+    made = [of_way(f"visual_tokens-{n + 1}-grid", 32, factor) for n, factor in enumerate(factors)]
+    first = original()
+    cells = [record.cell for record in (first, *made)]
+    said = worth_table.text(worth_table.rows(cells, [first, *made], [], 0.1))
+    lines = said.splitlines()
+    assert [line.count("`") // 2 for line in lines] == [1, 1, 2, 4]
+    assert "pays" in lines[0]
+    assert "`visual_tokens-2-grid` (" in lines[1]
+    assert lines[2].endswith("`visual_tokens-3-grid` and `visual_tokens-4-grid`.")
 
 
 def test_a_cell_that_could_not_be_measured_is_a_dash_with_its_reason() -> None:

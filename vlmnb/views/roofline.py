@@ -27,7 +27,6 @@ from vlmnb.views.templates import say
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-percent = partial(formatting.percent, digits=3)
 ONE_BEST = "the best of all tries, without an interval"
 WIDEST = 130
 """Percent at which the figure ends; a longer bar is cut and its value is written on it."""
@@ -173,6 +172,11 @@ def points(drawn: Sequence[Bar]) -> Table:
         ("Record", lambda bar: fields.record_key(bar.record)),
     ]
     return declared("What the figure shows, with 95 % intervals over batches, from six on", columns, drawn)
+
+
+def percent(share: float) -> str:
+    """Return a share in percent with three digits, zeros at the end included."""
+    return formatting.digits(100 * share)
 
 
 def _either(record: Record, peak: Peak) -> Mark:

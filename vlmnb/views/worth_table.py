@@ -68,14 +68,25 @@ def table(found: Sequence[Worth]) -> Table:
 
 
 def text(found: Sequence[Worth]) -> str:
-    """Return a sentence for each optimization on where it pays, as a Markdown list."""
-    compared = [one for one in found if one.saving]
-    lines = (
-        say("worth", "pays", one=one, saving=one.saving, gate=one.gate,
-            busy=any(of and of.batches_under_load for of in (one.record, one.original)))
-        for one in compared
-    )  # fmt: skip
-    return "\n".join(f"- {line}" for line in lines)
+    """Return a Markdown list: which optimizations save or cost time, and which keep the score."""
+    groups: dict[str, list[Worth]] = {}
+    for one in found:
+        if one.saving:
+            groups.setdefault(_time(one, one.saving.seconds), []).append(one)
+        if one.saving and one.gate:
+            groups.setdefault(one.gate.verdict, []).append(one)
+    names = {"passed": "passed", "failed": "failed", "unknown": "cannot tell"}
+    names |= {name: name for name in ("faster", "slower", "same", "few", "busy")}
+    lists = {name: groups.get(group, []) for name, group in names.items()}
+    return say("worth", "pays", keeps=f"{100 * worth.KEEPS:.0f} %", **lists)
+
+
+def _time(one: Worth, seconds: Interval | None) -> str:
+    if any(of and of.batches_under_load for of in (one.record, one.original)):
+        return "busy"
+    if seconds is None:
+        return "few"
+    return "faster" if seconds.low > 0 else "slower" if seconds.high < 0 else "same"
 
 
 def _image_tokens(one: Worth) -> Field:
