@@ -60,7 +60,7 @@ def test_a_page_of_failed_cells_has_a_table_with_the_reason_and_no_section_of_nu
     assert any("<table" in part for part in displayed) == (axis != "agreement"), "nothing to agree with"
     assert sum("*failed*: it broke" in part for part in displayed) == 1
     headings = [part for part in displayed if part.startswith("## ")]
-    assert {each.partition("\n")[0] for each in headings} <= {"## What it says"}
+    assert {each.partition("\n")[0] for each in headings} <= {"## Table"}
 
 
 def test_one_number_is_no_figure_and_answers_of_fixed_length_have_a_section_where_there_are_any(

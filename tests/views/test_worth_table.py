@@ -55,6 +55,7 @@ def test_settings_with_the_same_answer_share_a_line() -> None:
     lines = said.splitlines()
     assert [line.count("`") // 2 for line in lines] == [1, 1, 2, 4]
     assert "pays" in lines[0]
+    assert "more than the" in lines[0], "it saves half of the time, and could save a quarter"
     assert "`visual_tokens-2-grid` (" in lines[1]
     assert lines[2].endswith("`visual_tokens-3-grid` and `visual_tokens-4-grid`.")
 

@@ -114,14 +114,14 @@ def text(records: Sequence[Record], noise_floor: float) -> str:
                 part=steps[largest] / sum(steps.values()), share=preparation.share(last, first))
         )  # fmt: skip
     sizes = sorted(record.cell.batch_size for record in measured)
+    verdicts: dict[tuple[int | None, bool], dict[str, list[str]]] = {}
     for way in here:
         found = preparation.waits_from(measured, way.backend, way.threads, noise_floor)
         most = preparation.against_model(last, way, noise_floor)
-        title = TITLES[way.backend]
-        lines.append(
-            say("preprocessing", "waits", title=title, threads=way.threads, found=found, sizes=sizes,
-                close=most and most.differ != "yes")
-        )  # fmt: skip
+        close = most is not None and most.differ != "yes"
+        verdicts.setdefault((found, close), {}).setdefault(TITLES[way.backend], []).append(str(way.threads))
+    for (found, close), ways in verdicts.items():
+        lines.append(say("preprocessing", "waits", ways=ways, found=found, size=sizes[-1], close=close))
     absent = {way.reason: TITLES[way.backend] for way in last.preprocessing.ways if way.reason}
     lines += [say("preprocessing", "absent", title=title, reason=why) for why, title in absent.items()]
     if busy:

@@ -137,8 +137,8 @@ def show_findings(plan: Plan, found: list[Record]) -> None:
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:
     """Display the repeats of each cell, and which difference between cells they can show."""
-    said = f"## What it says\n\n{repeat_table.text(found)}"
-    _show(footnotes.setup(found), repeat_table.table(found), footnotes.notes(found, energy=False), said)
+    _show(repeat_table.text(found), "## Table", footnotes.setup(found), repeat_table.table(found))
+    _show(footnotes.notes(found, energy=False))
 
 
 def show_flips(plan: Plan, found: list[Record]) -> None:
@@ -147,7 +147,7 @@ def show_flips(plan: Plan, found: list[Record]) -> None:
         "answers", "by_batch", found=agreement.by_batch(found), measured=any(r.status == "ok" for r in found)
     )
     tables = map(answer_tables.agreement_table, agreement.matrices(found, ()))
-    _show(footnotes.setup(found), *tables, footnotes.notes(found, energy=False), f"## What it says\n\n{text}")
+    _show(text, "## Table", footnotes.setup(found), *tables, footnotes.notes(found, energy=False))
 
 
 def show_agreement(plan: Plan, found: list[Record]) -> None:
@@ -175,19 +175,21 @@ def show_details(plan: Plan, found: list[Record]) -> None:
 
 def show_reuse(plan: Plan, found: list[Record]) -> None:
     """Display what a question costs by questions a picture, table and figure, and when keeping pays."""
-    _show(footnotes.setup(found), reuse_page.table(found), footnotes.notes(found))
+    floor = _noise_floor(plan, found)
+    _show(reuse_page.text(found, floor.value), _on_repeats(floor, found))
+    _show("## Table", footnotes.setup(found), reuse_page.table(found), footnotes.notes(found))
     if any(one.reused for one in found):
         _show("## Plot")
         alt = "Cost of a question over the number of questions a picture, by what is kept."
         _figure(reuse_page.figure(found), alt, reuse_page.caption(found), reuse_page.points(found))
-    floor = _noise_floor(plan, found)
-    _show(f"## What it says\n\n{reuse_page.text(found, floor.value)}", _on_repeats(floor, found))
 
 
 def show_preprocessing(plan: Plan, found: list[Record]) -> None:
     """Display what preparing a batch takes, by backend, threads and step, and when the model waits for it."""
     floor = _noise_floor(plan, found)
-    _show(footnotes.setup(found), preprocessing_page.table(found, floor.value), footnotes.notes(found))
+    _show(preprocessing_page.text(found, floor.value), _on_repeats(floor, found))
+    shown = preprocessing_page.table(found, floor.value)
+    _show("## Table", footnotes.setup(found), shown, footnotes.notes(found))
     if any(one.preprocessing for one in found):
         _show("## Plot")
         alt = "Time per batch of the model and of preprocessing, by batch size, backend and threads."
@@ -198,19 +200,17 @@ def show_preprocessing(plan: Plan, found: list[Record]) -> None:
             say("preprocessing", "figure", intervals=preprocessing_page.intervals_of(found)),
             drawn,
         )
-    said = f"## What it says\n\n{preprocessing_page.text(found, floor.value)}"
-    _show(said, _on_repeats(floor, found))
 
 
 def show_layers(plan: Plan, found: list[Record]) -> None:
     """Display where the time of a prompt goes: by component, as a figure, in words, and every part."""
-    _show(footnotes.setup(found), by_layers.component_table(found), footnotes.notes(found))
+    _show(by_layers.text(found), "## Table", footnotes.setup(found), by_layers.component_table(found))
+    _show(footnotes.notes(found))
     if not any(one.layers for one in found):
         return
     _show("## Plot")
     alt = "Shares of components, time of each layer, and rates below the peak rates."
     _figure(by_layers.figure(found), alt, by_layers.caption(found), by_layers.points(found))
-    _show(f"## What it says\n\n{by_layers.text(found)}")
     _show("## Every part", *map(by_layers.part_table, found))
 
 
