@@ -66,5 +66,5 @@ def test_an_image_size_out_of_line_with_its_tokens() -> None:
     assert levels("image-tokens-cost-alike", *even) == []
     (found,) = findings("image-tokens-cost-alike", *even, *odd)
     assert {where.model for where in found.records} == {"fuyu-8b"}
-    for number in ("textvqa", "84 image tokens", "-0.009 s", "scienceqa", "+0.039", "+0.121 s"):
+    for number in ("textvqa", "84 more image tokens", "-0.009 s", "scienceqa", "+0.039", "+0.121 s"):
         assert number in found.meaning
