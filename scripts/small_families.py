@@ -21,15 +21,10 @@ def build(name: str, folder: Path, *, std: float = 0.1, seed: int = 0) -> Path:
     from transformers.models.auto.processing_auto import PROCESSOR_MAPPING_NAMES
 
     small = FAMILIES[name]
-    ids = {mark: FIRST_MARK + i for i, mark in enumerate(small.marks)}
     tokenizer = _tokenizer(small)
     tokenizer.save_pretrained(folder)
-    config = tf.CONFIG_MAPPING[name](
-        text_config={**TEXT, **small.text}, vision_config=dict(small.vision), **small.top,
-        **{field: ids[mark] for field, mark in small.ids.items()},
-    )  # fmt: skip
     torch.manual_seed(seed)
-    model = tf.AutoModelForImageTextToText.from_config(config)
+    model = tf.AutoModelForImageTextToText.from_config(configuration(name, small))
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
@@ -49,6 +44,17 @@ def build(name: str, folder: Path, *, std: float = 0.1, seed: int = 0) -> Path:
     (folder / "processor_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "chat_template.jinja").write_text(_template(small.template), encoding="utf-8")
     return folder
+
+
+def configuration(name: str, small: Small) -> Any:
+    """Return the configuration of a family built small."""
+    from transformers import CONFIG_MAPPING
+
+    ids = {mark: FIRST_MARK + i for i, mark in enumerate(small.marks)}
+    return CONFIG_MAPPING[name](
+        text_config={**TEXT, **small.text}, vision_config=dict(small.vision), **small.top,
+        **{field: ids[mark] for field, mark in small.ids.items()},
+    )  # fmt: skip
 
 
 def _tokenizer(small: Small) -> Any:

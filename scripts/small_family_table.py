@@ -30,6 +30,10 @@ HYBRID = {
     "layer_types": ["linear_attention", "full_attention"], "linear_num_key_heads": 2,
     "linear_num_value_heads": 4, "linear_key_head_dim": 16, "linear_value_head_dim": 16,
 }  # fmt: skip
+LATENT = {
+    "num_key_value_heads": 4, "q_lora_rank": 32, "kv_lora_rank": 32, "qk_rope_head_dim": 8,
+    "qk_nope_head_dim": 8, "v_head_dim": 16, "head_dim": 8,
+}  # fmt: skip
 SQUARE = {"height": 64, "width": 64}
 FIRST_MARK = 259
 
@@ -408,6 +412,62 @@ FAMILIES: dict[str, Small] = {
                             "intermediate_size": 128, "encoder_hidden_size": 64, "vocab_size": 512,
                             "cross_attention_frequency": 2}},
         {"size": SQUARE}, {"num_query_tokens": 8},
+    ),
+    "kimi_k25": Small(
+        ("<|media_begin|>", "<|media_end|>", "<|media_pad|>", "<|video|>"),
+        "<|media_begin|><|media_pad|><|media_end|>",
+        {"image_token_id": "<|media_pad|>", "video_token_id": "<|video|>",
+         "vision_start_token_id": "<|media_begin|>", "vision_end_token_id": "<|media_end|>"},
+        {**LATENT, "model_type": "deepseek_v3", "n_routed_experts": 4, "num_experts_per_tok": 2,
+         "moe_intermediate_size": 64, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1},
+        {**VISION, "pos_emb_height": 8, "pos_emb_width": 8},
+        {"projection_hidden_size": 64}, {"patch_size": 8, "merge_size": 2, "max_patches": 1024},
+        names={"image_token": "<|media_pad|>", "video_token": "<|video|>"},
+    ),
+    "llama4": Small(
+        ("<|image|>", "<|image_start|>", "<|image_end|>", "<|patch|>", "<|tile_x_separator|>",
+         "<|tile_y_separator|>"),
+        "<|image|>",
+        {"boi_token_index": "<|image_start|>", "eoi_token_index": "<|image_end|>",
+         "image_token_index": "<|patch|>"},
+        {"intermediate_size_mlp": 128, "num_local_experts": 4, "moe_layers": [1],
+         "attention_chunk_size": 4096, "no_rope_layers": [1, 0]},
+        {**VISION, "intermediate_size": 256, "vision_output_dim": 64, "projector_input_dim": 64,
+         "projector_output_dim": 64},
+        images={"size": SQUARE, "max_patches": 4}, processor={"patch_size": 8},
+    ),
+    "molmo2": Small(
+        ("<|image|>", "<|video|>", "<im_start>", "<low_res_im_start>", "<im_end>", "<im_patch>", "<im_col>",
+         "<frame_start>", "<frame_end>"),
+        "<|image|>",
+        {"image_start_token_id": "<im_start>", "low_res_image_start_token_id": "<low_res_im_start>",
+         "image_end_token_id": "<im_end>", "image_patch_id": "<im_patch>", "image_col_id": "<im_col>",
+         "frame_start_token_id": "<frame_start>", "frame_end_token_id": "<frame_end>"},
+        {"additional_vocab_size": 8},
+        {**VISION, "num_key_value_heads": 4, "head_dim": 16, "image_size": [64, 64]},
+        {"adapter_config": {"vision_feature_layer": [-1, -2], "hidden_size": 64, "num_attention_heads": 4,
+                            "num_key_value_heads": 4, "head_dim": 16, "intermediate_size": 128,
+                            "text_hidden_size": 64}},
+        {"size": SQUARE, "patch_size": 8, "max_crops": 4, "overlap_margins": [1, 1]},
+    ),
+    "step3p7": Small(
+        ("<im_patch>", "<im_start>", "<im_end>", "<patch_start>", "<patch_end>", "<patch_newline>"),
+        "<im_patch>", {"image_token_id": "<im_patch>"},
+        {"sliding_window": 32, "num_sliding_attention_heads": 4, "share_expert_dim": 64,
+         "n_routed_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2,
+         "moe_intermediate_size": 64, "mlp_layer_types": ["dense", "sparse"],
+         "layer_types": ["sliding_attention", "full_attention"]},
+        {**VISION, "max_position_embeddings": 64, "mlp_ratio": 2.0},
+        images={"size": SQUARE, "patch_size": 32, "vision_patch_size": 8, "downsampler_stride": 4},
+    ),
+    "minimax_m3_vl": Small(
+        ("]<]image[>[", "]<]video[>[", "]<]start of image[>[", "]<]end of image[>["), "]<]image[>[",
+        {"image_token_index": "]<]image[>[", "video_token_index": "]<]video[>["},
+        {"num_local_experts": 4, "num_experts_per_tok": 2, "dense_intermediate_size": 128,
+         "shared_intermediate_size": 64, "rotary_dim": 8, "index_n_heads": 2, "index_head_dim": 16,
+         "index_block_size": 16, "index_topk_blocks": 4, "mlp_layer_types": ["dense", "sparse"]},
+        {**VISION, "temporal_patch_size": 2, "spatial_merge_size": 2}, {"projector_hidden_size": 64},
+        QWEN_IMAGES,
     ),
     "mllama": Small(
         ("<|image|>", "<|python_tag|>"), "<|image|>", {"image_token_index": "<|image|>"},

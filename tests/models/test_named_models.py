@@ -11,6 +11,7 @@ from typing import Any
 import bundled
 import pytest
 import small_families
+import small_family_table
 import torch
 from PIL import Image
 from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
@@ -151,6 +152,33 @@ def test_what_has_no_formula_is_named() -> None:
         plain.model.vision_extra = torch.nn.Linear(2, 2)
     assert "vision_extra" in structure.unlike(plain)
     assert "decoder" in structure.unlike(crossing)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("kimi_k25", {"restored": 32 * 4 * (8 + 16), "kept": 32 + 8}),
+        ("llama4", {"idle": 3 * 3 * 64 * 128}),
+        ("molmo2", {}),
+        ("minimax_m3_vl", {}),
+        ("step3p7", {}),
+    ],
+)
+def test_decoders_of_families_whose_processors_need_torchvision(name: str, changes: dict[str, int]) -> None:
+    small = small_family_table.FAMILIES[name]
+    config = small_families.configuration(name, small)
+    with torch.device("meta"):
+        model = AutoModelForImageTextToText.from_config(config, attn_implementation="eager").eval()
+    family = Generic(Path("/nowhere"))
+    family._last = config.to_json_string(use_diff=False), model
+    last, built = family.decoder_shape(config).each_layer[-1], meta.Built(family, model)
+    assert {field: getattr(last, field) for field in changes} == changes
+    assert not structure.unlike(model)
+    if name != "step3p7":  # whose masks read values
+        step, mine = meta.decode(built, 50), formula.decode(family, config, 50)
+        assert mine == step
+    counted = sum(one.count for one in (*family.image_tensors(config), *family.text_tensors(config)))
+    assert counted == sum(one.numel() for one in model.parameters())
 
 
 @pytest.mark.parametrize("small", ["mllama"], indirect=True)

@@ -49,9 +49,11 @@ def work(of: Shape, quantization: Quantization, load: Load) -> Work:
     read = {"decoder", "output", "embedding" if d.tied else ""}
     weights = sum(int(one.size_bytes * one.tensor.read) for one in found if one.tensor.component in read)
     batch, half_way = load.batch_size, load.prompt_tokens(of) + load.new_tokens // 2
+    # Other implementations run no idle experts, and attend to a compressed cache as it is.
+    spared = sum(one.idle + one.restored * one.positions(half_way) for one in d.each_layer)
     return Work(
         prefill_flops=batch * prompt_flops(of, load.image_size, load.text_tokens),
-        step_flops=batch * formula.decode(of.family, of.config, half_way).total,
+        step_flops=batch * (formula.decode(of.family, of.config, half_way).total - 2 * spared),
         prefill_bytes=sum(one.size_bytes for one in found if one.tensor.component != "embedding"),
         step_bytes=weights + batch * d.cache_bytes(half_way, HALF_BYTES), steps=load.new_tokens - 1,
         prefill_layers=d.layers + (of.vision.layers if of.vision else 0), step_layers=d.layers,

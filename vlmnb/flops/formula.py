@@ -39,10 +39,12 @@ def decode(family: Family, config: Any, prompt_tokens: int) -> Parts:
 def _language(decoder: Decoder, queries: int, before: int, of_images: int, images: int) -> Parts:
     """Count a decoder over ``queries`` tokens, some of them of images, that come after so many others.
 
-    Layers that attend to images themselves are skipped without one, and make keys and values of it once.
+    Layers that attend to images themselves are skipped without one, and make keys and values of it once;
+    layers with a compressed cache make those of all tokens before in each step.
     """
     layers = [layer for layer in decoder.each_layer if images or not layer.crosses]
-    of_keys = 0 if before else images * sum(layer.crosses * layer.of_image for layer in layers)
+    of_keys = sum(layer.restored * layer.positions(before) for layer in layers)
+    of_keys += 0 if before else images * sum(layer.crosses * layer.of_image for layer in layers)
     return Parts(
         projections=2 * (queries * sum(layer.projections for layer in layers) + of_keys),
         mlp=2 * sum(layer.work(queries, of_images) for layer in layers),

@@ -32,6 +32,9 @@ class Layer(Frozen):
         crosses: Positions of one image that it attends to in place of the text (Llama 3.2 Vision); then
             ``kept`` is of those. A prompt without an image skips the layer.
         of_image: Multiply-adds of such a position's key and value, which are made once.
+        restored: Multiply-adds that make keys and values of a position that the cache keeps compressed: each
+            step makes all of them again (DeepSeek's latent attention).
+        idle: Those of ``mlp`` for experts that a token does not pass, where all are computed (Llama 4's).
     """
 
     projections: int
@@ -45,6 +48,8 @@ class Layer(Frozen):
     state: int = 0
     crosses: int = 0
     of_image: int = 0
+    restored: int = 0
+    idle: int = 0
 
     def work(self, queries: int, of_images: int) -> int:
         """Return the multiply-adds of ``mlp`` over so many tokens, some of them of images."""
@@ -69,9 +74,9 @@ class Layer(Frozen):
         return min(tokens, self.window - 1 + beyond) if self.window else tokens
 
     def hidden_flops(self, tokens: int) -> int:
-        """Return the FLOPs of a prompt's scores that a causal mask and the window discard."""
-        beyond = max(0, tokens - self.window) if self.window else 0
-        return 0 if self.chunk or self.crosses else self.scores * (tokens**2 + beyond**2)
+        """Return the FLOPs of a prompt that are discarded: by the causal mask, the window and the router."""
+        beyond, idle = max(0, tokens - self.window) if self.window else 0, 2 * self.idle * tokens
+        return idle + (0 if self.chunk or self.crosses else self.scores * (tokens**2 + beyond**2))
 
 
 class Decoder(Frozen):

@@ -101,7 +101,7 @@ def _layer(layer: Any, text: Any, kind: Any, crossed: int) -> Layer:
     """
     mixing, _ = structure.layer_parts(layer)
     inside = set(map(id, mixing.modules())) if mixing is not None else set()
-    projections, mlp = 0, {"text": 0, "image": 0, "": 0}
+    projections, idle, mlp = 0, 0, {"text": 0, "image": 0, "": 0}
     for path, module in layer.named_modules():
         work = sum(
             int(parameter.numel() * _share(module, parameter, path, text))
@@ -111,6 +111,8 @@ def _layer(layer: Any, text: Any, kind: Any, crossed: int) -> Layer:
         if id(module) in inside:
             projections += work
         else:
+            if type(module).__name__ == "Llama4TextExperts":  # all of them, on all tokens
+                idle += sum(one.numel() for one in module.parameters()) - work
             mlp[_taken_by(path)] += work
     own: dict[str, int] = {"mlp_of_image": mlp[""] + mlp["image"]} if mlp["image"] else {}
     if mixing is not None:
@@ -124,7 +126,7 @@ def _layer(layer: Any, text: Any, kind: Any, crossed: int) -> Layer:
             of_image = sum(one.weight.numel() for one in structure.keys_of_images(mixing))
             own |= {"crosses": crossed, "of_image": of_image}
             projections -= of_image
-    return Layer(projections=projections, mlp=mlp[""] + mlp["text"], **own)
+    return Layer(projections=projections, mlp=mlp[""] + mlp["text"] + idle, idle=idle, **own)
 
 
 def _multiplied(module: Any, parameter: Any) -> bool:
@@ -178,7 +180,10 @@ def _attention(mixing: Any, text: Any) -> dict[str, int]:
         return {}
     size = getattr(mixing, "qk_head_dim", None) or getattr(mixing, "head_dim", None) or key_values(text)[1]
     values = getattr(mixing, "v_head_dim", None) or size
-    keys = getattr(mixing, "k_proj", None)
+    keys, latent = getattr(mixing, "k_proj", None), getattr(mixing, "kv_b_proj", None)
+    if latent is not None:
+        kept, restored = mixing.kv_a_proj_with_mqa.out_features, latent.weight.numel()
+        return {"scores": heads * (size + values), "kept": kept, "restored": restored}
     if keys is not None and hasattr(keys, "out_features"):
         second = getattr(mixing, "v_proj", None)
         kept = keys.out_features + (keys if second is None else second).out_features

@@ -19,7 +19,10 @@ from vlmnb.models.generic import structure
 
 PIXELS = ("pixel_values", "image_patches")
 HIGH_RESOLUTION = "high_res_pixel_values"
-GRIDS = ("image_grid_thw", "grid_thw", "image_grid_hws", "target_sizes", "image_position_ids")
+CROPS = ("pixel_values_local", "num_local_patches")
+"""Crops that the same tower sees after the whole pictures (Step-3.7's), and how many each picture has."""
+GRIDS = ("image_grid_thw", "grid_thw", "image_grid_hws", "target_sizes", "image_position_ids",
+         "spatial_shapes")  # fmt: skip
 CLASS_TOKENS = ("class_embedding", "cls_token", "class_token")
 
 
@@ -39,9 +42,10 @@ def count(model: Any, inputs: Mapping[str, Any]) -> ImageFlops:
         raise ValueError("the vision tower, its patch embedding or the pixels were not found")
     if unlike := structure.unlike(model):
         raise ValueError(f"there is no formula for {unlike}")
-    given = (pixels, inputs.get(HIGH_RESOLUTION))
-    pairs = zip(structure.towers(model), given, strict=False)
-    first, *others = [_tower(model, found, inputs, seen) for found, seen in pairs]
+    seen = [*zip(structure.towers(model), (pixels, inputs.get(HIGH_RESOLUTION)), strict=False)]
+    if (crops := inputs.get(CROPS[0])) is not None:
+        seen.append((tower, crops))
+    first, *others = [_tower(model, found, inputs, values) for found, values in seen]
     patches = _rows(patching, pixels) // structure.inner_merger(model)[2]
     routed = inputs.get("moe_mm_token_type_ids")
     crossed = math.prod(pixels.shape[:-4]) if structure.crossed(model) else 0
@@ -128,7 +132,9 @@ def _images(inputs: Mapping[str, Any], pixels: Any, rows: int, marked: bool) -> 
     grid = next((inputs[name] for name in GRIDS if name in inputs), None)
     if grid is not None and grid.dim() == 2 and int(grid.prod(-1).sum()) == rows:
         return [int(patches) + marked for patches in grid.prod(-1)]
-    count = math.prod(pixels.shape[:-3]) if pixels.dim() >= 4 else len(grid) if grid is not None else 1
+    count = len(grid) if grid is not None else 1
+    if pixels.dim() > 2:  # images, or crops of them, of patches (Molmo 2) or of pixels
+        count = math.prod(pixels.shape[:-3]) if pixels.dim() > 3 else len(pixels)
     return [rows // count + marked] * count
 
 
@@ -182,7 +188,7 @@ def _pooling(tower: Any, layers: list[Any], per_image: int) -> int:
 def _beside_layers(model: Any, tower: Any, patching: Any, layers: list[Any], rows: int, width: int) -> int:
     """Count convolutions and linear layers of the tower that are in none of its other parts.
 
-    A convolution merges as many patches as its stride covers; a linear layer sees all values of the patches.
+    Convolutions merge as many patches as their strides cover; a linear layer sees all values of the patches.
     """
     from torch import nn
 
@@ -191,12 +197,13 @@ def _beside_layers(model: Any, tower: Any, patching: Any, layers: list[Any], row
     counted |= {id(m) for one in tower.modules() if _has_pooling(one) for m in one.modules()} - {id(tower)}
     total = 0
     for parent in tower.modules():
-        before, outputs = 0, 0  # rows and width of the linear layer before
+        before, outputs, left = 0, 0, rows  # rows and width of the linear layer before, patches not merged
         for module in parent.children():
             if id(module) in counted:
                 continue
             if isinstance(module, (nn.Conv2d, nn.Conv3d)):
-                total += 2 * (rows // math.prod(module.stride)) * module.weight.numel()
+                left //= math.prod(module.stride)
+                total += 2 * left * module.weight.numel()
             elif isinstance(module, nn.Linear) and not isinstance(
                 module, nn.modules.linear.NonDynamicallyQuantizableLinear
             ):
@@ -234,8 +241,11 @@ def _projector(model: Any, inputs: Mapping[str, Any], patches: int, width: int) 
     )
     values = patches * width * (len(taken) if isinstance(taken, (list, tuple)) else 1)
     tokens = int((inputs["input_ids"] == getattr(model.config, "image_token_id", None)).sum())
-    merges = hasattr(model.config, "spatial_merge_size")  # Mistral 3, which leaves out what fills no square
-    by_tokens = tokens and (merges or any(name in inputs for name in GRIDS))
+    # Mistral 3 leaves out what fills no square; Llama 4's tower ends with fewer, wider rows.
+    merges = hasattr(model.config, "spatial_merge_size") or hasattr(
+        getattr(model.config, "vision_config", None), "pixel_shuffle_ratio"
+    )
+    by_tokens = tokens and (merges or any(name in inputs for name in (*GRIDS, *CROPS)))
     if crossed := structure.crossed(model):
         tokens, by_tokens = crossed * math.prod(inputs["pixel_values"].shape[:-4]), True
     total, parts = 0, structure.projectors(model)
@@ -254,8 +264,12 @@ def _projector(model: Any, inputs: Mapping[str, Any], patches: int, width: int) 
                     rows //= math.prod(m.stride) if isinstance(m, nn.Conv2d) else 1
                     total += 2 * (rows + ends * isinstance(m, nn.Linear)) * m.weight.numel()
             elif products:
-                rows = tokens if by_tokens else values // products[0].in_features
-                total += sum(2 * rows * m.weight.numel() for m in products)
+                rows, after = tokens if by_tokens else values // products[0].in_features, None
+                midway = by_tokens and products[0].in_features == width  # MiniMax M3's merges between layers
+                for m in reversed(products):
+                    if midway and after is not None and after.in_features > m.out_features:
+                        rows *= after.in_features // m.out_features
+                    total, after = total + 2 * rows * m.weight.numel(), m
             elif matrices:
                 total += sum(2 * tokens * p.numel() for p in matrices)
     return total

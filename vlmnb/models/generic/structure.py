@@ -40,6 +40,8 @@ def decoder_of(model: Any) -> Any:
     """Return the language model without its head, which ``get_decoder`` of BLIP-2 leaves on."""
     found = model.get_decoder()
     headed = hasattr(found, "get_output_embeddings") and found.get_output_embeddings() is not None
+    if headed and found.base_model is found:  # Llama 4's
+        return found.model
     return found.base_model if headed else found
 
 
