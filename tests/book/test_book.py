@@ -14,9 +14,10 @@ import yaml
 from bookmaking import Small
 from factory import but, cell, changed, timed
 
+from vlmnb.analysis.base_configuration import Setup
 from vlmnb.book import build, kept, report_pages
 from vlmnb.book.content import Content, Failure, Page
-from vlmnb.book.pages import comparison, first, machine, run, status
+from vlmnb.book.pages import axis, comparison, first, machine, run, status
 from vlmnb.errors import UserError
 from vlmnb.records import export_columns, record_file
 from vlmnb.records.record import Record
@@ -177,6 +178,18 @@ def test_the_first_page_takes_the_originals_of_the_machine_that_ran_most_full_si
         True,
         False,
     ]
+
+
+def test_the_stand_ins_save_by_batches_what_is_no_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = Setup("measured", "this-machine", "cpu")
+    found = {
+        name: [timed((s,) * 8, of=cell(batch_size=size, samples=64)) for s, size in ((1.0, 1), (many, 8))]
+        for name, many in (("a", 2.0), ("b", 4.0), ("c", 7.9))
+    }
+    monkeypatch.setattr(axis, "found", lambda content, name: {setup: found})
+    less, size = first._saved_by_batches(Content(), setup)
+    assert (less, size) == ([0.75, 0.5], 8), "7.9 for 8 may be noise"
+    assert first._saved_by_batches(Content(), setup._replace(device="cuda")) == ([], 0)
 
 
 def test_foreign_text_is_not_read_as_markup() -> None:

@@ -73,6 +73,13 @@ def test_a_gain_is_doubted_on_the_first_page_if_the_answers_changed_with_it(cont
         assert content.disputed[number - 1].rule == disputed.OTHER_ANSWERS
 
 
+def test_the_first_page_says_who_is_cheapest_in_joules_as_the_reports_print_them(content: Content) -> None:
+    page, _ = first.page(content)
+    costs = next(line for line in page.splitlines() if "In earlier reports" in line)
+    assert "Fuyu 8B needs the least time and energy" in costs
+    assert "89.4 ms and 16 J with Qwen2.5-VL 3B and 102 ms and 50 J with LLaVA-1.5 7B" in costs
+
+
 def test_the_page_of_an_axis_marks_disputed_figures_and_lists_the_findings(content: Content) -> None:
     page, _ = axis.page(content, "device")
     rows = [row for row in re.findall(r"<tr>.*?</tr>", page) if ">CPU<" in row]
