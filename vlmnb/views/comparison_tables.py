@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from vlmnb import paths
 from vlmnb.analysis.base_configuration import (
     BASE_BATCH_SIZE,
     BaseResult,
@@ -77,18 +78,23 @@ def cost_table(results: Sequence[BaseResult]) -> Table:
 
 
 def quality_table(results: Sequence[BaseResult]) -> Table:
-    """Make a table of word error rate, accuracy and CIDEr of each model on each data set."""
-    columns: list[Column] = []
-    for name in dataset_names(results):
-        title = dataset_title(name)
-        columns.append((f"{title}, WER", name, fields.wer))
-        if scored(results, name):
-            columns.append((f"{title}, accuracy", name, detail_table.accuracy))
-        if captions.is_captioning(name):
-            columns.append((f"{title}, CIDEr", name, detail_table.cider))
-    sizes = [record.cell.samples for each in results for record in each.records.values()]
+    """Make a table of word error rate, accuracy and CIDEr, with a row for each data set and model."""
+    names = dataset_names(results)
+    rows = [(each, each.records[name]) for name in names for each in results if name in each.records]
+    scores: list[tuple[str, Show]] = [("WER", fields.wer)]
+    if any(scored(results, name) for name in names):
+        scores.append(("Accuracy", detail_table.accuracy))
+    if any(map(captions.is_captioning, names)):
+        scores.append(("CIDEr", _cider))
+    sizes = [record.cell.samples for _, record in rows]
     caption = say("pareto", "quality", reported=of_reports(results), samples=sizes, chance=chance(results))
-    return _table(caption, results, columns)
+    columns: list[tuple[str, Callable[[tuple[BaseResult, Record]], Field]]] = [
+        ("Data set", lambda row: fields.dataset(row[1].cell)),
+        *([("Model", lambda row: _model(row[0]))] if len(results) > 1 else []),
+        *((head, partial(_of_row, show)) for head, show in scores),
+    ]
+    known = [each for each in columns if each[0] == "WER" or any(each[1](row).text != MISSING for row in rows)]
+    return declared(caption, known, rows)
 
 
 def headline_table(results: Sequence[BaseResult]) -> Table:
@@ -132,11 +138,7 @@ def _table(caption: str, results: Sequence[BaseResult], columns: Sequence[Column
 
     def shown(name: str, show: Show, each: BaseResult) -> Field:
         record = each.records.get(name) if name else each.speed
-        field = show(record) if record else missing(None)
-        return without("the report prints no such figure") if field == UNPRINTED else field
-
-    def model(each: BaseResult) -> Field:
-        return Field(each.model.title, words=True, href=f"{each.model.name}.html")
+        return _printed(show(record)) if record else missing(None)
 
     numbers = [(head, partial(shown, name, show)) for head, name, show in columns]
     # A report prints few of these, and a CPU has no activations.
@@ -145,7 +147,25 @@ def _table(caption: str, results: Sequence[BaseResult], columns: Sequence[Column
         if not (of_reports(results) or column[0] == ACTIVATIONS)
         or any(column[1](each).text != MISSING for each in results)
     ]  # fmt: skip
-    return declared(caption, [("Model", model), *known], results)
+    return declared(caption, [("Model", _model), *known], results)
+
+
+def _model(each: BaseResult) -> Field:
+    return Field(each.model.title, words=True, href=f"{paths.model_folder(each.model.name)}.html")
+
+
+def _of_row(show: Show, row: tuple[BaseResult, Record]) -> Field:
+    return _printed(show(row[1]))
+
+
+def _printed(field: Field) -> Field:
+    return without("the report prints no such figure") if field == UNPRINTED else field
+
+
+def _cider(record: Record) -> Field:
+    if captions.is_captioning(record.cell.dataset):
+        return detail_table.cider(record)
+    return without("the answers are no captions", record.key)
 
 
 def _by_wer(record: Record) -> bool:
