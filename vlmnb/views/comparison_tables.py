@@ -93,7 +93,9 @@ def quality_table(results: Sequence[BaseResult]) -> Table:
         *([("Model", lambda row: _model(row[0]))] if len(results) > 1 else []),
         *((head, partial(_of_row, show)) for head, show in scores),
     ]
-    known = [each for each in columns if each[0] == "WER" or any(each[1](row).text != MISSING for row in rows)]
+    known = [
+        each for each in columns if each[0] == "WER" or any(each[1](row).text != MISSING for row in rows)
+    ]
     return declared(caption, known, rows)
 
 
