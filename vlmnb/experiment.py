@@ -16,7 +16,7 @@ from typing import Any
 from vlmnb import paths
 from vlmnb.device import slots
 from vlmnb.errors import UserError
-from vlmnb.records import record, record_file
+from vlmnb.records import record, record_file, turns
 from vlmnb.records.record import Record
 from vlmnb.spec import axes, planning
 from vlmnb.spec.cell import Cell, words
@@ -54,6 +54,8 @@ def begin(axis: str, namespace: Mapping[str, Any]) -> Plan:
 def records(plan: Plan) -> list[Record]:
     """Return the records of a plan's cells; missing ones are measured and written at once.
 
+    They come with the times of the turns that the cells took with one another, where they took any.
+
     A plan of source ``reports`` measures nothing: it returns the records of the reports' figures.
 
     Raises:
@@ -79,7 +81,8 @@ def records(plan: Plan) -> list[Record]:
             bar.update()
 
         with _past_jupyter():
-            return measure_cells(plan.cells, results, on_cell=advance)
+            found = measure_cells(plan.cells, results, on_cell=advance)
+    return turns.shown(found, turns.read(results, plan.model))
 
 
 @contextlib.contextmanager

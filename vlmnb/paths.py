@@ -103,6 +103,11 @@ def record(results: Path, hardware: str, model: str, key: str) -> Path:
     return results / f"{hardware}/{model_folder(model)}/{key}.json"
 
 
+def turns(results: Path, hardware: str, model: str) -> Path:
+    """Return the folder of the turns that cells of a model took on a machine."""
+    return results / hardware / model_folder(model) / "turns"
+
+
 def damaged(record: Path) -> Path:
     """Return where to keep a file that lies in a record's place but is no record."""
     return record.with_suffix(".damaged")

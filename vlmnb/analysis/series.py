@@ -144,13 +144,47 @@ def compared(
 ) -> comparison.Difference | None:  # fmt: skip
     """Compare times of full batches of two records by the one rule of tables, sentences, Explore and audit.
 
+    What took turns with one another is compared in pairs and without the noise floor: the changes of the
+    machine, which the floor is for, met both alike, and the pairs show what is left of them.
+
     Returns:
         None if either has too few batches.
     """
+    if in_turns(low, high) and (pairs := _paired_in_time(low, high, mine, theirs)):
+        (mine, theirs), noise_floor, paired = pairs, 0.0, True
+    else:
+        paired = _same_batches(low, high)
     if min(len(mine), len(theirs)) < intervals.FEWEST_SAMPLES:
         return None
-    paired = _same_batches(low, high)
     return ratios.compare(mine, theirs, paired=paired, noise_floor=noise_floor, confidence=confidence)
+
+
+def in_turns(low: Record, high: Record) -> bool:
+    """Return whether two records have the times of turns that they took with one another."""
+    turns = {record.timing.turns if record.timing else "" for record in (low, high)}
+    return len(turns) == 1 and "" not in turns
+
+
+def _paired_in_time(
+    low: Record, high: Record, mine: Sequence[float], theirs: Sequence[float]
+) -> tuple[Sequence[float], Sequence[float]] | None:
+    """Return times of two records that belong together, in the order in which turns were taken.
+
+    Batches of different sizes are put together to stretches: each round has the same number of them, and a
+    stretch of one record lies beside that of the other. None if the work differs: other questions, answers
+    of natural length.
+    """
+    asked = [[answer.sample_id for answer in record.answers] for record in (low, high)]
+    if asked[0] != asked[1] and {low.cell.length, high.cell.length} != {"fixed"}:
+        return None
+    stretches = math.gcd(len(mine), len(theirs))
+    if not stretches or (low.clean_passes, low.loaded_passes) != (high.clean_passes, high.loaded_passes):
+        return None
+    return _means(mine, len(mine) // stretches), _means(theirs, len(theirs) // stretches)
+
+
+def _means(values: Sequence[float], each: int) -> list[float]:
+    return [sum(values[at : at + each]) / each for at in range(0, len(values), each)]
 
 
 def _empty(low: Record, high: Record) -> str:

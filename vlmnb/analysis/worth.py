@@ -117,6 +117,8 @@ def speed_changed(original: Record, own: Record, noise_floor: float) -> bool:
     same = [(original.phase(f), own.phase(f)) for name, f in _FIELDS.items() if not shares.get(name)]
     pairs = [(before.median, after.median) for before, after in same if before and after]
     timings = [record.timing for record in (original, own) if record.timing]
+    if series.in_turns(original, own):
+        timings = []  # a machine that changes from one round to the next does so for both
     pairs += [(max(timing.passes_s), min(timing.passes_s)) for timing in timings]
     return any(slow > (1 + noise_floor) * fast for slow, fast in pairs)
 

@@ -36,7 +36,7 @@ from vlmnb.book.pages import (
 from vlmnb.book.postprocess import linked
 from vlmnb.book.rendering import render, without_colors
 from vlmnb.errors import UserError
-from vlmnb.records import record_file
+from vlmnb.records import record_file, turns
 from vlmnb.views import figure_style, marks, pareto_figure
 
 UNWANTED = re.compile(
@@ -96,7 +96,9 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
     )
     reported, refused_reports = collect.notebooks(reports)
     redraw = collect.outdated(measured, results, runs)
-    pages = collect.pages(measured, records, failures, redraw) + collect.pages(reported, records, (), {})
+    known = turns.read(results)
+    pages = collect.pages(measured, records, failures, redraw, known)
+    pages += collect.pages(reported, records, (), {})
     if commands := [page.redraw_command for page in pages if page.redraw_command]:
         say(collect.outdated_summary(commands, len(pages), results, runs))
     problems = [*map(str, unreadable), *unreadable_failures, *not_made, *refused, *refused_reports]
@@ -106,7 +108,9 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
         made, left_out = collect.processed(page, notebook, records, found)
         files |= made
         problems += left_out
-    content = Content(tuple(records), tuple(pages), tuple(failures), tuple(problems), tuple(found))
+    content = Content(
+        tuple(records), tuple(pages), tuple(failures), tuple(problems), tuple(found), tuple(known)
+    )
     _write(files | _generated(content) | collect.downloads(content, results))
     return problems
 

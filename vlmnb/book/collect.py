@@ -19,8 +19,10 @@ from vlmnb.book.pages import run
 from vlmnb.book.postprocess import Notebook, Refused
 from vlmnb.device import machine
 from vlmnb.errors import UserError
+from vlmnb.records import turns
 from vlmnb.records.export_columns import EXPORT_COLUMNS, values
 from vlmnb.records.record import Record
+from vlmnb.records.turns import Turns
 from vlmnb.spec import axes
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory
@@ -76,8 +78,9 @@ def pages(
     records: Iterable[Record],
     failures: Iterable[Failure],
     redraw: Mapping[Name, Redraw],
+    known: Sequence[Turns] = (),
 ) -> list[Page]:
-    """Describe the page of each executed notebook; ``redraw``: the outdated ones."""
+    """Describe the page of each executed notebook; ``redraw``: the outdated ones, ``known``: all turns."""
     by_key = {(record.cell.model, record.key): record for record in records}
     failed = {(failure.model, failure.axis): failure for failure in failures}
     made = []
@@ -85,7 +88,7 @@ def pages(
         written = postprocess.papermill(notebook)
         executed_at = str(written.get("end_time") or "")
         keys = dict.fromkeys(re.findall(r'data-key=\\?"([0-9a-f]+)', json.dumps(notebook["cells"])))
-        shown = tuple(by_key[name[0], key] for key in keys if (name[0], key) in by_key)
+        shown = tuple(turns.shown([by_key[name[0], key] for key in keys if (name[0], key) in by_key], known))
         failure, prints = failed.get(name), {r.provenance.machine.get("fingerprint") for r in shown}
         # A sweep would measure the records of another machine anew.
         own = not prints or machine.describe().fingerprint in prints

@@ -14,6 +14,7 @@ from vlmnb import models, paths
 from vlmnb.analysis import titles
 from vlmnb.audit.rule import Finding
 from vlmnb.records.record import Record
+from vlmnb.records.turns import Turns
 from vlmnb.spec import axes
 from vlmnb.types import Frozen
 
@@ -107,6 +108,7 @@ class Content:
     Attributes:
         problems: What the book leaves out, a line each.
         disputed: What the audit finds in the figures of the reports.
+        turns: Times that cells took in turns.
     """
 
     records: tuple[Record, ...] = ()
@@ -114,6 +116,7 @@ class Content:
     failures: tuple[Failure, ...] = ()
     problems: tuple[str, ...] = ()
     disputed: tuple[Finding, ...] = ()
+    turns: tuple[Turns, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:

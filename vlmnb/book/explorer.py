@@ -14,8 +14,9 @@ from vlmnb.analysis import base_configuration, repeatability, series, titles
 from vlmnb.analysis.base_configuration import Setup
 from vlmnb.book.content import model_title, record_path
 from vlmnb.files import plain_yaml
-from vlmnb.records import export_columns
+from vlmnb.records import export_columns, turns
 from vlmnb.records.record import Record
+from vlmnb.records.turns import Turns
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
 
@@ -24,11 +25,11 @@ PAIRS_AT_MOST = 20_000
 """Pairs of the same batches that are compared batch by batch; with more, intervals of medians decide."""
 
 
-def data(records: Sequence[Record]) -> dict[str, Any]:
+def data(records: Sequence[Record], known: Sequence[Turns] = ()) -> dict[str, Any]:
     """Return what the page draws, as plain values for JSON.
 
     ``points`` have their values as ``[value]`` or ``[value, low, high]``, in SI units; ``paired`` holds, by
-    the numbers of two points of the same batches, the ratio of their latencies and its interval.
+    the numbers of two points of the same batches or turns, the ratio of their latencies and its interval.
     """
     records = base_configuration.on_a_device(records)
     newest: dict[tuple[str, Cell], Record] = {}
@@ -48,7 +49,7 @@ def data(records: Sequence[Record]) -> dict[str, Any]:
         "kinds": list(kinds.values()),
         "datasets": {r.cell.dataset: titles.dataset_title(r.cell.dataset) for r in ordered},
         "points": points,
-        "paired": _paired(ordered, [point["kind"] for point in points], list(kinds.values())),
+        "paired": _paired(ordered, [point["kind"] for point in points], list(kinds.values()), known),
     }
 
 
@@ -139,9 +140,14 @@ def _spread(record: Record) -> list[float]:
 
 
 def _paired(
-    records: Sequence[Record], kinds: Sequence[int], known: Sequence[dict[str, Any]]
-) -> dict[str, list[float]]:
-    """Compare the latencies of records that timed the same batches, pair by pair, noise floor included."""
+    records: Sequence[Record], kinds: Sequence[int], machines: Sequence[dict[str, Any]],
+    known: Sequence[Turns],
+) -> dict[str, list[float]]:  # fmt: skip
+    """Compare the latencies per image of records that timed the same batches, or took turns, pair by pair."""
+    taken: dict[str, list[Turns]] = {}
+    for turns_ in known:
+        for key in turns_.timings:
+            taken.setdefault(key, []).append(turns_)
     groups: dict[tuple[object, ...], list[int]] = {}
     for number, record in enumerate(records):
         if record.latency is None or record.latency.confidence < intervals.ENOUGH:
@@ -151,7 +157,9 @@ def _paired(
     pairs = [pair for group in groups.values() for pair in combinations(group, 2)]
     found = {}
     for one, other in pairs if len(pairs) <= PAIRS_AT_MOST else ():
-        made = series.latency_difference(records[one], records[other], known[kinds[one]]["floor"] or 0.0)
+        low, high = turns.shown([records[one], records[other]], taken.get(records[one].key, ()))
+        floor = machines[kinds[one]]["floor"] or 0.0
+        made = series.latency_difference(low, high, floor, per_sample=True)
         if made is not None and made.paired:
             found[f"{one} {other}"] = _rounded([made.ratio, made.low, made.high])
     return found

@@ -15,7 +15,17 @@ from vlmnb.data.catalogue import Sample
 from vlmnb.device import slots
 from vlmnb.device.conditions import ConditionsMeter
 from vlmnb.errors import UserError
-from vlmnb.measure import encoding, failures, layers, loading, peak_rates, preprocessing, process_state, reuse
+from vlmnb.measure import (
+    encoding,
+    failures,
+    layers,
+    loading,
+    peak_rates,
+    preprocessing,
+    process_state,
+    reuse,
+    turns,
+)
 from vlmnb.measure.batches import Batch, choose, prepare, require_data
 from vlmnb.measure.failures import CallFailed, NotApplicable, Unsupported
 from vlmnb.measure.flop_counting import FlopCounts, count
@@ -56,6 +66,7 @@ def measure_cells(
     """
     slot, counts = ModelSlot(), FlopCounts()
     records: list[Record] = []
+    fresh = False
     with CellsToMeasure(wanted, results) as work:
         missing = [resolved for resolved in work.cells if work.recorded(resolved) is None]
         with process_state.importing():
@@ -69,12 +80,14 @@ def measure_cells(
                     found = work.recorded(resolved)  # another process may have measured it in the meantime
                     if found is None:
                         found = work.ran_out(resolved, records) or measure_cell(resolved, slot, counts)
-                        found = work.write(found)
+                        found, fresh = work.write(found), True
                 if found.status not in UNDISTURBED:
                     slot.clear()  # after writing: it raises if an error has broken the CUDA context
             if on_cell:
                 on_cell(resolved.cell, found)
             records.append(found)
+        if fresh:
+            turns.take(list(zip(work.cells, records, strict=True)), slot, results)
         slot.clear()
     return records
 

@@ -97,6 +97,8 @@ class Timing(Frozen):
         preprocess_s: Seconds of preparing each batch (of one pass), which are no part of the latency:
             decoding and processing its pictures, tokenization and copying.
         first_call_s: Seconds of the first warm-up batch, which for a compiled model holds the compilation.
+        turns: Name of the turns in which the batches were timed (``records.turns``); empty if they were
+            timed in the record's own window.
     """
 
     warmup_batches: int
@@ -112,6 +114,7 @@ class Timing(Frozen):
     loop_s: float
     preprocess_s: tuple[float, ...] = ()
     first_call_s: float
+    turns: str = ""
 
     @property
     def harness_share(self) -> float:

@@ -180,9 +180,14 @@ class Record(Frozen):
         return bool(conditions and conditions.contaminated)
 
     @property
+    def _timed_under_load(self) -> bool:
+        """Return whether the window is that of the latencies and had background load; turns have none."""
+        return self.window_under_load and not (self.timing and self.timing.turns)
+
+    @property
     def loaded_passes(self) -> tuple[bool, ...]:
         """Return for each pass whether it had background load: see ``Timing.loaded``."""
-        return self.timing.loaded(self.window_under_load) if self.timing else ()
+        return self.timing.loaded(self._timed_under_load) if self.timing else ()
 
     @property
     def clean_passes(self) -> int | None:
@@ -196,7 +201,7 @@ class Record(Frozen):
         They had none where the passes under load could be left out.
         """
         timing = self.timing
-        if timing is None or not (self.window_under_load or any(self.loaded_passes)):
+        if timing is None or not (self._timed_under_load or any(self.loaded_passes)):
             return False
         every = self.of_full_batches(timing.latencies_s, loaded=True)
         return not any(self.loaded_passes) or every == self.full_batches_s

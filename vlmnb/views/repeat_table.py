@@ -47,6 +47,11 @@ def text(records: Sequence[Record]) -> str:
     return say("repeats", "text", groups=groups, fewest=repeatability.FEWEST, power=comparison.POWER)
 
 
-def noise_floor(floor: NoiseFloor) -> str:
-    """Return a sentence on the noise floor and where it comes from."""
-    return say("repeats", "noise_floor", floor=floor, fewest=repeatability.FEWEST)
+def noise_floor(floor: NoiseFloor, shown: Sequence[Record] = ()) -> str:
+    """Return sentences on the noise floor and where it comes from, and on the turns of the records shown."""
+    timed = [one for one in shown if one.timing]
+    taken = [one for one in timed if one.timing and one.timing.turns]
+    return say(
+        "repeats", "noise_floor", floor=floor, fewest=repeatability.FEWEST, taken=bool(taken),
+        rest=len(taken) < len(timed),
+    )  # fmt: skip

@@ -287,7 +287,7 @@ def _noise_floor(plan: Plan, found: Sequence[Record]) -> NoiseFloor:
 def _on_repeats(floor: NoiseFloor, found: Sequence[Record]) -> str:
     """Return the sentence on the noise floor; empty where nothing was measured that it would be of."""
     timed = any(one.source == "measured" and one.status == "ok" for one in found)
-    return repeat_table.noise_floor(floor) if timed else ""
+    return repeat_table.noise_floor(floor, found) if timed else ""
 
 
 def _show(*parts: Table | str | None) -> None:

@@ -8,7 +8,11 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-SECONDS = {"vlmnb.measure.protocol": ("WINDOW_S", 0.2), "vlmnb.measure.peak_rates": ("TRY_S", 0.05)}
+SECONDS = {
+    "vlmnb.measure.protocol": ("WINDOW_S", 0.2),
+    "vlmnb.measure.turns": ("EACH_S", 0.1),
+    "vlmnb.measure.peak_rates": ("TRY_S", 0.05),
+}
 
 
 class Short(importlib.abc.MetaPathFinder):

@@ -81,7 +81,9 @@ def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[
             "shows": f"{shows[:1].upper()}{shows[1:]}", "bundled": _small(models),
             "disputed": _disputed(content, axis) if setup.source == "reports" else (),
             "notes": Markup(footnotes.notes([row.record for row in rows])),
-            "floor": "" if setup.source == "reports" else Markup(repeat_table.noise_floor(floor)),
+            "floor": "" if setup.source == "reports" else Markup(
+                repeat_table.noise_floor(floor, [row.record for row in rows])
+            ),
         }  # fmt: skip
 
 

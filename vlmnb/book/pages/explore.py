@@ -21,7 +21,7 @@ def page(content: Content) -> str:
 
 def script(content: Content) -> bytes:
     """Return the data as a script, because a page opened as a file may not read other files."""
-    found = explorer.data(content.records)
+    found = explorer.data(content.records, content.turns)
     found["marks"] = {}
     for model in content.models:
         color, marker = look(model, models.registry())

@@ -1,0 +1,186 @@
+"""Time cells once more in turns, batch by batch, so that a change of the machine's speed meets all alike."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+from vlmnb.device import load, slots
+from vlmnb.device.clock import now_s
+from vlmnb.measure import failures, loading, process_state
+from vlmnb.measure.batches import Batch, choose, prepare
+from vlmnb.measure.generation import Generator
+from vlmnb.measure.loading import Loaded, ModelSlot
+from vlmnb.measure.phases import PhaseClock, Phases
+from vlmnb.records import turns
+from vlmnb.records.parts import Timing
+from vlmnb.records.record import Record
+from vlmnb.records.resolved import Resolved
+
+EACH_S = 1.5
+"""Seconds of turns for each cell: as long as they last together, further rounds are added."""
+
+LONGEST_PASS_S = 3.0
+"""A cell whose batches take longer takes no turns: its own window is long enough to average over bursts."""
+
+TOGETHER_BYTES = 1 << 30
+"""Models whose weights take no more than this together are loaded at the same time."""
+
+
+@dataclass
+class Turn:
+    """A cell that takes turns, and its times so far: one entry for each batch, round after round."""
+
+    record: Record
+    generate: Generator
+    batches: Sequence[Batch]
+    clock: PhaseClock
+    phases: list[Phases] = field(default_factory=list)
+    spent_s: float = 0.0
+
+    def take(self, batch: Batch) -> None:
+        """Generate a batch."""
+        began_s = now_s()
+        call = partial(self.generate, batch.inputs)
+        self.phases.append(self.clock.time(call, self.generate.prompt_passes(batch.inputs))[1])
+        self.spent_s += now_s() - began_s
+
+
+def take(measured: Sequence[tuple[Resolved, Record]], slot: ModelSlot, results: Path) -> None:
+    """Time the cells of a notebook in turns, and write what they took.
+
+    Cells take turns with those that answer the same data set on the same device with the same limit of
+    length. Nothing is lost if it fails: the records are written already, and a line says why.
+
+    Args:
+        measured: The cells of the notebook with their records.
+        slot: Gives up its model, unless it is the only one that the turns need.
+        results: Folder of the records.
+    """
+    for group in groups(measured):
+        try:
+            with process_state.of_a_cell():
+                made = _timed(group, slot)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whatever a library raises: what was measured stands
+            cell, (_, reason) = group[0][0].cell, failures.of(error)
+            print(f"{cell.model} on {cell.dataset}: its cells took no turns: {reason}", file=sys.stderr)
+            slot.clear()
+            continue
+        turns.write(made, results, group[0][1].hardware, group[0][0].cell.model)
+
+
+def groups(measured: Sequence[tuple[Resolved, Record]]) -> list[list[tuple[Resolved, Record]]]:
+    """Return the cells that take turns with one another, in their order."""
+    found: dict[tuple[object, ...], list[tuple[Resolved, Record]]] = {}
+    for resolved, record in measured:
+        if _may(resolved, record):
+            cell = resolved.cell
+            found.setdefault((cell.dataset, cell.device, cell.length), []).append((resolved, record))
+    parts: list[list[tuple[Resolved, Record]]] = []
+    for group in found.values():
+        parts += [group] if _bytes(group) <= TOGETHER_BYTES else _by_model(group)
+    return [part for part in parts if len(part) > 1]
+
+
+def _may(resolved: Resolved, record: Record) -> bool:
+    """Return whether a cell can take turns: it has this code's record, and runs in torch as it stands."""
+    chosen, timing = resolved.optimization, record.timing
+    if record.key != resolved.key or record.status != "ok" or timing is None or resolved.cell.repeat:
+        return False
+    if resolved.cell.measure != "generation" or chosen.of("engine") or chosen.of("compilation"):
+        return False
+    return min(timing.passes_s) <= LONGEST_PASS_S
+
+
+def _by_model(group: Sequence[tuple[Resolved, Record]]) -> list[list[tuple[Resolved, Record]]]:
+    found: list[tuple[loading.Configuration, list[tuple[Resolved, Record]]]] = []
+    for resolved, record in group:
+        wanted = loading.configuration(resolved)
+        same = next((part for known, part in found if known == wanted), None)
+        if same is None:
+            found.append((wanted, same := []))
+        same.append((resolved, record))
+    return [part for _, part in found]
+
+
+def _bytes(group: Sequence[tuple[Resolved, Record]]) -> int:
+    """Return the bytes of the weights of all models that a group needs, as far as records state them."""
+    firsts = (part[0][1].memory for part in _by_model(group))
+    return sum(memory.weights_bytes or 0 for memory in firsts if memory)
+
+
+def _timed(group: Sequence[tuple[Resolved, Record]], slot: ModelSlot) -> turns.Turns:
+    import torch
+
+    torch.set_num_threads(slots.threads())
+    parts = _by_model(group)
+    if len(parts) > 1:
+        slot.clear()
+    name = turns.name(record.key for _, record in group)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    with torch.inference_mode(), contextlib.ExitStack() as clocks:
+        taking: dict[str, Turn] = {}
+        for part in parts:
+            wanted = loading.configuration(part[0][0])
+            loaded = slot.get(wanted) if len(parts) == 1 else loading.load(wanted)
+            vision = loaded.family.vision_modules(loaded.model)
+            clock = clocks.enter_context(PhaseClock(loaded.model, vision, wanted.device))
+            taking |= {record.key: _ready(resolved, record, loaded, clock) for resolved, record in part}
+        each = [taking[record.key] for _, record in group]
+        marks = _rounds(each)
+    timings = {one.record.key: _timing(one, marks, name) for one in each}
+    return turns.Turns(name=name, started_at=started, timings=timings)
+
+
+def _ready(resolved: Resolved, record: Record, loaded: Loaded, clock: PhaseClock) -> Turn:
+    """Prepare a cell's batches and generate the first and the last, which may need code of its own."""
+    samples, failed = choose(resolved)
+    batches = prepare(resolved.cell, loaded, samples, failed)
+    generate = Generator.of(resolved, loaded, [batch.inputs for batch in batches])
+    for batch in {id(one): one for one in (batches[0], batches[-1])}.values():
+        generate(batch.inputs)
+    return Turn(record, generate, batches, clock)
+
+
+def _rounds(each: Sequence[Turn]) -> list[load.Reading]:
+    """Let every cell generate all its batches, round after round; return the readings between rounds."""
+    order = sorted(
+        ((number + 0.5) / len(turn.batches), place, batch)
+        for place, turn in enumerate(each)
+        for number, batch in enumerate(range(len(turn.batches)))
+    )
+    began_s, marks = now_s(), [load.reading()]
+    rounds, limit_s = 0, EACH_S * len(each)
+    while not rounds or (now_s() - began_s) * (rounds + 1) / rounds <= limit_s:
+        for _, place, batch in order:
+            each[place].take(each[place].batches[batch])
+        marks.append(load.reading())
+        rounds += 1
+    return marks
+
+
+def _timing(turn: Turn, marks: list[load.Reading], name: str) -> Timing:
+    own, shares = turn.record.timing, tuple(load.shares(marks))
+    assert own is not None
+    latencies_s, vision_s, prefill_s, decode_s, decode_steps = zip(*turn.phases, strict=True)
+    update: Mapping[str, object] = {
+        "latencies_s": latencies_s,
+        "vision_s": vision_s,
+        "prefill_s": prefill_s,
+        "decode_s": decode_s,
+        "decode_steps": decode_steps,
+        "batch_samples": tuple(len(one.samples) for one in turn.batches) * (len(marks) - 1),
+        "passes": len(marks) - 1,
+        "pass_loads": shares,
+        "contaminated": tuple(share is not None and load.is_high(share) for share in shares),
+        "loop_s": turn.spent_s,
+        "turns": name,
+    }
+    return own.model_copy(update=update)

@@ -1,0 +1,80 @@
+"""Times that cells of one notebook took in turns, and the records that show them.
+
+The speed of a machine that others use as well changes within seconds. Cells that are compared are therefore
+timed once more in turns, batch by batch (``measure.turns``): a change meets all of them alike. A record keeps
+the times of its own window, with its energy and memory; the times of the turns are a file of their own,
+because a cell can be part of several notebooks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from vlmnb import paths
+from vlmnb.records.parts import Timing
+from vlmnb.records.record import Record
+from vlmnb.types import Frozen
+
+
+class Turns(Frozen):
+    """The times of cells that took turns.
+
+    Attributes:
+        name: Digest of the cells' keys, which each of the times bears as well.
+        started_at: UTC time.
+        timings: Times of each cell by the key of its record.
+    """
+
+    name: str
+    started_at: str
+    timings: dict[str, Timing]
+
+
+def name(keys: Iterable[str]) -> str:
+    """Return the name of the turns of some cells."""
+    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
+
+
+def write(made: Turns, results: Path, hardware: str, model: str) -> Path:
+    """Write turns to their place in one step, and return that place."""
+    path = paths.turns(results, hardware, model) / f"{made.name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    paths.write_atomic(path, made.model_dump_json(indent=1))
+    return path
+
+
+def shown(records: Sequence[Record], known: Sequence[Turns]) -> list[Record]:
+    """Return records that are shown together, with the times of the turns that they took with one another.
+
+    Of several turns that a record took, those count that it shares with most of the others, and of these the
+    latest. A record that shares none keeps the times of its own window, and so do A/A repeats, which show how
+    windows differ.
+    """
+    own = {record.key for record in records if not record.cell.repeat}
+    best: dict[str, tuple[int, str, Timing]] = {}
+    for turns in known:
+        together = turns.timings.keys() & own
+        for key in together if len(together) > 1 else ():
+            found = len(together), turns.started_at, turns.timings[key]
+            best[key] = max(best.get(key, found), found, key=lambda one: one[:2])
+    return [
+        record.model_copy(update={"timing": best[record.key][2]}) if record.key in best else record
+        for record in records
+    ]
+
+
+def read(results: Path, model: str = "*") -> list[Turns]:
+    """Return the turns that cells of a model took, or those of all models.
+
+    A damaged file counts as none; it is replaced when its cells are measured again.
+    """
+    found = []
+    for path in sorted(results.glob(f"*/{paths.model_folder(model)}/turns/*.json")):
+        with contextlib.suppress(OSError, ValidationError):
+            found.append(Turns.model_validate_json(path.read_bytes()))
+    return found
