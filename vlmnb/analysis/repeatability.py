@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import combinations
+from statistics import median
 
+from vlmnb.analysis import series
+from vlmnb.records import turns
 from vlmnb.records.record import Record
+from vlmnb.records.turns import Turns
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import comparison
 from vlmnb.stats.comparison import Repeatability
@@ -42,6 +47,37 @@ class NoiseFloor(Frozen):
     virtual: bool = False
     repeats: int = 0
     disturbed: int = 0
+
+
+class InTurns(Frozen):
+    """How far A/A repeats differ that took turns with one another, compared as all cells in turns are.
+
+    Attributes:
+        pairs: Pairs of repeats.
+        different: How many of them are called significantly different, which none should be.
+        most: Largest relative difference of a pair.
+        within: Median of what the intervals of pairs allow: such a difference is found.
+    """
+
+    pairs: int
+    different: int
+    most: float
+    within: float
+
+
+def in_turns(repeats: Sequence[Record], known: Sequence[Turns]) -> InTurns | None:
+    """Compare the repeats of one cell by the turns they took; None if fewer than two took any."""
+    timed = [one for one in turns.shown(repeats, known, repeats=True) if one.timing and one.timing.turns]
+    pairs = (series.latency_difference(one, other, 0.0) for one, other in combinations(timed, 2))
+    found = [pair for pair in pairs if pair]
+    if not found:
+        return None
+    return InTurns(
+        pairs=len(found),
+        different=sum(pair.differ == "yes" for pair in found),
+        most=max(max(pair.ratio, 1 / pair.ratio) - 1 for pair in found),
+        within=median(max(pair.high / pair.ratio, pair.ratio / pair.low) - 1 for pair in found),
+    )
 
 
 def groups(records: Iterable[Record]) -> dict[Cell, tuple[Record, ...]]:

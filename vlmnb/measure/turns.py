@@ -23,7 +23,10 @@ from vlmnb.records.record import Record
 from vlmnb.records.resolved import Resolved
 
 EACH_S = 1.5
-"""Seconds of turns for each cell: as long as they last together, further rounds are added."""
+"""Seconds of turns for each cell: further rounds follow as long as they end within all of them together."""
+
+TRIES = 3
+"""Further rounds are added for so many times as long until one had no background load."""
 
 LONGEST_PASS_S = 3.0
 """A cell whose batches take longer takes no turns: its own window is long enough to average over bursts."""
@@ -54,8 +57,9 @@ class Turn:
 def take(measured: Sequence[tuple[Resolved, Record]], slot: ModelSlot, results: Path) -> None:
     """Time the cells of a notebook in turns, and write what they took.
 
-    Cells take turns with those that answer the same data set on the same device with the same limit of
-    length. Nothing is lost if it fails: the records are written already, and a line says why.
+    Cells take turns with those that answer the same data set on the same device with answers of the same
+    kind of length, A/A repeats with one another. Nothing is lost if it fails: the records are written
+    already, and a line says why.
 
     Args:
         measured: The cells of the notebook with their records.
@@ -82,7 +86,9 @@ def groups(measured: Sequence[tuple[Resolved, Record]]) -> list[list[tuple[Resol
     for resolved, record in measured:
         if _may(resolved, record):
             cell = resolved.cell
-            found.setdefault((cell.dataset, cell.device, cell.length), []).append((resolved, record))
+            found.setdefault((cell.dataset, cell.device, cell.length, cell.repeat > 0), []).append(
+                (resolved, record)
+            )
     parts: list[list[tuple[Resolved, Record]]] = []
     for group in found.values():
         parts += [group] if _bytes(group) <= TOGETHER_BYTES else _by_model(group)
@@ -92,7 +98,7 @@ def groups(measured: Sequence[tuple[Resolved, Record]]) -> list[list[tuple[Resol
 def _may(resolved: Resolved, record: Record) -> bool:
     """Return whether a cell can take turns: it has this code's record, and runs in torch as it stands."""
     chosen, timing = resolved.optimization, record.timing
-    if record.key != resolved.key or record.status != "ok" or timing is None or resolved.cell.repeat:
+    if record.key != resolved.key or record.status != "ok" or timing is None:
         return False
     if resolved.cell.measure != "generation" or chosen.of("engine") or chosen.of("compilation"):
         return False
@@ -152,9 +158,9 @@ def _ready(resolved: Resolved, record: Record, loaded: Loaded, clock: PhaseClock
 def _rounds(each: Sequence[Turn]) -> list[load.Reading]:
     """Let every cell generate all its batches, round after round; return the readings between rounds."""
     order = sorted(
-        ((number + 0.5) / len(turn.batches), place, batch)
+        ((number + 0.5) / len(turn.batches), place, number)
         for place, turn in enumerate(each)
-        for number, batch in enumerate(range(len(turn.batches)))
+        for number in range(len(turn.batches))
     )
     began_s, marks = now_s(), [load.reading()]
     rounds, limit_s = 0, EACH_S * len(each)
@@ -163,11 +169,17 @@ def _rounds(each: Sequence[Turn]) -> list[load.Reading]:
             each[place].take(each[place].batches[batch])
         marks.append(load.reading())
         rounds += 1
+        if all(_loaded(marks)):
+            limit_s = TRIES * EACH_S * len(each)
     return marks
 
 
+def _loaded(marks: list[load.Reading]) -> list[bool]:
+    return [share is not None and load.is_high(share) for share in load.shares(marks)]
+
+
 def _timing(turn: Turn, marks: list[load.Reading], name: str) -> Timing:
-    own, shares = turn.record.timing, tuple(load.shares(marks))
+    own = turn.record.timing
     assert own is not None
     latencies_s, vision_s, prefill_s, decode_s, decode_steps = zip(*turn.phases, strict=True)
     update: Mapping[str, object] = {
@@ -178,8 +190,8 @@ def _timing(turn: Turn, marks: list[load.Reading], name: str) -> Timing:
         "decode_steps": decode_steps,
         "batch_samples": tuple(len(one.samples) for one in turn.batches) * (len(marks) - 1),
         "passes": len(marks) - 1,
-        "pass_loads": shares,
-        "contaminated": tuple(share is not None and load.is_high(share) for share in shares),
+        "pass_loads": tuple(load.shares(marks)),
+        "contaminated": tuple(_loaded(marks)),
         "loop_s": turn.spent_s,
         "turns": name,
     }

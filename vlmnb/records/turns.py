@@ -48,14 +48,14 @@ def write(made: Turns, results: Path, hardware: str, model: str) -> Path:
     return path
 
 
-def shown(records: Sequence[Record], known: Sequence[Turns]) -> list[Record]:
+def shown(records: Sequence[Record], known: Sequence[Turns], *, repeats: bool = False) -> list[Record]:
     """Return records that are shown together, with the times of the turns that they took with one another.
 
     Of several turns that a record took, those count that it shares with most of the others, and of these the
-    latest. A record that shares none keeps the times of its own window, and so do A/A repeats, which show how
-    windows differ.
+    latest. A record that shares none keeps the times of its own window, and so do A/A repeats unless
+    ``repeats`` says otherwise: they show how windows differ.
     """
-    own = {record.key for record in records if not record.cell.repeat}
+    own = {record.key for record in records if repeats or not record.cell.repeat}
     best: dict[str, tuple[int, str, Timing]] = {}
     for turns in known:
         together = turns.timings.keys() & own

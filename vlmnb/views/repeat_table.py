@@ -8,6 +8,7 @@ from vlmnb.analysis import repeatability
 from vlmnb.analysis.repeatability import NoiseFloor
 from vlmnb.data import catalogue
 from vlmnb.records.record import Record
+from vlmnb.records.turns import Turns
 from vlmnb.stats import comparison
 from vlmnb.views import detail_table, fields
 from vlmnb.views.fields import Column, value
@@ -32,8 +33,8 @@ def table(records: Sequence[Record]) -> Table:
     return declared("Repeats of one and the same cell, each with the model loaded anew", COLUMNS, ordered)
 
 
-def text(records: Sequence[Record]) -> str:
-    """Return a Markdown list: the threshold of each repeated cell, and what it means."""
+def text(records: Sequence[Record], known: Sequence[Turns] = ()) -> str:
+    """Return a Markdown list: the threshold of each repeated cell, and what it means, with its turns."""
     groups = [
         (
             catalogue.get(cell.dataset).title,
@@ -41,6 +42,7 @@ def text(records: Sequence[Record]) -> str:
             len(repeats),
             [one for one in repeats if one.batches_under_load],
             repeatability.of(repeats),
+            repeatability.in_turns(repeats, known),
         )
         for cell, repeats in repeatability.groups(records).items()
     ]

@@ -12,7 +12,7 @@ from IPython.display import HTML, Markdown, display
 from vlmnb import models, paths
 from vlmnb.analysis import agreement, rates, repeatability
 from vlmnb.analysis.repeatability import NoiseFloor
-from vlmnb.records import record, record_file, store
+from vlmnb.records import record, record_file, store, turns
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations, planning
 from vlmnb.spec.cell import Cell
@@ -137,7 +137,7 @@ def show_findings(plan: Plan, found: list[Record]) -> None:
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:
     """Display the repeats of each cell, and which difference between cells they can show."""
-    _show(repeat_table.text(found), "## Table", footnotes.setup(found), repeat_table.table(found))
+    _show(repeat_table.text(found, turns.read(_results(plan), plan.model)), "## Table", footnotes.setup(found), repeat_table.table(found))
     _show(footnotes.notes(found, energy=False))
 
 
