@@ -16,6 +16,7 @@ def compare(
     paired: bool,
     noise_floor: float = 0.0,
     confidence: float = intervals.ENOUGH,
+    shown: float | None = None,
 ) -> Difference:
     """Compare two lists of positive samples by the ratio of their medians, which is what readers see.
 
@@ -24,11 +25,13 @@ def compare(
     elsewhere, as where batches of very different length have not slowed down alike: the interval then reaches
     from one to the other, so that no difference is claimed that the medians do not show.
 
+    ``shown`` is the ratio that readers see if the samples are means of what is shown.
+
     Raises:
         ValueError: As :func:`comparison.compare`.
     """
     found = comparison.compare(first, second, paired=paired, confidence=confidence)
-    ratio = median(second) / median(first)
+    ratio = shown or median(second) / median(first)
     low = min(found.low, ratio / (1 + noise_floor))
     high = max(found.high, ratio * (1 + noise_floor))
     decided = found.differ if found.differ == "too few" else "within" if low <= 1 <= high else "yes"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Literal, NamedTuple
 
 from vlmnb.analysis import ratios
@@ -150,13 +151,15 @@ def compared(
     Returns:
         None if either has too few batches.
     """
+    paired, shown = _same_batches(low, high), None
     if in_turns(low, high) and (pairs := _paired_in_time(low, high, mine, theirs)):
+        shown = median(theirs) / median(mine)
         (mine, theirs), noise_floor, paired = pairs, 0.0, True
-    else:
-        paired = _same_batches(low, high)
     if min(len(mine), len(theirs)) < intervals.FEWEST_SAMPLES:
         return None
-    return ratios.compare(mine, theirs, paired=paired, noise_floor=noise_floor, confidence=confidence)
+    return ratios.compare(
+        mine, theirs, paired=paired, noise_floor=noise_floor, confidence=confidence, shown=shown
+    )
 
 
 def in_turns(low: Record, high: Record) -> bool:

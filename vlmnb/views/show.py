@@ -137,7 +137,12 @@ def show_findings(plan: Plan, found: list[Record]) -> None:
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:
     """Display the repeats of each cell, and which difference between cells they can show."""
-    _show(repeat_table.text(found, turns.read(_results(plan), plan.model)), "## Table", footnotes.setup(found), repeat_table.table(found))
+    _show(
+        repeat_table.text(found, turns.read(_results(plan), plan.model)),
+        "## Table",
+        footnotes.setup(found),
+        repeat_table.table(found),
+    )
     _show(footnotes.notes(found, energy=False))
 
 
