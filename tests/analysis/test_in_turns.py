@@ -1,0 +1,120 @@
+"""Cells that took turns are compared by pairs, without the noise floor of windows apart."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from factory import answers, but, cell, record
+
+from vlmnb.analysis import repeatability, series
+from vlmnb.records import turns
+from vlmnb.records.record import Record
+from vlmnb.records.turns import Turns
+from vlmnb.spec.cell import Cell
+
+FLOOR = 0.46
+"""Such a floor was measured on a rented machine whose speed changes for seconds at a time."""
+
+
+def speeds(count: int, seed: int = 0) -> list[float]:
+    """The slowness of a machine, moment by moment: it stays, with a jump of 40 % now and then."""
+    chance, made, now = random.Random(seed), list[float](), 1.0
+    for _ in range(count):
+        now = chance.choice((1.0, 1.4)) if chance.random() < 0.2 else now
+        made.append(now * (1 + 0.02 * chance.random()))
+    return made
+
+
+def taken(*of: tuple[Cell, float, int], rounds: int = 2, name: str = "t") -> tuple[list[Record], Turns]:
+    """Records of 24 questions with windows of one speed, and their turns at the machine's speeds.
+
+    Each cell comes with the seconds of a batch and with its number of batches.
+    """
+    order = sorted(
+        ((number + 0.5) / batches, place)
+        for place, (_, _, batches) in enumerate(of)
+        for number in range(batches)
+    )
+    spent: dict[int, list[float]] = {}
+    for now, (_, place) in zip(speeds(rounds * len(order)), order * rounds, strict=True):
+        spent.setdefault(place, []).append(of[place][1] * now)
+    records, timings = [], {}
+    for place, (one, seconds, batches) in enumerate(of):
+        made = record(one, latencies=(seconds,) * batches, key=f"{place:016x}", answers=answers(24, 0))
+        assert made.timing
+        timings[made.key] = but(
+            made.timing, latencies_s=tuple(spent[place]), passes=rounds, turns=name,
+            batch_samples=(one.batch_size,) * batches * rounds, pass_loads=(0.0,) * rounds,
+            contaminated=(False,) * rounds, loop_s=1.001 * sum(spent[place]),
+        )  # fmt: skip
+        records.append(made)
+    return records, Turns(name=name, started_at="2026-01-01T00:00:00+00:00", timings=timings)
+
+
+def of_size(batch: int, **changes: object) -> Cell:
+    return cell(batch_size=batch, samples=24, **changes)
+
+
+@pytest.mark.parametrize(("slower", "answer"), [(1.0, "within"), (1.15, "yes"), (0.85, "yes")])
+def test_turns_show_15_percent_where_windows_cannot(slower: float, answer: str) -> None:
+    records, made = taken((of_size(2), 0.5, 12), (of_size(2, seq_len=50), 0.5 * slower, 12))
+    apart = series.latency_difference(*records, FLOOR)
+    assert apart
+    assert apart.differ == "within"
+    found = series.latency_difference(*turns.shown(records, [made]), FLOOR)
+    assert found
+    assert found.paired
+    assert found.differ == answer
+    assert found.low <= slower <= found.high
+    assert found.high / found.low < 1.1
+
+
+def test_batches_of_other_sizes_are_compared_by_the_same_stretch_of_time() -> None:
+    records, made = taken((of_size(1), 0.1, 24), (of_size(4), 0.36, 6))
+    found = series.latency_difference(*turns.shown(records, [made]), FLOOR, per_sample=True)
+    assert found
+    assert found.n == 6
+    assert found.differ == "yes"
+    assert found.low < 0.92
+    assert found.high > 0.88
+    assert found.high / found.low < 1.5
+
+
+def test_answers_to_other_questions_are_not_paired() -> None:
+    (one, other), made = taken((of_size(2), 0.5, 12), (of_size(2, seq_len=50), 0.5, 12))
+    other = but(other, answers=tuple(but(a, sample_id=f"other {a.sample_id}") for a in other.answers))
+    found = series.latency_difference(*turns.shown([one, other], [made]), FLOOR)
+    assert found
+    assert not found.paired
+    assert found.high >= found.ratio * (1 + FLOOR)
+
+
+def test_a_record_shows_the_turns_that_it_shares_with_most_of_a_page(tmp_path: Path) -> None:
+    records, of_all = taken(*((of_size(2, seq_len=n), 0.5, 12) for n in (200, 100, 50)), name="all")
+    of_two = Turns(
+        name="two", started_at="2027-01-01T00:00:00+00:00",
+        timings={key: but(timing, turns="two") for key, timing in list(of_all.timings.items())[:2]},
+    )  # fmt: skip
+    for made in (of_all, of_two):
+        turns.write(made, tmp_path, "here", "llava-tiny")
+    (tmp_path / "here/llava-tiny/turns/broken.json").write_text("{")
+    known = turns.read(tmp_path, "llava-tiny")
+    assert known == [of_all, of_two] == turns.read(tmp_path)
+    names = [
+        [r.timing.turns for r in turns.shown(part, known) if r.timing] for part in (records, records[:2])
+    ]
+    assert names == [["all"] * 3, ["two"] * 2]
+    assert turns.shown(records[:1], known) == records[:1], "nothing is compared with it"
+
+
+def test_repeats_show_how_windows_differ_and_apart_from_it_how_turns_do() -> None:
+    records, made = taken(*((of_size(2, repeat=n), 0.5, 12) for n in (1, 2, 3, 4)))
+    assert turns.shown(records, [made]) == records
+    found = repeatability.in_turns(records, [made])
+    assert found
+    assert (found.pairs, found.different) == (6, 0)
+    assert found.most < 0.15
+    assert found.within < 0.15
+    assert repeatability.in_turns(records, []) is None
