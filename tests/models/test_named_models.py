@@ -161,6 +161,7 @@ def test_what_has_no_formula_is_named() -> None:
         ("llama4", {"idle": 3 * 3 * 64 * 128}),
         ("molmo2", {}),
         ("minimax_m3_vl", {}),
+        ("muse_spark", {}),
         ("step3p7", {}),
     ],
 )

@@ -108,6 +108,8 @@ def _layer(layer: Any, text: Any, kind: Any, crossed: int) -> Layer:
             for parameter in module.parameters(recurse=False)
             if _multiplied(module, parameter)
         )
+        if mixing is not None and type(module).__name__ == "InklingRelativeLogits":  # for each head
+            work *= mixing.num_heads
         if id(module) in inside:
             projections += work
         else:
@@ -116,7 +118,11 @@ def _layer(layer: Any, text: Any, kind: Any, crossed: int) -> Layer:
             mlp[_taken_by(path)] += work
     own: dict[str, int] = {"mlp_of_image": mlp[""] + mlp["image"]} if mlp["image"] else {}
     if mixing is not None:
-        own |= _linear_attention(mixing) or _attention(mixing, text)
+        own |= _linear_attention(mixing)
+        if not own.get("scores") and (not own.get("conv_state") or hasattr(mixing, "q_proj")):
+            own |= _attention(mixing, text)
+            # Inkling convolves keys, values and what a layer adds.
+            own |= {"conv_state": _conv_state(layer)} if own.get("conv_state") else {}
         if kind is not None and not _keeps(kind):
             own["kept"] = 0
         window = getattr(kind, "sliding_window", None)
@@ -195,10 +201,9 @@ def _attention(mixing: Any, text: Any) -> dict[str, int]:
 
 def _linear_attention(mixing: Any) -> dict[str, int]:
     """Return scores and states of a gated delta rule or a short convolution; nothing for attention."""
-    convolution = next((m for m in mixing.modules() if type(m).__name__ == "Conv1d"), None)
-    if convolution is None:
+    if not (kept := _conv_state(mixing)):
         return {}
-    own = {"conv_state": convolution.weight.shape[0] * convolution.weight.shape[-1]}
+    own = {"conv_state": kept}
     key, value = (getattr(mixing, name, None) for name in ("head_k_dim", "head_v_dim"))
     if key and value:
         heads = mixing.num_v_heads
@@ -208,3 +213,9 @@ def _linear_attention(mixing: Any) -> dict[str, int]:
             "state": heads * key * value,
         }
     return own
+
+
+def _conv_state(module: Any) -> int:
+    """Return the numbers that convolutions over the text keep: as many positions as they see."""
+    found = [m for m in module.modules() if type(m).__name__ == "Conv1d"]
+    return sum(one.weight.shape[0] * one.weight.shape[-1] for one in found)

@@ -18,7 +18,7 @@ PROJECTORS = re.compile(
     r"^(multi_modal_projector|multimodal_projector|mm_projector|projector|connector|aligner|merger|resampler"
     r"|resampler_model|embed_vision|layerwise_projectors|spatial_projectors|visual_embeddings_table"
     r"|vision_embed_tokens|abstractor|adapter|image_projection|patch_merger|perceiver_resampler|qformer"
-    r"|language_projection|(deepstack_)?merger_list|vision_projection|visual_projection|pre_mm_projector_norm)$"
+    r"|language_projection|(deepstack_)?merger_list|vision_projection|vision_adapter|visual_projection|pre_mm_projector_norm)$"
 )
 """Names of modules that bring vision features to the width of the decoder, beside the tower or in it."""
 
