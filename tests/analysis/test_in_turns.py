@@ -9,6 +9,7 @@ import pytest
 from factory import answers, but, cell, record
 
 from vlmnb.analysis import repeatability, series
+from vlmnb.audit import registry
 from vlmnb.records import turns
 from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
@@ -118,3 +119,13 @@ def test_repeats_show_how_windows_differ_and_apart_from_it_how_turns_do() -> Non
     assert found.most < 0.15
     assert found.within < 0.15
     assert repeatability.in_turns(records, []) is None
+
+
+def test_the_audit_checks_the_times_of_turns_as_well() -> None:
+    records, made = taken((of_size(2), 0.5, 12), (of_size(2, seq_len=50), 0.5, 12))
+    key, timing = next(iter(made.timings.items()))
+    wrong = but(made, timings=made.timings | {key: but(timing, latencies_s=timing.latencies_s[1:])})
+    rule = "every-batch-is-counted"
+    for known, count in ((made, 0), (wrong, 1)):
+        found = registry.run(records, "measured", known=[known])
+        assert sum(one.rule == rule for one in found) == count

@@ -242,7 +242,7 @@ def _generated(content: Content) -> Files:
         "tried.md": tried.page(),
         "machine.md": machine.page(content),
         "status.md": status.page(content),
-        "audit.md": audit.page(content.records, "measured"),
+        "audit.md": audit.page(content.records, "measured", content.turns),
         "reports-checked.md": audit.page(content.records, "reports"),
     }
     chapters = {f"{paths.model_folder(name)}.md": model.page(content, name) for name in content.models}

@@ -14,7 +14,7 @@ from pathlib import Path
 from vlmnb import paths
 from vlmnb.audit.rule import Finding
 from vlmnb.book import disputed, postprocess
-from vlmnb.book.content import Content, Failure, Page, Redraw, record_path
+from vlmnb.book.content import Content, Failure, Page, Redraw, record_path, turns_path
 from vlmnb.book.pages import run
 from vlmnb.book.postprocess import Notebook, Refused
 from vlmnb.device import machine
@@ -180,6 +180,9 @@ def downloads(book: Content, results: Path) -> Files:
         file = paths.record(results, record.hardware, record.cell.model, record.key)
         text = file.read_bytes() if file.exists() else record.model_dump_json(indent=1).encode()
         files[EXTRA + record_path(record)] = text
+    for taken in book.turns:
+        text = taken.model_dump_json(indent=1).encode()
+        files[f"{EXTRA}{turns_path(taken.name)}"] = text
     if any(page.from_report for page in book.pages):
         for file in sorted((paths.root() / "reports").glob("*.yaml")):
             files[f"{EXTRA}downloads/reports/{file.name}"] = file.read_bytes()

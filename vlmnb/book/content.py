@@ -153,6 +153,11 @@ def axis_order(axis: str) -> tuple[int, str]:
     return (known.index(axis) if axis in known else len(known), axis)
 
 
+def turns_path(name: str) -> str:
+    """Return where readers find the raw times of turns, from the folder of the book's files."""
+    return f"downloads/turns/{name}.json"
+
+
 def record_path(record: Record) -> str:
     """Return the address of a record's file in the built site."""
     folder = Path("downloads/records")

@@ -14,7 +14,7 @@ from vlmnb.audit import damaged_files, registry
 from vlmnb.audit.rule import TITLES
 from vlmnb.errors import UserError, nearest
 from vlmnb.files import templates
-from vlmnb.records import record_file
+from vlmnb.records import record_file, turns
 from vlmnb.stats.formatting import counted
 from vlmnb.types import Source
 
@@ -37,7 +37,11 @@ def run(results: Path, source: str, *, as_json: bool) -> int:
     chosen = [name for name in sources if name in sources_found and source in ("", name)]
     if not chosen:
         raise UserError(f"{results} holds no record{f' of source {source}' if source else ''} to check")
-    found = {name: damaged_files.findings(damaged, name) + registry.run(records, name) for name in chosen}
+    known = turns.read(results)
+    found = {
+        name: damaged_files.findings(damaged, name) + registry.run(records, name, known=known)
+        for name in chosen
+    }
     counts = {name: sum(r.source == name for r in records) for name in chosen}
     errors = {name: sum(one.level == "error" for one in listed) for name, listed in found.items()}
     code = int(any(errors.values()))

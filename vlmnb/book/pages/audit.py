@@ -13,6 +13,7 @@ from vlmnb.book import disputed
 from vlmnb.book.content import model_title
 from vlmnb.book.rendering import code, render
 from vlmnb.records.record import Record
+from vlmnb.records.turns import Turns
 from vlmnb.stats import formatting
 from vlmnb.types import Source
 from vlmnb.views.table import Field
@@ -23,7 +24,7 @@ SPELLED = {
 """Words of a rule's name that a heading spells otherwise."""
 
 
-def findings(records: Sequence[Record], source: Source) -> list[Finding]:
+def findings(records: Sequence[Record], source: Source, known: Sequence[Turns] = ()) -> list[Finding]:
     """Return what the rules find in the records of a source, models and rules called as on other pages."""
     own = [record for record in records if record.source == source]
     names = {record.cell.model: model_title(record.cell.model) for record in own}
@@ -43,7 +44,7 @@ def findings(records: Sequence[Record], source: Source) -> list[Finding]:
             update={"figures": figures, "records": where, "meaning": meaning, "unknown": unknown}
         )
 
-    return [readable(finding) for finding in registry.run(own, source)] if own else []
+    return [readable(finding) for finding in registry.run(own, source, known=known)] if own else []
 
 
 def _heading(rule: str) -> str:
@@ -51,9 +52,9 @@ def _heading(rule: str) -> str:
     return f"{words[0].upper()}{words[1:]}"
 
 
-def page(records: Sequence[Record], source: Source) -> str:
+def page(records: Sequence[Record], source: Source, known: Sequence[Turns] = ()) -> str:
     """Return the page of findings about the records of a source."""
-    found = findings(records, source)
+    found = findings(records, source, known)
     groups: dict[Level, dict[str, list[tuple[int, Finding]]]] = {level: {} for level in LEVELS}
     for number, finding in enumerate(found, start=1):
         groups[finding.level].setdefault(finding.rule, []).append((number, finding))

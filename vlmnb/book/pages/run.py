@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vlmnb import paths
 from vlmnb.analysis.titles import dataset_title
-from vlmnb.book.content import Page, minute, record_path
+from vlmnb.book.content import Page, minute, record_path, turns_path
 from vlmnb.book.disputed import Line
 from vlmnb.book.rendering import Value, render
 from vlmnb.files import plain_yaml
@@ -45,7 +45,11 @@ def _transcripts(folder: Path) -> dict[str, str]:
 def closing(page: Page) -> str:
     """Return the last sections of a page: the command that makes it again, and its records."""
     records = _records(page) if page.axis in axes.AXES and not axes.AXES[page.axis].own else None
-    return render("run_closing.md", page=page, command=rerun_command(page), records=records)
+    names = {one.timing.turns for one in page.records if one.timing and one.timing.turns}
+    return render(
+        "run_closing.md", page=page, command=rerun_command(page), records=records,
+        turns=[f"../../../{turns_path(name)}" for name in sorted(names)],
+    )  # fmt: skip
 
 
 def rerun_command(page: Page) -> str:
