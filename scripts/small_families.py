@@ -10,7 +10,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from small_family_table import FAMILIES, FIRST_MARK, TEXT, Small
+import small_family_table
+import small_older_families
+from small_family_table import FIRST_MARK, TEXT, Small
+
+FAMILIES: dict[str, Small] = {**small_family_table.FAMILIES, **small_older_families.FAMILIES}
 
 
 def build(name: str, folder: Path, *, std: float = 0.1, seed: int = 0) -> Path:
@@ -23,6 +27,8 @@ def build(name: str, folder: Path, *, std: float = 0.1, seed: int = 0) -> Path:
     small = FAMILIES[name]
     tokenizer = _tokenizer(small)
     tokenizer.save_pretrained(folder)
+    for further in small.further:
+        tokenizer.save_pretrained(folder / further)
     torch.manual_seed(seed)
     model = tf.AutoModelForImageTextToText.from_config(configuration(name, small))
     with torch.no_grad():
@@ -40,7 +46,7 @@ def build(name: str, folder: Path, *, std: float = 0.1, seed: int = 0) -> Path:
     else:  # a class that needs torchvision
         described = {"image_processor_type": kinds["torchvision"], **small.images}
         (folder / "preprocessor_config.json").write_text(json.dumps(described), encoding="utf-8")
-    settings = {"processor_class": PROCESSOR_MAPPING_NAMES[whole], **small.processor}
+    settings = {"processor_class": PROCESSOR_MAPPING_NAMES.get(whole), **small.processor}
     (folder / "processor_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "chat_template.jinja").write_text(_template(small.template), encoding="utf-8")
     return folder
@@ -51,8 +57,10 @@ def configuration(name: str, small: Small) -> Any:
     from transformers import CONFIG_MAPPING
 
     ids = {mark: FIRST_MARK + i for i, mark in enumerate(small.marks)}
+    text = {**TEXT, **small.text}
     return CONFIG_MAPPING[name](
-        text_config={**TEXT, **small.text}, vision_config=dict(small.vision), **small.top,
+        **(text if small.flat else {"text_config": text}), **small.top,
+        **({"vision_config": dict(small.vision)} if small.vision else {}),
         **{field: ids[mark] for field, mark in small.ids.items()},
     )  # fmt: skip
 
@@ -69,6 +77,7 @@ def _tokenizer(small: Small) -> Any:
     return PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
         model_input_names=["input_ids", "attention_mask"], extra_special_tokens=dict(small.names),
+        **small.special,
     )  # fmt: skip
 
 

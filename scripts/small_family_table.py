@@ -34,6 +34,9 @@ LATENT = {
     "num_key_value_heads": 4, "q_lora_rank": 32, "kv_lora_rank": 32, "qk_rope_head_dim": 8,
     "qk_nope_head_dim": 8, "v_head_dim": 16, "head_dim": 8,
 }  # fmt: skip
+NO_GROUPS = {"num_key_value_heads": 4}
+"""For decoders in which every head has keys and values of its own."""
+
 SQUARE = {"height": 64, "width": 64}
 FIRST_MARK = 259
 
@@ -51,6 +54,9 @@ class Small(NamedTuple):
         processor: Settings of the processor.
         template: What stands for a picture in the chat template.
         names: Marks by the names under which the processor asks the tokenizer for them.
+        special: Marks by the roles that tokenizers have for them, such as ``unk_token``.
+        further: Folders of further tokenizers that the processor needs.
+        flat: The fields of the text stand in the configuration itself.
     """
 
     marks: tuple[str, ...]
@@ -62,6 +68,9 @@ class Small(NamedTuple):
     images: Mapping[str, Any] = {"size": SQUARE}
     processor: Mapping[str, Any] = {}
     names: Mapping[str, str] = {}
+    special: Mapping[str, str] = {}
+    further: tuple[str, ...] = ()
+    flat: bool = False
 
 
 def _qwen(template: str = "<|vision_start|><|image_pad|><|vision_end|>", **changes: Any) -> Small:
@@ -406,7 +415,8 @@ FAMILIES: dict[str, Small] = {
     ),
     "blip-2": Small(
         ("<image>",), "<image>", {"image_token_index": "<image>"},
-        {"model_type": "opt", "ffn_dim": 128, "word_embed_proj_dim": 64}, {**VISION, "qkv_bias": True},
+        {"model_type": "opt", "ffn_dim": 128, "word_embed_proj_dim": 64, **NO_GROUPS},
+        {**VISION, "qkv_bias": True},
         {"num_query_tokens": 8,
          "qformer_config": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
                             "intermediate_size": 128, "encoder_hidden_size": 64, "vocab_size": 512,

@@ -148,7 +148,7 @@ def _shapes(entry: ModelEntry, config: str) -> Any:
 def _by_counters(loaded: Loaded, inputs: Any, reduction: Reduction | None) -> FlopCount:
     """Count a model as it is, uncompiled."""
     places = loaded.family.places_of(loaded.model)
-    with process_state.uncompiled(loaded.decoder), contextlib.ExitStack() as stack:
+    with process_state.uncompiled(loaded.model.get_decoder()), contextlib.ExitStack() as stack:
         if reduction:
             stack.enter_context(Reducer(loaded, reduction, 0, ()).within_forward())
             # What compares image tokens is in no module.

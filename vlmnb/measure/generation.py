@@ -100,7 +100,7 @@ class Generator:
                 found.logits.append(output.logits[0, -1].float().clone())
                 found.cache_tokens = _held(output.get("past_key_values"))
 
-        hook = self.loaded.model.register_forward_hook(keep)
+        hook = self.loaded.stepping.register_forward_hook(keep)
         try:
             yield found
         finally:
@@ -145,7 +145,7 @@ class Generator:
 
     def _ends(self) -> Sequence[int]:
         """Return the tokens that end an answer; what follows one in a batch is padding."""
-        end = self.loaded.model.generation_config.eos_token_id
+        end = self.loaded.stepping.generation_config.eos_token_id
         return end if isinstance(end, list) else [end]
 
     def _generate(self, batch: Any, **arguments: Any) -> Any:

@@ -81,6 +81,11 @@ class Loaded:
         return self.configuration.family
 
     @property
+    def stepping(self) -> Any:
+        """The module whose forward pass is one step of ``generate``; the model, unless it holds one."""
+        return self.family.stepping(self.model)
+
+    @property
     def decoder(self) -> Any:
         """The language model without its head."""
         return self.family.decoder(self.model)
@@ -246,6 +251,7 @@ def _random(wanted: Configuration) -> Loaded:
         model = random_weights.outline(kind, config, dtype, wanted.device)
     else:
         model = random_weights.build(kind, config, dtype=dtype, device=wanted.device, seed=wanted.seed)
+        family.stepping(model).generation_config = model.generation_config
     if folder is None:
         return Loaded(wanted, family, model, stand_in.build(family, config))
     processor = _processor(wanted, folder)
@@ -269,7 +275,8 @@ def _pretrained(wanted: Configuration) -> Loaded:
     if reason := soundness.check_values(model, wanted.entry, folder):
         raise NotMeasured(reason)
     model.to(wanted.device).eval()
-    model.generation_config = _greedy(model.generation_config)
+    for one in (model, loaded.stepping):  # an inner model generates by settings of its own
+        one.generation_config = _greedy(one.generation_config)
     return loaded
 
 
@@ -301,7 +308,9 @@ def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Loaded:
             f"weights of {name}"
         )
     processor = _processor(wanted, folder)
-    notes = soundness.check_model(model, processor.tokenizer, name, report["unexpected_keys"])
+    notes = soundness.check_model(
+        wanted.family.stepping(model), processor.tokenizer, name, report["unexpected_keys"]
+    )
     return Loaded(
         wanted, wanted.family, model, processor,
         geometry=geometry.differences(wanted.entry, model.config),

@@ -71,7 +71,7 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
 
     loaded = generate.loaded
     clock_of = loaded.engine or PhaseClock(
-        loaded.model, loaded.family.vision_modules(loaded.model), cell.device
+        loaded.stepping, loaded.family.vision_modules(loaded.model), cell.device
     )
     inputs, samples = [batch.inputs for batch in batches], [len(batch.samples) for batch in batches]
     outputs: list[Any] = []

@@ -131,9 +131,9 @@ def measured(
 def keep_encoder(loaded: Loaded, picture: Picture) -> Kept:
     """Keep the output of the vision encoder and the projector."""
     model = loaded.model
-    if not model._supports_mm_encoder_outputs():
+    if loaded.stepping is not model or not model._supports_mm_encoder_outputs():
         raise Unsupported(
-            f"encoder cache: {type(model).__name__}.forward of transformers takes no mm_encoder_outputs"
+            f"encoder cache: {type(model).__name__} of transformers takes no mm_encoder_outputs"
         )
     encode = model.base_model.get_image_features
     wanted = inspect.signature(encode).parameters
@@ -154,6 +154,9 @@ def keep_prefix(loaded: Loaded, picture: Picture) -> Kept:
     """Keep the keys and values of the prefix, template and picture."""
     from transformers import DynamicCache
 
+    if loaded.stepping is not loaded.model:
+        kind = type(loaded.model).__name__
+        raise Unsupported(f"prefix cache: {kind}.generate of transformers encodes the picture at every call")
     first, length = picture.inputs[0], picture.prefix
     ids = first["input_ids"]
     if bool((ids[0, length:] == getattr(loaded.model.config, "image_token_id", None)).any()):

@@ -96,7 +96,7 @@ def _decoded(generate: Generator, batch: Batch, output: Any) -> list[Answer]:
             text_tokens=prompt.text_tokens,
             image_tokens=image_tokens[i],
             images=prompt.images,
-            output_tokens=_length(generated[i], loaded.model.generation_config.eos_token_id),
+            output_tokens=_length(generated[i], loaded.stepping.generation_config.eos_token_id),
         )
         for i, (sample, prompt) in enumerate(zip(batch.samples, batch.prompts, strict=True))
     ]

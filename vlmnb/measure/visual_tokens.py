@@ -44,7 +44,8 @@ class Reducer:
             self._first[id(batch)] = number
             number += len(batch["input_ids"])
         kind = type(loaded.model)
-        if "mm_encoder_outputs" not in inspect.signature(kind.forward).parameters:
+        taken = inspect.signature(kind.forward).parameters
+        if loaded.stepping is not loaded.model or "mm_encoder_outputs" not in taken:
             raise Unsupported(f"{kind.__name__} of transformers takes no encoded images (mm_encoder_outputs)")
 
     def text(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:

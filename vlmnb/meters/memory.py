@@ -90,12 +90,14 @@ def weights_by_type(model: Any) -> dict[str, int]:
 def decode_weights_bytes(model: Any, decoder: Any) -> int:
     """Return the bytes of the parameters that a decoding step reads: the decoder's and the output head's.
 
-    Of the table of embeddings a step reads one row per sample, which is negligible.
+    Of tables of embeddings a step reads one row per sample, which is negligible.
     """
-    unread = {*decoder.get_input_embeddings().modules()}
+    from torch import nn
+
+    unread = {module for module in decoder.modules() if isinstance(module, nn.Embedding)}
     unread |= {part for one in structure.keys_of_images(decoder) for part in one.modules()}
     read = [module for module in decoder.modules() if module not in unread]
-    return sum(_by_type([*read, *model.lm_head.modules()], buffers=False).values())
+    return sum(_by_type([*read, *model.get_output_embeddings().modules()], buffers=False).values())
 
 
 def _by_type(modules: Iterable[Any], buffers: bool) -> dict[str, int]:

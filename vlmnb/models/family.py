@@ -160,6 +160,10 @@ class Family(Sizing, Protocol):
 
     # Modules of a loaded model
 
+    def stepping(self, model: Any) -> Any:
+        """Return the module whose forward pass is one step of ``generate``, with the settings of it."""
+        return model
+
     def vision_modules(self, model: Any) -> list[Any]:
         """Return the modules that turn pixels into image tokens, in the order in which they run."""
         return [model.get_submodule(name) for name in self.vision_names]

@@ -189,6 +189,18 @@ def class_name(kind: str) -> str:
     return str(found[0] if isinstance(found, (list, tuple)) else found)
 
 
+OTHERWISE = {
+    "blip": "whose generate in transformers drops a prompt's last token and writes over its first",
+    "git": "which puts the picture before the prompt within the model, where none of its tokens is seen",
+    "instructblipvideo": "which takes videos, not images",
+    "evolla": "which takes proteins, not images",
+    "pi0": "which moves a robot and writes no text",
+    "diffusion_gemma": "which writes whole blocks of tokens again and again, not one token after the other",
+}
+"""Types that transformers lists as models of images and text, and why numbers of the kind here say nothing
+of them."""
+
+
 def _no_configuration(of: ModelEntry, file: Path) -> str:
     """Say that a model has no configuration, and where in it others are."""
     others = sorted(str(one.parent.relative_to(file.parent)) for one in file.parent.glob("*/**/config.json"))
@@ -213,6 +225,8 @@ def _require_images(of: ModelEntry, kind: str, content: dict[str, Any]) -> None:
             "not read; use a converted checkpoint, such as those of llava-hf"
         )
     release = f"transformers {transformers.__version__}"
+    if kind in OTHERWISE:
+        raise UserError(f"{of.name} is of the type {kind!r}, {OTHERWISE[kind]}; it is not measured here")
     if kind in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         by = f"(written by transformers {_written(content)}), in {release},"
         with explained(f"{of.name}: its configuration {by}"):

@@ -82,6 +82,10 @@ class Generic(Family):
         height = size.get("height") if isinstance(size, Mapping) else getattr(size, "height", None)
         return int(height) if height else image_size
 
+    def stepping(self, model: Any) -> Any:
+        """Return the model, or the inner one that its own ``generate`` hands on to."""
+        return structure.stepping(model)
+
     def vision_modules(self, model: Any) -> list[Any]:
         """Return the tower, and what follows it up to the decoder unless that is in the tower."""
         tower = structure.tower(model)

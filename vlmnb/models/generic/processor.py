@@ -16,10 +16,16 @@ from transformers import AutoImageProcessor, AutoTokenizer
 from transformers.models.auto import processing_auto
 from transformers.processing_utils import ProcessorMixin
 
+from vlmnb.errors import UserError
 from vlmnb.models import named
 
-FLAT_IMAGES = frozenset({"got_ocr2"})
-"""Model types whose processor takes one flat list of images, not a list for each text."""
+FLAT_IMAGES = frozenset({"got_ocr2", "idefics"})
+"""Model types whose processor takes one flat list of images, not a list for each text.
+
+Idefics' takes both, and puts the picture behind the question if there is a list for each."""
+
+OWN_MARKS = frozenset({"blip-2", "idefics", "instructblip", "kosmos-2"})
+"""Model types whose processor puts the picture into a prompt itself: no mark may ask for it."""
 
 NOT_INPUTS = ("labels",)
 """What a processor returns and ``generate`` must not get: PaliGemma's returns labels without an answer."""
@@ -50,9 +56,13 @@ def load(folder: str | Path, template: str) -> Any:
         Exception: Whatever transformers raises for damaged files.
     """
     folder = Path(folder)
-    kind = json.loads((folder / "config.json").read_text(encoding="utf-8"))["model_type"]
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    kind = config["model_type"]
     try:
-        return _loaded(folder, kind, template)
+        made = _loaded(folder, kind, template)
+        if getattr(made, "num_query_tokens", 0) is None:  # older checkpoints name it for the model alone
+            made.num_query_tokens = config.get("num_query_tokens")
+        return made
     except (ImportError, ValueError) as error:
         named.require_package(f"the processor of {kind} models", error)
         raise
@@ -60,7 +70,9 @@ def load(folder: str | Path, template: str) -> Any:
 
 def _loaded(folder: Path, kind: str, template: str) -> Any:
     base = _class(folder, kind)
-    made: Any = type(base.__name__, (_PicturesAndText, base), {"flat": kind in FLAT_IMAGES})
+    made: Any = type(
+        base.__name__, (_PicturesAndText, base), {"flat": kind in FLAT_IMAGES, "own": kind in OWN_MARKS}
+    )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token_id is None:
@@ -71,10 +83,22 @@ def _loaded(folder: Path, kind: str, template: str) -> Any:
     }
     settings, _ = base.get_processor_dict(folder)
     names = base.get_attributes()
+    further = [name for name in names if name.endswith("_tokenizer")]  # the text that a Q-Former reads
+    parts |= {name: _further_tokenizer(folder, name) for name in further}
     processor = made.from_args_and_dict([parts.get(name) or Absent() for name in names], settings)
     if processor.chat_template is None:
         processor.chat_template = tokenizer.chat_template or template
     return processor
+
+
+def _further_tokenizer(folder: Path, name: str) -> Any:
+    """Load a tokenizer that lies in a folder of its name, padding on the side that its files say."""
+    if not (folder / name).is_dir():
+        raise UserError(
+            f"{folder} lacks the folder {name}, a second tokenizer, which its processor needs; copy it from "
+            "the model's repository"
+        )
+    return AutoTokenizer.from_pretrained(folder / name)
 
 
 def _class(folder: Path, kind: str) -> Any:
@@ -95,7 +119,7 @@ def _class(folder: Path, kind: str) -> Any:
 class _PicturesAndText(ProcessorMixin):
     """What is put before a processor's own class: stand-ins pass, calls take the images of each text."""
 
-    flat = False
+    flat = own = False
     nested_images = True
 
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
@@ -112,9 +136,7 @@ class _PicturesAndText(ProcessorMixin):
         if images is not None:
             lists = [image if isinstance(image, list) else [image] for image in images]
             images = [image for one in lists for image in one] if self.flat else lists
-        own: Any = self
-        if images is not None and getattr(own, "num_query_tokens", None):  # BLIP-2 adds its marks itself
-            text = [one.replace(str(own.image_token), "") for one in text]
+        text = [self._unmarked(one) for one in text]
         begin = self.tokenizer.bos_token
         if begin and all(one.startswith(begin) for one in text):
             kwargs["add_special_tokens"] = False
@@ -130,10 +152,16 @@ class _PicturesAndText(ProcessorMixin):
     def text_ids(self, rendered: str) -> list[int]:
         """Return a prompt's ids without the mark that stands for its image."""
         begin = self.tokenizer.bos_token
+        if self.own:  # how it writes a prompt of text alone, only it knows
+            return [int(one) for one in self(text=[rendered])["input_ids"][0]]
         twice = bool(begin) and rendered.startswith(begin)
         ids = self.tokenizer(rendered, add_special_tokens=not twice)["input_ids"]
         marks = set(image_marks(self))
         return [one for one in ids if one not in marks]
+
+    def _unmarked(self, rendered: str) -> str:
+        mark = str(getattr(self, "image_token", "<image>"))  # BLIP-2's is an AddedToken
+        return rendered.replace(mark, "") if self.own else rendered
 
 
 def image_marks(processor: Any) -> list[int]:

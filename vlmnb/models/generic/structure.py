@@ -18,7 +18,8 @@ PROJECTORS = re.compile(
     r"^(multi_modal_projector|multimodal_projector|mm_projector|projector|connector|aligner|merger|resampler"
     r"|resampler_model|embed_vision|layerwise_projectors|spatial_projectors|visual_embeddings_table"
     r"|vision_embed_tokens|abstractor|adapter|image_projection|patch_merger|perceiver_resampler|qformer"
-    r"|language_projection|(deepstack_)?merger_list|vision_projection|vision_adapter|visual_projection|pre_mm_projector_norm)$"
+    r"|language_projection|image_to_text_projection|(deepstack_)?merger_list|vision_projection|vision_adapter"
+    r"|visual_projection|pre_mm_projector_norm)$"
 )
 """Names of modules that bring vision features to the width of the decoder, beside the tower or in it."""
 
@@ -45,14 +46,33 @@ def decoder_of(model: Any) -> Any:
     return found.base_model if headed else found
 
 
+def stepping(model: Any) -> Any:
+    """Return the module whose forward pass is a step of ``generate``.
+
+    It is the model itself, unless its class has a ``generate`` of its own and holds a model that has one too,
+    as BLIP-2 does: that one is then called, and the forward pass of the whole model never runs.
+    """
+    from transformers import GenerationMixin
+
+    if type(model).generate is GenerationMixin.generate:
+        return model
+    return next((child for child in model.children() if isinstance(child, GenerationMixin)), model)
+
+
 def tower(model: Any) -> Any | None:
     """Return the vision tower, or None for a model that has none."""
     base = model.base_model
     found = base.get_encoder(modality="image") if hasattr(base, "get_encoder") else None
     if found is None or found is base or found is model:
         named = base.named_children()
-        return next((child for name, child in named if re.match(r"vis", name) and _longest(child)), None)
+        seeing = (child for name, child in named if re.match(r"vis", name) and _longest(child))
+        return next(seeing, getattr(_codebook(base), "encoder", None))
     return found
+
+
+def _codebook(base: Any) -> Any | None:
+    """Return what turns a picture into codes of a vocabulary (Chameleon's, Emu3's)."""
+    return getattr(base, "vqmodel", None)
 
 
 def projectors(model: Any) -> list[Any]:
@@ -63,7 +83,8 @@ def projectors(model: Any) -> list[Any]:
         matching = [child for name, child in named if PROJECTORS.match(name) and child is not found]
         if matching:
             return matching
-    return []
+    codebook = _codebook(model.base_model)
+    return [codebook.quant_conv, codebook.quantize] if codebook is not None else []
 
 
 def towers(model: Any) -> list[Any]:
@@ -147,6 +168,8 @@ def unlike(model: Any) -> str:
         name for name, child in model.base_model.named_children()
         if "vision" in name and id(child) not in known and list(child.parameters())
     ]  # fmt: skip
+    if not vision_layers(model):
+        return "a vision tower without layers of attention"
     if further:
         return f"further parts of vision ({', '.join(further)})"
     crossing = _crosses(decoder_of(model)) and not crossed(model)

@@ -34,9 +34,10 @@ def compile_decoder(model: Any, device: str) -> None:
     prompt: Any = torch.compile(plain, dynamic=True) if graphs else plain
     step: Any = torch.compile(plain, dynamic=False, mode="reduce-overhead" if graphs else None)
 
+    @functools.wraps(plain)  # generate reads its signature where the decoder has the head
     def forward(*args: Any, **kwargs: Any) -> Any:
-        embeddings = kwargs.get("inputs_embeds")
-        if embeddings is None or embeddings.shape[1] > 1:
+        tokens = kwargs.get("input_ids") if kwargs.get("inputs_embeds") is None else kwargs["inputs_embeds"]
+        if tokens is None or tokens.shape[1] > 1:
             return prompt(*args, **kwargs)
         if graphs:
             begin_step()
