@@ -33,7 +33,9 @@ def reducer(reduction: Reduction, family: Any = FUYU, batches: Any = ()) -> Redu
         def forward(self, mm_encoder_outputs: Any = None) -> None:
             """Take encoded images, as the models of transformers do."""
 
-    return Reducer(SimpleNamespace(family=family, model=Model()), reduction, 0, batches)  # type: ignore[arg-type]
+    model = Model()
+    loaded: Any = SimpleNamespace(family=family, model=model, stepping=model)
+    return Reducer(loaded, reduction, 0, batches)
 
 
 def of_fuyu(columns: int = 4) -> dict[str, torch.Tensor]:

@@ -25,7 +25,7 @@ def scored(dataset: str, text: str, *references: Any, choices: Any = None) -> tu
     batch = Batch(samples, [Prompt("?", "?", 1)] * len(samples), inputs, 0.0)
     tokenizer = SimpleNamespace(decode=lambda ids, **how: text)
     model = SimpleNamespace(generation_config=SimpleNamespace(eos_token_id=2))
-    loaded: Any = SimpleNamespace(processor=SimpleNamespace(tokenizer=tokenizer), model=model)
+    loaded: Any = SimpleNamespace(processor=SimpleNamespace(tokenizer=tokenizer), stepping=model)
     outputs = [torch.full((len(samples), 5), 2)]
     return score(cell(dataset=dataset), Generator(loaded, {}, {}, None), [batch], outputs)
 
