@@ -66,6 +66,11 @@ class Generator:
         lengths = [int(batch["input_ids"].shape[1]) for batch in texts]
         longest, passes = max(lengths), dict[int, int]()
         if chunk := chosen.chunk:
+            if loaded.stepping is not loaded.model:
+                kind = type(loaded.model).__name__
+                raise failures.Unsupported(
+                    f"{kind}.generate of transformers hands on what it does not read in chunks"
+                )
             passes = {id(batch): -(-size // chunk) for batch, size in zip(inputs, lengths, strict=True)}
         # Answers of natural and of fixed length use caches of one size, so that a compiled step serves both.
         new = max(cell.max_new_tokens, resolved.entry.max_new_tokens)
