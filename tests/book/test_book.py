@@ -88,17 +88,19 @@ def test_every_record_of_a_page_can_be_downloaded(small: Small) -> None:
 
 def test_a_chapter_shows_size_card_and_failed_runs_and_what_is_refused_is_told(small: Small) -> None:
     command = "papermill notebooks/seq_len.ipynb out.ipynb"
-    bookmaking.fail(small.runs, "llava-tiny", "seq_len", stderr_tail="Traceback", command=command)
+    for name in ("seq_len", "batch_size"):
+        bookmaking.fail(small.runs, "llava-tiny", name, stderr_tail="Traceback", command=command)
     bookmaking.executed(small.runs, "llava-tiny", "device", end_time=None)
     (line,) = small.assemble()
     assert "llava-tiny/device.ipynb" in line
     assert line.endswith("a sweep makes it again")
     assert not (small.root / "book" / "runs" / "llava-tiny" / "device.ipynb").exists()
     card = ("2 100 001", "\n## Model card\n\nA LLaVA model.", "\n### Scores\n", "\n# usage\n")
-    chapter = (*card, "Prompt length (no page yet)", "**The run failed**: boom")
+    chapter = (*card, "Prompt length (no page yet)", "**The run failed**: boom", "for the same reason")
     for page, parts in (("llava-tiny", chapter), ("status", ("boom", command, "did not finish"))):
         text = small.read(f"generated/{page}.md")
         assert [part for part in parts if part not in text] == []
+    assert "Optimization (no page yet)" not in small.read("generated/llava-tiny.md"), "nobody asked for it"
 
 
 @pytest.mark.parametrize(("at", "marked"), [("2026-02-01T00:00:00", True), ("2025-12-01T00:00:00", False)])

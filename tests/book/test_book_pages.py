@@ -13,7 +13,7 @@ from vlmnb.analysis import base_configuration, titles
 from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.book import build, citation, explorer
 from vlmnb.book.content import Content, Page
-from vlmnb.book.pages import audit, comparison, finder, machine, model, support
+from vlmnb.book.pages import audit, axis, comparison, finder, machine, model, support
 from vlmnb.book.pages import tried as tried_page
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import MemoryUsage
@@ -279,3 +279,19 @@ def test_a_page_has_one_citation_also_after_it_is_built_again() -> None:
     assert citation.cited(once, "A: T & U.") == once
     assert citation.cited(once, "B.").count("<details") == 1
     assert "vlmnb" in citation.text()
+
+
+def test_a_figure_of_one_model_is_left_out() -> None:
+    ((setup, alone),) = base_configuration.base_results(measured("llava-tiny")).items()
+    assert pareto_figure.blocks((), setup, alone) == ""
+    assert "Latency and error" not in comparison.page(Content(tuple(measured("llava-tiny"))))
+
+
+def test_a_page_across_models_shows_cells_that_could_not_be_measured() -> None:
+    own = measured("llava-tiny")  # takes images of one size
+    page = Page("llava-tiny", "image_size", "", bookmaking.parameters("llava-tiny", "image_size"), tuple(own))
+    text, figures = axis.page(Content(tuple(own), (page,)), "image_size")
+    assert figures == {}
+    assert text.count("not applicable: the vision tower takes images of 64 pixels a side and no other") > 3
+    assert "*not applicable*: the vision tower" in text
+    assert text.count(">first row<") == len({one.cell.dataset for one in own})

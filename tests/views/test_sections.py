@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from factory import absent, timed
+from factory import absent, record
 
 from vlmnb import experiment
 from vlmnb.records.record import Record
@@ -67,9 +67,17 @@ def test_one_number_is_no_figure_and_answers_of_fixed_length_have_a_section_wher
     shown: Any,
 ) -> None:
     def one(cell: Cell) -> Record:
-        return timed(of=cell) if cell.device == "cpu" else failed(cell)
+        return record(cell) if cell.device == "cpu" else failed(cell)
 
-    natural = shown("device", one, SECTIONS[2:], length="natural")
+    natural = shown("device", one, ("show_plot", "show_speed", "show_details"), length="natural")
     assert [part for part in natural if part.startswith("## ")] == ["## Every cell"]
     both = shown("device", one, ("show_plot", "show_speed"))
     assert [part for part in both if part.startswith("## ")] == ["## Speed at fixed length"]
+
+
+def test_bars_of_one_row_on_several_data_sets_are_no_figure(shown: Any) -> None:
+    def one(cell: Cell) -> Record:
+        return record(cell) if cell.image_size == 64 else failed(cell)
+
+    assert shown("image_size", one, ("show_plot",), image_sizes=[64, 96]) == []
+    assert "figure" in shown("image_size", record, ("show_plot",), image_sizes=[64, 96])

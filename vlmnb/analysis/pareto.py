@@ -53,8 +53,8 @@ class Order(NamedTuple):
 
 
 def panels(results: Sequence[BaseResult]) -> dict[str, list[Point]]:
-    """Return the points of each data set that has any."""
-    return {name: found for name in dataset_names(results) if (found := points(results, name))}
+    """Return the points of each data set on which two models or more can be compared."""
+    return {name: found for name in dataset_names(results) if len(found := points(results, name)) > 1}
 
 
 def points(results: Sequence[BaseResult], dataset: str) -> list[Point]:

@@ -17,7 +17,7 @@ from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.axis_figure import number_axis
 from vlmnb.views.figure_style import look, plain_log, svg, themed
 from vlmnb.views.marks import DISPUTED, Mark, joined, marked
-from vlmnb.views.table import MISSING, Field, Table, declared
+from vlmnb.views.table import MISSING, Field, Table, declared, missing
 from vlmnb.views.templates import say
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def rows(
         first: dict[tuple[str, int], Record] = {}
         for record in records:
             kind = record.cell.dataset, record.cell.batch_size * of.against_original
-            low = first.setdefault(kind, record)
+            low = first.setdefault(kind, record) if record.latency_s is not None else record
             change = None if low is record else series.change(low, record, noise_floor)
             made.append(Row(titles[name], record, change, links[name], (low.key, record.key) in doubted))
     return made
@@ -215,7 +215,7 @@ def _compared(row: Row) -> Field:
     """Show the ratio of the time per image to that of the first row, with the interval that decides."""
     change = row.change
     if change is None:
-        return Field("first row")
+        return Field("first row") if row.record.latency_s is not None else missing(row.record)
     scale = change.low.cell.batch_size / change.high.cell.batch_size
     found, key, mark = change.difference, row.record.key, findings.verdict_mark(change, scale)
     if row.doubted:

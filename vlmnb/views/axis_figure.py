@@ -36,7 +36,7 @@ PANELS = {
 def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Figure | None:
     """Draw latency per batch, energy per sample, word error rate and FLOPs over the axis.
 
-    Bars and points are medians; whiskers are the intervals of the tables. A quantity that no two cells show,
+    Bars and points are medians; whiskers are the intervals of the tables. A quantity that no two rows show,
     or that is the same in all of them, has no panel.
 
     Returns:
@@ -45,7 +45,7 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
     from matplotlib import pyplot
 
     shown = findings.measured(axis, cells, records)
-    panels = [name for name in PANELS if _worth_drawing(name, shown)]
+    panels = [name for name in PANELS if _worth_drawing(axis, name, shown)]
     if not panels:
         return None
     columns = min(len(panels), 2)
@@ -119,11 +119,12 @@ def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
         panel.yaxis.set_major_formatter(EngFormatter())
 
 
-def _worth_drawing(name: str, shown: Sequence[Record]) -> bool:
-    """Return whether at least two cells have a finite number, and, of all but the latency, not the same."""
-    found = [getattr(record, name) for record in shown if getattr(record, name) is not None]
-    known = [number for number in found if math.isfinite(number)]
-    return len(known) > 1 and (name == "latency_s" or len(set(known)) > 1)
+def _worth_drawing(axis: str, name: str, shown: Sequence[Record]) -> bool:
+    """Return whether two rows have a finite number, and, of all but the latency, not the same."""
+    found = [(axes.AXES[axis].text(record.cell), getattr(record, name)) for record in shown]
+    known = {row: number for row, number in found if number is not None and math.isfinite(number)}
+    numbers = {number for _, number in found if number is not None}
+    return len(known) > 1 and (name == "latency_s" or len(numbers) > 1)
 
 
 def number_axis(panel: Any, axis: str, values: Sequence[Any]) -> None:

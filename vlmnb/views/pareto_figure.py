@@ -101,9 +101,9 @@ def caption(results: Sequence[BaseResult]) -> str:
 
 
 def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult]) -> str:
-    """Return a set-up's figure, what it says, and its points, as Markdown; or why nothing can be drawn."""
+    """Return a set-up's figure, what it says, and its points, as Markdown; empty for one model alone."""
     if not pareto.panels(results):
-        return "\n".join(f"- {plain(line)}" for line in left_out(results))
+        return ""
     if of_length(results):
         said = say("pareto", "length")
         made = cost_figure.points(*_costs(results), "What the figure shows, at the base configuration")

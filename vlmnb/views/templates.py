@@ -60,6 +60,7 @@ def environment(*, autoescape: bool) -> Environment:
         loader=loader, autoescape=autoescape, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     made.filters |= {
+        "batches": lambda n: f"{formatting.reach(sorted(set(n)))} batch{'es' * (set(n) != {1})}",
         "brief": brief,
         "counted": formatting.counted,
         "digits": formatting.digits,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from vlmnb import paths
-from vlmnb.analysis import repeatability
+from vlmnb.analysis import base_configuration, repeatability
 from vlmnb.analysis.base_configuration import Setup
 from vlmnb.book import disputed
 from vlmnb.book.content import Content, Page, model_title
@@ -42,11 +42,18 @@ def page(content: Content, axis: str) -> tuple[str, dict[str, str]]:
     return render("axis.md", axis=axes.AXES[axis], sections=sections), figures
 
 
-def found(content: Content, axis: str) -> Found:
-    """Return the records of an axis's table of every model; the device axis has all devices in one."""
+def found(content: Content, axis: str, *, timed: bool = True) -> Found:
+    """Return the records of an axis's table of every model; the device axis has all devices in one.
+
+    ``timed``: only those with a time; else also our own cells that could not be measured.
+    """
+    there = {record.key for record in base_configuration.on_a_device(content.records)}
     made: Found = {}
     for page in sorted(content.pages, key=lambda page: content.models.index(page.model)):
         for record in _shown(page) if page.axis == axis else ():
+            unmeasured = not timed and not page.from_report and record.key in there
+            if record.latency_s is None and not unmeasured:
+                continue
             device = "" if axis == "device" else record.cell.device
             setup = Setup(record.source, record.hardware, device)
             made.setdefault(setup, {}).setdefault(page.model, []).append(record)
@@ -55,7 +62,7 @@ def found(content: Content, axis: str) -> Found:
 
 def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[dict[str, object]]:
     titles = {model: model_title(model) for model in content.models}
-    for setup, models in found(content, axis).items():
+    for setup, models in found(content, axis, timed=False).items():
         floor = repeatability.noise_floor(content.records, [setup[1:]] if setup.device else ())
         if not setup.device and setup.source == "measured":
             places = {(r.hardware, r.cell.device) for own in models.values() for r in own}
@@ -103,7 +110,7 @@ def _small(models: Sequence[str] | dict[str, list[Record]]) -> bool:
 
 
 def _shown(page: Page) -> list[Record]:
-    """Return the records of a page's own table that have a time, in the order of its rows."""
+    """Return the records of a page's own table, in the order of its rows."""
     source = "reports" if page.from_report else "measured"
     records = {cell: r for cell, r in by_cell(page.records, page.axis).items() if r.source == source}
     try:
@@ -111,4 +118,4 @@ def _shown(page: Page) -> list[Record]:
     except UserError:  # the model or a value is gone
         return []
     cells = plan.cells if page.from_report else plan.of_length("natural") or plan.cells
-    return [records[cell] for cell in cells if cell in records and records[cell].latency_s is not None]
+    return [records[cell] for cell in cells if cell in records]

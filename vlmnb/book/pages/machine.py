@@ -13,6 +13,7 @@ from vlmnb.book.rendering import Value, render
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import SensorCard
 from vlmnb.records.record import Record
+from vlmnb.spec.cell import DEVICES
 from vlmnb.stats import formatting
 
 
@@ -96,7 +97,7 @@ def _spent(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
 def _repeats(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
     for cell, repeats in repeatability.groups(records).items():
         found, loaded = repeatability.of(repeats), sum(one.batches_under_load for one in repeats)
-        on = f"{dataset_title(cell.dataset)}, {cell.device}, batch {cell.batch_size}"
+        on = f"{dataset_title(cell.dataset)}, {DEVICES[cell.device]}, batch {cell.batch_size}"
         name = f"{model_title(cell.model)}, {on}"
         shares = (found.spread, found.threshold, found.detectable) if found else ()
         shown = [f"{formatting.percent(share)} %" for share in shares] or ["-"] * 3

@@ -11,7 +11,7 @@ from vlmnb.analysis.titles import where
 from vlmnb.book.content import Content, Failure, Page, axis_order, model_title, parameters
 from vlmnb.book.pages.comparison import sections
 from vlmnb.book.postprocess import demoted
-from vlmnb.book.rendering import Value, code, render
+from vlmnb.book.rendering import Value, render
 from vlmnb.models import named, tried
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
@@ -63,7 +63,7 @@ def _runs(content: Content, name: str, reported: bool) -> list[tuple[str, Page |
     failures = {failure.axis: failure for failure in content.failures if failure.model == name}
     if reported and not published.keys() - COMPUTED and not failures:
         return []
-    every = sorted({*published, *failures, *axes.AXES}, key=axis_order)
+    every = sorted({*published, *failures}, key=axis_order)
     return [(axis, published.get(axis), failures.get(axis)) for axis in every]
 
 
@@ -77,7 +77,10 @@ def _unmeasured(own: Sequence[Record]) -> list[tuple[Value, ...]]:
     every = [record.cell for record in own]
     failed = sorted((r.status, r.reason, i) for i, r in enumerate(own) if r.status != "ok")
     groups = ((why, [every[i] for *_, i in of]) for why, of in groupby(failed, key=lambda one: one[:2]))
-    return [(code(status), reason, where(cells, every), len(cells)) for (status, reason), cells in groups]
+    return [
+        (status.replace("_", " "), reason, where(cells, every), len(cells))
+        for (status, reason), cells in groups
+    ]
 
 
 def _model_card(entry: ModelEntry | None) -> str:

@@ -65,7 +65,7 @@ def _records(page: Page) -> list[tuple[Value, ...]]:
         (
             fields.label(page.axis, record.cell, cells),
             dataset_title(record.cell.dataset),
-            record.status,
+            record.status.replace("_", " "),
             record.hardware,
             minute(record.provenance.started_at),
             Field(record.key, words=True, href=f"../../../{record_path(record)}"),
