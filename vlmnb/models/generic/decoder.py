@@ -189,7 +189,10 @@ def _attention(mixing: Any, text: Any) -> dict[str, int]:
     keys, latent = getattr(mixing, "k_proj", None), getattr(mixing, "kv_b_proj", None)
     if latent is not None:
         kept, restored = mixing.kv_a_proj_with_mqa.out_features, latent.weight.numel()
-        return {"scores": heads * (size + values), "kept": kept, "restored": restored}
+        scores, chooses = heads * (size + values), getattr(mixing, "indexer", None)
+        if chooses is not None:  # positions: it keeps keys of its own, scores all and weighs its heads
+            kept, scores = kept + chooses.head_dim, scores + chooses.n_heads * (chooses.head_dim + 1)
+        return {"scores": scores, "kept": kept, "restored": restored}
     if keys is not None and hasattr(keys, "out_features"):
         second = getattr(mixing, "v_proj", None)
         kept = keys.out_features + (keys if second is None else second).out_features
