@@ -46,6 +46,8 @@ def test_phases_tokens_and_batches(folder: Path, tmp_path: Path) -> None:
         assert [sum(each) for each in phases] == pytest.approx(record.timing.latencies_s, abs=1e-3)
         assert {answer.image_tokens for answer in record.answers} == {TOKENS[folder.name]}
         assert {answer.output_tokens for answer in record.answers} == {8}
+        assert record.flops
+        assert record.flops.formula == record.flops.torch
         assert record.memory
         assert record.memory.decode_weights_bytes
     first = one.answers[0]

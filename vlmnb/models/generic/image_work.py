@@ -240,7 +240,8 @@ def _projector(model: Any, inputs: Mapping[str, Any], patches: int, width: int) 
         model.config, "vision_feature_layer", None
     )
     values = patches * width * (len(taken) if isinstance(taken, (list, tuple)) else 1)
-    tokens = int((inputs["input_ids"] == getattr(model.config, "image_token_id", None)).sum())
+    mark = getattr(model.config, "image_token_id", None)
+    tokens = int((inputs["input_ids"] == mark).sum()) if mark is not None else 0
     # Mistral 3 leaves out what fills no square; Llama 4's tower ends with fewer, wider rows.
     merges = hasattr(model.config, "spatial_merge_size") or hasattr(
         getattr(model.config, "vision_config", None), "pixel_shuffle_ratio"
