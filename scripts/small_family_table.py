@@ -122,6 +122,29 @@ GLM_VISION = {
 AYA_MARKS = ("<image>", "<|START_OF_IMG|>", "<|END_OF_IMG|>", "<|IMG_PATCH|>", "<|IMG_LINE_BREAK|>",
              "TILE_GLOBAL", *(f"TILE_{number}" for number in range(1, 5)))  # fmt: skip
 
+
+def _gemma3(**changes: Any) -> Small:
+    made = Small(
+        ("<start_of_image>", "<end_of_image>", "<image_soft_token>"),
+        "<start_of_image>",
+        {
+            "boi_token_index": "<start_of_image>",
+            "eoi_token_index": "<end_of_image>",
+            "image_token_index": "<image_soft_token>",
+        },
+        {"sliding_window": 32, "query_pre_attn_scalar": 16},
+        top={"mm_tokens_per_image": 16},
+        images={"size": SQUARE},
+        processor={"image_seq_length": 16},
+        names={
+            "boi_token": "<start_of_image>",
+            "eoi_token": "<end_of_image>",
+            "image_token": "<image_soft_token>",
+        },
+    )
+    return made._replace(**changes)
+
+
 OMNI_MARKS = (*QWEN_MARKS, "<|audio_bos|>", "<|audio_eos|>", "<|AUDIO|>")
 OMNI_NAMES = {
     "image_token": "<|image_pad|>", "video_token": "<|video_pad|>", "audio_token": "<|AUDIO|>",
@@ -217,14 +240,10 @@ FAMILIES: dict[str, Small] = {
               "moe_intermediate_size": 64},
         vision={**QWEN_VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 64},
     ),
-    "gemma3": Small(
-        ("<start_of_image>", "<end_of_image>", "<image_soft_token>"), "<start_of_image>",
-        {"boi_token_index": "<start_of_image>", "eoi_token_index": "<end_of_image>",
-         "image_token_index": "<image_soft_token>"},
-        {"sliding_window": 32, "query_pre_attn_scalar": 16}, top={"mm_tokens_per_image": 16},
-        images={"size": SQUARE}, processor={"image_seq_length": 16},
-        names={"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>",
-               "image_token": "<image_soft_token>"},
+    "gemma3": _gemma3(),
+    "shieldgemma2": _gemma3(
+        text={"model_type": "gemma3_text", "sliding_window": 32, "query_pre_attn_scalar": 16},
+        vision={**VISION, "model_type": "siglip_vision_model"},
     ),
     "paligemma": Small(
         ("<image>",), "<image>", {"image_token_index": "<image>"}, {"model_type": "gemma"},

@@ -138,6 +138,12 @@ def test_a_projector_that_attends_is_counted_without_weights_too(
 VISION = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
 
 
+def test_a_processor_that_asks_its_own_questions_is_refused(tmp_path: Path) -> None:
+    folder = small_families.build("shieldgemma2", tmp_path / "small")
+    with pytest.raises(UserError, match="prompts of its own"):
+        Generic(folder).load_processor(folder)
+
+
 def test_what_has_no_formula_is_named() -> None:
     text = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 2}
     with torch.device("meta"):

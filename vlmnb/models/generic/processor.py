@@ -51,7 +51,7 @@ def load(folder: str | Path, template: str) -> Any:
     """Load a checkpoint's processor, padding on the left; the template is for those without one.
 
     Raises:
-        UserError: It needs a package that is not installed.
+        UserError: It needs a package that is not installed, or takes no questions.
         ValueError: transformers has no processor for this type of model.
         Exception: Whatever transformers raises for damaged files.
     """
@@ -86,6 +86,10 @@ def _loaded(folder: Path, kind: str, template: str) -> Any:
     further = [name for name in names if name.endswith("_tokenizer")]  # the text that a Q-Former reads
     parts |= {name: _further_tokenizer(folder, name) for name in further}
     processor = made.from_args_and_dict([parts.get(name) or Absent() for name in names], settings)
+    if hasattr(processor, "policy_definitions"):  # ShieldGemma 2's, which judges pictures
+        raise UserError(
+            f"{base.__name__} writes several prompts of its own for a picture, and asks no question"
+        )
     if processor.chat_template is None:
         processor.chat_template = tokenizer.chat_template or template
     return processor
