@@ -28,7 +28,7 @@ EACH_S = 1.5
 TRIES = 3
 """Further rounds are added for so many times as long until one had no background load."""
 
-LONGEST_PASS_S = 3.0
+LONGEST_PASS_S = 5.0
 """A cell whose batches take longer takes no turns: its own window is long enough to average over bursts."""
 
 TOGETHER_BYTES = 1 << 30
