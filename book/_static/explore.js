@@ -58,10 +58,9 @@
     return `${ofEnergy(name) && point.modelled ? "≈\u00a0" : ""}${text(found[0], unit)}${ends}`;
   };
   const named = (point) => {
-    const own = point.values;
-    const size = own.batch ? `, batch ${own.batch[0]}, ${own.image[0]} px, prompt ${own.prompt[0]}` : "";
+    const [batch, image, prompt] = point.size;
     const marks = `${point.busy ? " †" : ""}${point.degenerate ? " ∅" : ""}`;
-    return `${point.title}, ${point.setting}${size}${marks}`;
+    return `${point.title}, ${point.setting}, batch ${batch}, ${image} px, prompt ${prompt}${marks}`;
   };
 
   // Whether two points differ: the few lines of vlmnb/analysis/ratios.py, which a test holds equal to them.
@@ -118,7 +117,7 @@
       [most(tally(scored.length ? scored : ofFirst, (point) => point.dataset)) ?? Object.keys(datasets)[0]]],
     model: ["Model", Object.keys(data.marks).map((name) => [name, name]), null],
     setting: ["Setting", [...new Set(points.map((point) => point.setting))].sort().map((name) => [name, name]), null],
-    batch: ["Batch size", [...tally(withNumbers, (p) => p.values.batch[0]).keys()].sort((a, b) => a - b)
+    batch: ["Batch size", [...tally(points, (point) => point.size[0]).keys()].sort((a, b) => a - b)
       .map((size) => [String(size), String(size)]), null],
   };
   const LIMITS = {
@@ -357,8 +356,9 @@
     const { ends, answer, why } = difference(one, other, name);
     if (why) return why;
     const times = `${plain(ends[0])} times [${plain(ends[1])}, ${plain(ends[2])}]`;
-    const most = Math.ceil(100 * (Math.max(ends[2], 1 / ends[1]) - 1));
-    return answer === "yes" ? `real: ${times}` : `may be noise, at most ${most} % apart: ${times}`;
+    const most = Math.max(ends[2], 1 / ends[1]);
+    const apart = most < 2 ? `${Math.ceil(100 * (most - 1))} %` : `${(Math.ceil(10 * most) / 10).toFixed(1)} times`;
+    return answer === "yes" ? `real: ${times}` : `may be noise, at most ${apart} apart: ${times}`;
   };
   const best = () => {
     const groups = Map.groupBy(filtered(), (point) => point.group);
@@ -386,7 +386,7 @@
     const on = Object.fromEntries(Object.keys(CHOICES).map((name) => [name, new Set(chosen(name))]));
     return points.filter((point) => on.kind.has(String(point.kind)) && on.dataset.has(point.dataset)
       && on.model.has(point.title) && on.setting.has(point.setting)
-      && (!point.values.batch || on.batch.has(String(point.values.batch[0]))));
+      && on.batch.has(String(point.size[0])));
   };
   const update = () => {
     const [x, y] = [form.elements.x.value, form.elements.y.value];

@@ -59,7 +59,7 @@ def test_tables_are_visible_and_fit_their_page(site: Path) -> None:
 
 
 def test_tables_do_not_scroll_where_a_desk_has_room(site: Path) -> None:
-    for name in ("book/index.html", "book/generated/finder.html"):
+    for name in ("book/index.html", "book/generated/finder.html", "book/generated/comparison.html"):
         with browser.opened(site / name) as (page, _):
             beyond = page.locator(".vlmnb-scroll:visible").evaluate_all(
                 "all => all.map((each) => each.scrollWidth - each.clientWidth)"

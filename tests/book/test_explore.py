@@ -96,6 +96,16 @@ def test_values_are_per_image_and_pairs_are_those_of_the_pages() -> None:
     assert found["paired"]["0 1"] == pytest.approx([expected.ratio, expected.low, expected.high], rel=1e-8)
 
 
+def test_a_record_without_a_number_has_its_size_and_a_single_batch_no_interval() -> None:
+    failed = factory.absent(factory.cell(image_size=96), "out_of_memory", "no room")
+    single = factory.record(latencies=(0.5,), key="c" * 16)
+    by_key = {point["key"]: point for point in explorer.data([failed, single])["points"]}
+    assert by_key[failed.key]["size"] == [2, 96, 200]
+    assert by_key[failed.key]["reason"] == "out of memory: no room"
+    values = by_key[single.key]["values"]
+    assert (values["s_image"], values["images_s"]) == ([0.25], [4.0])
+
+
 class TestInABrowser:
     pytestmark = in_browser
 

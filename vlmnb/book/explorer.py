@@ -89,6 +89,7 @@ def _point(record: Record) -> dict[str, Any]:
         "title": model_title(cell.model) + geometry,
         "dataset": cell.dataset,
         "setting": cell.optimization,
+        "size": [cell.batch_size, cell.image_size, cell.seq_len],
         "values": _values(record) if record.status == "ok" else {},
     }
     if record.status != "ok":
@@ -114,11 +115,14 @@ def _values(record: Record) -> dict[str, list[float]]:
         "prompt": [record.cell.seq_len], "answer_tokens": [row["output_tokens"]],
         "image_tokens": [row["image_tokens"]],
     }  # fmt: skip
+    if record.latency is not None and record.latency.n == 1:  # a single batch has no interval
+        ends |= {name: ends[name][:1] for name in ("s_batch", "ttft", "tpot")}
     quality = (name for name, one in CONTENT["quantities"].items() if one.get("quality"))
     ends |= {name: _ends(row, name) for name in quality}
     if row["latency_s"] is not None:
         ends["s_image"] = [None if x is None else x / size for x in ends["s_batch"]]
-        ends["images_s"] = [None if x is None else size / x for x in (ends["s_batch"][i] for i in (0, 2, 1))]
+        middle, *outer = ends["s_batch"]
+        ends["images_s"] = [None if x is None else size / x for x in (middle, *reversed(outer))]
     if row["flops"] is not None and record.source == "measured":
         ends["flops_image"] = [row["flops"] / size]
     return {name: _rounded(found) for name, found in ends.items() if found[0] is not None}

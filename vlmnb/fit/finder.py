@@ -90,7 +90,9 @@ def gpu_table() -> str:
     rows = []
     for gpu in gpus.newest_first():
         figures = (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.fp16_tflops, gpu.power_w, gpu.price_usd)
-        numbers = [Field(table.MISSING if one is None else f"{one:g}") for one in (*figures, gpu.year)]
+        numbers = [
+            table.without("not known") if one is None else Field(f"{one:g}") for one in (*figures, gpu.year)
+        ]
         answers = (Field(table.MISSING, words=True), Field(table.MISSING))
         old = f"the torch of PyPI needs CUDA compute capability {gpus.CURRENT_CUDA}, or a GPU of that time"
         kind = Field(f"{gpu.segment}, old", old, words=True) if gpu.old else Field(gpu.segment, words=True)

@@ -230,7 +230,7 @@ def _gpu_row(row: GpuFit, with_prediction: bool, verdict: str) -> list[Field]:
     return [
         Field(gpu.title, title="; ".join(gpus.sources()[key].title for key in gpu.sources)),
         Field(verdict, words=True),
-        _number(row.largest_batch if row.runs else None),
+        _number(row.largest_batch if row.runs else None, "this GPU does not run it"),
         Field(words.least(row), sort=row.bound.total_s if row.runs else None),
         *(predicted if with_prediction else ()),
         *map(_number, rates),
@@ -243,8 +243,8 @@ def _gpu_row(row: GpuFit, with_prediction: bool, verdict: str) -> list[Field]:
     ]  # fmt: skip
 
 
-def _number(value: float | None) -> Field:
-    return Field(table.MISSING if value is None else f"{value:g}")
+def _number(value: float | None, why: str = "not known") -> Field:
+    return table.without(why) if value is None else Field(f"{value:g}")
 
 
 def _sourced(text: str, key: str) -> Field:

@@ -45,7 +45,8 @@ def look(name: str, known: Iterable[str]) -> Look:
     """Return how a name is drawn, by its place among the known ones."""
     places = list(known)
     place = places.index(name) if name in places else zlib.crc32(name.encode())
-    return Look(COLORS[place % len(COLORS)], MARKERS[place % len(MARKERS)])
+    turn = place + place // len(COLORS)  # another marker with the same color
+    return Look(COLORS[place % len(COLORS)], MARKERS[turn % len(MARKERS)])
 
 
 def svg(figure: Figure) -> str:

@@ -15,6 +15,7 @@ from vlmnb.meters.readings import SensorCard
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import DEVICES
 from vlmnb.stats import formatting
+from vlmnb.views.table import without
 
 
 def page(content: Content) -> str:
@@ -100,7 +101,8 @@ def _repeats(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
         on = f"{dataset_title(cell.dataset)}, {DEVICES[cell.device]}, batch {cell.batch_size}"
         name = f"{model_title(cell.model)}, {on}"
         shares = (found.spread, found.threshold, found.detectable) if found else ()
-        shown = [f"{formatting.percent(share)} %" for share in shares] or ["-"] * 3
+        few = without(f"fewer than {repeatability.FEWEST} repeats without background load")
+        shown: list[Value] = [f"{formatting.percent(share)} %" for share in shares] or [few] * 3
         yield name, cell.length, len(repeats), loaded, *shown
 
 

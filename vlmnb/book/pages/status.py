@@ -48,6 +48,6 @@ def _cells(content: Content) -> list[tuple[Value, ...]]:
         {place[:2] for place in counts}, key=lambda place: (content.models.index(place[0]), place)
     )
     return [
-        (model_title(name), hardware, *(counts[name, hardware, status] or "-" for status in STATUSES))
+        (model_title(name), hardware, *(counts[name, hardware, status] for status in STATUSES))
         for name, hardware in places
     ]
