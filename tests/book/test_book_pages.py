@@ -12,8 +12,8 @@ from vlmnb import models
 from vlmnb.analysis import base_configuration, titles
 from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.book import build, citation, explorer
-from vlmnb.book.content import Content, Page
-from vlmnb.book.pages import audit, axis, comparison, finder, machine, model, support
+from vlmnb.book.content import Content, Page, bundled
+from vlmnb.book.pages import audit, axis, comparison, finder, first, machine, model, support
 from vlmnb.book.pages import tried as tried_page
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import MemoryUsage
@@ -295,3 +295,15 @@ def test_a_page_across_models_shows_cells_that_could_not_be_measured() -> None:
     assert text.count("not applicable: the vision tower takes images of 64 pixels a side and no other") > 3
     assert "*not applicable*: the vision tower" in text
     assert text.count(">first row<") == len({one.cell.dataset for one in own})
+
+
+def test_a_book_without_a_base_configuration_is_not_called_empty(base: Record) -> None:
+    text, _ = first.page(Content((changed(base, "cell", batch_size=2),)))
+    assert "Explore" in text or "explore" in text
+    assert "Nothing has been measured" not in text
+    assert "Nothing has been measured" in first.page(Content())[0]
+
+
+def test_a_folder_of_the_reader_is_no_small_stand_in() -> None:
+    assert bundled("llava-tiny")
+    assert not bundled(str(bookmaking.PROJECT / "models" / "llava-tiny"))

@@ -18,7 +18,7 @@ from vlmnb import paths
 from vlmnb.analysis import base_configuration, pareto
 from vlmnb.book import citation, collect, contents, kept, report_pages
 from vlmnb.book.collect import Files
-from vlmnb.book.content import Content, axis_order, record_path
+from vlmnb.book.content import Content, axis_order, bundled, record_path
 from vlmnb.book.pages import (
     audit,
     axis,
@@ -275,7 +275,7 @@ def table_of_contents(content: Content) -> str:
     """Return the table of contents as YAML, with a chapter per model."""
     pages = sorted(content.pages, key=lambda page: (not page.from_report, axis_order(page.axis)))
     chapters = {name: [page for page in pages if page.model == name] for name in content.models}
-    small = [name for name in content.models if paths.bundled_model(name).exists()]
+    small = [name for name in content.models if bundled(name)]
     return render("_toc.yml", chapters=chapters, small=small, axes=axis.published(content))
 
 

@@ -132,6 +132,12 @@ def model_title(name: str) -> str:
     return entry.title if entry else name
 
 
+def bundled(name: str) -> bool:
+    """Return whether a model is one of the bundled small stand-ins, and not a folder of the reader's."""
+    entry = titles.entry_of(name)
+    return entry is not None and entry.bundled
+
+
 def parameters(name: str) -> int:
     """Return the number of parameters of bundled weights; 0 if there are none."""
     path = paths.bundled_model(name) / "model.safetensors"

@@ -10,7 +10,7 @@ from vlmnb import paths
 from vlmnb.analysis import base_configuration, repeatability
 from vlmnb.analysis.base_configuration import Setup
 from vlmnb.book import disputed
-from vlmnb.book.content import Content, Page, model_title
+from vlmnb.book.content import Content, Page, bundled, model_title
 from vlmnb.book.rendering import render
 from vlmnb.errors import UserError
 from vlmnb.records.record import Record, by_cell
@@ -106,7 +106,7 @@ def _disputed(content: Content, axis: str) -> list[disputed.Line]:
 
 
 def _small(models: Sequence[str] | dict[str, list[Record]]) -> bool:
-    return all(paths.bundled_model(model).exists() for model in models)
+    return all(map(bundled, models))
 
 
 def _shown(page: Page) -> list[Record]:

@@ -18,7 +18,8 @@ from vlmnb.views import comparison_tables, footnotes, pareto_figure
 def page(content: Content) -> str:
     """Return the comparison, one section per machine and device."""
     made = sections(content.records)
-    return render("comparison.md", sections=made, batch_size=base_configuration.BASE_BATCH_SIZE)
+    size = base_configuration.BASE_BATCH_SIZE
+    return render("comparison.md", sections=made, batch_size=size, any=bool(content.records))
 
 
 def _computed(results: Sequence[base_configuration.BaseResult]) -> Markup:

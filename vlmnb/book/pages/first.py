@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from vlmnb import paths
 from vlmnb.analysis import base_configuration, repeatability, series
 from vlmnb.analysis.base_configuration import BaseResult, Setup
 from vlmnb.analysis.titles import dataset_title, entry_of
 from vlmnb.book import disputed
-from vlmnb.book.content import Content, model_title, parameters
+from vlmnb.book.content import Content, bundled, model_title, parameters
 from vlmnb.book.pages import axis
 from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
@@ -29,10 +28,14 @@ FIGURE = "figures/first.svg"
 def page(content: Content) -> tuple[str, dict[str, str]]:
     """Return the part of the first page that is computed, and its figure by its file."""
     groups = base_configuration.base_results(content.records)
-    if not groups:
+    if not content.records:
         return render("nothing.md"), {}
     reports = {setup: own for setup, own in groups.items() if setup.source == "reports"}
-    small = {setup: own for setup, own in groups.items() if setup.source == "measured" and _small(own)}
+    small = {
+        setup: [each for each in own if bundled(each.model.name)]
+        for setup, own in groups.items() if setup.source == "measured"
+    }  # fmt: skip
+    small = {setup: own for setup, own in small.items() if own}
     batches = _of_device(axis.found(content, "batch_size"), "reports", "cuda")
     titles = {name: model_title(name) for name in content.models}
     figures, drawn = {}, Markup("")
@@ -151,7 +154,3 @@ def _full_size(record: Record) -> bool:
     return bool(
         timed and entry and not entry.bundled and not entry.generic and not record.provenance.geometry
     )
-
-
-def _small(results: Sequence[BaseResult]) -> bool:
-    return all(paths.bundled_model(each.model.name).exists() for each in results)

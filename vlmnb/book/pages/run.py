@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vlmnb import paths
 from vlmnb.analysis.titles import dataset_title
-from vlmnb.book.content import Page, minute, record_path, turns_path
+from vlmnb.book.content import Page, bundled, minute, record_path, turns_path
 from vlmnb.book.disputed import Line
 from vlmnb.book.rendering import Value, render
 from vlmnb.files import plain_yaml
@@ -32,7 +32,7 @@ def opening(page: Page, records: Sequence[Record], disputed: Sequence[Line] = ()
         f"{'raw log' if figure.kind == 'log' else 'report'} {name}": transcripts[name]
         for name, figure in files.items()
     }
-    small = page.axis != "card" and paths.bundled_model(page.model).exists()
+    small = page.axis != "card" and bundled(page.model)
     return render("run_opening.md", page=page, sources=sources, disputed=disputed, small=small)
 
 
