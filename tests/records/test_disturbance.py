@@ -41,7 +41,7 @@ def test_a_window_that_others_disturbed_is_marked_though_no_pass_is() -> None:
     assert shown(detail, "Verdict").text == "stable †"
     note = footnotes.disturbed([made])
     assert note.startswith("- `†` other processes used the machine meanwhile: times and joules")
-    assert "batch 2, image 64, prompt 200: 12 %" in note
+    assert "prompt length 200: 12 %" in note
     assert export_columns.row(made)["latency_disturbed"] is True
     assert "OMP_WAIT_POLICY" not in note
     spun = made.provenance.model_copy(update={"tuning": {"OMP_WAIT_POLICY": "ACTIVE"}})
