@@ -148,7 +148,8 @@ def _logits(folder: Path) -> str:
 
     def logits(texts: list[str]) -> Any:
         inputs = processor(images=[image] * len(texts), text=texts, padding=True, return_tensors="pt")
-        return model(**inputs).logits[:, -1]
+        how = {"max_new_tokens": 1, "output_logits": True, "return_dict_in_generate": True}
+        return model.generate(**inputs, **how).logits[0]  # which gives padded prompts their positions
 
     with torch.inference_mode():
         together, alone = logits(prompts), torch.cat([logits([prompt]) for prompt in prompts])
