@@ -165,7 +165,7 @@ def test_a_formula_that_fails_leaves_the_counters_and_a_note(monkeypatch: pytest
     config = SimpleNamespace(to_json_string=lambda use_diff: "{}")
     loaded: Any = SimpleNamespace(
         configuration=loading.configuration(resolve_cell(cell())), model=SimpleNamespace(config=config),
-        family=SimpleNamespace(image_flops_of=raising(KeyError("newfamily")), decoder_shape=lambda _: None),
+        family=SimpleNamespace(decoder_shape=raising(KeyError("newfamily"))),
     )  # fmt: skip
     batch: Any = SimpleNamespace(samples=[1, 2], prompts=[SimpleNamespace(text_tokens=5, images=1)] * 2)
     made = flop_counting.count(resolve_cell(cell()), loaded, batch, {})
