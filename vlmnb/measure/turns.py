@@ -137,7 +137,7 @@ def _timed(group: Sequence[tuple[Resolved, Record]], slot: ModelSlot) -> turns.T
             wanted = loading.configuration(part[0][0])
             loaded = slot.get(wanted) if len(parts) == 1 else loading.load(wanted)
             vision = loaded.family.vision_modules(loaded.model)
-            clock = clocks.enter_context(PhaseClock(loaded.model, vision, wanted.device))
+            clock = clocks.enter_context(PhaseClock(loaded.stepping, vision, wanted.device))
             taking |= {record.key: _ready(resolved, record, loaded, clock) for resolved, record in part}
         each = [taking[record.key] for _, record in group]
         marks = _rounds(each)
