@@ -3,7 +3,7 @@
     python scripts/try_families.py [FAMILY ...]
 
 Every family of ``small_families`` is built, loaded by its folder and measured like any other model. The
-results are in ``vlmnb/models/tried.yaml``, which ``vlmnb models --all`` and the book show. Families that are
+results are in ``vlmnb/fit/tried.yaml``, which ``vlmnb models --all`` and the book show. Families that are
 named are tried again; the rows of the others stay.
 """
 
@@ -35,7 +35,7 @@ from vlmnb.spec import planning
 protocol.WINDOW_S = peak_rates.TRY_S = 0.05  # what runs is asked, not how fast
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else each family starts compilers of its own
 
-FILE = Path(__file__).resolve().parent.parent / "vlmnb" / "models" / "tried.yaml"
+FILE = Path(__file__).resolve().parent.parent / "vlmnb" / "fit" / "tried.yaml"
 SIZES = ((48, 48), (64, 64), (96, 96), (128, 128), (224, 224), (192, 64), (288, 96))
 SAME = ("sdpa", "static_cache", "prefill_chunks-32", "prompt_lookup", "compile")
 """Settings that must not change answers."""

@@ -16,9 +16,9 @@ from vlmnb.book.content import Content, Page, bundled
 from vlmnb.book.pages import audit, axis, comparison, finder, first, machine, model, support
 from vlmnb.book.pages import tried as tried_page
 from vlmnb.device.state import Conditions, DeviceState
+from vlmnb.fit import tried
+from vlmnb.fit.tried import Tried
 from vlmnb.meters.readings import MemoryUsage
-from vlmnb.models import tried
-from vlmnb.models.tried import Tried
 from vlmnb.records import export_columns, record_file
 from vlmnb.records.record import Record
 from vlmnb.spec import planning

@@ -13,9 +13,10 @@ from PIL import Image
 
 from vlmnb import models, paths
 from vlmnb.errors import UserError
+from vlmnb.fit import description
 from vlmnb.flops import estimate, formula
 from vlmnb.measure import encoding
-from vlmnb.models import description, geometry
+from vlmnb.models import geometry
 from vlmnb.models.family import Family
 from vlmnb.models.generic.family import Generic
 

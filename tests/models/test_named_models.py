@@ -18,13 +18,14 @@ from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 
 from vlmnb import models, paths
 from vlmnb.errors import UserError
+from vlmnb.fit import description, tried
+from vlmnb.fit.tried import Tried
 from vlmnb.flops import counters, estimate, flop_count, formula, meta
 from vlmnb.measure import encoding
-from vlmnb.models import description, geometry, tried
+from vlmnb.models import geometry
 from vlmnb.models.architecture import ImageFlops
 from vlmnb.models.generic import processor, structure
 from vlmnb.models.generic.family import Generic
-from vlmnb.models.tried import Tried
 from vlmnb.spec.optimizations.generation import StaticCaches
 
 FAST = ("gemma3", "mllama", "qwen3_5", "qwen3_vl_moe", "smolvlm")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from vlmnb.files import templates
-from vlmnb.models import description, quiet_libraries, tried
+from vlmnb.fit import description, tried
+from vlmnb.models import quiet_libraries
 from vlmnb.spec import axes
 from vlmnb.stats.formatting import format_si
 

@@ -12,7 +12,8 @@ from vlmnb.book.content import Content, Failure, Page, axis_order, model_title, 
 from vlmnb.book.pages.comparison import sections
 from vlmnb.book.postprocess import demoted
 from vlmnb.book.rendering import Value, render
-from vlmnb.models import named, tried
+from vlmnb.fit import tried
+from vlmnb.models import named
 from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
 from vlmnb.spec import axes

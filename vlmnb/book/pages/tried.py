@@ -6,8 +6,8 @@ import re
 from functools import partial
 
 from vlmnb.book.rendering import code, render
-from vlmnb.models import tried
-from vlmnb.models.tried import Tried
+from vlmnb.fit import tried
+from vlmnb.fit.tried import Tried
 from vlmnb.views.table import Field, Row, Table, without
 
 

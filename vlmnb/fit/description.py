@@ -9,7 +9,8 @@ import yaml
 
 from vlmnb import models
 from vlmnb.errors import UserError, one_line
-from vlmnb.models import folders, geometry, named, prompting, stand_in, tried
+from vlmnb.fit import tried
+from vlmnb.models import folders, geometry, named, prompting, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 from vlmnb.types import Frozen

@@ -69,7 +69,7 @@ def warning(kind: str) -> str:
 @functools.cache
 def families() -> dict[str, Tried]:
     """Return the families that were tried, by ``model_type``."""
-    file = resources.files("vlmnb.models") / "tried.yaml"
+    file = resources.files("vlmnb.fit") / "tried.yaml"
     return TypeAdapter(dict[str, Tried]).validate_python(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
