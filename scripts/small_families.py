@@ -12,9 +12,12 @@ from typing import Any
 
 import small_family_table
 import small_older_families
+import small_unlike_families
 from small_family_table import FIRST_MARK, TEXT, Small
 
-FAMILIES: dict[str, Small] = {**small_family_table.FAMILIES, **small_older_families.FAMILIES}
+FAMILIES: dict[str, Small] = {
+    **small_family_table.FAMILIES, **small_unlike_families.FAMILIES, **small_older_families.FAMILIES,
+}  # fmt: skip
 
 
 def build(name: str, folder: Path, *, std: float = 0.1, seed: int = 0) -> Path:

@@ -73,14 +73,14 @@ class Small(NamedTuple):
     flat: bool = False
 
 
-def _qwen(template: str = "<|vision_start|><|image_pad|><|vision_end|>", **changes: Any) -> Small:
+def qwen(template: str = "<|vision_start|><|image_pad|><|vision_end|>", **changes: Any) -> Small:
     ids = {"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
            "vision_start_token_id": "<|vision_start|>", "vision_end_token_id": "<|vision_end|>"}  # fmt: skip
     made = Small(QWEN_MARKS, template, ids, {"rope_parameters": MROPE}, QWEN_VISION, images=QWEN_IMAGES)
     return made._replace(**changes)
 
 
-def _llava(**changes: Any) -> Small:
+def llava(**changes: Any) -> Small:
     made = Small(
         ("<image>",), "<image>\n", {"image_token_index": "<image>"},
         {"model_type": "llama"}, {**VISION, "model_type": "clip_vision_model"},
@@ -156,7 +156,7 @@ OMNI_AUDIO = {
 }  # fmt: skip
 
 FAMILIES: dict[str, Small] = {
-    "qwen2_5_omni_thinker": _qwen(
+    "qwen2_5_omni_thinker": qwen(
         marks=OMNI_MARKS, names=OMNI_NAMES, top={"audio_config": OMNI_AUDIO},
         ids={"image_token_index": "<|image_pad|>", "video_token_index": "<|video_pad|>",
              "audio_token_index": "<|AUDIO|>", "audio_start_token_id": "<|audio_bos|>",
@@ -164,7 +164,7 @@ FAMILIES: dict[str, Small] = {
              "audio_end_token_id": "<|audio_eos|>"},
         vision={**QWEN_VISION, "window_size": 32, "fullatt_block_indexes": [1]},
     ),
-    "qwen3_omni_moe_thinker": _qwen(
+    "qwen3_omni_moe_thinker": qwen(
         marks=OMNI_MARKS, names=OMNI_NAMES,
         top={"audio_config": {**OMNI_AUDIO, "downsample_hidden_size": 16, "num_mel_bins": 32}},
         ids={"image_token_id": "<|image_pad|>", "video_token_id": "<|video_pad|>",
@@ -176,18 +176,18 @@ FAMILIES: dict[str, Small] = {
     ),
     "smolvlm": _idefics(),
     "idefics3": _idefics(),
-    "glm4v": _qwen(
+    "glm4v": qwen(
         marks=GLM_MARKS, template="<|begin_of_image|><|image|><|end_of_image|>", ids=GLM_IDS,
         text={"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2], "partial_rotary_factor": 0.5}},
         vision=GLM_VISION,
     ),
-    "glm46v": _qwen(
+    "glm46v": qwen(
         marks=GLM_MARKS, template="<|begin_of_image|><|image|><|end_of_image|>", ids=GLM_IDS,
         text={"model_type": "glm4v_text",
               "rope_parameters": {**MROPE, "mrope_section": [1, 1, 2], "partial_rotary_factor": 0.5}},
         vision={**GLM_VISION, "model_type": "glm4v_vision"},
     ),
-    "exaone4_5": _qwen(
+    "exaone4_5": qwen(
         text={"model_type": "exaone4", "sliding_window": 32,
               "layer_types": ["sliding_attention", "full_attention"]},
         vision={**QWEN_VISION, "window_size": 32, "fullatt_block_indexes": [1], "num_key_value_heads": 2},
@@ -223,19 +223,19 @@ FAMILIES: dict[str, Small] = {
         images={"size": SQUARE, "min_size": 14}, processor={"num_image_tokens": 64},
         names={"image_token": "<image_placeholder>"},
     ),
-    "qwen2_vl": _qwen(vision={
+    "qwen2_vl": qwen(vision={
         "depth": 2, "embed_dim": 64, "hidden_size": 64, "num_heads": 4, "mlp_ratio": 2, "patch_size": 8,
         "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3,
     }),
-    "qwen2_5_vl": _qwen(vision={**QWEN_VISION, "window_size": 32, "fullatt_block_indexes": [1]}),
-    "qwen3_vl": _qwen(vision={
+    "qwen2_5_vl": qwen(vision={**QWEN_VISION, "window_size": 32, "fullatt_block_indexes": [1]}),
+    "qwen3_vl": qwen(vision={
         **QWEN_VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 64,
     }),
-    "qwen3_5": _qwen(
+    "qwen3_5": qwen(
         text=HYBRID,
         vision={**QWEN_VISION, "num_position_embeddings": 64},
     ),
-    "qwen3_vl_moe": _qwen(
+    "qwen3_vl_moe": qwen(
         text={"rope_parameters": MROPE, "num_experts": 4, "num_experts_per_tok": 2,
               "moe_intermediate_size": 64},
         vision={**QWEN_VISION, "deepstack_visual_indexes": [0], "num_position_embeddings": 64},
@@ -259,14 +259,14 @@ FAMILIES: dict[str, Small] = {
         {"start_image_token": "<img>", "end_image_token": "</img>", "context_image_token": "<IMG_CONTEXT>",
          "video_token": "<video>"},
     ),
-    "llava": _llava(),
-    "vipllava": _llava(top={"vision_feature_layers": [-2, -1]}),
-    "llava_next": _llava(
+    "llava": llava(),
+    "vipllava": llava(top={"vision_feature_layers": [-2, -1]}),
+    "llava_next": llava(
         top={"vision_feature_layer": -1, "vision_feature_select_strategy": "default",
              "image_grid_pinpoints": PINPOINTS},
         images={"size": {"shortest_edge": 64}, "crop_size": SQUARE, "image_grid_pinpoints": PINPOINTS},
     ),
-    "llava_onevision": _llava(
+    "llava_onevision": llava(
         marks=("<image>", "<video>"), ids={"image_token_index": "<image>", "video_token_index": "<video>"},
         vision={**VISION, "model_type": "siglip_vision_model"}, text={"model_type": "qwen2"},
         top={"vision_feature_layer": -1, "vision_feature_select_strategy": "full",
@@ -305,14 +305,14 @@ FAMILIES: dict[str, Small] = {
         {**VISION, "model_type": "siglip2_vision_model", "num_patches": 64},
         {"projector_hidden_size": 64}, {"encoder_patch_size": 8, "tile_size": 64},
     ),
-    "lfm3_vl": _qwen(
+    "lfm3_vl": qwen(
         template="<|image_pad|>",
         text={"model_type": "lfm3", "sliding_window": 32, "layer_types": ["conv", "full_attention"]},
         vision={"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "patch_size": 8,
                 "num_attention_heads": 4, "num_key_value_heads": 2},
         top={"projector_hidden_size": 64},
     ),
-    "granite4_vision": _llava(
+    "granite4_vision": llava(
         text={}, top={"vision_feature_layer": -1, "vision_feature_select_strategy": "default",
                       "image_grid_pinpoints": PINPOINTS, "spatial_target_layers": [0],
                       "deepstack_layer_map": [[-1, 0]], "downsample_rate": "4/8"},
@@ -377,7 +377,7 @@ FAMILIES: dict[str, Small] = {
         {**VISION, "out_hidden_size": 64, "scale_factor": 4, "deepstack_visual_indexes": [0]},
         images={"size": SQUARE, "min_patches": 1, "max_patches": 4}, processor={"image_seq_len": 4},
     ),
-    "ernie4_5_vl_moe": _qwen(
+    "ernie4_5_vl_moe": qwen(
         template="<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>",
         marks=("<|IMAGE_START|>", "<|IMAGE_END|>", "<|IMAGE_PLACEHOLDER|>", "<|VIDEO_START|>",
                "<|VIDEO_END|>", "<|VIDEO_PLACEHOLDER|>"),
@@ -393,183 +393,5 @@ FAMILIES: dict[str, Small] = {
                "image_end_token": "<|IMAGE_END|>", "video_token": "<|VIDEO_PLACEHOLDER|>",
                "video_start_token": "<|VIDEO_START|>", "video_end_token": "<|VIDEO_END|>"},
         images={**QWEN_IMAGES, "temporal_patch_size": 1},
-    ),
-    "glm4v_moe": _qwen(
-        marks=GLM_MARKS, template="<|begin_of_image|><|image|><|end_of_image|>", ids=GLM_IDS,
-        text={"rope_parameters": {**MROPE, "mrope_section": [1, 1, 2], "partial_rotary_factor": 0.5},
-              "n_routed_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
-              "n_shared_experts": 1, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1},
-        vision=GLM_VISION,
-    ),
-    "qwen3_5_moe": _qwen(
-        text={**HYBRID, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64,
-              "shared_expert_intermediate_size": 32},
-        vision={**QWEN_VISION, "num_position_embeddings": 64},
-    ),
-    "paddleocr_vl": _qwen(
-        vision={**VISION, "spatial_merge_size": 2}, images={**QWEN_IMAGES, "temporal_patch_size": 1},
-        names={"image_token": "<|image_pad|>"},
-    ),
-    "llava_next_video": _llava(
-        marks=("<image>", "<video>"), ids={"image_token_index": "<image>", "video_token_index": "<video>"},
-        top={"vision_feature_layer": -1, "vision_feature_select_strategy": "default",
-             "image_grid_pinpoints": PINPOINTS, "image_seq_length": 64},
-        images={"size": {"shortest_edge": 64}, "crop_size": SQUARE, "image_grid_pinpoints": PINPOINTS},
-        processor={"patch_size": 8, "num_additional_image_tokens": 1, "image_token": "<image>",
-                   "vision_feature_select_strategy": "default", "video_token": "<video>"},
-    ),
-    "lighton_ocr": Small(
-        ("<image>", "<break>", "<end>"), "<image>", {"image_token_id": "<image>"}, {"model_type": "qwen3"},
-        {**VISION, "model_type": "pixtral", "head_dim": 16}, {"spatial_merge_size": 2},
-        {"size": {"longest_edge": 128}, "patch_size": 8}, {"patch_size": 8, "spatial_merge_size": 2},
-        {"image_token": "<image>", "image_break_token": "<break>", "image_end_token": "<end>"},
-    ),
-    "aria": Small(
-        ("<image>",), "<image>", {"image_token_index": "<image>"},
-        {"moe_num_experts": 4, "moe_topk": 2, "moe_num_shared_experts": 1},
-        {**VISION, "model_type": "idefics3_vision", "image_size": 490, "patch_size": 35},
-        {"projector_patch_to_query_dict": {196: 16, 784: 32}},
-        {"max_image_size": 490, "min_image_size": 336}, {"size_conversion": {"490": 16, "980": 32}},
-        {"image_token": "<image>"},
-    ),
-    "blip-2": Small(
-        ("<image>",), "<image>", {"image_token_index": "<image>"},
-        {"model_type": "opt", "ffn_dim": 128, "word_embed_proj_dim": 64, **NO_GROUPS},
-        {**VISION, "qkv_bias": True},
-        {"num_query_tokens": 8,
-         "qformer_config": {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-                            "intermediate_size": 128, "encoder_hidden_size": 64, "vocab_size": 512,
-                            "cross_attention_frequency": 2}},
-        {"size": SQUARE}, {"num_query_tokens": 8},
-    ),
-    "kimi_k25": Small(
-        ("<|media_begin|>", "<|media_end|>", "<|media_pad|>", "<|video|>"),
-        "<|media_begin|><|media_pad|><|media_end|>",
-        {"image_token_id": "<|media_pad|>", "video_token_id": "<|video|>",
-         "vision_start_token_id": "<|media_begin|>", "vision_end_token_id": "<|media_end|>"},
-        {**LATENT, "model_type": "deepseek_v3", "n_routed_experts": 4, "num_experts_per_tok": 2,
-         "moe_intermediate_size": 64, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1},
-        {**VISION, "pos_emb_height": 8, "pos_emb_width": 8},
-        {"projection_hidden_size": 64}, {"patch_size": 8, "merge_size": 2, "max_patches": 1024},
-        names={"image_token": "<|media_pad|>", "video_token": "<|video|>"},
-    ),
-    "llama4": Small(
-        ("<|image|>", "<|image_start|>", "<|image_end|>", "<|patch|>", "<|tile_x_separator|>",
-         "<|tile_y_separator|>"),
-        "<|image|>",
-        {"boi_token_index": "<|image_start|>", "eoi_token_index": "<|image_end|>",
-         "image_token_index": "<|patch|>"},
-        {"intermediate_size_mlp": 128, "num_local_experts": 4, "moe_layers": [1],
-         "attention_chunk_size": 4096, "no_rope_layers": [1, 0]},
-        {**VISION, "intermediate_size": 256, "vision_output_dim": 64, "projector_input_dim": 64,
-         "projector_output_dim": 64},
-        images={"size": SQUARE, "max_patches": 4}, processor={"patch_size": 8},
-    ),
-    "molmo2": Small(
-        ("<|image|>", "<|video|>", "<im_start>", "<low_res_im_start>", "<im_end>", "<im_patch>", "<im_col>",
-         "<frame_start>", "<frame_end>"),
-        "<|image|>",
-        {"image_start_token_id": "<im_start>", "low_res_image_start_token_id": "<low_res_im_start>",
-         "image_end_token_id": "<im_end>", "image_patch_id": "<im_patch>", "image_col_id": "<im_col>",
-         "frame_start_token_id": "<frame_start>", "frame_end_token_id": "<frame_end>"},
-        {"additional_vocab_size": 8},
-        {**VISION, "num_key_value_heads": 4, "head_dim": 16, "image_size": [64, 64]},
-        {"adapter_config": {"vision_feature_layer": [-1, -2], "hidden_size": 64, "num_attention_heads": 4,
-                            "num_key_value_heads": 4, "head_dim": 16, "intermediate_size": 128,
-                            "text_hidden_size": 64}},
-        {"size": SQUARE, "patch_size": 8, "max_crops": 4, "overlap_margins": [1, 1]},
-    ),
-    "step3p7": Small(
-        ("<im_patch>", "<im_start>", "<im_end>", "<patch_start>", "<patch_end>", "<patch_newline>"),
-        "<im_patch>", {"image_token_id": "<im_patch>"},
-        {"sliding_window": 32, "num_sliding_attention_heads": 4, "share_expert_dim": 64,
-         "n_routed_experts": 4, "num_local_experts": 4, "num_experts_per_tok": 2,
-         "moe_intermediate_size": 64, "mlp_layer_types": ["dense", "sparse"],
-         "layer_types": ["sliding_attention", "full_attention"]},
-        {**VISION, "max_position_embeddings": 64, "mlp_ratio": 2.0},
-        images={"size": SQUARE, "patch_size": 32, "vision_patch_size": 8, "downsampler_stride": 4},
-    ),
-    "minimax_m3_vl": Small(
-        ("]<]image[>[", "]<]video[>[", "]<]start of image[>[", "]<]end of image[>["), "]<]image[>[",
-        {"image_token_index": "]<]image[>[", "video_token_index": "]<]video[>["},
-        {"num_local_experts": 4, "num_experts_per_tok": 2, "dense_intermediate_size": 128,
-         "shared_intermediate_size": 64, "rotary_dim": 8, "index_n_heads": 2, "index_head_dim": 16,
-         "index_block_size": 16, "index_topk_blocks": 4, "mlp_layer_types": ["dense", "sparse"]},
-        {**VISION, "temporal_patch_size": 2, "spatial_merge_size": 2}, {"projector_hidden_size": 64},
-        QWEN_IMAGES,
-    ),
-    "muse_spark": Small(
-        ("<|patch|>", "<|image_start|>", "<|image_end|>", "<|video|>", "<|audio|>"), "<|patch|>",
-        {"image_token_id": "<|patch|>", "video_token_id": "<|video|>", "audio_token_id": "<|audio|>"},
-        {"sliding_window": 32, "layer_types": ["sliding_attention", "full_attention"],
-         "layer_rope_theta": [10000.0, 0], "num_local_experts": 4, "num_experts_per_tok": 2,
-         "moe_intermediate_size": 64, "moe_hidden_size": 64},
-        {**{name: VISION[name] for name in VISION if name != "image_size"}, "pos_emb_height": 8,
-         "pos_emb_width": 8, "max_position_embeddings": 64},
-        {"out_hidden_size": 256, "projector_hidden_size": 64,
-         "audio_config": {"patch_sizes": [4, 4], "hidden_sizes": [16, 16], "depths": [1, 1],
-                          "num_hidden_layers": 2, "out_hidden_size": 64}},
-        {"patch_size": 8, "max_image_tokens": 256},
-        names={"image_token": "<|patch|>", "video_token": "<|video|>", "audio_token": "<|audio|>"},
-    ),
-    "inkling_mm_model": Small(
-        ("<|image|>", "<|audio|>", "<|content_image|>", "<|content_audio_input|>"),
-        "<|content_image|><|image|>",
-        {"image_token_id": "<|image|>", "audio_token_id": "<|audio|>",
-         "image_bos_token_id": "<|content_image|>", "audio_bos_token_id": "<|content_audio_input|>"},
-        {"swa_num_attention_heads": 4, "swa_num_key_value_heads": 2, "swa_head_dim": 16,
-         "sliding_window_size": 32, "d_rel": 4, "rel_extent": 32,
-         "layer_types": ["hybrid_sliding", "hybrid"], "mlp_layer_types": ["dense", "sparse"],
-         "moe_intermediate_size": 64, "n_routed_experts": 4, "num_experts_per_tok": 2,
-         "n_shared_experts": 1},
-        {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4},
-        {"audio_config": {"n_mel_bins": 8, "mel_vocab_size": 16}},
-        names={"image_token": "<|image|>", "audio_token": "<|audio|>"},
-        images={},
-    ),
-    "dots3_note": _qwen(
-        marks=("<|imgpad|>", "<|video_pad|>", "<|audio_comp_pad|>"), template="<|imgpad|>",
-        ids={"image_token_id": "<|imgpad|>", "video_token_id": "<|video_pad|>",
-             "audio_token_id": "<|audio_comp_pad|>"},
-        text={**LATENT, "head_dim": 16, "moe_intermediate_size": 64, "n_routed_experts": 4,
-              "num_experts_per_tok": 2, "index_topk": 2048, "index_head_dim": 16, "index_n_heads": 2,
-              "shared_experts_intermediate_size": 64, "sliding_window": 32, "swa_num_attention_heads": 4,
-              "swa_num_key_value_heads": 4, "swa_q_lora_rank": 32, "swa_kv_lora_rank": 32,
-              "swa_head_dim": 16, "swa_qk_nope_head_dim": 8, "swa_v_head_dim": 16,
-              "layer_types": ["indexed_attention", "sliding_attention"]},
-        vision={"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
-                "num_attention_heads": 4, "patch_size": 8, "moe_intermediate_size": 64,
-                "mlp_layer_types": ["dense", "sparse"], "num_local_experts": 4, "num_experts_per_tok": 2,
-                "adapter_in_dim": 64, "adapter_out_dim": 64,
-                "per_layer_config": {1: {"num_local_experts": 4, "num_experts_per_tok": 2}}},
-        top={"audio_config": {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1,
-                              "num_attention_heads": 4, "adapter_input_size": 64, "adapter_out_dim": 64,
-                              "downsample_hidden_size": 16}},
-        images={**QWEN_IMAGES, "temporal_patch_size": 1},
-    ),
-    "mllama": Small(
-        ("<|image|>", "<|python_tag|>"), "<|image|>", {"image_token_index": "<|image|>"},
-        {"num_hidden_layers": 3, "cross_attention_layers": [1]},
-        {**VISION, "attention_heads": 4, "num_global_layers": 2, "num_hidden_layers": 3,
-         "intermediate_layers_indices": [0, 2], "vision_output_dim": 192},
-        images={"size": SQUARE, "max_image_tiles": 4},
-    ),
-    "deepseek_vl_hybrid": Small(
-        ("<image_placeholder>",), "<image_placeholder>", {"image_token_id": "<image_placeholder>"},
-        {"model_type": "llama"}, {**VISION, "model_type": "siglip_vision_model"},
-        {"high_res_vision_config": {
-            "model_type": "sam_vision_model", "hidden_size": 64, "output_channels": 16, "mlp_dim": 128,
-            "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 256, "patch_size": 16,
-            "window_size": 6, "global_attn_indexes": [1]}},
-        {"size": SQUARE, "min_size": 14, "high_res_size": {"height": 256, "width": 256}},
-        {"num_image_tokens": 64}, {"image_token": "<image_placeholder>"},
-    ),
-    "got_ocr2": Small(
-        ("<|im_start|>", "<|im_end|>", "<img>", "</img>", "<imgpad>"), "<img><imgpad></img>\n",
-        {"image_token_index": "<imgpad>"}, {"model_type": "qwen2"},
-        {"hidden_size": 64, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 4,
-         "image_size": 1024, "patch_size": 16, "window_size": 14, "global_attn_indexes": [1],
-         "mlp_dim": 128},
-        {"image_seq_length": 256}, {"size": {"height": 1024, "width": 1024}},
     ),
 }  # fmt: skip
