@@ -76,6 +76,14 @@ def test_cells_take_turns_with_their_like() -> None:
     assert [[one for one, _ in group] for group in turns.groups(measured)] == [like]
 
 
+def test_optimizations_take_turns_with_those_of_their_batch_size() -> None:
+    each = [resolved(batch_size=b, optimization=o) for b in (1, 4) for o in ("fp32", "sdpa")]
+    found = turns.groups([(one, record(one.cell, key=one.key)) for one in each])
+    assert [{one.cell.batch_size for one, _ in group} for group in found] == [{1}, {4}]
+    sizes = [resolved(batch_size=b) for b in (1, 4)]
+    assert len(turns.groups([(one, record(one.cell, key=one.key)) for one in sizes])) == 1
+
+
 def test_models_that_are_too_large_together_take_turns_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     each = [resolved(seq_len=n, optimization=o, dtype=o) for n in (200, 50) for o in ("fp32", "bf16")]
     measured = [(one, record(one.cell, key=one.key)) for one in each]
