@@ -129,7 +129,7 @@ measured() {
     } | grep -E "$record" | grep -v '^reports/' | sort -u || true
 }
 
-record='^(\./)?[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9a-f]+\.json$'
+record='^(\./)?[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*/(turns/)?[0-9a-f]+\.json$'
 
 from_caller() {
     case "$1" in
