@@ -19,6 +19,7 @@ from vlmnb.analysis import series
 from vlmnb.book import explorer
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
+from vlmnb.records.turns import Turns
 from vlmnb.stats import intervals
 
 DIFFERENCES = """pairs => pairs.map(([i, j]) => {
@@ -94,6 +95,25 @@ def test_values_are_per_image_and_pairs_are_those_of_the_pages() -> None:
     assert found["points"][0]["values"]["images_s"][0] == pytest.approx(2 / one.latency_s)
     expected = series.latency_difference(one, other, found["kinds"][0]["floor"])
     assert found["paired"]["0 1"] == pytest.approx([expected.ratio, expected.low, expected.high], rel=1e-8)
+
+
+def test_points_that_took_turns_are_compared_by_them() -> None:
+    cell, told = factory.cell(samples=24), factory.answers(24, 3)
+    records, timings = [], {}
+    for key, size in (("a" * 16, 2), ("b" * 16, 4)):
+        made = factory.record(
+            factory.but(cell, batch_size=size), key=key, answers=told, latencies=(0.2 * size,) * (24 // size)
+        )
+        times = tuple(0.1 * size**0.5 * (1 + 0.01 * (i % 3)) for i in range(24 // size))
+        timings[key] = factory.but(
+            made.timing, latencies_s=times, turns="t", batch_samples=(size,) * len(times)
+        )
+        records.append(made)
+    known = Turns(name="t", started_at="2026-01-01T00:00:00+00:00", timings=timings)
+    assert not explorer.data(records)["paired"], "batches of other sizes"
+    ratio, low, high = explorer.data(records, [known])["paired"]["0 1"]
+    assert low <= ratio <= high < 0.8
+    assert ratio == pytest.approx(2**-0.5, rel=0.02)
 
 
 def test_a_record_without_a_number_has_its_size_and_a_single_batch_no_interval() -> None:
