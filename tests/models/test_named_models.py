@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import small_families
-import small_family_table
 import torch
 from PIL import Image
 from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
@@ -164,7 +163,7 @@ def test_what_has_no_formula_is_named() -> None:
     ],
 )
 def test_decoders_of_families_that_are_built_without_memory(name: str, changes: dict[str, int]) -> None:
-    small = small_family_table.FAMILIES[name]
+    small = small_families.FAMILIES[name]
     config = small_families.configuration(name, small)
     with torch.device("meta"):
         model = AutoModelForImageTextToText.from_config(config, attn_implementation="eager").eval()
