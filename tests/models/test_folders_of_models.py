@@ -194,3 +194,9 @@ def test_an_image_that_is_not_square_is_given_its_size_too_or_says_that_it_is_no
     assert wide.tokens / square.tokens == pytest.approx(squares, rel=0.01)
     assert bool(wide.note) == (squares == 1)
     assert not square.note
+
+
+def test_what_a_kind_could_not_do_when_it_was_tried_is_named(tmp_path: Path) -> None:
+    folder = small_families.build("mllama", tmp_path / "mllama")
+    assert tried.families()["mllama"].settings["visual_tokens-50%-grid"] != "ok"
+    assert "visual_tokens" in description.describe(str(folder)).limits

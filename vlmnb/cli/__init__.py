@@ -53,7 +53,9 @@ def _folder(what: str, default: str) -> Any:
 ResultsOption = Annotated[Path, _folder("Folder of the records.", "results")]
 RunsOption = Annotated[Path, _folder("Folder of the executed notebooks.", "runs")]
 JsonOption = Annotated[bool, Option("--json", help="Print JSON, for programs.")]
-ModelArgument = Annotated[str, Argument(help="A name from `vlmnb models`.", metavar="MODEL")]
+ModelArgument = Annotated[
+    str, Argument(help="A name from `vlmnb models`, OWNER/NAME on the Hub, or a folder.", metavar="MODEL")
+]
 RESULTS, RUNS = Path("results"), Path("runs")
 QUICKSTART = Path("sweeps/quickstart.yaml")
 

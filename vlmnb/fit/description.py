@@ -119,18 +119,21 @@ def describe(name: str) -> Description:
         licence=_licence(entry),
         warning=tried.warning(config.model_type),
         gguf=family.gguf_obstacle,
-        limits=_limits(entry, family),
+        limits=_limits(entry, family, config.model_type),
     )
 
 
-def _limits(entry: ModelEntry, family: Family) -> dict[str, str]:
-    """Return what the model cannot do on an axis, by the axis's name."""
+def _limits(entry: ModelEntry, family: Family, kind: str) -> dict[str, str]:
+    """Return what the model, or one of its kind that was tried, cannot do, by the axis's name."""
     sizes = [entry.size_obstacle(size, False) for size in entry.image_sizes]
+    row = tried.families().get(kind) if entry.generic else None
+    reduced = [why for name, why in row.settings.items() if name.startswith("visual_tokens")] if row else []
+    none = reduced[0] if reduced and "ok" not in reduced else ""
     found = {
         "image_size": f"{next(filter(None, sizes))} without interpolate" if any(sizes) else "",
         "visual_tokens": f"not by attention: {family.attention_obstacle}"
         if family.attention_obstacle
-        else "",
+        else f"none, when this family was tried: {none}" * bool(none),
     }
     return {axis: why for axis, why in found.items() if why}
 
