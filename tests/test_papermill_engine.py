@@ -83,7 +83,8 @@ def test_a_notebook_does_not_show_that_widgets_are_missing() -> None:
 import types
 import ipykernel.zmqshell
 from vlmnb import experiment
-plan = types.SimpleNamespace(source="measured", parameters={"results": "results"}, cells=[])
+given = {"results": "results"}
+plan = types.SimpleNamespace(source="measured", model="llava-tiny", parameters=given, cells=[])
 print(experiment.records(plan))
 """
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
