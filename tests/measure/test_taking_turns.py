@@ -51,7 +51,8 @@ def test_rounds_go_on_until_one_was_without_background_load(monkeypatch: pytest.
             super().take(batch)
             cores.others = 2.0 if len(order) < 2 else 0.0
 
-    marks = turns._rounds([Calmer("a", cores, 0.9, 1, order)])  # type: ignore[list-item]
+    each: list[Any] = [Calmer("a", cores, 0.9, 1, order)]
+    marks = turns._rounds(each)
     assert turns._loaded(marks) == [True, True, False]
 
 

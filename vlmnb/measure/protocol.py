@@ -36,8 +36,8 @@ WINDOW_S = 1.0
 """Time for all passes together: after the first pass, others follow as long as they would end within it.
 
 It is for energy, memory and a first latency: what is compared is timed in turns as well (``measure.turns``),
-because windows of a few seconds differ as much as those of one. Only a counter of energy that needs a longer
-window exceeds it."""
+because windows of a few seconds differ nearly as much as those of one. Only a counter of energy that needs a
+longer window exceeds it."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ EACH_S = 2.0
 """Seconds of turns for each cell: further rounds follow as long as they end within all of them together."""
 
 LEAST_ROUNDS = 2
-"""From one round alone, single batches would be compared: their ratios spread by 15 %, by 8 % from two."""
+"""From one round alone, single batches would be compared, whose ratios spread more than those of two."""
 
 TRIES = 3
 """Further rounds are added for so many times as long until one had no background load."""
