@@ -5,10 +5,10 @@
     python benchmarks/compare_commits.py 3df0488 --sweep my.yaml -o compared.json
 
 Each round sweeps once with each checkout, with records, pages and caches of its own; who begins alternates.
-Both use this interpreter. It prints wall and CPU time of the sweeps and the share of timed windows, as
-medians of the rounds with their ratio. For each cell it prints the ratio of the latencies, batch by batch and
-round by round, with its 95 % interval, the ratio of the joules per sample, and whether answers, tokens and
-FLOPs are the same. The exit status is 1 if any of these differ in a cell that both measured.
+Both use this interpreter. It prints wall and CPU time of the sweeps, the time inside timed windows, and that in
+which cells took turns, as medians of the rounds with their ratio. For each cell it prints the ratio of the
+latencies, batch by batch and round by round, with its 95 % interval, the ratio of the joules per sample, and
+whether answers, tokens and FLOPs are the same. The exit status is 1 if any of these differ in a cell that both measured.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Swept(NamedTuple):
     wall_s: float
     cpu_s: float
     window_s: float
+    turns_s: float
     records: dict[str, dict[str, Any]]
 
 
@@ -94,9 +95,11 @@ def sweep(project: Path, spec: Path, only: list[str]) -> Swept:
         if done.returncode > 1:
             sys.exit(f"{project}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
         found = [json.loads(path.read_text()) for path in Path(folder).glob("results/*/*/[!.]*.json")]
+        turns = [json.loads(path.read_text()) for path in Path(folder).glob("results/*/*/turns/*.json")]
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     window_s = sum(record["timing"]["loop_s"] for record in found if record["timing"])
-    return Swept(wall_s, cpu_s, window_s, {name_of(record["cell"]): record for record in found})
+    turns_s = sum(sum(timing["latencies_s"]) for one in turns for timing in one["timings"].values())
+    return Swept(wall_s, cpu_s, window_s, turns_s, {name_of(record["cell"]): record for record in found})
 
 
 def name_of(cell: dict[str, Any]) -> str:
@@ -105,18 +108,20 @@ def name_of(cell: dict[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in known.items())
 
 
-def sweeps(swept: dict[str, list[Swept]]) -> dict[str, dict[str, float]]:
-    """Return the medians of the rounds of each quantity of the sweeps, and their ratio."""
+def sweeps(swept: dict[str, list[Swept]]) -> dict[str, dict[str, float | None]]:
+    """Return the medians of the rounds of each quantity of the sweeps, and their ratio unless the base has none."""
     quantities = {
         "wall time, s": lambda one: one.wall_s,
         "CPU time, s": lambda one: one.cpu_s,
         "inside timed windows, s": lambda one: one.window_s,
-        "share of wall time inside windows": lambda one: one.window_s / one.wall_s,
+        "taking turns, s": lambda one: one.turns_s,
+        "outside both, s": lambda one: one.wall_s - one.window_s - one.turns_s,
+        "share of wall time inside both": lambda one: (one.window_s + one.turns_s) / one.wall_s,
     }
     made = {}
     for what, of in quantities.items():
         base, here = (statistics.median(of(one) for one in swept[name]) for name in ("base", "here"))
-        made[what] = {"base": base, "here": here, "ratio": here / base}
+        made[what] = {"base": base, "here": here, "ratio": here / base if base else None}
     return made
 
 
@@ -163,7 +168,8 @@ def show(base: str, rounds: int, whole: dict[str, Any], cells: list[dict[str, An
     print(f"{rounds} rounds in turns; load now {os.getloadavg()[0]:.1f}\n")
     print(f"{'':34} {base[:10]:>10} {'here':>10} {'ratio':>7}")
     for what, found in whole.items():
-        print(f"{what:34} {found['base']:10.2f} {found['here']:10.2f} {found['ratio']:7.3f}")
+        ratio = "-" if found["ratio"] is None else f"{found['ratio']:.3f}"
+        print(f"{what:34} {found['base']:10.2f} {found['here']:10.2f} {ratio:>7}")
     timed = [one for one in cells if "ratio" in one]
     print(f"\n{'latency':>7} {'interval':>16} {'n':>4} {'joules':>7}  same  cell")
     for one in sorted(timed, key=lambda one: one["ratio"]):
