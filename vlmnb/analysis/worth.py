@@ -193,7 +193,9 @@ def _shares(original: Record, own: Record) -> dict[Phase, float]:
 def _of_tokens(original: Record, own: Record) -> dict[Phase, float]:
     """Return the image tokens' share of the work of prefill and decoding that a reduction takes away.
 
-    Of decoding it is the larger one of two shares: of the bytes that a step reads, and of its FLOPs.
+    Of prefill the work that stays is squared: the scores of an attention grow with the square of the tokens,
+    and where they are written and read they take more time than their FLOPs say. Of decoding it is the larger
+    one of two shares: of the bytes that a step reads, and of its FLOPs.
     """
     before, after = original.flops, own.flops
     if not (before and after and before.prefill_formula and after.prefill_formula):
@@ -205,7 +207,7 @@ def _of_tokens(original: Record, own: Record) -> dict[Phase, float]:
     if memory and less and memory.decode_weights_bytes and memory.cache_bytes and less.cache_bytes:
         read = memory.decode_weights_bytes + memory.cache_bytes
         decode = max(decode, (memory.cache_bytes - less.cache_bytes) / read)
-    return {"prefill": 1 - rest / whole, "decode": max(0.0, decode)}
+    return {"prefill": 1 - (rest / whole) ** 2, "decode": max(0.0, decode)}
 
 
 def _at_steps_of(record: Record, original: Record) -> list[float]:
