@@ -215,6 +215,10 @@ def test_energy_is_said_to_follow_the_time_of_quiet_windows_alone() -> None:
         said = footnotes.notes([surrounded(0.02), surrounded(0.5, passes)])
         assert "modelled" in said
         assert "follows the time" not in said
+    quiet = surrounded(0.02)
+    said = footnotes.notes([changed(quiet, "timing", turns="0123456789abcdef")])
+    assert "own window" in said
+    assert "follows the time" not in said
 
 
 def test_cells_without_a_score_were_measured() -> None:

@@ -19,6 +19,7 @@ from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import intervals
+from vlmnb.views.reasons import readable
 
 CONTENT = plain_yaml.load(Path(__file__).with_suffix(".yaml"))
 PAIRS_AT_MOST = 20_000
@@ -93,7 +94,7 @@ def _point(record: Record) -> dict[str, Any]:
         "values": _values(record) if record.status == "ok" else {},
     }
     if record.status != "ok":
-        found["reason"] = f"{record.status.replace('_', ' ')}: {record.reason}"
+        found["reason"] = f"{record.status.replace('_', ' ')}: {readable(record.reason)}"
     if latency is not None and latency.confidence >= intervals.ENOUGH:
         found["spread"] = _rounded(_spread(record))
     flags = {

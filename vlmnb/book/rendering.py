@@ -19,6 +19,7 @@ from vlmnb.analysis import titles
 from vlmnb.book import content
 from vlmnb.book.disputed import Line
 from vlmnb.views import table, templates
+from vlmnb.views.reasons import readable
 from vlmnb.views.table import Field, Table
 
 Value = str | int | Field
@@ -51,6 +52,7 @@ def _environment() -> Environment:
         "table": _table,
         "facts": _facts,
         "disputed": _disputed,
+        "reasons": _reasons,
         "folder": paths.model_folder,
         "minute": content.minute,
         "model_title": content.model_title,
@@ -76,6 +78,23 @@ def _disputed(line: Line, folder: str) -> Markup:
     address = f"{folder}reports-checked.html#finding-{line.number}"
     shown, rest = (templates.plain(part) for part in (line.clause, line.rest))
     return Markup(f'- <a href="{address}">{shown}</a>{rest}')
+
+
+def _reasons(words: Iterable[str] | Mapping[str, Iterable[str]]) -> Markup:
+    """Return numbered lines on why things do not run, and, folded, the words of the records.
+
+    The words are given alone, or by the line that says the same to readers.
+    """
+    of = words if isinstance(words, Mapping) else None
+    lines = [(line, list(of[line])) if of else (readable(line), [line]) for line in words]
+    shown = "\n".join(f"{number}. {templates.plain(line)}" for number, (line, _) in enumerate(lines, start=1))
+    items = Markup("").join(
+        Markup("<li value='{}'>{}</li>").format(number, " · ".join(own))
+        for number, (line, own) in enumerate(lines, start=1)
+        if own != [line]
+    )
+    quoted = Markup("<details><summary>Word for word</summary><ol>{}</ol></details>").format(items)
+    return Markup(shown) + (Markup("\n\n") + quoted if items else Markup(""))
 
 
 def _facts(pairs: Mapping[str, Value]) -> Markup:

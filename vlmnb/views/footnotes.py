@@ -12,6 +12,7 @@ from vlmnb.meters.readings import headline
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import changes_since, resolve_cell
 from vlmnb.spec.cell import Cell
+from vlmnb.views.reasons import readable
 from vlmnb.views.templates import say
 
 Why = TypeVar("Why")
@@ -62,7 +63,9 @@ def reasons(records: Sequence[Record], energy: bool = True, remarks: bool = True
         geometries=dict.fromkeys(
             (r.cell.model, r.provenance.geometry) for r in records if r.provenance.geometry
         ),
-        failed=grouped(records, lambda r: r.status != "ok" and (r.status.replace("_", " "), r.reason)),
+        failed=grouped(
+            records, lambda r: r.status != "ok" and (r.status.replace("_", " "), readable(r.reason))
+        ),
         short=where(short, every) if short else "",
         energy=grouped(ok if energy else (), lambda r: r.energy_reason),
         flops=grouped(records, lambda r: r.flops.note if r.flops else None),
@@ -71,6 +74,7 @@ def reasons(records: Sequence[Record], energy: bool = True, remarks: bool = True
         modelled=energy and any(map(_modelled, records)),
         # Under load a median of the passes, or of some, and their sum in the joules go apart.
         follows=not any(record.window_under_load for record in ok),
+        turns=any(record.timing and record.timing.turns for record in ok),
         unscored=grouped(records, lambda r: r.quality_note),
         empty=grouped(records, lambda r: r.degenerate),
         fewer=grouped(records, _fewer),

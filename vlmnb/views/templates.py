@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vlmnb.errors import one_line
 from vlmnb.stats import formatting
+from vlmnb.views.reasons import readable
 
 
 def say(template: str, macro: str, **values: object) -> str:
@@ -70,6 +71,7 @@ def environment(*, autoescape: bool) -> Environment:
         "millions": lambda count: f"{count / 1e6:.2f}",
         "percent": formatting.percent,
         "percent3": partial(formatting.percent, digits=3),
+        "readable": readable,
         "reach": lambda values: formatting.reach(sorted(set(values))),
         "si": formatting.format_si,
     }

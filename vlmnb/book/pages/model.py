@@ -18,6 +18,8 @@ from vlmnb.models.entry import ModelEntry
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.stats import formatting
+from vlmnb.views.reasons import readable
+from vlmnb.views.table import Field
 
 COMPUTED = {name for name, axis in axes.AXES.items() if axis.own}
 """Notebooks that measure nothing: the model card."""
@@ -33,7 +35,7 @@ def page(content: Content, name: str) -> str:
     count, file_size = _weights(name)
     return render(
         "model.md", folder=paths.model_folder(name), title=model_title(name), entry=entry,
-        parameters=count, file_size=file_size,
+        weights=entry and _source(entry), parameters=count, file_size=file_size,
         bases=sections(own), reported=reported, listed=_runs(content, name, bool(reported)),
         measured_cells=len(measured), unshown=_unshown(measured, pages),
         hardware=sorted({record.hardware for record in measured}),
@@ -53,6 +55,15 @@ def _weights(name: str) -> tuple[str, str]:
     count, path = parameters(name), paths.bundled_model(name) / "model.safetensors"
     size = formatting.format_si(path.stat().st_size, "B") if count else ""
     return f"{count:,}".replace(",", " ") if count else "", size
+
+
+def _source(entry: ModelEntry) -> Value:
+    """Say where the weights come from; a repository of the Hub is a link."""
+    if entry.bundled:
+        return "bundled with the project"
+    if entry.source == entry.name and entry.name.startswith("/"):
+        return "this folder"
+    return Field(entry.source, words=True, href=f"https://huggingface.co/{entry.source}")
 
 
 def _runs(content: Content, name: str, reported: bool) -> list[tuple[str, Page | None, Failure | None]]:
@@ -76,10 +87,18 @@ def _unshown(measured: Sequence[Record], pages: Sequence[Page]) -> int:
 
 def _unmeasured(own: Sequence[Record]) -> list[tuple[Value, ...]]:
     every = [record.cell for record in own]
-    failed = sorted((r.status, r.reason, i) for i, r in enumerate(own) if r.status != "ok")
+    failed = sorted((r.status, readable(r.reason), i) for i, r in enumerate(own) if r.status != "ok")
     groups = ((why, [every[i] for *_, i in of]) for why, of in groupby(failed, key=lambda one: one[:2]))
+    words: dict[str, dict[str, None]] = {}
+    for record in own:
+        words.setdefault(readable(record.reason), {})[record.reason] = None
     return [
-        (status.replace("_", " "), reason, where(cells, every), len(cells))
+        (
+            status.replace("_", " "),
+            Field(reason, " · ".join(words[reason]), words=True),
+            where(cells, every),
+            len(cells),
+        )
         for (status, reason), cells in groups
     ]
 

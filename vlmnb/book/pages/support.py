@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from vlmnb.analysis.base_configuration import Setup, on_a_device
 from vlmnb.book.content import Content, model_title
 from vlmnb.book.rendering import code, render
+from vlmnb.errors import UserError
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations import BASE_ATTENTION
+from vlmnb.views.reasons import readable
 from vlmnb.views.table import Field, without
 
 OF_THE_CELL = ("not_applicable", "not_enough_tokens")
@@ -26,8 +29,18 @@ def page(content: Content) -> str:
         "support.md", batches=optimizations.at_batches(optimizations.defaults("fp32"), 16),
         devices=[_device(*device, content.models) for device in matrix(content.records).items()],
         reported=_reported(content),
-        descriptions={code(s.name): s.description for s in optimizations.settings().values()},
+        descriptions=_descriptions(content.records),
     )  # fmt: skip
+
+
+def _descriptions(records: Iterable[Record]) -> dict[str, str]:
+    """Return what every setting is, and those with a number in their name that were tried."""
+    tried = {part for r in records if r.source == "measured" for part in r.cell.optimization.split("+")}
+    found = dict(optimizations.settings())
+    for name in sorted(tried - found.keys()):
+        with suppress(UserError):  # of a record of another version
+            found |= {name: one} if (one := optimizations.setting(name)) else {}
+    return {code(name): one.description for name, one in found.items()}
 
 
 def _reported(content: Content) -> dict[str, tuple[list[str], list[str]]]:
@@ -59,9 +72,12 @@ def matrix(records: Iterable[Record]) -> dict[tuple[str, str], Tried]:
 
 
 def _device(group: tuple[str, str], found: Tried, models: Sequence[str]) -> dict[str, object]:
-    """Collect what was tried on one device; the table refers to the reasons by number, from 1."""
+    """Collect what was tried on one device; the table refers to the reasons by number, from 1.
+
+    ``reasons``: the words of the records, by the line that the page shows.
+    """
     there = [model for model in models if any(of == model for _, of in found)]
-    reasons: dict[str, int] = {}
+    reasons: dict[str, dict[str, None]] = {}
     rows = [
         (code(name), *(_field(found.get((name, model), {}), reasons) for model in there))
         for name in sorted({name for name, _ in found}, key=_order)
@@ -74,10 +90,16 @@ def _device(group: tuple[str, str], found: Tried, models: Sequence[str]) -> dict
     return {
         "title": Setup("measured", *group).title, "models": [model_title(model) for model in there],
         "rows": rows, "reasons": reasons, "untried": untried,
+        "random": [model_title(model) for model in there if _random(model, found)],
     }  # fmt: skip
 
 
-def _field(found: Mapping[int, Record], reasons: dict[str, int]) -> Field:
+def _random(model: str, found: Tried) -> bool:
+    tried = [record for (_, of), by_size in found.items() if of == model for record in by_size.values()]
+    return all(record.cell.weights == "random" for record in tried)
+
+
+def _field(found: Mapping[int, Record], reasons: dict[str, dict[str, None]]) -> Field:
     if not found:
         return replace(without("not tried"), words=True)
     sizes: dict[str, list[str]] = {}
@@ -85,8 +107,9 @@ def _field(found: Mapping[int, Record], reasons: dict[str, int]) -> Field:
     for size, record in sorted(found.items()):
         word = "ok"
         if record.status != "ok":
-            number = reasons.setdefault(record.reason, len(reasons) + 1)
-            word = f"{record.status.replace('_', ' ')} ({number})"
+            why = readable(record.reason)
+            reasons.setdefault(why, {})[record.reason] = None
+            word = f"{record.status.replace('_', ' ')} ({list(reasons).index(why) + 1})"
         sizes.setdefault(word, []).append(str(size))
         titles.append(f"batch {size}, record {record.key}: {record.reason or 'ok'}")
     text = "; ".join(f"{word}, batch {', '.join(of)}" for word, of in sizes.items())
