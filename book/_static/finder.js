@@ -32,8 +32,10 @@ document.addEventListener("DOMContentLoaded", () => {
       const obstacle = never || obstacles[kind];
       const lacks = free >= 0 ? (unsure ? "just about" : "yes") : `${unsure ? "perhaps, " : ""}lacks ${gigabytes(-free)} GB`;
       row.cells[1].textContent = obstacle ? `no: ${obstacle.split(":")[0]}` : lacks;
+      row.cells[1].title = obstacle || "memory that is free, less what is needed; computed, not measured";
       row.cells[1].className = "text";
       row.cells[2].textContent = obstacle || free < 0 ? "-" : gigabytes(free);
+      row.cells[2].title = obstacle || (free < 0 ? "nothing is free: it does not fit" : "computed, not measured");
       running += !obstacle && free >= 0;
     });
     document.getElementById("vlmnb-finder-answer").textContent = never

@@ -38,7 +38,9 @@ document.addEventListener("DOMContentLoaded", () => {
     }
     show();
   });
-  title.after(label);
+  const first = fields.find((field) => !field.closest("details"))?.closest(".vlmnb-scroll");
+  if (first) first.before(label);
+  else title.after(label);
   choice.selectedIndex = Math.min(Number(kept.get()) || 0, 2);
   show();
 });

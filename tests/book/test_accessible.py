@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,15 @@ def test_a_page_has_no_failure_of_axe_does_not_scroll_sideways_and_has_large_tar
     assert failures == {}
 
 
+def test_every_dash_of_the_built_book_has_its_reason(site: Path) -> None:
+    untold = re.compile(r'<t[dh](?![^>]* title="[^"])[^>]*>-</t[dh]>')
+    found = {
+        page.relative_to(site).as_posix(): len(untold.findall(page.read_text(encoding="utf-8")))
+        for page in (site / "book").rglob("*.html")
+    }
+    assert {page: count for page, count in found.items() if count} == {}
+
+
 def test_a_tap_on_a_number_opens_its_tooltip_with_the_link_to_its_record(site: Path) -> None:
     with browser.started() as chromium:
         page = chromium.new_context(has_touch=True, is_mobile=True).new_page()
@@ -121,6 +131,8 @@ def test_the_finder_shows_which_gpus_run_a_model(site: Path) -> None:
         assert runs.inner_text() == "yes"
         page.locator("#vlmnb-finder [name=batch]").select_option("64")
         assert runs.inner_text().startswith("lacks")
+        free = rows.filter(has_text="GeForce RTX 3060").first.locator("td").nth(1)
+        assert (free.inner_text(), "does not fit" in free.get_attribute("title")) == ("-", True)
         page.get_by_label("only those that run it").check()
         assert set(rows.locator("visible=true").locator("td:first-of-type").all_inner_texts()) == {"yes"}
         address = page.url

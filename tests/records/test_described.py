@@ -79,6 +79,8 @@ def test_every_column_has_a_meaning_and_ends_of_intervals_have_their_unit() -> N
     assert columns["latency_low_s"].unit == columns["latency_s"].unit == "s"
     assert "latency_s" in columns["latency_low_s"].meaning
     assert columns["peak_bytes"].unit == "bytes"
+    assert (columns["samples_per_s"].unit, columns["output_tokens_per_s_low"].unit) == ("1/s", "tokens/s")
+    assert columns["energy_j_per_sample"].unit == "J"
 
 
 def test_ends_of_intervals_over_batches_do_not_claim_95_percent() -> None:

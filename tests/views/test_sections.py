@@ -63,6 +63,16 @@ def test_a_page_of_failed_cells_has_a_table_with_the_reason_and_no_section_of_nu
     assert {each.partition("\n")[0] for each in headings} <= {"## Table"}
 
 
+@pytest.mark.parametrize("axis", ["batch_size", "optimization", "seq_len"])
+def test_a_line_on_the_setup_stands_above_the_tables_of_every_section(shown: Any, axis: str) -> None:
+    for length in ("natural", "both"):
+        displayed = shown(axis, record, (*SECTIONS[1:2], *SECTIONS[4:]), length=length)
+        headed = [at for at, part in enumerate(displayed) if part.startswith("## ")]
+        assert headed
+        assert [displayed[at] for at in headed if not displayed[at + 1].startswith("*Setup:*")] == []
+        assert displayed[0].startswith("*Setup:*")
+
+
 def test_one_number_is_no_figure_and_answers_of_fixed_length_have_a_section_where_there_are_any(
     shown: Any,
 ) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import filelock
 
-from vlmnb import paths
+from vlmnb import models, paths
 from vlmnb.analysis import base_configuration, pareto
 from vlmnb.book import citation, collect, contents, kept, report_pages
 from vlmnb.book.collect import Files
@@ -173,7 +173,7 @@ def _build(site: Path, seen: kept.Seen, last: kept.Seen | None) -> None:
             for found, mended in MENDED.items():
                 text = text.replace(found, mended)
             text = unbroken(FORMULA.sub(_formula, text))
-            text = citation.cited(_with_figures(text, page.parent), cite)
+            text = citation.cited(_with_figures(text, page.parent), *cite)
             texts.append(text)
             if text != was:
                 page.write_text(text, encoding="utf-8")
@@ -275,8 +275,11 @@ def table_of_contents(content: Content) -> str:
     """Return the table of contents as YAML, with a chapter per model."""
     pages = sorted(content.pages, key=lambda page: (not page.from_report, axis_order(page.axis)))
     chapters = {name: [page for page in pages if page.model == name] for name in content.models}
-    small = [name for name in content.models if bundled(name)]
-    return render("_toc.yml", chapters=chapters, small=small, axes=axis.published(content))
+    full, small, other = "Full-size models", "Small stand-ins, measured here", "Other models"
+    parts: dict[str, list[str]] = {full: [], small: [], other: []}
+    for name in content.models:  # a folder or repository of the reader's may be of any size
+        parts[other if name not in models.registry() else small if bundled(name) else full].append(name)
+    return render("_toc.yml", chapters=chapters, parts=parts, axes=axis.published(content))
 
 
 def _write(files: Files) -> None:

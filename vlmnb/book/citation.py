@@ -1,4 +1,4 @@
-"""How to cite a page: a folded line at its foot with the version, the commit and the commit's date."""
+"""How to cite a page: a folded line at its foot with version, commit and date, and the same as BibTeX."""
 
 from __future__ import annotations
 
@@ -13,32 +13,38 @@ _BLOCK = re.compile(r'<details class="vlmnb-cite">.*?</details>\n', re.DOTALL)
 _FOOT = '<footer class="bd-footer-content">'
 
 
-def text() -> str:
-    """Return what to cite; without the commit where the project's folder is no git checkout."""
+def text() -> tuple[str, str]:
+    """Return a line to cite, and BibTeX; without the commit where the project's folder is no git checkout."""
     of = plain_yaml.load(paths.root() / "CITATION.cff")
-    authors = ", ".join(author["name"] for author in of["authors"])
-    title = str(of["title"]).partition(": ")[2] or of["title"]
-    where = f", {commit}" if (commit := _commit()) else ""
-    return (
-        f"{authors[:1].upper()}{authors[1:]}: {title[:1].upper()}{title[1:]}. vlmnb {of['version']}{where}."
-    )
+    authors = _begun(", ".join(author["name"] for author in of["authors"]))
+    title = _begun(str(of["title"]).partition(": ")[2] or str(of["title"]))
+    version = f"vlmnb {of['version']}" + (f", {commit}" if (commit := _commit()) else "")
+    fields = {"author": f"{{{authors}}}", "title": title, "note": version, "year": commit[-10:-6]}
+    named = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items() if value)
+    return f"{authors}: {title}. {version}.", f"@misc{{vlmnb,\n{named}\n}}"
 
 
-def cited(page: str, said: str) -> str:
+def _begun(words: str) -> str:
+    return words[:1].upper() + words[1:]
+
+
+def cited(page: str, said: str, bibtex: str = "") -> str:
     """Return a page's HTML with this citation at its foot, in place of an older one."""
     more = "With a number, name also the key of the record that it links to."
     shown = f"<p>{html.escape(said)} {more}</p>"
+    if bibtex:
+        shown += f"<pre>{html.escape(bibtex)}</pre>"
     block = f'<details class="vlmnb-cite"><summary>How to cite this page</summary>{shown}</details>\n'
     return _BLOCK.sub("", page).replace(_FOOT, block + _FOOT, 1)
 
 
 def _commit() -> str:
-    """Return the commit of the checkout and its date, and whether files were changed since."""
+    """Return the commit of the checkout, whether files were changed since, and its date at the end."""
     if not (paths.root() / ".git").exists():
         return ""
     try:
-        commit = _git("log", "-1", "--format=commit %h, %cs")
-        return commit + " with local changes" * bool(_git("status", "--porcelain", "--untracked-files=no"))
+        changed = bool(_git("status", "--porcelain", "--untracked-files=no"))
+        return _git("log", "-1", f"--format=commit %h{' with local changes' * changed}, %cs")
     except (OSError, subprocess.CalledProcessError):
         return ""
 

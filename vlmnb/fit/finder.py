@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from vlmnb.files import templates
@@ -93,7 +94,8 @@ def gpu_table() -> str:
         numbers = [
             table.without("not known") if one is None else Field(f"{one:g}") for one in (*figures, gpu.year)
         ]
-        answers = (Field(table.MISSING, words=True), Field(table.MISSING))
+        unknown = table.without("shown for what you choose above, which needs JavaScript")
+        answers = (replace(unknown, words=True), unknown)
         old = f"the torch of PyPI needs CUDA compute capability {gpus.CURRENT_CUDA}, or a GPU of that time"
         kind = Field(f"{gpu.segment}, old", old, words=True) if gpu.old else Field(gpu.segment, words=True)
         rows.append((Field(gpu.title), *answers, *numbers[:-1], kind, numbers[-1]))

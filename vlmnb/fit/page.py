@@ -20,6 +20,7 @@ from vlmnb.views.table import Field, Table
 from vlmnb.views.templates import fence, plain
 
 IMAGE = "picture.png"
+LACKS = "this GPU does not run it"
 
 
 def begin(parameters: Mapping[str, Any]) -> Fit:
@@ -225,13 +226,17 @@ def _table(
 def _gpu_row(row: GpuFit, with_prediction: bool, verdict: str) -> list[Field]:
     gpu, found = row.gpu, row.prediction
     sorts = (found.latency_s, found.samples_per_s, found.energy_j_per_sample) if found else (None, None, None)
-    predicted = [Field(text, sort=value) for text, value in zip(words.predicted(row), sorts, strict=True)]
+    none = "nothing is predicted of it" if row.runs else LACKS
+    predicted = [
+        table.without(none) if text == table.MISSING else Field(text, sort=value)
+        for text, value in zip(words.predicted(row), sorts, strict=True)
+    ]
     rates = (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.fp16_tflops, gpu.int8_tops, gpu.power_w, gpu.price_usd)
     return [
         Field(gpu.title, title="; ".join(gpus.sources()[key].title for key in gpu.sources)),
         Field(verdict, words=True),
-        _number(row.largest_batch if row.runs else None, "this GPU does not run it"),
-        Field(words.least(row), sort=row.bound.total_s if row.runs else None),
+        _number(row.largest_batch if row.runs else None, LACKS),
+        Field(words.least(row), sort=row.bound.total_s) if row.runs else table.without(LACKS),
         *(predicted if with_prediction else ()),
         *map(_number, rates),
         Field(gpu.segment, words=True),

@@ -28,7 +28,7 @@ UNITS = {
     "bytes": "bytes", "tokens": "tokens", "flops": "FLOPs", "hz": "Hz", "w": "W", "j": "J", "s": "s",
     "c": "°C", "wer": "fraction", "accuracy": "fraction", "share": "fraction", "load": "fraction",
 }  # fmt: skip
-"""Units by a word of a column's name; of several the first of these counts."""
+"""Units by a word of a column's name; of several the first of these counts. Of a rate it is per second."""
 
 
 class ColumnMeaning(NamedTuple):
@@ -106,8 +106,10 @@ def _results(record: Record) -> Iterator[Any]:
 
 
 def _unit(name: str) -> str:
-    words = name.split("_")
-    return next((unit for word, unit in UNITS.items() if word in words), "")
+    rate = re.search("_per_s(_|$)", name)
+    words = (name[: rate.start()] if rate else name).split("_")
+    unit = next((unit for word, unit in UNITS.items() if word in words), "")
+    return f"{unit or 1}/s" if rate else unit
 
 
 def _meaning(name: str) -> str:

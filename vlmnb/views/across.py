@@ -16,7 +16,7 @@ from vlmnb.stats.formatting import enumerated
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.axis_figure import number_axis
 from vlmnb.views.figure_style import look, plain_log, svg, themed
-from vlmnb.views.marks import DISPUTED, Mark, joined, marked
+from vlmnb.views.marks import CHANGED, DISPUTED, Mark, joined, marked
 from vlmnb.views.table import MISSING, Field, Table, declared, missing
 from vlmnb.views.templates import say
 
@@ -31,6 +31,8 @@ TIME, ENERGY = "ms per image", "Wh per 1,000 images"
 WHAT = {TIME: "time per image", ENERGY: "energy"}
 """What the panels of the figure show, by their labels."""
 
+FIRST = "first row"
+FLAG = Mark(CHANGED, "; changes answers beyond the noise")
 DOUBT = Mark(DISPUTED, "; disputed: the box on this page says why")
 
 
@@ -40,6 +42,7 @@ class Row(NamedTuple):
     Attributes:
         change: Compared with the first of its model and data set.
         doubted: Whether the answers differ between the two rows of a report.
+        changed: Whether an optimization changes more answers than the original's own noise.
     """
 
     title: str
@@ -47,15 +50,17 @@ class Row(NamedTuple):
     change: Change | None
     link: str = ""
     doubted: bool = False
+    changed: bool = False
 
 
 def rows(
     axis: str, found: Mapping[str, Sequence[Record]], titles: Mapping[str, str], links: Mapping[str, str],
-    noise_floor: float, doubted: Collection[tuple[str, str]] = (),
+    noise_floor: float, doubted: Collection[tuple[str, str]] = (), changed: Collection[str] = (),
 ) -> list[Row]:  # fmt: skip
     """Return the rows of models by name, each compared with the first row of its data set and batch size.
 
-    ``doubted``: the keys of every two records of a report between which answers differ.
+    ``doubted``: the keys of every two records of a report between which answers differ; ``changed``: those of
+    optimizations that change answers beyond the noise.
     """
     made, of = [], axes.AXES[axis]
     for name, records in found.items():
@@ -64,7 +69,8 @@ def rows(
             kind = record.cell.dataset, record.cell.batch_size * of.against_original
             low = first.setdefault(kind, record) if record.latency_s is not None else record
             change = None if low is record else series.change(low, record, noise_floor)
-            made.append(Row(titles[name], record, change, links[name], (low.key, record.key) in doubted))
+            differ = (low.key, record.key) in doubted
+            made.append(Row(titles[name], record, change, links[name], differ, record.key in changed))
     return made
 
 
@@ -82,7 +88,7 @@ def table(axis: str, shown: Sequence[Row], caption: str, disputed: Collection[tu
 
     columns: list[tuple[str, Callable[[Row], Field]]] = [
         ("Model", lambda row: Field(row.title, words=True, href=row.link)),
-        (of.row_title, lambda row: _value(axis, row.record)),
+        (of.row_title, lambda row: marked(_value(axis, row.record), FLAG if row.changed else Mark())),
         ("Data set", lambda row: fields.dataset(row.record.cell)),
         ("Time, ms per image", marks("latency_s", fields.ms_per_image)),
         ("Speed, images per s", marks("latency_s", fields.images_per_s)),
@@ -92,7 +98,7 @@ def table(axis: str, shown: Sequence[Row], caption: str, disputed: Collection[tu
         ("Time per image compared with the first row", _compared),
     ]
     made = declared(caption, columns, shown)
-    said = [{row[at].text for row in made.rows} - {"", MISSING} for at in range(len(columns))]
+    said = [{row[at].text for row in made.rows} - {"", MISSING, FIRST} for at in range(len(columns))]
     kept = [at for at, texts in enumerate(said) if texts and (columns[at][0] != "Data set" or len(texts) > 1)]
     heads = tuple(columns[at][0] for at in kept)
     return replace(made, columns=heads, rows=tuple(tuple(row[at] for at in kept) for row in made.rows))
@@ -129,10 +135,14 @@ def sentences(axis: str, shown: Sequence[Row]) -> str:
         own = row.title if of.against_original else dataset_title(row.record.cell.dataset)
         certain, noise = groups.setdefault(head, ([], []))
         if change.hidden(scale) and (several or of.against_original):
-            noise.append(f"{own} ({scale * change.ratio:.2f} times)")
+            noise.append(f"{own} ({scale * change.ratio:.2f} times){CHANGED * row.changed}")
             continue
         who = own if of.against_original else f"on {own} an image" if several else "an image"
-        said = say("findings", "per_image", change=change, scale=scale) + DISPUTED * row.doubted
+        said = (
+            say("findings", "per_image", change=change, scale=scale)
+            + DISPUTED * row.doubted
+            + CHANGED * row.changed
+        )
         certain.append(f"{who} {said}")
     lines = []
     for head, (certain, noise) in groups.items():
@@ -215,7 +225,7 @@ def _compared(row: Row) -> Field:
     """Show the ratio of the time per image to that of the first row, with the interval that decides."""
     change = row.change
     if change is None:
-        return Field("first row") if row.record.latency_s is not None else missing(row.record)
+        return Field(FIRST) if row.record.latency_s is not None else missing(row.record)
     scale = change.low.cell.batch_size / change.high.cell.batch_size
     found, key, mark = change.difference, row.record.key, findings.verdict_mark(change, scale)
     if row.doubted:

@@ -77,7 +77,7 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
         (axes.AXES[axis].row_title, lambda pair: Field(axes.AXES[axis].text(pair[0].cell))),
         ("Data set", lambda pair: fields.dataset(pair[0].cell)),
         ("Figure", lambda pair: Field(TITLES[pair[1].quantity], words=True)),
-        ("As printed", lambda pair: Field(pair[1].printed, key=pair[0].key)),
+        ("As printed", _as_printed),
         ("Unit", lambda pair: Field(pair[1].unit + _inferred(pair[1]), words=True)),
         ("File", lambda pair: Field(pair[1].file, words=True)),
         ("Table", lambda pair: Field(pair[1].table, words=True)),
@@ -134,6 +134,11 @@ def differences(reported: Cell, measured: Record) -> str:
         local=made.weights.startswith(checkpoints.LOCAL),
         dataset=catalogue.get(measured.cell.dataset).title,
     )  # fmt: skip
+
+
+def _as_printed(pair: tuple[Record, Figure]) -> Field:
+    record, printed = pair[0], pair[1].printed
+    return Field(printed, "blank in the report" if printed == MISSING else "", record.key)
 
 
 def _inferred(figure: Figure) -> str:

@@ -70,7 +70,8 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
         timed = detail_table.phase_table(plan.axis.name, cells, found, floor)
         _show("## Speed at fixed length", footnotes.setup(of_cells), timed, footnotes.notes(of_cells))
     elif plan.axis.against_original:
-        _show("## Time by phase", detail_table.phase_table(plan.axis.name, plan.cells, found, floor))
+        setup = footnotes.setup(found)
+        _show("## Time by phase", setup, detail_table.phase_table(plan.axis.name, plan.cells, found, floor))
 
 
 def show_roofline(plan: Plan, found: list[Record]) -> None:
@@ -168,7 +169,7 @@ def show_details(plan: Plan, found: list[Record]) -> None:
             _show("## Every cell", footnotes.setup(found), *tables)
         return
     cells = _shown(plan, found)
-    _show("## Every cell")
+    _show("## Every cell", footnotes.setup([one for one in found if one.cell in cells]))
     if (logged := report_tables.only_in_log(plan.axis.name, cells, found)).rows:
         _show(logged)
     printed = report_tables.figures(plan.axis.name, cells, found)

@@ -12,6 +12,7 @@ from vlmnb.audit.reports.printed import CellFigure
 from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.fit import shape
 from vlmnb.records.record import Record
+from vlmnb.spec.cell import DEVICES
 from vlmnb.stats.formatting import format_si
 
 MARGIN = 0.05
@@ -73,12 +74,12 @@ class Fit:
     def __str__(self) -> str:
         printed, cell = self.count.figure.printed, self.count.cell
         of = "" if self.samples == 1 else f", as of {self.samples} samples"
-        return f"{printed} ({cell.device}, {cell.optimization}, batch {cell.batch_size}{of})"
+        return f"{printed} ({DEVICES[cell.device]}, {cell.optimization}, batch {cell.batch_size}{of})"
 
 
 @rule("reports")
 def flops_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draft]:
-    """The same question takes the same FLOPs on every device and with every kernel."""
+    """The same question takes the same FLOPs on every device and with every attention kernel."""
     preferred = ((r, r.reported.figure("flops")) for r in records if r.reported)
     counts = [Count(record, figure) for record, figure in preferred if figure and figure.value]
     families = [(name, group) for name in FREE for group in printed.families(counts, name)]
@@ -86,7 +87,11 @@ def flops_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draft]
         lows, highs = zip(*(printed.ends(count.figure) for count in group), strict=True)
         if max(lows) > min(highs):
             changes = ", ".join(f"{100 * (c.number / group[0].number - 1):+.1f} %" for c in group[1:])
-            figures = {f"{name} {getattr(c.cell, name)}": c.figure.printed for c in group}
+            shown = [str(getattr(c.cell, name)) for c in group]
+            figures = {
+                f"{name} {DEVICES.get(value, value)}": c.figure.printed
+                for value, c in zip(shown, group, strict=True)
+            }
             values = {"name": name, "changes": changes, "cell": group[0].cell}
             yield found("", [c.where for c in group], figures, **values)
 

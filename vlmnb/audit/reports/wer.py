@@ -63,7 +63,7 @@ def wer_of_short_answers(records: Sequence[Record]) -> Iterator[Draft]:
 
 @rule("reports")
 def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draft]:
-    """Greedy answers, and so their WER, do not depend on batch size, device or kernel beyond rounding."""
+    """Greedy answers, and their WER, depend on batch size, device and attention kernel by rounding alone."""
     for field, name in SETTINGS.items():
         for group in printed.families(printed.finest(records, "wer"), field):
             values = [one.number for one in group]

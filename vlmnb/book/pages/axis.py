@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from vlmnb import paths
-from vlmnb.analysis import base_configuration, repeatability
+from vlmnb.analysis import agreement, base_configuration, repeatability
 from vlmnb.analysis.base_configuration import Setup
 from vlmnb.book import disputed
 from vlmnb.book.content import Content, Page, bundled, model_title
 from vlmnb.book.rendering import render
 from vlmnb.errors import UserError
 from vlmnb.records.record import Record, by_cell
-from vlmnb.spec import axes
+from vlmnb.spec import axes, optimizations
 from vlmnb.spec.planning import Run
 from vlmnb.views import across, footnotes, repeat_table
 
@@ -70,8 +70,9 @@ def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[
         folder = "reports" if setup.source == "reports" else "runs"
         links = {model: f"../{folder}/{paths.model_folder(model)}/{axis}.html" for model in models}
         rows = across.rows(
-            axis, models, titles, links, floor.value, disputed.doubted(content.disputed, content.records)
-        )
+            axis, models, titles, links, floor.value,
+            disputed.doubted(content.disputed, content.records), _changed(content, axis, models),
+        )  # fmt: skip
         file = f"figures/{name(axis)}-{setup.source}-{setup.hardware}-{setup.device or 'all'}.svg"
         drawn, shows = across.figure(axis, models, titles)
         if drawn:
@@ -92,6 +93,17 @@ def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[
                 repeat_table.noise_floor(floor, [row.record for row in rows])
             ),
         }  # fmt: skip
+
+
+def _changed(content: Content, axis: str, models: dict[str, list[Record]]) -> set[str]:
+    """Return the keys of optimizations that change more answers than the original's own noise."""
+    keys: set[str] = set()
+    for own in models.values() if axes.AXES[axis].against_original else ():
+        key = {record.cell: record.key for record in own}
+        for part in optimizations.groups(tuple(key)):
+            found = agreement.changes(part, own, content.records)
+            keys |= {key[cell] for cell, change in found.items() if change.changed}
+    return keys
 
 
 def _disputed(content: Content, axis: str) -> list[disputed.Line]:

@@ -28,11 +28,17 @@ def _computed(results: Sequence[base_configuration.BaseResult]) -> Markup:
     return Markup(finder.computed_table(names, base_configuration.BASE_BATCH_SIZE) if names else "")
 
 
+def common(results: Sequence[base_configuration.BaseResult]) -> Markup:
+    """Return what all records of some results have in common, as a line above their tables."""
+    return Markup(footnotes.setup([r for each in results for r in each.records.values()]))
+
+
 def sections(records: Sequence[Record]) -> list[dict[str, object]]:
     """Compare the models on each machine and device."""
     return [
         {
             "title": setup.title,
+            "setup": common(results),
             "cost": comparison_tables.cost_table(results),
             "quality": comparison_tables.quality_table(results),
             "notes": Markup(

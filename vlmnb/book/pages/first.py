@@ -13,6 +13,7 @@ from vlmnb.analysis.titles import dataset_title, entry_of
 from vlmnb.book import disputed
 from vlmnb.book.content import Content, bundled, model_title, parameters
 from vlmnb.book.pages import axis
+from vlmnb.book.pages.comparison import common
 from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES
@@ -50,7 +51,7 @@ def page(content: Content) -> tuple[str, dict[str, str]]:
         "first.md", findings=_findings(content, reports, small, batches), figure=FIGURE if batches else "",
         points=drawn, reports=sum(record.source == "reports" for record in content.records),
         levels=Counter(finding.level for finding in content.disputed),
-        small=[(setup.title, comparison_tables.headline_table(results)) for setup, results in small.items()],
+        small=[(common(results), comparison_tables.headline_table(results)) for results in small.values()],
         explore=EXPLORE, axes=axis.published(content),
     )  # fmt: skip
     return text, figures

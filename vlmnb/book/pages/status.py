@@ -7,8 +7,9 @@ from typing import get_args
 
 from vlmnb.book.content import Content, Page, axis_order, axis_title, minute, model_title
 from vlmnb.book.rendering import Value, render
+from vlmnb.spec import axes
 from vlmnb.types import Status
-from vlmnb.views.table import Field
+from vlmnb.views.table import Field, without
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -23,8 +24,16 @@ def page(content: Content) -> str:
 
 
 def _runs(content: Content) -> list[tuple[Value, ...]]:
+    none = without("the run failed")
     runs: dict[tuple[bool, str, str], tuple[Value, ...]] = {
-        (False, f.model, f.axis): (model_title(f.model), axis_title(f.axis), "failed", minute(f.at), "-", "-")
+        (False, f.model, f.axis): (
+            model_title(f.model),
+            axis_title(f.axis),
+            "failed",
+            minute(f.at),
+            none,
+            none,
+        )
         for f in content.failures
     }
     runs |= {(page.from_report, page.model, page.axis): _published(page) for page in content.pages}
@@ -39,7 +48,10 @@ def _published(page: Page) -> tuple[Value, ...]:
     address = f"../{page.path}.html"
     link = Field(axis_title(page.axis), words=True, href=address)
     measured = sum(record.status == "ok" for record in page.records)
-    return model_title(page.model), link, state, minute(page.executed_at), len(page.records), measured
+    counts: tuple[Value, Value] = (len(page.records), measured)
+    if page.axis in axes.AXES and axes.AXES[page.axis].own:
+        counts = (without("computed from the geometry: it has no cells"),) * 2
+    return model_title(page.model), link, state, minute(page.executed_at), *counts
 
 
 def _cells(content: Content) -> list[tuple[Value, ...]]:
