@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from factory import but, changed
+from pydantic_core import from_json
 
 from vlmnb.records import store
 from vlmnb.records.cells_to_measure import CellsToMeasure
@@ -57,7 +58,7 @@ def states(results: Path, tmp_path: Path) -> dict[int, str]:
 def exported(results: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """The rows of an export, and what it says of files that are no records."""
     with store.Index(results, export=True) as index:
-        rows = [dict(zip(EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
+        rows = [dict(zip(EXPORT_COLUMNS, row, strict=True)) for row in map(from_json, index.export())]
         return rows, index.problems()
 
 

@@ -18,6 +18,7 @@ import nbformat
 import psutil
 import pytest
 from fakes import Checkout, processes_of, wait_for
+from pydantic_core import from_json
 
 from vlmnb.cli import sweep_command
 from vlmnb.records import export_columns, store
@@ -159,7 +160,10 @@ def test_random_kills_lose_nothing_and_repeat_nothing(
     contents = [{p.name: p.read_bytes() for p in each.record_files()} for each in (checkout, undisturbed)]
     assert contents[0] == contents[1]
     with store.Index(checkout.results, export=True) as index:
-        indexed = [dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True)) for row in index.export()]
+        indexed = [
+            dict(zip(export_columns.EXPORT_COLUMNS, row, strict=True))
+            for row in map(from_json, index.export())
+        ]
     assert indexed == [export_columns.row(each) for each in read_all(checkout.results)[0]]
     for page in (each.page(model) for model in models for each in (checkout, undisturbed)):
         printed = nbformat.read(page, as_version=4).cells[-1].outputs[-1].text

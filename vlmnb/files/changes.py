@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 
@@ -15,8 +14,15 @@ def signature(file: Path | str) -> Signature | None:
 
     The time of modification is no part of it: it can be set, and would then hide an edit.
     """
-    for follow in (True, False):
-        with contextlib.suppress(OSError):
-            found = os.stat(file, follow_symlinks=follow)
-            return found.st_ctime_ns, found.st_size, found.st_ino
-    return None
+    try:
+        return of(os.stat(file))
+    except OSError:
+        try:
+            return of(os.lstat(file))
+        except OSError:
+            return None
+
+
+def of(found: os.stat_result) -> Signature:
+    """Return the signature of a file from what the system says of it."""
+    return found.st_ctime_ns, found.st_size, found.st_ino

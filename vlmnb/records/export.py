@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import io
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from vlmnb import paths
 from vlmnb.errors import UserError
+from vlmnb.files import cores
 from vlmnb.records import described, record_file, store
 from vlmnb.records.export_columns import EXPORT_COLUMNS
 
@@ -19,6 +22,10 @@ FORMATS = {
     "codecarbon": ".csv", "croissant": ".json", "model-index": ".md",
 }  # fmt: skip
 """Formats, and the ending of the file that each writes."""
+
+
+AT_ONCE = 1_000
+"""Rows that a core writes at a time."""
 
 
 def format_of(output: Path, asked: str) -> str:
@@ -66,9 +73,8 @@ def export_records(results: Path, output: Path, file_format: str) -> tuple[int, 
                 scratch.write_text(described.croissant(table), encoding="utf-8")
                 return count, problems
             with store.Index(results, export=True) as index:
-                rows, problems = list(index.export()), index.problems()
-            {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[file_format](rows, scratch)
-            return len(rows), problems
+                write = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[file_format]
+                return write(index.export(), scratch), index.problems()
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from None
 
@@ -91,19 +97,48 @@ def _write_codecarbon(results: Path, scratch: Path) -> tuple[int, list[str]]:
     return len(rows), [*map(str, damaged)]
 
 
-def _write_csv(rows: Sequence[Sequence[Any]], scratch: Path) -> None:
+def _write_csv(rows: Iterator[str], scratch: Path) -> int:
     with scratch.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([EXPORT_COLUMNS, *rows])
+        file.write(_csv_lines([to_json(EXPORT_COLUMNS).decode()])[1])
+        return _write(rows, _csv_lines, file)
 
 
-def _write_json(rows: Sequence[Sequence[Any]], scratch: Path) -> None:
-    lines = (to_json(dict(zip(EXPORT_COLUMNS, values, strict=True))).decode() for values in rows)
-    scratch.write_text("[" + ",".join(f"\n{line}" for line in lines) + "\n]\n", encoding="utf-8")
+def _csv_lines(rows: list[str]) -> tuple[int, str]:
+    made = io.StringIO(newline="")
+    csv.writer(made, lineterminator="\n").writerows(map(from_json, rows))
+    return len(rows), made.getvalue()
 
 
-def _write_parquet(rows: Sequence[Sequence[Any]], scratch: Path) -> None:
+def _write_json(rows: Iterator[str], scratch: Path) -> int:
+    with scratch.open("w", encoding="utf-8") as file:
+        file.write("[")
+        count = _write(rows, _json_lines, file, between=",")
+        file.write("\n]\n")
+    return count
+
+
+def _json_lines(rows: list[str]) -> tuple[int, str]:
+    made = (to_json(dict(zip(EXPORT_COLUMNS, values, strict=True))) for values in map(from_json, rows))
+    return len(rows), ",".join(f"\n{line.decode()}" for line in made)
+
+
+def _write(
+    rows: Iterator[str], lines: Callable[[list[str]], tuple[int, str]], file: TextIO, between: str = ""
+) -> int:
+    """Write the lines that are made of rows, many on all cores; return the number of rows."""
+    begin = list(itertools.islice(rows, AT_ONCE))
+    every, total = itertools.chain(begin, rows), 0
+    for count, text in cores.mapped(lines, every, AT_ONCE, alone=len(begin) < AT_ONCE):
+        file.write(between * bool(total) + text)
+        total += count
+    return total
+
+
+def _write_parquet(rows: Iterator[str], scratch: Path) -> int:
     import pyarrow as pa
     from pyarrow import parquet
 
-    columns = zip(*rows, strict=True) if rows else [()] * len(EXPORT_COLUMNS)
+    values = [from_json(row) for row in rows]
+    columns = zip(*values, strict=True) if values else [()] * len(EXPORT_COLUMNS)
     parquet.write_table(pa.table(dict(zip(EXPORT_COLUMNS, map(pa.array, columns), strict=True))), scratch)
+    return len(values)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlmnb.files import plain_yaml
 from vlmnb.meters.readings import headline
 from vlmnb.quality import metrics
+from vlmnb.spec import cell as cells
+from vlmnb.spec.cell import LATER, Cell
 from vlmnb.stats import intervals
 
 if TYPE_CHECKING:
@@ -22,27 +25,47 @@ MEANINGS: dict[str, str | None] = plain_yaml.load(Path(__file__).with_suffix(".y
 EXPORT_COLUMNS: tuple[str, ...] = tuple(MEANINGS)
 """Names of the columns in their order."""
 
-_IDENTITY = ("source", "hardware", "status", "reason", "key")
-_OF_RECORD = (*_IDENTITY, "wer", "accuracy")
-_COSTS_OF_RECORD = (
+_EMPTY: dict[str, Any] = dict.fromkeys(EXPORT_COLUMNS)
+
+FEWEST_FOR_P90 = 36
+"""With fewer batches the 90 % quantile has no interval of 95 %: 0.9**35 > 0.025."""
+
+
+def _same(*names: str, prefix: str = "") -> Callable[[object], dict[str, Any]]:
+    """Return what gives attributes as columns of the same name; none if there is no such object."""
+    columns, values = [prefix + name for name in names], operator.attrgetter(*names)
+    return lambda of: dict(zip(columns, values(of), strict=True)) if of else {}
+
+
+_identity = _same("source", "hardware", "status", "reason", "key")
+_quality = _same("wer", "accuracy")
+_costs = _same(
     "latency_s", "energy_j_per_sample", "energy_method", "energy_net_j_per_sample", "energy_j_per_batch",
     "energy_j_per_output_token",
 )  # fmt: skip
-_OF_MEMORY = ("peak_bytes", "reserved_peak_bytes", "process_peak_bytes", "weights_bytes", "cache_bytes")
-_OF_FLOPS = ("fvcore", "torch", "formula", "used", "per_token")
-_OF_TIMING = ("first_call_s", "passes", "harness_share")
+_memory = _same("peak_bytes", "reserved_peak_bytes", "process_peak_bytes", "weights_bytes", "cache_bytes")
+_flops = _same("fvcore", "torch", "formula", "used", "per_token", prefix="flops_")
+_NO_RATES = dict.fromkeys(name for name in EXPORT_COLUMNS if "_per_s" in name or name.startswith("latency_"))
+_timing = _same("first_call_s", "passes", "harness_share")
+_of_cell = _same(*(name for name in EXPORT_COLUMNS if name in Cell.model_fields.keys() - LATER))
 
 
 def row(record: Record) -> dict[str, Any]:
     """Return a record as one flat row of ``EXPORT_COLUMNS``; what was not measured is None."""
     answers, memory, flops, timing = record.answers, record.memory, record.flops, record.timing
-    provenance = record.provenance
+    cell, provenance, batches = record.cell, record.provenance, record.full_batches_s
     conditions = provenance.conditions
-    p90 = intervals.quantile_interval(record.full_batches_s, 0.9) if record.full_batches_s else None
+    enough = len(batches) >= FEWEST_FOR_P90
+    p90 = intervals.quantile_interval(batches, 0.9) if enough else None
     guessing = None if record.accuracy is None else metrics.chance_level([a.choices for a in answers])
-    found = record.cell.model_dump() | _same(record, _OF_RECORD) | costs(record)
-    found |= _same(memory, _OF_MEMORY) | _same(flops, _OF_FLOPS, "flops_") | _same(timing, _OF_TIMING)
-    found |= {
+    found = {
+        **_of_cell(cell),
+        **_identity(record),
+        **_quality(record),
+        **costs(record),
+        **_memory(memory),
+        **_flops(flops),
+        **_timing(timing),
         "clean_passes": record.clean_passes,
         **_ends("wer", record.wer_interval),
         **_ends("accuracy", record.accuracy_interval),
@@ -58,9 +81,11 @@ def row(record: Record) -> dict[str, Any]:
         "process_peak_bytes_over_model": memory and memory.over_model_bytes("process_"),
         "image_tokens": _middle([a.image_tokens for a in answers]),
         "images": _middle([a.images for a in answers]),
-        "image_shape": record.cell.image_shape,
+        "image_shape": cell.image_shape,
+        "reuse": cell.reuse or None,
+        "questions": cell.questions or None,
         "text_tokens": _middle([a.text_tokens for a in answers]),
-        "output_tokens": sum(a.output_tokens for a in answers) / len(answers) if answers else None,
+        "output_tokens": sum([a.output_tokens for a in answers]) / len(answers) if answers else None,
         "preprocess_s": _middle(timing.preprocess_s) if timing else None,
         "vision_s": _median(record.phase("vision_s")),
         "prefill_s": _median(record.phase("prefill_s")),
@@ -71,8 +96,9 @@ def row(record: Record) -> dict[str, Any]:
         "latency_disturbed": None if record.latency is None else record.batches_under_load,
         "other_geometry": provenance.geometry or None,
         "code": provenance.code or None,
-        **_same(provenance, ("other_load", "threads")),
-        "tuning": " ".join(f"{name}={value}" for name, value in provenance.tuning.items()) or None,
+        "other_load": provenance.other_load,
+        "threads": provenance.threads,
+        "tuning": " ".join([f"{name}={value}" for name, value in provenance.tuning.items()]) or None,
         "started_at": provenance.started_at or None,
         "reported_in": record.reported and record.reported.places,
         "latency_p90_s": p90 and p90.value,
@@ -83,7 +109,7 @@ def row(record: Record) -> dict[str, Any]:
     }
     for name, score in record.scores.items():
         found |= {name: score.value, **_ends(name, (score.low, score.high))}
-    return {column: found.get(column) for column in EXPORT_COLUMNS}
+    return _in_order(found)
 
 
 def values(record: Record) -> tuple[list[Any], str]:
@@ -92,19 +118,20 @@ def values(record: Record) -> tuple[list[Any], str]:
         return list(row(record).values()), ""
     except (ValueError, ArithmeticError, TypeError) as error:
         why = f"no numbers can be computed: {error or type(error).__name__}"
-        found = record.cell.model_dump() | _same(record, _IDENTITY) | {"notes": why}
-        return [found.get(column) for column in EXPORT_COLUMNS], why
+        found = cells.fields(record.cell) | _identity(record) | {"notes": why}
+        return list(_in_order(found).values()), why
 
 
 def costs(record: Record) -> dict[str, Any]:
     """Return the columns of latency, throughput and energy, which are quick to make."""
-    latency, energy = record.latency, record.headline_energy
+    latency, energy, batches = record.latency, record.headline_energy, record.full_batches_s
     return {
-        **_same(record, _COSTS_OF_RECORD),
+        **_NO_RATES,
+        **_costs(record),
         **_ends("latency", (latency.low, latency.high) if latency else None, "_s"),
         "latency_n": latency and latency.n,
         "latency_confidence": latency and latency.confidence,
-        "latency_verdict": intervals.verdict(record.full_batches_s) if record.full_batches_s else None,
+        "latency_verdict": intervals.verdict(batches) if batches else None,
         "energy_source": energy and energy.source,
         "energy_power_w": energy and energy.power_w,
         "energy_window_s": energy and energy.window_s,
@@ -112,6 +139,12 @@ def costs(record: Record) -> dict[str, Any]:
         **_interval("samples_per_s", record.samples_per_s),
         **_interval("output_tokens_per_s", record.output_tokens_per_s),
     }
+
+
+def _in_order(found: dict[str, Any]) -> dict[str, Any]:
+    """Return all columns in their order, those that were not found with None, and nothing else."""
+    row = _EMPTY | found
+    return row if len(row) == len(_EMPTY) else {column: row[column] for column in EXPORT_COLUMNS}
 
 
 def _stored(memory: MemoryUsage | None) -> dict[str, Any]:
@@ -159,11 +192,6 @@ def _per_batch(rounds: Sequence[float], batches: int) -> float | None:
     return None if middle is None else middle / batches
 
 
-def _same(of: object, names: Sequence[str], prefix: str = "") -> dict[str, Any]:
-    """Return attributes as columns of the same name; none if there is no such object."""
-    return {prefix + name: getattr(of, name) for name in names} if of else {}
-
-
 def _middle(values: Sequence[float]) -> float | None:
     return statistics.median(map(float, values)) if values else None
 
@@ -172,11 +200,11 @@ def _median(summary: intervals.Summary | None) -> float | None:
     return summary.median if summary else None
 
 
-def _ends(name: str, ends: tuple[float, float] | None, unit: str = "") -> dict[str, float | None]:
-    low, high = ends or (None, None)
-    return {f"{name}_low{unit}": low, f"{name}_high{unit}": high}
+def _ends(name: str, ends: tuple[float, float] | None, unit: str = "") -> dict[str, float]:
+    return {f"{name}_low{unit}": ends[0], f"{name}_high{unit}": ends[1]} if ends else {}
 
 
-def _interval(name: str, summary: intervals.Summary | None, unit: str = "") -> dict[str, float | None]:
-    ends = (summary.low, summary.high) if summary else None
-    return {f"{name}{unit}": _median(summary), **_ends(name, ends, unit)}
+def _interval(name: str, summary: intervals.Summary | None, unit: str = "") -> dict[str, float]:
+    if summary is None:
+        return {}
+    return {name + unit: summary.median, f"{name}_low{unit}": summary.low, f"{name}_high{unit}": summary.high}

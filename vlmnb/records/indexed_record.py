@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from pydantic_core import to_json
 
 from vlmnb.errors import Damaged, UserError
-from vlmnb.files import hashing
-from vlmnb.records import record_file
+from vlmnb.files import changes, cores, hashing
+from vlmnb.files.changes import Signature
+from vlmnb.records import quick_record, record_file
 from vlmnb.records.record import Record
+from vlmnb.spec import cell as cells
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.optimizations.setting import OF_CALLS
@@ -26,6 +26,9 @@ PARALLEL_FROM = 2_000
 
 PARALLEL_FROM_EXPORT = 200
 """The same where export values are made: scoring the captions of one record can take 50 ms."""
+
+AT_ONCE = 200
+"""Most files that a core reads before it hands over what it found."""
 
 
 class IndexedRecord(NamedTuple):
@@ -67,30 +70,48 @@ def _digest(cell: str, weights: str, data: str) -> str:
     return hashing.digest_of(f"{cell} {weights} {data}")
 
 
-def read_all(results: Path, names: Sequence[str], export: bool) -> Iterator[IndexedRecord]:
-    """Read files in their order; many of them on all cores."""
-    one = functools.partial(read, results, export)
-    cores = os.cpu_count() or 1
-    if len(names) < (PARALLEL_FROM_EXPORT if export else PARALLEL_FROM) or cores == 1:
-        yield from map(one, names)
-        return
-    with ProcessPoolExecutor(cores) as pool:
-        yield from pool.map(one, names, chunksize=max(1, min(200, len(names) // (4 * cores))))
+def read_all(results: Path, names: Sequence[str], export: bool) -> Iterator[tuple[IndexedRecord, Signature]]:
+    """Do as :func:`read` with files in their order; many of them on all cores."""
+    alone = len(names) < (PARALLEL_FROM_EXPORT if export else PARALLEL_FROM)
+    size = max(1, min(AT_ONCE, len(names) // 8))
+    for found in cores.mapped(functools.partial(_read_some, results, export), names, size, alone=alone):
+        yield from found
 
 
-def read(results: Path, export: bool, name: str) -> IndexedRecord:
-    """Read the file ``name`` below the results; ``export``: make the export values, which takes longest."""
-    path = results / name
+def _read_some(results: Path, export: bool, names: Sequence[str]) -> list[tuple[IndexedRecord, Signature]]:
+    return [read(results, export, name) for name in names]
+
+
+def read(results: Path, export: bool, name: str) -> tuple[IndexedRecord, Signature]:
+    """Read the file ``name`` below the results, and return its signature from before.
+
+    ``export``: make the export values, which takes longest.
+    """
+    path = os.path.join(results, name)
     try:
-        content = record_file.content(path)
-        found = record_file.parse(path, content)
-    except Damaged as error:
-        return IndexedRecord(name, problem=str(error))
+        with open(path, "rb", buffering=0) as file:
+            seen = changes.of(os.fstat(file.fileno()))
+            content = file.readall()
+    except OSError as error:
+        problem = str(Damaged.unreadable(results / name, error))
+        return IndexedRecord(name, problem=problem), changes.signature(path) or (0, 0, 0)
+    whole, digest = record_file.as_written(content)
+    found = quick_record.parse(whole)
+    if found is None or not name.endswith(f"/{found.key}.json"):
+        try:
+            found = record_file.parse(results / name, content)
+        except Damaged as error:
+            return IndexedRecord(name, problem=str(error)), seen
     gpu = quantization = ""
-    cell = found.cell.model_dump_json()
+    cell = to_json(cells.fields(found.cell)).decode()
     with contextlib.suppress(UserError, LookupError, TypeError):  # of other code
         gpu, quantization = fitted_on(found) or ("", "")
-    summary = IndexedRecord(
+    values, why = None, ""
+    if export:
+        from vlmnb.records import export_columns  # planning does without it
+
+        values, why = export_columns.values(found)
+    entry = IndexedRecord(
         path=name,
         machine=str(found.provenance.machine.get("fingerprint", "")),
         cell=_digest(cell, found.provenance.weights, found.provenance.data),
@@ -98,17 +119,14 @@ def read(results: Path, export: bool, name: str) -> IndexedRecord:
         status=found.status,
         reason=found.reason,
         started_at=found.provenance.started_at,
-        digest=hashlib.sha256(content).hexdigest()[:16],
+        digest=digest,
         repeat=found.cell.repeat,
         gpu=gpu,
         quantization=quantization,
+        export=None if values is None else to_json(values).decode(),
+        export_problem=why and f"{results / name}: {why}",
     )
-    if not export:
-        return summary
-    from vlmnb.records import export_columns  # planning does without it
-
-    values, why = export_columns.values(found)
-    return summary._replace(export=to_json(values).decode(), export_problem=why and f"{path}: {why}")
+    return entry, seen
 
 
 def fitted_on(record: Record) -> tuple[str, str] | None:

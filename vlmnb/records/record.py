@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -235,8 +236,8 @@ class Record(Frozen):
         latency = self.latency
         if latency is None:
             return None
-        rates = {"median": latency.median, "low": latency.high, "high": latency.low}
-        return latency.model_copy(update={name: things / seconds for name, seconds in rates.items()})
+        median, low, high = things / latency.median, things / latency.high, things / latency.low
+        return type(latency)(median=median, low=low, high=high, n=latency.n, confidence=latency.confidence)
 
     @property
     def headline_energy(self) -> EnergyReading | None:
@@ -385,6 +386,7 @@ def _summary(values: Sequence[float]) -> intervals.Summary | None:
     return intervals.median_interval(values) if values else None
 
 
+@functools.lru_cache(maxsize=1024)
 def _bootstrap(numerators: Sequence[float], denominators: Sequence[float]) -> tuple[float, float]:
     from vlmnb.stats import intervals
 

@@ -25,7 +25,7 @@ from vlmnb import paths
 from vlmnb.errors import Damaged
 from vlmnb.records.record import SCHEMA_VERSION, Record
 
-_DIGEST = b',\n "digest": "'
+_DIGEST, _CLOSE = b',\n "digest": "', b'"\n}\n'
 
 NOT_FINITE = "no finite numbers, so left out"
 """Begins the note that names numbers which were NaN or infinite."""
@@ -127,12 +127,11 @@ def parse(path: Path, content: bytes) -> Record:
     Raises:
         Damaged: It is no record of this schema, was edited by hand, or is another file's record.
     """
-    body, found, end = content.rpartition(_DIGEST)
-    whole = found + end == _end(body)
+    whole, _ = as_written(content)
     if whole and b"NaN" not in content and b"Infinity" not in content:
-        # As it was written: parsed and checked in one step. What is wrong with any other file is said below.
+        # Parsed and checked in one step. What is wrong with any other file is said below.
         with contextlib.suppress(ValidationError):
-            record = Record.model_validate_json(body + b"\n}")
+            record = Record.model_validate_json(whole)
             if path.name == f"{record.key}.json":
                 return record
     try:
@@ -157,6 +156,18 @@ def parse(path: Path, content: bytes) -> Record:
     return record
 
 
+def as_written(content: bytes) -> tuple[bytes, str]:
+    """Return the JSON in a file without its digest, and a digest of the file.
+
+    The first is empty if the digest in the file is not that of the text before it.
+    """
+    body, found, end = content.rpartition(_DIGEST)
+    hashed = hashlib.sha256(body)
+    whole = end == hashed.hexdigest()[:16].encode() + _CLOSE
+    hashed.update(found + end)
+    return body + b"\n}" if whole else b"", hashed.hexdigest()[:16]
+
+
 def read_all(results: Path, model: str = "*", hardware: str = "*") -> tuple[list[Record], list[Damaged]]:
     """Return all records below a folder, in path order, and what is wrong with each file that is none."""
     records, damaged = [], []
@@ -175,4 +186,4 @@ def all_paths(results: Path, model: str = "*", hardware: str = "*") -> list[Path
 
 
 def _end(body: bytes) -> bytes:
-    return _DIGEST + hashlib.sha256(body).hexdigest()[:16].encode() + b'"\n}\n'
+    return _DIGEST + hashlib.sha256(body).hexdigest()[:16].encode() + _CLOSE

@@ -20,9 +20,8 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
 from vlmnb.device import machine
 from vlmnb.files import code_fingerprint
@@ -57,13 +56,12 @@ def keep(made: Record, results: Path) -> Path:
 def enter(path: Path, results: Path) -> None:
     """Enter a record just written. If that fails, the next question about the records does it."""
     with contextlib.suppress(Exception):  # nothing about an index is a reason to end a measurement
-        was = signature(path)  # before reading: a file replaced meanwhile then counts as changed
         found = read(results, True, path.relative_to(results).as_posix())
         with contextlib.closing(sqlite3.connect(results / INDEX, timeout=1)) as database:
             # The index of other code is left alone: its owner may be at work.
-            if was and _version(database) in (0, _code_version()):
+            if _version(database) in (0, _code_version()):
                 _prepare(database)
-                _put(database, [(found, was)])
+                _put(database, [found])
 
 
 class Index:
@@ -72,7 +70,7 @@ class Index:
     def __init__(self, results: Path, under: str = "", *, export: bool = False) -> None:
         """Bring the index up to date, or that of the folder ``under``; ``export``: make those values too."""
         self.results, self._under = results, under
-        files = dict(_scan(results, under))
+        files = set(_scan(results, under))
         try:
             self._open(results / INDEX, files, export)
         except sqlite3.OperationalError:  # the file is sound, but cannot be written, or is locked too long
@@ -84,7 +82,7 @@ class Index:
             except (OSError, sqlite3.DatabaseError):
                 self._open(":memory:", files, export)
 
-    def _open(self, place: Path | str, files: dict[str, Signature], export: bool) -> None:
+    def _open(self, place: Path | str, files: set[str], export: bool) -> None:
         self._database = sqlite3.connect(place, timeout=60, check_same_thread=False)
         try:
             _prepare(self._database)
@@ -137,10 +135,9 @@ class Index:
         )
         return dict(rows.fetchall())
 
-    def export(self) -> Iterator[list[Any]]:
-        """Yield the export values of each record, in path order."""
-        for (text,) in self._query("export", "export IS NOT NULL"):
-            yield from_json(text)
+    def export(self) -> Iterator[str]:
+        """Yield the export values of each record as a JSON list, in path order."""
+        return (text for (text,) in self._query("export", "export IS NOT NULL"))
 
     def problems(self) -> list[str]:
         """Return a message for each file that is no record, or of which no numbers can be computed."""
@@ -150,13 +147,13 @@ class Index:
         text = f"SELECT {columns} FROM records WHERE ({where}) AND path > ? AND path < ? ORDER BY path"
         return self._database.execute(text, _below(self._under))
 
-    def _refresh(self, files: dict[str, Signature], export: bool) -> None:
+    def _refresh(self, files: set[str], export: bool) -> None:
         complete = "export IS NOT NULL OR problem != ''" if export else "1"
         unchanged: set[str] = set()
         gone: list[tuple[str]] = []
         for path, whole, *known in self._query(f"path, {complete}, ctime_ns, size, inode"):
             if path in files:
-                if whole and files[path] == tuple(known):
+                if whole and signature(os.path.join(self.results, path)) == tuple(known):
                     unchanged.add(path)
             # Another process may have entered a file that came after ours were listed.
             elif not os.path.lexists(self.results / path):
@@ -164,14 +161,14 @@ class Index:
         if gone:
             with self._database:
                 self._database.executemany("DELETE FROM records WHERE path = ?", gone)
-        new = sorted(files.keys() - unchanged)
+        new = sorted(files - unchanged)
         found = read_all(self.results, new, export)
         if len(new) >= PROGRESS_FROM:
             from tqdm import tqdm
 
             found = iter(tqdm(found, "reading records", len(new), leave=False, disable=None, delay=1))
         while some := list(itertools.islice(found, AT_ONCE)):
-            _put(self._database, [(each, files[each.path]) for each in some])
+            _put(self._database, some)
 
 
 def _prepare(database: sqlite3.Connection) -> None:
@@ -213,8 +210,10 @@ def _below(folder: str) -> tuple[str, str]:
     return (f"{folder}/", f"{folder}0") if folder else ("", chr(0x10FFFF))  # 0 comes after the slash
 
 
-def _scan(results: Path, under: str) -> Iterator[tuple[str, Signature]]:
-    """Yield the record files, each with its signature."""
-    for name in glob.iglob(f"{glob.escape(under) or '*/*'}/*.json", root_dir=results):
-        if seen := signature(os.path.join(results, name)):
-            yield name, seen
+def _scan(results: Path, under: str) -> Iterator[str]:
+    """Yield the record files."""
+    for folder in glob.glob(f"{glob.escape(under) or '*/*'}/", root_dir=results):
+        with contextlib.suppress(OSError):  # it is gone
+            for name in os.listdir(os.path.join(results, folder)):
+                if name.endswith(".json") and not name.startswith("."):
+                    yield folder + name

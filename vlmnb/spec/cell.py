@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -73,6 +74,17 @@ class Cell(Frozen):
     @model_serializer(mode="wrap")
     def _without_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in handler(self).items() if LATER.get(name) != value}
+
+
+_FIELDS = tuple(Cell.model_fields)
+_values = operator.attrgetter(*_FIELDS)
+
+
+def fields(cell: Cell) -> dict[str, Any]:
+    """Return the fields of a cell as they are written, like ``model_dump`` and faster."""
+    return {
+        name: value for name, value in zip(_FIELDS, _values(cell), strict=True) if LATER.get(name) != value
+    }
 
 
 def words(cell: Cell) -> str:
