@@ -56,6 +56,7 @@ class Small(NamedTuple):
         names: Marks by the names under which the processor asks the tokenizer for them.
         special: Marks by the roles that tokenizers have for them, such as ``unk_token``.
         further: Folders of further tokenizers that the processor needs.
+        like: The family whose processor it uses; empty for its own.
         flat: The fields of the text stand in the configuration itself.
     """
 
@@ -71,6 +72,7 @@ class Small(NamedTuple):
     special: Mapping[str, str] = {}
     further: tuple[str, ...] = ()
     flat: bool = False
+    like: str = ""
 
 
 def qwen(template: str = "<|vision_start|><|image_pad|><|vision_end|>", **changes: Any) -> Small:

@@ -2,9 +2,10 @@
 
     python scripts/try_families.py [FAMILY ...]
 
-Every family of ``small_families`` is built, loaded by its folder and measured like any other model. The
-results are in ``vlmnb/fit/tried.yaml``, which ``vlmnb models --all`` and the book show. Families that are
-named are tried again; the rows of the others stay.
+Every family of ``small_families`` is built, loaded by its folder and measured like any other model; of those
+that are refused by their configuration or processor alone, the reason is kept. The results are in
+``vlmnb/fit/tried.yaml``, which ``vlmnb models --all`` and the book show. Families that are named are tried
+again; the rows of the others stay.
 """
 
 from __future__ import annotations
@@ -25,10 +26,13 @@ import yaml
 from PIL import Image
 from transformers import AutoConfig, AutoModelForImageTextToText
 
+from vlmnb import models
 from vlmnb.errors import UserError, one_line
+from vlmnb.fit import description
 from vlmnb.measure import encoding, peak_rates, protocol
 from vlmnb.measure.cells import measure_cells
-from vlmnb.models.generic.family import Generic
+from vlmnb.models import geometry, named, prompting
+from vlmnb.models.family import Family
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
 
@@ -64,7 +68,7 @@ def main(names: list[str]) -> None:
     """Try families one by one, each in a process of its own, and write the file after each."""
     rows = yaml.safe_load(FILE.read_text(encoding="utf-8")) if FILE.exists() else {}
     with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-        for name in names or list(small_families.FAMILIES):
+        for name in names or [*small_families.FAMILIES, *small_families.SKETCHED]:
             try:
                 row = pool.apply_async(tried, (name,)).get(SECONDS)
             except multiprocessing.TimeoutError:
@@ -84,14 +88,16 @@ def tried(name: str) -> dict[str, Any]:
 
 
 def _tried(name: str, scratch: Path) -> dict[str, Any]:
-    folder = small_families.build(name, scratch / name)
     versions = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "transformers": transformers.__version__,
         "torch": torch.__version__.partition("+")[0],
     }
+    if name in small_families.SKETCHED:
+        return versions | {"loads": _refusal(small_families.sketch(name, scratch / name))}
+    folder = small_families.build(name, scratch / name)
     try:
-        side = Generic(folder).image_side(_processor(folder), 64)  # 64, if the processor takes it
+        side = _family(folder).image_side(_processor(folder), 64)  # 64, if the processor takes it
         shared = {
             "model": str(folder), "dataset": "textvqa-mini", "samples": 4, "length": "natural",
             "max_new_tokens": 8, "image_size": side,
@@ -127,6 +133,18 @@ def _tried(name: str, scratch: Path) -> dict[str, Any]:
     }
 
 
+def _refusal(folder: Path) -> str:
+    """Return why a family is refused before its weights are looked at."""
+    try:
+        geometry.config(models.get(str(folder)))
+        with named.explained("its processor"):
+            _processor(folder)
+        description.describe(str(folder))
+    except UserError as error:
+        return str(error).replace(str(folder), "it")
+    raise ValueError("it is not refused; build it small")
+
+
 def _outcome(record: Record, plain: Record) -> str:
     """Return ``ok``, that answers differ where they must not, or why a setting does not run."""
     if record.status == "ok":
@@ -158,7 +176,11 @@ def _logits(folder: Path) -> str:
 
 
 def _processor(folder: Path) -> Any:
-    return Generic(folder).load_processor(folder)
+    return _family(folder).load_processor(folder)
+
+
+def _family(folder: Path) -> Family:
+    return models.family_of(models.get(str(folder)))
 
 
 def _image_tokens(folder: Path) -> tuple[dict[str, int], str]:
@@ -173,7 +195,7 @@ def _image_tokens(folder: Path) -> tuple[dict[str, int], str]:
     for width, height in SIZES:
         blank = Image.new("RGB", (width, height))
         ids = processor(images=[blank], text=[prompt], padding=True, return_tensors="pt")["input_ids"][0]
-        found[f"{width}x{height}"] = len(ids) - len(processor.text_ids(prompt))
+        found[f"{width}x{height}"] = len(ids) - len(prompting.text_ids(processor, prompt))
         if hasattr(processor, "_get_num_multimodal_tokens"):
             made = processor._get_num_multimodal_tokens(image_sizes=[(height, width)])
             alone = int((ids == config.image_token_id).sum())  # the processor's own may be that of its mark

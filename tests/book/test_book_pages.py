@@ -263,7 +263,7 @@ def test_only_a_gpu_has_a_peak_above_the_baseline(base: Record) -> None:
 def test_a_folder_is_called_by_the_end_of_its_path() -> None:
     entry = titles.entry_of("/home/me/checkpoints/my-vlm")
     assert entry is not None
-    assert (entry.title, entry.name) == ("checkpoints/my-vlm", "/home/me/checkpoints/my-vlm")
+    assert (entry.title, entry.name) == ("…/checkpoints/my-vlm", "/home/me/checkpoints/my-vlm")
 
 
 def test_a_chapter_counts_what_is_recorded_but_on_no_page(base: Record) -> None:

@@ -161,6 +161,18 @@ def test_status_without_a_sweep_file_shows_all_sweeps_here(elsewhere: Path, vlmn
     assert "llava-tiny/card " in said
 
 
+def test_status_counts_the_records_that_no_sweep_asks_for(elsewhere: Path, vlmnb: Called) -> None:
+    measure(elsewhere / "mine", str(elsewhere / "s.yaml"))
+    asked = job_of(elsewhere / "mine", Path()).cells[0].cell
+    for seed in (7, 8):
+        by_hand = asked.model_copy(update={"seed": seed})
+        record_file.write(measured(by_hand), elsewhere / "mine")
+    said = vlmnb("status", "--results", "mine")[1]
+    assert f"do not ask for: {asked.model} (2)." in said
+    assert json.loads(vlmnb("status", "--results", "mine", "--json")[1])["others"] == {asked.model: 2}
+    assert "do not ask for" not in vlmnb("sweep", "s.yaml", "--dry-run", "--results", "mine")[1]
+
+
 def test_status_matches_records_for_the_last_sweeps_threads(
     elsewhere: Path, vlmnb: Called, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,3 +88,12 @@ def test_the_axis_begins_with_the_original(model: str) -> None:
     cells = planning.plan("visual_tokens", {"model": model, "device": "cpu", "length": "natural"}).cells
     assert cells[0].optimization in ("fp32", "bf16")
     assert all(optimizations.of(cell).reduction for cell in cells[1:])
+
+
+@pytest.mark.parametrize("axis", ["visual_tokens", "optimization"])
+def test_rows_compared_by_their_time_need_a_full_batch(axis: str) -> None:
+    asked = {"model": "llava-tiny", "device": "cpu", "samples": 4}
+    with pytest.raises(UserError, match="samples is 4 and a batch has 16"):
+        planning.plan(axis, asked | {"batch_size": 16})
+    assert planning.plan(axis, asked | {"batch_size": 4}).cells
+    assert planning.plan("image_size", asked | {"batch_size": 16}).cells, "which has scores"

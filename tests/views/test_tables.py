@@ -135,6 +135,15 @@ def test_answers_that_say_nothing_are_noted_and_in_no_figure_of_the_comparison()
         assert any(line.startswith(why) for line in pareto_figure.left_out([result])) == empty
 
 
+def test_a_word_error_rate_above_one_is_explained_with_the_accuracy() -> None:
+    wrong = answered(word_errors=3, score=0.0)
+    assert wrong.wer == 3
+    note = footnotes.reasons([wrong])
+    assert "WER above 1" in note
+    assert "accuracy there: 0.000 (" in note
+    assert "WER above 1" not in footnotes.reasons([record()])
+
+
 def test_only_option_questions_have_an_official_accuracy_of_their_own() -> None:
     def shown(dataset: str) -> dict[str, Field]:
         told = zip(answers(4, 0), ("B", "B)", "(b)", "B. y"), strict=True)

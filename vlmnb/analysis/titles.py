@@ -27,7 +27,7 @@ SELDOM = {
 def entry_of(name: str) -> ModelEntry | None:
     """Return a model's registry entry; None for a model that the registry no longer has.
 
-    A folder's title is the end of its path: the whole one is too long for a heading.
+    A folder's title is the end of its path, behind ``…/``: the whole one is too long for a heading.
     """
     try:
         entry = models.get(name)
@@ -35,7 +35,10 @@ def entry_of(name: str) -> ModelEntry | None:
         return None
     if not entry.title.startswith("/"):
         return entry
-    short = {"title": "/".join(Path(entry.title).parts[-2:]), "summary": "A model measured by its folder."}
+    short = {
+        "title": "/".join(("…", *Path(entry.title).parts[-2:])),
+        "summary": "A model measured by its folder.",
+    }
     return entry.model_copy(update=short)
 
 

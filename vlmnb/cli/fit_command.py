@@ -24,6 +24,10 @@ MEMORY = (
 )  # fmt: skip
 """Column heads of the memory table, narrow enough for a terminal of 80 columns."""
 
+MOST, NEARLY_ALL = 20, 0.9
+"""Rows of the table of GPUs where that share of those that run the tool run the model: else it is the
+catalogue."""
+
 
 def run(
     model: str, quantization: str, load: Load, limits: Constraint, gpu: str | None, results: Path, *,
@@ -55,6 +59,8 @@ def _show(fit: Fit, console: Console) -> None:
     """Print the memory, the GPUs and remarks."""
     parameters = format_si(fit.card.parameters_total, digits=3)
     console.print(f"{fit.card.title}: {parameters} parameters; {answer_text.asked(fit)}")
+    if fit.card.weights_note:
+        console.print(f"{fit.card.weights_note}.")
     if own := answer_text.own_memory(fit):
         console.print(own, style="bold")
     memory = _table(MEMORY, "Memory, GB (10^9 bytes)")
@@ -74,20 +80,26 @@ def _gpus(fit: Fit) -> Table:
     heads += ["Predicted", "Energy/sample"] if with_predictions else []
     name = fit.quantization.name
     table = _table(heads, f"Under {name}" if alone else f"GPUs that run it under {name}")
-    for row in fit.gpus:
-        if row.runs or alone:
-            gpu, (latency, _, energy) = row.gpu, answer_text.predicted(row)
-            cells = [gpu.title]
-            for value in (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.power_w, gpu.price_usd):
-                cells.append("-" if value is None else f"{value:g}")
-            cells.append(answer_text.verdict(row))
-            cells += [str(row.largest_batch) if row.runs else "-", answer_text.least(row)]
-            table.add_row(*cells, *([latency, energy] if with_predictions else []))
+    shown = [row for row in fit.gpus if row.runs or alone]
+    able = sum(not row.obstacle for row in fit.gpus)
+    most = MOST if len(shown) > NEARLY_ALL * able else len(shown)
+    for row in shown[:most]:
+        gpu, (latency, _, energy) = row.gpu, answer_text.predicted(row)
+        cells = [gpu.title]
+        for value in (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.power_w, gpu.price_usd):
+            cells.append("-" if value is None else f"{value:g}")
+        cells.append(answer_text.verdict(row))
+        cells += [str(row.largest_batch) if row.runs else "-", answer_text.least(row)]
+        table.add_row(*cells, *([latency, energy] if with_predictions else []))
+    if more := len(shown) - most:
+        table.caption = f"And {more} more that run it; --json lists them."
     return table
 
 
 def _table(heads: Sequence[str], title: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for head in heads:
         # Numbers are wrapped, not cut short: a part of a number would look like another number.
         text = head in (heads[0], "Runs\nit")

@@ -8,7 +8,7 @@ from vlmnb.files import templates
 from vlmnb.fit import description, tried
 from vlmnb.models import quiet_libraries
 from vlmnb.spec import axes
-from vlmnb.stats.formatting import format_si
+from vlmnb.stats.formatting import enumerated, format_si
 
 
 def show(name: str, *, as_json: bool) -> None:
@@ -30,11 +30,12 @@ def show_all(*, as_json: bool) -> None:
     if as_json:
         print(json.dumps({name: one.model_dump(mode="json") for name, one in known.items()}, indent=1))
         return
-    worked = [one for one in known.values() if one.works]
+    marks, reasons = tried.numbered(known)
+    settings, never = tried.settings(known)
     text = templates.render(
-        "vlmnb.cli", "families.txt.j2", tried=known,
-        sizes=list(dict.fromkeys(size for one in worked for size in one.image_tokens)),
-        settings=list(worked[0].settings) if worked else [],
+        "vlmnb.cli", "families.txt.j2", tried=known, marks=marks, reasons=reasons, settings=settings,
+        never=never, enumerated=enumerated,
+        sizes=list(dict.fromkeys(size for one in known.values() for size in one.image_tokens)),
         others=[name for name in tried.every_type() if name not in known],
     )  # fmt: skip
     print(text.strip())

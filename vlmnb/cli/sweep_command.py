@@ -43,13 +43,20 @@ def show(asked: options.Asked, *, cells: bool) -> None:
     if cells and asked.on == "local":
         _require_packages(jobs, asked)
     sweeps = [] if cells else heartbeat.read_all(execution.results)
+    others = {} if cells else inventory.others(jobs, execution.results)
     if asked.as_json:
-        found = status.report(jobs, sweeps, remeasure=asked.remeasure, left_out=left_out)
+        found = status.report(jobs, sweeps, remeasure=asked.remeasure, left_out=left_out, others=others)
         print(json.dumps({"spec": options.named(asked.spec), **found}, indent=1))
         return
     if not execution.results.is_dir():
         print(f"There is no folder {execution.results} yet.\n")
-    print(*status.lines(jobs, sweeps, cells=cells, remeasure=asked.remeasure, left_out=left_out), sep="\n")
+    how: dict[str, Any] = {
+        "cells": cells,
+        "remeasure": asked.remeasure,
+        "left_out": left_out,
+        "others": others,
+    }
+    print(*status.lines(jobs, sweeps, **how), sep="\n")
 
 
 def specs_here(results: Path) -> tuple[Path, ...]:

@@ -14,6 +14,7 @@ from vlmnb.fit.model_facts import Card
 from vlmnb.fit.predict import Observation, Prediction
 from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
+from vlmnb.models.entry import NAMED_FAMILY
 from vlmnb.records.record import Record
 from vlmnb.types import Frozen
 
@@ -73,6 +74,14 @@ class Fit(Frozen):
     gpus: tuple[GpuFit, ...]
     left_out: tuple[LeftOut, ...]
     best: tuple[Best, ...]
+
+    @property
+    def shown(self) -> tuple[Memory, ...]:
+        """Return the rows of the table of memory: without what no tool converts the model to."""
+        if self.card.family != NAMED_FAMILY:
+            return self.by_quantization
+        gone = self.obstacles.keys() - {self.quantization.name}
+        return tuple(one for one in self.by_quantization if one.quantization not in gone)
 
     @property
     def obstacle(self) -> str:

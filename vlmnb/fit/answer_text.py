@@ -11,7 +11,7 @@ from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.memory import OVERHEAD_BYTES
-from vlmnb.stats.formatting import enumerated, format_si, gigabytes
+from vlmnb.stats.formatting import enumerated, format_si, gigabytes, short
 
 MEMORY = (
     "Quantization", "Bits per weight", "Weights", "Vision", "KV cache", "Activations", "Overhead", "Total",
@@ -146,7 +146,7 @@ def memory_cells(fit: Fit) -> list[list[str]]:
     """Return the rows of the memory table: quantization, bits per weight and the parts in GB."""
     return [
         [one.quantization, f"{one.bits_per_weight:.2f}", *map(gigabytes, (*one.parts, one.total_bytes))]
-        for one in fit.by_quantization
+        for one in fit.shown
     ]
 
 
@@ -174,5 +174,5 @@ def predicted(row: GpuFit) -> tuple[str, str, str]:
     error = f" ±{100 * found.latency_error:.0f} %"
     energy = "-"
     if found.energy_j_per_sample is not None and found.energy_error is not None:
-        energy = f"{found.energy_j_per_sample:.3g} J ±{100 * found.energy_error:.0f} %"
-    return format_si(found.latency_s, "s", 3) + error, f"{found.samples_per_s:.3g} /s{error}", energy
+        energy = f"{format_si(found.energy_j_per_sample, 'J', 3)} ±{100 * found.energy_error:.0f} %"
+    return format_si(found.latency_s, "s", 3) + error, f"{short(found.samples_per_s)} /s{error}", energy

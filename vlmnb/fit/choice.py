@@ -8,6 +8,7 @@ from typing import Literal
 from vlmnb.fit.bounds import Bound
 from vlmnb.fit.gpus import Gpu
 from vlmnb.fit.predict import Prediction
+from vlmnb.stats.formatting import format_si
 from vlmnb.types import Frozen
 
 
@@ -153,15 +154,15 @@ def _cheapest(running: Sequence[GpuFit], left_out: int) -> Best:
 def _fastest(running: Sequence[GpuFit]) -> Best:
     predicted = [(p.latency_s, p.latency_error, row.gpu) for row in running if (p := row.prediction)]
     if predicted:
-        return _lowest("fastest", "s per batch", predicted, len(running))
+        return _lowest("fastest", ("s", "per batch"), predicted, len(running))
     complete = [row for row in running if row.bound.compute_known]
     if not complete:
         why = "no GPU that runs it has a prediction or a known matrix rate"
         return Best(what="fastest", gpu=None, why=why)
     row = min(complete, key=lambda one: one.bound.total_s)
     why = (
-        f"by its lower bound of {row.bound.total_s:.3g} s per batch, of {len(complete)} with a known matrix "
-        f"rate among {len(running)} that run it; there is no prediction"
+        f"by its lower bound of {format_si(row.bound.total_s, 's', 3)} per batch, of {len(complete)} with "
+        f"a known matrix rate among {len(running)} that run it; there is no prediction"
     )
     return Best(what="fastest", gpu=row.gpu.title, why=why)
 
@@ -171,12 +172,14 @@ def _thriftiest(running: Sequence[GpuFit]) -> Best:
     joules = [(p.energy_j_per_sample, p.energy_error, gpu) for p, gpu in predicted]
     counted = [(value, error, gpu) for value, error, gpu in joules if value is not None]
     if counted:
-        return _lowest("least energy", "J per sample", counted, len(running))
+        return _lowest("least energy", ("J", "per sample"), counted, len(running))
     why = "no record has counted joules" if predicted else "there is no prediction"
     return Best(what="least energy", gpu=None, why=why)
 
 
-def _lowest(what: What, unit: str, found: Sequence[tuple[float, float | None, Gpu]], running: int) -> Best:
+def _lowest(
+    what: What, unit: tuple[str, str], found: Sequence[tuple[float, float | None, Gpu]], running: int
+) -> Best:
     """Name the GPU of the lowest prediction, and those that its error cannot distinguish from the best.
 
     ``found`` has the prediction, its relative error (None: unknown) and the GPU.
@@ -189,7 +192,7 @@ def _lowest(what: What, unit: str, found: Sequence[tuple[float, float | None, Gp
     ties = f"; within these errors also {', '.join(names[:3])}{more}" if names else ""
     shown = "unknown" if error is None else f"{100 * error:.0f} %"
     why = (
-        f"predicted {value:.3g} {unit}, error {shown} on held-out records; "
+        f"predicted {format_si(value, unit[0], 3)} {unit[1]}, error {shown} on held-out records; "
         f"of {len(found)} with a prediction among {running} that run it{ties}"
     )
     return Best(what=what, gpu=best.title, why=why)

@@ -9,7 +9,7 @@ import yaml
 
 from vlmnb import models
 from vlmnb.errors import UserError, one_line
-from vlmnb.fit import tried
+from vlmnb.fit import model_facts, quantize, shape, tried
 from vlmnb.models import folders, geometry, named, prompting, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
@@ -18,8 +18,8 @@ from vlmnb.types import Frozen
 SHAPES = ((64, 64), (224, 224), (336, 336), (448, 448), (896, 896), (672, 224))
 """Widths and heights in pixels at which image tokens are asked for: squares, and one three times as wide."""
 
-BYTES = {"fp32": 4.0, "bf16 or fp16": 2.0, "8 bits": 1.0, "4 bits": 0.5}
-"""Bytes of a parameter by precision, scales of quantized weights left out."""
+QUANTIZED = {"bf16 or fp16": "fp16", "8 bits": "int8", "4 bits": "nf4"}
+"""Precisions, and the quantizations of ``vlmnb fit`` that have them."""
 
 UNKEPT = "made square by the processor, at a size of its own"
 """Of an image that is not square, where a model takes only squares."""
@@ -51,6 +51,8 @@ class Description(Frozen):
         context: Longest sequence in tokens, or None if the configuration does not say.
         attention: Attention implementations that its class takes.
         images: By size; empty if its processor cannot be loaded, for which ``image_note`` gives the reason.
+        weights_bytes: Bytes of all weights by precision, those of 8 and 4 bits as bitsandbytes stores them.
+        weights_note: That its folder has no weights, or empty.
         licence: As its card says, or empty.
         warning: What to know before batch sizes are compared, or empty.
         gguf: Why llama.cpp cannot run it, or empty.
@@ -69,6 +71,8 @@ class Description(Frozen):
     context: int | None
     attention: tuple[str, ...]
     images: tuple[ImageCost, ...]
+    weights_bytes: dict[str, int]
+    weights_note: str = ""
     image_note: str = ""
     licence: str = ""
     warning: str = ""
@@ -79,11 +83,6 @@ class Description(Frozen):
     def total(self) -> int:
         """Return the number of parameters."""
         return sum(self.parameters.values())
-
-    @property
-    def weights_bytes(self) -> dict[str, float]:
-        """Return the bytes of all weights by precision."""
-        return {name: self.total * each for name, each in BYTES.items()}
 
     @property
     def fixed_cost(self) -> bool:
@@ -100,7 +99,8 @@ def describe(name: str) -> Description:
     entry = models.get(name)
     config, family = geometry.config(entry), models.family_of(entry)  # in this order: config.json says which
     model = _built(entry.name, family, config)
-    shape = family.decoder_shape(config)
+    numbers = shape.of(entry.name)
+    decoder = numbers.decoder
     images, note = _images(entry, family, config)
     return Description(
         name=entry.name,
@@ -108,19 +108,29 @@ def describe(name: str) -> Description:
         class_name=type(model).__name__,
         source=geometry.source(entry),
         parameters=_parameters(family, config),
-        layers=shape.layers,
-        heads=shape.heads,
-        kv_heads=shape.kv_heads,
-        width=shape.width,
-        context=shape.context or None,
+        layers=decoder.layers,
+        heads=decoder.heads,
+        kv_heads=decoder.kv_heads,
+        width=decoder.width,
+        context=decoder.context or None,
         attention=("eager", *(n for n, flag in _KERNELS.items() if getattr(model, flag, False))),
         images=images,
+        weights_bytes=_weights(numbers),
+        weights_note=model_facts.weights_note(entry),
         image_note=note,
         licence=_licence(entry),
         warning=tried.warning(config.model_type),
         gguf=family.gguf_obstacle,
         limits=_limits(entry, family, config.model_type),
     )
+
+
+def _weights(of: shape.Shape) -> dict[str, int]:
+    stored = {
+        title: sum(one.size_bytes for one in quantize.stored(of, quantize.get(name)))
+        for title, name in QUANTIZED.items()
+    }
+    return {"fp32": 4 * sum(of.parameters.values())} | stored
 
 
 def _limits(entry: ModelEntry, family: Family, kind: str) -> dict[str, str]:

@@ -11,8 +11,9 @@ from vlmnb import paths
 from vlmnb.errors import UserError
 from vlmnb.files import plain_yaml
 from vlmnb.fit.shape import TITLES, Shape
-from vlmnb.models import geometry
+from vlmnb.models import folders, geometry, soundness
 from vlmnb.models.architecture import Decoder
+from vlmnb.models.entry import ModelEntry
 from vlmnb.spec.sweep_file import explain
 from vlmnb.types import Frozen
 
@@ -54,6 +55,7 @@ class Card(Decoder):
         parameters: By component.
         kv_bytes_per_token: Keys and values of one position in 16 bits.
         kv_bytes_whole: Of the whole context, in which layers with a window keep no more than that.
+        weights_note: That its folder has no weights, or empty.
         published: None for a bundled model, whose own card is in its folder.
         scores: Accuracies of a bundled model on held-out data by task (``scores.json``), else empty.
     """
@@ -68,6 +70,7 @@ class Card(Decoder):
     kv_bytes_per_token: int
     kv_bytes_whole: int
     geometry_source: str
+    weights_note: str = ""
     published: Published | None
     scores: dict[str, float]
 
@@ -81,15 +84,24 @@ def of(shape: Shape) -> Card:
     """Return the card of a model."""
     entry, d = shape.entry, shape.decoder
     return Card(
-        name=entry.name, title=entry.title, family=entry.family, architecture="dense",
+        name=entry.name, title=entry.title, family=shape.family.name, architecture="dense",
         parameters={TITLES[part]: n for part, n in shape.parameters.items()}, **d.model_dump(),
         released_dtype=shape.released_dtype,
         image_tokens={side: shape.image_tokens(side) for side in entry.image_sizes},
         kv_bytes_per_token=2 * sum(layer.kept for layer in d.each_layer if not layer.crosses),
         kv_bytes_whole=d.cache_bytes(d.context, 2),
-        geometry_source=geometry.source(entry), published=published().get(entry.name),
+        geometry_source=geometry.source(entry), weights_note=weights_note(entry),
+        published=published().get(entry.name),
         scores=_scores(shape),
     )  # fmt: skip
+
+
+def weights_note(entry: ModelEntry) -> str:
+    """Say that a folder has no weights; empty if it has, or if the model is no folder of the user's."""
+    folder = folders.local(entry)
+    if folder is None or any((folder / name).exists() for name in (soundness.WEIGHTS, soundness.INDEX)):
+        return ""
+    return f"{folder} has no weights ({soundness.WEIGHTS}); these are the numbers of its configuration"
 
 
 @functools.cache

@@ -69,6 +69,8 @@ def facts(fit: Fit) -> str:
     for name, value in card.scores.items():
         rows[f"{name.replace('_', ' ')} (ours, held out)"] = f"{100 * value:.1f} %"
     rows["Geometry"] = card.geometry_source
+    if card.weights_note:
+        rows["Weights"] = card.weights_note
     return table.render(table.facts(rows))
 
 

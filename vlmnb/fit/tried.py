@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from collections.abc import Mapping
 from importlib import resources
 
 import yaml
@@ -52,6 +54,43 @@ class Tried(Frozen):
     def reason(self) -> str:
         """Return why it was not measured; empty if it was."""
         return "" if self.works else self.loads or self.failed
+
+    @property
+    def lacking(self) -> dict[str, str]:
+        """Return what does not run and why, in the words in which other families have the same reason."""
+        found = {name: why for name, why in self.settings.items() if why != "ok"}
+        shared = found if self.works else {"not measured": self.reason}
+        for own, same in _OWN:
+            shared = {name: own.sub(same, why) for name, why in shared.items()}
+        return shared
+
+
+_OWN = (
+    (re.compile(r"'\w+Config' object"), "the configuration"),
+    (re.compile(r"(tensor \w) \(\d+\)"), r"\1"),
+    (re.compile(r"has 1 x \d+$"), "has one row of them"),
+    (re.compile(r"processor of [\w.-]+ models"), "processor"),
+    (re.compile(r"the type '[\w.-]+', (?=wh)"), "a type "),
+    (re.compile(r" for the type [\w.-]+|, such as \w+$"), ""),
+    (re.compile(r"\w+(\.generate)? of transformers (?=takes|hands)"), "its class of transformers "),
+)
+"""What a reason says of one family alone, and what stands for it where families share a reason."""
+
+
+def numbered(known: Mapping[str, Tried]) -> tuple[dict[str, dict[str, int]], list[str]]:
+    """Return by family what does not run with the number of the reason, from 1, and the reasons in order."""
+    reasons: dict[str, int] = {}
+    found = {
+        name: {what: reasons.setdefault(why, len(reasons) + 1) for what, why in one.lacking.items()}
+        for name, one in known.items()
+    }
+    return found, list(reasons)
+
+
+def settings(known: Mapping[str, Tried]) -> tuple[list[str], list[str]]:
+    """Return all settings that were tried, and those of them that ran in no family."""
+    every = list(dict.fromkeys(name for one in known.values() for name in one.settings))
+    return every, [name for name in every if all(one.settings.get(name) != "ok" for one in known.values())]
 
 
 def warning(kind: str) -> str:

@@ -6,7 +6,7 @@ Driver and notebook both call :func:`plan`, so that the sweep knows a run's cell
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -123,6 +123,8 @@ def plan(axis_name: str, values: Mapping[str, Any]) -> Plan:
         for length in lengths
     ]
     settings["model"] = entry.name
+    if axis.against_original and settings["source"] == "measured":
+        _check_batches(cells)
     return Plan(axis=axis, parameters=settings, cells=tuple(dict.fromkeys(cells)))
 
 
@@ -175,6 +177,16 @@ def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], place: Plac
                 raise UserError(f"{name} is empty; leave it out for the model's own")
             if isinstance(value, list) and len(value) > MOST_VALUES:
                 raise UserError(f"{name} lists {len(value)} values; at most {MOST_VALUES} make sense")
+
+
+def _check_batches(cells: Sequence[Cell]) -> None:
+    """Check that rows which are compared by their time have a full batch, which alone is timed."""
+    samples, batch = max(cell.samples for cell in cells), min(cell.batch_size for cell in cells)
+    if samples < batch:
+        raise UserError(
+            f"samples is {samples} and a batch has {batch}, so no batch is full and nothing is known of its "
+            f"time; give samples of at least {batch}, or a batch_size of at most {samples}"
+        )
 
 
 def _check_reduction(entry: ModelEntry, axis: Axis, optimization: Optimization, image_size: Any) -> None:

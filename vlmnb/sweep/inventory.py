@@ -12,6 +12,7 @@ from vlmnb.errors import UserError, one_line
 from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, record_file, store
 from vlmnb.records.indexed_record import IndexedRecord, cell_digest
+from vlmnb.records.record import REPORTS
 from vlmnb.records.resolved import Resolved, resolve
 from vlmnb.spec import planning, sweep_file
 from vlmnb.spec.cell import Cell
@@ -152,6 +153,19 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
         made.append(job.model_copy(update={"page": _page(job, pages)}))
     own = {state.problem for state in states.values() if state.state == "damaged"}
     return made, [problem for problem in problems if problem not in own]
+
+
+def others(jobs: Iterable[Job], results: Path) -> dict[str, int]:
+    """Return by model how many records a results folder has of cells that none of the runs asks for."""
+    asked = {cell_digest(state.cell, "", "") for job in jobs for state in job.cells}
+    found: dict[str, list[str]] = {}
+    with store.Index(results) as index:
+        for entry in index.records().values():
+            place, model, _ = entry.path.split("/")
+            if not entry.problem and entry.asked not in asked and place != REPORTS:
+                found.setdefault(model, []).append(entry.path)
+    models = {record_file.read(results / files[0]).cell.model: len(files) for files in found.values()}
+    return dict(sorted(models.items(), key=lambda pair: -pair[1]))
 
 
 def disturbed(jobs: Iterable[Job], paths: Container[Path]) -> frozenset[str]:

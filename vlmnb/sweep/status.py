@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from vlmnb import models, paths
@@ -69,11 +69,13 @@ def kept(wanted: Iterable[CellState]) -> list[str]:
 def report(
     jobs: Sequence[Job], sweeps: Sequence[tuple[SweepProgress, bool]] = (), *,
     remeasure: Remeasure = NOTHING_AGAIN, left_out: Sequence[str] = (),
+    others: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return for a program how far a sweep is.
 
     ``sweeps`` pairs the progress of each sweep here with whether it is still at work; ``left_out`` is a
-    message for each damaged file among the records that is not part of the sweep.
+    message for each damaged file among the records that is not part of the sweep; ``others`` counts the
+    records of other cells by model.
     """
     states = distinct(jobs)
     counts = Counter(state.state for state in states)
@@ -99,6 +101,7 @@ def report(
             f"{s.cell.model}, {named[s.cell]}: {s.problem}" for s in states if s.state == "damaged"
         ],
         "left_out": list(left_out),
+        "others": dict(others or {}),
         "runs": [
             {
                 "run": job.run.name,
@@ -118,6 +121,7 @@ def report(
 def lines(
     jobs: Sequence[Job], sweeps: Sequence[tuple[SweepProgress, bool]] = (), *, cells: bool = False,
     remeasure: Remeasure = NOTHING_AGAIN, left_out: Sequence[str] = (),
+    others: Mapping[str, int] | None = None,
 ) -> list[str]:  # fmt: skip
     """Return what `report` returns as lines for people, with every cell to measure if ``cells`` is true."""
     states = distinct(jobs)
@@ -127,7 +131,7 @@ def lines(
     text = templates.render(
         "vlmnb.sweep",
         "status.txt.j2",
-        **report(jobs, sweeps, remeasure=remeasure, left_out=left_out),
+        **report(jobs, sweeps, remeasure=remeasure, left_out=left_out, others=others),
         listed={
             job.run.name: [
                 named[state.cell] + _remarks(state, **advance[state.cell])

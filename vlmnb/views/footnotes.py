@@ -47,6 +47,7 @@ def reasons(records: Sequence[Record], energy: bool = True, remarks: bool = True
     every = [record.cell for record in records]
     ok = [record for record in records if record.status == "ok"]
     short = [record.cell for record in ok if record.short]
+    above = [one for one in ok if not one.reported and one.wer is not None and one.wer > 1]
 
     def grouped(
         among: Iterable[Record], reason: Callable[[Record], Why | Literal[False] | None]
@@ -76,6 +77,8 @@ def reasons(records: Sequence[Record], energy: bool = True, remarks: bool = True
         follows=not any(record.window_under_load for record in ok),
         turns=any(record.timing and record.timing.turns for record in ok),
         unscored=grouped(records, lambda r: r.quality_note),
+        above=where([one.cell for one in above], every) if above else "",
+        accuracies=[one.accuracy for one in above if one.accuracy is not None],
         empty=grouped(records, lambda r: r.degenerate),
         fewer=grouped(records, _fewer),
         remarked=grouped(records, lambda r: "; ".join(r.notes)),

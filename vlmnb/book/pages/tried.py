@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 
 from vlmnb.book.rendering import code, render
@@ -14,13 +13,13 @@ from vlmnb.views.table import Field, Row, Table, without
 def page() -> str:
     """Return the page."""
     known = dict(sorted(tried.families().items()))
-    reasons: dict[str, int] = {}
+    marks, reasons = tried.numbered(known)
     sizes = list(dict.fromkeys(size for one in known.values() for size in one.image_tokens))
     heads = ("Family", "Batch of four", "FLOPs", "Does not run", *sizes, "As predicted", "Processor")
-    rows = tuple(_row(name, one, sizes, reasons) for name, one in known.items())
+    rows = tuple(_row(name, one, sizes, marks[name]) for name, one in known.items())
     return render(
         "tried.md", table=Table("", heads, rows, "vlmnb-sticky"), reasons=reasons,
-        settings=list(dict.fromkeys(name for one in known.values() for name in one.settings)),
+        settings=tried.settings(known)[0],
         transformers=sorted({one.transformers for one in known.values() if one.transformers}),
         traced=[name for name, one in known.items() if "compile (traced only)" in one.settings],
         dates=sorted({one.date for one in known.values() if one.date}),
@@ -29,13 +28,9 @@ def page() -> str:
     )  # fmt: skip
 
 
-def _row(name: str, one: Tried, sizes: list[str], reasons: dict[str, int]) -> Row:
+def _row(name: str, one: Tried, sizes: list[str], marks: dict[str, int]) -> Row:
     """Make a family's row; one field names what does not run, with the number of the reason."""
-    named = re.compile(r"'\w+Config' object")  # one reason, whatever the class
-    gone = {key: named.sub("the configuration", why) for key, why in one.settings.items() if why != "ok"}
-    if not one.works:
-        gone = {"not measured": one.reason}
-    numbered = [f"{what} ({reasons.setdefault(why, len(reasons) + 1)})" for what, why in gone.items()]
+    numbered = [f"{what} ({number})" for what, number in marks.items()]
     none = partial(without, one.reason or "not tried")
     tokens = [str(one.image_tokens[size]) if size in one.image_tokens else "" for size in sizes]
     flops = "" if one.flops is None else f"{one.flops:+.1f} %"
@@ -43,7 +38,7 @@ def _row(name: str, one: Tried, sizes: list[str], reasons: dict[str, int]) -> Ro
         Field(code(name), words=True),
         Field(one.batch, words=True) if one.batch else none(),
         Field(flops, one.flops_note) if flops else without(one.flops_note or one.reason or "not counted"),
-        Field(", ".join(numbered) or "all run", "; ".join(gone.values()), words=True),
+        Field(", ".join(numbered) or "all run", "; ".join(one.lacking.values()), words=True),
         *(Field(count, "counted") if count else none() for count in tokens),
         Field(one.image_tokens_predicted, words=True) if one.image_tokens_predicted else none(),
         Field(one.processor, words=True) if one.processor else none(),

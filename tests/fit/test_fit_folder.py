@@ -1,0 +1,114 @@
+"""What is said of a model in a folder of the user's, and of the families that were tried."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vlmnb import cli, paths
+from vlmnb.cli import fit_command, models_command
+from vlmnb.fit import answer, description, tried
+from vlmnb.fit.tried import Tried
+from vlmnb.models.generic.family import Generic
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def unweighted(tmp_path: Path) -> Path:
+    """A folder with all files of a bundled model but its weights."""
+    without = shutil.ignore_patterns("*.safetensors")
+    return shutil.copytree(paths.bundled_model("smolvlm-tiny"), tmp_path / "mine" / "smol", ignore=without)
+
+
+def test_a_folder_without_weights_is_named(unweighted: Path, run: Run) -> None:
+    assert f"{unweighted} has no weights (model.safetensors)" in run(str(unweighted))
+    assert description.describe(str(unweighted)).weights_note
+    (unweighted / "model.safetensors").touch()
+    assert "has no weights" not in run(str(unweighted))
+    assert not description.describe("smolvlm-tiny").weights_note
+    assert not description.describe("llava-1.5-7b").weights_note, "it is still to be downloaded"
+
+
+def test_weights_in_few_bits_are_those_that_fit_counts() -> None:
+    found = description.describe("llava-1.5-7b")
+    fit = answer.of("llava-1.5-7b", "nf4", answer.load_of("llava-1.5-7b"))
+    stored = {one.quantization: one.model_bytes for one in fit.by_quantization}
+    named = {"bf16 or fp16": "fp16", "8 bits": "int8", "4 bits": "nf4"}
+    assert {name: found.weights_bytes[name] for name in named} == {
+        name: stored[kind] for name, kind in named.items()
+    }
+    assert found.weights_bytes["4 bits"] > found.total / 2, "embedding and head have 16 bits"
+
+
+def test_rows_of_gguf_are_left_out_where_no_converter_knows_the_class(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows(*arguments: str) -> list[str]:
+        found = re.findall(r"^ ?(fp16|int8|nf4|Q\d\w+) ", run("smolvlm-tiny", *arguments), re.MULTILINE)
+        return list(dict.fromkeys(found))
+
+    assert rows() == ["fp16", "int8", "Q8_0", "Q6_K", "Q4_K_M", "nf4"]
+    monkeypatch.setattr(Generic, "gguf_obstacle", "nobody converts it")
+    assert rows() == ["fp16", "int8", "nf4"]
+    assert "Q8_0, Q6_K, Q4_K_M: nobody converts it." in run("smolvlm-tiny")
+    assert "Q6_K" in rows("--quantization", "Q6_K"), "what was asked for is shown with the reason"
+
+
+def test_times_have_units_that_are_read_and_a_list_of_all_gpus_is_cut(run: Run) -> None:
+    text = run("smolvlm-tiny")
+    assert not re.search(r"\de-\d", text), text
+    assert re.search(r"lower bound of [\d.]+ [nµm]s per batch", text)
+    assert text.count("GiB") >= 1
+    shown = [line for line in text.splitlines() if re.search(r" (yes|just about) +\d+ ", line)]
+    assert len(shown) == fit_command.MOST
+    assert "more that run it; --json" in text
+    assert "more that run it; --json" not in run("llava-1.5-7b", "--max-power", "75")
+
+
+def test_the_help_of_fit_names_its_exit_codes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["vlmnb", "fit", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert {"0", "2", "3"} <= set(re.findall(r"\b(\d): ?", capsys.readouterr().out.replace("code 0:", "0:")))
+
+
+REFUSED = "transformers 5.1: asks for layers (AttributeError: '{}Config' object has no attribute 'x')"
+FOUND = {
+    "ant": Tried(loads="ok", batch="equal", settings={"sdpa": "ok", "early_exit": REFUSED.format("Ant")}),
+    "bee": Tried(loads="ok", batch="equal", settings={"sdpa": "ok", "early_exit": REFUSED.format("Bee")}),
+    "cow": Tried(loads="the processor of cow models needs torchvision"),
+    "dog": Tried(loads="the processor of dog models needs torchvision"),
+}
+
+
+def test_a_reason_that_families_share_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    marks, reasons = tried.numbered(FOUND)
+    assert len(reasons) == 2
+    assert marks["ant"] == marks["bee"] == {"early_exit": 1}
+    assert marks["cow"] == marks["dog"] == {"not measured": 2}
+    assert tried.settings(FOUND) == (["sdpa", "early_exit"], ["early_exit"])
+    monkeypatch.setattr(tried, "families", lambda: FOUND)
+    models_command.show_all(as_json=False)
+    said = capsys.readouterr().out
+    assert said.count("asks for layers") == said.count("torchvision") == 1
+    assert "No family runs early_exit here." in said
+    models_command.show_all(as_json=True)
+    assert json.loads(capsys.readouterr().out)["ant"]["settings"]["early_exit"] == REFUSED.format("Ant")
+
+
+def test_every_family_of_transformers_is_in_the_table_or_named_as_not_tried(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models_command.show_all(as_json=False)
+    said = capsys.readouterr().out
+    assert all(re.search(rf"(^|\s){re.escape(name)}[\s,.]", said) for name in tried.every_type())
