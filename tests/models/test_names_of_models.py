@@ -12,6 +12,7 @@ from vlmnb import models, paths
 from vlmnb.errors import UserError
 from vlmnb.models import folders, geometry
 from vlmnb.models.entry import named_entry
+from vlmnb.spec.sweep_file import load_sweep
 
 
 @pytest.mark.parametrize(
@@ -34,6 +35,45 @@ def test_repositories_and_folders_are_names_of_models() -> None:
     assert named_entry("plain") is None
     with pytest.raises(UserError, match="llava-tiny"):
         models.get("lava-tiny")
+
+
+@pytest.fixture
+def below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with models in folders below it."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("mine", "org/mine", "llava-tiny"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "org" / "empty").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("mine", "mine"),
+        ("mine/", "mine"),
+        ("./mine/", "mine"),
+        ("org/mine", "org/mine"),
+        ("org/mine/", "org/mine"),
+        ("org/../mine", "mine"),
+        ("llava-tiny/", "llava-tiny"),
+        ("llava-tiny", ""),
+        ("org/empty", ""),
+    ],
+)
+def test_a_folder_that_is_there_needs_no_dot(name: str, folder: str, below: Path) -> None:
+    expected = str(below / folder) if folder else name  # else one of the registry, or a repository
+    assert models.get(name).name == expected
+    written = below / "sweep.yaml"
+    written.write_text(f"title: t\nmodels: [{name}]\naxes: {{batch_size: {{}}}}\n", encoding="utf-8")
+    assert load_sweep(written).models == (expected,)
+
+
+@pytest.mark.parametrize("name", ["mine/config.json", "./mine/config.json", "org/mine/config.json"])
+def test_a_file_of_a_model_names_its_folder(name: str, below: Path) -> None:
+    with pytest.raises(UserError, match=rf"is a file.*{below / Path(name).parent}$"):
+        models.get(name)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def get(name: str) -> ModelEntry:
     """Return the entry of a model.
 
     Raises:
-        UserError: There is no such model; the message names the nearest.
+        UserError: There is no such model; the message names the nearest. Or a file is named, not its folder.
     """
     found = registry().get(name) or named.entry(name, registry().values())
     if found is None:

@@ -123,12 +123,14 @@ REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 def named_entry(name: str) -> ModelEntry | None:
     """Return the entry of a model by its repository or folder; None if the name is neither.
 
-    A folder is written as an absolute path, or begins with ``./``, ``../`` or ``~``. Nothing is read.
+    A path is absolute, or begins with ``./``, ``../`` or ``~``, or is there. What could be a repository too
+    is a folder if a ``config.json`` is in it. Nothing is read.
     """
-    if name.startswith(("/", "./", "../", "~")):
-        folder = os.path.abspath(Path(name).expanduser())
-        return _made(folder, folder)
-    return _made(name, name) if REPOSITORY.fullmatch(name) else None
+    place, repository = Path(os.path.abspath(Path(name).expanduser())), bool(REPOSITORY.fullmatch(name))
+    there = (place / "config.json").is_file() or place.is_file() if repository else place.exists()
+    if name and (there or name.startswith(("/", "./", "../", "~"))):
+        return _made(str(place), str(place))
+    return _made(name, name) if repository else None
 
 
 def _made(name: str, source: str) -> ModelEntry:

@@ -25,10 +25,15 @@ def entry(name: str, known: Iterable[ModelEntry] = ()) -> ModelEntry | None:
 
     A folder or repository that one of the known entries has too takes that entry's. Nothing is downloaded:
     without its files, images have the side and the precision that entries have by default.
+
+    Raises:
+        UserError: The name is that of a file.
     """
     found = named_entry(name)
     if found is None:
         return None
+    if (file := Path(found.source)).is_file():
+        raise UserError(f"{name} is a file; name the folder of the model, as {file.parent}")
     if (twin := next((one for one in known if _same_files(found, one)), None)) is not None:
         return found.model_copy(update={field: getattr(twin, field) for field in SHARED})
     config, older, newer = (
@@ -208,9 +213,9 @@ def _no_configuration(of: ModelEntry, file: Path) -> str:
         return f"{of.name}: {file} is missing, and params.json is of another layout, which is not read"
     if not others:
         return f"{of.name}: {file} is missing; name the folder that holds it"
-    return (
-        f"{of.name} has several models and none of its own: {', '.join(others[:5])} have a config.json; "
-        f"download one and name its folder, as ./{others[0]}"
+    way_out = f"download one and name its folder, as ./{others[0]}"
+    return f"{of.name} has no model of its own, but in {', '.join(others[:5])} there is a config.json; " + (
+        f"name one, as {file.parent / others[0]}" if of.source.startswith("/") else way_out
     )
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
+from vlmnb import models
 from vlmnb.errors import UserError, nearest
 from vlmnb.files import plain_yaml
 from vlmnb.models.entry import named_entry
@@ -18,8 +19,10 @@ MOST_VALUES = 1000
 
 
 def _in_full(name: Any) -> Any:
-    """Return a model's name; that of a folder (``./PATH``, from the working folder) is its whole path."""
-    return found.name if isinstance(name, str) and (found := named_entry(name)) else name
+    """Return a model's name; that of a folder (a path from the working folder) is its whole path."""
+    if not isinstance(name, str) or name in models.registry():
+        return name
+    return found.name if (found := named_entry(name)) else name
 
 
 Model = Annotated[ModelName, BeforeValidator(_in_full)]
