@@ -11,6 +11,7 @@ from background import FourCores
 from factory import but, cell, record
 
 from vlmnb.analysis import series
+from vlmnb.device import load
 from vlmnb.measure import turns
 from vlmnb.measure.cells import measure_cells
 from vlmnb.records import record_file
@@ -53,7 +54,7 @@ def test_rounds_go_on_until_one_was_without_background_load(monkeypatch: pytest.
 
     each: list[Any] = [Calmer("a", cores, 0.9, 1, order)]
     marks = turns._rounds(each)
-    assert turns._loaded(marks) == [True, True, False]
+    assert [*map(load.is_high, load.shares(marks))] == [True, True, False]
 
 
 def resolved(**changes: Any) -> Resolved:

@@ -21,9 +21,12 @@ HIGH_LOAD = 0.05
 fraction x of the cores makes it 1/(1 - x) as long, and 5 % is what the verdict on latencies calls noisy."""
 
 
-def is_high(share: float) -> bool:
-    """Return whether a background load (0 to 1) is so high that the measurement has to be repeated."""
-    return share > HIGH_LOAD
+def is_high(share: float | None) -> bool:
+    """Return whether a background load (0 to 1) is so high that the measurement has to be repeated.
+
+    None, of a time too short to measure it, is not.
+    """
+    return share is not None and share > HIGH_LOAD
 
 
 class Reading(NamedTuple):

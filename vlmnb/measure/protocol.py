@@ -105,7 +105,7 @@ def timed(cell: Cell, generate: Generator, batches: Sequence[Batch]) -> TimedWin
         batch_samples=tuple(samples) * passes,
         passes=passes,
         pass_loads=tuple(load.shares(marks)),
-        contaminated=tuple(_contaminated(marks)),
+        contaminated=tuple(map(load.is_high, load.shares(marks))),
         loop_s=loop_s,
         preprocess_s=tuple(batch.preprocess_s for batch in batches),
         first_call_s=warmup[0],
@@ -126,11 +126,6 @@ def one_pass(
         found.append(clock.time(partial(generate, batch), generate.prompt_passes(batch)))
         window.covered(size)
     return found
-
-
-def _contaminated(marks: list[load.Reading]) -> list[bool]:
-    """Return for each pass whether it had background load; one too short to measure that had none."""
-    return [share is not None and load.is_high(share) for share in load.shares(marks)]
 
 
 def memory_of(cell: Cell, loaded: Loaded, window: TimedWindow) -> MemoryUsage:

@@ -182,13 +182,9 @@ def _rounds(each: Sequence[Turn]) -> list[load.Reading]:
             each[place].take(each[place].batches[batch])
         marks.append(load.reading())
         rounds += 1
-        if all(_loaded(marks)):
+        if all(map(load.is_high, load.shares(marks))):
             limit_s = TRIES * EACH_S * len(each)
     return marks
-
-
-def _loaded(marks: list[load.Reading]) -> list[bool]:
-    return [share is not None and load.is_high(share) for share in load.shares(marks)]
 
 
 def _timing(turn: Turn, marks: list[load.Reading], name: str) -> Timing:
@@ -204,7 +200,7 @@ def _timing(turn: Turn, marks: list[load.Reading], name: str) -> Timing:
         "batch_samples": tuple(len(one.samples) for one in turn.batches) * (len(marks) - 1),
         "passes": len(marks) - 1,
         "pass_loads": tuple(load.shares(marks)),
-        "contaminated": tuple(_loaded(marks)),
+        "contaminated": tuple(map(load.is_high, load.shares(marks))),
         "loop_s": turn.spent_s,
         "turns": name,
     }

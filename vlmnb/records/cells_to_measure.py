@@ -34,7 +34,7 @@ AGAIN = "VLMNB_AGAIN"
 PROGRESS = "VLMNB_PROGRESS"
 """File that names the cell being measured."""
 
-TURN = "VLMNB_TURN"
+MAY_BEGIN = "VLMNB_TURN"
 """File that a sweep creates when this run may begin to measure; until then the run waits, already started."""
 
 RATES = "VLMNB_RATES"
@@ -43,7 +43,7 @@ RATES = "VLMNB_RATES"
 STALE = "VLMNB_STALE"
 """Set to ``1`` by hand to measure cells that have only a stale record."""
 
-TURN_POLL_S = 0.05
+POLL_S = 0.05
 
 SIZES = ("batch_size", "image_size", "seq_len")
 
@@ -155,10 +155,10 @@ class CellsToMeasure:
 
     @functools.cached_property
     def _device(self) -> None:
-        """Wait for the turn of this run, then for the device."""
-        turn = os.environ.get(TURN)
-        while turn and not os.path.exists(turn):
-            time.sleep(TURN_POLL_S)
+        """Wait until the sweep lets this run begin, then for the device."""
+        may_begin = os.environ.get(MAY_BEGIN)
+        while may_begin and not os.path.exists(may_begin):
+            time.sleep(POLL_S)
         show_once = functools.cache(_show)
         self._held.enter_context(slots.by_hand([one.cell.device for one in self.cells], show_once))
 

@@ -86,7 +86,7 @@ def papermill_line(axis: str, parameters: Mapping[str, Any], *, python: str = ""
 class StartedRun:
     """A run whose processes have started, with a temporary folder ``scratch`` and a supervisor ``process``.
 
-    It measures nothing before its turn. After `close` no process and no temporary file of it is left.
+    It measures nothing before it may begin. After `close` no process and no temporary file of it is left.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class StartedRun:
             "IPYTHONDIR": str(self.scratch),
             cells_to_measure.PROGRESS: str(self.scratch / "cell.json"),
             cells_to_measure.AGAIN: str(self.scratch / "again"),
-            cells_to_measure.TURN: str(self.scratch / "turn"),
+            cells_to_measure.MAY_BEGIN: str(self.scratch / "may-begin"),
         }
         try:
             (self.scratch / "again").write_text("\n".join(again), encoding="utf-8")
@@ -168,7 +168,7 @@ def execute(begun: StartedRun, on_poll: Callable[[str], None], stop: threading.E
     is killed. About twice a second ``on_poll`` gets a description of the cell being measured, or ``""``.
     """
     with contextlib.closing(begun):
-        (begun.scratch / "turn").touch()
+        (begun.scratch / "may-begin").touch()
         while begun.process.poll() is None:
             on_poll(_read(begun.scratch / "cell.json").get("cell", ""))
             if stop.is_set():

@@ -23,7 +23,7 @@ def local(sweep: Sweep, todo: Sequence[Job]) -> list[RunResult]:
 
 
 class _Relay:
-    """Executes runs one after the other; while one draws its page, the next starts up and waits its turn."""
+    """Executes runs one after the other; while one draws its page, the next starts up and waits for it."""
 
     def __init__(self, sweep: Sweep, slot: Slot) -> None:
         """Execute nothing yet."""
@@ -48,7 +48,7 @@ class _Relay:
         return execute.execute(begun, poll, sweep.stop)
 
     def close(self) -> None:
-        """End the run that has started up and did not get its turn."""
+        """End the run that has started up and was not let begin."""
         if self._begun:
             self._begun.close()
             self._begun = None

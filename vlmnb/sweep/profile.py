@@ -14,7 +14,7 @@ from vlmnb.records import record_file
 from vlmnb.stats.formatting import counted
 from vlmnb.types import Frozen
 
-KERNEL, AROUND = "Jupyter kernels started", "imports, waiting for the turn, records written"
+KERNEL, AROUND = "Jupyter kernels started", "imports, waiting for the device, records written"
 DRAWN, PAPERMILL = "tables and plots drawn", "papermill"
 
 

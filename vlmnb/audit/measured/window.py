@@ -77,7 +77,7 @@ def others_are_marked(record: Record) -> Iterator[Draft]:
     timing, conditions = record.timing, record.provenance.conditions
     figures: dict[str, str] = {}
     if timing is not None:
-        marked = [share is not None and is_high(share) for share in timing.pass_loads]
+        marked = [is_high(share) for share in timing.pass_loads]
         if list(timing.contaminated) != marked or len(marked) != timing.passes:
             figures["Passes"] = f"{timing.passes}, {len(marked)} with their background load"
             figures |= {"Above the limit": str(sum(marked)), "Marked": str(sum(timing.contaminated))}
