@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from factory import cell, record
+from transformers import AutoConfig
 
 from vlmnb.device import slots
 from vlmnb.errors import UserError
@@ -60,6 +62,17 @@ def test_an_exception_has_a_status_and_a_reason(error: BaseException, status: st
     assert found == status
     assert reason
     assert "\n" not in reason
+
+
+def test_what_a_library_refuses_names_the_library_and_its_function() -> None:
+    with pytest.raises(failures.CallFailed) as refused, failures.calling(None):
+        AutoConfig.for_model("of_2030")
+    assert re.fullmatch(
+        r"transformers [\d.]+, for_model in configuration_auto.py", failures.raised_in(refused.value)
+    )
+    with pytest.raises(KeyError) as own:
+        raising(KeyError("bad"))()
+    assert failures.raised_in(own.value) == ""
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,25 @@ def test_phases_tokens_and_batches(folder: Path, tmp_path: Path) -> None:
         assert {answer.output_tokens for answer in record.answers} == {8}
         assert record.flops
         assert record.flops.formula == record.flops.torch
+        assert record.flops.decode_formula
+        assert record.flops.decode_formula == record.flops.decode_torch
         assert record.memory
         assert record.memory.decode_weights_bytes
     first = one.answers[0]
     assert one.probe
     assert one.probe.cache_tokens == first.text_tokens + first.image_tokens + 1
     assert [answer.answer for answer in one.answers] == [answer.answer for answer in four.answers]
+
+
+def test_a_cache_of_fixed_size_runs_or_the_library_is_named(folder: Path, tmp_path: Path) -> None:
+    asked = {"optimizations": ["static_cache"], "batch_size": 1, "samples": 1}
+    every = _measured(folder, tmp_path, "optimization", **asked)
+    for record in (one for one in every if one.cell.optimization.endswith("static_cache")):
+        if folder.name == "kosmos-2":
+            assert record.status == "unsupported"
+            assert re.match(r"transformers [\d.]+, _expand_mask in modeling_kosmos2.py: ", record.reason)
+        else:
+            assert (record.status, record.reason) == ("ok", "")
 
 
 def test_answers_end_where_the_inner_model_ends_them(folder: Path, tmp_path: Path) -> None:

@@ -97,16 +97,22 @@ def _language(built: Built, tokens: int, seen: int = 0, cache: Any = None) -> No
     text = built.model.config.get_text_config(decoder=True)
     crosses = 0 if seen else built.family.decoder_shape(built.model.config).crosses
     images = {"cross_attention_states": _meta(1, crosses, text.hidden_size)} if crosses else {}
-    out = built.family.decoder(built.model)(
+    run = partial(
+        built.family.decoder(built.model),
         inputs_embeds=_meta(1, tokens, text.hidden_size),
-        # transformers takes a complete mask as it is; to make one it would read values. One column serves
-        # caches of every length.
-        attention_mask=_meta(1, 1, tokens, 1),
         position_ids=torch.arange(seen, end, device="meta")[None],
         past_key_values=cache,
         use_cache=cache is not None,
         **images,
     )
+    try:
+        # transformers takes a complete mask as it is; to make one it would read values. One column serves
+        # caches of every length.
+        out = run(attention_mask=_meta(1, 1, tokens, 1))
+    except ValueError:
+        if cache is not None and cache.get_seq_length() != seen:
+            raise
+        out = run()  # Kosmos-2 takes no complete mask, and reads no values to make one
     built.model.get_output_embeddings()(out.last_hidden_state)
 
 

@@ -152,7 +152,7 @@ def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Rec
     The slot holds the model from cell to cell, and ``counts`` the FLOPs counted so far, which depend on the
     model and the shapes of a batch alone.
     """
-    began, made, rejected = time.perf_counter(), Findings(), None
+    began, made, rejected, where = time.perf_counter(), Findings(), None, ""
     blank = blank_record(resolved, datetime.now(UTC).isoformat(timespec="seconds"))
     try:
         with process_state.of_a_cell():
@@ -165,9 +165,9 @@ def measure_cell(resolved: Resolved, slot: ModelSlot, counts: FlopCounts) -> Rec
             status = "not_applicable"  # the model takes no prompt without an image, or with several
         made.record = {"status": status, "reason": reason}
         if status == "failed" and isinstance(error, CallFailed) and resolved.optimization.tried:
-            rejected = error.inputs
+            rejected, where = error.inputs, failures.raised_in(error)
     if rejected is not None and _runs_plain(resolved, slot, rejected):
-        made.record["status"] = "unsupported"
+        made.record |= {"status": "unsupported", "reason": f"{where}: {reason}" if where else reason}
     if conditions := made.provenance.get("conditions"):
         made.provenance["other_load"] = conditions.other_load
     made.provenance |= {"seconds": time.perf_counter() - began, "stages": made.stages}

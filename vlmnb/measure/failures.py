@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from vlmnb.device.machine import versions
 from vlmnb.errors import one_line
 from vlmnb.types import Status
 
@@ -53,6 +56,23 @@ def calling(inputs: Any) -> Iterator[None]:
         yield
     except Exception as error:
         raise CallFailed(inputs) from error
+
+
+def raised_in(error: BaseException) -> str:
+    """Return the package, its version and its function that raised; empty if it was none but this project.
+
+    torch's is passed over for that of the package that called it.
+    """
+    found = error.__cause__ if isinstance(error, CallFailed) else error
+    frames = traceback.extract_tb(found.__traceback__) if found else []
+    named = [(re.search(r"(?:site|dist)-packages/(\w+)", frame.filename), frame) for frame in frames]
+    packages = [(name[1], frame) for name, frame in named if name and name[1] != "vlmnb"]
+    others = [one for one in packages if one[0] != "torch"] or packages
+    if not others:
+        return ""
+    package, frame = others[-1]
+    version = versions(package).get(package, "of an unknown version")
+    return f"{package} {version}, {frame.name} in {Path(frame.filename).name}"
 
 
 def of(error: BaseException) -> tuple[Status, str]:
