@@ -33,6 +33,7 @@ from vlmnb.measure import encoding, peak_rates, protocol
 from vlmnb.measure.cells import measure_cells
 from vlmnb.models import geometry, named, prompting
 from vlmnb.models.family import Family
+from vlmnb.models.generic import structure
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
 
@@ -122,6 +123,7 @@ def _tried(name: str, scratch: Path) -> dict[str, Any]:
         "processor": type(_processor(folder)).__name__,
         "image_tokens": tokens,
         "image_tokens_predicted": predicted,
+        **({"crossing": layers} if (layers := _crossing(folder)) else {}),
         "batch": _logits(folder) if alike else "other answers",
         "phases": bool(all(seconds > 0 for seconds in one.timing.vision_s or ())),
         "flops": round(100 * (by_formula / executed - 1), 2) if executed and by_formula else None,
@@ -181,6 +183,11 @@ def _processor(folder: Path) -> Any:
 
 def _family(folder: Path) -> Family:
     return models.family_of(models.get(str(folder)))
+
+
+def _crossing(folder: Path) -> int:
+    model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(folder))
+    return structure.crossing(structure.decoder_of(model))
 
 
 def _image_tokens(folder: Path) -> tuple[dict[str, int], str]:

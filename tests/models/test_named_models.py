@@ -10,6 +10,8 @@ import pytest
 import small_families
 import torch
 from PIL import Image
+from small_family_table import FIRST_MARK
+from tokenizers.processors import TemplateProcessing
 from transformers import CONFIG_MAPPING, AutoModelForImageTextToText
 
 from vlmnb import models
@@ -19,7 +21,7 @@ from vlmnb.flops import counters, estimate, flop_count, formula, meta
 from vlmnb.measure import encoding
 from vlmnb.models import geometry
 from vlmnb.models.architecture import ImageFlops
-from vlmnb.models.generic import structure
+from vlmnb.models.generic import image_work, structure
 from vlmnb.models.generic.family import Generic
 from vlmnb.spec.optimizations.generation import StaticCaches
 
@@ -106,8 +108,7 @@ def test_formula_and_counter_agree_part_by_part(small: Path) -> None:
     image = family.image_flops_of(model, inputs, 64)
     by_formula = formula.prompt(family, model.config, image, tokens)
     step, _ = meta.attempt(lambda: meta.decode(meta.build(models.get(str(small))), tokens))
-    # On shapes alone they ask where a mask is not zero, or for the pixels of the picture.
-    assert (step is None) == (small.name in ("gemma4", "kosmos-2"))
+    assert (step is None) == (small.name == "gemma4")  # on shapes alone it asks where a mask is not zero
     if step is not None:
         assert formula.decode(family, model.config, tokens).total == pytest.approx(step.total, rel=0.01)
     assert counted.prefill_torch is not None
@@ -130,6 +131,29 @@ def test_a_projector_that_attends_is_counted_without_weights_too(
     monkeypatch.setattr(structure, "patch_embedding", lambda model: None)
     with pytest.raises(UserError, match="patch embedding"):
         estimate.estimate(str(small), 40, 64, 1)
+
+
+@pytest.mark.parametrize("small", ["chameleon", "emu3", "mllama", "paligemma"], indirect=True)
+def test_text_that_a_processor_writes_itself_stands_for_no_image(small: Path) -> None:
+    family = Generic(small)
+    prompt = encoding.fit(family._processor, "what?" * 2, 200)
+    batch = _inputs(family, ["what?" * 2], [64])
+    separates = family._processor.tokenizer.sep_token_id  # between question and answer, Chameleon's
+    of_image = [one for one in batch["input_ids"][0].tolist() if one >= FIRST_MARK and one != separates]
+    counted = len(of_image) + len("8*8") * (small.name == "emu3")  # the size, written between its marks
+    assert encoding.image_tokens(batch, [prompt]) == [counted]
+    assert family.image_tokens(None, 64) == counted
+
+
+def test_a_token_that_a_processor_keeps_out_is_no_text(tmp_path: Path) -> None:
+    folder = small_families.build("hunyuan_vl", tmp_path / "small")
+    processor = Generic(folder).load_processor(folder)
+    before = processor.text_ids("what?")
+    tokenizer = processor.tokenizer.backend_tokenizer
+    tokenizer.post_processor = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", 257)])
+    assert processor.tokenizer("?")["input_ids"][0] == 257
+    del processor._writing
+    assert processor.text_ids("what?") == before
 
 
 VISION = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -187,6 +211,27 @@ def test_decoders_of_families_that_are_built_without_memory(name: str, changes: 
     assert counted == sum(one.numel() for one in model.parameters())
 
 
+@pytest.mark.parametrize(
+    ("name", "pixels", "further"),
+    [
+        ("muse_spark", (28 * 28, 3 * 2 * 8 * 8), {"image_grid_thw": torch.tensor([[1, 28, 28]])}),
+        ("inkling_mm_model", (3, 2, 40, 40, 3), {}),
+    ],
+)
+def test_towers_with_windows_of_their_own_and_without_attention(
+    name: str, pixels: tuple[int, ...], further: dict[str, torch.Tensor]
+) -> None:
+    config = small_families.configuration(name, small_families.FAMILIES[name])
+    model = AutoModelForImageTextToText.from_config(config, attn_implementation="eager").eval()
+    family, seen = Generic(Path("/nowhere")), {"pixel_values": torch.ones(pixels), **further}
+    counted = meta._features(meta.Built(family, model), seen)
+    prompt = torch.full((1, 196), config.image_token_id)  # 28 x 28 patches, merged by 2 x 2
+    image = image_work.count(model, {**seen, "input_ids": prompt})
+    for part in ("vision", "vision_scores", "projector"):
+        assert getattr(image, part) == getattr(counted, part), part
+    assert image.vision > 0
+
+
 @pytest.mark.parametrize("small", ["mllama"], indirect=True)
 def test_layers_that_attend_to_the_picture_keep_its_positions_whatever_the_text(small: Path) -> None:
     family = Generic(small)
@@ -206,6 +251,7 @@ def test_layers_that_attend_to_the_picture_keep_its_positions_whatever_the_text(
     assert with_one.mlp * 2 == without.mlp * 3  # a prompt without a picture skips the layer
     keys = 2 * positions * 2 * 64 * 32
     assert with_one.projections - keys == without.projections * 3 // 2 - 10 * 2 * 2 * 64 * 32
+    assert f"{positions} positions" in description.describe(str(small)).image_note
     read = [
         one.read for one in family.text_tensors(config) if one.layer == 1 and one.role in ("attn_k", "attn_v")
     ]

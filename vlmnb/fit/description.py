@@ -13,6 +13,7 @@ from vlmnb.fit import model_facts, quantize, shape, tried
 from vlmnb.models import folders, geometry, named, prompting, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
+from vlmnb.models.generic import structure
 from vlmnb.types import Frozen
 
 SHAPES = ((64, 64), (224, 224), (336, 336), (448, 448), (896, 896), (672, 224))
@@ -50,7 +51,8 @@ class Description(Frozen):
         parameters: By component, in the order in which an image passes them.
         context: Longest sequence in tokens, or None if the configuration does not say.
         attention: Attention implementations that its class takes.
-        images: By size; empty if its processor cannot be loaded, for which ``image_note`` gives the reason.
+        images: By size; empty if its processor cannot be loaded.
+        image_note: Why it cannot, or where else an image goes than into the prompt; empty if nowhere.
         weights_bytes: Bytes of all weights by precision, those of 8 and 4 bits as bitsandbytes stores them.
         weights_note: That its folder has no weights, or empty.
         licence: As its card says, or empty.
@@ -117,7 +119,7 @@ def describe(name: str) -> Description:
         images=images,
         weights_bytes=_weights(numbers),
         weights_note=model_facts.weights_note(entry),
-        image_note=note,
+        image_note=note or (structure.crossing_note(model) if entry.generic else ""),
         licence=_licence(entry),
         warning=tried.warning(config.model_type),
         gguf=family.gguf_obstacle,

@@ -24,6 +24,8 @@ class Tried(Frozen):
         image_tokens: Tokens that stand for an image, by its width and height in pixels.
         image_tokens_predicted: Whether the processor's own prediction is right at all sizes; ``none`` if it
             makes none.
+        crossing: Layers of the language model that attend to the picture themselves; then the prompt has only
+            its marks.
         batch: ``equal`` if four questions in a batch have the answers and logits that each has alone.
         phases: Whether the vision phase was found and timed.
         flops: Difference of the formula from torch's count, in percent of the count.
@@ -39,6 +41,7 @@ class Tried(Frozen):
     processor: str = ""
     image_tokens: dict[str, int] = {}
     image_tokens_predicted: str = ""
+    crossing: int = 0
     batch: str = ""
     phases: bool | None = None
     flops: float | None = None

@@ -83,13 +83,20 @@ def count_call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def watch(work: Callable[[], Any]) -> dict[str, int]:
-    """Return torch's count of each module while a work runs, its children included; the total is ``""``."""
+    """Return torch's count of each module while a work runs, its children included; the total is ``""``.
+
+    Convolutions that a module computes by their weights alone (short ones over the text) are like a child.
+    """
     counter = FlopCounterMode(display=False)
     shapes: Any = _SHAPES()
     with torch.no_grad(), shapes, counter:
         work()
-    modules = {name: int(sum(ops.values())) for name, ops in counter.get_flop_counts().items()}
-    return {"": modules.pop("Global", 0), **modules}
+    counts = {"" if name == "Global" else name: ops for name, ops in counter.get_flop_counts().items()}
+    convolved = {
+        name: int(sum(n for op, n in ops.items() if "conv" in str(op))) for name, ops in counts.items()
+    }
+    inside = {f"{name}.convolution": n for name, n in flop_count.own(convolved).items() if n}
+    return {"": 0, **{name: int(sum(ops.values())) for name, ops in counts.items()}, **inside}
 
 
 class _Shapes(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -139,6 +139,19 @@ def disagreements(count: FlopCount) -> list[str]:
     ]
 
 
+def own(totals: Mapping[str, int]) -> dict[str, int]:
+    """Return what each module computes itself, without its children, of FLOPs with those of its children."""
+    found = dict(totals)
+    for name, total in totals.items():
+        parent = name
+        while parent:
+            parent = parent.rpartition(".")[0]
+            if parent in found:
+                found[parent] -= total
+                break
+    return found
+
+
 def split(totals: Mapping[str, int], places: Sequence[tuple[str, str]]) -> Parts:
     """Sum FLOPs of modules to parts; each module counts what it computes itself, without its children.
 
@@ -149,16 +162,8 @@ def split(totals: Mapping[str, int], places: Sequence[tuple[str, str]]) -> Parts
     Raises:
         ValueError: A module computes something and matches no pattern.
     """
-    own = dict(totals)
-    for name, total in totals.items():
-        parent = name
-        while parent:
-            parent = parent.rpartition(".")[0]
-            if parent in own:
-                own[parent] -= total
-                break
     parts: Counter[str] = Counter()
-    for name, value in own.items():
+    for name, value in own(totals).items():
         if value:
             place = next((part for pattern, part in places if re.search(pattern, name)), None)
             if place is None:

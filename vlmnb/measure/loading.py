@@ -18,6 +18,7 @@ from vlmnb.measure.failures import NotMeasured, Unsupported
 from vlmnb.models import checkpoints, folders, geometry, prompting, quiet_libraries, soundness, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family, Sizing
+from vlmnb.models.generic import structure
 from vlmnb.records.resolved import Resolved
 from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations import Optimization, Setting, quantization
@@ -197,6 +198,8 @@ def load(wanted: Configuration) -> Loaded:
     if reason := optimizations.obstacle(wanted.optimization, wanted.device):
         raise Unsupported(reason)
     loaded = _random(wanted) if wanted.weights == "random" else _pretrained(wanted)
+    if wanted.entry.generic and (crossing := structure.crossing_note(loaded.model)):
+        loaded = replace(loaded, notes=(*loaded.notes, crossing))
     if wanted.interpolate:
         loaded = replace(loaded, sizing=wanted.family.interpolated(loaded.model, loaded.processor))
     for setting in wanted.optimization.settings:

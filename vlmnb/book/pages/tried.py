@@ -21,6 +21,7 @@ def page() -> str:
         "tried.md", table=Table("", heads, rows, "vlmnb-sticky"), reasons=reasons,
         settings=tried.settings(known)[0],
         transformers=sorted({one.transformers for one in known.values() if one.transformers}),
+        crossing=[name for name, one in known.items() if one.crossing],
         traced=[name for name, one in known.items() if "compile (traced only)" in one.settings],
         dates=sorted({one.date for one in known.values() if one.date}),
         torch=sorted({one.torch for one in known.values() if one.torch}),

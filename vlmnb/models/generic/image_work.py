@@ -71,6 +71,8 @@ def _tower(model: Any, tower: Any, inputs: Mapping[str, Any], pixels: Any) -> Im
     known = inputs.get("image_grid_thw")
     grids = known if known is not None and len(known) == len(images) else [None] * len(images)
     layers = structure.layers_of(tower)
+    if not layers:
+        return ImageFlops(vision=_chained(tower, pixels.numel()))
     merger, after, merged = structure.inner_merger(model)
     vision, scores = [], []
     for number, layer in enumerate(layers):
@@ -105,6 +107,15 @@ def _rows(patching: Any, pixels: Any) -> int:
     sides = zip(pixels.shape[-2:], kernel, patching.stride, strict=True)
     each = math.prod((side - size) // step + 1 for side, size, step in sides)
     return int(math.prod(pixels.shape[:-3]) * each)
+
+
+def _chained(tower: Any, values: int) -> int:
+    """Count a tower of linear layers alone (Inkling's), each of which folds values of neighbours together."""
+    total = 0
+    for module in (one for one in tower.modules() if structure.is_linear(one)):
+        rows = values // module.in_features
+        total, values = total + 2 * rows * module.weight.numel(), rows * module.out_features
+    return total
 
 
 def _to_first(model: Any, rows: int) -> int:
@@ -142,17 +153,20 @@ def _groups(model: Any, layer: Any, number: int, patches: int, grid: Any) -> lis
     """Return the groups of positions of one image that a layer of the tower lets attend within themselves.
 
     Windows that a layer itself has (SAM's) are filled up at the edges; those of a configuration
-    (Qwen2.5-VL's) are not.
+    (Qwen2.5-VL's) or a tower (Muse Spark's) are not.
     """
     side, own = math.isqrt(patches), getattr(layer, "window_size", None)
     if isinstance(own, int) and own > 0:
         return [own**2] * (-(-side // own)) ** 2
-    vision = getattr(model.config, "vision_config", None)
-    window, full = (getattr(vision, name, None) for name in ("window_size", "fullatt_block_indexes"))
-    if vision is None or not window or full is None or number in full or grid is None:
+    vision, tower = getattr(model.config, "vision_config", None), structure.tower(model)
+    window = getattr(vision, "window_size", None) or getattr(tower, "window_size", None)
+    full, kinds = (getattr(vision, name, None) for name in ("fullatt_block_indexes", "layer_types"))
+    whole = number in full if full is not None else not kinds or "window" not in kinds[number]
+    if vision is None or not isinstance(window, int) or whole or grid is None:
         return [patches]
     frames, *sides = map(int, grid)
-    step = window // vision.patch_size // vision.spatial_merge_size * vision.spatial_merge_size
+    merge = getattr(vision, "spatial_merge_size", 1)
+    step = window // vision.patch_size // merge * merge
     rows, columns = ([min(step, length - at) for at in range(0, length, step)] for length in sides)
     return [height * width for height in rows for width in columns] * frames
 

@@ -6,18 +6,21 @@ such a part is replaced by a stand-in that has no settings: it is never called f
 
 from __future__ import annotations
 
+import difflib
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import transformers
+from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 from transformers.models.auto import processing_auto
 from transformers.processing_utils import ProcessorMixin
 
 from vlmnb.errors import UserError
-from vlmnb.models import named
+from vlmnb.models import named, prompting
 
 FLAT_IMAGES = frozenset({"got_ocr2", "idefics"})
 """Model types whose processor takes one flat list of images, not a list for each text.
@@ -29,6 +32,10 @@ OWN_MARKS = frozenset({"blip-2", "idefics", "instructblip", "kosmos-2"})
 
 NOT_INPUTS = ("labels",)
 """What a processor returns and ``generate`` must not get: PaliGemma's returns labels without an answer."""
+
+
+PROBE = "what is in this picture?"
+"""The question of a prompt that is written once, to see what a processor makes of it."""
 
 
 class Absent:
@@ -154,14 +161,54 @@ class _PicturesAndText(ProcessorMixin):
         return type(self).__name__
 
     def text_ids(self, rendered: str) -> list[int]:
-        """Return a prompt's ids without the mark that stands for its image."""
-        begin = self.tokenizer.bos_token
+        """Return a prompt's ids without those that its image adds."""
         if self.own:  # how it writes a prompt of text alone, only it knows
             return [int(one) for one in self(text=[rendered])["input_ids"][0]]
+        further, special = self._writing
+        return [*further, *self._tokenized(rendered, special=special)]
+
+    def _tokenized(self, rendered: str, *, special: bool) -> list[int]:
+        """Return a prompt's ids as the tokenizer alone makes them, without the mark of its image."""
+        begin, marks = self.tokenizer.bos_token, set(image_marks(self))
         twice = bool(begin) and rendered.startswith(begin)
-        ids = self.tokenizer(rendered, add_special_tokens=not twice)["input_ids"]
-        marks = set(image_marks(self))
+        ids = self.tokenizer(rendered, add_special_tokens=special and not twice)["input_ids"]
         return [one for one in ids if one not in marks]
+
+    @functools.cached_property
+    def _writing(self) -> tuple[list[int], bool]:
+        """Return the ids of text that the processor adds to a prompt, and whether the tokenizer may add some.
+
+        Llama 3.2 Vision's writes a begin-of-text token, PaliGemma's ends the line, Chameleon's separates the
+        answer; others keep the tokenizer from adding its own. A prompt with a small blank image shows it.
+        """
+        rendered, blank = prompting.render(self, PROBE), Image.new("RGB", (224, 224))
+        try:
+            made = self(images=[blank], text=[rendered], padding=True, return_tensors="pt")
+            written = made["input_ids"][0].tolist()
+        except Exception:  # what it refuses, it refuses again where it matters
+            return [], True
+        names = ("bos_token_id", "eos_token_id", "sep_token_id", "cls_token_id")
+        ends = {getattr(self.tokenizer, name, None) for name in names}
+        special = not any(
+            ends.intersection(lacking) for _, lacking in self._unlike(written, rendered, special=True)
+        )
+        found = [(more, len(other)) for more, other in self._unlike(written, rendered, special=special)]
+        marks = set(image_marks(self))
+        pictures = [more for more, _ in found if marks.intersection(more)]
+        pictures = pictures or [max((more for more, _ in found), key=len, default=[])]
+        further: list[int] = []
+        for more, instead in found:
+            own = [one for one in more if one in ends - marks] if more in pictures else more[instead:]
+            further += own
+        return further, special
+
+    def _unlike(
+        self, written: list[int], rendered: str, *, special: bool
+    ) -> list[tuple[list[int], list[int]]]:
+        """Return where a processor wrote other ids than the tokenizer alone makes: its own, and those."""
+        text = self._tokenized(rendered, special=special)
+        steps = difflib.SequenceMatcher(None, written, text, autojunk=False).get_opcodes()
+        return [(written[i:j], text[k:m]) for step, i, j, k, m in steps if step != "equal"]
 
     def _unmarked(self, rendered: str) -> str:
         mark = str(getattr(self, "image_token", "<image>"))  # BLIP-2's is an AddedToken

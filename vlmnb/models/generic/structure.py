@@ -132,11 +132,25 @@ def crossed(model: Any) -> int:
     """
     found = tower(model)
     each, tiles = (getattr(found, name, None) for name in ("num_patches", "max_num_tiles"))
-    return each * tiles if _crosses(decoder_of(model)) and each and tiles else 0
+    return each * tiles if crossing(decoder_of(model)) and each and tiles else 0
 
 
-def _crosses(module: Any) -> bool:
-    return any("CrossAttention" in type(inner).__name__ for inner in module.modules())
+def crossing(decoder: Any) -> int:
+    """Return how many layers of a decoder attend to the picture themselves."""
+    named = (name for name, inner in decoder.named_modules() if "CrossAttention" in type(inner).__name__)
+    return len({re.sub(r"(\.\d+)\..*", r"\1", name) for name in named})
+
+
+def crossing_note(model: Any) -> str:
+    """Say that layers attend to the picture, which then is no part of the prompt; empty if none do."""
+    layers, positions = crossing(decoder_of(model)), crossed(model)
+    if not layers:
+        return ""
+    seen = f", at {positions} positions whatever its size" if positions else ""
+    return (
+        "the prompt has only a mark for the picture; layers of the language model that attend to the picture "
+        f"itself (cross-attention): {layers}{seen}"
+    )
 
 
 def keys_of_images(decoder: Any) -> set[Any]:
@@ -168,12 +182,25 @@ def unlike(model: Any) -> str:
         name for name, child in model.base_model.named_children()
         if "vision" in name and id(child) not in known and list(child.parameters())
     ]  # fmt: skip
-    if not vision_layers(model):
+    found = tower(model)
+    if not vision_layers(model) and not (found and all(map(is_linear, _weighing(found)))):
         return "a vision tower without layers of attention"
     if further:
         return f"further parts of vision ({', '.join(further)})"
-    crossing = _crosses(decoder_of(model)) and not crossed(model)
-    return "layers of the decoder that attend to the picture itself" if crossing else ""
+    apart = crossing(decoder_of(model)) and not crossed(model)
+    return "layers of the decoder that attend to the picture itself" if apart else ""
+
+
+def is_linear(module: Any) -> bool:
+    """Return whether a module is a linear layer."""
+    from torch import nn
+
+    return isinstance(module, nn.Linear)
+
+
+def _weighing(tower: Any) -> list[Any]:
+    """Return the modules of a tower that have matrices of their own."""
+    return [one for one in tower.modules() if any(p.dim() > 1 for p in one.parameters(recurse=False))]
 
 
 def high_resolution(model: Any) -> list[Any]:
