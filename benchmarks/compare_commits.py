@@ -5,11 +5,11 @@
     python benchmarks/compare_commits.py 3df0488 --sweep my.yaml -o compared.json
 
 Each round sweeps once with each checkout, with records, pages and caches of its own; who begins alternates.
-Both use this interpreter. It prints wall and CPU time of the sweeps, the time inside timed windows and the time
-in which cells took turns, as medians of the rounds with their ratio. For each cell it prints the ratio of the
-latencies, batch by batch and round by round, with its 95 % interval, the ratio of the joules per sample, and
-whether answers, tokens and FLOPs are the same. The exit status is 1 if any of these differ in a cell that both
-measured.
+Both use this interpreter. It prints wall and CPU time of the sweeps, the time inside timed windows and the
+time in which cells took turns, as medians of the rounds with their ratio. For each cell it prints the ratio
+of the latencies, batch by batch and round by round, with its 95 % interval, the ratio of the joules per
+sample, and whether answers, tokens and FLOPs are the same. The exit status is 1 if any of these differ in a
+cell that both measured.
 """
 
 from __future__ import annotations
