@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +33,7 @@ FEWEST_FOR_P90 = 36
 def _same(*names: str, prefix: str = "") -> Callable[[object], dict[str, Any]]:
     """Return what gives attributes as columns of the same name; none if there is no such object."""
     columns, values = [prefix + name for name in names], operator.attrgetter(*names)
-    return lambda of: dict(zip(columns, values(of), strict=True)) if of else {}
+    return lambda of: dict(zip(columns, values(of), strict=False)) if of else {}
 
 
 _identity = _same("source", "hardware", "status", "reason", "key")
@@ -59,6 +58,7 @@ def row(record: Record) -> dict[str, Any]:
     p90 = intervals.quantile_interval(batches, 0.9) if enough else None
     guessing = None if record.accuracy is None else metrics.chance_level([a.choices for a in answers])
     found = {
+        **_EMPTY,
         **_of_cell(cell),
         **_identity(record),
         **_quality(record),
@@ -109,7 +109,7 @@ def row(record: Record) -> dict[str, Any]:
     }
     for name, score in record.scores.items():
         found |= {name: score.value, **_ends(name, (score.low, score.high))}
-    return _in_order(found)
+    return found if len(found) == len(_EMPTY) else _in_order(found)
 
 
 def values(record: Record) -> tuple[list[Any], str]:
@@ -193,7 +193,11 @@ def _per_batch(rounds: Sequence[float], batches: int) -> float | None:
 
 
 def _middle(values: Sequence[float]) -> float | None:
-    return statistics.median(map(float, values)) if values else None
+    """Return the median, as the one of statistics, which is slow where there are few values."""
+    ordered, half = sorted(values), len(values) // 2
+    if len(values) % 2:
+        return float(ordered[half])
+    return (ordered[half - 1] + ordered[half]) / 2 if values else None
 
 
 def _median(summary: intervals.Summary | None) -> float | None:

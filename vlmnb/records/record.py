@@ -280,13 +280,14 @@ class Record(Frozen):
     @property
     def energy_j_per_output_token(self) -> float | None:
         """Return gross joules per generated token, the work on the prompt included."""
-        per_sample, tokens = self.energy_j_per_sample, sum(a.output_tokens for a in self.answers)
+        per_sample, tokens = self.energy_j_per_sample, sum([a.output_tokens for a in self.answers])
         return per_sample * len(self.answers) / tokens if per_sample is not None and tokens else None
 
     @property
     def energy_reason(self) -> str:
         """Return why the counter of this device gave no reading; empty otherwise."""
-        return headline_reason(self.energy, self.cell.device, self.energy_refused)
+        had = self.headline_energy is not None
+        return "" if had else headline_reason(self.energy, self.cell.device, self.energy_refused)
 
     @property
     def wer(self) -> float | None:
@@ -329,7 +330,7 @@ class Record(Frozen):
         """Return how many answers say nothing if most do, so that speed means little; else empty."""
         if self.cell.weights != "pretrained" or self.cell.length != "natural":
             return ""
-        count = sum(answer.says_nothing(self.cell.max_new_tokens) for answer in self.answers)
+        count = sum([answer.says_nothing(self.cell.max_new_tokens) for answer in self.answers])
         if 2 * count <= len(self.answers):
             return ""
         return f"{count} of {len(self.answers)} answers are empty or repeat one text up to the limit"
@@ -361,9 +362,8 @@ class Record(Frozen):
             return {}
         from vlmnb.quality import scores
 
-        texts = [answer.answer for answer in self.answers]
-        references, choices = zip(*((a.references, a.choices) for a in self.answers), strict=True)
-        return scores.of(self.cell.dataset, texts, references, choices)
+        texts, references = [a.answer for a in self.answers], [a.references for a in self.answers]
+        return scores.of(self.cell.dataset, texts, references, [a.choices for a in self.answers])
 
     @property
     def has_quality(self) -> bool:

@@ -20,12 +20,13 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic_core import to_json
 
 from vlmnb.device import machine
 from vlmnb.files import code_fingerprint
-from vlmnb.files.changes import Signature, signature
+from vlmnb.files.changes import signature
 from vlmnb.records import record_file
 from vlmnb.records.indexed_record import IndexedRecord, read, read_all
 from vlmnb.records.record import Record
@@ -56,12 +57,12 @@ def keep(made: Record, results: Path) -> Path:
 def enter(path: Path, results: Path) -> None:
     """Enter a record just written. If that fails, the next question about the records does it."""
     with contextlib.suppress(Exception):  # nothing about an index is a reason to end a measurement
-        found = read(results, True, path.relative_to(results).as_posix())
+        found, was = read(results, True, path.relative_to(results).as_posix())
         with contextlib.closing(sqlite3.connect(results / INDEX, timeout=1)) as database:
             # The index of other code is left alone: its owner may be at work.
             if _version(database) in (0, _code_version()):
                 _prepare(database)
-                _put(database, [found])
+                _put(database, [(*found, *was)])
 
 
 class Index:
@@ -196,12 +197,11 @@ def _code_version() -> int:
     return 1 + int(hashlib.sha256(code.encode()).hexdigest()[:7], 16)
 
 
-def _put(database: sqlite3.Connection, found: Sequence[tuple[IndexedRecord, Signature]]) -> None:
+def _put(database: sqlite3.Connection, found: Sequence[tuple[Any, ...]]) -> None:
     """Enter files as they were read."""
     with database:
         database.executemany(
-            f"INSERT OR REPLACE INTO records VALUES ({', '.join('?' * len(_COLUMNS))})",
-            ((*each, *seen) for each, seen in found),
+            f"INSERT OR REPLACE INTO records VALUES ({', '.join('?' * len(_COLUMNS))})", found
         )
 
 
