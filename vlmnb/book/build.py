@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import logging
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent import futures
 from importlib.metadata import version
 from pathlib import Path
 
@@ -90,28 +92,30 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
     """
     records, unreadable = record_file.read_all(results)
     failures, unreadable_failures = collect.failures(runs)
-    reports, not_made = report_pages.execute(results, runs, records)
+    known = turns.read(results)
+    with futures.ThreadPoolExecutor(1) as beside:  # a Jupyter kernel does the work
+        executing = beside.submit(report_pages.execute, results, runs, records)
+        found = audit.findings(records, "reports")
+        content = Content(tuple(records), (), tuple(failures), (), tuple(found), tuple(known))
+        of_records, scripts = _of_records(content)
+        reports, not_made = executing.result()
     measured, refused = collect.notebooks(
         path for path in sorted(runs.glob("*/[!.]*.ipynb")) if path.parent.name != "failures"
     )
     reported, refused_reports = collect.notebooks(reports)
     redraw = collect.outdated(measured, results, runs)
-    known = turns.read(results)
     pages = collect.pages(measured, records, failures, redraw, known)
     pages += collect.pages(reported, records, (), {})
     if commands := [page.redraw_command for page in pages if page.redraw_command]:
         say(collect.outdated_summary(commands, len(pages), results, runs))
     problems = [*map(str, unreadable), *unreadable_failures, *not_made, *refused, *refused_reports]
     files: Files = {}
-    found = audit.findings(records, "reports")
     for page, notebook in zip(pages, [*measured.values(), *reported.values()], strict=True):
         made, left_out = collect.processed(page, notebook, records, found)
         files |= made
         problems += left_out
-    content = Content(
-        tuple(records), tuple(pages), tuple(failures), tuple(problems), tuple(found), tuple(known)
-    )
-    _write(files | _generated(content) | collect.downloads(content, results))
+    content = dataclasses.replace(content, pages=tuple(pages), problems=tuple(problems))
+    _write(files | scripts | _generated(content, of_records) | collect.downloads(content, results))
     return problems
 
 
@@ -217,7 +221,7 @@ def _with_figures(text: str, folder: Path) -> str:
 def _sphinx(output: Path) -> None:
     root = paths.root()
     command = [
-        sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(root),
+        sys.executable, "-m", "vlmnb.book.parallel", "build", str(root),
         "--config", str(root / "_config.yml"), "--toc", str(root / "book" / "generated" / "_toc.yml"),
         "--path-output", str(output), "-W", "-n", "--keep-going", "-q",
     ]  # fmt: skip
@@ -229,7 +233,17 @@ def _sphinx(output: Path) -> None:
         raise UserError(f"the book was not built; fix what Sphinx reports and build again:\n{tail}")
 
 
-def _generated(content: Content) -> Files:
+def _of_records(content: Content) -> tuple[dict[str, str], Files]:
+    """Return the pages, and the scripts, that are made of records alone."""
+    texts = {
+        "audit.md": audit.page(content.records, "measured", content.turns),
+        "reports-checked.md": audit.page(content.records, "reports"),
+    }
+    scripts = {"explore.js": explore.script(content), "finder.js": finder.script()}
+    return texts, {f"{collect.EXTRA}downloads/{name}": made for name, made in scripts.items()}
+
+
+def _generated(content: Content, of_records: Mapping[str, str]) -> Files:
     opening, drawn = first.page(content)
     texts = {
         "_toc.yml": table_of_contents(content),
@@ -242,8 +256,7 @@ def _generated(content: Content) -> Files:
         "tried.md": tried.page(),
         "machine.md": machine.page(content),
         "status.md": status.page(content),
-        "audit.md": audit.page(content.records, "measured", content.turns),
-        "reports-checked.md": audit.page(content.records, "reports"),
+        **of_records,
     }
     chapters = {f"{paths.model_folder(name)}.md": model.page(content, name) for name in content.models}
     texts |= chapters
@@ -263,8 +276,6 @@ def _generated(content: Content) -> Files:
     # The first page includes it, from one folder above.
     texts["headline.md"] = texts["headline.md"].replace(' href="', ' href="generated/')
     files = {f"generated/{name}": text.encode() for name, text in texts.items()}
-    files[f"{collect.EXTRA}downloads/explore.js"] = explore.script(content)
-    files[f"{collect.EXTRA}downloads/finder.js"] = finder.script()
     for setup, results in base_configuration.base_results(content.records).items():
         if pareto.panels(results):
             drawn[pareto_figure.path(setup)] = pareto_figure.figure(results)
