@@ -12,11 +12,9 @@ SHELL := /bin/bash
 .PHONY: book lab test test-ray test-llama-cpp peers setup setup-test browser lint clean
 
 book: setup
-	@status=0; for name in quickstart pictures cards; do \
-	  $(BIN)/vlmnb sweep sweeps/$$name.yaml; code=$$?; \
-	  if [ $$code -gt 1 ]; then exit $$code; fi; status=$$((status | code)); \
-	done; \
-	$(BIN)/vlmnb book || exit $$?; exit $$status
+	@$(BIN)/vlmnb sweep sweeps/{quickstart,pictures,cards}.yaml; code=$$?; \
+	if [ $$code -gt 1 ]; then exit $$code; fi; \
+	$(BIN)/vlmnb book || exit $$?; exit $$code
 
 # Opens the notebooks in JupyterLab, which is installed at the first time.
 lab: $(VENV)/.installed-lab
@@ -68,7 +66,7 @@ $(VENV)/bin/python:
 $(VENV)/.installed: requirements.txt constraints.txt pyproject.toml | $(VENV)/bin/python
 	@echo "Installing the pinned requirements into $(VENV) (once, a few minutes; about 2 GB)"
 	$(PIP) -r requirements.txt -c constraints.txt
-	$(PIP) --no-deps -e .
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(VENV)/.installed-lab: requirements-lab.txt $(VENV)/.installed

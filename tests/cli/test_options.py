@@ -153,7 +153,8 @@ def test_status_without_a_sweep_file_shows_all_sweeps_here(elsewhere: Path, vlmn
     measure(elsewhere / "mine", str(elsewhere / "s.yaml"))
     assert vlmnb("status", "--results", "mine")[1].splitlines()[0].endswith(str(elsewhere / "s.yaml"))
     (written,) = (elsewhere / "mine" / ".sweeps").glob("*.json")
-    later = json.loads(written.read_text()) | {"spec": "sweeps/cards.yaml", "began_at": "2099-01-01T00:00:00"}
+    both = {"spec": str(elsewhere / "s.yaml"), "others": ["sweeps/cards.yaml"]}
+    later = json.loads(written.read_text()) | both | {"began_at": "2099-01-01T00:00:00"}
     written.with_name("host-1.json").write_text(json.dumps(later))
     said = vlmnb("status", "--results", "mine")[1]
     assert said.splitlines()[0].endswith(f"{elsewhere / 's.yaml'}, sweeps/cards.yaml")
@@ -171,6 +172,21 @@ def test_status_counts_the_records_that_no_sweep_asks_for(elsewhere: Path, vlmnb
     assert f"do not ask for: {asked.model} (2)." in said
     assert json.loads(vlmnb("status", "--results", "mine", "--json")[1])["others"] == {asked.model: 2}
     assert "do not ask for" not in vlmnb("sweep", "s.yaml", "--dry-run", "--results", "mine")[1]
+
+
+def test_several_sweep_files_are_one_sweep_unless_they_make_the_same_page(
+    elsewhere: Path, vlmnb: Called
+) -> None:
+    both = ("sweep", "s.yaml", "sweeps/cards.yaml", "--results", "mine")
+    code, said, _ = vlmnb(*both, "--dry-run")
+    assert code == 0
+    assert "llava-tiny/batch_size" in said
+    assert "llava-tiny/card" in said
+    _, script, _ = vlmnb(*both, "--slurm")
+    assert f"sweep {elsewhere / 's.yaml'} sweeps/cards.yaml " in script
+    assert vlmnb("sweep", "s.yaml", "s.yaml", "--dry-run")[::2] == (
+        2, "vlmnb: two of the sweep files make the page llava-tiny/batch_size: sweep one after the other\n"
+    )  # fmt: skip
 
 
 def test_status_matches_records_for_the_last_sweeps_threads(

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from factory import STEADY, cell, changed, record
+from factory import STEADY, but, cell, changed, record
 from rich.console import Console
+from stored import measured
 
+from vlmnb import paths
 from vlmnb.cli import sweep_command
 from vlmnb.device import load
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.records import record_file
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory, local, options
+from vlmnb.sweep.execute import RunResult
 from vlmnb.sweep.inventory import CellState, Job
 from vlmnb.sweep.progress import Progress
 
+SILENT: Any = None
 BUSY = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.5, contaminated=True)
 
 
@@ -38,10 +44,11 @@ def jobs(results: Path) -> list[Job]:
 
 
 @pytest.mark.parametrize(("share", "again"), [(0.01, ["digest 1"]), (0.6, [])])
+@pytest.mark.parametrize("last", [False, True])
 def test_disturbed_cells_are_measured_again_on_a_quiet_machine_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, again: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float, again: list[str], last: bool
 ) -> None:
-    found, tried = jobs(tmp_path), []
+    found, tried, said = jobs(tmp_path), list[str](), io.StringIO()
     monkeypatch.setattr(load.BackgroundLoad, "share", lambda _: share)
     monkeypatch.setattr(sweep_command, "QUIET_S", 0.0)
 
@@ -51,11 +58,46 @@ def test_disturbed_cells_are_measured_again_on_a_quiet_machine_only(
 
     monkeypatch.setattr(local, "local", execute)
     asked = options.Asked(spec=Path("sweeps/quickstart.yaml"), results=tmp_path, runs=tmp_path)
-    progress = Progress(found, [], Console(quiet=True), results=tmp_path)
+    progress = Progress(found, [], Console(file=said), results=tmp_path)
     every = {state.path for state in found[0].cells}
     assert inventory.disturbed(found, set()) == frozenset(), "only what this sweep measured"
-    sweep_command._without_load(found, every, [], asked, progress, Console(quiet=True), asked)
-    assert tried == again
+    on = sweep_command.Again(asked, progress, Console(quiet=True), asked)
+    results, left = on.without_load(found, every, [], last=last)
+    assert (results, tried) == ([], again)
+    assert left == (set() if again else every)
+    assert ("which they still do" in said.getvalue()) == (last and not again)
+
+
+def test_disturbed_repeats_are_measured_again_before_other_pages_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, executed, busy = tmp_path / "s.yaml", list[tuple[str, int]](), [BUSY]
+    parameters = {"samples": 4, "device": "cpu", "length": "natural"}
+    axes = {"batch_size": {"batch_sizes": [1]}, "repeat": {"datasets": ["textvqa-mini"], "repeats": [1, 2]}}
+    models = ["llava-tiny", "fuyu-tiny"]
+    content = {"title": "T", "models": models, "parameters": parameters, "axes": axes}
+    spec.write_text(json.dumps(content))
+    monkeypatch.setattr(load.BackgroundLoad, "share", lambda _: 0.0)
+    monkeypatch.setattr(sweep_command, "QUIET_S", 0.0)
+
+    def execute(sweep: Any, todo: list[Job]) -> list[RunResult]:
+        todo = [job for job in map(sweep.now, todo) if job.needs_work(sweep.remeasure)]
+        for job in todo:
+            wanted = job.wanted(sweep.remeasure)
+            executed.append((job.run.axis, len(wanted)))
+            for state in wanted:
+                made = changed(measured(state.cell), "provenance", conditions=busy.pop() if busy else None)
+                record_file.write(but(made, timing=record(latencies=STEADY).timing), tmp_path / "results")
+            page = paths.executed(tmp_path / "runs", job.run.model, job.run.axis)
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.touch()
+            inventory.mark_page(sweep.now(job), tmp_path / "runs")
+        return [RunResult(run=job.run) for job in todo]
+
+    monkeypatch.setattr(local, "local", execute)
+    asked = options.Asked(spec=spec, results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
+    assert sweep_command.run(asked) == sweep_command.OK
+    assert executed == [("repeat", 2)] * 2 + [("repeat", 1)] + [("batch_size", 1)] * 2
 
 
 def test_pages_older_than_the_repeats_of_a_later_run_are_drawn_again(
@@ -78,8 +120,44 @@ def test_pages_older_than_the_repeats_of_a_later_run_are_drawn_again(
     late = [job("early", "outdated"), job("now", "current"), job("broken", "outdated")]
     late.append(job("open", "outdated", wanted=True))
     results = [result("early"), result("now"), result("broken", "failed"), result("open")]
-    asked: Any = SimpleNamespace(spec=Path("sweeps/repeat.yaml"), command="c")
+    asked: Any = SimpleNamespace(spec=Path("sweeps/repeat.yaml"), others=(), command="c")
     execution: Any = SimpleNamespace(results=tmp_path, runs=tmp_path)
-    made = sweep_command._drawn_again(late, results, execution, Console(), asked)
+    made = sweep_command.Again(execution, SILENT, Console(), asked).drawn(late, results)
     assert drawn == ["early"]
     assert sorted(one.run.name for one in made) == ["broken", "early", "now", "open"]
+
+
+@pytest.mark.parametrize(
+    ("again", "wanted", "early"), [([], [], True), (["k"], [], False), ([], ["f"], False)]
+)
+def test_a_page_that_measures_nothing_is_begun_while_another_is_drawn(
+    monkeypatch: pytest.MonkeyPatch, again: list[str], wanted: list[str], early: bool
+) -> None:
+    begun: list[str] = []
+
+    def job(name: str, cells: list[str]) -> Any:
+        def of(remeasure: inventory.Remeasure = inventory.NOTHING_AGAIN) -> list[str]:
+            return [] if remeasure == inventory.NOTHING_AGAIN else cells
+
+        return SimpleNamespace(run=name, wanted=of, needs_work=lambda *_: True)
+
+    def start(run: str, *_: Any) -> Any:
+        begun.append(run)
+        return SimpleNamespace(run=run, close=lambda: None)
+
+    def execute(begun: Any, poll: Any, stop: Any) -> str:
+        poll("")
+        return str(begun.run)
+
+    monkeypatch.setattr(local, "StartedRun", start)
+    monkeypatch.setattr(local.execute, "execute", execute)
+    monkeypatch.setattr(local.slots, "awaited", lambda _: False)
+    second = inventory.Remeasure(disturbed=frozenset({"d"}))
+    sweep: Any = SimpleNamespace(
+        stop=SimpleNamespace(is_set=lambda: False), now=lambda job: job, remeasure=second, options=None,
+        parents=None,
+    )  # fmt: skip
+    relay = local._Relay(sweep, local.slots.CPU)
+    relay.following = job("following", wanted)
+    assert relay(job("now", again), again, lambda _: None) == "now"
+    assert begun == ["now", *["following"] * early]

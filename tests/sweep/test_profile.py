@@ -10,7 +10,7 @@ import pytest
 
 from vlmnb.analysis import time_spent
 from vlmnb.errors import UserError
-from vlmnb.records import record_file
+from vlmnb.records import record_file, turns
 from vlmnb.sweep import profile
 
 
@@ -48,6 +48,10 @@ def test_the_stages_of_notebooks_and_of_their_cells_add_up(tmp_path: Path) -> No
     ]
     for made in records:
         record_file.write(made, results)
+    timings = {made.key: factory.but(made.timing, loop_s=0.5) for made in records if made.timing}
+    for number, started in enumerate((at(9), "2026-02-01T10:00:00+00:00")):
+        taken = turns.Turns(name=f"{number}" * 16, started_at=started, seconds=1.5, timings=timings)
+        turns.write(taken, results, records[0].hardware, "llava-tiny")
     page(runs, "device", 0.0, [made.key for made in records])
     page(runs, "batch_size", 10.0, [])
     found = profile.of(results, runs)
@@ -55,11 +59,13 @@ def test_the_stages_of_notebooks_and_of_their_cells_add_up(tmp_path: Path) -> No
     assert found.on_record == 1
     assert "1 cell measured and 1 shown that were on record before" in profile.lines(found)[-2]
     assert found.stages[profile.KERNEL] == pytest.approx(4.0)
-    assert found.stages[profile.AROUND] == pytest.approx(18.0 - 7.0)
+    assert found.stages[profile.AROUND] == pytest.approx(18.0 - 7.0 - 1.5)
+    assert found.stages[profile.TURNS] == pytest.approx(1.0), "the older turns are not of this notebook"
+    assert found.stages[profile.PREPARED] == pytest.approx(0.5)
     assert found.stages[time_spent.STAGES[""]] == pytest.approx(0.5)
     assert found.stages[profile.DRAWN] == pytest.approx(6.0)
     assert sum(found.stages.values()) == pytest.approx(30.0)
-    assert found.window_share == pytest.approx(4 / 25)
+    assert found.window_share == pytest.approx((4 + 1) / 25)
     assert len([line for line in profile.lines(found) if "timed windows" in line]) == 2
 
 

@@ -92,7 +92,9 @@ def _outside() -> str:
 
 @_command
 def sweep(
-    spec: Annotated[Path, Argument(help="A sweep file, such as sweeps/quickstart.yaml.")],
+    specs: Annotated[
+        list[Path], Argument(help="Sweep files, such as sweeps/quickstart.yaml.", metavar="SPEC...")
+    ],
     results: ResultsOption = RESULTS,
     runs: RunsOption = RUNS,
     dry_run: Annotated[bool, Option(help="List the cells, measure nothing.")] = False,
@@ -118,14 +120,14 @@ def sweep(
     run_limit: Annotated[float, Option(help="Seconds a notebook may take.")] = 12 * 3600,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure the missing cells of a sweep file and make its pages."""
+    """Measure the missing cells of sweep files and make their pages."""
     from vlmnb.cli import sweep_command
     from vlmnb.sweep import inventory, options
 
     if on not in ("local", "ray"):
         raise UserError(f"--on takes local or ray, got {on!r}")
     asked = options.Asked(
-        spec=spec, results=results, runs=runs, only=tuple(only or ()),
+        spec=specs[0], others=specs[1:], results=results, runs=runs, only=tuple(only or ()),
         remeasure=inventory.Remeasure(stale=stale, retry_failed=retry_failed),
         on=on, hardware=hardware, threads=threads, run_limit_s=run_limit, cell_limit_s=cell_limit,
         as_json=as_json,

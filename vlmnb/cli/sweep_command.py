@@ -7,10 +7,11 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vlmnb import paths
 from vlmnb.errors import UserError, with_name
@@ -24,6 +25,7 @@ from vlmnb.sweep.inventory import Job, Remeasure
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vlmnb.sweep import warm
     from vlmnb.sweep.execute import ExecutionOptions, RunResult
     from vlmnb.sweep.progress import Progress
 
@@ -65,8 +67,9 @@ def specs_here(results: Path) -> tuple[Path, ...]:
     specs: dict[str, Path] = {}
     for progress, alive in found:
         if alive or not found[-1][1]:  # those at work come last
-            with contextlib.suppress(UserError):
-                specs[progress.spec] = options.spec_path(Path(progress.spec))
+            for spec in (progress.spec, *progress.others):
+                with contextlib.suppress(UserError):
+                    specs[spec] = options.spec_path(Path(spec))
     return tuple(specs.values())
 
 
@@ -78,7 +81,7 @@ def run(asked: options.Asked) -> int:
     """
     from rich.console import Console
 
-    from vlmnb.sweep import local, scheduler, supervisor
+    from vlmnb.sweep import local, scheduler, supervisor, warm
 
     runs, execution = options.planned(asked)
     jobs = inventory.jobs(runs, execution.results, execution.runs)
@@ -98,22 +101,30 @@ def run(asked: options.Asked) -> int:
         jobs = inventory.jobs(runs, execution.results, execution.runs)
     console = Console(stderr=asked.as_json, soft_wrap=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers send it; it stops as Ctrl-C does
-    with launcher as execute:
+    with launcher as execute, contextlib.closing(warm.Parents()) as parents:
         wanted = {cell.path: cell for job in jobs for cell in job.wanted(asked.remeasure)}
         if asked.remeasure.stale:
             _require_clock(jobs)
         progress = _progress(jobs, asked.remeasure, execution, console, asked)
         for line in status.kept(wanted.values()):
             progress.announce(line)
-        sweep = scheduler.Sweep(execution, asked.remeasure, progress)
+        sweep = scheduler.Sweep(execution, asked.remeasure, progress, parents)
+        todo = [job for job in jobs if job.needs_work(asked.remeasure)]
+        left: AbstractSet[Path] = set(wanted)
+        results: list[RunResult] = []
+        again = Again(execution, progress, console, asked, parents)
         try:
+            # All pages of a machine show what its A/A repeats do: these are complete before any is drawn.
+            here = asked.on == "local"
+            if repeats := [job for job in todo if here and job.of_repeats and job.wanted(asked.remeasure)]:
+                with progress:
+                    results = execute(sweep, repeats)
+                results, left = again.without_load(again.now(repeats), left, results, last=False)
             with progress:
-                results = execute(sweep, [job for job in jobs if job.needs_work(asked.remeasure)])
-            if asked.on == "local":
-                again = inventory.jobs(runs, execution.results, execution.runs)
-                results = _without_load(again, wanted, results, execution, progress, console, asked)
-                again = inventory.jobs(runs, execution.results, execution.runs)
-                results = _drawn_again(again, results, execution, console, asked)
+                results += execute(sweep, [job for job in todo if job not in repeats])
+            if here:
+                results, _ = again.without_load(again.now(jobs), left, results)
+                results = again.drawn(again.now(jobs), results)
         except KeyboardInterrupt:
             done = f"stopped after {progress.done} of {progress.total} cells"
             print(f"\nvlmnb: {done}; continue with: {asked.command}", file=sys.stderr)
@@ -124,61 +135,78 @@ def run(asked: options.Asked) -> int:
     return _report(asked, inventory.jobs(runs, execution.results, execution.runs), progress, results, console)
 
 
-def _without_load(
-    jobs: Sequence[Job], measured: Container[Path], results: Sequence[RunResult], execution: ExecutionOptions,
-    progress: Progress, console: Console, asked: options.Asked,
-) -> Sequence[RunResult]:  # fmt: skip
-    """Measure once more, on a machine that is quiet now, what other processes disturbed in this sweep."""
-    from vlmnb.device import clock, load
+class Again(NamedTuple):
+    """What a sweep on this machine does once its runs have ended: it executes some of them again."""
 
-    disturbed = inventory.disturbed(jobs, measured)
-    if not disturbed or any(result.kind != "ok" for result in results):
-        return results
-    now = load.BackgroundLoad()
-    now.start()
-    clock.sleep(QUIET_S)
-    if load.is_high(now.share()):
-        progress.announce(
-            f"{counted(len(disturbed), 'cell')} measured while other processes used the machine (†), which "
-            "they still do; to measure them again, delete their records on a quiet machine"
+    execution: ExecutionOptions
+    progress: Progress
+    console: Console
+    asked: options.Asked
+    parents: warm.Parents | None = None
+
+    def now(self, jobs: Sequence[Job]) -> list[Job]:
+        """Return jobs as the records are now."""
+        return inventory.jobs([job.run for job in jobs], self.execution.results, self.execution.runs)
+
+    def without_load(
+        self, jobs: Sequence[Job], measured: AbstractSet[Path], results: list[RunResult], *, last: bool = True
+    ) -> tuple[list[RunResult], AbstractSet[Path]]:
+        """Measure once more, on a machine that is quiet now, what other processes disturbed in this sweep.
+
+        Args:
+            jobs: Those of which cells are measured again.
+            measured: Files of the cells that this sweep measured once.
+            last: Whether what cannot be measured again now will not be later either.
+
+        Returns:
+            The results of all runs, and the files of the cells that were not measured again.
+        """
+        from vlmnb.device import clock, load
+
+        disturbed = inventory.disturbed(jobs, measured)
+        if not disturbed or any(result.kind != "ok" for result in results):
+            return results, measured
+        now = load.BackgroundLoad()
+        now.start()
+        clock.sleep(QUIET_S)
+        if load.is_high(now.share()):
+            if last:
+                self.progress.announce(
+                    f"{counted(len(disturbed), 'cell')} measured while other processes used the machine (†), "
+                    "which they still do; to measure them again, delete their records on a quiet machine"
+                )
+            return results, measured
+        self.progress.announce(
+            f"Second round: {counted(len(disturbed), 'cell')} measured again, because other processes used "
+            "the machine the first time (†); the time starts at zero"
         )
-        return results
-    progress.announce(
-        f"Second round: {counted(len(disturbed), 'cell')} measured again, because other processes used the "
-        "machine the first time (†); the time starts at zero"
-    )
-    # All jobs: a page shows records of other runs, and those drawn before are drawn again.
-    return _again(jobs, Remeasure(disturbed=disturbed), results, execution, console, asked)
+        # All jobs: a page shows records of other runs, and those drawn before are drawn again.
+        found = self._executed(jobs, Remeasure(disturbed=disturbed), results)
+        return found, measured - {state.path for job in jobs for state in job.cells}
 
+    def drawn(self, jobs: Sequence[Job], results: list[RunResult]) -> list[RunResult]:
+        """Draw pages again that show records of runs that came after them."""
+        made = {result.run.name for result in results if result.kind == "ok"}
+        late = [job for job in jobs if job.run.name in made and job.page != "current" and not job.wanted()]
+        if not late:
+            return results
+        self.console.print(
+            f"{counted(len(late), 'page')} drawn again: records that they show came after them",
+            markup=False, highlight=False,
+        )  # fmt: skip
+        return self._executed(late, inventory.NOTHING_AGAIN, results)
 
-def _drawn_again(
-    jobs: Sequence[Job], results: Sequence[RunResult], execution: ExecutionOptions, console: Console,
-    asked: options.Asked,
-) -> Sequence[RunResult]:  # fmt: skip
-    """Draw pages again that show records of runs that came after them: A/A repeats of another model."""
-    made = {result.run.name for result in results if result.kind == "ok"}
-    late = [job for job in jobs if job.run.name in made and job.page != "current" and not job.wanted()]
-    if not late:
-        return results
-    console.print(
-        f"{counted(len(late), 'page')} drawn again: records that they show came after them",
-        markup=False, highlight=False,
-    )  # fmt: skip
-    return _again(late, inventory.NOTHING_AGAIN, results, execution, console, asked)
+    def _executed(
+        self, jobs: Sequence[Job], remeasure: Remeasure, results: Sequence[RunResult]
+    ) -> list[RunResult]:
+        """Execute jobs once more; return all results, the new ones in place of the old."""
+        from vlmnb.sweep import local, scheduler
 
-
-def _again(
-    jobs: Sequence[Job], remeasure: Remeasure, results: Sequence[RunResult], execution: ExecutionOptions,
-    console: Console, asked: options.Asked,
-) -> Sequence[RunResult]:  # fmt: skip
-    """Execute jobs once more on this machine; return all results, the new ones in place of the old."""
-    from vlmnb.sweep import local, scheduler
-
-    progress = _progress(jobs, remeasure, execution, console, asked)
-    with progress:
-        again = local.local(scheduler.Sweep(execution, remeasure, progress), jobs)
-    names = {result.run.name for result in again}
-    return [*(result for result in results if result.run.name not in names), *again]
+        progress = _progress(jobs, remeasure, self.execution, self.console, self.asked)
+        with progress:
+            again = local.local(scheduler.Sweep(self.execution, remeasure, progress, self.parents), jobs)
+        names = {result.run.name for result in again}
+        return [*(result for result in results if result.run.name not in names), *again]
 
 
 def _progress(
@@ -191,7 +219,8 @@ def _progress(
     cells = {cell.path: cell for job in jobs for cell in job.wanted(remeasure)}
     return Progress(
         jobs, list(cells.values()), console,
-        results=execution.results, spec=options.named(asked.spec), command=asked.command,
+        results=execution.results, spec=options.named(asked.spec),
+        others=[options.named(other) for other in asked.others], command=asked.command,
     )  # fmt: skip
 
 

@@ -27,11 +27,13 @@ class Turns(Frozen):
     Attributes:
         name: Digest of the cells' keys, which each of the times bears as well.
         started_at: UTC time.
+        seconds: Time from then until they had ended, models loaded and warm-up included; None if not noted.
         timings: Times of each cell by the key of its record.
     """
 
     name: str
     started_at: str
+    seconds: float | None = None
     timings: dict[str, Timing]
 
 

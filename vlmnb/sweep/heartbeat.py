@@ -34,6 +34,7 @@ class SweepProgress(Frozen):
     """How far a sweep was when it last wrote its file.
 
     Attributes:
+        others: Sweep files beside ``spec``.
         done: Cells with a record; ``measured`` by this sweep; ``failed`` as they are recorded.
         remaining_s: Estimate of the time to measure the remaining cells, None before the first is measured.
             Waiting for a device is not part of it: how long other processes take is unknown.
@@ -44,6 +45,7 @@ class SweepProgress(Frozen):
     """
 
     spec: str
+    others: tuple[str, ...] = ()
     command: str
     pid: int
     host: str

@@ -89,7 +89,8 @@ class Job(Frozen):
 
     Attributes:
         inputs: What the page is made from beside the cells, one line each: for a page without cells its
-            inputs, else the A/A repeats on record, which decide which differences it reports.
+            inputs, else the A/A repeats on record, which decide which differences it reports; none for a page
+            of repeats.
     """
 
     run: Run
@@ -100,6 +101,11 @@ class Job(Frozen):
     def wanted(self, remeasure: Remeasure = NOTHING_AGAIN) -> list[CellState]:
         """Return the cells to measure, in table order."""
         return [cell for cell in self.cells if cell.wanted(remeasure)]
+
+    @property
+    def of_repeats(self) -> bool:
+        """Whether its cells are A/A repeats."""
+        return bool(self.cells) and all(state.cell.repeat for state in self.cells)
 
     def needs_work(self, remeasure: Remeasure = NOTHING_AGAIN) -> bool:
         """Check whether there are cells to measure or a page to make."""
@@ -147,7 +153,9 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
 
             inputs = page_inputs.of(plan.model, plan.parameters, usable)
         else:
-            inputs = () if plan.source == "reports" else repeats
+            # A page of repeats shows its own alone.
+            own_alone = plan.source == "reports" or all(cell.repeat for cell in plan.cells)
+            inputs = () if own_alone else repeats
         cells = tuple(states[cell] for cell in plan.cells)
         job = Job(run=run, cells=cells, page="missing", inputs=inputs)
         made.append(job.model_copy(update={"page": _page(job, pages)}))

@@ -17,9 +17,8 @@ from vlmnb.sweep.scheduler import Sweep
 
 def local(sweep: Sweep, todo: Sequence[Job]) -> list[RunResult]:
     """Execute jobs on this machine and return the results of those that no other sweep has done meanwhile."""
-    with contextlib.closing(sweep.parents):
-        alone = [job for job in todo if slots.whole_machine([state.cell.device for state in job.cells])]
-        return _side_by_side(sweep, [job for job in todo if job not in alone]) + _one_by_one(sweep, alone)
+    alone = [job for job in todo if slots.whole_machine([state.cell.device for state in job.cells])]
+    return _side_by_side(sweep, [job for job in todo if job not in alone]) + _one_by_one(sweep, alone)
 
 
 class _Relay:
@@ -38,7 +37,7 @@ class _Relay:
 
         def poll(cell: str) -> None:
             on_poll(cell)
-            if not cell and not sweep.stop.is_set():
+            if not cell and not again and not sweep.stop.is_set():
                 self._begin_following(job)
 
         if self._begun and (self._begun.run != job.run or again):
@@ -55,13 +54,14 @@ class _Relay:
 
     def _begin_following(self, job: Job) -> None:
         sweep = self._sweep
-        # Which cells to measure again is known only when a run begins, too late for an early start.
-        if self._begun or not self.following or sweep.remeasure != NOTHING_AGAIN:
+        if self._begun or not self.following:
             return
         if slots.awaited(slots.everything()) or sweep.now(job).wanted():
             return
         following = sweep.now(self.following)
-        if following.needs_work():
+        # Which cells to measure again is known only when a run begins, too late for an early start.
+        late = sweep.remeasure != NOTHING_AGAIN and following.wanted(sweep.remeasure)
+        if following.needs_work() and not late:
             with contextlib.suppress(OSError):
                 self._begun = StartedRun(following.run, sweep.options, self._slot, (), sweep.parents)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from pathlib import Path
 from typing import Literal
 
@@ -23,7 +24,7 @@ class Asked(ExecutionOptions):
     """The options of ``vlmnb sweep``.
 
     Attributes:
-        others: Sweep files whose runs are shown beside those of ``spec``.
+        others: Sweep files beside ``spec``.
         only: Names of the runs to execute; empty means all.
         hardware: On a cluster: slug of the machines to measure on; empty if there is one kind.
         threads: Threads that torch computes with; 0 means one per physical core.
@@ -41,7 +42,7 @@ class Asked(ExecutionOptions):
     @property
     def command(self) -> str:
         """Return the command that continues this sweep."""
-        words = ["vlmnb", "sweep", named(self.spec)]
+        words = ["vlmnb", "sweep", *map(named, (self.spec, *self.others))]
         words += [word for name in self.only for word in ("--only", name)]
         words += ["--stale"] * self.remeasure.stale + ["--retry-failed"] * self.remeasure.retry_failed
         usual = Asked(spec=self.spec, results=Path("results"), runs=Path("runs"))
@@ -54,7 +55,10 @@ class Asked(ExecutionOptions):
 
 
 def require_options(asked: Asked, *, slurm: bool, dry_run: bool) -> None:
-    """Refuse options that contradict each other, and limits under which nothing can be measured."""
+    """Refuse options that contradict each other, and limits under which nothing can be measured.
+
+    Sweep files that make the same page contradict each other, too.
+    """
     refused = (
         (slurm and dry_run, "--slurm prints a script and measures nothing: give it without --dry-run"),
         (slurm and asked.as_json, "--slurm prints a script: give it without --json"),
@@ -75,6 +79,10 @@ def require_options(asked: Asked, *, slurm: bool, dry_run: bool) -> None:
     if asked.threads > most:
         who = "a node" if elsewhere else "this machine"
         raise UserError(f"--threads {asked.threads} is more than {who} has processors: at most {most}")
+    files = (asked.spec, *asked.others) if asked.others else ()
+    asking = Counter(run.name for spec in files for run in inventory.load(spec_path(spec)))
+    if twice := [name for name, times in asking.items() if times > 1]:
+        raise UserError(f"two of the sweep files make the page {twice[0]}: sweep one after the other")
 
 
 def spec_path(given: Path) -> Path:

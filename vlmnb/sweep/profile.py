@@ -10,11 +10,12 @@ from typing import Any
 
 from vlmnb.analysis import time_spent
 from vlmnb.errors import UserError
-from vlmnb.records import record_file
+from vlmnb.records import record_file, turns
 from vlmnb.stats.formatting import counted
 from vlmnb.types import Frozen
 
 KERNEL, AROUND = "Jupyter kernels started", "imports, waiting for the device, records written"
+TURNS, PREPARED = "turns: timed", "turns: models loaded, batches prepared, warm-up"
 DRAWN, PAPERMILL = "tables and plots drawn", "papermill"
 
 
@@ -35,8 +36,8 @@ class Profile(Frozen):
 
     @property
     def window_share(self) -> float:
-        """Share of the wall time that is inside timed windows."""
-        return self.stages.get(time_spent.WINDOW, 0.0) / self.wall_s
+        """Share of the wall time in which something was timed: in windows and in turns."""
+        return sum(self.stages.get(name, 0.0) for name in (time_spent.WINDOW, TURNS)) / self.wall_s
 
 
 def of(results: Path, runs: Path) -> Profile:
@@ -68,6 +69,13 @@ def of(results: Path, runs: Path) -> Profile:
             if record.provenance.stages and int(began) <= _time(record.provenance.started_at) <= ended
         ]  # fmt: skip
         cells.update(record.key for record in measured)
+        taken = [
+            one
+            for one in turns.read(results, model)
+            if one.timings.keys() & shown and int(began) <= _time(one.started_at) <= ended
+        ]
+        timed_s = sum(timing.loop_s for one in taken for timing in one.timings.values())
+        turns_s = sum(one.seconds or 0.0 for one in taken)
         for stage, seconds in time_spent.of_cells(measured).items():
             spent[stage] += seconds
         measuring = sum(_seconds(times) for cell, times in timed if _measures(cell))
@@ -75,13 +83,15 @@ def of(results: Path, runs: Path) -> Profile:
         start = _time(timed[0][1]["start_time"]) - began
         on_cells = sum(record.provenance.seconds or 0.0 for record in measured)
         spent[KERNEL] += start
-        spent[AROUND] += max(0.0, measuring - on_cells)
+        spent[TURNS] += timed_s
+        spent[PREPARED] += max(0.0, turns_s - timed_s)
+        spent[AROUND] += max(0.0, measuring - on_cells - max(turns_s, timed_s))
         spent[DRAWN] += drawing
         spent[PAPERMILL] += max(0.0, ended - began - start - measuring - drawing)
     if not intervals:
         raise UserError(f"there is no executed notebook in {runs}; make some with: vlmnb sweep SPEC")
-    order = (KERNEL, AROUND, *time_spent.STAGES.values(), DRAWN, PAPERMILL)
-    stages = {name: spent[name] for name in order if name in spent}
+    order = (KERNEL, AROUND, *time_spent.STAGES.values(), TURNS, PREPARED, DRAWN, PAPERMILL)
+    stages = {name: spent[name] for name in order if spent.get(name)}
     return Profile(
         wall_s=_covered(intervals), notebooks=len(intervals), cells=len(cells),
         on_record=len(shown - cells), stages=stages,
@@ -98,7 +108,8 @@ def lines(found: Profile) -> list[str]:
         rows.append(f"{name:{width}} {seconds:9.1f} {seconds / total:7.1%} {each:11.2f}")
     what = f"{counted(found.notebooks, 'notebook')}, {counted(found.cells, 'cell')} measured"
     what += f" and {found.on_record} shown that were on record before" if found.on_record else ""
-    rows.append(f"\n{what}: {found.wall_s:.1f} s, {found.window_share:.0%} of it inside timed windows.")
+    share = f"{found.window_share:.0%} of it inside timed windows and turns"
+    rows.append(f"\n{what}: {found.wall_s:.1f} s, {share}.")
     rows.append("A notebook starts up while the one before it draws its page, so the stages add up to more.")
     return rows
 

@@ -42,10 +42,11 @@ class Progress:
 
     def __init__(
         self, jobs: Sequence[Job], wanted: Sequence[CellState], console: Console, *, results: Path,
-        spec: str = "", command: str = "",
+        spec: str = "", others: Sequence[str] = (), command: str = "",
     ) -> None:  # fmt: skip
-        """Count what exists already; ``command`` continues this sweep of the file ``spec``."""
+        """Count what exists already; ``command`` continues this sweep of the file ``spec`` and others."""
         self._console, self._results, self._spec, self._command = console, results, spec, command
+        self._others = tuple(others)
         states = {state.path: state for job in jobs for state in job.cells}
         self._pending = {state.path: signature(state.path) for state in wanted}
         self._failed = {p for p, state in states.items() if state.status == "failed"} - set(self._pending)
@@ -118,10 +119,11 @@ class Progress:
         """Return how far the sweep is."""
         now = time.monotonic()
         return SweepProgress(
-            spec=self._spec, command=self._command, pid=os.getpid(), host=socket.gethostname(),
-            began_at=self._began_at, elapsed_s=now - self._began, total=self.total, done=self.done,
-            measured=self.measured, failed=len(self._failed), remaining_s=self._remaining_s(), ended=ended,
-            threads=slots.threads(), stopped_by=self.stopped_by,
+            spec=self._spec, others=self._others, command=self._command, pid=os.getpid(),
+            host=socket.gethostname(), began_at=self._began_at, elapsed_s=now - self._began,
+            total=self.total, done=self.done, measured=self.measured, failed=len(self._failed),
+            remaining_s=self._remaining_s(), ended=ended, threads=slots.threads(),
+            stopped_by=self.stopped_by,
             current={
                 where: Current(run=run, cell=cell, seconds=now - since)
                 for where, (run, cell, since) in self._current.items()

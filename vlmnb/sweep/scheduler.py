@@ -46,15 +46,18 @@ class Sweep:
 
     Attributes:
         stop: Set when it is to stop.
-        parents: Warm parents, of which Jupyter kernels on this machine are forked.
+        parents: Warm parents, of which Jupyter kernels on this machine are forked; None starts ordinary ones.
         before_waiting: Called before it waits for another process.
     """
 
-    def __init__(self, options: ExecutionOptions, remeasure: Remeasure, progress: Progress) -> None:
+    def __init__(
+        self, options: ExecutionOptions, remeasure: Remeasure, progress: Progress,
+        parents: warm.Parents | None = None,
+    ) -> None:  # fmt: skip
         """Execute nothing yet."""
         self.options, self.remeasure, self.progress = options, remeasure, progress
         self.stop = threading.Event()
-        self.parents = warm.Parents()
+        self.parents = parents
         self.before_waiting: Callable[[], None] = lambda: None
         self._runs = locks.Locks(options.runs / ".runs.lock")
 

@@ -31,7 +31,8 @@ def script(asked: options.Asked) -> str:
     spec = options.spec_path(asked.spec).resolve()
     # One line, because it goes into a comment: a second line would be a command of the script.
     title = one_line("".join(c if c.isprintable() else " " for c in sweep_file.load_sweep(spec).title))
-    task = {"spec": spec, "results": execution.results, "runs": execution.runs, "only": ()}
+    others = tuple(options.spec_path(other).resolve() for other in asked.others)
+    task = {"spec": spec, "others": others, "results": execution.results, "runs": execution.runs, "only": ()}
     return templates.render(
         "vlmnb.sweep",
         "slurm.sh.j2",
