@@ -106,10 +106,25 @@ def test_what_was_measured_stands_if_turns_fail(
     measured = [(one, record(one.cell, key=one.key)) for one in (resolved(seq_len=200), resolved(seq_len=50))]
     cleared: list[bool] = []
     slot: Any = SimpleNamespace(clear=lambda: cleared.append(True))
-    turns.take(measured, slot, tmp_path)
+    turns.take(measured, {"of another group"}, slot, tmp_path)
     assert cleared
     assert not written.read(tmp_path)
     assert "no turns here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("known", "fresh", "again"), [(True, 0, 0), (True, 1, 1), (False, 0, 1)])
+def test_turns_are_taken_again_if_a_cell_is_measured_or_they_are_not_on_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, known: bool, fresh: int, again: int
+) -> None:
+    measured = [(one, record(one.cell, key=one.key)) for one in (resolved(seq_len=200), resolved(seq_len=50))]
+    keys = [made.key for _, made in measured]
+    made = written.Turns(name=written.name(keys), started_at="2026-01-01T00:00:00+00:00", timings={})
+    if known:
+        written.write(made, tmp_path, measured[0][1].hardware, "llava-tiny")
+    taken: list[Any] = []
+    monkeypatch.setattr(turns, "_timed", lambda group, slot: taken.append(group) or made)
+    turns.take(measured, set(keys[:fresh]), SimpleNamespace(clear=lambda: None), tmp_path)
+    assert len(taken) == again
 
 
 @pytest.mark.slow
@@ -127,7 +142,7 @@ def test_cells_of_one_notebook_take_turns(tmp_path: Path) -> None:
         assert timing
         assert timing.passes >= 1
         assert len(timing.latencies_s) == batches * timing.passes
-        assert sum(timing.latencies_s) <= timing.loop_s
+        assert sum(timing.latencies_s) <= timing.loop_s <= (taken.seconds or 0.0)
         for latency, *phases in zip(
             timing.latencies_s, timing.vision_s, timing.prefill_s, timing.decode_s, strict=True
         ):

@@ -66,7 +66,7 @@ def measure_cells(
     """
     slot, counts = ModelSlot(), FlopCounts()
     records: list[Record] = []
-    fresh = False
+    fresh: set[str] = set()
     with CellsToMeasure(wanted, results) as work:
         missing = [resolved for resolved in work.cells if work.recorded(resolved) is None]
         with process_state.importing():
@@ -80,14 +80,15 @@ def measure_cells(
                     found = work.recorded(resolved)  # another process may have measured it in the meantime
                     if found is None:
                         found = work.ran_out(resolved, records) or measure_cell(resolved, slot, counts)
-                        found, fresh = work.write(found), True
+                        found = work.write(found)
+                        fresh.add(found.key)
                 if found.status not in UNDISTURBED:
                     slot.clear()  # after writing: it raises if an error has broken the CUDA context
             if on_cell:
                 on_cell(resolved.cell, found)
             records.append(found)
         if fresh:
-            turns.take(list(zip(work.cells, records, strict=True)), slot, results)
+            turns.take(list(zip(work.cells, records, strict=True)), fresh, slot, results)
         slot.clear()
     return records
 

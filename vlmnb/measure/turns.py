@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -57,7 +58,9 @@ class Turn:
         self.spent_s += now_s() - began_s
 
 
-def take(measured: Sequence[tuple[Resolved, Record]], slot: ModelSlot, results: Path) -> None:
+def take(
+    measured: Sequence[tuple[Resolved, Record]], fresh: AbstractSet[str], slot: ModelSlot, results: Path
+) -> None:
     """Time the cells of a notebook in turns, and write what they took.
 
     Cells take turns with those that answer the same data set on the same device with answers of the same
@@ -66,10 +69,15 @@ def take(measured: Sequence[tuple[Resolved, Record]], slot: ModelSlot, results: 
 
     Args:
         measured: The cells of the notebook with their records.
+        fresh: Keys of the cells measured just now. Turns without any of them are left as they are on disk.
         slot: Gives up its model, unless it is the only one that the turns need.
         results: Folder of the records.
     """
     for group in groups(measured):
+        keys, of = [record.key for _, record in group], group[0][1]
+        known = turns.place(turns.name(keys), results, of.hardware, of.cell.model)
+        if fresh.isdisjoint(keys) and known.exists():
+            continue
         try:
             with process_state.of_a_cell():
                 made = _timed(group, slot)
@@ -142,7 +150,7 @@ def _timed(group: Sequence[tuple[Resolved, Record]], slot: ModelSlot) -> turns.T
     parts = _by_model(group)
     if len(parts) > 1:
         slot.clear()
-    name = turns.name(record.key for _, record in group)
+    name, began_s = turns.name(record.key for _, record in group), now_s()
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with torch.inference_mode(), contextlib.ExitStack() as clocks:
         taking: dict[str, Turn] = {}
@@ -155,15 +163,21 @@ def _timed(group: Sequence[tuple[Resolved, Record]], slot: ModelSlot) -> turns.T
         each = [taking[record.key] for _, record in group]
         marks = _rounds(each)
     timings = {one.record.key: _timing(one, marks, name) for one in each}
-    return turns.Turns(name=name, started_at=started, timings=timings)
+    return turns.Turns(name=name, started_at=started, seconds=now_s() - began_s, timings=timings)
 
 
 def _ready(resolved: Resolved, record: Record, loaded: Loaded, clock: PhaseClock) -> Turn:
-    """Prepare a cell's batches and generate the first and the last, which may need code of its own."""
+    """Prepare a cell's batches and generate the first, and the last if it has fewer rows.
+
+    Such a one may need code of its own. Otherwise one batch is enough: in 151 cells on two cores, batches
+    that had not been generated before took 0.999 of the time of later rounds in the first round (median),
+    those that had been 1.001.
+    """
     samples, failed = choose(resolved)
     batches = prepare(resolved.cell, loaded, samples, failed)
     generate = Generator.of(resolved, loaded, [batch.inputs for batch in batches])
-    for batch in {id(one): one for one in (batches[0], batches[-1])}.values():
+    first, last = batches[0], batches[-1]
+    for batch in (first, last)[: 1 + (len(last.samples) != len(first.samples))]:
         generate(batch.inputs)
     return Turn(record, generate, batches, clock)
 

@@ -42,9 +42,14 @@ def name(keys: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
 
 
+def place(name: str, results: Path, hardware: str, model: str) -> Path:
+    """Return the file of turns."""
+    return paths.turns(results, hardware, model) / f"{name}.json"
+
+
 def write(made: Turns, results: Path, hardware: str, model: str) -> Path:
     """Write turns to their place in one step, and return that place."""
-    path = paths.turns(results, hardware, model) / f"{made.name}.json"
+    path = place(made.name, results, hardware, model)
     path.parent.mkdir(parents=True, exist_ok=True)
     paths.write_atomic(path, made.model_dump_json(indent=1))
     return path
