@@ -35,6 +35,7 @@ document.addEventListener("DOMContentLoaded", () => {
       row.cells[1].title = obstacle || "memory that is free, less what is needed; computed, not measured";
       row.cells[1].className = "text";
       row.cells[2].textContent = obstacle || free < 0 ? "-" : gigabytes(free);
+      row.cells[2].classList.toggle("vlmnb-missing", row.cells[2].textContent === "-");
       row.cells[2].title = obstacle || (free < 0 ? "nothing is free: it does not fit" : "computed, not measured");
       running += !obstacle && free >= 0;
     });

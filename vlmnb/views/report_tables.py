@@ -34,6 +34,7 @@ REFUSED = {
 }
 """Why a row has no ratio."""
 
+UNNAMED = "the row has no name there"
 UNPRINTED_UNITS = ("latency_s", "energy_j_per_sample", "wer")
 """Quantities that the reports print without a unit: seconds, joules and a fraction are inferred."""
 
@@ -81,7 +82,7 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
         ("Unit", lambda pair: Field(pair[1].unit + _inferred(pair[1]), words=True)),
         ("File", lambda pair: Field(pair[1].file, words=True)),
         ("Table", lambda pair: Field(pair[1].table, words=True)),
-        ("Row", lambda pair: Field(pair[1].row, words=True)),
+        ("Row", lambda pair: Field(pair[1].row, UNNAMED * (pair[1].row == MISSING), words=True)),
         ("Column", lambda pair: Field(pair[1].column, words=True)),
     ]
     caption = say("captions", "report_figures", inferred=any(_inferred(figure) for _, figure in printed))
