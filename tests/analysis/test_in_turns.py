@@ -72,11 +72,45 @@ def test_turns_show_15_percent_where_windows_cannot(slower: float, answer: str) 
     assert found.high / found.low < 1.1
 
 
+def test_six_batches_show_10_percent_with_bursts() -> None:
+    chance = random.Random(0)
+    answers_ = []
+    for slower in [1.0] * 40 + [1.1] * 40:
+        records, made = taken((of_size(4), 0.5, 6), (of_size(4, seq_len=50), 0.5 * slower, 6), rounds=4)
+        timings = {
+            key: but(
+                timing,
+                latencies_s=tuple(s * chance.choice([1, 1.03, 1.06, 1.3]) for s in timing.latencies_s),
+            )
+            for key, timing in made.timings.items()
+        }  # fmt: skip
+        found = series.latency_difference(*turns.shown(records, [but(made, timings=timings)]), FLOOR)
+        assert found
+        answers_.append(found.differ == "yes")
+    assert sum(answers_[:40]) <= 4
+    assert sum(answers_[40:]) >= 24
+
+
+def test_rounds_under_load_do_not_count() -> None:
+    records, made = taken((of_size(2), 0.5, 12), (of_size(2, seq_len=50), 0.5, 12), rounds=3)
+    timings = {
+        key: but(
+            timing,
+            latencies_s=tuple(s * (9 if i // 12 == place else 1) for i, s in enumerate(timing.latencies_s)),
+            contaminated=(False, True, False), pass_loads=(0.0, 0.5, 0.0),
+        )
+        for place, (key, timing) in zip((1, 3), made.timings.items(), strict=True)
+    }  # fmt: skip
+    found = series.latency_difference(*turns.shown(records, [but(made, timings=timings)]), FLOOR)
+    assert found
+    assert (found.n, found.differ) == (24, "within")
+
+
 def test_batches_of_other_sizes_are_compared_by_the_same_stretch_of_time() -> None:
     records, made = taken((of_size(1), 0.1, 24), (of_size(4), 0.36, 6))
     found = series.latency_difference(*turns.shown(records, [made]), FLOOR, per_sample=True)
     assert found
-    assert found.n == 6
+    assert found.n == 12
     assert found.differ == "yes"
     assert found.low < 0.92
     assert found.high > 0.88
@@ -119,6 +153,23 @@ def test_repeats_show_how_windows_differ_and_apart_from_it_how_turns_do() -> Non
     assert found.most < 0.15
     assert found.within < 0.15
     assert repeatability.in_turns(records, []) is None
+
+
+def test_the_audit_compares_turns_where_two_records_have_them() -> None:
+    cells = (of_size(2), 0.5, 12), (of_size(2, optimization="sdpa"), 0.5 * 1.15, 12)
+    records, made = taken(*cells)
+    rule = "optimization-is-faster"
+
+    def slower(known: list[Turns], of: list[Record] = records) -> int:
+        return sum(one.rule == rule for one in registry.run(of, "measured", known=known))
+
+    assert slower([]) == 0, "less than the noise floor that is assumed"
+    assert slower([made]) == 1
+    far = [records[0], but(records[1], timing=but(records[1].timing, latencies_s=(2.0,) * 12))]
+    assert slower([], far) == 1
+    equal = taken(*((one, 0.5, n) for one, _, n in cells), name="later")[1]
+    assert slower([equal], far) == 0
+    assert slower([made, but(equal, started_at="2027-01-01T00:00:00+00:00")]) == 0, "as pages show"
 
 
 def test_the_audit_checks_the_times_of_turns_as_well() -> None:

@@ -56,7 +56,8 @@ class InTurns(Frozen):
         pairs: Pairs of repeats.
         different: How many of them are called significantly different, which none should be.
         most: Largest relative difference of a pair.
-        within: Median of what the intervals of pairs allow: such a difference is found.
+        within: Median of the largest difference that the intervals of pairs allow: see
+            :meth:`comparison.Difference.most`. A larger one would have been found.
     """
 
     pairs: int
@@ -76,7 +77,7 @@ def in_turns(repeats: Sequence[Record], known: Sequence[Turns]) -> InTurns | Non
         pairs=len(found),
         different=sum(pair.differ == "yes" for pair in found),
         most=max(max(pair.ratio, 1 / pair.ratio) - 1 for pair in found),
-        within=median(max(pair.high / pair.ratio, pair.ratio / pair.low) - 1 for pair in found),
+        within=median(max(pair.high, 1 / pair.low) - 1 for pair in found),
     )
 
 

@@ -7,12 +7,16 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from vlmnb.analysis import ratios
 from vlmnb.analysis.titles import where
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, formatting, intervals
+from vlmnb.stats.intervals import Floats
 
 Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer"]
+Times = Callable[[Record], Sequence[float]]
 Trend = Literal["stated", "few", "empty", "disturbed", "grows", "falls", "within"]
 
 APART = 0.1
@@ -128,37 +132,50 @@ def _wer_differs(low: Record, high: Record) -> bool:
     return not (a and b and a[0] <= b[1] and b[0] <= a[1])
 
 
+def latencies(record: Record) -> Sequence[float]:
+    """Return the seconds of every timed batch."""
+    return record.timing.latencies_s if record.timing else ()
+
+
 def latency_difference(
     low: Record, high: Record, noise_floor: float, *, per_sample: bool = False
 ) -> comparison.Difference | None:
     """Compare two latencies, batch by batch where the batches are the same; None for too few batches."""
-    mine, theirs = (
-        [seconds / (record.cell.batch_size if per_sample else 1) for seconds in record.full_batches_s]
-        for record in (low, high)
-    )
-    return compared(low, high, mine, theirs, noise_floor)
+
+    def times(record: Record) -> Sequence[float]:
+        return [s / (record.cell.batch_size if per_sample else 1) for s in latencies(record)]
+
+    return compared(low, high, times, noise_floor)
 
 
 def compared(
-    low: Record, high: Record, mine: Sequence[float], theirs: Sequence[float], noise_floor: float,
-    confidence: float = intervals.ENOUGH,
-) -> comparison.Difference | None:  # fmt: skip
+    low: Record, high: Record, times: Times, noise_floor: float, confidence: float = intervals.ENOUGH
+) -> comparison.Difference | None:
     """Compare times of full batches of two records by the one rule of tables, sentences, Explore and audit.
 
     What took turns with one another is compared in pairs and without the noise floor: the changes of the
     machine, which the floor is for, met both alike, and the pairs show what is left of them.
 
+    Args:
+        low: The first record.
+        high: The second.
+        times: Returns the seconds of every timed batch of a record, in their order.
+        noise_floor: Of windows apart.
+        confidence: Of the interval.
+
     Returns:
         None if either has too few batches.
     """
-    paired, shown = _same_batches(low, high), None
-    if in_turns(low, high) and (pairs := _paired_in_time(low, high, mine, theirs)):
-        shown = median(theirs) / median(mine)
-        (mine, theirs), noise_floor, paired = pairs, 0.0, True
+    each = [times(record) for record in (low, high)]
+    if not all(each):
+        return None
+    mine, theirs = (one.of_full_batches(own) for one, own in zip((low, high), each, strict=True))
     if min(len(mine), len(theirs)) < intervals.FEWEST_SAMPLES:
         return None
+    if in_turns(low, high) and (pairs := _side_by_side(low, high, *each)):
+        return ratios.in_turns(*pairs, median(theirs) / median(mine), confidence)
     return ratios.compare(
-        mine, theirs, paired=paired, noise_floor=noise_floor, confidence=confidence, shown=shown
+        mine, theirs, paired=_same_batches(low, high), noise_floor=noise_floor, confidence=confidence
     )
 
 
@@ -168,27 +185,33 @@ def in_turns(low: Record, high: Record) -> bool:
     return len(turns) == 1 and "" not in turns
 
 
-def _paired_in_time(
+def _side_by_side(
     low: Record, high: Record, mine: Sequence[float], theirs: Sequence[float]
-) -> tuple[Sequence[float], Sequence[float]] | None:
-    """Return times of two records that belong together, in the order in which turns were taken.
+) -> tuple[Floats, Floats] | None:
+    """Return times of two records that lay side by side in turns, of shape (rounds, batches).
 
     Batches of different sizes are put together to stretches: each round has the same number of them, and a
     stretch of one record lies beside that of the other. None if answers of natural length are to other
-    questions, or the records leave out other rounds.
+    questions, the records leave out other rounds, or there are too few stretches.
     """
     asked = [[answer.sample_id for answer in record.answers] for record in (low, high)]
-    alike = asked[0] == asked[1] != []
-    if not alike and {low.cell.length, high.cell.length} != {"fixed"}:
+    fixed = {low.cell.length, high.cell.length} == {"fixed"}
+    if not (asked[0] == asked[1] != [] or fixed) or low.loaded_passes != high.loaded_passes:
         return None
-    stretches = math.gcd(len(mine), len(theirs))
-    if not stretches or low.loaded_passes != high.loaded_passes:
+    first, second = _rounds(low, mine), _rounds(high, theirs)
+    rounds, stretches = len(first), math.gcd(first.shape[1], second.shape[1])
+    if stretches * (rounds if fixed else 1) < intervals.FEWEST_SAMPLES:
         return None
-    return _means(mine, len(mine) // stretches), _means(theirs, len(theirs) // stretches)
+    return first.reshape(rounds, stretches, -1).mean(2), second.reshape(rounds, stretches, -1).mean(2)
 
 
-def _means(values: Sequence[float], each: int) -> list[float]:
-    return [sum(values[at : at + each]) / each for at in range(0, len(values), each)]
+def _rounds(record: Record, times: Sequence[float]) -> Floats:
+    """Return the times of a record's full batches, round by round, without the rounds under load."""
+    timing, loaded = record.timing, record.loaded_passes
+    assert timing is not None
+    each, sizes = (np.reshape(values, (timing.passes, -1)) for values in (times, timing.batch_samples))
+    counted = [not own or all(loaded) for own in loaded]
+    return each[counted][:, sizes[0] == record.cell.batch_size]
 
 
 def _empty(low: Record, high: Record) -> str:

@@ -90,13 +90,14 @@ def saving(original: Record, own: Record, noise_floor: float, confidence: float 
         sum(share * getattr(before[name], end) for name, share in shares.items())
         for end in ("median", "high")
     ]
-    base, mine = _at_steps_of(original, original), _at_steps_of(own, original)
+
+    def times(record: Record) -> tuple[float, ...]:
+        return _at_steps_of(record, original)
+
     spent, now, latency = original.energy_j_per_sample, own.energy_j_per_sample, original.latency_s
-    found = series.compared(original, own, base, mine, noise_floor, confidence)
-    whole = median(base) if base else 0.0
-    seconds = found and Interval(
-        value=whole - median(mine), low=whole * (1 - found.high), high=whole * (1 - found.low)
-    )
+    found = series.compared(original, own, times, noise_floor, confidence)
+    whole = median(original.of_full_batches(times(original)) or [0.0])
+    seconds = found and Interval(*(whole * (1 - end) for end in (found.ratio, found.high, found.low)))
     return Saving(
         seconds=seconds,
         bound_s=bounds[0],
@@ -210,19 +211,18 @@ def _of_tokens(original: Record, own: Record) -> dict[Phase, float]:
     return {"prefill": 1 - (rest / whole) ** 2, "decode": max(0.0, decode)}
 
 
-def _at_steps_of(record: Record, original: Record) -> list[float]:
-    """Return the seconds of full batches, decoding scaled to the original's median number of steps.
+def _at_steps_of(record: Record, original: Record) -> tuple[float, ...]:
+    """Return the seconds of each batch, decoding scaled to the original's median number of steps.
 
     Passes that yield several tokens are not scaled.
     """
     timing, base = record.timing, original.timing
     if timing is None or base is None:
-        return []
+        return ()
     steps = median(base.decode_steps) if base.decode_steps else 0
     guesses = optimizations.of(record.cell).guesses or not all(timing.decode_steps) or not steps
     batches = zip(timing.vision_s, timing.prefill_s, timing.decode_s, timing.decode_steps, strict=True)
-    each = tuple(v + p + (d if guesses else d / n * steps) for v, p, d, n in batches)
-    return list(record.of_full_batches(each))
+    return tuple(v + p + (d if guesses else d / n * steps) for v, p, d, n in batches)
 
 
 def _scores(record: Record) -> dict[str, float]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from vlmnb.audit import measured, reports
-from vlmnb.audit.measured import phases, timing
+from vlmnb.audit.measured import across_records, bounds, phases, timing
 from vlmnb.audit.rule import LEVELS, Finding, Rule
 from vlmnb.records import turns
 from vlmnb.records.record import Record
@@ -35,17 +35,43 @@ OF_TURNS = (
 """Rules on the times of single records that hold for those of turns as well."""
 
 
+COMPARED = (
+    across_records.latency_grows_with_size, across_records.optimization_is_faster,
+    bounds.savings_within_their_bound,
+)  # fmt: skip
+"""Rules that compare times: those of turns, as pages do, of records that took turns with one another."""
+
+
 def run(
     records: Sequence[Record], source: str, rules: Sequence[Rule] = RULES, known: Sequence[Turns] = ()
 ) -> list[Finding]:
     """Return what the rules of a source find in its records, errors first, then in the order of the rules.
 
     Args:
-        known: Turns of the records, whose times are checked in place of those of the windows as well.
+        known: Turns of the records, whose times are checked as well, and compared in place of the windows'.
     """
     own = [found for found in records if found.source == source]
-    found = [one for rule in rules if rule.source == source for one in rule(own)]
-    for taken in known:
+    chosen = [rule for rule in rules if rule.source == source]
+    repeats = [record for record in own if record.cell.repeat]
+    together = [taken.timings.keys() for taken in known]
+    found = [one for rule in chosen for one in rule(own) if rule not in COMPARED or not _among(one, together)]
+    compared: list[Finding] = []
+    for taken in sorted(known, key=lambda one: (len(one.timings), one.started_at)):
         timed = [one for one in turns.shown(own, [taken], repeats=True) if one.timing and one.timing.turns]
-        found += [one for rule in rules if rule in OF_TURNS and rule.source == source for one in rule(timed)]
-    return sorted(found, key=lambda one: LEVELS.index(one.level))
+        wrong = [one for rule in chosen if rule in OF_TURNS for one in rule(timed)]
+        found += wrong
+        doubted = {where.key for one in wrong for where in one.records}
+        timed = [one for one in timed if one.key not in doubted]
+        keys = {one.key for one in timed}
+        both = [*timed, *(one for one in repeats if one.key not in keys)]  # which the noise floor is from
+        made = [one for rule in chosen if rule in COMPARED for one in rule(both)]
+        # Pages show the turns of most records.
+        compared = [one for one in compared if not _among(one, [keys])]
+        compared += [one for one in made if _among(one, [keys])]
+    order = [rule.name for rule in rules]
+    return sorted(found + compared, key=lambda one: (LEVELS.index(one.level), order.index(one.rule)))
+
+
+def _among(finding: Finding, groups: Sequence[Collection[str]]) -> bool:
+    """Return whether all records of a finding are of one group of keys."""
+    return any(all(where.key in group for where in finding.records) for group in groups)

@@ -140,19 +140,19 @@ class Record(Frozen):
     @property
     def tpot_s(self) -> intervals.Summary | None:
         """Return the time per output token after the first, of full batches; None if none was decoded."""
-        return _summary(self.full_tpot_s)
+        each = self.each_tpot_s
+        return _summary(self.of_full_batches(each)) if each else None
 
     @property
-    def full_tpot_s(self) -> tuple[float, ...]:
-        """Return the time per output token after the first of each full batch; empty if none was decoded."""
+    def each_tpot_s(self) -> tuple[float, ...]:
+        """Return the time per output token after the first of each timed batch; empty if none was decoded."""
         if self.timing is None or not self.timing.decode_s or not all(self.timing.decode_steps):
             return ()
         fixed = self.cell.length == "fixed"
         if optimizations.of(self.cell).guesses and not fixed:
             return ()  # guessed tokens come several to a pass
         new = [self.cell.max_new_tokens - 1 if fixed else steps for steps in self.timing.decode_steps]
-        each = tuple(seconds / n for seconds, n in zip(self.timing.decode_s, new, strict=True))
-        return self.of_full_batches(each)
+        return tuple(seconds / n for seconds, n in zip(self.timing.decode_s, new, strict=True))
 
     def phase(self, name: Literal["vision_s", "prefill_s", "decode_s"]) -> intervals.Summary | None:
         """Return the seconds of one phase per full batch; None if phases were not timed."""

@@ -108,8 +108,9 @@ def caption(shown: Sequence[Row]) -> str:
     """Return the caption of the table; a report states neither medians nor intervals."""
     if all(row.record.reported for row in shown):
         return ""
-    compared = any(row.change and row.change.difference for row in shown)
-    more = ". The interval of the last column includes the noise floor" * compared
+    compared = [row.change for row in shown if row.change and row.change.difference]
+    rules = sorted({fields.rule(change.low, change.high) for change in compared})
+    more = f". The interval of the last column is {' or '.join(rules)}" * bool(rules)
     return f"Medians with {fields.confidence([row.record for row in shown])}{more}"
 
 
@@ -232,5 +233,8 @@ def _compared(row: Row) -> Field:
         mark = joined(mark, Mark(DISPUTED, "; the answers differ, too, so this may be more than the setting"))
     if found is None:
         return marked(Field(f"{scale * change.ratio:.2f} times", "without an interval", key), mark)
-    ends, why = (scale * found.low, scale * found.high), f"interval with the noise floor{mark.why}"
+    ends, why = (
+        (scale * found.low, scale * found.high),
+        f"interval {fields.rule(change.low, change.high)}{mark.why}",
+    )
     return fields.spanned(scale * found.ratio, ends, "{:.2f}".format, why, key, f" times{mark.sign}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from vlmnb.analysis import repeatability
+from vlmnb.analysis import repeatability, series
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.flops import flop_count
 from vlmnb.quality import captions, metrics
@@ -63,7 +63,7 @@ def phase_table(
     compared, fixed = axes.AXES[axis].against_original, cells[0].length == "fixed"
     originals = {part[0].batch_size: found.get(part[0]) for part in optimizations.groups(cells)}
 
-    def percent(what: str, times: Callable[[Record], Sequence[float]]) -> list[Column]:
+    def percent(what: str, times: series.Times) -> list[Column]:
         def show(record: Record) -> Field:
             return fields.times_percent(record, originals[record.cell.batch_size], times, noise_floor)
 
@@ -73,14 +73,14 @@ def phase_table(
     output: Column = ("Output tokens per s", time(lambda r: r.output_tokens_per_s))
     columns: list[Column] = [
         ("Latency, s per batch", fields.latency),
-        *percent("latency", lambda r: r.full_batches_s),
+        *percent("latency", series.latencies),
         ("Preprocessing, s (% of both)", fields.preprocessing),
         ("Vision encoding, s", time(lambda r: r.phase("vision_s"))),
         ("Rest of prefill, s", time(lambda r: r.phase("prefill_s"))),
         ("Time to first token, s", time(lambda r: r.ttft_s)),
         ("Decode, s", time(lambda r: r.phase("decode_s"))),
         ("Time per output token, s", time(lambda r: r.tpot_s)),
-        *percent("time per token", lambda r: r.full_tpot_s),
+        *percent("time per token", lambda r: r.each_tpot_s),
         ("Energy, J per output token", lambda r: fields.joules(r, r.energy_j_per_output_token)),
         *([] if compared else [samples]),
         *([] if compared and not fixed else [output]),

@@ -330,7 +330,7 @@ def percent(record: Record | None, original: Record | None, quantity: Quantity, 
     if record is not None and record.reported:
         return printed(record, quantity)
     if quantity == "latency_percent":
-        return times_percent(record, original, lambda r: r.full_batches_s, noise_floor)
+        return times_percent(record, original, series.latencies, noise_floor)
     what, name, mark = COUNTED, "flops_per_batch", Mark()
     if record and original and quantity == "energy_percent":
         what, name = ONE_READING, "energy_j_per_sample"
@@ -346,27 +346,34 @@ def percent(record: Record | None, original: Record | None, quantity: Quantity, 
 
 
 def times_percent(
-    record: Record | None,
-    original: Record | None,
-    times: Callable[[Record], Sequence[float]],
-    noise_floor: float,
+    record: Record | None, original: Record | None, times: series.Times, noise_floor: float
 ) -> Field:
-    """Show a time of batches in percent of the original's, with the interval that decides: see ``series``."""
-    mine, base = (times(each) if each else () for each in (record, original))
+    """Show a time of batches in percent of the original's, with the interval that decides: see ``series``.
+
+    ``times``: returns the seconds of every timed batch.
+    """
+    mine, base = (
+        each.of_full_batches(own) if each and (own := times(each)) else () for each in (record, original)
+    )
     if record is None or original is None or not mine or not base:
         return missing(record)
     mark = joined(marks.of_latency(record), marks.of_latency(original))
     if record is original:
         return marked(Field("100.0", "the original itself", record.key), mark)
-    found = series.compared(original, record, base, mine, noise_floor)
+    found = series.compared(original, record, times, noise_floor)
     if found is None:
         ratio = statistics.median(mine) / statistics.median(base)
         return marked(Field(f"{100 * ratio:.1f}", "too few batches for an interval", record.key), mark)
     title = (
-        f"ratio of the medians; the interval{', batch by batch,' * found.paired} includes the noise floor "
+        f"ratio of the medians; the interval{', batch by batch' * found.paired}, {rule(original, record)}, "
+        "decides whether there is a difference"
     )
-    title += "and decides whether there is a difference"
     return marked(share(found.ratio, (found.low, found.high), title, record.key), mark)
+
+
+def rule(one: Record, other: Record) -> str:
+    """Return what an interval of a ratio of two times is taken from."""
+    return "of pairs timed in turns" if series.in_turns(one, other) else "with the noise floor"
 
 
 def printed(record: Record, quantity: Quantity) -> Field:

@@ -13,7 +13,7 @@ from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations import DTYPES, base_dtype
-from vlmnb.stats import comparison, intervals
+from vlmnb.stats import comparison
 
 CONFIDENCE = 0.99
 """Confidence that a difference needs: of the many pairs compared, one in twenty would often be wrong."""
@@ -217,11 +217,10 @@ def _difference(
     first: Record, second: Record, floors: Mapping[tuple[str, str], float]
 ) -> comparison.Difference | None:
     """Return how the latencies of two records differ; None if they do not, or there are too few."""
-    a, b = first.full_batches_s, second.full_batches_s
-    if min(intervals.median_interval(list(x), CONFIDENCE).confidence for x in (a, b)) < CONFIDENCE:
-        return None
-    found = series.compared(first, second, a, b, floors[first.hardware, first.cell.device], CONFIDENCE)
-    return found if found and found.differ == "yes" else None
+    floor = floors[first.hardware, first.cell.device]
+    found = series.compared(first, second, series.latencies, floor, CONFIDENCE)
+    enough = found is not None and 1 - 0.5 ** (found.n - 1) >= CONFIDENCE
+    return found if found and enough and found.differ == "yes" else None
 
 
 def comparable(record: Record) -> bool:
