@@ -85,9 +85,10 @@
     if (one[busy] || other[busy]) return { why: "cannot be said: other processes used the machine (†)" };
     if (!low || !high) return { why: "cannot be said: too few batches" };
     const same = name === "s_image" && data.paired[[one.number, other.number].sort((a, b) => a - b).join(" ")];
-    const paired = same && (one.number < other.number ? same : [1 / same[0], 1 / same[2], 1 / same[1]]);
+    const [of, least, most, turns] = same || [];
+    const paired = same && (one.number < other.number ? [of, least, most] : [1 / of, 1 / most, 1 / least]);
     const ends = paired || ratio(low, high, floor);
-    return { ends, answer: differ(ends[1], ends[2]) };
+    return { ends, answer: differ(ends[1], ends[2]), rule: turns ? "timed in turns" : "windows apart" };
   };
   const front = (found, x, y) => {
     const signs = [x, y].map((name) => (quantities[name].better === "low" ? 1 : -1));
@@ -353,9 +354,9 @@
   const AIMS = { usd_1000: "Cheapest", s_image: "Fastest", j_image: "Thriftiest" };
   const aimed = (name) => `${AIMS[name]}, by ${quantities[name].title.toLowerCase()}`;
   const verdict = (one, other, name) => {
-    const { ends, answer, why } = difference(one, other, name);
+    const { ends, answer, rule, why } = difference(one, other, name);
     if (why) return why;
-    const times = `${plain(ends[0])} times [${plain(ends[1])}, ${plain(ends[2])}]`;
+    const times = `${plain(ends[0])} times [${plain(ends[1])}, ${plain(ends[2])}], ${rule}`;
     const most = Math.max(ends[2], 1 / ends[1]);
     const apart = most < 2 ? `${Math.ceil(100 * (most - 1))} %` : `${(Math.ceil(10 * most) / 10).toFixed(1)} times`;
     return answer === "yes" ? `real: ${times}` : `may be noise, at most ${apart} apart: ${times}`;

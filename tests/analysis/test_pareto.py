@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 
 import pytest
+from background import disturbed
+from factory import but, timed
 
 from vlmnb.analysis import pareto
 from vlmnb.analysis.pareto import Point
@@ -14,11 +17,12 @@ NOISE_FLOOR = 0.2
 
 
 def point(
-    title: str, x: float, y: float, *, wide: float = 0.02, reach: float = 0.02, disturbed: bool = False
+    title: str, x: float, y: float, *, wide: float = 0.02, reach: float = 0.02, batches: int = 12
 ) -> Point:
-    """A model whose latency's interval reaches a share of it, and whose error's a number, to both sides."""
-    ends = (x * (1 - wide), x * (1 + wide))
-    return Point(title, x, y, ends, (y - reach, y + reach), disturbed=disturbed)
+    """A model whose batches take up to a share more or less, and whose error's interval reaches a number."""
+    apart = [x * (1 + wide * (2 * at / (batches - 1) - 1)) for at in range(batches)]
+    record = timed(tuple(random.Random(title).sample(apart, batches)))
+    return Point(title, record, x, y, (x * (1 - wide), x * (1 + wide)), (y - reach, y + reach))
 
 
 def titles(points: Iterable[Point]) -> list[str]:
@@ -42,7 +46,7 @@ def test_clear_differences_are_not_doubted() -> None:
         (point("B", 0.225, 0.4), True, False),
         (point("B", 0.5, 0.11), False, True),
         (point("B", 0.2, 0.11), True, True),
-        (point("B", 0.9, 0.4)._replace(few=True), True, False),
+        (point("B", 0.9, 0.4, batches=5), True, False),
     ],
 )
 def test_an_order_within_intervals_or_noise_floor_is_doubted(
@@ -59,7 +63,8 @@ def test_an_order_within_intervals_or_noise_floor_is_doubted(
 
 
 def test_a_latency_under_background_load_is_doubted() -> None:
-    busy = point("B", 0.9, 0.4, disturbed=True)
+    busy = point("B", 0.9, 0.4)
+    busy = busy._replace(record=disturbed(busy.record))
     found = pareto.order([point("A", 0.192, 0.1), busy], NOISE_FLOOR)
     assert (found.disturbed, found.latencies, found.errors) == ([busy], [], [])
     assert "smallest error. Other processes used the machine while B was measured" in pareto_figure.clause(
@@ -76,3 +81,10 @@ def test_beaten_by_less_than_the_noise_floor_is_not_beaten() -> None:
     )
     assert not pareto.order(points, 0.05).doubted
     assert not pareto.order(points, None).doubted, "a report states no spread"
+
+
+def test_models_in_turns_need_no_noise_floor() -> None:
+    points = [point("A", 0.2, 0.3), point("C", 0.225, 0.5)]
+    assert pareto.order(points, NOISE_FLOOR).doubted
+    shared = [p._replace(record=but(p.record, timing=but(p.record.timing, turns="t"))) for p in points]
+    assert not pareto.order(shared, NOISE_FLOOR).doubted

@@ -94,7 +94,7 @@ def test_values_are_per_image_and_pairs_are_those_of_the_pages() -> None:
     assert found["points"][0]["values"]["s_image"][0] == pytest.approx(one.latency_s / 2)
     assert found["points"][0]["values"]["images_s"][0] == pytest.approx(2 / one.latency_s)
     expected = series.latency_difference(one, other, found["kinds"][0]["floor"])
-    assert found["paired"]["0 1"] == pytest.approx([expected.ratio, expected.low, expected.high], rel=1e-8)
+    assert found["paired"]["0 1"] == pytest.approx([expected.ratio, expected.low, expected.high, 0], rel=1e-8)
 
 
 def test_points_that_took_turns_are_compared_by_them() -> None:
@@ -111,7 +111,8 @@ def test_points_that_took_turns_are_compared_by_them() -> None:
         records.append(made)
     known = Turns(name="t", started_at="2026-01-01T00:00:00+00:00", timings=timings)
     assert not explorer.data(records)["paired"], "batches of other sizes"
-    ratio, low, high = explorer.data(records, [known])["paired"]["0 1"]
+    ratio, low, high, in_turns = explorer.data(records, [known])["paired"]["0 1"]
+    assert in_turns
     assert low <= ratio <= high < 0.8
     assert ratio == pytest.approx(2**-0.5, rel=0.02)
 

@@ -7,7 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from vlmnb.analysis import series
 from vlmnb.analysis.base_configuration import BaseResult, dataset_names
+from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 
 
@@ -17,19 +19,19 @@ class Point(NamedTuple):
     Attributes:
         x: Latency, in seconds per batch.
         y: Error: 1 - accuracy, or the word error rate of a data set without scores.
-        disturbed: Whether background load disturbed the latency.
-        few: Whether the batches are too few for an interval.
-        model: Name of the model.
     """
 
     title: str
+    record: Record
     x: float
     y: float
     x_ends: tuple[float, float]
     y_ends: tuple[float, float]
-    disturbed: bool = False
-    few: bool = False
-    model: str = ""
+
+    @property
+    def disturbed(self) -> bool:
+        """Return whether background load disturbed the latency."""
+        return self.record.batches_under_load
 
 
 Pair = tuple[Point, Point]
@@ -69,9 +71,7 @@ def points(results: Sequence[BaseResult], dataset: str) -> list[Point]:
         if record.accuracy is not None and ends is not None:
             y, y_ends = 1 - record.accuracy, (1 - ends[1], 1 - ends[0])
         x_ends = (latency.low, latency.high) if latency else (x, x)
-        few = latency is None or latency.confidence < intervals.ENOUGH
-        disturbed = latency is not None and record.batches_under_load
-        made.append(Point(result.model.title, x, y, x_ends, y_ends, disturbed, few, result.model.name))
+        made.append(Point(result.model.title, record, x, y, x_ends, y_ends))
     return made
 
 
@@ -97,23 +97,18 @@ def order(listed: Sequence[Point], noise_floor: float | None) -> Order:
         front=front,
         behind=behind,
         doubted=doubted,
-        disturbed=list(dict.fromkeys(point for pair in doubted for point in pair if point.disturbed)),
+        disturbed=[one for one in listed if one.disturbed and any(one in pair for pair in doubted)],
         latencies=[pair for pair in doubted if _equally_fast(*pair, noise_floor)],
         errors=[(a, b) for a, b in doubted if not (better(a, b) or better(b, a))],
     )
 
 
 def faster(one: Point, other: Point, noise_floor: float) -> bool:
-    """Return whether one latency is shorter than another by more than intervals and noise floor.
-
-    The interval of the ratio is made from those of both medians, as for samples that are not paired: see
-    ``comparison.compare``.
-    """
-    if one.disturbed or other.disturbed or one.few or other.few:
+    """Return whether one latency is shorter than another, by the rule of all comparisons: see ``series``."""
+    if one.disturbed or other.disturbed:
         return False
-    ratio = math.log(other.x / one.x)
-    down = math.hypot(math.log(other.x / other.x_ends[0]), math.log(one.x_ends[1] / one.x))
-    return ratio > max(down, math.log1p(noise_floor))
+    found = series.latency_difference(one.record, other.record, noise_floor)
+    return found is not None and found.differ == "yes" and found.ratio > 1
 
 
 def better(one: Point, other: Point) -> bool:

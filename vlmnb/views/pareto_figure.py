@@ -118,7 +118,7 @@ def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult
     drawn = f"{_drawn(setup, f'Scatter plots of latency and error, {setup.title}.', shown)}\n\n{plain(more)}"
     listed = [plain(line) for line in lines]
     if not of_reports(results):
-        listed.append(repeat_table.noise_floor(floor))
+        listed.append(f"{say('pareto', 'rule')} {repeat_table.noise_floor(floor)}")
     said = "\n".join(f"- {line}" for line in listed)
     return f"{drawn}\n\n{said}\n\n{table.points(comparison_tables.points_table(results))}"
 
@@ -132,7 +132,7 @@ def _draw(panel: Any, listed: Sequence[Point]) -> dict[str, Any]:
 
     front = [listed[i] for i in intervals.pareto_front([(p.x, p.y) for p in listed])]
     panel.plot([p.x for p in front], [p.y for p in front], color=INK, linewidth=1, linestyle="--", zorder=1)
-    looks = {p.title: look(p.model, models.registry()) for p in listed}
+    looks = {p.title: look(p.record.cell.model, models.registry()) for p in listed}
     colors = {title: one.color for title, one in looks.items()}
     for p in listed:
         panel.errorbar(
