@@ -81,8 +81,10 @@ def test_one_number_is_no_figure_and_answers_of_fixed_length_have_a_section_wher
 
     natural = shown("device", one, ("show_plot", "show_speed", "show_details"), length="natural")
     assert [part for part in natural if part.startswith("## ")] == ["## Every cell"]
+    assert [part for part in natural if "sweeps/full.yaml" in part] == [natural[0]]
     both = shown("device", one, ("show_plot", "show_speed"))
     assert [part for part in both if part.startswith("## ")] == ["## Speed at fixed length"]
+    assert not any("sweeps/full.yaml" in part for part in both)
 
 
 def test_bars_of_one_row_on_several_data_sets_are_no_figure(shown: Any) -> None:

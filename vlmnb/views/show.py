@@ -60,7 +60,7 @@ def show_table(plan: Plan, found: list[Record]) -> None:
 def show_speed(plan: Plan, found: list[Record]) -> None:
     """Display the times of answers of fixed length by phase, and why cells are ``-``, if any was measured.
 
-    On a page of optimizations without answers of fixed length, display those of natural answers.
+    On a page without such answers, say how to get them; of optimizations show the times of natural ones.
     """
     cells, floor = plan.of_length("fixed"), _noise_floor(plan, found).value
     if plan.source == "reports" or not _measured(found):
@@ -69,9 +69,11 @@ def show_speed(plan: Plan, found: list[Record]) -> None:
         of_cells = [one for one in found if one.cell in cells]
         timed = detail_table.phase_table(plan.axis.name, cells, found, floor)
         _show("## Speed at fixed length", footnotes.setup(of_cells), timed, footnotes.notes(of_cells))
-    elif plan.axis.against_original:
+        return
+    if plan.axis.against_original:
         setup = footnotes.setup(found)
         _show("## Time by phase", setup, detail_table.phase_table(plan.axis.name, plan.cells, found, floor))
+    _show(say("answers", "no_fixed_length", bundled=models.get(plan.model).bundled))
 
 
 def show_roofline(plan: Plan, found: list[Record]) -> None:
