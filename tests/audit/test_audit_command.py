@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,22 @@ def test_the_page_shows_findings_with_their_records_and_every_rule() -> None:
 
 def test_the_page_stays_readable_where_a_rule_finds_something_in_every_record() -> None:
     many = [swapped(f"{at:016x}") for at in range(20 + 5)]
-    assert "5 more findings" in audit_page.page(many, "measured")
+    text = audit_page.page(many, "measured")
+    assert "5 more findings" in text
+    (folded,) = re.findall(r"<details><summary>25 findings: LLaVA tiny 25</summary>(.*)</details>", text)
+    assert folded.count('<li id="finding-') == 20
+    assert text.count("Delete it and measure the cell again") == 1
+    few = audit_page.page(many[:3], "measured")
+    assert ("<details>" in few, few.count("Delete it and measure the cell again")) == (False, 3)
+
+
+def test_the_command_gives_one_line_each_to_many_findings_of_one_kind(audit: Audit, tmp_path: Path) -> None:
+    for at in range(6):
+        record_file.write(swapped(f"{at:016x}"), tmp_path)
+    text = audit(as_json=False)[1]
+    assert "phases-add-up, 6 times" in text
+    assert text.count("Delete it and measure") == 1
+    assert text.count("- llava-tiny: ") == 6
 
 
 @pytest.mark.parametrize("source", ["measured", "reports"])

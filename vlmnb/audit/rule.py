@@ -34,6 +34,9 @@ TITLES = {
     "note": "what to know when reading the figures",
 }
 
+FOLDED = 4
+"""Findings of one rule up to which each is told in full; more of a kind are listed or folded."""
+
 
 class Where(Frozen):
     """A record that a finding is about.
@@ -171,6 +174,11 @@ def grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return list(groups.values())
+
+
+def alike(findings: Iterable[Finding]) -> list[list[Finding]]:
+    """Return the findings of one rule, one level and one advice together."""
+    return grouped(findings, lambda one: (one.level, one.rule, one.unknown))
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from rich import markup
 from rich.console import Console
 
 from vlmnb.audit import damaged_files, registry
-from vlmnb.audit.rule import TITLES
+from vlmnb.audit.rule import FOLDED, TITLES, alike
 from vlmnb.errors import UserError, nearest
 from vlmnb.files import templates
 from vlmnb.records import record_file, turns
@@ -19,7 +19,7 @@ from vlmnb.stats.formatting import counted
 from vlmnb.types import Source
 
 SHOWN_RECORDS = 3
-"""A terminal names this many records per finding; ``--json`` and the book name all."""
+"""A terminal names this many records per finding, none of many alike; ``--json`` and the book name all."""
 
 STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
 WHOSE = {"measured": "measured records", "reports": "the earlier reports' own figures"}
@@ -64,6 +64,7 @@ def run(results: Path, source: str, *, as_json: bool) -> int:
         console = Console(highlight=False)
         text = templates.render(
             "vlmnb.cli", "audit_findings.txt.j2", found=found, counts=counts, errors=errors, code=code,
+            groups={name: alike(listed) for name, listed in found.items()}, folded=FOLDED,
             rules=Counter(of for _, of, _ in rules), titles=TITLES, styles=STYLES, shown=SHOWN_RECORDS,
             whose=WHOSE, counted=counted, escape=markup.escape, width=console.width,
         )  # fmt: skip

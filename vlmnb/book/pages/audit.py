@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.audit import registry
-from vlmnb.audit.rule import LEVELS, TITLES, Finding, Level
+from vlmnb.audit.rule import FOLDED, LEVELS, TITLES, Finding, Level
 from vlmnb.book import disputed
 from vlmnb.book.content import model_title
 from vlmnb.book.rendering import code, render
@@ -52,12 +52,23 @@ def _heading(rule: str) -> str:
     return f"{words[0].upper()}{words[1:]}"
 
 
+def _tally(found: Sequence[Finding]) -> str:
+    """Return how many findings are about each model."""
+    named = Counter(model_title(name) for one in found for name in {where.model for where in one.records})
+    return ", ".join(f"{name} {count}" for name, count in named.items())
+
+
 def page(records: Sequence[Record], source: Source, known: Sequence[Turns] = ()) -> str:
     """Return the page of findings about the records of a source."""
     found = findings(records, source, known)
     groups: dict[Level, dict[str, list[tuple[int, Finding]]]] = {level: {} for level in LEVELS}
     for number, finding in enumerate(found, start=1):
         groups[finding.level].setdefault(finding.rule, []).append((number, finding))
+    tallies = {
+        (level, name): _tally([finding for _, finding in of_rule])
+        for level, of_level in groups.items()
+        for name, of_rule in of_level.items()
+    }
     rules = {rule.name: rule.says for rule in registry.RULES if rule.source == source}
     levels, of_rules = Counter(finding.level for finding in found), Counter(finding.rule for finding in found)
     overview = [
@@ -72,7 +83,7 @@ def page(records: Sequence[Record], source: Source, known: Sequence[Turns] = ())
     return render(
         "audit.md", overview=overview, source=source,
         records=sum(record.source == source for record in records), groups=groups, titles=TITLES,
-        headings={name: _heading(name) for name in rules},
+        headings={name: _heading(name) for name in rules}, tallies=tallies, fold=FOLDED,
         statements=rules,
         counts=", ".join(formatting.counted(levels[level], level) for level in LEVELS),
         rules=[(code(name), says, of_rules[name]) for name, says in rules.items()],
