@@ -29,7 +29,7 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from vlmnb import models
 from vlmnb.errors import UserError, one_line
 from vlmnb.fit import description
-from vlmnb.measure import encoding, peak_rates, protocol
+from vlmnb.measure import encoding, peak_rates, protocol, turns
 from vlmnb.measure.cells import measure_cells
 from vlmnb.models import geometry, named, prompting
 from vlmnb.models.family import Family
@@ -38,6 +38,7 @@ from vlmnb.records.record import Record
 from vlmnb.spec import planning
 
 protocol.WINDOW_S = peak_rates.TRY_S = 0.05  # what runs is asked, not how fast
+turns.LONGEST_PASS_S = 0.0  # nor with turns
 os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else each family starts compilers of its own
 
 FILE = Path(__file__).resolve().parent.parent / "vlmnb" / "fit" / "tried.yaml"

@@ -12,7 +12,7 @@ import pytest
 
 from vlmnb import cli, paths
 from vlmnb.cli import fit_command, models_command
-from vlmnb.fit import answer, description, tried
+from vlmnb.fit import answer, description, page, tried
 from vlmnb.fit.tried import Tried
 from vlmnb.models.generic.family import Generic
 
@@ -56,6 +56,9 @@ def test_rows_of_gguf_are_left_out_where_no_converter_knows_the_class(
     assert rows() == ["fp16", "int8", "Q8_0", "Q6_K", "Q4_K_M", "nf4"]
     monkeypatch.setattr(Generic, "gguf_obstacle", "nobody converts it")
     assert rows() == ["fp16", "int8", "nf4"]
+    fit = answer.of("smolvlm-tiny", "fp16", answer.load_of("smolvlm-tiny"))
+    assert "Q6_K" not in page.weights_table(fit)
+    assert page.layers_table(fit) == ""
     assert "Q8_0, Q6_K, Q4_K_M: nobody converts it." in run("smolvlm-tiny")
     assert "Q6_K" in rows("--quantization", "Q6_K"), "what was asked for is shown with the reason"
 

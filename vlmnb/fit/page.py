@@ -12,6 +12,7 @@ from vlmnb.fit import answer, gpus, quantize, shape
 from vlmnb.fit import answer_text as words
 from vlmnb.fit.answer import Fit
 from vlmnb.fit.choice import GpuFit
+from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
 from vlmnb.records import record_file
 from vlmnb.stats import formatting
@@ -89,7 +90,7 @@ def weights_table(fit: Fit) -> str:
     """Return the bits per weight of each storage type, by quantization."""
     model = shape.of(fit.card.name)
     rows: list[list[str | Field]] = []
-    for kind in quantize.QUANTIZATIONS.values():
+    for kind in _kinds(fit):
         found = quantize.bits_by_type(quantize.stored(model, kind))
         types = ", ".join(
             f"{name} {one.bits:.5g} bits x {_count(one.weights)}" for name, one in found.items()
@@ -99,9 +100,11 @@ def weights_table(fit: Fit) -> str:
 
 
 def layers_table(fit: Fit) -> str:
-    """Return the bits per weight of each type of layer under the GGUF kinds."""
+    """Return the bits per weight of each type of layer under the GGUF kinds; empty if there are none."""
     model = shape.of(fit.card.name)
-    kinds = [kind for kind in quantize.QUANTIZATIONS.values() if kind.gguf]
+    kinds = [kind for kind in _kinds(fit) if kind.gguf]
+    if not kinds:
+        return ""
     found = [quantize.bits_by_layer(quantize.stored(model, kind)) for kind in kinds]
     rows = []
     for layer, first in found[0].items():
@@ -109,6 +112,10 @@ def layers_table(fit: Fit) -> str:
         rows.append([layer, _count(first.weights), *cells])
     caption = "Bits per weight by type of layer under the GGUF kinds, and the tensor types they are stored as"
     return _table(("Layers", "Weights", *(kind.name for kind in kinds)), rows, caption)
+
+
+def _kinds(fit: Fit) -> list[Quantization]:
+    return [quantize.get(one.quantization) for one in fit.shown]
 
 
 def claims_table(fit: Fit) -> str:
