@@ -22,6 +22,7 @@ WORDS = {
     "not here: ModuleNotFoundError: No module named 'torchvision'": "the package torchvision is not",
     "bitsandbytes 0.5: no four axes (RuntimeError: The size of a (4) is not)": "bitsandbytes 0.5: no",
     "bnb-4bit does not work here: torch.AcceleratorError: x": "bnb-4bit does not work here: a",
+    "eye 5.2+cpu, generate in utils.py: ValueError: x: y": "eye 5.2+cpu stopped with an error (ValueError in",
     "KeyError: 'x'": "a library stopped with an error (KeyError)",
 }
 """Reasons of records, and how the lines of the pages begin."""

@@ -31,7 +31,7 @@ PALETTE = "colorblind"
 COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
 """Okabe and Ito's palette, which color-blind eyes can distinguish, in shades for light and dark ground."""
 
-MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("o", "s", "^", "D", "*", "P")
 
 
 class Look(NamedTuple):

@@ -32,8 +32,17 @@ def setup(records: Sequence[Record]) -> str:
     machines = sorted({record.hardware for record in records})
     model, dataset = str(common["model"] or ""), str(common["dataset"] or "")
     title = entry.title if (entry := entry_of(model)) else model
+    days = sorted({record.provenance.started_at[:10] for record in records if record.source == "measured"})
     return (
-        say("captions", "setup", machines=machines, of=common, model=title, dataset=dataset_title(dataset))
+        say(
+            "captions",
+            "setup",
+            machines=machines,
+            of=common,
+            model=title,
+            dataset=dataset_title(dataset),
+            days=[day for day in {days[0]: 0, days[-1]: 0} if day] if days else [],
+        )
         if records
         else ""
     )

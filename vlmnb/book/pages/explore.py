@@ -10,7 +10,7 @@ from vlmnb.book.content import Content
 from vlmnb.book.rendering import render
 from vlmnb.views.figure_style import look
 
-SYMBOLS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "star", "P": "cross"}
+SYMBOLS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "*": "star", "P": "cross"}
 """What Observable Plot calls matplotlib's markers, or the nearest shape that it fills."""
 
 
