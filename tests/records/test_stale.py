@@ -232,7 +232,7 @@ def test_a_damaged_file_beside_a_stale_record_is_told_and_kept_once_it_is_measur
     path = record_file.write(measured(cell()), tmp_path)
     path.write_text("half")
     record_file.write(older(cell()), tmp_path)
-    jobs, left_out = inventory.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
+    jobs, left_out, _ = inventory.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
     assert states(tmp_path, tmp_path)[2] == "stale"
     for stale, told in ((False, "left out"), (True, "damaged record")):
         said = status.lines(jobs, remeasure=Remeasure(stale=stale), left_out=left_out)

@@ -37,7 +37,7 @@ def test_a_link_to_nothing_hides_no_record_beside_it(tmp_path: Path) -> None:
     links = [path.with_name(f"{number:016x}.json") for number in range(20)]
     for link in links:
         link.symlink_to(tmp_path / "gone.json")
-    jobs, left_out = inventory.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
+    jobs, left_out, _ = inventory.look([job_of(tmp_path, tmp_path).run], tmp_path, tmp_path / "runs")
     assert [state.state for state in jobs[0].cells] == ["recorded", "recorded"]
     assert left_out == [f"{link} is a link to {tmp_path}/gone.json, which is not there" for link in links]
     said = status.lines(jobs, left_out=left_out)

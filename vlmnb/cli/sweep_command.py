@@ -41,11 +41,10 @@ def show(asked: options.Asked, *, cells: bool) -> None:
     With ``cells`` it names every cell that will be measured, and refuses what a sweep would refuse.
     """
     runs, execution = options.planned(asked)
-    jobs, left_out = inventory.look(runs, execution.results, execution.runs)
+    jobs, left_out, others = inventory.look(runs, execution.results, execution.runs, others=not cells)
     if cells and asked.on == "local":
         _require_packages(jobs, asked)
     sweeps = [] if cells else heartbeat.read_all(execution.results)
-    others = {} if cells else inventory.others(jobs, execution.results)
     if asked.as_json:
         found = status.report(jobs, sweeps, remeasure=asked.remeasure, left_out=left_out, others=others)
         print(json.dumps({"spec": options.named(asked.spec), **found}, indent=1))

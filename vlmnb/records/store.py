@@ -29,7 +29,7 @@ from vlmnb.files import code_fingerprint
 from vlmnb.files.changes import signature
 from vlmnb.records import record_file
 from vlmnb.records.indexed_record import IndexedRecord, read, read_all
-from vlmnb.records.record import Record
+from vlmnb.records.record import REPORTS, Record
 
 INDEX = ".index.sqlite"
 
@@ -135,6 +135,17 @@ class Index:
             (here.fingerprint, *_below(here.slug)),
         )
         return dict(rows.fetchall())
+
+    def others(self, asked: Iterable[str]) -> dict[str, int]:
+        """Count the measured records of no cell with one of these digests; by the path of a model's first."""
+        found = self._database.execute(
+            "SELECT min(path) AS first, count(*) AS n FROM "
+            "(SELECT path, substr(path, instr(path, '/') + 1) AS below FROM records WHERE problem = '' "
+            "AND path NOT GLOB ? AND asked NOT IN (SELECT value FROM json_each(?))) "
+            "GROUP BY substr(below, 1, instr(below, '/')) ORDER BY n DESC, first",
+            (f"{REPORTS}/*", to_json(list(asked)).decode()),
+        )
+        return dict(found.fetchall())
 
     def export(self) -> Iterator[str]:
         """Yield the export values of each record as a JSON list, in path order."""

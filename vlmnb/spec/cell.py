@@ -110,7 +110,8 @@ def told_apart(cells: Iterable[Cell]) -> dict[Cell, str]:
         same.setdefault((cell.model, words(cell)), []).append(cell)
     told = {}
     for (_, said), alike in same.items():
-        differing = [name for name in Cell.model_fields if len({getattr(cell, name) for cell in alike}) > 1]
+        fields = _FIELDS if len(alike) > 1 else ()
+        differing = [name for name in fields if len({getattr(cell, name) for cell in alike}) > 1]
         for cell in alike:
             more = (f"{name.replace('_', ' ')} {getattr(cell, name)}" for name in differing)
             told[cell] = ", ".join([said, *more])

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from vlmnb import paths
 from vlmnb.errors import UserError, one_line
 from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, record_file, store
 from vlmnb.records.indexed_record import IndexedRecord, cell_digest
-from vlmnb.records.record import REPORTS
 from vlmnb.records.resolved import Resolved, resolve
 from vlmnb.spec import planning, sweep_file
 from vlmnb.spec.cell import Cell
@@ -133,11 +132,24 @@ def load(path: Path) -> tuple[Run, ...]:
 
 def jobs(runs: Iterable[Run], results: Path, pages: Path) -> list[Job]:
     """Look up every run, as the records are now."""
-    return look(runs, results, pages)[0]
+    return look(runs, results, pages).jobs
 
 
-def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], list[str]]:
-    """Look up every run, and return a message for each damaged file that belongs to none of them."""
+class Looked(NamedTuple):
+    """The runs of a sweep, and what there is beside them.
+
+    Attributes:
+        left_out: A message for each damaged file that belongs to none of them.
+        others: By model, how many records there are of cells that none of them asks for; empty unless asked.
+    """
+
+    jobs: list[Job]
+    left_out: list[str]
+    others: dict[str, int]
+
+
+def look(runs: Iterable[Run], results: Path, pages: Path, *, others: bool = False) -> Looked:
+    """Look up every run, as the records are now, and with ``others`` the records of other cells."""
     planned = list(runs)
     asked = resolve((cell for run in planned for cell in run.plan.cells), results)
     with store.Index(results) as index:
@@ -145,6 +157,7 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
         repeats = tuple(f"repeat {e.path} {e.digest}" for e in index.records(having="repeat").values())
         usable = index.records(having="gpu").values() if any(run.plan.axis.own for run in planned) else ()
         problems = [entry.problem for entry in index.records(having="problem").values()]
+        beside = index.others(cell_digest(cell, "", "") for cell in asked) if others else {}
     made = []
     for run in planned:
         plan = run.plan
@@ -160,20 +173,8 @@ def look(runs: Iterable[Run], results: Path, pages: Path) -> tuple[list[Job], li
         job = Job(run=run, cells=cells, page="missing", inputs=inputs)
         made.append(job.model_copy(update={"page": _page(job, pages)}))
     own = {state.problem for state in states.values() if state.state == "damaged"}
-    return made, [problem for problem in problems if problem not in own]
-
-
-def others(jobs: Iterable[Job], results: Path) -> dict[str, int]:
-    """Return by model how many records a results folder has of cells that none of the runs asks for."""
-    asked = {cell_digest(state.cell, "", "") for job in jobs for state in job.cells}
-    found: dict[str, list[str]] = {}
-    with store.Index(results) as index:
-        for entry in index.records().values():
-            place, model, _ = entry.path.split("/")
-            if not entry.problem and entry.asked not in asked and place != REPORTS:
-                found.setdefault(model, []).append(entry.path)
-    models = {record_file.read(results / files[0]).cell.model: len(files) for files in found.values()}
-    return dict(sorted(models.items(), key=lambda pair: -pair[1]))
+    models = {record_file.read(results / one).cell.model: count for one, count in beside.items()}
+    return Looked(made, [problem for problem in problems if problem not in own], models)
 
 
 def disturbed(jobs: Iterable[Job], paths: Container[Path]) -> frozenset[str]:
