@@ -386,6 +386,20 @@ def test_every_file_that_a_text_names_exists() -> None:
     assert gone == set()
 
 
+def test_no_text_of_the_book_speaks_like_a_translation() -> None:
+    words = re.compile(r"\b(told|tells|holds against|brings along|goes by|cannot be had)\b")
+    folders = ("book", *(f"vlmnb/{name}/templates" for name in ("views", "book", "fit")), "vlmnb/audit")
+    texts = [
+        text
+        for folder in folders
+        for text in (bookmaking.PROJECT / folder).rglob("*")
+        if text.suffix in {".j2", ".md", ".yaml"} and "generated" not in text.parts
+    ]
+    assert len(texts) > 40
+    found = {text.name: words.findall(text.read_text(encoding="utf-8")) for text in texts}
+    assert {name: said for name, said in found.items() if said} == {}
+
+
 def test_every_dash_of_the_finder_has_its_reason() -> None:
     dashes = re.findall(r"<td[^>]*>-</td>", finder.page(Content()))
     assert len(dashes) > 200

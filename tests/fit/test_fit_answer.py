@@ -66,7 +66,7 @@ def test_the_answer_for_a_memory_comes_first_and_without_the_catalogue(run: Run)
     ("gib", "said"),
     [
         ("4", "does not fit"),
-        ("4.3", "cannot be told"),
+        ("4.3", "may or may not fit"),
         ("4.6", "just about fits"),
         ("5.2", "It fits 5.2 GiB"),
     ],
