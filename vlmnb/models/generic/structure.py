@@ -266,7 +266,9 @@ def places(model: Any) -> tuple[tuple[str, str], ...]:
         add(module, "vision")
     for layer in decoder_layers(decoder):
         mixing, _ = layer_parts(layer)
-        add(mixing, "scores", whole=False)
+        for inner in mixing.modules() if mixing is not None else ():  # what chooses positions scores them
+            if inner is mixing or type(inner).__name__.endswith("Indexer"):
+                add(inner, "scores", whole=False)
         add(mixing, "projections")
     add(decoder, "mlp")
     return (*made, (r"", "vision"))
