@@ -18,6 +18,7 @@ from vlmnb.cli import sweep_command
 from vlmnb.device import slots
 from vlmnb.errors import UserError
 from vlmnb.files import locks
+from vlmnb.models import checkpoints
 from vlmnb.records import cells_to_measure, content_key, record_file
 from vlmnb.records.resolved import changes_since, resolve_cell
 from vlmnb.spec.cell import line, told_apart, words
@@ -140,6 +141,17 @@ def test_a_stale_cell_is_measured_where_that_is_asked_for(
     monkeypatch.delenv(cells_to_measure.AGAIN)
     monkeypatch.setenv(cells_to_measure.STALE, "1")
     assert recorded(cell(batch_size=1), tmp_path) is None
+
+
+def test_what_has_changed_since_stale_records_is_looked_up_once_for_a_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for size in (1, 2):
+        record_file.write(older(cell(batch_size=size), key=f"{size:016}"), tmp_path)
+    job, looked, revision = job_of(tmp_path, tmp_path), [], checkpoints.revision
+    monkeypatch.setattr(checkpoints, "revision", lambda entry: looked.append(entry) or revision(entry))
+    assert status.report([job])["stale_since"] == {"the measuring code": 2}
+    assert len(looked) == 1
 
 
 def test_threads_are_part_of_the_key_and_named_when_they_change(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,11 +108,14 @@ def blank_record(resolved: Resolved, started_at: str, status: Status = "ok", rea
     )
 
 
-def changes_since(found: Record) -> str:
-    """Describe what has changed since a record of this machine was measured; empty if nothing has."""
+def changes_since(found: Record, revisions: Revisions | None = None) -> str:
+    """Describe what has changed since a record of this machine was measured; empty if nothing has.
+
+    ``revisions`` are those of its cell now, where they are known: to look takes milliseconds.
+    """
     was, now = found.provenance, content_key.packages() | optimizations.of(found.cell).tools()
     then = was.packages | was.tools
-    revisions = resolve_cell(found.cell).revisions
+    revisions = revisions or resolve_cell(found.cell).revisions
     changed = ["the measuring code"] if was.code != content_key.measuring_code() else []
     changed += [
         f"{name} {then.get(name, 'absent')} to {now.get(name, 'absent')}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from vlmnb import models, paths
 from vlmnb.device import machine
 from vlmnb.files import templates
 from vlmnb.records import record_file
-from vlmnb.records.resolved import changes_since, other_settings
+from vlmnb.records.content_key import Revisions
+from vlmnb.records.resolved import changes_since, other_settings, resolve
 from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell, told_apart
 from vlmnb.stats.formatting import counted, duration
@@ -47,11 +49,17 @@ def distinct(jobs: Sequence[Job]) -> list[CellState]:
     return list({state.path: state for job in jobs for state in job.cells}.values())
 
 
-def since(state: CellState) -> str:
+def since(states: Sequence[CellState]) -> Counter[str]:
+    """Count the stale cells by what has changed since their records."""
+    now = resolve((state.cell for state in states), Path())
+    return Counter(_since(state, now[state.cell].revisions) for state in states)
+
+
+def _since(state: CellState, revisions: Revisions) -> str:
     """Say what has changed since the record of a stale cell; settings alone leave the record right."""
     assert state.answer is not None
     found = record_file.read(state.answer)
-    changed = changes_since(found) or "its schema"
+    changed = changes_since(found, revisions) or "its schema"
     alone = changed == ", ".join(other_settings(found))
     return f"{changed} (only a setting: with the one before it is not stale)" if alone else changed
 
@@ -88,7 +96,7 @@ def report(
         "stale": counts["stale"],
         "missing": counts["missing"] + counts["damaged"],
         "damaged": counts["damaged"],
-        "stale_since": dict(Counter(since(state) for state in states if state.state == "stale")),
+        "stale_since": dict(since([state for state in states if state.state == "stale"])),
         "other_inputs": sum(bool(state.older) for state in states),
         "older": dict(Counter(state.older for state in states if state.older)),
         "to_measure": len(wanted),
