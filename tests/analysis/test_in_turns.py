@@ -124,6 +124,7 @@ def test_answers_to_other_questions_are_not_paired() -> None:
     assert found
     assert not found.paired
     assert found.high >= found.ratio * (1 + FLOOR)
+    assert not series.in_turns(*turns.shown([one, other], [made]))
 
 
 def test_a_record_shows_the_turns_that_it_shares_with_most_of_a_page(tmp_path: Path) -> None:

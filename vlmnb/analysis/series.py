@@ -180,9 +180,11 @@ def compared(
 
 
 def in_turns(low: Record, high: Record) -> bool:
-    """Return whether two records have the times of turns that they took with one another."""
+    """Return whether two records are compared by the turns that they took with one another."""
     turns = {record.timing.turns if record.timing else "" for record in (low, high)}
-    return len(turns) == 1 and "" not in turns
+    if len(turns) > 1 or "" in turns:
+        return False
+    return _side_by_side(low, high, latencies(low), latencies(high)) is not None
 
 
 def _side_by_side(

@@ -77,7 +77,7 @@ def answers_do_not_depend_on_setting(records: Sequence[Record]) -> Iterator[Draf
 
 @rule("measured")
 def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Draft]:
-    """Latency does not fall, beyond the noise floor, as batch, image or prompt grow."""
+    """Latency does not fall, beyond noise, as batch, image or prompt grow."""
     floors = noise_floors(records)
     for field, name, small, large in _steps(records):
         difference = _difference(small, large, floors)
@@ -140,7 +140,7 @@ def power_follows_the_work(records: Sequence[Record]) -> Iterator[Draft]:
 
 @rule("measured")
 def optimization_is_faster(records: Sequence[Record]) -> Iterator[Draft]:
-    """An optimization is not slower than the original, beyond the noise floor."""
+    """An optimization is not slower than the original, beyond noise."""
     floors = noise_floors(records)
     for base, other in optimized([r for r in records if comparable(r)]):
         difference = None if other.cell.optimization in DTYPES else _difference(base, other, floors)
