@@ -115,3 +115,16 @@ def test_every_family_of_transformers_is_in_the_table_or_named_as_not_tried(
     models_command.show_all(as_json=False)
     said = capsys.readouterr().out
     assert all(re.search(rf"(^|\s){re.escape(name)}[\s,.]", said) for name in tried.every_type())
+    assert tried.families()["fuyu"].works
+
+
+def test_a_reason_is_the_same_wherever_the_library_raised_it() -> None:
+    said = "ValueError: " + "all layers must have full attention; " * 3 + "not {}"
+    at = "transformers 5.1, __init__ in cache.py: "
+    found = {
+        name: Tried(loads="ok", settings={"fp8_cache": text})
+        for name, text in (("ant", said.format("a")), ("bee", at + said.format("b")))
+    }
+    marks, reasons = tried.numbered(found)
+    assert marks["ant"] == marks["bee"]
+    assert reasons == [said.format("a")]

@@ -82,12 +82,20 @@ _OWN = (
 
 def numbered(known: Mapping[str, Tried]) -> tuple[dict[str, dict[str, int]], list[str]]:
     """Return by family what does not run with the number of the reason, from 1, and the reasons in order."""
-    reasons: dict[str, int] = {}
-    found = {
-        name: {what: reasons.setdefault(why, len(reasons) + 1) for what, why in one.lacking.items()}
-        for name, one in known.items()
-    }
-    return found, list(reasons)
+    reasons: dict[str, tuple[int, str]] = {}
+
+    def number(why: str) -> int:
+        alike = _WHERE.sub("", why)[:ALIKE]
+        return reasons.setdefault(alike, (len(reasons) + 1, why))[0]
+
+    found = {name: {what: number(why) for what, why in one.lacking.items()} for name, one in known.items()}
+    return found, [why for _, why in reasons.values()]
+
+
+_WHERE = re.compile(r"\w+ [\d.]+, \w+ in \w+\.py: ")
+"""Library and function that a reason may begin with, or what it has in brackets."""
+ALIKE = 110
+"""Characters that reasons must share to be the same one."""
 
 
 def settings(known: Mapping[str, Tried]) -> tuple[list[str], list[str]]:
