@@ -62,7 +62,7 @@ document.addEventListener("DOMContentLoaded", () => {
 });
 // What scrolls sideways can be scrolled with the keyboard.
 addEventListener("load", () => {
-  const SCROLLING = ".vlmnb-scroll, .vlmnb-math, .pst-scrollable-table-container, div.cell_output .text_html";
+  const SCROLLING = ".vlmnb-scroll, .vlmnb-math, .vlmnb-wide, .pst-scrollable-table-container, div.cell_output .text_html";
   for (const box of document.querySelectorAll(SCROLLING)) {
     if (box.scrollWidth <= box.clientWidth || box.querySelector("[tabindex='0'], a[href]:not([tabindex])")) continue;
     box.tabIndex = 0;

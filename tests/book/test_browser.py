@@ -113,6 +113,14 @@ def test_a_wide_table_scrolls_inside_the_page_of_a_phone(site: Path, name: str) 
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
+def test_a_figure_of_several_panels_scrolls_inside_the_page_of_a_phone(site: Path) -> None:
+    with browser.opened(site / "book/generated/axis-batch_size.html", width=380) as (page, _):
+        box = page.locator("article .vlmnb-wide").first
+        assert box.locator("svg").evaluate("e => e.getBoundingClientRect().width") > 600
+        assert (box.get_attribute("tabindex"), box.get_attribute("role")) == ("0", "group")
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_figures_have_no_box_behind_them(site: Path, dark: bool) -> None:
     with browser.opened(site / "book/runs/qwen2.5-vl-tiny/image_size.html", dark=dark) as (page, _):

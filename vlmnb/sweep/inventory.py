@@ -18,6 +18,7 @@ from vlmnb.spec.cell import Cell
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import notebook_template, page_stamp
 from vlmnb.types import Frozen
+from vlmnb.views.reasons import readable
 
 State = Literal["recorded", "stale", "missing", "damaged"]
 PageState = Literal["current", "outdated", "changed", "missing", "failed"]
@@ -217,7 +218,7 @@ def _why_not(resolved: Resolved, path: Path) -> str:
     differing = [f"other {name}" for name, then, now in other if then != now]
     if differing:
         return f"of {' and '.join(differing)}"
-    return f"{found.status.replace('_', ' ')} then: {one_line(found.reason, 200)}"
+    return f"{found.status.replace('_', ' ')} then: {one_line(readable(found.reason), 200)}"
 
 
 def _state(

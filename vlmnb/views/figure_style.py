@@ -34,6 +34,10 @@ COLORS = ("#2E86C9", "#D55E00", "#009E73", "#C0659A", "#B8860B", "#7A6FD0")
 MARKERS = ("o", "s", "^", "D", "*", "P")
 
 
+WIDE_PT = 450.0
+"""Width above which a figure is too wide for a phone; those of one panel are narrower."""
+
+
 class Look(NamedTuple):
     """Color and marker of a model or of a data set, the same in every figure of the book."""
 
@@ -66,7 +70,10 @@ def inlined(markup: str, alt: str) -> str:
     kept = re.sub(r' transform="rotate\(-0 [^"]*"|font-family: sans-serif; ', "", kept)
     kept = re.sub(r"(\d\.\d\d)\d+", r"\1", kept)
     shown = kept.replace(INK, "currentColor").replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1)
-    return re.sub(r"\s*\n\s*", " ", shown).strip()
+    made = re.sub(r"\s*\n\s*", " ", shown).strip()
+    width = re.search(r' width="([\d.]+)pt"', made)
+    # A phone scrolls it sideways within the page: fitted to the screen its text could not be read.
+    return f'<span class="vlmnb-wide">{made}</span>' if width and float(width[1]) > WIDE_PT else made
 
 
 def plain_log(along: Any) -> None:
