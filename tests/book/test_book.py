@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from importlib.metadata import version
 from pathlib import Path
@@ -300,3 +301,19 @@ class TestBuiltSite:
     def test_a_book_of_nothing_builds(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("VLMNB_ROOT", str(bookmaking.project(tmp_path / "project")))
         assert build.build(tmp_path / "none", tmp_path / "none", tmp_path / "_build").exists()
+
+
+def test_pictures_of_notebooks_are_kept_for_the_next_build_with_their_time(tmp_path: Path) -> None:
+    """Without them, or with a later time of change, Sphinx reads their notebooks again."""
+    build, site, following = tmp_path / "build", tmp_path / "out" / "html", tmp_path / "next"
+    drawn = build / "jupyter_execute" / "drawn.svg"
+    for file in (drawn, build / ".doctrees" / "page.doctree", build / "html" / "index.html"):
+        file.parent.mkdir(parents=True)
+        file.write_text("made")
+    site.mkdir(parents=True)
+    os.utime(drawn, (1e9, 1e9))
+    kept.keep(build, site, kept.Seen(given="g", sources="s", frame="f"))
+    assert not drawn.exists()
+    kept.bring(site, following)
+    assert (following / "jupyter_execute" / "drawn.svg").stat().st_mtime == 1e9
+    assert (following / ".doctrees" / "page.doctree").exists()

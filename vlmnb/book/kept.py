@@ -20,8 +20,14 @@ from vlmnb.types import Frozen
 TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphinx-theme")
 """Packages whose version can change the built pages."""
 
-NOTE, READ = ".seen", ".doctrees"
-"""Names of the note in the site, and of the folder beside it of what Sphinx has read."""
+NOTE = ".seen"
+"""Name of the note in the site."""
+
+READ = {".doctrees": ".doctrees", "jupyter_execute": ".jupyter_execute"}
+"""Folders of a build with what Sphinx has read, and their names beside the site.
+
+The second holds the pictures of notebooks: without them Sphinx reads every notebook again that has some.
+"""
 
 _TITLE = re.compile(r'^\s*(?:"source": \[?\s*)?"?# .*', re.MULTILINE)
 """A heading of the first level, in Markdown or in the text of a notebook."""
@@ -91,17 +97,20 @@ def frame() -> str:
 
 def bring(site: Path, build: Path) -> None:
     """Copy the last site, and what Sphinx read for it, to where the next build goes on from it."""
-    if (site.parent / READ).is_dir():
+    if (site.parent / READ[".doctrees"]).is_dir():
         # The theme adds a checksum to the address of a style sheet only if it is there already.
         shutil.copytree(site, build / "html", ignore=shutil.ignore_patterns("mystnb.*.css"))
-        shutil.copytree(site.parent / READ, build / ".doctrees")
+        for name, kept in READ.items():
+            if (site.parent / kept).is_dir():
+                shutil.copytree(site.parent / kept, build / name)
 
 
 def keep(build: Path, site: Path, seen: Seen) -> None:
     """Keep what Sphinx has read, and note in the new site what it was made of."""
-    shutil.rmtree(site.parent / READ, ignore_errors=True)
-    if (build / ".doctrees").is_dir():
-        (build / ".doctrees").rename(site.parent / READ)
+    for name, kept in READ.items():
+        shutil.rmtree(site.parent / kept, ignore_errors=True)
+        if (build / name).is_dir():
+            (build / name).rename(site.parent / kept)
     write(seen, build / "html")
 
 
