@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sqlite3
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from reusing import reused
 from stored import exported
 
 from vlmnb.meters.readings import Compilation, EnergyRefusal, ProbeLogits
-from vlmnb.records import indexed_record, quick_record, record_file, store
+from vlmnb.records import export, indexed_record, quick_record, record_file, store
 from vlmnb.records.parts import FailedSample, VisualTokens
 from vlmnb.records.record import Record
 from vlmnb.records.reported import Figure, Remark, Reported
@@ -118,6 +119,23 @@ def test_what_the_models_check_themselves_is_checked(part: str) -> None:
     assert quick_record.parse(text) is None
     with pytest.raises(ValidationError, match="more than one"):
         Record.model_validate_json(text)
+
+
+@pytest.mark.parametrize("file_format", ["csv", "json"])
+def test_lines_made_on_all_cores_are_those_made_in_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file_format: str
+) -> None:
+    for number in range(7):
+        store.keep(record(cell(batch_size=number + 1), key=f"{number:016x}"), tmp_path / "results")
+    written = []
+    for at_once in (1_000, 2):
+        monkeypatch.setattr(export, "AT_ONCE", at_once)
+        assert export.export_records(tmp_path / "results", tmp_path / "all", file_format) == (7, [])
+        written.append((tmp_path / "all").read_text())
+    assert written[0] == written[1]
+    rows = exported(tmp_path / "results")[0]
+    read = json.loads(written[0]) if file_format == "json" else [*csv.DictReader(written[0].splitlines())]
+    assert [one["key"] for one in read] == [one["key"] for one in rows]
 
 
 def content_of(index: Path) -> list[Any]:

@@ -6,6 +6,7 @@ import gc
 import itertools
 import multiprocessing
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -28,8 +29,10 @@ def mapped(
     if alone or cores == 1:
         yield from map(work, parts)
         return
+    # A fork need not import anything again; elsewhere than on Linux libraries do not survive it.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
     # What was imported until now is no garbage: looking through it takes each process long.
-    with ProcessPoolExecutor(cores, multiprocessing.get_context("fork"), gc.freeze) as pool:
+    with ProcessPoolExecutor(cores, context, gc.freeze) as pool:
         waiting = deque[Future[Any]]()
         for part in parts:
             waiting.append(pool.submit(work, part))
