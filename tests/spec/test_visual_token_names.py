@@ -96,4 +96,7 @@ def test_rows_compared_by_their_time_need_a_full_batch(axis: str) -> None:
     with pytest.raises(UserError, match="samples is 4 and a batch has 16"):
         planning.plan(axis, asked | {"batch_size": 16})
     assert planning.plan(axis, asked | {"batch_size": 4}).cells
-    assert planning.plan("image_size", asked | {"batch_size": 16}).cells, "which has scores"
+    short = asked | {"batch_size": 16}
+    assert planning.plan("image_size", short).cells, "which has scores"
+    with pytest.raises(UserError, match="no batch is full"):
+        planning.plan("image_size", short | {"weights": "random"})

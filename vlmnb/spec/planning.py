@@ -123,7 +123,8 @@ def plan(axis_name: str, values: Mapping[str, Any]) -> Plan:
         for length in lengths
     ]
     settings["model"] = entry.name
-    if axis.against_original and settings["source"] == "measured":
+    unscored = axis.measure == "generation" and not any(_scored(cell) for cell in cells)
+    if settings["source"] == "measured" and (axis.against_original or unscored):
         _check_batches(cells)
     return Plan(axis=axis, parameters=settings, cells=tuple(dict.fromkeys(cells)))
 
@@ -180,13 +181,17 @@ def _check_names(given: Mapping[str, Any], known: Mapping[str, Any], place: Plac
 
 
 def _check_batches(cells: Sequence[Cell]) -> None:
-    """Check that rows which are compared by their time have a full batch, which alone is timed."""
+    """Check that rows which are compared by their time, or have no scores, have a full batch to time."""
     samples, batch = max(cell.samples for cell in cells), min(cell.batch_size for cell in cells)
     if samples < batch:
         raise UserError(
             f"samples is {samples} and a batch has {batch}, so no batch is full and nothing is known of its "
             f"time; give samples of at least {batch}, or a batch_size of at most {samples}"
         )
+
+
+def _scored(cell: Cell) -> bool:
+    return cell.length == "natural" and cell.weights != "random"
 
 
 def _check_reduction(entry: ModelEntry, axis: Axis, optimization: Optimization, image_size: Any) -> None:
