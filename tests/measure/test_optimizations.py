@@ -200,7 +200,7 @@ def test_a_missing_library_is_said_before_any_model_loads_and_leaves_no_record(
 ) -> None:
     monkeypatch.setattr(loading, "load", lambda wanted: pytest.fail("a model was loaded"))
     with pytest.raises(UserError, match=f"needs the package {package}.*pip install") as error:
-        _measured(tmp_path / "results", "llava-tiny", ["fp32", name], samples=2)
+        _measured(tmp_path / "results", "llava-tiny", ["fp32", name], samples=2, batch_size=2)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "results").exists()
 

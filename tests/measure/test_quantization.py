@@ -103,6 +103,7 @@ def test_flops_of_a_quantized_model_are_those_of_the_plain_one(tmp_path: Path) -
         {
             "model": str(folder),
             "samples": 1,
+            "batch_size": 1,
             "length": "natural",
             "max_new_tokens": 2,
             "optimizations": ["bnb-4bit"],
