@@ -53,6 +53,16 @@ def test_the_logit_difference_is_the_largest_and_only_between_the_same_vocabular
     assert agreement.logit_difference(base, planted("bf16")) is None
 
 
+def test_a_logit_difference_of_rounding_has_no_digits() -> None:
+    def probed(name: str, value: float) -> Record:
+        return planted(name, probe=ProbeLogits(vocabulary=2, values=(1.0, value)))
+
+    records = [probed("fp32", 2.0), probed("sdpa", 2.00001), probed("bf16", 2.0625)]
+    made = changes_table([record.cell for record in records], records, records)
+    assert [row[3].text for row in made.rows] == ["< 0.001", "0.0625"]
+    assert made.rows[0][3].title.startswith("1e-05")
+
+
 def test_logits_of_a_decoding_step_are_compared_after_the_same_token() -> None:
     def probed(token: int, *step: float) -> Record:
         probe = ProbeLogits(vocabulary=3, values=(1.0, 2.0, 3.0), token=token, step_values=step)

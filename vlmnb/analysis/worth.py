@@ -24,7 +24,7 @@ KEEPS = 0.99
 """Share of the original's score that passes, as MLPerf Inference asks of a closed division's model
 (https://github.com/mlcommons/inference_policies)."""
 
-Verdict = Literal["passed", "failed", "cannot tell"]
+Verdict = Literal["passed", "failed", "may be noise"]
 
 _FIELDS: dict[Phase, Literal["vision_s", "prefill_s", "decode_s"]] = {
     "vision": "vision_s", "prefill": "prefill_s", "decode": "decode_s",
@@ -74,7 +74,7 @@ class Gate(Frozen):
         """Return whether at least ``KEEPS`` of the score is kept, the interval widened by the spread."""
         if self.kept.low - self.spread >= KEEPS:
             return "passed"
-        return "failed" if self.kept.high + self.spread < KEEPS else "cannot tell"
+        return "failed" if self.kept.high + self.spread < KEEPS else "may be noise"
 
 
 def saving(original: Record, own: Record, noise_floor: float, confidence: float = 0.95) -> Saving | None:

@@ -21,6 +21,8 @@ HEADS = (
     axes.AXES["optimization"].row_title, "Identical answers", "WER between the answers", "Logit difference",
     "Score higher / lower", "p of the scores", "Beyond the noise",
 )  # fmt: skip
+SMALL = 0.001
+"""A logit difference below it is shown as smaller: its digits are those of rounding."""
 
 
 def agreement_table(found: Matrix) -> Table:
@@ -96,7 +98,8 @@ def _chance(p_value: float, equals: str = "") -> str:
 def _fields(own: AnswerChange, key: str) -> Row:
     found, logits = own.answers, without("no logits on record", key)
     if own.logits is not None:
-        logits = Field(digits(own.logits), "of one question, without an interval", key)
+        shown = digits(own.logits) if own.logits >= SMALL or not own.logits else f"< {SMALL}"
+        logits = Field(shown, f"{own.logits:.3g}, of one question, without an interval", key)
     if found is None:
         none = without("random weights: answers have no meaning", key)
         return none, none, logits, none, none, none

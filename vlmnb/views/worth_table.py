@@ -75,7 +75,7 @@ def text(found: Sequence[Worth]) -> str:
             groups.setdefault(_time(one, one.saving.seconds), []).append(one)
         if one.saving and one.gate:
             groups.setdefault(one.gate.verdict, []).append(one)
-    names = {"passed": "passed", "failed": "failed", "unknown": "cannot tell"}
+    names = {"passed": "passed", "failed": "failed", "unknown": "may be noise"}
     names |= {name: name for name in ("faster", "slower", "same", "few", "busy")}
     lists = {name: groups.get(group, []) for name, group in names.items()}
     return say("worth", "pays", keeps=f"{100 * worth.KEEPS:.0f} %", **lists)
