@@ -38,6 +38,8 @@ from vlmnb.views import (
 )
 from vlmnb.views.table import render
 
+REPORT, LOG = "report on Qwen2.5-VL 3B", "raw log of Qwen2.5-VL 3B"
+
 SOURCES = {
     path.stem: yaml.safe_load(path.read_text()) for path in sorted((PROJECT / "reports").glob("*.yaml"))
 }
@@ -184,8 +186,16 @@ def test_figures_of_one_cell_that_are_not_one_number_are_conflicts(committed: li
         for one in committed if one.reported for a, b in one.reported.conflicts()
     }  # fmt: skip
     assert pairs == {
-        ("001", "129.212", "004", "129.9412200021744"), ("001", "96.3 T", "004", "12.09 TFLOPS"),
+        (REPORT, "129.212", LOG, "129.9412200021744"), (REPORT, "96.3 T", LOG, "12.09 TFLOPS"),
     }  # fmt: skip
+
+
+def test_sentences_name_the_sources_by_what_they_are(committed: list[Record]) -> None:
+    own = [one.reported for one in committed if one.reported]
+    told = [remark.text for of in own for remark in of.remarks] + [
+        figure.place for of in own for figure in of.figures
+    ]
+    assert [text for text in told if re.search(r"\b00\d\b", text)] == []
 
 
 def test_the_log_block_of_another_model_is_filed_there_with_a_footnote(committed: list[Record]) -> None:
@@ -199,7 +209,7 @@ def test_the_log_block_of_another_model_is_filed_there_with_a_footnote(committed
         assert "GPU vs CPU" in footnotes.reasons([one.on(axis) for one in own])
     _, own = shown("llava-1.5-7b", "optimization")
     told = footnotes.reasons([one.on("optimization") for one in own])
-    assert "One block of the raw log (004)" in told, "it follows nothing, so it names what it is of"
+    assert "One block of the raw log" in told, "it follows nothing, so it names what it is of"
 
 
 def test_a_page_without_a_figure_of_the_report_says_so(
@@ -213,7 +223,7 @@ def test_a_page_without_a_figure_of_the_report_says_so(
     experiment.show_details(plan, found)
     assert "HTML" not in capsys.readouterr().out, "no empty table"
     page = Page("llava-1.5-7b", "image_size", "", {"source": "reports"}, tuple(found))
-    assert 'llava-1.5-7b.yaml">report 000</a>' in run.opening(page, committed)
+    assert 'llava-1.5-7b.yaml">report on LLaVA-1.5 7B</a>' in run.opening(page, committed)
 
 
 def test_a_chapter_counts_measured_cells_and_links_its_card_or_says_how_to_make_it(
@@ -245,7 +255,7 @@ def test_a_reported_figure_gets_no_interval_anywhere(committed: list[Record]) ->
     row = export_columns.row(one)
     assert row["source"] == row["hardware"] == "reports"
     assert row["energy_method"] == "unstated"
-    assert row["reported_in"].startswith("00")
+    assert row["reported_in"].startswith("report on ")
     ends = ("_low", "_high", "_low_s", "_high_s", "_n")
     assert {row[name] for name in row if name.endswith(ends)} == {None}
     assert one.latency is None

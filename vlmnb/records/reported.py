@@ -18,7 +18,7 @@ class Figure(Frozen):
     """One figure of a report.
 
     Attributes:
-        file: Name of the source, such as ``000``.
+        file: Name of the source, such as ``report on Fuyu 8B``.
         kind: A report, or the raw log behind one.
         table: Heading of the table or section.
         axis: The page that the table belongs to.
@@ -81,7 +81,7 @@ class Reported(Frozen):
 
     @property
     def places(self) -> str:
-        """Return files and tables that print the cell: ``000: Device Tests, Batch Tests``."""
+        """Return files and tables that print the cell: ``report on Fuyu 8B: Device Tests, Batch Tests``."""
         tables: dict[str, dict[str, None]] = {}
         for figure in self.figures:
             tables.setdefault(figure.file, {})[figure.table] = None

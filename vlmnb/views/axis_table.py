@@ -94,7 +94,7 @@ def _as_reported(table: Table, records: Sequence[Record | None]) -> Table:
     kept = [i for i, of in enumerate(columns) if UNPRINTED not in of or {f.text for f in of} - {"", MISSING}]
     places = dict.fromkeys(f"{f.file}, {f.table}" for one in reported for f in one.figures)
     shown = table.caption.partition(", with 95 %")[0]
-    caption = f"{shown}, as printed in {'; '.join(places)}, without intervals"
+    caption = f"{shown}, as printed in the {'; '.join(places)}, without intervals"
     if not places:
         caption = f"{shown}: the report prints none of these figures"
     rows = tuple(tuple(row[i] for i in kept) for row in table.rows)

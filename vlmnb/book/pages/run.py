@@ -26,12 +26,9 @@ def opening(page: Page, records: Sequence[Record], disputed: Sequence[Line] = ()
         for among in (page.records, [record for record in records if record.cell.model == page.model])
     )
     # The report may have no figure for the page's cells.
-    files = {figure.file: figure for figure in own or [f for f in others if f.kind == "report"]}
+    files = dict.fromkeys(f.file for f in own or [f for f in others if f.kind == "report"])
     transcripts = _transcripts(paths.transcripts())
-    sources = {
-        f"{'raw log' if figure.kind == 'log' else 'report'} {name}": transcripts[name]
-        for name, figure in files.items()
-    }
+    sources = {name: transcripts[name] for name in files}
     small = page.axis != "card" and bundled(page.model)
     return render("run_opening.md", page=page, sources=sources, disputed=disputed, small=small)
 
