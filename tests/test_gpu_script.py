@@ -126,7 +126,7 @@ def test_the_packages_of_an_interpreter_that_is_in_an_environment_are_found(
     copy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path / 'machine' / 'bin'}:{os.environ['PATH']}")
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "machine"], check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "machine"], check=True)
     done = script(copy, "install")
     assert (done.returncode, "has no torch" in done.stderr) == (2, True)
     (packages,) = (tmp_path / "machine" / "lib").glob("python*/site-packages")
