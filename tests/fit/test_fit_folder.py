@@ -72,6 +72,7 @@ def test_times_have_units_that_are_read_and_a_list_of_all_gpus_is_cut(run: Run) 
     assert len(shown) == fit_command.MOST
     assert "more that run it; --json" in text
     assert "more that run it; --json" not in run("llava-1.5-7b", "--max-power", "75")
+    assert "more that run it; --json" not in run("llava-1.5-7b", "--gpu", "NVIDIA A2")
 
 
 def test_the_help_of_fit_names_its_exit_codes(

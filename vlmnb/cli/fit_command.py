@@ -82,8 +82,8 @@ def _gpus(fit: Fit) -> Table:
     table = _table(heads, f"Under {name}" if alone else f"GPUs that run it under {name}")
     shown = [row for row in fit.gpus if row.runs or alone]
     able = sum(not row.obstacle for row in fit.gpus)
-    most = MOST if len(shown) > NEARLY_ALL * able else len(shown)
-    for row in shown[:most]:
+    listed = shown[:MOST] if len(shown) > NEARLY_ALL * able else shown
+    for row in listed:
         gpu, (latency, _, energy) = row.gpu, answer_text.predicted(row)
         cells = [gpu.title]
         for value in (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.power_w, gpu.price_usd):
@@ -91,7 +91,7 @@ def _gpus(fit: Fit) -> Table:
         cells.append(answer_text.verdict(row))
         cells += [str(row.largest_batch) if row.runs else "-", answer_text.least(row)]
         table.add_row(*cells, *([latency, energy] if with_predictions else []))
-    if more := len(shown) - most:
+    if more := len(shown) - len(listed):
         table.caption = f"And {more} more that run it; --json lists them."
     return table
 
