@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from vlmnb import cli, models
+from vlmnb.cli import flops_command
 from vlmnb.errors import UserError
 from vlmnb.flops import estimate, formula, meta
 from vlmnb.models import geometry
@@ -88,6 +89,22 @@ def test_code_that_reads_pixels_is_counted_too_or_left_out_in_a_plain_line(
     assert "NotImplementedError" in line
     assert "words of torch" not in out
     assert " 871.6 M        -  " in out
+
+
+@pytest.mark.parametrize(
+    ("part", "named"), [("projections", "projections (decoded"), ("scores", "language model, its attention")]
+)
+def test_the_part_in_which_formula_and_counting_differ_most_is_named(
+    part: str, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = estimate.estimate("llava-tiny", 40, 64, 1)
+    assert found.decode.counted
+    more = {part: getattr(found.decode.counted, part) * 2}
+    decode = found.decode.model_copy(update={"counted": found.decode.counted.model_copy(update=more)})
+    flops_command.show(found.model_copy(update={"decode": decode}))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "differ by" in line]
+    assert "50.00%" in line
+    assert named in line
 
 
 @pytest.mark.slow

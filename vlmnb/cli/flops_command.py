@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.table import Table
 
-from vlmnb.flops.estimate import CONVENTION, LABELS, Estimate
+from vlmnb.flops.estimate import CONVENTION, LABELS, Estimate, Pass
 from vlmnb.stats.formatting import format_si
 
 
@@ -35,12 +37,12 @@ def show(found: Estimate) -> None:
     seen = "" if found.seen_image_size == found.image_size else f" (the model sees {found.seen_image_size})"
     console.print(f"{found.model}, {found.image_size} pixels{seen}, {images}", markup=False)
     console.print(table)
-    worst = max(both.largest_difference or 0 for _, both in passes)
     for name, both in passes:
         if both.counted is None:
             console.print(f"Not counted, {name}: {both.note}", markup=False)
+    worst, where = _farthest(passes)
     if worst > 0:
-        console.print(f"Formula and counting differ by up to {worst:.2%} in a part.")
+        console.print(f"Formula and counting differ by up to {worst:.2%}: {where}.")
     if found.unused:
         console.print(
             f"Of the prefill, {format_si(found.unused)} are never used: vision layers after the one taken."
@@ -49,3 +51,17 @@ def show(found: Estimate) -> None:
         f"With logits for the last position alone, as in generation: {format_si(found.last_position)}."
     )
     console.print(CONVENTION, markup=False)
+
+
+def _farthest(passes: Sequence[tuple[str, Pass]]) -> tuple[float, str]:
+    """Return the largest difference of formula and count, as `Pass.largest_difference`, and its part."""
+    found = [(0.0, "")]
+    for name, both in passes:
+        if both.counted is None:
+            continue
+        for part, label in {**LABELS, "total": "total"}.items():
+            one, other = getattr(both.formula, part), getattr(both.counted, part)
+            owner = "vision tower, " if part == "vision_scores" else "language model, " * (part == "scores")
+            label = f"{owner}{label.strip()}"
+            found.append((abs(one - other) / max(one, other, 1), f"{label} ({name})"))
+    return max(found)
