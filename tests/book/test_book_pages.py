@@ -158,7 +158,7 @@ def test_the_audit_of_our_records_names_the_model_and_folds_many_findings_of_a_r
 
 
 def test_the_finder_explains_no_column_that_it_has_not() -> None:
-    notes = finder.page(Content()).partition("<caption>")[2].partition("</caption>")[0]
+    notes = finder.page(Content(), finder.memory()).partition("<caption>")[2].partition("</caption>")[0]
     assert "GiB" in notes
     assert "lower bound" not in notes
 
@@ -401,6 +401,6 @@ def test_no_text_of_the_book_speaks_like_a_translation() -> None:
 
 
 def test_every_dash_of_the_finder_has_its_reason() -> None:
-    dashes = re.findall(r"<td[^>]*>-</td>", finder.page(Content()))
+    dashes = re.findall(r"<td[^>]*>-</td>", finder.page(Content(), finder.memory()))
     assert len(dashes) > 200
     assert all(' title="' in dash for dash in dashes)

@@ -9,10 +9,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent import futures
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import filelock
 
@@ -93,12 +94,12 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
     records, unreadable = record_file.read_all(results)
     failures, unreadable_failures = collect.failures(runs)
     known = turns.read(results)
-    with futures.ThreadPoolExecutor(1) as beside:  # a Jupyter kernel does the work
-        executing = beside.submit(report_pages.execute, results, runs, records)
-        found = audit.findings(records, "reports")
-        content = Content(tuple(records), (), tuple(failures), (), tuple(found), tuple(known))
-        of_records, scripts = _of_records(content)
-        reports, not_made = executing.result()
+    found = audit.findings(records, "reports")
+    content = Content(tuple(records), (), tuple(failures), (), tuple(found), tuple(known))
+    other_process = futures.ProcessPoolExecutor(1)
+    of_records = other_process.submit(_of_records, content)
+    other_process.shutdown(wait=False)
+    reports, not_made = report_pages.execute(results, runs, records)
     measured, refused = collect.notebooks(
         path for path in sorted(runs.glob("*/[!.]*.ipynb")) if path.parent.name != "failures"
     )
@@ -115,7 +116,7 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
         files |= made
         problems += left_out
     content = dataclasses.replace(content, pages=tuple(pages), problems=tuple(problems))
-    _write(files | scripts | _generated(content, of_records) | collect.downloads(content, results))
+    _write(files | _generated(content, of_records) | collect.downloads(content, results))
     return problems
 
 
@@ -233,30 +234,37 @@ def _sphinx(output: Path) -> None:
         raise UserError(f"the book was not built; fix what Sphinx reports and build again:\n{tail}")
 
 
-def _of_records(content: Content) -> tuple[dict[str, str], Files]:
-    """Return the pages, and the scripts, that are made of records alone."""
+class OfRecords(NamedTuple):
+    """What is made of records alone: pages by their names, files, and the table of the page of GPUs."""
+
+    texts: dict[str, str]
+    files: Files
+    memory: str
+
+
+def _of_records(content: Content) -> OfRecords:
+    """Return what the executed notebooks are not needed for. A process of its own makes it meanwhile."""
     texts = {
         "audit.md": audit.page(content.records, "measured", content.turns),
         "reports-checked.md": audit.page(content.records, "reports"),
     }
     scripts = {"explore.js": explore.script(content), "finder.js": finder.script()}
-    return texts, {f"{collect.EXTRA}downloads/{name}": made for name, made in scripts.items()}
+    files = {f"{collect.EXTRA}downloads/{name}": made for name, made in scripts.items()}
+    return OfRecords(texts, files, finder.memory())
 
 
-def _generated(content: Content, of_records: Mapping[str, str]) -> Files:
+def _generated(content: Content, of_records: futures.Future[OfRecords]) -> Files:
     opening, drawn = first.page(content)
     texts = {
         "_toc.yml": table_of_contents(content),
         "comparison.md": comparison.page(content),
         "headline.md": opening,
         "explore.md": explore.page(content),
-        "finder.md": finder.page(content),
         "support.md": support.page(content),
         "dictionary.md": dictionary.page(),
         "tried.md": tried.page(),
         "machine.md": machine.page(content),
         "status.md": status.page(content),
-        **of_records,
     }
     chapters = {f"{paths.model_folder(name)}.md": model.page(content, name) for name in content.models}
     texts |= chapters
@@ -271,11 +279,13 @@ def _generated(content: Content, of_records: Mapping[str, str]) -> Files:
     ):
         # The first page explains a disputed figure where it stands.
         texts[name] += f"\n{marks.legend(texts[name], but=marks.DISPUTED * (name == 'headline.md'))}\n"
+    other = of_records.result()
+    texts |= other.texts | {"finder.md": finder.page(content, other.memory)}
     targets = {record.key: f"../../{record_path(record)}" for record in content.records}
     texts = {name: linked(text, targets) for name, text in texts.items()}
     # The first page includes it, from one folder above.
     texts["headline.md"] = texts["headline.md"].replace(' href="', ' href="generated/')
-    files = {f"generated/{name}": text.encode() for name, text in texts.items()}
+    files = other.files | {f"generated/{name}": text.encode() for name, text in texts.items()}
     for setup, results in base_configuration.base_results(content.records).items():
         if pareto.panels(results):
             drawn[pareto_figure.path(setup)] = pareto_figure.figure(results)

@@ -12,11 +12,16 @@ from vlmnb.book.rendering import render
 from vlmnb.fit import finder, gpus
 
 
-def page(content: Content) -> str:
-    """Return the page: every model of the registry, and every GPU of the catalogue."""
+def memory() -> str:
+    """Return the table of the memory that every model of the registry takes, as HTML."""
+    return finder.memory_table(models.registry())
+
+
+def page(content: Content, memory: str) -> str:
+    """Return the page of every model of the registry, with that table, and every GPU of the catalogue."""
     cards = [page for page in content.pages if page.axis == "card"]
     return render(
-        "finder.md", memory=Markup(finder.memory_table(models.registry())), gpus=Markup(finder.gpu_table()),
+        "finder.md", memory=Markup(memory), gpus=Markup(finder.gpu_table()),
         count=len(gpus.catalogue()), cards=cards,
     )  # fmt: skip
 
