@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from altered import Change, copied, cut, edited, written
 
 from vlmnb import cli, paths
 from vlmnb.cli import fit_command, models_command
@@ -27,12 +28,32 @@ def unweighted(tmp_path: Path) -> Path:
 
 
 def test_a_folder_without_weights_is_named(unweighted: Path, run: Run) -> None:
-    assert f"{unweighted} has no weights (model.safetensors)" in run(str(unweighted))
-    assert description.describe(str(unweighted)).weights_note
-    (unweighted / "model.safetensors").touch()
-    assert "has no weights" not in run(str(unweighted))
+    assert f"{unweighted} has no model.safetensors" in run(str(unweighted))
     assert not description.describe("smolvlm-tiny").weights_note
     assert not description.describe("llava-1.5-7b").weights_note, "it is still to be downloaded"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (edited("config.json", quantization_config={"quant_method": "gptq"}), "quantized"),
+        (edited("config.json", text_config__num_hidden_layers=7), "lacks 9 weights"),
+        (edited("config.json", text_config__vocab_size=777), "has the shape"),
+        (cut("model.safetensors", -10), "truncated, damaged"),
+        (written("model.safetensors"), "truncated, damaged"),
+        (lambda folder: None, ""),
+    ],
+)
+def test_weights_that_measuring_refuses_are_named_without_loading_them(
+    change: Change, said: str, tmp_path: Path, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copied(tmp_path)
+    change(folder)
+    assert ("cannot be measured" in run(str(folder))) == bool(said)
+    models_command.show(str(folder), as_json=False)
+    shown = capsys.readouterr().out
+    assert said in shown
+    assert ("cannot be measured" in shown) == ("random weights alone" in shown) == bool(said)
 
 
 def test_weights_in_few_bits_are_those_that_fit_counts() -> None:

@@ -54,7 +54,7 @@ class Description(Frozen):
         images: By size; empty if its processor cannot be loaded.
         image_note: Why it cannot, or where else an image goes than into the prompt; empty if nowhere.
         weights_bytes: Bytes of all weights by precision, those of 8 and 4 bits as bitsandbytes stores them.
-        weights_note: That its folder has no weights, or empty.
+        weights_note: Why the weights in its folder cannot be measured, or empty.
         licence: As its card says, or empty.
         warning: What to know before batch sizes are compared, or empty.
         gguf: Why llama.cpp cannot run it, or empty.

@@ -7,7 +7,7 @@ import json
 
 from pydantic import ValidationError
 
-from vlmnb import paths
+from vlmnb import models, paths
 from vlmnb.errors import UserError
 from vlmnb.files import plain_yaml
 from vlmnb.fit.shape import TITLES, Shape
@@ -55,7 +55,7 @@ class Card(Decoder):
         parameters: By component.
         kv_bytes_per_token: Keys and values of one position in 16 bits.
         kv_bytes_whole: Of the whole context, in which layers with a window keep no more than that.
-        weights_note: That its folder has no weights, or empty.
+        weights_note: Why the weights in its folder cannot be measured, or empty.
         published: None for a bundled model, whose own card is in its folder.
         scores: Accuracies of a bundled model on held-out data by task (``scores.json``), else empty.
     """
@@ -97,11 +97,13 @@ def of(shape: Shape) -> Card:
 
 
 def weights_note(entry: ModelEntry) -> str:
-    """Say that a folder has no weights; empty if it has, or if the model is no folder of the user's."""
+    """Say why the weights in a folder of the user's cannot be measured; empty if they can, or without one."""
     folder = folders.local(entry)
-    if folder is None or any((folder / name).exists() for name in (soundness.WEIGHTS, soundness.INDEX)):
+    if folder is None:
         return ""
-    return f"{folder} has no weights ({soundness.WEIGHTS}); these are the numbers of its configuration"
+    config = geometry.config(entry)
+    why = soundness.obstacle(entry, folder, models.family_of(entry).model_class(config), config)
+    return f"its own weights cannot be measured: {why}" if why else ""
 
 
 @functools.cache

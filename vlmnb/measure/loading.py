@@ -296,24 +296,9 @@ def _from_folder(wanted: Configuration, folder: Path, **how: Any) -> Loaded:
             **how,
         )
     name = wanted.entry.name
-    absent = sorted(report["missing_keys"])
-    if absent:
-        raise UserError(
-            f"{folder} lacks {len(absent)} weights that {name} needs, the first is {absent[0]}; "
-            "they would be random, so nothing is measured with it"
-        )
-    wrong = sorted(report["mismatched_keys"])
-    if wrong:
-        weight, there, here = wrong[0]
-        raise UserError(
-            f"{folder}: {weight} has the shape {tuple(there)} in the weights and {tuple(here)} by "
-            f"config.json, one of {len(wrong)} that differ; restore the config.json that belongs to the "
-            f"weights of {name}"
-        )
+    soundness.check_report(report, name, folder)
     processor = _processor(wanted, folder)
-    notes = soundness.check_model(
-        wanted.family.stepping(model), processor.tokenizer, name, report["unexpected_keys"]
-    )
+    notes = soundness.check_model(wanted.family.stepping(model), processor.tokenizer, name)
     return Loaded(
         wanted, wanted.family, model, processor,
         geometry=geometry.differences(wanted.entry, model.config),

@@ -7,10 +7,11 @@ are loaded.
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -172,20 +173,83 @@ def read_json(entry: ModelEntry, path: Path) -> dict[str, Any]:
     return content
 
 
-def check_model(model: Any, tokenizer: Any, name: str, unexpected: Sequence[str]) -> tuple[str, ...]:
-    """Compare a model object with its tokenizer, and with the stored weights that it did not take.
+def obstacle(entry: ModelEntry, folder: Path, kind: Any, config: Any) -> str:
+    """Say why the weights in a folder would be refused, without loading any; empty if they would not be.
+
+    Args:
+        entry: The model.
+        folder: Where its files are.
+        kind: Its class in transformers.
+        config: Its configuration, an object of transformers.
+    """
+    try:
+        check(entry, folder)
+        check_report(_report(entry, folder, kind, config), entry.name, folder)
+    except UserError as error:
+        return str(error).removeprefix(f"{entry.name}: ")
+    return ""
+
+
+def _report(entry: ModelEntry, folder: Path, kind: Any, config: Any) -> Mapping[str, Any]:
+    """Return what ``from_pretrained`` reports of loading weights, from their names and shapes alone."""
+    from transformers.modeling_utils import load_state_dict
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        held = {
+            name: tensor
+            for file in weight_files(entry, folder)
+            for name, tensor in load_state_dict(str(file), "meta").items()
+        }
+        report: Mapping[str, Any] = kind.from_pretrained(
+            None, config=copy.deepcopy(config), state_dict=held, device_map="meta",
+            output_loading_info=True, ignore_mismatched_sizes=True, attn_implementation="eager",
+        )[1]  # fmt: skip
+        return report
+    except Exception:  # of loading without values; what a real loading raises, measuring reports
+        return {"missing_keys": (), "mismatched_keys": (), "unexpected_keys": ()}
+    finally:
+        logging.set_verbosity(level)
+        logging.enable_progress_bar()
+
+
+def check_report(report: Mapping[str, Any], name: str, folder: Path) -> None:
+    """Refuse weights that are not all of a model, by what ``from_pretrained`` reports of loading them.
+
+    Raises:
+        UserError: Weights are missing, have another shape, or are left out.
+    """
+    if absent := sorted(report["missing_keys"]):
+        raise UserError(
+            f"{folder} lacks {len(absent)} weights that {name} needs, the first is {absent[0]}; "
+            "they would be random, so nothing is measured with it"
+        )
+    if wrong := sorted(report["mismatched_keys"]):
+        weight, there, here = wrong[0]
+        raise UserError(
+            f"{folder}: {weight} has the shape {tuple(there)} in the weights and {tuple(here)} by "
+            f"config.json, one of {len(wrong)} that differ; restore the config.json that belongs to the "
+            f"weights of {name}"
+        )
+    if unused := sorted(weight for weight in report["unexpected_keys"] if not LEFTOVERS.search(weight)):
+        raise UserError(
+            f"{name}: {len(unused)} stored weights are not part of the model that config.json describes, the "
+            f"first is {unused[0]}; restore the config.json that belongs to the weights"
+        )
+
+
+def check_model(model: Any, tokenizer: Any, name: str) -> tuple[str, ...]:
+    """Compare a model object with its tokenizer.
 
     Returns:
         What a reader of its numbers should know about its vocabulary and its end token.
 
     Raises:
-        UserError: Weights are left out, or the end token is not in the vocabulary.
+        UserError: The end token is not in the vocabulary.
     """
-    if unused := sorted(weight for weight in unexpected if not LEFTOVERS.search(weight)):
-        raise UserError(
-            f"{name}: {len(unused)} stored weights are not part of the model that config.json describes, the "
-            f"first is {unused[0]}; restore the config.json that belongs to the weights"
-        )
     vocabulary, given = model.config.get_text_config().vocab_size, model.generation_config.eos_token_id
     missing = len(tokenizer) - vocabulary
     notes = (f"{missing} tokens of the tokenizer are not in the model's vocabulary",) if missing > 0 else ()
