@@ -42,6 +42,12 @@ def test_every_round_spreads_the_batches_of_each_cell_over_its_time(monkeypatch:
     assert len(marks) == 3
 
 
+def test_cells_are_first_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores, order = FourCores(monkeypatch), list[str]()
+    turns._rounds([Taking(name, cores, 0.3, 2, order) for name in "abc"])  # type: ignore[misc]
+    assert order[:12] == ["a0", "b0", "c0", "a1", "b1", "c1", "c0", "b0", "a0", "c1", "b1", "a1"]
+
+
 def test_rounds_go_on_until_one_was_without_background_load(monkeypatch: pytest.MonkeyPatch) -> None:
     cores, order = FourCores(monkeypatch, others=2.0), list[str]()
     monkeypatch.setattr(turns, "now_s", lambda: cores.now.now_s)

@@ -183,16 +183,21 @@ def _ready(resolved: Resolved, record: Record, loaded: Loaded, clock: PhaseClock
 
 
 def _rounds(each: Sequence[Turn]) -> list[load.Reading]:
-    """Let every cell generate all its batches, round after round; return the readings between rounds."""
-    order = sorted(
+    """Let every cell generate all its batches, round after round; return the readings between rounds.
+
+    Where several cells have a batch due at once, they go forward in one round and backward in the next,
+    so that none is always the first, or always behind the same one.
+    """
+    due = [
         ((number + 0.5) / len(turn.batches), place, number)
         for place, turn in enumerate(each)
         for number in range(len(turn.batches))
-    )
+    ]
+    orders = [sorted(due, key=lambda one: (one[0], way * one[1])) for way in (1, -1)]
     began_s, marks = now_s(), [load.reading()]
     rounds, limit_s = 0, EACH_S * len(each)
     while rounds < LEAST_ROUNDS or (now_s() - began_s) * (rounds + 1) / rounds <= limit_s:
-        for _, place, batch in order:
+        for _, place, batch in orders[rounds % 2]:
             each[place].take(each[place].batches[batch])
         marks.append(load.reading())
         rounds += 1
