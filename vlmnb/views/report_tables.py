@@ -122,7 +122,8 @@ def conflicts(cells: Sequence[Cell], reported: Sequence[Record]) -> list[str]:
         pair for cell in cells if cell in found and (one := found[cell].reported) for pair in one.conflicts()
     )
     return [
-        f"{TITLES[a.quantity]}, of one and the same cell: {a.printed} in the {a.place}, {b.printed} in the {b.place}."
+        f"{TITLES[a.quantity]}, of one and the same cell: "
+        f"{a.printed} in the {a.place}, {b.printed} in the {b.place}."
         for a, b in pairs
     ]
 
