@@ -102,6 +102,13 @@ def test_what_answers_no_questions_on_images_is_refused(config: object, word: st
     assert len(str(raised.value)) < 500
 
 
+def test_numbers_that_json_does_not_have_are_read(tmp_path: Path) -> None:
+    text = {"model_type": "llama", "rms_norm_eps": {"__float__": "Infinity"}}
+    config = {"model_type": "llava", "text_config": text}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    assert geometry.document(models.get(str(tmp_path)))["text_config"]["rms_norm_eps"] == float("inf")
+
+
 def test_random_weights_are_offered_where_there_is_a_configuration(tmp_path: Path) -> None:
     entry = models.get(str(tmp_path))
     assert "random" not in folders.ways_out(entry)

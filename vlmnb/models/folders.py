@@ -65,7 +65,9 @@ def ways_out(entry: ModelEntry) -> str:
     if entry.bundled:
         return f"restore it with: git checkout -- {paths.bundled_model(entry.name)}"
     configured = not entry.generic or (anywhere(entry) / "config.json").is_file()
-    random = ", or measure speed alone with weights: random" if configured else ""
+    random = (
+        ", or measure speed alone with weights: random (papermill: -p weights random)" if configured else ""
+    )
     if entry.source.startswith("/"):
         return f"put the whole checkpoint there{random}"
     places = " or ".join(dict.fromkeys((f"{entry.name}/", f"{entry.source}/")))

@@ -135,13 +135,18 @@ def document(of: ModelEntry) -> dict[str, Any]:
     """
     file = _configuration(of)
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"), object_hook=_with_floats)
         _require_images(of, str(content["model_type"]), content)
     except FileNotFoundError:
         raise UserError(_no_configuration(of, file)) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{of.name}: {file} describes no model ({type(error).__name__}: {error})") from None
     return dict(content)
+
+
+def _with_floats(made: dict[str, Any]) -> Any:
+    """Return the number that transformers writes as an object because JSON has none for it (infinity)."""
+    return float(made["__float__"]) if made.keys() == {"__float__"} else made
 
 
 LACKING = re.compile(
