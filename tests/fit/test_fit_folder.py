@@ -9,10 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from altered import Change, copied, cut, edited, written
+from altered import Change, copied, cut, edited, removed, written
 
-from vlmnb import cli, paths
+from vlmnb import cli, models, paths
 from vlmnb.cli import fit_command, models_command
+from vlmnb.errors import UserError
 from vlmnb.fit import answer, description, page, tried
 from vlmnb.fit.tried import Tried
 from vlmnb.models.generic.family import Generic
@@ -54,6 +55,23 @@ def test_weights_that_measuring_refuses_are_named_without_loading_them(
     shown = capsys.readouterr().out
     assert said in shown
     assert ("cannot be measured" in shown) == ("random weights alone" in shown) == bool(said)
+
+
+@pytest.mark.parametrize("model", ["llava-tiny", "qwen2.5-vl-tiny"])
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [("processor_config.json", "has no image processor: "), ("tokenizer.json", "has no tokenizer: ")],
+)
+def test_a_missing_processor_or_tokenizer_is_named_by_its_files(
+    model: str, file: str, said: str, tmp_path: Path
+) -> None:
+    folder = copied(tmp_path, model)
+    removed(file)(folder)
+    found = description.describe(str(folder))
+    assert found.image_note.startswith(f"{folder} {said}")
+    if model == "llava-tiny":  # the other one's family has formulas of its own
+        with pytest.raises(UserError, match=said):
+            models.family_of(models.get(str(folder))).seen_side(None, 224)
 
 
 def test_weights_in_few_bits_are_those_that_fit_counts() -> None:

@@ -10,7 +10,7 @@ import yaml
 from vlmnb import models
 from vlmnb.errors import UserError, one_line
 from vlmnb.fit import model_facts, quantize, shape, tried
-from vlmnb.models import folders, geometry, named, prompting, stand_in
+from vlmnb.models import folders, geometry, named, prompting, soundness, stand_in
 from vlmnb.models.entry import ModelEntry
 from vlmnb.models.family import Family
 from vlmnb.models.generic import structure
@@ -199,6 +199,8 @@ def _images(entry: ModelEntry, family: Family, config: Any) -> tuple[tuple[Image
     except UserError as error:  # it wants a package
         return (), one_line(error)
     except Exception as error:  # its files may be missing or damaged
+        if here and (lacking := soundness.lacking_processor(folders.anywhere(entry))):
+            return (), f"{folders.anywhere(entry)} has no {lacking}"
         return (), f"{type(error).__name__}: {one_line(error, 300)}"
     return tuple(made), ""
 

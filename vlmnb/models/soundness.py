@@ -25,6 +25,10 @@ OF_TRAINING = ("training_args", "optimizer", "scheduler", "rng_state", "scaler")
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt")
 SENTENCEPIECE = ("tokenizer.model", "spiece.model")
 """Tokenizers that transformers converts otherwise for a LLaVA than for the Llama they belong to."""
+OTHER_TOKENS = (
+    "from which other tokens would be made; write the first with the tokenizer's own class, as "
+    "LlamaTokenizer.from_pretrained(folder).save_pretrained(folder)"
+)
 IMAGE_PROCESSORS = ("processor_config.json", "preprocessor_config.json")
 """Files that may describe the image processor, the newer layout first."""
 
@@ -103,21 +107,26 @@ def lacking_file(entry: ModelEntry, folder: Path) -> str:
     for file in (*folder.glob("*.json"), *folder.glob("*.safetensors")):
         if file.is_symlink() and not file.exists():
             return f"{file.name}: it is a link to {file.readlink()}, which is not there"
-    for names in (("config.json",), (WEIGHTS, INDEX), TOKENIZERS):
+    for names in (("config.json",), (WEIGHTS, INDEX)):
         if not any((folder / name).exists() for name in names):
             only = min(_all_weights(folder), default="") if WEIGHTS in names else ""
             seen = f", only {only}, which is never read" if only else ""
             if (folder / "adapter_config.json").exists() and "config.json" in names:
                 seen = ", only an adapter: merge it into its base model (peft: merge_and_unload)"
-            if names is TOKENIZERS and (old := [name for name in SENTENCEPIECE if (folder / name).exists()]):
-                seen = (
-                    f", only {old[0]}, from which other tokens would be made; write the first with the "
-                    "tokenizer's own class, as LlamaTokenizer.from_pretrained(folder).save_pretrained(folder)"
-                )
-            return f"{'tokenizer: ' * (names is TOKENIZERS)}{' or '.join(names)}{seen}"
+            return f"{' or '.join(names)}{seen}"
     for file in weight_files(entry, folder):
         if not file.is_file():
             return f"{file.name}, which {INDEX} lists"
+    return lacking_processor(folder)
+
+
+def lacking_processor(folder: Path) -> str:
+    """Name the first file of a tokenizer or an image processor that a folder lacks; empty if it has both."""
+    if not any((folder / name).exists() for name in TOKENIZERS):
+        old = next(
+            (f", only {name}, {OTHER_TOKENS}" for name in SENTENCEPIECE if (folder / name).exists()), ""
+        )
+        return f"tokenizer: {' or '.join(TOKENIZERS)}{old}"
     newer, older = IMAGE_PROCESSORS
     with contextlib.suppress(OSError, ValueError):
         if "image_processor" in json.loads((folder / newer).read_text(encoding="utf-8")):

@@ -20,7 +20,7 @@ from transformers.models.auto import processing_auto
 from transformers.processing_utils import ProcessorMixin
 
 from vlmnb.errors import UserError
-from vlmnb.models import named, prompting
+from vlmnb.models import named, prompting, soundness
 
 FLAT_IMAGES = frozenset({"got_ocr2", "idefics"})
 """Model types whose processor takes one flat list of images, not a list for each text.
@@ -58,7 +58,7 @@ def load(folder: str | Path, template: str) -> Any:
     """Load a checkpoint's processor, padding on the left; the template is for those without one.
 
     Raises:
-        UserError: It needs a package that is not installed, or takes no questions.
+        UserError: It lacks files or a package that is not installed, or takes no questions.
         ValueError: transformers has no processor for this type of model.
         Exception: Whatever transformers raises for damaged files.
     """
@@ -70,7 +70,9 @@ def load(folder: str | Path, template: str) -> Any:
         if getattr(made, "num_query_tokens", 0) is None:  # older checkpoints name it for the model alone
             made.num_query_tokens = config.get("num_query_tokens")
         return made
-    except (ImportError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
+        if lacking := soundness.lacking_processor(folder):  # transformers advises to install packages
+            raise UserError(f"{folder} has no {lacking}") from None
         named.require_package(f"the processor of {kind} models", error)
         raise
 
