@@ -73,6 +73,12 @@ def test_a_line_on_the_setup_stands_above_the_tables_of_every_section(shown: Any
         assert displayed[0].startswith("*Setup:*")
 
 
+def test_a_line_on_the_setup_stands_above_each_table_of_equal_answers(shown: Any) -> None:
+    displayed = shown("batch_size", record, ("show_agreement",))
+    assert len(displayed) == 2
+    assert (displayed[0][:8], "<table" in displayed[1]) == ("*Setup:*", True)
+
+
 def test_one_number_is_no_figure_and_answers_of_fixed_length_have_a_section_where_there_are_any(
     shown: Any,
 ) -> None:

@@ -160,7 +160,8 @@ def show_flips(plan: Plan, found: list[Record]) -> None:
 
 def show_agreement(plan: Plan, found: list[Record]) -> None:
     """Display the share of identical answers by batch size and precision, with cells of other pages."""
-    _show(*map(answer_tables.agreement_table, agreement.matrices(found, _records(plan))))
+    for each in agreement.matrices(found, _records(plan)):
+        _show(footnotes.setup(list(each.runs.values())), answer_tables.agreement_table(each))
 
 
 def show_details(plan: Plan, found: list[Record]) -> None:
