@@ -136,8 +136,12 @@ def test_no_line_ends_between_a_number_and_its_unit_or_before_a_mark() -> None:
 def test_a_comparison_has_no_column_of_dashes_and_no_note_on_another_table() -> None:
     reported = [r for r in record_file.read_all(bookmaking.PROJECT / "results")[0] if r.source == "reports"]
     own, theirs = (comparison.sections(found)[0] for found in (measured("llava-tiny"), reported))
-    assert "Activations" not in own["cost"].columns, "a CPU has none"
-    assert "Measured peak" in own["cost"].columns
+    assert {"Activations", "Measured peak"}.isdisjoint(own["cost"].columns), "a CPU's are its libraries'"
+    assert "on a CPU it is the whole process's" in own["cost"].caption
+    assert {"Weights", "Keys and values"} <= set(own["cost"].columns)
+    name, _, peak = comparison_tables.MEMORY[-1]
+    on_gpu = changed(next(r for r in measured("llava-tiny") if r.memory), "cell", device="cuda")
+    assert (name, peak(on_gpu).text.endswith("B")) == ("Measured peak", True)
     assert "Eagle" not in theirs["notes"], "that is of the table of optimizations"
     assert "FLOPs: counted" in own["cost"].caption
     headline = comparison_tables.headline_table(results(*measured("llava-tiny")))

@@ -25,7 +25,8 @@ from vlmnb.views.templates import say
 Column = tuple[str, str, Show]
 """Heading, data set (empty: the one that speed is read from), and what makes the field of a record."""
 
-ACTIVATIONS = "Activations"
+ACTIVATIONS, PEAK = "Activations", "Measured peak"
+WHOLE_PROCESS = "known for a GPU only: on a CPU the peak is that of the process with all its libraries"
 MEMORY: tuple[Column, ...] = (
     ("Weights", "", fields.memory("weights_bytes", "as stored in memory; counted")),
     (
@@ -40,13 +41,18 @@ MEMORY: tuple[Column, ...] = (
             lambda record: record.memory and record.cell.device == "cuda" and record.memory.activations_bytes,
             partial(format_si, unit="B", digits=3),
             "the measured peak without weights, keys and values",
-            "known for a GPU only: on a CPU the peak is that of the process with all its libraries",
+            WHOLE_PROCESS,
         ),
     ),
     (
-        "Measured peak",
+        PEAK,
         "",
-        fields.memory("peak_bytes", "of the allocator on a GPU, of the whole process on a CPU"),
+        value(
+            lambda record: record.memory and record.cell.device == "cuda" and record.memory.peak_bytes,
+            partial(format_si, unit="B"),
+            "of the GPU's allocator; one reading",
+            WHOLE_PROCESS,
+        ),
     ),
 )
 HELD: Column = (
@@ -143,10 +149,10 @@ def _table(caption: str, results: Sequence[BaseResult], columns: Sequence[Column
         return _printed(show(record)) if record else missing(None)
 
     numbers = [(head, partial(shown, name, show)) for head, name, show in columns]
-    # A report prints few of these, and a CPU has no activations.
+    # A report prints few of these, and a CPU's peak is that of Python and its libraries.
     known = [
         column for column in numbers
-        if not (of_reports(results) or column[0] == ACTIVATIONS)
+        if not (of_reports(results) or column[0] in (ACTIVATIONS, PEAK))
         or any(column[1](each).text != MISSING for each in results)
     ]  # fmt: skip
     return declared(caption, [("Model", _model), *known], results)
@@ -185,4 +191,5 @@ def _cost_caption(results: Sequence[BaseResult], answers: Sequence[int] = (), fl
         batches=[summary.n for summary in summaries],
         modelled=any(record.energy_method == "model" for record in shown),
         disturbed=any(record.window_under_load for record in shown),
+        process=flops and any(record.memory and record.cell.device != "cuda" for record in shown),
     )  # fmt: skip
