@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from background import MARKED, disturbed, surrounded
 from factory import STEADY, absent, answers, cell, changed, record, timed
+from reported import shown
 
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
@@ -225,3 +226,21 @@ def test_cells_without_a_score_were_measured() -> None:
     assert "could be measured" in templates.say("answers", "by_batch", found=[])
     assert "could be measured" not in templates.say("answers", "by_batch", found=[], measured=True)
     assert "could be measured" in templates.say("findings", "nothing", reported=False)
+
+
+def test_optimizations_within_the_noise_that_answer_alike_share_a_sentence() -> None:
+    names = ("fp32", "sdpa", "bf16", "bnb-4bit", "bnb-8bit")
+    cells, found = series("optimization", names, times(1, 1.1, 0.95, 1.1, 3), (0, 0, 0, 7, 0))
+    lines = findings.text("optimization", cells, found, 0.5).splitlines()
+    assert [line.partition(":")[0].count("times") for line in lines] == [2, 0, 0]
+    assert [name in lines[0] for name in names[1:]] == [True, True, False, False]
+    assert "may be noise; WER stays 0.000; 40 of 40 answers are the same" in lines[0]
+    assert "bnb-8bit: a batch takes 3.00 times as long" in lines[2]
+
+
+def test_answers_that_only_the_log_of_a_report_has_are_in_the_sentence_on_its_optimization() -> None:
+    plan, found = shown("qwen2.5-vl-3b", "optimization")
+    compiled, flash = findings.text("optimization", plan.cells, found).splitlines()
+    assert "WER stays 31.9" in compiled
+    assert "the answers changed" in flash
+    assert "31.9 to 56.9" in flash

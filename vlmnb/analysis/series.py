@@ -72,6 +72,11 @@ class Change(NamedTuple):
         within = self.within(scale)
         return within is not None and round(100 * within, 6) <= formatting.EQUAL
 
+    @property
+    def tied(self) -> bool:
+        """Return whether the ratio of the latencies is within the noise."""
+        return self.trend in ("grows", "falls", "within") and (self.equal() or self.hidden())
+
     def hidden(self, scale: float = 1.0) -> bool:
         """Return whether the two may differ by much, but their ratio is within the noise."""
         known = self.trend in ("grows", "falls", "within")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from vlmnb.analysis import repeatability, series
@@ -65,11 +65,7 @@ def text(
             latency = fields.latency(part[0]).text
             lines.append(say("findings", "alone", title=prefix, axis=own, record=part[0], latency=latency))
         elif own.against_original:
-            first = part[0].cell.batch_size
-            lines += [
-                say("findings", "compared", change=each, aside=each.low.cell.batch_size != first)
-                for each in changes
-            ]
+            lines += _compared(changes, part[0].cell.batch_size, by_cell(records))
         else:
             lines.append(_from_end_to_end(prefix, own, changes[0], part, noise_floor))
     return "\n".join(f"- {line}" for line in lines)
@@ -111,6 +107,28 @@ def _changes(axis: Axis, part: Sequence[Record], noise_floor: float) -> list[Cha
         return [series.change(first, each, noise_floor) for first, *others in groups for each in others]
     ordered = _ordered(axis, part)
     return [series.change(ordered[0], ordered[-1], noise_floor)] if len(ordered) > 1 else []
+
+
+def _compared(changes: Sequence[Change], batch_size: int, whole: Mapping[Cell, Record]) -> list[str]:
+    """Return a line for each optimization; those within the noise that answer alike share one.
+
+    Args:
+        batch_size: The page's; lines on other sizes name theirs.
+        whole: A report's records with the figures of all its tables and its log.
+    """
+    groups: dict[object, list[Change]] = {}
+    for each in changes:
+        answers = say("findings", "answers", change=each)
+        groups.setdefault((each.low.cell.batch_size, answers) if each.tied else each.high.cell, []).append(
+            each
+        )
+    lines = []
+    for same in groups.values():
+        aside = same[0].low.cell.batch_size != batch_size
+        logged = tuple(whole[one.cell].wer for one in (same[0].low, same[0].high) if one.reported)
+        macro = "tied" if len(same) > 1 else "compared"
+        lines.append(say("findings", macro, changes=same, aside=aside, logged=logged))
+    return lines
 
 
 def _ordered(axis: Axis, part: Sequence[Record]) -> list[Record]:
