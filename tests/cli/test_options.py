@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,29 @@ def test_a_given_folder_is_relative_to_the_working_folder(elsewhere: Path, vlmnb
     assert f"no folder {elsewhere / 'results'}" in vlmnb("audit", "--results", "results")[2]
     (elsewhere / "mine").rename(elsewhere / "results")
     assert "0 of 2   cells recorded" in vlmnb("sweep", "s.yaml", "--dry-run")[1], "the project's by default"
+
+
+@pytest.mark.parametrize("how", [["--dry-run"], []])
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"model_type": "git"}, "type 'git'"), ({}, "no model.safetensors")]
+)
+def test_a_model_that_is_refused_stops_a_sweep_before_anything_is_measured(
+    changes: dict[str, str], named: str, how: list[str], elsewhere: Path, vlmnb: Called
+) -> None:
+    without = shutil.ignore_patterns("*.safetensors")
+    folder = shutil.copytree(paths.bundled_model("smolvlm-tiny"), elsewhere / "smol", ignore=without)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    spec = json.loads((elsewhere / "s.yaml").read_text())
+    (elsewhere / "s.yaml").write_text(json.dumps(spec | {"models": ["llava-tiny", str(folder)]}))
+    code, out, said = vlmnb("sweep", "s.yaml", *how, "--results", "mine", "--runs", "pages")
+    assert (code, out, len(said.splitlines())) == (2, "", 1)
+    assert named in said
+    assert not (elsewhere / "mine").exists()
+    spec["parameters"] |= {"weights": "random"}
+    (elsewhere / "s.yaml").write_text(json.dumps(spec | {"models": [str(folder)]}))
+    code = vlmnb("sweep", "s.yaml", "--dry-run", "--results", "mine")[0]
+    assert code == (2 if changes else 0), "random weights need no file of weights"
 
 
 def test_the_command_that_continues_a_sweep_works_from_any_folder(

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vlmnb import paths
+from vlmnb import models, paths
 from vlmnb.errors import UserError, with_name
 from vlmnb.files import templates
 from vlmnb.files.temporary import remove_left
+from vlmnb.models import checkpoints, folders, named
 from vlmnb.spec import optimizations
 from vlmnb.stats.formatting import counted
 from vlmnb.sweep import heartbeat, inventory, options, status
@@ -43,6 +44,7 @@ def show(asked: options.Asked, *, cells: bool) -> None:
     runs, execution = options.planned(asked)
     jobs, left_out, others = inventory.look(runs, execution.results, execution.runs, others=not cells)
     if cells and asked.on == "local":
+        _require_models(jobs, asked)
         _require_packages(jobs, asked)
     sweeps = [] if cells else heartbeat.read_all(execution.results)
     if asked.as_json:
@@ -85,6 +87,7 @@ def run(asked: options.Asked) -> int:
     runs, execution = options.planned(asked)
     jobs = inventory.jobs(runs, execution.results, execution.runs)
     if asked.on == "local":
+        _require_models(jobs, asked)
         _require_packages(jobs, asked)
     require_writable(execution.results, execution.runs)
     supervisor.end_marked()
@@ -271,6 +274,26 @@ def require_writable(*folders: Path) -> None:
         if isinstance(error, FileExistsError):
             raise UserError(f"{folder} is a file; name a folder") from None
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from None
+
+
+def _require_models(jobs: Sequence[Job], asked: options.Asked) -> None:
+    """Check that models named by a repository or folder can be measured: their type, and what files are here.
+
+    Raises:
+        UserError: One cannot, in the words in which measuring refuses it.
+    """
+    wanted = {
+        (state.cell.model, state.cell.weights): models.get(state.cell.model)
+        for state in status.distinct(jobs)
+        if state.wanted(asked.remeasure) and status.verdict(state.cell) is None
+    }
+    for (_, weights), entry in wanted.items():
+        if not entry.generic or entry.bundled:
+            continue
+        if weights == "random" or folders.local(entry) is None:  # weights of the Hub are downloaded later
+            named.document(entry)
+        else:
+            checkpoints.find(entry)
 
 
 def _require_packages(jobs: Sequence[Job], asked: options.Asked) -> None:
