@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 from altered import Change, copied, cut, edited, removed, written
+from transformers import CONFIG_MAPPING
 
 from vlmnb import cli, models, paths
 from vlmnb.cli import fit_command, models_command
 from vlmnb.errors import UserError
 from vlmnb.fit import answer, description, page, tried
 from vlmnb.fit.tried import Tried
+from vlmnb.models import named
 from vlmnb.models.generic.family import Generic
 
 Run = Callable[..., str]
@@ -156,6 +158,16 @@ def test_every_family_of_transformers_is_in_the_table_or_named_as_not_tried(
     said = capsys.readouterr().out
     assert all(re.search(rf"(^|\s){re.escape(name)}[\s,.]", said) for name in tried.every_type())
     assert tried.families()["fuyu"].works
+
+
+def test_every_type_that_is_refused_is_in_the_table_with_the_reason() -> None:
+    known = tried.families()
+    for name, why in named.OTHERWISE.items():
+        assert known[name].reason == f"it is of the type '{name}', {why}; it is not measured here"
+    for name in set(tried.every_type()) - set(known):
+        config = CONFIG_MAPPING[name]()
+        encoded = [one.is_encoder_decoder for one in (config, config.get_text_config(decoder=True))]
+        assert not any(encoded)
 
 
 def test_a_reason_is_the_same_wherever_the_library_raised_it() -> None:
