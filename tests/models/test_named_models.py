@@ -65,6 +65,22 @@ BY_FORWARD = [one for one in EVERY if one.values != ("instructblip",)]
 """InstructBLIP's own forward pass counts padding as positions; its generate, which we call, does not."""
 
 
+@pytest.mark.parametrize(
+    "small",
+    [
+        pytest.param(name, marks=() if name in ("mllama", "paligemma") else pytest.mark.slow)
+        for name, row in tried.families().items()
+        if row.works and name not in OWN
+    ],
+    indirect=True,
+)
+def test_the_table_of_tried_families_has_the_image_tokens_of_today(small: Path) -> None:
+    entry, tokens = models.get(str(small)), tried.families()[small.name].image_tokens
+    family, config = models.family_of(entry), geometry.config(entry)
+    sizes = {size: [int(side) for side in size.split("x")] for size in tokens}
+    assert {size: family.image_tokens(config, *sides) for size, sides in sizes.items()} == tokens
+
+
 @pytest.mark.parametrize("small", BY_FORWARD, indirect=True)
 def test_a_batch_padded_on_the_left_has_the_logits_of_its_rows(small: Path) -> None:
     family = Generic(small)
