@@ -37,6 +37,15 @@ def test_a_page_of_a_report_lists_the_findings_about_its_own_figures(reported: l
         assert checked.count(f'id="finding-{number}"') == checked.count(f'"#finding-{number}"') == 1
 
 
+def test_a_page_of_records_that_name_an_earlier_transcript_has_no_link_to_it(reported: list[Record]) -> None:
+    own = next(one for one in reported if one.cell.model == QWEN and one.reported)
+    assert own.reported
+    figures = tuple(figure.model_copy(update={"file": "002"}) for figure in own.reported.figures)
+    older = own.model_copy(update={"reported": own.reported.model_copy(update={"figures": figures})})
+    page = Page(QWEN, "optimization", "", {"source": "reports"}, (older,))
+    assert "downloads/reports" not in run.opening(page, [older])
+
+
 def test_a_disputed_figure_is_marked_and_no_other() -> None:
     table = '<td title="as printed: 001, Tests, &#39;fp16&#39;, FLOPS" data-key="a">96.3 T</td>'
     assert 'class="vlmnb-disputed"' in disputed.marked(table, {"001, Tests, 'fp16', FLOPS"})

@@ -28,7 +28,7 @@ def opening(page: Page, records: Sequence[Record], disputed: Sequence[Line] = ()
     # The report may have no figure for the page's cells.
     files = dict.fromkeys(f.file for f in own or [f for f in others if f.kind == "report"])
     transcripts = _transcripts(paths.transcripts())
-    sources = {name: transcripts[name] for name in files}
+    sources = {name: transcripts[name] for name in files if name in transcripts}  # records may be older
     small = page.axis != "card" and bundled(page.model)
     return render("run_opening.md", page=page, sources=sources, disputed=disputed, small=small)
 
