@@ -29,6 +29,7 @@ from vlmnb.spec import optimizations, planning
 from vlmnb.spec.sweep_file import load_sweep
 from vlmnb.sweep import inventory, status
 from vlmnb.views import (
+    axis_figure,
     axis_table,
     comparison_tables,
     findings,
@@ -106,20 +107,23 @@ def test_every_figure_is_on_a_page_with_its_place() -> None:
 
 
 @pytest.mark.parametrize(
-    ("axis", "at", "logged"),
+    ("axis", "at", "logged", "panel"),
     [
-        ("image_size", 3, ["15.72", "18.73", "23.96"]),
-        ("batch_size", 1, ["28.22", "14.33", "12.1", "11.12"]),
-        ("optimization", 1, ["31.9", "31.9", "56.94"]),
+        ("image_size", 3, ["15.72", "18.73", "23.96"], "Energy per sample, J"),
+        ("batch_size", 1, ["28.22", "14.33", "12.1", "11.12"], "Word error rate, fraction"),
+        ("optimization", 1, ["31.9", "31.9", "56.94"], "Word error rate, fraction"),
     ],
 )
-def test_figures_that_only_the_log_has_stand_in_a_table(
-    committed: list[Record], axis: str, at: int, logged: list[str]
+def test_figures_that_only_the_log_has_stand_in_a_table_and_a_plot(
+    committed: list[Record], axis: str, at: int, logged: list[str], panel: str
 ) -> None:
     cells = planning.plan(axis, {"model": "qwen2.5-vl-3b", "source": "reports"}).cells
     table = report_tables.only_in_log(axis, cells, committed)
     assert [row[at].text for row in table.rows] == logged
     assert not report_tables.only_in_log("device", cells, committed).rows
+    drawn = axis_figure.plot(axis, report_tables.in_log(axis, cells, committed))
+    assert drawn
+    assert [each.get_ylabel() for each in drawn.axes] == [panel]
 
 
 def test_a_report_has_no_page_on_what_it_has_no_figure_of(committed: list[Record]) -> None:

@@ -42,9 +42,13 @@ def axis_plot(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> Fi
     Returns:
         None if there is nothing to draw.
     """
+    return plot(axis, findings.measured(axis, cells, records))
+
+
+def plot(axis: str, shown: Sequence[Record]) -> Figure | None:
+    """Draw what records have of these quantities, as :func:`axis_plot` does."""
     from matplotlib import pyplot
 
-    shown = findings.measured(axis, cells, records)
     panels = [name for name in PANELS if _worth_drawing(axis, name, shown)]
     if not panels:
         return None

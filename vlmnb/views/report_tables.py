@@ -8,7 +8,7 @@ from vlmnb.analysis.report_match import Match, matches
 from vlmnb.data import catalogue
 from vlmnb.models import checkpoints
 from vlmnb.records.record import Record, by_cell
-from vlmnb.records.reported import Figure, Quantity
+from vlmnb.records.reported import Figure, Quantity, Reported
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats.formatting import format_si
@@ -89,21 +89,29 @@ def figures(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Tab
     return declared(caption, columns, printed)
 
 
+def in_log(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> list[Record]:
+    """Return the records of cells with those figures alone that only a raw log has."""
+    found, made = by_cell(reported), []
+    for record in (found[cell] for cell in cells if cell in found):
+        own = [figure for figure in record.reported.figures if figure.axis == axis] if record.reported else []
+        printed = {figure.quantity for figure in own if figure.kind == "report"}
+        logged = tuple(
+            f for f in own if f.kind == "log" and f.value is not None and f.quantity not in printed
+        )
+        made.append(record.model_copy(update={"reported": Reported(figures=logged)}))
+    return made
+
+
 def only_in_log(axis: str, cells: Sequence[Cell], reported: Sequence[Record]) -> Table:
     """Make a table of figures that a raw log has and the report's own table of the axis has not."""
-    found = by_cell(reported)
     logged: dict[tuple[Quantity, str], dict[str, Field]] = {}
-    for cell in cells:
-        of = found[cell].reported if cell in found else None
-        own = [figure for figure in of.figures if figure.axis == axis] if of else []
-        printed = {figure.quantity for figure in own if figure.kind == "report"}
-        for figure in own:
-            if figure.kind == "log" and figure.value is not None and figure.quantity not in printed:
-                title = f"as logged: {figure.printed}; {figure.place}"
-                number = format_si(figure.value) if figure.quantity == "flops" else f"{figure.value:.4g}"
-                shown = Field(number, title, found[cell].key)
-                value = axes.AXES[axis].text(cell)
-                logged.setdefault((figure.quantity, cell.dataset), {}).setdefault(value, shown)
+    for record in in_log(axis, cells, reported):
+        for figure in record.reported.figures if record.reported else ():
+            title = f"as logged: {figure.printed}; {figure.place}"
+            number = format_si(figure.number) if figure.quantity == "flops" else f"{figure.number:.4g}"
+            shown = Field(number, title, record.key)
+            value = axes.AXES[axis].text(record.cell)
+            logged.setdefault((figure.quantity, record.cell.dataset), {}).setdefault(value, shown)
     values = dict.fromkeys(value for of in logged.values() for value in of)
     several = len({dataset for _, dataset in logged}) > 1
     heads = [

@@ -175,6 +175,10 @@ def show_details(plan: Plan, found: list[Record]) -> None:
     _show("## Every cell", footnotes.setup([one for one in found if one.cell in cells]))
     if (logged := report_tables.only_in_log(plan.axis.name, cells, found)).rows:
         _show(logged)
+        figure = axis_figure.plot(plan.axis.name, report_tables.in_log(plan.axis.name, cells, found))
+        if figure:
+            alt = f"Panels of what only the raw log has, by {plan.axis.noun}."
+            _figure(figure, alt, say("captions", "log_figure"), None)  # its points are the table above
     printed = report_tables.figures(plan.axis.name, cells, found)
     _show(
         printed if printed.rows else "The report prints no figure of these cells, in this table or another."
@@ -305,7 +309,7 @@ def _show(*parts: Table | str | None) -> None:
             display(Markdown(part) if isinstance(part, str) else HTML(table.render(part)))
 
 
-def _figure(figure: Figure, alt: str, caption: str, drawn: Table) -> None:
+def _figure(figure: Figure, alt: str, caption: str, drawn: Table | None) -> None:
     from matplotlib import pyplot
 
     image = {"image/svg+xml": figure_style.svg(figure), "text/plain": alt}
@@ -313,4 +317,5 @@ def _figure(figure: Figure, alt: str, caption: str, drawn: Table) -> None:
     display(image, raw=True, metadata={"image/svg+xml": {"alt": alt}})
     shown, more = brief(caption)
     _show(f"*{shown}*", more)
-    display(HTML(table.points(drawn)))
+    if drawn:
+        display(HTML(table.points(drawn)))
