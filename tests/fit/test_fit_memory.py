@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +33,15 @@ def built(name: str) -> Any:
     config = geometry.config(models.get(name))
     with torch.device("meta"):
         return models.family_of(models.get(name)).model_class(config)(config)
+
+
+def test_a_folder_of_llava_has_the_memory_of_its_entry(tmp_path: Path) -> None:
+    """Llama.cpp's converter drops the last layer of the tower, whatever the model is named by."""
+    name = "llava-1.5-7b"
+    (tmp_path / "config.json").write_text(json.dumps(geometry.document(models.get(name))))
+    assert shape.of(str(tmp_path)).vision == shape.of(name).vision
+    for kind in quantize.QUANTIZATIONS:
+        assert size(str(tmp_path), kind) == size(name, kind), kind
 
 
 @pytest.mark.slow

@@ -60,7 +60,8 @@ class Shape(Frozen):
     @functools.cached_property
     def tensors(self) -> tuple[Tensor, ...]:
         """Return all weights; a tied output layer has none of its own."""
-        return (*self.family.image_tensors(self.config), *self.family.text_tensors(self.config))
+        tower = _of_tower(self.entry, self.config)
+        return (*tower.image_tensors(self.config), *self.family.text_tensors(self.config))
 
     @property
     def parameters(self) -> dict[Component, int]:
@@ -92,6 +93,17 @@ def of(name: str) -> Shape:
     return Shape(
         entry=entry,
         decoder=family.decoder_shape(config),
-        vision=family.vision_shape(config),
+        vision=_of_tower(entry, config).vision_shape(config),
         released_dtype=str(dtype).removeprefix("torch."),
     )
+
+
+def _of_tower(entry: ModelEntry, config: Any) -> Family:
+    """Return the family that describes the vision tower: LLaVA's own, where a LLaVA named by folder has CLIP.
+
+    It says which layers are not used; llama.cpp's converter leaves them out.
+    """
+    of_clip = getattr(getattr(config, "vision_config", None), "model_type", "") == "clip_vision_model"
+    if entry.generic and of_clip and getattr(config, "model_type", "") == "llava":
+        return models.by_family()["llava"]
+    return models.family_of(entry)
