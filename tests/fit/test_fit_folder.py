@@ -76,6 +76,36 @@ def test_a_missing_processor_or_tokenizer_is_named_by_its_files(
             models.family_of(models.get(str(folder))).seen_side(None, 224)
 
 
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (
+            str(paths.bundled_model("llava-tiny")),
+            "cannot take a side of 32 or 96 or 128 pixels; the nearest is 64",
+        ),
+        ("llava-1.5-7b", "images of 336 pixels a side and no other"),
+        ("smolvlm-tiny", ""),
+    ],
+)
+def test_a_model_of_one_size_says_so_and_not_that_the_axis_applies(
+    model: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said in description.describe(model).limits.get("image_size", "")
+    models_command.show(model, as_json=False)
+    shown = capsys.readouterr().out
+    assert said in shown
+    assert not (said and "changes the picture" in shown)
+    assert bool(said) == ("  image_size " in shown)
+
+
+def test_one_number_of_tokens_at_sizes_that_all_apply_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Generic, "image_side", lambda self, processor, size: size)
+    models_command.show(str(paths.bundled_model("llava-tiny")), as_json=False)
+    assert "changes the picture, not the cost" in capsys.readouterr().out
+
+
 def test_weights_in_few_bits_are_those_that_fit_counts() -> None:
     found = description.describe("llava-1.5-7b")
     fit = answer.of("llava-1.5-7b", "nf4", answer.load_of("llava-1.5-7b"))

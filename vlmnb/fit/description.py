@@ -123,7 +123,7 @@ def describe(name: str) -> Description:
         licence=_licence(entry),
         warning=tried.warning(config.model_type),
         gguf=family.gguf_obstacle,
-        limits=_limits(entry, family, config.model_type),
+        limits=_limits(entry, family, config, sized=bool(images)),
     )
 
 
@@ -135,19 +135,34 @@ def _weights(of: shape.Shape) -> dict[str, int]:
     return {"fp32": 4 * sum(of.parameters.values())} | stored
 
 
-def _limits(entry: ModelEntry, family: Family, kind: str) -> dict[str, str]:
-    """Return what the model, or one of its kind that was tried, cannot do, by the axis's name."""
-    sizes = [entry.size_obstacle(size, False) for size in entry.image_sizes]
-    row = tried.families().get(kind) if entry.generic else None
+def _limits(entry: ModelEntry, family: Family, config: Any, *, sized: bool) -> dict[str, str]:
+    """Return what the model, or one of its kind that was tried, cannot do, by the axis's name.
+
+    Whether its processor loads (``sized``) decides whether sides can be asked for.
+    """
+    row = tried.families().get(config.model_type) if entry.generic else None
     reduced = [why for name, why in row.settings.items() if name.startswith("visual_tokens")] if row else []
     none = reduced[0] if reduced and "ok" not in reduced else ""
     found = {
-        "image_size": f"{next(filter(None, sizes))} without interpolate" if any(sizes) else "",
+        "image_size": _sizes(entry, family, config) if sized else "",
         "visual_tokens": f"not by attention: {family.attention_obstacle}"
         if family.attention_obstacle
         else f"none, when this family was tried: {none}" * bool(none),
     }
     return {axis: why for axis, why in found.items() if why}
+
+
+def _sizes(entry: ModelEntry, family: Family, config: Any) -> str:
+    """Say which sides of the axis are not applicable, as measuring decides it; empty if all apply."""
+    if reason := next(filter(None, (entry.size_obstacle(size, False) for size in entry.image_sizes)), ""):
+        return f"{reason} without interpolate"
+    if entry.native_image_size:
+        return ""
+    seen = {size: family.seen_side(config, size) for size in entry.image_sizes}
+    wrong = {str(size): str(side) for size, side in seen.items() if side != size}
+    nearest = " or ".join(dict.fromkeys(wrong.values()))
+    sides = " or ".join(wrong)
+    return f"the model cannot take a side of {sides} pixels; the nearest is {nearest}" if wrong else ""
 
 
 _KERNELS = {"sdpa": "_supports_sdpa", "flash": "_supports_flash_attn", "flex": "_supports_flex_attn"}
