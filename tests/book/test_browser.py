@@ -10,6 +10,8 @@ import browser
 import pytest
 from PIL import Image
 
+from vlmnb.views.table import Field, Table, render
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(browser.executable() is None, reason="no Chromium here; install the package chromium"),
@@ -190,3 +192,20 @@ def test_the_front_page_leads_to_the_book(site: Path) -> None:
         page.wait_for_url("**/book/index.html")
         assert page.locator("h1").first.inner_text().startswith("What vision-language models cost")
     assert noise.network == []
+
+
+def test_every_table_is_saved_as_csv_with_its_intervals(tmp_path: Path) -> None:
+    made = Table("Times", ("Model", "Latency, s"), ((Field("a"), Field("≈ 0.5", span="[0.4, 0.6]")),
+                                                    (Field("b"), Field("-"))))  # fmt: skip
+    script = (Path(__file__).parents[2] / "book/_static/csv.js").read_text(encoding="utf-8")
+    page = f"<!doctype html><meta charset=utf-8><script>{script}</script>{render(made)}"
+    (tmp_path / "page.html").write_text(page, encoding="utf-8")
+    with browser.opened(tmp_path / "page.html") as (opened, noise):
+        with opened.expect_download() as saved:
+            opened.get_by_role("link", name="Save table 1 of this page as CSV").click()
+        assert saved.value.suggested_filename == "page-table-1.csv"
+        lines = Path(saved.value.path()).read_text(encoding="utf-8-sig").splitlines()
+    assert lines == [
+        'Model,"Latency, s","Latency, s, low","Latency, s, high"', "a,≈ 0.5,0.4,0.6", "b,-,,",
+    ]  # fmt: skip
+    assert noise == browser.Noise([], [], [])
