@@ -98,6 +98,19 @@ def test_a_model_of_one_size_says_so_and_not_that_the_axis_applies(
     assert bool(said) == ("  image_size " in shown)
 
 
+@pytest.mark.parametrize(("tiles", "nearest"), [(None, 64), ([[64, 128]], 96)])
+def test_a_processor_that_cuts_images_to_one_size_takes_no_other(
+    tiles: list[list[int]] | None, nearest: int, tmp_path: Path
+) -> None:
+    folder = copied(tmp_path)
+    cuts = {"image_processor__size": {"shortest_edge": 64}, "image_processor__do_center_crop": True}
+    edited("processor_config.json", **cuts)(folder)
+    family = models.family_of(models.get(str(folder)))
+    processor = family.load_processor(folder)
+    processor.image_processor.image_grid_pinpoints = tiles
+    assert family.image_side(processor, 96) == nearest
+
+
 def test_one_number_of_tokens_at_sizes_that_all_apply_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

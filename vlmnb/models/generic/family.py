@@ -77,10 +77,16 @@ class Generic(Family):
         return {} if self._keeps_shape else None
 
     def image_side(self, processor: Any, image_size: int) -> int:
-        """Return the one side that the processor brings every image to, or without one the side given."""
-        size = getattr(processor.image_processor, "size", None) or {}
-        height = size.get("height") if isinstance(size, Mapping) else getattr(size, "height", None)
-        return int(height) if height else image_size
+        """Return the one side that the processor brings or cuts every image to, else the side given."""
+        images = processor.image_processor
+        sizes = [getattr(images, "size", None)]
+        if getattr(images, "do_center_crop", None) and not getattr(images, "image_grid_pinpoints", None):
+            sizes.append(getattr(images, "crop_size", None))  # with those it is the size of one tile of many
+        for size in sizes:
+            height = size.get("height") if isinstance(size, Mapping) else getattr(size, "height", None)
+            if height:
+                return int(height)
+        return image_size
 
     def stepping(self, model: Any) -> Any:
         """Return the model, or the inner one that its own ``generate`` hands on to."""
