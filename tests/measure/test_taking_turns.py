@@ -112,25 +112,36 @@ def test_what_was_measured_stands_if_turns_fail(
     measured = [(one, record(one.cell, key=one.key)) for one in (resolved(seq_len=200), resolved(seq_len=50))]
     cleared: list[bool] = []
     slot: Any = SimpleNamespace(clear=lambda: cleared.append(True))
-    turns.take(measured, {"of another group"}, slot, tmp_path)
+    turns.take(turns.groups(measured), slot, tmp_path)
     assert cleared
-    assert not written.read(tmp_path)
+    (begun,) = written.read(tmp_path)
+    assert (begun.timings, begun.tries) == ({}, 1)
     assert "no turns here" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("known", "fresh", "again"), [(True, 0, 0), (True, 1, 1), (False, 0, 1)])
-def test_turns_are_taken_again_if_a_cell_is_measured_or_they_are_not_on_disk(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, known: bool, fresh: int, again: int
+@pytest.mark.parametrize(
+    ("known", "tries", "fresh", "again"),
+    [
+        (True, 0, 0, 0),
+        (True, 0, 1, 1),
+        (False, 0, 0, 1),
+        (False, 1, 0, 1),
+        (False, 2, 0, 0),
+        (False, 2, 1, 1),
+    ],
+)
+def test_turns_are_taken_again_if_a_cell_is_measured_or_they_did_not_end(
+    tmp_path: Path, known: bool, tries: int, fresh: int, again: int
 ) -> None:
     measured = [(one, record(one.cell, key=one.key)) for one in (resolved(seq_len=200), resolved(seq_len=50))]
     keys = [made.key for _, made in measured]
-    made = written.Turns(name=written.name(keys), started_at="2026-01-01T00:00:00+00:00", timings={})
-    if known:
+    timings = {made.key: made.timing for _, made in measured if made.timing} if known else {}
+    if known or tries:
+        made = written.Turns(
+            name=written.name(keys), started_at="2026-01-01T00:00:00+00:00", timings=timings, tries=tries
+        )
         written.write(made, tmp_path, measured[0][1].hardware, "llava-tiny")
-    taken: list[Any] = []
-    monkeypatch.setattr(turns, "_timed", lambda group, slot: taken.append(group) or made)
-    turns.take(measured, set(keys[:fresh]), SimpleNamespace(clear=lambda: None), tmp_path)
-    assert len(taken) == again
+    assert len(turns.due(measured, set(keys[:fresh]), tmp_path)) == again
 
 
 @pytest.mark.slow
@@ -157,6 +168,10 @@ def test_cells_of_one_notebook_take_turns(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
     measure_cells(cells, tmp_path)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.json")}, "nothing is timed anew"
+    next(tmp_path.rglob("turns/*.json")).unlink()  # as if stopped before
+    measure_cells(cells, tmp_path)
+    assert before.keys() == set(tmp_path.rglob("*.json"))
+    assert written.read(tmp_path)[0].timings.keys() == taken.timings.keys()
 
 
 @pytest.mark.slow

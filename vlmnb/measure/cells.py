@@ -87,8 +87,9 @@ def measure_cells(
             if on_cell:
                 on_cell(resolved.cell, found)
             records.append(found)
-        if fresh:
-            turns.take(list(zip(work.cells, records, strict=True)), fresh, slot, results)
+        if due := turns.due(list(zip(work.cells, records, strict=True)), fresh, results):
+            with work.taking_turns():
+                turns.take(due, slot, results)
         slot.clear()
     return records
 

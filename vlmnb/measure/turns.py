@@ -39,6 +39,10 @@ TOGETHER_BYTES = 1 << 30
 """Models whose weights take no more than this together are loaded at the same time."""
 
 
+TRIES_TO_END = 2
+"""Turns that did not end, because the process was stopped or killed, are begun so often."""
+
+
 @dataclass
 class Turn:
     """A cell that takes turns, and its times so far: one entry for each batch, round after round."""
@@ -58,26 +62,52 @@ class Turn:
         self.spent_s += now_s() - began_s
 
 
-def take(
-    measured: Sequence[tuple[Resolved, Record]], fresh: AbstractSet[str], slot: ModelSlot, results: Path
-) -> None:
-    """Time the cells of a notebook in turns, and write what they took.
+Group = list[tuple[Resolved, Record]]
+"""Cells that take turns with one another, and their records."""
+
+
+def due(measured: Sequence[tuple[Resolved, Record]], fresh: AbstractSet[str], results: Path) -> list[Group]:
+    """Return the groups of a notebook's cells that have to take turns.
 
     Cells take turns with those that answer the same data set on the same device with answers of the same
-    kind of length, A/A repeats with one another. Nothing is lost if it fails: the records are written
-    already, and a line says why.
+    kind of length, A/A repeats with one another.
 
     Args:
         measured: The cells of the notebook with their records.
         fresh: Keys of the cells measured just now. Turns without any of them are left as they are on disk.
+        results: Folder of the records.
+    """
+    found = []
+    for group in groups(measured):
+        keys = {record.key for _, record in group}
+        known = turns.begun(*_place(group, results))
+        ended = known and (known.timings or known.tries >= TRIES_TO_END)
+        if not (fresh.isdisjoint(keys) and ended):
+            found.append(group)
+    return found
+
+
+def _place(group: Group, results: Path) -> tuple[str, Path, str, str]:
+    record = group[0][1]
+    return turns.name(record.key for _, record in group), results, record.hardware, record.cell.model
+
+
+def take(each: Sequence[Group], slot: ModelSlot, results: Path) -> None:
+    """Time the cells of each group in turns, and write what they took.
+
+    Nothing is lost if it fails: the records are written already, and a line says why.
+
+    Args:
+        each: Groups of cells with their records.
         slot: Gives up its model, unless it is the only one that the turns need.
         results: Folder of the records.
     """
-    for group in groups(measured):
-        keys, of = [record.key for _, record in group], group[0][1]
-        known = turns.place(turns.name(keys), results, of.hardware, of.cell.model)
-        if fresh.isdisjoint(keys) and known.exists():
-            continue
+    for group in each:
+        name, _, hardware, model = place = _place(group, results)
+        known = turns.begun(*place)
+        tries = 0 if known is None or known.timings else known.tries
+        begun = turns.Turns(name=name, started_at=_utc(), timings={}, tries=tries + 1)
+        turns.write(begun, results, hardware, model)
         try:
             with process_state.of_a_cell():
                 made = _timed(group, slot)
@@ -88,29 +118,29 @@ def take(
             print(f"{cell.model} on {cell.dataset}: its cells took no turns: {reason}", file=sys.stderr)
             slot.clear()
             continue
-        turns.write(made, results, group[0][1].hardware, group[0][0].cell.model)
+        turns.write(made, results, hardware, model)
 
 
-def groups(measured: Sequence[tuple[Resolved, Record]]) -> list[list[tuple[Resolved, Record]]]:
+def groups(measured: Sequence[tuple[Resolved, Record]]) -> list[Group]:
     """Return the cells that take turns with one another, in their order."""
-    found: dict[tuple[object, ...], list[tuple[Resolved, Record]]] = {}
+    found: dict[tuple[object, ...], Group] = {}
     for resolved, record in measured:
         if _may(resolved, record):
             cell = resolved.cell
             found.setdefault((cell.dataset, cell.device, cell.length, cell.repeat > 0), []).append(
                 (resolved, record)
             )
-    parts: list[list[tuple[Resolved, Record]]] = []
+    parts: list[Group] = []
     for group in (part for each in found.values() for part in _by_batch_size(each)):
         parts += [group] if _bytes(group) <= TOGETHER_BYTES else _by_model(group)
     return [part for part in parts if len(part) > 1]
 
 
-def _by_batch_size(group: list[tuple[Resolved, Record]]) -> list[list[tuple[Resolved, Record]]]:
+def _by_batch_size(group: Group) -> list[Group]:
     """Return the parts of a group that are compared: optimizations are, with others of their batch size."""
     if len({resolved.cell.optimization for resolved, _ in group}) == 1:
         return [group]
-    found: dict[int, list[tuple[Resolved, Record]]] = {}
+    found: dict[int, Group] = {}
     for resolved, record in group:
         found.setdefault(resolved.cell.batch_size, []).append((resolved, record))
     return list(found.values())
@@ -126,8 +156,8 @@ def _may(resolved: Resolved, record: Record) -> bool:
     return min(timing.passes_s) <= LONGEST_PASS_S
 
 
-def _by_model(group: Sequence[tuple[Resolved, Record]]) -> list[list[tuple[Resolved, Record]]]:
-    found: list[tuple[loading.Configuration, list[tuple[Resolved, Record]]]] = []
+def _by_model(group: Group) -> list[Group]:
+    found: list[tuple[loading.Configuration, Group]] = []
     for resolved, record in group:
         wanted = loading.configuration(resolved)
         same = next((part for known, part in found if known == wanted), None)
@@ -137,13 +167,17 @@ def _by_model(group: Sequence[tuple[Resolved, Record]]) -> list[list[tuple[Resol
     return [part for _, part in found]
 
 
-def _bytes(group: Sequence[tuple[Resolved, Record]]) -> int:
+def _bytes(group: Group) -> int:
     """Return the bytes of the weights of all models that a group needs, as far as records state them."""
     firsts = (part[0][1].memory for part in _by_model(group))
     return sum(memory.weights_bytes or 0 for memory in firsts if memory)
 
 
-def _timed(group: Sequence[tuple[Resolved, Record]], slot: ModelSlot) -> turns.Turns:
+def _utc() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _timed(group: Group, slot: ModelSlot) -> turns.Turns:
     import torch
 
     torch.set_num_threads(slots.threads())
@@ -151,7 +185,7 @@ def _timed(group: Sequence[tuple[Resolved, Record]], slot: ModelSlot) -> turns.T
     if len(parts) > 1:
         slot.clear()
     name, began_s = turns.name(record.key for _, record in group), now_s()
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    started = _utc()
     with torch.inference_mode(), contextlib.ExitStack() as clocks:
         taking: dict[str, Turn] = {}
         for part in parts:

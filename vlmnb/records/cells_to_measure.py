@@ -104,6 +104,19 @@ class CellsToMeasure:
             _say_progress(None)
             of_cells.release(resolved.key)
 
+    @contextlib.contextmanager
+    def taking_turns(self) -> Iterator[None]:
+        """Keep other processes from using the device, and say that cells take turns.
+
+        An earlier process may have measured all of them and been stopped before this.
+        """
+        _ = self._device
+        _say_progress({"key": "", "cell": "its cells take turns", "began": datetime.now(UTC).isoformat()})
+        try:
+            yield
+        finally:
+            _say_progress(None)
+
     def write(self, made: Record) -> Record:
         """Store a record and return what was stored. A damaged file in its place is kept under another name.
 

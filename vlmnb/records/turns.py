@@ -28,13 +28,15 @@ class Turns(Frozen):
         name: Digest of the cells' keys, which each of the times bears as well.
         started_at: UTC time.
         seconds: Time from then until they had ended, models loaded and warm-up included; None if not noted.
-        timings: Times of each cell by the key of its record.
+        timings: Times of each cell by the key of its record; none if they did not end.
+        tries: How often they were begun without an end before.
     """
 
     name: str
     started_at: str
     seconds: float | None = None
     timings: dict[str, Timing]
+    tries: int = 0
 
 
 def name(keys: Iterable[str]) -> str:
@@ -45,6 +47,13 @@ def name(keys: Iterable[str]) -> str:
 def place(name: str, results: Path, hardware: str, model: str) -> Path:
     """Return the file of turns."""
     return paths.turns(results, hardware, model) / f"{name}.json"
+
+
+def begun(name: str, results: Path, hardware: str, model: str) -> Turns | None:
+    """Return the turns of a name, without timings if they were begun and did not end; None if never begun."""
+    with contextlib.suppress(OSError, ValidationError):
+        return Turns.model_validate_json(place(name, results, hardware, model).read_bytes())
+    return None
 
 
 def write(made: Turns, results: Path, hardware: str, model: str) -> Path:

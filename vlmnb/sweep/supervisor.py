@@ -79,7 +79,7 @@ class Watch:
     """The clocks of a run and of the cell that it measures."""
 
     def __init__(self, run_limit_s: float, cell_limit_s: float, file: Path) -> None:
-        """Start the clocks; ``file`` names the cell that is being measured."""
+        """Start the clocks; ``file`` names the cell that is being measured, none while cells take turns."""
         self._run_limit_s, self._cell_limit_s, self._file = run_limit_s, cell_limit_s, file
         self._began = self._cell_began = time.monotonic()
         self.cell: dict[str, str] | None = None
@@ -93,7 +93,7 @@ class Watch:
         now = time.monotonic()
         if now - self._began > self._run_limit_s:
             return "run_limit"
-        if self.cell and now - self._cell_began > self._cell_limit_s:
+        if self.cell and self.cell["key"] and now - self._cell_began > self._cell_limit_s:
             return "cell_limit"
         return ""
 
