@@ -365,45 +365,6 @@ def test_a_page_across_models_marks_what_changes_answers() -> None:
     assert re.findall(r"^- \*\*(.*?)\*\*.*⚑\.$", text, re.MULTILINE) == ["visual_tokens-25%-random"]
 
 
-def test_how_to_read_a_number_has_400_words_at_most() -> None:
-    text = (bookmaking.PROJECT / "book" / "how-to-read.md").read_text(encoding="utf-8")
-    assert len(text.split()) <= 400
-
-
-def test_every_file_that_a_text_names_exists() -> None:
-    root = bookmaking.PROJECT
-    named = re.compile(
-        r"`((?:vlmnb|benchmarks|scripts|sweeps|models|data|tests|notebooks|reports)/[\w./-]+)`"
-    )
-    texts = [
-        root / "README.md",
-        *root.glob("book/*.md"),
-        *root.glob("data/*.md"),
-        *root.glob("models/**/*.md"),
-    ]
-    gone = {
-        (text.relative_to(root).as_posix(), name)
-        for text in texts
-        for name in named.findall(text.read_text(encoding="utf-8"))
-        if not (root / name).exists()
-    }
-    assert gone == set()
-
-
-def test_no_text_of_the_book_speaks_like_a_translation() -> None:
-    words = re.compile(r"\b(told|tells|holds against|brings along|goes by|cannot be had)\b")
-    folders = ("book", *(f"vlmnb/{name}/templates" for name in ("views", "book", "fit")), "vlmnb/audit")
-    texts = [
-        text
-        for folder in folders
-        for text in (bookmaking.PROJECT / folder).rglob("*")
-        if text.suffix in {".j2", ".md", ".yaml"} and "generated" not in text.parts
-    ]
-    assert len(texts) > 40
-    found = {text.name: words.findall(text.read_text(encoding="utf-8")) for text in texts}
-    assert {name: said for name, said in found.items() if said} == {}
-
-
 def test_every_dash_of_the_finder_has_its_reason() -> None:
     dashes = re.findall(r"<td[^>]*>-</td>", finder.page(Content(), finder.memory()))
     assert len(dashes) > 200
