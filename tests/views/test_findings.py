@@ -238,6 +238,15 @@ def test_optimizations_within_the_noise_that_answer_alike_share_a_sentence() -> 
     assert "bnb-8bit: a batch takes 3.00 times as long" in lines[2]
 
 
+def test_optimizations_that_are_equal_share_no_sentence_with_those_within_the_noise() -> None:
+    names = ("fp32", "sdpa", "bf16", "bnb-4bit", "bnb-8bit")
+    cells, found = series("optimization", names, times(1, 1.01, 1.01, 1.2, 1.2), (0, 0, 0, 0, 0))
+    equal, noise = findings.text("optimization", cells, found, 0.2).splitlines()
+    assert ("sdpa" in equal, "bf16" in equal, "bnb" in equal) == (True, True, False)
+    assert "equal within 2" in equal
+    assert "may be noise" in noise
+
+
 def test_answers_that_only_the_log_of_a_report_has_are_in_the_sentence_on_its_optimization() -> None:
     plan, found = shown("qwen2.5-vl-3b", "optimization")
     compiled, flash = findings.text("optimization", plan.cells, found).splitlines()

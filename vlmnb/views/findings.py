@@ -110,7 +110,7 @@ def _changes(axis: Axis, part: Sequence[Record], noise_floor: float) -> list[Cha
 
 
 def _compared(changes: Sequence[Change], batch_size: int, whole: Mapping[Cell, Record]) -> list[str]:
-    """Return a line for each optimization; those within the noise that answer alike share one.
+    """Return a line for each optimization; one for all that are equal, or within the noise, and answer alike.
 
     Args:
         batch_size: The page's; lines on other sizes name theirs.
@@ -119,15 +119,14 @@ def _compared(changes: Sequence[Change], batch_size: int, whole: Mapping[Cell, R
     groups: dict[object, list[Change]] = {}
     for each in changes:
         answers = say("findings", "answers", change=each)
-        groups.setdefault((each.low.cell.batch_size, answers) if each.tied else each.high.cell, []).append(
-            each
-        )
+        like = (each.low.cell.batch_size, answers, each.equal()) if each.tied else each.high.cell
+        groups.setdefault(like, []).append(each)
     lines = []
     for same in groups.values():
         aside = same[0].low.cell.batch_size != batch_size
         logged = tuple(whole[one.cell].wer for one in (same[0].low, same[0].high) if one.reported)
-        macro = "tied" if len(same) > 1 else "compared"
-        lines.append(say("findings", macro, changes=same, aside=aside, logged=logged))
+        macro, most = "tied" if len(same) > 1 else "compared", max(each.within() or 0.0 for each in same)
+        lines.append(say("findings", macro, changes=same, aside=aside, logged=logged, most=most))
     return lines
 
 
