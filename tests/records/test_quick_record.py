@@ -14,6 +14,7 @@ import pytest
 from auditing import gpu, layered
 from factory import STEADY, absent, cell, record, timed
 from preparing import prepared
+from pyarrow import parquet
 from pydantic import ValidationError
 from reusing import reused
 from stored import exported
@@ -136,6 +137,20 @@ def test_lines_made_on_all_cores_are_those_made_in_one_process(
     rows = exported(tmp_path / "results")[0]
     read = json.loads(written[0]) if file_format == "json" else [*csv.DictReader(written[0].splitlines())]
     assert [one["key"] for one in read] == [one["key"] for one in rows]
+
+
+def test_a_table_made_in_parts_has_the_types_of_one_made_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    each = (absent(cell(batch_size=4), "failed", "no memory"), FULL)
+    for number, one in enumerate(each):
+        store.keep(one.model_copy(update={"key": f"{number:016x}"}), tmp_path / "results")
+    tables = []
+    for at_once in (1_000, 1):
+        monkeypatch.setattr(export, "AT_ONCE", at_once)
+        assert export.export_records(tmp_path / "results", tmp_path / "all", "parquet") == (2, [])
+        tables.append(parquet.read_table(tmp_path / "all"))
+    assert tables[0].equals(tables[1])
 
 
 def content_of(index: Path) -> list[Any]:

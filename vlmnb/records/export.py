@@ -138,7 +138,10 @@ def _write_parquet(rows: Iterator[str], scratch: Path) -> int:
     import pyarrow as pa
     from pyarrow import parquet
 
-    values = [from_json(row) for row in rows]
-    columns = zip(*values, strict=True) if values else [()] * len(EXPORT_COLUMNS)
-    parquet.write_table(pa.table(dict(zip(EXPORT_COLUMNS, map(pa.array, columns), strict=True))), scratch)
-    return len(values)
+    parts = [pa.table({name: [] for name in EXPORT_COLUMNS})]  # Arrow holds rows in less memory than Python
+    while some := [from_json(row) for row in itertools.islice(rows, AT_ONCE)]:
+        columns = map(pa.array, zip(*some, strict=True))
+        parts.append(pa.table(dict(zip(EXPORT_COLUMNS, columns, strict=True))))
+    table = pa.concat_tables(parts, promote_options="permissive")
+    parquet.write_table(table, scratch)
+    return int(table.num_rows)
