@@ -72,7 +72,7 @@ def content(reported: list[Record]) -> Content:
 def test_a_gain_is_doubted_on_the_first_page_if_the_answers_changed_with_it(content: Content) -> None:
     page, _ = first.page(content)
     gains = next(line for line in page.splitlines() if "Batching pays" in line)
-    settings = next(line for line in page.splitlines() if "no setting saves" in line)
+    settings = next(line for line in page.splitlines() if "no optimization saves" in line)
     for line, doubted, sure in (
         (gains, "89 % less with Qwen2.5-VL 3B ⚠", "71 % less time than alone with LLaVA-1.5 7B,"),
         (settings, "+39 % (Qwen2.5-VL 3B ⚠)", "+1 % (Qwen2.5-VL 3B)"),
