@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import functools
-import os
 from typing import Any
 
 import sphinx_multitoc_numbering
 from jupyter_book import sphinx
 from jupyter_book.cli import main
 
+from vlmnb.files import cores
+
 MOST = 4
 """Processes that pay: each page goes back to the first one, which puts all together."""
-
-
-def cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def numbering(set_up: Any, app: Any) -> dict[str, bool]:
@@ -30,5 +26,5 @@ def numbering(set_up: Any, app: Any) -> dict[str, bool]:
 
 if __name__ == "__main__":
     sphinx_multitoc_numbering.setup = functools.partial(numbering, sphinx_multitoc_numbering.setup)
-    sphinx.build_sphinx = functools.partial(sphinx.build_sphinx, jobs=min(MOST, cores()))
+    sphinx.build_sphinx = functools.partial(sphinx.build_sphinx, jobs=min(MOST, cores.usable()))
     main.main()

@@ -16,6 +16,11 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
+def usable() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def mapped(
     work: Callable[[list[Item]], Made], items: Iterable[Item], size: int, *, alone: bool = False
 ) -> Iterator[Made]:
@@ -25,7 +30,7 @@ def mapped(
     """
     left = iter(items)
     parts = iter(lambda: list(itertools.islice(left, size)), [])
-    cores = os.cpu_count() or 1
+    cores = usable()
     if alone or cores == 1:
         yield from map(work, parts)
         return
