@@ -6,10 +6,14 @@
 
 Each round sweeps once with each checkout, with records, pages and caches of its own; who begins alternates.
 Both use this interpreter. It prints wall and CPU time of the sweeps, the time inside timed windows and the
-time in which cells took turns, as medians of the rounds with their ratio. For each cell it prints the ratio
-of the latencies, batch by batch and round by round, with its 95 % interval, the ratio of the joules per
-sample, and whether answers, tokens and FLOPs are the same. The exit status is 1 if any of these differ in a
-cell that both measured.
+time in which cells took turns, as medians of the rounds with their ratio. Commits before 2026-11-28 know no
+turns: what was swept by both alike is the wall time without them. For each cell it prints the ratio of the
+latencies, batch by batch and round by round, with its 95 % interval, the ratio of the joules per sample, and
+whether answers, tokens and FLOPs are the same. The exit status is 1 if any of these differ in a cell that
+both measured.
+
+Small models depend much on how waiting threads wait (benchmarks/threads.py): give both commits the same, for
+instance OMP_WAIT_POLICY=PASSIVE, before you compare their latencies.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +44,7 @@ class Swept(NamedTuple):
     cpu_s: float
     window_s: float
     turns_s: float
+    taking_turns_s: float
     records: dict[str, dict[str, Any]]
 
 
@@ -84,23 +89,29 @@ def checkout(commit: str) -> Iterator[Path]:
 def sweep(project: Path, spec: Path, only: list[str]) -> Swept:
     """Sweep from nothing with the code of a checkout."""
     with tempfile.TemporaryDirectory(prefix="vlmnb-swept-") as folder:
-        command = [sys.executable, "-m", "vlmnb", "sweep", str(spec)]
-        command += ["--results", f"{folder}/results", "--runs", f"{folder}/runs"]
-        command += [word for name in only for word in ("--only", name)]
-        own = {"PYTHONPATH": str(project), "XDG_CACHE_HOME": f"{folder}/cache", "PYTHONDONTWRITEBYTECODE": ""}
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        done = subprocess.run(
-            command, cwd=project, env=os.environ | own, capture_output=True, text=True, check=False
-        )
+        swept_into(Path(folder), project, spec, only)
         wall_s, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-        if done.returncode > 1:
-            sys.exit(f"{project}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
         found = [json.loads(path.read_text()) for path in Path(folder).glob("results/*/*/[!.]*.json")]
         turns = [json.loads(path.read_text()) for path in Path(folder).glob("results/*/*/turns/*.json")]
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     window_s = sum(record["timing"]["loop_s"] for record in found if record["timing"])
     turns_s = sum(sum(timing["latencies_s"]) for one in turns for timing in one["timings"].values())
-    return Swept(wall_s, cpu_s, window_s, turns_s, {name_of(record["cell"]): record for record in found})
+    taking_s = sum(one["seconds"] or 0.0 for one in turns)
+    return Swept(wall_s, cpu_s, window_s, turns_s, taking_s, {name_of(one["cell"]): one for one in found})
+
+
+def swept_into(folder: Path, project: Path, spec: Path, only: Sequence[str] = ()) -> None:
+    """Sweep with the code of a checkout, with records, pages and caches in a folder."""
+    command = [sys.executable, "-m", "vlmnb", "sweep", str(spec)]
+    command += ["--results", f"{folder}/results", "--runs", f"{folder}/runs"]
+    command += [word for name in only for word in ("--only", name)]
+    own = {"PYTHONPATH": str(project), "XDG_CACHE_HOME": f"{folder}/cache", "PYTHONDONTWRITEBYTECODE": ""}
+    done = subprocess.run(
+        command, cwd=project, env=os.environ | own, capture_output=True, text=True, check=False
+    )
+    if done.returncode > 1:
+        sys.exit(f"{project}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 def name_of(cell: dict[str, Any]) -> str:
@@ -116,6 +127,7 @@ def sweeps(swept: dict[str, list[Swept]]) -> dict[str, dict[str, float | None]]:
         "CPU time, s": lambda one: one.cpu_s,
         "inside timed windows, s": lambda one: one.window_s,
         "taking turns, s": lambda one: one.turns_s,
+        "wall time without turns and what they need, s": lambda one: one.wall_s - one.taking_turns_s,
         "outside both, s": lambda one: one.wall_s - one.window_s - one.turns_s,
         "share of wall time inside both": lambda one: (one.window_s + one.turns_s) / one.wall_s,
     }
@@ -167,10 +179,10 @@ def values(record: dict[str, Any]) -> list[Any]:
 def show(base: str, rounds: int, whole: dict[str, Any], cells: list[dict[str, Any]]) -> None:
     """Print both tables."""
     print(f"{rounds} rounds in turns; load now {os.getloadavg()[0]:.1f}\n")
-    print(f"{'':34} {base[:10]:>10} {'here':>10} {'ratio':>7}")
+    print(f"{'':46} {base[:10]:>10} {'here':>10} {'ratio':>7}")
     for what, found in whole.items():
         ratio = "-" if found["ratio"] is None else f"{found['ratio']:.3f}"
-        print(f"{what:34} {found['base']:10.2f} {found['here']:10.2f} {ratio:>7}")
+        print(f"{what:46} {found['base']:10.2f} {found['here']:10.2f} {ratio:>7}")
     timed = [one for one in cells if "ratio" in one]
     print(f"\n{'latency':>7} {'interval':>16} {'n':>4} {'joules':>7}  same  cell")
     for one in sorted(timed, key=lambda one: one["ratio"]):
