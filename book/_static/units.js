@@ -1,46 +1,91 @@
-// One switch for the page: the units of latency and energy in all its tables. It is remembered.
+// One switch for the page: the units of latency and energy in all its tables, or their cost at the reader's own
+// prices. Both are remembered.
 document.addEventListener("DOMContentLoaded", () => {
-  const fields = [...document.querySelectorAll("[data-units]")];
+  const fields = [...document.querySelectorAll("[data-units], [data-amount]")];
   const title = document.querySelector("article h1");
   if (!fields.length || !title) return;
-  const kept = { get: () => null, set: () => {} };
-  try {
-    kept.get = () => localStorage.getItem("vlmnb-units");
-    kept.set = (value) => localStorage.setItem("vlmnb-units", value);
-    kept.get();
-  } catch {
-    kept.get = () => null; // no storage for pages opened as files
-  }
+  const kept = {
+    get: (name) => {
+      try {
+        return localStorage.getItem(`vlmnb-${name}`);
+      } catch {
+        return null; // no storage for pages opened as files
+      }
+    },
+    set: (name, value) => {
+      try {
+        localStorage.setItem(`vlmnb-${name}`, value);
+      } catch {
+        // shown all the same
+      }
+    },
+  };
+  const plain = (value) =>
+    value.toLocaleString("en-US", { minimumSignificantDigits: 3, maximumSignificantDigits: 3, useGrouping: false });
   const parts = fields.map((field) => {
     const span = field.querySelector(".interval");
     const number = field.querySelector("a") ?? [...field.childNodes].find((node) => node.nodeType === 3);
     const own = [number?.textContent ?? "", span?.textContent ?? ""];
-    return { number, span, all: [own, ...JSON.parse(field.dataset.units).map((x) => (Array.isArray(x) ? x : [x, ""]))] };
+    const others = JSON.parse(field.dataset.units ?? "[]").map((x) => (Array.isArray(x) ? x : [x, ""]));
+    return { number, span, all: [own, ...others], amount: field.dataset.amount, head: field.tagName === "TH" };
   });
+  const units = parts.some(({ all }) => all.length > 1)
+    ? ["s per batch, J per sample", "ms per image, Wh per 1,000 images", "images per s, Wh per 1,000 images"]
+    : ["ms per image, Wh per 1,000 images"];
+  const prices = JSON.parse(document.getElementById("vlmnb-prices")?.textContent ?? "null");
   const label = document.createElement("label");
   label.className = "vlmnb-units";
   label.textContent = "Units: ";
   const choice = label.appendChild(document.createElement("select"));
-  for (const text of ["s per batch, J per sample", "ms per image, Wh per 1,000 images", "images per s, Wh per 1,000 images"])
-    choice.add(new Option(text));
+  for (const text of units) choice.add(new Option(text, text));
+  const asked = document.createElement("div");
+  asked.className = "vlmnb-prices";
+  const inputs = {};
+  if (prices && parts.some(({ amount }) => amount)) {
+    choice.add(new Option("$ per 1,000 images, at your prices", "$"));
+    const note = document.createElement("p");
+    note.append("Machine: hours for 1,000 images × $ per hour. Electricity: kWh for 1,000 images × $ per kWh. ");
+    note.append("The prices are examples until you set them");
+    for (const [name, { title: words, value, source, address }] of Object.entries(prices)) {
+      const line = asked.appendChild(document.createElement("label"));
+      line.textContent = `${words} `;
+      inputs[name] = Object.assign(document.createElement("input"), { type: "number", min: 0, step: "any" });
+      inputs[name].value = kept.get(name) ?? value;
+      line.append(inputs[name]);
+      inputs[name].addEventListener("input", () => {
+        kept.set(name, inputs[name].value);
+        show();
+      });
+      const from = Object.assign(document.createElement("a"), { href: address, textContent: source });
+      note.append(`${Object.keys(inputs).length > 1 ? ";" : ":"} ${value}, `, from);
+    }
+    note.append(".");
+    asked.append(note);
+  }
+  const priced = (text, amount) => {
+    const [name, ...values] = amount.split(" ");
+    const price = Math.max(Number(inputs[name].value) || 0, 0);
+    const [cost, ...ends] = values.map((value) => plain(Number(value) * price));
+    return [text.replace(/[\d.]+/, cost), ends.length ? `[${ends.join(", ")}]` : ""];
+  };
   const show = () => {
-    for (const { number, span, all } of parts) {
-      const [text, interval] = all[choice.selectedIndex];
+    const dollars = choice.value === "$";
+    asked.hidden = !dollars;
+    for (const { number, span, all, amount, head } of parts) {
+      let [text, interval] = all[dollars ? 0 : Math.min(choice.selectedIndex, all.length - 1)];
+      if (dollars && amount) [text, interval] = head ? [amount, ""] : priced(text, amount);
       if (number) number.textContent = span && text && !number.closest?.("a") ? `${text} ` : text;
       if (span) span.textContent = interval;
     }
   };
   choice.addEventListener("change", () => {
-    try {
-      kept.set(String(choice.selectedIndex));
-    } catch {
-      // shown all the same
-    }
+    kept.set("units", choice.value);
     show();
   });
   const first = fields.find((field) => !field.closest("details"))?.closest(".vlmnb-scroll");
-  if (first) first.before(label);
-  else title.after(label);
-  choice.selectedIndex = Math.min(Number(kept.get()) || 0, 2);
+  if (first) first.before(label, asked);
+  else title.after(label, asked);
+  choice.value = kept.get("units") ?? units[0];
+  if (!choice.value) choice.selectedIndex = 0;
   show();
 });

@@ -209,3 +209,24 @@ def test_every_table_is_saved_as_csv_with_its_intervals(tmp_path: Path) -> None:
         'Model,"Latency, s","Latency, s, low","Latency, s, high"', "a,≈ 0.5,0.4,0.6", "b,-,,",
     ]  # fmt: skip
     assert noise == browser.Noise([], [], [])
+
+
+def test_readers_see_the_cost_at_their_own_prices(site: Path) -> None:
+    with browser.opened(site / "book/generated/comparison.html") as (page, noise):
+        fields = page.locator("td[data-amount^=hire]").first, page.locator("td[data-amount^=tariff]").first
+        own = [field.text_content() for field in fields]
+        amounts = [field.get_attribute("data-amount").split()[1:] for field in fields]
+        assert page.locator(".vlmnb-prices").is_hidden(), "no price where nobody asks for one"
+        page.select_option(".vlmnb-units select", "$")
+        prices = page.locator(".vlmnb-prices input")
+        assert page.locator(".vlmnb-prices a").count() == prices.count() == 2, "each example has its source"
+        for price in ("2", "4"):
+            for at, field in enumerate(fields):
+                prices.nth(at).fill(price)
+                shown = field.text_content().replace("[", " ").replace("]", " ").replace(",", " ").split()
+                found = [float(part) for part in shown if part[0].isdigit()]
+                assert found == pytest.approx([float(price) * float(n) for n in amounts[at]], rel=0.005)
+        assert "$ per 1,000 images" in page.locator("th[data-amount]").first.text_content()
+        page.select_option(".vlmnb-units select", index=0)
+        assert [field.text_content() for field in fields] == own
+    assert noise.errors == []

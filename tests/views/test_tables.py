@@ -22,6 +22,7 @@ from vlmnb.views import (
     axis_table,
     comparison_tables,
     detail_table,
+    fields,
     findings,
     footnotes,
     marks,
@@ -29,7 +30,7 @@ from vlmnb.views import (
     roofline,
     templates,
 )
-from vlmnb.views.table import Field, Table, render
+from vlmnb.views.table import Field, Table, priced, render
 
 MODEL = models.get("llava-tiny")
 
@@ -200,6 +201,18 @@ def test_one_reason_is_one_note_that_names_only_what_differs() -> None:
 def test_axis_pages_and_comparison_speak_the_same_units() -> None:
     shown = details(record())
     assert (shown["Peak memory"].text, shown["Accuracy [95 %]"].text) == ("2.097 MB", "0.750")
+
+
+def test_what_1000_images_take_is_ready_for_the_prices_of_the_reader() -> None:
+    one = record()
+    hours, *ends = map(float, fields.latency(one).amount.removeprefix("hire ").split())
+    assert hours == pytest.approx(1000 * one.latency.median / one.cell.batch_size / 3600, rel=1e-5)
+    assert ends[0] <= hours <= ends[1]
+    kwh = float(fields.energy(one).amount.removeprefix("tariff "))
+    assert kwh == pytest.approx(1000 * one.energy_j_per_sample / 3.6e6, rel=1e-5)
+    assert fields.ms_per_image(one).amount == fields.latency(one).amount
+    assert priced("TextVQA latency, s") == "TextVQA machine, $ per 1,000 images"
+    assert priced("Time per image compared with the first row") == ""
 
 
 def test_answers_of_natural_and_of_fixed_length_never_stand_in_one_table() -> None:

@@ -19,7 +19,7 @@ import filelock
 
 from vlmnb import models, paths
 from vlmnb.analysis import base_configuration, pareto
-from vlmnb.book import citation, collect, contents, kept, report_pages
+from vlmnb.book import citation, collect, contents, kept, prices, report_pages
 from vlmnb.book.collect import Files
 from vlmnb.book.content import Content, axis_order, bundled, record_path
 from vlmnb.book.pages import (
@@ -178,7 +178,7 @@ def _build(site: Path, seen: kept.Seen, last: kept.Seen | None) -> None:
             for found, mended in MENDED.items():
                 text = text.replace(found, mended)
             text = unbroken(FORMULA.sub(_formula, text))
-            text = citation.cited(_with_figures(text, page.parent), *cite)
+            text = prices.asked(citation.cited(_with_figures(text, page.parent), *cite))
             texts.append(text)
             if text != was:
                 page.write_text(text, encoding="utf-8")

@@ -1,10 +1,11 @@
-"""How to cite a page: a folded line at its foot with version, commit and date, and the same as BibTeX."""
+"""How to cite a page: at its foot author, version, commit, dates and licence, and the same as BibTeX."""
 
 from __future__ import annotations
 
 import html
 import re
 import subprocess
+from datetime import UTC, datetime
 
 from vlmnb import paths
 from vlmnb.files import plain_yaml
@@ -14,14 +15,26 @@ _FOOT = '<footer class="bd-footer-content">'
 
 
 def text() -> tuple[str, str]:
-    """Return a line to cite, and BibTeX; without the commit where the project's folder is no git checkout."""
+    """Return a line to cite, and BibTeX; without the commit where the project's folder is no git checkout.
+
+    A ``doi`` in CITATION.cff is in both.
+    """
     of = plain_yaml.load(paths.root() / "CITATION.cff")
     authors = _begun(", ".join(author["name"] for author in of["authors"]))
     title = _begun(str(of["title"]).partition(": ")[2] or str(of["title"]))
     version = f"vlmnb {of['version']}" + (f", {commit}" if (commit := _commit()) else "")
-    fields = {"author": f"{{{authors}}}", "title": title, "note": version, "year": commit[-10:-6]}
+    built = datetime.now(UTC).date().isoformat()
+    doi, licence = of.get("doi", ""), of["license"]
+    fields = {
+        "author": f"{{{authors}}}",
+        "title": title,
+        "note": f"{version}, built {built}, licence {licence}",
+        "year": commit[-10:-6] or built[:4],
+        "doi": doi,
+    }
     named = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items() if value)
-    return f"{authors}: {title}. {version}.", f"@misc{{vlmnb,\n{named}\n}}"
+    said = f"{authors}: {title}. {version}. Built {built}. Licence: {licence}."
+    return said + f" https://doi.org/{doi}" * bool(doi), f"@misc{{vlmnb,\n{named}\n}}"
 
 
 def _begun(words: str) -> str:

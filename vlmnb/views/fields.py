@@ -108,12 +108,15 @@ def latency(record: Record | None) -> Field:
     if record is None or not record.latency_s:
         return shown
     others = (ms_per_image(record), images_per_s(record))
-    return replace(shown, units=tuple((each.text, each.span) for each in others))
+    return replace(shown, units=tuple((each.text, each.span) for each in others), amount=others[0].amount)
 
 
 def ms_per_image(record: Record) -> Field:
     """Show the milliseconds per image: those of a batch shared among its images."""
-    return _per_image(record, lambda batch_s: 1000 * batch_s / record.cell.batch_size)
+    shown, of = _per_image(record, lambda batch_s: 1000 * batch_s / record.cell.batch_size), record.latency
+    times = (of.median, of.low, of.high) if of else (record.latency_s,) if record.latency_s else ()
+    hours = [f"{batch_s / record.cell.batch_size / 3.6:.6g}" for batch_s in times]
+    return replace(shown, amount=" ".join(["hire", *hours]) if hours else "")
 
 
 def images_per_s(record: Record) -> Field:
@@ -157,16 +160,21 @@ def energy(record: Record | None) -> Field:
     shown = _energy(record)
     if record is None or record.energy_j_per_sample is None:
         return shown
-    return replace(shown, units=((watt_hours(record).text, ""),) * 2)
+    other = watt_hours(record)
+    return replace(shown, units=((other.text, ""),) * 2, amount=other.amount)
 
 
 def watt_hours(record: Record) -> Field:
     """Show the watt-hours per 1,000 images."""
     amount = record.energy_j_per_sample
-    if amount is None or not record.reported:
-        return joules(record, None if amount is None else amount / 3.6)
-    title = "computed from the joules per sample that the report prints"
-    return Field(formatting.digits(amount / 3.6), title, record.key)
+    if amount is None:
+        return joules(record, None)
+    if record.reported:
+        title = "computed from the joules per sample that the report prints"
+        shown = Field(formatting.digits(amount / 3.6), title, record.key)
+    else:
+        shown = joules(record, amount / 3.6)
+    return replace(shown, amount=f"tariff {amount / 3600:.6g}")
 
 
 flops = _or_printed(

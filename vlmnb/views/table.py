@@ -24,6 +24,15 @@ UNITS = {
 }
 """Headings of columns in the units that readers can switch to, by what the heading contains."""
 
+PRICED = {
+    "Latency, s per batch": "Machine, $ per 1,000 images",
+    "latency, s": "machine, $ per 1,000 images",
+    "Time, ms per image": "Machine, $ per 1,000 images",
+    "Energy, J per sample": "Electricity, $ per 1,000 images",
+    "Energy, Wh per 1,000 images": "Electricity, $ per 1,000 images",
+}
+"""The same headings with the reader's own prices, which the browser multiplies with ``Field.amount``."""
+
 
 @dataclass(frozen=True)
 class Field:
@@ -38,6 +47,7 @@ class Field:
         href: Address that the text links to.
         sort: Number that the column is sorted by, where the text does not start with it.
         units: Text and span in the units of ``UNITS``, which readers can switch to; empty for none.
+        amount: What 1,000 images take, and its interval: after ``hire`` hours, after ``tariff`` kWh.
     """
 
     text: str
@@ -48,6 +58,7 @@ class Field:
     href: str = ""
     sort: float | None = None
     units: tuple[tuple[str, str], ...] = ()
+    amount: str = ""
 
     def __post_init__(self) -> None:
         if not self.words and re.search(r"\b(nan|inf)\b", self.text):
@@ -78,13 +89,18 @@ class Table:
 def render(table: Table) -> str:
     """Return a table as HTML on one line, so that Markdown takes it as one block."""
     template = environment(autoescape=True).get_template("table.html.j2")
-    return template.render(table=table, in_units=in_units).strip()
+    return template.render(table=table, in_units=in_units, priced=priced).strip()
 
 
 def in_units(heading: str) -> tuple[str, ...]:
     """Return a column's heading in the other units; empty if it has none."""
     found = next((own for own in UNITS if own in heading), "")
     return tuple(heading.replace(found, other) for other in UNITS[found]) if found else ()
+
+
+def priced(heading: str) -> str:
+    """Return a column's heading with the reader's prices; empty if nothing in it has a price."""
+    return next((heading.replace(own, other) for own, other in PRICED.items() if own in heading), "")
 
 
 def points(table: Table) -> str:
