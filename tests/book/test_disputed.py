@@ -27,10 +27,11 @@ def test_a_page_of_a_report_lists_the_findings_about_its_own_figures(reported: l
     found = audit.findings(reported, "reports")
     own = tuple(record for record in reported if record.cell.model == QWEN)
     page = Page(QWEN, "optimization", "", {"source": "reports"}, own)
-    box = run.opening(page, reported, disputed.lines(found, page))
+    box = run.disputed(disputed.lines(found, page))
     rules = {found[line.number - 1].rule for line in disputed.lines(found, page)}
     assert {"flops-of-the-geometry", "percent-of-its-base", "optimization-is-faster"} <= rules
     assert "power-follows-the-work" not in rules, "that is of the page of devices"
+    assert run.disputed([]).strip() == ""
     assert box.count("#finding-") == len(disputed.lines(found, page))
     checked = audit.page(reported, "reports")
     for number in range(1, len(found) + 1):

@@ -31,6 +31,17 @@ def sources(notebook: dict[str, Any], kind: str) -> list[str]:
     return [cell["source"] for cell in notebook["cells"] if cell["cell_type"] == kind]
 
 
+@pytest.mark.parametrize(
+    ("heading", "order"),
+    [("## Table", ["### What", "BOX", "### Table"]), ("## Other", ["BOX", "### What", "### Other"])],
+)
+def test_a_remark_stands_after_the_answer_and_before_the_table(heading: str, order: list[str]) -> None:
+    cells = [{"cell_type": "markdown", "source": text} for text in ("# Title", "## What", heading)]
+    page, _ = postprocess.page({"cells": cells}, TITLE, "label", {}, "note", "", "BOX")
+    shown = [text.lstrip("#").strip() for text in sources(page, "markdown")]
+    assert shown == [TITLE, "note", *(text.lstrip("#").strip() for text in order)]
+
+
 def test_a_page_has_one_title_its_own() -> None:
     texts = ("# Image size\n\nWhat?", "# More\n\n```\n# comment\n```\n\n# Last")
     notebook = made(*({"cell_type": "markdown", "source": text} for text in texts))

@@ -159,11 +159,13 @@ def processed(
     targets = {record.key: f"../../../{record_path(record)}" for record in page.records}
     disputed_here = marks.DISPUTED * any(line.level != "note" for line in lines)
     opening, legend = (
-        run.opening(page, records, lines),
+        run.opening(page, records),
         marks.legend(postprocess.dumps(notebook) + disputed_here),
     )
     closing = f"{legend}\n\n{run.closing(page)}"
-    made, left_out = postprocess.page(notebook, page.title, page.label, targets, opening, closing)
+    made, left_out = postprocess.page(
+        notebook, page.title, page.label, targets, opening, closing, run.disputed(lines)
+    )
     for cell in made["cells"]:
         for output in cell.get("outputs", ()):
             if table := output.get("data", {}).get("text/html"):

@@ -81,13 +81,20 @@ def papermill(notebook: Notebook) -> dict[str, Any]:
 
 
 def page(
-    notebook: Notebook, title: str, label: str, targets: Mapping[str, str], opening: str, closing: str
+    notebook: Notebook,
+    title: str,
+    label: str,
+    targets: Mapping[str, str],
+    opening: str,
+    closing: str,
+    remark: str = "",
 ) -> tuple[Notebook, list[str]]:
     """Make a page of a notebook as papermill left it.
 
     Args:
         label: Prefix of the labels of its figures, unique in the book like ``title``.
         targets: Address of the record of each key, relative to the page.
+        remark: What is said before the heading of the table, after the answer; without such a heading, above.
 
     Returns:
         The page, and a line for each cell that wrote to stderr, which the page leaves out.
@@ -98,12 +105,16 @@ def page(
         source = _text(cell["source"])
         if cell["cell_type"] == "markdown" and "remove-cell" not in cell.get("metadata", {}).get("tags", ()):
             source = re.sub(r"\A\s*# [^\n]*\n*", "", source) if number == 1 else source
+            if re.match(r"## Table\b", source):
+                cells.append(_markdown(remark))
+                remark = ""
             cells.append(_markdown(demoted(source)))
         elif cell["cell_type"] == "code" and source.strip():
             tags = set(cell.get("metadata", {}).get("tags", ()))
             shown = () if "remove-output" in tags else cell.get("outputs", ())
             outputs = _kept(shown, number, targets, left_out)
             cells += _code(_code_cell(source, cell.get("execution_count"), tags), outputs, title)
+    cells.insert(2, _markdown(remark))
     cells = [cell for cell in [*cells, _markdown(closing)] if cell["source"].strip()]
     for cell in cells:  # The page begins with the answer; the download has the code that shows nothing, too.
         if cell["cell_type"] == "code" and not cell["outputs"]:

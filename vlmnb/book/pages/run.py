@@ -1,4 +1,4 @@
-"""The opening and the closing of a run's page: notes on what it shows, how to rerun it, its records."""
+"""What a run's page has around its notebook: notes on what it shows, how to rerun it, its records."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from vlmnb.views import fields
 from vlmnb.views.table import Field
 
 
-def opening(page: Page, records: Sequence[Record], disputed: Sequence[Line] = ()) -> str:
-    """Return the notes above a page: whether it is outdated, its report, and which figures are disputed."""
+def opening(page: Page, records: Sequence[Record]) -> str:
+    """Return the notes above a page: whether it is outdated, and its report."""
     own, others = (
         [figure for record in among if record.reported for figure in record.reported.figures]
         for among in (page.records, [record for record in records if record.cell.model == page.model])
@@ -30,7 +30,12 @@ def opening(page: Page, records: Sequence[Record], disputed: Sequence[Line] = ()
     transcripts = _transcripts(paths.transcripts())
     sources = {name: transcripts[name] for name in files if name in transcripts}  # records may be older
     small = page.axis != "card" and bundled(page.model)
-    return render("run_opening.md", page=page, sources=sources, disputed=disputed, small=small)
+    return render("run_opening.md", page=page, sources=sources, small=small)
+
+
+def disputed(lines: Sequence[Line]) -> str:
+    """Return the box above the table of a report's page: which figures are disputed; empty if none is."""
+    return render("run_disputed.md", disputed=lines)
 
 
 @cache
