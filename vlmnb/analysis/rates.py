@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from vlmnb.records import turns
 from vlmnb.records.parts import Ceilings
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
@@ -177,20 +178,24 @@ def bottleneck(cells: Sequence[Cell], records: Sequence[Record], noise_floor: fl
     return Bottleneck(
         measured=len(tops),
         quiet=list(quiet),
-        nearest=_nearest(quiet, noise_floor),
+        nearest=_nearest(quiet, [record for record, _ in tops if record.cell in quiet], known, noise_floor),
         prefill=_phase(first.mfu, first.prefill_memory),
         decode=_phase(first.decode_flops, first.mbu),
     )
 
 
-def _nearest(quiet: dict[Cell, Rates], noise_floor: float) -> Nearest | None:
-    known = [(cell, own.mbu) for cell, own in quiet.items() if own.mbu and own.mbu.ends]
+def _nearest(
+    quiet: dict[Cell, Rates], records: Sequence[Record], tops: dict[Place, Peaks], noise_floor: float
+) -> Nearest | None:
+    """Return the cell with the largest bandwidth: its own window's where not all took the same turns."""
+    compared = [(record.cell, rates(record, tops).mbu) for record in turns.alike(records)]
+    known = [(cell, mbu) for cell, mbu in compared if mbu and mbu.ends]
     if len(known) < 2:
         return None
     (cell, best), *others = sorted(known, key=lambda pair: -pair[1].value)
     least = best.ends[0] if best.ends else best.value
     alike = [other for other, mbu in others if mbu.ends and least <= mbu.ends[1] * (1 + noise_floor)]
-    return Nearest(cell, best, alike)
+    return Nearest(cell, quiet[cell].mbu or best, alike)
 
 
 def _phase(flops: Rate | None, memory: Rate | None) -> Phase | None:

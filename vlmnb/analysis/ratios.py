@@ -54,6 +54,18 @@ def in_turns(first: Floats, second: Floats, shown: float, confidence: float = in
     return _reaching(made, shown)
 
 
+def over(shown: Difference, each: Sequence[Difference]) -> Difference:
+    """Return the comparison that readers see with an interval that reaches over those of all turns.
+
+    Args:
+        shown: The comparison whose ratio readers see, of one of them.
+        each: Those of all turns that two records took with one another.
+    """
+    low, high = min(one.low for one in (shown, *each)), max(one.high for one in (shown, *each))
+    update = {"low": low, "high": high, "differ": "within" if low <= 1 <= high else "yes"}
+    return shown.model_copy(update=update)
+
+
 def _reaching(found: Difference, ratio: float, noise_floor: float = 0.0) -> Difference:
     """Return a comparison with the ratio that readers see, which its interval reaches to."""
     low = min(found.low, ratio / (1 + noise_floor))

@@ -69,7 +69,8 @@ class InTurns(Frozen):
 def in_turns(repeats: Sequence[Record], known: Sequence[Turns]) -> InTurns | None:
     """Compare the repeats of one cell by the turns they took; None if fewer than two took any."""
     timed = [one for one in turns.shown(repeats, known, repeats=True) if one.timing and one.timing.turns]
-    pairs = (series.latency_difference(one, other, 0.0) for one, other in combinations(timed, 2))
+    both = (pair for pair in combinations(timed, 2) if series.in_turns(*pair))
+    pairs = (series.latency_difference(*pair, 0.0) for pair in both)
     found = [pair for pair in pairs if pair]
     if not found:
         return None

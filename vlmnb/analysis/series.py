@@ -11,6 +11,7 @@ import numpy as np
 
 from vlmnb.analysis import ratios
 from vlmnb.analysis.titles import where
+from vlmnb.records import turns
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, formatting, intervals
 from vlmnb.stats.intervals import Floats
@@ -32,12 +33,30 @@ class Extreme(NamedTuple):
     value: float
 
 
+class Matched(NamedTuple):
+    """Two records with times that may be divided by one another.
+
+    Attributes:
+        low: The first, as the same turns or its own window timed it.
+        high: The second.
+        turns: The two as each of the turns that they took with one another timed them; empty for windows.
+        shown: Whether these are the times that the page shows of both.
+    """
+
+    low: Record
+    high: Record
+    turns: list[tuple[Record, Record]]
+    shown: bool
+
+
 class Change(NamedTuple):
     """What becomes of latency and answers from one record to another.
 
     Attributes:
         ratio: Median latency of ``high`` over that of ``low``.
         difference: The comparison of the latencies; None if a record has no spread, or too few batches.
+        each: The same of each of the turns that the two took with one another.
+        matched: The two with the times that are compared.
         disturbed: Those of the two that background load disturbed.
         empty: Why the answers of one of the two say nothing; empty if they do say something.
         trend: What follows for the latency; ``stated`` in a report, which states no spread.
@@ -48,6 +67,8 @@ class Change(NamedTuple):
     high: Record
     ratio: float
     difference: comparison.Difference | None
+    each: list[comparison.Difference]
+    matched: Matched
     disturbed: list[Record]
     empty: str
     trend: Trend
@@ -85,18 +106,27 @@ class Change(NamedTuple):
 
 def change(low: Record, high: Record, noise_floor: float) -> Change:
     """Compare two records that have a latency."""
-    found = latency_difference(low, high, noise_floor)
-    disturbed = [record for record in (low, high) if record.batches_under_load]
+    found, of = latency_difference(low, high, noise_floor), matched(low, high)
     return Change(
         low=low,
         high=high,
-        ratio=(high.latency_s or 0.0) / (low.latency_s or 1.0),
+        ratio=(of.high.latency_s or 0.0) / (of.low.latency_s or 1.0),
         difference=found,
-        disturbed=disturbed,
+        each=each_turn(low, high, latencies, noise_floor) if of.turns else [],
+        matched=of,
+        disturbed=(loaded := disturbed(low, high)),
         empty=_empty(low, high),
-        trend=_trend(low, high, found, bool(disturbed)),
+        trend=_trend(low, high, found, bool(loaded)),
         wer_differs=bool(low.reported) or low.wer is None or high.wer is None or _wer_differs(low, high),
     )
+
+
+def disturbed(low: Record, high: Record) -> list[Record]:
+    """Return those of two records whose times that are compared had background load."""
+    of = matched(low, high)
+    timed = zip(*(of.turns or [(of.low, of.high)]), strict=True)
+    both = zip((low, high), timed, strict=True)
+    return [record for record, own in both if any(one.batches_under_load for one in own)]
 
 
 def _value(record: Record, quantity: Quantity) -> float | None:
@@ -159,7 +189,9 @@ def compared(
     """Compare times of full batches of two records by the one rule of tables, sentences, Explore and audit.
 
     What took turns with one another is compared in pairs and without the noise floor: the changes of the
-    machine, which the floor is for, met both alike, and the pairs show what is left of them.
+    machine, which the floor is for, met both alike, and the pairs show what is left of them. All turns count
+    that the two took with one another: each was a process of its own, and processes differ as well, so the
+    interval reaches over those of all. What took none is compared window with window.
 
     Args:
         low: The first record.
@@ -171,25 +203,65 @@ def compared(
     Returns:
         None if either has too few batches.
     """
+    of = matched(low, high)
+    here = _compared(of.low, of.high, times, noise_floor, confidence)
+    if here is None or len(of.turns) < 2:
+        return here
+    return ratios.over(here, each_turn(low, high, times, noise_floor, confidence))
+
+
+def each_turn(
+    low: Record, high: Record, times: Times, noise_floor: float, confidence: float = intervals.ENOUGH
+) -> list[comparison.Difference]:
+    """Compare two records by each of the turns that they took with one another, as :func:`compared` does."""
+    made = (_compared(*pair, times, noise_floor, confidence) for pair in matched(low, high).turns)
+    return [one for one in made if one]
+
+
+def matched(low: Record, high: Record) -> Matched:
+    """Return two records with the times by which they are compared.
+
+    These are of the turns that both show, else of the latest that they took with one another, else of the
+    window of each. Turns count whose batches can be paired, if there are any.
+    """
+    every = turns.together(low, high)
+    shared = [pair for pair in every if _paired(*pair)] or every
+    if not shared:
+        windows = turns.in_window(low), turns.in_window(high)
+        return Matched(*windows, [], not any(_name(record) for record in (low, high)))
+    shown = [pair for pair in shared if _name(pair[0]) == _name(low) == _name(high)]
+    return Matched(*(shown or shared)[-1], shared, bool(shown))
+
+
+def in_turns(low: Record, high: Record) -> bool:
+    """Return whether two records are compared by the turns that they took with one another."""
+    return any(_paired(*pair) for pair in turns.together(low, high))
+
+
+def _name(record: Record) -> str:
+    """Return the name of the turns whose times a record shows; empty for those of its own window."""
+    return record.timing.turns if record.timing else ""
+
+
+def _paired(low: Record, high: Record) -> bool:
+    return _side_by_side(low, high, latencies(low), latencies(high)) is not None
+
+
+def _compared(
+    low: Record, high: Record, times: Times, noise_floor: float, confidence: float
+) -> comparison.Difference | None:
+    """Compare times as they are given, of the same turns or of two windows."""
     each = [times(record) for record in (low, high)]
     if not all(each):
         return None
     mine, theirs = (one.of_full_batches(own) for one, own in zip((low, high), each, strict=True))
     if min(len(mine), len(theirs)) < intervals.FEWEST_SAMPLES:
         return None
-    if in_turns(low, high) and (pairs := _side_by_side(low, high, *each)):
+    if _name(low) and (pairs := _side_by_side(low, high, *each)):
         return ratios.in_turns(*pairs, median(theirs) / median(mine), confidence)
     return ratios.compare(
         mine, theirs, paired=_same_batches(low, high), noise_floor=noise_floor, confidence=confidence
     )
-
-
-def in_turns(low: Record, high: Record) -> bool:
-    """Return whether two records are compared by the turns that they took with one another."""
-    turns = {record.timing.turns if record.timing else "" for record in (low, high)}
-    if len(turns) > 1 or "" in turns:
-        return False
-    return _side_by_side(low, high, latencies(low), latencies(high)) is not None
 
 
 def _side_by_side(
@@ -241,7 +313,8 @@ def _trend(low: Record, high: Record, found: comparison.Difference | None, distu
 
 
 def _beyond_ends(ordered: Sequence[Record], noise_floor: float, quantity: Quantity) -> list[Extreme]:
-    values = [_value(record, quantity) for record in ordered]
+    times = turns.alike(ordered) if quantity.startswith("latency") else ordered
+    values = [_value(record, quantity) for record in times]
     known = {i: number for i, number in enumerate(values) if number is not None}
     last = len(ordered) - 1
     inner = [i for i in known if 0 < i < last]
@@ -252,13 +325,14 @@ def _beyond_ends(ordered: Sequence[Record], noise_floor: float, quantity: Quanti
     for side, most in sides:
         middle, end = most(inner, key=known.__getitem__), most((0, last), key=known.__getitem__)
         beyond = known[middle] > known[end] if side == "highest" else known[middle] < known[end]
-        if beyond and _differ(ordered[end], ordered[middle], noise_floor, quantity):
-            found.append(Extreme(quantity, side, ordered[middle], known[middle]))
+        if beyond and _differ(ordered[end], ordered[middle], noise_floor, quantity, side):
+            value = _value(ordered[middle], quantity)
+            found.append(Extreme(quantity, side, ordered[middle], value or known[middle]))
     return found
 
 
-def _differ(a: Record, b: Record, noise_floor: float, quantity: Quantity) -> bool:
-    """Return whether two records differ in a quantity by more than noise."""
+def _differ(a: Record, b: Record, noise_floor: float, quantity: Quantity, side: str) -> bool:
+    """Return whether a quantity of the second record is on a side of the first's by more than noise."""
     if quantity == "wer":
         return _far(a.wer, b.wer) if a.reported or b.reported else _wer_differs(a, b)
     if quantity == "energy_j_per_sample":  # one reading of a window: only the noise floor of it is known
@@ -267,10 +341,12 @@ def _differ(a: Record, b: Record, noise_floor: float, quantity: Quantity) -> boo
         return _far(a.energy_j_per_sample, b.energy_j_per_sample, noise_floor)
     if a.latency is None or b.latency is None:
         return _far(_value(a, quantity), _value(b, quantity))
-    if a.batches_under_load or b.batches_under_load:
+    made = change(a, b, noise_floor)
+    scale = a.cell.batch_size / b.cell.batch_size if quantity == "latency_s_per_sample" else 1.0
+    found = made.difference
+    if found is None or found.differ == "too few" or made.disturbed:
         return False
-    found = latency_difference(a, b, noise_floor, per_sample=quantity == "latency_s_per_sample")
-    return found is not None and found.differ == "yes"
+    return scale * found.low > 1 if side == "highest" else scale * found.high < 1
 
 
 def _far(a: float | None, b: float | None, apart: float = APART) -> bool:

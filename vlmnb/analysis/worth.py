@@ -41,6 +41,7 @@ class Saving(Frozen):
         joules: Joules per sample; one reading each, so there is no interval. None where ``seconds`` is.
         bound_j: The most it could at the original's mean power.
         phases: Seconds that each phase of a batch lost, medians.
+        disturbed: Whether background load disturbed the times that were compared.
     """
 
     seconds: Interval | None
@@ -49,6 +50,7 @@ class Saving(Frozen):
     joules: float | None
     bound_j: float | None
     phases: dict[Phase, float]
+    disturbed: bool
 
     @property
     def most(self) -> Phase:
@@ -79,6 +81,7 @@ class Gate(Frozen):
 
 def saving(original: Record, own: Record, noise_floor: float, confidence: float = 0.95) -> Saving | None:
     """Compare an optimization with the original at the same batch size; None if phases were not timed."""
+    disturbed, (original, own, *_) = series.disturbed(original, own), series.matched(original, own)
     summaries = {name: original.phase(field) for name, field in _FIELDS.items()}
     theirs = {name: own.phase(field) for name, field in _FIELDS.items()}
     before = {name: found for name, found in summaries.items() if found}
@@ -105,6 +108,7 @@ def saving(original: Record, own: Record, noise_floor: float, confidence: float 
         joules=None if seconds is None or spent is None or now is None else spent - now,
         bound_j=None if spent is None or not latency else spent * min(1.0, bounds[0] / latency),
         phases={name: before[name].median - after[name].median for name in PHASES},
+        disturbed=bool(disturbed),
     )
 
 
@@ -114,11 +118,12 @@ def speed_changed(original: Record, own: Record, noise_floor: float) -> bool:
     That shows in the original, where it is slower in what the setting does not change, or in either record,
     where one pass over the same batches takes longer than another.
     """
+    original, own, turns, _ = series.matched(original, own)
     shares = _shares(original, own)
     same = [(original.phase(f), own.phase(f)) for name, f in _FIELDS.items() if not shares.get(name)]
     pairs = [(before.median, after.median) for before, after in same if before and after]
     timings = [record.timing for record in (original, own) if record.timing]
-    if series.in_turns(original, own):
+    if turns:
         timings = []  # a machine that changes from one round to the next does so for both
     pairs += [(max(timing.passes_s), min(timing.passes_s)) for timing in timings]
     return any(slow > (1 + noise_floor) * fast for slow, fast in pairs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from vlmnb.audit import measured, reports
 from vlmnb.audit.measured import across_records, bounds, phases, timing
@@ -39,7 +39,7 @@ COMPARED = (
     across_records.latency_grows_with_size, across_records.optimization_is_faster,
     bounds.savings_within_their_bound,
 )  # fmt: skip
-"""Rules that compare times: those of turns, as pages do, of records that took turns with one another."""
+"""Rules that compare times, of turns and of windows: see ``analysis.series``, which chooses as for pages."""
 
 
 def run(
@@ -52,26 +52,16 @@ def run(
     """
     own = [found for found in records if found.source == source]
     chosen = [rule for rule in rules if rule.source == source]
-    repeats = [record for record in own if record.cell.repeat]
-    together = [taken.timings.keys() for taken in known]
-    found = [one for rule in chosen for one in rule(own) if rule not in COMPARED or not _among(one, together)]
-    compared: list[Finding] = []
-    for taken in sorted(known, key=lambda one: (len(one.timings), one.started_at)):
+    found = [one for rule in chosen if rule not in COMPARED for one in rule(own)]
+    sound = []
+    for taken in known:
         timed = [one for one in turns.shown(own, [taken], repeats=True) if one.timing and one.timing.turns]
         wrong = [one for rule in chosen if rule in OF_TURNS for one in rule(timed)]
         found += wrong
         doubted = {where.key for one in wrong for where in one.records}
-        timed = [one for one in timed if one.key not in doubted]
-        keys = {one.key for one in timed}
-        both = [*timed, *(one for one in repeats if one.key not in keys)]  # which the noise floor is from
-        made = [one for rule in chosen if rule in COMPARED for one in rule(both)]
-        # Pages show the turns of most records.
-        compared = [one for one in compared if not _among(one, [keys])]
-        compared += [one for one in made if _among(one, [keys])]
+        kept = {key: timing for key, timing in taken.timings.items() if key not in doubted}
+        sound.append(taken.model_copy(update={"timings": kept}))
+    together = turns.shown(own, sound)
+    found += [one for rule in chosen if rule in COMPARED for one in rule(together)]
     order = [rule.name for rule in rules]
-    return sorted(found + compared, key=lambda one: (LEVELS.index(one.level), order.index(one.rule)))
-
-
-def _among(finding: Finding, groups: Sequence[Collection[str]]) -> bool:
-    """Return whether all records of a finding are of one group of keys."""
-    return any(all(where.key in group for where in finding.records) for group in groups)
+    return sorted(found, key=lambda one: (LEVELS.index(one.level), order.index(one.rule)))

@@ -146,6 +146,24 @@ class Timing(Frozen):
         return tuple(around(at) for at in range(self.passes))
 
 
+class Shown(Timing):
+    """Times that a page shows of a record, beside all others that it has: see ``records.turns``.
+
+    Attributes:
+        window: Times of the record's own window.
+        each: Times of all turns that it took with other records of the page, the oldest first. If there are
+            none while other records of the page have some, the page shows the record's own window.
+    """
+
+    window: Timing
+    each: tuple[Timing, ...]
+
+
+def of_window(timing: Timing | None) -> Timing | None:
+    """Return the times of the record's own window, whichever of its times are given."""
+    return timing.window if isinstance(timing, Shown) else timing
+
+
 class Ceilings(Frozen):
     """Peak rates of the device: the highest that the sweep of the record, or its process, had seen.
 

@@ -31,6 +31,7 @@ from vlmnb.records.parts import (
     Reused,
     Timing,
     VisualTokens,
+    of_window,
 )
 from vlmnb.records.reported import Reported
 from vlmnb.spec import optimizations
@@ -267,7 +268,7 @@ class Record(Frozen):
 
     def _per_sample(self, joules: float | None) -> float | None:
         """Return joules per sample that the headline reading covers, repetitions counted."""
-        reading, timing = self.headline_energy, self.timing
+        reading, timing = self.headline_energy, of_window(self.timing)
         samples = reading.samples or sum(timing.batch_samples) if reading and timing else 0
         return joules / samples if joules is not None and samples and not self.short else None
 

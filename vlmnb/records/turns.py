@@ -3,7 +3,8 @@
 The speed of a machine that others use as well changes within seconds. Cells that are compared are therefore
 timed once more in turns, batch by batch (``measure.turns``): a change meets all of them alike. A record keeps
 the times of its own window, with its energy and memory; the times of the turns are a file of their own,
-because a cell can be part of several notebooks.
+because a cell can be part of several notebooks. Two records are compared by all turns that they took with one
+another, or by their own windows if they took none: see ``analysis.series``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from vlmnb import paths
-from vlmnb.records.parts import Timing
+from vlmnb.records.parts import Shown, Timing, of_window
 from vlmnb.records.record import Record
 from vlmnb.types import Frozen
 
@@ -67,21 +68,60 @@ def write(made: Turns, results: Path, hardware: str, model: str) -> Path:
 def shown(records: Sequence[Record], known: Sequence[Turns], *, repeats: bool = False) -> list[Record]:
     """Return records that are shown together, with the times of the turns that they took with one another.
 
-    Of several turns that a record took, those count that it shares with most of the others, and of these the
-    latest. A record that shares none keeps the times of its own window, and so do A/A repeats unless
+    Of several turns that a record took, it shows those that it shares with most of the others, and of these
+    the latest. A record that shares none keeps the times of its own window, and so do A/A repeats unless
     ``repeats`` says otherwise: they show how windows differ.
     """
     own = {record.key for record in records if repeats or not record.cell.repeat}
-    best: dict[str, tuple[int, str, Timing]] = {}
-    for turns in known:
+    found: dict[str, list[tuple[int, str, Timing]]] = {}
+    for turns in sorted(known, key=lambda one: one.started_at):
         together = turns.timings.keys() & own
         for key in together if len(together) > 1 else ():
-            found = len(together), turns.started_at, turns.timings[key]
-            best[key] = max(best.get(key, found), found, key=lambda one: one[:2])
-    return [
-        record.model_copy(update={"timing": best[record.key][2]}) if record.key in best else record
-        for record in records
-    ]
+            found.setdefault(key, []).append((len(together), turns.started_at, turns.timings[key]))
+    models = {record.cell.model for record in records if record.key in found}
+    made = []
+    for record in records:
+        taken, window = found.get(record.key, []), of_window(record.timing)
+        if window and (taken or (record.cell.model in models and record.key in own)):
+            best = max(taken, key=lambda one: one[:2])[2] if taken else window
+            each = tuple(timing for _, _, timing in taken)
+            beside = Shown.model_construct(**dict(best), window=window, each=each)
+            record = record.model_copy(update={"timing": beside})
+        made.append(record)
+    return made
+
+
+def in_window(record: Record) -> Record:
+    """Return a record with the times of its own window."""
+    return record.model_copy(update={"timing": of_window(record.timing)})
+
+
+def alike(records: Sequence[Record]) -> list[Record]:
+    """Return records with times that have an order: as shown if all took the same turns, else of windows."""
+    taken = {record.timing.turns for record in records if record.timing}
+    return list(records) if len(taken) < 2 else list(map(in_window, records))
+
+
+def alone(record: Record) -> bool:
+    """Return whether a record shows its own window beside others that show turns."""
+    return isinstance(record.timing, Shown) and not record.timing.turns
+
+
+def together(one: Record, other: Record) -> list[tuple[Record, Record]]:
+    """Return two records as each of the turns that they took together timed them, the oldest first."""
+    mine, theirs = (_by_turns(record) for record in (one, other))
+    return [(mine[name], theirs[name]) for name in mine if name in theirs]
+
+
+def _by_turns(record: Record) -> dict[str, Record]:
+    timing = record.timing
+    if not isinstance(timing, Shown):
+        return {timing.turns: record} if timing and timing.turns else {}
+    made = {}
+    for each in timing.each:
+        beside = Shown.model_construct(**dict(each), window=timing.window, each=timing.each)
+        made[each.turns] = record.model_copy(update={"timing": beside})
+    return made
 
 
 def read(results: Path, model: str = "*") -> list[Turns]:

@@ -18,7 +18,7 @@ from vlmnb.views.axis_figure import number_axis
 from vlmnb.views.figure_style import look, plain_log, svg, themed
 from vlmnb.views.marks import CHANGED, DISPUTED, Mark, joined, marked
 from vlmnb.views.table import MISSING, Field, Table, declared, missing
-from vlmnb.views.templates import say
+from vlmnb.views.templates import clear_of, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -237,4 +237,6 @@ def _compared(row: Row) -> Field:
         (scale * found.low, scale * found.high),
         f"interval {fields.rule(change.low, change.high)}{mark.why}",
     )
-    return fields.spanned(scale * found.ratio, ends, "{:.2f}".format, why, key, f" times{mark.sign}")
+    return fields.spanned(
+        scale * found.ratio, ends, lambda n: clear_of(n, 1, 2), why, key, f" times{mark.sign}"
+    )

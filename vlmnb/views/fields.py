@@ -11,15 +11,18 @@ from typing import Any
 from vlmnb.analysis import series
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal
+from vlmnb.records import turns
 from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting, intervals
+from vlmnb.stats.comparison import Difference
 from vlmnb.views import marks
 from vlmnb.views.marks import MODELLED, Mark, joined, marked
 from vlmnb.views.table import Field, Table, declared, missing, without
+from vlmnb.views.templates import clear_of
 
 Read = Callable[[Record], Any]
 Show = Callable[[Record], Field]
@@ -142,11 +145,12 @@ def preprocessing(record: Record | None) -> Field:
     if record is not None and record.reported:
         return UNPRINTED
     found = record.preprocess_s if record else None
-    if record is None or found is None or record.latency_s is None:
+    own = turns.in_window(record).latency_s if record else None  # where preparing was timed, too
+    if record is None or found is None or own is None:
         return missing(record)
-    part = 100 * found.median / (found.median + record.latency_s)
+    part = 100 * found.median / (found.median + own)
     shown = seconds(found, record.key)
-    title = f"{shown.title}; {part:.3g} % of preprocessing and latency one after the other"
+    title = f"{shown.title}; {part:.3g} % of preprocessing and latency one after the other, in its own window"
     return replace(shown, text=f"{shown.text} ({part:.0f} %)", title=title)
 
 
@@ -360,14 +364,15 @@ def times_percent(
 
     ``times``: returns the seconds of every timed batch.
     """
-    mine, base = (
-        each.of_full_batches(own) if each and (own := times(each)) else () for each in (record, original)
-    )
-    if record is None or original is None or not mine or not base:
+    if record is None or original is None:
         return missing(record)
-    mark = joined(marks.of_latency(record), marks.of_latency(original))
+    of = series.matched(original, record)
+    base, mine = (each.of_full_batches(own) if (own := times(each)) else () for each in of[:2])
+    if not mine or not base:
+        return missing(record)
     if record is original:
-        return marked(Field("100.0", "the original itself", record.key), mark)
+        return marked(Field("100.0", "the original itself", record.key), marks.of_latency(record))
+    mark = marks.of_ratio(original, record)
     found = series.compared(original, record, times, noise_floor)
     if found is None:
         ratio = statistics.median(mine) / statistics.median(base)
@@ -376,7 +381,17 @@ def times_percent(
         f"ratio of the medians; the interval{', batch by batch' * found.paired}, {rule(original, record)}, "
         "decides whether there is a difference"
     )
-    return marked(share(found.ratio, (found.low, found.high), title, record.key), mark)
+    each = series.each_turn(original, record, times, noise_floor)
+    if len(each) > 1:
+        gave = "; ".join(of_ratio(one).text + " " + of_ratio(one).span for one in each)
+        title += f"; timed in turns {len(each)} times ({gave}), and it reaches over all"
+    return marked(of_ratio(found, title, record.key), mark)
+
+
+def of_ratio(found: Difference, title: str = "", key: str = "") -> Field:
+    """Show a ratio in percent with its interval, in digits that show on which side of 100 % it lies."""
+    ends = (100 * found.low, 100 * found.high)
+    return spanned(100 * found.ratio, ends, lambda n: clear_of(n, 100, 1), title, key)
 
 
 def rule(one: Record, other: Record) -> str:

@@ -7,13 +7,15 @@ from itertools import groupby
 
 from vlmnb.analysis import repeatability, series
 from vlmnb.analysis.series import Change, Quantity
+from vlmnb.analysis.titles import where
 from vlmnb.data import catalogue
+from vlmnb.records import turns
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.axes import Axis
 from vlmnb.spec.cell import Cell
 from vlmnb.stats import formatting
-from vlmnb.views import fields
+from vlmnb.views import fields, marks
 from vlmnb.views.marks import DEGENERATE, DISTURBED, Mark, joined
 from vlmnb.views.table import missing
 from vlmnb.views.templates import say
@@ -44,6 +46,7 @@ def caption(
         answers=[len(record.answers) for record in ok],
         modelled=not own.several_datasets and any(record.energy_method == "model" for record in ok),
         busy=sum(record.window_under_load for record in ok),
+        alone=any(map(turns.alone, ok)),
         total=len(ok),
         absent=len(cells) - len(ok),
     )  # fmt: skip
@@ -75,10 +78,34 @@ def verdict_mark(change: Change, scale: float = 1.0) -> Mark:
     """Return the mark of a ratio times ``scale``: what sentences say of the difference."""
     busy = Mark(DISTURBED, "; other processes used the machine") if change.disturbed else Mark()
     empty = Mark(DEGENERATE, f"; {change.empty}") if change.trend == "empty" else Mark()
+    other = marks.of_other_times(change.low, change.high)
     if busy.sign or empty.sign:
-        return joined(empty, busy)
+        return joined(empty, busy, other)
     within = change.within(scale)
-    return Mark("", "" if within is None else f"; {formatting.equal(within)}")
+    return joined(Mark("", "" if within is None else f"; {formatting.equal(within)}"), other)
+
+
+def times(changes: Sequence[Change], of: str = "") -> str:
+    """Return Markdown on changes that several turns, or other times than those shown, decide; or nothing.
+
+    ``of``: what each line begins with.
+    """
+    several = [change for change in changes if len(change.each) > 1]
+    other = [change for change in changes if not change.matched.shown and change.difference]
+    return say("findings", "times", several=several, other=other, label=_label, of=of)
+
+
+def shown_times(
+    axis: str, cells: Sequence[Cell], records: Sequence[Record], noise_floor: float = repeatability.ASSUMED
+) -> str:
+    """Return the same on the changes of an axis."""
+    own = axes.AXES[axis]
+    parts = _by_dataset(measured(axis, cells, records))
+    return times([change for _, part in parts for change in _changes(own, part, noise_floor)])
+
+
+def _label(change: Change, record: Record) -> str:
+    return where([record.cell], [change.low.cell, change.high.cell])
 
 
 def measured(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> list[Record]:

@@ -84,7 +84,7 @@ def reasons(records: Sequence[Record], energy: bool = True, remarks: bool = True
         modelled=energy and any(map(_modelled, records)),
         # Under load a median of the passes, or of some, and their sum in the joules go apart.
         follows=not any(record.window_under_load for record in ok),
-        turns=any(record.timing and record.timing.turns for record in ok),
+        turns=any(record.timing and record.timing.turns for record in ok if not record.short),
         unscored=grouped(records, lambda r: r.quality_note),
         above=where([one.cell for one in above], every) if above else "",
         accuracies=[one.accuracy for one in above if one.accuracy is not None],

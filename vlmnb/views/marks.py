@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
+from vlmnb.analysis import series
+from vlmnb.records import turns
 from vlmnb.records.record import Record
 from vlmnb.views.table import Field, Row
 
 MODELLED, DISTURBED, BEYOND, CHANGED, DEGENERATE, FEWER = "≈ ", " †", " ‡", " ⚑", " ∅", " §"
-DISPUTED = " ⚠"
+DISPUTED, ALONE = " ⚠", " ◇"
 """Signs before (the first) and after numbers."""
 
 LEGEND = {
@@ -21,6 +23,7 @@ LEGEND = {
     CHANGED: "`⚑` changes answers beyond the noise",
     DEGENERATE: "`∅` the answers say nothing",
     FEWER: "`§` some samples could not be used",
+    ALONE: "`◇` not timed in the turns of the other rows: compared by other times (see its tooltip)",
     DISPUTED: "`⚠` disputed: the box on this page says why",
 }
 """What each mark means, by what shows in a page's text that it occurs."""
@@ -41,7 +44,25 @@ def legend(page: str, but: str = "") -> str:
 
 def of_latency(record: Record) -> Mark:
     """Return the mark of a time that is taken over batches."""
-    return _of_speed(record, record.batches_under_load)
+    window = Mark(ALONE, "; of the record's own window: it took no turns with the other rows")
+    return joined(_of_speed(record, record.batches_under_load), window if turns.alone(record) else Mark())
+
+
+def of_ratio(low: Record, high: Record) -> Mark:
+    """Return the mark of a number that follows from the times of two records: see ``series.matched``."""
+    of = series.matched(low, high)
+    return joined(of_latency(of.low), of_latency(of.high), of_other_times(low, high))
+
+
+def of_other_times(low: Record, high: Record) -> Mark:
+    """Return the mark of two records that are compared by other times than the page shows of them."""
+    of = series.matched(low, high)
+    if of.shown or of.low.latency is None or of.high.latency is None:
+        return Mark()
+    times = f"{of.high.latency.median:.4g} s against {of.low.latency.median:.4g} s"
+    if of.turns:
+        return Mark(ALONE, f"; by other turns, which the two took together: {times}")
+    return Mark(ALONE, f"; window against window, as the two took no turns together: {times}")
 
 
 def of_energy(record: Record) -> Mark:

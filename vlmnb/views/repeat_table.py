@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb.analysis import repeatability
+from vlmnb.analysis import repeatability, titles
 from vlmnb.analysis.repeatability import NoiseFloor
 from vlmnb.data import catalogue
+from vlmnb.records import turns
 from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
 from vlmnb.stats import comparison
@@ -51,9 +52,12 @@ def text(records: Sequence[Record], known: Sequence[Turns] = ()) -> str:
 
 def noise_floor(floor: NoiseFloor, shown: Sequence[Record] = ()) -> str:
     """Return sentences on the noise floor and where it comes from, and on the turns of the records shown."""
-    timed = [one for one in shown if one.timing]
-    taken = [one for one in timed if one.timing and one.timing.turns]
+    timed = [one for one in shown if one.timing and one.latency_s is not None]
+    alone = any(map(turns.alone, timed))
+    rest = {one.cell.model for one in timed if one.timing and not one.timing.turns and not turns.alone(one)}
+    named = [entry.title if (entry := titles.entry_of(name)) else name for name in sorted(rest)]
     return say(
-        "repeats", "noise_floor", floor=floor, fewest=repeatability.FEWEST, taken=bool(taken),
-        rest=len(taken) < len(timed),
+        "repeats", "noise_floor", floor=floor, fewest=repeatability.FEWEST,
+        taken=any(one.timing and one.timing.turns for one in timed),
+        but=["those marked ◇"] * alone + [f"those of {name}" for name in named],
     )  # fmt: skip

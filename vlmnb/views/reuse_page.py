@@ -172,7 +172,7 @@ def _share(record: Record) -> Field:
     if few:
         return Field(f"{100 * found.ratio:.1f}", "too few pictures for an interval", record.key)
     title = f"ratio of the medians, {found.n} pictures, 95 % interval without the noise floor"
-    shown = fields.share(found.ratio, (found.low, found.high), title, record.key)
+    shown = fields.of_ratio(found, title, record.key)
     return marked(shown, marks.of_load(record, record.window_under_load))
 
 

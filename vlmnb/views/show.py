@@ -135,7 +135,9 @@ def show_published(plan: Plan, found: list[Record]) -> None:
 def show_findings(plan: Plan, found: list[Record]) -> None:
     """Display what the table shows, sentence by sentence, computed from the records."""
     floor = _noise_floor(plan, found)
-    _show(findings.text(plan.axis.name, _shown(plan, found), found, floor.value), _on_repeats(floor, found))
+    cells = _shown(plan, found)
+    _show(findings.text(plan.axis.name, cells, found, floor.value))
+    _show(findings.shown_times(plan.axis.name, cells, found, floor.value), _on_repeats(floor, found))
 
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:
@@ -299,7 +301,7 @@ def _noise_floor(plan: Plan, found: Sequence[Record]) -> NoiseFloor:
 
 def _on_repeats(floor: NoiseFloor, found: Sequence[Record]) -> str:
     """Return the sentence on the noise floor; empty where nothing was measured that it would be of."""
-    timed = any(one.source == "measured" and one.status == "ok" for one in found)
+    timed = any(one.source == "measured" and one.status == "ok" and not one.short for one in found)
     return repeat_table.noise_floor(floor, found) if timed else ""
 
 

@@ -46,6 +46,18 @@ def brief(caption: str, words: int = 40) -> tuple[str, str]:
     return (f"{shown.rstrip(';.')}.", more[0].upper() + more[1:]) if more else (shown, "")
 
 
+def clear_of(value: float, neutral: float, decimals: int) -> str:
+    """Return a number with so many decimals, and with more where it would read as the neutral one.
+
+    >>> clear_of(1.04, 1, 2), clear_of(1.001, 1, 2), clear_of(1, 1, 2)
+    ('1.04', '1.001', '1.00')
+    """
+    finest = decimals + 6
+    while decimals < finest and value != neutral and float(f"{value:.{decimals}f}") == neutral:
+        decimals += 1
+    return f"{value:.{decimals}f}"
+
+
 def fence(text: str, language: str = "text") -> str:
     """Return a code block that its content cannot end."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
@@ -63,6 +75,7 @@ def environment(*, autoescape: bool) -> Environment:
     made.filters |= {
         "batches": lambda n: f"{formatting.reach(sorted(set(n)))} batch{'es' * (set(n) != {1})}",
         "brief": brief,
+        "clear_of": clear_of,
         "counted": formatting.counted,
         "digits": formatting.digits,
         "equal": formatting.equal,

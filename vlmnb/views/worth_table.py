@@ -13,7 +13,7 @@ from vlmnb.spec.cell import Cell
 from vlmnb.stats.formatting import significant
 from vlmnb.stats.intervals import Interval
 from vlmnb.views import fields, marks
-from vlmnb.views.marks import MODELLED, joined, marked
+from vlmnb.views.marks import MODELLED, Mark, joined, marked
 from vlmnb.views.table import Field, Table, declared, missing, without
 from vlmnb.views.templates import say
 
@@ -29,6 +29,13 @@ class Worth(NamedTuple):
     original: Record | None
     saving: Saving | None
     gate: Gate | None
+
+    @property
+    def times(self) -> Mark:
+        """Return the mark of its times, if they are not those that the page shows: see ``series.matched``."""
+        if self.record is None or self.original is None:
+            return Mark()
+        return marks.of_other_times(self.original, self.record)
 
 
 def rows(
@@ -82,7 +89,7 @@ def text(found: Sequence[Worth]) -> str:
 
 
 def _time(one: Worth, seconds: Interval | None) -> str:
-    if any(of and of.batches_under_load for of in (one.record, one.original)):
+    if one.saving and one.saving.disturbed:
         return "busy"
     if seconds is None:
         return "few"
@@ -120,14 +127,14 @@ def _saved(one: Worth) -> Field:
         return _nothing(one, FEW)
     title = "at the original's number of steps; noise floor included"
     shown = _estimate(one.saving.seconds, title, one.record)
-    return marked(shown, joined(marks.of_latency(one.record), marks.of_latency(one.original)))
+    return marked(shown, marks.of_ratio(one.original, one.record))
 
 
 def _bound(name: str, one: Worth) -> Field:
     if one.saving is None or one.original is None:
         return _nothing(one)
     title = "by the phases of the original; median, without an interval"
-    return Field(f"{getattr(one.saving, name):.3g}", title, one.original.key)
+    return marked(Field(f"{getattr(one.saving, name):.3g}", title, one.original.key), one.times)
 
 
 def _joules(name: str, one: Worth) -> Field:
@@ -155,9 +162,12 @@ def _per_right(read: Callable[[Record], Interval | None], one: Worth) -> Field:
 
 def _estimate(found: Interval, title: str, record: Record) -> Field:
     low, high = found.low, found.high
-    return fields.spanned(
-        found.value, (low, high), lambda n: significant(n, low, high), f"95 % interval; {title}", record.key
-    )
+
+    def write(number: float) -> str:
+        text = significant(number, low, high)
+        return text if float(text) or not number else f"{number:.1g}"  # not 0 for an end that is not
+
+    return fields.spanned(found.value, (low, high), write, f"95 % interval; {title}", record.key)
 
 
 def _nothing(one: Worth, why: str = "") -> Field:

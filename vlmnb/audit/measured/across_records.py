@@ -83,7 +83,8 @@ def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Draft]:
         difference = _difference(small, large, floors)
         if difference is not None and difference.ratio < 1:
             steps = [median((r.timing and r.timing.decode_steps) or [0]) for r in (small, large)]
-            figures = {f"{name} {getattr(r.cell, field)}": _latency(r) for r in (small, large)}
+            both = series.matched(small, large)[:2]
+            figures = {f"{name} {getattr(r.cell, field)}": _latency(r) for r in both}
             case = "shorter answers" if steps[1] < steps[0] else "no less to do"
             yield found(case, [small, large], figures, name=name, ratio=_ratio(difference), steps=steps)
 
@@ -145,7 +146,7 @@ def optimization_is_faster(records: Sequence[Record]) -> Iterator[Draft]:
     for base, other in optimized([r for r in records if comparable(r)]):
         difference = None if other.cell.optimization in DTYPES else _difference(base, other, floors)
         if difference is not None and difference.ratio > 1:
-            figures = {r.cell.optimization: _latency(r) for r in (base, other)}
+            figures = {r.cell.optimization: _latency(r) for r in series.matched(base, other)[:2]}
             ratio = _ratio(difference)
             yield found("", [base, other], figures, base=base.cell, other=other.cell, ratio=ratio)
 

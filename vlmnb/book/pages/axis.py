@@ -9,6 +9,7 @@ from markupsafe import Markup
 from vlmnb import paths
 from vlmnb.analysis import agreement, base_configuration, repeatability
 from vlmnb.analysis.base_configuration import Setup
+from vlmnb.analysis.series import Change
 from vlmnb.book import disputed
 from vlmnb.book.content import Content, Page, bundled, model_title
 from vlmnb.book.rendering import render
@@ -16,7 +17,7 @@ from vlmnb.errors import UserError
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes, optimizations
 from vlmnb.spec.planning import Run
-from vlmnb.views import across, footnotes, repeat_table
+from vlmnb.views import across, findings, footnotes, repeat_table
 
 AXES = tuple(axis.name for axis in axes.AXES.values() if axis.in_reports)
 """The axes that have such a page."""
@@ -88,11 +89,20 @@ def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[
             "figure": file if drawn else "", "said": Markup(across.sentences(axis, rows)), "table": made,
             "shows": f"{shows[:1].upper()}{shows[1:]}", "bundled": _small(models),
             "disputed": _disputed(content, axis) if setup.source == "reports" else (),
-            "notes": Markup(footnotes.notes([row.record for row in rows])),
+            "notes": Markup(_notes(rows)),
             "floor": "" if setup.source == "reports" else Markup(
                 repeat_table.noise_floor(floor, [row.record for row in rows])
             ),
         }  # fmt: skip
+
+
+def _notes(rows: Sequence[across.Row]) -> str:
+    """Return the notes on the rows, and by which times those are compared that several turns decide."""
+    changes: dict[str, list[Change]] = {}
+    for row in rows:
+        changes.setdefault(row.title, []).extend([row.change] if row.change else [])
+    said = (findings.times(own, f"{model}: ") for model, own in changes.items())
+    return "\n".join(filter(None, (footnotes.notes([row.record for row in rows]), *said)))
 
 
 def _changed(content: Content, axis: str, models: dict[str, list[Record]]) -> set[str]:

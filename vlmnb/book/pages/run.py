@@ -12,6 +12,7 @@ from vlmnb.book.content import Page, bundled, minute, record_path, turns_path
 from vlmnb.book.disputed import Line
 from vlmnb.book.rendering import Value, render
 from vlmnb.files import plain_yaml
+from vlmnb.records.parts import Shown
 from vlmnb.records.record import Record
 from vlmnb.spec import axes
 from vlmnb.sweep import execute
@@ -47,7 +48,8 @@ def _transcripts(folder: Path) -> dict[str, str]:
 def closing(page: Page) -> str:
     """Return the last sections of a page: the command that makes it again, and its records."""
     records = _records(page) if page.axis in axes.AXES and not axes.AXES[page.axis].own else None
-    names = {one.timing.turns for one in page.records if one.timing and one.timing.turns}
+    timed = [one.timing for one in page.records if one.latency_s is not None]
+    names = {each.turns for timing in timed if isinstance(timing, Shown) for each in timing.each}
     return render(
         "run_closing.md", page=page, command=rerun_command(page), records=records,
         turns=[f"../../../{turns_path(name)}" for name in sorted(names)],
