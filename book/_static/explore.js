@@ -20,6 +20,12 @@
     const digits = Math.max(2 - Math.floor(Math.log10(Math.abs(value))), 0);
     return value.toFixed(Math.min(digits, 12));
   };
+  // A ratio in digits that show on which side of 1 it lies.
+  const ofRatio = (value) => {
+    let made = plain(value);
+    for (let digits = 3; Number(made) === 1 && value !== 1 && digits < 9; digits += 1) made = value.toFixed(digits);
+    return made;
+  };
   const text = (value, unit) => {
     if (unit === "$") return `$${plain(value)}`;
     if (!["s", "J", "B", "FLOP", "g", "Wh"].includes(unit) || value === 0) return `${plain(value)}\u00a0${unit}`.trim();
@@ -88,7 +94,7 @@
     const [of, least, most, turns] = same || [];
     const paired = same && (one.number < other.number ? [of, least, most] : [1 / of, 1 / most, 1 / least]);
     const ends = paired || ratio(low, high, floor);
-    return { ends, answer: differ(ends[1], ends[2]), rule: turns ? "timed in turns" : "windows apart" };
+    return { ends, answer: differ(ends[1], ends[2]), rule: turns ? `timed in turns${turns > 1 ? ` ${turns} times` : ""}` : "windows apart" };
   };
   const front = (found, x, y) => {
     const signs = [x, y].map((name) => (quantities[name].better === "low" ? 1 : -1));
@@ -356,9 +362,10 @@
   const verdict = (one, other, name) => {
     const { ends, answer, rule, why } = difference(one, other, name);
     if (why) return why;
-    const times = `${plain(ends[0])} times [${plain(ends[1])}, ${plain(ends[2])}], ${rule}`;
+    const times = `${ofRatio(ends[0])} times [${ofRatio(ends[1])}, ${ofRatio(ends[2])}], ${rule}`;
     const most = Math.max(ends[2], 1 / ends[1]);
     const apart = most < 2 ? `${Math.ceil(100 * (most - 1))} %` : `${(Math.ceil(10 * most) / 10).toFixed(1)} times`;
+    if (answer === "yes" && ends[2] < 1) return `the other way round in turns: ${times}`;
     return answer === "yes" ? `real: ${times}` : `may be noise, at most ${apart} apart: ${times}`;
   };
   const best = () => {

@@ -31,7 +31,7 @@ def data(records: Sequence[Record], known: Sequence[Turns] = ()) -> dict[str, An
 
     ``points`` have their values as ``[value]`` or ``[value, low, high]``, in SI units; ``paired`` holds, by
     the numbers of two points of the same batches or turns, the ratio of their latencies, its interval, and
-    1 if they took turns.
+    how often they took turns.
     """
     records = base_configuration.on_a_device(records)
     newest: dict[tuple[str, Cell], Record] = {}
@@ -167,7 +167,8 @@ def _paired(
         floor = machines[kinds[one]]["floor"] or 0.0
         made = series.latency_difference(low, high, floor, per_sample=True)
         if made is not None and made.paired:
-            found[f"{one} {other}"] = _rounded([made.ratio, made.low, made.high, series.in_turns(low, high)])
+            times = len(series.matched(low, high).turns) if series.in_turns(low, high) else 0
+            found[f"{one} {other}"] = _rounded([made.ratio, made.low, made.high, times])
     return found
 
 

@@ -14,6 +14,7 @@ from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations import DTYPES, base_dtype
 from vlmnb.stats import comparison
+from vlmnb.views.templates import clear_of
 
 CONFIDENCE = 0.99
 """Confidence that a difference needs: of the many pairs compared, one in twenty would often be wrong."""
@@ -245,7 +246,8 @@ def _latency(record: Record) -> str:
 
 
 def _ratio(found: comparison.Difference) -> str:
-    return f"{found.ratio:.3f}, {found.low:.3f} to {found.high:.3f}"
+    ratio, low, high = (clear_of(value, 1, 3) for value in (found.ratio, found.low, found.high))
+    return f"{ratio}, {low} to {high}"
 
 
 def _but(record: Record, *fields: str) -> str:
