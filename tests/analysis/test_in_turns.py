@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from factory import answers, but, cell, record
 
-from vlmnb.analysis import repeatability, series
+from vlmnb.analysis import matching, repeatability, series
 from vlmnb.audit import registry
 from vlmnb.records import turns
 from vlmnb.records.record import Record
@@ -124,7 +124,7 @@ def test_answers_to_other_questions_are_not_paired() -> None:
     assert found
     assert not found.paired
     assert found.high >= found.ratio * (1 + FLOOR)
-    assert not series.in_turns(*turns.shown([one, other], [made]))
+    assert not matching.in_turns(*turns.shown([one, other], [made]))
 
 
 def test_a_record_shows_the_turns_that_it_shares_with_most_of_a_page(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from background import FourCores
 from factory import but, cell, record
 
-from vlmnb.analysis import series
+from vlmnb.analysis import matching
 from vlmnb.device import load
 from vlmnb.measure import turns
 from vlmnb.measure.cells import measure_cells
@@ -164,7 +164,7 @@ def test_cells_of_one_notebook_take_turns(tmp_path: Path) -> None:
             timing.latencies_s, timing.vision_s, timing.prefill_s, timing.decode_s, strict=True
         ):
             assert sum(phases) == pytest.approx(latency, rel=1e-3)
-    assert series.in_turns(*shown)
+    assert matching.in_turns(*shown)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
     measure_cells(cells, tmp_path)
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.json")}, "nothing is timed anew"

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vlmnb.analysis import series
+from vlmnb.analysis import matching, series
 from vlmnb.analysis.base_configuration import BaseResult, dataset_names
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
@@ -105,7 +105,7 @@ def order(listed: Sequence[Point], noise_floor: float | None) -> Order:
 
 def faster(one: Point, other: Point, noise_floor: float) -> bool:
     """Return whether one latency is shorter than another, by the rule of all comparisons: see ``series``."""
-    if series.disturbed(one.record, other.record):
+    if matching.disturbed(one.record, other.record):
         return False
     found = series.latency_difference(one.record, other.record, noise_floor)
     return found is not None and found.differ == "yes" and found.ratio > 1
@@ -117,6 +117,6 @@ def better(one: Point, other: Point) -> bool:
 
 
 def _equally_fast(one: Point, other: Point, noise_floor: float) -> bool:
-    if series.disturbed(one.record, other.record):
+    if matching.disturbed(one.record, other.record):
         return False
     return not (faster(one, other, noise_floor) or faster(other, one, noise_floor))

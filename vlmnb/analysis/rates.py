@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
-from vlmnb.records import turns
+from vlmnb.analysis import matching
 from vlmnb.records.parts import Ceilings
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
@@ -188,7 +188,7 @@ def _nearest(
     quiet: dict[Cell, Rates], records: Sequence[Record], tops: dict[Place, Peaks], noise_floor: float
 ) -> Nearest | None:
     """Return the cell with the largest bandwidth: its own window's where not all took the same turns."""
-    compared = [(record.cell, rates(record, tops).mbu) for record in turns.alike(records)]
+    compared = [(record.cell, rates(record, tops).mbu) for record in matching.alike(records)]
     known = [(cell, mbu) for cell, mbu in compared if mbu and mbu.ends]
     if len(known) < 2:
         return None

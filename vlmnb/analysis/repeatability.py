@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 from statistics import median
 
-from vlmnb.analysis import series
+from vlmnb.analysis import matching, series
 from vlmnb.records import turns
 from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
@@ -69,7 +69,7 @@ class InTurns(Frozen):
 def in_turns(repeats: Sequence[Record], known: Sequence[Turns]) -> InTurns | None:
     """Compare the repeats of one cell by the turns they took; None if fewer than two took any."""
     timed = [one for one in turns.shown(repeats, known, repeats=True) if one.timing and one.timing.turns]
-    both = (pair for pair in combinations(timed, 2) if series.in_turns(*pair))
+    both = (pair for pair in combinations(timed, 2) if matching.in_turns(*pair))
     pairs = (series.latency_difference(*pair, 0.0) for pair in both)
     found = [pair for pair in pairs if pair]
     if not found:

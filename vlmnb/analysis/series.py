@@ -7,17 +7,12 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
-import numpy as np
-
-from vlmnb.analysis import ratios
+from vlmnb.analysis import matching, ratios
 from vlmnb.analysis.titles import where
-from vlmnb.records import turns
 from vlmnb.records.record import Record
 from vlmnb.stats import comparison, formatting, intervals
-from vlmnb.stats.intervals import Floats
 
 Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer"]
-Times = Callable[[Record], Sequence[float]]
 Trend = Literal["stated", "few", "empty", "disturbed", "grows", "falls", "within"]
 
 APART = 0.1
@@ -31,22 +26,6 @@ class Extreme(NamedTuple):
     side: Literal["highest", "lowest"]
     record: Record
     value: float
-
-
-class Matched(NamedTuple):
-    """Two records with times that may be divided by one another.
-
-    Attributes:
-        low: The first, as the same turns or its own window timed it.
-        high: The second.
-        turns: The two as each of the turns that they took with one another timed them; empty for windows.
-        shown: Whether these are the times that the page shows of both.
-    """
-
-    low: Record
-    high: Record
-    turns: list[tuple[Record, Record]]
-    shown: bool
 
 
 class Change(NamedTuple):
@@ -68,7 +47,7 @@ class Change(NamedTuple):
     ratio: float
     difference: comparison.Difference | None
     each: list[comparison.Difference]
-    matched: Matched
+    matched: matching.Matched
     disturbed: list[Record]
     empty: str
     trend: Trend
@@ -106,27 +85,19 @@ class Change(NamedTuple):
 
 def change(low: Record, high: Record, noise_floor: float) -> Change:
     """Compare two records that have a latency."""
-    found, of = latency_difference(low, high, noise_floor), matched(low, high)
+    found, of = latency_difference(low, high, noise_floor), matching.matched(low, high)
     return Change(
         low=low,
         high=high,
         ratio=(of.high.latency_s or 0.0) / (of.low.latency_s or 1.0),
         difference=found,
-        each=each_turn(low, high, latencies, noise_floor) if of.turns else [],
+        each=each_turn(low, high, matching.latencies, noise_floor) if of.turns else [],
         matched=of,
-        disturbed=(loaded := disturbed(low, high)),
+        disturbed=(loaded := matching.disturbed(low, high)),
         empty=_empty(low, high),
         trend=_trend(low, high, found, bool(loaded)),
         wer_differs=bool(low.reported) or low.wer is None or high.wer is None or _wer_differs(low, high),
     )
-
-
-def disturbed(low: Record, high: Record) -> list[Record]:
-    """Return those of two records whose times that are compared had background load."""
-    of = matched(low, high)
-    timed = zip(*(of.turns or [(of.low, of.high)]), strict=True)
-    both = zip((low, high), timed, strict=True)
-    return [record for record, own in both if any(one.batches_under_load for one in own)]
 
 
 def _value(record: Record, quantity: Quantity) -> float | None:
@@ -167,24 +138,19 @@ def _wer_differs(low: Record, high: Record) -> bool:
     return not (a and b and a[0] <= b[1] and b[0] <= a[1])
 
 
-def latencies(record: Record) -> Sequence[float]:
-    """Return the seconds of every timed batch."""
-    return record.timing.latencies_s if record.timing else ()
-
-
 def latency_difference(
     low: Record, high: Record, noise_floor: float, *, per_sample: bool = False
 ) -> comparison.Difference | None:
     """Compare two latencies, batch by batch where the batches are the same; None for too few batches."""
 
     def times(record: Record) -> Sequence[float]:
-        return [s / (record.cell.batch_size if per_sample else 1) for s in latencies(record)]
+        return [s / (record.cell.batch_size if per_sample else 1) for s in matching.latencies(record)]
 
     return compared(low, high, times, noise_floor)
 
 
 def compared(
-    low: Record, high: Record, times: Times, noise_floor: float, confidence: float = intervals.ENOUGH
+    low: Record, high: Record, times: matching.Times, noise_floor: float, confidence: float = intervals.ENOUGH
 ) -> comparison.Difference | None:
     """Compare times of full batches of two records by the one rule of tables, sentences, Explore and audit.
 
@@ -203,7 +169,7 @@ def compared(
     Returns:
         None if either has too few batches.
     """
-    of = matched(low, high)
+    of = matching.matched(low, high)
     here = _compared(of.low, of.high, times, noise_floor, confidence)
     if here is None or len(of.turns) < 2:
         return here
@@ -211,44 +177,15 @@ def compared(
 
 
 def each_turn(
-    low: Record, high: Record, times: Times, noise_floor: float, confidence: float = intervals.ENOUGH
+    low: Record, high: Record, times: matching.Times, noise_floor: float, confidence: float = intervals.ENOUGH
 ) -> list[comparison.Difference]:
     """Compare two records by each of the turns that they took with one another, as :func:`compared` does."""
-    made = (_compared(*pair, times, noise_floor, confidence) for pair in matched(low, high).turns)
+    made = (_compared(*pair, times, noise_floor, confidence) for pair in matching.matched(low, high).turns)
     return [one for one in made if one]
 
 
-def matched(low: Record, high: Record) -> Matched:
-    """Return two records with the times by which they are compared.
-
-    These are of the turns that both show, else of the latest that they took with one another, else of the
-    window of each. Turns count whose batches can be paired, if there are any.
-    """
-    every = turns.together(low, high)
-    shared = [pair for pair in every if _paired(*pair)] or every
-    if not shared:
-        windows = turns.in_window(low), turns.in_window(high)
-        return Matched(*windows, [], not any(_name(record) for record in (low, high)))
-    shown = [pair for pair in shared if _name(pair[0]) == _name(low) == _name(high)]
-    return Matched(*(shown or shared)[-1], shared, bool(shown))
-
-
-def in_turns(low: Record, high: Record) -> bool:
-    """Return whether two records are compared by the turns that they took with one another."""
-    return any(_paired(*pair) for pair in turns.together(low, high))
-
-
-def _name(record: Record) -> str:
-    """Return the name of the turns whose times a record shows; empty for those of its own window."""
-    return record.timing.turns if record.timing else ""
-
-
-def _paired(low: Record, high: Record) -> bool:
-    return _side_by_side(low, high, latencies(low), latencies(high)) is not None
-
-
 def _compared(
-    low: Record, high: Record, times: Times, noise_floor: float, confidence: float
+    low: Record, high: Record, times: matching.Times, noise_floor: float, confidence: float
 ) -> comparison.Difference | None:
     """Compare times as they are given, of the same turns or of two windows."""
     each = [times(record) for record in (low, high)]
@@ -257,40 +194,11 @@ def _compared(
     mine, theirs = (one.of_full_batches(own) for one, own in zip((low, high), each, strict=True))
     if min(len(mine), len(theirs)) < intervals.FEWEST_SAMPLES:
         return None
-    if _name(low) and (pairs := _side_by_side(low, high, *each)):
-        return ratios.in_turns(*pairs, median(theirs) / median(mine), confidence)
+    if matching.turns_of(low) and (both := matching.side_by_side(low, high, *each)):
+        return ratios.in_turns(*both, median(theirs) / median(mine), confidence)
     return ratios.compare(
         mine, theirs, paired=_same_batches(low, high), noise_floor=noise_floor, confidence=confidence
     )
-
-
-def _side_by_side(
-    low: Record, high: Record, mine: Sequence[float], theirs: Sequence[float]
-) -> tuple[Floats, Floats] | None:
-    """Return times of two records that lay side by side in turns, of shape (rounds, batches).
-
-    Batches of different sizes are put together to stretches: each round has the same number of them, and a
-    stretch of one record lies beside that of the other. None if answers of natural length are to other
-    questions, the records leave out other rounds, or there are too few stretches.
-    """
-    asked = [[answer.sample_id for answer in record.answers] for record in (low, high)]
-    fixed = {low.cell.length, high.cell.length} == {"fixed"}
-    if not (asked[0] == asked[1] != [] or fixed) or low.loaded_passes != high.loaded_passes:
-        return None
-    first, second = _rounds(low, mine), _rounds(high, theirs)
-    rounds, stretches = len(first), math.gcd(first.shape[1], second.shape[1])
-    if stretches * (rounds if fixed else 1) < intervals.FEWEST_SAMPLES:
-        return None
-    return first.reshape(rounds, stretches, -1).mean(2), second.reshape(rounds, stretches, -1).mean(2)
-
-
-def _rounds(record: Record, times: Sequence[float]) -> Floats:
-    """Return the times of a record's full batches, round by round, without the rounds under load."""
-    timing, loaded = record.timing, record.loaded_passes
-    assert timing is not None
-    each, sizes = (np.reshape(values, (timing.passes, -1)) for values in (times, timing.batch_samples))
-    counted = [not own or all(loaded) for own in loaded]
-    return each[counted][:, sizes[0] == record.cell.batch_size]
 
 
 def _empty(low: Record, high: Record) -> str:
@@ -313,7 +221,7 @@ def _trend(low: Record, high: Record, found: comparison.Difference | None, distu
 
 
 def _beyond_ends(ordered: Sequence[Record], noise_floor: float, quantity: Quantity) -> list[Extreme]:
-    times = turns.alike(ordered) if quantity.startswith("latency") else ordered
+    times = matching.alike(ordered) if quantity.startswith("latency") else ordered
     values = [_value(record, quantity) for record in times]
     known = {i: number for i, number in enumerate(values) if number is not None}
     last = len(ordered) - 1

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 from typing import Literal
 
-from vlmnb.analysis import series
+from vlmnb.analysis import matching, series
 from vlmnb.records.record import Record
 from vlmnb.spec import optimizations
 from vlmnb.spec.optimizations.setting import PHASES, Phase
@@ -81,7 +81,7 @@ class Gate(Frozen):
 
 def saving(original: Record, own: Record, noise_floor: float, confidence: float = 0.95) -> Saving | None:
     """Compare an optimization with the original at the same batch size; None if phases were not timed."""
-    disturbed, (original, own, *_) = series.disturbed(original, own), series.matched(original, own)
+    disturbed, (original, own, *_) = matching.disturbed(original, own), matching.matched(original, own)
     summaries = {name: original.phase(field) for name, field in _FIELDS.items()}
     theirs = {name: own.phase(field) for name, field in _FIELDS.items()}
     before = {name: found for name, found in summaries.items() if found}
@@ -118,7 +118,7 @@ def speed_changed(original: Record, own: Record, noise_floor: float) -> bool:
     That shows in the original, where it is slower in what the setting does not change, or in either record,
     where one pass over the same batches takes longer than another.
     """
-    original, own, turns, _ = series.matched(original, own)
+    original, own, turns, _ = matching.matched(original, own)
     shares = _shares(original, own)
     same = [(original.phase(f), own.phase(f)) for name, f in _FIELDS.items() if not shares.get(name)]
     pairs = [(before.median, after.median) for before, after in same if before and after]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vlmnb.analysis import base_configuration, repeatability, series, titles
+from vlmnb.analysis import base_configuration, matching, repeatability, series, titles
 from vlmnb.analysis.base_configuration import Setup
 from vlmnb.book.content import model_title, record_path
 from vlmnb.files import plain_yaml
@@ -167,7 +167,7 @@ def _paired(
         floor = machines[kinds[one]]["floor"] or 0.0
         made = series.latency_difference(low, high, floor, per_sample=True)
         if made is not None and made.paired:
-            times = len(series.matched(low, high).turns) if series.in_turns(low, high) else 0
+            times = len(matching.matched(low, high).turns) if matching.in_turns(low, high) else 0
             found[f"{one} {other}"] = _rounded([made.ratio, made.low, made.high, times])
     return found
 

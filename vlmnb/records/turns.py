@@ -91,39 +91,6 @@ def shown(records: Sequence[Record], known: Sequence[Turns], *, repeats: bool = 
     return made
 
 
-def in_window(record: Record) -> Record:
-    """Return a record with the times of its own window."""
-    return record.model_copy(update={"timing": of_window(record.timing)})
-
-
-def alike(records: Sequence[Record]) -> list[Record]:
-    """Return records with times that have an order: as shown if all took the same turns, else of windows."""
-    taken = {record.timing.turns for record in records if record.timing}
-    return list(records) if len(taken) < 2 else list(map(in_window, records))
-
-
-def alone(record: Record) -> bool:
-    """Return whether a record shows its own window beside others that show turns."""
-    return isinstance(record.timing, Shown) and not record.timing.turns
-
-
-def together(one: Record, other: Record) -> list[tuple[Record, Record]]:
-    """Return two records as each of the turns that they took together timed them, the oldest first."""
-    mine, theirs = (_by_turns(record) for record in (one, other))
-    return [(mine[name], theirs[name]) for name in mine if name in theirs]
-
-
-def _by_turns(record: Record) -> dict[str, Record]:
-    timing = record.timing
-    if not isinstance(timing, Shown):
-        return {timing.turns: record} if timing and timing.turns else {}
-    made = {}
-    for each in timing.each:
-        beside = Shown.model_construct(**dict(each), window=timing.window, each=timing.each)
-        made[each.turns] = record.model_copy(update={"timing": beside})
-    return made
-
-
 def read(results: Path, model: str = "*") -> list[Turns]:
     """Return the turns that cells of a model took, or those of all models.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
-from vlmnb.analysis import repeatability, series
+from vlmnb.analysis import matching, repeatability
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.flops import flop_count
 from vlmnb.quality import captions, metrics
@@ -63,7 +63,7 @@ def phase_table(
     compared, fixed = axes.AXES[axis].against_original, cells[0].length == "fixed"
     originals = {part[0].batch_size: found.get(part[0]) for part in optimizations.groups(cells)}
 
-    def percent(what: str, times: series.Times) -> list[Column]:
+    def percent(what: str, times: matching.Times) -> list[Column]:
         def show(record: Record) -> Field:
             return fields.times_percent(record, originals[record.cell.batch_size], times, noise_floor)
 
@@ -73,7 +73,7 @@ def phase_table(
     output: Column = ("Output tokens per s", time(lambda r: r.output_tokens_per_s))
     columns: list[Column] = [
         ("Latency, s per batch", fields.latency),
-        *percent("latency", series.latencies),
+        *percent("latency", matching.latencies),
         ("Preprocessing, s (% of both)", fields.preprocessing),
         ("Vision encoding, s", time(lambda r: r.phase("vision_s"))),
         ("Rest of prefill, s", time(lambda r: r.phase("prefill_s"))),

@@ -8,10 +8,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from vlmnb.analysis import series
+from vlmnb.analysis import matching, series
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.meters.readings import EnergyReading, EnergyRefusal
-from vlmnb.records import turns
 from vlmnb.records.parts import Answer
 from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Quantity
@@ -145,7 +144,7 @@ def preprocessing(record: Record | None) -> Field:
     if record is not None and record.reported:
         return UNPRINTED
     found = record.preprocess_s if record else None
-    own = turns.in_window(record).latency_s if record else None  # where preparing was timed, too
+    own = matching.in_window(record).latency_s if record else None  # where preparing was timed, too
     if record is None or found is None or own is None:
         return missing(record)
     part = 100 * found.median / (found.median + own)
@@ -244,14 +243,9 @@ def label(axis: str, cell: Cell, cells: Sequence[Cell]) -> str:
 
 
 def cell_table(
-    caption: str,
-    axis: str,
-    columns: Sequence[Column],
-    cells: Sequence[Cell],
-    records: Sequence[Record],
-    *,
+    caption: str, axis: str, columns: Sequence[Column], cells: Sequence[Cell], records: Sequence[Record], *,
     datasets: bool = False,
-) -> Table:
+) -> Table:  # fmt: skip
     """Make a table with a row for each cell: its label and, if asked for, data set, then all columns."""
     found = by_cell(records)
 
@@ -342,7 +336,7 @@ def percent(record: Record | None, original: Record | None, quantity: Quantity, 
     if record is not None and record.reported:
         return printed(record, quantity)
     if quantity == "latency_percent":
-        return times_percent(record, original, series.latencies, noise_floor)
+        return times_percent(record, original, matching.latencies, noise_floor)
     what, name, mark = COUNTED, "flops_per_batch", Mark()
     if record and original and quantity == "energy_percent":
         what, name = ONE_READING, "energy_j_per_sample"
@@ -358,45 +352,41 @@ def percent(record: Record | None, original: Record | None, quantity: Quantity, 
 
 
 def times_percent(
-    record: Record | None, original: Record | None, times: series.Times, noise_floor: float
+    record: Record | None, original: Record | None, times: matching.Times, noise_floor: float
 ) -> Field:
     """Show a time of batches in percent of the original's, with the interval that decides: see ``series``.
 
     ``times``: returns the seconds of every timed batch.
     """
-    if record is None or original is None:
-        return missing(record)
-    of = series.matched(original, record)
-    base, mine = (each.of_full_batches(own) if (own := times(each)) else () for each in of[:2])
-    if not mine or not base:
+    both = matching.matched(original, record)[:2] if record and original else ()
+    timed = [one.of_full_batches(own) if (own := times(one)) else () for one in both]
+    if record is None or original is None or not all(timed):
         return missing(record)
     if record is original:
         return marked(Field("100.0", "the original itself", record.key), marks.of_latency(record))
     mark = marks.of_ratio(original, record)
     found = series.compared(original, record, times, noise_floor)
     if found is None:
-        ratio = statistics.median(mine) / statistics.median(base)
+        ratio = statistics.median(timed[1]) / statistics.median(timed[0])
         return marked(Field(f"{100 * ratio:.1f}", "too few batches for an interval", record.key), mark)
-    title = (
-        f"ratio of the medians; the interval{', batch by batch' * found.paired}, {rule(original, record)}, "
-        "decides whether there is a difference"
-    )
-    each = series.each_turn(original, record, times, noise_floor)
+    how = f"{', batch by batch' * found.paired}, {rule(original, record)}"
+    title = f"ratio of the medians; the interval{how}, decides whether there is a difference"
+    each = [of_ratio(one) for one in series.each_turn(original, record, times, noise_floor)]
     if len(each) > 1:
-        gave = "; ".join(of_ratio(one).text + " " + of_ratio(one).span for one in each)
+        gave = "; ".join(f"{one.text} {one.span}" for one in each)
         title += f"; timed in turns {len(each)} times ({gave}), and it reaches over all"
     return marked(of_ratio(found, title, record.key), mark)
 
 
 def of_ratio(found: Difference, title: str = "", key: str = "") -> Field:
     """Show a ratio in percent with its interval, in digits that show on which side of 100 % it lies."""
-    ends = (100 * found.low, 100 * found.high)
-    return spanned(100 * found.ratio, ends, lambda n: clear_of(n, 100, 1), title, key)
+    ratio, *ends = (100 * end for end in (found.ratio, found.low, found.high))
+    return spanned(ratio, ends, lambda n: clear_of(n, 100, 1), title, key)
 
 
 def rule(one: Record, other: Record) -> str:
     """Return what an interval of a ratio of two times is taken from."""
-    return "of pairs timed in turns" if series.in_turns(one, other) else "with the noise floor"
+    return "of pairs timed in turns" if matching.in_turns(one, other) else "with the noise floor"
 
 
 def printed(record: Record, quantity: Quantity) -> Field:

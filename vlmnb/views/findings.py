@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from vlmnb.analysis import repeatability, series
+from vlmnb.analysis import matching, repeatability, series
 from vlmnb.analysis.series import Change, Quantity
 from vlmnb.analysis.titles import where
 from vlmnb.data import catalogue
-from vlmnb.records import turns
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec import axes
 from vlmnb.spec.axes import Axis
@@ -46,7 +45,7 @@ def caption(
         answers=[len(record.answers) for record in ok],
         modelled=not own.several_datasets and any(record.energy_method == "model" for record in ok),
         busy=sum(record.window_under_load for record in ok),
-        alone=any(map(turns.alone, ok)),
+        alone=any(map(matching.alone, ok)),
         total=len(ok),
         absent=len(cells) - len(ok),
     )  # fmt: skip

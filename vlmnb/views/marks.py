@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import NamedTuple
 
-from vlmnb.analysis import series
-from vlmnb.records import turns
+from vlmnb.analysis import matching
 from vlmnb.records.record import Record
 from vlmnb.views.table import Field, Row
 
@@ -45,18 +44,18 @@ def legend(page: str, but: str = "") -> str:
 def of_latency(record: Record) -> Mark:
     """Return the mark of a time that is taken over batches."""
     window = Mark(ALONE, "; of the record's own window: it took no turns with the other rows")
-    return joined(_of_speed(record, record.batches_under_load), window if turns.alone(record) else Mark())
+    return joined(_of_speed(record, record.batches_under_load), window if matching.alone(record) else Mark())
 
 
 def of_ratio(low: Record, high: Record) -> Mark:
-    """Return the mark of a number that follows from the times of two records: see ``series.matched``."""
-    of = series.matched(low, high)
+    """Return the mark of a number that follows from the times of two records: see ``matching.matched``."""
+    of = matching.matched(low, high)
     return joined(of_latency(of.low), of_latency(of.high), of_other_times(low, high))
 
 
 def of_other_times(low: Record, high: Record) -> Mark:
     """Return the mark of two records that are compared by other times than the page shows of them."""
-    of = series.matched(low, high)
+    of = matching.matched(low, high)
     if of.shown or of.low.latency is None or of.high.latency is None:
         return Mark()
     times = f"{of.high.latency.median:.4g} s against {of.low.latency.median:.4g} s"

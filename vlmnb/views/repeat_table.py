@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlmnb.analysis import repeatability, titles
+from vlmnb.analysis import matching, repeatability, titles
 from vlmnb.analysis.repeatability import NoiseFloor
 from vlmnb.data import catalogue
-from vlmnb.records import turns
 from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
 from vlmnb.stats import comparison
@@ -53,8 +52,10 @@ def text(records: Sequence[Record], known: Sequence[Turns] = ()) -> str:
 def noise_floor(floor: NoiseFloor, shown: Sequence[Record] = ()) -> str:
     """Return sentences on the noise floor and where it comes from, and on the turns of the records shown."""
     timed = [one for one in shown if one.timing and one.latency_s is not None]
-    alone = any(map(turns.alone, timed))
-    rest = {one.cell.model for one in timed if one.timing and not one.timing.turns and not turns.alone(one)}
+    alone = any(map(matching.alone, timed))
+    rest = {
+        one.cell.model for one in timed if one.timing and not one.timing.turns and not matching.alone(one)
+    }
     named = [entry.title if (entry := titles.entry_of(name)) else name for name in sorted(rest)]
     return say(
         "repeats", "noise_floor", floor=floor, fewest=repeatability.FEWEST,

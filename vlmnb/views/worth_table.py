@@ -32,7 +32,7 @@ class Worth(NamedTuple):
 
     @property
     def times(self) -> Mark:
-        """Return the mark of its times, if they are not those that the page shows: see ``series.matched``."""
+        """Return the mark of its times, if they are not those that the page shows."""
         if self.record is None or self.original is None:
             return Mark()
         return marks.of_other_times(self.original, self.record)

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 from statistics import median
 from typing import Literal
 
-from vlmnb.analysis import agreement, series, titles
+from vlmnb.analysis import agreement, matching, series, titles
 from vlmnb.analysis.repeatability import noise_floor
 from vlmnb.audit.rule import Draft, found, grouped, rule
 from vlmnb.records.record import Record
@@ -84,7 +84,7 @@ def latency_grows_with_size(records: Sequence[Record]) -> Iterator[Draft]:
         difference = _difference(small, large, floors)
         if difference is not None and difference.ratio < 1:
             steps = [median((r.timing and r.timing.decode_steps) or [0]) for r in (small, large)]
-            both = series.matched(small, large)[:2]
+            both = matching.matched(small, large)[:2]
             figures = {f"{name} {getattr(r.cell, field)}": _latency(r) for r in both}
             case = "shorter answers" if steps[1] < steps[0] else "no less to do"
             yield found(case, [small, large], figures, name=name, ratio=_ratio(difference), steps=steps)
@@ -147,7 +147,7 @@ def optimization_is_faster(records: Sequence[Record]) -> Iterator[Draft]:
     for base, other in optimized([r for r in records if comparable(r)]):
         difference = None if other.cell.optimization in DTYPES else _difference(base, other, floors)
         if difference is not None and difference.ratio > 1:
-            figures = {r.cell.optimization: _latency(r) for r in series.matched(base, other)[:2]}
+            figures = {r.cell.optimization: _latency(r) for r in matching.matched(base, other)[:2]}
             ratio = _ratio(difference)
             yield found("", [base, other], figures, base=base.cell, other=other.cell, ratio=ratio)
 
@@ -220,7 +220,7 @@ def _difference(
 ) -> comparison.Difference | None:
     """Return how the latencies of two records differ; None if they do not, or there are too few."""
     floor = floors[first.hardware, first.cell.device]
-    found = series.compared(first, second, series.latencies, floor, CONFIDENCE)
+    found = series.compared(first, second, matching.latencies, floor, CONFIDENCE)
     enough = found is not None and 1 - 0.5 ** (found.n - 1) >= CONFIDENCE
     return found if found and enough and found.differ == "yes" else None
 
