@@ -98,7 +98,7 @@ def test_the_page_of_an_axis_marks_disputed_figures_and_lists_the_findings(conte
     assert all("⚠" in field for field in energy), "114.8 W times the latency"
     assert "114.8 W" in page.partition("<table")[0]
     assert "FLOPs of" not in page.partition("<table")[0], "the page shows none"
-    assert "## On the reports" in page, "of both devices"
+    assert "## In the reports" in page, "of both devices"
     ratios = [
         row.split("<td")[-1] for row in re.findall(r"<tr>.*?</tr>", axis.page(content, "batch_size")[0])
     ]

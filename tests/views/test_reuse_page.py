@@ -62,7 +62,7 @@ def test_a_saving_is_concluded_only_from_a_quiet_machine_and_beyond_the_noise_fl
         reuse_page.text([record], 0.1)
     )
     said = reuse_page.text([record], 0.9)
-    assert "no measurable change: at most 3.0 times apart" in said
+    assert "may be noise" in said, "no measurable change is 25 % at most, as elsewhere"
     assert "pays" not in said
     said = reuse_page.text([disturbed(record)], 0.1)
     assert "†" in said

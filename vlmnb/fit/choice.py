@@ -161,8 +161,8 @@ def _fastest(running: Sequence[GpuFit]) -> Best:
         return Best(what="fastest", gpu=None, why=why)
     row = min(complete, key=lambda one: one.bound.total_s)
     why = (
-        f"by its lower bound of {format_si(row.bound.total_s, 's', 3)} per batch, of {len(complete)} with "
-        f"a known matrix rate among {len(running)} that run it; there is no prediction"
+        f"by its lower bound of {format_si(row.bound.total_s, 's', 3)} per batch, the least of "
+        f"{len(complete)} with a known matrix rate; {len(running)} run it, and none has a prediction"
     )
     return Best(what="fastest", gpu=row.gpu.title, why=why)
 
