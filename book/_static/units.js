@@ -66,7 +66,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const [name, ...values] = amount.split(" ");
     const price = Math.max(Number(inputs[name].value) || 0, 0);
     const [cost, ...ends] = values.map((value) => plain(Number(value) * price));
-    return [text.replace(/[\d.]+/, cost), ends.length ? `[${ends.join(", ")}]` : ""];
+    return [text.replace(/[\d.]+(\s[nµm]?s(?=\*|$))?/, cost), ends.length ? `[${ends.join(", ")}]` : ""];
   };
   const show = () => {
     const dollars = choice.value === "$";

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -145,6 +146,19 @@ def test_every_gpu_is_labelled_on_one_basis() -> None:
     assert all(gpu.memory_gib == int(gpu.memory_gib) for gpu in gpus.catalogue())
     for gpu in gpus.catalogue():
         assert not gpu.ecc_inside or (gpu.vendor, gpu.segment) == ("NVIDIA", "data-centre")
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_the_bound_of_a_gpu_can_be_read_per_image_and_at_a_price(batch_size: int) -> None:
+    fit = answer.of("llava-1.5-7b", "fp16", answer.load_of("llava-1.5-7b", batch_size=batch_size))
+    found = re.findall(r'data-units="([^"]*)" data-amount="hire ([\d.e+-]+)"', page.gpu_table(fit))
+    bounds = [row.bound.total_s / batch_size for row in fit.gpus if row.runs]
+    assert len(found) == len(bounds) > 10
+    for (units, hours), image_s in zip(found, bounds, strict=True):
+        (ms, _), (rate, _) = json.loads(html.unescape(units))
+        assert float(ms.rstrip("*")) == pytest.approx(1000 * image_s, rel=0.005)
+        assert float(rate.rstrip("*")) == pytest.approx(1 / image_s, rel=0.005)
+        assert float(hours) == pytest.approx(1000 * image_s / 3600, rel=1e-5)
 
 
 def test_whether_it_runs_stands_beside_the_name_that_stays_in_sight(project: Path) -> None:

@@ -168,7 +168,10 @@ def gpu_table(fit: Fit) -> str:
     header = ["GPU", "Runs it", "Batch up to", "At least"]
     header += ["Predicted latency", "Throughput", "Energy per sample"] if predicted else []
     header += ["GiB", "GB/s", "fp16 TFLOP/s", "int8 TOP/s", "W", "USD", "Kind", "Year", "Compared"]
-    rows = [_gpu_row(row, predicted, "no" if fit.obstacle else words.verdict(row)) for row in fit.gpus]
+    rows = [
+        _gpu_row(row, predicted, "no" if fit.obstacle else words.verdict(row), fit.load.batch_size)
+        for row in fit.gpus
+    ]
     caption = (
         f"Under {fit.quantization.name} at {words.asked(fit)}. Rates are dense, with 32-bit accumulation. "
         f"{words.gpu_notes()} Compared: the figures of the row that agreed with a document; the others were "
@@ -232,7 +235,7 @@ def _table(
     return table.render(Table(caption, tuple(header), tuple(fields), classes))
 
 
-def _gpu_row(row: GpuFit, with_prediction: bool, verdict: str) -> list[Field]:
+def _gpu_row(row: GpuFit, with_prediction: bool, verdict: str, batch_size: int) -> list[Field]:
     gpu, found = row.gpu, row.prediction
     sorts = (found.latency_s, found.samples_per_s, found.energy_j_per_sample) if found else (None, None, None)
     none = "nothing is predicted of it" if row.runs else LACKS
@@ -245,7 +248,7 @@ def _gpu_row(row: GpuFit, with_prediction: bool, verdict: str) -> list[Field]:
         Field(gpu.title, title="; ".join(gpus.sources()[key].title for key in gpu.sources)),
         Field(verdict, words=True),
         _number(row.largest_batch if row.runs else None, LACKS),
-        Field(words.least(row), sort=row.bound.total_s) if row.runs else table.without(LACKS),
+        _least(row, batch_size) if row.runs else table.without(LACKS),
         *(predicted if with_prediction else ()),
         *map(_number, rates),
         Field(gpu.segment, words=True),
@@ -255,6 +258,13 @@ def _gpu_row(row: GpuFit, with_prediction: bool, verdict: str) -> list[Field]:
             sort=1 - len(gpu.uncompared) / len(gpu.given),
         ),
     ]  # fmt: skip
+
+
+def _least(row: GpuFit, batch_size: int) -> Field:
+    """Show the lower bound of a batch; readers can switch to that of an image, and to their own price."""
+    image_s, star = row.bound.total_s / batch_size, "" if row.bound.compute_known else "*"
+    units = tuple((f"{formatting.digits(each)}{star}", "") for each in (1000 * image_s, 1 / image_s))
+    return Field(words.least(row), sort=row.bound.total_s, units=units, amount=f"hire {image_s / 3.6:.6g}")
 
 
 def _number(value: float | None, why: str = "not known") -> Field:

@@ -21,12 +21,14 @@ UNITS = {
     "Latency, s per batch": ("Time, ms per image", "Speed, images per s"),
     "latency, s": ("ms per image", "images per s"),
     "Energy, J per sample": ("Energy, Wh per 1,000 images",) * 2,
+    "At least": ("Time, at least ms per image", "Speed, at most images per s"),
 }
 """Headings of columns in the units that readers can switch to, by what the heading contains."""
 
 PRICED = {
     "Latency, s per batch": "Machine, $ per 1,000 images",
     "latency, s": "machine, $ per 1,000 images",
+    "At least": "Machine, at least $ per 1,000 images",
     "Time, ms per image": "Machine, $ per 1,000 images",
     "Energy, J per sample": "Electricity, $ per 1,000 images",
     "Energy, Wh per 1,000 images": "Electricity, $ per 1,000 images",
