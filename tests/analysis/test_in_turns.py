@@ -14,6 +14,7 @@ from vlmnb.records import turns
 from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
 from vlmnb.spec.cell import Cell
+from vlmnb.views import findings
 
 FLOOR = 0.46
 """Such a floor was measured on a rented machine whose speed changes for seconds at a time."""
@@ -89,6 +90,14 @@ def test_six_batches_show_10_percent_with_bursts() -> None:
         answers_.append(found.differ == "yes")
     assert sum(answers_[:40]) <= 4
     assert sum(answers_[40:]) >= 24
+
+
+def test_a_page_needs_the_noise_floor_only_for_what_took_no_turns() -> None:
+    records, known = taken((of_size(1), 0.1, 24), (of_size(4), 0.3, 6))
+    cells = [one.cell for one in records]
+    assert findings.needs_noise_floor("batch_size", cells, records)
+    assert not findings.needs_noise_floor("batch_size", cells, turns.shown(records, [known]))
+    assert not findings.needs_noise_floor("batch_size", cells[:1], records[:1])
 
 
 def test_rounds_under_load_do_not_count() -> None:

@@ -10,6 +10,8 @@ from background import disturbed
 from factory import answers, but, cell, changed, record
 
 from vlmnb.analysis import agreement, repeatability
+from vlmnb.audit.measured import across_records
+from vlmnb.book import explorer
 from vlmnb.book.content import Content
 from vlmnb.book.pages import machine as machine_page
 from vlmnb.device import machine
@@ -21,7 +23,7 @@ from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
 from vlmnb.stats import formatting
-from vlmnb.views import answer_tables, findings, repeat_table, show
+from vlmnb.views import answer_tables, findings, marks, repeat_table, show
 from vlmnb.views.templates import say
 
 
@@ -63,8 +65,8 @@ def test_windows_that_others_disturbed_are_no_repeats() -> None:
     known = repeatability.measured_floor([*calm, *wild], "test-machine", "cpu")
     assert known == repeatability.measured_floor(calm, "test-machine", "cpu")
     told = repeat_table.text([*calm, *wild])
-    assert "medians of 3 repeats have a spread of" in told
-    assert "during 2 of 5 repeats" in told
+    assert "medians of 3 windows have a spread of" in told
+    assert "during 2 of 5 windows" in told
     assert wild[0].key in told
     shown = {row[2].text: row[3].text for row in repeat_table.table([*calm, *wild]).rows}
     assert [number for number, text in shown.items() if text.endswith("†")] == ["4", "5"]
@@ -85,7 +87,7 @@ def test_where_too_few_windows_are_undisturbed_the_assumption_stands_and_the_pag
     found = repeatability.noise_floor(few, here)
     assert (found.value, found.repeats, found.disturbed) == (repeatability.ASSUMED, 3, 2)
     assert "during 2 of its 3 A/A repeats" in repeat_table.noise_floor(found)
-    assert "undisturbed repeats on record: 1, needed: 3" in repeat_table.text(few)
+    assert "undisturbed windows on record: 1, needed: 3" in repeat_table.text(few)
     assert ">2<" in machine_page.page(Content(tuple(few))), "how many were disturbed"
     known = repeatability.noise_floor(calm, here)
     assert (known.value, known.measured) == (repeatability.measured_floor(calm, *here[0]), True)
@@ -117,6 +119,48 @@ def test_windows_of_older_code_and_a_window_listed_twice_say_nothing() -> None:
     assert repeatability.of([newer[0], newer[0], newer[1]]) is None
 
 
+def test_the_first_measurement_counts_as_a_window_minutes_away_in_whatever_calls_for_the_floor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Repeats that follow each other do not show how the machine drifts: here 40 % within ten minutes."""
+    repeats = [
+        changed(one, "provenance", started_at=f"2026-01-01T10:10:0{one.cell.repeat}+00:00")
+        for one in windows((1.0, 1.01, 1.02))
+    ]
+    first = but(record(cell(), latencies=(1.4,) * 8, key="f" * 16), provenance=repeats[0].provenance)
+    first = changed(first, "provenance", started_at="2026-01-01T10:00:00+00:00")
+    alone = repeatability.measured_floor(repeats, "test-machine", "cpu")
+    known = repeatability.measured_floor([first, *repeats], "test-machine", "cpu")
+    assert alone is not None
+    assert known is not None
+    assert alone < 0.1 < 0.5 < known
+    found = repeatability.noise_floor([first, *repeats], [("test-machine", "cpu")])
+    assert (found.value, found.repeats, found.apart_s) == (known, 0, (603.0,))
+    assert "10 min 3 s" in repeat_table.noise_floor(found)
+    taken = changed(first, "timing", turns="t", latencies_s=(1.0,) * 8)
+    assert repeatability.measured_floor([taken, *repeats], "test-machine", "cpu") == alone, (
+        "not its own window"
+    )
+    other = changed(first, "provenance", code="1" * 16)
+    assert repeatability.measured_floor([other, *repeats], "test-machine", "cpu") == alone
+    for one in [first, *repeats]:
+        record_file.write(one, tmp_path)
+    plan = planning.plan("batch_size", {"model": "llava-tiny", "device": "cpu", "results": str(tmp_path)})
+    assert show._noise_floor(plan, [taken]) == found, "on the pages of notebooks"
+    assert across_records.noise_floors([first, *repeats]) == {("test-machine", "cpu"): known}
+    assert {kind["floor"] for kind in explorer.data([first, *repeats])["kinds"]} == {known}
+    page = machine_page.page(Content((first, *repeats)))
+    assert f"**{formatting.percent(known)} %** on test-machine" in page
+    assert "10 min 3 s" in page
+    said: list[Any] = []
+    monkeypatch.setattr(show, "display", said.append)
+    show.show_repeats(plan, repeats)
+    assert "4 windows" in said[0].data
+    assert "10 min 3 s" in said[0].data
+    shown = repeat_table.table([first, *repeats])
+    assert [row[2].text for row in shown.rows] == ["first", "1", "2", "3"]
+
+
 def test_sentences_take_the_machines_own_threshold() -> None:
     low, high = cell(batch_size=2), cell(batch_size=4, samples=64)
     pair = [record(low, latencies=(1.0, 1.001) * 8), record(high, latencies=(1.2, 1.201) * 8)]
@@ -130,12 +174,14 @@ def test_repeats_are_found_in_a_results_folder(tmp_path: Path, monkeypatch: pyte
     kept = windows((1.0, 1.1, 1.2))
     for one in [*kept, record(cell(), key="0" * 16)]:
         record_file.write(one, tmp_path)
-    plan = planning.plan("batch_size", {"model": "llava-tiny", "device": "cpu", "results": str(tmp_path)})
-    said: list[Any] = []
-    monkeypatch.setattr(show, "display", said.append)
-    show.show_findings(plan, [record(cell())])
-    assert "A/A repeats of this machine" in said[-1].data
-    assert "3 repeats have a spread of" in repeat_table.text(kept)
+    plan = planning.plan("batch_size", {"model": "llava-tiny", "device": "cpu", "results": str(tmp_path),
+                                        "batch_sizes": [8, 16], "length": "natural"})  # fmt: skip
+    said: list[tuple[Any, Any]] = []
+    monkeypatch.setattr(show, "display", lambda shown, metadata=None: said.append((shown, metadata)))
+    show.show_findings(plan, [record(each, latencies=(1.0,) * 8) for each in plan.cells])
+    assert "A/A repeats of this machine" in said[-1][0].data
+    assert said[-1][1] == {marks.NOISE_FLOOR: True}
+    assert "3 windows have a spread of" in repeat_table.text(kept)
     assert len(repeat_table.table(kept).rows) == 3
 
 

@@ -22,12 +22,13 @@ from vlmnb.models import checkpoints
 from vlmnb.records import cells_to_measure, content_key, record_file
 from vlmnb.records.resolved import changes_since, resolve_cell
 from vlmnb.spec.cell import line, told_apart, words
+from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory, options, progress, status
 from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Remeasure
 from vlmnb.sweep.ray import cluster as cluster_ray
 from vlmnb.sweep.ray import node as node_ray
-from vlmnb.views import footnotes
+from vlmnb.views import footnotes, marks
 
 
 @pytest.fixture(autouse=True)
@@ -35,18 +36,48 @@ def _no_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(slots.HELD, "cpu")
 
 
-def test_repeats_put_on_record_make_pages_again_which_say_by_them_what_differs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("shown", "then"), [(f'{{"{marks.NOISE_FLOOR}": true}}', "outdated"), ("{}", "current")]
+)
+def test_repeats_put_on_record_make_pages_again_which_show_the_noise_floor(
+    tmp_path: Path, shown: str, then: str
+) -> None:
     results = tmp_path / "results"
     for batch_size in (1, 2):
         record_file.write(measured(cell(batch_size=batch_size)), results)
     before = job_of(results, tmp_path)
     page = paths.executed(tmp_path / "runs", "llava-tiny", "batch_size")
     page.parent.mkdir(parents=True)
-    page.write_text("{}")
+    page.write_text(shown)
     inventory.mark_page(before, tmp_path / "runs")
     assert job_of(results, tmp_path).page == "current"
     record_file.write(measured(cell(repeat=1)), results)
-    assert job_of(results, tmp_path).page == "outdated"
+    assert job_of(results, tmp_path).page == then
+    inventory.mark_page(job_of(results, tmp_path), tmp_path / "runs")
+    assert job_of(results, tmp_path).page == "current"
+
+
+def test_a_page_of_repeats_is_made_again_for_the_first_measurement_of_its_cell_alone(tmp_path: Path) -> None:
+    results, given = tmp_path / "results", {"model": "llava-tiny", "device": "cpu", "length": "natural"}
+    run = Run(
+        model="llava-tiny", axis="repeat", parameters=given | {"datasets": ["textvqa-mini"], "repeats": [1]}
+    )
+    (repeat,) = run.plan.cells
+    record_file.write(measured(repeat), results)
+    page = paths.executed(tmp_path / "runs", "llava-tiny", "repeat")
+    page.parent.mkdir(parents=True)
+    page.write_text("{}")
+    seen = []
+    for added in (
+        repeat,
+        repeat.model_copy(update={"batch_size": 1, "repeat": 0}),
+        repeat.model_copy(update={"repeat": 0}),
+    ):
+        record_file.write(measured(added), results)
+        (job,) = inventory.jobs([run], results, tmp_path / "runs")
+        seen.append(job.page)
+        inventory.mark_page(job, tmp_path / "runs")
+    assert seen == ["outdated", "current", "outdated"]
 
 
 def test_a_record_of_other_code_answers_as_stale_and_is_kept(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from vlmnb.sweep import inventory, local, options
 from vlmnb.sweep.execute import RunResult
 from vlmnb.sweep.inventory import CellState, Job
 from vlmnb.sweep.progress import Progress
+from vlmnb.views import marks
 
 SILENT: Any = None
 BUSY = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.5, contaminated=True)
@@ -68,12 +69,15 @@ def test_disturbed_cells_are_measured_again_on_a_quiet_machine_only(
     assert ("which they still do" in said.getvalue()) == (last and not again)
 
 
-def test_disturbed_repeats_are_measured_again_before_other_pages_are_drawn(
+def test_repeats_are_spread_and_complete_before_a_page_that_shows_the_noise_floor_is_drawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, executed, busy = tmp_path / "s.yaml", list[tuple[str, int]](), [BUSY]
-    parameters = {"samples": 4, "device": "cpu", "length": "natural"}
-    axes = {"batch_size": {"batch_sizes": [1]}, "repeat": {"datasets": ["textvqa-mini"], "repeats": [1, 2]}}
+    parameters = {"samples": 16, "device": "cpu", "length": "natural"}
+    axes = {
+        "visual_tokens": {"optimizations": ["fp32"]}, "batch_size": {"batch_sizes": [16]},
+        "repeat": {"datasets": ["textvqa-mini"], "repeats": [1, 2, 3]},
+    }  # fmt: skip
     models = ["llava-tiny", "fuyu-tiny"]
     content = {"title": "T", "models": models, "parameters": parameters, "axes": axes}
     spec.write_text(json.dumps(content))
@@ -90,14 +94,20 @@ def test_disturbed_repeats_are_measured_again_before_other_pages_are_drawn(
                 record_file.write(but(made, timing=record(latencies=STEADY).timing), tmp_path / "results")
             page = paths.executed(tmp_path / "runs", job.run.model, job.run.axis)
             page.parent.mkdir(parents=True, exist_ok=True)
-            page.touch()
+            page.write_text(marks.NOISE_FLOOR * job.run.plan.axis.noise_floor)
             inventory.mark_page(sweep.now(job), tmp_path / "runs")
         return [RunResult(run=job.run) for job in todo]
 
     monkeypatch.setattr(local, "local", execute)
     asked = options.Asked(spec=spec, results=tmp_path / "results", runs=tmp_path / "runs", threads=1)
     assert sweep_command.run(asked) == sweep_command.OK
-    assert executed == [("repeat", 2)] * 2 + [("repeat", 1)] + [("batch_size", 1)] * 2
+    early = [("repeat", 1)] * 2 + [("batch_size", 1)] * 2
+    again = [("repeat", 1)]
+    assert executed == early + [("repeat", 2)] * 2 + again + [("visual_tokens", 1)] * 2
+    pages = inventory.jobs(options.planned(asked)[0], tmp_path / "results", tmp_path / "runs")
+    assert {job.page for job in pages} == {"current"}
+    assert sweep_command.run(asked) == sweep_command.OK
+    assert len(executed) == 9, "nothing is made twice"
 
 
 def test_pages_older_than_the_repeats_of_a_later_run_are_drawn_again(

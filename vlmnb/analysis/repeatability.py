@@ -1,8 +1,13 @@
-"""A/A repeats: one cell measured several times, and the noise floor that follows for comparisons."""
+"""A/A repeats: one cell measured several times, and the noise floor that follows for comparisons.
+
+Windows of different pages are minutes apart, and so must be those that the noise floor is taken from. A sweep
+spreads the repeats of a cell, and its first measurement, which tables show, counts as one more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from itertools import combinations
 from statistics import median
 
@@ -16,7 +21,7 @@ from vlmnb.stats.comparison import Repeatability
 from vlmnb.types import Frozen
 
 FEWEST = 3
-"""Repeats that a threshold needs: from two alone it would be too large to be of use."""
+"""Windows that a threshold needs: from two alone it would be too large to be of use."""
 
 ASSUMED = 0.2
 """Noise floor that is assumed for a machine without A/A repeats.
@@ -40,6 +45,7 @@ class NoiseFloor(Frozen):
         measured: Whether A/A repeats gave it; else it is assumed.
         virtual: Whether it is assumed for the processor of a virtual machine.
         repeats: A/A repeats on record; ``disturbed``: how many of them background load disturbed.
+        apart_s: Seconds from the first to the last window of a cell, one number for each that counts.
     """
 
     value: float
@@ -47,6 +53,7 @@ class NoiseFloor(Frozen):
     virtual: bool = False
     repeats: int = 0
     disturbed: int = 0
+    apart_s: tuple[float, ...] = ()
 
 
 class InTurns(Frozen):
@@ -83,22 +90,40 @@ def in_turns(repeats: Sequence[Record], known: Sequence[Turns]) -> InTurns | Non
 
 
 def groups(records: Iterable[Record]) -> dict[Cell, tuple[Record, ...]]:
-    """Return the repeats of each cell in order, those of the newest code only, from one machine's records."""
-    found: dict[Cell, dict[int, Record]] = {}
-    measured = [r for r in records if r.cell.repeat and r.latency is not None and r.source == "measured"]
+    """Return the windows of each repeated cell in order, its first measurement before its repeats.
+
+    Only those of the code of its newest repeat count, and of the first measurement only its own window, not
+    the times that it took in turns.
+
+    Args:
+        records: Of one machine.
+    """
+    measured = [r for r in records if r.latency is not None and r.source == "measured"]
     ordered = sorted(measured, key=lambda r: r.provenance.started_at)
-    original = {one.key: one.cell.model_copy(update={"repeat": 0}) for one in ordered}
-    newest = {original[one.key]: one.provenance.code for one in ordered}
+    newest = {original(one): one.provenance.code for one in ordered if one.cell.repeat}
+    found: dict[Cell, dict[int, Record]] = {cell: {} for cell in newest}
     for one in ordered:
-        if one.provenance.code == newest[original[one.key]]:
-            found.setdefault(original[one.key], {})[one.cell.repeat] = one
-    return {cell: tuple(repeats[i] for i in sorted(repeats)) for cell, repeats in found.items()}
+        in_turns = not one.cell.repeat and one.timing is not None and one.timing.turns
+        if one.provenance.code == newest.get(original(one)) and not in_turns:
+            found[original(one)][one.cell.repeat] = one
+    return {cell: tuple(windows[i] for i in sorted(windows)) for cell, windows in found.items()}
+
+
+def original(record: Record) -> Cell:
+    """Return the cell that a record measured, or that it measured again as an A/A repeat."""
+    return record.cell.model_copy(update={"repeat": 0}) if record.cell.repeat else record.cell
+
+
+def apart_s(windows: Sequence[Record]) -> float:
+    """Return the seconds between the beginnings of the first and the last of some records."""
+    began = [datetime.fromisoformat(one.provenance.started_at) for one in windows]
+    return (max(began) - min(began)).total_seconds()
 
 
 def of(repeats: Sequence[Record]) -> Repeatability | None:
-    """Return the repeatability of one cell; None for too few repeats, or the same repeat twice.
+    """Return the repeatability of one cell; None for too few windows, or the same window twice.
 
-    Repeats that background load disturbed do not count.
+    Those that background load disturbed do not count.
     """
     quiet = _quiet(repeats)
     if len(quiet) < FEWEST:
@@ -114,9 +139,11 @@ def noise_floor(records: Iterable[Record], places: Iterable[tuple[str, str]]) ->
     on_record, wanted = list(records), set(places)
     known = [measured_floor(on_record, *place) for place in wanted]
     if known and None not in known:
-        return NoiseFloor(value=max(found for found in known if found is not None), measured=True)
+        value = max(found for found in known if found is not None)
+        apart = [apart_s(windows) for place in wanted for windows in _counted(on_record, *place)]
+        return NoiseFloor(value=value, measured=True, apart_s=tuple(sorted(apart)))
     own = [one for one in on_record if (one.hardware, one.cell.device) in wanted]
-    repeats = [one for group in groups(own).values() for one in group]
+    repeats = [one for group in groups(own).values() for one in group if one.cell.repeat]
     virtual = any(map(_in_virtual_machine, own))
     return NoiseFloor(
         value=ASSUMED_VIRTUAL if virtual else ASSUMED,
@@ -133,12 +160,17 @@ def measured_floor(records: Iterable[Record], hardware: str, device: str) -> flo
     All cells that were repeated often enough count together, each around its own median: the more repeats,
     the less the threshold owes to their small number.
     """
-    own = [r for r in records if r.hardware == hardware and r.cell.device == device]
-    known = [quiet for repeats in groups(own).values() if len(quiet := _quiet(repeats)) >= FEWEST]
+    known = _counted(records, hardware, device)
     try:
         return comparison.pooled([[r.full_batches_s for r in quiet] for quiet in known]) if known else None
     except ValueError:
         return None
+
+
+def _counted(records: Iterable[Record], hardware: str, device: str) -> list[list[Record]]:
+    """Return the undisturbed windows of each repeated cell that has enough of them."""
+    own = [r for r in records if r.hardware == hardware and r.cell.device == device]
+    return [quiet for windows in groups(own).values() if len(quiet := _quiet(windows)) >= FEWEST]
 
 
 def _quiet(repeats: Sequence[Record]) -> list[Record]:

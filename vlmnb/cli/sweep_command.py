@@ -116,14 +116,17 @@ def run(asked: options.Asked) -> int:
         results: list[RunResult] = []
         again = Again(execution, progress, console, asked, parents)
         try:
-            # All pages of a machine show what its A/A repeats do: these are complete before any is drawn.
             here = asked.on == "local"
             if repeats := [job for job in todo if here and job.of_repeats and job.wanted(asked.remeasure)]:
+                # Half of the A/A repeats minutes before the others; all before a page shows the noise floor.
+                between = [j for j in todo if not (j.of_repeats or j.run.plan.axis.noise_floor)]
                 with progress:
-                    results = execute(sweep, repeats)
-                results, left = again.without_load(again.now(repeats), left, results, last=False)
+                    for stage in (again.early(repeats), between, repeats):
+                        results = replaced(results, execute(sweep, stage))
+                todo = [job for job in todo if job not in between and job not in repeats]
+                results, left = again.without_load(again.now([*between, *repeats]), left, results, last=False)
             with progress:
-                results += execute(sweep, [job for job in todo if job not in repeats])
+                results = replaced(results, execute(sweep, todo))
             if here:
                 results, _ = again.without_load(again.now(jobs), left, results)
                 results = again.drawn(again.now(jobs), results)
@@ -149,6 +152,12 @@ class Again(NamedTuple):
     def now(self, jobs: Sequence[Job]) -> list[Job]:
         """Return jobs as the records are now."""
         return inventory.jobs([job.run for job in jobs], self.execution.results, self.execution.runs)
+
+    def early(self, repeats: Sequence[Job]) -> list[Job]:
+        """Return jobs of the first half of A/A repeats, where there are any to measure."""
+        runs = [early for job in repeats if (early := job.early).parameters["repeats"]]
+        found = inventory.jobs(runs, self.execution.results, self.execution.runs)
+        return [job for job in found if job.wanted(self.asked.remeasure)]
 
     def without_load(
         self, jobs: Sequence[Job], measured: AbstractSet[Path], results: list[RunResult], *, last: bool = True
@@ -207,8 +216,13 @@ class Again(NamedTuple):
         progress = _progress(jobs, remeasure, self.execution, self.console, self.asked)
         with progress:
             again = local.local(scheduler.Sweep(self.execution, remeasure, progress, self.parents), jobs)
-        names = {result.run.name for result in again}
-        return [*(result for result in results if result.run.name not in names), *again]
+        return replaced(results, again)
+
+
+def replaced(results: Sequence[RunResult], again: Sequence[RunResult]) -> list[RunResult]:
+    """Return the results of all runs, of those executed again the later one."""
+    names = {result.run.name for result in again}
+    return [*(result for result in results if result.run.name not in names), *again]
 
 
 def _progress(

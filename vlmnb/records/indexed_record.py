@@ -38,6 +38,7 @@ class IndexedRecord(NamedTuple):
         path: Relative to the results folder.
         machine: Fingerprint of the machine.
         cell: Digest of the cell and its inputs; ``asked``: of the cell alone; ``digest``: of the file.
+        original: Of an A/A repeat, ``asked`` of the cell that it repeats; else empty.
         gpu: The driver's name of the GPU if a prediction can be fitted on the record, else empty.
         quantization: How the weights of such a record were stored.
         problem: Why the file is no record; then all fields but ``path`` are empty.
@@ -54,6 +55,7 @@ class IndexedRecord(NamedTuple):
     started_at: str = ""
     digest: str = ""
     repeat: int = 0
+    original: str = ""
     gpu: str = ""
     quantization: str = ""
     problem: str = ""
@@ -64,6 +66,11 @@ class IndexedRecord(NamedTuple):
 def cell_digest(cell: Cell, weights: str, data: str) -> str:
     """Return what identifies a cell and the inputs it was measured on, whatever machine or code did it."""
     return _digest(cell.model_dump_json(), weights, data)
+
+
+def original_digest(cell: Cell) -> str:
+    """Return what identifies the cell that an A/A repeat repeats, whatever its inputs were."""
+    return _digest(to_json(cells.fields(cell) | {"repeat": 0}).decode(), "", "")
 
 
 def _digest(cell: str, weights: str, data: str) -> str:
@@ -119,6 +126,7 @@ def read(results: Path, export: bool, name: str) -> tuple[IndexedRecord, Signatu
         started_at=found.provenance.started_at,
         digest=digest,
         repeat=found.cell.repeat,
+        original=original_digest(found.cell) if found.cell.repeat else "",
         gpu=gpu,
         quantization=quantization,
         export=None if values is None else to_json(values).decode(),

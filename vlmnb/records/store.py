@@ -105,6 +105,12 @@ class Index:
         found = self._query(", ".join(_SUMMARY), f"{having} NOT IN ('', 0)" if having else "1")
         return {each[0]: IndexedRecord(*each) for each in found}
 
+    def windows(self) -> dict[str, IndexedRecord]:
+        """Return the A/A repeats and the records of the cells that they repeat, by their path, in order."""
+        of_repeated = "asked IN (SELECT original FROM records WHERE original != '')"
+        found = self._query(", ".join(_SUMMARY), f"repeat NOT IN ('', 0) OR {of_repeated}")
+        return {each[0]: IndexedRecord(*each) for each in found}
+
     def at(self, names: Iterable[str]) -> dict[str, IndexedRecord]:
         """Return those files that exist among these paths."""
         fields = ", ".join(f"records.{field}" for field in _SUMMARY)

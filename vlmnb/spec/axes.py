@@ -35,6 +35,7 @@ class Axis(Frozen):
         choice_questions: Asks the model's multiple-choice data set by default, not the one for speed.
         against_original: The first row is the original, and the others are compared with it.
         in_reports: The reports have this table.
+        noise_floor: Its page always compares something that took no turns, and shows the noise floor.
         batch_size: Batch size of the base configuration, as in the reports.
         speed: Its page also times answers of fixed length.
         measure: What its cells measure: generation, or one forward pass by layers.
@@ -55,6 +56,7 @@ class Axis(Frozen):
     choice_questions: bool = False
     against_original: bool = False
     in_reports: bool = False
+    noise_floor: bool = False
     batch_size: int = BATCH_SIZE
     speed: bool = False
     measure: Measured = "generation"

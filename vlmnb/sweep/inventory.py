@@ -11,13 +11,14 @@ from vlmnb import paths
 from vlmnb.errors import UserError, one_line
 from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, record_file, store
-from vlmnb.records.indexed_record import IndexedRecord, cell_digest
+from vlmnb.records.indexed_record import IndexedRecord, cell_digest, original_digest
 from vlmnb.records.resolved import Resolved, resolve
 from vlmnb.spec import planning, sweep_file
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import notebook_template, page_stamp
 from vlmnb.types import Frozen
+from vlmnb.views import marks
 from vlmnb.views.reasons import readable
 
 State = Literal["recorded", "stale", "missing", "damaged"]
@@ -89,14 +90,16 @@ class Job(Frozen):
 
     Attributes:
         inputs: What the page is made from beside the cells, one line each: for a page without cells its
-            inputs, else the A/A repeats on record, which decide which differences it reports; none for a page
-            of repeats.
+            inputs, for one of A/A repeats the first measurement of each cell.
+        windows: What the noise floor is taken from, one line for each record. A page depends on it if it
+            shows the noise floor.
     """
 
     run: Run
     cells: tuple[CellState, ...]
     page: PageState
     inputs: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
 
     def wanted(self, remeasure: Remeasure = NOTHING_AGAIN) -> list[CellState]:
         """Return the cells to measure, in table order."""
@@ -106,6 +109,13 @@ class Job(Frozen):
     def of_repeats(self) -> bool:
         """Whether its cells are A/A repeats."""
         return bool(self.cells) and all(state.cell.repeat for state in self.cells)
+
+    @property
+    def early(self) -> Run:
+        """The run with the first half of its repeats, which a sweep measures minutes before the others."""
+        numbers = sorted({state.cell.repeat for state in self.cells})
+        parameters = {**self.run.parameters, "repeats": numbers[: len(numbers) // 2]}
+        return Run(model=self.run.model, axis=self.run.axis, parameters=parameters)
 
     def needs_work(self, remeasure: Remeasure = NOTHING_AGAIN) -> bool:
         """Check whether there are cells to measure or a page to make."""
@@ -117,6 +127,10 @@ class Job(Frozen):
         code = code_fingerprint.of(content_key.CARD if self.run.plan.axis.own else content_key.SHOWING)
         shown = (f"{state.key} {state.state} {state.shown}" for state in self.cells)
         return "\n".join([template, code, *shown, *self.inputs]) + "\n"
+
+    def noise_floor(self) -> str:
+        """Describe what the noise floor of the page would be taken from now."""
+        return "\n".join(["noise floor", *self.windows]) + "\n"
 
 
 def load(path: Path) -> tuple[Run, ...]:
@@ -155,7 +169,7 @@ def look(runs: Iterable[Run], results: Path, pages: Path, *, others: bool = Fals
     asked = resolve((cell for run in planned for cell in run.plan.cells), results)
     with store.Index(results) as index:
         states = _states(asked, index)
-        repeats = tuple(f"repeat {e.path} {e.digest}" for e in index.records(having="repeat").values())
+        windows = [(f"window {e.path} {e.digest}", e) for e in index.windows().values()]
         usable = index.records(having="gpu").values() if any(run.plan.axis.own for run in planned) else ()
         problems = [entry.problem for entry in index.records(having="problem").values()]
         beside = index.others(cell_digest(cell, "", "") for cell in asked) if others else {}
@@ -167,11 +181,12 @@ def look(runs: Iterable[Run], results: Path, pages: Path, *, others: bool = Fals
 
             inputs = page_inputs.of(plan.model, plan.parameters, usable)
         else:
-            # A page of repeats shows its own alone.
-            own_alone = plan.source == "reports" or all(cell.repeat for cell in plan.cells)
-            inputs = () if own_alone else repeats
+            repeated = {original_digest(cell) for cell in plan.cells if cell.repeat}
+            inputs = tuple(line for line, entry in windows if entry.asked in repeated)
         cells = tuple(states[cell] for cell in plan.cells)
-        job = Job(run=run, cells=cells, page="missing", inputs=inputs)
+        machines = {f"{state.path.parts[-3]}/" for state in cells}
+        of_machine = tuple(line for line, entry in windows if entry.path.startswith(tuple(machines)))
+        job = Job(run=run, cells=cells, page="missing", inputs=inputs, windows=of_machine)
         made.append(job.model_copy(update={"page": _page(job, pages)}))
     own = {state.problem for state in states.values() if state.state == "damaged"}
     models = {record_file.read(results / one).cell.model: count for one, count in beside.items()}
@@ -187,7 +202,9 @@ def disturbed(jobs: Iterable[Job], paths: Container[Path]) -> frozenset[str]:
 
 def mark_page(job: Job, pages: Path) -> None:
     """Note what the page just published was made from."""
-    page_stamp.mark(paths.executed(pages, job.run.model, job.run.axis), job.stamp())
+    page = paths.executed(pages, job.run.model, job.run.axis)
+    shows = page_stamp.shows(page, marks.NOISE_FLOOR)
+    page_stamp.mark(page, job.stamp() + job.noise_floor() * shows)
 
 
 def _states(asked: Mapping[Cell, Resolved], index: store.Index) -> dict[Cell, CellState]:
@@ -239,4 +256,5 @@ def _state(
 def _page(job: Job, pages: Path) -> PageState:
     if paths.failure(pages, job.run.model, job.run.axis).exists():
         return "failed"
-    return page_stamp.state(paths.executed(pages, job.run.model, job.run.axis), job.stamp())
+    page = paths.executed(pages, job.run.model, job.run.axis)
+    return page_stamp.state(page, job.stamp(), job.noise_floor())

@@ -19,6 +19,9 @@ from vlmnb.views.marks import DEGENERATE, DISTURBED, Mark, joined
 from vlmnb.views.table import missing
 from vlmnb.views.templates import say
 
+ANY = 1e6
+"""Noise floor larger than that of any machine."""
+
 BY_SAMPLE: tuple[Quantity, ...] = ("latency_s", "latency_s_per_sample", "energy_j_per_sample", "wer")
 
 
@@ -71,6 +74,14 @@ def text(
         else:
             lines.append(_from_end_to_end(prefix, own, changes[0], part, noise_floor))
     return "\n".join(f"- {line}" for line in lines)
+
+
+def needs_noise_floor(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> bool:
+    """Return whether the noise floor decides or widens anything in :func:`text`.
+
+    It does not where cells took turns: then the sentences are the same without it as with any other.
+    """
+    return text(axis, cells, records, 0.0) != text(axis, cells, records, ANY)
 
 
 def verdict_mark(change: Change, scale: float = 1.0) -> Mark:

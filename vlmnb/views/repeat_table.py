@@ -15,10 +15,13 @@ from vlmnb.views.fields import Column, value
 from vlmnb.views.table import Field, Table, declared
 from vlmnb.views.templates import say
 
+FIRST = "first"
+"""The measurement that other pages show, in the column of the repeats' numbers."""
+
 COLUMNS: tuple[Column, ...] = (
     ("Data set", lambda record: fields.dataset(record.cell)),
     ("Answers", lambda record: Field(record.cell.length, words=True)),
-    ("Repeat", lambda record: Field(str(record.cell.repeat))),
+    ("Repeat", lambda record: Field(str(record.cell.repeat) if record.cell.repeat else FIRST)),
     ("Latency, s per batch", fields.latency),
     ("Preprocessing, s (% of both)", fields.preprocessing),
     ("Verdict", detail_table.verdict),
@@ -28,23 +31,29 @@ COLUMNS: tuple[Column, ...] = (
 
 
 def table(records: Sequence[Record]) -> Table:
-    """Make a table with one row per repeat: median with its interval, and the background load."""
+    """Make a table with one row per window: median with its interval, the background load, and when."""
     ordered = sorted(records, key=lambda r: (r.cell.dataset, r.cell.length, r.cell.repeat))
-    return declared("Repeats of one and the same cell, each with the model loaded anew", COLUMNS, ordered)
+    return declared(say("repeats", "table"), COLUMNS, ordered)
 
 
 def text(records: Sequence[Record], known: Sequence[Turns] = ()) -> str:
-    """Return a Markdown list: the threshold of each repeated cell, and what it means, with its turns."""
+    """Return a Markdown list: the threshold of each repeated cell, and what it means, with its turns.
+
+    Args:
+        records: The repeats with the first measurement of each cell.
+        known: All turns.
+    """
     groups = [
         (
             catalogue.get(cell.dataset).title,
             cell.length,
-            len(repeats),
-            [one for one in repeats if one.batches_under_load],
-            repeatability.of(repeats),
-            repeatability.in_turns(repeats, known),
+            len(windows),
+            [one for one in windows if one.batches_under_load],
+            repeatability.of(windows),
+            repeatability.in_turns(windows, known),
+            repeatability.apart_s(windows),
         )
-        for cell, repeats in repeatability.groups(records).items()
+        for cell, windows in repeatability.groups(records).items()
     ]
     return say("repeats", "text", groups=groups, fewest=repeatability.FEWEST, power=comparison.POWER)
 

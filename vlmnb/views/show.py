@@ -28,6 +28,7 @@ from vlmnb.views import (
     figure_style,
     findings,
     footnotes,
+    marks,
     preprocessing_page,
     repeat_table,
     report_tables,
@@ -133,22 +134,30 @@ def show_published(plan: Plan, found: list[Record]) -> None:
 
 
 def show_findings(plan: Plan, found: list[Record]) -> None:
-    """Display what the table shows, sentence by sentence, computed from the records."""
-    floor = _noise_floor(plan, found)
-    cells = _shown(plan, found)
+    """Display what the table shows, sentence by sentence, computed from the records.
+
+    The noise floor is displayed where the page needs it.
+    """
+    floor, cells = _noise_floor(plan, found), _shown(plan, found)
     _show(findings.text(plan.axis.name, cells, found, floor.value))
-    _show(findings.shown_times(plan.axis.name, cells, found, floor.value), _on_repeats(floor, found))
+    _show(findings.shown_times(plan.axis.name, cells, found, floor.value))
+    if plan.axis.noise_floor or findings.needs_noise_floor(plan.axis.name, cells, found):
+        _show_noise_floor(floor, found)
 
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:
-    """Display the repeats of each cell, and which difference between cells they can show."""
+    """Display the repeats of each cell with its first measurement, and which difference they can show."""
+    repeated, places = set(map(repeatability.original, found)), {one.hardware for one in found}
+    firsts = [one for one in _windows(plan) if one.cell in repeated and one.hardware in places]
+    counted = [one for own in repeatability.groups([*firsts, *found]).values() for one in own]
+    shown = [*(one for one in counted if not one.cell.repeat), *found]
     _show(
-        repeat_table.text(found, turns.read(_results(plan), plan.model)),
+        repeat_table.text(shown, turns.read(_results(plan), plan.model)),
         "## Table",
         footnotes.setup(found),
-        repeat_table.table(found),
+        repeat_table.table(shown),
     )
-    _show(footnotes.notes(found, energy=False))
+    _show(footnotes.notes(shown, energy=False))
 
 
 def show_flips(plan: Plan, found: list[Record]) -> None:
@@ -191,7 +200,8 @@ def show_details(plan: Plan, found: list[Record]) -> None:
 def show_reuse(plan: Plan, found: list[Record]) -> None:
     """Display what a question costs by questions a picture, table and figure, and when keeping pays."""
     floor = _noise_floor(plan, found)
-    _show(reuse_page.text(found, floor.value), _on_repeats(floor, found))
+    _show(reuse_page.text(found, floor.value))
+    _show_noise_floor(floor, found)
     _show("## Table", footnotes.setup(found), reuse_page.table(found), footnotes.notes(found))
     if any(one.reused for one in found):
         _show("## Plot")
@@ -202,7 +212,8 @@ def show_reuse(plan: Plan, found: list[Record]) -> None:
 def show_preprocessing(plan: Plan, found: list[Record]) -> None:
     """Display what preparing a batch takes, by backend, threads and step, and when the model waits for it."""
     floor = _noise_floor(plan, found)
-    _show(preprocessing_page.text(found, floor.value), _on_repeats(floor, found))
+    _show(preprocessing_page.text(found, floor.value))
+    _show_noise_floor(floor, found)
     shown = preprocessing_page.table(found, floor.value)
     _show("## Table", footnotes.setup(found), shown, footnotes.notes(found))
     if any(one.preprocessing for one in found):
@@ -293,16 +304,23 @@ def _records(plan: Plan, hardware: str = "*") -> list[Record]:
 
 def _noise_floor(plan: Plan, found: Sequence[Record]) -> NoiseFloor:
     places = {(one.hardware, one.cell.device) for one in found if one.status == "ok"}
-    with store.Index(results := _results(plan)) as index:  # the A/A repeats, of all models
-        files = [results / name for name in index.records(having="repeat")]
-    repeats = [record_file.read(file) for file in files if file.exists()]
-    return repeatability.noise_floor([*repeats, *found], places)
+    return repeatability.noise_floor([*_windows(plan), *found], places)
 
 
-def _on_repeats(floor: NoiseFloor, found: Sequence[Record]) -> str:
-    """Return the sentence on the noise floor; empty where nothing was measured that it would be of."""
-    timed = any(one.source == "measured" and one.status == "ok" and not one.short for one in found)
-    return repeat_table.noise_floor(floor, found) if timed else ""
+def _windows(plan: Plan) -> list[Record]:
+    """Return the A/A repeats of all models on record, and the first measurements of their cells."""
+    with store.Index(results := _results(plan)) as index:
+        files = [results / name for name, one in index.windows().items() if not one.problem]
+    return [record_file.read(file) for file in files if file.exists()]
+
+
+def _show_noise_floor(floor: NoiseFloor, found: Sequence[Record]) -> None:
+    """Display the sentence on the noise floor; nothing where nothing was measured that it would be of.
+
+    The mark shows a sweep that the page depends on the noise floor.
+    """
+    if any(one.source == "measured" and one.status == "ok" and not one.short for one in found):
+        display(Markdown(repeat_table.noise_floor(floor, found)), metadata={marks.NOISE_FLOOR: True})
 
 
 def _show(*parts: Table | str | None) -> None:

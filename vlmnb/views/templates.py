@@ -78,6 +78,7 @@ def environment(*, autoescape: bool) -> Environment:
         "clear_of": clear_of,
         "counted": formatting.counted,
         "digits": formatting.digits,
+        "duration": formatting.duration,
         "equal": formatting.equal,
         "enumerated": formatting.enumerated,
         "foreign": foreign,

@@ -101,9 +101,16 @@ def _repeats(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
         on = f"{dataset_title(cell.dataset)}, {DEVICES[cell.device]}, batch {cell.batch_size}"
         name = f"{model_title(cell.model)}, {on}"
         shares = (found.spread, found.threshold, found.detectable) if found else ()
-        few = without(f"fewer than {repeatability.FEWEST} repeats without background load")
+        few = without(f"fewer than {repeatability.FEWEST} windows without background load")
         shown: list[Value] = [f"{formatting.percent(share)} %" for share in shares] or [few] * 3
-        yield name, cell.length, len(repeats), loaded, *shown
+        yield (
+            name,
+            cell.length,
+            len(repeats),
+            loaded,
+            formatting.duration(repeatability.apart_s(repeats)),
+            *shown,
+        )
 
 
 def _span(states: Iterable[DeviceState], quantity: str, unit: str) -> str:
