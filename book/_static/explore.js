@@ -365,8 +365,9 @@
     const times = `${ofRatio(ends[0])} times [${ofRatio(ends[1])}, ${ofRatio(ends[2])}], ${rule}`;
     const most = Math.max(ends[2], 1 / ends[1]);
     const apart = most < 2 ? `${Math.ceil(100 * (most - 1))} %` : `${(Math.ceil(10 * most) / 10).toFixed(1)} times`;
-    if (answer === "yes" && ends[2] < 1) return `the other way round in turns: ${times}`;
-    return answer === "yes" ? `real: ${times}` : `may be noise, at most ${apart} apart: ${times}`;
+    if (answer === "yes") return `${ends[2] < 1 ? "the other way round in turns" : "real"}: ${times}`;
+    const equal = Math.round(1e8 * (most - 1)) / 1e6 <= data.equal;
+    return `${equal ? `equal within ${apart}` : `may be noise, at most ${apart} apart`}: ${times}`;
   };
   const best = () => {
     const groups = Map.groupBy(filtered(), (point) => point.group);

@@ -12,6 +12,7 @@ from factory import but, timed
 from vlmnb.analysis import pareto
 from vlmnb.analysis.pareto import Point
 from vlmnb.views import pareto_figure
+from vlmnb.views.templates import say
 
 NOISE_FLOOR = 0.2
 
@@ -55,18 +56,42 @@ def test_an_order_within_intervals_or_noise_floor_is_doubted(
     one = point("A", 0.192, 0.1)
     found = pareto.order([one, other], NOISE_FLOOR)
     assert titles(found.front) == ["A"]
-    assert (found.latencies == [(one, other)], found.errors == [(one, other)]) == (latencies, errors)
+    assert ([(c.fast, c.slow) for c in (*found.hidden, *found.equal)] == [(one, other)]) == latencies
+    assert (found.errors == [(one, other)]) == errors
     said = pareto_figure.clause(found)
     assert said.startswith("by the numbers alone, A has both")
-    assert [word in said for word in ("latencies", "errors")] == [latencies, errors]
-    assert said.endswith("A and B differ significantly" if latencies and errors else "of A and B")
+    assert [word in said.lower() for word in ("latencies", "errors")] == [latencies, errors]
+    assert "of A and B" in said
+
+
+@pytest.mark.parametrize(
+    ("seconds", "floor", "outcome"),
+    [
+        (0.3, 0.1, "differs"),
+        (0.205, 0.1, "equal within 13 %"),
+        (0.24, 0.3, "may be noise"),
+        (0.3, 0.6, "may be noise"),
+    ],
+)
+def test_two_models_differ_are_equal_or_may_differ_by_noise(
+    seconds: float, floor: float, outcome: str
+) -> None:
+    one, other = point("A", 0.2, 0.1), point("B", seconds, 0.4)
+    found = pareto.compared(other, one, floor)
+    assert (found.fast, found.slow) == (one, other)
+    assert say("pareto", "outcome", change=found.change) == outcome
+    said = pareto_figure.clause(pareto.order([one, other], floor))
+    assert ("May be noise: latencies of A and B" in said) == (outcome == "may be noise")
+    assert ("of A and B: equal within 13 %" in said) == (outcome == "equal within 13 %")
+    busy = other._replace(record=disturbed(other.record))
+    assert say("pareto", "outcome", change=pareto.compared(one, busy, floor).change) == "not reliable (†)"
 
 
 def test_a_latency_under_background_load_is_doubted() -> None:
     busy = point("B", 0.9, 0.4)
     busy = busy._replace(record=disturbed(busy.record))
     found = pareto.order([point("A", 0.192, 0.1), busy], NOISE_FLOOR)
-    assert (found.disturbed, found.latencies, found.errors) == ([busy], [], [])
+    assert (found.disturbed, found.equal, found.hidden, found.errors) == ([busy], [], [], [])
     assert "smallest error. Other processes used the machine while B was measured" in pareto_figure.clause(
         found
     )
@@ -75,10 +100,8 @@ def test_a_latency_under_background_load_is_doubted() -> None:
 def test_beaten_by_less_than_the_noise_floor_is_not_beaten() -> None:
     points = [point("A", 0.2, 0.3), point("B", 0.5, 0.1), point("C", 0.234, 0.5)]
     found = pareto.order(points, NOISE_FLOOR)
-    assert [titles(pair) for pair in found.latencies] == [["A", "C"]]
-    assert "C is behind in both. Not significantly different: latencies of A and C" in pareto_figure.clause(
-        found
-    )
+    assert [(each.fast.title, each.slow.title) for each in found.hidden] == [("A", "C")]
+    assert "C is behind in both. May be noise: latencies of A and C" in pareto_figure.clause(found)
     assert not pareto.order(points, 0.05).doubted
     assert not pareto.order(points, None).doubted, "a report states no spread"
 

@@ -13,7 +13,7 @@ import yaml
 from factory import but, changed
 
 from vlmnb import models, paths
-from vlmnb.analysis import base_configuration, titles
+from vlmnb.analysis import base_configuration, repeatability, titles
 from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.book import build, citation, explorer
 from vlmnb.book.content import Content, Page, bundled
@@ -26,6 +26,7 @@ from vlmnb.meters.readings import MemoryUsage
 from vlmnb.records import export_columns, record_file
 from vlmnb.records.record import Record
 from vlmnb.spec import planning
+from vlmnb.stats import formatting
 from vlmnb.views import comparison_tables, detail_table, pareto_figure
 from vlmnb.views.table import Field, Table, render
 
@@ -206,8 +207,8 @@ def test_the_findings_name_windows_with_background_load() -> None:
     assert "Other processes used the machine while Fuyu tiny was measured" in said
     assert "beaten" not in said
     ((setup, quiet),) = base_configuration.base_results(own).items()
-    drawn = pareto_figure.blocks((), setup, quiet)
-    assert "assumed to differ by up to 20 %" in drawn
+    assert "assumed to differ by up to 20 %" in pareto_figure.notice((), setup, quiet)
+    assert pareto_figure.notice((), setup, quiet[:1]) == "", "nothing is compared"
     assert len(pareto_figure.caption(quiet).split()) <= 60
 
 
@@ -303,6 +304,31 @@ def test_a_doi_of_a_release_is_in_every_citation(monkeypatch: pytest.MonkeyPatch
     line, bibtex = citation.text()
     assert "https://doi.org/10.5281/zenodo.7" in line
     assert "doi = {10.5281/zenodo.7}" in bibtex
+
+
+@pytest.mark.parametrize(("spread", "differing"), [(0.01, 3), (0.1, 1), (0.4, 0)])
+def test_every_pair_of_models_is_judged_by_the_floor_of_the_machine(spread: float, differing: int) -> None:
+    """Batches take 0.4, 0.5 and 0.7 s."""
+    own = measured(*bookmaking.MODELS)
+    base = next(one for one in own if one.cell.batch_size == 16 and one.latency)
+    repeats = [
+        but(base, key=f"{n:016x}", cell=but(base.cell, repeat=n, samples=96), timing=but(
+            base.timing, latencies_s=tuple(s * (1 + spread) ** n for s in base.timing.latencies_s)))
+        for n in (1, 2, 3)
+    ]  # fmt: skip
+    shown = comparison.page(Content((*own, *repeats)))
+    (setup,) = (each for each in base_configuration.base_results(own))
+    floor = repeatability.noise_floor([*own, *repeats], [(setup.hardware, setup.device)])
+    assert floor.measured
+    made = comparison_tables.pairs_table(results(*own), floor.value)
+    outcomes = [row[4].text for row in made.rows if row[0].text.startswith("TextVQA")]
+    assert outcomes.count("differs") == differing
+    assert len(outcomes) == 3
+    assert set(outcomes) <= {"differs", "may be noise"}
+    notice = pareto_figure.notice([*own, *repeats], setup, results(*own))
+    assert f"{formatting.percent(floor.value)} %" in notice
+    assert notice in shown
+    assert notice in first.page(Content((*own, *repeats)))[0]
 
 
 def test_a_figure_of_one_model_is_left_out() -> None:

@@ -127,6 +127,16 @@ def test_a_page_that_no_sweep_file_asks_for_names_none(small: Small) -> None:
     assert found["llava-tiny", "device"].command == "vlmnb sweep SPEC"
 
 
+def test_only_sweep_files_that_were_swept_here_are_named_where_they_do() -> None:
+    """The full sweep asks for the same pages, and for more of them than each of the others alone."""
+    specs = ["sweeps/quickstart.yaml", "sweeps/pictures.yaml", "sweeps/cards.yaml"]
+    asked = [run for spec in specs for run in inventory.load(PROJECT / spec)]
+    some = [run for run in asked if run.axis in ("device", "batch_size", "card")]
+    assert set(collect._sweeps(some, set(specs)).values()) == {specs[0], specs[2]}
+    assert set(collect._sweeps(asked, set(specs)).values()) == set(specs)
+    assert set(collect._sweeps(some[:1], {specs[1]}).values()) <= {specs[0], "sweeps/full.yaml"}
+
+
 @pytest.mark.parametrize(
     ("weights", "name", "said"),
     [("others", "other_inputs", "only an older record, of other weights"), ("", "stale", "other code")],

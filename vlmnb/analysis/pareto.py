@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from vlmnb.analysis import matching, series
+from vlmnb.analysis import series
 from vlmnb.analysis.base_configuration import BaseResult, dataset_names
+from vlmnb.analysis.series import Change
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
 
@@ -37,12 +38,21 @@ class Point(NamedTuple):
 Pair = tuple[Point, Point]
 
 
+class Compared(NamedTuple):
+    """The latencies of two models on one data set, that of the slower one compared with the other."""
+
+    fast: Point
+    slow: Point
+    change: Change
+
+
 class Order(NamedTuple):
     """Who is on the Pareto front, who is not, and what of it may be chance.
 
     Attributes:
         front: Points on the front, from the fastest to the most accurate.
-        doubted: Pairs whose order may be chance; ``latencies``, ``errors``: because of which of the two.
+        doubted: Pairs whose order may be chance; because of the ``errors``, or of latencies that are
+            ``equal`` or ``hidden`` by noise.
         disturbed: Points of these whose latency background load disturbed.
     """
 
@@ -50,7 +60,8 @@ class Order(NamedTuple):
     behind: list[Point]
     doubted: list[Pair]
     disturbed: list[Point]
-    latencies: list[Pair]
+    equal: list[Compared]
+    hidden: list[Compared]
     errors: list[Pair]
 
 
@@ -83,7 +94,7 @@ def order(listed: Sequence[Point], noise_floor: float | None) -> Order:
     front = [listed[i] for i in intervals.pareto_front([(point.x, point.y) for point in listed])]
     behind = [point for point in listed if point not in front]
     if noise_floor is None:
-        return Order(front, behind, [], [], [], [])
+        return Order(front, behind, [], [], [], [], [])
     doubted = [
         (one, other)
         for one, other in itertools.pairwise(front)
@@ -93,30 +104,29 @@ def order(listed: Sequence[Point], noise_floor: float | None) -> Order:
         winners = [point for point in front if point.x <= beaten.x and point.y <= beaten.y]
         if not any(faster(winner, beaten, noise_floor) and better(winner, beaten) for winner in winners):
             doubted.append((winners[0], beaten))
+    apart = [compared(*pair, noise_floor) for pair in doubted]
     return Order(
         front=front,
         behind=behind,
         doubted=doubted,
         disturbed=[one for one in listed if one.disturbed and any(one in pair for pair in doubted)],
-        latencies=[pair for pair in doubted if _equally_fast(*pair, noise_floor)],
+        equal=[each for each in apart if each.change.tied and each.change.equal()],
+        hidden=[each for each in apart if each.change.trend in ("within", "few") and not each.change.equal()],
         errors=[(a, b) for a, b in doubted if not (better(a, b) or better(b, a))],
     )
 
 
 def faster(one: Point, other: Point, noise_floor: float) -> bool:
     """Return whether one latency is shorter than another, by the rule of all comparisons: see ``series``."""
-    if matching.disturbed(one.record, other.record):
-        return False
-    found = series.latency_difference(one.record, other.record, noise_floor)
-    return found is not None and found.differ == "yes" and found.ratio > 1
+    return series.change(one.record, other.record, noise_floor).trend == "grows"
+
+
+def compared(one: Point, other: Point, noise_floor: float) -> Compared:
+    """Compare the latencies of two models by the rule of all comparisons: see ``series``."""
+    fast, slow = sorted((one, other), key=lambda point: point.x)
+    return Compared(fast, slow, series.change(fast.record, slow.record, noise_floor))
 
 
 def better(one: Point, other: Point) -> bool:
     """Return whether one error is smaller than another by more than the intervals of both."""
     return other.y - one.y > math.hypot(other.y - other.y_ends[0], one.y_ends[1] - one.y)
-
-
-def _equally_fast(one: Point, other: Point, noise_floor: float) -> bool:
-    if matching.disturbed(one.record, other.record):
-        return False
-    return not (faster(one, other, noise_floor) or faster(other, one, noise_floor))

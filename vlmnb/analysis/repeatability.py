@@ -103,9 +103,9 @@ def groups(records: Iterable[Record]) -> dict[Cell, tuple[Record, ...]]:
     newest = {original(one): one.provenance.code for one in ordered if one.cell.repeat}
     found: dict[Cell, dict[int, Record]] = {cell: {} for cell in newest}
     for one in ordered:
-        in_turns = not one.cell.repeat and one.timing is not None and one.timing.turns
-        if one.provenance.code == newest.get(original(one)) and not in_turns:
-            found[original(one)][one.cell.repeat] = one
+        cell, window = original(one), matching.in_window(one) if original(one) in newest else one
+        if one.provenance.code == newest.get(cell) and not matching.turns_of(window):
+            found[cell][one.cell.repeat] = window
     return {cell: tuple(windows[i] for i in sorted(windows)) for cell, windows in found.items()}
 
 

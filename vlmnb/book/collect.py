@@ -8,7 +8,7 @@ import io
 import json
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from vlmnb import paths
@@ -25,7 +25,7 @@ from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
 from vlmnb.spec import axes
 from vlmnb.spec.planning import Run
-from vlmnb.sweep import inventory
+from vlmnb.sweep import heartbeat, inventory
 from vlmnb.views import marks
 
 Files = dict[str, bytes]
@@ -128,7 +128,8 @@ def outdated(executed: Mapping[Name, Notebook], results: Path, runs: Path) -> di
         for job in jobs
     }  # fmt: skip
     wanted = gone + [job.run for job in jobs]
-    commands = _sweeps(wanted) if wanted else {}
+    swept = {spec for before, _ in heartbeat.read_all(results) for spec in (before.spec, *before.others)}
+    commands = _sweeps(wanted, swept) if wanted else {}
     return {name: Redraw(f"vlmnb sweep {spec}", *older.get(name, ())) for name, spec in commands.items()}
 
 
@@ -199,17 +200,30 @@ def _csv(records: Iterable[Record]) -> bytes:
     return text.getvalue().encode()
 
 
-def _sweeps(wanted: Sequence[Run]) -> dict[Name, str]:
-    """Return a sweep file that asks for each run with the same parameters, as few files as possible."""
-    asks = [(ANY_SPEC, list(wanted))]
+def _sweeps(wanted: Sequence[Run], swept: Container[str] = ()) -> dict[Name, str]:
+    """Return a sweep file that asks for each run with the same parameters, as few files as possible.
+
+    Those that were swept here, by their names, come before others, which would measure what nobody asked for.
+    """
+    asks: dict[str, set[Name]] = {}
     for file in sorted((paths.root() / "sweeps").glob("*.yaml")):
         with contextlib.suppress(UserError):
             asked = [(run.name, _asked(run)) for run in inventory.load(file)]
-            name = file.relative_to(paths.root()).as_posix()
-            asks.append((name, [run for run in wanted if (run.name, _asked(run)) in asked]))
-    # The file with most runs comes last and wins.
-    ordered = [asks[0], *sorted(asks[1:], key=lambda pair: len(pair[1]))]
-    return {(run.model, run.axis): name for name, runs in ordered for run in runs}
+            found = {(run.model, run.axis) for run in wanted if (run.name, _asked(run)) in asked}
+            asks[file.relative_to(paths.root()).as_posix()] = found
+    left = {(run.model, run.axis) for run in wanted}
+    made = dict.fromkeys(left, ANY_SPEC)
+    while left:
+        best = max(
+            asks,
+            key=lambda name: (bool(asks[name] & left), name in swept, len(asks[name] & left)),
+            default="",
+        )
+        if not (now := asks.get(best, set()) & left):
+            break
+        made |= dict.fromkeys(now, best)
+        left -= now
+    return made
 
 
 def _asked(run: Run) -> dict[str, object]:

@@ -18,7 +18,7 @@ from vlmnb.records import export_columns, turns
 from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
 from vlmnb.spec.cell import Cell
-from vlmnb.stats import intervals
+from vlmnb.stats import formatting, intervals
 from vlmnb.views.reasons import readable
 
 CONTENT = plain_yaml.load(Path(__file__).with_suffix(".yaml"))
@@ -48,6 +48,7 @@ def data(records: Sequence[Record], known: Sequence[Turns] = ()) -> dict[str, An
         points.append({"kind": list(kinds).index(tuple(kind.values())), **_point(record)})
     return {
         **CONTENT,
+        "equal": formatting.EQUAL,
         "kinds": list(kinds.values()),
         "datasets": {r.cell.dataset: titles.dataset_title(r.cell.dataset) for r in ordered},
         "points": points,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import combinations
 
 from vlmnb import paths
+from vlmnb.analysis import pareto
 from vlmnb.analysis.base_configuration import (
     BASE_BATCH_SIZE,
     BaseResult,
@@ -13,6 +15,7 @@ from vlmnb.analysis.base_configuration import (
     of_reports,
     scored,
 )
+from vlmnb.analysis.pareto import Compared
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.quality import captions
 from vlmnb.records.record import Record
@@ -135,6 +138,31 @@ def points_table(results: Sequence[BaseResult]) -> Table:
     caption = say("pareto", "points", reported=of_reports(results), chance=chance(results), disturbed=busy,
                   intervals=fields.confidence([record for _, record in plotted]))  # fmt: skip
     return declared(caption, columns, plotted)
+
+
+def pairs_table(results: Sequence[BaseResult], noise_floor: float) -> Table:
+    """Make a table of each two models on a data set: how their latencies compare, and what follows."""
+    pairs = [
+        (name, pareto.compared(one, other, noise_floor))
+        for name, listed in pareto.panels(results).items()
+        for one, other in combinations(sorted(listed, key=lambda point: point.x), 2)
+    ]
+    columns: list[tuple[str, Callable[[tuple[str, Compared]], Field]]] = [
+        ("Data set", lambda pair: fields.dataset(pair[1].fast.record.cell)),
+        ("Slower", lambda pair: Field(pair[1].slow.title, words=True)),
+        ("Faster", lambda pair: Field(pair[1].fast.title, words=True)),
+        ("Slower over faster", lambda pair: _ratio(pair[1])),
+        ("Outcome", lambda pair: Field(say("pareto", "outcome", change=pair[1].change), words=True)),
+    ]
+    return declared(say("pareto", "pairs_of_models"), columns, pairs)
+
+
+def _ratio(pair: Compared) -> Field:
+    found, key = pair.change.difference, pair.slow.record.key
+    if found is None:
+        return Field(f"{pair.change.ratio:.2f}", "too few batches for an interval", key)
+    title = f"ratio of the medians, {fields.rule(pair.fast.record, pair.slow.record)}"
+    return fields.spanned(found.ratio, (found.low, found.high), "{:.2f}".format, title, key)
 
 
 def chance(results: Sequence[BaseResult]) -> str:

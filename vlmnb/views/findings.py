@@ -77,11 +77,12 @@ def text(
 
 
 def needs_noise_floor(axis: str, cells: Sequence[Cell], records: Sequence[Record]) -> bool:
-    """Return whether the noise floor decides or widens anything in :func:`text`.
+    """Return whether the noise floor decides or widens anything in :func:`text` and :func:`shown_times`.
 
     It does not where cells took turns: then the sentences are the same without it as with any other.
     """
-    return text(axis, cells, records, 0.0) != text(axis, cells, records, ANY)
+    said = [[show(axis, cells, records, floor) for show in (text, shown_times)] for floor in (0.0, ANY)]
+    return said[0] != said[1]
 
 
 def verdict_mark(change: Change, scale: float = 1.0) -> Mark:

@@ -110,17 +110,27 @@ def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult
         alt = f"Joules against milliseconds per image, {setup.title}."
         drawn = _drawn(setup, alt, say("pareto", "cost_figure", size=BASE_BATCH_SIZE))
         return f"{said}\n\n{drawn}\n\n{table.points(made)}"
-    floor = repeatability.noise_floor(records, [(setup.hardware, setup.device)])
-    lines = findings(results, floor.value)
+    floor = _noise_floor(records, setup).value
+    lines = findings(results, floor)
     if not of_reports(results):
         lines += left_out(results)
     shown, more = brief(caption(results))
     drawn = f"{_drawn(setup, f'Scatter plots of latency and error, {setup.title}.', shown)}\n\n{plain(more)}"
-    listed = [plain(line) for line in lines]
+    said = "\n".join(f"- {plain(line)}" for line in lines)
     if not of_reports(results):
-        listed.append(f"{say('pareto', 'rule')} {repeat_table.noise_floor(floor)}")
-    said = "\n".join(f"- {line}" for line in listed)
+        said += f"\n\n{table.render(comparison_tables.pairs_table(results, floor))}"
     return f"{drawn}\n\n{said}\n\n{table.points(comparison_tables.points_table(results))}"
+
+
+def notice(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult]) -> str:
+    """Return which noise floor models are compared with, as Markdown; empty for reports or one model."""
+    if of_reports(results) or len(results) < 2:
+        return ""
+    return f"{say('pareto', 'rule')} {repeat_table.noise_floor(_noise_floor(records, setup))}"
+
+
+def _noise_floor(records: Iterable[Record], setup: Setup) -> repeatability.NoiseFloor:
+    return repeatability.noise_floor(records, [(setup.hardware, setup.device)])
 
 
 def _drawn(setup: Setup, alt: str, caption: str) -> str:

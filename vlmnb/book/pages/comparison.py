@@ -40,6 +40,7 @@ def sections(records: Sequence[Record]) -> list[dict[str, object]]:
             "title": setup.title,
             "setup": common(results),
             "cost": comparison_tables.cost_table(results),
+            "notice": Markup(pareto_figure.notice(records, setup, results)),
             "quality": comparison_tables.quality_table(results),
             "notes": Markup(
                 footnotes.reasons([r for each in results for r in each.records.values()], remarks=False)

@@ -51,7 +51,14 @@ def page(content: Content) -> tuple[str, dict[str, str]]:
         "first.md", findings=_findings(content, reports, small, batches), figure=FIGURE if batches else "",
         points=drawn, reports=sum(record.source == "reports" for record in content.records),
         levels=Counter(finding.level for finding in content.disputed),
-        small=[(common(results), comparison_tables.headline_table(results)) for results in small.values()],
+        small=[
+            (
+                common(results),
+                comparison_tables.headline_table(results),
+                Markup(pareto_figure.notice(content.records, setup, results)),
+            )
+            for setup, results in small.items()
+        ],
         explore=EXPLORE, axes=axis.published(content),
     )  # fmt: skip
     return text, figures
