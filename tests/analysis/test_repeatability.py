@@ -21,9 +21,9 @@ from vlmnb.meters.readings import EnergyRefusal, SensorCard
 from vlmnb.records import record_file
 from vlmnb.records.parts import Provenance
 from vlmnb.records.record import Record
-from vlmnb.spec import planning
+from vlmnb.spec import axes, planning
 from vlmnb.stats import formatting
-from vlmnb.views import answer_tables, findings, marks, repeat_table, show
+from vlmnb.views import answer_tables, findings, repeat_table, show
 from vlmnb.views.templates import say
 
 
@@ -180,7 +180,7 @@ def test_repeats_are_found_in_a_results_folder(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(show, "display", lambda shown, metadata=None: said.append((shown, metadata)))
     show.show_findings(plan, [record(each, latencies=(1.0,) * 8) for each in plan.cells])
     assert "A/A repeats of this machine" in said[-1][0].data
-    assert said[-1][1] == {marks.NOISE_FLOOR: True}
+    assert said[-1][1] == {axes.NOISE_FLOOR: True}
     assert "3 windows have a spread of" in repeat_table.text(kept)
     assert len(repeat_table.table(kept).rows) == 3
 

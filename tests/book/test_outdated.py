@@ -13,10 +13,9 @@ from bookmaking import PROJECT, Small
 from vlmnb.book import collect, postprocess
 from vlmnb.device import machine
 from vlmnb.records import record_file, resolved
-from vlmnb.spec import planning
+from vlmnb.spec import axes, planning
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory, status
-from vlmnb.views import marks
 
 SPEC = """
 title: Two pages
@@ -33,7 +32,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Small:
     made = bookmaking.small(tmp_path)
     for page in made.runs.glob("llava-tiny/*.ipynb"):
         shown = page.read_text(encoding="utf-8")
-        page.write_text(shown.replace('"metadata": {}', f'"metadata": {{"{marks.NOISE_FLOOR}": true}}', 1))
+        page.write_text(shown.replace('"metadata": {}', f'"metadata": {{"{axes.NOISE_FLOOR}": true}}', 1))
     monkeypatch.setenv("VLMNB_ROOT", str(made.root))
     shutil.rmtree(made.root / "data")
     (made.root / "data").symlink_to(PROJECT / "data")

@@ -21,6 +21,7 @@ from vlmnb.files import locks
 from vlmnb.models import checkpoints
 from vlmnb.records import cells_to_measure, content_key, record_file
 from vlmnb.records.resolved import changes_since, resolve_cell
+from vlmnb.spec import axes
 from vlmnb.spec.cell import line, told_apart, words
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory, options, progress, status
@@ -28,7 +29,7 @@ from vlmnb.sweep.execute import ExecutionOptions, RunResult
 from vlmnb.sweep.inventory import Remeasure
 from vlmnb.sweep.ray import cluster as cluster_ray
 from vlmnb.sweep.ray import node as node_ray
-from vlmnb.views import footnotes, marks
+from vlmnb.views import footnotes
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def _no_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "then"), [(f'{{"{marks.NOISE_FLOOR}": true}}', "outdated"), ("{}", "current")]
+    ("shown", "then"), [(f'{{"{axes.NOISE_FLOOR}": true}}', "outdated"), ("{}", "current")]
 )
 def test_repeats_put_on_record_make_pages_again_which_show_the_noise_floor(
     tmp_path: Path, shown: str, then: str

@@ -19,12 +19,12 @@ from vlmnb.cli import sweep_command
 from vlmnb.device import load
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.records import record_file
+from vlmnb.spec import axes
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory, local, options
 from vlmnb.sweep.execute import RunResult
 from vlmnb.sweep.inventory import CellState, Job
 from vlmnb.sweep.progress import Progress
-from vlmnb.views import marks
 
 SILENT: Any = None
 BUSY = Conditions(start=DeviceState(), end=DeviceState(), other_load=0.5, contaminated=True)
@@ -74,12 +74,12 @@ def test_repeats_are_spread_and_complete_before_a_page_that_shows_the_noise_floo
 ) -> None:
     spec, executed, busy = tmp_path / "s.yaml", list[tuple[str, int]](), [BUSY]
     parameters = {"samples": 16, "device": "cpu", "length": "natural"}
-    axes = {
+    measured_axes = {
         "visual_tokens": {"optimizations": ["fp32"]}, "batch_size": {"batch_sizes": [16]},
         "repeat": {"datasets": ["textvqa-mini"], "repeats": [1, 2, 3]},
     }  # fmt: skip
     models = ["llava-tiny", "fuyu-tiny"]
-    content = {"title": "T", "models": models, "parameters": parameters, "axes": axes}
+    content = {"title": "T", "models": models, "parameters": parameters, "axes": measured_axes}
     spec.write_text(json.dumps(content))
     monkeypatch.setattr(load.BackgroundLoad, "share", lambda _: 0.0)
     monkeypatch.setattr(sweep_command, "QUIET_S", 0.0)
@@ -94,7 +94,7 @@ def test_repeats_are_spread_and_complete_before_a_page_that_shows_the_noise_floo
                 record_file.write(but(made, timing=record(latencies=STEADY).timing), tmp_path / "results")
             page = paths.executed(tmp_path / "runs", job.run.model, job.run.axis)
             page.parent.mkdir(parents=True, exist_ok=True)
-            page.write_text(marks.NOISE_FLOOR * job.run.plan.axis.noise_floor)
+            page.write_text(axes.NOISE_FLOOR * job.run.plan.axis.noise_floor)
             inventory.mark_page(sweep.now(job), tmp_path / "runs")
         return [RunResult(run=job.run) for job in todo]
 

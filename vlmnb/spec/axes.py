@@ -17,6 +17,9 @@ from vlmnb.spec.cell import DEVICES, Cell
 from vlmnb.spec.parameters import BATCH_SIZE, FIXED, KINDS, Kind
 from vlmnb.types import Frozen, Measured
 
+NOISE_FLOOR = "vlmnb-noise-floor"
+"""Marks the output of a notebook that shows the noise floor, in its metadata: the page depends on it."""
+
 
 class Axis(Frozen):
     """One question asked of every model.

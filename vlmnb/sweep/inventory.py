@@ -13,12 +13,11 @@ from vlmnb.files import code_fingerprint, plain_yaml
 from vlmnb.records import content_key, record_file, store
 from vlmnb.records.indexed_record import IndexedRecord, cell_digest, original_digest
 from vlmnb.records.resolved import Resolved, resolve
-from vlmnb.spec import planning, sweep_file
+from vlmnb.spec import axes, planning, sweep_file
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import notebook_template, page_stamp
 from vlmnb.types import Frozen
-from vlmnb.views import marks
 from vlmnb.views.reasons import readable
 
 State = Literal["recorded", "stale", "missing", "damaged"]
@@ -203,7 +202,7 @@ def disturbed(jobs: Iterable[Job], paths: Container[Path]) -> frozenset[str]:
 def mark_page(job: Job, pages: Path) -> None:
     """Note what the page just published was made from."""
     page = paths.executed(pages, job.run.model, job.run.axis)
-    shows = page_stamp.shows(page, marks.NOISE_FLOOR)
+    shows = page_stamp.shows(page, axes.NOISE_FLOOR)
     page_stamp.mark(page, job.stamp() + job.noise_floor() * shows)
 
 

@@ -14,9 +14,6 @@ MODELLED, DISTURBED, BEYOND, CHANGED, DEGENERATE, FEWER = "≈ ", " †", " ‡"
 DISPUTED, ALONE = " ⚠", " ◇"
 """Signs before (the first) and after numbers."""
 
-NOISE_FLOOR = "vlmnb-noise-floor"
-"""Marks the output of a notebook that shows the noise floor, in its metadata."""
-
 LEGEND = {
     "vlmnb-missing": "`-` no number (its tooltip or a note says why)",
     MODELLED: "`≈` modelled, not measured",

@@ -14,7 +14,7 @@ from vlmnb.analysis import agreement, rates, repeatability
 from vlmnb.analysis.repeatability import NoiseFloor
 from vlmnb.records import record, record_file, store, turns
 from vlmnb.records.record import Record
-from vlmnb.spec import optimizations, planning
+from vlmnb.spec import axes, optimizations, planning
 from vlmnb.spec.cell import Cell
 from vlmnb.spec.planning import Plan
 from vlmnb.types import Dtype
@@ -28,7 +28,6 @@ from vlmnb.views import (
     figure_style,
     findings,
     footnotes,
-    marks,
     preprocessing_page,
     repeat_table,
     report_tables,
@@ -320,7 +319,7 @@ def _show_noise_floor(floor: NoiseFloor, found: Sequence[Record]) -> None:
     The mark shows a sweep that the page depends on the noise floor.
     """
     if any(one.source == "measured" and one.status == "ok" and not one.short for one in found):
-        display(Markdown(repeat_table.noise_floor(floor, found)), metadata={marks.NOISE_FLOOR: True})
+        display(Markdown(repeat_table.noise_floor(floor, found)), metadata={axes.NOISE_FLOOR: True})
 
 
 def _show(*parts: Table | str | None) -> None:
