@@ -14,7 +14,7 @@ from vlmnb.records import turns
 from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
 from vlmnb.spec.cell import Cell
-from vlmnb.views import findings
+from vlmnb.views import findings, repeat_table
 
 FLOOR = 0.46
 """Such a floor was measured on a rented machine whose speed changes for seconds at a time."""
@@ -98,6 +98,10 @@ def test_a_page_needs_the_noise_floor_only_for_what_took_no_turns() -> None:
     assert findings.needs_noise_floor("batch_size", cells, records)
     assert not findings.needs_noise_floor("batch_size", cells, turns.shown(records, [known]))
     assert not findings.needs_noise_floor("batch_size", cells[:1], records[:1])
+    here = repeatability.noise_floor(records, [("test-machine", "cpu")])
+    both = [repeat_table.noise_floor(floor, turns.shown(records, [known])) for floor in (here, None)]
+    assert all("timed in turns" in said for said in both)
+    assert ["20 %" in said for said in both] == [True, False]
 
 
 def test_rounds_under_load_do_not_count() -> None:

@@ -105,9 +105,9 @@ def pages(
 def outdated(executed: Mapping[Name, Notebook], results: Path, runs: Path) -> dict[Name, Redraw]:
     """Return the outdated pages, each with the command that draws it again and what `vlmnb status` counts.
 
-    A page is outdated if its template, the code that shows records, its records or the machine's A/A repeats
-    have changed. A page without a stamp, which no sweep made, is never called outdated; ``executed`` are the
-    notebooks that show measurements.
+    A page is outdated if its template, the code that shows records, its records or the A/A repeats whose
+    noise floor it shows have changed. A page without a stamp, which no sweep made, is never called outdated;
+    ``executed`` are the notebooks that show measurements.
     """
     gone, plannable = [], []
     for (model, axis), notebook in executed.items():
@@ -211,8 +211,8 @@ def _sweeps(wanted: Sequence[Run], swept: Container[str] = ()) -> dict[Name, str
             asked = [(run.name, _asked(run)) for run in inventory.load(file)]
             found = {(run.model, run.axis) for run in wanted if (run.name, _asked(run)) in asked}
             asks[file.relative_to(paths.root()).as_posix()] = found
-    left = {(run.model, run.axis) for run in wanted}
-    made = dict.fromkeys(left, ANY_SPEC)
+    made = {(run.model, run.axis): ANY_SPEC for run in wanted}
+    left = set(made)
     while left:
         best = max(
             asks,

@@ -58,8 +58,11 @@ def text(records: Sequence[Record], known: Sequence[Turns] = ()) -> str:
     return say("repeats", "text", groups=groups, fewest=repeatability.FEWEST, power=comparison.POWER)
 
 
-def noise_floor(floor: NoiseFloor, shown: Sequence[Record] = ()) -> str:
-    """Return sentences on the noise floor and where it comes from, and on the turns of the records shown."""
+def noise_floor(floor: NoiseFloor | None, shown: Sequence[Record] = ()) -> str:
+    """Return sentences on the turns of the records shown, and on the noise floor and where it comes from.
+
+    ``floor``: None where nothing depends on it.
+    """
     timed = [one for one in shown if one.timing and one.latency_s is not None]
     alone = any(map(matching.alone, timed))
     rest = {

@@ -142,6 +142,8 @@ def show_findings(plan: Plan, found: list[Record]) -> None:
     _show(findings.shown_times(plan.axis.name, cells, found, floor.value))
     if plan.axis.noise_floor or findings.needs_noise_floor(plan.axis.name, cells, found):
         _show_noise_floor(floor, found)
+    else:
+        _show(repeat_table.noise_floor(None, found))
 
 
 def show_repeats(plan: Plan, found: list[Record]) -> None:

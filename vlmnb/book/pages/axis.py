@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from markupsafe import Markup
 
 from vlmnb import paths
-from vlmnb.analysis import agreement, base_configuration, repeatability
+from vlmnb.analysis import agreement, base_configuration, matching, repeatability
 from vlmnb.analysis.base_configuration import Setup
 from vlmnb.analysis.series import Change
 from vlmnb.book import disputed
@@ -91,7 +91,7 @@ def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[
             "disputed": _disputed(content, axis) if setup.source == "reports" else (),
             "notes": Markup(_notes(rows)),
             "floor": "" if setup.source == "reports" else Markup(
-                repeat_table.noise_floor(floor, [row.record for row in rows])
+                repeat_table.noise_floor(floor if _apart(rows) else None, [row.record for row in rows])
             ),
         }  # fmt: skip
 
@@ -103,6 +103,12 @@ def _notes(rows: Sequence[across.Row]) -> str:
         changes.setdefault(row.title, []).extend([row.change] if row.change else [])
     said = (findings.times(own, f"{model}: ") for model, own in changes.items())
     return "\n".join(filter(None, (footnotes.notes([row.record for row in rows]), *said)))
+
+
+def _apart(rows: Sequence[across.Row]) -> bool:
+    """Return whether rows are compared that took no turns with one another."""
+    compared = [row.change for row in rows if row.change]
+    return any(not matching.in_turns(change.low, change.high) for change in compared)
 
 
 def _changed(content: Content, axis: str, models: dict[str, list[Record]]) -> set[str]:
