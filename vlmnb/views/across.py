@@ -16,7 +16,7 @@ from vlmnb.stats.formatting import enumerated
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.axis_figure import number_axis
 from vlmnb.views.figure_style import look, plain_log, svg, themed
-from vlmnb.views.marks import CHANGED, DISPUTED, Mark, joined, marked
+from vlmnb.views.marks import ALONE, CHANGED, DISPUTED, Mark, joined, marked
 from vlmnb.views.table import MISSING, Field, Table, declared, missing
 from vlmnb.views.templates import clear_of, say
 
@@ -136,7 +136,8 @@ def sentences(axis: str, shown: Sequence[Row]) -> str:
         own = row.title if of.against_original else dataset_title(row.record.cell.dataset)
         certain, noise = groups.setdefault(head, ([], []))
         if change.hidden(scale) and (several or of.against_original):
-            noise.append(f"{own} ({scale * change.ratio:.2f} times){CHANGED * row.changed}")
+            other = ALONE * (not change.matched.shown)
+            noise.append(f"{own} ({scale * change.ratio:.2f} times){other}{CHANGED * row.changed}")
             continue
         who = own if of.against_original else f"on {own} an image" if several else "an image"
         said = (

@@ -23,7 +23,7 @@ from vlmnb.stats.formatting import format_si
 from vlmnb.views import detail_table, fields
 from vlmnb.views.fields import UNPRINTED, Show, value
 from vlmnb.views.table import MISSING, Field, Table, declared, missing, without
-from vlmnb.views.templates import say
+from vlmnb.views.templates import clear_of, say
 
 Column = tuple[str, str, Show]
 """Heading, data set (empty: the one that speed is read from), and what makes the field of a record."""
@@ -162,7 +162,7 @@ def _ratio(pair: Compared) -> Field:
     if found is None:
         return Field(f"{pair.change.ratio:.2f}", "too few batches for an interval", key)
     title = f"ratio of the medians, {fields.rule(pair.fast.record, pair.slow.record)}"
-    return fields.spanned(found.ratio, (found.low, found.high), "{:.2f}".format, title, key)
+    return fields.spanned(found.ratio, (found.low, found.high), lambda n: clear_of(n, 1, 2), title, key)
 
 
 def chance(results: Sequence[BaseResult]) -> str:
