@@ -104,7 +104,7 @@
       return c <= a && d <= b && (c < a || d < b);
     }));
   };
-  Object.assign(data, { difference, front, value });
+  Object.assign(data, { difference, front, ofRatio, value });
 
   // What the reader chose, in the fields and in the address.
   const tally = (found, of) => {

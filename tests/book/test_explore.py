@@ -158,6 +158,10 @@ class TestInABrowser:
         assert {paired for paired, _ in answers} == {True, False}
         assert {"yes", "within"} <= {answer for _, answer in answers}
 
+    def test_no_bound_of_a_ratio_reads_as_no_difference(self, opened: Any) -> None:
+        written = opened.evaluate("[1.001, 1.15, 0.9996, 1].map(vlmnbExplore.ofRatio)")
+        assert written == ["1.001", "1.15", "0.9996", "1.00"]
+
     def test_the_front_is_that_of_the_package(self, opened: Any) -> None:
         values, keys = opened.evaluate(FRONT)
         ours = intervals.pareto_front([(x, y) for x, y, _ in values])
