@@ -3,7 +3,7 @@
   const data = window.vlmnbExplore;
   const root = document.getElementById("vlmnb-explore");
   if (!data || !root) return;
-  const { quantities, kinds, datasets, points } = data;
+  const { quantities, kinds, datasets, points, pages = {}, about = {} } = data;
   const form = root.querySelector("form");
   const place = (name) => root.querySelector(`[data-${name}]`);
   const make = (tag, properties = {}, ...children) => {
@@ -33,15 +33,25 @@
     return `${plain(value / factor)}\u00a0${prefix}${unit}`;
   };
 
+  // The number of a text such as 0.5, 500 ms or $2; null where it is none.
+  const read = (typed, unit) => {
+    const [, number, rest] = typed.replace("$", "").trim().match(/^([\d.]+(?:e[-+]?\d+)?)\s*(\S*)$/i) ?? [];
+    const prefix = rest?.endsWith(unit) && unit !== "$" ? rest.slice(0, rest.length - unit.length) : rest;
+    const factor = PREFIXES.find(([name]) => name === (prefix || "").replace("u", "µ"))?.[1];
+    return number && factor && Number.isFinite(Number(number)) ? Number(number) * factor : null;
+  };
+
   // A quantity of a point as [value, low, high] or [value]; undefined where it has none.
   const PER_KWH = 1 / 3.6e6;
   const scaled = (found, factor) => found?.map((value) => value * factor);
   const price = (name) => Math.max(Number(form.elements[name].value) || 0, 0);
+  const rent = () => price("hire") / 36 / (price("use") || NaN); // $ per second
+  const perJoule = () => PER_KWH * price("tariff");
   const derived = {
     wh_1000: (own) => scaled(own.j_image, 1 / 3.6),
     g_1000: (own) => scaled(own.j_image, 1000 * PER_KWH * price("grid")),
-    usd_1000: (own) => own.j_image && own.s_image?.map((seconds) =>
-      1000 * (seconds * price("hire") / 36 / (price("use") || NaN) + own.j_image[0] * PER_KWH * price("tariff"))),
+    usd_1000: (own) => (own.j_image || !price("tariff")) && own.s_image?.map((seconds) =>
+      1000 * (seconds * rent() + (price("tariff") && own.j_image[0] * perJoule()))),
     g_right: (own) => right(derived.g_1000(own), own.accuracy),
     usd_right: (own) => right(derived.usd_1000(own), own.accuracy),
   };
@@ -56,6 +66,16 @@
     return found && found.every(Number.isFinite) && (!quantities[name].log || found[0] > 0) ? found : undefined;
   };
   const ofEnergy = (name) => ["j_image", "wh_1000", "usd_1000", "usd_right", "g_1000", "g_right"].includes(name);
+  const COSTS = ["usd_1000", "usd_right"];
+  const PER_IMAGE = { // what the seconds per image of a page make of a quantity
+    s_image: (seconds) => seconds, s_batch: (seconds, size) => seconds * size, images_s: (seconds) => 1 / seconds,
+  };
+  const OWN = "of its own window";
+  const ofOwn = (name, found) => (name in PER_IMAGE || ["ttft", "tpot"].includes(name)) && found.some((point) => !kinds[point.kind].reported);
+  const inTurns = (point, name) => (name in PER_IMAGE ? pages[point.key] ?? [] : []).filter(([, , seconds]) => seconds)
+    .map(([page, href, seconds]) => [page, href, text(PER_IMAGE[name](seconds, point.size[0]), quantities[name].unit)]);
+  const lacks = (point, name) => (!point.values.s_image && point.reason) || (COSTS.includes(name) && price("tariff") && point.no_joules
+    ? `no joules (${point.no_joules})` : `no ${quantities[name].title.toLowerCase()}`);
   const shown = (point, name) => {
     const found = value(point, name);
     if (!found) return "-";
@@ -77,24 +97,40 @@
     return [of, Math.min(center - down, of - reach), Math.max(center + up, of + reach)].map(Math.exp);
   };
   const differ = (low, high) => (low > 1 || high < 1 ? "yes" : "within");
-  const spread = (point, name) => {
-    if (name === "j_image") return point.values.j_image && Array(4).fill(Math.log(point.values.j_image[0]));
-    if (name === "s_image" || !point.spread) return point.spread;
-    const seconds = point.spread.map((each) => derived.usd_1000({ ...point.values, s_image: [Math.exp(each)] })[0]);
-    return seconds.map(Math.log);
+  const STATES_NONE = { why: "the report states no spread, so this cannot be said" };
+  const batches = (one, other) => (one.batches === other.batches ? `${one.batches}` : `${one.batches} and ${other.batches}`);
+  const bySeconds = (one, other) => {
+    const { floor } = kinds[one.kind];
+    const [of, least, most, turns, ...each] = data.paired[[one.number, other.number].sort((a, b) => a - b).join(" ")] || [];
+    if (floor === null) return STATES_NONE;
+    if (turns < 0 || (!turns && (one.busy || other.busy))) return { why: "cannot be said: other processes used the machine (†)" };
+    if (!one.spread || !other.spread) return { why: `cannot be said: too few batches (${batches(one, other)})` };
+    const ends = !of ? ratio(one.spread, other.spread, floor)
+      : one.number < other.number ? [of, least, most] : [1 / of, 1 / most, 1 / least];
+    const seconds = turns ? (one.number < other.number ? each : each.reverse()) : null;
+    return { ends, seconds, rule: turns ? `timed in turns${turns > 1 ? ` ${turns} times` : ""}` : "windows apart" };
+  };
+  const byJoules = (one, other) => {
+    const { floor } = kinds[one.kind];
+    if (floor === null) return STATES_NONE;
+    if (one.busy_window || other.busy_window) return { why: "cannot be said: other processes used the machine (†)" };
+    if (!one.spread || !other.spread) return { why: `cannot be said: one reading each, of too few batches (${batches(one, other)})` };
+    const [low, high] = [one, other].map((point) => Array(4).fill(Math.log(point.values.j_image[0])));
+    return { ends: ratio(low, high, floor), rule: "one reading each, windows apart" };
+  };
+  // Rent follows the seconds, by the same comparison; electricity the joules. Each weighs as much as in one's cost.
+  const byCost = (one, other) => {
+    if (!price("tariff")) return bySeconds(one, other);
+    if (!price("hire")) return byJoules(one, other);
+    const [seconds, joules] = [bySeconds(one, other), byJoules(one, other)];
+    if (seconds.why || joules.why) return seconds.why ? seconds : joules;
+    const share = 1000 * one.values.s_image[0] * rent() / derived.usd_1000(one.values)[0];
+    const ends = seconds.ends.map((end, i) => share * end + (1 - share) * joules.ends[i]);
+    return { ends, seconds: seconds.seconds, rule: `${seconds.rule}; the ${plain(100 * (1 - share))} % for electricity by one reading each` };
   };
   const difference = (one, other, name = "s_image") => {
-    const floor = kinds[one.kind].floor;
-    const busy = name === "j_image" ? "busy_window" : "busy";
-    const [low, high] = [spread(one, name), spread(other, name)];
-    if (floor === null) return { why: "the report states no spread, so this cannot be said" };
-    if (one[busy] || other[busy]) return { why: "cannot be said: other processes used the machine (†)" };
-    if (!low || !high) return { why: "cannot be said: too few batches" };
-    const same = name === "s_image" && data.paired[[one.number, other.number].sort((a, b) => a - b).join(" ")];
-    const [of, least, most, turns] = same || [];
-    const paired = same && (one.number < other.number ? [of, least, most] : [1 / of, 1 / most, 1 / least]);
-    const ends = paired || ratio(low, high, floor);
-    return { ends, answer: differ(ends[1], ends[2]), rule: turns ? `timed in turns${turns > 1 ? ` ${turns} times` : ""}` : "windows apart" };
+    const found = { s_image: bySeconds, j_image: byJoules, usd_1000: byCost }[name](one, other);
+    return found.why ? found : { ...found, answer: differ(found.ends[1], found.ends[2]) };
   };
   const front = (found, x, y) => {
     const signs = [x, y].map((name) => (quantities[name].better === "low" ? 1 : -1));
@@ -113,19 +149,28 @@
     return counts;
   };
   const most = (counts) => [...counts].sort((a, b) => b[1] - a[1])[0]?.[0];
-  const withNumbers = points.filter((point) => value(point, "s_image"));
-  const usual = withNumbers.filter((point) => kinds[point.kind].usual);
-  const kindFirst = most(tally(usual.length ? usual : withNumbers, (point) => String(point.kind))) ?? "0";
-  const ofFirst = withNumbers.filter((point) => String(point.kind) === kindFirst);
-  const scored = ofFirst.filter((point) => value(point, "accuracy"));
+  const withNumbers = points.filter((point) => point.values.s_image);
+  // What is chosen at first for some models: the kind and the data set with most of their records.
+  const first = (titles, kindsAsked = []) => {
+    const own = withNumbers.filter((point) => titles.includes(point.title));
+    const usual = own.filter((point) => kinds[point.kind].usual);
+    const kind = most(tally(usual.length ? usual : own, (point) => String(point.kind))) ?? "0";
+    const ofKind = points.filter((point) => titles.includes(point.title)
+      && (kindsAsked.length ? kindsAsked : [kind]).includes(String(point.kind)));
+    const scored = ofKind.filter((point) => value(point, "accuracy"));
+    const known = scored.length ? scored : ofKind;
+    const has = (name) => ofKind.some((point) => value(point, name));
+    const metric = scored.length ? "accuracy" : "wer";
+    return { kind: [kind], dataset: [most(tally(known, (point) => point.dataset)) ?? Object.keys(datasets)[0]],
+      x: "s_image", y: scored.length ? "accuracy" : has("j_image") ? "j_image" : "peak", metric };
+  };
   const CHOICES = {
-    kind: ["Kind of record", kinds.map((kind, i) => [String(i), kind.title]), [kindFirst]],
-    dataset: ["Data set", Object.entries(datasets),
-      [most(tally(scored.length ? scored : ofFirst, (point) => point.dataset)) ?? Object.keys(datasets)[0]]],
-    model: ["Model", Object.keys(data.marks).map((name) => [name, name]), null],
-    setting: ["Setting", [...new Set(points.map((point) => point.setting))].sort().map((name) => [name, name]), null],
+    kind: ["Kind of record", kinds.map((kind, i) => [String(i), kind.title])],
+    dataset: ["Data set", Object.entries(datasets)],
+    model: ["Model", Object.keys(data.marks).map((name) => [name, name])],
+    setting: ["Setting", [...new Set(points.map((point) => point.setting))].sort().map((name) => [name, name])],
     batch: ["Batch size", [...tally(points, (point) => point.size[0]).keys()].sort((a, b) => a - b)
-      .map((size) => [String(size), String(size)]), null],
+      .map((size) => [String(size), String(size)])],
   };
   const LIMITS = {
     quality: ["at least", () => form.elements.metric.value],
@@ -135,7 +180,6 @@
     price: ["at most", () => "usd_1000"],
   };
   const quality = Object.keys(quantities).filter((name) => quantities[name].quality);
-  const DEFAULTS = { x: "s_image", y: scored.length ? "accuracy" : "j_image", metric: scored.length ? "accuracy" : "wer" };
   const limits = {};
   const boxes = {};
   const options = (select, names) => names.forEach((name) =>
@@ -162,10 +206,10 @@
   }
   for (const [name, [how]] of Object.entries(LIMITS)) {
     const slider = make("input", { type: "range", name: `limit-${name}`, min: 0, max: 100, step: 1 });
-    const output = make("output");
+    const exact = make("input", { type: "text", name: `exact-${name}`, inputMode: "decimal", autocomplete: "off" });
     const caption = make("span");
-    place("limits").append(make("label", {}, caption, slider, output));
-    limits[name] = { slider, output, caption, how, value: null, start: null };
+    place("limits").append(make("div", { className: "limit" }, make("label", {}, caption, slider), exact));
+    limits[name] = { slider, exact, caption, how, value: null, start: null };
   }
   const range = (name) => {
     const found = points.filter((point) => boxes.kind.some((box) => box.checked && box.value === String(point.kind)))
@@ -188,19 +232,29 @@
   };
   const chosen = (name) => boxes[name].filter((box) => box.checked).map((box) => box.value);
   const fill = (wanted) => {
-    for (const name of ["x", "y", "metric"]) {
-      const select = form.elements[name];
-      const valid = (key) => [...select.options].some((option) => option.value === key);
-      select.value = [wanted.get(name), DEFAULTS[name], select.options[0]?.value].find(valid) ?? "";
+    for (const name of wanted.getAll("model")) { // the name of a model stands for its title
+      points.filter((point) => point.model === name).forEach((point) => wanted.append("model", point.title));
     }
     for (const name of Object.keys(data.prices)) {
       const given = Number(wanted.get(name));
       form.elements[name].value = wanted.has(name) && given >= 0 ? given : data.prices[name].value;
     }
-    for (const [name, [, , first]] of Object.entries(CHOICES)) {
+    // Records in the address stand for their kind, data set, model, setting and batch size.
+    for (const point of points.filter((each) => wanted.getAll("record").includes(each.key))) {
+      const of = { kind: point.kind, dataset: point.dataset, model: point.title, setting: point.setting, batch: point.size[0] };
+      Object.entries(of).forEach(([name, each]) => wanted.append(name, each));
+    }
+    let usually = {};
+    for (const name of new Set(["model", ...Object.keys(CHOICES)])) { // what is chosen at first depends on the models
       const asked = wanted.getAll(name).filter((key) => boxes[name].some((box) => box.value === key));
-      const on = asked.length ? asked : first;
+      const on = asked.length ? asked : usually[name];
       boxes[name].forEach((box) => { box.checked = !on || on.includes(box.value); });
+      if (["model", "kind"].includes(name)) usually = first(chosen("model"), name === "kind" ? chosen("kind") : []);
+    }
+    for (const name of ["x", "y", "metric"]) {
+      const select = form.elements[name];
+      const valid = (key) => [...select.options].some((option) => option.value === key);
+      select.value = [wanted.get(name), usually[name], select.options[0]?.value].find(valid) ?? "";
     }
     for (const name of Object.keys(LIMITS)) {
       const given = parseFloat(wanted.get(name));
@@ -209,15 +263,16 @@
   };
   const address = () => {
     const state = new URLSearchParams();
+    const usually = { ...first(chosen("model"), chosen("kind")), kind: first(chosen("model")).kind };
     for (const name of ["x", "y", "metric"]) {
-      if (form.elements[name].value !== DEFAULTS[name]) state.set(name, form.elements[name].value);
+      if (form.elements[name].value !== usually[name]) state.set(name, form.elements[name].value);
     }
     for (const name of Object.keys(data.prices)) {
       if (price(name) !== data.prices[name].value) state.set(name, price(name));
     }
-    for (const [name, [, choices, first]] of Object.entries(CHOICES)) {
+    for (const [name, [, choices]] of Object.entries(CHOICES)) {
       const on = chosen(name);
-      const usualChoice = first ? String(on) === String(first) : on.length === choices.length;
+      const usualChoice = usually[name] ? String(on) === String(usually[name]) : on.length === choices.length;
       if (!usualChoice) on.forEach((key) => state.append(name, key));
     }
     for (const [name, limit] of Object.entries(limits)) {
@@ -255,12 +310,17 @@
   let hovered = null;
   let selected = null;
   let drawn = [];
+  const axes = () => [form.elements.x.value, form.elements.y.value];
+  const link = (point, words) => make("a", { href: point.href, textContent: words });
   const detail = () => {
     place("detail").replaceChildren(...(selected ? [
       `${named(selected)} on ${datasets[selected.dataset]}: `,
-      [form.elements.x.value, form.elements.y.value].map((name) =>
-        `${quantities[name].title.toLowerCase()} ${shown(selected, name)}`).join(", "),
-      ". ", make("a", { href: selected.href, textContent: "Open the record" }),
+      axes().map((name) => {
+        const turned = inTurns(selected, name).map(([page, , seconds]) => `${seconds} (${page})`).join(", ");
+        return `${quantities[name].title.toLowerCase()} ${shown(selected, name)}${turned && `, ${OWN}; in turns ${turned}`}`;
+      }).join(", "),
+      ". ", link(selected, "Open the record"),
+      ...(pages[selected.key] ?? []).flatMap(([page, href]) => [", ", make("a", { href, textContent: page })]),
     ] : []));
   };
   // On a logarithmic axis, powers of ten have a number; 2 and 5, or all, where there is room.
@@ -276,14 +336,15 @@
   };
   const axis = (name, room) => {
     const { title, log } = quantities[name];
-    const modelled = ofEnergy(name) && drawn.some((point) => point.modelled) ? ", ≈ modelled" : "";
+    const modelled = (ofEnergy(name) && drawn.some((point) => point.modelled) ? ", ≈ modelled" : "")
+      + (ofOwn(name, drawn) ? ", own window" : "");
     return {
       type: log ? "log" : "linear", label: `${title}${modelled}`, grid: true, nice: !log,
       ticks: 5, tickFormat: ticked(name, room), labelArrow: false,
     };
   };
   const draw = () => {
-    const [x, y] = [form.elements.x.value, form.elements.y.value];
+    const [x, y] = axes();
     const width = Math.max(Math.min(place("chart").clientWidth, 900), 280);
     const groups = [...tally(drawn, (point) => point.group).keys()];
     const center = (name) => (point) => value(point, name)[0];
@@ -315,8 +376,11 @@
         Plot.dot(selected && drawn.includes(selected) ? [selected] : [], { ...dot, symbol: "circle", r: 10, stroke: "currentColor", strokeWidth: 2 }),
         Plot.tip(drawn, Plot.pointer({
           x: center(x), y: center(y), ...panel, lineWidth: Math.min(32, width / 12),
-          title: (point) => [named(point), `${quantities[x].title}: ${shown(point, x)}`, `${quantities[y].title}: ${shown(point, y)}`,
-            point.missed.length ? `Misses a limit: ${point.missed.join(", ")}` : "", `Record ${point.key}`].filter(Boolean).join("\n"),
+          title: (point) => [named(point), ...[x, y].flatMap((name) => {
+            const turned = inTurns(point, name);
+            return [`${quantities[name].title}: ${shown(point, name)}${turned.length ? `, ${OWN}` : ""}`,
+              ...turned.map(([page, , seconds]) => `    in turns: ${seconds} (${page})`)];
+          }), point.missed.length ? `Misses a limit: ${point.missed.join(", ")}` : "", `Record ${point.key}`].filter(Boolean).join("\n"),
         })),
       ],
     });
@@ -356,13 +420,13 @@
         head.append(first);
         return make("tr", {}, head, ...cells("td", rest));
       }))));
-  const link = (point, words) => make("a", { href: point.href, textContent: words });
   const AIMS = { usd_1000: "Cheapest", s_image: "Fastest", j_image: "Thriftiest" };
   const aimed = (name) => `${AIMS[name]}, by ${quantities[name].title.toLowerCase()}`;
   const verdict = (one, other, name) => {
-    const { ends, answer, rule, why } = difference(one, other, name);
+    const { ends, answer, rule, seconds, why } = difference(one, other, name);
     if (why) return why;
-    const times = `${ofRatio(ends[0])} times [${ofRatio(ends[1])}, ${ofRatio(ends[2])}], ${rule}`;
+    const turned = seconds ? ` (${seconds.map((each) => text(each, "s")).join(" and ")} per image in turns)` : "";
+    const times = `${ofRatio(ends[0])} times [${ofRatio(ends[1])}, ${ofRatio(ends[2])}], ${rule}${turned}`;
     const most = Math.max(ends[2], 1 / ends[1]);
     const apart = most < 2 ? `${Math.ceil(100 * (most - 1))} %` : `${(Math.ceil(10 * most) / 10).toFixed(1)} times`;
     if (answer === "yes") return `${ends[2] < 1 ? "the other way round in turns" : "real"}: ${times}`;
@@ -372,13 +436,16 @@
   const best = () => {
     const groups = Map.groupBy(filtered(), (point) => point.group);
     const made = [...groups].map(([group, own]) => {
-      const known = own.filter((point) => Object.keys(AIMS).some((name) => value(point, name)));
+      const known = own.filter((point) => point.values.s_image || value(point, "j_image"));
       const able = known.filter((point) => !point.missed.length && !useless(point));
       const rows = Object.keys(AIMS).map((name) => {
         const aim = aimed(name);
         const [first, second] = able.filter((point) => value(point, name))
           .sort((a, b) => value(a, name)[0] - value(b, name)[0]);
-        if (!first) return [aim, "-", "nothing meets the limits, or no record has the number", "-", "-", "-"];
+        if (!first) {
+          const why = able.length ? lacks(able[0], name) : "nothing meets the limits";
+          return [aim, "-", why, "-", "-", "-"];
+        }
         const sure = unsure(first) ? " (its interval reaches beyond a limit)" : "";
         return [aim, link(first, named(first)), shown(first, name) + sure,
           second ? link(second, named(second)) : "-", second ? shown(second, name) : "-",
@@ -397,8 +464,17 @@
       && on.model.has(point.title) && on.setting.has(point.setting)
       && on.batch.has(String(point.size[0])));
   };
+  const links = () => {
+    const models = [...new Set(filtered().map((point) => point.model))];
+    const to = (href, textContent) => make("a", { href, textContent });
+    const hire = price("hire") === data.prices.hire.value ? "" : `&hire=${price("hire")}`;
+    const of = models.length > 3 ? [] : models.filter((model) => about[model]).map((model) => make("span", {},
+      `${points.find((point) => point.model === model).title}: `, to(about[model][0], "its pages"),
+      ...(about[model][1] ? [", ", to(`finder.html#model=${encodeURIComponent(model)}${hire}`, "GPUs that run it")] : []), ". "));
+    place("links").replaceChildren(...(of.length ? of : [to(`finder.html#${hire.slice(1)}`, "Which GPU runs a model?")]));
+  };
   const update = () => {
-    const [x, y] = [form.elements.x.value, form.elements.y.value];
+    const [x, y] = axes();
     Object.values(boxes).forEach((list) => list.label());
     const found = filtered();
     begin(found);
@@ -409,10 +485,12 @@
       const now = limitOf(name);
       limit.slider.value = known && now !== null ? toPosition(name, now) : off(name);
       const said = now === null ? "no limit" : text(now, quantities[quantity].unit);
-      limit.output.value = said;
+      limit.exact.value = said;
+      limit.exact.disabled = !known;
       limit.slider.setAttribute("aria-valuetext", said);
       limit.caption.textContent = quantities[quantity]
         ? `${quantities[quantity].title} at ${low(name) ? "most" : "least"} ` : "No quality is known ";
+      limit.exact.setAttribute("aria-label", `${limit.caption.textContent.trim()}, typed`);
     }
     found.forEach((point) => {
       point.group = `${datasets[point.dataset]}, ${kinds[point.kind].title}`;
@@ -431,7 +509,15 @@
     const groups = new Set(drawn.map((point) => point.group)).size;
     const apart = groups > 1 ? ` They are of ${groups} kinds, each with a panel of its own.` : "";
     const within = drawn.filter((point) => !point.missed.length).length;
-    place("status").textContent = `${drawn.length} of ${found.length} chosen records have both numbers; ${within} of them meet the limits.${apart} ${notes.join(" ")}`;
+    const unpriced = price("tariff") ? found.filter((point) => point.no_joules) : [];
+    if (unpriced.length) {
+      notes.push(`${unpriced.length} ${unpriced.length === 1 ? "record has" : "records have"} no joules and so no cost; set the price of electricity to 0 to count the hire alone.`);
+    }
+    const ofKinds = points.filter((point) => chosen("kind").includes(String(point.kind)));
+    const names = (of) => [...new Set(ofKinds.map(of))].join(", ");
+    place("status").textContent = !found.length
+      ? `No record fits all choices. Of the chosen kind there are records on ${names((point) => datasets[point.dataset])}, of ${names((point) => point.title)}.`
+      : `${drawn.length} of ${found.length} chosen records have both numbers; ${within} of them meet the limits.${apart} ${notes.join(" ")}`;
     draw();
     best();
     const apartIn = (point) => (groups > 1 ? [point.group] : []);
@@ -441,16 +527,27 @@
     const rows = drawn.map((point) => [named(point), shown(point, x), shown(point, y), point.front ? "yes" : "no",
       ...(limited ? [meets(point)] : []), ...apartIn(point), link(point, point.key)]);
     const without = found.filter((point) => !drawn.includes(point)).map((point) =>
-      [named(point), point.reason ?? "has no such number", point.group, link(point, point.key)]);
-    const head = (name) => quantities[name].title;
-    const opened = [...place("table").children].map((each) => each.open);
-    const folded = (open, title, shown) => make("details", { open }, make("summary", { textContent: title }), shown);
-    place("table").replaceChildren(
-      folded(opened[0] ?? false, `The same ${drawn.length} points as a table`, table("Points of the figure",
+      [named(point), [...new Set([x, y].filter((name) => !value(point, name)).map((name) => lacks(point, name)))].join("; "),
+        point.group, link(point, point.key)]);
+    const costless = unpriced.filter((point) => drawn.includes(point)).map((point) =>
+      [named(point), lacks(point, "usd_1000"), point.group, link(point, point.key)]);
+    const head = (name) => `${quantities[name].title}${ofOwn(name, drawn) ? `, ${OWN}` : ""}`;
+    const absent = (rows, title) => (rows.length
+      ? [[`${rows.length} ${rows.length === 1 ? "record" : "records"} ${title}`, table(`Records ${title}`, ["Configuration", "Why", "Kind", "Record"], rows)]] : []);
+    const folds = [
+      [`The same ${drawn.length} points as a table`, table("Points of the figure",
         ["Configuration", head(x), head(y), "On the front", ...(limited ? ["Meets the limits"] : []),
-          ...(groups > 1 ? ["Kind"] : []), "Record"], rows)),
-      ...(without.length ? [folded(opened[1] ?? false, `${without.length} records without both numbers`,
-        table("Records without both numbers", ["Configuration", "Why", "Kind", "Record"], without))] : []));
+          ...(groups > 1 ? ["Kind"] : []), "Record"], rows)],
+      ...absent(without, "without both numbers"), ...absent(costless, "without a cost"),
+    ];
+    const opened = new Set([...place("table").children].filter((each) => each.open).map((each) => each.dataset.of));
+    place("table").replaceChildren(...folds.map(([title, shown]) => {
+      const of = title.replace(/\d+ /, "");
+      const made = make("details", { open: opened.has(of) }, make("summary", { textContent: title }), shown);
+      made.dataset.of = of;
+      return made;
+    }));
+    links();
     detail();
     address();
   };
@@ -486,6 +583,7 @@
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("input", (event) => {
+    if (event.target.name.startsWith("exact-")) return; // read when it is complete
     const [, name] = event.target.name.match(/^limit-(.*)/) ?? [];
     if (name) {
       const position = Number(event.target.value);
@@ -493,6 +591,12 @@
       limits[name].value = position === off(name) ? none : toValue(name, position);
     }
     if (event.target.name === "metric") limits.quality.value = null;
+    update();
+  });
+  form.addEventListener("change", (event) => {
+    const [, name] = event.target.name.match(/^exact-(.*)/) ?? [];
+    if (!name) return;
+    limits[name].value = read(event.target.value, quantities[LIMITS[name][1]()].unit) ?? (limits[name].start === null ? null : 0);
     update();
   });
   form.elements.reset.addEventListener("click", () => {

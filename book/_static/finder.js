@@ -1,10 +1,11 @@
-// The page of GPUs: fills the columns "Runs it" and "Free, GB" of its table for the load that was chosen.
+// The page of GPUs: fills the columns behind the name in its table for the load and the price that were chosen.
 document.addEventListener("DOMContentLoaded", () => {
   const data = window.vlmnbFinder;
   const form = document.getElementById("vlmnb-finder");
   const table = document.querySelector("table.vlmnb-filter");
   if (!data || !form || !table) return;
-  const { model, quantization, batch, context } = form.elements;
+  const { model, quantization, batch, context, hire } = form.elements;
+  const firstPrice = hire.value;
   const rows = [...table.tBodies[0].rows];
   const gigabytes = (bytes) => (bytes / 1e9).toFixed(Math.abs(bytes) < 1e7 ? 4 : 2);
   const options = (select, pairs) => select.replaceChildren(
@@ -18,7 +19,22 @@ document.addEventListener("DOMContentLoaded", () => {
     options(context, known.map((size) => [size, size ? `${size} tokens` : `prompt and answer, ${tokens} tokens`]));
     context.value = before && known.includes(Number(before)) ? before : 0;
   };
+  const digits = (value) => Number(value.toPrecision(3)).toString();
+  const seconds = (value) => (value < 0.9995 ? `${digits(1000 * value)} ms` : `${digits(value)} s`);
+  // The lines of vlmnb/fit/bounds.py, which a test holds equal to them.
+  const bound = ([prefillFlops, stepFlops, prefillBytes, stepBytes, steps], { bandwidth, rates }, kind) => {
+    const least = (bytes, flops) => Math.max(bytes / bandwidth, rates[kind] ? flops / rates[kind] : 0);
+    return least(prefillBytes, prefillFlops) + steps * least(stepBytes, stepFlops);
+  };
+  const show = (cell, text, title, sort) => {
+    cell.textContent = text;
+    cell.title = title;
+    cell.classList.toggle("vlmnb-missing", text === "-");
+    if (sort === undefined) delete cell.dataset.sort;
+    else cell.dataset.sort = sort;
+  };
   const update = () => {
+    const price = Math.max(Number(hire.value) || 0, 0);
     const one = data.models[model.value];
     const at = [data.batches.indexOf(Number(batch.value)), one.contexts.indexOf(Number(context.value))];
     const needed = one.bytes[quantization.value][at[0]][at[1]];
@@ -34,14 +50,28 @@ document.addEventListener("DOMContentLoaded", () => {
       row.cells[1].textContent = obstacle ? `no: ${obstacle.split(":")[0]}` : lacks;
       row.cells[1].title = obstacle || "memory that is free, less what is needed; computed, not measured";
       row.cells[1].className = "text";
-      row.cells[2].textContent = obstacle || free < 0 ? "-" : gigabytes(free);
-      row.cells[2].classList.toggle("vlmnb-missing", row.cells[2].textContent === "-");
-      row.cells[2].title = obstacle || (free < 0 ? "nothing is free: it does not fit" : "computed, not measured");
+      const why = obstacle || (free < 0 ? "nothing is free: it does not fit" : "");
+      show(row.cells[2], why ? "-" : gigabytes(free), why || "computed, not measured");
+      const own = data.measured.find(([name, stored, size, gpu]) => name === model.value
+        && stored === quantization.value && size === Number(batch.value) && gpu === i);
+      const least = bound(one.work[quantization.value][at[0]], data.gpus[i], kind) / Number(batch.value);
+      const time = own ? own[4] : least;
+      const [sign, mark] = own ? ["", ""] : ["≥ ", data.gpus[i].rates[kind] ? "" : " *"];
+      const how = own ? `measured, answers of ${own[5]} tokens; record ${own[6]}` : `lower bound${mark && ", from the bandwidth alone"}; not measured`;
+      const cost = 1000 * time * price / 3600;
+      show(row.cells[3], why ? "-" : `${sign}${seconds(time)}${mark}`, why || how, why ? undefined : time);
+      show(row.cells[4], why || !price ? "-" : `${sign}$${digits(cost)}${mark}`, why || (price ? `${how}; at $${price} an hour` : "no price is given"),
+        why || !price ? undefined : cost);
       running += !obstacle && free >= 0;
     });
     document.getElementById("vlmnb-finder-answer").textContent = never
       ? `Nothing runs ${one.title} as ${quantization.value}: ${never}.`
-      : `${one.title} as ${quantization.value} takes ${gigabytes(needed)} GB; ${running} of ${rows.length} GPUs have that.`;
+      : `${one.title} as ${quantization.value} takes ${gigabytes(needed)} GB; ${running} of ${rows.length} GPUs have that. Bounds are for answers of ${one.answer} tokens.`;
+    const explore = Object.assign(document.createElement("a"), {
+      href: `explore.html#model=${encodeURIComponent(model.value)}${hire.value === firstPrice ? "" : `&hire=${price}`}`,
+      textContent: `Explore what was measured or reported of ${one.title}`,
+    });
+    document.getElementById("vlmnb-finder-links").replaceChildren(explore);
     document.querySelector("form.vlmnb-filters")?.dispatchEvent(new Event("input"));
     const state = new URLSearchParams(new FormData(form));
     history.replaceState(null, "", `#${state}`);
@@ -53,6 +83,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const valid = [...select.options].some((option) => option.value === wanted.get(select.name));
       if (valid) select.value = wanted.get(select.name);
     }
+    if (Number(wanted.get("hire")) >= 0 && wanted.get("hire")) hire.value = wanted.get("hire");
     update();
   };
   form.addEventListener("input", (event) => {

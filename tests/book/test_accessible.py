@@ -11,6 +11,8 @@ from typing import Any
 import browser
 import pytest
 
+from vlmnb.fit import answer
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(browser.executable() is None, reason="no Chromium here; install the package chromium"),
@@ -133,10 +135,55 @@ def test_the_finder_shows_which_gpus_run_a_model(site: Path) -> None:
         assert runs.inner_text().startswith("lacks")
         free = rows.filter(has_text="GeForce RTX 3060").first.locator("td").nth(1)
         assert (free.inner_text(), "does not fit" in free.get_attribute("title")) == ("-", True)
+        page.locator("#vlmnb-finder [name=batch]").select_option("1")
+        page.get_by_label("Your GPU, $ per hour").fill("0.4")
+        load = answer.load_of("llava-1.5-7b")
+        bounds = {row.gpu.title: row for row in answer.of("llava-1.5-7b", "Q4_K_M", load).gpus}
+        shown = rows.evaluate_all("""rows => rows.map((row) =>
+          [0, 3, 4].map((i) => row.cells[i].dataset.sort ?? row.cells[i].textContent))""")
+        for title, seconds, cost in shown:
+            if not bounds[title].runs:
+                assert (seconds, cost) == ("-", "-")
+                continue
+            assert float(seconds) == pytest.approx(bounds[title].bound.total_s)
+            assert float(cost) == pytest.approx(1000 * bounds[title].bound.total_s * 0.4 / 3600)
+        texts = {
+            row[4] for row in rows.evaluate_all("rows => rows.map(r => [...r.cells].map(c => c.textContent))")
+        }
+        assert all(text == "-" or text.startswith("≥ $") for text in texts)
+        link = page.locator("#vlmnb-finder-links a").get_attribute("href")
+        assert link == "explore.html#model=llava-1.5-7b&hire=0.4"
+        page.locator("#vlmnb-finder [name=batch]").select_option("64")
         page.get_by_label("only those that run it").check()
         assert set(rows.locator("visible=true").locator("td:first-of-type").all_inner_texts()) == {"yes"}
         address = page.url
         page.reload()
         assert page.locator("#vlmnb-finder [name=batch]").input_value() == "64"
+        assert page.get_by_label("Your GPU, $ per hour").input_value() == "0.4"
+        page.locator("#vlmnb-finder-links a").click()
+        page.wait_for_url("**/explore.html#*")
+        page.wait_for_timeout(500)
+        assert page.locator("[name=hire]").input_value() == "0.4"
+        page.locator("[data-links] a", has_text="GPUs that run it").click()
+        page.wait_for_url("**/finder.html#model=llava-1.5-7b*")
+        page.go_back()
+        page.go_back()
         assert page.url == address
     assert noise == browser.Noise([], [], [])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_one_screen_holds_the_findings_their_figure_and_the_doors(site: Path, dark: bool) -> None:
+    with browser.opened(site / "book/index.html", dark=dark, width=1300) as (page, _):
+        figure = page.locator(".vlmnb-first figure").bounding_box()
+        doors = page.locator(".vlmnb-doors").bounding_box()
+        assert figure["y"] + figure["height"] < 900
+        assert doors["y"] + doors["height"] < 900
+        assert figure["y"] < page.locator(".vlmnb-first li").last.bounding_box()["y"]
+
+
+def test_cards_and_chapters_lead_to_costs_and_to_explore(site: Path) -> None:
+    for name, folder in (("runs/llava-tiny/card", "../../generated/"), ("generated/llava-tiny", "")):
+        text = (site / f"book/{name}.html").read_text(encoding="utf-8")
+        for page in ("finder", "explore"):
+            assert f'href="{folder}{page}.html#model=llava-tiny"' in text, (name, page)

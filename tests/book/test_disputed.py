@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from typing import Any
 
 import bookmaking
 import pytest
 import reported as reports
+from factory import cell, timed
 
 from vlmnb.book import disputed
 from vlmnb.book.content import Content, Page
@@ -87,7 +90,25 @@ def test_the_first_page_says_who_is_cheapest_in_joules_as_the_reports_print_them
     page, _ = first.page(content)
     costs = next(line for line in page.splitlines() if "In earlier reports" in line)
     assert "Fuyu 8B needs the least time and energy" in costs
-    assert "89.4 ms and 16 J with Qwen2.5-VL 3B and 102 ms and 50 J with LLaVA-1.5 7B" in costs
+    assert "89.4 ms ⚠ and 16 J ⚠ with Qwen2.5-VL 3B and 102 ms and 50 J with LLaVA-1.5 7B" in costs
+    doubt, lengths = (content.disputed[int(n) - 1] for n in re.findall(r"#finding-(\d+)", costs))
+    assert doubt.level != "note"
+    assert lengths.rule == first.LENGTH
+    assert "6.61, 11.1 and 8.18" in costs
+
+
+def test_each_finding_of_the_first_page_leads_to_the_figures_it_is_about(content: Content) -> None:
+    random: dict[str, Any] = {"weights": "random", "length": "fixed", "batch_size": 1, "samples": 1}
+    own = tuple(
+        timed((seconds,), of=cell(model=name, **random), key=key)
+        for name, seconds, key in (("fuyu-8b", 34.0, "a" * 16), ("qwen2.5-vl-3b", 17.0, "b" * 16))
+    )
+    small = tuple(timed(of=cell(model=name, batch_size=16)) for name in ("llava-tiny", "fuyu-tiny"))
+    page, _ = first.page(dataclasses.replace(content, records=(*content.records, *own, *small)))
+    numbered = [line for line in page.splitlines() if re.match(r"\d\. ", line)]
+    assert len(numbered) == 5
+    assert all("generated/" in line or 'href="explore.html#' in line for line in numbered)
+    assert f'href="explore.html#record={"b" * 16}&amp;record={"a" * 16}"' in numbered[3]
 
 
 def test_the_page_of_an_axis_marks_disputed_figures_and_lists_the_findings(content: Content) -> None:

@@ -17,6 +17,8 @@ import pytest
 
 from vlmnb.analysis import series
 from vlmnb.book import explorer
+from vlmnb.book.content import Content, Page
+from vlmnb.book.pages import explore
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
 from vlmnb.records.turns import Turns
@@ -111,8 +113,9 @@ def test_points_that_took_turns_are_compared_by_them() -> None:
         records.append(made)
     known = Turns(name="t", started_at="2026-01-01T00:00:00+00:00", timings=timings)
     assert not explorer.data(records)["paired"], "batches of other sizes"
-    ratio, low, high, in_turns = explorer.data(records, [known])["paired"]["0 1"]
-    assert in_turns
+    ratio, low, high, times, *seconds = explorer.data(records, [known])["paired"]["0 1"]
+    assert times == 1
+    assert seconds == pytest.approx([0.05 * 2**0.5 * 1.01, 0.05 * 1.01], rel=1e-6)
     assert low <= ratio <= high < 0.8
     assert ratio == pytest.approx(2**-0.5, rel=0.02)
 
@@ -125,6 +128,36 @@ def test_a_record_without_a_number_has_its_size_and_a_single_batch_no_interval()
     assert by_key[failed.key]["reason"] == "out of memory: no room"
     values = by_key[single.key]["values"]
     assert (values["s_image"], values["images_s"]) == ([0.25], [4.0])
+    assert by_key[single.key]["batches"] == 1
+    without = explorer.data([factory.record(energy=())])["points"][0]
+    assert without["no_joules"]
+    assert "no_joules" not in by_key[single.key]
+
+
+def turned() -> Content:
+    """Two records 4 % apart in their windows and 38 % in turns, one without joules, two single batches."""
+    cell, told = factory.cell(samples=24), factory.answers(24, 3)
+    records, timings = [], {}
+    for name, key, window, turn in (("fp32", "a" * 16, 0.200, 0.4), ("sdpa", "b" * 16, 0.208, 0.552)):
+        steady = tuple(1 + 0.002 * (i % 3) for i in range(12))
+        made = factory.record(
+            factory.but(cell, optimization=name), key=key, answers=told,
+            latencies=tuple(window * each for each in steady),
+        )  # fmt: skip
+        timings[key] = factory.but(made.timing, latencies_s=tuple(turn * s for s in steady), turns="t")
+        records.append(made)
+    more = factory.but(records[0], key="c" * 16, cell=factory.but(cell, optimization="bf16"), energy=())
+    single = [
+        factory.record(
+            factory.but(cell, optimization=name, weights="random", samples=2), key=key, latencies=(0.5,),
+            answers=factory.answers(2, 0),
+        )
+        for name, key in (("fp32", "d" * 16), ("sdpa", "e" * 16))
+    ]  # fmt: skip
+    known = Turns(name="t", started_at="2026-01-01T00:00:00+00:00", timings=timings)
+    shown = tuple(factory.but(one, timing=timings[one.key]) for one in records)
+    page = Page("llava-tiny", "optimization", "", {}, shown)
+    return Content((*records, more, *single), (page,), turns=(known,))
 
 
 class TestInABrowser:
@@ -135,6 +168,19 @@ class TestInABrowser:
         with browser.opened(site / "book/generated/explore.html") as (page, noise):
             yield page
             assert noise == browser.Noise([], [], [])
+
+    @pytest.fixture
+    def filled(self, site: Path) -> Iterator[Any]:
+        """The page with records of a test's own."""
+        content = turned()
+        body = explore.script(content) + explore.links(content)
+        with browser.started() as chromium:
+            page = chromium.new_page(viewport={"width": 1280, "height": 900})
+            kind = "text/javascript"
+            page.route("**/downloads/explore.js", lambda route: route.fulfill(body=body, content_type=kind))
+            page.goto((site / "book/generated/explore.html").as_uri())
+            page.wait_for_timeout(500)
+            yield page
 
     def test_the_browser_compares_as_the_package_does(self, site: Path, opened: Any) -> None:
         files = sorted((site / "downloads" / "records").rglob("*.json"))
@@ -161,6 +207,94 @@ class TestInABrowser:
     def test_no_bound_of_a_ratio_reads_as_no_difference(self, opened: Any) -> None:
         written = opened.evaluate("[1.001, 1.15, 0.9996, 1].map(vlmnbExplore.ofRatio)")
         assert written == ["1.001", "1.15", "0.9996", "1.00"]
+
+    def test_cost_follows_the_comparison_of_times_and_joules_weigh_by_their_share(self, filled: Any) -> None:
+        found = filled.evaluate("""() => {
+          const { points, difference, value } = vlmnbExplore;
+          const of = (key) => points.find((p) => p.key === key.repeat(16));
+          const ends = (name) => difference(of('a'), of('b'), name);
+          const form = document.querySelector('#vlmnb-explore form');
+          const set = (name, to) => {
+            form.elements[name].value = to;
+            form.dispatchEvent(new Event('input', { bubbles: true }));
+          };
+          set('tariff', 0.3); set('hire', 0.4);
+          const both = [ends('s_image'), ends('usd_1000'), ends('j_image')];
+          const cost = value(of('a'), 'usd_1000')[0];
+          const left = value(of('c'), 'usd_1000') ?? null;
+          form.elements.tariff.value = 0;
+          return { both, cost, left, rent: ends('usd_1000'), alone: value(of('c'), 'usd_1000')[0],
+            single: difference(of('d'), of('e'), 'j_image').why };
+        }""")
+        seconds, cost, joules = found["both"]
+        rent = 1000 * 0.1002 * 0.4 / 3600
+        assert found["left"] is None
+        assert found["alone"] == pytest.approx(rent)
+        assert found["rent"]["ends"] == seconds["ends"], "the same comparison"
+        assert seconds["ends"][0] == pytest.approx(1.38)
+        assert seconds["seconds"] == pytest.approx([0.2004, 0.27655], rel=1e-3)
+        share = rent / found["cost"]
+        assert 0 < share < 1
+        assert cost["ends"] == pytest.approx(
+            [share * s + (1 - share) * j for s, j in zip(seconds["ends"], joules["ends"], strict=True)]
+        )
+        assert joules["ends"][1:] == pytest.approx([1 / 1.2, 1.2]), "the noise floor either way"
+        assert (cost["answer"], cost["rule"].split(";")[0]) == ("yes", "timed in turns")
+        assert "one reading" in found["single"]
+
+    def test_which_times_are_shown_is_said_and_records_without_joules_are_counted(self, filled: Any) -> None:
+        status, folds = filled.locator("[data-status]"), filled.locator("[data-table] > details")
+        assert "1 record has no joules" in status.inner_text()
+        assert "1 record without a cost" in folds.all_inner_texts()
+        folds.nth(0).locator("summary").click()
+        heads = folds.nth(0).locator("th[scope=col]").all_inner_texts()
+        assert heads[1].endswith("own window")
+        chart = filled.locator("[data-chart]")
+        chart.focus()
+        for _ in range(4):
+            chart.press("ArrowRight")
+            detail = filled.locator("[data-detail]").inner_text().replace("\u00a0", " ")
+            if "sdpa" in detail:
+                break
+        assert "104 ms" in detail
+        assert "in turns 277 ms (Optimization)" in detail
+        page = filled.locator("[data-detail] a", has_text="Optimization").get_attribute("href")
+        assert page == "../runs/llava-tiny/optimization.html"
+        cheapest, fastest = filled.locator("[data-best] tbody tr td:last-child").all_inner_texts()[:2]
+        assert ("timed in turns" in cheapest, "windows apart" in fastest) == (True, True)
+        filled.locator("summary", has_text="Your prices").click()
+        filled.get_by_label("Electricity, $ per kWh").fill("0")
+        assert "no joules" not in status.inner_text()
+
+    def test_an_address_names_models_or_records_and_leads_on_to_the_gpus(self, opened: Any) -> None:
+        status = opened.locator("[data-status]")
+        opened.evaluate("location.hash = 'model=fuyu-8b'")
+        opened.wait_for_timeout(300)
+        opened.locator("[data-table] > details:first-child > summary").click()
+        drawn = opened.locator("[data-table] > details:first-child tbody th").all_inner_texts()
+        assert drawn
+        assert all(text.startswith("Fuyu 8B") for text in drawn)
+        gpus = opened.locator("[data-links] a", has_text="GPUs").get_attribute("href")
+        assert gpus == "finder.html#model=fuyu-8b"
+        key = opened.evaluate(
+            "vlmnbExplore.points.find((p) => p.values.s_image && p.model === 'fuyu-8b').key"
+        )
+        opened.evaluate("(key) => { location.hash = `record=${key}`; }", key)
+        opened.wait_for_timeout(300)
+        assert status.inner_text().startswith("1 of 1 chosen")
+        assert key in opened.locator("[data-table]").text_content()
+
+    def test_a_limit_can_be_typed(self, opened: Any) -> None:
+        typed = opened.get_by_label("Latency per image at most, typed")
+        for text, limit in (("500 ms", "500\u00a0ms"), ("0.1", "100\u00a0ms"), ("2 s", "2.00\u00a0s")):
+            typed.fill(text)
+            typed.press("Enter")
+            typed.blur()
+            assert typed.input_value() == limit
+        assert "seconds=2" in opened.url
+        typed.fill("no limit")
+        typed.blur()
+        assert "seconds" not in opened.url
 
     def test_the_front_is_that_of_the_package(self, opened: Any) -> None:
         values, keys = opened.evaluate(FRONT)
@@ -226,7 +360,7 @@ class TestInABrowser:
         chart = opened.locator("[data-chart]")
         chart.focus()
         chart.press("ArrowRight")
-        link = opened.locator("[data-detail] a")
+        link = opened.locator("[data-detail] a").first
         first = link.get_attribute("href")
         chart.press("ArrowRight")
         assert first != link.get_attribute("href")
@@ -248,7 +382,7 @@ class TestInABrowser:
             dot.scroll_into_view_if_needed()
             box = dot.bounding_box()
             page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-            assert "/downloads/records/" in page.locator("[data-detail] a").get_attribute("href")
+            assert "/downloads/records/" in page.locator("[data-detail] a").first.get_attribute("href")
             assert page.url.split("#")[0].endswith("explore.html")
 
     def test_kinds_and_data_sets_have_panels_of_their_own(self, opened: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import factory
 import pytest
 
 from vlmnb.fit import answer, finder, gpus
@@ -23,6 +24,31 @@ def test_memory_and_gpus_are_those_of_fit(model: str, kind: str, batch: int, con
         obstacle = ours["obstacles"].get(kind) or theirs["obstacles"][number]
         runs = theirs["usable"] >= needed and not obstacle
         assert runs == rows[gpu.name].runs
+        prefill_flops, step_flops, prefill_bytes, step_bytes, steps = ours["work"][kind][
+            found["batches"].index(batch)
+        ]
+        rate = theirs["rates"][number] or float("inf")
+        prefill, step = (
+            max(size / theirs["bandwidth"], flops / rate)
+            for size, flops in ((prefill_bytes, prefill_flops), (step_bytes, step_flops))
+        )
+        assert prefill + steps * step == pytest.approx(rows[gpu.name].bound.total_s)
+        assert (theirs["rates"][number] > 0) == rows[gpu.name].bound.compute_known
+
+
+def test_a_record_of_a_gpu_takes_the_place_of_the_bound_if_image_and_prompt_are_the_finders() -> None:
+    cell = factory.cell(
+        model="fuyu-8b", weights="random", length="fixed", device="cuda", optimization="fp16", dtype="fp16",
+        image_size=224, seq_len=200, batch_size=4, samples=48, max_new_tokens=16,
+    )  # fmt: skip
+    where = {"code": "0" * 16, "machine": {"gpus": [{"name": "NVIDIA H200"}]}}
+    made = factory.timed(of=cell, key="a" * 16, provenance=where, answers=factory.answers(48, 0))
+    other = factory.but(made, key="b" * 16, cell=factory.but(cell, seq_len=50))
+    (found,) = finder.data(["fuyu-8b"], [made, other])["measured"]
+    model, kind, batch, place, seconds, tokens, key = found
+    assert (model, kind, batch, tokens, key) == ("fuyu-8b", "fp16", 4, 3, "a" * 16)
+    assert gpus.newest_first()[place].name == "H200 SXM"
+    assert seconds == pytest.approx(made.latency_s / 4)
 
 
 def test_only_contexts_that_a_model_was_trained_for_are_offered() -> None:

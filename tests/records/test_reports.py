@@ -194,6 +194,16 @@ def test_figures_of_one_cell_that_are_not_one_number_are_conflicts(committed: li
     }  # fmt: skip
 
 
+def test_both_pages_of_a_figure_that_is_printed_twice_say_so(committed: list[Record]) -> None:
+    twice = [one for one in committed if one.reported and one.reported.doubles()]
+    pairs = [(a.file, a.table, a.printed, b.table, b.printed) for r in twice for a, b in r.reported.doubles()]
+    assert pairs == [("report on Fuyu 8B", "Device Tests", "0.077", "Batch Tests", "0.078")]
+    for axis, here, there in (("device", "0.077", "0.078"), ("batch_size", "0.078", "0.077")):
+        said = footnotes.reasons([twice[0].on(axis)])
+        assert 0 < said.index(here) < said.index(there)
+    assert not twice[0].on("seq_len").reported.remarks
+
+
 def test_sentences_name_the_sources_by_what_they_are(committed: list[Record]) -> None:
     own = [one.reported for one in committed if one.reported]
     told = [remark.text for of in own for remark in of.remarks] + [

@@ -248,7 +248,7 @@ def _of_records(content: Content) -> OfRecords:
         "audit.md": audit.page(content.records, "measured", content.turns),
         "reports-checked.md": audit.page(content.records, "reports"),
     }
-    scripts = {"explore.js": explore.script(content), "finder.js": finder.script()}
+    scripts = {"explore.js": explore.script(content), "finder.js": finder.script(content)}
     files = {f"{collect.EXTRA}downloads/{name}": made for name, made in scripts.items()}
     return OfRecords(texts, files, finder.memory())
 
@@ -286,6 +286,7 @@ def _generated(content: Content, of_records: futures.Future[OfRecords]) -> Files
     # The first page includes it, from one folder above.
     texts["headline.md"] = texts["headline.md"].replace(' href="', ' href="generated/')
     files = other.files | {f"generated/{name}": text.encode() for name, text in texts.items()}
+    files[f"{collect.EXTRA}downloads/explore.js"] += explore.links(content)
     for setup, results in base_configuration.base_results(content.records).items():
         if pareto.panels(results):
             drawn[pareto_figure.path(setup)] = pareto_figure.figure(results)

@@ -29,9 +29,10 @@ PAIRS_AT_MOST = 20_000
 def data(records: Sequence[Record], known: Sequence[Turns] = ()) -> dict[str, Any]:
     """Return what the page draws, as plain values for JSON.
 
-    ``points`` have their values as ``[value]`` or ``[value, low, high]``, in SI units; ``paired`` holds, by
-    the numbers of two points of the same batches or turns, the ratio of their latencies, its interval, and
-    how often they took turns.
+    ``points`` have their values as ``[value]`` or ``[value, low, high]``, in SI units, times those of the
+    record's own window; ``paired`` holds, by the numbers of two points of the same batches or turns, the
+    ratio of their latencies and its interval, and how often they took turns, negative if background load
+    disturbed them; and then the seconds per image of both in the turns that a page shows, or the latest.
     """
     records = base_configuration.on_a_device(records)
     newest: dict[tuple[str, Cell], Record] = {}
@@ -97,8 +98,13 @@ def _point(record: Record) -> dict[str, Any]:
     }
     if record.status != "ok":
         found["reason"] = f"{record.status.replace('_', ' ')}: {readable(record.reason)}"
-    if latency is not None and latency.confidence >= intervals.ENOUGH:
-        found["spread"] = _rounded(_spread(record))
+    if latency is not None:
+        found["batches"] = latency.n
+        if latency.confidence >= intervals.ENOUGH:
+            found["spread"] = _rounded(_spread(record))
+    if record.status == "ok" and record.latency_s is not None and record.energy_j_per_sample is None:
+        told = "the report prints none here" if record.reported else readable(record.energy_reason)
+        found["no_joules"] = told or "its window has no reading"
     flags = {
         "modelled": record.energy_method == "model",
         "busy": record.latency is not None and record.batches_under_load,
@@ -168,8 +174,11 @@ def _paired(
         floor = machines[kinds[one]]["floor"] or 0.0
         made = series.latency_difference(low, high, floor, per_sample=True)
         if made is not None and made.paired:
-            times = len(matching.matched(low, high).turns) if matching.in_turns(low, high) else 0
-            found[f"{one} {other}"] = _rounded([made.ratio, made.low, made.high, times])
+            of = matching.matched(low, high)
+            times = len(of.turns) if matching.in_turns(low, high) else 0
+            seconds = [(r.latency_s or 0.0) / r.cell.batch_size for r in (of.low, of.high)] if times else []
+            sign = -1 if matching.disturbed(low, high) else 1
+            found[f"{one} {other}"] = _rounded([made.ratio, made.low, made.high, sign * times, *seconds])
     return found
 
 

@@ -1,16 +1,18 @@
-"""Which GPUs run which model: the memory of every load that the book's finder offers, and the GPUs."""
+"""Which GPUs run which model: memory and work of every load that the book's finder offers, and the GPUs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from vlmnb.files import templates
-from vlmnb.fit import gpus, memory, quantize, shape
+from vlmnb.fit import bounds, gpus, memory, predict, quantize, shape
 from vlmnb.fit.memory import Load
+from vlmnb.fit.quantize import Quantization
 from vlmnb.fit.shape import Shape
 from vlmnb.flops import formula
+from vlmnb.records.record import Record
 from vlmnb.stats import formatting
 from vlmnb.views import table
 from vlmnb.views.table import Field, Table
@@ -20,22 +22,44 @@ CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 """Tokens per sample, those that a model was trained for; 0 comes first: prompt and longest answer."""
 
 
-def data(names: Iterable[str]) -> dict[str, Any]:
-    """Return, as plain values for JSON, what each load takes and what each GPU has.
+def data(names: Iterable[str], records: Iterable[Record] = ()) -> dict[str, Any]:
+    """Return, as plain values for JSON, what each load takes, what each GPU has, and what was measured there.
 
-    ``models`` hold ``bytes`` by quantization, a row per batch of ``batches`` and a number per context.
+    ``models`` hold ``bytes`` by quantization, a row per batch of ``batches`` and a number per context, and
+    ``work``, of which the browser makes the bound of ``bounds.bound``: FLOPs of the prompts' pass and of a
+    step, bytes of both, and steps. ``measured`` has a model, a quantization, a batch size, the place of a
+    GPU, seconds per image, tokens of an answer and the record's key.
     """
     kinds = list(quantize.QUANTIZATIONS.values())
+    listed = gpus.newest_first()
     return {
         "batches": BATCHES,
         "overhead": memory.OVERHEAD_BYTES,
         "quantizations": {kind.name: kind.summary for kind in kinds},
         "models": {name: _model(name) for name in names},
         "gpus": [
-            {"usable": gpu.usable_bytes, "obstacles": [gpu.obstacle(kind) for kind in kinds]}
-            for gpu in gpus.newest_first()
+            {
+                "usable": gpu.usable_bytes, "obstacles": [gpu.obstacle(kind) for kind in kinds],
+                "bandwidth": gpu.bandwidth_gb_s * 1e9,
+                "rates": [(bounds.matrix_rate(kind, gpu) or 0) * 1e12 for kind in kinds],
+            }
+            for gpu in listed
         ],
-    }
+        "measured": _measured(list(records), [gpu.name for gpu in listed]),
+    }  # fmt: skip
+
+
+def _measured(records: Sequence[Record], listed: Sequence[str]) -> list[list[Any]]:
+    """Return the newest records of GPUs that hold for a load of the finder: its image and its prompt."""
+    found, by_key = [], {record.key: record for record in records}
+    for seen in predict.observations(records):
+        cell, answers = by_key[seen.key].cell, by_key[seen.key].answers
+        base = _load(shape.of(cell.model))
+        if (cell.image_size, cell.seq_len) == (base.image_size, base.text_tokens):
+            tokens = round(sum(one.output_tokens for one in answers) / max(len(answers), 1))
+            place, seconds = listed.index(seen.gpu.name), seen.latency_s / cell.batch_size
+            found.append([cell.model, seen.quantization, cell.batch_size, place, seconds, tokens, seen.key])
+    return found
 
 
 def memory_table(names: Iterable[str]) -> str:
@@ -87,7 +111,10 @@ def computed_table(names: Iterable[str], batch_size: int) -> str:
 
 def gpu_table() -> str:
     """Return all GPUs, the newest first, with columns for the answer, which the page fills."""
-    columns = ("GPU", "Runs it", "Free, GB", "GiB", "GB/s", "fp16 TFLOP/s", "W", "USD", "Kind", "Year")
+    columns = (
+        "GPU", "Runs it", "Free, GB", "Time per image", "Cost of 1,000 images", "GiB", "GB/s", "fp16 TFLOP/s",
+        "W", "USD", "Kind", "Year",
+    )  # fmt: skip
     rows = []
     for gpu in gpus.newest_first():
         figures = (gpu.memory_gib, gpu.bandwidth_gb_s, gpu.fp16_tflops, gpu.power_w, gpu.price_usd)
@@ -95,7 +122,7 @@ def gpu_table() -> str:
             table.without("not known") if one is None else Field(f"{one:g}") for one in (*figures, gpu.year)
         ]
         unknown = table.without("shown for what you choose above, which needs JavaScript")
-        answers = (replace(unknown, words=True), unknown)
+        answers = (replace(unknown, words=True), unknown, unknown, unknown)
         old = f"the torch of PyPI needs CUDA compute capability {gpus.CURRENT_CUDA}, or a GPU of that time"
         kind = Field(f"{gpu.segment}, old", old, words=True) if gpu.old else Field(gpu.segment, words=True)
         rows.append((Field(gpu.title), *answers, *numbers[:-1], kind, numbers[-1]))
@@ -129,5 +156,16 @@ def _model(name: str) -> dict[str, Any]:
     obstacles = {kind.name: quantize.obstacle(model, kind) for kind in quantize.QUANTIZATIONS.values()}
     return {
         "title": model.entry.title, "contexts": contexts, "tokens": asked, "bytes": sizes,
+        "answer": load.new_tokens, "work": {
+            kind.name: [
+                list(_work(model, kind, load.model_copy(update={"batch_size": batch}))) for batch in BATCHES
+            ]
+            for kind in quantize.QUANTIZATIONS.values()
+        },
         "obstacles": {kind: why for kind, why in obstacles.items() if why},
     }  # fmt: skip
+
+
+def _work(model: Shape, kind: Quantization, load: Load) -> tuple[int, ...]:
+    found = bounds.work(model, kind, load.under(model, kind))
+    return found.prefill_flops, found.step_flops, found.prefill_bytes, found.step_bytes, found.steps

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import combinations
 from typing import Literal
@@ -88,11 +89,35 @@ class Reported(Frozen):
         return "; ".join(f"{file}: {', '.join(names)}" for file, names in tables.items())
 
     def on(self, axis: str) -> Reported:
-        """Return the figures in the report's own table of an axis, and the remarks on it."""
+        """Return the figures in the report's own table of an axis, and the remarks on it.
+
+        A figure that another table of the report prints otherwise has a remark of its own.
+        """
+        ordered = [pair if pair[0].axis == axis else pair[::-1] for pair in self.doubles()]
+        twice = [
+            f"{one.column} is {one.printed} here and {other.printed} under {other.table} (row {other.row}): "
+            "cut off in one of the tables, rounded in the other, or timed twice."
+            for one, other in ordered
+            if one.axis == axis
+        ]
         return Reported(
             figures=tuple(f for f in self.figures if f.axis == axis and f.kind == "report"),
-            remarks=tuple(r for r in self.remarks if r.axis == axis),
+            remarks=(
+                *(remark for remark in self.remarks if remark.axis == axis),
+                *(Remark(axis=axis, text=text) for text in twice),
+            ),
         )
+
+    def doubles(self) -> list[tuple[Figure, Figure]]:
+        """Return pairs of figures of a report's tables that differ although they have the same digits."""
+        printed = [figure for figure in self.figures if figure.kind == "report" and figure.value is not None]
+        return [
+            (one, other)
+            for one, other in combinations(printed, 2)
+            if one.quantity == other.quantity
+            and one.value != other.value
+            and math.isclose(step(one), step(other))
+        ]
 
     def conflicts(self) -> list[tuple[Figure, Figure]]:
         """Return pairs of figures of one quantity that cannot be one number, cut off or rounded."""

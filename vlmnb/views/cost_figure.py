@@ -16,7 +16,7 @@ def figure(found: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> 
     from matplotlib.figure import Figure
 
     with themed():
-        sketch = Figure(figsize=(6.2, 2.8), layout="constrained")
+        sketch = Figure(figsize=(5.0, 3.6), layout="constrained")
         place = sketch.subplots()
         for name, records in found.items():
             at = [

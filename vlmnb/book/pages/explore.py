@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from vlmnb import models
+from vlmnb import models, paths
 from vlmnb.book import explorer
-from vlmnb.book.content import Content
+from vlmnb.book.content import Content, axis_title
 from vlmnb.book.rendering import render
 from vlmnb.views.figure_style import look
 
@@ -29,3 +29,22 @@ def script(content: Content) -> bytes:
             if point["model"] == model:
                 found["marks"][point["title"]] = [color, SYMBOLS[marker]]
     return f"window.vlmnbExplore = {json.dumps(found, separators=(',', ':'), ensure_ascii=True)};\n".encode()
+
+
+def links(content: Content) -> bytes:
+    """Return, as a part of that script, where the records of a model are shown, and in which times.
+
+    ``pages`` holds by key a title, an address, and the seconds per image in turns if the page shows those;
+    ``about`` holds by model the address of its chapter, and 1 if the finder of GPUs knows the model.
+    """
+    pages: dict[str, list[tuple[str, str, float]]] = {}
+    for page in content.pages:
+        for record in page.records if not page.from_report else ():
+            turned = bool(record.timing and record.timing.turns and record.latency_s)
+            seconds = (record.latency_s or 0) / record.cell.batch_size if turned else 0
+            place = axis_title(page.axis), f"../{page.path}.html", float(f"{seconds:.9g}")
+            pages.setdefault(record.key, []).append(place)
+    known = models.registry()
+    about = {name: (f"{paths.model_folder(name)}.html", int(name in known)) for name in content.models}
+    found = json.dumps({"pages": pages, "about": about}, separators=(",", ":"), ensure_ascii=True)
+    return f"Object.assign(window.vlmnbExplore, {found});\n".encode()

@@ -7,6 +7,7 @@ import json
 from markupsafe import Markup
 
 from vlmnb import models
+from vlmnb.book import explorer
 from vlmnb.book.content import Content
 from vlmnb.book.rendering import render
 from vlmnb.fit import finder, gpus
@@ -22,11 +23,12 @@ def page(content: Content, memory: str) -> str:
     cards = [page for page in content.pages if page.axis == "card"]
     return render(
         "finder.md", memory=Markup(memory), gpus=Markup(finder.gpu_table()),
-        count=len(gpus.catalogue()), cards=cards,
+        count=len(gpus.catalogue()), cards=cards, price=explorer.CONTENT["prices"]["hire"],
     )  # fmt: skip
 
 
-def script() -> bytes:
+def script(content: Content) -> bytes:
     """Return the data as a script, because a page opened as a file may not read other files."""
-    found = json.dumps(finder.data(models.registry()), separators=(",", ":"))
+    measured = [record for record in content.records if record.source == "measured"]
+    found = json.dumps(finder.data(models.registry(), measured), separators=(",", ":"))
     return f"window.vlmnbFinder = {found};\n".encode()

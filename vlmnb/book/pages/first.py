@@ -25,6 +25,9 @@ EXPLORE = "explore"
 
 FIGURE = "figures/first.svg"
 
+LENGTH = "wer-of-short-answers"
+"""The rule whose findings say that word error rates measure the length of answers."""
+
 
 def page(content: Content) -> tuple[str, dict[str, str]]:
     """Return the part of the first page that is computed, and its figure by its file."""
@@ -83,7 +86,9 @@ def _findings(
         thriftiest = min(costs, key=lambda cost: cost[1].energy_j_per_sample or 0)[0]
         costs.sort(key=lambda cost: cost[1].latency_s or 0)
         dataset = dataset_title(costs[0][1].cell.dataset)
-        said.append(say("first", "costs", costs=costs, thriftiest=thriftiest, dataset=dataset))
+        own = [record for _, record, _ in costs]
+        said.append(say("first", "costs", costs=costs, thriftiest=thriftiest, dataset=dataset,
+                        marked=disputed.figures(content.disputed, own), **_doubts(content, own)))  # fmt: skip
     gains = [
         (model_title(name), own[0], own[-1], doubted.get((own[0].key, own[-1].key), 0))
         for name, own in batches.items()
@@ -112,6 +117,25 @@ def _findings(
             say("first", "small", setup=setup, sizes=sizes, models=len(results), less=less, batch=batch)
         )
     return [Markup(line) for line in said]
+
+
+def _doubts(content: Content, own: Sequence[Record]) -> dict[str, int]:
+    """Return the first finding's number on times or joules of records, and on their answers' length."""
+    costs = {
+        figure.place
+        for record in own if record.reported
+        for figure in record.reported.figures if figure.quantity in ("latency_s", "energy_j_per_sample")
+    }  # fmt: skip
+    numbers: dict[str, int] = {}
+    for number, finding in enumerate(content.disputed, start=1):
+        about = [where for where in finding.records if where.key in {record.key for record in own}]
+        if finding.level != "note" and costs & {place for where in about for place in where.places}:
+            numbers.setdefault("disputed", number)
+        if about and finding.rule == LENGTH:
+            numbers.setdefault("lengths", number)
+    rates = [record.wer for record in own if record.wer and record.wer > 1]
+    alike = len(rates) < len(own) or max(rates) < (1 + disputed.SHIFT) * min(rates)
+    return {"disputed": 0, **numbers} | ({"lengths": 0} if alike else {})
 
 
 def _full_size_rows(records: Sequence[Record]) -> list[Record]:

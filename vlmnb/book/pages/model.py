@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from vlmnb import paths
+from vlmnb import models, paths
 from vlmnb.analysis import titles
 from vlmnb.analysis.titles import where
 from vlmnb.book.content import Content, Failure, Page, axis_order, model_title, parameters
@@ -34,7 +34,8 @@ def page(content: Content, name: str) -> str:
     reported = sorted((page for page in pages if page.from_report), key=lambda page: axis_order(page.axis))
     count, file_size = _weights(name)
     return render(
-        "model.md", folder=paths.model_folder(name), title=model_title(name), entry=entry,
+        "model.md", folder=paths.model_folder(name), title=model_title(name), entry=entry, entry_name=name,
+        listed_in_finder=name in models.registry(),
         weights=entry and _source(entry), parameters=count, file_size=file_size,
         bases=sections(own), reported=reported, listed=_runs(content, name, bool(reported)),
         measured_cells=len(measured), unshown=_unshown(measured, pages),
