@@ -17,6 +17,7 @@ import pytest
 
 from vlmnb import experiment, paths
 from vlmnb.book import build
+from vlmnb.book.pages import finder
 from vlmnb.files import hashing
 from vlmnb.fit import page as card
 from vlmnb.meters.readings import EnergyReading
@@ -207,6 +208,7 @@ class Small(NamedTuple):
 
     def assemble(self, say: Callable[[str], object] = print) -> list[str]:
         """Assemble the book; return what was left out."""
+        finder.script()  # once: the process that assembling forks keeps the shapes of all models
         return build.assemble(self.results, self.runs, say)
 
     def read(self, name: str) -> str:

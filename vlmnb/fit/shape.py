@@ -44,7 +44,7 @@ class Shape(Frozen):
 
     def image_tokens(self, image_size: int) -> int:
         """Return the number of tokens that stand for one square image of a side in pixels."""
-        return self.family.image_tokens(self.config, image_size)
+        return _image_tokens(self, image_size)
 
     def side(self, image_size: int) -> int:
         """Return the side that the model sees of an image given to its processor at a size."""
@@ -96,6 +96,12 @@ def of(name: str) -> Shape:
         vision=_of_tower(entry, config).vision_shape(config),
         released_dtype=str(dtype).removeprefix("torch."),
     )
+
+
+@functools.cache
+def _image_tokens(of: Shape, image_size: int) -> int:
+    """Return the tokens of an image; a processor takes milliseconds, and memory asks it for every GPU."""
+    return of.family.image_tokens(of.config, image_size)
 
 
 def _of_tower(entry: ModelEntry, config: Any) -> Family:
