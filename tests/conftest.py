@@ -28,10 +28,15 @@ settings.load_profile("untimed")
 
 # Read when torch is first imported: threads that spin while waiting stall each other on a shared machine.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
 # No test pulls the plug, after which alone it matters.
 os.fsync = lambda file: None
+
+
+# Looking through what the imports make for garbage takes seconds, in any test.
+gc.disable()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,8 +55,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep together, in one process, tests of a file, those that kill and clean up, those of one book."""
     from xdist.scheduler import LoadScopeScheduling
+    from xdist.workermanage import WorkerController
 
     class ByFile(LoadScopeScheduling):
+        def _assign_work_unit(self, node: WorkerController) -> None:
+            """Give one process the first files left, the other the last ones: each imports less."""
+            if len(self.workqueue) > 1 and node.gateway.id == "gw1":
+                self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+            super()._assign_work_unit(node)
+
         def _split_scope(self, nodeid: str) -> str:
             together = {"tests/sweep/": "sweeps", "tests/test_end_to_end": "sweeps", "tests/book/": "book"}
             found = (group for begin, group in together.items() if nodeid.startswith(begin))
@@ -61,9 +73,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_finish() -> None:
-    """Leave what the imports made to itself: looking through it for garbage took seconds, in any test."""
+    """Leave what the imports made to itself, and look for garbage less often than Python does."""
     gc.collect()
     gc.freeze()
+    gc.enable()
+    gc.set_threshold(50_000, 20)
 
 
 @pytest.fixture(autouse=True)
