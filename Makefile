@@ -20,10 +20,10 @@ book: setup
 lab: $(VENV)/.installed-lab
 	$(BIN)/jupyter lab notebooks
 
-# Two processes share the tests (tests/conftest.py).
+# Two processes share the tests (tests/conftest.py); of the slow ones many wait, so there is one process more.
 test: setup-test browser lint
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
-	$(BIN)/python -m pytest -n $(WORKERS) -m "slow and not long"
+	$(BIN)/python -m pytest -n $$(($(WORKERS) + 1)) -m "slow and not long"
 
 # What `make test` skips: two minutes more of kills, hangs and the benchmark of the overhead.
 test-long: setup-test

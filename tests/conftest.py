@@ -51,6 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
+MODELS = ("tests/models", "tests/measure", "tests/flops", "tests/training", "tests/fit")
+"""Folders of tests that need torch."""
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Keep together, in one process, tests of a file, those that kill and clean up, those of one book."""
@@ -59,9 +63,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class ByFile(LoadScopeScheduling):
         def _assign_work_unit(self, node: WorkerController) -> None:
-            """Give one process the first files left, the other the last ones: each imports less."""
-            if len(self.workqueue) > 1 and node.gateway.id == "gw1":
-                self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+            """Give one process what runs models, others what drives and shows: each imports less."""
+
+            def heavy(scope: str) -> bool:
+                return scope.startswith(MODELS)
+
+            of_models = node.gateway.id == "gw0"
+            scopes = self.workqueue.items()
+            first, _ = max(scopes, key=lambda unit: (heavy(unit[0]) == of_models, len(unit[1])))
+            self.workqueue.move_to_end(first, last=False)
             super()._assign_work_unit(node)
 
         def _split_scope(self, nodeid: str) -> str:
@@ -87,6 +97,14 @@ def _own_environment() -> Iterator[None]:
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_browser() -> Iterator[None]:
+    """Let the tests of a file share a Chromium, where they start one."""
+    yield
+    if browser := sys.modules.get("browser"):
+        browser.closed()
 
 
 @pytest.fixture(scope="session")

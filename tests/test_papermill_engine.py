@@ -8,6 +8,7 @@ from pathlib import Path
 
 import papermill.cli
 import pytest
+import yaml
 from papermill.exceptions import PapermillExecutionError
 
 from vlmnb import papermill_engine, paths
@@ -81,11 +82,10 @@ def _run_here(command: list[str], monkeypatch: pytest.MonkeyPatch) -> object:
     monkeypatch.setattr(sys, "argv", command[1:])
     monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
     papermill_engine.install()
+    with pytest.raises((ValueError, TypeError, UserError, RecursionError, yaml.YAMLError)) as raised:
+        papermill.cli.papermill(command[2:])
     with pytest.raises(SystemExit) as stop:
-        try:
-            papermill.cli.papermill(command[2:])
-        except Exception as error:
-            sys.excepthook(type(error), error, error.__traceback__)
+        sys.excepthook(raised.type, raised.value, raised.tb)
     return stop.value.code
 
 

@@ -25,24 +25,38 @@ class Noise(NamedTuple):
     network: list[str]
 
 
+_running: list[tuple[Any, Any]] = []
+"""The Chromium of the tests of a file, with what drives it."""
+
+
 @contextmanager
 def started() -> Iterator[Any]:
-    """Chromium, which closes at the end."""
-    from playwright.sync_api import sync_playwright
+    """Chromium, in which nothing of other tests is open; it runs on until `closed`."""
+    if not _running:
+        from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable(), args=["--no-sandbox", "--disable-gpu"]
-        )
-        try:
-            yield browser
-        finally:
-            browser.close()
+        driver = sync_playwright().start()
+        arguments = ["--no-sandbox", "--disable-gpu"]
+        _running.append((driver, driver.chromium.launch(executable_path=executable(), args=arguments)))
+    _, browser = _running[0]
+    try:
+        yield browser
+    finally:
+        for context in browser.contexts:
+            context.close()
+
+
+def closed() -> None:
+    """End Chromium and what drives it, which occupies the event loop of its thread."""
+    while _running:
+        driver, browser = _running.pop()
+        browser.close()
+        driver.stop()
 
 
 @contextmanager
 def opened(file: Path, *, dark: bool = False, width: int = 1280) -> Iterator[tuple[Any, Noise]]:
-    """A page in a browser of its own."""
+    """A page in a browser that keeps nothing of others."""
     noise = Noise([], [], [])
     with started() as browser:
         context = browser.new_context(
