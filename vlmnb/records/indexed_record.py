@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,16 +66,12 @@ class IndexedRecord(NamedTuple):
 
 def cell_digest(cell: Cell, weights: str, data: str) -> str:
     """Return what identifies a cell and the inputs it was measured on, whatever machine or code did it."""
-    return _digest(cell.model_dump_json(), weights, data)
+    return hashing.digest_of(f"{cell.model_dump_json()} {weights} {data}")
 
 
 def original_digest(cell: Cell) -> str:
     """Return what identifies the cell that an A/A repeat repeats, whatever its inputs were."""
-    return _digest(to_json(cells.fields(cell) | {"repeat": 0}).decode(), "", "")
-
-
-def _digest(cell: str, weights: str, data: str) -> str:
-    return hashing.digest_of(f"{cell} {weights} {data}")
+    return hashing.digest_of(f"{to_json(cells.fields(cell) | {'repeat': 0}).decode()}  ")
 
 
 def read_all(results: Path, names: Sequence[str], export: bool) -> Iterator[tuple[Any, ...]]:
@@ -108,7 +105,11 @@ def read(results: Path, export: bool, name: str) -> tuple[IndexedRecord, Signatu
         except Damaged as error:
             return IndexedRecord(name, problem=str(error)), seen
     gpu = quantization = ""
-    cell = to_json(cells.fields(found.cell)).decode()
+    # The same as twice :func:`cell_digest`, and faster.
+    asked = hashlib.sha256(to_json(cells.fields(found.cell)) + b" ")
+    cell = asked.copy()
+    asked.update(b" ")
+    cell.update(f"{found.provenance.weights} {found.provenance.data}".encode())
     with contextlib.suppress(UserError, LookupError, TypeError):  # of other code
         gpu, quantization = fitted_on(found) or ("", "")
     values, why = None, ""
@@ -119,8 +120,8 @@ def read(results: Path, export: bool, name: str) -> tuple[IndexedRecord, Signatu
     entry = IndexedRecord(
         path=name,
         machine=str(found.provenance.machine.get("fingerprint", "")),
-        cell=_digest(cell, found.provenance.weights, found.provenance.data),
-        asked=_digest(cell, "", ""),
+        cell=cell.hexdigest()[:16],
+        asked=asked.hexdigest()[:16],
         status=found.status,
         reason=found.reason,
         started_at=found.provenance.started_at,

@@ -133,10 +133,10 @@ class Timing(Frozen):
         Of a pass that was too short for a reading, the readings next to it on either side decide, and the
         window where there are none. Without background load in the window as a whole it had none.
         """
+        if not window or None not in self.pass_loads:
+            return self.contaminated
         marks = zip(self.pass_loads, self.contaminated, strict=True)
         known = [(at, marked) for at, (share, marked) in enumerate(marks) if share is not None]
-        if not window or len(known) == self.passes:
-            return self.contaminated
 
         def around(at: int) -> bool:
             before = [marked for i, marked in known if i <= at][-1:]

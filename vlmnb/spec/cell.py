@@ -82,9 +82,11 @@ _values = operator.attrgetter(*_FIELDS)
 
 def fields(cell: Cell) -> dict[str, Any]:
     """Return the fields of a cell as they are written, like ``model_dump`` and faster."""
-    return {
-        name: value for name, value in zip(_FIELDS, _values(cell), strict=True) if LATER.get(name) != value
-    }
+    found = dict(zip(_FIELDS, _values(cell), strict=True))
+    for name, default in LATER.items():
+        if found[name] == default:
+            del found[name]
+    return found
 
 
 def words(cell: Cell) -> str:
