@@ -44,7 +44,7 @@ def test_a_record_of_a_gpu_takes_the_place_of_the_bound_if_image_and_prompt_are_
     where = {"code": "0" * 16, "machine": {"gpus": [{"name": "NVIDIA H200"}]}}
     made = factory.timed(of=cell, key="a" * 16, provenance=where, answers=factory.answers(48, 0))
     other = factory.but(made, key="b" * 16, cell=factory.but(cell, seq_len=50))
-    (found,) = finder.data(["fuyu-8b"], [made, other])["measured"]
+    (found,) = finder.measured([made, other])
     model, kind, batch, place, seconds, tokens, key = found
     assert (model, kind, batch, tokens, key) == ("fuyu-8b", "fp16", 4, 3, "a" * 16)
     assert gpus.newest_first()[place].name == "H200 SXM"

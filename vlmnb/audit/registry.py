@@ -7,6 +7,7 @@ import pkgutil
 from collections.abc import Sequence
 
 from vlmnb.audit import measured, reports
+from vlmnb.audit.kept import Kept
 from vlmnb.audit.measured import across_records, bounds, phases, timing
 from vlmnb.audit.rule import LEVELS, Finding, Rule
 from vlmnb.records import turns
@@ -43,24 +44,29 @@ COMPARED = (
 
 
 def run(
-    records: Sequence[Record], source: str, rules: Sequence[Rule] = RULES, known: Sequence[Turns] = ()
-) -> list[Finding]:
+    records: Sequence[Record], source: str, rules: Sequence[Rule] = RULES, known: Sequence[Turns] = (),
+    kept: Kept | None = None,
+) -> list[Finding]:  # fmt: skip
     """Return what the rules of a source find in its records, errors first, then in the order of the rules.
 
     Args:
         known: Turns of the records, whose times are checked as well, and compared in place of the windows'.
+        kept: What is known about single records.
     """
+    kept = kept or Kept()
     own = [found for found in records if found.source == source]
     chosen = [rule for rule in rules if rule.source == source]
-    found = [one for rule in chosen if rule not in COMPARED for one in rule(own)]
+    found = [one for record in own for one in kept.about(record, [rule for rule in chosen if rule.alone])]
+    found += [one for rule in chosen if not rule.alone and rule not in COMPARED for one in rule(own)]
+    of_turns = [rule for rule in chosen if rule in OF_TURNS]
     sound = []
     for taken in known:
         timed = [one for one in turns.shown(own, [taken], repeats=True) if one.timing and one.timing.turns]
-        wrong = [one for rule in chosen if rule in OF_TURNS for one in rule(timed)]
+        wrong = [one for record in timed for one in kept.about(record, of_turns)]
         found += wrong
         doubted = {where.key for one in wrong for where in one.records}
-        kept = {key: timing for key, timing in taken.timings.items() if key not in doubted}
-        sound.append(taken.model_copy(update={"timings": kept}))
+        timings = {key: timing for key, timing in taken.timings.items() if key not in doubted}
+        sound.append(taken.model_copy(update={"timings": timings}))
     together = turns.shown(own, sound)
     found += [one for rule in chosen if rule in COMPARED for one in rule(together)]
     order = [rule.name for rule in rules]

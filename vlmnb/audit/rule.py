@@ -11,7 +11,7 @@ import functools
 import string
 import sys
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -110,12 +110,14 @@ class Rule:
 
     Attributes:
         says: What must hold, in one sentence: the first line of the check's docstring.
+        alone: Whether it checks each record by itself.
     """
 
     source: Source
     check: Check
     name: str
     says: str
+    alone: bool = False
 
     def __call__(self, records: Sequence[Record]) -> list[Finding]:
         """Return what the check finds, in the words of the texts."""
@@ -151,7 +153,7 @@ def record_rule(check: Callable[[Record], Iterable[Draft]]) -> Rule:
                 values = {"record": record, "cell": record.cell} | draft.values
                 yield draft._replace(about=(record,), values=values)
 
-    return rule("measured")(over_all)
+    return replace(rule("measured")(over_all), alone=True)
 
 
 def found(

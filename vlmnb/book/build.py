@@ -85,8 +85,13 @@ BROKEN = re.compile(
 _log = logging.getLogger(__name__)
 
 
-def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debug) -> list[str]:
+def assemble(
+    results: Path, runs: Path, say: Callable[[str], object] = _log.debug, output: Path | None = None
+) -> list[str]:
     """Write everything the build reads that is not written by hand, and ``say`` how many pages are outdated.
+
+    Args:
+        output: Folder that keeps what lasts until the next build.
 
     Returns:
         A line for each thing that was left out: unreadable records, refused notebooks, error output.
@@ -97,7 +102,7 @@ def assemble(results: Path, runs: Path, say: Callable[[str], object] = _log.debu
     found = audit.findings(records, "reports")
     content = Content(tuple(records), (), tuple(failures), (), tuple(found), tuple(known))
     other_process = futures.ProcessPoolExecutor(1)
-    of_records = other_process.submit(_of_records, content)
+    of_records = other_process.submit(_of_records, content, output)
     other_process.shutdown(wait=False)
     reports, not_made = report_pages.execute(results, runs, records)
     measured, refused = collect.notebooks(
@@ -139,7 +144,7 @@ def build(results: Path, runs: Path, output: Path, say: Callable[[str], object] 
     last = kept.noted(site)
     said: list[str] = []
     if not last or (last.given, last.sources) != (given, kept.sources()):
-        left_out = assemble(results, runs, said.append)
+        left_out = assemble(results, runs, said.append, output)
         seen = kept.Seen(
             given=given,
             sources=kept.sources(),
@@ -242,15 +247,19 @@ class OfRecords(NamedTuple):
     memory: str
 
 
-def _of_records(content: Content) -> OfRecords:
+def _of_records(content: Content, output: Path | None) -> OfRecords:
     """Return what the executed notebooks are not needed for. A process of its own makes it meanwhile."""
+    with kept.lasting(output) as known:
+        measured = audit.page(content.records, "measured", content.turns, known.findings)
+        # With them come transformers and the geometry of every model.
+        loads, memory = known.text("loads", finder.loads), known.text("memory", finder.memory)
     texts = {
-        "audit.md": audit.page(content.records, "measured", content.turns),
+        "audit.md": measured,
         "reports-checked.md": audit.page(content.records, "reports"),
     }
-    scripts = {"explore.js": explore.script(content), "finder.js": finder.script(content)}
+    scripts = {"explore.js": explore.script(content), "finder.js": finder.script(content, loads)}
     files = {f"{collect.EXTRA}downloads/{name}": made for name, made in scripts.items()}
-    return OfRecords(texts, files, finder.memory())
+    return OfRecords(texts, files, memory)
 
 
 def _generated(content: Content, of_records: futures.Future[OfRecords]) -> Files:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
 from vlmnb import paths
+from vlmnb.audit.kept import Kept
+from vlmnb.audit.rule import Finding
 from vlmnb.device import machine, slots
 from vlmnb.files import hashing
 from vlmnb.files.changes import signature
@@ -22,6 +26,9 @@ TOOLS = ("jupyter-book", "sphinx", "myst-nb", "sphinx-book-theme", "pydata-sphin
 
 NOTE = ".seen"
 """Name of the note in the site."""
+
+LASTING = ".lasting.json"
+"""Name of the file beside the site with what holds from one build to the next."""
 
 READ = {".doctrees": ".doctrees", "jupyter_execute": ".jupyter_execute"}
 """Folders of a build with what Sphinx has read, and their names beside the site.
@@ -49,6 +56,47 @@ class Seen(Frozen):
     left_out: tuple[str, ...] = ()
 
 
+class _Earlier(Frozen):
+    """What a build keeps for the next one, and the digest by which it holds."""
+
+    by: str
+    findings: dict[str, tuple[Finding, ...]]
+    texts: dict[str, str]
+
+
+class Lasting:
+    """What holds from one build to the next as long as :func:`means` is the same.
+
+    Attributes:
+        findings: Findings about single records.
+    """
+
+    def __init__(self, earlier: _Earlier | None) -> None:
+        """Take what an earlier build kept."""
+        self.findings = Kept(earlier.findings if earlier else None)
+        self.texts: dict[str, str] = {}
+        self._known = earlier.texts if earlier else {}
+
+    def text(self, name: str, make: Callable[[], str]) -> str:
+        """Return a text that depends on nothing else, made if it is not known."""
+        self.texts[name] = self._known[name] if name in self._known else make()
+        return self.texts[name]
+
+
+@contextlib.contextmanager
+def lasting(output: Path | None) -> Iterator[Lasting]:
+    """Give what a folder keeps of an earlier build, and keep there what was asked for."""
+    by, earlier, place = means(), None, output and output / LASTING
+    if place:
+        with contextlib.suppress(OSError, ValueError):
+            earlier = _Earlier.model_validate_json(place.read_bytes())
+    asked = Lasting(earlier if earlier and earlier.by == by else None)
+    yield asked
+    if place:
+        now = _Earlier(by=by, findings=asked.findings.found, texts=asked.texts)
+        paths.write_atomic(place, now.model_dump_json())
+
+
 def noted(site: Path) -> Seen | None:
     """Return what a site was made of; None if there is no site or it does not say."""
     try:
@@ -59,23 +107,32 @@ def noted(site: Path) -> Seen | None:
         return None
 
 
+def means() -> str:
+    """Return a digest of what makes findings and pages of records: code, bundled models, data, packages."""
+    files = [*_below(Path(__file__).parents[1], ".py", ".j2", ".yaml", ".txt", ".json")]
+    for name in ("data", "models"):
+        files += _below(paths.root() / name)
+    installed = {
+        name
+        for folder in filter(os.path.isdir, sys.path)
+        for name in os.listdir(folder)
+        if name.endswith((".dist-info", ".egg-info"))  # with the version
+    }
+    seen = ([str(file), signature(file)] for file in sorted(files))
+    return hashing.digest([sys.version, sorted(installed), *seen])
+
+
 def given(results: Path, runs: Path) -> str:
     """Return a digest of all that pages are assembled from: of files the time of change, size and number."""
-    root, package = paths.root(), Path(__file__).parents[1]
     own = runs / "reports"  # which the build itself executes
     files = [
         *results.glob("*/*/*.json"),
+        *results.glob("*/*/turns/*.json"),
         *(file for file in _below(runs) if own not in file.parents),
-        *_below(package, ".py", ".j2", ".yaml", ".txt", ".json"),
     ]
-    for name in ("notebooks", "sweeps", "data", "reports", "models"):
-        files += _below(root / name)
-    here = [
-        machine.describe().fingerprint,
-        slots.threads(),
-        slots.tuning(),
-        [f"{n} {version(n)}" for n in TOOLS],
-    ]
+    for name in ("notebooks", "sweeps", "reports"):
+        files += _below(paths.root() / name)
+    here = [machine.describe().fingerprint, slots.threads(), slots.tuning(), means()]
     return hashing.digest([here, *([str(file), signature(file)] for file in sorted(files))])
 
 

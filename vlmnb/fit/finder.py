@@ -22,13 +22,12 @@ CONTEXTS = (1024, 2048, 4096, 8192, 16384, 32768, 65536, 131072)
 """Tokens per sample, those that a model was trained for; 0 comes first: prompt and longest answer."""
 
 
-def data(names: Iterable[str], records: Iterable[Record] = ()) -> dict[str, Any]:
-    """Return, as plain values for JSON, what each load takes, what each GPU has, and what was measured there.
+def data(names: Iterable[str]) -> dict[str, Any]:
+    """Return, as plain values for JSON, what each load takes and what each GPU has.
 
     ``models`` hold ``bytes`` by quantization, a row per batch of ``batches`` and a number per context, and
     ``work``, of which the browser makes the bound of ``bounds.bound``: FLOPs of the prompts' pass and of a
-    step, bytes of both, and steps. ``measured`` has a model, a quantization, a batch size, the place of a
-    GPU, seconds per image, tokens of an answer and the record's key.
+    step, bytes of both, and steps.
     """
     kinds = list(quantize.QUANTIZATIONS.values())
     listed = gpus.newest_first()
@@ -45,12 +44,16 @@ def data(names: Iterable[str], records: Iterable[Record] = ()) -> dict[str, Any]
             }
             for gpu in listed
         ],
-        "measured": _measured(list(records), [gpu.name for gpu in listed]),
     }  # fmt: skip
 
 
-def _measured(records: Sequence[Record], listed: Sequence[str]) -> list[list[Any]]:
-    """Return the newest records of GPUs that hold for a load of the finder: its image and its prompt."""
+def measured(records: Sequence[Record]) -> list[list[Any]]:
+    """Return the newest records of GPUs that hold for a load of the finder: its image and its prompt.
+
+    Each has a model, a quantization, a batch size, the place of a GPU, seconds per image, tokens of an answer
+    and the record's key.
+    """
+    listed = [gpu.name for gpu in gpus.newest_first()]
     found, by_key = [], {record.key: record for record in records}
     for seen in predict.observations(records):
         cell, answers = by_key[seen.key].cell, by_key[seen.key].answers

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from vlmnb.analysis.titles import dataset_title
 from vlmnb.audit import registry
+from vlmnb.audit.kept import Kept
 from vlmnb.audit.rule import FOLDED, LEVELS, TITLES, Finding, Level
 from vlmnb.book import disputed
 from vlmnb.book.content import model_title
@@ -24,7 +25,9 @@ SPELLED = {
 """Words of a rule's name that a heading spells otherwise."""
 
 
-def findings(records: Sequence[Record], source: Source, known: Sequence[Turns] = ()) -> list[Finding]:
+def findings(
+    records: Sequence[Record], source: Source, known: Sequence[Turns] = (), earlier: Kept | None = None
+) -> list[Finding]:
     """Return what the rules find in the records of a source, models and rules called as on other pages."""
     own = [record for record in records if record.source == source]
     names = {record.cell.model: model_title(record.cell.model) for record in own}
@@ -44,7 +47,9 @@ def findings(records: Sequence[Record], source: Source, known: Sequence[Turns] =
             update={"figures": figures, "records": where, "meaning": meaning, "unknown": unknown}
         )
 
-    return [readable(finding) for finding in registry.run(own, source, known=known)] if own else []
+    return (
+        [readable(finding) for finding in registry.run(own, source, known=known, kept=earlier)] if own else []
+    )
 
 
 def _heading(rule: str) -> str:
@@ -58,9 +63,11 @@ def _tally(found: Sequence[Finding]) -> str:
     return ", ".join(f"{name} {count}" for name, count in named.items())
 
 
-def page(records: Sequence[Record], source: Source, known: Sequence[Turns] = ()) -> str:
+def page(
+    records: Sequence[Record], source: Source, known: Sequence[Turns] = (), earlier: Kept | None = None
+) -> str:
     """Return the page of findings about the records of a source."""
-    found = findings(records, source, known)
+    found = findings(records, source, known, earlier)
     groups: dict[Level, dict[str, list[tuple[int, Finding]]]] = {level: {} for level in LEVELS}
     for number, finding in enumerate(found, start=1):
         groups[finding.level].setdefault(finding.rule, []).append((number, finding))

@@ -27,8 +27,13 @@ def page(content: Content, memory: str) -> str:
     )  # fmt: skip
 
 
-def script(content: Content) -> bytes:
+def loads() -> str:
+    """Return what every load takes and every GPU has, which no record changes, as JSON."""
+    return json.dumps(finder.data(models.registry()), separators=(",", ":"))
+
+
+def script(content: Content, loads: str) -> bytes:
     """Return the data as a script, because a page opened as a file may not read other files."""
-    measured = [record for record in content.records if record.source == "measured"]
-    found = json.dumps(finder.data(models.registry(), measured), separators=(",", ":"))
+    measured = finder.measured([record for record in content.records if record.source == "measured"])
+    found = json.dumps(json.loads(loads) | {"measured": measured}, separators=(",", ":"))
     return f"window.vlmnbFinder = {found};\n".encode()
