@@ -112,7 +112,8 @@ def test_families_that_were_tried_have_their_row_and_each_reason_its_number(
 
 
 def test_the_families_that_are_committed_make_a_page() -> None:
-    assert all(f"<code>{name}</code>" in tried_page.page() for name in tried.families())
+    page = tried_page.page()
+    assert all(f"<code>{name}</code>" in page for name in tried.families())
 
 
 def test_of_two_base_records_the_one_with_more_samples_counts() -> None:
