@@ -98,6 +98,16 @@ def test_a_page_needs_the_noise_floor_only_for_what_took_no_turns() -> None:
     assert findings.needs_noise_floor("batch_size", cells, records)
     assert not findings.needs_noise_floor("batch_size", cells, turns.shown(records, [known]))
     assert not findings.needs_noise_floor("batch_size", cells[:1], records[:1])
+    of_three, known_of_three = taken((of_size(1), 0.1, 24), (of_size(2), 0.2, 12), (of_size(4), 0.3, 6))
+    for lowest, needed in ((0.97, False), (0.8, True)):
+        joules = [
+            but(one.energy[0], energy_j=24 * j) for one, j in zip(of_three, (2, lowest, 1), strict=True)
+        ]
+        read = [but(one, energy=(j,)) for one, j in zip(of_three, joules, strict=True)]
+        shown = turns.shown(read, [known_of_three])
+        cells = [one.cell for one in read]
+        assert findings.needs_noise_floor("batch_size", cells, shown) == needed
+        assert ("lowest" in findings.text("batch_size", cells, shown, 0.0)) == needed
     here = repeatability.noise_floor(records, [("test-machine", "cpu")])
     both = [repeat_table.noise_floor(floor, turns.shown(records, [known])) for floor in (here, None)]
     assert all("timed in turns" in said for said in both)

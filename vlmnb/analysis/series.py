@@ -16,7 +16,7 @@ Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "
 Trend = Literal["stated", "few", "empty", "disturbed", "grows", "falls", "within"]
 
 APART = 0.1
-"""Figures of reports, which state no spread, differ if they are further apart than this share."""
+"""Numbers without a spread (a report's, and energies) differ only if they are further apart than this share."""
 
 
 class Extreme(NamedTuple):
@@ -243,10 +243,10 @@ def _differ(a: Record, b: Record, noise_floor: float, quantity: Quantity, side: 
     """Return whether a quantity of the second record is on a side of the first's by more than noise."""
     if quantity == "wer":
         return _far(a.wer, b.wer) if a.reported or b.reported else _wer_differs(a, b)
-    if quantity == "energy_j_per_sample":  # one reading of a window: only the noise floor of it is known
+    if quantity == "energy_j_per_sample":  # one reading of a window
         if a.window_under_load or b.window_under_load:
             return False
-        return _far(a.energy_j_per_sample, b.energy_j_per_sample, noise_floor)
+        return _far(a.energy_j_per_sample, b.energy_j_per_sample, max(noise_floor, APART))
     if a.latency is None or b.latency is None:
         return _far(_value(a, quantity), _value(b, quantity))
     made = change(a, b, noise_floor)
