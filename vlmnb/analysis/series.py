@@ -16,7 +16,7 @@ Quantity = Literal["latency_s", "latency_s_per_sample", "energy_j_per_sample", "
 Trend = Literal["stated", "few", "empty", "disturbed", "grows", "falls", "within"]
 
 APART = 0.1
-"""Numbers without a spread (a report's, and energies) differ only if they are further apart than this share."""
+"""Numbers without a spread, a report's and energies, differ if they are further apart than this share."""
 
 
 class Extreme(NamedTuple):
