@@ -88,7 +88,7 @@ def test_where_too_few_windows_are_undisturbed_the_assumption_stands_and_the_pag
     assert (found.value, found.repeats, found.disturbed) == (repeatability.ASSUMED, 3, 2)
     assert "during 2 of its 3 A/A repeats" in repeat_table.noise_floor(found)
     assert "undisturbed windows on record: 1, needed: 3" in repeat_table.text(few)
-    assert ">2<" in machine_page.page(Content(tuple(few))), "how many were disturbed"
+    assert ">3 (2 †)<" in machine_page.page(Content(tuple(few))), "how many were disturbed"
     known = repeatability.noise_floor(calm, here)
     assert (known.value, known.measured) == (repeatability.measured_floor(calm, *here[0]), True)
     assert [repeatability.noise_floor(few, here).repeats for few in ([], calm[:2])] == [0, 2]

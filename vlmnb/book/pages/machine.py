@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from vlmnb.analysis import repeatability, time_spent
 from vlmnb.analysis.base_configuration import Setup, on_a_device
@@ -13,7 +13,7 @@ from vlmnb.book.rendering import Value, render
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.meters.readings import SensorCard
 from vlmnb.records.record import Record
-from vlmnb.spec.cell import DEVICES
+from vlmnb.spec.cell import DEVICES, Cell
 from vlmnb.stats import formatting
 from vlmnb.views.table import without
 
@@ -33,6 +33,7 @@ def page(content: Content) -> str:
 
 def _machine(name: str, records: Sequence[Record]) -> dict[str, object]:
     made = sorted((record.provenance for record in records), key=lambda one: one.started_at)
+    repeated = repeatability.groups(records)
     loads = [one.other_load for one in made if one.other_load is not None]
     return {
         "name": name,
@@ -48,7 +49,10 @@ def _machine(name: str, records: Sequence[Record]) -> dict[str, object]:
         "counters": list(_counters(records)),
         "conditions": _observed([one.conditions for one in made if one.conditions is not None]),
         "spent": list(_spent(records)),
-        "repeats": list(_repeats(records)),
+        "repeats": list(_repeats(repeated)),
+        "disturbed": any(
+            one.batches_under_load for own in repeatability.groups(records).values() for one in own
+        ),
         "floors": [
             (Setup("measured", name, device).title, floor)
             for device in sorted({record.cell.device for record in on_a_device(records)})
@@ -95,22 +99,16 @@ def _spent(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
         yield stage, f"{seconds:.1f} s", f"{formatting.percent(seconds / sum(stages.values()))} %"
 
 
-def _repeats(records: Sequence[Record]) -> Iterator[tuple[Value, ...]]:
-    for cell, repeats in repeatability.groups(records).items():
+def _repeats(repeated: Mapping[Cell, Sequence[Record]]) -> Iterator[tuple[Value, ...]]:
+    for cell, repeats in repeated.items():
         found, loaded = repeatability.of(repeats), sum(one.batches_under_load for one in repeats)
         on = f"{dataset_title(cell.dataset)}, {DEVICES[cell.device]}, batch {cell.batch_size}"
         name = f"{model_title(cell.model)}, {on}"
         shares = (found.spread, found.threshold, found.detectable) if found else ()
         few = without(f"fewer than {repeatability.FEWEST} windows without background load")
         shown: list[Value] = [f"{formatting.percent(share)} %" for share in shares] or [few] * 3
-        yield (
-            name,
-            cell.length,
-            len(repeats),
-            loaded,
-            formatting.duration(repeatability.apart_s(repeats)),
-            *shown,
-        )
+        windows = f"{len(repeats)}" + f" ({loaded} †)" * bool(loaded)
+        yield name, cell.length, windows, formatting.duration(repeatability.apart_s(repeats)), *shown
 
 
 def _span(states: Iterable[DeviceState], quantity: str, unit: str) -> str:
