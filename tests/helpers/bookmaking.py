@@ -208,7 +208,7 @@ class Small(NamedTuple):
 
     def assemble(self, say: Callable[[str], object] = print) -> list[str]:
         """Assemble the book; return what was left out."""
-        finder.script()  # once: the process that assembling forks keeps the shapes of all models
+        finder.loads()  # once: the process that assembling forks keeps the shapes of all models
         return build.assemble(self.results, self.runs, say)
 
     def read(self, name: str) -> str:
