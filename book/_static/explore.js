@@ -116,7 +116,7 @@
     if (one.busy_window || other.busy_window) return { why: "cannot be said: other processes used the machine (†)" };
     if (!one.spread || !other.spread) return { why: `cannot be said: one reading each, of too few batches (${batches(one, other)})` };
     const [low, high] = [one, other].map((point) => Array(4).fill(Math.log(point.values.j_image[0])));
-    return { ends: ratio(low, high, floor), rule: "one reading each, windows apart" };
+    return { ends: ratio(low, high, Math.max(floor, data.apart)), rule: "one reading each, windows apart" };
   };
   // Rent follows the seconds, by the same comparison; electricity the joules. Each weighs as much as in one's cost.
   const byCost = (one, other) => {

@@ -223,7 +223,9 @@ class TestInABrowser:
           const cost = value(of('a'), 'usd_1000')[0];
           const left = value(of('c'), 'usd_1000') ?? null;
           form.elements.tariff.value = 0;
-          return { both, cost, left, rent: ends('usd_1000'), alone: value(of('c'), 'usd_1000')[0],
+          const rent = ends('usd_1000');
+          vlmnbExplore.kinds.forEach((kind) => { kind.floor = 0.02; });
+          return { both, cost, left, rent, quiet: ends('j_image').ends, alone: value(of('c'), 'usd_1000')[0],
             single: difference(of('d'), of('e'), 'j_image').why };
         }""")
         seconds, cost, joules = found["both"]
@@ -239,6 +241,7 @@ class TestInABrowser:
             [share * s + (1 - share) * j for s, j in zip(seconds["ends"], joules["ends"], strict=True)]
         )
         assert joules["ends"][1:] == pytest.approx([1 / 1.2, 1.2]), "the noise floor either way"
+        assert found["quiet"][1:] == pytest.approx([1 / (1 + series.APART), 1 + series.APART])
         assert (cost["answer"], cost["rule"].split(";")[0]) == ("yes", "timed in turns")
         assert "one reading" in found["single"]
 

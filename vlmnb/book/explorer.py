@@ -49,6 +49,7 @@ def data(records: Sequence[Record], known: Sequence[Turns] = ()) -> dict[str, An
         points.append({"kind": list(kinds).index(tuple(kind.values())), **_point(record)})
     return {
         **CONTENT,
+        "apart": series.APART,
         "equal": formatting.EQUAL,
         "kinds": list(kinds.values()),
         "datasets": {r.cell.dataset: titles.dataset_title(r.cell.dataset) for r in ordered},
