@@ -36,7 +36,8 @@ def mapped(
         return
     # A fork need not import anything again; elsewhere than on Linux libraries do not survive it.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else None)
-    with ProcessPoolExecutor(cores, context, _look_less_for_garbage) as pool:
+    # What was imported until now is no garbage: looking through it takes each process long.
+    with ProcessPoolExecutor(cores, context, gc.freeze) as pool:
         waiting = deque[Future[Any]]()
         for part in parts:
             waiting.append(pool.submit(work, part))
@@ -44,9 +45,3 @@ def mapped(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
-
-
-def _look_less_for_garbage() -> None:
-    """Look for it seldom, and not at all in what was imported until now: that takes a fifth of all time."""
-    gc.freeze()
-    gc.set_threshold(100_000)
