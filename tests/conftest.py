@@ -95,8 +95,9 @@ def _own_environment() -> Iterator[None]:
     """Give each test the environment as it was: a sweep with --threads sets it for its whole process."""
     before = dict(os.environ)
     yield
-    os.environ.clear()
-    os.environ.update(before)
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @pytest.fixture(scope="module", autouse=True)
