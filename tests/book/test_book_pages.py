@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
-from pathlib import Path
 
 import bookmaking
 import factory
@@ -15,7 +13,7 @@ from factory import but, changed
 from vlmnb import models, paths
 from vlmnb.analysis import base_configuration, repeatability, titles
 from vlmnb.analysis.base_configuration import BaseResult
-from vlmnb.book import build, citation, explorer
+from vlmnb.book import build, explorer
 from vlmnb.book.content import Content, Page, bundled
 from vlmnb.book.pages import audit, axis, comparison, finder, first, machine, model, support
 from vlmnb.book.pages import tried as tried_page
@@ -280,31 +278,6 @@ def test_a_chapter_counts_what_is_recorded_but_on_no_page(base: Record) -> None:
     assert f"runs/{base.cell.model}/" in text
     of_it = Page(base.cell.model, "batch_size", "", {"model": base.cell.model}, (base,))
     assert "on none of its pages" not in model.page(Content((base,), (of_it,)), base.cell.model)
-
-
-def test_a_page_has_one_citation_also_after_it_is_built_again() -> None:
-    bare = '<p>text</p>\n<footer class="bd-footer-content"></footer>'
-    once = citation.cited(bare, "A: T & U.")
-    assert "T &amp; U" in once
-    assert citation.cited(once, "A: T & U.") == once
-    assert citation.cited(once, "B.").count("<details") == 1
-    line, bibtex = citation.text()
-    assert "vlmnb" in line
-    assert bibtex.startswith("@misc{vlmnb,\n  author = {{The vlmnb project}},")
-    assert citation.cited(bare, line, bibtex).count("<pre>@misc{") == 1
-    today = datetime.now(UTC).date().isoformat()
-    for text in (line, bibtex):
-        assert all(part in text for part in ("0.1.0", today, "Apache-2.0"))
-        assert "doi" not in text
-
-
-def test_a_doi_of_a_release_is_in_every_citation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    own = (paths.root() / "CITATION.cff").read_text(encoding="utf-8")
-    (tmp_path / "CITATION.cff").write_text(f"{own}doi: 10.5281/zenodo.7\n", encoding="utf-8")
-    monkeypatch.setattr(paths, "root", lambda: tmp_path)
-    line, bibtex = citation.text()
-    assert "https://doi.org/10.5281/zenodo.7" in line
-    assert "doi = {10.5281/zenodo.7}" in bibtex
 
 
 @pytest.mark.parametrize(("spread", "differing"), [(0.01, 3), (0.1, 1), (0.4, 0)])

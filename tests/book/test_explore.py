@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import browser
-import codecarbon
 import factory
 import pytest
 
@@ -45,23 +41,6 @@ in_browser = [
     pytest.mark.slow,
     pytest.mark.skipif(browser.executable() is None, reason="no Chromium here; install the package chromium"),
 ]
-
-
-def test_the_libraries_are_the_ones_that_were_published(project: Path) -> None:
-    folder = project / "book" / "_static" / "vendor"
-    listed = re.findall(r"^\| (\S+\.js) .* ([0-9a-f]{64}) \|$", (folder / "README.md").read_text(), re.M)
-    assert {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name, _ in listed} == dict(
-        listed
-    )
-    assert {path.name for path in folder.glob("*.js")} == {name for name, _ in listed}
-
-
-def test_every_price_begins_with_a_source_and_the_grid_with_that_of_codecarbon() -> None:
-    prices = explorer.CONTENT["prices"]
-    assert all(one["source"] for one in prices.values())
-    file = Path(codecarbon.__file__).parent / "data" / "private_infra" / "global_energy_mix.json"
-    mix = json.loads(file.read_text())["USA"]
-    assert (prices["grid"]["value"], mix["year"]) == (round(mix["carbon_intensity"]), 2023)
 
 
 def test_kinds_of_records_are_kept_apart() -> None:
