@@ -214,6 +214,12 @@ def test_captions_by_layers_state_the_confidence_of_their_passes(passes: int, co
     assert covered in by_layers.caption([fewer])
 
 
+def test_a_figure_loses_digits_of_its_paths_and_none_of_its_labels() -> None:
+    made = figure_style.inlined('<svg width="9pt"><path d="M 1.2345 2"/><text>0.025</text></svg>', "an axis")
+    assert "M 1.23 2" in made
+    assert ">0.025<" in made
+
+
 def test_rates_have_the_interval_of_their_batches() -> None:
     own = rates.rates(SETTINGS[0])
     for share in (own.mfu, own.mbu):

@@ -68,7 +68,8 @@ def inlined(markup: str, alt: str) -> str:
     kept = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", markup)
     # What says nothing, and digits below a hundredth of a point, only make pages larger.
     kept = re.sub(r' transform="rotate\(-0 [^"]*"|font-family: sans-serif; ', "", kept)
-    kept = re.sub(r"(\d\.\d\d)\d+", r"\1", kept)
+    # Digits of a label between tags stay: 0.025 is not 0.02.
+    kept = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d\.\d\d)\d+", r"\1", tag[0]), kept)
     shown = kept.replace(INK, "currentColor").replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1)
     made = re.sub(r"\s*\n\s*", " ", shown).strip()
     width = re.search(r' width="([\d.]+)pt"', made)
