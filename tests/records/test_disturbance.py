@@ -29,6 +29,16 @@ def shown(table: Table, column: str) -> Field:
     return table.rows[0][table.columns.index(column)]
 
 
+def test_the_load_of_a_quiet_window_is_not_named_where_its_turns_were_disturbed() -> None:
+    made = changed(surrounded(0.0, (True,)), "timing", turns="a" * 16)
+    assert made.batches_under_load
+    assert "%" not in footnotes.disturbed([made]).partition("idle: ")[2]
+    table = axis_table.axis_table("batch_size", [made.cell], [made])
+    said = shown(table, "Latency, s per batch").title
+    assert "other processes used the machine" in said
+    assert "of the CPU" not in said
+
+
 def test_a_window_that_others_disturbed_is_marked_though_no_pass_is() -> None:
     made = surrounded(0.12)
     table = axis_table.axis_table("batch_size", [made.cell], [made])

@@ -175,6 +175,9 @@ def test_models_whose_change_may_be_noise_share_a_clause() -> None:
         "- **sdpa**: C takes 4.00 times as long (2.67 to 6.00 times); D takes 60 % less time (40 to 73 %);"
     )
     assert said.endswith("within the noise: A (1.30 times) and B (0.80 times).")
+    both = {name: found[name] for name in "ab"}
+    said = across.sentences("optimization", across.rows("optimization", both, titles, titles, 0.5))
+    assert said == "- **sdpa**, within the noise: A (1.30 times) and B (0.80 times)."
 
 
 def _across(records: list[Record]) -> list[across.Row]:

@@ -214,6 +214,14 @@ def test_captions_by_layers_state_the_confidence_of_their_passes(passes: int, co
     assert covered in by_layers.caption([fewer])
 
 
+def test_a_panel_has_room_above_heights_that_hardly_differ() -> None:
+    pytest.importorskip("matplotlib")
+    pair = [measured(1.40), measured(1.43, batch_size=4)]
+    low, high = axis_figure.axis_plot("batch_size", [one.cell for one in pair], pair).axes[0].get_ylim()
+    assert low == 0
+    assert high > 1.04 * max(one.latency.high for one in pair if one.latency)
+
+
 def test_a_figure_loses_digits_of_its_paths_and_none_of_its_labels() -> None:
     made = figure_style.inlined('<svg width="9pt"><path d="M 1.2345 2"/><text>0.025</text></svg>', "an axis")
     assert "M 1.23 2" in made

@@ -123,6 +123,7 @@ def sentences(axis: str, shown: Sequence[Row]) -> str:
             last[row.title, row.record.cell.dataset, str(of.value(row.record.cell)) * of.against_original] = (
                 row
             )
+    subject = dict[str, str]()
     several = len({row.record.cell.dataset for row in last.values()}) > 1
     groups: dict[str, tuple[list[str], list[str]]] = {}
     for row in last.values():
@@ -139,7 +140,14 @@ def sentences(axis: str, shown: Sequence[Row]) -> str:
             other = ALONE * (not change.matched.shown)
             noise.append(f"{own} ({scale * change.ratio:.2f} times){other}{CHANGED * row.changed}")
             continue
-        who = own if of.against_original else f"on {own} an image" if several else "an image"
+        who = (
+            own
+            if of.against_original
+            else f"on {own} {subject.get(head, 'an image')}"
+            if several
+            else "an image"
+        )
+        subject[head] = "it"
         said = (
             say("findings", "per_image", change=change, scale=scale)
             + DISPUTED * row.doubted
@@ -149,7 +157,7 @@ def sentences(axis: str, shown: Sequence[Row]) -> str:
     lines = []
     for head, (certain, noise) in groups.items():
         parts = [*certain, *([f"within the noise: {enumerated(noise)}"] if noise else [])]
-        lines.append(f"- **{head}**: {'; '.join(parts)}.")
+        lines.append(f"- **{head}**{': ' if certain else ', '}{'; '.join(parts)}.")
     return "\n".join(lines)
 
 

@@ -116,6 +116,8 @@ def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
     number_axis(panel, axis, values)
     modelled = name == "energy_j_per_sample" and any(r.energy_method == "model" for r in known)
     panel.set_ylabel(PANELS[name] + (f"\n({MODELLED}modelled)" if modelled else ""))
+    panel.update_datalim([(0, 0)], updatex=False)  # or heights that hardly differ leave no room above them
+    panel.autoscale_view()
     panel.set_ylim(bottom=0)
     if name == "flops_per_batch":
         from matplotlib.ticker import EngFormatter

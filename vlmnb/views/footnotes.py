@@ -153,7 +153,8 @@ def _loads(records: Iterable[Record], every: Sequence[Record], files: bool = Fal
     for record in records:
         share = record.provenance.other_load
         name = f", `{_file(record).name}`" if files else ""
-        load = "" if share is None else f": {100 * share:.0f} % of the CPU"
+        known = share is not None and record.window_under_load  # else its turns were disturbed
+        load = f": {100 * share:.0f} % of the CPU" if known else ""
         shown.append(f"{where([record.cell], cells)}{load}{name}")
     return " · ".join(shown)
 

@@ -63,7 +63,7 @@ def figure(records: Sequence[Record]) -> Figure:
         sizes = sorted({record.cell.batch_size for record in records})
         panel.set_xscale("log", base=2)
         panel.set_xticks(sizes, [str(size) for size in sizes])
-        panel.set_yscale("log")
+        figure_style.plain_log(panel.yaxis)
         panel.set_xlabel("Batch size")
         panel.set_ylabel("Time per batch, s")
         handles, names = panel.get_legend_handles_labels()
