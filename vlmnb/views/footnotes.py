@@ -151,10 +151,10 @@ def _spins(record: Record) -> bool:
 def _loads(records: Iterable[Record], every: Sequence[Record], files: bool = False) -> str:
     shown, cells = [], [record.cell for record in every]
     for record in records:
-        share = record.provenance.other_load
+        # Of a quiet window whose turns were disturbed no load is known.
+        share = record.provenance.other_load if record.window_under_load else None
         name = f", `{_file(record).name}`" if files else ""
-        known = share is not None and record.window_under_load  # else its turns were disturbed
-        load = f": {100 * share:.0f} % of the CPU" if known else ""
+        load = "" if share is None else f": {100 * share:.0f} % of the CPU"
         shown.append(f"{where([record.cell], cells)}{load}{name}")
     return " · ".join(shown)
 

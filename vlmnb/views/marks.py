@@ -101,9 +101,9 @@ def of_samples(record: Record) -> Mark:
 
 def of_load(record: Record, disturbed: bool) -> Mark:
     """Return the mark of background load, if it disturbed a number."""
-    share = record.provenance.other_load
-    known = share is not None and record.window_under_load  # else its turns were disturbed
-    used = f"{100 * share:.0f} % of the CPU" if known else "the machine"
+    # Of a quiet window whose turns were disturbed no load is known.
+    share = record.provenance.other_load if record.window_under_load else None
+    used = "the machine" if share is None else f"{100 * share:.0f} % of the CPU"
     return Mark(DISTURBED, f"; other processes used {used} meanwhile") if disturbed else Mark()
 
 
