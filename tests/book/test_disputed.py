@@ -13,7 +13,7 @@ from factory import cell, timed
 
 from vlmnb.book import disputed
 from vlmnb.book.content import Content, Page
-from vlmnb.book.pages import audit, axis, first, run
+from vlmnb.book.pages import audit, axis, comparison, first, run
 from vlmnb.records import record_file
 from vlmnb.records.record import Record
 from vlmnb.views import axis_figure
@@ -93,7 +93,7 @@ def test_the_first_page_says_who_is_cheapest_in_joules_as_the_reports_print_them
     assert "89.4 ms ⚠ and 16 J ⚠ with Qwen2.5-VL 3B and 102 ms and 50 J with LLaVA-1.5 7B" in costs
     doubt, lengths = (content.disputed[int(n) - 1] for n in re.findall(r"#finding-(\d+)", costs))
     assert doubt.level != "note"
-    assert lengths.rule == first.LENGTH
+    assert lengths.rule == comparison.LENGTH
     assert "6.61, 11.1 and 8.18" in costs
 
 

@@ -73,6 +73,9 @@ MENDED = {
 }
 """Parts of the theme that a screen reader cannot name, and what takes their place."""
 
+STATED = ("comparison.md", "headline.md")
+"""Pages whose text says what ``⚠`` is about, so that their legend need not."""
+
 UNTOUCHED = re.compile(r"(<(script|style|pre)\b.*?</\2>|<[^>]*>)", re.DOTALL)
 """What of a page is no running text."""
 
@@ -286,8 +289,8 @@ def _generated(content: Content, of_records: futures.Future[OfRecords]) -> Files
         *chapters,
         *(f"{axis.name(name)}.md" for name in axis.published(content)),
     ):
-        # The first page explains a disputed figure where it stands.
-        texts[name] += f"\n{marks.legend(texts[name], but=marks.DISPUTED * (name == 'headline.md'))}\n"
+        # These explain a disputed figure where it stands.
+        texts[name] += f"\n{marks.legend(texts[name], but=marks.DISPUTED * (name in STATED))}\n"
     other = of_records.result()
     texts |= other.texts | {"finder.md": finder.page(content, other.memory)}
     targets = {record.key: f"../../{record_path(record)}" for record in content.records}

@@ -122,6 +122,25 @@ def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult
     return f"{drawn}\n\n{said}\n\n{table.points(comparison_tables.points_table(results))}"
 
 
+def lead(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult], *, small: bool) -> str:
+    """Return who is fastest and who errs least on the data set of the speed; empty for one model alone.
+
+    Args:
+        small: Whether all models are small stand-ins.
+    """
+    dataset = results[0].speed.cell.dataset
+    listed = sorted(pareto.panels(results).get(dataset, ()), key=lambda point: point.x)
+    if not listed:
+        return ""
+    change = pareto.compared(listed[0], listed[-1], _noise_floor(records, setup).value).change
+    best, *_, worst = sorted(listed, key=lambda point: point.y)
+    return say(
+        "pareto", "lead", title=setup.title, dataset=dataset_title(dataset), listed=listed, small=small,
+        longer=say("findings", "per_image", change=change, scale=1), best=best, worst=worst,
+        sure=pareto.better(best, worst), scored=scored(results, dataset),
+    )  # fmt: skip
+
+
 def notice(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult]) -> str:
     """Return which noise floor models are compared with, as Markdown; empty for reports or one model."""
     if of_reports(results) or len(results) < 2:

@@ -9,24 +9,20 @@ from markupsafe import Markup
 
 from vlmnb.analysis import base_configuration, repeatability, series
 from vlmnb.analysis.base_configuration import BaseResult, Setup
-from vlmnb.analysis.titles import dataset_title, entry_of
+from vlmnb.analysis.titles import entry_of
 from vlmnb.book import disputed
 from vlmnb.book.content import Content, bundled, model_title, parameters
-from vlmnb.book.pages import axis
-from vlmnb.book.pages.comparison import common
+from vlmnb.book.pages import axis, comparison
 from vlmnb.book.rendering import render
 from vlmnb.records.record import Record
 from vlmnb.spec.optimizations import DTYPES
-from vlmnb.views import comparison_tables, cost_figure, fields, pareto_figure, table
+from vlmnb.views import comparison_tables, cost_figure, pareto_figure, table
 from vlmnb.views.templates import say
 
 EXPLORE = "explore"
 """Page on which readers choose what is compared."""
 
 FIGURE = "figures/first.svg"
-
-LENGTH = "wer-of-short-answers"
-"""The rule whose findings say that word error rates measure the length of answers."""
 
 
 def page(content: Content) -> tuple[str, dict[str, str]]:
@@ -56,7 +52,7 @@ def page(content: Content) -> tuple[str, dict[str, str]]:
         levels=Counter(finding.level for finding in content.disputed),
         small=[
             (
-                common(results),
+                comparison.common(results),
                 comparison_tables.headline_table(results),
                 Markup(pareto_figure.notice(content.records, setup, results)),
             )
@@ -77,18 +73,8 @@ def _findings(
     said: list[str] = []
     doubted = disputed.doubted(content.disputed, content.records)
     gpu = next((own for setup, own in reports.items() if setup.device == "cuda"), ())
-    costs = [
-        (each.model.title, each.speed, fields.energy(each.speed).text)
-        for each in gpu
-        if each.speed.latency_s and each.speed.energy_j_per_sample
-    ]
-    if costs:
-        thriftiest = min(costs, key=lambda cost: cost[1].energy_j_per_sample or 0)[0]
-        costs.sort(key=lambda cost: cost[1].latency_s or 0)
-        dataset = dataset_title(costs[0][1].cell.dataset)
-        own = [record for _, record, _ in costs]
-        said.append(say("first", "costs", costs=costs, thriftiest=thriftiest, dataset=dataset,
-                        marked=disputed.figures(content.disputed, own), **_doubts(content, own)))  # fmt: skip
+    if costs := comparison.costs(content, gpu):
+        said.append(f"{costs} See [all models](generated/comparison.md).")
     gains = [
         (model_title(name), own[0], own[-1], doubted.get((own[0].key, own[-1].key), 0))
         for name, own in batches.items()
@@ -117,25 +103,6 @@ def _findings(
             say("first", "small", setup=setup, sizes=sizes, models=len(results), less=less, batch=batch)
         )
     return [Markup(line) for line in said]
-
-
-def _doubts(content: Content, own: Sequence[Record]) -> dict[str, int]:
-    """Return the first finding's number on times or joules of records, and on their answers' length."""
-    costs = {
-        figure.place
-        for record in own if record.reported
-        for figure in record.reported.figures if figure.quantity in ("latency_s", "energy_j_per_sample")
-    }  # fmt: skip
-    numbers: dict[str, int] = {}
-    for number, finding in enumerate(content.disputed, start=1):
-        about = [where for where in finding.records if where.key in {record.key for record in own}]
-        if finding.level != "note" and costs & {place for where in about for place in where.places}:
-            numbers.setdefault("disputed", number)
-        if about and finding.rule == LENGTH:
-            numbers.setdefault("lengths", number)
-    rates = [record.wer for record in own if record.wer and record.wer > 1]
-    alike = len(rates) < len(own) or max(rates) < (1 + disputed.SHIFT) * min(rates)
-    return {"disputed": 0, **numbers} | ({"lengths": 0} if alike else {})
 
 
 def _full_size_rows(records: Sequence[Record]) -> list[Record]:

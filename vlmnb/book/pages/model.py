@@ -7,6 +7,7 @@ from itertools import groupby
 
 from vlmnb import models, paths
 from vlmnb.analysis import titles
+from vlmnb.analysis.base_configuration import BASE_BATCH_SIZE
 from vlmnb.analysis.titles import where
 from vlmnb.book.content import Content, Failure, Page, axis_order, model_title, parameters
 from vlmnb.book.pages.comparison import sections
@@ -37,7 +38,8 @@ def page(content: Content, name: str) -> str:
         "model.md", folder=paths.model_folder(name), title=model_title(name), entry=entry, entry_name=name,
         listed_in_finder=name in models.registry(),
         weights=entry and _source(entry), parameters=count, file_size=file_size,
-        bases=sections(own), reported=reported, listed=_runs(content, name, bool(reported)),
+        bases=sections(own), batch_size=BASE_BATCH_SIZE, reported=reported,
+        listed=_runs(content, name, bool(reported)),
         measured_cells=len(measured), unshown=_unshown(measured, pages),
         hardware=sorted({record.hardware for record in measured}),
         card=next((page for page in pages if page.axis in COMPUTED), None),
