@@ -15,7 +15,7 @@ from vlmnb.analysis import base_configuration, repeatability, titles
 from vlmnb.analysis.base_configuration import BaseResult
 from vlmnb.book import build, explorer
 from vlmnb.book.content import Content, Page, bundled
-from vlmnb.book.pages import audit, axis, comparison, finder, first, machine, model, support
+from vlmnb.book.pages import audit, axis, comparison, finder, first, machine, model, status, support
 from vlmnb.book.pages import tried as tried_page
 from vlmnb.device.state import Conditions, DeviceState
 from vlmnb.fit import tried
@@ -315,6 +315,11 @@ def test_the_comparison_begins_with_who_is_fastest_and_who_errs_least() -> None:
     assert "75 % longer" in answer
 
 
+def test_the_status_begins_with_how_many_cells_have_numbers() -> None:
+    ok, absent = factory.record(), factory.absent(factory.cell(optimization="sdpa"), "failed", "why")
+    assert "**1 of 2 cells** has numbers" in status.page(Content((ok, absent)))
+
+
 def test_a_figure_of_one_model_is_left_out() -> None:
     ((setup, alone),) = base_configuration.base_results(measured("llava-tiny")).items()
     assert pareto_figure.blocks((), setup, alone) == ""
@@ -360,6 +365,7 @@ def test_what_runs_where_gives_each_reason_once_in_a_line_and_folds_the_words() 
     random = factory.record(but(cells[2], weights="random"))
     page = support.page(Content((*found, random)))
     shown, _, folded = page.partition("<details>")
+    assert "1 of 2 optimizations ran" in shown
     assert len(re.findall(r"^\d\. ", shown, re.MULTILINE)) == 1
     assert shown.count(">unsupported (1), batch 2<") == 2
     assert folded.count("num_hidden_layers") == 2

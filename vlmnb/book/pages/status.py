@@ -18,6 +18,11 @@ def page(content: Content) -> str:
     """Return the page."""
     return render(
         "status.md", runs=_runs(content), failures=content.failures, cells=_cells(content),
+        counts={
+            "ok": sum(record.status == "ok" for record in content.records),
+            "cells": len(content.records),
+            "pages": len(content.pages),
+        },
         commands=[f"`{each}`" for each in dict.fromkeys(p.redraw_command for p in content.pages) if each],
         problems=content.problems, statuses=[status.replace("_", " ") for status in STATUSES],
     )  # fmt: skip

@@ -90,6 +90,7 @@ def _device(group: tuple[str, str], found: Tried, models: Sequence[str]) -> dict
     return {
         "title": Setup("measured", *group).title, "models": [model_title(model) for model in there],
         "rows": rows, "reasons": reasons, "untried": untried,
+        "ran": len({name for (name, _), sizes in found.items() for r in sizes.values() if r.status == "ok"}),
         "random": [model_title(model) for model in there if _random(model, found)],
     }  # fmt: skip
 
