@@ -128,6 +128,20 @@ def test_the_page_of_an_axis_marks_disputed_figures_and_lists_the_findings(conte
     ] == [(True, "0.11")]
 
 
+def test_a_figure_that_is_disputed_in_one_table_or_in_the_log_is_so_on_every_page(content: Content) -> None:
+    for of, doubted in (("batch_size", ("89.4", "11.2", "4.44")), ("optimization", ("87.4", "11.4", "4.42"))):
+        page, _ = axis.page(content, of)
+        shown = re.findall(r">([^<>]*)(?=</td>|</a></td>)", page)
+        assert [f"{number} ⚠" in shown for number in doubted] == [True] * 3
+        assert not {"- ⚠", " ⚠", "⚠"} & set(shown), "what is not printed is not disputed"
+    printed = "report on Qwen2.5-VL 3B, Image Size Tests, 224, ScienceQA"
+    own = [record for record in content.records if record.cell.model == QWEN]
+    assert printed in disputed.places(content.disputed, own) - disputed.places(content.disputed)
+    boxes = [disputed.lines(content.disputed, page) for page in content.pages if page.model == QWEN]
+    log = next(n for n, found in enumerate(content.disputed, 1) if "heading of the raw log" in found.meaning)
+    assert [log in {line.number for line in box} for box in boxes] == [True] * 3
+
+
 def test_the_points_of_a_reports_figure_have_no_blank_column() -> None:
     plan, shown = reports.shown(QWEN, "batch_size")
     made = axis_figure.points("batch_size", plan.cells, shown)

@@ -9,10 +9,12 @@ import bookmaking
 import factory
 import pytest
 from bookmaking import PROJECT, Small
+from stored import measured
 
 from vlmnb.book import collect, postprocess
 from vlmnb.device import machine
-from vlmnb.records import record_file, resolved
+from vlmnb.records import record_file, resolved, turns
+from vlmnb.records.turns import Turns
 from vlmnb.spec import axes, planning
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory, status
@@ -155,3 +157,23 @@ def test_an_outdated_page_counts_older_records_as_status_does(
     assert found._asdict()[name] == counted[name] == len(run.plan.cells)
     small.assemble()
     assert said in small.read("runs/llava-tiny/image_size.ipynb")
+
+
+def test_a_page_is_outdated_by_turns_of_two_of_its_records_that_came_after_it(small: Small) -> None:
+    parameters = postprocess.papermill(executed(small)["llava-tiny", "image_size"])["parameters"]
+    run = Run(model="llava-tiny", axis="image_size", parameters={**parameters, "image_sizes": [32, 64]})
+    keys = [record_file.write(measured(cell), small.results).stem for cell in run.plan.cells]
+
+    def page() -> str:
+        (job,) = inventory.jobs([run], small.results, small.runs)
+        found = job.page
+        inventory.mark_page(job, small.runs)
+        return found
+
+    pages = [page(), page()]
+    for name, taken, day in (("one", keys[:1], 1), ("two", keys[:2], 1), ("two", keys[:2], 2)):
+        timings = {key: factory.timed().timing for key in taken}
+        made = Turns.model_validate({"name": name, "started_at": f"2027-01-0{day}", "timings": timings})
+        turns.write(made, small.results, machine.describe().slug, "llava-tiny")
+        pages += [page(), page()]
+    assert pages == ["outdated", "current", *["current"] * 2, *["outdated", "current"] * 2]

@@ -20,6 +20,7 @@ from vlmnb.views import (
     detail_table,
     findings,
     footnotes,
+    marks,
     report_tables,
 )
 from vlmnb.views.table import Field, Table
@@ -27,16 +28,6 @@ from vlmnb.views.table import Field, Table
 
 def shown(table: Table, column: str) -> Field:
     return table.rows[0][table.columns.index(column)]
-
-
-def test_the_load_of_a_quiet_window_is_not_named_where_its_turns_were_disturbed() -> None:
-    made = changed(surrounded(0.0, (True,)), "timing", turns="a" * 16)
-    assert made.batches_under_load
-    assert "%" not in footnotes.disturbed([made]).partition("idle: ")[2]
-    table = axis_table.axis_table("batch_size", [made.cell], [made])
-    said = shown(table, "Latency, s per batch").title
-    assert "other processes used the machine" in said
-    assert "of the CPU" not in said
 
 
 def test_a_window_that_others_disturbed_is_marked_though_no_pass_is() -> None:
@@ -167,6 +158,19 @@ def test_no_peak_is_told_of_a_disturbed_window_and_joules_in_a_sentence_carry_th
     said = findings.text("batch_size", cells, busy)
     assert "Between them" not in said
     assert re.search(r"goes from ≈ 0\.\d+ to ≈ 0\.\d+ † J", said)
+
+
+def test_where_turns_are_shown_the_load_is_that_of_the_turns_and_not_of_the_window() -> None:
+    calm = changed(surrounded(0.01, passes=(True, True)), "timing", turns="t", pass_loads=(0.10, 0.20))
+    table = axis_table.axis_table("batch_size", [calm.cell], [calm])
+    time, energy = (shown(table, column) for column in ("Latency, s per batch", "Energy, J per sample"))
+    assert ("15 % of the CPU" in time.title, energy.text.endswith(MARKED)) == (True, False)
+    assert "prompt length 200: 15 %" in footnotes.disturbed([calm])
+    folded = axis_figure.points("batch_size", [calm.cell], [calm])
+    assert shown(folded, "Background load").text == "15 % †"
+    unread = changed(calm, "timing", pass_loads=(None, None))
+    assert "other processes used the machine meanwhile" in marks.of_latency(unread).why
+    assert "%" not in footnotes.disturbed([unread]).partition("idle: ")[2]
 
 
 def test_a_ratio_to_a_reports_figure_carries_the_mark_of_what_was_measured() -> None:

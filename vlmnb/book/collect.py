@@ -155,7 +155,7 @@ def processed(
 
     ``found``: what the audit found about the figures of the reports.
     """
-    disputed_places = disputed.places(found) if page.from_report else set()
+    disputed_places = disputed.places(found, page.records) if page.from_report else set()
     lines = disputed.lines(found, page) if page.from_report else []
     targets = {record.key: f"../../../{record_path(record)}" for record in page.records}
     disputed_here = marks.DISPUTED * any(line.level != "note" for line in lines)

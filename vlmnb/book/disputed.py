@@ -12,7 +12,7 @@ from typing import NamedTuple, get_args
 from vlmnb.audit.rule import Finding, Level
 from vlmnb.book.content import Page
 from vlmnb.records.record import Record
-from vlmnb.records.reported import Quantity
+from vlmnb.records.reported import Figure, Quantity
 
 SURE: dict[Level, str] = {"error": "certain", "warning": "strong", "note": "worth knowing"}
 """How sure a finding is, by its level."""
@@ -77,18 +77,26 @@ def marked(table: str, places: Collection[str]) -> str:
     return PRINTED.sub(mark, table)
 
 
-def places(found: Sequence[Finding]) -> set[str]:
-    """Return the places of figures that errors and warnings are about."""
-    return _places([finding for finding in found if finding.level != "note"])
+def places(found: Sequence[Finding], records: Iterable[Record] = ()) -> set[str]:
+    """Return the places of figures that errors and warnings are about.
+
+    Args:
+        found: All findings.
+        records: Of a page. A figure that is disputed in one table, or in the log, is so in all.
+    """
+    known = _serious(found)
+    own = [(record.key, figure) for record in records for figure in _printed(record)]
+    about = {(key, figure.quantity) for key, figure in own if figure.place in known}
+    return known | {figure.place for key, figure in own if (key, figure.quantity) in about}
 
 
-def figures(found: Sequence[Finding], records: Sequence[Record]) -> set[tuple[str, Quantity]]:
+def figures(found: Sequence[Finding], records: Iterable[Record]) -> set[tuple[str, Quantity]]:
     """Return the figures of records, by key and quantity, that errors and warnings are about."""
-    known = places(found)
+    known = _serious(found)
     return {
         (record.key, figure.quantity)
         for record in records
-        for figure in (record.reported.figures if record.reported else ())
+        for figure in _printed(record)
         if figure.place in known
     }
 
@@ -109,10 +117,24 @@ def _differ(low: Record, high: Record) -> bool:
     return bool(low.wer and high.wer) and abs(math.log((high.wer or 1) / (low.wer or 1))) > SHIFT
 
 
+def _serious(found: Sequence[Finding]) -> set[str]:
+    return _places([finding for finding in found if finding.level != "note"])
+
+
 def _places(found: Sequence[Finding]) -> set[str]:
     return {place for finding in found for where in finding.records for place in where.places}
 
 
 def _shown(page: Page, quantities: Collection[str]) -> set[str]:
-    own = (figure for record in page.records if record.reported for figure in record.reported.figures)
-    return {figure.place for figure in own if figure.axis == page.axis and figure.quantity in quantities}
+    """Return the places of the figures that a page shows, in whatever table they stand."""
+    own = [(record.key, figure) for record in page.records for figure in _printed(record)]
+    shown = {
+        (key, figure.quantity)
+        for key, figure in own
+        if figure.axis == page.axis and figure.quantity in quantities
+    }
+    return {figure.place for key, figure in own if (key, figure.quantity) in shown}
+
+
+def _printed(record: Record) -> Sequence[Figure]:
+    return record.reported.figures if record.reported else ()

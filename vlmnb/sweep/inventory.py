@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from vlmnb import paths
 from vlmnb.errors import UserError, one_line
 from vlmnb.files import code_fingerprint, plain_yaml
-from vlmnb.records import content_key, record_file, store
+from vlmnb.records import content_key, record_file, store, turns
 from vlmnb.records.indexed_record import IndexedRecord, cell_digest, original_digest
 from vlmnb.records.resolved import Resolved, resolve
 from vlmnb.spec import axes, planning, sweep_file
@@ -89,7 +89,8 @@ class Job(Frozen):
 
     Attributes:
         inputs: What the page is made from beside the cells, one line each: for a page without cells its
-            inputs, for one of A/A repeats the first measurement of each cell.
+            inputs, for one of A/A repeats the first measurement of each cell; the turns that cells took with
+            one another, on this page or another.
         windows: What the noise floor is taken from, one line for each record. A page depends on it if it
             shows the noise floor.
     """
@@ -183,6 +184,7 @@ def look(runs: Iterable[Run], results: Path, pages: Path, *, others: bool = Fals
             repeated = {original_digest(cell) for cell in plan.cells if cell.repeat}
             inputs = tuple(line for line, entry in windows if entry.asked in repeated)
         cells = tuple(states[cell] for cell in plan.cells)
+        inputs += _turns(cells, results, plan.model)
         machines = {f"{state.path.parts[-3]}/" for state in cells}
         of_machine = tuple(line for line, entry in windows if entry.path.startswith(tuple(machines)))
         job = Job(run=run, cells=cells, page="missing", inputs=inputs, windows=of_machine)
@@ -204,6 +206,14 @@ def mark_page(job: Job, pages: Path) -> None:
     page = paths.executed(pages, job.run.model, job.run.axis)
     shows = page_stamp.shows(page, axes.NOISE_FLOOR)
     page_stamp.mark(page, job.stamp() + job.noise_floor() * shows)
+
+
+def _turns(cells: Sequence[CellState], results: Path, model: str) -> tuple[str, ...]:
+    """Return a line for each of the turns that a page shows: those of two of its records or more."""
+    keys = {state.answer.stem for state in cells if state.answer}
+    known = turns.read(results, model) if len(keys) > 1 else []
+    taken = [one for one in known if len(keys & one.timings.keys()) > 1]
+    return tuple(f"turns {one.name} {one.started_at}" for one in taken)
 
 
 def _states(asked: Mapping[Cell, Resolved], index: store.Index) -> dict[Cell, CellState]:

@@ -82,9 +82,11 @@ def table(axis: str, shown: Sequence[Row], caption: str, disputed: Collection[tu
     of = axes.AXES[axis]
 
     def marks(quantity: str, show: Callable[[Record], Field]) -> Callable[[Row], Field]:
-        return lambda row: marked(
-            show(row.record), DOUBT if (row.record.key, quantity) in disputed else Mark()
-        )
+        def shown(row: Row) -> Field:
+            field, doubted = show(row.record), (row.record.key, quantity) in disputed
+            return marked(field, DOUBT) if doubted and field.text not in ("", MISSING) else field
+
+        return shown
 
     columns: list[tuple[str, Callable[[Row], Field]]] = [
         ("Model", lambda row: Field(row.title, words=True, href=row.link)),

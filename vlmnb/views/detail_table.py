@@ -110,13 +110,13 @@ def guessing(records: Iterable[Record]) -> str:
 
 
 def background_load(record: Record) -> Field:
-    """Show how much of the CPU other processes used during the window."""
-    share = record.provenance.other_load
+    """Show how much of the CPU other processes used during the times that are shown."""
+    share, turns = marks.load_share(record), bool(record.timing and record.timing.turns)
     if share is None:
         return missing(record)
+    shown = Field(f"{100 * share:.0f} %", "mean of the rounds" if turns else ONE_READING, record.key)
     return marked(
-        Field(f"{100 * share:.0f} %", ONE_READING, record.key),
-        marks.of_load(record, record.window_under_load),
+        shown, marks.of_latency(record) if turns else marks.of_load(record, record.window_under_load)
     )
 
 

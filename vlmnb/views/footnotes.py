@@ -12,6 +12,7 @@ from vlmnb.meters.readings import headline
 from vlmnb.records.record import Record
 from vlmnb.records.resolved import changes_since, resolve_cell
 from vlmnb.spec.cell import Cell
+from vlmnb.views import marks
 from vlmnb.views.reasons import readable
 from vlmnb.views.templates import say
 
@@ -149,10 +150,10 @@ def _spins(record: Record) -> bool:
 
 
 def _loads(records: Iterable[Record], every: Sequence[Record], files: bool = False) -> str:
+    """Return the background load of each record: with its file that of the times, else that of the window."""
     shown, cells = [], [record.cell for record in every]
     for record in records:
-        # Of a quiet window whose turns were disturbed no load is known.
-        share = record.provenance.other_load if record.window_under_load else None
+        share = marks.load_share(record) if files else record.provenance.other_load
         name = f", `{_file(record).name}`" if files else ""
         load = "" if share is None else f": {100 * share:.0f} % of the CPU"
         shown.append(f"{where([record.cell], cells)}{load}{name}")

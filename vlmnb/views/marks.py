@@ -44,7 +44,8 @@ def legend(page: str, but: str = "") -> str:
 def of_latency(record: Record) -> Mark:
     """Return the mark of a time that is taken over batches."""
     window = Mark(ALONE, "; of the record's own window: it took no turns with the other rows")
-    return joined(_of_speed(record, record.batches_under_load), window if matching.alone(record) else Mark())
+    speed = _of_speed(record, record.batches_under_load, load_share(record))
+    return joined(speed, window if matching.alone(record) else Mark())
 
 
 def of_ratio(low: Record, high: Record) -> Mark:
@@ -66,7 +67,7 @@ def of_other_times(low: Record, high: Record) -> Mark:
 
 def of_energy(record: Record) -> Mark:
     """Return the mark of a number that is taken over the whole window, such as energy."""
-    return _of_speed(record, record.window_under_load)
+    return _of_speed(record, record.window_under_load, record.provenance.other_load)
 
 
 def of_peak(contaminated: bool, other_load: float | None = None) -> Mark:
@@ -99,12 +100,19 @@ def of_samples(record: Record) -> Mark:
     return Mark(FEWER, why) if count else Mark()
 
 
+def load_share(record: Record) -> float | None:
+    """Return the background load during the times that are shown: of the turns' rounds on average, else of
+    the window, as share of all cores, 0 to 1; None if it is not known.
+    """
+    if record.timing is None or not record.timing.turns:
+        return record.provenance.other_load
+    known = [share for share in record.timing.pass_loads if share is not None]
+    return sum(known) / len(known) if known else None
+
+
 def of_load(record: Record, disturbed: bool) -> Mark:
-    """Return the mark of background load, if it disturbed a number."""
-    # Of a quiet window whose turns were disturbed no load is known.
-    share = record.provenance.other_load if record.window_under_load else None
-    used = "the machine" if share is None else f"{100 * share:.0f} % of the CPU"
-    return Mark(DISTURBED, f"; other processes used {used} meanwhile") if disturbed else Mark()
+    """Return the mark of background load, if it disturbed a number that is taken over the whole window."""
+    return _of_share(record.provenance.other_load) if disturbed else Mark()
 
 
 def joined(*marks: Mark) -> Mark:
@@ -113,6 +121,11 @@ def joined(*marks: Mark) -> Mark:
     return Mark("".join(f" {sign}" for sign in signs), "".join(dict.fromkeys(mark.why for mark in marks)))
 
 
-def _of_speed(record: Record, disturbed: bool) -> Mark:
+def _of_speed(record: Record, disturbed: bool, share: float | None) -> Mark:
     empty = Mark(DEGENERATE, f"; {record.degenerate}") if record.degenerate else Mark()
-    return joined(empty, of_load(record, disturbed), of_samples(record))
+    return joined(empty, _of_share(share) if disturbed else Mark(), of_samples(record))
+
+
+def _of_share(share: float | None) -> Mark:
+    used = "the machine" if share is None else f"{100 * share:.0f} % of the CPU"
+    return Mark(DISTURBED, f"; other processes used {used} meanwhile")

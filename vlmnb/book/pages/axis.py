@@ -78,12 +78,10 @@ def _sections(content: Content, axis: str, figures: dict[str, str]) -> Iterator[
         drawn, shows = across.figure(axis, models, titles)
         if drawn:
             figures[file] = drawn
-        made = across.table(
-            axis,
-            rows,
-            across.caption(rows),
-            disputed.figures(content.disputed, [row.record for row in rows]),
-        )
+        keys = {row.record.key for row in rows}
+        whole = (record for record in content.records if record.key in keys)
+        doubts = disputed.figures(content.disputed, whole)
+        made = across.table(axis, rows, across.caption(rows), doubts)
         yield {
             "title": setup.title, "setup": Markup(footnotes.setup([row.record for row in rows])),
             "figure": file if drawn else "", "said": Markup(across.sentences(axis, rows)), "table": made,
