@@ -111,6 +111,12 @@ def test_each_finding_of_the_first_page_leads_to_the_figures_it_is_about(content
     assert f'href="explore.html#record={"b" * 16}&amp;record={"a" * 16}"' in numbered[3]
 
 
+def test_the_records_of_a_report_have_no_column_for_a_date(content: Content) -> None:
+    page = next(page for page in content.pages if page.axis == "batch_size")
+    assert "records</summary>" in run.closing(page)
+    assert "Measured at" not in run.closing(page)
+
+
 def test_the_page_of_an_axis_marks_disputed_figures_and_lists_the_findings(content: Content) -> None:
     page, _ = axis.page(content, "device")
     rows = [row for row in re.findall(r"<tr>.*?</tr>", page) if ">CPU<" in row]

@@ -221,6 +221,10 @@ def test_answers_of_natural_and_of_fixed_length_never_stand_in_one_table() -> No
     assert [table.caption.partition(",")[0] for table in made] == [
         "Every cell of natural answer length", "Every cell of fixed answer length"
     ]  # fmt: skip
+    assert [any("WER" in head or "Accuracy" in head for head in table.columns) for table in made] == [
+        True,
+        False,
+    ]
     keys = [{field.key for row in table.rows for field in row if field.key} for table in made]
     assert keys == [
         {record(each).key for each in cells if each.length == length} for length in ("natural", "fixed")

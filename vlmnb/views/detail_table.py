@@ -38,6 +38,9 @@ def detail_table(axis: str, cells: Sequence[Cell], records: Sequence[Record]) ->
         groups[SCORES] += OFFICIAL_ACCURACY
     if any(captions.is_captioning(cell.dataset) for cell in cells):
         groups[SCORES] += CAPTION_SCORES
+    if cells[0].length == "fixed":  # such answers have no quality
+        del groups[SCORES]
+        groups[COMPARED] = tuple(column for column in groups[COMPARED] if column not in QUALITY)
     columns = [column for own in groups.values() for column in own]
     chance = guessing(found[cell] for cell in cells if cell in found)
     known = fields.confidence([found.get(cell) for cell in cells])
@@ -180,11 +183,11 @@ def _passes(record: Record) -> Field:
     return Field(str(passes) if passes == clean else f"{clean} of {passes} clean", title, record.key)
 
 
-SCORES = "Other scores"
+COMPARED, SCORES = "What is compared", "Other scores"
+QUALITY: tuple[Column, ...] = (("WER [95 %]", fields.wer), ("Accuracy [95 %]", accuracy))
 GROUPS: dict[str, tuple[Column, ...]] = {
-    "What is compared": (
-        ("WER [95 %]", fields.wer),
-        ("Accuracy [95 %]", accuracy),
+    COMPARED: (
+        *QUALITY,
         ("Latency, s per batch", fields.latency),
         ("Energy, J per sample", fields.energy),
         ("FLOPs used", _flops("used")),

@@ -51,7 +51,7 @@ def closing(page: Page) -> str:
     timed = [one.timing for one in page.records if one.latency_s is not None]
     names = {each.turns for timing in timed if isinstance(timing, Shown) for each in timing.each}
     return render(
-        "run_closing.md", page=page, command=rerun_command(page), records=records,
+        "run_closing.md", page=page, command=rerun_command(page), records=records, dated=_dated(page),
         turns=[f"../../../{turns_path(name)}" for name in sorted(names)],
     )  # fmt: skip
 
@@ -63,6 +63,11 @@ def rerun_command(page: Page) -> str:
     return execute.papermill_line(page.axis, changed)
 
 
+def _dated(page: Page) -> bool:
+    """Return whether any record of a page says when it was measured; those of reports do not."""
+    return any(record.provenance.started_at for record in page.records)
+
+
 def _records(page: Page) -> list[tuple[Value, ...]]:
     cells = [record.cell for record in page.records]
     return [
@@ -71,7 +76,7 @@ def _records(page: Page) -> list[tuple[Value, ...]]:
             dataset_title(record.cell.dataset),
             record.status.replace("_", " "),
             record.hardware,
-            minute(record.provenance.started_at),
+            *([minute(record.provenance.started_at)] if _dated(page) else []),
             Field(record.key, words=True, href=f"../../../{record_path(record)}"),
         )
         for record in page.records
