@@ -13,6 +13,7 @@ from factory import but, changed
 from vlmnb import models, paths
 from vlmnb.analysis import base_configuration, repeatability, titles
 from vlmnb.analysis.base_configuration import BaseResult
+from vlmnb.analysis.repeatability import NoiseFloor
 from vlmnb.book import build, explorer
 from vlmnb.book.content import Content, Page, bundled
 from vlmnb.book.pages import audit, axis, comparison, finder, first, machine, model, status, support
@@ -318,6 +319,22 @@ def test_the_comparison_begins_with_who_is_fastest_and_who_errs_least() -> None:
 def test_the_status_begins_with_how_many_cells_have_numbers() -> None:
     ok, absent = factory.record(), factory.absent(factory.cell(optimization="sdpa"), "failed", "why")
     assert "**1 of 2 cells** has numbers" in status.page(Content((ok, absent)))
+
+
+@pytest.mark.parametrize(("floor", "as_fast"), [(0.1, []), (0.3, [2]), (0.9, [2, 1])])
+def test_the_fastest_model_has_no_lead_over_those_within_the_noise_floor(
+    floor: float, as_fast: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches take 0.4, 0.7 and 0.5 s."""
+    own = measured(*bookmaking.MODELS)
+    ((setup, results),) = base_configuration.base_results(own).items()
+    known = NoiseFloor(value=floor, measured=True)
+    monkeypatch.setattr(pareto_figure, "_noise_floor", lambda *_: known)
+    said = pareto_figure.lead(own, setup, results, small=True).partition(" may be noise")[0]
+    named = said.partition("its lead over ")[2]
+    titles = [models.registry()[bookmaking.MODELS[at]].title for at in as_fast]
+    assert [title in named for title in titles] == [True] * len(titles)
+    assert (named.count(" and "), "by the numbers alone" in said) == (len(titles) == 2, bool(titles))
 
 
 def test_a_figure_of_one_model_is_left_out() -> None:

@@ -56,6 +56,20 @@ def test_the_page_says_when_it_pays_and_why_a_way_is_missing() -> None:
     assert all("88 % intervals" in caption for caption in captions), "of four pictures"
 
 
+def test_no_number_of_questions_pays_where_the_cost_of_so_many_may_be_that_of_plain_ones() -> None:
+    record = reused(0.2, 2.0, 1.0, pictures=6)
+    assert record.reused
+    kept = but(record.reused.kept, question_s=(1.0, 1.0, 4.0, 1.0) * 3)
+    record = but(record, reused=but(record.reused, kept=kept))
+    found = picture_reuse.break_even(record)
+    assert found
+    assert found.questions == 1, "by the medians"
+    (field,) = [
+        row[reuse_page.HEADS.index("Pays from, questions")] for row in reuse_page.table([record]).rows[1:]
+    ]
+    assert (field.text, "may be noise" in field.title) == ("-", True)
+
+
 def test_a_saving_is_concluded_only_from_a_quiet_machine_and_beyond_the_noise_floor() -> None:
     record = reused(0.6, 2.0, 1.0, pictures=6)
     assert "65 % of plain (59 to 72, noise floor included). By the medians it pays from 1 question" in (

@@ -125,6 +125,8 @@ def blocks(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult
 def lead(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult], *, small: bool) -> str:
     """Return who is fastest and who errs least on the data set of the speed; empty for one model alone.
 
+    With it stands whose latency or error may be the same for all that is known.
+
     Args:
         small: Whether all models are small stand-ins.
     """
@@ -132,12 +134,14 @@ def lead(records: Iterable[Record], setup: Setup, results: Sequence[BaseResult],
     listed = sorted(pareto.panels(results).get(dataset, ()), key=lambda point: point.x)
     if not listed:
         return ""
-    change = pareto.compared(listed[0], listed[-1], _noise_floor(records, setup).value).change
-    best, *_, worst = sorted(listed, key=lambda point: point.y)
+    floor = _noise_floor(records, setup).value
+    change = pareto.compared(listed[0], listed[-1], floor).change
+    best, *others = sorted(listed, key=lambda point: point.y)
     return say(
         "pareto", "lead", title=setup.title, dataset=dataset_title(dataset), listed=listed, small=small,
-        longer=say("findings", "per_image", change=change, scale=1), best=best, worst=worst,
-        sure=pareto.better(best, worst), scored=scored(results, dataset),
+        longer=say("findings", "per_image", change=change, scale=1), best=best, worst=others[-1],
+        as_fast=[one for one in listed[1:] if not pareto.faster(listed[0], one, floor)],
+        as_good=[one for one in others if not pareto.better(best, one)], scored=scored(results, dataset),
     )  # fmt: skip
 
 

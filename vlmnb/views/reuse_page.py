@@ -144,7 +144,10 @@ def _paid(record: Record, found: Reused) -> Row:
     pays = picture_reuse.break_even(record)
     assert pays is not None
     shown = without("a question costs no less than plainly", key)
-    if pays.questions:
+    saved = picture_reuse.saved(record)
+    if pays.questions and pays.questions <= record.cell.questions and saved and saved.high >= 1:
+        shown = without("may be noise: with so many questions it saves nothing for certain", key)
+    elif pays.questions:
         why = f"({pays.keep_s:.3g} s once, then {pays.kept_s:.3g} s instead of {pays.plain_s:.3g} s)"
         shown = Field(str(pays.questions), f"from medians {why}, without an interval", key)
     return (
