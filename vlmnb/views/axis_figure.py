@@ -13,7 +13,7 @@ from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
 from vlmnb.views import detail_table, fields, findings
 from vlmnb.views.fields import Column
-from vlmnb.views.figure_style import INK, look, themed
+from vlmnb.views.figure_style import INK, from_zero, look, themed
 from vlmnb.views.marks import MODELLED
 from vlmnb.views.report_tables import MARKS, TITLES
 from vlmnb.views.table import Field, Table, declared, without_blanks
@@ -116,9 +116,7 @@ def _panel(panel: Any, axis: str, name: str, shown: Sequence[Record]) -> None:
     number_axis(panel, axis, values)
     modelled = name == "energy_j_per_sample" and any(r.energy_method == "model" for r in known)
     panel.set_ylabel(PANELS[name] + (f"\n({MODELLED}modelled)" if modelled else ""))
-    panel.update_datalim([(0, 0)], updatex=False)  # or heights that hardly differ leave no room above them
-    panel.autoscale_view()
-    panel.set_ylim(bottom=0)
+    from_zero(panel)
     if name == "flops_per_batch":
         from matplotlib.ticker import EngFormatter
 

@@ -77,6 +77,13 @@ def inlined(markup: str, alt: str) -> str:
     return f'<span class="vlmnb-wide">{made}</span>' if width and float(width[1]) > WIDE_PT else made
 
 
+def from_zero(panel: Any) -> None:
+    """Let the heights of a panel begin at 0, with room above them though they hardly differ."""
+    panel.update_datalim([(0, 0)], updatex=False)
+    panel.autoscale_view()
+    panel.set_ylim(bottom=0)
+
+
 def plain_log(along: Any) -> None:
     """Make an axis logarithmic, with plain numbers at 1, 2 and 5, and closer ones where it is short."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter

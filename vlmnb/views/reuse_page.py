@@ -57,7 +57,7 @@ def figure(records: Sequence[Record]) -> Figure:
         panel.set_xscale("log", base=2)
         ticks = sorted({record.cell.questions for record in records})
         panel.set_xticks(ticks, [str(each) for each in ticks])
-        panel.set_ylim(bottom=0)
+        figure_style.from_zero(panel)
         panel.set_xlabel("Questions a picture")
         panel.set_ylabel("Cost of a question, s")
         panel.legend()

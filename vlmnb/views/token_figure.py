@@ -13,7 +13,7 @@ from vlmnb.spec import optimizations
 from vlmnb.spec.cell import Cell
 from vlmnb.stats.intervals import Interval
 from vlmnb.views import detail_table, fields
-from vlmnb.views.figure_style import PALETTE, themed
+from vlmnb.views.figure_style import PALETTE, from_zero, themed
 from vlmnb.views.table import Field, Table, declared
 from vlmnb.views.templates import say
 
@@ -77,7 +77,7 @@ def figure(drawn: Lines) -> Figure:
             panel.set_xlabel("Image tokens kept")
             panel.set_ylabel(title)
             panel.set_xlim(left=0)
-            panel.set_ylim(bottom=0)
+            from_zero(panel)
         grid[0].legend(loc="lower left", bbox_to_anchor=(0, 1.02), ncols=5)
         made.tight_layout()
     return made
