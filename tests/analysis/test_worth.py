@@ -121,3 +121,17 @@ def test_joules_are_saved_where_seconds_are_known() -> None:
     found = worth.saving(timed(STEADY[:3]), few, 0.0)
     assert found
     assert (found.seconds, found.joules) == (None, None)
+
+
+@pytest.mark.parametrize(("floor", "apart"), [(0.0, 1.1), (0.56, 1.56)])
+def test_saved_joules_are_of_two_readings_and_no_surer_than_the_noise_floor(
+    floor: float, apart: float
+) -> None:
+    first, own = timed(STEADY), timed(STEADY, of=cell(optimization=HALF))
+    found = worth.saving(first, own, floor)
+    spent = first.energy_j_per_sample
+    assert found
+    assert found.joules
+    assert spent
+    assert own.energy_j_per_sample == spent
+    assert found.joules == pytest.approx((0.0, spent * (1 - apart), spent * (1 - 1 / apart)))

@@ -34,6 +34,8 @@ def test_a_row_has_what_was_saved_beside_the_most_it_could() -> None:
     assert at["Saved, s per batch"][0].text == "-"
     assert float(at["Saved, s per batch"][1].text) == pytest.approx(0.05, rel=0.2)
     assert float(at["At most, s"][1].text) == pytest.approx(0.177, rel=0.02)
+    assert at["Saved, J per sample"][1].text.startswith(MODELLED)
+    assert at["Saved, J per sample"][1].span, "so that more than the most is seen to be noise"
     assert at["At most, J"][1].text.startswith(MODELLED), "modelled joules are marked"
     assert all(field.span for field in at["s per right answer"])
     assert "`visual_tokens-50%-grid` pays in decoding" in worth_table.text(found)

@@ -38,7 +38,8 @@ class Saving(Frozen):
         seconds: Seconds per batch that it saves at the original's number of decoding steps, so that shorter
             answers count as no saving; None with too few batches.
         bound_s: The most it could; ``bound_high_s``: the same with the upper ends of the phases' intervals.
-        joules: Joules per sample; one reading each, so there is no interval. None where ``seconds`` is.
+        joules: Joules per sample, one reading of each window: their ratio is known to the noise floor of
+            windows apart, and to ``series.APART`` at best. None where ``seconds`` is.
         bound_j: The most it could at the original's mean power.
         phases: Seconds that each phase of a batch lost, medians.
         disturbed: Whether background load disturbed the times that were compared.
@@ -47,7 +48,7 @@ class Saving(Frozen):
     seconds: Interval | None
     bound_s: float
     bound_high_s: float
-    joules: float | None
+    joules: Interval | None
     bound_j: float | None
     phases: dict[Phase, float]
     disturbed: bool
@@ -105,7 +106,7 @@ def saving(original: Record, own: Record, noise_floor: float, confidence: float 
         seconds=seconds,
         bound_s=bounds[0],
         bound_high_s=bounds[1],
-        joules=None if seconds is None or spent is None or now is None else spent - now,
+        joules=None if seconds is None or spent is None or now is None else _saved_j(spent, now, noise_floor),
         bound_j=None if spent is None or not latency else spent * min(1.0, bounds[0] / latency),
         phases={name: before[name].median - after[name].median for name in PHASES},
         disturbed=bool(disturbed),
@@ -179,6 +180,11 @@ def _widened(found: Interval, scores: Sequence[float]) -> Interval:
         found.value * scores[0] / end for end in reversed(intervals.wilson(sum(scores), len(scores)))
     )
     return Interval(found.value, min(low, found.low), max(high, found.high))
+
+
+def _saved_j(spent: float, now: float, noise_floor: float) -> Interval:
+    apart = 1 + max(noise_floor, series.APART)
+    return Interval(spent - now, spent - now * apart, spent - now / apart)
 
 
 def _shares(original: Record, own: Record) -> dict[Phase, float]:

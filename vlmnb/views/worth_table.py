@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -143,8 +144,13 @@ def _joules(name: str, one: Worth) -> Field:
         few = name == "joules" and one.saving is not None and one.saving.seconds is None
         return _nothing(one, FEW if few else one.record.energy_reason if one.record else "")
     of = [record for record in (one.record, one.original) if record]
-    sign = MODELLED if any(record.energy_method == "model" for record in of) else ""
-    shown = Field(f"{sign}{amount:.3g}", fields.ONE_READING, one.record.key)
+    if isinstance(amount, Interval):
+        title = "one reading of each window; the noise floor of windows apart, at least 10 %"
+        shown = _estimate(amount, title, one.record)
+    else:
+        shown = Field(f"{amount:.3g}", fields.ONE_READING, one.record.key)
+    if any(record.energy_method == "model" for record in of):
+        shown = replace(shown, text=f"{MODELLED}{shown.text}")
     return marked(shown, joined(*map(marks.of_energy, of)))
 
 
@@ -155,7 +161,7 @@ def _per_right(read: Callable[[Record], Interval | None], one: Worth) -> Field:
         return missing(one.record, "" if short else "no right answer, or no score or energy to count by")
     shown = _estimate(found, "interval over questions", one.record)
     if read is worth.joules_per_right and one.record.energy_method == "model":
-        shown = Field(f"{MODELLED}{shown.text}", f"{shown.title}; modelled", shown.key, span=shown.span)
+        shown = replace(shown, text=f"{MODELLED}{shown.text}", title=f"{shown.title}; modelled")
     of = marks.of_latency if read is worth.seconds_per_right else marks.of_energy
     return marked(shown, of(one.record))
 

@@ -31,4 +31,4 @@ def savings_within_their_bound(records: Sequence[Record]) -> Iterator[Draft]:
 def _more_joules(base: Record, saved: worth.Saving, floor: float) -> bool:
     if saved.joules is None or saved.bound_j is None:
         return False
-    return saved.joules > saved.bound_j + floor * (base.energy_j_per_sample or 0.0)
+    return saved.joules.value > saved.bound_j + floor * (base.energy_j_per_sample or 0.0)
