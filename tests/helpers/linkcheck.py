@@ -14,6 +14,9 @@ SKIPPED = ("_static/webpack-macros.html", "_static/sbt-webpack-macros.html")
 SOURCES = "script[src], img[src], iframe[src], source[src], video[src], audio[src]"
 ASSETS = "link[rel~=stylesheet], link[rel~=preload], link[rel~=icon], link[rel~=preconnect]"
 
+STATES = {"vlmnb-explore", "vlmnb-finder"}
+"""What is on the pages whose address keeps the reader's choices."""
+
 
 class Page(NamedTuple):
     """What a page links to, loads, shows and can be linked to; images without an alt text have None."""
@@ -57,9 +60,14 @@ def broken(site: Path, pages: dict[Path, Page]) -> list[str]:
                 found.append(f"{name} does not exist")
             elif site.resolve() not in file.parents:
                 found.append(f"{name} leaves the site")
-            elif parts.fragment and file in pages and unquote(parts.fragment) not in pages[file].ids:
+            elif file in pages and not _led(parts.fragment, pages[file]):
                 found.append(f"{name} has no such anchor")
     return found
+
+
+def _led(fragment: str, page: Page) -> bool:
+    """Whether a page has an anchor; a state such as ``model=fuyu-tiny`` is for a page that keeps one."""
+    return bool(STATES & page.ids) if "=" in fragment else unquote(fragment) in {"", *page.ids}
 
 
 def external_assets(pages: dict[Path, Page]) -> list[str]:
