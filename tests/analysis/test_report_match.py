@@ -66,7 +66,7 @@ def test_a_cpu_row_in_another_precision_is_compared_and_a_modelled_joule_is_not(
     cell = but(found[1].cell, weights="random", dtype="bf16", optimization="bf16", samples=4)
     table = report_tables.table("device", plan.cells, found, [record(cell, latencies=(16.746,))])
     rows = {row[2].text: row for row in table.rows}
-    assert rows["Latency, s per batch"][5].text == "2"
+    assert rows["Latency, s per batch"][5].text == "2.00"
     assert "bf16 for fp16" in rows["Latency, s per batch"][7].text
     assert rows["Energy, J per sample"][4].text.startswith("≈")
     assert rows["Energy, J per sample"][5].text == "-"

@@ -88,7 +88,7 @@ def test_a_gain_is_doubted_on_the_first_page_if_the_answers_changed_with_it(cont
 
 def test_the_first_page_says_who_is_cheapest_in_joules_as_the_reports_print_them(content: Content) -> None:
     page, _ = first.page(content)
-    costs = next(line for line in page.splitlines() if "In earlier reports" in line)
+    costs = next(line for line in page.splitlines() if "needs the least time" in line)
     assert "Fuyu 8B needs the least time and energy" in costs
     assert "89.4 ms ⚠ and 16 J ⚠ with Qwen2.5-VL 3B and 102 ms and 50 J with LLaVA-1.5 7B" in costs
     doubt, lengths = (content.disputed[int(n) - 1] for n in re.findall(r"#finding-(\d+)", costs))

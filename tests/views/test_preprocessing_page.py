@@ -27,7 +27,7 @@ def test_the_model_waits_from_the_size_where_preparing_takes_longer() -> None:
     shown = dict(zip(preprocessing_page.HEADS, (field.text for field in row), strict=True))
     assert (shown["Preprocessing, s per batch"], shown["% of both"]) == ("0.4000", "57.1")
     assert shown["Model waits"] == "yes"
-    assert shown["Energy, J per sample"] == f"{MODELLED}0.25"
+    assert shown["Energy, J per sample"] == f"{MODELLED}0.250"
     assert shown["Copy, ms"] == "100"
     said = preprocessing_page.text(found, 0.1)
     assert "waits from batch size 4" in said

@@ -11,7 +11,7 @@ from vlmnb.analysis import layer_shares
 from vlmnb.meters.readings import headline, headline_reason
 from vlmnb.records.parts import Ceilings, LayerPart, LayerProfile
 from vlmnb.records.record import Record
-from vlmnb.stats.formatting import format_si
+from vlmnb.stats.formatting import digits, format_si
 from vlmnb.views import fields, figure_style, marks
 from vlmnb.views.fields import COUNTED
 from vlmnb.views.marks import MODELLED
@@ -196,7 +196,7 @@ def _energy(record: Record, replayed: Sequence[LayerPart]) -> Field:
     shared = max(part.energy_parts for part in replayed)
     how = f"{', '.join(sorted(methods))}, per call of the part alone; {fields.ONE_READING}"
     how += f", the mean of {shared} equal parts replayed in one window" if shared > 1 else ""
-    return Field(f"{mark}{joules:.3g}", how, record.key)
+    return Field(f"{mark}{digits(joules)}", how, record.key)
 
 
 def _line(record: Record, profile: LayerProfile) -> str:

@@ -217,7 +217,7 @@ def of_part(
     """Show the joules per sample of a part of a cell that has a reading of its own."""
     if reading is None or not samples:
         return without("; ".join(one.reason for one in refused) or "no reading", key)
-    shown = f"{MODELLED if reading.method == 'model' else ''}{reading.energy_j / samples:.3g}"
+    shown = f"{MODELLED if reading.method == 'model' else ''}{formatting.digits(reading.energy_j / samples)}"
     return Field(shown, f"{reading.method}, {ONE_READING}", key)
 
 

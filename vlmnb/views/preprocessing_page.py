@@ -10,6 +10,7 @@ from vlmnb.meters.readings import headline
 from vlmnb.records.parts import STEPS, Prepared
 from vlmnb.records.record import Record
 from vlmnb.stats import intervals
+from vlmnb.stats.formatting import digits
 from vlmnb.views import fields, figure_style, marks
 from vlmnb.views.marks import marked
 from vlmnb.views.table import Field, Row, Table, missing, without
@@ -168,7 +169,7 @@ def _numbers(record: Record, way: Prepared, noise_floor: float) -> list[Field]:
     mark = marks.of_load(record, record.window_under_load)
     steps = [
         Field(
-            f"{1000 * preparation.step_s(record, way, step):.3g}",
+            digits(1000 * preparation.step_s(record, way, step)),
             "median, of all threads, without an interval",
             key,
         )

@@ -11,7 +11,7 @@ from vlmnb.records.record import Record, by_cell
 from vlmnb.records.reported import Figure, Quantity, Reported
 from vlmnb.spec import axes
 from vlmnb.spec.cell import Cell
-from vlmnb.stats.formatting import format_si
+from vlmnb.stats.formatting import digits, format_si
 from vlmnb.views import fields, marks
 from vlmnb.views.marks import Mark, marked
 from vlmnb.views.table import MISSING, Field, Table, declared, without
@@ -160,7 +160,7 @@ def _ratio(match: Match) -> Field:
         return without(REFUSED[match.refused], match.own.key)
     ends, span, title = match.ratio.ends, "", "measured / report, without an interval"
     if ends:
-        span = f"[{ends[0]:.3g}, {ends[1]:.3g}]"
+        span = f"[{digits(ends[0])}, {digits(ends[1])}]"
         title = "measured / report; 95 % interval of what was measured, the report states none"
-    shown = Field(f"{match.ratio.value:.3g}", title, match.own.key, span=span)
+    shown = Field(digits(match.ratio.value), title, match.own.key, span=span)
     return marked(shown, MARKS[match.quantity](match.own)) if match.quantity in MARKS else shown

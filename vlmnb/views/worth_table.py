@@ -11,7 +11,7 @@ from vlmnb.analysis import worth
 from vlmnb.analysis.worth import Gate, Saving
 from vlmnb.records.record import Record, by_cell
 from vlmnb.spec.cell import Cell
-from vlmnb.stats.formatting import significant
+from vlmnb.stats.formatting import digits, significant
 from vlmnb.stats.intervals import Interval
 from vlmnb.views import fields, marks
 from vlmnb.views.marks import MODELLED, Mark, joined, marked
@@ -135,7 +135,7 @@ def _bound(name: str, one: Worth) -> Field:
     if one.saving is None or one.original is None:
         return _nothing(one)
     title = "by the phases of the original; median, without an interval"
-    return marked(Field(f"{getattr(one.saving, name):.3g}", title, one.original.key), one.times)
+    return marked(Field(digits(getattr(one.saving, name)), title, one.original.key), one.times)
 
 
 def _joules(name: str, one: Worth) -> Field:
@@ -148,7 +148,7 @@ def _joules(name: str, one: Worth) -> Field:
         title = "one reading of each window; the noise floor of windows apart, at least 10 %"
         shown = _estimate(amount, title, one.record)
     else:
-        shown = Field(f"{amount:.3g}", fields.ONE_READING, one.record.key)
+        shown = Field(digits(amount), fields.ONE_READING, one.record.key)
     if any(record.energy_method == "model" for record in of):
         shown = replace(shown, text=f"{MODELLED}{shown.text}")
     return marked(shown, joined(*map(marks.of_energy, of)))
