@@ -18,7 +18,8 @@ from vlmnb import paths
 from vlmnb.cli import sweep_command
 from vlmnb.device import load
 from vlmnb.device.state import Conditions, DeviceState
-from vlmnb.records import record_file
+from vlmnb.records import record_file, turns
+from vlmnb.records.turns import Turns
 from vlmnb.spec import axes
 from vlmnb.spec.planning import Run
 from vlmnb.sweep import inventory, local, options
@@ -67,6 +68,30 @@ def test_disturbed_cells_are_measured_again_on_a_quiet_machine_only(
     assert (results, tried) == ([], again)
     assert left == (set() if again else every)
     assert ("which they still do" in said.getvalue()) == (last and not again)
+
+
+@pytest.mark.parametrize(("busy", "again"), [((True, True), {1, 4}), ((True, False), set())])
+def test_cells_of_a_quiet_window_whose_turns_others_disturbed_are_measured_again(
+    tmp_path: Path, busy: tuple[bool, bool], again: set[int]
+) -> None:
+    found = [job.model_copy(update={"cells": job.cells[::-1]}) for job in jobs(tmp_path)]
+    for state in found[0].cells:
+        record_file.write(changed(record_file.read(state.path), "provenance", conditions=None), tmp_path)
+    every = {state.path for state in found[0].cells}
+    assert inventory.disturbed(found, every) == frozenset()
+    timings = {}
+    for state in found[0].cells:
+        timing = record_file.read(state.path).timing
+        assert timing
+        timings[state.key] = but(
+            timing, latencies_s=timing.latencies_s + tuple(2 * s for s in timing.latencies_s),
+            batch_samples=timing.batch_samples * 2, passes=2,
+            pass_loads=(0.2, 0.1), contaminated=busy, turns="t",
+        )  # fmt: skip
+    made = Turns(name="t", started_at="2026-01-01T00:00:00+00:00", timings=timings)
+    turns.write(made, tmp_path, found[0].cells[0].path.parts[-3], "llava-tiny")
+    assert inventory.disturbed(found, every) == {f"digest {size}" for size in again}
+    assert inventory.disturbed(found, set()) == frozenset()
 
 
 def test_repeats_are_spread_and_complete_before_a_page_that_shows_the_noise_floor_is_drawn(
