@@ -131,8 +131,8 @@ def test_a_caption_speaks_of_every_data_set() -> None:
     found = [record(of, latencies=each) for of, each in zip(cells, taken, strict=True)]
     caption = findings.caption("image_size", [*cells, cell(image_size=96)], found)
     assert caption.startswith("From image size 32 to 64")
-    assert "COCO mini: a batch takes 2.00 times" in caption
-    assert "TextVQA mini: a batch takes 15 % longer, which may be noise" in caption
+    assert "on COCO mini a batch takes 2.00 times" in caption
+    assert "on TextVQA mini it takes 15 % longer, which may be noise" in caption
     assert "Not drawn: 1 cell" in caption
     assert len(templates.brief(caption)[0].split()) <= 40
     assert len(templates.brief(findings.caption("image_size", cells[::4], found[::4]))[0].split()) <= 40
