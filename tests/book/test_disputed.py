@@ -84,6 +84,9 @@ def test_a_gain_is_doubted_on_the_first_page_if_the_answers_changed_with_it(cont
         assert (doubted in line, sure in line, line.count("⚠:")) == (True, True, 1)
         (number,) = {int(found) for found in re.findall(r"#finding-(\d+)", line)}
         assert content.disputed[number - 1].rule == disputed.OTHER_ANSWERS
+    assert "more than 7.1 % of the time" in settings, (
+        "1.668 s of 1.795 s are 7.08 % less, which is more than 7 %"
+    )
 
 
 def test_the_first_page_says_who_is_cheapest_in_joules_as_the_reports_print_them(content: Content) -> None:
