@@ -7,11 +7,14 @@ from background import disturbed
 from factory import STEADY, absent, but, cell
 from savings import HALF, original, reduced
 
+from vlmnb.analysis import worth
 from vlmnb.records.parts import VisualTokens
 from vlmnb.records.record import Record
 from vlmnb.spec.cell import Cell
+from vlmnb.stats.intervals import Interval
 from vlmnb.views import token_figure, worth_table
 from vlmnb.views.marks import MODELLED
+from vlmnb.views.templates import say
 
 
 def of_way(name: str, kept: int, factor: float = 0.9) -> Record:
@@ -97,3 +100,10 @@ def test_every_published_figure_has_a_source() -> None:
     assert all("Source: " in table.caption for table in tables)
     assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
     assert token_figure.contradictions().count("\n- ") >= 2
+
+
+@pytest.mark.parametrize(("spread", "widened"), [(0.0, False), (0.02, True)])
+def test_an_interval_that_nothing_widens_is_not_called_widened(spread: float, widened: bool) -> None:
+    gate = worth.Gate(kept=Interval(0.99, 0.9, 1.0), spread=spread, runs=1)
+    said = say("worth", "caption", first=cell(), gate=gate, keeps=worth.KEEPS)
+    assert ("widened" in said, "0.0 %" in said) == (widened, False)
